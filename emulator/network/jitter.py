@@ -1,0 +1,127 @@
+"""Jitter: the part of a path's latency that differs from message to message.
+
+Every distribution turns uniform draws into seconds >= 0 by a pure function, so that a message's jitter depends
+on its key alone (`emulator.network.draws`).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from emulator.network.draws import uniform
+
+
+@dataclass(frozen=True, slots=True)
+class Jitter:
+    """Extra one-way latency in seconds, drawn anew for every message; never negative."""
+
+    def sample(self, first: float, second: float) -> float:
+        """Turn two independent uniforms in [0, 1) into seconds >= 0 (most distributions need only the first)."""
+        raise NotImplementedError
+
+    def mean(self) -> float:
+        """Give the mean in seconds; math.inf where it does not exist."""
+        raise NotImplementedError
+
+    def draw(self, key: int) -> float:
+        """Give the jitter in seconds of the message that has this key."""
+        return self.sample(uniform(key, 0), uniform(key, 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Constant(Jitter):
+    """The same `value` (seconds) for every message."""
+
+    value: float
+
+    def sample(self, first: float, second: float) -> float:
+        return self.value
+
+    def mean(self) -> float:
+        return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Uniform(Jitter):
+    """Anything from `low` to `high` seconds, equally likely."""
+
+    low: float
+    high: float
+
+    def sample(self, first: float, second: float) -> float:
+        return self.low + (self.high - self.low) * first
+
+    def mean(self) -> float:
+        return (self.low + self.high) / 2
+
+
+@dataclass(frozen=True, slots=True)
+class Normal(Jitter):
+    """A normal variable of mean `centre` and standard deviation `deviation` (seconds), cut off at zero."""
+
+    centre: float
+    deviation: float
+
+    def sample(self, first: float, second: float) -> float:
+        # Box and Muller; 1 - first lies in (0, 1], where the logarithm is finite.
+        radius = math.sqrt(-2 * math.log(1 - first))
+        return max(0.0, self.centre + self.deviation * radius * math.cos(2 * math.pi * second))
+
+    def mean(self) -> float:
+        if self.deviation == 0:
+            return self.centre
+        z = self.centre / self.deviation
+        density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+        return self.centre * (1 + math.erf(z / math.sqrt(2))) / 2 + self.deviation * density
+
+
+@dataclass(frozen=True, slots=True)
+class Exponential(Jitter):
+    """Exponential with mean `scale` seconds: the waiting time in a memoryless queue."""
+
+    scale: float
+
+    def sample(self, first: float, second: float) -> float:
+        return -self.scale * math.log(1 - first)
+
+    def mean(self) -> float:
+        return self.scale
+
+
+@dataclass(frozen=True, slots=True)
+class Pareto(Jitter):
+    """Pareto with its origin at zero (Lomax): P(jitter > x) = (1 + x / scale) ** -shape, a heavy tail.
+
+    The mean is scale / (shape - 1) seconds for shape > 1 and does not exist otherwise.
+    """
+
+    scale: float
+    shape: float
+
+    def sample(self, first: float, second: float) -> float:
+        return self.scale * ((1 - first) ** (-1 / self.shape) - 1)
+
+    def mean(self) -> float:
+        return self.scale / (self.shape - 1) if self.shape > 1 else math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Empirical(Jitter):
+    """Measured values: `table` (seconds, rising) is read as equally spaced quantiles, linear in between."""
+
+    table: tuple[float, ...]
+
+    def sample(self, first: float, second: float) -> float:
+        position = first * (len(self.table) - 1)
+        below = int(position)
+        if below + 1 >= len(self.table):
+            return self.table[-1]
+        share = position - below
+        return self.table[below] * (1 - share) + self.table[below + 1] * share
+
+    def mean(self) -> float:
+        if len(self.table) == 1:
+            return self.table[0]
+        inner = math.fsum(self.table) - (self.table[0] + self.table[-1]) / 2
+        return inner / (len(self.table) - 1)

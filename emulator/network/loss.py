@@ -1,0 +1,96 @@
+"""Packet loss, charged as the time that a reliable transport needs to repair it.
+
+MPI never loses a message, so a lost packet costs time: the sender waits for its retransmission timeout (rto),
+sends again, and if that is lost too waits `backoff` times longer. Packets that are lost in a row are repaired by
+the same timeout; separate losses in one message add up. For long messages this is TCP without fast retransmit:
+a pessimist's view of a good path, and close to Mathis' 1.2 MSS / (RTT sqrt(rate)) on a long one.
+
+Losses come in bursts: with probability `correlation` a packet shares the fate of the one before it, otherwise its
+fate is drawn anew. That is Gilbert's two-state chain with loss rate `rate` and lag-one correlation `correlation`.
+The first packet of a message looks back at the message before it on the same stream in the same way.
+
+Sources: Gilbert, "Capacity of a burst-noise channel" (1960); RFC 6298 for timeout and backoff; Linux's TCP_RTO_MIN
+(200 ms) and TCP_RTO_MAX (120 s).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from emulator.network.draws import key as message_key
+from emulator.network.draws import uniform
+
+_LONGEST_TIMEOUT_S = 120.0
+_MOST_TRIES = 15  # Linux gives a connection up after that many (tcp_retries2)
+_FATE, _KEPT = 2, 3  # positions under a message's key; jitter has 0 and 1
+_FOREVER = 1e18  # packets: longer than any message
+_PACKETS = 4  # the first position for the packets after the first
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """Loss of packets of `mtu` bytes.
+
+    Attributes
+    ----------
+    rate : share of packets lost, in [0, 1)
+    correlation : probability that a packet shares its predecessor's fate, in [0, 1)
+    rto : first retransmission timeout in seconds
+    backoff : each further timeout of the same packet is this many times longer, >= 1
+    mtu : bytes of a message that one packet carries
+    """
+
+    rate: float
+    correlation: float = 0.0
+    rto: float = 0.2
+    backoff: float = 2.0
+    mtu: int = 1460
+
+    def delay(self, stream: int, sequence: int, size: int) -> float:
+        """Seconds that repairs add to message number `sequence` of `size` bytes on a stream."""
+        if self.rate == 0:
+            return 0.0
+        key = message_key(stream, sequence)
+        packets = max(1, -(-size // self.mtu))
+        lost = self.first_packet_lost(stream, sequence)
+        done = 0
+        position = _PACKETS
+        total = 0.0
+        # Alternate between runs of delivered and of lost packets: a handful of draws instead of one per packet.
+        while True:
+            if lost:
+                seconds, position = self._repair(key, position)
+                total += seconds
+            leave = (1 - self.correlation) * (1 - self.rate if lost else self.rate)
+            done += _run_length(uniform(key, position), leave)
+            position += 1
+            if done >= packets:
+                return total
+            lost = not lost
+
+    def first_packet_lost(self, stream: int, sequence: int) -> bool:
+        """Tell the fate of a message's first packet; it shares its predecessor's while the draws say so."""
+        while sequence > 0 and uniform(message_key(stream, sequence), _KEPT) < self.correlation:
+            sequence -= 1
+        return uniform(message_key(stream, sequence), _FATE) < self.rate
+
+    def _repair(self, key: int, position: int) -> tuple[float, int]:
+        """Add up the timeouts until a retransmission arrives; also give the next unused position."""
+        timeout = self.rto
+        total = 0.0
+        for _ in range(_MOST_TRIES):
+            total += timeout
+            arrived = uniform(key, position) >= self.rate
+            position += 1
+            if arrived:
+                break
+            timeout = max(self.rto, min(timeout * self.backoff, _LONGEST_TIMEOUT_S))
+        return total, position
+
+
+def _run_length(draw: float, leave: float) -> float:
+    """Turn a uniform draw into the length (>= 1) of a run that ends after each packet with probability `leave`."""
+    if leave >= 1:
+        return 1
+    return 1 + math.floor(min(math.log(1 - draw) / math.log1p(-leave), _FOREVER))

@@ -1,0 +1,255 @@
+"""The network as the emulator uses it: hosts, the links that they share, and the path from each host to each other.
+
+Data only: no MPI, no parsing, no imports beyond the standard library, because every rank loads this module. Times
+are in seconds, sizes in bytes, and every beta is in seconds per byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from emulator.network.draws import key as message_key
+from emulator.network.jitter import Jitter
+from emulator.network.loss import Loss
+from emulator.network.topology import Flat, Topology
+
+
+@dataclass(frozen=True, slots=True)
+class Nic:
+    """A host's network card, shared by all ranks on the host; sending and receiving don't disturb each other.
+
+    Attributes
+    ----------
+    egress_beta, ingress_beta : seconds per byte out of and into the host
+    gap : least time in seconds between the starts of two messages out of the host
+    latency : seconds that the card adds at its end of every path
+    """
+
+    egress_beta: float
+    ingress_beta: float
+    gap: float = 0.0
+    latency: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A resource that several paths share, in one direction; it has one queue for everybody."""
+
+    name: str
+    beta: float
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """What a message meets between two hosts.
+
+    Attributes
+    ----------
+    alpha : one-way latency in seconds, everything included but jitter and loss
+    beta : seconds per byte of the narrowest part of the path, both cards included
+    links : indices into `Network.links` of the shared links, in the order in which a message crosses them
+    jitter, loss : what differs from message to message; None on a steady path
+    """
+
+    alpha: float
+    beta: float
+    links: tuple[int, ...] = ()
+    jitter: Jitter | None = None
+    loss: Loss | None = None
+
+    def time(self, size: int) -> float:
+        """Seconds that `size` bytes take when the path is idle and nothing jitters or gets lost."""
+        return self.alpha + size * self.beta
+
+    def delay(self, stream: int, sequence: int, size: int) -> float:
+        """Seconds that jitter and repaired losses add to message number `sequence` of a stream (`draws.stream`)."""
+        total = 0.0
+        if self.jitter is not None:
+            total = self.jitter.draw(message_key(stream, sequence))
+        if self.loss is not None:
+            total += self.loss.delay(stream, sequence, size)
+        return total
+
+
+@dataclass(frozen=True, slots=True)
+class Host:
+    """A machine of the emulated cluster.
+
+    Attributes
+    ----------
+    name : what reports call it
+    nic : its network card
+    slowdown : its ranks compute this many times slower than this machine does
+    loopback : the path between two ranks on the host
+    group : the rack or the region that it stands in; None where the topology has none
+    """
+
+    name: str
+    nic: Nic
+    slowdown: float
+    loopback: Path
+    group: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A network before its number of hosts is known: what a network file says, in numbers.
+
+    Attributes
+    ----------
+    hosts : the listed hosts, or one host to make copies of
+    listed : the file names its hosts, so that their number is fixed
+    ranks_per_host : consecutive ranks that share a host; 0 spreads them as evenly as they go
+    placement : "block" (ranks 0, 1, ... fill the first host first) or "cyclic" (they are dealt out like cards)
+    alpha, beta : the link between each two hosts
+    everywhere : jitter and loss concern every path between hosts, not only those that cross a shared link
+    source : where the figures come from
+    """
+
+    name: str
+    description: str
+    hosts: tuple[Host, ...]
+    listed: bool
+    ranks_per_host: int
+    placement: str
+    alpha: float
+    beta: float
+    topology: Topology = field(default_factory=Flat)
+    jitter: Jitter | None = None
+    loss: Loss | None = None
+    everywhere: bool = True
+    source: str = ""
+
+
+class Network:
+    """A plan laid out on a number of hosts.
+
+    Attributes
+    ----------
+    name, description : from the plan
+    hosts : the machines
+    links : the links that hosts share; `Path.links` points into it
+    plan : what this network was laid out from
+    """
+
+    def __init__(self, plan: Plan, ranks: int = 2) -> None:
+        self.plan = plan
+        self.name = plan.name
+        self.description = plan.description
+        self.ranks = ranks
+        self.hosts: tuple[Host, ...] = _hosts(plan, ranks)
+        names = [host.name for host in self.hosts]
+        self._fabric = plan.topology.lay_out(names, [host.group for host in self.hosts])
+        self.links: tuple[Link, ...] = tuple(Link(name, beta) for name, beta in self._fabric.links)
+        self._paths: dict[tuple[int, int], Path] = {}
+
+    def __getstate__(self) -> tuple[Plan, int]:
+        # A network travels to other ranks as its plan: small, and cheap to lay out again.
+        return self.plan, self.ranks
+
+    def __setstate__(self, state: tuple[Plan, int]) -> None:
+        Network.__init__(self, *state)
+
+    def __repr__(self) -> str:
+        return f"<Network {self.name}: {len(self.hosts)} hosts, {len(self.links)} shared links>"
+
+    def sized(self, ranks: int) -> Network:
+        """Lay the same plan out for `ranks` ranks; listed hosts stay as many as they are."""
+        return Network(self.plan, ranks)
+
+    def host_of(self, rank: int) -> int:
+        """Give the index of the host that a rank runs on."""
+        count, per_host = len(self.hosts), self.plan.ranks_per_host
+        if self.plan.placement == "cyclic":
+            return rank % count
+        if per_host:
+            return rank // per_host % count
+        return (rank * count // self.ranks if self.ranks > count else rank) % count
+
+    def ranks_on(self, host: int) -> list[int]:
+        """List the ranks that run on a host."""
+        return [rank for rank in range(self.ranks) if self.host_of(rank) == host]
+
+    def path(self, source: int, destination: int) -> Path:
+        """Give the path from one host to another (indices into `hosts`); a host reaches itself over its loopback."""
+        found = self._paths.get((source, destination))
+        if found is None:
+            found = self._paths[source, destination] = self._lay_path(source, destination)
+        return found
+
+    def between(self, source: int, destination: int) -> Path:
+        """Give the path from one rank to another."""
+        return self.path(self.host_of(source), self.host_of(destination))
+
+    def _lay_path(self, source: int, destination: int) -> Path:
+        if source == destination:
+            return self.hosts[source].loopback
+        plan = self.plan
+        sender, receiver = self.hosts[source].nic, self.hosts[destination].nic
+        route = self._fabric.route(source, destination)
+        beta = max([plan.beta, sender.egress_beta, receiver.ingress_beta, *(self.links[i].beta for i in route.links)])
+        varies = plan.everywhere or bool(route.links)
+        return Path(
+            alpha=plan.alpha + sender.latency + route.alpha + receiver.latency,
+            beta=beta,
+            links=route.links,
+            jitter=plan.jitter if varies else None,
+            loss=plan.loss if varies else None,
+        )
+
+    def smallest_latency(self) -> float:
+        """Give the least one-way latency in seconds between two ranks on different hosts; 0.0 on a single host."""
+        return min((path.alpha for path in self._paths_in_use()), default=0.0)
+
+    def _paths_in_use(self) -> list[Path]:
+        """List the paths between the hosts that have ranks."""
+        used = sorted({self.host_of(rank) for rank in range(self.ranks)})
+        return [self.path(a, b) for a in used for b in used if a != b]
+
+    def describe(self) -> dict[str, Any]:
+        """Say what is configured, in the form that a result file records."""
+        paths = self._paths_in_use() or [self.hosts[0].loopback]
+        loss, jitter = self.plan.loss, self.plan.jitter
+        return {
+            "name": self.name,
+            "description": self.description,
+            "topology": self.plan.topology.kind,
+            "placement": self.plan.placement,
+            "alpha": _span([path.alpha for path in paths]),
+            "beta": _span([path.beta for path in paths]),
+            "hosts": [self._describe_host(index) for index in range(len(self.hosts))],
+            "links": [{"name": link.name, "beta": link.beta} for link in self.links],
+            "jitter": None if jitter is None else {"distribution": type(jitter).__name__.lower(), **asdict(jitter)},
+            "loss": None if loss is None else asdict(loss),
+            "varies": "every path" if self.plan.everywhere else "shared links",
+            "source": self.plan.source,
+        }
+
+    def _describe_host(self, index: int) -> dict[str, Any]:
+        host = self.hosts[index]
+        return {
+            "name": host.name,
+            "group": self._fabric.groups[index],
+            "ranks": self.ranks_on(index),
+            "slowdown": host.slowdown,
+            "nic": asdict(host.nic),
+            "loopback": {"alpha": host.loopback.alpha, "beta": host.loopback.beta},
+        }
+
+
+def _span(values: Sequence[float]) -> dict[str, float]:
+    return {"min": min(values), "max": max(values)}
+
+
+def _hosts(plan: Plan, ranks: int) -> tuple[Host, ...]:
+    """Make the hosts of a plan: the listed ones, or as many copies of its pattern as the ranks need."""
+    if plan.listed:
+        return plan.hosts
+    needed = max(1, -(-ranks // max(1, plan.ranks_per_host)))
+    made = []
+    for index in range(needed):
+        pattern = plan.hosts[index % len(plan.hosts)]
+        made.append(replace(pattern, name=f"{pattern.name}{index}"))
+    return tuple(made)

@@ -1,0 +1,248 @@
+"""How hosts are wired: which shared links a message crosses between two hosts, and what latency they add.
+
+A topology is a small frozen description. Laid out on a number of hosts it becomes a `Fabric`: a list of links, each
+in one direction, and a route for every pair. The cable between a host and its first switch is the host's network
+card (`emulator.network.model.Nic`) and does not appear here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from emulator.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Latency in seconds that the topology adds between two hosts, and the shared links in order of travel."""
+
+    alpha: float = 0.0
+    links: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Fabric:
+    """A topology laid out: `links` are (name, seconds per byte), `route` takes two host indices.
+
+    `groups` names each host's rack or region; None where there are none.
+    """
+
+    links: list[tuple[str, float]]
+    route: Callable[[int, int], Route]
+    groups: Sequence[str | None]
+
+
+class Topology:
+    """How hosts are wired."""
+
+    kind: ClassVar[str]
+
+    def lay_out(self, names: Sequence[str], groups: Sequence[str | None]) -> Fabric:
+        """Wire hosts of these names; a host that the file puts into a rack or region has it in `groups`."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, slots=True)
+class Flat(Topology):
+    """One ideal switch: nothing is shared but the hosts' own cards."""
+
+    kind: ClassVar[str] = "flat"
+
+    def lay_out(self, names: Sequence[str], groups: Sequence[str | None]) -> Fabric:
+        return Fabric([], lambda source, destination: Route(), groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Racks(Topology):
+    """Racks of hosts under one core; each rack shares one uplink and one downlink.
+
+    Attributes
+    ----------
+    hosts_per_rack : consecutive hosts in a rack, for hosts whose rack is not given
+    uplink_beta : seconds per byte of a rack's uplink, and of its downlink
+    uplink_latency : seconds that a message to another rack takes longer
+    """
+
+    hosts_per_rack: int
+    uplink_beta: float
+    uplink_latency: float
+    kind: ClassVar[str] = "racks"
+
+    def lay_out(self, names: Sequence[str], groups: Sequence[str | None]) -> Fabric:
+        racks = [group or f"rack{index // self.hosts_per_rack}" for index, group in enumerate(groups)]
+        order = {rack: number for number, rack in enumerate(dict.fromkeys(racks))}
+        links = [(f"{rack} {way}", self.uplink_beta) for rack in order for way in ("up", "down")]
+
+        def route(source: int, destination: int) -> Route:
+            here, there = order[racks[source]], order[racks[destination]]
+            if here == there:
+                return Route()
+            return Route(self.uplink_latency, (2 * here, 2 * there + 1))
+
+        return Fabric(links, route, racks)
+
+
+@dataclass(frozen=True, slots=True)
+class FatTree(Topology):
+    """A three-level fat tree of switches with `radix` ports: full bisection, but flows can meet on a link.
+
+    Pod of radix/2 edge and radix/2 aggregation switches; (radix/2)**2 core switches; radix**3/4 hosts at most.
+    The destination alone chooses the way up (D-mod-k), so that incast meets on one link and permutations spread.
+
+    Attributes
+    ----------
+    radix : ports of a switch, even; 0 takes the smallest that has room for the hosts
+    beta : seconds per byte of each link between switches
+    hop_latency : seconds for each link between switches that a message crosses (0, 2 or 4)
+
+    Source: Al-Fares, Loukissas and Vahdat, SIGCOMM 2008; Zahavi (2010) for D-mod-k.
+    """
+
+    radix: int
+    beta: float
+    hop_latency: float
+    kind: ClassVar[str] = "fat-tree"
+
+    def lay_out(self, names: Sequence[str], groups: Sequence[str | None]) -> Fabric:
+        radix = self.radix or next(k for k in range(2, 1000, 2) if k**3 // 4 >= len(names))
+        if len(names) > radix**3 // 4:
+            raise UsageError(
+                f"topology.radix: a fat tree of radix {radix} has room for {radix**3 // 4} hosts, not for "
+                f"{len(names)}: raise the radix, or leave it out"
+            )
+        half = radix // 2
+        pods = -(-len(names) // half**2)
+        links: list[tuple[str, float]] = []
+        index: dict[tuple[str, int, int, int], int] = {}
+        for pod in range(pods):
+            for one in range(half):
+                for other in range(half):
+                    for level, name in (
+                        ("up", f"pod{pod} edge{one} > agg{other}"),
+                        ("down", f"pod{pod} agg{other} > edge{one}"),
+                        ("out", f"pod{pod} agg{one} > core{one * half + other}"),
+                        ("in", f"core{one * half + other} > pod{pod} agg{one}"),
+                    ):
+                        index[level, pod, one, other] = len(links)
+                        links.append((name, self.beta))
+
+        def route(source: int, destination: int) -> Route:
+            if source // half == destination // half:
+                return Route()
+            (from_pod, from_edge), (to_pod, to_edge) = (
+                divmod(host // half, half) for host in (source, destination)
+            )
+            agg, core = destination % half, destination // half % half
+            up, down = index["up", from_pod, from_edge, agg], index["down", to_pod, to_edge, agg]
+            if from_pod == to_pod:
+                return Route(2 * self.hop_latency, (up, down))
+            across = index["out", from_pod, agg, core], index["in", to_pod, agg, core]
+            return Route(4 * self.hop_latency, (up, *across, down))
+
+        return Fabric(links, route, groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Torus(Topology):
+    """Hosts on a grid whose edges wrap around; a message goes the short way, one dimension after the other.
+
+    Attributes
+    ----------
+    dimensions : hosts in each direction; empty makes the squarest grid of two dimensions
+    beta : seconds per byte of each link between neighbours
+    hop_latency : seconds for each hop after the first
+    """
+
+    dimensions: tuple[int, ...]
+    beta: float
+    hop_latency: float
+    kind: ClassVar[str] = "torus"
+
+    def lay_out(self, names: Sequence[str], groups: Sequence[str | None]) -> Fabric:
+        shape = self.dimensions or _squarest(len(names))
+        places = math.prod(shape)
+        if len(names) > places:
+            raise UsageError(
+                f"topology.dimensions: {list(shape)} has {places} places, not {len(names)}: enlarge it, or leave it out"
+            )
+        # Link number: (place * dimensions + dimension) * 2 + direction.
+        links = [
+            (f"{_coordinates(place, shape)} {sign}{dimension}", self.beta)
+            for place in range(places)
+            for dimension in range(len(shape))
+            for sign in "+-"
+        ]
+
+        def route(source: int, destination: int) -> Route:
+            here, there = _coordinates(source, shape), _coordinates(destination, shape)
+            taken = []
+            for dimension, size in enumerate(shape):
+                ahead = (there[dimension] - here[dimension]) % size
+                backwards = 2 * ahead > size
+                for _ in range(size - ahead if backwards else ahead):
+                    taken.append((_place(here, shape) * len(shape) + dimension) * 2 + backwards)
+                    here[dimension] = (here[dimension] + (-1 if backwards else 1)) % size
+            return Route((len(taken) - 1) * self.hop_latency, tuple(taken))
+
+        return Fabric(links, route, groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Regions(Topology):
+    """Regions with a matrix of latencies; hosts of two regions share the pipe between them, if it has a bandwidth.
+
+    Attributes
+    ----------
+    names : the regions
+    latency : seconds one way from region i (row) to region j (column); the diagonal is within a region
+    beta : seconds per byte of the pipe from i to j; 0.0 has no pipe to share
+    """
+
+    names: tuple[str, ...]
+    latency: tuple[tuple[float, ...], ...]
+    beta: tuple[tuple[float, ...], ...]
+    kind: ClassVar[str] = "regions"
+
+    def lay_out(self, names: Sequence[str], groups: Sequence[str | None]) -> Fabric:
+        count, hosts = len(self.names), len(names)
+        blocks = [index * count // hosts if hosts > count else index for index in range(hosts)]
+        regions = [self.names.index(group) if group else block for group, block in zip(groups, blocks, strict=True)]
+        links: list[tuple[str, float]] = []
+        pipe: dict[tuple[int, int], tuple[int, ...]] = {}
+        for a in range(count):
+            for b in range(count):
+                if a != b and self.beta[a][b]:
+                    pipe[a, b] = (len(links),)
+                    links.append((f"{self.names[a]} > {self.names[b]}", self.beta[a][b]))
+
+        def route(source: int, destination: int) -> Route:
+            a, b = regions[source], regions[destination]
+            return Route(self.latency[a][b], pipe.get((a, b), ()))
+
+        return Fabric(links, route, [self.names[region] for region in regions])
+
+
+def _squarest(count: int) -> tuple[int, int]:
+    """Factor a count into the two factors that are closest to each other."""
+    side = next(d for d in range(math.isqrt(count), 0, -1) if count % d == 0)
+    return count // side, side
+
+
+def _coordinates(place: int, shape: Sequence[int]) -> list[int]:
+    """Give the coordinates of a place; the last dimension runs fastest."""
+    found = []
+    for size in reversed(shape):
+        place, rest = divmod(place, size)
+        found.append(rest)
+    return found[::-1]
+
+
+def _place(coordinates: Sequence[int], shape: Sequence[int]) -> int:
+    """Give the place at coordinates: the inverse of `_coordinates`."""
+    place = 0
+    for coordinate, size in zip(coordinates, shape, strict=True):
+        place = place * size + coordinate
+    return place
