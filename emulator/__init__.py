@@ -1,0 +1,30 @@
+"""The cluster and its instruments: an emulated network under mpi4py, clocks, timing, fits, costs, results."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+__version__ = "0.1.0"
+
+
+def now(comm: Any) -> float:
+    """Seconds on the clock that counts for `comm`: its emulated clock, or the wall's on a bare communicator."""
+    clock = getattr(comm, "now", None)
+    return time.perf_counter() if clock is None else clock()
+
+
+def compute(comm: Any, seconds: float) -> None:
+    """Spend `seconds` of declared computing: on the emulated clock of `comm`, or asleep on a bare communicator."""
+    declare = getattr(comm, "compute", None)
+    if declare is None:
+        time.sleep(seconds)
+    else:
+        declare(seconds)
+
+
+def emulate(comm: Any, network: Any, **options: Any) -> Any:
+    """The processes of `comm` on an emulated network; see `emulator.comm.emulate`."""
+    from emulator.comm import emulate as build
+
+    return build(comm, network, **options)

@@ -1,0 +1,257 @@
+"""One run of a demo on the ranks of a job: its communicator, its clock, its console, its result."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mpi4py import MPI
+
+from emulator import console, launch, results
+from emulator.cli import Common, complain
+from emulator.errors import CheckFailed, UsageError
+
+T = TypeVar("T")
+
+
+class Run:
+    """What a demo is given.
+
+    Attributes
+    ----------
+    comm
+        The communicator to use: MPI's own, or an emulated one with ``--net``.
+    control
+        A private duplicate of the real world for barriers and gathers that cost no emulated time.
+    network, pace, clock
+        The emulated network or None; the pace or None; ``"wall"`` or ``"emulated"``.
+    folder
+        The run folder, the same on every rank.
+    measurements, fits, held_out, samples, extra
+        What rank 0 fills, in the form of the result file; `extra` adds fields to it, `samples` are rows of
+        ``samples.csv``.
+    """
+
+    def __init__(self, name: str, common: Common) -> None:
+        self.name = name
+        self.options = common
+        self.control: MPI.Intracomm = MPI.COMM_WORLD.Dup()
+        self.rank, self.size = self.control.Get_rank(), self.control.Get_size()
+        self.seed, self.quiet = common.seed, common.quiet
+        self.sizes, self.budget = common.sizes, common.budget
+        self.ranks = common.ranks
+        self.console = console.make(self.rank, common.quiet)
+        self.measurements: list[dict[str, Any]] = []
+        self.fits: list[dict[str, Any]] = []
+        self.held_out: list[dict[str, Any]] = []
+        self.samples: list[dict[str, Any]] = []
+        self.extra: dict[str, Any] = {}
+        self.warnings: list[str] = []
+        self.failures: list[str] = []
+        self._subs: dict[int, MPI.Intracomm] = {}
+        self.network = self.on_root(lambda: _load_network(common.net))
+        self.clock = "wall" if self.network is None else "emulated"
+        self.pace: float | str | None = None if self.network is None else common.pace
+        self.comm: MPI.Intracomm = self._carrier(common)
+        hosts = self.control.gather(MPI.Get_processor_name())
+        self.folder: Path = self.on_root(lambda: results.run_folder(name, common.out))
+        self.on_root(lambda: _probe_file(common.json))
+        self.result: dict[str, Any] = {}
+        if self.rank == 0:
+            self.result = results.new(
+                f"{name}", _command_line(), ranks=self.size, hosts=hosts, clock=self.clock, pace=self.pace,
+                network=None if self.network is None else self.network.describe(),
+            )  # fmt: skip
+
+    def _carrier(self, common: Common) -> MPI.Intracomm:
+        if self.network is None:
+            return MPI.COMM_WORLD.Dup()
+        import emulator
+
+        return emulator.emulate(
+            MPI.COMM_WORLD, self.network, pace=common.pace, compute=common.compute, seed=common.seed
+        )
+
+    def now(self) -> float:
+        """Seconds on the clock that counts here: emulated on an emulated network, else the wall's."""
+        import emulator
+
+        return emulator.now(self.comm)
+
+    def sub(self, p: int) -> MPI.Intracomm | None:
+        """The communicator of the first `p` ranks; None on the others. Collective over all ranks.
+
+        Raises
+        ------
+        UsageError
+            `p` is not between 1 and the size of the job.
+        """
+        if not 1 <= p <= self.size:
+            raise UsageError(f"--ranks must lie between 1 and this job's {self.size} ranks, got {p}: start more ranks")
+        if p not in self._subs:
+            self._subs[p] = self.comm.Split(0 if self.rank < p else MPI.UNDEFINED, self.rank)
+        sub = self._subs[p]
+        return None if sub == MPI.COMM_NULL else sub
+
+    def on_root(self, function: Callable[[], T]) -> T:
+        """Call `function` on rank 0 and give every rank its value, or its error."""
+        outcome: tuple[T | None, Exception | None] = (None, None)
+        if self.rank == 0:
+            try:
+                outcome = (function(), None)
+            except (UsageError, CheckFailed) as error:
+                outcome = (None, error)
+        value, error = self.control.bcast(outcome)
+        if error is not None:
+            raise error
+        return value  # type: ignore[return-value]
+
+    def echo(self, *renderables: Any) -> None:
+        """Print strings or rich renderables, on rank 0."""
+        if self.console is not None:
+            self.console.print(*renderables)
+
+    def warn(self, text: str) -> None:
+        """Keep a warning for the result file and print it once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+            self.echo(f"[yellow]warning:[/] {text}")
+
+    def fail(self, text: str) -> None:
+        """Record a failed check: the run goes on, its exit status is 1. Call it on rank 0."""
+        self.failures.append(text)
+        if self.rank == 0:
+            print(f"FAILED: {text}", file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def progress(self, total: float, label: str = "") -> Iterator[console.Progress]:
+        """A progress bar on a terminal, nothing in a pipe: ``with run.progress(10) as bar: bar.advance()``."""
+        with console.progress(self.console, total, label) as bar:
+            yield bar
+
+    def save(self) -> Path | None:
+        """Write the result and the samples, on rank 0; returns the path of the result file."""
+        if self.rank != 0:
+            return None
+        self.result |= {
+            "measurements": self.measurements,
+            "fits": self.fits,
+            "held_out": self.held_out,
+            "warnings": self.warnings,
+            "failures": self.failures,
+            **self.extra,
+        }
+        if self.samples:
+            results.save_samples(self.folder, self.samples)
+        path = results.save(self.result, self.folder / results.RESULT)
+        if self.options.json:
+            results.save(self.result, self.options.json)
+        return path
+
+
+def _command_line() -> list[str]:
+    return ["python", *launch.this_program()]
+
+
+def _load_network(name: str | None) -> Any:
+    if name is None:
+        return None
+    from emulator import network
+
+    return network.load(name)
+
+
+def _probe_file(path: str | None) -> None:
+    """Learn before the measurements, not after, that a file cannot be written."""
+    if path is None:
+        return
+    try:
+        with open(path, "a", encoding="utf-8"):
+            pass
+    except OSError as error:
+        raise UsageError(f"--json must name a file that can be written, {path} cannot: {error.strerror}") from None
+
+
+def execute(name: str, needs: int, asked: int | None, common: Common, body: Callable[[Run], None]) -> int:
+    """Run `body` on every rank and return the exit status; no error leaves another rank waiting."""
+    if not MPI.Is_initialized():
+        MPI.Init()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # mpirun passes Ctrl-C on as SIGTERM
+    size = MPI.COMM_WORLD.Get_size()
+    if asked is not None and asked != size:
+        raise UsageError(f"-n starts a job from outside mpirun; this one already has {size} ranks, -n says {asked}")
+    if size < needs:
+        raise UsageError(f"demos.{name} needs at least {needs} ranks, got {size}: give mpirun a larger -n")
+    run: Run | None = None
+    try:
+        run = Run(name, common)
+        body(run)
+        return _finish(run)
+    except (UsageError, CheckFailed) as error:
+        return _refuse(error)
+    except KeyboardInterrupt:
+        return _interrupted(run)
+    except Exception:
+        traceback.print_exc()
+        _abort(1)
+        raise
+
+
+def _finish(run: Run) -> int:
+    """Save, name the run folder, and agree on the exit status."""
+    fidelity = getattr(run.comm, "fidelity", None)
+    if fidelity is not None:
+        run.result["fidelity"] = fidelity()
+        run.result["pace"] = run.result["fidelity"].get("pace", run.pace)
+    path = run.on_root(run.save)
+    run.echo(f"[dim]result: {path}[/]")
+    return int(run.control.bcast(1 if run.failures else 0))
+
+
+def _refuse(error: UsageError | CheckFailed, patience: float = 2.0) -> int:
+    """End with one line: rank 0's if every rank came here, else the line of the rank that did."""
+    together = MPI.COMM_WORLD.Ibarrier()
+    deadline = time.monotonic() + patience
+    while not together.Test():
+        if time.monotonic() > deadline:
+            print(f"error: rank {MPI.COMM_WORLD.Get_rank()}: {error}", file=sys.stderr, flush=True)
+            _abort(error.exit_code)
+        time.sleep(0.002)
+    complain(str(error))
+    return error.exit_code
+
+
+def _interrupted(run: Run | None) -> int:
+    """Keep what was measured; mpirun ends the other ranks."""
+    if run is not None and run.rank == 0 and run.measurements:
+        run.warnings.append("interrupted: the measurements are incomplete")
+        with contextlib.suppress(UsageError, ValueError):
+            print(f"interrupted: what was measured is in {run.save()}", file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    # MPI_Finalize would wait for ranks that are blocked in a call; mpirun has already been told to end.
+    os._exit(130)
+
+
+def _abort(status: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    MPI.COMM_WORLD.Abort(status)
+
+
+def sub_sizes(run: Run, default: Sequence[int] = (2, 4, 8, 16)) -> list[int]:
+    """Rank counts to measure: those asked for, else `default` cut to the job, always with the whole job."""
+    if run.ranks is not None:
+        for p in run.ranks:
+            if p > run.size:
+                raise UsageError(
+                    f"--ranks must lie between 1 and this job's {run.size} ranks, got {p}: start more ranks"
+                )
+        return run.ranks
+    return sorted({p for p in default if p <= run.size} | {run.size})
