@@ -102,7 +102,7 @@ PACE = Parsed("pace", _parse_pace)
 
 @dataclass(frozen=True)
 class Common:
-    """Values of the options that every demo has (DESIGN of the command line: one meaning everywhere)."""
+    """Values of the options that every demo has: the same name means the same thing everywhere."""
 
     net: str | None
     pace: float | str
@@ -168,7 +168,7 @@ def demo(
         command: click.Command = click.command(name=name, cls=OneLineCommand)(callback)
         command.help = (function.__doc__ or sys.modules[function.__module__].__doc__ or "").strip()
         command.params = list(reversed(getattr(function, "__click_params__", []))) + command.params
-        for option in reversed(_common_options(sizes, budget)):
+        for option in _common_options(sizes, budget):
             option(command)
         return command
 

@@ -258,7 +258,7 @@ def start(arguments: Sequence[str], *, extra_env: Mapping[str, str] | None = Non
 
 
 def _is_notice(line: bytes) -> bool:
-    """Whether a line opens or belongs to mpirun's own notice about the exit status of a rank."""
+    """Whether a line is of mpirun's own notice about how a rank ended, which the rank itself has explained."""
     return any(word in line for word in _NOTICE)
 
 
@@ -269,6 +269,9 @@ _NOTICE = (
     b"a non-zero exit code. Per user-direction",
     b"Process name: [",
     b"Exit code:",
+    b"MPI_ABORT was invoked",
+    b"prterun has exited due to process rank",
+    b"mpirun has exited due to process rank",
 )
 
 

@@ -1,0 +1,65 @@
+"""``python -m emulator``: the tools that are not demos."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from emulator import __version__, launch
+from emulator.cli import OneLineGroup
+
+# Loaded when asked for: a rank that runs a program need not import the report's tables.
+_COMMANDS = {
+    "networks": ("emulator.network.command", "networks"),
+    "run": ("emulator.comm.run", "run"),
+    "report": ("emulator.report.command", "report"),
+}
+
+
+class _Lazy(OneLineGroup):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), *_COMMANDS])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return super().get_command(ctx, cmd_name)
+        module, attribute = _COMMANDS[cmd_name]
+        command: Any = getattr(importlib.import_module(module), attribute)
+        return command
+
+
+@click.group(cls=_Lazy, help=f"A cluster on your laptop (cluster-emulator {__version__}).")
+def main() -> None:
+    launch.prepare()
+
+
+@main.command()
+@click.option("--fix", is_flag=True, help="Tune the Open MPI of this environment (its own parameter files only).")
+def doctor(fix: bool) -> None:
+    """Say what MPI there is, whether 16 ranks can start, and what to do about what is missing."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from emulator import tune
+    from emulator.console import terminal_width
+    from emulator.doctor import examine
+
+    console = Console(width=terminal_width() or 120, highlight=False)
+    for path in tune.tune() if fix else []:
+        console.print(f"tuned: {path}")
+    marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
+    table = Table(box=None, show_header=False, pad_edge=False)
+    findings = list(examine())
+    for finding in findings:
+        remedy = f"\n[bold]do:[/] {finding.remedy}" if finding.remedy else ""
+        table.add_row(finding.topic, marks[finding.state], finding.text + remedy)
+    console.print(table)
+    if any(finding.state == "missing" for finding in findings):
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
