@@ -104,7 +104,8 @@ class Plan:
     ranks_per_host : consecutive ranks that share a host; 0 spreads them as evenly as they go
     placement : "block" (ranks 0, 1, ... fill the first host first) or "cyclic" (they are dealt out like cards)
     alpha, beta : the link between each two hosts
-    everywhere : jitter and loss concern every path between hosts, not only those that cross a shared link
+    jitter, loss : what varies from message to message between hosts; None where nothing does
+    jitter_everywhere, loss_everywhere : on every path between hosts, not only on those that cross a shared link
     source : where the figures come from
     """
 
@@ -119,7 +120,8 @@ class Plan:
     topology: Topology = field(default_factory=Flat)
     jitter: Jitter | None = None
     loss: Loss | None = None
-    everywhere: bool = True
+    jitter_everywhere: bool = True
+    loss_everywhere: bool = True
     source: str = ""
 
 
@@ -190,13 +192,13 @@ class Network:
         sender, receiver = self.hosts[source].nic, self.hosts[destination].nic
         route = self._fabric.route(source, destination)
         beta = max([plan.beta, sender.egress_beta, receiver.ingress_beta, *(self.links[i].beta for i in route.links)])
-        varies = plan.everywhere or bool(route.links)
+        shared = bool(route.links)
         return Path(
             alpha=plan.alpha + sender.latency + route.alpha + receiver.latency,
             beta=beta,
             links=route.links,
-            jitter=plan.jitter if varies else None,
-            loss=plan.loss if varies else None,
+            jitter=plan.jitter if shared or plan.jitter_everywhere else None,
+            loss=plan.loss if shared or plan.loss_everywhere else None,
         )
 
     def smallest_latency(self) -> float:
@@ -211,20 +213,19 @@ class Network:
     def describe(self) -> dict[str, Any]:
         """Say what is configured, in the form that a result file records."""
         paths = self._paths_in_use() or [self.hosts[0].loopback]
-        loss, jitter = self.plan.loss, self.plan.jitter
+        plan = self.plan
         return {
             "name": self.name,
             "description": self.description,
-            "topology": self.plan.topology.kind,
-            "placement": self.plan.placement,
+            "topology": plan.topology.kind,
+            "placement": plan.placement,
             "alpha": _span([path.alpha for path in paths]),
             "beta": _span([path.beta for path in paths]),
             "hosts": [self._describe_host(index) for index in range(len(self.hosts))],
             "links": [{"name": link.name, "beta": link.beta} for link in self.links],
-            "jitter": None if jitter is None else {"distribution": type(jitter).__name__.lower(), **asdict(jitter)},
-            "loss": None if loss is None else asdict(loss),
-            "varies": "every path" if self.plan.everywhere else "shared links",
-            "source": self.plan.source,
+            "jitter": _describe_variation(plan.jitter, plan.jitter_everywhere),
+            "loss": _describe_variation(plan.loss, plan.loss_everywhere),
+            "source": plan.source,
         }
 
     def _describe_host(self, index: int) -> dict[str, Any]:
@@ -237,6 +238,13 @@ class Network:
             "nic": asdict(host.nic),
             "loopback": {"alpha": host.loopback.alpha, "beta": host.loopback.beta},
         }
+
+
+def _describe_variation(what: Jitter | Loss | None, everywhere: bool) -> dict[str, Any] | None:
+    if what is None:
+        return None
+    where = "every path" if everywhere else "shared links"
+    return {"kind": type(what).__name__.lower(), "on": where, **asdict(what)}
 
 
 def _span(values: Sequence[float]) -> dict[str, float]:

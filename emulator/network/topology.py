@@ -132,9 +132,7 @@ class FatTree(Topology):
         def route(source: int, destination: int) -> Route:
             if source // half == destination // half:
                 return Route()
-            (from_pod, from_edge), (to_pod, to_edge) = (
-                divmod(host // half, half) for host in (source, destination)
-            )
+            (from_pod, from_edge), (to_pod, to_edge) = (divmod(host // half, half) for host in (source, destination))
             agg, core = destination % half, destination // half % half
             up, down = index["up", from_pod, from_edge, agg], index["down", to_pod, to_edge, agg]
             if from_pod == to_pod:

@@ -1,0 +1,213 @@
+"""From a checked network file to a `Plan`: defaults are filled in and sections that belong together are compared."""
+
+from __future__ import annotations
+
+from pathlib import Path as FilePath
+
+from emulator.errors import UsageError
+from emulator.network import jitter as jitters
+from emulator.network import schema
+from emulator.network.graph import Edge, Graph
+from emulator.network.loss import Loss
+from emulator.network.model import Host, Network, Nic, Path, Plan
+from emulator.network.topology import FatTree, Flat, Racks, Regions, Topology, Torus
+from emulator.units import parse_time
+
+
+def plan(file: schema.NetworkFile, name: str, folder: FilePath | None = None) -> Plan:
+    """Turn a checked file into a plan; `folder` is where files that it mentions are looked for."""
+    explicit = isinstance(file.topology, schema.LinksSection)
+    if file.link.bandwidth is None and not explicit and not _cards_have_bandwidth(file):
+        raise UsageError('link.bandwidth is missing: give it, or nic.bandwidth, e.g. bandwidth = "10 Gbit/s"')
+    made = Plan(
+        name=file.name or name,
+        description=file.description,
+        source=file.source,
+        hosts=_hosts(file),
+        listed=_listed(file),
+        ranks_per_host=file.hosts.ranks_per_host or (0 if _listed(file) else 1),
+        placement=file.hosts.placement,
+        alpha=file.link.latency,
+        beta=file.link.bandwidth or 0.0,
+        topology=_topology(file),
+        jitter=_jitter(file.jitter, folder),
+        loss=_loss(file.loss),
+        jitter_everywhere=file.jitter is None or file.jitter.on == "every path",
+        loss_everywhere=file.loss is None or file.loss.on == "every path",
+    )
+    if made.listed:
+        _check_all_pairs(Network(made))
+    return made
+
+
+def _cards_have_bandwidth(file: schema.NetworkFile) -> bool:
+    def whole(card: schema.NicSection) -> bool:
+        return card.bandwidth is not None or (card.egress is not None and card.ingress is not None)
+
+    return whole(file.nic) or (bool(file.host) and all(whole(host) for host in file.host))
+
+
+def _listed(file: schema.NetworkFile) -> bool:
+    return bool(file.host or file.hosts.names or file.hosts.count) and not file.hosts.repeat
+
+
+def _hosts(file: schema.NetworkFile) -> tuple[Host, ...]:
+    """List the hosts, or the patterns to repeat; fields left out of a [[host]] come from [nic] and [hosts]."""
+    settings = file.hosts
+    given = [name for name, value in (("count", settings.count), ("names", settings.names)) if value is not None]
+    if len(given) + bool(file.host) > 1:
+        both = " and ".join([f"hosts.{name}" for name in given] + ["[[host]]"] * bool(file.host))
+        raise UsageError(f"{both} exclude each other: list the hosts in one way")
+    if settings.repeat and not file.host:
+        raise UsageError("hosts.repeat: there are no [[host]] entries to repeat: add some, or remove it")
+    entries = file.host or tuple(schema.HostSection(name=name) for name in settings.names or ())
+    entries = entries or (schema.HostSection(count=settings.count or 1),)
+    hosts: list[Host] = []
+    for entry in entries:
+        for copy in range(entry.count):
+            name = entry.name or "host"
+            numbered = entry.count > 1 or entry.name is None
+            number = copy if entry.name else len(hosts)
+            pattern = f"{name}{number}" if numbered and _listed(file) else name
+            hosts.append(_host(file, entry, pattern))
+    names = [host.name for host in hosts]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice and _listed(file):
+        raise UsageError(f"host.name: {twice[0]!r} is given to several hosts: names must differ")
+    return tuple(hosts)
+
+
+def _host(file: schema.NetworkFile, entry: schema.HostSection, name: str) -> Host:
+    link, own, common = file.link.bandwidth or 0.0, entry, file.nic
+    # The host's own words come first, each [nic] field after them, and the link's bandwidth last.
+    both = own.bandwidth
+    nic = Nic(
+        egress_beta=_first(own.egress, both, common.egress, common.bandwidth, link),
+        ingress_beta=_first(own.ingress, both, common.ingress, common.bandwidth, link),
+        gap=_first(own.gap, common.gap, 0.0),
+        latency=_first(own.latency, common.latency, 0.0),
+    )
+    kind = file.topology.kind
+    for field, legal in (("rack", "racks"), ("region", "regions")):
+        if getattr(entry, field) is not None and kind != legal:
+            raise UsageError(f"host.{field}: {getattr(entry, field)!r} needs topology.kind {legal!r}, got {kind!r}")
+    if isinstance(file.topology, schema.RegionsSection) and entry.region not in (None, *file.topology.names):
+        raise UsageError(f"host.region: {entry.region!r} is not a region: legal are {', '.join(file.topology.names)}")
+    return Host(
+        name=name,
+        nic=nic,
+        slowdown=_first(entry.slowdown, file.hosts.slowdown),
+        loopback=Path(file.loopback.latency, file.loopback.bandwidth),
+        group=entry.rack or entry.region,
+    )
+
+
+def _first(*values: float | None) -> float:
+    """Give the first value that was given."""
+    return next(value for value in values if value is not None)
+
+
+def _topology(file: schema.NetworkFile) -> Topology:
+    section = file.topology
+    card = max(_first(file.nic.egress, file.nic.bandwidth, file.link.bandwidth, 0.0), file.link.bandwidth or 0.0)
+    match section:
+        case schema.RacksSection():
+            return Racks(section.hosts_per_rack, _uplink_beta(section, card), section.uplink_latency)
+        case schema.FatTreeSection():
+            return FatTree(section.radix or 0, _first(section.bandwidth, card), section.hop_latency)
+        case schema.TorusSection():
+            return Torus(section.dimensions, _first(section.bandwidth, card), section.hop_latency)
+        case schema.RegionsSection():
+            return _regions(section)
+        case schema.LinksSection():
+            return _graph(section)
+    return Flat()
+
+
+def _uplink_beta(section: schema.RacksSection, card: float) -> float:
+    if (section.uplink is None) == (section.oversubscription is None):
+        raise UsageError(
+            "topology.uplink: racks need either uplink (a bandwidth) or oversubscription (a factor), not "
+            f"{'both' if section.uplink else 'none'}: write e.g. oversubscription = 4"
+        )
+    return section.uplink or card * (section.oversubscription or 1.0) / section.hosts_per_rack
+
+
+def _regions(section: schema.RegionsSection) -> Regions:
+    count = len(section.names)
+    if len(set(section.names)) < count:
+        raise UsageError(f"topology.names: the regions {', '.join(section.names)} must differ")
+    _check_square("latency", section.latency, count)
+    if isinstance(section.bandwidth, tuple):
+        _check_square("bandwidth", section.bandwidth, count)
+        beta = tuple(tuple(0.0 if cell == "-" else float(cell) for cell in row) for row in section.bandwidth)
+    else:
+        beta = ((section.bandwidth or 0.0,) * count,) * count
+    return Regions(section.names, section.latency, beta)
+
+
+def _check_square(field: str, matrix: tuple[tuple[object, ...], ...], count: int) -> None:
+    lengths = [len(row) for row in matrix]
+    if lengths != [count] * count:
+        raise UsageError(
+            f"topology.{field}: {count} regions need {count} rows of {count} values, got rows of {lengths}"
+        )
+
+
+def _graph(section: schema.LinksSection) -> Graph:
+    edges = []
+    for link in section.links:
+        one, other = link.between
+        if one == other:
+            raise UsageError(f"topology.links.between: a link joins two different nodes, got {one!r} twice")
+        edges.append(Edge(one, other, link.latency, link.bandwidth))
+        if not link.one_way:
+            edges.append(Edge(other, one, link.latency, link.bandwidth))
+    return Graph(tuple(edges))
+
+
+def _jitter(section: schema.JitterSection | None, folder: FilePath | None) -> jitters.Jitter | None:
+    match section:
+        case schema.ConstantSection():
+            return jitters.Constant(section.value)
+        case schema.UniformSection():
+            if section.high < section.low:
+                raise UsageError(f"jitter.high must not be below jitter.low, got {section.high} and {section.low} s")
+            return jitters.Uniform(section.low, section.high)
+        case schema.NormalSection():
+            return jitters.Normal(section.mean, section.deviation)
+        case schema.ExponentialSection():
+            return jitters.Exponential(section.mean)
+        case schema.ParetoSection():
+            return jitters.Pareto(section.scale, section.shape)
+        case schema.EmpiricalSection():
+            return jitters.Empirical(_measured(section, folder))
+    return None
+
+
+def _measured(section: schema.EmpiricalSection, folder: FilePath | None) -> tuple[float, ...]:
+    """Give the values of an empirical distribution in rising order."""
+    values = section.values
+    if section.file is not None:
+        path = (folder or FilePath()) / section.file
+        try:
+            lines = path.read_text(encoding="utf-8").split("\n")
+        except OSError as error:
+            raise UsageError(f"jitter.file: {section.file!r} cannot be read: {error.strerror}") from None
+        values = (*values, *(parse_time(line) for line in map(str.strip, lines) if line))
+    if not values:
+        raise UsageError('jitter.values: at least one measured value is needed: write e.g. values = ["1 us", "9 us"]')
+    return tuple(sorted(values))
+
+
+def _loss(section: schema.LossSection | None) -> Loss | None:
+    if section is None:
+        return None
+    return Loss(section.rate, section.correlation, section.rto, section.backoff, section.mtu)
+
+
+def _check_all_pairs(network: Network) -> None:
+    """Find out now, on one rank, whether every pair of hosts has a path."""
+    for source in range(len(network.hosts)):
+        for destination in range(len(network.hosts)):
+            network.path(source, destination)

@@ -1,0 +1,95 @@
+"""Reading network files and presets; errors name file, field, value and what is legal."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from emulator.errors import UsageError
+from emulator.network.model import Network
+
+_PRESETS = Path(__file__).parent / "presets"
+
+
+def presets() -> list[str]:
+    """List the presets from the lowest latency to the highest."""
+    networks = [load(path.stem) for path in _PRESETS.glob("*.toml")]
+    return [network.name for network in sorted(networks, key=lambda n: (n.smallest_latency(), n.name))]
+
+
+def preset_path(name: str) -> Path:
+    """Give the file of a preset.
+
+    Raises
+    ------
+    UsageError
+        There is no such preset.
+    """
+    known = sorted(path.stem for path in _PRESETS.glob("*.toml"))
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        raise UsageError(f"there is no network {name!r}: {hint}Legal: {', '.join(known)}, or a file such as my.toml")
+    return _PRESETS / f"{name}.toml"
+
+
+def load(name_or_path: str) -> Network:
+    """Load a preset by its name, or a file by its path (anything with a slash or a dot in it)."""
+    is_file = "/" in name_or_path or "." in name_or_path
+    path = Path(name_or_path) if is_file else preset_path(name_or_path)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"network file {name_or_path!r} cannot be read: {reason}") from None
+    return parse(text, name_or_path if is_file else path.name, path.parent)
+
+
+def parse(text: str, origin: str = "network", folder: Path | None = None) -> Network:
+    """Read the text of a network file; `origin` is what errors call it."""
+    from pydantic import ValidationError
+
+    from emulator.network.build import plan
+    from emulator.network.schema import NetworkFile
+
+    try:
+        made = plan(NetworkFile.model_validate(tomllib.loads(text)), Path(origin).stem, folder)
+        return Network(made)
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"{origin}: not TOML: {error}") from None
+    except ValidationError as error:
+        raise UsageError(f"{origin}: {_first_error(error.errors())}") from None
+    except UsageError as error:
+        raise UsageError(f"{origin}: {error}") from None
+
+
+def _first_error(errors: list[Any]) -> str:
+    """Word the first of pydantic's errors as field, rule, value."""
+    error = errors[0]
+    # Positions in a union carry the chosen alternative in their path: it is no field of the file.
+    tags = {"flat", "racks", "fat-tree", "torus", "regions", "links"}
+    tags |= {"constant", "uniform", "normal", "exponential", "pareto", "empirical"}
+    parts: list[str] = []
+    for position, part in enumerate(error["loc"]):
+        if isinstance(part, int):
+            parts[-1:] = [f"{parts[-1] if parts else ''}[{part}]"]
+        elif not (position == 1 and part in tags):
+            parts.append(str(part))
+    field = ".".join(parts)
+    kind, context = error["type"], error.get("ctx", {})
+    if kind == "value_error":
+        message = str(context["error"])
+        return f"{field}: {message}" if field else message
+    if kind == "missing":
+        return f"{field} is missing: give it"
+    if kind == "union_tag_not_found":
+        return f"{field}.{str(context['discriminator']).strip(chr(39))} is missing: say which"
+    if kind == "union_tag_invalid":
+        discriminator = str(context["discriminator"]).strip("'")
+        return f"{field}.{discriminator} must be one of {context['expected_tags']}, got {context['tag']!r}"
+    if kind in ("model_type", "model_attributes_type"):
+        return f"{field} must be a table, got {error['input']!r}"
+    message = error["msg"].removeprefix("Input ").replace("should be", "must be", 1)
+    return f"{field} {message}, got {error['input']!r}"

@@ -1,0 +1,273 @@
+"""What may stand in a network file: one model per section, with units parsed and ranges checked.
+
+Only the rank that reads a file imports this module (pydantic takes 0.1 s). Every field's description is also its
+documentation: `docs/networks.md` lists them.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from emulator.errors import UsageError
+from emulator.units import parse_fraction, parse_rate, parse_size, parse_time
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise UsageError(f"must be a time such as '50 us', got {value!r}")
+    return parse_time(value)
+
+
+def _beta(value: Any) -> float:
+    if not isinstance(value, str):
+        raise UsageError(f"must be a bandwidth with its unit, such as '10 Gbit/s', got {value!r}")
+    return 1 / parse_rate(value)
+
+
+def _share_below_one(text: str | float) -> float:
+    share = parse_fraction(text)
+    if share == 1:
+        raise UsageError(f"must lie from 0 % to below 100 %, got {text!r}: write e.g. '1.5 %'")
+    return share
+
+
+def _bytes(text: str | int) -> int:
+    size = parse_size(str(text))
+    if size < 1:
+        raise UsageError(f"must be at least 1 byte, got {text!r}: write e.g. '1460'")
+    return size
+
+
+Seconds = Annotated[float, BeforeValidator(_seconds)]
+Beta = Annotated[float, BeforeValidator(_beta)]
+Share = Annotated[float, BeforeValidator(_share_below_one)]
+Bytes = Annotated[int, BeforeValidator(_bytes)]
+Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Where = Literal["every path", "shared links"]
+
+
+class Section(BaseModel):
+    """A table of a network file: unknown fields are refused with a suggestion."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_every_field(cls, values: Any) -> Any:
+        for name in values if isinstance(values, dict) else ():
+            if name not in cls.model_fields:
+                near = difflib.get_close_matches(name, cls.model_fields, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "remove it."
+                raise UsageError(f"there is no field {name!r} here: {hint} Legal: {', '.join(cls.model_fields)}")
+        return values
+
+
+class LinkSection(Section):
+    """The way between each two hosts."""
+
+    latency: Seconds = Field(default=0.0, description="one way, between each two hosts")
+    bandwidth: Beta | None = Field(default=None, description="most that one message stream gets")
+
+
+class NicSection(Section):
+    """Every host's network card, shared by all its ranks."""
+
+    bandwidth: Beta | None = Field(default=None, description="both ways; default: the link's bandwidth")
+    egress: Beta | None = Field(default=None, description="out of the host; default: bandwidth")
+    ingress: Beta | None = Field(default=None, description="into the host; default: bandwidth")
+    gap: Seconds | None = Field(default=None, description="least time between two messages out of the host")
+    latency: Seconds | None = Field(default=None, description="added at this end of every path")
+
+
+class LoopbackSection(Section):
+    """Between two ranks on one host."""
+
+    latency: Seconds = Field(default=5e-7, description="one way")
+    bandwidth: Beta = Field(default=1e-10, description="one way")
+
+
+class HostsSection(Section):
+    """How many hosts there are and which ranks they get."""
+
+    count: Count | None = Field(default=None, description="number of equal hosts; default: as many as the ranks need")
+    names: Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        default=None, description="names of equal hosts, instead of a count"
+    )
+    ranks_per_host: Count | None = Field(default=None, description="ranks that share a host and its card")
+    placement: Literal["block", "cyclic"] = Field(
+        default="block", description="neighbouring ranks on one host, or dealt out like cards"
+    )
+    slowdown: Factor = Field(default=1.0, description="hosts compute this many times slower than this machine")
+    repeat: bool = Field(default=False, description="the listed [[host]] entries repeat until all ranks fit")
+
+
+class HostSection(NicSection):
+    """One host, or `count` equal ones; what is left out is as in [nic] and [hosts]."""
+
+    name: str | None = Field(default=None, description="what reports call it")
+    count: Count = Field(default=1, description="that many equal hosts")
+    slowdown: Factor | None = Field(default=None, description="computes this many times slower than this machine")
+    rack: str | None = Field(default=None, description="topology racks: the rack that it stands in")
+    region: str | None = Field(default=None, description="topology regions: the region that it stands in")
+
+
+class FlatSection(Section):
+    """One ideal switch."""
+
+    kind: Literal["flat"] = Field(description="one ideal switch")
+
+
+class RacksSection(Section):
+    """Racks that share an uplink and a downlink each."""
+
+    kind: Literal["racks"] = Field(description="racks of hosts under one core")
+    hosts_per_rack: Count = Field(default=4, description="consecutive hosts in a rack")
+    uplink: Beta | None = Field(default=None, description="bandwidth of a rack's uplink and of its downlink")
+    oversubscription: Factor | None = Field(
+        default=None, description="instead of uplink: the rack's cards together over its uplink"
+    )
+    uplink_latency: Seconds = Field(default=0.0, description="added on the way to another rack")
+
+
+class FatTreeSection(Section):
+    """A three-level fat tree."""
+
+    kind: Literal["fat-tree"] = Field(description="a three-level fat tree with full bisection")
+    radix: Annotated[int, Field(ge=2, multiple_of=2, strict=True)] | None = Field(
+        default=None, description="ports of a switch, even; default: the fewest that have room"
+    )
+    bandwidth: Beta | None = Field(default=None, description="of a link between switches; default: the card's")
+    hop_latency: Seconds = Field(default=0.0, description="added for each link between switches")
+
+
+class TorusSection(Section):
+    """A grid of hosts that wraps around."""
+
+    kind: Literal["torus"] = Field(description="a grid of hosts that wraps around")
+    dimensions: tuple[Count, ...] = Field(default=(), description="hosts in each direction; default: squarest grid")
+    bandwidth: Beta | None = Field(default=None, description="of a link between neighbours; default: the card's")
+    hop_latency: Seconds = Field(default=0.0, description="added for each hop after the first")
+
+
+class RegionsSection(Section):
+    """Regions with a matrix of latencies."""
+
+    kind: Literal["regions"] = Field(description="regions with a matrix of latencies")
+    names: Annotated[tuple[str, ...], Field(min_length=1)] = Field(description="the regions, in the matrix's order")
+    latency: tuple[tuple[Seconds, ...], ...] = Field(description="one way, from row to column; added to link.latency")
+    bandwidth: Beta | tuple[tuple[Beta | Literal["-"], ...], ...] | None = Field(
+        default=None, description='of the pipe that two regions share, one for all or a matrix with "-" for none'
+    )
+
+
+class EdgeSection(Section):
+    """One link of an explicit topology."""
+
+    between: tuple[str, str] = Field(description="two hosts or switches")
+    latency: Seconds = Field(default=0.0, description="one way")
+    bandwidth: Beta = Field(description="in each direction, shared by all who cross it")
+    one_way: bool = Field(default=False, description="from the first to the second only")
+
+
+class LinksSection(Section):
+    """Explicit links; the way of least latency is taken."""
+
+    kind: Literal["links"] = Field(description="an explicit list of links")
+    links: Annotated[tuple[EdgeSection, ...], Field(min_length=1)] = Field(description="the links")
+
+
+TopologySection = Annotated[
+    FlatSection | RacksSection | FatTreeSection | TorusSection | RegionsSection | LinksSection,
+    Field(discriminator="kind"),
+]
+
+
+class ConstantSection(Section):
+    """The same for every message."""
+
+    distribution: Literal["constant"]
+    value: Seconds = Field(description="added to every message")
+    on: Where = Field(default="every path", description="every path between hosts, or only across shared links")
+
+
+class UniformSection(Section):
+    """Equally likely between two ends."""
+
+    distribution: Literal["uniform"]
+    low: Seconds = Field(default=0.0, description="least")
+    high: Seconds = Field(description="most; not below low")
+    on: Where = "every path"
+
+
+class NormalSection(Section):
+    """Normal, cut off at zero."""
+
+    distribution: Literal["normal"]
+    mean: Seconds = Field(default=0.0, description="before it is cut off at zero")
+    deviation: Seconds = Field(description="standard deviation, before it is cut off at zero")
+    on: Where = "every path"
+
+
+class ExponentialSection(Section):
+    """Exponential."""
+
+    distribution: Literal["exponential"]
+    mean: Seconds = Field(description="mean")
+    on: Where = "every path"
+
+
+class ParetoSection(Section):
+    """Pareto with its origin at zero: a heavy tail."""
+
+    distribution: Literal["pareto"]
+    scale: Seconds = Field(description="the mean is scale / (shape - 1)")
+    shape: Factor = Field(default=3.0, description="smaller is heavier; no mean at 1 or below")
+    on: Where = "every path"
+
+
+class EmpiricalSection(Section):
+    """Measured values, drawn with interpolation."""
+
+    distribution: Literal["empirical"]
+    values: tuple[Seconds, ...] = Field(default=(), description="measured values, in any order")
+    file: str | None = Field(default=None, description="instead of values: a text file with one value per line")
+    on: Where = "every path"
+
+
+JitterSection = Annotated[
+    ConstantSection | UniformSection | NormalSection | ExponentialSection | ParetoSection | EmpiricalSection,
+    Field(discriminator="distribution"),
+]
+
+
+class LossSection(Section):
+    """Packet loss, charged as retransmission timeouts."""
+
+    rate: Share = Field(description="share of packets lost, below 100 %")
+    correlation: Share = Field(default=0.0, description="probability that a packet shares its predecessor's fate")
+    rto: Seconds = Field(default=0.2, description="first retransmission timeout")
+    backoff: Annotated[float, Field(ge=1, allow_inf_nan=False)] = Field(
+        default=2.0, description="each further timeout of a packet is that many times longer"
+    )
+    mtu: Bytes = Field(default=1460, description="bytes of a message in one packet")
+    on: Where = Field(default="every path", description="every path between hosts, or only across shared links")
+
+
+class NetworkFile(Section):
+    """A whole network file."""
+
+    name: str | None = Field(default=None, description="default: the file's name")
+    description: str = Field(default="", description="one line for lists")
+    source: str = Field(default="", description="where the figures come from")
+    link: LinkSection = Field(default=LinkSection(), description="the way between each two hosts")
+    nic: NicSection = Field(default=NicSection(), description="every host's network card")
+    loopback: LoopbackSection = Field(default=LoopbackSection(), description="between ranks on one host")
+    hosts: HostsSection = Field(default=HostsSection(), description="how many hosts, and which ranks they get")
+    host: tuple[HostSection, ...] = Field(default=(), description="hosts that differ, one [[host]] table each")
+    topology: TopologySection = Field(default=FlatSection(kind="flat"), description="how the hosts are wired")
+    jitter: JitterSection | None = Field(default=None, description="latency that differs from message to message")
+    loss: LossSection | None = Field(default=None, description="packets that have to be sent again")
