@@ -56,7 +56,7 @@ class _OneLine(click.Command):
             sys.exit(130)
         except BrokenPipeError:
             # The reader of our output (a `head`, say) has left; silence the flush at exit too.
-            sys.stdout = None  # type: ignore[assignment]
+            sys.stdout = None
             sys.exit(0)
         sys.exit(status if isinstance(status, int) else 0)
 

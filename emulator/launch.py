@@ -257,6 +257,9 @@ def start(arguments: Sequence[str], *, extra_env: Mapping[str, str] | None = Non
     return Job(subprocess.Popen(list(arguments), env=env, stdin=subprocess.DEVNULL, **popen), mark)
 
 
+_RUNTIME = re.compile(rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: ")
+
+
 def _is_notice(line: bytes) -> bool:
     """Whether a line is of mpirun's own notice about how a rank ended, which the rank itself has explained."""
     return any(word in line for word in _NOTICE)
@@ -276,20 +279,38 @@ _NOTICE = (
 
 
 def _forward_errors(stream: IO[bytes]) -> None:
-    """Copy a job's standard error, without mpirun's dashed notices about exit statuses."""
-    held: list[bytes] = []
-    for line in stream:
+    """Copy a job's standard error without mpirun's dashed notices about how a rank ended.
+
+    What the runtime mutters about its own teardown is shown only if nobody else had anything to say.
+    """
+    out = sys.stderr.buffer
+    block: list[bytes] = []
+    muttered: list[bytes] = []
+    silent = True
+
+    def emit(lines: list[bytes]) -> None:
+        nonlocal silent
+        if not any(map(_is_notice, lines)):
+            out.write(b"".join(lines))
+            out.flush()
+            silent = False
+
+    for raw in stream:
+        line = raw.lstrip(b"\0")  # mpirun ends its notice of an abort with a stray NUL
         if line.startswith(b"-----"):
-            if held and not any(map(_is_notice, held)):
-                sys.stderr.buffer.write(b"".join([*held, line]))
-            held = [] if held else [line]
-        elif held:
-            held.append(line)
-        else:
-            sys.stderr.buffer.write(line)
-        sys.stderr.buffer.flush()
-    sys.stderr.buffer.write(b"".join(held if not any(map(_is_notice, held)) else []))
-    sys.stderr.buffer.flush()
+            if block:
+                emit([*block, line])
+            block = [] if block else [line]
+        elif block:
+            block.append(line)
+        elif _RUNTIME.match(line):
+            muttered.append(line)
+        elif line:
+            emit([line])
+    if block:
+        emit(block)
+    if silent and muttered:
+        emit(muttered)
 
 
 def run_filtered(arguments: Sequence[str], attempts: int = 3) -> int:

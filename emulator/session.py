@@ -55,7 +55,7 @@ class Run:
         self.extra: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.failures: list[str] = []
-        self._subs: dict[int, MPI.Intracomm] = {}
+        self._subs: dict[int, Any] = {}
         self.network = self.on_root(lambda: _load_network(common.net))
         self.clock = "wall" if self.network is None else "emulated"
         self.pace: float | str | None = None if self.network is None else common.pace
@@ -97,8 +97,7 @@ class Run:
             raise UsageError(f"--ranks must lie between 1 and this job's {self.size} ranks, got {p}: start more ranks")
         if p not in self._subs:
             self._subs[p] = self.comm.Split(0 if self.rank < p else MPI.UNDEFINED, self.rank)
-        sub = self._subs[p]
-        return None if sub == MPI.COMM_NULL else sub
+        return self._subs[p] if self.rank < p else None
 
     def on_root(self, function: Callable[[], T]) -> T:
         """Call `function` on rank 0 and give every rank its value, or its error."""
@@ -108,10 +107,10 @@ class Run:
                 outcome = (function(), None)
             except (UsageError, CheckFailed) as error:
                 outcome = (None, error)
-        value, error = self.control.bcast(outcome)
-        if error is not None:
-            raise error
-        return value  # type: ignore[return-value]
+        value, problem = self.control.bcast(outcome)
+        if problem is not None:
+            raise problem
+        return value
 
     def echo(self, *renderables: Any) -> None:
         """Print strings or rich renderables, on rank 0."""

@@ -1,0 +1,29 @@
+from pathlib import Path
+
+from emulator import doctor, launch
+from emulator.errors import UsageError
+
+
+def states(findings):
+    return {finding.topic: finding.state for finding in findings}
+
+
+def test_this_machine_can_start_16_ranks():
+    found = {finding.topic: finding for finding in doctor.examine()}
+    assert found["start"].state == "ok", found["start"]
+    assert "16 ranks" in found["start"].text
+
+
+def test_no_mpi_ends_the_examination_with_the_remedy(monkeypatch):
+    def none():
+        raise UsageError("a job needs mpirun, found none: install one")
+
+    monkeypatch.setattr(launch, "find_mpi", none)
+    *_, last = doctor.examine()
+    assert (last.topic, last.state, last.remedy) == ("mpirun", "missing", "install one")
+
+
+def test_an_mpirun_that_is_not_the_librarys_is_found():
+    other = launch.Mpi("MPICH", "4.3", Path("/nowhere/mpirun"), ulfm=False)
+    assert doctor._library(other).state == "missing"
+    assert "restart works" in doctor._ulfm(other).remedy

@@ -1,0 +1,47 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from emulator import tune
+from emulator.errors import UsageError
+
+
+@pytest.fixture
+def etc(tmp_path, monkeypatch):
+    folder = tmp_path / "etc"
+    folder.mkdir()
+    (folder / "prte-mca-params.conf").write_text("# a comment\n")
+    (folder / "openmpi-mca-params.conf").write_text("pml = ucx\n")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    return folder
+
+
+def test_adds_what_is_missing_once_and_keeps_the_users_choice(etc):
+    assert not tune.is_tuned()
+    assert len(tune.tune()) == 2
+    text = (etc / "openmpi-mca-params.conf").read_text()
+    assert "pml = ucx" in text
+    assert "pml = ob1" not in text
+    assert "btl = self,sm,tcp" in text
+    assert tune.is_tuned()
+    assert tune.tune() == []
+
+
+def test_an_mpi_elsewhere_is_never_touched(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    assert tune.tune() == []
+    assert not tune.is_tuned()
+
+
+def test_a_file_that_cannot_be_written_is_one_line(etc, monkeypatch):
+    real = Path.open
+
+    def refuse(self, mode="r", *rest, **options):
+        if "a" in mode:
+            raise PermissionError(13, "Permission denied")
+        return real(self, mode, *rest, **options)
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UsageError, match="Permission denied"):
+        tune.tune()

@@ -1,0 +1,38 @@
+"""A demo that does as it is told, for the tests of the shared command line."""
+
+import click
+
+from emulator import launch
+
+launch.prepare()
+
+from emulator.cli import Run, demo  # noqa: E402
+from emulator.errors import CheckFailed, UsageError  # noqa: E402
+
+WAYS = ["well", "all refuse", "one refuses", "one crashes", "check fails", "interrupt"]
+
+
+@demo("tiny", needs=2)
+@click.option("--end", type=click.Choice(WAYS), default="well")
+def main(run: Run, end: str) -> None:
+    """End in one of several ways."""
+    run.echo(f"{run.size} ranks, sizes {run.sizes}")
+    if run.rank == 0:
+        run.measurements.append({"pattern": "none", "ranks": run.size, "bytes": 0, "seconds": {"median": 1.0}})
+        run.samples.append({"pattern": "none", "seconds": 1.0})
+    if end == "all refuse":
+        raise UsageError("the rule, the value: the remedy")
+    if end == "one refuses" and run.rank == 1:
+        raise CheckFailed("rank 1 found it wrong")
+    if end == "one crashes" and run.rank == 1:
+        raise RuntimeError("a bug")
+    if end == "check fails" and run.rank == 0:
+        run.fail("a wrong result")
+    if end == "interrupt":
+        run.echo("waiting")
+        run.control.recv(source=(run.rank + 1) % run.size)  # for ever: nobody sends
+    run.control.Barrier()
+
+
+if __name__ == "__main__":
+    main()
