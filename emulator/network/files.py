@@ -91,5 +91,5 @@ def _first_error(errors: list[Any]) -> str:
         return f"{field}.{discriminator} must be one of {context['expected_tags']}, got {context['tag']!r}"
     if kind in ("model_type", "model_attributes_type"):
         return f"{field} must be a table, got {error['input']!r}"
-    message = error["msg"].removeprefix("Input ").replace("should be", "must be", 1)
+    message = error["msg"].removeprefix("Input ").replace("should be", "must be", 1).replace("valid tuple", "list", 1)
     return f"{field} {message}, got {error['input']!r}"

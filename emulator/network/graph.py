@@ -42,7 +42,7 @@ class Graph(Topology):
             if start not in found:
                 found[start] = _shortest(start, outgoing, set(names))
             if end not in found[start]:
-                raise UsageError(f"links: there is no way from host {start!r} to host {end!r}: add a link")
+                raise UsageError(f"topology.links: there is no way from host {start!r} to host {end!r}: add a link")
             return found[start][end]
 
         return Fabric([(f"{edge.source} > {edge.destination}", edge.beta) for edge in self.edges], route, groups)

@@ -54,7 +54,7 @@ class Loss:
         key = message_key(stream, sequence)
         packets = max(1, -(-size // self.mtu))
         lost = self.first_packet_lost(stream, sequence)
-        done = 0
+        done = 0.0
         position = _PACKETS
         total = 0.0
         # Alternate between runs of delivered and of lost packets: a handful of draws instead of one per packet.
