@@ -1,0 +1,30 @@
+"""Scatter-gather: one rank hands work out and gathers the results.
+
+    static.py       equal blocks, to each rank directly or down a tree
+    dynamic.py      workers pull tasks from a coordinator: retries, deadlines, backups, deaths
+    keyed.py        tasks that belong to a shard go to its replicas
+    stealing.py     no coordinator in the way: idle ranks take tasks from busy ones
+
+The dynamic part rests on ledger.py (who runs what), worker.py, links.py (messages), outcome.py (results, the
+journal), deadline.py and speculation.py (two small rules).
+"""
+
+from primitives.scatter_gather.deadline import Deadline
+from primitives.scatter_gather.dynamic import Coordinator, coordinator, failed_ranks, map_tasks
+from primitives.scatter_gather.outcome import Answer, Counts, Journal, Outcome, TaskFailed, TasksMissing
+from primitives.scatter_gather.worker import serve
+
+__all__ = [
+    "Answer",
+    "Coordinator",
+    "Counts",
+    "Deadline",
+    "Journal",
+    "Outcome",
+    "TaskFailed",
+    "TasksMissing",
+    "coordinator",
+    "failed_ranks",
+    "map_tasks",
+    "serve",
+]

@@ -1,0 +1,210 @@
+"""The coordinator's book: which task waits, which runs where, which is done. Pure bookkeeping, no messages.
+
+    waiting --take--> out on a worker --finished--> done (the first result only)
+       ^                   |  |   `---backup---> out on two workers
+       |                   |  `--raised, retries left / worker lost--.
+       `-------------------'<-----------------------------------------'
+                           `--raised, no retries left--> done (failed)
+
+Every attempt ends in exactly one of finished, raised, dropped or lost, so a task that is not done is always
+either waiting, or out, or impossible (no living worker may run it). That is why nothing is lost; the journal
+refuses second results, and that is why nothing is counted twice.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Collection, Iterable, Sequence
+
+from emulator.errors import UsageError
+from primitives.scatter_gather.outcome import Counts, Journal, Outcome
+
+
+class Ledger:
+    """Book of one request of tasks 0..tasks-1.
+
+    Parameters
+    ----------
+    tasks
+        Number of tasks.
+    workers
+        Living ranks that may run tasks.
+    where
+        For each task the ranks that may run it (a shard's replicas); None: any worker.
+    journal
+        Outcomes; tasks that it already holds are not run again.
+    retries
+        How often a task that raised is tried again.
+    deaths
+        How many workers a task may take with it before it is given up as the probable culprit.
+    """
+
+    def __init__(
+        self,
+        tasks: int,
+        workers: Iterable[int],
+        *,
+        where: Sequence[Collection[int]] | None = None,
+        journal: Journal | None = None,
+        retries: int = 2,
+        deaths: int = 3,
+    ) -> None:
+        if retries < 0:
+            raise UsageError(f"retries must be >= 0, got {retries}: 0 means one attempt only")
+        if where is not None and len(where) != tasks:
+            raise UsageError(f"where needs one entry for each of the {tasks} tasks, got {len(where)}")
+        self.tasks = tasks
+        self.journal = Journal() if journal is None else journal
+        self.counts = Counts()
+        self.order: list[int] = []
+        self.waiting = 0
+        self.impossible: set[int] = set()
+        self.out: dict[int, dict[int, float]] = {rank: {} for rank in workers}  # rank -> task -> start
+        self._owners = None if where is None else [tuple(sorted(set(ranks))) for ranks in where]
+        self._queues: dict[tuple[int, ...] | None, deque[int]] = {}
+        self._holders: dict[int, list[int]] = {}  # task -> ranks that run it
+        self._retries, self._deaths = retries, deaths
+        self._raised: dict[int, int] = {}
+        self._killed: dict[int, int] = {}
+        self._failed = sum(not outcome.ok for outcome in self.journal)
+        self._done = tasks
+        for task in self.journal.missing(tasks):
+            self._done -= 1
+            self._wait(task)
+
+    @property
+    def succeeded(self) -> int:
+        """Tasks whose function returned."""
+        return self._done - self._failed
+
+    @property
+    def settled(self) -> bool:
+        """True when no task can make further progress."""
+        return self._done + len(self.impossible) == self.tasks
+
+    def take(self, rank: int, count: int, now: float) -> list[int]:
+        """Up to ``count`` waiting tasks for ``rank``, from the longest queue that it may serve."""
+        queues = [queue for owners, queue in self._queues.items() if queue and _may(owners, rank)]
+        if not queues or count < 1:
+            return []
+        queue = max(queues, key=len)
+        batch = [queue.popleft() for _ in range(min(count, len(queue)))]
+        self.waiting -= len(batch)
+        self._start(rank, batch, now)
+        return batch
+
+    def backup(self, rank: int, now: float, older_than: float) -> list[int]:
+        """Start the task that has been out longest, if longer than ``older_than`` seconds, again on ``rank``."""
+        late = [(start, task) for task, start in self._eligible(rank) if now - start >= older_than]
+        if not late:
+            return []
+        batch = [min(late)[1]]
+        self._start(rank, batch, now)
+        self.counts.backups += 1
+        return batch
+
+    def next_backup(self, rank: int, older_than: float) -> float:
+        """When :meth:`backup` will next have a task for ``rank`` (infinite: not until something changes)."""
+        return min((start + older_than for _, start in self._eligible(rank)), default=math.inf)
+
+    def finished(self, outcome: Outcome) -> list[int]:
+        """Book a result; returns the other ranks that still run the task: their attempts are to be cancelled."""
+        others = self._end(outcome.task, outcome.rank)
+        if not self._record(outcome):
+            self.counts.duplicates += 1
+        return others
+
+    def raised(self, outcome: Outcome) -> None:
+        """Book an exception: the task waits again if no other attempt is out and retries are left."""
+        task = outcome.task
+        others = self._end(task, outcome.rank)
+        self._raised[task] = self._raised.get(task, 0) + 1
+        if task in self.journal or others:
+            return
+        if self._raised[task] > self._retries:
+            self._record(outcome)
+        else:
+            self.counts.retries += 1
+            self._wait(task)
+
+    def dropped(self, task: int, rank: int) -> None:
+        """Book an attempt that its worker gave up because it was told to."""
+        others = self._end(task, rank)
+        self.counts.dropped += 1
+        if task not in self.journal and not others:
+            self._wait(task)
+
+    def lost(self, rank: int) -> None:
+        """Book a worker's death: its tasks wait again, for the workers that are left."""
+        tasks = list(self.out[rank])
+        for task in tasks:
+            others = self._end(task, rank)
+            if task in self.journal or others:
+                continue
+            self._killed[task] = self._killed.get(task, 0) + 1
+            if self._killed[task] > self._deaths:
+                text = f"{self._killed[task]} workers died while they held this task, rank {rank} last"
+                self._record(Outcome(task, None, text, rank, 0, 0.0))
+            else:
+                self.counts.reexecuted += 1
+                self._wait(task)
+        del self.out[rank]
+        self.counts.dead.append(rank)
+        for owners, queue in self._queues.items():
+            if not any(_may(owners, worker) for worker in self.out):
+                self.impossible.update(queue)
+                self.waiting -= len(queue)
+                queue.clear()
+
+    def _wait(self, task: int) -> None:
+        owners = None if self._owners is None else self._owners[task]
+        if not any(_may(owners, worker) for worker in self.out):
+            self.impossible.add(task)
+            return
+        self._queues.setdefault(owners, deque()).append(task)
+        self.waiting += 1
+
+    def _start(self, rank: int, batch: list[int], now: float) -> None:
+        mine = self.out[rank]
+        for task in batch:
+            mine[task] = now
+            self._holders.setdefault(task, []).append(rank)
+        self.counts.sent += len(batch)
+        self.counts.messages += 1
+
+    def _end(self, task: int, rank: int) -> list[int]:
+        """Take an attempt off the book; the ranks that still run the task."""
+        if self.out.get(rank, {}).pop(task, None) is None:
+            return list(self._holders.get(task, ()))
+        holders = self._holders[task]
+        holders.remove(rank)
+        if not holders:
+            del self._holders[task]
+        return list(holders)
+
+    def _record(self, outcome: Outcome) -> bool:
+        task = outcome.task
+        attempts = self._raised.get(task, 0) + self._killed.get(task, 0) + (1 if outcome.ok else 0)
+        if attempts != outcome.attempts:
+            outcome = outcome._replace(attempts=attempts)
+        if not self.journal.record(outcome):
+            return False
+        self._done += 1
+        self._failed += not outcome.ok
+        self.order.append(task)
+        return True
+
+    def _eligible(self, rank: int) -> Iterable[tuple[int, float]]:
+        """(task, start) of every task that has one attempt out, and that ``rank`` could attempt too."""
+        for holder, tasks in self.out.items():
+            if holder == rank:
+                continue
+            for task, start in tasks.items():
+                owners = None if self._owners is None else self._owners[task]
+                if len(self._holders[task]) == 1 and task not in self.journal and _may(owners, rank):
+                    yield task, start
+
+
+def _may(owners: tuple[int, ...] | None, rank: int) -> bool:
+    return owners is None or rank in owners

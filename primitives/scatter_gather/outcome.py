@@ -1,0 +1,209 @@
+"""What became of a task, of a whole request, and what a successor of the coordinator would have to know."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+
+class Outcome(NamedTuple):
+    """The one result of one task.
+
+    Parameters
+    ----------
+    task
+        Index of the task in the request.
+    value
+        What the function returned; None where ``error`` is set.
+    error
+        None, or the traceback of the last attempt as text.
+    rank
+        Rank that produced the result.
+    attempts
+        How often the task raised or lost its worker before this outcome, plus one.
+    seconds
+        Time that the attempt took on its worker (emulated seconds on an emulated network).
+    """
+
+    task: int
+    value: Any
+    error: str | None
+    rank: int
+    attempts: int
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """True if the function returned."""
+        return self.error is None
+
+
+class TaskFailed(Exception):
+    """Tasks raised more often than they may be retried. ``failures`` maps task index to its outcome."""
+
+    def __init__(self, failures: dict[int, Outcome]) -> None:
+        self.failures = failures
+        first = failures[min(failures)]
+        others = f" (and {len(failures) - 1} more tasks)" if len(failures) > 1 else ""
+        super().__init__(
+            f"task {first.task} failed {first.attempts} times, last on rank {first.rank}{others}:\n"
+            f"{first.error}"
+        )
+
+
+class TasksMissing(Exception):
+    """A complete result was asked of an answer that lacks some tasks. ``missing`` lists them."""
+
+    def __init__(self, missing: list[int]) -> None:
+        self.missing = missing
+        super().__init__(f"the answer lacks tasks {missing}: read .present(), or ask for a higher quorum")
+
+
+class Journal:
+    """Completed tasks of one request: what a successor of the coordinator needs, and the exactly-once filter.
+
+    The first outcome that is recorded for a task stays; every later one is refused. A coordinator given a
+    journal runs only what it lacks. ``watch`` takes a function that sees every new outcome, to copy it to
+    where it survives the coordinator (a buddy's memory, a disk).
+
+    Examples
+    --------
+    >>> journal = Journal()
+    >>> journal.record(Outcome(0, "a", None, rank=1, attempts=1, seconds=0.0))
+    True
+    >>> journal.record(Outcome(0, "a", None, rank=2, attempts=1, seconds=0.0))
+    False
+    >>> journal.missing(3)
+    [1, 2]
+    """
+
+    def __init__(self) -> None:
+        self._outcomes: dict[int, Outcome] = {}
+        self._watchers: list[Callable[[Outcome], None]] = []
+
+    def record(self, outcome: Outcome) -> bool:
+        """Keep ``outcome`` if its task has none yet; False if it had."""
+        if outcome.task in self._outcomes:
+            return False
+        self._outcomes[outcome.task] = outcome
+        for watcher in self._watchers:
+            watcher(outcome)
+        return True
+
+    def forget(self, task: int) -> None:
+        """Drop a task's outcome, so that it runs again (its result was lost with the worker that held it)."""
+        self._outcomes.pop(task, None)
+
+    def watch(self, watcher: Callable[[Outcome], None]) -> None:
+        """Call ``watcher(outcome)`` for every outcome recorded from now on."""
+        self._watchers.append(watcher)
+
+    def missing(self, tasks: int) -> list[int]:
+        """Of tasks 0..tasks-1, those without an outcome."""
+        return [task for task in range(tasks) if task not in self._outcomes]
+
+    def dumps(self) -> bytes:
+        """All outcomes as bytes, for a checkpoint or a message to the successor."""
+        return pickle.dumps(list(self._outcomes.values()), protocol=5)
+
+    @classmethod
+    def loads(cls, data: bytes) -> Journal:
+        """Read what :meth:`dumps` wrote."""
+        journal = cls()
+        for outcome in pickle.loads(data):
+            journal.record(outcome)
+        return journal
+
+    def __contains__(self, task: int) -> bool:
+        return task in self._outcomes
+
+    def __getitem__(self, task: int) -> Outcome:
+        return self._outcomes[task]
+
+    def __len__(self) -> int:
+        return len(self._outcomes)
+
+    def __iter__(self) -> Iterator[Outcome]:
+        return iter(self._outcomes.values())
+
+
+@dataclass
+class Counts:
+    """What a request cost beside its useful work.
+
+    ``sent`` attempts handed to workers, ``retries`` after an exception, ``reexecuted`` because a worker died,
+    ``backups`` started for stragglers, ``dropped`` attempts that were cancelled before they gave a result,
+    ``duplicates`` results that came second and were refused, ``messages`` task messages (batches), ``dead``
+    workers lost.
+    """
+
+    sent: int = 0
+    retries: int = 0
+    reexecuted: int = 0
+    backups: int = 0
+    dropped: int = 0
+    duplicates: int = 0
+    messages: int = 0
+    dead: list[int] = field(default_factory=list)
+
+
+@dataclass
+class Answer:
+    """The coordinator's answer to a request of ``tasks`` tasks.
+
+    Parameters
+    ----------
+    tasks
+        How many tasks were asked for.
+    journal
+        The outcomes that arrived in time.
+    seconds
+        From the request to the answer (emulated seconds on an emulated network).
+    counts
+        Attempts, retries, backups and so on.
+    order
+        Task indices in the order in which their outcomes were accepted.
+    """
+
+    tasks: int
+    journal: Journal
+    seconds: float
+    counts: Counts
+    order: list[int]
+
+    @property
+    def missing(self) -> list[int]:
+        """Tasks without an outcome: too late for the deadline, or no living worker could run them."""
+        return self.journal.missing(self.tasks)
+
+    @property
+    def failures(self) -> dict[int, Outcome]:
+        """Tasks that raised in their last permitted attempt."""
+        return {outcome.task: outcome for outcome in self.journal if not outcome.ok}
+
+    @property
+    def coverage(self) -> float:
+        """Share of the tasks that returned a value, 0 to 1 (1 for a request of no tasks)."""
+        return len(self.present()) / self.tasks if self.tasks else 1.0
+
+    def present(self) -> dict[int, Any]:
+        """Values that are there, by task."""
+        return {outcome.task: outcome.value for outcome in sorted(self.journal) if outcome.ok}
+
+    def values(self) -> list[Any]:
+        """All values in task order.
+
+        Raises
+        ------
+        TaskFailed
+            Some tasks raised; the exception holds their tracebacks.
+        TasksMissing
+            Some tasks have no outcome.
+        """
+        if self.failures:
+            raise TaskFailed(self.failures)
+        if self.missing:
+            raise TasksMissing(self.missing)
+        return [self.journal[task].value for task in range(self.tasks)]

@@ -1,0 +1,170 @@
+"""A worker: runs the tasks that the coordinator sends, and reports each exactly once.
+
+A task is a call ``function(argument)``. If it raises, its traceback is the report. If the function is a
+generator function, every ``yield`` in it is a point at which the task may be cancelled (its ``return`` is the
+result); a plain function runs to its end, and if its result has become useless the coordinator drops it.
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections import deque
+from collections.abc import Callable, Generator
+from types import GeneratorType
+from typing import Any
+
+from mpi4py import MPI
+
+from emulator import now
+from primitives.scatter_gather.links import DOWN, UP, Inbox, Outbox, pack
+
+REPORT_EVERY_S = 0.005
+
+
+_DROPPED = object()  # in place of a value: the task was cancelled at a yield
+
+
+class Worker:
+    """One rank's side of the conversation; see :func:`serve`."""
+
+    def __init__(self, comm: MPI.Comm, function: Callable[[Any], Any], root: int) -> None:
+        self._comm, self._function, self._root = comm, function, root
+        self._inbox, self._outbox = Inbox(comm, root, DOWN), Outbox(comm, UP)
+        self._batches: deque[tuple[int, deque[tuple[int, Any]]]] = deque()
+        self._running: tuple[int, int] | None = None
+        self._cancelled = False
+        self._stopped = False
+        self._done: list[tuple[int, bool, Any, float]] = []
+        self._dropped: list[int] = []
+        self._reported = 0.0
+
+    def serve(self) -> None:
+        """Work until the coordinator says stop."""
+        while not self._stopped:
+            self._listen(wait=not self._batches)
+            if self._batches:
+                self._work()
+        self._outbox.send(self._root, pack(("bye",)))
+        self._outbox.drain()
+
+    def _listen(self, wait: bool) -> None:
+        """Take the coordinator's messages; with ``wait``, at least one."""
+        message = self._inbox.next() if wait else self._inbox.next(until=0.0)
+        while message is not None:
+            self._obey(*message[1])
+            message = self._inbox.next(until=0.0)
+
+    def _obey(self, kind: str, *body: Any) -> None:
+        if kind == "run":
+            request, tasks = body
+            self._batches.append((request, deque(tasks)))
+        elif kind == "cancel":
+            self._cancel(*body)
+        else:
+            self._stopped = self._cancelled = True
+            self._batches.clear()
+
+    def _cancel(self, request: int, task: int | None) -> None:
+        """Drop a queued task, or all of a request's, and mark the one in progress."""
+        for owner, queue in self._batches:
+            if owner == request:
+                dropped = [queued for queued, _ in queue if task in (None, queued)]
+                kept = [pair for pair in queue if pair[0] not in dropped]
+                queue.clear()
+                queue.extend(kept)
+                self._dropped += dropped
+                self._report(request)
+        if self._running is not None and self._running[0] == request and task in (None, self._running[1]):
+            self._cancelled = True
+
+    def _work(self) -> None:
+        """Run the first task of the first batch; report when the batch is done, or when it is time."""
+        request, queue = self._batches[0]
+        if queue:
+            task, argument = queue.popleft()
+            self._run(request, task, argument)
+            instant = now(self._comm)
+            if queue and instant - self._reported < REPORT_EVERY_S:
+                return
+            self._reported = instant
+        if not queue and self._batches:
+            self._batches.popleft()
+        self._report(request)
+
+    def _run(self, request: int, task: int, argument: Any) -> None:
+        self._running, self._cancelled = (request, task), False
+        start = now(self._comm)
+        try:
+            ok, value = True, self._function(argument)
+        except Exception as error:
+            ok, value = False, _text(error)
+        if isinstance(value, GeneratorType):
+            ok, value = self._step(value)
+        self._running = None
+        if value is _DROPPED:
+            self._dropped.append(task)
+        else:
+            self._done.append((task, ok, value, now(self._comm) - start))
+
+    def _step(self, task: Generator[Any, Any, Any]) -> tuple[bool, Any]:
+        """Run a generator to its return value, listening for a cancel at every yield."""
+        while True:
+            try:
+                next(task)
+            except StopIteration as stop:
+                return True, stop.value
+            except Exception as error:
+                return False, _text(error)
+            self._listen(wait=False)  # outside the try: the coordinator's death is not the task's failure
+            if self._cancelled:
+                task.close()
+                return False, _DROPPED
+
+    def _report(self, request: int) -> None:
+        if not self._done and not self._dropped:
+            return
+        try:
+            data = pack(("done", request, self._done, self._dropped))
+        except Exception:
+            self._done = [_sendable(result) for result in self._done]
+            data = pack(("done", request, self._done, self._dropped))
+        self._done, self._dropped = [], []
+        self._outbox.send(self._root, data)
+
+
+def _text(error: Exception) -> str:
+    """The traceback, without the frame of this module."""
+    frames = error.__traceback__ and error.__traceback__.tb_next
+    return "".join(traceback.format_exception(type(error), error, frames))
+
+
+def _sendable(result: tuple[int, bool, Any, float]) -> tuple[int, bool, Any, float]:
+    """The result, or why it cannot be sent."""
+    try:
+        pack(result)
+    except Exception:
+        task, _, value, seconds = result
+        text = f"the result, a {type(value).__name__}, cannot be sent to the coordinator:\n"
+        return task, False, text + traceback.format_exc(), seconds
+    return result
+
+
+def serve(comm: MPI.Comm, function: Callable[[Any], Any], root: int = 0) -> None:
+    """Run the tasks that the coordinator on ``root`` sends until it says stop.
+
+    Parameters
+    ----------
+    comm
+        Communicator, bare or emulated.
+    function
+        Called with each task's argument; a generator function's tasks can be cancelled at each ``yield``.
+    root
+        Rank of the coordinator.
+
+    Raises
+    ------
+    MPI.Exception
+        The coordinator died (where the MPI reports deaths). Its successor needs the request's tasks and the
+        :class:`~primitives.scatter_gather.outcome.Journal`.
+    """
+    Worker(comm, function, root).serve()
