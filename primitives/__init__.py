@@ -1,0 +1,1 @@
+"""Communication patterns, written once over whatever communicator they are given."""
