@@ -48,6 +48,7 @@ Bytes = Annotated[int, BeforeValidator(_bytes)]
 Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Where = Literal["every path", "shared links"]
+_ON = '"every path" between hosts, or only across "shared links"'
 
 
 class Section(BaseModel):
@@ -191,7 +192,7 @@ class ConstantSection(Section):
 
     distribution: Literal["constant"]
     value: Seconds = Field(description="added to every message")
-    on: Where = Field(default="every path", description="every path between hosts, or only across shared links")
+    on: Where = Field(default="every path", description=_ON)
 
 
 class UniformSection(Section):
@@ -200,7 +201,7 @@ class UniformSection(Section):
     distribution: Literal["uniform"]
     low: Seconds = Field(default=0.0, description="least")
     high: Seconds = Field(description="most; not below low")
-    on: Where = "every path"
+    on: Where = Field(default="every path", description=_ON)
 
 
 class NormalSection(Section):
@@ -209,7 +210,7 @@ class NormalSection(Section):
     distribution: Literal["normal"]
     mean: Seconds = Field(default=0.0, description="before it is cut off at zero")
     deviation: Seconds = Field(description="standard deviation, before it is cut off at zero")
-    on: Where = "every path"
+    on: Where = Field(default="every path", description=_ON)
 
 
 class ExponentialSection(Section):
@@ -217,7 +218,7 @@ class ExponentialSection(Section):
 
     distribution: Literal["exponential"]
     mean: Seconds = Field(description="mean")
-    on: Where = "every path"
+    on: Where = Field(default="every path", description=_ON)
 
 
 class ParetoSection(Section):
@@ -226,7 +227,7 @@ class ParetoSection(Section):
     distribution: Literal["pareto"]
     scale: Seconds = Field(description="the mean is scale / (shape - 1)")
     shape: Factor = Field(default=3.0, description="smaller is heavier; no mean at 1 or below")
-    on: Where = "every path"
+    on: Where = Field(default="every path", description=_ON)
 
 
 class EmpiricalSection(Section):
@@ -235,7 +236,7 @@ class EmpiricalSection(Section):
     distribution: Literal["empirical"]
     values: tuple[Seconds, ...] = Field(default=(), description="measured values, in any order")
     file: str | None = Field(default=None, description="instead of values: a text file with one value per line")
-    on: Where = "every path"
+    on: Where = Field(default="every path", description=_ON)
 
 
 JitterSection = Annotated[
@@ -254,7 +255,7 @@ class LossSection(Section):
         default=2.0, description="each further timeout of a packet is that many times longer"
     )
     mtu: Bytes = Field(default=1460, description="bytes of a message in one packet")
-    on: Where = Field(default="every path", description="every path between hosts, or only across shared links")
+    on: Where = Field(default="every path", description=_ON)
 
 
 class NetworkFile(Section):

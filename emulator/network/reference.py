@@ -1,0 +1,77 @@
+"""The reference of the network file, made from the models that check it, so that the two cannot differ."""
+
+from __future__ import annotations
+
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from emulator.network import schema
+
+# Heading in the file, and the models that may stand under it.
+_SECTIONS: list[tuple[str, list[type[schema.Section]]]] = [
+    ("top level", [schema.NetworkFile]),
+    ("[link]", [schema.LinkSection]),
+    ("[nic]", [schema.NicSection]),
+    ("[loopback]", [schema.LoopbackSection]),
+    ("[hosts]", [schema.HostsSection]),
+    ("[[host]]", [schema.HostSection]),
+    (
+        "[topology]",
+        [schema.FlatSection, schema.RacksSection, schema.FatTreeSection, schema.TorusSection]
+        + [schema.RegionsSection, schema.LinksSection],
+    ),
+    ("topology.links", [schema.EdgeSection]),
+    (
+        "[jitter]",
+        [schema.ConstantSection, schema.UniformSection, schema.NormalSection, schema.ExponentialSection]
+        + [schema.ParetoSection, schema.EmpiricalSection],
+    ),
+    ("[loss]", [schema.LossSection]),
+]
+_DEFAULTS = {5e-7: '"0.5 us"', 1e-10: '"10 GB/s"', 0.2: '"200 ms"', 0.0: "0"}
+
+
+def reference() -> str:
+    """Write the tables of all sections as Markdown."""
+    lines = []
+    for heading, models in _SECTIONS:
+        for model in models:
+            choice = next((n for n in ("kind", "distribution") if n in model.model_fields), None)
+            value = model.model_fields[choice].annotation.__args__[0] if choice else None  # type: ignore[union-attr]
+            suffix = f' with {choice} = "{value}"' if choice else ""
+            lines += [
+                f"### {heading}{suffix}",
+                "",
+                str(model.__doc__),
+                "",
+                "| field | default | meaning |",
+                "|---|---|---|",
+            ]
+            for name, field in model.model_fields.items():
+                if name != choice:
+                    lines.append(f"| `{name}` | {_default(field)} | {field.description} |")
+            if lines[-1] == "|---|---|---|":
+                lines[-3:] = []
+            lines.append("")
+    return "\n".join(lines)
+
+
+def _default(field: FieldInfo) -> str:
+    default = field.default
+    if default is PydanticUndefined:
+        return "required"
+    if default is None or default == "" or default == () or isinstance(default, schema.Section):
+        return "-"
+    if isinstance(default, float) and default in _DEFAULTS:
+        return _DEFAULTS[default]
+    return (
+        str(default).lower()
+        if isinstance(default, bool)
+        else f'"{default}"'
+        if isinstance(default, str)
+        else f"{default:g}"
+    )
+
+
+if __name__ == "__main__":
+    print(reference())
