@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any, get_args
+
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from emulator.network import schema
+
+
+def _alternatives(union: Any) -> list[type[schema.Section]]:
+    """List the models of a tagged union (``Annotated[A | B, Field(...)]``)."""
+    return list(get_args(get_args(union)[0]))
+
 
 # Heading in the file, and the models that may stand under it.
 _SECTIONS: list[tuple[str, list[type[schema.Section]]]] = [
@@ -15,17 +23,9 @@ _SECTIONS: list[tuple[str, list[type[schema.Section]]]] = [
     ("[loopback]", [schema.LoopbackSection]),
     ("[hosts]", [schema.HostsSection]),
     ("[[host]]", [schema.HostSection]),
-    (
-        "[topology]",
-        [schema.FlatSection, schema.RacksSection, schema.FatTreeSection, schema.TorusSection]
-        + [schema.RegionsSection, schema.LinksSection],
-    ),
+    ("[topology]", _alternatives(schema.TopologySection)),
     ("topology.links", [schema.EdgeSection]),
-    (
-        "[jitter]",
-        [schema.ConstantSection, schema.UniformSection, schema.NormalSection, schema.ExponentialSection]
-        + [schema.ParetoSection, schema.EmpiricalSection],
-    ),
+    ("[jitter]", _alternatives(schema.JitterSection)),
     ("[loss]", [schema.LossSection]),
 ]
 _DEFAULTS = {5e-7: '"0.5 us"', 1e-10: '"10 GB/s"', 0.2: '"200 ms"', 0.0: "0"}
@@ -62,15 +62,11 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if default is None or default == "" or default == () or isinstance(default, schema.Section):
         return "-"
-    if isinstance(default, float) and default in _DEFAULTS:
-        return _DEFAULTS[default]
-    return (
-        str(default).lower()
-        if isinstance(default, bool)
-        else f'"{default}"'
-        if isinstance(default, str)
-        else f"{default:g}"
-    )
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, str):
+        return f'"{default}"'
+    return _DEFAULTS.get(default, f"{default:g}")
 
 
 if __name__ == "__main__":
