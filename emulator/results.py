@@ -178,9 +178,7 @@ def load(path: str | Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(
-            f"cannot read {path}: {error.strerror or error}; name a result.json or a run folder"
-        ) from None
+        raise UsageError(f"cannot read {path}: {error.strerror or error}; name a result.json or a run folder") from None
     except (ValueError, RecursionError):
         raise UsageError(f"{path} is not JSON; name a result.json that a demo or a drill wrote") from None
     complaint = _complaint(content)
