@@ -6,7 +6,6 @@ never initialises MPI itself.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 import shutil
@@ -74,6 +73,8 @@ def this_program() -> list[str]:
 
 
 def _installed(distribution: str) -> bool:
+    import importlib.metadata  # not needed by ranks, whose start counts
+
     try:
         importlib.metadata.distribution(distribution)
     except importlib.metadata.PackageNotFoundError:
