@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,6 +88,8 @@ def find_mpi() -> Mpi:
     UsageError
         No mpirun, an mpirun that does not answer, or the wheels of two MPIs in one environment.
     """
+    import shutil
+
     wheels = [name for name in _WHEELS if _installed(name)]
     if len(wheels) > 1:
         raise UsageError(
@@ -253,7 +253,7 @@ class Job:
 
 def start(arguments: Sequence[str], *, extra_env: Mapping[str, str] | None = None, **popen: Any) -> Job:
     """Start a command of `command()`; further keywords go to ``subprocess.Popen`` (stdout, cwd, ...)."""
-    mark = uuid.uuid4().hex
+    mark = os.urandom(16).hex()
     env = environment({_JOB_MARK: mark, **(extra_env or {})})
     return Job(subprocess.Popen(list(arguments), env=env, stdin=subprocess.DEVNULL, **popen), mark)
 
