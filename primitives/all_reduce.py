@@ -1,0 +1,194 @@
+"""All-reduce: every rank ends with the sum of everybody's array, by the algorithm that costs the least.
+
+=====================  ==================================================  ==========================================
+algorithm              time (p = 2^k; see the modules for other p)         good for
+=====================  ==================================================  ==========================================
+`recursive_doubling`   lg p (alpha + n beta + n gamma)                     short messages
+`rabenseifner`         2 lg p alpha + 2 (p-1)/p n beta + (p-1)/p n gamma   middle sizes; long ones if p = 2^k
+`ring`                 2(p-1) alpha + 2 (p-1)/p n beta + (p-1)/p n gamma   long messages
+`tree`                 2 ceil(lg p) (alpha + n beta) + ceil(lg p) n gamma  comparison
+=====================  ==================================================  ==========================================
+
+``auto`` takes alpha, beta and gamma from `set_terms`, where somebody has measured them, and otherwise
+`DEFAULT_TERMS`. The choice depends on nothing else than p, n and these, so that every rank makes the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from mpi4py import MPI
+
+from emulator import costs
+from emulator.errors import UsageError
+from primitives import ops
+from primitives.buffers import Array, apart, pair
+from primitives.plans import TAG, Plan, plans_of
+from primitives.rabenseifner import Rabenseifner
+from primitives.recursive_doubling import RecursiveDoubling
+from primitives.reduction import Apply, reduce_into
+from primitives.ring import AllReduce as Ring
+from primitives.tree import Tree
+
+ALGORITHMS: dict[str, Callable[..., Plan]] = {
+    "ring": Ring,
+    "recursive_doubling": RecursiveDoubling,
+    "rabenseifner": Rabenseifner,
+    "tree": Tree,
+}
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Cost of a message and of a reduction, as measured: seconds, and seconds per byte."""
+
+    alpha: float
+    beta: float
+    gamma: float
+
+
+DEFAULT_TERMS = Terms(alpha=2e-6, beta=1.5e-10, gamma=1e-10)
+"""Shared memory of an ordinary machine."""
+
+
+def choose(p: int, n: int, alpha: float, beta: float, gamma: float) -> str:
+    """The algorithm that the cost formulas say is the quickest.
+
+    Parameters
+    ----------
+    p, n
+        Ranks, and bytes on each.
+    alpha, beta, gamma
+        Seconds per message, per byte sent, and per byte reduced.
+
+    Returns
+    -------
+    str
+        A name in `ALGORITHMS`; among equals the first of recursive doubling, Rabenseifner, ring, tree.
+    """
+    order = ("recursive_doubling", "rabenseifner", "ring", "tree")
+    return min(order, key=lambda name: costs.seconds(name, p, n, alpha, beta, gamma))
+
+
+def set_terms(comm: MPI.Intracomm, terms: Terms | None) -> None:
+    """Let ``auto`` choose by measured terms on this communicator; every rank must pass the same.
+
+    Parameters
+    ----------
+    comm
+        The communicator; duplicates of it do not inherit the terms.
+    terms
+        What was measured, or None for the defaults.
+    """
+    plans = plans_of(comm)
+    plans.free()
+    plans.terms = terms
+
+
+def terms_of(comm: MPI.Intracomm) -> Terms:
+    """The terms that ``auto`` chooses by on this communicator."""
+    return plans_of(comm).terms or DEFAULT_TERMS
+
+
+def all_reduce(
+    comm: MPI.Intracomm,
+    send: Array,
+    recv: Array | MPI.InPlaceType | None = None,
+    op: object = "sum",
+    algorithm: str = "auto",
+    segment: int | None = None,
+) -> Array:
+    """Reduce everybody's `send` into everybody's `recv`, with identical bits on every rank.
+
+    Collective: every rank calls it with the same shape, dtype, operation, algorithm and segment. Deterministic: the
+    order of the reduction depends on p and n only.
+
+    Parameters
+    ----------
+    comm
+        The communicator. Messages carry tags from 20000 to 28000.
+    send
+        The input, a contiguous array of any shape and of any dtype without objects.
+    recv
+        The output, like `send`; `IN_PLACE` to overwrite `send`; None for a new array.
+    op
+        ``"sum"``, ``"prod"``, ``"min"``, ``"max"``, an ``MPI.Op``, a numpy ufunc, or a commutative function of two
+        arrays (see `primitives.ops`).
+    algorithm
+        ``"auto"`` or a name in `ALGORITHMS`.
+    segment
+        Of the ring: the longest message in bytes, 0 for whole blocks, None for what suits the communicator.
+
+    Returns
+    -------
+    numpy.ndarray
+        The output.
+
+    Raises
+    ------
+    UsageError
+        Buffers that differ, overlap, or are not contiguous; an operation or algorithm that does not exist.
+    """
+    return reduce_into(comm, send, recv, op, (algorithm, segment), partial(_make, algorithm, segment))
+
+
+def prepare(
+    comm: MPI.Intracomm,
+    send: Array,
+    recv: Array | MPI.InPlaceType,
+    op: object = "sum",
+    algorithm: str = "auto",
+    segment: int | None = None,
+) -> Plan:
+    """A plan for these very arrays, to be run as often as wanted, also while others are under way.
+
+    For a training loop that reduces the same buckets in each step::
+
+        plans = [prepare(comm, bucket, IN_PLACE) for bucket in buckets]
+        ...
+        plans[i].start()            # returns at once
+        ...                         # compute; call plans[i].test() now and then, messages move inside of it
+        plans[i].wait()
+
+    Collective: every rank prepares the same plans in the same order. `Plan.free` when done.
+    """
+    given, taken = pair(send, send if isinstance(recv, MPI.InPlaceType) else recv)
+    apart(given, taken)
+    operation = ops.resolve(op)
+    tag = plans_of(comm).next_tag()
+    if MPI.Get_address(given) == MPI.Get_address(taken):
+        given = taken
+    return _make(algorithm, segment, comm, given, taken, operation.apply, tag)
+
+
+def start(
+    comm: MPI.Intracomm,
+    send: Array,
+    recv: Array | MPI.InPlaceType,
+    op: object = "sum",
+    algorithm: str = "auto",
+    segment: int | None = None,
+) -> Plan:
+    """Begin an all-reduce and return its handle: ``test()`` until it is true, or ``wait()``. Collective.
+
+    Neither array may be touched before that. Any number can be under way on a communicator, started in the same order
+    on every rank. The handle frees itself when complete.
+    """
+    plan = prepare(comm, send, recv, op, algorithm, segment)
+    plan.once = True
+    return plan.start()
+
+
+def _make(
+    algorithm: str, segment: int | None, comm: MPI.Intracomm, send: Array, recv: Array, apply: Apply, tag: int = TAG
+) -> Plan:
+    if algorithm == "auto":
+        terms = terms_of(comm)
+        algorithm = choose(comm.Get_size(), send.nbytes, terms.alpha, terms.beta, terms.gamma)
+    if algorithm == "ring":
+        return Ring(comm, send, recv, apply, segment, tag)
+    if algorithm not in ALGORITHMS:
+        raise UsageError(f"an all-reduce algorithm is auto or one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
+    return ALGORITHMS[algorithm](comm, send, recv, apply, tag)

@@ -1,0 +1,33 @@
+"""Cutting n things into p blocks that differ by at most one."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+
+def counts(total: int, parts: int) -> list[int]:
+    """Sizes of `parts` blocks of `total` things: the first ``total % parts`` have one more; blocks may be empty."""
+    quotient, remainder = divmod(total, parts)
+    return [quotient + 1] * remainder + [quotient] * (parts - remainder)
+
+
+def offsets(sizes: list[int]) -> list[int]:
+    """Where each block begins, and at the end where the last one stops: one entry more than `sizes`."""
+    begins = [0]
+    for size in sizes:
+        begins.append(begins[-1] + size)
+    return begins
+
+
+def cut(array: np.ndarray[Any, Any], sizes: list[int]) -> list[np.ndarray[Any, Any]]:
+    """Views of consecutive blocks of a one-dimensional array, `sizes` elements each."""
+    begins = offsets(sizes)
+    return [array[begin:end] for begin, end in pairwise(begins)]
+
+
+def split(array: np.ndarray[Any, Any], parts: int) -> list[np.ndarray[Any, Any]]:
+    """Views of `parts` consecutive blocks of a one-dimensional array, as even as can be."""
+    return cut(array, counts(array.size, parts))

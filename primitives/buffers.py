@@ -1,0 +1,74 @@
+"""What may be a buffer: checks with clear words, and flat views."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from emulator.errors import UsageError
+
+Array = np.ndarray[Any, Any]
+
+IN_PLACE = MPI.IN_PLACE
+
+
+def flat(array: Array, what: str, *, writable: bool = False) -> Array:
+    """A one-dimensional view of `array`, after the checks that every operation needs.
+
+    Raises
+    ------
+    UsageError
+        Not a numpy array, not contiguous, not writable where it must be, or elements that are no plain bytes.
+    """
+    if not isinstance(array, np.ndarray):
+        raise UsageError(f"{what} must be a numpy array, got {type(array).__name__}: use numpy.asarray")
+    if array.dtype.hasobject:
+        raise UsageError(f"{what} must hold plain numbers, got dtype {array.dtype}: use a numeric dtype")
+    if not array.flags.c_contiguous:
+        raise UsageError(
+            f"{what} must be contiguous, got strides {array.strides} for shape {array.shape}: "
+            "pass numpy.ascontiguousarray(x)"
+        )
+    if writable and not array.flags.writeable:
+        raise UsageError(f"{what} must be writable, got a read-only array: pass a copy")
+    return array.reshape(-1)
+
+
+def pair(send: Array, recv: Array) -> tuple[Array, Array]:
+    """Input and output of a reduction as flat views; they must have the same dtype and size."""
+    given, taken = flat(send, "the send buffer"), flat(recv, "the receive buffer", writable=True)
+    if given.dtype != taken.dtype or given.size != taken.size:
+        raise UsageError(
+            f"send and receive buffer must be alike, got {given.size} x {given.dtype} and "
+            f"{taken.size} x {taken.dtype}: make the second with numpy.empty_like"
+        )
+    return given, taken
+
+
+def apart(send: Array, recv: Array) -> None:
+    """Refuse flat arrays that overlap without being the same."""
+    if MPI.Get_address(send) != MPI.Get_address(recv) and np.may_share_memory(send, recv):
+        raise UsageError("send and receive buffer overlap: use separate arrays, or recv=IN_PLACE for the same one")
+
+
+def borrowed(array: Array) -> Array:
+    """The memory of a flat array, which this view does not keep alive.
+
+    A plan is bound to addresses and found by them. It runs only while the caller's own array holds that memory, and
+    must not keep every array alive that it was ever used for.
+    """
+    if array.size == 0:
+        return array
+    memory = MPI.buffer.fromaddress(MPI.Get_address(array), array.nbytes)
+    return np.frombuffer(memoryview(memory), dtype=array.dtype)
+
+
+def spread(value: object, size: int, what: str) -> Sequence[int]:
+    """Check a sequence of `size` counts, one per rank, none negative."""
+    counts = [int(count) for count in value] if isinstance(value, Sequence | np.ndarray) else None
+    if counts is None or len(counts) != size or min(counts) < 0:
+        raise UsageError(f"{what} must be {size} numbers >= 0, one per rank, got {value!r}")
+    return counts

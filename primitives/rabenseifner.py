@@ -1,0 +1,74 @@
+"""Rabenseifner's all-reduce: recursive halving, then recursive doubling.
+
+A reduce-scatter in lg p steps: in step k the two ranks that differ in bit k share a range of the array; each sends
+the half that it gives up and adds the half that it keeps. Then the same way back, each sending what it has summed.
+p = 4, ranges in quarters::
+
+    rank         0          1          2          3
+    halving    [0:4]  <-> [0:4]      [0:4]  <-> [0:4]       half of n to the neighbour
+               [0:2]  <------------> [0:2]                  a quarter to the one two places on
+                          [2:4]  <------------> [2:4]
+    ends on    [0:1]      [2:3]      [1:2]      [3:4]       complete sums, each on one rank
+    doubling   the same exchanges backwards, each range sent to whom its other half came from
+
+The ring's bytes in 2 lg p steps instead of 2 (p-1)::
+
+    T = 2 lg p alpha + 2 (p-1)/p n beta + (p-1)/p n gamma            p = 2^k
+
+and another 2 (alpha + n beta) + n gamma for other p, which are folded (p in the fractions is then the power of two).
+
+For middle sizes, and for long messages if p is a power of two. Each range is summed on one rank, the lower ranks'
+part first, and copied to the others: identical bits, and the order of the ranks is kept.
+
+R. Rabenseifner: Optimization of collective reduction operations, ICCS 2004; R. Thakur, R. Rabenseifner, W. Gropp:
+Optimization of collective communication operations in MPICH (2005).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from mpi4py import MPI
+
+from primitives import hooks
+from primitives.buffers import Array
+from primitives.fold import Folded
+from primitives.plans import TAG, Request
+
+
+class Rabenseifner(Folded):
+    """All-reduce by halving and doubling; see the module for the algorithm, `Folded` for the parameters."""
+
+    def __init__(
+        self, comm: MPI.Intracomm, send: Array, recv: Array, op: Callable[[Array, Array, Array], object],
+        tag: int = TAG,
+    ) -> None:  # fmt: skip
+        super().__init__(comm, send, recv, op, tag)
+        self._halvings = []
+        self._doublings = []
+        low, high = 0, recv.size
+        for step in range(0 if self.outside else self.places.bit_length() - 1):
+            bit = 1 << step
+            partner = self.rank_at(self.place ^ bit)
+            middle = (low + high) // 2
+            lower, upper = recv[low:middle], recv[middle:high]
+            kept, given = (upper, lower) if self.place & bit else (lower, upper)
+            theirs = self.scratch[step % 2][: kept.size]
+            self._halvings.append((partner, kept, theirs, self.sender(given, partner), self.receiver(theirs, partner)))
+            self._doublings.append((partner, self.sender(kept, partner), self.receiver(given, partner)))
+            low, high = (middle, high) if self.place & bit else (low, middle)
+
+    def exchange(self) -> Iterator[Request]:
+        for partner, kept, theirs, send, receive in self._halvings:
+            hooks.phase("reduce_scatter", partner=partner)
+            receive.Start()
+            send.Start()
+            yield receive
+            self.combine(theirs, kept, partner)
+            yield send
+        for partner, send, receive in reversed(self._doublings):
+            hooks.phase("all_gather", partner=partner)
+            receive.Start()
+            send.Start()
+            yield receive
+            yield send
