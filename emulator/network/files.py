@@ -89,6 +89,8 @@ def _first_error(errors: list[Any]) -> str:
     if kind == "union_tag_invalid":
         discriminator = str(context["discriminator"]).strip("'")
         return f"{field}.{discriminator} must be one of {context['expected_tags']}, got {context['tag']!r}"
+    if kind == "too_short":
+        return f"{field} must have at least {context['min_length']} entry, got {error['input']!r}"
     if kind in ("model_type", "model_attributes_type"):
         return f"{field} must be a table, got {error['input']!r}"
     message = error["msg"].removeprefix("Input ").replace("should be", "must be", 1).replace("valid tuple", "list", 1)
