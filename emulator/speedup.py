@@ -1,0 +1,180 @@
+"""The speedup model: how many nodes are worth having.
+
+A step computes for T_comp seconds on one node and is divided perfectly; its communication is not:
+
+    T(p) = T_comp / p + T_comm(p)      S(p) = T_comp / T(p)      R(p) = T_comm(p) / (T_comp / p)
+
+p* is the number of nodes with the shortest step, and a design is dominated by communication from the first p with
+R(p) >= 1. Three forms of T_comm are told apart by name, because their alpha and beta mean different things:
+
+- ``textbook``: alpha (p-1) + 2 beta (p-1)/p, with alpha the latency per hop and **beta the time to move the whole
+  model once** (seconds);
+- ``ring``: 2 alpha (p-1) + 2 beta (p-1)/p: the same beta, and both passes of the ring counted;
+- ``measured``: alpha S(p) + beta V(p) n + gamma R(p) n of `emulator.costs`, with beta and gamma in seconds per byte.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emulator import costs
+from emulator.errors import UsageError
+
+MOST_NODES = 4096
+ROWS = tuple(2**k for k in range(11))  # the textbook's table: 1, 2, 4, ..., 1024
+
+Communication = Callable[[NDArray[Any]], NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table; times in seconds."""
+
+    p: int
+    compute: float
+    communication: float
+    step: float
+    speedup: float
+    ratio: float
+
+    @property
+    def efficiency(self) -> float:
+        """S(p) / p."""
+        return self.speedup / self.p
+
+
+class Speedup:
+    """S(p) for a compute time and a communication time.
+
+    Parameters
+    ----------
+    t_comp : float
+        Seconds that one node computes for one step, > 0.
+    communication : callable
+        Seconds of communication for an array of p; 0 for p = 1.
+    form : str
+        Name of the form, for whoever prints a figure.
+
+    Raises
+    ------
+    UsageError
+        `t_comp` is not positive.
+    """
+
+    def __init__(self, t_comp: float, communication: Communication, form: str) -> None:
+        if not 0 < t_comp < float("inf"):
+            raise UsageError(f"the compute time of a step must be > 0 s, got {t_comp:g} s")
+        self.t_comp, self.form = t_comp, form
+        self._communication = communication
+
+    def row(self, p: int) -> Row:
+        """The model at p nodes."""
+        if p < 1:
+            raise UsageError(f"a number of nodes must be >= 1, got {p}")
+        compute = self.t_comp / p
+        communication = float(self._communication(np.array([p]))[0])
+        step = compute + communication
+        return Row(p, compute, communication, step, self.t_comp / step, communication / compute)
+
+    def table(self, nodes: Sequence[int] = ROWS) -> list[Row]:
+        """The model at each of `nodes`."""
+        return [self.row(p) for p in nodes]
+
+    def best(self, most: int = MOST_NODES) -> Row:
+        """The row of p*, the p in 1..most with the shortest step; the smallest of equals."""
+        p = np.arange(1, most + 1)
+        return self.row(int(p[np.argmin(self.t_comp / p + self._communication(p))]))
+
+    def dominated(self, most: int = MOST_NODES) -> Row | None:
+        """The row of the first p in 2..most with R(p) >= 1; None if there is none."""
+        p = np.arange(2, most + 1)
+        over = np.flatnonzero(self._communication(p) >= self.t_comp / p)
+        return self.row(int(p[over[0]])) if over.size else None
+
+
+def _check_terms(**terms: float) -> None:
+    for name, value in terms.items():
+        if not 0 <= value < float("inf"):
+            raise UsageError(f"{name} must be a time >= 0, got {value:g}")
+
+
+def textbook(t_comp: float, alpha: float, beta: float) -> Speedup:
+    """Ring all-reduce as the textbook writes it: alpha per hop of one pass, beta the whole model's transfer time.
+
+    Parameters
+    ----------
+    t_comp, alpha, beta : float
+        Seconds.
+    """
+    _check_terms(alpha=alpha, beta=beta)
+    return Speedup(t_comp, lambda p: alpha * (p - 1) + 2 * beta * (p - 1) / p, "textbook: alpha (p-1) + 2 beta (p-1)/p")
+
+
+def ring(t_comp: float, alpha: float, beta: float) -> Speedup:
+    """Ring all-reduce with both passes counted: 2 (p-1) latencies; beta the whole model's transfer time in seconds."""
+    _check_terms(alpha=alpha, beta=beta)
+    return Speedup(
+        t_comp, lambda p: 2 * alpha * (p - 1) + 2 * beta * (p - 1) / p, "ring: 2 alpha (p-1) + 2 beta (p-1)/p"
+    )
+
+
+def measured(t_comp: float, pattern: str, n: float, alpha: float, beta: float, gamma: float = 0.0) -> Speedup:
+    """Any pattern with its terms, for n bytes; alpha in seconds, beta and gamma in seconds per byte."""
+    _check_terms(alpha=alpha, beta=beta, gamma=gamma)
+    costs.pattern(pattern)
+
+    def communication(p: NDArray[Any]) -> NDArray[Any]:
+        return np.array([costs.seconds(pattern, int(nodes), n, alpha, beta, gamma) for nodes in p])
+
+    return Speedup(t_comp, communication, f"measured: alpha S(p) + beta V(p) n + gamma R(p) n of {pattern}")
+
+
+def best_interval(t_comp: float, pattern: str, n: float, draws: ArrayLike, most: int = MOST_NODES) -> tuple[int, int]:
+    """95 % interval of p* from bootstrap draws of the measured terms.
+
+    Parameters
+    ----------
+    draws : array_like, shape (resamples, 3)
+        alpha (s), beta and gamma (s/byte) of each resample.
+    """
+    nodes = np.arange(1, most + 1)
+    terms = [costs.terms(pattern, int(p)) for p in nodes]
+    coefficients = np.array([[one.steps, one.volume * n, one.reduced * n] for one in terms])
+    steps = t_comp / nodes + np.atleast_2d(np.asarray(draws, dtype=float)) @ coefficients.T
+    low, high = np.quantile(nodes[np.argmin(steps, axis=1)], [0.025, 0.975], method="inverted_cdf")
+    return int(low), int(high)
+
+
+@dataclass(frozen=True)
+class Variation:
+    """p* when alpha and beta are multiplied by factors."""
+
+    alpha_factor: float
+    beta_factor: float
+    best: Row
+    dominated: Row | None
+
+
+def sensitivity(
+    model: Callable[[float, float], Speedup],
+    alpha: float,
+    beta: float,
+    factors: Sequence[float] = (0.1, 1.0, 10.0),
+    most: int = MOST_NODES,
+) -> list[Variation]:
+    """Vary alpha and beta, each by every factor.
+
+    Parameters
+    ----------
+    model : callable
+        ``model(alpha, beta)`` gives the `Speedup`.
+    """
+    found = []
+    for a in factors:
+        for b in factors:
+            varied = model(alpha * a, beta * b)
+            found.append(Variation(a, b, varied.best(most), varied.dominated(most)))
+    return found
