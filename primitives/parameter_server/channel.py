@@ -1,0 +1,194 @@
+"""A worker's line to the servers: numbered messages to the heads of chains, questions to their tails.
+
+With replicas, what no reply has confirmed is kept, and sent again when a server dies.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+import emulator
+from emulator.clock import Backoff
+from primitives.parameter_server import wire
+from primitives.parameter_server.layout import Layout
+from primitives.parameter_server.server import REQUEST_TAG, OnFailure, Server, reply_tag
+from primitives.parameter_server.wire import HEADER_BYTES, Bytes, Header, KeyCache, Piece
+
+Array = NDArray[Any]
+_NOTHING: Array = np.empty(0, np.uint8)
+
+
+class Asked:
+    """One request that will be replied to: kept until then, to be asked again if its server dies."""
+
+    __slots__ = ("buffer", "header", "piece", "request")
+
+    def __init__(self, header: Header, piece: Piece | None = None, size: int = 0) -> None:
+        self.header, self.piece = header, piece
+        self.buffer: Bytes = np.empty(HEADER_BYTES + size, np.uint8)
+        self.request: MPI.Request = MPI.REQUEST_NULL
+
+
+class Channel:
+    """Messages of one worker.
+
+    Attributes
+    ----------
+    waited
+        Seconds spent waiting for replies, on the communicator's clock.
+    clock, number
+        Iterations closed; pulls and flushes so far.
+    sent_bytes, received_bytes
+        Headers included.
+    not_finite
+        By shard: pushes of this worker with NaN or infinity, as far as replies have told.
+    """
+
+    def __init__(
+        self, comm: MPI.Intracomm, layout: Layout, half: bool, server: Server | None, on_failure: OnFailure | None
+    ) -> None:
+        self.comm, self.layout = comm, layout
+        self.rank = comm.Get_rank()
+        self.clock = self.number = 0
+        self.waited = 0.0
+        self.sent_bytes = self.received_bytes = 0
+        self.not_finite: dict[int, int] = {}
+        self._half = wire.HALF if half else 0
+        self._server, self._on_failure = server, on_failure
+        self._sequence = [0] * len(layout.shards)
+        self._retained: list[deque[tuple[int, Bytes]]] = [deque() for _ in layout.shards]
+        self._lists: dict[tuple[int, int, int], KeyCache] = {}
+        self._sending: list[tuple[MPI.Request, Bytes]] = []
+        self._dropped: set[int] = set()
+
+    def header(self, kind: int, shard: int, table: int = 0) -> Header:
+        """Fill in a header; pulls and flushes are numbered by `number`, the rest by shard when sent."""
+        return Header(
+            kind, shard=shard, table=table, worker=self.rank, clock=self.clock, sequence=self.number,
+            seen=self._sequence[shard], flags=self._half,
+        )  # fmt: skip
+
+    def tell(
+        self, kind: int, shard: int, table: int = 0, values: Array = _NOTHING, piece: Piece | None = None,
+        closes: bool = False,
+    ) -> None:  # fmt: skip
+        """Send a push, tick or leave to the head of the shard's chain, numbered."""
+        self._sequence[shard] += 1
+        header = self.header(kind, shard, table)._replace(
+            sequence=self._sequence[shard], flags=self._half | (wire.CLOSES if closes else 0)
+        )
+        self._send(self._message(header, piece, values), self.layout.chain(shard)[0])
+        if self.layout.replicas > 1:
+            self._retained[shard].append((header.sequence, wire.pack_request(header, piece, values)))
+
+    def ask(self, asked: Asked) -> Asked:
+        """Send a pull or flush to the tail of the shard's chain and listen for the reply."""
+        self.listen(asked)
+        if asked.header.kind != wire.LEAVE:  # a leave is resent with the pushes that no reply has confirmed
+            self._send(self._message(asked.header, asked.piece), self.layout.chain(asked.header.shard)[-1])
+        return asked
+
+    def listen(self, asked: Asked) -> Asked:
+        """Post the receive of a reply."""
+        shard = asked.header.shard
+        tag = reply_tag(asked.header.sequence, shard, len(self.layout.shards))
+        asked.request = self.comm.Irecv([asked.buffer, MPI.BYTE], self.layout.chain(shard)[-1], tag)
+        return asked
+
+    def goodbye(self) -> None:
+        """Leave every shard and wait until that is understood."""
+        answers = []
+        for shard in self.layout.shards:
+            header = self.header(wire.LEAVE, shard)._replace(sequence=self._sequence[shard] + 1)
+            answers.append(self.listen(Asked(header)))
+            self.tell(wire.LEAVE, shard)
+        for asked in answers:
+            self.receive(asked)
+        for request, _ in self._sending:
+            self._wait(request)
+        self._sending = []
+
+    @property
+    def unconfirmed(self) -> int:
+        """Most pushes to one shard that no reply has confirmed (kept only with replicas)."""
+        return max(len(retained) for retained in self._retained)
+
+    def serve_others(self) -> bool:
+        """Serve one waiting request if this rank is a server too."""
+        return self._server is not None and self._server.poll()
+
+    def receive(self, asked: Asked) -> tuple[Header, Bytes]:
+        """Wait for a reply, asking again where its server died meanwhile."""
+        start = emulator.now(self.comm)
+        while not self._wait(asked.request):
+            self.ask(asked)
+        self.waited += emulator.now(self.comm) - start
+        self.received_bytes += len(asked.buffer)
+        header, body = wire.unpack(asked.buffer)
+        if header.not_finite:
+            self.not_finite[header.shard] = header.not_finite
+        retained = self._retained[header.shard]
+        while retained and retained[0][0] <= header.seen:
+            retained.popleft()
+        return header, body
+
+    def drop(self, rank: int) -> None:
+        """Go on without a dead server: send its successors what no reply has confirmed."""
+        self.layout.dead.add(rank)
+        self._dropped.add(rank)
+        self._lists.clear()  # the new ends of the chains may not know what the old ones knew
+        for shard, retained in enumerate(self._retained):
+            if rank in self.layout.servers and shard in self.layout.kept_by(rank):
+                for _, message in retained:
+                    self._send(message, self.layout.chain(shard)[0])
+
+    def _message(self, header: Header, piece: Piece | None, values: Array = _NOTHING) -> Bytes:
+        """Lay out a request; a key list that the shard has seen lately goes as its signature."""
+        known = False
+        if piece is not None and piece.keys is not None:
+            cache = self._lists.setdefault((header.shard, header.table, header.kind), KeyCache())
+            known = cache.add(piece.last, None)
+        return wire.pack_request(header, piece, values, known)
+
+    def _send(self, message: Bytes, rank: int) -> None:
+        self.sent_bytes += len(message)
+        try:
+            self._sending.append((self.comm.Isend([message, MPI.BYTE], rank, REQUEST_TAG), message))
+            if len(self._sending) > 4 * len(self.layout.shards):
+                self._sending = [pair for pair in self._sending if not pair[0].Test()]
+        except MPI.Exception as failure:
+            self._sending = [pair for pair in self._sending if pair[0] != MPI.REQUEST_NULL]
+            self._failed(failure)
+
+    def _wait(self, request: MPI.Request) -> bool:
+        """Wait for a request, serving others meanwhile; False if it failed and the policy says to go on."""
+        try:
+            if self._server is None and self._on_failure is None:
+                request.Wait()
+                return True
+            pause = Backoff(200e-6)
+            while not request.Test():
+                if self.serve_others():
+                    pause.reset()
+                else:
+                    self._failed(None)
+                    pause()
+        except MPI.Exception as failure:
+            self._failed(failure)
+            return False
+        return True
+
+    def _failed(self, failure: MPI.Exception | None) -> None:
+        """Ask the policy whom to go on without."""
+        if self._on_failure is None:
+            if failure is not None:
+                raise failure
+            return
+        for rank in self._on_failure(failure):
+            if rank not in self._dropped:
+                self.drop(rank)

@@ -1,0 +1,125 @@
+"""From the keys of a request to its pieces, one for each shard that owns some of them.
+
+    keys None or a slice   a range; each shard gets two numbers
+    an array of keys       sorted, duplicates merged; each shard gets its list (or the list's signature)
+
+Plans are remembered: training asks for the whole dense table, or for the same batch of rows, again and again.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.errors import UsageError
+from primitives.parameter_server import wire
+from primitives.parameter_server.layout import Layout
+from primitives.parameter_server.wire import Piece
+
+Array = NDArray[Any]
+_PLANS = 256
+
+
+class Plan(NamedTuple):
+    """A request cut into pieces.
+
+    Attributes
+    ----------
+    rows, distinct
+        Rows of the user's array, and of the distinct keys in it.
+    inverse
+        For each of the user's rows its place among the distinct ones; None: the same order.
+    pieces
+        For each shard concerned.
+    """
+
+    rows: int
+    distinct: int
+    inverse: NDArray[np.int64] | None
+    pieces: list[Piece]
+
+
+class Planner:
+    """Plans for the tables of one layout."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self._plans: OrderedDict[tuple[int, int, int], Plan] = OrderedDict()
+
+    def plan(self, table: int, keys: slice | Array | None) -> Plan:
+        """Cut a request for `keys` of table number `table`.
+
+        Raises
+        ------
+        UsageError
+            Keys outside 0..rows-1, keys that are not integers, or a slice with a step.
+        """
+        if keys is None or isinstance(keys, slice):
+            first, last = self._bounds(table, keys or slice(None))
+            mark = (table, first, -last - 1)
+        else:
+            keys = self._checked(table, np.asarray(keys))
+            mark = (table, len(keys), wire.signature(keys))
+        plan = self._plans.get(mark)
+        if plan is None:
+            plan = self._list(table, keys) if isinstance(keys, np.ndarray) else self._range(table, first, last)
+            self._plans[mark] = plan
+            if len(self._plans) > _PLANS:
+                self._plans.popitem(last=False)
+        self._plans.move_to_end(mark)
+        return plan
+
+    def _bounds(self, table: int, keys: slice) -> tuple[int, int]:
+        rows = self.layout.tables[table].rows
+        first = 0 if keys.start is None else keys.start
+        last = rows if keys.stop is None else keys.stop
+        if keys.step not in (None, 1) or not 0 <= first <= last <= rows:
+            raise UsageError(
+                f"a range of keys of table {self.layout.tables[table].name!r} must lie in 0..{rows} in steps of 1, "
+                f"got {first}:{last}:{keys.step or 1}"
+            )
+        return first, last
+
+    def _checked(self, table: int, keys: Array) -> Array:
+        spec = self.layout.tables[table]
+        if keys.ndim != 1 or (keys.dtype.kind not in "iu" and keys.size):
+            raise UsageError(f"keys must be a vector of integers, got shape {keys.shape} of {keys.dtype}")
+        if keys.size and (keys.min() < 0 or keys.max() >= spec.rows):
+            worst = keys.min() if keys.min() < 0 else keys.max()
+            raise UsageError(f"keys of table {spec.name!r} must lie between 0 and {spec.rows - 1}, got {worst}")
+        return keys.astype(np.int64, copy=False)
+
+    def _range(self, table: int, first: int, last: int) -> Plan:
+        placement = self.layout.placements[table]
+        pieces = []
+        for shard in self.layout.shards:
+            owned = placement.keys(shard)
+            mine = owned[slice(*np.searchsorted(owned, (first, last)))] - first
+            if len(mine):
+                whole = mine[-1] - mine[0] + 1 == len(mine)
+                index = slice(int(mine[0]), int(mine[-1]) + 1) if whole else mine
+                pieces.append(Piece(shard, len(mine), index, None, first, last))
+        return Plan(last - first, last - first, None, pieces)
+
+    def _list(self, table: int, keys: Array) -> Plan:
+        distinct, inverse = np.unique(keys, return_inverse=True)
+        same = len(distinct) == len(keys) and bool((inverse == np.arange(len(keys))).all())
+        owners = self.layout.placements[table].shard_of(distinct)
+        pieces = []
+        for shard in np.unique(owners).tolist():
+            index = np.flatnonzero(owners == shard)
+            travel = distinct[index].astype(wire.KEY)
+            pieces.append(Piece(shard, len(index), index, travel, len(index), wire.signature(travel)))
+        return Plan(len(keys), len(distinct), None if same else inverse, pieces)
+
+
+def merge(plan: Plan, gradient: Array) -> Array:
+    """Rows of the distinct keys; rows of a key that was named twice are added, in their order."""
+    if plan.inverse is None:
+        return gradient
+    merged = np.zeros((plan.distinct, *gradient.shape[1:]), gradient.dtype)
+    np.add.at(merged, plan.inverse, gradient)
+    return merged

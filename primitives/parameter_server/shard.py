@@ -1,0 +1,220 @@
+"""One shard as a state machine: a request comes in, replies go out. No MPI here.
+
+    receive(request) -> replies
+        push   -> parked or applied (the gate decides)         pull, flush -> parked or answered
+        tick   -> the worker's clock moves                     leave       -> the worker is forgotten, and told so
+        then parked requests are tried again, in order of arrival, until nothing moves
+
+Nobody starves: parked requests are looked at in arrival order after every event, one that may go never waits for a
+later one, and clocks only grow. A pull waits for its own worker's earlier pushes, never for somebody else's
+requests as such. Requests that were seen before (same worker, same sequence number: a retry after a failure) are
+applied once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from primitives.parameter_server import wire
+from primitives.parameter_server.compression import to_half
+from primitives.parameter_server.consistency import Consistency
+from primitives.parameter_server.table import Part, combine
+from primitives.parameter_server.updates import Rows
+from primitives.parameter_server.wire import Bytes, Header, KeyCache
+
+Array = NDArray[Any]
+
+
+@dataclass(slots=True)
+class Request:
+    """A decoded message."""
+
+    header: Header
+    rows: Rows
+    gradient: Array | None = None
+
+
+class Shard:
+    """Parts of all tables, and who may see what of them when.
+
+    Parameters
+    ----------
+    index
+        Number of the shard.
+    parts
+        Its part of every table.
+    workers
+        Ranks of all workers.
+    consistency
+        The rule.
+    refuse_nan
+        Whether a push with NaN or infinity is dropped (and counted in `not_finite`) or let through (and counted).
+    """
+
+    def __init__(
+        self,
+        index: int,
+        parts: Sequence[Part],
+        workers: Iterable[int],
+        consistency: Consistency,
+        refuse_nan: bool = True,
+    ) -> None:
+        self.index = index
+        self.parts = parts
+        self.gate = consistency.gate(workers)
+        self.refuse_nan = refuse_nan
+        self.not_finite: Counter[int] = Counter()  # worker -> its pushes with NaN or infinity
+        self.applied: Counter[int] = Counter()  # worker -> last sequence number that took its place here
+        self.updates = 0
+        self.most_parked = 0
+        self._parked: list[Request] = []
+        self._pending: dict[int, list[tuple[int, int, int, Rows, Array]]] = {}  # clock -> pushes, under bsp
+        self._lists: dict[tuple[int, int, bool], KeyCache] = {}
+
+    @property
+    def members(self) -> int:
+        """Workers that have not left."""
+        return len(self.gate.clocks)
+
+    def receive(self, message: Bytes) -> list[tuple[int, Bytes]]:
+        """Take one message; returns the replies that it sets free as (worker, message)."""
+        header, body = wire.unpack(message)
+        request = self._decode(header, body)
+        if header.kind not in (wire.PULL, wire.FLUSH):
+            if header.sequence <= self.applied[header.worker]:
+                return [self._reply(request)] if header.kind == wire.LEAVE else []
+        elif header.kind == wire.PULL:
+            self.gate.waits(header.worker)
+        self._parked.append(request)
+        self.most_parked = max(self.most_parked, len(self._parked))
+        return self._drain()
+
+    def drop(self, worker: int) -> list[tuple[int, Bytes]]:
+        """Go on without a worker that died: what it pushed counts, what it asked is forgotten."""
+        self._parked = [r for r in self._parked if r.header.worker != worker or r.gradient is not None]
+        self._forget(worker)
+        return self._drain()
+
+    def _decode(self, header: Header, body: Bytes) -> Request:
+        if header.kind not in (wire.PUSH, wire.PULL):
+            return Request(header, slice(0, 0))
+        part = self.parts[header.table]
+        rows, count = self._rows(header, part, body)
+        if header.kind == wire.PULL:
+            return Request(header, rows)
+        sent = np.dtype(np.float16 if header.flags & wire.HALF else part.table.dtype)
+        values = body[: count * part.table.width * sent.itemsize].view(sent)
+        gradient = values.astype(part.table.dtype, copy=False).reshape(part.table.shape(count))
+        return Request(header, rows, gradient)
+
+    def _rows(self, header: Header, part: Part, body: Bytes) -> tuple[Rows, int]:
+        if header.keys == wire.RANGE:
+            span = part.span(header.first, header.last)
+            return span, span.stop - span.start
+        cache = self._lists.setdefault((header.worker, header.table, header.kind == wire.PUSH), KeyCache())
+        if header.keys == wire.CACHED:
+            return cache.get(header.last), header.first
+        size = header.first * wire.KEY.itemsize
+        positions = part.positions(body[len(body) - size :].view(wire.KEY))
+        cache.add(header.last, positions)
+        return positions, header.first
+
+    def _drain(self) -> list[tuple[int, Bytes]]:
+        replies: list[tuple[int, Bytes]] = []
+        moved = bool(self._parked)
+        while moved:
+            moved = False
+            held: set[int] = set()  # workers with a push or tick still parked: what they sent later waits as well
+            kept: list[Request] = []
+            for request in self._parked:
+                if request.header.worker not in held and self._try(request, replies):
+                    moved = True
+                    continue
+                kept.append(request)
+                if request.header.kind not in (wire.PULL, wire.FLUSH):
+                    held.add(request.header.worker)
+            self._parked = kept
+            moved = moved and bool(kept)
+        return replies
+
+    def _try(self, request: Request, replies: list[tuple[int, Bytes]]) -> bool:
+        """Let one request take effect if it may."""
+        header = request.header
+        if header.kind == wire.PUSH:
+            return self._push(request)
+        if header.kind == wire.TICK:
+            self._place(header)
+            return True
+        if header.kind == wire.LEAVE:
+            self._place(header)
+            self._forget(header.worker)
+            replies.append(self._reply(request))
+            return True
+        if header.seen > self.applied[header.worker]:
+            return False
+        if header.kind == wire.PULL:
+            if not self.gate.may_read(header.worker, header.clock):
+                return False
+            self.gate.read(header.worker)
+        replies.append(self._reply(request))
+        return True
+
+    def _push(self, request: Request) -> bool:
+        header, gradient = request.header, request.gradient
+        assert gradient is not None
+        magnitude = float(np.abs(gradient).max(initial=0.0))  # NaN or infinity if any entry is
+        finite = math.isfinite(magnitude)
+        if finite or not self.refuse_nan:
+            if self.gate.together:
+                push = (header.worker, header.sequence, header.table, request.rows, gradient)
+                self._pending.setdefault(header.clock, []).append(push)
+            elif self.gate.may_apply(header.worker, magnitude):
+                self.parts[header.table].apply(request.rows, gradient)
+                self.gate.applied(header.worker, magnitude)
+                self.updates += 1
+            else:
+                return False
+        if not finite:
+            self.not_finite[header.worker] += 1
+        self._place(header)
+        return True
+
+    def _place(self, header: Header) -> None:
+        """A push, tick or leave has taken its place in its worker's history."""
+        self.applied[header.worker] = header.sequence
+        if header.flags & wire.CLOSES:
+            self.gate.tick(header.worker, header.clock)
+            self._apply_closed()
+
+    def _forget(self, worker: int) -> None:
+        self.gate.leave(worker)
+        self._apply_closed()
+
+    def _apply_closed(self) -> None:
+        """Under bsp: let the pushes of every iteration that all workers have closed take effect, in rank order."""
+        for clock in sorted(c for c in self._pending if c < self.gate.slowest):
+            pushes = sorted(self._pending.pop(clock), key=lambda push: push[:2])
+            for table in sorted({push[2] for push in pushes}):
+                rows, gradient = combine([push[3:] for push in pushes if push[2] == table])
+                self.parts[table].apply(rows, gradient)
+                self.updates += 1
+
+    def _reply(self, request: Request) -> tuple[int, Bytes]:
+        asked = request.header
+        half = asked.flags & wire.HALF
+        clock = max(0, min(self.gate.slowest, asked.clock))
+        header = Header(
+            wire.REPLY, flags=half, shard=self.index, table=asked.table, worker=asked.worker, clock=clock,
+            sequence=asked.sequence, seen=self.applied[asked.worker], first=self.not_finite[asked.worker],
+        )  # fmt: skip
+        if asked.kind != wire.PULL:
+            return asked.worker, wire.pack(header)
+        values = self.parts[asked.table].values[request.rows]
+        return asked.worker, wire.pack(header, to_half(values) if half else values)

@@ -1,0 +1,117 @@
+"""A named table of parameters, and the part of it that one shard holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from emulator.errors import UsageError
+from primitives.parameter_server.placement import KINDS, Keys, Placement
+from primitives.parameter_server.updates import SGD, Rows, Update
+
+Array = NDArray[Any]
+Initial = float | Array | Callable[[Keys], Array]
+
+
+@dataclass(frozen=True)
+class Table:
+    """`rows` keys, each with `width` numbers. A dense layer is a table of width 1, an embedding one of width d.
+
+    Attributes
+    ----------
+    name
+        For the user.
+    rows, width
+        Shape; a table of width 1 is a vector, shape (rows,), otherwise (rows, width).
+    dtype
+        A floating type.
+    update
+        What the servers do with a push.
+    initial
+        A number, an array of the table's shape, or a function from keys to their rows (only servers call it, each
+        for its own keys: a table that fits on no single rank has no other way).
+    placement
+        ``"range"``, ``"hash"`` or ``"consistent"``.
+    """
+
+    name: str
+    rows: int
+    width: int = 1
+    dtype: DTypeLike = np.float64
+    update: Update = field(default_factory=SGD)
+    initial: Initial = 0.0
+    placement: str = "range"
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.rows < 2**31 or self.width < 1:
+            raise UsageError(
+                f"table {self.name!r} needs 1 to 2^31-1 rows of width >= 1, got {self.rows} x {self.width}"
+            )
+        if np.dtype(self.dtype).kind != "f":
+            raise UsageError(f"table {self.name!r} needs a floating type, got {np.dtype(self.dtype)}: use float32")
+        if self.placement not in KINDS:
+            raise UsageError(f"placement must be one of {', '.join(KINDS)}, got {self.placement!r}")
+
+    def shape(self, rows: int) -> tuple[int, ...]:
+        """Shape of an array of that many rows."""
+        return (rows,) if self.width == 1 else (rows, self.width)
+
+    @property
+    def row_bytes(self) -> int:
+        """Bytes of one row."""
+        return self.width * np.dtype(self.dtype).itemsize
+
+
+class Part:
+    """The rows of `table` that shard `shard` owns: sorted keys, their values, the update's state."""
+
+    def __init__(self, table: Table, placement: Placement, shard: int) -> None:
+        self.table = table
+        self.keys = placement.keys(shard)
+        shape = table.shape(len(self.keys))
+        if callable(table.initial):
+            initial = np.asarray(table.initial(self.keys))
+        else:
+            initial = np.asarray(table.initial)
+            if initial.ndim:
+                initial = initial.reshape(table.shape(table.rows))[self.keys]
+        self.values = np.array(np.broadcast_to(initial, shape), dtype=table.dtype)
+        self.state = table.update.state(self.values)
+
+    def positions(self, keys: Array) -> NDArray[np.int64]:
+        """Where owned `keys` lie in `values`."""
+        return np.searchsorted(self.keys, keys)
+
+    def span(self, first: int, last: int) -> slice:
+        """Where the owned keys of [first, last) lie: neighbours, because keys are sorted."""
+        start, stop = np.searchsorted(self.keys, (first, last))
+        return slice(int(start), int(stop))
+
+    def apply(self, rows: Rows, gradient: Array) -> None:
+        """Let a push take effect."""
+        self.table.update.apply(self.values, self.state, rows, gradient)
+
+
+def combine(contributions: list[tuple[Rows, Array]]) -> tuple[Rows, Array]:
+    """Sum pushes in the order of the list: the rows that anyone touched, and their sums.
+
+    Additions of a row happen in list order, whatever the mixture of dense and sparse pushes, so that the result
+    is bit-equal to adding one push after the other to zeros.
+    """
+    first = contributions[0][0]
+    if isinstance(first, slice) and all(isinstance(r, slice) and r == first for r, _ in contributions):
+        total = contributions[0][1].copy()
+        for _, gradient in contributions[1:]:
+            total += gradient
+        return first, total
+    listed = [np.arange(r.start, r.stop) if isinstance(r, slice) else r for r, _ in contributions]
+    rows = np.unique(np.concatenate(listed))
+    sample = contributions[0][1]
+    total = np.zeros((len(rows), *sample.shape[1:]), sample.dtype)
+    for positions, (_, gradient) in zip(listed, contributions, strict=True):
+        total[np.searchsorted(rows, positions)] += gradient
+    return rows, total

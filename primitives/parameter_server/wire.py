@@ -1,0 +1,154 @@
+"""One message is one buffer: a fixed header, then values, then keys (in this order everything is aligned).
+
+    request   | header | values | keys (int32) |      push, pull, tick, leave, flush
+    reply     | header | values |                     to a pull, a flush or a leave
+
+Keys travel as a range (two numbers in the header: every key of the shard in [first, last)), as a list, or, when
+this worker has sent the same list to this shard lately, as its 8-byte signature alone. Sender and receiver keep
+the same lists because they see the same messages in the same order (MPI does not let messages of a pair overtake
+each other), so that a signature that was sent is always known.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections import OrderedDict
+from hashlib import blake2b
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Bytes = NDArray[np.uint8]
+
+PUSH, PULL, TICK, LEAVE, FLUSH, REPLY = range(6)
+RANGE, LIST, CACHED = range(3)
+HALF, CLOSES = 1, 2  # flags: values are float16; this message closes the worker's iteration
+
+_LAYOUT = struct.Struct("<BBBxiiiqqqqq")
+HEADER_BYTES = _LAYOUT.size
+KEY = np.dtype(np.int32)
+
+
+class Piece(NamedTuple):
+    """What one shard is asked for.
+
+    Attributes
+    ----------
+    shard, rows
+        Its number, and how many rows.
+    where
+        Where these rows lie among the (distinct, sorted) rows of the request.
+    keys
+        The list as it travels; None for a range.
+    first, last
+        The range; or the list's length and signature.
+    """
+
+    shard: int
+    rows: int
+    where: slice | NDArray[np.int64]
+    keys: Array | None
+    first: int
+    last: int
+
+
+class Header(NamedTuple):
+    """What a message says beside keys and values.
+
+    Attributes
+    ----------
+    kind, keys, flags
+        PUSH...; RANGE, LIST or CACHED; HALF and CLOSES.
+    shard, table, worker
+        Indices and the rank of the worker that asked.
+    clock
+        The worker's; in a reply, the shard's slowest.
+    sequence
+        Number of this push, tick or leave of the worker to the shard; in a pull and its reply, of the pull.
+    seen
+        In a pull, the last push that the reply must include; in a reply, the last one that is in all replicas.
+    first, last
+        The key range; or the number of keys and the signature of the list.
+    not_finite
+        In a reply: how many pushes of this worker had NaN or infinity in them so far.
+    """
+
+    kind: int
+    keys: int = RANGE
+    flags: int = 0
+    shard: int = 0
+    table: int = 0
+    worker: int = 0
+    clock: int = 0
+    sequence: int = 0
+    seen: int = 0
+    first: int = 0
+    last: int = 0
+
+    @property
+    def not_finite(self) -> int:
+        """See above; it lies where a request has its first key."""
+        return self.first
+
+
+def pack(header: Header, *parts: Array) -> Bytes:
+    """Lay out one message."""
+    message = np.empty(HEADER_BYTES + sum(part.nbytes for part in parts), np.uint8)
+    _LAYOUT.pack_into(message.data, 0, *header)
+    at = HEADER_BYTES
+    for part in parts:
+        message[at : at + part.nbytes] = part.reshape(-1).view(np.uint8)
+        at += part.nbytes
+    return message
+
+
+def pack_request(header: Header, piece: Piece | None, values: Array, known: bool = False) -> Bytes:
+    """Lay out a request for the keys of `piece`: its range, its list, or only the list's signature when `known`."""
+    if piece is None:
+        return pack(header, values)
+    keys = RANGE if piece.keys is None else CACHED if known else LIST
+    header = header._replace(keys=keys, first=piece.first, last=piece.last)
+    return pack(header, values, piece.keys) if keys == LIST and piece.keys is not None else pack(header, values)
+
+
+def unpack(message: Bytes) -> tuple[Header, Bytes]:
+    """Split a message into its header and the rest."""
+    return Header._make(_LAYOUT.unpack_from(message.data)), message[HEADER_BYTES:]
+
+
+def signature(keys: Array) -> int:
+    """64 bits that stand for a list of keys."""
+    return int.from_bytes(blake2b(keys.tobytes(), digest_size=8).digest(), "little", signed=True)
+
+
+class KeyCache:
+    """The last `size` key lists of one worker and one shard; both ends keep one.
+
+    Parameters
+    ----------
+    size
+        Lists kept; the least recently used one is dropped, at both ends the same.
+    """
+
+    def __init__(self, size: int = 64) -> None:
+        self.size = size
+        self.hits = 0
+        self._lists: OrderedDict[int, Any] = OrderedDict()
+
+    def add(self, mark: int, keys: Any) -> bool:
+        """Remember a list; returns whether it was known already."""
+        known = mark in self._lists
+        if known:
+            self.hits += 1
+        self._lists[mark] = self._lists.get(mark, keys)
+        self._lists.move_to_end(mark)
+        if len(self._lists) > self.size:
+            self._lists.popitem(last=False)
+        return known
+
+    def get(self, mark: int) -> Any:
+        """Look up a list that the other end knows to be here."""
+        self._lists.move_to_end(mark)
+        return self._lists[mark]

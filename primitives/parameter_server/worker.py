@@ -1,0 +1,201 @@
+"""The worker's side: pull rows, push gradients, close iterations, leave.
+
+Pushes are handed to MPI and not waited for; pulls are posted and waited for when their value is needed
+(`pull_async`), or at once (`pull`). A rank that is also a server serves others whenever it waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from emulator.errors import UsageError
+from primitives.parameter_server import wire
+from primitives.parameter_server.channel import Asked, Channel
+from primitives.parameter_server.compression import Compression, to_half
+from primitives.parameter_server.consistency import Consistency
+from primitives.parameter_server.keys import Plan, Planner, merge
+from primitives.parameter_server.layout import Layout
+from primitives.parameter_server.server import OnFailure, Server
+from primitives.parameter_server.staleness import Staleness
+from primitives.parameter_server.table import Table
+from primitives.parameter_server.wire import Piece
+
+Array = NDArray[Any]
+Keys = slice | Array | None
+_UNCONFIRMED = 64  # pushes per shard after which a worker with replicas asks whether they have arrived
+
+
+class Pull:
+    """A pull on its way; `wait` gives the rows."""
+
+    def __init__(self, worker: Worker, table: int, plan: Plan, asked: list[Asked], out: Array | None) -> None:
+        self._worker, self._table, self._plan, self._asked, self._out = worker, table, plan, asked, out
+        self._done = False
+
+    def test(self) -> bool:
+        """Whether `wait` would return at once."""
+        self._worker.channel.serve_others()
+        return all(asked.request.Test() for asked in self._asked)
+
+    def wait(self) -> Array:
+        """Rows in the order of the keys asked for, shape (keys,) or (keys, width)."""
+        if not self._done:
+            self._collect()
+            self._done = True
+        assert self._out is not None
+        return self._out
+
+    def _collect(self) -> None:
+        spec = self._worker.layout.tables[self._table]
+        plan = self._plan
+        direct = self._out is not None and plan.inverse is None
+        rows = self._out if direct else np.empty(spec.shape(plan.distinct), spec.dtype)
+        assert rows is not None
+        clocks = []
+        for asked in self._asked:
+            header, body = self._worker.channel.receive(asked)
+            clocks.append(header.clock)
+            if asked.piece is not None:
+                sent = np.dtype(np.float16 if header.flags & wire.HALF else spec.dtype)
+                rows[asked.piece.where] = body.view(sent).reshape(spec.shape(asked.piece.rows))
+        if clocks:
+            self._worker.staleness.observe(self._asked[0].header.clock - min(clocks))
+        if plan.inverse is not None:
+            rows = np.take(rows, plan.inverse, axis=0, out=self._out)
+        self._out = rows
+
+
+class Worker:
+    """A rank that computes.
+
+    Attributes
+    ----------
+    channel
+        Its messages, and the counts of them (bytes, seconds waited).
+    staleness
+        Histogram of what its pulls saw.
+    """
+
+    def __init__(
+        self,
+        comm: MPI.Intracomm,
+        layout: Layout,
+        consistency: Consistency,
+        compression: Compression,
+        server: Server | None = None,
+        on_failure: OnFailure | None = None,
+    ) -> None:
+        self.layout, self.compression = layout, compression
+        self.rank = comm.Get_rank()
+        self.channel = Channel(comm, layout, compression.half, server, on_failure)
+        self.staleness = Staleness(consistency.staleness)
+        self._asks_everyone = consistency.kind == "value"
+        self._planner = Planner(layout)
+
+    @property
+    def clock(self) -> int:
+        """Iterations closed."""
+        return self.channel.clock
+
+    def pull(self, table: str, keys: Keys = None, out: Array | None = None) -> Array:
+        """Read rows as the consistency rule allows; blocks until it does.
+
+        Parameters
+        ----------
+        table
+            Its name.
+        keys
+            None: all of them; a slice: a range; integers in any order, repeated or not: those.
+        out
+            Where the rows go, shape (keys,) or (keys, width).
+        """
+        return self.pull_async(table, keys, out).wait()
+
+    def pull_async(self, table: str, keys: Keys = None, out: Array | None = None) -> Pull:
+        """Ask for rows now, take them later with ``.wait()``; see `pull`."""
+        index = self.layout.table(table)
+        spec = self.layout.tables[index]
+        plan = self._planner.plan(index, keys)
+        if out is not None and (out.shape != spec.shape(plan.rows) or out.dtype != spec.dtype):
+            raise UsageError(
+                f"out must have shape {spec.shape(plan.rows)} and type {np.dtype(spec.dtype)}, "
+                f"got {out.shape} of {out.dtype}"
+            )
+        self.channel.number += 1
+        pieces: list[Piece | None] = list(plan.pieces)
+        shards = [piece.shard for piece in plan.pieces]
+        if self._asks_everyone:  # a shard must hear that this worker has caught up, rows or not
+            missing = [shard for shard in self.layout.shards if shard not in shards]
+            pieces, shards = pieces + [None] * len(missing), shards + missing
+        item = 2 if self.compression.half else np.dtype(spec.dtype).itemsize
+        asked = []
+        for shard, piece in zip(shards, pieces, strict=True):
+            size = 0 if piece is None else piece.rows * spec.width * item
+            asked.append(self.channel.ask(Asked(self.channel.header(wire.PULL, shard, index), piece, size)))
+        return Pull(self, index, plan, asked, out)
+
+    def push(self, table: str, gradient: Array, keys: Keys = None, closes: bool = False) -> None:
+        """Send a gradient on its way; the array may be changed at once.
+
+        Parameters
+        ----------
+        table, keys
+            As for `pull`; rows of a key that is named twice are added.
+        gradient
+            Shape (keys,) or (keys, width).
+        closes
+            Whether this was the iteration's last push: saves the messages of `tick`.
+        """
+        index = self.layout.table(table)
+        spec = self.layout.tables[index]
+        gradient = np.asarray(gradient, spec.dtype)
+        if keys is None:
+            _check_shape(spec, gradient, spec.rows)
+            keys, gradient = self.compression.select(index, gradient)
+        plan = self._planner.plan(index, keys)
+        _check_shape(spec, gradient, plan.rows)
+        rows = merge(plan, gradient)
+        concerned = set()
+        for piece in plan.pieces:
+            concerned.add(piece.shard)
+            part = rows[piece.where]
+            values = to_half(part) if self.compression.half else np.ascontiguousarray(part)
+            self.channel.tell(wire.PUSH, piece.shard, index, values, piece, closes)
+        if closes:
+            self._close(concerned)
+
+    def tick(self) -> None:
+        """Close the iteration: one small message to every shard."""
+        self._close(set())
+
+    def flush(self) -> None:
+        """Wait until every push so far is in all replicas of its shard."""
+        self.channel.number += 1
+        asked = [self.channel.ask(Asked(self.channel.header(wire.FLUSH, shard))) for shard in self.layout.shards]
+        for each in asked:
+            self.channel.receive(each)
+
+    def leave(self) -> None:
+        """Say good-bye: every push so far counts, and nobody waits for this worker any more."""
+        self.channel.goodbye()
+
+    def _close(self, told: Collection[int]) -> None:
+        """Close the iteration at the shards that no push has told."""
+        for shard in self.layout.shards:
+            if shard not in told:
+                self.channel.tell(wire.TICK, shard, closes=True)
+        self.channel.clock += 1
+        if self.channel.unconfirmed > _UNCONFIRMED:
+            self.flush()
+
+
+def _check_shape(table: Table, gradient: Array, rows: int) -> None:
+    if gradient.shape != table.shape(rows):
+        raise UsageError(
+            f"a push of {rows} keys to table {table.name!r} needs shape {table.shape(rows)}, got {gradient.shape}"
+        )
