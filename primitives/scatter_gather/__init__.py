@@ -10,8 +10,12 @@ journal), deadline.py and speculation.py (two small rules).
 """
 
 from primitives.scatter_gather.deadline import Deadline
-from primitives.scatter_gather.dynamic import Coordinator, coordinator, failed_ranks, map_tasks
+from primitives.scatter_gather.dynamic import Coordinator, coordinator, map_tasks
+from primitives.scatter_gather.keyed import ShardAnswer, Shards, ask_shards, stable_hash
+from primitives.scatter_gather.links import failed_ranks
 from primitives.scatter_gather.outcome import Answer, Counts, Journal, Outcome, TaskFailed, TasksMissing
+from primitives.scatter_gather.static import gather_blocks, map_blocks, scatter_blocks
+from primitives.scatter_gather.stealing import steal_tasks
 from primitives.scatter_gather.worker import serve
 
 __all__ = [
@@ -21,10 +25,18 @@ __all__ = [
     "Deadline",
     "Journal",
     "Outcome",
+    "ShardAnswer",
+    "Shards",
     "TaskFailed",
     "TasksMissing",
+    "ask_shards",
     "coordinator",
     "failed_ranks",
+    "gather_blocks",
+    "map_blocks",
     "map_tasks",
+    "scatter_blocks",
     "serve",
+    "stable_hash",
+    "steal_tasks",
 ]

@@ -36,22 +36,16 @@ from mpi4py import MPI
 
 from emulator import now
 from emulator.errors import UsageError
+from primitives.scatter_gather.checks import check_root, check_workers
 from primitives.scatter_gather.deadline import Deadline
 from primitives.scatter_gather.ledger import Ledger
-from primitives.scatter_gather.links import DOWN, UP, Inbox, Outbox, pack
-from primitives.scatter_gather.outcome import Answer, Journal, Outcome
+from primitives.scatter_gather.links import DOWN, UP, Inbox, Outbox, failed_ranks, pack
+from primitives.scatter_gather.outcome import Answer, Journal, Outcome, unpack_outcomes
 from primitives.scatter_gather.speculation import Speculation
 from primitives.scatter_gather.worker import serve
 
 LARGEST_BATCH = 1024
 POLL_S = 0.02  # wall seconds between two questions to a membership hook
-
-
-def failed_ranks(comm: MPI.Comm) -> list[int]:
-    """Ranks of ``comm`` that the MPI knows to be dead (ULFM); acknowledges them, so that receives go on."""
-    comm.Ack_failed()
-    dead = comm.Get_failed()
-    return list(MPI.Group.Translate_ranks(dead, list(range(dead.Get_size())), comm.Get_group()))
 
 
 class Coordinator:
@@ -209,26 +203,26 @@ class Coordinator:
 
     def _book(self, rank: int, message: tuple[Any, ...], ledger: Ledger, late: Speculation | None) -> None:
         """Enter a worker's report."""
-        _, request, results, dropped = message
         if rank not in ledger.out:
             return  # declared dead: its tasks run elsewhere
+        _, request, packed, dropped = message
+        outcomes = unpack_outcomes(packed)
         if request != self._request:
-            gone = {(request, task) for task, *_ in results} | {(request, task) for task in dropped}
-            self._late[rank] -= gone
+            self._late[rank] -= {(request, task) for task in dropped}
+            self._late[rank] -= {(request, outcome.task) for outcome in outcomes}
             return
-        for task, ok, value, seconds in results:
-            began = ledger.out[rank].get(task)
-            if not ok:
-                ledger.raised(Outcome(task, None, value, rank, 1, seconds))
+        for outcome in outcomes:
+            if late is not None and outcome.task in ledger.out[rank]:
+                late.observe(now(self.comm) - ledger.out[rank][outcome.task])
+            if not outcome.ok:
+                ledger.raised(outcome)
                 continue
-            for other in ledger.finished(Outcome(task, value, None, rank, 1, seconds)):
-                self._send(other, "cancel", request, task)
-            if late is not None and began is not None:
-                late.observe(now(self.comm) - began)
+            for other in ledger.finished(outcome):
+                self._send(other, "cancel", request, outcome.task)
         for task in dropped:
             ledger.dropped(task, rank)
-        if results:
-            mean = sum(seconds for *_, seconds in results) / len(results)
+        if outcomes:
+            mean = sum(outcome.seconds for outcome in outcomes) / len(outcomes)
             self._task_s = mean if self._task_s is None else 0.5 * (self._task_s + mean)
 
     def _next_backup(self, ledger: Ledger, late: Speculation | None) -> float:
@@ -286,8 +280,7 @@ def coordinator(
     ...         print(pool.ask(["a", "bc"]).values())
     [1, 2]
     """
-    if not 0 <= root < comm.Get_size():
-        raise UsageError(f"root must be a rank of the communicator, 0 to {comm.Get_size() - 1}, got {root}")
+    check_root(comm, root)
     if comm.Get_rank() != root:
         _check(comm, options.get("prefetch", 1), options.get("batch"))
         serve(comm, function, root)
@@ -321,8 +314,7 @@ def map_tasks(
 
 def _check(comm: MPI.Comm, prefetch: int, batch: int | None) -> None:
     """Refuse on every rank alike, so that nobody waits for a coordinator that has given up."""
-    if comm.Get_size() < 2:
-        raise UsageError("scatter-gather needs a coordinator and at least 1 worker, got 1 rank: start at least 2")
+    check_workers(comm)
     if prefetch < 0:
         raise UsageError(f"prefetch must be >= 0 batches, got {prefetch}: 1 hides the round trip")
     if batch is not None and batch < 1:

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 
 from emulator.errors import UsageError
+from primitives.scatter_gather.checks import check_retries
 from primitives.scatter_gather.outcome import Counts, Journal, Outcome
 
 
@@ -50,8 +51,7 @@ class Ledger:
         retries: int = 2,
         deaths: int = 3,
     ) -> None:
-        if retries < 0:
-            raise UsageError(f"retries must be >= 0, got {retries}: 0 means one attempt only")
+        check_retries(retries)
         if where is not None and len(where) != tasks:
             raise UsageError(f"where needs one entry for each of the {tasks} tasks, got {len(where)}")
         self.tasks = tasks

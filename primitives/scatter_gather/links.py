@@ -1,8 +1,8 @@
 """The messages between coordinator and workers: pickled tuples over point-to-point, sent without blocking.
 
 Downward (tag ``DOWN``): ``("run", request, [(task, argument), ...])``, ``("cancel", request, task or None)``,
-``("stop",)``. Upward (tag ``UP``): ``("done", request, [(task, ok, value or traceback, seconds), ...],
-[dropped task, ...])`` and, as a worker's last message, ``("bye",)``. MPI keeps the order of messages between
+``("stop",)``. Upward (tag ``UP``): ``("done", request, packed outcomes, [dropped task, ...])`` and, as a worker's
+last message, ``("bye",)``. MPI keeps the order of messages between
 two ranks, so a cancel never overtakes the run that it cancels, and nothing follows a bye.
 """
 
@@ -16,6 +16,7 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator import now
+from emulator.clock import Backoff, sharpen_sleep
 
 DOWN, UP = 7101, 7102
 
@@ -23,6 +24,13 @@ DOWN, UP = 7101, 7102
 def pack(message: tuple[Any, ...]) -> bytes:
     """The bytes of a message."""
     return pickle.dumps(message, protocol=5)
+
+
+def failed_ranks(comm: MPI.Comm) -> list[int]:
+    """Ranks of ``comm`` that the MPI knows to be dead (ULFM); acknowledges them, so that receives go on."""
+    comm.Ack_failed()
+    dead = comm.Get_failed()
+    return list(MPI.Group.Translate_ranks(dead, list(range(dead.Get_size())), comm.Get_group()))
 
 
 class Outbox:
@@ -55,11 +63,13 @@ class Inbox:
         What to receive; ``source`` may be ``MPI.ANY_SOURCE``.
     """
 
-    SHORTEST_NAP_S, LONGEST_NAP_S = 10e-6, 500e-6
+    LONGEST_NAP_S = 500e-6
 
     def __init__(self, comm: MPI.Comm, source: int, tag: int) -> None:
         self._comm, self._source, self._tag = comm, source, tag
         self._status = MPI.Status()
+        self._pause = Backoff(self.LONGEST_NAP_S)
+        sharpen_sleep()
 
     def next(self, until: float | None = None, patience_s: float | None = None) -> tuple[int, Any] | None:
         """The next message as (source, message), or None if there is none in time.
@@ -71,15 +81,14 @@ class Inbox:
         patience_s
             Give up after this many wall seconds.
         """
-        nap = self.SHORTEST_NAP_S
+        self._pause.reset()
         tired = None if patience_s is None else time.monotonic() + patience_s
         while not self._comm.Iprobe(self._source, self._tag, self._status):
             if until is not None and now(self._comm) >= until:
                 return None
             if tired is not None and time.monotonic() >= tired:
                 return None
-            time.sleep(nap)
-            nap = min(1.5 * nap, self.LONGEST_NAP_S)
+            self._pause()
         return self._receive(self._status.Get_source())
 
     def _receive(self, source: int) -> tuple[int, Any]:

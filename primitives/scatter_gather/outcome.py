@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -38,6 +39,28 @@ class Outcome(NamedTuple):
     def ok(self) -> bool:
         """True if the function returned."""
         return self.error is None
+
+
+def pack_outcomes(outcomes: list[Outcome]) -> bytes:
+    """The outcomes as bytes; a value that cannot be sent becomes that task's failure, and only that task's."""
+    try:
+        return pickle.dumps([tuple(outcome) for outcome in outcomes], protocol=5)
+    except Exception:
+        return pickle.dumps([tuple(_sendable(outcome)) for outcome in outcomes], protocol=5)
+
+
+def unpack_outcomes(data: bytes) -> list[Outcome]:
+    """Read what :func:`pack_outcomes` wrote."""
+    return [Outcome(*fields) for fields in pickle.loads(data)]
+
+
+def _sendable(outcome: Outcome) -> Outcome:
+    try:
+        pickle.dumps(outcome.value, protocol=5)
+    except Exception:
+        text = f"the result, a {type(outcome.value).__name__}, cannot be sent:\n{traceback.format_exc()}"
+        return outcome._replace(value=None, error=text)
+    return outcome
 
 
 class TaskFailed(Exception):
@@ -106,13 +129,13 @@ class Journal:
 
     def dumps(self) -> bytes:
         """All outcomes as bytes, for a checkpoint or a message to the successor."""
-        return pickle.dumps(list(self._outcomes.values()), protocol=5)
+        return pack_outcomes(list(self._outcomes.values()))
 
     @classmethod
     def loads(cls, data: bytes) -> Journal:
         """Read what :meth:`dumps` wrote."""
         journal = cls()
-        for outcome in pickle.loads(data):
+        for outcome in unpack_outcomes(data):
             journal.record(outcome)
         return journal
 

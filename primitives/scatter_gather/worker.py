@@ -17,6 +17,7 @@ from mpi4py import MPI
 
 from emulator import now
 from primitives.scatter_gather.links import DOWN, UP, Inbox, Outbox, pack
+from primitives.scatter_gather.outcome import Outcome, pack_outcomes
 
 REPORT_EVERY_S = 0.005
 
@@ -29,12 +30,13 @@ class Worker:
 
     def __init__(self, comm: MPI.Comm, function: Callable[[Any], Any], root: int) -> None:
         self._comm, self._function, self._root = comm, function, root
+        self._rank = comm.Get_rank()
         self._inbox, self._outbox = Inbox(comm, root, DOWN), Outbox(comm, UP)
         self._batches: deque[tuple[int, deque[tuple[int, Any]]]] = deque()
         self._running: tuple[int, int] | None = None
         self._cancelled = False
         self._stopped = False
-        self._done: list[tuple[int, bool, Any, float]] = []
+        self._done: list[Outcome] = []
         self._dropped: list[int] = []
         self._reported = 0.0
 
@@ -104,7 +106,8 @@ class Worker:
         if value is _DROPPED:
             self._dropped.append(task)
         else:
-            self._done.append((task, ok, value, now(self._comm) - start))
+            seconds = now(self._comm) - start
+            self._done.append(Outcome(task, value if ok else None, None if ok else value, self._rank, 1, seconds))
 
     def _step(self, task: Generator[Any, Any, Any]) -> tuple[bool, Any]:
         """Run a generator to its return value, listening for a cancel at every yield."""
@@ -121,32 +124,15 @@ class Worker:
                 return False, _DROPPED
 
     def _report(self, request: int) -> None:
-        if not self._done and not self._dropped:
-            return
-        try:
-            data = pack(("done", request, self._done, self._dropped))
-        except Exception:
-            self._done = [_sendable(result) for result in self._done]
-            data = pack(("done", request, self._done, self._dropped))
-        self._done, self._dropped = [], []
-        self._outbox.send(self._root, data)
+        if self._done or self._dropped:
+            self._outbox.send(self._root, pack(("done", request, pack_outcomes(self._done), self._dropped)))
+            self._done, self._dropped = [], []
 
 
 def _text(error: Exception) -> str:
     """The traceback, without the frame of this module."""
     frames = error.__traceback__ and error.__traceback__.tb_next
     return "".join(traceback.format_exception(type(error), error, frames))
-
-
-def _sendable(result: tuple[int, bool, Any, float]) -> tuple[int, bool, Any, float]:
-    """The result, or why it cannot be sent."""
-    try:
-        pack(result)
-    except Exception:
-        task, _, value, seconds = result
-        text = f"the result, a {type(value).__name__}, cannot be sent to the coordinator:\n"
-        return task, False, text + traceback.format_exc(), seconds
-    return result
 
 
 def serve(comm: MPI.Comm, function: Callable[[Any], Any], root: int = 0) -> None:

@@ -1,0 +1,182 @@
+"""Tasks that belong to data: a question goes to every shard, and a shard answers from any of its replicas.
+
+        shard 0: w1 w2     shard 1: w2 w3     shard 2: w3 w1        (3 shards, 3 workers, 2 replicas)
+
+A key's shard is a hash; a shard's replicas lie on consecutive workers (chained declustering), so that a dead
+worker's load goes to two neighbours and not to one. Which replica answers is decided by pull: the first that is
+free. If it dies, or is late and ``speculate`` is on, another one is asked; a shard without a living replica is
+missing from the answer, and the answer says so.
+
+Bytes: the question once to each shard, each shard's answer once back. Memory: ``replicas`` times the data.
+
+Sources: H.-I. Hsiao, D. DeWitt, "Chained Declustering" (ICDE 1990); J. Dean, L. A. Barroso, "The Tail at Scale"
+(CACM 56(2), 2013), hedged requests.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from emulator.errors import UsageError
+from primitives.scatter_gather.dynamic import Coordinator
+from primitives.scatter_gather.outcome import Answer, Outcome, TaskFailed, TasksMissing
+
+
+def stable_hash(key: Hashable) -> int:
+    """A 32-bit hash that is the same in every process (``hash`` of a string is salted); keys need a stable repr.
+
+    Examples
+    --------
+    >>> stable_hash("ring")
+    2745708842
+    """
+    return zlib.crc32(repr(key).encode())
+
+
+class Shards:
+    """Where each shard's replicas lie.
+
+    Parameters
+    ----------
+    shards
+        Number of shards, >= 1.
+    workers
+        Ranks that hold them.
+    replicas
+        Copies of each shard, on as many different workers.
+
+    Raises
+    ------
+    UsageError
+        More replicas than workers, a worker named twice, or no shards at all.
+
+    Examples
+    --------
+    >>> placement = Shards(3, workers=[1, 2, 3], replicas=2)
+    >>> [placement.replicas_of(shard) for shard in range(3)]
+    [(1, 2), (2, 3), (3, 1)]
+    >>> placement.held_by(2)
+    [0, 1]
+    """
+
+    def __init__(self, shards: int, workers: Sequence[int], replicas: int = 1) -> None:
+        if shards < 1:
+            raise UsageError(f"there must be at least 1 shard, got {shards}")
+        if len(set(workers)) != len(workers):
+            raise UsageError(f"each worker may be named once, got {sorted(workers)}")
+        if not 1 <= replicas <= len(workers):
+            raise UsageError(
+                f"a shard needs 1 to {len(workers)} replicas (one per worker), got {replicas}: start more workers"
+            )
+        self.shards = shards
+        self._places = [
+            tuple(workers[(shard + copy) % len(workers)] for copy in range(replicas)) for shard in range(shards)
+        ]
+
+    def replicas_of(self, shard: int) -> tuple[int, ...]:
+        """Ranks that hold ``shard``, its primary first."""
+        if not 0 <= shard < self.shards:
+            raise UsageError(f"a shard is a number from 0 to {self.shards - 1}, got {shard}")
+        return self._places[shard]
+
+    def held_by(self, rank: int) -> list[int]:
+        """Shards of which ``rank`` holds a copy."""
+        return [shard for shard, ranks in enumerate(self._places) if rank in ranks]
+
+    def shard_of(self, key: Hashable) -> int:
+        """The shard that ``key`` belongs to."""
+        return stable_hash(key) % self.shards
+
+    def split(self, keys: Iterable[Hashable]) -> list[list[Hashable]]:
+        """The keys of each shard, in the order given.
+
+        Raises
+        ------
+        UsageError
+            A key occurs twice.
+        """
+        parts: list[list[Hashable]] = [[] for _ in range(self.shards)]
+        seen: set[Hashable] = set()
+        for key in keys:
+            if key in seen:
+                raise UsageError(f"each key may occur once, got {key!r} twice: merge its values first")
+            seen.add(key)
+            parts[self.shard_of(key)].append(key)
+        return parts
+
+
+@dataclass
+class ShardAnswer:
+    """An :class:`~primitives.scatter_gather.outcome.Answer` by shard.
+
+    Parameters
+    ----------
+    shards
+        The shards that were asked.
+    answer
+        The underlying answer; its task i is ``shards[i]``.
+    """
+
+    shards: list[int]
+    answer: Answer
+
+    @property
+    def missing(self) -> list[int]:
+        """Shards that did not answer in time, or have no living replica."""
+        return [self.shards[task] for task in self.answer.missing]
+
+    @property
+    def failures(self) -> dict[int, Outcome]:
+        """Shards whose function raised in its last attempt."""
+        return {self.shards[task]: outcome for task, outcome in self.answer.failures.items()}
+
+    @property
+    def coverage(self) -> float:
+        """Share of the shards that answered, 0 to 1."""
+        return self.answer.coverage
+
+    def present(self) -> dict[int, Any]:
+        """What each shard answered."""
+        return {self.shards[task]: value for task, value in self.answer.present().items()}
+
+    def values(self) -> list[Any]:
+        """All answers, in the order of ``shards``; raises if one is missing or failed."""
+        if self.failures:
+            raise TaskFailed(self.failures)
+        if self.missing:
+            raise TasksMissing(self.missing)
+        return self.answer.values()
+
+
+def ask_shards(
+    pool: Coordinator, placement: Shards, question: Any, shards: Sequence[int] | None = None, **options: Any
+) -> ShardAnswer:
+    """Ask shards a question; the workers' function is called with ``(shard, question)`` on one of its replicas.
+
+    Parameters
+    ----------
+    pool
+        The coordinator.
+    placement
+        Where the shards are; the workers hold what ``placement.held_by(rank)`` says.
+    question
+        Sent to every shard.
+    shards
+        Which to ask; None: all.
+    **options
+        ``deadline``, ``speculate``, ``retries``, ... of :meth:`Coordinator.stream`.
+
+    Raises
+    ------
+    UsageError
+        A shard is named twice or does not exist.
+    """
+    asked = list(range(placement.shards)) if shards is None else list(shards)
+    if len(set(asked)) != len(asked):
+        twice = next(shard for shard in asked if asked.count(shard) > 1)
+        raise UsageError(f"each shard may be asked once, got {twice} twice")
+    where = [placement.replicas_of(shard) for shard in asked]
+    return ShardAnswer(asked, pool.ask([(shard, question) for shard in asked], where=where, **options))

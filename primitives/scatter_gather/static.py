@@ -1,0 +1,210 @@
+"""Scatter-gather with equal blocks: every rank gets n/p of the tasks at once, works, and gives its results back.
+
+    linear:   0 -> 1, 0 -> 2, 0 -> 3, ...             the root posts p-1 messages of n/p bytes
+    tree:     0 ------> 4    then   0 -> 2, 4 -> 6    then   0 -> 1, 2 -> 3, 4 -> 5, 6 -> 7
+              (4..7)                (2,3)   (6,7)     each message carries the blocks of a whole subtree
+
+Gathering is the same backwards. Either way the root's port carries (p-1)/p of the n bytes. One transfer after
+another, the linear form pays (p-1) alpha and the binomial tree lg p alpha; where the root's sends overlap their
+latencies, as on the emulated network, the linear form pays a single alpha and the tree is never faster:
+
+    linear   alpha + (p-1)/p n beta           (textbook, transfers in sequence: (p-1) alpha + ...)
+    tree     ceil(lg p) alpha + (p-1)/p n beta
+
+Use it for tasks of equal cost on equal machines: nothing is asked for, nothing is balanced, a straggler holds up
+everybody, and a rank that dies takes its block with it (``MPI.Exception``; run it again, or use the dynamic form).
+
+Blocks are bytes of any size. Source of the costs: R. Thakur, R. Rabenseifner, W. Gropp (IJHPCA 19(1), 2005);
+``emulator.costs.linear_blocks`` and ``tree_blocks`` price given block sizes exactly.
+"""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+from mpi4py import MPI
+
+from emulator import now
+from emulator.errors import UsageError
+from primitives.scatter_gather.checks import check_retries, check_root
+from primitives.scatter_gather.outcome import Answer, Counts, Journal, Outcome, pack_outcomes, unpack_outcomes
+
+SCATTER, GATHER = 7111, 7112
+SHAPES = ("linear", "tree")
+
+
+def scatter_blocks(
+    comm: MPI.Comm, blocks: Sequence[bytes] | None, *, root: int = 0, shape: str = "linear"
+) -> bytes:
+    """Give rank r the root's ``blocks[r]``.
+
+    Parameters
+    ----------
+    comm
+        Communicator, bare or emulated.
+    blocks
+        On the root, bytes for every rank; ignored elsewhere.
+    root, shape
+        Rank that has the blocks; "linear" or "tree".
+
+    Raises
+    ------
+    UsageError
+        Not one block for each rank, or a shape or root that does not exist.
+    """
+    _check(comm, root, shape)
+    p, mine = comm.Get_size(), (comm.Get_rank() - root) % comm.Get_size()
+    held: list[bytes] = []  # the blocks of this rank's subtree, its own first
+    if mine == 0:
+        if blocks is None or len(blocks) != p:
+            raise UsageError(f"scatter needs one block for each of the {p} ranks, got {len(blocks or ())}")
+        held = [blocks[(root + node) % p] for node in range(p)]
+    else:
+        held = _receive(comm, (root + _parent(mine, shape)) % p, SCATTER)
+    sends = []
+    for child, end in _children(mine, p, shape):
+        data = pickle.dumps(held[child - mine : end - mine], protocol=5)
+        sends.append(comm.Isend([data, MPI.BYTE], (root + child) % p, SCATTER))
+    MPI.Request.Waitall(sends)
+    return held[0]
+
+
+def gather_blocks(
+    comm: MPI.Comm, block: bytes, *, root: int = 0, shape: str = "linear"
+) -> list[bytes] | None:
+    """Give the root every rank's ``block``, in rank order; None elsewhere.
+
+    Parameters
+    ----------
+    comm
+        Communicator, bare or emulated.
+    block
+        This rank's bytes.
+    root, shape
+        Rank that receives; "linear" or "tree".
+
+    Raises
+    ------
+    UsageError
+        A shape or root that does not exist.
+    """
+    _check(comm, root, shape)
+    p, mine = comm.Get_size(), (comm.Get_rank() - root) % comm.Get_size()
+    held = [block]
+    for child, _ in sorted(_children(mine, p, shape)):  # nearest first: in a tree they are ready first
+        held += _receive(comm, (root + child) % p, GATHER)
+    if mine != 0:
+        data = pickle.dumps(held, protocol=5)
+        comm.Send([data, MPI.BYTE], (root + _parent(mine, shape)) % p, GATHER)
+        return None
+    return [held[(rank - root) % p] for rank in range(p)]
+
+
+def map_blocks(
+    comm: MPI.Comm,
+    function: Callable[[Any], Any],
+    tasks: Sequence[Any] = (),
+    *,
+    root: int = 0,
+    shape: str = "linear",
+    retries: int = 2,
+) -> Answer | None:
+    """Collective: run ``function`` on each of the root's ``tasks`` in equal blocks; the answer on ``root``.
+
+    The root works too. A task that raises is tried again where it is, at most ``retries`` times, and is
+    reported with its traceback; the others are not touched.
+
+    Parameters
+    ----------
+    comm, function, tasks, root
+        As for :func:`~primitives.scatter_gather.dynamic.map_tasks`.
+    shape
+        "linear" or "tree".
+    retries
+        Further attempts for a task that raised.
+
+    Returns
+    -------
+    Answer or None
+        The answer on ``root``, None elsewhere.
+    """
+    check_retries(retries)
+    start, blocks = now(comm), None
+    if comm.Get_rank() == root:
+        blocks = [pickle.dumps(part, protocol=5) for part in split(list(enumerate(tasks)), comm.Get_size())]
+    part = pickle.loads(scatter_blocks(comm, blocks, root=root, shape=shape))
+    outcomes = [_attempt(comm, function, task, argument, retries) for task, argument in part]
+    gathered = gather_blocks(comm, pack_outcomes(outcomes), root=root, shape=shape)
+    if gathered is None:
+        return None
+    journal, counts = Journal(), Counts(sent=len(tasks), messages=comm.Get_size() - 1)
+    for data in gathered:
+        for outcome in unpack_outcomes(data):
+            journal.record(outcome)
+            counts.retries += outcome.attempts - 1
+    return Answer(len(tasks), journal, now(comm) - start, counts, [outcome.task for outcome in journal])
+
+
+def split(items: Sequence[Any], parts: int) -> list[Sequence[Any]]:
+    """Cut into ``parts`` consecutive pieces whose lengths differ by at most one, longer ones first.
+
+    Examples
+    --------
+    >>> split([1, 2, 3, 4, 5], 3)
+    [[1, 2], [3, 4], [5]]
+    """
+    size, longer = divmod(len(items), parts)
+    starts = [part * size + min(part, longer) for part in range(parts + 1)]
+    return [items[begin:end] for begin, end in pairwise(starts)]
+
+
+def _attempt(
+    comm: MPI.Comm, function: Callable[[Any], Any], task: int, argument: Any, retries: int
+) -> Outcome:
+    rank = comm.Get_rank()
+    for attempt in range(1, retries + 2):
+        start = now(comm)
+        try:
+            return Outcome(task, function(argument), None, rank, attempt, now(comm) - start)
+        except Exception:
+            error, seconds = traceback.format_exc(), now(comm) - start
+    return Outcome(task, None, error, rank, retries + 1, seconds)
+
+
+def _children(node: int, p: int, shape: str) -> Iterator[tuple[int, int]]:
+    """(child, end of its subtree) of a node counted from the root, the largest subtree first."""
+    if shape == "linear":
+        yield from ((child, child + 1) for child in range(1, p) if node == 0)
+        return
+    reach = _low_bit(node) if node else 1 << (p - 1).bit_length()
+    while reach > 1:
+        reach //= 2
+        if node + reach < p:
+            yield node + reach, min(node + 2 * reach, p)
+
+
+def _parent(node: int, shape: str) -> int:
+    return 0 if shape == "linear" else node - _low_bit(node)
+
+
+def _low_bit(node: int) -> int:
+    return node & -node
+
+
+def _receive(comm: MPI.Comm, source: int, tag: int) -> list[bytes]:
+    status = MPI.Status()
+    comm.Probe(source, tag, status)
+    data = bytearray(status.Get_count(MPI.BYTE))
+    comm.Recv([data, MPI.BYTE], source, tag)
+    blocks: list[bytes] = pickle.loads(data)
+    return blocks
+
+
+def _check(comm: MPI.Comm, root: int, shape: str) -> None:
+    if shape not in SHAPES:
+        raise UsageError(f"a shape is one of {', '.join(SHAPES)}, got {shape!r}")
+    check_root(comm, root)

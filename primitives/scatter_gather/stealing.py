@@ -1,0 +1,274 @@
+"""Work stealing: every rank begins with its block, and whoever runs out takes half of somebody else's.
+
+        rank 0 [######----]   <--- "any work?" ---   rank 2 [          ]
+                              ---- half ------->            [##        ]
+
+    1. Every rank works on its own tasks from the front, and reports results to the root now and then.
+    2. A rank that has run out asks the others in random order, one at a time. Who has two or more tasks waiting
+       gives the back half; who has not says no, and remembers who asked.
+    3. A rank that was refused by all waits. If a rank that refused gets work itself, it passes half of it on to
+       those that it remembers (they are its lifelines), so nobody needs to ask again and again.
+    4. The root counts results; when all are there, it tells everybody to stop, and everybody says bye to all.
+
+Nothing passes through a coordinator but results, so the root's port carries half of what it does in the dynamic
+form, and nobody waits for it between tasks. The balance is as good, at the cost of at most p-1 questions each
+time a rank runs out. A question is answered between two tasks (and at the yields of a generator task): a long
+plain task keeps its thief waiting.
+
+Tasks and their arguments must be known to every rank (``tasks[i]`` for i in the block), as when each rank reads
+its own part of a corpus; task numbers travel, not arguments. A rank that dies takes its tasks with it: the root
+learns of it by ``MPI.Exception`` and puts every task without a result back into its own queue, from where they are
+stolen again; some may run twice, the first result counts. The emulated time of a run depends on who asks whom
+when, and is meaningful with pacing only.
+
+Sources: R. Blumofe, C. Leiserson, "Scheduling Multithreaded Computations by Work Stealing" (JACM 46(5), 1999);
+V. Saraswat et al., "Lifeline-based Global Load Balancing" (PPoPP 2011).
+"""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import GeneratorType
+from typing import Any
+
+from mpi4py import MPI
+
+from emulator import now
+from primitives.scatter_gather.checks import check_retries, check_root
+from primitives.scatter_gather.links import Inbox, Outbox, failed_ranks, pack
+from primitives.scatter_gather.outcome import (
+    Answer,
+    Counts,
+    Journal,
+    Outcome,
+    pack_outcomes,
+    unpack_outcomes,
+)
+from primitives.scatter_gather.static import split
+
+TAG = 7121
+REPORT_EVERY_S = 0.005
+
+
+class Thief:
+    """One rank of a work-stealing run; see :func:`steal_tasks`."""
+
+    def __init__(
+        self,
+        comm: MPI.Comm,
+        function: Callable[[Any], Any],
+        tasks: Sequence[Any],
+        root: int,
+        retries: int,
+        seed: int,
+    ) -> None:
+        self._comm, self._function, self._tasks = comm, function, tasks
+        self._root, self._retries = root, retries
+        self._rank = comm.Get_rank()
+        self._inbox, self._outbox = Inbox(comm, MPI.ANY_SOURCE, TAG), Outbox(comm, TAG)
+        self._queue = deque(split(range(len(tasks)), comm.Get_size())[self._rank])
+        self._living = set(range(comm.Get_size())) - {self._rank}
+        self._gone: set[int] = set()  # who has said bye
+        self._random = random.Random(f"{seed}/{self._rank}")
+        self._unasked: list[int] | None = None  # None: has had work since it last asked
+        self._asked: int | None = None  # whose answer is on its way
+        self._hungry: list[int] = []  # who was refused here
+        self._busy = False
+        self._over = False
+        self._results: list[Outcome] = []
+        self._reported = now(comm)
+        self.journal, self.counts = Journal(), Counts(sent=len(tasks))
+
+    def run(self) -> None:
+        """Work, give and steal until every result is with the root; leave no message behind."""
+        while not self._over:
+            self._guarded(self._step)
+        for rank in list(self._living):
+            self._guarded(lambda rank=rank: self._send(rank, "bye"))  # type: ignore[misc]
+        while self._living - self._gone:
+            self._guarded(lambda: self._listen(wait=True))
+        self._guarded(self._outbox.drain)
+
+    def _step(self) -> None:
+        """One task, or one move towards getting one."""
+        self._listen(wait=False)
+        if self._over:
+            return
+        if self._queue:
+            self._work(self._queue.popleft())
+            return
+        self._report()
+        if self._rank == self._root and len(self.journal) == len(self._tasks):
+            for rank in self._living:
+                self._send(rank, "stop")
+            self._over = True
+        else:
+            self._ask()
+            self._listen(wait=True)
+
+    def _listen(self, wait: bool) -> None:
+        """Take the messages that are there; with ``wait``, at least one."""
+        message = self._inbox.next() if wait else self._inbox.next(until=0.0)
+        while message is not None:
+            source, (kind, *body) = message
+            getattr(self, f"_on_{kind}")(source, *body)
+            message = self._inbox.next(until=0.0)
+
+    def _ask(self) -> None:
+        """Ask the next rank for work, if no answer is due and one is left to ask."""
+        if self._asked is not None:
+            return
+        if self._unasked is None:
+            self._unasked = self._random.sample(sorted(self._living), len(self._living))
+        if self._unasked:
+            self._asked = self._unasked.pop()
+            self._send(self._asked, "ask")
+
+    def _on_ask(self, thief: int) -> None:
+        if not self._give(thief):
+            self._hungry.append(thief)
+            self._send(thief, "no")
+
+    def _on_no(self, victim: int) -> None:
+        self._asked = None
+
+    def _on_give(self, giver: int, tasks: list[int]) -> None:
+        self._queue.extend(tasks)
+        self._unasked = None
+        if self._asked == giver:
+            self._asked = None
+        while self._hungry and self._give(self._hungry[0]):
+            self._hungry.pop(0)
+
+    def _on_done(self, worker: int, outcomes: bytes) -> None:
+        self._book(unpack_outcomes(outcomes))
+
+    def _book(self, outcomes: list[Outcome]) -> None:
+        for outcome in outcomes:
+            if self.journal.record(outcome):
+                self.counts.retries += outcome.attempts - 1
+            else:
+                self.counts.duplicates += 1
+
+    def _on_stop(self, root: int) -> None:
+        self._over = True
+
+    def _on_bye(self, rank: int) -> None:
+        self._gone.add(rank)
+
+    def _give(self, thief: int) -> bool:
+        """Send the back half of the queue to ``thief``; False if there is too little to share."""
+        half = (len(self._queue) + self._busy) // 2
+        if half == 0 or self._over:
+            return False
+        self._send(thief, "give", [self._queue.pop() for _ in range(half)])
+        return True
+
+    def _work(self, task: int) -> None:
+        """Run a task, again if it raises, and keep its outcome for the next report."""
+        self._busy = True
+        for attempts in range(1, self._retries + 2):
+            start = now(self._comm)
+            ok, value = self._attempt(self._tasks[task])
+            outcome = Outcome(
+                task, value if ok else None, None if ok else value, self._rank, attempts, now(self._comm) - start
+            )
+            if ok:
+                break
+        self._busy = False
+        self._results.append(outcome)
+        if now(self._comm) - self._reported >= REPORT_EVERY_S:
+            self._report()
+
+    def _attempt(self, argument: Any) -> tuple[bool, Any]:
+        """(True, value) or (False, traceback); a generator answers questions at its yields."""
+        try:
+            value = self._function(argument)
+        except Exception:
+            return False, traceback.format_exc()
+        while isinstance(value, GeneratorType):
+            try:
+                next(value)
+            except StopIteration as stop:
+                return True, stop.value
+            except Exception:
+                return False, traceback.format_exc()
+            self._listen(wait=False)
+        return True, value
+
+    def _report(self) -> None:
+        outcomes, self._results = self._results, []
+        self._reported = now(self._comm)
+        if outcomes and self._rank == self._root:
+            self._book(outcomes)
+        elif outcomes:
+            self._send(self._root, "done", pack_outcomes(outcomes))
+
+    def _send(self, rank: int, *message: Any) -> None:
+        self._outbox.send(rank, pack(message))
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Do ``action``; if ranks died, go on without them, their tasks back in the root's queue."""
+        try:
+            action()
+        except MPI.Exception:
+            dead = self._living.intersection(failed_ranks(self._comm))
+            if not dead or self._root in dead:
+                raise
+            self._living -= dead
+            self._hungry = [rank for rank in self._hungry if rank not in dead]
+            self._unasked = None
+            if self._asked in dead:
+                self._asked = None
+            if self._rank == self._root:
+                lost = set(self.journal.missing(len(self._tasks))).difference(self._queue)
+                self._queue.extend(sorted(lost))
+                self.counts.reexecuted += len(lost)
+                self.counts.dead += sorted(dead)
+
+
+def steal_tasks(
+    comm: MPI.Comm,
+    function: Callable[[Any], Any],
+    tasks: Sequence[Any],
+    *,
+    root: int = 0,
+    retries: int = 2,
+    seed: int = 0,
+) -> Answer | None:
+    """Collective: run ``function`` on each of ``tasks`` by work stealing; the answer on ``root``, None elsewhere.
+
+    Parameters
+    ----------
+    comm
+        Communicator, bare or emulated. Every rank works, the root too.
+    function
+        Called with a task's argument; a generator function's tasks answer thieves at each ``yield``.
+    tasks
+        The same sequence on every rank.
+    root
+        Rank that collects the results.
+    retries
+        Further attempts, on the same rank, for a task that raised.
+    seed
+        Of the order in which victims are asked.
+
+    Raises
+    ------
+    UsageError
+        ``root`` is not a rank, or ``retries`` is negative.
+    MPI.Exception
+        The root died.
+    """
+    check_root(comm, root)
+    check_retries(retries)
+    thief = Thief(comm, function, tasks, root, retries, seed)
+    start = now(comm)
+    thief.run()
+    if comm.Get_rank() != root:
+        return None
+    order = [outcome.task for outcome in thief.journal]
+    return Answer(len(tasks), thief.journal, now(comm) - start, thief.counts, order)
