@@ -1,0 +1,305 @@
+"""Who may talk to whom: the communication graphs of gossip.
+
+    ring         torus 3x3      star        exponential p=8     complete
+    0--1--2      0--1--2        1   2       0 -> 1, 2, 4        every pair
+    |     |      |  |  |         \\ /        1 -> 2, 3, 5
+    5--4--3      3--4--5     4 -- 0 -- 3    ...
+                 |  |  |  (and around the edges)
+
+A graph says more than its edges: `Graph.neighbours[i]` is also the *order* in which rank i sends. The regular
+graphs are laid out so that the k-th messages of all ranks form a permutation (everybody receives exactly one of
+them). Then no two messages meet at a receiver's network card, and a round of degree d costs alpha + d n beta;
+in a careless order the last card to be served gets everything at the end, alpha + (2d - 1) n beta.
+
+Sources: torus, star, complete: folklore; exponential: Assran et al., "Stochastic gradient push" (ICML 2019);
+random regular as a union of random cycles: Friedman, "A proof of Alon's second eigenvalue conjecture" (2008);
+small world: Watts and Strogatz (Nature 393, 1998).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from emulator.errors import UsageError
+
+_TRIES = 200
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A directed graph on the ranks 0 .. size - 1, without self-loops.
+
+    Attributes
+    ----------
+    name
+        For tables and error messages.
+    neighbours
+        `neighbours[i]`: the ranks that i sends to, in the order of its sends.
+    """
+
+    name: str
+    neighbours: tuple[tuple[int, ...], ...]
+
+    def __post_init__(self) -> None:
+        for i, targets in enumerate(self.neighbours):
+            if i in targets or len(set(targets)) < len(targets):
+                raise UsageError(f"a graph has no self-loop and no double edge, rank {i} has {targets}")
+            if any(not 0 <= j < self.size for j in targets):
+                raise UsageError(f"neighbours lie between 0 and {self.size - 1}, rank {i} has {targets}")
+
+    @property
+    def size(self) -> int:
+        """Number of ranks."""
+        return len(self.neighbours)
+
+    @property
+    def degree(self) -> int:
+        """Largest number of messages that a rank sends in a round."""
+        return max((len(targets) for targets in self.neighbours), default=0)
+
+    @property
+    def regular(self) -> bool:
+        """Whether the k-th sends of all ranks form a permutation, so that messages never queue at a receiver."""
+        slots = zip(*self.neighbours, strict=False)
+        equal = len({len(targets) for targets in self.neighbours}) <= 1
+        return equal and all(len(set(slot)) == self.size for slot in slots)
+
+    @property
+    def symmetric(self) -> bool:
+        """Whether every edge goes both ways."""
+        return all(i in self.neighbours[j] for i in range(self.size) for j in self.neighbours[i])
+
+    def sources(self, rank: int) -> tuple[int, ...]:
+        """List the ranks that send to `rank`, ascending."""
+        return tuple(i for i in range(self.size) if rank in self.neighbours[i])
+
+    def contacts(self, seed: int, round_number: int) -> tuple[int, ...]:
+        """Draw one random target for every rank; all ranks draw the same, so every receive can name its source."""
+        rng = np.random.default_rng((seed, round_number))
+        return tuple(targets[int(rng.integers(len(targets)))] for targets in self.neighbours)
+
+    def reversed(self) -> Graph:
+        """Turn every edge around."""
+        return Graph(self.name, tuple(self.sources(i) for i in range(self.size)))
+
+    def reached(self, start: int = 0) -> set[int]:
+        """Find every rank that a message from `start` can reach."""
+        seen, frontier = {start}, [start]
+        while frontier:
+            fresh = [j for j in self.neighbours[frontier.pop()] if j not in seen]
+            seen.update(fresh)
+            frontier += fresh
+        return seen
+
+    @property
+    def connected(self) -> bool:
+        """Whether every rank can reach every other (strongly connected, if edges are one-way)."""
+        everyone = self.size
+        return everyone == 0 or len(self.reached()) == everyone == len(self.reversed().reached())
+
+    def check_connected(self) -> Graph:
+        """Return the graph itself, or refuse it.
+
+        Raises
+        ------
+        UsageError
+            Some rank cannot be reached: averages and rumours would never get there.
+        """
+        if not self.connected:
+            cut = sorted(set(range(self.size)) - (self.reached() & self.reversed().reached()))
+            raise UsageError(
+                f"gossip needs a connected graph, in '{self.name}' rank 0 and ranks {_some(cut)} cannot reach "
+                "each other: add edges between them"
+            )
+        return self
+
+
+def _some(ranks: Sequence[int]) -> str:
+    return ", ".join(map(str, ranks[:5])) + (", ..." if len(ranks) > 5 else "")
+
+
+def by_distance(rank: int, targets: Iterable[int], p: int) -> tuple[int, ...]:
+    """Order targets by their distance ahead of `rank`, the order in which few messages meet at a receiver."""
+    return tuple(sorted(targets, key=lambda j: (j - rank) % p))
+
+
+def _by_offset(name: str, p: int, offsets: Iterable[int]) -> Graph:
+    """Circulant graph: everybody sends to the ranks at the same distances."""
+    distances = list(dict.fromkeys(d % p for d in offsets if d % p)) if p > 1 else []
+    return Graph(name, tuple(tuple((i + d) % p for d in distances) for i in range(p)))
+
+
+def ring(p: int) -> Graph:
+    """Both neighbours on a cycle; degree 2."""
+    return _by_offset("ring", p, (1, -1))
+
+
+def complete(p: int) -> Graph:
+    """Everybody to everybody; degree p - 1."""
+    return _by_offset("complete", p, range(1, p))
+
+
+def exponential(p: int) -> Graph:
+    """The one-way graph i -> i + 2^k; degree ceil(lg p), gap 2/(1 + degree) for even p (Ying et al. 2021)."""
+    return _by_offset("exponential", p, (1 << k for k in range(max(p - 1, 0).bit_length())))
+
+
+def star(p: int) -> Graph:
+    """Rank 0 with everybody: a coordinator in disguise."""
+    return Graph("star", tuple(tuple(range(1, p)) if i == 0 else (0,) for i in range(p)))
+
+
+def torus(p: int) -> Graph:
+    """2-D torus, as square as p allows; degree 4 (a prime p degenerates to a ring).
+
+    Sends go right, left, down, up on every rank, each direction a permutation.
+    """
+    rows = max(r for r in range(1, math.isqrt(max(p, 1)) + 1) if p % r == 0)
+    columns = p // rows
+
+    def at(row: int, column: int) -> int:
+        return row % rows * columns + column % columns
+
+    table = []
+    for i in range(p):
+        r, c = divmod(i, columns)
+        around = (at(r, c + 1), at(r, c - 1), at(r + 1, c), at(r - 1, c))
+        table.append(tuple(dict.fromkeys(j for j in around if j != i)))
+    return Graph("torus", tuple(table))
+
+
+def random_regular(p: int, degree: int = 4, seed: int = 0) -> Graph:
+    """Every rank with `degree` random neighbours: an expander with high probability.
+
+    The union of degree/2 random Hamiltonian cycles (and a random perfect matching when the degree is odd),
+    redrawn until they share no edge. It contains a cycle, so it is connected from degree 2 on; each cycle gives two
+    permutations (forward, backward), so messages never queue.
+
+    Raises
+    ------
+    UsageError
+        p * degree is odd, or the degree does not lie in 2 .. p - 1, or is so dense that no draw succeeds.
+    """
+    if not 2 <= degree < p:
+        raise UsageError(f"a random regular graph needs a degree between 2 and p - 1 = {p - 1}, got {degree}")
+    if p * degree % 2:
+        raise UsageError(f"p * degree must be even for a regular graph, got {p} * {degree}: change one of them by 1")
+    rng = np.random.default_rng((seed, p, degree))
+    for _ in range(_TRIES):
+        directions: list[np.ndarray] = []
+        for _ in range(degree // 2):
+            directions += _random_cycle(p, rng, directions) or []
+        if degree % 2:
+            directions += _random_matching(p, rng, directions) or []
+        if len(directions) == degree:
+            return Graph(f"random-{degree}-regular", tuple(tuple(int(d[i]) for d in directions) for i in range(p)))
+    raise UsageError(
+        f"no random {degree}-regular graph on {p} ranks in {_TRIES} draws: take a degree up to p / 2, or 'complete'"
+    )
+
+
+def _random_cycle(p: int, rng: np.random.Generator, used: list[np.ndarray]) -> list[np.ndarray] | None:
+    """Two directions of a random Hamiltonian cycle that has no edge in `used`, or None."""
+    for _ in range(_TRIES):
+        order = rng.permutation(p)
+        forward, backward = np.empty(p, int), np.empty(p, int)
+        forward[order], backward[order] = np.roll(order, -1), np.roll(order, 1)
+        if p > 2 and not any(np.any(forward == d) or np.any(backward == d) for d in used):
+            return [forward, backward]
+    return None
+
+
+def _random_matching(p: int, rng: np.random.Generator, used: list[np.ndarray]) -> list[np.ndarray] | None:
+    """Draw a random perfect matching that has no edge in `used`, or None."""
+    for _ in range(_TRIES):
+        pairs = rng.permutation(p).reshape(-1, 2)
+        partner = np.empty(p, int)
+        partner[pairs[:, 0]], partner[pairs[:, 1]] = pairs[:, 1], pairs[:, 0]
+        if not any(np.any(partner == d) for d in used):
+            return [partner]
+    return None
+
+
+def small_world(p: int, degree: int = 4, rewire: float = 0.2, seed: int = 0) -> Graph:
+    """Watts-Strogatz: a ring lattice of even `degree`, each edge's far end redrawn with probability `rewire`.
+
+    Redrawn until connected. Degrees vary, so a round's cost has no closed form beyond its bounds.
+
+    Raises
+    ------
+    UsageError
+        The degree is odd or not below p, or `rewire` is not a probability.
+    """
+    if degree % 2 or not 2 <= degree < p:
+        raise UsageError(f"a small world needs an even degree between 2 and p - 1 = {p - 1}, got {degree}")
+    if not 0 <= rewire <= 1:
+        raise UsageError(f"the probability of rewiring lies between 0 and 1, got {rewire}")
+    rng = np.random.default_rng((seed, p, degree))
+    while True:  # ends: an unlucky draw only disconnects a few ranks, and rewire = 0 is connected
+        edges = {i: {(i + d) % p for k in range(1, degree // 2 + 1) for d in (k, -k)} for i in range(p)}
+        for k in range(1, degree // 2 + 1):
+            for i in range(p):
+                free = sorted(set(range(p)) - edges[i] - {i})
+                j = (i + k) % p
+                if j in edges[i] and free and rng.random() < rewire:
+                    new = free[int(rng.integers(len(free)))]
+                    edges[i] -= {j}
+                    edges[j] -= {i}
+                    edges[i].add(new)
+                    edges[new].add(i)
+        graph = from_edges(p, ((i, j) for i in range(p) for j in edges[i]), name="small-world")
+        if graph.connected:
+            return graph
+
+
+def from_edges(p: int, edges: Iterable[tuple[int, int]], *, directed: bool = True, name: str = "given") -> Graph:
+    """Build a graph from an edge list, sends ordered by distance so that receivers meet few queues.
+
+    Parameters
+    ----------
+    p
+        Number of ranks.
+    edges
+        Pairs (from, to); with ``directed=False`` each goes both ways.
+    """
+    table: list[set[int]] = [set() for _ in range(p)]
+    for i, j in edges:
+        if not (0 <= i < p and 0 <= j < p):
+            raise UsageError(f"edges join ranks between 0 and {p - 1}, got {i}-{j}")
+        table[i].add(j)
+        if not directed:
+            table[j].add(i)
+    return Graph(name, tuple(by_distance(i, targets, p) for i, targets in enumerate(table)))
+
+
+NAMED: dict[str, Callable[[int], Graph]] = {
+    "ring": ring,
+    "torus": torus,
+    "star": star,
+    "complete": complete,
+    "exponential": exponential,
+    "random-regular": lambda p: random_regular(p, min(4, p - 1 - (p * (p - 1)) % 2)) if p > 3 else ring(p),
+    "small-world": lambda p: small_world(p) if p > 4 else ring(p),
+}
+
+
+def named(name: str, p: int) -> Graph:
+    """Build one of `NAMED`, or a graph given as ``"0-1,1-2,2-0"`` (two-way edges).
+
+    Raises
+    ------
+    UsageError
+        The name is unknown, the edge list does not parse, or the graph is not connected.
+    """
+    if name in NAMED:
+        return NAMED[name](p)
+    try:
+        edges = [(int(a), int(b)) for a, b in (edge.split("-") for edge in name.split(","))]
+    except ValueError:
+        legal = ", ".join(NAMED)
+        raise UsageError(f"a graph is one of {legal}, or edges such as 0-1,1-2,2-0, got {name!r}") from None
+    return from_edges(p, edges, directed=False, name=name).check_connected()

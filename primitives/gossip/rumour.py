@@ -1,0 +1,210 @@
+"""Rumours: one rank knows something, and soon everybody does.
+
+    push        whoever knows tells a random rank          k, 2k, 4k, ... then slow: the last ones are hard to hit
+    pull        whoever does not know asks a random rank   slow start, then the rest halves, quarters, 1/16, ...
+    push-pull   one contact, both ways                     fast start and fast end
+
+Rounds are synchronous: in each, every rank contacts one random neighbour. A contact by a rank that knows nothing is
+an empty message, so that nobody waits for news that will not come; ranks learn from a message's length. All ranks
+share the draw of who contacts whom (seed, round), so every receive names its source and a run can be repeated.
+
+Cost: every rank sends one message per round (two with pull: the contact and its answer); only those that carry
+the rumour have n bytes. A round takes alpha + n beta with push, 2 alpha + n beta with pull, more where several
+contacts meet at one receiver. Rounds on a complete graph: `distribution`, exactly; push: floor(lg p) + ln p - 1.116
+<= E[rounds] <= ceil(lg p) + ln p + 2.765 + o(1).
+
+A dead rank tells nobody and is told nothing; the others do not notice, which is why rumours are used.
+
+Sources: Demers et al., "Epidemic algorithms for replicated database maintenance" (PODC 1987); Karp, Schindelhauer,
+Shenker and Voecking, "Randomized rumor spreading" (FOCS 2000); bounds: Doerr and Kuennemann, "Tight analysis of
+randomized rumor spreading in complete graphs" (ANALCO 2014).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from emulator.errors import UsageError
+from primitives import hooks
+from primitives.gossip.graphs import Graph, complete
+from primitives.peers import Peers
+
+MODES = ("push", "pull", "push-pull")
+_LARGEST_EXACT = 256
+_CONTACT, _ANSWER = 621, 622
+_NOTHING = np.empty(0, np.uint8)
+
+
+@dataclass
+class Heard:
+    """What one rank saw of a rumour.
+
+    Attributes
+    ----------
+    at
+        Round in which it learned the rumour, from 1; 0 at the origin; None: never.
+    rounds
+        Rounds that were run.
+    messages, informative
+        Messages that this rank sent, and how many of them carried the rumour.
+    """
+
+    at: int | None
+    rounds: int
+    messages: int = 0
+    informative: int = 0
+
+
+def spread(
+    comm: MPI.Intracomm | Peers,
+    rumour: NDArray,
+    origin: int = 0,
+    *,
+    mode: str = "push",
+    rounds: int | None = None,
+    graph: Graph | None = None,
+    seed: int = 0,
+) -> Heard:
+    """Spread `rumour` from position `origin` to everybody.
+
+    Parameters
+    ----------
+    rumour
+        Contiguous array of the same shape and dtype everywhere, at least one byte; overwritten where it arrives.
+    mode
+        One of `MODES`.
+    rounds
+        Absent: as many as leave nobody uninformed but with probability 1e-6 (complete graph only).
+    graph
+        Whom a rank may contact; absent: anybody.
+
+    Raises
+    ------
+    UsageError
+        Unknown mode, an empty rumour, an origin that is not a member, a graph that is not connected or of another
+        size, or a graph without `rounds`.
+    """
+    peers = Peers.of(comm)
+    table = graph or complete(peers.size)
+    rounds = _check(peers, rumour, origin, mode, rounds, graph)
+    heard = Heard(0 if peers.rank == origin else None, rounds)
+    for k in range(1, rounds + 1):
+        hooks.phase("rumour", round=k)
+        _round(peers, rumour, heard, table.contacts(seed, k), mode, k)
+    return heard
+
+
+def _check(
+    peers: Peers, rumour: NDArray, origin: int, mode: str, rounds: int | None, graph: Graph | None
+) -> int:
+    if mode not in MODES:
+        raise UsageError(f"a rumour spreads by {', '.join(MODES)}, got {mode!r}")
+    if rumour.nbytes == 0 or not rumour.flags.c_contiguous:
+        raise UsageError("a rumour is a contiguous array of at least one byte: an empty message means 'no news'")
+    if not 0 <= origin < peers.size:
+        raise UsageError(f"a rumour starts at a position between 0 and {peers.size - 1}, got {origin}")
+    if graph is not None:
+        graph.check_connected()
+        if graph.size != peers.size:
+            raise UsageError(f"the graph '{graph.name}' is for {graph.size} ranks, this gossip has {peers.size}")
+        if rounds is None:
+            raise UsageError(f"how long a rumour takes on '{graph.name}' is not known: give the number of rounds")
+    if peers.size == 1:
+        return 0
+    return rounds_needed(peers.size, mode) if rounds is None else rounds
+
+
+def _round(peers: Peers, rumour: NDArray, heard: Heard, contacts: tuple[int, ...], mode: str, number: int) -> None:
+    """One round: every rank's contact, then, with pull, the answers. Nobody passes on what came in this round."""
+    me, knew = peers.rank, heard.at is not None
+    callers = [i for i, target in enumerate(contacts) if target == me]
+    carries = knew and mode != "pull"
+    came = _deliver(peers, rumour, heard, [(contacts[me], carries)], callers, _CONTACT)
+    if mode != "push":
+        # A caller that brought the rumour needs no answer but an empty one.
+        answers = [(i, knew and i not in came) for i in callers]
+        came |= _deliver(peers, rumour, heard, answers, [contacts[me]], _ANSWER)
+    if came and not knew:
+        heard.at = number
+
+
+def _deliver(
+    peers: Peers, rumour: NDArray, heard: Heard, sends: list[tuple[int, bool]], sources: list[int], tag: int
+) -> set[int]:
+    """Exchange messages that carry the rumour or nothing; returns who brought the rumour."""
+    boxes = {i: np.empty_like(rumour) for i in sources}
+    arrived = peers.exchange([(j, rumour if full else _NOTHING) for j, full in sends], list(boxes.items()), tag)
+    heard.messages += len(sends)
+    heard.informative += sum(full for _, full in sends)
+    bringers = {i for i, count in arrived.items() if count}
+    if bringers and heard.at is None:
+        rumour[...] = boxes[min(bringers)]
+    return bringers
+
+
+@lru_cache(maxsize=64)
+def distribution(p: int, mode: str = "push") -> tuple[float, ...]:
+    """P(everybody is informed after at most r rounds), r = 0, 1, ..., up to 1 - 1e-12, on a complete graph.
+
+    A Markov chain on the number k of informed ranks. Push: k calls into p - 1 ranks hit j new ones (balls into
+    bins, call by call). Pull: each uninformed rank succeeds with probability k / (p - 1). Push-pull: first one,
+    then the other for those not hit; the two are independent.
+    """
+    if mode not in MODES:
+        raise UsageError(f"a rumour spreads by {', '.join(MODES)}, got {mode!r}")
+    if not 1 <= p <= _LARGEST_EXACT:
+        raise UsageError(f"the exact distribution is for 1 to {_LARGEST_EXACT} ranks, got {p}: use the bounds")
+    steps = {k: _transition(p, k, mode) for k in range(1, p)}
+    state = np.zeros(p + 1)
+    state[1] = 1.0
+    done = [float(state[p])]
+    while done[-1] < 1 - 1e-12:
+        following = np.zeros(p + 1)
+        following[p] = state[p]
+        for k in range(1, p):
+            following[k:] += state[k] * steps[k]
+        state = following
+        done.append(float(state[p]))
+    return tuple(done)
+
+
+def _transition(p: int, k: int, mode: str) -> NDArray[np.float64]:
+    """P(k informed become k + j), j = 0 .. p - k."""
+    fresh = np.arange(p - k + 1)
+    new = np.zeros(p - k + 1)
+    new[0] = 1.0
+    if mode != "pull":
+        for _ in range(k):
+            hit = new * (p - k - fresh) / (p - 1)
+            new = new - hit
+            new[1:] += hit[:-1]
+    if mode == "push":
+        return new
+    both = np.zeros_like(new)
+    for j in range(p - k + 1):
+        left = p - k - j
+        both[j:] += new[j] * np.array([_binomial(left, i, k / (p - 1)) for i in range(left + 1)])
+    return both
+
+
+def _binomial(n: int, i: int, q: float) -> float:
+    return math.comb(n, i) * q**i * (1 - q) ** (n - i)
+
+
+def expected_rounds(p: int, mode: str = "push") -> float:
+    """E[rounds] on a complete graph of p <= 256 ranks, exactly."""
+    return float(sum(1 - done for done in distribution(p, mode)))
+
+
+def rounds_needed(p: int, mode: str = "push", failure: float = 1e-6) -> int:
+    """Rounds after which somebody is still uninformed with probability at most `failure`."""
+    if p <= _LARGEST_EXACT:
+        return next(r for r, done in enumerate(distribution(p, mode)) if 1 - done <= failure)
+    # The tail is the coupon collector's: every further round divides what is left by at least e.
+    return math.ceil(math.log2(p) + math.log(p) + 2.765 + math.log(1 / failure))
