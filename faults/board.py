@@ -1,0 +1,60 @@
+"""The board: one small file, mapped by every rank and by the watchdog, that outlives whoever writes on it.
+
+    row per member    beat  pid  state  place  step  peer  wake_at
+    one per event     the instant at which it fired (0: not yet)
+
+A member is a process of the job (its rank in the first world; spawned ones count on). A process that is killed leaves
+its row behind, so the watchdog still knows where it was.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+
+ABSENT, WORKING, LEFT = 0, 1, 2
+NOBODY = -1
+
+_ROW = np.dtype(
+    [
+        ("beat", "f8"),  # time.monotonic of the last sign of life
+        ("wake_at", "f8"),  # when a stopped member shall be woken; 0 for never
+        ("pid", "i8"),
+        ("step", "i8"),  # the step it works on
+        ("state", "i4"),
+        ("place", "i4"),  # its rank among those at work, NOBODY for a spare
+        ("peer", "i4"),  # the member it waits for, NOBODY if for none
+        ("attempt", "i4"),  # which launch of the job it belongs to
+    ]
+)
+
+
+class Board:
+    """The mapping. Columns are numpy views: ``board.rows["beat"][member] = time.monotonic()``."""
+
+    def __init__(self, path: str | Path, members: int, events: int) -> None:
+        size = members * _ROW.itemsize
+        self.path = Path(path)
+        self.rows = np.memmap(self.path, _ROW, "r+", shape=(members,))
+        self.fired = np.memmap(self.path, "f8", "r+", offset=size, shape=(max(1, events),))
+        self._beats = self.rows["beat"]
+
+    @classmethod
+    def create(cls, path: str | Path, members: int, events: int) -> Board:
+        """Make the file, all zero, and map it."""
+        Path(path).write_bytes(bytes(members * _ROW.itemsize + 8 * max(1, events)))
+        return cls(path, members, events)
+
+    def enter(self, member: int, place: int, attempt: int) -> None:
+        """A process takes its row."""
+        self.rows[member] = (time.monotonic(), 0.0, os.getpid(), 0, WORKING, place, NOBODY, attempt)
+
+    def beat(self, member: int) -> None:
+        self._beats[member] = time.monotonic()
+
+    def leave(self, member: int) -> None:
+        """A process goes home of its own will: it is not to be missed."""
+        self.rows["state"][member] = LEFT

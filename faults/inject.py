@@ -1,0 +1,137 @@
+"""Making things go wrong, in the rank that they happen to, and keeping account of what did.
+
+The program calls `at_step` as it begins a step; the algorithms' named points arrive through `primitives.hooks`. An event
+fires once in the life of a job, whoever holds the place by then: the board keeps the account, because it outlives
+the victim. A kill is SIGKILL and a hang is SIGSTOP, sent by the rank to itself or by its kernel timer.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from faults.board import Board
+from faults.journal import Journal, Silence
+from faults.plan.model import Event
+from faults.timer import strike
+
+Handler = Callable[[Event], None]
+_SIGNALS = {"kill": signal.SIGKILL, "hang": signal.SIGSTOP}
+
+
+class Injector:
+    """The faults of one process.
+
+    Parameters
+    ----------
+    events
+        Every event of the job, in the order of the board's account.
+    member, place
+        This process' row on the board, and the rank by which faults address this process now; it changes when a spare is called in.
+    handlers
+        What to do for the kinds that are somebody else's business (cut, lose, corrupt, full).
+    """
+
+    def __init__(
+        self,
+        events: Sequence[Event],
+        board: Board,
+        journal: Journal | Silence,
+        member: int,
+        place: int,
+        handlers: dict[str, Handler] | None = None,
+    ) -> None:
+        self._board, self._journal, self._member = board, journal, member
+        self._events = list(enumerate(events))
+        self._armed: set[int] = set()
+        self._slow: list[tuple[float, float]] = []
+        self._lies: list[tuple[float, float | str]] = []
+        self.handlers: dict[str, Handler] = {"slow": self._slow_down, "lie": self._begin_to_lie} | (handlers or {})
+        self.place, self.step = place, 0
+        self._draw = np.random.default_rng(member)
+
+    def begin(self, origin: float) -> None:
+        """Set the timers of everything that happens by the wall clock, whose zero is `origin`."""
+        for index, event in self._open(lambda e: e.when.time_s is not None):
+            self._fire(index, event, origin + (event.when.time_s or 0.0))
+
+    def at_step(self, step: int) -> None:
+        """The beginning of a step, before its work."""
+        self.step = step
+        for index, event in self._open(lambda e: e.when.step == step and e.when.phase is None):
+            self._fire(index, event, time.monotonic() + event.when.offset_s)
+
+    def at_phase(self, name: str, **info: object) -> None:
+        """A named point inside an algorithm or a recovery."""
+        for index, event in self._open(lambda e: e.when.phase == name and e.when.step in (None, self.step)):
+            self._fire(index, event, time.monotonic() + event.when.offset_s)
+
+    def at_recovery(self) -> None:
+        """The first this process hears of a failure."""
+        for index, event in self._open(lambda e: e.when.recovery):
+            self._fire(index, event, time.monotonic() + event.when.offset_s)
+
+    def at_emulated(self, seconds: float) -> None:
+        """The emulated clock has come to `seconds`."""
+        due = self._open(lambda e: e.when.emulated_s is not None and e.when.emulated_s <= seconds)
+        for index, event in due:
+            self._fire(index, event, time.monotonic())
+
+    def _open(self, meant: Callable[[Event], bool]) -> list[tuple[int, Event]]:
+        """The events for this process that `meant` picks and that have not happened to anybody."""
+        if not self._events:
+            return []
+        now = time.monotonic()
+        return [
+            (index, event)
+            for index, event in self._events
+            if self._concerns(event) and meant(event) and index not in self._armed
+            # An instant in the future stands there when its process was ended by something else first.
+            and not 0 < self._board.fired[index] <= now
+        ]
+
+    def _concerns(self, event: Event) -> bool:
+        # A cut is everybody's business: each side holds back what it would have sent.
+        return event.rank == self.place or event.kind == "cut"
+
+    def _fire(self, index: int, event: Event, at: float) -> None:
+        self._armed.add(index)
+        self._board.fired[index] = at
+        self._journal.write("fault", event=event.ident, text=event.text, kind=event.kind, due=at, place=self.place)
+        if event.kind in _SIGNALS:
+            if event.kind == "hang" and event.duration_s is not None:
+                self._board.rows["wake_at"][self._member] = at + event.duration_s
+            strike(_SIGNALS[event.kind], at)
+        else:
+            self.handlers[event.kind](event)
+
+    # -- slow ranks and liars ----------------------------------------------------------------------
+    def _slow_down(self, event: Event) -> None:
+        until = time.monotonic() + event.duration_s if event.duration_s is not None else np.inf
+        self._slow.append((until, float(event.factor or 1.0)))
+
+    def drag(self, cpu_seconds: float) -> None:
+        """Stretch work that took `cpu_seconds` by the slowness in force: the rest of the time is slept."""
+        now = time.monotonic()
+        factor = max((f for until, f in self._slow if until > now), default=1.0)
+        if factor > 1:
+            time.sleep(cpu_seconds * (factor - 1))
+
+    def _begin_to_lie(self, event: Event) -> None:
+        until = time.monotonic() + event.duration_s if event.duration_s is not None else np.inf
+        self._lies.append((until, event.factor if event.factor is not None else -1.0))
+
+    def spoken(self, values: np.ndarray) -> np.ndarray:
+        """What this rank says when it means `values`: the truth, or a lie of the kind in force."""
+        now = time.monotonic()
+        how = next((h for until, h in self._lies if until > now), None)
+        if how is None:
+            return values
+        if how == "nan":
+            return np.full_like(values, np.nan)
+        if how == "random":
+            return (self._draw.standard_normal(values.shape) * (np.abs(values).max() + 1)).astype(values.dtype)
+        return (values * float(how)).astype(values.dtype)

@@ -1,0 +1,43 @@
+"""What a drill hangs on a recovering program: a journal, a board, an injector. A program without a drill has silent ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from faults.board import Board
+from faults.inject import Injector
+from faults.journal import Journal, Silence
+
+
+@dataclass
+class Instruments:
+    """Absent instruments cost a comparison."""
+
+    journal: Journal | Silence = field(default_factory=Silence)
+    board: Board | None = None
+    injector: Injector | None = None
+    member: int = 0
+
+    def working_on(self, step: int) -> None:
+        """A step begins; here a fault may strike."""
+        if self.board is not None:
+            self.board.rows["step"][self.member] = step
+            self.board.beat(self.member)
+        if self.injector is not None:
+            self.injector.at_step(step)
+
+    def noticed(self) -> None:
+        """A failure became known."""
+        if self.injector is not None:
+            self.injector.at_recovery()
+
+    def placed(self, place: int) -> None:
+        """This process works in another place from now on."""
+        if self.board is not None:
+            self.board.rows["place"][self.member] = place
+        if self.injector is not None and place >= 0:
+            self.injector.place = place
+
+    def waits_for(self, base: int) -> None:
+        if self.board is not None:
+            self.board.rows["peer"][self.member] = base

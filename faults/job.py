@@ -1,0 +1,58 @@
+"""What a launched job is told: one JSON file in its folder, read by every rank."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from faults.plan.model import Event
+
+FILE = "job.json"
+BOARD, JOURNAL, VERDICTS, MEMBERS, STACKS = "board", "journal", "verdicts", "members", "stacks"
+NEWCOMERS = 64
+"""Rows on the board for processes that are spawned later."""
+
+
+@dataclass
+class JobSpec:
+    """A pattern at work under a policy, with the faults it will meet.
+
+    Times are `time.monotonic` of the host that launches; `origin` is the zero of faults by the wall clock.
+    """
+
+    pattern: str
+    ranks: int
+    steps: int
+    policy: str
+    spares: int = 0
+    seed: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+    events: list[Event] = field(default_factory=list)
+    checkpoint: dict[str, Any] | None = None
+    detector: str = "runtime"
+    beat_s: float = 0.0
+    origin: float = 0.0
+    attempt: int = 0
+
+    @property
+    def world(self) -> int:
+        """Processes at the start."""
+        return self.ranks + self.spares
+
+    @property
+    def members(self) -> int:
+        """Rows on the board."""
+        return self.world + NEWCOMERS
+
+    def save(self, folder: Path) -> None:
+        waiting = folder / f".{FILE}"
+        waiting.write_text(json.dumps(asdict(self)))
+        waiting.replace(folder / FILE)
+
+    @classmethod
+    def load(cls, folder: Path) -> JobSpec:
+        record = json.loads((folder / FILE).read_text())
+        record["events"] = [Event.from_json(event) for event in record["events"]]
+        return cls(**record)

@@ -1,0 +1,76 @@
+"""Data-parallel training over a ring all-reduce: every rank holds the whole model and computes some shards."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from faults.inject import Injector
+from faults.job import JobSpec
+from faults.training import State, Training, from_exact, to_exact
+from primitives.ring import AllGather, AllReduce
+
+
+class RingTraining:
+    """One rank's side of the training.
+
+    Options of the job: ``reduction`` (`faults.training.REDUCTIONS`), ``shards``, and ``ballast``, bytes that are
+    all-reduced beside the gradient and checked, to make a message as long as one likes.
+    """
+
+    def __init__(self, spec: JobSpec, data: np.ndarray) -> None:
+        self.training = Training(data, shards=spec.options["shards"], seed=spec.seed)
+        self.reduction = spec.options["reduction"]
+        self.state: State = self.training.begin() | {"losses": np.zeros(spec.steps)}
+        self._ballast = spec.options.get("ballast", 0) // 8
+        self._plan: AllReduce | AllGather | None = None
+        self._comm: MPI.Intracomm | None = None
+        self.wrong = 0
+
+    def step(self, comm: MPI.Intracomm, step: int, injector: Injector | None = None) -> None:
+        """Compute the own shards, add everybody's, descend."""
+        if comm is not self._comm:
+            self._lay_out(comm)
+        rank, size = comm.Get_rank(), comm.Get_size()
+        began = time.thread_time()
+        own = self.training.own(rank, size)
+        parts = [self.training.gradient(self.state["weights"], step, shard) for shard in own]
+        if injector is not None:
+            injector.drag(time.thread_time() - began)
+        self.state["losses"][step] = self.training.apply(self.state, self._total(parts, own))
+
+    def _lay_out(self, comm: MPI.Intracomm) -> None:
+        """Buffers and persistent requests for a communicator: once per recovery."""
+        self._comm = comm
+        length = self.training.parameters + 1
+        if self.reduction == "ordered":
+            self._rows = np.zeros((self.training.shards, length))
+            cuts = [self.training.own(rank, comm.Get_size()) for rank in range(comm.Get_size())]
+            blocks = [self._rows[cut.start : cut.stop].reshape(-1) for cut in cuts]
+            self._plan = AllGather(comm, blocks)
+            return
+        dtype = np.int64 if self.reduction == "exact" else np.float64
+        self._buffer = np.zeros(length + self._ballast, dtype)
+        self._plan = AllReduce(comm, self._buffer, self._buffer, np.add)
+
+    def _total(self, parts: list[np.ndarray], own: range) -> np.ndarray:
+        assert self._plan is not None
+        if self.reduction == "ordered":
+            self._rows[own.start : own.stop] = parts
+            self._plan.run()
+            return np.add.reduce(self._rows, axis=0)
+        length = self.training.parameters + 1
+        shaped = [to_exact(part) for part in parts] if self.reduction == "exact" else parts
+        self._buffer[:length] = np.add.reduce(shaped, axis=0) if shaped else 0
+        self._buffer[length:] = len(own)
+        self._plan.run()
+        self.wrong += int((self._buffer[length:] != self.training.shards).sum())
+        summed = self._buffer[:length]
+        return from_exact(summed) if self.reduction == "exact" else summed.copy()
+
+    def outcome(self) -> dict[str, Any]:
+        """What the verdict records beside the state."""
+        return {"wrong": self.wrong}

@@ -1,0 +1,211 @@
+"""One fault is one line: `KIND TARGET @ WHEN [for DURATION] [by FACTOR]`.
+
+    KIND     kill | hang | slow | cut | lose | lie | corrupt | full
+    TARGET   RANKS | host RANKS | nic RANK | random | server | worker | coordinator
+             | RANKS '|' RANKS (cut, both ways) | RANKS '>' RANKS (cut, one way)
+    RANKS    3 | 0-3 | 0-3,7
+    WHEN     step N [phase NAME] [+ TIME] | phase NAME [+ TIME] | recovery [+ TIME]
+             | time TIME | emulated TIME | rate NUMBER/s
+    FACTOR   4 | -1 | 1/10 | 5 % | random | nan
+
+`slow ... by 4` computes four times slower; `cut ... by 3` cuts and heals three times within its duration;
+`lose 3 ... by 5 %` loses messages, `lose nic 3 ... by 10` leaves a tenth of the NIC's speed;
+`lie ... by -1` flips signs, `by 10` scales, `by random` and `by nan` replace the values.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from emulator.errors import UsageError
+from emulator.units import parse_time
+from faults.plan.model import DEFAULT_FACTOR, KINDS, ROLES, TAKES, Fault, Target, When
+
+_TOKEN = re.compile(r"[A-Za-z_]\w*|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\S")
+_TIMES = ("step", "phase", "recovery", "time", "emulated", "rate")
+_UNITS = ("ns", "us", "ms", "s", "min", "h")
+
+
+@dataclass(frozen=True)
+class _Token:
+    text: str
+    column: int
+
+
+def parse(line: str) -> Fault:
+    """Read one fault line.
+
+    Raises
+    ------
+    UsageError
+        The line does not parse: the message names the column and the legal words.
+    """
+    return _Reader(line).fault()
+
+
+class _Reader:
+    """A recursive-descent reader over the words of one line."""
+
+    def __init__(self, line: str) -> None:
+        self.line = line.strip()
+        self.tokens = [_Token(m[0], m.start() + 1) for m in _TOKEN.finditer(self.line)]
+        self.at = 0
+
+    # -- words -------------------------------------------------------------------------------------
+    def peek(self) -> str:
+        return self.tokens[self.at].text if self.at < len(self.tokens) else ""
+
+    def take(self, *words: str) -> str | None:
+        """The next word if it is one of `words`."""
+        if self.peek() in words and self.peek():
+            self.at += 1
+            return self.tokens[self.at - 1].text
+        return None
+
+    def fail(self, legal: str | Sequence[str]) -> UsageError:
+        if not isinstance(legal, str):
+            legal = ", ".join(legal[:-1]) + " or " + legal[-1] if len(legal) > 1 else legal[0]
+        column = self.tokens[self.at].column if self.at < len(self.tokens) else len(self.line) + 1
+        got = repr(self.peek()) if self.peek() else "the end of the line"
+        return UsageError(f"fault {self.line!r}, column {column}: expected {legal}, got {got}")
+
+    def expect(self, *words: str) -> str:
+        word = self.take(*words)
+        if word is None:
+            raise self.fail(words)
+        return word
+
+    def number(self, what: str) -> float:
+        sign = -1.0 if self.take("-") else 1.0
+        try:
+            value = float(self.peek())
+        except ValueError:
+            raise self.fail(what) from None
+        self.at += 1
+        return sign * value
+
+    def whole(self, what: str) -> int:
+        if not self.peek().isdecimal():
+            raise self.fail(what)
+        self.at += 1
+        return int(self.tokens[self.at - 1].text)
+
+    def time(self) -> float:
+        value = self.number("a time such as 300 us or 2 s")
+        if value < 0:
+            self.at -= 1
+            raise self.fail("a time >= 0")
+        unit = self.take(*_UNITS)
+        if unit is None:
+            raise self.fail([f"a unit of time: {_UNITS[0]}", *_UNITS[1:]])
+        return parse_time(f"{value!r} {unit}")
+
+    # -- parts -------------------------------------------------------------------------------------
+    def fault(self) -> Fault:
+        kind = self.expect(*KINDS)
+        target = self.target(kind)
+        self.expect("@")
+        when = self.when()
+        duration, factor = self.modifiers(kind)
+        self._check(kind, target)
+        return Fault(self.line, kind, target, when, duration, factor)
+
+    def target(self, kind: str) -> Target:
+        if self.take("random"):
+            return Target(random=True)
+        if self.take("host"):
+            return Target(hosts=self.ranks())
+        if self.take("nic"):
+            return Target(ranks=self.ranks(), nic=True)
+        if role := self.take(*ROLES):
+            return Target(role=role)
+        if not self.peek().isdecimal():
+            raise self.fail(["a rank (3, 0-3 or 0-3,7)", "host N", "nic N", "random", *ROLES])
+        ranks = self.ranks()
+        if kind == "cut":
+            direction = self.expect("|", ">")
+            return Target(ranks=ranks, others=self.ranks(), one_way=direction == ">")
+        return Target(ranks=ranks)
+
+    def ranks(self) -> tuple[int, ...]:
+        found: set[int] = set()
+        while True:
+            first = self.whole("a rank such as 3 or 0-3")
+            last = self.whole("the last rank of a range such as 0-3") if self.take("-") else first
+            if last < first:
+                self.at -= 1
+                raise self.fail(f"a range that ends at {first} or later")
+            found.update(range(first, last + 1))
+            if not self.take(","):
+                return tuple(sorted(found))
+
+    def when(self) -> When:
+        word = self.expect(*_TIMES)
+        if word == "time":
+            return When(time_s=self.time())
+        if word == "emulated":
+            return When(emulated_s=self.time())
+        if word == "rate":
+            return When(rate_hz=self.rate())
+        step = self.whole("a step, counted from 0") if word == "step" else None
+        phase = self.name() if word == "phase" or (word == "step" and self.take("phase")) else None
+        offset = self.time() if self.take("+") else 0.0
+        return When(step=step, phase=phase, recovery=word == "recovery", offset_s=offset)
+
+    def name(self) -> str:
+        if not self.peek().isidentifier():
+            raise self.fail("the name of a phase such as all_gather, agree or restore")
+        self.at += 1
+        return self.tokens[self.at - 1].text
+
+    def rate(self) -> float:
+        value = self.number("a rate such as 0.1/s")
+        self.expect("/")
+        unit = self.expect("s", "min", "h")
+        if value <= 0:
+            self.at -= 3
+            raise self.fail("a rate > 0")
+        return value / {"s": 1.0, "min": 60.0, "h": 3600.0}[unit]
+
+    def modifiers(self, kind: str) -> tuple[float | None, float | str | None]:
+        duration: float | None = None
+        factor: float | str | None = DEFAULT_FACTOR.get(kind)
+        may_last, may_scale = TAKES[kind]
+        legal = [word for word, ok in (("for", may_last), ("by", may_scale)) if ok] + ["the end of the line"]
+        while self.peek():
+            word = self.take(*legal)
+            if word is None:
+                raise self.fail(legal)
+            legal.remove(word)
+            if word == "for":
+                duration = self.time()
+            else:
+                factor = self.factor(kind)
+        return duration, factor
+
+    def factor(self, kind: str) -> float | str:
+        if kind == "lie" and (word := self.take("random", "nan")):
+            return word
+        start = self.at
+        value = self.number("a factor such as 4, 1/10 or 5 %" + (", random or nan" if kind == "lie" else ""))
+        if self.take("/"):
+            value /= self.number("a number > 0") or 1.0
+        elif self.take("%"):
+            value /= 100
+        rules = {"slow": (value >= 1, ">= 1"), "cut": (value >= 1 and value % 1 == 0, "a whole number >= 1"),
+                 "lose": (value > 0, "> 0")}  # fmt: skip
+        fine, rule = rules.get(kind, (True, ""))
+        if not fine:
+            self.at = start
+            raise self.fail(f"a factor {rule} for {kind}")
+        return value
+
+    def _check(self, kind: str, target: Target) -> None:
+        if kind == "cut" and not target.others:
+            raise UsageError(f"fault {self.line!r}: cut needs two sides, RANKS|RANKS or RANKS>RANKS, e.g. 0-3|4-7")
+        if both := set(target.ranks) & set(target.others):
+            raise UsageError(f"fault {self.line!r}: a rank stands on one side of a cut, {min(both)} is on both")
+        if target.nic and kind != "lose":
+            raise UsageError(f"fault {self.line!r}: nic goes with lose only, e.g. lose nic 3 @ step 5 by 10")

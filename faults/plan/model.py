@@ -1,0 +1,90 @@
+"""The nouns of a fault plan: a fault as written, and the events it means for one job."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+KINDS = ("kill", "hang", "slow", "cut", "lose", "lie", "corrupt", "full")
+ROLES = ("server", "worker", "coordinator")
+
+# What a kind may carry: (a duration, a factor).
+TAKES = {
+    "kill": (False, False),
+    "hang": (True, False),
+    "slow": (True, True),
+    "cut": (True, True),
+    "lose": (True, True),
+    "lie": (True, True),
+    "corrupt": (False, False),
+    "full": (True, False),
+}
+DEFAULT_FACTOR: dict[str, float | str] = {"slow": 4.0, "cut": 1.0, "lose": 0.05, "lie": -1.0}
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whom a fault meets: ranks, hosts, a rank's NIC, somebody drawn at random, a role, or two sides of a cut."""
+
+    ranks: tuple[int, ...] = ()
+    hosts: tuple[int, ...] = ()
+    others: tuple[int, ...] = ()
+    one_way: bool = False
+    nic: bool = False
+    random: bool = False
+    role: str | None = None
+
+
+@dataclass(frozen=True)
+class When:
+    """The instant of a fault; `offset_s` seconds after it, by a kernel timer where there is an offset."""
+
+    step: int | None = None
+    phase: str | None = None
+    time_s: float | None = None
+    emulated_s: float | None = None
+    rate_hz: float | None = None
+    recovery: bool = False
+    offset_s: float = 0.0
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault line."""
+
+    text: str
+    kind: str
+    target: Target
+    when: When
+    duration_s: float | None = None
+    factor: float | str | None = None
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happens to one rank (or between two groups of ranks) of one job.
+
+    `ident` is its name in the journal: a fault line may mean several events (a host, a rate).
+    """
+
+    ident: str
+    text: str
+    kind: str
+    rank: int
+    when: When
+    duration_s: float | None = None
+    factor: float | str | None = None
+    others: tuple[int, ...] = ()
+    side: tuple[int, ...] = ()
+    one_way: bool = False
+    nic: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Event:
+        fields = dict(record)
+        fields["when"] = When(**fields["when"])
+        fields["others"], fields["side"] = tuple(fields["others"]), tuple(fields["side"])
+        return cls(**fields)

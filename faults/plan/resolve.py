@@ -1,0 +1,169 @@
+"""From faults to events: who exactly, for a job of n ranks on its hosts, with every draw made from one seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from emulator.errors import UsageError
+from emulator.units import format_time
+from faults.plan.model import Event, Fault, When
+
+
+def resolve(
+    faults: Sequence[Fault],
+    ranks: int,
+    *,
+    spares: int = 0,
+    steps: int | None = None,
+    hosts: Sequence[int] | None = None,
+    roles: dict[str, Sequence[int]] | None = None,
+    seed: int = 0,
+) -> list[Event]:
+    """The events that `faults` mean for one job.
+
+    Parameters
+    ----------
+    ranks, spares
+        Ranks at work (0 to ranks-1) and ranks that wait (numbered after them).
+    steps
+        Steps of the run; a fault at a later step would never fire.
+    hosts
+        Host number of each rank; absent: all on host 0.
+    roles
+        Ranks of each role of the pattern, e.g. ``{"server": [0], "worker": [1, 2, 3]}``.
+    seed
+        Key of every random choice: the same seed gives the same victims at the same instants.
+
+    Raises
+    ------
+    UsageError
+        A rank, host, role or step outside the job, or faults that contradict each other.
+    """
+    placed = list(hosts) if hosts is not None else [0] * (ranks + spares)
+    events: list[Event] = []
+    for number, fault in enumerate(faults):
+        draw = random.Random(f"{seed}/{number}/{fault.text}")
+        _check_step(fault, steps)
+        if fault.kind == "cut":
+            events.append(_cut(fault, number, ranks + spares))
+            continue
+        taken = {event.rank for event in events if event.kind == "kill"}
+        pool = [rank for rank in range(ranks) if rank not in taken]
+        if fault.when.rate_hz is not None:
+            events += _by_rate(fault, number, pool, draw, _ranks_of(fault, ranks, spares, placed, roles))
+            continue
+        if fault.target.random:
+            if not pool:
+                raise UsageError(f"fault {fault.text!r}: every rank is a victim already, nobody is left to draw")
+            victims = [draw.choice(pool)]
+        else:
+            victims = _ranks_of(fault, ranks, spares, placed, roles)
+        events += [_event(fault, f"{number}.{rank}", rank, fault.when) for rank in victims]
+    _check_contradictions(events)
+    return events
+
+
+def _event(fault: Fault, ident: str, rank: int, when: When) -> Event:
+    return Event(ident, fault.text, fault.kind, rank, when, fault.duration_s, fault.factor, nic=fault.target.nic)
+
+
+def _cut(fault: Fault, number: int, total: int) -> Event:
+    for rank in (*fault.target.ranks, *fault.target.others):
+        _check_rank(fault, rank, total)
+    event = _event(fault, f"{number}.cut", min(fault.target.ranks), fault.when)
+    return replace(
+        event, side=fault.target.ranks, others=fault.target.others, one_way=fault.target.one_way
+    )
+
+
+def _ranks_of(
+    fault: Fault, ranks: int, spares: int, hosts: Sequence[int], roles: dict[str, Sequence[int]] | None
+) -> list[int]:
+    target = fault.target
+    for rank in target.ranks:
+        _check_rank(fault, rank, ranks + spares)
+    for host in target.hosts:
+        if host not in hosts:
+            raise UsageError(
+                f"fault {fault.text!r}: host {host} is outside the job, whose hosts are 0 to {max(hosts)}"
+            )
+    if target.role is not None:
+        known = roles or {}
+        if target.role not in known:
+            legal = ", ".join(known) or "none"
+            raise UsageError(f"fault {fault.text!r}: this pattern has no {target.role}; its roles: {legal}")
+        return [known[target.role][0]]
+    if target.hosts:
+        return [rank for rank, host in enumerate(hosts) if host in target.hosts]
+    return list(target.ranks)
+
+
+def _check_rank(fault: Fault, rank: int, total: int) -> None:
+    if rank >= total:
+        raise UsageError(f"fault {fault.text!r}: rank {rank} is outside the job of ranks 0 to {total - 1}")
+
+
+def _check_step(fault: Fault, steps: int | None) -> None:
+    if steps is not None and fault.when.step is not None and fault.when.step >= steps:
+        raise UsageError(
+            f"fault {fault.text!r}: step {fault.when.step} is outside the run of steps 0 to {steps - 1}; "
+            f"name an earlier one or raise --steps"
+        )
+
+
+def _by_rate(
+    fault: Fault, number: int, pool: list[int], draw: random.Random, ranks: list[int]
+) -> list[Event]:
+    """A Poisson process: exponential gaps; every victim is met once, and of random ones the last is spared."""
+    order = ranks or draw.sample(pool, k=max(0, len(pool) - 1))
+    rate = fault.when.rate_hz or 1.0
+    events, at = [], 0.0
+    for count, rank in enumerate(order):
+        at += draw.expovariate(rate)
+        events.append(_event(fault, f"{number}.{count}", rank, When(time_s=at)))
+    return events
+
+
+def _check_contradictions(events: Sequence[Event]) -> None:
+    """Two deaths of one rank at one instant, or something else to do for it when it is dead, cannot both be meant."""
+    seen: dict[tuple[int, When], Event] = {}
+    for event in events:
+        if event.kind not in ("kill", "hang"):
+            continue
+        key = (event.rank, event.when)
+        if key in seen:
+            raise UsageError(
+                f"faults contradict each other: {seen[key].text!r} and {event.text!r} both end rank "
+                f"{event.rank} at the same instant; drop one"
+            )
+        seen[key] = event
+
+
+def describe(event: Event) -> str:
+    """An event in words, for `--dry-run`."""
+    when = event.when
+    if when.time_s is not None:
+        instant = f"{format_time(when.time_s)} after the start"
+    elif when.emulated_s is not None:
+        instant = f"at emulated time {format_time(when.emulated_s)}"
+    elif when.recovery:
+        instant = "when a recovery begins"
+    else:
+        at_step = f"at step {when.step}" if when.step is not None else "once"
+        instant = f"{at_step} on entering {when.phase}" if when.phase else f"{at_step}, before its work"
+    if when.offset_s:
+        instant += f", {format_time(when.offset_s)} later (kernel timer)"
+    lasting = f" for {format_time(event.duration_s)}" if event.duration_s is not None else ""
+    scaled = f" by {event.factor:g}" if isinstance(event.factor, float) else f" by {event.factor}"
+    scaled = scaled if event.factor is not None else ""
+    whom = f"{'the NIC of ' if event.nic else ''}rank {event.rank}"
+    if event.kind == "cut":
+        ways = "to" if event.one_way else "from"
+        whom = f"ranks {_list(event.side)} {ways} {_list(event.others)}"
+    return f"{event.kind} {whom}{scaled}{lasting} {instant}"
+
+
+def _list(ranks: Sequence[int]) -> str:
+    return ",".join(map(str, ranks))

@@ -1,0 +1,191 @@
+"""One agreement per step: how survivors stay of one mind without building a communicator.
+
+    work on lane e ──ok──► agree(ok, who lives) ── all ok, nobody newly dead ──► the step is committed
+         │                        │
+         └─error─► revoke lane e  └── otherwise ──► everybody adopts the same table of the living,
+                   ok = no                          goes to lane e+1 and repeats the step from the last commit
+
+Death notices that arrive inside Shrink, Split, Dup or Create_group can crash or hang the survivors, so everything
+is built at the start: `base`, which is never revoked and carries the agreements only, and a stock of `lanes`,
+duplicates that carry the work one after the other. A rank that dies, at any instant, is found by whoever needs it or by the
+next agreement; a second death during a repair only makes the agreement run another round. A rank that waits as a
+spare takes part in the agreements and holds no place in the table.
+
+Cost without failures: one agreement (a reduction and a broadcast over a tree) of 4 bytes per 30 ranks and step.
+Limits: as many repairs as there are lanes (then the last resort, `renew`, builds new ones from a Shrink).
+Source: Bland et al., "Post-failure recovery of MPI communication capability" (2013); Bosilca et al., "Failure
+detection and propagation in HPC systems" (2016); two-phase commit with the coordinator replaced by the agreement.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mpi4py import MPI
+
+LANES = 24
+_PER_WORD = 30  # ranks per agreed int: 31 bits are free of the sign, one of them carries the outcome
+_OK = 1 << _PER_WORD
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What everybody agreed on: whether the work succeeded everywhere, and which base ranks live."""
+
+    ok: bool
+    alive: tuple[int, ...]
+    rounds: int
+
+
+class Lost(RuntimeError):
+    """Recovery cannot go on: the phase in which that became clear, and why."""
+
+    def __init__(self, phase: str, reason: str) -> None:
+        super().__init__(f"{phase}: {reason}")
+        self.phase, self.reason = phase, reason
+
+
+def quiet(comm: MPI.Comm) -> None:
+    """Errors on `comm` become exceptions instead of ending the job."""
+    comm.Set_errhandler(MPI.ERRORS_RETURN)
+
+
+class Quorum:
+    """The processes of a job, the agreement among those that live, and the lanes for their work.
+
+    Parameters
+    ----------
+    comm
+        All processes, spares included; with ULFM. It is duplicated and itself left alone.
+    lanes
+        Repairs that can be made before new communicators must be built.
+    """
+
+    def __init__(self, comm: MPI.Intracomm, lanes: int = LANES) -> None:
+        for given in (comm, MPI.COMM_SELF, MPI.COMM_WORLD):
+            quiet(given)
+        self._adopt(comm, lanes)
+
+    def _adopt(self, comm: MPI.Intracomm, lanes: int) -> None:
+        self.base = comm.Dup()
+        self._group = self.base.Get_group()
+        self.lanes = [comm.Dup() for _ in range(lanes)]
+        for lane in (self.base, *self.lanes):
+            quiet(lane)
+        self.rank, self.size = self.base.Get_rank(), self.base.Get_size()
+        self.alive = tuple(range(self.size))
+        self.epoch = 0
+        self.base.Barrier()
+
+    @property
+    def lane(self) -> MPI.Intracomm:
+        """The communicator that carries the work now, over all base ranks, the dead included."""
+        return self.lanes[self.epoch]
+
+    def failed(self) -> set[int]:
+        """Base ranks that this process knows to be dead."""
+        group = self.base.Get_failed()
+        dead = MPI.Group.Translate_ranks(group, list(range(group.size)), self._group) if group.size else []
+        group.Free()
+        return set(dead)
+
+    def agree(self, ok: bool, wait: Callable[[MPI.Request], None] = MPI.Request.Wait) -> Verdict:
+        """Agree with every living process; all return the same.
+
+        A round in which somebody's death is news raises at everybody alike, so all run the same number of rounds. The
+        buffer keeps the agreed bitwise AND even then.
+
+        Parameters
+        ----------
+        ok
+            Whether this process' work succeeded.
+        wait
+            How to wait for a request: a spare sleeps where a working rank spins.
+        """
+        rounds = 0
+        while True:
+            rounds += 1
+            self.base.Ack_failed()
+            dead = self.failed()
+            words, clean = [], True
+            for first in range(0, self.size, _PER_WORD):
+                word = array("i", [_word(ok, first, min(first + _PER_WORD, self.size), dead)])
+                request = self.base.Iagree(word)
+                try:
+                    wait(request)
+                except MPI.Exception:
+                    clean = False
+                words.append(word[0])
+            ok = all(word & _OK for word in words)
+            if clean:
+                alive = tuple(r for r in range(self.size) if words[r // _PER_WORD] >> r % _PER_WORD & 1)
+                return Verdict(ok, alive, rounds)
+
+    def advance(self, verdict: Verdict) -> bool:
+        """Adopt the agreed living and move to the next lane; False when no lane is left."""
+        self.alive = verdict.alive
+        if self.epoch + 1 == len(self.lanes):
+            return False
+        self.epoch += 1
+        return True
+
+    def renew(self, joined: MPI.Intracomm | None = None) -> list[int]:
+        """Build everything anew over the living, or over `joined` (the living and those who came).
+
+        The last resort: deaths that become known inside Shrink or Dup can still crash this process.
+
+        Returns
+        -------
+        list of int
+            The new base rank of each old one; -1 for those that are gone.
+        """
+        old = self._group
+        comm = joined if joined is not None else shrink(self.base)
+        size, lanes = self.size, len(self.lanes)
+        self._adopt(comm, lanes)
+        moved = MPI.Group.Translate_ranks(old, list(range(size)), self._group)
+        return [rank if rank != MPI.UNDEFINED else -1 for rank in moved]
+
+
+def shrink(comm: MPI.Intracomm) -> MPI.Intracomm:
+    """A communicator of the living: agreed on before anybody uses it, because using it first can hang.
+
+    Raises
+    ------
+    Lost
+        It did not come about in 60 tries.
+    """
+    for _ in range(60):
+        try:
+            smaller = comm.Shrink()
+        except MPI.Exception:
+            continue
+        quiet(smaller)
+        try:
+            agreed = smaller.Agree(1)
+        except MPI.Exception:
+            agreed = 0
+        if agreed == 1:
+            return smaller
+        smaller.Revoke()
+        comm = smaller
+    raise Lost("rebuild", "no communicator of the survivors came about in 60 tries")
+
+
+def sleepy(request: MPI.Request) -> None:
+    """Wait without keeping a core from those that work."""
+    pause = 50e-6
+    while not request.Test():
+        time.sleep(pause)
+        pause = min(pause * 1.5, 1e-3)
+
+
+def _word(ok: bool, first: int, last: int, dead: set[int]) -> int:
+    mask = _OK if ok else 0
+    for rank in range(first, last):
+        if rank not in dead:
+            mask |= 1 << (rank - first)
+    return mask

@@ -1,0 +1,296 @@
+"""A loop of steps that outlives its ranks.
+
+    state = {"weights": np.zeros(650)}
+    with recovering(MPI.COMM_WORLD, state, policy="shrink") as job:
+        while job.next(steps=100):
+            with job.attempt():
+                gradient = slope(state["weights"], job.step, job.comm.rank, job.comm.size)
+                AllReduce(job.comm, gradient, gradient, np.add).run()
+                state["weights"] -= 0.1 * gradient
+
+A step counts when everybody agrees that it worked everywhere (`faults.protocol`). Otherwise the policy says who works
+where from now on, the state goes back to the last committed step, newcomers get a copy of it, and the step is tried
+again. The coordinator, who welcomes newcomers, is by rule the lowest living rank that holds the state.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+import numpy as np
+from mpi4py import MPI
+
+from emulator.errors import UsageError
+from faults import protocol
+from faults.instruments import Instruments
+from faults.protocol import Lost, Quorum, Verdict
+from faults.recover import newcomers
+from faults.recover.table import IN_PLACE, Table, begin
+from faults.view import View
+from primitives import hooks
+
+State = dict[str, np.ndarray]
+
+
+class Recovering:
+    """A running job under one policy; made by `recovering`.
+
+    Attributes
+    ----------
+    comm
+        The communicator of those at work, by which the step's messages go. It is another one after a recovery.
+    step
+        The step to be done, counted from 0; the number of committed steps.
+    committed
+        Copies of the state's arrays as of the last committed step.
+    """
+
+    def __init__(
+        self,
+        comm: MPI.Intracomm,
+        state: State,
+        policy: str,
+        spares: int,
+        at_least: int,
+        instruments: Instruments,
+    ) -> None:
+        self.state, self.policy, self.at_least, self.tools = state, policy, at_least, instruments
+        self.committed = {name: array.copy() for name, array in state.items()}
+        self.step = 0
+        self.recoveries = 0
+        self._retired: list[View] = []  # their buffers may still be the target of messages under way
+        self._fresh: set[int] = set()  # places whose holder has not got the state yet
+        self._hurt = False
+        self.quorum = Quorum(newcomers.everybody(comm))
+        self.table: Table = begin(self.quorum.size - spares, spares)
+        self._wanted = set(self.table.places)
+        if newcomers.spawned():
+            self._join()
+        self._look()
+
+    # -- the loop ----------------------------------------------------------------------------------
+    def next(self, steps: int) -> bool:
+        """Whether there is a step to do for this rank; a spare waits in here until it is called in or the end."""
+        while self.step < steps and self.place is None:
+            self._settle(True)
+        return self.step < steps
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """One try of one step: afterwards it is committed, or the job is repaired and back before the step."""
+        ok = True
+        try:
+            self.tools.working_on(self.step)
+            yield
+        except MPI.Exception as error:
+            ok = False
+            self._notice(f"error {error.Get_error_class()}")
+            self._revoke()
+        self._settle(ok)
+
+    def _settle(self, ok: bool) -> None:
+        verdict = self._agree(ok)
+        if verdict.ok and verdict.alive == self.quorum.alive:
+            self._commit()
+        else:
+            self._recover(verdict)
+
+    def _agree(self, ok: bool) -> Verdict:
+        hooks.phase("agree")
+        wait = MPI.Request.Wait if self.place is not None else protocol.sleepy
+        verdict = self.quorum.agree(ok, wait)
+        if verdict.alive != self.quorum.alive:
+            self._notice("agreement")
+        return verdict
+
+    def _commit(self) -> None:
+        if self.place is not None:
+            for name, array in self.state.items():
+                np.copyto(self.committed[name], array)
+        self.tools.journal.write("commit", step=self.step)
+        self.step += 1
+
+    # -- recovery ----------------------------------------------------------------------------------
+    def _notice(self, how: str) -> None:
+        if not self._hurt:
+            self._hurt = True
+            self.tools.journal.write("noticed", how=how, step=self.step)
+        self.tools.noticed()
+
+    def _revoke(self) -> None:
+        try:
+            self.quorum.lane.Revoke()
+        except MPI.Exception:
+            return  # revoked by somebody else already
+
+    def _recover(self, verdict: Verdict) -> None:
+        """Rebuild and restore until both went through without another death."""
+        while True:
+            self.tools.journal.write("agreed", alive=verdict.alive, rounds=verdict.rounds, step=self.step)
+            self._rebuild(verdict)
+            self.tools.journal.write(
+                "rebuilt", places=sorted(self.table.places), coordinator=min(self.table.places), step=self.step
+            )
+            if not self._fresh:
+                break
+            restored = self._restore()
+            verdict = self._agree(restored)
+            if verdict.ok and verdict.alive == self.quorum.alive:
+                self._fresh.clear()
+                break
+        self.tools.journal.write("restored", step=self.step)
+        self.recoveries += 1
+        self._hurt = False
+        hooks.phase("replay")
+
+    def _rebuild(self, verdict: Verdict) -> None:
+        hooks.phase("rebuild")
+        hooks.phase(self.policy)
+        self._revoke()
+        before = self.table
+        lanes_left = self.quorum.advance(verdict)
+        self.table = IN_PLACE[self.policy](before, verdict.alive)
+        called = {place for place, base in self.table.places.items() if before.places.get(place) != base}
+        self._fresh = (self._fresh | called) & set(self.table.places)
+        if self.policy == "respawn" and len(self.table.places) < len(self._wanted):
+            self._respawn(sorted(self._wanted - set(self.table.places)))
+        elif not lanes_left:
+            self.table = self.table.moved(self.quorum.renew())
+        if len(self.table.places) < self.at_least:
+            raise Lost(
+                "rebuild", f"{len(self.table.places)} ranks are left of at least {self.at_least} that the job needs"
+            )
+        self._roll_back()
+        self._look()
+
+    def _roll_back(self) -> None:
+        for name, array in self.state.items():
+            np.copyto(array, self.committed[name])
+
+    def _restore(self) -> bool:
+        """Hand the committed state to those who have none; false if it did not work on this rank."""
+        hooks.phase("restore")
+        holders = [place for place in sorted(self.table.places) if place not in self._fresh]
+        if not holders:
+            raise Lost("restore", "nobody who holds the state is left alive: use checkpoints and --recovery restart")
+        giver = self.table.places[holders[0]]
+        takers = [self.table.places[place] for place in sorted(self._fresh)]
+        try:
+            if self.quorum.rank == giver:
+                for taker in takers:
+                    newcomers.give(self.quorum.lane, taker, self.committed)
+            elif self.quorum.rank in takers:
+                newcomers.take(self.quorum.lane, giver, self.committed)
+                self._roll_back()
+        except MPI.Exception as error:
+            self._notice(f"error {error.Get_error_class()}")
+            self._revoke()
+            return False
+        return True
+
+    def _respawn(self, empty: list[int]) -> None:
+        """New processes for the empty places; every survivor and every newcomer builds its lanes anew."""
+        survivors = protocol.shrink(self.quorum.base)
+        merged = newcomers.spawn(survivors, len(empty))
+        self.table = self.table.moved(self.quorum.renew(merged))
+        first = self.quorum.size - len(empty)
+        places = self.table.places | {place: first + i for i, place in enumerate(empty)}
+        self.table = Table(places, self.table.waiting)
+        self._fresh |= set(empty)
+        if self.quorum.rank == self.table.at_work[0] or self.quorum.rank == 0:
+            newcomers.welcome(self.quorum.lane, range(first, self.quorum.size), self._passport())
+
+    def _passport(self) -> dict[str, object]:
+        return {
+            "step": self.step,
+            "places": list(self.table.places.items()),
+            "waiting": self.table.waiting,
+            "wanted": sorted(self._wanted),
+            "fresh": sorted(self._fresh),
+        }
+
+    def _join(self) -> None:
+        """A spawned process learns who works where, then gets the state like any newcomer."""
+        passport = newcomers.be_welcomed(self.quorum.lane)
+        self.step = int(passport["step"])
+        self.table = Table(dict(passport["places"]), tuple(passport["waiting"]))
+        self._wanted, self._fresh = set(passport["wanted"]), set(passport["fresh"])
+        self._look()
+        self.tools.journal.write("joined", step=self.step, place=self.place)
+        verdict = self._agree(self._restore())
+        if verdict.ok and verdict.alive == self.quorum.alive:
+            self._fresh.clear()
+        else:
+            self._recover(verdict)
+
+    def _look(self) -> None:
+        """See this rank's place in the table and the communicator of those at work."""
+        self.place = self.table.place_of(self.quorum.rank)
+        note = self.tools.waits_for if self.tools.board is not None else None
+        self.comm = View(self.quorum.lane, self.table.at_work, note)
+        self._retired.append(self.comm)
+        self.tools.placed(self.place if self.place is not None else -1)
+
+    # -- beginning and end -------------------------------------------------------------------------
+    def __enter__(self) -> Recovering:
+        sys.excepthook = die_loudly
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave together: who leaves early counts as dead."""
+        if kind is None:
+            self.quorum.agree(True)
+
+
+def recovering(
+    comm: MPI.Intracomm,
+    state: State,
+    *,
+    policy: str = "shrink",
+    spares: int = 0,
+    at_least: int = 1,
+    instruments: Instruments | None = None,
+) -> Recovering:
+    """Begin a loop of steps that survives the death of ranks.
+
+    Parameters
+    ----------
+    comm
+        All processes, the spares last.
+    state
+        The arrays that a step changes, in place or by assignment to the same name and shape; the same on every rank.
+    policy
+        ``"shrink"`` (fewer ranks go on), ``"spare"`` (a waiting rank takes the place), ``"respawn"`` (a new process
+        takes the place).
+    spares
+        How many of the ranks wait.
+    at_least
+        Fewer ranks than this cannot do the work.
+
+    Raises
+    ------
+    UsageError
+        An unknown policy, no rank left to work, or spares that the policy has no use for.
+    """
+    if policy not in IN_PLACE:
+        raise UsageError(f"a policy within a job is {', '.join(IN_PLACE)}, got {policy!r}")
+    if not 0 <= spares < comm.Get_size():
+        raise UsageError(f"spares must leave a rank to work, got {spares} of {comm.Get_size()} ranks")
+    return Recovering(comm, state, policy, spares, at_least, instruments or Instruments())
+
+
+def die_loudly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """An uncaught exception must look like a crash: a process that exits with an error code is never missed."""
+    traceback.print_exception(kind, error, trace)
+    sys.stderr.flush()
+    time.sleep(0)
+    os.kill(os.getpid(), signal.SIGKILL)

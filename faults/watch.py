@@ -1,0 +1,185 @@
+"""Watching a launched job from outside: waking, fencing, noticing that nothing moves, and ending it for certain.
+
+A job ends in one of three ways: mpirun returns by itself, nothing moved for `stall_s` seconds (then every process writes
+down its stack and is ended), or the deadline passed.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from emulator import launch
+from faults import job
+from faults.board import LEFT, NOBODY, WORKING, Board
+
+TICK_S = 0.004
+_STUCK_MPIRUN_S = 3.0
+
+
+@dataclass
+class Ending:
+    """How a launch ended: mpirun's status (it proves nothing), when, and what had to be done to it."""
+
+    status: int | None
+    at: float
+    why: str = "by itself"
+    fenced: dict[int, float] = field(default_factory=dict)
+    waits: list[str] = field(default_factory=list)
+    leftovers: int = 0
+
+
+Watcher = Callable[[float], list[int]]
+
+
+class Watch:
+    """Looks at the board of a running job every few milliseconds.
+
+    Parameters
+    ----------
+    folder
+        The job's folder; stacks go there.
+    suspects
+        Given the time, the members that a detector holds for dead: they are fenced, so that nobody takes the place
+        of a process that may wake up again.
+    stall_s, deadline_s
+        Longest time without a sign of progress, and for the whole launch.
+    """
+
+    def __init__(
+        self, folder: Path, board: Board, stall_s: float, deadline_s: float, suspects: Watcher | None = None
+    ) -> None:
+        self.folder, self.board, self.stall_s, self.deadline_s = folder, board, stall_s, deadline_s
+        self.suspects = suspects
+        self._fenced: dict[int, float] = {}
+        self._last_move, self._seen = time.monotonic(), b""
+        self._all_gone: float | None = None
+
+    def until_end(self, running: launch.Job) -> Ending:
+        """Wait for the job's end, or bring it about; nothing is left of it afterwards."""
+        began = time.monotonic()
+        why = "by itself"
+        waits: list[str] = []
+        try:
+            while running.poll() is None:
+                now = time.monotonic()
+                self._wake(now)
+                self._fence(now)
+                if why := self._complaint(now, began):
+                    waits = self._who_waits() if why != "mpirun stayed behind" else []
+                    break
+                time.sleep(TICK_S)
+            else:
+                why = "by itself"
+            ended = time.monotonic()
+        finally:
+            self._continue_stopped()
+            running.stop(grace=1.0)
+        return Ending(running.poll(), ended, why, self._fenced, waits, len(running.leftovers()))
+
+    def _complaint(self, now: float, began: float) -> str:
+        """Why the job must be ended now; empty if it need not."""
+        if now - began > self.deadline_s:
+            return f"the deadline of {self.deadline_s:g} s passed"
+        progress = self.board.rows["step"].tobytes() + self.board.rows["state"].tobytes() + self._journal_size()
+        if progress != self._seen:
+            self._seen, self._last_move = progress, now
+        if now - self._last_move > self.stall_s:
+            return f"nothing moved for {self.stall_s:g} s"
+        if self._nobody_works():
+            self._all_gone = self._all_gone or now
+            if now - self._all_gone > _STUCK_MPIRUN_S:
+                return "mpirun stayed behind"
+        else:
+            self._all_gone = None
+        return ""
+
+    def _journal_size(self) -> bytes:
+        return b"%d" % sum(path.stat().st_size for path in (self.folder / job.JOURNAL).iterdir())
+
+    def _working(self) -> list[tuple[int, int]]:
+        """Members and process ids of those that have come and not left."""
+        rows = self.board.rows
+        return [(int(m), int(rows["pid"][m])) for m in np.flatnonzero(rows["state"] == WORKING)]
+
+    def _nobody_works(self) -> bool:
+        came = bool((self.board.rows["state"] != 0).any())
+        return came and not any(_lives(pid) for _, pid in self._working())
+
+    # -- waking and fencing ------------------------------------------------------------------------
+    def _wake(self, now: float) -> None:
+        due = self.board.rows["wake_at"]
+        for member in np.flatnonzero((due > 0) & (due <= now)):
+            self.board.rows["wake_at"][member] = 0.0
+            _signal(int(self.board.rows["pid"][member]), signal.SIGCONT)
+
+    def _fence(self, now: float) -> None:
+        if self.suspects is None:
+            return
+        for member in self.suspects(now):
+            if member not in self._fenced and self.board.rows["state"][member] != LEFT:
+                self._fenced[member] = now
+                _signal(int(self.board.rows["pid"][member]), signal.SIGKILL)
+
+    def _continue_stopped(self) -> None:
+        """A stopped process ignores everything but SIGKILL, and keeps mpirun waiting."""
+        for _, pid in self._working():
+            if _state(pid) == "T":
+                _signal(pid, signal.SIGKILL)
+
+    # -- hangs -------------------------------------------------------------------------------------
+    def _who_waits(self) -> list[str]:
+        """One line per living member: its step, whom it waits for, and where; full stacks go to the folder."""
+        working = [(member, pid) for member, pid in self._working() if _lives(pid)]
+        for _, pid in working:
+            _signal(pid, signal.SIGUSR1)
+        time.sleep(0.2)  # the handlers write on their own; a stopped process never answers
+        return [self._line(member, pid) for member, pid in working]
+
+    def _line(self, member: int, pid: int) -> str:
+        row = self.board.rows[member]
+        peer = "nobody in particular" if row["peer"] == NOBODY else f"rank {row['peer']}"
+        state = " (stopped)" if _state(pid) == "T" else ""
+        return f"rank {member}{state} at step {row['step']} waits for {peer}: {self._where(member)}"
+
+    def _where(self, member: int) -> str:
+        try:
+            lines = (self.folder / job.STACKS / f"{member:03d}.txt").read_text().splitlines()
+        except OSError:
+            return "no stack"
+        frames = [line.strip() for line in lines if line.strip().startswith("File")]
+        ours = [frame for frame in frames if "threading.py" not in frame]
+        return " < ".join(_short(frame) for frame in ours[:3]) or "no stack"
+
+
+def _short(frame: str) -> str:
+    """``File "/a/b.py", line 3 in f`` as ``b.py:3 f``."""
+    path, _, rest = frame.removeprefix('File "').partition('", line ')
+    number, _, name = rest.partition(" in ")
+    return f"{Path(path).name}:{number} {name}"
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    if pid > 0:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return
+
+
+def _state(pid: int) -> str:
+    """The kernel's letter for a process' state; empty if there is none."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def _lives(pid: int) -> bool:
+    return _state(pid) not in ("", "Z", "X")

@@ -1,0 +1,82 @@
+"""What every rank of a drill runs: ``mpirun ... python -m faults.worker FOLDER``."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import mpi4py
+
+mpi4py.rc.finalize = False  # after a failure MPI_Finalize can hang; ranks agree to leave and leave
+
+from mpi4py import MPI  # noqa: E402
+
+from faults import job, patterns  # noqa: E402
+from faults.board import Board  # noqa: E402
+from faults.inject import Injector  # noqa: E402
+from faults.instruments import Instruments  # noqa: E402
+from faults.job import JobSpec  # noqa: E402
+from faults.journal import Journal  # noqa: E402
+from faults.protocol import Lost  # noqa: E402
+from faults.recover.newcomers import spawned  # noqa: E402
+from faults.recover.session import die_loudly  # noqa: E402
+from primitives import hooks  # noqa: E402
+
+
+def main(folder: Path) -> None:
+    """Join the job of that folder, work, leave a verdict."""
+    spec = JobSpec.load(folder)
+    member = _next_member(folder, spec.world) if spawned() else MPI.COMM_WORLD.Get_rank()
+    stacks = (folder / job.STACKS / f"{member:03d}.txt").open("w")
+    faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
+    tools = _instruments(folder, spec, member)
+    tools.journal.write("started", pid=os.getpid())
+    try:
+        record = patterns.run(spec, folder, tools)
+    except Lost as lost:
+        tools.journal.write("lost", phase=lost.phase, reason=lost.reason)
+        _leave(tools, 0)
+    waiting = folder / job.VERDICTS / f".{member:03d}"
+    waiting.write_text(json.dumps(record | {"member": member, "attempt": spec.attempt}))
+    waiting.replace(folder / job.VERDICTS / f"{member:03d}.json")
+    _leave(tools, 0)
+
+
+def _instruments(folder: Path, spec: JobSpec, member: int) -> Instruments:
+    board = Board(folder / job.BOARD, spec.members, len(spec.events))
+    place = member if member < spec.world else -1
+    board.enter(member, place, spec.attempt)
+    journal = Journal(folder / job.JOURNAL, member, spec.attempt)
+    injector = Injector(spec.events, board, journal, member, place)
+    injector.begin(spec.origin)
+    hooks.phase = injector.at_phase
+    return Instruments(journal, board, injector, member)
+
+
+def _next_member(folder: Path, first: int) -> int:
+    """A number of its own for a spawned process: whoever makes the file has it."""
+    number = first
+    while True:
+        try:
+            os.close(os.open(folder / job.MEMBERS / str(number), os.O_CREAT | os.O_EXCL))
+            return number
+        except FileExistsError:
+            number += 1
+
+
+def _leave(tools: Instruments, status: int) -> None:
+    tools.journal.write("left")
+    if tools.board is not None:
+        tools.board.leave(tools.member)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    sys.excepthook = die_loudly
+    main(Path(sys.argv[1]))
