@@ -1,0 +1,142 @@
+"""Clocks: the logical clock of a rank, its tie to the wall clock, and ways to wait that leave the core to others.
+
+On a crowded machine a process that waits must sleep, and sleep precisely: Linux lets a sleeper oversleep by 50 us
+unless it asks for less, which `sharpen_sleep` does once per process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import time
+from collections.abc import Callable
+
+perf_counter = time.perf_counter
+_PR_SET_TIMERSLACK = 29
+_YIELDS = 4
+_FIRST_NAP_S = 10e-6
+_sharpened = False
+
+
+def sharpen_sleep() -> bool:
+    """Ask the kernel to wake this thread on time (1 ns of slack instead of 50 us).
+
+    Returns
+    -------
+    bool
+        Whether it worked; elsewhere than on Linux sleeps stay as coarse as they are.
+    """
+    global _sharpened
+    if not _sharpened and sys.platform == "linux":
+        _sharpened = ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0) == 0
+    return _sharpened
+
+
+def sleep_until(deadline: float) -> None:
+    """Sleep until `time.perf_counter()` reads `deadline` (seconds); return at once when it is past."""
+    left = deadline - perf_counter()
+    if left > 0:
+        time.sleep(left)
+
+
+def crowded(ranks_here: int) -> bool:
+    """Tell whether this machine has fewer cores than ranks, so that nobody may spin."""
+    return ranks_here > len(os.sched_getaffinity(0))
+
+
+class Backoff:
+    """Pauses between tests that grow from a yield of the core to naps of at most `longest` seconds.
+
+    ::
+
+        pause = Backoff(200e-6)
+        while not request.Test():
+            pause()
+    """
+
+    __slots__ = ("longest", "nap", "turns", "yields")
+
+    def __init__(self, longest: float, yields: int = _YIELDS) -> None:
+        self.longest = longest
+        self.yields = yields
+        self.reset()
+
+    def reset(self) -> None:
+        """Begin again with the shortest pause."""
+        self.turns = 0
+        self.nap = min(_FIRST_NAP_S, self.longest)
+
+    def __call__(self, deadline: float | None = None) -> None:
+        """Pause once, but not beyond `deadline` (on `time.perf_counter`)."""
+        self.turns += 1
+        if self.turns <= self.yields:
+            os.sched_yield()
+            return
+        nap = self.nap
+        if deadline is not None:
+            nap = min(nap, deadline - perf_counter())
+        if nap > 0:
+            time.sleep(nap)
+        self.nap = min(self.nap * 1.5, self.longest)
+
+
+def wait_until(ready: Callable[[], bool], timeout: float | None = None, longest: float = 200e-6) -> bool:
+    """Call `ready` until it is true, sleeping ever longer in between; the helper for every wait on several things.
+
+    Parameters
+    ----------
+    ready : a cheap test, such as ``request.Test`` or a lambda over several of them
+    timeout : seconds on the wall after which to give up; None waits for ever
+    longest : the longest sleep between two tests in seconds
+
+    Returns
+    -------
+    bool
+        True once `ready` was true, False after the timeout.
+    """
+    sharpen_sleep()
+    deadline = None if timeout is None else perf_counter() + timeout
+    pause = Backoff(longest)
+    while not ready():
+        if deadline is not None and perf_counter() >= deadline:
+            return False
+        pause(deadline)
+    return True
+
+
+class Clock:
+    """The logical clock of one rank, in emulated seconds.
+
+    Between two calls of the communicator it advances by the thread's own CPU time times `slowdown`, so that a
+    preempted rank loses nothing: in the emulated cluster every rank has a core. With ``measured=False`` it stands still.
+
+    Attributes
+    ----------
+    t : the emulated time in seconds
+    slowdown : emulated seconds of compute per second of this machine
+    """
+
+    __slots__ = ("_mark", "measured", "slowdown", "t")
+
+    def __init__(self, slowdown: float = 1.0, measured: bool = True) -> None:
+        self.t = 0.0
+        self.slowdown = slowdown
+        self.measured = measured
+        self._mark = time.thread_time()
+
+    def enter(self) -> None:
+        """Begin a call: charge the CPU time since the last one ended."""
+        now = time.thread_time()
+        self.t += (now - self._mark) * self.slowdown
+        self._mark = now
+
+    def leave(self) -> None:
+        """End a call: what it cost in CPU time is the emulator's own and is not charged."""
+        self._mark = time.thread_time()
+
+    def read(self) -> float:
+        """Give the emulated time, the compute since the last call included."""
+        if self.measured:
+            self.enter()
+        return self.t

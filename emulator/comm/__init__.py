@@ -1,0 +1,5 @@
+"""mpi4py's communicators on an emulated network: `emulate(comm, network)` gives an `EmulatedComm`."""
+
+from emulator.comm.communicator import EmulatedComm, emulate
+
+__all__ = ["EmulatedComm", "emulate"]

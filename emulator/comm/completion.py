@@ -1,0 +1,236 @@
+"""Waiting for several requests at once, emulated and real ones mixed.
+
+``MPI.Request.Waitall`` and its relatives are class methods of a compiled class, and a program may have bound that
+class before anything was emulated. So `install` puts ours into the class itself, in the way of ``forbiddenfruit``; they hand lists
+without an emulated request on to the originals.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from mpi4py import MPI
+
+from emulator.comm.engine import Engine
+from emulator.comm.requests import EmulatedRequest, PersistentRequest, empty_status
+
+
+class _Real:
+    """A request of MPI itself among emulated ones."""
+
+    hint: float | None = None
+    error = 0
+
+    def __init__(self, request: MPI.Request, engine: Engine) -> None:
+        self.request, self.engine = request, engine
+        self.active = request != MPI.REQUEST_NULL
+        self._status = MPI.Status()
+        self._outcome: tuple[bool, Any] = (not self.active, None)
+
+    def poll(self) -> bool:
+        if not self._outcome[0]:
+            self._outcome = self.request.test(self._status)
+        return self._outcome[0]
+
+    def time(self) -> float:
+        return self.engine.clock.t
+
+    def finish(self, status: MPI.Status | None = None) -> Any:
+        if status is not None:
+            status.source, status.tag, status.error = self._status.source, self._status.tag, self._status.error
+            status.Set_elements(MPI.BYTE, self._status.Get_elements(MPI.BYTE))
+            status.Set_cancelled(self._status.cancelled)
+        return self._outcome[1]
+
+
+class Batch:
+    """The requests of one call of Waitall and its relatives."""
+
+    def __init__(self, requests: Sequence[MPI.Request]) -> None:
+        self.engine = next(r.engine for r in requests if isinstance(r, EmulatedRequest))
+        self.operations: list[Any] = [
+            r if isinstance(r, EmulatedRequest) else _Real(r, self.engine) for r in requests
+        ]
+
+    def __enter__(self) -> Batch:
+        if self.engine.clock.measured:
+            self.engine.clock.enter()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self.engine.clock.measured:
+            self.engine.clock.leave()
+
+    def complete(self) -> list[int]:
+        """List the active requests that are complete, the earliest in emulated time first."""
+        ready = [i for i, one in enumerate(self.operations) if one.active and one.poll()]
+        return sorted(ready, key=lambda i: (self.operations[i].time(), i)) if len(ready) > 1 else ready
+
+    def any_active(self) -> bool:
+        return any(one.active for one in self.operations)
+
+    def some(self, wait: bool) -> list[int] | None:
+        """Give the complete requests, after at least one is if `wait`; None if no request is active."""
+        if not self.any_active():
+            return None
+        if not wait:
+            self.engine.progress()
+            return self.complete()
+        self._found: list[int] = []
+        self.engine.wait(self)
+        return self._found
+
+    def poll(self) -> bool:
+        self._found = self.complete()
+        return bool(self._found)
+
+    @property
+    def hint(self) -> float | None:
+        """The earliest time at which a poll may succeed; unknown as long as one request's is."""
+        hints = [one.hint for one in self.operations if one.active]
+        return None if None in hints else min(hints)
+
+    def finish(self, indices: Sequence[int], statuses: list[MPI.Status] | None) -> list[Any]:
+        """Complete these requests and give their objects; raises if one went wrong."""
+        if statuses is not None:
+            statuses.extend(MPI.Status() for _ in range(len(indices) - len(statuses)))
+        results, wrong = [], None
+        for place, index in enumerate(indices):
+            one = self.operations[index]
+            status = None if statuses is None else statuses[place]
+            if one.active:
+                results.append(one.finish(status))
+            else:
+                empty_status(status)
+                results.append(None)
+            if one.error:
+                wrong = one
+        if wrong is not None:
+            wrong.comm.raise_error(wrong.error if len(self.operations) == 1 else MPI.ERR_IN_STATUS)
+        return results
+
+
+def _wait_all(requests: Sequence[MPI.Request], statuses: list[MPI.Status] | None = None) -> list[Any]:
+    with Batch(requests) as batch:
+        for one in batch.operations:
+            if one.active:
+                batch.engine.wait(one)
+        return batch.finish(range(len(batch.operations)), statuses)
+
+
+def _test_all(requests: Sequence[MPI.Request], statuses: list[MPI.Status] | None = None) -> tuple[bool, list[Any] | None]:
+    with Batch(requests) as batch:
+        batch.engine.progress()
+        if not all(one.poll() for one in batch.operations if one.active):
+            batch.engine.idle()
+            return False, None
+        return True, batch.finish(range(len(batch.operations)), statuses)
+
+
+def _any(requests: Sequence[MPI.Request], status: MPI.Status | None, wait: bool) -> tuple[int, bool, Any]:
+    with Batch(requests) as batch:
+        found = batch.some(wait)
+        if found is None:
+            empty_status(status)
+            return MPI.UNDEFINED, True, None
+        if not found:
+            batch.engine.idle()
+            return MPI.UNDEFINED, False, None
+        one = batch.operations[found[0]]
+        result = one.finish(status)
+        if one.error:
+            one.comm.raise_error(one.error)
+        return found[0], True, result
+
+
+def _some(
+    requests: Sequence[MPI.Request], statuses: list[MPI.Status] | None, wait: bool
+) -> tuple[list[int] | None, list[Any] | None]:
+    with Batch(requests) as batch:
+        found = batch.some(wait)
+        if found is None:
+            return None, None
+        if not found:
+            batch.engine.idle()
+        return found, batch.finish(found, statuses)
+
+
+def _status_all(requests: Sequence[MPI.Request], statuses: list[MPI.Status] | None = None) -> bool:
+    if statuses is not None:
+        statuses.extend(MPI.Status() for _ in range(len(requests) - len(statuses)))
+    return all(
+        request.Get_status(None if statuses is None else statuses[place]) for place, request in enumerate(requests)
+    )
+
+
+def _test_any(requests: Sequence[MPI.Request], status: MPI.Status | None = None) -> tuple[int, bool]:
+    return _any(requests, status, wait=False)[:2]
+
+
+def _wait_any_object(requests: Sequence[MPI.Request], status: MPI.Status | None = None) -> tuple[int, Any]:
+    index, _, result = _any(requests, status, wait=True)
+    return index, result
+
+
+_METHODS: dict[str, Callable[..., Any]] = {
+    "Waitall": lambda requests, statuses=None: _wait_all(requests, statuses) is not None,
+    "waitall": _wait_all,
+    "Testall": lambda requests, statuses=None: _test_all(requests, statuses)[0],
+    "testall": _test_all,
+    "Waitany": lambda requests, status=None: _any(requests, status, wait=True)[0],
+    "waitany": _wait_any_object,
+    "Testany": _test_any,
+    "testany": lambda requests, status=None: _any(requests, status, wait=False),
+    "Waitsome": lambda requests, statuses=None: _some(requests, statuses, wait=True)[0],
+    "waitsome": lambda requests, statuses=None: _some(requests, statuses, wait=True),
+    "Testsome": lambda requests, statuses=None: _some(requests, statuses, wait=False)[0],
+    "testsome": lambda requests, statuses=None: _some(requests, statuses, wait=False),
+    "Get_status_all": _status_all,
+    "get_status_all": _status_all,
+}
+
+
+def _dispatcher(original: Any, ours: Callable[..., Any], emulated: type = EmulatedRequest) -> Any:
+    def call(cls: type, requests: Sequence[MPI.Request], *rest: Any, **named: Any) -> Any:
+        if any(isinstance(request, emulated) for request in requests):
+            return ours(requests, *rest, **named)
+        return original(requests, *rest, **named)
+
+    call.__name__ = original.__name__
+    call.__doc__ = original.__doc__
+    return classmethod(call)
+
+
+def _start_all(requests: Sequence[Any]) -> None:
+    for request in requests:
+        request.Start()
+
+
+_installed = False
+
+
+def install() -> None:
+    """Teach MPI.Request's class methods about emulated requests, once per process."""
+    global _installed
+    if _installed:
+        return
+    _installed = True
+    methods: dict[str, Any] = {
+        name: _dispatcher(getattr(MPI.Request, name), ours)
+        for name, ours in _METHODS.items()
+        if hasattr(MPI.Request, name)
+    }
+    replace_methods(MPI.Request, methods)
+    replace_methods(
+        MPI.Prequest, {"Startall": _dispatcher(MPI.Prequest.Startall, _start_all, PersistentRequest)}
+    )
+
+
+def replace_methods(cls: type, methods: dict[str, Any]) -> None:
+    """Put methods into a compiled class, for everybody who holds a reference to it."""
+    members: Any = gc.get_referents(cls.__dict__)[0]  # the dictionary behind the read-only view
+    members.update(methods)
+    ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))

@@ -1,0 +1,426 @@
+"""mpi4py's point-to-point methods over the emulated network, on buffers and on pickled objects."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mpi4py import MPI
+
+from emulator.comm.buffers import Incoming, outgoing
+from emulator.comm.engine import Engine
+from emulator.comm.header import Arrival
+from emulator.comm.requests import (
+    EmulatedRequest,
+    NullRequest,
+    ObjectReceive,
+    PersistentRequest,
+    ReceiveRequest,
+    SendRequest,
+    empty_status,
+)
+
+_NULL: int = MPI.PROC_NULL
+_ANY: int = MPI.ANY_SOURCE
+_ANY_TAG: int = MPI.ANY_TAG
+_NONE_FAILED: frozenset[int] = frozenset()
+
+
+class PointToPoint:
+    """Sends, receives and probes; an `EmulatedComm` adds the rest.
+
+    Attributes
+    ----------
+    engine : this rank's engine, shared by all its emulated communicators
+    context : number that keeps this communicator's messages apart
+    members : wire rank of each rank of the communicator
+    """
+
+    engine: Engine
+    context: int
+    members: list[int]
+    _ranks: dict[int, int]
+    _real: MPI.Intracomm
+    _acknowledged: set[int]
+
+    # -- ranks, tags and failures
+
+    def rank_of(self, wire_rank: int) -> int:
+        """Give the rank in this communicator of a rank of the wire."""
+        return self._ranks[wire_rank]
+
+    def raise_error(self, code: int) -> None:
+        """Raise an MPI error as this communicator's error handler says."""
+        self._real.Call_errhandler(code)
+        raise MPI.Exception(code)
+
+    def failure(self, source: int, blocking: bool) -> int:
+        """Give the MPI error that a wait for wire rank `source` (or ANY_SOURCE) must end with, 0 if none."""
+        if self._real.Is_revoked():
+            return MPI.ERR_REVOKED
+        dead = self.engine.dead
+        if not dead:
+            return 0
+        if source == _ANY:
+            unknown = (dead & self._ranks.keys()) - self._acknowledged
+            return 0 if not unknown else MPI.ERR_PROC_FAILED if blocking else MPI.ERR_PROC_FAILED_PENDING
+        return MPI.ERR_PROC_FAILED if source in dead else 0
+
+    def _peer(self, rank: int) -> int:
+        """Give the wire rank to send to; raises what MPI raises for a rank or a communicator that is no good."""
+        if not 0 <= rank < len(self.members):
+            self.raise_error(MPI.ERR_RANK)
+        peer = self.members[rank]
+        if self._real.Is_revoked() or (self.engine.dead and peer in self.engine.dead):
+            self.raise_error(self.failure(peer, blocking=True))
+        return peer
+
+    def _origin(self, rank: int) -> int:
+        if rank == _ANY:
+            return _ANY
+        if not 0 <= rank < len(self.members):
+            self.raise_error(MPI.ERR_RANK)
+        return self.members[rank]
+
+    def _check_tag(self, tag: int, receive: bool = False) -> None:
+        if tag < 0 and not (receive and tag == _ANY_TAG):
+            self.raise_error(MPI.ERR_TAG)
+
+    # -- the two operations that everything else is made of
+
+    def _send(self, payload: Any, size: int, dest: int, tag: int, sync: bool = False) -> EmulatedRequest:
+        if dest == _NULL:
+            return NullRequest(self, receive=False)
+        if tag < 0:
+            self._check_tag(tag)
+        return SendRequest(self, self._peer(dest)).start(self.context, tag, payload, size, sync)
+
+    def _receive(self, into: Incoming | None, source: int, tag: int) -> EmulatedRequest:
+        if source == _NULL:
+            return NullRequest(self, receive=True)
+        if tag < 0:
+            self._check_tag(tag, receive=True)
+        kind = ReceiveRequest if into is not None else ObjectReceive
+        return kind(self, self._origin(source), tag, into).post(self.context)
+
+    def _complete(self, request: EmulatedRequest, status: MPI.Status | None = None) -> Any:
+        self.engine.wait(request)
+        result = request.finish(status)
+        if self.engine.clock.measured:
+            self.engine.clock.leave()
+        if request.error:
+            request.check(status)
+        return result
+
+    def _enter(self) -> None:
+        """Begin a call: charge the compute since the last one, and catch up with the wall."""
+        engine = self.engine
+        engine.idling = False
+        if engine.clock.measured:
+            engine.clock.enter()
+            if engine.pacer.pace:
+                engine.pacer.hold(engine.clock.t)
+
+    def _leave(self) -> None:
+        if self.engine.clock.measured:
+            self.engine.clock.leave()
+
+    # -- blocking, upper case
+
+    def Send(self, buf: Any, dest: int, tag: int = 0) -> None:
+        self._enter()
+        payload, size = outgoing(buf)
+        self._complete(self._send(payload, size, dest, tag))
+
+    def Ssend(self, buf: Any, dest: int, tag: int = 0) -> None:
+        self._enter()
+        payload, size = outgoing(buf)
+        self._complete(self._send(payload, size, dest, tag, sync=True))
+
+    def Rsend(self, buf: Any, dest: int, tag: int = 0) -> None:
+        self.Send(buf, dest, tag)
+
+    def Recv(
+        self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None
+    ) -> None:
+        self._enter()
+        self._complete(self._receive(Incoming(buf), source, tag), status)
+
+    def Sendrecv(
+        self, sendbuf: Any, dest: int, sendtag: int = 0, recvbuf: Any = None, source: int = _ANY,
+        recvtag: int = _ANY_TAG, status: MPI.Status | None = None,
+    ) -> None:  # fmt: skip
+        self._enter()
+        payload, size = outgoing(sendbuf)
+        self._exchange(payload, size, dest, sendtag, Incoming(recvbuf), source, recvtag, status)
+
+    def Sendrecv_replace(
+        self, buf: Any, dest: int, sendtag: int = 0, source: int = _ANY, recvtag: int = _ANY_TAG,
+        status: MPI.Status | None = None,
+    ) -> None:  # fmt: skip
+        self._enter()
+        payload, size = outgoing(buf)
+        self._exchange(bytes(payload), size, dest, sendtag, Incoming(buf), source, recvtag, status)
+
+    def _exchange(
+        self, payload: Any, size: int, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int,
+        status: MPI.Status | None,
+    ) -> Any:  # fmt: skip
+        receive = self._receive(into, source, recvtag)
+        send = self._send(payload, size, dest, sendtag)
+        self.engine.wait(receive)
+        self.engine.wait(send)
+        send.finish()
+        result = receive.finish(status)
+        self._leave()
+        send.check()
+        receive.check(status)
+        return result
+
+    # -- nonblocking, upper case
+
+    def Isend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
+        self._enter()
+        payload, size = outgoing(buf)
+        request = self._send(payload, size, dest, tag)
+        self._leave()
+        return request
+
+    def Issend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
+        self._enter()
+        payload, size = outgoing(buf)
+        request = self._send(payload, size, dest, tag, sync=True)
+        self._leave()
+        return request
+
+    def Irsend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
+        return self.Isend(buf, dest, tag)
+
+    def Irecv(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Request:
+        self._enter()
+        self.engine.progress()
+        request = self._receive(Incoming(buf), source, tag)
+        self._leave()
+        return request
+
+    # -- persistent
+
+    def Send_init(self, buf: Any, dest: int, tag: int = 0) -> MPI.Prequest:
+        return self._persistent_send(buf, dest, tag, sync=False)
+
+    def Ssend_init(self, buf: Any, dest: int, tag: int = 0) -> MPI.Prequest:
+        return self._persistent_send(buf, dest, tag, sync=True)
+
+    def Rsend_init(self, buf: Any, dest: int, tag: int = 0) -> MPI.Prequest:
+        return self._persistent_send(buf, dest, tag, sync=False)
+
+    def _persistent_send(self, buf: Any, dest: int, tag: int, sync: bool) -> MPI.Prequest:
+        payload, size = outgoing(buf)
+        packed = type(payload) is bytearray and payload is not buf
+
+        def begin() -> EmulatedRequest:
+            self._enter()
+            data = outgoing(buf)[0] if packed else payload
+            request = self._send(data, size, dest, tag, sync)
+            self._leave()
+            return request
+
+        return PersistentRequest(self, begin)
+
+    def Recv_init(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Prequest:
+        into = Incoming(buf)
+
+        def begin() -> EmulatedRequest:
+            self._enter()
+            request = self._receive(into, source, tag)
+            self._leave()
+            return request
+
+        return PersistentRequest(self, begin)
+
+    # -- probes
+
+    def _find(self, source: int, tag: int, take: bool) -> Arrival | None:
+        """Find, or take out, a message that is there in emulated time."""
+        if tag < 0:
+            self._check_tag(tag, receive=True)
+        engine = self.engine
+        engine.progress()
+        now = engine.emulated_wall()
+        origin = self._origin(source)
+        matcher = engine.matcher(self.context)
+        found = matcher.find(origin, tag, now)
+        if found is None:
+            if error := self.failure(origin, blocking=True):
+                self.raise_error(error)
+            return None
+        if now is not None:
+            if found.first > now or max(found.port.serve(found), engine.clock.t) > max(now, engine.clock.t):
+                return None
+        if take:
+            matcher.take(origin, tag, now)
+        due = found.port.serve(found)
+        engine.clock.t = max(engine.clock.t, due)
+        return found
+
+    def _probe(self, source: int, tag: int, status: MPI.Status | None, take: bool) -> Arrival | None:
+        self._enter()
+        if source == _NULL:
+            self._describe(None, status)
+            return None
+        search = _Search(self, source, tag, take)
+        self.engine.wait(search)
+        self._describe(search.found, status)
+        self._leave()
+        return search.found
+
+    def _test_probe(self, source: int, tag: int, status: MPI.Status | None, take: bool) -> tuple[bool, Arrival | None]:
+        idling = self.engine.idling
+        self._enter()
+        if source == _NULL:
+            self._describe(None, status)
+            return True, None
+        found = self._find(source, tag, take)
+        if found is None:
+            self.engine.idling = idling
+            self.engine.idle()
+        else:
+            self._describe(found, status)
+        self._leave()
+        return found is not None, found
+
+    def _describe(self, found: Arrival | None, status: MPI.Status | None) -> None:
+        empty_status(status)
+        if status is None:
+            return
+        if found is None:
+            status.source = _NULL
+        else:
+            status.source, status.tag = self.rank_of(found.source), found.tag
+            status.Set_elements(MPI.BYTE, found.size)
+
+    def Probe(self, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> bool:
+        self._probe(source, tag, status, take=False)
+        return True
+
+    def Iprobe(self, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> bool:
+        return self._test_probe(source, tag, status, take=False)[0]
+
+    def Mprobe(self, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> MPI.Message:
+        return EmulatedMessage(self, self._probe(source, tag, status, take=True))
+
+    def Improbe(
+        self, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None
+    ) -> MPI.Message | None:
+        there, found = self._test_probe(source, tag, status, take=True)
+        return EmulatedMessage(self, found) if there else None
+
+    # -- pickled objects
+
+    def send(self, obj: Any, dest: int, tag: int = 0) -> None:
+        self._enter()
+        data = MPI.pickle.dumps(obj)
+        self._complete(self._send(data, len(data), dest, tag))
+
+    def ssend(self, obj: Any, dest: int, tag: int = 0) -> None:
+        self._enter()
+        data = MPI.pickle.dumps(obj)
+        self._complete(self._send(data, len(data), dest, tag, sync=True))
+
+    def isend(self, obj: Any, dest: int, tag: int = 0) -> MPI.Request:
+        self._enter()
+        data = MPI.pickle.dumps(obj)
+        request = self._send(data, len(data), dest, tag)
+        self._leave()
+        return request
+
+    def issend(self, obj: Any, dest: int, tag: int = 0) -> MPI.Request:
+        self._enter()
+        data = MPI.pickle.dumps(obj)
+        request = self._send(data, len(data), dest, tag, sync=True)
+        self._leave()
+        return request
+
+    def recv(
+        self, buf: Any = None, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None
+    ) -> Any:
+        self._enter()
+        return self._complete(self._receive(None, source, tag), status)
+
+    def irecv(self, buf: Any = None, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Request:
+        self._enter()
+        self.engine.progress()
+        request = self._receive(None, source, tag)
+        self._leave()
+        return request
+
+    def sendrecv(
+        self, sendobj: Any, dest: int, sendtag: int = 0, recvbuf: Any = None, source: int = _ANY,
+        recvtag: int = _ANY_TAG, status: MPI.Status | None = None,
+    ) -> Any:  # fmt: skip
+        self._enter()
+        data = MPI.pickle.dumps(sendobj)
+        return self._exchange(data, len(data), dest, sendtag, None, source, recvtag, status)
+
+    probe, iprobe, mprobe, improbe = Probe, Iprobe, Mprobe, Improbe
+
+
+class _Search:
+    """A probe to wait for."""
+
+    def __init__(self, comm: PointToPoint, source: int, tag: int, take: bool) -> None:
+        self._comm, self._what = comm, (source, tag, take)
+        self.found: Arrival | None = None
+        self.hint = None
+
+    def poll(self) -> bool:
+        self.found = self._comm._find(*self._what)
+        return self.found is not None
+
+
+class EmulatedMessage(MPI.Message):
+    """A message that Mprobe or Improbe took out, to be received once."""
+
+    def __new__(cls, *arguments: Any) -> Any:
+        return MPI.Message.__new__(cls)
+
+    def __init__(self, comm: Any, arrival: Arrival | None) -> None:
+        self._comm, self._arrival = comm, arrival
+        self._null = arrival is None
+
+    def __bool__(self) -> bool:
+        return self._null or self._arrival is not None
+
+    def __eq__(self, other: object) -> bool:
+        if type(other) is MPI.Message:
+            if self._null:
+                return other == MPI.MESSAGE_NO_PROC
+            return self._arrival is None and other == MPI.MESSAGE_NULL
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def _start(self, into: Incoming | None) -> EmulatedRequest:
+        if self._null:
+            return NullRequest(self._comm, receive=True)
+        arrival, self._arrival = self._arrival, None
+        if arrival is None:
+            self._comm.raise_error(MPI.ERR_REQUEST)
+        kind = ReceiveRequest if into is not None else ObjectReceive
+        request = kind(self._comm, arrival.source, arrival.tag, into)
+        request.match(arrival)
+        return request
+
+    def Recv(self, buf: Any, status: MPI.Status | None = None) -> None:
+        self._comm._enter()
+        self._comm._complete(self._start(Incoming(buf)), status)
+
+    def Irecv(self, buf: Any) -> MPI.Request:
+        return self._start(Incoming(buf))
+
+    def recv(self, status: MPI.Status | None = None) -> Any:
+        self._comm._enter()
+        return self._comm._complete(self._start(None), status)
+
+    def irecv(self) -> MPI.Request:
+        return self._start(None)

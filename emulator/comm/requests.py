@@ -1,0 +1,475 @@
+"""Requests of an emulated communicator: sends, receives, their persistent forms, and how they complete.
+
+They are MPI.Request objects, so an unchanged program keeps them in lists and hands them to
+``MPI.Request.Waitall``; `emulator.comm.completion` makes those class methods understand them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mpi4py import MPI
+
+from emulator.comm.buffers import Incoming
+from emulator.comm.header import FOLLOWS, SYNC, Arrival, payload_tag
+
+if TYPE_CHECKING:
+    from emulator.comm.engine import Engine
+
+ANY_SOURCE: int = MPI.ANY_SOURCE
+_BYTE = MPI.BYTE
+_new = MPI.Request.__new__
+
+
+class EmulatedRequest(MPI.Request):
+    """What all emulated requests share.
+
+    Attributes
+    ----------
+    hint : emulated time before which a poll cannot succeed, None when that is unknown
+    active : not completed yet; an inactive request is what MPI calls a null (or inactive persistent) request
+    error : MPI error code, MPI.SUCCESS as long as nothing went wrong
+    """
+
+    __slots__ = ()
+
+    active: bool
+    error: int
+    hint: float | None
+    engine: Engine
+    comm: Any
+
+    def __new__(cls, *arguments: Any) -> Any:
+        return _new(cls)  # the compiled class takes no arguments but a request to copy
+
+    def poll(self) -> bool:
+        """Tell whether the operation is complete, physically and, if paced, in emulated time."""
+        raise NotImplementedError
+
+    def time(self) -> float:
+        """Give the emulated time at which the operation is complete; call it after a successful poll."""
+        raise NotImplementedError
+
+    def finish(self, status: MPI.Status | None = None) -> Any:
+        """Complete the request: the clock moves on, `status` is filled; returns a received object, if any."""
+        raise NotImplementedError
+
+    def check(self, status: MPI.Status | None = None) -> None:
+        """Raise what went wrong, as the communicator's error handler says."""
+        if self.error:
+            if status is not None:
+                status.error = self.error
+            self.comm.raise_error(self.error)
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (other == MPI.REQUEST_NULL if not self.active and type(other) is MPI.Request else False)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __bool__(self) -> bool:
+        return self.active
+
+    # mpi4py's methods.
+
+    def Wait(self, status: MPI.Status | None = None) -> bool:  # type: ignore[override]
+        self.wait_object(status)
+        return True
+
+    def Test(self, status: MPI.Status | None = None) -> bool:
+        return self.test_object(status)[0]
+
+    def wait_object(self, status: MPI.Status | None = None) -> Any:
+        """Wait, and return the received object of a lower-case receive."""
+        if not self.active:
+            empty_status(status)
+            return None
+        engine = self.engine
+        clock = engine.clock
+        if clock.measured:
+            clock.enter()
+        engine.wait(self)
+        result = self.finish(status)
+        if clock.measured:
+            clock.leave()
+        self.check(status)
+        return result
+
+    def test_object(self, status: MPI.Status | None = None) -> tuple[bool, Any]:
+        """Test, and return the received object of a lower-case receive as well."""
+        if not self.active:
+            empty_status(status)
+            return True, None
+        engine = self.engine
+        clock = engine.clock
+        if clock.measured:
+            clock.enter()
+        engine.progress()
+        result = None
+        if done := self.poll():
+            result = self.finish(status)
+        else:
+            engine.idle()
+        if clock.measured:
+            clock.leave()
+        if done:
+            self.check(status)
+        return done, result
+
+    def wait(self, status: MPI.Status | None = None) -> Any:
+        return self.wait_object(status)
+
+    def test(self, status: MPI.Status | None = None) -> tuple[bool, Any]:
+        return self.test_object(status)
+
+    def Get_status(self, status: MPI.Status | None = None) -> bool:
+        self.engine.progress()
+        if self.active and not self.poll():
+            return False
+        self.fill(status)
+        return True
+
+    def get_status(self, status: MPI.Status | None = None) -> bool:
+        return self.Get_status(status)
+
+    def fill(self, status: MPI.Status | None) -> None:
+        """Write the outcome into `status`."""
+        empty_status(status)
+
+    def Cancel(self) -> None:
+        """Cancel the operation if that is still possible; like MPI, a send never is."""
+
+    def cancel(self) -> None:
+        self.Cancel()
+
+    def Free(self) -> None:
+        """Let go of the request; the operation goes on."""
+        self.active = False
+
+    def free(self) -> None:
+        self.Free()
+
+
+class SendRequest(EmulatedRequest):
+    """A send under way: complete when its last byte has left the card (and, if synchronous, was matched)."""
+
+    __slots__ = ("active", "comm", "destination", "end", "engine", "error", "hint", "physical", "unmatched")
+
+    def __init__(self, comm: Any, destination: int) -> None:
+        self.comm, self.engine = comm, comm.engine
+        self.destination = destination
+        self.active, self.error = True, 0
+        self.hint = None
+        self.end = 0.0
+        self.physical: MPI.Request | None = None
+        self.unmatched = False
+
+    def start(self, context: int, tag: int, payload: Any, size: int, sync: bool) -> SendRequest:
+        """Send; `payload` stays untouched until the request is complete."""
+        self.unmatched = sync
+        end, self.physical = self.engine.send(
+            self.destination, context, tag, payload, size, self if sync else None
+        )
+        if end > self.end:
+            self.end = end
+        return self
+
+    def acknowledged(self, time: float) -> None:
+        """Take note that the receiver has matched this synchronous send; `time` is when the word of it is here."""
+        self.unmatched = False
+        self.end = max(self.end, time)
+
+    def poll(self) -> bool:
+        if self.unmatched:
+            self.hint = None
+            return self._receiver_gone()
+        if self.physical is not None and not self.physical.Test():
+            self.hint = None
+            return False
+        self.physical = None
+        pacer = self.engine.pacer
+        if pacer.pace and self.end > self.engine.clock.t and self.end > pacer.emulated():
+            self.hint = self.end
+            return False
+        return True
+
+    def _receiver_gone(self) -> bool:
+        self.error = self.comm.failure(self.destination, blocking=True)
+        return self.error != 0
+
+    def time(self) -> float:
+        return self.end
+
+    def finish(self, status: MPI.Status | None = None) -> None:
+        clock = self.engine.clock
+        if self.end > clock.t:
+            clock.t = self.end
+        self.active = False
+        if status is not None:
+            self.fill(status)
+
+
+class ReceiveRequest(EmulatedRequest):
+    """A receive under way: complete when the message's last byte has passed the card.
+
+    Attributes
+    ----------
+    source, tag : what it accepts; `source` is a rank of the wire
+    turn : its place among the posted receives
+    message : what it was matched with
+    """
+
+    __slots__ = (
+        "active", "cancelled", "comm", "data", "engine", "error", "held", "hint", "into", "message", "physical", "posted",
+        "source", "tag", "turn",
+    )  # fmt: skip
+
+    def __init__(self, comm: Any, source: int, tag: int, into: Incoming | None) -> None:
+        self.comm, self.engine = comm, comm.engine
+        self.source, self.tag, self.into = source, tag, into
+        self.active, self.error = True, 0
+        self.hint = None
+        self.turn = 0
+        self.message: Arrival | None = None
+        self.data: Any = None
+        self.physical: MPI.Request | None = None
+        self.posted = self.engine.clock.t
+        self.held = self.cancelled = False
+
+    def post(self, context: int) -> ReceiveRequest:
+        """Offer the receive for matching."""
+        engine = self.engine
+        engine.matcher(context).post(self, engine.emulated_wall())
+        return self
+
+    def accepts(self, message: Arrival) -> bool:
+        """Tell whether the envelope fits."""
+        return (self.source == message.source or self.source == ANY_SOURCE) and (
+            self.tag == message.tag or self.tag == MPI.ANY_TAG
+        )
+
+    def match(self, message: Arrival) -> None:
+        """Take a message: its payload moves into the user's buffer, or is kept for a lower-case receive."""
+        self.message = message
+        if message.flags & SYNC:
+            self.engine.acknowledge(message, max(self.posted, message.first))
+        into, size = self.into, message.size
+        fits = into is not None and size <= into.room
+        if message.flags & FOLLOWS:
+            self.data = into.view[:size] if into is not None and fits else memoryview(bytearray(size))
+            self.physical = self.engine.wire.Irecv(
+                (self.data, size, _BYTE), message.source, payload_tag(message.token)
+            )
+        else:
+            self.data = message.data
+            message.data = None
+            if into is not None and fits and size:
+                into.view[:size] = self.data
+        if into is not None and not fits:
+            self.error = MPI.ERR_TRUNCATE
+
+    def poll(self) -> bool:
+        message = self.message
+        engine = self.engine
+        if message is None:
+            return self._unmatched()
+        if self.physical is not None:
+            if not self.physical.Test():
+                self.hint = None
+                return False
+            self.physical = None
+        pacer = engine.pacer
+        if not pacer.pace:
+            return True
+        now = pacer.emulated()
+        if message.due is None and message.first > now:
+            self.hint, self.held = message.first, True
+            return False
+        due = message.port.serve(message) if message.due is None else message.due
+        if due > now and due > engine.clock.t:
+            self.hint, self.held = due, True
+            return False
+        return True
+
+    def _unmatched(self) -> bool:
+        if self.cancelled:
+            return True
+        self.error = self.comm.failure(self.source, blocking=False)
+        if self.error:
+            self.engine.matcher(self.comm.context).withdraw(self)
+            return True
+        self.hint = self.engine.matcher(self.comm.context).next_time() if self.source == ANY_SOURCE else None
+        return False
+
+    def time(self) -> float:
+        message = self.message
+        if message is None:
+            return self.engine.clock.t
+        return message.port.serve(message) if message.due is None else message.due
+
+    def finish(self, status: MPI.Status | None = None) -> Any:
+        self.active = False
+        message = self.message
+        if message is None:
+            if status is not None:
+                self.fill(status)
+            return None
+        engine = self.engine
+        due = message.due
+        if due is None:
+            due = message.port.serve(message)
+        clock = engine.clock
+        if due > clock.t:
+            clock.t = due
+            if engine.pacer.pace:
+                engine.pacer.record(due, self.held)
+        if self.into is not None and not self.error:
+            self.into.finish(message.size)
+        if status is not None:
+            self.fill(status)
+        return self.result()
+
+    def result(self) -> Any:
+        """Give what a lower-case receive returns; nothing for an upper-case one."""
+        return None
+
+    def fill(self, status: MPI.Status | None) -> None:
+        if status is None:
+            return
+        message = self.message
+        if message is None:
+            empty_status(status)
+            status.Set_cancelled(self.cancelled)
+            return
+        status.source = self.comm.rank_of(message.source)
+        status.tag = message.tag
+        status.Set_elements(_BYTE, message.size if self.into is None else min(message.size, self.into.room))
+        status.error = self.error
+
+    def Cancel(self) -> None:
+        if self.active and self.message is None:
+            self.cancelled = self.engine.matcher(self.comm.context).withdraw(self)
+
+
+class ObjectReceive(ReceiveRequest):
+    """A lower-case receive: whatever its size, the message is unpickled."""
+
+    __slots__ = ()
+
+    def result(self) -> Any:
+        return MPI.pickle.loads(self.data)
+
+
+class NullRequest(EmulatedRequest):
+    """An operation with PROC_NULL: complete at once, with nothing."""
+
+    __slots__ = ("active", "comm", "engine", "error", "hint", "receive")
+
+    def __init__(self, comm: Any, receive: bool) -> None:
+        self.comm, self.engine = comm, comm.engine
+        self.active, self.error, self.receive = True, 0, receive
+        self.hint = None
+
+    def poll(self) -> bool:
+        return True
+
+    def time(self) -> float:
+        return self.engine.clock.t
+
+    def finish(self, status: MPI.Status | None = None) -> None:
+        self.active = False
+        self.fill(status)
+
+    def fill(self, status: MPI.Status | None) -> None:
+        empty_status(status)
+        if status is not None and self.receive:
+            status.source = MPI.PROC_NULL
+
+
+class PersistentRequest(EmulatedRequest, MPI.Prequest):
+    """A send or receive to start again and again; each start makes a plain request."""
+
+    def __new__(cls, *arguments: Any) -> Any:
+        return MPI.Prequest.__new__(cls)
+
+    def __init__(self, comm: Any, begin: Callable[[], EmulatedRequest]) -> None:
+        self.comm, self.engine = comm, comm.engine
+        self._begin = begin
+        self._current: EmulatedRequest | None = None
+        self.freed = False
+
+    @property
+    def active(self) -> bool:  # type: ignore[override]
+        return self._current is not None
+
+    @property
+    def error(self) -> int:  # type: ignore[override]
+        return self._error
+
+    @property
+    def hint(self) -> float | None:  # type: ignore[override]
+        return self._current.hint if self._current is not None else None
+
+    _error = 0
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (self.freed and type(other) is MPI.Request and other == MPI.REQUEST_NULL)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __bool__(self) -> bool:
+        return not self.freed
+
+    def Start(self) -> None:
+        """Begin the operation once more."""
+        if self._current is not None:
+            self.comm.raise_error(MPI.ERR_REQUEST)
+        self._current = self._begin()
+
+    @classmethod
+    def Startall(cls, requests: list[PersistentRequest]) -> None:
+        """Start several."""
+        for request in requests:
+            request.Start()
+
+    def poll(self) -> bool:
+        return self._current is None or self._current.poll()
+
+    def time(self) -> float:
+        return self.engine.clock.t if self._current is None else self._current.time()
+
+    def finish(self, status: MPI.Status | None = None) -> Any:
+        current, self._current = self._current, None
+        if current is None:
+            empty_status(status)
+            return None
+        result = current.finish(status)
+        self._error = current.error
+        return result
+
+    def fill(self, status: MPI.Status | None) -> None:
+        if self._current is None:
+            empty_status(status)
+        else:
+            self._current.fill(status)
+
+    def Cancel(self) -> None:
+        if self._current is not None:
+            self._current.Cancel()
+
+    def Free(self) -> None:
+        self._current, self.freed = None, True
+
+
+def empty_status(status: MPI.Status | None) -> None:
+    """Make `status` what MPI returns for an operation that received nothing."""
+    if status is not None:
+        status.source, status.tag, status.error = MPI.ANY_SOURCE, MPI.ANY_TAG, MPI.SUCCESS
+        status.Set_elements(_BYTE, 0)
+        status.Set_cancelled(False)
+
