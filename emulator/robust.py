@@ -1,0 +1,91 @@
+"""Non-negative Huber regression: a linear model with coefficients >= 0 that a few wild points do not bend.
+
+Everything works on stacks of problems at once: a bootstrap solves the same small problem hundreds of times, and a
+search for break points solves it for every range of points.
+"""
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+_BEND = 1.345 * 1.4826  # in median absolute residuals: 95 % efficient on normal errors
+_ITERATIONS = 30
+
+
+def huber(design: Array, target: Array, used: NDArray[np.bool_] | None = None) -> Array:
+    """Minimise Huber's loss of ``design @ x - target`` over x >= 0, by reweighting.
+
+    Parameters
+    ----------
+    design : array, shape (..., points, columns)
+        At most three or four columns: every subset of them is tried.
+    target : array, shape (..., points)
+    used : array of bool, shape (..., points), optional
+        The points that count; absent, all.
+
+    Returns
+    -------
+    array, shape (..., columns)
+        A column of zeros gets the coefficient 0.
+    """
+    mask = np.ones(target.shape, dtype=bool) if used is None else used
+    design = np.where(mask[..., None], design, 0.0)
+    target = np.where(mask, target, 0.0)
+    lengths = np.linalg.norm(design, axis=-2)
+    lengths[lengths == 0] = 1.0
+    scaled = design / lengths[..., None, :]
+    weights = mask.astype(float)
+    found = np.zeros(lengths.shape)
+    for _ in range(_ITERATIONS):
+        last, found = found, _non_negative(scaled, target, weights)
+        residuals = np.abs(target - np.einsum("...ij,...j->...i", scaled, found))
+        typical = _masked_median(residuals, mask)
+        bend = np.maximum(_BEND * typical, 1e-12)[..., None]
+        weights = mask * np.minimum(1.0, bend / np.maximum(residuals, 1e-300))
+        if np.allclose(found, last, rtol=1e-7, atol=0):
+            break
+    return found / lengths
+
+
+def _masked_median(values: Array, mask: NDArray[np.bool_]) -> Array:
+    """Median over the last axis of the values that count."""
+    ordered = np.sort(np.where(mask, values, np.inf), axis=-1)
+    count = mask.sum(axis=-1, keepdims=True)
+    middle = [np.take_along_axis(ordered, index, axis=-1)[..., 0] for index in ((count - 1) // 2, count // 2)]
+    return (middle[0] + middle[1]) / 2
+
+
+def _non_negative(design: Array, target: Array, weights: Array) -> Array:
+    """Weighted least squares with x >= 0: the best of the solutions with some columns left out.
+
+    With at most three columns, trying the subsets costs less than a general solver's set-up.
+    """
+    weighted = design * weights[..., None]
+    gram = np.einsum("...ij,...ik->...jk", design, weighted)
+    right = np.einsum("...ij,...i->...j", weighted, target)
+    columns = design.shape[-1]
+    best, best_gain = np.zeros(right.shape), np.zeros(right.shape[:-1])
+    for size in range(columns, 0, -1):
+        for subset in map(list, itertools.combinations(range(columns), size)):
+            part = _solve(gram[..., subset, :][..., subset], right[..., subset])
+            gain = (part * right[..., subset]).sum(axis=-1)  # how far the loss falls below that of x = 0
+            better = (part >= 0).all(axis=-1) & (gain > best_gain)
+            candidate = np.zeros(right.shape)
+            candidate[..., subset] = part
+            best = np.where(better[..., None], candidate, best)
+            best_gain = np.where(better, gain, best_gain)
+        if size == columns and better.all():
+            break  # every unconstrained minimum is allowed: nothing can beat it
+    return best
+
+
+def _solve(matrix: Array, right: Array) -> Array:
+    """Solve a stack of small systems; singular ones give -1, which no caller accepts."""
+    # Columns have length 1 (or are zero), so a determinant near zero means columns that say the same.
+    singular = np.abs(np.linalg.det(matrix)) < 1e-14
+    safe = np.where(singular[..., None, None], np.eye(matrix.shape[-1]), matrix)
+    found = np.linalg.solve(safe, right[..., None])[..., 0]
+    return np.where(singular[..., None], -1.0, found)
