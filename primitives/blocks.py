@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +15,7 @@ def counts(total: int, parts: int) -> list[int]:
     return [quotient + 1] * remainder + [quotient] * (parts - remainder)
 
 
-def offsets(sizes: list[int]) -> list[int]:
+def offsets(sizes: Sequence[int]) -> list[int]:
     """Where each block begins, and at the end where the last one stops: one entry more than `sizes`."""
     begins = [0]
     for size in sizes:
@@ -22,7 +23,7 @@ def offsets(sizes: list[int]) -> list[int]:
     return begins
 
 
-def cut(array: np.ndarray[Any, Any], sizes: list[int]) -> list[np.ndarray[Any, Any]]:
+def cut(array: np.ndarray[Any, Any], sizes: Sequence[int]) -> list[np.ndarray[Any, Any]]:
     """Views of consecutive blocks of a one-dimensional array, `sizes` elements each."""
     begins = offsets(sizes)
     return [array[begin:end] for begin, end in pairwise(begins)]

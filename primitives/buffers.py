@@ -62,8 +62,8 @@ def borrowed(array: Array) -> Array:
     """
     if array.size == 0:
         return array
-    memory = MPI.buffer.fromaddress(MPI.Get_address(array), array.nbytes)
-    return np.frombuffer(memoryview(memory), dtype=array.dtype)
+    memory: Any = MPI.buffer.fromaddress(MPI.Get_address(array), array.nbytes)
+    return np.frombuffer(memory, dtype=array.dtype)
 
 
 def spread(value: object, size: int, what: str) -> Sequence[int]:
@@ -72,3 +72,19 @@ def spread(value: object, size: int, what: str) -> Sequence[int]:
     if counts is None or len(counts) != size or min(counts) < 0:
         raise UsageError(f"{what} must be {size} numbers >= 0, one per rank, got {value!r}")
     return counts
+
+
+def put(target: Array, source: Array) -> None:
+    """Copy one flat array into another of the same size and dtype, if they are not the same memory."""
+    if target.size != source.size or target.dtype != source.dtype:
+        raise UsageError(
+            f"a rank's block must have the same size and dtype where it comes from and where it goes, got "
+            f"{source.size} x {source.dtype} and {target.size} x {target.dtype}"
+        )
+    if source.size and MPI.Get_address(target) != MPI.Get_address(source):
+        target[...] = source
+
+
+def message(view: Array) -> list[Any]:
+    """What mpi4py is given to send or receive: bytes, since numpy computes and MPI need not know the dtype."""
+    return [view, MPI.BYTE]

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from mpi4py import MPI
 
 from emulator.errors import UsageError
-from primitives.buffers import Array
+from primitives.buffers import Array, message
 
 TAG = 20_000
 """Tag of every operation that is complete when its call returns: messages do not overtake, so that one tag serves."""
@@ -57,14 +57,14 @@ class Plan:
         self._waiting: Request | None = None
 
     def sender(self, view: Array, target: int) -> MPI.Prequest:
-        """A persistent request that sends `view`, as bytes: numpy computes, and MPI need not know the dtype."""
-        request = self.comm.Send_init([view, MPI.BYTE], target, self.tag)
+        """A persistent request that sends `view`."""
+        request = self.comm.Send_init(message(view), target, self.tag)
         self._requests.append(request)
         return request
 
     def receiver(self, view: Array, source: int) -> MPI.Prequest:
         """A persistent request that receives into `view`."""
-        request = self.comm.Recv_init([view, MPI.BYTE], source, self.tag)
+        request = self.comm.Recv_init(message(view), source, self.tag)
         self._requests.append(request)
         return request
 

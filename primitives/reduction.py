@@ -3,11 +3,9 @@
 Persistent requests are bound to addresses. Two ways lead there:
 
 - Short arrays are copied into the plan's own memory and out of it again, which costs less than anything else could.
-  Such a
-  plan is found by dtype and shape, whichever array is passed.
+  Such a plan is found by dtype and shape, whichever array is passed.
 - Long arrays are used where they lie. Their plans are found by the addresses: a training loop that reduces the same
-  array
-  in each step makes one plan; new arrays in each call cost a new plan each, some microseconds per message.
+  array in each step makes one plan; new arrays in each call cost a new plan each, some microseconds per message.
 """
 
 from __future__ import annotations

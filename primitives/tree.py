@@ -2,13 +2,10 @@
 
 ::
 
-    p = 8            0                      rank r's parent is r without its lowest bit; its children are
-             ______/ | \\                    r + 1, r + 2, r + 4, ... below that bit
-            4        2  1
-           / \\       |                      up: children first, nearest first; down: the farthest first
-          6   5      3
-          |
-          7
+    0 -- 4 -- 6 -- 7         p = 8. The parent of rank r is r without its lowest bit; its children are r + 1,
+    |    `--- 5              r + 2, r + 4, ... below that bit.
+    |--- 2 -- 3
+    `--- 1                   up: the nearest child first; down: the farthest first, it has the longest way to go
 
     T = 2 ceil(lg p) (alpha + n beta) + ceil(lg p) n gamma
 
@@ -16,8 +13,7 @@ Never the quickest all-reduce on an even network, but only one message per rank 
 all, and the yardstick of the others. Identical bits (the sum is made once, on rank 0), and the order of the ranks
 is kept.
 
-J. Watts, R. van de Geijn: A pipelined broadcast for multidimensional meshes (1995), for the binomial tree as a
-baseline.
+R. Thakur, R. Rabenseifner, W. Gropp: Optimization of collective communication operations in MPICH (2005).
 """
 
 from __future__ import annotations
