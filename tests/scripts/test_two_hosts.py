@@ -1,0 +1,69 @@
+"""Two hosts out of one machine; skipped, with the reason, where namespaces can't be made."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CANNOT = 77
+PROGRAM = """
+import json
+from mpi4py import MPI
+from emulator.clock_sync import synchronise
+sync = synchronise(MPI.COMM_WORLD, points=6, span=0.1)
+here = MPI.Get_processor_name(), sync.clocks, sync.residual, sync.bound, sync.line.offset
+seen = MPI.COMM_WORLD.gather(here)
+if seen:
+    print("SEEN", json.dumps(seen), flush=True)
+"""
+
+
+def two_hosts(*arguments):
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(
+        [ROOT / "scripts" / "two-hosts", *arguments], capture_output=True, text=True, timeout=120, env=environment
+    )
+    if done.returncode == CANNOT:
+        pytest.skip(done.stderr.strip())
+    return done
+
+
+@pytest.fixture(scope="module")
+def seen():
+    done = two_hosts("2", sys.executable, "-c", PROGRAM)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.partition("SEEN ")[2].splitlines()[0])
+
+
+def test_ranks_are_dealt_out_to_two_hosts(seen):
+    assert [name for name, *_ in seen] == ["host-a", "host-b", "host-a", "host-b"]
+
+
+def test_clocks_of_two_hosts_are_synchronised_to_within_what_was_measured(seen):
+    for name, clocks, residual, bound, offset in seen:
+        assert clocks == 2
+        # Both hosts read one kernel's clock, so the true offset is 0 and all that is found is error.
+        assert abs(offset) <= bound if name == "host-b" else offset == 0
+        assert 0 <= residual < 1
+        assert bound > 0
+
+
+def test_the_status_is_the_programs_and_nothing_is_left():
+    done = two_hosts("1", sys.executable, "-c", "raise SystemExit(3)")
+    assert done.returncode == 3
+    left = subprocess.run(["ip", "netns", "list"], capture_output=True, text=True, timeout=20, check=True).stdout
+    assert "two-hosts-" not in left
+
+
+@pytest.mark.parametrize("arguments", [(), ("2",), ("0", "true"), ("two", "true"), ("--rate",)], ids=str)
+def test_bad_usage_prints_the_usage(arguments):
+    done = subprocess.run([ROOT / "scripts" / "two-hosts", *arguments], capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2
+    assert "RANKS_PER_HOST COMMAND" in done.stderr
