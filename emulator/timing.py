@@ -2,7 +2,8 @@
 
 Ranks run ahead of one another, so neither a rank's own time nor a mean over ranks is the cost of a collective
 operation. One repetition here is one operation; its time is the last member's end minus the first member's start, on
-clocks that are comparable (`time.perf_counter` within a host; the emulated clock, aligned before every repetition).
+clocks that are comparable (`time.perf_counter` within a host, synchronised across hosts; the emulated clock, aligned
+before every repetition).
 
 Jobs (a pattern, a number of ranks, a size) are repeated in rounds, in an order that is shuffled for every round, so
 that a disturbance hits them all and ours and the native call alternate. Ranks that are not members of a job wait for
@@ -22,9 +23,9 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-import emulator
 from emulator import spread
 from emulator.clock import crowded, wait_until
+from emulator.clock_sync import synchronise
 
 _PARKED = 2e-3  # longest nap of a parked rank, in seconds
 _VISIT = 5e-3  # a job is visited long enough to make up for the waking of its members, in seconds
@@ -164,7 +165,8 @@ def measure(
 class _Gate:
     """Where the members of a job meet before it: asleep until all are there, then awake and together."""
 
-    def __init__(self, control: MPI.Intracomm, members: tuple[int, ...]) -> None:
+    def __init__(self, control: MPI.Intracomm, members: tuple[int, ...], now: Callable[[], float]) -> None:
+        self._now = now
         self.comm = control.Create_group(control.Get_group().Incl(members))
         self._token, self._word = np.zeros(1), np.zeros(1)
         self._spins = not crowded(control.Get_size())
@@ -187,14 +189,12 @@ class _Gate:
 
     def start(self) -> None:
         """Begin together: at an agreed instant where every rank has a core, else at a barrier."""
-        if not self._spins:
-            self.comm.Barrier()
-            return
         self.comm.Barrier()
-        self._word[0] = time.perf_counter() + _AHEAD
-        self.comm.Bcast(self._word, 0)
-        while time.perf_counter() < self._word[0]:
-            pass
+        if self._spins:
+            self._word[0] = self._now() + _AHEAD
+            self.comm.Bcast(self._word, 0)
+            while self._now() < self._word[0]:
+                pass
 
 
 class _Rounds:
@@ -209,9 +209,11 @@ class _Rounds:
         tick: Callable[[float], None] | None,
     ) -> None:
         self.control, self.jobs, self.stop, self.seed, self.tick = control, jobs, stop, seed, tick
+        sync = synchronise(control)
+        self.now = time.perf_counter if sync.clocks == 1 else sync.now
         everybody = tuple(range(control.size))
         self.gates = {
-            members: _Gate(control, members)
+            members: _Gate(control, members, self.now)
             for members in dict.fromkeys([everybody, *(job.members for job in jobs)])
             if control.rank in members
         }
@@ -261,13 +263,14 @@ class _Rounds:
         if gate.meet(over and may_skip):
             return
         align = getattr(job.comm, "align", None)
+        now = getattr(job.comm, "now", self.now)
         for row in times:
             gate.start()
             if align is not None:
                 align()
-            start = emulator.now(job.comm)
+            start = now()
             job.once()
-            row[:] = start, emulator.now(job.comm)
+            row[:] = start, now()
         if not len(times):
             job.once()
         if checked and job.check is not None:
