@@ -64,7 +64,7 @@ class Mailbox:
         return {position for position in self._posted if self.peers.alive(position)}
 
     def send(self, position: int, array: NDArray) -> bool:
-        """Start sending a copy of `array`; False if the peer is lost."""
+        """Start sending a copy of `array`, of `count` elements or fewer; False if the peer is lost."""
         if not self.peers.alive(position):
             return False
         copy = np.array(array, self._shape[1])
@@ -106,6 +106,22 @@ class Mailbox:
                     mail.append((position, array))
                     self._post(position)
         return mail
+
+    def take(self, position: int) -> NDArray | None:
+        """Wait for the next message of one peer; None if the peer is lost.
+
+        Unlike `poll`, this names whom it waits for: on an emulated network the result does not depend on which
+        process happened to run first.
+        """
+        if position not in self._posted:
+            return None
+        request, array = self._posted.pop(position)
+        if self.peers.alive(position):
+            self._settled(position, request.Wait)
+        if not self.peers.alive(position):
+            return None
+        self._post(position)
+        return array
 
     def wait(self, timeout_s: float | None = None) -> list[tuple[int, NDArray]]:
         """Poll, asleep in between, until something has arrived, no source is left, or the time is up.

@@ -1,0 +1,268 @@
+"""Federated averaging: the data stay where they are, models travel.
+
+    server (position 0)                      clients
+      draw a subset of the clients
+      model  --------------------------->    a few local steps on their own data
+      wait for all, or for the deadline
+      <---------------------------  model, number of examples     (or "not this time", or nothing at all)
+      model <- sum_k n_k model_k / sum_k n_k   over those who answered in time
+
+One round with m clients moves 2 m n bytes, all through the server's port. On an idle network it takes 2 alpha + (m + 1)
+n beta + the slowest client's training: the models leave back to back, and the answers come back to back, each one
+model behind the last (the port is full duplex). `costs.federated_round` is this formula.
+
+Drop-outs are part of it: a client may decline a round, answer too late (its answer is recognised by its round number
+and dropped), fail for good, or die. A round with fewer than `least` answers leaves the model as it was.
+
+Source: McMahan, Moore, Ramage, Hampson and Aguera y Arcas, "Communication-efficient learning of deep networks from
+decentralized data" (AISTATS 2017).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from emulator import now
+from emulator.errors import UsageError
+from primitives import hooks
+from primitives.mailbox import Mailbox
+from primitives.peers import Peers
+
+Vector = NDArray[np.float64]
+Aggregate = Callable[[NDArray[np.float64], Vector], Vector]
+"""(models of shape (m, n), numbers of examples of shape (m,)) -> model of shape (n,)."""
+Train = Callable[[Vector, int], tuple[Vector, float] | None]
+"""(model, round) -> (trained model, number of examples), or None to sit this round out."""
+
+SERVER = 0
+HEADER = 2
+_TAG_DOWN, _TAG_UP = 651, 652
+_STOP, _TRAIN = 0.0, 1.0
+_ABSENT, _FAILED, _BYE = 0.0, -1.0, -2.0  # in place of a number of examples
+
+
+@dataclass
+class Round:
+    """What happened in one round.
+
+    Attributes
+    ----------
+    number
+        From 0.
+    asked, answered, declined, late
+        Positions of the clients that were drawn, that took part, that declined or failed, and that the deadline or
+        death cut off.
+    broken
+        Clients whose model held NaN or infinity.
+    seconds
+        On the communicator's clock.
+    bytes
+        Through the server's port, both ways.
+    """
+
+    number: int
+    asked: list[int]
+    answered: list[int] = field(default_factory=list)
+    declined: list[int] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
+    broken: list[int] = field(default_factory=list)
+    seconds: float = 0.0
+    bytes: int = 0
+
+
+def weighted_mean(models: NDArray[np.float64], examples: Vector) -> Vector:
+    """Mean of the rows weighted by examples, added up in row order; rows that are not finite are left out.
+
+    Raises
+    ------
+    UsageError
+        No row is finite.
+    """
+    finite = np.isfinite(models).all(axis=1)
+    if not finite.any():
+        raise UsageError("no client sent a finite model, so there is nothing to average: lower the learning rate")
+    total = np.zeros(models.shape[1])
+    for model, weight in zip(models[finite], examples[finite], strict=True):
+        total += weight * model
+    return total / examples[finite].sum()
+
+
+def draw_clients(clients: list[int], count: int, seed: int, number: int) -> list[int]:
+    """Draw `count` of the clients for one round (fewer if there are not so many), ascending."""
+    rng = np.random.default_rng((seed, number))
+    return sorted(int(c) for c in rng.choice(clients, min(count, len(clients)), replace=False)) if clients else []
+
+
+class Server:
+    """The coordinator's side; position 0 of the table of peers.
+
+    Parameters
+    ----------
+    comm
+        Communicator or table of peers; all positions but 0 run `participate`.
+    model
+        float64 vector to begin with.
+    per_round
+        Clients to ask in each round; absent: all.
+    aggregate
+        `weighted_mean`, or a robust rule: ``lambda rows, weights: robust.median(rows, liars=1)``.
+    deadline_s
+        Seconds on `clock` after which a round ends without those who have not answered; None waits for all.
+    least
+        Fewest answers that make a round count.
+    clock
+        Seconds, for the deadline; the wall's unless a caller paces emulated time.
+
+    Raises
+    ------
+    UsageError
+        There is no client, or `per_round` or `least` is out of range.
+    """
+
+    def __init__(
+        self,
+        comm: MPI.Intracomm | Peers,
+        model: Vector,
+        *,
+        per_round: int | None = None,
+        aggregate: Aggregate = weighted_mean,
+        deadline_s: float | None = None,
+        least: int = 1,
+        seed: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.peers = Peers.of(comm)
+        self.model = np.array(model, np.float64)
+        self.clients = [position for position in range(self.peers.size) if position != SERVER]
+        if not self.clients:
+            raise UsageError("federated averaging needs a server and at least one client, got 1 rank: start more")
+        self.per_round = len(self.clients) if per_round is None else per_round
+        if not 1 <= self.per_round <= len(self.clients):
+            raise UsageError(f"clients per round lie between 1 and {len(self.clients)}, got {per_round}")
+        if not 1 <= least <= self.per_round:
+            raise UsageError(f"the fewest answers of a round lie between 1 and {self.per_round}, got {least}")
+        self.aggregate, self.deadline_s, self.least = aggregate, deadline_s, least
+        self.seed, self.clock = seed, clock
+        self.number = 0
+        self._down = Mailbox(self.peers, [], HEADER + len(self.model), tag=_TAG_DOWN)
+        self._up = Mailbox(self.peers, self.clients, HEADER + len(self.model), tag=_TAG_UP)
+
+    def round(self) -> Round:
+        """Do one round and update `self.model`."""
+        begin, deadline = now(self.peers.comm), self._deadline()
+        hooks.phase("federated_round", round=self.number)
+        self.clients = [c for c in self.clients if self.peers.alive(c)]
+        record = Round(self.number, draw_clients(self.clients, self.per_round, self.seed, self.number))
+        order = np.concatenate([[self.number, _TRAIN], self.model])
+        waiting = [c for c in record.asked if self._down.send(c, order)]
+        answers = self._collect(record, waiting, deadline)
+        record.answered = sorted(answers)
+        record.late = [c for c in record.asked if c not in answers and c not in record.declined]
+        if len(answers) >= self.least:
+            rows = np.array([answers[c][HEADER:] for c in record.answered])
+            examples = np.array([answers[c][1] for c in record.answered])
+            finite = np.isfinite(rows).all(axis=1)
+            record.broken = [c for c, good in zip(record.answered, finite, strict=True) if not good]
+            self.model = self.aggregate(rows, examples)
+        record.bytes = order.nbytes * (len(record.asked) + len(answers)) + 8 * HEADER * len(record.declined)
+        record.seconds = now(self.peers.comm) - begin
+        self.number += 1
+        return record
+
+    def _deadline(self) -> float | None:
+        return None if self.deadline_s is None else self.clock() + self.deadline_s
+
+    def _collect(self, record: Round, waiting: list[int], deadline: float | None) -> dict[int, Vector]:
+        """Receive this round's answers until all are in or the time is up; older ones are dropped."""
+        answers: dict[int, Vector] = {}
+        missing = dict.fromkeys(waiting)
+        while missing:
+            for position, message in self._next(next(iter(missing)), deadline):
+                if message[0] != self.number or position not in missing:
+                    continue
+                del missing[position]
+                if message[1] > 0:
+                    answers[position] = message
+                else:
+                    record.declined.append(position)
+                    if message[1] == _FAILED:
+                        self.clients.remove(position)
+            missing = {c: None for c in missing if self.peers.alive(c)}
+            if deadline is not None and self.clock() >= deadline:
+                break
+        return answers
+
+    def _next(self, first: int, deadline: float | None) -> list[tuple[int, Vector]]:
+        """What comes next: without a deadline from the first client in order, else from whomever it comes."""
+        if deadline is None:
+            message = self._up.take(first)
+            return [] if message is None else [(first, message)]
+        # Short waits, because the caller's clock need not run like the wall's.
+        return self._up.wait(min(0.01, max(0.0, deadline - self.clock())))
+
+    def close(self) -> None:
+        """Send everybody home and wait for their goodbyes; late answers are received and dropped."""
+        for position in range(self.peers.size):
+            if position != SERVER:
+                self._down.send(position, np.array([self.number, _STOP]))
+        for position in sorted(self._up.sources):
+            while (message := self._up.take(position)) is not None:
+                if message[1] == _BYE:
+                    self._up.stop(position)
+                    break
+        self._down.close()
+        self._up.close()
+
+
+@contextmanager
+def serving(comm: MPI.Intracomm | Peers, model: Vector, **options: object) -> Iterator[Server]:
+    """Open a `Server` that sends its clients home whatever happens: ``with serving(comm, model) as server: ...``."""
+    server = Server(comm, model, **options)  # type: ignore[arg-type]
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+def participate(comm: MPI.Intracomm | Peers, train: Train, n: int) -> int:
+    """Train for the server until it says stop; returns the number of rounds taken part in.
+
+    Parameters
+    ----------
+    train
+        See `Train`. If it raises, the server is told that this client leaves, and once the job ends the error is
+        raised.
+    n
+        Length of the model.
+    """
+    peers = Peers.of(comm)
+    down = Mailbox(peers, [SERVER], HEADER + n, tag=_TAG_DOWN)
+    up = Mailbox(peers, [], HEADER + n, tag=_TAG_UP)
+    done, trouble = 0, None
+    while (order := down.take(SERVER)) is not None and order[1] != _STOP:
+        number = int(order[0])
+        answer = None
+        if trouble is None:
+            try:
+                answer = train(order[HEADER:].copy(), number)
+            except Exception as error:
+                trouble = error
+        if answer is None:
+            up.send(SERVER, np.array([number, _ABSENT if trouble is None else _FAILED]))
+        else:
+            model, examples = answer
+            up.send(SERVER, np.concatenate([[number, examples], model]))
+            done += 1
+    up.send(SERVER, np.array([0.0, _BYE]))
+    up.close()
+    down.close()
+    if trouble is not None:
+        raise trouble
+    return done

@@ -1,0 +1,221 @@
+"""Averages that survive liars: aggregation of m updates of which up to f are arbitrary.
+
+    rule               needs        result                                       how far a lie can move it
+    median             m > 2 f      middle value of every coordinate             within the honest values
+    trimmed mean       m > 2 f      per coordinate, drop f lowest, f highest     between two honest means
+    geometric median   m > 2 f      point with least sum of distances            2 (m - f) / (m - 2 f) * honest radius
+    Krum               m > 2 f + 2  the update closest to its m - f - 2 nearest  (1 + sqrt((m-f-2)/(m-2f-1))) * diameter
+    multi-Krum         m > 2 f + 2  mean of the m - f - 2 best by Krum's score   as Krum's, for each one chosen
+
+An update with NaN or infinity is a liar by itself: it is left out and counted, and the rule goes on with one update
+and one liar fewer. The number of liars is a promise by the caller; no rule can learn it, and with half or more of
+the updates no rule can exist (the liars could play the honest ones). All weights are equal: a claimed number of
+examples is one more thing to lie about.
+
+Cost per round, on one rank: O(m log m) per coordinate for the first two, O(m n) per iteration for the third, O(m^2 n)
+for Krum.
+
+Sources: Yin, Chen, Ramchandran and Bartlett (ICML 2018) for median and trimmed mean; Blanchard, El Mhamdi, Guerraoui
+and Stainer (NeurIPS 2017) for Krum; Minsker (Bernoulli 2015), lemma 2.1, for the geometric median; Weiszfeld's
+iteration with the step of Vardi and Zhang (PNAS 2000).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emulator.errors import UsageError
+
+Vector = NDArray[np.float64]
+_TOLERANCE = 1e-10
+
+
+def _admit(updates: ArrayLike, liars: int, rule: str, needs: int, why: str) -> tuple[NDArray[np.float64], int]:
+    """Drop updates that are not finite and check that the rest is enough: returns (updates, liars left among them)."""
+    rows = np.asarray(updates, np.float64)
+    if rows.ndim != 2 or len(rows) == 0:
+        raise UsageError(f"{rule} takes updates as rows of an array (m, n) with m >= 1, got shape {rows.shape}")
+    if liars < 0:
+        raise UsageError(f"the number of liars is at least 0, got {liars}")
+    m = len(rows)
+    if m < needs:
+        raise UsageError(
+            f"{rule} bears {liars} liars only among {needs} or more updates, got {m} ({why}): ask more clients or "
+            "expect fewer liars"
+        )
+    finite = np.isfinite(rows).all(axis=1)
+    broken = int(m - finite.sum())
+    if broken > liars:
+        raise UsageError(
+            f"{rule} was promised at most {liars} liars, {broken} of {m} updates hold NaN or infinity: expect more "
+            "liars, or look at the clients"
+        )
+    return rows[finite], liars - broken
+
+
+def _majority(updates: ArrayLike, liars: int, rule: str) -> tuple[NDArray[np.float64], int]:
+    why = "2 f + 1: the honest must outnumber the liars"
+    return _admit(updates, liars, rule, 2 * liars + 1, why)
+
+
+def mean(updates: ArrayLike, liars: int = 0) -> Vector:
+    """Plain mean of the rows, shape (n,): one liar can move it anywhere.
+
+    Raises
+    ------
+    UsageError
+        `liars` is not 0.
+    """
+    if liars:
+        raise UsageError(f"a mean bears no liars, got {liars}: use {', '.join(RULES)}")
+    return np.asarray(updates, np.float64).mean(axis=0)
+
+
+def median(updates: ArrayLike, liars: int) -> Vector:
+    """Coordinate-wise median, shape (n,): each coordinate lies within the honest values of that coordinate.
+
+    Parameters
+    ----------
+    updates
+        Rows of shape (m, n).
+    liars
+        Largest number f of liars among them; m > 2 f.
+
+    Raises
+    ------
+    UsageError
+        There are too few updates for so many liars, or more updates that are not finite than liars.
+    """
+    rows, _ = _majority(updates, liars, "the median")
+    return np.median(rows, axis=0)
+
+
+def trimmed_mean(updates: ArrayLike, liars: int) -> Vector:
+    """Mean of each coordinate without its f lowest and f highest values, shape (n,).
+
+    With h the sorted honest values of a coordinate (m - f of them), the result lies between the mean of the
+    m - 2 f lowest and that of the m - 2 f highest of them. Parameters and errors as for `median`.
+    """
+    rows, left = _majority(updates, liars, "the trimmed mean")
+    ordered = np.sort(rows, axis=0)
+    return ordered[left : len(ordered) - left].mean(axis=0)
+
+
+def geometric_median(updates: ArrayLike, liars: int, iterations: int = 1000) -> Vector:
+    """Point with the least sum of Euclidean distances to the rows, shape (n,).
+
+    At most 2 (m - f) / (m - 2 f) * r away from any point that has all honest updates within r. Weiszfeld's weighted
+    means, with the step of Vardi and Zhang where the iterate falls on an update. Parameters and errors as for
+    `median`.
+    """
+    rows, _ = _majority(updates, liars, "the geometric median")
+    point = np.median(rows, axis=0)
+    scale = float(np.abs(rows - point).max(initial=0.0))
+    for _ in range(iterations):
+        step = _weiszfeld(rows, point, scale * 1e-14)
+        moved = float(np.linalg.norm(step - point))
+        point = step
+        if moved <= _TOLERANCE * scale:
+            break
+    return point
+
+
+def _weiszfeld(rows: NDArray[np.float64], point: Vector, touching: float) -> Vector:
+    """One step: the mean of the rows weighted by 1 / distance; an update that is hit pulls back with its own weight."""
+    distances = np.linalg.norm(rows - point, axis=1)
+    away = distances > touching
+    if not away.any():
+        return point
+    weights = 1 / distances[away]
+    target = weights @ rows[away] / weights.sum()
+    hit = float((~away).sum())
+    if not hit:
+        return target
+    pull = float(np.linalg.norm(weights @ (rows[away] - point)))
+    stay = min(1.0, hit / pull) if pull > 0 else 1.0
+    return (1 - stay) * target + stay * point
+
+
+def krum_scores(updates: ArrayLike, liars: int) -> Vector:
+    """Sum of squared distances of each update to its m - f - 2 nearest others, shape (m,); infinite for NaN.
+
+    Raises
+    ------
+    UsageError
+        m < 2 f + 3, or more updates that are not finite than liars.
+    """
+    why = "2 f + 3: even the best update is judged by m - f - 2 neighbours, most of which must be honest"
+    rows, left = _admit(updates, liars, "Krum", 2 * liars + 3, why)
+    with np.errstate(over="ignore"):  # a liar may send 1e300; its distance is then infinite, as it should be
+        squared = np.array([((row - rows) ** 2).sum(axis=1) for row in rows])
+    nearest = np.sort(squared, axis=1)[:, 1 : len(rows) - left - 1]
+    scores = np.full(len(np.asarray(updates)), np.inf)
+    scores[np.isfinite(np.asarray(updates, np.float64)).all(axis=1)] = nearest.sum(axis=1)
+    return scores
+
+
+def krum(updates: ArrayLike, liars: int) -> Vector:
+    """Choose the one update with the lowest score of `krum_scores`, shape (n,): always one that somebody sent.
+
+    Parameters and errors as for `krum_scores`.
+    """
+    return np.array(np.asarray(updates, np.float64)[int(np.argmin(krum_scores(updates, liars)))])
+
+
+def multi_krum(updates: ArrayLike, liars: int, keep: int | None = None) -> Vector:
+    """Mean of the `keep` updates with the lowest Krum scores, shape (n,).
+
+    Parameters
+    ----------
+    keep
+        Between 1 (Krum) and m - f - 2, the default.
+
+    Raises
+    ------
+    UsageError
+        As `krum_scores`; or `keep` is out of range.
+    """
+    scores = krum_scores(updates, liars)
+    most = len(scores) - liars - 2
+    count = most if keep is None else keep
+    if not 1 <= count <= most:
+        raise UsageError(f"multi-Krum keeps between 1 and m - f - 2 = {most} updates, got {count}")
+    chosen = np.sort(np.argsort(scores, kind="stable")[:count])
+    return np.asarray(updates, np.float64)[chosen].mean(axis=0)
+
+
+Rule = Callable[[ArrayLike, int], Vector]
+
+RULES: dict[str, Rule] = {
+    "median": median,
+    "trimmed-mean": trimmed_mean,
+    "geometric-median": geometric_median,
+    "krum": krum,
+    "multi-krum": multi_krum,
+}
+"""Rules that bear liars, by the name that a command line gives them."""
+
+
+def rule(name: str) -> Rule:
+    """Look an aggregation rule up: ``"mean"`` or one of `RULES`.
+
+    Raises
+    ------
+    UsageError
+        The name is unknown.
+    """
+    if name == "mean":
+        return mean
+    if name not in RULES:
+        raise UsageError(f"an aggregation is mean, {', '.join(RULES)}, got {name!r}")
+    return RULES[name]
+
+
+def most_liars(name: str, updates: int) -> int:
+    """Largest number of liars that a rule bears among so many updates (0 for the mean, -1 if it cannot work at all)."""
+    if name == "mean":
+        return 0
+    return (updates - 3) // 2 if "krum" in name else (updates - 1) // 2

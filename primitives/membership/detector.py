@@ -1,0 +1,136 @@
+"""SWIM over MPI: the protocol of `swim`, messages of `mailbox`, a clock of the caller's choice.
+
+    detector = Detector(comm)
+    while training:
+        step()
+        for event in detector.poll():          # costs some microseconds; at least once per ping timeout
+            print(event.member, event.state.name)
+    detector.close()
+
+A rank answers pings only while it polls: a computation longer than the suspicion time makes it look dead. Poll inside
+it, or set the period from the longest step.
+
+An error of MPI ("that process has died") is taken as proof: the member is declared dead at once and the news is
+spread. Messages are 6 + 3 * piggyback int64, 192 bytes by default.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from emulator import clock as clocks
+from primitives.mailbox import Mailbox
+from primitives.membership.swim import Event, Kind, Message, Settings, State, Swim, Update
+from primitives.peers import Peers
+
+_TAG = 661
+_HEADER = 6
+
+
+def encode(message: Message, piggyback: int) -> NDArray[np.int64]:
+    """Write a message as 6 + 3 * piggyback integers."""
+    wire = np.zeros(_HEADER + 3 * piggyback, np.int64)
+    wire[:_HEADER] = (
+        message.kind, message.source, message.destination, message.sequence, message.subject, len(message.updates)
+    )  # fmt: skip
+    for k, update in enumerate(message.updates):
+        wire[_HEADER + 3 * k : _HEADER + 3 * k + 3] = (update.member, update.state, update.incarnation)
+    return wire
+
+
+def decode(wire: NDArray[np.int64]) -> Message:
+    """Read a message back."""
+    kind, source, destination, sequence, subject, count = (int(v) for v in wire[:_HEADER])
+    rows = wire[_HEADER : _HEADER + 3 * count].reshape(-1, 3).tolist()
+    updates = tuple(Update(m, State(s), i) for m, s, i in rows)
+    return Message(Kind(kind), source, destination, sequence, subject, updates)
+
+
+class Detector:
+    """A failure detector among the members of a communicator.
+
+    Parameters
+    ----------
+    comm
+        Bare or emulated communicator, best a duplicate of its own.
+    members
+        Ranks that take part; absent: all. Events and beliefs speak of ranks.
+    settings
+        Times on `clock`. Set the period to several times the longest gap between polls.
+    clock
+        Seconds; the wall's. For emulated time at pace k: ``lambda: time.monotonic() / k``.
+
+    Attributes
+    ----------
+    swim
+        The protocol and its beliefs, in positions of the members' table.
+    """
+
+    def __init__(
+        self,
+        comm: MPI.Intracomm,
+        members: list[int] | None = None,
+        settings: Settings | None = None,
+        *,
+        seed: int = 0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.clock = clock
+        self.peers = Peers(comm, members, on_failure=self._refused)
+        used = settings or Settings()
+        phase = used.period_s * self.peers.rank / self.peers.size
+        others = [i for i in range(self.peers.size) if i != self.peers.rank]
+        self.swim = Swim(self.peers.rank, range(self.peers.size), used, seed=seed, now=clock() + phase)
+        self._box = Mailbox(self.peers, others, _HEADER + 3 * used.piggyback, np.int64, _TAG)
+        self._piggyback = used.piggyback
+
+    def _refused(self, rank: int, error: MPI.Exception) -> None:
+        self.swim.declare_dead(self.peers.members.index(rank), self.clock())
+
+    def poll(self) -> list[Event]:
+        """Take in and answer what has come, do what is due; returns what has changed since the last call."""
+        answers: list[Message] = []
+        for _, wire in self._box.poll():
+            answers += self.swim.receive(decode(wire), self.clock())
+        answers += self.swim.tick(self.clock())
+        for message in answers:
+            self._box.send(message.destination, encode(message, self._piggyback))
+        events = [Event(e.time, self.peers.members[e.member], e.state) for e in self.swim.events]
+        self.swim.events.clear()
+        return events
+
+    def watch(self, seconds: float, until: Callable[[], bool] = lambda: False) -> list[Event]:
+        """Poll, asleep in between, for some seconds on the clock, or until a condition holds."""
+        events: list[Event] = []
+        end = self.clock() + seconds
+
+        def over() -> bool:
+            events.extend(self.poll())
+            return self.clock() >= end or until()
+
+        clocks.wait_until(over, longest=self.swim.settings.timeout / 10)
+        return events
+
+    @property
+    def alive(self) -> set[int]:
+        """Ranks not declared dead."""
+        return {self.peers.members[i] for i in self.swim.alive}
+
+    @property
+    def dead(self) -> set[int]:
+        """Ranks declared dead."""
+        return {self.peers.members[i] for i in self.swim.dead}
+
+    @property
+    def evicted(self) -> bool:
+        """The others have declared this rank dead: it must not go on."""
+        return self.swim.evicted
+
+    def close(self) -> None:
+        """Withdraw the posted receives. Ranks that leave should do so together: the others see them fall silent."""
+        self._box.close()

@@ -1,0 +1,335 @@
+"""SWIM: who is alive, found out by everybody together at a constant cost per member.
+
+    every period, each member i picks one member j:
+        i -- ping --> j -- ack --> i                          fine
+        no ack in time:  i -- ping-req --> k others -- ping --> j -- ack --> them -- ack --> i
+        still none at the end of the period:  i says "j is suspect"
+    j hears it is suspect: raises its incarnation number and says "j is alive"
+    nobody heard from j for the suspicion time:  "j is dead", for good
+
+News travel on the backs of pings and acks (each piece of news on about `repeats` log10(n) messages, the least sent
+first), so there are no messages for it. Which news wins is decided without clocks:
+
+    dead(j)              overrides everything
+    suspect(j, i)        overrides alive(j, i') with i >= i', and suspect(j, i') with i > i'
+    alive(j, i)          overrides alive and suspect(j, i') with i > i'    (only j itself raises i)
+
+Targets are taken from a shuffled list, round robin: every failure meets a ping within 2 n - 1 periods, on average
+within about e / (e - 1) = 1.6. Load: at most 2 + 4 * indirect messages per member and period, whatever n is.
+
+This file is the protocol alone, without transport and without a clock of its own: `tick(now)` and `receive(message,
+now)` return the messages to send. The caller's clock may be a fake one.
+
+Sources: Das, Gupta and Motivala, "SWIM: scalable weakly-consistent infection-style process group membership protocol"
+(DSN 2002); the constants are those of HashiCorp's memberlist; telling a suspect that it is suspected in the very ping
+is from Dadgar, Phillips and Currey, "Lifeguard" (2017).
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from emulator.errors import UsageError
+
+
+class State(enum.IntEnum):
+    """What the group believes about a member."""
+
+    ALIVE = 0
+    SUSPECT = 1
+    DEAD = 2
+
+
+class Kind(enum.IntEnum):
+    """Kinds of messages."""
+
+    PING = 0
+    ACK = 1
+    PING_REQ = 2
+
+
+@dataclass(frozen=True)
+class Update:
+    """A piece of news."""
+
+    member: int
+    state: State
+    incarnation: int
+
+    def overrides(self, known: Update) -> bool:
+        """Whether this news replaces what is known about the same member."""
+        if known.state is State.DEAD or self.state is State.DEAD:
+            return known.state is not State.DEAD
+        if self.state is State.SUSPECT and known.state is State.ALIVE:
+            return self.incarnation >= known.incarnation
+        return self.incarnation > known.incarnation
+
+
+@dataclass(frozen=True)
+class Message:
+    """One datagram; `subject` is whom a PING_REQ wants pinged, `sequence` comes back in the ACK."""
+
+    kind: Kind
+    source: int
+    destination: int
+    sequence: int
+    subject: int = -1
+    updates: tuple[Update, ...] = ()
+
+
+@dataclass(frozen=True)
+class Event:
+    """A change of belief, at a time on the caller's clock."""
+
+    time: float
+    member: int
+    state: State
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Times in seconds, and how much is asked and told.
+
+    Attributes
+    ----------
+    period_s
+        One probe per member and period.
+    ping_timeout_s
+        After which others are asked to ping; below the period, above a round trip. Absent: period / 3.
+    indirect
+        How many others are asked.
+    suspicion_periods
+        From suspect to dead; absent: 2 lg n, at least 4, for news take about lg n periods to reach everybody, and a
+        suspicion must get out and be contradicted. More means fewer false alarms and later detection.
+    repeats
+        A piece of news rides on repeats * ceil(log10(n + 1)) messages.
+    piggyback
+        Most pieces of news per message.
+    """
+
+    period_s: float = 0.2
+    ping_timeout_s: float | None = None
+    indirect: int = 3
+    suspicion_periods: float | None = None
+    repeats: int = 4
+    piggyback: int = 6
+
+    def __post_init__(self) -> None:
+        if not self.period_s > 0:
+            raise UsageError(f"SWIM's period is above 0 s, got {self.period_s}")
+        if self.ping_timeout_s is not None and not 0 < self.ping_timeout_s < self.period_s:
+            raise UsageError(
+                f"SWIM's ping timeout lies between 0 and the period of {self.period_s} s, got {self.ping_timeout_s}"
+            )
+        if self.indirect < 0 or self.piggyback < 1 or self.repeats < 1:
+            raise UsageError(
+                "SWIM needs indirect >= 0, repeats >= 1 and piggyback >= 1, got "
+                f"{self.indirect}, {self.repeats} and {self.piggyback}"
+            )
+
+    @property
+    def timeout(self) -> float:
+        """Seconds until others are asked."""
+        return self.period_s / 3 if self.ping_timeout_s is None else self.ping_timeout_s
+
+    def suspicion(self, n: int) -> float:
+        """Seconds from suspect to dead in a group of n."""
+        periods = max(4.0, 2 * math.log2(n)) if self.suspicion_periods is None else self.suspicion_periods
+        return periods * self.period_s
+
+
+@dataclass
+class _Probe:
+    """The probe of the current period."""
+
+    target: int
+    sequence: int
+    asked_others: bool = False
+    answered: bool = False
+
+
+class Swim:
+    """One member's side of the protocol.
+
+    Parameters
+    ----------
+    me, members
+        Numbers; `me` is one of `members`.
+    now
+        Time at which the first period begins; give members different fractions of a period to spread the load.
+
+    Attributes
+    ----------
+    events
+        Changes of belief, oldest first; the caller may clear it.
+    evicted
+        The group has declared this member dead: it must stop, even if it feels well.
+    failed_probes
+        Periods that ended without an answer, direct or indirect.
+    """
+
+    def __init__(
+        self, me: int, members: Iterable[int], settings: Settings | None = None, *, seed: int = 0, now: float = 0.0
+    ) -> None:
+        self.settings = settings or Settings()
+        self.me = me
+        self.known = {m: Update(m, State.ALIVE, 0) for m in members}
+        if me not in self.known:
+            raise UsageError(f"member {me} is not in its own group {sorted(self.known)}")
+        self.events: list[Event] = []
+        self.evicted = False
+        self._rng = np.random.default_rng((seed, me))
+        self._limit = self.settings.repeats * math.ceil(math.log10(len(self.known) + 1))
+        self._suspected_until: dict[int, float] = {}
+        self._news: dict[int, tuple[Update, int]] = {}
+        self._queue: list[int] = []
+        self._relays: dict[int, tuple[int, int, float]] = {}
+        self._probe: _Probe | None = None
+        self._period_begin = now
+        self._next_period = now
+        self._sequence = 0
+        self.failed_probes = 0
+
+    # What the group believes.
+
+    def state(self, member: int) -> State:
+        """Belief about one member."""
+        return self.known[member].state
+
+    @property
+    def alive(self) -> set[int]:
+        """Members not declared dead; suspects are alive until proven otherwise."""
+        return {m for m, update in self.known.items() if update.state is not State.DEAD}
+
+    @property
+    def dead(self) -> set[int]:
+        """Members declared dead."""
+        return set(self.known) - self.alive
+
+    @property
+    def incarnation(self) -> int:
+        """How often this member has had to contradict."""
+        return self.known[self.me].incarnation
+
+    @property
+    def due(self) -> float:
+        """When `tick` must be called next, at the latest."""
+        times = [self._next_period, *self._suspected_until.values()]
+        if self._probe and not self._probe.asked_others and not self._probe.answered:
+            times.append(self._period_begin + self.settings.timeout)
+        return min(times)
+
+    # What happens.
+
+    def tick(self, now: float) -> list[Message]:
+        """Do what is due by `now`; returns the messages to send."""
+        if self.evicted:
+            return []
+        messages: list[Message] = []
+        probe = self._probe
+        late = now >= self._period_begin + self.settings.timeout
+        if probe and late and not probe.answered and not probe.asked_others:
+            probe.asked_others = True
+            messages += self._ask_others(probe)
+        if now >= self._next_period:
+            if probe and not probe.answered:
+                self.failed_probes += 1
+                self._learn(Update(probe.target, State.SUSPECT, self.known[probe.target].incarnation), now)
+            messages += self._begin_period(now)
+        for member in [m for m, until in self._suspected_until.items() if now >= until]:
+            self._learn(Update(member, State.DEAD, self.known[member].incarnation), now)
+        return messages
+
+    def receive(self, message: Message, now: float) -> list[Message]:
+        """Take in one message; returns the answers to send."""
+        if self.evicted or message.source not in self.known:
+            return []
+        for update in message.updates:
+            self._learn(update, now)
+        if self.evicted:
+            return []
+        if message.kind is Kind.PING:
+            return [self._message(Kind.ACK, message.source, message.sequence)]
+        if message.kind is Kind.PING_REQ:
+            self._sequence += 1
+            self._relays[self._sequence] = (message.source, message.sequence, now + self.settings.period_s)
+            return [self._message(Kind.PING, message.subject, self._sequence)]
+        if self._probe and message.sequence == self._probe.sequence:
+            self._probe.answered = True
+        relay = self._relays.pop(message.sequence, None)
+        return [self._message(Kind.ACK, relay[0], relay[1])] if relay else []
+
+    def declare_dead(self, member: int, now: float) -> None:
+        """Take in that a member is dead from a source that is never wrong, such as the MPI runtime."""
+        self._learn(Update(member, State.DEAD, self.known[member].incarnation), now)
+
+    # How it is done.
+
+    def _begin_period(self, now: float) -> list[Message]:
+        # A member that was held up (a long computation) starts afresh instead of catching up on missed periods.
+        behind = now - self._next_period
+        self._period_begin = now if behind > self.settings.period_s else self._next_period
+        self._next_period = self._period_begin + self.settings.period_s
+        self._relays = {s: relay for s, relay in self._relays.items() if relay[2] > now}
+        target = self._next_target()
+        if target is None:
+            self._probe = None
+            return []
+        self._sequence += 1
+        self._probe = _Probe(target, self._sequence)
+        return [self._message(Kind.PING, target, self._sequence)]
+
+    def _next_target(self) -> int | None:
+        """Take the next member of a shuffled round; None when nobody else is left."""
+        others = self.alive - {self.me}
+        self._queue = [m for m in self._queue if m in others]
+        if not self._queue:
+            self._queue = [int(m) for m in self._rng.permutation(sorted(others))]
+        return self._queue.pop() if self._queue else None
+
+    def _ask_others(self, probe: _Probe) -> list[Message]:
+        helpers = sorted(self.alive - {self.me, probe.target})
+        count = min(self.settings.indirect, len(helpers))
+        chosen = self._rng.choice(helpers, count, replace=False) if count else []
+        return [self._message(Kind.PING_REQ, int(h), probe.sequence, probe.target) for h in chosen]
+
+    def _learn(self, update: Update, now: float) -> None:
+        known = self.known.get(update.member)
+        if known is None or not update.overrides(known):
+            return
+        if update.member == self.me:
+            self.evicted = update.state is State.DEAD
+            if update.state is State.SUSPECT:
+                update = Update(self.me, State.ALIVE, update.incarnation + 1)
+        self.known[update.member] = update
+        self._news[update.member] = (update, 0)
+        if update.state is not known.state:
+            self.events.append(Event(now, update.member, update.state))
+        if update.state is State.SUSPECT:
+            self._suspected_until.setdefault(update.member, now + self.settings.suspicion(len(self.known)))
+        else:
+            self._suspected_until.pop(update.member, None)
+
+    def _message(self, kind: Kind, destination: int, sequence: int, subject: int = -1) -> Message:
+        return Message(kind, self.me, destination, sequence, subject, self._pick_news(destination))
+
+    def _pick_news(self, destination: int) -> tuple[Update, ...]:
+        """Choose the least-told news, first of all what concerns the receiver: it may contradict, or must stop."""
+        chosen: list[Update] = []
+        about = self.known.get(destination)
+        if about is not None and about.state is not State.ALIVE:
+            chosen.append(about)
+        fresh = sorted((m for m in self._news if m != destination or not chosen), key=lambda m: self._news[m][1])
+        for member in fresh[: self.settings.piggyback - len(chosen)]:
+            update, told = self._news[member]
+            chosen.append(update)
+            if told + 1 < self._limit:
+                self._news[member] = (update, told + 1)
+            else:
+                del self._news[member]
+        return tuple(chosen)
