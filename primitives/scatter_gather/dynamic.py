@@ -39,7 +39,7 @@ from emulator.errors import UsageError
 from primitives.scatter_gather.checks import check_root, check_workers
 from primitives.scatter_gather.deadline import Deadline
 from primitives.scatter_gather.ledger import Ledger
-from primitives.scatter_gather.links import DOWN, UP, Inbox, Outbox, failed_ranks, pack
+from primitives.scatter_gather.links import DOWN, UP, Outbox, failed_ranks, open_inbox, pack
 from primitives.scatter_gather.outcome import Answer, Journal, Outcome, unpack_outcomes
 from primitives.scatter_gather.speculation import Speculation
 from primitives.scatter_gather.worker import serve
@@ -85,7 +85,7 @@ class Coordinator:
         self.living = [rank for rank in range(comm.Get_size()) if rank != comm.Get_rank()]
         self._prefetch, self._batch, self._batch_s = prefetch, batch, batch_s
         self._membership = membership
-        self._inbox, self._outbox = Inbox(comm, MPI.ANY_SOURCE, UP), Outbox(comm, DOWN)
+        self._inbox, self._outbox = open_inbox(comm, MPI.ANY_SOURCE, UP), Outbox(comm, DOWN)
         self._request = 0
         self._ledger = Ledger(0, self.living)
         self._late: dict[int, set[tuple[int, int]]] = {rank: set() for rank in self.living}
@@ -151,7 +151,7 @@ class Coordinator:
             self._send(rank, "stop")
         waiting = set(self.living)
         while waiting & set(self.living):
-            message = self._next(math.inf)
+            message = self._next(math.inf, waiting & set(self.living))
             if message is not None and message[1][0] == "bye":
                 waiting.discard(message[0])
         with contextlib.suppress(MPI.Exception):  # a message to a worker that died meanwhile
@@ -174,7 +174,8 @@ class Coordinator:
                     return
                 if instant >= due:
                     due = math.inf  # the deadline has passed: from here on the quorum decides
-                message = self._next(min(due, self._next_backup(ledger, late)))
+                busy = [rank for rank in self.living if ledger.out[rank] or self._late[rank]]
+                message = self._next(min(due, self._next_backup(ledger, late)), busy)
                 if message is not None:
                     self._book(*message, ledger, late)
         finally:
@@ -239,10 +240,10 @@ class Coordinator:
                 self._late[rank] |= {(self._request, task) for task in ledger.out[rank]}
                 self._send(rank, "cancel", self._request, None)
 
-    def _next(self, until: float) -> tuple[int, tuple[Any, ...]] | None:
+    def _next(self, until: float, owing: Iterable[int]) -> tuple[int, tuple[Any, ...]] | None:
         """The next message, or None at the instant ``until``, after a death, or to let the caller look around."""
         try:
-            found = self._inbox.next(until, None if self._membership is None else POLL_S)
+            found = self._inbox.next(until, math.inf if self._membership is None else POLL_S, owing)
         except MPI.Exception as error:
             self._bury(error)
             return None

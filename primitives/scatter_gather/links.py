@@ -8,14 +8,16 @@ two ranks, so a cancel never overtakes the run that it cancels, and nothing foll
 
 from __future__ import annotations
 
+import math
 import pickle
 import time
 from collections import deque
+from collections.abc import Iterable
 from typing import Any
 
 from mpi4py import MPI
 
-from emulator import now
+from emulator import lookahead, now
 from emulator.clock import Backoff, sharpen_sleep
 
 DOWN, UP = 7101, 7102
@@ -34,7 +36,17 @@ def failed_ranks(comm: MPI.Comm) -> list[int]:
 
 
 class Outbox:
-    """Sends that nobody waits for: the buffers live until MPI is done with them."""
+    """Sends that nobody waits for: the buffers live until MPI is done with them.
+
+    Parameters
+    ----------
+    comm
+        Communicator, bare or emulated.
+    tag
+        Of all messages.
+    """
+
+    FLYING = 64  # sends that are left alone before the oldest is looked at: a test takes time too
 
     def __init__(self, comm: MPI.Comm, tag: int) -> None:
         self._comm, self._tag = comm, tag
@@ -43,7 +55,7 @@ class Outbox:
     def send(self, rank: int, data: bytes) -> None:
         """Start sending ``data`` (see :func:`pack`) to ``rank``."""
         self._flying.append((self._comm.Isend([data, MPI.BYTE], rank, self._tag), data))
-        while self._flying and self._flying[0][0].Test():
+        while len(self._flying) > self.FLYING and self._flying[0][0].Test():
             self._flying.popleft()
 
     def drain(self) -> None:
@@ -71,27 +83,90 @@ class Inbox:
         self._pause = Backoff(self.LONGEST_NAP_S)
         sharpen_sleep()
 
-    def next(self, until: float | None = None, patience_s: float | None = None) -> tuple[int, Any] | None:
+    def poll(self) -> tuple[int, Any] | None:
+        """A message that is there now, as (source, message), or None."""
+        if self._comm.Iprobe(self._source, self._tag, self._status):
+            return self._receive(self._status.Get_source())
+        return None
+
+    def next(
+        self, until: float = math.inf, patience_s: float = math.inf, owing: Iterable[int] = ()
+    ) -> tuple[int, Any] | None:
         """The next message as (source, message), or None if there is none in time.
 
         Parameters
         ----------
         until
-            Give up at this instant of ``emulator.now``; an instant in the past still takes what is there.
+            Give up at this instant of ``emulator.now``.
         patience_s
             Give up after this many wall seconds.
+        owing
+            Sources that will send a message whatever happens; only `OrderedInbox` needs to know.
         """
         self._pause.reset()
-        tired = None if patience_s is None else time.monotonic() + patience_s
-        while not self._comm.Iprobe(self._source, self._tag, self._status):
-            if until is not None and now(self._comm) >= until:
-                return None
-            if tired is not None and time.monotonic() >= tired:
+        tired = time.monotonic() + patience_s
+        while (found := self.poll()) is None:
+            if now(self._comm) >= until or time.monotonic() >= tired:
                 return None
             self._pause()
-        return self._receive(self._status.Get_source())
+        return found
 
     def _receive(self, source: int) -> tuple[int, Any]:
         data = bytearray(self._status.Get_count(MPI.BYTE))
         self._comm.Recv([data, MPI.BYTE], source, self._tag)
         return source, pickle.loads(data)
+
+
+class OrderedInbox(Inbox):
+    """The same on an emulated network without pacing, where messages physically arrive in any order.
+
+    It waits until everybody who owes a message has sent one, and takes the one that is first in emulated time. So
+    the run is exact and repeatable. Who has been silent for ``SILENCE_S`` wall seconds is not waited for any
+    more: it may hang.
+    """
+
+    SILENCE_S = 2.0
+
+    def __init__(self, comm: MPI.Comm, source: int, tag: int) -> None:
+        super().__init__(comm, source, tag)
+        self._silent: set[int] = set()
+
+    def poll(self) -> tuple[int, Any] | None:
+        """A message of the one source whose emulated time has come, as (source, message), or None."""
+        there = lookahead.arrivals(self._comm, [self._source], self._tag)
+        if there and there[self._source] <= now(self._comm):
+            return self._take(self._source)
+        return None
+
+    def next(
+        self, until: float = math.inf, patience_s: float = math.inf, owing: Iterable[int] = ()
+    ) -> tuple[int, Any] | None:
+        """As in `Inbox`; an instant ``until`` before the earliest message comes as soon as that is certain."""
+        sources = set(owing) if self._source == MPI.ANY_SOURCE else {self._source}
+        self._pause.reset()
+        start = time.monotonic()
+        while True:
+            there = lookahead.arrivals(self._comm, sources, self._tag)
+            self._silent -= there.keys()
+            waited = time.monotonic() - start
+            if waited > self.SILENCE_S:
+                self._silent |= sources - there.keys()
+            if sources <= there.keys() | self._silent:
+                first, source = min(((due, source) for source, due in there.items()), default=(math.inf, -1))
+                if there and first <= until:
+                    return self._take(source)
+                if until < math.inf:
+                    lookahead.advance(self._comm, until)
+                    return None
+            if waited > patience_s:
+                return None
+            self._pause()
+
+    def _take(self, source: int) -> tuple[int, Any]:
+        self._comm.Probe(source, self._tag, self._status)
+        return self._receive(source)
+
+
+def open_inbox(comm: MPI.Comm, source: int, tag: int) -> Inbox:
+    """The inbox that suits a communicator."""
+    return (OrderedInbox if lookahead.unpaced(comm) else Inbox)(comm, source, tag)

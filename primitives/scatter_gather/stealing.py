@@ -111,11 +111,11 @@ class Thief:
 
     def _listen(self, wait: bool) -> None:
         """Take the messages that are there; with ``wait``, at least one."""
-        message = self._inbox.next() if wait else self._inbox.next(until=0.0)
+        message = self._inbox.next() if wait else self._inbox.poll()
         while message is not None:
             source, (kind, *body) = message
             getattr(self, f"_on_{kind}")(source, *body)
-            message = self._inbox.next(until=0.0)
+            message = self._inbox.poll()
 
     def _ask(self) -> None:
         """Ask the next rank for work, if no answer is due and one is left to ask."""

@@ -16,7 +16,7 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator import now
-from primitives.scatter_gather.links import DOWN, UP, Inbox, Outbox, pack
+from primitives.scatter_gather.links import DOWN, UP, Outbox, open_inbox, pack
 from primitives.scatter_gather.outcome import Outcome, pack_outcomes
 
 REPORT_EVERY_S = 0.005
@@ -31,7 +31,7 @@ class Worker:
     def __init__(self, comm: MPI.Comm, function: Callable[[Any], Any], root: int) -> None:
         self._comm, self._function, self._root = comm, function, root
         self._rank = comm.Get_rank()
-        self._inbox, self._outbox = Inbox(comm, root, DOWN), Outbox(comm, UP)
+        self._inbox, self._outbox = open_inbox(comm, root, DOWN), Outbox(comm, UP)
         self._batches: deque[tuple[int, deque[tuple[int, Any]]]] = deque()
         self._running: tuple[int, int] | None = None
         self._cancelled = False
@@ -51,10 +51,10 @@ class Worker:
 
     def _listen(self, wait: bool) -> None:
         """Take the coordinator's messages; with ``wait``, at least one."""
-        message = self._inbox.next() if wait else self._inbox.next(until=0.0)
+        message = self._inbox.next() if wait else self._inbox.poll()
         while message is not None:
             self._obey(*message[1])
-            message = self._inbox.next(until=0.0)
+            message = self._inbox.poll()
 
     def _obey(self, kind: str, *body: Any) -> None:
         if kind == "run":
