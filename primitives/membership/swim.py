@@ -7,7 +7,7 @@
     j hears it is suspect: raises its incarnation number and says "j is alive"
     nobody heard from j for the suspicion time:  "j is dead", for good
 
-News travel on the backs of pings and acks (each piece of news on about `repeats` log10(n) messages, the least sent
+News travel on the backs of pings and acks (each piece on about `repeats` lg n messages of each member, the least sent
 first), so there are no messages for it. Which news wins is decided without clocks:
 
     dead(j)              overrides everything
@@ -21,7 +21,7 @@ This file is the protocol alone, without transport and without a clock of its ow
 now)` return the messages to send. The caller's clock may be a fake one.
 
 Sources: Das, Gupta and Motivala, "SWIM: scalable weakly-consistent infection-style process group membership protocol"
-(DSN 2002); the constants are those of HashiCorp's memberlist; telling a suspect that it is suspected in the very ping
+(DSN 2002); telling a suspect that it is suspected in the very ping
 is from Dadgar, Phillips and Currey, "Lifeguard" (2017).
 """
 
@@ -107,7 +107,7 @@ class Settings:
         From suspect to dead; absent: 2 lg n, at least 4, for news take about lg n periods to reach everybody, and a
         suspicion must get out and be contradicted. More means fewer false alarms and later detection.
     repeats
-        A piece of news rides on repeats * ceil(log10(n + 1)) messages.
+        A piece of news rides on repeats * ceil(lg(n + 1)) messages of each member that has it.
     piggyback
         Most pieces of news per message.
     """
@@ -116,7 +116,7 @@ class Settings:
     ping_timeout_s: float | None = None
     indirect: int = 3
     suspicion_periods: float | None = None
-    repeats: int = 4
+    repeats: int = 3
     piggyback: int = 6
 
     def __post_init__(self) -> None:
@@ -184,7 +184,7 @@ class Swim:
         self.events: list[Event] = []
         self.evicted = False
         self._rng = np.random.default_rng((seed, me))
-        self._limit = self.settings.repeats * math.ceil(math.log10(len(self.known) + 1))
+        self._limit = self.settings.repeats * len(self.known).bit_length()
         self._suspected_until: dict[int, float] = {}
         self._news: dict[int, tuple[Update, int]] = {}
         self._queue: list[int] = []
@@ -301,6 +301,8 @@ class Swim:
     def _learn(self, update: Update, now: float) -> None:
         known = self.known.get(update.member)
         if known is None or not update.overrides(known):
+            if update.member == self.me and update.state is State.SUSPECT:
+                self._news[self.me] = (self.known[self.me], 0)  # somebody has missed the contradiction: say it again
             return
         if update.member == self.me:
             self.evicted = update.state is State.DEAD
