@@ -125,8 +125,9 @@ class Server:
     def _answer(self, replies: list[tuple[int, Bytes]]) -> None:
         for worker, message in replies:
             header, _ = wire.unpack(message)
-            # Every replica comes to the same answer; the tail gives it.
-            if self.layout.chain(header.shard)[-1] == self.rank and worker not in self.layout.dead:
+            # Who was asked answers; a leave came down the chain, and its end answers.
+            asked = header.answers != wire.LEAVE or self.layout.chain(header.shard)[-1] == self.rank
+            if asked and worker not in self.layout.dead:
                 self._send(message, worker, reply_tag(header.sequence, header.shard, len(self.layout.shards)))
 
     def _send(self, message: Bytes, rank: int, tag: int) -> None:

@@ -212,7 +212,8 @@ class Shard:
         clock = max(0, min(self.gate.slowest, asked.clock))
         header = Header(
             wire.REPLY, flags=half, shard=self.index, table=asked.table, worker=asked.worker, clock=clock,
-            sequence=asked.sequence, seen=self.applied[asked.worker], first=self.not_finite[asked.worker],
+            sequence=asked.sequence, seen=self.applied[asked.worker],
+            first=self.not_finite[asked.worker], last=asked.kind,
         )  # fmt: skip
         if asked.kind != wire.PULL:
             return asked.worker, wire.pack(header)

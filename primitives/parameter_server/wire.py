@@ -73,6 +73,8 @@ class Header(NamedTuple):
         The key range; or the number of keys and the signature of the list.
     not_finite
         In a reply: how many pushes of this worker had NaN or infinity in them so far.
+    answers
+        In a reply: the kind of the request.
     """
 
     kind: int
@@ -91,6 +93,11 @@ class Header(NamedTuple):
     def not_finite(self) -> int:
         """See above; it lies where a request has its first key."""
         return self.first
+
+    @property
+    def answers(self) -> int:
+        """See above; it lies where a request has its last key."""
+        return self.last
 
 
 def pack(header: Header, *parts: Array) -> Bytes:
