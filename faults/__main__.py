@@ -1,0 +1,20 @@
+"""``python -m faults drill|matrix|soak|alarms|trace``: fault drills from outside the job."""
+
+from __future__ import annotations
+
+import click
+
+from emulator.cli import OneLineGroup
+from faults.cli.drill import drill
+
+
+@click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def main() -> None:
+    """Kill, hang, slow or cut off ranks of a running job and see what recovery costs."""
+
+
+for command in (drill,):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    main(prog_name="python -m faults")

@@ -1,0 +1,84 @@
+"""``python -m faults drill PATTERN``: one fault plan, one policy, and what recovery cost."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from emulator import console, results
+from emulator.cli import SIZE, TIME
+from emulator.errors import UsageError
+from faults import drill as drills
+from faults.cli import show
+from faults.patterns.catalogue import CATALOGUE
+from faults.plan import describe, read_lines
+
+NOT_RECOVERED = 3
+
+
+@click.command()
+@click.argument("pattern", metavar="|".join(CATALOGUE))
+@click.option("-n", "ranks", type=click.IntRange(min=2), default=8, show_default=True, help="Ranks at work.")
+@click.option("--fault", "faults", multiple=True, metavar="LINE|FILE.toml",
+              help="KIND TARGET @ WHEN [for DURATION] [by FACTOR]; may be given several times.")
+@click.option("--recovery", metavar="POLICY", help="How to recover; absent: the pattern's natural way.")
+@click.option("--spares", type=click.IntRange(min=0), help="Ranks that wait; absent: 1 for --recovery spare.")
+@click.option("--steps", type=click.IntRange(min=1), help="Steps of the job.")
+@click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Drills to run.")
+@click.option("--reduction", metavar="exact|ordered|plain", help="How the gradients of ring training are added.")
+@click.option("--ballast", type=SIZE, help="Bytes that are all-reduced beside the gradient, to lengthen the messages.")
+@click.option("--deadline", type=TIME, default="120 s", show_default=True, help="Longest time for one launch.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--dry-run", is_flag=True, help="Say what would happen and start nothing.")
+@click.option("--out", metavar="DIR", help="Run folder; absent: runs/faults/<UTC time>.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def drill(
+    pattern: str, ranks: int, faults: tuple[str, ...], recovery: str | None, spares: int | None, steps: int | None,
+    repeat: int, reduction: str | None, ballast: int | None, deadline: float, seed: int, dry_run: bool,
+    out: str | None, json_file: str | None, quiet: bool,
+) -> None:  # fmt: skip
+    """Run a pattern, let faults happen, recover, and say what it cost.
+
+    Exit status: 0 recovered, 2 bad input, 3 not recovered.
+    """
+    if pattern not in CATALOGUE:
+        raise UsageError(f"a pattern is one of {', '.join(CATALOGUE)}, got {pattern!r}")
+    policy = recovery or CATALOGUE[pattern].policies[0]
+    order = drills.Order(
+        pattern,
+        ranks,
+        read_lines(faults),
+        policy,
+        spares=spares if spares is not None else int(policy == "spare"),
+        steps=steps,
+        seed=seed,
+        repeat=repeat,
+        options={key: value for key, value in (("reduction", reduction), ("ballast", ballast)) if value is not None},
+        deadline_s=deadline,
+    )
+    spec = order.spec(seed)
+    if dry_run:
+        for event in spec.events:
+            click.echo(describe(event))
+        return
+    screen = console.make(0, quiet)
+    if screen:
+        lines = "; ".join(fault.text for fault in order.faults) or "no fault"
+        screen.print(f"{CATALOGUE[pattern].summary}: {ranks} ranks, {spec.steps} steps, {lines}, recovery by {policy}\n")
+    folder = results.run_folder("faults", out)
+    outcome = drills.run(order, folder)
+    if screen:
+        show.summary(screen, outcome)
+    result = results.new("faults", ["python", "-m", "faults", *sys.argv[1:]], ranks=ranks)
+    result["drill"] = drills.record(outcome)
+    path = results.save(result, folder / results.RESULT)
+    if json_file:
+        results.save(result, json_file)
+    if screen:
+        screen.print(f"[dim]result: {path}[/]")
+    if not outcome.recovered:
+        failed = next(j for j in outcome.judgements if not j.recovered)
+        print(f"error: not recovered at phase {failed.phase}: {failed.reason}", file=sys.stderr)
+        sys.exit(NOT_RECOVERED)

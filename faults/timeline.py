@@ -1,0 +1,133 @@
+"""From the journals of a job to what each recovery cost, phase by phase.
+
+    death ── detect ──► first notice ── agree ──► last agreement ── rebuild ──► ── restore ──► ── replay ──► step complete
+
+An episode begins with a death and ends when the step that was being done has been completed by everybody. Further
+deaths before that belong to it. The phases lie end to end on one clock, so they add up to the episode.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+PHASES = ("detect", "agree", "rebuild", "restore", "replay")
+_ENDS = {"detect": "noticed", "agree": "agreed", "rebuild": "rebuilt", "restore": "restored"}
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Death:
+    """A fault that took a rank away: when, whom (member and place), and by which fault line."""
+
+    at: float
+    member: int
+    place: int
+    text: str
+
+
+@dataclass
+class Episode:
+    """One recovery."""
+
+    deaths: list[Death]
+    began: float
+    ended: float
+    step: int
+    phases: dict[str, float]
+    lost_steps: int
+    coordinator: int | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def seconds(self) -> float:
+        return self.ended - self.began
+
+
+def deaths(records: Sequence[Record]) -> list[Death]:
+    """Kills and hangs that fired: their process never left of its own will after the instant."""
+    left = {(r["member"], r["attempt"]): r["at"] for r in records if r["what"] == "left"}
+    found = []
+    for r in records:
+        if r["what"] != "fault" or r["kind"] not in ("kill", "hang"):
+            continue
+        went = left.get((r["member"], r["attempt"]))
+        survived_attempt = any(
+            e["what"] == "ended" and e["attempt"] == r["attempt"] and e["ended"] < r["due"] for e in records
+        )
+        if went is None and not survived_attempt:
+            found.append(Death(r["due"], r["member"], r["place"], r["text"]))
+    return sorted(found, key=lambda death: death.at)
+
+
+def episodes(records: Sequence[Record]) -> list[Episode]:
+    """The recoveries of a job that went through, in order of time."""
+    found: list[Episode] = []
+    for death in deaths(records):
+        if found and death.at < found[-1].ended:
+            found[-1].deaths.append(death)
+            continue
+        episode = _episode(records, death)
+        if episode is not None:
+            found.append(episode)
+    return found
+
+
+def _episode(records: Sequence[Record], death: Death) -> Episode | None:
+    """The recovery that a death began; None if the job was over, or never recovered."""
+    first = next((r for r in records if r["what"] in ("noticed", "ended") and r["at"] > death.at), None)
+    if first is None:
+        return None
+    done = [r["step"] for r in records if r["what"] == "commit" and r["at"] < first["at"]]
+    step = first["step"] if first["what"] == "noticed" else max(done, default=-1) + 1
+    commits = [r["at"] for r in records if r["what"] == "commit" and r["step"] == step and r["at"] > death.at]
+    if not commits:
+        return None
+    ended = max(commits)
+    within = [r for r in records if death.at < r["at"] <= ended]
+    resumed = [r["step"] for r in within if r["what"] == "restored"]
+    return Episode(
+        [death],
+        death.at,
+        ended,
+        step,
+        _phases(within, death.at, ended),
+        lost_steps=max(0, step - min(resumed, default=step)),
+        coordinator=next((r["coordinator"] for r in reversed(within) if r["what"] == "rebuilt"), None),
+    )
+
+
+def _phases(within: Sequence[Record], began: float, ended: float) -> dict[str, float]:
+    """Lengths of the phases: the first notice, then the last rank's end of each phase; a phase not met lasts 0."""
+    phases, at = {}, began
+    for phase, what in _ENDS.items():
+        instants = [r["at"] for r in within if r["what"] == what]
+        if phase == "detect":
+            instants = instants[:1]
+        end = max(instants, default=at)
+        phases[phase] = end - at
+        at = end
+    phases["replay"] = ended - at
+    return phases
+
+
+def throughput(records: Sequence[Record], found: Sequence[Episode]) -> dict[str, float | None]:
+    """Committed steps per second before the first death and after the last recovery."""
+    if not found:
+        return {"before": _rate(records, 0.0, float("inf")), "after": None}
+    return {
+        "before": _rate(records, 0.0, found[0].began),
+        "after": _rate(records, found[-1].ended, float("inf")),
+    }
+
+
+def _rate(records: Sequence[Record], first: float, last: float) -> float | None:
+    ends: dict[int, float] = {}
+    for r in records:
+        if r["what"] == "commit" and first <= r["at"] <= last:
+            ends[r["step"]] = max(r["at"], ends.get(r["step"], 0.0))
+    if len(ends) < 2:
+        return None
+    return (len(ends) - 1) / (max(ends.values()) - min(ends.values()))
