@@ -15,7 +15,7 @@ Use it for tasks of equal cost on equal machines: nothing is asked for, nothing 
 everybody, and a rank that dies takes its block with it (``MPI.Exception``; run it again, or use the dynamic form).
 
 Blocks are bytes of any size. Source of the costs: R. Thakur, R. Rabenseifner, W. Gropp (IJHPCA 19(1), 2005);
-``emulator.costs.linear_blocks`` and ``tree_blocks`` price given block sizes exactly.
+``emulator.costs.linear_blocks``, ``tree_scatter_blocks`` and ``tree_gather_blocks`` price given sizes exactly.
 """
 
 from __future__ import annotations
