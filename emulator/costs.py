@@ -44,6 +44,10 @@ class Terms:
         """Time of the pattern for n bytes; alpha in seconds, beta and gamma in seconds per byte."""
         return alpha * self.steps + (beta * self.volume + gamma * self.reduced) * n
 
+    def times(self, factor: float) -> "Terms":
+        """All three terms, dearer by a factor."""
+        return Terms(self.steps * factor, self.volume * factor, self.reduced * factor)
+
 
 Exact = Callable[[int, int, int, float, float, float], float]
 
@@ -239,6 +243,16 @@ def exact(name: str, p: int, count: int, itemsize: int, alpha: float, beta: floa
     return idle(p, count, itemsize, alpha, beta, gamma)
 
 
+def exact_terms(name: str, p: int, count: int, itemsize: int) -> Terms:
+    """Terms whose time for ``count * itemsize`` bytes is `exact`: what a fit needs where blocks are uneven."""
+    n = max(1, count * itemsize)
+    return Terms(
+        exact(name, p, count, itemsize, 1.0, 0.0, 0.0),
+        exact(name, p, count, itemsize, 0.0, 1.0, 0.0) / n,
+        exact(name, p, count, itemsize, 0.0, 0.0, 1.0) / n,
+    )
+
+
 def bus_factor(name: str, p: int) -> float:
     """busbw / algbw of the pattern: the share of n that the busiest link carries (nccl-tests' convention)."""
     return pattern(name).bus(p)
@@ -257,6 +271,18 @@ def parameter_server(workers: int, shards: int, n: float, alpha: float, beta: fl
     server = 2 * workers * (alpha + n * beta / shards) + workers * n * gamma / shards
     worker = 2 * (shards * alpha + n * beta)
     return max(server, worker)
+
+
+def incast(n: float, paths: Sequence[tuple[float, float]]) -> float:
+    """Time until one receiver has n bytes from every one of several senders that start together, in seconds.
+
+    The receiver's port takes messages one after another, in the order in which their first bytes arrive. `paths`
+    holds (alpha, beta) of each sender's way to it; k equal ones give ``alpha + k n beta``.
+    """
+    port = 0.0
+    for alpha, beta in sorted(paths):
+        port = max(port, alpha) + n * beta
+    return port
 
 
 def rumour_rounds(p: int) -> tuple[float, float]:

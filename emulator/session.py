@@ -56,7 +56,7 @@ class Run:
         self.warnings: list[str] = []
         self.failures: list[str] = []
         self._subs: dict[int, Any] = {}
-        self.network = self.on_root(lambda: _load_network(common.net))
+        self.network = self.on_root(lambda: _load_network(common.net, self.size))
         self.clock = "wall" if self.network is None else "emulated"
         self.pace: float | str | None = None if self.network is None else common.pace
         self.comm: MPI.Intracomm = self._carrier(common)
@@ -159,12 +159,12 @@ def _command_line() -> list[str]:
     return ["python", *launch.this_program()]
 
 
-def _load_network(name: str | None) -> Any:
+def _load_network(name: str | None, ranks: int) -> Any:
     if name is None:
         return None
     from emulator import network
 
-    return network.load(name)
+    return network.load(name).sized(ranks)
 
 
 def _probe_file(path: str | None) -> None:

@@ -88,6 +88,13 @@ def test_the_exact_ring_equals_the_terms_where_p_divides_the_count(p, share):
     assert costs.exact("ring", p, n // 4, 4, ALPHA, BETA, GAMMA) == pytest.approx(form)
 
 
+@given(st.sampled_from(sorted(costs.PATTERNS)), st.integers(1, 20), st.integers(0, 1000), st.sampled_from([1, 8]))
+def test_exact_terms_are_the_exact_time(name, p, count, itemsize):
+    terms = costs.exact_terms(name, p, count, itemsize).times(2)
+    time = costs.exact(name, p, count, itemsize, ALPHA, BETA, GAMMA)
+    assert terms.seconds(count * itemsize, ALPHA, BETA, GAMMA) == pytest.approx(2 * time)
+
+
 @given(st.integers(1, 10), BYTES)
 def test_rabenseifner_is_exact_on_powers_of_two(k, n):
     form = costs.seconds("rabenseifner", 2**k, n, ALPHA, BETA, GAMMA)
@@ -140,3 +147,14 @@ def test_bus_factors_are_those_of_nccl_tests():
     assert costs.bus_factor("ring", 4) == 1.5
     assert costs.bus_factor("ring_all_gather", 4) == 0.75
     assert costs.bus_factor("binomial_broadcast", 4) == 1
+
+
+@given(st.integers(1, 50), BYTES)
+def test_incast_of_equal_senders_queues_at_the_receivers_port(k, n):
+    assert costs.incast(n, [(ALPHA, BETA)] * k) == pytest.approx(ALPHA + k * n * BETA, rel=1e-12)
+
+
+def test_incast_takes_senders_in_order_of_arrival_and_waits_for_late_ones():
+    assert costs.incast(100, [(5.0, 0.01), (1.0, 0.02), (2.0, 0.01)]) == 5.0 + 1.0
+    assert costs.incast(1000, [(5.0, 0.01), (1.0, 0.02), (2.0, 0.01)]) == 1.0 + 20.0 + 10.0 + 10.0
+    assert costs.incast(100, []) == 0.0
