@@ -33,16 +33,26 @@ def sharpen_sleep() -> bool:
     return _sharpened
 
 
-def sleep_until(deadline: float) -> None:
-    """Sleep until `time.perf_counter()` reads `deadline` (seconds); return at once when it is past."""
+def sleep_until(deadline: float, spin: float = 0.0) -> None:
+    """Sleep until `time.perf_counter()` reads `deadline` (seconds); return at once when it is past.
+
+    The last `spin` seconds are spent spinning, for precision, where there is a core to spare for that.
+    """
     left = deadline - perf_counter()
-    if left > 0:
-        time.sleep(left)
+    if left > spin:
+        time.sleep(left - spin)
+    while spin and perf_counter() < deadline:
+        pass
+
+
+def cores() -> int:
+    """Count the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def crowded(ranks_here: int) -> bool:
     """Tell whether this machine has fewer cores than ranks, so that nobody may spin."""
-    return ranks_here > len(os.sched_getaffinity(0))
+    return ranks_here > cores()
 
 
 class Backoff:
@@ -60,12 +70,13 @@ class Backoff:
     def __init__(self, longest: float, yields: int = _YIELDS) -> None:
         self.longest = longest
         self.yields = yields
-        self.reset()
+        self.restart(longest)
 
-    def reset(self) -> None:
-        """Begin again with the shortest pause."""
-        self.turns = 0
-        self.nap = min(_FIRST_NAP_S, self.longest)
+    def restart(self, longest: float, ramp: bool = True) -> None:
+        """Begin again, with another longest nap; without `ramp` every pause is one."""
+        self.longest = longest
+        self.turns = 0 if ramp else self.yields
+        self.nap = min(max(_FIRST_NAP_S, longest / 8), longest) if ramp else longest
 
     def __call__(self, deadline: float | None = None) -> None:
         """Pause once, but not beyond `deadline` (on `time.perf_counter`)."""

@@ -34,6 +34,7 @@ class Board:
     cells : all cells as floats
     pacing : the first of them, for the pacer
     shared : for each host, whether more than one rank uses its card
+    ranks_here, leads : how many ranks this machine runs, and whether this one speaks for them
     """
 
     def __init__(self, control: MPI.Intracomm, network: Network) -> None:
@@ -46,6 +47,7 @@ class Board:
         machine = control.Split_type(MPI.COMM_TYPE_SHARED)
         _check_machines(control.allgather(machine.bcast(control.Get_rank())), placed, network)
         self.ranks_here = machine.Get_size()
+        self.leads = machine.Get_rank() == 0
         self._file = _common_file(machine, length)
         self._map = mmap.mmap(self._file, length)
         self.cells = memoryview(self._map).cast("d")

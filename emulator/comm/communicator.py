@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
-import atexit
-import hashlib
 from typing import Any
 
 from mpi4py import MPI
 
-from emulator.comm import completion
+from emulator.comm import automatic, traffic
+from emulator.comm.conditions import NetworkState
 from emulator.comm.engine import Engine
+from emulator.comm.management import Management
+from emulator.comm.object_collectives import ObjectCollectives
 from emulator.comm.pacing import summarise
-from emulator.comm.point_to_point import PointToPoint
+from emulator.comm.pickled import Pickled
+from emulator.comm.probes import Probes
+from emulator.comm.refused import Refused
 from emulator.errors import UsageError
-from emulator.network import Network
 
 
-def context_number(*parts: Any) -> int:
-    """Name a context by how it came about: the same number on every rank, without a message."""
-    return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
+class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.Intracomm):
+    """The processes of a real communicator on an emulated network; made by `emulator.emulate`.
 
+    It has mpi4py's methods. A send completes locally when its last byte has left the sender's card, whatever its
+    size; a synchronous one when the word that it was matched is back. A receive completes when the last byte has
+    passed the receiver's card. Making communicators and agreeing on failures cost no emulated time.
 
-class EmulatedComm(PointToPoint, MPI.Intracomm):
-    """The processes of a real communicator on an emulated network.
+    Its MPI handle is null on purpose: whatever reaches past the methods of this class (a C library, one-sided
+    communication, parallel I/O) fails at once, instead of silently running at the machine's own speed.
 
-    Its MPI handle is null on purpose: whatever reaches past the methods of this class (a C library, RMA, parallel
-    I/O) fails at once, instead of silently running at the machine's own speed. The real communicator
-    behind it carries what costs no emulated time.
+    Attributes
+    ----------
+    network_state : what faults may change while the job runs (`emulator.comm.conditions.NetworkState`)
     """
 
     def __new__(cls, *arguments: Any, **named: Any) -> EmulatedComm:
         return super().__new__(cls)
 
-    def __init__(self, engine: Engine, real: MPI.Intracomm, context: int) -> None:
+    def __init__(self, engine: Engine, real: MPI.Intracomm, context: int, algorithms: Any = None) -> None:
         self.engine, self._real, self.context = engine, real, context
         group = real.Get_group()
         self.members = engine.wire_ranks(group)
@@ -41,6 +45,12 @@ class EmulatedComm(PointToPoint, MPI.Intracomm):
         self._rank, self._size = real.Get_rank(), real.Get_size()
         self._acknowledged: set[int] = set()
         self._made = 0
+        self._groups: dict[tuple[int, ...], int] = {}
+        self._carrier: Any = None
+        self._algorithms = algorithms
+        self._buffer: Any = None
+        self._freed = False
+        self.network_state = NetworkState(self)
 
     def Get_rank(self) -> int:
         return self._rank
@@ -56,16 +66,40 @@ class EmulatedComm(PointToPoint, MPI.Intracomm):
     def size(self) -> int:
         return self._size
 
+    def __eq__(self, other: object) -> bool:
+        return self is other or (self._freed and type(other) is MPI.Comm and other == MPI.COMM_NULL)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __bool__(self) -> bool:
+        return not self._freed
+
+    def __repr__(self) -> str:
+        return f"<EmulatedComm rank {self._rank} of {self._size} on {self.engine.network.name}>"
+
+    def _drop(self) -> None:
+        self._freed = True
+        self.engine.forget_context(self.context)
+
     # -- emulated time
 
     def now(self) -> float:
         """Give this rank's emulated time in seconds."""
-        now = self.engine.now()
+        engine = self.engine
+        if engine.clock.measured:
+            engine.clock.enter()
+        now = engine.now()
         self._leave()
         return now
 
     def compute(self, seconds: float) -> None:
         """Declare `seconds` of compute: they pass on this rank's clock, times its host's slowdown."""
+        if seconds < 0:
+            raise UsageError(f"compute takes seconds >= 0, got {seconds}")
         engine = self.engine
         self._enter()
         engine.clock.t += seconds * engine.clock.slowdown
@@ -73,10 +107,10 @@ class EmulatedComm(PointToPoint, MPI.Intracomm):
         self._leave()
 
     def align(self) -> float:
-        """Set the clocks of all ranks to the latest of them; costs no emulated time.
+        """Set the clocks of all ranks to the latest of them; collective, costs no emulated time.
 
-        For the start of a repetition. The wall is tied anew to emulated time as well, so that what happened before
-        cannot make the repetition late.
+        For the start of a repetition. Paced, emulated time is also tied to the wall anew, so that what happened
+        before cannot make the repetition late; with an automatic pace it may be raised.
 
         Returns
         -------
@@ -84,16 +118,21 @@ class EmulatedComm(PointToPoint, MPI.Intracomm):
             The common time in seconds.
         """
         engine = self.engine
-        t: float = self._real.allreduce(engine.now(), MPI.MAX)
+        self.now()
+        t: float = self._real.allreduce(engine.latest(), MPI.MAX)
         engine.clock.t = t
         if engine.pacer.pace:
+            if engine.automatic:
+                automatic.adapt(self)
             engine.pacer.hold(t)
             self._real.Barrier()
-            if self._rank == 0:
+            if engine.board.leads:
                 engine.pacer.restart(t)
             self._real.Barrier()
         self._leave()
         return t
+
+    # -- what a run has to say about itself
 
     def fidelity(self) -> dict[str, Any]:
         """Say how well emulated time was kept, over all ranks since the start; collective, no emulated time.
@@ -108,59 +147,12 @@ class EmulatedComm(PointToPoint, MPI.Intracomm):
         self._leave()
         return summarise([row[0] for row in rows], sum(row[1] for row in rows), engine.pacer.pace)
 
+    def traffic(self) -> traffic.Traffic:
+        """Add up messages, bytes and busy times over all ranks; collective, no emulated time."""
+        found = traffic.collect(self)
+        self._leave()
+        return found
 
-def emulate(
-    comm: MPI.Intracomm,
-    network: Network | str,
-    pace: float | str | None = "none",
-    compute: str = "none",
-    seed: int = 0,
-) -> EmulatedComm:
-    """Put the processes of `comm` on an emulated network. Collective over `comm`.
-
-    Parameters
-    ----------
-    comm : a real communicator
-    network : a `Network`, a preset's name or a network file; what rank 0 passes counts
-    pace : wall seconds per emulated second, "none" to hold nothing back, "auto" for the smallest that can be kept
-    compute : "measured" charges each rank its own CPU time between calls, "none" nothing
-    seed : of jitter and loss
-
-    Raises
-    ------
-    UsageError
-        `comm` is emulated already, or pace or compute are not as above.
-    """
-    if isinstance(comm, EmulatedComm):
-        raise UsageError("a communicator is emulated once, got one that already is: pass MPI.COMM_WORLD")
-    if compute not in ("measured", "none"):
-        raise UsageError(f"compute is 'measured' or 'none', got {compute!r}")
-    automatic = pace == "auto"
-    factor = 0.0 if pace in ("none", "auto", None) else float(pace)  # type: ignore[arg-type]
-    if factor < 0:
-        raise UsageError(f"a pace is a factor > 0, got {pace}: --pace 20 runs 20 times slower")
-    completion.install()
-    engine = Engine(comm, _laid_out(comm, network), factor, compute == "measured", seed)
-    atexit.register(engine.settle)
-    emulated = EmulatedComm(engine, comm.Dup(), context_number("world"))
-    if automatic:
-        pass
-    emulated.align()
-    return emulated
-
-
-def _laid_out(comm: MPI.Intracomm, network: Network | str) -> Network:
-    """Lay the network out for the job: on rank 0, which tells the others, its errors included."""
-    outcome: Network | UsageError
-    try:
-        if comm.Get_rank() == 0 and isinstance(network, str):
-            from emulator.network import load
-
-            network = load(network)
-        outcome = network.sized(comm.Get_size()) if isinstance(network, Network) else UsageError("")
-    except UsageError as error:
-        outcome = error
-    outcome = comm.bcast(outcome)
-    if isinstance(outcome, UsageError):
-        raise outcome
-    return outcome
+    def forget(self) -> None:
+        """Begin traffic and fidelity anew on this rank."""
+        self.engine.forget()

@@ -28,6 +28,7 @@ _unpack_from = header.HEADER.unpack_from
 _SIZE = header.SIZE
 _ANY, _BYTE = MPI.ANY_SOURCE, MPI.BYTE
 _NAP_PER_RANK_S = 25e-6
+_SPIN_S = 60e-6
 
 
 class Engine:
@@ -51,7 +52,11 @@ class Engine:
         self.board = Board(self.wire, network)
         self.host = network.host_of(self.rank)
         self.clock = clocks.Clock(network.hosts[self.host].slowdown, measured)
-        self.pacer = Pacer(self.board, pace, network.smallest_latency() or network.hosts[self.host].loopback.alpha)
+        self._crowded = clocks.crowded(self.board.ranks_here)
+        latency = network.smallest_latency() or network.hosts[self.host].loopback.alpha
+        self.pacer = Pacer(self.board, pace, latency, 0.0 if self._crowded else _SPIN_S)
+        self.judged = (0, 0)
+        self.automatic = False
         self._make_queues()
         self.routes = [self._route(rank) for rank in range(self.size)]
         self._matchers: dict[int, Matcher] = {}
@@ -61,12 +66,18 @@ class Engine:
         self._status = MPI.Status()
         self._arrived = 0
         self._token = 0
+        self._settled = False
         self.idling = False
-        self._crowded = crowded = clocks.crowded(self.board.ranks_here)
-        cores = len(os.sched_getaffinity(0))
-        longest = self.pacer.nap if pace else max(100e-6, _NAP_PER_RANK_S * self.board.ranks_here / cores)
-        self._pause = clocks.Backoff(longest, yields=2 if crowded else 200)
+        self._pause = clocks.Backoff(0.0)
+        self.set_pace(pace)
         self.wire.Barrier()
+
+    def set_pace(self, pace: float) -> None:
+        """Change the pace (0.0: none); all ranks do it together, and align afterwards."""
+        self.pacer.pace = pace
+        self.pacer.spin = 0.0 if self._crowded else _SPIN_S
+        self._nap = max(100e-6, _NAP_PER_RANK_S * self.board.ranks_here / clocks.cores())
+        self._pause.yields = 2 if self._crowded else 200
 
     def _make_queues(self) -> None:
         board, first = self.board, self.board.host(self.host)
@@ -86,7 +97,8 @@ class Engine:
         local = host == self.host
         path = self.network.path(self.host, host)
         queue = self._memory if local else self.card
-        route = Route(rank, host, path, queue, stream(self.seed, self.rank, rank))
+        back = self.network.path(host, self.host).alpha
+        route = Route(rank, host, path, back, queue, stream(self.seed, self.rank, rank))
         route.here = rank == self.rank
         route.loopback = local
         if not local:
@@ -258,9 +270,6 @@ class Engine:
         failed = self.wire.Get_failed()
         whole = self.wire.Get_group()
         self.dead.update(failed.Translate_ranks(list(range(failed.Get_size())), whole))
-        for token, request in list(self.awaiting.items()):
-            if request.destination in self.dead:
-                del self.awaiting[token]
 
     # -- waiting
 
@@ -272,7 +281,8 @@ class Engine:
         if operation.poll():
             return
         pacer, pause = self.pacer, self._pause
-        pause.reset()
+        nap = self._longest_nap(operation)
+        pause.restart(nap, ramp=not pacer.pace)
         while True:
             self.progress()
             if operation.poll():
@@ -282,7 +292,22 @@ class Engine:
                 pause()
             else:
                 # In slices, because others may need this rank to take in their long messages.
-                clocks.sleep_until(min(pacer.wall(hint), clocks.perf_counter() + max(1e-3, pacer.nap)))
+                self._sleep(hint, nap)
+
+    def _longest_nap(self, operation: Any) -> float:
+        if not self.pacer.pace:
+            return self._nap
+        source = getattr(operation, "source", _ANY)
+        return self.pacer.nap(self.pacer.latency if source < 0 else self.routes[source].back)
+
+    def _sleep(self, hint: float, nap: float) -> None:
+        """Sleep until emulated time `hint`, in slices: others may need this rank to take in their long messages."""
+        deadline = self.pacer.wall(hint)
+        slice_end = clocks.perf_counter() + max(1e-3, nap)
+        if deadline <= slice_end:
+            clocks.sleep_until(deadline, self.pacer.spin)
+        else:
+            clocks.sleep_until(slice_end)
 
     def hold(self, t: float) -> None:
         """Hold this rank until emulated time `t`, if paced."""
@@ -296,10 +321,8 @@ class Engine:
             os.sched_yield()
 
     def now(self) -> float:
-        """Give the emulated time of this rank."""
+        """Give the emulated time of this rank, after a call has charged its compute."""
         clock = self.clock
-        if clock.measured:
-            clock.enter()
         if self.idling and self.pacer.pace:
             self.idling = False
             clock.t = max(clock.t, self.pacer.emulated())
@@ -316,8 +339,40 @@ class Engine:
         whole.Free()
         return list(ranks)
 
+    def latest(self) -> float:
+        """Give the emulated time at which this rank and all that it uses are idle."""
+        return max([self.clock.t, self._memory.cells[0], *(queue.cells[queue.cell] for queue in self.queues)])
+
+    def forget(self) -> None:
+        """Begin the books anew: traffic, fidelity, inversions."""
+        self.pacer.forget()
+        self.judged = (0, 0)
+        for queue in self.queues:
+            queue.inversions = 0
+        for route in self.routes:
+            route.messages = route.bytes = 0
+
+    def begin_anew(self) -> None:
+        """Set emulated time and all queues to zero and forget the books; all ranks do it together."""
+        self.wire.Barrier()
+        self.clock.t = 0.0
+        for queue in [self._memory, self.loopback.queue, *self.queues]:
+            queue.cells[queue.cell] = queue.cells[queue.cell + 1] = 0.0
+        for route in self.routes:
+            route.sequence = 0
+            route.last.clear()
+        self.forget()
+        self.wire.Barrier()
+
+    def forget_context(self, context: int) -> None:
+        """Drop the matcher of a freed communicator."""
+        self._matchers.pop(context, None)
+
     def settle(self) -> None:
         """Before MPI_Finalize: take in whatever others still send to this rank, until everybody has said so."""
+        if self._settled or MPI.Is_finalized():
+            return
+        self._settled = True
         pause = clocks.Backoff(1e-3)
         while self._outgoing:
             self.progress()

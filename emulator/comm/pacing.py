@@ -11,6 +11,8 @@ from emulator.comm.board import Board
 # A rank that finds itself this late is not jittering, it was away (a sleep, a file): time is shifted for all.
 _AWAY_S = 0.05
 _AWAY_ALPHAS = 20.0
+_SHORTEST_NAP_S = 20e-6
+_TINY = 1e-6
 _SAMPLES = 1 << 14
 GOOD_SHARE = 0.01
 
@@ -24,22 +26,23 @@ class Pacer:
     deadlines, overruns : receives that had to wait, and those of them that found their deadline already past
     """
 
-    __slots__ = ("_late", "_wall", "away", "board", "deadlines", "nap", "overruns", "pace")
+    __slots__ = ("_late", "board", "deadlines", "latency", "overruns", "pace", "spin")
 
-    def __init__(self, board: Board, pace: float, latency: float) -> None:
+    def __init__(self, board: Board, pace: float, latency: float, spin: float) -> None:
         self.board = board
         self.pace = pace
+        self.latency = latency or _TINY
+        self.spin = spin
         self._late = array("d")
         self.deadlines = 0
         self.overruns = 0
-        self.away = max(_AWAY_S, _AWAY_ALPHAS * latency * pace)
-        self.nap = max(20e-6, latency * pace / 6) if pace else 200e-6
-        self._wall = 0.0
 
-    def restart(self, t: float, pace: float | None = None) -> None:
+    def nap(self, latency: float) -> float:
+        """Give the longest nap between two looks for a message that is `latency` seconds under way."""
+        return max(_SHORTEST_NAP_S, latency * self.pace / 6)
+
+    def restart(self, t: float) -> None:
         """Let emulated time `t` be now, for every rank of the machine; one rank calls it."""
-        if pace is not None:
-            self.pace = pace
         self.board.pacing[0] = perf_counter() - t * self.pace
 
     def wall(self, t: float) -> float:
@@ -52,7 +55,7 @@ class Pacer:
 
     def hold(self, t: float) -> None:
         """Sleep until emulated time `t`."""
-        sleep_until(self.board.pacing[0] + t * self.pace)
+        sleep_until(self.board.pacing[0] + t * self.pace, self.spin)
 
     def record(self, due: float, held: bool) -> None:
         """Note how late a receive that was due at `due` returns; `held` if its deadline was still ahead when found."""
@@ -60,7 +63,7 @@ class Pacer:
         self.deadlines += 1
         if not held:
             self.overruns += 1
-            if late > self.away:
+            if late > max(_AWAY_S, _AWAY_ALPHAS * self.latency * self.pace):
                 self.board.pacing[0] += late
         if len(self._late) < _SAMPLES:
             self._late.append(late)

@@ -1,4 +1,4 @@
-"""mpi4py's point-to-point methods over the emulated network, on buffers and on pickled objects."""
+"""mpi4py's sends and receives over the emulated network, on buffers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming, outgoing
 from emulator.comm.engine import Engine
-from emulator.comm.header import Arrival
 from emulator.comm.requests import (
     EmulatedRequest,
     NullRequest,
@@ -16,7 +15,6 @@ from emulator.comm.requests import (
     PersistentRequest,
     ReceiveRequest,
     SendRequest,
-    empty_status,
 )
 
 _NULL: int = MPI.PROC_NULL
@@ -136,6 +134,16 @@ class PointToPoint:
         payload, size = outgoing(buf)
         self._complete(self._send(payload, size, dest, tag, sync=True))
 
+    def Bsend(self, buf: Any, dest: int, tag: int = 0) -> None:
+        self._enter()
+        payload, size = outgoing(buf)
+        self._send(bytes(payload), size, dest, tag)
+        self._leave()
+
+    def Ibsend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
+        self.Bsend(buf, dest, tag)
+        return NullRequest(self, receive=False)
+
     def Rsend(self, buf: Any, dest: int, tag: int = 0) -> None:
         self.Send(buf, dest, tag)
 
@@ -236,191 +244,3 @@ class PointToPoint:
             return request
 
         return PersistentRequest(self, begin)
-
-    # -- probes
-
-    def _find(self, source: int, tag: int, take: bool) -> Arrival | None:
-        """Find, or take out, a message that is there in emulated time."""
-        if tag < 0:
-            self._check_tag(tag, receive=True)
-        engine = self.engine
-        engine.progress()
-        now = engine.emulated_wall()
-        origin = self._origin(source)
-        matcher = engine.matcher(self.context)
-        found = matcher.find(origin, tag, now)
-        if found is None:
-            if error := self.failure(origin, blocking=True):
-                self.raise_error(error)
-            return None
-        if now is not None:
-            if found.first > now or max(found.port.serve(found), engine.clock.t) > max(now, engine.clock.t):
-                return None
-        if take:
-            matcher.take(origin, tag, now)
-        due = found.port.serve(found)
-        engine.clock.t = max(engine.clock.t, due)
-        return found
-
-    def _probe(self, source: int, tag: int, status: MPI.Status | None, take: bool) -> Arrival | None:
-        self._enter()
-        if source == _NULL:
-            self._describe(None, status)
-            return None
-        search = _Search(self, source, tag, take)
-        self.engine.wait(search)
-        self._describe(search.found, status)
-        self._leave()
-        return search.found
-
-    def _test_probe(self, source: int, tag: int, status: MPI.Status | None, take: bool) -> tuple[bool, Arrival | None]:
-        idling = self.engine.idling
-        self._enter()
-        if source == _NULL:
-            self._describe(None, status)
-            return True, None
-        found = self._find(source, tag, take)
-        if found is None:
-            self.engine.idling = idling
-            self.engine.idle()
-        else:
-            self._describe(found, status)
-        self._leave()
-        return found is not None, found
-
-    def _describe(self, found: Arrival | None, status: MPI.Status | None) -> None:
-        empty_status(status)
-        if status is None:
-            return
-        if found is None:
-            status.source = _NULL
-        else:
-            status.source, status.tag = self.rank_of(found.source), found.tag
-            status.Set_elements(MPI.BYTE, found.size)
-
-    def Probe(self, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> bool:
-        self._probe(source, tag, status, take=False)
-        return True
-
-    def Iprobe(self, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> bool:
-        return self._test_probe(source, tag, status, take=False)[0]
-
-    def Mprobe(self, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> MPI.Message:
-        return EmulatedMessage(self, self._probe(source, tag, status, take=True))
-
-    def Improbe(
-        self, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None
-    ) -> MPI.Message | None:
-        there, found = self._test_probe(source, tag, status, take=True)
-        return EmulatedMessage(self, found) if there else None
-
-    # -- pickled objects
-
-    def send(self, obj: Any, dest: int, tag: int = 0) -> None:
-        self._enter()
-        data = MPI.pickle.dumps(obj)
-        self._complete(self._send(data, len(data), dest, tag))
-
-    def ssend(self, obj: Any, dest: int, tag: int = 0) -> None:
-        self._enter()
-        data = MPI.pickle.dumps(obj)
-        self._complete(self._send(data, len(data), dest, tag, sync=True))
-
-    def isend(self, obj: Any, dest: int, tag: int = 0) -> MPI.Request:
-        self._enter()
-        data = MPI.pickle.dumps(obj)
-        request = self._send(data, len(data), dest, tag)
-        self._leave()
-        return request
-
-    def issend(self, obj: Any, dest: int, tag: int = 0) -> MPI.Request:
-        self._enter()
-        data = MPI.pickle.dumps(obj)
-        request = self._send(data, len(data), dest, tag, sync=True)
-        self._leave()
-        return request
-
-    def recv(
-        self, buf: Any = None, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None
-    ) -> Any:
-        self._enter()
-        return self._complete(self._receive(None, source, tag), status)
-
-    def irecv(self, buf: Any = None, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Request:
-        self._enter()
-        self.engine.progress()
-        request = self._receive(None, source, tag)
-        self._leave()
-        return request
-
-    def sendrecv(
-        self, sendobj: Any, dest: int, sendtag: int = 0, recvbuf: Any = None, source: int = _ANY,
-        recvtag: int = _ANY_TAG, status: MPI.Status | None = None,
-    ) -> Any:  # fmt: skip
-        self._enter()
-        data = MPI.pickle.dumps(sendobj)
-        return self._exchange(data, len(data), dest, sendtag, None, source, recvtag, status)
-
-    probe, iprobe, mprobe, improbe = Probe, Iprobe, Mprobe, Improbe
-
-
-class _Search:
-    """A probe to wait for."""
-
-    def __init__(self, comm: PointToPoint, source: int, tag: int, take: bool) -> None:
-        self._comm, self._what = comm, (source, tag, take)
-        self.found: Arrival | None = None
-        self.hint = None
-
-    def poll(self) -> bool:
-        self.found = self._comm._find(*self._what)
-        return self.found is not None
-
-
-class EmulatedMessage(MPI.Message):
-    """A message that Mprobe or Improbe took out, to be received once."""
-
-    def __new__(cls, *arguments: Any) -> Any:
-        return MPI.Message.__new__(cls)
-
-    def __init__(self, comm: Any, arrival: Arrival | None) -> None:
-        self._comm, self._arrival = comm, arrival
-        self._null = arrival is None
-
-    def __bool__(self) -> bool:
-        return self._null or self._arrival is not None
-
-    def __eq__(self, other: object) -> bool:
-        if type(other) is MPI.Message:
-            if self._null:
-                return other == MPI.MESSAGE_NO_PROC
-            return self._arrival is None and other == MPI.MESSAGE_NULL
-        return self is other
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def _start(self, into: Incoming | None) -> EmulatedRequest:
-        if self._null:
-            return NullRequest(self._comm, receive=True)
-        arrival, self._arrival = self._arrival, None
-        if arrival is None:
-            self._comm.raise_error(MPI.ERR_REQUEST)
-        kind = ReceiveRequest if into is not None else ObjectReceive
-        request = kind(self._comm, arrival.source, arrival.tag, into)
-        request.match(arrival)
-        return request
-
-    def Recv(self, buf: Any, status: MPI.Status | None = None) -> None:
-        self._comm._enter()
-        self._comm._complete(self._start(Incoming(buf)), status)
-
-    def Irecv(self, buf: Any) -> MPI.Request:
-        return self._start(Incoming(buf))
-
-    def recv(self, status: MPI.Status | None = None) -> Any:
-        self._comm._enter()
-        return self._comm._complete(self._start(None), status)
-
-    def irecv(self) -> MPI.Request:
-        return self._start(None)

@@ -75,14 +75,15 @@ class Route:
     """The way from this rank to another: constants of the path, and what was sent along it so far."""
 
     __slots__ = (
-        "alpha", "beta", "beta_out", "bytes", "change", "destination", "gap", "here", "host", "last", "links",
+        "alpha", "back", "beta", "beta_out", "bytes", "change", "destination", "gap", "here", "host", "last", "links",
         "loopback", "messages", "path", "queue", "sequence", "stream", "varies",
     )  # fmt: skip
 
-    def __init__(self, destination: int, host: int, path: Path, queue: Queue, stream: int) -> None:
+    def __init__(self, destination: int, host: int, path: Path, back: float, queue: Queue, stream: int) -> None:
         self.destination = destination
         self.host = host
         self.path = path
+        self.back = back  # latency of the opposite way
         self.queue = queue
         self.stream = stream
         self.alpha, self.beta, self.links = path.alpha, path.beta, path.links

@@ -1,0 +1,196 @@
+"""mpi4py's blocking collectives on buffers: each becomes messages of the emulated network.
+
+They travel in a context of their own, so that no receive of the program, not even one with ANY_TAG, sees them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from emulator.comm import algorithms
+from emulator.comm.blocks import Vector, given, operand, wanted
+from emulator.comm.management import context_number
+from emulator.comm.point_to_point import PointToPoint
+
+IN_PLACE = MPI.IN_PLACE
+
+
+class Collectives(PointToPoint):
+    """Barrier, Bcast, Gather(v), Scatter(v), Allgather(v), Alltoall(v), Reduce, Allreduce, Reduce_scatter, Scan, Exscan."""
+
+    _carrier: Any
+    _size: int
+    _rank: int
+
+    @property
+    def carrier(self) -> Any:
+        """The communicator that carries this one's collectives: the same processes, a context of its own."""
+        if self._carrier is None:
+            carrier = type(self)(self.engine, self._real, context_number(self.context, "collectives"))  # type: ignore[call-arg]
+            carrier._algorithms = self._algorithms
+            self._carrier = carrier
+        return self._carrier
+
+    _algorithms: Any
+
+    @property
+    def _a(self) -> Any:
+        if self._algorithms is None:
+            self._algorithms = algorithms.find()
+        self.engine.idling = False
+        return self._algorithms
+
+    def _check_root(self, root: int) -> None:
+        if not 0 <= root < self._size:
+            self.raise_error(MPI.ERR_ROOT)
+
+    def Barrier(self) -> None:
+        self._a.barrier(self.carrier)
+
+    def Bcast(self, buf: Any, root: int = 0) -> None:
+        self._check_root(root)
+        if self._rank == root:
+            self._a.broadcast(self.carrier, given(buf), root)
+            return
+        data, into = wanted(buf)
+        self._a.broadcast(self.carrier, data, root)
+        into.finish(data.size)
+
+    def Gather(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
+        self._check_root(root)
+        if self._rank != root:
+            self._a.gather(self.carrier, given(sendbuf), None, root)
+            return
+        data, into = wanted(recvbuf, self._size)
+        mine = self._block(data) if sendbuf is IN_PLACE else given(sendbuf)
+        self._a.gather(self.carrier, mine, data, root)
+        into.finish(data.size)
+
+    def Scatter(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
+        self._check_root(root)
+        if self._rank != root:
+            data, into = wanted(recvbuf)
+            self._a.scatter(self.carrier, None, data, root)
+            into.finish(data.size)
+            return
+        whole = given(sendbuf, self._size)
+        if recvbuf is IN_PLACE:
+            self._a.scatter(self.carrier, whole, self._block(whole).copy(), root)
+            return
+        data, into = wanted(recvbuf)
+        self._a.scatter(self.carrier, whole, data[: whole.size // self._size], root)
+        into.finish(whole.size // self._size)
+
+    def Allgather(self, sendbuf: Any, recvbuf: Any) -> None:
+        data, into = wanted(recvbuf, self._size)
+        mine = self._block(data) if sendbuf is IN_PLACE else given(sendbuf)
+        self._a.all_gather(self.carrier, mine, data)
+        into.finish(data.size)
+
+    def Alltoall(self, sendbuf: Any, recvbuf: Any) -> None:
+        data, into = wanted(recvbuf, self._size)
+        whole = data.copy() if sendbuf is IN_PLACE else given(sendbuf, self._size)
+        self._a.all_to_all(self.carrier, whole, data)
+        into.finish(data.size)
+
+    def _block(self, whole: Any) -> Any:
+        share = whole.size // self._size
+        return whole[self._rank * share : (self._rank + 1) * share]
+
+    # -- vectors
+
+    def Gatherv(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
+        self._check_root(root)
+        if self._rank != root:
+            self._a.gather_v(self.carrier, given(sendbuf), root=root)
+            return
+        into = Vector(recvbuf, self._size, writable=True)
+        mine = self._part(into) if sendbuf is IN_PLACE else given(sendbuf)
+        self._a.gather_v(self.carrier, mine, into.data, into.counts, into.displacements, root)
+
+    def Scatterv(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
+        self._check_root(root)
+        if self._rank != root:
+            data, into = wanted(recvbuf)
+            self._a.scatter_v(self.carrier, None, data, root=root)
+            into.finish(data.size)
+            return
+        whole = Vector(sendbuf, self._size, writable=False)
+        size = whole.counts[root]
+        data, into = (np.empty(size, np.uint8), None) if recvbuf is IN_PLACE else wanted(recvbuf)
+        self._a.scatter_v(self.carrier, whole.data, data[:size], whole.counts, whole.displacements, root)
+        if into is not None:
+            into.finish(size)
+
+    def Allgatherv(self, sendbuf: Any, recvbuf: Any) -> None:
+        into = Vector(recvbuf, self._size, writable=True)
+        mine = self._part(into) if sendbuf is IN_PLACE else given(sendbuf)
+        self._a.all_gather_v(self.carrier, mine, into.data, into.counts, into.displacements)
+
+    def Alltoallv(self, sendbuf: Any, recvbuf: Any) -> None:
+        into = Vector(recvbuf, self._size, writable=True)
+        if sendbuf is IN_PLACE:
+            source = Vector(recvbuf, self._size, writable=True)
+            source.data = source.data.copy()
+        else:
+            source = Vector(sendbuf, self._size, writable=False)
+        self._a.all_to_all_v(
+            self.carrier, source.data, source.counts, into.data, into.counts, source.displacements, into.displacements
+        )
+
+    def _part(self, vector: Vector) -> Any:
+        begin = vector.displacements[self._rank]
+        return vector.data[begin : begin + vector.counts[self._rank]]
+
+    # -- reductions
+
+    def Reduce(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM, root: int = 0) -> None:
+        self._check_root(root)
+        if self._rank != root:
+            self._a.reduce(self.carrier, operand(sendbuf), None, op, root)
+            return
+        out = operand(recvbuf, writable=True)
+        mine = out if sendbuf is IN_PLACE else operand(sendbuf)
+        self._a.reduce(self.carrier, mine, out[: mine.size], op, root)
+
+    def Allreduce(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM) -> None:
+        out = operand(recvbuf, writable=True)
+        if sendbuf is IN_PLACE:
+            self._a.all_reduce(self.carrier, out, IN_PLACE, op)
+        else:
+            mine = operand(sendbuf)
+            self._a.all_reduce(self.carrier, mine, out[: mine.size], op)
+
+    def Reduce_scatter(self, sendbuf: Any, recvbuf: Any, recvcounts: Any = None, op: Any = MPI.SUM) -> None:
+        if sendbuf is IN_PLACE:
+            out = operand(recvbuf, writable=True)
+            mine = out.copy()
+        else:
+            mine, out = operand(sendbuf), operand(recvbuf, writable=True)
+        counts = [int(count) for count in recvcounts] if recvcounts is not None else self._equal_counts(mine, out)
+        self._a.reduce_scatter(self.carrier, mine[: sum(counts)], out[: counts[self._rank]], counts, op)
+
+    def Reduce_scatter_block(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM) -> None:
+        out = operand(recvbuf, writable=True)
+        mine = out.copy() if sendbuf is IN_PLACE else operand(sendbuf, self._size)
+        share = mine.size // self._size
+        self._a.reduce_scatter(self.carrier, mine, out[:share], [share] * self._size, op)
+
+    def _equal_counts(self, mine: Any, out: Any) -> list[int]:
+        """Let every rank say how much it takes, as mpi4py does when no counts are given."""
+        counts = np.empty(self._size, np.int64)
+        self._a.all_gather(self.carrier, np.array([out.size], np.int64), counts)
+        return [int(count) for count in counts]
+
+    def Scan(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM) -> None:
+        out = operand(recvbuf, writable=True)
+        mine = out.copy() if sendbuf is IN_PLACE else operand(sendbuf)
+        self._a.scan(self.carrier, mine, out[: mine.size], op)
+
+    def Exscan(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM) -> None:
+        out = operand(recvbuf, writable=True)
+        mine = out.copy() if sendbuf is IN_PLACE else operand(sendbuf)
+        self._a.exscan(self.carrier, mine, out[: mine.size], op)

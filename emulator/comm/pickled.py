@@ -1,0 +1,67 @@
+"""The lower-case methods between two ranks: any object, pickled as mpi4py does it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mpi4py import MPI
+
+from emulator.comm.point_to_point import PointToPoint
+
+_ANY: int = MPI.ANY_SOURCE
+_ANY_TAG: int = MPI.ANY_TAG
+
+
+class Pickled(PointToPoint):
+    """send, recv and their relatives."""
+
+    def send(self, obj: Any, dest: int, tag: int = 0) -> None:
+        self._enter()
+        data = MPI.pickle.dumps(obj)
+        self._complete(self._send(data, len(data), dest, tag))
+
+    def ssend(self, obj: Any, dest: int, tag: int = 0) -> None:
+        self._enter()
+        data = MPI.pickle.dumps(obj)
+        self._complete(self._send(data, len(data), dest, tag, sync=True))
+
+    def bsend(self, obj: Any, dest: int, tag: int = 0) -> None:
+        self.Bsend(MPI.pickle.dumps(obj), dest, tag)
+
+    def ibsend(self, obj: Any, dest: int, tag: int = 0) -> MPI.Request:
+        return self.Ibsend(MPI.pickle.dumps(obj), dest, tag)
+
+    def isend(self, obj: Any, dest: int, tag: int = 0) -> MPI.Request:
+        self._enter()
+        data = MPI.pickle.dumps(obj)
+        request = self._send(data, len(data), dest, tag)
+        self._leave()
+        return request
+
+    def issend(self, obj: Any, dest: int, tag: int = 0) -> MPI.Request:
+        self._enter()
+        data = MPI.pickle.dumps(obj)
+        request = self._send(data, len(data), dest, tag, sync=True)
+        self._leave()
+        return request
+
+    def recv(
+        self, buf: Any = None, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None
+    ) -> Any:
+        self._enter()
+        return self._complete(self._receive(None, source, tag), status)
+
+    def irecv(self, buf: Any = None, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Request:
+        self._enter()
+        self.engine.progress()
+        request = self._receive(None, source, tag)
+        self._leave()
+        return request
+
+    def sendrecv(
+        self, sendobj: Any, dest: int, sendtag: int = 0, recvbuf: Any = None, source: int = _ANY,
+        recvtag: int = _ANY_TAG, status: MPI.Status | None = None,
+    ) -> Any:  # fmt: skip
+        self._enter()
+        data = MPI.pickle.dumps(sendobj)
+        return self._exchange(data, len(data), dest, sendtag, None, source, recvtag, status)
