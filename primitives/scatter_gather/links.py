@@ -80,7 +80,6 @@ class Inbox:
     def __init__(self, comm: MPI.Comm, source: int, tag: int) -> None:
         self._comm, self._source, self._tag = comm, source, tag
         self._status = MPI.Status()
-        self._pause = Backoff(self.LONGEST_NAP_S)
         sharpen_sleep()
 
     def poll(self) -> tuple[int, Any] | None:
@@ -103,12 +102,12 @@ class Inbox:
         owing
             Sources that will send a message whatever happens; only `OrderedInbox` needs to know.
         """
-        self._pause.reset()
+        pause = Backoff(self.LONGEST_NAP_S)
         tired = time.monotonic() + patience_s
         while (found := self.poll()) is None:
             if now(self._comm) >= until or time.monotonic() >= tired:
                 return None
-            self._pause()
+            pause()
         return found
 
     def _receive(self, source: int) -> tuple[int, Any]:
@@ -143,7 +142,7 @@ class OrderedInbox(Inbox):
     ) -> tuple[int, Any] | None:
         """As in `Inbox`; an instant ``until`` before the earliest message comes as soon as that is certain."""
         sources = set(owing) if self._source == MPI.ANY_SOURCE else {self._source}
-        self._pause.reset()
+        pause = Backoff(self.LONGEST_NAP_S)
         start = time.monotonic()
         while True:
             there = lookahead.arrivals(self._comm, sources, self._tag)
@@ -160,7 +159,7 @@ class OrderedInbox(Inbox):
                     return None
             if waited > patience_s:
                 return None
-            self._pause()
+            pause()
 
     def _take(self, source: int) -> tuple[int, Any]:
         self._comm.Probe(source, self._tag, self._status)
