@@ -4,7 +4,7 @@ import os
 import platform
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,18 @@ def warnings(environment: dict[str, Any]) -> list[str]:
     if governor not in (None, "performance"):
         found.append(f"the cores change frequency (governor {governor}): choose the governor performance")
     return found
+
+
+def crowding(hosts: Sequence[str]) -> Callable[[int], float]:
+    """Tell how many ranks share a core, at least 1, when the first p of these ranks run.
+
+    Parameters
+    ----------
+    hosts
+        Host name of each rank; every host has as many cores as this one.
+    """
+    cores = _usable_cores()
+    return lambda p: max(1.0, max(Counter(hosts[:p]).values()) / cores)
 
 
 def _usable_cores() -> int:

@@ -14,7 +14,7 @@ R(p) >= 1. Three forms of T_comm are told apart by name, because their alpha and
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -44,6 +44,10 @@ class Row:
     def efficiency(self) -> float:
         """S(p) / p."""
         return self.speedup / self.p
+
+    def record(self) -> dict[str, float]:
+        """All of it as a mapping, the efficiency included."""
+        return {**asdict(self), "efficiency": self.efficiency}
 
 
 class Speedup:

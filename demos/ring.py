@@ -1,0 +1,154 @@
+"""Measure what a message and a ring all-reduce really cost here, and how many nodes are worth having.
+
+Sub-communicators of 2, 4, 8, ... ranks are measured in the same run, beside the native MPI_Allreduce in interleaved
+repetitions. One repetition's time is that of the whole operation, from the first rank's start to the last one's end.
+With --net the same table is in emulated seconds, and the configured alpha and beta stand beside the recovered ones.
+"""
+
+import click
+import numpy as np
+from mpi4py import MPI
+
+from emulator import environment, probe, timing
+from emulator.cli import TIME, Run, demo
+from emulator.closed_loop import closed_loop, configured
+from emulator.errors import UsageError
+from emulator.report import terminal
+from emulator.session import sub_sizes
+from emulator.study import measurement, study, uncrowded
+from primitives.all_reduce import ALGORITHMS, all_reduce
+
+ITEM = np.dtype(np.float32)
+
+
+@demo("ring", needs=2, sizes="8:8M", budget=40)
+@click.option("--algorithm", type=click.Choice([*ALGORITHMS, "all"]), default="ring", show_default=True)
+@click.option("--t-comp", type=TIME, default="100 ms", show_default=True, help="Compute time of a step on one node.")
+def main(run: Run, algorithm: str, t_comp: float) -> None:
+    """Measure what a message and an all-reduce cost here, and say how many nodes are worth having.
+
+    mpirun -n 16 python -m demos.ring
+    """
+    patterns = list(ALGORITHMS) if algorithm == "all" else [algorithm]
+    ranks = _ranks(run)
+    _check_sizes(run)
+    hosts = run.control.allgather(MPI.Get_processor_name())
+    if run.rank == 0:
+        run.echo(terminal.opening(run.result, f"all-reduce by {', '.join(patterns)} on {ranks} ranks"))
+    jobs = _jobs(run, patterns, ranks)
+    stop = timing.Stop(run.budget, fewest=10 if run.network is None else 6)
+    with run.progress(run.budget, f"measuring {len(jobs)} jobs") as bar:
+        series = timing.measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance)
+    kept = getattr(run.comm, "fidelity", None)
+    fidelity = kept() if kept else None
+    if run.rank == 0:
+        _conclude(run, series, patterns, hosts, t_comp)
+        result = {**run.result, "measurements": run.measurements, "fits": run.fits, "held_out": run.held_out}
+        run.warnings += terminal.unstable(result)
+        result |= {**run.extra, "fidelity": fidelity, "warnings": run.warnings}
+        for part in terminal.parts(result, run.console.width if run.console else 150):
+            run.echo(part)
+
+
+def _conclude(run: Run, series: list[timing.Series], patterns: list[str], hosts: list[str], t_comp: float) -> None:
+    """Turn what was measured into the result: medians, fits, predictions, and how many nodes are worth having."""
+    crowding = environment.crowding(hosts) if run.network is None else uncrowded
+    found = study(series, patterns, ITEM.itemsize, crowding, run.seed)
+    native = {(one.job.ranks, one.job.bytes): one for one in series if one.job.pattern == "native"}
+    for one in series:
+        job = one.job
+        run.samples += one.rows()
+        if job.pattern != "native":
+            predicted = found.predict(job.pattern, job.ranks, job.bytes)
+            run.measurements.append(measurement(one, predicted, native.get((job.ranks, job.bytes))))
+        if one.wrong:
+            run.fail(f"{job.pattern} of {job.bytes} bytes on {job.ranks} ranks has {one.wrong} wrong elements")
+    checks = [] if run.network is None else closed_loop(found, run.network, run.size, run.options.compute)
+    for check in checks:
+        if not check["passed"]:
+            run.fail("{what}: {term} is {recovered:.6g} {unit}, configured {configured:.6g}".format(**check))
+    run.fits += found.records(configured(run.network))
+    run.held_out += found.held_out
+    run.extra = {
+        "fitted_up_to": found.fitted_up_to,
+        "contention": {pattern: found.contention(pattern) for pattern in patterns},
+        "checks": checks,
+        "meaning": [found.meaning(pattern, max(run.sizes), t_comp) for pattern in patterns],
+    }
+
+
+def _ranks(run: Run) -> list[int]:
+    ranks = sub_sizes(run)
+    if ranks[0] < 2:
+        raise UsageError(f"an all-reduce is between 2 ranks or more, got --ranks {ranks[0]}: leave it out")
+    return ranks
+
+
+def _check_sizes(run: Run) -> None:
+    import psutil
+
+    for size in run.sizes:
+        if size % ITEM.itemsize:
+            raise UsageError(f"sizes are whole numbers of {ITEM.name} ({ITEM.itemsize} bytes), got {size}")
+    if len(run.sizes) < 2:
+        raise UsageError(f"alpha and beta need at least 2 sizes to be told apart, got {len(run.sizes)}: add --sizes")
+    room, needed = psutil.virtual_memory().available, 4 * max(run.sizes) * run.size
+    if needed > room:
+        raise UsageError(
+            f"{run.size} ranks need 4 buffers each of the largest size, {needed >> 20} MiB in all, and {room >> 20} "
+            "MiB are free: choose smaller --sizes or fewer ranks"
+        )
+
+
+def _jobs(run: Run, patterns: list[str], ranks: list[int]) -> list[timing.Job]:
+    """Messages between ranks 0 and 1, reductions on rank 0, and every all-reduce beside the native one."""
+    link = probe.link_sizes(max(run.sizes), np.random.default_rng(run.seed))
+    jobs = probe.messages(run.sub(2), (0, 1), link, "link")
+    if run.network is None or run.options.compute == "measured":
+        jobs += probe.reductions(run.sub(1), 0, [n for n in link if n >= ITEM.itemsize])
+    for p in ranks:
+        comm = run.sub(p)
+        buffers = _Buffers(comm, max(run.sizes)) if comm is not None else None
+        for n in run.sizes:
+            for pattern in patterns if run.network is not None else [*patterns, "native"]:
+                job = timing.Job(pattern, p, n, tuple(range(p)))
+                if buffers is not None:
+                    buffers.fill_in(job)
+                jobs.append(job)
+    return jobs
+
+
+class _Buffers:
+    """Input, output and expected sum of one communicator, shared by all of its jobs."""
+
+    def __init__(self, comm: object, largest: int) -> None:
+        self.comm = comm
+        p, rank = comm.Get_size(), comm.Get_rank()  # type: ignore[attr-defined]
+        # Small whole numbers: every order of summing them gives the same float32, so one wrong element shows.
+        self.send = ((np.arange(largest // ITEM.itemsize) + rank) % 17).astype(ITEM)
+        self.received = np.zeros_like(self.send)
+        shifts = np.bincount(np.arange(p) % 17, minlength=17)
+        sums = np.array([sum(shifts[s] * ((i + s) % 17) for s in range(17)) for i in range(17)], dtype=ITEM)
+        self.expected = np.resize(sums, self.send.shape)
+
+    def fill_in(self, job: timing.Job) -> None:
+        """Give a job its operation and its check."""
+        comm, count, pattern = self.comm, job.bytes // ITEM.itemsize, job.pattern
+        send, received, expected = self.send[:count], self.received[:count], self.expected[:count]
+
+        def native() -> None:
+            comm.Allreduce(send, received)  # type: ignore[attr-defined]
+
+        def ours() -> None:
+            all_reduce(comm, send, received, algorithm=pattern)  # type: ignore[arg-type]
+
+        def wrong() -> int:
+            count = int((received != expected).sum())
+            received[:] = -1
+            return count
+
+        job.comm, job.once, job.check = comm, native if pattern == "native" else ours, wrong
+
+
+if __name__ == "__main__":
+    main()

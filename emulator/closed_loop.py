@@ -1,0 +1,61 @@
+"""The closed loop: what was configured must come back out of a measurement through the emulated network."""
+
+from typing import Any
+
+from emulator.network.model import Network, Path
+from emulator.study import Study
+
+TOLERANCE = 0.01
+
+
+def configured(network: Network | None, source: int = 0, destination: int = 1) -> dict[str, float] | None:
+    """alpha (s) and beta (s/byte) of the path between two ranks; None without a network."""
+    if network is None:
+        return None
+    path = network.between(source, destination)
+    return {"alpha": path.alpha, "beta": path.beta}
+
+
+def steady(path: Path) -> bool:
+    """True if every message on the path takes the same time, so that a measurement can be held to it."""
+    return path.jitter is None and path.loss is None
+
+
+def compare(what: str, path: Path, alpha: float, beta: float) -> list[dict[str, Any]]:
+    """Two checks: a path's alpha and beta beside recovered ones, each PASS within 1 %."""
+    pairs = (("alpha", path.alpha, alpha, "us", 1e6), ("beta", path.beta, beta, "ns/B", 1e9))
+    return [
+        {
+            "what": what,
+            "term": term,
+            "configured": wanted * factor,
+            "recovered": got * factor,
+            "unit": unit,
+            "passed": abs(got - wanted) <= TOLERANCE * wanted,
+        }
+        for term, wanted, got, unit, factor in pairs
+    ]
+
+
+def closed_loop(found: Study, network: Network, ranks: int, compute: str) -> list[dict[str, Any]]:
+    """Checks of a study on an emulated network.
+
+    The link between ranks 0 and 1 is checked where its path is steady and compute takes no emulated time; the
+    collectives too where every rank has a host of its own and all paths are alike, so that one alpha and one beta
+    describe them all.
+    """
+    first = network.between(0, 1)
+    if compute != "none" or not steady(first):
+        return []
+    link = found.link.headline
+    checks = compare("link 0 -> 1", first, link.alpha, link.beta)
+    paths = {(path.alpha, path.beta, path.links) for path in _all_paths(network, ranks)}
+    alone = len({network.host_of(rank) for rank in range(ranks)}) == ranks
+    if alone and paths == {(first.alpha, first.beta, ())}:
+        for pattern, fitted in found.collectives.items():
+            checks += compare(pattern, first, fitted.headline.alpha, fitted.headline.beta)
+    return checks
+
+
+def _all_paths(network: Network, ranks: int) -> list[Path]:
+    return [network.between(a, b) for a in range(ranks) for b in range(ranks) if a != b]

@@ -1,0 +1,116 @@
+"""Jobs that measure the terms themselves: a message between two ranks (alpha, beta), a local reduction (gamma)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from emulator.timing import Job
+
+_ROUND_TRIPS = 50  # in one repetition of a short message, so that the start of it does not count
+_BYTES_PER_REPETITION = 1 << 18
+
+
+def link_sizes(largest: int, rng: np.random.Generator, *, dense: bool = False) -> list[int]:
+    """Sizes that show a link's protocol: 0, powers of two, and if `dense` their neighbours and some between.
+
+    Parameters
+    ----------
+    largest
+        The largest size in bytes, >= 1.
+    rng
+        Draws the sizes between (log-uniform), so that no regular pattern hides a switch.
+    """
+    powers = [2**k for k in range(largest.bit_length())]
+    sizes = {0, *powers, largest}
+    if dense:
+        sizes |= {n + step for n in powers[3:] for step in (-1, 1)}
+        sizes |= {int(n) for n in np.exp(rng.uniform(0, np.log(largest), len(powers)))}
+    return sorted(n for n in sizes if n <= largest)
+
+
+def messages(comm: MPI.Intracomm | None, members: tuple[int, int], sizes: Sequence[int], pattern: str) -> list[Job]:
+    """Make one job per size for a message from the first to the second of two ranks.
+
+    On the wall clock a job is a number of round trips and its time half of one; on an emulated clock, where all ranks
+    start at the same instant, it is one message one way.
+
+    Parameters
+    ----------
+    comm
+        A communicator of exactly these two ranks; None on all others.
+    members
+        The two ranks in the control communicator.
+    """
+    jobs = []
+    for n in sizes:
+        one_way = hasattr(comm, "align")
+        trips = max(1, min(_ROUND_TRIPS, _BYTES_PER_REPETITION // max(1, n)))
+        job = Job(pattern, 2, n, members, labels={"source": members[0], "destination": members[1]})
+        if comm is not None:
+            job.comm, job.parts = comm, 1 if one_way else 2 * trips
+            job.once, job.check = _exchange(comm, n, one_way, trips)
+        jobs.append(job)
+    return jobs
+
+
+def _exchange(comm: MPI.Intracomm, n: int, one_way: bool, trips: int) -> tuple[Any, Any]:
+    """What either rank does in a repetition, and how it counts the bytes that came wrong."""
+    expected = (np.arange(n) % 251).astype(np.uint8)
+    received = np.zeros(n, dtype=np.uint8)
+    source, target = [expected, MPI.BYTE], [received, MPI.BYTE]
+    first = comm.Get_rank() == 0
+
+    def send() -> None:
+        comm.Send(source, 1)
+
+    def receive() -> None:
+        comm.Recv(target, 0)
+
+    def ask() -> None:
+        for _ in range(trips):
+            comm.Send(source, 1)
+            comm.Recv(target, 1)
+
+    def answer() -> None:
+        for _ in range(trips):
+            comm.Recv(target, 0)
+            comm.Send(source, 0)
+
+    def wrong() -> int:
+        count = 0 if one_way and first else int((received != expected).sum())
+        received[:] = 0
+        return count
+
+    if one_way:
+        return (send if first else receive), wrong
+    return (ask if first else answer), wrong
+
+
+def reductions(comm: MPI.Intracomm | None, member: int, sizes: Sequence[int]) -> list[Job]:
+    """Make one job per size for adding n bytes of float32 to n others, in place, on one rank.
+
+    Parameters
+    ----------
+    comm
+        A communicator of this rank alone, whose clock is read; None on all others.
+    """
+    jobs = []
+    for n in sizes:
+        repeats = max(1, min(_ROUND_TRIPS, _BYTES_PER_REPETITION // max(1, n)))
+        job = Job("reduction", 1, n, (member,))
+        if comm is not None:
+            job.comm, job.parts, job.once = comm, repeats, _adding(n // 4, repeats)
+        jobs.append(job)
+    return jobs
+
+
+def _adding(count: int, repeats: int) -> Any:
+    mine, theirs = np.ones(count, dtype=np.float32), np.zeros(count, dtype=np.float32)
+
+    def once() -> None:
+        for _ in range(repeats):
+            np.add(mine, theirs, out=mine)
+
+    return once

@@ -1,0 +1,1 @@
+"""Tables, maps and plots of results; everything here reads result data and nothing else."""

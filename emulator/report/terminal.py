@@ -1,0 +1,165 @@
+"""A whole result as it is printed on a terminal: what a demo shows when it ends, and ``python -m emulator report``."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from emulator import environment
+from emulator.report import tables
+from emulator.speedup import MOST_NODES
+from emulator.units import format_size, format_time
+
+
+def parts(result: Mapping[str, Any], width: int = 150) -> Iterator[Any]:
+    """Give strings and rich tables, in the order in which they are to be printed.
+
+    Parameters
+    ----------
+    result
+        The result file's content.
+    width
+        Columns of the terminal.
+    """
+    yield from _measurements(result, width)
+    yield from _fits(result)
+    if result.get("held_out"):
+        yield from _held_out(result)
+    if result.get("checks"):
+        yield tables.checks(result["checks"], "Configured and recovered (PASS within 1 %)")
+    if result.get("fidelity"):
+        yield fidelity_line(result["fidelity"])
+    for one in result.get("meaning", []):
+        yield from _meaning(one)
+    warnings = result.get("warnings", [])
+    if warnings:
+        yield "[bold]What makes these figures unstable[/]"
+        yield from (f"  - {text}" for text in warnings)
+
+
+def opening(result: Mapping[str, Any], plan: str) -> str:
+    """One line that says what runs where, by which clock."""
+    seen = result["environment"]
+    where = f"{seen['ranks']} ranks on {seen['cores']} cores of {', '.join(seen['hosts'])}"
+    if len(seen["hosts"]) > 1:
+        where = f"{seen['ranks']} ranks on {len(seen['hosts'])} hosts of {seen['cores']} cores"
+    network = result.get("network")
+    carrier = f"emulated network {network['name']}, emulated seconds" if network else "wall clock"
+    return f"{where}, {seen['mpi']}, {carrier}; {plan}\n"
+
+
+def _measurements(result: Mapping[str, Any], width: int) -> Iterator[Any]:
+    rows = [row for row in result["measurements"] if row["pattern"] not in ("link", "reduction")]
+    clock = "" if result["clock"] == "wall" else f", {result['clock']} time"
+    for (pattern, ranks), group in groupby(rows, key=lambda row: (row["pattern"], row["ranks"])):
+        yield tables.measurements(list(group), f"{pattern}, {ranks} ranks{clock}", width)
+        yield ""
+    if rows:
+        yield (
+            "[dim]time: median over n repetitions of the whole operation, from the first rank's start to the last "
+            "one's end; predicted: by the fit below; error: predicted / time - 1[/]"
+        )
+        yield ""
+
+
+def _fits(result: Mapping[str, Any]) -> Iterator[Any]:
+    if not result["fits"]:
+        return
+    yield tables.fits(result["fits"])
+    crowding = result["environment"]["oversubscription"]
+    if crowding > 1 and result["clock"] == "wall":
+        yield (
+            f"[dim]p ranks on c < p cores take turns: the model of a collective is multiplied by p / c, here by "
+            f"{crowding:g} at most, and its terms are those of ranks with a core each[/]"
+        )
+    for pattern, factors in result.get("contention", {}).items():
+        known = [f"{term} x {_factor(one)}" for term, one in factors.items() if one is not None]
+        if known:
+            yield f"contention: in {pattern}, against an idle link: {', '.join(known)}"
+    yield ""
+
+
+def _factor(one: Mapping[str, Any]) -> str:
+    return f"{one['value']:.3g} {tables.interval(one['ci95'], 1.0)}"
+
+
+def _held_out(result: Mapping[str, Any]) -> Iterator[Any]:
+    for pattern, group in groupby(result["held_out"], key=lambda row: row.get("pattern", "")):
+        rows = list(group)
+        known = f"fitted on p <= {result['fitted_up_to']}, " if result.get("fitted_up_to") else ""
+        title = f"Held out: {pattern}, {known}predicts p = {rows[0]['ranks']}"
+        yield tables.held_out(rows, title)
+        errors = sorted(abs(row["relative_error"]) for row in rows)
+        yield f"median error {tables.percent(errors[len(errors) // 2])}, worst {tables.percent(errors[-1])}"
+        yield ""
+
+
+def fidelity_line(fidelity: Mapping[str, Any]) -> str:
+    """Say how well emulated time was kept."""
+    words = [f"{name.replace('_', ' ')} {_value(name, value)}" for name, value in fidelity.items() if value is not None]
+    return "fidelity: " + ", ".join(words)
+
+
+def _value(name: str, value: Any) -> str:
+    if name.endswith("share"):
+        return tables.percent(value)
+    if name.startswith("late"):
+        return format_time(value)
+    return str(value)
+
+
+def _meaning(one: Mapping[str, Any]) -> Iterator[str]:
+    n, t_comp = format_size(one["bytes"]), format_time(one["t_comp"])
+    terms = one["terms"]
+    yield f"[bold]What it means[/]: {one['pattern']} of {n} in each step, a step of {t_comp} on one node (--t-comp)"
+    yield (
+        f"  with a core for each rank: alpha {format_time(terms['alpha'])}, beta {terms['beta'] * 1e9:.4g} ns/B, gamma "
+        f"{terms['gamma'] * 1e9:.4g} ns/B ({one['form']})"
+    )
+    yield from (f"  {line}" for line in verdict(one["best"], one["dominated"], one.get("best_ci95")))
+    textbook = one.get("textbook")
+    if textbook:
+        yield (
+            f"  for the textbook's calculator: python -m demos.speedup --t-comp {one['t_comp']:g} "
+            f"--alpha {textbook['alpha']:.4g} --beta {textbook['beta']:.4g}"
+        )
+    yield ""
+
+
+def verdict(
+    best: Mapping[str, Any], dominated: Mapping[str, Any] | None, interval: Sequence[int] | None = None
+) -> Iterator[str]:
+    """Say what p* is, what it brings, and from where communication dominates."""
+    bounds = f" [{interval[0]}, {interval[1]}]" if interval else ""
+    limit = " (the most that is considered)" if best["p"] == MOST_NODES else ""
+    yield (
+        f"p* = {best['p']}{bounds}{limit}, S(p*) = {best['speedup']:.2f}, "
+        f"efficiency {best['efficiency'] * 100:.1f} %, R(p*) = {best['ratio']:.2f}"
+    )
+    if dominated is None:
+        yield f"communication does not dominate up to p = {MOST_NODES}"
+    else:
+        yield f"communication dominates from p = {dominated['p']}, where S = {dominated['speedup']:.2f}"
+
+
+def unstable(result: Mapping[str, Any]) -> list[str]:
+    """List why the timings of a result may be unstable, as far as the result itself shows."""
+    found = environment.warnings(result["environment"]) if result["clock"] == "wall" else []
+    rows = result["measurements"]
+    loose = [row for row in rows if row["seconds"].get("stopped") == "budget" and _loose(row)]
+    if loose:
+        found.append(
+            f"{len(loose)} of {len(rows)} medians are known no better than to 20 % when the time was up: "
+            "give a larger --budget"
+        )
+    skewed = [row for row in rows if (row["seconds"].get("skew") or 0) > 0.5 * row["seconds"]["median"]]
+    if skewed:
+        found.append(
+            f"in {len(skewed)} of {len(rows)} jobs the ranks start further apart than half of the time measured, "
+            f"up to {format_size(max(row['bytes'] for row in skewed))} bytes: there the time is mostly waiting"
+        )
+    return found
+
+
+def _loose(row: Mapping[str, Any]) -> bool:
+    interval, median = row["seconds"]["ci95"], row["seconds"]["median"]
+    return interval is None or interval[1] - interval[0] > 0.2 * median
