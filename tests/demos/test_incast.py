@@ -1,0 +1,88 @@
+"""Incast: the formula comes out to the digit, and a demo says so in its result."""
+
+import json
+
+import numpy as np
+import pytest
+
+from demos.incast import EXACT, exact, job, on_network
+from emulator import launch
+from emulator.network import load
+from tests.ranks import on_ranks
+
+
+def run_demo(tmp_path, ranks, *options):
+    program = ["-m", "demos.incast", "--out", str(tmp_path), "--budget", "1", *options]
+    with open(tmp_path / "output", "w+") as output:
+        with launch.start(launch.command(ranks, program), stdout=output, stderr=output) as started:
+            status = started.wait(timeout=120)
+        output.seek(0)
+        text = output.read()
+    return status, text, json.loads((tmp_path / "result.json").read_text())
+
+
+def test_the_formula_holds_on_an_emulated_network(tmp_path):
+    status, text, result = run_demo(tmp_path, 4, "--net", "25gbe", "--sizes", "0,8,1000,64K")
+    assert status == 0, text
+    assert "PASS" in text
+    assert result["formula_error"] <= EXACT
+    alpha, beta = 12e-6, 8 / 23.5e9
+    assert [row["senders"] for row in result["measurements"]] == [1, 2, 3] * 4
+    for row in result["measurements"]:
+        expected = alpha + row["senders"] * row["bytes"] * beta
+        assert row["seconds"]["median"] == pytest.approx(expected, rel=EXACT)
+        assert row["wrong"] == 0
+
+
+def test_without_a_network_one_queue_is_fitted(tmp_path):
+    status, text, result = run_demo(tmp_path, 3, "--sizes", "8,64K")
+    assert status == 0, text
+    (fit,) = result["fits"]
+    assert (fit["level"], fit["pattern"]) == ("collective", "incast")
+    assert all(row["predicted"] > 0 and row["wrong"] == 0 for row in result["measurements"])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("smallest", True),
+        ("multicore", False),
+        ("racks", False),
+        ("jittery", False),
+        ("asymmetric", True),
+        ("heterogeneous", False),
+    ],
+)
+def test_a_verdict_needs_equal_steady_unshared_paths(name, expected):
+    assert exact(load(f"examples/networks/{name}.toml").sized(5)) is expected
+
+
+def test_unequal_paths_are_predicted_in_order_of_arrival():
+    formula = on_network(load("examples/networks/heterogeneous.toml").sized(5))
+    # Two new machines over 25 Gbit/s, the old one over 10, then the far one that arrives 200 us late.
+    fast, slow = 8 / 25e9, 8 / 10e9
+    assert formula(4, 1000) == pytest.approx(220e-6 + 1000 * fast)
+    assert formula(4, 10**6) == pytest.approx(20e-6 + 1e6 * (3 * fast + slow))
+
+
+@on_ranks(4, size=[0, 1, 70_000], ranks=[2, 4])
+def test_every_sender_is_heard_and_a_missing_one_shows(comm, size, ranks):
+    part = comm.Split(0 if comm.rank < ranks else 1, comm.rank)
+    prepared = job(part if comm.rank < ranks else None, ranks, size)
+    if comm.rank >= ranks:
+        assert prepared.once is None
+        return
+    prepared.once()
+    if comm.rank == 0:
+        assert prepared.check() == 0
+        assert prepared.check() == size * (ranks - 1)  # the buffers were spoilt: nothing has arrived since
+
+
+@on_ranks(5, net="examples/networks/smallest.toml", size=[0, 8, 100_001])
+def test_emulated_time_is_alpha_plus_k_n_beta(comm, size):
+    prepared = job(comm, 5, size)
+    start = comm.align()
+    prepared.once()
+    took = comm.now() - start
+    expected = 50e-6 + 4 * size * 0.8e-9 if comm.rank == 0 else size * 0.8e-9
+    assert np.isclose(took, expected, rtol=EXACT, atol=0)
