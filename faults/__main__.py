@@ -6,6 +6,7 @@ import click
 
 from emulator.cli import OneLineGroup
 from faults.cli.drill import drill
+from faults.cli.soak import soak
 
 
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -13,7 +14,7 @@ def main() -> None:
     """Kill, hang, slow or cut off ranks of a running job and see what recovery costs."""
 
 
-for command in (drill,):
+for command in (drill, soak):
     main.add_command(command)
 
 if __name__ == "__main__":

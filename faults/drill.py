@@ -12,7 +12,7 @@ from emulator import launch, spread
 from emulator.errors import UsageError
 from faults import timeline
 from faults.judge import Judgement, judge
-from faults.job import JobSpec
+from faults.job import CHECKPOINT, JobSpec
 from faults.patterns.catalogue import Blueprint, blueprint
 from faults.plan import Fault, resolve
 from faults.supervise import Finished, need_ulfm, supervise
@@ -31,7 +31,7 @@ class Order:
     seed: int = 0
     repeat: int = 1
     options: dict[str, Any] = field(default_factory=dict)
-    checkpoint: dict[str, Any] | None = None
+    checkpoint: dict[str, Any] = field(default_factory=dict)
     hosts: list[int] | None = None
     detector: str = "runtime"
     limit_s: float | None = None
@@ -62,7 +62,7 @@ class Order:
         )  # fmt: skip
         return JobSpec(
             self.pattern, self.ranks, steps, self.recovery, self.spares, self.seed, plan.options | self.options,
-            events, self.checkpoint, self.detector,
+            events, CHECKPOINT | self.checkpoint, self.detector,
         )  # fmt: skip
 
 

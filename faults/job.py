@@ -14,6 +14,9 @@ BOARD, JOURNAL, VERDICTS, MEMBERS, STACKS = "board", "journal", "verdicts", "mem
 NEWCOMERS = 64
 """Rows on the board for processes that are spawned later."""
 
+CHECKPOINT = {"folder": None, "every": 10, "keep": 2, "background": False, "mtbf_s": None}
+"""Where to, how often (steps; 0 by Daly's rule from `mtbf_s`), how many are kept, written in the background or not."""
+
 
 @dataclass
 class JobSpec:
@@ -30,7 +33,7 @@ class JobSpec:
     seed: int = 0
     options: dict[str, Any] = field(default_factory=dict)
     events: list[Event] = field(default_factory=list)
-    checkpoint: dict[str, Any] | None = None
+    checkpoint: dict[str, Any] = field(default_factory=lambda: dict(CHECKPOINT))
     detector: str = "runtime"
     beat_s: float = 0.0
     origin: float = 0.0
@@ -40,6 +43,12 @@ class JobSpec:
     def world(self) -> int:
         """Processes at the start."""
         return self.ranks + self.spares
+
+    @property
+    def name(self) -> str:
+        """What tells one job's checkpoints from another's."""
+        options = " ".join(f"{key}={value}" for key, value in sorted(self.options.items()))
+        return f"{self.pattern} seed={self.seed} steps={self.steps} {options}"
 
     @property
     def members(self) -> int:

@@ -132,7 +132,8 @@ def _odd(done: list[int]) -> str:
 def _late_commits(records: Sequence[Record]) -> str:
     """A rank that the others agreed to be without must not commit any more."""
     for death in timeline.deaths(records):
-        late = [r for r in records if r["what"] == "commit" and r["member"] == death.member and r["at"] > death.at]
+        mine = [r for r in records if (r["member"], r["attempt"]) == (death.member, death.attempt)]
+        late = [r for r in mine if r["what"] == "commit" and r["at"] > death.at]
         if late:
             return f"rank {death.member} committed step {late[0]['step']} after it was gone"
     return ""

@@ -77,6 +77,8 @@ def supervise(
         ours.write("ended", ended=ending.at, why=ending.why, status=ending.status)
         if _complete(folder) or not _again(spec, ending, endings, folder):
             break
+        ours.write("noticed", how="the job ended")
+        ours.write("agreed", alive=[])
     ours.close()
     return Finished(
         spec,

@@ -26,6 +26,7 @@ class Death:
     member: int
     place: int
     text: str
+    attempt: int = 0
 
 
 @dataclass
@@ -58,7 +59,7 @@ def deaths(records: Sequence[Record]) -> list[Death]:
             e["what"] == "ended" and e["attempt"] == r["attempt"] and e["ended"] < r["due"] for e in records
         )
         if went is None and not survived_attempt:
-            found.append(Death(r["due"], r["member"], r["place"], r["text"]))
+            found.append(Death(r["due"], r["member"], r["place"], r["text"], r["attempt"]))
     return sorted(found, key=lambda death: death.at)
 
 
@@ -77,11 +78,12 @@ def episodes(records: Sequence[Record]) -> list[Episode]:
 
 def _episode(records: Sequence[Record], death: Death) -> Episode | None:
     """The recovery that a death began; None if the job was over, or never recovered."""
-    first = next((r for r in records if r["what"] in ("noticed", "ended") and r["at"] > death.at), None)
+    first = next((r for r in records if r["what"] == "noticed" and r["at"] > death.at), None)
     if first is None:
         return None
+    # The launcher, who notices the end of a job, knows no step.
     done = [r["step"] for r in records if r["what"] == "commit" and r["at"] < first["at"]]
-    step = first["step"] if first["what"] == "noticed" else max(done, default=-1) + 1
+    step = first.get("step", max(done, default=-1) + 1)
     commits = [r["at"] for r in records if r["what"] == "commit" and r["step"] == step and r["at"] > death.at]
     if not commits:
         return None
@@ -96,6 +98,7 @@ def _episode(records: Sequence[Record], death: Death) -> Episode | None:
         _phases(within, death.at, ended),
         lost_steps=max(0, step - min(resumed, default=step)),
         coordinator=next((r["coordinator"] for r in reversed(within) if r["what"] == "rebuilt"), None),
+        notes=list(dict.fromkeys(r["why"] for r in within if r["what"] == "damaged")),
     )
 
 

@@ -21,6 +21,7 @@ from faults.board import LEFT, NOBODY, WORKING, Board
 
 TICK_S = 0.004
 _STUCK_MPIRUN_S = 3.0
+_ANSWER_S = 2.0
 
 
 @dataclass
@@ -139,23 +140,29 @@ class Watch:
         working = [(member, pid) for member, pid in self._working() if _lives(pid)]
         for _, pid in working:
             _signal(pid, signal.SIGUSR1)
-        time.sleep(0.2)  # the handlers write on their own; a stopped process never answers
+        # The handlers write on their own, on a busy machine when they get to it; a stopped process never answers.
+        deadline = time.monotonic() + _ANSWER_S
+        while time.monotonic() < deadline and not all(self._stack(member) for member, _ in working):
+            time.sleep(0.02)
         return [self._line(member, pid) for member, pid in working]
 
     def _line(self, member: int, pid: int) -> str:
         row = self.board.rows[member]
         peer = "nobody in particular" if row["peer"] == NOBODY else f"rank {row['peer']}"
-        state = " (stopped)" if _state(pid) == "T" else ""
+        letter = _state(pid)
+        state = " (stopped)" if letter == "T" else f" (state {letter or 'gone'})" if letter not in "RS" else ""
         return f"rank {member}{state} at step {row['step']} waits for {peer}: {self._where(member)}"
 
-    def _where(self, member: int) -> str:
+    def _stack(self, member: int) -> list[str]:
+        """The frames of a member's stack dump, innermost first; empty as long as there is none."""
         try:
             lines = (self.folder / job.STACKS / f"{member:03d}.txt").read_text().splitlines()
         except OSError:
-            return "no stack"
-        frames = [line.strip() for line in lines if line.strip().startswith("File")]
-        ours = [frame for frame in frames if "threading.py" not in frame]
-        return " < ".join(_short(frame) for frame in ours[:3]) or "no stack"
+            return []
+        return [line.strip() for line in lines if line.strip().startswith("File") and "threading.py" not in line]
+
+    def _where(self, member: int) -> str:
+        return " < ".join(_short(frame) for frame in self._stack(member)[:3]) or "no stack"
 
 
 def _short(frame: str) -> str:

@@ -39,11 +39,11 @@ def main(folder: Path) -> None:
         record = patterns.run(spec, folder, tools)
     except Lost as lost:
         tools.journal.write("lost", phase=lost.phase, reason=lost.reason)
-        _leave(tools, 0)
+        _leave(spec, tools)
     waiting = folder / job.VERDICTS / f".{member:03d}"
     waiting.write_text(json.dumps(record | {"member": member, "attempt": spec.attempt}))
     waiting.replace(folder / job.VERDICTS / f"{member:03d}.json")
-    _leave(tools, 0)
+    _leave(spec, tools)
 
 
 def _instruments(folder: Path, spec: JobSpec, member: int) -> Instruments:
@@ -68,13 +68,16 @@ def _next_member(folder: Path, first: int) -> int:
             number += 1
 
 
-def _leave(tools: Instruments, status: int) -> None:
+def _leave(spec: JobSpec, tools: Instruments) -> None:
+    """Go home: without MPI_Finalize where ranks may have died, with it where mpirun insists on it."""
     tools.journal.write("left")
     if tools.board is not None:
         tools.board.leave(tools.member)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(status)
+    if spec.policy == "restart":
+        MPI.Finalize()
+    os._exit(0)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,12 @@ NOT_RECOVERED = 3
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Drills to run.")
 @click.option("--reduction", metavar="exact|ordered|plain", help="How the gradients of ring training are added.")
 @click.option("--ballast", type=SIZE, help="Bytes that are all-reduced beside the gradient, to lengthen the messages.")
+@click.option("--checkpoint-every", "every", type=click.IntRange(min=0), default=10, show_default=True,
+              help="Steps between checkpoints (restart); 0: by Daly's rule from --mtbf.")
+@click.option("--keep", type=click.IntRange(min=1), default=2, show_default=True, help="Checkpoints kept.")
+@click.option("--background", is_flag=True, help="Write checkpoints in a thread.")
+@click.option("--checkpoints", metavar="DIR", help="Folder of the checkpoints; absent: in the run folder.")
+@click.option("--mtbf", type=TIME, help="Mean time between failures, for --checkpoint-every 0.")
 @click.option("--deadline", type=TIME, default="120 s", show_default=True, help="Longest time for one launch.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--dry-run", is_flag=True, help="Say what would happen and start nothing.")
@@ -36,7 +42,8 @@ NOT_RECOVERED = 3
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def drill(
     pattern: str, ranks: int, faults: tuple[str, ...], recovery: str | None, spares: int | None, steps: int | None,
-    repeat: int, reduction: str | None, ballast: int | None, deadline: float, seed: int, dry_run: bool,
+    repeat: int, reduction: str | None, ballast: int | None, every: int, keep: int, background: bool,
+    checkpoints: str | None, mtbf: float | None, deadline: float, seed: int, dry_run: bool,
     out: str | None, json_file: str | None, quiet: bool,
 ) -> None:  # fmt: skip
     """Run a pattern, let faults happen, recover, and say what it cost.
@@ -56,6 +63,7 @@ def drill(
         seed=seed,
         repeat=repeat,
         options={key: value for key, value in (("reduction", reduction), ("ballast", ballast)) if value is not None},
+        checkpoint={"folder": checkpoints, "every": every, "keep": keep, "background": background, "mtbf_s": mtbf},
         deadline_s=deadline,
     )
     spec = order.spec(seed)

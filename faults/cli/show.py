@@ -51,6 +51,8 @@ def summary(console: Console, outcome: Outcome) -> None:
     first = outcome.judgements[0]
     for episode in first.episodes:
         console.print(timeline_of(episode, first.episodes[0].began))
+        for note in episode.notes:
+            console.print(f"passed over: {note}")
         console.print()
     if len(outcome.judgements) > 1:
         _print_repeats(console, outcome)

@@ -136,7 +136,7 @@ class Recovering:
             self.tools.journal.write("agreed", alive=verdict.alive, rounds=verdict.rounds, step=self.step)
             self._rebuild(verdict)
             self.tools.journal.write(
-                "rebuilt", places=sorted(self.table.places), coordinator=min(self.table.places), step=self.step
+                "rebuilt", places=sorted(self.table.places), coordinator=min(self._holders(), default=None), step=self.step
             )
             if not self._fresh:
                 break
@@ -174,10 +174,14 @@ class Recovering:
         for name, array in self.state.items():
             np.copyto(array, self.committed[name])
 
+    def _holders(self) -> list[int]:
+        """Places whose holder has the committed state; the first coordinates."""
+        return [place for place in sorted(self.table.places) if place not in self._fresh]
+
     def _restore(self) -> bool:
         """Hand the committed state to those who have none; false if it did not work on this rank."""
         hooks.phase("restore")
-        holders = [place for place in sorted(self.table.places) if place not in self._fresh]
+        holders = self._holders()
         if not holders:
             raise Lost("restore", "nobody who holds the state is left alive: use checkpoints and --recovery restart")
         giver = self.table.places[holders[0]]

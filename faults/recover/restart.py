@@ -1,0 +1,122 @@
+"""Restart: nothing survives a death but the checkpoint; the launcher starts the job again.
+
+It needs nothing of MPI (any MPI ends the whole job when a rank is killed) and is the yardstick for the others.
+The loop is the same as that of `faults.recover.session`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import TracebackType
+
+import numpy as np
+from mpi4py import MPI
+
+from faults.checkpoint import Damaged, Store, interval
+from faults.instruments import Instruments
+from faults.protocol import Lost
+
+State = dict[str, np.ndarray]
+Rule = Callable[[float, float], int]
+
+
+class Restarting:
+    """A loop of steps that resumes from the newest intact checkpoint.
+
+    Parameters
+    ----------
+    every
+        Steps between checkpoints; 0 to find the number from measured cost, measured step time and `mtbf_s` (Daly).
+    """
+
+    def __init__(
+        self,
+        comm: MPI.Intracomm,
+        state: State,
+        store: Store,
+        every: int,
+        mtbf_s: float | None = None,
+        instruments: Instruments | None = None,
+    ) -> None:
+        self.comm, self.state, self.store = comm, state, store
+        self.tools = instruments or Instruments()
+        self.place: int = comm.Get_rank()
+        self.recoveries = 0
+        self._every, self._mtbf_s = every, mtbf_s
+        self._step_s: list[float] = []
+        self.step = self._resume()
+
+    @property
+    def committed(self) -> State:
+        return self.state
+
+    def _resume(self) -> int:
+        """Load the newest checkpoint that rank 0 finds intact; the step to go on with."""
+        found: int | None = None
+        if self.place == 0:
+            found, damaged = self.store.newest_intact()
+            for text in damaged:
+                self.tools.journal.write("damaged", why=text)
+        found = self.comm.bcast(found)
+        self.tools.journal.write("rebuilt", places=list(range(self.comm.Get_size())), coordinator=0)
+        if found is not None:
+            try:
+                for name, array in self.store.load(found).items():
+                    np.copyto(self.state[name], array)
+            except Damaged as error:
+                raise Lost("restore", f"no intact checkpoint: {error}") from None
+        step = found or 0
+        self.tools.journal.write("resumed", step=step)
+        self.tools.journal.write("restored", step=step)
+        return step
+
+    def next(self, steps: int) -> bool:
+        """Whether there is a step left."""
+        return self.step < steps
+
+    @contextmanager
+    def attempt(self) -> Iterator[None]:
+        """One step, which ends with a checkpoint when one is due."""
+        began = time.monotonic()
+        self.tools.working_on(self.step)
+        yield
+        self.tools.journal.write("commit", step=self.step)
+        self.step += 1
+        self._step_s.append(time.monotonic() - began)
+        if self._due():
+            self._save()
+
+    def _due(self) -> bool:
+        return self.step % self._every == 0 if self._every else len(self._step_s) == 5
+
+    def _save(self) -> None:
+        began = time.monotonic()
+        failures = len(self.store.failures)
+        self.store.save(self.step, self.state, self.place, self.comm.Get_size())
+        cost = time.monotonic() - began
+        for text in self.store.failures[failures:]:
+            self.tools.journal.write("unsaved", why=text)
+        self.tools.journal.write("saved", step=self.step, cost=cost)
+        if not self._every:
+            self._every = self._find_interval(cost)
+
+    def _find_interval(self, cost: float) -> int:
+        """From rank 0's measurements, the same for everybody: the parts of one checkpoint are of one step."""
+        steps = interval.in_steps(
+            interval.daly(max(cost, 1e-6), self._mtbf_s or 3600.0), float(np.median(self._step_s))
+        )
+        steps = self.comm.bcast(steps)
+        self.tools.journal.write("interval", steps=steps, cost=cost, mtbf=self._mtbf_s)
+        return steps
+
+    def __enter__(self) -> Restarting:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.store.wait()
+            self.comm.Barrier()
