@@ -1,0 +1,146 @@
+"""How many nodes are worth having: S(p), p*, R(p), and where communication dominates. Needs no mpirun.
+
+Without options it prints the textbook's own example. With --from it takes the terms that a demo has measured.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from emulator import results, speedup
+from emulator.cli import RANKS, SIZE, TIME, OneLineCommand
+from emulator.errors import UsageError
+from emulator.report.terminal import verdict
+from emulator.speedup import MOST_NODES, Row, Speedup
+from emulator.units import format_size, format_time
+
+_FORMS = {"textbook": speedup.textbook, "ring": speedup.ring}
+
+
+@click.command(name="speedup", cls=OneLineCommand)
+@click.option("--t-comp", type=TIME, default="1 s", show_default=True, help="Compute time of a step on one node.")
+@click.option("--alpha", type=TIME, default="0.8 ms", show_default=True, help="Latency per hop.")
+@click.option("--beta", type=TIME, default="40 ms", show_default=True, help="Time to move the whole model once.")
+@click.option(
+    "--form",
+    type=click.Choice([*_FORMS]),
+    default="textbook",
+    show_default=True,
+    help="Latencies of a ring: p-1 as in the textbook, or 2(p-1), both passes counted.",
+)
+@click.option("--from", "source", metavar="RESULT", help="Take measured terms from this result file or run folder.")
+@click.option("--pattern", help="With --from: whose terms. Default: the only collective that was fitted.")
+@click.option("--bytes", "size", type=SIZE, help="With --from: bytes per step. Default: the most that was measured.")
+@click.option("--nodes", type=RANKS, default=",".join(map(str, speedup.ROWS)), help="The p of the table.")
+@click.option("--sensitivity", is_flag=True, help="Vary alpha and beta by 10x each way.")
+@click.option("--json", "path", metavar="FILE", help="Write the result to this file.")
+@click.pass_context
+def main(ctx: click.Context, source: str | None, path: str | None, **options: Any) -> None:
+    """Say how many nodes are worth having, from alpha and beta or from a measured result."""
+    _refuse_mixtures(ctx, measured=source is not None)
+    if source is None:
+        model, vary, interval, about = _given(**options)
+    else:
+        model, vary, interval, about = _measured(results.load(source), **options)
+    table = model.table(options["nodes"])
+    best, dominated = model.best(), model.dominated()
+    _print_table(model, table, about)
+    for line in verdict(best.record(), dominated.record() if dominated else None, interval):
+        click.echo(line)
+    variations = speedup.sensitivity(vary, 1.0, 1.0) if options["sensitivity"] else []
+    if variations:
+        _print_sensitivity(variations)
+    if path is not None:
+        result = results.new("speedup", ["python", "-m", "demos.speedup"])
+        result["speedup"] = {
+            "form": model.form,
+            "t_comp": model.t_comp,
+            "rows": [row.record() for row in table],
+            "best": best.record(),
+            "best_ci95": interval,
+            "dominated": dominated.record() if dominated else None,
+        }
+        results.save(result, path)
+
+
+def _refuse_mixtures(ctx: click.Context, measured: bool) -> None:
+    """Options that would be ignored are an error: the user meant something by them."""
+    idle, remedy = (("alpha", "beta", "form"), "leave out --from") if measured else (("pattern", "size"), "add --from")
+    for name in idle:
+        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = {"size": "bytes"}.get(name, name)
+            raise UsageError(f"--{option} goes {'without' if measured else 'with'} --from: {remedy}")
+
+
+def _given(t_comp: float, alpha: float, beta: float, form: str, **_: Any) -> tuple[Speedup, Any, None, str]:
+    """The model of given terms, and how it varies with factors on alpha and beta."""
+    make = _FORMS[form]
+    about = f"T_comp {t_comp:g} s, alpha {alpha:g} s, beta {beta:g} s for the whole model"
+    return make(t_comp, alpha, beta), lambda a, b: make(t_comp, alpha * a, beta * b), None, about
+
+
+def _measured(
+    result: Mapping[str, Any], t_comp: float, pattern: str | None, size: int | None, **_: Any
+) -> tuple[Speedup, Any, tuple[int, int] | None, str]:
+    """The model of measured terms, how it varies, and the interval of p* from the fit's bootstrap."""
+    fit = _fit_of(result, pattern)
+    name = fit["pattern"]
+    n = _largest(result, name) if size is None else size
+    terms = next((one for one in fit["segments"] if n <= one["last"]), (fit["segments"] or [fit])[-1])
+    alpha, beta, gamma = (terms[term]["value"] if terms.get(term) else 0.0 for term in ("alpha", "beta", "gamma"))
+    draws = terms.get("draws")
+    interval = speedup.best_interval(t_comp, name, n, draws) if draws else None
+    about = (
+        f"T_comp {format_time(t_comp)}, {name} of {format_size(n)}, measured by demos.{result['demo']} on "
+        f"{result['started']}: alpha {format_time(alpha)}, beta {beta * 1e9:.4g} ns/B, gamma {gamma * 1e9:.4g} ns/B"
+    )
+
+    def vary(a: float, b: float) -> Speedup:
+        return speedup.measured(t_comp, name, n, alpha * a, beta * b, gamma)
+
+    return vary(1.0, 1.0), vary, interval, about
+
+
+def _fit_of(result: Mapping[str, Any], pattern: str | None) -> Mapping[str, Any]:
+    fits = {fit["pattern"]: fit for fit in result["fits"] if fit["level"] == "collective"}
+    if not fits:
+        raise UsageError("--from needs a result with fitted collectives, this one has none: take one of demos.ring")
+    if pattern is None and len(fits) == 1:
+        return next(iter(fits.values()))
+    if pattern not in fits:
+        got = "no --pattern" if pattern is None else f"--pattern {pattern}"
+        raise UsageError(f"this result has fits of {', '.join(fits)}, got {got}: name one of them")
+    return fits[pattern]
+
+
+def _largest(result: Mapping[str, Any], pattern: str) -> int:
+    sizes = [row["bytes"] for row in result["measurements"] if row["pattern"] == pattern]
+    if not sizes:
+        raise UsageError(f"this result has no measurements of {pattern}: say --bytes")
+    return max(sizes)
+
+
+def _print_table(model: Speedup, rows: list[Row], about: str) -> None:
+    click.echo(f"{model.form}\n{about}\n")
+    click.echo(f"{'p':>5} {'T_comp/p':>10} {'T_comm':>10} {'T_p':>10} {'S(p)':>8} {'R(p)':>9}")
+    # Four decimals of a second as in the textbook; shorter steps get as many more as they need.
+    digits = 4 if model.t_comp >= 0.5 else 7
+    for r in rows:
+        times = " ".join(f"{value:>10.{digits}f}" for value in (r.compute, r.communication, r.step))
+        click.echo(f"{r.p:>5} {times} {r.speedup:>8.2f} {r.ratio:>9.3f}")
+    click.echo("")
+
+
+def _print_sensitivity(variations: list[speedup.Variation]) -> None:
+    click.echo("\nsensitivity: p* when alpha and beta are multiplied")
+    click.echo(f"{'alpha x':>8} {'beta x':>7} {'p*':>6} {'S(p*)':>8} {'dominated from':>15}")
+    for v in variations:
+        limit = "+" if v.best.p == MOST_NODES else ""
+        dominated = str(v.dominated.p) if v.dominated else "never"
+        cells = f"{v.alpha_factor:>8g} {v.beta_factor:>7g} {f'{v.best.p}{limit}':>6} {v.best.speedup:>8.2f}"
+        click.echo(f"{cells} {dominated:>15}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The calculator: the published example to the digit, measured terms with intervals, one line for bad input."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from demos.speedup import main
+from emulator import costs, results, speedup
+from emulator.fit import Point, fit
+
+GOLDEN = Path(__file__).parent.parent / "data" / "speedup_golden.csv"
+ALPHA, BETA = 2e-5, 1e-9
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+def table(output):
+    """The numbers of the printed table, as printed."""
+    lines = output.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.split()[:1] == ["p"])
+    return [line.split() for line in lines[start + 1 : lines.index("", start)]]
+
+
+@pytest.fixture
+def measured(tmp_path):
+    """A result with fitted terms of two patterns, known to about 5 %."""
+    rng = np.random.default_rng(0)
+    result = results.new("ring", ["python", "-m", "demos.ring"], ranks=8)
+    for name in ("ring", "tree"):
+        points = []
+        for p in (2, 4, 8):
+            for n in (8, 4096, 1 << 20):
+                times = costs.seconds(name, p, n, ALPHA, BETA) * np.exp(0.2 * rng.standard_normal(20))
+                points.append(Point(n, costs.terms(name, p), times, ranks=p))
+                result["measurements"].append(
+                    {"pattern": name, "ranks": p, "bytes": n, "seconds": {"median": float(np.median(times))}}
+                )
+        result["fits"].append(fit(points, gamma=0.0).record("collective", name))
+    results.save(result, tmp_path / "result.json")
+    return tmp_path
+
+
+def test_without_options_it_prints_the_published_table():
+    outcome = run()
+    assert outcome.exit_code == 0
+    with GOLDEN.open() as file:
+        assert table(outcome.output) == list(csv.reader(file))[1:]
+    assert "p* = 34, S(p*) = 7.49, efficiency 22.0 %, R(p*) = 3.54" in outcome.output
+    assert "communication dominates from p = 13, where S = 6.24" in outcome.output
+    assert outcome.output.startswith("textbook: alpha (p-1)")
+
+
+def test_the_standard_form_is_labelled_and_counts_both_passes():
+    outcome = run("--form", "ring", "--nodes", "2")
+    assert outcome.output.startswith("ring: 2 alpha (p-1)")
+    assert table(outcome.output) == [["2", "0.5000", "0.0416", "0.5416", "1.85", "0.083"]]
+
+
+def test_other_terms_change_it():
+    outcome = run("--t-comp", "10 s", "--alpha", "1 us", "--beta", "0", "--nodes", "1,2")
+    assert table(outcome.output)[1][:2] == ["2", "5.0000"]
+    assert "p* = 3162" in outcome.output  # sqrt(10 s / 1 us)
+
+
+def test_sensitivity_shows_nine_optima():
+    lines = run("--sensitivity").output.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("sensitivity"))
+    rows = [line.split() for line in lines[start + 2 :]]
+    assert len(rows) == 9
+    assert [row[2] for row in rows if row[:2] == ["1", "1"]] == ["34"]
+
+
+def test_measured_terms_give_an_optimum_with_an_interval(measured):
+    outcome = run("--from", measured, "--pattern", "ring", "--bytes", "1M", "--t-comp", "100 ms")
+    assert outcome.exit_code == 0
+    truth = speedup.measured(0.1, "ring", 1 << 20, ALPHA, BETA).best().p
+    low, high = map(int, outcome.output.partition("p* = ")[2].partition("[")[2].partition("]")[0].split(","))
+    assert low <= truth <= high
+    assert high - low < truth
+    assert outcome.output.startswith("measured: ")
+
+
+def test_the_default_size_is_the_largest_measured(measured):
+    said = run("--from", measured / "result.json", "--pattern", "tree").output
+    assert "tree of 1M" in said
+
+
+def test_the_numbers_can_be_had_as_json(measured, tmp_path):
+    path = tmp_path / "speedup.json"
+    assert run("--json", path).exit_code == 0
+    content = results.load(path)["speedup"]
+    assert content["best"]["p"] == 34
+    assert content["dominated"]["p"] == 13
+    assert [row["p"] for row in content["rows"]] == list(speedup.ROWS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--from", "{}/missing.json"], "cannot read"),
+        (["--from", "{}/foreign.json"], "not a result file"),
+        (["--from", "{}"], "name one of them"),
+        (["--from", "{}", "--pattern", "gossip"], "fits of ring, tree"),
+        (["--from", "{}", "--alpha", "1 us"], "--alpha goes without --from"),
+        (["--pattern", "ring"], "--pattern goes with --from"),
+        (["--bytes", "8"], "--bytes goes with --from"),
+        (["--t-comp", "0"], "must be > 0 s"),
+        (["--t-comp", "soon"], "a time is a number"),
+        (["--nodes", "0"], "at least 1"),
+        (["--json", "{}/no/such/folder"], "cannot write"),
+        (["--nonsense"], "No such option"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(measured, arguments, said):
+    (measured / "foreign.json").write_text(json.dumps({"schema": 3}))
+    outcome = run(*(argument.format(measured) for argument in arguments))
+    assert outcome.exit_code == 2
+    error = outcome.stderr.strip()
+    assert said in error
+    assert error.count("\n") == 0
+
+
+def test_a_result_without_collectives_is_refused(tmp_path):
+    results.save(results.new("links", ["x"]), tmp_path / "result.json")
+    outcome = run("--from", tmp_path)
+    assert outcome.exit_code == 2
+    assert "none: take one of demos.ring" in outcome.stderr
