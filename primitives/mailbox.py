@@ -1,14 +1,14 @@
-"""Messages of one fixed size that come when they come: one posted receive per peer, sends that nobody waits for.
+"""Messages that come when they come: one tag, named sources, sends that nobody waits for.
 
 Asynchronous algorithms cannot say from whom the next message will be. Instead of receiving from ANY_SOURCE, which
-stops working for everybody as soon as one process has died, a mailbox keeps one receive posted per peer and tests
-them in turn: a dead peer costs its own receive and no other. MPI keeps the order of the messages of each peer.
+stops working for everybody as soon as one process has died, a mailbox looks at its sources in turn: a dead peer
+costs its own messages and no others. MPI keeps the order of the messages of each peer.
 
-    box = Mailbox(peers, sources=[0, 2], count=5)
+    box = Mailbox(peers, sources=[0, 2])
     box.send(2, array)                     # returns at once; the array is copied
     for position, array in box.poll():     # what has arrived by now
         ...
-    box.close()
+    box.flush()
 """
 
 from __future__ import annotations
@@ -21,12 +21,16 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import DTypeLike, NDArray
 
-from emulator import clock
+from emulator import lookahead, now
+from emulator.clock import Backoff, wait_until
 from primitives.peers import Peers
+
+_LONGEST_NAP_S = 500e-6
+_SILENCE_S = 2.0  # wall seconds after which one who owes a message is no longer waited for: it may hang
 
 
 class Mailbox:
-    """Asynchronous messages of `count` elements among the members of a table of peers.
+    """Asynchronous one-dimensional arrays, of any length, among the members of a table of peers.
 
     Parameters
     ----------
@@ -34,78 +38,77 @@ class Mailbox:
         The table; members that it loses are dropped from the mailbox.
     sources
         Positions to receive from.
-    count, dtype
-        Elements of every message.
+    dtype
+        Of every array.
     tag
         Of all messages; use one tag per mailbox.
     """
 
-    def __init__(
-        self, peers: Peers, sources: Iterable[int], count: int, dtype: DTypeLike = np.float64, tag: int = 641
-    ) -> None:
-        self.peers, self.tag = peers, tag
-        self._comm = peers.comm
-        self._shape = (count, np.dtype(dtype))
+    def __init__(self, peers: Peers, sources: Iterable[int], dtype: DTypeLike = np.float64, tag: int = 641) -> None:
+        self.peers, self.tag, self.dtype = peers, tag, np.dtype(dtype)
+        self._open = list(sources)
+        self._status = MPI.Status()
         self._flying: deque[tuple[int, MPI.Request, NDArray]] = deque()
-        self._posted: dict[int, tuple[MPI.Request, NDArray]] = {}
-        for position in sources:
-            self._post(position)
-
-    def _post(self, position: int) -> None:
-        array = np.empty(*self._shape)
-        try:
-            self._posted[position] = (self._comm.Irecv(array, self.peers.members[position], self.tag), array)
-        except MPI.Exception as error:
-            self.peers.lose(position, error)
 
     @property
     def sources(self) -> set[int]:
         """Positions that are still received from: neither lost nor stopped."""
-        return {position for position in self._posted if self.peers.alive(position)}
+        return {position for position in self._open if self.peers.alive(position)}
 
-    def send(self, position: int, array: NDArray) -> bool:
-        """Start sending a copy of `array`, of `count` elements or fewer; False if the peer is lost."""
+    def stop(self, position: int) -> None:
+        """Receive no more from a peer that has said that it sends no more."""
+        self._open = [other for other in self._open if other != position]
+
+    def _guarded(self, position: int, call: Callable[[], Any], if_lost: Any) -> Any:
+        """Call MPI about one peer; if it is dead, and the table's hook accepts that, give `if_lost`."""
         if not self.peers.alive(position):
-            return False
-        copy = np.array(array, self._shape[1])
+            return if_lost
         try:
-            request = self._comm.Isend(copy, self.peers.members[position], self.tag)
+            return call()
         except MPI.Exception as error:
             self.peers.lose(position, error)
+            return if_lost
+
+    # Sending.
+
+    def send(self, position: int, array: NDArray) -> bool:
+        """Start sending a copy of `array`; False if the peer is known to be lost."""
+        copy = np.array(array, self.dtype)
+        rank = self.peers.members[position]
+        request = self._guarded(position, lambda: self.peers.comm.Isend(copy, rank, self.tag), None)
+        if request is None:
             return False
         self._flying.append((position, request, copy))
-        self._reap()
-        return True
-
-    def _reap(self) -> None:
-        """Let go of buffers whose sends are complete."""
         for _ in range(len(self._flying)):
             entry = self._flying.popleft()
-            if not self._settled(entry[0], entry[1].Test):
+            if not self._guarded(entry[0], entry[1].Test, True):
                 self._flying.append(entry)
+        return True
 
-    def _settled(self, position: int, test: Callable[[], Any]) -> bool:
-        """Whether a request is over, be it by the death of its peer."""
-        try:
-            return test() is not False
-        except MPI.Exception as error:
-            if self.peers.alive(position):
-                self.peers.lose(position, error)
-            return True
+    def flush(self) -> None:
+        """Wait until every send is complete: until then a peer may still need this rank's buffers."""
+        while self._flying:
+            position, request, _ = self._flying.popleft()
+            self._guarded(position, request.Wait, None)
+
+    # Receiving.
+
+    def _receive(self, position: int) -> NDArray:
+        """Receive the message that the last probe has described."""
+        array = np.empty(self._status.Get_count(MPI.BYTE) // self.dtype.itemsize, self.dtype)
+        self.peers.comm.Recv(array, self.peers.members[position], self.tag)
+        return array
 
     def poll(self) -> list[tuple[int, NDArray]]:
         """Take what has arrived: pairs (position, array), in order for each peer."""
         mail = []
-        for position in list(self._posted):
-            while position in self._posted:
-                request, array = self._posted[position]
-                if self.peers.alive(position) and not self._settled(position, request.Test):
-                    break
-                del self._posted[position]
-                if self.peers.alive(position):
-                    mail.append((position, array))
-                    self._post(position)
+        for position in self._open:
+            while self._guarded(position, lambda p=position: self._probe(p), False):
+                mail.append((position, self._receive(position)))
         return mail
+
+    def _probe(self, position: int) -> bool:
+        return self.peers.comm.Iprobe(self.peers.members[position], self.tag, self._status)
 
     def take(self, position: int) -> NDArray | None:
         """Wait for the next message of one peer; None if the peer is lost.
@@ -113,15 +116,12 @@ class Mailbox:
         Unlike `poll`, this names whom it waits for: on an emulated network the result does not depend on which
         process happened to run first.
         """
-        if position not in self._posted:
-            return None
-        request, array = self._posted.pop(position)
-        if self.peers.alive(position):
-            self._settled(position, request.Wait)
-        if not self.peers.alive(position):
-            return None
-        self._post(position)
-        return array
+
+        def wait() -> NDArray:
+            self.peers.comm.Probe(self.peers.members[position], self.tag, self._status)
+            return self._receive(position)
+
+        return self._guarded(position, wait, None)
 
     def wait(self, timeout_s: float | None = None) -> list[tuple[int, NDArray]]:
         """Poll, asleep in between, until something has arrived, no source is left, or the time is up.
@@ -135,32 +135,45 @@ class Mailbox:
 
         def something() -> bool:
             mail.extend(self.poll())
-            return bool(mail) or not self._posted
+            return bool(mail) or not self.sources
 
-        clock.wait_until(something, timeout_s)
+        wait_until(something, timeout_s)
         return mail
 
-    def stop(self, position: int) -> None:
-        """Receive no more from a peer that has said that it sends no more."""
-        if position in self._posted:
-            request, _ = self._posted.pop(position)
-            self._withdraw(position, request)
+    def next_until(self, owing: Iterable[int], deadline: float) -> list[tuple[int, NDArray]]:
+        """Wait for the next message of those who owe one, but not beyond a deadline; empty when it has passed.
 
-    def _withdraw(self, position: int, request: MPI.Request) -> None:
-        def cancel() -> None:
-            request.Cancel()
-            request.Wait()
+        Without pacing, emulated time does not pass while one waits; there the message that is first in emulated
+        time is taken, once everybody who owes one has sent it, so that the outcome is exact and repeatable.
 
-        self._settled(position, cancel)
+        Parameters
+        ----------
+        deadline
+            On `emulator.now`.
+        """
+        comm, pause = self.peers.comm, Backoff(_LONGEST_NAP_S)
+        debtors = [position for position in owing if self.peers.alive(position)]
+        if lookahead.unpaced(comm):
+            return self._earliest(debtors, deadline)
+        while not (mail := self.poll()) and now(comm) < deadline and any(map(self.peers.alive, debtors)):
+            pause()
+        return mail
 
-    def flush(self) -> None:
-        """Wait until every send is complete: until then a peer may still need this rank's buffers."""
-        while self._flying:
-            position, request, _ = self._flying.popleft()
-            self._settled(position, request.Wait)
+    def _earliest(self, debtors: list[int], deadline: float) -> list[tuple[int, NDArray]]:
+        comm = self.peers.comm
+        due: dict[int, float] = {}
 
-    def close(self) -> None:
-        """Complete the sends and withdraw the receives. The peers must still be receiving, or be dead."""
-        self.flush()
-        for position in list(self._posted):
-            self.stop(position)
+        def everybody() -> bool:
+            for position in debtors:
+                rank = self.peers.members[position]
+                found = self._guarded(position, lambda r=rank: lookahead.arrivals(comm, [r], self.tag), {})
+                due.update(dict.fromkeys([position], found[rank]) if rank in found else {})
+            return all(position in due or not self.peers.alive(position) for position in debtors)
+
+        wait_until(everybody, _SILENCE_S)
+        first = min(due, key=lambda position: (due[position], position), default=None)
+        if first is None or due[first] > deadline:
+            lookahead.advance(comm, deadline)
+            return []
+        message = self.take(first)
+        return [] if message is None else [(first, message)]

@@ -20,8 +20,7 @@ decentralized data" (AISTATS 2017).
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -114,11 +113,9 @@ class Server:
     aggregate
         `weighted_mean`, or a robust rule: ``lambda rows, weights: robust.median(rows, liars=1)``.
     deadline_s
-        Seconds on `clock` after which a round ends without those who have not answered; None waits for all.
+        Seconds on `emulator.now` after which a round ends without those who have not answered; None waits for all.
     least
         Fewest answers that make a round count.
-    clock
-        Seconds, for the deadline; the wall's unless a caller paces emulated time.
 
     Raises
     ------
@@ -136,7 +133,6 @@ class Server:
         deadline_s: float | None = None,
         least: int = 1,
         seed: int = 0,
-        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.peers = Peers.of(comm)
         self.model = np.array(model, np.float64)
@@ -149,14 +145,15 @@ class Server:
         if not 1 <= least <= self.per_round:
             raise UsageError(f"the fewest answers of a round lie between 1 and {self.per_round}, got {least}")
         self.aggregate, self.deadline_s, self.least = aggregate, deadline_s, least
-        self.seed, self.clock = seed, clock
+        self.seed = seed
         self.number = 0
-        self._down = Mailbox(self.peers, [], HEADER + len(self.model), tag=_TAG_DOWN)
-        self._up = Mailbox(self.peers, self.clients, HEADER + len(self.model), tag=_TAG_UP)
+        self._down = Mailbox(self.peers, [], tag=_TAG_DOWN)
+        self._up = Mailbox(self.peers, self.clients, tag=_TAG_UP)
 
     def round(self) -> Round:
         """Do one round and update `self.model`."""
-        begin, deadline = now(self.peers.comm), self._deadline()
+        begin = now(self.peers.comm)
+        deadline = None if self.deadline_s is None else begin + self.deadline_s
         hooks.phase("federated_round", round=self.number)
         self.clients = [c for c in self.clients if self.peers.alive(c)]
         record = Round(self.number, draw_clients(self.clients, self.per_round, self.seed, self.number))
@@ -176,15 +173,13 @@ class Server:
         self.number += 1
         return record
 
-    def _deadline(self) -> float | None:
-        return None if self.deadline_s is None else self.clock() + self.deadline_s
-
     def _collect(self, record: Round, waiting: list[int], deadline: float | None) -> dict[int, Vector]:
         """Receive this round's answers until all are in or the time is up; older ones are dropped."""
         answers: dict[int, Vector] = {}
         missing = dict.fromkeys(waiting)
         while missing:
-            for position, message in self._next(next(iter(missing)), deadline):
+            mail = self._next(missing, deadline)
+            for position, message in mail:
                 if message[0] != self.number or position not in missing:
                     continue
                 del missing[position]
@@ -195,17 +190,17 @@ class Server:
                     if message[1] == _FAILED:
                         self.clients.remove(position)
             missing = {c: None for c in missing if self.peers.alive(c)}
-            if deadline is not None and self.clock() >= deadline:
+            if not mail and deadline is not None:
                 break
         return answers
 
-    def _next(self, first: int, deadline: float | None) -> list[tuple[int, Vector]]:
-        """What comes next: without a deadline from the first client in order, else from whomever it comes."""
-        if deadline is None:
-            message = self._up.take(first)
-            return [] if message is None else [(first, message)]
-        # Short waits, because the caller's clock need not run like the wall's.
-        return self._up.wait(min(0.01, max(0.0, deadline - self.clock())))
+    def _next(self, missing: Iterable[int], deadline: float | None) -> list[tuple[int, Vector]]:
+        """What comes next: with a deadline from whomever it comes, else from the first client in order."""
+        if deadline is not None:
+            return self._up.next_until(missing, deadline)
+        first = next(iter(missing))
+        message = self._up.take(first)
+        return [] if message is None else [(first, message)]
 
     def close(self) -> None:
         """Send everybody home and wait for their goodbyes; late answers are received and dropped."""
@@ -217,8 +212,7 @@ class Server:
                 if message[1] == _BYE:
                     self._up.stop(position)
                     break
-        self._down.close()
-        self._up.close()
+        self._down.flush()
 
 
 @contextmanager
@@ -231,7 +225,7 @@ def serving(comm: MPI.Intracomm | Peers, model: Vector, **options: object) -> It
         server.close()
 
 
-def participate(comm: MPI.Intracomm | Peers, train: Train, n: int) -> int:
+def participate(comm: MPI.Intracomm | Peers, train: Train) -> int:
     """Train for the server until it says stop; returns the number of rounds taken part in.
 
     Parameters
@@ -239,12 +233,10 @@ def participate(comm: MPI.Intracomm | Peers, train: Train, n: int) -> int:
     train
         See `Train`. If it raises, the server is told that this client leaves, and once the job ends the error is
         raised.
-    n
-        Length of the model.
     """
     peers = Peers.of(comm)
-    down = Mailbox(peers, [SERVER], HEADER + n, tag=_TAG_DOWN)
-    up = Mailbox(peers, [], HEADER + n, tag=_TAG_UP)
+    down = Mailbox(peers, [SERVER], tag=_TAG_DOWN)
+    up = Mailbox(peers, [], tag=_TAG_UP)
     done, trouble = 0, None
     while (order := down.take(SERVER)) is not None and order[1] != _STOP:
         number = int(order[0])
@@ -261,8 +253,7 @@ def participate(comm: MPI.Intracomm | Peers, train: Train, n: int) -> int:
             up.send(SERVER, np.concatenate([[number, examples], model]))
             done += 1
     up.send(SERVER, np.array([0.0, _BYE]))
-    up.close()
-    down.close()
+    up.flush()
     if trouble is not None:
         raise trouble
     return done

@@ -5,8 +5,8 @@
     one-way, nobody waits, estimate s / w               two-way, atomic per pair, estimate is the value itself
 
 Both conserve their sums whatever the timing: push-sum because mass moves and is never copied, pairwise because a
-rank that waits for an answer refuses ("busy") to be changed meanwhile. Both end by a last message ("I push, or ask, no more") to
-every neighbour; MPI keeps order per pair, so once all last messages are in nothing that matters is in flight.
+rank that waits for an answer refuses ("busy") to be changed meanwhile. Both end by a last message ("I push, or ask,
+no more") to every neighbour; MPI keeps order per pair, so once all are in nothing that matters is in flight.
 
 Cost: one message per push; two per meeting (question and answer). The order of events depends on timing, so the
 result's last digits do, too; on an emulated network without pacing "when" means when a message physically arrived.
@@ -87,7 +87,7 @@ def push_sum(
     _check(peers, graph, pushes)
     me = peers.rank
     targets, sources = graph.neighbours[me], graph.sources(me)
-    box = Mailbox(peers, sources, len(x) + 2)
+    box = Mailbox(peers, sources)
     rng = np.random.default_rng((seed, me))
     mass = np.append(np.asarray(x, np.float64), 1.0)
     outcome = Outcome(mass[:-1], mass, 0, 0)
@@ -116,7 +116,7 @@ def push_sum(
         box.send(j, np.concatenate([[_LAST], np.zeros_like(mass)]))
     while box.sources:
         absorb(box.wait())
-    box.close()
+    box.flush()
     outcome.value = mass[:-1] / mass[-1]
     return outcome
 
@@ -180,7 +180,7 @@ def pairwise(
     if not graph.symmetric:
         raise UsageError(f"pairwise gossip needs edges that go both ways, '{graph.name}' has one-way edges")
     neighbours = graph.neighbours[peers.rank]
-    box = Mailbox(peers, neighbours, len(x) + 1)
+    box = Mailbox(peers, neighbours)
     rng = np.random.default_rng((seed, peers.rank))
     state = _Meetings(box, x)
     for k in range(meetings):
@@ -199,5 +199,5 @@ def pairwise(
         state.say(j, _LAST)
     while box.sources - state.ended:
         state.listen(wait=True)
-    box.close()
+    box.flush()
     return Outcome(state.x, np.append(state.x, 1.0), state.sent, state.received, state.refused)

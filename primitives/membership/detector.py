@@ -16,7 +16,6 @@ spread. Messages are 6 + 3 * piggyback int64, 192 bytes by default.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -24,6 +23,8 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from emulator import clock as clocks
+from emulator import lookahead, now
+from emulator.errors import UsageError
 from primitives.mailbox import Mailbox
 from primitives.membership.swim import Event, Kind, Message, Settings, State, Swim, Update
 from primitives.peers import Peers
@@ -63,12 +64,17 @@ class Detector:
     settings
         Times on `clock`. Set the period to several times the longest gap between polls.
     clock
-        Seconds; the wall's. For emulated time at pace k: ``lambda: time.monotonic() / k``.
+        Seconds; absent: the communicator's, emulated or the wall's.
 
     Attributes
     ----------
     swim
         The protocol and its beliefs, in positions of the members' table.
+
+    Raises
+    ------
+    UsageError
+        Emulated time without pacing, and no other clock.
     """
 
     def __init__(
@@ -78,15 +84,20 @@ class Detector:
         settings: Settings | None = None,
         *,
         seed: int = 0,
-        clock: Callable[[], float] = time.monotonic,
+        clock: Callable[[], float] | None = None,
     ) -> None:
-        self.clock = clock
+        if clock is None and lookahead.unpaced(comm):
+            raise UsageError(
+                "a failure detector needs time that passes while it waits, emulated time without pacing does not: "
+                "give --pace auto or a factor"
+            )
+        self.clock = clock or (lambda: now(comm))
         self.peers = Peers(comm, members, on_failure=self._refused)
         used = settings or Settings()
         phase = used.period_s * self.peers.rank / self.peers.size
         others = [i for i in range(self.peers.size) if i != self.peers.rank]
-        self.swim = Swim(self.peers.rank, range(self.peers.size), used, seed=seed, now=clock() + phase)
-        self._box = Mailbox(self.peers, others, _HEADER + 3 * used.piggyback, np.int64, _TAG)
+        self.swim = Swim(self.peers.rank, range(self.peers.size), used, seed=seed, now=self.clock() + phase)
+        self._box = Mailbox(self.peers, others, np.int64, _TAG)
         self._piggyback = used.piggyback
 
     def _refused(self, rank: int, error: MPI.Exception) -> None:
@@ -132,5 +143,5 @@ class Detector:
         return self.swim.evicted
 
     def close(self) -> None:
-        """Withdraw the posted receives. Ranks that leave should do so together: the others see them fall silent."""
-        self._box.close()
+        """Complete the sends. Ranks that leave should do so together: the others see them fall silent."""
+        self._box.flush()
