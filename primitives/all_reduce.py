@@ -150,7 +150,7 @@ def prepare(
         ...
         plans[i].start()            # returns at once
         ...                         # compute; call plans[i].test() now and then, messages move inside of it
-        plans[i].wait()
+        wait_all(plans)             # of primitives.plans; or plans[i].wait(), in the same order on every rank
 
     Collective: every rank prepares the same plans in the same order. `Plan.free` when done.
     """

@@ -99,18 +99,21 @@ def resolve(op: object) -> Operation:
     if isinstance(op, np.ufunc) and op.nin == 2 and op.nout == 1:
         return Operation(op.__name__, op)
     if callable(op) and not isinstance(op, np.ufunc):
-        return Operation(getattr(op, "__name__", "function"), _storing(op))
+        return Operation(getattr(op, "__name__", "function"), _Storing(op))
     raise UsageError(
         f"an operation must be one of {', '.join(NAMED)}, an MPI.Op, a numpy ufunc of two arguments or a "
         f"commutative function f(a, b), got {op!r}"
     )
 
 
-def _storing(function: Callable[[Array, Array], Any]) -> Callable[[Array, Array, Array], object]:
-    def apply(a: Array, b: Array, out: Array) -> None:
-        out[...] = function(a, b)
+@dataclass(frozen=True)
+class _Storing:
+    """A function that returns its result, made one that stores it; plans are found by it, so that it can be compared."""
 
-    return apply
+    function: Callable[[Array, Array], Any]
+
+    def __call__(self, a: Array, b: Array, out: Array) -> None:
+        out[...] = self.function(a, b)
 
 
 def _of_mpi(op: MPI.Op) -> Operation:

@@ -9,7 +9,7 @@ it goes on. Thus the same text runs to its end (`run`) or bit by bit under a com
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Any, Protocol
 
 from mpi4py import MPI
@@ -54,7 +54,7 @@ class Plan:
         self.tag = tag
         self._requests: list[MPI.Prequest] = []
         self._walk: Iterator[Request] | None = None
-        self._waiting: Request | None = None
+        self.waiting: Request | None = None
 
     def sender(self, view: Array, target: int) -> MPI.Prequest:
         """A persistent request that sends `view`."""
@@ -82,14 +82,14 @@ class Plan:
         if self._walk is not None:
             raise UsageError("a plan runs once at a time, this one is under way: wait() for it, or make another plan")
         self._walk = self.steps()
-        self._waiting = next(self._walk, None)
+        self.waiting = next(self._walk, None)
         self.test()
         return self
 
     def test(self) -> bool:
         """Go on as far as is possible without waiting; true when complete."""
-        while self._waiting is not None:
-            if not self._waiting.Test():
+        while self.waiting is not None:
+            if not self.waiting.Test():
                 return False
             self._next()
         self._end()
@@ -97,14 +97,14 @@ class Plan:
 
     def wait(self) -> None:
         """Run the rest of what `start` began."""
-        while self._waiting is not None:
-            self._waiting.Wait()
+        while self.waiting is not None:
+            self.waiting.Wait()
             self._next()
         self._end()
 
     def _next(self) -> None:
         assert self._walk is not None
-        self._waiting = next(self._walk, None)
+        self.waiting = next(self._walk, None)
 
     def _end(self) -> None:
         self._walk = None
@@ -123,6 +123,17 @@ def single(request: MPI.Prequest) -> Iterator[Request]:
     """One message one way."""
     request.Start()
     yield request
+
+
+def wait_all(plans: Iterable[Plan]) -> None:
+    """Run all of these to their ends, in whatever order their messages come.
+
+    Ranks that wait for several plans one by one must all do so in the same order: waiting for one moves no other.
+    """
+    pending = [plan for plan in plans if not plan.test()]
+    while pending:
+        MPI.Request.Waitany([plan.waiting for plan in pending])  # type: ignore[misc]
+        pending = [plan for plan in pending if not plan.test()]
 
 
 class Plans(dict[Hashable, Any]):

@@ -65,7 +65,7 @@ def reduce_into(
         recv = np.empty_like(send)
     elif isinstance(recv, MPI.InPlaceType):
         recv = send
-    if isinstance(op, MPI.Op):
+    if not isinstance(op, str):
         op = ops.resolve(op)
     plans = plans_of(comm)
     if isinstance(send, np.ndarray) and send.nbytes <= STAGED_BYTES:
@@ -84,6 +84,7 @@ def _staged(
     try:
         plan = plans.use(key)
     except KeyError:
+        pair(send, recv)
         apply = ops.resolve(op).apply
         work = np.empty(send.shape, send.dtype)
         plan = plans.keep(key, Staged(make(comm, work.reshape(-1), work.reshape(-1), apply), work))

@@ -62,5 +62,7 @@ def reduced(p: int, n: int, dtype: str, operation: str) -> Array:
 
 
 def same_bits(comm: MPI.Intracomm, array: Array) -> bool:
-    """Whether the array has the same bytes on every rank."""
+    """Whether the array has the same bytes on every rank, those that only fill up a long double left out."""
+    if array.dtype.char in "gG":
+        array = np.ascontiguousarray(array).view("u1").reshape(-1, 16)[:, :10]
     return len(set(comm.allgather(hashlib.sha256(array.tobytes()).hexdigest()))) == 1

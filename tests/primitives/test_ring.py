@@ -1,0 +1,173 @@
+"""The ring against its own description: which block ends where, summed in which order, with which messages."""
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from emulator.errors import UsageError
+from primitives import hooks, ring
+from primitives.blocks import counts, cut, split
+from tests.primitives.groups import GROUPS, group, noise, same_bits, sizes, values
+from tests.ranks import on_ranks
+
+SEGMENTS = [None, 0, 24, 1000]
+
+
+def summed(p, n, block, dtype="f8"):
+    """A block's sum in the order that the ring promises: from the rank behind the block round to its own."""
+    total = split(noise((block + 1) % p, n, dtype), p)[block]
+    for step in range(2, p + 1):
+        total = split(noise((block + step) % p, n, dtype), p)[block] + total
+    return total
+
+
+def expected(p, n, dtype="f8"):
+    return np.concatenate([summed(p, n, block, dtype) for block in range(p)])
+
+
+@on_ranks(16, p=GROUPS, segment=SEGMENTS, in_place=[False, True])
+def test_all_reduce_sums_in_the_promised_order(comm, p, segment, in_place):
+    with group(comm, p) as part:
+        for n in [*sizes(p), 2003] if part else []:
+            send = noise(part.rank, n)
+            recv = send if in_place else np.full(n, np.nan)
+            plan = ring.AllReduce(part, send, recv, np.add, segment)
+            plan.run()
+            plan.free()
+            assert np.array_equal(recv, expected(p, n))
+            assert in_place or np.array_equal(send, noise(part.rank, n))
+            assert same_bits(part, recv)
+
+
+@on_ranks(16, p=GROUPS, segments=[1, 2, 5])
+def test_reduce_scatter_leaves_each_block_on_its_rank(comm, p, segments):
+    with group(comm, p) as part:
+        for n in [*sizes(p), 2003] if part else []:
+            send, own = noise(part.rank, n), np.full(counts(n, p)[part.rank], np.nan)
+            plan = ring.ReduceScatter(part, split(send, p), own, np.add, segments)
+            plan.run()
+            plan.free()
+            assert np.array_equal(own, summed(p, n, part.rank))
+            assert np.array_equal(send, noise(part.rank, n))
+
+
+@on_ranks(16, p=GROUPS, segments=[1, 2, 5])
+def test_all_gather_of_uneven_blocks(comm, p, segments):
+    with group(comm, p) as part:
+        if not part:
+            return
+        lengths = [(7 * rank + 3) % 5 * 10 for rank in range(p)]
+        recv = np.full(sum(lengths), -1.0)
+        blocks = cut(recv, lengths)
+        blocks[part.rank][:] = values(part.rank, lengths[part.rank], "f8")
+        plan = ring.AllGather(part, blocks, segments)
+        plan.run()
+        plan.free()
+        assert np.array_equal(recv, np.concatenate([values(rank, lengths[rank], "f8") for rank in range(p)]))
+
+
+@on_ranks(4, length=[(3 << 20) // 8 + 5, (9 << 20) // 8 + 1], in_place=[False, True])
+def test_long_arrays_in_automatic_segments(comm, length, in_place):
+    send = noise(comm.rank, length, "f8")
+    recv = send if in_place else np.empty(length)
+    plan = ring.AllReduce(comm, send, recv, np.add)
+    for _ in range(2):
+        send[:] = noise(comm.rank, length, "f8")
+        plan.run()
+        assert np.array_equal(recv, expected(4, length))
+    plan.free()
+
+
+@on_ranks(16, p=[2, 3, 16], segment=[0, 64])
+def test_a_plan_runs_again_on_new_data(comm, p, segment):
+    with group(comm, p) as part:
+        if not part:
+            return
+        send, recv = np.zeros(50), np.zeros(50)
+        plan = ring.AllReduce(part, send, recv, np.add, segment)
+        for round_ in range(30):
+            send[:] = noise(part.rank + round_, 50)
+            plan.run()
+            assert np.allclose(recv, sum(noise(rank + round_, 50) for rank in range(p)), rtol=1e-9, atol=1e-9)
+            assert same_bits(part, recv)
+        plan.free()
+
+
+@on_ranks(16, p=GROUPS, segment=[0, 40])
+def test_bit_by_bit_gives_the_same(comm, p, segment):
+    with group(comm, p) as part:
+        if not part:
+            return
+        recv = np.empty(301)
+        plan = ring.AllReduce(part, noise(part.rank, 301), recv, np.add, segment).start()
+        steps = 0
+        while not plan.test():
+            steps += 1
+        assert plan.test()  # and it stays complete
+        assert np.array_equal(recv, expected(p, 301))
+        plan.start()
+        plan.wait()
+        assert np.array_equal(recv, expected(p, 301))
+        plan.free()
+        plan.free()
+
+
+@on_ranks(4)
+def test_the_phases_are_announced(comm):
+    seen = []
+    hooks.phase = lambda name, **info: seen.append(name)
+    try:
+        plan = ring.AllReduce(comm, np.ones(9), np.empty(9), np.add)
+        plan.run()
+        plan.free()
+    finally:
+        hooks.reset()
+    assert seen == ["reduce_scatter", "all_gather"]
+
+
+class Counting:
+    """A communicator that counts the messages laid out on it."""
+
+    def __init__(self, comm):
+        self.comm, self.sent, self.received = comm, [], []
+
+    def __getattr__(self, name):
+        return getattr(self.comm, name)
+
+    def Send_init(self, buffer, target, tag):
+        self.sent.append((target, buffer[0].nbytes))
+        return self.comm.Send_init(buffer, target, tag)
+
+    def Recv_init(self, buffer, source, tag):
+        self.received.append((source, buffer[0].nbytes))
+        return self.comm.Recv_init(buffer, source, tag)
+
+
+@on_ranks(16, p=GROUPS, segment=[0, 16])
+def test_messages_are_the_textbooks(comm, p, segment):
+    with group(comm, p) as part:
+        if not part:
+            return
+        counting, n = Counting(part), 10 * p + 3 % p
+        plan = ring.AllReduce(counting, np.ones(n), np.empty(n), np.add, segment)
+        plan.free()
+        per_block = -(-(8 * -(-n // p)) // segment) if segment else 1
+        assert len(counting.sent) == len(counting.received) == 2 * (p - 1) * per_block
+        assert {target for target, _ in counting.sent} <= {(part.rank + 1) % p}
+        assert {source for source, _ in counting.received} <= {(part.rank - 1) % p}
+        lengths = counts(8 * n // 8, p)
+        sent = sum(size for _, size in counting.sent)
+        # Everything but one's own block in the first phase, and but the next rank's in the second.
+        assert sent == 8 * (2 * n - lengths[part.rank] - lengths[(part.rank + 1) % p])
+
+
+def test_a_segment_is_no_less_than_nothing():
+    with pytest.raises(UsageError, match="must be >= 0 bytes, got -1"):
+        ring.AllReduce(MPI.COMM_SELF, np.ones(3), np.ones(3), np.add, -1)
+
+
+def test_a_plan_under_way_does_not_start_again():
+    plan = ring.AllReduce(MPI.COMM_SELF, np.ones(3), np.ones(3), np.add)
+    plan._walk = iter(())
+    with pytest.raises(UsageError, match="runs once at a time"):
+        plan.start()
