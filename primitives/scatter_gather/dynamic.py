@@ -28,6 +28,7 @@ S. Ghemawat, "MapReduce" (OSDI 2004).
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
@@ -45,6 +46,7 @@ from primitives.scatter_gather.speculation import Speculation
 from primitives.scatter_gather.worker import serve
 
 LARGEST_BATCH = 1024
+_NUMBERS = itertools.count(1)  # of requests and sessions: what belongs to an earlier one is told by its number
 POLL_S = 0.02  # wall seconds between two questions to a membership hook
 
 
@@ -86,7 +88,7 @@ class Coordinator:
         self._prefetch, self._batch, self._batch_s = prefetch, batch, batch_s
         self._membership = membership
         self._inbox, self._outbox = open_inbox(comm, MPI.ANY_SOURCE, UP), Outbox(comm, DOWN)
-        self._request = 0
+        self._request = next(_NUMBERS)
         self._ledger = Ledger(0, self.living)
         self._late: dict[int, set[tuple[int, int]]] = {rank: set() for rank in self.living}
         self._task_s: float | None = None
@@ -144,15 +146,18 @@ class Coordinator:
             self.living.remove(rank)
             self._late.pop(rank)
             self._ledger.lost(rank)
+            with contextlib.suppress(MPI.Exception):  # in case that it lives: let it go home
+                self._outbox.send(rank, pack(("stop", next(_NUMBERS))))
 
     def close(self) -> None:
         """Tell the workers to stop, and wait for each one's last message."""
+        session = next(_NUMBERS)
         for rank in list(self.living):
-            self._send(rank, "stop")
+            self._send(rank, "stop", session)
         waiting = set(self.living)
         while waiting & set(self.living):
             message = self._next(math.inf, waiting & set(self.living))
-            if message is not None and message[1][0] == "bye":
+            if message is not None and message[1] == ("bye", session):
                 waiting.discard(message[0])
         with contextlib.suppress(MPI.Exception):  # a message to a worker that died meanwhile
             self._outbox.drain()
@@ -160,7 +165,7 @@ class Coordinator:
     def _run(
         self, tasks: Sequence[Any], ledger: Ledger, deadline: Deadline, late: Speculation | None
     ) -> Iterator[Outcome]:
-        self._ledger, self._request = ledger, self._request + 1
+        self._ledger, self._request = ledger, next(_NUMBERS)
         start, yielded = now(self.comm), 0
         due = math.inf if deadline.seconds is None else start + deadline.seconds
         try:
@@ -204,7 +209,7 @@ class Coordinator:
 
     def _book(self, rank: int, message: tuple[Any, ...], ledger: Ledger, late: Speculation | None) -> None:
         """Enter a worker's report."""
-        if rank not in ledger.out:
+        if rank not in self.living or message[0] != "done":
             return  # declared dead: its tasks run elsewhere
         _, request, packed, dropped = message
         outcomes = unpack_outcomes(packed)

@@ -96,7 +96,7 @@ class Ledger:
 
     def backup(self, rank: int, now: float, older_than: float) -> list[int]:
         """Start the task that has been out longest, if longer than ``older_than`` seconds, again on ``rank``."""
-        late = [(start, task) for task, start in self._eligible(rank) if now - start >= older_than]
+        late = [(start, task) for task, start in self._eligible(rank) if start + older_than <= now]
         if not late:
             return []
         batch = [min(late)[1]]

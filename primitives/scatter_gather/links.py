@@ -1,9 +1,13 @@
 """The messages between coordinator and workers: pickled tuples over point-to-point, sent without blocking.
 
-Downward (tag ``DOWN``): ``("run", request, [(task, argument), ...])``, ``("cancel", request, task or None)``,
-``("stop",)``. Upward (tag ``UP``): ``("done", request, packed outcomes, [dropped task, ...])`` and, as a worker's
-last message, ``("bye",)``. MPI keeps the order of messages between
-two ranks, so a cancel never overtakes the run that it cancels, and nothing follows a bye.
+    down (tag ``DOWN``)   ("run", request, [(task, argument), ...])
+                          ("cancel", request, task, or None for all)
+                          ("stop", session)
+    up (tag ``UP``)       ("done", request, packed outcomes, [dropped task, ...])
+                          ("bye", session), a worker's last message
+
+MPI keeps the order of messages between two ranks, so a cancel never overtakes the run that it cancels, and nothing
+follows a bye. Requests and sessions have numbers of their own, so that what is late is told by its number.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ class Worker:
         self._running: tuple[int, int] | None = None
         self._cancelled = False
         self._stopped = False
+        self._session = 0
         self._done: list[Outcome] = []
         self._dropped: list[int] = []
         self._reported = 0.0
@@ -46,7 +47,7 @@ class Worker:
             self._listen(wait=not self._batches)
             if self._batches:
                 self._work()
-        self._outbox.send(self._root, pack(("bye",)))
+        self._outbox.send(self._root, pack(("bye", self._session)))
         self._outbox.drain()
 
     def _listen(self, wait: bool) -> None:
@@ -63,6 +64,7 @@ class Worker:
         elif kind == "cancel":
             self._cancel(*body)
         else:
+            (self._session,) = body
             self._stopped = self._cancelled = True
             self._batches.clear()
 

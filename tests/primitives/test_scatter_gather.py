@@ -1,0 +1,334 @@
+"""Tasks through a coordinator: every result exactly once, whatever the tasks and workers do."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import emulator
+from emulator.errors import UsageError
+from primitives.scatter_gather import (
+    Deadline,
+    Journal,
+    Outcome,
+    TaskFailed,
+    TasksMissing,
+    coordinator,
+    map_tasks,
+)
+from tests.primitives.carriers import on_both_carriers
+from tests.ranks import on_ranks
+
+
+@on_both_carriers(4, tasks=[0, 1, 2, 100], batch=[None, 1, 7], prefetch=[0, 2])
+def test_every_result_once(comm: Any, tasks: int, batch: int | None, prefetch: int) -> None:
+    answer = map_tasks(comm, lambda x: x * x, range(tasks), batch=batch, prefetch=prefetch)
+    assert (answer is None) == (comm.Get_rank() != 0)
+    if answer is not None:
+        assert answer.values() == [x * x for x in range(tasks)]
+        assert sorted(answer.order) == list(range(tasks))
+        assert answer.counts.sent == tasks
+
+
+@on_both_carriers(4, seed=list(range(6)))
+def test_flaky_tasks_under_backups_retries_and_cancels(comm: Any, seed: int) -> None:
+    """Tasks that raise now and then, take any time, and get backups at once: the oracle is the plain loop."""
+    chance = random.Random(f"{seed} {comm.Get_rank()}")
+
+    def flaky(x: int) -> Iterator[None]:
+        for _ in range(chance.randrange(3)):
+            emulator.compute(comm, 1e-4 * chance.random())
+            yield
+        if x % 10 == 3 or chance.random() < 0.2:
+            raise ValueError(f"task {x} fails")
+        return x + 1
+
+    tasks = random.Random(seed).randrange(20, 60)
+    answer = map_tasks(comm, flaky, range(tasks), root=seed % 4, speculate=1.0, retries=20, prefetch=seed % 2)
+    if answer is not None:
+        bad = {x for x in range(tasks) if x % 10 == 3}
+        assert answer.present() == {x: x + 1 for x in range(tasks) if x not in bad}
+        assert set(answer.failures) == bad
+        assert max(Counter(answer.order).values()) == 1
+        assert answer.missing == []
+
+
+@on_both_carriers(4)
+def test_a_task_that_raises_is_reported(comm: Any) -> None:
+    def reciprocal(x: int) -> float:
+        return 1 / x
+
+    answer = map_tasks(comm, reciprocal, [2, 0, 4], retries=1)
+    if answer is not None:
+        assert answer.present() == {0: 0.5, 2: 0.25}
+        failure = answer.failures[1]
+        assert "ZeroDivisionError" in failure.error
+        assert "in reciprocal" in failure.error
+        assert failure.attempts == 2
+        assert answer.counts.retries == 1
+        with pytest.raises(TaskFailed, match=r"task 1 failed 2 times(.|\n)*ZeroDivisionError"):
+            answer.values()
+
+
+@on_both_carriers(3)
+def test_a_result_that_cannot_be_sent_is_a_failure(comm: Any) -> None:
+    answer = map_tasks(comm, lambda x: (lambda: x) if x == 1 else x, range(4), batch=4)
+    if answer is not None:
+        assert answer.present() == {0: 0, 2: 2, 3: 3}
+        assert "cannot be sent" in answer.failures[1].error
+
+
+@on_both_carriers(4, ordered=[True, False])
+def test_results_can_be_streamed(comm: Any, ordered: bool) -> None:
+    """The second task is the slowest by far: in order, it holds the others back."""
+
+    def work(x: int) -> int:
+        emulator.compute(comm, 0.05 if x == 1 else 1e-4)
+        return -x
+
+    with coordinator(comm, work, prefetch=0, batch=1) as pool:
+        if pool is not None:
+            stream = pool.stream(range(8), ordered=ordered)
+            outcomes = [(outcome.task, outcome.value) for outcome in stream]
+            assert sorted(outcomes) == [(x, -x) for x in range(8)]
+            assert (outcomes == sorted(outcomes)) == ordered
+
+
+@on_both_carriers(4)
+def test_one_pool_answers_many_requests(comm: Any) -> None:
+    """What was cancelled or late in one request does not turn up in the next."""
+
+    def work(x: int) -> Iterator[None]:
+        for _ in range(x % 5):
+            emulator.compute(comm, 1e-3)
+            yield
+        return x
+
+    with coordinator(comm, work) as pool:
+        if pool is not None:
+            for start in range(0, 50, 10):
+                tasks = range(start, start + 10)
+                partial = pool.ask(tasks, deadline=Deadline(quorum=0.3))
+                assert partial.coverage >= 0.3
+                assert all(value == start + task for task, value in partial.present().items())
+                assert pool.ask(tasks).values() == list(tasks)
+
+
+@on_ranks(4)
+def test_quorum_leaves_out_what_never_ends(comm: Any) -> None:
+    """Nine of ten tasks end; a quorum of 90 % at a deadline of 0 names the one that does not."""
+
+    def work(x: int) -> Iterator[None]:
+        while x == 4:
+            time.sleep(1e-4)
+            yield
+        return x
+
+    answer = map_tasks(comm, work, range(10), deadline=Deadline(0.0, 0.9), batch=1, prefetch=0)
+    if answer is not None:
+        assert answer.missing == [4]
+        assert answer.coverage == 0.9
+        assert sorted(answer.present()) == [0, 1, 2, 3, 5, 6, 7, 8, 9]
+        with pytest.raises(TasksMissing, match=r"\[4\]"):
+            answer.values()
+
+
+@on_ranks(4)
+def test_deadline_without_quorum_takes_what_is_there(comm: Any) -> None:
+    def work(x: int) -> Iterator[None]:
+        while True:
+            time.sleep(1e-4)
+            yield
+
+    answer = map_tasks(comm, work, range(5), deadline=Deadline(0.02))
+    if answer is not None:
+        assert answer.missing == [0, 1, 2, 3, 4]
+        assert answer.seconds >= 0.02
+
+
+@on_ranks(4, net="10gbe", emulation={"pace": "none"}, quorum=[None, 0.5, 0.9, 1.0])
+def test_deadline_in_emulated_time(comm: Any, quorum: float | None) -> None:
+    """Six tasks of 1, 2, ..., 6 ms on three workers, two each: answers at 1, 2, 3, 5, 7 and 9 ms."""
+
+    def work(x: int) -> int:
+        emulator.compute(comm, 1e-3 * (x + 1))
+        return x
+
+    comm.align()
+    answer = map_tasks(comm, work, range(6), deadline=Deadline(6e-3, quorum), batch=1)
+    if answer is not None:
+        expected = {None: (6e-3, [4, 5]), 0.5: (6e-3, [4, 5]), 0.9: (9e-3, []), 1.0: (9e-3, [])}[quorum]
+        assert answer.seconds == pytest.approx(expected[0], abs=0.2e-3)
+        assert answer.missing == expected[1]
+
+
+@on_ranks(4)
+def test_a_backup_overtakes_a_straggler_that_never_ends(comm: Any) -> None:
+    """On rank 2 every task runs until it is cancelled; the answer is complete all the same."""
+
+    def work(x: int) -> Iterator[None]:
+        while comm.Get_rank() == 2:
+            time.sleep(1e-4)
+            yield
+        return x
+
+    answer = map_tasks(comm, work, range(12), speculate=1.5, batch=1)
+    if answer is not None:
+        assert answer.values() == list(range(12))
+        assert answer.counts.backups >= 1
+        assert {outcome.rank for outcome in answer.journal} <= {1, 3}
+
+
+@on_ranks(4, net="10gbe", emulation={"pace": "none"}, speculate=[None, 1.5])
+def test_what_a_backup_saves_in_emulated_time(comm: Any, speculate: float | None) -> None:
+    """Rank 2 takes 100 ms for a task, the others 1 ms: without backups the answer takes as long as rank 2."""
+
+    def work(x: int) -> int:
+        emulator.compute(comm, 0.1 if comm.Get_rank() == 2 else 1e-3)
+        return x
+
+    comm.align()
+    answer = map_tasks(comm, work, range(12), speculate=speculate, batch=1, prefetch=0)
+    if answer is not None:
+        assert answer.values() == list(range(12))
+        # 11 tasks of 1 ms on 2 workers, one of which then repeats rank 2's: 6 ms, and 6 round trips of 40 us
+        assert answer.seconds == pytest.approx(0.1 if speculate is None else 6.24e-3, rel=0.05)
+        assert answer.counts.backups == (0 if speculate is None else 1)
+
+
+@on_ranks(4)
+def test_tasks_of_a_worker_declared_dead_run_elsewhere(comm: Any) -> None:
+    """A detector that is not MPI: rank 3 hangs, the hook says so, nothing is lost, and rank 3 is sent home."""
+
+    def work(x: int) -> Iterator[None]:
+        while comm.Get_rank() == 3:
+            time.sleep(1e-4)
+            yield
+        return x
+
+    answer = map_tasks(comm, work, range(20), membership=lambda comm: [3], batch=2)
+    if answer is not None:
+        assert answer.values() == list(range(20))
+        assert answer.counts.dead == [3]
+        assert answer.counts.reexecuted == 4
+        assert {outcome.rank for outcome in answer.journal} <= {1, 2}
+    # the next conversation on this communicator is not disturbed by what rank 3 still had to say
+    comm.Barrier()
+    again = map_tasks(comm, lambda x: x, range(20))
+    if again is not None:
+        assert again.values() == list(range(20))
+
+
+@on_ranks(3)
+def test_no_worker_left(comm: Any) -> None:
+    """All workers gone: the request ends, and says what is missing."""
+
+    def work(x: int) -> Iterator[None]:
+        while True:
+            time.sleep(1e-4)
+            yield
+
+    answer = map_tasks(comm, work, range(3), membership=lambda comm: [1, 2])
+    if answer is not None:
+        assert answer.missing == [0, 1, 2]
+        assert answer.counts.dead == [1, 2]
+
+
+@on_both_carriers(3)
+def test_a_successor_goes_on_from_the_journal(comm: Any) -> None:
+    """Tasks in the journal must not run: they would raise."""
+
+    def work(x: int) -> int:
+        if x in (0, 5):
+            raise RuntimeError("ran again")
+        return x
+
+    journal = Journal()
+    for task in (0, 5):
+        journal.record(Outcome(task, task, None, 1, 1, 0.0))
+    copies: list[int] = []
+    journal.watch(lambda outcome: copies.append(outcome.task))
+    answer = map_tasks(comm, work, range(8), journal=Journal.loads(journal.dumps()))
+    if answer is not None:
+        assert answer.values() == list(range(8))
+        assert sorted(answer.order) == [1, 2, 3, 4, 6, 7]
+    resumed = map_tasks(comm, work, range(8), journal=journal)
+    if resumed is not None:
+        assert sorted(copies) == [1, 2, 3, 4, 6, 7]
+
+
+@on_both_carriers(3)
+def test_an_error_in_the_caller_releases_the_workers(comm: Any) -> None:
+    def consume() -> None:
+        with coordinator(comm, lambda x: x) as pool:
+            if pool is not None:
+                for outcome in pool.stream(range(50)):
+                    if outcome.task == 10:
+                        raise KeyError("the caller's own")
+
+    if comm.Get_rank() == 0:
+        with pytest.raises(KeyError):
+            consume()
+    else:
+        consume()
+
+
+@on_ranks(3)
+def test_bad_input(comm: Any) -> None:
+    alone = comm.Split(comm.Get_rank(), 0)
+    for part, options, rule in [
+        (alone, {}, "at least 1 worker"),
+        (comm, {"root": 3}, "root must be a rank"),
+        (comm, {"batch": 0}, "a batch must hold"),
+        (comm, {"prefetch": -1}, "prefetch must be >= 0"),
+    ]:
+        with pytest.raises(UsageError, match=rule):
+            map_tasks(part, abs, [1], **options)
+    alone.Free()
+    with coordinator(comm, abs) as pool:
+        for options, rule in [
+            ({"retries": -1}, "retries must be >= 0"),
+            ({"speculate": 0.5}, "multiplier must be >= 1"),
+            ({"where": []}, "one entry for each"),
+        ]:
+            if pool is not None:
+                with pytest.raises(UsageError, match=rule):
+                    pool.ask([1], **options)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "quorum", "rule"),
+    [
+        (None, 1.2, "at most 100 %, got 120 %"),
+        (None, 0.0, "above 0 %"),
+        (-1.0, None, "deadline must be >= 0"),
+        (float("nan"), None, "deadline must be >= 0"),
+    ],
+)
+def test_bad_deadlines(seconds: float | None, quorum: float | None, rule: str) -> None:
+    with pytest.raises(UsageError, match=rule):
+        Deadline(seconds, quorum)
+
+
+@pytest.mark.parametrize(
+    ("rule", "elapsed", "done", "expected"),
+    [
+        (Deadline(), 9.0, 19, False),
+        (Deadline(), 0.0, 20, True),
+        (Deadline(1.0), 0.9, 19, False),
+        (Deadline(1.0), 1.0, 0, True),
+        (Deadline(quorum=0.95), 0.0, 18, False),
+        (Deadline(quorum=0.95), 0.0, 19, True),
+        (Deadline(1.0, 0.95), 0.9, 19, False),
+        (Deadline(1.0, 0.95), 1.0, 18, False),
+        (Deadline(1.0, 0.95), 1.0, 19, True),
+        (Deadline(1.0, 0.95), 0.1, 20, True),
+    ],
+)
+def test_when_an_answer_is_due(rule: Deadline, elapsed: float, done: int, expected: bool) -> None:
+    assert rule.answered(elapsed, done, 20) == expected
