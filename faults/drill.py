@@ -11,8 +11,9 @@ from typing import Any
 from emulator import launch, spread
 from emulator.errors import UsageError
 from faults import timeline
-from faults.judge import Judgement, judge
+from faults.detect import DETECTORS
 from faults.job import CHECKPOINT, JobSpec
+from faults.judge import Judgement, judge
 from faults.patterns.catalogue import Blueprint, blueprint
 from faults.plan import Fault, resolve
 from faults.supervise import Finished, need_ulfm, supervise
@@ -33,13 +34,20 @@ class Order:
     options: dict[str, Any] = field(default_factory=dict)
     checkpoint: dict[str, Any] = field(default_factory=dict)
     hosts: list[int] | None = None
-    detector: str = "runtime"
+    detector: str | None = None
     limit_s: float | None = None
     stall_s: float = 20.0
     deadline_s: float = 120.0
 
     def blueprint(self) -> Blueprint:
         return blueprint(self.pattern, self.recovery)
+
+    def _detector(self) -> str:
+        """The one asked for; else heartbeats where somebody may hang, which the runtime would never notice."""
+        if self.detector is not None and self.detector not in DETECTORS:
+            raise UsageError(f"a detector is one of {', '.join(DETECTORS)}, got {self.detector!r}")
+        hangs = any(fault.kind == "hang" for fault in self.faults)
+        return self.detector or ("heartbeat" if hangs else "runtime")
 
     def spec(self, seed: int) -> JobSpec:
         """The job of one repeat.
@@ -62,7 +70,7 @@ class Order:
         )  # fmt: skip
         return JobSpec(
             self.pattern, self.ranks, steps, self.recovery, self.spares, self.seed, plan.options | self.options,
-            events, CHECKPOINT | self.checkpoint, self.detector,
+            events, CHECKPOINT | self.checkpoint, self._detector(),
         )  # fmt: skip
 
 
@@ -121,7 +129,9 @@ def launch_once(order: Order, spec: JobSpec, folder: Path, mpi: launch.Mpi) -> F
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     order.blueprint().prepare(spec, folder)
-    return supervise(spec, folder, mpi, stall_s=order.stall_s, deadline_s=order.deadline_s)
+    return supervise(
+        spec, folder, mpi, stall_s=order.stall_s, deadline_s=order.deadline_s, limit_s=order.limit_s
+    )
 
 
 def _steady_state(order: Order, plan: Blueprint, folder: Path, mpi: launch.Mpi) -> float:
@@ -148,7 +158,7 @@ def record(outcome: Outcome) -> dict[str, Any]:
         "spares": order.spares,
         "ranks_after": first.ranks_after,
         "recovery": order.recovery,
-        "detector": order.detector,
+        "detector": order.spec(order.seed).detector,
         "faults": first.fired,
         "outcome": "recovered" if outcome.recovered else "failed",
         "failed_at": None if failed is None else {"phase": failed.phase, "why": failed.reason},

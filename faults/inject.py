@@ -1,8 +1,8 @@
 """Making things go wrong, in the rank that they happen to, and keeping account of what did.
 
-The program calls `at_step` as it begins a step; the algorithms' named points arrive through `primitives.hooks`. An event
-fires once in the life of a job, whoever holds the place by then: the board keeps the account, because it outlives
-the victim. A kill is SIGKILL and a hang is SIGSTOP, sent by the rank to itself or by its kernel timer.
+The program calls `at_step` as it begins a step; the algorithms' named points arrive through `primitives.hooks`. An
+event fires once in the life of a job, whoever holds the place by then: the board keeps the account, because it
+outlives the victim. A kill is SIGKILL and a hang is SIGSTOP, sent by the rank to itself or by its kernel timer.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class Injector:
     events
         Every event of the job, in the order of the board's account.
     member, place
-        This process' row on the board, and the rank by which faults address this process now; it changes when a spare is called in.
+        This process' row on the board, and the rank by which faults address it now, which changes when a spare is
+        called in.
     handlers
         What to do for the kinds that are somebody else's business (cut, lose, corrupt, full).
     """

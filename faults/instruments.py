@@ -1,4 +1,4 @@
-"""What a drill hangs on a recovering program: a journal, a board, an injector. A program without a drill has silent ones."""
+"""What a drill hangs on a recovering program: a journal, a board, an injector. Without a drill they are silent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Was it really recovered? The checks of a drill, from what the job left behind; mpirun's exit status is none of them."""
+"""Was it really recovered? The checks of a drill, from what the job left behind (mpirun's exit status is no proof)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ _TOLERANCE_S = 1e-6
 class Judgement:
     """What came of a drill.
 
-    `checks` maps each check to whether it held and to what was seen; `phase` and `reason` say where a failed drill stopped.
+    `checks` maps each check to whether it held and to what was seen; `phase` and `reason` say where a failed drill
+    stopped.
     """
 
     recovered: bool
@@ -76,12 +77,7 @@ def judge(finished: Finished, matches: Matches) -> Judgement:
 
 def _fired(finished: Finished) -> list[dict[str, Any]]:
     """Per fault line: whether all of its events happened, and the first instant since the start of the drill."""
-    dead = {(d.member, d.at) for d in timeline.deaths(finished.records)}
-    struck = {
-        r["event"]: r["due"]
-        for r in finished.records
-        if r["what"] == "fault" and (r["kind"] not in ("kill", "hang") or (r["member"], r["due"]) in dead)
-    }
+    struck = timeline.struck(finished.records)
     lines: dict[str, list[float | None]] = {}
     rated = {e.text for e in finished.spec.events if e.when.rate_hz is not None or " rate " in e.text}
     for event in finished.spec.events:
@@ -143,7 +139,13 @@ def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
     """Who died is who was to die: more means that something crashed silently."""
     records, last = finished.records, finished.spec.attempt
     injected = {d.member for d in timeline.deaths(records)}
-    started = {r["member"] for r in records if r["what"] == "started" and r["attempt"] == last}
+    joined = {r["member"] for r in records if r["what"] == "joined"}
+    # A process that was being spawned when somebody died is given up, and another one is spawned.
+    started = {
+        r["member"]
+        for r in records
+        if r["what"] == "started" and r["attempt"] == last and (r["member"] < finished.spec.world or r["member"] in joined)
+    }
     left = {r["member"] for r in records if r["what"] == "left" and r["attempt"] == last}
     dead = started - left
     meant = injected & started if finished.spec.policy != "restart" else set()

@@ -7,12 +7,12 @@
 
 Death notices that arrive inside Shrink, Split, Dup or Create_group can crash or hang the survivors, so everything
 is built at the start: `base`, which is never revoked and carries the agreements only, and a stock of `lanes`,
-duplicates that carry the work one after the other. A rank that dies, at any instant, is found by whoever needs it or by the
-next agreement; a second death during a repair only makes the agreement run another round. A rank that waits as a
-spare takes part in the agreements and holds no place in the table.
+duplicates that carry the work one after the other. A rank that dies, at any instant, is found by whoever needs it or
+by the next agreement; a second death during a repair only makes the agreement run another round. A rank that waits
+as a spare takes part in the agreements and holds no place in the table.
 
 Cost without failures: one agreement (a reduction and a broadcast over a tree) of 4 bytes per 30 ranks and step.
-Limits: as many repairs as there are lanes (then the last resort, `renew`, builds new ones from a Shrink).
+Limits: as many repairs as there are lanes; then a new quorum must be built, from a `shrink`.
 Source: Bland et al., "Post-failure recovery of MPI communication capability" (2013); Bosilca et al., "Failure
 detection and propagation in HPC systems" (2016); two-phase commit with the coordinator replaced by the agreement.
 """
@@ -67,9 +67,6 @@ class Quorum:
     def __init__(self, comm: MPI.Intracomm, lanes: int = LANES) -> None:
         for given in (comm, MPI.COMM_SELF, MPI.COMM_WORLD):
             quiet(given)
-        self._adopt(comm, lanes)
-
-    def _adopt(self, comm: MPI.Intracomm, lanes: int) -> None:
         self.base = comm.Dup()
         self._group = self.base.Get_group()
         self.lanes = [comm.Dup() for _ in range(lanes)]
@@ -92,7 +89,7 @@ class Quorum:
         group.Free()
         return set(dead)
 
-    def agree(self, ok: bool, wait: Callable[[MPI.Request], None] = MPI.Request.Wait) -> Verdict:
+    def agree(self, ok: bool, wait: Callable[[MPI.Request], object] = MPI.Request.Wait) -> Verdict:
         """Agree with every living process; all return the same.
 
         A round in which somebody's death is news raises at everybody alike, so all run the same number of rounds. The
@@ -132,25 +129,13 @@ class Quorum:
         self.epoch += 1
         return True
 
-    def renew(self, joined: MPI.Intracomm | None = None) -> list[int]:
-        """Build everything anew over the living, or over `joined` (the living and those who came).
-
-        The last resort: deaths that become known inside Shrink or Dup can still crash this process.
-
-        Returns
-        -------
-        list of int
-            The new base rank of each old one; -1 for those that are gone.
-        """
-        old = self._group
-        comm = joined if joined is not None else shrink(self.base)
-        size, lanes = self.size, len(self.lanes)
-        self._adopt(comm, lanes)
-        moved = MPI.Group.Translate_ranks(old, list(range(size)), self._group)
+    def renumbered(self, newer: Quorum) -> list[int]:
+        """The rank in `newer` of each base rank; -1 for those that are not in it."""
+        moved = MPI.Group.Translate_ranks(self._group, list(range(self.size)), newer._group)
         return [rank if rank != MPI.UNDEFINED else -1 for rank in moved]
 
 
-def shrink(comm: MPI.Intracomm) -> MPI.Intracomm:
+def shrink(comm: MPI.Comm) -> MPI.Intracomm:
     """A communicator of the living: agreed on before anybody uses it, because using it first can hang.
 
     Raises
@@ -169,7 +154,7 @@ def shrink(comm: MPI.Intracomm) -> MPI.Intracomm:
         except MPI.Exception:
             agreed = 0
         if agreed == 1:
-            return smaller
+            return MPI.Intracomm(smaller)
         smaller.Revoke()
         comm = smaller
     raise Lost("rebuild", "no communicator of the survivors came about in 60 tries")

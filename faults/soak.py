@@ -1,8 +1,8 @@
 """Kills at random instants, launch after launch, until so many have fired; nothing may ever hang, be wrong or be left.
 
-Every trial is drawn from (seed, number), so that a failed one can be run again by itself. A trial melts a job down: up to all
-ranks but one die, at steps with microsecond offsets, at named points inside the all-reduce, in the agreement and in the
-repair, and when a recovery begins.
+Every trial is drawn from (seed, number), so that a failed one can be run again by itself. A trial melts a job down: up
+to all ranks but one die, at steps with microsecond offsets, at named points inside the all-reduce, in the agreement and
+in the repair, and when a recovery begins.
 """
 
 from __future__ import annotations

@@ -14,10 +14,10 @@ from typing import Any
 
 from emulator import launch
 from emulator.errors import UsageError
-from faults import job, journal
+from faults import detect, job, journal
 from faults.board import Board
 from faults.job import JobSpec
-from faults.watch import Ending, Watch, Watcher
+from faults.watch import Ending, Watch
 
 _NEVER_BEGAN = 213  # mpirun's own failure to start, about three launches in a thousand
 _BEGINNINGS = 5
@@ -47,14 +47,14 @@ def supervise(
     *,
     stall_s: float = 20.0,
     deadline_s: float = 120.0,
-    suspects: Any = None,
+    limit_s: float | None = None,
 ) -> Finished:
     """Run a job in `folder` to its verdict, or to the point where it is clear that there will be none.
 
     Parameters
     ----------
-    suspects
-        Makes a detector from the board: ``suspects(board) -> Watcher``.
+    limit_s
+        Silence that means death to the job's detector; absent: from the ranks per core.
 
     Raises
     ------
@@ -65,6 +65,9 @@ def supervise(
         (folder / name).mkdir(parents=True, exist_ok=True)
     board = Board.create(folder / job.BOARD, spec.members, len(spec.events))
     ours = journal.Journal(folder / job.JOURNAL, 999)
+    limit_s = limit_s or detect.limit_for(spec.world)
+    spec.beat_s = 0.0 if spec.detector == "runtime" else limit_s / detect.BEATS_PER_LIMIT
+    watcher = detect.detector(spec.detector, board, limit_s)
     began = spec.origin = time.monotonic()
     endings: list[Ending] = []
     while len(endings) < _LAUNCHES:
@@ -72,8 +75,10 @@ def supervise(
         spec.save(folder)
         ours.attempt = spec.attempt
         ours.write("launched")
-        ending = _launch(spec, folder, mpi, board, stall_s, deadline_s, suspects)
+        ending = _launch(spec, folder, mpi, board, Watch(folder, board, stall_s, deadline_s, watcher))
         endings.append(ending)
+        for member, at in ending.fenced.items():
+            ours.write("fenced", whom=member, fenced=at)
         ours.write("ended", ended=ending.at, why=ending.why, status=ending.status)
         if _complete(folder) or not _again(spec, ending, endings, folder):
             break
@@ -93,16 +98,13 @@ def supervise(
     )
 
 
-def _launch(
-    spec: JobSpec, folder: Path, mpi: launch.Mpi, board: Board, stall_s: float, deadline_s: float, suspects: Any
-) -> Ending:
+def _launch(spec: JobSpec, folder: Path, mpi: launch.Mpi, board: Board, watch: Watch) -> Ending:
     program = ["-m", "faults.worker", str(folder)]
     arguments = launch.command(spec.world, program, mpi=mpi, ft=spec.policy != "restart")
     board.rows["state"] = 0
-    detector: Watcher | None = suspects(board) if suspects else None
     with (folder / "output.txt").open("ab") as output:
         running = launch.start(arguments, stdout=output, stderr=output)
-        return Watch(folder, board, stall_s, deadline_s, detector).until_end(running)
+        return watch.until_end(running)
 
 
 def _again(spec: JobSpec, ending: Ending, endings: list[Ending], folder: Path) -> bool:

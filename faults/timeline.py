@@ -1,6 +1,6 @@
 """From the journals of a job to what each recovery cost, phase by phase.
 
-    death ── detect ──► first notice ── agree ──► last agreement ── rebuild ──► ── restore ──► ── replay ──► step complete
+    death ─ detect ─► first notice ─ agree ─► last agreement ─ rebuild ─► ─ restore ─► ─ replay ─► step complete
 
 An episode begins with a death and ends when the step that was being done has been completed by everybody. Further
 deaths before that belong to it. The phases lie end to end on one clock, so they add up to the episode.
@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 PHASES = ("detect", "agree", "rebuild", "restore", "replay")
+_NEVER = float("inf")
 _ENDS = {"detect": "noticed", "agree": "agreed", "rebuild": "rebuilt", "restore": "restored"}
 
 Record = dict[str, Any]
@@ -47,19 +48,30 @@ class Episode:
         return self.ended - self.began
 
 
+def struck(records: Sequence[Record]) -> dict[str, float]:
+    """Events that fired, and when: those of a kernel timer only if the process was still there at the instant."""
+    gone = {(r["member"], r["attempt"]): r["at"] for r in records if r["what"] == "left"}
+    ended = {r["attempt"]: r["ended"] for r in records if r["what"] == "ended"}
+    return {
+        r["event"]: r["due"]
+        for r in records
+        if r["what"] == "fault"
+        and r["due"] <= min(gone.get((r["member"], r["attempt"]), _NEVER), ended.get(r["attempt"], _NEVER))
+    }
+
+
 def deaths(records: Sequence[Record]) -> list[Death]:
-    """Kills and hangs that fired: their process never left of its own will after the instant."""
-    left = {(r["member"], r["attempt"]): r["at"] for r in records if r["what"] == "left"}
-    found = []
-    for r in records:
-        if r["what"] != "fault" or r["kind"] not in ("kill", "hang"):
-            continue
-        went = left.get((r["member"], r["attempt"]))
-        survived_attempt = any(
-            e["what"] == "ended" and e["attempt"] == r["attempt"] and e["ended"] < r["due"] for e in records
-        )
-        if went is None and not survived_attempt:
-            found.append(Death(r["due"], r["member"], r["place"], r["text"], r["attempt"]))
+    """Kills and hangs that fired on a process that never left of its own will."""
+    fired = struck(records)
+    left = {(r["member"], r["attempt"]) for r in records if r["what"] == "left"}
+    found = [
+        Death(r["due"], r["member"], r["place"], r["text"], r["attempt"])
+        for r in records
+        if r["what"] == "fault"
+        and r["kind"] in ("kill", "hang")
+        and fired.get(r["event"]) == r["due"]
+        and (r["member"], r["attempt"]) not in left
+    ]
     return sorted(found, key=lambda death: death.at)
 
 
@@ -98,8 +110,19 @@ def _episode(records: Sequence[Record], death: Death) -> Episode | None:
         _phases(within, death.at, ended),
         lost_steps=max(0, step - min(resumed, default=step)),
         coordinator=next((r["coordinator"] for r in reversed(within) if r["what"] == "rebuilt"), None),
-        notes=list(dict.fromkeys(r["why"] for r in within if r["what"] == "damaged")),
+        notes=_notes(records, within, death),
     )
+
+
+def _notes(records: Sequence[Record], within: Sequence[Record], death: Death) -> list[str]:
+    """What else is worth knowing: checkpoints passed over, and who was fenced."""
+    damaged = dict.fromkeys(f"passed over a checkpoint: {r['why']}" for r in within if r["what"] == "damaged")
+    fenced = [
+        f"rank {r['whom']} was fenced {(r['fenced'] - death.at) * 1e3:.0f} ms after its last sign of life"
+        for r in records
+        if r["what"] == "fenced" and (r["whom"], r["attempt"]) == (death.member, death.attempt)
+    ]
+    return [*damaged, *fenced]
 
 
 def _phases(within: Sequence[Record], began: float, ended: float) -> dict[str, float]:

@@ -31,10 +31,14 @@ class _TimerSpec(ctypes.Structure):
     _fields_ = (("interval", _TimeSpec), ("value", _TimeSpec))
 
 
-def strike(signal_number: signal.Signals, at: float) -> None:
+def strike(signal_number: signal.Signals, at: float) -> ctypes.c_void_p | None:
     """Have the kernel deliver a signal to this process at `at` seconds of `time.monotonic`.
 
     An instant that has passed already strikes at once.
+
+    Returns
+    -------
+    The timer, for `cancel`; None if it struck.
 
     Raises
     ------
@@ -43,7 +47,7 @@ def strike(signal_number: signal.Signals, at: float) -> None:
     """
     if at <= time.monotonic():
         os.kill(os.getpid(), signal_number)
-        return
+        return None
     libc = ctypes.CDLL(None, use_errno=True)
     timer = ctypes.c_void_p()
     event = _SigEvent(None, int(signal_number), 0)
@@ -54,3 +58,10 @@ def strike(signal_number: signal.Signals, at: float) -> None:
     if failed:
         code = ctypes.get_errno()
         raise OSError(code, f"no kernel timer: {os.strerror(code)}")
+    return timer
+
+
+def cancel(timer: ctypes.c_void_p | None) -> None:
+    """The timer will not strike any more."""
+    if timer is not None:
+        ctypes.CDLL(None).timer_delete(timer)

@@ -2,8 +2,8 @@
 
 scikit-learn's digits, a network 64 -> hidden -> 10 (tanh, softmax), stochastic gradient descent with momentum, in
 float64. Each batch is cut into a fixed number of *virtual shards*, and rank r of p computes the shards from
-r*V//p to (r+1)*V//p - 1. A shard's gradient has the same bits wherever it is computed; what could depend on p is only the order in
-which they are added. Three ways to add them:
+r*V//p to (r+1)*V//p - 1. A shard's gradient has the same bits wherever it is computed; what could depend on p is only
+the order in which they are added. Three ways to add them:
 
     exact      shards become 64-bit integers in units of 2**-40: integer addition is associative, so a ring all-reduce
                over any number of ranks gives the same bits; costs what a float all-reduce costs

@@ -3,8 +3,8 @@
     program's rank   0   1   2   3   4   5   6         (7 survivors)
     lane's rank      0   1   2   4   5   6   7         (3 is dead)
 
-`View` is a `MPI.Intracomm` over the lane in use: `Send(buffer, 3)` goes to base rank 4. Every blocking call notes on the
-board whom it waits for, so that a watchdog can say who waited for whom.
+`View` is a `MPI.Intracomm` over the lane in use: `Send(buffer, 3)` goes to base rank 4. Every blocking call notes on
+the board whom it waits for, so that a watchdog can say who waited for whom.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Watching a launched job from outside: waking, fencing, noticing that nothing moves, and ending it for certain.
 
-A job ends in one of three ways: mpirun returns by itself, nothing moved for `stall_s` seconds (then every process writes
-down its stack and is ended), or the deadline passed.
+A job ends in one of three ways: mpirun returns by itself, nothing moved for `stall_s` seconds (then every process
+writes down its stack and is ended), or the deadline passed.
 """
 
 from __future__ import annotations
@@ -59,12 +59,13 @@ class Watch:
         self.folder, self.board, self.stall_s, self.deadline_s = folder, board, stall_s, deadline_s
         self.suspects = suspects
         self._fenced: dict[int, float] = {}
-        self._last_move, self._seen = time.monotonic(), b""
+        self._last_move, self._seen = 0.0, b""
         self._all_gone: float | None = None
 
     def until_end(self, running: launch.Job) -> Ending:
         """Wait for the job's end, or bring it about; nothing is left of it afterwards."""
-        began = time.monotonic()
+        began = self._last_move = time.monotonic()
+        self._fenced, self._seen, self._all_gone = {}, b"", None
         why = "by itself"
         waits: list[str] = []
         try:

@@ -33,8 +33,10 @@ def daly(cost_s: float, mtbf_s: float) -> float:
 
 
 def waste(interval_s: float, cost_s: float, mtbf_s: float, restart_s: float) -> float:
-    """Expected share of time that is not progress, to first order: checkpoints, plus for each failure a restart and half
-    an interval."""
+    """Expected share of time that is not progress, to first order.
+
+    Checkpoints, and for each failure a restart and half an interval.
+    """
     _check(cost_s, mtbf_s)
     return min(1.0, cost_s / (interval_s + cost_s) + (restart_s + (interval_s + cost_s) / 2) / mtbf_s)
 

@@ -9,8 +9,10 @@ kept that could be wrong. It can be read by any number of ranks, because every p
 
 from __future__ import annotations
 
+import math
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -47,7 +49,7 @@ class Store:
         self.folder, self.job, self.keep, self.background = Path(folder), job, keep, background
         self.failures: list[str] = []
         self._thread: threading.Thread | None = None
-        self._device: Path | None = None
+        self._full_until = 0.0
         if keep < 1:
             raise UsageError(f"a store keeps at least 1 checkpoint, got {keep}")
         self._claim()
@@ -98,7 +100,8 @@ class Store:
         try:
             folder.mkdir(exist_ok=True)
             about = {"job": self.job, "step": step, "part": rank, "parts": size}
-            parts.write(folder / f"part-{rank:03d}-of-{size:03d}", about, slices, self._device)
+            device = _FULL if time.monotonic() < self._full_until else None
+            parts.write(folder / f"part-{rank:03d}-of-{size:03d}", about, slices, device)
         except OSError as error:
             # The job is worth more than its checkpoint: go on, the one before is still there.
             self.failures.append(f"step {step}: {error.strerror}")
@@ -178,16 +181,15 @@ class Store:
             yield slices
 
     # -- faults ------------------------------------------------------------------------------------
-    def corrupt(self, rank: int) -> Path | None:
+    def corrupt(self, rank: int) -> None:
         """Flip one bit in the middle of a rank's part of the newest checkpoint that has it."""
         for step in reversed(self.steps()):
             for path in self._place(step).glob(f"part-{rank:03d}-of-*"):
                 content = bytearray(path.read_bytes())
                 content[len(content) * 3 // 4] ^= 1
                 path.write_bytes(bytes(content))
-                return path
-        return None
+                return
 
-    def fill_disk(self, full: bool = True) -> None:
-        """From now on the disk has no room left (or has room again)."""
-        self._device = _FULL if full else None
+    def fill_disk(self, duration_s: float | None = None) -> None:
+        """For so many seconds (absent: from now on) the disk has no room left."""
+        self._full_until = time.monotonic() + (math.inf if duration_s is None else duration_s)

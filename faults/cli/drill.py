@@ -11,6 +11,7 @@ from emulator.cli import SIZE, TIME
 from emulator.errors import UsageError
 from faults import drill as drills
 from faults.cli import show
+from faults.detect import DETECTORS
 from faults.patterns.catalogue import CATALOGUE
 from faults.plan import describe, read_lines
 
@@ -34,6 +35,9 @@ NOT_RECOVERED = 3
 @click.option("--background", is_flag=True, help="Write checkpoints in a thread.")
 @click.option("--checkpoints", metavar="DIR", help="Folder of the checkpoints; absent: in the run folder.")
 @click.option("--mtbf", type=TIME, help="Mean time between failures, for --checkpoint-every 0.")
+@click.option("--detector", metavar="|".join(DETECTORS),
+              help="Who says that a rank is dead; absent: heartbeats where the plan has a hang, else the runtime.")
+@click.option("--limit", type=TIME, help="Silence that means death; absent: from the ranks per core.")
 @click.option("--deadline", type=TIME, default="120 s", show_default=True, help="Longest time for one launch.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--dry-run", is_flag=True, help="Say what would happen and start nothing.")
@@ -43,7 +47,8 @@ NOT_RECOVERED = 3
 def drill(
     pattern: str, ranks: int, faults: tuple[str, ...], recovery: str | None, spares: int | None, steps: int | None,
     repeat: int, reduction: str | None, ballast: int | None, every: int, keep: int, background: bool,
-    checkpoints: str | None, mtbf: float | None, deadline: float, seed: int, dry_run: bool,
+    checkpoints: str | None, mtbf: float | None, detector: str | None, limit: float | None,
+    deadline: float, seed: int, dry_run: bool,
     out: str | None, json_file: str | None, quiet: bool,
 ) -> None:  # fmt: skip
     """Run a pattern, let faults happen, recover, and say what it cost.
@@ -64,6 +69,8 @@ def drill(
         repeat=repeat,
         options={key: value for key, value in (("reduction", reduction), ("ballast", ballast)) if value is not None},
         checkpoint={"folder": checkpoints, "every": every, "keep": keep, "background": background, "mtbf_s": mtbf},
+        detector=detector,
+        limit_s=limit,
         deadline_s=deadline,
     )
     spec = order.spec(seed)
@@ -74,7 +81,8 @@ def drill(
     screen = console.make(0, quiet)
     if screen:
         lines = "; ".join(fault.text for fault in order.faults) or "no fault"
-        screen.print(f"{CATALOGUE[pattern].summary}: {ranks} ranks, {spec.steps} steps, {lines}, recovery by {policy}\n")
+        about = CATALOGUE[pattern].summary
+        screen.print(f"{about}: {ranks} ranks, {spec.steps} steps, {lines}, recovery by {policy}\n")
     folder = results.run_folder("faults", out)
     outcome = drills.run(order, folder)
     if screen:

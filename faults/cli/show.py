@@ -52,7 +52,7 @@ def summary(console: Console, outcome: Outcome) -> None:
     for episode in first.episodes:
         console.print(timeline_of(episode, first.episodes[0].began))
         for note in episode.notes:
-            console.print(f"passed over: {note}")
+            console.print(note)
         console.print()
     if len(outcome.judgements) > 1:
         _print_repeats(console, outcome)

@@ -47,6 +47,6 @@ def _session(spec: JobSpec, folder: Path, state: State, tools: Instruments) -> R
     if tools.injector is not None:
         tools.injector.handlers |= {
             "corrupt": lambda event: store.corrupt(event.rank),
-            "full": lambda event: store.fill_disk(),
+            "full": lambda event: store.fill_disk(event.duration_s),
         }
     return Restarting(MPI.COMM_WORLD, state, store, wanted["every"], wanted["mtbf_s"], tools)

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
+import signal
 import sys
+import time
 from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
+from faults.timer import strike
+
+_ORPHAN_S = 8.0
 _TAG_WELCOME, _TAG_STATE = 30_001, 30_002
 
 
 def spawned() -> bool:
     """Whether this process was spawned to take somebody's place."""
     return MPI.Comm.Get_parent() != MPI.COMM_NULL
+
+
+def arm() -> ctypes.c_void_p | None:
+    """Have this process end unless it is welcomed in time: if a survivor dies while it is let in, nobody knows it."""
+    return strike(signal.SIGKILL, time.monotonic() + _ORPHAN_S)
 
 
 def everybody(comm: MPI.Intracomm) -> MPI.Intracomm:

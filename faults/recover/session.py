@@ -15,10 +15,10 @@ again. The coordinator, who welcomes newcomers, is by rule the lowest living ran
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,10 +33,12 @@ from faults.instruments import Instruments
 from faults.protocol import Lost, Quorum, Verdict
 from faults.recover import newcomers
 from faults.recover.table import IN_PLACE, Table, begin
+from faults.timer import cancel
 from faults.view import View
 from primitives import hooks
 
 State = dict[str, np.ndarray]
+_SPAWNS = 3  # failed attempts to let new processes in, before the survivors go on with fewer
 
 
 class Recovering:
@@ -68,11 +70,13 @@ class Recovering:
         self._retired: list[View] = []  # their buffers may still be the target of messages under way
         self._fresh: set[int] = set()  # places whose holder has not got the state yet
         self._hurt = False
+        self._spawns_left = _SPAWNS
+        orphaned = newcomers.arm() if newcomers.spawned() else None
         self.quorum = Quorum(newcomers.everybody(comm))
         self.table: Table = begin(self.quorum.size - spares, spares)
         self._wanted = set(self.table.places)
         if newcomers.spawned():
-            self._join()
+            self._join(orphaned)
         self._look()
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -104,8 +108,7 @@ class Recovering:
 
     def _agree(self, ok: bool) -> Verdict:
         hooks.phase("agree")
-        wait = MPI.Request.Wait if self.place is not None else protocol.sleepy
-        verdict = self.quorum.agree(ok, wait)
+        verdict = self.quorum.agree(ok) if self.place is not None else self.quorum.agree(ok, protocol.sleepy)
         if verdict.alive != self.quorum.alive:
             self._notice("agreement")
         return verdict
@@ -134,9 +137,15 @@ class Recovering:
         """Rebuild and restore until both went through without another death."""
         while True:
             self.tools.journal.write("agreed", alive=verdict.alive, rounds=verdict.rounds, step=self.step)
-            self._rebuild(verdict)
+            died = self._rebuild(verdict)
+            if died is not None:
+                verdict = died
+                continue
             self.tools.journal.write(
-                "rebuilt", places=sorted(self.table.places), coordinator=min(self._holders(), default=None), step=self.step
+                "rebuilt",
+                places=sorted(self.table.places),
+                coordinator=min(self._holders(), default=None),
+                step=self.step,
             )
             if not self._fresh:
                 break
@@ -150,7 +159,8 @@ class Recovering:
         self._hurt = False
         hooks.phase("replay")
 
-    def _rebuild(self, verdict: Verdict) -> None:
+    def _rebuild(self, verdict: Verdict) -> Verdict | None:
+        """Give everybody a place and go back to the committed state; a verdict if somebody died meanwhile."""
         hooks.phase("rebuild")
         hooks.phase(self.policy)
         self._revoke()
@@ -159,16 +169,19 @@ class Recovering:
         self.table = IN_PLACE[self.policy](before, verdict.alive)
         called = {place for place, base in self.table.places.items() if before.places.get(place) != base}
         self._fresh = (self._fresh | called) & set(self.table.places)
-        if self.policy == "respawn" and len(self.table.places) < len(self._wanted):
-            self._respawn(sorted(self._wanted - set(self.table.places)))
-        elif not lanes_left:
-            self.table = self.table.moved(self.quorum.renew())
+        empty = sorted(self._wanted - set(self.table.places))
+        spawn = self.policy == "respawn" and bool(empty) and self._spawns_left > 0
+        if spawn or not lanes_left:
+            died = self._renew(empty if spawn else [])
+            if died is not None:
+                return died
         if len(self.table.places) < self.at_least:
             raise Lost(
                 "rebuild", f"{len(self.table.places)} ranks are left of at least {self.at_least} that the job needs"
             )
         self._roll_back()
         self._look()
+        return None
 
     def _roll_back(self) -> None:
         for name, array in self.state.items():
@@ -199,17 +212,38 @@ class Recovering:
             return False
         return True
 
-    def _respawn(self, empty: list[int]) -> None:
-        """New processes for the empty places; every survivor and every newcomer builds its lanes anew."""
-        survivors = protocol.shrink(self.quorum.base)
-        merged = newcomers.spawn(survivors, len(empty))
-        self.table = self.table.moved(self.quorum.renew(merged))
-        first = self.quorum.size - len(empty)
-        places = self.table.places | {place: first + i for i, place in enumerate(empty)}
-        self.table = Table(places, self.table.waiting)
+    def _renew(self, empty: list[int]) -> Verdict | None:
+        """Build everything anew over the survivors, with a new process for each empty place.
+
+        Deaths that become known while communicators are built can do harm, so the old quorum, which still works,
+        says whether it came about everywhere.
+
+        Returns
+        -------
+        Verdict or None
+            None when it did; otherwise what the survivors agreed on instead.
+        """
+        fresh: Quorum | None = None
+        try:
+            comm = protocol.shrink(self.quorum.base)
+            if empty:
+                comm = newcomers.spawn(comm, len(empty))
+            fresh = Quorum(comm)
+        except MPI.Exception as error:
+            self._notice(f"error {error.Get_error_class()}")
+        verdict = self.quorum.agree(fresh is not None)
+        if fresh is None or not verdict.ok or verdict.alive != self.quorum.alive:
+            self._spawns_left -= 1
+            return verdict
+        self.table = self.table.moved(self.quorum.renumbered(fresh))
+        self.quorum = fresh
+        first = fresh.size - len(empty)
+        arrived = {place: first + i for i, place in enumerate(empty)}
+        self.table = Table(self.table.places | arrived, self.table.waiting)
         self._fresh |= set(empty)
-        if self.quorum.rank == self.table.at_work[0] or self.quorum.rank == 0:
-            newcomers.welcome(self.quorum.lane, range(first, self.quorum.size), self._passport())
+        if fresh.rank == 0:
+            newcomers.welcome(fresh.lane, range(first, fresh.size), self._passport())
+        return None
 
     def _passport(self) -> dict[str, object]:
         return {
@@ -220,9 +254,10 @@ class Recovering:
             "fresh": sorted(self._fresh),
         }
 
-    def _join(self) -> None:
+    def _join(self, orphaned: ctypes.c_void_p | None) -> None:
         """A spawned process learns who works where, then gets the state like any newcomer."""
         passport = newcomers.be_welcomed(self.quorum.lane)
+        cancel(orphaned)
         self.step = int(passport["step"])
         self.table = Table(dict(passport["places"]), tuple(passport["waiting"]))
         self._wanted, self._fresh = set(passport["wanted"]), set(passport["fresh"])
@@ -296,5 +331,4 @@ def die_loudly(kind: type[BaseException], error: BaseException, trace: Traceback
     """An uncaught exception must look like a crash: a process that exits with an error code is never missed."""
     traceback.print_exception(kind, error, trace)
     sys.stderr.flush()
-    time.sleep(0)
     os.kill(os.getpid(), signal.SIGKILL)

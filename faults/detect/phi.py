@@ -1,0 +1,70 @@
+"""Phi-accrual: how unlikely is this silence, given how this member has beaten so far?
+
+    phi = -log10 P(a gap between beats is longer than the present silence)
+
+The gaps of each member are taken as normal with the mean and deviation of its last ones. phi = 8 means that such a
+silence would be a false alarm once in 10**8 gaps. A member that always was irregular is given more time than a regular
+one. Hayashibara, Defago, Yared, Katayama: "The phi accrual failure detector", SRDS 2004.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from faults.board import WORKING, Board
+
+THRESHOLD = 8.0
+_WINDOW = 100
+_FEWEST = 5
+
+
+def phi(silence_s: float, mean_s: float, deviation_s: float) -> float:
+    """-log10 of the normal tail beyond `silence_s`; grows without bound."""
+    z = (silence_s - mean_s) / (deviation_s * math.sqrt(2))
+    tail = 0.5 * math.erfc(z)
+    if tail > 1e-300:
+        return -math.log10(tail)
+    return z * z / math.log(10)  # erfc underflows: its leading term
+
+
+class PhiAccrual:
+    """Suspects members whose phi passes the threshold.
+
+    Parameters
+    ----------
+    limit_s
+        Used for as long as there are too few gaps to know a member's habits; and no deviation below a sixth of it
+        is believed, because the next gap may meet a busier machine: nobody is suspected much earlier.
+    """
+
+    def __init__(self, board: Board, limit_s: float, threshold: float = THRESHOLD) -> None:
+        self.board, self.limit_s, self.threshold = board, limit_s, threshold
+        self._last = np.zeros(len(board.rows))
+        self._gaps: dict[int, list[float]] = {}
+
+    def __call__(self, now: float) -> list[int]:
+        suspects = []
+        beats = np.array(self.board.rows["beat"])
+        for member in np.flatnonzero(self.board.rows["state"] == WORKING):
+            beat = beats[member]
+            if beat != self._last[member]:
+                if self._last[member] > 0:
+                    self._learn(int(member), beat - self._last[member])
+                self._last[member] = beat
+            if self._phi(int(member), now - beat) > self.threshold:
+                suspects.append(int(member))
+        return suspects
+
+    def _learn(self, member: int, gap: float) -> None:
+        gaps = self._gaps.setdefault(member, [])
+        gaps.append(gap)
+        if len(gaps) > _WINDOW:
+            gaps.pop(0)
+
+    def _phi(self, member: int, silence: float) -> float:
+        gaps = self._gaps.get(member, [])
+        if len(gaps) < _FEWEST:
+            return self.threshold + 1 if silence > self.limit_s else 0.0
+        return phi(silence, float(np.mean(gaps)), max(float(np.std(gaps)), self.limit_s / 6))
