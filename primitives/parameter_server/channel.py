@@ -20,6 +20,7 @@ from primitives.parameter_server.server import REQUEST_TAG, OnFailure, Server, r
 from primitives.parameter_server.wire import HEADER_BYTES, Bytes, Header, KeyCache, Piece
 
 Array = NDArray[Any]
+_LONGEST_NAP_S = 200e-6
 _NOTHING: Array = np.empty(0, np.uint8)
 
 
@@ -75,13 +76,13 @@ class Channel:
 
     def tell(
         self, kind: int, shard: int, table: int = 0, values: Array = _NOTHING, piece: Piece | None = None,
-        closes: bool = False,
+        flags: int = 0,
     ) -> None:  # fmt: skip
         """Send a push, tick or leave to the head of the shard's chain, numbered."""
         self._sequence[shard] += 1
-        header = self.header(kind, shard, table)._replace(
-            sequence=self._sequence[shard], flags=self._half | (wire.CLOSES if closes else 0)
-        )
+        header = self.header(kind, shard, table)._replace(sequence=self._sequence[shard], flags=self._half | flags)
+        if flags & wire.ASKS:
+            header = header._replace(seen=self.number)
         self._send(self._message(header, piece, values), self.layout.chain(shard)[0])
         if self.layout.replicas > 1:
             self._retained[shard].append((header.sequence, wire.pack_request(header, piece, values)))
@@ -171,10 +172,10 @@ class Channel:
             if self._server is None and self._on_failure is None:
                 request.Wait()
                 return True
-            pause = Backoff(200e-6)
+            pause = Backoff(_LONGEST_NAP_S)
             while not request.Test():
                 if self.serve_others():
-                    pause.reset()
+                    pause.restart(_LONGEST_NAP_S)
                 else:
                     self._failed(None)
                     pause()

@@ -13,6 +13,8 @@ are still there, as far as a shard has heard.
                  waits for that worker's next pull. |sum|_inf <= sum |.|_inf, so the bound holds for the vector.
                  A worker that is itself waiting for a pull reads everything before it computes: it delays nobody.
                  A pull counts for all tables (pull together what is used together); who never pulls holds no copy.
+                 With several shards a pull takes two rounds: first every shard admits the worker's pushes, then all
+                 are read. In one round two workers, each answered by another shard, could wait for each other.
 
 Ho et al., "More Effective Distributed ML via a Stale Synchronous Parallel Parameter Server" (NIPS 2013); Wei et
 al., "Consistent Bounded-Asynchronous Parameter Servers" (2013) for the value bound; Valiant 1990 for BSP.

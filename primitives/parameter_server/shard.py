@@ -5,6 +5,8 @@
         tick   -> the worker's clock moves                     leave       -> the worker is forgotten, and told so
         then parked requests are tried again, in order of arrival, until nothing moves
 
+A push may carry the next iteration's pull of the same rows with it (one message instead of two). What one event sets
+free under bsp is answered in rank order, so that a run is repeatable; under the other rules in order of arrival.
 Nobody starves: parked requests are looked at in arrival order after every event, one that may go never waits for a
 later one, and clocks only grow. A pull waits for its own worker's earlier pushes, never for somebody else's
 requests as such. Requests that were seen before (same worker, same sequence number: a retry after a failure) are
@@ -77,11 +79,18 @@ class Shard:
         self._parked: list[Request] = []
         self._pending: dict[int, list[tuple[int, int, int, Rows, Array]]] = {}  # clock -> pushes, under bsp
         self._lists: dict[tuple[int, int, bool], KeyCache] = {}
+        self._carried: list[Request] = []  # pulls that came with a push which has just taken its place
 
     @property
     def members(self) -> int:
         """Workers that have not left."""
         return len(self.gate.clocks)
+
+    @property
+    def owing(self) -> set[int]:
+        """Members that wait for no reply: their next message is still to come."""
+        waiting = {r.header.worker for r in self._parked if r.header.kind in (wire.PULL, wire.FLUSH)}
+        return self.gate.clocks.keys() - waiting
 
     def receive(self, message: Bytes) -> list[tuple[int, Bytes]]:
         """Take one message; returns the replies that it sets free as (worker, message)."""
@@ -90,7 +99,7 @@ class Shard:
         if header.kind not in (wire.PULL, wire.FLUSH):
             if header.sequence <= self.applied[header.worker]:
                 return [self._reply(request)] if header.kind == wire.LEAVE else []
-        elif header.kind == wire.PULL:
+        elif header.kind == wire.PULL or header.flags & wire.ASKS:
             self.gate.waits(header.worker)
         self._parked.append(request)
         self.most_parked = max(self.most_parked, len(self._parked))
@@ -140,9 +149,10 @@ class Shard:
                 kept.append(request)
                 if request.header.kind not in (wire.PULL, wire.FLUSH):
                     held.add(request.header.worker)
-            self._parked = kept
-            moved = moved and bool(kept)
-        return replies
+            self._parked = kept + self._carried
+            self._carried = []
+            moved = moved and bool(self._parked)
+        return sorted(replies, key=lambda reply: reply[0]) if self.gate.together else replies
 
     def _try(self, request: Request, replies: list[tuple[int, Bytes]]) -> bool:
         """Let one request take effect if it may."""
@@ -184,6 +194,10 @@ class Shard:
         if not finite:
             self.not_finite[header.worker] += 1
         self._place(header)
+        if header.flags & wire.ASKS:
+            pull = header._replace(kind=wire.PULL, clock=header.clock + 1, sequence=header.seen, seen=header.sequence)
+            self.gate.waits(header.worker)
+            self._carried.append(Request(pull, request.rows))
         return True
 
     def _place(self, header: Header) -> None:

@@ -24,7 +24,8 @@ Bytes = NDArray[np.uint8]
 
 PUSH, PULL, TICK, LEAVE, FLUSH, REPLY = range(6)
 RANGE, LIST, CACHED = range(3)
-HALF, CLOSES = 1, 2  # flags: values are float16; this message closes the worker's iteration
+# Flags: values are float16; it closes the worker's iteration; it is a pull as well, or (a flush) a pull follows it.
+HALF, CLOSES, ASKS = 1, 2, 4
 
 _LAYOUT = struct.Struct("<BBBxiiiqqqqq")
 HEADER_BYTES = _LAYOUT.size
@@ -68,7 +69,8 @@ class Header(NamedTuple):
     sequence
         Number of this push, tick or leave of the worker to the shard; in a pull and its reply, of the pull.
     seen
-        In a pull, the last push that the reply must include; in a reply, the last one that is in all replicas.
+        In a pull, the last push that the reply must include; in a reply, the last one that is in all replicas; in
+        a push that is a pull as well, the number of the pull.
     first, last
         The key range; or the number of keys and the signature of the list.
     not_finite

@@ -13,6 +13,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from emulator import lookahead
 from emulator.errors import UsageError
 from primitives.parameter_server import wire
 from primitives.parameter_server.channel import Asked, Channel
@@ -94,7 +95,9 @@ class Worker:
         self.rank = comm.Get_rank()
         self.channel = Channel(comm, layout, compression.half, server, on_failure)
         self.staleness = Staleness(consistency.staleness)
-        self._asks_everyone = consistency.kind == "value"
+        # A shard must hear that this worker has caught up or (see `inbox`) that it waits, rows or not.
+        self._asks_everyone = consistency.kind == "value" or lookahead.unpaced(comm)
+        self._two_rounds = consistency.kind == "value" and len(layout.shards) > 1
         self._planner = Planner(layout)
 
     @property
@@ -119,24 +122,19 @@ class Worker:
     def pull_async(self, table: str, keys: Keys = None, out: Array | None = None) -> Pull:
         """Ask for rows now, take them later with ``.wait()``; see `pull`."""
         index = self.layout.table(table)
-        spec = self.layout.tables[index]
         plan = self._planner.plan(index, keys)
-        if out is not None and (out.shape != spec.shape(plan.rows) or out.dtype != spec.dtype):
-            raise UsageError(
-                f"out must have shape {spec.shape(plan.rows)} and type {np.dtype(spec.dtype)}, "
-                f"got {out.shape} of {out.dtype}"
-            )
+        self._check_out(index, plan, out)
+        if self._two_rounds:
+            self.flush(wire.ASKS)
         self.channel.number += 1
         pieces: list[Piece | None] = list(plan.pieces)
         shards = [piece.shard for piece in plan.pieces]
-        if self._asks_everyone:  # a shard must hear that this worker has caught up, rows or not
+        if self._asks_everyone:
             missing = [shard for shard in self.layout.shards if shard not in shards]
             pieces, shards = pieces + [None] * len(missing), shards + missing
-        item = 2 if self.compression.half else np.dtype(spec.dtype).itemsize
-        asked = []
-        for shard, piece in zip(shards, pieces, strict=True):
-            size = 0 if piece is None else piece.rows * spec.width * item
-            asked.append(self.channel.ask(Asked(self.channel.header(wire.PULL, shard, index), piece, size)))
+        asked = [
+            self.channel.ask(self._question(shard, index, piece)) for shard, piece in zip(shards, pieces, strict=True)
+        ]
         return Pull(self, index, plan, asked, out)
 
     def push(self, table: str, gradient: Array, keys: Keys = None, closes: bool = False) -> None:
@@ -152,6 +150,55 @@ class Worker:
             Whether this was the iteration's last push: saves the messages of `tick`.
         """
         index = self.layout.table(table)
+        plan, rows = self._prepare(index, gradient, keys)
+        for piece in plan.pieces:
+            self._tell(piece, index, rows, wire.CLOSES if closes else 0)
+        if closes:
+            self._close({piece.shard for piece in plan.pieces})
+
+    def push_pull(self, table: str, gradient: Array, keys: Keys = None, out: Array | None = None) -> Pull:
+        """Push, close the iteration and ask for the same rows for the next one, in one message to each shard.
+
+        The same as ``push(..., closes=True)`` and `pull_async`, which it is made of where one message cannot do it
+        (with replicas, with top-k, under the value rule on several shards, where some shards have none of the rows).
+        """
+        index = self.layout.table(table)
+        plan, rows = self._prepare(index, gradient, keys)
+        compressed = keys is None and plan.distinct < self.layout.tables[index].rows
+        touches_all = len(plan.pieces) == len(self.layout.shards)
+        if self.layout.replicas > 1 or self._two_rounds or compressed or (self._asks_everyone and not touches_all):
+            for piece in plan.pieces:
+                self._tell(piece, index, rows, wire.CLOSES)
+            self._close({piece.shard for piece in plan.pieces})
+            return self.pull_async(table, keys, out)
+        self._check_out(index, plan, out)
+        self.channel.number += 1
+        asked = []
+        for piece in plan.pieces:
+            question = self._question(piece.shard, index, piece)
+            question.header = question.header._replace(clock=self.clock + 1)
+            asked.append(self.channel.listen(question))
+            self._tell(piece, index, rows, wire.CLOSES | wire.ASKS)
+        self._close({piece.shard for piece in plan.pieces})
+        return Pull(self, index, plan, asked, out)
+
+    def tick(self) -> None:
+        """Close the iteration: one small message to every shard."""
+        self._close(set())
+
+    def flush(self, flags: int = 0) -> None:
+        """Wait until every push so far has taken its place in all replicas of its shard."""
+        self.channel.number += 1
+        headers = [self.channel.header(wire.FLUSH, shard) for shard in self.layout.shards]
+        for asked in [self.channel.ask(Asked(header._replace(flags=flags))) for header in headers]:
+            self.channel.receive(asked)
+
+    def leave(self) -> None:
+        """Say good-bye: every push so far counts, and nobody waits for this worker any more."""
+        self.channel.goodbye()
+
+    def _prepare(self, index: int, gradient: Array, keys: Keys) -> tuple[Plan, Array]:
+        """Check, compress and merge a gradient: its plan and the rows of the plan's distinct keys."""
         spec = self.layout.tables[index]
         gradient = np.asarray(gradient, spec.dtype)
         if keys is None:
@@ -159,36 +206,32 @@ class Worker:
             keys, gradient = self.compression.select(index, gradient)
         plan = self._planner.plan(index, keys)
         _check_shape(spec, gradient, plan.rows)
-        rows = merge(plan, gradient)
-        concerned = set()
-        for piece in plan.pieces:
-            concerned.add(piece.shard)
-            part = rows[piece.where]
-            values = to_half(part) if self.compression.half else np.ascontiguousarray(part)
-            self.channel.tell(wire.PUSH, piece.shard, index, values, piece, closes)
-        if closes:
-            self._close(concerned)
+        return plan, merge(plan, gradient)
 
-    def tick(self) -> None:
-        """Close the iteration: one small message to every shard."""
-        self._close(set())
+    def _tell(self, piece: Piece, index: int, rows: Array, flags: int) -> None:
+        part = rows[piece.where]
+        values = to_half(part) if self.compression.half else np.ascontiguousarray(part)
+        self.channel.tell(wire.PUSH, piece.shard, index, values, piece, flags)
 
-    def flush(self) -> None:
-        """Wait until every push so far is in all replicas of its shard."""
-        self.channel.number += 1
-        asked = [self.channel.ask(Asked(self.channel.header(wire.FLUSH, shard))) for shard in self.layout.shards]
-        for each in asked:
-            self.channel.receive(each)
+    def _question(self, shard: int, index: int, piece: Piece | None) -> Asked:
+        spec = self.layout.tables[index]
+        item = 2 if self.compression.half else np.dtype(spec.dtype).itemsize
+        size = 0 if piece is None else piece.rows * spec.width * item
+        return Asked(self.channel.header(wire.PULL, shard, index), piece, size)
 
-    def leave(self) -> None:
-        """Say good-bye: every push so far counts, and nobody waits for this worker any more."""
-        self.channel.goodbye()
+    def _check_out(self, index: int, plan: Plan, out: Array | None) -> None:
+        spec = self.layout.tables[index]
+        if out is not None and (out.shape != spec.shape(plan.rows) or out.dtype != spec.dtype):
+            raise UsageError(
+                f"out must have shape {spec.shape(plan.rows)} and type {np.dtype(spec.dtype)}, "
+                f"got {out.shape} of {out.dtype}"
+            )
 
     def _close(self, told: Collection[int]) -> None:
         """Close the iteration at the shards that no push has told."""
         for shard in self.layout.shards:
             if shard not in told:
-                self.channel.tell(wire.TICK, shard, closes=True)
+                self.channel.tell(wire.TICK, shard, flags=wire.CLOSES)
         self.channel.clock += 1
         if self.channel.unconfirmed > _UNCONFIRMED:
             self.flush()

@@ -51,7 +51,7 @@ def test_replicas_hold_the_same_bits(comm: Any, roles: str, replicas: int) -> No
         assert all(other == first for other in others)
 
 
-@on_ranks(4, kind=["async", "ssp", "value"], servers=[1, 2], replicas=[1, 2])
+@on_ranks(4, kind=["async", "ssp", "value"], servers=[1, 2, 3], replicas=[1, 2])
 def test_sums_are_exact_whatever_the_order(comm: Any, kind: str, servers: int, replicas: int) -> None:
     """Whole numbers add up exactly in any order: nothing is lost, nothing counts twice, one's own is always there."""
     if replicas > servers:

@@ -1,0 +1,64 @@
+"""Softmax regression on scikit-learn's handwritten digits: data, gradient, loss. Small, real, convex."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+FEATURES, CLASSES = 65, 10  # 64 pixels and a constant
+
+
+def load() -> tuple[Array, NDArray[np.int64]]:
+    """Images (1797, 65) in 0..1 with a last column of ones, and their digits, in a fixed shuffled order."""
+    from sklearn.datasets import load_digits
+
+    images, digits = load_digits(return_X_y=True)
+    order = np.random.default_rng(0).permutation(len(digits))
+    features = np.hstack([images / 16.0, np.ones((len(images), 1))])
+    return features[order], digits[order].astype(np.int64)
+
+
+def share(control: MPI.Intracomm, owners: list[int]) -> tuple[Any, Any]:
+    """Rank 0 loads, each of `owners` gets every len(owners)-th image; the others get empty arrays."""
+    parts = None
+    if control.Get_rank() == 0:
+        images, digits = load()
+        parts = [(images[:0], digits[:0])] * control.Get_size()
+        for place, rank in enumerate(owners):
+            parts[rank] = images[place :: len(owners)].copy(), digits[place :: len(owners)].copy()
+    return control.scatter(parts)
+
+
+def batch(size: int, seed: int, worker: int, step: int, count: int) -> NDArray[np.int64]:
+    """Indices of a worker's mini-batch: the same for the same arguments, wherever it is computed."""
+    return np.random.default_rng((seed, worker, step)).integers(0, size, count)
+
+
+def probabilities(weights: Array, images: Array) -> Array:
+    """Of each class for each image, shape (images, 10)."""
+    scores = images @ weights
+    scores -= scores.max(axis=1, keepdims=True)
+    np.exp(scores, out=scores)
+    return scores / scores.sum(axis=1, keepdims=True)
+
+
+def gradient(weights: Array, images: Array, digits: NDArray[np.int64]) -> Array:
+    """Of the mean cross-entropy, shape (65, 10)."""
+    error = probabilities(weights, images)
+    error[np.arange(len(digits)), digits] -= 1
+    return images.T @ error / len(digits)
+
+
+def loss(weights: Array, images: Array, digits: NDArray[np.int64]) -> float:
+    """Mean cross-entropy in nats."""
+    chosen = probabilities(weights, images)[np.arange(len(digits)), digits]
+    return float(-np.log(np.maximum(chosen, 1e-300)).mean())
+
+
+def accuracy(weights: Array, images: Array, digits: NDArray[np.int64]) -> float:
+    """Share of images whose most probable class is right."""
+    return float((probabilities(weights, images).argmax(axis=1) == digits).mean())
