@@ -285,6 +285,39 @@ def incast(n: float, paths: Sequence[tuple[float, float]]) -> float:
     return port
 
 
+def parameter_server_duplex(
+    workers: int, shards: int, n: float, alpha: float, beta: float, gamma: float = 0.0, compute: float = 0.0
+) -> float:
+    """Time of one synchronous step (push and pull of n bytes) where every port is full duplex, in seconds.
+
+    A server answers worker after worker; the first to be answered pushes while the others are still being answered,
+    so that both directions of the servers' ports are busy at once and a latency is paid once each way::
+
+        2 alpha + (w + k) (n/k) beta + w (n/k) gamma + compute
+
+    A server's port carries w pieces of n/k bytes each way, overlapped; filling and draining the pipeline costs a
+    worker's own k pieces. Exact on an idle emulated network of one rank per host.
+    """
+    if workers < 1 or shards < 1:
+        raise UsageError(f"a parameter server has workers >= 1 and shards >= 1, got {workers} and {shards}")
+    piece = n / shards
+    return 2 * alpha + (workers + shards) * piece * beta + workers * piece * gamma + compute
+
+
+def parameter_server_free(
+    workers: int, shards: int, n: float, alpha: float, beta: float, gamma: float = 0.0, compute: float = 0.0
+) -> float:
+    """Time of one asynchronous step of a worker that waits for nobody, in seconds, ports full duplex.
+
+    Its own round trip, or, when the servers are full, its turn among all: ``max(compute + 2 alpha + (1 + 1/k) n beta +
+    (n/k) gamma, w (n/k) max(beta, gamma))``. A lower bound: steps that happen to meet at a server queue there.
+    """
+    if workers < 1 or shards < 1:
+        raise UsageError(f"a parameter server has workers >= 1 and shards >= 1, got {workers} and {shards}")
+    alone = compute + 2 * alpha + (shards + 1) / shards * n * beta + n / shards * gamma
+    return max(alone, workers * n / shards * max(beta, gamma))
+
+
 def rumour_rounds(p: int) -> tuple[float, float]:
     """Bounds on the expected rounds of a push rumour among p ranks; each round costs alpha + n beta.
 
