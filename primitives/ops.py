@@ -108,7 +108,7 @@ def resolve(op: object) -> Operation:
 
 @dataclass(frozen=True)
 class _Storing:
-    """A function that returns its result, made one that stores it; plans are found by it, so that it can be compared."""
+    """A function that returns its result, made one that stores it; comparable, since plans are found by it."""
 
     function: Callable[[Array, Array], Any]
 
