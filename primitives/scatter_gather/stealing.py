@@ -128,7 +128,7 @@ class Thief:
             self._send(self._asked, "ask")
 
     def _on_ask(self, thief: int) -> None:
-        if not self._give(thief):
+        if not self._over and not self._give(thief):  # after the end there are no answers, only byes
             self._hungry.append(thief)
             self._send(thief, "no")
 
@@ -140,14 +140,11 @@ class Thief:
         self._unasked = None
         if self._asked == giver:
             self._asked = None
-        while self._hungry and self._give(self._hungry[0]):
+        while not self._over and self._hungry and self._give(self._hungry[0]):
             self._hungry.pop(0)
 
     def _on_done(self, worker: int, outcomes: bytes) -> None:
-        self._book(unpack_outcomes(outcomes))
-
-    def _book(self, outcomes: list[Outcome]) -> None:
-        for outcome in outcomes:
+        for outcome in unpack_outcomes(outcomes):
             if self.journal.record(outcome):
                 self.counts.retries += outcome.attempts - 1
             else:
@@ -162,7 +159,7 @@ class Thief:
     def _give(self, thief: int) -> bool:
         """Send the back half of the queue to ``thief``; False if there is too little to share."""
         half = (len(self._queue) + self._busy) // 2
-        if half == 0 or self._over:
+        if half == 0:
             return False
         self._send(thief, "give", [self._queue.pop() for _ in range(half)])
         return True
@@ -203,7 +200,7 @@ class Thief:
         outcomes, self._results = self._results, []
         self._reported = now(self._comm)
         if outcomes and self._rank == self._root:
-            self._book(outcomes)
+            self._on_done(self._rank, pack_outcomes(outcomes))  # packed: a result is the same wherever it was made
         elif outcomes:
             self._send(self._root, "done", pack_outcomes(outcomes))
 
