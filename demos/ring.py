@@ -102,10 +102,9 @@ def _check_sizes(run: Run) -> None:
 
 def _jobs(run: Run, patterns: list[str], ranks: list[int]) -> list[timing.Job]:
     """Messages between ranks 0 and 1, reductions on rank 0, and every all-reduce beside the native one."""
-    link = probe.link_sizes(max(run.sizes), np.random.default_rng(run.seed))
-    jobs = probe.messages(run.sub(2), (0, 1), link, "link")
+    jobs = probe.messages(run.sub(2), (0, 1), sorted({0, *run.sizes}), "link")
     if run.network is None or run.options.compute == "measured":
-        jobs += probe.reductions(run.sub(1), 0, [n for n in link if n >= ITEM.itemsize])
+        jobs += probe.reductions(run.sub(1), 0, [n for n in run.sizes if n])
     for p in ranks:
         comm = run.sub(p)
         buffers = _Buffers(comm, max(run.sizes)) if comm is not None else None

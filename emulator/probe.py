@@ -1,33 +1,33 @@
 """Jobs that measure the terms themselves: a message between two ranks (alpha, beta), a local reduction (gamma)."""
 
 from collections.abc import Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
+from emulator.clock import wait_until
 from emulator.timing import Job
 
 _ROUND_TRIPS = 50  # in one repetition of a short message, so that the start of it does not count
 _BYTES_PER_REPETITION = 1 << 18
 
 
-def link_sizes(largest: int, rng: np.random.Generator, *, dense: bool = False) -> list[int]:
-    """Sizes that show a link's protocol: 0, powers of two, and if `dense` their neighbours and some between.
+def link_sizes(sizes: Sequence[int], rng: np.random.Generator) -> list[int]:
+    """Sizes that show a link's protocol: 0, the given ones, their neighbours, and some between them.
 
     Parameters
     ----------
-    largest
-        The largest size in bytes, >= 1.
+    sizes
+        Sizes in bytes.
     rng
         Draws the sizes between (log-uniform), so that no regular pattern hides a switch.
     """
-    powers = [2**k for k in range(largest.bit_length())]
-    sizes = {0, *powers, largest}
-    if dense:
-        sizes |= {n + step for n in powers[3:] for step in (-1, 1)}
-        sizes |= {int(n) for n in np.exp(rng.uniform(0, np.log(largest), len(powers)))}
-    return sorted(n for n in sizes if n <= largest)
+    largest = max(sizes)
+    between = np.exp(rng.uniform(0, np.log(max(largest, 2)), len(sizes))).astype(int).tolist()
+    neighbours = [n + step for n in sizes for step in (-1, 0, 1)]
+    return sorted({n for n in (0, *neighbours, *between) if 0 <= n <= largest})
 
 
 def messages(comm: MPI.Intracomm | None, members: tuple[int, int], sizes: Sequence[int], pattern: str) -> list[Job]:
@@ -114,3 +114,42 @@ def _adding(count: int, repeats: int) -> Any:
             np.add(mine, theirs, out=mine)
 
     return once
+
+
+def bystander_penalty(comm: MPI.Comm, repetitions: int = 200) -> tuple[float, float]:
+    """Half a round trip of 8 bytes between ranks 0 and 1 while the others wait: asleep, and in MPI_Barrier.
+
+    A rank that waits in a barrier keeps a core busy, which the two that are measured then lack.
+
+    Returns
+    -------
+    asleep, in_barrier : float
+        Medians in seconds, on every rank. Collective over `comm`, a bare communicator of at least 3 ranks.
+    """
+    medians = []
+    for in_barrier in (False, True):
+        comm.Barrier()
+        trips = _trip_times(comm, repetitions) if comm.Get_rank() < 2 else [0.0]
+        if in_barrier:
+            comm.Barrier()
+        else:
+            over = comm.Ibarrier()
+            wait_until(over.Test, longest=2e-3)
+        medians.append(float(np.median(trips)) / 2)
+    asleep, parked = comm.bcast(medians, 0)
+    return asleep, parked
+
+
+def _trip_times(comm: MPI.Comm, repetitions: int) -> list[float]:
+    """Round trips between ranks 0 and 1, timed on either."""
+    buffer, peer, times = [np.zeros(8, dtype=np.uint8), MPI.BYTE], 1 - comm.Get_rank(), []
+    for _ in range(repetitions):
+        start = perf_counter()
+        if peer == 1:
+            comm.Send(buffer, peer)
+            comm.Recv(buffer, peer)
+        else:
+            comm.Recv(buffer, peer)
+            comm.Send(buffer, peer)
+        times.append(perf_counter() - start)
+    return times

@@ -161,6 +161,7 @@ def measurement(series: Series, predicted: float | None = None, native: Series |
         "pattern": job.pattern,
         "ranks": job.ranks,
         "bytes": job.bytes,
+        **job.labels,
         "seconds": seconds,
         "algbw": algbw,
         "busbw": busbw,

@@ -75,7 +75,7 @@ class Series:
     seconds : list of float
         Time of each repetition, from the first start to the last end.
     skews : list of float
-        How far apart the members started, in seconds: what the repetition's time is uncertain by.
+        How far apart the members started, in seconds per operation: what the time is uncertain by.
     wrong : int
         Wrong elements over all members and all checks.
     stopped : str
@@ -295,7 +295,7 @@ class _Rounds:
             if starts.size:
                 took = ends.max(axis=0) - starts.min(axis=0)
                 series.seconds += (took / self.jobs[index].parts).tolist()
-                series.skews += np.ptp(starts, axis=0).tolist()
+                series.skews += (np.ptp(starts, axis=0) / self.jobs[index].parts).tolist()
 
     def _plan(self, plan: NDArray[np.int64]) -> None:
         """Rank 0 decides how often each job is repeated in the next round; 0 for those that have ended."""

@@ -35,7 +35,12 @@ def number(value: float | None, digits: int = 3) -> str:
 
 def interval(pair: Sequence[float] | None, factor: float = 1e6) -> str:
     """An interval, in microseconds unless told otherwise."""
-    return "-" if pair is None else f"[{pair[0] * factor:.4g}, {pair[1] * factor:.4g}]"
+    return "-" if pair is None else f"[{_figure(pair[0] * factor)}, {_figure(pair[1] * factor)}]"
+
+
+def _figure(value: float) -> str:
+    """Four significant figures, and never an exponent for what people write without one."""
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 
 def _table(columns: Sequence[str], left: int = 1) -> "Table":
@@ -110,24 +115,26 @@ def _wrong(row: Mapping[str, Any]) -> str:
 
 def fits(rows: Sequence[Mapping[str, Any]], title: str = "Fitted terms, with 95 % intervals") -> "Group":
     """Make a table of fits: one line for the headline of each, and one for each of its segments."""
-    columns = ["fit", "alpha us", "", "beta ns/B", "", "gamma ns/B", "", "bandwidth", "median error"]
-    table = _table(columns)
+    names = ["alpha us", "beta ns/B"] + ["gamma ns/B"] * any(row.get("gamma") for row in rows)
+    table = _table(["fit", *(cell for name in names for cell in (name, "")), "bandwidth", "median error"])
     for row in rows:
         error = percent(row.get("median_relative_error"))
-        table.add_row(row["pattern"], *_terms(row), error)
+        table.add_row(row["pattern"], *_terms(row, names), error)
         if len(row["segments"]) > 1:
             for segment in row["segments"]:
                 sizes = f"  {format_size(segment['first'])} to {format_size(segment['last'])}"
-                table.add_row(sizes, *_terms(segment), "", style="dim")
-            table.add_row("  in segments", *[""] * 7, percent(row.get("segmented_relative_error")), style="dim")
+                table.add_row(sizes, *_terms(segment, names), "", style="dim")
+            blank = [""] * (2 * len(names) + 1)
+            table.add_row("  in segments", *blank, percent(row.get("segmented_relative_error")), style="dim")
     return _titled(title, table)
 
 
-def _terms(row: Mapping[str, Any]) -> list[str]:
+def _terms(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     cells = []
-    for name, factor in (("alpha", 1e6), ("beta", 1e9), ("gamma", 1e9)):
-        one = row.get(name)
-        cells += ["-", ""] if one is None else [f"{one['value'] * factor:.4g}", interval(one["ci95"], factor)]
+    for name in names:
+        term, unit = name.split()
+        factor, one = (1e6 if unit == "us" else 1e9), row.get(term)
+        cells += ["-", ""] if one is None else [_figure(one["value"] * factor), interval(one["ci95"], factor)]
     beta = row["beta"]["value"] if row.get("beta") else 0
     return [*cells, f"{1 / beta / 1e9:.3g} GB/s" if beta > 0 else "-"]
 

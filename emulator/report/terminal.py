@@ -30,10 +30,14 @@ def parts(result: Mapping[str, Any], width: int = 150) -> Iterator[Any]:
         yield fidelity_line(result["fidelity"])
     for one in result.get("meaning", []):
         yield from _meaning(one)
-    warnings = result.get("warnings", [])
-    if warnings:
+    yield from warnings(result)
+
+
+def warnings(result: Mapping[str, Any]) -> Iterator[str]:
+    """Everything that makes the figures unstable."""
+    if result.get("warnings"):
         yield "[bold]What makes these figures unstable[/]"
-        yield from (f"  - {text}" for text in warnings)
+        yield from (f"  - {text}" for text in result["warnings"])
 
 
 def opening(result: Mapping[str, Any], plan: str) -> str:

@@ -1,0 +1,162 @@
+"""Measure what a message costs between each two ranks: alpha, beta, protocol switches, and a map of all pairs.
+
+On the machine's own transport a message is timed as half a round trip, while all other ranks sleep; what they would
+have cost in a barrier is a figure of its own. With --net every message goes one way, and each path's configured alpha
+and beta stand beside the recovered ones.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import click
+import numpy as np
+from mpi4py import MPI
+
+from emulator import closed_loop, probe, protocol, timing
+from emulator.cli import Run, demo
+from emulator.clock import wait_until
+from emulator.errors import UsageError
+from emulator.fit import MESSAGE, Point, fit
+from emulator.report import links as report
+from emulator.report import terminal
+from emulator.session import sub_sizes
+from emulator.study import measurement
+
+Pair = tuple[int, int]
+
+_MAP_SIZES = (0, 1 << 10, 1 << 16, 1 << 20)
+
+
+@demo("links", needs=2, sizes="8:4M", budget=30)
+@click.option("--pairs", type=click.IntRange(min=1), default=120, show_default=True, metavar="N",
+              help="Measure all pairs of ranks, or a random sample of at least N.")  # fmt: skip
+def main(run: Run, pairs: int) -> None:
+    """Measure what a message costs between each two ranks.
+
+    mpirun -n 8 python -m demos.links
+    """
+    if len(run.sizes) < 2:
+        raise UsageError(f"alpha and beta need at least 2 sizes to be told apart, got {len(run.sizes)}: add --sizes")
+    hosts = run.control.allgather(MPI.Get_processor_name())
+    jobs = _jobs(run, hosts, pairs)
+    if run.rank == 0:
+        run.echo(terminal.opening(run.result, f"messages between {len(_pairs_of(jobs))} pairs of ranks"))
+    stop = timing.Stop(run.budget, fewest=10 if run.network is None else 6)
+    with run.progress(run.budget, f"measuring {len(jobs)} jobs") as bar:
+        series = timing.measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance)
+    bystanders = _bystanders(run) if run.network is None else []
+    kept = getattr(run.comm, "fidelity", None)
+    fidelity = kept() if kept else None
+    if run.rank == 0:
+        _conclude(run, series, bystanders)
+        result = {**run.result, "measurements": run.measurements, "fits": run.fits, **run.extra, "fidelity": fidelity}
+        run.warnings += terminal.unstable(result)
+        result["warnings"] = run.warnings
+        for part in report.parts(result):
+            run.echo(part)
+
+
+def tournament(ranks: int) -> Iterator[list[Pair]]:
+    """Rounds in which every rank meets each other once, all pairs of a round being disjoint (the circle method).
+
+    Parameters
+    ----------
+    ranks
+        At least 2; with an odd number one rank rests in each round.
+    """
+    even = ranks + ranks % 2
+    circle = list(range(1, even))
+    for _ in range(even - 1):
+        table = [0, *circle]
+        pairs = [(table[i], table[even - 1 - i]) for i in range(even // 2)]
+        yield sorted((min(a, b), max(a, b)) for a, b in pairs if max(a, b) < ranks)
+        circle = circle[-1:] + circle[:-1]
+
+
+def _jobs(run: Run, hosts: Sequence[str], wanted: int) -> list[timing.Job]:
+    """All sizes for one pair of each kind, a few for every other pair of the sample."""
+    rng = np.random.default_rng(run.seed)
+    fine = probe.link_sizes(run.sizes, rng)
+    coarse = sorted({n for n in _MAP_SIZES if n < max(run.sizes)} | {max(run.sizes)})
+    rounds = list(tournament(run.size))
+    if wanted < run.size * (run.size - 1) // 2:
+        enough = -(-wanted // len(rounds[0]))
+        # The round of 0 and 1 is always in it: the headline figures are theirs.
+        rounds = sorted(rounds, key=lambda pairs: ((0, 1) not in pairs, rng.random()))[:enough]
+    examples: dict[Any, Pair] = {}
+    for pair in sorted(pair for pairs in rounds for pair in pairs):
+        examples.setdefault(_kind(run, hosts, pair), pair)
+    jobs = []
+    for pairs in rounds:
+        for pair, comm in _communicators(run, pairs):
+            sizes = fine if pair in examples.values() else coarse
+            jobs += probe.messages(comm, pair, sizes, "link")
+            if run.network is not None:  # a path can differ from the one back; a round trip would not show it
+                back = comm.Split(0, -comm.Get_rank()) if comm is not None else None
+                jobs += probe.messages(back, (pair[1], pair[0]), sizes, "link")
+    return jobs
+
+
+def _communicators(run: Run, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Any]]:
+    """Split the world into disjoint pairs; gives each pair and, on its two ranks, its communicator."""
+    mine = next((index for index, pair in enumerate(pairs) if run.rank in pair), None)
+    comm = run.comm.Split(MPI.UNDEFINED if mine is None else mine, run.rank)
+    for index, pair in enumerate(pairs):
+        yield pair, comm if index == mine else None
+
+
+def _kind(run: Run, hosts: Sequence[str], pair: Pair) -> Any:
+    """Pairs of one kind should cost the same: the same configured path, or the same side of a host's border."""
+    if run.network is not None:
+        path = run.network.between(*pair)
+        return path.alpha, path.beta
+    return hosts[pair[0]] == hosts[pair[1]]
+
+
+def _pairs_of(jobs: Sequence[timing.Job]) -> set[Pair]:
+    return {(min(job.members), max(job.members)) for job in jobs}
+
+
+def _bystanders(run: Run) -> list[dict[str, Any]]:
+    """What ranks that wait in a barrier cost the two that are measured, for growing numbers of them."""
+    rows = []
+    for p in (p for p in sub_sizes(run, (4, 8, 16)) if p > 2):
+        comm = run.control.Split(0 if run.rank < p else MPI.UNDEFINED, run.rank)
+        if comm != MPI.COMM_NULL:
+            asleep, in_barrier = probe.bystander_penalty(comm)
+            rows.append({"ranks": p, "asleep": asleep, "in_barrier": in_barrier})
+            comm.Free()
+        over = run.control.Ibarrier()
+        wait_until(over.Test, longest=2e-3)
+    return rows
+
+
+def _conclude(run: Run, series: Sequence[timing.Series], bystanders: list[dict[str, Any]]) -> None:
+    """Fit every measured direction and put it beside what is configured."""
+    by_pair: dict[Pair, list[timing.Series]] = {}
+    for one in series:
+        by_pair.setdefault(one.job.members, []).append(one)  # type: ignore[arg-type]
+        run.samples += one.rows()
+        if one.wrong:
+            run.fail(f"{one.job.bytes} bytes between ranks {one.job.members} have {one.wrong} wrong bytes")
+    checks = []
+    for pair, rows in by_pair.items():
+        fine = len(rows) > len(_MAP_SIZES) + 1
+        points = [Point(one.job.bytes, MESSAGE, one.seconds) for one in rows if one.seconds]
+        fitted = fit(points, most_segments=4 if fine else 1, resamples=200 if fine else 50, seed=run.seed)
+        record = fitted.record("link", "link", closed_loop.configured(run.network, *pair))
+        if not fine:
+            del record["draws"]
+        run.fits.append({**record, "source": pair[0], "destination": pair[1], "fine": fine})
+        run.measurements += [measurement(one, fitted.predict(MESSAGE, one.job.bytes)) for one in rows if one.seconds]
+        if run.network is not None and run.options.compute == "none":
+            checks += closed_loop.compare_link(run.network, *pair, fitted.headline)
+    for check in checks:
+        if not check["passed"]:
+            run.fail("{what}: {term} is {recovered:.6g} {unit}, configured {configured:.6g}".format(**check))
+    known, source = protocol.limits(run.result["environment"]["mpi"]) if run.network is None else ({}, "")
+    run.extra = {"bystanders": bystanders, "limits": known, "limits_from": source, "checks": checks}
+
+
+if __name__ == "__main__":
+    main()

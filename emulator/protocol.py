@@ -1,0 +1,66 @@
+"""Sizes at which the MPI library changes its protocol, by its own account."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+_DOCUMENTED = {
+    "btl_sm_eager_limit": 4096,
+    "btl_sm_rndv_eager_limit": 32768,
+    "btl_tcp_eager_limit": 65536,
+}
+_NAMES = (*_DOCUMENTED, "btl_tcp_rndv_eager_limit")
+
+
+def limits(library: str) -> tuple[dict[str, int], str]:
+    """Read the limits that decide how a message travels.
+
+    Parameters
+    ----------
+    library
+        Name and version of the MPI library.
+
+    Returns
+    -------
+    limits, source
+        Bytes by parameter name, and where they come from; empty where the library does not tell.
+    """
+    if not library.startswith("Open MPI"):
+        return {}, f"{library} does not say"
+    beside = Path(sys.executable).with_name("ompi_info")
+    program = str(beside) if beside.exists() else shutil.which("ompi_info")
+    if program is None:
+        return dict(_DOCUMENTED), "Open MPI's documentation"
+    try:
+        answer = subprocess.run(
+            [program, "--param", "btl", "all", "--level", "9", "--parsable"],
+            capture_output=True, text=True, timeout=10, check=True,
+        ).stdout  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return dict(_DOCUMENTED), "Open MPI's documentation"
+    return parse(answer) or dict(_DOCUMENTED), "ompi_info"
+
+
+def parse(answer: str) -> dict[str, int]:
+    """Pick the limits out of what ``ompi_info --parsable`` prints."""
+    found = {}
+    for line in answer.splitlines():
+        parts = line.split(":")
+        if len(parts) >= 7 and parts[5] == "value" and parts[4] in _NAMES and parts[6].isdigit():
+            found[parts[4]] = int(parts[6])
+    return found
+
+
+def near(last: int, first: int, known: Mapping[str, int], slack: float = 0.1) -> Sequence[str]:
+    """Name the limits that lie between two sizes, headers allowed for.
+
+    Parameters
+    ----------
+    last, first
+        Last size of one segment and first of the next.
+    slack
+        A limit counts the header too, so the switch comes a little earlier than it says.
+    """
+    return [name for name, limit in known.items() if last * (1 - slack) <= limit <= first * (1 + slack)]
