@@ -53,7 +53,7 @@ def mix(comm: MPI.Intracomm | Peers, x: Array, mixing: Mixing) -> None:
     _check(peers, x, mixing.graph)
     hooks.phase("mix")
     weights = mixing.weights[peers.rank]
-    received = {j: np.empty_like(x) for j in weights if j != peers.rank}
+    received = {j: np.empty_like(x) for j in mixing.graph.sources(peers.rank)}
     sends = [(j, x) for j in mixing.graph.neighbours[peers.rank]]
     arrived = peers.exchange(sends, list(received.items()))
     # In a fixed order, the own value among the others: two partners with equal weights end with equal bits.
@@ -141,7 +141,7 @@ class PushSum:
         me, routes = self.peers.rank, self.routes()
         targets = [j for j in routes[me] if self.peers.alive(j)]
         share = self.mass / (len(targets) + 1)
-        sources = [i for i, chosen in enumerate(routes) if me in chosen]
+        sources = self.graph.sources(me) if self.seed is None else [i for i, to in enumerate(routes) if me in to]
         received = {i: np.empty_like(self.mass) for i in sources}
         arrived = self.peers.exchange([(j, share) for j in targets], list(received.items()))
         kept = 1 + sum(not self.peers.alive(j) for j in targets)  # shares that could not be delivered stay here

@@ -103,7 +103,7 @@ class Choco:
         me, n = self.peers.rank, len(self.x)
         draw = (self.seed * 1_000_003 + self.round) * self.peers.size + me
         message = self.compressor.encode(self.x - self.public[me], draw)
-        received = {j: np.empty(self.nbytes, np.uint8) for j in self.public if j != me}
+        received = {j: np.empty(self.nbytes, np.uint8) for j in self.mixing.graph.sources(me)}
         sends = [(j, message) for j in self.mixing.graph.neighbours[me]]
         arrived = self.peers.exchange(sends, list(received.items()), _TAG)
         self.public[me] += self.compressor.decode(message, n)

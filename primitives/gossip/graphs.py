@@ -21,6 +21,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -74,8 +75,19 @@ class Graph:
         return all(i in self.neighbours[j] for i in range(self.size) for j in self.neighbours[i])
 
     def sources(self, rank: int) -> tuple[int, ...]:
-        """List the ranks that send to `rank`, ascending."""
-        return tuple(i for i in range(self.size) if rank in self.neighbours[i])
+        """List the ranks that send to `rank`, in the order in which their messages should arrive.
+
+        That is the order to receive in: then nothing waits behind a message that leaves its sender later.
+        """
+        return self._sources[rank]
+
+    @cached_property
+    def _sources(self) -> tuple[tuple[int, ...], ...]:
+        slots: list[list[tuple[int, int]]] = [[] for _ in range(self.size)]
+        for i, targets in enumerate(self.neighbours):
+            for slot, j in enumerate(targets):
+                slots[j].append((slot, i))
+        return tuple(tuple(i for _, i in sorted(senders)) for senders in slots)
 
     def contacts(self, seed: int, round_number: int) -> tuple[int, ...]:
         """Draw one random target for every rank; all ranks draw the same, so every receive can name its source."""

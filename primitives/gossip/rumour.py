@@ -148,6 +148,40 @@ def _deliver(
     return bringers
 
 
+def traffic(
+    p: int, n: int, mode: str = "push", *, rounds: int, origin: int = 0, graph: Graph | None = None, seed: int = 0
+) -> tuple[list[list[list[tuple[int, int]]]], int | None]:
+    """Replay what `spread` does with a rumour of n bytes, from the draws alone.
+
+    Returns
+    -------
+    (list, int)
+        For every exchange (a round of push is one, a round with answers two) and rank its messages (receiver, bytes),
+        as `emulator.rounds.timeline` takes them; and the round in which the last rank learns, None if none does.
+    """
+    table = graph or complete(p)
+    knows = np.zeros(p, bool)
+    knows[origin] = True
+    exchanges, last = [], 0 if p == 1 else None
+    for k in range(1, rounds + 1):
+        contacts = table.contacts(seed, k)
+        pushed = [bool(knows[i]) and mode != "pull" for i in range(p)]
+        exchanges.append([[(contacts[i], n * pushed[i])] for i in range(p)])
+        after = knows.copy()
+        after[[contacts[i] for i in range(p) if pushed[i]]] = True
+        if mode != "push":
+            answers: list[list[tuple[int, int]]] = [[] for _ in range(p)]
+            for i, target in enumerate(contacts):
+                tells = bool(knows[target]) and not pushed[i]
+                answers[target].append((i, n * tells))
+                after[i] |= tells
+            exchanges.append(answers)
+        knows = after
+        if last is None and knows.all():
+            last = k
+    return exchanges, last
+
+
 @lru_cache(maxsize=64)
 def distribution(p: int, mode: str = "push") -> tuple[float, ...]:
     """P(everybody is informed after at most r rounds), r = 0, 1, ..., up to 1 - 1e-12, on a complete graph.
