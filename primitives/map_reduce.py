@@ -26,6 +26,7 @@ Source: J. Dean, S. Ghemawat, "MapReduce: Simplified Data Processing on Large Cl
 
 from __future__ import annotations
 
+import contextlib
 import pickle
 import traceback
 from collections import defaultdict
@@ -127,6 +128,9 @@ def _collect(comm: MPI.Comm, workers: list[int], answer: Answer) -> dict[Key, An
     for outcome in answer.journal if complete else ():
         booked[outcome.rank].append(outcome.task)
     sends = [_send(comm, (workers if complete else [], tasks), worker, PLAN) for worker, tasks in booked.items()]
+    for rank in set(range(comm.Get_size())) - {comm.Get_rank(), *workers}:
+        with contextlib.suppress(MPI.Exception):  # given up on; if it lives all the same, it may go home
+            _send(comm, ([], []), rank, PLAN)[0].Wait()
     for request, _ in sends:
         request.Wait()
     if answer.failures:

@@ -30,6 +30,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
+import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -86,7 +87,7 @@ class Coordinator:
         self.comm = comm
         self.living = [rank for rank in range(comm.Get_size()) if rank != comm.Get_rank()]
         self._prefetch, self._batch, self._batch_s = prefetch, batch, batch_s
-        self._membership = membership
+        self._membership, self._polled = membership, 0.0
         self._inbox, self._outbox = open_inbox(comm, MPI.ANY_SOURCE, UP), Outbox(comm, DOWN)
         self._request = next(_NUMBERS)
         self._ledger = Ledger(0, self.living)
@@ -252,7 +253,8 @@ class Coordinator:
         except MPI.Exception as error:
             self._bury(error)
             return None
-        if found is None and self._membership is not None:
+        if self._membership is not None and time.monotonic() - self._polled >= POLL_S:
+            self._polled = time.monotonic()
             self._bury(None)
         return found
 
