@@ -74,6 +74,10 @@ class Line:
         """Turn a local time into rank 0's."""
         return local + self.offset + self.drift * (local - self.origin)
 
+    def local(self, reference: float) -> float:
+        """Turn rank 0's time into a local one: the inverse of `reference`."""
+        return self.origin + (reference - self.origin - self.offset) / (1 + self.drift)
+
 
 def fit(points: Sequence[Exchange]) -> tuple[Line, float]:
     """Draw a line through the quicker half of some exchanges.
@@ -118,6 +122,11 @@ class Sync:
     bound: float
     clocks: int
     clock: Clock = time.perf_counter
+
+    @property
+    def smallest_latency(self) -> float:
+        """The smallest latency in wall seconds that can be emulated between these clocks: see `refuse_below`."""
+        return _TRUST * self.residual
 
     def now(self) -> float:
         """Read rank 0's clock from here, in seconds."""

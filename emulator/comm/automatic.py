@@ -30,6 +30,8 @@ def find_pace(comm: Any) -> float:
     """
     engine = comm.engine
     floor = engine.board.ranks_here / cores() if engine.clock.measured else 0.0
+    if engine.sync is not None:
+        floor = max(floor, 1.01 * engine.sync.smallest_latency / engine.pacer.latency)
     begin = perf_counter()
     _exchange(comm)
     step: float = comm._real.allreduce((perf_counter() - begin) / _ROUNDS, MPI.MAX)

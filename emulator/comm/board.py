@@ -34,6 +34,7 @@ class Board:
     cells : all cells as floats
     pacing : the first of them, for the pacer
     shared : for each host, whether more than one rank uses its card
+    machines : how many real machines the job runs on
     ranks_here, leads : how many ranks this machine runs, and whether this one speaks for them
     """
 
@@ -45,7 +46,9 @@ class Board:
         self._first_link = PACING + PER_HOST * self.hosts
         length = 8 * (self._first_link + PER_LINK * len(network.links))
         machine = control.Split_type(MPI.COMM_TYPE_SHARED)
-        _check_machines(control.allgather(machine.bcast(control.Get_rank())), placed, network)
+        homes = control.allgather(machine.bcast(control.Get_rank()))
+        _check_machines(homes, placed, network)
+        self.machines = len(set(homes))
         self.ranks_here = machine.Get_size()
         self.leads = machine.Get_rank() == 0
         self._file = _common_file(machine, length)

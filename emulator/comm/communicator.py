@@ -6,6 +6,7 @@ from typing import Any
 
 from mpi4py import MPI
 
+from emulator.clock import perf_counter
 from emulator.comm import automatic, traffic
 from emulator.comm.conditions import NetworkState
 from emulator.comm.engine import Engine
@@ -126,8 +127,12 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
                 automatic.adapt(self)
             engine.pacer.hold(t)
             self._real.Barrier()
+            now = perf_counter()
+            if engine.sync is not None:
+                # Rank 0's now, on every machine's own clock.
+                now = engine.sync.line.local(self._real.bcast(now))
             if engine.board.leads:
-                engine.pacer.restart(t)
+                engine.pacer.restart(t, now)
             self._real.Barrier()
         self._leave()
         return t

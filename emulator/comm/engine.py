@@ -14,6 +14,7 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator import clock as clocks
+from emulator.clock_sync import refuse_below, synchronise
 from emulator.comm import header
 from emulator.comm.board import EGRESS, INGRESS, LINKS_LOCK, Board
 from emulator.comm.header import ACK, FOLLOWS, HEADERS_TAG, LOOPBACK, SYNC, Arrival
@@ -39,6 +40,7 @@ class Engine:
     wire : the private communicator that carries all physical messages
     clock, pacer, board : this rank's logical clock, its tie to the wall, the clocks shared with other ranks
     routes : the way to each rank of the wire
+    sync : how the clocks of several machines relate; None on one machine
     dead : ranks of the wire that MPI has reported as failed
     awaiting : synchronous sends by token, until their receivers acknowledge the match
     """
@@ -55,6 +57,8 @@ class Engine:
         self._crowded = clocks.crowded(self.board.ranks_here)
         latency = network.smallest_latency() or network.hosts[self.host].loopback.alpha
         self.pacer = Pacer(self.board, pace, latency, 0.0 if self._crowded else _SPIN_S)
+        # None on one machine, whose ranks all read the same clock.
+        self.sync = synchronise(self.wire) if self.board.machines > 1 else None
         self.judged = (0, 0)
         self.automatic = False
         self._make_queues()
@@ -73,7 +77,15 @@ class Engine:
         self.wire.Barrier()
 
     def set_pace(self, pace: float) -> None:
-        """Change the pace (0.0: none); all ranks do it together, and align afterwards."""
+        """Change the pace (0.0: none); all ranks do it together, and align afterwards.
+
+        Raises
+        ------
+        UsageError
+            The pace makes latencies shorter than the clocks of several machines agree to.
+        """
+        if pace and self.sync is not None:
+            refuse_below(self.sync.residual, self.pacer.latency * pace)
         self.pacer.pace = pace
         self.pacer.spin = 0.0 if self._crowded else _SPIN_S
         self._nap = max(100e-6, _NAP_PER_RANK_S * self.board.ranks_here / clocks.cores())

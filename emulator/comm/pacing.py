@@ -41,9 +41,9 @@ class Pacer:
         """Give the longest nap between two looks for a message that is `latency` seconds under way."""
         return max(_SHORTEST_NAP_S, latency * self.pace / 6)
 
-    def restart(self, t: float) -> None:
-        """Let emulated time `t` be now, for every rank of the machine; one rank calls it."""
-        self.board.pacing[0] = perf_counter() - t * self.pace
+    def restart(self, t: float, wall: float) -> None:
+        """Let emulated time `t` be at `wall` (perf_counter), for every rank of the machine; one rank calls it."""
+        self.board.pacing[0] = wall - t * self.pace
 
     def wall(self, t: float) -> float:
         """Give the wall time (perf_counter) of emulated time `t`."""
