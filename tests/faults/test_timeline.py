@@ -1,0 +1,142 @@
+"""Phases and checks from journals that are written down here by hand."""
+
+from pathlib import Path
+
+import pytest
+
+from faults import timeline
+from faults.job import JobSpec
+from faults.judge import judge
+from faults.plan import parse, resolve
+from faults.supervise import Finished
+from faults.watch import Ending
+
+STEPS = 4
+
+
+def record(at: float, what: str, member: int, **fields) -> dict:
+    return {"at": at, "what": what, "member": member, "attempt": fields.pop("attempt", 0), **fields}
+
+
+def shrunk() -> list[dict]:
+    """Three ranks, of which 2 dies in step 1; the survivors need 0.6 s to complete it."""
+    records = [record(0.0, "started", m) for m in range(3)]
+    records += [record(0.5, "commit", m, step=0) for m in range(3)]
+    records.append(record(0.99, "fault", 2, event="0.2", text="kill 2 @ step 1", kind="kill", due=1.0, place=2))
+    for member in range(2):
+        lag = member * 0.01
+        records += [
+            record(1.1 + lag, "noticed", member, step=1),
+            record(1.2 + lag, "agreed", member, alive=[0, 1]),
+            record(1.3 + lag, "rebuilt", member, places=[0, 1], coordinator=0),
+            record(1.4 + lag, "restored", member, step=1),
+        ]
+        records += [record(1.6 + step - 1 + lag, "commit", member, step=step) for step in range(1, STEPS)]
+        records.append(record(9.0, "left", member))
+    return sorted(records, key=lambda r: r["at"])
+
+
+def finished(records: list[dict], *, fenced: dict[int, float] | None = None, leftovers: int = 0) -> Finished:
+    spec = JobSpec("ring", 3, STEPS, "shrink", events=resolve([parse("kill 2 @ step 1")], 3))
+    verdicts = [{"member": m, "place": m, "attempt": 0} for m in (0, 1)]
+    records = [*records, record(9.5, "ended", 999, ended=9.4)]
+    ending = Ending(0, 9.4, fenced=fenced or {}, leftovers=leftovers)
+    return Finished(spec, Path(), [ending], verdicts, records, [1.0], 0.0, 9.4, leftovers)
+
+
+def right(verdicts) -> tuple[bool, str]:
+    return True, "as it should be"
+
+
+def test_the_phases_lie_end_to_end_from_the_death_to_the_completed_step() -> None:
+    (episode,) = timeline.episodes(shrunk())
+    assert episode.phases == pytest.approx(
+        {"detect": 0.1, "agree": 0.11, "rebuild": 0.1, "restore": 0.1, "replay": 0.2}
+    )
+    assert episode.seconds == pytest.approx(0.61)
+    assert (episode.step, episode.lost_steps, episode.coordinator) == (1, 0, 0)
+
+
+def test_a_second_death_before_the_step_is_complete_belongs_to_the_same_recovery() -> None:
+    records = shrunk()
+    records.append(record(1.15, "fault", 7, event="1.7", text="kill 7 @ recovery", kind="kill", due=1.2, place=7))
+    (episode,) = timeline.episodes(records)
+    assert [death.member for death in episode.deaths] == [2, 7]
+
+
+def test_a_timer_that_came_too_late_did_not_fire() -> None:
+    records = [record(0.0, "started", 0), record(2.0, "left", 0)]
+    late = record(1.9, "fault", 0, event="0.0", text="kill 0", kind="kill", due=2.5, place=0)
+    assert timeline.struck([*records, late]) == {}
+    assert timeline.deaths([*records, late]) == []
+
+
+def test_a_hang_that_woke_up_fired_and_is_no_death() -> None:
+    woken = record(1.0, "fault", 0, event="0.0", text="hang 0 for 1s", kind="hang", due=1.0, place=0)
+    records = [record(0.0, "started", 0), woken, record(5.0, "left", 0)]
+    assert timeline.struck(records) == {"0.0": 1.0}
+    assert timeline.deaths(records) == []
+
+
+def test_a_restart_loses_the_steps_since_its_checkpoint() -> None:
+    records = [record(0.0, "commit", 0, step=step) for step in range(3)]
+    records += [
+        record(1.0, "fault", 0, event="0.0", text="kill 0 @ step 3", kind="kill", due=1.0, place=0),
+        record(1.5, "noticed", 999),
+        record(2.0, "restored", 0, step=2, attempt=1),
+        record(2.5, "commit", 0, step=2, attempt=1),
+        record(3.0, "commit", 0, step=3, attempt=1),
+    ]
+    (episode,) = timeline.episodes(records)
+    assert (episode.step, episode.lost_steps) == (3, 1)
+    assert episode.ended == 3.0
+
+
+def test_a_recovery_as_it_should_be_passes_every_check() -> None:
+    judgement = judge(finished(shrunk()), right)
+    assert {name for name, (ok, _) in judgement.checks.items() if not ok} == set()
+    assert judgement.recovered
+    assert judgement.ranks_after == 2
+
+
+def broken(records: list[dict], **options) -> set[str]:
+    judgement = judge(finished(records, **options), right)
+    assert not judgement.recovered
+    return {name for name, (ok, _) in judgement.checks.items() if not ok}
+
+
+def test_a_step_committed_twice_is_found() -> None:
+    twice = [*shrunk(), record(2.7, "commit", 0, step=2)]
+    assert broken(sorted(twice, key=lambda r: r["at"])) == {"commits"}
+
+
+def test_a_missing_step_is_found() -> None:
+    assert broken([r for r in shrunk() if r.get("step") != 3]) == {"commits"}
+
+
+def test_a_commit_of_a_dead_rank_is_found() -> None:
+    zombie = [*shrunk(), record(1.5, "commit", 2, step=1)]
+    assert broken(sorted(zombie, key=lambda r: r["at"])) == {"commits"}
+
+
+def test_a_silent_crash_is_found() -> None:
+    assert broken([r for r in shrunk() if (r["what"], r["member"]) != ("left", 1)]) == {"deaths"}
+
+
+def test_a_fault_that_did_not_fire_fails_the_drill() -> None:
+    survivor = [r for r in shrunk() if r["what"] != "fault"] + [record(9.0, "left", 2)]
+    assert "faults fired" in broken(survivor)
+
+
+def test_leftovers_fail_the_drill() -> None:
+    assert broken(shrunk(), leftovers=1) == {"leftovers"}
+
+
+def test_clocks_that_run_backwards_are_found() -> None:
+    records = [r | {"at": 1.05} if r["what"] == "agreed" else r for r in shrunk()]
+    assert broken(records) == {"phases"}
+
+
+def test_a_wrong_result_fails_the_drill_and_says_so() -> None:
+    judgement = judge(finished(shrunk()), lambda verdicts: (False, "the loss is off"))
+    assert (judgement.recovered, judgement.phase, judgement.reason) == (False, "check", "result: the loss is off")
