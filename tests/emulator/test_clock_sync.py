@@ -58,6 +58,12 @@ def test_no_exchange_is_refused():
         fit([])
 
 
+@given(offsets, drifts, st.floats(0, 1e5), st.floats(0, 1e5))
+def test_a_line_can_be_followed_back(offset, drift, origin, local):
+    line = Line(offset, drift, origin)
+    assert line.local(line.reference(local)) == pytest.approx(local, abs=1e-9)
+
+
 @given(st.floats(1e-9, 1.0))
 def test_a_latency_of_a_few_residuals_is_accepted_and_less_is_refused(residual):
     refuse_below(residual, 5 * residual)

@@ -55,6 +55,39 @@ def test_clocks_of_two_hosts_are_synchronised_to_within_what_was_measured(seen):
         assert bound > 0
 
 
+PACED = """
+import sys
+from mpi4py import MPI
+from emulator import emulate
+from emulator.errors import UsageError
+try:
+    comm = emulate(MPI.COMM_WORLD, sys.argv[1], pace=1)
+except UsageError as error:
+    if MPI.COMM_WORLD.rank == 0:
+        print("REFUSED", error, flush=True)
+    sys.exit(0)
+comm.align()
+start = comm.now()
+for _ in range(5):
+    comm.Sendrecv(bytearray(8), comm.rank ^ 1, 0, bytearray(8), comm.rank ^ 1, 0)
+if comm.rank == 0:
+    print("TOOK", comm.now() - start, flush=True)
+"""
+
+
+def test_emulated_time_holds_across_hosts_at_a_pace():
+    done = two_hosts("1", sys.executable, "-c", PACED, "wan")
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.partition("TOOK ")[2].split()[0]) == pytest.approx(5 * (35e-3 + 8 * 3.2e-9), rel=1e-9)
+
+
+def test_a_latency_that_the_clocks_cannot_tell_is_refused(tmp_path):
+    (tmp_path / "quick.toml").write_text('[link]\nlatency = "1 ns"\nbandwidth = "10 Gbit/s"\n')
+    done = two_hosts("1", sys.executable, "-c", PACED, str(tmp_path / "quick.toml"))
+    assert done.returncode == 0, done.stderr
+    assert "REFUSED across hosts a latency must be at least 5 times what their clocks disagree by" in done.stdout
+
+
 def test_the_status_is_the_programs_and_nothing_is_left():
     done = two_hosts("1", sys.executable, "-c", "raise SystemExit(3)")
     assert done.returncode == 3
