@@ -34,7 +34,7 @@ def outgoing(spec: Any) -> tuple[Any, int]:
         _check_room(len(view), displacement, count, size, datatype)
         return memoryview(view)[displacement : displacement + count * size], count * size
     packed = bytearray(count * size)
-    datatype.Pack([_shifted(data, displacement), count, datatype], packed, 0, MPI.COMM_SELF)
+    datatype.Pack(_elements(data, displacement, count, datatype), packed, 0, MPI.COMM_SELF)
     return packed, count * size
 
 
@@ -74,14 +74,15 @@ class Incoming:
             self.view = memoryview(view)[displacement : displacement + self.room]
         else:
             self.view = memoryview(bytearray(self.room))
-            self._unpack = (_shifted(data, displacement), count, datatype)
+            self._unpack = (data, displacement, datatype)
 
     def finish(self, size: int) -> None:
         """After `size` bytes are in `view`: unpack them if the datatype is not contiguous."""
         if self._unpack is not None and size:
-            data, _, datatype = self._unpack
+            data, displacement, datatype = self._unpack
             whole = size // datatype.Get_size()
-            datatype.Unpack(self.view[:size], 0, [data, whole, datatype], MPI.COMM_SELF)
+            memory = _elements(data, displacement, whole, datatype)
+            datatype.Unpack(self.view[: whole * datatype.Get_size()], 0, memory, MPI.COMM_SELF)
 
 
 def _writable(data: Any) -> Any:
@@ -91,10 +92,10 @@ def _writable(data: Any) -> Any:
     return view
 
 
-def _shifted(data: Any, displacement: int) -> Any:
-    if not displacement:
-        return data
-    return memoryview(_view(data))[displacement:]
+def _elements(data: Any, displacement: int, count: int, datatype: MPI.Datatype) -> Any:
+    """Give memory that MPI takes for exactly `count` elements: it counts extents, which may end beyond the buffer."""
+    extent = datatype.Get_extent()[1]
+    return MPI.buffer.fromaddress(MPI.Get_address(data) + displacement, max(0, extent * count))
 
 
 def _shape(datatype: MPI.Datatype) -> tuple[int, bool]:
@@ -153,7 +154,7 @@ def parse(spec: Any) -> tuple[Any, int, int, MPI.Datatype | None]:
 
 def _typed_array(data: Any) -> tuple[Any, int, int, MPI.Datatype | None]:
     if data is None:
-        return None, 0, 0, MPI.BYTE
+        raise TypeError("message: expecting buffer or list/tuple, got None: [None, datatype] is an empty message")
     if isinstance(data, MPI.BottomType):
         raise ValueError("message: MPI.BOTTOM is not emulated, it names memory only by address: pass the buffer itself")
     return data, 0, 0, None

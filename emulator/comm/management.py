@@ -81,12 +81,10 @@ class Management(PointToPoint):
     def _drop(self) -> None:
         raise NotImplementedError
 
-    @classmethod
-    def Compare(cls, comm1: Any, comm2: Any) -> int:
-        if comm1 is comm2:
+    def Compare(self, comm: Any) -> int:
+        if comm is self:
             return MPI.IDENT
-        result: int = MPI.Comm.Compare(getattr(comm1, "_real", comm1), getattr(comm2, "_real", comm2))
-        return result
+        return self._real.Compare(getattr(comm, "_real", comm))
 
     def Get_group(self) -> MPI.Group:
         return self._real.Get_group()

@@ -113,7 +113,7 @@ class _Search:
 class EmulatedMessage(MPI.Message):
     """A message that Mprobe or Improbe took out, to be received once."""
 
-    def __new__(cls, *arguments: Any) -> Any:
+    def __new__(cls, *arguments: Any, **named: Any) -> Any:
         return MPI.Message.__new__(cls)
 
     def __init__(self, comm: Any, arrival: Arrival | None) -> None:

@@ -40,7 +40,7 @@ class EmulatedRequest(MPI.Request):
     engine: Engine
     comm: Any
 
-    def __new__(cls, *arguments: Any) -> Any:
+    def __new__(cls, *arguments: Any, **named: Any) -> Any:
         return _new(cls)  # the compiled class takes no arguments but a request to copy
 
     def poll(self) -> bool:
@@ -349,6 +349,7 @@ class ReceiveRequest(EmulatedRequest):
         status.tag = message.tag
         status.Set_elements(_BYTE, message.size if self.into is None else min(message.size, self.into.room))
         status.error = self.error
+        status.Set_cancelled(False)
 
     def Cancel(self) -> None:
         if self.active and self.message is None:
@@ -390,10 +391,10 @@ class NullRequest(EmulatedRequest):
             status.source = MPI.PROC_NULL
 
 
-class PersistentRequest(EmulatedRequest, MPI.Prequest):
+class PersistentRequest(MPI.Prequest, EmulatedRequest):
     """A send or receive to start again and again; each start makes a plain request."""
 
-    def __new__(cls, *arguments: Any) -> Any:
+    def __new__(cls, *arguments: Any, **named: Any) -> Any:
         return MPI.Prequest.__new__(cls)
 
     def __init__(self, comm: Any, begin: Callable[[], EmulatedRequest]) -> None:
