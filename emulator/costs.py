@@ -144,12 +144,14 @@ def _rabenseifner(p: int) -> Terms:
 
 
 def _rabenseifner_exact(p: int, count: int, itemsize: int, alpha: float, beta: float, gamma: float) -> float:
-    # The published form writes (p-1)/p where the halving runs among the 2^k ranks that are left after the fold.
-    core = 1 << floor_lg(p)
-    folds = 0 if p == core else 1
-    share = (core - 1) / core
-    idle = Terms(2 * floor_lg(p) + 2 * folds, 2 * share + 2 * folds, share + folds)
-    return idle.seconds(count * itemsize, alpha, beta, gamma)
+    # The published form writes (p-1)/p where the halving runs among the 2^k ranks that are left after the fold. An odd
+    # range is halved unevenly, and the ranks that keep the larger half set the pace: ceil(n / 2^k) elements in step k.
+    steps = floor_lg(p)
+    folds = 0 if is_power_of_two(p) else 1
+    halves = sum(-(-count >> step) for step in range(1, steps + 1)) * itemsize
+    whole = count * itemsize
+    latencies = 2 * (steps + folds) * alpha
+    return latencies + 2 * beta * (halves + folds * whole) + gamma * (halves + folds * whole)
 
 
 def _tree(p: int) -> Terms:
