@@ -1,0 +1,185 @@
+"""Train without a centre: stochastic gradient descent where each rank averages with its neighbours only.
+
+Every rank holds a part of scikit-learn's handwritten digits and a softmax model. A step is a gradient on a local batch
+and one round of gossip (D-PSGD: Lian et al., NeurIPS 2017); beside it the same with an all-reduce, which is checked
+against the one-process answer. Sparse graphs are cheaper per step and let the models drift apart: the table shows
+which loss each reaches after how much time and how many bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+import numpy as np
+
+import emulator
+from demos import digits
+from demos.gossip_report import table
+from emulator import costs, rounds
+from emulator.cli import TIME, Run, demo
+from emulator.report.tables import microseconds, percent
+from primitives.all_reduce import all_reduce
+from primitives.gossip import graphs, mix, mixing, schedules
+from primitives.gossip.mixing import Mixing
+
+BATCH = 16
+SHAPE = (digits.FEATURES, digits.CLASSES)
+WIRE = 8 * digits.FEATURES * digits.CLASSES
+LOOKS = 4
+
+
+@demo("decentralised", needs=2, sizes="5200")
+@click.option("--steps", type=click.IntRange(LOOKS), default=200, show_default=True)
+@click.option("--rate", type=click.FloatRange(0, min_open=True), default=0.5, show_default=True, help="Learning rate.")
+@click.option("--step-time", type=TIME, default="100 us", show_default=True,
+              help="Declared compute time of a step on an emulated network with --compute none.")
+@click.option("--skew/--even", default=True, show_default=True, help="Each rank knows few digits only, or all.")
+def main(run: Run, steps: int, rate: float, step_time: float, skew: bool) -> None:  # fmt: skip
+    """Train over gossip on several graphs, beside all-reduce.
+
+    mpirun -n 16 python -m demos.decentralised --net 1gbe
+    """
+    shards = run.control.bcast(_shards(run.size, skew) if run.rank == 0 else None)
+    declared = step_time if run.network is not None and run.options.compute == "none" else 0.0
+    rows = []
+    for name, schedule in _ways(run.size).items():
+        update = _all_reduced(run) if schedule is None else _gossiped(run, schedule)
+        rows.append({"way": name, "schedule": schedule, **_train(run, shards, update, steps, rate, declared)})
+    if run.rank == 0:
+        _check(run, rows[0], shards, steps, rate)
+        _report(run, rows, steps, declared)
+
+
+def _shards(p: int, skew: bool) -> list[tuple[Any, Any]]:
+    images, labels = digits.load()
+    if skew:
+        order = np.argsort(labels, kind="stable")
+        images, labels = images[order], labels[order]
+        return list(zip(np.array_split(images, p), np.array_split(labels, p), strict=True))
+    return [(images[k::p], labels[k::p]) for k in range(p)]
+
+
+def _ways(p: int) -> dict[str, list[Mixing] | None]:
+    """All-reduce, and the graphs; each graph once, where small p makes two the same."""
+    found: dict[str, list[Mixing] | None] = {"all-reduce": None}
+    for name in ("ring", "torus", "exponential"):
+        found[name] = [mixing.of_graph(graphs.named(name, p))]
+    found["one-peer exponential"] = schedules.one_peer_exponential(p)
+    return found | {"base graph": schedules.base_graph(p)}
+
+
+Update = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+"""(model, this rank's step, number) -> the next model."""
+
+
+def _all_reduced(run: Run) -> Update:
+    def update(model: np.ndarray, change: np.ndarray, number: int) -> np.ndarray:
+        return model + all_reduce(run.comm, change, algorithm="ring") / run.size
+
+    return update
+
+
+def _gossiped(run: Run, schedule: list[Mixing]) -> Update:
+    def update(model: np.ndarray, change: np.ndarray, number: int) -> np.ndarray:
+        moved = model + change
+        mix(run.comm, moved, schedule[number % len(schedule)])
+        return moved
+
+    return update
+
+
+def _change(model: np.ndarray, shard: tuple[Any, Any], rank: int, number: int, rate: float) -> np.ndarray:
+    """One local step: minus the rate times the gradient on this rank's batch of this step."""
+    images, labels = shard
+    chosen = digits.batch(len(labels), 0, rank, number, BATCH)
+    return -rate * digits.gradient(model.reshape(SHAPE), images[chosen], labels[chosen]).ravel()
+
+
+def _train(
+    run: Run, shards: list[tuple[Any, Any]], update: Update, steps: int, rate: float, declared: float
+) -> dict[str, Any]:
+    """Train; rank 0 gets the loss of the mean model over time. Looking costs no emulated time."""
+    model = np.zeros(WIRE // 8)
+    align = getattr(run.comm, "align", None)
+    run.control.Barrier()
+    if align is not None:
+        align()
+    begin, looked, curve = run.now(), 0.0, []
+    for number in range(steps):
+        change = _change(model, shards[run.rank], run.rank, number, rate)
+        if declared:
+            emulator.compute(run.comm, declared)
+        model = update(model, change, number)
+        if (number + 1) % (steps // LOOKS) == 0:
+            before = run.now()
+            curve.append(_look(run, model, shards, before - begin - looked, number + 1))
+            looked += run.now() - before
+    return {"curve": curve, "model": run.control.bcast(model)}
+
+
+def _look(run: Run, model: np.ndarray, shards: list[tuple[Any, Any]], seconds: float, step: int) -> dict[str, Any]:
+    mean = run.control.allreduce(model) / run.size
+    apart = float(np.sqrt(run.control.allreduce(float(((model - mean) ** 2).sum())) / run.size))
+    images, labels = shards[run.rank]
+    loss = digits.loss(mean.reshape(SHAPE), images, labels) * len(labels)
+    total = run.control.allreduce(len(labels))
+    return {
+        "step": step,
+        "seconds": max(run.control.allgather(seconds)),
+        "loss": run.control.allreduce(loss) / total,
+        "apart": apart,
+    }
+
+
+def _check(run: Run, row: dict[str, Any], shards: list[tuple[Any, Any]], steps: int, rate: float) -> None:
+    """One process does the same steps: the all-reduced model must be the same up to rounding."""
+    model = np.zeros(WIRE // 8)
+    for number in range(steps):
+        model = model + sum(_change(model, s, k, number, rate) for k, s in enumerate(shards)) / run.size
+    off = float(np.abs(model - row["model"]).max())
+    run.echo(f"all-reduce against one process: models differ by {off:.1e} after {steps} steps")
+    if off > 1e-9:
+        run.fail(f"the all-reduced model must equal the one-process model to 1e-9, it is {off:.1e} off")
+
+
+def _predicted(run: Run, schedule: list[Mixing] | None, steps: int, declared: float) -> float | None:
+    if run.network is None:
+        return None
+    path = run.network.between(0, 1)
+    if schedule is None:
+        return steps * (declared + costs.exact("ring", run.size, WIRE // 8, 8, path.alpha, path.beta))
+    degrees = [schedule[k % len(schedule)].graph.degree for k in range(steps)]
+    return steps * declared + rounds.gossip(degrees, WIRE, path.alpha, path.beta)
+
+
+def _report(run: Run, rows: list[dict[str, Any]], steps: int, declared: float) -> None:
+    losses = [f"loss at {k}/{LOOKS}" for k in range(1, LOOKS + 1)]
+    laid = table(
+        f"softmax on digits, {run.size} ranks, {steps} steps, {WIRE} bytes of model, {run.clock} time",
+        "averaging", "time us", "formula us", "off by", "KiB per rank and step", *losses, "models apart",
+    )  # fmt: skip
+    for row in rows:
+        curve, schedule = row["curve"], row["schedule"]
+        took = curve[-1]["seconds"]
+        expected = _predicted(run, schedule, steps, declared)
+        p = run.size
+        degree = 2 * (p - 1) / p if schedule is None else float(np.mean([m.graph.degree for m in schedule]))
+        laid.add_row(
+            row["way"], microseconds(took), microseconds(expected),
+            "-" if expected is None else percent(expected / took - 1, signed=True),
+            f"{degree * WIRE / 1024:.1f}", *[f"{look['loss']:.4f}" for look in curve], f"{curve[-1]['apart']:.1e}",
+        )  # fmt: skip
+        run.measurements.append({
+            "pattern": f"train {row['way']}", "ranks": p, "bytes": WIRE, "algbw": None, "busbw": None, "wrong": 0,
+            "seconds": {"median": took / steps, "ci95": [took / steps] * 2, "p5": took / steps, "p95": took / steps,
+                        "p99": took / steps, "n": 1},
+            "predicted": None if expected is None else expected / steps, "native": None,
+        })  # fmt: skip
+    run.extra["curves"] = {row["way"]: row["curve"] for row in rows}
+    run.echo(laid)
+
+
+if __name__ == "__main__":
+    main()

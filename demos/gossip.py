@@ -1,0 +1,273 @@
+"""Average and spread news by talking to neighbours only: what each graph costs, and how fast it converges.
+
+The work is real: the breast-cancer table that ships with scikit-learn is cut into one part per rank, and the ranks
+agree on the mean of its 30 columns; the answer is checked against the one-process mean. For every graph the spectral
+gap and the contraction per round that it predicts stand beside the measured one, and the time beside the closed form
+rounds * (alpha + degree n beta).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+import numpy as np
+from mpi4py import MPI
+
+from demos import gossip_report as report
+from emulator.cli import Run, demo
+from emulator.errors import UsageError
+from emulator.session import sub_sizes
+from emulator.timing import Job, Stop, measure
+from primitives.gossip import Choco, PushSum, asynchronous, average, compression, graphs, mix, mixing, rumour, schedules
+from primitives.gossip.mixing import Mixing
+
+ALL = "ring,torus,star,random-regular,small-world,exponential,complete"
+
+
+@dataclass
+class Way:
+    """One way to average.
+
+    Attributes
+    ----------
+    name
+        For the tables.
+    start
+        ``start(comm, x)`` gives ``step()`` (one round) and ``value()``.
+    degree
+        Messages per rank and round.
+    gap, sigma
+        Spectral gap and predicted contraction per round; None where there is no such figure.
+    nbytes
+        Bytes of one message.
+    exact
+        Rounds after which the average is exact; None: only in the limit.
+    """
+
+    name: str
+    start: Callable[[Any, np.ndarray], tuple[Callable[[], None], Callable[[], np.ndarray]]]
+    degree: float
+    gap: float | None
+    sigma: float | None
+    nbytes: int
+    exact: int | None = None
+
+
+@demo("gossip", needs=2, sizes="8,64K,1M", budget=15.0)
+@click.option("--graphs", "names", default=ALL, show_default=True, help="Graphs by name, or edges 0-1;1-2 of your own.")
+@click.option("--error", type=click.FloatRange(1e-12, 0.5), default=1e-6, show_default=True,
+              help="Relative error at which an average counts as reached.")
+@click.option("--compress", default="topk:0.2", show_default=True, help="topk:SHARE, randk:SHARE or sign, for Choco.")
+@click.option("--rumours", type=click.IntRange(1), default=20, show_default=True, help="Rumours to start in each mode.")
+def main(run: Run, names: str, error: float, compress: str, rumours: int) -> None:  # fmt: skip
+    """Measure averaging and rumours on many graphs.
+
+    mpirun -n 16 python -m demos.gossip --net 10gbe
+    """
+    asked = [name.strip().replace(";", ",") for name in names.split(",") if name.strip()]
+    chosen = [graphs.named(name, run.size) for name in asked]
+    squeeze = compression.parse(compress)
+    if not chosen:
+        raise UsageError(f"--graphs names at least one of {ALL}, got {names!r}")
+    x, truth = _share_table(run)
+    ways = _ways(run, chosen, squeeze, len(x))
+    rows = [_converge(run, way, x, truth, error) for way in ways]
+    if run.rank == 0:
+        report.convergence(run, rows, error)
+    _asynchronous(run, x, truth)
+    _time(run, asked)
+    _rumours(run, rumours)
+
+
+def _share_table(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Give every rank its part's column sums and row count, and the whole table's column means for the check."""
+
+    def parts() -> list[tuple[np.ndarray, np.ndarray]]:
+        from sklearn.datasets import load_breast_cancer
+
+        table = load_breast_cancer().data
+        sums = [np.append(part.sum(axis=0), len(part)) for part in np.array_split(table, run.size)]
+        return [(one, table.mean(axis=0)) for one in sums]
+
+    x, truth = run.control.scatter(parts() if run.rank == 0 else None)
+    return x, truth
+
+
+def _by_mixing(mixings: Sequence[Mixing]) -> Callable[[Any, np.ndarray], Any]:
+    def start(comm: Any, x: np.ndarray) -> Any:
+        value, count = x.copy(), [0]
+
+        def step() -> None:
+            mix(comm, value, mixings[count[0] % len(mixings)])
+            count[0] += 1
+
+        return step, lambda: value
+
+    return start
+
+
+def _ways(
+    run: Run, chosen: list[graphs.Graph], squeeze: compression.Compressor, n: int
+) -> list[Way]:
+    """Everything that is compared: the graphs, the finite schedules, pairwise, push-sum, Choco."""
+    p, wire = run.size, 8 * n
+    ways = []
+    for graph in chosen:
+        w = mixing.of_graph(graph)
+        sigma = mixing.contraction(w)
+        ways.append(Way(graph.name, _by_mixing([w]), graph.degree, mixing.spectral_gap(w), sigma, wire))
+    for name, schedule in _schedules(p).items():
+        exact = len(schedule) if mixing.contraction(schedule) == 0 else None
+        sigma = mixing.contraction(schedule)
+        ways.append(Way(name, _by_mixing(schedule), _mean_degree(schedule), None, sigma, wire, exact))
+    everybody = graphs.complete(p)
+    matchings = [schedules.random_matching(everybody, run.seed, k) for k in range(64)]
+    expected = run.on_root(lambda: schedules.expected_contraction(everybody, run.seed, 1000))
+    ways.append(Way("pairwise, random", _by_mixing(matchings), 1 - p % 2 / p, None, expected, wire))
+
+    def push_sum(comm: Any, x: np.ndarray) -> Any:
+        state = PushSum(comm, x, everybody, seed=run.seed)
+        return state.step, lambda: state.estimate
+
+    ways.append(Way("push-sum, random", push_sum, 1, None, (0.5 - 0.5 / p) ** 0.5, wire + 8))
+    torus = mixing.of_graph(graphs.torus(p))
+
+    def choco(comm: Any, x: np.ndarray) -> Any:
+        state = Choco(comm, x, torus, squeeze, step=_choco_step(squeeze), seed=run.seed)
+        return state.step, lambda: state.x
+
+    degree = torus.graph.degree
+    ways.append(Way("torus, Choco", choco, degree, mixing.spectral_gap(torus), None, squeeze.nbytes(n)))
+    return ways
+
+
+def _choco_step(squeeze: compression.Compressor) -> float:
+    """Give a step that is bolder than the safe one: practice takes about the compressor's quality."""
+    return max(0.05, min(0.9, squeeze.omega(100)))
+
+
+def _schedules(p: int) -> dict[str, list[Mixing]]:
+    found = {"one-peer exponential": schedules.one_peer_exponential(p), "base graph, degree 1": schedules.base_graph(p)}
+    return found | {"base graph, degree 2": schedules.base_graph(p, 2)}
+
+
+def _mean_degree(schedule: Sequence[Mixing]) -> float:
+    counts = [sum(map(len, m.graph.neighbours)) / m.size for m in schedule]
+    return float(np.mean(counts)) if counts else 0.0
+
+
+def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float, most: int = 400) -> dict[str, Any]:
+    """Do rounds until the distance to the mean has shrunk to `error`; rank 0 gets what was seen.
+
+    The distances are looked at on the control communicator, which costs no emulated time.
+    """
+    target = run.control.allreduce(x) / run.size
+    scale = np.maximum(np.abs(target), 1e-300)
+    step, value = way.start(run.comm, x)
+    distances = [_distance(run, value(), target, scale)]
+    while len(distances) <= (way.exact or most) and distances[-1] > error * distances[0] * (way.exact is None):
+        step()
+        distances.append(_distance(run, value(), target, scale))
+    mean = value()[:-1] / value()[-1]
+    wrong = run.control.allreduce(int(np.sum(np.abs(mean / truth - 1) > 1e3 * error)))
+    return {"way": way, "distances": distances, "wrong": wrong}
+
+
+def _distance(run: Run, value: np.ndarray, target: np.ndarray, scale: np.ndarray) -> float:
+    """Norm over all ranks of the relative distance to the mean."""
+    return float(np.sqrt(run.control.allreduce(float((((value - target) / scale) ** 2).sum()))))
+
+
+def _asynchronous(run: Run, x: np.ndarray, truth: np.ndarray) -> None:
+    """Run the two asynchronous algorithms: conserved sums, and how close they came."""
+    graph, p = graphs.complete(run.size), run.size
+    for name, algorithm, count in (
+        ("push-sum", asynchronous.push_sum, 60), ("pairwise", asynchronous.pairwise, 40)
+    ):  # fmt: skip
+        out = algorithm(run.comm, x, graph, count, run.seed)
+        before = run.control.allreduce(np.append(x, 1.0))
+        drift = np.abs(run.control.allreduce(out.mass) / before - 1).max()
+        off = run.control.allreduce(float(np.abs(out.value[:-1] / out.value[-1] / truth - 1).max()), MPI.MAX)
+        sent = run.control.allreduce(out.sent)
+        run.echo(
+            f"asynchronous {name}: {sent / p:.0f} messages per rank, sums conserved to {drift:.0e}, "
+            f"mean of the table to {off:.0e}"
+        )
+        if run.rank == 0 and drift > 1e-9:
+            run.fail(f"asynchronous {name} must conserve its sums, they drifted by {drift:.1e}")
+
+
+def _time(run: Run, names: list[str]) -> None:
+    """Time averaging on sub-communicators and sizes, beside the closed form."""
+    jobs, shapes = [], []
+    for p in sub_sizes(run, (4, 8, 16)):
+        if p < 2:
+            raise UsageError("gossip is between 2 ranks or more, got --ranks 1: leave it out")
+        for name, schedule in _timed(p, names).items():
+            for size in run.sizes:
+                if size % 8:
+                    raise UsageError(f"sizes are whole numbers of float64 (8 bytes), got {size}")
+                jobs.append(_job(run.sub(p), p, size, name, schedule))
+                shapes.append(schedule)
+    with run.progress(run.budget, f"timing {len(jobs)} averages") as bar:
+        series = measure(run.control, jobs, Stop(run.budget, fewest=5), seed=run.seed, tick=bar.advance)
+    if run.rank == 0:
+        report.times(run, series, shapes)
+
+
+def _timed(p: int, names: list[str]) -> dict[str, list[Mixing]]:
+    """Graphs with ten rounds each, and one pass of the exact schedules."""
+    found = {}
+    for name in names:
+        if name in graphs.NAMED:  # a graph given by its edges is for one number of ranks
+            found[f"gossip {name}, 10 rounds"] = [mixing.of_graph(graphs.named(name, p))] * 10
+    return found | {f"gossip {name}": schedule for name, schedule in _schedules(p).items()}
+
+
+def _job(comm: MPI.Intracomm | None, p: int, size: int, name: str, schedule: list[Mixing]) -> Job:
+    job = Job(name, p, size, tuple(range(p)), comm)
+    if comm is None:
+        return job
+    x = np.full(size // 8, float(comm.Get_rank()))
+    ranks = np.arange(p, dtype=float)
+    for w in schedule:
+        ranks = w.matrix() @ ranks
+    expected = float(ranks[comm.Get_rank()])
+    last: dict[str, np.ndarray] = {}
+
+    def once() -> None:
+        last["value"] = average(comm, x, schedule)
+
+    job.once, job.check = once, lambda: int((np.abs(last["value"] - expected) > 1e-9).sum())
+    return job
+
+
+def _rumours(run: Run, count: int) -> None:
+    """Spread rumours of 1 KiB in each mode and compare rounds, messages and time with what theory says."""
+    rows = []
+    for mode in rumour.MODES:
+        rounds = rumour.rounds_needed(run.size, mode)
+        seen = []
+        for seed in range(run.seed, run.seed + count):
+            text = np.full(1024, 7 if run.rank == 0 else 0, np.uint8)
+            align = getattr(run.comm, "align", None)
+            run.control.Barrier()
+            if align is not None:
+                align()
+            begin = run.now()
+            heard = rumour.spread(run.comm, text, mode=mode, seed=seed, rounds=rounds)
+            took = run.control.allreduce(run.now(), MPI.MAX) - run.control.allreduce(begin, MPI.MIN)
+            ranks = run.control.gather((heard, bool((text == 7).all())))
+            if ranks is not None:
+                seen.append((ranks, took, seed))
+        if run.rank == 0:
+            rows.append(report.rumour_row(run, mode, rounds, seen))
+    if run.rank == 0:
+        report.rumours(run, rows)
+
+
+if __name__ == "__main__":
+    main()
