@@ -2,6 +2,7 @@
 
     row per member    beat  pid  state  place  step  peer  wake_at
     one per event     the instant at which it fired (0: not yet)
+    origin            when the job first began to work: the zero of faults by the wall clock
 
 A member is a process of the job (its rank in the first world; spawned ones count on). A process that is killed leaves
 its row behind, so the watchdog still knows where it was.
@@ -40,12 +41,13 @@ class Board:
         self.path = Path(path)
         self.rows = np.memmap(self.path, _ROW, "r+", shape=(members,))
         self.fired = np.memmap(self.path, "f8", "r+", offset=size, shape=(max(1, events),))
+        self.origin = np.memmap(self.path, "f8", "r+", offset=size + 8 * max(1, events), shape=(1,))
         self._beats = self.rows["beat"]
 
     @classmethod
     def create(cls, path: str | Path, members: int, events: int) -> Board:
         """Make the file, all zero, and map it."""
-        Path(path).write_bytes(bytes(members * _ROW.itemsize + 8 * max(1, events)))
+        Path(path).write_bytes(bytes(members * _ROW.itemsize + 8 * max(1, events) + 8))
         return cls(path, members, events)
 
     def enter(self, member: int, place: int, attempt: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
 
 from faults.board import Board
@@ -17,6 +18,14 @@ class Instruments:
     board: Board | None = None
     injector: Injector | None = None
     member: int = 0
+
+    def ready(self) -> None:
+        """The job can begin; a later launch of the same job goes on with the first one's clock."""
+        if self.board is None or self.injector is None:
+            return
+        if self.board.origin[0] == 0:
+            self.board.origin[0] = time.monotonic()
+        self.injector.begin(float(self.board.origin[0]))
 
     def working_on(self, step: int) -> None:
         """A step begins; here a fault may strike."""

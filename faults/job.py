@@ -20,10 +20,7 @@ CHECKPOINT = {"folder": None, "every": 10, "keep": 2, "background": False, "mtbf
 
 @dataclass
 class JobSpec:
-    """A pattern at work under a policy, with the faults it will meet.
-
-    Times are `time.monotonic` of the host that launches; `origin` is the zero of faults by the wall clock.
-    """
+    """A pattern at work under a policy, with the faults it will meet."""
 
     pattern: str
     ranks: int
@@ -36,7 +33,6 @@ class JobSpec:
     checkpoint: dict[str, Any] = field(default_factory=lambda: dict(CHECKPOINT))
     detector: str = "runtime"
     beat_s: float = 0.0
-    origin: float = 0.0
     attempt: int = 0
 
     @property

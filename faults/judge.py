@@ -144,7 +144,8 @@ def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
     started = {
         r["member"]
         for r in records
-        if r["what"] == "started" and r["attempt"] == last and (r["member"] < finished.spec.world or r["member"] in joined)
+        if (r["what"], r["attempt"]) == ("started", last)
+        and (r["member"] < finished.spec.world or r["member"] in joined)
     }
     left = {r["member"] for r in records if r["what"] == "left" and r["attempt"] == last}
     dead = started - left

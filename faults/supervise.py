@@ -68,7 +68,7 @@ def supervise(
     limit_s = limit_s or detect.limit_for(spec.world)
     spec.beat_s = 0.0 if spec.detector == "runtime" else limit_s / detect.BEATS_PER_LIMIT
     watcher = detect.detector(spec.detector, board, limit_s)
-    began = spec.origin = time.monotonic()
+    began = time.monotonic()
     endings: list[Ending] = []
     while len(endings) < _LAUNCHES:
         spec.attempt = len(endings)

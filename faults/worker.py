@@ -53,7 +53,6 @@ def _instruments(folder: Path, spec: JobSpec, member: int) -> Instruments:
     board.enter(member, place, spec.attempt)
     journal = Journal(folder / job.JOURNAL, member, spec.attempt)
     injector = Injector(spec.events, board, journal, member, place)
-    injector.begin(spec.origin)
     hooks.phase = injector.at_phase
     if spec.beat_s:
         pulse.start(board, member, spec.beat_s)

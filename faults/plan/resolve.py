@@ -145,7 +145,7 @@ def describe(event: Event) -> str:
     """An event in words, for `--dry-run`."""
     when = event.when
     if when.time_s is not None:
-        instant = f"{format_time(when.time_s)} after the start"
+        instant = f"{format_time(when.time_s)} after the first step began"
     elif when.emulated_s is not None:
         instant = f"at emulated time {format_time(when.emulated_s)}"
     elif when.recovery:

@@ -47,6 +47,7 @@ class Restarting:
         self._every, self._mtbf_s = every, mtbf_s
         self._step_s: list[float] = []
         self.step = self._resume()
+        self.tools.ready()
 
     @property
     def committed(self) -> State:

@@ -78,11 +78,13 @@ class Recovering:
         if newcomers.spawned():
             self._join(orphaned)
         self._look()
+        self.tools.ready()
 
     # -- the loop ----------------------------------------------------------------------------------
     def next(self, steps: int) -> bool:
         """Whether there is a step to do for this rank; a spare waits in here until it is called in or the end."""
         while self.step < steps and self.place is None:
+            self.tools.working_on(self.step)
             self._settle(True)
         return self.step < steps
 
