@@ -1,0 +1,156 @@
+"""``python -m emulator run``: any mpi4py program, unchanged, on an emulated cluster.
+
+What such a program meets: ``MPI.COMM_WORLD`` is emulated, and ``MPI.Wtime`` reads the emulated clock. Everything else in
+Python that tells time (``time.perf_counter``, say) reads the wall, which runs ``pace`` times slower than
+emulated time on a paced run, and has no relation to it without pacing. ``MPI.COMM_SELF`` stays what it is.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import runpy
+import sys
+import traceback
+from typing import Any
+
+import click
+
+from emulator import launch
+from emulator.cli import PACE, OneLineCommand, relaunch
+from emulator.errors import UsageError
+
+
+class _Program(OneLineCommand):
+    """Everything behind ``-m MODULE`` belongs to the program, as with python itself."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "-m" in args:
+            behind = args.index("-m") + 2
+            args = [*args[:behind], "--", *args[behind:]]
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Program, context_settings={"allow_interspersed_args": False})
+@click.option("-n", "launch_ranks", type=click.IntRange(min=1), metavar="N", help="Start mpirun with N ranks.")
+@click.option("--net", required=True, metavar="NAME|FILE.toml", help="The network: see 'python -m emulator networks'.")
+@click.option("--pace", type=PACE, default="none", metavar="auto|none|K", show_default=True,
+              help="Wall seconds per emulated second; none holds nothing back.")
+@click.option("--compute", type=click.Choice(["measured", "none"]), default="measured", show_default=True,
+              help="Whether a rank's own CPU time advances the emulated clock.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of jitter and loss.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the report to this file as well.")
+@click.option("--quiet", is_flag=True, help="Leave the report to --json.")
+@click.option("-m", "module", metavar="MODULE", help="Run a module, as python -m does.")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(
+    launch_ranks: int | None, net: str, pace: float | str, compute: str, seed: int, json_file: str | None, quiet: bool,
+    module: str | None, arguments: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Run an mpi4py program, unchanged, over an emulated network: [-m MODULE | SCRIPT.py] [its arguments]."""
+    if module is None and not arguments:
+        raise UsageError("a program is needed, got none: name a script.py, or a module with -m")
+    if module is None and not os.path.isfile(arguments[0]):
+        raise UsageError(f"a program is a Python file, or a module with -m, found no file {arguments[0]!r}")
+    if launch_ranks is not None and not launch.inside():
+        sys.exit(relaunch(launch_ranks))
+    from mpi4py import MPI
+
+    import emulator
+
+    if launch_ranks not in (None, MPI.COMM_WORLD.Get_size()):
+        raise UsageError(
+            f"-n starts a job from outside mpirun; this one already has {MPI.COMM_WORLD.Get_size()} ranks, -n says "
+            f"{launch_ranks}: leave one of them out"
+        )
+    comm = emulator.emulate(MPI.COMM_WORLD, net, pace=pace, compute=compute, seed=seed)
+    _disguise(MPI, comm)
+    _execute(module, list(arguments))
+    _report(comm, json_file, quiet)
+
+
+def _disguise(mpi: Any, comm: Any) -> None:
+    """Make the module look as if the emulated cluster was the only one."""
+    mpi.COMM_WORLD = comm
+    mpi.Wtime = comm.now
+    # MPI is up already, and must stay up until the traffic is added up.
+    mpi.Init = mpi.Finalize = lambda: None
+    mpi.Init_thread = lambda required=mpi.THREAD_MULTIPLE: mpi.Query_thread()
+
+
+def _execute(module: str | None, arguments: list[str]) -> None:
+    """Run the program; if it fails on one rank, the job ends, instead of waiting for that rank."""
+    try:
+        if module is not None:
+            sys.argv = [module, *arguments]
+            sys.path[0] = os.getcwd()
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = arguments
+            sys.path[0] = os.path.dirname(os.path.realpath(arguments[0]))
+            runpy.run_path(arguments[0], run_name="__main__")
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            if not isinstance(end.code, int):
+                print(end.code, file=sys.stderr)
+            _leave(end.code if isinstance(end.code, int) else 1)
+    except UsageError as error:
+        # Something that is not emulated: where it was asked for matters more than how it was refused.
+        frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if not _ours(one)), None)
+        place = f"{frame.filename}:{frame.lineno}: " if frame else ""
+        print(f"error: {place}{error}", file=sys.stderr)
+        _leave(error.exit_code)
+    except BaseException:
+        traceback.print_exc()
+        _leave(1)
+
+
+def _ours(frame: traceback.FrameSummary) -> bool:
+    return os.path.dirname(os.path.abspath(frame.filename)) == os.path.dirname(os.path.abspath(__file__))
+
+
+def _leave(status: int) -> None:
+    """End this rank at once; mpirun ends the others."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _report(comm: Any, json_file: str | None, quiet: bool) -> None:
+    """Say on rank 0 what the run took and what the network carried."""
+    traffic = comm.traffic()
+    fidelity = comm.fidelity()
+    if comm.rank != 0:
+        return
+    network = comm.engine.network
+    record = {"network": network.describe(), "traffic": traffic.describe(network), "fidelity": fidelity}
+    if json_file is not None:
+        try:
+            with open(json_file, "w", encoding="utf-8") as file:
+                json.dump(record, file, indent=1)
+        except OSError as error:
+            raise UsageError(f"--json must name a file that can be written, {json_file}: {error.strerror}") from None
+    if quiet:
+        return
+    from emulator.console import make
+    from emulator.report.traffic import parts
+
+    console = make(0, quiet=False)
+    assert console is not None
+    console.print(f"\n[bold]{network.name}[/]: {len(network.hosts)} hosts, {comm.size} ranks")
+    for part in parts(record["traffic"]):
+        console.print(part)
+    console.print(describe_fidelity(fidelity))
+
+
+def describe_fidelity(fidelity: dict[str, Any]) -> str:
+    """Put a fidelity record into one line of words."""
+    if fidelity["pace"] is None:
+        text = f"fidelity: not paced; {fidelity['inversions']} inversions"
+    else:
+        text = (
+            f"fidelity: pace {fidelity['pace']:.3g}; {fidelity['overrun_share']:.2%} of the receives late; late by "
+            f"{fidelity['late_p50'] * 1e6:.0f} us (median) and {fidelity['late_p99'] * 1e6:.0f} us (p99) of wall time; "
+            f"{fidelity['inversions']} inversions"
+        )
+    return text + (f"\n[yellow]{fidelity['words']}[/]" if fidelity["words"] else "")
