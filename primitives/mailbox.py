@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ class Mailbox:
         """Take what has arrived: pairs (position, array), in order for each peer."""
         mail = []
         for position in self._open:
-            while self._guarded(position, lambda p=position: self._probe(p), False):
+            while self._guarded(position, partial(self._probe, position), False):
                 mail.append((position, self._receive(position)))
         return mail
 
@@ -166,7 +167,7 @@ class Mailbox:
         def everybody() -> bool:
             for position in debtors:
                 rank = self.peers.members[position]
-                found = self._guarded(position, lambda r=rank: lookahead.arrivals(comm, [r], self.tag), {})
+                found = self._guarded(position, partial(lookahead.arrivals, comm, [rank], self.tag), {})
                 due.update(dict.fromkeys([position], found[rank]) if rank in found else {})
             return all(position in due or not self.peers.alive(position) for position in debtors)
 

@@ -1,0 +1,216 @@
+"""Learn from data that stay where they are: federated averaging, liars, and rarely-communicating training.
+
+Rank 0 serves, the others are clients with a part each of scikit-learn's handwritten digits. Three questions:
+
+* rounds over a subset of clients, some of whom drop out: which accuracy after how much time and how many bytes? The
+  model is checked, bit by bit, against one process that does the same;
+* some clients lie: what is left of the accuracy under a mean, and under rules that bear liars?
+* no server at all, and one all-reduce every H steps (DiLoCo): what does it save, and what does it cost in loss?
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import click
+import numpy as np
+
+import emulator
+from demos import digits
+from demos import federated_report as report
+from emulator.cli import SHARE, TIME, Run, demo
+from emulator.errors import UsageError
+from primitives.all_reduce import all_reduce
+from primitives.federated import DiLoCo, participate, robust, serving, weighted_mean
+from primitives.federated.averaging import Aggregate, draw_clients
+
+SHAPE = (digits.FEATURES, digits.CLASSES)
+COUNT = digits.FEATURES * digits.CLASSES
+LOCAL_STEPS, BATCH, RATE = 10, 32, 0.5
+HELD_OUT = 360  # images that nobody trains on
+
+
+class Setting:
+    """Data and behaviour of all clients: any rank can play any client, which is what the check needs."""
+
+    def __init__(self, p: int, seed: int, dropout: float, liars: int, declared: float, slow: int) -> None:
+        images, labels = digits.load()
+        self.test = images[:HELD_OUT], labels[:HELD_OUT]
+        rest = images[HELD_OUT:], labels[HELD_OUT:]
+        self.shards = [(rest[0][k :: p - 1], rest[1][k :: p - 1]) for k in range(p - 1)]
+        self.seed, self.dropout, self.liars = seed, dropout, liars
+        self.declared, self.slow = declared, slow
+        self.p = p
+
+    def absent(self, client: int, number: int) -> bool:
+        """Whether a client sits a round out."""
+        return bool(np.random.default_rng((self.seed, 1, client, number)).random() < self.dropout)
+
+    def seconds(self, client: int) -> float:
+        """Declared time of a client's training; the last `slow` clients take ten times as long."""
+        return self.declared * (10 if client >= self.p - self.slow else 1)
+
+    def train(self, client: int, model: np.ndarray, number: int) -> tuple[np.ndarray, float]:
+        """Some local steps from `model`; the first `liars` clients send the opposite of what they have learned."""
+        images, labels = self.shards[client - 1]
+        local = model.reshape(SHAPE).copy()
+        for step in range(LOCAL_STEPS):
+            chosen = digits.batch(len(labels), self.seed, client, number * LOCAL_STEPS + step, BATCH)
+            local -= RATE * digits.gradient(local, images[chosen], labels[chosen])
+        learned = local.ravel()
+        return (model - 10 * (learned - model) if client <= self.liars else learned), float(len(labels))
+
+    def score(self, model: np.ndarray) -> tuple[float, float]:
+        """Loss and accuracy on the images that nobody trains on."""
+        weights = model.reshape(SHAPE)
+        return digits.loss(weights, *self.test), digits.accuracy(weights, *self.test)
+
+
+@demo("federated", needs=3, sizes="5200")
+@click.option("--rounds", "count", type=click.IntRange(1), default=20, show_default=True)
+@click.option("--clients", type=click.IntRange(1), help="Clients asked in each round; absent: half of them.")
+@click.option("--dropout", type=SHARE, default="20 %", show_default=True, help="Share of asked clients that decline.")
+@click.option("--liars", type=click.IntRange(0), help="Clients that lie in the second part; absent: all that Krum bears.")
+@click.option("--deadline", type=TIME, help="End a round without those who have not answered; absent: wait for all.")
+@click.option("--slow", type=click.IntRange(0), default=0, show_default=True, help="Clients that take 10 times as long.")
+@click.option("--step-time", type=TIME, default="1 ms", show_default=True,
+              help="Declared time of a training or DiLoCo step on an emulated network with --compute none.")
+def main(
+    run: Run, count: int, clients: int | None, dropout: float, liars: int | None, deadline: float | None, slow: int,
+    step_time: float,
+) -> None:  # fmt: skip
+    """Train federated, with drop-outs and liars, and with rare communication.
+
+    mpirun -n 16 python -m demos.federated --net home
+    """
+    others = run.size - 1
+    asked = max(1, others // 2) if clients is None else clients
+    liars = max(0, robust.most_liars("krum", others)) if liars is None else liars
+    if liars > robust.most_liars("median", others):
+        raise UsageError(
+            f"no rule bears {liars} liars among {others} clients (the honest must outnumber them): at most "
+            f"{robust.most_liars('median', others)}"
+        )
+    if asked > others:
+        raise UsageError(f"--clients lies between 1 and the {others} clients there are, got {asked}")
+    if dropout >= 1:
+        raise UsageError(f"--dropout lies in [0 %, 100 %), got {100 * dropout:g} %: somebody must take part")
+    if slow > others:
+        raise UsageError(f"--slow lies between 0 and the {others} clients, got {slow}")
+    declared = step_time if run.network is not None and run.options.compute == "none" else 0.0
+    setting = Setting(run.size, run.seed, dropout, 0, declared, slow)
+    rows, model = _federate(run, setting, count, asked, weighted_mean, deadline)
+    if run.rank == 0:
+        report.rounds(run, rows, declared if not slow else None)
+        if deadline is None:
+            _check(run, setting, model, count, asked)
+    _lie(run, setting, count, liars)
+    _seldom(run, setting, declared)
+
+
+def _federate(
+    run: Run, setting: Setting, count: int, asked: int, aggregate: Aggregate, deadline: float | None = None,
+) -> tuple[list[dict[str, Any]], np.ndarray]:  # fmt: skip
+    """Do the rounds; the server returns one row for each, and the model."""
+    run.control.Barrier()
+    align = getattr(run.comm, "align", None)
+    if align is not None:
+        align()
+    rows: list[dict[str, Any]] = []
+    model = np.zeros(COUNT)
+    if run.rank > 0:
+        participate(run.comm, partial(_client, run, setting))
+        return rows, model
+    begin = run.now()
+    with serving(
+        run.comm, model, per_round=asked, aggregate=aggregate, deadline_s=deadline, seed=run.seed
+    ) as server:  # fmt: skip
+        for _ in range(count):
+            record = server.round()
+            loss, accuracy = setting.score(server.model)
+            rows.append({"record": record, "at": run.now() - begin, "loss": loss, "accuracy": accuracy})
+        return rows, server.model
+
+
+def _client(run: Run, setting: Setting, model: np.ndarray, number: int) -> tuple[np.ndarray, float] | None:
+    if setting.absent(run.rank, number):
+        return None
+    if setting.declared:
+        emulator.compute(run.comm, setting.seconds(run.rank))
+    return setting.train(run.rank, model, number)
+
+
+def _check(run: Run, setting: Setting, model: np.ndarray, count: int, asked: int) -> None:
+    """One process plays all clients: the model must come out with the same bits."""
+    alone = np.zeros(COUNT)
+    for number in range(count):
+        drawn = draw_clients(list(range(1, run.size)), asked, run.seed, number)
+        answers = [setting.train(c, alone, number) for c in drawn if not setting.absent(c, number)]
+        if answers:
+            alone = weighted_mean(np.array([m for m, _ in answers]), np.array([w for _, w in answers]))
+    wrong = int((alone != model).sum())
+    run.echo(f"against one process that plays all clients: {wrong} of {COUNT} weights differ", "")
+    run.extra["wrong"] = wrong
+    if wrong:
+        run.fail(f"the federated model must equal the one-process model, {wrong} weights differ")
+
+
+def _lie(run: Run, setting: Setting, count: int, liars: int) -> None:
+    """All clients in every round, nobody drops out, the first few lie: one line for each rule."""
+    rows = []
+    for name in ("mean", *robust.RULES):
+        accuracy = []
+        for number in sorted({0, liars}):
+            expected = 0 if name == "mean" else number
+            if expected > robust.most_liars(name, run.size - 1):
+                accuracy.append(float("nan"))
+                continue
+            honest = Setting(run.size, run.seed, 0.0, number, setting.declared, 0)
+            seen, _ = _federate(run, honest, count, run.size - 1, _bearing(name, expected))
+            accuracy.append(seen[-1]["accuracy"] if seen else 0.0)
+        rows.append({"rule": name, "liars": liars, "accuracy": accuracy})
+    if run.rank == 0:
+        report.liars(run, rows, liars)
+
+
+def _bearing(name: str, liars: int) -> Aggregate:
+    rule = robust.rule(name)
+    return lambda models, examples: rule(models, liars)
+
+
+def _seldom(run: Run, setting: Setting, declared: float, steps: int = 160) -> None:
+    """The same number of local steps, with an all-reduce after every 1, 4, 16, 40 of them; all ranks train."""
+    images, labels = setting.shards[run.rank % (run.size - 1)]
+
+    def inner(model: np.ndarray, step: int) -> np.ndarray:
+        if declared:
+            emulator.compute(run.comm, declared)
+        chosen = digits.batch(len(labels), run.seed, run.rank, step, BATCH)
+        return model - RATE * digits.gradient(model.reshape(SHAPE), images[chosen], labels[chosen]).ravel()
+
+    def mean(vector: np.ndarray) -> np.ndarray:
+        return all_reduce(run.comm, vector, algorithm="ring") / run.size
+
+    rows = []
+    for gap in (1, 4, 16, 40):
+        run.control.Barrier()
+        align = getattr(run.comm, "align", None)
+        if align is not None:
+            align()
+        begin = run.now()
+        plain = gap == 1  # every step: synchronous data-parallel SGD, the thing to compare with
+        outer = DiLoCo(np.zeros(COUNT), mean, lr=1.0 if plain else 0.7, momentum=0.0 if plain else 0.5)
+        for _ in range(steps // gap):
+            outer.round(inner, gap)
+        took = max(run.control.allgather(run.now() - begin))
+        same = len(set(run.control.allgather(outer.model.tobytes()))) == 1
+        loss, accuracy = setting.score(outer.model)
+        rows.append({"every": gap, "rounds": steps // gap, "seconds": took, "loss": loss, "accuracy": accuracy,
+                     "same": same})  # fmt: skip
+    if run.rank == 0:
+        report.seldom(run, rows, steps, 8 * COUNT, declared)
+
+
+if __name__ == "__main__":
+    main()
