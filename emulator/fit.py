@@ -5,9 +5,9 @@ A point is a pattern on p ranks with n bytes and its repetitions; the model is
     T = alpha S + beta V n + gamma R n,     alpha, beta, gamma >= 0
 
 with S, V and R from `emulator.costs` (a plain message has S = V = 1, R = 0). Times span six decades, so the loss is
-Huber's, on relative error, over the medians of the points: least squares on seconds would fit the largest sizes
-alone and give negative alphas. Protocols change with size, so the model is also fitted in segments of n; the break
-points minimise the summed relative error (dynamic programming), and their number is BIC's.
+Huber's, on relative error (its logarithm), over the medians of the points: least squares on seconds would fit the
+largest sizes alone and give negative alphas. Protocols change with size, so the model is also fitted in segments of
+n; the break points minimise the summed relative error (dynamic programming), and their number is BIC's.
 
 Intervals are bootstrapped from the repetitions (from the launches first, where there are several). They hold what
 repetition can show; what the model itself misses stands in the median relative error.
@@ -229,22 +229,19 @@ class _Problem:
         """
         free = [0, 1, 2] if self.gamma_free else [0, 1]
         known = np.zeros_like(gamma) if self.gamma_free else np.asarray(gamma, dtype=float)
-        design = self.design / medians[..., None]
-        target = 1 - known[..., None] * design[..., 2]
-        shape = np.broadcast_shapes(target.shape, used.shape)
+        offset = known[..., None] * self.design[:, 2]
+        shape = np.broadcast_shapes(medians.shape, offset.shape, used.shape)
         found = np.zeros((*shape[:-1], 3))
         found[..., 2] = known
-        found[..., free] = huber(
-            np.broadcast_to(design[..., free], (*shape, len(free))),
-            np.broadcast_to(target, shape),
-            np.broadcast_to(used, shape),
-        )
+        data, counted = np.broadcast_to(medians, shape), np.broadcast_to(used, shape)
+        found[..., free] = huber(self.design[:, free], data, counted, np.broadcast_to(offset, shape))
         return found
 
     def losses(self, used: NDArray[np.bool_]) -> Array:
         """Summed absolute relative error of the best fit to each selection of points, shape (selections, points)."""
         found = self.solve(self.medians, self.given or 0.0, used)
-        errors = np.abs(np.einsum("ij,...j->...i", self.design, found) / self.medians - 1)
+        predicted = np.maximum(np.einsum("ij,...j->...i", self.design, found), 1e-3 * self.medians)
+        errors = np.abs(np.log(predicted / self.medians))
         return (errors * used).sum(axis=-1)
 
     def coefficients(self, used: NDArray[np.bool_], medians: Array, gammas: Array) -> Coefficients:

@@ -95,6 +95,26 @@ def measurements(rows: Sequence[Mapping[str, Any]], title: str, width: int = 150
     return _titled(title, table)
 
 
+def comparison(rows: Sequence[Mapping[str, Any]], title: str) -> "Group":
+    """Make a table of several patterns on the same ranks: a column for each, and the quickest of them."""
+    patterns = list(dict.fromkeys(row["pattern"] for row in rows))
+    native = any(row.get("native") for row in rows)
+    wrong = any(row.get("wrong") is not None for row in rows)
+    columns = ["bytes", *patterns, *["native", "best/native"] * native, "quickest", *["#wrong"] * wrong]
+    table = _table(columns, left=0)
+    for size in dict.fromkeys(row["bytes"] for row in rows):
+        these = {row["pattern"]: row for row in rows if row["bytes"] == size}
+        best = min(these.values(), key=lambda row: row["seconds"]["median"])
+        cells = [microseconds(these[name]["seconds"]["median"]) if name in these else "-" for name in patterns]
+        if native:
+            cells += [microseconds((best.get("native") or {}).get("median")), _ratio(best)]
+        cells.append(best["pattern"])
+        if wrong:
+            cells.append(_wrong({"wrong": sum(row.get("wrong") or 0 for row in these.values())}))
+        table.add_row(format_size(size), *cells)
+    return _titled(title, table)
+
+
 def _gigabytes(rate: float | None) -> str:
     return "-" if rate is None else f"{rate / 1e9:.3g}" if rate >= 1e7 else f"{rate / 1e9:.4f}"
 
@@ -139,7 +159,7 @@ def _terms(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     return [*cells, f"{1 / beta / 1e9:.3g} GB/s" if beta > 0 else "-"]
 
 
-def held_out(rows: Sequence[Mapping[str, Any]], title: str) -> "Group":
+def held_out(rows: Sequence[Mapping[str, Any]]) -> "Table":
     """Make a table of points that a fit has not seen."""
     table = _table(["ranks", "bytes", "measured us", "predicted us", "error"], left=0)
     for row in rows:
@@ -150,7 +170,7 @@ def held_out(rows: Sequence[Mapping[str, Any]], title: str) -> "Group":
             microseconds(row["predicted"]),
             percent(row["relative_error"], signed=True),
         )
-    return _titled(title, table)
+    return table
 
 
 def checks(rows: Sequence[Mapping[str, Any]], title: str) -> "Group":

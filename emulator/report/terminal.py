@@ -54,10 +54,15 @@ def opening(result: Mapping[str, Any], plan: str) -> str:
 def _measurements(result: Mapping[str, Any], width: int) -> Iterator[Any]:
     rows = [row for row in result["measurements"] if row["pattern"] not in ("link", "reduction")]
     clock = "" if result["clock"] == "wall" else f", {result['clock']} time"
-    for (pattern, ranks), group in groupby(rows, key=lambda row: (row["pattern"], row["ranks"])):
-        yield tables.measurements(list(group), f"{pattern}, {ranks} ranks{clock}", width)
+    patterns = list(dict.fromkeys(row["pattern"] for row in rows))
+    for ranks in dict.fromkeys(row["ranks"] for row in rows):
+        these = [row for row in rows if row["ranks"] == ranks]
+        if len(patterns) == 1:
+            yield tables.measurements(these, f"{patterns[0]}, {ranks} ranks{clock}", width)
+        else:
+            yield tables.comparison(these, f"{ranks} ranks{clock}, microseconds")
         yield ""
-    if rows:
+    if len(patterns) == 1:
         yield (
             "[dim]time: median over n repetitions of the whole operation, from the first rank's start to the last "
             "one's end; predicted: by the fit below; error: predicted / time - 1[/]"
@@ -87,20 +92,26 @@ def _factor(one: Mapping[str, Any]) -> str:
 
 
 def _held_out(result: Mapping[str, Any]) -> Iterator[Any]:
+    several = len({row.get("pattern") for row in result["held_out"]}) > 1
     for pattern, group in groupby(result["held_out"], key=lambda row: row.get("pattern", "")):
         rows = list(group)
-        known = f"fitted on p <= {result['fitted_up_to']}, " if result.get("fitted_up_to") else ""
-        title = f"Held out: {pattern}, {known}predicts p = {rows[0]['ranks']}"
-        yield tables.held_out(rows, title)
         errors = sorted(abs(row["relative_error"]) for row in rows)
-        yield f"median error {tables.percent(errors[len(errors) // 2])}, worst {tables.percent(errors[-1])}"
-        yield ""
+        known = f"fitted on p <= {result['fitted_up_to']}, " if result.get("fitted_up_to") else ""
+        typical, worst = tables.percent(errors[len(errors) // 2]), tables.percent(errors[-1])
+        errors_said = f"median error {typical}, worst {worst}"
+        yield f"[bold]Held out[/]: {pattern}, {known}predicts p = {rows[0]['ranks']}: {errors_said}"
+        if several:
+            continue
+        yield tables.held_out(rows)
+    yield ""
 
 
 def fidelity_line(fidelity: Mapping[str, Any]) -> str:
     """Say how well emulated time was kept."""
-    words = [f"{name.replace('_', ' ')} {_value(name, value)}" for name, value in fidelity.items() if value is not None]
-    return "fidelity: " + ", ".join(words)
+    named = {name: value for name, value in fidelity.items() if value is not None and name != "words"}
+    figures = ", ".join(f"{name.replace('_', ' ')} {_value(name, value)}" for name, value in named.items())
+    words = fidelity.get("words")
+    return f"fidelity: {figures}" + (f"\n  {words}" if words else "") + "\n"
 
 
 def _value(name: str, value: Any) -> str:

@@ -182,6 +182,16 @@ def test_terms_are_never_negative(times):
         assert one.beta >= 0
 
 
+def test_scatter_over_a_decade_does_not_drag_the_terms_down():
+    sizes, terms = [2**k for k in range(24)] * 6, []
+    for seed in range(10):
+        noise = 10 ** np.random.default_rng(seed).normal(0, 0.5, len(sizes))
+        points = [Point(n, MESSAGE, [(ALPHA + BETA * n) * wild]) for n, wild in zip(sizes, noise, strict=True)]
+        headline = fit(points, most_segments=1, resamples=2).headline
+        terms.append((headline.alpha, headline.beta))
+    assert np.median(terms, axis=0) == pytest.approx((ALPHA, BETA), rel=0.15)
+
+
 def test_one_wild_point_does_not_bend_a_line():
     n = np.linspace(0.1, 1, 30)
     target = 2 + 3 * n
@@ -193,7 +203,7 @@ def test_a_coefficient_that_would_be_negative_is_zero():
     n = np.linspace(0.1, 1, 30)
     found = robust.huber(np.column_stack([np.ones(30), n]), 2 - 1.5 * n)
     assert found[1] == 0
-    assert found[0] == pytest.approx(np.median(2 - 1.5 * n), rel=0.05)
+    assert found[0] == pytest.approx(np.median(2 - 1.5 * n), rel=0.1)
 
 
 @pytest.mark.parametrize(
