@@ -89,17 +89,18 @@ class Shard:
     @property
     def owing(self) -> set[int]:
         """Members that wait for no reply: their next message is still to come."""
-        waiting = {r.header.worker for r in self._parked if r.header.kind in (wire.PULL, wire.FLUSH)}
-        return self.gate.clocks.keys() - waiting
+        asked = (wire.PULL, wire.FLUSH)
+        headers = [request.header for request in self._parked]
+        return self.gate.clocks.keys() - {h.worker for h in headers if h.kind in asked or h.flags & wire.ASKS}
 
     def receive(self, message: Bytes) -> list[tuple[int, Bytes]]:
         """Take one message; returns the replies that it sets free as (worker, message)."""
         header, body = wire.unpack(message)
         request = self._decode(header, body)
-        if header.kind not in (wire.PULL, wire.FLUSH):
-            if header.sequence <= self.applied[header.worker]:
-                return [self._reply(request)] if header.kind == wire.LEAVE else []
-        elif header.kind == wire.PULL or header.flags & wire.ASKS:
+        told = header.kind not in (wire.PULL, wire.FLUSH)
+        if told and header.sequence <= self.applied[header.worker]:  # seen before
+            return [self._reply(request)] if header.kind == wire.LEAVE else []
+        if header.kind == wire.PULL or header.flags & wire.ASKS:
             self.gate.waits(header.worker)
         self._parked.append(request)
         self.most_parked = max(self.most_parked, len(self._parked))
@@ -196,7 +197,6 @@ class Shard:
         self._place(header)
         if header.flags & wire.ASKS:
             pull = header._replace(kind=wire.PULL, clock=header.clock + 1, sequence=header.seen, seen=header.sequence)
-            self.gate.waits(header.worker)
             self._carried.append(Request(pull, request.rows))
         return True
 

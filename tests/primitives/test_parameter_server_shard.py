@@ -20,14 +20,20 @@ from primitives.parameter_server.updates import Add
 from primitives.parameter_server.wire import Header
 
 SCHEDULES = st.fixed_dictionaries(
-    {"workers": st.integers(1, 5), "iterations": st.integers(1, 6), "seed": st.integers(0, 10**6)}
+    {
+        "workers": st.integers(1, 5),
+        "iterations": st.integers(1, 6),
+        "seed": st.integers(0, 10**6),
+        "fused": st.booleans(),
+    }
 )
 
 
 class Script:
     """A worker that pulls, checks, pushes `size` into its own row, and leaves after its iterations."""
 
-    def __init__(self, rank: int, workers: int, iterations: int, size: float = 1.0) -> None:
+    def __init__(self, rank: int, workers: int, iterations: int, size: float = 1.0, fused: bool = False) -> None:
+        self.fused = fused  # push and the next pull in one message
         self.rank, self.workers, self.size = rank, workers, size
         self.sequence = 0
         self.outbox: deque[Any] = deque()
@@ -57,8 +63,10 @@ class Script:
         self.reads.append((self.clock, header.clock, body.view(np.float64).copy()))
         gradient = np.zeros(self.workers)
         gradient[self.rank] = self.size
-        self._send(wire.PUSH, gradient, flags=wire.CLOSES, last=self.workers)
+        asks = self.fused and self.clock + 1 < self.iterations
+        self._send(wire.PUSH, gradient, flags=wire.CLOSES | (wire.ASKS if asks else 0), last=self.workers)
         self.clock += 1
+        self.waiting = asks
 
     def _send(self, kind: int, values: Any = None, **fields: int) -> None:
         self.sequence += 1
@@ -91,7 +99,7 @@ def play(shard: Shard, scripts: list[Script], seed: int, repeat: bool = False) -
 @given(SCHEDULES)
 def test_bsp_reads_exactly_the_closed_iterations(schedule: dict[str, int]) -> None:
     workers = schedule["workers"]
-    scripts = [Script(r, workers, schedule["iterations"]) for r in range(workers)]
+    scripts = [Script(r, workers, schedule["iterations"], fused=schedule["fused"]) for r in range(workers)]
     play(shard_for(workers, Consistency("bsp")), scripts, schedule["seed"])
     for script in scripts:
         for clock, slowest, values in script.reads:
@@ -102,7 +110,7 @@ def test_bsp_reads_exactly_the_closed_iterations(schedule: dict[str, int]) -> No
 @given(SCHEDULES, st.integers(0, 4))
 def test_ssp_reads_everything_older_than_the_bound_and_its_own(schedule: dict[str, int], bound: int) -> None:
     workers = schedule["workers"]
-    scripts = [Script(r, workers, schedule["iterations"]) for r in range(workers)]
+    scripts = [Script(r, workers, schedule["iterations"], fused=schedule["fused"]) for r in range(workers)]
     play(shard_for(workers, Consistency("ssp", bound)), scripts, schedule["seed"])
     for script in scripts:
         for clock, slowest, values in script.reads:
@@ -115,7 +123,7 @@ def test_ssp_reads_everything_older_than_the_bound_and_its_own(schedule: dict[st
 def test_async_never_waits_and_reads_its_own(schedule: dict[str, int]) -> None:
     workers = schedule["workers"]
     shard = shard_for(workers, Consistency("async"))
-    scripts = [Script(r, workers, schedule["iterations"]) for r in range(workers)]
+    scripts = [Script(r, workers, schedule["iterations"], fused=schedule["fused"]) for r in range(workers)]
     play(shard, scripts, schedule["seed"])
     assert shard.most_parked == 1  # the message at hand
     assert all(values[s.rank] == clock for s in scripts for clock, _, values in s.reads)
@@ -127,7 +135,7 @@ def test_value_bound_holds_for_what_a_computing_worker_misses(
 ) -> None:
     workers = schedule["workers"]
     shard = shard_for(workers, Consistency("value", bound))
-    scripts = [Script(r, workers, schedule["iterations"], size) for r in range(workers)]
+    scripts = [Script(r, workers, schedule["iterations"], size, schedule["fused"]) for r in range(workers)]
     draw = random.Random(schedule["seed"])
     while not all(script.left for script in scripts):
         for script in scripts:
@@ -149,7 +157,12 @@ def test_value_bound_holds_for_what_a_computing_worker_misses(
 def test_a_repeated_push_counts_once(schedule: dict[str, int], kind: str) -> None:
     workers = schedule["workers"]
     shard = shard_for(workers, Consistency(kind, 1))
-    play(shard, [Script(r, workers, schedule["iterations"]) for r in range(workers)], schedule["seed"], repeat=True)
+    play(
+        shard,
+        [Script(r, workers, schedule["iterations"], fused=schedule["fused"]) for r in range(workers)],
+        schedule["seed"],
+        repeat=True,
+    )
     assert shard.parts[0].values.tolist() == [schedule["iterations"]] * workers
 
 
@@ -157,7 +170,10 @@ def test_a_repeated_push_counts_once(schedule: dict[str, int], kind: str) -> Non
 def test_leaving_early_holds_nobody_up(schedule: dict[str, int], rule: Consistency) -> None:
     workers = schedule["workers"]
     shard = shard_for(workers, rule)
-    scripts = [Script(r, workers, (schedule["seed"] + r) % (schedule["iterations"] + 1)) for r in range(workers)]
+    scripts = [
+        Script(r, workers, (schedule["seed"] + r) % (schedule["iterations"] + 1), fused=schedule["fused"])
+        for r in range(workers)
+    ]
     play(shard, scripts, schedule["seed"])
     assert shard.members == 0
     assert shard.parts[0].values.tolist() == [script.iterations for script in scripts]
@@ -167,7 +183,7 @@ def test_leaving_early_holds_nobody_up(schedule: dict[str, int], rule: Consisten
 def test_dropping_a_dead_worker_frees_the_others(schedule: dict[str, int]) -> None:
     workers = schedule["workers"] + 1
     shard = shard_for(workers, Consistency("bsp"))
-    scripts = [Script(r, workers, schedule["iterations"]) for r in range(workers)]
+    scripts = [Script(r, workers, schedule["iterations"], fused=schedule["fused"]) for r in range(workers)]
     dead = scripts.pop()
     dead.advance()
     shard.receive(dead.outbox.popleft())

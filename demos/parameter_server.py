@@ -1,0 +1,289 @@
+"""Parameter server: what a push and pull costs, and what waiting for a straggler buys.
+
+    mpirun -n 16 python -m demos.parameter_server --consistency ssp --staleness 3 --slow '15 x4'
+
+Prints the time of a synchronous push and pull against the closed form for several rank counts and sizes, trains a
+classifier of handwritten digits under the chosen rule (checked against the same training in one process), and runs
+all rules for the same time under one straggler: steps per second, waiting, staleness and loss side by side.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import click
+import numpy as np
+
+from demos import digits, push_pull
+from demos.shared_training import Task, Trained, one_process, train
+from emulator import costs, spread
+from emulator.cli import TIME, demo
+from emulator.errors import UsageError
+from emulator.session import Run, sub_sizes
+from emulator.units import format_size, format_time
+from primitives.parameter_server import Consistency, moved, place, wire
+
+STEPS_TIMED = 12
+TOLERANCE = 0.10  # of the closed form on an idle emulated network
+LOSS_FACTOR, LOSS_SLACK = 1.15, 0.02  # a stale run's final loss against the synchronous one's
+
+
+@demo("parameter_server", needs=2, sizes="64,8K,128K,1M")
+@click.option("--servers", type=click.IntRange(min=1), default=1, show_default=True, help="The first ranks serve.")
+@click.option("--consistency", default="bsp", show_default=True, metavar="bsp|async|ssp|value")
+@click.option("--staleness", type=int, default=3, show_default=True, help="Bound of ssp, in iterations.")
+@click.option("--value-bound", type=float, default=0.01, show_default=True, help="Bound of value: |unseen push|_inf.")
+@click.option("--slow", multiple=True, metavar="'RANK x4'", help="A straggler: its iterations take 4 times as long.")
+@click.option("--steps", type=click.IntRange(min=1), default=120, show_default=True, help="Iterations per worker.")
+@click.option("--step-time", type=TIME, default="2 ms", show_default=True, help="Declared computing per iteration.")
+@click.option("--placement", default="range", show_default=True, metavar="range|hash|consistent")
+@click.option("--replicas", type=int, default=1, show_default=True, help="Servers that keep each shard.")
+@click.option("--compression", default="none", show_default=True, metavar="none|fp16|topk:SHARE")
+@click.option("--nan", type=click.Choice(["refuse", "accept"]), default="refuse", show_default=True)
+def main(
+    run: Run, servers: int, consistency: str, staleness: int, value_bound: float, slow: tuple[str, ...], steps: int,
+    step_time: float, placement: str, replicas: int, compression: str, nan: str,
+) -> None:  # fmt: skip
+    rules = {
+        "bsp": Consistency("bsp"),
+        "ssp": Consistency("ssp", staleness),
+        "async": Consistency("async"),
+        "value": Consistency("value", value_bound),
+    }
+    if consistency not in rules:
+        raise UsageError(f"--consistency must be one of {', '.join(rules)}, got {consistency!r}")
+    if servers >= run.size:
+        raise UsageError(f"--servers must leave a rank to work, got {servers} of {run.size} ranks: start more ranks")
+    stragglers = parse_slow(slow, servers, run.size)
+    options = {"replicas": replicas, "compression": compression, "refuse_nan": nan == "refuse"}
+    task = Task(servers, steps, step_time, stragglers, seed=run.seed, placement=placement, options=options)
+    price(run, servers)
+    learn(run, task, rules[consistency])
+    trade(run, task, [rules["bsp"], Consistency("ssp", 1), rules["ssp"], rules["async"], rules["value"]])
+    show_placement(run, servers)
+
+
+def parse_slow(texts: tuple[str, ...], servers: int, size: int) -> dict[int, float]:
+    """Factors by rank from texts such as ``"3 x4"``."""
+    factors = {}
+    for text in texts:
+        match = re.fullmatch(r"\s*(\d+)\s*x\s*([0-9.]+)\s*", text)
+        if not match or not float(match[2]) >= 1:
+            raise UsageError(f"--slow is 'RANK xFACTOR' with a factor >= 1, got {text!r}: --slow '3 x4'")
+        if not servers <= int(match[1]) < size:
+            raise UsageError(f"--slow names a worker, ranks {servers} to {size - 1}, got {match[1]}")
+        factors[int(match[1])] = float(match[2])
+    return factors
+
+
+def price(run: Run, servers: int) -> None:
+    """Time synchronous pushes and pulls beside the closed form."""
+    counts = [p for p in sub_sizes(run, (2, 4, 8, 16)) if p > servers]
+    rows = []
+    with run.progress(len(counts) * len(run.sizes), "push and pull") as bar:
+        for p in counts:
+            sub = run.sub(p)
+            for size in run.sizes:
+                seen = push_pull.measure(run.control, sub, size, servers, STEPS_TIMED)
+                if run.rank == 0:
+                    rows.append(_row(p, size, servers, seen))
+                bar.advance()
+    if run.rank == 0:
+        predict = _configured(run, servers) if run.network is not None else _fitted(run, rows, servers)
+        for row in rows:
+            row["predicted"] = predict(row["ranks"], row["bytes"])
+        run.measurements += rows
+        run.echo(_price_table(rows, servers))
+        _check(run, rows)
+
+
+def _row(p: int, size: int, servers: int, seen: list[push_pull.Seen]) -> dict[str, Any]:
+    times = push_pull.step_times(seen)
+    seconds, workers = spread.summary(times), p - servers
+    steps = STEPS_TIMED + push_pull.WARM_UP
+    return {
+        "pattern": "parameter_server", "ranks": p, "bytes": size, "workers": workers, "servers": servers,
+        "seconds": seconds, "algbw": size / seconds["median"],
+        "busbw": workers * size / servers / seconds["median"],  # one direction of a server's port
+        "native": None, "wrong": sum(one.wrong for one in seen),
+        "worker_bytes_per_step": max(one.worker_bytes for one in seen) / steps, "samples": times.tolist(),
+    }  # fmt: skip
+
+
+def _configured(run: Run, servers: int) -> Any:
+    """The closed form with the network's own alpha and beta (of the slowest path)."""
+    described = run.network.sized(run.size).describe()
+    alpha, beta = described["alpha"]["max"], described["beta"]["max"]
+    run.echo(f"alpha {format_time(alpha)}, beta {beta * 1e9:.4g} ns/B as configured; full duplex: "
+             "2 alpha + (w + k) (n/k + header) beta")  # fmt: skip
+
+    def predict(p: int, size: int) -> float:
+        framed = size + servers * wire.HEADER_BYTES
+        return costs.parameter_server_duplex(p - servers, servers, framed, alpha, beta)
+
+    return predict
+
+
+def _fitted(run: Run, rows: list[dict[str, Any]], servers: int) -> Any:
+    """The closed form with alpha and beta fitted to all but the largest rank count, which is held out."""
+    from emulator.fit import Point, fit
+
+    most = max(row["ranks"] for row in rows)
+    known = [row for row in rows if row["ranks"] < most] or rows
+    fitted = fit([Point(r["bytes"], _terms(r["ranks"], servers), r["samples"], ranks=r["ranks"]) for r in known])
+    run.fits.append(fitted.record("collective", "parameter_server"))
+    one = fitted.headline
+    run.echo(f"fitted (one port after the other, 2 w (alpha + n/k beta)): alpha {format_time(one.alpha)}, "
+             f"beta {one.beta * 1e9:.3g} ns/B; ranks {most} held out")  # fmt: skip
+    for row in rows:
+        if row["ranks"] == most and known is not rows:
+            predicted = fitted.predict(_terms(most, servers), row["bytes"])
+            measured = row["seconds"]["median"]
+            run.held_out.append({"ranks": most, "bytes": row["bytes"], "measured": measured, "predicted": predicted,
+                                 "relative_error": predicted / measured - 1})  # fmt: skip
+    return lambda p, size: fitted.predict(_terms(p, servers), size)
+
+
+def _terms(p: int, servers: int) -> costs.Terms:
+    workers = p - servers
+    return costs.Terms(2 * workers, 2 * workers / servers)
+
+
+def _price_table(rows: list[dict[str, Any]], servers: int) -> Any:
+    table = _grid(f"Synchronous push and pull, {servers} server(s)",
+                  "ranks", "bytes", "step", "predicted", "error", "against 1 worker", "server port", "bytes/step", "wrong")  # fmt: skip
+    alone = {row["bytes"]: row["seconds"]["median"] for row in reversed(rows) if row["workers"] == 1}
+    for row in rows:
+        measured = row["seconds"]["median"]
+        incast = f"{measured / alone[row['bytes']]:.2f} x" if row["bytes"] in alone else "-"
+        table.add_row(
+            str(row["ranks"]), format_size(row["bytes"]), format_time(measured), format_time(row["predicted"]),
+            f"{row['predicted'] / measured - 1:+.1%}", incast, f"{row['busbw'] / 1e9:.3g} GB/s",
+            f"{row['worker_bytes_per_step']:.0f}", str(row["wrong"]),
+        )  # fmt: skip
+    return table
+
+
+def _check(run: Run, rows: list[dict[str, Any]]) -> None:
+    if any(row["wrong"] for row in rows):
+        run.fail("pulled values differ from the exact sum")
+    if run.network is None or run.pace != "none" or run.options.compute != "none":
+        return
+    described = run.network.sized(run.size).describe()
+    plain = (
+        described["alpha"]["min"] == described["alpha"]["max"] and described["beta"]["min"] == described["beta"]["max"]
+    )
+    if not plain or described["jitter"] or described["loss"] or described["links"]:
+        run.echo("the network is not uniform: the closed form is of its slowest path, and not checked")
+        return
+    worst = max(abs(row["predicted"] / row["seconds"]["median"] - 1) for row in rows)
+    if worst > TOLERANCE:
+        run.fail(f"the closed form is off by {worst:.1%}, the limit is {TOLERANCE:.0%}")
+
+
+def learn(run: Run, task: Task, rule: Consistency) -> None:
+    """Train, check against one process, show loss, staleness and bytes."""
+    trained = train(run, task, rule)
+    if run.rank != 0:
+        return
+    workers = list(range(task.servers, run.size))
+    images, labels = digits.load()
+    expected = one_process(task, workers)
+    loss, reference = (digits.loss(w, images, labels) for w in (trained.weights, expected))
+    summary = trained.summary
+    closed = sum(summary.clocks.values())
+    run.echo(f"\n[bold]Training, {rule}[/]: {len(workers)} workers, {closed} steps in {format_time(trained.seconds)} "
+             f"({trained.steps_per_second():.0f} steps/s, {trained.waiting():.0%} of it waiting), "
+             f"{summary.worker_bytes / closed:.0f} bytes per worker and step")  # fmt: skip
+    curve = [(at, step, digits.loss(weights, images, labels)) for at, step, weights in trained.history]
+    for at, step, value in curve:
+        run.echo(f"  {format_time(at):>10}  step {step:<5} loss {value:.4f}")
+    run.echo(f"  final loss {loss:.4f} (one process {reference:.4f}), "
+             f"accuracy {digits.accuracy(trained.weights, images, labels):.1%}")  # fmt: skip
+    run.echo("observed staleness (iterations behind the reader, share of the reads):")
+    run.echo("\n".join(summary.staleness.lines()))
+    for rank, count in sorted(summary.not_finite.items()):
+        outcome = "refused" if task.options["refuse_nan"] else "let through"
+        run.warn(f"worker {rank} pushed NaN or infinity {count} times: {outcome}")
+    _judge(run, task, rule, trained, expected, loss, reference)
+    run.extra["training"] = {
+        "consistency": str(rule), "loss": curve, "final_loss": loss, "one_process_loss": reference,
+        "staleness": dict(summary.staleness.counts), "steps_per_second": trained.steps_per_second(),
+    }  # fmt: skip
+
+
+def _judge(
+    run: Run, task: Task, rule: Consistency, trained: Trained, expected: Any, loss: float, reference: float
+) -> None:
+    bound = rule.staleness
+    if bound is not None and trained.summary.staleness.largest > bound:
+        run.fail(f"observed staleness {trained.summary.staleness.largest} is above the bound {bound}")
+    if rule.kind == "bsp" and task.options["compression"] == "none":
+        wrong = int(np.count_nonzero(trained.weights != expected))
+        run.echo(f"check: {wrong} of {expected.size} weights differ from the one-process run (bit for bit)")
+        if wrong:
+            run.fail(f"{wrong} weights differ from the one-process run")
+        return
+    limit = LOSS_FACTOR * reference + LOSS_SLACK
+    run.echo(f"check: final loss {loss:.4f} <= {LOSS_FACTOR} x {reference:.4f} + {LOSS_SLACK} = {limit:.4f}")
+    if not loss <= limit:
+        run.fail(f"the final loss {loss:.4f} is above {limit:.4f}")
+
+
+def trade(run: Run, task: Task, rules: list[Consistency]) -> None:
+    """All rules for the same time under one straggler: what waiting costs, what staleness costs."""
+    slow = task.slow or {run.size - 1: 4.0}
+    if run.size - task.servers < 2:
+        run.echo("a trade between staleness and waiting needs two workers: left out")
+        return
+    seconds = task.steps * task.step_s / 2
+    table = _grid(
+        f"\nSame time for every rule: {format_time(seconds)}, "
+        + ", ".join(f"rank {rank} x{factor:g}" for rank, factor in slow.items()),
+        "rule", "steps/s", "straggler's", "waiting", "staleness mean", "max", "loss",
+    )  # fmt: skip
+    images, labels = digits.load() if run.rank == 0 else (None, None)
+    rows = []
+    for rule in dict.fromkeys(rules):
+        limited = Task(**{**vars(task), "slow": slow, "until_s": seconds})
+        trained = train(run, limited, rule)
+        if run.rank == 0:
+            seen, clocks = trained.summary.staleness, trained.summary.clocks
+            loss = digits.loss(trained.weights, images, labels)
+            own = sum(clocks[rank] for rank in slow) / sum(clocks.values())
+            rows.append({"rule": str(rule), "steps_per_second": trained.steps_per_second(), "straggler_share": own,
+                         "waiting": trained.waiting(), "staleness_mean": seen.mean, "staleness_max": seen.largest,
+                         "loss": loss})  # fmt: skip
+            table.add_row(str(rule), f"{trained.steps_per_second():.0f}", f"{own:.1%}", f"{trained.waiting():.0%}",
+                          f"{seen.mean:.2f}", str(seen.largest), f"{loss:.4f}")  # fmt: skip
+    run.echo(table)
+    run.extra["trade"] = rows
+
+
+def show_placement(run: Run, servers: int) -> None:
+    """Print how many keys of a million change their server when one joins."""
+    rows = 10**6
+    if run.rank == 0:
+        shares = {
+            kind: moved(place(kind, rows, servers), place(kind, rows, servers + 1))
+            for kind in ("range", "hash", "consistent")
+        }
+        text = ", ".join(f"{kind} {share:.1%}" for kind, share in shares.items())
+        run.echo(
+            f"\nkeys of 10^6 that move when server {servers + 1} joins: {text} (fair share {1 / (servers + 1):.1%})"
+        )
+        run.extra["moved"] = shares
+
+
+def _grid(title: str, *columns: str) -> Any:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, justify="right", no_wrap=True)
+    return table
+
+
+if __name__ == "__main__":
+    main()
