@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 from emulator.network.draws import uniform
 
@@ -16,8 +17,10 @@ from emulator.network.draws import uniform
 class Jitter:
     """Extra one-way latency in seconds, drawn anew for every message; never negative."""
 
+    uniforms: ClassVar[int] = 1  # draws that a sample takes
+
     def sample(self, first: float, second: float) -> float:
-        """Turn two independent uniforms in [0, 1) into seconds >= 0 (most distributions need only the first)."""
+        """Turn independent uniforms in [0, 1) into seconds >= 0; `second` counts only where `uniforms` is 2."""
         raise NotImplementedError
 
     def mean(self) -> float:
@@ -26,7 +29,7 @@ class Jitter:
 
     def draw(self, key: int) -> float:
         """Give the jitter in seconds of the message that has this key."""
-        return self.sample(uniform(key, 0), uniform(key, 1))
+        return self.sample(uniform(key, 0), uniform(key, 1) if self.uniforms > 1 else 0.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ class Uniform(Jitter):
 class Normal(Jitter):
     """A normal variable of mean `centre` and standard deviation `deviation` (seconds), cut off at zero."""
 
+    uniforms: ClassVar[int] = 2
     centre: float
     deviation: float
 

@@ -51,9 +51,11 @@ class Loss:
         """Seconds that repairs add to message number `sequence` of `size` bytes on a stream."""
         if self.rate == 0:
             return 0.0
-        key = message_key(stream, sequence)
         packets = max(1, -(-size // self.mtu))
         lost = self.first_packet_lost(stream, sequence)
+        if packets == 1 and not lost:
+            return 0.0
+        key = message_key(stream, sequence)
         done = 0.0
         position = _PACKETS
         total = 0.0
@@ -71,9 +73,11 @@ class Loss:
 
     def first_packet_lost(self, stream: int, sequence: int) -> bool:
         """Tell the fate of a message's first packet; it shares its predecessor's while the draws say so."""
-        while sequence > 0 and uniform(message_key(stream, sequence), _KEPT) < self.correlation:
+        key = message_key(stream, sequence)
+        while sequence > 0 and self.correlation and uniform(key, _KEPT) < self.correlation:
             sequence -= 1
-        return uniform(message_key(stream, sequence), _FATE) < self.rate
+            key = message_key(stream, sequence)
+        return uniform(key, _FATE) < self.rate
 
     def _repair(self, key: int, position: int) -> tuple[float, int]:
         """Add up the timeouts until a retransmission arrives; also give the next unused position."""

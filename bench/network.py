@@ -1,0 +1,78 @@
+"""What the network costs a rank: a random draw, a message's jitter and loss, a copy of the whole network."""
+
+from __future__ import annotations
+
+import pickle
+import time
+import timeit
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from emulator.network import load
+from emulator.network.draws import stream, uniform
+from emulator.network.files import parse
+
+_ROUNDS = 9
+_VARYING = """
+[link]
+latency = "15 ms"
+bandwidth = "20 Mbit/s"
+[jitter]
+distribution = "pareto"
+scale = "4 ms"
+[loss]
+rate = "0.2 %"
+correlation = "25 %"
+"""
+
+
+def rows(budget: float) -> list[dict[str, Any]]:
+    """Time each piece for an equal share of `budget` seconds."""
+    pair = stream(1, 2, 3)
+    path = parse(_VARYING).between(0, 1)
+    network = load("volunteers").sized(64)
+    share = budget / 5
+
+    def philox() -> float:
+        return np.random.Generator(np.random.Philox(key=7, counter=[0, 1, 2, 3])).random()
+
+    draw, other = _interleaved(lambda: uniform(pair, 7), philox, share)
+    small = _interleaved(lambda: path.delay(pair, 7, 100), None, share)[0]
+    large = _interleaved(lambda: path.delay(pair, 7, 1 << 20), None, share)[0]
+    copy = _interleaved(lambda: pickle.loads(pickle.dumps(network)), None, share)[0]
+    return [
+        {
+            "name": "keyed uniform draw (other: numpy Philox)",
+            "ours": draw * 1e6,
+            "other": other * 1e6,
+            "ratio": draw / other,
+            "unit": "us",
+            "target": "below 1 us",
+            "met": draw < 1e-6,
+        },
+        _row("jitter and loss of a message of 100 bytes", small * 1e6, "us", "below 10 us", small < 10e-6),
+        _row("jitter and loss of a message of 1 MiB", large * 1e6, "us", "", None),
+        _row("a rank's copy of a network of 64 hosts", copy * 1e6, "us", "below 5 ms", copy < 5e-3),
+        _row("the same, as it is sent", len(pickle.dumps(network)), "bytes", "", None),
+    ]
+
+
+def _row(name: str, ours: float, unit: str, target: str, met: bool | None) -> dict[str, Any]:
+    return {"name": name, "ours": ours, "other": None, "ratio": None, "unit": unit, "target": target, "met": met}
+
+
+def _interleaved(one: Callable[[], object], other: Callable[[], object] | None, seconds: float) -> tuple[float, float]:
+    """Give the median CPU seconds per call of one or two functions, in turns."""
+    # CPU time, because what counts is the work that a message costs, whoever else wants the core.
+    functions = [function for function in (one, other) if function is not None]
+    timers = [timeit.Timer(function, timer=time.process_time) for function in functions]
+    slice_s = seconds / (_ROUNDS * len(timers))
+    counts = [max(1, int(slice_s / max(timer.timeit(100) / 100, 1e-9))) for timer in timers]
+    taken: list[list[float]] = [[] for _ in timers]
+    for _ in range(_ROUNDS):
+        for timer, count, times in zip(timers, counts, taken, strict=True):
+            times.append(timer.timeit(count) / count)
+    medians = [float(np.median(times)) for times in taken]
+    return medians[0], medians[-1]
