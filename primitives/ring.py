@@ -29,9 +29,9 @@ or one element. The operation must be commutative. The input is never written, u
 
 *Segments.* A block longer than a segment travels as several messages, and the sum of one is computed while the next
 is on its way: the next receive is posted before the last is waited for, and two sends are in flight. What has just
-arrived is added while it is still in the cache. With k segments to a block the latency term becomes 2 (p-1) k
-alpha, so that an emulated communicator, whose network a message should meet as a whole, gets one segment unless
-told otherwise.
+arrived is added while it is still in the cache. With k segments to a block there are 2 (p-1) k messages, at most
+two of them under one latency, so that an emulated communicator, whose network a block should meet as a whole, gets
+one segment unless told otherwise.
 
 P. Patarasuk, X. Yuan: Bandwidth optimal all-reduce algorithms for clusters of workstations, J. Parallel Distrib.
 Comput. 69 (2009).
@@ -73,7 +73,7 @@ class ReduceScatter(Plan):
         segments: int = 1, tag: int = TAG,
     ) -> None:  # fmt: skip
         super().__init__(comm, tag)
-        self.op, self.mine, self.own = op, blocks[self.rank], own
+        self.op, self.mine, self.own, self.segments = op, blocks[self.rank], own, segments
         left, right = (self.rank - 1) % self.size, (self.rank + 1) % self.size
         first = split(blocks[left], segments)  # block r-1 is the one that this rank sends on its way
         arriving = [blocks[(self.rank - step - 2) % self.size] for step in range(self.size - 1)]
@@ -88,7 +88,7 @@ class ReduceScatter(Plan):
         hooks.phase("reduce_scatter")
         if self.size == 1:
             np.copyto(self.own, self.mine)
-        yield from _flow(self._sends, self._receives, self._add)
+        yield from _flow(self._sends, self._receives, self.segments, self._add)
 
     def _add(self, i: int) -> None:
         mine, theirs, total = self._sums[i]
@@ -108,6 +108,7 @@ class AllGather(Plan):
 
     def __init__(self, comm: MPI.Intracomm, blocks: Sequence[Array], segments: int = 1, tag: int = TAG) -> None:
         super().__init__(comm, tag)
+        self.segments = segments
         left, right = (self.rank - 1) % self.size, (self.rank + 1) % self.size
         route = [split(blocks[(self.rank - step) % self.size], segments) for step in range(self.size)]
         self._sends = [self.sender(segment, right) for block in route[:-1] for segment in block]
@@ -115,7 +116,7 @@ class AllGather(Plan):
 
     def steps(self) -> Iterator[Request]:
         hooks.phase("all_gather")
-        yield from _flow(self._sends, self._receives)
+        yield from _flow(self._sends, self._receives, self.segments)
 
 
 class AllReduce(Plan):
@@ -177,16 +178,25 @@ def _nothing(i: int) -> None:
 
 
 def _flow(
-    sends: Sequence[MPI.Prequest], receives: Sequence[MPI.Prequest], arrived: Callable[[int], None] = _nothing
+    sends: Sequence[MPI.Prequest],
+    receives: Sequence[MPI.Prequest],
+    segments: int,
+    arrived: Callable[[int], None] = _nothing,
 ) -> Iterator[Request]:
-    """Move a stream of segments from left to right: one receive posted ahead, two sends in flight."""
+    """Move a stream of segments from left to right: one receive posted ahead, two sends in flight.
+
+    What is sent as number i has arrived as number i - segments: a block in one piece can only be sent in its turn.
+    """
     count = len(receives)
+    sent = 0
     for i in range(count):
         if i == 0:
             receives[0].Start()
         if i + 1 < count:
             receives[i + 1].Start()
-        sends[i].Start()
+        while sent < min(count, i + min(2, segments)):
+            sends[sent].Start()
+            sent += 1
         yield receives[i]
         arrived(i)
         if i > 0:
