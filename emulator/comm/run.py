@@ -57,6 +57,7 @@ def run(
     from mpi4py import MPI
 
     import emulator
+    from emulator.comm import algorithms
 
     if launch_ranks not in (None, MPI.COMM_WORLD.Get_size()):
         raise UsageError(
@@ -65,6 +66,8 @@ def run(
         )
     comm = emulator.emulate(MPI.COMM_WORLD, net, pace=pace, compute=compute, seed=seed)
     _disguise(MPI, comm)
+    # Now, because the program's folder takes the place of ours on sys.path.
+    algorithms.find()
     _execute(module, list(arguments))
     _report(comm, json_file, quiet)
 
