@@ -71,9 +71,9 @@ class Setting:
 @click.option("--rounds", "count", type=click.IntRange(1), default=20, show_default=True)
 @click.option("--clients", type=click.IntRange(1), help="Clients asked in each round; absent: half of them.")
 @click.option("--dropout", type=SHARE, default="20 %", show_default=True, help="Share of asked clients that decline.")
-@click.option("--liars", type=click.IntRange(0), help="Clients that lie in the second part; absent: all that Krum bears.")
+@click.option("--liars", type=click.IntRange(0), help="Clients that lie in part two; absent: all that Krum bears.")
 @click.option("--deadline", type=TIME, help="End a round without those who have not answered; absent: wait for all.")
-@click.option("--slow", type=click.IntRange(0), default=0, show_default=True, help="Clients that take 10 times as long.")
+@click.option("--slow", type=click.IntRange(0), default=0, show_default=True, help="Clients ten times as slow.")
 @click.option("--step-time", type=TIME, default="1 ms", show_default=True,
               help="Declared time of a training or DiLoCo step on an emulated network with --compute none.")
 def main(
