@@ -3,9 +3,10 @@
 On an emulated network that is not tied to the wall clock, messages are physically there in any order, and taking one
 moves the clock to its arrival. So the server looks before it takes: when every worker that owes it a message has
 sent one, it takes the earliest (conservative simulation, see `emulator.lookahead`). With one server that makes any
-rule exact and repeatable; with several, when every request goes to all of them (`Worker.push_pull` does). Otherwise
-two servers could wait for workers that wait for the other one; so with several servers a wait ends after
-`PATIENCE_S` wall seconds with the earliest message that is there, and the fidelity counts the inversion if it was one.
+rule exact and repeatable. Two servers could wait for workers that wait for the other one; so with several servers a
+wait ends after some wall time with the earliest message that is there, and the fidelity counts the inversion if it
+was one. Under bsp this is a rare accident, and the patience long; under the other rules it happens all the time, and
+a run with several servers is an approximation.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from primitives.parameter_server.layout import Layout
 from primitives.parameter_server.wire import Bytes
 
 PATIENCE_S = 20e-3
+PATIENCE_BSP_S = 0.5
 LONGEST_NAP_S = 200e-6
 
 Owing = Callable[[], Set[int]]
@@ -59,12 +61,15 @@ class OrderedInbox(Inbox):
     ----------
     layout
         Workers that may send, and those that are dead.
+    together
+        Whether the rule is bsp.
     """
 
-    def __init__(self, comm: MPI.Intracomm, tag: int, layout: Layout) -> None:
+    def __init__(self, comm: MPI.Intracomm, tag: int, layout: Layout, together: bool) -> None:
         super().__init__(comm, tag)
         self._layout = layout
-        self._patience_s = math.inf if len(layout.shards) == 1 else PATIENCE_S
+        several = PATIENCE_BSP_S if together else PATIENCE_S
+        self._patience_s = several if len(layout.shards) > 1 else math.inf
         self._since = math.inf  # when messages began to be held back
         sharpen_sleep()
 
@@ -86,11 +91,11 @@ class OrderedInbox(Inbox):
         return self._receive(min(there, key=lambda source: (there[source], source)))
 
 
-def open_inbox(comm: MPI.Intracomm, tag: int, layout: Layout) -> Inbox:
+def open_inbox(comm: MPI.Intracomm, tag: int, layout: Layout, together: bool) -> Inbox:
     """The inbox that suits a communicator.
 
     With replicas messages come through other servers, and who owes one cannot be told.
     """
     if not lookahead.unpaced(comm) or layout.replicas > 1:
         return Inbox(comm, tag)
-    return OrderedInbox(comm, tag, layout)
+    return OrderedInbox(comm, tag, layout, together)

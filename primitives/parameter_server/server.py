@@ -69,7 +69,7 @@ class Server:
         self.received: Counter[str] = Counter()  # messages and bytes in
         self.sent: Counter[str] = Counter()  # messages and bytes out
         self._sending: list[tuple[MPI.Request, Bytes]] = []
-        self._inbox = open_inbox(comm, REQUEST_TAG, layout)
+        self._inbox = open_inbox(comm, REQUEST_TAG, layout, consistency.kind == "bsp")
 
     @property
     def open(self) -> bool:
