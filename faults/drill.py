@@ -64,14 +64,23 @@ class Order:
                 raise UsageError(f"{self.pattern} has the options {', '.join(plan.options) or 'none'}, got {name!r}")
         if self.recovery == "spare" and self.spares < 1:
             raise UsageError(f"recovery by spare needs a rank that waits, got --spares {self.spares}: give --spares 1")
-        events = resolve(
-            self.faults, self.ranks, spares=self.spares, steps=steps, hosts=self.hosts,
-            roles=plan.roles(self.ranks), seed=seed,
-        )  # fmt: skip
-        return JobSpec(
+        if self.ranks < plan.least_ranks:
+            raise UsageError(f"{self.pattern} needs at least {plan.least_ranks} ranks, got {self.ranks}: give -n more")
+        spec = JobSpec(
             self.pattern, self.ranks, steps, self.recovery, self.spares, self.seed, plan.options | self.options,
-            events, CHECKPOINT | self.checkpoint, self._detector(),
+            checkpoint=CHECKPOINT | self.checkpoint, detector=self._detector(),
         )  # fmt: skip
+        spec.events = resolve(
+            self.faults, self.ranks, spares=self.spares, steps=steps, hosts=self.hosts,
+            roles=plan.roles(spec), seed=seed,
+        )  # fmt: skip
+        for event in spec.events:
+            if event.kind in ("kill", "hang") and event.rank in plan.vital(spec):
+                raise UsageError(
+                    f"fault {event.text!r}: {self.pattern} by {self.recovery} cannot do without rank {event.rank}; "
+                    f"it recovers by {', '.join(plan.policies)}"
+                )
+        return spec
 
 
 @dataclass

@@ -1,9 +1,9 @@
 """One agreement per step: how survivors stay of one mind without building a communicator.
 
-    work on lane e ──ok──► agree(ok, who lives) ── all ok, nobody newly dead ──► the step is committed
+    work on lane e ──ok──► agree(ok, who lives) ── ok of all who live ──► the step is committed
          │                        │
-         └─error─► revoke lane e  └── otherwise ──► everybody adopts the same table of the living,
-                   ok = no                          goes to lane e+1 and repeats the step from the last commit
+         └─error─► revoke lane e  └── somebody dead, or not ok ──► everybody adopts the same table of the living,
+                   ok = no                  goes to lane e+1 and, if not ok, repeats the step from the last commit
 
 Death notices that arrive inside Shrink, Split, Dup or Create_group can crash or hang the survivors, so everything
 is built at the start: `base`, which is never revoked and carries the agreements only, and a stock of `lanes`,

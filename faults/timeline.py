@@ -109,7 +109,7 @@ def _episode(records: Sequence[Record], death: Death) -> Episode | None:
         step,
         _phases(within, death.at, ended),
         lost_steps=max(0, step - min(resumed, default=step)),
-        coordinator=next((r["coordinator"] for r in reversed(within) if r["what"] == "rebuilt"), None),
+        coordinator=next((r["coordinator"] for r in reversed(within) if "coordinator" in r), None),
         notes=_notes(records, within, death),
     )
 

@@ -25,6 +25,7 @@ import numpy as np
 
 from emulator.errors import UsageError
 
+DATA = "digits.npy"
 REDUCTIONS = ("exact", "ordered", "plain")
 _UNIT = 2.0**40
 _PIXELS, _DIGITS = 64, 10
@@ -93,8 +94,12 @@ class Training:
         return batch[shard * self.batch // self.shards : (shard + 1) * self.batch // self.shards]
 
     def gradient(self, weights: np.ndarray, step: int, shard: int) -> np.ndarray:
-        """Sum over a shard's rows of the loss' gradient; the sum of the losses is appended as a last element."""
-        chosen = self.data[self.rows(step, shard)]
+        """The slope of one virtual shard of one step."""
+        return self.slope(weights, self.rows(step, shard))
+
+    def slope(self, weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Sum over rows of the loss' gradient; the sum of the losses is appended as a last element."""
+        chosen = self.data[rows]
         pixels, labels = chosen[:, :_PIXELS], chosen[:, _PIXELS].astype(np.int64)
         w1, b1, w2, b2 = self._layers(weights)
         inner = np.tanh(pixels @ w1 + b1)
@@ -102,9 +107,9 @@ class Training:
         scores -= scores.max(axis=1, keepdims=True)
         chance = np.exp(scores)
         chance /= chance.sum(axis=1, keepdims=True)
-        rows = np.arange(len(labels))
-        loss = -np.log(chance[rows, labels]).sum()
-        chance[rows, labels] -= 1.0
+        each = np.arange(len(labels))
+        loss = -np.log(chance[each, labels]).sum()
+        chance[each, labels] -= 1.0
         back = (chance @ w2.T) * (1.0 - inner * inner)
         parts = (pixels.T @ back, back.sum(axis=0), inner.T @ chance, chance.sum(axis=0), np.array([loss]))
         return np.concatenate([part.ravel() for part in parts])
@@ -120,6 +125,14 @@ class Training:
         state["velocity"][:] = self.momentum * state["velocity"] + mean[:-1]
         state["weights"] -= self.rate * state["velocity"]
         return float(mean[-1])
+
+    def locally(self, weights: np.ndarray, client: int, clients: int, number: int, steps: int = 4) -> np.ndarray:
+        """A federated client's round: some steps of descent on its own rows, from the model that it was sent."""
+        own = np.arange(client, len(self.data), clients)
+        order = np.random.default_rng((self.seed, client, number)).permutation(own)
+        for rows in np.array_split(order, steps):
+            weights = weights - self.rate * self.slope(weights, rows)[:-1] / len(rows)
+        return weights
 
     def accuracy(self, weights: np.ndarray) -> float:
         """Share of all rows that the model gets right."""

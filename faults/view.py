@@ -59,6 +59,13 @@ class View(MPI.Intracomm):
         if status is not None and status.Get_source() in self._index:
             status.Set_source(self._index[status.Get_source()])
 
+    def failed(self) -> list[int]:
+        """Ranks of the view that are known to be dead; receives from any source go on without them."""
+        self.lane.Ack_failed()
+        group, everybody = self.lane.Get_failed(), self.lane.Get_group()
+        dead = MPI.Group.Translate_ranks(group, list(range(group.Get_size())), everybody)
+        return [self._index[base] for base in dead if base in self._index]
+
     # -- blocking ----------------------------------------------------------------------------------
     def Send(self, buf: Any, dest: int, tag: int = 0) -> None:
         base = self._base(dest)

@@ -12,7 +12,7 @@ from emulator.errors import UsageError
 from faults import drill as drills
 from faults.cli import show
 from faults.detect import DETECTORS
-from faults.patterns.catalogue import CATALOGUE
+from faults.patterns.catalogue import CATALOGUE, RULES
 from faults.plan import describe, read_lines
 
 NOT_RECOVERED = 3
@@ -29,6 +29,8 @@ NOT_RECOVERED = 3
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Drills to run.")
 @click.option("--reduction", metavar="exact|ordered|plain", help="How the gradients of ring training are added.")
 @click.option("--ballast", type=SIZE, help="Bytes that are all-reduced beside the gradient, to lengthen the messages.")
+@click.option("--rule", type=click.Choice(RULES), help="How a federated server averages.")
+@click.option("--liars", type=click.IntRange(min=0), help="Most clients that --rule median is to bear lying.")
 @click.option("--checkpoint-every", "every", type=click.IntRange(min=0), default=10, show_default=True,
               help="Steps between checkpoints (restart); 0: by Daly's rule from --mtbf.")
 @click.option("--keep", type=click.IntRange(min=1), default=2, show_default=True, help="Checkpoints kept.")
@@ -46,7 +48,8 @@ NOT_RECOVERED = 3
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def drill(
     pattern: str, ranks: int, faults: tuple[str, ...], recovery: str | None, spares: int | None, steps: int | None,
-    repeat: int, reduction: str | None, ballast: int | None, every: int, keep: int, background: bool,
+    repeat: int, reduction: str | None, ballast: int | None, rule: str | None, liars: int | None,
+    every: int, keep: int, background: bool,
     checkpoints: str | None, mtbf: float | None, detector: str | None, limit: float | None,
     deadline: float, seed: int, dry_run: bool,
     out: str | None, json_file: str | None, quiet: bool,
@@ -58,6 +61,7 @@ def drill(
     if pattern not in CATALOGUE:
         raise UsageError(f"a pattern is one of {', '.join(CATALOGUE)}, got {pattern!r}")
     policy = recovery or CATALOGUE[pattern].policies[0]
+    own = {"reduction": reduction, "ballast": ballast, "rule": rule, "liars": liars}
     order = drills.Order(
         pattern,
         ranks,
@@ -67,7 +71,7 @@ def drill(
         steps=steps,
         seed=seed,
         repeat=repeat,
-        options={key: value for key, value in (("reduction", reduction), ("ballast", ballast)) if value is not None},
+        options={key: value for key, value in own.items() if value is not None},
         checkpoint={"folder": checkpoints, "every": every, "keep": keep, "background": background, "mtbf_s": mtbf},
         detector=detector,
         limit_s=limit,

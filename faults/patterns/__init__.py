@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 from pathlib import Path
 from typing import Any
 
 from faults.instruments import Instruments
 from faults.job import JobSpec
 
-PATTERNS = ("ring",)
-
 
 def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
     """Do this rank's part of the job; the record of its outcome."""
-    from faults.patterns import stepwise
-
-    return stepwise.run(spec, folder, tools)
+    module = importlib.import_module(f"faults.patterns.{spec.pattern.replace('-', '_')}")
+    return module.run(spec, folder, tools)

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from emulator.errors import UsageError
 from faults.job import JobSpec
-from faults.training import REDUCTIONS, Training, digest, save_digits
+from faults.patterns import oracles
+from faults.patterns.oracles import Finding, Verdicts
+from faults.patterns.roles import servers_of
+from faults.training import DATA, REDUCTIONS, save_digits
 
-Verdicts = Sequence[dict[str, Any]]
-DATA = "digits.npy"
-_ROUNDING = 1e-9
+RULES = ("mean", "median")
 
 
 @dataclass(frozen=True)
@@ -27,12 +25,16 @@ class Blueprint:
     ----------
     policies
         The recovery policies it has, the natural one first.
-    roles
-        Ranks of each role in a job of n.
     prepare
         Puts into the job's folder what the ranks need.
     matches
-        The oracle: whether verdicts show the fault-free run's result, and in words.
+        The oracle: whether verdicts show the result that they should, and in words.
+    roles
+        Ranks of each role.
+    vital
+        Ranks that the policy cannot do without.
+    options
+        Names and defaults of what can be chosen.
     """
 
     name: str
@@ -40,47 +42,81 @@ class Blueprint:
     policies: tuple[str, ...]
     steps: int
     prepare: Callable[[JobSpec, Path], None]
-    matches: Callable[[JobSpec, Path, Verdicts], tuple[bool, str]]
-    roles: Callable[[int], dict[str, Sequence[int]]] = lambda ranks: {}
+    matches: Callable[[JobSpec, Path, Verdicts], Finding]
+    roles: Callable[[JobSpec], dict[str, Sequence[int]]] = lambda spec: {}
+    vital: Callable[[JobSpec], Sequence[int]] = lambda spec: ()
     options: dict[str, Any] = field(default_factory=dict)
+    least_ranks: int = 2
 
 
-def _prepare_training(spec: JobSpec, folder: Path) -> None:
+def _digits(spec: JobSpec, folder: Path) -> None:
     save_digits(folder / DATA)
 
 
-@lru_cache(maxsize=16)
-def _alone(data: bytes, steps: int, seed: int, shards: int, reduction: str) -> tuple[str, tuple[float, ...]]:
-    training = Training(np.frombuffer(data).reshape(-1, 65), shards=shards, seed=seed)
-    state, losses = training.alone(steps, reduction)
-    return digest(state | {"losses": np.array(losses)}), tuple(losses)
+def _nothing(spec: JobSpec, folder: Path) -> None:
+    """The ranks need nothing beside their orders."""
 
 
-def _same_training(spec: JobSpec, folder: Path, verdicts: Verdicts) -> tuple[bool, str]:
-    reduction = spec.options["reduction"]
-    data = np.load(folder / DATA).tobytes()
-    expected, losses = _alone(data, spec.steps, spec.seed, spec.options["shards"], reduction)
-    working = [v for v in verdicts if v["place"] is not None]
-    if wrong := sum(v["wrong"] for v in working):
-        return False, f"{wrong} elements of the ballast were summed wrongly"
-    if all(v["digest"] == expected for v in working):
-        return True, f"loss {losses[-1]:.4f}, bit-equal to the fault-free run on {len(working)} ranks"
-    off = max(float(np.abs(np.subtract(v["losses"], losses)).max()) for v in working)
-    if reduction == "plain" and off < _ROUNDING:
-        return True, f"loss {losses[-1]:.4f}, equal to the fault-free run to {off:.0e}"
-    return False, f"the loss curve is off by up to {off:.2g}"
+def _service_roles(spec: JobSpec) -> dict[str, Sequence[int]]:
+    servers = servers_of(spec)
+    return {"server": range(servers), "worker": range(servers, spec.ranks)}
 
 
 CATALOGUE = {
-    "ring": Blueprint(
-        "ring",
-        "data-parallel training over a ring all-reduce",
-        ("shrink", "spare", "respawn", "restart"),
-        steps=40,
-        prepare=_prepare_training,
-        matches=_same_training,
-        options={"reduction": REDUCTIONS[0], "shards": 32, "ballast": 0},
-    ),
+    plan.name: plan
+    for plan in (
+        Blueprint(
+            "ring",
+            "data-parallel training over a ring all-reduce",
+            ("shrink", "spare", "respawn", "restart"),
+            40,
+            _digits,
+            oracles.same_training,
+            options={"reduction": REDUCTIONS[0], "shards": 32, "ballast": 0},
+        ),
+        Blueprint(
+            "parameter-server",
+            "training with parameter servers",
+            ("continue", "replicate"),
+            40,
+            _digits,
+            oracles.replayed_service,
+            roles=_service_roles,
+            vital=lambda spec: range(servers_of(spec)) if spec.policy == "continue" else (),
+            options={"shards": 32},
+            least_ranks=3,
+        ),
+        Blueprint(
+            "gossip",
+            "averaging with neighbours",
+            ("continue",),
+            80,
+            _nothing,
+            oracles.agreed,
+        ),
+        Blueprint(
+            "scatter-gather",
+            "requests of many tasks, handed out by a coordinator",
+            ("reexecute",),
+            30,
+            _nothing,
+            oracles.same_answers,
+            roles=lambda spec: {"coordinator": [0], "worker": range(1, spec.ranks)},
+            options={"tasks": 64},
+            least_ranks=3,
+        ),
+        Blueprint(
+            "federated",
+            "federated averaging",
+            ("continue",),
+            20,
+            _digits,
+            oracles.replayed_rounds,
+            roles=lambda spec: {"server": [0], "worker": range(1, spec.ranks)},
+            vital=lambda spec: [0],
+            options={"rule": "mean", "liars": 0, "deadline_s": 2.0},
+        ),
+    )
 }
 
 

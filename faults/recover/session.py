@@ -102,18 +102,17 @@ class Recovering:
         self._settle(ok)
 
     def _settle(self, ok: bool) -> None:
+        """Commit if it worked for all that live (a death does not undo what they have); repair if somebody died."""
         verdict = self._agree(ok)
-        if verdict.ok and verdict.alive == self.quorum.alive:
+        if verdict.ok:
             self._commit()
-        else:
+        if not verdict.ok or verdict.alive != self.quorum.alive:
+            self._notice("agreement")
             self._recover(verdict)
 
     def _agree(self, ok: bool) -> Verdict:
         hooks.phase("agree")
-        verdict = self.quorum.agree(ok) if self.place is not None else self.quorum.agree(ok, protocol.sleepy)
-        if verdict.alive != self.quorum.alive:
-            self._notice("agreement")
-        return verdict
+        return self.quorum.agree(ok) if self.place is not None else self.quorum.agree(ok, protocol.sleepy)
 
     def _commit(self) -> None:
         if self.place is not None:
@@ -151,8 +150,7 @@ class Recovering:
             )
             if not self._fresh:
                 break
-            restored = self._restore()
-            verdict = self._agree(restored)
+            verdict = self._agree(self._restore())
             if verdict.ok and verdict.alive == self.quorum.alive:
                 self._fresh.clear()
                 break

@@ -1,0 +1,156 @@
+"""What each pattern's job must come to, worked out in one process, without MPI.
+
+An oracle is given the verdicts of the ranks that were there at the end, and says whether they show what the fault-free
+run would have shown, or, where a death takes work along by design, exactly what is left without it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faults.job import JobSpec
+from faults.patterns import work
+from faults.patterns.roles import servers_of
+from faults.training import DATA, Training, digest
+
+Verdicts = Sequence[dict[str, Any]]
+Finding = tuple[bool, str]
+_ROUNDING, _AGREED, _ACCURACY = 1e-9, 1e-5, 0.05
+
+
+@lru_cache(maxsize=16)
+def _alone(data: bytes, steps: int, seed: int, shards: int, reduction: str) -> tuple[str, tuple[float, ...]]:
+    training = Training(np.frombuffer(data).reshape(-1, 65), shards=shards, seed=seed)
+    state, losses = training.alone(steps, reduction)
+    return digest(state | {"losses": np.array(losses)}), tuple(losses)
+
+
+def same_training(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
+    """Ring training: the same bits, or with plain additions the same to rounding."""
+    reduction = spec.options["reduction"]
+    data = np.load(folder / DATA).tobytes()
+    expected, losses = _alone(data, spec.steps, spec.seed, spec.options["shards"], reduction)
+    working = [v for v in verdicts if v["place"] is not None]
+    if wrong := sum(v["wrong"] for v in working):
+        return False, f"{wrong} elements of the ballast were summed wrongly"
+    if all(v["digest"] == expected for v in working):
+        return True, f"loss {losses[-1]:.4f}, bit-equal to the fault-free run on {len(working)} ranks"
+    off = max(float(np.abs(np.subtract(v["losses"], losses)).max()) for v in working)
+    if reduction == "plain" and off < _ROUNDING:
+        return True, f"loss {losses[-1]:.4f}, equal to the fault-free run to {off:.0e}"
+    return False, f"the loss curve is off by up to {off:.2g}"
+
+
+def same_answers(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
+    """Scatter-gather: every answer, whoever found it."""
+    expected = digest({"answers": work.answers(spec.steps, spec.options["tasks"])})
+    if any(v["digest"] != expected for v in verdicts):
+        return False, "an answer differs"
+    needed = spec.steps * spec.options["tasks"]
+    return True, f"all {needed} answers right, {sum(v['executions'] for v in verdicts)} tasks run by those left"
+
+
+def replayed_service(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
+    """Parameter server: the pushes that took effect, applied in one process, give the same bits."""
+    training = Training(np.load(folder / DATA), shards=spec.options["shards"], seed=spec.seed)
+    shards = {s["first"]: s for v in verdicts if v["role"] == "server" for s in v["shards"]}
+    workers = range(servers_of(spec), spec.ranks)
+    weights, complete = _replay(training, spec.steps, workers, list(shards.values()))
+    finals = {v["digest"] for v in verdicts if v["role"] == "worker"}
+    if finals != {digest({"weights": weights})}:
+        return False, "the model is not what the pushes that took effect make of it"
+    accuracy = training.accuracy(weights)
+    kept = "every push counted" if complete else "every push of the living counted"
+    return True, f"bit-equal to the replay in one process, {kept}, {accuracy:.1%} right"
+
+
+def _replay(
+    training: Training, steps: int, workers: range, shards: list[dict[str, Any]]
+) -> tuple[np.ndarray, bool]:
+    """The server's arithmetic, with each worker's pushes as far as each shard has seen them."""
+    weights = training.begin()["weights"].copy()
+    velocity = np.zeros_like(weights)
+    complete = True
+    for step in range(steps):
+        total: np.ndarray | None = None
+        for worker in workers:
+            own = training.own(worker - workers.start, len(workers))
+            seen = [s for s in shards if step < min(int(s["applied"].get(str(worker), 0)), steps)]
+            complete = complete and len(seen) == len(shards)
+            if not seen:
+                continue
+            parts = [training.gradient(weights, step, shard)[:-1] for shard in own]
+            pushed = (np.add.reduce(parts, axis=0) if parts else np.zeros_like(weights)) / training.batch
+            total = np.zeros_like(weights) if total is None else total
+            for shard in seen:
+                total[shard["first"] : shard["last"]] += pushed[shard["first"] : shard["last"]]
+        if total is not None:
+            velocity = training.momentum * velocity + total
+            weights = weights - training.rate * velocity
+    return weights, complete
+
+
+def agreed(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
+    """Gossip: the survivors agree, on something between what was put in, near its mean."""
+    start = np.array([work.opinion(rank, spec.seed) for rank in range(spec.ranks)])
+    values = np.array([v["value"] for v in verdicts])
+    spread = float((values.max(axis=0) - values.min(axis=0)).max())
+    width = start.max(axis=0) - start.min(axis=0)
+    if spread > _AGREED:
+        return False, f"the survivors differ by {spread:.1g}"
+    off = np.abs(values.mean(axis=0) - start.mean(axis=0))
+    # A dead rank takes its value along, which lies within those put in; its neighbours learn of it a round apart.
+    may = 2.0 * (spec.ranks - len(verdicts)) / spec.ranks * width + _AGREED
+    if (off > may).any():
+        return False, f"off the mean by {float(off.max()):.2g}, more than the dead can explain"
+    return True, f"{len(values)} ranks agree to {spread:.0e}, off the first mean by {float(off.max()):.2g}"
+
+
+def replayed_rounds(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
+    """Federated: without liars the same bits from the same answers; with liars nearly the honest accuracy."""
+    training = Training(np.load(folder / DATA), seed=spec.seed)
+    server = next((v for v in verdicts if v["role"] == "server"), None)
+    if server is None:
+        return False, "the server left no result"
+    clients = spec.ranks - 1
+    model = np.load(folder / "model.npy")
+    everybody = [list(range(1, spec.ranks))] * spec.steps
+    honest = training.accuracy(_average(training, clients, everybody, spec))
+    reached = training.accuracy(model)
+    if any(event.kind == "lie" for event in spec.events):
+        fine = reached > honest - _ACCURACY
+        return fine, f"{reached:.1%} right with liars among {clients} clients, {honest:.1%} without"
+    replayed = _average(training, clients, server["answered"], spec)
+    if digest({"model": replayed}) != server["digest"]:
+        return False, "the model is not the average of the answers"
+    given = sum(map(len, server["answered"]))
+    return True, f"bit-equal to the replay of {given} of {clients * spec.steps} answers, {reached:.1%} right"
+
+
+def _average(training: Training, clients: int, answered: Sequence[Sequence[int]], spec: JobSpec) -> np.ndarray:
+    """Rounds of training and averaging over those who answered."""
+    model = training.begin()["weights"]
+    for number, those in enumerate(answered):
+        if not those:
+            continue
+        rows = np.array([training.locally(model, client - 1, clients, number) for client in those])
+        model = _rule(spec)(rows)
+    return model
+
+
+def _rule(spec: JobSpec) -> Any:
+    if spec.options["rule"] == "median":
+        return lambda rows: np.median(rows, axis=0)
+
+    def mean(rows: np.ndarray) -> np.ndarray:
+        total = np.zeros(rows.shape[1])
+        for row in rows:
+            total += row
+        return total / len(rows)
+
+    return mean

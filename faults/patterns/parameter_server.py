@@ -1,0 +1,80 @@
+"""Training with parameter servers: the servers hold the model, every worker computes its shards of each batch.
+
+A worker that dies is left out (`continue`): the others go on without its shards of the batch. A server that dies is
+replaced by the next replica of its shards (`replicate`): nothing is lost, and workers send again what no reply
+has confirmed.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from faults.instruments import Instruments
+from faults.job import JobSpec
+from faults.patterns.roles import servers_of
+from faults.recover.route import Route, routing
+from faults.training import DATA, Training, digest
+from primitives.parameter_server import Consistency, Momentum, ParameterServer, Table
+from primitives.parameter_server import Worker as Client
+
+
+def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
+    """Train for `spec.steps` iterations of every worker, in step with each other (bsp)."""
+    training = Training(np.load(folder / DATA), shards=spec.options["shards"], seed=spec.seed)
+    servers = servers_of(spec)
+    workers = range(servers, spec.ranks)
+    with routing(MPI.COMM_WORLD, tools) as route:
+        table = Table(
+            "model",
+            training.parameters,
+            update=Momentum(training.rate, training.momentum),
+            initial=training.begin()["weights"],
+        )
+        service = ParameterServer(
+            route.comm, [table], servers=servers, consistency=Consistency("bsp"), replicas=servers,
+            on_failure=route.look,
+        )  # fmt: skip
+        if route.rank in workers:
+            final = service.run(_stepper(route, training, spec.steps, workers))
+            assert final is not None
+            return {"place": route.rank, "role": "worker", "steps": spec.steps, "digest": digest({"weights": final})}
+        route.follow(workers)
+        service.run(lambda worker: None)
+        return {"place": route.rank, "role": "server", "shards": _applied(service)}
+
+
+def _stepper(route: Route, training: Training, steps: int, workers: range) -> Callable[[Client], np.ndarray]:
+    """A worker's loop: pull, compute the own shards, push."""
+    own = training.own(route.rank - workers.start, len(workers))
+
+    def train(worker: Client) -> np.ndarray:
+        for step in route.steps(steps):
+            weights = worker.pull("model")
+            began = time.thread_time()
+            parts = [training.gradient(weights, step, shard)[:-1] for shard in own]
+            if route.tools.injector is not None:
+                route.tools.injector.drag(time.thread_time() - began)
+            total = np.add.reduce(parts, axis=0) if parts else np.zeros(training.parameters)
+            worker.push("model", total / training.batch, closes=True)
+        return worker.pull("model")
+
+    return train
+
+
+def _applied(service: ParameterServer) -> list[dict[str, Any]]:
+    """Per shard its part of the model, and how many pushes of each worker took effect: what an oracle must know."""
+    assert service.server is not None
+    return [
+        {
+            "first": int(shard.parts[0].keys[0]),
+            "last": int(shard.parts[0].keys[-1]) + 1,
+            "applied": {str(worker): int(count) for worker, count in shard.applied.items()},
+        }
+        for shard in service.server.shards.values()
+    ]

@@ -1,0 +1,69 @@
+"""Scatter-gather: a coordinator hands tasks out, and what a dead worker had is done again by others.
+
+A step is one request of many tasks; each rank learns its answer at the end, so that any of them can coordinate the
+next. A worker's death costs the tasks that it had (`reexecute`: nobody else even stops). The coordinator's
+death costs the request: the lowest living rank coordinates it anew.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from faults.instruments import Instruments
+from faults.job import JobSpec
+from faults.patterns import work
+from faults.recover import recovering
+from faults.training import digest
+from faults.view import View
+from primitives.scatter_gather import map_tasks
+
+_TAG = 30_011
+COORDINATOR = 0
+
+
+def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
+    """Answer `spec.steps` requests of ``options["tasks"]`` tasks each."""
+    count = spec.options["tasks"]
+    state = {"answers": np.zeros((spec.steps, count), np.int64)}
+    executions = 0
+
+    def task(argument: tuple[int, int]) -> int:
+        nonlocal executions
+        executions += 1
+        return work.task(*argument)
+
+    with recovering(MPI.COMM_WORLD, state, policy="shrink", at_least=2, instruments=tools) as job:
+        while job.next(spec.steps):
+            with job.attempt():
+                row = state["answers"][job.step]
+                requests = [(job.step, number) for number in range(count)]
+                answer = map_tasks(job.comm, task, requests, root=COORDINATOR, membership=_dead)
+                if answer is not None:
+                    row[:] = answer.values()
+                _share(job.comm, row)
+    return {
+        "digest": digest(job.committed),
+        "steps": job.step,
+        "place": job.place,
+        "recoveries": job.recoveries,
+        "executions": executions,
+    }
+
+
+def _dead(comm: MPI.Comm) -> list[int]:
+    return comm.failed() if isinstance(comm, View) else []
+
+
+def _share(comm: View, row: np.ndarray) -> None:
+    """The coordinator tells every living rank the answer."""
+    if comm.Get_rank() != COORDINATOR:
+        comm.Recv(row, COORDINATOR, _TAG)
+        return
+    gone = comm.failed()
+    for rank in range(comm.Get_size()):
+        if rank not in (COORDINATOR, *gone):
+            comm.Send(row, rank, _TAG)

@@ -1,0 +1,25 @@
+"""The pieces of work that patterns and their oracles have in common; no MPI in here."""
+
+from __future__ import annotations
+
+import numpy as np
+
+_ROUNDS = 400
+
+
+def task(step: int, number: int) -> int:
+    """A task of a fraction of a millisecond with an answer that cannot be guessed."""
+    value = (step * 1_000_003 + number * 7919 + 1) % 2**31
+    for _ in range(_ROUNDS):
+        value = (value * 1_103_515_245 + 12_345) % 2**31
+    return value
+
+
+def answers(steps: int, tasks: int) -> np.ndarray:
+    """What all requests must come to, shape (steps, tasks)."""
+    return np.array([[task(step, number) for number in range(tasks)] for step in range(steps)], np.int64)
+
+
+def opinion(rank: int, seed: int, length: int = 8) -> np.ndarray:
+    """What a gossiping rank holds at first."""
+    return np.random.default_rng((seed, rank)).uniform(-1.0, 1.0, length)

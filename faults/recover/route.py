@@ -1,0 +1,123 @@
+"""Going on around the dead: nothing is rebuilt, nobody is replaced, the algorithm itself leaves them out.
+
+    with routing(MPI.COMM_WORLD, instruments) as route:
+        peers = Peers(route.comm, on_failure=route.lost)
+        for step in route.steps(100):
+            mix(peers, x, mixing)
+
+On the original communicator the survivors' point-to-point goes on when somebody dies, as long as nobody revokes it.
+Who died is learned from an error, or asked of the runtime now and then; at the end the survivors leave together.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from types import TracebackType
+
+import numpy as np
+from mpi4py import MPI
+
+from faults.board import WORKING
+from faults.instruments import Instruments
+from faults.protocol import Quorum
+
+_ASK_EVERY_S = 1e-3
+_FOLLOW_EVERY_S = 1e-3
+
+
+class Route:
+    """One rank's way through a job that loses ranks; made by `routing`.
+
+    Attributes
+    ----------
+    comm
+        The communicator to use; it stays the same to the end.
+    dead
+        Ranks that this one knows to be dead.
+    """
+
+    def __init__(self, comm: MPI.Intracomm, instruments: Instruments) -> None:
+        self.tools = instruments
+        self.quorum = Quorum(comm, lanes=1)
+        self.comm = self.quorum.lane
+        self.rank, self.size = self.quorum.rank, self.quorum.size
+        self.dead: set[int] = set()
+        self.step = 0
+        self._asked = 0.0
+        self._over = threading.Event()
+        self.tools.placed(self.rank)
+        self.tools.ready()
+
+    def steps(self, count: int) -> Iterator[int]:
+        """Count this rank's steps; each is committed when the next one is asked for."""
+        for step in range(count):
+            self.step = step
+            self.tools.working_on(step)
+            yield step
+            self.tools.journal.write("commit", step=step)
+
+    def follow(self, others: range) -> None:
+        """Take the slowest of other ranks' steps for one's own: for a rank that serves and counts none.
+
+        A thread looks at the board, so that a fault can meet a server at a step of its workers.
+        """
+        board = self.tools.board
+        if board is None:
+            return
+
+        def look() -> None:
+            seen = -1
+            while not self._over.wait(_FOLLOW_EVERY_S):
+                rows = board.rows[others.start : others.stop]
+                working = rows["step"][rows["state"] == WORKING]
+                slowest = int(np.min(working)) if len(working) else seen
+                for step in range(seen + 1, slowest + 1):
+                    self.tools.working_on(step)
+                seen = max(seen, slowest)
+
+        threading.Thread(target=look, name="follow", daemon=True).start()
+
+    def lost(self, rank: int, error: MPI.Exception) -> None:
+        """An algorithm met an error with `rank`: it is to be left out."""
+        self.look(error)
+        self._bury({rank})
+
+    def look(self, error: MPI.Exception | None = None) -> set[int]:
+        """Ranks that are dead: asked of the runtime after an error, and otherwise now and then."""
+        now = time.monotonic()
+        if error is None and now - self._asked < _ASK_EVERY_S:
+            return self.dead
+        self._asked = now
+        self.comm.Ack_failed()
+        self._bury(self.quorum.failed())
+        return self.dead
+
+    def _bury(self, dead: set[int]) -> None:
+        if dead - self.dead:
+            self.dead |= dead
+            self.tools.journal.write("noticed", how=f"{sorted(dead)} dead", step=self.step)
+            self.tools.noticed()
+            self.tools.journal.write("rebuilt", places=self.living)
+            self.tools.journal.write("restored", step=self.step)
+
+    @property
+    def living(self) -> list[int]:
+        return [rank for rank in range(self.size) if rank not in self.dead]
+
+    def __enter__(self) -> Route:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave together: who leaves early counts as dead."""
+        self._over.set()
+        if kind is None:
+            self.quorum.agree(True)
+
+
+def routing(comm: MPI.Intracomm, instruments: Instruments | None = None) -> Route:
+    """Begin a job whose algorithm bears the loss of ranks by itself."""
+    return Route(comm, instruments or Instruments())
