@@ -1,0 +1,234 @@
+"""Our all-reduce beside the native MPI_Allreduce, gloo's if PyTorch is installed, and what the memory allows.
+
+For p = 2, 4, 16 one job each; in it everything is repeated in an order that is shuffled for each round, and a time
+is that of the whole operation, from the first rank's start to the last one's end. Short operations are timed many
+at a time.
+
+The floor: each rank must receive 2 (p-1)/p n bytes and reduce (p-1)/p n, on no more cores than there are. It takes
+the copy and add bandwidth that all these cores reach at once on blocks of n/p bytes.
+
+    python -m bench.all_reduce --ranks 2,4,16 --sizes 8,1K,1M,16M --budget 120 --json FILE
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from emulator import launch, units
+from emulator.cli import OneLineCommand
+from emulator.errors import UsageError
+
+RANKS = [2, 4, 16]
+SIZES = [8, 1 << 10, 16 << 10, 128 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20]
+SHORT, LONG = 16 << 10, 1 << 20
+BATCH_S = 2e-4  # a repetition is at least about that long, because ranks do not start at the same instant
+
+Row = dict[str, Any]
+
+
+def rows(budget: float) -> list[Row]:
+    """Time every size on every number of ranks, one job after another; `budget` in seconds."""
+    return [row for p in RANKS for row in _job(p, SIZES, budget / len(RANKS))]
+
+
+def _job(p: int, sizes: list[int], budget: float) -> list[Row]:
+    """Run one job and read what its rank 0 wrote."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.json"
+        program = ["-m", "bench.all_reduce", "--sizes", ",".join(map(str, sizes)), "--json", str(path)]
+        command = launch.command(p, [*program, "--budget", str(budget)])
+        with launch.start(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).resolve().parent.parent) as job:
+            status = job.wait(timeout=10 * budget + 120)
+        if not path.exists():
+            raise RuntimeError(f"the job of {p} ranks ended with status {status} and no result")
+        found: list[Row] = json.loads(path.read_text())
+        return found
+
+
+def _measure(sizes: list[int], budget: float) -> list[Row]:
+    """Inside of a job: time everything, and on rank 0 make rows of it."""
+    from mpi4py import MPI
+
+    from emulator import timing
+
+    comm = MPI.COMM_WORLD
+    p, members = comm.Get_size(), tuple(range(comm.Get_size()))
+    gloo = _gloo(comm)
+    jobs = []
+    for n in sizes:
+        for name, call, check in _contenders(comm, n, gloo):
+            batch = _batch(comm, call)
+            once = call if batch == 1 else _repeated(call, batch)
+            jobs.append(timing.Job(name, p, n, members, comm, once, check, parts=batch))
+    series = timing.measure(comm.Dup(), jobs, timing.Stop(0.9 * budget, width=0.02))
+    floors = {n: _floor(comm, n) for n in sizes if n >= LONG}
+    if wrong := [one.job for one in series if one.wrong]:
+        raise RuntimeError(f"{wrong[0].pattern} of {wrong[0].bytes} bytes on {p} ranks gave wrong elements")
+    medians = {(one.job.pattern, one.job.bytes): float(np.median(one.seconds)) for one in series}
+    return [row for n in sizes for row in _compare(p, n, medians, floors)] if comm.Get_rank() == 0 else []
+
+
+def _contenders(
+    comm: Any, n: int, gloo: Callable[[np.ndarray], Callable[[], object]] | None
+) -> list[tuple[str, Callable[[], object], Callable[[], int] | None]]:
+    """What is timed on messages of n bytes, as name, call and check."""
+    from primitives.all_reduce import all_reduce
+
+    send, recv = np.full(n // 8, 1.0 + comm.Get_rank()), np.zeros(n // 8)
+    total = comm.Get_size() * (comm.Get_size() + 1) / 2
+
+    def wrong() -> int:
+        found = int((recv != total).sum())
+        recv[:] = 0
+        return found
+
+    def by(algorithm: str) -> Callable[[], object]:
+        return lambda: all_reduce(comm, send, recv, algorithm=algorithm)
+
+    names = ["auto", "ring", "rabenseifner"] + (["recursive_doubling"] if n <= LONG else [])
+    contenders: list[tuple[str, Callable[[], object], Callable[[], int] | None]]
+    contenders = [("native", lambda: comm.Allreduce(send, recv), wrong)]
+    contenders += [(name, by(name), wrong) for name in names]
+    if gloo is not None:
+        contenders.append(("gloo", gloo(np.zeros(n // 8)), None))
+    return contenders
+
+
+def _gloo(comm: Any) -> Callable[[np.ndarray], Callable[[], object]] | None:
+    """Turns an array into gloo's all-reduce of it in place; None without PyTorch."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    torch = importlib.import_module("torch")
+    distributed = importlib.import_module("torch.distributed")
+    torch.set_num_threads(1)
+    store = comm.bcast(Path(tempfile.mkdtemp()) / "store" if comm.Get_rank() == 0 else None)
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{store}", rank=comm.Get_rank(), world_size=comm.Get_size()
+    )
+
+    def of(array: np.ndarray) -> Callable[[], object]:
+        tensor = torch.from_numpy(array)
+        return lambda: distributed.all_reduce(tensor)
+
+    return of
+
+
+def _batch(comm: Any, call: Callable[[], object]) -> int:
+    """How many operations make a repetition; the same on every rank."""
+    call()
+    comm.Barrier()
+    began = time.perf_counter()
+    for _ in range(3):
+        call()
+    each = comm.bcast((time.perf_counter() - began) / 3)
+    return max(1, min(100, int(BATCH_S / each)))
+
+
+def _repeated(call: Callable[[], object], times: int) -> Callable[[], object]:
+    def once() -> None:
+        for _ in range(times):
+            call()
+
+    return once
+
+
+def _floor(comm: Any, n: int) -> float:
+    """Seconds below which no all-reduce of n bytes can be, if every byte is copied and added by the cores there are."""
+    p = comm.Get_size()
+    busy = min(p, os.cpu_count() or 1)
+    block = np.ones(max(1, n // p // 8))
+    other, out = block.copy(), np.empty_like(block)
+    copy = _on_all(comm, busy, lambda: np.copyto(out, block))
+    add = _on_all(comm, busy, lambda: np.add(block, other, out=out))
+    return p / busy * (p - 1) * (2 * copy + add)
+
+
+def _on_all(comm: Any, busy: int, call: Callable[[], object]) -> float:
+    """Median seconds of a call while as many ranks make it at once as there are cores; the others sleep."""
+    comm.Barrier()
+    times: list[float] = []
+    if comm.Get_rank() < busy:
+        end = time.perf_counter() + 0.2
+        while len(times) < 3 or time.perf_counter() < end:
+            began = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - began)
+    together = comm.Ibarrier()
+    while not together.Test():
+        time.sleep(0.002)
+    return float(np.median([x for x in comm.allgather(float(np.median(times)) if times else None) if x]))
+
+
+def _compare(p: int, n: int, medians: dict[tuple[str, int], float], floors: dict[int, float]) -> list[Row]:
+    """Rows of one size: what there is a target for first."""
+    found = {name: seconds for (name, size), seconds in medians.items() if size == n}
+    native = found.pop("native")
+    limit = 0.8 if n >= 16 * LONG else 1.0 if n >= LONG else 2.0 if n <= SHORT else None
+    what = f"p={p} {units.format_size(n)}"
+    rows = [_row(f"{what} auto / native", found["auto"], native, limit)]
+    rows.append(_row(f"{what} ring / native", found["ring"], native, 1.0 if n >= LONG else None))
+    rows += [
+        _row(f"{what} {name} / native", found[name], native, None)
+        for name in ("rabenseifner", "recursive_doubling")
+        if name in found
+    ]
+    if "gloo" in found:
+        rows.append(_row(f"{what} auto / gloo", found["auto"], found["gloo"], 1.0))
+    if n in floors:
+        rows.append(_row(f"{what} auto / floor", found["auto"], floors[n], None))
+    return rows
+
+
+def _row(name: str, ours: float, other: float, limit: float | None) -> Row:
+    ratio = ours / other
+    return {
+        "name": name,
+        "ours": ours * 1e6,
+        "other": other * 1e6,
+        "ratio": ratio,
+        "unit": "us",
+        "target": "" if limit is None else f"<= {limit:g}",
+        "met": None if limit is None else ratio <= limit,
+    }
+
+
+@click.command(cls=OneLineCommand)
+@click.option("--ranks", default=",".join(map(str, RANKS)), show_default=True, help="Numbers of ranks, a job each.")
+@click.option("--sizes", default="8,1K,16K,128K,1M,4M,16M,64M", show_default=True, help="Bytes on each rank.")
+@click.option("--budget", type=click.FloatRange(min=1), default=120.0, show_default=True, help="Seconds in all.")
+@click.option("--json", "path", type=click.Path(), help="Write the rows to a file.")
+def main(ranks: str, sizes: str, budget: float, path: str | None) -> None:
+    """Time our all-reduce beside the native one, and print the ratios."""
+    lengths = units.parse_sizes(sizes)
+    if any(n % 8 or n == 0 for n in lengths):
+        raise UsageError(f"sizes are whole numbers of float64, 8 bytes and more, got {sizes}")
+    if launch.inside():
+        found = _measure(lengths, budget)
+        if found and path:
+            Path(path).write_text(json.dumps(found))
+        return
+    numbers = units.parse_sizes(ranks)
+    found = [row for p in numbers for row in _job(p, lengths, budget / len(numbers))]
+    for row in found:
+        mark = {True: "met", False: "NOT MET", None: ""}[row["met"]]
+        times = f"{row['ours']:12.1f} {row['other']:12.1f} us"
+        print(f"{row['name']:<34} {times} {row['ratio']:8.2f} {row['target']:>7} {mark}")
+    if path:
+        Path(path).write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
