@@ -79,7 +79,9 @@ class Peers:
         return position not in self.lost
 
     def lose(self, position: int, error: MPI.Exception) -> None:
-        """Ask the hook what to do about an error, and leave the member out if it returns."""
+        """Ask the hook what to do about a member's first error, and leave the member out if it returns."""
+        if position in self.lost:
+            return
         if self.on_failure is None:
             raise error
         self.on_failure(self.members[position], error)
