@@ -44,6 +44,8 @@ def main(run: Run) -> None:
     counts = [p for p in sub_sizes(run, (2, 3, 5, 9, 17, 33, 65)) if p > 1]
     if not counts:
         raise UsageError("incast needs a receiver and a sender, got --ranks 1: ask for 2 or more")
+    if run.network is None and len(run.sizes) < 2:
+        raise UsageError(f"alpha and beta need at least 2 sizes to be told apart, got {len(run.sizes)}: add --sizes")
     jobs = [job(run.sub(p), p, size) for size in run.sizes for p in counts]
     with run.progress(run.budget, f"measuring {len(jobs)} jobs") as bar:
         series = measure(run.control, jobs, Stop(run.budget), seed=run.seed, tick=bar.advance)
@@ -160,8 +162,8 @@ def table(rows: list[dict[str, Any]], size: int) -> Table:
         "time us",
         "formula us",
         "formula off by",
-        "into receiver GB/s",
-        "each sender GB/s",
+        "into receiver",
+        "each sender",
         "wrong",
     ):
         laid.add_column(heading, justify="right")

@@ -18,7 +18,8 @@ def run_demo(tmp_path, ranks, *options):
             status = started.wait(timeout=120)
         output.seek(0)
         text = output.read()
-    return status, text, json.loads((tmp_path / "result.json").read_text())
+    result = tmp_path / "result.json"
+    return status, text, json.loads(result.read_text()) if result.exists() else None
 
 
 def test_the_formula_holds_on_an_emulated_network(tmp_path):
@@ -40,6 +41,21 @@ def test_without_a_network_one_queue_is_fitted(tmp_path):
     (fit,) = result["fits"]
     assert (fit["level"], fit["pattern"]) == ("collective", "incast")
     assert all(row["predicted"] > 0 and row["wrong"] == 0 for row in result["measurements"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sizes", "8"], "alpha and beta need at least 2 sizes to be told apart, got 1"),
+        (["--ranks", "1"], "incast needs a receiver and a sender, got --ranks 1"),
+        (["--ranks", "4"], "--ranks must lie between 1 and this job's 2 ranks, got 4"),
+    ],
+)
+def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path, options, message):
+    status, text, result = run_demo(tmp_path, 2, *options)
+    assert status == 2
+    assert message in text
+    assert result is None
 
 
 @pytest.mark.parametrize(
