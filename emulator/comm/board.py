@@ -17,17 +17,12 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 from emulator.network import Network
 
-# Cells of a host: when its card is next free, and the latest request that it has served, out and in.
-EGRESS, EGRESS_ASKED, INGRESS, INGRESS_ASKED = range(4)
-PER_HOST = 4
-# Cells of a shared link: when it is next free, and the latest request that it has served.
-PER_LINK = 2
 PACING = 8
 LINKS_LOCK = 0
 
 
 class Board:
-    """Shared cells of 8 bytes: ``pacing``, ``PER_HOST`` for each host, ``PER_LINK`` for each shared link.
+    """Shared cells of 8 bytes: ``pacing``, two queues of `per_queue` cells for each host, one for each shared link.
 
     Attributes
     ----------
@@ -38,13 +33,13 @@ class Board:
     ranks_here, leads : how many ranks this machine runs, and whether this one speaks for them
     """
 
-    def __init__(self, control: MPI.Intracomm, network: Network) -> None:
+    def __init__(self, control: MPI.Intracomm, network: Network, per_queue: int) -> None:
         size = control.Get_size()
         placed = [network.host_of(rank) for rank in range(size)]
         self.hosts = len(network.hosts)
         self.shared = [placed.count(host) > 1 for host in range(self.hosts)]
-        self._first_link = PACING + PER_HOST * self.hosts
-        length = 8 * (self._first_link + PER_LINK * len(network.links))
+        self._per_queue = per_queue
+        length = 8 * (PACING + per_queue * (2 * self.hosts + len(network.links)))
         machine = control.Split_type(MPI.COMM_TYPE_SHARED)
         homes = control.allgather(machine.bcast(control.Get_rank()))
         _check_machines(homes, placed, network)
@@ -57,13 +52,17 @@ class Board:
         self.pacing = self.cells[:PACING]
         machine.Free()
 
-    def host(self, index: int) -> int:
-        """Give the first cell of a host."""
-        return PACING + PER_HOST * index
+    def egress(self, host: int) -> int:
+        """Give the first cell of the queue out of a host."""
+        return PACING + 2 * host * self._per_queue
+
+    def ingress(self, host: int) -> int:
+        """Give the first cell of the queue into a host."""
+        return self.egress(host) + self._per_queue
 
     def link(self, index: int) -> int:
-        """Give the first cell of a shared link."""
-        return self._first_link + PER_LINK * index
+        """Give the first cell of a shared link's queue."""
+        return self.egress(self.hosts) + index * self._per_queue
 
     def lock(self, which: int) -> None:
         """Wait for lock `which`: LINKS_LOCK, or 1 + a cell that it protects."""

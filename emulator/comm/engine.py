@@ -16,11 +16,11 @@ from mpi4py import MPI
 from emulator import clock as clocks
 from emulator.clock_sync import refuse_below, synchronise
 from emulator.comm import header
-from emulator.comm.board import EGRESS, INGRESS, LINKS_LOCK, Board
+from emulator.comm.board import LINKS_LOCK, Board
 from emulator.comm.header import ACK, FOLLOWS, HEADERS_TAG, LOOPBACK, SYNC, Arrival
 from emulator.comm.matching import Matcher
 from emulator.comm.pacing import Pacer
-from emulator.comm.port import Port, Queue, Route
+from emulator.comm.port import CELLS, Port, Queue, Route, private_queue
 from emulator.network import Network
 from emulator.network.draws import stream
 
@@ -51,7 +51,7 @@ class Engine:
         self.wire.Set_errhandler(MPI.ERRORS_RETURN)
         self.network, self.seed = network, seed
         self.rank, self.size = self.wire.Get_rank(), self.wire.Get_size()
-        self.board = Board(self.wire, network)
+        self.board = Board(self.wire, network, CELLS)
         self.host = network.host_of(self.rank)
         self.clock = clocks.Clock(network.hosts[self.host].slowdown, measured)
         self._crowded = clocks.crowded(self.board.ranks_here)
@@ -92,13 +92,13 @@ class Engine:
         self._pause.yields = 2 if self._crowded else 200
 
     def _make_queues(self) -> None:
-        board, first = self.board, self.board.host(self.host)
+        board = self.board
         partner = board if board.shared[self.host] else None
-        self.card = Queue(board.cells, first + EGRESS, partner)
-        self.nic = Port(Queue(board.cells, first + INGRESS, partner))
+        self.card = Queue(board.cells, board.egress(self.host), partner, remembers=partner is not None)
+        self.nic = Port(Queue(board.cells, board.ingress(self.host), partner))
         # Every rank has a core, and copies its own memory: nobody shares a loopback.
-        self._memory = Queue([0.0, 0.0], 0)
-        self.loopback = Port(Queue([0.0, 0.0], 0))
+        self._memory = private_queue(remembers=False)
+        self.loopback = Port(private_queue(remembers=True))
         self._links = [Queue(board.cells, board.link(i), board) for i in range(len(self.network.links))]
         for queue in self._links:
             queue.lock = LINKS_LOCK
@@ -369,7 +369,7 @@ class Engine:
         self.wire.Barrier()
         self.clock.t = 0.0
         for queue in [self._memory, self.loopback.queue, *self.queues]:
-            queue.cells[queue.cell] = queue.cells[queue.cell + 1] = 0.0
+            queue.clear()
         for route in self.routes:
             route.sequence = 0
             route.last.clear()

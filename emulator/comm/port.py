@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from heapq import heappop, heappush
 from typing import Any
 
@@ -9,23 +10,29 @@ from emulator.comm.board import Board
 from emulator.comm.header import Arrival
 from emulator.network import Path
 
-FREE, ASKED = 0, 1
+# Cells of a queue: when it is free for good, the latest request, how many busy spans were noted, and the last of those.
+FREE, ASKED, NOTED, SPANS = range(4)
+_KEPT = 32
+_PER_SPAN = 3  # begin, end, the latest request inside
+CELLS = SPANS + _KEPT * _PER_SPAN
 
 
 class Queue:
-    """A resource that serves one message at a time: two cells, when it is free and the latest request it has seen.
+    """A resource that serves one message at a time, in the order of the requests: ``start = max(asked, free)``.
 
-    A request earlier than one already served, which had to queue behind it, is an inversion: the real order was
-    the other way round, and what physically came first was served first. They are counted, not corrected.
+    Ranks run ahead of each other, so a request can come in after a later one was served. It is then given
+    the first idle span that has room for it, which is where it really was unless the two meet. If they do, their
+    order is inverted; inversions are counted, not corrected.
     """
 
-    __slots__ = ("board", "cell", "cells", "inversions", "lock")
+    __slots__ = ("board", "cell", "cells", "inversions", "lock", "remembers")
 
-    def __init__(self, cells: Any, cell: int, board: Board | None = None) -> None:
+    def __init__(self, cells: Any, cell: int, board: Board | None = None, remembers: bool = True) -> None:
         self.cells = cells
         self.cell = cell
         self.board = board  # None when nobody else uses the queue: no lock then
         self.lock = 1 + cell
+        self.remembers = remembers  # not needed where requests cannot come out of order
         self.inversions = 0
 
     def take(self, asked: float, seconds: float) -> float:
@@ -33,18 +40,61 @@ class Queue:
         cells, cell, board = self.cells, self.cell, self.board
         if board is not None:
             board.lock(self.lock)
-        start = cells[cell]
-        if start > asked:
-            if asked < cells[cell + ASKED]:
-                self.inversions += 1
-        else:
-            start = asked
-        cells[cell] = start + seconds
-        if asked > cells[cell + ASKED]:
+        free = cells[cell]
+        if asked >= cells[cell + ASKED]:
+            start = asked if asked > free else free
+            cells[cell] = start + seconds
             cells[cell + ASKED] = asked
+            if self.remembers and seconds:
+                self._note(start, start + seconds, asked, joined=start == free)
+        else:
+            start = self._fit(asked, seconds)
         if board is not None:
             board.unlock(self.lock)
         return start
+
+    def _note(self, begin: float, end: float, asked: float, joined: bool) -> None:
+        """Remember a busy span, or that the last one goes on."""
+        cells, cell = self.cells, self.cell
+        noted = int(cells[cell + NOTED])
+        place = cell + SPANS + _PER_SPAN * ((noted - 1) % _KEPT)
+        if joined and noted and cells[place + 1] == begin:
+            cells[place + 1] = end
+            cells[place + 2] = asked
+            return
+        place = cell + SPANS + _PER_SPAN * (noted % _KEPT)
+        cells[place], cells[place + 1], cells[place + 2] = begin, end, asked
+        cells[cell + NOTED] = noted + 1
+
+    def _fit(self, asked: float, seconds: float) -> float:
+        """Serve a request that comes in late in the first idle span that has room."""
+        cells, cell = self.cells, self.cell
+        kept = min(int(cells[cell + NOTED]), _KEPT)
+        first = cell + SPANS
+        flat = list(cells[first : first + kept * _PER_SPAN])
+        spans = sorted(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
+        start, inverted = asked, kept == _KEPT and asked < spans[0][0]
+        for begin, end, latest in spans:
+            if end <= start:
+                continue
+            if start + seconds <= begin:
+                break
+            inverted = inverted or latest > asked
+            start = end
+        self.inversions += inverted
+        if seconds:
+            self._note(start, start + seconds, asked, joined=False)
+            cells[cell] = max(cells[cell], start + seconds)
+        return start
+
+    def clear(self) -> None:
+        """Forget everything: free since zero."""
+        self.cells[self.cell] = self.cells[self.cell + ASKED] = self.cells[self.cell + NOTED] = 0.0
+
+
+def private_queue(remembers: bool) -> Queue:
+    """Make a queue that nobody else sees."""
+    return Queue(array("d", [0.0] * CELLS), 0, None, remembers)
 
 
 class Port:
