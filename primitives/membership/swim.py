@@ -294,8 +294,7 @@ class Swim:
 
     def _ask_others(self, probe: _Probe) -> list[Message]:
         helpers = sorted(self.alive - {self.me, probe.target})
-        count = min(self.settings.indirect, len(helpers))
-        chosen = self._rng.choice(helpers, count, replace=False) if count else []
+        chosen = self._rng.permutation(helpers)[: self.settings.indirect]
         return [self._message(Kind.PING_REQ, int(h), probe.sequence, probe.target) for h in chosen]
 
     def _learn(self, update: Update, now: float) -> None:
