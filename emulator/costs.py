@@ -324,7 +324,8 @@ def rumour_rounds(p: int) -> tuple[float, float]:
     """Bounds on the expected rounds of a push rumour among p ranks; each round costs alpha + n beta.
 
     ``floor(lg p) + ln p - 1.116 <= E <= ceil(lg p) + ln p + 2.765``
-    (Daknama, Panagiotou and Reisser, "Robustness of randomized rumour spreading", 2021).
+    (Doerr and Kuennemann, "Tight analysis of randomized rumor spreading in complete graphs", ANALCO 2014; the upper
+    bound up to o(1)).
     """
     if p < 1:
         raise UsageError(f"a rumour spreads among p >= 1 ranks, got {p}")
