@@ -152,6 +152,7 @@ class Coordinator:
 
     def close(self) -> None:
         """Tell the workers to stop, and wait for each one's last message."""
+        self._ledger = Ledger(0, self.living)  # a worker that leaves from here on is no loss to the last answer
         session = next(_NUMBERS)
         for rank in list(self.living):
             self._send(rank, "stop", session)
@@ -191,8 +192,10 @@ class Coordinator:
         """Give every worker with room a batch; one each before anybody gets a second."""
         for depth in range(self._prefetch + 1):
             for rank in list(self.living):
-                out = len(ledger.out.get(rank, ()))
-                if self._late.get(rank) or out > depth * self._batch_size(ledger):
+                if rank not in self.living or self._late[rank]:
+                    continue  # a send to another worker may just have shown that this one is dead
+                out = len(ledger.out[rank])
+                if out > depth * self._batch_size(ledger):
                     continue
                 batch = ledger.take(rank, self._batch_size(ledger), now(self.comm))
                 if not batch and out == 0 and late is not None:

@@ -220,7 +220,7 @@ class Thief:
             self._unasked = None
             if self._asked in dead:
                 self._asked = None
-            if self._rank == self._root:
+            if self._rank == self._root and not self._over:
                 lost = set(self.journal.missing(len(self._tasks))).difference(self._queue)
                 self._queue.extend(sorted(lost))
                 self.counts.reexecuted += len(lost)
