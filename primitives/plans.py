@@ -1,4 +1,4 @@
-"""Plans: what an operation works out once (views, buffers, persistent requests) and then runs as often as called.
+"""Plans: what an operation works out once (views, buffers, persistent receives) and then runs as often as called.
 
 Deciding who sends what to whom costs more than a short message. A `Plan` does it once; running it only starts requests
 and waits for them. A plan is written as one generator, `steps`, which yields each request that must be complete before
@@ -9,7 +9,8 @@ it goes on. Thus the same text runs to its end (`run`) or bit by bit under a com
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import cache, partial
 from typing import Any, Protocol
 
 from mpi4py import MPI
@@ -34,6 +35,9 @@ class Request(Protocol):
     def Test(self) -> bool: ...
 
 
+Sender = Callable[[], Request]
+
+
 class Plan:
     """An operation that is laid out once and run any number of times, one run at a time.
 
@@ -56,11 +60,13 @@ class Plan:
         self._walk: Iterator[Request] | None = None
         self.waiting: Request | None = None
 
-    def sender(self, view: Array, target: int) -> MPI.Prequest:
-        """A persistent request that sends `view`."""
-        request = self.comm.Send_init(message(view), target, self.tag)
-        self._requests.append(request)
-        return request
+    def sender(self, view: Array, target: int) -> Sender:
+        """A function that starts to send `view` and returns the request.
+
+        Not a persistent request: Open MPI completes a short Isend at once, a short persistent send only when the
+        receiver has run and handed the buffer back, which costs a change of process where ranks share a core.
+        """
+        return partial(self.comm.Isend, message(view), target, self.tag)
 
     def receiver(self, view: Array, source: int) -> MPI.Prequest:
         """A persistent request that receives into `view`."""
@@ -112,17 +118,11 @@ class Plan:
             self.free()
 
     def free(self) -> None:
-        """Free the persistent requests; the plan cannot run again. Freeing twice is harmless."""
+        """Free the persistent receives; the plan cannot run again. Freeing twice is harmless."""
         requests, self._requests = self._requests, []
         if not MPI.Is_finalized():
             for request in requests:
                 request.Free()
-
-
-def single(request: MPI.Prequest) -> Iterator[Request]:
-    """One message one way."""
-    request.Start()
-    yield request
 
 
 def wait_all(plans: Iterable[Plan]) -> None:
@@ -177,16 +177,19 @@ def _deleted(comm: MPI.Comm, keyval: int, plans: Plans) -> None:
     plans.free()
 
 
-_KEYVAL = MPI.Comm.Create_keyval(delete_fn=_deleted)
+@cache
+def _keyval() -> int:
+    """Made when first needed: the module is also imported where MPI is not initialised, by a mere launcher."""
+    return MPI.Comm.Create_keyval(delete_fn=_deleted)
 
 
 def plans_of(comm: MPI.Intracomm) -> Plans:
     """The plans of a communicator, which live as long as it does."""
     if type(comm) is MPI.Intracomm:
-        plans: Any = comm.Get_attr(_KEYVAL)
+        plans: Any = comm.Get_attr(_keyval())
         if plans is None:
             plans = Plans()
-            comm.Set_attr(_KEYVAL, plans)
+            comm.Set_attr(_keyval(), plans)
         return plans
     # An object of a class written in Python has room for them itself, and may share MPI's handle with another object.
     return comm.__dict__.setdefault("_plans", Plans())
