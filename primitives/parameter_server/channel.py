@@ -83,9 +83,9 @@ class Channel:
         header = self.header(kind, shard, table)._replace(sequence=self._sequence[shard], flags=self._half | flags)
         if flags & wire.ASKS:
             header = header._replace(seen=self.number)
-        self._send(self._message(header, piece, values), self.layout.chain(shard)[0])
-        if self.layout.replicas > 1:
+        if self.layout.replicas > 1:  # before it is sent: if the send finds the server dead, its successor needs it
             self._retained[shard].append((header.sequence, wire.pack_request(header, piece, values)))
+        self._send(self._message(header, piece, values), self.layout.chain(shard)[0])
 
     def ask(self, asked: Asked) -> Asked:
         """Send a pull or flush to the tail of the shard's chain and listen for the reply."""
@@ -98,7 +98,11 @@ class Channel:
         """Post the receive of a reply."""
         shard = asked.header.shard
         tag = reply_tag(asked.header.sequence, shard, len(self.layout.shards))
-        asked.request = self.comm.Irecv([asked.buffer, MPI.BYTE], self.layout.chain(shard)[-1], tag)
+        try:
+            asked.request = self.comm.Irecv([asked.buffer, MPI.BYTE], self.layout.chain(shard)[-1], tag)
+        except MPI.Exception as failure:
+            self._failed(failure)
+            return self.listen(asked)
         return asked
 
     def goodbye(self) -> None:

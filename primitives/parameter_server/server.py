@@ -135,9 +135,13 @@ class Server:
 
     def _send(self, message: Bytes, rank: int, tag: int) -> None:
         self.sent.update(messages=1, bytes=len(message))
-        self._sending.append((self.comm.Isend([message, MPI.BYTE], rank, tag), message))
-        if len(self._sending) > 2 * len(self.layout.workers):
-            self._sending = [pair for pair in self._sending if not pair[0].Test()]
+        try:
+            self._sending.append((self.comm.Isend([message, MPI.BYTE], rank, tag), message))
+            if len(self._sending) > 2 * len(self.layout.workers):
+                self._sending = [pair for pair in self._sending if not pair[0].Test()]
+        except MPI.Exception as failure:  # the message at hand must still be taken in: nobody sends it again
+            self._sending = [pair for pair in self._sending if pair[0] != MPI.REQUEST_NULL]
+            self._failed(failure)
 
     def _finish(self) -> None:
         for request, _ in self._sending:
