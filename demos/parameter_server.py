@@ -16,13 +16,14 @@ import click
 import numpy as np
 
 from demos import digits, push_pull
+from demos.incast import exact
 from demos.shared_training import Task, Trained, one_process, train
 from emulator import costs, spread
 from emulator.cli import TIME, demo
 from emulator.errors import UsageError
 from emulator.session import Run, sub_sizes
 from emulator.units import format_size, format_time
-from primitives.parameter_server import Consistency, moved, place, wire
+from primitives.parameter_server import Consistency, ParameterServer, moved, place, wire
 
 STEPS_TIMED = 12
 TOLERANCE = 0.10  # of the closed form on an idle emulated network
@@ -58,6 +59,8 @@ def main(
     stragglers = parse_slow(slow, servers, run.size)
     options = {"replicas": replicas, "compression": compression, "refuse_nan": nan == "refuse"}
     task = Task(servers, steps, step_time, stragglers, seed=run.seed, placement=placement, options=options)
+    # Every option is judged before anything is measured.
+    ParameterServer(run.comm, [task.table()], servers=servers, consistency=rules[consistency], **options)
     price(run, servers)
     learn(run, task, rules[consistency])
     trade(run, task, [rules["bsp"], Consistency("ssp", 1), rules["ssp"], rules["async"], rules["value"]])
@@ -129,6 +132,9 @@ def _fitted(run: Run, rows: list[dict[str, Any]], servers: int) -> Any:
     """The closed form with alpha and beta fitted to all but the largest rank count, which is held out."""
     from emulator.fit import Point, fit
 
+    if len(run.sizes) < 2:
+        run.echo("one size alone cannot tell alpha from beta: no prediction; give two or more --sizes")
+        return lambda p, size: None
     most = max(row["ranks"] for row in rows)
     known = [row for row in rows if row["ranks"] < most] or rows
     fitted = fit([Point(r["bytes"], _terms(r["ranks"], servers), r["samples"], ranks=r["ranks"]) for r in known])
@@ -152,14 +158,16 @@ def _terms(p: int, servers: int) -> costs.Terms:
 
 def _price_table(rows: list[dict[str, Any]], servers: int) -> Any:
     table = _grid(f"Synchronous push and pull, {servers} server(s)",
-                  "ranks", "bytes", "step", "predicted", "error", "against 1 worker", "server port", "bytes/step", "wrong")  # fmt: skip
+                  "ranks", "bytes", "step", "predicted", "error", "against 1 worker", "server port", "bytes/step",
+                  "wrong")  # fmt: skip
     alone = {row["bytes"]: row["seconds"]["median"] for row in reversed(rows) if row["workers"] == 1}
     for row in rows:
         measured = row["seconds"]["median"]
         incast = f"{measured / alone[row['bytes']]:.2f} x" if row["bytes"] in alone else "-"
+        predicted = row["predicted"]
+        told = ("-", "-") if predicted is None else (format_time(predicted), f"{predicted / measured - 1:+.1%}")
         table.add_row(
-            str(row["ranks"]), format_size(row["bytes"]), format_time(measured), format_time(row["predicted"]),
-            f"{row['predicted'] / measured - 1:+.1%}", incast, f"{row['busbw'] / 1e9:.3g} GB/s",
+            str(row["ranks"]), format_size(row["bytes"]), format_time(measured), *told, incast, f"{row['busbw'] / 1e9:.3g} GB/s",
             f"{row['worker_bytes_per_step']:.0f}", str(row["wrong"]),
         )  # fmt: skip
     return table
@@ -170,16 +178,13 @@ def _check(run: Run, rows: list[dict[str, Any]]) -> None:
         run.fail("pulled values differ from the exact sum")
     if run.network is None or run.pace != "none" or run.options.compute != "none":
         return
-    described = run.network.sized(run.size).describe()
-    plain = (
-        described["alpha"]["min"] == described["alpha"]["max"] and described["beta"]["min"] == described["beta"]["max"]
-    )
-    if not plain or described["jitter"] or described["loss"] or described["links"]:
-        run.echo("the network is not uniform: the closed form is of its slowest path, and not checked")
+    if not exact(run.network.sized(run.size)):
+        run.echo("paths are unequal, shared or vary: the closed form is of the slowest path, and not checked")
         return
     worst = max(abs(row["predicted"] / row["seconds"]["median"] - 1) for row in rows)
     if worst > TOLERANCE:
         run.fail(f"the closed form is off by {worst:.1%}, the limit is {TOLERANCE:.0%}")
+    run.echo(f"closed form against measured: at most {worst:.2%} apart, limit {TOLERANCE:.0%}")
 
 
 def learn(run: Run, task: Task, rule: Consistency) -> None:
@@ -243,14 +248,13 @@ def trade(run: Run, task: Task, rules: list[Consistency]) -> None:
         + ", ".join(f"rank {rank} x{factor:g}" for rank, factor in slow.items()),
         "rule", "steps/s", "straggler's", "waiting", "staleness mean", "max", "loss",
     )  # fmt: skip
-    images, labels = digits.load() if run.rank == 0 else (None, None)
     rows = []
     for rule in dict.fromkeys(rules):
         limited = Task(**{**vars(task), "slow": slow, "until_s": seconds})
         trained = train(run, limited, rule)
         if run.rank == 0:
             seen, clocks = trained.summary.staleness, trained.summary.clocks
-            loss = digits.loss(trained.weights, images, labels)
+            loss = digits.loss(trained.weights, *digits.load())
             own = sum(clocks[rank] for rank in slow) / sum(clocks.values())
             rows.append({"rule": str(rule), "steps_per_second": trained.steps_per_second(), "straggler_share": own,
                          "waiting": trained.waiting(), "staleness_mean": seen.mean, "staleness_max": seen.largest,

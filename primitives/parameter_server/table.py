@@ -81,6 +81,7 @@ class Part:
                 initial = initial.reshape(table.shape(table.rows))[self.keys]
         self.values = np.array(np.broadcast_to(initial, shape), dtype=table.dtype)
         self.state = table.update.state(self.values)
+        self._spans: dict[tuple[int, int], slice] = {}
 
     def positions(self, keys: Array) -> NDArray[np.int64]:
         """Where owned `keys` lie in `values`."""
@@ -88,8 +89,11 @@ class Part:
 
     def span(self, first: int, last: int) -> slice:
         """Where the owned keys of [first, last) lie: neighbours, because keys are sorted."""
-        start, stop = np.searchsorted(self.keys, (first, last))
-        return slice(int(start), int(stop))
+        span = self._spans.get((first, last))
+        if span is None:
+            start, stop = np.searchsorted(self.keys, (first, last))
+            span = self._spans[first, last] = slice(int(start), int(stop))
+        return span
 
     def apply(self, rows: Rows, gradient: Array) -> None:
         """Let a push take effect."""

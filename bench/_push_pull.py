@@ -1,0 +1,104 @@
+"""Ranks of `bench.parameter_server`: rank 0 serves, the others push and pull for a while; rates as JSON in a file."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from primitives.parameter_server import Add, Consistency, ParameterServer, Table, Worker
+
+SMALL, LARGE = 64, 1 << 17  # elements of 8 bytes
+COUNT = 50  # requests between two looks at the watch
+
+
+def push_pull(comm: MPI.Intracomm, rows: int, seconds: float, keys: Any = None) -> int:
+    """Steps that this worker made: one push and one pull each, two messages."""
+    ps = ParameterServer(comm, [Table("w", rows, update=Add())], consistency=Consistency("async"))
+
+    def work(worker: Worker) -> int:
+        ones, steps = np.ones(rows if keys is None else len(keys)), 0
+        pull = worker.pull_async("w", keys)
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            for _ in range(COUNT):
+                pull.wait()
+                pull = worker.push_pull("w", ones, keys)
+            steps += COUNT
+        pull.wait()
+        return steps
+
+    return ps.run(work) or 0
+
+
+def push(comm: MPI.Intracomm, rows: int, seconds: float) -> int:
+    """Pushes that this worker made, a flush after every `COUNT`."""
+    ps = ParameterServer(comm, [Table("w", rows, update=Add())], consistency=Consistency("async"))
+
+    def work(worker: Worker) -> int:
+        ones, steps = np.ones(rows), 0
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            for _ in range(COUNT):
+                worker.push("w", ones, closes=True)
+            worker.flush()
+            steps += COUNT
+        return steps
+
+    return ps.run(work) or 0
+
+
+def pickled(comm: MPI.Intracomm, rows: int, seconds: float) -> int:
+    """The plainest server: pickled gradients in, pickled weights out."""
+    if comm.Get_rank() > 0:
+        ones, steps = np.ones(rows), 0
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            for _ in range(COUNT):
+                comm.send(ones, 0)
+                comm.recv(source=0)
+            steps += COUNT
+        comm.send(None, 0)
+        return steps
+    weights, left, status = np.zeros(rows), comm.Get_size() - 1, MPI.Status()
+    while left:
+        gradient = comm.recv(source=MPI.ANY_SOURCE, status=status)
+        if gradient is None:
+            left -= 1
+        else:
+            weights += gradient
+            comm.send(weights, status.Get_source())
+    return 0
+
+
+def main(path: str, budget: float) -> None:
+    """Run every case five times in turn, so that a drift of the machine hits all."""
+    comm = MPI.COMM_WORLD
+    keys = np.random.default_rng(0).permutation(1 << 16)[:256]
+    cases = {
+        "small": lambda s: push_pull(comm, SMALL, s),
+        "pickled": lambda s: pickled(comm, SMALL, s),
+        "large": lambda s: push_pull(comm, LARGE, s),
+        "large pickled": lambda s: pickled(comm, LARGE, s),
+        "sparse": lambda s: push_pull(comm, 1 << 16, s, keys),
+        "push": lambda s: push(comm, SMALL, s),
+    }
+    share = budget / (5 * len(cases))
+    rates: dict[str, list[float]] = {name: [] for name in cases}
+    for _ in range(5):
+        for name, case in cases.items():
+            comm.Barrier()
+            start = time.perf_counter()
+            total = comm.allreduce(case(share))
+            rates[name].append(total / (time.perf_counter() - start))
+    if comm.Get_rank() == 0:
+        Path(path).write_text(json.dumps(rates))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]))

@@ -1,0 +1,122 @@
+"""The parameter-server demos end to end: what they print is what the arithmetic says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from demos import digits, docstrings, hybrid
+from demos.parameter_server import TOLERANCE, parse_slow
+from emulator import launch
+from emulator.errors import UsageError
+
+
+def run_demo(folder: Path, name: str, ranks: int, *options: str) -> tuple[int, str, Any]:
+    program = ["-m", f"demos.{name}", "--out", str(folder), *options]
+    with open(folder / "output", "w+") as output:
+        with launch.start(launch.command(ranks, program), stdout=output, stderr=output) as job:
+            status = job.wait(timeout=300)
+        output.seek(0)
+        text = output.read()
+    result = folder / "result.json"
+    return status, text, json.loads(result.read_text()) if result.exists() else None
+
+
+def test_on_an_emulated_network_the_closed_form_holds_and_bsp_is_bit_equal(tmp_path: Path) -> None:
+    options = ("--net", "10gbe", "--sizes", "64,64K", "--steps", "24", "--slow", "3 x4")
+    status, text, result = run_demo(tmp_path, "parameter_server", 4, *options)
+    assert status == 0, text
+    assert [row["ranks"] for row in result["measurements"]] == [2, 2, 4, 4]
+    for row in result["measurements"]:
+        assert row["wrong"] == 0
+        assert row["predicted"] == pytest.approx(row["seconds"]["median"], rel=TOLERANCE)
+    assert "0 of 650 weights differ" in text
+    training, trade = result["training"], {row["rule"]: row for row in result["trade"]}
+    assert training["staleness"] == {"0": 3 * 25}
+    assert training["final_loss"] == training["one_process_loss"]
+    # The straggler sets the pace of bsp; without waiting the others are four times as fast.
+    assert trade["bsp"]["staleness_max"] == 0
+    assert trade["ssp s=1"]["staleness_max"] == 1
+    assert trade["async"]["staleness_max"] > 3
+    rates = [trade[name]["steps_per_second"] for name in ("bsp", "ssp s=1", "ssp s=3", "async")]
+    assert rates == sorted(rates)
+    assert trade["async"]["waiting"] < 0.1 < trade["bsp"]["waiting"]
+
+
+@pytest.mark.parametrize("consistency", ["ssp", "value"])
+def test_on_the_bare_transport(tmp_path: Path, consistency: str) -> None:
+    options = ("--sizes", "64,8K", "--steps", "24", "--consistency", consistency, "--servers", "2", "--replicas", "2")
+    status, text, result = run_demo(tmp_path, "parameter_server", 4, *options, "--placement", "consistent")
+    assert status == 0, text
+    assert result["fits"][0]["pattern"] == "parameter_server"
+    reads = {int(value): count for value, count in result["training"]["staleness"].items()}
+    assert sum(reads.values()) == 2 * 25
+    assert consistency == "value" or max(reads) <= 3
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--consistency", "eventual"], "--consistency must be one of bsp, ssp, async, value, got 'eventual'"),
+        (["--staleness", "-1"], "staleness must be a whole number >= 0, got -1"),
+        (["--servers", "3"], "--servers must leave a rank to work, got 3 of 3 ranks"),
+        (["--slow", "1"], "--slow is 'RANK xFACTOR'"),
+        (["--slow", "0 x4"], "--slow names a worker, ranks 1 to 2, got 0"),
+        (["--replicas", "2"], "replicas must lie between 1 and the 1 servers, got 2"),
+        (["--compression", "zip"], "compression must be none, fp16 or topk:SHARE"),
+        (["--placement", "here"], "placement must be one of"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path: Path, options: list[str], message: str) -> None:
+    status, text, _ = run_demo(tmp_path, "parameter_server", 3, "--sizes", "64", "--steps", "2", *options)
+    assert status == 2, text
+    assert message in text
+    assert "Traceback" not in text
+
+
+def test_slow_reads_ranks_and_factors() -> None:
+    assert parse_slow(("3 x4", "2x1.5"), 1, 4) == {3: 4.0, 2: 1.5}
+    with pytest.raises(UsageError, match="factor >= 1"):
+        parse_slow(("3 x0.5",), 1, 4)
+
+
+def test_hybrid_equals_one_process_and_saves_traffic(tmp_path: Path) -> None:
+    status, text, result = run_demo(tmp_path, "hybrid", 4, "--net", "10gbe", "--steps", "8", "--rows", "65536")
+    assert status == 0, text
+    traffic = result["traffic"]
+    assert traffic["saved"] > 10
+    share = 2 * 2 * 2 / 3  # a ring of three moves 2 (p-1)/p of n out of every port, and as much in
+    assert traffic["replicated"] == pytest.approx(share * 8 * (hybrid.DENSE + 65536 * hybrid.WIDTH))
+    assert result["loss"][-1] < result["loss"][0]
+
+
+def test_gradients_are_those_of_finite_differences() -> None:
+    examples = docstrings.load(512, 20)[:6]
+    keys = np.unique(np.concatenate([example.rows for example in examples]))
+    dense, table = hybrid.dense_start(), hybrid.embeddings(keys)
+    _, d_dense, d_rows = hybrid.forward_backward(dense, table, keys, examples)
+    rng = np.random.default_rng(0)
+    for values, gradient in ((dense, d_dense), (table.reshape(-1), d_rows.reshape(-1))):
+        for index in rng.integers(0, len(values), 8):
+            around = []
+            for step in (1e-5, -2e-5):
+                values[index] += step
+                around.append(hybrid.forward_backward(dense, table, keys, examples)[0])
+            values[index] += 1e-5
+            assert gradient[index] == pytest.approx((around[0] - around[1]) / 2e-5, rel=1e-4, abs=1e-9)
+
+
+def test_softmax_gradient_is_that_of_finite_differences() -> None:
+    images, labels = (part[:20] for part in digits.load())
+    weights = np.random.default_rng(0).normal(size=(digits.FEATURES, digits.CLASSES))
+    gradient = digits.gradient(weights, images, labels)
+    for row, column in [(3, 0), (20, 5), (64, 9)]:
+        up, down = weights.copy(), weights.copy()
+        up[row, column] += 1e-5
+        down[row, column] -= 1e-5
+        slope = (digits.loss(up, images, labels) - digits.loss(down, images, labels)) / 2e-5
+        assert gradient[row, column] == pytest.approx(slope, rel=1e-4, abs=1e-9)
