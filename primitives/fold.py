@@ -21,7 +21,7 @@ from mpi4py import MPI
 
 from primitives import hooks
 from primitives.buffers import Array
-from primitives.plans import TAG, Plan, Request, single
+from primitives.plans import TAG, Plan, Request
 
 
 class Folded(Plan):
@@ -79,19 +79,21 @@ class Folded(Plan):
             yield from self._stand_by()
         elif self.paired:
             hooks.phase("fold")
-            yield from single(self._take)
+            self._take.Start()
+            yield self._take
             self.combine(self.scratch[0], self.recv, self.rank ^ 1)
             yield from self.exchange()
             hooks.phase("unfold")
-            yield from single(self._give)
+            yield self._give()
         else:
             yield from self.exchange()
 
     def _stand_by(self) -> Iterator[Request]:
         hooks.phase("fold")
-        yield from single(self._give)
+        self._take.Start()
+        yield self._give()
         hooks.phase("unfold")
-        yield from single(self._take)
+        yield self._take
 
     def exchange(self) -> Iterator[Request]:
         """The algorithm among the `places`, in `recv`."""

@@ -62,13 +62,13 @@ class Rabenseifner(Folded):
         for partner, kept, theirs, send, receive in self._halvings:
             hooks.phase("reduce_scatter", partner=partner)
             receive.Start()
-            send.Start()
+            sent = send()
             yield receive
             self.combine(theirs, kept, partner)
-            yield send
+            yield sent
         for partner, send, receive in reversed(self._doublings):
             hooks.phase("all_gather", partner=partner)
             receive.Start()
-            send.Start()
+            sent = send()
             yield receive
-            yield send
+            yield sent

@@ -49,7 +49,7 @@ class RecursiveDoubling(Folded):
         for partner, theirs, send, receive in self._exchanges:
             hooks.phase("exchange", partner=partner)
             receive.Start()
-            send.Start()
+            sent = send()
             yield receive
-            yield send
+            yield sent
             self.combine(theirs, self.recv, partner)

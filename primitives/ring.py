@@ -48,7 +48,7 @@ from emulator.errors import UsageError
 from primitives import hooks
 from primitives.blocks import split
 from primitives.buffers import Array
-from primitives.plans import TAG, Plan, Request
+from primitives.plans import TAG, Plan, Request, Sender
 
 SEGMENT_BYTES = 1 << 20
 
@@ -178,7 +178,7 @@ def _nothing(i: int) -> None:
 
 
 def _flow(
-    sends: Sequence[MPI.Prequest],
+    sends: Sequence[Sender],
     receives: Sequence[MPI.Prequest],
     segments: int,
     arrived: Callable[[int], None] = _nothing,
@@ -188,18 +188,17 @@ def _flow(
     What is sent as number i has arrived as number i - segments: a block in one piece can only be sent in its turn.
     """
     count = len(receives)
-    sent = 0
+    sent: list[Request] = []
     for i in range(count):
         if i == 0:
             receives[0].Start()
         if i + 1 < count:
             receives[i + 1].Start()
-        while sent < min(count, i + min(2, segments)):
-            sends[sent].Start()
-            sent += 1
+        while len(sent) < min(count, i + min(2, segments)):
+            sent.append(sends[len(sent)]())
         yield receives[i]
         arrived(i)
         if i > 0:
-            yield sends[i - 1]
+            yield sent[i - 1]
     if count:
-        yield sends[-1]
+        yield sent[-1]

@@ -25,7 +25,7 @@ from mpi4py import MPI
 
 from primitives import hooks
 from primitives.buffers import Array
-from primitives.plans import TAG, Plan, Request, single
+from primitives.plans import TAG, Plan, Request
 
 
 def family(rank: int, size: int) -> tuple[int | None, list[int]]:
@@ -72,13 +72,13 @@ class Tree(Plan):
             return
         hooks.phase("reduce")
         for receive in self._from_children:
-            yield from single(receive)
+            receive.Start()
+            yield receive
             self.op(self.recv, self._theirs, self.recv)
         for send in self._to_parent:
-            yield from single(send)
+            yield send()
         hooks.phase("broadcast")
         for receive in self._from_parent:
-            yield from single(receive)
-        for send in self._to_children:
-            send.Start()
-        yield from self._to_children
+            receive.Start()
+            yield receive
+        yield from [send() for send in self._to_children]

@@ -134,9 +134,9 @@ class Counting:
     def __getattr__(self, name):
         return getattr(self.comm, name)
 
-    def Send_init(self, buffer, target, tag):
+    def Isend(self, buffer, target, tag):
         self.sent.append((target, buffer[0].nbytes))
-        return self.comm.Send_init(buffer, target, tag)
+        return self.comm.Isend(buffer, target, tag)
 
     def Recv_init(self, buffer, source, tag):
         self.received.append((source, buffer[0].nbytes))
@@ -150,6 +150,7 @@ def test_messages_are_the_textbooks(comm, p, segment):
             return
         counting, n = Counting(part), 10 * p + 3 % p
         plan = ring.AllReduce(counting, np.ones(n), np.empty(n), np.add, segment)
+        plan.run()
         plan.free()
         per_block = -(-(8 * -(-n // p)) // segment) if segment else 1
         assert len(counting.sent) == len(counting.received) == 2 * (p - 1) * per_block
