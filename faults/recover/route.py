@@ -44,7 +44,6 @@ class Route:
         self.comm = self.quorum.lane
         self.rank, self.size = self.quorum.rank, self.quorum.size
         self.dead: set[int] = set()
-        self.step = 0
         self._asked = 0.0
         self._over = threading.Event()
         self.tools.placed(self.rank)
@@ -53,7 +52,6 @@ class Route:
     def steps(self, count: int) -> Iterator[int]:
         """Count this rank's steps; each is committed when the next one is asked for."""
         for step in range(count):
-            self.step = step
             self.tools.working_on(step)
             yield step
             self.tools.journal.write("commit", step=step)
@@ -97,10 +95,10 @@ class Route:
     def _bury(self, dead: set[int]) -> None:
         if dead - self.dead:
             self.dead |= dead
-            self.tools.journal.write("noticed", how=f"{sorted(dead)} dead", step=self.step)
+            # Ranks are not in step with each other, so no step is said to be the one that was interrupted.
+            self.tools.journal.write("noticed", how=f"{sorted(dead)} dead")
             self.tools.noticed()
             self.tools.journal.write("rebuilt", places=self.living)
-            self.tools.journal.write("restored", step=self.step)
 
     @property
     def living(self) -> list[int]:

