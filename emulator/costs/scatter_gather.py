@@ -1,0 +1,111 @@
+"""Scatter-gather of given blocks and of tasks, with stragglers and deadlines."""
+
+from collections.abc import Sequence
+
+from emulator.costs.model import ceil_lg
+from emulator.errors import UsageError
+
+# Scatter-gather of given blocks and of tasks, on an idle emulated network of one rank per host: a rank's messages
+# leave one after another, n beta each, and pay their latencies at the same time; arrivals queue in the same way.
+
+
+def linear_blocks(blocks: Sequence[float], alpha: float, beta: float) -> float:
+    """Time to scatter (or gather) blocks of given bytes, one for each rank, the root's own first, in seconds."""
+    return alpha + beta * sum(blocks[1:]) if len(blocks) > 1 else 0.0
+
+
+def tree_scatter_blocks(blocks: Sequence[float], alpha: float, beta: float) -> float:
+    """The same down a binomial tree: every message carries the blocks of a subtree, the largest first.
+
+    For p = 2^k equal blocks this is ``lg p alpha + (p-1)/p n beta`` (Thakur, Rabenseifner and Gropp 2005).
+    """
+
+    def finish(node: int, end: int, ready: float) -> float:
+        last = ready
+        while end - node > 1:
+            child = node + (1 << ceil_lg(end - node) - 1)
+            ready += beta * sum(blocks[child:end])
+            last = max(last, finish(child, end, ready + alpha))
+            end = child
+        return last
+
+    return finish(0, len(blocks), 0.0)
+
+
+def tree_gather_blocks(blocks: Sequence[float], alpha: float, beta: float) -> float:
+    """Time to gather blocks of given bytes up a binomial tree, the root's own first, in seconds."""
+
+    def complete(node: int, end: int) -> float:
+        subtrees, free = [], 0.0
+        while end - node > 1:
+            child = node + (1 << ceil_lg(end - node) - 1)
+            subtrees.append((complete(child, end) + alpha, sum(blocks[child:end])))
+            end = child
+        for first, size in sorted(subtrees):
+            free = max(free, first) + beta * size
+        return free
+
+    return complete(0, len(blocks))
+
+
+def dynamic_tasks(
+    batches: int, workers: int, batch_s: float, down: float, up: float, alpha: float, beta: float, prefetch: int = 1
+) -> float:
+    """Time for a coordinator to have equal batches of tasks run by workers that pull them, in seconds.
+
+    A worker's cycle is ``2 alpha + (down + up) beta + batch_s``. With ``prefetch`` further batches on their way it
+    works without a pause if the cycle is no longer than the work that it holds. In either case the coordinator's
+    port passes every batch and every report.
+
+    Parameters
+    ----------
+    batches, workers
+        Number of batches, and of workers.
+    batch_s
+        Seconds of work in a batch.
+    down, up
+        Bytes of a batch's message, and of its report.
+    alpha, beta
+        Latency in seconds, seconds per byte.
+    prefetch
+        Batches that a worker holds beside the one that it works on.
+    """
+    if workers < 1 or batches < 0 or prefetch < 0:
+        raise UsageError(
+            f"tasks need workers >= 1, batches >= 0 and prefetch >= 0, got {workers}, {batches} and {prefetch}"
+        )
+    if batches == 0:
+        return 0.0
+    cycle = 2 * alpha + (down + up) * beta + batch_s
+    port = workers * max(down, up) * beta
+    pause = max(batch_s, cycle / (prefetch + 1), port)
+    rounds = -(-batches // workers)
+    offset = (batches - 1) % workers * max(down, up) * beta  # the last worker is served last in every round
+    return (rounds - 1) * pause + cycle + offset
+
+
+def answer_time(arrivals: Sequence[float], needed: int, deadline: float) -> float:
+    """When an answer comes: all are there, or from the deadline on ``needed`` of them, in seconds.
+
+    Parameters
+    ----------
+    arrivals
+        When each part arrives, in seconds after the request.
+    needed
+        Parts that make the quorum.
+    deadline
+        Seconds after the request; infinite for none.
+    """
+    order = sorted(arrivals)
+    if not 0 <= needed <= len(order):
+        raise UsageError(f"a quorum is between 0 and all {len(order)} parts, got {needed}")
+    enough = order[needed - 1] if needed else 0.0
+    return max(enough, min(deadline, order[-1] if order else 0.0))
+
+
+def straggler_share(p: int, slow: float) -> float:
+    """Share of requests to p servers that meet at least one slow server: ``1 - (1 - slow)^p``.
+
+    ``slow`` is the share of a server's answers that are slow (Dean and Barroso, "The Tail at Scale", 2013).
+    """
+    return 1.0 - (1.0 - slow) ** p
