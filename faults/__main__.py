@@ -6,6 +6,8 @@ import click
 
 from emulator.cli import OneLineGroup
 from faults.cli.drill import drill
+from faults.cli.matrix import matrix
+from faults.cli.matrix import matrix
 from faults.cli.soak import soak
 
 
@@ -14,7 +16,7 @@ def main() -> None:
     """Kill, hang, slow or cut off ranks of a running job and see what recovery costs."""
 
 
-for command in (drill, soak):
+for command in (drill, matrix, soak):
     main.add_command(command)
 
 if __name__ == "__main__":
