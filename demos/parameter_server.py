@@ -57,7 +57,7 @@ def main(
     if servers >= run.size:
         raise UsageError(f"--servers must leave a rank to work, got {servers} of {run.size} ranks: start more ranks")
     stragglers = parse_slow(slow, servers, run.size)
-    options = {"replicas": replicas, "compression": compression, "refuse_nan": nan == "refuse"}
+    options: dict[str, Any] = {"replicas": replicas, "compression": compression, "refuse_nan": nan == "refuse"}
     task = Task(servers, steps, step_time, stragglers, seed=run.seed, placement=placement, options=options)
     # Every option is judged before anything is measured.
     ParameterServer(run.comm, [task.table()], servers=servers, consistency=rules[consistency], **options)
@@ -167,8 +167,8 @@ def _price_table(rows: list[dict[str, Any]], servers: int) -> Any:
         predicted = row["predicted"]
         told = ("-", "-") if predicted is None else (format_time(predicted), f"{predicted / measured - 1:+.1%}")
         table.add_row(
-            str(row["ranks"]), format_size(row["bytes"]), format_time(measured), *told, incast, f"{row['busbw'] / 1e9:.3g} GB/s",
-            f"{row['worker_bytes_per_step']:.0f}", str(row["wrong"]),
+            str(row["ranks"]), format_size(row["bytes"]), format_time(measured), *told, incast,
+            f"{row['busbw'] / 1e9:.3g} GB/s", f"{row['worker_bytes_per_step']:.0f}", str(row["wrong"]),
         )  # fmt: skip
     return table
 

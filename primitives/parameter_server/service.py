@@ -85,11 +85,14 @@ class ParameterServer:
     tables
         What is stored.
     servers, workers
-        How many (the first ranks serve, the others work), or the ranks themselves; a rank may be both.
+        How many (the first ranks serve, the others work), or the ranks themselves. A rank may be both: it then
+        serves others whenever it waits for the parameter server, and only then (not while it computes, nor inside
+        another blocking call, so that workers who also all-reduce need servers of their own).
     consistency
         The rule, see `Consistency`.
     replicas
-        Servers that keep each shard; more than one survives the loss of a server.
+        Servers that keep each shard; more than one survives the loss of a server, except while workers leave: then
+        the recovery must let everybody leave together.
     compression
         ``"none"``, ``"fp16"`` or ``"topk:SHARE"``.
     refuse_nan

@@ -14,6 +14,7 @@ from primitives.parameter_server.placement import KINDS, Keys, Placement
 from primitives.parameter_server.updates import SGD, Rows, Update
 
 Array = NDArray[Any]
+_SPANS = 256
 Initial = float | Array | Callable[[Keys], Array]
 
 
@@ -91,6 +92,8 @@ class Part:
         """Where the owned keys of [first, last) lie: neighbours, because keys are sorted."""
         span = self._spans.get((first, last))
         if span is None:
+            if len(self._spans) >= _SPANS:
+                self._spans.clear()
             start, stop = np.searchsorted(self.keys, (first, last))
             span = self._spans[first, last] = slice(int(start), int(stop))
         return span
