@@ -56,7 +56,7 @@ class Way:
     exact: int | None = None
 
 
-@demo("gossip", needs=2, sizes="8,64K,1M", budget=15.0)
+@demo("gossip", needs=2, sizes="8,64K", budget=15.0)
 @click.option("--graphs", "names", default=ALL, show_default=True, help="Graphs by name, or edges 0-1;1-2 of your own.")
 @click.option("--error", type=click.FloatRange(1e-12, 0.5), default=1e-6, show_default=True,
               help="Relative error at which an average counts as reached.")
@@ -219,11 +219,11 @@ def _time(run: Run, names: list[str]) -> None:
 
 
 def _timed(p: int, names: list[str]) -> dict[str, list[Mixing]]:
-    """Graphs with ten rounds each, and one pass of the exact schedules."""
+    """Graphs with five rounds each, and one pass of the exact schedules."""
     found = {}
     for name in names:
         if name in graphs.NAMED:  # a graph given by its edges is for one number of ranks
-            found[f"gossip {name}, 10 rounds"] = [mixing.of_graph(graphs.named(name, p))] * 10
+            found[f"gossip {name}, 5 rounds"] = [mixing.of_graph(graphs.named(name, p))] * 5
     return found | {f"gossip {name}": schedule for name, schedule in _schedules(p).items()}
 
 
