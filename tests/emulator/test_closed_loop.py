@@ -26,26 +26,39 @@ def test_a_term_passes_within_one_percent(alpha, beta, passed):
 
 def test_what_was_measured_elsewhere_fails_and_names_every_pattern():
     found = study(run_of(["ring"]), ["ring"], itemsize=4)
-    checks = closed_loop.closed_loop(found, plain(8), 8, "none")
+    checks, unchecked = closed_loop.closed_loop(found, plain(8), [2, 4, 8], "none")
+    assert unchecked == []
     assert [check["what"] for check in checks] == ["link 0 -> 1"] * 2 + ["ring"] * 2
     assert not any(check["passed"] for check in checks)
 
 
 def test_a_host_with_several_ranks_has_no_one_alpha_to_hold_a_ring_to():
     found = study(run_of(["ring"]), ["ring"], itemsize=4)
-    checks = closed_loop.closed_loop(found, plain(8, per_host=2), 8, "none")
+    checks, unchecked = closed_loop.closed_loop(found, plain(8, per_host=2), [2, 4, 8], "none")
+    assert "paths differ" in unchecked[0]
     assert {check["what"] for check in checks} == {"link 0 -> 1"}
     assert checks[0]["configured"] == pytest.approx(0.5)  # the loopback
 
 
 def test_measured_compute_and_jitter_are_not_held_to_anything():
     found = study(run_of(["ring"]), ["ring"], itemsize=4)
-    assert closed_loop.closed_loop(found, plain(8), 8, "measured") == []
+    checks, unchecked = closed_loop.closed_loop(found, plain(8), [2, 4, 8], "measured")
+    assert checks == []
+    assert "CPU time" in unchecked[0]
     shaky = plain(8, jitter=Uniform(0.0, 1e-6))
-    assert closed_loop.closed_loop(found, shaky, 8, "none") == []
+    checks, unchecked = closed_loop.closed_loop(found, shaky, [2, 4, 8], "none")
+    assert checks == []
+    assert "jitter" in unchecked[0]
     assert closed_loop.compare_link(shaky, 0, 1, found.link.headline) == []
 
 
 def test_what_is_configured_goes_into_the_record():
     assert closed_loop.configured(None) is None
     assert closed_loop.configured(plain(4)) == {"alpha": ALPHA, "beta": BETA}
+
+
+def test_a_formula_that_is_only_a_bound_is_not_held_to_the_digit():
+    found = study(run_of(["ring", "tree"], ranks=(2, 3)), ["ring", "tree"], itemsize=4)
+    checks, unchecked = closed_loop.closed_loop(found, plain(3), [2, 3], "none")
+    assert {check["what"] for check in checks} == {"link 0 -> 1", "ring"}
+    assert unchecked == ["tree on [3] ranks: messages overlap there, and the formula is not exact"]

@@ -1,0 +1,109 @@
+"""The ring demo, run: right sums, the whole result file, emulated terms recovered, bad input refused."""
+
+import pytest
+
+from emulator import costs, results
+from tests.demos.launched import run_demo
+
+ONE_LINK = "tests/data/one_link.toml"
+ALPHA, BETA = 50e-6, 0.8e-9
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """A short run on the machine's own transport."""
+    folder = tmp_path_factory.mktemp("ring")
+    return run_demo("ring", 3, folder, "--sizes", "4,1K,64K", "--ranks", "2,3", "--budget", "1")
+
+
+@pytest.fixture(scope="module")
+def emulated(tmp_path_factory):
+    """All algorithms on one link, 3 ranks: no power of two, and a block of a third of two elements."""
+    folder = tmp_path_factory.mktemp("ring")
+    options = ("--net", ONE_LINK, "--sizes", "8,12,96K", "--algorithm", "all", "--budget", "1", "--t-comp", "10 ms")
+    return run_demo("ring", 3, folder, *options)
+
+
+def test_a_run_leaves_medians_beside_the_native_ones(measured):
+    assert measured.status == 0, measured.text
+    rows = [row for row in measured.result["measurements"] if row["pattern"] == "ring"]
+    assert [(row["ranks"], row["bytes"]) for row in rows] == [(p, n) for p in (2, 3) for n in (4, 1024, 65536)]
+    for row in rows:
+        assert row["wrong"] == 0
+        assert row["seconds"]["median"] > 0
+        assert row["native"]["median"] > 0
+        assert row["busbw"] == pytest.approx(row["algbw"] * 2 * (row["ranks"] - 1) / row["ranks"])
+        assert row["seconds"]["stopped"] in ("interval", "budget", "repetitions")
+
+
+def test_the_medians_are_those_of_the_raw_samples(measured):
+    samples = results.load_samples(measured.folder)
+    row = next(row for row in measured.result["measurements"] if (row["pattern"], row["ranks"]) == ("ring", 3))
+    mine = [s["seconds"] for s in samples if (s["pattern"], s["ranks"], s["bytes"]) == ("ring", 3, row["bytes"])]
+    assert len(mine) == row["seconds"]["n"]
+    assert sorted(mine)[len(mine) // 2] >= row["seconds"]["median"] >= sorted(mine)[(len(mine) - 1) // 2]
+
+
+def test_link_and_collective_are_fitted_and_the_most_ranks_held_out(measured):
+    result = measured.result
+    assert [(fit["level"], fit["pattern"]) for fit in result["fits"]] == [("link", "link"), ("collective", "ring")]
+    for fit in result["fits"]:
+        low, high = fit["alpha"]["ci95"]
+        assert low <= high
+    assert {row["ranks"] for row in result["held_out"]} == {3}
+    assert result["fitted_up_to"] == 2
+    assert set(result["contention"]["ring"]) == {"alpha", "beta"}
+
+
+def test_it_says_what_it_means_and_what_makes_it_doubtful(measured):
+    assert "p* = " in measured.text
+    assert "a step of 100 ms on one node (--t-comp)" in measured.text
+    assert "time us" in measured.text
+    assert "#wrong" in measured.text
+    for warning in measured.result["warnings"]:
+        assert warning.split()[0] in measured.text
+
+
+def test_every_algorithm_takes_its_closed_form_in_emulated_time(emulated):
+    assert emulated.status == 0, emulated.text
+    rows = [row for row in emulated.result["measurements"] if row["pattern"] != "link"]
+    assert {row["pattern"] for row in rows} == {"ring", "recursive_doubling", "rabenseifner", "tree"}
+    for row in rows:
+        assert row["wrong"] == 0
+        assert row["native"] is None
+        if row["pattern"] == "ring":
+            expected = costs.exact("ring", row["ranks"], row["bytes"] // 4, 4, ALPHA, BETA)
+            assert row["seconds"]["median"] == pytest.approx(expected, rel=1e-6)
+            assert row["predicted"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_configured_terms_are_recovered(emulated):
+    link = emulated.result["fits"][0]
+    assert link["configured"] == {"alpha": ALPHA, "beta": BETA}
+    assert link["alpha"]["value"] == pytest.approx(ALPHA, rel=1e-6)
+    assert link["beta"]["value"] == pytest.approx(BETA, rel=1e-6)
+    assert emulated.result["clock"] == "emulated"
+    assert emulated.result["fidelity"]["overrun_share"] == 0
+    assert "PASS" in emulated.text
+    assert "FAIL" not in emulated.text
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--ranks", "1,2"], "between 2 ranks or more, got --ranks 1"),
+        (["--ranks", "2,5"], "this job's 2 ranks, got 5"),
+        (["--sizes", "6,8"], "whole numbers of float32"),
+        (["--sizes", "8"], "at least 2 sizes"),
+        (["--sizes", "8,1000000G"], "choose smaller --sizes"),
+        (["--algorithm", "star"], "'star' is not one of"),
+        (["--net", "nowhere"], "nowhere"),
+        (["--t-comp", "-1 s"], "a time is a number >= 0"),
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(tmp_path, options, said):
+    done = run_demo("ring", 2, tmp_path, *options)
+    assert done.status == 2
+    assert said in done.text
+    assert len([line for line in done.text.splitlines() if line.startswith("error:")]) == 1
+    assert "Traceback" not in done.text

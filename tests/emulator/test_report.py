@@ -1,0 +1,194 @@
+"""Reports read results and say what is in them: every figure where its column says, every verdict in words."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from emulator import results
+from emulator.report import links, tables, terminal
+from emulator.report.command import report
+
+
+def printed(parts, width=150):
+    """What the parts look like on a terminal without colours."""
+    console = Console(width=width, color_system=None, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    for part in parts:
+        console.print(part)
+    console.file.close()
+    return console.export_text()
+
+
+def row(**changes):
+    seconds = {"median": 1e-3, "ci95": [9e-4, 1.2e-3], "p5": 8e-4, "p95": 2e-3, "p99": 3e-3, "n": 30}
+    native = {"median": 5e-4, "ci95": [4e-4, 6e-4]}
+    plain = {"pattern": "ring", "ranks": 4, "bytes": 1 << 20, "seconds": seconds, "native": native, "wrong": 0}
+    return {**plain, "algbw": 1.05e9, "busbw": 1.57e9, "predicted": 1.1e-3, **changes}
+
+
+def estimate(value):
+    return {"value": value, "ci95": [0.9 * value, 1.1 * value]}
+
+
+def fitted(**changes):
+    terms = {"alpha": estimate(2e-6), "beta": estimate(5e-10), "gamma": None}
+    plain = {"level": "collective", "pattern": "ring", **terms, "segments": [], "median_relative_error": 0.04}
+    return {**plain, **changes}
+
+
+def a_result(**changes):
+    return {**results.new("ring", ["python", "-m", "demos.ring", "-n", "4"], ranks=4), **changes}
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(4.5e-7, "0.450"), (1.234e-5, "12.34"), (1.234e-4, "123.4"), (0.01234, "12,340"), (None, "-")]
+)
+def test_times_have_about_four_figures(seconds, text):
+    assert tables.microseconds(seconds) == text
+
+
+def test_a_measurement_shows_every_figure():
+    text = printed([tables.measurements([row()], "ring, 4 ranks")])
+    for figure in ("1M", "1,000", "[900, 1200]", "3,000", "1.05", "1.57", "500.0", "2.00", "1,100", "+10 %", "30"):
+        assert figure in text.splitlines()[2].replace("   ", " "), figure
+
+
+def test_a_narrow_terminal_keeps_the_columns_that_matter():
+    text = printed([tables.measurements([row()], "ring, 4 ranks", width=80)], width=80)
+    assert all(len(line) <= 80 for line in text.splitlines())
+    assert "time us" in text
+    assert "busbw" in text
+    assert "p99" not in text
+
+
+def test_wrong_elements_stand_out_and_absent_ones_are_a_dash():
+    text = printed([tables.measurements([row(wrong=7), row(wrong=None, native=None)], "ring")])
+    assert text.splitlines()[2].split()[-2] == "7"
+    assert text.splitlines()[3].split()[-2] == "-"
+
+
+def test_patterns_side_by_side_name_the_quickest():
+    slow = row(pattern="tree", seconds={**row()["seconds"], "median": 2e-3})
+    text = printed([tables.comparison([row(), slow], "4 ranks")])
+    assert text.splitlines()[1].split()[:3] == ["bytes", "ring", "tree"]
+    assert text.splitlines()[2].split() == ["1M", "1,000", "2,000", "500.0", "2.00", "ring", "0"]
+
+
+def test_a_fit_with_segments_shows_them_all():
+    parts = [
+        {"first": 0, "last": 4096, "alpha": estimate(1e-6), "beta": estimate(1e-9), "gamma": None},
+        {"first": 8192, "last": 1 << 20, "alpha": estimate(5e-6), "beta": estimate(2.5e-10), "gamma": None},
+    ]
+    text = printed([tables.fits([fitted(segments=parts, segmented_relative_error=0.01)])])
+    assert "0 to 4K" in text
+    assert "8K to 1M" in text
+    assert "4 GB/s" in text
+    assert "1.0 %" in text
+    assert "gamma" not in text
+
+
+def test_a_map_leaves_out_what_was_not_measured():
+    text = printed([tables.pair_map([[None, 1e-6], [5e-6, None]], "alpha")])
+    assert text.splitlines()[2].split() == ["0", ".", "1.00us"]
+    assert text.splitlines()[3].split() == ["1", "5.00us", "."]
+
+
+def test_a_check_says_pass_or_fail():
+    check = {"what": "link", "term": "alpha", "configured": 50.0, "recovered": 51.0, "unit": "us", "passed": False}
+    text = printed([tables.checks([check, {**check, "recovered": 50.0, "passed": True}], "checks")])
+    assert "+2.000 %  FAIL" in text
+    assert "+0.000 %  PASS" in text
+
+
+def test_the_verdict_names_optimum_interval_and_domination():
+    best = {"p": 34, "speedup": 7.489, "efficiency": 0.2203, "ratio": 3.54}
+    lines = list(terminal.verdict(best, {"p": 13, "speedup": 6.24}, (30, 40)))
+    assert lines[0] == "p* = 34 [30, 40], S(p*) = 7.49, efficiency 22.0 %, R(p*) = 3.54"
+    assert lines[1] == "communication dominates from p = 13, where S = 6.24"
+    assert "does not dominate" in list(terminal.verdict(best, None))[1]
+
+
+def test_a_result_says_what_makes_it_unstable():
+    loose = {**row()["seconds"], "stopped": "budget", "skew": 8e-4}
+    crowded = a_result(measurements=[row(seconds=loose)])
+    crowded["environment"] |= {"oversubscription": 8.0, "load": [0.0], "governor": None}
+    said = terminal.unstable(crowded)
+    assert len(said) == 3
+    assert "oversubscription 8" in said[0]
+    assert "1 of 1 medians" in said[1]
+    assert "further apart than half" in said[2]
+    assert terminal.unstable({**crowded, "clock": "emulated", "measurements": [row()]}) == []
+
+
+def test_a_held_out_point_shows_its_error():
+    held = [{"pattern": "ring", "ranks": 16, "bytes": 8, "measured": 1e-5, "predicted": 1.2e-5, "relative_error": 0.2}]
+    text = printed(terminal.parts(a_result(held_out=held, fitted_up_to=8)))
+    assert "ring, fitted on p <= 8, predicts p = 16: median error 20 %" in text
+    assert "+20 %" in text
+
+
+def test_fidelity_is_a_line_and_its_words():
+    line = terminal.fidelity_line({"overrun_share": 0.02, "late_p99": 1e-4, "pace": None, "words": "it kept time"})
+    assert "overrun share 2.0 %" in line
+    assert "late p99 100 us" in line
+    assert "pace" not in line
+    assert line.splitlines()[1] == "  it kept time"
+
+
+def links_result(checks=()):
+    ends = [(0, 1), (1, 0)]
+    fits = [fitted(level="link", pattern="link", source=a, destination=b, fine=a == 0) for a, b in ends]
+    rows = [row(pattern="link", ranks=2, native=None, source=a, destination=b) for a, b in ends]
+    return a_result(demo="links", clock="emulated", measurements=rows, fits=fits, checks=list(checks))
+
+
+def test_many_checks_are_counted_and_the_failures_shown():
+    good = {"what": "link 0 -> 1", "term": "alpha", "configured": 50.0, "recovered": 50.0, "unit": "us", "passed": True}
+    bad = {**good, "what": "link 7 -> 3", "recovered": 60.0, "passed": False}
+    text = printed(links.parts(links_result([good] * 40 + [bad])))
+    assert "40 of 41 terms of configured paths recovered within 1 %: FAIL" in text
+    assert "link 7 -> 3" in text
+    assert "link 0 -> 1" not in text
+
+
+def test_a_switch_is_put_beside_the_librarys_limit():
+    result = links_result()
+    cut = [{"first": 0, "last": 4096}, {"first": 4097, "last": 1 << 20}]
+    terms = {"alpha": estimate(1e-6), "beta": estimate(1e-9), "gamma": None}
+    result["fits"][0]["segments"] = [{**one, **terms} for one in cut]
+    result |= {"limits": {"btl_sm_eager_limit": 4096}, "limits_from": "ompi_info"}
+    text = printed(links.parts(result))
+    assert "switch of 0 -> 1 between 4K and 4097: the library's btl_sm_eager_limit" in text
+    assert "limits of the library (ompi_info): btl_sm_eager_limit 4K" in text
+
+
+def test_the_command_prints_draws_and_writes_a_page(tmp_path):
+    rows = [row(bytes=n) for n in (8, 1024, 1 << 20)]
+    results.save(a_result(measurements=rows, fits=[fitted()]), tmp_path / "result.json")
+    outcome = CliRunner().invoke(report, [str(tmp_path), "--html"])
+    assert outcome.exit_code == 0, outcome.output
+    assert "ring, 4 ranks" in outcome.output
+    assert (tmp_path / "time-ring.png").read_bytes().startswith(b"\x89PNG")
+    assert (tmp_path / "busbw-ring.png").exists()
+    page = (tmp_path / "report.html").read_text()
+    assert page.count("<html") == 1
+    assert page.count("data:image/png;base64,") == 2
+    assert "demos.ring" in page
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "said"),
+    [
+        (None, [], "cannot read"),
+        ({"schema": 9}, [], "not a result file"),
+        (a_result(), ["--plots"], "nothing to draw|needs measurements"),
+    ],
+)
+def test_what_cannot_be_reported_is_one_line_and_status_2(tmp_path, content, options, said):
+    if content is not None:
+        (tmp_path / "result.json").write_text(json.dumps(content))
+    outcome = CliRunner().invoke(report, [str(tmp_path), *options])
+    assert outcome.exit_code == 2
+    assert outcome.stderr.count("\n") == 1
+    assert any(part in outcome.stderr for part in said.split("|"))
