@@ -13,6 +13,7 @@ from faults.checkpoint import Store
 from faults.inject import Injector
 from faults.instruments import Instruments
 from faults.job import JobSpec
+from faults.patterns import work
 from faults.recover import Recovering, recovering
 from faults.recover.restart import Restarting
 from faults.training import DATA, State, Training, digest, from_exact, to_exact
@@ -23,7 +24,9 @@ class RingTraining:
     """One rank's side of the training.
 
     Options of the job: ``reduction`` (`faults.training.REDUCTIONS`), ``shards``, and ``ballast``, bytes that are
-    all-reduced beside the gradient and checked, to make a message as long as one likes.
+    all-reduced beside the gradient and checked, to make a message as long as one likes. To make steps as long as one
+    likes: ``declared_s``, seconds of work of a whole batch that the ranks share and sleep through, as if each had a
+    core to itself; ``grip_s``, seconds that every rank computes without a pause.
     """
 
     def __init__(self, spec: JobSpec, data: np.ndarray) -> None:
@@ -31,6 +34,8 @@ class RingTraining:
         self.reduction = spec.options["reduction"]
         self.state: State = self.training.begin() | {"losses": np.zeros(spec.steps)}
         self._ballast = spec.options.get("ballast", 0) // 8
+        self._declared_s = spec.options.get("declared_s", 0.0)
+        self._grip_s = spec.options.get("grip_s", 0.0)
         self._plan: AllReduce | AllGather | None = None
         self._comm: MPI.Intracomm | None = None
         self.wrong = 0
@@ -43,8 +48,13 @@ class RingTraining:
         began = time.thread_time()
         own = self.training.own(rank, size)
         parts = [self.training.gradient(self.state["weights"], step, shard) for shard in own]
+        if self._grip_s:
+            work.grip(self._grip_s)
+        declared = self._declared_s * len(own) / self.training.shards
+        if declared:
+            time.sleep(declared)
         if injector is not None:
-            injector.drag(time.thread_time() - began)
+            injector.drag(time.thread_time() - began + declared)
         self.state["losses"][step] = self.training.apply(self.state, self._total(parts, own))
 
     def _lay_out(self, comm: MPI.Intracomm) -> None:
@@ -83,18 +93,18 @@ class RingTraining:
 
 def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
     """Train to the end under the job's policy."""
-    work = RingTraining(spec, np.load(folder / DATA))
-    with _session(spec, folder, work.state, tools) as job:
+    learner = RingTraining(spec, np.load(folder / DATA))
+    with _session(spec, folder, learner.state, tools) as job:
         while job.next(spec.steps):
             with job.attempt():
-                work.step(job.comm, job.step, tools.injector)
+                learner.step(job.comm, job.step, tools.injector)
     return {
         "digest": digest(job.committed),
         "losses": job.committed["losses"].tolist(),
         "steps": job.step,
         "place": job.place,
         "recoveries": job.recoveries,
-        **work.outcome(),
+        **learner.outcome(),
     }
 
 

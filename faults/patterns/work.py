@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 _ROUNDS = 400
+_GRIP_PROBE = 200_000
 
 
 def task(step: int, number: int) -> int:
@@ -23,3 +26,11 @@ def answers(steps: int, tasks: int) -> np.ndarray:
 def opinion(rank: int, seed: int, length: int = 8) -> np.ndarray:
     """What a gossiping rank holds at first."""
     return np.random.default_rng((seed, rank)).uniform(-1.0, 1.0, length)
+
+
+def grip(seconds: float) -> None:
+    """Compute in one call that gives the interpreter to no other thread, as many C extensions do."""
+    began = time.thread_time()
+    sum(range(_GRIP_PROBE))
+    per_number = (time.thread_time() - began) / _GRIP_PROBE
+    sum(range(int(seconds / per_number)))

@@ -1,0 +1,42 @@
+"""Membership: ranks work and, between two steps, ask each other who is alive (SWIM), without help from the runtime.
+
+Not a pattern of the catalogue: nothing is recovered. It shows when a group finds out that a member fell silent, and
+whom it gives up wrongly.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from mpi4py import MPI
+
+from faults.instruments import Instruments
+from faults.job import JobSpec
+from faults.patterns import work
+from faults.recover.route import routing
+from primitives.membership import Detector, Settings, State
+
+_PERIODS = 4.0
+PERIODS_TO_DEATH = _PERIODS + 2.6
+"""A ping that fails within the first 1.6 periods or so, the period of that ping, and the suspicion."""
+
+
+def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
+    """Work for `spec.steps` steps of ``step_s`` seconds, of which ``grip_s`` are computed without a pause."""
+    limit_s, step_s = spec.options["limit_s"], spec.options["step_s"]
+    settings = Settings(limit_s / PERIODS_TO_DEATH, suspicion_periods=_PERIODS)
+    given_up: dict[int, float] = {}
+    with routing(MPI.COMM_WORLD, tools) as route:
+        detector = Detector(route.comm, settings=settings, seed=spec.seed, clock=time.monotonic)
+        for _ in route.steps(spec.steps):
+            if spec.options["grip_s"]:
+                work.grip(spec.options["grip_s"])
+            if tools.injector is not None:
+                tools.injector.drag(step_s)
+            for event in detector.watch(step_s):
+                if event.state is State.DEAD:
+                    given_up.setdefault(event.member, event.time)
+        detector.close()
+    return {"place": route.rank, "given_up": {str(rank): at for rank, at in given_up.items()}}
