@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from emulator.cli import OneLineGroup
+from faults.cli.alarms import alarms
 from faults.cli.drill import drill
-from faults.cli.matrix import matrix
 from faults.cli.matrix import matrix
 from faults.cli.soak import soak
 
@@ -16,7 +16,7 @@ def main() -> None:
     """Kill, hang, slow or cut off ranks of a running job and see what recovery costs."""
 
 
-for command in (drill, matrix, soak):
+for command in (drill, matrix, soak, alarms):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Pattern x policy x fault: which survive, and what each costs. The table from which a user chooses.
 
-Every cell is a drill of its own, with all of a drill's checks. A cell that a pattern cannot do is not run, and says why.
+Every cell is a drill of its own, with all of its checks. A cell that a pattern cannot do is not run, and says why.
 """
 
 from __future__ import annotations

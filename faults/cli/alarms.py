@@ -1,0 +1,105 @@
+"""``python -m faults alarms``: what each detector notices how soon, and whom it gives up wrongly."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from emulator import console, results
+from emulator.cli import TIME
+from emulator.units import format_time
+from faults import alarms as sightings
+from faults.alarms import DETECTORS, SITUATIONS, SWIM, Sighting
+from faults.cli.drill import NOT_RECOVERED
+from faults.cli.matrix import Names
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+@click.command()
+@click.option(
+    "-n", "ranks", type=click.IntRange(min=3), default=4, show_default=True, help="Ranks; 8 per core in the crowd."
+)
+@click.option("--detectors", type=Names(), default=(), help=f"Of {', '.join(DETECTORS)}; absent: all.")
+@click.option("--situations", type=Names(), default=(), help=f"Of {', '.join(SITUATIONS)}; absent: all.")
+@click.option("--limit", type=TIME, help="Silence that means death; absent: from the ranks per core.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--dry-run", is_flag=True, help="List the jobs and start nothing.")
+@click.option("--out", metavar="DIR", help="Run folder; absent: runs/alarms/<UTC time>.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def alarms(
+    ranks: int, detectors: tuple[str, ...], situations: tuple[str, ...], limit: float | None, seed: int,
+    dry_run: bool, out: str | None, json_file: str | None, quiet: bool,
+) -> None:  # fmt: skip
+    """Compare failure detectors: time to detection, and false alarms in situations that must kill nobody.
+
+    Exit status: 0 nobody who lives was ended, 2 bad input, 3 somebody was.
+    """
+    sightings.check(detectors, situations)
+    names, judges = situations or tuple(SITUATIONS), detectors or DETECTORS
+    if dry_run:
+        for name in names:
+            click.echo(f"{name}: {SITUATIONS[name].about}; seen by {', '.join(judges)}")
+        return
+    screen = console.make(0, quiet)
+    folder = results.run_folder("alarms", out)
+    found: list[Sighting] = []
+    with console.progress(screen, len(names) * len(judges), "jobs") as bar:
+        for one in sightings.run(folder, ranks=ranks, detectors=judges, situations=names, limit_s=limit, seed=seed):
+            found.append(one)
+            bar.advance()
+    if screen:
+        show(screen, found, ranks)
+    record = results.new("alarms", ["python", "-m", "faults", *sys.argv[1:]], ranks=ranks)
+    record["alarms"] = [one.to_json() for one in found]
+    path = results.save(record, folder / results.RESULT)
+    if json_file:
+        results.save(record, json_file)
+    if screen:
+        screen.print(f"[dim]result: {path}[/]")
+    if any(one.wrong or (one.false and one.detector != SWIM) for one in found):
+        sys.exit(NOT_RECOVERED)
+
+
+def show(screen: Console, found: Sequence[Sighting], ranks: int) -> None:
+    """A row for each detector, a column for each situation."""
+    from rich.table import Table
+
+    names = list(dict.fromkeys(one.situation for one in found))
+    title = f"{ranks} ranks: time to detection, or living ranks given up"
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    table.add_column("detector")
+    for name in names:
+        table.add_column(name, justify="right")
+    for detector in dict.fromkeys(one.detector for one in found):
+        row = {one.situation: one for one in found if one.detector == detector}
+        table.add_row(detector, *(_cell(row[name]) for name in names))
+    limits = {one.situation: format_time(one.limit_s) for one in found}
+    table.add_row("[dim]limit[/]", *(f"[dim]{limits[name]}[/]" for name in names))
+    screen.print(table)
+    screen.print()
+    for name in names:
+        screen.print(f"  {name:9} {SITUATIONS[name].about}")
+    for one in found:
+        if one.wrong:
+            screen.print(f"  [red]wrong[/]     {one.situation} under {one.detector}: {one.wrong}")
+    harmless = [one for one in found if not SITUATIONS[one.situation].real]
+    ended = sum(len(one.false) for one in harmless if one.detector != SWIM)
+    if harmless:
+        verdict = "nobody who lives was ended" if not ended else f"[red]{ended} living ranks were ended[/]"
+        screen.print(f"[bold]{verdict}[/] in {sum(one.detector != SWIM for one in harmless)} harmless jobs")
+
+
+def _cell(one: Sighting) -> str:
+    if one.wrong:
+        return "[red]wrong[/]"
+    false = f"{len(one.false)} false" if one.false else ""
+    if not SITUATIONS[one.situation].real:
+        return false or "0"
+    seen = format_time(one.detected_s) if one.detected_s is not None else "not noticed"
+    return f"{seen}, {false}" if false else seen
