@@ -168,6 +168,15 @@ def test_oversubscription_is_that_of_the_fullest_host():
     assert record["oversubscription"] == 4 / record["cores"]
 
 
+def test_ranks_crowd_only_where_a_host_has_fewer_cores_than_ranks():
+    cores = environment.record()["cores"]
+    one_host, two_hosts = ["a"] * 4 * cores, ["a", "b"] * 2 * cores
+    assert environment.crowding(one_host)(1) == 1
+    assert environment.crowding(one_host)(2 * cores) == 2
+    assert environment.crowding(one_host)(4 * cores) == 4
+    assert environment.crowding(two_hosts)(4 * cores) == 2
+
+
 def test_an_environment_says_what_makes_it_unstable():
     calm = {"cores": 4, "ranks": 4, "oversubscription": 1.0, "load": [0.1, 0, 0], "governor": "performance"}
     assert environment.warnings(calm) == []
