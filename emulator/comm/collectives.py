@@ -39,7 +39,10 @@ class Collectives(PointToPoint):
     @property
     def _a(self) -> Any:
         if self._algorithms is None:
+            # Importing is the emulator's business, not the program's compute.
+            self._enter()
             self._algorithms = algorithms.find()
+            self._leave()
         self.engine.idling = False
         return self._algorithms
 

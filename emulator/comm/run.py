@@ -21,13 +21,19 @@ from emulator.cli import PACE, OneLineCommand, relaunch
 from emulator.errors import UsageError
 
 
+_FLAGS = ("--quiet", "--help")
+
+
 class _Program(OneLineCommand):
     """Everything behind ``-m MODULE`` belongs to the program, as with python itself."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if "-m" in args:
-            behind = args.index("-m") + 2
-            args = [*args[:behind], "--", *args[behind:]]
+        place = 0
+        while place < len(args) and args[place].startswith("-"):
+            if args[place] == "-m":
+                args = [*args[: place + 2], "--", *args[place + 2 :]]
+                break
+            place += 1 if args[place] in _FLAGS or "=" in args[place] else 2
         return super().parse_args(ctx, args)
 
 
