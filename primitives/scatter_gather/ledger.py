@@ -118,6 +118,8 @@ class Ledger:
     def raised(self, outcome: Outcome) -> None:
         """Book an exception: the task waits again if no other attempt is out and retries are left."""
         task = outcome.task
+        if task not in self.out.get(outcome.rank, ()):
+            return  # heard twice
         others = self._end(task, outcome.rank)
         self._raised[task] = self._raised.get(task, 0) + 1
         if task in self.journal or others:
@@ -130,6 +132,8 @@ class Ledger:
 
     def dropped(self, task: int, rank: int) -> None:
         """Book an attempt that its worker gave up because it was told to."""
+        if task not in self.out.get(rank, ()):
+            return  # heard twice
         others = self._end(task, rank)
         self.counts.dropped += 1
         if task not in self.journal and not others:

@@ -16,7 +16,7 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator import now
-from primitives.scatter_gather.links import DOWN, UP, Outbox, open_inbox, pack
+from primitives.scatter_gather.links import DOWN, UP, Outbox, failed_ranks, open_inbox, pack
 from primitives.scatter_gather.outcome import Outcome, pack_outcomes
 
 REPORT_EVERY_S = 0.005
@@ -37,6 +37,7 @@ class Worker:
         self._cancelled = False
         self._stopped = False
         self._session = 0
+        self._dead: set[int] = set()
         self._done: list[Outcome] = []
         self._dropped: list[int] = []
         self._reported = 0.0
@@ -47,15 +48,36 @@ class Worker:
             self._listen(wait=not self._batches)
             if self._batches:
                 self._work()
-        self._outbox.send(self._root, pack(("bye", self._session)))
+        self._say("bye", self._session)
         self._outbox.drain()
 
     def _listen(self, wait: bool) -> None:
         """Take the coordinator's messages; with ``wait``, at least one."""
-        message = self._inbox.next() if wait else self._inbox.poll()
-        while message is not None:
+        while True:
+            try:
+                message = self._inbox.next() if wait else self._inbox.poll()
+            except MPI.Exception as error:
+                self._excuse(error)
+                continue
+            if message is None:
+                return
             self._obey(*message[1])
-            message = self._inbox.poll()
+            wait = False
+
+    def _say(self, *message: Any) -> None:
+        data = pack(message)
+        try:
+            self._outbox.send(self._root, data)
+        except MPI.Exception as error:
+            self._excuse(error)
+            self._outbox.send(self._root, data)  # the coordinator does not mind to hear it twice
+
+    def _excuse(self, error: MPI.Exception) -> None:
+        """Go on if somebody else has died; the coordinator's death, or any other error, goes to the caller."""
+        dead = set(failed_ranks(self._comm)) - self._dead
+        if not dead or self._root in dead:
+            raise error
+        self._dead |= dead
 
     def _obey(self, kind: str, *body: Any) -> None:
         if kind == "run":
@@ -127,7 +149,7 @@ class Worker:
 
     def _report(self, request: int) -> None:
         if self._done or self._dropped:
-            self._outbox.send(self._root, pack(("done", request, pack_outcomes(self._done), self._dropped)))
+            self._say("done", request, pack_outcomes(self._done), self._dropped)
             self._done, self._dropped = [], []
 
 
