@@ -25,7 +25,8 @@ def percent(share: float | None, signed: bool = False) -> str:
     if share is None:
         return "-"
     digits = 1 if abs(share) < 0.1 else 0
-    return f"{share * 100:{'+' if signed else ''}.{digits}f} %"
+    sign = "+" if signed and abs(share) >= 0.0005 else ""
+    return f"{share * 100:{sign}.{digits}f} %".replace("-0.0", "0.0")
 
 
 def number(value: float | None, digits: int = 3) -> str:
@@ -186,9 +187,13 @@ def checks(rows: Sequence[Mapping[str, Any]], title: str) -> "Group":
         configured, recovered = row["configured"], row["recovered"]
         off = recovered / configured - 1 if configured else float(recovered != configured)
         verdict = "[green]PASS[/]" if row["passed"] else "[bold red]FAIL[/]"
-        cells = (f"{configured:.6g} {row['unit']}", f"{recovered:.6g} {row['unit']}", f"{off * 100:+.3f} %")
+        cells = (f"{configured:.6g} {row['unit']}", f"{recovered:.6g} {row['unit']}", _off(off))
         table.add_row(row["what"], row["term"], *cells, verdict)
     return _titled(title, table)
+
+
+def _off(share: float) -> str:
+    return f"{share * 100:+.3f} %" if abs(share) >= 5e-6 else "0.000 %"
 
 
 def pair_map(values: Sequence[Sequence[float | None]], title: str, labels: Sequence[str] | None = None) -> "Group":

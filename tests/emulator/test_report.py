@@ -48,6 +48,13 @@ def test_times_have_about_four_figures(seconds, text):
     assert tables.microseconds(seconds) == text
 
 
+@pytest.mark.parametrize(
+    ("share", "text"), [(0.123, "+12 %"), (-0.012, "-1.2 %"), (1e-9, "0.0 %"), (-1e-9, "0.0 %"), (None, "-")]
+)
+def test_shares_have_a_sign_unless_they_are_nothing(share, text):
+    assert tables.percent(share, signed=True) == text
+
+
 def test_a_measurement_shows_every_figure():
     text = printed([tables.measurements([row()], "ring, 4 ranks")])
     for figure in ("1M", "1,000", "[900, 1200]", "3,000", "1.05", "1.57", "500.0", "2.00", "1,100", "+10 %", "30"):
@@ -98,7 +105,7 @@ def test_a_check_says_pass_or_fail():
     check = {"what": "link", "term": "alpha", "configured": 50.0, "recovered": 51.0, "unit": "us", "passed": False}
     text = printed([tables.checks([check, {**check, "recovered": 50.0, "passed": True}], "checks")])
     assert "+2.000 %  FAIL" in text
-    assert "+0.000 %  PASS" in text
+    assert " 0.000 %  PASS" in text
 
 
 def test_the_verdict_names_optimum_interval_and_domination():
