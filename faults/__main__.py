@@ -9,6 +9,7 @@ from faults.cli.alarms import alarms
 from faults.cli.drill import drill
 from faults.cli.matrix import matrix
 from faults.cli.soak import soak
+from faults.cli.trace import trace
 
 
 @click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -16,7 +17,7 @@ def main() -> None:
     """Kill, hang, slow or cut off ranks of a running job and see what recovery costs."""
 
 
-for command in (drill, matrix, soak, alarms):
+for command in (drill, matrix, soak, alarms, trace):
     main.add_command(command)
 
 if __name__ == "__main__":
