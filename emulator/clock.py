@@ -120,7 +120,8 @@ class Clock:
     """The logical clock of one rank, in emulated seconds.
 
     Between two calls of the communicator it advances by the thread's own CPU time times `slowdown`, so that a
-    preempted rank loses nothing: in the emulated cluster every rank has a core. With ``measured=False`` it stands still.
+    preempted rank loses nothing: in the emulated cluster every rank has a core. With ``measured=False`` it stands
+    still.
 
     Attributes
     ----------

@@ -60,7 +60,7 @@ class Vector:
             extent = _dense_extent(datatype)
         elif data is not None:
             extent = np.asarray(data).dtype.itemsize
-        view = b"" if data is None else MPI.buffer.frombuffer(data, readonly=not writable)
+        view: Any = b"" if data is None else MPI.buffer.frombuffer(data, readonly=not writable)
         self.data: Bytes = np.frombuffer(view, np.uint8)
         if counts is None:
             items = len(self.data) // extent
@@ -109,7 +109,7 @@ def operand(spec: Any, blocks: int = 1, *, writable: bool = False) -> NDArray[An
     data, count, start, datatype = parse(_multiplied(spec, blocks))
     if data is None:
         return np.empty(0, np.uint8)
-    view = MPI.buffer.frombuffer(data, readonly=not writable)
+    view: Any = MPI.buffer.frombuffer(data, readonly=not writable)
     if datatype is None:
         return np.frombuffer(view, np.asarray(data).dtype)
     dtype = np.dtype(dtlib.to_numpy_dtype(datatype))

@@ -1,7 +1,8 @@
 """The clocks that several ranks share, in one memory mapping per machine: network cards, shared links, the pace.
 
 A card that serves one rank, and nothing else, is touched without a lock. Everything that two ranks may touch is
-under a record lock (fcntl), which the kernel gives back when its holder is killed: a rank that dies inside leaves nobody waiting.
+under a record lock (fcntl), which the kernel gives back when its holder is killed: a rank that dies inside leaves
+nobody waiting.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Board:
         self.shared = [placed.count(host) > 1 for host in range(self.hosts)]
         self._per_queue = per_queue
         length = 8 * (PACING + per_queue * (2 * self.hosts + len(network.links)))
-        machine = control.Split_type(MPI.COMM_TYPE_SHARED)
+        machine: MPI.Intracomm = control.Split_type(MPI.COMM_TYPE_SHARED)  # type: ignore[assignment]
         homes = control.allgather(machine.bcast(control.Get_rank()))
         _check_machines(homes, placed, network)
         self.machines = len(set(homes))
@@ -100,8 +101,8 @@ def _check_machines(machines: Sequence[int], placed: Sequence[int], network: Net
     for rank, host in enumerate(placed):
         if homes.setdefault(host, machines[rank]) != machines[rank]:
             raise UsageError(
-                f"ranks of one emulated host must run on one real machine, host {network.hosts[host].name!r} has some on "
-                f"two: map ranks by node, or give the network as many ranks per host as a machine has"
+                f"ranks of one emulated host must run on one real machine, host {network.hosts[host].name!r} has some "
+                f"on two: map ranks by node, or give the network as many ranks per host as a machine has"
             )
     if network.links:
         raise UsageError(

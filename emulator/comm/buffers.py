@@ -13,12 +13,12 @@ from mpi4py import MPI
 
 _view = MPI.buffer.frombuffer
 _EMPTY = memoryview(b"")
-_BYTES = {np.ndarray, bytearray, bytes, memoryview}
 
 
 def outgoing(spec: Any) -> tuple[Any, int]:
     """Give the bytes that a send of `spec` carries, and their number."""
     kind = type(spec)
+    view: Any
     if kind is np.ndarray or kind is bytearray or kind is bytes:
         view = _view(spec, readonly=True)
         return view, len(view)
@@ -113,8 +113,8 @@ def _shape(datatype: MPI.Datatype) -> tuple[int, bool]:
 def _check_room(length: int, displacement: int, count: int, size: int, datatype: MPI.Datatype) -> None:
     if displacement + count * size > length:
         raise ValueError(
-            f"message: buffer too small for requested count: {count} x {datatype.Get_name() or 'datatype'} of {size} bytes "
-            f"at byte {displacement} need {displacement + count * size}, the buffer has {length}"
+            f"message: buffer too small for requested count: {count} x {datatype.Get_name() or 'datatype'} of "
+            f"{size} bytes at byte {displacement} need {displacement + count * size}, the buffer has {length}"
         )
 
 

@@ -19,7 +19,7 @@ IN_PLACE = MPI.IN_PLACE
 
 
 class Collectives(PointToPoint):
-    """Barrier, Bcast, Gather(v), Scatter(v), Allgather(v), Alltoall(v), Reduce, Allreduce, Reduce_scatter, Scan, Exscan."""
+    """Barrier, Bcast, Gather(v), Scatter(v), Allgather(v), Alltoall(v), (All)Reduce(_scatter), Scan, Exscan."""
 
     _carrier: Any
     _size: int
@@ -123,10 +123,13 @@ class Collectives(PointToPoint):
             return
         whole = Vector(sendbuf, self._size, writable=False)
         size = whole.counts[root]
-        data, into = (np.empty(size, np.uint8), None) if recvbuf is IN_PLACE else wanted(recvbuf)
+        if recvbuf is IN_PLACE:
+            kept = np.empty(size, np.uint8)
+            self._a.scatter_v(self.carrier, whole.data, kept, whole.counts, whole.displacements, root)
+            return
+        data, into = wanted(recvbuf)
         self._a.scatter_v(self.carrier, whole.data, data[:size], whole.counts, whole.displacements, root)
-        if into is not None:
-            into.finish(size)
+        into.finish(size)
 
     def Allgatherv(self, sendbuf: Any, recvbuf: Any) -> None:
         into = Vector(recvbuf, self._size, writable=True)

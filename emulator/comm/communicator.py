@@ -19,7 +19,7 @@ from emulator.comm.refused import Refused
 from emulator.errors import UsageError
 
 
-class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.Intracomm):
+class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.Intracomm):  # type: ignore[misc, override]
     """The processes of a real communicator on an emulated network; made by `emulator.emulate`.
 
     It has mpi4py's methods. A send completes locally when its last byte has left the sender's card, whatever its
@@ -60,11 +60,11 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         return self._size
 
     @property
-    def rank(self) -> int:
+    def rank(self) -> int:  # type: ignore[override]
         return self._rank
 
     @property
-    def size(self) -> int:
+    def size(self) -> int:  # type: ignore[override]
         return self._size
 
     def __eq__(self, other: object) -> bool:

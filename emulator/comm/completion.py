@@ -1,8 +1,8 @@
 """Waiting for several requests at once, emulated and real ones mixed.
 
 ``MPI.Request.Waitall`` and its relatives are class methods of a compiled class, and a program may have bound that
-class before anything was emulated. So `install` puts ours into the class itself, in the way of ``forbiddenfruit``; they hand lists
-without an emulated request on to the originals.
+class before anything was emulated. So `install` puts ours into the class itself, in the way of ``forbiddenfruit``;
+they hand lists without an emulated request on to the originals.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.comm.engine import Engine
-from emulator.comm.requests import EmulatedRequest, PersistentRequest, empty_status
+from emulator.comm.persistent import PersistentRequest
+from emulator.comm.requests import EmulatedRequest, empty_status
 
 
 class _Real:
@@ -51,9 +52,7 @@ class Batch:
 
     def __init__(self, requests: Sequence[MPI.Request]) -> None:
         self.engine = next(r.engine for r in requests if isinstance(r, EmulatedRequest))
-        self.operations: list[Any] = [
-            r if isinstance(r, EmulatedRequest) else _Real(r, self.engine) for r in requests
-        ]
+        self.operations: list[Any] = [r if isinstance(r, EmulatedRequest) else _Real(r, self.engine) for r in requests]
 
     def __enter__(self) -> Batch:
         if self.engine.clock.measured:
@@ -121,7 +120,9 @@ def _wait_all(requests: Sequence[MPI.Request], statuses: list[MPI.Status] | None
         return batch.finish(range(len(batch.operations)), statuses)
 
 
-def _test_all(requests: Sequence[MPI.Request], statuses: list[MPI.Status] | None = None) -> tuple[bool, list[Any] | None]:
+def _test_all(
+    requests: Sequence[MPI.Request], statuses: list[MPI.Status] | None = None
+) -> tuple[bool, list[Any] | None]:
     with Batch(requests) as batch:
         batch.engine.progress()
         if not all(one.poll() for one in batch.operations if one.active):
@@ -224,9 +225,7 @@ def install() -> None:
         if hasattr(MPI.Request, name)
     }
     replace_methods(MPI.Request, methods)
-    replace_methods(
-        MPI.Prequest, {"Startall": _dispatcher(MPI.Prequest.Startall, _start_all, PersistentRequest)}
-    )
+    replace_methods(MPI.Prequest, {"Startall": _dispatcher(MPI.Prequest.Startall, _start_all, PersistentRequest)})
 
 
 def replace_methods(cls: type, methods: dict[str, Any]) -> None:

@@ -11,8 +11,8 @@ from typing import Any
 
 from emulator.comm.port import Route
 from emulator.errors import UsageError
-from emulator.network.loss import Loss
 from emulator.network.draws import stream
+from emulator.network.loss import Loss
 
 _NEVER = 0.0
 
@@ -39,9 +39,7 @@ class Change:
         self.loss_stream = 0
         self.waiting: list[tuple[Any, ...]] = []
 
-    def holds(
-        self, engine: Any, route: Route, context: int, tag: int, payload: Any, size: int, sync: Any
-    ) -> bool:
+    def holds(self, engine: Any, route: Route, context: int, tag: int, payload: Any, size: int, sync: Any) -> bool:
         """Keep (or lose) a message that meets a cut without a known end."""
         if engine.clock.t >= self.open_at:
             return False
@@ -95,9 +93,7 @@ class NetworkState:
         change: Change = route.change
         return change
 
-    def cut(
-        self, left: Iterable[int], right: Iterable[int], until: float | None = None, lost: bool = False
-    ) -> None:
+    def cut(self, left: Iterable[int], right: Iterable[int], until: float | None = None, lost: bool = False) -> None:
         """Cut the network between two sets of ranks, for what this rank sends from now on.
 
         Parameters

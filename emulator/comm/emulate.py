@@ -43,7 +43,7 @@ def emulate(
         raise UsageError("a communicator is emulated once, got one that already is: pass MPI.COMM_WORLD")
     if compute not in ("measured", "none"):
         raise UsageError(f"compute is 'measured' or 'none', got {compute!r}")
-    factor = 0.0 if pace in ("none", "auto", None) else float(pace)  # type: ignore[arg-type]
+    factor = 0.0 if pace in ("none", "auto", None) else float(pace)
     if not 0 <= factor < float("inf"):
         raise UsageError(f"a pace is 'auto', 'none' or a factor > 0, got {pace}: 20 runs 20 times slower")
     completion.install()

@@ -327,7 +327,7 @@ class Engine:
             self.pacer.hold(t)
 
     def idle(self) -> None:
-        """Note a test that found nothing: time passes for a program that polls, as it will see if it looks at the clock."""
+        """Note a test that found nothing: time passes for a program that polls, as it sees if it looks at the clock."""
         self.idling = True
         if self._crowded:
             os.sched_yield()

@@ -41,7 +41,9 @@ class Arrival:
     order : physical order of arrival, the tie breaker
     """
 
-    __slots__ = ("context", "data", "due", "first", "flags", "order", "port", "service", "size", "source", "tag", "token")
+    __slots__ = (
+        "context", "data", "due", "first", "flags", "order", "port", "service", "size", "source", "tag", "token",
+    )  # fmt: skip
 
     context: int
     source: int

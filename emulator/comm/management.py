@@ -26,7 +26,7 @@ class Management(PointToPoint):
     _made: int
     _buffer: Any
 
-    def _child(self, real: MPI.Intracomm, *how: Any) -> Any:
+    def _child(self, real: MPI.Comm, *how: Any) -> Any:
         """Emulate a communicator that was made from this one; COMM_NULL stays what it is."""
         self._made += 1
         if real == MPI.COMM_NULL:

@@ -45,9 +45,7 @@ class Pickled(PointToPoint):
         self._leave()
         return request
 
-    def recv(
-        self, buf: Any = None, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None
-    ) -> Any:
+    def recv(self, buf: Any = None, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> Any:
         self._enter()
         return self._complete(self._receive(None, source, tag), status)
 

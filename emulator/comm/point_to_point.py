@@ -8,11 +8,10 @@ from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming, outgoing
 from emulator.comm.engine import Engine
+from emulator.comm.persistent import NullRequest, PersistentRequest
 from emulator.comm.requests import (
     EmulatedRequest,
-    NullRequest,
     ObjectReceive,
-    PersistentRequest,
     ReceiveRequest,
     SendRequest,
 )
@@ -147,9 +146,7 @@ class PointToPoint:
     def Rsend(self, buf: Any, dest: int, tag: int = 0) -> None:
         self.Send(buf, dest, tag)
 
-    def Recv(
-        self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None
-    ) -> None:
+    def Recv(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> None:
         self._enter()
         self._complete(self._receive(Incoming(buf), source, tag), status)
 

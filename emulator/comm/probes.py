@@ -8,8 +8,9 @@ from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming
 from emulator.comm.header import Arrival
+from emulator.comm.persistent import NullRequest
 from emulator.comm.point_to_point import PointToPoint
-from emulator.comm.requests import EmulatedRequest, NullRequest, ObjectReceive, ReceiveRequest, empty_status
+from emulator.comm.requests import EmulatedRequest, ObjectReceive, ReceiveRequest, empty_status
 
 _NULL: int = MPI.PROC_NULL
 _ANY: int = MPI.ANY_SOURCE
@@ -33,9 +34,8 @@ class Probes(PointToPoint):
             if error := self.failure(origin, blocking=True):
                 self.raise_error(error)
             return None
-        if now is not None:
-            if found.first > now or max(found.port.serve(found), engine.clock.t) > max(now, engine.clock.t):
-                return None
+        if now is not None and (found.first > now or found.port.serve(found) > max(now, engine.clock.t)):
+            return None
         if take:
             matcher.take(origin, tag, now)
         due = found.port.serve(found)
@@ -88,9 +88,7 @@ class Probes(PointToPoint):
     def Mprobe(self, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> MPI.Message:
         return EmulatedMessage(self, self._probe(source, tag, status, take=True))
 
-    def Improbe(
-        self, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None
-    ) -> MPI.Message | None:
+    def Improbe(self, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> MPI.Message | None:
         there, found = self._test_probe(source, tag, status, take=True)
         return EmulatedMessage(self, found) if there else None
 
@@ -138,7 +136,7 @@ class EmulatedMessage(MPI.Message):
             return NullRequest(self._comm, receive=True)
         arrival, self._arrival = self._arrival, None
         if arrival is None:
-            self._comm.raise_error(MPI.ERR_REQUEST)
+            raise MPI.Exception(MPI.ERR_REQUEST)
         kind = ReceiveRequest if into is not None else ObjectReceive
         request = kind(self._comm, arrival.source, arrival.tag, into)
         request.match(arrival)

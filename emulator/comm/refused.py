@@ -17,13 +17,13 @@ class NotEmulated(UsageError, NotImplementedError):
         super().__init__(f"{method} {detail + ' ' if detail else ''}is not emulated and would run unslowed: {remedy}")
 
 
-def _words(*names: str) -> dict[str, str]:
-    return dict.fromkeys(" ".join(names).split())  # type: ignore[arg-type]
+def _words(*names: str) -> list[str]:
+    return " ".join(names).split()
 
 
 _BLOCKING = _words(
-    "Iallgather Iallgatherv Iallreduce Ialltoall Ialltoallv Ialltoallw Ibarrier Ibcast Iexscan Igather Igatherv Ireduce",
-    "Ireduce_scatter Ireduce_scatter_block Iscan Iscatter Iscatterv",
+    "Iallgather Iallgatherv Iallreduce Ialltoall Ialltoallv Ialltoallw Ibarrier Ibcast Iexscan Igather Igatherv",
+    "Ireduce Ireduce_scatter Ireduce_scatter_block Iscan Iscatter Iscatterv",
     "Allgather_init Allgatherv_init Allreduce_init Alltoall_init Alltoallv_init Alltoallw_init Barrier_init Bcast_init",
     "Exscan_init Gather_init Gatherv_init Reduce_init Reduce_scatter_block_init Reduce_scatter_init Scan_init",
     "Scatter_init Scatterv_init",
@@ -86,7 +86,7 @@ def _guard(cls: type, name: str) -> Any:
 
     def call(_: type, *arguments: Any, **named: Any) -> Any:
         if any(isinstance(value, Refused) for value in (*arguments, *named.values())):
-            raise NotEmulated(f"{cls.__name__}.{name}", instead="give it MPI.COMM_WORLD's own duplicate, or use messages")
+            raise NotEmulated(f"{cls.__name__}.{name}", instead="use messages, or a communicator of MPI's own")
         return original(*arguments, **named)
 
     call.__name__, call.__doc__ = name, original.__doc__

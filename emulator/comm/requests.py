@@ -1,4 +1,4 @@
-"""Requests of an emulated communicator: sends, receives, their persistent forms, and how they complete.
+"""Requests of an emulated communicator: sends and receives, and how they complete.
 
 They are MPI.Request objects, so an unchanged program keeps them in lists and hands them to
 ``MPI.Request.Waitall``; `emulator.comm.completion` makes those class methods understand them.
@@ -6,7 +6,6 @@ They are MPI.Request objects, so an unchanged program keeps them in lists and ha
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
@@ -20,6 +19,14 @@ if TYPE_CHECKING:
 ANY_SOURCE: int = MPI.ANY_SOURCE
 _BYTE = MPI.BYTE
 _new = MPI.Request.__new__
+
+
+def empty_status(status: MPI.Status | None) -> None:
+    """Make `status` what MPI returns for an operation that received nothing."""
+    if status is not None:
+        status.source, status.tag, status.error = MPI.ANY_SOURCE, MPI.ANY_TAG, MPI.SUCCESS
+        status.Set_elements(_BYTE, 0)
+        status.Set_cancelled(False)
 
 
 class EmulatedRequest(MPI.Request):
@@ -171,9 +178,7 @@ class SendRequest(EmulatedRequest):
     def start(self, context: int, tag: int, payload: Any, size: int, sync: bool) -> SendRequest:
         """Send; `payload` stays untouched until the request is complete."""
         self.unmatched = sync
-        end, self.physical = self.engine.send(
-            self.destination, context, tag, payload, size, self if sync else None
-        )
+        end, self.physical = self.engine.send(self.destination, context, tag, payload, size, self if sync else None)
         if end > self.end:
             self.end = end
         return self
@@ -224,8 +229,8 @@ class ReceiveRequest(EmulatedRequest):
     """
 
     __slots__ = (
-        "active", "cancelled", "comm", "data", "engine", "error", "held", "hint", "into", "message", "physical", "posted",
-        "source", "tag", "turn",
+        "active", "cancelled", "comm", "data", "engine", "error", "held", "hint", "into", "message", "physical",
+        "posted", "source", "tag", "turn",
     )  # fmt: skip
 
     def __init__(self, comm: Any, source: int, tag: int, into: Incoming | None) -> None:
@@ -261,9 +266,7 @@ class ReceiveRequest(EmulatedRequest):
         fits = into is not None and size <= into.room
         if message.flags & FOLLOWS:
             self.data = into.view[:size] if into is not None and fits else memoryview(bytearray(size))
-            self.physical = self.engine.wire.Irecv(
-                (self.data, size, _BYTE), message.source, payload_tag(message.token)
-            )
+            self.physical = self.engine.wire.Irecv((self.data, size, _BYTE), message.source, payload_tag(message.token))
         else:
             self.data = message.data
             message.data = None
@@ -363,114 +366,3 @@ class ObjectReceive(ReceiveRequest):
 
     def result(self) -> Any:
         return MPI.pickle.loads(self.data)
-
-
-class NullRequest(EmulatedRequest):
-    """An operation with PROC_NULL: complete at once, with nothing."""
-
-    __slots__ = ("active", "comm", "engine", "error", "hint", "receive")
-
-    def __init__(self, comm: Any, receive: bool) -> None:
-        self.comm, self.engine = comm, comm.engine
-        self.active, self.error, self.receive = True, 0, receive
-        self.hint = None
-
-    def poll(self) -> bool:
-        return True
-
-    def time(self) -> float:
-        return self.engine.clock.t
-
-    def finish(self, status: MPI.Status | None = None) -> None:
-        self.active = False
-        self.fill(status)
-
-    def fill(self, status: MPI.Status | None) -> None:
-        empty_status(status)
-        if status is not None and self.receive:
-            status.source = MPI.PROC_NULL
-
-
-class PersistentRequest(MPI.Prequest, EmulatedRequest):
-    """A send or receive to start again and again; each start makes a plain request."""
-
-    def __new__(cls, *arguments: Any, **named: Any) -> Any:
-        return MPI.Prequest.__new__(cls)
-
-    def __init__(self, comm: Any, begin: Callable[[], EmulatedRequest]) -> None:
-        self.comm, self.engine = comm, comm.engine
-        self._begin = begin
-        self._current: EmulatedRequest | None = None
-        self.freed = False
-
-    @property
-    def active(self) -> bool:  # type: ignore[override]
-        return self._current is not None
-
-    @property
-    def error(self) -> int:  # type: ignore[override]
-        return self._error
-
-    @property
-    def hint(self) -> float | None:  # type: ignore[override]
-        return self._current.hint if self._current is not None else None
-
-    _error = 0
-
-    def __eq__(self, other: object) -> bool:
-        return self is other or (self.freed and type(other) is MPI.Request and other == MPI.REQUEST_NULL)
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __bool__(self) -> bool:
-        return not self.freed
-
-    def Start(self) -> None:
-        """Begin the operation once more."""
-        if self._current is not None:
-            self.comm.raise_error(MPI.ERR_REQUEST)
-        self._current = self._begin()
-
-    @classmethod
-    def Startall(cls, requests: list[PersistentRequest]) -> None:
-        """Start several."""
-        for request in requests:
-            request.Start()
-
-    def poll(self) -> bool:
-        return self._current is None or self._current.poll()
-
-    def time(self) -> float:
-        return self.engine.clock.t if self._current is None else self._current.time()
-
-    def finish(self, status: MPI.Status | None = None) -> Any:
-        current, self._current = self._current, None
-        if current is None:
-            empty_status(status)
-            return None
-        result = current.finish(status)
-        self._error = current.error
-        return result
-
-    def fill(self, status: MPI.Status | None) -> None:
-        if self._current is None:
-            empty_status(status)
-        else:
-            self._current.fill(status)
-
-    def Cancel(self) -> None:
-        if self._current is not None:
-            self._current.Cancel()
-
-    def Free(self) -> None:
-        self._current, self.freed = None, True
-
-
-def empty_status(status: MPI.Status | None) -> None:
-    """Make `status` what MPI returns for an operation that received nothing."""
-    if status is not None:
-        status.source, status.tag, status.error = MPI.ANY_SOURCE, MPI.ANY_TAG, MPI.SUCCESS
-        status.Set_elements(_BYTE, 0)
-        status.Set_cancelled(False)
-

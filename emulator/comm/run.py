@@ -1,7 +1,7 @@
 """``python -m emulator run``: any mpi4py program, unchanged, on an emulated cluster.
 
-What such a program meets: ``MPI.COMM_WORLD`` is emulated, and ``MPI.Wtime`` reads the emulated clock. Everything else in
-Python that tells time (``time.perf_counter``, say) reads the wall, which runs ``pace`` times slower than
+What such a program meets: ``MPI.COMM_WORLD`` is emulated, and ``MPI.Wtime`` reads the emulated clock. Everything
+else in Python that tells time (``time.perf_counter``, say) reads the wall, which runs ``pace`` times slower than
 emulated time on a paced run, and has no relation to it without pacing. ``MPI.COMM_SELF`` stays what it is.
 """
 
@@ -19,7 +19,6 @@ import click
 from emulator import launch
 from emulator.cli import PACE, OneLineCommand, relaunch
 from emulator.errors import UsageError
-
 
 _FLAGS = ("--quiet", "--help")
 
@@ -40,10 +39,21 @@ class _Program(OneLineCommand):
 @click.command(cls=_Program, context_settings={"allow_interspersed_args": False})
 @click.option("-n", "launch_ranks", type=click.IntRange(min=1), metavar="N", help="Start mpirun with N ranks.")
 @click.option("--net", required=True, metavar="NAME|FILE.toml", help="The network: see 'python -m emulator networks'.")
-@click.option("--pace", type=PACE, default="none", metavar="auto|none|K", show_default=True,
-              help="Wall seconds per emulated second; none holds nothing back.")
-@click.option("--compute", type=click.Choice(["measured", "none"]), default="measured", show_default=True,
-              help="Whether a rank's own CPU time advances the emulated clock.")
+@click.option(
+    "--pace",
+    type=PACE,
+    default="none",
+    metavar="auto|none|K",
+    show_default=True,
+    help="Wall seconds per emulated second; none holds nothing back.",
+)
+@click.option(
+    "--compute",
+    type=click.Choice(["measured", "none"]),
+    default="measured",
+    show_default=True,
+    help="Whether a rank's own CPU time advances the emulated clock.",
+)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of jitter and loss.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the report to this file as well.")
 @click.option("--quiet", is_flag=True, help="Leave the report to --json.")

@@ -1,4 +1,4 @@
-"""Ranks of a job in which one dies: every way to wait for it must raise, and the living must go on. Writes OK per rank."""
+"""Ranks of a job in which one dies: every wait for it must raise, and the living must go on. Each writes OK."""
 
 from __future__ import annotations
 

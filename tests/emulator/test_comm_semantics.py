@@ -564,7 +564,8 @@ def communicators(comm: Any) -> Any:
     twin.Send(np.array([2]), peer, 1)
     MPI.Request.Waitall(requests)
     seen: list[Any] = [int(a[0]), int(b[0]), half.rank, half.size, half.allgather(rank), nobody == MPI.COMM_NULL]
-    seen += [comm.Compare(twin) == MPI.CONGRUENT, comm.Compare(half) == MPI.UNEQUAL, twin == comm, comm.Compare(comm) == MPI.IDENT]
+    seen += [comm.Compare(other) for other in (comm, twin, half)]
+    seen.append(twin == comm)
     if pair != MPI.COMM_NULL:
         seen.append((pair.rank, pair.allgather(rank), created.allgather(rank)))
         pair.Free()

@@ -160,7 +160,7 @@ def test_gap(comm: MPI.Intracomm, p: int) -> None:
 
 @on_ranks(4)
 def test_ranks_of_one_host_share_its_card(comm: MPI.Intracomm) -> None:
-    """Two ranks send to two of another host: one card out, one card in, twice the time; beside it the loopback is free."""
+    """Two ranks send to two of another host: one card out, one in, twice the time; the loopback is free."""
     pairs = emulated("pairs")
     size = 100_000
     box = np.zeros(size, "B")
@@ -293,7 +293,7 @@ def test_measured_compute_is_this_threads_own(comm: MPI.Intracomm) -> None:
 
 
 def _story(world: Any) -> list[float]:
-    """Many messages of many sizes around a ring, so that no card has two to choose from; what time it was after each."""
+    """Messages of many sizes around a ring, so that no card has two to choose from; what time it was after each."""
     times = []
     box = np.zeros(200_000, "B")
     for turn in range(40):

@@ -1,0 +1,106 @@
+"""Requests that carry nothing themselves: null ones, and persistent ones, which start others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mpi4py import MPI
+
+from emulator.comm.requests import EmulatedRequest, empty_status
+
+
+class NullRequest(EmulatedRequest):
+    """An operation with PROC_NULL: complete at once, with nothing."""
+
+    __slots__ = ("active", "comm", "engine", "error", "hint", "receive")
+
+    def __init__(self, comm: Any, receive: bool) -> None:
+        self.comm, self.engine = comm, comm.engine
+        self.active, self.error, self.receive = True, 0, receive
+        self.hint = None
+
+    def poll(self) -> bool:
+        return True
+
+    def time(self) -> float:
+        return self.engine.clock.t
+
+    def finish(self, status: MPI.Status | None = None) -> None:
+        self.active = False
+        self.fill(status)
+
+    def fill(self, status: MPI.Status | None) -> None:
+        empty_status(status)
+        if status is not None and self.receive:
+            status.source = MPI.PROC_NULL
+
+
+class PersistentRequest(MPI.Prequest, EmulatedRequest):
+    """A send or receive to start again and again; each start makes a plain request."""
+
+    def __new__(cls, *arguments: Any, **named: Any) -> Any:
+        return MPI.Prequest.__new__(cls)
+
+    def __init__(self, comm: Any, begin: Callable[[], EmulatedRequest]) -> None:
+        self.comm, self.engine = comm, comm.engine
+        self._begin = begin
+        self._current: EmulatedRequest | None = None
+        self.freed = False
+
+    @property
+    def active(self) -> bool:  # type: ignore[override]
+        return self._current is not None
+
+    @property
+    def error(self) -> int:  # type: ignore[override]
+        return self._error
+
+    @property
+    def hint(self) -> float | None:  # type: ignore[override]
+        return self._current.hint if self._current is not None else None
+
+    _error = 0
+
+    def __eq__(self, other: object) -> bool:
+        return self is other or (self.freed and type(other) is MPI.Request and other == MPI.REQUEST_NULL)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __bool__(self) -> bool:
+        return not self.freed
+
+    def Start(self) -> None:
+        """Begin the operation once more."""
+        if self._current is not None:
+            self.comm.raise_error(MPI.ERR_REQUEST)
+        self._current = self._begin()
+
+    def poll(self) -> bool:
+        return self._current is None or self._current.poll()
+
+    def time(self) -> float:
+        return self.engine.clock.t if self._current is None else self._current.time()
+
+    def finish(self, status: MPI.Status | None = None) -> Any:
+        current, self._current = self._current, None
+        if current is None:
+            empty_status(status)
+            return None
+        result = current.finish(status)
+        self._error = current.error
+        return result
+
+    def fill(self, status: MPI.Status | None) -> None:
+        if self._current is None:
+            empty_status(status)
+        else:
+            self._current.fill(status)
+
+    def Cancel(self) -> None:
+        if self._current is not None:
+            self._current.Cancel()
+
+    def Free(self) -> None:
+        self._current, self.freed = None, True
