@@ -1,7 +1,7 @@
 """One failure trace under every policy: goodput against the mean time between failures.
 
-The gaps of a trace are drawn once, exponential with mean 1, and stretched by each MTBF; its victims are distinct places,
-one fewer than there are ranks. A policy thus meets the same deaths at the same instants of the same work.
+The gaps of a trace are drawn once, exponential with mean 1, and stretched by each MTBF; its victims are distinct
+places, one fewer than there are ranks. A policy thus meets the same deaths at the same instants of the same work.
 
     goodput = ranks x fault-free seconds of the work / (processes x seconds that it took)
 

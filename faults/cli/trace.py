@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 )
 @click.option("--work", type=TIME, default="5 s", show_default=True, help="Fault-free length of the job.")
 @click.option("--step", type=TIME, default="10 ms", show_default=True, help="Fault-free length of a step.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the trace.")
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True, help="Of the trace.")
 @click.option("--dry-run", is_flag=True, help="List who dies when and start nothing.")
 @click.option("--out", metavar="DIR", help="Run folder; absent: runs/trace/<UTC time>.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well.")
