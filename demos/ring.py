@@ -33,7 +33,7 @@ def main(run: Run, algorithm: str, t_comp: float) -> None:
     """
     patterns = list(ALGORITHMS) if algorithm == "all" else [algorithm]
     ranks = _ranks(run)
-    _check_sizes(run)
+    run.on_root(lambda: _check_sizes(run))
     hosts = run.control.allgather(MPI.Get_processor_name())
     if run.rank == 0:
         run.echo(terminal.opening(run.result, f"all-reduce by {', '.join(patterns)} on {ranks} ranks"))
