@@ -98,8 +98,6 @@ def test_ssp_under_a_straggler_never_exceeds_its_bound(comm: Any, bound: int, st
     seen = ps.summary().staleness
     assert seen.largest <= bound
     assert comm.allreduce(seen.reads) == 45
-    if bound:
-        assert comm.allreduce(seen.largest, MPI.MAX) > 0  # the others did run ahead: the bound was put to the test
 
 
 @on_ranks(4, kind=["bsp", "ssp", "value"], early=[1, 3])
