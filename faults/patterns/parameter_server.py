@@ -30,6 +30,7 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
     servers = servers_of(spec)
     workers = range(servers, spec.ranks)
     with routing(MPI.COMM_WORLD, tools) as route:
+        route.need("worker", workers)
         table = Table(
             "model",
             training.parameters,

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 
 import numpy as np
@@ -21,7 +21,7 @@ from mpi4py import MPI
 
 from faults.board import WORKING
 from faults.instruments import Instruments
-from faults.protocol import Quorum
+from faults.protocol import Lost, Quorum
 
 _ASK_EVERY_S = 1e-3
 _FOLLOW_EVERY_S = 1e-3
@@ -46,6 +46,7 @@ class Route:
         self.dead: set[int] = set()
         self._asked = 0.0
         self._over = threading.Event()
+        self._needed: list[tuple[str, set[int]]] = []
         self.tools.placed(self.rank)
         self.tools.ready()
 
@@ -77,6 +78,10 @@ class Route:
 
         threading.Thread(target=look, name="follow", daemon=True).start()
 
+    def need(self, role: str, ranks: Iterable[int]) -> None:
+        """One of these ranks must live: without them the job is lost."""
+        self._needed.append((role, set(ranks)))
+
     def lost(self, rank: int, error: MPI.Exception) -> None:
         """An algorithm met an error with `rank`: it is to be left out."""
         self.look(error)
@@ -86,11 +91,11 @@ class Route:
         """Ranks that are dead: asked of the runtime after an error, and otherwise now and then."""
         now = time.monotonic()
         if error is None and now - self._asked < _ASK_EVERY_S:
-            return self.dead
+            return set(self.dead)
         self._asked = now
         self.comm.Ack_failed()
         self._bury(self.quorum.failed())
-        return self.dead
+        return set(self.dead)
 
     def _bury(self, dead: set[int]) -> None:
         if dead - self.dead:
@@ -99,6 +104,9 @@ class Route:
             self.tools.journal.write("noticed", how=f"{sorted(dead)} dead")
             self.tools.noticed()
             self.tools.journal.write("rebuilt", places=self.living)
+            for role, ranks in self._needed:
+                if ranks <= self.dead:
+                    raise Lost("rebuild", f"no {role} is left alive")
 
     @property
     def living(self) -> list[int]:
