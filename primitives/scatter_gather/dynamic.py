@@ -145,6 +145,7 @@ class Coordinator:
         """Give up on a worker: its tasks run again elsewhere, and what it still sends is ignored."""
         if rank in self.living:
             self.living.remove(rank)
+            self._inbox.forget(rank)
             self._late.pop(rank)
             self._ledger.lost(rank)
             with contextlib.suppress(MPI.Exception):  # in case that it lives: let it go home

@@ -83,13 +83,28 @@ class Inbox:
 
     def __init__(self, comm: MPI.Comm, source: int, tag: int) -> None:
         self._comm, self._source, self._tag = comm, source, tag
+        self._sources = [source]
         self._status = MPI.Status()
         sharpen_sleep()
 
+    def forget(self, rank: int) -> None:
+        """Never look at a dead rank's messages again.
+
+        What it sent before its death can still be probed, but not received: with ``MPI.ANY_SOURCE`` such a message
+        would stand in front of all others. So from the first death on every source is looked at by name.
+        """
+        if self._sources == [MPI.ANY_SOURCE]:
+            self._sources = [other for other in range(self._comm.Get_size()) if other != self._comm.Get_rank()]
+        if rank in self._sources:
+            self._sources.remove(rank)
+
     def poll(self) -> tuple[int, Any] | None:
         """A message that is there now, as (source, message), or None."""
-        if self._comm.Iprobe(self._source, self._tag, self._status):
-            return self._receive(self._status.Get_source())
+        for source in self._sources:
+            if self._comm.Iprobe(source, self._tag, self._status):
+                found = self._receive(self._status.Get_source())
+                self._sources.append(self._sources.pop(self._sources.index(source)))  # its turn comes last again
+                return found
         return None
 
     def next(

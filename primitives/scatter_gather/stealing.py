@@ -216,6 +216,8 @@ class Thief:
             if not dead or self._root in dead:
                 raise
             self._living -= dead
+            for rank in dead:
+                self._inbox.forget(rank)
             self._hungry = [rank for rank in self._hungry if rank not in dead]
             self._unasked = None
             if self._asked in dead:
