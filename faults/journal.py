@@ -33,6 +33,8 @@ class Journal:
 class Silence:
     """A journal that keeps nothing, for programs that want recovery and no drill."""
 
+    attempt = 0
+
     def write(self, what: str, **fields: Any) -> None:
         """Keep nothing."""
 

@@ -72,7 +72,8 @@ def show(screen: Console, found: Sequence[Sighting], ranks: int) -> None:
 
     names = list(dict.fromkeys(one.situation for one in found))
     title = f"{ranks} ranks: time to detection, or living ranks given up"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    screen.print(f"[italic]{title}[/]")
+    table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("detector")
     for name in names:
         table.add_column(name, justify="right")

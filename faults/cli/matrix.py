@@ -87,7 +87,8 @@ def show(screen: Console, found: Sequence[Result], ranks: int) -> None:
 
     faults = list(dict.fromkeys(one.cell.fault for one in found))
     title = f"{ranks} ranks: from the fault to the next complete step, and the ranks that go on"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    screen.print(f"[italic]{title}[/]")
+    table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("pattern", "policy"):
         table.add_column(name, no_wrap=True)
     for name in faults:

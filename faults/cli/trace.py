@@ -102,7 +102,8 @@ def show(screen: Console, runs: Sequence[Run], mtbfs: Sequence[float]) -> None:
     """Goodput, a row for each policy and a column for each MTBF."""
     from rich.table import Table
 
-    table = Table(title="goodput (deaths)", title_justify="left", box=None, padding=(0, 2, 0, 0))
+    screen.print("[italic]goodput (deaths)[/]")
+    table = Table(box=None, padding=(0, 2, 0, 0))
     table.add_column("policy")
     table.add_column("no failure", justify="right")
     for mtbf in mtbfs:
@@ -137,7 +138,8 @@ def show_intervals(screen: Console, found: Intervals) -> None:
     from rich.table import Table
 
     title = f"restart, MTBF {format_time(found.mtbf_s)}, a checkpoint takes {format_time(found.cost_s)}"
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 2, 0, 0))
+    screen.print(f"[italic]{title}[/]")
+    table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("every", "checkpoints take", "steps done again", "lost to both", "goodput"):
         table.add_column(name, justify="right")
     for one in found.tried:

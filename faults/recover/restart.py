@@ -46,6 +46,8 @@ class Restarting:
         self.recoveries = 0
         self._every, self._mtbf_s = every, mtbf_s
         self._step_s: list[float] = []
+        if self.tools.journal.attempt:
+            self.tools.noticed()  # a later launch is the recovery: here a second fault strikes
         self.step = self._resume()
         self.tools.ready()
 
