@@ -10,6 +10,7 @@ from typing import Any
 
 from emulator import launch, spread
 from emulator.errors import UsageError
+from emulator.network import load
 from faults import timeline
 from faults.detect import DETECTORS
 from faults.job import CHECKPOINT, JobSpec
@@ -34,6 +35,8 @@ class Order:
     options: dict[str, Any] = field(default_factory=dict)
     checkpoint: dict[str, Any] = field(default_factory=dict)
     hosts: list[int] | None = None
+    net: str | None = None
+    pace: float | str = "none"
     detector: str | None = None
     limit_s: float | None = None
     stall_s: float = 20.0
@@ -41,6 +44,22 @@ class Order:
 
     def blueprint(self) -> Blueprint:
         return blueprint(self.pattern, self.recovery)
+
+    def _check_kinds(self) -> None:
+        """Refuse faults that mean nothing to this job."""
+        for fault in self.faults:
+            if fault.kind in ("corrupt", "full") and self.recovery != "restart":
+                raise UsageError(f"fault {fault.text!r} meets checkpoints, which only --recovery restart writes")
+            if fault.kind in ("cut", "lose") and self.net is None:
+                raise UsageError(f"fault {fault.text!r} meets an emulated network: choose one with --net")
+            if fault.kind == "cut" and fault.duration_s is None:
+                raise UsageError(f"fault {fault.text!r}: a cut heals by itself, say when: cut ... for 200 ms")
+            if fault.when.emulated_s is not None and self.net is None:
+                raise UsageError(f"fault {fault.text!r}: emulated time passes on an emulated network: choose --net")
+        if self.net is not None:
+            load(self.net).sized(self.ranks + self.spares)
+        if self.net is not None and self.recovery == "respawn":
+            raise UsageError("a process cannot be spawned into an emulated network: choose spare, shrink or restart")
 
     def _detector(self) -> str:
         """The one asked for; else heartbeats where somebody may hang, which the runtime would never notice."""
@@ -69,7 +88,9 @@ class Order:
         spec = JobSpec(
             self.pattern, self.ranks, steps, self.recovery, self.spares, self.seed, plan.options | self.options,
             checkpoint=CHECKPOINT | self.checkpoint, detector=self._detector(),
+            net=self.net, pace=self.pace,
         )  # fmt: skip
+        self._check_kinds()
         spec.events = resolve(
             self.faults, self.ranks, spares=self.spares, steps=steps, hosts=self.hosts,
             roles=plan.roles(spec), seed=seed,

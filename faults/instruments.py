@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 from faults.board import Board
 from faults.inject import Injector
@@ -18,6 +19,7 @@ class Instruments:
     board: Board | None = None
     injector: Injector | None = None
     member: int = 0
+    conditions: Any = None  # of an emulated network (`faults.conditions.Conditions`)
 
     def ready(self) -> None:
         """The job can begin; a later launch of the same job goes on with the first one's clock."""
@@ -32,8 +34,12 @@ class Instruments:
         if self.board is not None:
             self.board.rows["step"][self.member] = step
             self.board.beat(self.member)
+        if self.conditions is not None:
+            self.conditions.tick()
         if self.injector is not None:
             self.injector.at_step(step)
+            if self.conditions is not None:
+                self.injector.at_emulated(self.conditions.now())
 
     def noticed(self) -> None:
         """A failure became known."""

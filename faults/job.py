@@ -33,6 +33,8 @@ class JobSpec:
     checkpoint: dict[str, Any] = field(default_factory=lambda: dict(CHECKPOINT))
     detector: str = "runtime"
     beat_s: float = 0.0
+    net: str | None = None
+    pace: float | str = "none"
     attempt: int = 0
 
     @property

@@ -7,7 +7,7 @@ import sys
 import click
 
 from emulator import console, results
-from emulator.cli import SIZE, TIME
+from emulator.cli import PACE, SIZE, TIME
 from emulator.errors import UsageError
 from faults import drill as drills
 from faults.cli import show
@@ -29,6 +29,9 @@ NOT_RECOVERED = 3
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Drills to run.")
 @click.option("--reduction", metavar="exact|ordered|plain", help="How the gradients of ring training are added.")
 @click.option("--ballast", type=SIZE, help="Bytes that are all-reduced beside the gradient, to lengthen the messages.")
+@click.option("--net", metavar="NAME|FILE.toml", help="Emulated network; absent: the transport as it is.")
+@click.option("--pace", type=PACE, default="none", metavar="auto|none|K", show_default=True,
+              help="Wall seconds per emulated second; none holds nothing back.")
 @click.option("--rule", type=click.Choice(RULES), help="How a federated server averages.")
 @click.option("--liars", type=click.IntRange(min=0), help="Most clients that --rule median is to bear lying.")
 @click.option("--checkpoint-every", "every", type=click.IntRange(min=0), default=10, show_default=True,
@@ -48,7 +51,8 @@ NOT_RECOVERED = 3
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def drill(
     pattern: str, ranks: int, faults: tuple[str, ...], recovery: str | None, spares: int | None, steps: int | None,
-    repeat: int, reduction: str | None, ballast: int | None, rule: str | None, liars: int | None,
+    repeat: int, reduction: str | None, ballast: int | None, net: str | None, pace: float | str,
+    rule: str | None, liars: int | None,
     every: int, keep: int, background: bool,
     checkpoints: str | None, mtbf: float | None, detector: str | None, limit: float | None,
     deadline: float, seed: int, dry_run: bool,
@@ -73,6 +77,8 @@ def drill(
         repeat=repeat,
         options={key: value for key, value in own.items() if value is not None},
         checkpoint={"folder": checkpoints, "every": every, "keep": keep, "background": background, "mtbf_s": mtbf},
+        net=net,
+        pace=pace,
         detector=detector,
         limit_s=limit,
         deadline_s=deadline,

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
+from faults.conditions import carrier
 from faults.instruments import Instruments
 from faults.job import JobSpec
 from faults.recover.route import Route, routing
@@ -25,7 +25,7 @@ MODEL = "model.npy"
 def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
     """Do `spec.steps` rounds with all clients; the server writes the final model into the folder."""
     training = Training(np.load(folder / DATA), seed=spec.seed)
-    with routing(MPI.COMM_WORLD, tools) as route:
+    with routing(carrier(spec, tools), tools) as route:
         peers = Peers(route.comm, on_failure=route.lost)
         if route.rank == SERVER:
             return _serve(spec, folder, training, route, peers)

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
+from faults.conditions import carrier
 from faults.instruments import Instruments
 from faults.job import JobSpec
 from faults.patterns import work
@@ -26,7 +26,7 @@ _ALL_TO_ALL_UP_TO = 6
 
 def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
     """Average `spec.steps` rounds over a random 4-regular graph (everybody with everybody in small jobs)."""
-    with routing(MPI.COMM_WORLD, tools) as route:
+    with routing(carrier(spec, tools), tools) as route:
         peers = Peers(route.comm, on_failure=route.lost)
         small = route.size <= _ALL_TO_ALL_UP_TO
         graph = graphs.complete(route.size) if small else graphs.random_regular(route.size, 4, spec.seed)

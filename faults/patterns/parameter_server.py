@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
+from faults.conditions import carrier
 from faults.instruments import Instruments
 from faults.job import JobSpec
 from faults.patterns.roles import servers_of
@@ -29,7 +29,7 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
     training = Training(np.load(folder / DATA), shards=spec.options["shards"], seed=spec.seed)
     servers = servers_of(spec)
     workers = range(servers, spec.ranks)
-    with routing(MPI.COMM_WORLD, tools) as route:
+    with routing(carrier(spec, tools), tools) as route:
         route.need("worker", workers)
         table = Table(
             "model",

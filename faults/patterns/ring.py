@@ -10,6 +10,7 @@ import numpy as np
 from mpi4py import MPI
 
 from faults.checkpoint import Store
+from faults.conditions import carrier
 from faults.inject import Injector
 from faults.instruments import Instruments
 from faults.job import JobSpec
@@ -111,7 +112,7 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
 def _session(spec: JobSpec, folder: Path, state: State, tools: Instruments) -> Recovering | Restarting:
     """The loop of the job's policy, with the checkpoints that it needs."""
     if spec.policy != "restart":
-        return recovering(MPI.COMM_WORLD, state, policy=spec.policy, spares=spec.spares, instruments=tools)
+        return recovering(carrier(spec, tools), state, policy=spec.policy, spares=spec.spares, instruments=tools)
     wanted = spec.checkpoint
     store = Store(
         wanted.get("folder") or folder / "checkpoints", spec.name, wanted["keep"], background=wanted["background"]
@@ -121,4 +122,4 @@ def _session(spec: JobSpec, folder: Path, state: State, tools: Instruments) -> R
             "corrupt": lambda event: store.corrupt(event.rank),
             "full": lambda event: store.fill_disk(event.duration_s),
         }
-    return Restarting(MPI.COMM_WORLD, state, store, wanted["every"], wanted["mtbf_s"], tools)
+    return Restarting(carrier(spec, tools), state, store, wanted["every"], wanted["mtbf_s"], tools)

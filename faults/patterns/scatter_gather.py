@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from faults.conditions import carrier
 from faults.instruments import Instruments
 from faults.job import JobSpec
 from faults.patterns import work
@@ -36,7 +37,7 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
         executions += 1
         return work.task(*argument)
 
-    with recovering(MPI.COMM_WORLD, state, policy="shrink", at_least=2, instruments=tools) as job:
+    with recovering(carrier(spec, tools), state, policy="shrink", at_least=2, instruments=tools) as job:
         while job.next(spec.steps):
             with job.attempt():
                 row = state["answers"][job.step]
