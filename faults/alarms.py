@@ -62,7 +62,7 @@ SITUATIONS = {
     "kill": Situation("a rank is killed", lambda rank, limit: f"kill {rank} @ step {_STEP}", real=True),
     "hang": Situation("a rank is stopped for good", lambda rank, limit: f"hang {rank} @ step {_STEP}", real=True),
     "compute": Situation(
-        "every rank computes for twice the limit in one call that holds the interpreter", steps=3, grip=2.0
+        "every rank computes for twice the limit in one call that holds the interpreter", steps=2, grip=2.0
     ),
     "crowd": Situation("8 ranks on each core", crowded=True),
     "straggler": Situation(
@@ -138,6 +138,11 @@ def check(detectors: Sequence[str], situations: Sequence[str]) -> None:
             raise UsageError(f"a {what} is one of {', '.join(legal)}, got {wrong!r}")
 
 
+def _patience(limit_s: float, ranks: int) -> float:
+    """Longest time without any progress: a job is computing for most of it, on a machine that may have other work."""
+    return 60.0 + 8 * limit_s * ranks
+
+
 def _by_drill(
     name: str, detector: str, ranks: int, limit_s: float, seed: int, folder: Path, mpi: launch.Mpi
 ) -> Sighting:
@@ -148,7 +153,7 @@ def _by_drill(
     order = Order(
         "ring", ranks, [parse(line)] if line else [], "shrink", steps=situation.steps, seed=seed, detector=detector,
         options={"grip_s": situation.grip * limit_s, "declared_s": _STEP_S * ranks}, limit_s=limit_s,
-        stall_s=_DEAF_S if deaf else 20.0 + 8 * limit_s * ranks,
+        stall_s=_DEAF_S if deaf else _patience(limit_s, ranks), deadline_s=2 * _patience(limit_s, ranks),
     )  # fmt: skip
     finished = drill.launch_once(order, order.spec(seed), folder, mpi)
     judgement = judge(finished, lambda verdicts: order.blueprint().matches(finished.spec, finished.folder, verdicts))
@@ -177,7 +182,7 @@ def _by_swim(
     )  # fmt: skip
     spec.events = resolve([parse(line)], ranks, steps=steps, seed=seed) if line else []
     folder.mkdir(parents=True, exist_ok=True)
-    finished = supervise(spec, folder, mpi, stall_s=20.0 + 8 * limit_s * ranks)
+    finished = supervise(spec, folder, mpi, stall_s=_patience(limit_s, ranks), deadline_s=2 * _patience(limit_s, ranks))
     return _judged(name, finished, limit_s, {ranks // 2} if situation.real else set())
 
 

@@ -125,9 +125,15 @@ class Watch:
         if self.suspects is None:
             return
         for member in self.suspects(now):
-            if member not in self._fenced and self.board.rows["state"][member] != LEFT:
-                self._fenced[member] = now
-                _signal(int(self.board.rows["pid"][member]), signal.SIGKILL)
+            pid = int(self.board.rows["pid"][member])
+            if member in self._fenced or self.board.rows["state"][member] == LEFT:
+                continue
+            if _runs(pid):
+                # Its pulse waits for the interpreter, or for a core: who computes is silent, not dead.
+                self.board.beat(member)
+                continue
+            self._fenced[member] = now
+            _signal(pid, signal.SIGKILL)
 
     def _continue_stopped(self) -> None:
         """A stopped process ignores everything but SIGKILL, and keeps mpirun waiting."""
@@ -183,8 +189,20 @@ def _signal(pid: int, number: signal.Signals) -> None:
 
 def _state(pid: int) -> str:
     """The kernel's letter for a process' state; empty if there is none."""
+    return _letter(Path(f"/proc/{pid}/stat"))
+
+
+def _runs(pid: int) -> bool:
+    """Whether any of a process' threads is running, or would be if there were a core."""
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        return any(_letter(task / "stat") == "R" for task in Path(f"/proc/{pid}/task").iterdir())
+    except OSError:
+        return False
+
+
+def _letter(stat: Path) -> str:
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0]
     except OSError:
         return ""
 

@@ -6,7 +6,8 @@
     phi         no sign of life for longer than this member's own habits make likely (phi-accrual)
 
 A beat is a stamp on the board, written by a thread of every rank: a rank that computes or waits for long still beats, a
-stopped one does not. Who is held for dead is fenced, that is killed, before anybody takes its place: it must not
+stopped one does not. Where that thread gets neither the interpreter nor a core, the kernel's word that the process runs
+counts as a beat. Who is held for dead is fenced, that is killed, before anybody takes its place: it must not
 wake up and go on. The hang thus becomes a death that the runtime reports.
 """
 

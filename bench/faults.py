@@ -1,0 +1,233 @@
+"""What recovery costs: from SIGKILL to the next complete step, being ready for it, and a checkpoint in memory.
+
+Recovery is measured by drills of ring training, 16 ranks with one spare where there is one to be, a kill in the middle
+of the run each time. Being ready is measured within one job: blocks of steps without any recovery alternate with
+blocks under it. A buddy checkpoint is set beside copies of the same bytes by as many ranks at once. Where PyTorch is
+installed, `torchrun` restarts as many workers after the same kill.
+
+    python -m bench.faults --budget 120
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from bench import _elastic
+from emulator import launch, spread
+from emulator.cli import OneLineCommand
+
+RANKS, VICTIM, STEP = 16, 7, 20
+TARGETS_MS = {"shrink": 50.0, "spare": 100.0, "respawn": 300.0, "restart": 2000.0}
+READY = ("shrink", "spare")
+READY_LIMIT, BUDDY_LIMIT = 0.02, 2.0
+BUDDY_RANKS, BUDDY_BYTES = 4, 64 << 20
+BALLAST = 1 << 20
+_BLOCK, _FEWEST_DRILLS, _MOST_DRILLS = 25, 3, 25
+
+Row = dict[str, Any]
+
+
+def rows(budget: float) -> list[Row]:
+    """All figures in about `budget` seconds: half of them for the drills."""
+    found = [row for policy in TARGETS_MS for row in _recovery(policy, budget / 2 / len(TARGETS_MS))]
+    found += [row for policy in READY for row in _job(RANKS + (policy == "spare"), policy, budget / 8)]
+    found += _job(BUDDY_RANKS, "buddy", budget / 8)
+    return [*found, _torch(found)]
+
+
+def _row(name: str, ours: float | None, other: float | None, unit: str, limit: float | None, what: str) -> Row:
+    """A ratio is held against the limit where there is another figure, else the figure itself."""
+    ratio = None if other is None or ours is None else ours / other
+    seen = ratio if ratio is not None else ours
+    met = None if limit is None or seen is None else seen <= limit
+    return {"name": name, "ours": ours, "other": other, "ratio": ratio, "unit": unit, "target": what, "met": met}
+
+
+# -- recovery ------------------------------------------------------------------------------------------
+
+
+def _recovery(policy: str, budget: float) -> list[Row]:
+    """Drills until the time is over; the median from SIGKILL to the next complete step."""
+    from faults import drill
+    from faults.plan import parse
+
+    seconds: list[float] = []
+    end = time.monotonic() + budget
+    with tempfile.TemporaryDirectory() as folder:
+        while len(seconds) < _FEWEST_DRILLS or (time.monotonic() < end and len(seconds) < _MOST_DRILLS):
+            order = drill.Order(
+                "ring", RANKS, [parse(f"kill {VICTIM} @ step {STEP} + 300 us")], policy, int(policy == "spare"),
+                seed=len(seconds),
+            )  # fmt: skip
+            (judgement,) = drill.run(order, Path(folder), steady=False).judgements
+            if not judgement.recovered or judgement.recovery_seconds is None:
+                raise RuntimeError(f"{policy} did not recover: {judgement.phase}: {judgement.reason}")
+            seconds.append(judgement.recovery_seconds)
+    of = spread.summary(seconds)
+    limit = TARGETS_MS[policy]
+    name = f"p={RANKS} kill to next step, {policy} (median of {of['n']}, p95 {of['p95'] * 1e3:.3g})"
+    return [_row(name, of["median"] * 1e3, None, "ms", limit, f"<= {limit:g} ms")]
+
+
+# -- jobs of our own -----------------------------------------------------------------------------------
+
+
+def _job(n: int, part: str, budget: float) -> list[Row]:
+    """Run one part inside of a job and read what its rank 0 wrote."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rows.json"
+        program = ["-m", "bench.faults", "--part", part, "--budget", str(budget), "--json", str(path)]
+        arguments = launch.command(n, program, ft=part in READY)
+        with launch.start(arguments, stdout=subprocess.DEVNULL, cwd=Path(__file__).resolve().parent.parent) as job:
+            status = job.wait(timeout=20 * budget + 120)
+        if not path.exists():
+            raise RuntimeError(f"the job of part {part} ended with status {status} and no result")
+        found: list[Row] = json.loads(path.read_text())
+        return found
+
+
+def _ready(policy: str, budget: float) -> list[Row]:
+    """Steps without and with recovery, block by block, for a short gradient and a long one."""
+    found = []
+    for ballast, what in ((0, "gradient of 19 KiB"), (BALLAST, "gradient of 1 MiB")):
+        plain, ready = _blocks(policy, ballast, budget / 2)
+        ratio = float(np.median(np.array(ready) / np.array(plain)))
+        base = float(np.median(plain)) * 1e3
+        found.append(
+            _row(f"p={RANKS} a step, ready by {policy} / not, {what} ({len(plain)} blocks)", base * ratio, base, "ms",
+                 1 + READY_LIMIT, f"<= {1 + READY_LIMIT:g}")
+        )  # fmt: skip
+    return found
+
+
+def _blocks(policy: str, ballast: int, budget: float) -> tuple[list[float], list[float]]:
+    """Seconds per step of each block, (not ready, ready); the two take turns in going first."""
+    from mpi4py import MPI
+
+    from faults.patterns.ring import RingTraining
+    from faults.recover import recovering
+
+    world = MPI.COMM_WORLD.Dup()
+    spares = int(policy == "spare")
+    learners = [_learner(RingTraining, ballast) for _ in range(2)]
+    working = world.Get_rank() < world.Get_size() - spares
+    alone = world.Split(int(working))
+    times: dict[bool, list[float]] = {False: [], True: []}
+    done = {False: 0, True: 0}
+    with recovering(MPI.COMM_WORLD, learners[True].state, policy=policy, spares=spares) as job:
+        end = time.monotonic() + budget
+        going = True
+        while going:
+            for ready in (False, True) if len(times[True]) % 2 else (True, False):
+                _meet(world)
+                began = time.perf_counter()
+                done[ready] += _BLOCK
+                if ready:
+                    while job.next(done[True]):
+                        with job.attempt():
+                            learners[True].step(job.comm, job.step % _BLOCK)
+                elif working:
+                    for step in range(_BLOCK):
+                        learners[False].step(alone, step)
+                _meet(world)
+                times[ready].append((time.perf_counter() - began) / _BLOCK)
+            going = bool(world.bcast(time.monotonic() < end or len(times[True]) < 7))
+    return times[False][1:], times[True][1:]  # buffers are laid out in the first
+
+
+def _learner(kind: Callable[..., Any], ballast: int) -> Any:
+    from faults.job import JobSpec
+    from faults.patterns.catalogue import CATALOGUE
+    from faults.training import DATA, save_digits
+
+    with tempfile.TemporaryDirectory() as folder:
+        save_digits(Path(folder) / DATA)
+        data = np.load(Path(folder) / DATA)
+    options = CATALOGUE["ring"].options | {"ballast": ballast}
+    return kind(JobSpec("ring", RANKS, _BLOCK, "shrink", options=options), data)
+
+
+def _meet(world: Any) -> None:
+    """A barrier in which nobody keeps a core from those that still work."""
+    request = world.Ibarrier()
+    while not request.Test():
+        time.sleep(100e-6)
+
+
+def _buddy(budget: float) -> list[Row]:
+    """A save of 64 MiB on every rank beside one copy of 64 MiB on every rank."""
+    from mpi4py import MPI
+
+    from faults.checkpoint.buddy import Buddy
+
+    world = MPI.COMM_WORLD
+    state = {"state": np.full(BUDDY_BYTES // 8, float(world.Get_rank()))}
+    other = np.zeros_like(state["state"])
+    buddy = Buddy(world, state)
+    calls: list[Callable[[], object]] = [
+        lambda: np.copyto(other, state["state"]),
+        lambda: buddy.save(len(times[1]), state),
+    ]
+    times: list[list[float]] = [[], []]
+    end = time.monotonic() + budget
+    going = True
+    while going:
+        for which, call in enumerate(calls):
+            world.Barrier()
+            began = time.perf_counter()
+            call()
+            world.Barrier()
+            times[which].append(time.perf_counter() - began)
+        going = bool(world.bcast(time.monotonic() < end or len(times[0]) < 5))
+    copy, save = (float(np.median(one[2:])) * 1e3 for one in times)
+    name = f"p={BUDDY_RANKS} buddy checkpoint of 64 MiB per rank / a copy"
+    return [_row(name, save, copy, "ms", BUDDY_LIMIT, f"<= {BUDDY_LIMIT:g}")]
+
+
+# -- torchrun ------------------------------------------------------------------------------------------
+
+
+def _torch(found: list[Row]) -> Row:
+    """Our restart beside torchrun's, or a row that says why there is none."""
+    name = f"p={RANKS} kill to next step, restart / torchrun's elastic restart"
+    ours = next(row["ours"] for row in found if ", restart" in row["name"])
+    if importlib.util.find_spec("torch") is None:
+        return _row(f"{name}: PyTorch is not installed", ours, None, "ms", None, "")
+    with tempfile.TemporaryDirectory() as folder:
+        return _row(name, ours, _elastic.restart(RANKS, VICTIM, STEP, Path(folder)) * 1e3, "ms", None, "")
+
+
+@click.command(cls=OneLineCommand)
+@click.option("--budget", type=click.FloatRange(min=1), default=120.0, show_default=True, help="Seconds in all.")
+@click.option("--part", hidden=True)
+@click.option("--json", "path", type=click.Path(), help="Write the rows to a file.")
+def main(budget: float, part: str | None, path: str | None) -> None:
+    """Time recovery, readiness and checkpoints in memory."""
+    if launch.inside():
+        found = _buddy(budget) if part == "buddy" else _ready(str(part), budget)
+        if launch.rank() == 0 and path:
+            Path(path).write_text(json.dumps(found))
+        sys.stdout.flush()
+        return
+    found = rows(budget)
+    for row in found:
+        mark = {True: "met", False: "NOT MET", None: ""}[row["met"]]
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.3f}"
+        print(f"{row['name']:<78} {row['ours']:10.2f} {row['unit']:<3} {ratio:>8} {row['target']:>10} {mark}")
+    if path:
+        Path(path).write_text(json.dumps(found, indent=1))
+
+
+if __name__ == "__main__":
+    main()
