@@ -1,0 +1,245 @@
+"""Scatter-gather: one rank asks, the others answer; real searches through Python's own documentation strings.
+
+    mpirun -n 16 python -m demos.scatter_gather --net 10gbe
+
+Four parts. The time of scatter and gather, directly and down a tree, beside the closed form. Word counts by MapReduce,
+checked against the one-process count. Uneven tasks handed out in equal blocks, by pull, and by stealing. And a search
+over shards with replicas while one worker is slow: waiting for it, asking another replica, or answering with
+a quorum at a deadline and saying which shards are missing; every complete answer is checked against one process.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import click
+
+import emulator
+from demos import corpus, scatter_gather_times
+from demos.parameter_server import parse_slow
+from emulator import costs
+from emulator.cli import SHARE, TIME, demo
+from emulator.errors import UsageError
+from emulator.lookahead import unpaced
+from emulator.session import Run
+from emulator.units import format_time
+from primitives.map_reduce import map_reduce
+from primitives.scatter_gather import (
+    Deadline,
+    ShardAnswer,
+    Shards,
+    ask_shards,
+    coordinator,
+    map_blocks,
+    map_tasks,
+    steal_tasks,
+)
+
+CHUNK = 40  # documents in a map task
+SLICES = 10  # points in a task at which it can be cancelled
+BEST = 10  # hits of a search
+SECONDS_PER_CHARACTER = 2e-6  # declared cost of an uneven task
+
+
+@demo("scatter_gather", needs=3, sizes="1K,64K,1M", budget=10.0)
+@click.option("--documents", type=click.IntRange(min=100), default=4000, show_default=True, help="Size of the corpus.")
+@click.option("--question", default="send a message to another process", show_default=True, help="What to search for.")
+@click.option("--shards", type=click.IntRange(min=1), help="Absent: two for each worker.")
+@click.option("--replicas", type=click.IntRange(min=1), default=2, show_default=True, help="Copies of each shard.")
+@click.option("--task-time", type=TIME, default="5 ms", show_default=True, help="Declared time to search a shard.")
+@click.option("--slow", metavar="'RANK xFACTOR'", help="The straggler; absent: the last rank, 20 times slower.")
+@click.option("--deadline", type=TIME, default="15 ms", show_default=True, help="When the impatient search answers.")
+@click.option("--quorum", type=SHARE, default="75 %", show_default=True, help="Share of the shards that it wants.")
+@click.option("--backup-after", type=click.FloatRange(min=1), default=1.5, show_default=True,
+              help="Median turnarounds after which another replica is asked.")
+def main(
+    run: Run, documents: int, question: str, shards: int | None, replicas: int, task_time: float, slow: str | None,
+    deadline: float, quorum: float, backup_after: float,
+) -> None:  # fmt: skip
+    patience = Deadline(deadline, quorum)
+    workers = range(1, run.size)
+    placement = Shards(shards or 2 * len(workers), workers, replicas)
+    straggler = parse_slow((slow,), 1, run.size) if slow else {run.size - 1: 20.0}
+    if not corpus.words(question):
+        raise UsageError(f"--question needs a word of at least two letters, got {question!r}")
+    texts: list[corpus.Document] = run.control.bcast(corpus.load(documents) if run.rank == 0 else None)
+    scatter_gather_times.show(run)
+    _count_words(run, texts)
+    _uneven(run, texts)
+    search = Search(run, texts, placement, question, task_time)
+    _search(run, search, straggler, patience, backup_after)
+
+
+def _count_words(run: Run, texts: list[corpus.Document]) -> None:
+    """MapReduce against Counter."""
+    chunks = [[document.text for document in texts[at : at + CHUNK]] for at in range(0, len(texts), CHUNK)]
+
+    def mapper(chunk: list[str]) -> Iterator[tuple[str, int]]:
+        return ((word, 1) for text in chunk for word in corpus.words(text))
+
+    _align(run)
+    start = run.now()
+    counts = map_reduce(run.comm, mapper, lambda word, ones: sum(ones), chunks, combine=True)
+    if counts is None:
+        return
+    expected = Counter(word for document in texts for word in corpus.words(document.text))
+    wrong = sum(counts.get(word) != count for word, count in expected.items()) + len(counts.keys() - expected.keys())
+    common = ", ".join(f"{word} {count}" for word, count in Counter(counts).most_common(5))
+    run.echo(
+        f"\n[bold]Word count[/] by MapReduce: {sum(counts.values())} words, {len(counts)} different, of "
+        f"{len(texts)} documentation strings in {format_time(run.now() - start)}; {wrong} differ from one process"
+    )
+    run.echo(f"  most frequent: {common}")
+    run.extra["word_count"] = {"words": sum(counts.values()), "different": len(counts), "wrong": wrong}
+    if wrong:
+        run.fail(f"{wrong} word counts differ from the one-process count")
+
+
+def _uneven(run: Run, texts: list[corpus.Document]) -> None:
+    """The same tasks, of uneven cost, handed out in three ways."""
+    lengths = sorted(len(document.text) for document in texts[:: max(1, len(texts) // (12 * run.size))])
+    total = SECONDS_PER_CHARACTER * sum(lengths)
+
+    def work(length: int) -> Generator[None, None, int]:
+        for _ in range(SLICES):
+            emulator.compute(run.comm, SECONDS_PER_CHARACTER * length / SLICES)
+            yield
+        return length
+
+    def plain(length: int) -> int:
+        emulator.compute(run.comm, SECONDS_PER_CHARACTER * length)
+        return length
+
+    ways: dict[str, tuple[int, Any]] = {
+        "equal blocks": (run.size, lambda: map_blocks(run.comm, plain, lengths)),
+        "pull, one by one": (run.size - 1, lambda: map_tasks(run.comm, work, lengths, batch=1)),
+        "pull, batches by duration": (run.size - 1, lambda: map_tasks(run.comm, work, lengths)),
+        "stealing": (run.size, lambda: steal_tasks(run.comm, work, lengths, seed=run.seed)),
+    }
+    run.echo(f"\n[bold]{len(lengths)} uneven tasks[/], {format_time(total)} of work")
+    table = scatter_gather_times.grid("handed out", "workers", "time", "balance")
+    for name, (workers, way) in ways.items():
+        _align(run)
+        answer = way()
+        if answer is None:
+            continue
+        if answer.values() != lengths:
+            run.fail(f"{name}: results differ from the one-process answer")
+        balance = total / workers / answer.seconds
+        timeless = name == "stealing" and unpaced(run.comm)
+        cells = ["needs --pace", "-"] if timeless else [format_time(answer.seconds), f"{balance:.0%}"]
+        table.add_row(name, str(workers), *cells)
+        if not timeless:
+            run.extra.setdefault("uneven", {})[name] = {"seconds": answer.seconds, "balance": balance}
+    run.echo(table)
+    run.echo("balance: the time of perfectly even work without messages, as a share of the time")
+
+
+@dataclass
+class Search:
+    """A question to a corpus in shards.
+
+    Attributes
+    ----------
+    run, documents, placement, question
+        The run, the whole corpus, where its shards are, and what is asked.
+    task_s
+        Declared seconds that the search of a shard takes on a worker that is not slow.
+    """
+
+    run: Run
+    documents: list[corpus.Document]
+    placement: Shards
+    question: str
+    task_s: float
+
+    def __post_init__(self) -> None:
+        names = self.placement.split(range(len(self.documents)))
+        self._shards = {
+            shard: [self.documents[index] for index in names[shard]]  # type: ignore[call-overload]
+            for shard in self.placement.held_by(self.run.rank)
+        }
+
+    def ask(self, slow: dict[int, float], **options: Any) -> ShardAnswer | None:
+        """Search every shard; the answer on rank 0."""
+        factor = slow.get(self.run.rank, 1.0)
+
+        def look(task: tuple[int, str]) -> Generator[None, None, list[corpus.Hit]]:
+            shard, question = task
+            for _ in range(SLICES):
+                emulator.compute(self.run.comm, self.task_s * factor / SLICES)
+                yield
+            return corpus.search(self._shards[shard], question, BEST)
+
+        _align(self.run)
+        with coordinator(self.run.comm, look, batch=1, prefetch=0) as pool:
+            return None if pool is None else ask_shards(pool, self.placement, self.question, **options)
+
+
+def _search(run: Run, search: Search, slow: dict[int, float], patience: Deadline, backup_after: float) -> None:
+    """One question, asked with more and less patience."""
+    names = ", ".join(f"rank {rank} x{factor:g}" for rank, factor in slow.items())
+    ways: dict[str, tuple[dict[int, float], dict[str, Any]]] = {
+        "nobody is slow": ({}, {}),
+        f"{names}, wait for it": (slow, {}),
+        f"{names}, ask another replica": (slow, {"speculate": backup_after}),
+        f"{names}, {patience.quorum:.0%} after {format_time(patience.seconds or 0)}": (slow, {"deadline": patience}),
+    }
+    truth = corpus.search(search.documents, search.question, BEST) if run.rank == 0 else []
+    run.echo(f"\n[bold]Search of {search.placement.shards} shards[/] for {search.question!r}")
+    table = scatter_gather_times.grid(
+        "", "time", "predicted", "answered", "missing shards",
+        "asked again", f"of the best {BEST}",
+    )  # fmt: skip
+    rows, pairs = [], []
+    for name, (who, options) in ways.items():
+        answer = search.ask(who, **options)
+        if answer is None:
+            continue
+        hits = corpus.best((hit for part in answer.present().values() for hit in part), BEST)
+        found = len(set(hits) & set(truth)) / max(1, len(truth))
+        if not answer.missing and hits != truth:
+            run.fail(f"search, {name}: the hits differ from the one-process search")
+        seconds, backups = answer.answer.seconds, answer.answer.counts.backups
+        predicted = _predicted(run, search, who, options)
+        pairs.append((predicted, seconds))
+        rows.append({"name": name, "seconds": seconds, "predicted": predicted, "coverage": answer.coverage,
+                     "missing": answer.missing, "recall": found, "backups": backups})  # fmt: skip
+        expected = "-" if predicted is None else format_time(predicted)
+        table.add_row(name, format_time(seconds), expected, f"{answer.coverage:.0%}", _some(answer.missing),
+                      str(backups), f"{found:.0%}")  # fmt: skip
+    if run.rank == 0:
+        run.extra["search"] = {"question": search.question, "hits": truth, "ways": rows}
+        run.echo(table)
+        run.echo(f"  best: {', '.join(name for _, name in truth[:3])}")
+        scatter_gather_times.verdict(run, pairs, "searches")
+
+
+def _predicted(run: Run, search: Search, slow: dict[int, float], options: dict[str, Any]) -> float | None:
+    """Closed form of the searches that have one: even work, on a network whose terms are known."""
+    if slow or options or run.network is None:
+        return None
+    path = run.network.between(0, 1)
+    bytes_down, bytes_up = 100 + len(search.question), 120 + 60 * BEST
+    return costs.dynamic_tasks(
+        search.placement.shards, run.size - 1, search.task_s, bytes_down, bytes_up, path.alpha, path.beta, prefetch=0
+    )
+
+
+def _some(shards: list[int]) -> str:
+    return ", ".join(map(str, shards[:6])) + (f" and {len(shards) - 6} more" if len(shards) > 6 else "") or "none"
+
+
+def _align(run: Run) -> None:
+    """Begin together."""
+    run.control.Barrier()
+    align = getattr(run.comm, "align", None)
+    if align is not None:
+        align()
+
+
+if __name__ == "__main__":
+    main()
