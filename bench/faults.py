@@ -172,12 +172,12 @@ def _buddy(budget: float) -> list[Row]:
     from faults.checkpoint.buddy import Buddy
 
     world = MPI.COMM_WORLD
-    state = {"state": np.full(BUDDY_BYTES // 8, float(world.Get_rank()))}
-    other = np.zeros_like(state["state"])
-    buddy = Buddy(world, state)
+    part = np.full(BUDDY_BYTES, world.Get_rank(), np.uint8)
+    other = np.zeros_like(part)
+    buddy = Buddy(BUDDY_BYTES)
     calls: list[Callable[[], object]] = [
-        lambda: np.copyto(other, state["state"]),
-        lambda: buddy.save(len(times[1]), state),
+        lambda: np.copyto(other, part),
+        lambda: buddy.exchange(world, part, len(times[1])),
     ]
     times: list[list[float]] = [[], []]
     end = time.monotonic() + budget

@@ -40,8 +40,8 @@ class Situation:
     ----------
     real
         Somebody does die, and is to be found.
-    steps, options
-        Of the job; options of time are multiples of the limit.
+    grip, late
+        Of the limit: how long a rank computes without a pause, and every message's latency.
     crowded
         With 8 ranks per core.
     """
@@ -52,6 +52,7 @@ class Situation:
     steps: int = 40
     grip: float = 0.0
     crowded: bool = False
+    late: float = 0.0
 
 
 def _ms(seconds: float) -> str:
@@ -65,6 +66,7 @@ SITUATIONS = {
         "every rank computes for twice the limit in one call that holds the interpreter", steps=2, grip=2.0
     ),
     "crowd": Situation("8 ranks on each core", crowded=True),
+    "late": Situation("every message takes a quarter of the limit", steps=5, late=0.25),
     "straggler": Situation(
         "a rank is 60 times slower than the others",
         lambda rank, limit: f"slow {rank} @ step {_STEP} by 60",
@@ -127,8 +129,9 @@ def run(
         for detector in detectors or DETECTORS:
             limit = limit_s or detect.limit_for(size)
             place = folder / f"{name}-{detector}"
+            net = _network(place, SITUATIONS[name].late * limit)
             meet = _by_swim if detector == SWIM else _by_drill
-            yield meet(name, detector, size, limit, seed, place, mpi)
+            yield meet(name, detector, size, limit, seed, place, mpi, net)
 
 
 def check(detectors: Sequence[str], situations: Sequence[str]) -> None:
@@ -138,13 +141,23 @@ def check(detectors: Sequence[str], situations: Sequence[str]) -> None:
             raise UsageError(f"a {what} is one of {', '.join(legal)}, got {wrong!r}")
 
 
+def _network(beside: Path, latency_s: float) -> str | None:
+    """A network file beside the job's folder; None where messages are to go by the transport as it is."""
+    if not latency_s:
+        return None
+    beside.parent.mkdir(parents=True, exist_ok=True)
+    path = beside.with_suffix(".toml")
+    path.write_text(f'[link]\nlatency = "{_ms(latency_s)}"\nbandwidth = "10 Gbit/s"\n')
+    return str(path)
+
+
 def _patience(limit_s: float, ranks: int) -> float:
     """Longest time without any progress: a job is computing for most of it, on a machine that may have other work."""
     return 60.0 + 8 * limit_s * ranks
 
 
 def _by_drill(
-    name: str, detector: str, ranks: int, limit_s: float, seed: int, folder: Path, mpi: launch.Mpi
+    name: str, detector: str, ranks: int, limit_s: float, seed: int, folder: Path, mpi: launch.Mpi, net: str | None
 ) -> Sighting:
     """Ring training that would shrink; a job in which nobody finds out is ended by its watchdog."""
     situation = SITUATIONS[name]
@@ -153,7 +166,7 @@ def _by_drill(
     order = Order(
         "ring", ranks, [parse(line)] if line else [], "shrink", steps=situation.steps, seed=seed, detector=detector,
         options={"grip_s": situation.grip * limit_s, "declared_s": _STEP_S * ranks}, limit_s=limit_s,
-        stall_s=_DEAF_S if deaf else _patience(limit_s, ranks), deadline_s=2 * _patience(limit_s, ranks),
+        net=net, pace=1.0, stall_s=_DEAF_S if deaf else _patience(limit_s, ranks), deadline_s=2 * _patience(limit_s, ranks),
     )  # fmt: skip
     finished = drill.launch_once(order, order.spec(seed), folder, mpi)
     judgement = judge(finished, lambda verdicts: order.blueprint().matches(finished.spec, finished.folder, verdicts))
@@ -168,7 +181,7 @@ def _by_drill(
 
 
 def _by_swim(
-    name: str, detector: str, ranks: int, limit_s: float, seed: int, folder: Path, mpi: launch.Mpi
+    name: str, detector: str, ranks: int, limit_s: float, seed: int, folder: Path, mpi: launch.Mpi, net: str | None
 ) -> Sighting:
     """Ranks that do nothing but work and ask each other."""
     situation = SITUATIONS[name]
@@ -179,6 +192,7 @@ def _by_swim(
     spec = JobSpec(
         "membership", ranks, steps, "continue", seed=seed,
         options={"limit_s": limit_s, "step_s": _STEP_S, "grip_s": situation.grip * limit_s},
+        net=net, pace=1.0,
     )  # fmt: skip
     spec.events = resolve([parse(line)], ranks, steps=steps, seed=seed) if line else []
     folder.mkdir(parents=True, exist_ok=True)

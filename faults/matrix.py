@@ -34,12 +34,15 @@ class Scenario:
         An option that a pattern must have for this fault to mean something to it.
     options
         What the job's options are to be.
+    net
+        The emulated network that the fault is one of.
     """
 
     about: str
     lines: Callable[[int], tuple[str, ...]]
     needs: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
+    net: str | None = None
 
     def fits(self, pattern: str) -> bool:
         return self.needs is None or self.needs in CATALOGUE[pattern].options
@@ -62,6 +65,14 @@ SCENARIOS = {
     ),
     "hang": Scenario("a middle rank is stopped for good", lambda n: (f"hang {n // 2} @ step {STEP}",)),
     "slow": Scenario("a middle rank computes 4 times slower", lambda n: (f"slow {n // 2} @ step {STEP} by 4",)),
+    "cut": Scenario(
+        "the network is cut in two for 50 emulated ms",
+        lambda n: (f"cut 0-{n // 2 - 1}|{n // 2}-{n - 1} @ step {STEP} for 50 ms",),
+        net="1gbe",
+    ),
+    "lose": Scenario(
+        "a middle rank loses one message in 20", lambda n: (f"lose {n // 2} @ step {STEP} by 5 %",), net="1gbe"
+    ),
     "lie": Scenario(
         "a client sends what it found with the sign flipped",
         lambda n: (f"lie {n - 1} @ step 0",),
@@ -91,6 +102,7 @@ class Cell:
             repeat=repeat,
             options=dict(scenario.options),
             hosts=_two_hosts(ranks) if self.fault == "host" else None,
+            net=scenario.net,
             deadline_s=deadline_s,
         )
 
@@ -175,7 +187,7 @@ def run(
         if why := refusal(cell, order):
             yield Result(cell, REFUSED, why)
             continue
-        job = f"{cell.pattern} {cell.policy} {order.options}"
+        job = f"{cell.pattern} {cell.policy} {order.options} {order.net}"
         place = folder / f"{cell.pattern}-{cell.policy}-{cell.fault}"
         try:
             outcome = drill.run(order, place, steady=job not in calm)

@@ -10,8 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from mpi4py import MPI
-
+from faults.conditions import carrier
 from faults.instruments import Instruments
 from faults.job import JobSpec
 from faults.patterns import work
@@ -28,7 +27,7 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
     limit_s, step_s = spec.options["limit_s"], spec.options["step_s"]
     settings = Settings(limit_s / PERIODS_TO_DEATH, suspicion_periods=_PERIODS)
     given_up: dict[int, float] = {}
-    with routing(MPI.COMM_WORLD, tools) as route:
+    with routing(carrier(spec, tools), tools) as route:
         detector = Detector(route.comm, settings=settings, seed=spec.seed, clock=time.monotonic)
         for _ in route.steps(spec.steps):
             if spec.options["grip_s"]:
