@@ -6,9 +6,9 @@ physical messages travel on one private duplicate of the real communicator, the 
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Sequence
+from heapq import heappush
 from typing import Any
 
 from mpi4py import MPI
@@ -21,6 +21,7 @@ from emulator.comm.header import ACK, FOLLOWS, HEADERS_TAG, LOOPBACK, SYNC, Arri
 from emulator.comm.matching import Matcher
 from emulator.comm.pacing import Pacer
 from emulator.comm.port import CELLS, Port, Queue, Route, private_queue
+from emulator.comm.waiting import Waiting
 from emulator.network import Network
 from emulator.network.draws import stream
 
@@ -30,9 +31,10 @@ _SIZE = header.SIZE
 _ANY, _BYTE = MPI.ANY_SOURCE, MPI.BYTE
 _NAP_PER_RANK_S = 25e-6
 _SPIN_S = 60e-6
+_REAPED_AT = 64
 
 
-class Engine:
+class Engine(Waiting):
     """Clock, wire, queues and matchers of one rank.
 
     Attributes
@@ -145,7 +147,8 @@ class Engine:
             flags |= SYNC
             self.awaiting[token] = sync
         if route.here:
-            self._deliver(self.rank, context, tag, flags, first, service, size, token, memoryview(bytes(payload)))
+            data = memoryview(bytes(payload))
+            self._deliver(Arrival(context, self.rank, tag, flags, first, service, size, token, data))
             return end, None
         if size <= header.PACKED:
             packet = bytearray(_SIZE + size)
@@ -188,7 +191,7 @@ class Engine:
         request = self.wire.Isend(packet, destination, HEADERS_TAG)
         if not request.Test():
             self._outgoing.append((request, packet))
-            if len(self._outgoing) > 64:
+            if not len(self._outgoing) % _REAPED_AT:
                 self._reap()
 
     def acknowledge(self, message: Arrival, matched: float) -> None:
@@ -250,22 +253,19 @@ class Engine:
                 self._acknowledged(token, first)
                 continue
             payload = None if flags & FOLLOWS else memoryview(data)[_SIZE:]
-            self._deliver(status.source, context, tag, flags, first, service, size, token, payload)
+            self._deliver(Arrival(context, status.source, tag, flags, first, service, size, token, payload))
         if self.pacer.pace:
             self._release()
 
-    def _deliver(
-        self, source: int, context: int, tag: int, flags: int, first: float, service: float, size: int, token: int,
-        data: memoryview | None,
-    ) -> None:  # fmt: skip
-        message = Arrival()
-        message.source, message.context, message.tag, message.flags = source, context, tag, flags
-        message.first, message.service, message.size, message.token = first, service, size, token
-        message.data, message.due = data, None
+    def _deliver(self, message: Arrival) -> None:
         self._arrived += 1
         message.order = self._arrived
-        (self.loopback if flags & LOOPBACK else self.nic).arrive(message)
-        self.matcher(context).arrive(message, self.emulated_wall())
+        port = message.port = self.loopback if message.flags & LOOPBACK else self.nic
+        heappush(port.heap, (message.first, message.order, message))
+        matcher = self._matchers.get(message.context)
+        if matcher is None:
+            matcher = self.matcher(message.context)
+        matcher.arrive(message, self.pacer.emulated() if self.pacer.pace else None)
 
     def _release(self) -> None:
         now: float | None = None
@@ -282,63 +282,6 @@ class Engine:
         failed = self.wire.Get_failed()
         whole = self.wire.Get_group()
         self.dead.update(failed.Translate_ranks(list(range(failed.Get_size())), whole))
-
-    # -- waiting
-
-    def wait(self, operation: Any) -> None:
-        """Make progress until ``operation.poll()``, asleep most of the time.
-
-        `operation.hint` is the emulated time before which another poll cannot succeed, None when that is unknown.
-        """
-        if operation.poll():
-            return
-        pacer, pause = self.pacer, self._pause
-        nap = self._longest_nap(operation)
-        pause.restart(nap, ramp=not pacer.pace)
-        while True:
-            self.progress()
-            if operation.poll():
-                return
-            hint = operation.hint
-            if hint is None or not pacer.pace:
-                pause()
-            else:
-                # In slices, because others may need this rank to take in their long messages.
-                self._sleep(hint, nap)
-
-    def _longest_nap(self, operation: Any) -> float:
-        if not self.pacer.pace:
-            return self._nap
-        source = getattr(operation, "source", _ANY)
-        return self.pacer.nap(self.pacer.latency if source < 0 else self.routes[source].back)
-
-    def _sleep(self, hint: float, nap: float) -> None:
-        """Sleep until emulated time `hint`, in slices: others may need this rank to take in their long messages."""
-        deadline = self.pacer.wall(hint)
-        slice_end = clocks.perf_counter() + max(1e-3, nap)
-        if deadline <= slice_end:
-            clocks.sleep_until(deadline, self.pacer.spin)
-        else:
-            clocks.sleep_until(slice_end)
-
-    def hold(self, t: float) -> None:
-        """Hold this rank until emulated time `t`, if paced."""
-        if self.pacer.pace:
-            self.pacer.hold(t)
-
-    def idle(self) -> None:
-        """Note a test that found nothing: time passes for a program that polls, as it sees if it looks at the clock."""
-        self.idling = True
-        if self._crowded:
-            os.sched_yield()
-
-    def now(self) -> float:
-        """Give the emulated time of this rank, after a call has charged its compute."""
-        clock = self.clock
-        if self.idling and self.pacer.pace:
-            self.idling = False
-            clock.t = max(clock.t, self.pacer.emulated())
-        return clock.t
 
     def inversions(self) -> int:
         """Count the messages that this rank put out of order at a shared card or link."""

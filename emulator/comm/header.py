@@ -38,25 +38,23 @@ class Arrival:
     due : emulated time at which its last byte has arrived; None until the card has served it
     data : the payload, None when it `follows`
     port : the card (or loopback) that serves it
-    order : physical order of arrival, the tie breaker
+    order : physical order of arrival, which keeps a source's messages in theirs
     """
 
     __slots__ = (
         "context", "data", "due", "first", "flags", "order", "port", "service", "size", "source", "tag", "token",
     )  # fmt: skip
 
-    context: int
-    source: int
-    tag: int
-    flags: int
-    first: float
-    service: float
-    size: int
-    token: int
-    due: float | None
-    data: memoryview | None
-    port: Any
-    order: int
+    def __init__(
+        self, context: int, source: int, tag: int, flags: int, first: float, service: float, size: int, token: int,
+        data: memoryview | None,
+    ) -> None:  # fmt: skip
+        self.context, self.source, self.tag, self.flags = context, source, tag, flags
+        self.first, self.service, self.size, self.token = first, service, size, token
+        self.data = data
+        self.due: float | None = None
+        self.port: Any = None
+        self.order = 0
 
     def __lt__(self, other: Arrival) -> bool:
         return self.first < other.first if self.first != other.first else self.order < other.order

@@ -126,6 +126,10 @@ class Matcher:
                 self.release(_NEVER)
         return True
 
+    def has(self, source: int, tag: int) -> bool:
+        """Tell whether a message with exactly this envelope is waiting."""
+        return (source, tag) in self._unexpected
+
     def find(self, source: int, tag: int, now: float | None) -> Arrival | None:
         """Give the unexpected message that a receive from (source, tag) would take, or None."""
         if source != ANY_SOURCE and tag != ANY_TAG:
@@ -156,7 +160,3 @@ class Matcher:
     def next_time(self) -> float | None:
         """Give the emulated time at which the next postponed message can be matched."""
         return self.later[0].first if self.later else None
-
-    def earliest_unexpected(self) -> float | None:
-        """Give the emulated time of the earliest message that no receive has taken."""
-        return min((waiting[0].first for waiting in self._unexpected.values()), default=None)

@@ -18,7 +18,7 @@ class Pickled(PointToPoint):
     def send(self, obj: Any, dest: int, tag: int = 0) -> None:
         self._enter()
         data = MPI.pickle.dumps(obj)
-        self._complete(self._send(data, len(data), dest, tag))
+        self._send_now(data, len(data), dest, tag)
 
     def ssend(self, obj: Any, dest: int, tag: int = 0) -> None:
         self._enter()
@@ -47,6 +47,7 @@ class Pickled(PointToPoint):
 
     def recv(self, buf: Any = None, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> Any:
         self._enter()
+        self._look(source, tag)
         return self._complete(self._receive(None, source, tag), status)
 
     def irecv(self, buf: Any = None, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Request:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from heapq import heappop, heappush
+from heapq import heappop
 from typing import Any
 
 from emulator.comm.board import Board
@@ -98,25 +98,28 @@ def private_queue(remembers: bool) -> Queue:
 
 
 class Port:
-    """The receiving side of a card: messages wait for service in order of their first byte."""
+    """The receiving side of a card: messages wait for service in order of their first byte.
+
+    Attributes
+    ----------
+    heap : messages to serve as (first, physical order, message)
+    stretch : least seconds per byte; a card that was slowed down raises it
+    """
 
     __slots__ = ("heap", "queue", "stretch")
 
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
-        self.heap: list[Arrival] = []
-        self.stretch = 0.0  # least seconds per byte; a card that was slowed down raises it
-
-    def arrive(self, message: Arrival) -> None:
-        """Put a message into the queue."""
-        message.port = self
-        heappush(self.heap, message)
+        self.heap: list[tuple[float, int, Arrival]] = []
+        self.stretch = 0.0
 
     def serve(self, message: Arrival) -> float:
         """Serve everything up to `message`; returns its due time."""
         while message.due is None:
-            following = heappop(self.heap)
-            service = max(following.service, following.size * self.stretch)
+            following = heappop(self.heap)[2]
+            service = following.service
+            if self.stretch:
+                service = max(service, following.size * self.stretch)
             following.due = self.queue.take(following.first, service) + service
         return message.due
 

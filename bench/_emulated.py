@@ -1,0 +1,142 @@
+"""The ranks of `bench.emulator`: ``python -m bench._emulated TASK FILE BUDGET``; rank 0 writes lists of figures."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+import emulator
+from emulator import clock, costs
+from emulator.network import Host, Network, Nic, Plan
+from emulator.network import Path as Way
+from primitives.all_reduce import all_reduce
+
+BETA = 0.8e-9
+Figures = dict[str, list[float]]
+
+
+def network(alpha: float) -> Network:
+    """Like hosts at 10 Gbit/s, one rank on each."""
+    host = Host("h", Nic(BETA, BETA), 1.0, Way(alpha, BETA))
+    return Network(Plan("bench", "", (host,), False, 1, "block", alpha, BETA), MPI.COMM_WORLD.Get_size())
+
+
+def repeat(budget: float, least: int, body: Callable[[], None]) -> None:
+    """Repeat until rank 0 says that the budget is spent."""
+    end = time.perf_counter() + budget
+    turns = 0
+    while MPI.COMM_WORLD.bcast(turns < least or time.perf_counter() < end):
+        body()
+        turns += 1
+
+
+def cost(budget: float) -> Figures:
+    """CPU time of sends and receives in batches, in us, emulated and bare by turns."""
+    world = MPI.COMM_WORLD
+    comms = {"": emulator.emulate(world, network(50e-6)), " bare": world.Dup()}
+    box = np.zeros(64, "B")
+    figures: Figures = {}
+    batch = 40
+
+    def timed(name: str, call: Callable[[], None]) -> None:
+        begin = time.thread_time()
+        for _ in range(batch):
+            call()
+        figures.setdefault(name, []).append((time.thread_time() - begin) / batch * 1e6)
+
+    def turn() -> None:
+        for kind, comm in comms.items():
+            world.Barrier()
+            if world.rank == 0:
+                timed("send" + kind, partial(comm.Send, box, 1))
+            world.Barrier()
+            if world.rank == 1:
+                timed("receive" + kind, partial(comm.Recv, box, 0))
+
+    repeat(budget, 20, turn)
+    return {name: values for part in world.allgather(figures) for name, values in part.items()}
+
+
+def ring(budget: float) -> Figures:
+    """A ring of small messages without pacing."""
+    world = MPI.COMM_WORLD
+    alpha = 50e-6
+    comm = emulator.emulate(world, network(alpha))
+    steps, figures = 200, Figures(rate=[], error=[])
+    out, box = np.zeros(8, "B"), np.zeros(8, "B")
+
+    def turn() -> None:
+        start = comm.align()
+        begin = time.perf_counter()
+        for _ in range(steps):
+            comm.Sendrecv(out, (comm.rank + 1) % comm.size, 0, box, (comm.rank - 1) % comm.size, 0)
+        end = comm.now()
+        world.Barrier()
+        wall = time.perf_counter() - begin
+        figures["rate"].append(steps * comm.size / wall / min(comm.size, clock.cores()))
+        exact = steps * (alpha + 8 * BETA)
+        figures["error"].append(abs(world.allreduce(end, MPI.MAX) - start - exact) / exact)
+
+    repeat(budget, 3, turn)
+    return figures
+
+
+def paced(budget: float) -> Figures:
+    """The same ring at the pace that the machine can keep."""
+    world = MPI.COMM_WORLD
+    comm = emulator.emulate(world, network(500e-6), pace="auto")
+    out, box = np.zeros(8, "B"), np.zeros(8, "B")
+    figures = Figures(off=[])
+
+    def turn() -> None:
+        start = comm.align()
+        begin = time.perf_counter()
+        for _ in range(200):
+            comm.Sendrecv(out, (comm.rank + 1) % comm.size, 0, box, (comm.rank - 1) % comm.size, 0)
+        wall = world.allreduce(time.perf_counter(), MPI.MAX) - world.allreduce(begin, MPI.MIN)
+        emulated = world.allreduce(comm.now(), MPI.MAX) - start
+        figures["off"].append(wall / comm.engine.pacer.pace / emulated - 1)
+
+    repeat(budget, 2, turn)
+    fidelity: dict[str, Any] = comm.fidelity()
+    return figures | {"pace": [fidelity["pace"]], "overruns": [fidelity["overrun_share"]]}
+
+
+def large(budget: float) -> Figures:
+    """Many more ranks than cores: a ring all-reduce of 1 MiB."""
+    world = MPI.COMM_WORLD
+    comm = emulator.emulate(world, network(50e-6))
+    data = np.ones(1 << 17)
+    figures = Figures(seconds=[])
+
+    def turn() -> None:
+        start = comm.align()
+        begin = time.perf_counter()
+        all_reduce(comm, data, algorithm="ring", segment=0)
+        world.Barrier()
+        figures["seconds"].append(time.perf_counter() - begin)
+        took = world.allreduce(comm.now(), MPI.MAX) - start
+        exact = costs.exact("ring", comm.size, data.size, 8, 50e-6, BETA)
+        assert abs(took - exact) <= 1e-9 * exact, (took, exact)
+
+    repeat(budget, 1, turn)
+    return figures
+
+
+def main() -> None:
+    task, path, budget = sys.argv[1:]
+    figures = {"cost": cost, "ring": ring, "paced": paced, "large": large}[task](float(budget))
+    if MPI.COMM_WORLD.rank == 0:
+        Path(path).write_text(json.dumps(figures))
+
+
+if __name__ == "__main__":
+    main()
