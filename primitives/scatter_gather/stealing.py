@@ -213,8 +213,8 @@ class Thief:
             action()
         except MPI.Exception:
             dead = self._living.intersection(failed_ranks(self._comm))
-            if not dead or self._root in dead:
-                raise
+            if not dead or (self._root in dead and not self._over):
+                raise  # after the end everybody may leave, the root too
             self._living -= dead
             for rank in dead:
                 self._inbox.forget(rank)

@@ -1,0 +1,287 @@
+"""One job under all four patterns: which one wins where?
+
+    mpirun -n 16 python -m demos.compare --net 10gbe
+
+The job is a step of data-parallel work: each of p ranks has a vector of n bytes (a gradient, a table of counts), and
+afterwards every rank has the mean of all of them. Each pattern does it in its usual way, each answer is checked, and
+the measured time stands beside the predicted one:
+
+    all-reduce          the algorithm that is quickest by formula
+    parameter server    rank 0 serves, the others push and pull synchronously (p-1 vectors are averaged, not p)
+    gossip              one-peer exponential or base graph: pairwise averages that are exact after about lg p rounds
+    scatter-gather      rank 0 gathers all vectors, averages, and sends the result to everybody, directly
+
+The first sends as little as 2 (p-1)/p n through each port, a server's or coordinator's port carries (p-1) n each way,
+and gossip sends n in each of its rounds: for long vectors the order is fixed. For short ones latency decides, and the
+two with somebody in the middle pay it only twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from demos import push_pull
+from demos.incast import exact
+from emulator import costs, rounds, spread
+from emulator.cli import demo
+from emulator.errors import UsageError
+from emulator.session import Run, sub_sizes
+from emulator.timing import Job, Series, Stop, measure
+from emulator.units import format_size, format_time
+from primitives import all_reduce as reducing
+from primitives.gossip import average, mixing, schedules
+from primitives.gossip.mixing import Mixing
+from primitives.parameter_server import wire
+
+PATTERNS = ("all-reduce", "parameter server", "gossip", "scatter-gather")
+STEPS = 8  # of the parameter server: it is timed in its steady state
+TIE = 0.005  # share by which times may differ and count as equal
+WITHIN = 0.10  # of each other: measured and predicted time on an emulated network
+GATHERED, RESULT = 7141, 7142
+
+
+@demo("compare", needs=3, sizes="64,8K,256K,4M", budget=15.0)
+def main(run: Run) -> None:
+    counts = [p for p in sub_sizes(run, (4, 8, 16)) if p > 2]
+    if not counts:
+        raise UsageError("--ranks must hold a number of at least 3: a server, and two workers to share with")
+    if any(size % 8 for size in run.sizes):
+        raise UsageError(f"sizes are whole numbers of float64 (8 bytes), got {next(s for s in run.sizes if s % 8)}")
+    rows = _collective(run, counts) + _servers(run, counts)
+    if run.rank != 0:
+        return
+    predict, origin = _predictions(run, rows)
+    for row in rows:
+        row["predicted"] = predict(row["pattern"], row["ranks"], row["bytes"])
+        if row["wrong"]:
+            run.fail(f"{row['pattern']}: {row['wrong']} elements are not the mean, {row['ranks']} ranks")
+    run.measurements += rows
+    winners = [_table(run, p, rows, origin) for p in counts]
+    run.extra["winners"] = [winner for part in winners for winner in part]
+    _say_who_wins(run, counts)
+    _verdict(run, rows)
+
+
+def _collective(run: Run, counts: list[int]) -> list[dict[str, Any]]:
+    """Measure the three patterns whose every step has a beginning and an end."""
+    jobs = []
+    for p in counts:
+        comm = run.sub(p)
+        for size in run.sizes:
+            for name, once in _ways(run, comm, p, size).items():
+                jobs.append(_job(comm, name, p, size, once))
+    with run.progress(run.budget, f"timing {len(jobs)} jobs") as bar:
+        series = measure(run.control, jobs, Stop(run.budget, fewest=5), seed=run.seed, tick=bar.advance)
+    run.samples += [row for one in series for row in one.rows()]
+    return [_row(one) for one in series]
+
+
+def _ways(run: Run, comm: Any, p: int, size: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
+    schedule = _schedule(p)
+    algorithm = _algorithm(run, p, size)
+    return {
+        "all-reduce": lambda x: reducing.all_reduce(comm, x, algorithm=algorithm) / p,
+        "gossip": lambda x: average(comm, x, schedule),
+        "scatter-gather": lambda x: through_coordinator(comm, x),
+    }
+
+
+def _schedule(p: int) -> list[Mixing]:
+    """The shorter of the schedules that are exact on p ranks."""
+    known = [schedules.base_graph(p), schedules.one_peer_exponential(p)]
+    return min((way for way in known if mixing.contraction(way) < 1e-9), key=len)
+
+
+def _algorithm(run: Run, p: int, size: int) -> str:
+    if run.network is None:
+        return "auto"
+    path = run.network.between(0, 1)
+    names = [name for name in reducing.ALGORITHMS if costs.exact_is_known(name, p)]
+    return min(names, key=lambda name: costs.exact(name, p, size // 8, 8, path.alpha, path.beta))
+
+
+def through_coordinator(comm: Any, x: np.ndarray) -> np.ndarray:
+    """The mean of everybody's vector by way of rank 0, which receives all and answers all.
+
+    Parameters
+    ----------
+    comm
+        Communicator, bare or emulated.
+    x
+        This rank's vector, the same length everywhere.
+
+    Returns
+    -------
+    numpy.ndarray
+        The mean, on every rank.
+    """
+    p, rank = comm.Get_size(), comm.Get_rank()
+    if rank != 0:
+        mean = np.empty_like(x)
+        comm.Send(x, 0, GATHERED)
+        comm.Recv(mean, 0, RESULT)
+        return mean
+    parts = np.empty((p, len(x)))
+    parts[0] = x
+    MPI.Request.Waitall([comm.Irecv(parts[source], source, GATHERED) for source in range(1, p)])
+    mean = parts.mean(axis=0)
+    MPI.Request.Waitall([comm.Isend(mean, target, RESULT) for target in range(1, p)])
+    return mean
+
+
+def _job(comm: Any, name: str, p: int, size: int, way: Callable[[np.ndarray], np.ndarray]) -> Job:
+    job = Job(name, p, size, tuple(range(p)), comm)
+    if comm is None:
+        return job
+    x = np.full(size // 8, float(comm.Get_rank()))
+    seen: dict[str, np.ndarray] = {}
+
+    def once() -> None:
+        seen["mean"] = way(x)
+
+    job.once, job.check = once, lambda: int((np.abs(seen["mean"] - (p - 1) / 2) > 1e-9).sum())
+    return job
+
+
+def _row(one: Series) -> dict[str, Any]:
+    seconds, size = one.summary(), one.job.bytes
+    return {"pattern": one.job.pattern, "ranks": one.job.ranks, "bytes": size, "seconds": seconds,
+            "algbw": size / seconds["median"], "busbw": None, "native": None, "wrong": one.wrong}  # fmt: skip
+
+
+def _servers(run: Run, counts: list[int]) -> list[dict[str, Any]]:
+    """Measure the parameter server, from one step's end to the next one's."""
+    rows = []
+    for p in counts:
+        for size in run.sizes:
+            seen = push_pull.measure(run.control, run.sub(p), size, 1, STEPS)
+            if run.rank == 0:
+                seconds = spread.summary(push_pull.step_times(seen))
+                rows.append({"pattern": "parameter server", "ranks": p, "bytes": size, "seconds": seconds,
+                             "algbw": size / seconds["median"], "busbw": None, "native": None,
+                             "wrong": sum(one.wrong for one in seen)})  # fmt: skip
+    return rows
+
+
+Prediction = Callable[[str, int, int], float]
+
+
+def _predictions(run: Run, rows: list[dict[str, Any]]) -> tuple[Prediction, str]:
+    """The closed forms with the configured alpha and beta, or with those fitted to the all-reduce alone."""
+    if run.network is not None:
+        path = run.network.between(0, 1)
+        alpha, beta = path.alpha, path.beta
+        return lambda name, p, size: price(name, p, size, alpha, beta, _algorithm(run, p, size)), "configured"
+    alpha, beta = _rough_terms(rows)
+    run.extra["rough_terms"] = {"alpha": alpha, "beta": beta}
+
+    def predict(name: str, p: int, size: int) -> float:
+        return price(name, p, size, alpha, beta, reducing.choose(p, size, alpha, beta, 0.0))
+
+    return predict, f"alpha {format_time(alpha)} and {1 / beta / 1e9:.3g} GB/s, from gossip's rounds"
+
+
+def _rough_terms(rows: list[dict[str, Any]]) -> tuple[float, float]:
+    """Alpha and beta that explain gossip, whose rounds are plain exchanges, at the shortest and longest vectors."""
+    seen = [(row["bytes"], row["seconds"]["median"] / len(_schedule(row["ranks"])))
+            for row in rows if row["pattern"] == "gossip"]  # fmt: skip
+    alpha = float(np.median([time for size, time in seen if size == min(seen)[0]]))
+    longest = max(seen)[0]
+    beta = float(np.median([time for size, time in seen if size == longest])) / longest
+    return alpha, beta
+
+
+def price(name: str, p: int, size: int, alpha: float, beta: float, algorithm: str) -> float:
+    """Closed form of the job under a pattern, in seconds.
+
+    Parameters
+    ----------
+    name
+        One of `PATTERNS`.
+    p, size
+        Ranks, and bytes of the vector.
+    alpha, beta
+        Latency in seconds, seconds per byte.
+    algorithm
+        Of the all-reduce.
+    """
+    if name == "all-reduce":
+        return costs.exact(algorithm, p, size // 8, 8, alpha, beta)
+    if name == "parameter server":
+        return costs.parameter_server_duplex(p - 1, 1, size + wire.HEADER_BYTES, alpha, beta)
+    if name == "gossip":
+        # Followed message by message, because on some p a rank sits out a round and runs ahead.
+        sends = [[[(peer, size) for peer in to] for to in one.graph.neighbours] for one in _schedule(p)]
+        return rounds.timeline(sends, alpha, beta)
+    return 2 * costs.linear_blocks([size] * p, alpha, beta)
+
+
+def _table(run: Run, p: int, rows: list[dict[str, Any]], origin: str) -> list[dict[str, Any]]:
+    """Print one number of ranks; returns the winners."""
+    from rich.table import Table
+
+    run.echo(f"\n[bold]The mean of {p} vectors, on all {p} ranks[/]: measured (predicted; {origin})")
+    table = Table(box=None, pad_edge=False)
+    for column in ("bytes", *PATTERNS):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("wins")
+    table.add_column("by formula")
+    winners = []
+    for size in run.sizes:
+        these = {row["pattern"]: row for row in rows if (row["ranks"], row["bytes"]) == (p, size)}
+        measured = {name: these[name]["seconds"]["median"] for name in PATTERNS}
+        predicted = {name: these[name]["predicted"] for name in PATTERNS}
+        cells = [f"{format_time(measured[name])} ({format_time(predicted[name])})" for name in PATTERNS]
+        first, expected = _quickest(measured), _quickest(predicted)
+        table.add_row(format_size(size), *cells, " = ".join(first), "the same" if expected == first
+                      else " = ".join(expected))  # fmt: skip
+        others = [time for name, time in measured.items() if name not in first]
+        winners.append({"ranks": p, "bytes": size, "measured": first, "predicted": expected,
+                        "ahead": min(others, default=np.inf) / measured[first[0]]})  # fmt: skip
+    run.echo(table)
+    return winners
+
+
+def _quickest(times: dict[str, float]) -> list[str]:
+    """The pattern with the least time, and those that are as good as equal to it."""
+    return [name for name in PATTERNS if times[name] <= (1 + TIE) * min(times.values())]
+
+
+def _say_who_wins(run: Run, counts: list[int]) -> None:
+    """One line for each stretch of sizes with the same winner."""
+    run.echo()
+    for p in counts:
+        stretches: list[list[dict[str, Any]]] = []
+        for winner in (one for one in run.extra["winners"] if one["ranks"] == p):
+            if stretches and stretches[-1][0]["measured"] == winner["measured"]:
+                stretches[-1].append(winner)
+            else:
+                stretches.append([winner])
+        parts = [
+            f"{' = '.join(one[0]['measured'])} at {format_size(one[0]['bytes'])}"
+            + (f" to {format_size(one[-1]['bytes'])}" if len(one) > 1 else "")
+            + f" (the next takes {min(w['ahead'] for w in one):.2f} times as long or more)"
+            for one in stretches
+        ]
+        run.echo(f"{p} ranks: " + "; ".join(parts))
+    run.echo("A mean that need not be exact, updates that may be stale, or uneven work are other jobs:")
+    run.echo("see demos.gossip, demos.parameter_server and demos.scatter_gather.")
+
+
+def _verdict(run: Run, rows: list[dict[str, Any]]) -> None:
+    if run.network is None or run.options.compute != "none" or not exact(run.network.sized(run.size)):
+        return
+    worst = max(rows, key=lambda row: abs(row["predicted"] / row["seconds"]["median"] - 1))
+    off = abs(worst["predicted"] / worst["seconds"]["median"] - 1)
+    where = f"{worst['pattern']}, {worst['ranks']} ranks, {format_size(worst['bytes'])}"
+    run.echo(f"formulas and measurements at most {off:.1%} apart ({where}), limit {WITHIN:.0%}")
+    if off > WITHIN:
+        run.fail(f"the closed form is off by {off:.1%} ({where}), the limit is {WITHIN:.0%}")
+
+
+if __name__ == "__main__":
+    main()
