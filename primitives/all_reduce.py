@@ -19,6 +19,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 from mpi4py import MPI
 
 from emulator import costs
@@ -110,7 +111,7 @@ def all_reduce(
     comm
         The communicator. Messages carry tags from 20000 to 28000.
     send
-        The input, a contiguous array of any shape and of any dtype without objects.
+        The input, an array of any shape and of any dtype without objects.
     recv
         The output, like `send`; `IN_PLACE` to overwrite `send`; None for a new array.
     op
@@ -129,9 +130,17 @@ def all_reduce(
     Raises
     ------
     UsageError
-        Buffers that differ, overlap, or are not contiguous; an operation or algorithm that does not exist.
+        Buffers that differ or overlap; an operation or algorithm that does not exist.
     """
-    return reduce_into(comm, send, recv, op, (algorithm, segment), partial(_make, algorithm, segment))
+    if not isinstance(op, str):
+        op = ops.resolve(op)
+    if not isinstance(send, np.ndarray):
+        raise UsageError(f"the send buffer must be a numpy array, got {type(send).__name__}: use numpy.asarray")
+    key = (algorithm, segment, op, send.dtype, send.shape)
+    plan = plans_of(comm).get(key)
+    if plan is not None:
+        return plan.reduce(send, recv)
+    return reduce_into(comm, send, recv, op, key, partial(_make, algorithm, segment, comm))
 
 
 def prepare(
@@ -187,6 +196,9 @@ def _make(
     if algorithm == "auto":
         terms = terms_of(comm)
         algorithm = choose(comm.Get_size(), send.nbytes, terms.alpha, terms.beta, terms.gamma)
+    if algorithm != "recursive_doubling":  # this one takes arrays as they are, which spares it a copy
+        flat = send.reshape(-1)
+        send, recv = flat, flat if recv is send else recv.reshape(-1)
     if algorithm == "ring":
         return Ring(comm, send, recv, apply, segment, tag)
     if algorithm not in ALGORITHMS:

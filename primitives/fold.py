@@ -27,12 +27,13 @@ from primitives.plans import TAG, Plan, Request
 class Folded(Plan):
     """An all-reduce among a power of two of ranks, made one for any number of them.
 
-    A subclass writes `exchange`, in terms of `place`, `places` and `rank_at`.
+    A subclass writes `exchange`, in terms of `place`, `places` and `rank_at`. It begins with the data in `begin` (the
+    input itself, or what two ranks have together) and leaves the result in `recv`.
 
     Parameters
     ----------
     send, recv
-        Flat arrays of the same size and dtype, separate or the same.
+        Arrays of the same shape and dtype, separate or the same.
     op
         ``op(a, b, out)``, associative.
     """
@@ -48,53 +49,46 @@ class Folded(Plan):
         self.paired = self.rank < 2 * self.extra
         self.outside = self.paired and self.rank % 2 == 0
         self.place = self.rank // 2 if self.paired else self.rank - self.extra
-        self.scratch = self._scratch()
-        if self.paired:
-            other = self.rank ^ 1
-            self._give = self.sender(recv, other)
-            self._take = self.receiver(recv if self.outside else self.scratch[0], other)
+        self.doublings = 0 if self.outside else self.places.bit_length() - 1
+        self.begin = recv if self.paired else send
+        # Two take turns, so that a receive can be posted while the last one is being added.
+        self.scratch = [np.empty_like(recv) for _ in range(2 if self.doublings else 0)]
+        if self.outside:
+            self._give, self._take = self.sender(send, self.rank + 1), self.receiver(recv, self.rank + 1)
+        elif self.paired:
+            self._give = self.sender(recv, self.rank - 1)
+            self._take = self.receiver(self.scratch[0], self.rank - 1)
 
     def rank_at(self, place: int) -> int:
         """The rank that takes part at a place."""
         return 2 * place + 1 if place < self.extra else place + self.extra
 
-    def _scratch(self) -> list[Array]:
-        """Two buffers that take turns, so that a receive can be posted while the last one is being added."""
-        wanted = 0 if self.size == 1 or self.outside else 2
-        return [np.empty_like(self.recv) for _ in range(wanted)]
-
-    def combine(self, theirs: Array, mine: Array, partner: int) -> None:
-        """Add what the partner sent into `mine`, the lower rank's part first: both then get the same bits."""
-        if partner < self.rank:
-            self.op(theirs, mine, mine)
-        else:
-            self.op(mine, theirs, mine)
+    def operands(self, theirs: Array, mine: Array, partner: int) -> tuple[Array, Array]:
+        """The two in the order of the ranks, so that both partners compute the same bits."""
+        return (theirs, mine) if partner < self.rank else (mine, theirs)
 
     def steps(self) -> Iterator[Request]:
-        if self.send is not self.recv:
-            np.copyto(self.recv, self.send)
         if self.recv.size == 0:
             return
         if self.outside:
-            yield from self._stand_by()
+            hooks.phase("fold")
+            yield self._give()
+            hooks.phase("unfold")
+            self._take.Start()
+            yield self._take
         elif self.paired:
             hooks.phase("fold")
             self._take.Start()
             yield self._take
-            self.combine(self.scratch[0], self.recv, self.rank ^ 1)
+            self.op(self.scratch[0], self.send, self.recv)
             yield from self.exchange()
             hooks.phase("unfold")
             yield self._give()
-        else:
+        elif self.doublings:
             yield from self.exchange()
-
-    def _stand_by(self) -> Iterator[Request]:
-        hooks.phase("fold")
-        self._take.Start()
-        yield self._give()
-        hooks.phase("unfold")
-        yield self._take
+        elif self.send is not self.recv:
+            np.copyto(self.recv, self.send)
 
     def exchange(self) -> Iterator[Request]:
-        """The algorithm among the `places`, in `recv`."""
+        """The algorithm among the `places`, from `begin` to `recv`."""
         raise NotImplementedError

@@ -25,7 +25,7 @@ TAGS_IN_FLIGHT = 8_000
 """Operations that are made to overlap take the tags behind `TAG` in turn, as many as this."""
 
 KEPT = 32
-"""Plans kept per communicator; the one unused for longest goes first."""
+"""Plans kept per communicator; the oldest goes first."""
 
 
 class Request(Protocol):
@@ -137,30 +137,27 @@ def wait_all(plans: Iterable[Plan]) -> None:
 
 
 class Plans(dict[Hashable, Any]):
-    """The plans of one communicator by what they do, the longest unused first."""
+    """The plans of one communicator by what they do, the oldest first."""
 
     def __init__(self) -> None:
         super().__init__()
         self.terms: Any = None
         """What the choice of an algorithm on this communicator goes by, where it was measured."""
+        self.handle = 0
         self._counter = 0
         self._failed: list[object] = []
 
-    def use(self, key: Hashable) -> Any:
-        """The plan of that key (KeyError without), which becomes the latest used."""
-        plan = self[key] = self.pop(key)
-        return plan
-
-    def keep(self, key: Hashable, plan: Plan) -> Any:
-        """Add a plan, and free the one that was unused for longest if there are too many."""
+    def keep(self, key: Hashable, plan: Plan) -> None:
+        """Add a plan, and free the oldest one if there are too many."""
         self[key] = plan
         if len(self) > KEPT:
             self.pop(next(iter(self))).free()
-        return plan
 
-    def fail(self, key: Hashable, *arrays: Array) -> None:
+    def fail(self, plan: Plan, *arrays: Array) -> None:
         """Never use a plan again whose run failed, but keep its memory and the arrays: messages may still arrive."""
-        self._failed += [self.pop(key, None), arrays]
+        for key in [key for key, kept in self.items() if kept is plan]:
+            del self[key]
+        self._failed += [plan, arrays]
 
     def next_tag(self) -> int:
         """A tag for an operation that overlaps with others; collective: each rank must ask in the same order."""
@@ -173,8 +170,13 @@ class Plans(dict[Hashable, Any]):
             self.popitem()[1].free()
 
 
+_by_handle: dict[int, Plans] = {}
+"""The same as MPI's attributes, for a quicker look; what MPI deletes there goes here as well."""
+
+
 def _deleted(comm: MPI.Comm, keyval: int, plans: Plans) -> None:
     plans.free()
+    _by_handle.pop(plans.handle, None)
 
 
 @cache
@@ -186,9 +188,10 @@ def _keyval() -> int:
 def plans_of(comm: MPI.Intracomm) -> Plans:
     """The plans of a communicator, which live as long as it does."""
     if type(comm) is MPI.Intracomm:
-        plans: Any = comm.Get_attr(_keyval())
+        plans = _by_handle.get(comm.handle)
         if plans is None:
-            plans = Plans()
+            plans = _by_handle[comm.handle] = Plans()
+            plans.handle = comm.handle
             comm.Set_attr(_keyval(), plans)
         return plans
     # An object of a class written in Python has room for them itself, and may share MPI's handle with another object.

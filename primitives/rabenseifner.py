@@ -46,29 +46,29 @@ class Rabenseifner(Folded):
         super().__init__(comm, send, recv, op, tag)
         self._halvings = []
         self._doublings = []
-        low, high = 0, recv.size
-        for step in range(0 if self.outside else self.places.bit_length() - 1):
+        low, high, source = 0, recv.size, self.begin
+        for step in range(self.doublings):
             bit = 1 << step
             partner = self.rank_at(self.place ^ bit)
-            middle = (low + high) // 2
-            lower, upper = recv[low:middle], recv[middle:high]
-            kept, given = (upper, lower) if self.place & bit else (lower, upper)
-            theirs = self.scratch[step % 2][: kept.size]
-            self._halvings.append((partner, kept, theirs, self.sender(given, partner), self.receiver(theirs, partner)))
-            self._doublings.append((partner, self.sender(kept, partner), self.receiver(given, partner)))
-            low, high = (middle, high) if self.place & bit else (low, middle)
+            lower, upper = slice(low, (low + high) // 2), slice((low + high) // 2, high)
+            keep, give = (upper, lower) if self.place & bit else (lower, upper)
+            theirs = self.scratch[step % 2][: keep.stop - keep.start]
+            receive, give_away = self.receiver(theirs, partner), self.sender(source[give], partner)
+            self._halvings.append((receive, give_away, *self.operands(theirs, source[keep], partner), recv[keep]))
+            self._doublings.append((self.receiver(recv[give], partner), self.sender(recv[keep], partner)))
+            low, high, source = keep.start, keep.stop, recv
 
     def exchange(self) -> Iterator[Request]:
-        for partner, kept, theirs, send, receive in self._halvings:
-            hooks.phase("reduce_scatter", partner=partner)
+        hooks.phase("reduce_scatter")
+        for receive, give, first, second, total in self._halvings:
             receive.Start()
-            sent = send()
+            sent = give()
             yield receive
-            self.combine(theirs, kept, partner)
+            self.op(first, second, total)
             yield sent
-        for partner, send, receive in reversed(self._doublings):
-            hooks.phase("all_gather", partner=partner)
+        hooks.phase("all_gather")
+        for receive, pass_on in reversed(self._doublings):
             receive.Start()
-            sent = send()
+            sent = pass_on()
             yield receive
             yield sent

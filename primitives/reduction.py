@@ -4,55 +4,86 @@ Persistent requests are bound to addresses. Two ways lead there:
 
 - Short arrays are copied into the plan's own memory and out of it again, which costs less than anything else could.
   Such a plan is found by dtype and shape, whichever array is passed.
-- Long arrays are used where they lie. Their plans are found by the addresses: a training loop that reduces the same
-  array in each step makes one plan; new arrays in each call cost a new plan each, some microseconds per message.
+- Long arrays are used where they lie, if they are contiguous. Their plans are found by the addresses: a training loop
+  that reduces the same array in each step makes one plan; new arrays cost a new plan each, some microseconds per
+  message.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable
 
 import numpy as np
 from mpi4py import MPI
 
+from emulator.errors import UsageError
 from primitives import ops
-from primitives.buffers import Array, apart, borrowed, pair
-from primitives.plans import Plan, Plans, Request, plans_of
+from primitives.buffers import IN_PLACE, Array, apart, borrowed, flat
+from primitives.plans import Plan, Plans, plans_of
+from primitives.recursive_doubling import RecursiveDoubling
 
 STAGED_BYTES = 64 << 10
 """Longest array that is copied into a plan's own memory."""
 
+Output = Array | MPI.InPlaceType | None
+
 Apply = Callable[[Array, Array, Array], object]
 
-Maker = Callable[[MPI.Intracomm, Array, Array, Apply], Plan]
-"""Makes a plan that reduces the flat array `send` into `recv`, which may be the same array."""
+Maker = Callable[[Array, Array, Apply], Plan]
+"""Makes a plan that reduces the contiguous array `send` into `recv`, which may be the same array."""
 
 
 class Staged(Plan):
     """A plan on memory of its own, `work`, where the data are brought for each run."""
 
-    def __init__(self, inner: Plan, work: Array) -> None:
+    def __init__(self, plans: Plans, inner: Plan, work: Array) -> None:
         super().__init__(inner.comm, inner.tag)
-        self.inner, self.work = inner, work
+        self.plans, self.inner, self.work = plans, inner, work
+        self._run_into = inner.run_into if isinstance(inner, RecursiveDoubling) and inner.direct else self._copied
 
-    def steps(self) -> Iterator[Request]:
-        return self.inner.steps()
+    def reduce(self, send: Array, recv: Output) -> Array:
+        """Run on these arrays and return the output."""
+        out = output(send, recv)
+        self.work[...] = send
+        try:
+            self._run_into(out)
+        except BaseException:
+            self.plans.fail(self)
+            raise
+        return out
+
+    def _copied(self, out: Array) -> None:
+        self.inner.run()
+        out[...] = self.work
 
     def free(self) -> None:
         self.inner.free()
 
 
-def reduce_into(
-    comm: MPI.Intracomm, send: Array, recv: Array | MPI.InPlaceType | None, op: object, kind: Hashable, make: Maker
-) -> Array:
-    """Run the plan of this call, making it if this is the first such call on the communicator.
+def output(send: Array, recv: Output) -> Array:
+    """The array for the result: a new one, the input itself or the caller's, which must be like the input."""
+    if recv is None:
+        return np.empty_like(send)
+    if isinstance(recv, np.ndarray):
+        if recv.shape == send.shape and recv.dtype == send.dtype:
+            return recv
+    elif recv is IN_PLACE:
+        return send
+    raise UsageError(
+        f"the receive buffer must be like the send buffer, {send.dtype} of shape {send.shape}, got "
+        f"{getattr(recv, 'dtype', type(recv).__name__)} of shape {getattr(recv, 'shape', None)}: numpy.empty_like(send)"
+    )
+
+
+def reduce_into(comm: MPI.Intracomm, send: Array, recv: Output, op: object, key: Hashable, make: Maker) -> Array:
+    """Run the plan of a call that is long, or the first of its kind on the communicator.
 
     Parameters
     ----------
     comm, send, recv, op
         As for `primitives.all_reduce.all_reduce`.
-    kind
-        What else distinguishes the plan: the algorithm and its parameters.
+    key
+        What distinguishes the call, all but the memory.
     make
         Makes the plan.
 
@@ -61,58 +92,36 @@ def reduce_into(
     numpy.ndarray
         The output.
     """
-    if recv is None:
-        recv = np.empty_like(send)
-    elif isinstance(recv, MPI.InPlaceType):
-        recv = send
-    if not isinstance(op, str):
-        op = ops.resolve(op)
+    given = flat(np.ascontiguousarray(send), "the send buffer")
+    out = output(send, recv)
+    if not out.flags.writeable:
+        raise UsageError("the receive buffer must be writable, got a read-only array: pass a copy")
+    apply = ops.resolve(op).apply
     plans = plans_of(comm)
-    if isinstance(send, np.ndarray) and send.nbytes <= STAGED_BYTES:
-        _staged(plans, comm, send, recv, op, kind, make)
-    else:
-        _bound(plans, comm, send, recv, op, kind, make)
-    return recv
-
-
-def _staged(
-    plans: Plans, comm: MPI.Intracomm, send: Array, recv: Array, op: object, kind: Hashable, make: Maker
-) -> None:
-    if not (send.flags.c_contiguous and recv.flags.carray and recv.shape == send.shape and recv.dtype == send.dtype):
-        pair(send, recv)
-    key = (kind, op, send.dtype, send.shape)
-    try:
-        plan = plans.use(key)
-    except KeyError:
-        pair(send, recv)
-        apply = ops.resolve(op).apply
+    if given.nbytes <= STAGED_BYTES:
         work = np.empty(send.shape, send.dtype)
-        plan = plans.keep(key, Staged(make(comm, work.reshape(-1), work.reshape(-1), apply), work))
-    work = plan.work
-    work[...] = send
-    try:
-        plan.inner.run()
-    except BaseException:
-        plans.fail(key)
-        raise
-    recv[...] = work.reshape(recv.shape)
+        plan = Staged(plans, make(work, work, apply), work)
+        plans.keep(key, plan)
+        return plan.reduce(send, out)
+    taken = out.reshape(-1) if out.flags.c_contiguous else np.empty_like(given)
+    _bound(plans, given, taken, key, make, apply)
+    if not out.flags.c_contiguous:
+        out[...] = taken.reshape(out.shape)
+    return out
 
 
-def _bound(
-    plans: Plans, comm: MPI.Intracomm, send: Array, recv: Array, op: object, kind: Hashable, make: Maker
-) -> None:
-    given, taken = pair(send, recv)
+def _bound(plans: Plans, given: Array, taken: Array, key: Hashable, make: Maker, apply: Apply) -> None:
+    """Run the plan of these very arrays, making it if there is none yet."""
     where, there = MPI.Get_address(given), MPI.Get_address(taken)
-    key = (kind, op, given.dtype, given.size, where, there)
-    try:
-        plan = plans.use(key)
-    except KeyError:
+    key = (key, where, there)
+    plan = plans.get(key)
+    if plan is None:
         apart(given, taken)
-        apply = ops.resolve(op).apply
-        taken = borrowed(taken)
-        plan = plans.keep(key, make(comm, taken if where == there else borrowed(given), taken, apply))
+        taken_ = borrowed(taken)
+        plan = make(taken_ if where == there else borrowed(given), taken_, apply)
+        plans.keep(key, plan)
     try:
         plan.run()
     except BaseException:
-        plans.fail(key, send, recv)
+        plans.fail(plan, given, taken)
         raise

@@ -66,15 +66,17 @@ class Tree(Plan):
         self._from_parent = [] if parent is None else [self.receiver(recv, parent)]
 
     def steps(self) -> Iterator[Request]:
-        if self.send is not self.recv:
-            np.copyto(self.recv, self.send)
         if self.recv.size == 0:
             return
         hooks.phase("reduce")
+        if not self._from_children and self.send is not self.recv:
+            np.copyto(self.recv, self.send)
+        mine = self.send
         for receive in self._from_children:
             receive.Start()
             yield receive
-            self.op(self.recv, self._theirs, self.recv)
+            self.op(mine, self._theirs, self.recv)
+            mine = self.recv
         for send in self._to_parent:
             yield send()
         hooks.phase("broadcast")

@@ -253,18 +253,31 @@ def test_the_choice_at_the_ends():
     assert choose(5, 1 << 30, 1e-6, 1e-10, 1e-10) == "ring"
 
 
+@on_ranks(7, length=[12, BEYOND], algorithm=EVERY)
+def test_arrays_with_gaps(comm, length, algorithm):
+    def gaps(rank):
+        return np.repeat(noise(rank, length), 3).reshape(length, 3)[:, 1]
+
+    expected = all_reduce(comm, noise(comm.rank, length), algorithm=algorithm)
+    send, frame = gaps(comm.rank), np.full((2, length), 7.0)
+    for recv in (None, np.empty(length), frame.T[:, 1], IN_PLACE):
+        assert np.array_equal(all_reduce(comm, send, recv, algorithm=algorithm), expected)
+    assert np.array_equal(frame[1], expected)
+    assert np.array_equal(frame[0], np.full(length, 7.0))
+    assert np.array_equal(send, expected)
+
+
 ONE = MPI.COMM_SELF
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: all_reduce(ONE, np.ones((4, 4)).T[:, :2]), "send buffer must be contiguous, got strides"),
-        (lambda: all_reduce(ONE, np.ones(BEYOND * 2)[::2]), "send buffer must be contiguous, got strides"),
-        (lambda: all_reduce(ONE, np.ones(4), np.ones(8)[::2]), "receive buffer must be contiguous"),
-        (lambda: all_reduce(ONE, np.ones(4), np.ones(5)), "must be alike, got 4 x float64 and 5 x float64"),
-        (lambda: all_reduce(ONE, np.ones(4), np.ones(4, "f4")), "must be alike, got 4 x float64 and 4 x float32"),
-        (lambda: all_reduce(ONE, np.ones(4), np.broadcast_to(1.0, 4)), "must be contiguous"),
+        (lambda: all_reduce(ONE, np.ones(4), np.ones(5)), "must be like the send buffer, float64 of shape"),
+        (lambda: all_reduce(ONE, np.ones(4), np.ones((2, 2))), "must be like the send buffer, float64 of shape"),
+        (lambda: all_reduce(ONE, np.ones(4), np.ones(4, "f4")), "got float32 of shape"),
+        (lambda: all_reduce(ONE, np.ones(4), [0.0] * 4), "got list of shape None"),
+        (lambda: prepare(ONE, np.ones((4, 4)).T[:, :2], IN_PLACE), "send buffer must be contiguous, got strides"),
         (lambda: all_reduce(ONE, [1.0]), "must be a numpy array, got list"),
         (lambda: all_reduce(ONE, np.array(["a", None])), "plain numbers, got dtype object"),
         (lambda: all_reduce(ONE, np.ones(3), op="mean"), "an operation must be one of sum, prod, min, max"),
