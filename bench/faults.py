@@ -174,10 +174,10 @@ def _buddy(budget: float) -> list[Row]:
     world = MPI.COMM_WORLD
     part = np.full(BUDDY_BYTES, world.Get_rank(), np.uint8)
     other = np.zeros_like(part)
-    buddy = Buddy(BUDDY_BYTES)
+    buddy = Buddy(world, {"part": part}, own=False)  # as under `recovering`, which keeps the own state by itself
     calls: list[Callable[[], object]] = [
         lambda: np.copyto(other, part),
-        lambda: buddy.exchange(world, part, len(times[1])),
+        lambda: buddy.save(len(times[1]), {"part": part}),
     ]
     times: list[list[float]] = [[], []]
     end = time.monotonic() + budget

@@ -3,8 +3,9 @@
     rank       0      1      2      3
     holds      0, 3   1, 0   2, 1   3, 2         rank 2 dies: rank 3 has its state
 
-A save is one local copy and one message of the whole state to the right. Two generations are kept, because a death
-during a save leaves the newer one incomplete. Survives any deaths but those of a rank and its right neighbour together
+A save is one local copy and one message of the whole state to the right; where the caller keeps its own state anyway
+(`faults.recovering` does) the copy is left out. Two generations are kept, because a death during a save leaves the
+newer one incomplete. Survives any deaths but those of a rank and its right neighbour together
 (`faults.protocol.Lost`); faster than a disk by far, and only for states that differ between ranks: a state that all
 hold alike needs no buddy.
 
@@ -37,16 +38,21 @@ class Buddy:
     comm
         Those at work; after a recovery make a new one, or `adopt` the communicator if it has as many ranks.
     state
-        Arrays of the shapes that will be saved; they may differ from rank to rank.
+        Contiguous arrays of the shapes that will be saved; they may differ from rank to rank.
+    own
+        Keep this rank's own state too. Without, a survivor brings the state of the step to `restore` itself, and a
+        state of one array is sent from where it lies.
     """
 
-    def __init__(self, comm: MPI.Intracomm, state: State) -> None:
+    def __init__(self, comm: MPI.Intracomm, state: State, own: bool = True) -> None:
         self._layout = {name: (array.dtype, array.shape, array.nbytes) for name, array in state.items()}
         length = sum(size for _, _, size in self._layout.values())
         self.adopt(comm)
         theirs = np.zeros(1, np.int64)
         comm.Sendrecv(np.array([length]), self._right, _TAG, theirs, self._left, _TAG)
-        self._own = [np.zeros(length, np.uint8) for _ in range(2)]
+        self._keeps_own = own
+        self._packs = own or len(state) != 1
+        self._own = [np.zeros(length if self._packs else 0, np.uint8) for _ in range(2)]
         self._kept = [np.zeros(int(theirs[0]), np.uint8) for _ in range(2)]
         self._steps = [-1, -1]
         self._next = 0
@@ -66,8 +72,7 @@ class Buddy:
         """Keep the state as of `step`; called by all. An `MPI.Exception` leaves the save before this one."""
         slot = self._next
         self._steps[slot] = -1
-        self._pack(state, self._own[slot])
-        self._comm.Sendrecv(self._own[slot], self._right, _TAG, self._kept[slot], self._left, _TAG)
+        self._comm.Sendrecv(self._packed(state, slot), self._right, _TAG, self._kept[slot], self._left, _TAG)
         self._steps[slot] = step
         self._next = 1 - slot
 
@@ -93,7 +98,7 @@ class Buddy:
             rank = min(both or newcomers)
             raise Lost("restore", f"rank {rank} and its buddy are both lost: only a disk has its state")
         if self._rank in newcomers:
-            self._comm.Recv(self._own[0], self._right, _TAG)
+            self._comm.Recv(self._own[0] if self._packs else _bytes(state), self._right, _TAG)
             self._comm.Recv(self._kept[0], self._left, _TAG)
             self._steps, self._next = [step, -1], 1
         elif step not in self._steps:
@@ -103,8 +108,17 @@ class Buddy:
             if self._left in newcomers:
                 self._comm.Send(self._kept[slot], self._left, _TAG)
             if self._right in newcomers:
-                self._comm.Send(self._own[slot], self._right, _TAG)
-        self._unpack(self._own[slot], state)
+                own = self._own[slot] if self._keeps_own else self._packed(state, slot)
+                self._comm.Send(own, self._right, _TAG)
+        if self._packs and (self._keeps_own or self._rank in newcomers):
+            self._unpack(self._own[slot], state)
+
+    def _packed(self, state: State, slot: int) -> np.ndarray:
+        """The state's bytes: copied together, or where they lie."""
+        if not self._packs:
+            return _bytes(state)
+        self._pack(state, self._own[slot])
+        return self._own[slot]
 
     def _pack(self, state: State, into: np.ndarray) -> None:
         first = 0
@@ -117,3 +131,9 @@ class Buddy:
         for name, (dtype, shape, size) in self._layout.items():
             np.copyto(state[name], values[first : first + size].view(dtype).reshape(shape))
             first += size
+
+
+def _bytes(state: State) -> np.ndarray:
+    """The bytes of a state of one array, in place."""
+    (array,) = state.values()
+    return array.reshape(-1).view(np.uint8)

@@ -44,6 +44,29 @@ def test_the_last_two_saves_come_back_to_survivors_and_to_newcomers(comm, new: l
     assert equal(state, state_of(rank, step))
 
 
+@on_ranks(RANKS, new=[[], [1], [3]], names=[["only"], ["one", "two"]])
+def test_where_the_caller_keeps_its_own_state_newcomers_get_theirs_all_the_same(comm, new, names: list[str]) -> None:
+    rank = comm.Get_rank()
+
+    def state_at(step: int) -> dict[str, np.ndarray]:
+        return {name: np.full(3 + rank, 10.0 * step + rank + len(name)) for name in names}
+
+    state = state_at(4)
+    buddy = Buddy(comm, state, own=False)
+    buddy.save(4, state)
+    if rank in new:
+        state = {name: np.zeros_like(array) for name, array in state.items()}
+    # A process that comes in lays out its buffers together with the others.
+    fresh = Buddy(comm, state, own=False)
+    if rank in new:
+        buddy = fresh
+    buddy.restore(4, state, new)
+    assert equal(state, state_at(4))
+    left = (rank - 1) % RANKS
+    assert buddy.steps == [4]
+    assert buddy._kept[buddy._steps.index(4)].nbytes == 8 * (3 + left) * len(names)
+
+
 @on_ranks(RANKS)
 def test_a_rank_and_its_buddy_cannot_both_be_lost(comm) -> None:
     buddy = Buddy(comm, state_of(comm.Get_rank(), 0))

@@ -143,6 +143,36 @@ def test_too_few_ranks_are_refused_before_anything_starts(tmp_path) -> None:
             drill.run(Order("ring", 4, [parse("kill 1 @ step 1")], **options), tmp_path)
 
 
+def test_a_kill_on_an_emulated_network(tmp_path) -> None:
+    check(carry_out(tmp_path, ["kill 2 @ step 10 + 300 us"], "shrink", net="1gbe"), 3)
+
+
+def test_a_network_that_is_cut_and_loses_messages_changes_no_result(tmp_path) -> None:
+    lines = [
+        "cut 0,1|2,3 @ step 6 for 50 ms by 2",
+        "cut 0>3 @ step 12 for 10 ms",
+        "lose 3 @ step 3 by 5 % for 1 s",
+        "lose nic 2 @ step 4 by 10 for 20 ms",
+        "slow 1 @ emulated 2 ms by 3",
+    ]
+    check(carry_out(tmp_path, lines, "shrink", net="1gbe"), 4)
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "said"),
+    [
+        ("corrupt 1 @ step 2", {}, "only --recovery restart writes"),
+        ("lose 1 @ step 2 by 5 %", {}, "choose one with --net"),
+        ("kill 1 @ emulated 1 s", {}, "choose --net"),
+        ("cut 0|1 @ step 2", {"net": "1gbe"}, "a cut heals by itself"),
+        ("kill 1 @ step 2", {"net": "nowhere"}, "no network 'nowhere'"),
+    ],
+)
+def test_a_fault_that_means_nothing_to_the_job_is_refused(tmp_path, line: str, options: dict, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        drill.run(Order("ring", 4, [parse(line)], "shrink", **options), tmp_path)
+
+
 def command(*arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "faults", *arguments], capture_output=True, text=True, timeout=TIMEOUT_S
