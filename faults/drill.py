@@ -159,9 +159,7 @@ def launch_once(order: Order, spec: JobSpec, folder: Path, mpi: launch.Mpi) -> F
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     order.blueprint().prepare(spec, folder)
-    return supervise(
-        spec, folder, mpi, stall_s=order.stall_s, deadline_s=order.deadline_s, limit_s=order.limit_s
-    )
+    return supervise(spec, folder, mpi, stall_s=order.stall_s, deadline_s=order.deadline_s, limit_s=order.limit_s)
 
 
 def _steady_state(order: Order, plan: Blueprint, folder: Path, mpi: launch.Mpi) -> float:

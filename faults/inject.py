@@ -89,7 +89,9 @@ class Injector:
         return [
             (index, event)
             for index, event in self._events
-            if self._concerns(event) and meant(event) and index not in self._armed
+            if self._concerns(event)
+            and meant(event)
+            and index not in self._armed
             # An instant in the future stands there when its process was ended by something else first.
             and not 0 < self._board.fired[index] <= now
         ]

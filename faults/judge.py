@@ -70,9 +70,7 @@ def judge(finished: Finished, matches: Matches) -> Judgement:
     recovered = all(ok for ok, _ in checks.values())
     phase, reason = ("", "") if recovered else _where_it_stopped(finished, checks)
     working = [v for v in final if v.get("place") is not None]
-    return Judgement(
-        recovered, checks, found, timeline.throughput(records, found), len(working), phase, reason, fired
-    )
+    return Judgement(recovered, checks, found, timeline.throughput(records, found), len(working), phase, reason, fired)
 
 
 def _fired(finished: Finished) -> list[dict[str, Any]]:

@@ -110,9 +110,7 @@ class View(MPI.Intracomm):
         self._note(NOBODY)
         self._name_source(status)
 
-    def Probe(
-        self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None
-    ) -> Any:
+    def Probe(self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None) -> Any:
         base = self._base(source)
         self._note(base)
         answer = self.lane.Probe(base, tag, status)
@@ -127,9 +125,7 @@ class View(MPI.Intracomm):
     def Irecv(self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG) -> MPI.Request:
         return self.lane.Irecv(buf, self._base(source), tag)
 
-    def Iprobe(
-        self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None
-    ) -> bool:
+    def Iprobe(self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None) -> bool:
         found = self.lane.Iprobe(self._base(source), tag, status)
         self._name_source(status if found else None)
         return found

@@ -21,8 +21,13 @@ NOT_RECOVERED = 3
 @click.command()
 @click.argument("pattern", metavar="|".join(CATALOGUE))
 @click.option("-n", "ranks", type=click.IntRange(min=2), default=8, show_default=True, help="Ranks at work.")
-@click.option("--fault", "faults", multiple=True, metavar="LINE|FILE.toml",
-              help="KIND TARGET @ WHEN [for DURATION] [by FACTOR]; may be given several times.")
+@click.option(
+    "--fault",
+    "faults",
+    multiple=True,
+    metavar="LINE|FILE.toml",
+    help="KIND TARGET @ WHEN [for DURATION] [by FACTOR]; may be given several times.",
+)
 @click.option("--recovery", metavar="POLICY", help="How to recover; absent: the pattern's natural way.")
 @click.option("--spares", type=click.IntRange(min=0), help="Ranks that wait; absent: 1 for --recovery spare.")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps of the job.")
@@ -30,18 +35,33 @@ NOT_RECOVERED = 3
 @click.option("--reduction", metavar="exact|ordered|plain", help="How the gradients of ring training are added.")
 @click.option("--ballast", type=SIZE, help="Bytes that are all-reduced beside the gradient, to lengthen the messages.")
 @click.option("--net", metavar="NAME|FILE.toml", help="Emulated network; absent: the transport as it is.")
-@click.option("--pace", type=PACE, default="none", metavar="auto|none|K", show_default=True,
-              help="Wall seconds per emulated second; none holds nothing back.")
+@click.option(
+    "--pace",
+    type=PACE,
+    default="none",
+    metavar="auto|none|K",
+    show_default=True,
+    help="Wall seconds per emulated second; none holds nothing back.",
+)
 @click.option("--rule", type=click.Choice(RULES), help="How a federated server averages.")
 @click.option("--liars", type=click.IntRange(min=0), help="Most clients that --rule median is to bear lying.")
-@click.option("--checkpoint-every", "every", type=click.IntRange(min=0), default=10, show_default=True,
-              help="Steps between checkpoints (restart); 0: by Daly's rule from --mtbf.")
+@click.option(
+    "--checkpoint-every",
+    "every",
+    type=click.IntRange(min=0),
+    default=10,
+    show_default=True,
+    help="Steps between checkpoints (restart); 0: by Daly's rule from --mtbf.",
+)
 @click.option("--keep", type=click.IntRange(min=1), default=2, show_default=True, help="Checkpoints kept.")
 @click.option("--background", is_flag=True, help="Write checkpoints in a thread.")
 @click.option("--checkpoints", metavar="DIR", help="Folder of the checkpoints; absent: in the run folder.")
 @click.option("--mtbf", type=TIME, help="Mean time between failures, for --checkpoint-every 0.")
-@click.option("--detector", metavar="|".join(DETECTORS),
-              help="Who says that a rank is dead; absent: heartbeats where the plan has a hang, else the runtime.")
+@click.option(
+    "--detector",
+    metavar="|".join(DETECTORS),
+    help="Who says that a rank is dead; absent: heartbeats where the plan has a hang, else the runtime.",
+)
 @click.option("--limit", type=TIME, help="Silence that means death; absent: from the ranks per core.")
 @click.option("--deadline", type=TIME, default="120 s", show_default=True, help="Longest time for one launch.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)

@@ -28,9 +28,7 @@ def soak(kills: int, most_ranks: int, seed: int, out: str | None, quiet: bool) -
     screen = console.make(0, quiet)
     folder = results.run_folder("soak", out)
     with console.progress(screen, kills, "kills") as bar:
-        tally = soaks.soak(
-            kills, seed, folder, most_ranks=most_ranks, seen=lambda tally, fired: bar.advance(fired)
-        )
+        tally = soaks.soak(kills, seed, folder, most_ranks=most_ranks, seen=lambda tally, fired: bar.advance(fired))
     if screen:
         screen.print(
             f"{tally.kills} kills in {tally.launches} launches: {tally.hangs} hangs, {tally.wrong} wrong results, "

@@ -69,9 +69,7 @@ def replayed_service(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding
     return True, f"bit-equal to the replay in one process, {kept}, {accuracy:.1%} right"
 
 
-def _replay(
-    training: Training, steps: int, workers: range, shards: list[dict[str, Any]]
-) -> tuple[np.ndarray, bool]:
+def _replay(training: Training, steps: int, workers: range, shards: list[dict[str, Any]]) -> tuple[np.ndarray, bool]:
     """The server's arithmetic, with each worker's pushes as far as each shard has seen them."""
     weights = training.begin()["weights"].copy()
     velocity = np.zeros_like(weights)

@@ -73,9 +73,7 @@ def _cut(fault: Fault, number: int, total: int) -> Event:
     for rank in (*fault.target.ranks, *fault.target.others):
         _check_rank(fault, rank, total)
     event = _event(fault, f"{number}.cut", min(fault.target.ranks), fault.when)
-    return replace(
-        event, side=fault.target.ranks, others=fault.target.others, one_way=fault.target.one_way
-    )
+    return replace(event, side=fault.target.ranks, others=fault.target.others, one_way=fault.target.one_way)
 
 
 def _ranks_of(
@@ -86,9 +84,7 @@ def _ranks_of(
         _check_rank(fault, rank, ranks + spares)
     for host in target.hosts:
         if host not in hosts:
-            raise UsageError(
-                f"fault {fault.text!r}: host {host} is outside the job, whose hosts are 0 to {max(hosts)}"
-            )
+            raise UsageError(f"fault {fault.text!r}: host {host} is outside the job, whose hosts are 0 to {max(hosts)}")
     if target.role is not None:
         known = roles or {}
         if target.role not in known:
@@ -113,9 +109,7 @@ def _check_step(fault: Fault, steps: int | None) -> None:
         )
 
 
-def _by_rate(
-    fault: Fault, number: int, pool: list[int], draw: random.Random, ranks: list[int]
-) -> list[Event]:
+def _by_rate(fault: Fault, number: int, pool: list[int], draw: random.Random, ranks: list[int]) -> list[Event]:
     """A Poisson process: exponential gaps; every victim is met once, and of random ones the last is spared."""
     order = ranks or draw.sample(pool, k=max(0, len(pool) - 1))
     rate = fault.when.rate_hz or 1.0
