@@ -166,7 +166,8 @@ def _by_drill(
     order = Order(
         "ring", ranks, [parse(line)] if line else [], "shrink", steps=situation.steps, seed=seed, detector=detector,
         options={"grip_s": situation.grip * limit_s, "declared_s": _STEP_S * ranks}, limit_s=limit_s,
-        net=net, pace=1.0, stall_s=_DEAF_S if deaf else _patience(limit_s, ranks), deadline_s=2 * _patience(limit_s, ranks),
+        net=net, pace=1.0,
+        stall_s=_DEAF_S if deaf else _patience(limit_s, ranks), deadline_s=2 * _patience(limit_s, ranks),
     )  # fmt: skip
     finished = drill.launch_once(order, order.spec(seed), folder, mpi)
     judgement = judge(finished, lambda verdicts: order.blueprint().matches(finished.spec, finished.folder, verdicts))

@@ -148,8 +148,9 @@ def check(setting: Setting, policies: Sequence[str], mtbfs: Sequence[float]) -> 
     """Refuse what cannot be run."""
     if wrong := next((name for name in policies if name not in POLICIES), None):
         raise UsageError(f"a policy of {PATTERN} is one of {', '.join(POLICIES)}, got {wrong!r}")
-    if wrong_s := next((mtbf for mtbf in mtbfs if not mtbf > 0), None):
-        raise UsageError(f"an MTBF is above 0 s, got {wrong_s:g}")
+    short = next((mtbf for mtbf in mtbfs if not mtbf > 0), None)
+    if short is not None:
+        raise UsageError(f"an MTBF is above 0 s, got {short:g}")
     late = next((mtbf for mtbf in mtbfs if not setting.failures(mtbf)), None)
     if late is not None:
         raise UsageError(
