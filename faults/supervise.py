@@ -109,9 +109,10 @@ def _launch(spec: JobSpec, folder: Path, mpi: launch.Mpi, board: Board, watch: W
 
 def _again(spec: JobSpec, ending: Ending, endings: list[Ending], folder: Path) -> bool:
     """Whether to launch once more: it never began, or the policy is to restart."""
-    started = any(r["what"] == "started" for r in journal.read(folder / job.JOURNAL) if r["attempt"] == spec.attempt)
-    if not started and ending.status == _NEVER_BEGAN:
-        return sum(e.status == _NEVER_BEGAN for e in endings) < _BEGINNINGS
+    started = {r["attempt"] for r in journal.read(folder / job.JOURNAL) if r["what"] == "started"}
+    # No rank came out of MPI_Init, so no fault can have struck: the MPI failed to start, or is stuck at it.
+    if spec.attempt not in started and (ending.status == _NEVER_BEGAN or ending.why.startswith("nothing moved")):
+        return len(endings) - len(started) < _BEGINNINGS
     return spec.policy == "restart" and ending.why in ("by itself", "mpirun stayed behind")
 
 

