@@ -55,8 +55,8 @@ class Setting:
 
     def failures(self, mtbf_s: float) -> list[Event]:
         """The trace at that MTBF; empty if the first failure comes too late to be sure of it."""
-        draw = random.Random(f"trace/{self.seed}")
-        victims = draw.sample(range(self.ranks), self.ranks - 1)
+        draw = random.Random(f"gaps/{self.seed}")
+        victims = random.Random(f"victims/{self.seed}").sample(range(self.ranks), self.ranks - 1)
         text = f"kill random @ rate {1 / mtbf_s:g}/s"
         events, at = [], 0.0
         for number, rank in enumerate(victims):

