@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from emulator import launch
 from faults.timer import strike
 
 _ORPHAN_S = 8.0
@@ -36,15 +37,8 @@ def everybody(comm: MPI.Intracomm) -> MPI.Intracomm:
 
 def spawn(survivors: MPI.Intracomm, count: int) -> MPI.Intracomm:
     """Start `count` processes of this program; survivors come first in the communicator of all."""
-    between = survivors.Spawn(sys.executable, ["-m", *_program()], maxprocs=count)
+    between = survivors.Spawn(sys.executable, launch.this_program(), maxprocs=count)
     return between.Merge(high=False)
-
-
-def _program() -> list[str]:
-    spec = sys.modules["__main__"].__spec__
-    if spec is None:
-        return [sys.argv[0], *sys.argv[1:]]
-    return [spec.name, *sys.argv[1:]]
 
 
 def welcome(lane: MPI.Intracomm, ranks: Iterable[int], passport: dict[str, Any]) -> None:
