@@ -29,7 +29,7 @@ from faults.judge import judge
 from faults.patterns.catalogue import CATALOGUE
 from faults.plan import Event
 from faults.plan.model import When
-from faults.supervise import Finished, need_ulfm
+from faults.supervise import need_ulfm
 from faults.timeline import Record
 
 PATTERN = "ring"
@@ -107,7 +107,7 @@ def run(
         setting.ranks * setting.steps * setting.step_s / ((setting.ranks + spares) * seconds),
         seconds,
         sum(len(episode.deaths) for episode in judgement.episodes),
-        _redone(finished, setting.steps),
+        redone(finished.records, setting.steps),
         sum(saved),
         median(saved) if saved else None,
         every,
@@ -122,9 +122,9 @@ def _seconds(records: Sequence[Record]) -> float:
     return max(done) - max(begun) if begun and done else math.nan
 
 
-def _redone(finished: Finished, steps: int) -> int:
+def redone(records: Sequence[Record], steps: int) -> int:
     """Steps that were committed more than once, because a checkpoint was older."""
-    done = {(r["attempt"], r["step"]) for r in finished.records if r["what"] == "commit"}
+    done = {(r["attempt"], r["step"]) for r in records if r["what"] == "commit"}
     return max(0, len(done) - steps)
 
 
