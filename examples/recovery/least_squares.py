@@ -1,4 +1,4 @@
-"""A loop that outlives its ranks: ``python examples/recovery/least_squares.py`` starts four and a spare, and kills one."""
+"""A loop that outlives its ranks: ``python examples/recovery/least_squares.py`` starts four and a spare, kills one."""
 
 import os
 import signal
