@@ -9,23 +9,21 @@ algorithm              time (p = 2^k; see the modules for other p)         good 
 `tree`                 2 ceil(lg p) (alpha + n beta) + ceil(lg p) n gamma  comparison
 =====================  ==================================================  ==========================================
 
-``auto`` takes alpha, beta and gamma from `set_terms`, where somebody has measured them, and otherwise
-`DEFAULT_TERMS`. The choice depends on nothing else than p, n and these, so that every rank makes the same.
+``auto`` decides by these formulas (see `primitives.choice`), and from measured terms where somebody has set them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 from mpi4py import MPI
 
-from emulator import costs
 from emulator.errors import UsageError
 from primitives import ops
 from primitives.buffers import Array, apart, pair
+from primitives.choice import automatic
 from primitives.plans import TAG, Plan, plans_of
 from primitives.rabenseifner import Rabenseifner
 from primitives.recursive_doubling import RecursiveDoubling
@@ -39,58 +37,6 @@ ALGORITHMS: dict[str, Callable[..., Plan]] = {
     "rabenseifner": Rabenseifner,
     "tree": Tree,
 }
-
-
-@dataclass(frozen=True)
-class Terms:
-    """Cost of a message and of a reduction, as measured: seconds, and seconds per byte."""
-
-    alpha: float
-    beta: float
-    gamma: float
-
-
-DEFAULT_TERMS = Terms(alpha=2e-6, beta=1.5e-10, gamma=1e-10)
-"""Shared memory of an ordinary machine."""
-
-
-def choose(p: int, n: int, alpha: float, beta: float, gamma: float) -> str:
-    """The algorithm that the cost formulas say is the quickest.
-
-    Parameters
-    ----------
-    p, n
-        Ranks, and bytes on each.
-    alpha, beta, gamma
-        Seconds per message, per byte sent, and per byte reduced.
-
-    Returns
-    -------
-    str
-        A name in `ALGORITHMS`; among equals the first of recursive doubling, Rabenseifner, ring, tree.
-    """
-    order = ("recursive_doubling", "rabenseifner", "ring", "tree")
-    return min(order, key=lambda name: costs.seconds(name, p, n, alpha, beta, gamma))
-
-
-def set_terms(comm: MPI.Intracomm, terms: Terms | None) -> None:
-    """Let ``auto`` choose by measured terms on this communicator; every rank must pass the same.
-
-    Parameters
-    ----------
-    comm
-        The communicator; duplicates of it do not inherit the terms.
-    terms
-        What was measured, or None for the defaults.
-    """
-    plans = plans_of(comm)
-    plans.free()
-    plans.terms = terms
-
-
-def terms_of(comm: MPI.Intracomm) -> Terms:
-    """The terms that ``auto`` chooses by on this communicator."""
-    return plans_of(comm).terms or DEFAULT_TERMS
 
 
 def all_reduce(
@@ -194,8 +140,7 @@ def _make(
     algorithm: str, segment: int | None, comm: MPI.Intracomm, send: Array, recv: Array, apply: Apply, tag: int = TAG
 ) -> Plan:
     if algorithm == "auto":
-        terms = terms_of(comm)
-        algorithm = choose(comm.Get_size(), send.nbytes, terms.alpha, terms.beta, terms.gamma)
+        algorithm = automatic(comm, send.nbytes)
     if algorithm != "recursive_doubling":  # this one takes arrays as they are, which spares it a copy
         flat = send.reshape(-1)
         send, recv = flat, flat if recv is send else recv.reshape(-1)

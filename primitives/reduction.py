@@ -22,7 +22,7 @@ from primitives.buffers import IN_PLACE, Array, apart, borrowed, flat
 from primitives.plans import Plan, Plans, plans_of
 from primitives.recursive_doubling import RecursiveDoubling
 
-STAGED_BYTES = 64 << 10
+STAGED_BYTES = 16 << 10
 """Longest array that is copied into a plan's own memory."""
 
 Output = Array | MPI.InPlaceType | None

@@ -1,5 +1,6 @@
 """All-reduce by every algorithm, for any p, n, dtype and operation; the choice; plans that are kept, and handles."""
 
+import os
 from functools import reduce as fold
 
 import numpy as np
@@ -10,10 +11,10 @@ from mpi4py import MPI
 
 from emulator import costs
 from emulator.errors import UsageError
-from primitives import all_reduce as module
 from primitives import ops
-from primitives.all_reduce import ALGORITHMS, Terms, all_reduce, choose, prepare, set_terms, start
+from primitives.all_reduce import ALGORITHMS, all_reduce, prepare, start
 from primitives.buffers import IN_PLACE
+from primitives.choice import CROWDED_TERMS, DEFAULT_TERMS, Terms, automatic, choose, set_terms, terms_of
 from primitives.plans import KEPT, TAGS_IN_FLIGHT, plans_of, wait_all
 from primitives.reduction import STAGED_BYTES
 from tests.primitives.groups import DTYPES, GROUPS, OPERATIONS, group, noise, reduced, same_bits, sizes, values
@@ -235,7 +236,14 @@ def test_measured_terms_change_the_choice(comm):
     set_terms(comm, Terms(alpha=1e-12, beta=1e-3, gamma=1e-3))
     assert chosen() is not ALGORITHMS["recursive_doubling"]
     set_terms(comm, None)
-    assert module.terms_of(comm) is module.DEFAULT_TERMS
+    assert terms_of(comm) is (CROWDED_TERMS if os.cpu_count() < 4 else DEFAULT_TERMS)
+
+
+@on_ranks(4)
+def test_the_ring_is_chosen_where_it_overlaps(comm):
+    assert automatic(comm, 8) == "recursive_doubling"
+    assert automatic(comm, 64 << 20) == "ring"
+    assert comm.allgather(automatic(comm, 1 << 20)) == [automatic(comm, 1 << 20)] * 4
 
 
 positive = st.floats(1e-12, 1.0)
