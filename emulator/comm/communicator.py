@@ -123,9 +123,9 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         t: float = self._real.allreduce(engine.latest(), MPI.MAX)
         engine.clock.t = t
         if engine.pacer.pace:
+            engine.pacer.hold(t)
             if engine.automatic:
                 automatic.adapt(self)
-            engine.pacer.hold(t)
             self._real.Barrier()
             now = perf_counter()
             if engine.sync is not None:

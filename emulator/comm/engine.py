@@ -88,6 +88,9 @@ class Engine(Waiting):
         """
         if pace and self.sync is not None:
             refuse_below(self.sync.residual, self.pacer.latency * pace)
+        if self.board.leads:
+            # Emulated now stays now: without this a new pace would move it by all the time that has passed.
+            self.board.pacing[0] += self.clock.t * (self.pacer.pace - pace)
         self.pacer.pace = pace
         self.pacer.spin = 0.0 if self._crowded else _SPIN_S
         self._nap = max(100e-6, _NAP_PER_RANK_S * self.board.ranks_here / clocks.cores())
