@@ -61,18 +61,19 @@ def matrix(
         return
     screen = console.make(0, quiet)
     folder = results.run_folder("matrix", out)
+    record = results.new("matrix", ["python", "-m", "faults", *sys.argv[1:]], ranks=ranks)
+    path = folder / results.RESULT
     found: list[Result] = []
     with console.progress(screen, len(chosen), f"{len(chosen)} drills") as bar:
         for one in matrices.run(
             chosen, folder, ranks=ranks, spares=spares, seed=seed, repeat=repeat, deadline_s=deadline
         ):
             found.append(one)
+            record["matrix"] = [each.to_json() for each in found]
+            results.save(record, path)  # what was drilled is not lost with what is still to come
             bar.advance()
     if screen:
         show(screen, found, ranks)
-    record = results.new("matrix", ["python", "-m", "faults", *sys.argv[1:]], ranks=ranks)
-    record["matrix"] = [one.to_json() for one in found]
-    path = results.save(record, folder / results.RESULT)
     if json_file:
         results.save(record, json_file)
     if screen:
