@@ -9,8 +9,8 @@ from emulator.clock import perf_counter, sleep_until
 from emulator.comm.board import Board
 
 # A rank that finds itself this late is not jittering, it was away (a sleep, a file): time is shifted for all.
-_AWAY_S = 0.05
-_AWAY_ALPHAS = 20.0
+_AWAY_S = 0.02
+_AWAY_ALPHAS = 3.0
 _SHORTEST_NAP_S = 20e-6
 _TINY = 1e-6
 _SAMPLES = 1 << 14
