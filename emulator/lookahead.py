@@ -63,7 +63,7 @@ def _due(message: Any) -> float:
     if message.due is not None:
         return float(message.due)
     free = message.port.queue.cells[message.port.queue.cell]
-    for _, _, ahead in sorted(message.port.heap):
+    for *_, ahead in sorted(message.port.heap):
         free = max(free, ahead.first) + max(ahead.service, ahead.size * message.port.stretch)
         if ahead is message:
             break

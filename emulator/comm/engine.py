@@ -264,7 +264,7 @@ class Engine(Waiting):
         self._arrived += 1
         message.order = self._arrived
         port = message.port = self.loopback if message.flags & LOOPBACK else self.nic
-        heappush(port.heap, (message.first, message.order, message))
+        heappush(port.heap, (message.first, message.source, message.order, message))
         matcher = self._matchers.get(message.context)
         if matcher is None:
             matcher = self.matcher(message.context)

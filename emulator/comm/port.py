@@ -102,7 +102,8 @@ class Port:
 
     Attributes
     ----------
-    heap : messages to serve as (first, physical order, message)
+    heap : messages to serve as (first, source, physical order, message); equal times, which symmetric ranks
+        often have, come out in the same order in every run
     stretch : least seconds per byte; a card that was slowed down raises it
     """
 
@@ -110,13 +111,13 @@ class Port:
 
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
-        self.heap: list[tuple[float, int, Arrival]] = []
+        self.heap: list[tuple[float, int, int, Arrival]] = []
         self.stretch = 0.0
 
     def serve(self, message: Arrival) -> float:
         """Serve everything up to `message`; returns its due time."""
         while message.due is None:
-            following = heappop(self.heap)[2]
+            following = heappop(self.heap)[3]
             service = following.service
             if self.stretch:
                 service = max(service, following.size * self.stretch)
