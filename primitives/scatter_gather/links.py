@@ -139,8 +139,8 @@ class OrderedInbox(Inbox):
     """The same on an emulated network without pacing, where messages physically arrive in any order.
 
     It waits until everybody who owes a message has sent one, and takes the one that is first in emulated time. So
-    the run is exact and repeatable. Who has been silent for ``SILENCE_S`` wall seconds is not waited for any
-    more: it may hang.
+    the run is exact and repeatable (but a cancel takes effect only when it is physically here). Who has been
+    silent for ``SILENCE_S`` wall seconds is not waited for any more: it may hang.
     """
 
     SILENCE_S = 2.0

@@ -1,0 +1,82 @@
+"""The scatter-gather demo end to end, and the corpus that it works on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from demos import corpus
+from tests.demos.launched import run_demo
+
+
+def test_on_an_emulated_network_everything_is_checked(tmp_path: Path) -> None:
+    options = ("--net", "10gbe", "--sizes", "1K,64K", "--budget", "2", "--documents", "800")
+    done = run_demo("scatter_gather", 5, tmp_path, *options)
+    assert done.status == 0, done.text
+    result = done.result
+    assert {row["pattern"] for row in result["measurements"]} == {
+        "scatter linear", "scatter tree", "gather linear", "gather tree",
+    }  # fmt: skip
+    for row in result["measurements"]:
+        assert row["wrong"] == 0
+        assert row["predicted"] == pytest.approx(row["seconds"]["median"], rel=0.1)
+    assert result["word_count"]["wrong"] == 0
+    even, waiting, asking, impatient = result["search"]["ways"]
+    assert even["predicted"] == pytest.approx(even["seconds"], rel=0.1)
+    assert [way["missing"] for way in (even, waiting, asking)] == [[], [], []]
+    assert [way["recall"] for way in (even, waiting, asking)] == [1.0, 1.0, 1.0]
+    # two shards of 5 ms for each worker; 100 ms for one on the straggler; a backup of 5 ms after about 7.5
+    assert waiting["seconds"] == pytest.approx(0.1, rel=0.1)
+    assert asking["seconds"] < 0.03
+    assert asking["backups"] >= 1
+    assert impatient["seconds"] == pytest.approx(0.015, rel=0.01)
+    assert impatient["coverage"] >= 0.75
+    assert impatient["missing"]
+    uneven = result["uneven"]
+    assert uneven["pull, one by one"]["balance"] > uneven["equal blocks"]["balance"]
+
+
+def test_two_runs_are_the_same_to_the_bit(tmp_path: Path) -> None:
+    """Without pacing, who pulls which task is decided by emulated time alone, as long as nothing is cancelled."""
+    options = ("--net", "wan", "--sizes", "1K", "--budget", "1", "--documents", "300")
+    runs = [run_demo("scatter_gather", 4, tmp_path / name, *options) for name in ("a", "b")]
+    assert [run.status for run in runs] == [0, 0], runs[0].text
+    first, second = (run.result for run in runs)
+    assert first["search"]["ways"][:2] == second["search"]["ways"][:2]
+    assert first["uneven"] == second["uneven"]
+
+
+@pytest.mark.parametrize(
+    ("ranks", "options", "rule"),
+    [
+        (4, ("--quorum", "120 %"), "between 0 % and 100 %"),
+        (4, ("--deadline", "-1 ms"), "a time is a number >= 0"),
+        (4, ("--replicas", "4"), "1 to 3 replicas"),
+        (4, ("--slow", "0 x4"), "names a worker"),
+        (2, (), "at least 3 ranks"),
+    ],
+)
+def test_bad_input(ranks: int, options: tuple[str, ...], rule: str, tmp_path: Path) -> None:
+    done = run_demo("scatter_gather", ranks, tmp_path, *options)
+    lines = [line for line in done.text.splitlines() if line.startswith("error:")]
+    assert done.status == 2
+    assert len(lines) == 1
+    assert rule in lines[0]
+
+
+def test_the_corpus_is_python_s_own() -> None:
+    documents = corpus.load(200)
+    assert len(documents) == 200
+    assert len({document.name for document in documents}) > 150
+    assert all(document.text for document in documents)
+
+
+def test_search_is_the_same_in_parts() -> None:
+    """The best of the parts' best are the best of all."""
+    documents = corpus.load(300)
+    whole = corpus.search(documents, "return the value of an object", 10)
+    parts = [corpus.search(documents[start::7], "return the value of an object", 10) for start in range(7)]
+    assert len(whole) == 10
+    assert corpus.best((hit for part in parts for hit in part), 10) == whole
+    assert corpus.words("Don't Panic: a 2nd VALUE") == ["don", "panic", "nd", "value"]
