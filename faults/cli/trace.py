@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import median
 from typing import TYPE_CHECKING
 
 import click
@@ -59,11 +60,16 @@ def trace(
         return
     screen = console.make(0, quiet)
     folder = results.run_folder("trace", out)
-    runs, best = _carry_out(setting, policies, mtbfs, folder, screen)
+    runs: list[Run] = []
+    with console.progress(screen, len(policies) * (1 + len(mtbfs)), "traces") as bar:
+        for one in traces.compare(setting, policies, mtbfs, folder):
+            runs.append(one)
+            bar.advance()
     if screen:
         show(screen, runs, mtbfs)
-        if best is not None:
-            show_intervals(screen, best)
+    best = _intervals(setting, runs, mtbfs, folder, screen)
+    if screen and best is not None:
+        show_intervals(screen, best)
     record = results.new("trace", ["python", "-m", "faults", *sys.argv[1:]], ranks=ranks)
     record["trace"] = {
         "runs": [one.to_json() for one in runs],
@@ -79,23 +85,16 @@ def trace(
         sys.exit(NOT_RECOVERED)
 
 
-def _carry_out(
-    setting: Setting, policies: Sequence[str], mtbfs: Sequence[float], folder: Path, screen: Console | None
-) -> tuple[list[Run], Intervals | None]:
-    """All jobs, with a bar; the intervals are tried at the middle MTBF with the checkpoint's measured cost."""
-    runs: list[Run] = []
-    best: Intervals | None = None
-    restarts = "restart" in policies
-    total = len(policies) * (1 + len(mtbfs)) + restarts * len(traces.MULTIPLES)
-    with console.progress(screen, total, "jobs") as bar:
-        for one in traces.compare(setting, policies, mtbfs, folder):
-            runs.append(one)
-            bar.advance()
-        costs = [one.checkpoint_s for one in runs if one.checkpoint_s]
-        if restarts and costs:
-            middle = sorted(mtbfs)[len(mtbfs) // 2]
-            best = traces.intervals(setting, middle, sorted(costs)[len(costs) // 2], folder, bar.advance)
-    return runs, best
+def _intervals(
+    setting: Setting, runs: Sequence[Run], mtbfs: Sequence[float], folder: Path, screen: Console | None
+) -> Intervals | None:
+    """Tried at the middle MTBF with the checkpoint's measured cost; None where nobody wrote a checkpoint."""
+    costs = [one.checkpoint_s for one in runs if one.checkpoint_s]
+    if not costs:
+        return None
+    with console.progress(screen, len(traces.MULTIPLES), "checkpoint intervals") as bar:
+        middle = sorted(mtbfs)[len(mtbfs) // 2]
+        return traces.intervals(setting, middle, median(costs), folder, bar.advance)
 
 
 def show(screen: Console, runs: Sequence[Run], mtbfs: Sequence[float]) -> None:
