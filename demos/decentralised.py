@@ -33,8 +33,13 @@ LOOKS = 4
 @demo("decentralised", needs=2, sizes="5200")
 @click.option("--steps", type=click.IntRange(LOOKS), default=200, show_default=True)
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=0.5, show_default=True, help="Learning rate.")
-@click.option("--step-time", type=TIME, default="100 us", show_default=True,
-              help="Declared compute time of a step on an emulated network with --compute none.")
+@click.option(
+    "--step-time",
+    type=TIME,
+    default="100 us",
+    show_default=True,
+    help="Declared compute time of a step on an emulated network with --compute none.",
+)
 @click.option("--skew/--even", default=True, show_default=True, help="Each rank knows few digits only, or all.")
 def main(run: Run, steps: int, rate: float, step_time: float, skew: bool) -> None:  # fmt: skip
     """Train over gossip on several graphs, beside all-reduce.

@@ -74,8 +74,13 @@ class Setting:
 @click.option("--liars", type=click.IntRange(0), help="Clients that lie in part two; absent: all that Krum bears.")
 @click.option("--deadline", type=TIME, help="End a round without those who have not answered; absent: wait for all.")
 @click.option("--slow", type=click.IntRange(0), default=0, show_default=True, help="Clients ten times as slow.")
-@click.option("--step-time", type=TIME, default="1 ms", show_default=True,
-              help="Declared time of a training or DiLoCo step on an emulated network with --compute none.")
+@click.option(
+    "--step-time",
+    type=TIME,
+    default="1 ms",
+    show_default=True,
+    help="Declared time of a training or DiLoCo step on an emulated network with --compute none.",
+)
 def main(
     run: Run, count: int, clients: int | None, dropout: float, liars: int | None, deadline: float | None, slow: int,
     step_time: float,

@@ -58,8 +58,13 @@ class Way:
 
 @demo("gossip", needs=2, sizes="8,64K", budget=15.0)
 @click.option("--graphs", "names", default=ALL, show_default=True, help="Graphs by name, or edges 0-1;1-2 of your own.")
-@click.option("--error", type=click.FloatRange(1e-12, 0.5), default=1e-6, show_default=True,
-              help="Relative error at which an average counts as reached.")
+@click.option(
+    "--error",
+    type=click.FloatRange(1e-12, 0.5),
+    default=1e-6,
+    show_default=True,
+    help="Relative error at which an average counts as reached.",
+)
 @click.option("--compress", default="topk:0.2", show_default=True, help="topk:SHARE, randk:SHARE or sign, for Choco.")
 @click.option("--rumours", type=click.IntRange(1), default=20, show_default=True, help="Rumours to start in each mode.")
 def main(run: Run, names: str, error: float, compress: str, rumours: int) -> None:  # fmt: skip
@@ -109,9 +114,7 @@ def _by_mixing(mixings: Sequence[Mixing]) -> Callable[[Any, np.ndarray], Any]:
     return start
 
 
-def _ways(
-    run: Run, chosen: list[graphs.Graph], squeeze: compression.Compressor, n: int
-) -> list[Way]:
+def _ways(run: Run, chosen: list[graphs.Graph], squeeze: compression.Compressor, n: int) -> list[Way]:
     """Everything that is compared: the graphs, the finite schedules, pairwise, push-sum, Choco."""
     p, wire = run.size, 8 * n
     ways = []

@@ -53,8 +53,13 @@ SECONDS_PER_CHARACTER = 2e-6  # declared cost of an uneven task
 @click.option("--slow", metavar="'RANK xFACTOR'", help="The straggler; absent: the last rank, 20 times slower.")
 @click.option("--deadline", type=TIME, default="15 ms", show_default=True, help="When the impatient search answers.")
 @click.option("--quorum", type=SHARE, default="75 %", show_default=True, help="Share of the shards that it wants.")
-@click.option("--backup-after", type=click.FloatRange(min=1), default=1.5, show_default=True,
-              help="Median turnarounds after which another replica is asked.")
+@click.option(
+    "--backup-after",
+    type=click.FloatRange(min=1),
+    default=1.5,
+    show_default=True,
+    help="Median turnarounds after which another replica is asked.",
+)
 def main(
     run: Run, documents: int, question: str, shards: int | None, replicas: int, task_time: float, slow: str | None,
     deadline: float, quorum: float, backup_after: float,

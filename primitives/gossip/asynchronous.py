@@ -68,9 +68,7 @@ def _check(peers: Peers, graph: Graph, count: int) -> None:
         raise UsageError(f"the number of exchanges is at least 0, got {count}")
 
 
-def push_sum(
-    comm: MPI.Intracomm | Peers, x: NDArray[np.float64], graph: Graph, pushes: int, seed: int = 0
-) -> Outcome:
+def push_sum(comm: MPI.Intracomm | Peers, x: NDArray[np.float64], graph: Graph, pushes: int, seed: int = 0) -> Outcome:
     """Push `pushes` times to random targets; a strongly connected graph, whose edges may go one way.
 
     Parameters

@@ -100,9 +100,7 @@ def spread(
     return heard
 
 
-def _check(
-    peers: Peers, rumour: NDArray, origin: int, mode: str, rounds: int | None, graph: Graph | None
-) -> int:
+def _check(peers: Peers, rumour: NDArray, origin: int, mode: str, rounds: int | None, graph: Graph | None) -> int:
     if mode not in MODES:
         raise UsageError(f"a rumour spreads by {', '.join(MODES)}, got {mode!r}")
     if rumour.nbytes == 0 or not rumour.flags.c_contiguous:

@@ -1,7 +1,7 @@
 """Membership: a group that finds out together who is alive.
 
-    swim         the protocol, without transport and clock      detector     over MPI
-    simulation   the protocol in virtual time: detection times and false alarms
+swim         the protocol, without transport and clock      detector     over MPI
+simulation   the protocol in virtual time: detection times and false alarms
 """
 
 from primitives.membership.detector import Detector

@@ -133,9 +133,7 @@ class Coordinator:
         journal
             Outcomes that are there already; new ones are added to it.
         """
-        ledger = Ledger(
-            len(tasks), self.living, where=where, journal=journal, retries=retries, deaths=deaths
-        )
+        ledger = Ledger(len(tasks), self.living, where=where, journal=journal, retries=retries, deaths=deaths)
         late = None if speculate is None else Speculation(len(tasks), speculate)
         todo = ledger.journal.missing(len(tasks))
         outcomes = self._run(tasks, ledger, deadline or Deadline(), late)

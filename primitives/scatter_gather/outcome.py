@@ -71,8 +71,7 @@ class TaskFailed(Exception):
         first = failures[min(failures)]
         others = f" (and {len(failures) - 1} more tasks)" if len(failures) > 1 else ""
         super().__init__(
-            f"task {first.task} failed {first.attempts} times, last on rank {first.rank}{others}:\n"
-            f"{first.error}"
+            f"task {first.task} failed {first.attempts} times, last on rank {first.rank}{others}:\n{first.error}"
         )
 
 

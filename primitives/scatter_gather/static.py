@@ -37,9 +37,7 @@ SCATTER, GATHER = 7111, 7112
 SHAPES = ("linear", "tree")
 
 
-def scatter_blocks(
-    comm: MPI.Comm, blocks: Sequence[bytes] | None, *, root: int = 0, shape: str = "linear"
-) -> bytes:
+def scatter_blocks(comm: MPI.Comm, blocks: Sequence[bytes] | None, *, root: int = 0, shape: str = "linear") -> bytes:
     """Give rank r the root's ``blocks[r]``.
 
     Parameters
@@ -73,9 +71,7 @@ def scatter_blocks(
     return held[0]
 
 
-def gather_blocks(
-    comm: MPI.Comm, block: bytes, *, root: int = 0, shape: str = "linear"
-) -> list[bytes] | None:
+def gather_blocks(comm: MPI.Comm, block: bytes, *, root: int = 0, shape: str = "linear") -> list[bytes] | None:
     """Give the root every rank's ``block``, in rank order; None elsewhere.
 
     Parameters
@@ -162,9 +158,7 @@ def split(items: Sequence[Any], parts: int) -> list[Sequence[Any]]:
     return [items[begin:end] for begin, end in pairwise(starts)]
 
 
-def _attempt(
-    comm: MPI.Comm, function: Callable[[Any], Any], task: int, argument: Any, retries: int
-) -> Outcome:
+def _attempt(comm: MPI.Comm, function: Callable[[Any], Any], task: int, argument: Any, retries: int) -> Outcome:
     rank = comm.Get_rank()
     for attempt in range(1, retries + 2):
         start = now(comm)

@@ -49,9 +49,7 @@ DRILL = {
 def a_result(**changes):
     result = results.new("ring", ["python", "-m", "demos.ring"], ranks=4)
     result.update(measurements=[MEASUREMENT], fits=[FIT], drill=DRILL)
-    result["held_out"] = [
-        {"ranks": 16, "bytes": 8, "measured": 1e-5, "predicted": 1.1e-5, "relative_error": 0.1}
-    ]
+    result["held_out"] = [{"ranks": 16, "bytes": 8, "measured": 1e-5, "predicted": 1.1e-5, "relative_error": 0.1}]
     return {**result, **changes}
 
 
