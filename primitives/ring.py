@@ -161,7 +161,7 @@ def has_own_clock(comm: MPI.Intracomm) -> bool:
 def segments_of(comm: MPI.Intracomm, block_bytes: int, segment: int | None) -> int:
     """How many messages a block of that length travels as."""
     if segment is None:
-        segment = 0 if has_own_clock(comm) else SEGMENT_BYTES  # a clock of its own: an emulated network
+        segment = 0 if has_own_clock(comm) else SEGMENT_BYTES
     if segment < 0:
         raise UsageError(f"a segment must be >= 0 bytes, got {segment}: 0 sends whole blocks, None chooses")
     return max(1, -(-block_bytes // segment)) if segment else 1
