@@ -258,7 +258,7 @@ def start(arguments: Sequence[str], *, extra_env: Mapping[str, str] | None = Non
     return Job(subprocess.Popen(list(arguments), env=env, stdin=subprocess.DEVNULL, **popen), mark)
 
 
-_RUNTIME = re.compile(rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: ")
+_RUNTIME = re.compile(rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: |\[warn\] Epoll |Abort is in progress")
 
 
 def _is_notice(line: bytes) -> bool:

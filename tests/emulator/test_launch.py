@@ -120,7 +120,13 @@ def test_mpiruns_notice_is_left_out_and_the_rest_kept(capfdbinary):
 
 
 @pytest.mark.parametrize(("others", "shown"), [([b"error: mine\n"], b"error: mine\n"), ([], None)])
-def test_the_runtimes_mutterings_are_shown_only_when_nobody_else_speaks(capfdbinary, others, shown):
-    muttering = b"[host:123] PMIX ERROR: PMIX_ERR_UNREACH in file server.c at line 3146\n"
+@pytest.mark.parametrize(
+    "muttering",
+    [
+        b"[host:123] PMIX ERROR: PMIX_ERR_UNREACH in file server.c at line 3146\n",
+        b"[warn] Epoll MOD(4) on fd 21 failed. Old events were 6\n",
+    ],
+)
+def test_the_runtimes_mutterings_are_shown_only_when_nobody_else_speaks(capfdbinary, others, shown, muttering):
     launch._forward_errors(iter([muttering, *others]))  # type: ignore[arg-type]
     assert capfdbinary.readouterr().err == (shown or muttering)
