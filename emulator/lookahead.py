@@ -9,8 +9,10 @@ program as exact and repeatable as one whose receives name their sources.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+
+from emulator.clock import wait_until
 
 
 def unpaced(comm: Any) -> bool:
@@ -50,6 +52,25 @@ def arrivals(comm: Any, sources: Iterable[int], tag: int) -> dict[int, float]:
         elif error := comm.failure(comm.members[source], blocking=True):
             comm.raise_error(error)
     return found
+
+
+def wait_for_all(comm: Any, sources: Sequence[int], tag: int) -> None:
+    """Wait until a message of every source is here, where time is not tied to the wall: they are served in order then.
+
+    Parameters
+    ----------
+    comm
+        Any communicator; on one that is bare or paced there is nothing to wait for.
+    sources, tag
+        Ranks that owe a message with this tag.
+
+    Raises
+    ------
+    MPI.Exception
+        A source is dead and has left no message.
+    """
+    if unpaced(comm) and len(sources) > 1:
+        wait_until(lambda: len(arrivals(comm, sources, tag)) == len(sources))
 
 
 def advance(comm: Any, t: float) -> None:

@@ -28,7 +28,7 @@ from typing import Any
 
 from mpi4py import MPI
 
-from emulator import now
+from emulator import lookahead, now
 from emulator.errors import UsageError
 from primitives.scatter_gather.checks import check_retries, check_root
 from primitives.scatter_gather.outcome import Answer, Counts, Journal, Outcome, pack_outcomes, unpack_outcomes
@@ -91,7 +91,9 @@ def gather_blocks(comm: MPI.Comm, block: bytes, *, root: int = 0, shape: str = "
     _check(comm, root, shape)
     p, mine = comm.Get_size(), (comm.Get_rank() - root) % comm.Get_size()
     held = [block]
-    for child, _ in sorted(_children(mine, p, shape)):  # nearest first: in a tree they are ready first
+    children = sorted(child for child, _ in _children(mine, p, shape))  # nearest first: in a tree they are ready first
+    lookahead.wait_for_all(comm, [(root + child) % p for child in children], GATHER)
+    for child in children:
         held += _receive(comm, (root + child) % p, GATHER)
     if mine != 0:
         data = pickle.dumps(held, protocol=5)
