@@ -98,7 +98,7 @@ def _contenders(
     def by(algorithm: str) -> Callable[[], object]:
         return lambda: all_reduce(comm, send, recv, algorithm=algorithm)
 
-    names = ["auto", "ring", "rabenseifner"] + (["recursive_doubling"] if n <= LONG else [])
+    names = ["auto", "ring", "rabenseifner", "k_ary_tree"] + (["recursive_doubling"] if n <= LONG else [])
     contenders: list[tuple[str, Callable[[], object], Callable[[], int] | None]]
     contenders = [("native", lambda: comm.Allreduce(send, recv), wrong)]
     contenders += [(name, by(name), wrong) for name in names]
@@ -182,7 +182,7 @@ def _compare(p: int, n: int, medians: dict[tuple[str, int], float], floors: dict
     rows.append(_row(f"{what} ring / native", found["ring"], native, 1.0 if n >= LONG else None))
     rows += [
         _row(f"{what} {name} / native", found[name], native, None)
-        for name in ("rabenseifner", "recursive_doubling")
+        for name in ("rabenseifner", "k_ary_tree", "recursive_doubling")
         if name in found
     ]
     if "gloo" in found:

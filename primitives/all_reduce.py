@@ -6,10 +6,12 @@ algorithm              time (p = 2^k; see the modules for other p)         good 
 `recursive_doubling`   lg p (alpha + n beta + n gamma)                     short messages
 `rabenseifner`         2 lg p alpha + 2 (p-1)/p n beta + (p-1)/p n gamma   middle sizes; long ones if p = 2^k
 `ring`                 2(p-1) alpha + 2 (p-1)/p n beta + (p-1)/p n gamma   long messages
+`k_ary_tree`           2 d (alpha + 4 n beta) + 4 d n gamma, d levels      more ranks than cores
 `tree`                 2 ceil(lg p) (alpha + n beta) + ceil(lg p) n gamma  comparison
 =====================  ==================================================  ==========================================
 
-``auto`` decides by these formulas (see `primitives.choice`), and from measured terms where somebody has set them.
+``auto`` decides by these formulas and by how many ranks share a core (see `primitives.choice`), and from measured terms
+where somebody has set them.
 """
 
 from __future__ import annotations
@@ -23,11 +25,12 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 from primitives import ops
 from primitives.buffers import Array, apart, pair
-from primitives.choice import automatic
+from primitives.choice import ORDERED, automatic
+from primitives.k_ary_tree import KAryTree
 from primitives.plans import TAG, Plan, plans_of
 from primitives.rabenseifner import Rabenseifner
 from primitives.recursive_doubling import RecursiveDoubling
-from primitives.reduction import Apply, reduce_into
+from primitives.reduction import reduce_into
 from primitives.ring import AllReduce as Ring
 from primitives.tree import Tree
 
@@ -35,8 +38,12 @@ ALGORITHMS: dict[str, Callable[..., Plan]] = {
     "ring": Ring,
     "recursive_doubling": RecursiveDoubling,
     "rabenseifner": Rabenseifner,
+    "k_ary_tree": KAryTree,
     "tree": Tree,
 }
+
+SEGMENTED = ("ring", "k_ary_tree")
+"""Those that cut long messages into segments."""
 
 
 def all_reduce(
@@ -66,7 +73,7 @@ def all_reduce(
     algorithm
         ``"auto"`` or a name in `ALGORITHMS`.
     segment
-        Of the ring: the longest message in bytes, 0 for whole blocks, None for what suits the communicator.
+        Of ring and k_ary_tree: the longest message in bytes, 0 for whole blocks, None for what suits the communicator.
 
     Returns
     -------
@@ -115,7 +122,7 @@ def prepare(
     tag = plans_of(comm).next_tag()
     if MPI.Get_address(given) == MPI.Get_address(taken):
         given = taken
-    return _make(algorithm, segment, comm, given, taken, operation.apply, tag)
+    return _make(algorithm, segment, comm, given, taken, operation, tag)
 
 
 def start(
@@ -137,15 +144,25 @@ def start(
 
 
 def _make(
-    algorithm: str, segment: int | None, comm: MPI.Intracomm, send: Array, recv: Array, apply: Apply, tag: int = TAG
+    algorithm: str,
+    segment: int | None,
+    comm: MPI.Intracomm,
+    send: Array,
+    recv: Array,
+    op: ops.Operation,
+    tag: int = TAG,
 ) -> Plan:
     if algorithm == "auto":
-        algorithm = automatic(comm, send.nbytes)
+        algorithm = automatic(comm, send.nbytes, op.commutative)
+    if algorithm not in ALGORITHMS:
+        raise UsageError(f"an all-reduce algorithm is auto or one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
+    if not op.commutative and algorithm not in ORDERED:
+        raise UsageError(
+            f"{op.name} does not commute and {algorithm} does not keep the order of the ranks: use auto or one of "
+            f"{', '.join(ORDERED)}"
+        )
     if algorithm != "recursive_doubling":  # this one takes arrays as they are, which spares it a copy
         flat = send.reshape(-1)
         send, recv = flat, flat if recv is send else recv.reshape(-1)
-    if algorithm == "ring":
-        return Ring(comm, send, recv, apply, segment, tag)
-    if algorithm not in ALGORITHMS:
-        raise UsageError(f"an all-reduce algorithm is auto or one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
-    return ALGORITHMS[algorithm](comm, send, recv, apply, tag)
+    pieces = {"segment": segment} if algorithm in SEGMENTED else {}
+    return ALGORITHMS[algorithm](comm, send, recv, op.apply, tag=tag, **pieces)

@@ -1,43 +1,68 @@
-"""Which all-reduce costs the least: by the formulas, from measured terms, or from what is usual in shared memory.
+"""Which all-reduce costs the least: by the formulas, from what is known of the messages of the communicator.
+
+==============================  ===============================================================================
+the communicator                terms
+==============================  ===============================================================================
+somebody called `set_terms`     those, as measured
+an emulated network             its own: the longest latency and the slowest path between two of its ranks
+ranks that have a core each     what is usual in shared memory
+more ranks than cores           the same, and the cores must do all the work of all ranks
+==============================  ===============================================================================
 
 The choice depends on p, n and the terms only, and the terms are the same on every rank: so is the choice.
 """
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from mpi4py import MPI
 
-from emulator import costs
+from emulator import clock, costs
 from primitives.exchange import all_gather
 from primitives.plans import plans_of
 from primitives.ring import SEGMENT_BYTES, has_own_clock
 
-ORDER = ("recursive_doubling", "ring", "rabenseifner", "tree")
+ORDERED = ("recursive_doubling", "rabenseifner", "tree")
+"""Those that keep the order of the ranks, for operations that do not commute."""
+
+ORDER = ("recursive_doubling", "ring", "rabenseifner", "k_ary_tree", "tree")
+
+CROWDED = ("k_ary_tree", "ring", "rabenseifner", "recursive_doubling")
+"""Where ranks share cores. The binomial tree has no more work than the k-ary one but more levels, and measured it is
+slower: at each level a rank waits for its turn on a core, which the formula does not know."""
 
 
 @dataclass(frozen=True)
 class Terms:
-    """Cost of a message and of a reduction, as measured: seconds, and seconds per byte."""
+    """Cost of a message and of a reduction: seconds, and seconds per byte.
+
+    Attributes
+    ----------
+    alpha, beta, gamma
+        Per message, per byte sent, per byte reduced.
+    cores
+        What the ranks share, if there are more of them than cores: then the terms are a core's time. 0 where every
+        rank has a core of its own.
+    """
 
     alpha: float
     beta: float
     gamma: float
+    cores: int = 0
 
 
-DEFAULT_TERMS = Terms(alpha=2e-6, beta=1.5e-10, gamma=1e-10)
-"""Shared memory of an ordinary machine, or an emulated network, where every rank has a core."""
-
-CROWDED_TERMS = Terms(alpha=20e-6, beta=1.5e-10, gamma=1e-10)
-"""The same with more ranks than cores: a message waits until its receiver has run."""
+SHARED_MEMORY = Terms(alpha=2e-6, beta=2e-10, gamma=1e-10)
+"""An ordinary machine where every rank has a core."""
 
 
-def choose(p: int, n: int, alpha: float, beta: float, gamma: float) -> str:
+def choose(
+    p: int, n: int, alpha: float, beta: float, gamma: float, cores: int = 0, among: Sequence[str] = ORDER
+) -> str:
     """The algorithm that the cost formulas say is the quickest.
 
     Parameters
@@ -46,26 +71,36 @@ def choose(p: int, n: int, alpha: float, beta: float, gamma: float) -> str:
         Ranks, and bytes on each.
     alpha, beta, gamma
         Seconds per message, per byte sent, and per byte reduced.
+    cores
+        If the p ranks share fewer cores: how many. An algorithm then takes no less than all its work (see
+        `emulator.costs.work`) on so many cores.
+    among
+        The algorithms to choose from.
 
     Returns
     -------
     str
-        The algorithm; among equals the first in `ORDER`.
+        The algorithm; among equals the first in `among`.
     """
-    return min(ORDER, key=lambda name: costs.seconds(name, p, n, alpha, beta, gamma))
+
+    def seconds(name: str) -> float:
+        chain = costs.seconds(name, p, n, alpha, beta, gamma)
+        return max(chain, costs.work(name, p).seconds(n, alpha, beta, gamma) / cores) if cores else chain
+
+    return min(among, key=seconds)
 
 
-def automatic(comm: MPI.Intracomm, n: int) -> str:
+def automatic(comm: MPI.Intracomm, n: int, commutative: bool = True) -> str:
     """What ``algorithm="auto"`` means for n bytes on this communicator: `choose`, or the ring where it overlaps.
 
-    Where blocks go in segments the ring reduces one while the next is on its way, which no formula here counts: of the
-    algorithms with the least bytes it is then the quickest.
+    Where every rank has a core and blocks go in segments, the ring reduces one while the next is on its way, which no
+    formula here counts: of the algorithms with the least bytes it is then the quickest.
     """
-    p = comm.Get_size()
-    if n > p * SEGMENT_BYTES and not has_own_clock(comm):
+    p, terms = comm.Get_size(), terms_of(comm)
+    if commutative and n > p * SEGMENT_BYTES and not terms.cores and not has_own_clock(comm):
         return "ring"
-    terms = terms_of(comm)
-    return choose(p, n, terms.alpha, terms.beta, terms.gamma)
+    among = (CROWDED if terms.cores else ORDER) if commutative else ORDERED
+    return choose(p, n, terms.alpha, terms.beta, terms.gamma, terms.cores, among)
 
 
 def set_terms(comm: MPI.Intracomm, terms: Terms | None) -> None:
@@ -76,7 +111,7 @@ def set_terms(comm: MPI.Intracomm, terms: Terms | None) -> None:
     comm
         The communicator; duplicates of it do not inherit the terms.
     terms
-        What was measured, or None for what is usual.
+        What was measured (`demos.ring` writes it to its result file), or None for what is usual.
     """
     plans = plans_of(comm)
     plans.free()
@@ -87,14 +122,28 @@ def terms_of(comm: MPI.Intracomm) -> Terms:
     """The terms that ``auto`` chooses by on this communicator; collective the first time, when nothing was measured."""
     plans = plans_of(comm)
     if plans.terms is None:
-        plans.terms = CROWDED_TERMS if not has_own_clock(comm) and _crowded(comm) else DEFAULT_TERMS
+        plans.terms = _of_network(comm) if has_own_clock(comm) else _of_machine(comm)
     return plans.terms
 
 
-def _crowded(comm: MPI.Intracomm) -> bool:
-    """Whether some host has more ranks than cores. Every rank says what it has, so that all come to the same answer."""
+def _of_network(comm: MPI.Intracomm) -> Terms:
+    """What the network is configured to be; reducing is quick beside it."""
+    slowest = getattr(comm, "slowest_path", None)
+    if slowest is None:
+        return SHARED_MEMORY
+    alpha, beta = slowest()
+    return Terms(alpha, beta, 0.0)
+
+
+def _of_machine(comm: MPI.Intracomm) -> Terms:
+    """Shared memory, on the host with the most ranks per core. Every rank says what it has, so that all agree."""
     host = zlib.crc32(MPI.Get_processor_name().encode())
     table = np.empty((comm.Get_size(), 2), np.int64)
-    all_gather(comm, np.array([host, os.cpu_count() or 1]), table)
+    all_gather(comm, np.array([host, clock.cores()]), table)
     ranks = Counter(table[:, 0].tolist())
-    return any(ranks[host] > cores for host, cores in table.tolist())
+    crowding = max(ranks[host] / cores for host, cores in table.tolist())
+    if crowding <= 1:
+        return SHARED_MEMORY
+    usual = SHARED_MEMORY
+    # A message waits until its receiver's turn has come on a core that it shares.
+    return Terms(usual.alpha * (1 + crowding), usual.beta, usual.gamma, max(1, round(comm.Get_size() / crowding)))

@@ -51,7 +51,8 @@ class RecursiveDoubling(Folded):
             lower, higher = self.operands(theirs, mine, partner)
             receive, total = self.receiver(theirs, partner), sums[step % 2] if step + 1 < self.doublings else None
             self._exchanges.append((receive, self.sender(mine, partner), lower, higher, total))
-            self._blocking.append((receive, partial(comm.Send, message(mine), partner, tag), lower, higher, total))
+            give = partial(comm.Send, message(mine), partner, tag)
+            self._blocking.append((receive.Start, give, receive.Wait, lower, higher, total))
             mine = recv if total is None else total
 
     def exchange(self) -> Iterator[Request]:
@@ -81,8 +82,9 @@ class RecursiveDoubling(Folded):
         more than that. Everybody posts the receive first, so that no Send waits for ever.
         """
         hooks.phase("exchange")
-        for receive, send, lower, higher, total in self._blocking:
-            receive.Start()
+        op = self.op
+        for start, send, wait, lower, higher, total in self._blocking:
+            start()
             send()
-            receive.Wait()
-            self.op(lower, higher, out if total is None else total)
+            wait()
+            op(lower, higher, out if total is None else total)

@@ -27,9 +27,7 @@ STAGED_BYTES = 16 << 10
 
 Output = Array | MPI.InPlaceType | None
 
-Apply = Callable[[Array, Array, Array], object]
-
-Maker = Callable[[Array, Array, Apply], Plan]
+Maker = Callable[[Array, Array, ops.Operation], Plan]
 """Makes a plan that reduces the contiguous array `send` into `recv`, which may be the same array."""
 
 
@@ -43,14 +41,15 @@ class Staged(Plan):
 
     def reduce(self, send: Array, recv: Output) -> Array:
         """Run on these arrays and return the output."""
-        out = output(send, recv)
+        if type(recv) is not np.ndarray or recv.shape != send.shape or recv.dtype is not send.dtype:
+            recv = output(send, recv)  # what is usual has been seen to be right without a call
         self.work[...] = send
         try:
-            self._run_into(out)
+            self._run_into(recv)
         except BaseException:
             self.plans.fail(self)
             raise
-        return out
+        return recv
 
     def _copied(self, out: Array) -> None:
         self.inner.run()
@@ -96,21 +95,21 @@ def reduce_into(comm: MPI.Intracomm, send: Array, recv: Output, op: object, key:
     out = output(send, recv)
     if not out.flags.writeable:
         raise UsageError("the receive buffer must be writable, got a read-only array: pass a copy")
-    apply = ops.resolve(op).apply
+    operation = ops.resolve(op)
     plans = plans_of(comm)
     if given.nbytes <= STAGED_BYTES:
         work = np.empty(send.shape, send.dtype)
-        plan = Staged(plans, make(work, work, apply), work)
+        plan = Staged(plans, make(work, work, operation), work)
         plans.keep(key, plan)
         return plan.reduce(send, out)
     taken = out.reshape(-1) if out.flags.c_contiguous else np.empty_like(given)
-    _bound(plans, given, taken, key, make, apply)
+    _bound(plans, given, taken, key, make, operation)
     if not out.flags.c_contiguous:
         out[...] = taken.reshape(out.shape)
     return out
 
 
-def _bound(plans: Plans, given: Array, taken: Array, key: Hashable, make: Maker, apply: Apply) -> None:
+def _bound(plans: Plans, given: Array, taken: Array, key: Hashable, make: Maker, operation: ops.Operation) -> None:
     """Run the plan of these very arrays, making it if there is none yet."""
     where, there = MPI.Get_address(given), MPI.Get_address(taken)
     key = (key, where, there)
@@ -118,7 +117,7 @@ def _bound(plans: Plans, given: Array, taken: Array, key: Hashable, make: Maker,
     if plan is None:
         apart(given, taken)
         taken_ = borrowed(taken)
-        plan = make(taken_ if where == there else borrowed(given), taken_, apply)
+        plan = make(taken_ if where == there else borrowed(given), taken_, operation)
         plans.keep(key, plan)
     try:
         plan.run()

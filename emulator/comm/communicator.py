@@ -97,6 +97,13 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         self._leave()
         return now
 
+    def slowest_path(self) -> tuple[float, float]:
+        """Give the longest latency in seconds and the most seconds per byte among the paths between these ranks."""
+        network = self.engine.network
+        hosts = sorted({network.host_of(member) for member in self.members})
+        paths = [network.path(a, b) for a in hosts for b in hosts if a != b] or [network.hosts[hosts[0]].loopback]
+        return max(path.alpha for path in paths), max(path.beta for path in paths)
+
     def compute(self, seconds: float) -> None:
         """Declare `seconds` of compute: they pass on this rank's clock, times its host's slowdown."""
         if seconds < 0:

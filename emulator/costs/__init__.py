@@ -7,25 +7,24 @@ on p ranks then costs
 
 with S the messages that follow one another, V n the bytes that do, and R n the bytes reduced one after another.
 `terms` gives S, V and R; they are what `emulator.fit` fits. The idle emulated network can be faster or slower than
-the form: it has no integer fraction of an element, and it lets a sender's messages overlap their latencies.
-`exact` gives that time, to the last bit of the model, for one rank per host.
+the form: it has no integer fraction of an element, it lets a sender's messages overlap their latencies, and messages
+that meet queue at a card. `exact` gives that time, to the last bit of the model, for one rank per host and any p.
 
 Sources: Thakur, Rabenseifner and Gropp, "Optimization of collective communication operations in MPICH" (2005);
 Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms" (2009); Chan, Heimlich, Purkayastha and van de Geijn,
 "Collective communication: theory, practice, and experience" (2007).
 """
 
+from emulator.costs.idle import block_terms, exact, is_linear
 from emulator.costs.model import Exact, Pattern, Terms, ceil_lg, floor_lg, is_power_of_two
 from emulator.costs.patterns import (
     PATTERNS,
     bus_factor,
-    exact,
-    exact_is_known,
-    exact_terms,
     largest_block,
     pattern,
     seconds,
     terms,
+    work,
 )
 from emulator.costs.rumours import rumour_rounds
 from emulator.costs.scatter_gather import (
@@ -44,14 +43,14 @@ __all__ = [
     "Pattern",
     "Terms",
     "answer_time",
+    "block_terms",
     "bus_factor",
     "ceil_lg",
     "dynamic_tasks",
     "exact",
-    "exact_is_known",
-    "exact_terms",
     "floor_lg",
     "incast",
+    "is_linear",
     "is_power_of_two",
     "largest_block",
     "linear_blocks",
@@ -65,4 +64,5 @@ __all__ = [
     "terms",
     "tree_gather_blocks",
     "tree_scatter_blocks",
+    "work",
 ]

@@ -61,7 +61,7 @@ def _rabenseifner(p: int) -> Terms:
     return Terms(2 * floor_lg(p) + 2 * folds, 2 * share + 2 * folds, share + folds)
 
 
-def _rabenseifner_exact(p: int, count: int, itemsize: int, alpha: float, beta: float, gamma: float) -> float:
+def _rabenseifner_closed(p: int, count: int, itemsize: int, alpha: float, beta: float, gamma: float) -> float:
     # The published form writes (p-1)/p where the halving runs among the 2^k ranks that are left after the fold. An odd
     # range is halved unevenly, and the ranks that keep the larger half set the pace: ceil(n / 2^k) elements in step k.
     steps = floor_lg(p)
@@ -74,6 +74,14 @@ def _rabenseifner_exact(p: int, count: int, itemsize: int, alpha: float, beta: f
 
 def _tree(p: int) -> Terms:
     return Terms(2 * ceil_lg(p), 2 * ceil_lg(p), ceil_lg(p))
+
+
+def _k_ary_tree(p: int, k: int = 4) -> Terms:
+    # At most: along the first child of each rank, whose messages all queue at the port that they go through.
+    levels, queued, rank = 0, 0, 0
+    while children := max(0, min(k, p - 1 - k * rank)):
+        levels, queued, rank = levels + 1, queued + children, k * rank + 1
+    return Terms(2 * levels, 2 * queued, queued)
 
 
 # One root. n counts what each rank ends or begins with for broadcast and reduce, and the total at the root for
@@ -97,7 +105,7 @@ def _linear_scatter(p: int) -> Terms:
     return Terms(p - 1, (p - 1) / p)
 
 
-def _linear_exact(p: int, count: int, itemsize: int, alpha: float, beta: float, gamma: float) -> float:
+def _linear_closed(p: int, count: int, itemsize: int, alpha: float, beta: float, gamma: float) -> float:
     if p == 1:
         return 0.0
     # The root keeps its own block, the first and hence a largest one.
@@ -108,15 +116,16 @@ PATTERNS: dict[str, Pattern] = {
     "ring": Pattern(_ring, _all_reduce_bus, _blockwise(2, True)),
     "ring_reduce_scatter": Pattern(_ring_reduce_scatter, _one_way_bus, _blockwise(1, True)),
     "ring_all_gather": Pattern(_ring_all_gather, _one_way_bus, _blockwise(1, False)),
-    "recursive_doubling": Pattern(_recursive_doubling, _all_reduce_bus, known=is_power_of_two),
-    "rabenseifner": Pattern(_rabenseifner, _all_reduce_bus, _rabenseifner_exact, is_power_of_two),
-    "tree": Pattern(_tree, _all_reduce_bus, known=is_power_of_two),
-    "binomial_broadcast": Pattern(_binomial_broadcast, _unit_bus, known=is_power_of_two),
-    "binomial_reduce": Pattern(_binomial_reduce, _unit_bus, known=is_power_of_two),
-    "binomial_scatter": Pattern(_binomial_scatter, _unit_bus, known=is_power_of_two),
-    "binomial_gather": Pattern(_binomial_scatter, _unit_bus, known=is_power_of_two),
-    "linear_scatter": Pattern(_linear_scatter, _unit_bus, _linear_exact),
-    "linear_gather": Pattern(_linear_scatter, _unit_bus, _linear_exact),
+    "recursive_doubling": Pattern(_recursive_doubling, _all_reduce_bus),
+    "rabenseifner": Pattern(_rabenseifner, _all_reduce_bus, _rabenseifner_closed),
+    "tree": Pattern(_tree, _all_reduce_bus),
+    "k_ary_tree": Pattern(_k_ary_tree, _all_reduce_bus),
+    "binomial_broadcast": Pattern(_binomial_broadcast, _unit_bus),
+    "binomial_reduce": Pattern(_binomial_reduce, _unit_bus),
+    "binomial_scatter": Pattern(_binomial_scatter, _unit_bus),
+    "binomial_gather": Pattern(_binomial_scatter, _unit_bus),
+    "linear_scatter": Pattern(_linear_scatter, _unit_bus, _linear_closed),
+    "linear_gather": Pattern(_linear_scatter, _unit_bus, _linear_closed),
 }
 
 
@@ -145,37 +154,32 @@ def seconds(name: str, p: int, n: float, alpha: float, beta: float, gamma: float
     return terms(name, p).seconds(n, alpha, beta, gamma)
 
 
-def exact(name: str, p: int, count: int, itemsize: int, alpha: float, beta: float, gamma: float = 0.0) -> float:
-    """Time of the pattern on an idle emulated network of one rank per host, in seconds.
+def work(name: str, p: int) -> Terms:
+    """Messages, bytes and reductions of an all-reduce, of all ranks together and whether one after another or not.
+
+    Where p ranks share c < p cores, every message costs some core's time, and the pattern takes at least
+    ``work.seconds(n, ...) / c`` with the processor time of each as alpha, beta and gamma.
 
     Parameters
     ----------
-    name, p
-        The pattern and the number of ranks.
-    count, itemsize
-        Number of elements (n = count * itemsize bytes) and bytes of one.
-    alpha, beta, gamma
-        Latency of a path in seconds; seconds per byte of its links; seconds per byte reduced.
+    name
+        An all-reduce: ring, recursive_doubling, rabenseifner, tree or k_ary_tree.
+    p
+        Ranks.
     """
-    idle = pattern(name).exact
-    if idle is None or p == 1:
-        return seconds(name, p, count * itemsize, alpha, beta, gamma)
-    return idle(p, count, itemsize, alpha, beta, gamma)
-
-
-def exact_is_known(name: str, p: int) -> bool:
-    """Whether `exact` holds to the last bit for the pattern on p ranks."""
-    return pattern(name).known(p)
-
-
-def exact_terms(name: str, p: int, count: int, itemsize: int) -> Terms:
-    """Terms whose time for ``count * itemsize`` bytes is `exact`: what a fit needs where blocks are uneven."""
-    n = max(1, count * itemsize)
-    return Terms(
-        exact(name, p, count, itemsize, 1.0, 0.0, 0.0),
-        exact(name, p, count, itemsize, 0.0, 1.0, 0.0) / n,
-        exact(name, p, count, itemsize, 0.0, 0.0, 1.0) / n,
-    )
+    k = floor_lg(p)
+    places, outside = 1 << k, p - (1 << k)
+    trees, folds = 2 * (p - 1), 2 * outside
+    found = {
+        "ring": Terms(p * trees, trees, p - 1),
+        "recursive_doubling": Terms(places * k + folds, places * k + folds, places * k + outside),
+        "rabenseifner": Terms(2 * places * k + folds, 2 * (places - 1) + folds, places - 1 + outside),
+        "tree": Terms(trees, trees, p - 1),
+        "k_ary_tree": Terms(trees, trees, p - 1),
+    }
+    if name not in found:
+        raise UsageError(f"an all-reduce whose work is known is one of {', '.join(found)}, got {name!r}")
+    return found[name]
 
 
 def bus_factor(name: str, p: int) -> float:

@@ -2,6 +2,7 @@
 
 import os
 from functools import reduce as fold
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,13 +15,14 @@ from emulator.errors import UsageError
 from primitives import ops
 from primitives.all_reduce import ALGORITHMS, all_reduce, prepare, start
 from primitives.buffers import IN_PLACE
-from primitives.choice import CROWDED_TERMS, DEFAULT_TERMS, Terms, automatic, choose, set_terms, terms_of
+from primitives.choice import CROWDED, ORDERED, SHARED_MEMORY, Terms, automatic, choose, set_terms, terms_of
 from primitives.plans import KEPT, TAGS_IN_FLIGHT, plans_of, wait_all
 from primitives.reduction import STAGED_BYTES
 from tests.primitives.groups import DTYPES, GROUPS, OPERATIONS, group, noise, reduced, same_bits, sizes, values
 from tests.ranks import on_ranks
 
 EVERY = [*ALGORITHMS, "auto"]
+NETWORK = str(Path(__file__).resolve().parents[1] / "data" / "one_link.toml")
 BEYOND = STAGED_BYTES // 8 + 37
 
 
@@ -100,7 +102,7 @@ def test_a_users_function_and_other_operations(comm, algorithm):
     assert np.array_equal(all_reduce(comm, send, op=MPI.MAX, algorithm=algorithm), np.maximum.reduce(everybody))
 
 
-@on_ranks(16, p=GROUPS, algorithm=[name for name in ALGORITHMS if name != "ring"])
+@on_ranks(16, p=GROUPS, algorithm=list(ORDERED))
 def test_these_keep_the_order_of_the_ranks(comm, p, algorithm):
     # Matrix products do not commute; a 2 x 2 matrix is one element, so that no algorithm can cut through it.
     matrix = np.dtype([("m", "i8", (2, 2))])
@@ -181,7 +183,7 @@ def test_many_at_once_in_any_order_of_progress(comm, p):
     with group(comm, p) as part:
         if not part:
             return
-        lengths = [3, 1000, 20_000, 0, 77]
+        lengths = [3, 1000, 20_000, 30_000, 0, 77]
         outputs = [np.empty(n) for n in lengths]
         pending = [
             start(part, noise(part.rank, n), output, "sum", algorithm, 4096)
@@ -236,14 +238,59 @@ def test_measured_terms_change_the_choice(comm):
     set_terms(comm, Terms(alpha=1e-12, beta=1e-3, gamma=1e-3))
     assert chosen() is not ALGORITHMS["recursive_doubling"]
     set_terms(comm, None)
-    assert terms_of(comm) is (CROWDED_TERMS if os.cpu_count() < 4 else DEFAULT_TERMS)
+    cores = len(os.sched_getaffinity(0))
+    assert terms_of(comm).cores == (cores if cores < 4 else 0)
+    assert (terms_of(comm) is SHARED_MEMORY) == (cores >= 4)
 
 
 @on_ranks(4)
 def test_the_ring_is_chosen_where_it_overlaps(comm):
+    set_terms(comm, SHARED_MEMORY)
     assert automatic(comm, 8) == "recursive_doubling"
     assert automatic(comm, 64 << 20) == "ring"
-    assert comm.allgather(automatic(comm, 1 << 20)) == [automatic(comm, 1 << 20)] * 4
+
+
+@on_ranks(4)
+def test_everybody_chooses_the_same(comm):
+    chosen = [automatic(comm, 1 << k) for k in range(30)]
+    assert comm.allgather(chosen) == [chosen] * 4
+
+
+def test_few_cores_want_little_work():
+    alpha, beta, gamma = 18e-6, 2e-10, 1e-10
+    chosen = [choose(16, 1 << k, alpha, beta, gamma, cores=2, among=CROWDED) for k in (3, 20, 28)]
+    assert chosen == ["k_ary_tree", "k_ary_tree", "rabenseifner"]
+
+
+@on_ranks(4, net=NETWORK)
+def test_an_emulated_network_is_asked_for_its_terms(comm):
+    terms = terms_of(comm)
+    assert (terms.alpha, terms.beta, terms.cores) == (50e-6, 8 / 10e9, 0)
+    assert automatic(comm, 1 << 20) == choose(4, 1 << 20, 50e-6, 8 / 10e9, 0.0)
+
+
+def after(a, b):
+    """The map x -> a(b(x)) of two affine maps, each a complex number: slope + i intercept."""
+    return a.real * b.real + 1j * (a.real * b.imag + a.imag)
+
+
+def keep_after(a, b, _):
+    """What MPI asks of an operation: ``b = a after b``, on raw memory."""
+    first, second = (np.frombuffer(memory, np.complex128) for memory in (a, b))
+    second[:] = after(first, second)
+
+
+@on_ranks(5, p=[2, 3, 4, 5], length=[1, 1000, 100_000], algorithm=["auto", *ORDERED])
+def test_an_operation_that_does_not_commute_is_taken_in_the_order_of_the_ranks(comm, p, length, algorithm):
+    operation = MPI.Op.Create(keep_after, commute=False)
+    with group(comm, p) as part:
+        if part:
+            mine = [np.full(length, complex(rank + 2, rank + 1)) for rank in range(p)]
+            found = all_reduce(part, mine[part.rank], op=operation, algorithm=algorithm)
+            assert np.array_equal(found, fold(after, mine))
+            with pytest.raises(UsageError, match="does not commute"):
+                all_reduce(part, mine[0], op=operation, algorithm="ring")
+    operation.Free()
 
 
 positive = st.floats(1e-12, 1.0)
