@@ -1,10 +1,11 @@
-"""Run the benches, print one table each, and write all rows as JSON."""
+"""Run the benches, print one table each row by row, and write all rows as JSON."""
 
 from __future__ import annotations
 
 import importlib
 import json
 import pkgutil
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -28,17 +29,23 @@ def _number(value: Any) -> str:
     return "" if value is None else f"{value:.3g}" if isinstance(value, int | float) else str(value)
 
 
-def _table(name: str, rows: list[dict[str, Any]]) -> Any:
-    from rich.table import Table
+_WIDTHS = {"what": -72, "ours": 9, "other": 9, "unit": -6, "ratio": 8, "target": -17}
 
-    table = Table(title=name, title_justify="left", box=None, pad_edge=False)
-    for column in ("what", "ours", "other", "unit", "ratio", "target", ""):
-        table.add_column(column, justify="right" if column in ("ours", "other", "ratio") else "left")
-    marks = {True: "[green]met[/]", False: "[red]not met[/]", None: ""}
-    for row in rows:
-        cells = [_number(row.get(key)) for key in ("ours", "other", "unit", "ratio", "target")]
-        table.add_row(row["name"], *cells, marks[row.get("met")])
-    return table
+
+def _line(cells: Iterable[str]) -> str:
+    """One line of the table: benches take their time, so each row is shown as soon as it is there."""
+    padded = [
+        f"{cell:<{-width}}" if width < 0 else f"{cell:>{width}}"
+        for cell, width in zip(cells, _WIDTHS.values(), strict=True)
+    ]
+    return " ".join(padded)
+
+
+def _show(row: dict[str, Any]) -> str:
+    """A row as a line, with its verdict."""
+    mark = {True: "[green]met[/]", False: "[red]not met[/]", None: ""}[row.get("met")]
+    numbers = [_number(row.get(key)) for key in ("ours", "other", "unit", "ratio", "target")]
+    return f"{_line([row['name'], *numbers])} {mark}"
 
 
 @click.command(cls=OneLineCommand)
@@ -56,9 +63,12 @@ def main(which: tuple[str, ...], budget: float, path: str | None) -> None:
     target = Path(path) if path else FOLDER / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}.json"
     target.parent.mkdir(parents=True, exist_ok=True)
     for name in which or names():
-        record["rows"][name] = rows = importlib.import_module(f"bench.{name}").rows(budget)
-        console.print(_table(name, rows))
-        target.write_text(json.dumps(record, indent=1))
+        console.print(f"[italic]{name}[/]\n[bold]{_line(_WIDTHS)}[/]")
+        record["rows"][name] = rows = []
+        for row in importlib.import_module(f"bench.{name}").rows(budget):
+            rows.append(row)
+            console.print(_show(row), soft_wrap=True)
+            target.write_text(json.dumps(record, indent=1))
     console.print(f"[dim]rows: {target}[/]")
 
 

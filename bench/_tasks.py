@@ -57,13 +57,13 @@ def _rate(values: list[int], tasks: int, start: float) -> float:
 
 
 def main(path: str, budget: float) -> None:
-    """Alternate all contestants, at least three turns each, until the time is up."""
+    """Alternate all contestants, at least three turns each, until the time is up; rates are kept turn by turn."""
     comm = MPI.COMM_WORLD
     contestants: dict[str, Callable[[], Any]] = {
         "ours": lambda: ours(comm, 100_000, None),
         "ours, one by one": lambda: ours(comm, 3_000, 1),
         "stealing": lambda: stealing(comm, 100_000),
-        "futures": lambda: futures(comm, 20_000, FUTURES_CHUNK),
+        "futures": lambda: futures(comm, 100_000, FUTURES_CHUNK),
         "futures, one by one": lambda: futures(comm, 3_000, 1),
     }
     rates: dict[str, list[float]] = {name: [] for name in contestants}
@@ -75,9 +75,11 @@ def main(path: str, budget: float) -> None:
             if rate is not None:
                 rates[name].append(rate)
         turn += 1
+        if comm.Get_rank() == 0:
+            new = Path(path + ".new")
+            new.write_text(json.dumps(rates))
+            new.replace(path)
         more = comm.bcast(turn < 3 or time.perf_counter() < end)
-    if comm.Get_rank() == 0:
-        Path(path).write_text(json.dumps(rates))
 
 
 if __name__ == "__main__":

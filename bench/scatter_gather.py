@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,59 +21,62 @@ from emulator.errors import CheckFailed
 
 _RANKS = 4
 _ENOUGH_S = 10.0
+_START_S = 20.0  # what a job may take beside its budget; a contestant that takes longer has no figures
 _TARGET = 20_000
-_DASK_LIMIT_S = 120
 
 
-def rows(budget: float) -> list[dict[str, Any]]:
-    """Tasks per second, medians over turns in which all contestants of an MPI job alternate."""
-    with tempfile.TemporaryDirectory() as folder:
-        ours = _ranks(Path(folder) / "rates.json", min(budget, _ENOUGH_S))
-        dask = _dask(Path(folder) / "dask.json")
-    chunks, single = dask.get("chunks"), dask.get("one by one")
-    batched = "batches measured, theirs 100"
-    return [
-        _row(f"tasks/s, {batched} (other: mpi4py.futures)", ours["ours"], ours["futures"], _TARGET),
-        _row(f"tasks/s, {batched} (other: dask.distributed)", ours["ours"], chunks, _TARGET),
-        _row("tasks/s, one by one (other: mpi4py.futures)", ours["ours, one by one"], ours["futures, one by one"]),
-        _row("tasks/s, one by one (other: dask.distributed)", ours["ours, one by one"], single),
-        _row("tasks/s, work stealing, 4 ranks work", ours["stealing"], None),
-    ]
+def rows(budget: float) -> Iterator[dict[str, Any]]:
+    """Tasks per second, medians over turns in which the contestants of a job alternate."""
+    share = min(budget / 2, _ENOUGH_S)
+    ours = _rates(lambda path: launch.command(_RANKS, ["-m", "bench._tasks", path, str(share)]), share)
+    if not ours:
+        raise CheckFailed(f"the ranks of the bench had no rates within {2 * share + _START_S:g} s")
+    yield _row("tasks/s, batches measured, 3 workers", ours["ours"], None, f">= {_TARGET}/s", _TARGET)
+    # theirs returns bare values: no durations, retries, or filter against second results
+    yield _row(
+        "the same (other: mpi4py.futures, chunks of 100)",
+        ours["ours"],
+        ours["futures"],
+        ">= 0.8 of theirs",
+        0.8 * ours["futures"],
+    )
+    yield _row("tasks/s, one by one (other: mpi4py.futures)", ours["ours, one by one"], ours["futures, one by one"])
+    yield _row("tasks/s, work stealing, 4 ranks work", ours["stealing"], None)
+    dask = _dask(share)
+    why = "" if dask else " (no dask here)"
+    yield _row(f"tasks/s, batches (other: dask.distributed, chunks of 100){why}", ours["ours"], dask.get("chunks"))
+    yield _row(f"tasks/s, one by one (other: dask.distributed){why}", ours["ours, one by one"], dask.get("one by one"))
 
 
-def _ranks(path: Path, budget: float) -> dict[str, float]:
-    program = ["-m", "bench._tasks", str(path), str(budget)]
-    with launch.start(launch.command(_RANKS, program), stdout=subprocess.DEVNULL) as job:
-        status = job.wait(timeout=60 + 5 * budget)
-    if not path.exists():
-        raise CheckFailed(f"the ranks of the bench ended with status {status} and no rates")
-    return _medians(path)
-
-
-def _dask(path: Path) -> dict[str, float]:
-    """Medians of dask.distributed's rates; none where it is not installed or does not end in time."""
+def _dask(budget: float) -> dict[str, float]:
+    """Medians of dask.distributed's rates; none where it is not installed or does not start in time."""
     python = os.environ.get("BENCH_DASK_PYTHON")
     if python is None:
         if importlib.util.find_spec("distributed") is None:
             return {}
         python = sys.executable
-    program = Path(__file__).with_name("_tasks_dask.py")
-    with launch.start([python, str(program), str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as job:
-        job.wait(timeout=_DASK_LIMIT_S)
-    return _medians(path) if path.exists() else {}
+    program = str(Path(__file__).with_name("_tasks_dask.py"))
+    return _rates(lambda path: [python, program, path, str(budget)], budget)
 
 
-def _medians(path: Path) -> dict[str, float]:
-    return {name: statistics.median(values) for name, values in json.loads(path.read_text()).items()}
+def _rates(command: Callable[[str], list[str]], budget: float) -> dict[str, float]:
+    """Medians of what a job wrote to the file that it was given, complete or cut off at its limit."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "rates.json"
+        quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+        with launch.start(command(str(path)), **quiet) as job:
+            job.wait(timeout=2 * budget + _START_S)
+        rates = json.loads(path.read_text()) if path.exists() else {}
+    return {name: statistics.median(values) for name, values in rates.items() if values}
 
 
-def _row(name: str, ours: float, other: float | None, target: float | None = None) -> dict[str, Any]:
+def _row(name: str, ours: float, other: float | None, target: str = "", least: float | None = None) -> dict[str, Any]:
     return {
         "name": name,
         "ours": ours,
         "other": other,
         "ratio": None if other is None else ours / other,
         "unit": "1/s",
-        "target": "" if target is None else f">= {target}/s",
-        "met": None if target is None else ours >= target,
+        "target": target,
+        "met": None if least is None else ours >= least,
     }

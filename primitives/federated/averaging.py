@@ -12,7 +12,8 @@ n beta + the slowest client's training: the models leave back to back, and the a
 model behind the last (the port is full duplex). `costs.federated_round` is this formula.
 
 Drop-outs are part of it: a client may decline a round, answer too late (its answer is recognised by its round number
-and dropped), fail for good, or die. A round with fewer than `least` answers leaves the model as it was.
+and dropped), fail for good, or die. A round with fewer than `least` answers, or with so many
+drop-outs that a robust rule cannot bear its liars, leaves the model as it was.
 
 Source: McMahan, Moore, Ramage, Hampson and Aguera y Arcas, "Communication-efficient learning of deep networks from
 decentralized data" (AISTATS 2017).
@@ -60,6 +61,8 @@ class Round:
         death cut off.
     broken
         Clients whose model held NaN or infinity.
+    void
+        Why the answers were too few to update the model; empty if they were not.
     seconds
         On the communicator's clock.
     bytes
@@ -72,6 +75,7 @@ class Round:
     declined: list[int] = field(default_factory=list)
     late: list[int] = field(default_factory=list)
     broken: list[int] = field(default_factory=list)
+    void: str = ""
     seconds: float = 0.0
     bytes: int = 0
 
@@ -167,11 +171,22 @@ class Server:
             examples = np.array([answers[c][1] for c in record.answered])
             finite = np.isfinite(rows).all(axis=1)
             record.broken = [c for c, good in zip(record.answered, finite, strict=True) if not good]
-            self.model = self.aggregate(rows, examples)
+            self._aggregate(record, rows, examples)
+        else:
+            record.void = f"{len(answers)} answers, the fewest that count are {self.least}"
         record.bytes = order.nbytes * (len(record.asked) + len(answers)) + 8 * HEADER * len(record.declined)
         record.seconds = now(self.peers.comm) - begin
         self.number += 1
         return record
+
+    def _aggregate(self, record: Round, rows: NDArray[np.float64], examples: Vector) -> None:
+        """Update the model; where those who dropped out leave the rule too few answers, the round is void."""
+        try:
+            self.model = self.aggregate(rows, examples)
+        except UsageError as refusal:
+            if len(rows) == len(record.asked):
+                raise  # nobody is missing: no round of this size can work
+            record.void = str(refusal)
 
     def _collect(self, record: Round, waiting: list[int], deadline: float | None) -> dict[int, Vector]:
         """Receive this round's answers until all are in or the time is up; older ones are dropped."""
@@ -237,14 +252,17 @@ def participate(comm: MPI.Intracomm | Peers, train: Train) -> int:
     peers = Peers.of(comm)
     down = Mailbox(peers, [SERVER], tag=_TAG_DOWN)
     up = Mailbox(peers, [], tag=_TAG_UP)
-    done, trouble = 0, None
+    done = 0
+    trouble: BaseException | None = None
     while (order := down.take(SERVER)) is not None and order[1] != _STOP:
         number = int(order[0])
         answer = None
         if trouble is None:
             try:
                 answer = train(order[HEADER:].copy(), number)
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:  # sys.exit() as well: the others must not wait for a client that fails
                 trouble = error
         if answer is None:
             up.send(SERVER, np.array([number, _ABSENT if trouble is None else _FAILED]))

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from emulator.errors import UsageError
-from primitives.scatter_gather.dynamic import Coordinator
+from primitives.scatter_gather.coordinator import Coordinator
 from primitives.scatter_gather.outcome import Answer, Outcome, TaskFailed, TasksMissing
 
 

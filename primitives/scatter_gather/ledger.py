@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from emulator.errors import UsageError
 from primitives.scatter_gather.checks import check_retries
-from primitives.scatter_gather.outcome import Counts, Journal, Outcome
+from primitives.scatter_gather.outcome import Counts, Journal, Row
 
 
 class Ledger:
@@ -63,14 +63,17 @@ class Ledger:
         self.out: dict[int, dict[int, float]] = {rank: {} for rank in workers}  # rank -> task -> start
         self._owners = None if where is None else [tuple(sorted(set(ranks))) for ranks in where]
         self._queues: dict[tuple[int, ...] | None, deque[int]] = {}
-        self._holders: dict[int, list[int]] = {}  # task -> ranks that run it
+        self._doubled: dict[int, list[int]] = {}  # task with a backup -> ranks that run it
         self._retries, self._deaths = retries, deaths
         self._raised: dict[int, int] = {}
         self._killed: dict[int, int] = {}
-        self._failed = sum(not outcome.ok for outcome in self.journal)
-        self._done = tasks
-        for task in self.journal.missing(tasks):
-            self._done -= 1
+        self._failed = sum(row[2] is not None for row in self.journal.rows())
+        todo = self.journal.missing(tasks)
+        self._done = tasks - len(todo)
+        if self._owners is None and self.out:
+            self._queues[None], self.waiting = deque(todo), len(todo)
+            return
+        for task in todo:
             self._wait(task)
 
     @property
@@ -91,41 +94,48 @@ class Ledger:
         queue = max(queues, key=len)
         batch = [queue.popleft() for _ in range(min(count, len(queue)))]
         self.waiting -= len(batch)
-        self._start(rank, batch, now)
+        self.out[rank].update(dict.fromkeys(batch, now))
+        self._count(batch)
         return batch
 
     def backup(self, rank: int, now: float, older_than: float) -> list[int]:
         """Start the task that has been out longest, if longer than ``older_than`` seconds, again on ``rank``."""
-        late = [(start, task) for task, start in self._eligible(rank) if start + older_than <= now]
+        late = [found for found in self._eligible(rank) if found[0] + older_than <= now]
         if not late:
             return []
-        batch = [min(late)[1]]
-        self._start(rank, batch, now)
+        _, task, holder = min(late)
+        self.out[rank][task] = now
+        self._doubled[task] = [holder, rank]
+        self._count([task])
         self.counts.backups += 1
-        return batch
+        return [task]
 
     def next_backup(self, rank: int, older_than: float) -> float:
         """When :meth:`backup` will next have a task for ``rank`` (infinite: not until something changes)."""
-        return min((start + older_than for _, start in self._eligible(rank)), default=math.inf)
+        return min((start + older_than for start, _, _ in self._eligible(rank)), default=math.inf)
 
-    def finished(self, outcome: Outcome) -> list[int]:
-        """Book a result; returns the other ranks that still run the task: their attempts are to be cancelled."""
-        others = self._end(outcome.task, outcome.rank)
-        if not self._record(outcome):
-            self.counts.duplicates += 1
-        return others
+    def finished(self, rank: int, rows: Sequence[Row]) -> list[tuple[int, int]]:
+        """Book a worker's results; returns the (rank, task) of attempts that are to be cancelled now."""
+        mine, cancelled = self.out.get(rank, {}), []
+        for row in rows:
+            if row[0] in self._doubled:
+                cancelled += [(other, row[0]) for other in self._end(row[0], rank)]
+            else:
+                mine.pop(row[0], None)
+        self.counts.duplicates += len(rows) - self._record(rows)
+        return cancelled
 
-    def raised(self, outcome: Outcome) -> None:
+    def raised(self, row: Row) -> None:
         """Book an exception: the task waits again if no other attempt is out and retries are left."""
-        task = outcome.task
-        if task not in self.out.get(outcome.rank, ()):
+        task, rank = row[0], row[3]
+        if task not in self.out.get(rank, ()):
             return  # heard twice
-        others = self._end(task, outcome.rank)
+        others = self._end(task, rank)
         self._raised[task] = self._raised.get(task, 0) + 1
         if task in self.journal or others:
             return
         if self._raised[task] > self._retries:
-            self._record(outcome)
+            self._failed += self._record([row])
         else:
             self.counts.retries += 1
             self._wait(task)
@@ -149,7 +159,7 @@ class Ledger:
             self._killed[task] = self._killed.get(task, 0) + 1
             if self._killed[task] > self._deaths:
                 text = f"{self._killed[task]} workers died while they held this task, rank {rank} last"
-                self._record(Outcome(task, None, text, rank, 0, 0.0))
+                self._failed += self._record([(task, None, text, rank, 0, 0.0)])
             else:
                 self.counts.reexecuted += 1
                 self._wait(task)
@@ -169,45 +179,41 @@ class Ledger:
         self._queues.setdefault(owners, deque()).append(task)
         self.waiting += 1
 
-    def _start(self, rank: int, batch: list[int], now: float) -> None:
-        mine = self.out[rank]
-        for task in batch:
-            mine[task] = now
-            self._holders.setdefault(task, []).append(rank)
+    def _count(self, batch: list[int]) -> None:
         self.counts.sent += len(batch)
         self.counts.messages += 1
 
     def _end(self, task: int, rank: int) -> list[int]:
         """Take an attempt off the book; the ranks that still run the task."""
-        if self.out.get(rank, {}).pop(task, None) is None:
-            return list(self._holders.get(task, ()))
-        holders = self._holders[task]
-        holders.remove(rank)
-        if not holders:
-            del self._holders[task]
-        return list(holders)
+        self.out.get(rank, {}).pop(task, None)
+        others = [other for other in self._doubled.pop(task, ()) if other != rank]
+        if len(others) > 1:
+            self._doubled[task] = others
+        return others
 
-    def _record(self, outcome: Outcome) -> bool:
-        task = outcome.task
-        attempts = self._raised.get(task, 0) + self._killed.get(task, 0) + (1 if outcome.ok else 0)
-        if attempts != outcome.attempts:
-            outcome = outcome._replace(attempts=attempts)
-        if not self.journal.record(outcome):
-            return False
-        self._done += 1
-        self._failed += not outcome.ok
-        self.order.append(task)
-        return True
+    def _record(self, rows: Sequence[Row]) -> int:
+        """Keep outcomes, the first of each task; how many were kept."""
+        if self._raised or self._killed:
+            rows = [self._with_attempts(row) for row in rows]
+        kept = self.journal.record_all(rows)
+        self._done += len(kept)
+        self.order += kept
+        return len(kept)
 
-    def _eligible(self, rank: int) -> Iterable[tuple[int, float]]:
-        """(task, start) of every task that has one attempt out, and that ``rank`` could attempt too."""
+    def _with_attempts(self, row: Row) -> Row:
+        task, value, error, rank, _, seconds = row
+        attempts = self._raised.get(task, 0) + self._killed.get(task, 0) + (error is None)
+        return task, value, error, rank, attempts, seconds
+
+    def _eligible(self, rank: int) -> Iterable[tuple[float, int, int]]:
+        """(start, task, rank that runs it) of every task that has one attempt out and that ``rank`` could do too."""
         for holder, tasks in self.out.items():
             if holder == rank:
                 continue
             for task, start in tasks.items():
                 owners = None if self._owners is None else self._owners[task]
-                if len(self._holders[task]) == 1 and task not in self.journal and _may(owners, rank):
-                    yield task, start
+                if task not in self._doubled and task not in self.journal and _may(owners, rank):
+                    yield start, task, holder
 
 
 def _may(owners: tuple[int, ...] | None, rank: int) -> bool:

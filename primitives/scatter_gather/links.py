@@ -1,6 +1,6 @@
 """The messages between coordinator and workers: pickled tuples over point-to-point, sent without blocking.
 
-    down (tag ``DOWN``)   ("run", request, [(task, argument), ...])
+    down (tag ``DOWN``)   ("run", request, [task, ...], parcel of arguments)
                           ("cancel", request, task, or None for all)
                           ("stop", session)
     up (tag ``UP``)       ("done", request, packed outcomes, [dropped task, ...])
@@ -35,12 +35,18 @@ def pack(message: tuple[Any, ...]) -> bytes:
 def failed_ranks(comm: MPI.Comm) -> list[int]:
     """Ranks of ``comm`` that the MPI knows to be dead (ULFM); acknowledges them, so that receives go on."""
     comm.Ack_failed()
-    dead = comm.Get_failed()
-    return list(MPI.Group.Translate_ranks(dead, list(range(dead.Get_size())), comm.Get_group()))
+    dead, everybody = comm.Get_failed(), comm.Get_group()
+    try:
+        return list(MPI.Group.Translate_ranks(dead, list(range(dead.Get_size())), everybody))
+    finally:
+        dead.Free()
+        everybody.Free()
 
 
 class Outbox:
     """Sends that nobody waits for: the buffers live until MPI is done with them.
+
+    A send to a rank that has died may fail long after it was started; of a rank that is forgotten this is no news.
 
     Parameters
     ----------
@@ -54,18 +60,42 @@ class Outbox:
 
     def __init__(self, comm: MPI.Comm, tag: int) -> None:
         self._comm, self._tag = comm, tag
-        self._flying: deque[tuple[MPI.Request, bytes]] = deque()
+        self._flying: deque[tuple[int, MPI.Request, bytes]] = deque()
+        self._forgotten: set[int] = set()
+
+    def forget(self, rank: int) -> None:
+        """Do not mind from now on how sends to a dead rank end."""
+        self._forgotten.add(rank)
 
     def send(self, rank: int, data: bytes) -> None:
         """Start sending ``data`` (see :func:`pack`) to ``rank``."""
-        self._flying.append((self._comm.Isend([data, MPI.BYTE], rank, self._tag), data))
-        while len(self._flying) > self.FLYING and self._flying[0][0].Test():
-            self._flying.popleft()
+        self._flying.append((rank, self._comm.Isend([data, MPI.BYTE], rank, self._tag), data))
+        while len(self._flying) > self.FLYING and self._ended(wait=False):
+            pass
 
     def drain(self) -> None:
-        """Wait until every message is on its way."""
+        """Wait until every message is on its way; one that failed is left, the others are waited for all the same."""
+        failure = None
         while self._flying:
-            self._flying.popleft()[0].Wait()
+            try:
+                self._ended(wait=True)
+            except MPI.Exception as error:
+                failure = error
+        if failure is not None:
+            raise failure
+
+    def _ended(self, wait: bool) -> bool:
+        """Look at the oldest send, and let it go when it has ended, well or not."""
+        rank, request, data = self._flying.popleft()
+        try:
+            ended = request.Wait() if wait else request.Test()
+        except MPI.Exception:
+            if rank not in self._forgotten:
+                raise
+            return True
+        if not ended:
+            self._flying.appendleft((rank, request, data))
+        return ended
 
 
 class Inbox:

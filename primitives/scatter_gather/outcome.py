@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
-import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
+
+from primitives.scatter_gather.parcel import Damaged, unwrap, wrap
 
 
 class Outcome(NamedTuple):
@@ -41,26 +43,26 @@ class Outcome(NamedTuple):
         return self.error is None
 
 
-def pack_outcomes(outcomes: list[Outcome]) -> bytes:
-    """The outcomes as bytes; a value that cannot be sent becomes that task's failure, and only that task's."""
-    try:
-        return pickle.dumps([tuple(outcome) for outcome in outcomes], protocol=5)
-    except Exception:
-        return pickle.dumps([tuple(_sendable(outcome)) for outcome in outcomes], protocol=5)
+Row = tuple[int, Any, str | None, int, int, float]  # an outcome's fields: plain tuples are quicker to make and to keep
 
 
-def unpack_outcomes(data: bytes) -> list[Outcome]:
+def pack_outcomes(rows: Sequence[Row]) -> bytes:
+    """The outcomes as bytes, column by column; a value that cannot travel is that task's failure, and only its."""
+    tasks, values, *rest = zip(*rows, strict=True) if rows else ((), (), (), (), (), ())
+    return pickle.dumps((tasks, wrap(values), *rest), protocol=5)
+
+
+def unpack_outcomes(data: bytes) -> list[Row]:
     """Read what :func:`pack_outcomes` wrote."""
-    return [Outcome(*fields) for fields in pickle.loads(data)]
+    tasks, parcel, *rest = pickle.loads(data)
+    rows: list[Row] = list(zip(tasks, unwrap(parcel), *rest, strict=True))
+    if parcel[0]:
+        return rows
+    return [_failed(row) if isinstance(row[1], Damaged) else row for row in rows]
 
 
-def _sendable(outcome: Outcome) -> Outcome:
-    try:
-        pickle.dumps(outcome.value, protocol=5)
-    except Exception:
-        text = f"the result, a {type(outcome.value).__name__}, cannot be sent:\n{traceback.format_exc()}"
-        return outcome._replace(value=None, error=text)
-    return outcome
+def _failed(row: Row) -> Row:
+    return (row[0], None, f"the result, {row[1].text}", *row[3:])
 
 
 class TaskFailed(Exception):
@@ -102,21 +104,28 @@ class Journal:
     """
 
     def __init__(self) -> None:
-        self._outcomes: dict[int, Outcome] = {}
+        self._rows: dict[int, Row] = {}
         self._watchers: list[Callable[[Outcome], None]] = []
 
-    def record(self, outcome: Outcome) -> bool:
+    def record(self, outcome: Row) -> bool:
         """Keep ``outcome`` if its task has none yet; False if it had."""
-        if outcome.task in self._outcomes:
-            return False
-        self._outcomes[outcome.task] = outcome
+        return bool(self.record_all([outcome]))
+
+    def record_all(self, rows: Iterable[Row]) -> list[int]:
+        """Keep each of ``rows`` whose task has none yet; the tasks of those that were kept."""
+        kept, mine = [], self._rows
+        for row in rows:
+            if row[0] not in mine:
+                mine[row[0]] = row
+                kept.append(row[0])
         for watcher in self._watchers:
-            watcher(outcome)
-        return True
+            for task in kept:
+                watcher(self[task])
+        return kept
 
     def forget(self, task: int) -> None:
         """Drop a task's outcome, so that it runs again (its result was lost with the worker that held it)."""
-        self._outcomes.pop(task, None)
+        self._rows.pop(task, None)
 
     def watch(self, watcher: Callable[[Outcome], None]) -> None:
         """Call ``watcher(outcome)`` for every outcome recorded from now on."""
@@ -124,31 +133,34 @@ class Journal:
 
     def missing(self, tasks: int) -> list[int]:
         """Of tasks 0..tasks-1, those without an outcome."""
-        return [task for task in range(tasks) if task not in self._outcomes]
+        return [task for task in range(tasks) if task not in self._rows]
 
     def dumps(self) -> bytes:
         """All outcomes as bytes, for a checkpoint or a message to the successor."""
-        return pack_outcomes(list(self._outcomes.values()))
+        return pack_outcomes(list(self._rows.values()))
 
     @classmethod
     def loads(cls, data: bytes) -> Journal:
         """Read what :meth:`dumps` wrote."""
         journal = cls()
-        for outcome in unpack_outcomes(data):
-            journal.record(outcome)
+        journal.record_all(unpack_outcomes(data))
         return journal
 
+    def rows(self) -> Iterable[Row]:
+        """All outcomes as plain tuples, in the order in which they were recorded."""
+        return self._rows.values()
+
     def __contains__(self, task: int) -> bool:
-        return task in self._outcomes
+        return task in self._rows
 
     def __getitem__(self, task: int) -> Outcome:
-        return self._outcomes[task]
+        return Outcome(*self._rows[task])
 
     def __len__(self) -> int:
-        return len(self._outcomes)
+        return len(self._rows)
 
     def __iter__(self) -> Iterator[Outcome]:
-        return iter(self._outcomes.values())
+        return itertools.starmap(Outcome, self._rows.values())
 
 
 @dataclass
@@ -203,7 +215,7 @@ class Answer:
     @property
     def failures(self) -> dict[int, Outcome]:
         """Tasks that raised in their last permitted attempt."""
-        return {outcome.task: outcome for outcome in self.journal if not outcome.ok}
+        return {row[0]: Outcome(*row) for row in self.journal.rows() if row[2] is not None}
 
     @property
     def coverage(self) -> float:
@@ -212,7 +224,8 @@ class Answer:
 
     def present(self) -> dict[int, Any]:
         """Values that are there, by task."""
-        return {outcome.task: outcome.value for outcome in sorted(self.journal) if outcome.ok}
+        value = {row[0]: row[1] for row in self.journal.rows() if row[2] is None}
+        return {task: value[task] for task in sorted(value)}
 
     def values(self) -> list[Any]:
         """All values in task order.
@@ -226,6 +239,7 @@ class Answer:
         """
         if self.failures:
             raise TaskFailed(self.failures)
-        if self.missing:
+        if len(self.journal) < self.tasks:
             raise TasksMissing(self.missing)
-        return [self.journal[task].value for task in range(self.tasks)]
+        value = {row[0]: row[1] for row in self.journal.rows()}
+        return [value[task] for task in range(self.tasks)]

@@ -58,9 +58,8 @@ def scatter_blocks(comm: MPI.Comm, blocks: Sequence[bytes] | None, *, root: int 
     p, mine = comm.Get_size(), (comm.Get_rank() - root) % comm.Get_size()
     held: list[bytes] = []  # the blocks of this rank's subtree, its own first
     if mine == 0:
-        if blocks is None or len(blocks) != p:
-            raise UsageError(f"scatter needs one block for each of the {p} ranks, got {len(blocks or ())}")
-        held = [blocks[(root + node) % p] for node in range(p)]
+        if blocks is not None and len(blocks) == p:
+            held = [blocks[(root + node) % p] for node in range(p)]
     else:
         held = _receive(comm, (root + _parent(mine, shape)) % p, SCATTER)
     sends = []
@@ -68,6 +67,9 @@ def scatter_blocks(comm: MPI.Comm, blocks: Sequence[bytes] | None, *, root: int 
         data = pickle.dumps(held[child - mine : end - mine], protocol=5)
         sends.append(comm.Isend([data, MPI.BYTE], (root + child) % p, SCATTER))
     MPI.Request.Waitall(sends)
+    if not held:  # told to all, so that nobody waits for a block that does not come
+        got = f"{len(blocks)}" if blocks is not None else "another number at the root" if mine else "none"
+        raise UsageError(f"scatter needs one block for each of the {p} ranks, got {got}")
     return held[0]
 
 
@@ -141,9 +143,9 @@ def map_blocks(
         return None
     journal, counts = Journal(), Counts(sent=len(tasks), messages=comm.Get_size() - 1)
     for data in gathered:
-        for outcome in unpack_outcomes(data):
-            journal.record(outcome)
-            counts.retries += outcome.attempts - 1
+        rows = unpack_outcomes(data)
+        journal.record_all(rows)
+        counts.retries += sum(row[4] - 1 for row in rows)
     return Answer(len(tasks), journal, now(comm) - start, counts, [outcome.task for outcome in journal])
 
 
@@ -166,7 +168,9 @@ def _attempt(comm: MPI.Comm, function: Callable[[Any], Any], task: int, argument
         start = now(comm)
         try:
             return Outcome(task, function(argument), None, rank, attempt, now(comm) - start)
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # a task that calls sys.exit() has failed; its rank has not
             error, seconds = traceback.format_exc(), now(comm) - start
     return Outcome(task, None, error, rank, retries + 1, seconds)
 

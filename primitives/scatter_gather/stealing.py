@@ -144,11 +144,10 @@ class Thief:
             self._hungry.pop(0)
 
     def _on_done(self, worker: int, outcomes: bytes) -> None:
-        for outcome in unpack_outcomes(outcomes):
-            if self.journal.record(outcome):
-                self.counts.retries += outcome.attempts - 1
-            else:
-                self.counts.duplicates += 1
+        rows = unpack_outcomes(outcomes)
+        kept = set(self.journal.record_all(rows))
+        self.counts.retries += sum(row[4] - 1 for row in rows if row[0] in kept)
+        self.counts.duplicates += len(rows) - len(kept)
 
     def _on_stop(self, root: int) -> None:
         self._over = True
@@ -184,14 +183,18 @@ class Thief:
         """(True, value) or (False, traceback); a generator answers questions at its yields."""
         try:
             value = self._function(argument)
-        except Exception:
+        except KeyboardInterrupt:
+            raise
+        except BaseException:  # a task that calls sys.exit() has failed; its rank has not
             return False, traceback.format_exc()
         while isinstance(value, GeneratorType):
             try:
                 next(value)
             except StopIteration as stop:
                 return True, stop.value
-            except Exception:
+            except KeyboardInterrupt:
+                raise
+            except BaseException:
                 return False, traceback.format_exc()
             self._listen(wait=False)
         return True, value

@@ -3,10 +3,14 @@
 A task is a call ``function(argument)``. If it raises, its traceback is the report. If the function is a
 generator function, every ``yield`` in it is a point at which the task may be cancelled (its ``return`` is the
 result); a plain function runs to its end, and if its result has become useless the coordinator drops it.
+
+Tasks may be as small as a function call, so what is done for each one is little: the function, one reading of the
+clock, one line for the report. The coordinator is listened to every `LOOK_EVERY_S`, not after every task.
 """
 
 from __future__ import annotations
 
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator
@@ -15,12 +19,12 @@ from typing import Any
 
 from mpi4py import MPI
 
-from emulator import now
 from primitives.scatter_gather.links import DOWN, UP, Outbox, failed_ranks, open_inbox, pack
-from primitives.scatter_gather.outcome import Outcome, pack_outcomes
+from primitives.scatter_gather.outcome import Row, pack_outcomes
+from primitives.scatter_gather.parcel import Damaged, unwrap
 
+LOOK_EVERY_S = 100e-6
 REPORT_EVERY_S = 0.005
-
 
 _DROPPED = object()  # in place of a value: the task was cancelled at a yield
 
@@ -31,6 +35,7 @@ class Worker:
     def __init__(self, comm: MPI.Comm, function: Callable[[Any], Any], root: int) -> None:
         self._comm, self._function, self._root = comm, function, root
         self._rank = comm.Get_rank()
+        self._now: Callable[[], float] = getattr(comm, "now", time.perf_counter)  # `emulator.now`, looked up once
         self._inbox, self._outbox = open_inbox(comm, root, DOWN), Outbox(comm, UP)
         self._batches: deque[tuple[int, deque[tuple[int, Any]]]] = deque()
         self._running: tuple[int, int] | None = None
@@ -38,7 +43,7 @@ class Worker:
         self._stopped = False
         self._session = 0
         self._dead: set[int] = set()
-        self._done: list[Outcome] = []
+        self._done: list[Row] = []
         self._dropped: list[int] = []
         self._reported = 0.0
 
@@ -81,8 +86,8 @@ class Worker:
 
     def _obey(self, kind: str, *body: Any) -> None:
         if kind == "run":
-            request, tasks = body
-            self._batches.append((request, deque(tasks)))
+            request, tasks, arguments = body
+            self._batches.append((request, deque(zip(tasks, unwrap(arguments), strict=True))))
         elif kind == "cancel":
             self._cancel(*body)
         else:
@@ -104,48 +109,54 @@ class Worker:
             self._cancelled = True
 
     def _work(self) -> None:
-        """Run the first task of the first batch; report when the batch is done, or when it is time."""
+        """Run tasks of the first batch for a while; report when the batch is done, or when it is time."""
         request, queue = self._batches[0]
-        if queue:
+        function, clock, rank = self._function, self._now, self._rank
+        start = clock()
+        look = start + LOOK_EVERY_S
+        while queue and start < look:
             task, argument = queue.popleft()
-            self._run(request, task, argument)
-            instant = now(self._comm)
-            if queue and instant - self._reported < REPORT_EVERY_S:
-                return
-            self._reported = instant
+            error = None
+            try:
+                value = function(argument) if type(argument) is not Damaged else _refuse(argument)
+            except KeyboardInterrupt:
+                raise
+            except BaseException as raised:  # a task that calls sys.exit() has failed; its rank has not
+                value, error = None, _text(raised)
+            if type(value) is GeneratorType:
+                value, error = self._step(request, task, value)
+            end = clock()
+            if value is _DROPPED:
+                self._dropped.append(task)
+            else:
+                self._done.append((task, value, error, rank, 1, end - start))
+            start = end
+        if queue and start - self._reported < REPORT_EVERY_S:
+            return
+        self._reported = start
         if not queue and self._batches:
             self._batches.popleft()
         self._report(request)
 
-    def _run(self, request: int, task: int, argument: Any) -> None:
+    def _step(self, request: int, task: int, body: Generator[Any, Any, Any]) -> tuple[Any, str | None]:
+        """Run a generator to its return value, listening for a cancel at every yield; (value, error)."""
         self._running, self._cancelled = (request, task), False
-        start = now(self._comm)
         try:
-            ok, value = True, self._function(argument)
-        except Exception as error:
-            ok, value = False, _text(error)
-        if isinstance(value, GeneratorType):
-            ok, value = self._step(value)
-        self._running = None
-        if value is _DROPPED:
-            self._dropped.append(task)
-        else:
-            seconds = now(self._comm) - start
-            self._done.append(Outcome(task, value if ok else None, None if ok else value, self._rank, 1, seconds))
-
-    def _step(self, task: Generator[Any, Any, Any]) -> tuple[bool, Any]:
-        """Run a generator to its return value, listening for a cancel at every yield."""
-        while True:
-            try:
-                next(task)
-            except StopIteration as stop:
-                return True, stop.value
-            except Exception as error:
-                return False, _text(error)
-            self._listen(wait=False)  # outside the try: the coordinator's death is not the task's failure
-            if self._cancelled:
-                task.close()
-                return False, _DROPPED
+            while True:
+                try:
+                    next(body)
+                except StopIteration as stop:
+                    return stop.value, None
+                except KeyboardInterrupt:
+                    raise
+                except BaseException as raised:
+                    return None, _text(raised)
+                self._listen(wait=False)  # outside the try: the coordinator's death is not the task's failure
+                if self._cancelled:
+                    body.close()
+                    return _DROPPED, None
+        finally:
+            self._running = None
 
     def _report(self, request: int) -> None:
         if self._done or self._dropped:
@@ -153,7 +164,11 @@ class Worker:
             self._done, self._dropped = [], []
 
 
-def _text(error: Exception) -> str:
+def _refuse(argument: Damaged) -> Any:
+    raise ValueError(f"the argument, {argument.text}")
+
+
+def _text(error: BaseException) -> str:
     """The traceback, without the frame of this module."""
     frames = error.__traceback__ and error.__traceback__.tb_next
     return "".join(traceback.format_exception(type(error), error, frames))

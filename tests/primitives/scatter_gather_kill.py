@@ -19,6 +19,7 @@ mpi4py.rc.finalize = False
 from mpi4py import MPI  # noqa: E402
 
 from primitives.scatter_gather import Answer, Shards, ask_shards, coordinator, map_tasks, steal_tasks  # noqa: E402
+from primitives.scatter_gather.links import Outbox  # noqa: E402
 
 TASKS = 60
 
@@ -27,7 +28,7 @@ def main(form: str, verdict: str, victims: set[int]) -> None:
     """Run the form; a victim dies by SIGKILL in a task that it is sure to get: a thief leaves it at least one."""
     comm = MPI.COMM_WORLD.Dup()
     comm.Set_errhandler(MPI.ERRORS_RETURN)
-    started, last = 0, 1 if form == "stealing" else 2
+    started, last = 0, 1 if form in ("stealing", "large") else 2
 
     def work(x: Any) -> int:
         nonlocal started
@@ -40,6 +41,10 @@ def main(form: str, verdict: str, victims: set[int]) -> None:
     answer: Answer | None
     if form == "dynamic":
         answer = map_tasks(comm, work, range(TASKS))
+    elif form == "large":  # sends to the dead are still under way when it is known to be dead
+        Outbox.FLYING = 2  # look at them soon
+        tasks = [(x, b" " * 1_000_000) for x in range(TASKS)]
+        answer = map_tasks(comm, lambda task: work(task[0]), tasks, batch=1)
     elif form == "stealing":
         answer = steal_tasks(comm, work, range(TASKS))
     else:

@@ -108,8 +108,8 @@ def test_a_deadline_leaves_the_slow_out_exactly(comm, slow):
         participate(comm, work)
 
 
-@on_ranks(4, rounds=[3])
-def test_a_failing_client_leaves_and_the_others_go_on(comm, rounds):
+@on_ranks(4, rounds=[3], error=[RuntimeError, SystemExit])
+def test_a_failing_client_leaves_and_the_others_go_on(comm, rounds, error):
     me = comm.Get_rank()
     if me == 0:
         with serving(comm, np.zeros(N)) as server:
@@ -121,9 +121,9 @@ def test_a_failing_client_leaves_and_the_others_go_on(comm, rounds):
     elif me == 2:
 
         def broken(model, number):
-            raise RuntimeError("no battery")
+            raise error("no battery")
 
-        with pytest.raises(RuntimeError, match="no battery"):
+        with pytest.raises(error, match="no battery"):
             participate(comm, broken)
     else:
         assert participate(comm, lambda model, k: train(me, model, k)) == rounds
@@ -151,6 +151,32 @@ def test_too_few_answers_leave_the_model_alone(comm, least):
         assert (server.model == 5.0).all()
     else:
         participate(comm, lambda model, k: (model * 0, 1.0) if me == 1 else None)
+
+
+@on_ranks(4, absent_in=[0, 1])
+def test_drop_outs_that_leave_a_robust_rule_too_few_make_the_round_void(comm, absent_in):
+    """A median against one liar needs three answers: with two the model stays, and the round says why."""
+    me = comm.Get_rank()
+    if me == 0:
+        with serving(comm, np.zeros(N), aggregate=lambda rows, _: robust.median(rows, 1)) as server:
+            records = [server.round() for _ in range(3)]
+        assert [bool(record.void) for record in records] == [number == absent_in for number in range(3)]
+        assert "3" in records[absent_in].void
+        assert (server.model == 4.0).all()
+    else:
+        participate(comm, lambda model, k: None if me == 1 and k == absent_in else (model + me, 1.0))
+
+
+@on_ranks(3, liars=[1])
+def test_a_rule_that_can_never_work_is_refused(comm, liars):
+    if comm.Get_rank() == 0:
+        with (
+            serving(comm, np.zeros(N), aggregate=lambda rows, _: robust.median(rows, liars)) as server,
+            pytest.raises(UsageError, match="median"),
+        ):
+            server.round()
+    else:
+        participate(comm, lambda model, k: (model, 1.0))
 
 
 @on_ranks(5, dead=[[2], [1, 4]])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -81,6 +82,45 @@ def test_a_result_that_cannot_be_sent_is_a_failure(comm: Any) -> None:
     if answer is not None:
         assert answer.present() == {0: 0, 2: 2, 3: 3}
         assert "cannot be sent" in answer.failures[1].error
+
+
+class Grudging(Exception):
+    """Packs, but does not unpack: the constructor wants two arguments and gets one."""
+
+    def __init__(self, first: int, second: int) -> None:
+        super().__init__(first + second)
+
+
+@on_both_carriers(3)
+def test_what_cannot_be_read_on_arrival_harms_nothing_else(comm: Any) -> None:
+    """A result and an argument that pickle and do not unpickle, and an argument that does not even pickle."""
+    answer = map_tasks(comm, lambda x: Grudging(x, x) if x == 1 else x, range(4), batch=4, retries=0)
+    if answer is not None:
+        assert answer.present() == {0: 0, 2: 2, 3: 3}
+        assert "the result, cannot be read" in answer.failures[1].error
+    arguments = [0, Grudging(1, 1), 2, lambda: 0, (3,)]
+    answer = map_tasks(comm, str, arguments, batch=5, retries=0)
+    if answer is not None:
+        assert answer.present() == {0: "0", 2: "2", 4: "(3,)"}
+        assert "the argument, cannot be read" in answer.failures[1].error
+        assert "cannot be sent" in answer.failures[3].error
+
+
+@on_both_carriers(3, form=["function", "generator"])
+def test_a_task_that_exits_has_failed_and_nobody_hangs(comm: Any, form: str) -> None:
+    def leave(x: int) -> int:
+        if x == 2:
+            sys.exit("enough")
+        return x
+
+    def steps(x: int) -> Iterator[None]:
+        yield
+        return leave(x)
+
+    answer = map_tasks(comm, leave if form == "function" else steps, range(5), retries=1)
+    if answer is not None:
+        assert answer.present() == {0: 0, 1: 1, 3: 3, 4: 4}
+        assert "SystemExit: enough" in answer.failures[2].error
 
 
 @on_both_carriers(4, ordered=[True, False])

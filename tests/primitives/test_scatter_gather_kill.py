@@ -13,7 +13,7 @@ from emulator.errors import UsageError
 
 
 @pytest.mark.parametrize("victims", [[1], [3], [2, 3]], ids=str)
-@pytest.mark.parametrize("form", ["dynamic", "keyed", "stealing"])
+@pytest.mark.parametrize("form", ["dynamic", "large", "keyed", "stealing"])
 def test_killed_workers(form: str, victims: list[int], tmp_path: Path) -> None:
     verdict = tmp_path / "verdict.json"
     program = ["-m", "tests.primitives.scatter_gather_kill", form, str(verdict), *map(str, victims)]

@@ -26,11 +26,12 @@ def _act(ledger: Ledger, event: str, data: st.DataObject, instant: int) -> None:
     elif event == "die" and len(ranks) > 1:
         ledger.lost(data.draw(st.sampled_from(ranks)))
     elif event == "echo" and ledger.order:  # a duplicate of a result that was booked long ago
-        ledger.finished(_outcome(data.draw(st.sampled_from(ledger.order)), data.draw(st.integers(1, 5))))
+        rank = data.draw(st.integers(1, 5))
+        ledger.finished(rank, [_outcome(data.draw(st.sampled_from(ledger.order)), rank)])
     elif out:
         rank, task = data.draw(st.sampled_from(out))
         if event == "finish":
-            ledger.finished(_outcome(task, rank))
+            ledger.finished(rank, [_outcome(task, rank)])
         elif event == "raise":
             ledger.raised(_outcome(task, rank, ok=False))
         elif event == "drop":
@@ -43,7 +44,7 @@ def _finish(ledger: Ledger) -> None:
         for rank in list(ledger.out):
             ledger.take(rank, 2, 0.0)
             for task in list(ledger.out[rank]):
-                ledger.finished(_outcome(task, rank))
+                ledger.finished(rank, [_outcome(task, rank)])
 
 
 @settings(max_examples=150, deadline=None)
@@ -117,8 +118,8 @@ def test_backup_takes_the_oldest_task_of_another_worker():
     assert ledger.next_backup(2, 9.5) == 9.5
     assert ledger.backup(2, 10.0, 9.5) == [0]
     assert ledger.backup(2, 10.0, 9.5) == []
-    assert ledger.finished(_outcome(0, 2)) == [1]
-    assert ledger.finished(_outcome(0, 1)) == []
+    assert ledger.finished(2, [_outcome(0, 2)]) == [(1, 0)]
+    assert ledger.finished(1, [_outcome(0, 1)]) == []
     assert (ledger.counts.backups, ledger.counts.duplicates) == (1, 1)
 
 

@@ -70,6 +70,11 @@ def test_bad_input(comm: Any) -> None:
     ]:
         with pytest.raises(UsageError, match=rule):
             call()
-    if comm.Get_rank() == 0:
-        with pytest.raises(UsageError, match="one block for each of the 2 ranks, got 3"):
-            scatter_blocks(comm, [b""] * 3)
+
+
+@on_both_carriers(5, shape=["linear", "tree"], blocks=[None, 3, 6])
+def test_a_wrong_number_of_blocks_is_refused_on_every_rank(comm: Any, shape: str, blocks: int | None) -> None:
+    """On the root alone it would leave the others waiting."""
+    given = None if blocks is None else [b""] * blocks
+    with pytest.raises(UsageError, match="one block for each of the 5 ranks"):
+        scatter_blocks(comm, given if comm.Get_rank() == 0 else None, shape=shape)

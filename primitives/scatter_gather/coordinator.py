@@ -1,0 +1,294 @@
+"""The coordinator's end of dynamic scatter-gather: who gets which tasks when, and what becomes of their results.
+
+The pattern, its costs and its limits are described in ``dynamic.py``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import math
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from operator import itemgetter
+from typing import Any, NamedTuple
+
+from mpi4py import MPI
+
+from emulator import now
+from emulator.errors import UsageError
+from primitives.scatter_gather.checks import check_workers
+from primitives.scatter_gather.deadline import Deadline
+from primitives.scatter_gather.ledger import Ledger
+from primitives.scatter_gather.links import DOWN, UP, Outbox, failed_ranks, open_inbox, pack
+from primitives.scatter_gather.outcome import Answer, Journal, Outcome, unpack_outcomes
+from primitives.scatter_gather.parcel import wrap
+from primitives.scatter_gather.speculation import Speculation
+
+LARGEST_BATCH = 1024
+POLL_S = 0.02  # wall seconds between two questions to a membership hook
+_NUMBERS = itertools.count(1)  # of requests and sessions: what belongs to an earlier one is told by its number
+
+
+class Job(NamedTuple):
+    """One request to a coordinator: its tasks, their book, and the rules for the end."""
+
+    tasks: Sequence[Any]
+    ledger: Ledger
+    deadline: Deadline
+    late: Speculation | None
+
+
+class Coordinator:
+    """The coordinator's end; see :func:`coordinator` for the way in.
+
+    Parameters
+    ----------
+    comm
+        Communicator, bare or emulated; every other rank must be in :func:`serve`.
+    prefetch
+        Batches that a worker holds beside the one that it works on. 0 balances few long tasks better.
+    batch
+        Tasks in a message; None: by measured duration.
+    batch_s
+        Without ``batch``: seconds of work in a batch.
+    membership
+        Called as ``membership(comm)`` after an MPI error, and now and then while waiting; returns the ranks
+        known to be dead. None: ask the MPI after an error.
+
+    Raises
+    ------
+    UsageError
+        There is no worker, or an option is out of range.
+    """
+
+    def __init__(
+        self,
+        comm: MPI.Comm,
+        *,
+        prefetch: int = 1,
+        batch: int | None = None,
+        batch_s: float = 0.005,
+        membership: Callable[[MPI.Comm], Iterable[int]] | None = None,
+    ) -> None:
+        check_options(comm, prefetch, batch)
+        self.comm = comm
+        self.living = [rank for rank in range(comm.Get_size()) if rank != comm.Get_rank()]
+        self._prefetch, self._batch, self._batch_s = prefetch, batch, batch_s
+        self._membership, self._polled = membership, 0.0
+        self._inbox, self._outbox = open_inbox(comm, MPI.ANY_SOURCE, UP), Outbox(comm, DOWN)
+        self._request = next(_NUMBERS)
+        self._ledger = Ledger(0, self.living)
+        self._late: dict[int, set[tuple[int, int]]] = {rank: set() for rank in self.living}
+        self._task_s: float | None = None
+
+    def ask(self, tasks: Sequence[Any], **options: Any) -> Answer:
+        """Have every task run and return the answer; options as in :meth:`stream`."""
+        start = now(self.comm)
+        job = self._begin(tasks, **options)
+        for _ in self._run(job):
+            pass
+        return Answer(len(tasks), job.ledger.journal, now(self.comm) - start, job.ledger.counts, job.ledger.order)
+
+    def stream(self, tasks: Sequence[Any], *, ordered: bool = True, **options: Any) -> Iterator[Outcome]:
+        """Yield each task's outcome, once, as it comes or in task order.
+
+        Parameters
+        ----------
+        tasks
+            Arguments of the workers' function.
+        ordered
+            Hold outcomes back until all before them are there (missing ones are skipped at the end).
+        where : Sequence[Collection[int]], optional
+            For each task the ranks that may run it.
+        deadline : Deadline, optional
+            When to stop waiting; None: when every task is done.
+        speculate : float, optional
+            A task that is out for this many median turnarounds is late, and gets a backup; None: never.
+        retries, deaths : int, optional
+            How often a task may raise (2), or lose its worker (3), and be tried again.
+        journal : Journal, optional
+            Outcomes that are there already; new ones are added to it.
+        """
+        job = self._begin(tasks, **options)
+        todo = job.ledger.journal.missing(len(tasks))
+        done = (task for tasks in self._run(job) for task in tasks)
+        return map(job.ledger.journal.__getitem__, _in_order(done, todo) if ordered else done)
+
+    def declare_dead(self, rank: int) -> None:
+        """Give up on a worker: its tasks run again elsewhere, and what it still sends is ignored."""
+        if rank in self.living:
+            self.living.remove(rank)
+            self._inbox.forget(rank)
+            self._outbox.forget(rank)
+            self._late.pop(rank)
+            self._ledger.lost(rank)
+            with contextlib.suppress(MPI.Exception):  # in case that it lives: let it go home
+                self._outbox.send(rank, pack(("stop", next(_NUMBERS))))
+
+    def close(self) -> None:
+        """Tell the workers to stop, and wait for each one's last message."""
+        self._ledger = Ledger(0, self.living)  # a worker that leaves from here on is no loss to the last answer
+        session = next(_NUMBERS)
+        for rank in list(self.living):
+            self._send(rank, "stop", session)
+        waiting = set(self.living)
+        while waiting & set(self.living):
+            message = self._next(math.inf, waiting & set(self.living))
+            if message is not None and message[1] == ("bye", session):
+                waiting.discard(message[0])
+        with contextlib.suppress(MPI.Exception):  # a message to a worker that died meanwhile
+            self._outbox.drain()
+
+    def _begin(
+        self,
+        tasks: Sequence[Any],
+        *,
+        where: Sequence[Collection[int]] | None = None,
+        deadline: Deadline | None = None,
+        speculate: float | None = None,
+        retries: int = 2,
+        deaths: int = 3,
+        journal: Journal | None = None,
+    ) -> Job:
+        ledger = Ledger(len(tasks), self.living, where=where, journal=journal, retries=retries, deaths=deaths)
+        late = None if speculate is None else Speculation(len(tasks), speculate)
+        return Job(tasks, ledger, deadline or Deadline(), late)
+
+    def _run(self, job: Job) -> Iterator[list[int]]:
+        """Have the tasks done; yields those that have an outcome now and had none before."""
+        ledger, deadline = job.ledger, job.deadline
+        self._ledger, self._request = ledger, next(_NUMBERS)
+        start, yielded = now(self.comm), 0
+        due = math.inf if deadline.seconds is None else start + deadline.seconds
+        try:
+            while True:
+                self._fill(job)
+                if yielded < len(ledger.order):
+                    yield ledger.order[yielded:]
+                    yielded = len(ledger.order)
+                instant = now(self.comm)
+                if ledger.settled or deadline.answered(instant - start, ledger.succeeded, ledger.tasks):
+                    return
+                if instant >= due:
+                    due = math.inf  # the deadline has passed: from here on the quorum decides
+                busy = [rank for rank in self.living if ledger.out[rank] or self._late[rank]]
+                message = self._next(min(due, self._next_backup(job)), busy)
+                if message is not None:
+                    self._book(*message, job)
+        finally:
+            self._leave(ledger)
+
+    def _fill(self, job: Job) -> None:
+        """Give every worker with room a batch; one each before anybody gets a second."""
+        ledger = job.ledger
+        for depth in range(self._prefetch + 1):
+            for rank in list(self.living):
+                if rank not in self.living or self._late[rank]:
+                    continue  # a send to another worker may just have shown that this one is dead
+                out = len(ledger.out[rank])
+                if out > depth * self._batch_size(ledger):
+                    continue
+                batch = ledger.take(rank, self._batch_size(ledger), now(self.comm))
+                if not batch and out == 0 and job.late is not None:
+                    batch = ledger.backup(rank, now(self.comm), job.late.late_after)
+                if batch:
+                    arguments = wrap([job.tasks[task] for task in batch])
+                    self._send(rank, "run", self._request, batch, arguments)
+
+    def _batch_size(self, ledger: Ledger) -> int:
+        if self._batch is not None:
+            return self._batch
+        if self._task_s is None:
+            return 1
+        fair = math.ceil(ledger.waiting / (2 * len(self.living)))
+        return max(1, min(fair, LARGEST_BATCH, int(self._batch_s / max(self._task_s, 1e-9))))
+
+    def _book(self, rank: int, message: tuple[Any, ...], job: Job) -> None:
+        """Enter a worker's report."""
+        ledger, late = job.ledger, job.late
+        if rank not in self.living or message[0] != "done":
+            return  # declared dead: its tasks run elsewhere
+        _, request, packed, dropped = message
+        rows = unpack_outcomes(packed)
+        if request != self._request:
+            self._late[rank].difference_update((request, task) for task in [*dropped, *(row[0] for row in rows)])
+            return
+        if late is not None:
+            mine, instant = ledger.out[rank], now(self.comm)
+            late.observe([instant - mine[row[0]] for row in rows if row[0] in mine])
+        raised = [row for row in rows if row[2] is not None]
+        good = [row for row in rows if row[2] is None] if raised else rows
+        for other, task in ledger.finished(rank, good):
+            self._send(other, "cancel", request, task)
+        for row in raised:
+            ledger.raised(row)
+        for task in dropped:
+            ledger.dropped(task, rank)
+        if rows:
+            mean = sum(map(itemgetter(5), rows)) / len(rows)
+            self._task_s = mean if self._task_s is None else 0.5 * (self._task_s + mean)
+
+    def _next_backup(self, job: Job) -> float:
+        """When an idle worker will find a task that is late."""
+        ledger, late = job.ledger, job.late
+        if late is None or late.late_after == math.inf:
+            return math.inf
+        idle = [rank for rank in self.living if not ledger.out[rank] and not self._late[rank]]
+        return min((ledger.next_backup(rank, late.late_after) for rank in idle), default=math.inf)
+
+    def _leave(self, ledger: Ledger) -> None:
+        """Cancel what is still out; its workers get no new task before they have reported it."""
+        for rank in list(self.living):
+            if ledger.out.get(rank):
+                self._late[rank] |= {(self._request, task) for task in ledger.out[rank]}
+                self._send(rank, "cancel", self._request, None)
+
+    def _next(self, until: float, owing: Iterable[int]) -> tuple[int, tuple[Any, ...]] | None:
+        """The next message, or None at the instant ``until``, after a death, or to let the caller look around."""
+        try:
+            found = self._inbox.next(until, math.inf if self._membership is None else POLL_S, owing)
+        except MPI.Exception as error:
+            self._bury(error)
+            return None
+        if self._membership is not None and time.monotonic() - self._polled >= POLL_S:
+            self._polled = time.monotonic()
+            self._bury(None)
+        return found
+
+    def _send(self, rank: int, *message: Any) -> None:
+        try:
+            self._outbox.send(rank, pack(message))
+        except MPI.Exception as error:
+            self._bury(error)
+
+    def _bury(self, error: MPI.Exception | None) -> None:
+        """Learn who died; an error that nobody's death explains goes on to the caller."""
+        dead = [rank for rank in (self._membership or failed_ranks)(self.comm) if rank in self.living]
+        for rank in dead:
+            self.declare_dead(rank)
+        if error is not None and not dead:
+            raise error
+
+
+def check_options(comm: MPI.Comm, prefetch: int, batch: int | None) -> None:
+    """Refuse on every rank alike, so that nobody waits for a coordinator that has given up."""
+    check_workers(comm)
+    if prefetch < 0:
+        raise UsageError(f"prefetch must be >= 0 batches, got {prefetch}: 1 hides the round trip")
+    if batch is not None and batch < 1:
+        raise UsageError(f"a batch must hold at least 1 task, got {batch}: leave it out to have it measured")
+
+
+def _in_order(done: Iterator[int], todo: list[int]) -> Iterator[int]:
+    """The tasks ``todo`` in their order as they get done; what never comes is skipped at the end."""
+    held: set[int] = set()
+    due = iter(todo)
+    expected = next(due, None)
+    for task in done:
+        held.add(task)
+        while expected in held:
+            held.discard(expected)
+            yield expected
+            expected = next(due, None)
+    yield from sorted(held)
