@@ -272,22 +272,19 @@ def _stretch(winners: list[dict[str, Any]]) -> str:
     return f"{' = '.join(winners[0]['measured'])} at {sizes}{lead}"
 
 
-def _held(run: Run, row: dict[str, Any]) -> bool:
-    """Whether the formula is for this very number of ranks.
+def _held(row: dict[str, Any]) -> bool:
+    """Whether the time is followed to the message, and kept.
 
-    Where p is no power of two, ranks of a gossip or of a folded all-reduce run ahead of others, and meet at a card in
-    an order that a run without pacing does not keep.
+    Where p is no power of two, ranks of a gossip run ahead of others, and meet at a card in an order that a run without
+    pacing does not keep.
     """
-    p = row["ranks"]
-    if row["pattern"] == "gossip":
-        return costs.is_power_of_two(p)
-    return row["pattern"] != "all-reduce" or costs.exact_is_known(_algorithm(run, p, row["bytes"]), p)
+    return row["pattern"] != "gossip" or costs.is_power_of_two(row["ranks"])
 
 
 def _verdict(run: Run, rows: list[dict[str, Any]]) -> None:
     if run.network is None or run.options.compute != "none" or not exact(run.network.sized(run.size)):
         return
-    held = [row for row in rows if _held(run, row)]
+    held = [row for row in rows if _held(row)]
     worst = max(held, key=lambda row: abs(row["predicted"] / row["seconds"]["median"] - 1))
     off = abs(worst["predicted"] / worst["seconds"]["median"] - 1)
     where = f"{worst['pattern']}, {worst['ranks']} ranks, {format_size(worst['bytes'])}"

@@ -72,9 +72,9 @@ def closed_loop(
     if not _alike(network, max(ranks)):
         return checks, ["the ranks' paths differ, so that no one alpha and beta describe a collective"]
     for pattern, fitted in found.collectives.items():
-        inexact = [p for p in ranks if not costs.exact_is_known(pattern, p)]
+        inexact = [p for p in ranks if not costs.is_linear(pattern, p)]
         if inexact:
-            unchecked.append(f"{pattern} on {inexact} ranks: messages overlap there, and the formula is not exact")
+            unchecked.append(f"{pattern} on {inexact} ranks: messages queue there, which no alpha and beta describe")
         else:
             checks += compare(pattern, first, fitted.headline.alpha, fitted.headline.beta)
     return checks, unchecked

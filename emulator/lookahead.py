@@ -9,10 +9,8 @@ program as exact and repeatable as one whose receives name their sources.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
-
-from emulator.clock import wait_until
 
 
 def unpaced(comm: Any) -> bool:
@@ -41,14 +39,18 @@ def arrivals(comm: Any, sources: Iterable[int], tag: int) -> dict[int, float]:
     MPI.Exception
         A source is dead and has left no message.
     """
-    engine = comm.engine
-    engine.progress()
-    matcher = engine.matcher(comm.context)
+    comm.engine.progress()
+    return {source: _due(message) for source, message in _found(comm, sources, tag).items()}
+
+
+def _found(comm: Any, sources: Iterable[int], tag: int) -> dict[int, Any]:
+    """The next message of each source with this tag, for those whose message has been taken in."""
+    matcher = comm.engine.matcher(comm.context)
     found = {}
     for source in sources:
         message = matcher.find(comm.members[source], tag, None)
         if message is not None:
-            found[source] = _due(message)
+            found[source] = message
         elif error := comm.failure(comm.members[source], blocking=True):
             comm.raise_error(error)
     return found
@@ -69,8 +71,28 @@ def wait_for_all(comm: Any, sources: Sequence[int], tag: int) -> None:
     MPI.Exception
         A source is dead and has left no message.
     """
-    if unpaced(comm) and len(sources) > 1:
-        wait_until(lambda: len(arrivals(comm, sources, tag)) == len(sources))
+    for request in all_sent(comm, sources, tag):
+        request.Wait()
+
+
+def all_sent(comm: Any, sources: Sequence[int], tag: int) -> list[Any]:
+    """What `wait_for_all` waits for, as a request for a plan to yield; none where there is nothing to wait for."""
+    if len(sources) < 2 or not unpaced(comm):
+        return []
+    return [_condition(comm, lambda: len(_found(comm, sources, tag)) == len(sources))]
+
+
+def all_matched(comm: Any, receives: Sequence[Any]) -> list[Any]:
+    """The same for receives that are posted: a request that is complete when every one of them has its message."""
+    if len(receives) < 2 or not unpaced(comm):
+        return []
+    return [_condition(comm, lambda: all(receive.poll() for receive in receives))]
+
+
+def _condition(comm: Any, holds: Callable[[], bool]) -> Any:
+    from emulator.comm.persistent import Condition  # loaded already, since the communicator is emulated
+
+    return Condition(comm, holds)
 
 
 def advance(comm: Any, t: float) -> None:

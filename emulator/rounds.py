@@ -12,7 +12,8 @@ rumours: Doerr and Kuennemann (ANALCO 2014), in `costs.rumour_rounds`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from heapq import heappop, heappush
+
+from emulator.costs.replay import Receive, Send, Step, replay
 
 Sends = Sequence[Sequence[tuple[int, int]]]
 """One round: for every rank, its messages (receiver, bytes) in the order in which they leave."""
@@ -54,35 +55,12 @@ def timeline(rounds: Iterable[Sends], alpha: float, beta: float, gap: float = 0.
     gap
         Least time between two messages that leave one card, in seconds.
     """
-    plan = list(rounds)
-    ranks = len(plan[0]) if plan else 0
-    ready, egress, ingress = ([0.0] * ranks for _ in range(3))
-    at = [-1] * ranks  # the round that each rank is in
-    awaited = [[0] * ranks for _ in plan]
-    arrived = [[0.0] * ranks for _ in plan]
-    for k, sends in enumerate(plan):
-        for messages in sends:
+    programs: list[list[Step]] = []
+    for sends in rounds:
+        programs = programs or [[] for _ in sends]
+        for source, messages in enumerate(sends):
+            programs[source] += [Send(target, n) for target, n in messages]
+        for source, messages in enumerate(sends):
             for target, _ in messages:
-                awaited[k][target] += 1
-    flying: list[tuple[float, int, int, int, int]] = []
-
-    def go_on(rank: int) -> None:
-        """Finish the rounds that nothing is missing for, and send what the next ones say."""
-        while at[rank] < len(plan) and (at[rank] < 0 or not awaited[at[rank]][rank]):
-            if at[rank] >= 0:
-                ready[rank] = max(ready[rank], arrived[at[rank]][rank])
-            at[rank] += 1
-            for target, n in plan[at[rank]][rank] if at[rank] < len(plan) else ():
-                start = max(ready[rank], egress[rank])
-                egress[rank] = start + max(gap, n * beta)
-                heappush(flying, (start + alpha, rank, target, n, at[rank]))
-
-    for rank in range(ranks):
-        go_on(rank)
-    while flying:  # a card serves in the order of arrival, whatever the round: who is ahead delays the others
-        first, _, target, n, k = heappop(flying)
-        ingress[target] = max(first, ingress[target]) + n * beta
-        arrived[k][target] = max(arrived[k][target], ingress[target])
-        awaited[k][target] -= 1
-        go_on(target)
-    return max(ready, default=0.0)
+                programs[target].append(Receive(source))
+    return max(replay(programs, alpha, beta, gap=gap), default=0.0)

@@ -131,7 +131,7 @@ def _of(series: Iterable[Series], pattern: str) -> list[Series]:
 
 
 def _terms(pattern: str, p: int, n: int, itemsize: int, crowding: Crowding) -> costs.Terms:
-    return costs.exact_terms(pattern, p, n // itemsize, itemsize).times(crowding(p))
+    return costs.block_terms(pattern, p, n // itemsize, itemsize).times(crowding(p))
 
 
 def _points(series: Iterable[Series], itemsize: int, crowding: Crowding) -> list[Point]:

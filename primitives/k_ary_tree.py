@@ -125,6 +125,8 @@ class KAryTree(Plan):
         for receive in self._from_children[0]:
             receive.Start()
         mine = self._mine[0]
+        for together in lookahead.all_matched(self.comm, self._from_children[0]):
+            together.Wait()
         for receive, theirs in zip(self._from_children[0], self._theirs[0], strict=True):
             receive.Wait()
             self.op(mine, theirs, self.recv)

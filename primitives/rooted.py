@@ -29,6 +29,7 @@ from collections.abc import Sequence
 import numpy as np
 from mpi4py import MPI
 
+from emulator import lookahead
 from emulator.errors import UsageError
 from primitives import ops
 from primitives.blocks import offsets
@@ -90,6 +91,7 @@ def reduce(comm: MPI.Intracomm, send: Array, recv: Array | None = None, op: obje
     parent, children = family((rank - base) % size, size)
     total = given.copy() if children else given
     theirs = np.empty_like(given) if children else given
+    lookahead.wait_for_all(comm, [(child + base) % size for child in children], TAG)
     for child in children:
         comm.Recv(message(theirs), (child + base) % size, TAG)
         operation.apply(total, theirs, total)
@@ -252,6 +254,7 @@ def _gather_binomial(comm: MPI.Intracomm, block: Array, whole: Array | None, roo
     else:
         held = np.empty(_span(place, size) * block.size, block.dtype) if children else block
     put(held[: block.size], block)
+    lookahead.wait_for_all(comm, [(child + root) % size for child in children], TAG)
     for child in children:
         begin = (child - place) * block.size
         part = held[begin : begin + _span(child, size) * block.size]

@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from mpi4py import MPI
 
+from emulator import lookahead
 from primitives import hooks
 from primitives.buffers import Array
 from primitives.plans import TAG, Plan, Request
@@ -59,6 +60,7 @@ class Tree(Plan):
         super().__init__(comm, tag)
         self.send, self.recv, self.op = send, recv, op
         parent, children = family(self.rank, self.size)
+        self._children = children
         self._theirs = np.empty_like(recv) if children else recv
         self._from_children = [self.receiver(self._theirs, child) for child in children]
         self._to_children = [self.sender(recv, child) for child in reversed(children)]
@@ -72,6 +74,7 @@ class Tree(Plan):
         if not self._from_children and self.send is not self.recv:
             np.copyto(self.recv, self.send)
         mine = self.send
+        yield from lookahead.all_sent(self.comm, self._children, self.tag)
         for receive in self._from_children:
             receive.Start()
             yield receive

@@ -1,4 +1,4 @@
-"""Requests that carry nothing themselves: null ones, and persistent ones, which start others."""
+"""Requests that carry nothing themselves: null ones, conditions, and persistent ones, which start others."""
 
 from __future__ import annotations
 
@@ -34,6 +34,25 @@ class NullRequest(EmulatedRequest):
         empty_status(status)
         if status is not None and self.receive:
             status.source = MPI.PROC_NULL
+
+
+class Condition(EmulatedRequest):
+    """Complete as soon as something holds that messages bring about; costs no emulated time."""
+
+    __slots__ = ("active", "comm", "engine", "error", "hint", "poll")
+
+    def __init__(self, comm: Any, holds: Callable[[], bool]) -> None:
+        self.comm, self.engine = comm, comm.engine
+        self.active, self.error = True, 0
+        self.hint = None
+        self.poll = holds  # type: ignore[method-assign]
+
+    def time(self) -> float:
+        return self.engine.clock.t
+
+    def finish(self, status: MPI.Status | None = None) -> None:
+        self.active = False
+        empty_status(status)
 
 
 class PersistentRequest(MPI.Prequest, EmulatedRequest):

@@ -34,13 +34,9 @@ class Terms:
 Exact = Callable[[int, int, int, float, float, float], float]
 
 
-def _always(p: int) -> bool:
-    return True
-
-
 @dataclass(frozen=True)
 class Pattern:
-    """One pattern: its terms, its bus factor, and its exact idle time where the terms are not exact.
+    """One pattern: its terms, its bus factor, and its closed form where blocks of whole elements are uneven.
 
     Attributes
     ----------
@@ -48,17 +44,13 @@ class Pattern:
         ``terms(p)`` gives the `Terms`.
     bus : callable
         ``bus(p)``: busbw = algbw * bus(p), as nccl-tests defines it: what the links carried.
-    exact : callable or None
-        ``exact(p, count, itemsize, alpha, beta, gamma)`` in seconds; None where the terms are exact.
-    known : callable
-        ``known(p)``: whether that time is exact on p ranks. Where p is no power of two, ranks of a tree or a fold begin
-        early and what they send queues at a port: the idle time then lies within a message or two of the formula.
+    closed : callable or None
+        ``closed(p, count, itemsize, alpha, beta, gamma)`` in seconds; None where the terms say it.
     """
 
     terms: Callable[[int], Terms]
     bus: Callable[[int], float]
-    exact: Exact | None = None
-    known: Callable[[int], bool] = _always
+    closed: Exact | None = None
 
 
 def floor_lg(p: int) -> int:

@@ -61,4 +61,4 @@ def test_a_formula_that_is_only_a_bound_is_not_held_to_the_digit():
     found = study(run_of(["ring", "tree"], ranks=(2, 3)), ["ring", "tree"], itemsize=4)
     checks, unchecked = closed_loop.closed_loop(found, plain(3), [2, 3], "none")
     assert {check["what"] for check in checks} == {"link 0 -> 1", "ring"}
-    assert unchecked == ["tree on [3] ranks: messages overlap there, and the formula is not exact"]
+    assert unchecked == ["tree on [3] ranks: messages queue there, which no alpha and beta describe"]

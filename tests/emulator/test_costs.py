@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from emulator import costs
@@ -88,14 +88,26 @@ def test_the_exact_ring_equals_the_terms_where_p_divides_the_count(p, share):
     assert costs.exact("ring", p, n // 4, 4, ALPHA, BETA, GAMMA) == pytest.approx(form)
 
 
-@given(st.sampled_from(sorted(costs.PATTERNS)), st.integers(1, 20), st.integers(0, 1000), st.sampled_from([1, 8]))
-def test_exact_terms_are_the_exact_time(name, p, count, itemsize):
-    terms = costs.exact_terms(name, p, count, itemsize).times(2)
-    time = costs.exact(name, p, count, itemsize, ALPHA, BETA, GAMMA)
-    assert terms.seconds(count * itemsize, ALPHA, BETA, GAMMA) == pytest.approx(2 * time)
+@given(st.sampled_from(sorted(costs.PATTERNS)), st.integers(1, 40), st.integers(1, 1000), st.sampled_from([1, 8]))
+def test_where_it_is_linear_the_exact_time_is_the_closed_form(name, p, share, itemsize):
+    assume(costs.is_linear(name, p))
+    count = p * share if name in ("binomial_scatter", "binomial_gather") else share
+    form = costs.block_terms(name, p, count, itemsize).seconds(count * itemsize, ALPHA, BETA, GAMMA)
+    assert costs.exact(name, p, count, itemsize, ALPHA, BETA, GAMMA) == pytest.approx(form)
 
 
-@given(st.integers(1, 10), st.integers(0, 1 << 20))
+@given(st.sampled_from(["recursive_doubling", "rabenseifner", "binomial_broadcast"]), RANKS, st.integers(1, 1 << 24))
+def test_elsewhere_it_is_within_two_messages_of_it(name, p, n):
+    form = costs.block_terms(name, p, n, 1).seconds(n, ALPHA, BETA, GAMMA)
+    assert abs(costs.exact(name, p, n, 1, ALPHA, BETA, GAMMA) - form) <= 2 * (ALPHA + n * (BETA + GAMMA))
+
+
+@given(st.sampled_from(["recursive_doubling", "rabenseifner", "tree", "k_ary_tree"]), RANKS)
+def test_of_nothing_trees_and_folds_send_nothing(name, p):
+    assert costs.exact(name, p, 0, 8, ALPHA, BETA, GAMMA) == 0
+
+
+@given(st.integers(1, 10), st.integers(1, 1 << 20))
 def test_rabenseifner_is_exact_where_every_half_is_even(k, share):
     n = share << k
     form = costs.seconds("rabenseifner", 2**k, n, ALPHA, BETA, GAMMA)

@@ -25,8 +25,8 @@ def run_of(patterns, ranks=(2, 4, 8), crowding=lambda p: 1.0):
     for pattern in patterns:
         for p in ranks:
             for n in SIZES:
-                exact = costs.exact(pattern, p, n // 4, 4, ALPHA, BETA, GAMMA)
-                found.append(series(pattern, p, n, exact * crowding(p), rng))
+                form = costs.block_terms(pattern, p, n // 4, 4).seconds(n, ALPHA, BETA, GAMMA)
+                found.append(series(pattern, p, n, form * crowding(p), rng))
     return found
 
 

@@ -13,6 +13,7 @@ from tests.ranks import on_ranks
 
 NETWORK = str(Path(__file__).resolve().parents[1] / "data" / "one_link.toml")
 ALPHA, BETA = 50e-6, 8 / 10e9
+RANKS = [2, 3, 5, 6, 7, 8, 13, 16]
 LENGTHS = [16, 240, 1001, 100_003]
 
 
@@ -23,36 +24,27 @@ def took(comm, call):
     return comm.align() - began
 
 
-@on_ranks(16, net=NETWORK, p=[2, 3, 5, 8, 13, 16])
-def test_the_ring_on_any_number_of_ranks(comm, p):
+def holds(part, name, count, call):
+    """The call takes its time to 1e-9, or has counted the messages that physically came too late for their turn."""
+    part.forget()
+    seconds, exact = took(part, call), costs.exact(name, part.size, count, 8, ALPHA, BETA)
+    inversions = part.fidelity()["inversions"]
+    if inversions == 0:
+        assert seconds == pytest.approx(exact, rel=1e-9), name
+    else:
+        # Only here may ranks that have folded nobody be ahead with messages that are longer than a latency.
+        assert (name, costs.is_power_of_two(part.size)) == ("rabenseifner", False)
+        assert seconds == pytest.approx(exact, rel=0.1)
+
+
+@on_ranks(16, net=NETWORK, p=RANKS, algorithm=["ring", "recursive_doubling", "rabenseifner", "tree", "k_ary_tree"])
+def test_all_reduce(comm, p, algorithm):
     with group(comm, p) as part:
         for n in LENGTHS if part else []:
-            seconds = took(part, lambda n=n: all_reduce(part, np.ones(n), algorithm="ring"))
-            assert seconds == pytest.approx(costs.exact("ring", p, n, 8, ALPHA, BETA), rel=1e-9)
+            holds(part, algorithm, n, lambda n=n: all_reduce(part, np.ones(n), algorithm=algorithm))
 
 
-@on_ranks(16, net=NETWORK, p=[2, 4, 8, 16], algorithm=["recursive_doubling", "rabenseifner", "tree"])
-def test_the_others_on_powers_of_two(comm, p, algorithm):
-    with group(comm, p) as part:
-        for n in LENGTHS if part else []:
-            seconds = took(part, lambda n=n: all_reduce(part, np.ones(n), algorithm=algorithm))
-            assert seconds == pytest.approx(costs.exact(algorithm, p, n, 8, ALPHA, BETA), rel=1e-9)
-
-
-@on_ranks(16, net=NETWORK, p=[3, 5, 6, 7, 13])
-def test_folded_ranks_cost_their_two_messages(comm, p):
-    # Ranks outside of the pairs begin at once, and what they send may have to queue at a folded rank's port.
-    with group(comm, p) as part:
-        for n in LENGTHS if part else []:
-            fold, steps = ALPHA + 8 * n * BETA, costs.floor_lg(p)
-            seconds = took(part, lambda n=n: all_reduce(part, np.ones(n), algorithm="rabenseifner"))
-            exact = costs.exact("rabenseifner", p, n, 8, ALPHA, BETA)
-            assert exact * (1 - 1e-9) <= seconds <= exact + 16 * n * BETA
-            seconds = took(part, lambda n=n: all_reduce(part, np.ones(n), algorithm="recursive_doubling"))
-            assert (steps + 1) * fold * (1 - 1e-9) <= seconds <= (steps + 2) * fold + 16 * n * BETA
-
-
-@on_ranks(16, net=NETWORK, p=[2, 4, 8, 16])
+@on_ranks(16, net=NETWORK, p=RANKS)
 def test_binomial_trees(comm, p):
     with group(comm, p) as part:
         for n in LENGTHS if part else []:
@@ -63,10 +55,10 @@ def test_binomial_trees(comm, p):
                 ("binomial_gather", n * p, lambda block=block, whole=whole: c.gather(part, block, whole)),
                 ("binomial_scatter", n * p, lambda block=block, whole=whole: c.scatter(part, whole, block)),
             ):
-                assert took(part, call) == pytest.approx(costs.exact(name, p, count, 8, ALPHA, BETA), rel=1e-9), name
+                holds(part, name, count, call)
 
 
-@on_ranks(16, net=NETWORK, p=[2, 3, 5, 8, 13, 16])
+@on_ranks(16, net=NETWORK, p=RANKS)
 def test_lines_and_rings(comm, p):
     with group(comm, p) as part:
         for n in LENGTHS if part else []:
@@ -77,7 +69,7 @@ def test_lines_and_rings(comm, p):
                 ("ring_all_gather", lambda block=block, whole=whole: c.all_gather(part, block, whole)),
                 ("ring_reduce_scatter", lambda block=block, whole=whole: c.reduce_scatter(part, whole, block)),
             ):
-                assert took(part, call) == pytest.approx(costs.exact(name, p, n * p, 8, ALPHA, BETA), rel=1e-9), name
+                holds(part, name, n * p, call)
 
 
 @on_ranks(16, net=NETWORK, p=[2, 3, 5, 16], segments=[2, 4, 7])

@@ -1,0 +1,120 @@
+"""Who sends what to whom after what, in the collectives whose messages queue or overlap where p is no power of two.
+
+Each function gives every rank's program for `count` elements of `itemsize` bytes on p ranks, for `replay`. The
+algorithms are described in the papers that `emulator.costs` names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from emulator.costs.model import floor_lg
+from emulator.costs.replay import Drain, Program, Receive, Reduce, Send, Step
+
+Schedule = Callable[[int, int, int], list[Program]]
+Family = Callable[[int, int], tuple[int | None, list[int]]]
+"""Parent (None at the root, rank 0) and children of a rank among p, in ascending order."""
+
+_Exchange = Callable[[int, Callable[[int], int], int, int, int], list[Step]]
+
+
+def binomial(rank: int, p: int) -> tuple[int | None, list[int]]:
+    """Family in the binomial tree: the parent is the rank without its lowest bit."""
+    bits = [1 << k for k in range((p - 1).bit_length())]
+    below = [bit for bit in bits if not rank or bit < rank & -rank]
+    return (rank & (rank - 1) if rank else None), [rank + bit for bit in below if rank + bit < p]
+
+
+def quaternary(rank: int, p: int) -> tuple[int | None, list[int]]:
+    """Family in a heap of four children each: rank r has 4 r + 1 to 4 r + 4."""
+    return (rank - 1) // 4 if rank else None, [child for child in range(4 * rank + 1, 4 * rank + 5) if child < p]
+
+
+def _up(rank: int, p: int, family: Family, n: int) -> list[Step]:
+    """A rank's part in a reduction to the root: the nearest child first."""
+    parent, children = family(rank, p)
+    steps: list[Step] = []
+    for child in children:
+        steps += [Receive(child), Reduce(n)]
+    return steps if parent is None else [*steps, Send(parent, n), Drain()]
+
+
+def _down(rank: int, p: int, family: Family, n: int, farthest_first: bool = True) -> list[Step]:
+    """A rank's part in a broadcast from the root."""
+    parent, children = family(rank, p)
+    receive: list[Step] = [] if parent is None else [Receive(parent)]
+    return [*receive, *[Send(child, n) for child in sorted(children, reverse=farthest_first)], Drain()]
+
+
+def reduction(p: int, count: int, itemsize: int) -> list[Program]:
+    """Reduce up a binomial tree."""
+    return [_up(rank, p, binomial, count * itemsize) for rank in range(p)]
+
+
+def broadcast(p: int, count: int, itemsize: int) -> list[Program]:
+    """Broadcast down a binomial tree."""
+    return [_down(rank, p, binomial, count * itemsize) for rank in range(p)]
+
+
+def tree(p: int, count: int, itemsize: int) -> list[Program]:
+    """All-reduce up and down a binomial tree."""
+    n = count * itemsize
+    return [_up(rank, p, binomial, n) + _down(rank, p, binomial, n) for rank in range(p)]
+
+
+def k_ary_tree(p: int, count: int, itemsize: int) -> list[Program]:
+    """All-reduce up and down a tree of four children."""
+    n = count * itemsize
+    return [_up(rank, p, quaternary, n) + _down(rank, p, quaternary, n, False) for rank in range(p)]
+
+
+def _folded(exchange: _Exchange) -> Schedule:
+    """All-reduce among 2^k places; of the first 2 (p - 2^k) ranks each even one leaves its part to the next."""
+
+    def schedule(p: int, count: int, itemsize: int) -> list[Program]:
+        places, n = 1 << floor_lg(p), count * itemsize
+        extra = p - places
+
+        def rank_at(place: int) -> int:
+            return 2 * place + 1 if place < extra else place + extra
+
+        programs: list[list[Step]] = [[] for _ in range(p)]
+        for place in range(places):
+            rank = rank_at(place)
+            steps = exchange(place, rank_at, places, count, itemsize)
+            if place < extra:
+                steps = [Receive(rank - 1), Reduce(n), *steps, Send(rank - 1, n), Drain()]
+                programs[rank - 1] = [Send(rank, n), Drain(), Receive(rank)]
+            programs[rank] = steps
+        return list(programs)
+
+    return schedule
+
+
+def _doubling(place: int, rank_at: Callable[[int], int], places: int, count: int, itemsize: int) -> list[Step]:
+    """In step k everybody exchanges everything with the place that differs in bit k."""
+    n = count * itemsize
+    steps: list[Step] = []
+    for k in range(floor_lg(places)):
+        partner = rank_at(place ^ (1 << k))
+        steps += [Send(partner, n), Receive(partner), Drain(), Reduce(n)]
+    return steps
+
+
+def _halving(place: int, rank_at: Callable[[int], int], places: int, count: int, itemsize: int) -> list[Step]:
+    """In step k a place gives one half of its range to the one that differs in bit k; then the same way back."""
+    low, high = 0, count
+    there: list[Step] = []
+    back: list[Step] = []
+    for k in range(floor_lg(places)):
+        partner, middle = rank_at(place ^ (1 << k)), (low + high) // 2
+        lower, upper = (middle - low) * itemsize, (high - middle) * itemsize
+        kept, given = (upper, lower) if place >> k & 1 else (lower, upper)
+        low, high = (middle, high) if place >> k & 1 else (low, middle)
+        there += [Send(partner, given), Receive(partner), Reduce(kept), Drain()]
+        back = [Send(partner, kept), Receive(partner), Drain(), *back]
+    return there + back
+
+
+recursive_doubling = _folded(_doubling)
+rabenseifner = _folded(_halving)
