@@ -41,10 +41,11 @@ LOSS_FACTOR, LOSS_SLACK = 1.15, 0.02  # a stale run's final loss against the syn
 @click.option("--placement", default="range", show_default=True, metavar="range|hash|consistent")
 @click.option("--replicas", type=int, default=1, show_default=True, help="Servers that keep each shard.")
 @click.option("--compression", default="none", show_default=True, metavar="none|fp16|topk:SHARE")
+@click.option("--cache", is_flag=True, help="Workers under ssp read their own copies while these are fresh enough.")
 @click.option("--nan", type=click.Choice(["refuse", "accept"]), default="refuse", show_default=True)
 def main(
     run: Run, servers: int, consistency: str, staleness: int, value_bound: float, slow: tuple[str, ...], steps: int,
-    step_time: float, placement: str, replicas: int, compression: str, nan: str,
+    step_time: float, placement: str, replicas: int, compression: str, cache: bool, nan: str,
 ) -> None:  # fmt: skip
     rules = {
         "bsp": Consistency("bsp"),
@@ -56,12 +57,15 @@ def main(
         raise UsageError(f"--consistency must be one of {', '.join(rules)}, got {consistency!r}")
     if servers >= run.size:
         raise UsageError(f"--servers must leave a rank to work, got {servers} of {run.size} ranks: start more ranks")
+    if not (counts := [p for p in sub_sizes(run, (2, 4, 8, 16)) if p > servers]):
+        raise UsageError(f"--ranks must leave a rank to work beside {servers} server(s), got {max(run.ranks or ())}")
     stragglers = parse_slow(slow, servers, run.size)
     options: dict[str, Any] = {"replicas": replicas, "compression": compression, "refuse_nan": nan == "refuse"}
+    options["cache"] = cache
     task = Task(servers, steps, step_time, stragglers, seed=run.seed, placement=placement, options=options)
     # Every option is judged before anything is measured.
     ParameterServer(run.comm, [task.table()], servers=servers, consistency=rules[consistency], **options)
-    price(run, servers)
+    price(run, servers, counts)
     learn(run, task, rules[consistency])
     trade(run, task, [rules["bsp"], Consistency("ssp", 1), rules["ssp"], rules["async"], rules["value"]])
     show_placement(run, servers)
@@ -71,7 +75,7 @@ def parse_slow(texts: tuple[str, ...], servers: int, size: int) -> dict[int, flo
     """Factors by rank from texts such as ``"3 x4"``."""
     factors = {}
     for text in texts:
-        match = re.fullmatch(r"\s*(\d+)\s*x\s*([0-9.]+)\s*", text)
+        match = re.fullmatch(r"\s*(\d+)\s*x\s*(\d+\.?\d*|\.\d+)\s*", text)
         if not match or not float(match[2]) >= 1:
             raise UsageError(f"--slow is 'RANK xFACTOR' with a factor >= 1, got {text!r}: --slow '3 x4'")
         if not servers <= int(match[1]) < size:
@@ -80,9 +84,8 @@ def parse_slow(texts: tuple[str, ...], servers: int, size: int) -> dict[int, flo
     return factors
 
 
-def price(run: Run, servers: int) -> None:
-    """Time synchronous pushes and pulls beside the closed form."""
-    counts = [p for p in sub_sizes(run, (2, 4, 8, 16)) if p > servers]
+def price(run: Run, servers: int, counts: list[int]) -> None:
+    """Time synchronous pushes and pulls on so many ranks beside the closed form."""
     rows = []
     with run.progress(len(counts) * len(run.sizes), "push and pull") as bar:
         for p in counts:
@@ -206,7 +209,8 @@ def learn(run: Run, task: Task, rule: Consistency) -> None:
         run.echo(f"  {format_time(at):>10}  step {step:<5} loss {value:.4f}")
     run.echo(f"  final loss {loss:.4f} (one process {reference:.4f}), "
              f"accuracy {digits.accuracy(trained.weights, images, labels):.1%}")  # fmt: skip
-    run.echo("observed staleness (iterations behind the reader, share of the reads):")
+    copies = f", {summary.cached / summary.staleness.reads:.0%} from the worker's copies" if summary.cached else ""
+    run.echo(f"observed staleness (iterations behind the reader, share of the reads{copies}):")
     run.echo("\n".join(summary.staleness.lines()))
     for rank, count in sorted(summary.not_finite.items()):
         outcome = "refused" if task.options["refuse_nan"] else "let through"
@@ -214,7 +218,8 @@ def learn(run: Run, task: Task, rule: Consistency) -> None:
     _judge(run, task, rule, trained, expected, loss, reference)
     run.extra["training"] = {
         "consistency": str(rule), "loss": curve, "final_loss": loss, "one_process_loss": reference,
-        "staleness": dict(summary.staleness.counts), "steps_per_second": trained.steps_per_second(),
+        "staleness": dict(summary.staleness.counts), "cached_reads": summary.cached,
+        "steps_per_second": trained.steps_per_second(),
     }  # fmt: skip
 
 
@@ -246,23 +251,31 @@ def trade(run: Run, task: Task, rules: list[Consistency]) -> None:
     table = _grid(
         f"\nSame time for every rule: {format_time(seconds)}, "
         + ", ".join(f"rank {rank} x{factor:g}" for rank, factor in slow.items()),
-        "rule", "steps/s", "straggler's", "waiting", "staleness mean", "max", "loss",
+        "rule", "steps/s", "straggler's", "waiting", "bytes/step", "staleness mean", "max", "loss",
     )  # fmt: skip
     rows = []
-    for rule in dict.fromkeys(rules):
-        limited = Task(**{**vars(task), "slow": slow, "until_s": seconds})
+    for rule, copies in [(one, copies) for one in dict.fromkeys(rules) for copies in _copies(one)]:
+        options = task.options | {"cache": copies}
+        limited = Task(**{**vars(task), "slow": slow, "until_s": seconds, "options": options})
         trained = train(run, limited, rule)
         if run.rank == 0:
             seen, clocks = trained.summary.staleness, trained.summary.clocks
             loss = digits.loss(trained.weights, *digits.load())
-            own = sum(clocks[rank] for rank in slow) / sum(clocks.values())
-            rows.append({"rule": str(rule), "steps_per_second": trained.steps_per_second(), "straggler_share": own,
-                         "waiting": trained.waiting(), "staleness_mean": seen.mean, "staleness_max": seen.largest,
-                         "loss": loss})  # fmt: skip
-            table.add_row(str(rule), f"{trained.steps_per_second():.0f}", f"{own:.1%}", f"{trained.waiting():.0%}",
+            own, closed = sum(clocks[rank] for rank in slow) / sum(clocks.values()), sum(clocks.values())
+            rows.append({"rule": f"{rule}, copies" if copies else str(rule), "straggler_share": own, "loss": loss,
+                         "steps_per_second": trained.steps_per_second(), "waiting": trained.waiting(),
+                         "bytes_per_step": trained.summary.worker_bytes / closed,
+                         "staleness_mean": seen.mean, "staleness_max": seen.largest})  # fmt: skip
+            table.add_row(rows[-1]["rule"], f"{trained.steps_per_second():.0f}", f"{own:.1%}",
+                          f"{trained.waiting():.0%}", f"{rows[-1]['bytes_per_step']:.0f}",
                           f"{seen.mean:.2f}", str(seen.largest), f"{loss:.4f}")  # fmt: skip
     run.echo(table)
     run.extra["trade"] = rows
+
+
+def _copies(rule: Consistency) -> tuple[bool, ...]:
+    """Whether workers may keep copies: both ways where it makes a difference."""
+    return (False, True) if rule.kind == "ssp" and rule.bound > 0 else (False,)
 
 
 def show_placement(run: Run, servers: int) -> None:

@@ -29,6 +29,7 @@ survives r - 1 lost servers; a shard's replicas are fixed when it starts.
     staleness      the histogram                             worker     pull, push, tick, leave
     updates        SGD, momentum, Adagrad, your own          service    ParameterServer: all of it
     compression    fp16, top-k with error feedback           wire, keys messages, key lists
+    cache          a worker's copies under ssp
 
 Smola and Narayanamurthy, "An Architecture for Parallel Topic Models" (VLDB 2010); Li et al., "Scaling Distributed
 Machine Learning with the Parameter Server" (OSDI 2014); Ho et al. (NIPS 2013) for bounded staleness.

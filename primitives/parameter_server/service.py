@@ -12,6 +12,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from primitives.parameter_server import compression as compressions
+from primitives.parameter_server.cache import Cache
 from primitives.parameter_server.consistency import Consistency
 from primitives.parameter_server.layout import Layout, split_roles
 from primitives.parameter_server.server import OnFailure, Server
@@ -40,6 +41,8 @@ class Summary:
         Pushes (per shard) with NaN or infinity, by worker rank.
     most_parked
         Most requests that waited at one shard at one time.
+    cached
+        Reads that a worker's own copy has answered.
     """
 
     staleness: Staleness = field(default_factory=Staleness)
@@ -50,6 +53,7 @@ class Summary:
     clocks: dict[int, int] = field(default_factory=dict)
     not_finite: Counter[int] = field(default_factory=Counter)
     most_parked: int = 0
+    cached: int = 0
 
     def __add__(self, other: Summary) -> Summary:
         return Summary(
@@ -61,6 +65,7 @@ class Summary:
             self.clocks | other.clocks,
             self.not_finite + other.not_finite,
             max(self.most_parked, other.most_parked),
+            self.cached + other.cached,
         )
 
 
@@ -99,6 +104,8 @@ class ParameterServer:
         Drop pushes that contain NaN or infinity (they are counted either way, by worker).
     on_failure
         The seam for recovery, see `Server`.
+    cache
+        Whether workers under ssp answer reads from their own copies while these are fresh enough, see `Cache`.
 
     Raises
     ------
@@ -118,6 +125,7 @@ class ParameterServer:
         compression: str = "none",
         refuse_nan: bool = True,
         on_failure: OnFailure | None = None,
+        cache: bool = False,
     ) -> None:
         rule = consistency or Consistency()
         size, rank = comm.Get_size(), comm.Get_rank()
@@ -126,10 +134,11 @@ class ParameterServer:
         self.server: Server | None = None
         self.worker: Worker | None = None
         packer = compressions.parse(compression)
+        copies = Cache(tables, rule) if cache else None
         if rank in server_ranks:
             self.server = Server(comm, self.layout, rule, refuse_nan, on_failure)
         if rank in worker_ranks:
-            self.worker = Worker(comm, self.layout, rule, packer, self.server, on_failure)
+            self.worker = Worker(comm, self.layout, rule, packer, self.server, on_failure, copies)
 
     def run(self, work: Callable[[Worker], T]) -> T | None:
         """Play this rank's roles to the end: call `work` on workers, serve on servers until every worker has left.
@@ -169,6 +178,7 @@ class ParameterServer:
             summary.worker_bytes = self.worker.channel.sent_bytes + self.worker.channel.received_bytes
             summary.waited[self.worker.rank] = self.worker.channel.waited
             summary.clocks[self.worker.rank] = self.worker.clock
+            summary.cached = self.worker.cache.hits if self.worker.cache is not None else 0
         if self.server is not None:
             summary.server_messages = self.server.received["messages"] + self.server.sent["messages"]
             summary.server_bytes = self.server.received["bytes"] + self.server.sent["bytes"]

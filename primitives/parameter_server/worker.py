@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from emulator import lookahead
 from emulator.errors import UsageError
 from primitives.parameter_server import wire
+from primitives.parameter_server.cache import Cache, Copy
 from primitives.parameter_server.channel import Asked, Channel
 from primitives.parameter_server.compression import Compression, to_half
 from primitives.parameter_server.consistency import Consistency
@@ -32,10 +33,14 @@ _UNCONFIRMED = 64  # pushes per shard after which a worker with replicas asks wh
 
 
 class Pull:
-    """A pull on its way; `wait` gives the rows."""
+    """A pull on its way, or a copy that spares it; `wait` gives the rows."""
 
-    def __init__(self, worker: Worker, table: int, plan: Plan, asked: list[Asked], out: Array | None) -> None:
+    def __init__(
+        self, worker: Worker, table: int, plan: Plan, asked: list[Asked], out: Array | None, copy: Copy | None = None
+    ) -> None:
         self._worker, self._table, self._plan, self._asked, self._out = worker, table, plan, asked, out
+        self._kept = None if copy is None else copy.rows.copy()  # what it is now: the copy will change
+        self._mark = worker.cache.mark(table) if worker.cache is not None else 0
         self._done = False
 
     def test(self) -> bool:
@@ -52,8 +57,18 @@ class Pull:
         return self._out
 
     def _collect(self) -> None:
-        spec = self._worker.layout.tables[self._table]
         plan = self._plan
+        rows = self._received() if self._kept is None else self._kept
+        if plan.inverse is not None:
+            rows = np.take(rows, plan.inverse, axis=0, out=self._out)
+        elif self._out is not None and rows is not self._out:
+            np.copyto(self._out, rows)
+            rows = self._out
+        self._out = rows
+
+    def _received(self) -> Array:
+        """The rows of the plan's distinct keys, as they come in."""
+        spec, plan = self._worker.layout.tables[self._table], self._plan
         direct = self._out is not None and plan.inverse is None
         rows = self._out if direct else np.empty(spec.shape(plan.distinct), spec.dtype)
         assert rows is not None
@@ -66,9 +81,9 @@ class Pull:
                 rows[asked.piece.where] = body.view(sent).reshape(spec.shape(asked.piece.rows))
         if clocks:
             self._worker.staleness.observe(self._asked[0].header.clock - min(clocks))
-        if plan.inverse is not None:
-            rows = np.take(rows, plan.inverse, axis=0, out=self._out)
-        self._out = rows
+            if self._worker.cache is not None:
+                self._worker.cache.put(self._table, plan, min(clocks), rows, self._mark)
+        return rows
 
 
 class Worker:
@@ -79,7 +94,9 @@ class Worker:
     channel
         Its messages, and the counts of them (bytes, seconds waited).
     staleness
-        Histogram of what its pulls saw.
+        Histogram of what its pulls saw, copies included.
+    cache
+        Its own copies, if it keeps any.
     """
 
     def __init__(
@@ -90,8 +107,9 @@ class Worker:
         compression: Compression,
         server: Server | None = None,
         on_failure: OnFailure | None = None,
+        cache: Cache | None = None,
     ) -> None:
-        self.layout, self.compression = layout, compression
+        self.layout, self.compression, self.cache = layout, compression, cache
         self.rank = comm.Get_rank()
         self.channel = Channel(comm, layout, compression.half, server, on_failure)
         self.staleness = Staleness(consistency.staleness)
@@ -124,6 +142,9 @@ class Worker:
         index = self.layout.table(table)
         plan = self._planner.plan(index, keys)
         self._check_out(index, plan, out)
+        if self.cache is not None and (copy := self.cache.get(index, plan, self.clock)) is not None:
+            self.staleness.observe(self.clock - copy.clock)
+            return Pull(self, index, plan, [], out, copy)
         if self._two_rounds:
             self.flush(wire.ASKS)
         self.channel.number += 1
@@ -160,9 +181,13 @@ class Worker:
         """Push, close the iteration and ask for the same rows for the next one, in one message to each shard.
 
         The same as ``push(..., closes=True)`` and `pull_async`, which it is made of where one message cannot do it
-        (with replicas, with top-k, under the value rule on several shards, where some shards have none of the rows).
+        (with replicas, with top-k, under the value rule on several shards, where some shards have none of the rows)
+        or where a copy spares the question.
         """
         index = self.layout.table(table)
+        if self.cache is not None and self.cache.holds(index, self._planner.plan(index, keys), self.clock + 1):
+            self.push(table, gradient, keys, closes=True)
+            return self.pull_async(table, keys, out)
         plan, rows = self._prepare(index, gradient, keys)
         compressed = keys is None and plan.distinct < self.layout.tables[index].rows
         touches_all = len(plan.pieces) == len(self.layout.shards)
@@ -206,7 +231,10 @@ class Worker:
             keys, gradient = self.compression.select(index, gradient)
         plan = self._planner.plan(index, keys)
         _check_shape(spec, gradient, plan.rows)
-        return plan, merge(plan, gradient)
+        rows = merge(plan, gradient)
+        if self.cache is not None:
+            self.cache.pushed(index, plan, to_half(rows).astype(spec.dtype) if self.compression.half else rows)
+        return plan, rows
 
     def _tell(self, piece: Piece, index: int, rows: Array, flags: int) -> None:
         part = rows[piece.where]

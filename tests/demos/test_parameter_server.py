@@ -45,6 +45,21 @@ def test_on_an_emulated_network_the_closed_form_holds_and_bsp_is_bit_equal(tmp_p
     rates = [trade[name]["steps_per_second"] for name in ("bsp", "ssp s=1", "ssp s=3", "async")]
     assert rates == sorted(rates)
     assert trade["async"]["waiting"] < 0.1 < trade["bsp"]["waiting"]
+    assert trade["ssp s=3, copies"]["bytes_per_step"] < trade["ssp s=3"]["bytes_per_step"]
+    assert trade["ssp s=3, copies"]["staleness_max"] <= 3
+
+
+def test_copies_answer_reads_within_the_bound(tmp_path: Path) -> None:
+    """Without a straggler all are abreast: of s + 1 reads one goes to the server."""
+    options = ("--net", "10gbe", "--sizes", "64", "--steps", "24", "--consistency", "ssp", "--staleness", "2")
+    status, text, result = run_demo(tmp_path, "parameter_server", 4, *options, "--cache")
+    assert status == 0, text
+    training = result["training"]
+    reads = {int(value): count for value, count in training["staleness"].items()}
+    assert sum(reads.values()) == 3 * 25
+    assert max(reads) == 2
+    assert training["cached_reads"] >= 3 * 25 // 3
+    assert "from the worker's copies" in text
 
 
 @pytest.mark.parametrize("consistency", ["ssp", "value"])
@@ -65,8 +80,11 @@ def test_on_the_bare_transport(tmp_path: Path, consistency: str) -> None:
         (["--staleness", "-1"], "staleness must be a whole number >= 0, got -1"),
         (["--servers", "3"], "--servers must leave a rank to work, got 3 of 3 ranks"),
         (["--slow", "1"], "--slow is 'RANK xFACTOR'"),
+        (["--slow", "1 x1.2.3"], "--slow is 'RANK xFACTOR'"),
+        (["--servers", "2", "--ranks", "2"], "--ranks must leave a rank to work beside 2 server(s), got 2"),
         (["--slow", "0 x4"], "--slow names a worker, ranks 1 to 2, got 0"),
         (["--replicas", "2"], "replicas must lie between 1 and the 1 servers, got 2"),
+        (["--cache"], "copies under bounded staleness only, got bsp"),
         (["--compression", "zip"], "compression must be none, fp16 or topk:SHARE"),
         (["--placement", "here"], "placement must be one of"),
     ],
