@@ -75,9 +75,12 @@ class Run:
             return MPI.COMM_WORLD.Dup()
         import emulator
 
-        return emulator.emulate(
+        comm = emulator.emulate(
             MPI.COMM_WORLD, self.network, pace=common.pace, compute=common.compute, seed=common.seed
         )
+        if comm.notice:
+            self.warn(comm.notice)
+        return comm
 
     def now(self) -> float:
         """Seconds on the clock that counts here: emulated on an emulated network, else the wall's."""

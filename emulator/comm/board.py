@@ -20,6 +20,7 @@ from emulator.network import Network
 
 PACING = 8
 LINKS_LOCK = 0
+_CLAIMED = 1  # of the cells for the pacer
 
 
 class Board:
@@ -64,6 +65,14 @@ class Board:
     def link(self, index: int) -> int:
         """Give the first cell of a shared link's queue."""
         return self.egress(self.hosts) + index * self._per_queue
+
+    def claim(self) -> bool:
+        """Tell whether this rank is the first of its machine to ask."""
+        self.lock(1 + _CLAIMED)
+        first = not self.pacing[_CLAIMED]
+        self.pacing[_CLAIMED] = 1.0
+        self.unlock(1 + _CLAIMED)
+        return first
 
     def lock(self, which: int) -> None:
         """Wait for lock `which`: LINKS_LOCK, or 1 + a cell that it protects."""

@@ -32,7 +32,10 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
     Attributes
     ----------
     network_state : what faults may change while the job runs (`emulator.comm.conditions.NetworkState`)
+    notice : what the user should know before the run (of the pace that was found); None if nothing
     """
+
+    notice: str | None = None
 
     def __new__(cls, *arguments: Any, **named: Any) -> EmulatedComm:
         return super().__new__(cls)

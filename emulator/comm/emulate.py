@@ -29,7 +29,8 @@ def emulate(
     ----------
     comm : a real communicator
     network : a `Network`, a preset's name or a network file; what rank 0 passes counts
-    pace : wall seconds per emulated second; "none" holds nothing back, "auto" finds the smallest that can be kept
+    pace : wall seconds per emulated second; "none" holds nothing back, "auto" finds the smallest that can be kept, and
+        goes no slower than 20
     compute : "measured" charges each rank its own CPU time between calls, "none" nothing
     seed : of jitter and loss
     collectives : a module with the algorithms of the collectives; None: what the entry point group names
@@ -61,7 +62,8 @@ def _find_pace(emulated: EmulatedComm) -> None:
     """Choose the pace, and forget that messages were sent for it."""
     engine = emulated.engine
     engine.automatic = True
-    engine.set_pace(automatic.find_pace(emulated))
+    pace, emulated.notice = automatic.find_pace(emulated)
+    engine.set_pace(pace)
     emulated.align()
     engine.begin_anew()
 

@@ -2,13 +2,15 @@
 
 What such a program meets: ``MPI.COMM_WORLD`` is emulated, and ``MPI.Wtime`` reads the emulated clock. Everything
 else in Python that tells time (``time.perf_counter``, say) reads the wall, which runs ``pace`` times slower than
-emulated time on a paced run, and has no relation to it without pacing. ``MPI.COMM_SELF`` stays what it is.
+emulated time on a paced run, and has no relation to it without pacing. ``MPI.COMM_SELF`` stays what it is. A rank's
+clock starts with its first call, so that what it imports before takes no emulated time.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import sys
 import traceback
@@ -21,6 +23,7 @@ from emulator.cli import PACE, OneLineCommand, relaunch
 from emulator.errors import UsageError
 
 _FLAGS = ("--quiet", "--help")
+_JOINED = re.compile("-n.")  # -n4, an option with its value
 
 
 class _Program(OneLineCommand):
@@ -32,7 +35,8 @@ class _Program(OneLineCommand):
             if args[place] == "-m":
                 args = [*args[: place + 2], "--", *args[place + 2 :]]
                 break
-            place += 1 if args[place] in _FLAGS or "=" in args[place] else 2
+            alone = args[place] in _FLAGS or "=" in args[place] or _JOINED.match(args[place])
+            place += 1 if alone else 2
         return super().parse_args(ctx, args)
 
 
@@ -84,7 +88,10 @@ def run(
     _disguise(MPI, comm)
     # Now, because the program's folder takes the place of ours on sys.path.
     algorithms.find()
-    _execute(module, list(arguments))
+    if comm.notice and comm.rank == 0:
+        print(f"note: {comm.notice}", file=sys.stderr, flush=True)
+    comm.engine.clock.pause()
+    _execute(comm, module, list(arguments))
     _report(comm, json_file, quiet)
 
 
@@ -97,7 +104,7 @@ def _disguise(mpi: Any, comm: Any) -> None:
     mpi.Init_thread = lambda required=mpi.THREAD_MULTIPLE: mpi.Query_thread()
 
 
-def _execute(module: str | None, arguments: list[str]) -> None:
+def _execute(comm: Any, module: str | None, arguments: list[str]) -> None:
     """Run the program; if it fails on one rank, the job ends, instead of waiting for that rank."""
     try:
         if module is not None:
@@ -117,7 +124,8 @@ def _execute(module: str | None, arguments: list[str]) -> None:
         # Something that is not emulated: where it was asked for matters more than how it was refused.
         frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if not _ours(one)), None)
         place = f"{frame.filename}:{frame.lineno}: " if frame else ""
-        print(f"error: {place}{error}", file=sys.stderr)
+        if comm.engine.board.claim():  # the others have the same to say
+            print(f"error: {place}{error}", file=sys.stderr)
         _leave(error.exit_code)
     except BaseException:
         traceback.print_exc()

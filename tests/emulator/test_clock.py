@@ -71,21 +71,27 @@ def test_a_pause_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(naps) <= 1
 
 
-def test_a_logical_clock_counts_this_threads_work_between_calls() -> None:
+def test_a_logical_clock_counts_this_threads_work_between_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CPU time of 1 s between two calls counts three times; that of a call itself, and of a pause, does not."""
+    cpu = [10.0]
+    monkeypatch.setattr(clock.time, "thread_time", lambda: cpu[0])
     logical = clock.Clock(slowdown=3.0)
-    logical.leave()
-    begin = time.thread_time()
-    while time.thread_time() - begin < 0.02:
-        pass
+    cpu[0] = 11.0
     logical.enter()
-    assert logical.t >= 3 * 0.02
-    reached = logical.t
+    assert logical.t == 3.0
+    cpu[0] = 12.0
     logical.leave()
-    time.sleep(0.05)
+    cpu[0] = 12.5
     logical.enter()
-    assert logical.t - reached < 3 * 0.05  # asleep it stands still
-    still = clock.Clock(measured=False)
-    assert still.read() == 0.0
+    assert logical.t == 4.5
+    logical.pause()
+    cpu[0] = 20.0
+    logical.enter()
+    assert logical.t == 4.5
+    logical.leave()
+    cpu[0] = 21.0
+    logical.enter()
+    assert logical.t == 7.5
 
 
 def test_crowded() -> None:

@@ -9,6 +9,7 @@ import pytest
 from mpi4py import MPI
 
 import emulator
+from emulator.comm import automatic
 from emulator.network.jitter import Exponential
 from emulator.network.loss import Loss
 from emulator.network.topology import Racks
@@ -392,6 +393,15 @@ def test_an_automatic_pace_is_one_number_for_all(comm: MPI.Intracomm) -> None:
     assert begin == 0.0
     world.sendrecv(1, world.rank ^ 1, source=world.rank ^ 1)
     assert world.now() == exactly(2e-3 + len(MPI.pickle.dumps(1)) * BETA)
+
+
+@on_ranks(4)
+def test_an_automatic_pace_ends_somewhere_and_says_so(comm: MPI.Intracomm) -> None:
+    """A latency of a nanosecond is not kept at any pace."""
+    world = emulator.emulate(MPI.COMM_WORLD, plain(alpha=1e-9), pace="auto")
+    assert world.engine.pacer.pace == automatic.SLOWEST
+    assert world.notice is not None
+    assert "--pace auto stops at 20" in world.notice
 
 
 @on_ranks(4)
