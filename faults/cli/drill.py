@@ -82,6 +82,7 @@ def drill(
 
     Exit status: 0 recovered, 2 bad input, 3 not recovered.
     """
+    pattern = pattern.replace("_", "-")  # the demos' spelling
     if pattern not in CATALOGUE:
         raise UsageError(f"a pattern is one of {', '.join(CATALOGUE)}, got {pattern!r}")
     policy = recovery or CATALOGUE[pattern].policies[0]

@@ -56,17 +56,24 @@ def same_answers(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
 
 
 def replayed_service(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
-    """Parameter server: the pushes that took effect, applied in one process, give the same bits."""
+    """Parameter server: the pushes that took effect, applied in one process, give the same bits in every replica."""
     training = Training(np.load(folder / DATA), shards=spec.options["shards"], seed=spec.seed)
-    shards = {s["first"]: s for v in verdicts if v["role"] == "server" for s in v["shards"]}
+    kept = [s for v in verdicts if v["role"] == "server" for s in v["shards"]]
+    shards = {s["shard"]: s for s in kept}
+    if any(shards[s["shard"]] != s for s in kept):
+        return False, "the replicas of a shard differ"
+    living = [v["place"] for v in verdicts if v["role"] == "worker"]
+    if lost := [rank for rank in living for s in kept if s["applied"].get(str(rank), 0) < spec.steps]:
+        return False, f"pushes of rank {lost[0]}, which lives, were lost"
     workers = range(servers_of(spec), spec.ranks)
     weights, complete = _replay(training, spec.steps, workers, list(shards.values()))
     finals = {v["digest"] for v in verdicts if v["role"] == "worker"}
     if finals != {digest({"weights": weights})}:
         return False, "the model is not what the pushes that took effect make of it"
     accuracy = training.accuracy(weights)
-    kept = "every push counted" if complete else "every push of the living counted"
-    return True, f"bit-equal to the replay in one process, {kept}, {accuracy:.1%} right"
+    counted = "every push counted" if complete else "every push of the living counted"
+    replicas = f", {len(kept)} replicas of {len(shards)} shards" if len(kept) > len(shards) else ""
+    return True, f"bit-equal to the replay in one process{replicas}, {counted}, {accuracy:.1%} right"
 
 
 def _replay(training: Training, steps: int, workers: range, shards: list[dict[str, Any]]) -> tuple[np.ndarray, bool]:

@@ -69,13 +69,15 @@ def _stepper(route: Route, training: Training, steps: int, workers: range) -> Ca
 
 
 def _applied(service: ParameterServer) -> list[dict[str, Any]]:
-    """Per shard its part of the model, and how many pushes of each worker took effect: what an oracle must know."""
+    """Per shard its part of the model, its bits, and how many pushes of each worker took effect, for the oracle."""
     assert service.server is not None
     return [
         {
+            "shard": index,
             "first": int(shard.parts[0].keys[0]),
             "last": int(shard.parts[0].keys[-1]) + 1,
             "applied": {str(worker): int(count) for worker, count in shard.applied.items()},
+            "digest": digest({"values": shard.parts[0].values, "velocity": shard.parts[0].state[0]}),
         }
-        for shard in service.server.shards.values()
+        for index, shard in service.server.shards.items()
     ]

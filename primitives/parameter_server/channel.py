@@ -151,6 +151,8 @@ class Channel:
             if rank in self.layout.servers and shard in self.layout.kept_by(rank):
                 for _, message in retained:
                     self._send(message, self.layout.chain(shard)[0])
+        if self._server is not None:
+            self._server.drop(rank)
 
     def _message(self, header: Header, piece: Piece | None, values: Array = _NOTHING) -> Bytes:
         """Lay out a request; a key list that the shard has seen lately goes as its signature."""

@@ -8,9 +8,11 @@
         shard 2              H-->T            is in every replica, so no acknowledgement is needed
         shard 3      T<----------H            (van Renesse and Schneider, "Chain Replication", OSDI 2004)
 
-With replicas = 1 head and tail are the same server. Every replica runs the same state machine on the same messages.
+With replicas = 1 head and tail are the same server. Every replica runs the same state machine on the same messages;
+that a worker has died is such a message too, from the head, so that its last push counts everywhere or nowhere.
 When a server dies its neighbours in the chain close the gap; a head's successor becomes head, and workers send
-again what no reply has confirmed yet.
+again what no reply has confirmed yet. (Only if a server within a chain of three or more dies together with a worker,
+a push of that worker which the server had not handed on is missing below it: nobody is left to send it again.)
 """
 
 from __future__ import annotations

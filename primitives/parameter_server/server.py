@@ -69,6 +69,7 @@ class Server:
         self.received: Counter[str] = Counter()  # messages and bytes in
         self.sent: Counter[str] = Counter()  # messages and bytes out
         self._sending: list[tuple[MPI.Request, Bytes]] = []
+        self._dropped: set[int] = set()
         self._inbox = open_inbox(comm, REQUEST_TAG, layout, consistency.kind == "bsp")
 
     @property
@@ -106,10 +107,20 @@ class Server:
         return False
 
     def drop(self, rank: int) -> None:
-        """Go on without a dead rank: a worker is no longer waited for, a server leaves its chains."""
+        """Go on without a dead rank: a worker is no longer waited for, a server leaves its chains.
+
+        From where on a worker is missing is the head's decision, and goes down the chain among its pushes: replicas
+        that each went by their own news of a death would let different pushes count. A new head, or one whose
+        successor may not have passed the news on, says it again.
+        """
         self.layout.dead.add(rank)
-        for shard in self.shards.values():
-            self._answer(shard.drop(rank))
+        self._dropped.add(rank)
+        for index in self.shards:
+            if self.layout.chain(index)[0] == self.rank:
+                for worker in sorted(self.layout.dead.intersection(self.layout.workers)):
+                    message = wire.pack(wire.Header(wire.DROP, shard=index, worker=worker))
+                    self._hand_on(index, message)
+                    self._answer(self.shards[index].receive(message))
 
     def _take(self, message: Bytes) -> None:
         self.received.update(messages=1, bytes=len(message))
@@ -155,5 +166,5 @@ class Server:
         if self.on_failure is None:
             raise failure
         for rank in self.on_failure(failure):
-            if rank not in self.layout.dead:
+            if rank not in self._dropped:
                 self.drop(rank)

@@ -98,8 +98,12 @@ class Shard:
         header, body = wire.unpack(message)
         request = self._decode(header, body)
         told = header.kind not in (wire.PULL, wire.FLUSH)
+        if header.kind == wire.DROP:
+            return self.drop(header.worker)
         if told and header.sequence <= self.applied[header.worker]:  # seen before
             return [self._reply(request)] if header.kind == wire.LEAVE else []
+        if header.worker not in self.gate.clocks:
+            return []  # it was dropped before: in every replica this is too late
         if header.kind == wire.PULL or header.flags & wire.ASKS:
             self.gate.waits(header.worker)
         self._parked.append(request)
@@ -108,6 +112,8 @@ class Shard:
 
     def drop(self, worker: int) -> list[tuple[int, Bytes]]:
         """Go on without a worker that died: what it pushed counts, what it asked is forgotten."""
+        if worker not in self.gate.clocks:
+            return []
         self._parked = [r for r in self._parked if r.header.worker != worker or r.gradient is not None]
         self._forget(worker)
         return self._drain()

@@ -2,6 +2,7 @@
 
     request   | header | values | keys (int32) |      push, pull, tick, leave, flush
     reply     | header | values |                     to a pull, a flush or a leave
+    drop      | header |                              from the head of a chain down: this worker has died
 
 Keys travel as a range (two numbers in the header: every key of the shard in [first, last)), as a list, or, when
 this worker has sent the same list to this shard lately, as its 8-byte signature alone. Sender and receiver keep
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 
-PUSH, PULL, TICK, LEAVE, FLUSH, REPLY = range(6)
+PUSH, PULL, TICK, LEAVE, FLUSH, REPLY, DROP = range(7)
 RANGE, LIST, CACHED = range(3)
 # Flags: values are float16; it closes the worker's iteration; it is a pull as well, or (a flush) a pull follows it.
 HALF, CLOSES, ASKS = 1, 2, 4

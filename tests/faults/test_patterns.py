@@ -90,6 +90,35 @@ def spec_of(pattern: str, steps: int, ranks: int, **options) -> JobSpec:
     return JobSpec(pattern, ranks, steps, plan.policies[0], options=plan.options | options)
 
 
+@needs_ulfm
+def test_a_killed_primary_costs_no_push(tmp_path) -> None:
+    """The backup takes over for good: the model is the fault-free one, bit by bit."""
+    judgement = carry_out(tmp_path, "parameter-server", ["kill 0 @ step 20"], "replicate", ranks=6)
+    assert judgement.ranks_after == 5
+    assert "bit-equal to the replay in one process, every push counted" in judgement.checks["result"][1]
+
+
+def test_the_oracle_of_the_parameter_server_finds_lost_pushes_and_replicas_that_differ(tmp_path) -> None:
+    spec = spec_of("parameter-server", 4, 4)
+    save_digits(tmp_path / DATA)
+    training = Training(np.load(tmp_path / DATA), shards=spec.options["shards"], seed=spec.seed)
+    n = training.parameters
+    full = {"shard": 0, "first": 0, "last": n, "applied": {"1": 5, "2": 5, "3": 5}, "digest": "a"}
+    weights, complete = oracles._replay(training, 4, range(1, 4), [full])
+    assert complete
+    workers = [{"place": w, "role": "worker", "digest": digest({"weights": weights})} for w in (1, 2, 3)]
+
+    def judge(*shards):
+        return oracles.replayed_service(spec, tmp_path, [*workers, {"role": "server", "shards": list(shards)}])
+
+    assert judge(full)[0]
+    assert judge(full, dict(full))[0]
+    assert judge(full, full | {"digest": "b"}) == (False, "the replicas of a shard differ")
+    lost = full | {"applied": {"1": 5, "2": 3, "3": 5}}
+    assert judge(lost) == (False, "pushes of rank 2, which lives, were lost")
+    assert not judge(full | {"last": n - 1})[0]
+
+
 def test_the_oracle_of_scatter_gather_finds_one_wrong_answer(tmp_path) -> None:
     spec, answers = spec_of("scatter-gather", 3, 4), work.answers(3, 64)
     right = {"digest": digest({"answers": answers}), "executions": 1}

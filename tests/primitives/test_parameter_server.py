@@ -28,6 +28,7 @@ from tests.primitives.parameter_server_training import (
     gradients,
     sequential,
     tables,
+    train,
 )
 from tests.ranks import on_ranks
 
@@ -267,6 +268,40 @@ def test_the_chain_goes_on_without_a_server(comm: Any, gone: int, moment: int) -
             assert got[1].tobytes() == expected[1].tobytes()
     comm.Barrier()
     _discard(comm)
+
+
+@on_ranks(4, early=[0, 1])
+def test_replicas_agree_on_a_dead_workers_last_push(comm: Any, early: int) -> None:
+    """Server `early` hears of worker 3's death before its first push, the other one after its last."""
+    ps = ParameterServer(comm, tables("momentum", "range"), servers=2, replicas=2)
+    rank, notice = comm.Get_rank(), 5
+    if ps.server is not None:
+        if rank != early:
+            while not comm.Iprobe(3, notice):
+                ps.server.poll()
+            comm.Recv([np.zeros(1), MPI.DOUBLE], 3, notice)
+            while ps.server.poll():  # its pushes came before its notice
+                pass
+        ps.server.drop(3)
+        ps.server.serve()
+    elif rank == 3:
+        for step in range(3):  # and never says good-bye
+            ps.worker.push("dense", np.full(ROWS, step + 1.0), closes=True)
+        comm.Send([np.zeros(1), MPI.DOUBLE], 1 - early, notice)
+    else:
+        ps.run(train)
+    comm.Barrier()
+    _discard(comm)
+    mine = [] if ps.server is None else [
+        (index, dict(shard.applied), shard.updates, [[*map(bytes, (part.values, *part.state))] for part in shard.parts])
+        for index, shard in ps.server.shards.items()
+    ]  # fmt: skip
+    everything = list(itertools.chain(*comm.allgather(mine)))
+    for shard in ps.layout.shards:
+        one, other = [seen for seen in everything if seen[0] == shard]
+        assert one == other
+        # what the head had taken before it knew counts, in both
+        assert one[1].get(3, 0) == (0 if shard == early else 3)
 
 
 def _discard(comm: Any) -> None:
