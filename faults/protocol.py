@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 from mpi4py import MPI
 
-LANES = 24
+LANES, RENEWED_LANES = 24, 4  # a new quorum is built while everybody waits for it
 _PER_WORD = 30  # ranks per agreed int: 31 bits are free of the sign, one of them carries the outcome
 _OK = 1 << _PER_WORD
 

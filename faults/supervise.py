@@ -17,7 +17,7 @@ from emulator.errors import UsageError
 from faults import detect, job, journal
 from faults.board import Board
 from faults.job import JobSpec
-from faults.watch import Ending, Watch
+from faults.watch import A_RANK_DIED, Ending, Watch
 
 _NEVER_BEGAN = 213  # mpirun's own failure to start, about three launches in a thousand
 _BEGINNINGS = 5
@@ -75,7 +75,9 @@ def supervise(
         spec.save(folder)
         ours.attempt = spec.attempt
         ours.write("launched")
-        ending = _launch(spec, folder, mpi, board, Watch(folder, board, stall_s, deadline_s, watcher))
+        # Without ULFM's help nobody survives the first death, and the sooner all are gone the sooner they are back.
+        all_for_one = spec.world if spec.policy == "restart" else 0
+        ending = _launch(spec, folder, mpi, board, Watch(folder, board, stall_s, deadline_s, watcher, all_for_one))
         endings.append(ending)
         for member, at in ending.fenced.items():
             ours.write("fenced", whom=member, fenced=at)
@@ -85,6 +87,8 @@ def supervise(
         ours.write("noticed", how="the job ended")
         ours.write("agreed", alive=[])
     ours.close()
+    for ending in endings:
+        ending.settle()
     return Finished(
         spec,
         folder,
@@ -102,6 +106,7 @@ def _launch(spec: JobSpec, folder: Path, mpi: launch.Mpi, board: Board, watch: W
     program = ["-m", "faults.worker", str(folder)]
     arguments = launch.command(spec.world, program, mpi=mpi, ft=spec.policy != "restart")
     board.rows["state"] = 0
+    board.fired[board.fired > time.monotonic()] = 0.0  # set for an instant that its process did not live to see
     with (folder / "output.txt").open("ab") as output:
         running = launch.start(arguments, stdout=output, stderr=output)
         return watch.until_end(running)
@@ -113,7 +118,7 @@ def _again(spec: JobSpec, ending: Ending, endings: list[Ending], folder: Path) -
     # No rank came out of MPI_Init, so no fault can have struck: the MPI failed to start, or is stuck at it.
     if spec.attempt not in started and (ending.status == _NEVER_BEGAN or ending.why.startswith("nothing moved")):
         return len(endings) - len(started) < _BEGINNINGS
-    return spec.policy == "restart" and ending.why in ("by itself", "mpirun stayed behind")
+    return spec.policy == "restart" and ending.why in ("by itself", "mpirun stayed behind", A_RANK_DIED)
 
 
 def _complete(folder: Path) -> bool:

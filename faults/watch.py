@@ -1,13 +1,14 @@
 """Watching a launched job from outside: waking, fencing, noticing that nothing moves, and ending it for certain.
 
-A job ends in one of three ways: mpirun returns by itself, nothing moved for `stall_s` seconds (then every process
-writes down its stack and is ended), or the deadline passed.
+A job ends in one of four ways: mpirun returns by itself, nothing moved for `stall_s` seconds (then every process
+writes down its stack and is ended), the deadline passed, or, where nobody is to survive a death, a rank died.
 """
 
 from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from faults.board import LEFT, NOBODY, WORKING, Board
 TICK_S = 0.004
 _STUCK_MPIRUN_S = 3.0
 _ANSWER_S = 2.0
+_FAREWELL_S = 5.0
+A_RANK_DIED = "a rank died"
 
 
 @dataclass
@@ -34,6 +37,26 @@ class Ending:
     fenced: dict[int, float] = field(default_factory=dict)
     waits: list[str] = field(default_factory=list)
     leftovers: int = 0
+    launcher: launch.Job | None = None
+    _farewell: threading.Thread | None = None
+
+    def part(self) -> None:
+        """Let mpirun, whose ranks are all dead, take leave in its own time (it waits for 0.25 s before it returns)."""
+        assert self.launcher is not None
+        self._farewell = threading.Thread(target=_see_off, args=(self.launcher,), daemon=True)
+        self._farewell.start()
+
+    def settle(self) -> None:
+        """Until nothing of the launch is left but what is counted as leftovers."""
+        if self._farewell is not None:
+            self._farewell.join()
+        if self.launcher is not None:
+            self.status, self.leftovers = self.launcher.poll(), len(self.launcher.leftovers())
+
+
+def _see_off(running: launch.Job) -> None:
+    running.wait(_FAREWELL_S)
+    running.stop(grace=1.0)
 
 
 Watcher = Callable[[float], list[int]]
@@ -51,13 +74,21 @@ class Watch:
         of a process that may wake up again.
     stall_s, deadline_s
         Longest time without a sign of progress, and for the whole launch.
+    all_for_one
+        So many ranks that one death ends them all, at once: what mpirun does by itself takes it a quarter of a second.
     """
 
     def __init__(
-        self, folder: Path, board: Board, stall_s: float, deadline_s: float, suspects: Watcher | None = None
+        self,
+        folder: Path,
+        board: Board,
+        stall_s: float,
+        deadline_s: float,
+        suspects: Watcher | None = None,
+        all_for_one: int = 0,
     ) -> None:
         self.folder, self.board, self.stall_s, self.deadline_s = folder, board, stall_s, deadline_s
-        self.suspects = suspects
+        self.suspects, self.all_for_one = suspects, all_for_one
         self._fenced: dict[int, float] = {}
         self._last_move, self._seen = 0.0, b""
         self._all_gone: float | None = None
@@ -73,6 +104,8 @@ class Watch:
                 now = time.monotonic()
                 self._wake(now)
                 self._fence(now)
+                if self._one_is_gone():
+                    return self._end_all(running, now)
                 if why := self._complaint(now, began):
                     waits = self._who_waits() if why != "mpirun stayed behind" else []
                     break
@@ -80,10 +113,31 @@ class Watch:
             else:
                 why = "by itself"
             ended = time.monotonic()
-        finally:
-            self._continue_stopped()
+        except BaseException:
             running.stop(grace=1.0)
-        return Ending(running.poll(), ended, why, self._fenced, waits, len(running.leftovers()))
+            raise
+        self._kill_stopped()
+        running.stop(grace=1.0)
+        return Ending(running.poll(), ended, why, self._fenced, waits, launcher=running)
+
+    # -- one for all -------------------------------------------------------------------------------
+    def _one_is_gone(self) -> bool:
+        """Whether a rank is dead in a job that ends with its first death, and all had come so that all can be ended."""
+        if not self.all_for_one or (self.board.rows["state"][: self.all_for_one] == 0).any():
+            return False
+        return any(_gone(pid) for _, pid in self._working())
+
+    def _end_all(self, running: launch.Job, noticed: float) -> Ending:
+        """Kill every rank and see that they are dead; mpirun is left to itself."""
+        ending = Ending(None, noticed, A_RANK_DIED, self._fenced, launcher=running)
+        pids = [pid for _, pid in self._working()]
+        for pid in pids:
+            _signal(pid, signal.SIGKILL)
+        deadline = noticed + _ANSWER_S
+        while any(_lives(pid) for pid in pids) and time.monotonic() < deadline:
+            time.sleep(TICK_S / 4)
+        ending.part()
+        return ending
 
     def _complaint(self, now: float, began: float) -> str:
         """Why the job must be ended now; empty if it need not."""
@@ -135,7 +189,7 @@ class Watch:
             self._fenced[member] = now
             _signal(pid, signal.SIGKILL)
 
-    def _continue_stopped(self) -> None:
+    def _kill_stopped(self) -> None:
         """A stopped process ignores everything but SIGKILL, and keeps mpirun waiting."""
         for _, pid in self._working():
             if _state(pid) == "T":
@@ -209,3 +263,12 @@ def _letter(stat: Path) -> str:
 
 def _lives(pid: int) -> bool:
     return _state(pid) not in ("", "Z", "X")
+
+
+def _gone(pid: int) -> bool:
+    """Whether a process is dead and buried: one system call, for whoever asks every few milliseconds."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False

@@ -17,7 +17,6 @@ from mpi4py import MPI  # noqa: E402
 
 from faults import job, patterns  # noqa: E402
 from faults.board import Board  # noqa: E402
-from faults.detect import pulse  # noqa: E402
 from faults.inject import Injector  # noqa: E402
 from faults.instruments import Instruments  # noqa: E402
 from faults.job import JobSpec  # noqa: E402
@@ -55,6 +54,8 @@ def _instruments(folder: Path, spec: JobSpec, member: int) -> Instruments:
     injector = Injector(spec.events, board, journal, member, place)
     hooks.phase = injector.at_phase
     if spec.beat_s:
+        from faults.detect import pulse
+
         pulse.start(board, member, spec.beat_s)
     return Instruments(journal, board, injector, member)
 

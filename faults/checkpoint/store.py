@@ -10,7 +10,6 @@ kept that could be wrong. It can be read by any number of ranks, because every p
 from __future__ import annotations
 
 import math
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -111,6 +110,8 @@ class Store:
 
     def _prune(self, newest: int) -> None:
         """Drop what is older than the last `keep` whole ones before the one that is just being written."""
+        import shutil  # one rank needs it, now and then; its import would lengthen the start of all
+
         whole = [step for step in self.steps() if step < newest and self._all_there(step)]
         for step in self.steps():
             if len(whole) > self.keep - 1 and step < whole[-self.keep]:

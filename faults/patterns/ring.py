@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mpi4py import MPI
 
-from faults.checkpoint import Store
 from faults.conditions import carrier
 from faults.inject import Injector
 from faults.instruments import Instruments
 from faults.job import JobSpec
 from faults.patterns import work
 from faults.recover import Recovering, recovering
-from faults.recover.restart import Restarting
 from faults.training import DATA, State, Training, digest, from_exact, to_exact
 from primitives.ring import AllGather, AllReduce
+
+if TYPE_CHECKING:
+    from faults.recover.restart import Restarting
 
 
 class RingTraining:
@@ -113,6 +114,9 @@ def _session(spec: JobSpec, folder: Path, state: State, tools: Instruments) -> R
     """The loop of the job's policy, with the checkpoints that it needs."""
     if spec.policy != "restart":
         return recovering(carrier(spec, tools), state, policy=spec.policy, spares=spec.spares, instruments=tools)
+    from faults.checkpoint import Store  # not needed by the policies above, one of which waits for this import
+    from faults.recover.restart import Restarting
+
     wanted = spec.checkpoint
     store = Store(
         wanted.get("folder") or folder / "checkpoints", spec.name, wanted["keep"], background=wanted["background"]

@@ -1,4 +1,12 @@
-"""Letting a process in: spawning it, telling it who works where, handing it the state."""
+"""Letting a process in: spawning it, telling it who works where, handing it the state.
+
+    rank 0 of the survivors    spawns alone          hears the newcomers' port, passes it on     connects
+    the other survivors        sleep for the port                                                connect
+    newcomers                  start, open a port, tell rank 0                                   accept
+
+A spawn by all survivors together would have them spin for as long as the new process starts, on the cores that it
+starts on.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +21,12 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from emulator import launch
+from faults.protocol import quiet, sleepy
 from faults.timer import strike
 
 _ORPHAN_S = 8.0
-_TAG_WELCOME, _TAG_STATE = 30_001, 30_002
+_PORT = MPI.MAX_PORT_NAME
+_TAG_WELCOME, _TAG_STATE, _TAG_PORT = 30_001, 30_002, 30_003
 
 
 def spawned() -> bool:
@@ -32,13 +41,41 @@ def arm() -> ctypes.c_void_p | None:
 
 def everybody(comm: MPI.Intracomm) -> MPI.Intracomm:
     """All processes of the job: `comm`, or for a spawned one the survivors and the spawned."""
-    return MPI.Comm.Get_parent().Merge(high=True) if spawned() else comm
+    if not spawned():
+        return comm
+    port = ""
+    if MPI.COMM_WORLD.Get_rank() == 0:
+        port = MPI.Open_port()
+        MPI.Comm.Get_parent().Send(np.frombuffer(port.ljust(_PORT).encode(), np.uint8), 0, _TAG_PORT)
+    return MPI.COMM_WORLD.Accept(port).Merge(high=True)
 
 
 def spawn(survivors: MPI.Intracomm, count: int) -> MPI.Intracomm:
-    """Start `count` processes of this program; survivors come first in the communicator of all."""
-    between = survivors.Spawn(sys.executable, launch.this_program(), maxprocs=count)
-    return between.Merge(high=False)
+    """Start `count` processes of this program; survivors come first in the communicator of all.
+
+    Raises
+    ------
+    MPI.Exception
+        Somebody died meanwhile; whoever waits for the others is told so.
+    """
+    try:
+        return survivors.Connect(_port_of_newcomers(survivors, count)).Merge(high=False)
+    except MPI.Exception:
+        survivors.Revoke()
+        raise
+
+
+def _port_of_newcomers(survivors: MPI.Intracomm, count: int) -> str:
+    port = np.zeros(_PORT, np.uint8)
+    if survivors.Get_rank() == 0:
+        between = MPI.COMM_SELF.Spawn(sys.executable, sys.orig_argv[1:], maxprocs=count)
+        quiet(between)
+        between.Recv(port, 0, _TAG_PORT)
+        for rank in range(1, survivors.Get_size()):
+            survivors.Send(port, rank, _TAG_PORT)
+    else:
+        sleepy(survivors.Irecv(port, 0, _TAG_PORT))
+    return port.tobytes().decode().rstrip()
 
 
 def welcome(lane: MPI.Intracomm, ranks: Iterable[int], passport: dict[str, Any]) -> None:

@@ -72,7 +72,8 @@ class Recovering:
         self._hurt = False
         self._spawns_left = _SPAWNS
         orphaned = newcomers.arm() if newcomers.spawned() else None
-        self.quorum = Quorum(newcomers.everybody(comm))
+        lanes = protocol.RENEWED_LANES if newcomers.spawned() else protocol.LANES
+        self.quorum = Quorum(newcomers.everybody(comm), lanes)
         self.table: Table = begin(self.quorum.size - spares, spares)
         self._wanted = set(self.table.places)
         if newcomers.spawned():
@@ -228,7 +229,7 @@ class Recovering:
             comm = protocol.shrink(self.quorum.base)
             if empty:
                 comm = newcomers.spawn(comm, len(empty))
-            fresh = Quorum(comm)
+            fresh = Quorum(comm, protocol.RENEWED_LANES)
         except MPI.Exception as error:
             self._notice(f"error {error.Get_error_class()}")
         verdict = self.quorum.agree(fresh is not None)

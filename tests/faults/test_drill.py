@@ -67,7 +67,16 @@ def test_a_kill_by_the_wall_clock(tmp_path) -> None:
     check(carry_out(tmp_path, ["kill 2 @ time 30 ms"], "shrink", steps=200), 3)
 
 
-@pytest.mark.parametrize("lines", [["kill 0 @ step 10"], ["kill 1,2 @ step 10"]])
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["kill 0 @ step 10"],
+        ["kill 1,2 @ step 10"],
+        ["kill 2 @ step 10", "kill 3 @ phase respawn"],
+        ["kill 2 @ step 10", "kill 3 @ phase respawn + 60 ms"],  # while the new process starts
+        ["kill 2 @ step 10", "kill 0 @ phase respawn + 100 ms"],  # who started it
+    ],
+)
 def test_a_new_process_takes_the_place(tmp_path, lines: list[str]) -> None:
     check(carry_out(tmp_path, lines, "respawn"), 4)
 
