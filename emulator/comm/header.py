@@ -16,6 +16,7 @@ PACKED = 1 << 17
 
 # Flags.
 LOOPBACK, FOLLOWS, SYNC, ACK = 1, 2, 4, 8
+NOT_AT_ONCE = FOLLOWS | SYNC  # there is more to do than to copy the payload
 
 # Physical tags: headers, and where the payload of a long message with some token goes.
 HEADERS_TAG = 0

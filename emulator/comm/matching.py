@@ -126,10 +126,6 @@ class Matcher:
                 self.release(_NEVER)
         return True
 
-    def has(self, source: int, tag: int) -> bool:
-        """Tell whether a message with exactly this envelope is waiting."""
-        return (source, tag) in self._unexpected
-
     def find(self, source: int, tag: int, now: float | None) -> Arrival | None:
         """Give the unexpected message that a receive from (source, tag) would take, or None."""
         if source != ANY_SOURCE and tag != ANY_TAG:
@@ -150,12 +146,16 @@ class Matcher:
         """Find such a message and remove it."""
         found = self.find(source, tag, now)
         if found is not None:
-            key = (found.source, found.tag)
-            waiting = self._unexpected[key]
-            waiting.popleft()
-            if not waiting:
-                del self._unexpected[key]
+            self.remove(found)
         return found
+
+    def remove(self, found: Arrival) -> None:
+        """Take out a message that `find` has given."""
+        key = (found.source, found.tag)
+        waiting = self._unexpected[key]
+        waiting.popleft()
+        if not waiting:
+            del self._unexpected[key]
 
     def next_time(self) -> float | None:
         """Give the emulated time at which the next postponed message can be matched."""

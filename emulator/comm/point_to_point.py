@@ -8,13 +8,14 @@ from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming, outgoing
 from emulator.comm.engine import Engine
-from emulator.comm.header import PACKED
+from emulator.comm.header import NOT_AT_ONCE, PACKED, Arrival
 from emulator.comm.persistent import NullRequest, PersistentRequest
 from emulator.comm.requests import (
     EmulatedRequest,
     ObjectReceive,
     ReceiveRequest,
     SendRequest,
+    describe,
 )
 
 _NULL: int = MPI.PROC_NULL
@@ -107,12 +108,46 @@ class PointToPoint:
         if clock.measured:
             clock.leave()
 
-    def _look(self, source: int, tag: int) -> None:
-        """Take in what has arrived, unless the message is here: it then need not be posted for and taken back."""
+    def _look(self, source: int, tag: int) -> Arrival | None:
+        """Take in what has arrived, and give the message that a receive from this source and tag can have at once.
+
+        Only one that is here as a whole, and whose time has come: it then need not be posted for. The usual case
+        where there are more messages than the machine has time for.
+        """
         engine = self.engine
-        if 0 <= source < len(self.members) and engine.matcher(self.context).has(self.members[source], tag):
-            return
-        engine.progress()
+        if not 0 <= source < len(self.members):
+            engine.progress()
+            return None
+        matcher, origin = engine.matcher(self.context), self.members[source]
+        message = matcher.find(origin, tag, None)
+        if message is None:
+            engine.progress()
+            message = matcher.find(origin, tag, None)
+        if message is None or message.flags & NOT_AT_ONCE:
+            return None
+        if engine.pacer.pace:
+            now = engine.pacer.emulated()
+            if message.first > now or message.port.serve(message) > max(now, engine.clock.t):
+                return None
+        return message
+
+    def _take(self, message: Arrival, into: Incoming, status: MPI.Status | None) -> None:
+        """Receive a message that `_look` has given."""
+        engine = self.engine
+        engine.matcher(self.context).remove(message)
+        if message.size:
+            into.view[: message.size] = message.data
+            into.finish(message.size)
+        due = message.port.serve(message) if message.due is None else message.due
+        clock = engine.clock
+        if due > clock.t:
+            clock.t = due
+            if engine.pacer.pace:
+                engine.pacer.record(due, held=False)
+        if status is not None:
+            describe(status, self.rank_of(message.source), message.tag, message.size)
+        if clock.measured:
+            clock.leave()
 
     def _receive(self, into: Incoming | None, source: int, tag: int) -> EmulatedRequest:
         if source == _NULL:
@@ -171,8 +206,12 @@ class PointToPoint:
 
     def Recv(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> None:
         self._enter()
-        self._look(source, tag)
-        self._complete(self._receive(Incoming(buf), source, tag), status)
+        into = Incoming(buf)
+        message = self._look(source, tag)
+        if message is not None and message.size <= into.room:
+            self._take(message, into, status)
+        else:
+            self._complete(self._receive(into, source, tag), status)
 
     def Sendrecv(
         self, sendbuf: Any, dest: int, sendtag: int = 0, recvbuf: Any = None, source: int = _ANY,

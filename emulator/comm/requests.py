@@ -29,6 +29,13 @@ def empty_status(status: MPI.Status | None) -> None:
         status.Set_cancelled(False)
 
 
+def describe(status: MPI.Status, source: int, tag: int, size: int, error: int = MPI.SUCCESS) -> None:
+    """Make `status` that of a receive of `size` bytes from rank `source`."""
+    status.source, status.tag, status.error = source, tag, error
+    status.Set_elements(_BYTE, size)
+    status.Set_cancelled(False)
+
+
 class EmulatedRequest(MPI.Request):
     """What all emulated requests share.
 
@@ -348,11 +355,8 @@ class ReceiveRequest(EmulatedRequest):
             empty_status(status)
             status.Set_cancelled(self.cancelled)
             return
-        status.source = self.comm.rank_of(message.source)
-        status.tag = message.tag
-        status.Set_elements(_BYTE, message.size if self.into is None else min(message.size, self.into.room))
-        status.error = self.error
-        status.Set_cancelled(False)
+        size = message.size if self.into is None else min(message.size, self.into.room)
+        describe(status, self.comm.rank_of(message.source), message.tag, size, self.error)
 
     def Cancel(self) -> None:
         if self.active and self.message is None:
