@@ -32,7 +32,7 @@ def carrier(spec: JobSpec, tools: Instruments) -> MPI.Intracomm:
 
 
 class Conditions:
-    """The faults of the network at one rank; `tick` lets begin and end what is due.
+    """The faults of the network at one rank; `tick` lets end what is due.
 
     Parameters
     ----------
@@ -41,8 +41,7 @@ class Conditions:
     """
 
     def __init__(self, comm: Any) -> None:
-        self._comm, self._state, self._rank = comm, comm.network_state, comm.Get_rank()
-        self._cuts: list[tuple[float, float, Event]] = []  # from, until, in emulated seconds
+        self._comm, self._state = comm, comm.network_state
         self._ends: list[tuple[float, str]] = []
 
     def handlers(self) -> dict[str, Handler]:
@@ -54,25 +53,19 @@ class Conditions:
         return float(self._comm.now())
 
     def tick(self) -> None:
-        """Let begin and end what is due by the emulated clock."""
+        """Let end what is due by the emulated clock."""
         now = self.now()
-        for cut in [c for c in self._cuts if c[0] <= now]:
-            self._cuts.remove(cut)
-            if now < cut[1]:
-                self._state.cut(cut[2].side, cut[2].others, until=cut[1])
         for end in [e for e in self._ends if e[0] <= now]:
             self._ends.remove(end)
             {"lose": lambda: self._state.lose(0.0), "nic": lambda: self._state.weaken(1.0),
              "slow": lambda: self._state.slow(1.0)}[end[1]]()  # fmt: skip
 
     def _cut(self, event: Event) -> None:
-        if event.one_way and self._rank not in event.side:
-            return
         begin, duration = self.now(), event.duration_s or 0.0
         times = int(event.factor or 1)
         half = duration / (2 * times - 1)  # cut, whole, cut, ..., cut
-        self._cuts += [(begin + 2 * k * half, begin + (2 * k + 1) * half, event) for k in range(times)]
-        self.tick()
+        windows = [(begin + 2 * k * half, begin + (2 * k + 1) * half) for k in range(times)]
+        self._state.cut_at(event.side, event.others, windows)
 
     def _lose(self, event: Event) -> None:
         factor = float(event.factor or 0.0)

@@ -12,10 +12,11 @@ from emulator import launch, spread
 from emulator.errors import UsageError
 from emulator.network import load
 from faults import timeline
+from faults.checkpoint import Store
 from faults.detect import DETECTORS
 from faults.job import CHECKPOINT, JobSpec
 from faults.judge import Judgement, judge
-from faults.patterns.catalogue import Blueprint, blueprint
+from faults.patterns.catalogue import CATALOGUE, RULES, Blueprint, blueprint, most_liars
 from faults.plan import Fault, resolve
 from faults.supervise import Finished, need_ulfm, supervise
 
@@ -47,7 +48,17 @@ class Order:
 
     def _check_kinds(self) -> None:
         """Refuse faults that mean nothing to this job."""
+        plan = self.blueprint()
+        phases = plan.phases_under(self.recovery)
         for fault in self.faults:
+            if fault.when.phase is not None and fault.when.phase not in phases:
+                raise UsageError(
+                    f"fault {fault.text!r}: {self.pattern} by {self.recovery} has the phases "
+                    f"{', '.join(phases) or 'none'}, got {fault.when.phase!r}"
+                )
+            if fault.kind == "lie" and "lie" not in plan.bears:
+                liars = ", ".join(one.name for one in CATALOGUE.values() if "lie" in one.bears)
+                raise UsageError(f"fault {fault.text!r}: nobody would notice a lie in {self.pattern}: choose {liars}")
             if fault.kind in ("corrupt", "full") and self.recovery != "restart":
                 raise UsageError(f"fault {fault.text!r} meets checkpoints, which only --recovery restart writes")
             if fault.kind in ("cut", "lose") and self.net is None:
@@ -60,6 +71,26 @@ class Order:
             load(self.net).sized(self.ranks + self.spares)
         if self.net is not None and self.recovery == "respawn":
             raise UsageError("a process cannot be spawned into an emulated network: choose spare, shrink or restart")
+
+    def _check_rule(self, spec: JobSpec) -> None:
+        """Refuse more liars than a rule bears among that many clients."""
+        if "rule" not in spec.options:
+            return
+        rule, liars = spec.options["rule"], spec.options["liars"]
+        if rule not in RULES:
+            raise UsageError(f"a rule is one of {', '.join(RULES)}, got {rule!r}")
+        most = most_liars(rule, self.ranks - 1)
+        if liars > most:
+            raise UsageError(
+                f"{rule} bears at most {max(0, most)} liars among {self.ranks - 1} clients, got --liars {liars}"
+            )
+
+    def placement(self) -> list[int] | None:
+        """Host of each rank at work and of each that waits: as said, else as the network has them."""
+        if self.hosts is not None or self.net is None:
+            return self.hosts
+        network = load(self.net).sized(self.ranks + self.spares)
+        return [network.host_of(rank) for rank in range(self.ranks + self.spares)]
 
     def _detector(self) -> str:
         """The one asked for; else heartbeats where somebody may hang, which the runtime would never notice."""
@@ -91,9 +122,10 @@ class Order:
             net=self.net, pace=self.pace,
         )  # fmt: skip
         self._check_kinds()
+        self._check_rule(spec)
         spec.events = resolve(
-            self.faults, self.ranks, spares=self.spares, steps=steps, hosts=self.hosts,
-            roles=plan.roles(spec), seed=seed,
+            self.faults, self.ranks, spares=self.spares, steps=steps, hosts=self.placement(),
+            roles=plan.roles(spec), seed=seed, refilled=self.recovery in ("spare", "respawn", "restart"),
         )  # fmt: skip
         for event in spec.events:
             if event.kind in ("kill", "hang") and event.rank in plan.vital(spec):
@@ -117,6 +149,19 @@ class Outcome:
     @property
     def recovered(self) -> bool:
         return all(j.recovered for j in self.judgements)
+
+
+def even_hosts(ranks: int, spares: int, hosts: int) -> list[int]:
+    """Ranks in even blocks on so many hosts; spares, which come after them, wait on the first.
+
+    Raises
+    ------
+    UsageError
+        More hosts than ranks.
+    """
+    if hosts > ranks:
+        raise UsageError(f"a host holds at least one rank, got --hosts {hosts} for {ranks} ranks")
+    return [rank * hosts // ranks for rank in range(ranks)] + [0] * spares
 
 
 def run(
@@ -158,8 +203,24 @@ def launch_once(order: Order, spec: JobSpec, folder: Path, mpi: launch.Mpi) -> F
     """Prepare a job's folder and run it to its verdict."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    if spec.policy == "restart" and spec.checkpoint["folder"]:
+        spec.checkpoint = spec.checkpoint | {"folder": _own_checkpoints(spec, folder.name)}
     order.blueprint().prepare(spec, folder)
     return supervise(spec, folder, mpi, stall_s=order.stall_s, deadline_s=order.deadline_s, limit_s=order.limit_s)
+
+
+def _own_checkpoints(spec: JobSpec, job: str) -> str:
+    """A folder of this job's own within the chosen one, empty: a drill begins anew and checks what it wrote itself.
+
+    Raises
+    ------
+    UsageError
+        It cannot be written, or belongs to another job.
+    """
+    folder = Path(spec.checkpoint["folder"]) / job
+    Store(folder, spec.name)
+    shutil.rmtree(folder)
+    return str(folder)
 
 
 def _steady_state(order: Order, plan: Blueprint, folder: Path, mpi: launch.Mpi) -> float:
@@ -187,16 +248,21 @@ def record(outcome: Outcome) -> dict[str, Any]:
         "ranks_after": first.ranks_after,
         "recovery": order.recovery,
         "detector": order.spec(order.seed).detector,
-        "faults": first.fired,
+        "faults": [
+            one | {"fired": all(j.fired[number]["fired"] for j in outcome.judgements)}
+            for number, one in enumerate(first.fired)
+        ],
         "outcome": "recovered" if outcome.recovered else "failed",
         "failed_at": None if failed is None else {"phase": failed.phase, "why": failed.reason},
         "phases": median_phases(outcome.judgements),
+        "phases_spread": phase_spreads(outcome.judgements),
         "recovery_seconds": None if not seconds else spread.summary(seconds)["median"],
         "recovery_spread": None if not seconds else spread.summary(seconds),
         "lost_steps": max(j.lost_steps for j in outcome.judgements),
         "result_matches": all(j.checks["result"][0] for j in outcome.judgements),
         "checks": {name: {"ok": ok, "seen": text} for name, (ok, text) in (failed or first).checks.items()},
-        "throughput": first.throughput,
+        "throughput": {when: of["median"] if of else None for when, of in throughput_spreads(outcome).items()},
+        "throughput_spread": throughput_spreads(outcome),
         "overhead": {
             "fault_free_seconds": outcome.fault_free_s,
             "drill_seconds": spread.summary(outcome.drill_s)["median"],
@@ -217,7 +283,21 @@ def record(outcome: Outcome) -> dict[str, Any]:
 
 def median_phases(judgements: list[Judgement]) -> dict[str, float]:
     """Of one repeat as they are; of several the medians, phase by phase."""
+    return {phase: of["median"] for phase, of in phase_spreads(judgements).items()}
+
+
+def phase_spreads(judgements: list[Judgement]) -> dict[str, dict[str, Any]]:
+    """Median and interval of each phase over the repeats."""
     measured = [j.phases for j in judgements if j.phases]
     if not measured:
         return {}
-    return {phase: spread.summary([m[phase] for m in measured])["median"] for phase in timeline.PHASES}
+    return {phase: spread.summary([m[phase] for m in measured]) for phase in timeline.PHASES}
+
+
+def throughput_spreads(outcome: Outcome) -> dict[str, dict[str, Any] | None]:
+    """Median and interval of the steps per second before the first death and after the last recovery."""
+    found: dict[str, dict[str, Any] | None] = {}
+    for when in ("before", "after"):
+        rates = [rate for j in outcome.judgements if (rate := j.throughput[when]) is not None]
+        found[when] = spread.summary(rates) if rates else None
+    return found

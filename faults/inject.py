@@ -48,6 +48,7 @@ class Injector:
         self._board, self._journal, self._member = board, journal, member
         self._events = list(enumerate(events))
         self._armed: set[int] = set()
+        self._pending: list[tuple[float, int, Event]] = []
         self._slow: list[tuple[float, float]] = []
         self._lies: list[tuple[float, float | str]] = []
         self.handlers: dict[str, Handler] = {"slow": self._slow_down, "lie": self._begin_to_lie} | (handlers or {})
@@ -62,11 +63,13 @@ class Injector:
     def at_step(self, step: int) -> None:
         """The beginning of a step, before its work."""
         self.step = step
+        self._deliver()
         for index, event in self._open(lambda e: e.when.step == step and e.when.phase is None):
             self._fire(index, event, time.monotonic() + event.when.offset_s)
 
     def at_phase(self, name: str, **info: object) -> None:
         """A named point inside an algorithm or a recovery."""
+        self._deliver()
         for index, event in self._open(lambda e: e.when.phase == name and e.when.step in (None, self.step)):
             self._fire(index, event, time.monotonic() + event.when.offset_s)
 
@@ -89,19 +92,32 @@ class Injector:
         return [
             (index, event)
             for index, event in self._events
-            if self._concerns(event)
+            if event.rank == self.place
             and meant(event)
             and index not in self._armed
             # An instant in the future stands there when its process was ended by something else first.
             and not 0 < self._board.fired[index] <= now
         ]
 
-    def _concerns(self, event: Event) -> bool:
-        # A cut is everybody's business: each side holds back what it would have sent.
-        return event.rank == self.place or event.kind == "cut"
-
     def _fire(self, index: int, event: Event, at: float) -> None:
+        """Let it happen at `at`: a signal by the kernel's timer, anything else when the program next comes by."""
         self._armed.add(index)
+        if event.kind not in _SIGNALS and at > time.monotonic():
+            self._pending.append((at, index, event))
+        else:
+            self._strike(index, event, at)
+
+    def _deliver(self) -> None:
+        """What was to happen at an instant that has come by now."""
+        if not self._pending:
+            return
+        now = time.monotonic()
+        due = [one for one in self._pending if one[0] <= now]
+        self._pending = [one for one in self._pending if one[0] > now]
+        for _, index, event in due:
+            self._strike(index, event, now)
+
+    def _strike(self, index: int, event: Event, at: float) -> None:
         self._board.fired[index] = at
         self._journal.write("fault", event=event.ident, text=event.text, kind=event.kind, due=at, place=self.place)
         if event.kind in _SIGNALS:

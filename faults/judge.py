@@ -77,7 +77,7 @@ def _fired(finished: Finished) -> list[dict[str, Any]]:
     """Per fault line: whether all of its events happened, and the first instant since the start of the drill."""
     struck = timeline.struck(finished.records)
     lines: dict[str, list[float | None]] = {}
-    rated = {e.text for e in finished.spec.events if e.when.rate_hz is not None or " rate " in e.text}
+    rated = {e.text for e in finished.spec.events if e.rated}
     for event in finished.spec.events:
         lines.setdefault(event.text, []).append(struck.get(event.ident))
     return [
@@ -100,22 +100,31 @@ def _committed_once(records: Sequence[Record], last_attempt: int, steps: int) ->
     """Every step is in the final history once: a later launch takes over where it resumed."""
     history: list[int] = []
     for attempt in range(last_attempt + 1):
-        mine = [r for r in records if r["attempt"] == attempt]
-        resumed = [r["step"] for r in mine if r["what"] == "resumed"]
+        resumed = [r["step"] for r in records if (r["what"], r["attempt"]) == ("resumed", attempt)]
         if resumed:
             history = [step for step in history if step < min(resumed)]
-        per_member: dict[int, list[int]] = {}
-        for r in mine:
-            if r["what"] == "commit":
-                per_member.setdefault(r["member"], []).append(r["step"])
+        per_member = _commits_of(records, attempt)
         for member, done in per_member.items():
             if done != list(range(done[0], done[-1] + 1)):
                 return False, f"rank {member} committed {_odd(done)}"
         history += sorted({step for done in per_member.values() for step in done} - set(history))
     if history != list(range(steps)):
         return False, f"{len(history)} of {steps} steps are in the history"
+    for member, done in _commits_of(records, last_attempt, leavers=True).items():
+        if done[-1] != steps - 1:
+            return False, f"rank {member} left after step {done[-1]} of {steps}"
     late = _late_commits(records)
     return (not late, late or f"{steps} of {steps}, each once")
+
+
+def _commits_of(records: Sequence[Record], attempt: int, leavers: bool = False) -> dict[int, list[int]]:
+    """Each member's committed steps in the order in which it committed them; only those who left of their own will."""
+    left = {r["member"] for r in records if (r["what"], r["attempt"]) == ("left", attempt)}
+    found: dict[int, list[int]] = {}
+    for r in records:
+        if (r["what"], r["attempt"]) == ("commit", attempt) and (not leavers or r["member"] in left):
+            found.setdefault(r["member"], []).append(r["step"])
+    return found
 
 
 def _odd(done: list[int]) -> str:
@@ -136,6 +145,10 @@ def _late_commits(records: Sequence[Record]) -> str:
 def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
     """Who died is who was to die: more means that something crashed silently."""
     records, last = finished.records, finished.spec.attempt
+    for attempt in range(last):
+        begun = any((r["what"], r["attempt"]) == ("started", attempt) for r in records)
+        if begun and not any(death.attempt == attempt for death in timeline.deaths(records)):
+            return False, f"launch {attempt} ended without a fault"
     injected = {d.member for d in timeline.deaths(records)}
     joined = {r["member"] for r in records if r["what"] == "joined"}
     # A process that was being spawned when somebody died is given up, and another one is spawned.

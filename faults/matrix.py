@@ -101,7 +101,7 @@ class Cell:
             seed=seed,
             repeat=repeat,
             options=dict(scenario.options),
-            hosts=_two_hosts(ranks) if self.fault == "host" else None,
+            hosts=drill.even_hosts(ranks, spares if self.policy == "spare" else 0, 2) if self.fault == "host" else None,
             net=scenario.net,
             deadline_s=deadline_s,
         )
@@ -126,11 +126,6 @@ class Result:
             "why": self.why or None,
             "drill": self.drill,
         }
-
-
-def _two_hosts(ranks: int) -> list[int]:
-    """Ranks in order on two hosts; spares, which come after them, wait on the first."""
-    return [int(rank >= (ranks + 1) // 2) for rank in range(ranks)]
 
 
 def cells(patterns: Sequence[str] = (), policies: Sequence[str] = (), faults: Sequence[str] = ()) -> list[Cell]:

@@ -23,6 +23,7 @@ import time
 from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 from mpi4py import MPI
 
@@ -51,6 +52,14 @@ class Lost(RuntimeError):
 def quiet(comm: MPI.Comm) -> None:
     """Errors on `comm` become exceptions instead of ending the job."""
     comm.Set_errhandler(MPI.ERRORS_RETURN)
+
+
+def dead_ranks(comm: MPI.Comm, everybody: MPI.Group) -> set[int]:
+    """Ranks of `comm`, whose group is `everybody`, that this process knows to be dead."""
+    group = comm.Get_failed()
+    dead = MPI.Group.Translate_ranks(group, list(range(group.size)), everybody) if group.size else []
+    group.Free()
+    return set(dead)
 
 
 class Quorum:
@@ -84,10 +93,7 @@ class Quorum:
 
     def failed(self) -> set[int]:
         """Base ranks that this process knows to be dead."""
-        group = self.base.Get_failed()
-        dead = MPI.Group.Translate_ranks(group, list(range(group.size)), self._group) if group.size else []
-        group.Free()
-        return set(dead)
+        return dead_ranks(self.base, self._group)
 
     def agree(self, ok: bool, wait: Callable[[MPI.Request], object] = MPI.Request.Wait) -> Verdict:
         """Agree with every living process; all return the same.
@@ -154,7 +160,7 @@ def shrink(comm: MPI.Comm) -> MPI.Intracomm:
         except MPI.Exception:
             agreed = 0
         if agreed == 1:
-            return MPI.Intracomm(smaller)
+            return cast("MPI.Intracomm", smaller)  # of the same kind as `comm`: bare or emulated
         smaller.Revoke()
         comm = smaller
     raise Lost("rebuild", "no communicator of the survivors came about in 60 tries")

@@ -114,11 +114,19 @@ def _launch(spec: JobSpec, folder: Path, mpi: launch.Mpi, board: Board, watch: W
 
 def _again(spec: JobSpec, ending: Ending, endings: list[Ending], folder: Path) -> bool:
     """Whether to launch once more: it never began, or the policy is to restart."""
-    started = {r["attempt"] for r in journal.read(folder / job.JOURNAL) if r["what"] == "started"}
+    records = journal.read(folder / job.JOURNAL)
+    started = {r["attempt"] for r in records if r["what"] == "started"}
     # No rank came out of MPI_Init, so no fault can have struck: the MPI failed to start, or is stuck at it.
     if spec.attempt not in started and (ending.status == _NEVER_BEGAN or ending.why.startswith("nothing moved")):
         return len(endings) - len(started) < _BEGINNINGS
-    return spec.policy == "restart" and ending.why in ("by itself", "mpirun stayed behind", A_RANK_DIED)
+    # A launch that ended without any fault, or gave up, would end so again.
+    seen = {r["what"] for r in records if r["attempt"] == spec.attempt}
+    return (
+        spec.policy == "restart"
+        and ending.why in ("by itself", "mpirun stayed behind", A_RANK_DIED)
+        and "fault" in seen
+        and "lost" not in seen
+    )
 
 
 def _complete(folder: Path) -> bool:

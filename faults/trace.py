@@ -61,7 +61,7 @@ class Setting:
         events, at = [], 0.0
         for number, rank in enumerate(victims):
             at += draw.expovariate(1.0) * mtbf_s
-            events.append(Event(f"0.{number}", text, "kill", rank, When(time_s=at)))
+            events.append(Event(f"0.{number}", text, "kill", rank, When(time_s=at), rated=True))
         return events if events[0].when.time_s < _WITHIN * self.work_s else []  # type: ignore[operator]
 
 

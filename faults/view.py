@@ -15,6 +15,7 @@ from typing import Any
 from mpi4py import MPI
 
 from faults.board import NOBODY
+from faults.protocol import dead_ranks
 
 Note = Callable[[int], None]
 
@@ -42,6 +43,7 @@ class View(MPI.Intracomm):
         self.lane, self.table = lane, list(table)
         self._index = {base: place for place, base in enumerate(self.table)}
         self._note = note or _ignore
+        self._everybody: MPI.Group | None = None
 
     def __getattr__(self, name: str) -> Any:
         """What an emulated lane has beyond mpi4py's methods, such as its clock."""
@@ -68,9 +70,9 @@ class View(MPI.Intracomm):
     def failed(self) -> list[int]:
         """Ranks of the view that are known to be dead; receives from any source go on without them."""
         self.lane.Ack_failed()
-        group, everybody = self.lane.Get_failed(), self.lane.Get_group()
-        dead = MPI.Group.Translate_ranks(group, list(range(group.Get_size())), everybody)
-        return [self._index[base] for base in dead if base in self._index]
+        if self._everybody is None:
+            self._everybody = self.lane.Get_group()
+        return [self._index[base] for base in dead_ranks(self.lane, self._everybody) if base in self._index]
 
     # -- blocking ----------------------------------------------------------------------------------
     def Send(self, buf: Any, dest: int, tag: int = 0) -> None:

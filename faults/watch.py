@@ -116,7 +116,7 @@ class Watch:
         except BaseException:
             running.stop(grace=1.0)
             raise
-        self._kill_stopped()
+        self._kill_working()
         running.stop(grace=1.0)
         return Ending(running.poll(), ended, why, self._fenced, waits, launcher=running)
 
@@ -180,7 +180,7 @@ class Watch:
             return
         for member in self.suspects(now):
             pid = int(self.board.rows["pid"][member])
-            if member in self._fenced or self.board.rows["state"][member] == LEFT:
+            if member in self._fenced or self.board.rows["state"][member] == LEFT or not _lives(pid):
                 continue
             if _runs(pid):
                 # Its pulse waits for the interpreter, or for a core: who computes is silent, not dead.
@@ -189,11 +189,14 @@ class Watch:
             self._fenced[member] = now
             _signal(pid, signal.SIGKILL)
 
-    def _kill_stopped(self) -> None:
-        """A stopped process ignores everything but SIGKILL, and keeps mpirun waiting."""
-        for _, pid in self._working():
-            if _state(pid) == "T":
-                _signal(pid, signal.SIGKILL)
+    def _kill_working(self) -> None:
+        """Of an ended job nobody goes on.
+
+        A stopped process ignores everything but SIGKILL, and its death alone would let the others recover and commit.
+        """
+        working = [pid for _, pid in self._working()]
+        for pid in sorted(working, key=lambda pid: _state(pid) == "T"):  # the others first
+            _signal(pid, signal.SIGKILL)
 
     # -- hangs -------------------------------------------------------------------------------------
     def _who_waits(self) -> list[str]:

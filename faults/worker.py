@@ -15,6 +15,7 @@ mpi4py.rc.finalize = False  # after a failure MPI_Finalize can hang; ranks agree
 
 from mpi4py import MPI  # noqa: E402
 
+from emulator.errors import UsageError  # noqa: E402
 from faults import job, patterns  # noqa: E402
 from faults.board import Board  # noqa: E402
 from faults.inject import Injector  # noqa: E402
@@ -39,6 +40,9 @@ def main(folder: Path) -> None:
         record = patterns.run(spec, folder, tools)
     except Lost as lost:
         tools.journal.write("lost", phase=lost.phase, reason=lost.reason)
+        _leave(spec, tools)
+    except UsageError as error:  # of an algorithm that too many deaths have left without what it needs
+        tools.journal.write("lost", phase="rebuild", reason=str(error))
         _leave(spec, tools)
     waiting = folder / job.VERDICTS / f".{member:03d}"
     waiting.write_text(json.dumps(record | {"member": member, "attempt": spec.attempt}))

@@ -23,12 +23,13 @@ class Change:
     Attributes
     ----------
     open_at : emulated time until which messages wait at a cut; infinity until it is healed
+    windows : cuts that begin by themselves, (from, until) in emulated seconds
     lost : messages that meet the cut are lost instead
     stretch_out : the sender's card is this many times slower
     loss, loss_since, loss_stream : extra loss, when it began, and its own stream of draws
     """
 
-    __slots__ = ("loss", "loss_since", "loss_stream", "lost", "open_at", "stretch_out", "waiting")
+    __slots__ = ("loss", "loss_since", "loss_stream", "lost", "open_at", "stretch_out", "waiting", "windows")
 
     def __init__(self) -> None:
         self.open_at = _NEVER
@@ -38,6 +39,7 @@ class Change:
         self.loss_since = 0.0
         self.loss_stream = 0
         self.waiting: list[tuple[Any, ...]] = []
+        self.windows: list[tuple[float, float]] = []
 
     def holds(self, engine: Any, route: Route, context: int, tag: int, payload: Any, size: int, sync: Any) -> bool:
         """Keep (or lose) a message that meets a cut without a known end."""
@@ -59,6 +61,9 @@ class Change:
         """Give the arrival of a message's first byte, held back by a cut or by extra loss."""
         if start < self.open_at:
             first = max(first, self.open_at + route.alpha)
+        for begin, until in self.windows:
+            if begin <= start < until:
+                first = max(first, until + route.alpha)
         if self.loss is not None and start >= self.loss_since:
             first += self.loss.delay(self.loss_stream, route.sequence, size)
         return first
@@ -101,16 +106,24 @@ class NetworkState:
         until : emulated time in seconds at which it heals by itself; None: when `heal` is called
         lost : what is sent meanwhile is lost for ever; otherwise it arrives after the cut has healed
         """
+        for route in self._across(left, right):
+            change = self._change(route)
+            change.open_at = float("inf") if until is None else until
+            change.lost = lost
+
+    def _across(self, left: Iterable[int], right: Iterable[int]) -> list[Route]:
+        """This rank's routes to the other side of a cut."""
         sides = set(left), set(right)
         if sides[0] & sides[1]:
             raise UsageError(f"a cut needs two sets without a common rank, both have {sorted(sides[0] & sides[1])}")
         rank = self._comm.rank
-        for mine, theirs in (sides, sides[::-1]):
-            if rank in mine:
-                for route in self._routes(theirs):
-                    change = self._change(route)
-                    change.open_at = float("inf") if until is None else until
-                    change.lost = lost
+        return [route for mine, theirs in (sides, sides[::-1]) if rank in mine for route in self._routes(theirs)]
+
+    def cut_at(self, left: Iterable[int], right: Iterable[int], windows: Iterable[tuple[float, float]]) -> None:
+        """Cut the network between two sets of ranks in windows (from, until) of emulated time, later ones included."""
+        windows = list(windows)
+        for route in self._across(left, right):
+            self._change(route).windows += windows
 
     def heal(self) -> None:
         """End all cuts on this rank's side; what was held back leaves now."""
@@ -118,7 +131,7 @@ class NetworkState:
             change = route.change
             if change is None:
                 continue
-            change.open_at, change.lost = _NEVER, False
+            change.open_at, change.lost, change.windows = _NEVER, False, []
             waiting, change.waiting = change.waiting, []
             for message in waiting:
                 self._engine.send(*message)

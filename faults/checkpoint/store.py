@@ -126,8 +126,14 @@ class Store:
         return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
 
     def _all_there(self, step: int) -> bool:
-        names = sorted(path.name for path in self._place(step).glob("part-*"))
-        return bool(names) and len(names) == int(names[0].rpartition("-")[2])
+        return any(len(paths) == count for count, paths in self._families(step).items())
+
+    def _families(self, step: int) -> dict[int, list[Path]]:
+        """Parts by how many there are to be: a job that went on with fewer ranks may have written the step again."""
+        found: dict[int, list[Path]] = {}
+        for path in sorted(self._place(step).glob("part-*")):
+            found.setdefault(int(path.name.rpartition("-")[2]), []).append(path)
+        return found
 
     def newest_intact(self) -> tuple[int | None, list[str]]:
         """The newest step whose parts are all whole, and what was wrong with the newer ones."""
@@ -171,8 +177,9 @@ class Store:
 
     def _parts(self, step: int) -> Iterator[dict[str, Slice]]:
         """The parts of a checkpoint, each verified."""
-        paths = sorted(self._place(step).glob("part-*"))
-        count = int(paths[0].name.rpartition("-")[2]) if paths else 0
+        families = self._families(step)
+        count = min(families, key=lambda count: count - len(families[count]), default=0)
+        paths = families.get(count, [])
         if not paths or len(paths) != count:
             raise Damaged(f"{step:08d} has {len(paths)} parts of {count or 'any'}")
         for path in paths:

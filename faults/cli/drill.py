@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
 from emulator import console, results
 from emulator.cli import PACE, SIZE, TIME
 from emulator.errors import UsageError
+from emulator.network import load
 from faults import drill as drills
 from faults.cli import show
 from faults.detect import DETECTORS
 from faults.patterns.catalogue import CATALOGUE, RULES
 from faults.plan import describe, read_lines
+from faults.training import REDUCTIONS
 
 NOT_RECOVERED = 3
 
@@ -32,7 +35,10 @@ NOT_RECOVERED = 3
 @click.option("--spares", type=click.IntRange(min=0), help="Ranks that wait; absent: 1 for --recovery spare.")
 @click.option("--steps", type=click.IntRange(min=1), help="Steps of the job.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Drills to run.")
-@click.option("--reduction", metavar="exact|ordered|plain", help="How the gradients of ring training are added.")
+@click.option(
+    "--hosts", type=click.IntRange(min=1), help="Hosts for `kill host N`, in even blocks of ranks; absent: --net's."
+)
+@click.option("--reduction", type=click.Choice(REDUCTIONS), help="How the gradients of ring training are added.")
 @click.option("--ballast", type=SIZE, help="Bytes that are all-reduced beside the gradient, to lengthen the messages.")
 @click.option("--net", metavar="NAME|FILE.toml", help="Emulated network; absent: the transport as it is.")
 @click.option(
@@ -64,18 +70,18 @@ NOT_RECOVERED = 3
 )
 @click.option("--limit", type=TIME, help="Silence that means death; absent: from the ranks per core.")
 @click.option("--deadline", type=TIME, default="120 s", show_default=True, help="Longest time for one launch.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(min=0), help="Of every draw; absent: the plan file's, else 0.")
 @click.option("--dry-run", is_flag=True, help="Say what would happen and start nothing.")
 @click.option("--out", metavar="DIR", help="Run folder; absent: runs/faults/<UTC time>.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def drill(
     pattern: str, ranks: int, faults: tuple[str, ...], recovery: str | None, spares: int | None, steps: int | None,
-    repeat: int, reduction: str | None, ballast: int | None, net: str | None, pace: float | str,
+    repeat: int, hosts: int | None, reduction: str | None, ballast: int | None, net: str | None, pace: float | str,
     rule: str | None, liars: int | None,
     every: int, keep: int, background: bool,
     checkpoints: str | None, mtbf: float | None, detector: str | None, limit: float | None,
-    deadline: float, seed: int, dry_run: bool,
+    deadline: float, seed: int | None, dry_run: bool,
     out: str | None, json_file: str | None, quiet: bool,
 ) -> None:  # fmt: skip
     """Run a pattern, let faults happen, recover, and say what it cost.
@@ -87,17 +93,21 @@ def drill(
         raise UsageError(f"a pattern is one of {', '.join(CATALOGUE)}, got {pattern!r}")
     policy = recovery or CATALOGUE[pattern].policies[0]
     own = {"reduction": reduction, "ballast": ballast, "rule": rule, "liars": liars}
+    lines, planned = read_lines(faults)
+    seed = seed if seed is not None else planned or 0
+    waiting = spares if spares is not None else int(policy == "spare")
     order = drills.Order(
         pattern,
         ranks,
-        read_lines(faults),
+        lines,
         policy,
-        spares=spares if spares is not None else int(policy == "spare"),
+        spares=waiting,
         steps=steps,
         seed=seed,
         repeat=repeat,
         options={key: value for key, value in own.items() if value is not None},
         checkpoint={"folder": checkpoints, "every": every, "keep": keep, "background": background, "mtbf_s": mtbf},
+        hosts=drills.even_hosts(ranks, waiting, hosts) if hosts else None,
         net=net,
         pace=pace,
         detector=detector,
@@ -106,19 +116,25 @@ def drill(
     )
     spec = order.spec(seed)
     if dry_run:
-        for event in spec.events:
-            click.echo(describe(event))
+        if order.placement() and any(fault.target.hosts for fault in order.faults):
+            click.echo(f"hosts of ranks 0 to {ranks - 1}: {' '.join(map(str, (order.placement() or [])[:ranks]))}")
+        for line in dict.fromkeys(map(describe, spec.events)):
+            click.echo(line)
         return
     screen = console.make(0, quiet)
     if screen:
-        lines = "; ".join(fault.text for fault in order.faults) or "no fault"
+        said = "; ".join(fault.text for fault in order.faults) or "no fault"
         about = CATALOGUE[pattern].summary
-        screen.print(f"{about}: {ranks} ranks, {spec.steps} steps, {lines}, recovery by {policy}\n")
+        screen.print(f"{about}: {ranks} ranks, {spec.steps} steps, {said}, recovery by {policy}\n")
     folder = results.run_folder("faults", out)
     outcome = drills.run(order, folder)
     if screen:
         show.summary(screen, outcome)
-    result = results.new("faults", ["python", "-m", "faults", *sys.argv[1:]], ranks=ranks)
+    emulated: dict[str, Any] = {}
+    if net is not None:
+        network = load(net).sized(ranks + waiting)
+        emulated = {"network": network.describe(), "clock": "emulated", "pace": None if pace == "none" else pace}
+    result = results.new("faults", ["python", "-m", "faults", *sys.argv[1:]], ranks=ranks, **emulated)
     result["drill"] = drills.record(outcome)
     path = results.save(result, folder / results.RESULT)
     if json_file:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from emulator import spread
 from emulator.units import format_time
-from faults.drill import Outcome, median_phases
-from faults.judge import Judgement
+from faults.drill import Outcome, phase_spreads, throughput_spreads
 from faults.timeline import PHASES, Episode
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def summary(console: Console, outcome: Outcome) -> None:
         console.print()
     if len(outcome.judgements) > 1:
         _print_repeats(console, outcome)
-    _print_throughput(console, first)
+    _print_throughput(console, outcome)
     failed = next((j for j in outcome.judgements if not j.recovered), None)
     for name, (ok, text) in (failed or first).checks.items():
         console.print(f"  [{'green' if ok else 'red'}]{'ok    ' if ok else 'FAILED'}[/] {name:13} {text}")
@@ -74,16 +73,21 @@ def _print_repeats(console: Console, outcome: Outcome) -> None:
     if not seconds:
         return
     of = spread.summary(seconds)
-    interval = f" [{format_time(of['ci95'][0])}, {format_time(of['ci95'][1])}]" if of["ci95"] else ""
-    phases = median_phases(outcome.judgements)
-    parts = ", ".join(f"{phase} {format_time(phases[phase])}" for phase in PHASES)
+    parts = ", ".join(f"{phase} {_with_interval(of)}" for phase, of in phase_spreads(outcome.judgements).items())
     console.print(
-        f"recovery over {len(seconds)} repeats: median {format_time(of['median'])}{interval}, "
+        f"recovery over {len(seconds)} repeats: median {_with_interval(of)}, "
         f"worst {format_time(max(seconds))}; medians: {parts}"
     )
 
 
-def _print_throughput(console: Console, first: Judgement) -> None:
-    before, after = first.throughput["before"], first.throughput["after"]
+def _with_interval(of: dict[str, Any]) -> str:
+    if not of["ci95"]:
+        return format_time(of["median"])
+    return f"{format_time(of['median'])} [{format_time(of['ci95'][0])}, {format_time(of['ci95'][1])}]"
+
+
+def _print_throughput(console: Console, outcome: Outcome) -> None:
+    rates = throughput_spreads(outcome)
+    before, after = rates["before"], rates["after"]
     if before and after:
-        console.print(f"steps per second: {before:.0f} before, {after:.0f} after")
+        console.print(f"steps per second: {before['median']:.0f} before, {after['median']:.0f} after")

@@ -12,6 +12,7 @@ import click
 
 from emulator import console, results
 from emulator.cli import TIME
+from emulator.errors import UsageError
 from emulator.units import format_time, parse_time
 from faults import trace as traces
 from faults.cli.drill import NOT_RECOVERED
@@ -50,6 +51,10 @@ def trace(
     Exit status: 0 every job came to the fault-free result, 2 bad input, 3 one did not.
     """
     setting = Setting(ranks, spares, work, step, seed)
+    if not step > 0 or not work > 0:
+        raise UsageError(f"--step and --work are above 0 s, got {step:g} s and {work:g} s")
+    if not mtbf or not policies:
+        raise UsageError("a trace needs at least one --mtbf and one of --policies, got none: --mtbf '2 s,1 s'")
     mtbfs = [parse_time(text) for text in mtbf]
     traces.check(setting, policies, mtbfs)
     if dry_run:

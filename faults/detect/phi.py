@@ -43,12 +43,17 @@ class PhiAccrual:
         self.board, self.limit_s, self.threshold = board, limit_s, threshold
         self._last = np.zeros(len(board.rows))
         self._gaps: dict[int, list[float]] = {}
+        self._pids: dict[int, int] = {}
 
     def __call__(self, now: float) -> list[int]:
         suspects = []
         beats = np.array(self.board.rows["beat"])
         for member in np.flatnonzero(self.board.rows["state"] == WORKING):
             beat = beats[member]
+            pid = int(self.board.rows["pid"][member])
+            if self._pids.setdefault(int(member), pid) != pid:  # another process: the old one's habits say nothing
+                self._pids[int(member)], self._last[member] = pid, 0.0
+                self._gaps.pop(int(member), None)
             if beat != self._last[member]:
                 if self._last[member] > 0:
                     self._learn(int(member), beat - self._last[member])

@@ -14,7 +14,13 @@ from faults.patterns.oracles import Finding, Verdicts
 from faults.patterns.roles import servers_of
 from faults.training import DATA, REDUCTIONS, save_digits
 
-RULES = ("mean", "median")
+RULES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")
+"""Of `primitives.federated.robust`, which imports MPI's house and is therefore not asked here."""
+IN_REPAIR = ("agree", "rebuild", "restore", "replay")
+REPAIRED = {policy: (*IN_REPAIR, policy) for policy in ("shrink", "spare", "respawn")} | {
+    "reexecute": (*IN_REPAIR, "shrink")
+}
+"""Named points of the policies that repair the job, where a fault can strike beside those of the algorithms."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,10 @@ class Blueprint:
         Ranks that the policy cannot do without.
     options
         Names and defaults of what can be chosen.
+    phases
+        Named points of its algorithms, where a fault can strike.
+    bears
+        Kinds of faults that mean something to this pattern and not to all.
     """
 
     name: str
@@ -47,6 +57,12 @@ class Blueprint:
     vital: Callable[[JobSpec], Sequence[int]] = lambda spec: ()
     options: dict[str, Any] = field(default_factory=dict)
     least_ranks: int = 2
+    phases: tuple[str, ...] = ()
+    bears: tuple[str, ...] = ()
+
+    def phases_under(self, policy: str) -> tuple[str, ...]:
+        """All named points of a job under that policy."""
+        return (*self.phases, *REPAIRED.get(policy, ()))
 
 
 def _digits(spec: JobSpec, folder: Path) -> None:
@@ -73,6 +89,7 @@ CATALOGUE = {
             _digits,
             oracles.same_training,
             options={"reduction": REDUCTIONS[0], "shards": 32, "ballast": 0, "declared_s": 0.0, "grip_s": 0.0},
+            phases=("reduce_scatter", "all_gather"),
         ),
         Blueprint(
             "parameter-server",
@@ -93,6 +110,7 @@ CATALOGUE = {
             80,
             _nothing,
             oracles.agreed,
+            phases=("mix",),
         ),
         Blueprint(
             "scatter-gather",
@@ -115,9 +133,17 @@ CATALOGUE = {
             roles=lambda spec: {"server": [0], "worker": range(1, spec.ranks)},
             vital=lambda spec: [0],
             options={"rule": "mean", "liars": 0, "deadline_s": 2.0},
+            bears=("lie",),
         ),
     )
 }
+
+
+def most_liars(rule: str, clients: int) -> int:
+    """Largest number of liars that a rule bears among so many clients."""
+    from primitives.federated import robust  # it brings MPI's house along, which a dry run does not need
+
+    return robust.most_liars(rule, clients)
 
 
 def blueprint(pattern: str, policy: str) -> Blueprint:

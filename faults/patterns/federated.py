@@ -5,6 +5,7 @@ A client that dies, hangs or is late is left out of the round (`continue`); one 
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ def _serve(spec: JobSpec, folder: Path, training: Training, route: Route, peers:
     begin = training.begin()["weights"]
     with serving(peers, begin, aggregate=aggregate, deadline_s=spec.options["deadline_s"]) as server:
         for _ in route.steps(spec.steps):
-            answered.append(server.round().answered)
+            done = server.round()
+            answered.append([] if done.void else done.answered)
     np.save(folder / MODEL, server.model)
     return {
         "place": SERVER,
@@ -56,9 +58,11 @@ def _client(training: Training, route: Route) -> Any:
 
     def train(model: np.ndarray, number: int) -> tuple[np.ndarray, float]:
         route.tools.working_on(number)
+        began = time.thread_time()
         trained = training.locally(model, route.rank - 1, clients, number)
         if route.tools.injector is None:
             return trained, 1.0
+        route.tools.injector.drag(time.thread_time() - began)
         change = trained - model
         said = route.tools.injector.spoken(change)  # a liar lies about what it found, not about what it was sent
         return (trained if said is change else model + said), 1.0

@@ -6,6 +6,7 @@ took along.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,9 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
         value = work.opinion(route.rank, spec.seed)
         for _ in route.steps(spec.steps):
             said = value if tools.injector is None else np.ascontiguousarray(tools.injector.spoken(value))
+            began = time.thread_time()
             mix(peers, said, mixing)
+            if tools.injector is not None:
+                tools.injector.drag(time.thread_time() - began)
             value = said
     return {"place": route.rank, "steps": spec.steps, "value": value.tolist(), "dead": sorted(route.dead)}

@@ -149,8 +149,11 @@ def _average(training: Training, clients: int, answered: Sequence[Sequence[int]]
 
 
 def _rule(spec: JobSpec) -> Any:
-    if spec.options["rule"] == "median":
-        return lambda rows: np.median(rows, axis=0)
+    if spec.options["rule"] != "mean":
+        from primitives.federated import robust
+
+        rule = robust.RULES[spec.options["rule"]]
+        return lambda rows: rule(rows, spec.options["liars"])
 
     def mean(rows: np.ndarray) -> np.ndarray:
         total = np.zeros(rows.shape[1])

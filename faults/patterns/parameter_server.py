@@ -31,6 +31,7 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
     workers = range(servers, spec.ranks)
     with routing(carrier(spec, tools), tools) as route:
         route.need("worker", workers)
+        route.need("server", range(servers))
         table = Table(
             "model",
             training.parameters,

@@ -7,6 +7,7 @@ death costs the request: the lowest living rank coordinates it anew.
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,11 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
     def task(argument: tuple[int, int]) -> int:
         nonlocal executions
         executions += 1
-        return work.task(*argument)
+        began = time.thread_time()
+        answer = work.task(*argument)
+        if tools.injector is not None:
+            tools.injector.drag(time.thread_time() - began)
+        return answer
 
     with recovering(carrier(spec, tools), state, policy="shrink", at_least=2, instruments=tools) as job:
         while job.next(spec.steps):

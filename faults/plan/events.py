@@ -20,6 +20,7 @@ def resolve(
     hosts: Sequence[int] | None = None,
     roles: dict[str, Sequence[int]] | None = None,
     seed: int = 0,
+    refilled: bool = True,
 ) -> list[Event]:
     """The events that `faults` mean for one job.
 
@@ -35,6 +36,8 @@ def resolve(
         Ranks of each role of the pattern, e.g. ``{"server": [0], "worker": [1, 2, 3]}``.
     seed
         Key of every random choice: the same seed gives the same victims at the same instants.
+    refilled
+        Somebody else takes a dead rank's place, whom later faults can meet.
 
     Raises
     ------
@@ -47,7 +50,7 @@ def resolve(
         draw = random.Random(f"{seed}/{number}/{fault.text}")
         _check_step(fault, steps)
         if fault.kind == "cut":
-            events.append(_cut(fault, number, ranks + spares))
+            events += _cut(fault, number, ranks + spares)
             continue
         taken = {event.rank for event in events if event.kind == "kill"}
         pool = [rank for rank in range(ranks) if rank not in taken]
@@ -62,6 +65,8 @@ def resolve(
             victims = _ranks_of(fault, ranks, spares, placed, roles)
         events += [_event(fault, f"{number}.{rank}", rank, fault.when) for rank in victims]
     _check_contradictions(events)
+    if not refilled:
+        _check_nobody_dies_before(events)
     return events
 
 
@@ -69,11 +74,20 @@ def _event(fault: Fault, ident: str, rank: int, when: When) -> Event:
     return Event(ident, fault.text, fault.kind, rank, when, fault.duration_s, fault.factor, nic=fault.target.nic)
 
 
-def _cut(fault: Fault, number: int, total: int) -> Event:
-    for rank in (*fault.target.ranks, *fault.target.others):
+def _cut(fault: Fault, number: int, total: int) -> list[Event]:
+    """An event for every rank that must hold back what it sends."""
+    target = fault.target
+    for rank in (*target.ranks, *target.others):
         _check_rank(fault, rank, total)
-    event = _event(fault, f"{number}.cut", min(fault.target.ranks), fault.when)
-    return replace(event, side=fault.target.ranks, others=fault.target.others, one_way=fault.target.one_way)
+    return [
+        replace(
+            _event(fault, f"{number}.{rank}", rank, fault.when),
+            side=target.ranks,
+            others=target.others,
+            one_way=target.one_way,
+        )
+        for rank in (target.ranks if target.one_way else sorted((*target.ranks, *target.others)))
+    ]
 
 
 def _ranks_of(
@@ -116,12 +130,12 @@ def _by_rate(fault: Fault, number: int, pool: list[int], draw: random.Random, ra
     events, at = [], 0.0
     for count, rank in enumerate(order):
         at += draw.expovariate(rate)
-        events.append(_event(fault, f"{number}.{count}", rank, When(time_s=at)))
+        events.append(replace(_event(fault, f"{number}.{count}", rank, When(time_s=at)), rated=True))
     return events
 
 
 def _check_contradictions(events: Sequence[Event]) -> None:
-    """Two deaths of one rank at one instant, or something else to do for it when it is dead, cannot both be meant."""
+    """Two deaths of one rank at one instant cannot both be meant."""
     seen: dict[tuple[int, When], Event] = {}
     for event in events:
         if event.kind not in ("kill", "hang"):
@@ -133,6 +147,20 @@ def _check_contradictions(events: Sequence[Event]) -> None:
                 f"{event.rank} at the same instant; drop one"
             )
         seen[key] = event
+
+
+def _check_nobody_dies_before(events: Sequence[Event]) -> None:
+    """Where nobody takes a dead rank's place, a fault cannot meet it at a later step."""
+    died: dict[int, Event] = {}
+    for event in sorted(events, key=lambda e: -1 if e.when.step is None else e.when.step):
+        first = died.get(event.rank)
+        if first is not None and event.when.step is not None and event.when.step > (first.when.step or 0):
+            raise UsageError(
+                f"faults contradict each other: {event.text!r} meets rank {event.rank}, which {first.text!r} has ended "
+                f"and nobody replaces; drop one, or recover by spare, respawn or restart"
+            )
+        if event.when.step is not None and (event.kind == "kill" or (event.kind == "hang" and not event.duration_s)):
+            died.setdefault(event.rank, event)
 
 
 def describe(event: Event) -> str:

@@ -11,12 +11,21 @@ from faults.plan.grammar import parse
 from faults.plan.model import Fault
 
 
-def read_lines(lines: Iterable[str]) -> list[Fault]:
-    """The faults of command-line words: fault lines, or names of plan files (they end in ``.toml``)."""
+def read_lines(lines: Iterable[str]) -> tuple[list[Fault], int | None]:
+    """Faults and seed of command-line words: fault lines, or names of plan files (they end in ``.toml``).
+
+    The seed is that of the last plan file that has one.
+    """
     faults: list[Fault] = []
+    seed: int | None = None
     for line in lines:
-        faults += load(line)[0] if line.strip().endswith(".toml") else [parse(line)]
-    return faults
+        if line.strip().endswith(".toml"):
+            more, own = load(line)
+            faults += more
+            seed = own if own is not None else seed
+        else:
+            faults.append(parse(line))
+    return faults, seed
 
 
 def load(path: str | Path) -> tuple[list[Fault], int | None]:

@@ -15,13 +15,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emulator.errors import UsageError
 from emulator.units import parse_time
-from faults.plan.model import DEFAULT_FACTOR, KINDS, ROLES, TAKES, Fault, Target, When
+from faults.plan.model import DEFAULT_FACTOR, KINDS, ROLES, TAKES, WEAK_CARD, Fault, Target, When
 
 _TOKEN = re.compile(r"[A-Za-z_]\w*|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\S")
 _TIMES = ("step", "phase", "recovery", "time", "emulated", "rate")
@@ -108,7 +109,7 @@ class _Reader:
         target = self.target(kind)
         self.expect("@")
         when = self.when()
-        duration, factor = self.modifiers(kind)
+        duration, factor = self.modifiers(kind, target)
         self._check(kind, target)
         return Fault(self.line, kind, target, when, duration, factor)
 
@@ -169,9 +170,9 @@ class _Reader:
             raise self.fail("a rate > 0")
         return value / {"s": 1.0, "min": 60.0, "h": 3600.0}[unit]
 
-    def modifiers(self, kind: str) -> tuple[float | None, float | str | None]:
+    def modifiers(self, kind: str, target: Target) -> tuple[float | None, float | str | None]:
         duration: float | None = None
-        factor: float | str | None = DEFAULT_FACTOR.get(kind)
+        factor: float | str | None = WEAK_CARD if target.nic else DEFAULT_FACTOR.get(kind)
         may_last, may_scale = TAKES[kind]
         legal = [word for word, ok in (("for", may_last), ("by", may_scale)) if ok] + ["the end of the line"]
         while self.peek():
@@ -182,22 +183,27 @@ class _Reader:
             if word == "for":
                 duration = self.time()
             else:
-                factor = self.factor(kind)
+                factor = self.factor(kind, target.nic)
         return duration, factor
 
-    def factor(self, kind: str) -> float | str:
+    def factor(self, kind: str, nic: bool = False) -> float | str:
         if kind == "lie" and (word := self.take("random", "nan")):
             return word
         start = self.at
         value = self.number("a factor such as 4, 1/10 or 5 %" + (", random or nan" if kind == "lie" else ""))
         if self.take("/"):
-            value /= self.number("a number > 0") or 1.0
+            divisor = self.number("a number > 0")
+            if divisor <= 0:
+                self.at -= 1
+                raise self.fail("a number > 0")
+            value /= divisor
         elif self.take("%"):
             value /= 100
         rules = {"slow": (value >= 1, ">= 1"), "cut": (value >= 1 and value % 1 == 0, "a whole number >= 1"),
-                 "lose": (value > 0, "> 0")}  # fmt: skip
-        fine, rule = rules.get(kind, (True, ""))
-        if not fine:
+                 "lose": (value >= 1, ">= 1 by which a card is slower") if nic else (0 < value < 1, "between 0 and 1"),
+                 }  # fmt: skip
+        fine, rule = rules.get(kind, (True, "that is finite"))
+        if not fine or not math.isfinite(value):
             self.at = start
             raise self.fail(f"a factor {rule} for {kind}")
         return value

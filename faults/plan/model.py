@@ -20,6 +20,8 @@ TAKES = {
     "full": (True, False),
 }
 DEFAULT_FACTOR: dict[str, float | str] = {"slow": 4.0, "cut": 1.0, "lose": 0.05, "lie": -1.0}
+WEAK_CARD = 10.0
+"""How many times slower `lose nic` leaves a card where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,8 @@ class Fault:
 class Event:
     """One thing that happens to one rank (or between two groups of ranks) of one job.
 
-    `ident` is its name in the journal: a fault line may mean several events (a host, a rate).
+    `ident` is its name in the journal: a fault line may mean several events (a host, a rate). Of `rated` ones, drawn
+    as a Poisson process, the last may come after the end of the run.
     """
 
     ident: str
@@ -78,6 +81,7 @@ class Event:
     side: tuple[int, ...] = ()
     one_way: bool = False
     nic: bool = False
+    rated: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

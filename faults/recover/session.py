@@ -40,6 +40,8 @@ from primitives import hooks
 State = dict[str, np.ndarray]
 _SPAWNS = 3  # failed attempts to let new processes in, before the survivors go on with fewer
 
+_RENEWALS = 20
+
 
 class Recovering:
     """A running job under one policy; made by `recovering`.
@@ -235,6 +237,8 @@ class Recovering:
         verdict = self.quorum.agree(fresh is not None)
         if fresh is None or not verdict.ok or verdict.alive != self.quorum.alive:
             self._spawns_left -= 1
+            if self._spawns_left < -_RENEWALS:
+                raise Lost("rebuild", f"no new communicators of the survivors came about in {_RENEWALS} tries")
             return verdict
         self.table = self.table.moved(self.quorum.renumbered(fresh))
         self.quorum = fresh

@@ -46,6 +46,21 @@ def test_a_cut_with_an_end_holds_messages_back(comm: MPI.Intracomm) -> None:
 
 
 @on_ranks(4)
+def test_a_cut_that_comes_and_goes_is_felt_within_its_windows_only(comm: MPI.Intracomm) -> None:
+    """Nobody needs to do anything between two windows, however short they are."""
+    world = emulated()
+    begin = world.align()
+    world.network_state.cut_at([0, 1], [2, 3], [(begin + 1.0, begin + 1.5), (begin + 2.0, begin + 2.5)])
+    size = 1000
+    box = np.zeros(size, "B")
+    for leaves, held in ((0.0, 0.0), (1.2, 0.3), (1.7, 0.0), (2.4, 0.1), (3.0, 0.0)):
+        world.compute(begin + leaves - world.now())
+        world.Sendrecv(box, world.rank ^ 2, 0, box, world.rank ^ 2, 0)
+        assert world.now() - begin == exactly(leaves + held + ALPHA + size * BETA)
+    world.network_state.restore()
+
+
+@on_ranks(4)
 def test_a_cut_without_an_end_waits_to_be_healed(comm: MPI.Intracomm) -> None:
     world = emulated()
     begin = world.align()

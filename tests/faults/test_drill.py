@@ -142,6 +142,26 @@ def test_with_everybody_dead_there_is_no_verdict(tmp_path) -> None:
     assert judgement.checks["leftovers"][0]
 
 
+def test_checkpoints_in_a_chosen_folder_are_each_jobs_own(tmp_path) -> None:
+    kept = tmp_path / "kept"
+    order = Order(
+        "ring", 3, [parse("kill 1 @ step 12")], "restart", steps=20, repeat=2, checkpoint={"folder": str(kept)}
+    )
+    assert drill.run(order, tmp_path / "run").recovered
+    assert sorted(path.name for path in kept.iterdir()) == ["repeat-000", "repeat-001", "steady"]
+    order.seed = 5
+    with pytest.raises(UsageError, match="belong to job"):
+        drill.run(order, tmp_path / "run")
+    order.checkpoint = {"folder": "/proc/none"}
+    with pytest.raises(UsageError, match="cannot write checkpoints"):
+        drill.run(order, tmp_path / "run")
+
+
+def test_hosts_are_even_blocks_or_as_the_network_has_them() -> None:
+    order = Order("ring", 5, [parse("kill host 1 @ step 2")], "spare", spares=1, hosts=drill.even_hosts(5, 1, 2))
+    assert [event.rank for event in order.spec(0).events] == [3, 4]
+
+
 def test_too_few_ranks_are_refused_before_anything_starts(tmp_path) -> None:
     for options, said in (
         ({"recovery": "continue"}, "ring recovers by shrink, spare, respawn, restart"),
@@ -175,6 +195,9 @@ def test_a_network_that_is_cut_and_loses_messages_changes_no_result(tmp_path) ->
         ("lose 1 @ step 2 by 5 %", {}, "choose one with --net"),
         ("kill 1 @ emulated 1 s", {}, "choose --net"),
         ("cut 0|1 @ step 2", {"net": "1gbe"}, "a cut heals by itself"),
+        ("lie 1 @ step 2", {}, "nobody would notice a lie in ring: choose federated"),
+        ("kill 1 @ phase all_gahter", {}, "has the phases reduce_scatter, all_gather, agree"),
+        ("kill host 1 @ step 2", {}, "host 1 is outside the job"),
         ("kill 1 @ step 2", {"net": "nowhere"}, "no network 'nowhere'"),
     ],
 )

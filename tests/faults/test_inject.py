@@ -87,10 +87,30 @@ def test_recovery_and_emulated_time_are_instants_too(tmp_path) -> None:
     assert sorted(seen) == ["full 1 @ emulated 2 s", "full 1 @ recovery"]
 
 
-def test_a_cut_is_everybodys_business(tmp_path) -> None:
+@pytest.mark.parametrize(("line", "acting"), [("cut 2|0,3 @ step 0", [0, 2, 3]), ("cut 2>3 @ step 0", [2])])
+def test_a_cut_is_made_by_every_rank_that_sends_across_it(tmp_path, line: str, acting: list[int]) -> None:
+    made = []
+    for place in range(4):
+        seen: list[str] = []
+        injector(tmp_path, [line], place, seen).at_step(0)
+        made += [place] * len(seen)
+    assert made == acting
+
+
+def test_what_is_to_happen_later_waits_for_its_instant(tmp_path, monkeypatch) -> None:
     seen: list[str] = []
-    injector(tmp_path, ["cut 2|3 @ step 0"], seen=seen).at_step(0)
-    assert seen == ["cut 2|3 @ step 0"]
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    faults = injector(tmp_path, ["full 1 @ time 2 s", "full 1 @ step 1 + 5 s"], seen=seen)
+    faults.begin(100.0)
+    faults.at_step(1)
+    assert (seen, list(faults._board.fired)) == ([], [0.0, 0.0])
+    now = 103.0
+    faults.at_step(2)
+    assert seen == ["full 1 @ time 2 s"]
+    now = 106.0
+    faults.at_phase("all_gather")
+    assert len(seen) == 2
 
 
 def test_what_fired_is_in_the_journal_and_on_the_board(tmp_path) -> None:

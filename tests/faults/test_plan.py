@@ -44,6 +44,7 @@ def test_a_legal_line_says_whom_and_when(line: str, target: Target, when: When) 
         ("slow 4 @ step 5", None, DEFAULT_FACTOR["slow"]),
         ("cut 0|1 @ step 5 for 2 s by 3", 2.0, 3.0),
         ("lose 3 @ step 5 by 5 %", None, 0.05),
+        ("lose nic 3 @ step 5", None, 10.0),
         ("lose 3 @ step 5 by 1/10", None, 0.1),
         ("lie 5 @ step 0 by -1", None, -1.0),
         ("lie 5 @ step 0 by nan", None, "nan"),
@@ -69,6 +70,10 @@ def test_modifiers_come_in_any_order_and_have_defaults(line: str, duration: floa
         ("slow 3 @ step 1 by 0.5", 20, "a factor >= 1"),
         ("kill 3 @ rate 0/s", 15, "a rate > 0"),
         ("lie 3 @ step 1 by often", 19, "random or nan"),
+        ("lose 3 @ step 1 by 10", 20, "between 0 and 1"),
+        ("lose nic 3 @ step 1 by 1/2", 24, ">= 1"),
+        ("slow 3 @ step 1 by 4/0", 22, "a number > 0"),
+        ("slow 3 @ step 1 by 1e999", 20, "a factor >= 1"),
         ("", 1, "expected kill"),
     ],
 )
@@ -102,7 +107,8 @@ def test_a_plan_file_has_lines_and_a_seed(tmp_path) -> None:
     faults, seed = load(file)
     assert [fault.text for fault in faults] == ["kill 3 @ step 20", "hang 2 @ step 5"]
     assert seed == 7
-    assert len(read_lines([str(file), "kill 1 @ step 1"])) == 3
+    more, own = read_lines([str(file), "kill 1 @ step 1"])
+    assert (len(more), own) == (3, 7)
 
 
 @pytest.mark.parametrize(
@@ -174,3 +180,10 @@ def test_every_event_survives_the_way_to_the_ranks_and_can_be_told(line: str) ->
     for event in resolve([parse(line)], 8, hosts=[0, 0, 0, 0, 1, 1, 1, 1]):
         assert Event.from_json(event.to_json()) == event
         assert event.kind in describe(event)
+
+
+def test_nobody_meets_a_rank_that_is_dead_and_not_replaced() -> None:
+    faults = [parse("kill 1 @ step 3"), parse("slow 1 @ step 10 by 2")]
+    assert len(resolve(faults, 4)) == 2
+    with pytest.raises(UsageError, match="contradict each other: 'slow 1 @ step 10 by 2' meets rank 1"):
+        resolve(faults, 4, refilled=False)

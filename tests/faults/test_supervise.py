@@ -12,11 +12,12 @@ from faults.journal import Journal
 from faults.watch import Ending
 
 
-def again(tmp_path, endings: list[Ending], started: set[int], policy: str = "shrink") -> bool:
+def again(tmp_path, endings: list[Ending], started: set[int], policy: str = "shrink", struck: bool = True) -> bool:
     folder = tmp_path / job.JOURNAL
     folder.mkdir()
     for attempt in started:
         Journal(folder, 0, attempt).write("started")
+        Journal(folder, 0, attempt).write("fault" if struck else "commit")
     spec = JobSpec("ring", 4, 10, policy, attempt=len(endings) - 1)
     return supervise._again(spec, endings[-1], endings, tmp_path)
 
@@ -32,6 +33,10 @@ def test_a_launch_that_never_began_is_tried_again_but_not_for_ever(tmp_path, end
 @pytest.mark.parametrize(("policy", "expected"), [("shrink", False), ("restart", True)])
 def test_a_job_that_died_is_restarted_by_that_policy_only(tmp_path, policy: str, expected: bool) -> None:
     assert again(tmp_path, [Ending(137, 0.0)], {0}, policy) is expected
+
+
+def test_a_job_that_died_without_a_fault_would_do_so_again(tmp_path) -> None:
+    assert not again(tmp_path, [Ending(137, 0.0)], {0}, "restart", struck=False)
 
 
 def test_a_job_that_hangs_is_not_restarted_for_ever(tmp_path) -> None:
