@@ -26,6 +26,7 @@ from emulator.cli import Run, demo
 from emulator.errors import UsageError
 from emulator.network import Network
 from emulator.session import sub_sizes
+from emulator.study import measurement
 from emulator.timing import Job, Series, Stop, measure
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ def report(run: Run, series: list[Series]) -> None:
 
     formula = on_network(run.network) if run.network is not None else fitted(run, series)
     for one in series:
-        run.measurements.append(measurement(one, formula))
+        run.measurements.append(measured(one, formula))
         run.samples += one.rows()
         if one.wrong:
             run.fail(f"{one.wrong} elements were wrong with {one.job.ranks - 1} senders of {one.job.bytes} bytes")
@@ -93,7 +94,8 @@ def report(run: Run, series: list[Series]) -> None:
     if run.network is None:
         run.echo(tables.fits(run.fits))
     elif exact(run.network) and run.options.compute == "none":
-        off = max(abs(row["predicted"] / row["seconds"]["median"] - 1) for row in run.measurements)
+        taken = [row for row in run.measurements if row["seconds"]["median"] or row["predicted"]]
+        off = max(abs(row["predicted"] / row["seconds"]["median"] - 1) for row in taken)
         run.extra["formula_error"] = off
         run.echo(f"alpha + k n beta holds to {off:.1e} (at most {EXACT:.0e}): {'PASS' if off <= EXACT else 'FAIL'}")
         if off > EXACT:
@@ -102,20 +104,12 @@ def report(run: Run, series: list[Series]) -> None:
         run.echo("No verdict: the formula is for steady, equal paths without shared links, and --compute none.")
 
 
-def measurement(one: Series, formula: Formula) -> dict[str, Any]:
-    """Make the record of one series for the result file."""
-    seconds, senders, size = one.summary(), one.job.ranks - 1, one.job.bytes
-    return {
-        "pattern": "incast",
-        "ranks": one.job.ranks,
-        "bytes": size,
-        "senders": senders,
-        "seconds": seconds,
-        "algbw": size / seconds["median"],
-        "busbw": senders * size / seconds["median"],
-        "predicted": formula(senders, size),
-        "wrong": one.wrong,
-    }
+def measured(one: Series, formula: Formula) -> dict[str, Any]:
+    """Make the record of one series for the result file; busbw is what goes into the receiver."""
+    senders, size = one.job.ranks - 1, one.job.bytes
+    record = measurement(one, formula(senders, size))
+    into = None if record["algbw"] is None else senders * record["algbw"]
+    return {**record, "senders": senders, "busbw": into}
 
 
 def on_network(network: Network) -> Formula:
@@ -143,7 +137,9 @@ def fitted(run: Run, series: list[Series]) -> Formula:
     def terms(senders: int) -> costs.Terms:
         return costs.Terms(steps=1, volume=senders)
 
-    points = [Point(s.job.bytes, terms(s.job.ranks - 1), s.seconds, ranks=s.job.ranks) for s in series]
+    points = [
+        Point(s.job.bytes, terms(s.job.ranks - 1), s.seconds, ranks=s.job.ranks) for s in series if any(s.seconds)
+    ]
     queue = fit(points, seed=run.seed)
     run.fits.append(queue.record("collective", "incast"))
     return lambda senders, size: queue.predict(terms(senders), size)
@@ -156,7 +152,7 @@ def table(rows: list[dict[str, Any]], size: int) -> Table:
     from emulator.report.tables import microseconds, percent
     from emulator.units import format_rate, format_size
 
-    laid = Table(title=f"{format_size(size)}B from each sender", title_justify="left", box=None, pad_edge=False)
+    laid = Table(title=f"{format_size(size)} bytes from each sender", title_justify="left", box=None, pad_edge=False)
     for heading in (
         "senders",
         "time us",
@@ -173,9 +169,9 @@ def table(rows: list[dict[str, Any]], size: int) -> Table:
             str(row["senders"]),
             microseconds(took),
             microseconds(predicted),
-            percent(predicted / took - 1, signed=True),
-            format_rate(row["busbw"]),
-            format_rate(row["algbw"]),
+            percent(predicted / took - 1, signed=True) if took else "-",
+            format_rate(row["busbw"] or 0),
+            format_rate(row["algbw"] or 0),
             str(row["wrong"]),
         )
     return laid

@@ -38,7 +38,7 @@ def main(run: Run, pairs: int) -> None:
     if len(run.sizes) < 2:
         raise UsageError(f"alpha and beta need at least 2 sizes to be told apart, got {len(run.sizes)}: add --sizes")
     hosts = run.control.allgather(MPI.Get_processor_name())
-    jobs = _jobs(run, hosts, pairs)
+    jobs, examples = _jobs(run, hosts, pairs)
     if run.rank == 0:
         run.echo(terminal.opening(run.result, f"messages between {len(_pairs_of(jobs))} pairs of ranks"))
     stop = timing.Stop(run.budget, fewest=10 if run.network is None else 6)
@@ -48,7 +48,7 @@ def main(run: Run, pairs: int) -> None:
     kept = getattr(run.comm, "fidelity", None)
     fidelity = kept() if kept else None
     if run.rank == 0:
-        _conclude(run, series, bystanders)
+        _conclude(run, series, bystanders, examples)
         result = {**run.result, "measurements": run.measurements, "fits": run.fits, **run.extra, "fidelity": fidelity}
         run.warnings += terminal.unstable(result)
         result["warnings"] = run.warnings
@@ -73,8 +73,8 @@ def tournament(ranks: int) -> Iterator[list[Pair]]:
         circle = circle[-1:] + circle[:-1]
 
 
-def _jobs(run: Run, hosts: Sequence[str], wanted: int) -> list[timing.Job]:
-    """All sizes for one pair of each kind, a few for every other pair of the sample."""
+def _jobs(run: Run, hosts: Sequence[str], wanted: int) -> tuple[list[timing.Job], set[Pair]]:
+    """All sizes for one pair of each kind, a few for every other pair of the sample; and those examples."""
     rng = np.random.default_rng(run.seed)
     fine = probe.link_sizes(run.sizes, rng)
     coarse = sorted({n for n in _MAP_SIZES if n < max(run.sizes)} | {max(run.sizes)})
@@ -90,11 +90,12 @@ def _jobs(run: Run, hosts: Sequence[str], wanted: int) -> list[timing.Job]:
     for pairs in rounds:
         for pair, comm in _communicators(run, pairs):
             sizes = fine if pair in examples.values() else coarse
-            jobs += probe.messages(comm, pair, sizes, "link")
-            if run.network is not None:  # a path can differ from the one back; a round trip would not show it
+            one_way = run.network is not None
+            jobs += probe.messages(comm, pair, sizes, "link", one_way=one_way)
+            if one_way:  # a path can differ from the one back; a round trip would not show it
                 back = comm.Split(0, -comm.Get_rank()) if comm is not None else None
-                jobs += probe.messages(back, (pair[1], pair[0]), sizes, "link")
-    return jobs
+                jobs += probe.messages(back, (pair[1], pair[0]), sizes, "link", one_way=one_way)
+    return jobs, set(examples.values())
 
 
 def _communicators(run: Run, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Any]]:
@@ -131,7 +132,7 @@ def _bystanders(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
-def _conclude(run: Run, series: Sequence[timing.Series], bystanders: list[dict[str, Any]]) -> None:
+def _conclude(run: Run, series: Sequence[timing.Series], bystanders: list[dict[str, Any]], examples: set[Pair]) -> None:
     """Fit every measured direction and put it beside what is configured."""
     by_pair: dict[Pair, list[timing.Series]] = {}
     for one in series:
@@ -141,8 +142,8 @@ def _conclude(run: Run, series: Sequence[timing.Series], bystanders: list[dict[s
             run.fail(f"{one.job.bytes} bytes between ranks {one.job.members} have {one.wrong} wrong bytes")
     checks = []
     for pair, rows in by_pair.items():
-        fine = len(rows) > len(_MAP_SIZES) + 1
-        points = [Point(one.job.bytes, MESSAGE, one.seconds) for one in rows if one.seconds]
+        fine = (min(pair), max(pair)) in examples
+        points = [Point(one.job.bytes, MESSAGE, one.seconds) for one in rows if any(one.seconds)]
         fitted = fit(points, most_segments=4 if fine else 1, resamples=200 if fine else 50, seed=run.seed)
         record = fitted.record("link", "link", closed_loop.configured(run.network, *pair))
         if not fine:

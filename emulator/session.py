@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
@@ -181,6 +182,12 @@ def _probe_file(path: str | None) -> None:
         raise UsageError(f"--json must name a file that can be written, {path} cannot: {error.strerror}") from None
 
 
+INTERRUPTED = 130
+"""Exit status of a run that was ended by Ctrl-C, as shells have it."""
+
+_GRACE = 0.02  # seconds; mpirun kills a quarter of a second after SIGTERM
+
+
 def execute(name: str, needs: int, asked: int | None, common: Common, body: Callable[[Run], None]) -> int:
     """Run `body` on every rank and return the exit status; no error leaves another rank waiting."""
     if not MPI.Is_initialized():
@@ -191,15 +198,16 @@ def execute(name: str, needs: int, asked: int | None, common: Common, body: Call
         raise UsageError(f"-n starts a job from outside mpirun; this one already has {size} ranks, -n says {asked}")
     if size < needs:
         raise UsageError(f"demos.{name} needs at least {needs} ranks, got {size}: give mpirun a larger -n")
-    run: Run | None = None
+    keeper: _OnSignal | None = None
     try:
         run = Run(name, common)
+        keeper = _OnSignal(run) if run.rank == 0 else None
         body(run)
         return _finish(run)
     except (UsageError, CheckFailed) as error:
         return _refuse(error)
     except KeyboardInterrupt:
-        return _interrupted(run)
+        return _interrupted(keeper)
     except Exception:
         traceback.print_exc()
         _abort(1)
@@ -230,15 +238,59 @@ def _refuse(error: UsageError | CheckFailed, patience: float = 2.0) -> int:
     return error.exit_code
 
 
-def _interrupted(run: Run | None) -> int:
-    """Keep what was measured; mpirun ends the other ranks."""
-    if run is not None and run.rank == 0 and run.measurements:
-        run.warnings.append("interrupted: the measurements are incomplete")
-        with contextlib.suppress(UsageError, ValueError):
-            print(f"interrupted: what was measured is in {run.save()}", file=sys.stderr, flush=True)
+class _OnSignal:
+    """On rank 0, save what there is when the job is being ended, even if this rank is inside of a call of MPI.
+
+    Python runs signal handlers between its own instructions only. A rank that waits in a call for others, which have
+    ended already, would never come back to them; but the signal's number arrives in a pipe at once.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.lock = run, threading.Lock()
+        self.inbox, outbox = os.pipe()
+        os.set_blocking(outbox, False)
+        signal.set_wakeup_fd(outbox, warn_on_full_buffer=False)
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        while os.read(self.inbox, 1)[0] not in (signal.SIGINT, signal.SIGTERM):
+            pass
+        time.sleep(_GRACE)  # the main thread does it better, if it can
+        self.end()
+
+    def end(self) -> None:
+        """Let a process of its own save it, and leave without MPI_Finalize, where others would be waited for.
+
+        mpirun kills its ranks a quarter of a second after SIGTERM, which is too short where many share a core; and it
+        forwards nothing any more that they print.
+        """
+        with self.lock:
+            _collect(self.run)
+            if self.run.measurements and os.fork() == 0:
+                os.setsid()
+                with contextlib.suppress(UsageError, ValueError):
+                    self.run.save()
+            sys.stdout.flush()
+            os._exit(INTERRUPTED)
+
+
+def _collect(run: Run) -> None:
+    """Take over what `emulator.timing.measure` has so far."""
+    from emulator import study, timing
+
+    unfinished = [series for series in timing.under_way if series.seconds]
+    run.measurements += [study.measurement(series) for series in unfinished]
+    run.samples += [row for series in unfinished for row in series.rows()]
+    run.warnings.append("interrupted: the measurements are incomplete")
+
+
+def _interrupted(keeper: _OnSignal | None) -> int:
+    """End this rank: rank 0 when it has saved, the others later, since mpirun ends everybody with the first."""
+    if keeper is not None:
+        keeper.end()
     sys.stdout.flush()
-    # MPI_Finalize would wait for ranks that are blocked in a call; mpirun has already been told to end.
-    os._exit(130)
+    time.sleep(3 * _GRACE)
+    os._exit(INTERRUPTED)
 
 
 def _abort(status: int) -> None:

@@ -127,7 +127,8 @@ def study(
 
 
 def _of(series: Iterable[Series], pattern: str) -> list[Series]:
-    return [one for one in series if one.job.pattern == pattern and one.seconds]
+    # What takes no time at all, as nothing sent on a network without latency, cannot be off by a share of it.
+    return [one for one in series if one.job.pattern == pattern and any(one.seconds)]
 
 
 def _terms(pattern: str, p: int, n: int, itemsize: int, crowding: Crowding) -> costs.Terms:

@@ -126,6 +126,10 @@ class Stop:
         return "repetitions" if len(samples) >= self.most else ""
 
 
+under_way: list[Series] = []
+"""On rank 0, what `measure` has so far: for somebody who must save it from another thread, the job being ended."""
+
+
 def measure(
     control: MPI.Intracomm,
     jobs: Sequence[Job],
@@ -155,21 +159,27 @@ def measure(
         On rank 0, in the order of `jobs`; empty on the others.
     """
     rounds = _Rounds(control, jobs, stop, seed, tick)
+    under_way[:] = rounds.series
     with _no_garbage_collection():
-        try:
-            return rounds.run()
-        finally:
-            rounds.free()
+        found = rounds.run()
+    # Not after an error: freeing is collective, and what is under way may yet be saved.
+    rounds.free()
+    under_way.clear()
+    return found
 
 
 class _Gate:
     """Where the members of a job meet before it: asleep until all are there, then awake and together."""
 
-    def __init__(self, control: MPI.Intracomm, members: tuple[int, ...], now: Callable[[], float]) -> None:
+    def __init__(self, control: MPI.Intracomm, members: tuple[int, ...], now: Callable[[], float], spins: bool) -> None:
         self._now = now
-        self.comm = control.Create_group(control.Get_group().Incl(members))
+        everybody = control.Get_group()
+        group = everybody.Incl(members)
+        self.comm = control.Create_group(group)
+        group.Free()
+        everybody.Free()
         self._token, self._word = np.zeros(1), np.zeros(1)
-        self._spins = not crowded(control.Get_size())
+        self._spins = spins
 
     def meet(self, word: float = 0.0) -> float:
         """Wait asleep until all members are here; every member returns the first member's `word`."""
@@ -212,8 +222,9 @@ class _Rounds:
         sync = synchronise(control)
         self.now = time.perf_counter if sync.clocks == 1 else sync.now
         everybody = tuple(range(control.size))
+        spins = not _some_host_is_crowded(control)
         self.gates = {
-            members: _Gate(control, members, self.now)
+            members: _Gate(control, members, self.now, spins)
             for members in dict.fromkeys([everybody, *(job.members for job in jobs)])
             if control.rank in members
         }
@@ -313,6 +324,14 @@ class _Rounds:
         typical = max(float(np.median(series.seconds)) * series.job.parts, 1e-9)
         left = self.stop.most - len(series.seconds)
         return max(1, min(_MOST_PER_VISIT, int(_VISIT / typical), left))
+
+
+def _some_host_is_crowded(control: MPI.Intracomm) -> bool:
+    """Whether anywhere ranks of this job outnumber the cores; the same on every rank."""
+    neighbours = control.Split_type(MPI.COMM_TYPE_SHARED)
+    found: bool = control.allreduce(crowded(neighbours.size), MPI.LOR)
+    neighbours.Free()
+    return found
 
 
 @contextlib.contextmanager

@@ -11,18 +11,20 @@ import sys
 from pathlib import Path
 
 from emulator.errors import UsageError
+from emulator.launch import TRANSPORTS
 
 _PARAMETERS = {
     "prte-mca-params.conf": ["rmaps_default_mapping_policy = :oversubscribe"],
-    "openmpi-mca-params.conf": ["pml = ob1", "btl = self,sm,tcp", "btl_tcp_flags = send,inplace"],
+    "openmpi-mca-params.conf": [f"{name} = {value}" for name, value in TRANSPORTS.items()],
 }
 _HEADING = "# cluster-emulator: more ranks than cores, and a quick start of the ranks"
 
 
 def files() -> list[Path]:
-    """The parameter files of this environment's own Open MPI; none if its MPI lives elsewhere."""
+    """The parameter files of this environment's own Open MPI >= 5; none if its MPI is older or lives elsewhere."""
     folder = Path(sys.prefix) / "etc"
-    return [folder / name for name in _PARAMETERS if (folder / name).exists()]
+    found = [folder / name for name in _PARAMETERS]
+    return found if all(path.exists() for path in found) else []  # the first came with Open MPI 5
 
 
 def is_tuned() -> bool:

@@ -85,9 +85,9 @@ def all_reduce(
     UsageError
         Buffers that differ or overlap; an operation or algorithm that does not exist.
     """
-    if not isinstance(op, str):
+    if type(op) is not str:
         op = ops.resolve(op)
-    if not isinstance(send, np.ndarray):
+    if type(send) is not np.ndarray and not isinstance(send, np.ndarray):
         raise UsageError(f"the send buffer must be a numpy array, got {type(send).__name__}: use numpy.asarray")
     key = (algorithm, segment, op, send.dtype, send.shape)
     plan = plans_of(comm).get(key)

@@ -37,19 +37,21 @@ class Staged(Plan):
     def __init__(self, plans: Plans, inner: Plan, work: Array) -> None:
         super().__init__(inner.comm, inner.tag)
         self.plans, self.inner, self.work = plans, inner, work
+        self._seen: Array | None = None  # the last array for the result, found to be right
         self._run_into = inner.run_into if isinstance(inner, RecursiveDoubling) and inner.direct else self._copied
 
     def reduce(self, send: Array, recv: Output) -> Array:
         """Run on these arrays and return the output."""
-        if type(recv) is not np.ndarray or recv.shape != send.shape or recv.dtype is not send.dtype:
-            recv = output(send, recv)  # what is usual has been seen to be right without a call
+        out = self._seen
+        if out is None or recv is not out:
+            out = self._seen = output(send, recv)
         self.work[...] = send
         try:
-            self._run_into(recv)
+            self._run_into(out)
         except BaseException:
             self.plans.fail(self)
             raise
-        return recv
+        return out
 
     def _copied(self, out: Array) -> None:
         self.inner.run()
@@ -64,9 +66,13 @@ def output(send: Array, recv: Output) -> Array:
     if recv is None:
         return np.empty_like(send)
     if isinstance(recv, np.ndarray):
+        if not recv.flags.writeable:
+            raise UsageError("the receive buffer must be writable, got a read-only array: pass a copy")
         if recv.shape == send.shape and recv.dtype == send.dtype:
             return recv
     elif recv is IN_PLACE:
+        if not send.flags.writeable:
+            raise UsageError("the receive buffer must be writable, got a read-only array: pass a copy")
         return send
     raise UsageError(
         f"the receive buffer must be like the send buffer, {send.dtype} of shape {send.shape}, got "
@@ -93,8 +99,6 @@ def reduce_into(comm: MPI.Intracomm, send: Array, recv: Output, op: object, key:
     """
     given = flat(np.ascontiguousarray(send), "the send buffer")
     out = output(send, recv)
-    if not out.flags.writeable:
-        raise UsageError("the receive buffer must be writable, got a read-only array: pass a copy")
     operation = ops.resolve(op)
     plans = plans_of(comm)
     if given.nbytes <= STAGED_BYTES:

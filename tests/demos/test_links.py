@@ -75,6 +75,8 @@ def test_the_machines_own_links_get_figures_limits_and_bystanders(tmp_path):
     assert [row["ranks"] for row in result["bystanders"]] == [3]
     assert result["bystanders"][0]["in_barrier"] > 0
     assert all(row["wrong"] == 0 for row in result["measurements"])
+    alphas = [fit["alpha"]["value"] for fit in result["fits"]]
+    assert max(alphas) < 20 * min(alphas)  # one machine: a pair that were divided by too few trips would be 100 x off
     assert "Bystanders" in done.text
 
 

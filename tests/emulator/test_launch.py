@@ -82,8 +82,22 @@ def test_a_rank_does_not_hand_its_identity_to_a_new_job(monkeypatch):
     assert not any(name.startswith("PMIX_") for name in launch.environment())
 
 
-def test_the_users_own_settings_stand(monkeypatch):
+def transports(version, mpirun, **options):
+    mpi = launch.Mpi("Open MPI", version, mpirun, ulfm=True)
+    found = launch.command(2, ["x.py"], mpi=mpi, **options)
+    return {
+        found[i + 1]: found[i + 2] for i, word in enumerate(found) if word == "--mca" and "finalize" not in found[i + 1]
+    }
+
+
+def test_transports_are_chosen_for_this_environments_own_open_mpi_only(monkeypatch):
+    own, other = Path(sys.prefix) / "bin" / "mpirun", Path("/elsewhere/bin/mpirun")
+    assert transports("5.0.11", own) == launch.TRANSPORTS
+    assert transports("4.1.6", own) == {}  # whose shared memory transport has another name
+    assert transports("5.0.11", other) == {}
+    assert transports("5.0.11", other, ft=True) == launch.TRANSPORTS
     monkeypatch.setenv("OMPI_MCA_btl", "self,tcp")
+    assert "btl" not in transports("5.0.11", own)
     assert launch.environment()["OMPI_MCA_btl"] == "self,tcp"
 
 

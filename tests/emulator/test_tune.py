@@ -32,6 +32,9 @@ def test_an_mpi_elsewhere_is_never_touched(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
     assert tune.tune() == []
     assert not tune.is_tuned()
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc" / "openmpi-mca-params.conf").write_text("# of Open MPI 4, which has no other file\n")
+    assert tune.tune() == []
 
 
 def test_a_file_that_cannot_be_written_is_one_line(etc, monkeypatch):

@@ -8,6 +8,7 @@ launch.prepare()
 
 from emulator.cli import Run, demo  # noqa: E402
 from emulator.errors import CheckFailed, UsageError  # noqa: E402
+from emulator.timing import Job, Stop, measure  # noqa: E402
 
 WAYS = ["well", "all refuse", "one refuses", "one crashes", "check fails", "interrupt"]
 
@@ -17,7 +18,7 @@ WAYS = ["well", "all refuse", "one refuses", "one crashes", "check fails", "inte
 def main(run: Run, end: str) -> None:
     """End in one of several ways."""
     run.echo(f"{run.size} ranks, sizes {run.sizes}")
-    if run.rank == 0:
+    if run.rank == 0 and end != "interrupt":
         run.measurements.append({"pattern": "none", "ranks": run.size, "bytes": 0, "seconds": {"median": 1.0}})
         run.samples.append({"pattern": "none", "seconds": 1.0})
     if end == "all refuse":
@@ -29,9 +30,25 @@ def main(run: Run, end: str) -> None:
     if end == "check fails" and run.rank == 0:
         run.fail("a wrong result")
     if end == "interrupt":
-        run.echo("waiting")
-        run.control.recv(source=(run.rank + 1) % run.size)  # for ever: nobody sends
+        _measure_for_ever(run)
     run.control.Barrier()
+
+
+def _measure_for_ever(run: Run) -> None:
+    """Repeat two jobs until the run is ended, which from the second round on is waited for."""
+    rounds = 0
+
+    def once() -> None:
+        nonlocal rounds
+        rounds += 1
+        if rounds == 20:
+            run.echo("waiting")
+        run.control.Barrier()
+        if rounds == 1000:
+            run.control.recv(source=(run.rank + 1) % run.size)  # for ever: nobody sends
+
+    jobs = [Job("none", run.size, size, tuple(range(run.size)), run.control, once) for size in (0, 8)]
+    measure(run.control.Dup(), jobs, Stop(budget=1000, width=0, most=10**9))
 
 
 if __name__ == "__main__":
