@@ -3,11 +3,12 @@
 Every rank holds a part of scikit-learn's handwritten digits and a softmax model. A step is a gradient on a local batch
 and one round of gossip (D-PSGD: Lian et al., NeurIPS 2017); beside it the same with an all-reduce, which is checked
 against the one-process answer. Sparse graphs are cheaper per step and let the models drift apart: the table shows
-which loss each reaches after how much time and how many bytes.
+which loss each reaches after as many steps, and when each is at the loss that all of them reach.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -16,10 +17,11 @@ import numpy as np
 
 import emulator
 from demos import digits
-from demos.gossip_report import table
-from emulator import costs, rounds
+from demos.gossip_report import WITHIN, ideal, predict, table
+from emulator import costs
 from emulator.cli import TIME, Run, demo
-from emulator.report.tables import microseconds, percent
+from emulator.report.tables import percent
+from emulator.units import format_time
 from primitives.all_reduce import all_reduce
 from primitives.gossip import graphs, mix, mixing, schedules
 from primitives.gossip.mixing import Mixing
@@ -27,11 +29,11 @@ from primitives.gossip.mixing import Mixing
 BATCH = 16
 SHAPE = (digits.FEATURES, digits.CLASSES)
 WIRE = 8 * digits.FEATURES * digits.CLASSES
-LOOKS = 4
+SHOWN, LOOKS = 3, 12  # losses in the table, and how often the loss is looked at
 
 
 @demo("decentralised", needs=2, sizes="5200")
-@click.option("--steps", type=click.IntRange(LOOKS), default=200, show_default=True)
+@click.option("--steps", type=click.IntRange(LOOKS), default=120, show_default=True)
 @click.option("--rate", type=click.FloatRange(0, min_open=True), default=0.5, show_default=True, help="Learning rate.")
 @click.option(
     "--step-time",
@@ -117,7 +119,7 @@ def _train(
         if declared:
             emulator.compute(run.comm, declared)
         model = update(model, change, number)
-        if (number + 1) % (steps // LOOKS) == 0:
+        if (number + 1) * LOOKS // steps > number * LOOKS // steps:
             before = run.now()
             curve.append(_look(run, model, shards, before - begin - looked, number + 1))
             looked += run.now() - before
@@ -155,26 +157,37 @@ def _predicted(run: Run, schedule: list[Mixing] | None, steps: int, declared: fl
     path = run.network.between(0, 1)
     if schedule is None:
         return steps * (declared + costs.exact("ring", run.size, WIRE // 8, 8, path.alpha, path.beta))
-    degrees = [schedule[k % len(schedule)].graph.degree for k in range(steps)]
-    return steps * declared + rounds.gossip(degrees, WIRE, path.alpha, path.beta)
+    return steps * declared + predict([schedule[k % len(schedule)] for k in range(steps)], WIRE, path)
+
+
+def _when(curve: list[dict[str, Any]], loss: float) -> float:
+    """Seconds at which a curve first has this loss, straight lines between the looks (a zero model knows nothing)."""
+    points = [{"seconds": 0.0, "loss": float(np.log(digits.CLASSES))}, *curve]
+    for before, after in itertools.pairwise(points):
+        if after["loss"] <= loss:
+            share = (before["loss"] - loss) / max(before["loss"] - after["loss"], 1e-300)
+            return float(before["seconds"] + min(1.0, max(0.0, share)) * (after["seconds"] - before["seconds"]))
+    return float("inf")
 
 
 def _report(run: Run, rows: list[dict[str, Any]], steps: int, declared: float) -> None:
-    losses = [f"loss at {k}/{LOOKS}" for k in range(1, LOOKS + 1)]
+    common = max(min(look["loss"] for look in row["curve"]) for row in rows)
+    shown = [LOOKS * (k + 1) // SHOWN - 1 for k in range(SHOWN)]
     laid = table(
         f"softmax on digits, {run.size} ranks, {steps} steps, {WIRE} bytes of model, {run.clock} time",
-        "averaging", "time us", "formula us", "off by", "KiB per rank and step", *losses, "models apart",
+        "averaging", "time", "formula", "off by", "KiB per rank and step",
+        *[f"loss at {rows[0]['curve'][k]['step']}" for k in shown], "models apart", f"loss {common:.2f} after",
     )  # fmt: skip
     for row in rows:
         curve, schedule = row["curve"], row["schedule"]
-        took = curve[-1]["seconds"]
+        took, reached = curve[-1]["seconds"], _when(curve, common)
         expected = _predicted(run, schedule, steps, declared)
         p = run.size
         degree = 2 * (p - 1) / p if schedule is None else float(np.mean([m.graph.degree for m in schedule]))
         laid.add_row(
-            row["way"], microseconds(took), microseconds(expected),
-            "-" if expected is None else percent(expected / took - 1, signed=True),
-            f"{degree * WIRE / 1024:.1f}", *[f"{look['loss']:.4f}" for look in curve], f"{curve[-1]['apart']:.1e}",
+            row["way"], format_time(took), "-" if expected is None else format_time(expected),
+            "-" if expected is None else percent(expected / took - 1, signed=True), f"{degree * WIRE / 1024:.1f}",
+            *[f"{curve[k]['loss']:.4f}" for k in shown], f"{curve[-1]['apart']:.1e}", format_time(reached),
         )  # fmt: skip
         run.measurements.append({
             "pattern": f"train {row['way']}", "ranks": p, "bytes": WIRE, "algbw": None, "busbw": None, "wrong": 0,
@@ -182,8 +195,13 @@ def _report(run: Run, rows: list[dict[str, Any]], steps: int, declared: float) -
                         "p99": took / steps, "n": 1},
             "predicted": None if expected is None else expected / steps, "native": None,
         })  # fmt: skip
+        if expected is not None and ideal(run) and abs(expected / took - 1) > WITHIN:
+            run.fail(f"the time of {row['way']} must be within {WITHIN:.0%} of its formula on this network")
     run.extra["curves"] = {row["way"]: row["curve"] for row in rows}
+    run.extra["common_loss"] = {"loss": common, "seconds": {row["way"]: _when(row["curve"], common) for row in rows}}
     run.echo(laid)
+    best = min(rows, key=lambda row: _when(row["curve"], common))
+    run.echo(f"soonest at loss {common:.2f}: {best['way']}")
 
 
 if __name__ == "__main__":

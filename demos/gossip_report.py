@@ -37,9 +37,14 @@ def number(value: float | None, form: str = ".3f") -> str:
 
 
 def measured_contraction(distances: Sequence[float]) -> float:
-    """Factor per round over the second half of the rounds, where the slowest mode rules."""
+    """Factor per round over the second half of the rounds, where the slowest mode rules.
+
+    Random rounds may hit the mean exactly by chance: such a last round says nothing about the others.
+    """
     if distances[-1] <= ROUNDING * distances[0]:
-        return 0.0
+        if len(distances) <= 3:
+            return 0.0
+        distances = distances[:-1]
     half = (len(distances) - 1) // 2
     return float((distances[-1] / distances[half]) ** (1 / max(1, len(distances) - 1 - half)))
 
@@ -79,9 +84,19 @@ def degrees(schedule: Sequence[Mixing]) -> list[int]:
     return [m.graph.degree for m in schedule]
 
 
-def _formula(run: Run, series: list[Series], shapes: list[list[Mixing]]) -> tuple[list[float], str]:
+def predict(schedule: Sequence[Mixing], size: int, path: Any) -> float:
+    """Seconds of these rounds with messages of `size` bytes on an idle network whose paths are all like `path`."""
+    if all(m.graph.regular for m in schedule):
+        return rounds.gossip(degrees(schedule), size, path.alpha, path.beta)
+    sends = [[[(j, size) for j in to] for to in m.graph.neighbours] for m in schedule]
+    return rounds.timeline(sends, path.alpha, path.beta)
+
+
+def _formula(run: Run, series: list[Series], shapes: list[list[Mixing]]) -> tuple[Sequence[float | None], str]:
     """Predicted times: from the configured network, or from alpha and beta fitted to the measurements themselves."""
     if run.network is None:
+        if len({one.job.bytes for one in series}) < 2:
+            return [None] * len(series), "no formula: fitting alpha and beta takes two --sizes"
         from emulator.fit import Point, fit
 
         def terms(schedule: list[Mixing]) -> Terms:
@@ -92,14 +107,8 @@ def _formula(run: Run, series: list[Series], shapes: list[list[Mixing]]) -> tupl
         run.fits.append(line.record("collective", "gossip"))
         return [line.predict(terms(w), s.job.bytes) for s, w in pairs], "alpha and beta fitted to these very times"
     path = run.network.between(0, 1)
-    predicted = []
-    for one, schedule in zip(series, shapes, strict=True):
-        if all(m.graph.regular or m.graph.degree <= 1 for m in schedule):
-            predicted.append(rounds.gossip(degrees(schedule), one.job.bytes, path.alpha, path.beta))
-        else:
-            sends = [[[(j, one.job.bytes) for j in to] for to in m.graph.neighbours] for m in schedule]
-            predicted.append(rounds.timeline(sends, path.alpha, path.beta))
-    return predicted, "configured alpha and beta; a star and a small world are followed message by message"
+    predicted = [predict(w, one.job.bytes, path) for one, w in zip(series, shapes, strict=True)]
+    return predicted, "configured alpha and beta; where degrees differ, followed message by message"
 
 
 def times(run: Run, series: list[Series], shapes: list[list[Mixing]]) -> None:
@@ -110,8 +119,8 @@ def times(run: Run, series: list[Series], shapes: list[list[Mixing]]) -> None:
     worst = 0.0
     for one, expected in zip(series, predicted, strict=True):
         seconds = one.summary()
-        off = expected / seconds["median"] - 1
-        worst = max(worst, abs(off))
+        off = None if expected is None else expected / seconds["median"] - 1
+        worst = max(worst, abs(off or 0.0))
         laid.add_row(
             one.job.pattern.removeprefix("gossip "), str(one.job.ranks), format_size(one.job.bytes),
             microseconds(seconds["median"]), microseconds(expected), percent(off, signed=True), str(one.wrong),
@@ -171,10 +180,11 @@ def rumours(run: Run, rows: list[dict[str, Any]]) -> None:
     )  # fmt: skip
     for row in rows:
         spread = np.std(row["rounds"], ddof=1) / math.sqrt(len(row["rounds"])) if len(row["rounds"]) > 1 else math.nan
+        interval = "" if math.isnan(spread) else f" ± {1.96 * spread:.2f}"
         took = float(np.median(row["seconds"]))
         expected = None if row["predicted"] is None else float(np.median(row["predicted"]))
         laid.add_row(
-            row["mode"], f"{np.mean(row['rounds']):.2f} ± {1.96 * spread:.2f}", number(row["expected"], ".2f"),
+            row["mode"], f"{np.mean(row['rounds']):.2f}{interval}", number(row["expected"], ".2f"),
             f"{low:.2f} .. {high:.2f}" if row["mode"] == "push" else "-", str(row["rounds_given"]),
             number(row["messages"], ".0f"), number(row["informative"], ".0f"), microseconds(took),
             microseconds(expected), "-" if expected is None else percent(expected / took - 1, signed=True),

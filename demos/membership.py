@@ -87,8 +87,8 @@ def _live(run: Run, period: float) -> None:
     detector.watch(60.0, until=run.control.Ibarrier().Test)
     begin = run.now()
     found: list[tuple[str, float]] = []
+    limit = (2 * run.size + 3 * settings.suspicion(run.size) / period) * period
     if run.rank != victim:
-        limit = (2 * run.size + 3 * settings.suspicion(run.size) / period) * period
         events = detector.watch(limit, until=lambda: victim in detector.dead)
         found = [(event.state.name, event.time - begin) for event in events if event.member == victim]
     wrong = sorted(detector.dead - {victim})
@@ -104,16 +104,20 @@ def _live(run: Run, period: float) -> None:
     changes = [change for seen, _, _ in reports for change in seen]
     when = {name: sorted(t for state, t in changes if state == name) for name in ("SUSPECT", "DEAD")}
     if not when["DEAD"] or len(when["DEAD"]) < run.size - 1:
-        run.warn("not every rank has declared the silent one dead in time: this machine is too busy for the period")
+        seen, all_others = len(when["DEAD"]), run.size - 1
+        run.fail(f"{all_others} ranks must declare the silent one dead in {limit:.1f} s, {seen} did: longer --period")
         return
     run.echo(
         f"live, {run.size} ranks, period {period * 1e3:g} ms: rank {victim} suspected after "
         f"{when['SUSPECT'][0] * 1e3:.0f} ms, dead to the first after {when['DEAD'][0] * 1e3:.0f} ms and to all after "
         f"{when['DEAD'][-1] * 1e3:.0f} ms; awake again it finds itself {'evicted' if reports[victim][2] else 'welcome'}"
     )
-    if any(w for _, w, _ in reports):
-        run.warn("a living rank was declared dead: this machine is too busy for the period, give a longer --period")
-    run.extra["live"] = when
+    wronged = sorted({rank for _, w, _ in reports for rank in w})
+    if wronged:
+        run.warn(
+            f"living ranks {wronged} were declared dead: the machine is too busy for the period, give a longer --period"
+        )
+    run.extra["live"] = when | {"victim": victim, "evicted": reports[victim][2], "living_declared_dead": wronged}
 
 
 if __name__ == "__main__":

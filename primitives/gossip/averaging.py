@@ -22,6 +22,7 @@ Sources: Xiao and Boyd (2004); Kempe, Dobra and Gehrke, "Gossip-based computatio
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -34,6 +35,8 @@ from primitives.gossip.mixing import Mixing
 from primitives.peers import Peers
 
 Array = NDArray[np.floating]
+_PIECE = 8192
+_kept: dict[str, Any] = {}
 
 
 def mix(comm: MPI.Intracomm | Peers, x: Array, mixing: Mixing) -> None:
@@ -53,14 +56,31 @@ def mix(comm: MPI.Intracomm | Peers, x: Array, mixing: Mixing) -> None:
     _check(peers, x, mixing.graph)
     hooks.phase("mix")
     weights = mixing.weights[peers.rank]
-    received = {j: np.empty_like(x) for j in mixing.graph.sources(peers.rank)}
+    sources = list(mixing.graph.sources(peers.rank))
+    received = dict(zip(sources, _buffers(len(sources), x), strict=True))
     sends = [(j, x) for j in mixing.graph.neighbours[peers.rank]]
     arrived = peers.exchange(sends, list(received.items()))
     # In a fixed order, the own value among the others: two partners with equal weights end with equal bits.
-    total = np.zeros_like(x)
-    for j in sorted(weights):
-        total += weights[j] * (received[j] if j in arrived else x)
-    x[...] = total
+    _combine(x.reshape(-1), [(weights[j], received[j] if j in arrived else x.reshape(-1)) for j in sorted(weights)])
+
+
+def _buffers(count: int, like: Array) -> list[Array]:
+    """Arrays to receive into, kept from round to round: the pages of new ones cost more than the messages."""
+    mark = (like.size, like.dtype)
+    if _kept.get("mark") != mark or len(_kept["rows"]) < count:
+        _kept.update(mark=mark, rows=np.empty((count, like.size), like.dtype))
+    return list(_kept["rows"][:count])
+
+
+def _combine(x: Array, terms: Sequence[tuple[float, Array]]) -> None:
+    """x <- the weighted sum of vectors, x perhaps among them, in pieces that stay in a core's cache."""
+    (first, start), *others = terms
+    for at in range(0, len(x), _PIECE):
+        piece = slice(at, at + _PIECE)
+        total = first * start[piece]
+        for weight, vector in others:
+            total += weight * vector[piece]
+        x[piece] = total
 
 
 def average(

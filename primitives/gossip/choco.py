@@ -12,8 +12,9 @@ neighbours already know, so that what is left out now is sent later:
 
 The mean of the x_i never changes (W is symmetric). Bytes per rank and round: degree * compressor.nbytes(n) instead
 of degree * 8 n. With step = `safe_step` the error e = sum ||x_i - mean||^2 + ||x_i - public_i||^2 shrinks at least by
-1 - delta^2 omega / 82 per round (delta: spectral gap, omega: the compressor's quality); larger steps are often
-faster, and too large ones diverge.
+1 - delta^2 omega / 82 per round (delta: spectral gap, omega: the compressor's quality). That is a proof's step: on a
+ring of 16 with a fifth of the entries it is 0.00006. With `bold_step` the graph's slowest mode sets the speed, and the
+distance to the mean shrinks by about 1 - omega delta per round, some 200 times as fast there; much more diverges.
 
 A dead neighbour's public copy leaves the sum, as if the edge were not there.
 
@@ -44,6 +45,15 @@ def safe_step(mixing: Mixing, omega: float) -> float:
     delta = spectral_gap(mixing)
     b2 = float(np.linalg.norm(np.eye(mixing.size) - mixing.matrix(), 2)) ** 2
     return delta**2 * omega / (16 * delta + delta**2 + 4 * b2 + 2 * delta * b2 - 8 * delta * omega)
+
+
+def bold_step(omega: float) -> float:
+    """Give the step for practice: the compressor's quality.
+
+    No proof stands behind it. On rings and tori all compressors here converge with it, at 1 - omega delta per round;
+    random entries diverge at twice this step on a ring of 16, the largest ones at four times.
+    """
+    return min(1.0, omega)
 
 
 class Choco:

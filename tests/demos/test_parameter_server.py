@@ -138,3 +138,18 @@ def test_softmax_gradient_is_that_of_finite_differences() -> None:
         down[row, column] -= 1e-5
         slope = (digits.loss(up, images, labels) - digits.loss(down, images, labels)) / 2e-5
         assert gradient[row, column] == pytest.approx(slope, rel=1e-4, abs=1e-9)
+
+
+def test_hybrid_on_the_bare_transport(tmp_path: Path) -> None:
+    status, text, result = run_demo(tmp_path, "hybrid", 5, "--steps", "6", "--rows", "16384", "--servers", "2")
+    assert status == 0, text
+    assert "3 workers, 2 servers, table of 16384 x 16" in text
+    assert "largest difference from the one-process run" in text
+    assert result["traffic"]["saved"] > 5
+    assert len(result["loss"]) == 6
+
+
+def test_hybrid_needs_a_worker(tmp_path: Path) -> None:
+    status, text, _ = run_demo(tmp_path, "hybrid", 2, "--servers", "2")
+    assert status == 2
+    assert "--servers must leave a rank to work, got 2 of 2 ranks" in text

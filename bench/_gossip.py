@@ -1,0 +1,85 @@
+"""Ranks of `bench.gossip`: rounds of gossip per second, ours and by MPI's own neighbourhood collective."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from mpi4py import MPI
+
+from primitives.gossip import PushSum, graphs, mix, mixing
+from primitives.gossip.mixing import Mixing
+
+SMALL, LARGE = 512, 2**20
+
+
+def ours(comm: MPI.Intracomm, w: Mixing, size: int, rounds: int) -> float:
+    """Rounds per second of neighbour averaging."""
+    x = np.full(size // 8, float(comm.Get_rank()))
+    return _rate(comm, rounds, lambda: mix(comm, x, w), lambda: x)
+
+
+def neighbourhood(comm: MPI.Intracomm, w: Mixing, size: int, rounds: int) -> float:
+    """The same by ``MPI_Neighbor_allgather`` on the graph."""
+    me = comm.Get_rank()
+    others = [j for j in w.weights[me] if j != me]
+    graph = comm.Create_dist_graph_adjacent(others, others)
+    x, around = np.full(size // 8, float(me)), np.empty((len(others), size // 8))
+
+    def once() -> None:
+        graph.Neighbor_allgather(x, around)
+        x[:] = w.weights[me].get(me, 0.0) * x
+        for j, received in zip(others, around, strict=True):
+            x[:] += w.weights[me][j] * received
+
+    rate = _rate(comm, rounds, once, lambda: x)
+    graph.Free()
+    return rate
+
+
+def push_sum(comm: MPI.Intracomm, rounds: int) -> float:
+    """Rounds per second of push-sum on the complete graph."""
+    state = PushSum(comm, np.full(SMALL // 8, float(comm.Get_rank())), graphs.complete(comm.Get_size()))
+    return _rate(comm, rounds, state.step, lambda: state.estimate)
+
+
+def _rate(comm: MPI.Intracomm, rounds: int, once: Callable[[], None], value: Callable[[], np.ndarray]) -> float:
+    comm.Barrier()
+    start = time.perf_counter()
+    for _ in range(rounds):
+        once()
+    comm.Barrier()
+    seconds = time.perf_counter() - start
+    if np.abs(value() - (comm.Get_size() - 1) / 2).max() > 1e-6:
+        raise AssertionError("the ranks do not agree on the mean")
+    return rounds / seconds
+
+
+def main(path: str, budget: float) -> None:
+    """Alternate all contestants until the time is up, at least three turns."""
+    comm = MPI.COMM_WORLD
+    w = mixing.of_graph(graphs.ring(comm.Get_size()))
+    contestants: dict[str, Callable[[], float]] = {
+        "small": lambda: ours(comm, w, SMALL, 2000),
+        "small native": lambda: neighbourhood(comm, w, SMALL, 2000),
+        "large": lambda: ours(comm, w, LARGE, 100),
+        "large native": lambda: neighbourhood(comm, w, LARGE, 100),
+        "push-sum": lambda: push_sum(comm, 500),
+    }
+    rates: dict[str, list[float]] = {name: [] for name in contestants}
+    end, turn, more = time.perf_counter() + budget, 0, True
+    while more:
+        for name, run in contestants.items():
+            rates[name].append(run())
+        turn += 1
+        more = comm.bcast(turn < 3 or time.perf_counter() < end)
+    if comm.Get_rank() == 0:
+        Path(path).write_text(json.dumps(rates))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], float(sys.argv[2]))

@@ -1,0 +1,76 @@
+"""The gossip demo end to end: means, contractions, times and rumours against what theory says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from demos.gossip_report import measured_contraction
+from tests.demos.launched import run_demo
+
+SHORT = ("--sizes", "8,1K", "--rumours", "2", "--budget", "2", "--graphs", "ring,exponential,complete")
+
+
+@pytest.mark.parametrize("ranks", [5, 8])
+def test_on_an_emulated_network_every_formula_holds(tmp_path: Path, ranks: int) -> None:
+    done = run_demo("gossip", ranks, tmp_path / "run", *SHORT, "--net", "10gbe")
+    assert done.status == 0, done.text
+    assert "formulas hold to 0.0%" in done.text
+    result = done.result
+    for row in result["measurements"]:
+        assert row["wrong"] == 0
+        assert row["predicted"] == pytest.approx(row["seconds"]["median"], rel=0.01), row["pattern"]
+    for mode in result["rumours"]:
+        assert mode["missing"] == 0
+        assert mode["predicted"] == pytest.approx(mode["seconds"], rel=0.01), mode["mode"]
+    ways = {row["way"]: row for row in result["convergence"]}
+    for name in ("ring", "exponential"):
+        assert ways[name]["contraction_measured"] == pytest.approx(ways[name]["contraction_predicted"], abs=0.05)
+        assert ways[name]["rounds"] <= ways[name]["rounds_predicted"] + 1
+    assert ways["complete"]["rounds"] == 1
+    assert ways["torus, Choco"]["contraction_measured"] == pytest.approx(
+        ways["torus, Choco"]["contraction_predicted"], abs=0.05
+    )
+    assert ways["base graph, degree 1"]["distances"][-1] < 1e-12
+
+
+def test_on_the_bare_transport_alpha_and_beta_are_fitted(tmp_path: Path) -> None:
+    done = run_demo("gossip", 4, tmp_path / "run", *SHORT)
+    assert done.status == 0, done.text
+    assert "alpha and beta fitted" in done.text
+    result = done.result
+    assert result["fits"][0]["pattern"] == "gossip"
+    assert all(row["wrong"] == 0 and row["predicted"] > 0 for row in result["measurements"])
+    assert "asynchronous push-sum" in done.text
+    assert "sums conserved" in done.text
+
+
+def test_one_size_alone_is_measured_without_a_formula(tmp_path: Path) -> None:
+    done = run_demo("gossip", 4, tmp_path / "run", *SHORT[2:], "--sizes", "64")
+    assert done.status == 0, done.text
+    assert "takes two --sizes" in " ".join(done.text.split())
+    assert {row["predicted"] for row in done.result["measurements"]} == {None}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--graphs", "moebius"], "moebius"),
+        (["--graphs", "0-1;2-3"], "connected"),
+        (["--compress", "zip"], "gossip compression is topk:SHARE"),
+        (["--ranks", "1"], "between 2 ranks or more"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path: Path, options: list[str], message: str) -> None:
+    done = run_demo("gossip", 4, tmp_path / "run", "--sizes", "8", "--rumours", "1", "--budget", "1", *options)
+    assert done.status == 2, done.text
+    assert message in done.text
+    assert "Traceback" not in done.text
+
+
+def test_a_contraction_is_measured_where_the_slowest_mode_rules() -> None:
+    geometric = [3.0 * 0.5**k for k in range(9)]
+    assert measured_contraction(geometric) == pytest.approx(0.5)
+    assert measured_contraction([*geometric, 0.0]) == pytest.approx(0.5)  # exact by chance
+    assert measured_contraction([1.0, 1e-16]) == 0.0
