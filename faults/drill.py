@@ -11,13 +11,13 @@ from typing import Any
 from emulator import launch, spread
 from emulator.errors import UsageError
 from emulator.network import load
-from faults import timeline
+from faults import real_hosts, timeline
 from faults.checkpoint import Store
 from faults.detect import DETECTORS
 from faults.job import CHECKPOINT, JobSpec
 from faults.judge import Judgement, judge
 from faults.patterns.catalogue import CATALOGUE, RULES, Blueprint, blueprint, most_liars
-from faults.plan import Fault, resolve
+from faults.plan import Event, Fault, resolve
 from faults.supervise import Finished, need_ulfm, supervise
 
 
@@ -36,6 +36,7 @@ class Order:
     options: dict[str, Any] = field(default_factory=dict)
     checkpoint: dict[str, Any] = field(default_factory=dict)
     hosts: list[int] | None = None
+    real_hosts: bool = False
     net: str | None = None
     pace: float | str = "none"
     detector: str | None = None
@@ -85,8 +86,21 @@ class Order:
                 f"{rule} bears at most {max(0, most)} liars among {self.ranks - 1} clients, got --liars {liars}"
             )
 
+    def _with_daemon(self, event: Event) -> Event:
+        """A real host dies with its daemon."""
+        fault = self.faults[int(event.ident.partition(".")[0])]
+        if fault.kind != "kill" or not fault.target.hosts:
+            return event
+        if event.when.step is None or event.when.phase is not None or event.when.offset_s:
+            raise UsageError(
+                f"fault {fault.text!r}: a real host is lost at the beginning of a step: kill host 1 @ step 20"
+            )
+        return replace(event, daemon=True)
+
     def placement(self) -> list[int] | None:
         """Host of each rank at work and of each that waits: as said, else as the network has them."""
+        if self.real_hosts:
+            return real_hosts.placement(self.ranks)
         if self.hosts is not None or self.net is None:
             return self.hosts
         network = load(self.net).sized(self.ranks + self.spares)
@@ -116,10 +130,15 @@ class Order:
             raise UsageError(f"recovery by spare needs a rank that waits, got --spares {self.spares}: give --spares 1")
         if self.ranks < plan.least_ranks:
             raise UsageError(f"{self.pattern} needs at least {plan.least_ranks} ranks, got {self.ranks}: give -n more")
+        if self.real_hosts and (self.recovery != "restart" or self.net is not None or self.hosts is not None):
+            raise UsageError(
+                "the loss of a real host's daemon ends the whole job: --real-hosts goes with --recovery restart, "
+                "and without --net and --hosts"
+            )
         spec = JobSpec(
             self.pattern, self.ranks, steps, self.recovery, self.spares, self.seed, plan.options | self.options,
             checkpoint=CHECKPOINT | self.checkpoint, detector=self._detector(),
-            net=self.net, pace=self.pace,
+            net=self.net, pace=self.pace, real_hosts=self.real_hosts,
         )  # fmt: skip
         self._check_kinds()
         self._check_rule(spec)
@@ -127,6 +146,8 @@ class Order:
             self.faults, self.ranks, spares=self.spares, steps=steps, hosts=self.placement(),
             roles=plan.roles(spec), seed=seed, refilled=self.recovery in ("spare", "respawn", "restart"),
         )  # fmt: skip
+        if self.real_hosts:
+            spec.events = [self._with_daemon(event) for event in spec.events]
         for event in spec.events:
             if event.kind in ("kill", "hang") and event.rank in plan.vital(spec):
                 raise UsageError(
@@ -184,6 +205,8 @@ def run(
     mpi = launch.find_mpi()
     plan = order.blueprint()
     need_ulfm(mpi, order.recovery)
+    if order.real_hosts:
+        real_hosts.check(mpi, order.ranks)
     order.spec(order.seed)  # refuse bad faults before anything is started
     fault_free_s = _steady_state(order, plan, folder / "steady", mpi) if steady else 0.0
     outcome = Outcome(order, [], fault_free_s, [], [])

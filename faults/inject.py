@@ -7,6 +7,7 @@ outlives the victim. A kill is SIGKILL and a hang is SIGSTOP, sent by the rank t
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -53,6 +54,7 @@ class Injector:
         self._lies: list[tuple[float, float | str]] = []
         self.handlers: dict[str, Handler] = {"slow": self._slow_down, "lie": self._begin_to_lie} | (handlers or {})
         self.place, self.step = place, 0
+        self._daemon = os.getppid()
         self._draw = np.random.default_rng(member)
 
     def begin(self, origin: float) -> None:
@@ -120,6 +122,8 @@ class Injector:
     def _strike(self, index: int, event: Event, at: float) -> None:
         self._board.fired[index] = at
         self._journal.write("fault", event=event.ident, text=event.text, kind=event.kind, due=at, place=self.place)
+        if event.daemon and os.getppid() == self._daemon:
+            os.kill(self._daemon, signal.SIGKILL)  # of the host's ranks the first to come by; the others follow
         if event.kind in _SIGNALS:
             if event.kind == "hang" and event.duration_s is not None:
                 self._board.rows["wake_at"][self._member] = at + event.duration_s

@@ -36,6 +36,7 @@ class JobSpec:
     net: str | None = None
     pace: float | str = "none"
     attempt: int = 0
+    real_hosts: bool = False
 
     @property
     def world(self) -> int:

@@ -7,6 +7,7 @@ the job's own ranks left in its folder.
 from __future__ import annotations
 
 import json
+import os
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from emulator import launch
 from emulator.errors import UsageError
-from faults import detect, job, journal
+from faults import detect, job, journal, real_hosts
 from faults.board import Board
 from faults.job import JobSpec
 from faults.watch import A_RANK_DIED, Ending, Watch
@@ -104,12 +105,23 @@ def supervise(
 
 def _launch(spec: JobSpec, folder: Path, mpi: launch.Mpi, board: Board, watch: Watch) -> Ending:
     program = ["-m", "faults.worker", str(folder)]
-    arguments = launch.command(spec.world, program, mpi=mpi, ft=spec.policy != "restart")
+    if spec.real_hosts:
+        arguments = real_hosts.command(spec.world, program, _lost_hosts(spec, folder))
+    else:
+        arguments = launch.command(spec.world, program, mpi=mpi, ft=spec.policy != "restart")
     board.rows["state"] = 0
     board.fired[board.fired > time.monotonic()] = 0.0  # set for an instant that its process did not live to see
     with (folder / "output.txt").open("ab") as output:
-        running = launch.start(arguments, stdout=output, stderr=output)
+        beside = {"PATH": f"{mpi.mpirun.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+        running = launch.start(arguments, extra_env=beside, stdout=output, stderr=output)
         return watch.until_end(running)
+
+
+def _lost_hosts(spec: JobSpec, folder: Path) -> set[int]:
+    """Real hosts whose daemon has been killed."""
+    daemons = {event.ident: event.rank for event in spec.events if event.daemon}
+    struck = {r["event"] for r in journal.read(folder / job.JOURNAL) if r["what"] == "fault"}
+    return {real_hosts.placement(spec.world)[rank] for ident, rank in daemons.items() if ident in struck}
 
 
 def _again(spec: JobSpec, ending: Ending, endings: list[Ending], folder: Path) -> bool:
@@ -126,6 +138,7 @@ def _again(spec: JobSpec, ending: Ending, endings: list[Ending], folder: Path) -
         and ending.why in ("by itself", "mpirun stayed behind", A_RANK_DIED)
         and "fault" in seen
         and "lost" not in seen
+        and (not spec.real_hosts or len(_lost_hosts(spec, folder)) < real_hosts.HOSTS)
     )
 
 

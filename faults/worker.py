@@ -35,7 +35,7 @@ def main(folder: Path) -> None:
     stacks = (folder / job.STACKS / f"{member:03d}.txt").open("w")
     faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
     tools = _instruments(folder, spec, member)
-    tools.journal.write("started", pid=os.getpid())
+    tools.journal.write("started", pid=os.getpid(), host=MPI.Get_processor_name())
     try:
         record = patterns.run(spec, folder, tools)
     except Lost as lost:

@@ -38,6 +38,7 @@ NOT_RECOVERED = 3
 @click.option(
     "--hosts", type=click.IntRange(min=1), help="Hosts for `kill host N`, in even blocks of ranks; absent: --net's."
 )
+@click.option("--real-hosts", is_flag=True, help="Two hosts made by scripts/two-hosts; a host dies with its daemon.")
 @click.option("--reduction", type=click.Choice(REDUCTIONS), help="How the gradients of ring training are added.")
 @click.option("--ballast", type=SIZE, help="Bytes that are all-reduced beside the gradient, to lengthen the messages.")
 @click.option("--net", metavar="NAME|FILE.toml", help="Emulated network; absent: the transport as it is.")
@@ -77,8 +78,8 @@ NOT_RECOVERED = 3
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def drill(
     pattern: str, ranks: int, faults: tuple[str, ...], recovery: str | None, spares: int | None, steps: int | None,
-    repeat: int, hosts: int | None, reduction: str | None, ballast: int | None, net: str | None, pace: float | str,
-    rule: str | None, liars: int | None,
+    repeat: int, hosts: int | None, real_hosts: bool, reduction: str | None, ballast: int | None,
+    net: str | None, pace: float | str, rule: str | None, liars: int | None,
     every: int, keep: int, background: bool,
     checkpoints: str | None, mtbf: float | None, detector: str | None, limit: float | None,
     deadline: float, seed: int | None, dry_run: bool,
@@ -107,6 +108,7 @@ def drill(
         repeat=repeat,
         options={key: value for key, value in own.items() if value is not None},
         checkpoint={"folder": checkpoints, "every": every, "keep": keep, "background": background, "mtbf_s": mtbf},
+        real_hosts=real_hosts,
         hosts=drills.even_hosts(ranks, waiting, hosts) if hosts else None,
         net=net,
         pace=pace,

@@ -58,6 +58,7 @@ def _client(training: Training, route: Route) -> Any:
 
     def train(model: np.ndarray, number: int) -> tuple[np.ndarray, float]:
         route.tools.working_on(number)
+        route.look()  # a client hears from the server only, and would never know that another one died
         began = time.thread_time()
         trained = training.locally(model, route.rank - 1, clients, number)
         if route.tools.injector is None:

@@ -67,7 +67,8 @@ class Event:
     """One thing that happens to one rank (or between two groups of ranks) of one job.
 
     `ident` is its name in the journal: a fault line may mean several events (a host, a rate). Of `rated` ones, drawn
-    as a Poisson process, the last may come after the end of the run.
+    as a Poisson process, the last may come after the end of the run. With `daemon` the process that started the rank,
+    a real host's daemon, dies first.
     """
 
     ident: str
@@ -82,6 +83,7 @@ class Event:
     one_way: bool = False
     nic: bool = False
     rated: bool = False
+    daemon: bool = False
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -1,0 +1,53 @@
+"""Two real hosts out of one machine (``scripts/two-hosts``): what a drill needs to lose one of them with its daemon.
+
+To the MPI each is a machine of its own, with a daemon that starts its ranks. The loss of a daemon ends the job whatever
+its ranks do, so that only `restart` helps: the next launch puts all ranks on the host that is left.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from emulator.errors import UsageError
+from emulator.launch import Mpi, environment
+
+HOSTS = 2
+CANNOT = 77
+_SCRIPT = Path(__file__).resolve().parent.parent / "scripts" / "two-hosts"
+_LETTERS = "ab"
+
+
+def placement(ranks: int) -> list[int]:
+    """Host of each rank, as the script deals them out."""
+    return [rank % HOSTS for rank in range(ranks)]
+
+
+def command(ranks: int, program: Sequence[str], lost: Collection[int] = ()) -> list[str]:
+    """The command line for `ranks` ranks of `program`, on the hosts that are not `lost`."""
+    left = [_LETTERS[host] for host in range(HOSTS) if host not in lost]
+    only = ["--only", left[0]] if len(left) < HOSTS else []
+    return [str(_SCRIPT), *only, str(ranks // len(left)), sys.executable, *program]
+
+
+def check(mpi: Mpi, ranks: int) -> None:
+    """Refuse what cannot be done here, before anything is started.
+
+    Raises
+    ------
+    UsageError
+        An odd number of ranks, no script, or a machine on which no hosts can be made (the script says why).
+    """
+    if ranks % HOSTS:
+        raise UsageError(f"two real hosts hold as many ranks each, got {ranks}: give -n an even number")
+    if not _SCRIPT.exists():
+        raise UsageError(f"real hosts are made by {_SCRIPT}, which is not there: use a checkout of the repository")
+    path = {"PATH": f"{mpi.mpirun.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+    tried = subprocess.run(
+        [str(_SCRIPT), "1", "true"], capture_output=True, text=True, timeout=60, env=environment(path)
+    )
+    if tried.returncode == CANNOT:
+        raise UsageError(f"no real hosts: {tried.stderr.strip()}")
