@@ -19,7 +19,7 @@ from emulator.errors import UsageError
 from emulator.network import Network
 
 PACING = 8
-LINKS_LOCK = 0
+LINKS_LOCK, PACING_LOCK = 0, 1
 _CLAIMED = 1  # of the cells for the pacer
 
 
@@ -75,7 +75,7 @@ class Board:
         return first
 
     def lock(self, which: int) -> None:
-        """Wait for lock `which`: LINKS_LOCK, or 1 + a cell that it protects."""
+        """Wait for lock `which`: LINKS_LOCK, PACING_LOCK, or 1 + a cell that it protects."""
         fcntl.lockf(self._file, fcntl.LOCK_EX, 1, which)
 
     def unlock(self, which: int) -> None:

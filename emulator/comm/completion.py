@@ -92,23 +92,30 @@ class Batch:
         hints = [one.hint for one in self.operations if one.active]
         return None if None in hints else min(hints)
 
-    def finish(self, indices: Sequence[int], statuses: list[MPI.Status] | None) -> list[Any]:
+    @property
+    def soonest(self) -> float | None:
+        """The earliest time at which a poll will succeed, of those that are known."""
+        return min((one.hint for one in self.operations if one.active and one.hint is not None), default=None)
+
+    def finish(self, indices: Sequence[int], statuses: list[MPI.Status] | None, one_by_one: bool = False) -> list[Any]:
         """Complete these requests and give their objects; raises if one went wrong."""
+        self.engine.idling = False
         if statuses is not None:
             statuses.extend(MPI.Status() for _ in range(len(indices) - len(statuses)))
-        results, wrong = [], None
+        results: list[Any] = []
+        wrong = None
         for place, index in enumerate(indices):
             one = self.operations[index]
             status = None if statuses is None else statuses[place]
-            if one.active:
-                results.append(one.finish(status))
-            else:
+            if not one.active:
                 empty_status(status)
                 results.append(None)
+                continue
+            results.append(one.finish(status))
             if one.error:
                 wrong = one
         if wrong is not None:
-            wrong.comm.raise_error(wrong.error if len(self.operations) == 1 else MPI.ERR_IN_STATUS)
+            wrong.comm.raise_error(wrong.error if one_by_one or len(self.operations) == 1 else MPI.ERR_IN_STATUS)
         return results
 
 
@@ -140,11 +147,8 @@ def _any(requests: Sequence[MPI.Request], status: MPI.Status | None, wait: bool)
         if not found:
             batch.engine.idle()
             return MPI.UNDEFINED, False, None
-        one = batch.operations[found[0]]
-        result = one.finish(status)
-        if one.error:
-            one.comm.raise_error(one.error)
-        return found[0], True, result
+        statuses = None if status is None else [status]
+        return found[0], True, batch.finish(found[:1], statuses, one_by_one=True)[0]
 
 
 def _some(

@@ -134,7 +134,7 @@ class NetworkState:
             change.open_at, change.lost, change.windows = _NEVER, False, []
             waiting, change.waiting = change.waiting, []
             for message in waiting:
-                self._engine.send(*message)
+                self._engine.keep(self._engine.send(*message)[1], message)
 
     def slow(self, factor: float) -> None:
         """Make this rank compute `factor` times slower than its host is configured; 1.0 heals it."""

@@ -44,9 +44,7 @@ def emulate(
         raise UsageError("a communicator is emulated once, got one that already is: pass MPI.COMM_WORLD")
     if compute not in ("measured", "none"):
         raise UsageError(f"compute is 'measured' or 'none', got {compute!r}")
-    factor = 0.0 if pace in ("none", "auto", None) else float(pace)
-    if not 0 <= factor < float("inf"):
-        raise UsageError(f"a pace is 'auto', 'none' or a factor > 0, got {pace}: 20 runs 20 times slower")
+    factor = _factor(pace)
     completion.install()
     refused.refuse_outside()
     engine = Engine(comm, _laid_out(comm, network), factor, compute == "measured", seed)
@@ -56,6 +54,19 @@ def emulate(
         _find_pace(emulated)
     emulated.align()
     return emulated
+
+
+def _factor(pace: float | str | None) -> float:
+    """The pace as a number, 0.0 where there is none, or none yet."""
+    if pace in ("none", "auto", None):
+        return 0.0
+    try:
+        factor = float(pace)
+    except ValueError:
+        factor = -1.0
+    if not 0 <= factor < float("inf"):
+        raise UsageError(f"a pace is 'auto', 'none' or a factor > 0, got {pace}: 20 runs 20 times slower")
+    return factor
 
 
 def _find_pace(emulated: EmulatedComm) -> None:

@@ -67,6 +67,7 @@ class Engine(Waiting):
         self.routes = [self._route(rank) for rank in range(self.size)]
         self._matchers: dict[int, Matcher] = {}
         self._outgoing: deque[tuple[MPI.Request, Any]] = deque()
+        self._kept: deque[tuple[MPI.Request, Any]] = deque()
         self.awaiting: dict[int, Any] = {}
         self.dead: set[int] = set()
         self._status = MPI.Status()
@@ -195,7 +196,12 @@ class Engine(Waiting):
         if not request.Test():
             self._outgoing.append((request, packet))
             if not len(self._outgoing) % _REAPED_AT:
-                self._reap()
+                _reap(self._outgoing)
+
+    def keep(self, physical: MPI.Request | None, payload: Any) -> None:
+        """Keep a payload until MPI has sent it, though nobody will wait for that."""
+        if physical is not None:
+            self._kept.append((physical, payload))
 
     def acknowledge(self, message: Arrival, matched: float) -> None:
         """Tell the sender of a synchronous message that it was matched at emulated time `matched`."""
@@ -211,17 +217,6 @@ class Engine(Waiting):
         request = self.awaiting.pop(token, None)
         if request is not None:
             request.acknowledged(time)
-
-    def _reap(self) -> None:
-        """Drop the packets that MPI has sent."""
-        outgoing = self._outgoing
-        while outgoing:
-            try:
-                if not outgoing[0][0].Test():
-                    return
-            except MPI.Exception:
-                pass  # its receiver died; the send was complete for the user long before
-            outgoing.popleft()
 
     # -- receiving
 
@@ -239,7 +234,9 @@ class Engine(Waiting):
     def progress(self) -> None:
         """Take in every message that has physically arrived, and let go of what was sent."""
         if self._outgoing:
-            self._reap()
+            _reap(self._outgoing)
+        if self._kept:
+            _reap(self._kept)
         status = self._status
         while True:
             try:
@@ -323,8 +320,10 @@ class Engine(Waiting):
         self.wire.Barrier()
 
     def forget_context(self, context: int) -> None:
-        """Drop the matcher of a freed communicator."""
+        """Drop what is kept for a freed communicator."""
         self._matchers.pop(context, None)
+        for route in self.routes:
+            route.last.pop(context, None)
 
     def settle(self) -> None:
         """Before MPI_Finalize: take in whatever others still send to this rank, until everybody has said so."""
@@ -342,6 +341,18 @@ class Engine(Waiting):
                 pause()
         except MPI.Exception:
             return  # somebody died: nobody waits for this rank
+
+
+def _reap(sends: deque[tuple[MPI.Request, Any]]) -> None:
+    """Drop what MPI has sent; what still waits for its receiver must not keep the others."""
+    while sends:
+        try:
+            if not sends[0][0].Test():
+                sends.rotate(-1)
+                return
+        except MPI.Exception:
+            pass  # its receiver died; the send was complete for the user long before
+        sends.popleft()
 
 
 _DEATHS = {

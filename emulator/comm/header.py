@@ -58,4 +58,7 @@ class Arrival:
         self.order = 0
 
     def __lt__(self, other: Arrival) -> bool:
-        return self.first < other.first if self.first != other.first else self.order < other.order
+        # Equal times, which symmetric ranks often have, come in the same order in every run.
+        if self.first != other.first:
+            return self.first < other.first
+        return (self.source, self.order) < (other.source, other.order)

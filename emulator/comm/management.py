@@ -23,6 +23,7 @@ def context_number(*parts: Any) -> int:
 class Management(PointToPoint):
     """The parts of MPI.Intracomm that concern the communicator itself."""
 
+    _algorithms: Any
     _made: int
     _buffer: Any
 
@@ -31,7 +32,8 @@ class Management(PointToPoint):
         self._made += 1
         if real == MPI.COMM_NULL:
             return real
-        return type(self)(self.engine, real, context_number(self.context, self._made, *how))  # type: ignore[call-arg]
+        context = context_number(self.context, self._made, *how)
+        return type(self)(self.engine, real, context, self._algorithms)  # type: ignore[call-arg]
 
     def Dup(self, info: MPI.Info | None = None) -> Any:
         return self._child(self._real.Dup(info) if info is not None else self._real.Dup(), "dup")

@@ -6,7 +6,7 @@ from array import array
 from typing import Any
 
 from emulator.clock import perf_counter, sleep_until
-from emulator.comm.board import Board
+from emulator.comm.board import PACING_LOCK, Board
 
 # A rank that finds itself this late is not jittering, it was away (a sleep, a file): time is shifted for all.
 _AWAY_S = 0.02
@@ -63,12 +63,23 @@ class Pacer:
         self.deadlines += 1
         if not held:
             self.overruns += 1
-            if late > max(_AWAY_S, _AWAY_ALPHAS * self.latency * self.pace):
-                self.board.pacing[0] += late
+            self._catch_up(due)
         if len(self._late) < _SAMPLES:
             self._late.append(late)
         else:
             self._late[self.deadlines % _SAMPLES] = late
+
+    def _catch_up(self, due: float) -> None:
+        """If this rank was away, let time pass on for all of the machine, once for those that were away together."""
+        away = max(_AWAY_S, _AWAY_ALPHAS * self.latency * self.pace)
+        # Between machines time is tied to clocks that agree, and must stay so.
+        if self.board.machines > 1 or perf_counter() - self.wall(due) <= away:
+            return
+        self.board.lock(PACING_LOCK)
+        late = perf_counter() - self.wall(due)
+        if late > away:
+            self.board.pacing[0] += late
+        self.board.unlock(PACING_LOCK)
 
     def forget(self) -> None:
         """Begin new figures."""

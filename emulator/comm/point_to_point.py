@@ -84,6 +84,14 @@ class PointToPoint:
         if tag < 0 and not (receive and tag == _ANY_TAG):
             self.raise_error(MPI.ERR_TAG)
 
+    # -- buffers, which do not matter with PROC_NULL
+
+    def _given(self, buf: Any, dest: int) -> tuple[Any, int]:
+        return outgoing(buf) if dest != _NULL else (b"", 0)
+
+    def _wanted(self, buf: Any, source: int) -> Incoming | None:
+        return Incoming(buf) if source != _NULL else None
+
     # -- the two operations that everything else is made of
 
     def _send(self, payload: Any, size: int, dest: int, tag: int, sync: bool = False) -> EmulatedRequest:
@@ -183,18 +191,21 @@ class PointToPoint:
 
     def Send(self, buf: Any, dest: int, tag: int = 0) -> None:
         self._enter()
-        payload, size = outgoing(buf)
+        payload, size = self._given(buf, dest)
         self._send_now(payload, size, dest, tag)
 
     def Ssend(self, buf: Any, dest: int, tag: int = 0) -> None:
         self._enter()
-        payload, size = outgoing(buf)
+        payload, size = self._given(buf, dest)
         self._complete(self._send(payload, size, dest, tag, sync=True))
 
     def Bsend(self, buf: Any, dest: int, tag: int = 0) -> None:
         self._enter()
-        payload, size = outgoing(buf)
-        self._send(bytes(payload), size, dest, tag)
+        payload, size = self._given(buf, dest)
+        payload = bytes(payload)
+        request = self._send(payload, size, dest, tag)
+        if isinstance(request, SendRequest):
+            self.engine.keep(request.physical, payload)
         self._leave()
 
     def Ibsend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
@@ -206,9 +217,9 @@ class PointToPoint:
 
     def Recv(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> None:
         self._enter()
-        into = Incoming(buf)
+        into = self._wanted(buf, source)
         message = self._look(source, tag)
-        if message is not None and message.size <= into.room:
+        if message is not None and into is not None and message.size <= into.room:
             self._take(message, into, status)
         else:
             self._complete(self._receive(into, source, tag), status)
@@ -218,21 +229,24 @@ class PointToPoint:
         recvtag: int = _ANY_TAG, status: MPI.Status | None = None,
     ) -> None:  # fmt: skip
         self._enter()
-        payload, size = outgoing(sendbuf)
-        self._exchange(payload, size, dest, sendtag, Incoming(recvbuf), source, recvtag, status)
+        payload, size = self._given(sendbuf, dest)
+        self._exchange(payload, size, dest, sendtag, self._wanted(recvbuf, source), source, recvtag, status)
 
     def Sendrecv_replace(
         self, buf: Any, dest: int, sendtag: int = 0, source: int = _ANY, recvtag: int = _ANY_TAG,
         status: MPI.Status | None = None,
     ) -> None:  # fmt: skip
         self._enter()
-        payload, size = outgoing(buf)
-        self._exchange(bytes(payload), size, dest, sendtag, Incoming(buf), source, recvtag, status)
+        payload, size = self._given(buf, dest)
+        self._exchange(bytes(payload), size, dest, sendtag, self._wanted(buf, source), source, recvtag, status)
 
     def _exchange(
         self, payload: Any, size: int, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int,
         status: MPI.Status | None,
     ) -> Any:  # fmt: skip
+        if dest != _NULL:  # before a receive is posted that nobody would wait for
+            self._check_tag(sendtag)
+            self._peer(dest)
         receive = self._receive(into, source, recvtag)
         send = self._send(payload, size, dest, sendtag)
         self.engine.wait(receive)
@@ -248,14 +262,14 @@ class PointToPoint:
 
     def Isend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
         self._enter()
-        payload, size = outgoing(buf)
+        payload, size = self._given(buf, dest)
         request = self._send(payload, size, dest, tag)
         self._leave()
         return request
 
     def Issend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
         self._enter()
-        payload, size = outgoing(buf)
+        payload, size = self._given(buf, dest)
         request = self._send(payload, size, dest, tag, sync=True)
         self._leave()
         return request
@@ -266,7 +280,7 @@ class PointToPoint:
     def Irecv(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Request:
         self._enter()
         self.engine.progress()
-        request = self._receive(Incoming(buf), source, tag)
+        request = self._receive(self._wanted(buf, source), source, tag)
         self._leave()
         return request
 
@@ -282,7 +296,7 @@ class PointToPoint:
         return self._persistent_send(buf, dest, tag, sync=False)
 
     def _persistent_send(self, buf: Any, dest: int, tag: int, sync: bool) -> MPI.Prequest:
-        payload, size = outgoing(buf)
+        payload, size = self._given(buf, dest)
         packed = type(payload) is bytearray and payload is not buf
 
         def begin() -> EmulatedRequest:
@@ -295,7 +309,7 @@ class PointToPoint:
         return PersistentRequest(self, begin)
 
     def Recv_init(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Prequest:
-        into = Incoming(buf)
+        into = self._wanted(buf, source)
 
         def begin() -> EmulatedRequest:
             self._enter()

@@ -20,12 +20,15 @@ _ANY_TAG: int = MPI.ANY_TAG
 class Probes(PointToPoint):
     """Probe, Iprobe, Mprobe, Improbe: they see a message once its last byte has arrived in emulated time."""
 
+    _expected: float | None = None
+
     def _find(self, source: int, tag: int, take: bool) -> Arrival | None:
-        """Find, or take out, a message that is there in emulated time."""
+        """Find, or take out, a message that is there in emulated time; one that is to come sets `_expected`."""
         if tag < 0:
             self._check_tag(tag, receive=True)
         engine = self.engine
         engine.progress()
+        self._expected = None
         now = engine.emulated_wall()
         origin = self._origin(source)
         matcher = engine.matcher(self.context)
@@ -34,7 +37,11 @@ class Probes(PointToPoint):
             if error := self.failure(origin, blocking=True):
                 self.raise_error(error)
             return None
-        if now is not None and (found.first > now or found.port.serve(found) > max(now, engine.clock.t)):
+        if now is not None and found.first > now:
+            self._expected = found.first
+            return None
+        if now is not None and found.port.serve(found) > max(now, engine.clock.t):
+            self._expected = found.due
             return None
         if take:
             matcher.take(origin, tag, now)
@@ -101,10 +108,13 @@ class _Search:
     def __init__(self, comm: Probes, source: int, tag: int, take: bool) -> None:
         self._comm, self._what = comm, (source, tag, take)
         self.found: Arrival | None = None
-        self.hint = None
+        self.hint: float | None = None
+        self.soonest: float | None = None
 
     def poll(self) -> bool:
         self.found = self._comm._find(*self._what)
+        self.soonest = self._comm._expected
+        self.hint = self.soonest if self._what[0] != _ANY else None
         return self.found is not None
 
 

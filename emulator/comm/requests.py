@@ -107,6 +107,7 @@ class EmulatedRequest(MPI.Request):
         if clock.measured:
             clock.enter()
         engine.wait(self)
+        engine.idling = False
         result = self.finish(status)
         if clock.measured:
             clock.leave()
@@ -125,6 +126,7 @@ class EmulatedRequest(MPI.Request):
         engine.progress()
         result = None
         if done := self.poll():
+            engine.idling = False
             result = self.finish(status)
         else:
             engine.idle()
@@ -208,6 +210,11 @@ class SendRequest(EmulatedRequest):
             self.hint = self.end
             return False
         return True
+
+    def fill(self, status: MPI.Status | None) -> None:
+        empty_status(status)
+        if status is not None:
+            status.error = self.error
 
     def _receiver_gone(self) -> bool:
         self.error = self.comm.failure(self.destination, blocking=True)

@@ -37,7 +37,8 @@ class Waiting:
     def wait(self, operation: Any) -> None:
         """Make progress until ``operation.poll()``, asleep most of the time.
 
-        `operation.hint` is the emulated time before which another poll cannot succeed, None when that is unknown.
+        `operation.hint` is the emulated time before which another poll cannot succeed, None when that is unknown; it
+        may then have a `soonest`, at which a poll will succeed if none has before.
         """
         if operation.poll():
             return
@@ -49,8 +50,11 @@ class Waiting:
             if operation.poll():
                 return
             hint = operation.hint
-            if hint is None or not pacer.pace:
+            if not pacer.pace:
                 pause()
+            elif hint is None:
+                soonest = getattr(operation, "soonest", None)
+                pause(None if soonest is None else pacer.wall(soonest))
             else:
                 # In slices, because others may need this rank to take in their long messages.
                 self._sleep(hint, nap)

@@ -7,7 +7,10 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+import emulator
+from primitives import collectives
 from tests.emulator.same import Cases, same_as_mpi, same_when_paced
+from tests.emulator.small_networks import plain
 from tests.ranks import on_ranks
 
 ANY = MPI.ANY_SOURCE
@@ -111,3 +114,11 @@ def test_the_same_as_mpi(comm: MPI.Intracomm, function: Any) -> None:
 @on_ranks(4, function=cases)
 def test_the_same_when_paced(comm: MPI.Intracomm, function: Any) -> None:
     same_when_paced(comm, function)
+
+
+@on_ranks(4)
+def test_communicators_inherit_the_algorithms(comm: MPI.Intracomm) -> None:
+    """One that brings its own collectives brings them to its children as well."""
+    world = emulator.emulate(MPI.COMM_WORLD, plain(), collectives=collectives)
+    for child in (world.Dup(), world.Split(world.rank % 2), world.Split_type(MPI.COMM_TYPE_SHARED)):
+        assert child._algorithms is collectives

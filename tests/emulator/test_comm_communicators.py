@@ -68,6 +68,17 @@ def wrong_arguments(comm: Any) -> Any:
 
 
 @cases
+def a_refused_exchange_posts_no_receive(comm: Any) -> Any:
+    """The message that the receive of a wrong Sendrecv could have had is there for the next one."""
+    box, other = np.zeros(1, int), np.zeros(1, int)
+    code = error_of(lambda: comm.Sendrecv(box, comm.size, 0, other, comm.rank, 3))
+    request = comm.Isend(np.array([7]), comm.rank, 3)
+    comm.Recv(box, comm.rank, 3)
+    request.Wait()
+    return code, int(box[0]), int(other[0])
+
+
+@cases
 def error_handlers(comm: Any) -> Any:
     before = comm.Get_errhandler() == MPI.ERRORS_RETURN
     comm.Set_errhandler(MPI.ERRORS_RETURN)

@@ -68,12 +68,16 @@ def test_a_cut_without_an_end_waits_to_be_healed(comm: MPI.Intracomm) -> None:
         world.network_state.cut([0], [1])
         for turn in range(3):
             world.isend(turn, 1, 5)
+        world.Isend(np.full(300_000, 9, "B"), 1, 6)
         world.send("uncut", 2, 5)
         world.compute(1.0)
         world.network_state.heal()
     elif world.rank == 1:
         assert [world.recv(source=0, tag=5) for _ in range(3)] == [0, 1, 2]
         assert world.now() - begin >= 1.0 + ALPHA
+        long = np.zeros(300_000, "B")
+        world.Recv(long, 0, 6)
+        assert (long == 9).all()
     elif world.rank == 2:
         assert world.recv(source=0, tag=5) == "uncut"
         assert world.now() - begin < 2 * ALPHA

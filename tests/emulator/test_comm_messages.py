@@ -28,6 +28,14 @@ def proc_null(comm: Any) -> Any:
     request = comm.Irecv(box, NULL)
     request.Wait(status)
     seen.append(envelope(status))
+    comm.Send(None, NULL)
+    comm.Recv(None, NULL)
+    comm.Sendrecv(None, NULL, 0, None, NULL)
+    MPI.Request.Waitall([comm.Isend(None, NULL), comm.Irecv(None, NULL)])
+    left, right = comm.rank - 1 if comm.rank else NULL, comm.rank + 1 if comm.rank + 1 < comm.size else NULL
+    edge = np.full(1, -1)
+    comm.Sendrecv(np.array([comm.rank]), right, 0, edge if left != NULL else None, left)
+    seen.append(int(edge[0]))
     return seen, box.tolist(), comm.recv(source=NULL), comm.sendrecv(1, NULL, source=NULL)
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import pytest
 from mpi4py import MPI
 
 import emulator
-from emulator.comm import automatic
+from emulator.comm import automatic, pacing
 from emulator.errors import UsageError
 from tests.emulator.clusters import emulated, exactly, story
-from tests.emulator.small_networks import BETA, plain
+from tests.emulator.small_networks import ALPHA, BETA, plain
 from tests.ranks import on_ranks
 
 
@@ -80,11 +81,52 @@ def test_polling_sees_time_pass_when_paced(comm: MPI.Intracomm) -> None:
 
 
 @on_ranks(4)
+def test_lateness_after_polling_does_not_enter_the_clock(comm: MPI.Intracomm) -> None:
+    world = emulator.emulate(MPI.COMM_WORLD, plain(), pace=20)
+    begin = world.align()
+    requests = [world.Irecv(bytearray(8), world.rank ^ 1), world.Isend(bytes(8), world.rank ^ 1)]
+    while not requests[0].Test():
+        pass
+    while not MPI.Request.Testall(requests):
+        pass
+    due = begin + ALPHA + 8 * BETA
+    while world.engine.pacer.emulated() < due + ALPHA:
+        pass
+    assert world.now() == exactly(due)
+
+
+class _Board:
+    """A machine's cells, without the machine."""
+
+    def __init__(self, machines: int) -> None:
+        self.pacing, self.machines = [0.0], machines
+
+    def lock(self, which: int) -> None: ...
+
+    unlock = lock
+
+
+@pytest.mark.parametrize(("machines", "shift"), [(1, 5.0), (2, 0.0)])
+def test_ranks_that_were_away_together_shift_time_once(
+    monkeypatch: pytest.MonkeyPatch, machines: int, shift: float
+) -> None:
+    """And on several machines, whose clocks must go on agreeing, not at all."""
+    board: Any = _Board(machines)
+    pacers = [pacing.Pacer(board, 10.0, 1e-3, 0.0) for _ in range(2)]
+    monkeypatch.setattr(pacing, "perf_counter", lambda: 15.0)
+    for pacer in pacers:
+        pacer.record(due=1.0, held=False)  # at 10 s on the wall
+    assert board.pacing[0] == shift
+
+
+@on_ranks(4)
 def test_a_usage_error_on_rank_0_is_everybodys(comm: MPI.Intracomm) -> None:
     with pytest.raises(UsageError, match="no-such-network"):
         emulator.emulate(MPI.COMM_WORLD, "no-such-network")
     with pytest.raises(UsageError, match="pace"):
         emulator.emulate(MPI.COMM_WORLD, plain(), pace=-1)
+    with pytest.raises(UsageError, match="pace"):
+        emulator.emulate(MPI.COMM_WORLD, plain(), pace="fast")
     with pytest.raises(UsageError, match="compute"):
         emulator.emulate(MPI.COMM_WORLD, plain(), compute="some")
     with pytest.raises(UsageError, match="once"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import numpy as np
@@ -54,12 +55,20 @@ def synchronous_sends(comm: Any) -> Any:
 @cases
 def buffered_and_ready_sends(comm: Any) -> Any:
     peer = comm.rank ^ 1
-    MPI.Attach_buffer(bytearray(1 << 16))
+    MPI.Attach_buffer(bytearray(1 << 22))
     comm.Bsend(np.array([1]), peer, 1)
     comm.bsend("b", peer, 2)
     box = np.zeros(1, int)
     comm.Recv(box, peer, 1)
     seen = [int(box[0]), comm.recv(source=peer, tag=2)]
+    for turn in range(3):  # the copies are nobody's but the communicator's
+        comm.Bsend(np.full(1 << 17, 10 * comm.rank + turn), peer, 4)
+    gc.collect()
+    comm.Barrier()
+    long = np.zeros(1 << 17, int)
+    for _ in range(3):
+        comm.Recv(long, peer, 4)
+        seen.append((int(long.min()), int(long.max())))
     MPI.Detach_buffer()
     request = comm.Irecv(box, peer, 3)
     comm.Barrier()

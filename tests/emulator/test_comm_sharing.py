@@ -73,6 +73,20 @@ def test_ingress_is_served_in_order_of_arrival(comm: MPI.Intracomm) -> None:
 
 
 @on_ranks(4)
+def test_who_arrives_at_the_same_time_is_heard_in_the_order_of_the_ranks(comm: MPI.Intracomm) -> None:
+    """Whoever was physically first."""
+    world = emulated()
+    for _ in range(20):
+        world.align()
+        if world.rank:
+            world.send(world.rank, 0)
+        comm.Barrier()
+        if world.rank == 0:
+            assert [world.recv() for _ in range(3)] == [1, 2, 3]
+        comm.Barrier()
+
+
+@on_ranks(4)
 def test_align_makes_all_clocks_equal_and_all_cards_idle(comm: MPI.Intracomm) -> None:
     world = emulated()
     world.compute(0.1 * world.rank)
