@@ -13,11 +13,8 @@ from mpi4py import MPI
 
 from emulator import environment, probe, timing
 from emulator.cli import TIME, Run, demo
-from emulator.closed_loop import closed_loop, configured
 from emulator.errors import UsageError
-from emulator.report import terminal
 from emulator.session import sub_sizes
-from emulator.study import measurement, study, uncrowded
 from primitives.all_reduce import ALGORITHMS, all_reduce
 
 ITEM = np.dtype(np.float32)
@@ -36,6 +33,8 @@ def main(run: Run, algorithm: str, t_comp: float) -> None:
     run.on_root(lambda: _check_sizes(run))
     hosts = run.control.allgather(MPI.Get_processor_name())
     if run.rank == 0:
+        from emulator.report import terminal  # 16 ranks would import at the same time what only one needs
+
         run.echo(terminal.opening(run.result, f"all-reduce by {', '.join(patterns)} on {ranks} ranks"))
     jobs = _jobs(run, patterns, ranks)
     stop = timing.Stop(run.budget, fewest=10 if run.network is None else 6)
@@ -54,6 +53,9 @@ def main(run: Run, algorithm: str, t_comp: float) -> None:
 
 def _conclude(run: Run, series: list[timing.Series], patterns: list[str], hosts: list[str], t_comp: float) -> None:
     """Turn what was measured into the result: medians, fits, predictions, and how many nodes are worth having."""
+    from emulator.closed_loop import closed_loop, configured
+    from emulator.study import measurement, study, uncrowded
+
     crowding = environment.crowding(hosts) if run.network is None else uncrowded
     found = study(series, patterns, ITEM.itemsize, crowding, run.seed)
     native = {(one.job.ranks, one.job.bytes): one for one in series if one.job.pattern == "native"}

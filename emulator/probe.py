@@ -1,5 +1,7 @@
 """Jobs that measure the terms themselves: a message between two ranks (alpha, beta), a local reduction (gamma)."""
 
+from __future__ import annotations
+
 from collections.abc import Sequence
 from time import perf_counter
 from typing import Any
