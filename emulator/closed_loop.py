@@ -23,6 +23,7 @@ def steady(path: Path) -> bool:
     """True if every message on the path takes the same time, so that a measurement can be held to it."""
     return path.jitter is None and path.loss is None
 
+
 _ROUNDING = 1e-15
 """A latency in seconds that is none: the sums of a fit leave about so much of one that is configured as 0."""
 

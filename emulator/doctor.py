@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from emulator import launch, tune
+from emulator import clock, launch, tune
 from emulator.errors import UsageError
 
 _PROBE_RANKS = 16
@@ -91,7 +91,7 @@ def _tuning(mpi: launch.Mpi) -> Iterator[Finding]:
 def _cores() -> Finding:
     import psutil
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    usable = clock.cores()
     load = psutil.getloadavg()[0]
     text = f"{usable} usable ({psutil.cpu_count(logical=False)} physical), load {load:.1f}"
     if load > usable / 2:

@@ -1,12 +1,13 @@
 """The environment record of a result, and what in it makes timings unstable."""
 
-import os
 import platform
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+from emulator import clock
 
 _FREQUENCY = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
 
@@ -25,7 +26,7 @@ def record(ranks: int = 1, hosts: Sequence[str] | None = None) -> dict[str, Any]
     import psutil
 
     per_host = Counter(hosts or [platform.node()] * ranks)
-    cores = _usable_cores()
+    cores = clock.cores()
     return {
         "mpi": _mpi_version(),
         "mpi4py": _version_of_loaded("mpi4py"),
@@ -70,15 +71,8 @@ def crowding(hosts: Sequence[str]) -> Callable[[int], float]:
     hosts
         Host name of each rank; every host has as many cores as this one.
     """
-    cores = _usable_cores()
+    cores = clock.cores()
     return lambda p: max(1.0, max(Counter(hosts[:p]).values()) / cores)
-
-
-def _usable_cores() -> int:
-    """Cores this process may use, which a container or a batch system may have cut down."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _mpi_version() -> str | None:

@@ -56,6 +56,17 @@ class Estimate(Record):
     ci95: Interval | None = None
 
 
+class Segment(Record):
+    """The terms of a fit between two sizes, both included."""
+
+    first: int = Field(ge=0)
+    last: int = Field(ge=0)
+    alpha: Estimate
+    beta: Estimate | None = None
+    gamma: Estimate | None = None
+    draws: list[list[float]] | None = None
+
+
 class Fit(Record):
     """A fitted cost model.
 
@@ -67,7 +78,7 @@ class Fit(Record):
     alpha: Estimate
     beta: Estimate | None = None
     gamma: Estimate | None = None
-    segments: list[dict[str, Any]] = []
+    segments: list[Segment] = []
     median_relative_error: float | None = None
     configured: dict[str, Any] | None = None
 

@@ -10,13 +10,13 @@ answer only between two steps; its verdicts are counted and nobody is ended.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from emulator import launch
+from emulator.clock import cores
 from emulator.errors import UsageError
 from faults import detect, drill, timeline
 from faults.drill import Order
@@ -125,7 +125,7 @@ def run(
     mpi = launch.find_mpi()
     need_ulfm(mpi, "shrink")
     for name in situations or SITUATIONS:
-        size = 8 * (os.cpu_count() or 1) if SITUATIONS[name].crowded else ranks
+        size = 8 * cores() if SITUATIONS[name].crowded else ranks
         for detector in detectors or DETECTORS:
             limit = limit_s or detect.limit_for(size)
             place = folder / f"{name}-{detector}"

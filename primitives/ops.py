@@ -122,10 +122,22 @@ def _of_mpi(op: MPI.Op) -> Operation:
             return operation
     if op in (MPI.OP_NULL, MPI.REPLACE, MPI.NO_OP):
         raise UsageError("MPI.OP_NULL, MPI.REPLACE and MPI.NO_OP reduce nothing: pass MPI.SUM or another operation")
+    return Operation("user-defined MPI.Op", _Local(op), op.Is_commutative())
 
-    def apply(a: Array, b: Array, out: Array) -> None:
+
+class _Local:
+    """MPI's own application of a user's operation; comparable, since plans are found by it."""
+
+    def __init__(self, op: MPI.Op) -> None:
+        self.op, self._handle = op, op.handle
+
+    def __call__(self, a: Array, b: Array, out: Array) -> None:
         result = b.copy()
-        op.Reduce_local(np.ascontiguousarray(a), result)  # result = a op result, in this order
+        self.op.Reduce_local(np.ascontiguousarray(a), result)  # result = a op result, in this order
         out[...] = result
 
-    return Operation("user-defined MPI.Op", apply, op.Is_commutative())
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Local) and self.op == other.op  # not the handle: it may come again after a Free
+
+    def __hash__(self) -> int:
+        return hash(self._handle)

@@ -19,17 +19,18 @@ def plan(file: schema.NetworkFile, name: str, folder: FilePath | None = None) ->
     explicit = isinstance(file.topology, schema.LinksSection)
     if file.link.bandwidth is None and not explicit and not _cards_have_bandwidth(file):
         raise UsageError('link.bandwidth is missing: give it, or nic.bandwidth, e.g. bandwidth = "10 Gbit/s"')
+    hosts = _hosts(file)
     made = Plan(
         name=file.name or name,
         description=file.description,
         source=file.source,
-        hosts=_hosts(file),
+        hosts=hosts,
         listed=_listed(file),
         ranks_per_host=file.hosts.ranks_per_host or (0 if _listed(file) else 1),
         placement=file.hosts.placement,
         alpha=file.link.latency,
         beta=file.link.bandwidth or 0.0,
-        topology=_topology(file),
+        topology=_topology(file, hosts),
         jitter=_jitter(file.jitter, folder),
         loss=_loss(file.loss),
         jitter_everywhere=file.jitter is None or file.jitter.on == "every path",
@@ -107,16 +108,17 @@ def _first(*values: float | None) -> float:
     return next(value for value in values if value is not None)
 
 
-def _topology(file: schema.NetworkFile) -> Topology:
+def _topology(file: schema.NetworkFile, hosts: tuple[Host, ...]) -> Topology:
     section = file.topology
-    card = max(_first(file.nic.egress, file.nic.bandwidth, file.link.bandwidth, 0.0), file.link.bandwidth or 0.0)
     match section:
         case schema.RacksSection():
-            return Racks(section.hosts_per_rack, _uplink_beta(section, card), section.uplink_latency)
+            _check_uplink(section)
+            oversubscription = section.oversubscription or 0.0
+            return Racks(section.hosts_per_rack, section.uplink or 0.0, section.uplink_latency, oversubscription)
         case schema.FatTreeSection():
-            return FatTree(section.radix or 0, _first(section.bandwidth, card), section.hop_latency)
+            return FatTree(section.radix or 0, section.bandwidth or _common_card(file, hosts), section.hop_latency)
         case schema.TorusSection():
-            return Torus(section.dimensions, _first(section.bandwidth, card), section.hop_latency)
+            return Torus(section.dimensions, section.bandwidth or _common_card(file, hosts), section.hop_latency)
         case schema.RegionsSection():
             return _regions(section)
         case schema.LinksSection():
@@ -124,13 +126,24 @@ def _topology(file: schema.NetworkFile) -> Topology:
     return Flat()
 
 
-def _uplink_beta(section: schema.RacksSection, card: float) -> float:
+def _common_card(file: schema.NetworkFile, hosts: tuple[Host, ...]) -> float:
+    """Give the seconds per byte of an ordinary host's card: what links between switches have if nothing is said."""
+    common = max(_first(file.nic.egress, file.nic.bandwidth, 0.0), file.link.bandwidth or 0.0)
+    cards = {common} if common else {host.nic.egress_beta for host in hosts}
+    if len(cards) > 1:
+        raise UsageError(
+            "topology.bandwidth is missing: the hosts' cards differ, so that links between switches need their own, "
+            'e.g. bandwidth = "10 Gbit/s"'
+        )
+    return cards.pop()
+
+
+def _check_uplink(section: schema.RacksSection) -> None:
     if (section.uplink is None) == (section.oversubscription is None):
         raise UsageError(
             "topology.uplink: racks need either uplink (a bandwidth) or oversubscription (a factor), not "
             f"{'both' if section.uplink else 'none'}: write e.g. oversubscription = 4"
         )
-    return section.uplink or card * (section.oversubscription or 1.0) / section.hosts_per_rack
 
 
 def _regions(section: schema.RegionsSection) -> Regions:
@@ -192,8 +205,9 @@ def _measured(section: schema.EmpiricalSection, folder: FilePath | None) -> tupl
         path = (folder or FilePath()) / section.file
         try:
             lines = path.read_text(encoding="utf-8").split("\n")
-        except OSError as error:
-            raise UsageError(f"jitter.file: {section.file!r} cannot be read: {error.strerror}") from None
+        except (OSError, UnicodeDecodeError) as error:
+            why = getattr(error, "strerror", None) or "it is no UTF-8 text"
+            raise UsageError(f"jitter.file: {section.file!r} cannot be read: {why}") from None
         values = (*values, *(parse_time(line) for line in map(str.strip, lines) if line))
     if not values:
         raise UsageError('jitter.values: at least one measured value is needed: write e.g. values = ["1 us", "9 us"]')

@@ -19,7 +19,7 @@ def parts(result: Mapping[str, Any]) -> Iterator[Any]:
     result
         The result file's content.
     """
-    fine = [{**one, "pattern": f"{one['source']} -> {one['destination']}"} for one in result["fits"] if one["fine"]]
+    fine = [{**one, "pattern": f"{one['source']} -> {one['destination']}"} for one in result["fits"] if one.get("fine")]
     yield tables.fits(fine, "Links, with 95 % intervals")
     yield from _switches(fine, result)
     yield ""
@@ -50,7 +50,10 @@ def _maps(result: Mapping[str, Any]) -> Iterator[Any]:
     if ranks > 32:
         yield f"[dim]a map of {ranks} x {ranks} ranks does not fit a terminal; the result file has every pair[/]"
         return
-    largest = max(row["bytes"] for row in result["measurements"])
+    largest = max((row["bytes"] for row in result["measurements"]), default=None)
+    if largest is None:
+        yield "no link was measured"
+        return
     yield tables.pair_map(_matrix(result, "alpha"), "alpha from rank (down) to rank (across)")
     yield ""
     title = f"time of {format_size(largest)} from rank (down) to rank (across)"

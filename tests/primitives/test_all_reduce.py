@@ -288,6 +288,10 @@ def test_an_operation_that_does_not_commute_is_taken_in_the_order_of_the_ranks(c
             mine = [np.full(length, complex(rank + 2, rank + 1)) for rank in range(p)]
             found = all_reduce(part, mine[part.rank], op=operation, algorithm=algorithm)
             assert np.array_equal(found, fold(after, mine))
+            plans = len(plans_of(part))
+            all_reduce(part, mine[part.rank], found, operation, algorithm)
+            all_reduce(part, mine[part.rank], found, operation, algorithm)
+            assert len(plans_of(part)) <= plans + 1  # found again, though MPI's operation is not the plan's own
             with pytest.raises(UsageError, match="does not commute"):
                 all_reduce(part, mine[0], op=operation, algorithm="ring")
     operation.Free()
