@@ -31,7 +31,7 @@ class Graph(Topology):
     edges: tuple[Edge, ...]
     kind: ClassVar[str] = "links"
 
-    def lay_out(self, names: Sequence[str], groups: Sequence[str | None]) -> Fabric:
+    def lay_out(self, names: Sequence[str], groups: Sequence[str | None], cards: Sequence[float] = ()) -> Fabric:
         found: dict[str, dict[str, Route]] = {}
         outgoing: dict[str, list[tuple[int, Edge]]] = {}
         for number, edge in enumerate(self.edges):

@@ -143,7 +143,8 @@ class Network:
         self.ranks = ranks
         self.hosts: tuple[Host, ...] = _hosts(plan, ranks)
         names = [host.name for host in self.hosts]
-        self._fabric = plan.topology.lay_out(names, [host.group for host in self.hosts])
+        cards = [max(host.nic.egress_beta, plan.beta) for host in self.hosts]
+        self._fabric = plan.topology.lay_out(names, [host.group for host in self.hosts], cards)
         self.links: tuple[Link, ...] = tuple(Link(name, beta) for name, beta in self._fabric.links)
         self._paths: dict[tuple[int, int], Path] = {}
 

@@ -40,8 +40,12 @@ class Topology:
 
     kind: ClassVar[str]
 
-    def lay_out(self, names: Sequence[str], groups: Sequence[str | None]) -> Fabric:
-        """Wire hosts of these names; a host that the file puts into a rack or region has it in `groups`."""
+    def lay_out(self, names: Sequence[str], groups: Sequence[str | None], cards: Sequence[float] = ()) -> Fabric:
+        """Wire hosts of these names.
+
+        A host that the file puts into a rack or region has it in `groups`; `cards` are the seconds per byte at which
+        each host sends.
+        """
         raise NotImplementedError
 
 
@@ -51,7 +55,7 @@ class Flat(Topology):
 
     kind: ClassVar[str] = "flat"
 
-    def lay_out(self, names: Sequence[str], groups: Sequence[str | None]) -> Fabric:
+    def lay_out(self, names: Sequence[str], groups: Sequence[str | None], cards: Sequence[float] = ()) -> Fabric:
         return Fabric([], lambda source, destination: Route(), groups)
 
 
@@ -64,17 +68,20 @@ class Racks(Topology):
     hosts_per_rack : consecutive hosts in a rack, for hosts whose rack is not given
     uplink_beta : seconds per byte of a rack's uplink, and of its downlink
     uplink_latency : seconds that a message to another rack takes longer
+    oversubscription : instead of `uplink_beta`: the rack's cards together over its uplink; 0.0 where that is given
     """
 
     hosts_per_rack: int
     uplink_beta: float
     uplink_latency: float
+    oversubscription: float = 0.0
     kind: ClassVar[str] = "racks"
 
-    def lay_out(self, names: Sequence[str], groups: Sequence[str | None]) -> Fabric:
+    def lay_out(self, names: Sequence[str], groups: Sequence[str | None], cards: Sequence[float] = ()) -> Fabric:
         racks = [group or f"rack{index // self.hosts_per_rack}" for index, group in enumerate(groups)]
         order = {rack: number for number, rack in enumerate(dict.fromkeys(racks))}
-        links = [(f"{rack} {way}", self.uplink_beta) for rack in order for way in ("up", "down")]
+        betas = [self._uplink(racks, groups, cards, rack) for rack in order]
+        links = [(f"{rack} {way}", beta) for rack, beta in zip(order, betas, strict=True) for way in ("up", "down")]
 
         def route(source: int, destination: int) -> Route:
             here, there = order[racks[source]], order[racks[destination]]
@@ -83,6 +90,16 @@ class Racks(Topology):
             return Route(self.uplink_latency, (2 * here, 2 * there + 1))
 
         return Fabric(links, route, racks)
+
+    def _uplink(self, racks: Sequence[str], groups: Sequence[str | None], cards: Sequence[float], rack: str) -> float:
+        """Seconds per byte of a rack's uplink."""
+        if not self.oversubscription:
+            return self.uplink_beta
+        members = [index for index, its in enumerate(racks) if its == rack]
+        together = sum(1 / cards[index] for index in members)
+        if groups[members[0]] is None:  # the last rack of a job may not be full, and has the others' uplink
+            together *= self.hosts_per_rack / len(members)
+        return self.oversubscription / together
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +123,7 @@ class FatTree(Topology):
     hop_latency: float
     kind: ClassVar[str] = "fat-tree"
 
-    def lay_out(self, names: Sequence[str], groups: Sequence[str | None]) -> Fabric:
+    def lay_out(self, names: Sequence[str], groups: Sequence[str | None], cards: Sequence[float] = ()) -> Fabric:
         radix = self.radix or next(k for k in range(2, 1000, 2) if k**3 // 4 >= len(names))
         if len(names) > radix**3 // 4:
             raise UsageError(
@@ -159,7 +176,7 @@ class Torus(Topology):
     hop_latency: float
     kind: ClassVar[str] = "torus"
 
-    def lay_out(self, names: Sequence[str], groups: Sequence[str | None]) -> Fabric:
+    def lay_out(self, names: Sequence[str], groups: Sequence[str | None], cards: Sequence[float] = ()) -> Fabric:
         shape = self.dimensions or _squarest(len(names))
         places = math.prod(shape)
         if len(names) > places:
@@ -204,7 +221,7 @@ class Regions(Topology):
     beta: tuple[tuple[float, ...], ...]
     kind: ClassVar[str] = "regions"
 
-    def lay_out(self, names: Sequence[str], groups: Sequence[str | None]) -> Fabric:
+    def lay_out(self, names: Sequence[str], groups: Sequence[str | None], cards: Sequence[float] = ()) -> Fabric:
         count, hosts = len(self.names), len(names)
         blocks = [index * count // hosts if hosts > count else index for index in range(hosts)]
         regions = [self.names.index(group) if group else block for group, block in zip(groups, blocks, strict=True)]

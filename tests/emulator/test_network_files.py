@@ -102,6 +102,30 @@ def test_a_missing_network_says_what_there_is(name, message):
         load(name)
 
 
+HOSTS = """
+[[host]]
+name = "fast"
+bandwidth = "10 Gbit/s"
+[[host]]
+name = "slow"
+bandwidth = "2 Gbit/s"
+[[host]]
+name = "other"
+bandwidth = "10 Gbit/s"
+"""
+
+
+def test_uplinks_are_made_of_the_cards_that_the_hosts_have():
+    racks = parse(HOSTS + '[topology]\nkind = "racks"\nhosts_per_rack = 2\noversubscription = 4')
+    rates = {link.name: 1 / link.beta for link in racks.links}
+    assert rates["rack0 up"] == pytest.approx((10e9 + 2e9) / 8 / 4)
+    assert rates["rack1 up"] == pytest.approx(2 * 10e9 / 8 / 4)
+    with pytest.raises(UsageError, match=r"topology\.bandwidth is missing: the hosts' cards differ"):
+        parse(HOSTS + '[topology]\nkind = "fat-tree"')
+    alike = parse(HOSTS.replace('"2 Gbit', '"10 Gbit') + '[topology]\nkind = "torus"')
+    assert {round(1 / link.beta) for link in alike.links} == {1_250_000_000}
+
+
 def test_a_file_that_is_no_text_is_refused(tmp_path):
     path = tmp_path / "net.toml"
     path.write_bytes(b"\xff\xfe")

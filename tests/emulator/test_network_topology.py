@@ -55,6 +55,19 @@ def test_hosts_stand_in_the_rack_that_they_name():
     assert list(fabric.groups) == ["left", "right", "left", "right"]
 
 
+def test_an_uplink_has_its_share_of_the_cards_that_stand_in_the_rack():
+    fast, slow = 1e-9, 4e-9
+    named = Racks(4, 0.0, 0.0, oversubscription=2.0).lay_out(
+        ["a", "b", "c"], ["left", "left", "right"], [fast, slow, slow]
+    )
+    rates = {name: 1 / beta for name, beta in named.links}
+    assert rates["left up"] == pytest.approx((1 / fast + 1 / slow) / 2)
+    assert rates["right down"] == pytest.approx(1 / slow / 2)
+    # A rack that the job does not fill has the uplink of a full one.
+    plain = Racks(4, 0.0, 0.0, oversubscription=2.0).lay_out(["a"] * 6, [None] * 6, [fast] * 6)
+    assert [beta for _, beta in plain.links] == pytest.approx([2 * fast / 4] * 4)
+
+
 @pytest.mark.parametrize(("pair", "hops"), [((0, 1), 0), ((0, 2), 2), ((0, 4), 4), ((15, 0), 4)])
 def test_a_fat_tree_adds_latency_for_each_link_between_switches(pair, hops):
     route = lay_out(FatTree(4, 1e-9, 1e-6), 16).route(*pair)
