@@ -60,13 +60,14 @@ def _row(name: str, ours: float | None, other: float | None, unit: str, limit: f
 def _recovery(policy: str, budget: float) -> list[Row]:
     """Drills until the time is over; the median from SIGKILL to the next complete step."""
     from faults import drill
+    from faults.order import Order
     from faults.plan import parse
 
     seconds: list[float] = []
     end = time.monotonic() + budget
     with tempfile.TemporaryDirectory() as folder:
         while len(seconds) < _FEWEST_DRILLS or (time.monotonic() < end and len(seconds) < _MOST_DRILLS):
-            order = drill.Order(
+            order = Order(
                 "ring", RANKS, [parse(f"kill {VICTIM} @ step {STEP} + 300 us")], policy, int(policy == "spare"),
                 seed=len(seconds),
             )  # fmt: skip

@@ -19,9 +19,9 @@ from emulator import launch
 from emulator.clock import cores
 from emulator.errors import UsageError
 from faults import detect, drill, timeline
-from faults.drill import Order
 from faults.job import JobSpec
 from faults.judge import judge
+from faults.order import Order
 from faults.plan import parse, resolve
 from faults.supervise import Finished, need_ulfm, supervise
 

@@ -14,8 +14,10 @@ BOARD, JOURNAL, VERDICTS, MEMBERS, STACKS = "board", "journal", "verdicts", "mem
 NEWCOMERS = 64
 """Rows on the board for processes that are spawned later."""
 
-CHECKPOINT = {"folder": None, "every": 10, "keep": 2, "background": False, "mtbf_s": None}
-"""Where to, how often (steps; 0 by Daly's rule from `mtbf_s`), how many are kept, written in the background or not."""
+CHECKPOINT = {"folder": None, "every": 10, "keep": 2, "background": False, "mtbf_s": None, "levels": ()}
+"""Where to, how often (steps; 0 by Daly's rule from `mtbf_s`), how many are kept, written in the background or not; and
+within a running job the levels, of memory and disk, on which ranks keep what they alone have."""
+LEVELS = {"memory": ("memory",), "memory,disk": ("memory", "disk")}
 
 
 @dataclass

@@ -122,8 +122,12 @@ def _commits_of(records: Sequence[Record], attempt: int, leavers: bool = False) 
     left = {r["member"] for r in records if (r["what"], r["attempt"]) == ("left", attempt)}
     found: dict[int, list[int]] = {}
     for r in records:
-        if (r["what"], r["attempt"]) == ("commit", attempt) and (not leavers or r["member"] in left):
+        if r["attempt"] != attempt or (leavers and r["member"] not in left):
+            continue
+        if r["what"] == "commit":
             found.setdefault(r["member"], []).append(r["step"])
+        elif r["what"] == "rolled back":  # to a checkpoint on disk: what came after it is no part of the history
+            found[r["member"]] = [step for step in found.get(r["member"], []) if step < r["step"]]
     return found
 
 

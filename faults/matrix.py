@@ -13,7 +13,8 @@ from typing import Any
 from emulator import launch
 from emulator.errors import UsageError
 from faults import drill
-from faults.drill import Order, Outcome
+from faults.drill import Outcome
+from faults.order import Order, even_hosts
 from faults.patterns.catalogue import CATALOGUE
 from faults.plan import parse
 from faults.supervise import need_ulfm
@@ -101,7 +102,7 @@ class Cell:
             seed=seed,
             repeat=repeat,
             options=dict(scenario.options),
-            hosts=drill.even_hosts(ranks, spares if self.policy == "spare" else 0, 2) if self.fault == "host" else None,
+            hosts=even_hosts(ranks, spares if self.policy == "spare" else 0, 2) if self.fault == "host" else None,
             net=scenario.net,
             deadline_s=deadline_s,
         )

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from emulator import launch
-from faults.drill import Order, launch_once
+from faults.drill import launch_once
 from faults.judge import Judgement, judge
+from faults.order import Order
 from faults.plan import parse
 
 _STEPS = 60

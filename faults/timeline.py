@@ -101,7 +101,7 @@ def _episode(records: Sequence[Record], death: Death) -> Episode | None:
         return None
     ended = max(commits)
     within = [r for r in records if death.at < r["at"] <= ended]
-    resumed = [r["step"] for r in within if r["what"] == "restored"]
+    resumed = [r["step"] for r in within if r["what"] in ("restored", "rolled back")]
     return Episode(
         [death],
         death.at,
@@ -122,7 +122,11 @@ def _notes(records: Sequence[Record], within: Sequence[Record], death: Death) ->
         for r in records
         if r["what"] == "fenced" and (r["whom"], r["attempt"]) == (death.member, death.attempt)
     ]
-    return [*damaged, *fenced]
+    levels = {"memory": "from the buddy's memory", "disk": "from disk"}
+    own = dict.fromkeys(
+        f"what ranks alone have: {levels[r['level']]}, as of step {r['step']}" for r in within if r["what"] == "level"
+    )
+    return [*damaged, *fenced, *own]
 
 
 def _phases(within: Sequence[Record], began: float, ended: float) -> dict[str, float]:

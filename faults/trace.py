@@ -24,8 +24,8 @@ from emulator import launch
 from emulator.errors import UsageError
 from faults import drill
 from faults.checkpoint import interval
-from faults.drill import Order
 from faults.judge import judge
+from faults.order import Order
 from faults.patterns.catalogue import CATALOGUE
 from faults.plan import Event
 from faults.plan.model import When

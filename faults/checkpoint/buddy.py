@@ -63,6 +63,10 @@ class Buddy:
         self._rank, size = comm.Get_rank(), comm.Get_size()
         self._left, self._right = (self._rank - 1) % size, (self._rank + 1) % size
 
+    def inherit(self, older: Buddy) -> None:
+        """Take over what another one of this rank keeps, of the same neighbours' ranks."""
+        self._own, self._kept, self._steps, self._next = older._own, older._kept, older._steps, older._next
+
     @property
     def steps(self) -> list[int]:
         """Steps that this rank can go back to, oldest first."""
@@ -70,7 +74,8 @@ class Buddy:
 
     def save(self, step: int, state: State) -> None:
         """Keep the state as of `step`; called by all. An `MPI.Exception` leaves the save before this one."""
-        slot = self._next
+        # A step that is tried again replaces its own copy, not that of the step before.
+        slot = self._steps.index(step) if step in self._steps else self._next
         self._steps[slot] = -1
         self._comm.Sendrecv(self._packed(state, slot), self._right, _TAG, self._kept[slot], self._left, _TAG)
         self._steps[slot] = step

@@ -14,6 +14,8 @@ from emulator.network import load
 from faults import drill as drills
 from faults.cli import show
 from faults.detect import DETECTORS
+from faults.job import LEVELS
+from faults.order import Order, even_hosts
 from faults.patterns.catalogue import CATALOGUE, RULES
 from faults.plan import describe, read_lines
 from faults.training import REDUCTIONS
@@ -53,12 +55,18 @@ NOT_RECOVERED = 3
 @click.option("--rule", type=click.Choice(RULES), help="How a federated server averages.")
 @click.option("--liars", type=click.IntRange(min=0), help="Most clients that --rule median is to bear lying.")
 @click.option(
+    "--checkpoint",
+    "levels",
+    type=click.Choice(tuple(LEVELS)),
+    help="Where ring training by spare or respawn keeps what each rank alone has: a buddy's memory, then disk.",
+)
+@click.option(
     "--checkpoint-every",
     "every",
     type=click.IntRange(min=0),
     default=10,
     show_default=True,
-    help="Steps between checkpoints (restart); 0: by Daly's rule from --mtbf.",
+    help="Steps between checkpoints on disk; 0: by Daly's rule from --mtbf.",
 )
 @click.option("--keep", type=click.IntRange(min=1), default=2, show_default=True, help="Checkpoints kept.")
 @click.option("--background", is_flag=True, help="Write checkpoints in a thread.")
@@ -80,7 +88,7 @@ def drill(
     pattern: str, ranks: int, faults: tuple[str, ...], recovery: str | None, spares: int | None, steps: int | None,
     repeat: int, hosts: int | None, real_hosts: bool, reduction: str | None, ballast: int | None,
     net: str | None, pace: float | str, rule: str | None, liars: int | None,
-    every: int, keep: int, background: bool,
+    levels: str | None, every: int, keep: int, background: bool,
     checkpoints: str | None, mtbf: float | None, detector: str | None, limit: float | None,
     deadline: float, seed: int | None, dry_run: bool,
     out: str | None, json_file: str | None, quiet: bool,
@@ -97,7 +105,7 @@ def drill(
     lines, planned = read_lines(faults)
     seed = seed if seed is not None else planned or 0
     waiting = spares if spares is not None else int(policy == "spare")
-    order = drills.Order(
+    order = Order(
         pattern,
         ranks,
         lines,
@@ -107,9 +115,16 @@ def drill(
         seed=seed,
         repeat=repeat,
         options={key: value for key, value in own.items() if value is not None},
-        checkpoint={"folder": checkpoints, "every": every, "keep": keep, "background": background, "mtbf_s": mtbf},
+        checkpoint={
+            "folder": checkpoints,
+            "every": every,
+            "keep": keep,
+            "background": background,
+            "mtbf_s": mtbf,
+            "levels": LEVELS[levels] if levels else (),
+        },
         real_hosts=real_hosts,
-        hosts=drills.even_hosts(ranks, waiting, hosts) if hosts else None,
+        hosts=even_hosts(ranks, waiting, hosts) if hosts else None,
         net=net,
         pace=pace,
         detector=detector,

@@ -88,7 +88,14 @@ CATALOGUE = {
             40,
             _digits,
             oracles.same_training,
-            options={"reduction": REDUCTIONS[0], "shards": 32, "ballast": 0, "declared_s": 0.0, "grip_s": 0.0},
+            options={
+                "reduction": REDUCTIONS[0],
+                "shards": 32,
+                "ballast": 0,
+                "declared_s": 0.0,
+                "grip_s": 0.0,
+                "own": 0,
+            },
             phases=("reduce_scatter", "all_gather"),
         ),
         Blueprint(

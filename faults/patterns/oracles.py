@@ -38,12 +38,24 @@ def same_training(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
     working = [v for v in verdicts if v["place"] is not None]
     if wrong := sum(v["wrong"] for v in working):
         return False, f"{wrong} elements of the ballast were summed wrongly"
+    if spec.checkpoint["levels"]:
+        astray = [v["place"] for v in working if v["own"] != _own(spec, v["place"])]
+        if astray:
+            return False, f"what rank {astray[0]} alone has is not what its steps make of it"
     if all(v["digest"] == expected for v in working):
         return True, f"loss {losses[-1]:.4f}, bit-equal to the fault-free run on {len(working)} ranks"
     off = max(float(np.abs(np.subtract(v["losses"], losses)).max()) for v in working)
     if reduction == "plain" and off < _ROUNDING:
         return True, f"loss {losses[-1]:.4f}, equal to the fault-free run to {off:.0e}"
     return False, f"the loss curve is off by up to {off:.2g}"
+
+
+def _own(spec: JobSpec, place: int) -> str:
+    """What a rank's own arrays come to."""
+    own = work.own_state(spec.options["own"])
+    for step in range(spec.steps):
+        work.own_step(own, place, step)
+    return digest(own)
 
 
 def same_answers(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:

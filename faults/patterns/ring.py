@@ -19,6 +19,8 @@ from faults.training import DATA, State, Training, digest, from_exact, to_exact
 from primitives.ring import AllGather, AllReduce
 
 if TYPE_CHECKING:
+    from faults.checkpoint import Store
+    from faults.recover.levels import Levels
     from faults.recover.restart import Restarting
 
 
@@ -35,6 +37,7 @@ class RingTraining:
         self.training = Training(data, shards=spec.options["shards"], seed=spec.seed)
         self.reduction = spec.options["reduction"]
         self.state: State = self.training.begin() | {"losses": np.zeros(spec.steps)}
+        self.own: State = work.own_state(spec.options.get("own", 0))
         self._ballast = spec.options.get("ballast", 0) // 8
         self._declared_s = spec.options.get("declared_s", 0.0)
         self._grip_s = spec.options.get("grip_s", 0.0)
@@ -58,6 +61,10 @@ class RingTraining:
         if injector is not None:
             injector.drag(time.thread_time() - began + declared)
         self.state["losses"][step] = self.training.apply(self.state, self._total(parts, own))
+
+    def step_alone(self, place: int, step: int) -> None:
+        """What this rank does for itself: arrays that nobody else has."""
+        work.own_step(self.own, place, step)
 
     def _lay_out(self, comm: MPI.Intracomm) -> None:
         """Buffers and persistent requests for a communicator: once per recovery."""
@@ -96,34 +103,51 @@ class RingTraining:
 def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
     """Train to the end under the job's policy."""
     learner = RingTraining(spec, np.load(folder / DATA))
-    with _session(spec, folder, learner.state, tools) as job:
+    with _session(spec, folder, learner, tools) as job:
         while job.next(spec.steps):
             with job.attempt():
                 learner.step(job.comm, job.step, tools.injector)
+                if job.place is not None:
+                    learner.step_alone(job.place, job.step)
     return {
         "digest": digest(job.committed),
         "losses": job.committed["losses"].tolist(),
         "steps": job.step,
         "place": job.place,
         "recoveries": job.recoveries,
+        "own": digest(learner.own),
         **learner.outcome(),
     }
 
 
-def _session(spec: JobSpec, folder: Path, state: State, tools: Instruments) -> Recovering | Restarting:
+def _session(spec: JobSpec, folder: Path, learner: RingTraining, tools: Instruments) -> Recovering | Restarting:
     """The loop of the job's policy, with the checkpoints that it needs."""
+    wanted, state = spec.checkpoint, learner.state
     if spec.policy != "restart":
-        return recovering(carrier(spec, tools), state, policy=spec.policy, spares=spec.spares, instruments=tools)
-    from faults.checkpoint import Store  # not needed by the policies above, one of which waits for this import
-    from faults.recover.restart import Restarting
+        kept = _levels(spec, folder, learner.own) if wanted["levels"] else None
+        return recovering(
+            carrier(spec, tools), state, policy=spec.policy, spares=spec.spares, instruments=tools, levels=kept
+        )
+    from faults.recover.restart import Restarting  # not needed by the policies above, one of which waits for imports
 
-    wanted = spec.checkpoint
-    store = Store(
-        wanted.get("folder") or folder / "checkpoints", spec.name, wanted["keep"], background=wanted["background"]
-    )
+    store = _store(spec, folder)
     if tools.injector is not None:
         tools.injector.handlers |= {
             "corrupt": lambda event: store.corrupt(event.rank),
             "full": lambda event: store.fill_disk(event.duration_s),
         }
     return Restarting(carrier(spec, tools), state, store, wanted["every"], wanted["mtbf_s"], tools)
+
+
+def _levels(spec: JobSpec, folder: Path, own: State) -> Levels:
+    from faults.recover.levels import Levels
+
+    return Levels(own, _store(spec, folder) if "disk" in spec.checkpoint["levels"] else None, spec.checkpoint["every"])
+
+
+def _store(spec: JobSpec, folder: Path) -> Store:
+    from faults.checkpoint import Store
+
+    wanted = spec.checkpoint
+    place = wanted["folder"] or folder / "checkpoints"
+    return Store(place, spec.name, wanted["keep"], background=wanted["background"])

@@ -23,6 +23,19 @@ def answers(steps: int, tasks: int) -> np.ndarray:
     return np.array([[task(step, number) for number in range(tasks)] for step in range(steps)], np.int64)
 
 
+def own_state(size: int) -> dict[str, np.ndarray]:
+    """Arrays of `size` bytes together that each rank has alone, as of before the first step."""
+    return {"trace": np.zeros(size // 8), "seen": np.zeros(1, np.int64)} if size else {}
+
+
+def own_step(own: dict[str, np.ndarray], place: int, step: int) -> None:
+    """A step whose outcome depends on who did it, and on every step before."""
+    if own:
+        own["trace"] *= 0.5
+        own["trace"] += np.sin(place + 1.0 + step)
+        own["seen"] += (place + 1) * (step + 1)
+
+
 def opinion(rank: int, seed: int, length: int = 8) -> np.ndarray:
     """What a gossiping rank holds at first."""
     return np.random.default_rng((seed, rank)).uniform(-1.0, 1.0, length)

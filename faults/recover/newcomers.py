@@ -15,7 +15,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from faults.timer import strike
 
 _ORPHAN_S = 8.0
 _PORT = MPI.MAX_PORT_NAME
-_TAG_WELCOME, _TAG_STATE, _TAG_PORT = 30_001, 30_002, 30_003
+_TAG_WELCOME, _TAG_STATE, _TAG_PORT, _TAG_NUMBER = 30_001, 30_002, 30_003, 30_004
 
 
 def spawned() -> bool:
@@ -92,6 +92,19 @@ def be_welcomed(lane: MPI.Intracomm) -> dict[str, Any]:
     text = np.empty(status.Get_count(MPI.BYTE), np.uint8)
     lane.Recv(text, 0, _TAG_WELCOME)
     return json.loads(text.tobytes())
+
+
+def same_for_all(lane: MPI.Intracomm, giver: int, alive: Iterable[int], find: Callable[[], int] | None) -> int:
+    """A number that one process finds, on every living one, waiting ones included; below 0 none was found."""
+    number = np.zeros(1, np.int64)
+    if find is None:
+        lane.Recv(number, giver, _TAG_NUMBER)
+        return int(number[0])
+    number[0] = find()
+    for rank in alive:
+        if rank != giver:
+            lane.Send(number, rank, _TAG_NUMBER)
+    return int(number[0])
 
 
 def give(lane: MPI.Intracomm, rank: int, state: dict[str, np.ndarray]) -> None:

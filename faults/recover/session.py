@@ -23,6 +23,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 import numpy as np
 from mpi4py import MPI
@@ -36,6 +37,9 @@ from faults.recover.table import IN_PLACE, Table, begin
 from faults.timer import cancel
 from faults.view import View
 from primitives import hooks
+
+if TYPE_CHECKING:
+    from faults.recover.levels import Levels
 
 State = dict[str, np.ndarray]
 _SPAWNS = 3  # failed attempts to let new processes in, before the survivors go on with fewer
@@ -64,8 +68,10 @@ class Recovering:
         spares: int,
         at_least: int,
         instruments: Instruments,
+        levels: Levels | None = None,
     ) -> None:
         self.state, self.policy, self.at_least, self.tools = state, policy, at_least, instruments
+        self.levels = levels
         self.committed = {name: array.copy() for name, array in state.items()}
         self.step = 0
         self.recoveries = 0
@@ -98,6 +104,8 @@ class Recovering:
         try:
             self.tools.working_on(self.step)
             yield
+            if self.levels is not None:
+                self.levels.keep(self.comm, self.step + 1)
         except MPI.Exception as error:
             ok = False
             self._notice(f"error {error.Get_error_class()}")
@@ -121,8 +129,12 @@ class Recovering:
         if self.place is not None:
             for name, array in self.state.items():
                 np.copyto(self.committed[name], array)
+            if self.levels is not None:
+                self.levels.commit()
         self.tools.journal.write("commit", step=self.step)
         self.step += 1
+        if self.levels is not None and self.place is not None:
+            self.levels.to_disk(self.step, self.committed, self.comm.Get_rank(), self.comm.Get_size())
 
     # -- recovery ----------------------------------------------------------------------------------
     def _notice(self, how: str) -> None:
@@ -182,6 +194,9 @@ class Recovering:
             raise Lost(
                 "rebuild", f"{len(self.table.places)} ranks are left of at least {self.at_least} that the job needs"
             )
+        if self.levels is not None and len(self.table.places) < len(self._wanted):
+            gone = min(self._wanted - set(self.table.places))
+            raise Lost("rebuild", f"nobody is left to go on with what rank {gone} alone had: give more spares")
         self._roll_back()
         self._look()
         return None
@@ -189,6 +204,8 @@ class Recovering:
     def _roll_back(self) -> None:
         for name, array in self.state.items():
             np.copyto(array, self.committed[name])
+        if self.levels is not None:
+            self.levels.roll_back()
 
     def _holders(self) -> list[int]:
         """Places whose holder has the committed state; the first coordinates."""
@@ -209,11 +226,33 @@ class Recovering:
             elif self.quorum.rank in takers:
                 newcomers.take(self.quorum.lane, giver, self.committed)
                 self._roll_back()
+            if self.levels is not None:
+                self._restore_own(self.levels, giver)
         except MPI.Exception as error:
             self._notice(f"error {error.Get_error_class()}")
             self._revoke()
             return False
         return True
+
+    def _restore_own(self, levels: Levels, giver: int) -> None:
+        """Own arrays from the buddies' memory; from disk, all of them, where that is gone."""
+        at_work = sorted(self.table.places)
+        fresh = [at_work.index(place) for place in self._fresh]
+        if self.step == 0 or levels.memory_has(len(at_work), fresh):
+            if self.place is not None:
+                levels.from_memory(self.comm, self.step, fresh)
+                self.tools.journal.write("level", level="memory", step=self.step)
+            return
+        find = levels.newest_on_disk if self.quorum.rank == giver else None
+        found = newcomers.same_for_all(self.quorum.lane, giver, self.quorum.alive, find)
+        if found < 0:
+            raise Lost("restore", "a rank and its buddy are both lost, and there is no intact checkpoint on disk")
+        self.step = found
+        self.tools.journal.write("rolled back", step=self.step)
+        if self.place is not None:
+            levels.from_disk(self.comm, self.step, self.committed)
+            self._roll_back()
+            self.tools.journal.write("level", level="disk", step=self.step)
 
     def _renew(self, empty: list[int]) -> Verdict | None:
         """Build everything anew over the survivors, with a new process for each empty place.
@@ -303,6 +342,7 @@ def recovering(
     spares: int = 0,
     at_least: int = 1,
     instruments: Instruments | None = None,
+    levels: Levels | None = None,
 ) -> Recovering:
     """Begin a loop of steps that survives the death of ranks.
 
@@ -319,17 +359,22 @@ def recovering(
         How many of the ranks wait.
     at_least
         Fewer ranks than this cannot do the work.
+    levels
+        Arrays that each rank alone has, and where they are kept (`faults.recover.levels`); with a policy that fills
+        the places of the dead.
 
     Raises
     ------
     UsageError
-        An unknown policy, no rank left to work, or spares that the policy has no use for.
+        An unknown policy, no rank left to work, or state of the ranks' own under a policy that loses their places.
     """
     if policy not in IN_PLACE:
         raise UsageError(f"a policy within a job is {', '.join(IN_PLACE)}, got {policy!r}")
     if not 0 <= spares < comm.Get_size():
         raise UsageError(f"spares must leave a rank to work, got {spares} of {comm.Get_size()} ranks")
-    return Recovering(comm, state, policy, spares, at_least, instruments or Instruments())
+    if levels is not None and policy == "shrink":
+        raise UsageError("what a rank alone has needs somebody in its place: policy 'spare' or 'respawn', got 'shrink'")
+    return Recovering(comm, state, policy, spares, at_least, instruments or Instruments(), levels)
 
 
 def die_loudly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

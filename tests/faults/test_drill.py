@@ -10,8 +10,8 @@ import pytest
 from emulator import launch
 from emulator.errors import UsageError
 from faults import drill
-from faults.drill import Order
 from faults.judge import Judgement
+from faults.order import Order, even_hosts
 from faults.plan import parse
 
 TIMEOUT_S = 120
@@ -158,7 +158,7 @@ def test_checkpoints_in_a_chosen_folder_are_each_jobs_own(tmp_path) -> None:
 
 
 def test_hosts_are_even_blocks_or_as_the_network_has_them() -> None:
-    order = Order("ring", 5, [parse("kill host 1 @ step 2")], "spare", spares=1, hosts=drill.even_hosts(5, 1, 2))
+    order = Order("ring", 5, [parse("kill host 1 @ step 2")], "spare", spares=1, hosts=even_hosts(5, 1, 2))
     assert [event.rank for event in order.spec(0).events] == [3, 4]
 
 

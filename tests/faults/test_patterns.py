@@ -8,9 +8,9 @@ import pytest
 from emulator import launch
 from emulator.errors import UsageError
 from faults import drill
-from faults.drill import Order
 from faults.job import JobSpec
 from faults.judge import Judgement
+from faults.order import Order
 from faults.patterns import oracles, work
 from faults.patterns.catalogue import CATALOGUE
 from faults.plan import parse

@@ -5,7 +5,7 @@ import pytest
 from emulator import launch
 from emulator.errors import UsageError
 from faults import drill, journal, real_hosts
-from faults.drill import Order
+from faults.order import Order
 from faults.plan import parse
 
 
