@@ -8,12 +8,12 @@ clock starts with its first call, so that what it imports before takes no emulat
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import runpy
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 import click
@@ -59,13 +59,14 @@ class _Program(OneLineCommand):
     help="Whether a rank's own CPU time advances the emulated clock.",
 )
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of jitter and loss.")
-@click.option("--json", "json_file", metavar="FILE", help="Write the report to this file as well.")
-@click.option("--quiet", is_flag=True, help="Leave the report to --json.")
+@click.option("--out", metavar="DIR", help="Run folder; absent: runs/run/<UTC time>.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well.")
+@click.option("--quiet", is_flag=True, help="Print nothing but what the program prints.")
 @click.option("-m", "module", metavar="MODULE", help="Run a module, as python -m does.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(
-    launch_ranks: int | None, net: str, pace: float | str, compute: str, seed: int, json_file: str | None, quiet: bool,
-    module: str | None, arguments: tuple[str, ...],
+    launch_ranks: int | None, net: str, pace: float | str, compute: str, seed: int, out: str | None,
+    json_file: str | None, quiet: bool, module: str | None, arguments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Run an mpi4py program, unchanged, over an emulated network: [-m MODULE | SCRIPT.py] [its arguments]."""
     if module is None and not arguments:
@@ -90,9 +91,12 @@ def run(
     algorithms.find()
     if comm.notice and comm.rank == 0:
         print(f"note: {comm.notice}", file=sys.stderr, flush=True)
+    if json_file is not None:
+        json_file = os.path.abspath(json_file)  # the program may go elsewhere
+    folder, result = _begin(comm, pace, out, json_file)
     comm.engine.clock.pause()
     _execute(comm, module, list(arguments))
-    _report(comm, json_file, quiet)
+    _report(comm, folder, result, json_file, quiet)
 
 
 def _disguise(mpi: Any, comm: Any) -> None:
@@ -143,41 +147,56 @@ def _leave(status: int) -> None:
     os._exit(status)
 
 
-def _report(comm: Any, json_file: str | None, quiet: bool) -> None:
-    """Say on rank 0 what the run took and what the network carried."""
+def _begin(comm: Any, pace: float | str, out: str | None, json_file: str | None) -> tuple[Path | None, dict[str, Any]]:
+    """Make run folder and result on rank 0, before the program; what is wrong with them is everybody's error."""
+    folder, result, problem = None, {}, None
+    hosts = comm._real.gather(_host_name())
+    if comm.rank == 0:
+        from emulator import results
+
+        try:
+            folder = results.run_folder("run", out).resolve()
+            result = results.new(
+                "run", ["python", *launch.this_program()], ranks=comm.size, hosts=hosts, clock="emulated", pace=pace,
+                network=comm.engine.network.describe(),
+            )  # fmt: skip
+            if json_file is not None:
+                results.save(result, json_file)
+        except UsageError as error:
+            problem = error
+    problem = comm._real.bcast(problem)
+    if problem is not None:
+        raise problem
+    return folder, result
+
+
+def _host_name() -> str:
+    from mpi4py import MPI
+
+    return MPI.Get_processor_name()
+
+
+def _report(comm: Any, folder: Path | None, result: dict[str, Any], json_file: str | None, quiet: bool) -> None:
+    """Save on rank 0, and say there, what the run took and what the network carried."""
     traffic = comm.traffic()
     fidelity = comm.fidelity()
-    if comm.rank != 0:
+    if folder is None:
         return
+    from emulator import results
+
     network = comm.engine.network
-    record = {"network": network.describe(), "traffic": traffic.describe(network), "fidelity": fidelity}
+    result |= {"traffic": traffic.describe(network), "fidelity": fidelity, "pace": fidelity["pace"]}
+    path = results.save(result, folder / results.RESULT)
     if json_file is not None:
-        try:
-            with open(json_file, "w", encoding="utf-8") as file:
-                json.dump(record, file, indent=1)
-        except OSError as error:
-            raise UsageError(f"--json must name a file that can be written, {json_file}: {error.strerror}") from None
+        results.save(result, json_file)
     if quiet:
         return
     from emulator.console import make
-    from emulator.report.traffic import parts
+    from emulator.report.traffic import run_parts
 
     console = make(0, quiet=False)
     assert console is not None
     console.print(f"\n[bold]{network.name}[/]: {len(network.hosts)} hosts, {comm.size} ranks")
-    for part in parts(record["traffic"]):
+    for part in run_parts(result):
         console.print(part)
-    console.print(describe_fidelity(fidelity))
-
-
-def describe_fidelity(fidelity: dict[str, Any]) -> str:
-    """Put a fidelity record into one line of words."""
-    if fidelity["pace"] is None:
-        text = f"fidelity: not paced; {fidelity['inversions']} inversions"
-    else:
-        text = (
-            f"fidelity: pace {fidelity['pace']:.3g}; {fidelity['overrun_share']:.2%} of the receives late; late by "
-            f"{fidelity['late_p50'] * 1e6:.0f} us (median) and {fidelity['late_p99'] * 1e6:.0f} us (p99) of wall time; "
-            f"{fidelity['inversions']} inversions"
-        )
-    return text + (f"\n[yellow]{fidelity['words']}[/]" if fidelity["words"] else "")
+    console.print(f"[dim]result: {path}[/]")

@@ -8,7 +8,7 @@ import click
 
 from emulator import results
 from emulator.cli import OneLineCommand
-from emulator.report import links, terminal
+from emulator.report import links, terminal, traffic
 
 
 @click.command(cls=OneLineCommand)
@@ -19,9 +19,9 @@ def report(run: Path, plots: bool, html: bool) -> None:
     """Print the result in the run folder RUN (or in a result file), such as runs/ring/latest."""
     result = results.load(run)
     folder = run if run.is_dir() else run.parent
-    console = _console(record=html)
-    for part in parts(result, console.width):
-        console.print(part)
+    printer = console(record=html)
+    for part in parts(result, printer.width):
+        printer.print(part)
     drawn: list[Path] = []
     if plots or html:
         from emulator.report import plots as drawing
@@ -32,11 +32,15 @@ def report(run: Path, plots: bool, html: bool) -> None:
     if html:
         from emulator.report import page
 
-        click.echo(f"written: {page.write(console.export_html(inline_styles=True), drawn, folder, result)}")
+        click.echo(f"written: {page.write(printer.export_html(inline_styles=True), drawn, folder, result)}")
 
 
 def parts(result: Mapping[str, Any], width: int) -> Iterator[Any]:
     """Give what is printed for a result of any demo, under a line that says what ran, where and when."""
+    if result["demo"] == "run":
+        yield terminal.opening(result, f"{' '.join(result['command'])} on {result['started']}")
+        yield from traffic.run_parts(result)
+        return
     yield terminal.opening(result, f"demos.{result['demo']} on {result['started']}")
     if result["demo"] == "links":
         yield from links.parts(result)
@@ -44,7 +48,8 @@ def parts(result: Mapping[str, Any], width: int) -> Iterator[Any]:
         yield from terminal.parts(result, width)
 
 
-def _console(record: bool) -> Any:
+def console(record: bool) -> Any:
+    """Make the console to print on: as wide as the terminal, or 150 columns where there is none."""
     from rich.console import Console
 
     from emulator.console import terminal_width

@@ -36,6 +36,25 @@ def parts(traffic: Mapping[str, Any], *, rows: int = _MOST_ROWS) -> Iterator[Any
         yield busiest(traffic)
 
 
+def run_parts(result: Mapping[str, Any]) -> Iterator[Any]:
+    """Give what is printed for a result of ``python -m emulator run``."""
+    yield from parts(result["traffic"])
+    yield describe_fidelity(result["fidelity"])
+
+
+def describe_fidelity(fidelity: Mapping[str, Any]) -> str:
+    """Put a fidelity record into one line of words."""
+    if fidelity["pace"] is None:
+        text = f"fidelity: not paced; {fidelity['inversions']} inversions"
+    else:
+        text = (
+            f"fidelity: pace {fidelity['pace']:.3g}; {fidelity['overrun_share']:.2%} of the receives late; late by "
+            f"{fidelity['late_p50'] * 1e6:.0f} us (median) and {fidelity['late_p99'] * 1e6:.0f} us (p99) of wall time; "
+            f"{fidelity['inversions']} inversions"
+        )
+    return text + (f"\n[yellow]{fidelity['words']}[/]" if fidelity["words"] else "")
+
+
 def busiest(traffic: Mapping[str, Any]) -> str:
     """Name the resource that was busy longest, and what that means for the run."""
     first, seconds = traffic["resources"][0], traffic["seconds"]

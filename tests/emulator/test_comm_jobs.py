@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from emulator import launch
+from emulator import launch, results
+from emulator.report.command import report as show
 
 ROOT = Path(__file__).resolve().parents[2]
 LIMIT = 60.0
@@ -59,8 +60,9 @@ def test_messages_that_nobody_receives_do_not_keep_the_job(tmp_path: Path, how: 
     assert output.count("left") == 4
 
 
-def emulated_run(n: int, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "emulator", "run", "-n", str(n), *arguments]
+def emulated_run(folder: Path, n: int, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a program; its run folder is made inside of `folder`."""
+    command = [sys.executable, "-m", "emulator", "run", f"-n{n}", "--out", str(folder / "run"), *arguments]
     return subprocess.run(
         command, capture_output=True, text=True, timeout=LIMIT, cwd=ROOT, env=launch.environment(), check=False
     )
@@ -77,18 +79,23 @@ def test_a_benchmark_that_knows_nothing_of_us_measures_the_network(tmp_path: Pat
     network, report = tmp_path / "two.toml", tmp_path / "report.json"
     network.write_text(NETWORK)
     done = emulated_run(
-        2, ["--net", str(network), "--compute", "none", "--json", str(report), "-m", "mpi4py.bench", "pingpong",
-            "--loop", "5", "--skip", "1", "--min-size", "1000", "--max-size", "2000"]
+        tmp_path, 2, ["--net", str(network), "--compute", "none", "--json", str(report), "-m", "mpi4py.bench",
+            "pingpong", "--loop", "5", "--skip", "1", "--min-size", "1000", "--max-size", "2000"]
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     line = next(row for row in done.stdout.splitlines() if row.strip().startswith("1024"))
     seconds = float(line.split("|")[1].split("±")[0])
     assert seconds == pytest.approx(2e-3 + 1024 * 0.8e-9, rel=1e-6)
-    record = json.loads(report.read_text())
+    record = results.load(report)
+    assert record == results.load(tmp_path / "run")
+    assert (record["demo"], record["clock"], record["pace"]) == ("run", "emulated", None)
     pairs = {(row["from"], row["to"]): row["bytes"] for row in record["traffic"]["pairs"]}
     assert sorted(pairs.values()) == [6 * 1024, 6 * 1024]
-    assert "busiest" in done.stdout
-    assert "fidelity" in done.stdout
+    again = CliRunner().invoke(show, [str(tmp_path / "run")])
+    assert again.exit_code == 0, again.output
+    for printed in (done.stdout, again.output):
+        assert "busiest" in printed
+        assert "fidelity: not paced" in printed
 
 
 SCRIPT = """
@@ -117,7 +124,7 @@ def script_run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[s
     (tmp_path / "two.toml").write_text(NETWORK)
     script = tmp_path / "program.py"
     script.write_text(SCRIPT)
-    return emulated_run(3, ["--net", str(tmp_path / "two.toml"), str(script), *arguments])
+    return emulated_run(tmp_path, 3, ["--net", str(tmp_path / "two.toml"), str(script), *arguments])
 
 
 def test_a_script_runs_unchanged(tmp_path: Path) -> None:
@@ -157,15 +164,12 @@ assert MPI.Wtime() >= 0.1
 def test_the_clock_starts_with_the_first_call(tmp_path: Path) -> None:
     script = tmp_path / "late.py"
     script.write_text(LATE)
-    done = emulated_run(2, ["--net", "10gbe", str(script)])
+    done = emulated_run(tmp_path, 2, ["--net", "10gbe", str(script)])
     assert done.returncode == 0, done.stderr
 
 
-def test_options_behind_the_module_are_the_programs() -> None:
-    command = [sys.executable, "-m", "emulator", "run", "-n2", "--net", "10gbe", "-m", "mpi4py.bench", "--help"]
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=LIMIT, cwd=ROOT, env=launch.environment(), check=False
-    )
+def test_options_behind_the_module_are_the_programs(tmp_path: Path) -> None:
+    done = emulated_run(tmp_path, 2, ["--net", "10gbe", "-m", "mpi4py.bench", "--help"])
     assert done.returncode == 0, done.stderr
     assert "usage: python -m mpi4py.bench" in done.stdout
 
@@ -173,10 +177,11 @@ def test_options_behind_the_module_are_the_programs() -> None:
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [(["--net", "10gbe"], "program"), (["--net", "10gbe", "no-such.py"], "no-such.py"), (["-m", "x"], "--net"),
-     (["--net", "no-such-net", "-m", "mpi4py.bench"], "no-such-net")],
+     (["--net", "no-such-net", "-m", "mpi4py.bench"], "no-such-net"),
+     (["--net", "10gbe", "--json", "/no/such/folder/it.json", "-m", "mpi4py.bench"], "/no/such/folder")],
 )  # fmt: skip
-def test_bad_usage_is_one_line(arguments: list[str], word: str) -> None:
-    done = emulated_run(2, arguments)
+def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str], word: str) -> None:
+    done = emulated_run(tmp_path, 2, arguments)
     assert done.returncode == 2
     assert word in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
