@@ -78,6 +78,7 @@ def _conclude(run: Run, series: list[timing.Series], patterns: list[str], hosts:
     run.fits += found.records(configured(run.network))
     run.held_out += found.held_out
     run.extra = {
+        "itemsize": ITEM.itemsize,
         "fitted_up_to": found.fitted_up_to,
         "contention": {pattern: found.contention(pattern) for pattern in patterns},
         "checks": checks,

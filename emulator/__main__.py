@@ -15,6 +15,7 @@ from emulator.cli import OneLineGroup
 _COMMANDS = {
     "networks": ("emulator.network.command", "networks"),
     "run": ("emulator.comm.run", "run"),
+    "pool": ("emulator.report.pool", "pool"),
     "report": ("emulator.report.command", "report"),
 }
 

@@ -63,16 +63,18 @@ def warnings(environment: dict[str, Any]) -> list[str]:
     return found
 
 
-def crowding(hosts: Sequence[str]) -> Callable[[int], float]:
+def crowding(hosts: Sequence[str], cores: int | None = None) -> Callable[[int], float]:
     """Tell how many ranks share a core, at least 1, when the first p of these ranks run.
 
     Parameters
     ----------
     hosts
-        Host name of each rank; every host has as many cores as this one.
+        Host name of each rank.
+    cores
+        Of every host; None for as many as this one has.
     """
-    cores = clock.cores()
-    return lambda p: max(1.0, max(Counter(hosts[:p]).values()) / cores)
+    each = cores or clock.cores()
+    return lambda p: max(1.0, max(Counter(hosts[:p]).values()) / each)
 
 
 def _mpi_version() -> str | None:

@@ -109,9 +109,10 @@ def study(
     UsageError
         Fewer than two sizes, so that nothing can be fitted.
     """
-    link = fit([Point(s.job.bytes, MESSAGE, s.seconds) for s in _of(series, "link")], seed=seed)
+    link = fit([Point(s.job.bytes, MESSAGE, s.seconds, s.launches or None) for s in _of(series, "link")], seed=seed)
     adding = _of(series, "reduction")
-    reduction = fit([Point(s.job.bytes, MESSAGE, s.seconds, ranks=1) for s in adding], seed=seed) if adding else None
+    alone = [Point(s.job.bytes, MESSAGE, s.seconds, s.launches or None, 1) for s in adding]
+    reduction = fit(alone, seed=seed) if alone else None
     gamma = reduction.headline.beta if reduction else 0.0
     draws = reduction.headline.draws[:, 1] if reduction else None
     collectives, unseen, last = {}, [], None
@@ -140,7 +141,7 @@ def _points(series: Iterable[Series], itemsize: int, crowding: Crowding) -> list
     for one in series:
         job = one.job
         terms = _terms(job.pattern, job.ranks, job.bytes, itemsize, crowding)
-        points.append(Point(job.bytes, terms, one.seconds, ranks=job.ranks))
+        points.append(Point(job.bytes, terms, one.seconds, one.launches or None, job.ranks))
     return points
 
 

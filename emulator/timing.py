@@ -80,6 +80,8 @@ class Series:
         Wrong elements over all members and all checks.
     stopped : str
         ``"interval"``, ``"repetitions"`` or ``"budget"``: why it was not repeated further.
+    launches : list of int
+        The launch of each repetition, where several are pooled; else empty.
     """
 
     job: Job
@@ -87,6 +89,7 @@ class Series:
     skews: list[float] = field(default_factory=list)
     wrong: int = 0
     stopped: str = ""
+    launches: list[int] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
         """``seconds`` of a measurement in the result file."""

@@ -1,11 +1,16 @@
 """The ring demo, run: right sums, the whole result file, emulated terms recovered, bad input refused."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from emulator import costs, results
 from primitives.all_reduce import ALGORITHMS
 from tests.demos.launched import run_demo
 
+ROOT = Path(__file__).resolve().parents[2]
 ONE_LINK = "tests/data/one_link.toml"
 ALPHA, BETA = 50e-6, 0.8e-9
 
@@ -76,6 +81,34 @@ def test_every_algorithm_takes_its_closed_form_in_emulated_time(emulated):
         assert row["seconds"]["median"] == pytest.approx(expected, rel=1e-6)
         if row["pattern"] == "ring":  # the others are fitted with ranks among which messages queue
             assert row["predicted"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_launches_are_pooled_into_one_result(measured, tmp_path):
+    done = pool(measured.folder, measured.folder, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = results.load(tmp_path)
+    assert result["launches"] == 2
+    once = {(row["pattern"], row["ranks"], row["bytes"]): row["seconds"] for row in measured.result["measurements"]}
+    for row in (row for row in result["measurements"] if row["pattern"] == "ring"):
+        before = once[row["pattern"], row["ranks"], row["bytes"]]
+        assert row["seconds"]["n"] == 2 * before["n"]
+        assert row["seconds"]["median"] == pytest.approx(before["median"])  # the same launch twice
+    assert [fit["pattern"] for fit in result["fits"]] == ["link", "ring"]
+    assert "Each launch by itself" in done.stdout
+
+
+def test_what_cannot_be_pooled_is_refused(measured, emulated):
+    for folders, said in [([measured.folder], "2 run folders or more, got 1"),
+                          ([measured.folder, emulated.folder], "on the bare transport")]:  # fmt: skip
+        done = pool(*folders)
+        assert done.returncode == 2
+        assert said in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+
+
+def pool(*arguments):
+    command = [sys.executable, "-m", "emulator", "pool", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
 
 
 def test_configured_terms_are_recovered(emulated):
