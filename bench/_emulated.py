@@ -15,9 +15,11 @@ from mpi4py import MPI
 
 import emulator
 from emulator import clock, costs
+from emulator.fit import MESSAGE, Point, fit
 from emulator.network import Host, Network, Nic, Plan
 from emulator.network import Path as Way
-from primitives.all_reduce import all_reduce
+from primitives import collectives
+from primitives.all_reduce import ALGORITHMS, all_reduce
 
 BETA = 0.8e-9
 Figures = dict[str, list[float]]
@@ -89,6 +91,51 @@ def ring(budget: float) -> Figures:
     return figures
 
 
+def patterns(budget: float) -> Figures:
+    """Collectives on any number of ranks and uneven sizes: how far they are from their schedules, and from the link."""
+    world = MPI.COMM_WORLD
+    alpha = 50e-6
+    comm = emulator.emulate(world, network(alpha))
+    figures = Figures(error=[], inversions=[], alpha=[], beta=[])
+    for p in (2, 3, 5, 8, 13, 16):
+        part = comm.Split(0 if comm.rank < p else MPI.UNDEFINED)
+        for count in (240, 1001, 100_003) if part != MPI.COMM_NULL else ():
+            for name, elements, call in _collectives(part, count):
+                start = part.align()
+                call()
+                exact = costs.exact(name, p, elements, 8, alpha, BETA)
+                figures["error"].append(abs(part.align() - start - exact) / exact)
+    figures["inversions"] = [comm.fidelity()["inversions"]]
+    points = []
+    for size in (0, 1000, 1_000_000):
+        start = comm.align()
+        if comm.rank == 0:
+            comm.Send(bytes(size), 1)
+        elif comm.rank == 1:
+            comm.Recv(bytearray(size), 0)
+        points.append(Point(size, MESSAGE, [comm.align() - start] * 5))
+    if comm.rank == 0:
+        found = fit(points, resamples=2).headline
+        figures |= {"alpha": [found.alpha / alpha - 1], "beta": [found.beta / BETA - 1]}
+    return figures
+
+
+def _collectives(comm: Any, count: int) -> list[tuple[str, int, Callable[[], object]]]:
+    """Names in `emulator.costs`, numbers of elements, and calls."""
+    block, whole = np.ones(count), np.ones(count * comm.size)
+    total = np.empty_like(block)
+    reductions = [(name, count, partial(all_reduce, comm, block, total, algorithm=name)) for name in ALGORITHMS]
+    return [
+        *reductions,
+        ("binomial_broadcast", count, partial(collectives.broadcast, comm, block)),
+        ("binomial_reduce", count, partial(collectives.reduce, comm, block, total)),
+        ("binomial_scatter", whole.size, partial(collectives.scatter, comm, whole, block)),
+        ("binomial_gather", whole.size, partial(collectives.gather, comm, block, whole)),
+        ("linear_scatter", whole.size, partial(collectives.scatter, comm, whole, block, 0, "linear")),
+        ("linear_gather", whole.size, partial(collectives.gather, comm, block, whole, 0, "linear")),
+    ]
+
+
 def paced(budget: float) -> Figures:
     """The same ring at the pace that the machine can keep."""
     world = MPI.COMM_WORLD
@@ -133,7 +180,7 @@ def large(budget: float) -> Figures:
 
 def main() -> None:
     task, path, budget = sys.argv[1:]
-    figures = {"cost": cost, "ring": ring, "paced": paced, "large": large}[task](float(budget))
+    figures = {"cost": cost, "ring": ring, "patterns": patterns, "paced": paced, "large": large}[task](float(budget))
     if MPI.COMM_WORLD.rank == 0:
         Path(path).write_text(json.dumps(figures))
 

@@ -18,7 +18,7 @@ _LIMIT_S = 180.0
 def rows(budget: float) -> list[dict[str, Any]]:
     """Measure each figure in a job of its own, within `budget` seconds if the machine is quiet."""
     share = max(1.0, budget / 8)
-    cost, ring = _job(2, "cost", share), _job(16, "ring", share)
+    cost, ring, patterns = _job(2, "cost", share), _job(16, "ring", share), _job(16, "patterns", share)
     paced, large = _job(16, "paced", share), _job(64, "large", share)
     median = {name: statistics.median(values) for name, values in cost.items()}
     return [
@@ -26,6 +26,10 @@ def rows(budget: float) -> list[dict[str, Any]]:
         _row("CPU to receive 64 bytes", "us", median["receive"], "< 10 us", 10.0, other=median["receive bare"]),
         _row("ring of 16: messages per second and core", "1/s", statistics.median(ring["rate"])),
         _row("ring of 16: error of the emulated time", "", max(ring["error"]), "<= 1e-9", 1e-9),
+        _row("collectives, p = 2 3 5 8 13 16: error", "", max(patterns["error"]), "<= 1e-9", 1e-9),
+        _row("the same: messages out of order", "", patterns["inversions"][0]),
+        _row("alpha, recovered by a fit: error", "%", 100 * abs(patterns["alpha"][0]), "<= 1 %", 1.0),
+        _row("beta, recovered by a fit: error", "%", 100 * abs(patterns["beta"][0]), "<= 1 %", 1.0),
         _row("paced ring of 16, alpha 500 us: pace", "", paced["pace"][0]),
         _row("paced: wall / pace, off by", "%", 100 * max(map(abs, paced["off"])), "<= 3 %", 3.0),
         _row("paced: late receives", "%", 100 * paced["overruns"][0], "<= 1 %", 1.0),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import pickle
 import time
 import timeit
@@ -40,8 +41,9 @@ def rows(budget: float) -> list[dict[str, Any]]:
         return np.random.Generator(np.random.Philox(key=7, counter=[0, 1, 2, 3])).random()
 
     draw, other = _interleaved(lambda: uniform(pair, 7), philox, share)
-    small = _interleaved(lambda: path.delay(pair, 7, 100), None, share)[0]
-    large = _interleaved(lambda: path.delay(pair, 7, 1 << 20), None, share)[0]
+    number = itertools.count()  # message by message, as losses are drawn
+    small = _interleaved(lambda: path.delay(pair, next(number), 100), None, share)[0]
+    large = _interleaved(lambda: path.delay(pair, next(number), 1 << 20), None, share)[0]
     copy = _interleaved(lambda: pickle.loads(pickle.dumps(network)), None, share)[0]
     return [
         {
