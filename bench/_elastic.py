@@ -1,11 +1,13 @@
 """torchrun's elastic restart after the death of a worker: from SIGKILL to the next step that everybody completed.
 
-Run by `torchrun`, this file is the worker: all-reduce by all-reduce over gloo, until the victim kills itself.
+Run by `torchrun`, this file is the worker: all-reduce by all-reduce over gloo, until the victim kills itself. PyTorch
+may live in an environment of its own: TORCH_PYTHON names that one's Python.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
 import signal
 import subprocess
@@ -13,12 +15,19 @@ import sys
 import time
 from pathlib import Path
 
-from emulator import launch
-
 _LENGTH = 2450
+# With the agent's store shared, restarted workers find the addresses of the dead ones there and never connect.
+_ENVIRONMENT = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
 
 
-def restart(ranks: int, victim: int, step: int, folder: Path) -> float:
+def python() -> str | None:
+    """A Python that has PyTorch; None without one."""
+    if importlib.util.find_spec("torch") is not None:
+        return sys.executable
+    return os.environ.get("TORCH_PYTHON")
+
+
+def restart(interpreter: str, ranks: int, victim: int, step: int, folder: Path) -> float:
     """Seconds from the kill to the end of the first step after the restart.
 
     Raises
@@ -26,9 +35,11 @@ def restart(ranks: int, victim: int, step: int, folder: Path) -> float:
     RuntimeError
         The job did not come back.
     """
-    program = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+    from emulator import launch  # a worker's environment need not have it
+
+    program = [interpreter, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     program += ["--max-restarts=1", "--monitor-interval=0.1", __file__, str(victim), str(step), str(folder)]
-    with launch.start(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as job:
+    with launch.start(program, extra_env=_ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as job:
         job.wait(timeout=180)
     killed, resumed = folder / "killed", folder / "resumed"
     if not resumed.exists():

@@ -3,14 +3,13 @@
 Recovery is measured by drills of ring training, 16 ranks with one spare where there is one to be, a kill in the middle
 of the run each time. Being ready is measured within one job: blocks of steps without any recovery alternate with
 blocks under it. A buddy checkpoint is set beside copies of the same bytes by as many ranks at once. Where PyTorch is
-installed, `torchrun` restarts as many workers after the same kill.
+installed (here, or where TORCH_PYTHON points), `torchrun` restarts as many workers after the same kill.
 
     python -m bench.faults --budget 120
 """
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import subprocess
 import sys
@@ -207,10 +206,11 @@ def _torch(found: list[Row]) -> Row:
     """Our restart beside torchrun's, or a row that says why there is none."""
     name = f"p={RANKS} kill to next step, restart / torchrun's elastic restart"
     ours = next(row["ours"] for row in found if ", restart" in row["name"])
-    if importlib.util.find_spec("torch") is None:
+    interpreter = _elastic.python()
+    if interpreter is None:
         return _row(f"{name}: PyTorch is not installed", ours, None, "ms", None, "")
     with tempfile.TemporaryDirectory() as folder:
-        return _row(name, ours, _elastic.restart(RANKS, VICTIM, STEP, Path(folder)) * 1e3, "ms", None, "")
+        return _row(name, ours, _elastic.restart(interpreter, RANKS, VICTIM, STEP, Path(folder)) * 1e3, "ms", None, "")
 
 
 @click.command(cls=OneLineCommand)
