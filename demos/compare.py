@@ -27,6 +27,7 @@ from mpi4py import MPI
 
 from demos import push_pull
 from demos.incast import exact
+from demos.scatter_gather_times import egress
 from emulator import costs, rounds, spread
 from emulator.cli import demo
 from emulator.errors import UsageError
@@ -176,27 +177,52 @@ def _predictions(run: Run, rows: list[dict[str, Any]]) -> tuple[Prediction, str]
     if run.network is not None:
         path = run.network.between(0, 1)
         alpha, beta = path.alpha, path.beta
-        return lambda name, p, size: price(name, p, size, alpha, beta, _algorithm(run, p, size)), "configured"
-    alpha, beta = _rough_terms(rows)
-    run.extra["rough_terms"] = {"alpha": alpha, "beta": beta}
+        card = egress(run)
+        return lambda name, p, size: price(name, p, size, alpha, beta, _algorithm(run, p, size), card), "configured"
+    terms = {(name, p): _own_terms(rows, name, p) for name in PATTERNS for p in {row["ranks"] for row in rows}}
+    run.extra["own_terms"] = [
+        {"pattern": name, "ranks": p, "alpha": a, "beta": b} for (name, p), (a, b) in terms.items()
+    ]
 
     def predict(name: str, p: int, size: int) -> float:
-        return price(name, p, size, alpha, beta, choice.choose(p, size, alpha, beta, 0.0))
+        return price(name, p, size, *terms[name, p], _likely(rows, p, size))
 
-    return predict, f"alpha {format_time(alpha)} and {1 / beta / 1e9:.3g} GB/s, from gossip's rounds"
+    return predict, "each pattern's own alpha and beta, from its shortest and longest vectors"
 
 
-def _rough_terms(rows: list[dict[str, Any]]) -> tuple[float, float]:
+def _own_terms(rows: list[dict[str, Any]], name: str, p: int) -> tuple[float, float]:
+    """Alpha and beta with which a pattern's closed form gives its times at the shortest and the longest vector."""
+    mine = sorted(
+        (row["bytes"], row["seconds"]["median"]) for row in rows if (row["pattern"], row["ranks"]) == (name, p)
+    )
+    (short, quick), (long, slow) = mine[0], mine[-1]
+
+    def parts(size: int) -> tuple[float, float]:
+        algorithm = _likely(rows, p, size)
+        return price(name, p, size, 1.0, 0.0, algorithm), price(name, p, size, 0.0, 1.0, algorithm)
+
+    (steps, volume), (steps_long, volume_long) = parts(short), parts(long)
+    determinant = steps * volume_long - steps_long * volume
+    beta = max(0.0, (steps * slow - steps_long * quick) / determinant) if determinant else 0.0
+    return max(0.0, quick - volume * beta) / steps, beta
+
+
+def _likely(rows: list[dict[str, Any]], p: int, size: int) -> str:
+    """The all-reduce algorithm for the bare transport, judged by plain exchanges."""
+    return choice.choose(p, size, *_rough_terms(rows, p), 0.0)
+
+
+def _rough_terms(rows: list[dict[str, Any]], p: int) -> tuple[float, float]:
     """Alpha and beta that explain gossip, whose rounds are plain exchanges, at the shortest and longest vectors."""
-    seen = [(row["bytes"], row["seconds"]["median"] / len(_schedule(row["ranks"])))
-            for row in rows if row["pattern"] == "gossip"]  # fmt: skip
+    seen = [(row["bytes"], row["seconds"]["median"] / len(_schedule(p)))
+            for row in rows if row["pattern"] == "gossip" and row["ranks"] == p]  # fmt: skip
     alpha = float(np.median([time for size, time in seen if size == min(seen)[0]]))
     longest = max(seen)[0]
     beta = float(np.median([time for size, time in seen if size == longest])) / longest
     return alpha, beta
 
 
-def price(name: str, p: int, size: int, alpha: float, beta: float, algorithm: str) -> float:
+def price(name: str, p: int, size: int, alpha: float, beta: float, algorithm: str, card: float | None = None) -> float:
     """Closed form of the job under a pattern, in seconds.
 
     Parameters
@@ -209,6 +235,8 @@ def price(name: str, p: int, size: int, alpha: float, beta: float, algorithm: st
         Latency in seconds, seconds per byte.
     algorithm
         Of the all-reduce.
+    card
+        Seconds per byte of the coordinator's card, where it is quicker than a path.
     """
     if name == "all-reduce":
         return costs.exact(algorithm, p, size // 8, 8, alpha, beta)
@@ -218,7 +246,7 @@ def price(name: str, p: int, size: int, alpha: float, beta: float, algorithm: st
         # Followed message by message, because on some p a rank sits out a round and runs ahead.
         sends = [[[(peer, size) for peer in to] for to in one.graph.neighbours] for one in _schedule(p)]
         return rounds.timeline(sends, alpha, beta)
-    return 2 * costs.linear_blocks([size] * p, alpha, beta)
+    return costs.linear_blocks([size] * p, alpha, beta) + costs.linear_blocks([size] * p, alpha, beta, card)
 
 
 def _table(run: Run, p: int, rows: list[dict[str, Any]], origin: str) -> list[dict[str, Any]]:

@@ -66,8 +66,8 @@ def main(
     # Every option is judged before anything is measured.
     ParameterServer(run.comm, [task.table()], servers=servers, consistency=rules[consistency], **options)
     price(run, servers, counts)
-    learn(run, task, rules[consistency])
-    trade(run, task, [rules["bsp"], Consistency("ssp", 1), rules["ssp"], rules["async"], rules["value"]])
+    trained_s = learn(run, task, rules[consistency])
+    trade(run, task, trained_s / 2, [rules["bsp"], Consistency("ssp", 1), rules["ssp"], rules["async"], rules["value"]])
     show_placement(run, servers)
 
 
@@ -190,11 +190,15 @@ def _check(run: Run, rows: list[dict[str, Any]]) -> None:
     run.echo(f"closed form against measured: at most {worst:.2%} apart, limit {TOLERANCE:.0%}")
 
 
-def learn(run: Run, task: Task, rule: Consistency) -> None:
-    """Train, check against one process, show loss, staleness and bytes."""
+def learn(run: Run, task: Task, rule: Consistency) -> float:
+    """Train, check against one process, show loss, staleness and bytes; returns the seconds it took, on every rank."""
     trained = train(run, task, rule)
-    if run.rank != 0:
-        return
+    if run.rank == 0:
+        _show(run, task, rule, trained)
+    return float(run.control.bcast(trained.seconds))
+
+
+def _show(run: Run, task: Task, rule: Consistency, trained: Trained) -> None:
     workers = list(range(task.servers, run.size))
     images, labels = digits.load()
     expected = one_process(task, workers)
@@ -241,13 +245,12 @@ def _judge(
         run.fail(f"the final loss {loss:.4f} is above {limit:.4f}")
 
 
-def trade(run: Run, task: Task, rules: list[Consistency]) -> None:
+def trade(run: Run, task: Task, seconds: float, rules: list[Consistency]) -> None:
     """All rules for the same time under one straggler: what waiting costs, what staleness costs."""
     slow = task.slow or {run.size - 1: 4.0}
     if run.size - task.servers < 2:
         run.echo("a trade between staleness and waiting needs two workers: left out")
         return
-    seconds = task.steps * task.step_s / 2
     table = _grid(
         f"\nSame time for every rule: {format_time(seconds)}, "
         + ", ".join(f"rank {rank} x{factor:g}" for rank, factor in slow.items()),

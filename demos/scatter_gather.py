@@ -10,6 +10,7 @@ a quorum at a deadline and saying which shards are missing; every complete answe
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -51,7 +52,9 @@ SECONDS_PER_CHARACTER = 2e-6  # declared cost of an uneven task
 @click.option("--replicas", type=click.IntRange(min=1), default=2, show_default=True, help="Copies of each shard.")
 @click.option("--task-time", type=TIME, default="5 ms", show_default=True, help="Declared time to search a shard.")
 @click.option("--slow", metavar="'RANK xFACTOR'", help="The straggler; absent: the last rank, 20 times slower.")
-@click.option("--deadline", type=TIME, default="15 ms", show_default=True, help="When the impatient search answers.")
+@click.option(
+    "--deadline", type=TIME, help="Of the impatient search; absent: 1.5 times what it takes with nobody slow."
+)
 @click.option("--quorum", type=SHARE, default="75 %", show_default=True, help="Share of the shards that it wants.")
 @click.option(
     "--backup-after",
@@ -62,9 +65,9 @@ SECONDS_PER_CHARACTER = 2e-6  # declared cost of an uneven task
 )
 def main(
     run: Run, documents: int, question: str, shards: int | None, replicas: int, task_time: float, slow: str | None,
-    deadline: float, quorum: float, backup_after: float,
+    deadline: float | None, quorum: float, backup_after: float,
 ) -> None:  # fmt: skip
-    patience = Deadline(deadline, quorum)
+    Deadline(deadline, quorum)  # judged before anything is measured
     workers = range(1, run.size)
     placement = Shards(shards or 2 * len(workers), workers, replicas)
     straggler = parse_slow((slow,), 1, run.size) if slow else {run.size - 1: 20.0}
@@ -75,7 +78,7 @@ def main(
     _count_words(run, texts)
     _uneven(run, texts)
     search = Search(run, texts, placement, question, task_time)
-    _search(run, search, straggler, patience, backup_after)
+    _search(run, search, straggler, deadline, quorum, backup_after)
 
 
 def _count_words(run: Run, texts: list[corpus.Document]) -> None:
@@ -184,14 +187,16 @@ class Search:
             return None if pool is None else ask_shards(pool, self.placement, self.question, **options)
 
 
-def _search(run: Run, search: Search, slow: dict[int, float], patience: Deadline, backup_after: float) -> None:
+def _search(
+    run: Run, search: Search, slow: dict[int, float], deadline: float | None, quorum: float, backup_after: float
+) -> None:
     """One question, asked with more and less patience."""
     names = ", ".join(f"rank {rank} x{factor:g}" for rank, factor in slow.items())
     ways: dict[str, tuple[dict[int, float], dict[str, Any]]] = {
         "nobody is slow": ({}, {}),
         f"{names}, wait for it": (slow, {}),
         f"{names}, ask another replica": (slow, {"speculate": backup_after}),
-        f"{names}, {patience.quorum:.0%} after {format_time(patience.seconds or 0)}": (slow, {"deadline": patience}),
+        f"{names}, {quorum:.0%} after": (slow, {"deadline": None}),  # filled in when the usual time is known
     }
     truth = corpus.search(search.documents, search.question, BEST) if run.rank == 0 else []
     run.echo(f"\n[bold]Search of {search.placement.shards} shards[/] for {search.question!r}")
@@ -199,8 +204,12 @@ def _search(run: Run, search: Search, slow: dict[int, float], patience: Deadline
         "", "time", "predicted", "answered", "missing shards",
         "asked again", f"of the best {BEST}",
     )  # fmt: skip
-    rows, pairs = [], []
+    rows: list[dict[str, Any]] = []
+    pairs: list[tuple[float | None, float]] = []
     for name, (who, options) in ways.items():
+        if "deadline" in options and run.rank == 0:
+            patience = Deadline(1.5 * rows[0]["seconds"] if deadline is None else deadline, quorum)
+            name, options = f"{name} {format_time(patience.seconds or 0)}", {"deadline": patience}
         answer = search.ask(who, **options)
         if answer is None:
             continue
@@ -224,14 +233,26 @@ def _search(run: Run, search: Search, slow: dict[int, float], patience: Deadline
 
 
 def _predicted(run: Run, search: Search, slow: dict[int, float], options: dict[str, Any]) -> float | None:
-    """Closed form of the searches that have one: even work, on a network whose terms are known."""
-    if slow or options or run.network is None:
+    """Closed form of the searches that have one: without backups, on a network whose terms are known.
+
+    A straggler is still at its first shard when the others have searched all else, so the answer waits for it, or
+    for the deadline.
+    """
+    if "speculate" in options or run.network is None:
         return None
-    path = run.network.between(0, 1)
+    path, shards = run.network.between(0, 1), search.placement.shards
     bytes_down, bytes_up = 100 + len(search.question), 120 + 60 * BEST
-    return costs.dynamic_tasks(
-        search.placement.shards, run.size - 1, search.task_s, bytes_down, bytes_up, path.alpha, path.beta, prefetch=0
-    )
+
+    def pulled(tasks: int, workers: int, seconds: float) -> float:
+        return costs.dynamic_tasks(tasks, workers, seconds, bytes_down, bytes_up, path.alpha, path.beta, prefetch=0)
+
+    quick = run.size - 1 - len(slow)
+    if quick < 1:
+        return None
+    arrivals = [pulled(1, 1, factor * search.task_s) for factor in slow.values()]
+    arrivals += [pulled(done, quick, search.task_s) for done in range(1, shards - len(slow) + 1)]
+    patience = options.get("deadline") or Deadline()
+    return costs.answer_time(arrivals, patience.needed(shards), patience.seconds or math.inf)
 
 
 def _some(shards: list[int]) -> str:

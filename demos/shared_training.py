@@ -69,12 +69,15 @@ class Trained:
         (seconds, the worker's iterations, weights that it read) of the first worker that is not slowed down.
     summary
         Of all ranks.
+    waited
+        Seconds that each worker waited in its training (leaving not counted).
     """
 
     weights: Array
     seconds: float
     history: list[tuple[float, int, Array]]
     summary: Summary
+    waited: list[float]
 
     def steps_per_second(self) -> float:
         """Iterations of all workers together."""
@@ -82,7 +85,7 @@ class Trained:
 
     def waiting(self) -> float:
         """Share of the workers' time that they spent waiting for replies."""
-        return sum(self.summary.waited.values()) / (self.seconds * len(self.summary.waited))
+        return sum(self.waited) / (self.seconds * len(self.waited))
 
 
 def train(run: Run, task: Task, rule: Consistency) -> Trained:
@@ -97,7 +100,7 @@ def train(run: Run, task: Task, rule: Consistency) -> Trained:
     history: list[tuple[float, int, Array]] = []
     every = max(1, task.steps // SNAPSHOTS)
 
-    def work(worker: Worker) -> float:
+    def work(worker: Worker) -> tuple[float, float]:
         pull = worker.pull_async("w")
         while not _done(task, worker.clock, emulator.now(comm) - begin):
             weights = pull.wait()
@@ -107,10 +110,9 @@ def train(run: Run, task: Task, rule: Consistency) -> Trained:
             emulator.compute(comm, task.step_s * task.slow.get(worker.rank, 1.0))
             pull = worker.push_pull("w", gradient)
         pull.wait()
-        return emulator.now(comm) - begin
+        return emulator.now(comm) - begin, worker.channel.waited
 
-    took = ps.run(work)
-    return _gather(run, task, ps, took or 0.0, history)
+    return _gather(run, task, ps, ps.run(work), history)
 
 
 def _done(task: Task, steps: int, seconds: float) -> bool:
@@ -122,16 +124,17 @@ def _gradient(task: Task, weights: Array, images: Any, labels: Any, rank: int, s
     return digits.gradient(weights, images[chosen], labels[chosen]) / workers
 
 
-def _gather(run: Run, task: Task, ps: ParameterServer, took: float, history: list[Any]) -> Trained:
+def _gather(run: Run, task: Task, ps: ParameterServer, took: tuple[float, float] | None, history: list[Any]) -> Trained:
     seen = run.control.gather((ps.owned("w"), took, history, ps.summary()))
     weights = np.empty((digits.FEATURES, digits.CLASSES))
     if seen is None:
-        return Trained(weights, took, history, ps.summary())
+        return Trained(weights, 0.0, history, ps.summary(), [])
     for (keys, values), *_ in seen:
         weights[keys] = values
     steady = next((rank for rank in ps.layout.workers if task.slow.get(rank, 1.0) <= 1), ps.layout.workers[0])
     summary = sum((one[3] for one in seen), Summary())
-    return Trained(weights, max(one[1] for one in seen), seen[steady][2], summary)
+    times = [one[1] for one in seen if one[1] is not None]
+    return Trained(weights, max(took for took, _ in times), seen[steady][2], summary, [waited for _, waited in times])
 
 
 def one_process(task: Task, workers: list[int]) -> Array:

@@ -9,9 +9,22 @@ from emulator.errors import UsageError
 # leave one after another, n beta each, and pay their latencies at the same time; arrivals queue in the same way.
 
 
-def linear_blocks(blocks: Sequence[float], alpha: float, beta: float) -> float:
-    """Time to scatter (or gather) blocks of given bytes, one for each rank, the root's own first, in seconds."""
-    return alpha + beta * sum(blocks[1:]) if len(blocks) > 1 else 0.0
+def linear_blocks(blocks: Sequence[float], alpha: float, beta: float, egress: float | None = None) -> float:
+    """Time to scatter (or gather) blocks of given bytes, one for each rank, the root's own first, in seconds.
+
+    From the rules of the emulated network: blocks leave the root's card one after another and pay their latency
+    together, so the last one begins when the others have left, and takes the path's time itself. In a gather all begin
+    at once, and queue at the root's card.
+
+    Parameters
+    ----------
+    egress
+        Of a scatter: seconds per byte of the root's card, where it is quicker than the paths (a wide-area network);
+        absent: `beta`.
+    """
+    if len(blocks) < 2:
+        return 0.0
+    return alpha + (beta if egress is None else egress) * sum(blocks[1:-1]) + beta * blocks[-1]
 
 
 def tree_scatter_blocks(blocks: Sequence[float], alpha: float, beta: float) -> float:
@@ -33,7 +46,11 @@ def tree_scatter_blocks(blocks: Sequence[float], alpha: float, beta: float) -> f
 
 
 def tree_gather_blocks(blocks: Sequence[float], alpha: float, beta: float) -> float:
-    """Time to gather blocks of given bytes up a binomial tree, the root's own first, in seconds."""
+    """Time to gather blocks of given bytes up a binomial tree, the root's own first, in seconds.
+
+    For p = 2^k equal blocks as `tree_scatter_blocks`; otherwise a node's subtrees are taken in the order in which their
+    messages arrive at its card.
+    """
 
     def complete(node: int, end: int) -> float:
         subtrees, free = [], 0.0
@@ -55,7 +72,8 @@ def dynamic_tasks(
 
     A worker's cycle is ``2 alpha + (down + up) beta + batch_s``. With ``prefetch`` further batches on their way it
     works without a pause if the cycle is no longer than the work that it holds. In either case the coordinator's
-    port passes every batch and every report.
+    port passes every batch and every report. Derived here: the saturation bound of a closed queueing network, the port
+    one of its stations, with ``prefetch + 1`` customers for each worker (Denning and Buzen 1978, operational analysis).
 
     Parameters
     ----------
@@ -86,6 +104,9 @@ def dynamic_tasks(
 
 def answer_time(arrivals: Sequence[float], needed: int, deadline: float) -> float:
     """When an answer comes: all are there, or from the deadline on ``needed`` of them, in seconds.
+
+    An order statistic: the ``needed``-th arrival, not before the deadline, not after the last one (the "good enough"
+    answers of Dean and Barroso, "The Tail at Scale", 2013).
 
     Parameters
     ----------

@@ -160,20 +160,21 @@ class Coordinator:
         ledger, deadline = job.ledger, job.deadline
         self._ledger, self._request = ledger, next(_NUMBERS)
         start, yielded = now(self.comm), 0
-        due = math.inf if deadline.seconds is None else start + deadline.seconds
+        due = wake = math.inf if deadline.seconds is None else start + deadline.seconds
         try:
             while True:
                 self._fill(job)
                 if yielded < len(ledger.order):
                     yield ledger.order[yielded:]
                     yielded = len(ledger.order)
-                instant = now(self.comm)
-                if ledger.settled or deadline.answered(instant - start, ledger.succeeded, ledger.tasks):
+                passed = now(self.comm) >= due  # judged by the instant itself: (start + d) - start may be less than d
+                elapsed = deadline.seconds if passed and deadline.seconds is not None else now(self.comm) - start
+                if ledger.settled or deadline.answered(elapsed, ledger.succeeded, ledger.tasks):
                     return
-                if instant >= due:
-                    due = math.inf  # the deadline has passed: from here on the quorum decides
+                if passed:
+                    wake = math.inf  # from here on the quorum decides
                 busy = [rank for rank in self.living if ledger.out[rank] or self._late[rank]]
-                message = self._next(min(due, self._next_backup(job)), busy)
+                message = self._next(min(wake, self._next_backup(job)), busy)
                 if message is not None:
                     self._book(*message, job)
         finally:

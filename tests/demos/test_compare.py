@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from demos.compare import PATTERNS, price
+from demos.compare import PATTERNS, _own_terms, price
 from tests.demos.launched import run_demo
 
 
@@ -30,6 +30,26 @@ def test_on_the_bare_transport_the_answers_are_right(tmp_path: Path) -> None:
     done = run_demo("compare", 3, tmp_path, "--sizes", "64,8K", "--budget", "1")
     assert done.status == 0, done.text
     assert [row["wrong"] for row in done.result["measurements"]] == [0] * 8
+    # alpha and beta of each pattern are those that explain its two sizes
+    assert all(terms["alpha"] >= 0 <= terms["beta"] for terms in done.result["own_terms"])
+
+
+def test_on_a_network_whose_cards_are_quicker_than_its_paths(tmp_path: Path) -> None:
+    """A coordinator's answers leave by the card, and only the last one's path counts."""
+    done = run_demo("compare", 4, tmp_path, "--net", "wan", "--sizes", "64,4M", "--budget", "1")
+    assert done.status == 0, done.text
+    for row in done.result["measurements"]:
+        assert row["predicted"] == pytest.approx(row["seconds"]["median"], rel=0.01), row["pattern"]
+
+
+def test_own_terms_explain_the_shortest_and_the_longest_vector() -> None:
+    rows = [
+        {"pattern": name, "ranks": 4, "bytes": size, "seconds": {"median": price(name, 4, size, 3e-6, 2e-9, "ring")}}
+        for name in PATTERNS
+        for size in (64, 1 << 20)
+    ]
+    for name in ("parameter server", "gossip", "scatter-gather"):
+        assert _own_terms(rows, name, 4) == pytest.approx((3e-6, 2e-9), rel=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -207,6 +207,24 @@ def test_deadline_in_emulated_time(comm: Any, quorum: float | None) -> None:
         assert answer.missing == expected[1]
 
 
+@on_ranks(3, net="10gbe", emulation={"pace": "none", "compute": "none"}, begin=[0.1, 0.7, 1.3, 2.9])
+def test_a_deadline_is_met_whatever_the_rounding(comm: Any, begin: float) -> None:
+    """Late in emulated time (start + d) - start is a little off d: the answer must come at d all the same."""
+
+    def work(x: int) -> int:
+        emulator.compute(comm, 1e-3 if x else 0.5)
+        return x
+
+    emulator.compute(comm, begin)
+    comm.align()
+    for number in range(1, 30):
+        seconds = 0.003 + number / 7e4
+        answer = map_tasks(comm, work, range(3), deadline=Deadline(seconds, 0.6), batch=1, prefetch=0)
+        if answer is not None:
+            assert answer.seconds == pytest.approx(seconds, rel=1e-9)
+        comm.align()
+
+
 @on_ranks(4)
 def test_a_backup_overtakes_a_straggler_that_never_ends(comm: Any) -> None:
     """On rank 2 every task runs until it is cancelled; the answer is complete all the same."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mpi4py import MPI
 
 import emulator
-from emulator import costs
+from emulator import costs, network
 from emulator.errors import UsageError
 from primitives.scatter_gather import Deadline, gather_blocks, map_tasks, scatter_blocks
 from tests.primitives.groups import group
@@ -43,6 +43,22 @@ def test_blocks(comm: Any, p: int, shape: str, uneven: bool) -> None:
                 gather_blocks(part, bytes(sizes[part.Get_rank()]), shape=shape)
             measured = part.allreduce(part.now() - start, MPI.MAX)
             assert measured == pytest.approx(PREDICTED[name, shape](sizes, ALPHA, BETA), rel=0.01)
+
+
+@on_ranks(8, net="wan", emulation={"pace": "none", "compute": "none"}, p=[2, 5, 8])
+def test_linear_blocks_where_the_card_is_quicker_than_the_paths(comm: Any, p: int) -> None:
+    wan = network.load("wan").sized(8)
+    path, card = wan.between(0, 1), wan.hosts[0].nic.egress_beta
+    assert card < path.beta
+    with group(comm, p) as part:
+        if part is None:
+            return
+        sizes = [2_000_000 + 100_000 * rank for rank in range(p)]
+        part.align()
+        start = part.now()
+        scatter_blocks(part, [bytes(size) for size in sizes] if part.Get_rank() == 0 else None)
+        measured = part.allreduce(part.now() - start, MPI.MAX)
+        assert measured == pytest.approx(costs.linear_blocks(sizes, path.alpha, path.beta, card), rel=0.001)
 
 
 @on_ranks(16, p=[4, 8, 16], size=[100, 50_000], task_us=[0, 200, 2000], prefetch=[0, 1], **EMULATED)
