@@ -1,4 +1,4 @@
-"""Requests that carry nothing themselves: null ones, conditions, and persistent ones, which start others."""
+"""Requests that carry nothing themselves: null ones, conditions, pairs, and persistent ones, which start others."""
 
 from __future__ import annotations
 
@@ -53,6 +53,37 @@ class Condition(EmulatedRequest):
     def finish(self, status: MPI.Status | None = None) -> None:
         self.active = False
         empty_status(status)
+
+
+class Both(EmulatedRequest):
+    """A send and a receive as one request; its status is the receive's."""
+
+    __slots__ = ("active", "comm", "engine", "error", "hint", "receive", "send")
+
+    def __init__(self, comm: Any, send: EmulatedRequest, receive: EmulatedRequest) -> None:
+        self.comm, self.engine = comm, comm.engine
+        self.send, self.receive = send, receive
+        self.active, self.error = True, 0
+        self.hint = None
+
+    def poll(self) -> bool:
+        for one in (self.receive, self.send):
+            if not one.poll():
+                self.hint = one.hint
+                return False
+        return True
+
+    def time(self) -> float:
+        return max(self.send.time(), self.receive.time())
+
+    def finish(self, status: MPI.Status | None = None) -> None:
+        self.active = False
+        self.send.finish()
+        self.receive.finish(status)
+        self.error = self.receive.error or self.send.error
+
+    def fill(self, status: MPI.Status | None) -> None:
+        self.receive.fill(status)
 
 
 class PersistentRequest(MPI.Prequest, EmulatedRequest):

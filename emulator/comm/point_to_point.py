@@ -224,40 +224,6 @@ class PointToPoint:
         else:
             self._complete(self._receive(into, source, tag), status)
 
-    def Sendrecv(
-        self, sendbuf: Any, dest: int, sendtag: int = 0, recvbuf: Any = None, source: int = _ANY,
-        recvtag: int = _ANY_TAG, status: MPI.Status | None = None,
-    ) -> None:  # fmt: skip
-        self._enter()
-        payload, size = self._given(sendbuf, dest)
-        self._exchange(payload, size, dest, sendtag, self._wanted(recvbuf, source), source, recvtag, status)
-
-    def Sendrecv_replace(
-        self, buf: Any, dest: int, sendtag: int = 0, source: int = _ANY, recvtag: int = _ANY_TAG,
-        status: MPI.Status | None = None,
-    ) -> None:  # fmt: skip
-        self._enter()
-        payload, size = self._given(buf, dest)
-        self._exchange(bytes(payload), size, dest, sendtag, self._wanted(buf, source), source, recvtag, status)
-
-    def _exchange(
-        self, payload: Any, size: int, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int,
-        status: MPI.Status | None,
-    ) -> Any:  # fmt: skip
-        if dest != _NULL:  # before a receive is posted that nobody would wait for
-            self._check_tag(sendtag)
-            self._peer(dest)
-        receive = self._receive(into, source, recvtag)
-        send = self._send(payload, size, dest, sendtag)
-        self.engine.wait(receive)
-        self.engine.wait(send)
-        send.finish()
-        result = receive.finish(status)
-        self._leave()
-        send.check()
-        receive.check(status)
-        return result
-
     # -- nonblocking, upper case
 
     def Isend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:

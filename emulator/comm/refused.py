@@ -39,7 +39,6 @@ REFUSED: dict[str, str] = {
         "start all processes with mpirun, or emulate the merged communicator",
     ),
     **dict.fromkeys(_words("Idup Idup_with_info Ishrink"), "use the blocking form"),
-    **dict.fromkeys(_words("Isendrecv Isendrecv_replace"), "use Isend and Irecv"),
     **dict.fromkeys(_words("Psend_init Precv_init"), "use Send_init and Recv_init"),
     **dict.fromkeys(_words("Bsend_init Iflush_buffer"), "use Bsend, or Isend"),
     "Alltoallw": "use Alltoallv, or Isend and Irecv",

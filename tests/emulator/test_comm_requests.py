@@ -165,6 +165,27 @@ def mixed_requests(comm: Any) -> Any:
 
 
 @cases
+def exchanges(comm: Any) -> Any:
+    """A send and a receive as one request, blocking and not, in place and not."""
+    right, left = (comm.rank + 1) % comm.size, (comm.rank - 1) % comm.size
+    seen = []
+    for size in (3, 50_000):
+        out, box = np.full(size, comm.rank), np.zeros(size, int)
+        status = MPI.Status()
+        comm.Sendrecv(out, right, 5, box, left, 5, status)
+        seen.append((int(box[-1]), envelope(status)))
+        comm.Sendrecv_replace(box, right, 6, left, 6)
+        seen.append(int(box[-1]))
+        request = comm.Isendrecv(out, right, 5, box, left, 5)
+        request.Wait(status)
+        seen.append((int(box[-1]), envelope(status), request == MPI.REQUEST_NULL))
+        requests = [comm.Isendrecv_replace(box, right, 6, left, 6), comm.Isendrecv(out, NULL, 0, None, NULL)]
+        MPI.Request.Waitall(requests)
+        seen.append(int(box[-1]))
+    return seen
+
+
+@cases
 def get_status(comm: Any) -> Any:
     """Get_status looks without completing."""
     peer = comm.rank ^ 1
