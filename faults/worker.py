@@ -23,8 +23,8 @@ from faults.instruments import Instruments  # noqa: E402
 from faults.job import JobSpec  # noqa: E402
 from faults.journal import Journal  # noqa: E402
 from faults.protocol import Lost  # noqa: E402
+from faults.recover.crash import die_loudly  # noqa: E402
 from faults.recover.newcomers import spawned  # noqa: E402
-from faults.recover.session import die_loudly  # noqa: E402
 from primitives import hooks  # noqa: E402
 
 

@@ -42,6 +42,7 @@ NOT_RECOVERED = 3
 )
 @click.option("--real-hosts", is_flag=True, help="Two hosts made by scripts/two-hosts; a host dies with its daemon.")
 @click.option("--reduction", type=click.Choice(REDUCTIONS), help="How the gradients of ring training are added.")
+@click.option("--agree-every", "agree", type=click.IntRange(min=1), help="Steps between agreements (ring).")
 @click.option("--ballast", type=SIZE, help="Bytes that are all-reduced beside the gradient, to lengthen the messages.")
 @click.option("--net", metavar="NAME|FILE.toml", help="Emulated network; absent: the transport as it is.")
 @click.option(
@@ -86,7 +87,7 @@ NOT_RECOVERED = 3
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def drill(
     pattern: str, ranks: int, faults: tuple[str, ...], recovery: str | None, spares: int | None, steps: int | None,
-    repeat: int, hosts: int | None, real_hosts: bool, reduction: str | None, ballast: int | None,
+    repeat: int, hosts: int | None, real_hosts: bool, reduction: str | None, agree: int | None, ballast: int | None,
     net: str | None, pace: float | str, rule: str | None, liars: int | None,
     levels: str | None, every: int, keep: int, background: bool,
     checkpoints: str | None, mtbf: float | None, detector: str | None, limit: float | None,
@@ -101,7 +102,7 @@ def drill(
     if pattern not in CATALOGUE:
         raise UsageError(f"a pattern is one of {', '.join(CATALOGUE)}, got {pattern!r}")
     policy = recovery or CATALOGUE[pattern].policies[0]
-    own = {"reduction": reduction, "ballast": ballast, "rule": rule, "liars": liars}
+    own = {"reduction": reduction, "agree": agree, "ballast": ballast, "rule": rule, "liars": liars}
     lines, planned = read_lines(faults)
     seed = seed if seed is not None else planned or 0
     waiting = spares if spares is not None else int(policy == "spare")

@@ -126,7 +126,13 @@ def _session(spec: JobSpec, folder: Path, learner: RingTraining, tools: Instrume
     if spec.policy != "restart":
         kept = _levels(spec, folder, learner.own) if wanted["levels"] else None
         return recovering(
-            carrier(spec, tools), state, policy=spec.policy, spares=spec.spares, instruments=tools, levels=kept
+            carrier(spec, tools),
+            state,
+            policy=spec.policy,
+            spares=spec.spares,
+            instruments=tools,
+            levels=kept,
+            every=spec.options.get("agree", 1),
         )
     from faults.recover.restart import Restarting  # not needed by the policies above, one of which waits for imports
 

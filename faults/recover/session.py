@@ -16,10 +16,7 @@ again. The coordinator, who welcomes newcomers, is by rule the lowest living ran
 from __future__ import annotations
 
 import ctypes
-import os
-import signal
 import sys
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import TracebackType
@@ -33,6 +30,7 @@ from faults import protocol
 from faults.instruments import Instruments
 from faults.protocol import Lost, Quorum, Verdict
 from faults.recover import newcomers
+from faults.recover.crash import die_loudly
 from faults.recover.table import IN_PLACE, Table, begin
 from faults.timer import cancel
 from faults.view import View
@@ -55,9 +53,11 @@ class Recovering:
     comm
         The communicator of those at work, by which the step's messages go. It is another one after a recovery.
     step
-        The step to be done, counted from 0; the number of committed steps.
+        The step to be done, counted from 0.
     committed
         Copies of the state's arrays as of the last committed step.
+    every
+        Steps from one agreement, which commits them, to the next.
     """
 
     def __init__(
@@ -69,9 +69,12 @@ class Recovering:
         at_least: int,
         instruments: Instruments,
         levels: Levels | None = None,
+        every: int = 1,
     ) -> None:
         self.state, self.policy, self.at_least, self.tools = state, policy, at_least, instruments
-        self.levels = levels
+        self.levels, self.every = levels, every
+        self._steps: int | None = None
+        self._agreed = 0  # steps that are committed
         self.committed = {name: array.copy() for name, array in state.items()}
         self.step = 0
         self.recoveries = 0
@@ -92,10 +95,18 @@ class Recovering:
     # -- the loop ----------------------------------------------------------------------------------
     def next(self, steps: int) -> bool:
         """Whether there is a step to do for this rank; a spare waits in here until it is called in or the end."""
+        self._steps = steps
         while self.step < steps and self.place is None:
             self.tools.working_on(self.step)
-            self._settle(True)
+            if self._agreement_is_due():
+                self._settle(True)
+            else:
+                self.step += 1
         return self.step < steps
+
+    def _agreement_is_due(self) -> bool:
+        """Whether all agree after the present step: after every `every` steps, and after the last one."""
+        return (self.step + 1) % self.every == 0 or self.step + 1 == self._steps
 
     @contextmanager
     def attempt(self) -> Iterator[None]:
@@ -104,6 +115,9 @@ class Recovering:
         try:
             self.tools.working_on(self.step)
             yield
+            if not self._agreement_is_due():
+                self.step += 1
+                return
             if self.levels is not None:
                 self.levels.keep(self.comm, self.step + 1)
         except MPI.Exception as error:
@@ -119,6 +133,7 @@ class Recovering:
             self._commit()
         if not verdict.ok or verdict.alive != self.quorum.alive:
             self._notice("agreement")
+            self.step = self._agreed
             self._recover(verdict)
 
     def _agree(self, ok: bool) -> Verdict:
@@ -131,8 +146,10 @@ class Recovering:
                 np.copyto(self.committed[name], array)
             if self.levels is not None:
                 self.levels.commit()
-        self.tools.journal.write("commit", step=self.step)
+        for step in range(self._agreed, self.step + 1):
+            self.tools.journal.write("commit", step=step)
         self.step += 1
+        self._agreed = self.step
         if self.levels is not None and self.place is not None:
             self.levels.to_disk(self.step, self.committed, self.comm.Get_rank(), self.comm.Get_size())
 
@@ -247,7 +264,7 @@ class Recovering:
         found = newcomers.same_for_all(self.quorum.lane, giver, self.quorum.alive, find)
         if found < 0:
             raise Lost("restore", "a rank and its buddy are both lost, and there is no intact checkpoint on disk")
-        self.step = found
+        self.step = self._agreed = found
         self.tools.journal.write("rolled back", step=self.step)
         if self.place is not None:
             levels.from_disk(self.comm, self.step, self.committed)
@@ -302,7 +319,7 @@ class Recovering:
         """A spawned process learns who works where, then gets the state like any newcomer."""
         passport = newcomers.be_welcomed(self.quorum.lane)
         cancel(orphaned)
-        self.step = int(passport["step"])
+        self.step = self._agreed = int(passport["step"])
         self.table = Table(dict(passport["places"]), tuple(passport["waiting"]))
         self._wanted, self._fresh = set(passport["wanted"]), set(passport["fresh"])
         self._look()
@@ -343,6 +360,7 @@ def recovering(
     at_least: int = 1,
     instruments: Instruments | None = None,
     levels: Levels | None = None,
+    every: int = 1,
 ) -> Recovering:
     """Begin a loop of steps that survives the death of ranks.
 
@@ -362,6 +380,8 @@ def recovering(
     levels
         Arrays that each rank alone has, and where they are kept (`faults.recover.levels`); with a policy that fills
         the places of the dead.
+    every
+        Steps from one agreement to the next: an agreement costs time in every run, and a death up to so many steps.
 
     Raises
     ------
@@ -374,11 +394,6 @@ def recovering(
         raise UsageError(f"spares must leave a rank to work, got {spares} of {comm.Get_size()} ranks")
     if levels is not None and policy == "shrink":
         raise UsageError("what a rank alone has needs somebody in its place: policy 'spare' or 'respawn', got 'shrink'")
-    return Recovering(comm, state, policy, spares, at_least, instruments or Instruments(), levels)
-
-
-def die_loudly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """An uncaught exception must look like a crash: a process that exits with an error code is never missed."""
-    traceback.print_exception(kind, error, trace)
-    sys.stderr.flush()
-    os.kill(os.getpid(), signal.SIGKILL)
+    if every < 1:
+        raise UsageError(f"ranks agree every 1 or more steps, got {every}")
+    return Recovering(comm, state, policy, spares, at_least, instruments or Instruments(), levels, every)

@@ -63,6 +63,23 @@ def test_a_spare_takes_the_place(tmp_path, lines: list[str], spares: int, ranks_
     check(carry_out(tmp_path, lines, "spare", spares=spares), ranks_after)
 
 
+@pytest.mark.parametrize(
+    ("lines", "recovery", "spares"),
+    [
+        (["kill 2 @ step 13"], "shrink", 0),
+        (["kill 2 @ step 10"], "shrink", 0),  # right after an agreement
+        (["kill 0 @ step 24 + 300 us"], "shrink", 0),
+        (["kill 2 @ step 13", "kill 0 @ phase restore"], "spare", 2),
+        (["kill 4 @ step 7", "kill 1 @ step 13"], "spare", 2),  # a spare dies while it waits
+        (["kill 2 @ step 13"], "respawn", 0),
+    ],
+)
+def test_ranks_that_agree_every_few_steps_do_those_again(tmp_path, lines, recovery: str, spares: int) -> None:
+    judgement = carry_out(tmp_path, lines, recovery, spares=spares, options={"agree": 5})
+    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
+    assert judgement.lost_steps <= 5 * len(lines)
+
+
 def test_a_kill_by_the_wall_clock(tmp_path) -> None:
     check(carry_out(tmp_path, ["kill 2 @ time 30 ms"], "shrink", steps=200), 3)
 
