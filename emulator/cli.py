@@ -44,6 +44,10 @@ class _OneLine(click.Command):
         try:
             # Outside standalone mode click hands back the status of --help and of ctx.exit().
             status = super().main(*args, **kwargs)
+        except click.exceptions.NoArgsIsHelpError as error:
+            commands = ", ".join(error.ctx.command.list_commands(error.ctx))  # type: ignore[attr-defined]
+            complain(f"{error.ctx.command_path} needs a command: {commands} (see: {error.ctx.command_path} --help)")
+            sys.exit(2)
         except click.ClickException as error:
             hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
             complain(error.format_message() + (f" (see: {hint} --help)" if hint else ""))
@@ -52,7 +56,7 @@ class _OneLine(click.Command):
             complain(str(error))
             sys.exit(error.exit_code)
         except (click.Abort, KeyboardInterrupt):
-            complain("interrupted")
+            print("interrupted", file=sys.stderr, flush=True)
             sys.exit(130)
         except BrokenPipeError:
             # The reader of our output (a `head`, say) has left; silence the flush at exit too.

@@ -354,7 +354,7 @@ def run_filtered(arguments: Sequence[str], attempts: int = 3) -> int:
                 job.outlive(_ENDS_BY_ITSELF)
                 job.stop()
                 forward.join(1.0)
-                print("interrupted: what was measured until then is in the run folder", file=sys.stderr)
+                print("interrupted: what had been measured, if anything, is in the run folder", file=sys.stderr)
                 return 130
             forward.join(1.0)
         if status != _LISTENER_FAILED or attempt == attempts - 1:

@@ -9,10 +9,12 @@ Times in seconds, sizes in bytes, beta and gamma in seconds per byte. `emulator.
     16
 """
 
+import contextlib
 import csv
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +24,9 @@ from emulator import environment
 from emulator.errors import UsageError
 
 RESULT, SAMPLES = "result.json", "samples.csv"
+
+_STAMP = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
+"""Name of a run's folder that was not chosen by the user, and beside which `latest` stands."""
 
 
 def new(
@@ -67,7 +72,7 @@ def new(
 
 
 def run_folder(demo: str, out: str | Path | None = None, root: str | Path = "runs") -> Path:
-    """Make the folder of a run and point `latest` at it.
+    """Make the folder of a run; `save` points `latest` at it, once it has a result.
 
     Parameters
     ----------
@@ -87,7 +92,6 @@ def run_folder(demo: str, out: str | Path | None = None, root: str | Path = "run
             folder.mkdir(parents=True, exist_ok=True)
         else:
             folder = _fresh(Path(root) / demo, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
-            _point(folder.parent / "latest", folder.name)
         # A folder can exist and yet refuse files: learn that before the measurements, not after.
         probe = folder / ".writable"
         probe.touch()
@@ -98,6 +102,12 @@ def run_folder(demo: str, out: str | Path | None = None, root: str | Path = "run
             f"cannot write the run folder {where}: {error.strerror or error}; choose another with --out DIR"
         ) from None
     return folder
+
+
+def discard(folder: Path) -> None:
+    """Remove the folder of a run that was refused, if there is nothing in it."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
 
 
 def _fresh(parent: Path, stamp: str) -> Path:
@@ -146,6 +156,8 @@ def save(result: Mapping[str, Any], path: str | Path) -> Path:
         raise UsageError(
             f"cannot write {path}: {error.strerror or error}; choose a file in a folder that exists"
         ) from None
+    if path.name == RESULT and _STAMP.fullmatch(path.parent.name):
+        _point(path.parent.parent / "latest", path.parent.name)
     complaint = _complaint(plain)
     if complaint:
         raise ValueError(f"{path} does not follow schema 1: {complaint}")

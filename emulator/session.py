@@ -198,6 +198,7 @@ def execute(name: str, needs: int, asked: int | None, common: Common, body: Call
         raise UsageError(f"-n starts a job from outside mpirun; this one already has {size} ranks, -n says {asked}")
     if size < needs:
         raise UsageError(f"demos.{name} needs at least {needs} ranks, got {size}: give mpirun a larger -n")
+    run: Run | None = None
     keeper: _OnSignal | None = None
     try:
         run = Run(name, common)
@@ -205,6 +206,8 @@ def execute(name: str, needs: int, asked: int | None, common: Common, body: Call
         body(run)
         return _finish(run)
     except (UsageError, CheckFailed) as error:
+        if run is not None and run.rank == 0:
+            results.discard(run.folder)
         return _refuse(error)
     except KeyboardInterrupt:
         return _interrupted(keeper)
@@ -265,11 +268,13 @@ class _OnSignal:
         forwards nothing any more that they print.
         """
         with self.lock:
-            _collect(self.run)
-            if self.run.measurements and os.fork() == 0:
+            if os.fork() == 0:
                 os.setsid()
+                _collect(self.run)
                 with contextlib.suppress(UsageError, ValueError):
-                    self.run.save()
+                    if self.run.measurements:
+                        self.run.save()
+                results.discard(self.run.folder)
             sys.stdout.flush()
             os._exit(INTERRUPTED)
 

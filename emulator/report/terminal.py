@@ -30,7 +30,7 @@ def parts(result: Mapping[str, Any], width: int = 150) -> Iterator[Any]:
     if result.get("fidelity"):
         yield fidelity_line(result["fidelity"])
     for one in result.get("meaning", []):
-        yield from _meaning(one)
+        yield from _meaning(one, result["clock"] == "wall")
     yield from warnings(result)
 
 
@@ -84,7 +84,10 @@ def _fits(result: Mapping[str, Any]) -> Iterator[Any]:
     for pattern, factors in result.get("contention", {}).items():
         known = [f"{term} x {_factor(one)}" for term, one in factors.items() if one is not None]
         if known:
-            yield f"contention: in {pattern}, against an idle link: {', '.join(known)}"
+            yield (
+                f"a step of {pattern} beside a bare message between two idle ranks: {', '.join(known)} "
+                "(queues and shared caches, and what the algorithm itself does for a step)"
+            )
     yield ""
 
 
@@ -123,7 +126,7 @@ def _value(name: str, value: Any) -> str:
     return str(value)
 
 
-def _meaning(one: Mapping[str, Any]) -> Iterator[str]:
+def _meaning(one: Mapping[str, Any], launches_differ: bool) -> Iterator[str]:
     n, t_comp = format_size(one["bytes"]), format_time(one["t_comp"])
     terms = one["terms"]
     yield f"[bold]What it means[/]: {one['pattern']} of {n} in each step, a step of {t_comp} on one node (--t-comp)"
@@ -132,6 +135,8 @@ def _meaning(one: Mapping[str, Any]) -> Iterator[str]:
         f"{terms['gamma'] * 1e9:.4g} ns/B ({one['form']})"
     )
     yield from (f"  {line}" for line in verdict(one["best"], one["dominated"], one.get("best_ci95")))
+    if one.get("best_ci95") and launches_differ:
+        yield "  [dim]the interval is that of this fit; launches differ by more: python -m emulator pool RUN RUN ...[/]"
     textbook = one.get("textbook")
     if textbook:
         yield (

@@ -114,7 +114,7 @@ def test_ctrl_c_ends_the_job_keeps_the_measurements_and_leaves_nothing(tmp_path)
         errors = process.communicate(timeout=30)[1]
     assert process.returncode == 130
     assert "Traceback" not in errors
-    assert errors == "interrupted: what was measured until then is in the run folder\n"
+    assert errors == "interrupted: what had been measured, if anything, is in the run folder\n"
     (saved,) = {path.resolve() for path in tmp_path.rglob("result.json")}
     kept = results.load(saved)
     assert [row["bytes"] for row in kept["measurements"]] == [0, 8]

@@ -117,14 +117,20 @@ def test_a_missing_file_is_one_clear_line(tmp_path):
 def test_run_folders_never_collide_and_latest_is_the_newest(tmp_path):
     folders = [results.run_folder("ring", root=tmp_path) for _ in range(3)]
     assert len(set(folders)) == 3
-    assert (tmp_path / "ring" / "latest").resolve() == folders[-1].resolve()
+    assert not (tmp_path / "ring" / "latest").exists()  # a run that has no result yet may never have one
+    for folder in folders[:2]:
+        results.save(a_result(), folder / results.RESULT)
+    assert (tmp_path / "ring" / "latest").resolve() == folders[1].resolve()
+    results.discard(folders[1])
+    results.discard(folders[2])
+    assert [folder.exists() for folder in folders] == [True, True, False]
     assert not os.path.isabs(os.readlink(tmp_path / "ring" / "latest"))
 
 
 def test_the_users_own_file_named_latest_is_left_alone(tmp_path):
     (tmp_path / "ring" / "latest").mkdir(parents=True)
     (tmp_path / "ring" / "latest" / "mine").touch()
-    results.run_folder("ring", root=tmp_path)
+    results.save(a_result(), results.run_folder("ring", root=tmp_path) / results.RESULT)
     assert (tmp_path / "ring" / "latest" / "mine").exists()
 
 
