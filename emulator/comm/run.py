@@ -8,6 +8,7 @@ clock starts with its first call, so that what it imports before takes no emulat
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import runpy
@@ -73,6 +74,8 @@ def run(
         raise UsageError("a program is needed, got none: name a script.py, or a module with -m")
     if module is None and not os.path.isfile(arguments[0]):
         raise UsageError(f"a program is a Python file, or a module with -m, found no file {arguments[0]!r}")
+    if module is not None and not _exists(module):
+        raise UsageError(f"-m names a module that can be imported from here, found none called {module!r}")
     if launch_ranks is not None and not launch.inside():
         sys.exit(relaunch(launch_ranks))
     from mpi4py import MPI
@@ -97,6 +100,16 @@ def run(
     comm.engine.clock.pause()
     _execute(comm, module, list(arguments))
     _report(comm, folder, result, json_file, quiet)
+
+
+def _exists(module: str) -> bool:
+    """Whether there is a module of that name, without running it."""
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError):  # a package above it is missing, or is none
+        return False
 
 
 def _disguise(mpi: Any, comm: Any) -> None:
