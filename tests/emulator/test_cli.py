@@ -112,8 +112,8 @@ def test_ctrl_c_ends_the_job_keeps_the_measurements_and_leaves_nothing(tmp_path)
                 break
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does
         errors = process.communicate(timeout=30)[1]
-    assert process.returncode == 130
     assert "Traceback" not in errors
+    assert process.returncode == 130, errors
     assert errors == "interrupted: what had been measured, if anything, is in the run folder\n"
     (saved,) = {path.resolve() for path in tmp_path.rglob("result.json")}
     kept = results.load(saved)

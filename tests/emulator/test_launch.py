@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator import launch
+from emulator import foreground, launch
 from emulator.errors import UsageError
 
 OPEN_MPI = launch.Mpi("Open MPI", "5.0.11", Path("/opt/mpi/bin/mpirun"), ulfm=True)
@@ -129,7 +129,7 @@ def test_mpiruns_notice_is_left_out_and_the_rest_kept(capfdbinary):
         b"thus causing the job to be terminated.\n   Process name: [x@1,1]\n   Exit code:    2\n-----\n"
     )
     other = b"-----\nThere are not enough slots available\n-----\n"
-    launch._forward_errors(iter([line + b"\n" for line in (notice + b"kept\n" + other).splitlines()]))  # type: ignore[arg-type]
+    foreground._forward_errors(iter([line + b"\n" for line in (notice + b"kept\n" + other).splitlines()]))  # type: ignore[arg-type]
     assert capfdbinary.readouterr().err == b"kept\n" + other
 
 
@@ -142,5 +142,5 @@ def test_mpiruns_notice_is_left_out_and_the_rest_kept(capfdbinary):
     ],
 )
 def test_the_runtimes_mutterings_are_shown_only_when_nobody_else_speaks(capfdbinary, others, shown, muttering):
-    launch._forward_errors(iter([muttering, *others]))  # type: ignore[arg-type]
+    foreground._forward_errors(iter([muttering, *others]))  # type: ignore[arg-type]
     assert capfdbinary.readouterr().err == (shown or muttering)
