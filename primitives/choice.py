@@ -30,11 +30,12 @@ from primitives.ring import SEGMENT_BYTES, has_own_clock
 ORDERED = ("recursive_doubling", "rabenseifner", "tree")
 """Those that keep the order of the ranks, for operations that do not commute."""
 
-ORDER = ("recursive_doubling", "ring", "rabenseifner", "k_ary_tree", "tree")
+ORDER = ("recursive_doubling", "rabenseifner", "ring", "k_ary_tree", "tree")
 
-CROWDED = ("k_ary_tree", "ring", "rabenseifner", "recursive_doubling")
-"""Where ranks share cores. The binomial tree has no more work than the k-ary one but more levels, and measured it is
-slower: at each level a rank waits for its turn on a core, which the formula does not know."""
+CROWDED = ("k_ary_tree", "ring", "recursive_doubling")
+"""Where ranks share cores. The binomial tree has no more work than the k-ary one but more levels, at each of which a
+rank waits for its turn on a core; and Rabenseifner's, with the ring's bytes, leaves a core idle while partners wait for
+each other. The formula knows neither, and measured both are slower."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def automatic(comm: MPI.Intracomm, n: int, commutative: bool = True) -> str:
     formula here counts: of the algorithms with the least bytes it is then the quickest.
     """
     p, terms = comm.Get_size(), terms_of(comm)
-    if commutative and n > p * SEGMENT_BYTES and not terms.cores and not has_own_clock(comm):
+    if commutative and n > 2 * p * SEGMENT_BYTES and not terms.cores and not has_own_clock(comm):
         return "ring"
     among = (CROWDED if terms.cores else ORDER) if commutative else ORDERED
     return choose(p, n, terms.alpha, terms.beta, terms.gamma, terms.cores, among)
@@ -146,4 +147,4 @@ def _of_machine(comm: MPI.Intracomm) -> Terms:
         return SHARED_MEMORY
     usual = SHARED_MEMORY
     # A message waits until its receiver's turn has come on a core that it shares.
-    return Terms(usual.alpha * (1 + crowding), usual.beta, usual.gamma, max(1, round(comm.Get_size() / crowding)))
+    return Terms(usual.alpha * crowding, usual.beta, usual.gamma, max(1, round(comm.Get_size() / crowding)))
