@@ -106,7 +106,7 @@ def _interruptible(job: Job) -> Iterator[threading.Event]:
     same, the signal was for this process alone, and it is passed on.
     """
     interrupted = threading.Event()
-    ending = threading.Timer(_ENDS_BY_ITSELF, job.process.terminate)
+    ending = threading.Timer(_ENDS_BY_ITSELF, job.stop)
 
     def begin_to_end(number: int, frame: object) -> None:
         if not interrupted.is_set():
