@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from faults.board import Board
+from faults.board import NOBODY, Board
 from faults.journal import Journal, Silence
 from faults.plan.model import Event
 from faults.timer import strike
@@ -121,7 +121,10 @@ class Injector:
 
     def _strike(self, index: int, event: Event, at: float) -> None:
         self._board.fired[index] = at
-        self._journal.write("fault", event=event.ident, text=event.text, kind=event.kind, due=at, place=self.place)
+        self._journal.write(
+            "fault", event=event.ident, text=event.text, kind=event.kind, due=at, place=self.place,
+            waiting=bool(self._board.rows["place"][self._member] == NOBODY),
+        )  # fmt: skip
         if event.daemon and os.getppid() == self._daemon:
             os.kill(self._daemon, signal.SIGKILL)  # of the host's ranks the first to come by; the others follow
         if event.kind in _SIGNALS:

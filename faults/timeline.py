@@ -3,7 +3,8 @@
     death ─ detect ─► first notice ─ agree ─► last agreement ─ rebuild ─► ─ restore ─► ─ replay ─► step complete
 
 An episode begins with a death and ends when the step that was being done has been completed by everybody. Further
-deaths before that belong to it. The phases lie end to end on one clock, so they add up to the episode.
+deaths before that belong to it, and so does that of a spare before it: nobody misses one that waits until it is needed,
+or until all agree for another reason. The phases lie end to end on one clock, so they add up to the episode.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Death:
-    """A fault that took a rank away: when, whom (member and place), and by which fault line."""
+    """A fault that took a rank away: when, whom (member and place), by which fault line, and whether it was idle."""
 
     at: float
     member: int
     place: int
     text: str
     attempt: int = 0
+    waiting: bool = False
 
 
 @dataclass
@@ -65,7 +67,7 @@ def deaths(records: Sequence[Record]) -> list[Death]:
     fired = struck(records)
     left = {(r["member"], r["attempt"]) for r in records if r["what"] == "left"}
     found = [
-        Death(r["due"], r["member"], r["place"], r["text"], r["attempt"])
+        Death(r["due"], r["member"], r["place"], r["text"], r["attempt"], r.get("waiting", False))
         for r in records
         if r["what"] == "fault"
         and r["kind"] in ("kill", "hang")
@@ -75,28 +77,59 @@ def deaths(records: Sequence[Record]) -> list[Death]:
     return sorted(found, key=lambda death: death.at)
 
 
+def completed(commit: Record) -> float:
+    """When the rank had finished the step; that it is committed can become known later."""
+    at: float = commit["done" if "done" in commit else "at"]
+    return at
+
+
 def episodes(records: Sequence[Record]) -> list[Episode]:
     """The recoveries of a job that went through, in order of time."""
     found: list[Episode] = []
-    for death in deaths(records):
+    unnoticed: list[Death] = []
+    taken = deaths(records)
+    for number, death in enumerate(taken):
         if found and death.at < found[-1].ended:
             found[-1].deaths.append(death)
             continue
-        episode = _episode(records, death)
+        first = _notice_of(records, death)
+        if first is None:
+            continue
+        if death.waiting and any(other.at < first["at"] for other in taken[number + 1 :]):
+            unnoticed.append(death)
+            continue
+        episode = _episode(records, death, first)
         if episode is not None:
+            episode.deaths[:0] = unnoticed
             found.append(episode)
+            unnoticed = []
     return found
 
 
-def _episode(records: Sequence[Record], death: Death) -> Episode | None:
-    """The recovery that a death began; None if the job was over, or never recovered."""
-    first = next((r for r in records if r["what"] == "noticed" and r["at"] > death.at), None)
-    if first is None:
-        return None
+def _notice_of(records: Sequence[Record], death: Death) -> Record | None:
+    """The first that anybody was told of it; None if the job was over."""
+    return next((r for r in records if r["what"] == "noticed" and r["at"] > death.at), None)
+
+
+def _interrupted(records: Sequence[Record], death: Death, first: Record) -> int:
+    """The step that was being done; where ranks are a step apart, that of those behind."""
+    told: dict[int, int] = {}
+    late = {r["member"] for r in records if r["what"] == "joined" and r["at"] > death.at}
+    for r in records:
+        if r["what"] == "noticed" and r["at"] > death.at and "step" in r and r["member"] not in late:
+            told.setdefault(r["member"], r["step"])
+    if told:
+        return min(told.values())
     # The launcher, who notices the end of a job, knows no step.
-    done = [r["step"] for r in records if r["what"] == "commit" and r["at"] < first["at"]]
-    step = first.get("step", max(done, default=-1) + 1)
-    commits = [r["at"] for r in records if r["what"] == "commit" and r["step"] == step and r["at"] > death.at]
+    done = [r["step"] for r in records if r["what"] == "commit" and completed(r) < first["at"]]
+    return max(done, default=-1) + 1
+
+
+def _episode(records: Sequence[Record], death: Death, first: Record) -> Episode | None:
+    """The recovery that a death began; None if nothing had to be done again."""
+    step = _interrupted(records, death, first)
+    ends = [completed(r) for r in records if r["what"] == "commit" and r["step"] == step]
+    commits = [at for at in ends if at > death.at]
     if not commits:
         return None
     ended = max(commits)
@@ -156,8 +189,8 @@ def throughput(records: Sequence[Record], found: Sequence[Episode]) -> dict[str,
 def _rate(records: Sequence[Record], first: float, last: float) -> float | None:
     ends: dict[int, float] = {}
     for r in records:
-        if r["what"] == "commit" and first <= r["at"] <= last:
-            ends[r["step"]] = max(r["at"], ends.get(r["step"], 0.0))
+        if r["what"] == "commit" and first <= completed(r) <= last:
+            ends[r["step"]] = max(completed(r), ends.get(r["step"], 0.0))
     if len(ends) < 2:
         return None
     return (len(ends) - 1) / (max(ends.values()) - min(ends.values()))

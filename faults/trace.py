@@ -30,7 +30,7 @@ from faults.patterns.catalogue import CATALOGUE
 from faults.plan import Event
 from faults.plan.model import When
 from faults.supervise import need_ulfm
-from faults.timeline import Record
+from faults.timeline import Record, completed
 
 PATTERN = "ring"
 POLICIES = CATALOGUE[PATTERN].policies
@@ -116,9 +116,9 @@ def run(
 
 
 def _seconds(records: Sequence[Record]) -> float:
-    """From the first launch's last rank to the last commit; NaN if the job got nowhere."""
+    """From the first launch's last rank to the last step's end; NaN if the job got nowhere."""
     begun = [r["at"] for r in records if r["what"] == "started" and r["attempt"] == 0]
-    done = [r["at"] for r in records if r["what"] == "commit"]
+    done = [completed(r) for r in records if r["what"] == "commit"]
     return max(done) - max(begun) if begun and done else math.nan
 
 

@@ -64,6 +64,42 @@ def test_a_second_death_before_the_step_is_complete_belongs_to_the_same_recovery
     assert [death.member for death in episode.deaths] == [2, 7]
 
 
+def apart() -> list[dict]:
+    """As `shrunk`, but a commit is known with the next step only, and rank 0, told first, was in step 2 already."""
+    records = []
+    for r in shrunk():
+        if r["what"] == "commit":
+            if r["member"] == 2:
+                continue  # it was dead by then
+            r = r | {"done": r["at"], "at": r["at"] + 0.9}
+        elif r["what"] == "noticed" and r["member"] == 0:
+            r = r | {"step": 2}
+        records.append(r)
+    return sorted(records, key=lambda r: r["at"])
+
+
+def test_a_step_is_complete_when_it_was_finished_and_the_one_of_those_behind_is_what_was_interrupted() -> None:
+    (episode,) = timeline.episodes(apart())
+    assert (episode.step, episode.lost_steps) == (1, 0)
+    assert episode.seconds == pytest.approx(0.61)
+    assert episode.phases["replay"] == pytest.approx(0.2)
+    assert timeline.throughput(apart(), [episode])["after"] == pytest.approx(1.0)
+    assert judge(finished(apart()), right).recovered
+
+
+def test_the_death_of_a_spare_belongs_to_the_recovery_in_which_it_is_missed() -> None:
+    idle = record(0.2, "fault", 3, event="1.3", text="kill 3 @ step 0", kind="kill", due=0.2, place=3, waiting=True)
+    (episode,) = timeline.episodes([idle, *shrunk()])
+    assert [death.member for death in episode.deaths] == [3, 2]
+    assert episode.seconds == pytest.approx(0.61)
+
+
+def test_the_death_of_a_spare_that_nobody_missed_is_no_recovery() -> None:
+    idle = record(5.0, "fault", 3, event="1.3", text="kill 3 @ step 3", kind="kill", due=5.0, place=3, waiting=True)
+    assert len(timeline.episodes([*shrunk(), idle])) == 1
+    assert len(timeline.episodes([*shrunk(), idle, record(6.0, "noticed", 0, step=STEPS)])) == 1
+
+
 def test_a_timer_that_came_too_late_did_not_fire() -> None:
     records = [record(0.0, "started", 0), record(2.0, "left", 0)]
     late = record(1.9, "fault", 0, event="0.0", text="kill 0", kind="kill", due=2.5, place=0)
