@@ -57,6 +57,11 @@ class Board:
     def beat(self, member: int) -> None:
         self._beats[member] = time.monotonic()
 
+    def furthest(self) -> int:
+        """The latest step that somebody who holds a place has begun; -1 before the first."""
+        at_work = (self.rows["state"] == WORKING) & (self.rows["place"] != NOBODY)
+        return int(np.max(self.rows["step"], where=at_work, initial=-1))
+
     def leave(self, member: int) -> None:
         """A process goes home of its own will: it is not to be missed."""
         self.rows["state"][member] = LEFT

@@ -20,6 +20,7 @@ class Instruments:
     injector: Injector | None = None
     member: int = 0
     conditions: Any = None  # of an emulated network (`faults.conditions.Conditions`)
+    _followed: int = -1
 
     def ready(self) -> None:
         """The job can begin; a later launch of the same job goes on with the first one's clock."""
@@ -40,6 +41,14 @@ class Instruments:
             self.injector.at_step(step)
             if self.conditions is not None:
                 self.injector.at_emulated(self.conditions.now())
+
+    def follow(self) -> None:
+        """Go by the steps of those at work: for a rank that waits and counts none, so that a fault can meet it."""
+        if self.board is not None and self.injector is not None:
+            furthest = self.board.furthest()
+            for step in range(self._followed + 1, furthest + 1):
+                self.working_on(step)
+            self._followed = max(self._followed, furthest)
 
     def noticed(self) -> None:
         """A failure became known."""

@@ -1,9 +1,9 @@
-"""One agreement per step: how survivors stay of one mind without building a communicator.
+"""Agreements: how survivors stay of one mind without building a communicator.
 
-    work on lane e ──ok──► agree(ok, who lives) ── ok of all who live ──► the step is committed
+    work on lane e ──ok──► agree(ok, copies, who lives) ── ok of all who live ──► what was done is committed
          │                        │
          └─error─► revoke lane e  └── somebody dead, or not ok ──► everybody adopts the same table of the living,
-                   ok = no                  goes to lane e+1 and, if not ok, repeats the step from the last commit
+                   ok = no                  goes to lane e+1 and, if not ok, back to the newest state that all have
 
 Death notices that arrive inside Shrink, Split, Dup or Create_group can crash or hang the survivors, so everything
 is built at the start: `base`, which is never revoked and carries the agreements only, and a stock of `lanes`,
@@ -11,7 +11,10 @@ duplicates that carry the work one after the other. A rank that dies, at any ins
 by the next agreement; a second death during a repair only makes the agreement run another round. A rank that waits
 as a spare takes part in the agreements and holds no place in the table.
 
-Cost without failures: one agreement (a reduction and a broadcast over a tree) of 4 bytes per 30 ranks and step.
+Which state all have is agreed on without a number: each says of its copies which they are modulo 3, and the bits that
+are left tell (`faults.recover.history`).
+
+Cost of an agreement without failures: a reduction and a broadcast over a tree, of 4 bytes per 27 ranks.
 Limits: as many repairs as there are lanes; then a new quorum must be built, from a `shrink`.
 Source: Bland et al., "Post-failure recovery of MPI communication capability" (2013); Bosilca et al., "Failure
 detection and propagation in HPC systems" (2016); two-phase commit with the coordinator replaced by the agreement.
@@ -21,24 +24,28 @@ from __future__ import annotations
 
 import time
 from array import array
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import reduce
+from operator import and_
 from typing import cast
 
 from mpi4py import MPI
 
 LANES, RENEWED_LANES = 24, 4  # a new quorum is built while everybody waits for it
-_PER_WORD = 30  # ranks per agreed int: 31 bits are free of the sign, one of them carries the outcome
-_OK = 1 << _PER_WORD
+_PER_WORD = 27  # ranks per agreed int: 31 bits are free of the sign, one carries the outcome, three the copies
+ANY = 0b111
+"""The copies of somebody who has none and takes what the others have."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What everybody agreed on: whether the work succeeded everywhere, and which base ranks live."""
+    """What everybody agreed on: whether the work succeeded everywhere, which base ranks live, which copies all have."""
 
     ok: bool
     alive: tuple[int, ...]
     rounds: int
+    kept: int = ANY
 
 
 class Lost(RuntimeError):
@@ -95,7 +102,7 @@ class Quorum:
         """Base ranks that this process knows to be dead."""
         return dead_ranks(self.base, self._group)
 
-    def agree(self, ok: bool, wait: Callable[[MPI.Request], object] = MPI.Request.Wait) -> Verdict:
+    def agree(self, ok: bool, kept: int = ANY, wait: Callable[[MPI.Request], object] = MPI.Request.Wait) -> Verdict:
         """Agree with every living process; all return the same.
 
         A round in which somebody's death is news raises at everybody alike, so all run the same number of rounds. The
@@ -105,27 +112,27 @@ class Quorum:
         ----------
         ok
             Whether this process' work succeeded.
+        kept
+            The copies that it has, as three bits (`faults.recover.history`).
         wait
             How to wait for a request: a spare sleeps where a working rank spins.
         """
-        rounds = 0
+        rounds, head = 0, kept << 1 | ok
         while True:
             rounds += 1
             self.base.Ack_failed()
-            dead = self.failed()
             words, clean = [], True
-            for first in range(0, self.size, _PER_WORD):
-                word = array("i", [_word(ok, first, min(first + _PER_WORD, self.size), dead)])
+            for given in packed(head, self.failed(), self.size):
+                word = array("i", [given])
                 request = self.base.Iagree(word)
                 try:
                     wait(request)
                 except MPI.Exception:
                     clean = False
                 words.append(word[0])
-            ok = all(word & _OK for word in words)
+            head, alive = unpacked(words, self.size)
             if clean:
-                alive = tuple(r for r in range(self.size) if words[r // _PER_WORD] >> r % _PER_WORD & 1)
-                return Verdict(ok, alive, rounds)
+                return Verdict(bool(head & 1), alive, rounds, head >> 1)
 
     def advance(self, verdict: Verdict) -> bool:
         """Adopt the agreed living and move to the next lane; False when no lane is left."""
@@ -166,17 +173,26 @@ def shrink(comm: MPI.Comm) -> MPI.Intracomm:
     raise Lost("rebuild", "no communicator of the survivors came about in 60 tries")
 
 
-def sleepy(request: MPI.Request) -> None:
+def sleepy(request: MPI.Request, meanwhile: Callable[[], object] | None = None) -> None:
     """Wait without keeping a core from those that work."""
     pause = 50e-6
     while not request.Test():
+        if meanwhile is not None:
+            meanwhile()
         time.sleep(pause)
         pause = min(pause * 1.5, 1e-3)
 
 
-def _word(ok: bool, first: int, last: int, dead: set[int]) -> int:
-    mask = _OK if ok else 0
-    for rank in range(first, last):
-        if rank not in dead:
-            mask |= 1 << (rank - first)
-    return mask
+def packed(head: int, dead: Collection[int], size: int) -> list[int]:
+    """Ints whose bitwise AND over all processes says what is common: four bits of `head`, and who is not dead."""
+    words = []
+    for first in range(0, size, _PER_WORD):
+        ranks = range(first, min(first + _PER_WORD, size))
+        words.append(head << _PER_WORD | sum(1 << rank - first for rank in ranks if rank not in dead))
+    return words
+
+
+def unpacked(words: Sequence[int], size: int) -> tuple[int, tuple[int, ...]]:
+    """The head, and the ranks that are alive, of ints made by `packed` and combined."""
+    head = reduce(and_, (word >> _PER_WORD for word in words))
+    return head, tuple(rank for rank in range(size) if words[rank // _PER_WORD] >> rank % _PER_WORD & 1)

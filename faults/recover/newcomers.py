@@ -26,7 +26,7 @@ from faults.timer import strike
 
 _ORPHAN_S = 8.0
 _PORT = MPI.MAX_PORT_NAME
-_TAG_WELCOME, _TAG_STATE, _TAG_PORT, _TAG_NUMBER = 30_001, 30_002, 30_003, 30_004
+_TAG_WELCOME, _TAG_STATE, _TAG_PORT, _TAG_NUMBER, _TAG_STEP = 30_001, 30_002, 30_003, 30_004, 30_005
 
 
 def spawned() -> bool:
@@ -107,13 +107,17 @@ def same_for_all(lane: MPI.Intracomm, giver: int, alive: Iterable[int], find: Ca
     return int(number[0])
 
 
-def give(lane: MPI.Intracomm, rank: int, state: dict[str, np.ndarray]) -> None:
-    """Send a copy of the committed state."""
+def give(lane: MPI.Intracomm, rank: int, step: int, state: dict[str, np.ndarray]) -> None:
+    """Send a copy of the state after `step` steps."""
+    lane.Send(np.array([step]), rank, _TAG_STEP)
     for name in sorted(state):
         lane.Send(state[name], rank, _TAG_STATE)
 
 
-def take(lane: MPI.Intracomm, rank: int, state: dict[str, np.ndarray]) -> None:
-    """Receive the committed state into arrays of the same names and shapes."""
+def take(lane: MPI.Intracomm, rank: int, state: dict[str, np.ndarray]) -> int:
+    """Receive it into arrays of the same names and shapes; the number of steps."""
+    step = np.zeros(1, np.int64)
+    lane.Recv(step, rank, _TAG_STEP)
     for name in sorted(state):
         lane.Recv(state[name], rank, _TAG_STATE)
+    return int(step[0])
