@@ -135,7 +135,9 @@ class Order:
                 "levels of checkpoints are for what a rank alone has and another takes over: --checkpoint goes with "
                 "ring and --recovery spare or respawn (restart keeps all on disk)"
             )
-        own = {"own": OWN_BYTES} if self.checkpoint.get("levels") else {}
+        own = {"own": OWN_BYTES, "agree": 1} if self.checkpoint.get("levels") else {}
+        if own and self.options.get("agree") == 0:
+            raise UsageError("what a rank alone has is kept with each agreement: --agree-every 1 or more, got 0")
         spec = JobSpec(
             self.pattern, self.ranks, steps, self.recovery, self.spares, self.seed, plan.options | own | self.options,
             checkpoint=CHECKPOINT | self.checkpoint, detector=self._detector(),

@@ -2,7 +2,7 @@
 
 Every trial is drawn from (seed, number), so that a failed one can be run again by itself. A trial melts a job down: up
 to all ranks but one die, at steps with microsecond offsets, at named points inside the all-reduce, in the agreement and
-in the repair, and when a recovery begins.
+in the repair, and when a recovery begins; in jobs that agree after every step or every few, and in jobs that do not.
 """
 
 from __future__ import annotations
@@ -26,18 +26,19 @@ _POINTS = ("reduce_scatter", "all_gather", "agree", "rebuild")
 
 @dataclass(frozen=True)
 class Trial:
-    """One launch of a soak: ranks, spares, policy and fault lines."""
+    """One launch of a soak: ranks, spares, policy, steps between agreements (0: none before a death), fault lines."""
 
     number: int
     ranks: int
     spares: int
     recovery: str
+    agree: int
     lines: tuple[str, ...]
 
     def order(self, seed: int) -> Order:
         return Order(
             "ring", self.ranks, [parse(line) for line in self.lines], self.recovery, self.spares, steps=_STEPS,
-            seed=seed, stall_s=30.0, deadline_s=120.0,
+            seed=seed, options={"agree": self.agree}, stall_s=30.0, deadline_s=120.0,
         )  # fmt: skip
 
 
@@ -69,26 +70,29 @@ def draw(seed: int, number: int, most_ranks: int = 16) -> Trial:
     ranks = dice.randint(min(6, most_ranks), most_ranks)
     recovery = dice.choice(("shrink", "shrink", "spare"))
     spares = dice.randint(1, 2) if recovery == "spare" else 0
+    agree = dice.choice((0, 0, 1, 3))
     victims = dice.sample(range(ranks), dice.randint(ranks // 2, ranks - 1))
-    lines = [_line(dice, rank, may_collide=recovery != "spare") for rank in victims]
+    lines = [_line(dice, rank, agree, may_collide=recovery != "spare") for rank in victims]
     if recovery == "spare":
         # The first to die, alone, is replaced for certain: its successor dies as well.
         lines[0] = f"kill {victims[0]} @ step 2"
         lines.append(f"kill {victims[0]} @ step {dice.randint(10, _STEPS - _MARGIN)}")
-    return Trial(number, ranks, spares, recovery, tuple(lines))
+    return Trial(number, ranks, spares, recovery, agree, tuple(lines))
 
 
-def _line(dice: random.Random, rank: int, may_collide: bool) -> str:
+def _line(dice: random.Random, rank: int, agree: int, may_collide: bool) -> str:
     step = dice.randint(5, _STEPS - _MARGIN)
     offset = f"+ {dice.randint(1, 3000)} us"
     kind = dice.random() * (1.0 if may_collide else 0.85)
     if kind < 0.6:
         return f"kill {rank} @ step {step} {offset}"
     if kind < 0.85:
-        return f"kill {rank} @ step {step} phase {dice.choice(_POINTS[:3])} + {dice.randint(0, 500)} us"
+        # The agreement is at a known step only where there is one in every step.
+        point = dice.choice(_POINTS[: 3 if agree == 1 else 2])
+        return f"kill {rank} @ step {step} phase {point} + {dice.randint(0, 500)} us"
     if kind < 0.95:
         return f"kill {rank} @ recovery {offset}"
-    return f"kill {rank} @ phase {_POINTS[3]}"
+    return f"kill {rank} @ phase {_POINTS[3] if agree else dice.choice(_POINTS[2:])}"
 
 
 def soak(
@@ -135,5 +139,6 @@ def _count(tally: Tally, trial: Trial, judgement: Judgement) -> None:
     tally.wrong += not hung and not judgement.checks["result"][0]
     tally.leftovers += not judgement.checks["leftovers"][0]
     tally.failed.append(
-        f"trial {trial.number} ({trial.recovery}, {trial.ranks} ranks): {judgement.phase}: {judgement.reason}"
+        f"trial {trial.number} ({trial.recovery}, {trial.ranks} ranks, agreements every {trial.agree}): "
+        f"{judgement.phase}: {judgement.reason}"
     )

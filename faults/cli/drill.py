@@ -42,7 +42,12 @@ NOT_RECOVERED = 3
 )
 @click.option("--real-hosts", is_flag=True, help="Two hosts made by scripts/two-hosts; a host dies with its daemon.")
 @click.option("--reduction", type=click.Choice(REDUCTIONS), help="How the gradients of ring training are added.")
-@click.option("--agree-every", "agree", type=click.IntRange(min=1), help="Steps between agreements (ring).")
+@click.option(
+    "--agree-every",
+    "agree",
+    type=click.IntRange(min=0),
+    help="Steps between agreements (ring); absent: 0, none before a death or the end (with --checkpoint 1).",
+)
 @click.option("--ballast", type=SIZE, help="Bytes that are all-reduced beside the gradient, to lengthen the messages.")
 @click.option("--net", metavar="NAME|FILE.toml", help="Emulated network; absent: the transport as it is.")
 @click.option(

@@ -95,7 +95,7 @@ CATALOGUE = {
                 "declared_s": 0.0,
                 "grip_s": 0.0,
                 "own": 0,
-                "agree": 1,
+                "agree": 0,
             },
             phases=("reduce_scatter", "all_gather"),
         ),

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 class RingTraining:
     """One rank's side of the training.
 
-    Options of the job: ``reduction`` (`faults.training.REDUCTIONS`), ``shards``, and ``ballast``, bytes that are
-    all-reduced beside the gradient and checked, to make a message as long as one likes. To make steps as long as one
-    likes: ``declared_s``, seconds of work of a whole batch that the ranks share and sleep through, as if each had a
-    core to itself; ``grip_s``, seconds that every rank computes without a pause.
+    Options of the job: ``reduction`` (`faults.training.REDUCTIONS`), ``shards``, ``agree``, steps between agreements,
+    and ``ballast``, bytes that are all-reduced beside the gradient and checked, to make a message as long as one likes.
+    To make steps as long as one likes: ``declared_s``, seconds of work of a whole batch that the ranks share and sleep
+    through, as if each had a core to itself; ``grip_s``, seconds that every rank computes without a pause.
     """
 
     def __init__(self, spec: JobSpec, data: np.ndarray) -> None:
@@ -132,7 +132,7 @@ def _session(spec: JobSpec, folder: Path, learner: RingTraining, tools: Instrume
             spares=spec.spares,
             instruments=tools,
             levels=kept,
-            every=spec.options.get("agree", 1),
+            every=spec.options["agree"],  # every step is an exchange of all with all
         )
     from faults.recover.restart import Restarting  # not needed by the policies above, one of which waits for imports
 

@@ -32,10 +32,12 @@ def check(judgement: Judgement, ranks_after: int) -> None:
     assert judgement.ranks_after == ranks_after
 
 
+@pytest.mark.parametrize("agree", [0, 1])
 @pytest.mark.parametrize(
     ("lines", "ranks_after"),
     [
         (["kill 2 @ step 10"], 3),
+        (["kill 0 @ step 0"], 3),
         (["kill 0 @ step 10 + 400 us"], 3),
         (["kill 1,3 @ step 10"], 2),
         (["kill 0-2 @ step 10"], 1),
@@ -43,24 +45,46 @@ def check(judgement: Judgement, ranks_after: int) -> None:
         (["kill 2 @ step 10", "kill 0 @ recovery"], 2),
         (["kill 2 @ step 10", "kill 1 @ phase shrink"], 2),
         (["kill 2 @ step 10", "kill 3 @ recovery + 700 us"], 2),
+        (["kill 2 @ step 24"], 3),  # the last one
+        (["kill 2 @ step 24 phase all_gather + 200 us"], 3),  # some may have finished it
+        (["kill 1 @ step 10", "kill 2 @ phase agree"], 2),
     ],
 )
-def test_shrink_goes_on_with_the_survivors(tmp_path, lines: list[str], ranks_after: int) -> None:
-    check(carry_out(tmp_path, lines, "shrink"), ranks_after)
+def test_shrink_goes_on_with_the_survivors(tmp_path, lines: list[str], ranks_after: int, agree: int) -> None:
+    check(carry_out(tmp_path, lines, "shrink", options={"agree": agree}), ranks_after)
 
 
+@pytest.mark.parametrize("agree", [0, 1])
 @pytest.mark.parametrize(
     ("lines", "spares", "ranks_after"),
     [
         (["kill 0 @ step 10"], 1, 4),
+        (["kill 0 @ step 0"], 1, 4),
+        (["kill 3 @ step 24 + 300 us"], 1, 4),
         (["kill 2 @ step 8", "kill 2 @ step 16"], 2, 4),  # the successor dies as well
         (["kill 2 @ step 8", "kill 0 @ phase restore"], 2, 4),  # who hands out the state dies
         (["kill 1,3 @ step 8"], 1, 3),  # one spare for two deaths
         (["kill 4 @ step 8", "kill 1 @ step 16"], 1, 3),  # the spare itself dies while it waits
+        (["kill 4 @ step 8", "kill 1 @ step 16"], 2, 4),  # one of two
+        (["kill 4 @ step 8"], 1, 4),  # and is not missed before the end
     ],
 )
-def test_a_spare_takes_the_place(tmp_path, lines: list[str], spares: int, ranks_after: int) -> None:
-    check(carry_out(tmp_path, lines, "spare", spares=spares), ranks_after)
+def test_a_spare_takes_the_place(tmp_path, lines: list[str], spares: int, ranks_after: int, agree: int) -> None:
+    check(carry_out(tmp_path, lines, "spare", spares=spares, options={"agree": agree}), ranks_after)
+
+
+@pytest.mark.parametrize("offset", [0, 400, 800, 1200, 1600])
+def test_a_death_costs_no_committed_step_where_nothing_is_agreed_on(tmp_path, offset: int) -> None:
+    lines = [f"kill 2 @ step 12 phase all_gather + {offset} us"]  # some have finished the step, some have not
+    judgement = carry_out(tmp_path, lines, "shrink", options={"agree": 0})
+    check(judgement, 3)
+    assert judgement.lost_steps == 0
+
+
+def test_a_death_at_the_end_is_found_when_all_agree_to_leave(tmp_path) -> None:
+    for policy, spares, ranks_after in (("shrink", 0, 3), ("spare", 1, 4)):
+        lines = ["kill 2 @ phase agree"]
+        check(carry_out(tmp_path / policy, lines, policy, spares=spares, options={"agree": 0}), ranks_after)
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a rank alone has comes back from its buddy's memory, or from disk where both are lost."""
 
 import pytest
+from mpi4py import MPI
 
 from emulator import launch
 from emulator.errors import UsageError
@@ -11,6 +12,8 @@ from faults.order import Order
 from faults.patterns import oracles, work
 from faults.patterns.catalogue import CATALOGUE
 from faults.plan import parse
+from faults.recover import recovering
+from faults.recover.levels import Levels
 from faults.training import DATA, digest, save_digits
 
 needs_ulfm = pytest.mark.skipif(
@@ -71,6 +74,16 @@ def test_what_no_level_has_is_lost_with_a_reason(tmp_path, lines, said) -> None:
 def test_levels_are_for_places_that_are_filled_again(pattern: str, recovery: str) -> None:
     with pytest.raises(UsageError, match="spare or respawn"):
         Order(pattern, 5, [], recovery, checkpoint={"levels": ("memory",)}).spec(0)
+
+
+def test_levels_need_agreements() -> None:
+    order = {"spares": 1, "checkpoint": {"levels": ("memory",)}}
+    assert Order("ring", 5, [], "spare", **order).spec(0).options["agree"] == 1
+    assert Order("ring", 5, [], "spare", options={"agree": 4}, **order).spec(0).options["agree"] == 4
+    with pytest.raises(UsageError, match="--agree-every 1 or more, got 0"):
+        Order("ring", 5, [], "spare", options={"agree": 0}, **order).spec(0)
+    with pytest.raises(UsageError, match="every=1 or more goes with levels, got 0"):
+        recovering(MPI.COMM_SELF, {}, policy="spare", levels=Levels({}), every=0)
 
 
 def test_the_oracle_finds_a_rank_whose_own_state_missed_a_step(tmp_path) -> None:
