@@ -23,7 +23,7 @@ import numpy as np
 from mpi4py import MPI
 
 from emulator.errors import UsageError
-from primitives import ops
+from primitives import ops, reduction
 from primitives.buffers import Array, apart, pair
 from primitives.choice import ORDERED, automatic
 from primitives.k_ary_tree import KAryTree
@@ -85,6 +85,9 @@ def all_reduce(
     UsageError
         Buffers that differ or overlap; an operation or algorithm that does not exist.
     """
+    a, b, c, d, e, f, plan = reduction.last
+    if send is b and recv is c and comm is a and op is d and algorithm is e and segment is f:
+        return plan.reduce(send, recv)
     if type(op) is not str:
         op = ops.resolve(op)
     if type(send) is not np.ndarray and not isinstance(send, np.ndarray):
@@ -92,6 +95,7 @@ def all_reduce(
     key = (algorithm, segment, op, send.dtype, send.shape)
     plan = plans_of(comm).get(key)
     if plan is not None:
+        reduction.remember(comm, send, recv, op, algorithm, segment, plan)
         return plan.reduce(send, recv)
     return reduce_into(comm, send, recv, op, key, partial(_make, algorithm, segment, comm))
 

@@ -51,13 +51,12 @@ class Folded(Plan):
         self.place = self.rank // 2 if self.paired else self.rank - self.extra
         self.doublings = 0 if self.outside else self.places.bit_length() - 1
         self.begin = recv if self.paired else send
-        # Two take turns, so that a receive can be posted while the last one is being added.
-        self.scratch = [np.empty_like(recv) for _ in range(2 if self.doublings else 0)]
         if self.outside:
             self._give, self._take = self.sender(send, self.rank + 1), self.receiver(recv, self.rank + 1)
         elif self.paired:
             self._give = self.sender(recv, self.rank - 1)
-            self._take = self.receiver(self.scratch[0], self.rank - 1)
+            self._theirs = np.empty_like(recv)
+            self._take = self.receiver(self._theirs, self.rank - 1)
 
     def rank_at(self, place: int) -> int:
         """The rank that takes part at a place."""
@@ -80,7 +79,7 @@ class Folded(Plan):
             hooks.phase("fold")
             self._take.Start()
             yield self._take
-            self.op(self.scratch[0], self.send, self.recv)
+            self.op(self._theirs, self.send, self.recv)
             yield from self.exchange()
             hooks.phase("unfold")
             yield self._give()

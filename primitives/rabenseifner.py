@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator
 from mpi4py import MPI
 
 from primitives import hooks
-from primitives.buffers import Array
+from primitives.buffers import Array, scratch
 from primitives.fold import Folded
 from primitives.plans import TAG, Request
 
@@ -44,31 +44,33 @@ class Rabenseifner(Folded):
         tag: int = TAG,
     ) -> None:  # fmt: skip
         super().__init__(comm, send, recv, op, tag)
-        self._halvings = []
-        self._doublings = []
+        self._halvings: list[tuple[MPI.Prequest, MPI.Prequest, Array, Array, Array]] = []
+        self._doublings: list[tuple[MPI.Prequest, MPI.Prequest, MPI.Prequest]] = []
         low, high, source = 0, recv.size, self.begin
         for step in range(self.doublings):
             bit = 1 << step
             partner = self.rank_at(self.place ^ bit)
             lower, upper = slice(low, (low + high) // 2), slice((low + high) // 2, high)
             keep, give = (upper, lower) if self.place & bit else (lower, upper)
-            theirs = self.scratch[step % 2][: keep.stop - keep.start]
-            receive, give_away = self.receiver(theirs, partner), self.sender(source[give], partner)
+            (theirs,) = scratch(recv[keep], 1)
+            receive, give_away = self.receiver(theirs, partner), self.starter(source[give], partner)
             self._halvings.append((receive, give_away, *self.operands(theirs, source[keep], partner), recv[keep]))
-            self._doublings.append((self.receiver(recv[give], partner), self.sender(recv[keep], partner)))
+            self._doublings.append((give_away, self.receiver(recv[give], partner), self.starter(recv[keep], partner)))
             low, high, source = keep.start, keep.stop, recv
+        self._doublings.reverse()
 
     def exchange(self) -> Iterator[Request]:
         hooks.phase("reduce_scatter")
-        for receive, give, first, second, total in self._halvings:
+        for receive, *_ in self._halvings:
             receive.Start()
-            sent = give()
+        for receive, give, first, second, total in self._halvings:
+            give.Start()
             yield receive
             self.op(first, second, total)
-            yield sent
         hooks.phase("all_gather")
-        for receive, pass_on in reversed(self._doublings):
+        for given, receive, pass_on in self._doublings:
+            yield given  # from where the result arrives now
             receive.Start()
-            sent = pass_on()
+            pass_on.Start()
             yield receive
-            yield sent
+        yield from (pass_on for _, _, pass_on in self._doublings)

@@ -28,7 +28,7 @@ import numpy as np
 from mpi4py import MPI
 
 from primitives import hooks
-from primitives.buffers import Array, message
+from primitives.buffers import Array
 from primitives.fold import Folded
 from primitives.plans import TAG, Request
 
@@ -41,28 +41,35 @@ class RecursiveDoubling(Folded):
         tag: int = TAG,
     ) -> None:  # fmt: skip
         super().__init__(comm, send, recv, op, tag)
-        self._exchanges = []
-        self._blocking = []
-        sums = [np.empty_like(recv) for _ in range(min(2, self.doublings - 1))]
-        mine = self.begin
-        for step in range(self.doublings):
-            partner = self.rank_at(self.place ^ (1 << step))
-            theirs = self.scratch[step % 2]
-            lower, higher = self.operands(theirs, mine, partner)
-            receive, total = self.receiver(theirs, partner), sums[step % 2] if step + 1 < self.doublings else None
-            self._exchanges.append((receive, self.sender(mine, partner), lower, higher, total))
-            give = partial(comm.Send, message(mine), partner, tag)
-            self._blocking.append((receive.Start, give, receive.Wait, lower, higher, total))
-            mine = recv if total is None else total
+        scratch = [np.empty_like(recv) for _ in range(min(2, self.doublings))]
+        sums = [np.empty_like(recv) for _ in range(self.doublings - 1)]  # being sent until the end
+        self._exchanges: list[tuple[MPI.Prequest, MPI.Prequest, Array, Array]] = []
+        for step, mine in enumerate([self.begin, *sums][: self.doublings]):
+            partner, theirs = self.rank_at(self.place ^ (1 << step)), scratch[step % 2]
+            self._lower, self._higher = self.operands(theirs, mine, partner)
+            self._exchanges.append(
+                (self.receiver(theirs, partner), self.starter(mine, partner), self._lower, self._higher)
+            )
+        self._sums = [*sums, recv][: self.doublings]
+        self._program = list(self._calls())
 
     def exchange(self) -> Iterator[Request]:
         hooks.phase("exchange")
-        for receive, send, lower, higher, total in self._exchanges:
+        for (receive, send, lower, higher), total in zip(self._exchanges, self._sums, strict=True):
             receive.Start()
-            sent = send()
+            send.Start()
             yield receive
-            yield sent
-            self.op(lower, higher, self.recv if total is None else total)
+            if total is self.recv:  # where what is sent may lie
+                yield from (sent for _, sent, *_ in self._exchanges)
+            self.op(lower, higher, total)
+
+    def _calls(self) -> Iterator[Callable[[], object]]:
+        """What `exchange` does, but for the last operation, as calls without arguments."""
+        for (receive, send, lower, higher), total in zip(self._exchanges, self._sums, strict=True):
+            yield from (receive.Start, send.Start, receive.Wait)
+            if total is not self.recv:
+                yield partial(self.op, lower, higher, total)
+        yield from (send.Wait for _, send, *_ in self._exchanges)
 
     def run(self) -> None:
         if self.direct:
@@ -78,13 +85,9 @@ class RecursiveDoubling(Folded):
     def run_into(self, out: Array) -> None:
         """Run, with the result in any array of the shape and dtype of `recv`.
 
-        The same as `exchange` without a generator and without send requests, whose time counts where a message takes no
-        more than that. Everybody posts the receive first, so that no Send waits for ever.
+        The same as `exchange`, but for the time that a generator takes, which counts beside a short message.
         """
         hooks.phase("exchange")
-        op = self.op
-        for start, send, wait, lower, higher, total in self._blocking:
-            start()
-            send()
-            wait()
-            op(lower, higher, out if total is None else total)
+        for call in self._program:
+            call()
+        self.op(self._lower, self._higher, out)

@@ -27,11 +27,17 @@ with ceil(n/p) in the place of n/p where blocks are uneven: they follow one anot
 The 2 (p-1) latencies make it a poor choice for short messages. Any p and n are allowed; blocks of n < p are empty
 or one element. The operation must be commutative. The input is never written, unless it is the output as well.
 
-*Segments.* A block longer than a segment travels as several messages, and the sum of one is computed while the next
-is on its way: the next receive is posted before the last is waited for, and two sends are in flight. What has just
-arrived is added while it is still in the cache. With k segments to a block there are 2 (p-1) k messages, at most
-two of them under one latency, so that an emulated communicator, whose network a block should meet as a whole, gets
-one segment unless told otherwise.
+*Running ahead.* Receives are posted as early as can be, and nobody waits for a send before the end: a rank goes as far
+as what has come from the left allows, which counts where ranks share a core and should do many steps in their turn. So
+each block arrives in a place of its own, is summed there and sent on from there. What does not fit into
+`SCRATCH_BYTES` takes turns: a place is used again when what it held has gone to the right.
+
+*Segments.* A block longer than a segment travels as several messages, and the sum of one is computed while the next is
+on its way: what has just arrived is added, and sent on, while it is still in the cache. With k segments to a block::
+
+    T = 2 ((p-2) max(alpha + n beta / (p k), n beta / p)  +  alpha + n beta / p)     and the additions
+
+An emulated communicator, whose network a block should meet as a whole, gets one segment unless told otherwise.
 
 P. Patarasuk, X. Yuan: Bandwidth optimal all-reduce algorithms for clusters of workstations, J. Parallel Distrib.
 Comput. 69 (2009).
@@ -40,6 +46,8 @@ Comput. 69 (2009).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -47,10 +55,11 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 from primitives import hooks
 from primitives.blocks import split
-from primitives.buffers import Array
-from primitives.plans import TAG, Plan, Request, Sender
+from primitives.buffers import Array, scratch
+from primitives.plans import TAG, Plan, Request
 
 SEGMENT_BYTES = 1 << 20
+SCRATCH_BYTES = 1 << 20
 
 
 class ReduceScatter(Plan):
@@ -73,26 +82,43 @@ class ReduceScatter(Plan):
         segments: int = 1, tag: int = TAG,
     ) -> None:  # fmt: skip
         super().__init__(comm, tag)
-        self.op, self.mine, self.own, self.segments = op, blocks[self.rank], own, segments
+        self.op, self.mine, self.own = op, blocks[self.rank], own
         left, right = (self.rank - 1) % self.size, (self.rank + 1) % self.size
         first = split(blocks[left], segments)  # block r-1 is the one that this rank sends on its way
         arriving = [blocks[(self.rank - step - 2) % self.size] for step in range(self.size - 1)]
         addends = [segment for block in arriving for segment in split(block, segments)]
-        theirs = _in_turn(addends, slots=2 if self.size == 2 else segments + 3)
-        sums = theirs[:-segments] + split(own, segments)
-        self._sums = list(zip(addends, theirs, sums, strict=False))
-        self._receives = [self.receiver(segment, left) for segment in theirs]
-        self._sends = [self.sender(segment, right) for segment in (first + sums)[: len(theirs)]]
+        theirs, slots = _places(addends, segments)
+        sums = (theirs[:-segments] + split(own, segments))[: len(theirs)]
+        receives = [self.receiver(segment, left) for segment in theirs]
+        self.sends = [self.starter(segment, right) for segment in (first + sums)[: len(theirs)]]
+        self.first, onward = self.sends[:segments], self.sends[segments:]
+        self._posted = receives[:slots]
+        # A slot is used again when its sum has been sent on: half of the slots wait for that, half for messages.
+        again = list(zip_longest(receives[slots:], onward[: max(0, len(receives) - slots)]))
+        waiting = [None] * (slots // 2 if onward else 0)
+        self._hops: list[Any] = list(zip_longest(receives, addends, theirs, sums, onward, [*waiting, *again]))
 
-    def steps(self) -> Iterator[Request]:
+    def hops(self) -> Iterator[Request]:
+        """All of it but waiting for what has been sent."""
         hooks.phase("reduce_scatter")
         if self.size == 1:
             np.copyto(self.own, self.mine)
-        yield from _flow(self._sends, self._receives, self.segments, self._add)
+        for request in (*self._posted, *self.first):
+            request.Start()
+        for receive, mine, theirs, total, onward, again in self._hops:
+            yield receive
+            self.op(mine, theirs, total)
+            if onward is not None:
+                onward.Start()
+            if again is not None:
+                post, sent = again
+                if sent is not None:
+                    yield sent
+                post.Start()
 
-    def _add(self, i: int) -> None:
-        mine, theirs, total = self._sums[i]
-        self.op(mine, theirs, total)
+    def steps(self) -> Iterator[Request]:
+        yield from self.hops()
+        yield from self.sends
 
 
 class AllGather(Plan):
@@ -108,15 +134,26 @@ class AllGather(Plan):
 
     def __init__(self, comm: MPI.Intracomm, blocks: Sequence[Array], segments: int = 1, tag: int = TAG) -> None:
         super().__init__(comm, tag)
-        self.segments = segments
         left, right = (self.rank - 1) % self.size, (self.rank + 1) % self.size
         route = [split(blocks[(self.rank - step) % self.size], segments) for step in range(self.size)]
-        self._sends = [self.sender(segment, right) for block in route[:-1] for segment in block]
         self._receives = [self.receiver(segment, left) for block in route[1:] for segment in block]
+        self.sends = [self.starter(segment, right) for block in route[:-1] for segment in block]
+        self.first = self.sends[:segments]
+        self._hops: list[Any] = list(zip_longest(self._receives, self.sends[segments:]))
+
+    def hops(self) -> Iterator[Request]:
+        """All of it but waiting for what has been sent."""
+        hooks.phase("all_gather")
+        for request in (*self._receives, *self.first):
+            request.Start()
+        for receive, onward in self._hops:
+            yield receive
+            if onward is not None:
+                onward.Start()
 
     def steps(self) -> Iterator[Request]:
-        hooks.phase("all_gather")
-        yield from _flow(self._sends, self._receives, self.segments)
+        yield from self.hops()
+        yield from self.sends
 
 
 class AllReduce(Plan):
@@ -145,8 +182,12 @@ class AllReduce(Plan):
         )
 
     def steps(self) -> Iterator[Request]:
-        for phase in self._phases:
-            yield from phase.steps()
+        scatter, gather = self._phases
+        yield from scatter.hops()
+        yield from scatter.first  # in place, the blocks that they carry are overwritten from here on
+        yield from gather.hops()
+        yield from scatter.sends
+        yield from gather.sends
 
     def free(self) -> None:
         for phase in self._phases:
@@ -167,43 +208,16 @@ def segments_of(comm: MPI.Intracomm, block_bytes: int, segment: int | None) -> i
     return max(1, -(-block_bytes // segment)) if segment else 1
 
 
-def _in_turn(like: Sequence[Array], slots: int) -> list[Array]:
-    """A place for each segment to arrive in; they take turns in a few slots, so that these stay in the cache.
+def _places(like: Sequence[Array], segments: int) -> tuple[list[Array], int]:
+    """A place for each segment to arrive in, and how many there are: if they do not all fit, they take turns.
 
-    A segment that goes on is sent one block later, and its slot is free when that send is complete: two segments
-    later still, since two are in flight, and one more because receives are posted one ahead.
+    Two at the least, so that a message can come while the last one is added, and two more than the segments of a block
+    where segments are sent on.
     """
-    longest = max((array.size for array in like), default=0)
-    scratch = [np.empty(longest, array.dtype) for array in like[:slots]]
-    return [scratch[i % slots][: array.size] for i, array in enumerate(like)]
-
-
-def _nothing(i: int) -> None:
-    """An arrived segment that is in its place already."""
-
-
-def _flow(
-    sends: Sequence[Sender],
-    receives: Sequence[MPI.Prequest],
-    segments: int,
-    arrived: Callable[[int], None] = _nothing,
-) -> Iterator[Request]:
-    """Move a stream of segments from left to right: one receive posted ahead, two sends in flight.
-
-    What is sent as number i has arrived as number i - segments: a block in one piece can only be sent in its turn.
-    """
-    count = len(receives)
-    sent: list[Request] = []
-    for i in range(count):
-        if i == 0:
-            receives[0].Start()
-        if i + 1 < count:
-            receives[i + 1].Start()
-        while len(sent) < min(count, i + min(2, segments)):
-            sent.append(sends[len(sent)]())
-        yield receives[i]
-        arrived(i)
-        if i > 0:
-            yield sent[i - 1]
-    if count:
-        yield sent[-1]
+    longest = max(like, key=len, default=None)
+    if longest is None:
+        return [], 0
+    least = 2 if len(like) == segments else segments + 3
+    slots = min(len(like), max(least, SCRATCH_BYTES // max(1, longest.nbytes)))
+    places = [place[: longest.size] for place in scratch(longest, slots)]
+    return [places[i % slots][: array.size] for i, array in enumerate(like)], slots

@@ -72,15 +72,18 @@ def test_lines_and_rings(comm, p):
                 holds(part, name, n * p, call)
 
 
-@on_ranks(16, net=NETWORK, p=[2, 3, 5, 16], segments=[2, 4, 7])
-def test_at_most_two_segments_share_a_latency(comm, p, segments):
+@on_ranks(16, net=NETWORK, p=[2, 3, 5, 16], segments=[2, 4, 7], elements=[350, 35_000])
+def test_segments_follow_one_another(comm, p, segments, elements):
     with group(comm, p) as part:
         if part:
-            n, bytes_ = 350 * segments * p, 350 * segments * 8
-            seconds = took(part, lambda: all_reduce(part, np.ones(n), algorithm="ring", segment=350 * 8))
-            whole = 2 * (p - 1) * (ALPHA + bytes_ * BETA)
-            pairs = -(-(p - 1) * segments // 2)
-            assert 2 * pairs * ALPHA < seconds < whole + 2 * (p - 1) * (segments - 1) * ALPHA
+            seconds = took(
+                part, lambda: all_reduce(part, np.ones(elements * segments * p), None, "sum", "ring", 8 * elements)
+            )
+            each = 8 * elements * BETA
+            hop = max(
+                ALPHA + each, segments * each
+            )  # a segment's way to the next rank, or until all have left this one
+            assert seconds == pytest.approx(2 * ((p - 2) * hop + ALPHA + segments * each), rel=1e-9)
 
 
 @on_ranks(4, net=NETWORK)

@@ -134,9 +134,9 @@ class Counting:
     def __getattr__(self, name):
         return getattr(self.comm, name)
 
-    def Isend(self, buffer, target, tag):
+    def Send_init(self, buffer, target, tag):
         self.sent.append((target, buffer[0].nbytes))
-        return self.comm.Isend(buffer, target, tag)
+        return self.comm.Send_init(buffer, target, tag)
 
     def Recv_init(self, buffer, source, tag):
         self.received.append((source, buffer[0].nbytes))
@@ -160,6 +160,24 @@ def test_messages_are_the_textbooks(comm, p, segment):
         sent = sum(size for _, size in counting.sent)
         # Everything but one's own block in the first phase, and but the next rank's in the second.
         assert sent == 8 * (2 * n - lengths[part.rank] - lengths[(part.rank + 1) % p])
+
+
+@on_ranks(16, p=[2, 3, 5, 16], segments=[1, 4], slots=[1, 7, 100])
+def test_places_that_take_turns(comm, p, segments, slots):
+    kept, ring.SCRATCH_BYTES = ring.SCRATCH_BYTES, slots * 8 * 10
+    try:
+        with group(comm, p) as part:
+            n = p * segments * 10
+            for _ in range(3) if part else []:
+                own = np.full(n // p, np.nan)
+                plan = ring.ReduceScatter(part, split(noise(part.rank, n), p), own, np.add, segments)
+                plan.run()
+                assert np.array_equal(own, summed(p, n, part.rank))
+                plan.run()
+                assert np.array_equal(own, summed(p, n, part.rank))
+                plan.free()
+    finally:
+        ring.SCRATCH_BYTES = kept
 
 
 def test_a_segment_is_no_less_than_nothing():
