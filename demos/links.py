@@ -45,14 +45,12 @@ def main(run: Run, pairs: int) -> None:
     with run.progress(run.budget, f"measuring {len(jobs)} jobs") as bar:
         series = timing.measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance)
     bystanders = _bystanders(run) if run.network is None else []
-    kept = getattr(run.comm, "fidelity", None)
-    fidelity = kept() if kept else None
+    run.keep_fidelity()
     if run.rank == 0:
         _conclude(run, series, bystanders, examples)
-        result = {**run.result, "measurements": run.measurements, "fits": run.fits, **run.extra, "fidelity": fidelity}
-        run.warnings += terminal.unstable(result)
-        result["warnings"] = run.warnings
-        for part in report.parts(result):
+        run.warnings += terminal.unstable({**run.result, "measurements": run.measurements})
+        run.save()
+        for part in report.parts(run.result):
             run.echo(part)
 
 

@@ -40,14 +40,12 @@ def main(run: Run, algorithm: str, t_comp: float) -> None:
     stop = timing.Stop(run.budget, fewest=10 if run.network is None else 6)
     with run.progress(run.budget, f"measuring {len(jobs)} jobs") as bar:
         series = timing.measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance)
-    kept = getattr(run.comm, "fidelity", None)
-    fidelity = kept() if kept else None
+    run.keep_fidelity()
     if run.rank == 0:
         _conclude(run, series, patterns, hosts, t_comp)
-        result = {**run.result, "measurements": run.measurements, "fits": run.fits, "held_out": run.held_out}
-        run.warnings += terminal.unstable(result)
-        result |= {**run.extra, "fidelity": fidelity, "warnings": run.warnings}
-        for part in terminal.parts(result, run.console.width if run.console else 150):
+        run.warnings += terminal.unstable({**run.result, "measurements": run.measurements})
+        run.save()
+        for part in terminal.parts(run.result, run.console.width if run.console else 150):
             run.echo(part)
 
 

@@ -41,14 +41,13 @@ def main() -> None:
 @click.option("--fix", is_flag=True, help="Tune the Open MPI of this environment (its own parameter files only).")
 def doctor(fix: bool) -> None:
     """Say what MPI there is, whether 16 ranks can start, and what to do about what is missing."""
-    from rich.console import Console
     from rich.table import Table
 
     from emulator import tune
-    from emulator.console import terminal_width
+    from emulator.console import outlasting
     from emulator.doctor import examine
 
-    console = Console(width=terminal_width() or 120, highlight=False)
+    console = outlasting(120)
     for path in tune.tune() if fix else []:
         console.print(f"tuned: {path}")
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}

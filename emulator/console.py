@@ -10,7 +10,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from emulator import launch
 
@@ -52,12 +52,41 @@ def terminal_width() -> int | None:
 
 def make(rank: int, quiet: bool = False) -> Console | None:
     """The console of rank 0; None on the other ranks and when nothing shall be printed."""
-    if rank != 0 or quiet:
-        return None
+    return None if rank != 0 or quiet else outlasting()
+
+
+def outlasting(width_in_a_pipe: int = _WIDTH_IN_A_PIPE, **options: Any) -> Console:
+    """A console that falls silent when its reader (a ``head``, say) leaves: whoever prints goes on, and saves.
+
+    Parameters
+    ----------
+    width_in_a_pipe
+        Columns where there is no terminal.
+    **options
+        Of `rich.console.Console`.
+    """
     from rich.console import Console
 
+    class Outlasting(Console):
+        def on_broken_pipe(self) -> None:  # rich's own exits
+            self.quiet = True
+            discard(sys.stdout)
+
+        def print(self, *objects: Any, **how: Any) -> None:
+            try:
+                super().print(*objects, **how)
+            except OSError:  # a rank's output is a pseudo-terminal of mpirun's, which breaks in another way
+                self.on_broken_pipe()
+
     width = terminal_width()
-    return Console(width=width or _WIDTH_IN_A_PIPE, force_terminal=width is not None, highlight=False)
+    return Outlasting(width=width or width_in_a_pipe, force_terminal=width is not None, highlight=False, **options)
+
+
+def discard(stream: IO[Any]) -> None:
+    """Send to nowhere what is still written to a standard stream that nobody reads any more."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 @contextlib.contextmanager

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from typing import IO
+from typing import IO, TextIO
 
+from emulator.console import discard
 from emulator.launch import Job, start
 
 _LISTENER_FAILED = 213
@@ -35,12 +37,27 @@ _NOTICE = (
 )
 
 
+def _write(stream: TextIO, content: bytes) -> None:
+    """Write and flush; when the reader (a `head`, say) has left, the job goes on all the same."""
+    try:
+        stream.buffer.write(content)
+        stream.buffer.flush()
+    except OSError:
+        discard(stream)
+
+
+def _forward_output(stream: IO[bytes]) -> None:
+    """Copy a job's output: mpirun itself would end the job at the first line that nobody reads."""
+    descriptor = stream.fileno()
+    while content := os.read(descriptor, 1 << 16):
+        _write(sys.stdout, content)
+
+
 def _forward_errors(stream: IO[bytes]) -> None:
     """Copy a job's standard error without mpirun's dashed notices about how a rank ended.
 
     What the runtime mutters about its own teardown is shown only if nobody else had anything to say.
     """
-    out = sys.stderr.buffer
     block: list[bytes] = []
     muttered: list[bytes] = []
     silent = True
@@ -48,8 +65,7 @@ def _forward_errors(stream: IO[bytes]) -> None:
     def emit(lines: list[bytes]) -> None:
         nonlocal silent
         if not any(map(_is_notice, lines)):
-            out.write(b"".join(lines))
-            out.flush()
+            _write(sys.stderr, b"".join(lines))
             silent = False
 
     for raw in stream:
@@ -79,23 +95,37 @@ def run_filtered(arguments: Sequence[str], attempts: int = 3) -> int:
     About 3 launches in 1000 of Open MPI 5 fail at once because its own listener thread does (status 213):
     those are tried again.
     """
+    # A terminal goes to mpirun as it is, so that rank 0 can ask for its width.
+    output = None if sys.stdout.isatty() else subprocess.PIPE
     for attempt in range(attempts):
-        with start(arguments, stderr=subprocess.PIPE) as job, _interruptible(job) as interrupted:
-            assert job.process.stderr is not None
-            forward = threading.Thread(target=_forward_errors, args=(job.process.stderr,), daemon=True)
-            forward.start()
+        with (
+            start(arguments, stdout=output, stderr=subprocess.PIPE) as job,
+            _interruptible(job) as interrupted,
+            _forwarded(job.process),
+        ):
             status = job.wait()
             if interrupted.is_set():
                 job.outlive(_ENDS_BY_ITSELF)
                 job.stop()
-                forward.join(1.0)
-                print("interrupted: what had been measured, if anything, is in the run folder", file=sys.stderr)
-                return 130
-            forward.join(1.0)
+        if interrupted.is_set():
+            print("interrupted: what had been measured, if anything, is in the run folder", file=sys.stderr)
+            return 130
         if status != _LISTENER_FAILED or attempt == attempts - 1:
             break
     assert status is not None
     return 128 - status if status < 0 else status
+
+
+@contextlib.contextmanager
+def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Copy what a process prints into pipes, as it comes, until the last of it."""
+    streams = ((process.stdout, _forward_output), (process.stderr, _forward_errors))
+    copies = [threading.Thread(target=copy, args=(pipe,), daemon=True) for pipe, copy in streams if pipe is not None]
+    for thread in copies:
+        thread.start()
+    yield
+    for thread in copies:
+        thread.join(1.0)  # something that outlived the job may hold a pipe open
 
 
 @contextlib.contextmanager

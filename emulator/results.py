@@ -104,6 +104,36 @@ def run_folder(demo: str, out: str | Path | None = None, root: str | Path = "run
     return folder
 
 
+def check_writable(path: str | Path | None, option: str = "--json") -> None:
+    """Learn before the measurements, not after, that a file cannot be written; nothing is left where none was.
+
+    Parameters
+    ----------
+    path
+        The file that an option names; None if it names none.
+    option
+        What the error calls it.
+
+    Raises
+    ------
+    UsageError
+        It cannot be written.
+    """
+    if path is None:
+        return
+    path = Path(path)
+    try:
+        was_there = path.exists()
+        path.open("a").close()
+        if not was_there:
+            path.unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(
+            f"cannot write {path}: {reason}; {option} takes a file in a folder that exists and can be written"
+        ) from None
+
+
 def discard(folder: Path) -> None:
     """Remove the folder of a run that was refused, if there is nothing in it."""
     with contextlib.suppress(OSError):

@@ -62,8 +62,8 @@ class Run:
         self.pace: float | str | None = None if self.network is None else common.pace
         self.comm: MPI.Intracomm = self._carrier(common)
         hosts = self.control.gather(MPI.Get_processor_name())
+        self.on_root(lambda: results.check_writable(common.json))
         self.folder: Path = self.on_root(lambda: results.run_folder(name, common.out))
-        self.on_root(lambda: _probe_file(common.json))
         self.result: dict[str, Any] = {}
         if self.rank == 0:
             self.result = results.new(
@@ -139,8 +139,19 @@ class Run:
         with console.progress(self.console, total, label) as bar:
             yield bar
 
+    def keep_fidelity(self) -> None:
+        """Put into the result how well emulated time was kept. Collective; nothing on the bare transport."""
+        fidelity = getattr(self.comm, "fidelity", None)
+        if fidelity is not None:
+            self.result["fidelity"] = fidelity()
+            self.result["pace"] = self.result["fidelity"].get("pace", self.pace)
+
     def save(self) -> Path | None:
-        """Write the result and the samples, on rank 0; returns the path of the result file."""
+        """Write the result and the samples, on rank 0; returns the path of the result file.
+
+        Every run is saved when it ends. A demo with a long report saves before it prints: a reader that leaves
+        (a ``head``, say) makes mpirun end the job.
+        """
         if self.rank != 0:
             return None
         self.result |= {
@@ -169,17 +180,6 @@ def _load_network(name: str | None, ranks: int) -> Any:
     from emulator import network
 
     return network.load(name).sized(ranks)
-
-
-def _probe_file(path: str | None) -> None:
-    """Learn before the measurements, not after, that a file cannot be written."""
-    if path is None:
-        return
-    try:
-        with open(path, "a", encoding="utf-8"):
-            pass
-    except OSError as error:
-        raise UsageError(f"--json must name a file that can be written, {path} cannot: {error.strerror}") from None
 
 
 INTERRUPTED = 130
@@ -219,10 +219,7 @@ def execute(name: str, needs: int, asked: int | None, common: Common, body: Call
 
 def _finish(run: Run) -> int:
     """Save, name the run folder, and agree on the exit status."""
-    fidelity = getattr(run.comm, "fidelity", None)
-    if fidelity is not None:
-        run.result["fidelity"] = fidelity()
-        run.result["pace"] = run.result["fidelity"].get("pace", run.pace)
+    run.keep_fidelity()
     path = run.on_root(run.save)
     run.echo(f"[dim]result: {path}[/]")
     return int(run.control.bcast(1 if run.failures else 0))
@@ -275,7 +272,7 @@ class _OnSignal:
                 os.write(in_own_session, b"1")
                 _collect(self.run)
                 with contextlib.suppress(UsageError, ValueError):
-                    if self.run.measurements:
+                    if self.run.measurements or self.run.extra:
                         self.run.save()
                 results.discard(self.run.folder)
                 os._exit(0)

@@ -168,13 +168,12 @@ def _begin(comm: Any, pace: float | str, out: str | None, json_file: str | None)
         from emulator import results
 
         try:
+            results.check_writable(json_file)
             folder = results.run_folder("run", out).resolve()
             result = results.new(
                 "run", ["python", *launch.this_program()], ranks=comm.size, hosts=hosts, clock="emulated", pace=pace,
                 network=comm.engine.network.describe(),
             )  # fmt: skip
-            if json_file is not None:
-                results.save(result, json_file)
         except UsageError as error:
             problem = error
     problem = comm._real.bcast(problem)

@@ -101,10 +101,8 @@ def _paths(network: Network) -> object:
 
 
 def _print(*what: object) -> None:
-    from rich.console import Console
+    from emulator.console import outlasting
 
-    from emulator.console import terminal_width
-
-    console = Console(width=terminal_width() or 150, highlight=False)
+    console = outlasting()
     for renderable in what:
         console.print(renderable)

@@ -8,6 +8,7 @@ import click
 
 from emulator import results
 from emulator.cli import OneLineCommand
+from emulator.console import outlasting
 from emulator.report import links, terminal, traffic
 
 
@@ -50,9 +51,4 @@ def parts(result: Mapping[str, Any], width: int) -> Iterator[Any]:
 
 def console(record: bool) -> Any:
     """Make the console to print on: as wide as the terminal, or 150 columns where there is none."""
-    from rich.console import Console
-
-    from emulator.console import terminal_width
-
-    width = terminal_width()
-    return Console(width=width or 150, force_terminal=width is not None, highlight=False, record=record)
+    return outlasting(record=record)

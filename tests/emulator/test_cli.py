@@ -120,3 +120,17 @@ def test_ctrl_c_ends_the_job_keeps_the_measurements_and_leaves_nothing(tmp_path)
     assert [row["bytes"] for row in kept["measurements"]] == [0, 8]
     assert all(row["seconds"]["n"] >= 1 for row in kept["measurements"])
     assert any("interrupted" in warning for warning in kept["warnings"])
+
+
+def test_a_reader_that_leaves_costs_nothing(tmp_path):
+    with subprocess.Popen(
+        [*TINY, "-n", "3", "--out", str(tmp_path), "--end", "talk"],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=launch.environment(),
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(30) == 0
+    assert len(results.load(tmp_path)["measurements"]) == 1

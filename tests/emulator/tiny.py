@@ -10,7 +10,7 @@ from emulator.cli import Run, demo  # noqa: E402
 from emulator.errors import CheckFailed, UsageError  # noqa: E402
 from emulator.timing import Job, Stop, measure  # noqa: E402
 
-WAYS = ["well", "all refuse", "one refuses", "one crashes", "check fails", "interrupt"]
+WAYS = ["well", "all refuse", "one refuses", "one crashes", "check fails", "interrupt", "talk"]
 
 
 @demo("tiny", needs=2)
@@ -29,6 +29,9 @@ def main(run: Run, end: str) -> None:
         raise RuntimeError("a bug")
     if end == "check fails" and run.rank == 0:
         run.fail("a wrong result")
+    if end == "talk":  # more than a pipe holds
+        for _ in range(2000):
+            run.echo("x" * 100)
     if end == "interrupt":
         _measure_for_ever(run)
     run.control.Barrier()
