@@ -10,8 +10,8 @@ from emulator.network import load
 from faults import real_hosts
 from faults.detect import DETECTORS
 from faults.job import CHECKPOINT, JobSpec
-from faults.patterns.catalogue import CATALOGUE, RULES, Blueprint, blueprint, most_liars
-from faults.plan import Event, Fault, resolve
+from faults.patterns.catalogue import CATALOGUE, REPAIRED, RULES, Blueprint, blueprint, most_liars
+from faults.plan import Event, Fault, When, contradictions, resolve
 
 OWN_BYTES = 1 << 16  # that each rank alone has where there are levels of checkpoints
 
@@ -42,10 +42,15 @@ class Order:
     def blueprint(self) -> Blueprint:
         return blueprint(self.pattern, self.recovery)
 
+    @property
+    def on_disk(self) -> bool:
+        """Whether the job writes checkpoints."""
+        return self.recovery == "restart" or "disk" in self.checkpoint.get("levels", ())
+
     def _check_kinds(self) -> None:
         """Refuse faults that mean nothing to this job."""
         plan = self.blueprint()
-        phases = plan.phases_under(self.recovery)
+        phases = plan.phases_under(self.recovery, self.options)
         for fault in self.faults:
             if fault.when.phase is not None and fault.when.phase not in phases:
                 raise UsageError(
@@ -55,8 +60,11 @@ class Order:
             if fault.kind == "lie" and "lie" not in plan.bears:
                 liars = ", ".join(one.name for one in CATALOGUE.values() if "lie" in one.bears)
                 raise UsageError(f"fault {fault.text!r}: nobody would notice a lie in {self.pattern}: choose {liars}")
-            if fault.kind in ("corrupt", "full") and self.recovery != "restart":
-                raise UsageError(f"fault {fault.text!r} meets checkpoints, which only --recovery restart writes")
+            if fault.kind in ("corrupt", "full") and not self.on_disk:
+                raise UsageError(
+                    f"fault {fault.text!r} meets checkpoints, which --recovery restart and --checkpoint memory,disk "
+                    f"write, not {self.recovery}"
+                )
             if fault.kind in ("cut", "lose") and self.net is None:
                 raise UsageError(f"fault {fault.text!r} meets an emulated network: choose one with --net")
             if fault.kind == "cut" and fault.duration_s is None:
@@ -67,6 +75,14 @@ class Order:
             load(self.net).sized(self.ranks + self.spares)
         if self.net is not None and self.recovery == "respawn":
             raise UsageError("a process cannot be spawned into an emulated network: choose spare, shrink or restart")
+
+    def _only_in_repair(self, spec: JobSpec, when: When) -> bool:
+        """Whether a job without a death never comes there."""
+        if when.phase != "agree":
+            return when.recovery or when.phase in REPAIRED.get(self.recovery, ())
+        every = spec.options.get("agree", 1)
+        due = when.step is None or when.step == spec.steps - 1 or (every > 0 and (when.step + 1) % every == 0)
+        return not due
 
     def _check_rule(self, spec: JobSpec) -> None:
         """Refuse more liars than a rule bears among that many clients."""
@@ -149,6 +165,7 @@ class Order:
             self.faults, self.ranks, spares=self.spares, steps=steps, hosts=self.placement(),
             roles=plan.roles(spec), seed=seed, refilled=self.recovery in ("spare", "respawn", "restart"),
         )  # fmt: skip
+        contradictions.check_recoveries(spec.events, lambda when: self._only_in_repair(spec, when))
         if self.real_hosts:
             spec.events = [self._with_daemon(event) for event in spec.events]
         for event in spec.events:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,14 @@ from faults.training import DATA, REDUCTIONS, save_digits
 
 RULES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")
 """Of `primitives.federated.robust`, which imports MPI's house and is therefore not asked here."""
-IN_REPAIR = ("agree", "rebuild", "restore", "replay")
-REPAIRED = {policy: (*IN_REPAIR, policy) for policy in ("shrink", "spare", "respawn")} | {
-    "reexecute": (*IN_REPAIR, "shrink")
+REPAIRED = {
+    "shrink": ("agree", "rebuild", "shrink", "replay"),
+    "spare": ("agree", "rebuild", "spare", "restore", "replay"),
+    "respawn": ("agree", "rebuild", "respawn", "restore", "replay"),
+    "reexecute": ("agree", "rebuild", "shrink", "replay"),
 }
-"""Named points of the policies that repair the job, where a fault can strike beside those of the algorithms."""
+"""Named points of the policies that repair the job, where a fault can strike beside those of the algorithms. Nobody is
+given the state where fewer ranks go on."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +63,11 @@ class Blueprint:
     phases: tuple[str, ...] = ()
     bears: tuple[str, ...] = ()
 
-    def phases_under(self, policy: str) -> tuple[str, ...]:
+    def phases_under(self, policy: str, options: Mapping[str, Any] | None = None) -> tuple[str, ...]:
         """All named points of a job under that policy."""
-        return (*self.phases, *REPAIRED.get(policy, ()))
+        ordered = (options or {}).get("reduction") == "ordered"  # an all-gather without a reduction before it
+        own = tuple(phase for phase in self.phases if not (ordered and phase == "reduce_scatter"))
+        return (*own, *REPAIRED.get(policy, ()))
 
 
 def _digits(spec: JobSpec, folder: Path) -> None:

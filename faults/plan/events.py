@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from emulator.errors import UsageError
 from emulator.units import format_time
+from faults.plan import contradictions
 from faults.plan.model import Event, Fault, When
 
 
@@ -50,23 +51,21 @@ def resolve(
         draw = random.Random(f"{seed}/{number}/{fault.text}")
         _check_step(fault, steps)
         if fault.kind == "cut":
-            events += _cut(fault, number, ranks + spares)
+            events += _cut(fault, number, placed)
             continue
         taken = {event.rank for event in events if event.kind == "kill"}
         pool = [rank for rank in range(ranks) if rank not in taken]
         if fault.when.rate_hz is not None:
-            events += _by_rate(fault, number, pool, draw, _ranks_of(fault, ranks, spares, placed, roles))
+            events += _by_rate(fault, number, pool, draw, _ranks_of(fault, placed, roles))
             continue
         if fault.target.random:
             if not pool:
                 raise UsageError(f"fault {fault.text!r}: every rank is a victim already, nobody is left to draw")
             victims = [draw.choice(pool)]
         else:
-            victims = _ranks_of(fault, ranks, spares, placed, roles)
+            victims = _ranks_of(fault, placed, roles)
         events += [_event(fault, f"{number}.{rank}", rank, fault.when) for rank in victims]
-    _check_contradictions(events)
-    if not refilled:
-        _check_nobody_dies_before(events)
+    contradictions.check(events, refilled)
     return events
 
 
@@ -74,45 +73,40 @@ def _event(fault: Fault, ident: str, rank: int, when: When) -> Event:
     return Event(ident, fault.text, fault.kind, rank, when, fault.duration_s, fault.factor, nic=fault.target.nic)
 
 
-def _cut(fault: Fault, number: int, total: int) -> list[Event]:
+def _cut(fault: Fault, number: int, placed: Sequence[int]) -> list[Event]:
     """An event for every rank that must hold back what it sends."""
     target = fault.target
-    for rank in (*target.ranks, *target.others):
-        _check_rank(fault, rank, total)
+    side = _members(fault, target.ranks, target.hosts, placed)
+    others = _members(fault, target.others, target.other_hosts, placed)
+    if both := set(side) & set(others):
+        raise UsageError(f"fault {fault.text!r}: a rank stands on one side of a cut, {min(both)} is on both")
     return [
-        replace(
-            _event(fault, f"{number}.{rank}", rank, fault.when),
-            side=target.ranks,
-            others=target.others,
-            one_way=target.one_way,
-        )
-        for rank in (target.ranks if target.one_way else sorted((*target.ranks, *target.others)))
+        replace(_event(fault, f"{number}.{rank}", rank, fault.when), side=side, others=others, one_way=target.one_way)
+        for rank in (side if target.one_way else sorted((*side, *others)))
     ]
 
 
-def _ranks_of(
-    fault: Fault, ranks: int, spares: int, hosts: Sequence[int], roles: dict[str, Sequence[int]] | None
-) -> list[int]:
+def _members(fault: Fault, ranks: Sequence[int], hosts: Sequence[int], placed: Sequence[int]) -> tuple[int, ...]:
+    """The ranks, or all ranks of the hosts, which must be in the job."""
+    if ranks and max(ranks) >= len(placed):
+        raise UsageError(f"fault {fault.text!r}: rank {max(ranks)} is outside the job of ranks 0 to {len(placed) - 1}")
+    for host in hosts:
+        if host not in placed:
+            raise UsageError(
+                f"fault {fault.text!r}: host {host} is outside the job, whose hosts are 0 to {max(placed)}"
+            )
+    return tuple(ranks) if not hosts else tuple(rank for rank, host in enumerate(placed) if host in hosts)
+
+
+def _ranks_of(fault: Fault, placed: Sequence[int], roles: dict[str, Sequence[int]] | None) -> list[int]:
     target = fault.target
-    for rank in target.ranks:
-        _check_rank(fault, rank, ranks + spares)
-    for host in target.hosts:
-        if host not in hosts:
-            raise UsageError(f"fault {fault.text!r}: host {host} is outside the job, whose hosts are 0 to {max(hosts)}")
     if target.role is not None:
         known = roles or {}
         if target.role not in known:
             legal = ", ".join(known) or "none"
             raise UsageError(f"fault {fault.text!r}: this pattern has no {target.role}; its roles: {legal}")
         return [known[target.role][0]]
-    if target.hosts:
-        return [rank for rank, host in enumerate(hosts) if host in target.hosts]
-    return list(target.ranks)
-
-
-def _check_rank(fault: Fault, rank: int, total: int) -> None:
-    if rank >= total:
-        raise UsageError(f"fault {fault.text!r}: rank {rank} is outside the job of ranks 0 to {total - 1}")
+    return list(_members(fault, target.ranks, target.hosts, placed))
 
 
 def _check_step(fault: Fault, steps: int | None) -> None:
@@ -132,35 +126,6 @@ def _by_rate(fault: Fault, number: int, pool: list[int], draw: random.Random, ra
         at += draw.expovariate(rate)
         events.append(replace(_event(fault, f"{number}.{count}", rank, When(time_s=at)), rated=True))
     return events
-
-
-def _check_contradictions(events: Sequence[Event]) -> None:
-    """Two deaths of one rank at one instant cannot both be meant."""
-    seen: dict[tuple[int, When], Event] = {}
-    for event in events:
-        if event.kind not in ("kill", "hang"):
-            continue
-        key = (event.rank, event.when)
-        if key in seen:
-            raise UsageError(
-                f"faults contradict each other: {seen[key].text!r} and {event.text!r} both end rank "
-                f"{event.rank} at the same instant; drop one"
-            )
-        seen[key] = event
-
-
-def _check_nobody_dies_before(events: Sequence[Event]) -> None:
-    """Where nobody takes a dead rank's place, a fault cannot meet it at a later step."""
-    died: dict[int, Event] = {}
-    for event in sorted(events, key=lambda e: -1 if e.when.step is None else e.when.step):
-        first = died.get(event.rank)
-        if first is not None and event.when.step is not None and event.when.step > (first.when.step or 0):
-            raise UsageError(
-                f"faults contradict each other: {event.text!r} meets rank {event.rank}, which {first.text!r} has ended "
-                f"and nobody replaces; drop one, or recover by spare, respawn or restart"
-            )
-        if event.when.step is not None and (event.kind == "kill" or (event.kind == "hang" and not event.duration_s)):
-            died.setdefault(event.rank, event)
 
 
 def describe(event: Event) -> str:

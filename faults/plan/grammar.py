@@ -2,7 +2,8 @@
 
     KIND     kill | hang | slow | cut | lose | lie | corrupt | full
     TARGET   RANKS | host RANKS | nic RANK | random | server | worker | coordinator
-             | RANKS '|' RANKS (cut, both ways) | RANKS '>' RANKS (cut, one way)
+             | SIDE '|' SIDE (cut, both ways) | SIDE '>' SIDE (cut, one way)
+    SIDE     RANKS | host RANKS
     RANKS    3 | 0-3 | 0-3,7
     WHEN     step N [phase NAME] [+ TIME] | phase NAME [+ TIME] | recovery [+ TIME]
              | time TIME | emulated TIME | rate NUMBER/s
@@ -27,6 +28,7 @@ from faults.plan.model import DEFAULT_FACTOR, KINDS, ROLES, TAKES, WEAK_CARD, Fa
 _TOKEN = re.compile(r"[A-Za-z_]\w*|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\S")
 _TIMES = ("step", "phase", "recovery", "time", "emulated", "rate")
 _UNITS = ("ns", "us", "ms", "s", "min", "h")
+_HIGHEST_RANK, _LAST_STEP, _LONGEST_S = 10**6, 10**12, 1e9  # a slip of the finger must not fill the memory
 
 
 @dataclass(frozen=True)
@@ -87,21 +89,26 @@ class _Reader:
         self.at += 1
         return sign * value
 
-    def whole(self, what: str) -> int:
+    def whole(self, what: str, most: int) -> int:
         if not self.peek().isdecimal():
             raise self.fail(what)
+        if len(self.peek()) > len(str(most)) or int(self.peek()) > most:
+            raise self.fail(f"{what}, up to {most}")
         self.at += 1
         return int(self.tokens[self.at - 1].text)
 
-    def time(self) -> float:
+    def time(self, above_zero: bool = False) -> float:
+        start = self.at
         value = self.number("a time such as 300 us or 2 s")
-        if value < 0:
-            self.at -= 1
-            raise self.fail("a time >= 0")
         unit = self.take(*_UNITS)
         if unit is None:
             raise self.fail([f"a unit of time: {_UNITS[0]}", *_UNITS[1:]])
-        return parse_time(f"{value!r} {unit}")
+        # What is not finite or below 0 is refused here, where the column is known.
+        seconds = parse_time(f"{value!r} {unit}") if 0 <= value <= _LONGEST_S / 1e-9 else math.nan
+        if not 0 <= seconds <= _LONGEST_S or (above_zero and seconds == 0):
+            self.at = start
+            raise self.fail(f"a time {'above 0' if above_zero else '>= 0'} and up to {_LONGEST_S:.0e} s")
+        return seconds
 
     # -- parts -------------------------------------------------------------------------------------
     def fault(self) -> Fault:
@@ -116,25 +123,28 @@ class _Reader:
     def target(self, kind: str) -> Target:
         if self.take("random"):
             return Target(random=True)
-        if self.take("host"):
-            return Target(hosts=self.ranks())
         if self.take("nic"):
             return Target(ranks=self.ranks(), nic=True)
         if role := self.take(*ROLES):
             return Target(role=role)
-        if not self.peek().isdecimal():
+        if not self.peek().isdecimal() and self.peek() != "host":
             raise self.fail(["a rank (3, 0-3 or 0-3,7)", "host N", "nic N", "random", *ROLES])
-        ranks = self.ranks()
-        if kind == "cut":
-            direction = self.expect("|", ">")
-            return Target(ranks=ranks, others=self.ranks(), one_way=direction == ">")
-        return Target(ranks=ranks)
+        ranks, hosts = self.side()
+        if kind != "cut":
+            return Target(ranks=ranks, hosts=hosts)
+        direction = self.expect("|", ">")
+        others, other_hosts = self.side()
+        return Target(ranks, hosts, others, other_hosts, one_way=direction == ">")
+
+    def side(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Ranks, or the numbers of hosts."""
+        return ((), self.ranks()) if self.take("host") else (self.ranks(), ())
 
     def ranks(self) -> tuple[int, ...]:
         found: set[int] = set()
         while True:
-            first = self.whole("a rank such as 3 or 0-3")
-            last = self.whole("the last rank of a range such as 0-3") if self.take("-") else first
+            first = self.whole("a rank such as 3 or 0-3", _HIGHEST_RANK)
+            last = self.whole("the last rank of a range such as 0-3", _HIGHEST_RANK) if self.take("-") else first
             if last < first:
                 self.at -= 1
                 raise self.fail(f"a range that ends at {first} or later")
@@ -150,7 +160,7 @@ class _Reader:
             return When(emulated_s=self.time())
         if word == "rate":
             return When(rate_hz=self.rate())
-        step = self.whole("a step, counted from 0") if word == "step" else None
+        step = self.whole("a step, counted from 0", _LAST_STEP) if word == "step" else None
         phase = self.name() if word == "phase" or (word == "step" and self.take("phase")) else None
         offset = self.time() if self.take("+") else 0.0
         return When(step=step, phase=phase, recovery=word == "recovery", offset_s=offset)
@@ -165,7 +175,7 @@ class _Reader:
         value = self.number("a rate such as 0.1/s")
         self.expect("/")
         unit = self.expect("s", "min", "h")
-        if value <= 0:
+        if not 0 < value < math.inf:
             self.at -= 3
             raise self.fail("a rate > 0")
         return value / {"s": 1.0, "min": 60.0, "h": 3600.0}[unit]
@@ -181,7 +191,7 @@ class _Reader:
                 raise self.fail(legal)
             legal.remove(word)
             if word == "for":
-                duration = self.time()
+                duration = self.time(above_zero=True)
             else:
                 factor = self.factor(kind, target.nic)
         return duration, factor
@@ -209,9 +219,7 @@ class _Reader:
         return value
 
     def _check(self, kind: str, target: Target) -> None:
-        if kind == "cut" and not target.others:
-            raise UsageError(f"fault {self.line!r}: cut needs two sides, RANKS|RANKS or RANKS>RANKS, e.g. 0-3|4-7")
-        if both := set(target.ranks) & set(target.others):
-            raise UsageError(f"fault {self.line!r}: a rank stands on one side of a cut, {min(both)} is on both")
+        if kind == "cut" and not (target.others or target.other_hosts):
+            raise UsageError(f"fault {self.line!r}: cut needs two sides, e.g. 0-3|4-7, 0>1 (one way) or host 0|host 1")
         if target.nic and kind != "lose":
             raise UsageError(f"fault {self.line!r}: nic goes with lose only, e.g. lose nic 3 @ step 5 by 10")

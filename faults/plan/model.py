@@ -31,6 +31,7 @@ class Target:
     ranks: tuple[int, ...] = ()
     hosts: tuple[int, ...] = ()
     others: tuple[int, ...] = ()
+    other_hosts: tuple[int, ...] = ()
     one_way: bool = False
     nic: bool = False
     random: bool = False

@@ -232,7 +232,7 @@ def test_a_network_that_is_cut_and_loses_messages_changes_no_result(tmp_path) ->
 @pytest.mark.parametrize(
     ("line", "options", "said"),
     [
-        ("corrupt 1 @ step 2", {}, "only --recovery restart writes"),
+        ("corrupt 1 @ step 2", {}, "which --recovery restart and --checkpoint memory,disk write"),
         ("lose 1 @ step 2 by 5 %", {}, "choose one with --net"),
         ("kill 1 @ emulated 1 s", {}, "choose --net"),
         ("cut 0|1 @ step 2", {"net": "1gbe"}, "a cut heals by itself"),

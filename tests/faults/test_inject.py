@@ -135,7 +135,7 @@ def test_a_liar_says_something_else_than_it_means(tmp_path, how: str, expected: 
 
 
 def test_a_lie_ends_by_itself(tmp_path) -> None:
-    faults = injector(tmp_path, ["lie 1 @ step 0 for 0 s"])
+    faults = injector(tmp_path, ["lie 1 @ step 0 for 1 ns"])
     faults.at_step(0)
     truth = np.ones(3)
     assert faults.spoken(truth) is truth

@@ -26,6 +26,7 @@ LEGAL = [
     ("lose nic 3 @ step 5 by 10", Target(ranks=(3,), nic=True), When(step=5)),
     ("cut 0-3|4-7 @ step 10", Target(ranks=(0, 1, 2, 3), others=(4, 5, 6, 7)), When(step=10)),
     ("cut 0>1 @ step 10", Target(ranks=(0,), others=(1,), one_way=True), When(step=10)),
+    ("cut host 0|host 1 @ step 10", Target(hosts=(0,), other_hosts=(1,)), When(step=10)),
 ]
 
 
@@ -74,6 +75,13 @@ def test_modifiers_come_in_any_order_and_have_defaults(line: str, duration: floa
         ("lose nic 3 @ step 1 by 1/2", 24, ">= 1"),
         ("slow 3 @ step 1 by 4/0", 22, "a number > 0"),
         ("slow 3 @ step 1 by 1e999", 20, "a factor >= 1"),
+        ("kill 0-99999999 @ step 2", 8, "the last rank of a range such as 0-3, up to 1000000"),
+        ("kill 3 @ time 1e400 s", 15, "a time >= 0 and up to 1e+09 s"),
+        ("kill 3 @ time nan s", 15, "a time >= 0"),
+        ("kill 3 @ time 1e308 h", 15, "a time >= 0"),
+        ("kill 3 @ rate inf/s", 15, "a rate > 0"),
+        ("hang 3 @ step 1 for 0 s", 21, "a time above 0"),
+        ("cut host 0 @ step 1", 12, "expected | or >"),
         ("", 1, "expected kill"),
     ],
 )
@@ -84,10 +92,16 @@ def test_an_illegal_line_names_the_column_and_the_legal_words(line: str, column:
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("line", ["cut 0-3|3-7 @ step 1", "kill nic 3 @ step 1"])
+@pytest.mark.parametrize("line", ["cut random @ step 1", "kill nic 3 @ step 1"])
 def test_words_that_do_not_go_together_are_refused(line: str) -> None:
     with pytest.raises(UsageError, match="fault"):
         parse(line)
+
+
+def test_hosts_are_cut_apart_with_all_of_their_ranks() -> None:
+    (event, *_) = events = resolve([parse("cut host 0|host 1 @ step 2 for 2 s")], 4, spares=1, hosts=[0, 0, 1, 1, 0])
+    assert (event.side, event.others) == ((0, 1, 4), (2, 3))
+    assert [event.rank for event in events] == [0, 1, 2, 3, 4]
 
 
 @given(st.text(alphabet="kilhangsw 0123456789@-|>,.+/%stepforby\n", max_size=40))
@@ -143,6 +157,9 @@ def test_a_host_dies_with_all_of_its_ranks() -> None:
     [
         ("kill 8 @ step 1", "outside the job of ranks 0 to 7"),
         ("cut 0|9 @ step 1", "outside the job"),
+        ("cut host 0|host 3 @ step 1", "host 3 is outside the job"),
+        ("cut 0-3|3-7 @ step 1", "3 is on both"),
+        ("cut 0-3|host 0 @ step 1", "0 is on both"),
         ("kill host 4 @ step 1", "host 4 is outside the job"),
         ("kill 3 @ step 40", "outside the run of steps 0 to 39"),
         ("kill server @ step 1", "no server"),
@@ -151,11 +168,6 @@ def test_a_host_dies_with_all_of_its_ranks() -> None:
 def test_what_the_job_does_not_have_is_refused(line: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         resolve([parse(line)], 8, steps=40)
-
-
-def test_two_ends_of_one_rank_at_one_instant_contradict_each_other() -> None:
-    with pytest.raises(UsageError, match="contradict"):
-        resolve([parse("kill 3 @ step 5"), parse("hang 3 @ step 5")], 8)
 
 
 @given(seed=st.integers(0, 10**6), ranks=st.integers(2, 32))
@@ -180,10 +192,3 @@ def test_every_event_survives_the_way_to_the_ranks_and_can_be_told(line: str) ->
     for event in resolve([parse(line)], 8, hosts=[0, 0, 0, 0, 1, 1, 1, 1]):
         assert Event.from_json(event.to_json()) == event
         assert event.kind in describe(event)
-
-
-def test_nobody_meets_a_rank_that_is_dead_and_not_replaced() -> None:
-    faults = [parse("kill 1 @ step 3"), parse("slow 1 @ step 10 by 2")]
-    assert len(resolve(faults, 4)) == 2
-    with pytest.raises(UsageError, match="contradict each other: 'slow 1 @ step 10 by 2' meets rank 1"):
-        resolve(faults, 4, refilled=False)
