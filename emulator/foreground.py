@@ -1,4 +1,7 @@
-"""A job in the foreground: its output as it comes, its errors without mpirun's own notices, and Ctrl-C."""
+"""A job in the foreground: its output as it comes, its errors without mpirun's own notices, and an end in order.
+
+Ctrl-C, SIGTERM and a terminal that closes (SIGHUP) end the job with everything that it started.
+"""
 
 from __future__ import annotations
 
@@ -86,11 +89,48 @@ def _forward_errors(stream: IO[bytes]) -> None:
         emit(muttered)
 
 
-_ENDS_BY_ITSELF = 3.0  # seconds
+_ENDS_BY_ITSELF = {signal.SIGINT: 3.0, signal.SIGTERM: 1.0, signal.SIGHUP: 1.0}  # seconds
+_SAVED = 3.0  # seconds
+
+
+class Ended(SystemExit):
+    """This process was told to end: it does so with status 128 + `signal`, as shells have it, after its clean-up."""
+
+    def __init__(self, number: int) -> None:
+        self.signal = signal.Signals(number)
+        super().__init__(128 + number)
+
+
+def _heeded(*numbers: signal.Signals) -> list[signal.Signals]:
+    """Those that were not set aside by whoever started this process: nohup ignores SIGHUP."""
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+@contextlib.contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end this process by an exception, so that whoever started a job ends it.
+
+    Raises
+    ------
+    Ended
+        One of them came.
+    """
+
+    def end(number: int, frame: object) -> None:
+        for one in before:
+            signal.signal(one, signal.SIG_IGN)  # the clean-up must not be cut off by another one
+        raise Ended(number)
+
+    before = {number: signal.signal(number, end) for number in _heeded(signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def run_filtered(arguments: Sequence[str], attempts: int = 3) -> int:
-    """Run a job in the foreground and return its exit status, 130 after Ctrl-C; nothing outlives it.
+    """Run a job in the foreground and return its exit status, 128 + signal if one ended it; nothing outlives it.
 
     About 3 launches in 1000 of Open MPI 5 fail at once because its own listener thread does (status 213):
     those are tried again.
@@ -100,16 +140,17 @@ def run_filtered(arguments: Sequence[str], attempts: int = 3) -> int:
     for attempt in range(attempts):
         with (
             start(arguments, stdout=output, stderr=subprocess.PIPE) as job,
-            _interruptible(job) as interrupted,
+            _interruptible(job) as signals,
             _forwarded(job.process),
         ):
             status = job.wait()
-            if interrupted.is_set():
-                job.outlive(_ENDS_BY_ITSELF)
+            if signals:
+                job.outlive(_SAVED)
                 job.stop()
-        if interrupted.is_set():
-            print("interrupted: what had been measured, if anything, is in the run folder", file=sys.stderr)
-            return 130
+        if signals:
+            how = "interrupted" if signals[0] == signal.SIGINT else f"ended by {signals[0].name}"
+            _write(sys.stderr, f"{how}: what had been measured, if anything, is in the run folder\n".encode())
+            return 128 + signals[0]
         if status != _LISTENER_FAILED or attempt == attempts - 1:
             break
     assert status is not None
@@ -129,23 +170,27 @@ def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interruptible(job: Job) -> Iterator[threading.Event]:
-    """Let Ctrl-C end the job instead of this process.
+def _interruptible(job: Job) -> Iterator[list[signal.Signals]]:
+    """Let Ctrl-C, SIGTERM and SIGHUP end the job instead of this process; gives the one that did.
 
     A terminal's Ctrl-C reaches mpirun too, and what rank 0 then saves must not be cut off. If mpirun goes on all the
     same, the signal was for this process alone, and it is passed on.
     """
-    interrupted = threading.Event()
-    ending = threading.Timer(_ENDS_BY_ITSELF, job.stop)
+    came: list[signal.Signals] = []
+    timers: list[threading.Timer] = []
 
     def begin_to_end(number: int, frame: object) -> None:
-        if not interrupted.is_set():
-            interrupted.set()
-            ending.start()
+        if not came:
+            came.append(signal.Signals(number))
+            timers.append(threading.Timer(_ENDS_BY_ITSELF[came[0]], job.stop))
+            timers[0].start()
 
-    before = signal.signal(signal.SIGINT, begin_to_end)
+    heeded = [signal.SIGINT, *_heeded(signal.SIGTERM, signal.SIGHUP)]
+    before = {number: signal.signal(number, begin_to_end) for number in heeded}
     try:
-        yield interrupted
+        yield came
     finally:
-        signal.signal(signal.SIGINT, before)
-        ending.cancel()
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for timer in timers:
+            timer.cancel()

@@ -6,6 +6,7 @@ never initialises MPI itself.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import signal
@@ -268,10 +269,27 @@ class Job:
 
 
 def start(arguments: Sequence[str], *, extra_env: Mapping[str, str] | None = None, **popen: Any) -> Job:
-    """Start a command of `command()`; further keywords go to ``subprocess.Popen`` (stdout, cwd, ...)."""
+    """Start a command of `command()`; further keywords go to ``subprocess.Popen`` (stdout, cwd, ...).
+
+    Where the system can, it ends by SIGTERM with the thread that calls this, whatever ends that one.
+    """
     mark = os.urandom(16).hex()
     env = environment({_JOB_MARK: mark, **(extra_env or {})})
-    return Job(subprocess.Popen(list(arguments), env=env, stdin=subprocess.DEVNULL, **popen), mark)
+    return Job(subprocess.Popen([*_leash(), *arguments], env=env, stdin=subprocess.DEVNULL, **popen), mark)
+
+
+@functools.cache
+def _leash() -> tuple[str, ...]:
+    """Words before a command that let the kernel end it with its parent: of Linux' setpriv, if it knows them.
+
+    A function to call between fork and exec would do the same, but no thread may be running then.
+    """
+    words = ("setpriv", "--pdeathsig", "TERM")
+    try:
+        known = subprocess.run([*words, "true"], capture_output=True, timeout=30).returncode == 0
+    except (OSError, subprocess.TimeoutExpired):
+        known = False
+    return words if known else ()
 
 
 def prepare() -> None:
