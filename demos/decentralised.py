@@ -18,7 +18,7 @@ import numpy as np
 import emulator
 from demos import digits
 from demos.gossip_report import WITHIN, ideal, predict, table
-from emulator import costs
+from emulator import costs, spread
 from emulator.cli import TIME, Run, demo
 from emulator.report.tables import percent
 from emulator.units import format_time
@@ -191,8 +191,7 @@ def _report(run: Run, rows: list[dict[str, Any]], steps: int, declared: float) -
         )  # fmt: skip
         run.measurements.append({
             "pattern": f"train {row['way']}", "ranks": p, "bytes": WIRE, "algbw": None, "busbw": None, "wrong": 0,
-            "seconds": {"median": took / steps, "ci95": [took / steps] * 2, "p5": took / steps, "p95": took / steps,
-                        "p99": took / steps, "n": 1},
+            "seconds": spread.summary([took / steps]),
             "predicted": None if expected is None else expected / steps, "native": None,
         })  # fmt: skip
         if expected is not None and ideal(run) and abs(expected / took - 1) > WITHIN:

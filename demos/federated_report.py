@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from demos.gossip_report import WITHIN, ideal, table
-from emulator import costs
+from emulator import costs, spread
 from emulator import rounds as prices
 from emulator.cli import Run
 from emulator.report.tables import microseconds, percent
@@ -54,9 +54,7 @@ def rounds(run: Run, rows: list[dict[str, Any]], training: float | None) -> None
     asked = len(rows[0]["record"].asked)
     run.measurements.append({
         "pattern": "federated round", "ranks": asked + 1, "bytes": n, "wrong": 0, "algbw": None, "busbw": None,
-        "seconds": {"median": float(np.median(seconds)), "ci95": [min(seconds), max(seconds)],
-                    "p5": float(np.percentile(seconds, 5)), "p95": float(np.percentile(seconds, 95)),
-                    "p99": float(np.percentile(seconds, 99)), "n": len(seconds)},
+        "seconds": spread.summary(seconds),
         "predicted": _closed(run, asked, n, training), "native": None,
     })  # fmt: skip
     run.extra["rounds"] = [

@@ -34,16 +34,17 @@ def contention(collective: Fit, link: Fit) -> dict[str, dict[str, Any] | None]:
     Returns
     -------
     dict
-        ``alpha`` and ``beta``: the ratio collective / link with its 95 % interval; None where the link's is 0.
+        ``alpha`` and ``beta``: the ratio collective / link with its 95 % interval if both claim one (None if they
+        do not); None where the link's is 0.
     """
     factors: dict[str, dict[str, Any] | None] = {"alpha": None, "beta": None}
     for column, name in enumerate(factors):
         ours, base = collective.headline.draws[:, column], link.headline.draws[:, column]
         value = getattr(link.headline, name)
-        if value > 0 and (base > 0).all():
-            draws = np.resize(ours, len(base)) / base
-            low, high = np.quantile(draws, [0.025, 0.975])
-            factors[name] = {"value": getattr(collective.headline, name) / value, "ci95": (float(low), float(high))}
+        if value > 0:
+            claimed = len(ours) and len(base) and (base > 0).all()
+            bounds = np.quantile(np.resize(ours, len(base)) / base, [0.025, 0.975]).tolist() if claimed else None
+            factors[name] = {"value": getattr(collective.headline, name) / value, "ci95": bounds}
     return factors
 
 

@@ -9,8 +9,9 @@ Huber's, on relative error (its logarithm), over the medians of the points: leas
 largest sizes alone and give negative alphas. Protocols change with size, so the model is also fitted in segments of
 n; the break points minimise the summed relative error (dynamic programming), and their number is BIC's.
 
-Intervals are bootstrapped from the repetitions (from the launches first, where there are several). They hold what
-repetition can show; what the model itself misses stands in the median relative error.
+Intervals are bootstrapped: repetitions are drawn (launches first, where there are several), and errors of the model
+such as its residuals show (see `emulator.resampling`). Where a point has fewer than 6 repetitions, of whose median there
+is no 95 % interval, or the points are no more than the terms, no interval is claimed.
 """
 
 import math
@@ -21,9 +22,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emulator import resampling
 from emulator.costs import Terms
 from emulator.errors import UsageError
 from emulator.robust import huber
+from emulator.spread import FEWEST_FOR_INTERVAL
 
 Array = NDArray[np.float64]
 
@@ -71,7 +74,7 @@ class Coefficients:
     Attributes
     ----------
     draws : array, shape (resamples, 3)
-        One row (alpha, beta, gamma) per resample.
+        One row (alpha, beta, gamma) per resample; no rows where no interval is claimed.
     """
 
     first: int
@@ -85,8 +88,10 @@ class Coefficients:
         """Predicted time of a pattern with these `terms` for n bytes."""
         return terms.seconds(n, self.alpha, self.beta, self.gamma)
 
-    def interval(self, column: int) -> tuple[float, float]:
-        """95 % interval of alpha (0), beta (1) or gamma (2)."""
+    def interval(self, column: int) -> tuple[float, float] | None:
+        """95 % interval of alpha (0), beta (1) or gamma (2); None where none is claimed."""
+        if not len(self.draws):
+            return None
         low, high = np.quantile(self.draws[:, column], [0.025, 0.975])
         return float(low), float(high)
 
@@ -136,7 +141,7 @@ class Fit:
             "median_relative_error": self.error,
             "segmented_relative_error": self.segmented_error,
             "configured": configured,
-            "draws": self.headline.draws,
+            "draws": _listed(self.headline.draws),
         }
 
     def _estimates(self, one: Coefficients) -> dict[str, Any]:
@@ -144,7 +149,11 @@ class Fit:
         return {"alpha": one.estimate(0), "beta": one.estimate(1), "gamma": gamma}
 
     def _segment(self, one: Coefficients) -> dict[str, Any]:
-        return {"first": one.first, "last": one.last, **self._estimates(one), "draws": one.draws}
+        return {"first": one.first, "last": one.last, **self._estimates(one), "draws": _listed(one.draws)}
+
+
+def _listed(draws: Array) -> Array | None:
+    return draws if len(draws) else None
 
 
 def fit(
@@ -163,7 +172,8 @@ def fit(
     points
         At least two, of different sizes, so that alpha and beta can be told apart.
     gamma, gamma_draws
-        Reduction time per byte (s/byte) where it was measured by itself, and the draws of its own bootstrap.
+        Reduction time per byte (s/byte) where it was measured by itself, and the draws of its own bootstrap; no draws
+        if no interval of it is claimed, and then none is of the others.
     most_segments
         1 for a single pair of terms over all sizes.
     resamples, seed
@@ -176,16 +186,18 @@ def fit(
     """
     problem = _Problem(points, gamma)
     breaks = _best_breaks(problem, most_segments)
-    medians = _resampled_medians(points, resamples, np.random.default_rng(seed))
-    known = np.zeros(resamples) if gamma is None else np.full(resamples, gamma)
+    known = np.full(resamples, gamma or 0.0)
     if gamma_draws is not None:
-        drawn = np.asarray(gamma_draws, dtype=float)
-        known = drawn[np.arange(resamples) % len(drawn)]
-    headline = problem.coefficients(np.ones(len(points), dtype=bool), medians, known)
+        known = np.resize(np.asarray(gamma_draws, dtype=float), resamples if len(np.asarray(gamma_draws)) else 0)
+    if min(np.size(p.seconds) for p in points) < FEWEST_FOR_INTERVAL:
+        known = known[:0]
+    rng = np.random.default_rng(seed)
+    medians = resampling.medians(points, len(known), rng)
+    headline = problem.coefficients(np.ones(len(points), dtype=bool), medians, known, rng)
     if len(breaks) == 1:
         segments = [headline]
     else:
-        segments = [problem.coefficients(part, medians, known) for part in breaks]
+        segments = [problem.coefficients(part, medians, known, rng) for part in breaks]
     whole = Fit(headline, segments, problem.gamma_known, 0.0, 0.0)
     errors = [abs(headline.seconds(p.terms, p.bytes) / p.median - 1) for p in points]
     segmented = [abs(whole.predict(p.terms, p.bytes) / p.median - 1) for p in points]
@@ -197,6 +209,7 @@ class _Problem:
 
     def __init__(self, points: Sequence[Point], gamma: float | None) -> None:
         self.sizes = np.array([p.bytes for p in points])
+        self.ranks = np.array([p.ranks for p in points])
         if len(np.unique(self.sizes)) < 2:
             raise UsageError(
                 f"a fit needs points of at least 2 sizes, got {len(np.unique(self.sizes))}: give more --sizes"
@@ -244,12 +257,30 @@ class _Problem:
         errors = np.abs(np.log(predicted / self.medians))
         return (errors * used).sum(axis=-1)
 
-    def coefficients(self, used: NDArray[np.bool_], medians: Array, gammas: Array) -> Coefficients:
-        """Fit the points `used`, once as measured and once per row of resampled `medians`."""
-        alpha, beta, gamma = self.solve(self.medians, self.given or 0.0, used).tolist()
-        draws = self.solve(medians, gammas, used)
+    def coefficients(
+        self, used: NDArray[np.bool_], medians: Array, gammas: Array, rng: np.random.Generator
+    ) -> Coefficients:
+        """Fit the points `used`, once as measured and once per row of resampled `medians`, with errors of the model."""
+        found = self.solve(self.medians, self.given or 0.0, used)
+        alpha, beta, gamma = found.tolist()
         sizes = self.sizes[used]
+        draws = np.empty((0, 3))
+        if len(medians):
+            errors = self._errors(found, used, medians, rng)
+            draws = self.solve(medians[: len(errors)] * np.exp(errors), gammas[: len(errors)], used)
         return Coefficients(int(sizes.min()), int(sizes.max()), alpha, beta, gamma, draws)
+
+    def _errors(self, found: Array, used: NDArray[np.bool_], medians: Array, rng: np.random.Generator) -> Array:
+        """Draws of what the model with the terms `found` misses, shape (resamples, points)."""
+        predicted = np.maximum(self.design[used] @ found, 1e-3 * self.medians[used])
+        residuals = np.log(self.medians[used] / predicted)
+        noise = float(resampling.noise(medians[:, used]).mean())
+        drawn = resampling.model_errors(
+            residuals, self.ranks[used], self.sizes[used], noise, 2 + self.gamma_free, len(medians), rng
+        )
+        errors = np.zeros((len(drawn), len(used)))
+        errors[:, used] = drawn
+        return errors
 
 
 def _independent(design: Array) -> bool:
@@ -294,29 +325,3 @@ def _bic(loss: float, points: int, segments: int) -> float:
     """
     mean = max(loss / points, _NOT_WORTH_A_BREAK)
     return 2 * points * math.log(mean) + (5 * segments - 3) * math.log(points)
-
-
-def _resampled_medians(points: Sequence[Point], resamples: int, rng: np.random.Generator) -> Array:
-    """Medians of bootstrap samples, shape (resamples, points)."""
-    launches = sorted({launch for p in points if p.launches is not None for launch in np.asarray(p.launches).tolist()})
-    if len(launches) < 2:
-        return np.column_stack([_medians(np.asarray(p.seconds, dtype=float), resamples, rng) for p in points])
-    medians = np.empty((resamples, len(points)))
-    for row in medians:
-        # A launch disturbs all its points together, so one draw of launches serves them all.
-        drawn = rng.choice(launches, size=len(launches))
-        row[:] = [_median_of_launches(p, drawn, rng) for p in points]
-    return medians
-
-
-def _medians(samples: Array, resamples: int, rng: np.random.Generator) -> Array:
-    drawn = samples[rng.integers(len(samples), size=(resamples, len(samples)))]
-    return np.median(drawn, axis=1)
-
-
-def _median_of_launches(point: Point, drawn: Array, rng: np.random.Generator) -> float:
-    samples, launches = np.asarray(point.seconds, dtype=float), np.asarray(point.launches)
-    parts = [samples[launches == launch] for launch in drawn]
-    parts = [rng.choice(part, size=len(part)) for part in parts if len(part)]
-    # A point that none of the drawn launches has measured keeps its own median.
-    return float(np.median(np.concatenate(parts))) if parts else point.median

@@ -136,14 +136,21 @@ def measured(t_comp: float, pattern: str, n: float, alpha: float, beta: float, g
     return Speedup(t_comp, communication, f"measured: alpha S(p) + beta V(p) n + gamma R(p) n of {pattern}")
 
 
-def best_interval(t_comp: float, pattern: str, n: float, draws: ArrayLike, most: int = MOST_NODES) -> tuple[int, int]:
-    """95 % interval of p* from bootstrap draws of the measured terms.
+def best_interval(
+    t_comp: float, pattern: str, n: float, draws: ArrayLike, most: int = MOST_NODES
+) -> tuple[int, int] | None:
+    """95 % interval of p* from bootstrap draws of the measured terms; None without draws.
+
+    It holds what is not known of the terms: from repetitions, and because the model misses what was measured (see
+    `emulator.resampling`). That the model holds for p beyond those that were measured is assumed.
 
     Parameters
     ----------
     draws : array_like, shape (resamples, 3)
         alpha (s), beta and gamma (s/byte) of each resample.
     """
+    if not len(np.asarray(draws)):
+        return None
     nodes = np.arange(1, most + 1)
     terms = [costs.terms(pattern, int(p)) for p in nodes]
     coefficients = np.array([[one.steps, one.volume * n, one.reduced * n] for one in terms])

@@ -20,7 +20,7 @@ def parts(result: Mapping[str, Any]) -> Iterator[Any]:
         The result file's content.
     """
     fine = [{**one, "pattern": f"{one['source']} -> {one['destination']}"} for one in result["fits"] if one.get("fine")]
-    yield tables.fits(fine, "Links, with 95 % intervals")
+    yield tables.fits(fine, "Links")
     yield from _switches(fine, result)
     yield ""
     yield from _maps(result)

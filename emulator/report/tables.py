@@ -134,8 +134,10 @@ def _wrong(row: Mapping[str, Any]) -> str:
     return "-" if wrong is None else "0" if wrong == 0 else f"[bold red]{wrong}[/]"
 
 
-def fits(rows: Sequence[Mapping[str, Any]], title: str = "Fitted terms, with 95 % intervals") -> "Group":
+def fits(rows: Sequence[Mapping[str, Any]], title: str = "Fitted terms") -> "Group":
     """Make a table of fits: one line for the headline of each, and one for each of its segments."""
+    claimed = any((row.get("alpha") or {}).get("ci95") for row in rows)
+    title += ", with 95 % intervals" if claimed else ", without intervals: too few repetitions or points"
     names = ["alpha us", "beta ns/B"] + ["gamma ns/B"] * any(row.get("gamma") for row in rows)
     table = _table(["fit", *(cell for name in names for cell in (name, "")), "bandwidth", "median error"])
     for row in rows:

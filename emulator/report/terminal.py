@@ -7,6 +7,7 @@ from typing import Any
 from emulator import environment
 from emulator.report import tables
 from emulator.speedup import MOST_NODES
+from emulator.spread import FEWEST_FOR_INTERVAL
 from emulator.units import format_size, format_time
 
 
@@ -92,7 +93,7 @@ def _fits(result: Mapping[str, Any]) -> Iterator[Any]:
 
 
 def _factor(one: Mapping[str, Any]) -> str:
-    return f"{one['value']:.3g} {tables.interval(one['ci95'], 1.0)}"
+    return f"{one['value']:.3g}" + (f" {tables.interval(one['ci95'], 1.0)}" if one["ci95"] else "")
 
 
 def _held_out(result: Mapping[str, Any]) -> Iterator[Any]:
@@ -166,6 +167,12 @@ def unstable(result: Mapping[str, Any]) -> list[str]:
     """List why the timings of a result may be unstable, as far as the result itself shows."""
     found = environment.warnings(result["environment"]) if result["clock"] == "wall" else []
     rows = result["measurements"]
+    few = [row for row in rows if (row["seconds"].get("n") or 0) < FEWEST_FOR_INTERVAL]
+    if few:
+        found.append(
+            f"{len(few)} of {len(rows)} jobs have fewer than {FEWEST_FOR_INTERVAL} repetitions: there is no 95 % "
+            "interval of their medians, nor of what is fitted to them; give a larger --budget"
+        )
     loose = [row for row in rows if row["seconds"].get("stopped") == "budget" and _loose(row)]
     if loose:
         found.append(
@@ -182,7 +189,5 @@ def unstable(result: Mapping[str, Any]) -> list[str]:
 
 
 def _loose(row: Mapping[str, Any]) -> bool:
-    interval, median = row["seconds"]["ci95"], row["seconds"]["median"]
-    if interval is None:  # too few repetitions for one; on an emulated clock they may agree all the same
-        interval = (row["seconds"]["p5"], row["seconds"]["p95"])
-    return bool(interval[1] - interval[0] > 0.2 * median)
+    interval = row["seconds"]["ci95"]
+    return interval is not None and bool(interval[1] - interval[0] > 0.2 * row["seconds"]["median"])

@@ -54,8 +54,9 @@ def test_link_and_collective_are_fitted_and_the_most_ranks_held_out(measured):
     result = measured.result
     assert [(fit["level"], fit["pattern"]) for fit in result["fits"]] == [("link", "link"), ("collective", "ring")]
     for fit in result["fits"]:
-        low, high = fit["alpha"]["ci95"]
-        assert low <= high
+        if all(row["seconds"]["n"] >= 6 for row in result["measurements"]):
+            low, high = fit["alpha"]["ci95"]
+            assert low <= high
     assert {row["ranks"] for row in result["held_out"]} == {3}
     assert result["fitted_up_to"] == 2
     assert set(result["contention"]["ring"]) == {"alpha", "beta"}
@@ -96,6 +97,17 @@ def test_launches_are_pooled_into_one_result(measured, tmp_path):
         assert row["seconds"]["median"] == pytest.approx(before["median"])  # the same launch twice
     assert [fit["pattern"] for fit in result["fits"]] == ["link", "ring"]
     assert "Each launch by itself" in done.stdout
+
+
+def test_one_repetition_gives_no_interval(tmp_path):
+    done = run_demo("ring", 2, tmp_path, "--sizes", "4,8", "--budget", "0.000001")
+    assert done.status == 0, done.text
+    assert {row["seconds"]["n"] for row in done.result["measurements"]} == {1}
+    assert {row["seconds"]["ci95"] for row in done.result["measurements"]} == {None}
+    assert {fit["alpha"]["ci95"] for fit in done.result["fits"]} == {None}
+    assert done.result["meaning"][0]["best_ci95"] is None
+    assert "jobs have fewer than 6 repetitions" in done.text
+    assert "95 % intervals" not in done.text
 
 
 def test_a_reader_that_leaves_does_not_cost_the_result(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator import costs, derived, robust
+from emulator import costs, derived, robust, speedup
 from emulator.errors import UsageError
 from emulator.fit import MESSAGE, Point, fit
 
@@ -104,6 +104,48 @@ def test_a_link_interval_covers_the_truth():
             low, high = found.headline.interval(column)
             inside[column] += low <= truth * MEDIAN_SHIFT <= high
     assert (inside >= 0.87 * sets).all(), inside
+
+
+@pytest.mark.parametrize(("by_ranks", "by_size"), [(0.15, 0.0), (0.0, 0.15), (0.1, 0.1)])
+def test_the_intervals_cover_the_truth_of_a_model_that_is_wrong_itself(by_ranks, by_size):
+    """Each number of ranks, or each size, is slower or faster as a whole: repetitions are sure of the wrong terms."""
+    ranks, sizes, sets = (2, 4, 8, 16), (8, 512, 4096, 65536, 1 << 20, 1 << 23), 40
+    best = speedup.measured(0.1, "ring", 1 << 23, ALPHA, BETA).best().p
+    inside = np.zeros(3)
+    for seed in range(sets):
+        rng = np.random.default_rng(seed)
+        slow = dict(zip(ranks, np.exp(by_ranks * rng.standard_normal(len(ranks))), strict=True))
+        dear = dict(zip(sizes, np.exp(by_size * rng.standard_normal(len(sizes))), strict=True))
+        points = []
+        for p, n in itertools.product(ranks, sizes):
+            terms = costs.terms("ring", p)
+            truth = terms.seconds(n, ALPHA, BETA, 0.0) * slow[p] * dear[n]
+            points.append(Point(n, terms, repetitions(truth, rng, noise=0.05, outliers=0), ranks=p))
+        found = fit(points, gamma=0.0, most_segments=1, resamples=100, seed=seed).headline
+        bounds = [found.interval(0), found.interval(1), speedup.best_interval(0.1, "ring", 1 << 23, found.draws)]
+        inside += [low <= truth <= high for (low, high), truth in zip(bounds, (ALPHA, BETA, best), strict=True)]
+        assert np.ptp(bounds[0]) < 2 * ALPHA
+    assert (inside >= 0.85 * sets).all(), inside
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        [Point(n, MESSAGE, [ALPHA + BETA * n] * (5 if n == 8 else 30)) for n in SIZES],  # one point of few repetitions
+        [Point(n, MESSAGE, [ALPHA + BETA * n] * 30) for n in (8, 1 << 20)],  # a line through two points misses nothing
+    ],
+)
+def test_no_interval_is_claimed_where_there_is_none(points):
+    record = fit(points).record("link", "link")
+    assert record["alpha"] == {"value": pytest.approx(ALPHA, rel=1e-6), "ci95": None}
+    assert record["beta"]["ci95"] is None
+    assert record["draws"] is None
+    assert all(segment["alpha"]["ci95"] is None for segment in record["segments"])
+
+
+def test_a_doubt_that_is_not_known_is_not_passed_on_as_none():
+    points = collective(["ring"], np.random.default_rng(4))
+    assert fit(points, gamma=GAMMA, gamma_draws=[]).headline.interval(0) is None
 
 
 def test_a_protocol_switch_is_found_and_improves_the_prediction():

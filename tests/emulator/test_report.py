@@ -128,6 +128,16 @@ def test_a_result_says_what_makes_it_unstable():
     assert terminal.unstable({**crowded, "clock": "emulated", "measurements": [row()]}) == []
 
 
+def test_too_few_repetitions_for_an_interval_are_said_and_not_claimed():
+    once = {"median": 1e-3, "ci95": None, "p5": 1e-3, "p95": 1e-3, "p99": 1e-3, "n": 1, "stopped": "budget"}
+    said = terminal.unstable({**a_result(measurements=[row(), row(seconds=once)]), "clock": "emulated"})
+    assert len(said) == 1
+    assert said[0].startswith("1 of 2 jobs have fewer than 6 repetitions")
+    bare = {"value": 2e-6, "ci95": None}
+    assert "with 95 % intervals" not in printed([tables.fits([fitted(alpha=bare, beta=bare)])])
+    assert "with 95 % intervals" in printed([tables.fits([fitted()])])
+
+
 def test_a_held_out_point_shows_its_error():
     held = [{"pattern": "ring", "ranks": 16, "bytes": 8, "measured": 1e-5, "predicted": 1.2e-5, "relative_error": 0.2}]
     text = printed(terminal.parts(a_result(held_out=held, fitted_up_to=8)))
