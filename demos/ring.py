@@ -30,7 +30,7 @@ def main(run: Run, algorithm: str, t_comp: float) -> None:
     """
     patterns = list(ALGORITHMS) if algorithm == "all" else [algorithm]
     ranks = _ranks(run)
-    run.on_root(lambda: _check_sizes(run))
+    run.on_root(lambda: _check(run, t_comp))
     hosts = run.control.allgather(MPI.Get_processor_name())
     if run.rank == 0:
         from emulator.report import terminal  # 16 ranks would import at the same time what only one needs
@@ -92,14 +92,19 @@ def _ranks(run: Run) -> list[int]:
     return ranks
 
 
-def _check_sizes(run: Run) -> None:
+def _check(run: Run, t_comp: float) -> None:
+    """Refuse what could not be fitted, held in memory or interpreted, before anything is measured."""
     import psutil
 
+    if t_comp <= 0:
+        raise UsageError(f"the compute time of a step must be > 0 s, got --t-comp {t_comp:g}: write e.g. '100 ms'")
     for size in run.sizes:
         if size % ITEM.itemsize:
             raise UsageError(f"sizes are whole numbers of {ITEM.name} ({ITEM.itemsize} bytes), got {size}")
-    if len(run.sizes) < 2:
-        raise UsageError(f"alpha and beta need at least 2 sizes to be told apart, got {len(run.sizes)}: add --sizes")
+    if len(sizes := [size for size in run.sizes if size]) < 2:
+        raise UsageError(
+            f"alpha and beta need at least 2 sizes above 0 to be told apart, got {len(sizes)}: add --sizes"
+        )
     room, needed = psutil.virtual_memory().available, 4 * max(run.sizes) * run.size
     if needed > room:
         raise UsageError(

@@ -96,12 +96,23 @@ def _parse_pace(text: str) -> float | str:
     return pace
 
 
+def _parse_budget(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"--budget is a finite number of seconds > 0, got {text!r}: write e.g. 40")
+    return seconds
+
+
 SIZES = Parsed("sizes", units.parse_sizes)
 SIZE = Parsed("size", units.parse_size)
 RANKS = Parsed("ranks", units.parse_ranks)
 TIME = Parsed("time", units.parse_time)
 SHARE = Parsed("share", units.parse_fraction)
 PACE = Parsed("pace", _parse_pace)
+BUDGET = Parsed("seconds", _parse_budget)
 
 
 @dataclass(frozen=True)
@@ -125,19 +136,30 @@ def _common_options(sizes: str, budget: float) -> list[Callable[[Any], Any]]:
         click.option("-n", "launch_ranks", type=click.IntRange(min=1), metavar="N", help="Start mpirun with N ranks."),
         click.option("--net", metavar="NAME|FILE.toml", help="Emulated network; absent: the transport as it is."),
         click.option("--pace", type=PACE, default="none", metavar="auto|none|K", show_default=True,
-                     help="Wall seconds per emulated second; none holds nothing back."),
+                     help="With --net: wall seconds per emulated second; none holds nothing back."),
         click.option("--compute", type=click.Choice(["measured", "none"]), default="none", show_default=True,
-                     help="Whether a rank's own CPU time advances the emulated clock."),
+                     help="With --net: whether a rank's own CPU time advances the emulated clock."),
         click.option("--sizes", type=SIZES, default=sizes, show_default=True,
                      help="Bytes: 8,1K,64K or 8:8M (doubling); K, M, G are powers of 1024."),
         click.option("--ranks", type=RANKS, help="Rank counts measured in this run, such as 2,4,8,16."),
-        click.option("--budget", type=click.FloatRange(min=0, min_open=True), default=budget, show_default=True,
+        click.option("--budget", type=BUDGET, default=budget, show_default=True,
                      metavar="SECONDS", help="Wall time to spend on measuring."),
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
         click.option("--out", metavar="DIR", help="Run folder; absent: runs/<demo>/<UTC time>."),
         click.option("--json", metavar="FILE", help="Write the result to this file as well."),
         click.option("--quiet", is_flag=True, help="Print nothing but errors."),
     ]  # fmt: skip
+
+
+def _refuse_idle(net: str | None) -> None:
+    """Options that would be ignored are an error: the user meant something by them."""
+    ctx = click.get_current_context()
+    for option in ("pace", "compute"):
+        if net is None and ctx.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"--{option} is about emulated time and goes with --net, got --{option} {ctx.params[option]} without: "
+                "add --net NAME, or leave it out"
+            )
 
 
 def demo(
@@ -158,6 +180,7 @@ def demo(
     def decorate(function: Callable[..., None]) -> click.Command:
         def callback(launch_ranks: int | None, **options: Any) -> None:
             common = Common(**{key: options.pop(key) for key in Common.__dataclass_fields__})
+            _refuse_idle(common.net)
             if not launch.inside() and launch_ranks is not None:
                 sys.exit(relaunch(launch_ranks))
             if not launch.inside() and needs > 1:

@@ -10,8 +10,8 @@ largest sizes alone and give negative alphas. Protocols change with size, so the
 n; the break points minimise the summed relative error (dynamic programming), and their number is BIC's.
 
 Intervals are bootstrapped: repetitions are drawn (launches first, where there are several), and errors of the model
-such as its residuals show (see `emulator.resampling`). Where a point has fewer than 6 repetitions, of whose median there
-is no 95 % interval, or the points are no more than the terms, no interval is claimed.
+such as its residuals show (see `emulator.resampling`). Where a point has fewer than 6 repetitions, of whose median
+there is no 95 % interval, or the points are no more than the terms, no interval is claimed.
 """
 
 import math

@@ -154,10 +154,12 @@ def test_configured_terms_are_recovered(emulated):
         (["--ranks", "2,5"], "this job's 2 ranks, got 5"),
         (["--sizes", "6,8"], "whole numbers of float32"),
         (["--sizes", "8"], "at least 2 sizes"),
+        (["--sizes", "0,4"], "at least 2 sizes above 0 to be told apart, got 1"),
         (["--sizes", "8,1000000G"], "choose smaller --sizes"),
         (["--algorithm", "star"], "'star' is not one of"),
         (["--net", "nowhere"], "nowhere"),
         (["--t-comp", "-1 s"], "a time is a number >= 0"),
+        (["--t-comp", "0"], "must be > 0 s, got --t-comp 0"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(tmp_path, options, said):
@@ -166,3 +168,4 @@ def test_bad_input_is_one_line_and_status_2(tmp_path, options, said):
     assert said in done.text
     assert len([line for line in done.text.splitlines() if line.startswith("error:")]) == 1
     assert "Traceback" not in done.text
+    assert "ranks on" not in done.text  # nothing was begun

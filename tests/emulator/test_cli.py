@@ -78,6 +78,11 @@ def test_a_crash_on_one_rank_shows_its_traceback_and_ends_the_job(tmp_path):
         (["-n", "2", "--sizes", "8:4"], "1 <= FIRST <= LAST"),
         (["-n", "2", "--ranks", "0,2"], "at least 1, got 0"),
         (["-n", "2", "--pace", "-1"], "auto, none or a factor > 0"),
+        (["-n", "2", "--pace", "5"], "goes with --net, got --pace 5.0 without"),
+        (["-n", "2", "--compute", "none"], "goes with --net, got --compute none without"),
+        (["-n", "2", "--budget", "nan"], "a finite number of seconds > 0, got 'nan'"),
+        (["-n", "2", "--budget", "inf"], "a finite number of seconds > 0, got 'inf'"),
+        (["-n", "2", "--budget", "0"], "a finite number of seconds > 0, got '0'"),
         (["-n", "2", "--net", "no-such-network"], "no-such-network"),
         (["-n", "1"], "at least 2 ranks, got 1"),
         ([], "mpirun -n 16"),
@@ -98,6 +103,21 @@ def test_a_place_that_cannot_be_written_is_said_before_measuring(tmp_path):
         assert done.returncode == 2
         assert str(blocked) in one_line(done)
         assert "ranks, sizes" not in done.stdout
+
+
+def test_a_refused_json_leaves_neither_a_folder_nor_a_file(tmp_path):
+    copy = tmp_path / "copy.json"
+    command = [*TINY, "-n", "2", "--json", str(tmp_path / "no" / "it.json")]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=_from_elsewhere(), timeout=60)
+    assert done.returncode == 2
+    assert list(tmp_path.iterdir()) == []
+    assert run("-n", "2", "--json", str(copy), "--net", "no-such-network").returncode == 2
+    assert run("-n", "2", "--out", str(tmp_path / "run"), "--json", str(copy), "--end", "all refuse").returncode == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def _from_elsewhere():
+    return launch.environment({"PYTHONPATH": str(ROOT)})
 
 
 def test_ctrl_c_ends_the_job_keeps_the_measurements_and_leaves_nothing(tmp_path):
