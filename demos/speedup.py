@@ -3,12 +3,13 @@
 Without options it prints the textbook's own example. With --from it takes the terms that a demo has measured.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import click
 
-from emulator import results, speedup
+from emulator import launch, results, speedup
 from emulator.cli import RANKS, SIZE, TIME, OneLineCommand
 from emulator.errors import UsageError
 from emulator.report.terminal import verdict
@@ -38,30 +39,55 @@ _FORMS = {"textbook": speedup.textbook, "ring": speedup.ring}
 @click.pass_context
 def main(ctx: click.Context, source: str | None, path: str | None, **options: Any) -> None:
     """Say how many nodes are worth having, from alpha and beta or from a measured result."""
+    if launch.rank() not in (None, 0):
+        return  # under mpirun one table is enough
     _refuse_mixtures(ctx, measured=source is not None)
-    if source is None:
-        model, vary, interval, about = _given(**options)
-    else:
-        model, vary, interval, about = _measured(results.load(source), **options)
-    table = model.table(options["nodes"])
+    results.check_writable(path)
+    asked = _given(**options) if source is None else _measured(source, **options)
+    model, nodes = asked.model, options["nodes"]
     best, dominated = model.best(), model.dominated()
-    _print_table(model, table, about)
-    for line in verdict(best.record(), dominated.record() if dominated else None, interval):
+    asked.warnings += _extrapolated(asked, max(*nodes, best.p))
+    variations = speedup.sensitivity(asked.vary, 1.0, 1.0) if options["sensitivity"] else []
+    if path is not None:
+        _save(path, asked, model.table(nodes), variations)
+    _print_table(model, model.table(nodes), asked.about)
+    for line in verdict(best.record(), dominated.record() if dominated else None, asked.interval):
         click.echo(line)
-    variations = speedup.sensitivity(vary, 1.0, 1.0) if options["sensitivity"] else []
+    for text in asked.warnings:
+        click.echo(f"warning: {text}")
     if variations:
         _print_sensitivity(variations)
-    if path is not None:
-        result = results.new("speedup", ["python", "-m", "demos.speedup"])
-        result["speedup"] = {
-            "form": model.form,
-            "t_comp": model.t_comp,
-            "rows": [row.record() for row in table],
-            "best": best.record(),
-            "best_ci95": interval,
-            "dominated": dominated.record() if dominated else None,
-        }
-        results.save(result, path)
+
+
+@dataclass
+class Asked:
+    """What the table is made of.
+
+    Attributes
+    ----------
+    model
+        T(p) of the terms.
+    vary
+        The model with alpha and beta multiplied by two factors.
+    about
+        The terms in words.
+    terms
+        The same for the result file: alpha, beta, and where they come from.
+    interval
+        Of p*, where one is known.
+    most_ranks
+        The most ranks that were measured, where something was.
+    warnings
+        What to know before believing it.
+    """
+
+    model: Speedup
+    vary: Callable[[float, float], Speedup]
+    about: str
+    terms: dict[str, Any]
+    interval: tuple[int, int] | None = None
+    most_ranks: int | None = None
+    warnings: list[str] = field(default_factory=list)
 
 
 def _refuse_mixtures(ctx: click.Context, measured: bool) -> None:
@@ -73,24 +99,23 @@ def _refuse_mixtures(ctx: click.Context, measured: bool) -> None:
             raise UsageError(f"--{option} goes {'without' if measured else 'with'} --from: {remedy}")
 
 
-def _given(t_comp: float, alpha: float, beta: float, form: str, **_: Any) -> tuple[Speedup, Any, None, str]:
+def _given(t_comp: float, alpha: float, beta: float, form: str, **_: Any) -> Asked:
     """The model of given terms, and how it varies with factors on alpha and beta."""
     make = _FORMS[form]
     about = f"T_comp {t_comp:g} s, alpha {alpha:g} s, beta {beta:g} s for the whole model"
-    return make(t_comp, alpha, beta), lambda a, b: make(t_comp, alpha * a, beta * b), None, about
+    terms = {"alpha": alpha, "beta": beta}
+    return Asked(make(t_comp, alpha, beta), lambda a, b: make(t_comp, alpha * a, beta * b), about, terms)
 
 
-def _measured(
-    result: Mapping[str, Any], t_comp: float, pattern: str | None, size: int | None, **_: Any
-) -> tuple[Speedup, Any, tuple[int, int] | None, str]:
+def _measured(source: str, t_comp: float, pattern: str | None, size: int | None, **_: Any) -> Asked:
     """The model of measured terms, how it varies, and the interval of p* from the fit's bootstrap."""
+    result = results.load(source)
     fit = _fit_of(result, pattern)
     name = fit["pattern"]
-    n = _largest(result, name) if size is None else size
-    terms = next((one for one in fit["segments"] if n <= one["last"]), (fit["segments"] or [fit])[-1])
-    alpha, beta, gamma = (terms[term]["value"] if terms.get(term) else 0.0 for term in ("alpha", "beta", "gamma"))
-    draws = terms.get("draws")
-    interval = speedup.best_interval(t_comp, name, n, draws) if draws else None
+    rows = [row for row in result["measurements"] if row["pattern"] == name]
+    n = _largest(rows, name) if size is None else size
+    found = next((one for one in fit["segments"] if n <= one["last"]), (fit["segments"] or [fit])[-1])
+    alpha, beta, gamma = (found[term]["value"] if found.get(term) else 0.0 for term in ("alpha", "beta", "gamma"))
     about = (
         f"T_comp {format_time(t_comp)}, {name} of {format_size(n)}, measured by demos.{result['demo']} on "
         f"{result['started']}: alpha {format_time(alpha)}, beta {beta * 1e9:.4g} ns/B, gamma {gamma * 1e9:.4g} ns/B"
@@ -99,7 +124,56 @@ def _measured(
     def vary(a: float, b: float) -> Speedup:
         return speedup.measured(t_comp, name, n, alpha * a, beta * b, gamma)
 
-    return vary(1.0, 1.0), vary, interval, about
+    terms = {"alpha": alpha, "beta": beta, "gamma": gamma, "pattern": name, "bytes": n}
+    terms |= {"source": source, "source_started": result["started"]}
+    interval = speedup.best_interval(t_comp, name, n, found.get("draws") or [])
+    most = max((row["ranks"] for row in rows), default=None)
+    return Asked(vary(1.0, 1.0), vary, about, terms, interval, most, _outside(n, rows, name))
+
+
+def _outside(n: int, rows: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    """A warning where the terms are used for a size that was not measured."""
+    if not rows:
+        return [f"this result has no measurements of {name}: nothing says for which sizes and ranks its terms hold"]
+    sizes = [row["bytes"] for row in rows]
+    if min(sizes) <= n <= max(sizes):
+        return []
+    measured = f"{format_size(min(sizes))} to {format_size(max(sizes))}"
+    return [f"{format_size(n)} lies outside of the sizes that were measured, {measured}: protocols may differ there"]
+
+
+def _extrapolated(asked: Asked, most: int) -> list[str]:
+    """A warning where the table goes on beyond the ranks that were measured."""
+    if asked.most_ranks is None or most <= asked.most_ranks:
+        return []
+    return [f"measured on at most {asked.most_ranks} ranks: what is said of p > {asked.most_ranks} is extrapolated"]
+
+
+def _save(path: str, asked: Asked, rows: list[Row], variations: list[speedup.Variation]) -> None:
+    """Write all that is needed to make the table again."""
+    model = asked.model
+    best, dominated = model.best(), model.dominated()
+    result = results.new("speedup", ["python", *launch.this_program()])
+    result["warnings"] = asked.warnings
+    result["speedup"] = {
+        "form": model.form,
+        "t_comp": model.t_comp,
+        **asked.terms,
+        "rows": [row.record() for row in rows],
+        "best": best.record(),
+        "best_ci95": asked.interval,
+        "dominated": dominated.record() if dominated else None,
+        "sensitivity": [
+            {
+                "alpha_factor": one.alpha_factor,
+                "beta_factor": one.beta_factor,
+                "best": one.best.record(),
+                "dominated": one.dominated.record() if one.dominated else None,
+            }
+            for one in variations
+        ],
+    }
+    results.save(result, path)
 
 
 def _fit_of(result: Mapping[str, Any], pattern: str | None) -> Mapping[str, Any]:
@@ -114,11 +188,10 @@ def _fit_of(result: Mapping[str, Any], pattern: str | None) -> Mapping[str, Any]
     return fits[pattern]
 
 
-def _largest(result: Mapping[str, Any], pattern: str) -> int:
-    sizes = [row["bytes"] for row in result["measurements"] if row["pattern"] == pattern]
-    if not sizes:
+def _largest(rows: Sequence[Mapping[str, Any]], pattern: str) -> int:
+    if not rows:
         raise UsageError(f"this result has no measurements of {pattern}: say --bytes")
-    return max(sizes)
+    return max(row["bytes"] for row in rows)
 
 
 def _print_table(model: Speedup, rows: list[Row], about: str) -> None:

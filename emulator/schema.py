@@ -12,8 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA = 1
 
+# Wider than anything that is ever measured, and narrow enough that products of them are numbers.
+Term = Annotated[float, Field(ge=0, le=1e12)]
+Bytes = Annotated[int, Field(ge=0, le=1 << 62)]
+Ranks = Annotated[int, Field(ge=1, le=1 << 31)]
+
 Interval = tuple[float, float]
-Seconds = Annotated[float, Field(ge=0)]
+Seconds = Term
+Draw = tuple[Term, Term, Term]  # alpha, beta and gamma of one resample
 
 
 class Record(BaseModel):
@@ -39,8 +45,8 @@ class Measurement(Record):
     """One pattern at one number of ranks and one size."""
 
     pattern: str
-    ranks: int = Field(ge=1)
-    bytes: int = Field(ge=0)
+    ranks: Ranks
+    bytes: Bytes
     seconds: Spread
     algbw: float | None = None
     busbw: float | None = None
@@ -52,19 +58,19 @@ class Measurement(Record):
 class Estimate(Record):
     """A fitted parameter with its 95 % interval."""
 
-    value: float = Field(ge=0)
+    value: Term
     ci95: Interval | None = None
 
 
 class Segment(Record):
     """The terms of a fit between two sizes, both included."""
 
-    first: int = Field(ge=0)
-    last: int = Field(ge=0)
+    first: Bytes
+    last: Bytes
     alpha: Estimate
     beta: Estimate | None = None
     gamma: Estimate | None = None
-    draws: list[list[float]] | None = None
+    draws: list[Draw] | None = None
 
 
 class Fit(Record):
@@ -79,6 +85,7 @@ class Fit(Record):
     beta: Estimate | None = None
     gamma: Estimate | None = None
     segments: list[Segment] = []
+    draws: list[Draw] | None = None
     median_relative_error: float | None = None
     configured: dict[str, Any] | None = None
 
@@ -86,8 +93,8 @@ class Fit(Record):
 class HeldOut(Record):
     """A point the fit has not seen, measured and predicted."""
 
-    ranks: int = Field(ge=1)
-    bytes: int = Field(ge=0)
+    ranks: Ranks
+    bytes: Bytes
     measured: Seconds
     predicted: float
     relative_error: float

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from demos.speedup import main
 from emulator import costs, results, speedup
 from emulator.fit import Point, fit
 
+ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent.parent / "data" / "speedup_golden.csv"
 ALPHA, BETA = 2e-5, 1e-9
 
@@ -91,13 +94,64 @@ def test_the_default_size_is_the_largest_measured(measured):
     assert "tree of 1M" in said
 
 
-def test_the_numbers_can_be_had_as_json(measured, tmp_path):
+def test_the_numbers_can_be_had_as_json(tmp_path):
     path = tmp_path / "speedup.json"
     assert run("--json", path).exit_code == 0
     content = results.load(path)["speedup"]
     assert content["best"]["p"] == 34
     assert content["dominated"]["p"] == 13
     assert [row["p"] for row in content["rows"]] == list(speedup.ROWS)
+    assert (content["alpha"], content["beta"], content["t_comp"]) == (0.8e-3, 0.04, 1.0)
+
+
+def test_a_saved_table_says_how_to_make_it_again(measured, tmp_path):
+    path, again = tmp_path / "speedup.json", tmp_path / "again.json"
+    arguments = ["--from", measured, "--pattern", "ring", "--bytes", "64K", "--sensitivity", "--json", path]
+    ask = [sys.executable, "-m", "demos.speedup", *map(str, arguments)]
+    assert subprocess.run(ask, cwd=ROOT, check=True, capture_output=True).returncode == 0
+    saved = results.load(path)
+    assert saved["command"] == ["python", *ask[1:]]
+    content = saved["speedup"]
+    assert (content["pattern"], content["bytes"], content["source"]) == ("ring", 1 << 16, str(measured))
+    assert len(content["sensitivity"]) == 9
+    repeated = [sys.executable, *saved["command"][1:-1], str(again)]
+    subprocess.run(repeated, cwd=ROOT, check=True, capture_output=True)
+    assert results.load(again)["speedup"] == content
+
+
+def test_under_mpirun_there_is_one_table(monkeypatch):
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
+    assert run().output == ""
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
+    assert "p* = 34" in run().output
+
+
+def test_what_was_not_measured_is_said(measured):
+    ask = ["--from", measured, "--pattern", "ring", "--t-comp", "1 us"]
+    far = run(*ask, "--bytes", "1G", "--nodes", "2,4").output
+    assert "warning: 1G lies outside of the sizes that were measured, 8 to 1M" in far
+    assert "extrapolated" not in far  # p* = 1
+    wide = run(*ask, "--bytes", "4K", "--nodes", "2,1024").output
+    assert "outside" not in wide
+    assert "warning: measured on at most 8 ranks: what is said of p > 8 is extrapolated" in wide
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"draws": [[1, 2]]}, "fits.0.draws.0.2: field required"),
+        ({"draws": [[1, 2, -3]]}, "fits.0.draws.0.2"),
+        ({"alpha": {"value": 1e300}}, "fits.0.alpha.value"),
+    ],
+)
+def test_terms_that_are_none_are_refused(measured, change, said):
+    content = json.loads((measured / "result.json").read_text())
+    content["fits"][0] |= change
+    (measured / "result.json").write_text(json.dumps(content))
+    outcome = run("--from", measured, "--pattern", "ring")
+    assert outcome.exit_code == 2
+    assert said in outcome.stderr
+    assert outcome.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize(
