@@ -122,6 +122,8 @@ def check_writable(path: str | Path | None, option: str = "--json") -> None:
     if path is None:
         return
     path = Path(path)
+    if path.exists() and not path.is_file():  # a device, say, whose place the result would take
+        raise UsageError(f"{option} takes the name of a file, {path} is something else: choose another")
     try:
         was_there = path.exists()
         path.open("a").close()

@@ -11,12 +11,18 @@ from typing import Any
 from emulator import launch, spread
 from emulator.errors import UsageError
 from faults import real_hosts, timeline
-from faults.checkpoint import Store
-from faults.job import JobSpec
+from faults.checkpoint.store import MARK, Store
+from faults.job import FILE, JobSpec
 from faults.judge import Judgement, judge
 from faults.order import Order
 from faults.patterns.catalogue import Blueprint
 from faults.supervise import Finished, need_ulfm, supervise
+
+_STEADY = "steady"
+
+
+def _repeat(number: int) -> str:
+    return f"repeat-{number:03d}"
 
 
 @dataclass
@@ -34,9 +40,7 @@ class Outcome:
         return all(j.recovered for j in self.judgements)
 
 
-def run(
-    order: Order, folder: Path, *, steady: bool = True, seen: Callable[[int, Judgement], None] | None = None
-) -> Outcome:
+def run(order: Order, folder: Path, *, steady: bool = True, seen: Callable[[Outcome], None] | None = None) -> Outcome:
     """Carry out a drill in `folder`.
 
     Parameters
@@ -44,7 +48,7 @@ def run(
     steady
         Run the job without faults first: if that is not right, no recovery can be judged.
     seen
-        Called after each repeat.
+        Called after each repeat, with all that have been.
 
     Raises
     ------
@@ -53,32 +57,56 @@ def run(
     """
     mpi = launch.find_mpi()
     plan = order.blueprint()
-    need_ulfm(mpi, order.recovery)
-    if order.real_hosts:
-        real_hosts.check(mpi, order.ranks)
-    order.spec(order.seed)  # refuse bad faults before anything is started
-    fault_free_s = _steady_state(order, plan, folder / "steady", mpi) if steady else 0.0
+    check(order, folder, mpi)
+    fault_free_s = _steady_state(order, plan, folder / _STEADY, mpi) if steady else 0.0
     outcome = Outcome(order, [], fault_free_s, [], [])
     for repeat in range(order.repeat):
-        place = folder / f"repeat-{repeat:03d}"
+        place = folder / _repeat(repeat)
         finished = launch_once(order, order.spec(order.seed + repeat), place, mpi)
         judgement = judge(finished, lambda verdicts, f=finished: plan.matches(f.spec, f.folder, verdicts))  # type: ignore[misc]
         outcome.judgements.append(judgement)
         outcome.drill_s.append(finished.ended - finished.began)
         outcome.folders.append(place)
         if seen:
-            seen(repeat, judgement)
+            seen(outcome)
     return outcome
+
+
+def check(order: Order, folder: Path, mpi: launch.Mpi) -> None:
+    """Refuse what cannot be done before anything is started.
+
+    Raises
+    ------
+    UsageError
+        As `run`, but for a job that fails without any fault.
+    """
+    need_ulfm(mpi, order.recovery)
+    if order.real_hosts:
+        real_hosts.check(mpi, order.ranks)
+    spec = order.spec(order.seed)
+    for job in (_STEADY, *map(_repeat, range(order.repeat))):
+        _check_free(folder / job)
+        if order.on_disk and spec.checkpoint["folder"]:
+            _own_checkpoints(spec, job)
 
 
 def launch_once(order: Order, spec: JobSpec, folder: Path, mpi: launch.Mpi) -> Finished:
     """Prepare a job's folder and run it to its verdict."""
+    _check_free(folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    if spec.checkpoint["folder"] and (spec.policy == "restart" or "disk" in spec.checkpoint["levels"]):
+    if spec.checkpoint["folder"] and order.on_disk:
         spec.checkpoint = spec.checkpoint | {"folder": _own_checkpoints(spec, folder.name)}
     order.blueprint().prepare(spec, folder)
     return supervise(spec, folder, mpi, stall_s=order.stall_s, deadline_s=order.deadline_s, limit_s=order.limit_s)
+
+
+def _check_free(folder: Path) -> None:
+    """Refuse a job's folder that holds what no job has left there: it is emptied before the job begins."""
+    if folder.exists() and not (folder / FILE).is_file() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(
+            f"a job's folder is empty or an earlier job's, {folder} holds something else: choose another with --out DIR"
+        )
 
 
 def _own_checkpoints(spec: JobSpec, job: str) -> str:
@@ -87,11 +115,16 @@ def _own_checkpoints(spec: JobSpec, job: str) -> str:
     Raises
     ------
     UsageError
-        It cannot be written, or belongs to another job.
+        It cannot be written, holds something that is no checkpoint, or belongs to another job.
     """
     folder = Path(spec.checkpoint["folder"]) / job
-    Store(folder, spec.name)
-    shutil.rmtree(folder)
+    foreign = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    if foreign and MARK not in foreign:
+        raise UsageError(
+            f"a folder for checkpoints is empty or holds checkpoints, {folder} holds {foreign[0]!r}: "
+            f"choose another with --checkpoints DIR"
+        )
+    Store(folder, spec.name).clear()
     return str(folder)
 
 

@@ -193,17 +193,23 @@ class Intervals:
 
 
 def intervals(
-    setting: Setting, mtbf_s: float, cost_s: float, folder: Path, seen: Callable[[], None] = lambda: None
+    setting: Setting, mtbf_s: float, cost_s: float, folder: Path, seen: Callable[[Intervals], None] = lambda found: None
 ) -> Intervals:
-    """Restart with checkpoints a quarter to four times as far apart as Young says."""
+    """Restart with checkpoints a quarter to four times as far apart as Young says.
+
+    Parameters
+    ----------
+    seen
+        Called after each job with what has been tried.
+    """
     mpi = launch.find_mpi()
     young = interval.in_steps(interval.young(cost_s, mtbf_s), setting.step_s)
     daly = interval.in_steps(interval.daly(cost_s, mtbf_s), setting.step_s)
-    tried = []
+    found = Intervals(mtbf_s, cost_s, young, daly, [], setting.step_s)
     for every in sorted({max(1, round(young * multiple)) for multiple in MULTIPLES}):
-        tried.append(run(setting, "restart", mtbf_s, folder / f"every-{every}", mpi, every))
-        seen()
-    return Intervals(mtbf_s, cost_s, young, daly, tried, setting.step_s)
+        found.tried.append(run(setting, "restart", mtbf_s, folder / f"every-{every}", mpi, every))
+        seen(found)
+    return found
 
 
 # -- crossovers ----------------------------------------------------------------------------------------

@@ -9,7 +9,9 @@ kept that could be wrong. It can be read by any number of ranks, because every p
 
 from __future__ import annotations
 
+import contextlib
 import math
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -21,6 +23,10 @@ from emulator.errors import UsageError
 from faults.checkpoint import part as parts
 from faults.checkpoint.part import Damaged, Slice
 
+MARK = "job"
+"""The file that says whose checkpoints these are."""
+_DIGITS = 8
+_STEP = re.compile(rf"\d{{{_DIGITS},}}")
 _FULL = Path("/dev/full")
 
 
@@ -54,7 +60,7 @@ class Store:
         self._claim()
 
     def _claim(self) -> None:
-        mark = self.folder / "job"
+        mark = self.folder / MARK
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             try:
@@ -110,20 +116,34 @@ class Store:
 
     def _prune(self, newest: int) -> None:
         """Drop what is older than the last `keep` whole ones before the one that is just being written."""
-        import shutil  # one rank needs it, now and then; its import would lengthen the start of all
-
         whole = [step for step in self.steps() if step < newest and self._all_there(step)]
         for step in self.steps():
             if len(whole) > self.keep - 1 and step < whole[-self.keep]:
-                shutil.rmtree(self._place(step), ignore_errors=True)
+                self._drop(step)
+
+    def clear(self) -> None:
+        """Remove the checkpoints, and the folder; whatever else is in it stays, and the folder and its mark with it."""
+        for step in self.steps():
+            self._drop(step)
+        if [path.name for path in self.folder.iterdir()] == [MARK]:
+            (self.folder / MARK).unlink()
+            self.folder.rmdir()
+
+    def _drop(self, step: int) -> None:
+        """Remove the parts of a checkpoint, those that were being written too, and nothing else."""
+        with contextlib.suppress(OSError):
+            for pattern in ("part-*", ".part-*"):
+                for path in self._place(step).glob(pattern):
+                    path.unlink()
+            self._place(step).rmdir()
 
     def _place(self, step: int) -> Path:
-        return self.folder / f"{step:08d}"
+        return self.folder / f"{step:0{_DIGITS}d}"
 
     # -- reading -----------------------------------------------------------------------------------
     def steps(self) -> list[int]:
         """Steps of which there is anything, oldest first."""
-        return sorted(int(path.name) for path in self.folder.iterdir() if path.name.isdecimal())
+        return sorted(int(path.name) for path in self.folder.iterdir() if _STEP.fullmatch(path.name))
 
     def _all_there(self, step: int) -> bool:
         return any(len(paths) == count for count, paths in self._families(step).items())

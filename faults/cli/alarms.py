@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emulator import console, results
-from emulator.cli import TIME
 from emulator.units import format_time
 from faults import alarms as sightings
 from faults.alarms import DETECTORS, SITUATIONS, SWIM, Sighting
-from faults.cli.drill import NOT_RECOVERED
-from faults.cli.matrix import Names
+from faults.cli.options import Names, Positive
+from faults.cli.report import NOT_RECOVERED, Report, reporting
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,15 +24,12 @@ if TYPE_CHECKING:
 )
 @click.option("--detectors", type=Names(), default=(), help=f"Of {', '.join(DETECTORS)}; absent: all.")
 @click.option("--situations", type=Names(), default=(), help=f"Of {', '.join(SITUATIONS)}; absent: all.")
-@click.option("--limit", type=TIME, help="Silence that means death; absent: from the ranks per core.")
+@click.option("--limit", type=Positive(), help="Silence that means death; absent: from the ranks per core.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--dry-run", is_flag=True, help="List the jobs and start nothing.")
-@click.option("--out", metavar="DIR", help="Run folder; absent: runs/alarms/<UTC time>.")
-@click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well.")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@reporting("alarms", "List the jobs and start nothing.")
 def alarms(
     ranks: int, detectors: tuple[str, ...], situations: tuple[str, ...], limit: float | None, seed: int,
-    dry_run: bool, out: str | None, json_file: str | None, quiet: bool,
+    report: Report,
 ) -> None:  # fmt: skip
     """Compare failure detectors: time to detection, and false alarms in situations that must kill nobody.
 
@@ -42,26 +37,19 @@ def alarms(
     """
     sightings.check(detectors, situations)
     names, judges = situations or tuple(SITUATIONS), detectors or DETECTORS
-    if dry_run:
+    if report.dry_run:
         for name in names:
             click.echo(f"{name}: {SITUATIONS[name].about}; seen by {', '.join(judges)}")
         return
-    screen = console.make(0, quiet)
-    folder = results.run_folder("alarms", out)
     found: list[Sighting] = []
-    with console.progress(screen, len(names) * len(judges), "jobs") as bar:
-        for one in sightings.run(folder, ranks=ranks, detectors=judges, situations=names, limit_s=limit, seed=seed):
-            found.append(one)
-            bar.advance()
-    if screen:
-        show(screen, found, ranks)
-    record = results.new("alarms", ["python", "-m", "faults", *sys.argv[1:]], ranks=ranks)
-    record["alarms"] = [one.to_json() for one in found]
-    path = results.save(record, folder / results.RESULT)
-    if json_file:
-        results.save(record, json_file)
-    if screen:
-        screen.print(f"[dim]result: {path}[/]")
+    with report.begun(ranks) as folder:
+        jobs = sightings.run(folder, ranks=ranks, detectors=judges, situations=names, limit_s=limit, seed=seed)
+        with report.progress(len(names) * len(judges), "jobs") as bar:
+            for one in jobs:
+                found.append(one)
+                report.save(alarms=[each.to_json() for each in found])
+                bar.advance()
+        report.show(lambda screen: show(screen, found, ranks))
     if any(one.wrong or (one.false and one.detector != SWIM) for one in found):
         sys.exit(NOT_RECOVERED)
 

@@ -6,13 +6,16 @@ import sys
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
-from emulator import console, results
-from emulator.cli import PACE, SIZE, TIME
+from emulator import launch
+from emulator.cli import PACE, SIZE
 from emulator.errors import UsageError
 from emulator.network import load
 from faults import drill as drills
 from faults.cli import show
+from faults.cli.options import Positive
+from faults.cli.report import NOT_RECOVERED, Report, reporting
 from faults.detect import DETECTORS
 from faults.job import LEVELS
 from faults.order import Order, even_hosts
@@ -20,7 +23,14 @@ from faults.patterns.catalogue import CATALOGUE, RULES
 from faults.plan import describe, read_lines
 from faults.training import REDUCTIONS
 
-NOT_RECOVERED = 3
+_ON_DISK = {
+    "checkpoints": "--checkpoints",
+    "every": "--checkpoint-every",
+    "keep": "--keep",
+    "background": "--background",
+    "mtbf": "--mtbf",
+}
+"""Options of checkpoints on disk, by their parameters' names."""
 
 
 @click.command()
@@ -72,32 +82,28 @@ NOT_RECOVERED = 3
     type=click.IntRange(min=0),
     default=10,
     show_default=True,
-    help="Steps between checkpoints on disk; 0: by Daly's rule from --mtbf.",
+    help="Steps between checkpoints on disk; 0 (restart): by Daly's rule from --mtbf.",
 )
 @click.option("--keep", type=click.IntRange(min=1), default=2, show_default=True, help="Checkpoints kept.")
 @click.option("--background", is_flag=True, help="Write checkpoints in a thread.")
 @click.option("--checkpoints", metavar="DIR", help="Folder of the checkpoints; absent: in the run folder.")
-@click.option("--mtbf", type=TIME, help="Mean time between failures, for --checkpoint-every 0.")
+@click.option("--mtbf", type=Positive(), help="Mean time between failures, for --checkpoint-every 0.")
 @click.option(
     "--detector",
     metavar="|".join(DETECTORS),
     help="Who says that a rank is dead; absent: heartbeats where the plan has a hang, else the runtime.",
 )
-@click.option("--limit", type=TIME, help="Silence that means death; absent: from the ranks per core.")
-@click.option("--deadline", type=TIME, default="120 s", show_default=True, help="Longest time for one launch.")
+@click.option("--limit", type=Positive(), help="Silence that means death; absent: from the ranks per core.")
+@click.option("--deadline", type=Positive(), default="120 s", show_default=True, help="Longest time for one launch.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of every draw; absent: the plan file's, else 0.")
-@click.option("--dry-run", is_flag=True, help="Say what would happen and start nothing.")
-@click.option("--out", metavar="DIR", help="Run folder; absent: runs/faults/<UTC time>.")
-@click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well.")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@reporting("faults", "Say what would happen and start nothing.")
 def drill(
     pattern: str, ranks: int, faults: tuple[str, ...], recovery: str | None, spares: int | None, steps: int | None,
     repeat: int, hosts: int | None, real_hosts: bool, reduction: str | None, agree: int | None, ballast: int | None,
     net: str | None, pace: float | str, rule: str | None, liars: int | None,
     levels: str | None, every: int, keep: int, background: bool,
     checkpoints: str | None, mtbf: float | None, detector: str | None, limit: float | None,
-    deadline: float, seed: int | None, dry_run: bool,
-    out: str | None, json_file: str | None, quiet: bool,
+    deadline: float, seed: int | None, report: Report,
 ) -> None:  # fmt: skip
     """Run a pattern, let faults happen, recover, and say what it cost.
 
@@ -138,33 +144,56 @@ def drill(
         deadline_s=deadline,
     )
     spec = order.spec(seed)
-    if dry_run:
+    _check_used(order, limit if spec.detector == "runtime" else None)
+    if report.dry_run:
         if order.placement() and any(fault.target.hosts for fault in order.faults):
             click.echo(f"hosts of ranks 0 to {ranks - 1}: {' '.join(map(str, (order.placement() or [])[:ranks]))}")
         for line in dict.fromkeys(map(describe, spec.events)):
             click.echo(line)
         return
-    screen = console.make(0, quiet)
-    if screen:
-        said = "; ".join(fault.text for fault in order.faults) or "no fault"
-        about = CATALOGUE[pattern].summary
-        screen.print(f"{about}: {ranks} ranks, {spec.steps} steps, {said}, recovery by {policy}\n")
-    folder = results.run_folder("faults", out)
-    outcome = drills.run(order, folder)
-    if screen:
-        show.summary(screen, outcome)
     emulated: dict[str, Any] = {}
     if net is not None:
         network = load(net).sized(ranks + waiting)
         emulated = {"network": network.describe(), "clock": "emulated", "pace": None if pace == "none" else pace}
-    result = results.new("faults", ["python", "-m", "faults", *sys.argv[1:]], ranks=ranks, **emulated)
-    result["drill"] = drills.record(outcome)
-    path = results.save(result, folder / results.RESULT)
-    if json_file:
-        results.save(result, json_file)
-    if screen:
-        screen.print(f"[dim]result: {path}[/]")
+    with report.begun(ranks, **emulated) as folder:
+        drills.check(order, folder, launch.find_mpi())
+        if report.screen:
+            said = "; ".join(fault.text for fault in order.faults) or "no fault"
+            about = CATALOGUE[pattern].summary
+            report.screen.print(f"{about}: {ranks} ranks, {spec.steps} steps, {said}, recovery by {policy}\n")
+        outcome = drills.run(order, folder, seen=lambda outcome: report.save(drill=drills.record(outcome)))
+        report.show(lambda screen: show.summary(screen, outcome))
     if not outcome.recovered:
         failed = next(j for j in outcome.judgements if not j.recovered)
         print(f"error: not recovered at phase {failed.phase}: {failed.reason}", file=sys.stderr)
         sys.exit(NOT_RECOVERED)
+
+
+def _check_used(order: Order, limit: float | None) -> None:
+    """Refuse options that would have no effect.
+
+    Parameters
+    ----------
+    limit
+        The limit of silence where nobody listens for it.
+    """
+    if limit is not None:
+        raise UsageError(
+            "--limit is for --detector heartbeat or phi, the runtime has no limit of silence: leave it out"
+        )
+    source = click.get_current_context().get_parameter_source
+    given = [option for name, option in _ON_DISK.items() if source(name) is not ParameterSource.DEFAULT]
+    if given and not order.on_disk:
+        raise UsageError(
+            f"{given[0]} is for checkpoints on disk, and {order.pattern} by {order.recovery} writes none: "
+            f"leave it out, or choose --recovery restart or --checkpoint memory,disk"
+        )
+    every, mtbf = order.checkpoint["every"], order.checkpoint["mtbf_s"]
+    if not every and order.recovery != "restart":
+        raise UsageError("--checkpoint-every 0 finds the interval in --recovery restart only: give a number of steps")
+    if not every and mtbf is None:
+        raise UsageError(
+            "--checkpoint-every 0 finds the interval from --mtbf, got none: give --mtbf '1 h', or a number of steps"
+        )
+    if every and mtbf is not None:
+        raise UsageError(f"--mtbf is for --checkpoint-every 0, got --checkpoint-every {every}: leave one of them out")

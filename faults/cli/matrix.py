@@ -8,26 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emulator import console, results
-from emulator.cli import TIME
 from emulator.units import format_time
 from faults import matrix as matrices
-from faults.cli.drill import NOT_RECOVERED
+from faults.cli.options import Names, Positive
+from faults.cli.report import NOT_RECOVERED, Report, reporting
 from faults.matrix import FAILED, REFUSED, SCENARIOS, Result
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-
-class Names(click.ParamType):
-    """Names with commas between them."""
-
-    name = "NAME,..."
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
-        if isinstance(value, tuple):
-            return value
-        return tuple(name.strip() for name in str(value).split(",") if name.strip())
 
 
 @click.command()
@@ -37,47 +25,35 @@ class Names(click.ParamType):
 @click.option("--faults", type=Names(), default=(), help=f"Of {', '.join(SCENARIOS)}; absent: all.")
 @click.option("--spares", type=click.IntRange(min=1), default=1, show_default=True, help="Ranks that wait, for spare.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Drills in each cell.")
-@click.option("--deadline", type=TIME, default="120 s", show_default=True, help="Longest time for one launch.")
+@click.option("--deadline", type=Positive(), default="120 s", show_default=True, help="Longest time for one launch.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--dry-run", is_flag=True, help="List the cells and start nothing.")
-@click.option("--out", metavar="DIR", help="Run folder; absent: runs/matrix/<UTC time>.")
-@click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well.")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@reporting("matrix", "List the cells and start nothing.")
 def matrix(
     ranks: int, patterns: tuple[str, ...], policies: tuple[str, ...], faults: tuple[str, ...], spares: int,
-    repeat: int, deadline: float, seed: int, dry_run: bool, out: str | None, json_file: str | None, quiet: bool,
+    repeat: int, deadline: float, seed: int, report: Report,
 ) -> None:  # fmt: skip
     """Drill every pattern under every policy against every fault.
 
     Exit status: 0 all that can survive did, 2 bad input, 3 something did not.
     """
     chosen = matrices.cells(patterns, policies, faults)
-    if dry_run:
+    if report.dry_run:
         for cell in chosen:
             order = cell.order(ranks, spares, seed, repeat, deadline)
             why = matrices.refusal(cell, order)
             what = f"not run: {why}" if why else "; ".join(fault.text for fault in order.faults)
             click.echo(f"{cell.pattern} by {cell.policy}, {cell.fault}: {what}")
         return
-    screen = console.make(0, quiet)
-    folder = results.run_folder("matrix", out)
-    record = results.new("matrix", ["python", "-m", "faults", *sys.argv[1:]], ranks=ranks)
-    path = folder / results.RESULT
     found: list[Result] = []
-    with console.progress(screen, len(chosen), f"{len(chosen)} drills") as bar:
-        for one in matrices.run(
-            chosen, folder, ranks=ranks, spares=spares, seed=seed, repeat=repeat, deadline_s=deadline
-        ):
-            found.append(one)
-            record["matrix"] = [each.to_json() for each in found]
-            results.save(record, path)  # what was drilled is not lost with what is still to come
-            bar.advance()
-    if screen:
-        show(screen, found, ranks)
-    if json_file:
-        results.save(record, json_file)
-    if screen:
-        screen.print(f"[dim]result: {path}[/]")
+    with report.begun(ranks) as folder:
+        with report.progress(len(chosen), f"{len(chosen)} drills") as bar:
+            for one in matrices.run(
+                chosen, folder, ranks=ranks, spares=spares, seed=seed, repeat=repeat, deadline_s=deadline
+            ):
+                found.append(one)
+                report.save(matrix=[each.to_json() for each in found])
+                bar.advance()
+        report.show(lambda screen: show(screen, found, ranks))
     if any(one.outcome == FAILED for one in found):
         sys.exit(NOT_RECOVERED)
 

@@ -1,0 +1,135 @@
+"""What every command does with its result: find a place for it, save it as it grows, then print.
+
+    @click.command()
+    @click.option(...)
+    @reporting("matrix", "List the cells and start nothing.")
+    def matrix(ranks: int, ..., report: Report) -> None:
+        if report.dry_run: ...
+        with report.begun(ranks) as folder:
+            for one in run(folder):
+                report.save(matrix=[...])
+            report.show(lambda screen: ...)
+
+The result is saved before anything of it is printed, and nobody who stops reading, presses Ctrl-C or ends the command
+by SIGTERM costs what was measured until then.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from emulator import console, launch, results
+from emulator.foreground import Ended, ending_in_order
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+NOT_RECOVERED = 3
+"""Exit status of a command that found something which did not recover."""
+
+
+class Report:
+    """The result of one command.
+
+    Attributes
+    ----------
+    dry_run
+        Only say what would happen.
+    screen
+        Where to print; None where nothing shall be.
+    """
+
+    def __init__(self, name: str, dry_run: bool, out: str | None, json_file: str | None, quiet: bool) -> None:
+        self.dry_run, self.screen = dry_run, console.make(0, quiet)
+        self._name, self._out, self._json_file = name, out, json_file
+        self._record: dict[str, Any] = {}
+        self._path = Path()
+
+    @contextmanager
+    def begun(self, ranks: int, **about: Any) -> Iterator[Path]:
+        """The run folder, to work in; a run that is refused leaves none.
+
+        Parameters
+        ----------
+        ranks, **about
+            Of `results.new`.
+
+        Raises
+        ------
+        UsageError
+            The folder or the file of ``--json`` cannot be written, or there is no MPI.
+        """
+        mpi = launch.find_mpi()
+        results.check_writable(self._json_file)
+        chosen_before = self._out is not None and Path(self._out).exists()
+        folder = results.run_folder(self._name, self._out)
+        self._path = folder / results.RESULT
+        try:
+            with ending_in_order():
+                self._record = results.new(self._name, ["python", "-m", "faults", *sys.argv[1:]], ranks=ranks, **about)
+                # Only the jobs load MPI, so the environment's record of this process knows of none.
+                mpis = {"mpi": f"{mpi.provider} v{mpi.version}", "mpi4py": metadata.version("mpi4py")}
+                self._record["environment"] |= mpis
+                yield folder
+        except Ended as ended:
+            print(f"ended by {ended.signal.name}: what was measured until then is in {folder}", file=sys.stderr)
+            raise
+        finally:
+            if not chosen_before:
+                results.discard(folder)
+
+    def save(self, **parts: Any) -> None:
+        """Add to the result and write all of it, also where ``--json`` says."""
+        self._record |= parts
+        results.save(self._record, self._path)
+        if self._json_file:
+            results.save(self._record, self._json_file)
+
+    def show(self, *shows: Callable[[Console], None]) -> None:
+        """Print a saved result, and where it is."""
+        if self.screen:
+            for show in shows:
+                show(self.screen)
+            self.screen.print(f"[dim]result: {self._path}[/]")
+
+    @contextmanager
+    def progress(self, total: int, label: str) -> Iterator[console.Progress]:
+        """A bar on a terminal."""
+        with console.progress(self.screen, total, label) as bar:
+            yield bar
+
+
+def reporting(name: str, dry_run: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options that all have; the function gets a `Report` in their place.
+
+    Parameters
+    ----------
+    name
+        Of the run folder and the result's ``demo``.
+    dry_run
+        What ``--dry-run`` does, for its help.
+    """
+
+    def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(function)
+        def command(*, dry_run: bool, out: str | None, json_file: str | None, quiet: bool, **options: Any) -> None:
+            function(report=Report(name, dry_run, out, json_file, quiet), **options)
+
+        for option in (
+            click.option("--quiet", is_flag=True, help="Print nothing but errors."),
+            click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well."),
+            click.option("--out", metavar="DIR", help=f"Run folder; absent: runs/{name}/<UTC time>."),
+            click.option("--dry-run", is_flag=True, help=dry_run),
+        ):
+            command = option(command)
+        return command
+
+    return decorate
