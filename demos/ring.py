@@ -16,12 +16,14 @@ from emulator.cli import TIME, Run, demo
 from emulator.errors import UsageError
 from emulator.session import sub_sizes
 from primitives.all_reduce import ALGORITHMS, all_reduce
+from primitives.choice import automatic
 
 ITEM = np.dtype(np.float32)
 
 
 @demo("ring", needs=2, sizes="8:8M", budget=40)
-@click.option("--algorithm", type=click.Choice([*ALGORITHMS, "all"]), default="ring", show_default=True)
+@click.option("--algorithm", type=click.Choice([*ALGORITHMS, "auto", "all"]), default="ring", show_default=True,
+              help="auto: what all_reduce takes by itself; all: each of them, side by side.")  # fmt: skip
 @click.option("--t-comp", type=TIME, default="100 ms", show_default=True, help="Compute time of a step on one node.")
 def main(run: Run, algorithm: str, t_comp: float) -> None:
     """Measure what a message and an all-reduce cost here, and say how many nodes are worth having.
@@ -62,7 +64,8 @@ def _conclude(run: Run, series: list[timing.Series], patterns: list[str], hosts:
         run.samples += one.rows()
         if job.pattern != "native":
             predicted = found.predict(job.pattern, job.ranks, job.bytes)
-            run.measurements.append(measurement(one, predicted, native.get((job.ranks, job.bytes))))
+            row = measurement(one, predicted, native.get((job.ranks, job.bytes)))
+            run.measurements.append({**row, "held_out": found.unseen(job.pattern, job.ranks)})
         if one.wrong:
             run.fail(f"{job.pattern} of {job.bytes} bytes on {job.ranks} ranks has {one.wrong} wrong elements")
     checks: list[dict[str, Any]] = []
@@ -126,6 +129,8 @@ def _jobs(run: Run, patterns: list[str], ranks: list[int]) -> list[timing.Job]:
                 job = timing.Job(pattern, p, n, tuple(range(p)))
                 if buffers is not None:
                     buffers.fill_in(job)
+                    if pattern == "auto":
+                        job.labels["algorithm"] = automatic(buffers.comm, n)
                 jobs.append(job)
     return jobs
 
@@ -133,9 +138,9 @@ def _jobs(run: Run, patterns: list[str], ranks: list[int]) -> list[timing.Job]:
 class _Buffers:
     """Input, output and expected sum of one communicator, shared by all of its jobs."""
 
-    def __init__(self, comm: object, largest: int) -> None:
+    def __init__(self, comm: MPI.Intracomm, largest: int) -> None:
         self.comm = comm
-        p, rank = comm.Get_size(), comm.Get_rank()  # type: ignore[attr-defined]
+        p, rank = comm.Get_size(), comm.Get_rank()
         # Small whole numbers: every order of summing them gives the same float32, so one wrong element shows.
         self.send = ((np.arange(largest // ITEM.itemsize) + rank) % 17).astype(ITEM)
         self.received = np.zeros_like(self.send)
@@ -149,10 +154,10 @@ class _Buffers:
         send, received, expected = self.send[:count], self.received[:count], self.expected[:count]
 
         def native() -> None:
-            comm.Allreduce(send, received)  # type: ignore[attr-defined]
+            comm.Allreduce(send, received)
 
         def ours() -> None:
-            all_reduce(comm, send, received, algorithm=pattern)  # type: ignore[arg-type]
+            all_reduce(comm, send, received, algorithm=pattern)
 
         def wrong() -> int:
             count = int((received != expected).sum())

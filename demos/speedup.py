@@ -116,19 +116,27 @@ def _measured(source: str, t_comp: float, pattern: str | None, size: int | None,
     n = _largest(rows, name) if size is None else size
     found = next((one for one in fit["segments"] if n <= one["last"]), (fit["segments"] or [fit])[-1])
     alpha, beta, gamma = (found[term]["value"] if found.get(term) else 0.0 for term in ("alpha", "beta", "gamma"))
+    form = _form(rows, name, n)
+    stands = "" if form == name else f", here {form},"
     about = (
-        f"T_comp {format_time(t_comp)}, {name} of {format_size(n)}, measured by demos.{result['demo']} on "
+        f"T_comp {format_time(t_comp)}, {name}{stands} of {format_size(n)}, measured by demos.{result['demo']} on "
         f"{result['started']}: alpha {format_time(alpha)}, beta {beta * 1e9:.4g} ns/B, gamma {gamma * 1e9:.4g} ns/B"
     )
 
     def vary(a: float, b: float) -> Speedup:
-        return speedup.measured(t_comp, name, n, alpha * a, beta * b, gamma)
+        return speedup.measured(t_comp, form, n, alpha * a, beta * b, gamma)
 
-    terms = {"alpha": alpha, "beta": beta, "gamma": gamma, "pattern": name, "bytes": n}
+    terms = {"alpha": alpha, "beta": beta, "gamma": gamma, "pattern": name, "algorithm": form, "bytes": n}
     terms |= {"source": source, "source_started": result["started"]}
-    interval = speedup.best_interval(t_comp, name, n, found.get("draws") or [])
+    interval = speedup.best_interval(t_comp, form, n, found.get("draws") or [])
     most = max((row["ranks"] for row in rows), default=None)
     return Asked(vary(1.0, 1.0), vary, about, terms, interval, most, _outside(n, rows, name))
+
+
+def _form(rows: Sequence[Mapping[str, Any]], name: str, n: int) -> str:
+    """The pattern whose formula counts: ``auto`` stands for another, on the most ranks at the nearest size below."""
+    nearest = max(rows, key=lambda row: (row["bytes"] <= n, row["ranks"], row["bytes"]), default={})
+    return str(nearest.get("algorithm") or name)
 
 
 def _outside(n: int, rows: Sequence[Mapping[str, Any]], name: str) -> list[str]:

@@ -77,7 +77,11 @@ def closed_loop(
     checks, unchecked = compare_link(network, 0, 1, found.link.headline), []
     if not _alike(network, max(ranks)):
         return checks, ["the ranks' paths differ, so that no one alpha and beta describe a collective"]
+    several = {pattern for pattern, *_ in found.algorithms}
+    unchecked += [f"{pattern}: it stands for one algorithm here and another there" for pattern in several]
     for pattern, fitted in found.collectives.items():
+        if pattern in several:
+            continue
         inexact = [p for p in ranks if not costs.is_linear(pattern, p)]
         if inexact:
             unchecked.append(f"{pattern} on {inexact} ranks: messages queue there, which no alpha and beta describe")

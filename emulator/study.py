@@ -8,14 +8,14 @@ factor is known, so it multiplies S, V and R, and the fitted terms are those of 
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from emulator import costs, speedup
 from emulator.derived import contention, held_out, textbook_terms
 from emulator.errors import UsageError
 from emulator.fit import MESSAGE, Fit, Point, fit
-from emulator.timing import Series
+from emulator.timing import Job, Series
 
 Crowding = Callable[[int], float]
 
@@ -38,6 +38,12 @@ class Study:
         The most ranks that those fits have seen; None where nothing was held out.
     crowding : callable
         How many ranks share a core when p of them run.
+    itemsize : int
+        Bytes of an element.
+    fewer : dict
+        Those fits on fewer ranks, by pattern.
+    algorithms : dict
+        By (pattern, p, n), where a pattern stands for several: the one that was run.
     """
 
     link: Fit
@@ -47,13 +53,23 @@ class Study:
     fitted_up_to: int | None
     crowding: Crowding
     itemsize: int
+    fewer: dict[str, Fit] = field(default_factory=dict)
+    algorithms: dict[tuple[str, int, int], str] = field(default_factory=dict)
+
+    def unseen(self, pattern: str, p: int) -> bool:
+        """Whether `predict` goes by a fit that has not seen p ranks."""
+        return pattern in self.fewer and self.fitted_up_to is not None and p > self.fitted_up_to
 
     def predict(self, pattern: str, p: int, n: int) -> float:
-        """Seconds of a pattern on p ranks of this run for n bytes, by its fit."""
+        """Seconds of a pattern on p ranks for n bytes, by its fit; if p was held out, by the one without."""
         single = {"link": self.link, "reduction": self.reduction}.get(pattern)
         if single is not None:
             return single.predict(MESSAGE, n)
-        return self.collectives[pattern].predict(_terms(pattern, p, n, self.itemsize, self.crowding), n)
+        fitted = (self.fewer if self.unseen(pattern, p) else self.collectives)[pattern]
+        return fitted.predict(_terms(self._algorithm(pattern, p, n), p, n, self.itemsize, self.crowding), n)
+
+    def _algorithm(self, pattern: str, p: int, n: int) -> str:
+        return self.algorithms.get((pattern, p, n), pattern)
 
     def records(self, configured: dict[str, float] | None = None) -> list[dict[str, Any]]:
         """All fits in the form of the result file; `configured` has an emulated link's own alpha and beta."""
@@ -64,17 +80,20 @@ class Study:
     def meaning(self, pattern: str, n: int, t_comp: float) -> dict[str, Any]:
         """How many nodes are worth having for steps of `t_comp` seconds that end with n bytes of this pattern."""
         terms = self.collectives[pattern].at(n)
-        model = speedup.measured(t_comp, pattern, n, terms.alpha, terms.beta, terms.gamma)
+        most = max((p for name, p, size in self.algorithms if (name, size) == (pattern, n)), default=0)
+        algorithm = self._algorithm(pattern, most, n)
+        model = speedup.measured(t_comp, algorithm, n, terms.alpha, terms.beta, terms.gamma)
         dominated = model.dominated()
         return {
             "pattern": pattern,
+            "algorithm": algorithm,
             "bytes": n,
             "t_comp": t_comp,
             "form": model.form,
             "terms": {"alpha": terms.alpha, "beta": terms.beta, "gamma": terms.gamma},
-            "textbook": textbook_terms(terms, n) if pattern == "ring" else None,
+            "textbook": textbook_terms(terms, n) if algorithm == "ring" else None,
             "best": model.best().record(),
-            "best_ci95": speedup.best_interval(t_comp, pattern, n, terms.draws),
+            "best_ci95": speedup.best_interval(t_comp, algorithm, n, terms.draws),
             "dominated": dominated.record() if dominated else None,
         }
 
@@ -96,7 +115,8 @@ def study(
     Parameters
     ----------
     series
-        Jobs named ``"link"``, ``"reduction"`` and as in `costs.PATTERNS`.
+        Jobs named ``"link"``, ``"reduction"`` and as in `costs.PATTERNS`; or otherwise, with one of those as the label
+        ``algorithm``.
     patterns
         The collectives to fit.
     itemsize
@@ -115,16 +135,24 @@ def study(
     reduction = fit(alone, seed=seed) if alone else None
     gamma = reduction.headline.beta if reduction else 0.0
     draws = reduction.headline.draws[:, 1] if reduction else None
-    collectives, unseen, last = {}, [], None
+    collectives, fewer, unseen, last = {}, {}, [], None
     for pattern in patterns:
         points = _points(_of(series, pattern), itemsize, crowding)
         collectives[pattern] = fit(points, gamma=gamma, gamma_draws=draws, seed=seed)
         few, many = _split(points)
         if few and many:
             last = max(point.ranks for point in few)
-            fewer = fit(few, gamma=gamma, gamma_draws=draws, resamples=2, seed=seed)
-            unseen += [{"pattern": pattern, **row} for row in held_out(fewer, many)]
-    return Study(link, reduction, collectives, unseen, last, crowding, itemsize)
+            fewer[pattern] = fit(few, gamma=gamma, gamma_draws=draws, resamples=2, seed=seed)
+            unseen += [{"pattern": pattern, **row} for row in held_out(fewer[pattern], many)]
+    algorithms = {
+        (s.job.pattern, s.job.ranks, s.job.bytes): _form(s.job) for s in series if "algorithm" in s.job.labels
+    }
+    return Study(link, reduction, collectives, unseen, last, crowding, itemsize, fewer, algorithms)
+
+
+def _form(job: Job) -> str:
+    """The pattern whose formula is that of a job."""
+    return str(job.labels.get("algorithm", job.pattern))
 
 
 def _of(series: Iterable[Series], pattern: str) -> list[Series]:
@@ -140,7 +168,7 @@ def _points(series: Iterable[Series], itemsize: int, crowding: Crowding) -> list
     points = []
     for one in series:
         job = one.job
-        terms = _terms(job.pattern, job.ranks, job.bytes, itemsize, crowding)
+        terms = _terms(_form(job), job.ranks, job.bytes, itemsize, crowding)
         points.append(Point(job.bytes, terms, one.seconds, one.launches or None, job.ranks))
     return points
 
@@ -156,7 +184,7 @@ def measurement(series: Series, predicted: float | None = None, native: Series |
     job, seconds = series.job, series.summary()
     algbw = job.bytes / seconds["median"] if seconds["median"] > 0 else None
     try:
-        busbw = None if algbw is None else algbw * costs.bus_factor(job.pattern, job.ranks)
+        busbw = None if algbw is None else algbw * costs.bus_factor(_form(job), job.ranks)
     except UsageError:
         busbw = None
     return {

@@ -16,13 +16,16 @@ from __future__ import annotations
 
 import zlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
 from emulator import clock, costs
+from emulator.errors import UsageError
 from primitives.exchange import all_gather
 from primitives.plans import plans_of
 from primitives.ring import SEGMENT_BYTES, has_own_clock
@@ -49,15 +52,18 @@ class Terms:
     cores
         What the ranks share, if there are more of them than cores: then the terms are a core's time. 0 where every
         rank has a core of its own.
+    usual
+        Nobody has measured them here: `automatic` may know better where the formulas miss something.
     """
 
     alpha: float
     beta: float
     gamma: float
     cores: int = 0
+    usual: bool = False
 
 
-SHARED_MEMORY = Terms(alpha=2e-6, beta=2e-10, gamma=1e-10)
+SHARED_MEMORY = Terms(alpha=2e-6, beta=2e-10, gamma=1e-10, usual=True)
 """An ordinary machine where every rank has a core."""
 
 
@@ -95,10 +101,12 @@ def automatic(comm: MPI.Intracomm, n: int, commutative: bool = True) -> str:
     """What ``algorithm="auto"`` means for n bytes on this communicator: `choose`, or the ring where it overlaps.
 
     Where every rank has a core and blocks go in segments, the ring reduces one while the next is on its way, which no
-    formula here counts: of the algorithms with the least bytes it is then the quickest.
+    formula here counts: of the algorithms with the least bytes it is then the quickest. Terms that were measured have
+    the last word all the same.
     """
     p, terms = comm.Get_size(), terms_of(comm)
-    if commutative and n > 2 * p * SEGMENT_BYTES and not terms.cores and not has_own_clock(comm):
+    overlaps = n > 2 * p * SEGMENT_BYTES and not terms.cores and not has_own_clock(comm)
+    if commutative and overlaps and terms.usual:
         return "ring"
     among = (CROWDED if terms.cores else ORDER) if commutative else ORDERED
     return choose(p, n, terms.alpha, terms.beta, terms.gamma, terms.cores, among)
@@ -112,11 +120,66 @@ def set_terms(comm: MPI.Intracomm, terms: Terms | None) -> None:
     comm
         The communicator; duplicates of it do not inherit the terms.
     terms
-        What was measured (`demos.ring` writes it to its result file), or None for what is usual.
+        What was measured, such as `terms_from` reads from a result, or None for what is usual.
     """
     plans = plans_of(comm)
     plans.free()
     plans.terms = terms
+
+
+def terms_from(result: str | Path | Mapping[str, Any]) -> Terms:
+    """The terms that a saved run has measured, for `set_terms`.
+
+    Parameters
+    ----------
+    result
+        A result, its file or its run folder: of `demos.ring`, whose collectives say what a message costs among many
+        (the ring's, if it is among them), or of `demos.links`, where the slowest pair counts.
+
+    Returns
+    -------
+    Terms
+        Where that run's ranks shared cores, with the cores that it had.
+
+    Raises
+    ------
+    UsageError
+        The result has no terms of messages, or there is none.
+
+    Examples
+    --------
+    >>> set_terms(comm, terms_from("runs/ring/latest"))  # doctest: +SKIP
+    """
+    found = result if isinstance(result, Mapping) else _load(result)
+    collectives = [fit for fit in found["fits"] if fit["level"] == "collective" and fit["pattern"] in (*ORDER, "auto")]
+    links = [fit for fit in found["fits"] if fit["level"] == "link"]
+    if not collectives and not links:
+        raise UsageError(
+            f"measured terms are in results of demos.ring and demos.links, got one of demos.{found['demo']} without any"
+        )
+    if collectives:
+        fit = next((fit for fit in collectives if fit["pattern"] == "ring"), collectives[0])
+        alpha, beta, gamma = (_value(fit, name) for name in ("alpha", "beta", "gamma"))
+    else:
+        alpha, beta = (max(_value(fit, name) or 0.0 for fit in links) for name in ("alpha", "beta"))
+        gamma = None
+    emulated, seen = found["clock"] != "wall", found["environment"]
+    if gamma is None:
+        gamma = 0.0 if emulated else SHARED_MEMORY.gamma
+    shared = not emulated and seen["oversubscription"] > 1
+    # Fits are made as if every rank had a core of its own: the work of a message, whoever waits for a core.
+    cores = max(1, round(seen["ranks"] / seen["oversubscription"])) if shared else 0
+    return Terms(alpha or 0.0, beta or 0.0, gamma, cores)
+
+
+def _load(path: str | Path) -> dict[str, Any]:
+    from emulator import results  # most programs never need it
+
+    return results.load(path)
+
+
+def _value(fit: Mapping[str, Any], name: str) -> float | None:
+    return fit[name]["value"] if fit.get(name) else None
 
 
 def terms_of(comm: MPI.Intracomm) -> Terms:
@@ -133,7 +196,7 @@ def _of_network(comm: MPI.Intracomm) -> Terms:
     if slowest is None:
         return SHARED_MEMORY
     alpha, beta = slowest()
-    return Terms(alpha, beta, 0.0)
+    return Terms(alpha, beta, 0.0, usual=True)
 
 
 def _of_machine(comm: MPI.Intracomm) -> Terms:
@@ -147,4 +210,5 @@ def _of_machine(comm: MPI.Intracomm) -> Terms:
         return SHARED_MEMORY
     usual = SHARED_MEMORY
     # A message waits until its receiver's turn has come on a core that it shares.
-    return Terms(usual.alpha * crowding, usual.beta, usual.gamma, max(1, round(comm.Get_size() / crowding)))
+    cores = max(1, round(comm.Get_size() / crowding))
+    return Terms(usual.alpha * crowding, usual.beta, usual.gamma, cores, usual=True)

@@ -66,7 +66,8 @@ def pooled(loaded: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]
     for launch, (_, samples) in enumerate(loaded):
         for row in samples:
             key = (row["pattern"], row["ranks"], row["bytes"])
-            one = series.setdefault(key, Series(Job(*key, members=tuple(range(row["ranks"])))))
+            labels = {"algorithm": row["algorithm"]} if row.get("algorithm") else {}
+            one = series.setdefault(key, Series(Job(*key, members=tuple(range(row["ranks"])), labels=labels)))
             one.seconds.append(float(row["seconds"]))
             one.skews.append(float(row["skew"] or 0.0))
             one.launches.append(launch)
@@ -81,7 +82,10 @@ def pooled(loaded: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]
         "demo": first["demo"],
         "launches": len(loaded),
         "measurements": [
-            measurement(one, found.predict(*key), series.get(("native", *key[1:])))
+            {
+                **measurement(one, found.predict(*key), series.get(("native", *key[1:]))),
+                "held_out": found.unseen(*key[:2]),
+            }
             for key, one in series.items()
             if key[0] != "native"
         ],

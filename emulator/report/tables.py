@@ -72,8 +72,10 @@ def measurements(rows: Sequence[Mapping[str, Any]], title: str, width: int = 150
     """
     wide = width >= _WIDE
     native = any(row.get("native") for row in rows)
+    seen = any(row.get("held_out") is False for row in rows)
     columns = {
         "bytes": lambda row: format_size(row["bytes"]),
+        "algorithm": lambda row: row.get("algorithm") or "-",
         "time us": lambda row: microseconds(row["seconds"]["median"]),
         "95 % interval": lambda row: interval(row["seconds"]["ci95"]),
         "p99": lambda row: microseconds(row["seconds"]["p99"]),
@@ -81,8 +83,9 @@ def measurements(rows: Sequence[Mapping[str, Any]], title: str, width: int = 150
         "busbw GB/s": lambda row: _gigabytes(row.get("busbw")),
         "native us": lambda row: microseconds((row.get("native") or {}).get("median")),
         "ratio": _ratio,
-        "predicted us": lambda row: microseconds(row.get("predicted")),
-        "error": lambda row: percent(_error(row), signed=True),
+        # What a fit says of the points it was fitted to is no prediction.
+        "fitted us" if seen else "predicted us": lambda row: microseconds(row.get("predicted")),
+        "fit error" if seen else "error": lambda row: percent(_error(row), signed=True),
         "#wrong": _wrong,
         "n": lambda row: str(row["seconds"]["n"]),
     }
@@ -90,6 +93,8 @@ def measurements(rows: Sequence[Mapping[str, Any]], title: str, width: int = 150
         del columns[name]
     if not native:
         del columns["native us"], columns["ratio"]
+    if not any(row.get("algorithm") for row in rows):
+        del columns["algorithm"]
     table = _table(list(columns), left=0)
     for row in rows:
         table.add_row(*(cell(row) for cell in columns.values()))

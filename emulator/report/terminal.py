@@ -65,9 +65,11 @@ def _measurements(result: Mapping[str, Any], width: int) -> Iterator[Any]:
             yield tables.comparison(these, f"{ranks} ranks{clock}, microseconds")
         yield ""
     if len(patterns) == 1:
+        held = any(row.get("held_out") for row in rows)
+        unseen = "; predicted: by a fit on fewer ranks, which has not seen these" if held else ""
         yield (
             "[dim]time: median over n repetitions of the whole operation, from the first rank's start to the last "
-            "one's end; predicted: by the fit below; error: predicted / time - 1[/]"
+            f"one's end; fitted: by the fit below, to these very times{unseen}; error: against time[/]"
         )
         yield ""
 
@@ -130,7 +132,10 @@ def _value(name: str, value: Any) -> str:
 def _meaning(one: Mapping[str, Any], launches_differ: bool) -> Iterator[str]:
     n, t_comp = format_size(one["bytes"]), format_time(one["t_comp"])
     terms = one["terms"]
-    yield f"[bold]What it means[/]: {one['pattern']} of {n} in each step, a step of {t_comp} on one node (--t-comp)"
+    name = (
+        one["pattern"] if one.get("algorithm", one["pattern"]) == one["pattern"] else f"auto, here {one['algorithm']},"
+    )
+    yield f"[bold]What it means[/]: {name} of {n} in each step, a step of {t_comp} on one node (--t-comp)"
     yield (
         f"  with a core for each rank: alpha {format_time(terms['alpha'])}, beta {terms['beta'] * 1e9:.4g} ns/B, gamma "
         f"{terms['gamma'] * 1e9:.4g} ns/B ({one['form']})"

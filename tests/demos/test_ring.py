@@ -5,9 +5,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from demos.speedup import main as speedup_command
 from emulator import costs, launch, results
 from primitives.all_reduce import ALGORITHMS
+from primitives.choice import choose
 from tests.demos.launched import run_demo
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,6 +86,34 @@ def test_every_algorithm_takes_its_closed_form_in_emulated_time(emulated):
         assert row["seconds"]["median"] == pytest.approx(expected, rel=1e-6)
         if row["pattern"] == "ring":  # the others are fitted with ranks among which messages queue
             assert row["predicted"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_the_default_of_all_reduce_says_what_it_stood_for(tmp_path):
+    options = ("--net", ONE_LINK, "--sizes", "8,1M", "--algorithm", "auto", "--budget", "0.5", "--t-comp", "10 ms")
+    done = run_demo("ring", 4, tmp_path, *options)
+    assert done.status == 0, done.text
+    rows = [row for row in done.result["measurements"] if row["pattern"] == "auto"]
+    assert [(row["ranks"], row["bytes"]) for row in rows] == [(p, n) for p in (2, 4) for n in (8, 1 << 20)]
+    for row in rows:
+        assert row["algorithm"] == choose(row["ranks"], row["bytes"], ALPHA, BETA, 0.0)
+        expected = costs.exact(row["algorithm"], row["ranks"], row["bytes"] // 4, 4, ALPHA, BETA)
+        assert row["seconds"]["median"] == pytest.approx(expected, rel=1e-6)
+        assert row["busbw"] == pytest.approx(row["algbw"] * 2 * (row["ranks"] - 1) / row["ranks"])
+    assert len({row["algorithm"] for row in rows}) > 1
+    assert done.result["meaning"][0]["algorithm"] == rows[-1]["algorithm"]
+    assert "stands for one algorithm here and another there" in done.text
+    outcome = CliRunner().invoke(speedup_command, ["--from", str(tmp_path), "--nodes", "2"])
+    assert f"auto, here {rows[-1]['algorithm']}, of 1M" in outcome.output
+
+
+def test_a_fit_is_not_called_a_prediction_of_what_it_was_fitted_to(measured):
+    rows = [row for row in measured.result["measurements"] if row["pattern"] == "ring"]
+    assert {row["ranks"]: row["held_out"] for row in rows} == {2: False, 3: True}
+    unseen = {row["bytes"]: row["predicted"] for row in measured.result["held_out"]}
+    assert {row["bytes"]: row["predicted"] for row in rows if row["held_out"]} == pytest.approx(unseen)
+    heads = [line for line in measured.text.splitlines() if "time us" in line]
+    assert ["fitted us" in line for line in heads] == [True, False]
+    assert ["predicted us" in line for line in heads] == [False, True]
 
 
 def test_launches_are_pooled_into_one_result(measured, tmp_path):
