@@ -123,8 +123,9 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
 def _session(spec: JobSpec, folder: Path, learner: RingTraining, tools: Instruments) -> Recovering | Restarting:
     """The loop of the job's policy, with the checkpoints that it needs."""
     wanted, state = spec.checkpoint, learner.state
+    store = _store(spec, folder, tools) if spec.policy == "restart" or "disk" in wanted["levels"] else None
     if spec.policy != "restart":
-        kept = _levels(spec, folder, learner.own) if wanted["levels"] else None
+        kept = _levels(spec, learner.own, store) if wanted["levels"] else None
         return recovering(
             carrier(spec, tools),
             state,
@@ -136,24 +137,25 @@ def _session(spec: JobSpec, folder: Path, learner: RingTraining, tools: Instrume
         )
     from faults.recover.restart import Restarting  # not needed by the policies above, one of which waits for imports
 
-    store = _store(spec, folder)
+    assert store is not None
+    return Restarting(carrier(spec, tools), state, store, wanted["every"], wanted["mtbf_s"], tools)
+
+
+def _levels(spec: JobSpec, own: State, store: Store | None) -> Levels:
+    from faults.recover.levels import Levels
+
+    return Levels(own, store, spec.checkpoint["every"])
+
+
+def _store(spec: JobSpec, folder: Path, tools: Instruments) -> Store:
+    """Where checkpoints go, which faults may damage."""
+    from faults.checkpoint import Store
+
+    wanted = spec.checkpoint
+    store = Store(wanted["folder"] or folder / "checkpoints", spec.name, wanted["keep"], wanted["background"])
     if tools.injector is not None:
         tools.injector.handlers |= {
             "corrupt": lambda event: store.corrupt(event.rank),
             "full": lambda event: store.fill_disk(event.duration_s),
         }
-    return Restarting(carrier(spec, tools), state, store, wanted["every"], wanted["mtbf_s"], tools)
-
-
-def _levels(spec: JobSpec, folder: Path, own: State) -> Levels:
-    from faults.recover.levels import Levels
-
-    return Levels(own, _store(spec, folder) if "disk" in spec.checkpoint["levels"] else None, spec.checkpoint["every"])
-
-
-def _store(spec: JobSpec, folder: Path) -> Store:
-    from faults.checkpoint import Store
-
-    wanted = spec.checkpoint
-    place = wanted["folder"] or folder / "checkpoints"
-    return Store(place, spec.name, wanted["keep"], background=wanted["background"])
+    return store

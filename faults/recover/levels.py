@@ -40,10 +40,16 @@ class Levels:
         The second level; without it the loss of a rank together with its buddy ends the job.
     every
         Steps between checkpoints on disk.
+
+    Attributes
+    ----------
+    passed_over
+        What was wrong with newer checkpoints than the one that was found last.
     """
 
     def __init__(self, own: State, store: Store | None = None, every: int = 10) -> None:
         self.own, self.store, self.every = own, store, every
+        self.passed_over: list[str] = []
         self._committed = {name: array.copy() for name, array in own.items()}
         self._buddy: Buddy | None = None
 
@@ -92,7 +98,7 @@ class Levels:
 
     def newest_on_disk(self) -> int:
         """The step to go back to; -1 if there is no second level or nothing intact on it."""
-        found = self.store.newest_intact()[0] if self.store is not None else None
+        found, self.passed_over = self.store.newest_intact() if self.store is not None else (None, [])
         return -1 if found is None else found
 
     def from_disk(self, comm: MPI.Intracomm, step: int, shared: State) -> None:

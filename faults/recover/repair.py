@@ -20,7 +20,6 @@ from faults.recover import newcomers
 from faults.recover.commits import Commits
 from faults.recover.crew import Crew
 from faults.recover.history import History, State
-from faults.view import View
 from primitives import hooks
 
 if TYPE_CHECKING:
@@ -38,6 +37,10 @@ class Repairing:
         Steps from one agreement to the next; 0 for none before a death or the end.
     recoveries
         Repairs so far.
+    comm
+        The communicator of those at work, by which the step's messages go: another one after a recovery.
+    place
+        The place that this rank works in, its rank as the job began; None while it waits.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class Repairing:
         self.state, self.tools, self.levels, self.every = state, instruments, levels, every
         self.step = self.recoveries = 0
         self._crew = crew
+        self._look()
         self._hurt = False
         self._history = History(state)
         self._commits = Commits(instruments.journal)
@@ -54,19 +58,15 @@ class Repairing:
         self.tools.ready()
 
     @property
-    def comm(self) -> View:
-        """The communicator of those at work, by which the step's messages go: another one after a recovery."""
-        return self._crew.comm
-
-    @property
-    def place(self) -> int | None:
-        """The place that this rank works in, its rank as the job began; None while it waits."""
-        return self._crew.place
-
-    @property
     def committed(self) -> State:
         """Copies of the state's arrays as of the last committed step."""
-        return self._history.of(self._commits.count) if self._crew.has_state else self._history.newest
+        if self._crew.has_state and self._commits.count < self._history.step:
+            return self._history.of(self._history.steps[-1])
+        return self._history.newest
+
+    def _look(self) -> None:
+        """See where this rank is and by which communicator it works."""
+        self.comm, self.place = self._crew.comm, self._crew.place
 
     def _agree(self, ok: bool) -> Verdict:
         hooks.phase("agree")
@@ -111,6 +111,7 @@ class Repairing:
             if died is not None:
                 verdict = died
                 continue
+            self._look()
             if self.levels is not None and len(crew.table.places) < len(crew.wanted):
                 gone = min(crew.wanted - set(crew.table.places))
                 raise Lost("rebuild", f"nobody is left to go on with what rank {gone} alone had: give more spares")
@@ -171,6 +172,8 @@ class Repairing:
             return
         find = levels.newest_on_disk if quorum.rank == giver else None
         found = newcomers.same_for_all(quorum.lane, giver, quorum.alive, find)
+        for text in levels.passed_over:
+            self.tools.journal.write("damaged", why=text)
         if found < 0:
             raise Lost("restore", "a rank and its buddy are both lost, and there is no intact checkpoint on disk")
         self._adopt(found)

@@ -52,6 +52,18 @@ def test_the_nearest_level_that_has_it_is_used(tmp_path, lines, recovery, levels
 
 
 @needs_ulfm
+@pytest.mark.parametrize("recovery", ["spare", "respawn"])
+@pytest.mark.parametrize("damage", ["corrupt 1 @ step 17", "full 1 @ step 12"])
+def test_a_rank_and_its_buddy_go_back_past_a_damaged_checkpoint(tmp_path, damage: str, recovery: str) -> None:
+    judgement = carry_out(tmp_path, [damage, "kill 2,3 @ step 18"], recovery)
+    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
+    assert judgement.lost_steps == 8  # step 15's checkpoint is not whole, step 10's is used
+    notes = " ".join(note for episode in judgement.episodes for note in episode.notes)
+    assert "passed over a checkpoint: 00000015" in notes
+    assert "from disk, as of step 10" in notes
+
+
+@needs_ulfm
 @pytest.mark.parametrize("offset", [300, 1500, 3000, 5000])
 def test_a_kill_within_a_step_and_its_copy_to_the_buddy(tmp_path, offset: int) -> None:
     judgement = carry_out(tmp_path, [f"kill 2 @ step 12 + {offset} us", f"kill 0 @ step 20 + {offset} us"])
