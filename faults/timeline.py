@@ -148,7 +148,7 @@ def _episode(records: Sequence[Record], death: Death, first: Record) -> Episode 
 
 
 def _notes(records: Sequence[Record], within: Sequence[Record], death: Death) -> list[str]:
-    """What else is worth knowing: checkpoints passed over, and who was fenced."""
+    """What else is worth knowing: checkpoints passed over, who was fenced, who took over from whom."""
     damaged = dict.fromkeys(f"passed over a checkpoint: {r['why']}" for r in within if r["what"] == "damaged")
     fenced = [
         f"rank {r['whom']} was fenced {(r['fenced'] - death.at) * 1e3:.0f} ms after its last sign of life"
@@ -159,7 +159,12 @@ def _notes(records: Sequence[Record], within: Sequence[Record], death: Death) ->
     own = dict.fromkeys(
         f"what ranks alone have: {levels[r['level']]}, as of step {r['step']}" for r in within if r["what"] == "level"
     )
-    return [*damaged, *fenced, *own]
+    heirs = [  # who may learn that it is one when the step is complete already
+        f"rank {r['member']} took over shard {r['shard']} from rank {r['whom']}"
+        for r in records
+        if r["what"] == "took over" and (r["whom"], r["attempt"]) == (death.place, death.attempt)
+    ]
+    return [*damaged, *fenced, *own, *heirs]
 
 
 def _phases(within: Sequence[Record], began: float, ended: float) -> dict[str, float]:

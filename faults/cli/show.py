@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from emulator import spread
@@ -73,21 +74,25 @@ def _print_repeats(console: Console, outcome: Outcome) -> None:
     if not seconds:
         return
     of = spread.summary(seconds)
-    parts = ", ".join(f"{phase} {_with_interval(of)}" for phase, of in phase_spreads(outcome.judgements).items())
+    parts = ", ".join(
+        f"{phase} {_with_interval(of, format_time)}" for phase, of in phase_spreads(outcome.judgements).items()
+    )
     console.print(
-        f"recovery over {len(seconds)} repeats: median {_with_interval(of)}, "
+        f"recovery over {len(seconds)} repeats: median {_with_interval(of, format_time)}, "
         f"worst {format_time(max(seconds))}; medians: {parts}"
     )
 
 
-def _with_interval(of: dict[str, Any]) -> str:
+def _with_interval(of: dict[str, Any], written: Callable[[float], str]) -> str:
+    """The median, and its 95 % interval where there are enough repeats for one."""
     if not of["ci95"]:
-        return format_time(of["median"])
-    return f"{format_time(of['median'])} [{format_time(of['ci95'][0])}, {format_time(of['ci95'][1])}]"
+        return written(of["median"])
+    return f"{written(of['median'])} [{written(of['ci95'][0])}, {written(of['ci95'][1])}]"
 
 
 def _print_throughput(console: Console, outcome: Outcome) -> None:
     rates = throughput_spreads(outcome)
     before, after = rates["before"], rates["after"]
     if before and after:
-        console.print(f"steps per second: {before['median']:.0f} before, {after['median']:.0f} after")
+        rate = "{:.0f}".format
+        console.print(f"steps per second: {_with_interval(before, rate)} before, {_with_interval(after, rate)} after")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from mpi4py import MPI
 
 from faults.conditions import carrier
 from faults.instruments import Instruments
@@ -40,7 +41,7 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
         )
         service = ParameterServer(
             route.comm, [table], servers=servers, consistency=Consistency("bsp"), replicas=servers,
-            on_failure=route.look,
+            on_failure=lambda failure: _look(route, failure, service),
         )  # fmt: skip
         if route.rank in workers:
             final = service.run(_stepper(route, training, spec.steps, workers))
@@ -49,6 +50,18 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
         route.follow(workers)
         service.run(lambda worker: None)
         return {"place": route.rank, "role": "server", "shards": _applied(service)}
+
+
+def _look(route: Route, failure: MPI.Exception | None, service: ParameterServer) -> set[int]:
+    """Who is dead; a server that pushes enter at from now on says so."""
+    dead, layout = route.look(failure), service.layout
+    if service.server is None or dead <= layout.dead:
+        return dead
+    for shard in service.server.shards:
+        before = layout.chain(shard)
+        if before[0] in dead and next((rank for rank in before if rank not in dead), None) == route.rank:
+            route.tools.journal.write("took over", shard=shard, whom=before[0])
+    return dead
 
 
 def _stepper(route: Route, training: Training, steps: int, workers: range) -> Callable[[Client], np.ndarray]:

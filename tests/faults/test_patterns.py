@@ -30,18 +30,19 @@ def carry_out(tmp_path, pattern: str, lines: list[str], recovery: str, ranks: in
 
 @needs_ulfm
 @pytest.mark.parametrize(
-    ("lines", "recovery", "left"),
+    ("lines", "recovery", "heirs"),
     [
-        (["kill worker @ step 12 + 200 us"], "continue", 4),
-        (["kill 2 @ step 12", "kill 4 @ step 20 + 1 ms"], "continue", 3),
-        (["kill 0 @ step 12 + 300 us"], "replicate", 4),
-        (["kill 1 @ step 12", "kill 3 @ step 20 + 300 us"], "replicate", 3),
+        (["kill worker @ step 12 + 200 us"], "continue", []),
+        (["kill 2 @ step 12", "kill 4 @ step 20 + 1 ms"], "continue", []),
+        (["kill 0 @ step 12 + 300 us"], "replicate", ["rank 1 took over shard 0 from rank 0"]),
+        (["kill 1 @ step 12", "kill 3 @ step 20 + 300 us"], "replicate", ["rank 0 took over shard 1 from rank 1"]),
     ],
 )
-def test_parameter_servers_bear_the_loss_of_workers_and_servers(tmp_path, lines, recovery, left) -> None:
+def test_parameter_servers_bear_the_loss_of_workers_and_servers(tmp_path, lines, recovery, heirs) -> None:
     judgement = carry_out(tmp_path, "parameter-server", lines, recovery)
-    assert judgement.ranks_after == left
+    assert judgement.ranks_after == 5 - len(lines)
     assert judgement.lost_steps == 0
+    assert [note for episode in judgement.episodes for note in episode.notes] == heirs
 
 
 @needs_ulfm
