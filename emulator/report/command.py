@@ -1,5 +1,6 @@
 """``python -m emulator report RUN``: a result again, from its folder; with plots or as one HTML page if asked for."""
 
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import click
 from emulator import results
 from emulator.cli import OneLineCommand
 from emulator.console import outlasting
-from emulator.report import links, terminal, traffic
+from emulator.report import drills, links, records, terminal, traffic
 
 
 @click.command(cls=OneLineCommand)
@@ -24,7 +25,7 @@ def report(run: Path, plots: bool, html: bool) -> None:
     for part in parts(result, printer.width):
         printer.print(part)
     drawn: list[Path] = []
-    if plots or html:
+    if plots or (html and result["measurements"]):
         from emulator.report import plots as drawing
 
         drawn = drawing.draw(result, folder)
@@ -36,17 +37,28 @@ def report(run: Path, plots: bool, html: bool) -> None:
         click.echo(f"written: {page.write(printer.export_html(inline_styles=True), drawn, folder, result)}")
 
 
+_TOLD = (
+    "demo", "command", "started", "environment", "network", "clock", "pace", "fidelity", "measurements", "fits",
+    "held_out", "warnings", "failures", "itemsize", "fitted_up_to", "contention", "checks", "unchecked", "meaning",
+    "bystanders", "limits", "limits_from", "launches", "schema", "schema_", *drills.KEYS,
+)  # fmt: skip
+"""Fields of a result that have a form of their own, so that they need not be printed as records."""
+
+
 def parts(result: Mapping[str, Any], width: int) -> Iterator[Any]:
-    """Give what is printed for a result of any demo, under a line that says what ran, where and when."""
+    """Give what is printed for a result of any command, under a line that says what ran, where and when."""
+    yield terminal.opening(result, f"{shlex.join(result['command'])} on {result['started']}")
     if result["demo"] == "run":
-        yield terminal.opening(result, f"{' '.join(result['command'])} on {result['started']}")
         yield from traffic.run_parts(result)
         return
-    yield terminal.opening(result, f"demos.{result['demo']} on {result['started']}")
     if result["demo"] == "links":
         yield from links.parts(result)
-    else:
-        yield from terminal.parts(result, width)
+        return
+    yield from terminal.parts({**result, "warnings": []}, width)
+    yield from drills.parts(result)
+    yield from records.parts(result, _TOLD)
+    yield from terminal.warnings(result)
+    yield from (f"[red]FAILED[/]: {text}" for text in result.get("failures", []))
 
 
 def console(record: bool) -> Any:

@@ -53,7 +53,7 @@ def _table(columns: Sequence[str], left: int = 1) -> "Table":
     return table
 
 
-def _titled(title: str, table: "Table") -> "Group":
+def titled(title: str, table: "Table") -> "Group":
     """A table under its title, which may be wider than the table."""
     from rich.console import Group
 
@@ -98,7 +98,7 @@ def measurements(rows: Sequence[Mapping[str, Any]], title: str, width: int = 150
     table = _table(list(columns), left=0)
     for row in rows:
         table.add_row(*(cell(row) for cell in columns.values()))
-    return _titled(title, table)
+    return titled(title, table)
 
 
 def comparison(rows: Sequence[Mapping[str, Any]], title: str) -> "Group":
@@ -118,7 +118,7 @@ def comparison(rows: Sequence[Mapping[str, Any]], title: str) -> "Group":
         if wrong:
             cells.append(_wrong({"wrong": sum(row.get("wrong") or 0 for row in these.values())}))
         table.add_row(format_size(size), *cells)
-    return _titled(title, table)
+    return titled(title, table)
 
 
 def _gigabytes(rate: float | None) -> str:
@@ -154,7 +154,7 @@ def fits(rows: Sequence[Mapping[str, Any]], title: str = "Fitted terms") -> "Gro
                 table.add_row(sizes, *_terms(segment, names), "", style="dim")
             blank = [""] * (2 * len(names) + 1)
             table.add_row("  in segments", *blank, percent(row.get("segmented_relative_error")), style="dim")
-    return _titled(title, table)
+    return titled(title, table)
 
 
 def _terms(row: Mapping[str, Any], names: Sequence[str]) -> list[str]:
@@ -196,7 +196,7 @@ def checks(rows: Sequence[Mapping[str, Any]], title: str) -> "Group":
         verdict = "[green]PASS[/]" if row["passed"] else "[bold red]FAIL[/]"
         cells = (f"{configured:.6g} {row['unit']}", f"{recovered:.6g} {row['unit']}", _off(off))
         table.add_row(row["what"], row["term"], *cells, verdict)
-    return _titled(title, table)
+    return titled(title, table)
 
 
 def _off(share: float) -> str:
@@ -218,7 +218,7 @@ def pair_map(values: Sequence[Sequence[float | None]], title: str, labels: Seque
     table = _table(["", *names])
     for name, row in zip(names, values, strict=True):
         table.add_row(name, *(_shade(value, min(known), max(known)) if value is not None else "." for value in row))
-    return _titled(title, table)
+    return titled(title, table)
 
 
 def _shade(value: float, low: float, high: float) -> str:

@@ -45,12 +45,13 @@ def warnings(result: Mapping[str, Any]) -> Iterator[str]:
 def opening(result: Mapping[str, Any], plan: str) -> str:
     """One line that says what runs where, by which clock."""
     seen = result["environment"]
-    where = f"{seen['ranks']} ranks on {seen['cores']} cores of {', '.join(seen['hosts'])}"
+    ranks = f"{seen['ranks']} rank{'s' * (seen['ranks'] > 1)}"
+    where = f"{ranks} on {seen['cores']} cores of {', '.join(seen['hosts'])}"
     if len(seen["hosts"]) > 1:
-        where = f"{seen['ranks']} ranks on {len(seen['hosts'])} hosts of {seen['cores']} cores"
+        where = f"{ranks} on {len(seen['hosts'])} hosts of {seen['cores']} cores"
     network = result.get("network")
     carrier = f"emulated network {network['name']}, emulated seconds" if network else "wall clock"
-    return f"{where}, {seen['mpi']}, {carrier}; {plan}\n"
+    return f"{where}, {seen['mpi'] or 'without MPI'}, {carrier}; {plan}\n"
 
 
 def _measurements(result: Mapping[str, Any], width: int) -> Iterator[Any]:
@@ -64,7 +65,7 @@ def _measurements(result: Mapping[str, Any], width: int) -> Iterator[Any]:
         else:
             yield tables.comparison(these, f"{ranks} ranks{clock}, microseconds")
         yield ""
-    if len(patterns) == 1:
+    if len(patterns) == 1 and any("held_out" in row for row in rows):
         held = any(row.get("held_out") for row in rows)
         unseen = "; predicted: by a fit on fewer ranks, which has not seen these" if held else ""
         yield (

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from emulator import results
 from emulator.report import links, tables, terminal
-from emulator.report.command import report
+from emulator.report.command import parts, report
 
 
 def printed(parts, width=150):
@@ -178,6 +178,93 @@ def test_a_switch_is_put_beside_the_librarys_limit():
     text = printed(links.parts(result))
     assert "switch of 0 -> 1 between 4K and 4097: the library's btl_sm_eager_limit" in text
     assert "limits of the library (ompi_info): btl_sm_eager_limit 4K" in text
+
+
+DRILL = {
+    "pattern": "ring",
+    "ranks": 4,
+    "ranks_after": 3,
+    "recovery": "shrink",
+    "faults": [{"text": "kill 2 @ step 5", "fired": True, "at": 0.3}],
+    "outcome": "recovered",
+    "phases": {"detect": 0.012, "agree": 0.003, "rebuild": 0.0, "restore": 0.0, "replay": 0.005},
+    "recovery_seconds": 0.02,
+    "recovery_spread": {"median": 0.02, "ci95": None, "n": 1},
+    "lost_steps": 2,
+    "checks": {"deaths": {"ok": True, "seen": "[2] as injected"}, "commits": {"ok": False, "seen": "39 of 40"}},
+    "throughput": {"before": 400.0, "after": 500.0},
+    "overhead": {"fault_free_seconds": 0.5, "drill_seconds": 0.6},
+    "repeats": [{}],
+}
+
+
+def lines_of(result):
+    """What ``report`` prints, without padding."""
+    return [" ".join(line.split()) for line in printed(parts(result, 150)).splitlines()]
+
+
+def test_a_drill_is_told_from_its_file_alone(tmp_path):
+    command = ["python", "-m", "faults", "drill", "ring", "--fault", "kill 2 @ step 5"]
+    results.save(a_result(demo="faults", command=command, drill=DRILL), tmp_path / "result.json")
+    lines = lines_of(results.load(tmp_path))
+    assert "python -m faults drill ring --fault 'kill 2 @ step 5' on" in " ".join(lines)
+    for line in (
+        f"detect 0 s 12.0 ms {24 * '█'} until the first survivor is told",
+        f"replay 15.0 ms 5.00 ms {10 * '█'} until the interrupted step is complete",
+        "total 20.0 ms",
+        "recovery: 20.0 ms, 2 committed steps lost",
+        "steps per second: 400 before, 500 after",
+        "ok deaths [2] as injected",
+        "FAILED commits 39 of 40",
+        "recovered ring by shrink: 4 ranks, 3 after",
+    ):
+        assert line in lines, line
+
+
+def test_a_drill_that_failed_says_where_and_medians_are_called_so():
+    spread = {"median": 0.02, "ci95": [0.01, 0.03], "n": 6}
+    failed = {**DRILL, "outcome": "failed", "failed_at": {"phase": "agree", "why": "silence"}, "repeats": [{}] * 6}
+    lines = lines_of(a_result(drill={**failed, "recovery_spread": spread}))
+    assert "medians of 6 repeats" in lines
+    assert "recovery: median 20.0 ms [10.0 ms, 30.0 ms] of 6, 2 committed steps lost" in lines
+    assert "not recovered ring by shrink: 4 ranks, 3 after; at phase agree: silence" in lines
+
+
+def test_matrix_alarms_and_trace_are_tables():
+    cell = {"pattern": "ring", "recovery": "shrink", "fault": "kill", "outcome": "recovered", "why": None}
+    matrix = [{**cell, "drill": DRILL}, {**cell, "fault": "two", "outcome": "refused", "why": "too few", "drill": None}]
+    sighting = {"detector": "phi", "situation": "kill", "limit_seconds": 0.2, "wrong": None}
+    alarms = [
+        {**sighting, "detection_seconds": 0.1, "false_alarms": []},
+        {**sighting, "situation": "crowd", "detection_seconds": None, "false_alarms": [3]},
+    ]
+    run = {"policy": "shrink", "mtbf_s": None, "goodput": 0.99, "failures": 0, "wrong": ""}
+    trace = {
+        "runs": [run, {**run, "mtbf_s": 2.0, "goodput": 0.875, "failures": 3}],
+        "crossovers": [{"mtbf_s": 1.5, "rare": "spare", "frequent": "shrink"}],
+        "intervals": None,
+    }
+    lines = lines_of(a_result(matrix=matrix, alarms=alarms, trace=trace))
+    for line in (
+        "pattern recovery kill two",
+        "ring shrink 20.0 ms -2 (3) -",
+        "not run (-) ring by shrink, two: too few",
+        "1 of 1 drills survived",
+        "phi 100 ms 1 false",
+        "shrink 99.0% (0) 87.5% (3)",
+        "above an MTBF of 1.50 s spare is ahead of shrink, below it shrink",
+    ):
+        assert line in lines, line
+
+
+def test_what_a_demo_adds_of_its_own_is_told_too():
+    deaths = [{"members": 4, "figures": [{"suspected": 1.0, "probes": 3}, {"suspected": 2.0, "probes": None}]}]
+    search = {"question": "why", "seconds": 0.02, "ways": [{"name": "one", "missing": [1, 2]}]}
+    ways = {"pull": {"balance": 0.5}, "steal": {"balance": 0.75}}
+    lines = lines_of(a_result(deaths=deaths, search=search, uneven=ways, wrong=7, itemsize=4))
+    assert lines[lines.index("deaths") + 1 :][:2] == ["members figures suspected probes", "4 mean of 2 1.5 3"]
+    assert {"question why", "seconds 20.0 ms", "search: ways", "one 1, 2", "pull 0.5", "wrong: 7"} <= set(lines)
+    assert not any("itemsize" in line for line in lines)
 
 
 def test_the_command_prints_draws_and_writes_a_page(tmp_path):
