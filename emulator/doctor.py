@@ -45,7 +45,7 @@ def examine() -> Iterator[Finding]:
     yield _ulfm(mpi)
     yield from _tuning(mpi)
     yield _cores()
-    yield _slots()
+    yield _slots(mpi)
     yield _start(mpi)
 
 
@@ -99,11 +99,15 @@ def _cores() -> Finding:
     return Finding("cores", "ok", text)
 
 
-def _slots() -> Finding:
+def _slots(mpi: launch.Mpi) -> Finding:
+    """Whether a plain mpirun takes more ranks than cores: Open MPI's does only when it is told to."""
     if "SLURM_JOB_ID" in os.environ:
         nodes, tasks = (os.environ.get(key, "?") for key in ("SLURM_JOB_NUM_NODES", "SLURM_NTASKS"))
         return Finding("slots", "ok", f"Slurm job {os.environ['SLURM_JOB_ID']}: {tasks} tasks on {nodes} nodes")
-    return Finding("slots", "ok", "one host, no batch system: as many ranks as you like share the cores")
+    many = "as many ranks as you like share the cores"
+    if mpi.is_open_mpi and not tune.is_tuned():
+        many = f"with -n N (or mpirun --oversubscribe) {many}, a plain mpirun takes one per core"
+    return Finding("slots", "ok", f"one host, no batch system: {many}")
 
 
 def _start(mpi: launch.Mpi) -> Finding:

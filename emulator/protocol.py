@@ -40,7 +40,8 @@ def limits(library: str) -> tuple[dict[str, int], str]:
         ).stdout  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return dict(_DOCUMENTED), "Open MPI's documentation"
-    return parse(answer) or dict(_DOCUMENTED), "ompi_info"
+    found = parse(answer)
+    return (found, "ompi_info") if found else (dict(_DOCUMENTED), "Open MPI's documentation")
 
 
 def parse(answer: str) -> dict[str, int]:

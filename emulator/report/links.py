@@ -83,8 +83,9 @@ def _bystanders(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield "[bold]Bystanders[/]: 8 bytes between ranks 0 and 1 while the others wait"
     for row in rows:
         factor = row["in_barrier"] / row["asleep"]
+        others = "1 other" if row["ranks"] == 3 else f"{row['ranks'] - 2} others"
         yield (
-            f"  {row['ranks'] - 2} others: asleep {format_time(row['asleep'])}, in MPI_Barrier "
+            f"  {others}: asleep {format_time(row['asleep'])}, in MPI_Barrier "
             f"{format_time(row['in_barrier'])}, {factor:.2g} times as long"
         )
     yield ""

@@ -33,10 +33,13 @@ def pool(runs: tuple[Path, ...], out: str | None, seed: int) -> None:
     """
     from emulator.report.command import console, parts
 
-    loaded = [(results.load(run), results.load_samples(run if run.is_dir() else run.parent)) for run in runs]
+    found = [results.load(run) for run in runs]
+    _alike(found)  # what they are is a better reason than the samples that they lack
+    samples = [results.load_samples(run if run.is_dir() else run.parent) for run in runs]
+    loaded = list(zip(found, samples, strict=True))
     result = pooled(loaded, seed)
     printer = console(record=False)
-    printer.print(_each([one for one, _ in loaded]), "")
+    printer.print(_each(found), "")
     for part in parts(result, printer.width):
         printer.print(part)
     folder = results.run_folder("pool", out)
@@ -108,16 +111,18 @@ def _alike(found: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         raise UsageError(f"a pool is of 2 run folders or more, got {len(found)}: python -m emulator pool RUN RUN ...")
     first = found[0]
     for result in found:
-        if result["clock"] != "wall" or "itemsize" not in result:
+        what = f"got that of {' '.join(result['command'])} on {result['started']}"
+        if result["demo"] != "ring" or "itemsize" not in result:
+            raise UsageError(f"a pool is of results of demos.ring, {what}: name run folders of demos.ring")
+        if result["clock"] != "wall":
             raise UsageError(
-                f"a pool is of runs of demos.ring on the bare transport, got demos.{result['demo']} on the "
-                f"{result['clock']} clock of {result['started']}: emulated time does not differ between launches"
+                f"a pool is of runs on the bare transport, {what} on an emulated network: launches do not differ there"
             )
         for what in ("ranks", "cores", "hosts", "mpi"):
-            if result["environment"][what] != first["environment"][what]:
+            ours, theirs = result["environment"][what], first["environment"][what]
+            if ours != theirs:
                 raise UsageError(
-                    f"launches of one pool run on the same {what}, got {first['environment'][what]} and "
-                    f"{result['environment'][what]}: pool those that are alike"
+                    f"launches of one pool run on the same {what}, got {theirs} and {ours}: pool those that are alike"
                 )
         if [fit["pattern"] for fit in result["fits"]] != [fit["pattern"] for fit in first["fits"]]:
             raise UsageError("launches of one pool measure the same patterns: run them with the same --algorithm")

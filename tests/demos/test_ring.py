@@ -153,9 +153,13 @@ def test_a_reader_that_leaves_does_not_cost_the_result(tmp_path):
     assert [fit["pattern"] for fit in results.load(tmp_path)["fits"]] == ["link", "ring"]
 
 
-def test_what_cannot_be_pooled_is_refused(measured, emulated):
-    for folders, said in [([measured.folder], "2 run folders or more, got 1"),
-                          ([measured.folder, emulated.folder], "on the bare transport")]:  # fmt: skip
+def test_what_cannot_be_pooled_is_refused(measured, emulated, tmp_path):
+    results.save(results.new("links", ["python", "x"]), tmp_path / "result.json")
+    for folders, said in [
+        ([measured.folder], "2 run folders or more, got 1"),
+        ([measured.folder, emulated.folder], "on an emulated network: launches do not differ"),
+        ([measured.folder, tmp_path], "a pool is of results of demos.ring, got that of python x"),
+    ]:
         done = pool(*folders)
         assert done.returncode == 2
         assert said in done.stderr

@@ -27,3 +27,15 @@ def test_an_mpirun_that_is_not_the_librarys_is_found():
     other = launch.Mpi("MPICH", "4.3", Path("/nowhere/mpirun"), ulfm=False)
     assert doctor._library(other).state == "missing"
     assert "restart works" in doctor._ulfm(other).remedy
+
+
+def test_slots_are_no_more_than_a_plain_mpirun_takes(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_ID", raising=False)
+    ours, other = (launch.Mpi(name, "5.0", Path("/nowhere/mpirun"), ulfm=True) for name in ("Open MPI", "MPICH"))
+    said = {}
+    for tuned in (True, False):
+        monkeypatch.setattr(doctor.tune, "is_tuned", lambda tuned=tuned: tuned)
+        said[tuned] = doctor._slots(ours).text
+        assert "plain mpirun" not in doctor._slots(other).text
+    assert "plain mpirun" not in said[True]
+    assert "a plain mpirun takes one per core" in said[False]

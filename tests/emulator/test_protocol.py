@@ -1,5 +1,7 @@
 """The library's limits out of its own words, and which of them explains a switch."""
 
+import subprocess
+
 import pytest
 
 from emulator import protocol
@@ -25,6 +27,14 @@ def test_open_mpi_always_has_limits_and_others_none():
     assert limits["btl_sm_eager_limit"] > 0
     assert source in ("ompi_info", "Open MPI's documentation")
     assert protocol.limits("MPICH Version: 4.3.0") == ({}, "MPICH Version: 4.3.0 does not say")
+
+
+def test_values_that_the_library_did_not_say_are_not_called_its_own(monkeypatch):
+    for answer, source in ((ANSWER, "ompi_info"), ("nothing\n", "Open MPI's documentation")):
+        done = subprocess.CompletedProcess([], 0, stdout=answer)
+        monkeypatch.setattr(protocol.subprocess, "run", lambda *command, done=done, **how: done)
+        monkeypatch.setattr(protocol.shutil, "which", lambda program: f"/bin/{program}")
+        assert protocol.limits("Open MPI v5.0.11") == (LIMITS, source)
 
 
 @pytest.mark.parametrize(
