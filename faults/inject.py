@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from faults import outage
 from faults.board import NOBODY, Board
 from faults.journal import Journal, Silence
 from faults.plan.model import Event
@@ -120,19 +121,28 @@ class Injector:
             self._strike(index, event, now)
 
     def _strike(self, index: int, event: Event, at: float) -> None:
+        if event.host is not None and event.when.time_s is None:  # by the clock all ranks have timers for one instant
+            self._end_host(event, at)
+            return
         self._board.fired[index] = at
         self._journal.write(
             "fault", event=event.ident, text=event.text, kind=event.kind, due=at, place=self.place,
             waiting=bool(self._board.rows["place"][self._member] == NOBODY),
         )  # fmt: skip
-        if event.daemon and os.getppid() == self._daemon:
-            os.kill(self._daemon, signal.SIGKILL)  # of the host's ranks the first to come by; the others follow
         if event.kind in _SIGNALS:
             if event.kind == "hang" and event.duration_s is not None:
                 self._board.rows["wake_at"][self._member] = at + event.duration_s
             strike(_SIGNALS[event.kind], at)
         else:
             self.handlers[event.kind](event)
+
+    def _end_host(self, event: Event, at: float) -> None:
+        """The first of a host's ranks that comes here ends all of them, and the daemon before."""
+        if not outage.claim(self._board, event, self._journal.attempt):
+            return  # another one is about to end this process
+        if event.daemon and os.getppid() == self._daemon:
+            os.kill(self._daemon, signal.SIGKILL)
+        outage.strike(self._board, self._journal, outage.fellows(self._events, event), at)
 
     # -- slow ranks and liars ----------------------------------------------------------------------
     def _slow_down(self, event: Event) -> None:

@@ -64,7 +64,10 @@ def resolve(
             victims = [draw.choice(pool)]
         else:
             victims = _ranks_of(fault, placed, roles)
-        events += [_event(fault, f"{number}.{rank}", rank, fault.when) for rank in victims]
+        meant = [_event(fault, f"{number}.{rank}", rank, fault.when) for rank in victims]
+        if fault.kind == "kill" and fault.target.hosts:
+            meant = [replace(event, host=placed[event.rank]) for event in meant]
+        events += meant
     contradictions.check(events, refilled)
     return events
 

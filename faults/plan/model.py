@@ -68,8 +68,9 @@ class Event:
     """One thing that happens to one rank (or between two groups of ranks) of one job.
 
     `ident` is its name in the journal: a fault line may mean several events (a host, a rate). Of `rated` ones, drawn
-    as a Poisson process, the last may come after the end of the run. With `daemon` the process that started the rank,
-    a real host's daemon, dies first.
+    as a Poisson process, the last may come after the end of the run. With a number of a `host` all ranks of that host
+    are ended at once, by the first that comes to the point. With `daemon` the process that started the rank, a real
+    host's daemon, dies first.
     """
 
     ident: str
@@ -84,6 +85,7 @@ class Event:
     one_way: bool = False
     nic: bool = False
     rated: bool = False
+    host: int | None = None
     daemon: bool = False
 
     def to_json(self) -> dict[str, Any]:
