@@ -1,0 +1,57 @@
+"""From mpirun to the first line: how long somebody waits who has typed the command of the README.
+
+The demo is started by a plain mpirun, as a user does it, and is ended in order when its first line is there.
+"""
+
+from __future__ import annotations
+
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from typing import Any
+
+from emulator import launch
+from emulator.errors import CheckFailed
+
+RANKS, LIMIT_S = 16, 1.5
+_FEWEST, _MOST = 5, 15
+_ENDS_WITHIN_S = 10.0
+
+
+def rows(budget: float) -> list[dict[str, Any]]:
+    """Start and end the demo for `budget` seconds; the median, and the slowest start."""
+    begin, taken = time.monotonic(), []
+    while len(taken) < _FEWEST or (len(taken) < _MOST and time.monotonic() - begin < budget):
+        taken.append(first_line())
+    median = statistics.median(taken)
+    what = f"mpirun -n {RANKS} python -m demos.ring: first line"
+    return [
+        _row(f"{what} (median of {len(taken)})", median, f"<= {LIMIT_S} s", median <= LIMIT_S),
+        _row("the same, the slowest", max(taken), "", None),
+    ]
+
+
+def first_line() -> float:
+    """Seconds from the start of mpirun to the first line that it prints."""
+    command = [str(launch.find_mpi().mpirun), "-n", str(RANKS), sys.executable, "-m", "demos.ring"]
+    with tempfile.TemporaryDirectory() as folder:
+        begin = time.perf_counter()
+        with launch.start([*command, "--out", folder], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as job:
+            assert job.process.stdout is not None
+            with job.process.stdout as output:
+                said = output.readline()
+                seconds = time.perf_counter() - begin
+                job.process.send_signal(signal.SIGINT)  # as Ctrl-C
+                output.read()
+            job.wait(_ENDS_WITHIN_S)
+            job.outlive(_ENDS_WITHIN_S)
+    if not said:
+        raise CheckFailed(f"{' '.join(command)} printed nothing: python -m emulator doctor")
+    return seconds
+
+
+def _row(name: str, ours: float, target: str, met: bool | None) -> dict[str, Any]:
+    return {"name": name, "ours": ours, "other": None, "ratio": None, "unit": "s", "target": target, "met": met}
