@@ -27,6 +27,7 @@ from mpi4py import MPI
 
 from demos import push_pull
 from demos.incast import exact
+from demos.rough import say_how_far
 from demos.scatter_gather_times import egress
 from emulator import costs, rounds, spread
 from emulator.cli import demo
@@ -310,6 +311,9 @@ def _held(row: dict[str, Any]) -> bool:
 
 
 def _verdict(run: Run, rows: list[dict[str, Any]]) -> None:
+    ends = (min(run.sizes), max(run.sizes))  # from which the terms are: there they fit by construction
+    pairs = [(row["predicted"], row["seconds"]["median"]) for row in rows if row["bytes"] not in ends]
+    say_how_far(run, pairs, "sizes between the shortest and the longest")
     if run.network is None or run.options.compute != "none" or not exact(run.network.sized(run.size)):
         return
     held = [row for row in rows if _held(row)]

@@ -17,6 +17,7 @@ import numpy as np
 
 from demos import digits, push_pull
 from demos.incast import exact
+from demos.rough import say_how_far
 from demos.shared_training import Task, Trained, one_process, train
 from emulator import costs, spread
 from emulator.cli import TIME, demo
@@ -179,6 +180,8 @@ def _price_table(rows: list[dict[str, Any]], servers: int) -> Any:
 def _check(run: Run, rows: list[dict[str, Any]]) -> None:
     if any(row["wrong"] for row in rows):
         run.fail("pulled values differ from the exact sum")
+    pairs = [(row["predicted"], row["seconds"]["median"]) for row in rows]
+    say_how_far(run, pairs, "synchronous steps")
     if run.network is None or run.pace != "none" or run.options.compute != "none":
         return
     if not exact(run.network.sized(run.size)):

@@ -8,6 +8,7 @@ from typing import Any
 from mpi4py import MPI
 
 from demos.incast import exact
+from demos.rough import say_how_far
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.session import Run, sub_sizes
@@ -122,7 +123,8 @@ def _report(run: Run, series: list[Series]) -> None:
 
 
 def verdict(run: Run, pairs: Sequence[tuple[float | None, float]], what: str) -> None:
-    """On an idle emulated network measured and predicted must agree; elsewhere there is no verdict."""
+    """On an idle emulated network measured and predicted must agree; elsewhere it is said how far they are apart."""
+    say_how_far(run, pairs, what)
     if run.network is None or run.options.compute != "none" or not exact(run.network.sized(run.size)):
         return
     off = [abs(predicted / measured - 1) for predicted, measured in pairs if predicted is not None]

@@ -27,10 +27,12 @@ def test_on_an_emulated_network_the_formulas_hold(tmp_path: Path) -> None:
 
 
 def test_on_the_bare_transport_the_answers_are_right(tmp_path: Path) -> None:
-    done = run_demo("compare", 3, tmp_path, "--sizes", "64,8K", "--budget", "1")
+    done = run_demo("compare", 3, tmp_path, "--sizes", "64,1K,8K", "--budget", "1")
     assert done.status == 0, done.text
-    assert [row["wrong"] for row in done.result["measurements"]] == [0] * 8
-    # alpha and beta of each pattern are those that explain its two sizes
+    assert [row["wrong"] for row in done.result["measurements"]] == [0] * 12
+    # of the shortest and the longest the terms are made, so that they fit there whatever was measured
+    assert done.result["formula_errors"]["sizes between the shortest and the longest"]["points"] == 4
+    # alpha and beta of each pattern are those that explain its two extreme sizes
     assert all(terms["alpha"] >= 0 <= terms["beta"] for terms in done.result["own_terms"])
 
 

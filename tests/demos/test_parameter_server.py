@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,11 @@ def test_on_the_bare_transport(tmp_path: Path, consistency: str) -> None:
     reads = {int(value): count for value, count in result["training"]["staleness"].items()}
     assert sum(reads.values()) == 2 * 25
     assert consistency == "value" or max(reads) <= 3
+    off = [abs(row["predicted"] / row["seconds"]["median"] - 1) for row in result["measurements"]]
+    said = result["formula_errors"]["synchronous steps"]
+    assert said == {"median": pytest.approx(median(off)), "worst": pytest.approx(max(off)), "points": len(off)}
+    assert "synchronous steps: formula and measurement" in text
+    assert "which no alpha and beta describe" in " ".join(text.split())
 
 
 @pytest.mark.parametrize(
