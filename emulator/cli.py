@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from emulator import foreground, launch, units
+from emulator.console import discard
 from emulator.errors import CheckFailed, UsageError
 
 if TYPE_CHECKING:
@@ -38,6 +39,13 @@ def complain(message: str) -> None:
 
 class _OneLine(click.Command):
     """A click command whose every refusal is one line and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # the reader of our output (a `head`, say) has left; click would call that a failure
+            discard(sys.stdout)
+            return 0
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
         kwargs["standalone_mode"] = False
@@ -58,10 +66,6 @@ class _OneLine(click.Command):
         except (click.Abort, KeyboardInterrupt):
             print("interrupted", file=sys.stderr, flush=True)
             sys.exit(130)
-        except BrokenPipeError:
-            # The reader of our output (a `head`, say) has left; silence the flush at exit too.
-            sys.stdout = None
-            sys.exit(0)
         sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -119,6 +119,17 @@ def test_a_saved_table_says_how_to_make_it_again(measured, tmp_path):
     assert results.load(again)["speedup"] == content
 
 
+def test_a_reader_that_leaves_costs_neither_the_file_nor_the_status(tmp_path):
+    nodes = ",".join(map(str, range(1, 3000)))  # more than a pipe holds
+    command = [sys.executable, "-m", "demos.speedup", "--nodes", nodes, "--json", str(tmp_path / "it.json")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout.readline().startswith(b"textbook")
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(30) == 0
+    assert len(results.load(tmp_path / "it.json")["speedup"]["rows"]) == 2999
+
+
 def test_under_mpirun_there_is_one_table(monkeypatch):
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "1")
     assert run().output == ""
