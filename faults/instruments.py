@@ -22,6 +22,12 @@ class Instruments:
     conditions: Any = None  # of an emulated network (`faults.conditions.Conditions`)
     _followed: int = -1
 
+    @property
+    def silent(self) -> bool:
+        """Whether nobody wants to know what happens in a step."""
+        others = (self.board, self.injector, self.conditions)
+        return isinstance(self.journal, Silence) and all(one is None for one in others)
+
     def ready(self) -> None:
         """The job can begin; a later launch of the same job goes on with the first one's clock."""
         if self.board is None or self.injector is None:

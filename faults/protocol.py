@@ -173,14 +173,14 @@ def shrink(comm: MPI.Comm) -> MPI.Intracomm:
     raise Lost("rebuild", "no communicator of the survivors came about in 60 tries")
 
 
-def sleepy(request: MPI.Request, meanwhile: Callable[[], object] | None = None) -> None:
-    """Wait without keeping a core from those that work."""
+def sleepy(request: MPI.Request, meanwhile: Callable[[], object] | None = None, longest_s: float = 1e-3) -> None:
+    """Wait without keeping a core from those that work: look at most every `longest_s`."""
     pause = 50e-6
     while not request.Test():
         if meanwhile is not None:
             meanwhile()
         time.sleep(pause)
-        pause = min(pause * 1.5, 1e-3)
+        pause = min(pause * 1.5, longest_s)
 
 
 def packed(head: int, dead: Collection[int], size: int) -> list[int]:

@@ -42,6 +42,7 @@ class View(MPI.Intracomm):
     def __init__(self, lane: MPI.Intracomm, table: Sequence[int], note: Note | None = None) -> None:
         self.lane, self.table = lane, list(table)
         self._index = {base: place for place, base in enumerate(self.table)}
+        self._rank = self._index.get(lane.Get_rank(), MPI.UNDEFINED)
         self._note = note or _ignore
         self._everybody: MPI.Group | None = None
 
@@ -52,7 +53,7 @@ class View(MPI.Intracomm):
         raise AttributeError(f"a view of the living has no {name!r}")
 
     def Get_rank(self) -> int:
-        return self._index.get(self.lane.Get_rank(), MPI.UNDEFINED)
+        return self._rank
 
     def Get_size(self) -> int:
         return len(self.table)

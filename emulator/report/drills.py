@@ -47,7 +47,7 @@ def _drill(drill: Row) -> Iterator[Any]:
         if several:
             yield f"medians of {len(drill['repeats'])} repeats"
         yield _timeline(drill["phases"])
-    lost = f"{drill['lost_steps']} committed steps lost" if drill["lost_steps"] else "no committed step lost"
+    lost = f"{drill['lost_steps']} more steps done again" if drill["lost_steps"] else "no committed step lost"
     if drill["recovery_seconds"] is not None:
         yield f"recovery: {_spread(drill.get('recovery_spread'), drill['recovery_seconds'])}, {lost}"
     rates = drill.get("throughput") or {}

@@ -40,7 +40,7 @@ def timeline_of(episode: Episode, origin: float) -> RenderableType:
         width = max(1 if seconds else 0, round(_BAR * seconds / episode.seconds))
         table.add_row(phase, format_time(at), format_time(seconds), " " * left + "█" * width, _MEANS[phase])
         at += seconds
-    lost = f"{episode.lost_steps} committed steps lost" if episode.lost_steps else "no committed step lost"
+    lost = f"{episode.lost_steps} more steps done again" if episode.lost_steps else "no committed step lost"
     by_rule = f", rank {episode.coordinator} coordinates" if episode.coordinator is not None else ""
     table.add_row("total", "", format_time(episode.seconds), "", f"{lost}{by_rule}")
     return table

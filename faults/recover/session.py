@@ -8,15 +8,16 @@
                 AllReduce(job.comm, gradient, gradient, np.add).run()
                 state["weights"] -= 0.1 * gradient
 
-A step counts when it is known to have worked everywhere: it is *committed*. Who knows it, and when::
+A step counts when it is known to have worked everywhere and will not be done again: it is *committed*. Who knows it,
+and when::
 
     every=k    everybody, after every k-th step: they agree on it (`faults.protocol`)
     every=0    whoever has finished the step behind it, if that is an exchange of all with all, as it is above: to
                finish step k one must have heard from everybody in it, so everybody has finished step k-1
 
 With ``every=0`` nothing is agreed on while nobody dies, and nothing needs to be: a death makes itself felt in the next
-exchange, and only then, and at the end, all agree. Ranks are then at most one step apart, and each has copies of the
-state after its last two (`faults.recover.history`).
+exchange, and only then, and at the end, all agree. Ranks are then at most one step apart, and of the copies of the
+state that they make every few steps there is one that all have (`faults.recover.history`).
 
 After a death the policy says who works where from now on, all go back to the newest state that everybody has,
 newcomers get a copy of it, and the steps behind it are done again. The coordinator, who welcomes newcomers, is by rule
@@ -32,12 +33,13 @@ from typing import TYPE_CHECKING
 from mpi4py import MPI
 
 from emulator.errors import UsageError
+from faults import verdict
 from faults.instruments import Instruments
 from faults.recover.crash import die_loudly
 from faults.recover.crew import Crew
+from faults.recover.entrance import check_policy, check_survival
 from faults.recover.history import State
-from faults.recover.repair import Repairing
-from faults.recover.table import IN_PLACE
+from faults.recover.repair import APART, Repairing
 
 if TYPE_CHECKING:
     from faults.recover.levels import Levels
@@ -48,10 +50,18 @@ class Recovering(Repairing):
 
     _steps = 0  # that there are to do
 
+    def __init__(
+        self, crew: Crew, state: State, instruments: Instruments, levels: Levels | None = None, every: int = 1
+    ) -> None:
+        super().__init__(crew, state, instruments, levels, every)
+        self._try = _Attempt(self)
+
     # -- the loop ----------------------------------------------------------------------------------
     def next(self, steps: int) -> bool:
         """Whether there is a step to do for this rank; a spare waits in here until it is called in or the end."""
         self._steps = steps
+        if self.step < steps and self._crew.place is not None:
+            return True
         while self.place is None and self.step < steps:
             if self.every:
                 self.tools.working_on(self.step)
@@ -64,7 +74,7 @@ class Recovering(Repairing):
 
     def attempt(self) -> _Attempt:
         """One try of one step: afterwards it is done, or the job is repaired and back before a step to be done."""
-        return _Attempt(self)
+        return self._try
 
     def _finish(self, error: MPI.Exception | None = None) -> None:
         """The present step has worked on this rank, or has failed with `error`."""
@@ -81,11 +91,8 @@ class Recovering(Repairing):
         self._commits.finish()
         if due:
             self._settle(True)
-            return
-        self.step += 1
-        if not self.every:
-            self._history.keep(self.step, self.state)
-            self._commits.commit(self.step - 1)
+        else:
+            self.step += 1
 
     def _settle(self, ok: bool) -> None:
         """Commit if it worked for all that live (a death does not undo what they have); repair if somebody died."""
@@ -104,6 +111,7 @@ class Recovering(Repairing):
             self.step = self._steps  # they agree at the end only
             if self.place is not None:
                 self._commits.commit(self.step)
+                self._history.keep(self.step, self.state)
             return
         self.step += 1
         self._commits.commit(self.step)
@@ -117,6 +125,7 @@ class Recovering(Repairing):
     # -- beginning and end -------------------------------------------------------------------------
     def __enter__(self) -> Recovering:
         sys.excepthook = die_loudly
+        verdict.say(verdict.BEGAN)
         return self
 
     def __exit__(
@@ -125,23 +134,37 @@ class Recovering(Repairing):
         """Leave together: who leaves early counts as dead."""
         if kind is None:
             self._crew.quorum.agree(True)
+        verdict.conclude(kind is None)
 
 
 class _Attempt:
-    """One try of one step; a class, because a generator costs every step more."""
+    """One try of one step, made once: this is what being ready costs in every step, so it is kept short."""
+
+    __slots__ = ("_implied", "_job", "_watched")
 
     def __init__(self, job: Recovering) -> None:
-        self._job = job
+        self._job, self._implied, self._watched = job, not job.every, not job.tools.silent
 
     def __enter__(self) -> None:
-        self._job.tools.working_on(self._job.step)
+        if self._watched:
+            self._job.tools.working_on(self._job.step)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
+        job = self._job
+        if kind is None and self._implied:
+            known = job.step  # steps that everybody has finished
+            job.step = step = known + 1
+            if not step % APART:
+                job._history.keep(step, job.state)
+            if self._watched:
+                job._commits.finish()
+                job._commits.commit(known - known % APART)
+            return True
         if error is not None and not isinstance(error, MPI.Exception):
             return False
-        self._job._finish(error)
+        job._finish(error)
         return True
 
 
@@ -176,18 +199,18 @@ def recovering(
         the places of the dead.
     every
         Steps from one agreement to the next: an agreement costs time in every run, and a death up to so many steps. 0
-        agrees on nothing before somebody dies or the end comes. It is right only where in every step each rank hears
+        agrees on nothing before somebody dies or the end comes; a death then costs up to three steps more than the
+        one that it interrupts. It is right only where in every step each rank hears
         from every other one, however indirectly: an all-reduce, an all-gather, a barrier. Where a rank could finish a
         step that another has not begun (gossip with neighbours, say) they would have no state in common to go back to.
 
     Raises
     ------
     UsageError
-        An unknown policy, no rank left to work, or state of the ranks' own under a policy that loses their places or
-        without agreements.
+        A policy that another call is for, no rank left to work, state of the ranks' own under a policy that loses their
+        places or without agreements, or a job that would end with the first death.
     """
-    if policy not in IN_PLACE:
-        raise UsageError(f"a policy within a job is {', '.join(IN_PLACE)}, got {policy!r}")
+    check_policy(policy)
     if not 0 <= spares < comm.Get_size():
         raise UsageError(f"spares must leave a rank to work, got {spares} of {comm.Get_size()} ranks")
     if levels is not None and policy == "shrink":
@@ -196,5 +219,6 @@ def recovering(
         raise UsageError(f"ranks agree every 1 or more steps, or 0 for when somebody died, got {every}")
     if levels is not None and not every:
         raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
+    check_survival(f"recovering by {policy}")
     tools = instruments or Instruments()
     return Recovering(Crew(comm, policy, spares, at_least, tools), state, tools, levels, every)

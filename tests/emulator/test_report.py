@@ -219,7 +219,7 @@ def test_a_drill_is_told_from_its_file_alone(tmp_path):
         f"detect 0 s 12.0 ms {24 * '█'} until the first survivor is told",
         f"replay 15.0 ms 5.00 ms {10 * '█'} until the interrupted step is complete",
         "total 20.0 ms",
-        "recovery: 20.0 ms, 2 committed steps lost",
+        "recovery: 20.0 ms, 2 more steps done again",
         "steps per second: 400 before, 500 after",
         "ok deaths [2] as injected",
         "FAILED commits 39 of 40",
@@ -233,7 +233,7 @@ def test_a_drill_that_failed_says_where_and_medians_are_called_so():
     failed = {**DRILL, "outcome": "failed", "failed_at": {"phase": "agree", "why": "silence"}, "repeats": [{}] * 6}
     lines = lines_of(a_result(drill={**failed, "recovery_spread": spread}))
     assert "medians of 6 repeats" in lines
-    assert "recovery: median 20.0 ms [10.0 ms, 30.0 ms] of 6, 2 committed steps lost" in lines
+    assert "recovery: median 20.0 ms [10.0 ms, 30.0 ms] of 6, 2 more steps done again" in lines
     assert "not recovered ring by shrink: 4 ranks, 3 after; at phase agree: silence" in lines
 
 
