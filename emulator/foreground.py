@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, TextIO
 
 from emulator.console import discard
@@ -129,7 +129,7 @@ def ending_in_order() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run_filtered(arguments: Sequence[str], attempts: int = 3) -> int:
+def run_filtered(arguments: Sequence[str], attempts: int = 3, extra_env: Mapping[str, str] | None = None) -> int:
     """Run a job in the foreground and return its exit status, 128 + signal if one ended it; nothing outlives it.
 
     About 3 launches in 1000 of Open MPI 5 fail at once because its own listener thread does (status 213):
@@ -139,7 +139,7 @@ def run_filtered(arguments: Sequence[str], attempts: int = 3) -> int:
     output = None if sys.stdout.isatty() else subprocess.PIPE
     for attempt in range(attempts):
         with (
-            start(arguments, stdout=output, stderr=subprocess.PIPE) as job,
+            start(arguments, extra_env=extra_env, stdout=output, stderr=subprocess.PIPE) as job,
             _interruptible(job) as signals,
             _forwarded(job.process),
         ):

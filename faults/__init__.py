@@ -1,20 +1,37 @@
 """Kill a rank: faults, detection, recovery, and what recovery costs.
 
-``python -m faults drill ring -n 8 --fault 'kill 3 @ step 20' --recovery shrink``; in a program of one's own,
-`faults.recovering`.
+``python -m faults drill ring -n 8 --fault 'kill 3 @ step 20' --recovery shrink``; in a program of one's own::
+
+    recovering    a loop of steps in a job that goes on: shrink, spare, respawn
+    restarting    a loop of steps that goes on from its last checkpoint when the job is started again: restart
+    routing       a job that leaves the dead out: continue; with a parameter server that has a backup: replicate
+    reexecute     tasks of dead ranks are done by others: reexecute, in a step of `recovering`
+    run           start such a program, again if need be, and judge by what its ranks say of it
 """
 
 from __future__ import annotations
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["Recovering", "recovering"]
+if TYPE_CHECKING:
+    from faults.launcher import run
+    from faults.recover.reexecute import reexecute
+    from faults.recover.restart import Restarting, restarting
+    from faults.recover.route import Route, routing
+    from faults.recover.session import Recovering, recovering
+
+__all__ = ["Recovering", "Restarting", "Route", "recovering", "reexecute", "restarting", "routing", "run"]
+
+_IN = {
+    "Recovering": "recover.session", "recovering": "recover.session", "Restarting": "recover.restart",
+    "restarting": "recover.restart", "Route": "recover.route", "routing": "recover.route",
+    "reexecute": "recover.reexecute", "run": "launcher",
+}  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
-    """`recovering` on demand: whoever only reads plans or results needs no MPI."""
-    if name in __all__:
-        from faults import recover
-
-        return getattr(recover, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """On demand: whoever only reads plans or results needs no MPI, and a launcher must not initialise it."""
+    if name not in _IN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"faults.{_IN[name]}"), name)

@@ -1,4 +1,4 @@
-"""``python -m faults drill|matrix|soak|alarms|trace``: fault drills from outside the job."""
+"""``python -m faults drill|matrix|soak|alarms|trace|run``: fault drills from outside the job."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from emulator.cli import OneLineGroup
 from faults.cli.alarms import alarms
 from faults.cli.drill import drill
 from faults.cli.matrix import matrix
+from faults.cli.run import run
 from faults.cli.soak import soak
 from faults.cli.trace import trace
 
@@ -17,7 +18,7 @@ def main() -> None:
     """Kill, hang, slow or cut off ranks of a running job and see what recovery costs."""
 
 
-for command in (drill, matrix, soak, alarms, trace):
+for command in (drill, matrix, soak, alarms, trace, run):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A loop that outlives its ranks: ``python examples/recovery/least_squares.py`` starts four and a spare, kills one."""
+"""A loop that outlives its ranks: ``python examples/recovery/least_squares.py spare|shrink|respawn`` kills a rank."""
 
 import os
 import signal
@@ -8,17 +8,19 @@ import numpy as np
 from mpi4py import MPI
 
 import faults
-from emulator import foreground, launch
+from emulator import launch
 from primitives.all_reduce import all_reduce
 
+policy = (sys.argv[1:] or ["spare"])[0]
+spares = int(policy == "spare")
 if not launch.inside():
-    sys.exit(foreground.run_filtered(launch.command(5, launch.this_program(), ft=True)))
+    sys.exit(faults.run(launch.this_program(), 4 + spares, policy))
 
 draw = np.random.default_rng(0)
 inputs, truth = draw.standard_normal((600, 3)), np.array([1.0, -2.0, 0.5])
 state = {"weights": np.zeros(3)}
 
-with faults.recovering(MPI.COMM_WORLD, state, policy="spare", spares=1) as job:
+with faults.recovering(MPI.COMM_WORLD, state, policy=policy, spares=spares) as job:
     while job.next(steps=100):
         if job.step == 40 and MPI.COMM_WORLD.rank == 2:
             os.kill(os.getpid(), signal.SIGKILL)

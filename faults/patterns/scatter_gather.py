@@ -12,19 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
 from faults.conditions import carrier
 from faults.instruments import Instruments
 from faults.job import JobSpec
 from faults.patterns import work
 from faults.recover import recovering
+from faults.recover.reexecute import reexecute
 from faults.training import digest
-from faults.view import View
-from primitives.scatter_gather import map_tasks
-
-_TAG = 30_011
-COORDINATOR = 0
 
 
 def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
@@ -47,10 +42,7 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
             with job.attempt():
                 row = state["answers"][job.step]
                 requests = [(job.step, number) for number in range(count)]
-                answer = map_tasks(job.comm, task, requests, root=COORDINATOR, membership=_dead)
-                if answer is not None:
-                    row[:] = answer.values()
-                _share(job.comm, row)
+                reexecute(job.comm, task, requests, row)
     return {
         "digest": digest(job.committed),
         "steps": job.step,
@@ -58,18 +50,3 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
         "recoveries": job.recoveries,
         "executions": executions,
     }
-
-
-def _dead(comm: MPI.Comm) -> list[int]:
-    return comm.failed() if isinstance(comm, View) else []
-
-
-def _share(comm: View, row: np.ndarray) -> None:
-    """The coordinator tells every living rank the answer."""
-    if comm.Get_rank() != COORDINATOR:
-        comm.Recv(row, COORDINATOR, _TAG)
-        return
-    gone = comm.failed()
-    for rank in range(comm.Get_size()):
-        if rank not in (COORDINATOR, *gone):
-            comm.Send(row, rank, _TAG)

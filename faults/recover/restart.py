@@ -1,5 +1,13 @@
 """Restart: nothing survives a death but the checkpoint; the launcher starts the job again.
 
+    state = {"weights": np.zeros(650)}
+    with restarting(MPI.COMM_WORLD, state, "checkpoints", every=10) as job:
+        while job.next(steps=100):
+            with job.attempt():
+                state["weights"] -= 0.1 * all_reduce(job.comm, slope(state["weights"], job.step))
+
+    python -m faults run --recovery restart -n 4 program.py
+
 It needs nothing of MPI (any MPI ends the whole job when a rank is killed) and is the yardstick for the others.
 The loop is the same as that of `faults.recover.session`.
 """
@@ -9,14 +17,19 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import TracebackType
 
 import numpy as np
 from mpi4py import MPI
 
+from emulator import launch
+from emulator.errors import UsageError
+from faults import verdict
 from faults.checkpoint import Damaged, Store, interval
 from faults.instruments import Instruments
 from faults.protocol import Lost
+from faults.recover.entrance import check_mortality
 
 State = dict[str, np.ndarray]
 Rule = Callable[[float, float], int]
@@ -29,6 +42,8 @@ class Restarting:
     ----------
     every
         Steps between checkpoints; 0 to find the number from measured cost, measured step time and `mtbf_s` (Daly).
+    clear
+        Remove the checkpoints when the last step is done, so that the program, started once more, begins anew.
     """
 
     def __init__(
@@ -39,8 +54,9 @@ class Restarting:
         every: int,
         mtbf_s: float | None = None,
         instruments: Instruments | None = None,
+        clear: bool = False,
     ) -> None:
-        self.comm, self.state, self.store = comm, state, store
+        self.comm, self.state, self.store, self._clear = comm, state, store, clear
         self.tools = instruments or Instruments()
         self.place: int = comm.Get_rank()
         self.recoveries = 0
@@ -115,6 +131,7 @@ class Restarting:
         return steps
 
     def __enter__(self) -> Restarting:
+        verdict.say(verdict.BEGAN)
         return self
 
     def __exit__(
@@ -123,3 +140,45 @@ class Restarting:
         if kind is None:
             self.store.wait()
             self.comm.Barrier()
+            if self._clear and self.place == 0:
+                self.store.clear()
+        verdict.conclude(kind is None)
+
+
+def restarting(
+    comm: MPI.Intracomm,
+    state: State,
+    folder: str | Path,
+    *,
+    every: int = 10,
+    mtbf_s: float | None = None,
+    keep: int = 2,
+    background: bool = False,
+) -> Restarting:
+    """Begin a loop of steps that goes on from its newest intact checkpoint when the job is started again.
+
+    Parameters
+    ----------
+    comm
+        All ranks.
+    state
+        The arrays that a step changes, in place; the same on every rank. They are filled from the checkpoint.
+    folder
+        Of the checkpoints, which all ranks share; they are removed when the last step is done.
+    every
+        Steps between checkpoints; 0 to find the number from what one costs and `mtbf_s` (Daly).
+    mtbf_s
+        Seconds between two deaths, on average.
+    keep, background
+        See `Store`.
+
+    Raises
+    ------
+    UsageError
+        The job would go on after a death, the folder is another program's, or there is no interval.
+    """
+    if every < 0 or (not every and not (mtbf_s or 0.0) > 0):
+        raise UsageError(f"checkpoints are every 1 or more steps, or 0 with mtbf_s above 0, got {every} and {mtbf_s}")
+    check_mortality()
+    store = Store(folder, " ".join(launch.this_program()), keep, background)
+    return Restarting(comm, state, store, every, mtbf_s, clear=True)

@@ -1,6 +1,6 @@
 """Going on around the dead: nothing is rebuilt, nobody is replaced, the algorithm itself leaves them out.
 
-    with routing(MPI.COMM_WORLD, instruments) as route:
+    with routing(MPI.COMM_WORLD) as route:
         peers = Peers(route.comm, on_failure=route.lost)
         for step in route.steps(100):
             mix(peers, x, mixing)
@@ -16,12 +16,12 @@ import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
-import numpy as np
-from mpi4py import MPI
 
+from faults import verdict
 from faults.board import WORKING
 from faults.instruments import Instruments
 from faults.protocol import Lost, Quorum
+from faults.recover.entrance import check_survival
 
 _ASK_EVERY_S = 1e-3
 _FOLLOW_EVERY_S = 1e-3
@@ -58,7 +58,7 @@ class Route:
             self.tools.journal.write("commit", step=step)
 
     def follow(self, others: range) -> None:
-        """Take the slowest of other ranks' steps for one's own: for a rank that serves and counts none.
+        """Take the slowest of other living ranks' steps for one's own: for a rank that serves and counts none.
 
         A thread looks at the board, so that a fault can meet a server at a step of its workers.
         """
@@ -69,9 +69,9 @@ class Route:
         def look() -> None:
             seen = -1
             while not self._over.wait(_FOLLOW_EVERY_S):
-                rows = board.rows[others.start : others.stop]
-                working = rows["step"][rows["state"] == WORKING]
-                slowest = int(np.min(working)) if len(working) else seen
+                rows = board.rows
+                at_work = [rank for rank in others if rank not in self.dead and rows["state"][rank] == WORKING]
+                slowest = min((int(rows["step"][rank]) for rank in at_work), default=seen)
                 for step in range(seen + 1, slowest + 1):
                     self.tools.working_on(step)
                 seen = max(seen, slowest)
@@ -113,6 +113,7 @@ class Route:
         return [rank for rank in range(self.size) if rank not in self.dead]
 
     def __enter__(self) -> Route:
+        verdict.say(verdict.BEGAN)
         return self
 
     def __exit__(
@@ -122,8 +123,21 @@ class Route:
         self._over.set()
         if kind is None:
             self.quorum.agree(True)
+        verdict.conclude(kind is None)
 
 
 def routing(comm: MPI.Intracomm, instruments: Instruments | None = None) -> Route:
-    """Begin a job whose algorithm bears the loss of ranks by itself."""
+    """Begin a job whose algorithm bears the loss of ranks by itself.
+
+    Parameters
+    ----------
+    comm
+        All ranks.
+
+    Raises
+    ------
+    UsageError
+        The job would end with the first death: its MPI cannot do without ranks, or was not told to.
+    """
+    check_survival("routing")
     return Route(comm, instruments or Instruments())

@@ -1,0 +1,29 @@
+"""``python -m faults run``: a program of one's own that recovers, judged by what its ranks say of it."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from faults.launcher import LAUNCHES, POLICIES
+from faults.launcher import run as run_program
+
+
+@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.option("-n", "ranks", type=click.IntRange(min=1), required=True, help="Processes, spares included.")
+@click.option(
+    "--recovery",
+    type=click.Choice(POLICIES),
+    default=POLICIES[0],
+    show_default=True,
+    help="The program's policy: restart starts the job again, under the others it goes on by itself.",
+)
+@click.option("--launches", type=click.IntRange(min=1), default=LAUNCHES, show_default=True, help="Most launches.")
+@click.argument("program", nargs=-1, required=True, metavar="PROGRAM.py|-m MODULE [ARGUMENT]...")
+def run(ranks: int, recovery: str, launches: int, program: tuple[str, ...]) -> None:
+    """Run a program that uses faults.recovering, routing or restarting, until it has a verdict.
+
+    Exit status: 0 it came to its end, 2 bad usage, 3 not recovered, else the program's own, 1 if it failed without one.
+    """
+    sys.exit(run_program(program, ranks, recovery, launches))

@@ -1,0 +1,62 @@
+"""Tasks of a request, done by whoever lives: those of a worker that dies are done again by others.
+
+    with recovering(MPI.COMM_WORLD, state, policy="shrink", at_least=2) as job:
+        while job.next(steps=10):
+            with job.attempt():
+                reexecute(job.comm, task, requests(job.step), state["answers"][job.step])
+
+A worker's death costs the tasks that it had, and nobody else even stops. The coordinator's death costs the request: the
+step fails everywhere, and the lowest living rank coordinates it anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from faults.view import View
+from primitives.scatter_gather import map_tasks
+
+COORDINATOR = 0
+_TAG = 30_011
+
+
+def reexecute(comm: MPI.Intracomm, task: Callable[[Any], Any], requests: Sequence[Any], answers: np.ndarray) -> None:
+    """Have ``task(request)`` done for every request, and give every living rank all answers; collective.
+
+    Parameters
+    ----------
+    comm
+        The communicator of a recovering job, of 2 ranks or more.
+    requests
+        Arguments, of which rank 0's count.
+    answers
+        Filled on every rank, in the order of the requests.
+
+    Raises
+    ------
+    MPI.Exception
+        The coordinator died; a job that recovers does the step again.
+    """
+    answer = map_tasks(comm, task, requests, root=COORDINATOR, membership=_dead)
+    if answer is not None:
+        answers[...] = answer.values()
+    _share(comm, answers)
+
+
+def _dead(comm: MPI.Comm) -> list[int]:
+    return comm.failed() if isinstance(comm, View) else []
+
+
+def _share(comm: MPI.Intracomm, answers: np.ndarray) -> None:
+    """The coordinator tells every living rank the answer."""
+    if comm.Get_rank() != COORDINATOR:
+        comm.Recv(answers, COORDINATOR, _TAG)
+        return
+    gone = _dead(comm)
+    for rank in range(comm.Get_size()):
+        if rank not in (COORDINATOR, *gone):
+            comm.Send(answers, rank, _TAG)
