@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
+from mpi4py import MPI
 
 from faults import verdict
 from faults.board import WORKING
