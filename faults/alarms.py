@@ -17,11 +17,11 @@ from typing import Any
 
 from emulator import launch
 from emulator.clock import cores
-from emulator.errors import UsageError
 from faults import detect, drill, timeline
 from faults.job import JobSpec
 from faults.judge import judge
 from faults.order import Order
+from faults.patterns.catalogue import check_names
 from faults.plan import parse, resolve
 from faults.supervise import Finished, need_ulfm, supervise
 
@@ -136,9 +136,8 @@ def run(
 
 def check(detectors: Sequence[str], situations: Sequence[str]) -> None:
     """Refuse unknown names."""
-    for what, chosen, legal in (("detector", detectors, DETECTORS), ("situation", situations, tuple(SITUATIONS))):
-        if wrong := next((name for name in chosen if name not in legal), None):
-            raise UsageError(f"a {what} is one of {', '.join(legal)}, got {wrong!r}")
+    check_names("detector", detectors, DETECTORS)
+    check_names("situation", situations, SITUATIONS)
 
 
 def _network(beside: Path, latency_s: float) -> str | None:

@@ -15,7 +15,7 @@ from emulator.errors import UsageError
 from faults import drill
 from faults.drill import Outcome
 from faults.order import Order, even_hosts
-from faults.patterns.catalogue import CATALOGUE
+from faults.patterns.catalogue import CATALOGUE, check_names
 from faults.plan import parse
 from faults.supervise import need_ulfm
 
@@ -137,12 +137,9 @@ def cells(patterns: Sequence[str] = (), policies: Sequence[str] = (), faults: Se
     UsageError
         An unknown name, or a choice without any cell.
     """
-    known = dict.fromkeys(policy for plan in CATALOGUE.values() for policy in plan.policies)
-    for what, chosen, legal in (
-        ("pattern", patterns, CATALOGUE), ("policy", policies, known), ("fault of the matrix", faults, SCENARIOS),
-    ):  # fmt: skip
-        if wrong := next((name for name in chosen if name not in legal), None):
-            raise UsageError(f"a {what} is one of {', '.join(legal)}, got {wrong!r}")
+    check_names("pattern", patterns, CATALOGUE)
+    check_names("policy", policies, [policy for plan in CATALOGUE.values() for policy in plan.policies])
+    check_names("fault of the matrix", faults, SCENARIOS)
     found = [
         Cell(pattern, policy, fault)
         for pattern in patterns or CATALOGUE

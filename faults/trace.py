@@ -26,7 +26,7 @@ from faults import drill
 from faults.checkpoint import interval
 from faults.judge import judge
 from faults.order import Order
-from faults.patterns.catalogue import CATALOGUE
+from faults.patterns.catalogue import CATALOGUE, check_names
 from faults.plan import Event
 from faults.plan.model import When
 from faults.supervise import need_ulfm
@@ -146,8 +146,7 @@ def compare(setting: Setting, policies: Sequence[str], mtbfs: Sequence[float], f
 
 def check(setting: Setting, policies: Sequence[str], mtbfs: Sequence[float]) -> None:
     """Refuse what cannot be run."""
-    if wrong := next((name for name in policies if name not in POLICIES), None):
-        raise UsageError(f"a policy of {PATTERN} is one of {', '.join(POLICIES)}, got {wrong!r}")
+    check_names(f"policy of {PATTERN}", policies, POLICIES)
     short = next((mtbf for mtbf in mtbfs if not mtbf > 0), None)
     if short is not None:
         raise UsageError(f"an MTBF is above 0 s, got {short:g}")

@@ -3,47 +3,74 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from emulator import console, launch, results, spread
+from emulator import launch, spread
 from emulator.units import format_time
 from faults import soak as soaks
-from faults.cli.drill import NOT_RECOVERED
+from faults import trials
+from faults.cli.options import Names
+from faults.cli.report import NOT_RECOVERED, Report, reporting
+from faults.patterns.catalogue import CATALOGUE
+from faults.soak import Tally
 from faults.supervise import need_ulfm
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @click.command()
 @click.option("--kills", type=click.IntRange(min=1), default=300, show_default=True, help="Kills to be fired.")
 @click.option("--most-ranks", type=click.IntRange(min=2), default=16, show_default=True, help="Largest job.")
+@click.option("--patterns", type=Names(), default=(), help=f"Of {', '.join(CATALOGUE)}; absent: ring.")
+@click.option("--policies", type=Names(), default=(), help="Absent: shrink and spare for ring, all of other patterns.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--out", metavar="DIR", help="Run folder; absent: runs/soak/<UTC time>.")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-def soak(kills: int, most_ranks: int, seed: int, out: str | None, quiet: bool) -> None:
+@reporting("soak", "List the trials, as long as every kill fires, and start nothing.")
+def soak(
+    kills: int, most_ranks: int, patterns: tuple[str, ...], policies: tuple[str, ...], seed: int, report: Report
+) -> None:
     """Kill ranks at random instants, job after job.
 
     Exit status: 0 clean, 2 bad input, 3 something hung, was wrong or was left.
     """
-    need_ulfm(launch.find_mpi(), "shrink")
-    screen = console.make(0, quiet)
-    folder = results.run_folder("soak", out)
-    with console.progress(screen, kills, "kills") as bar:
-        tally = soaks.soak(kills, seed, folder, most_ranks=most_ranks, seen=lambda tally, fired: bar.advance(fired))
-    if screen:
-        screen.print(
-            f"{tally.kills} kills in {tally.launches} launches: {tally.hangs} hangs, {tally.wrong} wrong results, "
-            f"{tally.leftovers} with leftovers, {len(tally.failed)} failed"
-        )
-        if tally.recoveries_s:
-            of = spread.summary(tally.recoveries_s)
-            screen.print(
-                f"{len(tally.recoveries_s)} recoveries: median {format_time(of['median'])}, "
-                f"p95 {format_time(of['p95'])}, worst {format_time(max(tally.recoveries_s))}"
-            )
-        if tally.clean:
-            screen.print(f"0 of {tally.kills}: below {tally.bound:.2%} per kill with 95 % confidence")
+    chosen = trials.jobs(patterns, policies, most_ranks)
+    if report.dry_run:
+        for trial in soaks.trials(kills, seed, most_ranks, chosen):
+            click.echo(f"{trial.text}: {'; '.join(trial.lines)}")
+        return
+    for policy in {policy for _, policy in chosen}:
+        need_ulfm(launch.find_mpi(), policy)
+    about = {"seed": seed, "jobs": [f"{pattern} by {policy}" for pattern, policy in chosen]}
+    with report.begun(most_ranks) as folder:
+        with report.progress(kills, "kills") as bar:
+
+            def keep(tally: Tally, fired: int) -> None:
+                report.save(soak=about | tally.to_json())
+                bar.advance(fired)
+
+            tally = soaks.soak(kills, seed, folder, most_ranks=most_ranks, chosen=chosen, seen=keep)
+        report.show(lambda screen: show(screen, tally))
     for line in tally.failed:
         print(f"error: {line}", file=sys.stderr)
     if not tally.clean:
         print(f"error: the folders of failed trials are in {folder}; trials repeat with --seed {seed}", file=sys.stderr)
         sys.exit(NOT_RECOVERED)
+
+
+def show(screen: Console, tally: Tally) -> None:
+    """Counts, how long recoveries took, and what a clean soak says about the rate of failures."""
+    screen.print(
+        f"{tally.kills} kills in {tally.launches} launches: {tally.hangs} hangs, {tally.wrong} wrong results, "
+        f"{tally.leftovers} with leftovers, {len(tally.failed)} failed"
+    )
+    for pattern, policy in dict.fromkeys((one.pattern, one.recovery) for one in tally.recoveries):
+        seconds = [one.seconds for one in tally.recoveries if (one.pattern, one.recovery) == (pattern, policy)]
+        of = spread.summary(seconds)
+        screen.print(
+            f"{pattern} by {policy}, {len(seconds)} recoveries: median {format_time(of['median'])}, "
+            f"p95 {format_time(of['p95'])}, worst {format_time(max(seconds))}"
+        )
+    if tally.clean:
+        screen.print(f"0 of {tally.kills} failed: below {tally.bound:.2%} per kill with 95 % confidence")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -150,6 +150,18 @@ CATALOGUE = {
         ),
     )
 }
+
+
+def check_names(what: str, chosen: Iterable[str], legal: Collection[str]) -> None:
+    """Refuse unknown names.
+
+    Raises
+    ------
+    UsageError
+        One that is not `legal`.
+    """
+    if wrong := next((name for name in chosen if name not in legal), None):
+        raise UsageError(f"a {what} is one of {', '.join(dict.fromkeys(legal))}, got {wrong!r}")
 
 
 def most_liars(rule: str, clients: int) -> int:

@@ -36,6 +36,7 @@ def carry_out(tmp_path, pattern: str, lines: list[str], recovery: str, ranks: in
         (["kill 2 @ step 12", "kill 4 @ step 20 + 1 ms"], "continue", []),
         (["kill 0 @ step 12 + 300 us"], "replicate", ["rank 1 took over shard 0 from rank 0"]),
         (["kill 1 @ step 12", "kill 3 @ step 20 + 300 us"], "replicate", ["rank 0 took over shard 1 from rank 1"]),
+        (["kill 3 @ step 10", "kill 1 @ step 25"], "replicate", ["rank 0 took over shard 1 from rank 1"]),
     ],
 )
 def test_parameter_servers_bear_the_loss_of_workers_and_servers(tmp_path, lines, recovery, heirs) -> None:
