@@ -47,9 +47,7 @@ def test_on_an_emulated_network_every_rank_has_a_core_and_reducing_is_free():
 
 
 def test_a_result_without_terms_is_refused():
-    with pytest.raises(
-        UsageError, match=r"demos\.ring and demos\.links, got one of demos\.ring without any"
-    ):
+    with pytest.raises(UsageError, match=r"demos\.ring and demos\.links, got one of demos\.ring without any"):
         terms_from(a_result([fitted("collective", "incast", 1e-6, 1e-9)]))
 
 
