@@ -43,14 +43,14 @@ class Silence:
 
 
 def read(folder: str | Path) -> list[dict[str, Any]]:
-    """Everything that everybody wrote, by time."""
+    """Everything that everybody wrote, by time; `line` says where it stands in the writer's file."""
     records = [record for path in sorted(Path(folder).glob("*.jsonl")) for record in _lines(path)]
     return sorted(records, key=lambda record: record["at"])
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
-    for line in path.read_bytes().splitlines():
+    for number, line in enumerate(path.read_bytes().splitlines()):
         try:
-            yield json.loads(line)
+            yield json.loads(line) | {"line": number}
         except ValueError:
             continue  # the writer died inside its last line

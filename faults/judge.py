@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from faults import timeline
+from faults import coherence, timeline
 from faults.supervise import Finished
 from faults.timeline import Episode, Record
 
 Matches = Callable[[Sequence[dict[str, Any]]], tuple[bool, str]]
-_TOLERANCE_S = 1e-6
 
 
 @dataclass
@@ -65,7 +64,7 @@ def judge(finished: Finished, matches: Matches) -> Judgement:
         "commits": _committed_once(records, spec.attempt, spec.steps) if final else (False, "the job did not end"),
         "deaths": _dead_as_injected(finished),
         "leftovers": (finished.leftovers == 0, f"{finished.leftovers} processes were left"),
-        "phases": _phases_add_up(found),
+        "phases": coherence.check(finished, found),
     }
     recovered = all(ok for ok, _ in checks.values())
     phase, reason = ("", "") if recovered else _where_it_stopped(finished, checks)
@@ -168,17 +167,6 @@ def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
     if dead != meant:
         return False, f"dead are {sorted(dead)}, injected were {sorted(meant)}"
     return True, f"{sorted(injected)} as injected" if injected else "nobody"
-
-
-def _phases_add_up(found: Sequence[Episode]) -> tuple[bool, str]:
-    """Clocks that are not comparable, or a phase that ends before it begins, show up here."""
-    for episode in found:
-        if min(episode.phases.values()) < 0:
-            phase = min(episode.phases, key=lambda name: episode.phases[name])
-            return False, f"{phase} ends before it begins"
-        if abs(sum(episode.phases.values()) - episode.seconds) > _TOLERANCE_S:
-            return False, "they do not add up to the wall time"
-    return True, "add up to the wall time"
 
 
 def _where_it_stopped(finished: Finished, checks: dict[str, tuple[bool, str]]) -> tuple[str, str]:

@@ -22,7 +22,8 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Death:
-    """A fault that took a rank away: when, whom (member and place), by which fault line, and whether it was idle."""
+    """A fault that took a rank away: when, whom (member and place), by which fault line and event of it, and whether
+    it was idle."""
 
     at: float
     member: int
@@ -30,6 +31,7 @@ class Death:
     text: str
     attempt: int = 0
     waiting: bool = False
+    event: str = ""
 
 
 @dataclass
@@ -67,7 +69,7 @@ def deaths(records: Sequence[Record]) -> list[Death]:
     fired = struck(records)
     left = {(r["member"], r["attempt"]) for r in records if r["what"] == "left"}
     found = [
-        Death(r["due"], r["member"], r["place"], r["text"], r["attempt"], r.get("waiting", False))
+        Death(r["due"], r["member"], r["place"], r["text"], r["attempt"], r.get("waiting", False), r["event"])
         for r in records
         if r["what"] == "fault"
         and r["kind"] in ("kill", "hang")

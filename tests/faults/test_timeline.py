@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from faults import timeline
+from faults import coherence, timeline
 from faults.job import JobSpec
 from faults.judge import judge
 from faults.plan import parse, resolve
@@ -168,9 +168,55 @@ def test_leftovers_fail_the_drill() -> None:
     assert broken(shrunk(), leftovers=1) == {"leftovers"}
 
 
-def test_clocks_that_run_backwards_are_found() -> None:
-    records = [r | {"at": 1.05} if r["what"] == "agreed" else r for r in shrunk()]
-    assert broken(records) == {"phases"}
+def at(records: list[dict], member: int, what: str, shift: float) -> list[dict]:
+    """The journals with one rank's records of one kind at another time."""
+    moved = [r | {"at": r["at"] + shift} if (r["member"], r["what"]) == (member, what) else r for r in records]
+    return sorted(moved, key=lambda r: r["at"])
+
+
+def told(records: list[dict]) -> list[dict]:
+    """As a rank tells that an error brought it into the agreement."""
+    return [r | {"how": "error 75"} if r["what"] == "noticed" else r for r in records]
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        (at(shrunk(), 1, "agreed", -0.105), "rank 1 went through agreed, noticed, rebuilt, restored"),
+        (at(shrunk(), 0, "rebuilt", 0.15), "restore ends before it begins"),
+        ([r for r in shrunk() if (r["member"], r["what"]) != (1, "agreed")], "rank 1 went through noticed, rebuilt"),
+        ([r for r in shrunk() if (r["member"], r["what"]) != (0, "restored")], "rank 0 went through noticed, agreed"),
+        ([r for r in shrunk() if r["what"] in ("commit", "fault", "left", "started") or r["member"] == 0],
+         "rank 1 was there before and after, and in no phase of the recovery"),
+        (told([r | {"at": r["at"] + 0.12} if r["member"] == 1 else r for r in shrunk()]),
+         "rank 0 knew what all agreed on before rank 1 came to it with an error"),
+        ([r | {"at": r["at"] + 7.9} if r["member"] == 1 and r["what"] != "left" else r for r in shrunk()],
+         "outside of the time in which the launcher saw the job run"),
+    ],
+)  # fmt: skip
+def test_a_clock_that_is_off_and_a_phase_that_is_missing_or_out_of_order_are_found(records, said: str) -> None:
+    done = finished(sorted(records, key=lambda r: r["at"]))
+    ok, why = coherence.check(done, timeline.episodes(done.records))
+    assert not ok
+    assert said in why
+
+
+def test_the_instant_of_death_on_the_board_is_what_the_phases_begin_at() -> None:
+    done = finished(shrunk())
+    done.fired = [0.95]
+    ok, why = coherence.check(done, timeline.episodes(done.records))
+    assert (ok, why) == (False, "they add up to 0.610000 s, from death to the last stamp it is 0.660000 s")
+
+
+def test_a_rank_that_wrote_in_another_order_than_its_clock_says_is_found() -> None:
+    """What the records look like when they are sorted shows nothing; the lines of the file do."""
+    done = finished([r | {"line": -i} for i, r in enumerate(shrunk())])
+    assert "with a later time" in coherence.check(done, [])[1]
+
+
+def test_a_recovery_as_it_should_be_holds_together() -> None:
+    done = finished(told(shrunk()))
+    assert coherence.check(done, timeline.episodes(done.records))[0]
 
 
 def test_a_wrong_result_fails_the_drill_and_says_so() -> None:
