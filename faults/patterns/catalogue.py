@@ -122,7 +122,7 @@ CATALOGUE = {
             ("continue",),
             80,
             _nothing,
-            oracles.agreed,
+            oracles.replayed_gossip,
             phases=("mix",),
         ),
         Blueprint(

@@ -1,7 +1,7 @@
 """Gossip: every rank averages with its neighbours, round after round; who dies is left out, nobody repairs anything.
 
-The survivors still come to agree, on a value within those that were put in, off the mean by at most what the dead
-took along.
+The survivors still come to agree, on a value within those that were put in. Which one depends on whose last message
+reached whom, so every rank writes down from which round on it misses whom, and the oracle mixes again by that.
 """
 
 from __future__ import annotations
@@ -16,22 +16,42 @@ from faults.conditions import carrier
 from faults.instruments import Instruments
 from faults.job import JobSpec
 from faults.patterns import work
-from faults.recover.route import routing
+from faults.recover.route import Route, routing
 from primitives.gossip import graphs
 from primitives.gossip.averaging import mix
-from primitives.gossip.mixing import metropolis
-from primitives.peers import Peers
+from primitives.gossip.mixing import Mixing, metropolis
+from primitives.peers import TAG, Messages, Peers
 
 _ALL_TO_ALL_UP_TO = 6
 
 
+def mixing_of(size: int, seed: int) -> Mixing:
+    """Everybody with everybody in small jobs, else a random 4-regular graph."""
+    small = size <= _ALL_TO_ALL_UP_TO
+    return metropolis(graphs.complete(size) if small else graphs.random_regular(size, 4, seed))
+
+
+class Witness(Peers):
+    """Peers that journal who is missing in a round: whoever is, will be in all later ones."""
+
+    def __init__(self, route: Route) -> None:
+        super().__init__(route.comm, on_failure=route.lost)
+        self._journal, self._round = route.tools.journal, 0
+        self._missed: set[int] = set()
+
+    def exchange(self, sends: Messages, receives: Messages, tag: int = TAG) -> dict[int, int]:
+        arrived = super().exchange(sends, receives, tag)
+        for source in {source for source, _ in receives} - set(arrived) - self._missed:
+            self._missed.add(source)
+            self._journal.write("missed", step=self._round, whom=source)
+        self._round += 1
+        return arrived
+
+
 def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
-    """Average `spec.steps` rounds over a random 4-regular graph (everybody with everybody in small jobs)."""
+    """Average `spec.steps` rounds."""
     with routing(carrier(spec, tools), tools) as route:
-        peers = Peers(route.comm, on_failure=route.lost)
-        small = route.size <= _ALL_TO_ALL_UP_TO
-        graph = graphs.complete(route.size) if small else graphs.random_regular(route.size, 4, spec.seed)
-        mixing = metropolis(graph)
+        peers, mixing = Witness(route), mixing_of(route.size, spec.seed)
         value = work.opinion(route.rank, spec.seed)
         for _ in route.steps(spec.steps):
             said = value if tools.injector is None else np.ascontiguousarray(tools.injector.spoken(value))

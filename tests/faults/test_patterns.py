@@ -8,7 +8,8 @@ import pytest
 from emulator import launch
 from emulator.errors import UsageError
 from faults import drill
-from faults.job import JobSpec
+from faults.job import JOURNAL, JobSpec
+from faults.journal import Journal
 from faults.judge import Judgement
 from faults.order import Order
 from faults.patterns import oracles, work
@@ -130,13 +131,24 @@ def test_the_oracle_of_scatter_gather_finds_one_wrong_answer(tmp_path) -> None:
     assert not oracles.same_answers(spec, tmp_path, [right, wrong])[0]
 
 
-def test_the_oracle_of_gossip_finds_who_does_not_agree_and_who_went_astray(tmp_path) -> None:
-    spec = spec_of("gossip", 3, 4)
-    mean = np.mean([work.opinion(rank, 0) for rank in range(4)], axis=0)
-    survivors = [{"value": mean.tolist()} for _ in range(4)]
-    assert oracles.agreed(spec, tmp_path, survivors)[0]
-    assert not oracles.agreed(spec, tmp_path, [*survivors[:3], {"value": (mean + 0.1).tolist()}])[0]
-    assert not oracles.agreed(spec, tmp_path, [{"value": (mean + 0.1).tolist()}] * 4)[0]
+def test_the_oracle_of_gossip_finds_who_holds_what_its_messages_do_not_come_to(tmp_path) -> None:
+    """Four ranks in one round of all with all: everybody has the mean, except who missed somebody."""
+    spec = spec_of("gossip", 1, 4)
+    (tmp_path / JOURNAL).mkdir()
+    said = np.array([work.opinion(rank, 0) for rank in range(4)])
+
+    def judge(*values):
+        return oracles.replayed_gossip(spec, tmp_path, [{"place": p, "value": v.tolist()} for p, v in values])
+
+    mean = 0.25 * said[0] + 0.25 * said[1] + 0.25 * said[2] + 0.25 * said[3]
+    assert judge(*((rank, mean) for rank in range(4)))[0]
+    astray = np.nextafter(mean, 1.0)
+    assert judge((0, mean), (1, astray)) == (False, "rank 1 holds what the messages that arrived do not come to")
+    Journal(tmp_path / JOURNAL, 1).write("missed", step=0, whom=3)
+    without = 0.25 * said[0] + 0.25 * said[1] + 0.25 * said[2] + 0.25 * said[1]
+    assert "rank 1" in judge((0, mean), (1, mean))[1]
+    assert "the survivors differ" in judge((0, mean), (1, without))[1]
+    assert judge((1, without))[0]
 
 
 def test_the_oracle_of_training_finds_a_changed_bit(tmp_path) -> None:
