@@ -73,7 +73,8 @@ class Injector:
     def at_phase(self, name: str, **info: object) -> None:
         """A named point inside an algorithm or a recovery."""
         self._deliver()
-        for index, event in self._open(lambda e: e.when.phase == name and e.when.step in (None, self.step)):
+        step = info.get("step", self.step)
+        for index, event in self._open(lambda e: e.when.phase == name and e.when.step in (None, step)):
             self._fire(index, event, time.monotonic() + event.when.offset_s)
 
     def at_recovery(self) -> None:

@@ -84,6 +84,18 @@ class Order:
         due = when.step is None or when.step == spec.steps - 1 or (every > 0 and (when.step + 1) % every == 0)
         return not due
 
+    def _check_roles(self, spec: JobSpec) -> None:
+        """Refuse a named point to which that rank never comes; after another's death it may have its role."""
+        plan = self.blueprint()
+        for event in spec.events:
+            role = plan.whose.get(event.when.phase or "")
+            heir = any(other.kind == "kill" and other.rank != event.rank for other in spec.events)
+            if role and not heir and event.rank not in plan.roles(spec)[role]:
+                raise UsageError(
+                    f"fault {event.text!r}: phase {event.when.phase} of {self.pattern} is the {role}'s, and rank "
+                    f"{event.rank} is none: name one of {', '.join(map(str, plan.roles(spec)[role]))}, or {role!r}"
+                )
+
     def _check_rule(self, spec: JobSpec) -> None:
         """Refuse more liars than a rule bears among that many clients."""
         if "rule" not in spec.options:
@@ -119,6 +131,11 @@ class Order:
 
     def _detector(self) -> str:
         """The one asked for; else heartbeats where somebody may hang, which the runtime would never notice."""
+        if self.detector == "swim":
+            raise UsageError(
+                f"a drill's detector is one of {', '.join(DETECTORS)}, got 'swim', whose members answer between two "
+                f"steps only and would all look dead while they wait for the hung one: see python -m faults alarms"
+            )
         if self.detector is not None and self.detector not in DETECTORS:
             raise UsageError(f"a detector is one of {', '.join(DETECTORS)}, got {self.detector!r}")
         hangs = any(fault.kind == "hang" for fault in self.faults)
@@ -168,6 +185,7 @@ class Order:
         contradictions.check_recoveries(spec.events, lambda when: self._only_in_repair(spec, when))
         if self.real_hosts:
             spec.events = [self._with_daemon(event) for event in spec.events]
+        self._check_roles(spec)
         for event in spec.events:
             if event.kind in ("kill", "hang") and event.rank in plan.vital(spec):
                 raise UsageError(

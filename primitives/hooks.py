@@ -24,7 +24,8 @@ def _pass(name: str, **info: object) -> None:
 
 
 phase: Callable[..., None] = _pass
-"""Called with the phase's name, and what else is worth knowing there as keywords."""
+"""Called with the phase's name, and what else is worth knowing there as keywords: `step` is the number of the step
+that is dealt with, where it is not that which this rank itself is at (a server applies what its workers push)."""
 
 
 def reset() -> None:

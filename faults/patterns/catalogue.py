@@ -46,6 +46,8 @@ class Blueprint:
         Names and defaults of what can be chosen.
     phases
         Named points of its algorithms, where a fault can strike.
+    whose
+        The role that comes to a named point, where it is not everybody's.
     bears
         Kinds of faults that mean something to this pattern and not to all.
     """
@@ -61,6 +63,7 @@ class Blueprint:
     options: dict[str, Any] = field(default_factory=dict)
     least_ranks: int = 2
     phases: tuple[str, ...] = ()
+    whose: dict[str, str] = field(default_factory=dict)
     bears: tuple[str, ...] = ()
 
     def phases_under(self, policy: str, options: Mapping[str, Any] | None = None) -> tuple[str, ...]:
@@ -115,6 +118,8 @@ CATALOGUE = {
             vital=lambda spec: range(servers_of(spec)) if spec.policy == "continue" else (),
             options={"shards": 32},
             least_ranks=3,
+            phases=("pull", "push", "apply"),
+            whose={"pull": "worker", "push": "worker", "apply": "server"},
         ),
         Blueprint(
             "gossip",
@@ -135,6 +140,8 @@ CATALOGUE = {
             roles=lambda spec: {"coordinator": [0], "worker": range(1, spec.ranks)},
             options={"tasks": 64},
             least_ranks=3,
+            phases=("scatter", "compute", "gather"),
+            whose={"scatter": "coordinator", "compute": "worker", "gather": "coordinator"},
         ),
         Blueprint(
             "federated",
@@ -146,6 +153,8 @@ CATALOGUE = {
             roles=lambda spec: {"server": [0], "worker": range(1, spec.ranks)},
             vital=lambda spec: [0],
             options={"rule": "mean", "liars": 0, "deadline_s": 2.0},
+            phases=("broadcast", "train", "aggregate"),
+            whose={"broadcast": "server", "train": "worker", "aggregate": "server"},
             bears=("lie",),
         ),
     )

@@ -158,7 +158,7 @@ class Server:
         """Do one round and update `self.model`."""
         begin = now(self.peers.comm)
         deadline = None if self.deadline_s is None else begin + self.deadline_s
-        hooks.phase("federated_round", round=self.number)
+        hooks.phase("broadcast", step=self.number)
         self.clients = [c for c in self.clients if self.peers.alive(c)]
         record = Round(self.number, draw_clients(self.clients, self.per_round, self.seed, self.number))
         order = np.concatenate([[self.number, _TRAIN], self.model])
@@ -181,6 +181,7 @@ class Server:
 
     def _aggregate(self, record: Round, rows: NDArray[np.float64], examples: Vector) -> None:
         """Update the model; where those who dropped out leave the rule too few answers, the round is void."""
+        hooks.phase("aggregate", step=self.number)
         try:
             self.model = self.aggregate(rows, examples)
         except UsageError as refusal:
@@ -259,6 +260,7 @@ def participate(comm: MPI.Intracomm | Peers, train: Train) -> int:
         answer = None
         if trouble is None:
             try:
+                hooks.phase("train", step=number)
                 answer = train(order[HEADER:].copy(), number)
             except KeyboardInterrupt:
                 raise

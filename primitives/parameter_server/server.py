@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection
 
 from mpi4py import MPI
 
+from primitives import hooks
 from primitives.parameter_server import wire
 from primitives.parameter_server.consistency import Consistency
 from primitives.parameter_server.inbox import open_inbox
@@ -125,6 +126,8 @@ class Server:
     def _take(self, message: Bytes) -> None:
         self.received.update(messages=1, bytes=len(message))
         header, _ = wire.unpack(message)
+        if header.kind == wire.PUSH:
+            hooks.phase("apply", step=header.clock)
         if header.kind not in (wire.PULL, wire.FLUSH):
             self._hand_on(header.shard, message)
         self._answer(self.shards[header.shard].receive(message))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from emulator import lookahead
 from emulator.errors import UsageError
+from primitives import hooks
 from primitives.parameter_server import wire
 from primitives.parameter_server.cache import Cache, Copy
 from primitives.parameter_server.channel import Asked, Channel
@@ -139,6 +140,7 @@ class Worker:
 
     def pull_async(self, table: str, keys: Keys = None, out: Array | None = None) -> Pull:
         """Ask for rows now, take them later with ``.wait()``; see `pull`."""
+        hooks.phase("pull")
         index = self.layout.table(table)
         plan = self._planner.plan(index, keys)
         self._check_out(index, plan, out)
@@ -170,6 +172,7 @@ class Worker:
         closes
             Whether this was the iteration's last push: saves the messages of `tick`.
         """
+        hooks.phase("push")
         index = self.layout.table(table)
         plan, rows = self._prepare(index, gradient, keys)
         for piece in plan.pieces:

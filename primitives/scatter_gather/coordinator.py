@@ -17,6 +17,7 @@ from mpi4py import MPI
 
 from emulator import now
 from emulator.errors import UsageError
+from primitives import hooks
 from primitives.scatter_gather.checks import check_workers
 from primitives.scatter_gather.deadline import Deadline
 from primitives.scatter_gather.ledger import Ledger
@@ -158,6 +159,7 @@ class Coordinator:
     def _run(self, job: Job) -> Iterator[list[int]]:
         """Have the tasks done; yields those that have an outcome now and had none before."""
         ledger, deadline = job.ledger, job.deadline
+        hooks.phase("scatter")
         self._ledger, self._request = ledger, next(_NUMBERS)
         start, yielded = now(self.comm), 0
         due = wake = math.inf if deadline.seconds is None else start + deadline.seconds
@@ -210,6 +212,7 @@ class Coordinator:
         ledger, late = job.ledger, job.late
         if rank not in self.living or message[0] != "done":
             return  # declared dead: its tasks run elsewhere
+        hooks.phase("gather")
         _, request, packed, dropped = message
         rows = unpack_outcomes(packed)
         if request != self._request:

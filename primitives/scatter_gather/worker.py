@@ -19,6 +19,7 @@ from typing import Any
 
 from mpi4py import MPI
 
+from primitives import hooks
 from primitives.scatter_gather.links import DOWN, UP, Outbox, failed_ranks, open_inbox, pack
 from primitives.scatter_gather.outcome import Row, pack_outcomes
 from primitives.scatter_gather.parcel import Damaged, unwrap
@@ -110,6 +111,7 @@ class Worker:
 
     def _work(self) -> None:
         """Run tasks of the first batch for a while; report when the batch is done, or when it is time."""
+        hooks.phase("compute")
         request, queue = self._batches[0]
         function, clock, rank = self._function, self._now, self._rank
         start = clock()

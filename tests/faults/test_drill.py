@@ -209,6 +209,7 @@ def test_too_few_ranks_are_refused_before_anything_starts(tmp_path) -> None:
         ({"recovery": "continue"}, "ring recovers by shrink, spare, respawn, restart"),
         ({"recovery": "spare"}, "--spares 1"),
         ({"recovery": "shrink", "detector": "nobody"}, "a detector is one of"),
+        ({"recovery": "shrink", "detector": "swim"}, "is one of runtime, heartbeat, phi, got 'swim', whose members"),
         ({"recovery": "shrink", "options": {"colour": 1}}, "has the options"),
     ):
         with pytest.raises(UsageError, match=said):

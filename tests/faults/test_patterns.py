@@ -62,6 +62,31 @@ def test_lost_tasks_are_done_again(tmp_path, lines) -> None:
 
 
 @needs_ulfm
+@pytest.mark.parametrize(
+    ("pattern", "line", "recovery"),
+    [
+        ("parameter-server", "kill 3 @ step 12 phase pull", "continue"),
+        ("parameter-server", "kill 3 @ step 12 phase push", "continue"),
+        ("parameter-server", "kill 0 @ step 12 phase apply", "replicate"),
+        ("scatter-gather", "kill 0 @ step 9 phase scatter", "reexecute"),
+        ("scatter-gather", "kill 3 @ step 9 phase compute", "reexecute"),
+        ("scatter-gather", "kill 0 @ step 9 phase gather", "reexecute"),
+        ("federated", "kill 2 @ step 9 phase train", "continue"),
+        ("federated", "slow server @ step 9 phase aggregate by 2", "continue"),
+    ],
+)
+def test_each_pattern_has_named_points_at_which_a_fault_strikes(tmp_path, pattern, line, recovery) -> None:
+    judgement = carry_out(tmp_path, pattern, [line], recovery, ranks=4)
+    assert judgement.ranks_after == 4 - line.startswith("kill")
+
+
+def test_a_named_point_of_another_role_is_refused(tmp_path) -> None:
+    order = Order("scatter-gather", 4, [parse("kill 2 @ step 3 phase gather")], "reexecute")
+    with pytest.raises(UsageError, match="phase gather of scatter-gather is the coordinator's, and rank 2 is none"):
+        drill.run(order, tmp_path)
+
+
+@needs_ulfm
 def test_a_federation_goes_on_without_those_who_die_or_hang(tmp_path) -> None:
     judgement = carry_out(tmp_path, "federated", ["kill 2 @ step 5", "hang 3 @ step 9"], "continue")
     assert judgement.ranks_after == 3
