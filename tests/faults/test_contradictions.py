@@ -133,7 +133,10 @@ def test_a_fault_in_a_recovery_that_will_come_is_meant(plan: Order) -> None:
     [
         (order("kill 1 @ step 2", "kill 3 @ phase restore"), "all_gather, agree, rebuild, shrink, replay, got"),
         (order("kill 1 @ step 2", "kill 3 @ phase spare", recovery="restart"), "reduce_scatter, all_gather, got"),
-        (order("kill 3 @ phase mix", pattern="parameter-server", recovery="continue"), "has the phases none"),
+        (
+            order("kill 3 @ phase mix", pattern="parameter-server", recovery="continue"),
+            "has the phases pull, push, apply, got",
+        ),
         (order("kill 3 @ phase reduce_scatter", options={"reduction": "ordered"}), "has the phases all_gather, agree"),
     ],
 )
