@@ -13,7 +13,7 @@ if not launch.find_mpi().ulfm:
 LIMIT_S = 0.4
 
 
-def meet(tmp_path, situation: str, detector: str, limit_s: float = LIMIT_S) -> Sighting:
+def meet(tmp_path, situation: str, detector: str, limit_s: float | None = LIMIT_S) -> Sighting:
     (found,) = alarms.run(tmp_path, ranks=3, detectors=[detector], situations=[situation], limit_s=limit_s)
     assert not found.wrong
     return found
@@ -22,6 +22,18 @@ def meet(tmp_path, situation: str, detector: str, limit_s: float = LIMIT_S) -> S
 @pytest.mark.parametrize("detector", ["heartbeat", "phi"])
 def test_long_computing_that_holds_the_interpreter_ends_nobody(tmp_path, detector: str) -> None:
     assert meet(tmp_path, "compute", detector).false == []
+
+
+@pytest.mark.parametrize(
+    ("situation", "limit_s"),
+    [
+        ("crowd", None),
+        ("straggler", LIMIT_S),
+        ("pause", 1.0),
+    ],  # a crowd's limit is the rule's
+)
+def test_a_crowd_a_straggler_and_a_pause_end_nobody(tmp_path, situation: str, limit_s: float | None) -> None:
+    assert meet(tmp_path, situation, "heartbeat", limit_s).false == []
 
 
 def test_late_messages_end_nobody(tmp_path) -> None:
