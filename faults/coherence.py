@@ -21,7 +21,7 @@ _ROUNDING_S = 1e-6
 _LETTERS = {"noticed": "n", "agreed": "a", "rebuilt": "b", "restored": "s"}
 _REPAIR, _AROUND, _AGAIN = r"(n((an*)+b)+s)+", r"(nb)+", r"bs"
 _CUT_SHORT = r"(n((an*)+b?)*)?"  # of the repair of a further death, which goes on behind the episode
-_GIVEN = "s"  # who comes in has nothing that was interrupted, and is given the state
+_GIVEN = "s"  # who comes in has nothing that was interrupted, and is given the state; a further death meets it as all
 _CHAINS = {"continue": _AROUND, "replicate": _AROUND, "restart": _AGAIN}
 
 
@@ -87,7 +87,7 @@ def _chain(finished: Finished, episode: Episode) -> str:
     if len(episode.deaths) > 1 and chain == _REPAIR:
         chain += _CUT_SHORT
     if finished.spec.policy in ("spare", "respawn"):
-        chain = f"({chain})|{_GIVEN}"
+        chain = f"{_GIVEN}?({chain})?"
     for member, wrote in told.items():
         if not re.fullmatch(chain, "".join(_LETTERS[r["what"]] for r in wrote)):
             return f"rank {member} went through {', '.join(r['what'] for r in wrote)}"
@@ -107,17 +107,17 @@ def _finishers(finished: Finished, episode: Episode) -> set[int]:
     }
 
 
+def _at(record: Record) -> float:
+    return float(record["at"])
+
+
 def _cause(finished: Finished, episode: Episode) -> str:
     """Of the first agreement: who comes to it with an error has met the error before anybody knows its outcome."""
     if finished.spec.policy in _CHAINS:
         return ""
-    firsts: dict[str, dict[int, Record]] = {"noticed": {}, "agreed": {}}
-    for member, wrote in _within(finished, episode).items():
-        for what, first in firsts.items():
-            if record := next((r for r in wrote if r["what"] == what), None):
-                first[member] = record
-    agreed = min(firsts["agreed"].values(), key=lambda r: r["at"], default=None)
-    for member, noticed in firsts["noticed"].items():
+    told = _within(finished, episode)
+    agreed = min((r for wrote in told.values() for r in wrote if r["what"] == "agreed"), key=_at, default=None)
+    for member, (noticed, *_) in told.items():  # who was given the state first meets errors of later deaths only
         if agreed and noticed.get("how", "").startswith("error") and noticed["at"] > agreed["at"]:
             return f"rank {agreed['member']} knew what all agreed on before rank {member} came to it with an error"
     return ""
