@@ -25,8 +25,7 @@ from faults.patterns.catalogue import check_names
 from faults.plan import parse, resolve
 from faults.supervise import Finished, need_ulfm, supervise
 
-SWIM = "swim"
-DETECTORS = (*detect.DETECTORS, SWIM)
+SWIM, DETECTORS = detect.SWIM, detect.DETECTORS
 _STEP = 6
 _STEP_S = 0.01
 _DEAF_S = 4.0

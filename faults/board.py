@@ -1,8 +1,9 @@
 """The board: one small file, mapped by every rank and by the watchdog, that outlives whoever writes on it.
 
-    row per member    beat  pid  state  place  step  peer  wake_at
+    row per member    beat  pid  state  place  step  peer  wake_at  accused
     one per event     the instant at which it fired (0: not yet)
     origin            when the job first began to work: the zero of faults by the wall clock
+    pardons           accusations of members by members that were found to be wrong
 
 A member is a process of the job (its rank in the first world; spawned ones count on). A process that is killed leaves
 its row behind, so the watchdog still knows where it was.
@@ -23,6 +24,7 @@ _ROW = np.dtype(
     [
         ("beat", "f8"),  # time.monotonic of the last sign of life
         ("wake_at", "f8"),  # when a stopped member shall be woken; 0 for never
+        ("accused", "f8"),  # when other members declared it dead (SWIM); 0 for never
         ("pid", "i8"),
         ("step", "i8"),  # the step it works on
         ("state", "i4"),
@@ -42,17 +44,18 @@ class Board:
         self.rows = np.memmap(self.path, _ROW, "r+", shape=(members,))
         self.fired = np.memmap(self.path, "f8", "r+", offset=size, shape=(max(1, events),))
         self.origin = np.memmap(self.path, "f8", "r+", offset=size + 8 * max(1, events), shape=(1,))
+        self.pardons = np.memmap(self.path, "i8", "r+", offset=size + 8 * max(1, events) + 8, shape=(1,))
         self._beats = self.rows["beat"]
 
     @classmethod
     def create(cls, path: str | Path, members: int, events: int) -> Board:
         """Make the file, all zero, and map it."""
-        Path(path).write_bytes(bytes(members * _ROW.itemsize + 8 * max(1, events) + 8))
+        Path(path).write_bytes(bytes(members * _ROW.itemsize + 8 * max(1, events) + 16))
         return cls(path, members, events)
 
     def enter(self, member: int, place: int, attempt: int) -> None:
         """A process takes its row."""
-        self.rows[member] = (time.monotonic(), 0.0, os.getpid(), 0, WORKING, place, NOBODY, attempt)
+        self.rows[member] = (time.monotonic(), 0.0, 0.0, os.getpid(), 0, WORKING, place, NOBODY, attempt)
 
     def beat(self, member: int) -> None:
         self._beats[member] = time.monotonic()

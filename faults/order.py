@@ -8,7 +8,7 @@ from typing import Any
 from emulator.errors import UsageError
 from emulator.network import load
 from faults import real_hosts
-from faults.detect import DETECTORS
+from faults.detect import DETECTORS, SWIM
 from faults.job import CHECKPOINT, JobSpec
 from faults.patterns.catalogue import CATALOGUE, REPAIRED, RULES, Blueprint, blueprint, most_liars
 from faults.plan import Event, Fault, When, contradictions, resolve
@@ -131,13 +131,13 @@ class Order:
 
     def _detector(self) -> str:
         """The one asked for; else heartbeats where somebody may hang, which the runtime would never notice."""
-        if self.detector == "swim":
-            raise UsageError(
-                f"a drill's detector is one of {', '.join(DETECTORS)}, got 'swim', whose members answer between two "
-                f"steps only and would all look dead while they wait for the hung one: see python -m faults alarms"
-            )
         if self.detector is not None and self.detector not in DETECTORS:
             raise UsageError(f"a detector is one of {', '.join(DETECTORS)}, got {self.detector!r}")
+        if self.detector == SWIM and (self.pattern, self.recovery) not in (("ring", "shrink"), ("ring", "spare")):
+            raise UsageError(
+                f"--detector swim is for processes that a job begins and goes on with: ring by shrink or spare, got "
+                f"{self.pattern} by {self.recovery}: choose heartbeat"
+            )
         hangs = any(fault.kind == "hang" for fault in self.faults)
         return self.detector or ("heartbeat" if hangs else "runtime")
 

@@ -179,7 +179,7 @@ def _check_used(order: Order, limit: float | None) -> None:
     """
     if limit is not None:
         raise UsageError(
-            "--limit is for --detector heartbeat or phi, the runtime has no limit of silence: leave it out"
+            "--limit is for --detector heartbeat, phi or swim, the runtime has no limit of silence: leave it out"
         )
     source = click.get_current_context().get_parameter_source
     given = [option for name, option in _ON_DISK.items() if source(name) is not ParameterSource.DEFAULT]

@@ -4,6 +4,7 @@
                 stopped, never
     heartbeat   no sign of life for a fixed limit
     phi         no sign of life for longer than this member's own habits make likely (phi-accrual)
+    swim        the other ranks say so, whom it does not answer (`faults.detect.swim`)
 
 A beat is a stamp on the board, written by a thread of every rank: a rank that computes or waits for long still beats, a
 stopped one does not. Where that thread gets neither the interpreter nor a core, the kernel's word that the process runs
@@ -14,6 +15,7 @@ wake up and go on. The hang thus becomes a death that the runtime reports.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 import numpy as np
 
@@ -22,7 +24,8 @@ from emulator.errors import UsageError
 from faults.board import WORKING, Board
 from faults.detect.phi import PhiAccrual
 
-DETECTORS = ("runtime", "heartbeat", "phi")
+SWIM = "swim"
+DETECTORS = ("runtime", "heartbeat", "phi", SWIM)
 BEATS_PER_LIMIT = 8
 _LIMIT_S = 0.25
 _FREE_RANKS_PER_CORE = 2
@@ -49,7 +52,7 @@ class Heartbeat:
         return [int(member) for member in np.flatnonzero(silent)]
 
 
-def detector(name: str, board: Board, limit_s: float) -> Heartbeat | PhiAccrual | None:
+def detector(name: str, board: Board, limit_s: float) -> Callable[[float], list[int]] | None:
     """The detector of that name; None for what the runtime notices by itself.
 
     Raises
@@ -61,4 +64,8 @@ def detector(name: str, board: Board, limit_s: float) -> Heartbeat | PhiAccrual 
         raise UsageError(f"a detector is one of {', '.join(DETECTORS)}, got {name!r}")
     if name == "heartbeat":
         return Heartbeat(board, limit_s)
+    if name == SWIM:
+        from faults.detect.swim import Accused  # it knows MPI's house, which no other detector needs
+
+        return Accused(board)
     return PhiAccrual(board, limit_s) if name == "phi" else None

@@ -11,24 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from faults.conditions import carrier
+from faults.detect.swim import settings
 from faults.instruments import Instruments
 from faults.job import JobSpec
 from faults.patterns import work
 from faults.recover.route import routing
-from primitives.membership import Detector, Settings, State
-
-_PERIODS = 4.0
-PERIODS_TO_DEATH = _PERIODS + 2.6
-"""A ping that fails within the first 1.6 periods or so, the period of that ping, and the suspicion."""
+from primitives.membership import Detector, State
 
 
 def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
     """Work for `spec.steps` steps of ``step_s`` seconds, of which ``grip_s`` are computed without a pause."""
     limit_s, step_s = spec.options["limit_s"], spec.options["step_s"]
-    settings = Settings(limit_s / PERIODS_TO_DEATH, suspicion_periods=_PERIODS)
     given_up: dict[int, float] = {}
     with routing(carrier(spec, tools), tools) as route:
-        detector = Detector(route.comm, settings=settings, seed=spec.seed, clock=time.monotonic)
+        detector = Detector(route.comm, settings=settings(limit_s), seed=spec.seed, clock=time.monotonic)
         for _ in route.steps(spec.steps):
             if spec.options["grip_s"]:
                 work.grip(spec.options["grip_s"])

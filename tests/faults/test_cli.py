@@ -42,7 +42,7 @@ def refuse(folder: Path, *arguments: str) -> str:
         (["--deadline", "0 s"], "--deadline takes a time above 0"),
         (["--deadline", "inf"], "--deadline: a time is a number >= 0"),
         (["--mtbf", "nan"], "--mtbf: a time is a number >= 0"),
-        (["--limit", "1 s"], "--limit is for --detector heartbeat or phi"),
+        (["--limit", "1 s"], "--limit is for --detector heartbeat, phi or swim"),
         (["--recovery", "restart", "--checkpoint-every", "0"], "from --mtbf, got none"),
         (["--recovery", "restart", "--mtbf", "1 s"], "--mtbf is for --checkpoint-every 0"),
         (["--recovery", "spare", "--checkpoint", "memory,disk", "--checkpoint-every", "0"], "--recovery restart only"),

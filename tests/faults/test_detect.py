@@ -1,6 +1,7 @@
 """Detectors on a board whose time is given by the test."""
 
 import math
+import time
 
 import pytest
 from hypothesis import given
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 from emulator.errors import UsageError
 from faults import detect
 from faults.board import LEFT, WORKING, Board
+from faults.detect import swim
 from faults.detect.phi import PhiAccrual, phi
 
 
@@ -70,3 +72,34 @@ def test_the_limit_grows_with_the_ranks_per_core() -> None:
 def test_an_unknown_detector_is_refused(tmp_path) -> None:
     with pytest.raises(UsageError, match="runtime, heartbeat, phi"):
         detect.detector("crystal ball", board_of(tmp_path), 1.0)
+
+
+def test_who_is_accused_by_others_is_suspected_until_a_sign_of_life_that_is_newer(tmp_path) -> None:
+    board = Board.create(tmp_path / "board", 3, 0)
+    accused = detect.detector("swim", board, 1.0)
+    for member in (0, 1):
+        board.enter(member, member, 0)
+    board.rows["accused"] = time.monotonic()  # member 2 has not come yet
+    assert accused(0.0) == [0, 1]
+    assert int(board.pardons[0]) == 0
+    board.beat(1)  # it has begun a step, or runs
+    assert accused(0.0) == [0]
+    assert (int(board.pardons[0]), float(board.rows["accused"][1])) == (1, 0.0)
+    board.leave(0)
+    assert accused(0.0) == []
+
+
+def test_members_of_a_group_find_the_one_that_does_not_answer(tmp_path) -> None:
+    """Three members that ask and answer over real datagrams, of which one does nothing."""
+    board = Board.create(tmp_path / "board", 3, 0)
+    for member in range(3):
+        board.enter(member, member, 0)
+    groups = [swim.Group(board, member, 3, 0, limit_s=0.2) for member in (0, 2)]
+    for _ in range(5000):
+        for group in groups:
+            group.turn()
+        if board.rows["accused"][1]:
+            break
+    assert (board.rows["accused"] > 0).tolist() == [False, True, False]
+    for group in groups:
+        group.close()

@@ -144,7 +144,7 @@ def test_restart_without_any_checkpoint_begins_again(tmp_path) -> None:
     assert judgement.lost_steps == 10
 
 
-@pytest.mark.parametrize("detector", ["heartbeat", "phi"])
+@pytest.mark.parametrize("detector", ["heartbeat", "phi", "swim"])
 def test_a_hung_rank_is_fenced_and_missed(tmp_path, detector: str) -> None:
     judgement = carry_out(tmp_path, ["hang 1 @ step 10 + 300 us"], "shrink", detector=detector, limit_s=1.0)
     check(judgement, 3)
@@ -209,7 +209,7 @@ def test_too_few_ranks_are_refused_before_anything_starts(tmp_path) -> None:
         ({"recovery": "continue"}, "ring recovers by shrink, spare, respawn, restart"),
         ({"recovery": "spare"}, "--spares 1"),
         ({"recovery": "shrink", "detector": "nobody"}, "a detector is one of"),
-        ({"recovery": "shrink", "detector": "swim"}, "is one of runtime, heartbeat, phi, got 'swim', whose members"),
+        ({"recovery": "respawn", "detector": "swim"}, "ring by shrink or spare, got ring by respawn"),
         ({"recovery": "shrink", "options": {"colour": 1}}, "has the options"),
     ):
         with pytest.raises(UsageError, match=said):
