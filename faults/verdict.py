@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import atexit
 import os
-import socket
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,7 +22,7 @@ BEGAN, REACHED, LEFT, UNDONE, FAILED = "began", "reached", "left", "undone", "fa
 
 def _file() -> Path | None:
     folder = os.environ.get(FOLDER)
-    return Path(folder, f"{socket.gethostname()}-{os.getpid()}") if folder is not None else None
+    return Path(folder, f"{os.uname().nodename}-{os.getpid()}") if folder is not None else None
 
 
 def say(word: str) -> None:

@@ -16,7 +16,7 @@ mpi4py.rc.finalize = False  # after a failure MPI_Finalize can hang; ranks agree
 from mpi4py import MPI  # noqa: E402
 
 from emulator.errors import UsageError  # noqa: E402
-from faults import detect, job, patterns  # noqa: E402
+from faults import job, patterns  # noqa: E402
 from faults.board import Board  # noqa: E402
 from faults.inject import Injector  # noqa: E402
 from faults.instruments import Instruments  # noqa: E402
@@ -57,15 +57,23 @@ def _instruments(folder: Path, spec: JobSpec, member: int) -> Instruments:
     journal = Journal(folder / job.JOURNAL, member, spec.attempt)
     injector = Injector(spec.events, board, journal, member, place)
     hooks.phase = injector.at_phase
+    if spec.beat_s:
+        _listen(spec, board, member)
+    return Instruments(journal, board, injector, member)
+
+
+def _listen(spec: JobSpec, board: Board, member: int) -> None:
+    """Begin to give the signs of life that the job's detector goes by."""
+    from faults import detect
+
     if spec.detector == detect.SWIM:
         from faults.detect import swim
 
         swim.start(board, member, spec.world, spec.attempt, spec.beat_s * detect.BEATS_PER_LIMIT)
-    elif spec.beat_s:
+    else:
         from faults.detect import pulse
 
         pulse.start(board, member, spec.beat_s)
-    return Instruments(journal, board, injector, member)
 
 
 def _next_member(folder: Path, first: int) -> int:

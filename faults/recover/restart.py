@@ -23,7 +23,6 @@ from types import TracebackType
 import numpy as np
 from mpi4py import MPI
 
-from emulator import launch
 from emulator.errors import UsageError
 from faults import verdict
 from faults.checkpoint import Damaged, Store, interval
@@ -180,5 +179,7 @@ def restarting(
     if every < 0 or (not every and not (mtbf_s or 0.0) > 0):
         raise UsageError(f"checkpoints are every 1 or more steps, or 0 with mtbf_s above 0, got {every} and {mtbf_s}")
     check_mortality()
+    from emulator import launch  # a rank of a drill, whose start is what a restart waits for, does without
+
     store = Store(folder, " ".join(launch.this_program()), keep, background)
     return Restarting(comm, state, store, every, mtbf_s, clear=True)

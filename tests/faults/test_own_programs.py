@@ -3,12 +3,15 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
 from emulator import launch
+from emulator.errors import UsageError
 from faults import verdict
+from faults.recover import entrance
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "recovery"
 TIMEOUT_S = 120
@@ -110,6 +113,22 @@ def test_what_another_call_is_for_is_one_line(program, what: str, call: str) -> 
 def test_a_job_that_would_die_silently_is_refused_with_the_command_to_use(program, what: str) -> None:
     line = refusal(finish(launch.command(2, [str(program), what]), program.parent))
     assert f"mpirun --with-ft ulfm --mca async_mpi_finalize 1 -n 2 python {program} {what}" in line
+
+
+@pytest.mark.parametrize(
+    ("vendor", "library"),
+    [
+        (("MPICH", (4, 2, 0)), "MPICH Version:      4.2.0\nMPICH ABI"),
+        (("Open MPI", (4, 1, 6)), "Open MPI v4.1.6, package: x"),
+    ],
+)
+def test_an_mpi_whose_jobs_never_survive_a_death_is_named_with_what_works_there(monkeypatch, vendor, library) -> None:
+    world = SimpleNamespace(Get_size=lambda: 4)
+    found = SimpleNamespace(COMM_WORLD=world, get_vendor=lambda: vendor, Get_library_version=lambda: library)
+    monkeypatch.setattr(entrance, "MPI", found)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(UsageError, match=f"routing needs an MPI .* found {vendor[0]} .*, or use faults.restarting"):
+        entrance.check_survival("routing")
 
 
 @needs_ulfm
