@@ -174,7 +174,7 @@ def shrink(comm: MPI.Comm) -> MPI.Intracomm:
 
 
 def sleepy(request: MPI.Request, meanwhile: Callable[[], object] | None = None, longest_s: float = 1e-3) -> None:
-    """Wait without keeping a core from those that work: look at most every `longest_s`."""
+    """Wait without keeping a core from those that work; each look takes one some 20 us, and sleeps become longer."""
     pause = 50e-6
     while not request.Test():
         if meanwhile is not None:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 APART = 4
 """Steps from one copy of the state to the next where nothing is agreed on. A copy is most of what being ready costs: it
 goes to memory that no cache holds any more. A death costs up to three steps more than the one that it interrupts."""
-_LOOK_S = 4e-3  # how often a spare looks whether it is needed: each look takes a core some 20 us
+_DOZE_S = 3e-3  # longest sleep of a spare whom nothing but a death needs
 
 
 class Repairing:
@@ -85,7 +85,7 @@ class Repairing:
         if self.every:
             protocol.sleepy(request)
         else:
-            protocol.sleepy(request, self.tools.follow, _LOOK_S)
+            protocol.sleepy(request, self.tools.follow, _DOZE_S)
 
     def _fail(self, error: MPI.Exception) -> None:
         self._notice(f"error {error.Get_error_class()}")

@@ -114,9 +114,10 @@ class Recovering(Repairing):
                 self._history.keep(self.step, self.state)
             return
         self.step += 1
-        self._commits.commit(self.step)
         if self.place is None:
+            self._commits.adopt(self.step)  # others have done it
             return
+        self._commits.commit(self.step)
         self._history.keep(self.step, self.state)
         if self.levels is not None:
             self.levels.commit()
