@@ -111,7 +111,7 @@ class Channel:
         for shard in self.layout.shards:
             header = self.header(wire.LEAVE, shard)._replace(sequence=self._sequence[shard] + 1)
             answers.append(self.listen(Asked(header)))
-            self.tell(wire.LEAVE, shard)
+            self.tell(wire.LEAVE, shard, table=self.layout.chain(shard)[-1])  # who is to answer
         for asked in answers:
             self.receive(asked)
         for request, _ in self._sending:
@@ -150,9 +150,16 @@ class Channel:
         for shard, retained in enumerate(self._retained):
             if rank in self.layout.servers and shard in self.layout.kept_by(rank):
                 for _, message in retained:
-                    self._send(message, self.layout.chain(shard)[0])
+                    self._send(self._readdressed(message), self.layout.chain(shard)[0])
         if self._server is not None:
             self._server.drop(rank)
+
+    def _readdressed(self, message: Bytes) -> Bytes:
+        """A leave says who is to answer: a server that has not heard of a death yet takes the dead one for the end."""
+        header, _ = wire.unpack(message)
+        if header.kind != wire.LEAVE:
+            return message
+        return wire.pack(header._replace(table=self.layout.chain(header.shard)[-1]))
 
     def _message(self, header: Header, piece: Piece | None, values: Array = _NOTHING) -> Bytes:
         """Lay out a request; a key list that the shard has seen lately goes as its signature."""

@@ -142,8 +142,8 @@ class Server:
     def _answer(self, replies: list[tuple[int, Bytes]]) -> None:
         for worker, message in replies:
             header, _ = wire.unpack(message)
-            # Who was asked answers; a leave came down the chain, and its end answers.
-            asked = header.answers != wire.LEAVE or self.layout.chain(header.shard)[-1] == self.rank
+            # Who was asked answers; a leave came down the chain: its end, as this server or the worker knows it.
+            asked = header.answers != wire.LEAVE or self.rank in (header.table, self.layout.chain(header.shard)[-1])
             if asked and worker not in self.layout.dead:
                 self._send(message, worker, reply_tag(header.sequence, header.shard, len(self.layout.shards)))
 

@@ -64,7 +64,8 @@ class Header(NamedTuple):
     kind, keys, flags
         PUSH...; RANGE, LIST or CACHED; HALF and CLOSES.
     shard, table, worker
-        Indices and the rank of the worker that asked.
+        Indices and the rank of the worker that asked; in a leave and its reply, `table` is the server that the worker
+        wants to answer.
     clock
         The worker's; in a reply, the shard's slowest.
     sequence

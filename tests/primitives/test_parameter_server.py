@@ -333,3 +333,25 @@ def test_bad_requests_are_refused_on_the_rank_that_makes_them(comm: Any) -> None
 
     errors = ps.run(work)
     assert errors is None or len(errors) == 5
+
+
+@on_ranks(4)
+def test_workers_may_leave_a_server_that_has_not_heard_of_a_death(comm: Any) -> None:
+    """The news of a server's death can be late: workers know, its replica does not, and all of them leave."""
+    ps = ParameterServer(
+        comm, [Table("w", 3, update=Add())], servers=2, replicas=2, consistency=Consistency("bsp"),
+        on_failure=lambda failure: set(),
+    )  # fmt: skip
+    dead = ps.layout.servers[0]  # it takes part in nothing
+
+    def add(worker: Worker) -> np.ndarray:
+        worker.channel.drop(dead)
+        for _ in range(3):
+            worker.push("w", np.ones(3), closes=True)
+        return worker.pull("w")
+
+    final = ps.run(add) if comm.Get_rank() != dead else None
+    comm.Barrier()
+    _discard(comm)
+    if final is not None:
+        assert final.tolist() == [6.0, 6.0, 6.0]
