@@ -32,7 +32,8 @@ def make_board(folder) -> Board:
     """Places 0 to 3 and a spare that waits, as member 4; nobody has a process."""
     board = Board.create(folder / "board", 8, 3)
     for member in range(5):
-        board.rows[member] = (0.0, 0.0, 0, 5, WORKING, member if member < 4 else NOBODY, NOBODY, 0)
+        place = member if member < 4 else NOBODY
+        board.rows[["step", "state", "place", "peer"]][member] = (5, WORKING, place, NOBODY)
     return board
 
 
