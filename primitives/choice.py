@@ -35,11 +35,9 @@ ORDERED = ("recursive_doubling", "rabenseifner", "tree")
 
 ORDER = ("recursive_doubling", "rabenseifner", "ring", "k_ary_tree", "tree")
 
-CROWDED = ("k_ary_tree", "ring", "recursive_doubling")
+CROWDED = ("k_ary_tree", "rabenseifner", "ring", "recursive_doubling")
 """Where ranks share cores. The binomial tree has no more work than the k-ary one but more levels, at each of which a
-rank waits for its turn on a core; and Rabenseifner's, with the ring's bytes, leaves a core idle while partners wait for
-each other. The formula knows neither, and measured both are slower."""
-
+rank waits for its turn on a core: the formula does not know that, and measured it is slower."""
 
 SHORT_BYTES = 16 << 10
 """Up to this length recursive doubling was measured to be the quickest where 4, 8 and 16 ranks shared 2 cores."""

@@ -259,7 +259,16 @@ def test_everybody_chooses_the_same(comm):
 def test_few_cores_want_little_work():
     alpha, beta, gamma = 18e-6, 2e-10, 1e-10
     chosen = [choose(16, 1 << k, alpha, beta, gamma, cores=2, among=CROWDED) for k in (3, 20, 28)]
-    assert chosen == ["k_ary_tree", "k_ary_tree", "ring"]
+    assert chosen == ["k_ary_tree", "k_ary_tree", "rabenseifner"]
+
+
+@on_ranks(4, p=[3, 4])
+def test_short_messages_on_shared_cores_need_no_root(comm, p):
+    with group(comm, p) as part:
+        if part:
+            set_terms(part, Terms(4e-6, 2e-10, 1e-10, cores=2, usual=True))
+            assert automatic(part, 16 << 10) == ("recursive_doubling" if p == 4 else "k_ary_tree")
+            assert automatic(part, 64 << 10) != "recursive_doubling"
 
 
 @on_ranks(4, net=NETWORK)
