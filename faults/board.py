@@ -68,3 +68,16 @@ class Board:
     def leave(self, member: int) -> None:
         """A process goes home of its own will: it is not to be missed."""
         self.rows["state"][member] = LEFT
+
+    def somebody_works(self, attempt: int) -> bool:
+        """Whether a process of this launch has neither left nor died."""
+        at_work = (self.rows["state"] == WORKING) & (self.rows["attempt"] == attempt)
+        return any(_lives(int(pid)) for pid in self.rows["pid"][at_work])
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 
 import mpi4py
@@ -26,6 +27,8 @@ from faults.protocol import Lost  # noqa: E402
 from faults.recover.crash import die_loudly  # noqa: E402
 from faults.recover.newcomers import spawned  # noqa: E402
 from primitives import hooks  # noqa: E402
+
+_TOGETHER_S = 2.0  # longest wait for others to be ready to leave: they have agreed to, but for those given up
 
 
 def main(folder: Path) -> None:
@@ -96,6 +99,11 @@ def _leave(spec: JobSpec, tools: Instruments) -> None:
     sys.stderr.flush()
     if spec.policy == "restart":
         MPI.Finalize()
+    elif spec.policy == "respawn" and tools.board is not None:
+        # The first spawned process to go takes those along that were spawned with it.
+        together = time.monotonic() + _TOGETHER_S
+        while tools.board.somebody_works(spec.attempt) and time.monotonic() < together:
+            time.sleep(1e-3)
     os._exit(0)
 
 

@@ -144,6 +144,7 @@ def test_whatever_ends_a_command_ends_its_job(tmp_path, number: signal.Signals, 
     with subprocess.Popen(
         [sys.executable, "-m", "faults", *ENDLESS, "--out", "run", "--quiet"],
         cwd=tmp_path, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where the tests run in a background
     ) as process:  # fmt: skip
         below = ranks_of(process)
         assert len(below) == 4
