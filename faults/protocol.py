@@ -9,7 +9,8 @@ Death notices that arrive inside Shrink, Split, Dup or Create_group can crash or
 is built at the start: `base`, which is never revoked and carries the agreements only, and a stock of `lanes`,
 duplicates that carry the work one after the other. A rank that dies, at any instant, is found by whoever needs it or
 by the next agreement; a second death during a repair only makes the agreement run another round. A rank that waits
-as a spare takes part in the agreements and holds no place in the table.
+as a spare takes part in the agreements and holds no place in the table. An agreement that hangs, which Open MPI's now
+and then does when somebody dies during it, is made again on another `base`, of which there are three.
 
 Which state all have is agreed on without a number: each says of its copies which they are modulo 3, and the bits that
 are left tell (`faults.recover.history`).
@@ -34,8 +35,12 @@ from mpi4py import MPI
 
 LANES, RENEWED_LANES = 24, 4  # a new quorum is built while everybody waits for it
 _PER_WORD = 27  # ranks per agreed int: 31 bits are free of the sign, one carries the outcome, three the copies
+_BASES, _STUCK_S = 3, 2.0
 ANY = 0b111
 """The copies of somebody who has none and takes what the others have."""
+
+
+Wait = Callable[[MPI.Request, Callable[[], bool]], bool]
 
 
 @dataclass(frozen=True)
@@ -83,15 +88,23 @@ class Quorum:
     def __init__(self, comm: MPI.Intracomm, lanes: int = LANES) -> None:
         for given in (comm, MPI.COMM_SELF, MPI.COMM_WORLD):
             quiet(given)
-        self.base = comm.Dup()
+        self._bases = [comm.Dup() for _ in range(_BASES)]
+        self._vote: MPI.Request | None = None
+        self._ballot = array("i", [0])
+        self._given_up: list[object] = []  # requests that are stuck, and their buffers
         self._group = self.base.Get_group()
         self.lanes = [comm.Dup() for _ in range(lanes)]
-        for lane in (self.base, *self.lanes):
+        for lane in (*self._bases, *self.lanes):
             quiet(lane)
         self.rank, self.size = self.base.Get_rank(), self.base.Get_size()
         self.alive = tuple(range(self.size))
         self.epoch = 0
         self.base.Barrier()
+
+    @property
+    def base(self) -> MPI.Intracomm:
+        """The communicator that carries the agreements, and nothing else."""
+        return self._bases[0]
 
     @property
     def lane(self) -> MPI.Intracomm:
@@ -102,7 +115,7 @@ class Quorum:
         """Base ranks that this process knows to be dead."""
         return dead_ranks(self.base, self._group)
 
-    def agree(self, ok: bool, kept: int = ANY, wait: Callable[[MPI.Request], object] = MPI.Request.Wait) -> Verdict:
+    def agree(self, ok: bool, kept: int = ANY, wait: Wait | None = None) -> Verdict:
         """Agree with every living process; all return the same.
 
         A round in which somebody's death is news raises at everybody alike, so all run the same number of rounds. The
@@ -115,24 +128,56 @@ class Quorum:
         kept
             The copies that it has, as three bits (`faults.recover.history`).
         wait
-            How to wait for a request: a spare sleeps where a working rank spins.
+            How to wait for a request: a spare sleeps where a working rank spins. It returns false as soon as the
+            second argument, asked again and again, says that waiting is in vain.
         """
+        wait = wait or spin
         rounds, head = 0, kept << 1 | ok
         while True:
             rounds += 1
             self.base.Ack_failed()
-            words, clean = [], True
+            words, clean, stuck = [], True, self._stuck()
             for given in packed(head, self.failed(), self.size):
                 word = array("i", [given])
                 request = self.base.Iagree(word)
                 try:
-                    wait(request)
+                    if not wait(request, stuck):
+                        self._given_up.append((request, word))
+                        break
                 except MPI.Exception:
                     clean = False
                 words.append(word[0])
-            head, alive = unpacked(words, self.size)
-            if clean:
-                return Verdict(bool(head & 1), alive, rounds, head >> 1)
+            else:
+                head, alive = unpacked(words, self.size)
+                if clean:
+                    return Verdict(bool(head & 1), alive, rounds, head >> 1)
+                continue
+            self._vote = None
+            del self._bases[0]
+
+    def _stuck(self) -> Callable[[], bool]:
+        """Whether the round that begins now hangs: asked while it is waited for.
+
+        An agreement of Open MPI during which somebody dies hangs now and then (once in some hundred such deaths), for
+        all survivors alike. Who has waited long with a death on its hands votes to go on with the next communicator,
+        by an agreement there, which needs the vote of everybody who lives: who still computes has not voted.
+        """
+        patience = time.monotonic() + _STUCK_S
+
+        def stuck() -> bool:
+            if time.monotonic() < patience or len(self._bases) == 1:
+                return False
+            if self._vote is None:
+                if self.failed().isdisjoint(self.alive):
+                    return False
+                self._bases[1].Ack_failed()
+                self._vote = self._bases[1].Iagree(self._ballot)
+            try:
+                return self._vote.Test()
+            except MPI.Exception:  # everybody has voted, and a death was news
+                return True
+
+        return stuck
 
     def advance(self, verdict: Verdict) -> bool:
         """Adopt the agreed living and move to the next lane; False when no lane is left."""
@@ -173,14 +218,35 @@ def shrink(comm: MPI.Comm) -> MPI.Intracomm:
     raise Lost("rebuild", "no communicator of the survivors came about in 60 tries")
 
 
-def sleepy(request: MPI.Request, meanwhile: Callable[[], object] | None = None, longest_s: float = 1e-3) -> None:
-    """Wait without keeping a core from those that work; each look takes one some 20 us, and sleeps become longer."""
+def _never() -> bool:
+    """Waiting is not in vain."""
+    return False
+
+
+def spin(request: MPI.Request, in_vain: Callable[[], bool] = _never) -> bool:
+    """Wait; false if it was given up."""
+    while not request.Test():
+        if in_vain():
+            return False
+    return True
+
+
+def sleepy(
+    request: MPI.Request,
+    in_vain: Callable[[], bool] = _never,
+    meanwhile: Callable[[], object] | None = None,
+    longest_s: float = 1e-3,
+) -> bool:
+    """The same without keeping a core from those that work; each look takes one some 20 us, and sleeps grow longer."""
     pause = 50e-6
     while not request.Test():
+        if in_vain():
+            return False
         if meanwhile is not None:
             meanwhile()
         time.sleep(pause)
         pause = min(pause * 1.5, longest_s)
+    return True
 
 
 def packed(head: int, dead: Collection[int], size: int) -> list[int]:

@@ -9,6 +9,7 @@ All go back to the newest state that everybody has a copy of, so whoever was ahe
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
@@ -80,12 +81,11 @@ class Repairing:
             return quorum.agree(ok, wait=self._sleep)
         return quorum.agree(ok, self._history.flags if self._crew.has_state else protocol.ANY)
 
-    def _sleep(self, request: MPI.Request) -> None:
+    def _sleep(self, request: MPI.Request, in_vain: Callable[[], bool]) -> bool:
         """How a spare waits: where nothing is agreed on step by step, it sees on the board how far the others are."""
         if self.every:
-            protocol.sleepy(request)
-        else:
-            protocol.sleepy(request, self.tools.follow, _DOZE_S)
+            return protocol.sleepy(request, in_vain)
+        return protocol.sleepy(request, in_vain, self.tools.follow, _DOZE_S)
 
     def _fail(self, error: MPI.Exception) -> None:
         self._notice(f"error {error.Get_error_class()}")

@@ -1,11 +1,14 @@
 """The words of an agreement: any number of ranks, and the bitwise AND of what all say."""
 
+import subprocess
 from functools import reduce
 from operator import and_
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator import launch
 from faults.protocol import packed, unpacked
 
 
@@ -24,3 +27,45 @@ def test_combined_words_say_what_all_have_in_common(case) -> None:
     head, alive = unpacked([reduce(and_, column) for column in zip(*words, strict=True)], size)
     assert head == reduce(and_, (head for head, _ in said))
     assert set(alive) == set(range(size)) - set().union(*(dead for _, dead in said))
+
+
+HANGS = """
+import os, signal, sys, time
+import mpi4py
+mpi4py.rc.finalize = False
+from mpi4py import MPI
+from faults import protocol
+
+class Deaf:
+    def __init__(self, comm): self.comm = comm
+    def __getattr__(self, name): return getattr(self.comm, name)
+    def Iagree(self, word): return self
+    def Test(self): return self.comm.Iprobe()
+
+protocol._STUCK_S = 0.1
+quorum = protocol.Quorum(MPI.COMM_WORLD)
+quorum._bases[0] = Deaf(quorum.base)
+if quorum.rank == 3:
+    for other in range(3):
+        quorum.lane.recv(source=other)
+    os.kill(os.getpid(), signal.SIGKILL)
+quorum.lane.send(None, 3)
+wait = protocol.sleepy if quorum.rank == 2 else None
+first = quorum.agree(True, 0b101 | quorum.rank & 0b010, wait)
+quorum.alive = first.alive
+second = quorum.agree(quorum.rank != 1)
+with open(os.path.join(sys.argv[1], str(quorum.rank)), "w") as file:
+    print(first.ok, first.alive, first.kept, second.ok, second.alive, len(quorum._given_up), file=file)
+quorum.agree(True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not launch.find_mpi().ulfm, reason="kills within a job need an MPI with ULFM")
+def test_an_agreement_that_hangs_is_made_again_elsewhere(tmp_path) -> None:
+    with launch.start(launch.command(4, ["-c", HANGS, str(tmp_path)], ft=True), stderr=subprocess.DEVNULL) as job:
+        job.wait(60)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
+        str(rank): "True (0, 1, 2) 5 False (0, 1, 2) 1\n" for rank in range(3)
+    }
+    assert job.leftovers() == []
