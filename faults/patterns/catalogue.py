@@ -125,7 +125,7 @@ CATALOGUE = {
             "gossip",
             "averaging with neighbours",
             ("continue",),
-            80,
+            320,
             _nothing,
             oracles.replayed_gossip,
             phases=("mix",),
