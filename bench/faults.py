@@ -33,7 +33,7 @@ READY = ("shrink", "spare")
 READY_LIMIT, BUDDY_LIMIT = 0.02, 2.0
 BUDDY_RANKS, BUDDY_BYTES = 4, 64 << 20
 BALLAST = 1 << 20
-_BLOCK, _FEWEST_BLOCKS, _FEWEST_DRILLS, _MOST_DRILLS = 25, 12, 3, 25
+_BLOCK, _FEWEST_BLOCKS, _FEWEST_DRILLS, _MOST_DRILLS = 8, 12, 3, 25  # a block holds two copies of the state
 
 Row = dict[str, Any]
 
@@ -107,10 +107,12 @@ def _ready(policy: str, budget: float) -> list[Row]:
         (0, 1, "gradient of 19 KiB, agreeing after every step", None),
     ):
         plain, ready = _blocks(policy, ballast, every, budget * (0.4 if limit else 0.2))
-        ratio = float(np.median(np.array(ready) / np.array(plain)))
+        ratios = np.array(ready) / np.array(plain)
+        ratio = float(np.median(ratios))
+        low, high = spread.interval_of_median(ratios) or (ratios.min(), ratios.max())
         base = float(np.median(plain)) * 1e3
         found.append(
-            _row(f"p={RANKS} a step, ready by {policy} / not, {what} ({len(plain)} blocks)", base * ratio, base, "ms",
+            _row(f"p={RANKS} a step, ready by {policy} / not, {what} [{low:.3f}, {high:.3f}]", base * ratio, base, "ms",
                  limit and 1 + limit, f"<= {1 + limit:g}" if limit else "")
         )  # fmt: skip
     return found

@@ -19,7 +19,8 @@ from faults.timeline import Episode, Record, completed
 
 _ROUNDING_S = 1e-6
 _LETTERS = {"noticed": "n", "agreed": "a", "rebuilt": "b", "restored": "s"}
-_REPAIR, _AROUND, _AGAIN = r"(n((an*)+b)+s)+", r"b?(nb)*", r"bs"  # the next death may fall between n and b
+_REPAIR, _AGAIN = r"(n((an*)+b)+s)+", r"bs"
+_AROUND = r"b?(nb)*n?"  # in step with nobody: a further death, and the end, may fall between n and b
 _CUT_SHORT = r"(n((an*)+b?)*)?"  # of the repair of a further death, which goes on behind the episode
 _GIVEN = "s"  # who comes in has nothing that was interrupted, and is given the state; a further death meets it as all
 _CHAINS = {"continue": _AROUND, "replicate": _AROUND, "restart": _AGAIN}

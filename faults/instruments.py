@@ -39,7 +39,7 @@ class Instruments:
     def working_on(self, step: int) -> None:
         """A step begins; here a fault may strike."""
         if self.board is not None:
-            self.board.rows["step"][self.member] = step
+            self.board.steps[self.member] = step
             self.board.beat(self.member)
         if self.conditions is not None:
             self.conditions.tick()
@@ -70,4 +70,4 @@ class Instruments:
 
     def waits_for(self, base: int) -> None:
         if self.board is not None:
-            self.board.rows["peer"][self.member] = base
+            self.board.peers[self.member] = base

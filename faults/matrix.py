@@ -15,11 +15,11 @@ from emulator.errors import UsageError
 from faults import drill
 from faults.drill import Outcome
 from faults.order import Order, even_hosts
-from faults.patterns.catalogue import CATALOGUE, check_names
+from faults.patterns.catalogue import CATALOGUE, Blueprint, check_names
 from faults.plan import parse
 from faults.supervise import need_ulfm
 
-STEP = 12  # of every pattern's run: past the first checkpoint, with steps left to measure afterwards
+STEP = 12  # of every pattern's run: past the first checkpoint, with ballast, with steps left to measure afterwards
 SURVIVED, FAILED, REFUSED = "survived", "failed", "refused"
 
 
@@ -30,7 +30,7 @@ class Scenario:
     Attributes
     ----------
     lines
-        The fault lines for so many ranks.
+        The fault lines for so many ranks of a pattern.
     needs
         An option that a pattern must have for this fault to mean something to it.
     options
@@ -40,7 +40,7 @@ class Scenario:
     """
 
     about: str
-    lines: Callable[[int], tuple[str, ...]]
+    lines: Callable[[int, Blueprint], tuple[str, ...]]
     needs: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     net: str | None = None
@@ -50,33 +50,33 @@ class Scenario:
 
 
 SCENARIOS = {
-    "middle": Scenario("a middle rank is killed", lambda n: (f"kill {n // 2} @ step {STEP}",)),
-    "first": Scenario("rank 0 is killed", lambda n: (f"kill 0 @ step {STEP}",)),
-    "two": Scenario("two ranks are killed at once", lambda n: (f"kill {n // 2},{n // 2 + 1} @ step {STEP}",)),
-    "host": Scenario("the second of two hosts dies with its ranks", lambda n: (f"kill host 1 @ step {STEP}",)),
+    "middle": Scenario("a middle rank is killed", lambda n, plan: (f"kill {n // 2} @ step {STEP}",)),
+    "first": Scenario("rank 0 is killed", lambda n, plan: (f"kill 0 @ step {STEP}",)),
+    "two": Scenario("two ranks are killed at once", lambda n, plan: (f"kill {n // 2},{n // 2 + 1} @ step {STEP}",)),
+    "host": Scenario("the second of two hosts dies with its ranks", lambda n, plan: (f"kill host 1 @ step {STEP}",)),
     "transfer": Scenario(
-        "a middle rank is killed within a 16 MiB all-reduce",
-        lambda n: (f"kill {n // 2} @ step {STEP} phase all_gather + 2 ms",),
+        "a middle rank is killed within a transfer of 16 MiB",
+        lambda n, plan: (f"kill {n // 2} @ step {STEP} {plan.transfer}",),
         needs="ballast",
         options={"ballast": 16 << 20},
     ),
     "recovery": Scenario(
         "another rank is killed while the first death is repaired",
-        lambda n: (f"kill {n // 2} @ step {STEP}", f"kill {n // 2 + 1} @ recovery"),
+        lambda n, plan: (f"kill {n // 2} @ step {STEP}", f"kill {n // 2 + 1} @ recovery"),
     ),
-    "hang": Scenario("a middle rank is stopped for good", lambda n: (f"hang {n // 2} @ step {STEP}",)),
-    "slow": Scenario("a middle rank computes 4 times slower", lambda n: (f"slow {n // 2} @ step {STEP} by 4",)),
+    "hang": Scenario("a middle rank is stopped for good", lambda n, plan: (f"hang {n // 2} @ step {STEP}",)),
+    "slow": Scenario("a middle rank computes 4 times slower", lambda n, plan: (f"slow {n // 2} @ step {STEP} by 4",)),
     "cut": Scenario(
         "the network is cut in two for 50 emulated ms",
-        lambda n: (f"cut 0-{n // 2 - 1}|{n // 2}-{n - 1} @ step {STEP} for 50 ms",),
+        lambda n, plan: (f"cut 0-{n // 2 - 1}|{n // 2}-{n - 1} @ step {STEP} for 50 ms",),
         net="1gbe",
     ),
     "lose": Scenario(
-        "a middle rank loses one message in 20", lambda n: (f"lose {n // 2} @ step {STEP} by 5 %",), net="1gbe"
+        "a middle rank loses one message in 20", lambda n, plan: (f"lose {n // 2} @ step {STEP} by 5 %",), net="1gbe"
     ),
     "lie": Scenario(
         "a client sends what it found with the sign flipped",
-        lambda n: (f"lie {n - 1} @ step 0",),
+        lambda n, plan: (f"lie {n - 1} @ step 0",),
         needs="rule",
         options={"rule": "median", "liars": 1},
     ),
@@ -96,7 +96,7 @@ class Cell:
         return Order(
             self.pattern,
             ranks,
-            [parse(line) for line in scenario.lines(ranks)],
+            [parse(line) for line in scenario.lines(ranks, CATALOGUE[self.pattern])],
             self.policy,
             spares if self.policy == "spare" else 0,
             seed=seed,

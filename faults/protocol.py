@@ -23,6 +23,7 @@ detection and propagation in HPC systems" (2016); two-phase commit with the coor
 
 from __future__ import annotations
 
+import os
 import time
 from array import array
 from collections.abc import Callable, Collection, Sequence
@@ -36,6 +37,7 @@ from mpi4py import MPI
 LANES, RENEWED_LANES = 24, 4  # a new quorum is built while everybody waits for it
 _PER_WORD = 27  # ranks per agreed int: 31 bits are free of the sign, one carries the outcome, three the copies
 _BASES, _STUCK_S = 3, 2.0
+_HEAR_S = 0.02  # longest wait for the runtime to name the dead, when a revoked lane says that there are some
 ANY = 0b111
 """The copies of somebody who has none and takes what the others have."""
 
@@ -133,6 +135,8 @@ class Quorum:
         """
         wait = wait or spin
         rounds, head = 0, kept << 1 | ok
+        if not ok:
+            self._hear()
         while True:
             rounds += 1
             self.base.Ack_failed()
@@ -154,6 +158,13 @@ class Quorum:
                 continue
             self._vote = None
             del self._bases[0]
+
+    def _hear(self) -> None:
+        """Let the news of a death come in: a revocation outruns it, and news during a round costs another one."""
+        until = time.monotonic() + _HEAR_S
+        while self.failed().isdisjoint(self.alive) and time.monotonic() < until:
+            self.base.Iprobe()  # nobody sends on it: news are taken in while looking
+            os.sched_yield()
 
     def _stuck(self) -> Callable[[], bool]:
         """Whether the round that begins now hangs: asked while it is waited for.

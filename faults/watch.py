@@ -21,6 +21,7 @@ from faults import job
 from faults.board import LEFT, NOBODY, WORKING, Board
 
 TICK_S = 0.004
+_LOOK_S = 0.1  # between looks at whether anything moves: the watchdog shares the cores with those it watches
 _STUCK_MPIRUN_S = 3.0
 _ANSWER_S = 2.0
 _FAREWELL_S = 5.0
@@ -90,13 +91,13 @@ class Watch:
         self.folder, self.board, self.stall_s, self.deadline_s = folder, board, stall_s, deadline_s
         self.suspects, self.all_for_one = suspects, all_for_one
         self._fenced: dict[int, float] = {}
-        self._last_move, self._seen = 0.0, b""
+        self._last_move, self._looked, self._seen = 0.0, 0.0, b""
         self._all_gone: float | None = None
 
     def until_end(self, running: launch.Job) -> Ending:
         """Wait for the job's end, or bring it about; nothing is left of it afterwards."""
         began = self._last_move = time.monotonic()
-        self._fenced, self._seen, self._all_gone = {}, b"", None
+        self._fenced, self._seen, self._all_gone, self._looked = {}, b"", None, 0.0
         why = "by itself"
         waits: list[str] = []
         try:
@@ -141,6 +142,9 @@ class Watch:
 
     def _complaint(self, now: float, began: float) -> str:
         """Why the job must be ended now; empty if it need not."""
+        if now - self._looked < _LOOK_S:
+            return ""
+        self._looked = now
         if now - began > self.deadline_s:
             return f"the deadline of {self.deadline_s:g} s passed"
         progress = self.board.rows["step"].tobytes() + self.board.rows["state"].tobytes() + self._journal_size()
@@ -171,8 +175,10 @@ class Watch:
     # -- waking and fencing ------------------------------------------------------------------------
     def _wake(self, now: float) -> None:
         due = self.board.rows["wake_at"]
+        if not due.any():
+            return
         for member in np.flatnonzero((due > 0) & (due <= now)):
-            self.board.rows["wake_at"][member] = 0.0
+            due[member] = 0.0
             _signal(int(self.board.rows["pid"][member]), signal.SIGCONT)
 
     def _fence(self, now: float) -> None:

@@ -58,7 +58,7 @@ _ON_DISK = {
     type=click.IntRange(min=0),
     help="Steps between agreements (ring); absent: 0, none before a death or the end (with --checkpoint 1).",
 )
-@click.option("--ballast", type=SIZE, help="Bytes that are all-reduced beside the gradient, to lengthen the messages.")
+@click.option("--ballast", type=SIZE, help="Bytes that travel beside the work (not in every step), for long messages.")
 @click.option("--net", metavar="NAME|FILE.toml", help="Emulated network; absent: the transport as it is.")
 @click.option(
     "--pace",

@@ -50,6 +50,8 @@ class Blueprint:
         The role that comes to a named point, where it is not everybody's.
     bears
         Kinds of faults that mean something to this pattern and not to all.
+    transfer
+        Where within a step a rank is in the middle of sending or receiving what the option ``ballast`` makes long.
     """
 
     name: str
@@ -65,6 +67,7 @@ class Blueprint:
     phases: tuple[str, ...] = ()
     whose: dict[str, str] = field(default_factory=dict)
     bears: tuple[str, ...] = ()
+    transfer: str = ""
 
     def phases_under(self, policy: str, options: Mapping[str, Any] | None = None) -> tuple[str, ...]:
         """All named points of a job under that policy."""
@@ -106,6 +109,7 @@ CATALOGUE = {
                 "agree": 0,
             },
             phases=("reduce_scatter", "all_gather"),
+            transfer="phase all_gather + 2 ms",
         ),
         Blueprint(
             "parameter-server",
@@ -116,9 +120,10 @@ CATALOGUE = {
             oracles.replayed_service,
             roles=_service_roles,
             vital=lambda spec: range(servers_of(spec)) if spec.policy == "continue" else (),
-            options={"shards": 32},
+            options={"shards": 32, "ballast": 0},
             least_ranks=3,
             phases=("pull", "push", "apply"),
+            transfer="phase push + 2 ms",
             whose={"pull": "worker", "push": "worker", "apply": "server"},
         ),
         Blueprint(
@@ -128,7 +133,9 @@ CATALOGUE = {
             320,
             _nothing,
             oracles.replayed_gossip,
+            options={"ballast": 0},
             phases=("mix",),
+            transfer="phase mix + 2 ms",
         ),
         Blueprint(
             "scatter-gather",
@@ -138,8 +145,9 @@ CATALOGUE = {
             _nothing,
             oracles.same_answers,
             roles=lambda spec: {"coordinator": [0], "worker": range(1, spec.ranks)},
-            options={"tasks": 64},
+            options={"tasks": 64, "ballast": 0},
             least_ranks=3,
+            transfer="+ 5 ms",
             phases=("scatter", "compute", "gather"),
             whose={"scatter": "coordinator", "compute": "worker", "gather": "coordinator"},
         ),
@@ -152,7 +160,8 @@ CATALOGUE = {
             oracles.replayed_rounds,
             roles=lambda spec: {"server": [0], "worker": range(1, spec.ranks)},
             vital=lambda spec: [0],
-            options={"rule": "mean", "liars": 0, "deadline_s": 2.0},
+            options={"rule": "mean", "liars": 0, "deadline_s": 2.0, "ballast": 0},
+            transfer="+ 5 ms",
             phases=("broadcast", "train", "aggregate"),
             whose={"broadcast": "server", "train": "worker", "aggregate": "server"},
             bears=("lie",),

@@ -14,6 +14,7 @@ import numpy as np
 from faults.conditions import carrier
 from faults.instruments import Instruments
 from faults.job import JobSpec
+from faults.patterns import work
 from faults.recover.route import Route, routing
 from faults.training import DATA, Training, digest
 from primitives.federated import robust
@@ -21,6 +22,8 @@ from primitives.federated.averaging import SERVER, participate, serving, weighte
 from primitives.peers import Peers
 
 MODEL = "model.npy"
+_SLOWEST = 1e7  # bytes per second with which the ballast is given time to travel
+_ROUNDING = 1e-9
 
 
 def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
@@ -38,18 +41,21 @@ def _serve(spec: JobSpec, folder: Path, training: Training, route: Route, peers:
     rule, liars = spec.options["rule"], spec.options["liars"]
     aggregate = weighted_mean if rule == "mean" else lambda rows, weights: robust.RULES[rule](rows, liars)
     answered: list[list[int]] = []
-    begin = training.begin()["weights"]
-    with serving(peers, begin, aggregate=aggregate, deadline_s=spec.options["deadline_s"]) as server:
+    begin = np.concatenate([training.begin()["weights"], work.ballast(spec.options["ballast"])])
+    deadline_s = spec.options["deadline_s"] + spec.options["ballast"] * spec.ranks / _SLOWEST
+    with serving(peers, begin, aggregate=aggregate, deadline_s=deadline_s) as server:
         for _ in route.steps(spec.steps):
             done = server.round()
             answered.append([] if done.void else done.answered)
-    np.save(folder / MODEL, server.model)
+    model, load = np.split(server.model, [training.parameters])
+    np.save(folder / MODEL, model)
     return {
         "place": SERVER,
         "role": "server",
         "steps": spec.steps,
         "answered": answered,
-        "digest": digest({"model": server.model}),
+        "digest": digest({"model": model}),
+        "wrong": int((np.abs(load - 1.0) > _ROUNDING).sum()),
     }
 
 
@@ -60,12 +66,16 @@ def _client(training: Training, route: Route) -> Any:
         route.tools.working_on(number)
         route.look()  # a client hears from the server only, and would never know that another one died
         began = time.thread_time()
-        trained = training.locally(model, route.rank - 1, clients, number)
+        trained = model.copy()  # what comes behind the weights is carried there and back
+        weights, begin = trained[: training.parameters], model[: training.parameters]
+        weights[:] = training.locally(begin, route.rank - 1, clients, number)
         if route.tools.injector is None:
             return trained, 1.0
         route.tools.injector.drag(time.thread_time() - began)
-        change = trained - model
+        change = weights - begin
         said = route.tools.injector.spoken(change)  # a liar lies about what it found, not about what it was sent
-        return (trained if said is change else model + said), 1.0
+        if said is not change:
+            weights[:] = begin + said
+        return trained, 1.0
 
     return train

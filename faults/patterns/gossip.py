@@ -23,6 +23,7 @@ from primitives.gossip.mixing import Mixing, metropolis
 from primitives.peers import TAG, Messages, Peers
 
 _ALL_TO_ALL_UP_TO = 6
+_ROUNDING = 1e-9
 
 
 def mixing_of(size: int, seed: int) -> Mixing:
@@ -53,11 +54,22 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
     with routing(carrier(spec, tools), tools) as route:
         peers, mixing = Witness(route), mixing_of(route.size, spec.seed)
         value = work.opinion(route.rank, spec.seed)
-        for _ in route.steps(spec.steps):
+        # Averages of ones are ones. Its peers are others: what does not arrive here is not what a round missed.
+        load, carriers = work.ballast(spec.options["ballast"]), Peers(route.comm, on_failure=route.lost)
+        for step in route.steps(spec.steps):
+            if work.loaded(load.nbytes, step):
+                mix(carriers, load, mixing)
             said = value if tools.injector is None else np.ascontiguousarray(tools.injector.spoken(value))
             began = time.thread_time()
             mix(peers, said, mixing)
             if tools.injector is not None:
                 tools.injector.drag(time.thread_time() - began)
             value = said
-    return {"place": route.rank, "steps": spec.steps, "value": value.tolist(), "dead": sorted(route.dead)}
+    wrong = int((np.abs(load - 1.0) > _ROUNDING).sum())
+    return {
+        "place": route.rank,
+        "steps": spec.steps,
+        "value": value.tolist(),
+        "wrong": wrong,
+        "dead": sorted(route.dead),
+    }

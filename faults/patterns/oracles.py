@@ -32,14 +32,20 @@ def _alone(data: bytes, steps: int, seed: int, shards: int, reduction: str) -> t
     return digest(state | {"losses": np.array(losses)}), tuple(losses)
 
 
+def _torn(verdicts: Verdicts) -> str:
+    """What became of the ballast, where it is not what it was; empty if it is."""
+    wrong = sum(v.get("wrong", 0) for v in verdicts)
+    return f"{wrong} elements of the ballast are wrong" if wrong else ""
+
+
 def same_training(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
     """Ring training: the same bits, or with plain additions the same to rounding."""
     reduction = spec.options["reduction"]
     data = np.load(folder / DATA).tobytes()
     expected, losses = _alone(data, spec.steps, spec.seed, spec.options["shards"], reduction)
     working = [v for v in verdicts if v["place"] is not None]
-    if wrong := sum(v["wrong"] for v in working):
-        return False, f"{wrong} elements of the ballast were summed wrongly"
+    if torn := _torn(working):
+        return False, torn
     if spec.checkpoint["levels"]:
         astray = [v["place"] for v in working if v["own"] != _own(spec, v["place"])]
         if astray:
@@ -71,6 +77,8 @@ def same_answers(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
 
 def replayed_service(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
     """Parameter server: the pushes that took effect, applied in one process, give the same bits in every replica."""
+    if torn := _torn(verdicts):
+        return False, torn
     training = Training(np.load(folder / DATA), shards=spec.options["shards"], seed=spec.seed)
     kept = [s for v in verdicts if v["role"] == "server" for s in v["shards"]]
     shards = {s["shard"]: s for s in kept}
@@ -116,6 +124,8 @@ def _replay(training: Training, steps: int, workers: range, shards: list[dict[st
 
 def replayed_gossip(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
     """Gossip: the same bits as the rounds mixed again in one process, without whom each rank missed; and agreement."""
+    if torn := _torn(verdicts):
+        return False, torn
     values = _mixed(spec, journal.read(folder / JOURNAL))
     for verdict in verdicts:
         if verdict["value"] != values[verdict["place"]].tolist():
@@ -145,6 +155,8 @@ def _mixed(spec: JobSpec, records: Sequence[dict[str, Any]]) -> np.ndarray:
 
 def replayed_rounds(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
     """Federated: without liars the same bits from the same answers; with liars nearly the honest accuracy."""
+    if torn := _torn(verdicts):
+        return False, torn
     training = Training(np.load(folder / DATA), seed=spec.seed)
     server = next((v for v in verdicts if v["role"] == "server"), None)
     if server is None:

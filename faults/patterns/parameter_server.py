@@ -18,11 +18,14 @@ from mpi4py import MPI
 from faults.conditions import carrier
 from faults.instruments import Instruments
 from faults.job import JobSpec
+from faults.patterns import work
 from faults.patterns.roles import servers_of
 from faults.recover.route import Route, routing
 from faults.training import DATA, Training, digest
-from primitives.parameter_server import Consistency, Momentum, ParameterServer, Table
+from primitives.parameter_server import SGD, Consistency, Momentum, ParameterServer, Table
 from primitives.parameter_server import Worker as Client
+
+BALLAST = "ballast"
 
 
 def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
@@ -39,17 +42,26 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
             update=Momentum(training.rate, training.momentum),
             initial=training.begin()["weights"],
         )
+        load = work.ballast(spec.options["ballast"])
+        tables = [table, *([Table(BALLAST, load.size, update=SGD(1.0))] if load.size else [])]
         service = ParameterServer(
-            route.comm, [table], servers=servers, consistency=Consistency("bsp"), replicas=servers,
+            route.comm, tables, servers=servers, consistency=Consistency("bsp"), replicas=servers,
             on_failure=lambda failure: _look(route, failure, service),
         )  # fmt: skip
         if route.rank in workers:
-            final = service.run(_stepper(route, training, spec.steps, workers))
-            assert final is not None
-            return {"place": route.rank, "role": "worker", "steps": spec.steps, "digest": digest({"weights": final})}
+            found = service.run(_stepper(route, training, spec.steps, workers, load, servers))
+            assert found is not None
+            final, wrong = found
+            return {
+                "place": route.rank,
+                "role": "worker",
+                "steps": spec.steps,
+                "digest": digest({"weights": final}),
+                "wrong": wrong,
+            }
         route.follow(workers)
         service.run(lambda worker: None)
-        return {"place": route.rank, "role": "server", "shards": _applied(service)}
+        return {"place": route.rank, "role": "server", "shards": _applied(service, spec.steps, load)}
 
 
 def _look(route: Route, failure: MPI.Exception | None, service: ParameterServer) -> set[int]:
@@ -64,12 +76,19 @@ def _look(route: Route, failure: MPI.Exception | None, service: ParameterServer)
     return dead
 
 
-def _stepper(route: Route, training: Training, steps: int, workers: range) -> Callable[[Client], np.ndarray]:
-    """A worker's loop: pull, compute the own shards, push."""
+def _stepper(
+    route: Route, training: Training, steps: int, workers: range, load: np.ndarray, shards: int
+) -> Callable[[Client], tuple[np.ndarray, int]]:
+    """A worker's loop: pull, compute the own shards, push; returns the model, and how often the ballast was torn."""
     own = training.own(route.rank - workers.start, len(workers))
 
-    def train(worker: Client) -> np.ndarray:
+    def train(worker: Client) -> tuple[np.ndarray, int]:
+        wrong = 0
         for step in route.steps(steps):
+            if work.loaded(load.nbytes, step):
+                # All of a shard has seen the same pushes, of which a death may have kept one from the other shard.
+                wrong += np.unique(worker.pull(BALLAST)).size > shards
+                worker.push(BALLAST, load)
             weights = worker.pull("model")
             began = time.thread_time()
             parts = [training.gradient(weights, step, shard)[:-1] for shard in own]
@@ -77,20 +96,24 @@ def _stepper(route: Route, training: Training, steps: int, workers: range) -> Ca
                 route.tools.injector.drag(time.thread_time() - began)
             total = np.add.reduce(parts, axis=0) if parts else np.zeros(training.parameters)
             worker.push("model", total / training.batch, closes=True)
-        return worker.pull("model")
+        return worker.pull("model"), wrong
 
     return train
 
 
-def _applied(service: ParameterServer) -> list[dict[str, Any]]:
-    """Per shard its part of the model, its bits, and how many pushes of each worker took effect, for the oracle."""
+def _applied(service: ParameterServer, steps: int, load: np.ndarray) -> list[dict[str, Any]]:
+    """Per shard its part of the model, its bits, and how many steps of each worker took effect, for the oracle."""
     assert service.server is not None
+    last = np.cumsum([1 + work.loaded(load.nbytes, step) for step in range(steps)])  # push of each step
     return [
         {
             "shard": index,
             "first": int(shard.parts[0].keys[0]),
             "last": int(shard.parts[0].keys[-1]) + 1,
-            "applied": {str(worker): int(count) for worker, count in shard.applied.items()},
+            "applied": {
+                str(worker): int(np.searchsorted(last, pushes, side="right"))
+                for worker, pushes in shard.applied.items()
+            },
             "digest": digest({"values": shard.parts[0].values, "velocity": shard.parts[0].state[0]}),
         }
         for index, shard in service.server.shards.items()

@@ -24,15 +24,18 @@ from faults.training import digest
 
 def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
     """Answer `spec.steps` requests of ``options["tasks"]`` tasks each."""
-    count = spec.options["tasks"]
+    count, load = spec.options["tasks"], work.ballast(spec.options["ballast"])
     state = {"answers": np.zeros((spec.steps, count), np.int64)}
     executions = 0
 
-    def task(argument: tuple[int, int]) -> int:
+    def task(argument: tuple[int, int, np.ndarray | None]) -> int:
         nonlocal executions
         executions += 1
+        step, number, carried = argument
         began = time.thread_time()
-        answer = work.task(*argument)
+        answer = work.task(step, number)
+        if carried is not None:
+            answer += int((carried != 1.0).sum())  # none, unless it was torn
         if tools.injector is not None:
             tools.injector.drag(time.thread_time() - began)
         return answer
@@ -41,7 +44,8 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
         while job.next(spec.steps):
             with job.attempt():
                 row = state["answers"][job.step]
-                requests = [(job.step, number) for number in range(count)]
+                carrying = job.comm.Get_size() - 1 if work.loaded(load.nbytes, job.step) else 0  # one for each worker
+                requests = [(job.step, number, load if number < carrying else None) for number in range(count)]
                 reexecute(job.comm, task, requests, row)
     return {
         "digest": digest(job.committed),

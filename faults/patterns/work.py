@@ -7,6 +7,7 @@ import time
 import numpy as np
 
 _ROUNDS = 400
+_LOADED = 12
 _GRIP_PROBE = 200_000
 
 
@@ -34,6 +35,16 @@ def own_step(own: dict[str, np.ndarray], place: int, step: int) -> None:
         own["trace"] *= 0.5
         own["trace"] += np.sin(place + 1.0 + step)
         own["seen"] += (place + 1) * (step + 1)
+
+
+def loaded(ballast: int, step: int) -> bool:
+    """Whether a step carries the ballast, in patterns in which every step would take too long with it."""
+    return ballast > 0 and step % _LOADED == 0
+
+
+def ballast(size: int) -> np.ndarray:
+    """What travels beside the work to make a message of `size` bytes: ones, by which a torn transfer shows."""
+    return np.ones(size // 8)
 
 
 def opinion(rank: int, seed: int, length: int = 8) -> np.ndarray:

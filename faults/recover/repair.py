@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 APART = 4
 """Steps from one copy of the state to the next where nothing is agreed on. A copy is most of what being ready costs: it
 goes to memory that no cache holds any more. A death costs up to three steps more than the one that it interrupts."""
-_DOZE_S = 3e-3  # longest sleep of a spare whom nothing but a death needs
+_DOZE_S = 8e-3  # longest sleep of a spare whom nothing but a death needs: every look takes a core from the others
 
 
 class Repairing:

@@ -68,7 +68,7 @@ def test_a_cell_is_a_drill_and_its_record_is_kept(tmp_path) -> None:
 
 @needs_ulfm
 def test_a_cell_that_does_not_survive_says_where_it_stopped(tmp_path, monkeypatch) -> None:
-    late = matrix.Scenario("never", lambda ranks: ("kill 1 @ time 1 h",))
+    late = matrix.Scenario("never", lambda ranks, plan: ("kill 1 @ time 1 h",))
     monkeypatch.setitem(SCENARIOS, "late", late)
     (found,) = matrix.run([Cell("ring", "shrink", "late")], tmp_path, ranks=3)
     assert found.outcome == FAILED

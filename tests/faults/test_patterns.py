@@ -54,6 +54,23 @@ def test_gossip_goes_on_around_the_dead(tmp_path, lines) -> None:
 
 
 @needs_ulfm
+def test_who_gossips_with_none_of_the_dead_hears_of_them_all_the_same(tmp_path) -> None:
+    """Rank 9 is no neighbour of rank 8, and a fault at a recovery is to meet it."""
+    launch.prepare()
+    from faults.patterns.gossip import mixing_of
+
+    assert 9 not in mixing_of(16, 0).graph.neighbours[8]
+    assert carry_out(tmp_path, "gossip", ["kill 8 @ step 12", "kill 9 @ recovery"], "continue", 16).ranks_after == 14
+
+
+@needs_ulfm
+@pytest.mark.parametrize("pattern", [name for name, plan in CATALOGUE.items() if name != "ring"])
+def test_a_rank_that_dies_within_a_long_transfer_leaves_no_torn_array(tmp_path, pattern: str) -> None:
+    line = f"kill 2 @ step 12 {CATALOGUE[pattern].transfer}"
+    assert carry_out(tmp_path, pattern, [line], CATALOGUE[pattern].policies[0], ballast=4 << 20).ranks_after == 4
+
+
+@needs_ulfm
 @pytest.mark.parametrize(
     "lines", [["kill 2 @ step 10 + 1 ms"], ["kill coordinator @ step 10 + 1 ms"], ["kill 0-2 @ step 5"]]
 )
@@ -145,6 +162,8 @@ def test_the_oracle_of_the_parameter_server_finds_lost_pushes_and_replicas_that_
     lost = full | {"applied": {"1": 5, "2": 3, "3": 5}}
     assert judge(lost) == (False, "pushes of rank 2, which lives, were lost")
     assert not judge(full | {"last": n - 1})[0]
+    workers[1]["wrong"] = 1
+    assert judge(full) == (False, "1 elements of the ballast are wrong")
 
 
 def test_the_oracle_of_scatter_gather_finds_one_wrong_answer(tmp_path) -> None:
@@ -174,6 +193,8 @@ def test_the_oracle_of_gossip_finds_who_holds_what_its_messages_do_not_come_to(t
     assert "rank 1" in judge((0, mean), (1, mean))[1]
     assert "the survivors differ" in judge((0, mean), (1, without))[1]
     assert judge((1, without))[0]
+    torn = {"place": 1, "value": without.tolist(), "wrong": 3}
+    assert oracles.replayed_gossip(spec, tmp_path, [torn]) == (False, "3 elements of the ballast are wrong")
 
 
 def test_the_oracle_of_training_finds_a_changed_bit(tmp_path) -> None:
@@ -196,5 +217,6 @@ def test_the_oracle_of_the_federation_finds_an_answer_that_did_not_count(tmp_pat
     np.save(tmp_path / "model.npy", model)
     verdict = {"role": "server", "answered": [[1, 2]], "digest": digest({"model": model})}
     assert oracles.replayed_rounds(spec, tmp_path, [verdict])[0]
+    assert not oracles.replayed_rounds(spec, tmp_path, [verdict | {"wrong": 1}])[0]
     assert not oracles.replayed_rounds(spec, tmp_path, [json.loads(json.dumps(verdict | {"answered": [[1]]}))])[0]
     assert not oracles.replayed_rounds(spec, tmp_path, [])[0]
