@@ -129,11 +129,21 @@ def ending_in_order() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def run_filtered(arguments: Sequence[str], attempts: int = 3, extra_env: Mapping[str, str] | None = None) -> int:
+def run_filtered(
+    arguments: Sequence[str],
+    attempts: int = 3,
+    extra_env: Mapping[str, str] | None = None,
+    deadline_s: float | None = None,
+) -> int:
     """Run a job in the foreground and return its exit status, 128 + signal if one ended it; nothing outlives it.
 
     About 3 launches in 1000 of Open MPI 5 fail at once because its own listener thread does (status 213):
     those are tried again.
+
+    Raises
+    ------
+    TimeoutError
+        It took longer than `deadline_s` seconds and was ended.
     """
     # A terminal goes to mpirun as it is, so that rank 0 can ask for its width.
     output = None if sys.stdout.isatty() else subprocess.PIPE
@@ -143,7 +153,10 @@ def run_filtered(arguments: Sequence[str], attempts: int = 3, extra_env: Mapping
             _interruptible(job) as signals,
             _forwarded(job.process),
         ):
-            status = job.wait()
+            status = job.wait(deadline_s)
+            if status is None and not signals:
+                job.stop()
+                raise TimeoutError
             if signals:
                 job.outlive(_SAVED)
                 job.stop()

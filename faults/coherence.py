@@ -5,6 +5,7 @@
     chain   each survivor went through every phase of its policy, in order, and wrote it down in that order
     cause   nobody knows what all agreed on before the last one that brought an error into the agreement had met it
     frame   all of it happened while the launcher saw the job run
+    need    nobody rebuilt the job more often than somebody died
 
 A clock that is off, a record that is missing, and one that is not where it belongs each break one of these.
 """
@@ -12,10 +13,12 @@ A clock that is off, a record that is missing, and one that is not where it belo
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 
+from faults.detect import SWIM
 from faults.supervise import Finished
-from faults.timeline import Episode, Record, completed
+from faults.timeline import Episode, Record, completed, deaths
 
 _ROUNDING_S = 1e-6
 _LETTERS = {"noticed": "n", "agreed": "a", "rebuilt": "b", "restored": "s"}
@@ -28,7 +31,7 @@ _CHAINS = {"continue": _AROUND, "replicate": _AROUND, "restart": _AGAIN}
 
 def check(finished: Finished, found: Sequence[Episode]) -> tuple[bool, str]:
     """Whether all of that holds of every recovery, and what does not."""
-    if why := _out_of_order(finished.records):
+    if why := _out_of_order(finished.records) or _needless(finished):
         return False, why
     for episode in found:
         for broken in (_sum, _frame, _chain, _cause):
@@ -47,6 +50,17 @@ def _out_of_order(records: Sequence[Record]) -> str:
                 return f"rank {r['member']} wrote {r['what']} before {before['what']}, with a later time"
             last[r["member"], r["attempt"]] = r
     return ""
+
+
+def _needless(finished: Finished) -> str:
+    """A repair without a death; where members accuse each other, one who is pardoned has all begin anew."""
+    spec = finished.spec
+    if spec.policy in _CHAINS or spec.detector == SWIM:
+        return ""
+    rebuilt = Counter(r["member"] for r in finished.records if r["what"] == "rebuilt")
+    died = len(deaths(finished.records))
+    who = max(rebuilt, key=lambda member: rebuilt[member], default=0)
+    return f"rank {who} rebuilt the job {rebuilt[who]} times after {died} deaths" if rebuilt[who] > died else ""
 
 
 def _sum(finished: Finished, episode: Episode) -> str:

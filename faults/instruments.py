@@ -65,8 +65,10 @@ class Instruments:
         """This process works in another place from now on."""
         if self.board is not None:
             self.board.rows["place"][self.member] = place
-        if self.injector is not None and place >= 0:
+        if self.injector is not None and self.board is not None and place >= 0 and place != self.injector.place:
             self.injector.place = place
+            if self.board.origin[0]:
+                self.injector.begin(float(self.board.origin[0]))  # what the clock has in store for that place
 
     def waits_for(self, base: int) -> None:
         if self.board is not None:

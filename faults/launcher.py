@@ -22,7 +22,13 @@ NOT_RECOVERED = 3
 _TOLD_TO_END = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
 
-def run(program: Sequence[str], ranks: int, policy: str = "shrink", launches: int = LAUNCHES) -> int:
+def run(
+    program: Sequence[str],
+    ranks: int,
+    policy: str = "shrink",
+    launches: int = LAUNCHES,
+    deadline_s: float | None = None,
+) -> int:
     """Run a program of one's own that uses `recovering`, `routing` or `restarting`; its output is passed on.
 
     Parameters
@@ -35,6 +41,8 @@ def run(program: Sequence[str], ranks: int, policy: str = "shrink", launches: in
         ``"restart"`` starts the job again when ranks were killed; under the others the job itself goes on.
     launches
         Most times that it is started.
+    deadline_s
+        Longest time for one launch, after which it is ended; absent: none, and a job that hangs is waited for.
 
     Returns
     -------
@@ -51,7 +59,11 @@ def run(program: Sequence[str], ranks: int, policy: str = "shrink", launches: in
     arguments = launch.command(ranks, program, ft=policy != "restart")
     for number in range(launches):
         with tempfile.TemporaryDirectory(prefix="verdicts-") as folder:
-            status = foreground.run_filtered(arguments, extra_env={verdict.FOLDER: folder})
+            try:
+                status = foreground.run_filtered(arguments, extra_env={verdict.FOLDER: folder}, deadline_s=deadline_s)
+            except TimeoutError:
+                print(f"error: not recovered: no end within the deadline of {deadline_s:g} s", file=sys.stderr)
+                return NOT_RECOVERED
             said = verdict.words(Path(folder))
         if verdict.succeeded(said):
             return status if 0 < status < 128 and policy != "respawn" else 0

@@ -156,6 +156,10 @@ class Order:
                 raise UsageError(f"{self.pattern} has the options {', '.join(plan.options) or 'none'}, got {name!r}")
         if self.recovery == "spare" and self.spares < 1:
             raise UsageError(f"recovery by spare needs a rank that waits, got --spares {self.spares}: give --spares 1")
+        if self.recovery != "spare" and self.spares:
+            raise UsageError(
+                f"ranks wait for --recovery spare only, got --spares {self.spares} with {self.recovery}: leave it out"
+            )
         if self.ranks < plan.least_ranks:
             raise UsageError(f"{self.pattern} needs at least {plan.least_ranks} ranks, got {self.ranks}: give -n more")
         if self.real_hosts and (self.recovery != "restart" or self.net is not None or self.hosts is not None):
@@ -167,6 +171,10 @@ class Order:
             raise UsageError(
                 "levels of checkpoints are for what a rank alone has and another takes over: --checkpoint goes with "
                 "ring and --recovery spare or respawn (restart keeps all on disk)"
+            )
+        if self.checkpoint.get("every") == 0 and self.checkpoint.get("mtbf_s") is None and self.recovery == "restart":
+            raise UsageError(
+                "--checkpoint-every 0 finds the interval from --mtbf, got none: give --mtbf '1 h', or a number of steps"
             )
         own = {"own": OWN_BYTES, "agree": 1} if self.checkpoint.get("levels") else {}
         if own and self.options.get("agree") == 0:

@@ -18,6 +18,7 @@ from faults.board import NOBODY
 from faults.protocol import dead_ranks
 
 Note = Callable[[int], None]
+_DEATHS = [getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING") if hasattr(MPI, name)]
 
 
 class View(MPI.Intracomm):
@@ -75,6 +76,21 @@ class View(MPI.Intracomm):
             self._everybody = self.lane.Get_group()
         return [self._index[base] for base in dead_ranks(self.lane, self._everybody) if base in self._index]
 
+    def _from(self, source: int, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Call it; a message from anybody is not denied because somebody is dead who is not of this view.
+
+        MPI refuses any source on a lane with a death that has not been acknowledged there.
+        """
+        refusals = 0
+        while True:
+            try:
+                return call(*arguments)
+            except MPI.Exception as error:
+                refusals += 1
+                strange = source == MPI.ANY_SOURCE and error.Get_error_class() in _DEATHS and not self.failed()
+                if not strange or refusals > self.lane.Get_size():
+                    raise
+
     # -- blocking ----------------------------------------------------------------------------------
     def Send(self, buf: Any, dest: int, tag: int = 0) -> None:
         base = self._base(dest)
@@ -93,7 +109,7 @@ class View(MPI.Intracomm):
     ) -> None:
         base = self._base(source)
         self._note(base)
-        self.lane.Recv(buf, base, tag, status)
+        self._from(source, self.lane.Recv, buf, base, tag, status)
         self._note(NOBODY)
         self._name_source(status)
 
@@ -116,7 +132,7 @@ class View(MPI.Intracomm):
     def Probe(self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None) -> Any:
         base = self._base(source)
         self._note(base)
-        answer = self.lane.Probe(base, tag, status)
+        answer = self._from(source, self.lane.Probe, base, tag, status)
         self._note(NOBODY)
         self._name_source(status)
         return answer
@@ -129,7 +145,7 @@ class View(MPI.Intracomm):
         return self.lane.Irecv(buf, self._base(source), tag)
 
     def Iprobe(self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None) -> bool:
-        found = self.lane.Iprobe(self._base(source), tag, status)
+        found: bool = self._from(source, self.lane.Iprobe, self._base(source), tag, status)
         self._name_source(status if found else None)
         return found
 

@@ -182,6 +182,8 @@ def _check_used(order: Order, limit: float | None) -> None:
             "--limit is for --detector heartbeat, phi or swim, the runtime has no limit of silence: leave it out"
         )
     source = click.get_current_context().get_parameter_source
+    if order.net is None and source("pace") is not ParameterSource.DEFAULT:
+        raise UsageError("--pace is for an emulated network, got no --net: leave it out, or choose --net 10gbe")
     given = [option for name, option in _ON_DISK.items() if source(name) is not ParameterSource.DEFAULT]
     if given and not order.on_disk:
         raise UsageError(
@@ -191,9 +193,5 @@ def _check_used(order: Order, limit: float | None) -> None:
     every, mtbf = order.checkpoint["every"], order.checkpoint["mtbf_s"]
     if not every and order.recovery != "restart":
         raise UsageError("--checkpoint-every 0 finds the interval in --recovery restart only: give a number of steps")
-    if not every and mtbf is None:
-        raise UsageError(
-            "--checkpoint-every 0 finds the interval from --mtbf, got none: give --mtbf '1 h', or a number of steps"
-        )
     if every and mtbf is not None:
         raise UsageError(f"--mtbf is for --checkpoint-every 0, got --checkpoint-every {every}: leave one of them out")

@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from faults.cli.options import Positive
 from faults.launcher import LAUNCHES, POLICIES
 from faults.launcher import run as run_program
 
@@ -20,10 +21,11 @@ from faults.launcher import run as run_program
     help="The program's policy: restart starts the job again, under the others it goes on by itself.",
 )
 @click.option("--launches", type=click.IntRange(min=1), default=LAUNCHES, show_default=True, help="Most launches.")
+@click.option("--deadline", type=Positive(), help="Longest time for one launch; absent: none.")
 @click.argument("program", nargs=-1, required=True, metavar="PROGRAM.py|-m MODULE [ARGUMENT]...")
-def run(ranks: int, recovery: str, launches: int, program: tuple[str, ...]) -> None:
+def run(ranks: int, recovery: str, launches: int, deadline: float | None, program: tuple[str, ...]) -> None:
     """Run a program that uses faults.recovering, routing or restarting, until it has a verdict.
 
     Exit status: 0 it came to its end, 2 bad usage, 3 not recovered, else the program's own, 1 if it failed without one.
     """
-    sys.exit(run_program(program, ranks, recovery, launches))
+    sys.exit(run_program(program, ranks, recovery, launches, deadline))

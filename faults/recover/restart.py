@@ -122,9 +122,8 @@ class Restarting:
 
     def _find_interval(self, cost: float) -> int:
         """From rank 0's measurements, the same for everybody: the parts of one checkpoint are of one step."""
-        steps = interval.in_steps(
-            interval.daly(max(cost, 1e-6), self._mtbf_s or 3600.0), float(np.median(self._step_s))
-        )
+        assert self._mtbf_s is not None  # as whoever leaves the interval to be found is told to say
+        steps = interval.in_steps(interval.daly(max(cost, 1e-6), self._mtbf_s), float(np.median(self._step_s)))
         steps = self.comm.bcast(steps)
         self.tools.journal.write("interval", steps=steps, cost=cost, mtbf=self._mtbf_s)
         return steps

@@ -74,6 +74,16 @@ def test_a_spare_takes_the_place(tmp_path, lines: list[str], spares: int, ranks_
     check(carry_out(tmp_path, lines, "spare", spares=spares, options={"agree": agree}), ranks_after)
 
 
+@pytest.mark.parametrize(("recovery", "spares"), [("spare", 2), ("respawn", 0), ("restart", 0)])
+def test_the_clock_meets_who_has_taken_the_place_too(tmp_path, recovery: str, spares: int) -> None:
+    """Steps of 10 ms: two seconds of work, with some to spare between the deaths for a new process to come."""
+    lines = ["kill 1 @ time 100 ms", "kill 1 @ time 1.5 s"]
+    options = {"declared_s": 0.04}
+    judgement = carry_out(tmp_path, lines, recovery, spares=spares, steps=250, options=options)
+    check(judgement, 4)
+    assert [fault["fired"] for fault in judgement.fired] == [1, 1]
+
+
 @pytest.mark.parametrize("offset", [0, 400, 800, 1200, 1600])
 def test_a_death_costs_a_few_steps_where_nothing_is_agreed_on(tmp_path, offset: int) -> None:
     lines = [f"kill 2 @ step 13 phase all_gather + {offset} us"]  # some have finished the step, some have not

@@ -155,6 +155,17 @@ def test_a_program_without_any_loop_has_no_verdict(tmp_path) -> None:
     assert "no rank has used faults.recovering, routing or restarting" in done.stderr
 
 
+@needs_ulfm
+def test_a_program_that_hangs_ends_at_its_deadline(tmp_path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import os, signal\nfrom mpi4py import MPI\nos.kill(os.getpid(), signal.SIGSTOP)"
+    )
+    command = [sys.executable, "-m", "faults", "run", "-n", 2, "--deadline", "5 s", "program.py"]
+    done = finish(command, tmp_path)
+    assert done.returncode == 3
+    assert "error: not recovered: no end within the deadline of 5 s\n" in done.stderr
+
+
 def test_a_job_is_started_again_for_deaths_only_and_not_for_ever(tmp_path) -> None:
     start = (
         "import os, sys\nimport numpy as np\nfrom mpi4py import MPI\nimport faults\n"

@@ -44,6 +44,17 @@ def test_an_odd_number_of_ranks_is_refused() -> None:
         real_hosts.check(launch.find_mpi(), 3)
 
 
+def test_hosts_on_which_nothing_starts_are_refused_and_taken_down(tmp_path, monkeypatch) -> None:
+    script = tmp_path / "stands-still"
+    script.write_text(f"#!/bin/bash\ntrap 'echo down >> {tmp_path}/ends; exit' TERM\nsleep 60 & wait\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(real_hosts, "_SCRIPT", script)
+    monkeypatch.setattr(real_hosts, "_TRY_S", 0.5)
+    with pytest.raises(UsageError, match="3 times mpirun did not start"):
+        real_hosts.check(launch.find_mpi(), 4)
+    assert (tmp_path / "ends").read_text() == "down\n" * 3
+
+
 def test_the_next_launch_is_on_the_host_that_is_left() -> None:
     assert real_hosts.command(4, ["x.py"])[1] == "2"
     assert real_hosts.command(4, ["x.py"], {0})[1:4] == ["--only", "b", "4"]

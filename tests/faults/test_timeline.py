@@ -214,6 +214,13 @@ def test_a_rank_that_wrote_in_another_order_than_its_clock_says_is_found() -> No
     assert "with a later time" in coherence.check(done, [])[1]
 
 
+def test_a_repair_that_nobody_died_for_is_found() -> None:
+    records = shrunk()
+    again = [r | {"at": r["at"] + 1e-3} for r in records if r["what"] == "rebuilt" and r["member"] == 1]
+    done = finished(sorted([*records, *again], key=lambda r: r["at"]))
+    assert coherence.check(done, []) == (False, "rank 1 rebuilt the job 2 times after 1 deaths")
+
+
 def test_a_recovery_as_it_should_be_holds_together() -> None:
     done = finished(told(shrunk()))
     assert coherence.check(done, timeline.episodes(done.records))[0]
