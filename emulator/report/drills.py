@@ -91,7 +91,8 @@ def _spread(of: Row | None, median: float) -> str:
 
 def _matrix(cells: Sequence[Row]) -> Iterator[Any]:
     title = "From the fault to the next complete step, and the ranks that go on"
-    yield pivot(cells, ("pattern", "recovery"), "fault", _survived, title)
+    jobs = [{**cell, "job": f"{cell['pattern']}\n{cell['recovery']}"} for cell in cells]
+    yield pivot(jobs, ("fault",), "job", _survived, title)
     for outcome, label in (("refused", "not run (-)"), ("failed", "[red]FAILED[/]")):
         some = [cell for cell in cells if cell["outcome"] == outcome]
         for why in dict.fromkeys(cell["why"] for cell in some):
@@ -141,6 +142,8 @@ def _trace(trace: Row) -> Iterator[Any]:
             f"  above an MTBF of {format_time(one['mtbf_s'])} {one['rare']} is ahead of {one['frequent']}, below it "
             f"{one['frequent']}"
         )
+    if not trace.get("crossovers"):
+        yield "  no two policies change places between these MTBFs"
     yield from (f"  [red]wrong[/] {run['policy']} at {run['mtbf']}: {run['wrong']}" for run in runs if run["wrong"])
     found = trace.get("intervals")
     if not found:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emulator.units import format_time
+from emulator.report import drills
 from faults import matrix as matrices
 from faults.cli.options import Names, Positive
 from faults.cli.report import NOT_RECOVERED, Report, reporting
-from faults.matrix import FAILED, REFUSED, SCENARIOS, Result
+from faults.matrix import FAILED, SCENARIOS, Result
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -53,47 +53,15 @@ def matrix(
                 found.append(one)
                 report.save(matrix=[each.to_json() for each in found])
                 bar.advance()
-        report.show(lambda screen: show(screen, found, ranks))
+        report.show(lambda screen: show(screen, found))
     if any(one.outcome == FAILED for one in found):
         sys.exit(NOT_RECOVERED)
 
 
-def show(screen: Console, found: Sequence[Result], ranks: int) -> None:
-    """A row for each pattern and policy, a column for each fault; then what the columns mean and what went wrong."""
-    from rich.table import Table
-
-    faults = list(dict.fromkeys(one.cell.fault for one in found))
-    title = f"{ranks} ranks: from the fault to the next complete step, and the ranks that go on"
-    screen.print(f"[italic]{title}[/]")
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("pattern", "policy"):
-        table.add_column(name, no_wrap=True)
-    for name in faults:
-        table.add_column(name, justify="right")
-    for job in dict.fromkeys((one.cell.pattern, one.cell.policy) for one in found):
-        row = {one.cell.fault: one for one in found if (one.cell.pattern, one.cell.policy) == job}
-        table.add_row(*job, *(_cell(row[name]) if name in row else "" for name in faults))
-    screen.print(table)
+def show(screen: Console, found: Sequence[Result]) -> None:
+    """A row for each fault, a column for each pattern and policy; then what went wrong, and what the faults are."""
+    for part in drills.parts({"matrix": [one.to_json() for one in found]}):
+        screen.print(part)
     screen.print()
-    for name in faults:
+    for name in dict.fromkeys(one.cell.fault for one in found):
         screen.print(f"  {name:9} {SCENARIOS[name].about}")
-    _reasons(screen, [one for one in found if one.outcome == REFUSED], "not run (-)")
-    _reasons(screen, [one for one in found if one.outcome == FAILED], "[red]FAILED[/]")
-    survived = sum(one.drill is not None and one.outcome != FAILED for one in found)
-    screen.print(f"[bold]{survived} of {sum(one.outcome != REFUSED for one in found)} drills survived[/]")
-
-
-def _cell(one: Result) -> str:
-    if one.outcome == REFUSED:
-        return "-"
-    if one.outcome == FAILED or one.drill is None:
-        return "[red]FAILED[/]"
-    seconds, after = one.drill["recovery_seconds"], one.drill["ranks_after"]
-    lost = f" -{one.drill['lost_steps']}" if one.drill["lost_steps"] else ""
-    return f"{format_time(seconds)}{lost} ({after})" if seconds is not None else f"fine ({after})"
-
-
-def _reasons(screen: Console, some: Sequence[Result], label: str) -> None:
-    for why in dict.fromkeys(one.why for one in some):
-        who = ", ".join(f"{o.cell.pattern} by {o.cell.policy}, {o.cell.fault}" for o in some if o.why == why)
-        screen.print(f"  {label} {who}: {why}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from emulator.report import drills
 from emulator.units import format_time, parse_time
 from faults import trace as traces
 from faults.cli.options import Names, Positive
@@ -61,7 +62,7 @@ def trace(
                 report.save(trace=_record(runs, None))
                 bar.advance()
         best = _intervals(setting, runs, mtbfs, folder, report)
-        report.show(lambda screen: show(screen, runs, mtbfs), lambda screen: show_intervals(screen, best))
+        report.show(lambda screen: show(screen, runs, best))
     if any(one.wrong for one in runs):
         sys.exit(NOT_RECOVERED)
 
@@ -91,56 +92,7 @@ def _intervals(
         return traces.intervals(setting, middle, median(costs), folder, keep)
 
 
-def show(screen: Console, runs: Sequence[Run], mtbfs: Sequence[float]) -> None:
-    """Goodput, a row for each policy and a column for each MTBF."""
-    from rich.table import Table
-
-    screen.print("[italic]goodput (deaths)[/]")
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    table.add_column("policy")
-    table.add_column("no failure", justify="right")
-    for mtbf in mtbfs:
-        table.add_column(f"MTBF {format_time(mtbf)}", justify="right")
-    for policy in dict.fromkeys(one.policy for one in runs):
-        table.add_row(policy, *(_cell(one) for one in runs if one.policy == policy))
-    screen.print(table)
-    crossings = traces.crossovers(runs)
-    for crossing in crossings:
-        screen.print(
-            f"  above an MTBF of {format_time(crossing.mtbf_s)} {crossing.rare} is ahead of {crossing.frequent}, "
-            f"below it {crossing.frequent}"
-        )
-    if not crossings:
-        screen.print("  no two policies change places between these MTBFs")
-    for one in runs:
-        if one.wrong:
-            screen.print(f"  [red]wrong[/] {one.policy} at {_mean(one)}: {one.wrong}")
-    screen.print()
-
-
-def _mean(one: Run) -> str:
-    return "no failure" if one.mtbf_s is None else f"MTBF {format_time(one.mtbf_s)}"
-
-
-def _cell(one: Run) -> str:
-    return "[red]wrong[/]" if one.wrong else f"{one.goodput:.1%} ({one.failures})"
-
-
-def show_intervals(screen: Console, found: Intervals | None) -> None:
-    """Each interval that was tried, and how the best compares with theory; nothing where none was."""
-    from rich.table import Table
-
-    if found is None:
-        return
-    title = f"restart, MTBF {format_time(found.mtbf_s)}, a checkpoint takes {format_time(found.cost_s)}"
-    screen.print(f"[italic]{title}[/]")
-    table = Table(box=None, padding=(0, 2, 0, 0))
-    for name in ("every", "checkpoints take", "steps done again", "lost to both", "goodput"):
-        table.add_column(name, justify="right")
-    for one in found.tried:
-        table.add_row(
-            f"{one.every} steps", format_time(one.saving_s), str(one.redone_steps), format_time(found.lost_s(one)),
-            _cell(one),
-        )  # fmt: skip
-    screen.print(table)
-    screen.print(f"  best of these: every {found.best.every} steps; Young says {found.young}, Daly {found.daly}\n")
+def show(screen: Console, runs: Sequence[Run], best: Intervals | None) -> None:
+    """Goodput, a row for each policy and a column for each MTBF; the intervals that were tried beside theory's."""
+    for part in drills.parts({"trace": _record(runs, best)}):
+        screen.print(part)

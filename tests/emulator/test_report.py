@@ -253,8 +253,9 @@ def test_matrix_alarms_and_trace_are_tables():
     }
     lines = lines_of(a_result(matrix=matrix, alarms=alarms, trace=trace))
     for line in (
-        "pattern recovery kill two",
-        "ring shrink 20.0 ms -2 (3) -",
+        "fault shrink",
+        "kill 20.0 ms -2 (3)",
+        "two -",
         "not run (-) ring by shrink, two: too few",
         "1 of 1 drills survived",
         "phi 100 ms 1 false",
