@@ -52,7 +52,7 @@ class Scenario:
 SCENARIOS = {
     "middle": Scenario("a middle rank is killed", lambda n, plan: (f"kill {n // 2} @ step {STEP}",)),
     "first": Scenario("rank 0 is killed", lambda n, plan: (f"kill 0 @ step {STEP}",)),
-    "two": Scenario("two ranks are killed at once", lambda n, plan: (f"kill {n // 2},{n // 2 + 1} @ step {STEP}",)),
+    "two": Scenario("two ranks are killed at once", lambda n, plan: (f"kill {n // 2 - 1},{n // 2} @ step {STEP}",)),
     "host": Scenario("the second of two hosts dies with its ranks", lambda n, plan: (f"kill host 1 @ step {STEP}",)),
     "transfer": Scenario(
         "a middle rank is killed within a transfer of 16 MiB",
@@ -62,7 +62,7 @@ SCENARIOS = {
     ),
     "recovery": Scenario(
         "another rank is killed while the first death is repaired",
-        lambda n, plan: (f"kill {n // 2} @ step {STEP}", f"kill {n // 2 + 1} @ recovery"),
+        lambda n, plan: (f"kill {n // 2} @ step {STEP}", f"kill {n // 2 - 1} @ recovery"),
     ),
     "hang": Scenario("a middle rank is stopped for good", lambda n, plan: (f"hang {n // 2} @ step {STEP}",)),
     "slow": Scenario("a middle rank computes 4 times slower", lambda n, plan: (f"slow {n // 2} @ step {STEP} by 4",)),

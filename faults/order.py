@@ -200,7 +200,20 @@ class Order:
                     f"fault {event.text!r}: {self.pattern} by {self.recovery} cannot do without rank {event.rank}; "
                     f"it recovers by {', '.join(plan.policies)}"
                 )
+        self._check_needed(spec)
         return spec
+
+    def _check_needed(self, spec: JobSpec) -> None:
+        """Refuse a plan that ends everybody of a role without whom the pattern has no work left."""
+        plan = self.blueprint()
+        ended = {event.rank for event in spec.events if event.kind == "kill" and not event.rated}
+        for role in plan.needed:
+            ranks = set(plan.roles(spec)[role])
+            if ranks <= ended:
+                raise UsageError(
+                    f"the plan ends every {role} of {self.pattern} (ranks {', '.join(map(str, sorted(ranks)))}), which "
+                    f"by {self.recovery} needs one: spare one, or give -n more"
+                )
 
 
 def even_hosts(ranks: int, spares: int, hosts: int) -> list[int]:

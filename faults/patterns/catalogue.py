@@ -42,6 +42,8 @@ class Blueprint:
         Ranks of each role.
     vital
         Ranks that the policy cannot do without.
+    needed
+        Roles of which somebody must live.
     options
         Names and defaults of what can be chosen.
     phases
@@ -62,6 +64,7 @@ class Blueprint:
     matches: Callable[[JobSpec, Path, Verdicts], Finding]
     roles: Callable[[JobSpec], dict[str, Sequence[int]]] = lambda spec: {}
     vital: Callable[[JobSpec], Sequence[int]] = lambda spec: ()
+    needed: tuple[str, ...] = ()
     options: dict[str, Any] = field(default_factory=dict)
     least_ranks: int = 2
     phases: tuple[str, ...] = ()
@@ -120,6 +123,7 @@ CATALOGUE = {
             oracles.replayed_service,
             roles=_service_roles,
             vital=lambda spec: range(servers_of(spec)) if spec.policy == "continue" else (),
+            needed=("server", "worker"),
             options={"shards": 32, "ballast": 0},
             least_ranks=3,
             phases=("pull", "push", "apply"),

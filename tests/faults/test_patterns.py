@@ -125,6 +125,13 @@ def test_a_policy_that_cannot_do_without_a_rank_says_so(tmp_path, pattern, line,
         drill.run(Order(pattern, 5, [parse(line)], recovery), tmp_path)
 
 
+def test_a_plan_that_ends_every_worker_or_every_server_says_so() -> None:
+    for line, role in (("kill 2,3 @ step 5", "worker"), ("kill 0-1 @ step 5", "server")):
+        with pytest.raises(UsageError, match=f"ends every {role} of parameter-server"):
+            Order("parameter-server", 4, [parse(line)], "replicate").spec(0)
+    Order("parameter-server", 4, [parse("kill 1,2 @ step 5")], "replicate").spec(0)
+
+
 def test_too_few_ranks_for_the_roles_are_refused(tmp_path) -> None:
     with pytest.raises(UsageError, match="needs at least 3 ranks"):
         drill.run(Order("scatter-gather", 2, [], "reexecute"), tmp_path)
