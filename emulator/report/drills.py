@@ -25,6 +25,7 @@ PHASES = {
 """What the phases of a recovery mean, in their order."""
 
 _BAR = 40
+_MANY = 8  # columns from which on they stand closer
 
 
 def parts(result: Row) -> Iterator[Any]:
@@ -183,7 +184,7 @@ def pivot(rows: Sequence[Row], down: Sequence[str], across: str, cell: Callable[
 def _table(columns: Sequence[str], right: Sequence[int]) -> "Table":
     from rich.table import Table
 
-    table = Table(box=None, padding=(0, 2, 0, 0))
+    table = Table(box=None, padding=(0, 1 if len(columns) > _MANY else 2, 0, 0))
     for index, name in enumerate(columns):
         table.add_column(name, justify="right" if index in right else "left", no_wrap=True)
     return table
