@@ -54,10 +54,16 @@ class Episode:
 
 def struck(records: Sequence[Record]) -> dict[str, float]:
     """Events that fired, and when: those of a kernel timer only if the process was still there at the instant."""
+    return {event: r["due"] for event, r in _met(records).items()}
+
+
+def _met(records: Sequence[Record]) -> dict[str, Record]:
+    """The fault record of each event that struck: whoever holds a place, or the next launch, sets anew what the one
+    before did not live to see, so the last to set it met it."""
     gone = {(r["member"], r["attempt"]): r["at"] for r in records if r["what"] == "left"}
     ended = {r["attempt"]: r["ended"] for r in records if r["what"] == "ended"}
     return {
-        r["event"]: r["due"]
+        r["event"]: r
         for r in records
         if r["what"] == "fault"
         and r["due"] <= min(gone.get((r["member"], r["attempt"]), _NEVER), ended.get(r["attempt"], _NEVER))
@@ -66,15 +72,11 @@ def struck(records: Sequence[Record]) -> dict[str, float]:
 
 def deaths(records: Sequence[Record]) -> list[Death]:
     """Kills and hangs that fired on a process that never left of its own will."""
-    fired = struck(records)
     left = {(r["member"], r["attempt"]) for r in records if r["what"] == "left"}
     found = [
         Death(r["due"], r["member"], r["place"], r["text"], r["attempt"], r.get("waiting", False), r["event"])
-        for r in records
-        if r["what"] == "fault"
-        and r["kind"] in ("kill", "hang")
-        and fired.get(r["event"]) == r["due"]
-        and (r["member"], r["attempt"]) not in left
+        for r in _met(records).values()
+        if r["kind"] in ("kill", "hang") and (r["member"], r["attempt"]) not in left
     ]
     return sorted(found, key=lambda death: death.at)
 

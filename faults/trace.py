@@ -100,7 +100,7 @@ def run(
     spec.events = setting.failures(mtbf_s) if mtbf_s is not None else []
     finished = drill.launch_once(order, spec, folder, mpi)
     judgement = judge(finished, lambda verdicts: order.blueprint().matches(spec, finished.folder, verdicts))
-    seconds = _seconds(finished.records)
+    seconds = _seconds(finished.records, spec.world)
     saved = [r["cost"] for r in finished.records if r["what"] == "saved" and r["member"] == 0]
     return Run(
         policy,
@@ -116,9 +116,9 @@ def run(
     )
 
 
-def _seconds(records: Sequence[Record]) -> float:
-    """From the first launch's last rank to the last step's end; NaN if the job got nowhere."""
-    begun = [r["at"] for r in records if r["what"] == "started" and r["attempt"] == 0]
+def _seconds(records: Sequence[Record], world: int) -> float:
+    """From the first launch's last rank, of those not spawned later, to the last step's end; NaN if it got nowhere."""
+    begun = [r["at"] for r in records if r["what"] == "started" and r["attempt"] == 0 and r["member"] < world]
     done = [completed(r) for r in records if r["what"] == "commit"]
     return max(done) - max(begun) if begun and done else math.nan
 

@@ -141,6 +141,16 @@ def broken(records: list[dict], **options) -> set[str]:
     return {name for name, (ok, _) in judgement.checks.items() if not ok}
 
 
+def test_what_several_set_to_strike_struck_the_last_of_them() -> None:
+    """A restart's first launch did not live to see it; a spare sets anew what was meant for the rank it replaces."""
+    fault = {"what": "fault", "event": "0.0", "kind": "kill", "text": "kill 1 @ time 2 s", "due": 2.0, "place": 1}
+    ended = {"what": "ended", "member": 999, "attempt": 0, "at": 1.6, "ended": 1.5}
+    launches = [fault | {"at": 0.5, "member": 1, "attempt": 0}, ended, fault | {"at": 1.8, "member": 1, "attempt": 1}]
+    assert [(d.member, d.attempt) for d in timeline.deaths(launches)] == [(1, 1)]
+    places = [fault | {"at": 0.5, "member": 1, "attempt": 0}, fault | {"at": 1.2, "member": 4, "attempt": 0}]
+    assert [(d.member, d.at) for d in timeline.deaths(places)] == [(4, 2.0)]
+
+
 def test_a_step_committed_twice_is_found() -> None:
     twice = [*shrunk(), record(2.7, "commit", 0, step=2)]
     assert broken(sorted(twice, key=lambda r: r["at"])) == {"commits"}

@@ -80,3 +80,10 @@ def test_a_trace_is_survived_and_counted(tmp_path) -> None:
     assert not restarted.wrong
     assert restarted.failures >= 1
     assert restarted.checkpoint_s is not None
+
+
+def test_who_is_spawned_later_does_not_begin_the_work() -> None:
+    began = [{"what": "started", "member": m, "attempt": 0, "at": 1.0 + m} for m in range(2)]
+    spawned = {"what": "started", "member": 2, "attempt": 0, "at": 5.0}
+    done = {"what": "commit", "step": 0, "at": 6.0}
+    assert trace._seconds([*began, spawned, done], 2) == 4.0
