@@ -107,9 +107,8 @@ def _ready(policy: str, budget: float) -> list[Row]:
         (0, 1, "gradient of 19 KiB, agreeing after every step", None),
     ):
         plain, ready = _blocks(policy, ballast, every, budget * (0.4 if limit else 0.2))
-        ratios = np.array(ready) / np.array(plain)
-        ratio = float(np.median(ratios))
-        low, high = spread.interval_of_median(ratios) or (ratios.min(), ratios.max())
+        of = spread.summary(np.array(ready) / np.array(plain))
+        ratio, (low, high) = of["median"], of["ci95"]
         base = float(np.median(plain)) * 1e3
         found.append(
             _row(f"p={RANKS} a step, ready by {policy} / not, {what} [{low:.3f}, {high:.3f}]", base * ratio, base, "ms",

@@ -154,12 +154,14 @@ def run_filtered(
             _forwarded(job.process),
         ):
             status = job.wait(deadline_s)
-            if status is None and not signals:
+            late = status is None and not signals
+            if late:
                 job.stop()
-                raise TimeoutError
             if signals:
                 job.outlive(_SAVED)
                 job.stop()
+        if late:
+            raise TimeoutError
         if signals:
             how = "interrupted" if signals[0] == signal.SIGINT else f"ended by {signals[0].name}"
             _write(sys.stderr, f"{how}: what had been measured, if anything, is in the run folder\n".encode())

@@ -59,8 +59,10 @@ def _needless(finished: Finished) -> str:
         return ""
     rebuilt = Counter(r["member"] for r in finished.records if r["what"] == "rebuilt")
     died = len(deaths(finished.records))
-    who = max(rebuilt, key=lambda member: rebuilt[member], default=0)
-    return f"rank {who} rebuilt the job {rebuilt[who]} times after {died} deaths" if rebuilt[who] > died else ""
+    for who, times in rebuilt.most_common(1):
+        if times > died:
+            return f"rank {who} rebuilt the job {times} times after {died} deaths"
+    return ""
 
 
 def _sum(finished: Finished, episode: Episode) -> str:

@@ -206,7 +206,7 @@ class Order:
     def _check_needed(self, spec: JobSpec) -> None:
         """Refuse a plan that ends everybody of a role without whom the pattern has no work left."""
         plan = self.blueprint()
-        ended = {event.rank for event in spec.events if event.kind == "kill" and not event.rated}
+        ended = {event.rank for event in spec.events if contradictions.ends(event)}
         for role in plan.needed:
             ranks = set(plan.roles(spec)[role])
             if ranks <= ended:

@@ -69,7 +69,8 @@ def _try(env: dict[str, str]) -> tuple[int | None, str]:
         [str(_SCRIPT), "1", "true"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=env
     ) as script:
         try:
-            return script.wait(_TRY_S), script.stderr.read().strip() if script.stderr else ""
+            _, said = script.communicate(timeout=_TRY_S)
+            return script.returncode, said.strip()
         except subprocess.TimeoutExpired:
             script.terminate()
             return None, ""

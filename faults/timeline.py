@@ -61,6 +61,10 @@ def _met(records: Sequence[Record]) -> dict[str, Record]:
     """The fault record of each event that struck: whoever holds a place, or the next launch, sets anew what the one
     before did not live to see, so the last to set it met it."""
     gone = {(r["member"], r["attempt"]): r["at"] for r in records if r["what"] == "left"}
+    for r in records:  # who is dead meets nothing more
+        if r["what"] == "fault" and r["kind"] == "kill":
+            process = r["member"], r["attempt"]
+            gone[process] = min(gone.get(process, _NEVER), r["due"])
     ended = {r["attempt"]: r["ended"] for r in records if r["what"] == "ended"}
     return {
         r["event"]: r

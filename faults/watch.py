@@ -175,8 +175,6 @@ class Watch:
     # -- waking and fencing ------------------------------------------------------------------------
     def _wake(self, now: float) -> None:
         due = self.board.rows["wake_at"]
-        if not due.any():
-            return
         for member in np.flatnonzero((due > 0) & (due <= now)):
             due[member] = 0.0
             _signal(int(self.board.rows["pid"][member]), signal.SIGCONT)

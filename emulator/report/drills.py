@@ -25,7 +25,7 @@ PHASES = {
 """What the phases of a recovery mean, in their order."""
 
 _BAR = 40
-_MANY = 8  # columns from which on they stand closer
+_MANY = 8  # columns; more stand closer
 
 
 def parts(result: Row) -> Iterator[Any]:

@@ -35,7 +35,7 @@ def _alone(data: bytes, steps: int, seed: int, shards: int, reduction: str) -> t
 def _torn(verdicts: Verdicts) -> str:
     """What became of the ballast, where it is not what it was; empty if it is."""
     wrong = sum(v.get("wrong", 0) for v in verdicts)
-    return f"{wrong} elements of the ballast are wrong" if wrong else ""
+    return f"the ballast arrived torn ({wrong} wrong)" if wrong else ""
 
 
 def same_training(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:

@@ -36,11 +36,11 @@ def check(events: Sequence[Event], refilled: bool) -> None:
         by_rank.setdefault(event.rank, []).append(event)
     for rank, met in by_rank.items():
         for first, second in combinations(met, 2):
-            if _ends(first) and _ends(second):
+            if ends(first) and ends(second):
                 _check_two_ends(rank, first, second, refilled)
-            elif not refilled and _ends(first):
+            elif not refilled and ends(first):
                 _check_after_death(rank, first, second)
-            elif not refilled and _ends(second):
+            elif not refilled and ends(second):
                 _check_after_death(rank, second, first)
             _check_overlap(first, second)
 
@@ -64,7 +64,7 @@ def check_recoveries(events: Sequence[Event], only_in_repair: Callable[[When], b
             )
 
 
-def _ends(event: Event) -> bool:
+def ends(event: Event) -> bool:
     """Whether it takes a rank away for certain: of a rate's events the last may come after the end of the run."""
     return not event.rated and (event.kind == "kill" or (event.kind == "hang" and event.duration_s is None))
 
@@ -121,7 +121,7 @@ def _check_overlap(first: Event, second: Event) -> None:
     """Two faults of a kind that lasts, on one target: the second would end or replace the first."""
     if first.kind != second.kind or first.kind not in _LASTING or _target(first) != _target(second):
         return
-    if _ends(first) or _ends(second):
+    if ends(first) or ends(second):
         return  # a matter of life and death
     if _is_before(second.when, first.when):
         first, second = second, first

@@ -126,11 +126,18 @@ def test_a_reader_that_leaves_costs_nothing(tmp_path) -> None:
         assert None not in (found["environment"]["mpi"], found["environment"]["mpi4py"])
 
 
+def stopped(process: psutil.Process) -> bool:
+    try:
+        return process.status() == psutil.STATUS_STOPPED
+    except psutil.NoSuchProcess:  # what begins a job starts others that end at once
+        return False
+
+
 def ranks_of(process: subprocess.Popen) -> list[psutil.Process]:
     """mpirun and its ranks, as soon as the rank that will hang has stopped."""
     while process.poll() is None:
         below = psutil.Process(process.pid).children(recursive=True)
-        if any(one.is_running() and one.status() == psutil.STATUS_STOPPED for one in below):
+        if any(map(stopped, below)):
             return below
         time.sleep(0.02)
     raise AssertionError("it ended before anybody hung")

@@ -77,9 +77,9 @@ def test_a_spare_takes_the_place(tmp_path, lines: list[str], spares: int, ranks_
 @pytest.mark.parametrize(("recovery", "spares"), [("spare", 2), ("respawn", 0), ("restart", 0)])
 def test_the_clock_meets_who_has_taken_the_place_too(tmp_path, recovery: str, spares: int) -> None:
     """Steps of 10 ms, and between the deaths the time for a new process to come."""
-    lines = ["kill 1 @ time 100 ms", "kill 1 @ time 1.2 s"]
+    lines = ["kill 1 @ time 100 ms", "kill 1 @ time 2 s"]
     options = {"declared_s": 0.04}
-    judgement = carry_out(tmp_path, lines, recovery, spares=spares, steps=160, options=options)
+    judgement = carry_out(tmp_path, lines, recovery, spares=spares, steps=240, options=options)
     check(judgement, 4)
     assert [fault["fired"] for fault in judgement.fired] == [1, 1]
 

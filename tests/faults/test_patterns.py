@@ -170,7 +170,7 @@ def test_the_oracle_of_the_parameter_server_finds_lost_pushes_and_replicas_that_
     assert judge(lost) == (False, "pushes of rank 2, which lives, were lost")
     assert not judge(full | {"last": n - 1})[0]
     workers[1]["wrong"] = 1
-    assert judge(full) == (False, "1 elements of the ballast are wrong")
+    assert judge(full) == (False, "the ballast arrived torn (1 wrong)")
 
 
 def test_the_oracle_of_scatter_gather_finds_one_wrong_answer(tmp_path) -> None:
@@ -201,7 +201,7 @@ def test_the_oracle_of_gossip_finds_who_holds_what_its_messages_do_not_come_to(t
     assert "the survivors differ" in judge((0, mean), (1, without))[1]
     assert judge((1, without))[0]
     torn = {"place": 1, "value": without.tolist(), "wrong": 3}
-    assert oracles.replayed_gossip(spec, tmp_path, [torn]) == (False, "3 elements of the ballast are wrong")
+    assert oracles.replayed_gossip(spec, tmp_path, [torn]) == (False, "the ballast arrived torn (3 wrong)")
 
 
 def test_the_oracle_of_training_finds_a_changed_bit(tmp_path) -> None:

@@ -149,6 +149,8 @@ def test_what_several_set_to_strike_struck_the_last_of_them() -> None:
     assert [(d.member, d.attempt) for d in timeline.deaths(launches)] == [(1, 1)]
     places = [fault | {"at": 0.5, "member": 1, "attempt": 0}, fault | {"at": 1.2, "member": 4, "attempt": 0}]
     assert [(d.member, d.at) for d in timeline.deaths(places)] == [(4, 2.0)]
+    before = fault | {"event": "1.0", "at": 0.5, "due": 1.0, "member": 1, "attempt": 0}
+    assert timeline.struck([before, places[0]]) == {"1.0": 1.0}  # nobody took the place before the second was due
 
 
 def test_a_step_committed_twice_is_found() -> None:
