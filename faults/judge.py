@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from faults import coherence, timeline
@@ -165,8 +166,17 @@ def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
     dead = started - left
     meant = injected & started if finished.spec.policy != "restart" else set()
     if dead != meant:
-        return False, f"dead are {sorted(dead)}, injected were {sorted(meant)}"
+        said = _last_words(finished.folder) if dead - meant else ""
+        return False, f"dead are {sorted(dead)}, injected were {sorted(meant)}{said}"
     return True, f"{sorted(injected)} as injected" if injected else "nobody"
+
+
+def _last_words(folder: Path) -> str:
+    """What the job wrote last, from a program that failed its exception, and where all of it is."""
+    output = folder / "output.txt"
+    lines = output.read_text(errors="replace").split("\n") if output.exists() else []
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f": {last} ({output})" if last else ""
 
 
 def _where_it_stopped(finished: Finished, checks: dict[str, tuple[bool, str]]) -> tuple[str, str]:

@@ -163,7 +163,10 @@ class Quorum:
         """Let the news of a death come in: a revocation outruns it, and news during a round costs another one."""
         until = time.monotonic() + _HEAR_S
         while self.failed().isdisjoint(self.alive) and time.monotonic() < until:
-            self.base.Iprobe()  # nobody sends on it: news are taken in while looking
+            try:
+                self.base.Iprobe()  # nobody sends on it: news are taken in while looking
+            except MPI.Exception:  # which may come in within that very look, and then deny it
+                return
             os.sched_yield()
 
     def _stuck(self) -> Callable[[], bool]:
