@@ -36,7 +36,7 @@ class Scenario:
     options
         What the job's options are to be.
     net
-        The emulated network that the fault is one of.
+        The emulated network that the fault is one of, where none is chosen.
     """
 
     about: str
@@ -91,7 +91,9 @@ class Cell:
     policy: str
     fault: str
 
-    def order(self, ranks: int, spares: int, seed: int, repeat: int, deadline_s: float) -> Order:
+    def order(
+        self, ranks: int, spares: int, seed: int, repeat: int, deadline_s: float, net: str | None = None
+    ) -> Order:
         scenario = SCENARIOS[self.fault]
         return Order(
             self.pattern,
@@ -103,7 +105,7 @@ class Cell:
             repeat=repeat,
             options=dict(scenario.options),
             hosts=even_hosts(ranks, spares if self.policy == "spare" else 0, 2) if self.fault == "host" else None,
-            net=scenario.net,
+            net=net or scenario.net,
             deadline_s=deadline_s,
         )
 
@@ -172,11 +174,12 @@ def run(
     seed: int = 0,
     repeat: int = 1,
     deadline_s: float = 120.0,
+    net: str | None = None,
 ) -> Iterator[Result]:
     """Drill one cell after the other; the fault-free job is run once for each of a pattern's policies."""
     calm: dict[str, float] = {}
     for cell in chosen:
-        order = cell.order(ranks, spares, seed, repeat, deadline_s)
+        order = cell.order(ranks, spares, seed, repeat, deadline_s, net)
         if why := refusal(cell, order):
             yield Result(cell, REFUSED, why)
             continue

@@ -66,11 +66,13 @@ class Tally:
         }
 
 
-def trials(kills: int, seed: int, most_ranks: int = 16, chosen: Sequence[Job] = USUAL) -> Iterator[Trial]:
+def trials(
+    kills: int, seed: int, most_ranks: int = 16, chosen: Sequence[Job] = USUAL, net: str | None = None
+) -> Iterator[Trial]:
     """The trials of a soak in which every kill fires."""
     number = fired = 0
     while fired < kills:
-        trial = draw(seed, number, most_ranks, chosen)
+        trial = draw(seed, number, most_ranks, chosen, net)
         yield trial
         fired, number = fired + len(trial.lines), number + 1
 
@@ -82,6 +84,7 @@ def soak(
     *,
     most_ranks: int = 16,
     chosen: Sequence[Job] = USUAL,
+    net: str | None = None,
     seen: Callable[[Tally, int], None] | None = None,
 ) -> Tally:
     """Run trials until `kills` have fired; the folders of failed ones are kept.
@@ -90,6 +93,8 @@ def soak(
     ----------
     chosen
         What is soaked, of `faults.trials.jobs`.
+    net
+        An emulated network for all of them; absent: the transport as it is.
     seen
         Called after each trial with the tally and the kills of that trial.
     """
@@ -97,7 +102,7 @@ def soak(
     tally = Tally()
     most_launches = 10 + 2 * kills
     while tally.kills < kills and tally.launches <= most_launches:
-        trial = draw(seed, tally.launches, most_ranks, chosen)
+        trial = draw(seed, tally.launches, most_ranks, chosen, net)
         place = folder / f"trial-{trial.number:05d}"
         judgement = _run(trial, seed, place, mpi)
         fired = sum(fault["fired"] for fault in judgement.fired)

@@ -15,7 +15,7 @@ from typing import Any
 
 from emulator import launch
 from emulator.errors import UsageError
-from faults import detect, job, journal, real_hosts
+from faults import detect, job, journal, real_hosts, timeline
 from faults.board import Board
 from faults.job import JobSpec
 from faults.watch import A_RANK_DIED, Ending, Watch
@@ -71,6 +71,7 @@ def supervise(
     watcher = detect.detector(spec.detector, board, limit_s)
     began = time.monotonic()
     endings: list[Ending] = []
+    records: list[dict[str, Any]] = []
     while len(endings) < _LAUNCHES:
         spec.attempt = len(endings)
         spec.save(folder)
@@ -78,12 +79,15 @@ def supervise(
         ours.write("launched")
         # Without ULFM's help nobody survives the first death, and the sooner all are gone the sooner they are back.
         all_for_one = spec.world if spec.policy == "restart" else 0
-        ending = _launch(spec, folder, mpi, board, Watch(folder, board, stall_s, deadline_s, watcher, all_for_one))
+        _set_anew(spec, board, records)
+        watch = Watch(folder, board, stall_s, deadline_s, watcher, all_for_one)
+        ending = _launch(spec, folder, mpi, watch, _lost_hosts(spec, records))
         endings.append(ending)
         for member, at in ending.fenced.items():
             ours.write("fenced", whom=member, fenced=at)
         ours.write("ended", ended=ending.at, why=ending.why, status=ending.status)
-        if _complete(folder) or not _again(spec, ending, endings, folder):
+        records = journal.read(folder / job.JOURNAL)
+        if _complete(folder) or not _again(spec, ending, endings, records):
             break
         ours.write("noticed", how="the job ended")
         ours.write("agreed", alive=[])
@@ -95,7 +99,7 @@ def supervise(
         folder,
         endings,
         _verdicts(folder),
-        journal.read(folder / job.JOURNAL),
+        records,
         [float(at) for at in board.fired],
         began,
         endings[-1].at,
@@ -103,30 +107,35 @@ def supervise(
     )
 
 
-def _launch(spec: JobSpec, folder: Path, mpi: launch.Mpi, board: Board, watch: Watch) -> Ending:
+def _set_anew(spec: JobSpec, board: Board, records: list[dict[str, Any]]) -> None:
+    """The board of a launch: nobody has come, and what struck nobody in those before is still to happen."""
+    board.rows["state"] = 0
+    struck = timeline.struck(records)
+    for index, event in enumerate(spec.events):
+        board.fired[index] = struck.get(event.ident, 0.0)
+
+
+def _launch(spec: JobSpec, folder: Path, mpi: launch.Mpi, watch: Watch, lost: set[int]) -> Ending:
     program = ["-m", "faults.worker", str(folder)]
     if spec.real_hosts:
-        arguments = real_hosts.command(spec.world, program, _lost_hosts(spec, folder))
+        arguments = real_hosts.command(spec.world, program, lost)
     else:
         arguments = launch.command(spec.world, program, mpi=mpi, ft=spec.policy != "restart")
-    board.rows["state"] = 0
-    board.fired[board.fired > time.monotonic()] = 0.0  # set for an instant that its process did not live to see
     with (folder / "output.txt").open("ab") as output:
         beside = {"PATH": f"{mpi.mpirun.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
         running = launch.start(arguments, extra_env=beside, stdout=output, stderr=output)
         return watch.until_end(running)
 
 
-def _lost_hosts(spec: JobSpec, folder: Path) -> set[int]:
+def _lost_hosts(spec: JobSpec, records: list[dict[str, Any]]) -> set[int]:
     """Real hosts whose daemon has been killed."""
     daemons = {event.ident: event.rank for event in spec.events if event.daemon}
-    struck = {r["event"] for r in journal.read(folder / job.JOURNAL) if r["what"] == "fault"}
+    struck = {r["event"] for r in records if r["what"] == "fault"}
     return {real_hosts.placement(spec.world)[rank] for ident, rank in daemons.items() if ident in struck}
 
 
-def _again(spec: JobSpec, ending: Ending, endings: list[Ending], folder: Path) -> bool:
+def _again(spec: JobSpec, ending: Ending, endings: list[Ending], records: list[dict[str, Any]]) -> bool:
     """Whether to launch once more: it never began, or the policy is to restart."""
-    records = journal.read(folder / job.JOURNAL)
     started = {r["attempt"] for r in records if r["what"] == "started"}
     # No rank came out of MPI_Init, so no fault can have struck: the MPI failed to start, or is stuck at it.
     if spec.attempt not in started and (ending.status == _NEVER_BEGAN or ending.why.startswith("nothing moved")):
@@ -138,7 +147,7 @@ def _again(spec: JobSpec, ending: Ending, endings: list[Ending], folder: Path) -
         and ending.why in ("by itself", "mpirun stayed behind", A_RANK_DIED)
         and "fault" in seen
         and "lost" not in seen
-        and (not spec.real_hosts or len(_lost_hosts(spec, folder)) < real_hosts.HOSTS)
+        and (not spec.real_hosts or len(_lost_hosts(spec, records)) < real_hosts.HOSTS)
     )
 
 

@@ -65,12 +65,16 @@ def _met(records: Sequence[Record]) -> dict[str, Record]:
         if r["what"] == "fault" and r["kind"] == "kill":
             process = r["member"], r["attempt"]
             gone[process] = min(gone.get(process, _NEVER), r["due"])
-    ended = {r["attempt"]: r["ended"] for r in records if r["what"] == "ended"}
+    over = {r["attempt"]: r["at"] for r in records if r["what"] == "ended"}  # written when all are dead
+
+    def lived_to_see(fault: Record) -> bool:
+        happened = fault["at"] >= fault["due"]  # when it was written down: the launcher may have seen it before
+        return happened or bool(fault["due"] <= over.get(fault["attempt"], _NEVER))
+
     return {
         r["event"]: r
         for r in records
-        if r["what"] == "fault"
-        and r["due"] <= min(gone.get((r["member"], r["attempt"]), _NEVER), ended.get(r["attempt"], _NEVER))
+        if r["what"] == "fault" and r["due"] <= gone.get((r["member"], r["attempt"]), _NEVER) and lived_to_see(r)
     }
 
 

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emulator.errors import UsageError
+from emulator.network import load
 from faults.order import Order
 from faults.patterns.catalogue import CATALOGUE, check_names
 from faults.plan import parse
@@ -24,6 +25,7 @@ STEPS = 60
 _MARGIN = 12  # steps at the end in which nothing begins, so that everything fires
 _POINTS = ("reduce_scatter", "all_gather", "agree", "rebuild")
 _FEWEST, _FEWEST_WITH_ROLES = 2, 4
+_MOST_SPARES = 2
 _GRAPH_BEARS = 3  # neighbours of a gossip's random graph that may be gone before somebody can be cut off
 
 Job = tuple[str, str]
@@ -41,27 +43,32 @@ class Trial:
     spares: int
     agree: int
     lines: tuple[str, ...]
+    net: str | None = None
 
     @property
     def text(self) -> str:
         spares = f" and {self.spares} spares" if self.spares else ""
         agree = f", agreements every {self.agree}" if self.agree else ""
-        return f"trial {self.number}: {self.pattern} by {self.recovery}, {self.ranks} ranks{spares}{agree}"
+        net = f", over {self.net}" if self.net else ""
+        return f"trial {self.number}: {self.pattern} by {self.recovery}, {self.ranks} ranks{spares}{agree}{net}"
 
     def order(self, seed: int) -> Order:
         return Order(
             self.pattern, self.ranks, [parse(line) for line in self.lines], self.recovery, self.spares, steps=STEPS,
-            seed=seed, options={"agree": self.agree} if self.pattern == RING else {}, stall_s=30.0, deadline_s=120.0,
+            seed=seed, options={"agree": self.agree} if self.pattern == RING else {}, net=self.net,
+            stall_s=30.0, deadline_s=120.0,
         )  # fmt: skip
 
 
-def jobs(patterns: Sequence[str] = (), policies: Sequence[str] = (), most_ranks: int = 16) -> tuple[Job, ...]:
+def jobs(
+    patterns: Sequence[str] = (), policies: Sequence[str] = (), most_ranks: int = 16, net: str | None = None
+) -> tuple[Job, ...]:
     """What to soak: the chosen patterns by the chosen policies, and where none is chosen what is usual.
 
     Raises
     ------
     UsageError
-        An unknown name, a choice without any job, or too few ranks for one.
+        An unknown name, a choice without any job, too few ranks for one, or a network that cannot carry it.
     """
     check_names("pattern", patterns, CATALOGUE)
     check_names("policy", policies, [policy for plan in CATALOGUE.values() for policy in plan.policies])
@@ -78,15 +85,19 @@ def jobs(patterns: Sequence[str] = (), policies: Sequence[str] = (), most_ranks:
     fewest = _FEWEST if all(pattern == RING for pattern, _ in found) else _FEWEST_WITH_ROLES
     if most_ranks < fewest:
         raise UsageError(f"the largest job of these has at least {fewest} ranks, got --most-ranks {most_ranks}")
+    if net is not None:
+        load(net).sized(most_ranks + _MOST_SPARES)
+        if any(policy == "respawn" for _, policy in found):
+            raise UsageError("a process cannot be spawned into an emulated network: leave respawn out, or --net")
     return found
 
 
-def draw(seed: int, number: int, most_ranks: int = 16, chosen: Sequence[Job] = USUAL) -> Trial:
+def draw(seed: int, number: int, most_ranks: int = 16, chosen: Sequence[Job] = USUAL, net: str | None = None) -> Trial:
     """The trial of that number."""
     dice = random.Random(f"soak/{seed}/{number}")
     ranks = dice.randint(min(6, most_ranks), most_ranks)
     pattern, recovery = dice.choice(chosen)
-    spares = dice.randint(1, 2) if recovery == "spare" else 0
+    spares = dice.randint(1, _MOST_SPARES) if recovery == "spare" else 0
     agree = dice.choice((0, 0, 1, 3)) if pattern == RING and recovery != "restart" else 0
     if pattern != RING:
         lines = _scattered(dice, pattern, recovery, ranks)
@@ -94,7 +105,7 @@ def draw(seed: int, number: int, most_ranks: int = 16, chosen: Sequence[Job] = U
         lines = _one_by_one(dice, ranks)
     else:
         lines = _melt_down(dice, recovery, ranks, agree)
-    return Trial(number, pattern, recovery, ranks, spares, agree, tuple(lines))
+    return Trial(number, pattern, recovery, ranks, spares, agree, tuple(lines), net)
 
 
 def _melt_down(dice: random.Random, recovery: str, ranks: int, agree: int) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from emulator.network import load
 from emulator.report import drills
 from faults import matrix as matrices
 from faults.cli.options import Names, Positive
@@ -25,21 +26,24 @@ if TYPE_CHECKING:
 @click.option("--faults", type=Names(), default=(), help=f"Of {', '.join(SCENARIOS)}; absent: all.")
 @click.option("--spares", type=click.IntRange(min=1), default=1, show_default=True, help="Ranks that wait, for spare.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Drills in each cell.")
+@click.option("--net", metavar="NAME|FILE.toml", help="Emulated network; absent: where the fault is one of a network.")
 @click.option("--deadline", type=Positive(), default="120 s", show_default=True, help="Longest time for one launch.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @reporting("matrix", "List the cells and start nothing.")
 def matrix(
     ranks: int, patterns: tuple[str, ...], policies: tuple[str, ...], faults: tuple[str, ...], spares: int,
-    repeat: int, deadline: float, seed: int, report: Report,
+    repeat: int, net: str | None, deadline: float, seed: int, report: Report,
 ) -> None:  # fmt: skip
     """Drill every pattern under every policy against every fault.
 
     Exit status: 0 all that can survive did, 2 bad input, 3 something did not.
     """
     chosen = matrices.cells(patterns, policies, faults)
+    if net is not None:
+        load(net).sized(ranks + spares)
     if report.dry_run:
         for cell in chosen:
-            order = cell.order(ranks, spares, seed, repeat, deadline)
+            order = cell.order(ranks, spares, seed, repeat, deadline, net)
             why = matrices.refusal(cell, order)
             what = f"not run: {why}" if why else "; ".join(fault.text for fault in order.faults)
             click.echo(f"{cell.pattern} by {cell.policy}, {cell.fault}: {what}")
@@ -48,7 +52,7 @@ def matrix(
     with report.begun(ranks) as folder:
         with report.progress(len(chosen), f"{len(chosen)} drills") as bar:
             for one in matrices.run(
-                chosen, folder, ranks=ranks, spares=spares, seed=seed, repeat=repeat, deadline_s=deadline
+                chosen, folder, ranks=ranks, spares=spares, seed=seed, repeat=repeat, deadline_s=deadline, net=net
             ):
                 found.append(one)
                 report.save(matrix=[each.to_json() for each in found])

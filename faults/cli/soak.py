@@ -26,23 +26,25 @@ if TYPE_CHECKING:
 @click.option("--most-ranks", type=click.IntRange(min=2), default=16, show_default=True, help="Largest job.")
 @click.option("--patterns", type=Names(), default=(), help=f"Of {', '.join(CATALOGUE)}; absent: ring.")
 @click.option("--policies", type=Names(), default=(), help="Absent: shrink and spare for ring, all of other patterns.")
+@click.option("--net", metavar="NAME|FILE.toml", help="Emulated network; absent: the transport as it is.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @reporting("soak", "List the trials, as long as every kill fires, and start nothing.")
 def soak(
-    kills: int, most_ranks: int, patterns: tuple[str, ...], policies: tuple[str, ...], seed: int, report: Report
-) -> None:
+    kills: int, most_ranks: int, patterns: tuple[str, ...], policies: tuple[str, ...], net: str | None, seed: int,
+    report: Report,
+) -> None:  # fmt: skip
     """Kill ranks at random instants, job after job.
 
     Exit status: 0 clean, 2 bad input, 3 something hung, was wrong or was left.
     """
-    chosen = trials.jobs(patterns, policies, most_ranks)
+    chosen = trials.jobs(patterns, policies, most_ranks, net)
     if report.dry_run:
-        for trial in soaks.trials(kills, seed, most_ranks, chosen):
+        for trial in soaks.trials(kills, seed, most_ranks, chosen, net):
             click.echo(f"{trial.text}: {'; '.join(trial.lines)}")
         return
     for policy in {policy for _, policy in chosen}:
         need_ulfm(launch.find_mpi(), policy)
-    about = {"seed": seed, "jobs": [f"{pattern} by {policy}" for pattern, policy in chosen]}
+    about = {"seed": seed, "net": net, "jobs": [f"{pattern} by {policy}" for pattern, policy in chosen]}
     with report.begun(most_ranks) as folder:
         with report.progress(kills, "kills") as bar:
 
@@ -50,7 +52,7 @@ def soak(
                 report.save(soak=about | tally.to_json())
                 bar.advance(fired)
 
-            tally = soaks.soak(kills, seed, folder, most_ranks=most_ranks, chosen=chosen, seen=keep)
+            tally = soaks.soak(kills, seed, folder, most_ranks=most_ranks, chosen=chosen, net=net, seen=keep)
         report.show(lambda screen: show(screen, tally))
     for line in tally.failed:
         print(f"error: {line}", file=sys.stderr)

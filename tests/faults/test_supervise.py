@@ -6,7 +6,7 @@ import pytest
 
 from emulator.errors import UsageError
 from emulator.launch import Mpi
-from faults import job, supervise
+from faults import job, journal, supervise
 from faults.job import JobSpec
 from faults.journal import Journal
 from faults.watch import Ending
@@ -19,7 +19,7 @@ def again(tmp_path, endings: list[Ending], started: set[int], policy: str = "shr
         Journal(folder, 0, attempt).write("started")
         Journal(folder, 0, attempt).write("fault" if struck else "commit")
     spec = JobSpec("ring", 4, 10, policy, attempt=len(endings) - 1)
-    return supervise._again(spec, endings[-1], endings, tmp_path)
+    return supervise._again(spec, endings[-1], endings, journal.read(folder))
 
 
 @pytest.mark.parametrize("ending", [Ending(213, 0.0), Ending(1, 0.0, why="nothing moved for 20 s")])

@@ -153,6 +153,15 @@ def test_what_several_set_to_strike_struck_the_last_of_them() -> None:
     assert timeline.struck([before, places[0]]) == {"1.0": 1.0}  # nobody took the place before the second was due
 
 
+def test_what_was_written_when_it_had_happened_struck_although_the_launcher_saw_the_end_of_it_before() -> None:
+    """A dying host's last rank stamps all of its deaths, when the launcher may have missed the first of them."""
+    fault = {"what": "fault", "event": "0.0", "kind": "kill", "text": "kill 1 @ step 1", "due": 2.0, "place": 1}
+    ended = {"what": "ended", "member": 999, "attempt": 0, "at": 1.999, "ended": 1.99}
+    written = fault | {"at": 2.0, "member": 1, "attempt": 0}
+    assert timeline.struck([ended, written]) == {"0.0": 2.0}
+    assert timeline.struck([ended, written | {"at": 1.9}]) == {}  # by a timer, of which nobody knows
+
+
 def test_a_step_committed_twice_is_found() -> None:
     twice = [*shrunk(), record(2.7, "commit", 0, step=2)]
     assert broken(sorted(twice, key=lambda r: r["at"])) == {"commits"}
