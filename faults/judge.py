@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -179,6 +180,13 @@ def _last_words(folder: Path) -> str:
     return f": {last} ({output})" if last else ""
 
 
+def _of_mpirun(status: int | None) -> str:
+    if status is not None and status < 0:
+        crash = signal.Signals(-status).name
+        return f"mpirun itself crashed ({crash}), which no job outlives: --recovery restart launches it anew"
+    return f"mpirun returned {status} and no rank left a verdict"
+
+
 def _where_it_stopped(finished: Finished, checks: dict[str, tuple[bool, str]]) -> tuple[str, str]:
     """The phase in which a drill failed, and why, in words."""
     lost = next((r for r in finished.records if r["what"] == "lost"), None)
@@ -189,7 +197,7 @@ def _where_it_stopped(finished: Finished, checks: dict[str, tuple[bool, str]]) -
         events = [r["what"] for r in finished.records if r["what"] in ("noticed", "agreed", "rebuilt", "restored")]
         after = {"noticed": "agree", "agreed": "rebuild", "rebuilt": "restore", "restored": "replay"}
         phase = after[events[-1]] if events else "detect"
-        why = last.why if last.why != "by itself" else f"mpirun returned {last.status} and no rank left a verdict"
+        why = last.why if last.why != "by itself" else _of_mpirun(last.status)
         return phase, "; ".join([why, *last.waits[:2]])
     broken = [f"{name}: {text}" for name, (ok, text) in checks.items() if not ok]
     return "check", "; ".join(broken)

@@ -22,9 +22,10 @@ import numpy as np
 from mpi4py import MPI
 
 from faults.protocol import quiet, sleepy
-from faults.timer import strike
+from faults.timer import cancel, strike
 
 _ORPHAN_S = 8.0
+_SPAWN_S = 15.0  # some twenty times what it takes 16 ranks on 2 cores
 _PORT = MPI.MAX_PORT_NAME
 _TAG_WELCOME, _TAG_STATE, _TAG_PORT, _TAG_NUMBER, _TAG_STEP = 30_001, 30_002, 30_003, 30_004, 30_005
 
@@ -68,7 +69,10 @@ def spawn(survivors: MPI.Intracomm, count: int) -> MPI.Intracomm:
 def _port_of_newcomers(survivors: MPI.Intracomm, count: int) -> str:
     port = np.zeros(_PORT, np.uint8)
     if survivors.Get_rank() == 0:
+        # It may hang when somebody who was at it died before: then this process ends too, and the next one spawns.
+        stuck = strike(signal.SIGALRM, time.monotonic() + _SPAWN_S)
         between = MPI.COMM_SELF.Spawn(sys.executable, sys.orig_argv[1:], maxprocs=count)
+        cancel(stuck)
         quiet(between)
         between.Recv(port, 0, _TAG_PORT)
         for rank in range(1, survivors.Get_size()):
