@@ -1,6 +1,6 @@
 """The board: one small file, mapped by every rank and by the watchdog, that outlives whoever writes on it.
 
-    row per member    beat  pid  state  place  step  peer  wake_at  accused
+    row per member    beat  pid  heart  state  place  step  peer  wake_at  accused
     one per event     the instant at which it fired (0: not yet)
     origin            when the job first began to work: the zero of faults by the wall clock
     pardons           accusations of members by members that were found to be wrong
@@ -12,6 +12,7 @@ its row behind, so the watchdog still knows where it was.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -26,6 +27,7 @@ _ROW = np.dtype(
         ("wake_at", "f8"),  # when a stopped member shall be woken; 0 for never
         ("accused", "f8"),  # when other members declared it dead (SWIM); 0 for never
         ("pid", "i8"),
+        ("heart", "i8"),  # the kernel's number of the thread that gives signs of life; 0 for none
         ("step", "i8"),  # the step it works on
         ("state", "i4"),
         ("place", "i4"),  # its rank among those at work, NOBODY for a spare
@@ -60,7 +62,11 @@ class Board:
 
     def enter(self, member: int, place: int, attempt: int) -> None:
         """A process takes its row."""
-        self.rows[member] = (time.monotonic(), 0.0, 0.0, os.getpid(), 0, WORKING, place, NOBODY, attempt)
+        self.rows[member] = (time.monotonic(), 0.0, 0.0, os.getpid(), 0, 0, WORKING, place, NOBODY, attempt)
+
+    def take_heart(self, member: int) -> None:
+        """The calling thread is the one that gives signs of life."""
+        self.rows["heart"][member] = threading.get_native_id()
 
     def beat(self, member: int) -> None:
         self.beats[member] = time.monotonic()

@@ -186,7 +186,7 @@ class Watch:
             pid = int(self.board.rows["pid"][member])
             if member in self._fenced or self.board.rows["state"][member] == LEFT or not _lives(pid):
                 continue
-            if _runs(pid):
+            if _runs(pid, int(self.board.rows["heart"][member])):
                 # Its pulse waits for the interpreter, or for a core: who computes is silent, not dead.
                 self.board.beat(member)
                 continue
@@ -253,12 +253,13 @@ def _state(pid: int) -> str:
     return _letter(Path(f"/proc/{pid}/stat"))
 
 
-def _runs(pid: int) -> bool:
-    """Whether any of a process' threads is running, or would be if there were a core."""
-    try:
-        return any(_letter(task / "stat") == "R" for task in Path(f"/proc/{pid}/task").iterdir())
-    except OSError:
-        return False
+def _runs(pid: int, heart: int) -> bool:
+    """Whether a process' first thread or its heart is running, or would be if there were a core.
+
+    Not asked of /proc/PID/task: where somebody has looked there, Linux (6.18, at least) may spin for seconds when the
+    process is killed and mpirun reaps it before its last threads are gone, and meanwhile mpirun tells nobody.
+    """
+    return "R" in (_state(pid), _state(heart) if heart else "")
 
 
 def _letter(stat: Path) -> str:

@@ -97,11 +97,20 @@ def _matrix(cells: Sequence[Row]) -> Iterator[Any]:
     for outcome, label in (("refused", "not run (-)"), ("failed", "[red]FAILED[/]")):
         some = [cell for cell in cells if cell["outcome"] == outcome]
         for why in dict.fromkeys(cell["why"] for cell in some):
-            who = ", ".join(f"{c['pattern']} by {c['recovery']}, {c['fault']}" for c in some if c["why"] == why)
-            yield f"  {label} {who}: {why}"
+            yield f"  {label} {'; '.join(_named(cells, [c for c in some if c['why'] == why]))}: {why}"
     ran = [cell for cell in cells if cell["drill"] is not None or cell["outcome"] == "failed"]
     survived = sum(cell["outcome"] != "failed" for cell in ran)
     yield f"[bold]{survived} of {len(ran)} drills survived[/]"
+
+
+def _named(cells: Sequence[Row], some: Sequence[Row]) -> Iterator[str]:
+    """Name some cells of a matrix job by job: with their faults, where these are not all of the job's."""
+    of: dict[tuple[str, str], list[str]] = {}
+    for cell in some:
+        of.setdefault((cell["pattern"], cell["recovery"]), []).append(cell["fault"])
+    for (pattern, recovery), faults in of.items():
+        every = [c["fault"] for c in cells if (c["pattern"], c["recovery"]) == (pattern, recovery)]
+        yield f"{pattern} by {recovery}" + ("" if faults == every else f", {', '.join(faults)}")
 
 
 def _survived(cell: Row) -> str:

@@ -12,6 +12,7 @@ def start(board: Board, member: int, every_s: float) -> threading.Event:
     stop = threading.Event()
 
     def beat() -> None:
+        board.take_heart(member)
         while not stop.wait(every_s):
             board.beat(member)
 

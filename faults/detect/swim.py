@@ -58,6 +58,7 @@ class Group:
 
     def take_part(self) -> None:
         """For as long as this process lives."""
+        self.board.take_heart(self.member)
         while (self.board.rows["state"][: self.members] == ABSENT).any():
             time.sleep(_LOOK_S)
         while True:

@@ -1,6 +1,8 @@
 """Detectors on a board whose time is given by the test."""
 
 import math
+import subprocess
+import sys
 import time
 
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.errors import UsageError
-from faults import detect
+from faults import detect, watch
 from faults.board import LEFT, WORKING, Board
 from faults.detect import swim
 from faults.detect.phi import PhiAccrual, phi
@@ -103,3 +105,34 @@ def test_members_of_a_group_find_the_one_that_does_not_answer(tmp_path) -> None:
     assert (board.rows["accused"] > 0).tolist() == [False, True, False]
     for group in groups:
         group.close()
+
+
+BUSY_HEART = """
+import threading, time
+def turn():
+    while True: pass
+heart = threading.Thread(target=turn, daemon=True)
+heart.start()
+print(heart.native_id, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "first", "with_heart"),
+    [
+        ("print(0, flush=True)\nwhile True: pass", True, True),
+        ("import time\nprint(0, flush=True)\ntime.sleep(60)", False, False),
+        (BUSY_HEART, False, True),
+    ],
+)
+def test_who_computes_in_its_first_thread_or_in_its_heart_runs(program: str, first: bool, with_heart: bool) -> None:
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        heart = int(process.stdout.readline())
+        looks = []
+        for _ in range(30):  # the first of them while it may still be on its way to bed
+            looks.append((watch._runs(process.pid, 0), watch._runs(process.pid, heart)))
+            time.sleep(0.02)
+        process.kill()
+    assert max(looks, key=looks.count) == (first, with_heart)
+    assert not watch._runs(process.pid, heart)
