@@ -250,9 +250,10 @@ def sleepy(
     in_vain: Callable[[], bool] = _never,
     meanwhile: Callable[[], object] | None = None,
     longest_s: float = 1e-3,
+    first_s: float = 50e-6,
 ) -> bool:
     """The same without keeping a core from those that work; each look takes one some 20 us, and sleeps grow longer."""
-    pause = 50e-6
+    pause = first_s
     while not request.Test():
         if in_vain():
             return False

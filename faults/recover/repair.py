@@ -85,7 +85,8 @@ class Repairing:
         """How a spare waits: where nothing is agreed on step by step, it sees on the board how far the others are."""
         if self.every:
             return protocol.sleepy(request, in_vain)
-        return protocol.sleepy(request, in_vain, self.tools.follow, _DOZE_S)
+        # For nothing but a death at first; within a repair all others wait for it.
+        return protocol.sleepy(request, in_vain, self.tools.follow, _DOZE_S, 50e-6 if self._hurt else _DOZE_S)
 
     def _fail(self, error: MPI.Exception) -> None:
         self._notice(f"error {error.Get_error_class()}")
