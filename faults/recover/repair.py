@@ -85,8 +85,9 @@ class Repairing:
         """How a spare waits: where nothing is agreed on step by step, it sees on the board how far the others are."""
         if self.every:
             return protocol.sleepy(request, in_vain)
-        # For nothing but a death at first; within a repair all others wait for it.
-        return protocol.sleepy(request, in_vain, self.tools.follow, _DOZE_S, 50e-6 if self._hurt else _DOZE_S)
+        quorum = self._crew.quorum
+        calm = not self._hurt and quorum.failed().isdisjoint(quorum.alive)  # within a repair all others wait for it
+        return protocol.sleepy(request, in_vain, self.tools.follow, _DOZE_S, _DOZE_S if calm else 50e-6)
 
     def _fail(self, error: MPI.Exception) -> None:
         self._notice(f"error {error.Get_error_class()}")
