@@ -248,19 +248,22 @@ def spin(request: MPI.Request, in_vain: Callable[[], bool] = _never) -> bool:
 def sleepy(
     request: MPI.Request,
     in_vain: Callable[[], bool] = _never,
-    meanwhile: Callable[[], object] | None = None,
-    longest_s: float = 1e-3,
-    first_s: float = 50e-6,
+    calm: Callable[[], bool] = _never,
+    doze_s: float = 0.0,
 ) -> bool:
-    """The same without keeping a core from those that work; each look takes one some 20 us, and sleeps grow longer."""
-    pause = first_s
+    """The same without keeping a core from those that work; each look takes one some 20 us, and sleeps grow longer.
+
+    As long as `calm`, asked at each look, holds, nobody needs this process and it looks every `doze_s` seconds only.
+    """
+    pause = 50e-6
     while not request.Test():
         if in_vain():
             return False
-        if meanwhile is not None:
-            meanwhile()
+        if calm():
+            time.sleep(doze_s)
+            continue
         time.sleep(pause)
-        pause = min(pause * 1.5, longest_s)
+        pause = min(pause * 1.5, 1e-3)
     return True
 
 

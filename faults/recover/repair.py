@@ -86,8 +86,12 @@ class Repairing:
         if self.every:
             return protocol.sleepy(request, in_vain)
         quorum = self._crew.quorum
-        calm = not self._hurt and quorum.failed().isdisjoint(quorum.alive)  # within a repair all others wait for it
-        return protocol.sleepy(request, in_vain, self.tools.follow, _DOZE_S, _DOZE_S if calm else 50e-6)
+
+        def calm() -> bool:
+            self.tools.follow()
+            return not self._hurt and quorum.failed().isdisjoint(quorum.alive)  # within a repair all others wait for it
+
+        return protocol.sleepy(request, in_vain, calm, _DOZE_S)
 
     def _fail(self, error: MPI.Exception) -> None:
         self._notice(f"error {error.Get_error_class()}")
