@@ -72,9 +72,7 @@ class Order:
             if fault.when.emulated_s is not None and self.net is None:
                 raise UsageError(f"fault {fault.text!r}: emulated time passes on an emulated network: choose --net")
         if self.net is not None:
-            load(self.net).sized(self.ranks + self.spares)
-        if self.net is not None and self.recovery == "respawn":
-            raise UsageError("a process cannot be spawned into an emulated network: choose spare, shrink or restart")
+            check_network(self.net, self.ranks + self.spares, self.recovery)
 
     def _only_in_repair(self, spec: JobSpec, when: When) -> bool:
         """Whether a job without a death never comes there."""
@@ -214,6 +212,19 @@ class Order:
                     f"the plan ends every {role} of {self.pattern} (ranks {', '.join(map(str, sorted(ranks)))}), which "
                     f"by {self.recovery} needs one: spare one, or give -n more"
                 )
+
+
+def check_network(net: str, ranks: int, recovery: str) -> None:
+    """Refuse an emulated network that so many ranks, spares included, cannot use, or that the policy cannot.
+
+    Raises
+    ------
+    UsageError
+        No such network, too few hosts in it, or a policy that starts processes.
+    """
+    load(net).sized(ranks)
+    if recovery == "respawn":
+        raise UsageError("a process cannot be spawned into an emulated network: choose spare, shrink or restart")
 
 
 def even_hosts(ranks: int, spares: int, hosts: int) -> list[int]:

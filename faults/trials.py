@@ -14,8 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emulator.errors import UsageError
-from emulator.network import load
-from faults.order import Order
+from faults.order import Order, check_network
 from faults.patterns.catalogue import CATALOGUE, check_names
 from faults.plan import parse
 
@@ -86,9 +85,8 @@ def jobs(
     if most_ranks < fewest:
         raise UsageError(f"the largest job of these has at least {fewest} ranks, got --most-ranks {most_ranks}")
     if net is not None:
-        load(net).sized(most_ranks + _MOST_SPARES)
-        if any(policy == "respawn" for _, policy in found):
-            raise UsageError("a process cannot be spawned into an emulated network: leave respawn out, or --net")
+        for _, policy in found:
+            check_network(net, most_ranks + _MOST_SPARES, policy)
     return found
 
 

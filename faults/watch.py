@@ -256,8 +256,8 @@ def _state(pid: int) -> str:
 def _runs(pid: int, heart: int) -> bool:
     """Whether a process' first thread or its heart is running, or would be if there were a core.
 
-    Not asked of /proc/PID/task: where somebody has looked there, Linux (6.18, at least) may spin for seconds when the
-    process is killed and mpirun reaps it before its last threads are gone, and meanwhile mpirun tells nobody.
+    Not asked of /proc/PID/task: where somebody has looked there just before the process is killed, Linux (seen: 6.18)
+    may spin for seconds as mpirun reaps it (release_task, shrink_dcache_parent), and meanwhile mpirun tells nobody.
     """
     return "R" in (_state(pid), _state(heart) if heart else "")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import click
 from click.core import ParameterSource
@@ -11,11 +10,10 @@ from click.core import ParameterSource
 from emulator import launch
 from emulator.cli import PACE, SIZE
 from emulator.errors import UsageError
-from emulator.network import load
 from faults import drill as drills
 from faults.cli import show
 from faults.cli.options import Positive
-from faults.cli.report import NOT_RECOVERED, Report, reporting
+from faults.cli.report import NOT_RECOVERED, Report, over, reporting
 from faults.detect import DETECTORS
 from faults.job import LEVELS
 from faults.order import Order, even_hosts
@@ -151,11 +149,7 @@ def drill(
         for line in dict.fromkeys(map(describe, spec.events)):
             click.echo(line)
         return
-    emulated: dict[str, Any] = {}
-    if net is not None:
-        network = load(net).sized(ranks + waiting)
-        emulated = {"network": network.describe(), "clock": "emulated", "pace": None if pace == "none" else pace}
-    with report.begun(ranks, **emulated) as folder:
+    with report.begun(ranks, **over(net, ranks + waiting, pace)) as folder:
         drills.check(order, folder, launch.find_mpi())
         if report.screen:
             said = "; ".join(fault.text for fault in order.faults) or "no fault"

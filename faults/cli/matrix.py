@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emulator.network import load
 from emulator.report import drills
 from faults import matrix as matrices
 from faults.cli.options import Names, Positive
-from faults.cli.report import NOT_RECOVERED, Report, reporting
+from faults.cli.report import NOT_RECOVERED, Report, over, reporting
 from faults.matrix import FAILED, SCENARIOS, Result
 
 if TYPE_CHECKING:
@@ -39,8 +38,7 @@ def matrix(
     Exit status: 0 all that can survive did, 2 bad input, 3 something did not.
     """
     chosen = matrices.cells(patterns, policies, faults)
-    if net is not None:
-        load(net).sized(ranks + spares)
+    emulated = over(net, ranks + spares)
     if report.dry_run:
         for cell in chosen:
             order = cell.order(ranks, spares, seed, repeat, deadline, net)
@@ -49,7 +47,7 @@ def matrix(
             click.echo(f"{cell.pattern} by {cell.policy}, {cell.fault}: {what}")
         return
     found: list[Result] = []
-    with report.begun(ranks) as folder:
+    with report.begun(ranks, **emulated) as folder:
         with report.progress(len(chosen), f"{len(chosen)} drills") as bar:
             for one in matrices.run(
                 chosen, folder, ranks=ranks, spares=spares, seed=seed, repeat=repeat, deadline_s=deadline, net=net

@@ -28,12 +28,20 @@ import click
 
 from emulator import console, launch, results
 from emulator.foreground import Ended, ending_in_order
+from emulator.network import load
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 NOT_RECOVERED = 3
 """Exit status of a command that found something which did not recover."""
+
+
+def over(net: str | None, ranks: int, pace: float | str = "none") -> dict[str, Any]:
+    """What a result says of the emulated network on which so many ranks ran; nothing without one."""
+    if net is None:
+        return {}
+    return {"network": load(net).sized(ranks).describe(), "clock": "emulated", "pace": None if pace == "none" else pace}
 
 
 class Report:

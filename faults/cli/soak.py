@@ -12,7 +12,7 @@ from emulator.units import format_time
 from faults import soak as soaks
 from faults import trials
 from faults.cli.options import Names
-from faults.cli.report import NOT_RECOVERED, Report, reporting
+from faults.cli.report import NOT_RECOVERED, Report, over, reporting
 from faults.patterns.catalogue import CATALOGUE
 from faults.soak import Tally
 from faults.supervise import need_ulfm
@@ -45,7 +45,7 @@ def soak(
     for policy in {policy for _, policy in chosen}:
         need_ulfm(launch.find_mpi(), policy)
     about = {"seed": seed, "net": net, "jobs": [f"{pattern} by {policy}" for pattern, policy in chosen]}
-    with report.begun(most_ranks) as folder:
+    with report.begun(most_ranks, **over(net, most_ranks)) as folder:
         with report.progress(kills, "kills") as bar:
 
             def keep(tally: Tally, fired: int) -> None:

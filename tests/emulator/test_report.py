@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from emulator import results
+from emulator.report import drills
 from emulator.report import links, tables, terminal
 from emulator.report.command import parts, report
 
@@ -304,3 +305,14 @@ def test_what_cannot_be_reported_is_one_line_and_status_2(tmp_path, content, opt
     assert outcome.exit_code == 2
     assert outcome.stderr.count("\n") == 1
     assert any(part in outcome.stderr for part in said.split("|"))
+
+
+def test_a_job_of_the_matrix_that_meets_no_fault_at_all_is_named_once() -> None:
+    cells = [
+        {"pattern": "ring", "recovery": policy, "fault": fault, "outcome": "refused", "why": why, "drill": None}
+        for policy, fault, why in (
+            ("respawn", "middle", "no"), ("respawn", "two", "no"), ("spare", "two", "no"), ("spare", "host", "else"),
+        )
+    ]  # fmt: skip
+    told = [part for part in drills.parts({"matrix": cells}) if isinstance(part, str) and "not run" in part]
+    assert told == ["  not run (-) ring by respawn; ring by spare, two: no", "  not run (-) ring by spare, host: else"]

@@ -134,7 +134,7 @@ def test_a_new_process_takes_the_place(tmp_path, lines: list[str]) -> None:
 
 
 def test_who_starts_a_new_process_may_die_meanwhile(tmp_path) -> None:
-    """Once in twenty times that makes Open MPI's mpirun crash, or hang at the next spawn: then it is said, and why."""
+    """A few times in a hundred that makes Open MPI's mpirun crash, or hang at the next spawn, and is said."""
     lines = ["kill 2 @ step 10", "kill 0 @ phase respawn + 100 ms"]
     for number in range(4):
         judgement = carry_out(tmp_path / str(number), lines, "respawn")

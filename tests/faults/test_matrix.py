@@ -44,6 +44,14 @@ def test_a_host_is_half_of_the_ranks() -> None:
     assert sorted(event.rank for event in order.spec(0).events) == [3, 4]
 
 
+def test_a_chosen_network_is_that_of_every_cell() -> None:
+    def net(fault: str, chosen: str | None) -> str | None:
+        return Cell("ring", "shrink", fault).order(4, 1, 0, 1, 60.0, chosen).net
+
+    assert [net("middle", None), net("cut", None)] == [None, "1gbe"]
+    assert [net("middle", "10gbe"), net("cut", "10gbe")] == ["10gbe", "10gbe"]
+
+
 def test_what_a_pattern_cannot_do_is_not_run_and_says_why(tmp_path) -> None:
     (found,) = matrix.run([Cell("federated", "continue", "first")], tmp_path, ranks=4)
     assert found.outcome == REFUSED

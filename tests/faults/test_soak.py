@@ -53,6 +53,15 @@ def test_what_cannot_be_soaked_is_refused(patterns, policies, most_ranks: int, s
         trials.jobs(patterns, policies, most_ranks)
 
 
+def test_trials_over_a_network_are_the_same_but_for_it() -> None:
+    bare, over = trials.draw(7, 3), trials.draw(7, 3, net="1gbe")
+    assert (over.lines, over.net, over.order(7).net) == (bare.lines, "1gbe", "1gbe")
+    assert over.text == f"{bare.text}, over 1gbe"
+    for chosen in ({"net": "nowhere"}, {"net": "1gbe", "policies": ["respawn"]}):
+        with pytest.raises(UsageError, match=r"no network 'nowhere'|cannot be spawned into an emulated network"):
+            trials.jobs(**chosen)
+
+
 @pytest.mark.parametrize(("kills", "bound"), [(0, 1.0), (1, 0.95), (2, 1 - 0.05**0.5), (300, 0.0099362)])
 def test_the_bound_of_a_clean_soak_is_exact(kills: int, bound: float) -> None:
     assert Tally(kills=kills).bound == pytest.approx(bound, rel=1e-4)

@@ -180,6 +180,17 @@ def test_a_silent_crash_is_found() -> None:
     assert broken([r for r in shrunk() if (r["what"], r["member"]) != ("left", 1)]) == {"deaths"}
 
 
+def test_a_crash_says_its_last_words_and_one_of_mpirun_that_it_was_its_own(tmp_path) -> None:
+    (tmp_path / "output.txt").write_text("Traceback\nValueError: no\n\n")
+    silent = finished([r for r in shrunk() if (r["what"], r["member"]) != ("left", 1)])
+    silent.folder = tmp_path
+    assert "injected were [2]: ValueError: no (" in judge(silent, right).reason
+    lost = finished([r for r in shrunk() if r["what"] not in ("left", "commit")])
+    lost.verdicts.clear()
+    lost.endings[0].status = -11
+    assert "mpirun itself crashed (SIGSEGV)" in judge(lost, right).reason
+
+
 def test_a_fault_that_did_not_fire_fails_the_drill() -> None:
     survivor = [r for r in shrunk() if r["what"] != "fault"] + [record(9.0, "left", 2)]
     assert "faults fired" in broken(survivor)
