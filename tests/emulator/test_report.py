@@ -7,8 +7,7 @@ from click.testing import CliRunner
 from rich.console import Console
 
 from emulator import results
-from emulator.report import drills
-from emulator.report import links, tables, terminal
+from emulator.report import drills, links, tables, terminal
 from emulator.report.command import parts, report
 
 
