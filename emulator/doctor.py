@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from emulator import clock, launch, tune
+from emulator import clock, launch, remains, tune
 from emulator.errors import UsageError
 
 _PROBE_RANKS = 16
@@ -46,6 +46,7 @@ def examine() -> Iterator[Finding]:
     yield from _tuning(mpi)
     yield _cores()
     yield _slots(mpi)
+    yield from _remains()
     yield _start(mpi)
 
 
@@ -108,6 +109,13 @@ def _slots(mpi: launch.Mpi) -> Finding:
     if mpi.is_open_mpi and not tune.is_tuned():
         many = f"with -n N (or mpirun --oversubscribe) {many}, a plain mpirun takes one per core"
     return Finding("slots", "ok", f"one host, no batch system: {many}")
+
+
+def _remains() -> Iterator[Finding]:
+    """Folders of dead mpiruns, if any: the next mpirun of the same process id does not start."""
+    if stale := remains.stale():
+        text = f"{len(stale)} dead mpiruns left their folders, each in the way of the next one of its process id"
+        yield Finding("remains", "note", text, f"rm -r {stale[0]}" + (" and the like" if len(stale) > 1 else ""))
 
 
 def _start(mpi: launch.Mpi) -> Finding:

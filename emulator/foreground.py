@@ -17,8 +17,8 @@ from typing import IO, TextIO
 
 from emulator.console import discard
 from emulator.launch import Job, start
+from emulator.remains import NEVER_BEGAN
 
-_LISTENER_FAILED = 213
 _RUNTIME = re.compile(rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: |\[warn\] Epoll |Abort is in progress")
 
 
@@ -137,8 +137,7 @@ def run_filtered(
 ) -> int:
     """Run a job in the foreground and return its exit status, 128 + signal if one ended it; nothing outlives it.
 
-    About 3 launches in 1000 of Open MPI 5 fail at once because its own listener thread does (status 213):
-    those are tried again.
+    A launch that never began (see `remains`) is tried again: what was in its way is gone by then.
 
     Raises
     ------
@@ -166,7 +165,7 @@ def run_filtered(
             how = "interrupted" if signals[0] == signal.SIGINT else f"ended by {signals[0].name}"
             _write(sys.stderr, f"{how}: what had been measured, if anything, is in the run folder\n".encode())
             return 128 + signals[0]
-        if status != _LISTENER_FAILED or attempt == attempts - 1:
+        if status != NEVER_BEGAN or attempt == attempts - 1:
             break
     assert status is not None
     return 128 - status if status < 0 else status

@@ -247,6 +247,8 @@ class Job:
 
     def stop(self, grace: float = 3.0) -> None:
         """End the job: mpirun by SIGTERM (it takes its ranks along), what is left after `grace` s by SIGKILL."""
+        from emulator import remains  # ranks, whose start counts, import this module too
+
         if self.process.poll() is None:
             self.process.terminate()
             if self.wait(grace) is None:
@@ -260,6 +262,7 @@ class Job:
                 except ProcessLookupError:
                     continue
             time.sleep(0.02)
+        remains.remove(self.pid)
 
     def __enter__(self) -> Job:
         return self

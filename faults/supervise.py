@@ -15,12 +15,12 @@ from typing import Any
 
 from emulator import launch
 from emulator.errors import UsageError
+from emulator.remains import NEVER_BEGAN
 from faults import detect, job, journal, real_hosts, timeline
 from faults.board import Board
 from faults.job import JobSpec
 from faults.watch import A_RANK_DIED, Ending, Watch
 
-_NEVER_BEGAN = 213  # mpirun's own failure to start, about three launches in a thousand
 _BEGINNINGS = 5
 _LAUNCHES = 25
 
@@ -138,7 +138,7 @@ def _again(spec: JobSpec, ending: Ending, endings: list[Ending], records: list[d
     """Whether to launch once more: it never began, or the policy is to restart."""
     started = {r["attempt"] for r in records if r["what"] == "started"}
     # No rank came out of MPI_Init, so no fault can have struck: the MPI failed to start, or is stuck at it.
-    if spec.attempt not in started and (ending.status == _NEVER_BEGAN or ending.why.startswith("nothing moved")):
+    if spec.attempt not in started and (ending.status == NEVER_BEGAN or ending.why.startswith("nothing moved")):
         return len(endings) - len(started) < _BEGINNINGS
     # A launch that ended without any fault, or gave up, would end so again.
     seen = {r["what"] for r in records if r["attempt"] == spec.attempt}

@@ -1,6 +1,7 @@
+import os
 from pathlib import Path
 
-from emulator import doctor, launch
+from emulator import doctor, launch, remains
 from emulator.errors import UsageError
 
 
@@ -21,6 +22,16 @@ def test_no_mpi_ends_the_examination_with_the_remedy(monkeypatch):
     monkeypatch.setattr(launch, "find_mpi", none)
     *_, last = doctor.examine()
     assert (last.topic, last.state, last.remedy) == ("mpirun", "missing", "install one")
+
+
+def test_what_dead_mpiruns_left_is_shown(monkeypatch, tmp_path):
+    monkeypatch.setattr(remains.tempfile, "gettempdir", lambda: str(tmp_path))
+    for number in (os.getpid(), 2**30):  # a living process, and one beyond any limit
+        remains.session_folder(number).mkdir()
+    (finding,) = doctor._remains()
+    assert finding.remedy == f"rm -r {tmp_path}/ompi.{2**30}"
+    remains.remove(2**30)
+    assert not list(doctor._remains())
 
 
 def test_an_mpirun_that_is_not_the_librarys_is_found():

@@ -1,3 +1,4 @@
+import os
 import signal
 import subprocess
 import sys
@@ -5,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator import foreground, launch
+from emulator import foreground, launch, remains
 from emulator.errors import UsageError
 
 OPEN_MPI = launch.Mpi("Open MPI", "5.0.11", Path("/opt/mpi/bin/mpirun"), ulfm=True)
@@ -114,6 +115,21 @@ def test_stop_leaves_nothing_even_of_a_process_that_ignores_it():
     assert job.leftovers() == []
     assert job.poll() == -signal.SIGTERM
     job.process.stdout.close()
+
+
+@pytest.mark.skipif(not launch.find_mpi().own, reason="mpiruns of other MPIs keep their files elsewhere")
+def test_a_killed_mpirun_is_not_in_the_way_of_its_namesake():
+    with launch.start(launch.command(1, ["-c", "print('up', flush=True); import time; time.sleep(99)"]),
+                      stdout=subprocess.PIPE) as job:  # fmt: skip
+        assert job.process.stdout is not None
+        assert job.process.stdout.readline() == b"up\n"
+        folder = remains.session_folder(job.pid)
+        assert folder.is_dir()
+        os.kill(job.pid, signal.SIGKILL)
+        job.wait(10.0)
+        assert folder.is_dir()
+        job.process.stdout.close()
+    assert not folder.exists()
 
 
 def test_wait_has_a_way_out():

