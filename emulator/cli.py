@@ -213,7 +213,7 @@ def relaunch(n: int, *, ft: bool = False, extra: Sequence[str] = ()) -> int:
     """
     program = launch.this_program()
     command = launch.command(n, program, ft=ft, extra=extra)
-    return foreground.run_filtered(command)
+    return foreground.run_filtered(command, rank_0_first=True)
 
 
 __all__ = [

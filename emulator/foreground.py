@@ -20,6 +20,8 @@ from emulator.launch import Job, start
 from emulator.remains import NEVER_BEGAN
 
 _RUNTIME = re.compile(rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: |\[warn\] Epoll |Abort is in progress")
+# Said as a rank leaves, of an agreement among survivors that they have replaced by another one.
+_SETTLED = re.compile(rb"(\[[^ ]+\] )+ftagree:agreement \(ERA\) ")
 
 
 def _is_notice(line: bytes) -> bool:
@@ -81,7 +83,7 @@ def _forward_errors(stream: IO[bytes]) -> None:
             block.append(line)
         elif _RUNTIME.match(line):
             muttered.append(line)
-        elif line:
+        elif line and not _SETTLED.match(line):
             emit([line])
     if block:
         emit(block)
@@ -91,6 +93,7 @@ def _forward_errors(stream: IO[bytes]) -> None:
 
 _ENDS_BY_ITSELF = {signal.SIGINT: 3.0, signal.SIGTERM: 1.0, signal.SIGHUP: 1.0}  # seconds
 _SAVED = 3.0  # seconds
+_HEARS = 3.0  # seconds for a rank 0 that was told first, on a busy machine
 
 
 class Ended(SystemExit):
@@ -134,8 +137,13 @@ def run_filtered(
     attempts: int = 3,
     extra_env: Mapping[str, str] | None = None,
     deadline_s: float | None = None,
+    *,
+    rank_0_first: bool = False,
 ) -> int:
     """Run a job in the foreground and return its exit status, 128 + signal if one ended it; nothing outlives it.
+
+    With `rank_0_first` a signal is for rank 0 before it is for mpirun, which would give it a quarter of a second to
+    save what there is: too short on a busy machine.
 
     A launch that never began (see `remains`) is tried again: what was in its way is gone by then.
 
@@ -149,7 +157,7 @@ def run_filtered(
     for attempt in range(attempts):
         with (
             start(arguments, extra_env=extra_env, stdout=output, stderr=subprocess.PIPE) as job,
-            _interruptible(job) as signals,
+            _interruptible(job, rank_0_first) as signals,
             _forwarded(job.process),
         ):
             status = job.wait(deadline_s)
@@ -184,7 +192,7 @@ def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _interruptible(job: Job) -> Iterator[list[signal.Signals]]:
+def _interruptible(job: Job, rank_0_first: bool) -> Iterator[list[signal.Signals]]:
     """Let Ctrl-C, SIGTERM and SIGHUP end the job instead of this process; gives the one that did.
 
     A terminal's Ctrl-C reaches mpirun too, and what rank 0 then saves must not be cut off. If mpirun goes on all the
@@ -196,8 +204,13 @@ def _interruptible(job: Job) -> Iterator[list[signal.Signals]]:
     def begin_to_end(number: int, frame: object) -> None:
         if not came:
             came.append(signal.Signals(number))
-            timers.append(threading.Timer(_ENDS_BY_ITSELF[came[0]], job.stop))
-            timers[0].start()
+            patience = _ENDS_BY_ITSELF[came[0]]
+            if rank_0_first:
+                timers.append(threading.Timer(0.0, job.tell, (0, signal.SIGTERM)))
+                patience = max(patience, _HEARS)
+            timers.append(threading.Timer(patience, job.stop))
+            for timer in timers:
+                timer.start()
 
     heeded = [signal.SIGINT, *_heeded(signal.SIGTERM, signal.SIGHUP)]
     before = {number: signal.signal(number, begin_to_end) for number in heeded}

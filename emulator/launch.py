@@ -239,6 +239,18 @@ class Job:
                 continue
         return [pid for pid in found if pid != self.pid]
 
+    def tell(self, rank: int, number: signal.Signals) -> None:
+        """Send a signal to one rank, if it is on this machine."""
+        import psutil
+
+        for pid in self.leftovers():
+            try:
+                environment = psutil.Process(pid).environ()
+                if any(environment.get(name) == str(rank) for name in _RANK_VARIABLES):
+                    os.kill(pid, number)
+            except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
+                continue
+
     def outlive(self, patience: float) -> None:
         """Wait until nothing of the job is left, but at most `patience` seconds."""
         deadline = time.monotonic() + patience

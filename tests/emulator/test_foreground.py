@@ -40,6 +40,29 @@ def test_a_launcher_that_is_told_to_end_ends_its_job_and_keeps_the_measurements(
     assert [row["bytes"] for row in results.load(tmp_path)["measurements"]] == [0, 8]
 
 
+def test_rank_0_may_take_longer_to_save_than_mpirun_gives_it(tmp_path) -> None:
+    """mpirun kills its ranks a quarter of a second after it has told them."""
+    slow = (
+        "import pathlib, signal, sys, time\n"
+        "from mpi4py import MPI\n"
+        "def save(*_):\n"
+        "    time.sleep(1.0)\n"
+        f"    pathlib.Path({str(tmp_path / 'saved')!r}).touch()\n"
+        "    sys.exit(0)\n"
+        "if MPI.COMM_WORLD.rank == 0:\n"
+        "    signal.signal(signal.SIGTERM, save)\n"
+        "MPI.COMM_WORLD.Barrier()\n"
+        "print('waiting', flush=True)\n"
+        "time.sleep(60)\n"
+    )
+    launcher = (
+        "from emulator import foreground, launch\n"
+        f"foreground.run_filtered(launch.command(3, ['-c', {slow!r}]), rank_0_first=True)\n"
+    )
+    end([sys.executable, "-c", launcher], signal.SIGTERM)
+    assert (tmp_path / "saved").exists()
+
+
 @pytest.mark.skipif(not launch._leash(), reason="the kernel ends a job with its launcher through Linux' setpriv")
 def test_a_launcher_that_is_killed_takes_its_job_along(tmp_path) -> None:
     assert end([*WAITING, "--out", str(tmp_path)], signal.SIGKILL)[0] == -signal.SIGKILL

@@ -149,6 +149,12 @@ def test_mpiruns_notice_is_left_out_and_the_rest_kept(capfdbinary):
     assert capfdbinary.readouterr().err == b"kept\n" + other
 
 
+def test_an_agreement_that_was_given_up_is_not_reported(capfdbinary):
+    line = b"[host:87] [[5901,1],2] ftagree:agreement (ERA) ERRONEOUS: Agreement ID (4.2).1 was started by some\n"
+    foreground._forward_errors(iter([line, b"mine\n", line]))  # type: ignore[arg-type]
+    assert capfdbinary.readouterr().err == b"mine\n"
+
+
 @pytest.mark.parametrize(("others", "shown"), [([b"error: mine\n"], b"error: mine\n"), ([], None)])
 @pytest.mark.parametrize(
     "muttering",
