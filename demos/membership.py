@@ -82,6 +82,7 @@ def _losses(run: Run, rows: list[tuple[float, list[Figures]]]) -> None:
 def _live(run: Run, period: float) -> None:
     """The last rank falls silent; the others wait until they have declared it dead, then it looks again."""
     victim, settings = run.size - 1, Settings(period_s=period)
+    wait_until(run.control.Ibarrier().Test)  # who is not there yet (rank 0 prints tables) would be declared dead
     detector = Detector(run.comm, settings=settings, seed=run.seed)
     detector.watch(4 * period)
     detector.watch(60.0, until=run.control.Ibarrier().Test)

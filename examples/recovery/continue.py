@@ -25,5 +25,5 @@ with faults.routing(MPI.COMM_WORLD) as route:
         if step == 60 and route.rank == 2:
             os.kill(os.getpid(), signal.SIGKILL)
         mix(peers, value, mixing)
-    if route.rank == 0:
-        print(f"all but {sorted(route.look(None) | route.dead)} agree on {value[0]:.6f}, the mean of all six")
+if route.rank == 0:
+    print(f"all but {sorted(route.dead)} agree on {value[0]:.6f}, the mean of all six")

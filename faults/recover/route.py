@@ -36,7 +36,7 @@ class Route:
     comm
         The communicator to use; it stays the same to the end.
     dead
-        Ranks that this one knows to be dead.
+        Ranks that this one knows to be dead; after the end, those that all know.
     """
 
     def __init__(self, comm: MPI.Intracomm, instruments: Instruments) -> None:
@@ -127,7 +127,8 @@ class Route:
         """Leave together: who leaves early counts as dead."""
         self._over.set()
         if kind is None:
-            self.quorum.agree(True)
+            alive = self.quorum.agree(True).alive
+            self.dead |= set(range(self.size)) - set(alive)  # a death may become news so late on a busy machine
         verdict.conclude(kind is None)
 
 
