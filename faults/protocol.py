@@ -9,8 +9,8 @@ Death notices that arrive inside Shrink, Split, Dup or Create_group can crash or
 is built at the start: `base`, which is never revoked and carries the agreements only, and a stock of `lanes`,
 duplicates that carry the work one after the other. A rank that dies, at any instant, is found by whoever needs it or
 by the next agreement; a second death during a repair only makes the agreement run another round. A rank that waits
-as a spare takes part in the agreements and holds no place in the table. An agreement that hangs, which Open MPI's now
-and then does when somebody dies during it, is made again on another `base`, of which there are three.
+as a spare takes part in the agreements and holds no place in the table. What becomes of an agreement that hangs is in
+`faults.agreement`.
 
 Which state all have is agreed on without a number: each says of its copies which they are modulo 3, and the bits that
 are left tell (`faults.recover.history`).
@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import os
 import time
-from array import array
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -34,15 +33,13 @@ from typing import cast
 
 from mpi4py import MPI
 
+from faults.agreement import FRESH, QUIET, RECENT, Agreements, Wait
+
 LANES, RENEWED_LANES = 24, 4  # a new quorum is built while everybody waits for it
 _PER_WORD = 27  # ranks per agreed int: 31 bits are free of the sign, one carries the outcome, three the copies
-_BASES, _STUCK_S = 3, 2.0
 _HEAR_S = 0.02  # longest wait for the runtime to name the dead, when a revoked lane says that there are some
 ANY = 0b111
 """The copies of somebody who has none and takes what the others have."""
-
-
-Wait = Callable[[MPI.Request, Callable[[], bool]], bool]
 
 
 @dataclass(frozen=True)
@@ -68,6 +65,14 @@ def quiet(comm: MPI.Comm) -> None:
     comm.Set_errhandler(MPI.ERRORS_RETURN)
 
 
+def revoke(comm: MPI.Intracomm) -> None:
+    """Wake everybody who waits for a message on `comm`, which is of no use any more."""
+    try:
+        comm.Revoke()
+    except MPI.Exception:
+        return  # revoked by somebody else already
+
+
 def dead_ranks(comm: MPI.Comm, everybody: MPI.Group) -> set[int]:
     """Ranks of `comm`, whose group is `everybody`, that this process knows to be dead."""
     group = comm.Get_failed()
@@ -85,28 +90,28 @@ class Quorum:
         All processes, spares included; with ULFM. It is duplicated and itself left alone.
     lanes
         Repairs that can be made before new communicators must be built.
+    revocable
+        Whether who needs the others for an agreement may revoke the lane that they are at work on.
     """
 
-    def __init__(self, comm: MPI.Intracomm, lanes: int = LANES) -> None:
+    def __init__(self, comm: MPI.Intracomm, lanes: int = LANES, revocable: bool = True) -> None:
         for given in (comm, MPI.COMM_SELF, MPI.COMM_WORLD):
             quiet(given)
-        self._bases = [comm.Dup() for _ in range(_BASES)]
-        self._vote: MPI.Request | None = None
-        self._ballot = array("i", [0])
-        self._given_up: list[object] = []  # requests that are stuck, and their buffers
+        self.agreements = Agreements(comm, self._unrest, self._call_in)
         self._group = self.base.Get_group()
         self.lanes = [comm.Dup() for _ in range(lanes)]
-        for lane in (*self._bases, *self.lanes):
+        for lane in (*self.agreements.bases, *self.lanes):
             quiet(lane)
         self.rank, self.size = self.base.Get_rank(), self.base.Get_size()
         self.alive = tuple(range(self.size))
         self.epoch = 0
+        self._settled, self._revocable = self.alive, revocable
         self.base.Barrier()
 
     @property
     def base(self) -> MPI.Intracomm:
         """The communicator that carries the agreements, and nothing else."""
-        return self._bases[0]
+        return self.agreements.base
 
     @property
     def lane(self) -> MPI.Intracomm:
@@ -140,24 +145,12 @@ class Quorum:
         while True:
             rounds += 1
             self.base.Ack_failed()
-            words, clean, stuck = [], True, self._stuck()
-            for given in packed(head, self.failed(), self.size):
-                word = array("i", [given])
-                request = self.base.Iagree(word)
-                try:
-                    if not wait(request, stuck):
-                        self._given_up.append((request, word))
-                        break
-                except MPI.Exception:
-                    clean = False
-                words.append(word[0])
-            else:
-                head, alive = unpacked(words, self.size)
-                if clean:
-                    return Verdict(bool(head & 1), alive, rounds, head >> 1)
-                continue
-            self._vote = None
-            del self._bases[0]
+            given = packed(head, self.failed(), self.size)
+            outcomes = [self.agreements.agree(word, wait) for word in given]
+            head, alive = unpacked([word for word, _ in outcomes], self.size)
+            if all(clean for _, clean in outcomes):
+                self._settled = self.alive
+                return Verdict(bool(head & 1), alive, rounds, head >> 1)
 
     def _hear(self) -> None:
         """Let the news of a death come in: a revocation outruns it, and news during a round costs another one."""
@@ -169,29 +162,17 @@ class Quorum:
                 return
             os.sched_yield()
 
-    def _stuck(self) -> Callable[[], bool]:
-        """Whether the round that begins now hangs: asked while it is waited for.
+    def _unrest(self) -> int:
+        """What is known of deaths; those in the last verdict are news to whoever has not got it yet."""
+        failed = self.failed()
+        if not failed.isdisjoint(self.alive):
+            return FRESH
+        return QUIET if failed.isdisjoint(self._settled) else RECENT
 
-        An agreement of Open MPI during which somebody dies hangs now and then (once in some hundred such deaths), for
-        all survivors alike. Who has waited long with a death on its hands votes to go on with the next communicator,
-        by an agreement there, which needs the vote of everybody who lives: who still computes has not voted.
-        """
-        patience = time.monotonic() + _STUCK_S
-
-        def stuck() -> bool:
-            if time.monotonic() < patience or len(self._bases) == 1:
-                return False
-            if self._vote is None:
-                if self.failed().isdisjoint(self.alive):
-                    return False
-                self._bases[1].Ack_failed()
-                self._vote = self._bases[1].Iagree(self._ballot)
-            try:
-                return self._vote.Test()
-            except MPI.Exception:  # everybody has voted, and a death was news
-                return True
-
-        return stuck
+    def _call_in(self, ahead: bool) -> None:
+        """Wake who waits for a message, on the lane in use or, where somebody may be ahead, on the next one."""
+        for lane in self.lanes[self.epoch : self.epoch + 1 + ahead] if self._revocable else ():
+            revoke(lane)
 
     def advance(self, verdict: Verdict) -> bool:
         """Adopt the agreed living and move to the next lane; False when no lane is left."""

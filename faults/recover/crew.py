@@ -78,10 +78,7 @@ class Crew:
 
     def revoke(self) -> None:
         """Wake everybody who waits for a message on the lane in use."""
-        try:
-            self.quorum.lane.Revoke()
-        except MPI.Exception:
-            return  # revoked by somebody else already
+        protocol.revoke(self.quorum.lane)
 
     def rebuild(self, verdict: Verdict) -> Verdict | None:
         """Give everybody a place and the next lane.
@@ -116,8 +113,12 @@ class Crew:
         """Build everything anew over the survivors, with a new process for each empty place.
 
         Deaths that become known while communicators are built can do harm, so the old quorum, which still works,
-        says whether it came about everywhere; if it did not, what it says instead is returned.
+        says whether it came about everywhere; if it did not, what it says instead is returned. Nobody can be called
+        from here to an agreement that hangs, so all must have come out of the last one.
         """
+        verdict = self.quorum.agree(True)
+        if not self.all_are_in(verdict):
+            return verdict
         fresh: Quorum | None = None
         try:
             comm = protocol.shrink(self.quorum.base)

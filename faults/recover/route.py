@@ -41,7 +41,7 @@ class Route:
 
     def __init__(self, comm: MPI.Intracomm, instruments: Instruments) -> None:
         self.tools = instruments
-        self.quorum = Quorum(comm, lanes=1)
+        self.quorum = Quorum(comm, lanes=1, revocable=False)
         self.comm = self.quorum.lane
         self.rank, self.size = self.quorum.rank, self.quorum.size
         self.dead: set[int] = set()

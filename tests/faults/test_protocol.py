@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator import launch
+from faults import agreement
 from faults.protocol import packed, unpacked
 
 
@@ -34,7 +35,7 @@ import os, signal, sys, time
 import mpi4py
 mpi4py.rc.finalize = False
 from mpi4py import MPI
-from faults import protocol
+from faults import agreement, protocol
 
 class Deaf:
     def __init__(self, comm): self.comm = comm
@@ -42,9 +43,9 @@ class Deaf:
     def Iagree(self, word): return self
     def Test(self): return self.comm.Iprobe()
 
-protocol._STUCK_S = 0.1
+agreement.STUCK_S = 0.1
 quorum = protocol.Quorum(MPI.COMM_WORLD)
-quorum._bases[0] = Deaf(quorum.base)
+quorum.agreements.bases[0] = Deaf(quorum.base)
 if quorum.rank == 3:
     for other in range(3):
         quorum.lane.recv(source=other)
@@ -55,7 +56,7 @@ first = quorum.agree(True, 0b101 | quorum.rank & 0b010, wait)
 quorum.alive = first.alive
 second = quorum.agree(quorum.rank != 1)
 with open(os.path.join(sys.argv[1], str(quorum.rank)), "w") as file:
-    print(first.ok, first.alive, first.kept, second.ok, second.alive, len(quorum._given_up), file=file)
+    print(first.ok, first.alive, first.kept, second.ok, second.alive, len(quorum.agreements.bases), file=file)
 quorum.agree(True)
 os._exit(0)
 """
@@ -66,7 +67,7 @@ def test_an_agreement_that_hangs_is_made_again_elsewhere(tmp_path) -> None:
     with launch.start(launch.command(4, ["-c", HANGS, str(tmp_path)], ft=True), stderr=subprocess.DEVNULL) as job:
         job.wait(60)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
-        str(rank): "True (0, 1, 2) 5 False (0, 1, 2) 1\n" for rank in range(3)
+        str(rank): f"True (0, 1, 2) 5 False (0, 1, 2) {agreement.BASES - 1}\n" for rank in range(3)
     }
     assert job.leftovers() == []
 
@@ -84,7 +85,7 @@ class Sudden:
     def Iprobe(self): raise MPI.Exception(MPI.ERR_PROC_FAILED)
 
 quorum = protocol.Quorum(MPI.COMM_WORLD)
-quorum._bases[0] = Sudden(quorum.base)
+quorum.agreements.bases[0] = Sudden(quorum.base)
 verdict = quorum.agree(False)
 print(verdict.ok, verdict.alive)
 os._exit(0)
