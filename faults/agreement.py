@@ -5,16 +5,18 @@ and machines; for all survivors, or for some while others have its outcome). So 
 agree on, the *bases*, of which one is in use::
 
     base 0   word 6   word 7 ──╳ those who wait long vote for the next base, by an agreement there
-    base 1                      vote ─ where is everybody? ─ word 7 again ─ word 8 ─ ...
+    base 1                      vote ─ how far are all? ─ word 7 once more ─ word 8 ─ ...
 
-The vote needs everybody who lives, so nobody is left behind who still computes. A word may come about after all while
-others vote; then some have gone on to the next one, and everybody asks on the new base how far the others are. Two
-bits of three say it: that a rank is at word 7 it says by the bits 7 and 6 modulo 3, that it is at word 8 by 8 and 7.
-What all have in common are two bits if all are at the same word, and the bit of the older one if not: no rank can be
-further ahead, because word 8 needs everybody who lives. Who is ahead then gives the outcome of word 7 for its word,
-which the others add nothing to: what they said is in it.
+The vote needs everybody who lives, so nobody is left behind. Those who wait, and know of a death, revoke the base, by
+which they ask the others for their votes, and after a while the lanes that these may be at work on.
 
-A vote can hang like any agreement: then the same people vote for the base behind it.
+A word may come about after all, or for some only, who have then gone on to the next one. So all ask on the new base how
+far the others are. Two bits of three say it: a rank that is at word 7 says the bits 7 and 6 modulo 3, one that is at
+word 8 the bits 8 and 7. What all have in common are two bits if all are at the same word, and the bit of the older word
+if not; no rank can be further ahead, because word 8 needs everybody who lives. Who is ahead then gives the outcome of
+word 7 for its word, which the others add nothing to: what they said is in it.
+
+A vote or a question can hang like any agreement: then all vote for the base behind it in the same way.
 
 Source: Herault et al., "Practical scalable consensus for pseudo-synchronous distributed systems" (SC 2015), which is
 the agreement that Open MPI has; what is done about its hanging is ours.
@@ -29,9 +31,10 @@ from collections.abc import Callable
 from mpi4py import MPI
 
 BASES, STUCK_S = 5, 2.0
+_LATE = 5  # times that long until who may only be slow is called in
 _CLEAN = -(2**31)  # the sign: words themselves have 31 bits
 QUIET, RECENT, FRESH = 0, 1, 2
-"""Nobody has died whose death is not old; all but perhaps one agreement know of all deaths; there is a new one."""
+"""Of deaths: all are old; those that the last word was about are young; there are some that no word was about."""
 
 Wait = Callable[[MPI.Request, Callable[[], bool]], bool]
 """Wait for a request; false as soon as the second argument, asked again and again, says that waiting is in vain."""
@@ -45,16 +48,17 @@ class Agreements:
     comm
         All processes; it is duplicated and itself left alone.
     unrest
-        Whether an agreement may hang now, or will: `QUIET`, `RECENT` or `FRESH`. Only then is there a vote.
+        Whether an agreement may hang: `QUIET`, `RECENT` or `FRESH`. Who knows of nothing votes if others ask for it.
     call_in
         Called by those who wait long, to wake those who are at work and may be needed here. The argument is whether
-        they may have taken a step that this rank has not.
+        they may have had a word more than this rank.
     """
 
     def __init__(self, comm: MPI.Intracomm, unrest: Callable[[], int], call_in: Callable[[bool], None]) -> None:
         self.bases = [comm.Dup() for _ in range(BASES)]
         self._unrest, self._call_in = unrest, call_in
         self._votes: list[MPI.Request] = []  # for the bases behind the first
+        self._moved = False  # within this word
         self._count = 0
         self._outcome = 0  # of the word before
         self.given_up: list[object] = []  # requests that are stuck, and their buffers
@@ -75,6 +79,7 @@ class Agreements:
         outcome = self._word(word, wait)
         while outcome is None:  # on another base now
             outcome = self._align(word, wait) or self._word(word, wait)
+        self._moved = False
         value, clean = outcome
         self._outcome = value | _CLEAN if clean else value
         self._count += 1
@@ -108,39 +113,50 @@ class Agreements:
         return None if ahead else (again[0] & ~_CLEAN, bool(again[0] & _CLEAN))
 
     def _next_base(self) -> None:
-        """The farthest that all have voted for; those who are elsewhere at work are to come too."""
+        """The farthest that all have voted for."""
         passed = max(number for number, vote in enumerate(self._votes, 1) if _done(vote))
         self.given_up += self._votes[:passed]
         del self.bases[:passed], self._votes[:passed]
-        self._call_in(True)
+        self._moved = True
 
     def _in_vain(self) -> Callable[[], bool]:
-        """Whether everybody has voted to go on elsewhere; votes, after a while, as well."""
-        due = time.monotonic() + STUCK_S
-        called = False
+        """Whether everybody has voted to go on elsewhere; every now and then, does what can be done."""
+        due, times = time.monotonic() + STUCK_S, 0
 
         def in_vain() -> bool:
-            nonlocal due, called
+            nonlocal due, times
             if any(map(_done, self._votes)):
                 return True
-            if time.monotonic() < due:
-                return False
-            due = time.monotonic() + STUCK_S
-            unrest = self._unrest()
-            if unrest > QUIET and len(self._votes) + 1 < len(self.bases):
-                self._vote()
-            if unrest == FRESH:
-                self._call_in(called)
-                called = True
+            if time.monotonic() >= due:
+                due, times = time.monotonic() + STUCK_S, times + 1
+                self._urge(times)
             return False
 
         return in_vain
 
-    def _vote(self) -> None:
-        base, ballot = self.bases[len(self._votes) + 1], array("i", [0])
-        base.Ack_failed()
-        self._votes.append(base.Iagree(ballot))
-        self.given_up.append(ballot)
+    def _urge(self, times: int) -> None:
+        """Vote, and see that the others do; this rank has waited `times` times as long as is usual at most."""
+        unrest, number = self._unrest(), len(self._votes) + 1
+        if number < len(self.bases):
+            asks = self.bases[number - 1]
+            if unrest > QUIET or self._moved:
+                revoke(asks)
+            if asks.Is_revoked():
+                ballot = array("i", [0])
+                self._votes.append(self.bases[number].Iagree(ballot))
+                self.given_up.append(ballot)
+        if unrest == FRESH:
+            self._call_in(times > 1)
+        elif (unrest == RECENT or self._moved) and times >= _LATE:
+            self._call_in(True)
+
+
+def revoke(comm: MPI.Comm) -> None:
+    """Wake everybody who waits for a message on `comm`, which is of no use for messages any more."""
+    try:
+        comm.Revoke()
+    except MPI.Exception:
+        return  # revoked by somebody else already
 
 
 def _done(vote: MPI.Request) -> bool:

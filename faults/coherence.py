@@ -53,14 +53,18 @@ def _out_of_order(records: Sequence[Record]) -> str:
 
 
 def _needless(finished: Finished) -> str:
-    """A repair without a death; where members accuse each other, one who is pardoned has all begin anew."""
+    """A repair without a death; where members accuse each other, one who is pardoned has all begin anew.
+
+    Who waited too long for an agreement may have revoked a lane, by which there is another one.
+    """
     spec = finished.spec
     if spec.policy in _CHAINS or spec.detector == SWIM:
         return ""
     rebuilt = Counter(r["member"] for r in finished.records if r["what"] == "rebuilt")
     died = len(deaths(finished.records))
+    spoiled = len({lane for r in finished.records for lane in r.get("spoiled", ())})
     for who, times in rebuilt.most_common(1):
-        if times > died:
+        if times > died + spoiled:
             return f"rank {who} rebuilt the job {times} times after {died} deaths"
     return ""
 

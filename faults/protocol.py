@@ -33,7 +33,7 @@ from typing import cast
 
 from mpi4py import MPI
 
-from faults.agreement import FRESH, QUIET, RECENT, Agreements, Wait
+from faults.agreement import FRESH, QUIET, RECENT, Agreements, Wait, revoke
 
 LANES, RENEWED_LANES = 24, 4  # a new quorum is built while everybody waits for it
 _PER_WORD = 27  # ranks per agreed int: 31 bits are free of the sign, one carries the outcome, three the copies
@@ -65,14 +65,6 @@ def quiet(comm: MPI.Comm) -> None:
     comm.Set_errhandler(MPI.ERRORS_RETURN)
 
 
-def revoke(comm: MPI.Intracomm) -> None:
-    """Wake everybody who waits for a message on `comm`, which is of no use any more."""
-    try:
-        comm.Revoke()
-    except MPI.Exception:
-        return  # revoked by somebody else already
-
-
 def dead_ranks(comm: MPI.Comm, everybody: MPI.Group) -> set[int]:
     """Ranks of `comm`, whose group is `everybody`, that this process knows to be dead."""
     group = comm.Get_failed()
@@ -92,6 +84,15 @@ class Quorum:
         Repairs that can be made before new communicators must be built.
     revocable
         Whether who needs the others for an agreement may revoke the lane that they are at work on.
+
+    Attributes
+    ----------
+    alive
+        Base ranks that live, as of the last verdict that was adopted.
+    epoch
+        Number of the lane in use.
+    spoiled
+        Numbers of lanes that this rank has revoked without a fresh death: there is a repair more than deaths ask for.
     """
 
     def __init__(self, comm: MPI.Intracomm, lanes: int = LANES, revocable: bool = True) -> None:
@@ -106,6 +107,8 @@ class Quorum:
         self.alive = tuple(range(self.size))
         self.epoch = 0
         self._settled, self._revocable = self.alive, revocable
+        self.spoiled: set[int] = set()
+        self._idle = False
         self.base.Barrier()
 
     @property
@@ -135,10 +138,11 @@ class Quorum:
         kept
             The copies that it has, as three bits (`faults.recover.history`).
         wait
-            How to wait for a request: a spare sleeps where a working rank spins. It returns false as soon as the
-            second argument, asked again and again, says that waiting is in vain.
+            How to wait for a request where this rank has nothing else to do, as a spare, which sleeps where a working
+            rank spins. It returns false as soon as the second argument, asked again and again, says that waiting is
+            in vain.
         """
-        wait = wait or spin
+        wait, self._idle = wait or spin, wait is not None
         rounds, head = 0, kept << 1 | ok
         if not ok:
             self._hear()
@@ -170,9 +174,16 @@ class Quorum:
         return QUIET if failed.isdisjoint(self._settled) else RECENT
 
     def _call_in(self, ahead: bool) -> None:
-        """Wake who waits for a message, on the lane in use or, where somebody may be ahead, on the next one."""
-        for lane in self.lanes[self.epoch : self.epoch + 1 + ahead] if self._revocable else ():
-            revoke(lane)
+        """Wake who waits for a message, on the lane in use or, where somebody may be ahead, on the next one.
+
+        Nobody is woken for a spare, for which waiting long is as it should be.
+        """
+        if self._idle or not self._revocable:
+            return
+        for number in range(self.epoch, min(self.epoch + 1 + ahead, len(self.lanes))):
+            revoke(self.lanes[number])
+            if number > self.epoch or self._unrest() < FRESH:
+                self.spoiled.add(number)
 
     def advance(self, verdict: Verdict) -> bool:
         """Adopt the agreed living and move to the next lane; False when no lane is left."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from mpi4py import MPI
 
 from faults import protocol
+from faults.agreement import revoke
 from faults.protocol import Lost, Quorum, Verdict
 from faults.recover import newcomers
 from faults.recover.table import IN_PLACE, Table, begin
@@ -78,7 +79,7 @@ class Crew:
 
     def revoke(self) -> None:
         """Wake everybody who waits for a message on the lane in use."""
-        protocol.revoke(self.quorum.lane)
+        revoke(self.quorum.lane)
 
     def rebuild(self, verdict: Verdict) -> Verdict | None:
         """Give everybody a place and the next lane.
@@ -114,11 +115,12 @@ class Crew:
 
         Deaths that become known while communicators are built can do harm, so the old quorum, which still works,
         says whether it came about everywhere; if it did not, what it says instead is returned. Nobody can be called
-        from here to an agreement that hangs, so all must have come out of the last one.
+        from here to an agreement that hangs for others: whoever has the second outcome knows that all have the first.
         """
-        verdict = self.quorum.agree(True)
-        if not self.all_are_in(verdict):
-            return verdict
+        for _ in range(2):
+            verdict = self.quorum.agree(True)
+            if not self.all_are_in(verdict):
+                return verdict
         fresh: Quorum | None = None
         try:
             comm = protocol.shrink(self.quorum.base)

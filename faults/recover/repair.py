@@ -120,7 +120,7 @@ class Repairing:
         """Rebuild and restore until both went through without another death."""
         crew = self._crew
         while True:
-            self._note("agreed", alive=verdict.alive, rounds=verdict.rounds)
+            self._note("agreed", alive=verdict.alive, rounds=verdict.rounds, spoiled=sorted(crew.quorum.spoiled))
             died = crew.rebuild(verdict)
             if died is not None:
                 verdict = died

@@ -7,6 +7,7 @@ word leaves, and is needed no more.
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from functools import reduce
 from operator import and_
 
@@ -16,10 +17,11 @@ from hypothesis import strategies as st
 from mpi4py import MPI
 
 from faults import agreement
-from faults.agreement import FRESH, RECENT, Agreements
+from faults.agreement import FRESH, QUIET, RECENT, Agreements
 
 WORDS = 5
 _TOO_LONG_S = 10.0
+LOCK = threading.RLock()  # MPI's own progress
 
 
 class Base:
@@ -30,7 +32,7 @@ class Base:
 
     def __init__(self, needed, hangs, news, behind):
         self.needed, self.hangs, self.news, self.behind, self.said = needed, hangs, news, behind, []
-        self.late = {}
+        self.late, self.revoked = {}, False
 
     def complete(self, number):
         return len(self.said) > number and self.needed <= self.said[number].keys()
@@ -43,16 +45,19 @@ class Seen:
     def __init__(self, base, rank):
         self.base, self.rank, self.number = base, rank, 0
 
-    def Ack_failed(self):
-        pass
+    def Revoke(self):
+        self.base.revoked = True
+
+    def Is_revoked(self):
+        return self.base.revoked
 
     def Iagree(self, buffer):
-        self.number += 1
-        while len(self.base.said) < self.number:
-            self.base.said.append({})
-        request = Request(self.base, self.number - 1, self.rank, buffer)
-        self.base.said[self.number - 1][self.rank] = buffer[0]
-        return request
+        with LOCK:
+            self.number += 1
+            while len(self.base.said) < self.number:
+                self.base.said.append({})
+            self.base.said[self.number - 1][self.rank] = buffer[0]
+        return Request(self.base, self.number - 1, self.rank, buffer)
 
 
 class Request:
@@ -75,12 +80,12 @@ class Job:
     """Ranks as threads, which say words and work."""
 
     def __init__(self, size, hangs, unrest, naps, news=None):
+        """`unrest[rank]`: what each knows of deaths as long as nothing hangs for it."""
         self.needed, news = set(range(size)), news or {}
         self.bases = []
         for number in reversed(range(agreement.BASES)):
             behind = self.bases[0] if self.bases else None
             self.bases.insert(0, Base(self.needed, hangs.get(number, {}), news.get(number, ()), behind))
-        self.lock = threading.Lock()
         self.size, self.unrest, self.naps = size, unrest, naps
         self.came = [set() for _ in range(WORDS + 2)]
         self.revoked = [threading.Event() for _ in range(WORDS + 2)]
@@ -90,11 +95,9 @@ class Job:
         self.over = time.monotonic() + _TOO_LONG_S
 
     def run(self):
-        threads = [threading.Thread(target=self.rank, args=(rank,)) for rank in range(self.size)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with ThreadPoolExecutor(self.size) as pool:
+            for ended in [pool.submit(self.rank, rank) for rank in range(self.size)]:
+                ended.result()
 
     def rank(self, rank):
         seen = iter([base.of(rank) for base in self.bases])
@@ -104,17 +107,21 @@ class Job:
             for event in self.revoked[len(self.got[rank]) : len(self.got[rank]) + 1 + ahead]:
                 event.set()
 
-        agreements = Agreements(comm, lambda: self.unrest, call_in)
+        def unrest():
+            hangs = rank in agreements.base.base.hangs.get(agreements.base.number - 1, ())
+            return max(self.unrest[rank], RECENT if hangs else QUIET)
+
+        agreements = Agreements(comm, unrest, call_in)
         for step in range(WORDS):
             time.sleep(self.naps[step][rank])
             worked = self.work(rank, step)
             time.sleep(self.naps[-1 - step][rank])
             word = 1 << 10 + rank | 1 << 20 | worked
             self.said[rank].append(word)
-            value, clean = agreements.agree(word, self.wait)
+            value, clean = agreements.agree(word, lambda *asked: self.wait(*asked, agreements))
             self.got[rank].append(value)
             self.clean[rank].append(clean)
-        with self.lock:
+        with LOCK:
             self.needed.remove(rank)
 
     def work(self, rank, step):
@@ -126,14 +133,14 @@ class Job:
             time.sleep(1e-4)
         return not self.revoked[step].is_set()
 
-    def wait(self, request, in_vain):
+    def wait(self, request, in_vain, agreements):
         while True:
-            with self.lock:
+            with LOCK:
                 if request.Test():
                     return True
                 if in_vain():
                     return False
-            assert time.monotonic() < self.over, "an agreement hangs for good"
+            assert time.monotonic() < self.over, f"hangs for good: {vars(agreements)}, {vars(request)}, {self.said}"
             time.sleep(1e-4)
 
 
@@ -159,14 +166,21 @@ def hasty(monkeypatch):
         st.integers(0, agreement.BASES - 2), st.dictionaries(st.integers(0, 4), SOME, max_size=2), max_size=3
     ),
     naps=st.lists(st.tuples(*[NAP] * SIZE), min_size=WORDS, max_size=WORDS),
+    unrest=st.lists(st.sampled_from([QUIET, RECENT, FRESH]), min_size=SIZE, max_size=SIZE),
     news=st.dictionaries(st.integers(0, agreement.BASES - 1), st.sets(st.integers(0, 4), max_size=2), max_size=3),
 )
-@example(hangs={0: {1: ALL}, 1: {0: ALL}}, naps=[AT_ONCE] * WORDS, news={0: {1}})  # a vote hangs as well
-@example(hangs={0: {1: ALL}, 1: {0: {2}}}, naps=[AT_ONCE] * WORDS, news={0: {1}})  # for one only
-@example(hangs={0: {1: {0}}, 1: {1: ALL}}, naps=[AT_ONCE] * WORDS, news={0: {1}})  # the question how far all are
-@example(hangs={0: {1: {0, 1}}, 1: {2: {1}}}, naps=[AT_ONCE] * WORDS, news={0: {1}})  # the word said again
-def test_whatever_hangs_all_get_what_all_said(hasty, hangs, naps, news):
-    job = Job(SIZE, hangs, FRESH, naps, news)
+@example(
+    hangs={0: {1: ALL}, 1: {0: ALL}}, unrest=[QUIET] * SIZE, naps=[AT_ONCE] * WORDS, news={0: {1}}
+)  # a vote hangs as well
+@example(hangs={0: {1: ALL}, 1: {0: {2}}}, unrest=[QUIET] * SIZE, naps=[AT_ONCE] * WORDS, news={0: {1}})  # for one only
+@example(
+    hangs={0: {1: {0}}, 1: {1: ALL}}, unrest=[QUIET] * SIZE, naps=[AT_ONCE] * WORDS, news={0: {1}}
+)  # the question how far all are
+@example(
+    hangs={0: {1: {0, 1}}, 1: {2: {1}}}, unrest=[QUIET] * SIZE, naps=[AT_ONCE] * WORDS, news={0: {1}}
+)  # the word said again
+def test_whatever_hangs_all_get_what_all_said(hasty, hangs, unrest, naps, news):
+    job = Job(SIZE, hangs, unrest, naps, news)
     job.run()
     agreed = [reduce(and_, words) for words in zip(*job.said, strict=True)]
     # The last word is for leaving together: whoever has left adds nothing when it is said again.
@@ -175,9 +189,10 @@ def test_whatever_hangs_all_get_what_all_said(hasty, hangs, naps, news):
     assert [len(got) for got in job.got] == [WORDS] * SIZE
 
 
-def test_who_is_ahead_and_at_work_is_called_in(hasty):
+@pytest.mark.parametrize("unrest", [FRESH, RECENT])
+def test_who_is_ahead_and_at_work_is_called_in(hasty, unrest):
     """Rank 0 alone gets no outcome of word 1; the others wait for its message, on a lane that it does not know yet."""
-    job = Job(SIZE, {0: {1: {0}}}, FRESH, [AT_ONCE] * WORDS)
+    job = Job(SIZE, {0: {1: {0}}}, [unrest, QUIET, QUIET], [AT_ONCE] * WORDS)
     job.run()
     assert len({tuple(got) for got in job.got}) == 1
     assert not job.said[1][2] & 1, "the work behind the word that hung was given up"
@@ -185,16 +200,28 @@ def test_who_is_ahead_and_at_work_is_called_in(hasty):
 
 def test_who_gives_up_calls_the_others_even_if_nothing_hangs_for_them(hasty):
     """All have voted, then word 1 comes about for all but rank 0, who has given it up: nobody need have died lately."""
-    job = Job(SIZE, {0: {1: {0}}}, RECENT, [AT_ONCE] * WORDS)
+    job = Job(SIZE, {0: {1: {0}}}, [QUIET] * SIZE, [AT_ONCE] * WORDS)
     job.bases[0].late = {1: {1, 2}}
     job.run()
     assert len({tuple(got[:-1]) for got in job.got}) == 1
     assert [len(got) for got in job.got] == [WORDS] * SIZE
 
 
-def test_a_late_rank_is_not_disturbed_when_all_deaths_are_old(hasty):
-    naps = [(0.1 if step == 1 else 0.0, 0.0, 0.0) for step in range(WORDS)]
-    job = Job(SIZE, {}, RECENT, naps)
+@pytest.mark.parametrize("unrest", [RECENT, QUIET])
+def test_a_late_rank_is_not_disturbed_when_no_death_is_fresh(monkeypatch, unrest):
+    monkeypatch.setattr(agreement, "STUCK_S", 0.2)
+    naps = [(0.4 if step == 1 else 0.0, 0.0, 0.0) for step in range(WORDS)]
+    job = Job(SIZE, {}, [unrest] * SIZE, naps)
     job.run()
     assert all(word & 1 for said in job.said for word in said)
     assert not any(event.is_set() for event in job.revoked)
+    assert job.bases[0].revoked == (unrest == RECENT)
+
+
+def test_where_nobody_knows_of_a_death_nobody_votes(hasty):
+    """However long one takes: nothing can hang, and votes that are not needed now would be counted later."""
+    naps = [(0.3 if step == 1 else 0.0, 0.0, 0.0) for step in range(WORDS)]
+    job = Job(SIZE, {}, [QUIET] * SIZE, naps)
+    job.run()
+    assert all(word & 1 for said in job.said for word in said)
+    assert [base.said for base in job.bases[1:]] == [[]] * (agreement.BASES - 1)
