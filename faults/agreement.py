@@ -1,8 +1,8 @@
 """One word after the other, agreed on by all who live, whatever becomes of MPI's agreement.
 
-Open MPI's agreement hangs now and then when somebody dies during it (once in some hundred such deaths, on some builds
-and machines; for all survivors, or for some while others have its outcome). So there are several communicators to
-agree on, the *bases*, of which one is in use::
+Open MPI's agreement hangs now and then when somebody dies during it (seen: once in some hundred such deaths, or in some
+thousand, for all survivors alike). Nothing says that it cannot hang for some only, and one that is merely late comes
+about while others give it up. So there are several communicators to agree on, the *bases*, of which one is in use::
 
     base 0   word 6   word 7 ──╳ those who wait long vote for the next base, by an agreement there
     base 1                      vote ─ how far are all? ─ word 7 once more ─ word 8 ─ ...

@@ -6,11 +6,11 @@
                    ok = no                  goes to lane e+1 and, if not ok, back to the newest state that all have
 
 Death notices that arrive inside Shrink, Split, Dup or Create_group can crash or hang the survivors, so everything
-is built at the start: `base`, which is never revoked and carries the agreements only, and a stock of `lanes`,
-duplicates that carry the work one after the other. A rank that dies, at any instant, is found by whoever needs it or
-by the next agreement; a second death during a repair only makes the agreement run another round. A rank that waits
-as a spare takes part in the agreements and holds no place in the table. What becomes of an agreement that hangs is in
-`faults.agreement`.
+is built at the start: `base`, which carries the agreements only (they come about on a revoked one too), and a stock of
+`lanes`, duplicates that carry the work one after the other. A rank that dies, at any instant, is found by whoever needs
+it or by the next agreement; a second death during a repair only makes the agreement run another round. A rank that
+waits as a spare takes part in the agreements and holds no place in the table. What becomes of an agreement that hangs
+is in `faults.agreement`.
 
 Which state all have is agreed on without a number: each says of its copies which they are modulo 3, and the bits that
 are left tell (`faults.recover.history`).
