@@ -120,7 +120,7 @@ def waits_and_tests(comm: Any) -> Any:
         statuses: list[MPI.Status] = []
         indices = MPI.Request.Waitsome(requests, statuses)
         assert indices
-        done += [(index, status.Get_tag()) for index, status in zip(indices, statuses, strict=False)]
+        done += [(index, status.Get_tag()) for index, status in zip(indices, statuses, strict=True)]
     seen: list[Any] = [sorted(done), [int(box[0]) for box in boxes]]
     seen += [MPI.Request.Waitsome(requests), MPI.Request.Testany(requests), MPI.Request.Testall(requests)]
     objects = [comm.isend(comm.rank, peer, 8), comm.irecv(source=peer, tag=8)]
