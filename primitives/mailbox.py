@@ -101,15 +101,20 @@ class Mailbox:
         return array
 
     def poll(self) -> list[tuple[int, NDArray]]:
-        """Take what has arrived: pairs (position, array), in order for each peer."""
+        """Take what has arrived: pairs (position, array), in order for each peer.
+
+        A message whose sender has died can be probed and yet not be received; a long one has only begun to arrive.
+        """
         mail = []
         for position in self._open:
-            while self._guarded(position, partial(self._probe, position), False):
-                mail.append((position, self._receive(position)))
+            while (array := self._guarded(position, partial(self._arrived, position), None)) is not None:
+                mail.append((position, array))
         return mail
 
-    def _probe(self, position: int) -> bool:
-        return self.peers.comm.Iprobe(self.peers.members[position], self.tag, self._status)
+    def _arrived(self, position: int) -> NDArray | None:
+        """The next message of one peer, if it is there."""
+        there = self.peers.comm.Iprobe(self.peers.members[position], self.tag, self._status)
+        return self._receive(position) if there else None
 
     def take(self, position: int) -> NDArray | None:
         """Wait for the next message of one peer; None if the peer is lost.
