@@ -67,12 +67,17 @@ class Tally:
 
 
 def trials(
-    kills: int, seed: int, most_ranks: int = 16, chosen: Sequence[Job] = USUAL, net: str | None = None
+    kills: int,
+    seed: int,
+    most_ranks: int = 16,
+    chosen: Sequence[Job] = USUAL,
+    net: str | None = None,
+    ballast: int = 0,
 ) -> Iterator[Trial]:
     """The trials of a soak in which every kill fires."""
     number = fired = 0
     while fired < kills:
-        trial = draw(seed, number, most_ranks, chosen, net)
+        trial = draw(seed, number, most_ranks, chosen, net, ballast)
         yield trial
         fired, number = fired + len(trial.lines), number + 1
 
@@ -85,6 +90,7 @@ def soak(
     most_ranks: int = 16,
     chosen: Sequence[Job] = USUAL,
     net: str | None = None,
+    ballast: int = 0,
     seen: Callable[[Tally, int], None] | None = None,
 ) -> Tally:
     """Run trials until `kills` have fired; the folders of failed ones are kept.
@@ -95,6 +101,8 @@ def soak(
         What is soaked, of `faults.trials.jobs`.
     net
         An emulated network for all of them; absent: the transport as it is.
+    ballast
+        Bytes that travel beside the work in all of them, so that kills meet long messages.
     seen
         Called after each trial with the tally and the kills of that trial.
     """
@@ -102,7 +110,7 @@ def soak(
     tally = Tally()
     most_launches = 10 + 2 * kills
     while tally.kills < kills and tally.launches <= most_launches:
-        trial = draw(seed, tally.launches, most_ranks, chosen, net)
+        trial = draw(seed, tally.launches, most_ranks, chosen, net, ballast)
         place = folder / f"trial-{trial.number:05d}"
         judgement = _run(trial, seed, place, mpi)
         fired = sum(fault["fired"] for fault in judgement.fired)

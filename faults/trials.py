@@ -5,6 +5,8 @@ ring by shrink, spare    a melt-down: up to all ranks but one die, at steps with
                          jobs that agree after every step or every few, and in jobs that do not
 ring by respawn, restart deaths one after the other, of ranks that may have been replaced before
 other patterns           as many deaths as the policy bears
+
+With ballast the messages are long, and deaths meet ranks in the middle of sending or receiving them.
 """
 
 from __future__ import annotations
@@ -14,14 +16,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from emulator.errors import UsageError
+from emulator.units import format_size
 from faults.order import Order, check_network
 from faults.patterns.catalogue import CATALOGUE, check_names
+from faults.patterns.work import loaded
 from faults.plan import parse
 
 RING = "ring"
 USUAL = ((RING, "shrink"), (RING, "spare"))
 STEPS = 60
 _MARGIN = 12  # steps at the end in which nothing begins, so that everything fires
+_LATEST_US = 10_000  # death after the beginning of a step
 _POINTS = ("reduce_scatter", "all_gather", "agree", "rebuild")
 _FEWEST, _FEWEST_WITH_ROLES = 2, 4
 _MOST_SPARES = 2
@@ -43,19 +48,23 @@ class Trial:
     agree: int
     lines: tuple[str, ...]
     net: str | None = None
+    ballast: int = 0
 
     @property
     def text(self) -> str:
         spares = f" and {self.spares} spares" if self.spares else ""
         agree = f", agreements every {self.agree}" if self.agree else ""
         net = f", over {self.net}" if self.net else ""
-        return f"trial {self.number}: {self.pattern} by {self.recovery}, {self.ranks} ranks{spares}{agree}{net}"
+        ballast = f", ballast {format_size(self.ballast)}" if self.ballast else ""
+        return (
+            f"trial {self.number}: {self.pattern} by {self.recovery}, {self.ranks} ranks{spares}{agree}{net}{ballast}"
+        )
 
     def order(self, seed: int) -> Order:
+        options = {"ballast": self.ballast} | ({"agree": self.agree} if self.pattern == RING else {})
         return Order(
             self.pattern, self.ranks, [parse(line) for line in self.lines], self.recovery, self.spares, steps=STEPS,
-            seed=seed, options={"agree": self.agree} if self.pattern == RING else {}, net=self.net,
-            stall_s=30.0, deadline_s=120.0,
+            seed=seed, options=options, net=self.net, stall_s=30.0, deadline_s=120.0,
         )  # fmt: skip
 
 
@@ -90,26 +99,34 @@ def jobs(
     return found
 
 
-def draw(seed: int, number: int, most_ranks: int = 16, chosen: Sequence[Job] = USUAL, net: str | None = None) -> Trial:
-    """The trial of that number."""
+def draw(
+    seed: int,
+    number: int,
+    most_ranks: int = 16,
+    chosen: Sequence[Job] = USUAL,
+    net: str | None = None,
+    ballast: int = 0,
+) -> Trial:
+    """The trial of that number, with so many bytes that travel beside the work."""
     dice = random.Random(f"soak/{seed}/{number}")
     ranks = dice.randint(min(6, most_ranks), most_ranks)
     pattern, recovery = dice.choice(chosen)
     spares = dice.randint(1, _MOST_SPARES) if recovery == "spare" else 0
     agree = dice.choice((0, 0, 1, 3)) if pattern == RING and recovery != "restart" else 0
     if pattern != RING:
-        lines = _scattered(dice, pattern, recovery, ranks)
+        lines = _scattered(dice, pattern, recovery, ranks, ballast)
     elif recovery in ("respawn", "restart"):
-        lines = _one_by_one(dice, ranks)
+        lines = _one_by_one(dice, ranks, _latest_us(1000, ballast))
     else:
-        lines = _melt_down(dice, recovery, ranks, agree)
-    return Trial(number, pattern, recovery, ranks, spares, agree, tuple(lines), net)
+        lines = _melt_down(dice, recovery, ranks, agree, _latest_us(3000, ballast))
+    return Trial(number, pattern, recovery, ranks, spares, agree, tuple(lines), net, ballast)
 
 
-def _melt_down(dice: random.Random, recovery: str, ranks: int, agree: int) -> list[str]:
+def _melt_down(dice: random.Random, recovery: str, ranks: int, agree: int, latest_us: int) -> list[str]:
     victims = dice.sample(range(ranks), dice.randint(ranks // 2, ranks - 1))
     # What waits for a recovery needs a death that does not.
-    lines = [_line(dice, rank, agree, may_wait=recovery == "shrink" and rank != victims[0]) for rank in victims]
+    waits = recovery == "shrink"
+    lines = [_line(dice, rank, agree, latest_us, may_wait=waits and rank != victims[0]) for rank in victims]
     if recovery == "spare":
         # The first to die, alone, is replaced for certain: its successor dies as well.
         lines[0] = f"kill {victims[0]} @ step 2"
@@ -117,9 +134,9 @@ def _melt_down(dice: random.Random, recovery: str, ranks: int, agree: int) -> li
     return lines
 
 
-def _line(dice: random.Random, rank: int, agree: int, may_wait: bool) -> str:
+def _line(dice: random.Random, rank: int, agree: int, latest_us: int, may_wait: bool) -> str:
     step = dice.randint(5, STEPS - _MARGIN)
-    offset = f"+ {dice.randint(1, 3000)} us"
+    offset = f"+ {dice.randint(1, latest_us)} us"
     kind = dice.random() * (1.0 if may_wait else 0.85)
     if kind < 0.6:
         return f"kill {rank} @ step {step} {offset}"
@@ -132,13 +149,13 @@ def _line(dice: random.Random, rank: int, agree: int, may_wait: bool) -> str:
     return f"kill {rank} @ phase {_POINTS[3] if agree else dice.choice(_POINTS[2:])}"
 
 
-def _one_by_one(dice: random.Random, ranks: int) -> list[str]:
+def _one_by_one(dice: random.Random, ranks: int, latest_us: int) -> list[str]:
     """So far apart that each meets a whole job: what dies with others before its instant would never have fired."""
     steps = sorted(dice.sample(range(5, STEPS - _MARGIN, 10), dice.randint(1, 3)))
-    return [f"kill {dice.randrange(ranks)} @ step {step} + {dice.randint(1, 1000)} us" for step in steps]
+    return [f"kill {dice.randrange(ranks)} @ step {step} + {dice.randint(1, latest_us)} us" for step in steps]
 
 
-def _scattered(dice: random.Random, pattern: str, recovery: str, ranks: int) -> list[str]:
+def _scattered(dice: random.Random, pattern: str, recovery: str, ranks: int, ballast: int) -> list[str]:
     if pattern == "parameter-server" and recovery == "replicate":
         first, most = 2, ranks - 3
     elif pattern == "gossip":
@@ -152,4 +169,11 @@ def _scattered(dice: random.Random, pattern: str, recovery: str, ranks: int) -> 
     victims = dice.sample(range(first, ranks), dice.randint(1, most))
     if recovery == "replicate" and dice.random() < 0.5:
         victims.append(dice.randrange(2))  # one of the two servers
-    return [f"kill {rank} @ step {dice.randint(5, STEPS - _MARGIN)} + {dice.randint(1, 300)} us" for rank in victims]
+    steps = [step for step in range(5, STEPS - _MARGIN + 1) if not ballast or loaded(ballast, step)]
+    latest_us = _latest_us(300, ballast)
+    return [f"kill {rank} @ step {dice.choice(steps)} + {dice.randint(1, latest_us)} us" for rank in victims]
+
+
+def _latest_us(usual: int, ballast: int) -> int:
+    """Within a step, or soon after it: to carry 100 bytes takes a rank about a microsecond at most."""
+    return max(usual, min(ballast // 100, _LATEST_US))

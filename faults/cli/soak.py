@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from emulator import launch, spread
+from emulator.cli import SIZE
 from emulator.units import format_time
 from faults import soak as soaks
 from faults import trials
@@ -27,11 +28,12 @@ if TYPE_CHECKING:
 @click.option("--patterns", type=Names(), default=(), help=f"Of {', '.join(CATALOGUE)}; absent: ring.")
 @click.option("--policies", type=Names(), default=(), help="Absent: shrink and spare for ring, all of other patterns.")
 @click.option("--net", metavar="NAME|FILE.toml", help="Emulated network; absent: the transport as it is.")
+@click.option("--ballast", type=SIZE, default=0, help="Bytes that travel beside the work: kills meet long messages.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @reporting("soak", "List the trials, as long as every kill fires, and start nothing.")
 def soak(
-    kills: int, most_ranks: int, patterns: tuple[str, ...], policies: tuple[str, ...], net: str | None, seed: int,
-    report: Report,
+    kills: int, most_ranks: int, patterns: tuple[str, ...], policies: tuple[str, ...], net: str | None, ballast: int,
+    seed: int, report: Report,
 ) -> None:  # fmt: skip
     """Kill ranks at random instants, job after job.
 
@@ -39,12 +41,17 @@ def soak(
     """
     chosen = trials.jobs(patterns, policies, most_ranks, net)
     if report.dry_run:
-        for trial in soaks.trials(kills, seed, most_ranks, chosen, net):
+        for trial in soaks.trials(kills, seed, most_ranks, chosen, net, ballast):
             click.echo(f"{trial.text}: {'; '.join(trial.lines)}")
         return
     for policy in {policy for _, policy in chosen}:
         need_ulfm(launch.find_mpi(), policy)
-    about = {"seed": seed, "net": net, "jobs": [f"{pattern} by {policy}" for pattern, policy in chosen]}
+    about = {
+        "seed": seed,
+        "net": net,
+        "ballast": ballast,
+        "jobs": [f"{pattern} by {policy}" for pattern, policy in chosen],
+    }
     with report.begun(most_ranks, **over(net, most_ranks)) as folder:
         with report.progress(kills, "kills") as bar:
 
@@ -52,7 +59,9 @@ def soak(
                 report.save(soak=about | tally.to_json())
                 bar.advance(fired)
 
-            tally = soaks.soak(kills, seed, folder, most_ranks=most_ranks, chosen=chosen, net=net, seen=keep)
+            tally = soaks.soak(
+                kills, seed, folder, most_ranks=most_ranks, chosen=chosen, net=net, ballast=ballast, seen=keep
+            )
         report.show(lambda screen: show(screen, tally))
     for line in tally.failed:
         print(f"error: {line}", file=sys.stderr)

