@@ -154,3 +154,13 @@ def test_a_reader_that_leaves_costs_nothing(tmp_path):
         assert process.stderr.read() == b""
         assert process.wait(30) == 0
     assert len(results.load(tmp_path)["measurements"]) == 1
+
+
+def test_help_starts_no_mpi() -> None:
+    look = (
+        "import contextlib, runpy, sys; sys.argv = ['emulator', '--help']\n"
+        "with contextlib.suppress(SystemExit): runpy.run_module('emulator', run_name='__main__')\n"
+        "from mpi4py import MPI; print(MPI.Is_initialized())"
+    )
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines()[-1] == "False", done.stderr

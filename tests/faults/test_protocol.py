@@ -72,27 +72,25 @@ def test_an_agreement_that_hangs_is_made_again_elsewhere(tmp_path) -> None:
     assert job.leftovers() == []
 
 
-SUDDEN = """
-import os
+HEARS = """
+import os, signal, time
 import mpi4py
 mpi4py.rc.finalize = False
 from mpi4py import MPI
 from faults import protocol
 
-class Sudden:
-    def __init__(self, comm): self.comm = comm
-    def __getattr__(self, name): return getattr(self.comm, name)
-    def Iprobe(self): raise MPI.Exception(MPI.ERR_PROC_FAILED)
-
 quorum = protocol.Quorum(MPI.COMM_WORLD)
-quorum.agreements.bases[0] = Sudden(quorum.base)
+if quorum.rank == 1:
+    os.kill(os.getpid(), signal.SIGKILL)
+time.sleep(1.0)
+quorum.base.Revoke()
 verdict = quorum.agree(False)
-print(verdict.ok, verdict.alive)
+print(verdict.ok, verdict.alive, verdict.rounds)
 os._exit(0)
 """
 
 
 @pytest.mark.skipif(not launch.find_mpi().ulfm, reason="kills within a job need an MPI with ULFM")
-def test_news_of_a_death_that_come_in_while_looking_for_them_deny_nothing() -> None:
-    with launch.start(launch.command(1, ["-c", SUDDEN], ft=True), stdout=subprocess.PIPE, text=True) as job:
-        assert job.process.communicate(timeout=60)[0] == "False (0,)\n"
+def test_news_of_a_death_come_in_before_the_first_round_on_a_revoked_base_too() -> None:
+    with launch.start(launch.command(2, ["-c", HEARS], ft=True), stdout=subprocess.PIPE, text=True) as job:
+        assert job.process.communicate(timeout=60)[0] == "False (0,) 1\n"
