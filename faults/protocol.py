@@ -23,6 +23,7 @@ detection and propagation in HPC systems" (2016); two-phase commit with the coor
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -109,7 +110,9 @@ class Quorum:
         self._settled, self._revocable = self.alive, revocable
         self.spoiled: set[int] = set()
         self._idle = False
-        self.base.Barrier()
+        # Whoever leaves first may die while others are still in it, and they learn of that by their next agreement.
+        with contextlib.suppress(MPI.Exception):
+            self.base.Barrier()
 
     @property
     def base(self) -> MPI.Intracomm:

@@ -130,7 +130,7 @@ class Mailbox:
         return self._guarded(position, wait, None)
 
     def wait(self, timeout_s: float | None = None) -> list[tuple[int, NDArray]]:
-        """Poll, asleep in between, until something has arrived, no source is left, or the time is up.
+        """Poll, asleep in between, until something has arrived, a source is lost, none is left, or the time is up.
 
         Parameters
         ----------
@@ -138,10 +138,13 @@ class Mailbox:
             Wall seconds; None waits for ever.
         """
         mail: list[tuple[int, NDArray]] = []
+        before = self.sources
 
         def something() -> bool:
             mail.extend(self.poll())
-            return bool(mail) or not self.sources
+            return (
+                bool(mail) or self.sources != before or not before
+            )  # what was waited for may have been the lost one's
 
         wait_until(something, timeout_s)
         return mail
@@ -158,7 +161,7 @@ class Mailbox:
             On `emulator.now`.
         """
         comm, pause = self.peers.comm, Backoff(_LONGEST_NAP_S)
-        debtors = [position for position in owing if self.peers.alive(position)]
+        debtors = list(owing)
         if lookahead.unpaced(comm):
             return self._earliest(debtors, deadline)
         while not (mail := self.poll()) and now(comm) < deadline and any(map(self.peers.alive, debtors)):
@@ -167,6 +170,7 @@ class Mailbox:
 
     def _earliest(self, debtors: list[int], deadline: float) -> list[tuple[int, NDArray]]:
         comm = self.peers.comm
+        debtors = [position for position in debtors if self.peers.alive(position)]
         due: dict[int, float] = {}
 
         def everybody() -> bool:
@@ -182,4 +186,4 @@ class Mailbox:
             lookahead.advance(comm, deadline)
             return []
         message = self.take(first)
-        return [] if message is None else [(first, message)]
+        return self._earliest(debtors, deadline) if message is None else [(first, message)]

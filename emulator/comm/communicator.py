@@ -87,9 +87,7 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
 
     def _drop(self) -> None:
         self._freed = True
-        self.engine.forget_context(self.context)
-        if self._carrier is not None:
-            self.engine.forget_context(self._carrier.context)
+        self._forget_messages()
 
     # -- emulated time
 

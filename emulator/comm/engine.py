@@ -320,7 +320,7 @@ class Engine(Waiting):
         self.wire.Barrier()
 
     def forget_context(self, context: int) -> None:
-        """Drop what is kept for a freed communicator."""
+        """Drop what is kept for a communicator that has been freed or revoked."""
         self._matchers.pop(context, None)
         for route in self.routes:
             route.last.pop(context, None)

@@ -24,6 +24,7 @@ class Management(PointToPoint):
     """The parts of MPI.Intracomm that concern the communicator itself."""
 
     _algorithms: Any
+    _carrier: Any
     _made: int
     _buffer: Any
 
@@ -159,8 +160,17 @@ class Management(PointToPoint):
 
     # -- failures
 
+    def _forget_messages(self) -> None:
+        self.engine.forget_context(self.context)
+        if self._carrier is not None:
+            self.engine.forget_context(self._carrier.context)
+
     def Revoke(self) -> None:
-        self._real.Revoke()
+        """As MPI's; what was posted for receiving is withdrawn, whose buffers the program may use otherwise now."""
+        try:
+            self._real.Revoke()
+        finally:  # if somebody else was first, MPI says so by an error
+            self._forget_messages()
 
     def Is_revoked(self) -> bool:
         return self._real.Is_revoked()

@@ -173,7 +173,9 @@ class EmulatedRequest(MPI.Request):
 class SendRequest(EmulatedRequest):
     """A send under way: complete when its last byte has left the card (and, if synchronous, was matched)."""
 
-    __slots__ = ("active", "comm", "destination", "end", "engine", "error", "hint", "physical", "unmatched")
+    __slots__ = (
+        "active", "comm", "destination", "end", "engine", "error", "hint", "payload", "physical", "unmatched",
+    )  # fmt: skip
 
     def __init__(self, comm: Any, destination: int) -> None:
         self.comm, self.engine = comm, comm.engine
@@ -182,12 +184,20 @@ class SendRequest(EmulatedRequest):
         self.hint = None
         self.end = 0.0
         self.physical: MPI.Request | None = None
+        self.payload: Any = None
         self.unmatched = False
+
+    def __del__(self) -> None:
+        """A send that nobody waits for any more goes on, and its bytes must stay where they are until it is through."""
+        if self.physical is not None:
+            self.engine.keep(self.physical, self.payload)
 
     def start(self, context: int, tag: int, payload: Any, size: int, sync: bool) -> SendRequest:
         """Send; `payload` stays untouched until the request is complete."""
         self.unmatched = sync
         end, self.physical = self.engine.send(self.destination, context, tag, payload, size, self if sync else None)
+        if self.physical is not None:
+            self.payload = payload
         if end > self.end:
             self.end = end
         return self
@@ -203,8 +213,10 @@ class SendRequest(EmulatedRequest):
             return self._receiver_gone()
         if self.physical is not None and not self.physical.Test():
             self.hint = None
-            return False
-        self.physical = None
+            # Only the wire knows of the transfer, and nobody revokes that: the receiver may never ask for it.
+            self.error = MPI.ERR_REVOKED if self.comm.Is_revoked() else 0
+            return self.error != 0
+        self.physical = self.payload = None
         pacer = self.engine.pacer
         if pacer.pace and self.end > self.engine.clock.t and self.end > pacer.emulated():
             self.hint = self.end

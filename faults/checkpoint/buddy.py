@@ -76,7 +76,7 @@ class Buddy:
         """Keep the state as of `step`; called by all. An `MPI.Exception` leaves the save before this one."""
         # A step that is tried again replaces its own copy, not that of the step before.
         slot = self._steps.index(step) if step in self._steps else self._next
-        self._steps[slot] = -1
+        self._steps[slot], self._next = -1, slot
         self._comm.Sendrecv(self._packed(state, slot), self._right, _TAG, self._kept[slot], self._left, _TAG)
         self._steps[slot] = step
         self._next = 1 - slot

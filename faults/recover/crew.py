@@ -142,7 +142,10 @@ class Crew:
         self.table = Table(self.table.places | arrived, self.table.waiting)
         self.fresh |= set(empty)
         if fresh.rank == 0:
-            newcomers.welcome(fresh.lane, range(first, fresh.size), self._passport())
+            try:
+                newcomers.welcome(fresh.lane, range(first, fresh.size), self._passport())
+            except MPI.Exception:  # one has died again, which whoever hands the state out or asks for it will find
+                self.revoke()
         return None
 
     def _passport(self) -> dict[str, object]:
@@ -151,6 +154,7 @@ class Crew:
             "waiting": self.table.waiting,
             "wanted": sorted(self.wanted),
             "fresh": sorted(self.fresh),
+            "spawns_left": self._spawns_left,
         }
 
     def _be_welcomed(self, orphaned: ctypes.c_void_p | None) -> None:
@@ -159,3 +163,4 @@ class Crew:
         cancel(orphaned)
         self.table = Table(dict(passport["places"]), tuple(passport["waiting"]))
         self.wanted, self.fresh = set(passport["wanted"]), set(passport["fresh"])
+        self._spawns_left = passport["spawns_left"]  # all must stop trying at once

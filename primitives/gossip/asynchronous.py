@@ -192,7 +192,7 @@ def pairwise(
             if not state.say(partner, _ASK):
                 state.waiting = None
         while state.waiting is not None:
-            state.listen(wait=True)
+            state.listen(wait=peers.alive(state.waiting))
     for j in neighbours:
         state.say(j, _LAST)
     while box.sources - state.ended:

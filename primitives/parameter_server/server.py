@@ -128,9 +128,12 @@ class Server:
         header, _ = wire.unpack(message)
         if header.kind == wire.PUSH:
             hooks.phase("apply", step=header.clock)
+        # It takes its place here before it goes down the chain: in between a death may become known, and what the head
+        # then says of the dead worker must come behind this in every replica.
+        replies = self.shards[header.shard].receive(message)
         if header.kind not in (wire.PULL, wire.FLUSH):
             self._hand_on(header.shard, message)
-        self._answer(self.shards[header.shard].receive(message))
+        self._answer(replies)
 
     def _hand_on(self, shard: int, message: Bytes) -> None:
         """Send a push, tick or leave to the next replica, unchanged."""

@@ -74,6 +74,7 @@ class Shard:
         self.refuse_nan = refuse_nan
         self.not_finite: Counter[int] = Counter()  # worker -> its pushes with NaN or infinity
         self.applied: Counter[int] = Counter()  # worker -> last sequence number that took its place here
+        self._heard: Counter[int] = Counter()  # worker -> last sequence number that has come here
         self.updates = 0
         self.most_parked = 0
         self._parked: list[Request] = []
@@ -96,10 +97,14 @@ class Shard:
     def receive(self, message: Bytes) -> list[tuple[int, Bytes]]:
         """Take one message; returns the replies that it sets free as (worker, message)."""
         header, body = wire.unpack(message)
-        request = self._decode(header, body)
-        told = header.kind not in (wire.PULL, wire.FLUSH)
         if header.kind == wire.DROP:
             return self.drop(header.worker)
+        told = header.kind not in (wire.PULL, wire.FLUSH)
+        if told and header.sequence > self._heard[header.worker] + 1:
+            return []  # what comes before it was lost with a server; the worker sends both again
+        request = self._decode(header, body)
+        if told:
+            self._heard[header.worker] = max(self._heard[header.worker], header.sequence)
         if told and header.sequence <= self.applied[header.worker]:  # seen before
             return [self._reply(request)] if header.kind == wire.LEAVE else []
         if header.worker not in self.gate.clocks:
@@ -164,6 +169,8 @@ class Shard:
     def _try(self, request: Request, replies: list[tuple[int, Bytes]]) -> bool:
         """Let one request take effect if it may."""
         header = request.header
+        if header.kind in (wire.PUSH, wire.TICK) and header.sequence <= self.applied[header.worker]:
+            return True  # it has come twice while it could not take its place
         if header.kind == wire.PUSH:
             return self._push(request)
         if header.kind == wire.TICK:

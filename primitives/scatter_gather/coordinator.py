@@ -261,6 +261,8 @@ class Coordinator:
         return found
 
     def _send(self, rank: int, *message: Any) -> None:
+        if rank not in self.living:  # it was buried with another one
+            return
         try:
             self._outbox.send(rank, pack(message))
         except MPI.Exception as error:

@@ -87,7 +87,8 @@ class Thief:
         while not self._over:
             self._guarded(self._step)
         for rank in list(self._living):
-            self._guarded(lambda rank=rank: self._send(rank, "bye"))  # type: ignore[misc]
+            if rank in self._living:  # it was not buried with another one
+                self._guarded(lambda rank=rank: self._send(rank, "bye"))  # type: ignore[misc]
         while self._living - self._gone:
             self._guarded(lambda: self._listen(wait=True))
         self._guarded(self._outbox.drain)
@@ -221,6 +222,7 @@ class Thief:
             self._living -= dead
             for rank in dead:
                 self._inbox.forget(rank)
+                self._outbox.forget(rank)
             self._hungry = [rank for rank in self._hungry if rank not in dead]
             self._unasked = None
             if self._asked in dead:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 
 import mpi4py
@@ -56,14 +57,33 @@ def survive(comm: emulator.comm.EmulatedComm) -> None:  # type: ignore[name-defi
     assert raises("revoked", lambda: twin.Send(box, 0)) == MPI.ERR_REVOKED
     assert twin.Is_revoked()
     assert not comm.Is_revoked()
+    leave_behind(comm, comm.epochs[1])
     small = comm.Shrink()
     assert (small.size, small.rank) == (dead, rank)
     assert small.allreduce(rank) == sum(range(dead))
 
 
+def leave_behind(comm: emulator.comm.EmulatedComm, old: emulator.comm.EmulatedComm) -> None:  # type: ignore[name-defined]
+    """A revoked communicator keeps no sender waiting, and what was under way on it reaches nobody's memory."""
+    got = np.zeros(1)
+    if comm.rank == 1:
+        posted = old.Irecv(got, 0, 5)
+        comm.send(None, 0, 9)
+        time.sleep(0.5)  # nothing is taken in meanwhile
+        old.Revoke()
+        comm.recv(source=0, tag=9)
+        assert got[0] == 0.0
+        assert raises("posted", posted.Wait) == MPI.ERR_REVOKED
+    elif comm.rank == 0:
+        comm.recv(source=1, tag=9)
+        old.Send(np.ones(1), 1, 5)
+        assert raises("never taken", lambda: old.Send(np.ones(1 << 20), 1, 6)) == MPI.ERR_REVOKED
+        comm.send(None, 1, 9)
+
+
 def main() -> None:
     comm = emulator.emulate(MPI.COMM_WORLD, plain(), pace=float(sys.argv[2]) if sys.argv[2] != "none" else "none")
-    comm.epochs = [comm.Dup()]
+    comm.epochs = [comm.Dup(), comm.Dup()]
     comm.Barrier()
     if comm.rank == comm.size - 1:
         os.kill(os.getpid(), signal.SIGKILL)

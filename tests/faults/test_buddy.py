@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from mpi4py import MPI
 
 from emulator.errors import UsageError
 from faults.checkpoint.buddy import Buddy
@@ -65,6 +66,39 @@ def test_where_the_caller_keeps_its_own_state_newcomers_get_theirs_all_the_same(
     left = (rank - 1) % RANKS
     assert buddy.steps == [4]
     assert buddy._kept[buddy._steps.index(4)].nbytes == 8 * (3 + left) * len(names)
+
+
+class Failing:
+    """A communicator of one rank whose exchanges fail when told to."""
+
+    fails = False
+
+    def Get_rank(self) -> int:
+        return 0
+
+    def Get_size(self) -> int:
+        return 2
+
+    def Sendrecv(self, given, target, tag, taken, source, other) -> None:
+        if self.fails:
+            raise MPI.Exception(MPI.ERR_PROC_FAILED)
+        taken[:] = given
+
+
+def test_saves_that_fail_again_and_again_leave_the_committed_one() -> None:
+    comm = Failing()
+    state = {"weights": np.arange(3.0)}
+    buddy = Buddy(comm, state)
+    buddy.save(1, state)
+    buddy.save(2, state)  # here it works, and elsewhere it does not: the step is tried again
+    for _ in range(3):
+        comm.fails = True
+        with pytest.raises(MPI.Exception):
+            buddy.save(2, state)
+        assert buddy.steps == [1]
+    comm.fails = False
+    buddy.save(2, state)
+    assert buddy.steps == [1, 2]
 
 
 @on_ranks(RANKS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from typing import Any
 
@@ -51,6 +52,19 @@ def test_who_dies_between_its_message_being_seen_and_received_loses_it_and_costs
     assert lost == [2, 3]
     assert box.poll() == []
     assert box.sources == {1, 4}
+
+
+@pytest.mark.parametrize("gone", [{2}, {2, 3}])
+def test_waiting_ends_when_a_source_is_lost_though_others_live(gone: set[int]) -> None:
+    """Who lives may have nothing more to say."""
+    comm = Comm({1: [], 2: [], 3: []}, dead=set())
+    box = Mailbox(Peers(comm, on_failure=lambda rank, error: None), [1, 2, 3])  # type: ignore[arg-type]
+    assert box.wait(timeout_s=0.01) == []
+    comm.dead = gone
+    began = time.monotonic()
+    assert box.wait(timeout_s=20.0) == []
+    assert time.monotonic() - began < 10.0
+    assert box.sources == {1, 2, 3} - gone
 
 
 def test_without_a_hook_the_error_is_raised() -> None:

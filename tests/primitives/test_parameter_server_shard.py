@@ -153,7 +153,7 @@ def test_value_bound_holds_for_what_a_computing_worker_misses(
                 assert missed.max() <= max(bound, size) + 1e-9
 
 
-@given(SCHEDULES, st.sampled_from(["bsp", "ssp", "async"]))
+@given(SCHEDULES, st.sampled_from(["bsp", "ssp", "async", "value"]))
 def test_a_repeated_push_counts_once(schedule: dict[str, int], kind: str) -> None:
     workers = schedule["workers"]
     shard = shard_for(workers, Consistency(kind, 1))
@@ -164,6 +164,22 @@ def test_a_repeated_push_counts_once(schedule: dict[str, int], kind: str) -> Non
         repeat=True,
     )
     assert shard.parts[0].values.tolist() == [schedule["iterations"]] * workers
+
+
+def test_a_push_behind_a_lost_one_waits_for_both_to_be_sent_again() -> None:
+    """A server in the middle of a chain died with the second push, and the third came here past it."""
+    shard = shard_for(1, Consistency("async"))
+    pushes = [
+        wire.pack(Header(wire.PUSH, sequence=n, flags=wire.CLOSES, last=1), np.full(1, 10.0**n)) for n in (1, 2, 3)
+    ]
+    for push in (pushes[0], pushes[2]):
+        shard.receive(push)
+    assert shard.parts[0].values.tolist() == [10.0]
+    assert shard.receive(wire.pack(Header(wire.PULL, seen=3, last=1))) == []
+    for push in pushes[:2]:
+        shard.receive(push)
+    ((_, reply),) = shard.receive(pushes[2])
+    assert wire.unpack(reply)[1].view(np.float64).tolist() == [1110.0]
 
 
 @given(SCHEDULES, st.sampled_from([Consistency("bsp"), Consistency("ssp", 1), Consistency("value", 0.5)]))
