@@ -18,7 +18,7 @@ import numpy as np
 from mpi4py import MPI
 
 from faults.view import View
-from primitives.scatter_gather import map_tasks
+from primitives.scatter_gather import Answer, TaskFailed, TasksMissing, map_tasks
 
 COORDINATOR = 0
 _TAG = 30_011
@@ -39,12 +39,23 @@ def reexecute(comm: MPI.Intracomm, task: Callable[[Any], Any], requests: Sequenc
     Raises
     ------
     MPI.Exception
-        The coordinator died; a job that recovers does the step again.
+        The coordinator died, or so many workers that tasks were left; a job that recovers does the step again.
+    TaskFailed
+        A task raised again and again, and nobody died.
     """
     answer = map_tasks(comm, task, requests, root=COORDINATOR, membership=_dead)
     if answer is not None:
-        answers[...] = answer.values()
+        answers[...] = _complete(answer, comm)
     _share(comm, answers)
+
+
+def _complete(answer: Answer, comm: MPI.Intracomm) -> list[Any]:
+    try:
+        return answer.values()
+    except (TaskFailed, TasksMissing):
+        if _dead(comm):  # the repair brings new workers, or says that too few are left
+            raise MPI.Exception(MPI.ERR_PROC_FAILED) from None
+        raise
 
 
 def _dead(comm: MPI.Comm) -> list[int]:

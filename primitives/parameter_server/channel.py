@@ -127,6 +127,15 @@ class Channel:
         """Serve one waiting request if this rank is a server too."""
         return self._server is not None and self._server.poll()
 
+    def arrived(self, asked: Asked) -> bool:
+        """Whether a reply is there; asks again where its server died meanwhile."""
+        try:
+            return asked.request.Test()
+        except MPI.Exception as failure:
+            self._failed(failure)
+            self.ask(asked)
+            return False
+
     def receive(self, asked: Asked) -> tuple[Header, Bytes]:
         """Wait for a reply, asking again where its server died meanwhile."""
         start = emulator.now(self.comm)

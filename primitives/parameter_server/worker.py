@@ -46,8 +46,9 @@ class Pull:
 
     def test(self) -> bool:
         """Whether `wait` would return at once."""
-        self._worker.channel.serve_others()
-        return all(asked.request.Test() for asked in self._asked)
+        channel = self._worker.channel
+        channel.serve_others()
+        return all(channel.arrived(asked) for asked in self._asked)
 
     def wait(self) -> Array:
         """Rows in the order of the keys asked for, shape (keys,) or (keys, width)."""

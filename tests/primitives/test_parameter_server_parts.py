@@ -8,15 +8,17 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from mpi4py import MPI
 
 from emulator.errors import UsageError
-from primitives.parameter_server import SGD, Adagrad, Add, Consistency, Function, Momentum, Table, Update
+from primitives.parameter_server import SGD, Adagrad, Add, Consistency, Function, Momentum, Table, Update, wire
+from primitives.parameter_server.channel import Asked, Channel
 from primitives.parameter_server.compression import TopK, parse, to_half
 from primitives.parameter_server.keys import Planner, merge
 from primitives.parameter_server.layout import Layout, split_roles
 from primitives.parameter_server.placement import KINDS
 from primitives.parameter_server.staleness import Staleness, StalenessExceeded
-from primitives.parameter_server.wire import KeyCache, signature
+from primitives.parameter_server.wire import Header, KeyCache, signature
 
 
 def twice(values: Any, gradient: Any) -> Any:
@@ -184,3 +186,24 @@ def test_staleness_above_the_bound_cannot_be_counted() -> None:
     assert (both.reads, both.mean, both.largest) == (8, 11 / 8, 2)
     assert [line.split()[0] for line in both.lines()] == ["0", "1", "2"]
     assert len(Staleness(None, [(99, 1)]).lines(most=10)) == 10
+
+
+class Reply:
+    """A reply whose server dies first: every look at the first one fails."""
+
+    def __init__(self, fails: bool) -> None:
+        self.fails = fails
+
+    def Test(self) -> bool:
+        if self.fails:
+            raise MPI.Exception(MPI.ERR_PROC_FAILED)
+        return True
+
+
+def test_a_look_at_a_reply_whose_server_died_asks_its_successor(monkeypatch) -> None:
+    asked = Asked(Header(wire.PULL))
+    asked.request = Reply(fails=True)  # type: ignore[assignment]
+    channel = Channel(MPI.COMM_SELF, Layout(2, [0], [1], [Table("w", 1)]), False, None, lambda failure: [])
+    monkeypatch.setattr(channel, "ask", lambda again: setattr(again, "request", Reply(fails=False)))
+    assert not channel.arrived(asked)
+    assert channel.arrived(asked)
