@@ -27,7 +27,7 @@ from faults.timer import cancel, strike
 _ORPHAN_S = 8.0
 _SPAWN_S = 15.0  # some twenty times what it takes 16 ranks on 2 cores
 _PORT = MPI.MAX_PORT_NAME
-_TAG_WELCOME, _TAG_STATE, _TAG_PORT, _TAG_NUMBER, _TAG_STEP = 30_001, 30_002, 30_003, 30_004, 30_005
+_TAG_WELCOME, _TAG_STATE, _TAG_PORT, _TAG_NUMBER, _TAG_STEP, _TAG_HELLO = range(30_001, 30_007)
 
 
 def spawned() -> bool:
@@ -48,7 +48,7 @@ def everybody(comm: MPI.Intracomm) -> MPI.Intracomm:
     if MPI.COMM_WORLD.Get_rank() == 0:
         port = MPI.Open_port()
         MPI.Comm.Get_parent().Send(np.frombuffer(port.ljust(_PORT).encode(), np.uint8), 0, _TAG_PORT)
-    return MPI.COMM_WORLD.Accept(port).Merge(high=True)
+    return _acquainted(MPI.COMM_WORLD.Accept(port).Merge(high=True), MPI.COMM_WORLD.Get_size())
 
 
 def spawn(survivors: MPI.Intracomm, count: int) -> MPI.Intracomm:
@@ -60,10 +60,27 @@ def spawn(survivors: MPI.Intracomm, count: int) -> MPI.Intracomm:
         Somebody died meanwhile; whoever waits for the others is told so.
     """
     try:
-        return survivors.Connect(_port_of_newcomers(survivors, count)).Merge(high=False)
+        return _acquainted(survivors.Connect(_port_of_newcomers(survivors, count)).Merge(high=False), count)
     except MPI.Exception:
         survivors.Revoke()
         raise
+
+
+def _acquainted(comm: MPI.Intracomm, count: int) -> MPI.Intracomm:
+    """The same communicator, after an empty message between each of its last `count` ranks and everybody else.
+
+    Open MPI looks a spawned process up when it first has something for it, and if that one is dead by then, the lookup
+    never comes back. What it has may be the news of that very death, or of a revocation, to be passed on: seen in ranks
+    that had never sent a message to the newcomer.
+    """
+    quiet(comm)
+    first = comm.Get_size() - count
+    others = range(comm.Get_size()) if comm.Get_rank() >= first else range(first, comm.Get_size())
+    requests = [comm.Irecv(bytearray(), other, _TAG_HELLO) for other in others]
+    requests += [comm.Isend(b"", other, _TAG_HELLO) for other in others]
+    for request in requests:
+        sleepy(request)
+    return comm
 
 
 def _port_of_newcomers(survivors: MPI.Intracomm, count: int) -> str:

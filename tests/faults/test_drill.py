@@ -133,6 +133,13 @@ def test_a_new_process_takes_the_place(tmp_path, lines: list[str]) -> None:
     check(carry_out(tmp_path, lines, "respawn"), 4)
 
 
+def test_a_newcomer_may_die_whom_most_ranks_have_never_sent_anything(tmp_path) -> None:
+    """Who passed on the news of it looked it up then, and never came back."""
+    lines = ["kill 2 @ step 5 + 489 us", "kill 2 @ step 25 + 798 us"]
+    judgement = carry_out(tmp_path, lines, "respawn", ranks=9, steps=40)
+    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
+
+
 def test_who_starts_a_new_process_may_die_meanwhile(tmp_path) -> None:
     """A few times in a hundred that makes Open MPI's mpirun crash, or hang at the next spawn, and is said."""
     lines = ["kill 2 @ step 10", "kill 0 @ phase respawn + 100 ms"]
