@@ -156,7 +156,7 @@ def revoke(comm: MPI.Comm) -> None:
     try:
         comm.Revoke()
     except MPI.Exception:
-        return  # revoked by somebody else already
+        return  # here it is revoked, whatever kept the word of it from others
 
 
 def _done(vote: MPI.Request) -> bool:

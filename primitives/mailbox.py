@@ -142,9 +142,8 @@ class Mailbox:
 
         def something() -> bool:
             mail.extend(self.poll())
-            return (
-                bool(mail) or self.sources != before or not before
-            )  # what was waited for may have been the lost one's
+            # What the caller waits for may have been the lost one's to send, while others live and have no more to say.
+            return bool(mail) or not before or self.sources != before
 
         wait_until(something, timeout_s)
         return mail

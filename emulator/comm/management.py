@@ -169,8 +169,9 @@ class Management(PointToPoint):
         """As MPI's; what was posted for receiving is withdrawn, whose buffers the program may use otherwise now."""
         try:
             self._real.Revoke()
-        finally:  # if somebody else was first, MPI says so by an error
-            self._forget_messages()
+        finally:  # here it may be revoked though the word of it did not reach everybody
+            if self._real.Is_revoked():
+                self._forget_messages()
 
     def Is_revoked(self) -> bool:
         return self._real.Is_revoked()
