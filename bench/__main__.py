@@ -13,9 +13,9 @@ from typing import Any
 import click
 
 import bench
-from emulator import environment
-from emulator.cli import OneLineCommand
 from emulator.errors import UsageError
+from emulator.run import environment
+from emulator.run.options import OneLineCommand
 
 FOLDER = Path(__file__).resolve().parent / "results"
 

@@ -14,12 +14,13 @@ import numpy as np
 from mpi4py import MPI
 
 import emulator
-from emulator import clock, costs
-from emulator.fit import MESSAGE, Point, fit
+from emulator import costs
+from emulator.core import wall_clock
+from emulator.measure.fit import MESSAGE, Point, fit
 from emulator.network import Host, Network, Nic, Plan
 from emulator.network import Path as Way
 from primitives import collectives
-from primitives.all_reduce import ALGORITHMS, all_reduce
+from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
 
 BETA = 0.8e-9
 Figures = dict[str, list[float]]
@@ -83,7 +84,7 @@ def ring(budget: float) -> Figures:
         end = comm.now()
         world.Barrier()
         wall = time.perf_counter() - begin
-        figures["rate"].append(steps * comm.size / wall / min(comm.size, clock.cores()))
+        figures["rate"].append(steps * comm.size / wall / min(comm.size, wall_clock.cores()))
         exact = steps * (alpha + 8 * BETA)
         figures["error"].append(abs(world.allreduce(end, MPI.MAX) - start - exact) / exact)
 

@@ -26,9 +26,10 @@ from typing import Any
 import click
 import numpy as np
 
-from emulator import launch, units
-from emulator.cli import OneLineCommand
+from emulator import units
 from emulator.errors import UsageError
+from emulator.launch import mpirun
+from emulator.run.options import OneLineCommand
 
 RANKS = [2, 4, 16]
 SIZES = [8, 1 << 10, 16 << 10, 128 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20]
@@ -48,8 +49,8 @@ def _job(p: int, sizes: list[int], budget: float) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.json"
         program = ["-m", "bench.all_reduce", "--sizes", ",".join(map(str, sizes)), "--json", str(path)]
-        command = launch.command(p, [*program, "--budget", str(budget)])
-        with launch.start(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).resolve().parent.parent) as job:
+        command = mpirun.command(p, [*program, "--budget", str(budget)])
+        with mpirun.start(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).resolve().parent.parent) as job:
             status = job.wait(timeout=10 * budget + 120)
         if not path.exists():
             raise RuntimeError(f"the job of {p} ranks ended with status {status} and no result")
@@ -61,7 +62,7 @@ def _measure(sizes: list[int], budget: float) -> list[Row]:
     """Inside of a job: time everything, and on rank 0 make rows of it."""
     from mpi4py import MPI
 
-    from emulator import timing
+    from emulator.measure import repetitions
 
     comm = MPI.COMM_WORLD
     p, members = comm.Get_size(), tuple(range(comm.Get_size()))
@@ -71,8 +72,8 @@ def _measure(sizes: list[int], budget: float) -> list[Row]:
         for name, call, check in _contenders(comm, n, gloo):
             batch = _batch(comm, call)
             once = call if batch == 1 else _repeated(call, batch)
-            jobs.append(timing.Job(name, p, n, members, comm, once, check, parts=batch))
-    series = timing.measure(comm.Dup(), jobs, timing.Stop(0.9 * budget, width=0.02))
+            jobs.append(repetitions.Job(name, p, n, members, comm, once, check, parts=batch))
+    series = repetitions.measure(comm.Dup(), jobs, repetitions.Stop(0.9 * budget, width=0.02))
     floors = {n: _floor(comm, n) for n in sizes if n >= LONG}
     if wrong := [one.job for one in series if one.wrong]:
         raise RuntimeError(f"{wrong[0].pattern} of {wrong[0].bytes} bytes on {p} ranks gave wrong elements")
@@ -84,7 +85,7 @@ def _contenders(
     comm: Any, n: int, gloo: Callable[[np.ndarray], Callable[[], object]] | None
 ) -> list[tuple[str, Callable[[], object], Callable[[], int] | None]]:
     """What is timed on messages of n bytes, as name, call and check."""
-    from primitives.all_reduce import all_reduce
+    from primitives.collectives.all_reduce import all_reduce
 
     send, recv = np.full(n // 8, 1.0 + comm.Get_rank()), np.zeros(n // 8)
     total = comm.Get_size() * (comm.Get_size() + 1) / 2
@@ -146,10 +147,10 @@ def _repeated(call: Callable[[], object], times: int) -> Callable[[], object]:
 
 def _floor(comm: Any, n: int) -> float:
     """Seconds below which no all-reduce of n bytes can be, if every byte is copied and added by the cores there are."""
-    from emulator import clock
+    from emulator.core import wall_clock
 
     p = comm.Get_size()
-    busy = min(p, clock.cores())
+    busy = min(p, wall_clock.cores())
     block = np.ones(max(1, n // p // 8))
     other, out = block.copy(), np.empty_like(block)
     copy = _on_all(comm, busy, lambda: np.copyto(out, block))
@@ -216,7 +217,7 @@ def main(ranks: str, sizes: str, budget: float, path: str | None) -> None:
     lengths = units.parse_sizes(sizes)
     if any(n % 8 or n == 0 for n in lengths):
         raise UsageError(f"sizes are whole numbers of float64, 8 bytes and more, got {sizes}")
-    if launch.inside():
+    if mpirun.inside():
         found = _measure(lengths, budget)
         if found and path:
             Path(path).write_text(json.dumps(found))

@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from emulator import launch
 from emulator.errors import CheckFailed
+from emulator.launch import mpirun
 
 _LIMIT_S = 180.0
 
@@ -55,8 +55,8 @@ def _job(n: int, what: str, budget: float) -> dict[str, list[float]]:
     """Run one task of `bench._emulated` on `n` ranks and give its figures."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "figures.json"
-        command = launch.command(n, ["-m", "bench._emulated", what, str(path), str(budget)])
-        with launch.start(command, stdout=subprocess.DEVNULL) as job:
+        command = mpirun.command(n, ["-m", "bench._emulated", what, str(path), str(budget)])
+        with mpirun.start(command, stdout=subprocess.DEVNULL) as job:
             status = job.wait(timeout=_LIMIT_S + budget)
         if not path.exists():
             raise CheckFailed(f"the bench {what!r} on {n} ranks ended with status {status} and no figures")

@@ -24,8 +24,9 @@ import click
 import numpy as np
 
 from bench import _elastic
-from emulator import launch, spread
-from emulator.cli import OneLineCommand
+from emulator.launch import mpirun
+from emulator.measure import statistics
+from emulator.run.options import OneLineCommand
 
 RANKS, VICTIM, STEP = 16, 7, 22  # between two copies of the state: some steps are done again
 TARGETS_MS = {"shrink": 50.0, "spare": 100.0, "respawn": 300.0, "restart": 2000.0}
@@ -59,8 +60,8 @@ def _row(name: str, ours: float | None, other: float | None, unit: str, limit: f
 
 def _recovery(policy: str, budget: float) -> list[Row]:
     """Drills until the time is over; the median from SIGKILL to the next complete step."""
-    from faults import drill
-    from faults.order import Order
+    from faults.drill import drill
+    from faults.drill.request import Order
     from faults.plan import parse
 
     seconds: list[float] = []
@@ -75,7 +76,7 @@ def _recovery(policy: str, budget: float) -> list[Row]:
             if not judgement.recovered or judgement.recovery_seconds is None:
                 raise RuntimeError(f"{policy} did not recover: {judgement.phase}: {judgement.reason}")
             seconds.append(judgement.recovery_seconds)
-    of = spread.summary(seconds)
+    of = statistics.summary(seconds)
     limit = TARGETS_MS[policy]
     name = f"p={RANKS} kill to next step, {policy} (median of {of['n']}, p95 {of['p95'] * 1e3:.3g})"
     return [_row(name, of["median"] * 1e3, None, "ms", limit, f"<= {limit:g} ms")]
@@ -89,8 +90,8 @@ def _job(n: int, part: str, budget: float) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rows.json"
         program = ["-m", "bench.faults", "--part", part, "--budget", str(budget), "--json", str(path)]
-        arguments = launch.command(n, program, ft=part in READY)
-        with launch.start(arguments, stdout=subprocess.DEVNULL, cwd=Path(__file__).resolve().parent.parent) as job:
+        arguments = mpirun.command(n, program, ft=part in READY)
+        with mpirun.start(arguments, stdout=subprocess.DEVNULL, cwd=Path(__file__).resolve().parent.parent) as job:
             status = job.wait(timeout=20 * budget + 120)
         if not path.exists():
             raise RuntimeError(f"the job of part {part} ended with status {status} and no result")
@@ -107,7 +108,7 @@ def _ready(policy: str, budget: float) -> list[Row]:
         (0, 1, "gradient of 19 KiB, agreeing after every step", None),
     ):
         plain, ready = _blocks(policy, ballast, every, budget * (0.4 if limit else 0.2))
-        of = spread.summary(np.array(ready) / np.array(plain))
+        of = statistics.summary(np.array(ready) / np.array(plain))
         ratio, (low, high) = of["median"], of["ci95"]
         base = float(np.median(plain)) * 1e3
         found.append(
@@ -160,9 +161,9 @@ def _blocks(policy: str, ballast: int, every: int, budget: float) -> tuple[list[
 
 
 def _learner(kind: Callable[..., Any], ballast: int) -> Any:
-    from faults.job import JobSpec
+    from faults.drill.job_spec import JobSpec
+    from faults.drill.training import DATA, save_digits
     from faults.patterns.catalogue import CATALOGUE
-    from faults.training import DATA, save_digits
 
     with tempfile.TemporaryDirectory() as folder:
         save_digits(Path(folder) / DATA)
@@ -232,9 +233,9 @@ def _torch(found: list[Row]) -> Row:
 @click.option("--json", "path", type=click.Path(), help="Write the rows to a file.")
 def main(budget: float, part: str | None, path: str | None) -> None:
     """Time recovery, readiness and checkpoints in memory."""
-    if launch.inside():
+    if mpirun.inside():
         found = _buddy(budget) if part == "buddy" else _ready(str(part), budget)
-        if launch.rank() == 0 and path:
+        if mpirun.rank() == 0 and path:
             Path(path).write_text(json.dumps(found))
         sys.stdout.flush()
         return

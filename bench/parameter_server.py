@@ -9,8 +9,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from emulator import launch
 from emulator.errors import CheckFailed
+from emulator.launch import mpirun
 
 _RANKS = 4
 _ENOUGH_S = 12.0
@@ -21,7 +21,7 @@ def rows(budget: float) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rates.json"
         program = ["-m", "bench._push_pull", str(path), str(min(budget, _ENOUGH_S))]
-        with launch.start(launch.command(_RANKS, program), stdout=subprocess.DEVNULL) as job:
+        with mpirun.start(mpirun.command(_RANKS, program), stdout=subprocess.DEVNULL) as job:
             status = job.wait(timeout=60 + 3 * budget)
         if not path.exists():
             raise CheckFailed(f"the ranks of the bench ended with status {status} and no rates")

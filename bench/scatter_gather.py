@@ -16,8 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from emulator import launch
 from emulator.errors import CheckFailed
+from emulator.launch import mpirun
 
 _RANKS = 4
 _ENOUGH_S = 10.0
@@ -28,7 +28,7 @@ _TARGET = 20_000
 def rows(budget: float) -> Iterator[dict[str, Any]]:
     """Tasks per second, medians over turns in which the contestants of a job alternate."""
     share = min(budget / 2, _ENOUGH_S)
-    ours = _rates(lambda path: launch.command(_RANKS, ["-m", "bench._tasks", path, str(share)]), share)
+    ours = _rates(lambda path: mpirun.command(_RANKS, ["-m", "bench._tasks", path, str(share)]), share)
     if not ours:
         raise CheckFailed(f"the ranks of the bench had no rates within {2 * share + _START_S:g} s")
     yield _row("tasks/s, batches measured, 3 workers", ours["ours"], None, f">= {_TARGET}/s", _TARGET)
@@ -64,7 +64,7 @@ def _rates(command: Callable[[str], list[str]], budget: float) -> dict[str, floa
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rates.json"
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        with launch.start(command(str(path)), **quiet) as job:
+        with mpirun.start(command(str(path)), **quiet) as job:
             job.wait(timeout=2 * budget + _START_S)
         rates = json.loads(path.read_text()) if path.exists() else {}
     return {name: statistics.median(values) for name, values in rates.items() if values}

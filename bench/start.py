@@ -13,8 +13,8 @@ import tempfile
 import time
 from typing import Any
 
-from emulator import launch
 from emulator.errors import CheckFailed
+from emulator.launch import mpirun
 
 RANKS, LIMIT_S = 16, 1.5
 _FEWEST, _MOST = 5, 15
@@ -36,10 +36,10 @@ def rows(budget: float) -> list[dict[str, Any]]:
 
 def first_line() -> float:
     """Seconds from the start of mpirun to the first line that it prints."""
-    command = [str(launch.find_mpi().mpirun), "-n", str(RANKS), sys.executable, "-m", "demos.ring"]
+    command = [str(mpirun.find_mpi().mpirun), "-n", str(RANKS), sys.executable, "-m", "demos.ring"]
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        with launch.start([*command, "--out", folder], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as job:
+        with mpirun.start([*command, "--out", folder], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as job:
             assert job.process.stdout is not None
             with job.process.stdout as output:
                 said = output.readline()

@@ -1,5 +1,5 @@
 """One short runnable file for each thing to see: ``mpirun -n 16 python -m demos.ring``."""
 
-from emulator import launch
+from emulator.launch import mpirun
 
-launch.prepare()
+mpirun.prepare()

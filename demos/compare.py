@@ -25,21 +25,23 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from demos import push_pull
+from demos._lib import push_pull
+from demos._lib.rough import say_how_far
+from demos._lib.scatter_gather_times import egress
 from demos.incast import exact
-from demos.rough import say_how_far
-from demos.scatter_gather_times import egress
-from emulator import costs, rounds, spread
-from emulator.cli import demo
+from emulator import costs
+from emulator.costs import rounds
 from emulator.errors import UsageError
-from emulator.session import Run, sub_sizes
-from emulator.timing import Job, Series, Stop, measure
+from emulator.measure import statistics
+from emulator.measure.repetitions import Job, Series, Stop, measure
+from emulator.run.options import demo
+from emulator.run.session import Run, sub_sizes
 from emulator.units import format_size, format_time
-from primitives import all_reduce as reducing
-from primitives import choice
+from primitives.collectives import choice
+from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
 from primitives.gossip import average, mixing, schedules
 from primitives.gossip.mixing import Mixing
-from primitives.parameter_server import wire
+from primitives.parameter_server import messages
 
 PATTERNS = ("all-reduce", "parameter server", "gossip", "scatter-gather")
 STEPS = 8  # of the parameter server: it is timed in its steady state
@@ -88,7 +90,7 @@ def _ways(run: Run, comm: Any, p: int, size: int) -> dict[str, Callable[[np.ndar
     schedule = _schedule(p)
     algorithm = _algorithm(run, p, size)
     return {
-        "all-reduce": lambda x: reducing.all_reduce(comm, x, algorithm=algorithm) / p,
+        "all-reduce": lambda x: all_reduce(comm, x, algorithm=algorithm) / p,
         "gossip": lambda x: average(comm, x, schedule),
         "scatter-gather": lambda x: through_coordinator(comm, x),
     }
@@ -104,7 +106,7 @@ def _algorithm(run: Run, p: int, size: int) -> str:
     if run.network is None:
         return "auto"
     path = run.network.between(0, 1)
-    return min(reducing.ALGORITHMS, key=lambda name: costs.exact(name, p, size // 8, 8, path.alpha, path.beta))
+    return min(ALGORITHMS, key=lambda name: costs.exact(name, p, size // 8, 8, path.alpha, path.beta))
 
 
 def through_coordinator(comm: Any, x: np.ndarray) -> np.ndarray:
@@ -163,7 +165,7 @@ def _servers(run: Run, counts: list[int]) -> list[dict[str, Any]]:
         for size in run.sizes:
             seen = push_pull.measure(run.control, run.sub(p), size, 1, STEPS)
             if run.rank == 0:
-                seconds = spread.summary(push_pull.step_times(seen))
+                seconds = statistics.summary(push_pull.step_times(seen))
                 rows.append({"pattern": "parameter server", "ranks": p, "bytes": size, "seconds": seconds,
                              "algbw": size / seconds["median"], "busbw": None, "native": None,
                              "wrong": sum(one.wrong for one in seen)})  # fmt: skip
@@ -242,7 +244,7 @@ def price(name: str, p: int, size: int, alpha: float, beta: float, algorithm: st
     if name == "all-reduce":
         return costs.exact(algorithm, p, size // 8, 8, alpha, beta)
     if name == "parameter server":
-        return costs.parameter_server_duplex(p - 1, 1, size + wire.HEADER_BYTES, alpha, beta)
+        return costs.parameter_server_duplex(p - 1, 1, size + messages.HEADER_BYTES, alpha, beta)
     if name == "gossip":
         # Followed message by message, because on some p a rank sits out a round and runs ahead.
         sends = [[[(peer, size) for peer in to] for to in one.graph.neighbours] for one in _schedule(p)]

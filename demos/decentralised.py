@@ -16,13 +16,14 @@ import click
 import numpy as np
 
 import emulator
-from demos import digits
-from demos.gossip_report import WITHIN, ideal, predict, table
-from emulator import costs, spread
-from emulator.cli import TIME, Run, demo
+from demos._lib import digits
+from demos._lib.gossip_report import WITHIN, ideal, predict, table
+from emulator import carrier, costs
+from emulator.measure import statistics
 from emulator.report.tables import percent
+from emulator.run.options import TIME, Run, demo
 from emulator.units import format_time
-from primitives.all_reduce import all_reduce
+from primitives.collectives.all_reduce import all_reduce
 from primitives.gossip import graphs, mix, mixing, schedules
 from primitives.gossip.mixing import Mixing
 
@@ -109,10 +110,8 @@ def _train(
 ) -> dict[str, Any]:
     """Train; rank 0 gets the loss of the mean model over time. Looking costs no emulated time."""
     model = np.zeros(WIRE // 8)
-    align = getattr(run.comm, "align", None)
     run.control.Barrier()
-    if align is not None:
-        align()
+    carrier.of(run.comm).align()
     begin, looked, curve = run.now(), 0.0, []
     for number in range(steps):
         change = _change(model, shards[run.rank], run.rank, number, rate)
@@ -191,7 +190,7 @@ def _report(run: Run, rows: list[dict[str, Any]], steps: int, declared: float) -
         )  # fmt: skip
         run.measurements.append({
             "pattern": f"train {row['way']}", "ranks": p, "bytes": WIRE, "algbw": None, "busbw": None, "wrong": 0,
-            "seconds": spread.summary([took / steps]),
+            "seconds": statistics.summary([took / steps]),
             "predicted": None if expected is None else expected / steps, "native": None,
         })  # fmt: skip
         if expected is not None and ideal(run) and abs(expected / took - 1) > WITHIN:

@@ -17,11 +17,12 @@ import click
 import numpy as np
 
 import emulator
-from demos import digits
-from demos import federated_report as report
-from emulator.cli import SHARE, TIME, Run, demo
+from demos._lib import digits
+from demos._lib import federated_report as report
+from emulator import carrier
 from emulator.errors import UsageError
-from primitives.all_reduce import all_reduce
+from emulator.run.options import SHARE, TIME, Run, demo
+from primitives.collectives.all_reduce import all_reduce
 from primitives.federated import DiLoCo, participate, robust, serving, weighted_mean
 from primitives.federated.averaging import Aggregate, draw_clients
 
@@ -119,9 +120,7 @@ def _federate(
 ) -> tuple[list[dict[str, Any]], np.ndarray]:  # fmt: skip
     """Do the rounds; the server returns one row for each, and the model."""
     run.control.Barrier()
-    align = getattr(run.comm, "align", None)
-    if align is not None:
-        align()
+    carrier.of(run.comm).align()
     rows: list[dict[str, Any]] = []
     model = np.zeros(COUNT)
     if run.rank > 0:
@@ -200,9 +199,7 @@ def _seldom(run: Run, setting: Setting, declared: float, steps: int = 160) -> No
     rows = []
     for gap in (1, 4, 16, 40):
         run.control.Barrier()
-        align = getattr(run.comm, "align", None)
-        if align is not None:
-            align()
+        carrier.of(run.comm).align()
         begin = run.now()
         plain = gap == 1  # every step: synchronous data-parallel SGD, the thing to compare with
         outer = DiLoCo(np.zeros(COUNT), mean, lr=1.0 if plain else 0.7, momentum=0.0 if plain else 0.5)

@@ -16,11 +16,12 @@ import click
 import numpy as np
 from mpi4py import MPI
 
-from demos import gossip_report as report
-from emulator.cli import Run, demo
+from demos._lib import gossip_report as report
+from emulator import carrier
 from emulator.errors import UsageError
-from emulator.session import sub_sizes
-from emulator.timing import Job, Stop, measure
+from emulator.measure.repetitions import Job, Stop, measure
+from emulator.run.options import Run, demo
+from emulator.run.session import sub_sizes
 from primitives.gossip import Choco, PushSum, asynchronous, average, compression, graphs, mix, mixing, rumour, schedules
 from primitives.gossip.choco import bold_step
 from primitives.gossip.mixing import Mixing
@@ -256,10 +257,8 @@ def _rumours(run: Run, count: int) -> None:
         seen = []
         for seed in range(run.seed, run.seed + count):
             text = np.full(1024, 7 if run.rank == 0 else 0, np.uint8)
-            align = getattr(run.comm, "align", None)
             run.control.Barrier()
-            if align is not None:
-                align()
+            carrier.of(run.comm).align()
             begin = run.now()
             heard = rumour.spread(run.comm, text, mode=mode, seed=seed, rounds=rounds)
             took = run.control.allreduce(run.now(), MPI.MAX) - run.control.allreduce(begin, MPI.MIN)

@@ -21,14 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 import emulator
-from demos import docstrings
-from demos.docstrings import Example
+from demos._lib import docstrings
+from demos._lib.docstrings import Example
 from emulator import costs
-from emulator.cli import TIME, demo
 from emulator.errors import UsageError
-from emulator.session import Run
+from emulator.run.options import TIME, demo
+from emulator.run.session import Run
 from emulator.units import format_time
-from primitives.all_reduce import all_reduce
+from primitives.collectives.all_reduce import all_reduce
 from primitives.parameter_server import SGD, ParameterServer, Summary, Table, Worker
 
 Array = NDArray[np.float64]

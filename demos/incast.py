@@ -22,12 +22,12 @@ import numpy as np
 from mpi4py import MPI
 
 from emulator import costs
-from emulator.cli import Run, demo
 from emulator.errors import UsageError
+from emulator.measure.repetitions import Job, Series, Stop, measure
+from emulator.measure.terms import measurement
 from emulator.network import Network
-from emulator.session import sub_sizes
-from emulator.study import measurement
-from emulator.timing import Job, Series, Stop, measure
+from emulator.run.options import Run, demo
+from emulator.run.session import sub_sizes
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -132,7 +132,7 @@ def exact(network: Network) -> bool:
 
 def fitted(run: Run, series: list[Series]) -> Formula:
     """Fit alpha and beta of one queue to all measurements: S = 1, V = number of senders."""
-    from emulator.fit import Point, fit
+    from emulator.measure.fit import Point, fit
 
     def terms(senders: int) -> costs.Terms:
         return costs.Terms(steps=1, volume=senders)

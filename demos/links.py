@@ -12,15 +12,15 @@ import click
 import numpy as np
 from mpi4py import MPI
 
-from emulator import closed_loop, probe, protocol, timing
-from emulator.cli import Run, demo
-from emulator.clock import wait_until
+from emulator.core.wall_clock import wait_until
 from emulator.errors import UsageError
-from emulator.fit import MESSAGE, Point, fit
+from emulator.measure import closed_loop, microbenchmarks, protocol_limits, repetitions
+from emulator.measure.fit import MESSAGE, Point, fit
+from emulator.measure.terms import measurement
 from emulator.report import links as report
 from emulator.report import terminal
-from emulator.session import sub_sizes
-from emulator.study import measurement
+from emulator.run.options import Run, demo
+from emulator.run.session import sub_sizes
 
 Pair = tuple[int, int]
 
@@ -41,9 +41,9 @@ def main(run: Run, pairs: int) -> None:
     jobs, examples = _jobs(run, hosts, pairs)
     if run.rank == 0:
         run.echo(terminal.opening(run.result, f"messages between {len(_pairs_of(jobs))} pairs of ranks"))
-    stop = timing.Stop(run.budget, fewest=10 if run.network is None else 6)
+    stop = repetitions.Stop(run.budget, fewest=10 if run.network is None else 6)
     with run.progress(run.budget, f"measuring {len(jobs)} jobs") as bar:
-        series = timing.measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance)
+        series = repetitions.measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance)
     bystanders = _bystanders(run) if run.network is None else []
     run.keep_fidelity()
     if run.rank == 0:
@@ -71,10 +71,10 @@ def tournament(ranks: int) -> Iterator[list[Pair]]:
         circle = circle[-1:] + circle[:-1]
 
 
-def _jobs(run: Run, hosts: Sequence[str], wanted: int) -> tuple[list[timing.Job], set[Pair]]:
+def _jobs(run: Run, hosts: Sequence[str], wanted: int) -> tuple[list[repetitions.Job], set[Pair]]:
     """All sizes for one pair of each kind, a few for every other pair of the sample; and those examples."""
     rng = np.random.default_rng(run.seed)
-    fine = probe.link_sizes(run.sizes, rng)
+    fine = microbenchmarks.link_sizes(run.sizes, rng)
     coarse = sorted({n for n in _MAP_SIZES if n < max(run.sizes)} | {max(run.sizes)})
     rounds = list(tournament(run.size))
     if wanted < run.size * (run.size - 1) // 2:
@@ -89,10 +89,10 @@ def _jobs(run: Run, hosts: Sequence[str], wanted: int) -> tuple[list[timing.Job]
         for pair, comm in _communicators(run, pairs):
             sizes = fine if pair in examples.values() else coarse
             one_way = run.network is not None
-            jobs += probe.messages(comm, pair, sizes, "link", one_way=one_way)
+            jobs += microbenchmarks.messages(comm, pair, sizes, "link", one_way=one_way)
             if one_way:  # a path can differ from the one back; a round trip would not show it
                 back = comm.Split(0, -comm.Get_rank()) if comm is not None else None
-                jobs += probe.messages(back, (pair[1], pair[0]), sizes, "link", one_way=one_way)
+                jobs += microbenchmarks.messages(back, (pair[1], pair[0]), sizes, "link", one_way=one_way)
     return jobs, set(examples.values())
 
 
@@ -112,7 +112,7 @@ def _kind(run: Run, hosts: Sequence[str], pair: Pair) -> Any:
     return hosts[pair[0]] == hosts[pair[1]]
 
 
-def _pairs_of(jobs: Sequence[timing.Job]) -> set[Pair]:
+def _pairs_of(jobs: Sequence[repetitions.Job]) -> set[Pair]:
     return {(min(job.members), max(job.members)) for job in jobs}
 
 
@@ -122,7 +122,7 @@ def _bystanders(run: Run) -> list[dict[str, Any]]:
     for p in (p for p in sub_sizes(run, (4, 8, 16)) if p > 2):
         comm = run.control.Split(0 if run.rank < p else MPI.UNDEFINED, run.rank)
         if comm != MPI.COMM_NULL:
-            asleep, in_barrier = probe.bystander_penalty(comm)
+            asleep, in_barrier = microbenchmarks.bystander_penalty(comm)
             rows.append({"ranks": p, "asleep": asleep, "in_barrier": in_barrier})
             comm.Free()
         over = run.control.Ibarrier()
@@ -130,9 +130,11 @@ def _bystanders(run: Run) -> list[dict[str, Any]]:
     return rows
 
 
-def _conclude(run: Run, series: Sequence[timing.Series], bystanders: list[dict[str, Any]], examples: set[Pair]) -> None:
+def _conclude(
+    run: Run, series: Sequence[repetitions.Series], bystanders: list[dict[str, Any]], examples: set[Pair]
+) -> None:
     """Fit every measured direction and put it beside what is configured."""
-    by_pair: dict[Pair, list[timing.Series]] = {}
+    by_pair: dict[Pair, list[repetitions.Series]] = {}
     for one in series:
         by_pair.setdefault(one.job.members, []).append(one)  # type: ignore[arg-type]
         run.samples += one.rows()
@@ -153,7 +155,7 @@ def _conclude(run: Run, series: Sequence[timing.Series], bystanders: list[dict[s
     for check in checks:
         if not check["passed"]:
             run.fail("{what}: {term} is {recovered:.6g} {unit}, configured {configured:.6g}".format(**check))
-    known, source = protocol.limits(run.result["environment"]["mpi"]) if run.network is None else ({}, "")
+    known, source = protocol_limits.limits(run.result["environment"]["mpi"]) if run.network is None else ({}, "")
     run.extra = {"bystanders": bystanders, "limits": known, "limits_from": source, "checks": checks}
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import click
 import numpy as np
 
-from demos.gossip_report import number, table
-from emulator import lookahead
-from emulator.cli import TIME, Run, demo
-from emulator.clock import wait_until
+from demos._lib.gossip_report import number, table
+from emulator import carrier
+from emulator.core.wall_clock import wait_until
+from emulator.run.options import TIME, Run, demo
 from primitives.membership import Detector, Settings, simulate
 from primitives.membership.simulation import Figures, false_probe_rate, periods_to_first_ping
 
@@ -33,7 +33,7 @@ def main(run: Run, period: float, groups: int) -> None:
     if run.rank == 0:
         _deaths(run, deaths)
         _losses(run, losses)
-    if lookahead.unpaced(run.comm):
+    if carrier.of(run.comm).ordered:
         run.echo("No live group: emulated time without pacing stands still while a detector waits (--pace auto or K).")
     else:
         _live(run, period)

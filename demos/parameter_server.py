@@ -15,16 +15,17 @@ from typing import Any
 import click
 import numpy as np
 
-from demos import digits, push_pull
+from demos._lib import digits, push_pull
+from demos._lib.rough import say_how_far
+from demos._lib.shared_training import Task, Trained, one_process, train
 from demos.incast import exact
-from demos.rough import say_how_far
-from demos.shared_training import Task, Trained, one_process, train
-from emulator import costs, spread
-from emulator.cli import TIME, demo
+from emulator import costs
 from emulator.errors import UsageError
-from emulator.session import Run, sub_sizes
+from emulator.measure import statistics
+from emulator.run.options import TIME, demo
+from emulator.run.session import Run, sub_sizes
 from emulator.units import format_size, format_time
-from primitives.parameter_server import Consistency, ParameterServer, moved, place, wire
+from primitives.parameter_server import Consistency, ParameterServer, messages, moved, place
 
 STEPS_TIMED = 12
 TOLERANCE = 0.10  # of the closed form on an idle emulated network
@@ -107,7 +108,7 @@ def price(run: Run, servers: int, counts: list[int]) -> None:
 
 def _row(p: int, size: int, servers: int, seen: list[push_pull.Seen]) -> dict[str, Any]:
     times = push_pull.step_times(seen)
-    seconds, workers = spread.summary(times), p - servers
+    seconds, workers = statistics.summary(times), p - servers
     steps = STEPS_TIMED + push_pull.WARM_UP
     return {
         "pattern": "parameter_server", "ranks": p, "bytes": size, "workers": workers, "servers": servers,
@@ -126,7 +127,7 @@ def _configured(run: Run, servers: int) -> Any:
              "2 alpha + (w + k) (n/k + header) beta")  # fmt: skip
 
     def predict(p: int, size: int) -> float:
-        framed = size + servers * wire.HEADER_BYTES
+        framed = size + servers * messages.HEADER_BYTES
         return costs.parameter_server_duplex(p - servers, servers, framed, alpha, beta)
 
     return predict
@@ -134,7 +135,7 @@ def _configured(run: Run, servers: int) -> Any:
 
 def _fitted(run: Run, rows: list[dict[str, Any]], servers: int) -> Any:
     """The closed form with alpha and beta fitted to all but the largest rank count, which is held out."""
-    from emulator.fit import Point, fit
+    from emulator.measure.fit import Point, fit
 
     if len(run.sizes) < 2:
         run.echo("one size alone cannot tell alpha from beta: no prediction; give two or more --sizes")

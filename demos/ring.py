@@ -11,12 +11,13 @@ import click
 import numpy as np
 from mpi4py import MPI
 
-from emulator import environment, probe, timing
-from emulator.cli import TIME, Run, demo
 from emulator.errors import UsageError
-from emulator.session import sub_sizes
-from primitives.all_reduce import ALGORITHMS, all_reduce
-from primitives.choice import automatic
+from emulator.measure import microbenchmarks, repetitions
+from emulator.run import environment
+from emulator.run.options import TIME, Run, demo
+from emulator.run.session import sub_sizes
+from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
+from primitives.collectives.choice import automatic
 
 ITEM = np.dtype(np.float32)
 
@@ -39,9 +40,9 @@ def main(run: Run, algorithm: str, t_comp: float) -> None:
 
         run.echo(terminal.opening(run.result, f"all-reduce by {', '.join(patterns)} on {ranks} ranks"))
     jobs = _jobs(run, patterns, ranks)
-    stop = timing.Stop(run.budget, fewest=10 if run.network is None else 6)
+    stop = repetitions.Stop(run.budget, fewest=10 if run.network is None else 6)
     with run.progress(run.budget, f"measuring {len(jobs)} jobs") as bar:
-        series = timing.measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance)
+        series = repetitions.measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance)
     run.keep_fidelity()
     if run.rank == 0:
         _conclude(run, series, patterns, hosts, t_comp)
@@ -51,10 +52,10 @@ def main(run: Run, algorithm: str, t_comp: float) -> None:
             run.echo(part)
 
 
-def _conclude(run: Run, series: list[timing.Series], patterns: list[str], hosts: list[str], t_comp: float) -> None:
+def _conclude(run: Run, series: list[repetitions.Series], patterns: list[str], hosts: list[str], t_comp: float) -> None:
     """Turn what was measured into the result: medians, fits, predictions, and how many nodes are worth having."""
-    from emulator.closed_loop import closed_loop, configured
-    from emulator.study import measurement, study, uncrowded
+    from emulator.measure.closed_loop import closed_loop, configured
+    from emulator.measure.terms import measurement, study, uncrowded
 
     crowding = environment.crowding(hosts) if run.network is None else uncrowded
     found = study(series, patterns, ITEM.itemsize, crowding, run.seed)
@@ -116,17 +117,19 @@ def _check(run: Run, t_comp: float) -> None:
         )
 
 
-def _jobs(run: Run, patterns: list[str], ranks: list[int]) -> list[timing.Job]:
+def _jobs(run: Run, patterns: list[str], ranks: list[int]) -> list[repetitions.Job]:
     """Messages between ranks 0 and 1, reductions on rank 0, and every all-reduce beside the native one."""
-    jobs = probe.messages(run.sub(2), (0, 1), sorted({0, *run.sizes}), "link", one_way=run.network is not None)
+    jobs = microbenchmarks.messages(
+        run.sub(2), (0, 1), sorted({0, *run.sizes}), "link", one_way=run.network is not None
+    )
     if run.network is None or run.options.compute == "measured":
-        jobs += probe.reductions(run.sub(1), 0, [n for n in run.sizes if n])
+        jobs += microbenchmarks.reductions(run.sub(1), 0, [n for n in run.sizes if n])
     for p in ranks:
         comm = run.sub(p)
         buffers = _Buffers(comm, max(run.sizes)) if comm is not None else None
         for n in run.sizes:
             for pattern in patterns if run.network is not None else [*patterns, "native"]:
-                job = timing.Job(pattern, p, n, tuple(range(p)))
+                job = repetitions.Job(pattern, p, n, tuple(range(p)))
                 if buffers is not None:
                     buffers.fill_in(job)
                     if pattern == "auto":
@@ -148,7 +151,7 @@ class _Buffers:
         sums = np.array([sum(shifts[s] * ((i + s) % 17) for s in range(17)) for i in range(17)], dtype=ITEM)
         self.expected = np.resize(sums, self.send.shape)
 
-    def fill_in(self, job: timing.Job) -> None:
+    def fill_in(self, job: repetitions.Job) -> None:
         """Give a job its operation and its check."""
         comm, count, pattern = self.comm, job.bytes // ITEM.itemsize, job.pattern
         send, received, expected = self.send[:count], self.received[:count], self.expected[:count]

@@ -19,15 +19,13 @@ from typing import Any
 import click
 
 import emulator
-from demos import corpus, scatter_gather_times
+from demos._lib import corpus, scatter_gather_times
 from demos.parameter_server import parse_slow
-from emulator import costs
-from emulator.cli import SHARE, TIME, demo
+from emulator import carrier, costs
 from emulator.errors import UsageError
-from emulator.lookahead import unpaced
-from emulator.session import Run
+from emulator.run.options import SHARE, TIME, demo
+from emulator.run.session import Run
 from emulator.units import format_time
-from primitives.map_reduce import map_reduce
 from primitives.scatter_gather import (
     Deadline,
     ShardAnswer,
@@ -38,6 +36,7 @@ from primitives.scatter_gather import (
     map_tasks,
     steal_tasks,
 )
+from primitives.scatter_gather.map_reduce import map_reduce
 
 CHUNK = 40  # documents in a map task
 SLICES = 10  # points in a task at which it can be cancelled
@@ -137,7 +136,7 @@ def _uneven(run: Run, texts: list[corpus.Document]) -> None:
         if answer.values() != lengths:
             run.fail(f"{name}: results differ from the one-process answer")
         balance = total / workers / answer.seconds
-        timeless = name == "stealing" and unpaced(run.comm)
+        timeless = name == "stealing" and carrier.of(run.comm).ordered
         cells = ["needs --pace", "-"] if timeless else [format_time(answer.seconds), f"{balance:.0%}"]
         table.add_row(name, str(workers), *cells)
         if not timeless:
@@ -262,9 +261,7 @@ def _some(shards: list[int]) -> str:
 def _align(run: Run) -> None:
     """Begin together."""
     run.control.Barrier()
-    align = getattr(run.comm, "align", None)
-    if align is not None:
-        align()
+    carrier.of(run.comm).align()
 
 
 if __name__ == "__main__":

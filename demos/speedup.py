@@ -9,10 +9,11 @@ from typing import Any
 
 import click
 
-from emulator import launch, results, speedup
-from emulator.cli import RANKS, SIZE, TIME, OneLineCommand
+from emulator import results, speedup
 from emulator.errors import UsageError
+from emulator.launch import mpirun
 from emulator.report.terminal import verdict
+from emulator.run.options import RANKS, SIZE, TIME, OneLineCommand
 from emulator.speedup import MOST_NODES, Row, Speedup
 from emulator.units import format_size, format_time
 
@@ -39,7 +40,7 @@ _FORMS = {"textbook": speedup.textbook, "ring": speedup.ring}
 @click.pass_context
 def main(ctx: click.Context, source: str | None, path: str | None, **options: Any) -> None:
     """Say how many nodes are worth having, from alpha and beta or from a measured result."""
-    if launch.rank() not in (None, 0):
+    if mpirun.rank() not in (None, 0):
         return  # under mpirun one table is enough
     _refuse_mixtures(ctx, measured=source is not None)
     results.check_writable(path)
@@ -161,7 +162,7 @@ def _save(path: str, asked: Asked, rows: list[Row], variations: list[speedup.Var
     """Write all that is needed to make the table again."""
     model = asked.model
     best, dominated = model.best(), model.dominated()
-    result = results.new("speedup", ["python", *launch.this_program()])
+    result = results.new("speedup", ["python", *mpirun.this_program()])
     result["warnings"] = asked.warnings
     result["speedup"] = {
         "form": model.form,

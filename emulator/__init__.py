@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 __version__ = "0.1.0"
@@ -10,21 +9,20 @@ __version__ = "0.1.0"
 
 def now(comm: Any) -> float:
     """Seconds on the clock that counts for `comm`: its emulated clock, or the wall's on a bare communicator."""
-    clock = getattr(comm, "now", None)
-    return time.perf_counter() if clock is None else clock()
+    from emulator.carrier import of
+
+    return of(comm).now()
 
 
 def compute(comm: Any, seconds: float) -> None:
     """Spend `seconds` of declared computing: on the emulated clock of `comm`, or asleep on a bare communicator."""
-    declare = getattr(comm, "compute", None)
-    if declare is None:
-        time.sleep(seconds)
-    else:
-        declare(seconds)
+    from emulator.carrier import of
+
+    of(comm).compute(seconds)
 
 
 def emulate(comm: Any, network: Any, **options: Any) -> Any:
-    """The processes of `comm` on an emulated network; see `emulator.comm.emulate`."""
-    from emulator.comm import emulate as build
+    """The processes of `comm` on an emulated network; see `emulator.wire.emulate.emulate`."""
+    from emulator.wire.emulate import emulate as build
 
     return build(comm, network, **options)

@@ -8,15 +8,16 @@ from typing import Any
 
 import click
 
-from emulator import __version__, launch
-from emulator.cli import OneLineGroup
+from emulator import __version__
+from emulator.launch import mpirun
+from emulator.run.options import OneLineGroup
 
 # Loaded when asked for: a rank that runs a program need not import the report's tables.
 _COMMANDS = {
-    "networks": ("emulator.network.command", "networks"),
-    "run": ("emulator.comm.run", "run"),
-    "pool": ("emulator.report.pool", "pool"),
-    "report": ("emulator.report.command", "report"),
+    "networks": ("emulator.commands.networks", "networks"),
+    "run": ("emulator.commands.run", "run"),
+    "pool": ("emulator.commands.pool", "pool"),
+    "report": ("emulator.commands.report", "report"),
 }
 
 
@@ -27,7 +28,7 @@ class _Lazy(OneLineGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return super().get_command(ctx, cmd_name)
-        launch.prepare()  # a help text looks at all commands before `main` is called
+        mpirun.prepare()  # a help text looks at all commands before `main` is called
         module, attribute = _COMMANDS[cmd_name]
         command: Any = getattr(importlib.import_module(module), attribute)
         return command
@@ -35,7 +36,7 @@ class _Lazy(OneLineGroup):
 
 @click.group(cls=_Lazy, help=f"A cluster on your laptop (cluster-emulator {__version__}).")
 def main() -> None:
-    launch.prepare()
+    mpirun.prepare()
 
 
 @main.command()
@@ -44,12 +45,12 @@ def doctor(fix: bool) -> None:
     """Say what MPI there is, whether 16 ranks can start, and what to do about what is missing."""
     from rich.table import Table
 
-    from emulator import tune
-    from emulator.console import outlasting
-    from emulator.doctor import examine
+    from emulator.launch import mca_parameters
+    from emulator.launch.doctor import examine
+    from emulator.run.console import outlasting
 
     console = outlasting(120)
-    for path in tune.tune() if fix else []:
+    for path in mca_parameters.tune() if fix else []:
         console.print(f"tuned: {path}")
     marks = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
     table = Table(box=None, show_header=False, pad_edge=False)

@@ -142,7 +142,7 @@ def best_interval(
     """95 % interval of p* from bootstrap draws of the measured terms; None without draws.
 
     It holds what is not known of the terms: from repetitions, and because the model misses what was measured (see
-    `emulator.resampling`). That the model holds for p beyond those that were measured is assumed.
+    `emulator.measure.bootstrap`). That the model holds for p beyond those that were measured is assumed.
 
     Parameters
     ----------

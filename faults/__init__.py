@@ -15,18 +15,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from faults.launcher import run
+    from faults.launch.own_program import run
+    from faults.recover.exclusion import Route, routing
     from faults.recover.reexecute import reexecute
     from faults.recover.restart import Restarting, restarting
-    from faults.recover.route import Route, routing
-    from faults.recover.session import Recovering, recovering
+    from faults.recover.step_loop import Recovering, recovering
 
 __all__ = ["Recovering", "Restarting", "Route", "recovering", "reexecute", "restarting", "routing", "run"]
 
 _IN = {
-    "Recovering": "recover.session", "recovering": "recover.session", "Restarting": "recover.restart",
-    "restarting": "recover.restart", "Route": "recover.route", "routing": "recover.route",
-    "reexecute": "recover.reexecute", "run": "launcher",
+    "Recovering": "recover.step_loop", "recovering": "recover.step_loop", "Restarting": "recover.restart",
+    "restarting": "recover.restart", "Route": "recover.exclusion", "routing": "recover.exclusion",
+    "reexecute": "recover.reexecute", "run": "launch.own_program",
 }  # fmt: skip
 
 

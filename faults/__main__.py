@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from emulator.cli import OneLineGroup
+from emulator.run.options import OneLineGroup
 from faults.cli.alarms import alarms
 from faults.cli.drill import drill
 from faults.cli.matrix import matrix

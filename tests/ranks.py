@@ -81,12 +81,12 @@ def _report(module: str, n: int, case: str) -> None:
 
 
 def _launch(module: str, n: int) -> dict[str, Any]:
-    from emulator import launch
+    from emulator.launch import mpirun
 
     with tempfile.TemporaryDirectory() as folder:
-        command = launch.command(n, ["-m", "tests.ranks", module, str(n)])
+        command = mpirun.command(n, ["-m", "tests.ranks", module, str(n)])
         with open(Path(folder) / "output", "w+") as output:
-            job = launch.start(
+            job = mpirun.start(
                 command, extra_env={_INSIDE: folder}, stdout=output, stderr=subprocess.STDOUT, cwd=_root()
             )
             with job:

@@ -1,6 +1,1 @@
-"""mpi4py's communicators on an emulated network: `emulate(comm, network)` gives an `EmulatedComm`."""
-
-from emulator.comm.communicator import EmulatedComm
-from emulator.comm.emulate import emulate
-
-__all__ = ["EmulatedComm", "emulate"]
+"""mpi4py's communicator, requests and collectives over emulated messages."""

@@ -21,18 +21,18 @@ IN_PLACE = MPI.IN_PLACE
 class Collectives(PointToPoint):
     """Barrier, Bcast, Gather(v), Scatter(v), Allgather(v), Alltoall(v), (All)Reduce(_scatter), Scan, Exscan."""
 
-    _carrier: Any
+    _hidden: Any
     _size: int
     _rank: int
 
     @property
-    def carrier(self) -> Any:
+    def hidden(self) -> Any:
         """The communicator that carries this one's collectives: the same processes, a context of its own."""
-        if self._carrier is None:
-            carrier = type(self)(self.engine, self._real, context_number(self.context, "collectives"))  # type: ignore[call-arg]
-            carrier._algorithms = self._algorithms
-            self._carrier = carrier
-        return self._carrier
+        if self._hidden is None:
+            made = type(self)(self.engine, self._real, context_number(self.context, "collectives"))  # type: ignore[call-arg]
+            made._algorithms = self._algorithms
+            self._hidden = made
+        return self._hidden
 
     _algorithms: Any
 
@@ -51,52 +51,52 @@ class Collectives(PointToPoint):
             self.raise_error(MPI.ERR_ROOT)
 
     def Barrier(self) -> None:
-        self._a.barrier(self.carrier)
+        self._a.barrier(self.hidden)
 
     def Bcast(self, buf: Any, root: int = 0) -> None:
         self._check_root(root)
         if self._rank == root:
-            self._a.broadcast(self.carrier, given(buf), root)
+            self._a.broadcast(self.hidden, given(buf), root)
             return
         data, into = wanted(buf)
-        self._a.broadcast(self.carrier, data, root)
+        self._a.broadcast(self.hidden, data, root)
         into.finish(data.size)
 
     def Gather(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
         self._check_root(root)
         if self._rank != root:
-            self._a.gather(self.carrier, given(sendbuf), None, root)
+            self._a.gather(self.hidden, given(sendbuf), None, root)
             return
         data, into = wanted(recvbuf, self._size)
         mine = self._block(data) if sendbuf is IN_PLACE else given(sendbuf)
-        self._a.gather(self.carrier, mine, data, root)
+        self._a.gather(self.hidden, mine, data, root)
         into.finish(data.size)
 
     def Scatter(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
         self._check_root(root)
         if self._rank != root:
             data, into = wanted(recvbuf)
-            self._a.scatter(self.carrier, None, data, root)
+            self._a.scatter(self.hidden, None, data, root)
             into.finish(data.size)
             return
         whole = given(sendbuf, self._size)
         if recvbuf is IN_PLACE:
-            self._a.scatter(self.carrier, whole, self._block(whole).copy(), root)
+            self._a.scatter(self.hidden, whole, self._block(whole).copy(), root)
             return
         data, into = wanted(recvbuf)
-        self._a.scatter(self.carrier, whole, data[: whole.size // self._size], root)
+        self._a.scatter(self.hidden, whole, data[: whole.size // self._size], root)
         into.finish(whole.size // self._size)
 
     def Allgather(self, sendbuf: Any, recvbuf: Any) -> None:
         data, into = wanted(recvbuf, self._size)
         mine = self._block(data) if sendbuf is IN_PLACE else given(sendbuf)
-        self._a.all_gather(self.carrier, mine, data)
+        self._a.all_gather(self.hidden, mine, data)
         into.finish(data.size)
 
     def Alltoall(self, sendbuf: Any, recvbuf: Any) -> None:
         data, into = wanted(recvbuf, self._size)
         whole = data.copy() if sendbuf is IN_PLACE else given(sendbuf, self._size)
-        self._a.all_to_all(self.carrier, whole, data)
+        self._a.all_to_all(self.hidden, whole, data)
         into.finish(data.size)
 
     def _block(self, whole: Any) -> Any:
@@ -108,33 +108,33 @@ class Collectives(PointToPoint):
     def Gatherv(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
         self._check_root(root)
         if self._rank != root:
-            self._a.gather_v(self.carrier, given(sendbuf), root=root)
+            self._a.gather_v(self.hidden, given(sendbuf), root=root)
             return
         into = Vector(recvbuf, self._size, writable=True)
         mine = self._part(into) if sendbuf is IN_PLACE else given(sendbuf)
-        self._a.gather_v(self.carrier, mine, into.data, into.counts, into.displacements, root)
+        self._a.gather_v(self.hidden, mine, into.data, into.counts, into.displacements, root)
 
     def Scatterv(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
         self._check_root(root)
         if self._rank != root:
             data, into = wanted(recvbuf)
-            self._a.scatter_v(self.carrier, None, data, root=root)
+            self._a.scatter_v(self.hidden, None, data, root=root)
             into.finish(data.size)
             return
         whole = Vector(sendbuf, self._size, writable=False)
         size = whole.counts[root]
         if recvbuf is IN_PLACE:
             kept = np.empty(size, np.uint8)
-            self._a.scatter_v(self.carrier, whole.data, kept, whole.counts, whole.displacements, root)
+            self._a.scatter_v(self.hidden, whole.data, kept, whole.counts, whole.displacements, root)
             return
         data, into = wanted(recvbuf)
-        self._a.scatter_v(self.carrier, whole.data, data[:size], whole.counts, whole.displacements, root)
+        self._a.scatter_v(self.hidden, whole.data, data[:size], whole.counts, whole.displacements, root)
         into.finish(size)
 
     def Allgatherv(self, sendbuf: Any, recvbuf: Any) -> None:
         into = Vector(recvbuf, self._size, writable=True)
         mine = self._part(into) if sendbuf is IN_PLACE else given(sendbuf)
-        self._a.all_gather_v(self.carrier, mine, into.data, into.counts, into.displacements)
+        self._a.all_gather_v(self.hidden, mine, into.data, into.counts, into.displacements)
 
     def Alltoallv(self, sendbuf: Any, recvbuf: Any) -> None:
         into = Vector(recvbuf, self._size, writable=True)
@@ -144,7 +144,7 @@ class Collectives(PointToPoint):
         else:
             source = Vector(sendbuf, self._size, writable=False)
         self._a.all_to_all_v(
-            self.carrier, source.data, source.counts, into.data, into.counts, source.displacements, into.displacements
+            self.hidden, source.data, source.counts, into.data, into.counts, source.displacements, into.displacements
         )
 
     def _part(self, vector: Vector) -> Any:
@@ -156,19 +156,19 @@ class Collectives(PointToPoint):
     def Reduce(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM, root: int = 0) -> None:
         self._check_root(root)
         if self._rank != root:
-            self._a.reduce(self.carrier, operand(sendbuf), None, op, root)
+            self._a.reduce(self.hidden, operand(sendbuf), None, op, root)
             return
         out = operand(recvbuf, writable=True)
         mine = out if sendbuf is IN_PLACE else operand(sendbuf)
-        self._a.reduce(self.carrier, mine, out[: mine.size], op, root)
+        self._a.reduce(self.hidden, mine, out[: mine.size], op, root)
 
     def Allreduce(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM) -> None:
         out = operand(recvbuf, writable=True)
         if sendbuf is IN_PLACE:
-            self._a.all_reduce(self.carrier, out, IN_PLACE, op)
+            self._a.all_reduce(self.hidden, out, IN_PLACE, op)
         else:
             mine = operand(sendbuf)
-            self._a.all_reduce(self.carrier, mine, out[: mine.size], op)
+            self._a.all_reduce(self.hidden, mine, out[: mine.size], op)
 
     def Reduce_scatter(self, sendbuf: Any, recvbuf: Any, recvcounts: Any = None, op: Any = MPI.SUM) -> None:
         if sendbuf is IN_PLACE:
@@ -177,26 +177,26 @@ class Collectives(PointToPoint):
         else:
             mine, out = operand(sendbuf), operand(recvbuf, writable=True)
         counts = [int(count) for count in recvcounts] if recvcounts is not None else self._equal_counts(mine, out)
-        self._a.reduce_scatter(self.carrier, mine[: sum(counts)], out[: counts[self._rank]], counts, op)
+        self._a.reduce_scatter(self.hidden, mine[: sum(counts)], out[: counts[self._rank]], counts, op)
 
     def Reduce_scatter_block(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM) -> None:
         out = operand(recvbuf, writable=True)
         mine = out.copy() if sendbuf is IN_PLACE else operand(sendbuf, self._size)
         share = mine.size // self._size
-        self._a.reduce_scatter(self.carrier, mine, out[:share], [share] * self._size, op)
+        self._a.reduce_scatter(self.hidden, mine, out[:share], [share] * self._size, op)
 
     def _equal_counts(self, mine: Any, out: Any) -> list[int]:
         """Let every rank say how much it takes, as mpi4py does when no counts are given."""
         counts = np.empty(self._size, np.int64)
-        self._a.all_gather(self.carrier, np.array([out.size], np.int64), counts)
+        self._a.all_gather(self.hidden, np.array([out.size], np.int64), counts)
         return [int(count) for count in counts]
 
     def Scan(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM) -> None:
         out = operand(recvbuf, writable=True)
         mine = out.copy() if sendbuf is IN_PLACE else operand(sendbuf)
-        self._a.scan(self.carrier, mine, out[: mine.size], op)
+        self._a.scan(self.hidden, mine, out[: mine.size], op)
 
     def Exscan(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM) -> None:
         out = operand(recvbuf, writable=True)
         mine = out.copy() if sendbuf is IN_PLACE else operand(sendbuf)
-        self._a.exscan(self.carrier, mine, out[: mine.size], op)
+        self._a.exscan(self.hidden, mine, out[: mine.size], op)

@@ -6,17 +6,19 @@ from typing import Any
 
 from mpi4py import MPI
 
-from emulator.clock import perf_counter
-from emulator.comm import automatic, traffic
-from emulator.comm.conditions import NetworkState
-from emulator.comm.engine import Engine
+from emulator.comm.carrier import EmulatedCarrier
 from emulator.comm.management import Management
 from emulator.comm.object_collectives import ObjectCollectives
-from emulator.comm.pacing import summarise
 from emulator.comm.pickled import Pickled
 from emulator.comm.probes import Probes
 from emulator.comm.refused import Refused
+from emulator.core import traffic
+from emulator.core.network_changes import NetworkState
+from emulator.core.wall_clock import perf_counter
 from emulator.errors import UsageError
+from emulator.wire import automatic_pace
+from emulator.wire.engine import Engine
+from emulator.wire.pacing import summarise
 
 
 class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.Intracomm):  # type: ignore[misc, override]
@@ -31,7 +33,7 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
 
     Attributes
     ----------
-    network_state : what faults may change while the job runs (`emulator.comm.conditions.NetworkState`)
+    network_state : what faults may change while the job runs (`emulator.core.network_changes.NetworkState`)
     notice : what the user should know before the run (of the pace that was found); None if nothing
     """
 
@@ -50,11 +52,12 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         self._acknowledged: set[int] = set()
         self._made = 0
         self._groups: dict[tuple[int, ...], int] = {}
-        self._carrier: Any = None
+        self._hidden: Any = None
         self._algorithms = algorithms
         self._buffer: Any = None
         self._freed = False
         self.network_state = NetworkState(self)
+        self.carrier = EmulatedCarrier(self, engine.instruments)
 
     def Get_rank(self) -> int:
         return self._rank
@@ -86,6 +89,7 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         return f"<EmulatedComm rank {self._rank} of {self._size} on {self.engine.network.name}>"
 
     def _drop(self) -> None:
+        self.carrier.free()
         self._freed = True
         self._forget_messages()
 
@@ -135,7 +139,7 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         if engine.pacer.pace:
             engine.pacer.hold(t)
             if engine.automatic:
-                automatic.adapt(self)
+                automatic_pace.adapt(self)
             self._real.Barrier()
             now = perf_counter()
             if engine.sync is not None:
@@ -155,7 +159,7 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         Returns
         -------
         dict
-            See `emulator.comm.pacing.summarise`.
+            See `emulator.wire.pacing.summarise`.
         """
         engine = self.engine
         rows = self._real.allgather((engine.pacer.figures(), engine.inversions()))

@@ -14,9 +14,9 @@ from typing import Any
 
 from mpi4py import MPI
 
-from emulator.comm.engine import Engine
 from emulator.comm.persistent import PersistentRequest
 from emulator.comm.requests import EmulatedRequest, empty_status
+from emulator.wire.engine import Engine
 
 
 class _Real:

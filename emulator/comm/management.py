@@ -24,7 +24,7 @@ class Management(PointToPoint):
     """The parts of MPI.Intracomm that concern the communicator itself."""
 
     _algorithms: Any
-    _carrier: Any
+    _hidden: Any
     _made: int
     _buffer: Any
 
@@ -162,8 +162,8 @@ class Management(PointToPoint):
 
     def _forget_messages(self) -> None:
         self.engine.forget_context(self.context)
-        if self._carrier is not None:
-            self.engine.forget_context(self._carrier.context)
+        if self._hidden is not None:
+            self.engine.forget_context(self._hidden.context)
 
     def Revoke(self) -> None:
         """As MPI's; what was posted for receiving is withdrawn, whose buffers the program may use otherwise now."""

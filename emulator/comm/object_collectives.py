@@ -25,10 +25,10 @@ class ObjectCollectives(Collectives):
         mine = self._rank == root
         data = _dump(obj) if mine else np.empty(0, np.uint8)
         size = np.array([data.size], np.int64)
-        self._a.broadcast(self.carrier, size, root)
+        self._a.broadcast(self.hidden, size, root)
         if not mine:
             data = np.empty(int(size[0]), np.uint8)
-        self._a.broadcast(self.carrier, data, root)
+        self._a.broadcast(self.hidden, data, root)
         return _load(data) if not mine else obj
 
     def gather(self, sendobj: Any, root: int = 0) -> list[Any] | None:
@@ -36,45 +36,45 @@ class ObjectCollectives(Collectives):
         data = _dump(sendobj)
         size = np.array([data.size], np.int64)
         if self._rank != root:
-            self._a.gather(self.carrier, size, None, root)
-            self._a.gather_v(self.carrier, data, root=root)
+            self._a.gather(self.hidden, size, None, root)
+            self._a.gather_v(self.hidden, data, root=root)
             return None
         sizes = np.empty(self._size, np.int64)
-        self._a.gather(self.carrier, size, sizes, root)
+        self._a.gather(self.hidden, size, sizes, root)
         whole = np.empty(int(sizes.sum()), np.uint8)
-        self._a.gather_v(self.carrier, data, whole, sizes.tolist(), None, root)
+        self._a.gather_v(self.hidden, data, whole, sizes.tolist(), None, root)
         return _load_all(whole, sizes)
 
     def scatter(self, sendobj: Sequence[Any] | None, root: int = 0) -> Any:
         self._check_root(root)
         size = np.empty(1, np.int64)
         if self._rank != root:
-            self._a.scatter(self.carrier, None, size, root)
+            self._a.scatter(self.hidden, None, size, root)
             data = np.empty(int(size[0]), np.uint8)
-            self._a.scatter_v(self.carrier, None, data, root=root)
+            self._a.scatter_v(self.hidden, None, data, root=root)
             return _load(data)
         parts = [_dump(one) for one in self._one_each(sendobj)]
         sizes = np.array([part.size for part in parts], np.int64)
-        self._a.scatter(self.carrier, sizes, size, root)
+        self._a.scatter(self.hidden, sizes, size, root)
         data = np.empty(int(size[0]), np.uint8)
-        self._a.scatter_v(self.carrier, np.concatenate(parts), data, sizes.tolist(), None, root)
+        self._a.scatter_v(self.hidden, np.concatenate(parts), data, sizes.tolist(), None, root)
         return _load(data)
 
     def allgather(self, sendobj: Any) -> list[Any]:
         data = _dump(sendobj)
         sizes = np.empty(self._size, np.int64)
-        self._a.all_gather(self.carrier, np.array([data.size], np.int64), sizes)
+        self._a.all_gather(self.hidden, np.array([data.size], np.int64), sizes)
         whole = np.empty(int(sizes.sum()), np.uint8)
-        self._a.all_gather_v(self.carrier, data, whole, sizes.tolist())
+        self._a.all_gather_v(self.hidden, data, whole, sizes.tolist())
         return _load_all(whole, sizes)
 
     def alltoall(self, sendobj: Sequence[Any]) -> list[Any]:
         parts = [_dump(one) for one in self._one_each(sendobj)]
         sizes = np.array([part.size for part in parts], np.int64)
         theirs = np.empty(self._size, np.int64)
-        self._a.all_to_all(self.carrier, sizes, theirs)
+        self._a.all_to_all(self.hidden, sizes, theirs)
         whole = np.empty(int(theirs.sum()), np.uint8)
-        self._a.all_to_all_v(self.carrier, np.concatenate(parts), sizes.tolist(), whole, theirs.tolist())
+        self._a.all_to_all_v(self.hidden, np.concatenate(parts), sizes.tolist(), whole, theirs.tolist())
         return _load_all(whole, theirs)
 
     def _one_each(self, objects: Sequence[Any] | None) -> Sequence[Any]:
@@ -90,19 +90,19 @@ class ObjectCollectives(Collectives):
         self._check_root(root)
         result = self._reduce_to_first(sendobj, op)
         if root and self._rank == 0:
-            self.carrier.send(result, root, _TAG)
+            self.hidden.send(result, root, _TAG)
         elif root and self._rank == root:
-            result = self.carrier.recv(None, 0, _TAG)
+            result = self.hidden.recv(None, 0, _TAG)
         return result if self._rank == root else None
 
     def _reduce_to_first(self, value: Any, op: Any) -> Any:
         distance = 1
         while distance < self._size:
             if self._rank & distance:
-                self.carrier.send(value, self._rank - distance, _TAG)
+                self.hidden.send(value, self._rank - distance, _TAG)
                 return None
             if self._rank + distance < self._size:
-                value = op(value, self.carrier.recv(None, self._rank + distance, _TAG))
+                value = op(value, self.hidden.recv(None, self._rank + distance, _TAG))
             distance *= 2
         return value
 
@@ -122,9 +122,9 @@ class ObjectCollectives(Collectives):
         while distance < self._size:
             send = None
             if self._rank + distance < self._size:
-                send = self.carrier.isend(window, self._rank + distance, _TAG)
+                send = self.hidden.isend(window, self._rank + distance, _TAG)
             if self._rank >= distance:
-                theirs = self.carrier.recv(None, self._rank - distance, _TAG)
+                theirs = self.hidden.recv(None, self._rank - distance, _TAG)
                 before = theirs if before is None else op(theirs, before)
                 window = op(theirs, window)
                 total = op(theirs, total)

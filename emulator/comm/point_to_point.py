@@ -7,8 +7,6 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming, outgoing
-from emulator.comm.engine import Engine
-from emulator.comm.header import NOT_AT_ONCE, PACKED, Arrival
 from emulator.comm.persistent import NullRequest, PersistentRequest
 from emulator.comm.requests import (
     EmulatedRequest,
@@ -17,6 +15,8 @@ from emulator.comm.requests import (
     SendRequest,
     describe,
 )
+from emulator.wire.engine import Engine
+from emulator.wire.header import NOT_AT_ONCE, PACKED, Arrival
 
 _NULL: int = MPI.PROC_NULL
 _ANY: int = MPI.ANY_SOURCE

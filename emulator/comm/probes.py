@@ -7,10 +7,10 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming
-from emulator.comm.header import Arrival
 from emulator.comm.persistent import NullRequest
 from emulator.comm.point_to_point import PointToPoint
 from emulator.comm.requests import EmulatedRequest, ObjectReceive, ReceiveRequest, empty_status
+from emulator.wire.header import Arrival
 
 _NULL: int = MPI.PROC_NULL
 _ANY: int = MPI.ANY_SOURCE

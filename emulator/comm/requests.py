@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming
-from emulator.comm.header import FOLLOWS, SYNC, Arrival, payload_tag
+from emulator.wire.header import FOLLOWS, SYNC, Arrival, payload_tag
 
 if TYPE_CHECKING:
-    from emulator.comm.engine import Engine
+    from emulator.wire.engine import Engine
 
 ANY_SOURCE: int = MPI.ANY_SOURCE
 _BYTE = MPI.BYTE

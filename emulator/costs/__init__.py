@@ -6,9 +6,10 @@ on p ranks then costs
     T(p, n) = alpha S(p) + beta V(p) n + gamma R(p) n
 
 with S the messages that follow one another, V n the bytes that do, and R n the bytes reduced one after another.
-`terms` gives S, V and R; they are what `emulator.fit` fits. The idle emulated network can be faster or slower than
-the form: it has no integer fraction of an element, it lets a sender's messages overlap their latencies, and messages
-that meet queue at a card. `exact` gives that time, to the last bit of the model, for one rank per host and any p.
+`terms` gives S, V and R; they are what `emulator.measure.fit` fits. The idle emulated network can be faster or slower
+than the form: it has no integer fraction of an element, it lets a sender's messages overlap their latencies, and
+messages that meet queue at a card. `exact` gives that time, to the last bit of the model, for one rank per host and
+any p.
 
 Sources: Thakur, Rabenseifner and Gropp, "Optimization of collective communication operations in MPICH" (2005);
 Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms" (2009); Chan, Heimlich, Purkayastha and van de Geijn,

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from emulator import protocol
+from emulator.measure import protocol_limits
 from emulator.report import tables, terminal
 from emulator.units import format_size, format_time
 
@@ -36,7 +36,7 @@ def _switches(fits: Sequence[Mapping[str, Any]], result: Mapping[str, Any]) -> I
     for one in fits:
         segments = one["segments"]
         for left, right in pairwise(segments):
-            names = protocol.near(left["last"], right["first"], known)
+            names = protocol_limits.near(left["last"], right["first"], known)
             where = f"between {format_size(left['last'])} and {format_size(right['first'])}"
             meant = f"the library's {', '.join(names)}" if names else "no limit of the library's that is known"
             yield f"switch of {one['pattern']} {where}: {meant}"

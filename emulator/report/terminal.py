@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from emulator import environment
+from emulator.measure.statistics import FEWEST_FOR_INTERVAL
 from emulator.report import tables
+from emulator.run import environment
 from emulator.speedup import MOST_NODES
-from emulator.spread import FEWEST_FOR_INTERVAL
 from emulator.units import format_size, format_time
 
 

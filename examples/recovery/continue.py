@@ -8,14 +8,14 @@ import numpy as np
 from mpi4py import MPI
 
 import faults
-from emulator import launch
+from emulator.launch import mpirun
 from primitives.gossip import graphs
 from primitives.gossip.averaging import mix
 from primitives.gossip.mixing import metropolis
 from primitives.peers import Peers
 
-if not launch.inside():
-    sys.exit(faults.run(launch.this_program(), 6, "continue"))
+if not mpirun.inside():
+    sys.exit(faults.run(mpirun.this_program(), 6, "continue"))
 
 with faults.routing(MPI.COMM_WORLD) as route:
     peers = Peers(route.comm, on_failure=route.lost)

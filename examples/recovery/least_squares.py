@@ -8,13 +8,13 @@ import numpy as np
 from mpi4py import MPI
 
 import faults
-from emulator import launch
-from primitives.all_reduce import all_reduce
+from emulator.launch import mpirun
+from primitives.collectives.all_reduce import all_reduce
 
 policy = (sys.argv[1:] or ["spare"])[0]
 spares = int(policy == "spare")
-if not launch.inside():
-    sys.exit(faults.run(launch.this_program(), 4 + spares, policy))
+if not mpirun.inside():
+    sys.exit(faults.run(mpirun.this_program(), 4 + spares, policy))
 
 draw = np.random.default_rng(0)
 inputs, truth = draw.standard_normal((600, 3)), np.array([1.0, -2.0, 0.5])

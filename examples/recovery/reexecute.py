@@ -8,10 +8,10 @@ import numpy as np
 from mpi4py import MPI
 
 import faults
-from emulator import launch
+from emulator.launch import mpirun
 
-if not launch.inside():
-    sys.exit(faults.run(launch.this_program(), 5, "reexecute"))
+if not mpirun.inside():
+    sys.exit(faults.run(mpirun.this_program(), 5, "reexecute"))
 
 
 def square(number: int) -> int:

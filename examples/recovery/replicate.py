@@ -8,11 +8,11 @@ import numpy as np
 from mpi4py import MPI
 
 import faults
-from emulator import launch
+from emulator.launch import mpirun
 from primitives.parameter_server import SGD, Consistency, ParameterServer, Table, Worker
 
-if not launch.inside():
-    sys.exit(faults.run(launch.this_program(), 5, "replicate"))
+if not mpirun.inside():
+    sys.exit(faults.run(mpirun.this_program(), 5, "replicate"))
 
 draw = np.random.default_rng(0)
 inputs, truth = draw.standard_normal((600, 3)), np.array([1.0, -2.0, 0.5])

@@ -9,12 +9,12 @@ import numpy as np
 from mpi4py import MPI
 
 import faults
-from emulator import launch
-from primitives.all_reduce import all_reduce
+from emulator.launch import mpirun
+from primitives.collectives.all_reduce import all_reduce
 
-if not launch.inside():
+if not mpirun.inside():
     with tempfile.TemporaryDirectory() as folder:
-        sys.exit(faults.run([*launch.this_program(), folder], 4, "restart"))
+        sys.exit(faults.run([*mpirun.this_program(), folder], 4, "restart"))
 
 draw = np.random.default_rng(0)
 inputs, truth = draw.standard_normal((600, 3)), np.array([1.0, -2.0, 0.5])

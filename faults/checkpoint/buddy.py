@@ -6,8 +6,8 @@
 A save is one local copy and one message of the whole state to the right; where the caller keeps its own state anyway
 (`faults.recovering` does) the copy is left out. Two generations are kept, because a death during a save leaves the
 newer one incomplete. Survives any deaths but those of a rank and its right neighbour together
-(`faults.protocol.Lost`); faster than a disk by far, and only for states that differ between ranks: a state that all
-hold alike needs no buddy.
+(`faults.agree.consensus.Lost`); faster than a disk by far, and only for states that differ between ranks: a state
+that all hold alike needs no buddy.
 
 Cost: one copy and alpha + n beta, whatever the number of ranks; memory 4 n. Source: Zheng, Shi, Kale, "FTC-Charm++: an
 in-memory checkpoint-based fault tolerant runtime" (2004).
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emulator.errors import UsageError
-from faults.protocol import Lost
+from faults.agree.consensus import Lost
 
 if TYPE_CHECKING:
     from mpi4py import MPI

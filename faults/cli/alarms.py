@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import click
 
 from emulator.units import format_time
-from faults import alarms as sightings
-from faults.alarms import DETECTORS, SITUATIONS, SWIM, Sighting
+from faults.campaigns import alarms as sightings
+from faults.campaigns.alarms import DETECTORS, SITUATIONS, SWIM, Sighting
 from faults.cli.options import Names, Positive
 from faults.cli.report import NOT_RECOVERED, Report, reporting
 

@@ -7,19 +7,19 @@ import sys
 import click
 from click.core import ParameterSource
 
-from emulator import launch
-from emulator.cli import PACE, SIZE
 from emulator.errors import UsageError
-from faults import drill as drills
+from emulator.launch import mpirun
+from emulator.run.options import PACE, SIZE
 from faults.cli import show
 from faults.cli.options import Positive
 from faults.cli.report import NOT_RECOVERED, Report, over, reporting
 from faults.detect import DETECTORS
-from faults.job import LEVELS
-from faults.order import Order, even_hosts
+from faults.drill import drill as drills
+from faults.drill.job_spec import LEVELS
+from faults.drill.request import Order, even_hosts
+from faults.drill.training import REDUCTIONS
 from faults.patterns.catalogue import CATALOGUE, RULES
 from faults.plan import describe, read_lines
-from faults.training import REDUCTIONS
 
 _ON_DISK = {
     "checkpoints": "--checkpoints",
@@ -150,7 +150,7 @@ def drill(
             click.echo(line)
         return
     with report.begun(ranks, **over(net, ranks + waiting, pace)) as folder:
-        drills.check(order, folder, launch.find_mpi())
+        drills.check(order, folder, mpirun.find_mpi())
         if report.screen:
             said = "; ".join(fault.text for fault in order.faults) or "no fault"
             about = CATALOGUE[pattern].summary

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import click
 
 from emulator.report import drills
-from faults import matrix as matrices
+from faults.campaigns import matrix as matrices
+from faults.campaigns.matrix import FAILED, SCENARIOS, Result
 from faults.cli.options import Names, Positive
 from faults.cli.report import NOT_RECOVERED, Report, over, reporting
-from faults.matrix import FAILED, SCENARIOS, Result
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -26,9 +26,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emulator import console, launch, results
-from emulator.foreground import Ended, ending_in_order
+from emulator import results
+from emulator.launch import mpirun
+from emulator.launch.foreground import Ended, ending_in_order
 from emulator.network import load
+from emulator.run import console
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,7 +77,7 @@ class Report:
         UsageError
             The folder or the file of ``--json`` cannot be written, or there is no MPI.
         """
-        mpi = launch.find_mpi()
+        mpi = mpirun.find_mpi()
         results.check_writable(self._json_file)
         chosen_before = self._out is not None and Path(self._out).exists()
         folder = results.run_folder(self._name, self._out)

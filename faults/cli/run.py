@@ -7,8 +7,8 @@ import sys
 import click
 
 from faults.cli.options import Positive
-from faults.launcher import LAUNCHES, POLICIES
-from faults.launcher import run as run_program
+from faults.launch.own_program import LAUNCHES, POLICIES
+from faults.launch.own_program import run as run_program
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from emulator import spread
+from emulator.measure import statistics
 from emulator.units import format_time
-from faults.drill import Outcome, phase_spreads, throughput_spreads
-from faults.timeline import PHASES, Episode
+from faults.drill.drill import Outcome, phase_spreads, throughput_spreads
+from faults.drill.timeline import PHASES, Episode
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -73,7 +73,7 @@ def _print_repeats(console: Console, outcome: Outcome) -> None:
     seconds = [j.recovery_seconds for j in outcome.judgements if j.recovery_seconds is not None]
     if not seconds:
         return
-    of = spread.summary(seconds)
+    of = statistics.summary(seconds)
     parts = ", ".join(
         f"{phase} {_with_interval(of, format_time)}" for phase, of in phase_spreads(outcome.judgements).items()
     )

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emulator import launch, spread
-from emulator.cli import SIZE
+from emulator.launch import mpirun
+from emulator.measure import statistics
+from emulator.run.options import SIZE
 from emulator.units import format_time
-from faults import soak as soaks
-from faults import trials
+from faults.campaigns import random_trials
+from faults.campaigns import soak as soaks
+from faults.campaigns.soak import Tally
 from faults.cli.options import Names
 from faults.cli.report import NOT_RECOVERED, Report, over, reporting
+from faults.launch.supervise import need_ulfm
 from faults.patterns.catalogue import CATALOGUE
-from faults.soak import Tally
-from faults.supervise import need_ulfm
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -39,13 +40,13 @@ def soak(
 
     Exit status: 0 clean, 2 bad input, 3 something hung, was wrong or was left.
     """
-    chosen = trials.jobs(patterns, policies, most_ranks, net)
+    chosen = random_trials.jobs(patterns, policies, most_ranks, net)
     if report.dry_run:
         for trial in soaks.trials(kills, seed, most_ranks, chosen, net, ballast):
             click.echo(f"{trial.text}: {'; '.join(trial.lines)}")
         return
     for policy in {policy for _, policy in chosen}:
-        need_ulfm(launch.find_mpi(), policy)
+        need_ulfm(mpirun.find_mpi(), policy)
     about = {
         "seed": seed,
         "net": net,
@@ -78,7 +79,7 @@ def show(screen: Console, tally: Tally) -> None:
     )
     for pattern, policy in dict.fromkeys((one.pattern, one.recovery) for one in tally.recoveries):
         seconds = [one.seconds for one in tally.recoveries if (one.pattern, one.recovery) == (pattern, policy)]
-        of = spread.summary(seconds)
+        of = statistics.summary(seconds)
         screen.print(
             f"{pattern} by {policy}, {len(seconds)} recoveries: median {format_time(of['median'])}, "
             f"p95 {format_time(of['p95'])}, worst {format_time(max(seconds))}"

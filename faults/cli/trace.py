@@ -12,11 +12,11 @@ import click
 
 from emulator.report import drills
 from emulator.units import format_time, parse_time
-from faults import trace as traces
+from faults.campaigns import failure_trace as traces
+from faults.campaigns.failure_trace import POLICIES, Intervals, Run, Setting
 from faults.cli.options import Names, Positive
 from faults.cli.report import NOT_RECOVERED, Report, reporting
 from faults.plan import describe
-from faults.trace import POLICIES, Intervals, Run, Setting
 
 if TYPE_CHECKING:
     from rich.console import Console

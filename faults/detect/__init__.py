@@ -19,10 +19,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from emulator import clock
+from emulator.core import wall_clock
 from emulator.errors import UsageError
-from faults.board import WORKING, Board
 from faults.detect.phi import PhiAccrual
+from faults.record.status_board import WORKING, Board
 
 SWIM = "swim"
 DETECTORS = ("runtime", "heartbeat", "phi", SWIM)
@@ -37,7 +37,7 @@ def limit_for(ranks: int, cores: int | None = None) -> float:
     A rank that must wait for a core beats late, so the limit grows with what wants to run: the ranks, or the
     machine's load if that is higher.
     """
-    return _LIMIT_S * max(1.0, max(ranks, os.getloadavg()[0]) / (cores or clock.cores()) / _FREE_RANKS_PER_CORE)
+    return _LIMIT_S * max(1.0, max(ranks, os.getloadavg()[0]) / (cores or wall_clock.cores()) / _FREE_RANKS_PER_CORE)
 
 
 class Heartbeat:

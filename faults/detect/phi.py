@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from faults.board import WORKING, Board
+from faults.record.status_board import WORKING, Board
 
 THRESHOLD = 8.0
 _WINDOW = 100

@@ -21,7 +21,7 @@ import zlib
 
 import numpy as np
 
-from faults.board import ABSENT, WORKING, Board
+from faults.record.status_board import ABSENT, WORKING, Board
 from primitives.membership.detector import decode, encode
 from primitives.membership.swim import Message, Settings, State, Swim
 

@@ -6,8 +6,8 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from faults.instruments import Instruments
-from faults.job import JobSpec
+from faults.drill.job_spec import JobSpec
+from faults.inject.instruments import Instruments
 
 
 def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:

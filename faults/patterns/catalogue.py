@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from emulator.errors import UsageError
-from faults.job import JobSpec
+from faults.drill.job_spec import JobSpec
+from faults.drill.training import DATA, REDUCTIONS, save_digits
 from faults.patterns import oracles
 from faults.patterns.oracles import Finding, Verdicts
 from faults.patterns.roles import servers_of
-from faults.training import DATA, REDUCTIONS, save_digits
 
 RULES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")
 """Of `primitives.federated.robust`, which imports MPI's house and is therefore not asked here."""

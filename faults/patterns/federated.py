@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from faults.conditions import carrier
-from faults.instruments import Instruments
-from faults.job import JobSpec
+from faults.drill.job_spec import JobSpec
+from faults.drill.training import DATA, Training, digest
+from faults.inject.instruments import Instruments
+from faults.inject.network_changes import carrier
 from faults.patterns import work
-from faults.recover.route import Route, routing
-from faults.training import DATA, Training, digest
+from faults.recover.exclusion import Route, routing
 from primitives.federated import robust
 from primitives.federated.averaging import SERVER, participate, serving, weighted_mean
 from primitives.peers import Peers

@@ -10,12 +10,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from faults.conditions import carrier
 from faults.detect.swim import settings
-from faults.instruments import Instruments
-from faults.job import JobSpec
+from faults.drill.job_spec import JobSpec
+from faults.inject.instruments import Instruments
+from faults.inject.network_changes import carrier
 from faults.patterns import work
-from faults.recover.route import routing
+from faults.recover.exclusion import routing
 from primitives.membership import Detector, State
 
 

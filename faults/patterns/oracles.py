@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from emulator import launch
-from faults import journal
-from faults.job import JOURNAL, JobSpec
+from emulator.launch import mpirun
+from faults.drill.job_spec import JOURNAL, JobSpec
+from faults.drill.training import DATA, Training, digest
 from faults.patterns import work
 from faults.patterns.roles import servers_of
-from faults.training import DATA, Training, digest
+from faults.record import journal
 
 Verdicts = Sequence[dict[str, Any]]
 Finding = tuple[bool, str]
@@ -141,7 +141,7 @@ def replayed_gossip(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
 
 def _mixed(spec: JobSpec, records: Sequence[dict[str, Any]]) -> np.ndarray:
     """All rounds, in which a message that did not arrive is replaced by the own value; the dead go on, unheard."""
-    launch.prepare()  # the primitives know MPI, which must not begin in whoever judges
+    mpirun.prepare()  # the primitives know MPI, which must not begin in whoever judges
     from faults.patterns.gossip import mixing_of
 
     weights = mixing_of(spec.ranks, spec.seed).weights

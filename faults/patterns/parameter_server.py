@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from faults.conditions import carrier
-from faults.instruments import Instruments
-from faults.job import JobSpec
+from faults.drill.job_spec import JobSpec
+from faults.drill.training import DATA, Training, digest
+from faults.inject.instruments import Instruments
+from faults.inject.network_changes import carrier
 from faults.patterns import work
 from faults.patterns.roles import servers_of
-from faults.recover.route import Route, routing
-from faults.training import DATA, Training, digest
+from faults.recover.exclusion import Route, routing
 from primitives.parameter_server import SGD, Consistency, Momentum, ParameterServer, Table
 from primitives.parameter_server import Worker as Client
 

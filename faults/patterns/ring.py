@@ -9,28 +9,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mpi4py import MPI
 
-from faults.conditions import carrier
-from faults.inject import Injector
-from faults.instruments import Instruments
-from faults.job import JobSpec
+from faults.drill.job_spec import JobSpec
+from faults.drill.training import DATA, State, Training, digest, from_exact, to_exact
+from faults.inject.injector import Injector
+from faults.inject.instruments import Instruments
+from faults.inject.network_changes import carrier
 from faults.patterns import work
 from faults.recover import Recovering, recovering
-from faults.training import DATA, State, Training, digest, from_exact, to_exact
-from primitives.ring import AllGather, AllReduce
+from primitives.collectives.ring import AllGather, AllReduce
 
 if TYPE_CHECKING:
     from faults.checkpoint import Store
-    from faults.recover.levels import Levels
+    from faults.recover.multilevel import Levels
     from faults.recover.restart import Restarting
 
 
 class RingTraining:
     """One rank's side of the training.
 
-    Options of the job: ``reduction`` (`faults.training.REDUCTIONS`), ``shards``, ``agree``, steps between agreements,
-    and ``ballast``, bytes that are all-reduced beside the gradient and checked, to make a message as long as one likes.
-    To make steps as long as one likes: ``declared_s``, seconds of work of a whole batch that the ranks share and sleep
-    through, as if each had a core to itself; ``grip_s``, seconds that every rank computes without a pause.
+    Options of the job: ``reduction`` (`faults.drill.training.REDUCTIONS`), ``shards``, ``agree``, steps between
+    agreements, and ``ballast``, bytes that are all-reduced beside the gradient and checked, to make a message as long
+    as one likes. To make steps as long as one likes: ``declared_s``, seconds of work of a whole batch that the ranks
+    share and sleep through, as if each had a core to itself; ``grip_s``, seconds that every rank computes without a
+    pause.
     """
 
     def __init__(self, spec: JobSpec, data: np.ndarray) -> None:
@@ -142,7 +143,7 @@ def _session(spec: JobSpec, folder: Path, learner: RingTraining, tools: Instrume
 
 
 def _levels(spec: JobSpec, own: State, store: Store | None) -> Levels:
-    from faults.recover.levels import Levels
+    from faults.recover.multilevel import Levels
 
     return Levels(own, store, spec.checkpoint["every"])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from faults.job import JobSpec
+from faults.drill.job_spec import JobSpec
 
 
 def servers_of(spec: JobSpec) -> int:

@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from faults.conditions import carrier
-from faults.instruments import Instruments
-from faults.job import JobSpec
+from faults.drill.job_spec import JobSpec
+from faults.drill.training import digest
+from faults.inject.instruments import Instruments
+from faults.inject.network_changes import carrier
 from faults.patterns import work
 from faults.recover import recovering
 from faults.recover.reexecute import reexecute
-from faults.training import digest
 
 
 def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from emulator.errors import UsageError
 from emulator.units import format_time
-from faults.plan import contradictions
+from faults.plan import consistency
 from faults.plan.model import Event, Fault, When
 
 
@@ -68,7 +68,7 @@ def resolve(
         if fault.kind == "kill" and fault.target.hosts:
             meant = [replace(event, host=placed[event.rank]) for event in meant]
         events += meant
-    contradictions.check(events, refilled)
+    consistency.check(events, refilled)
     return events
 
 

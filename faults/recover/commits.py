@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from faults.journal import Journal, Silence
+from faults.record.journal import Journal, Silence
 
 
 class Commits:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from faults.view import View
+from faults.recover.survivor_comm import View
 from primitives.scatter_gather import Answer, TaskFailed, TasksMissing, map_tasks
 
 COORDINATOR = 0

@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
 
-from faults import protocol
-from faults.instruments import Instruments
-from faults.protocol import Lost, Verdict
-from faults.recover import newcomers
+from faults.agree import consensus
+from faults.agree.consensus import Lost, Verdict
+from faults.inject.instruments import Instruments
+from faults.recover import joining
 from faults.recover.commits import Commits
-from faults.recover.crew import Crew
 from faults.recover.history import History, State
+from faults.recover.job_processes import Crew
 from primitives import hooks
 
 if TYPE_CHECKING:
-    from faults.recover.levels import Levels
+    from faults.recover.multilevel import Levels
 
 APART = 4
 """Steps from one copy of the state to the next where nothing is agreed on. A copy is most of what being ready costs: it
@@ -33,7 +33,7 @@ _DOZE_S = 8e-3  # longest sleep of a spare whom nothing but a death needs: every
 
 
 class Repairing:
-    """One rank's state, and how it outlives the others; `faults.recover.session` has the loop of steps.
+    """One rank's state, and how it outlives the others; `faults.recover.step_loop` has the loop of steps.
 
     Attributes
     ----------
@@ -59,7 +59,7 @@ class Repairing:
         self._hurt = False
         self._history = History(state, every or APART)
         self._commits = Commits(instruments.journal)
-        if newcomers.spawned():
+        if joining.spawned():
             self._join()
         self.tools.ready()
 
@@ -79,19 +79,19 @@ class Repairing:
         quorum = self._crew.quorum
         if self.place is None:
             return quorum.agree(ok, wait=self._sleep)
-        return quorum.agree(ok, self._history.flags if self._crew.has_state else protocol.ANY)
+        return quorum.agree(ok, self._history.flags if self._crew.has_state else consensus.ANY)
 
     def _sleep(self, request: MPI.Request, in_vain: Callable[[], bool]) -> bool:
         """How a spare waits: where nothing is agreed on step by step, it sees on the board how far the others are."""
         if self.every:
-            return protocol.sleepy(request, in_vain)
+            return consensus.sleepy(request, in_vain)
         quorum = self._crew.quorum
 
         def calm() -> bool:
             self.tools.follow()
             return not self._hurt and quorum.failed().isdisjoint(quorum.alive)  # within a repair all others wait for it
 
-        return protocol.sleepy(request, in_vain, calm, _DOZE_S)
+        return consensus.sleepy(request, in_vain, calm, _DOZE_S)
 
     def _fail(self, error: MPI.Exception) -> None:
         self._notice(f"error {error.Get_error_class()}")
@@ -158,9 +158,9 @@ class Repairing:
         try:
             if quorum.rank == giver:
                 for taker in takers:
-                    newcomers.give(quorum.lane, taker, self.step, self._history.newest)
+                    joining.give(quorum.lane, taker, self.step, self._history.newest)
             elif quorum.rank in takers:
-                self._adopt(newcomers.take(quorum.lane, giver, self._history.newest))
+                self._adopt(joining.take(quorum.lane, giver, self._history.newest))
                 self._roll_back()
             if self.levels is not None:
                 self._restore_own(self.levels, giver)
@@ -185,7 +185,7 @@ class Repairing:
                 self.tools.journal.write("level", level="memory", step=self.step)
             return
         find = levels.newest_on_disk if quorum.rank == giver else None
-        found = newcomers.same_for_all(quorum.lane, giver, quorum.alive, find)
+        found = joining.same_for_all(quorum.lane, giver, quorum.alive, find)
         for text in levels.passed_over:
             self.tools.journal.write("damaged", why=text)
         if found < 0:

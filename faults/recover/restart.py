@@ -9,7 +9,7 @@
     python -m faults run --recovery restart -n 4 program.py
 
 It needs nothing of MPI (any MPI ends the whole job when a rank is killed) and is the yardstick for the others.
-The loop is the same as that of `faults.recover.session`.
+The loop is the same as that of `faults.recover.step_loop`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ import numpy as np
 from mpi4py import MPI
 
 from emulator.errors import UsageError
-from faults import verdict
+from faults.agree.consensus import Lost
 from faults.checkpoint import Damaged, Store, interval
-from faults.instruments import Instruments
-from faults.protocol import Lost
-from faults.recover.entrance import check_mortality
+from faults.inject.instruments import Instruments
+from faults.record import outcome
+from faults.recover.preconditions import check_mortality
 
 State = dict[str, np.ndarray]
 Rule = Callable[[float, float], int]
@@ -129,7 +129,7 @@ class Restarting:
         return steps
 
     def __enter__(self) -> Restarting:
-        verdict.say(verdict.BEGAN)
+        outcome.say(outcome.BEGAN)
         return self
 
     def __exit__(
@@ -140,7 +140,7 @@ class Restarting:
             self.comm.Barrier()
             if self._clear and self.place == 0:
                 self.store.clear()
-        verdict.conclude(kind is None)
+        outcome.conclude(kind is None)
 
 
 def restarting(
@@ -178,7 +178,7 @@ def restarting(
     if every < 0 or (not every and not (mtbf_s or 0.0) > 0):
         raise UsageError(f"checkpoints are every 1 or more steps, or 0 with mtbf_s above 0, got {every} and {mtbf_s}")
     check_mortality()
-    from emulator import launch  # a rank of a drill, whose start is what a restart waits for, does without
+    from emulator.launch import mpirun  # a rank of a drill, whose start is what a restart waits for, does without
 
-    store = Store(folder, " ".join(launch.this_program()), keep, background)
+    store = Store(folder, " ".join(mpirun.this_program()), keep, background)
     return Restarting(comm, state, store, every, mtbf_s, clear=True)

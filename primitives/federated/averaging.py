@@ -32,7 +32,7 @@ from numpy.typing import NDArray
 from emulator import now
 from emulator.errors import UsageError
 from primitives import hooks
-from primitives.mailbox import Mailbox
+from primitives.inbox import Mailbox
 from primitives.peers import Peers
 
 Vector = NDArray[np.float64]

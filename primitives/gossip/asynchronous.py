@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from emulator.errors import UsageError
 from primitives import hooks
 from primitives.gossip.graphs import Graph
-from primitives.mailbox import Mailbox
+from primitives.inbox import Mailbox
 from primitives.peers import Peers
 
 _PUSH, _ASK, _ANSWER, _BUSY, _LAST = range(5)

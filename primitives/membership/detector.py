@@ -22,10 +22,10 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from emulator import clock as clocks
-from emulator import lookahead, now
+from emulator import carrier, now
+from emulator.core import wall_clock as clocks
 from emulator.errors import UsageError
-from primitives.mailbox import Mailbox
+from primitives.inbox import Mailbox
 from primitives.membership.swim import Event, Kind, Message, Settings, State, Swim, Update
 from primitives.peers import Peers
 
@@ -86,7 +86,7 @@ class Detector:
         seed: int = 0,
         clock: Callable[[], float] | None = None,
     ) -> None:
-        if clock is None and lookahead.unpaced(comm):
+        if clock is None and carrier.of(comm).ordered:
             raise UsageError(
                 "a failure detector needs time that passes while it waits, emulated time without pacing does not: "
                 "give --pace auto or a factor"

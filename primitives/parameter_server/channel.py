@@ -13,11 +13,11 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 import emulator
-from emulator.clock import Backoff
-from primitives.parameter_server import wire
+from emulator.core.wall_clock import Backoff
+from primitives.parameter_server import messages
 from primitives.parameter_server.layout import Layout
+from primitives.parameter_server.messages import HEADER_BYTES, Bytes, Header, KeyCache, Piece
 from primitives.parameter_server.server import REQUEST_TAG, OnFailure, Server, reply_tag
-from primitives.parameter_server.wire import HEADER_BYTES, Bytes, Header, KeyCache, Piece
 
 Array = NDArray[Any]
 _LONGEST_NAP_S = 200e-6
@@ -59,7 +59,7 @@ class Channel:
         self.waited = 0.0
         self.sent_bytes = self.received_bytes = 0
         self.not_finite: dict[int, int] = {}
-        self._half = wire.HALF if half else 0
+        self._half = messages.HALF if half else 0
         self._server, self._on_failure = server, on_failure
         self._sequence = [0] * len(layout.shards)
         self._retained: list[deque[tuple[int, Bytes]]] = [deque() for _ in layout.shards]
@@ -81,16 +81,16 @@ class Channel:
         """Send a push, tick or leave to the head of the shard's chain, numbered."""
         self._sequence[shard] += 1
         header = self.header(kind, shard, table)._replace(sequence=self._sequence[shard], flags=self._half | flags)
-        if flags & wire.ASKS:
+        if flags & messages.ASKS:
             header = header._replace(seen=self.number)
         if self.layout.replicas > 1:  # before it is sent: if the send finds the server dead, its successor needs it
-            self._retained[shard].append((header.sequence, wire.pack_request(header, piece, values)))
+            self._retained[shard].append((header.sequence, messages.pack_request(header, piece, values)))
         self._send(self._message(header, piece, values), self.layout.chain(shard)[0])
 
     def ask(self, asked: Asked) -> Asked:
         """Send a pull or flush to the tail of the shard's chain and listen for the reply."""
         self.listen(asked)
-        if asked.header.kind != wire.LEAVE:  # a leave is resent with the pushes that no reply has confirmed
+        if asked.header.kind != messages.LEAVE:  # a leave is resent with the pushes that no reply has confirmed
             self._send(self._message(asked.header, asked.piece), self.layout.chain(asked.header.shard)[-1])
         return asked
 
@@ -109,9 +109,9 @@ class Channel:
         """Leave every shard and wait until that is understood."""
         answers = []
         for shard in self.layout.shards:
-            header = self.header(wire.LEAVE, shard)._replace(sequence=self._sequence[shard] + 1)
+            header = self.header(messages.LEAVE, shard)._replace(sequence=self._sequence[shard] + 1)
             answers.append(self.listen(Asked(header)))
-            self.tell(wire.LEAVE, shard, table=self.layout.chain(shard)[-1])  # who is to answer
+            self.tell(messages.LEAVE, shard, table=self.layout.chain(shard)[-1])  # who is to answer
         for asked in answers:
             self.receive(asked)
         for request, _ in self._sending:
@@ -143,7 +143,7 @@ class Channel:
             self.ask(asked)
         self.waited += emulator.now(self.comm) - start
         self.received_bytes += len(asked.buffer)
-        header, body = wire.unpack(asked.buffer)
+        header, body = messages.unpack(asked.buffer)
         if header.not_finite:
             self.not_finite[header.shard] = header.not_finite
         retained = self._retained[header.shard]
@@ -165,10 +165,10 @@ class Channel:
 
     def _readdressed(self, message: Bytes) -> Bytes:
         """A leave says who is to answer: a server that has not heard of a death yet takes the dead one for the end."""
-        header, _ = wire.unpack(message)
-        if header.kind != wire.LEAVE:
+        header, _ = messages.unpack(message)
+        if header.kind != messages.LEAVE:
             return message
-        return wire.pack(header._replace(table=self.layout.chain(header.shard)[-1]))
+        return messages.pack(header._replace(table=self.layout.chain(header.shard)[-1]))
 
     def _message(self, header: Header, piece: Piece | None, values: Array = _NOTHING) -> Bytes:
         """Lay out a request; a key list that the shard has seen lately goes as its signature."""
@@ -176,7 +176,7 @@ class Channel:
         if piece is not None and piece.keys is not None:
             cache = self._lists.setdefault((header.shard, header.table, header.kind), KeyCache())
             known = cache.add(piece.last, None)
-        return wire.pack_request(header, piece, values, known)
+        return messages.pack_request(header, piece, values, known)
 
     def _send(self, message: Bytes, rank: int) -> None:
         self.sent_bytes += len(message)

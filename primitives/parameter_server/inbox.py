@@ -2,11 +2,11 @@
 
 On an emulated network that is not tied to the wall clock, messages are physically there in any order, and taking one
 moves the clock to its arrival. So the server looks before it takes: when every worker that owes it a message has
-sent one, it takes the earliest (conservative simulation, see `emulator.lookahead`). With one server that makes any
-rule exact and repeatable. Two servers could wait for workers that wait for the other one; so with several servers a
-wait ends after some wall time with the earliest message that is there, and the fidelity counts the inversion if it
-was one. Under bsp this is a rare accident, and the patience long; under the other rules it happens all the time, and
-a run with several servers is an approximation.
+sent one, it takes the earliest (conservative simulation, see `emulator.carrier`). With one server that
+makes any rule exact and repeatable. Two servers could wait for workers that wait for the other one; so with several
+servers a wait ends after some wall time with the earliest message that is there, and the fidelity counts the
+inversion if it was one. Under bsp this is a rare accident, and the patience long; under the other rules it happens
+all the time, and a run with several servers is an approximation.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from collections.abc import Callable, Set
 import numpy as np
 from mpi4py import MPI
 
-from emulator import lookahead
-from emulator.clock import Backoff, sharpen_sleep
+from emulator import carrier
+from emulator.core.wall_clock import Backoff, sharpen_sleep
 from primitives.parameter_server.layout import Layout
-from primitives.parameter_server.wire import Bytes
+from primitives.parameter_server.messages import Bytes
 
 PATIENCE_S = 20e-3
 PATIENCE_BSP_S = 0.5
@@ -80,7 +80,7 @@ class OrderedInbox(Inbox):
         return message
 
     def poll(self, owing: Owing) -> Bytes | None:
-        there = lookahead.arrivals(self._comm, set(self._layout.workers) - self._layout.dead, self._tag)
+        there = carrier.of(self._comm).arrivals(set(self._layout.workers) - self._layout.dead, self._tag)
         if not there:
             return None
         now = time.monotonic()
@@ -96,6 +96,6 @@ def open_inbox(comm: MPI.Intracomm, tag: int, layout: Layout, together: bool) ->
 
     With replicas messages come through other servers, and who owes one cannot be told.
     """
-    if not lookahead.unpaced(comm) or layout.replicas > 1:
+    if not carrier.of(comm).ordered or layout.replicas > 1:
         return Inbox(comm, tag)
     return OrderedInbox(comm, tag, layout, together)

@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.errors import UsageError
-from primitives.parameter_server import wire
+from primitives.parameter_server import messages
 from primitives.parameter_server.layout import Layout
-from primitives.parameter_server.wire import Piece
+from primitives.parameter_server.messages import Piece
 
 Array = NDArray[Any]
 _PLANS = 256
@@ -62,7 +62,7 @@ class Planner:
             mark = (table, first, -last - 1)
         else:
             keys = self._checked(table, np.asarray(keys))
-            mark = (table, len(keys), wire.signature(keys))
+            mark = (table, len(keys), messages.signature(keys))
         plan = self._plans.get(mark)
         if plan is None:
             plan = self._list(table, keys) if isinstance(keys, np.ndarray) else self._range(table, first, last)
@@ -111,8 +111,8 @@ class Planner:
         pieces = []
         for shard in np.unique(owners).tolist():
             index = np.flatnonzero(owners == shard)
-            travel = distinct[index].astype(wire.KEY)
-            pieces.append(Piece(shard, len(index), index, travel, len(index), wire.signature(travel)))
+            travel = distinct[index].astype(messages.KEY)
+            pieces.append(Piece(shard, len(index), index, travel, len(index), messages.signature(travel)))
         return Plan(len(keys), len(distinct), None if same else inverse, pieces)
 
 

@@ -13,13 +13,13 @@ from collections.abc import Callable, Collection
 from mpi4py import MPI
 
 from primitives import hooks
-from primitives.parameter_server import wire
+from primitives.parameter_server import messages
 from primitives.parameter_server.consistency import Consistency
 from primitives.parameter_server.inbox import open_inbox
 from primitives.parameter_server.layout import Layout
+from primitives.parameter_server.messages import Bytes
 from primitives.parameter_server.shard import Shard
 from primitives.parameter_server.table import Part
-from primitives.parameter_server.wire import Bytes
 
 REQUEST_TAG = 1
 REPLY_TAG = 16  # and above: one tag per outstanding request and shard
@@ -119,19 +119,19 @@ class Server:
         for index in self.shards:
             if self.layout.chain(index)[0] == self.rank:
                 for worker in sorted(self.layout.dead.intersection(self.layout.workers)):
-                    message = wire.pack(wire.Header(wire.DROP, shard=index, worker=worker))
+                    message = messages.pack(messages.Header(messages.DROP, shard=index, worker=worker))
                     self._hand_on(index, message)
                     self._answer(self.shards[index].receive(message))
 
     def _take(self, message: Bytes) -> None:
         self.received.update(messages=1, bytes=len(message))
-        header, _ = wire.unpack(message)
-        if header.kind == wire.PUSH:
+        header, _ = messages.unpack(message)
+        if header.kind == messages.PUSH:
             hooks.phase("apply", step=header.clock)
         # It takes its place here before it goes down the chain: in between a death may become known, and what the head
         # then says of the dead worker must come behind this in every replica.
         replies = self.shards[header.shard].receive(message)
-        if header.kind not in (wire.PULL, wire.FLUSH):
+        if header.kind not in (messages.PULL, messages.FLUSH):
             self._hand_on(header.shard, message)
         self._answer(replies)
 
@@ -144,9 +144,9 @@ class Server:
 
     def _answer(self, replies: list[tuple[int, Bytes]]) -> None:
         for worker, message in replies:
-            header, _ = wire.unpack(message)
+            header, _ = messages.unpack(message)
             # Who was asked answers; a leave came down the chain: its end, as this server or the worker knows it.
-            asked = header.answers != wire.LEAVE or self.rank in (header.table, self.layout.chain(header.shard)[-1])
+            asked = header.answers != messages.LEAVE or self.rank in (header.table, self.layout.chain(header.shard)[-1])
             if asked and worker not in self.layout.dead:
                 self._send(message, worker, reply_tag(header.sequence, header.shard, len(self.layout.shards)))
 

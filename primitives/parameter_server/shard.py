@@ -24,12 +24,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from primitives.parameter_server import wire
+from primitives.parameter_server import messages
 from primitives.parameter_server.compression import to_half
 from primitives.parameter_server.consistency import Consistency
+from primitives.parameter_server.messages import Bytes, Header, KeyCache
 from primitives.parameter_server.table import Part, combine
 from primitives.parameter_server.updates import Rows
-from primitives.parameter_server.wire import Bytes, Header, KeyCache
 
 Array = NDArray[Any]
 
@@ -90,26 +90,26 @@ class Shard:
     @property
     def owing(self) -> set[int]:
         """Members that wait for no reply: their next message is still to come."""
-        asked = (wire.PULL, wire.FLUSH)
+        asked = (messages.PULL, messages.FLUSH)
         headers = [request.header for request in self._parked]
-        return self.gate.clocks.keys() - {h.worker for h in headers if h.kind in asked or h.flags & wire.ASKS}
+        return self.gate.clocks.keys() - {h.worker for h in headers if h.kind in asked or h.flags & messages.ASKS}
 
     def receive(self, message: Bytes) -> list[tuple[int, Bytes]]:
         """Take one message; returns the replies that it sets free as (worker, message)."""
-        header, body = wire.unpack(message)
-        if header.kind == wire.DROP:
+        header, body = messages.unpack(message)
+        if header.kind == messages.DROP:
             return self.drop(header.worker)
-        told = header.kind not in (wire.PULL, wire.FLUSH)
+        told = header.kind not in (messages.PULL, messages.FLUSH)
         if told and header.sequence > self._heard[header.worker] + 1:
             return []  # what comes before it was lost with a server; the worker sends both again
         request = self._decode(header, body)
         if told:
             self._heard[header.worker] = max(self._heard[header.worker], header.sequence)
         if told and header.sequence <= self.applied[header.worker]:  # seen before
-            return [self._reply(request)] if header.kind == wire.LEAVE else []
+            return [self._reply(request)] if header.kind == messages.LEAVE else []
         if header.worker not in self.gate.clocks:
             return []  # it was dropped before: in every replica this is too late
-        if header.kind == wire.PULL or header.flags & wire.ASKS:
+        if header.kind == messages.PULL or header.flags & messages.ASKS:
             self.gate.waits(header.worker)
         self._parked.append(request)
         self.most_parked = max(self.most_parked, len(self._parked))
@@ -124,26 +124,26 @@ class Shard:
         return self._drain()
 
     def _decode(self, header: Header, body: Bytes) -> Request:
-        if header.kind not in (wire.PUSH, wire.PULL):
+        if header.kind not in (messages.PUSH, messages.PULL):
             return Request(header, slice(0, 0))
         part = self.parts[header.table]
         rows, count = self._rows(header, part, body)
-        if header.kind == wire.PULL:
+        if header.kind == messages.PULL:
             return Request(header, rows)
-        sent = np.dtype(np.float16 if header.flags & wire.HALF else part.table.dtype)
+        sent = np.dtype(np.float16 if header.flags & messages.HALF else part.table.dtype)
         values = body[: count * part.table.width * sent.itemsize].view(sent)
         gradient = values.astype(part.table.dtype, copy=False).reshape(part.table.shape(count))
         return Request(header, rows, gradient)
 
     def _rows(self, header: Header, part: Part, body: Bytes) -> tuple[Rows, int]:
-        if header.keys == wire.RANGE:
+        if header.keys == messages.RANGE:
             span = part.span(header.first, header.last)
             return span, span.stop - span.start
-        cache = self._lists.setdefault((header.worker, header.table, header.kind == wire.PUSH), KeyCache())
-        if header.keys == wire.CACHED:
+        cache = self._lists.setdefault((header.worker, header.table, header.kind == messages.PUSH), KeyCache())
+        if header.keys == messages.CACHED:
             return cache.get(header.last), header.first
-        size = header.first * wire.KEY.itemsize
-        positions = part.positions(body[len(body) - size :].view(wire.KEY))
+        size = header.first * messages.KEY.itemsize
+        positions = part.positions(body[len(body) - size :].view(messages.KEY))
         cache.add(header.last, positions)
         return positions, header.first
 
@@ -159,7 +159,7 @@ class Shard:
                     moved = True
                     continue
                 kept.append(request)
-                if request.header.kind not in (wire.PULL, wire.FLUSH):
+                if request.header.kind not in (messages.PULL, messages.FLUSH):
                     held.add(request.header.worker)
             self._parked = kept + self._carried
             self._carried = []
@@ -169,21 +169,21 @@ class Shard:
     def _try(self, request: Request, replies: list[tuple[int, Bytes]]) -> bool:
         """Let one request take effect if it may."""
         header = request.header
-        if header.kind in (wire.PUSH, wire.TICK) and header.sequence <= self.applied[header.worker]:
+        if header.kind in (messages.PUSH, messages.TICK) and header.sequence <= self.applied[header.worker]:
             return True  # it has come twice while it could not take its place
-        if header.kind == wire.PUSH:
+        if header.kind == messages.PUSH:
             return self._push(request)
-        if header.kind == wire.TICK:
+        if header.kind == messages.TICK:
             self._place(header)
             return True
-        if header.kind == wire.LEAVE:
+        if header.kind == messages.LEAVE:
             self._place(header)
             self._forget(header.worker)
             replies.append(self._reply(request))
             return True
         if header.seen > self.applied[header.worker]:
             return False
-        if header.kind == wire.PULL:
+        if header.kind == messages.PULL:
             if not self.gate.may_read(header.worker, header.clock):
                 return False
             self.gate.read(header.worker)
@@ -208,15 +208,17 @@ class Shard:
         if not finite:
             self.not_finite[header.worker] += 1
         self._place(header)
-        if header.flags & wire.ASKS:
-            pull = header._replace(kind=wire.PULL, clock=header.clock + 1, sequence=header.seen, seen=header.sequence)
+        if header.flags & messages.ASKS:
+            pull = header._replace(
+                kind=messages.PULL, clock=header.clock + 1, sequence=header.seen, seen=header.sequence
+            )
             self._carried.append(Request(pull, request.rows))
         return True
 
     def _place(self, header: Header) -> None:
         """A push, tick or leave has taken its place in its worker's history."""
         self.applied[header.worker] = header.sequence
-        if header.flags & wire.CLOSES:
+        if header.flags & messages.CLOSES:
             self.gate.tick(header.worker, header.clock)
             self._apply_closed()
 
@@ -235,14 +237,14 @@ class Shard:
 
     def _reply(self, request: Request) -> tuple[int, Bytes]:
         asked = request.header
-        half = asked.flags & wire.HALF
+        half = asked.flags & messages.HALF
         clock = max(0, min(self.gate.slowest, asked.clock))
         header = Header(
-            wire.REPLY, flags=half, shard=self.index, table=asked.table, worker=asked.worker, clock=clock,
+            messages.REPLY, flags=half, shard=self.index, table=asked.table, worker=asked.worker, clock=clock,
             sequence=asked.sequence, seen=self.applied[asked.worker],
             first=self.not_finite[asked.worker], last=asked.kind,
         )  # fmt: skip
-        if asked.kind != wire.PULL:
-            return asked.worker, wire.pack(header)
+        if asked.kind != messages.PULL:
+            return asked.worker, messages.pack(header)
         values = self.parts[asked.table].values[request.rows]
-        return asked.worker, wire.pack(header, to_half(values) if half else values)
+        return asked.worker, messages.pack(header, to_half(values) if half else values)

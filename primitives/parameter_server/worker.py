@@ -13,20 +13,20 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from emulator import lookahead
+from emulator import carrier
 from emulator.errors import UsageError
 from primitives import hooks
-from primitives.parameter_server import wire
+from primitives.parameter_server import messages
 from primitives.parameter_server.cache import Cache, Copy
 from primitives.parameter_server.channel import Asked, Channel
 from primitives.parameter_server.compression import Compression, to_half
 from primitives.parameter_server.consistency import Consistency
 from primitives.parameter_server.keys import Plan, Planner, merge
 from primitives.parameter_server.layout import Layout
+from primitives.parameter_server.messages import Piece
 from primitives.parameter_server.server import OnFailure, Server
 from primitives.parameter_server.staleness import Staleness
 from primitives.parameter_server.table import Table
-from primitives.parameter_server.wire import Piece
 
 Array = NDArray[Any]
 Keys = slice | Array | None
@@ -79,7 +79,7 @@ class Pull:
             header, body = self._worker.channel.receive(asked)
             clocks.append(header.clock)
             if asked.piece is not None:
-                sent = np.dtype(np.float16 if header.flags & wire.HALF else spec.dtype)
+                sent = np.dtype(np.float16 if header.flags & messages.HALF else spec.dtype)
                 rows[asked.piece.where] = body.view(sent).reshape(spec.shape(asked.piece.rows))
         if clocks:
             self._worker.staleness.observe(self._asked[0].header.clock - min(clocks))
@@ -116,7 +116,7 @@ class Worker:
         self.channel = Channel(comm, layout, compression.half, server, on_failure)
         self.staleness = Staleness(consistency.staleness)
         # A shard must hear that this worker has caught up or (see `inbox`) that it waits, rows or not.
-        self._asks_everyone = consistency.kind == "value" or lookahead.unpaced(comm)
+        self._asks_everyone = consistency.kind == "value" or carrier.of(comm).ordered
         self._two_rounds = consistency.kind == "value" and len(layout.shards) > 1
         self._planner = Planner(layout)
 
@@ -149,7 +149,7 @@ class Worker:
             self.staleness.observe(self.clock - copy.clock)
             return Pull(self, index, plan, [], out, copy)
         if self._two_rounds:
-            self.flush(wire.ASKS)
+            self.flush(messages.ASKS)
         self.channel.number += 1
         pieces: list[Piece | None] = list(plan.pieces)
         shards = [piece.shard for piece in plan.pieces]
@@ -177,7 +177,7 @@ class Worker:
         index = self.layout.table(table)
         plan, rows = self._prepare(index, gradient, keys)
         for piece in plan.pieces:
-            self._tell(piece, index, rows, wire.CLOSES if closes else 0)
+            self._tell(piece, index, rows, messages.CLOSES if closes else 0)
         if closes:
             self._close({piece.shard for piece in plan.pieces})
 
@@ -197,7 +197,7 @@ class Worker:
         touches_all = len(plan.pieces) == len(self.layout.shards)
         if self.layout.replicas > 1 or self._two_rounds or compressed or (self._asks_everyone and not touches_all):
             for piece in plan.pieces:
-                self._tell(piece, index, rows, wire.CLOSES)
+                self._tell(piece, index, rows, messages.CLOSES)
             self._close({piece.shard for piece in plan.pieces})
             return self.pull_async(table, keys, out)
         self._check_out(index, plan, out)
@@ -207,7 +207,7 @@ class Worker:
             question = self._question(piece.shard, index, piece)
             question.header = question.header._replace(clock=self.clock + 1)
             asked.append(self.channel.listen(question))
-            self._tell(piece, index, rows, wire.CLOSES | wire.ASKS)
+            self._tell(piece, index, rows, messages.CLOSES | messages.ASKS)
         self._close({piece.shard for piece in plan.pieces})
         return Pull(self, index, plan, asked, out)
 
@@ -218,7 +218,7 @@ class Worker:
     def flush(self, flags: int = 0) -> None:
         """Wait until every push so far has taken its place in all replicas of its shard."""
         self.channel.number += 1
-        headers = [self.channel.header(wire.FLUSH, shard) for shard in self.layout.shards]
+        headers = [self.channel.header(messages.FLUSH, shard) for shard in self.layout.shards]
         for asked in [self.channel.ask(Asked(header._replace(flags=flags))) for header in headers]:
             self.channel.receive(asked)
 
@@ -243,13 +243,13 @@ class Worker:
     def _tell(self, piece: Piece, index: int, rows: Array, flags: int) -> None:
         part = rows[piece.where]
         values = to_half(part) if self.compression.half else np.ascontiguousarray(part)
-        self.channel.tell(wire.PUSH, piece.shard, index, values, piece, flags)
+        self.channel.tell(messages.PUSH, piece.shard, index, values, piece, flags)
 
     def _question(self, shard: int, index: int, piece: Piece | None) -> Asked:
         spec = self.layout.tables[index]
         item = 2 if self.compression.half else np.dtype(spec.dtype).itemsize
         size = 0 if piece is None else piece.rows * spec.width * item
-        return Asked(self.channel.header(wire.PULL, shard, index), piece, size)
+        return Asked(self.channel.header(messages.PULL, shard, index), piece, size)
 
     def _check_out(self, index: int, plan: Plan, out: Array | None) -> None:
         spec = self.layout.tables[index]
@@ -263,7 +263,7 @@ class Worker:
         """Close the iteration at the shards that no push has told."""
         for shard in self.layout.shards:
             if shard not in told:
-                self.channel.tell(wire.TICK, shard, flags=wire.CLOSES)
+                self.channel.tell(messages.TICK, shard, flags=messages.CLOSES)
         self.channel.clock += 1
         if self.channel.unconfirmed > _UNCONFIRMED:
             self.flush()

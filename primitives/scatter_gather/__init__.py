@@ -12,7 +12,7 @@ parcel.py (messages), outcome.py (results, the journal), deadline.py and specula
 from primitives.scatter_gather.deadline import Deadline
 from primitives.scatter_gather.dynamic import Coordinator, coordinator, map_tasks
 from primitives.scatter_gather.keyed import ShardAnswer, Shards, ask_shards, stable_hash
-from primitives.scatter_gather.links import failed_ranks
+from primitives.scatter_gather.messages import failed_ranks
 from primitives.scatter_gather.outcome import Answer, Counts, Journal, Outcome, TaskFailed, TasksMissing
 from primitives.scatter_gather.static import gather_blocks, map_blocks, scatter_blocks
 from primitives.scatter_gather.stealing import steal_tasks

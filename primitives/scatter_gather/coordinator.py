@@ -21,7 +21,7 @@ from primitives import hooks
 from primitives.scatter_gather.checks import check_workers
 from primitives.scatter_gather.deadline import Deadline
 from primitives.scatter_gather.ledger import Ledger
-from primitives.scatter_gather.links import DOWN, UP, Outbox, failed_ranks, open_inbox, pack
+from primitives.scatter_gather.messages import DOWN, UP, Outbox, failed_ranks, open_inbox, pack
 from primitives.scatter_gather.outcome import Answer, Journal, Outcome, unpack_outcomes
 from primitives.scatter_gather.parcel import wrap
 from primitives.scatter_gather.speculation import Speculation

@@ -28,7 +28,7 @@ from typing import Any
 
 from mpi4py import MPI
 
-from emulator import lookahead, now
+from emulator import carrier, now
 from emulator.errors import UsageError
 from primitives.scatter_gather.checks import check_retries, check_root
 from primitives.scatter_gather.outcome import Answer, Counts, Journal, Outcome, pack_outcomes, unpack_outcomes
@@ -94,7 +94,7 @@ def gather_blocks(comm: MPI.Comm, block: bytes, *, root: int = 0, shape: str = "
     p, mine = comm.Get_size(), (comm.Get_rank() - root) % comm.Get_size()
     held = [block]
     children = sorted(child for child, _ in _children(mine, p, shape))  # nearest first: in a tree they are ready first
-    lookahead.wait_for_all(comm, [(root + child) % p for child in children], GATHER)
+    carrier.of(comm).wait_for_all([(root + child) % p for child in children], GATHER)
     for child in children:
         held += _receive(comm, (root + child) % p, GATHER)
     if mine != 0:

@@ -38,7 +38,7 @@ from mpi4py import MPI
 
 from emulator import now
 from primitives.scatter_gather.checks import check_retries, check_root
-from primitives.scatter_gather.links import Inbox, Outbox, failed_ranks, pack
+from primitives.scatter_gather.messages import Inbox, Outbox, failed_ranks, pack
 from primitives.scatter_gather.outcome import (
     Answer,
     Counts,

@@ -20,7 +20,7 @@ from typing import Any
 from mpi4py import MPI
 
 from primitives import hooks
-from primitives.scatter_gather.links import DOWN, UP, Outbox, failed_ranks, open_inbox, pack
+from primitives.scatter_gather.messages import DOWN, UP, Outbox, failed_ranks, open_inbox, pack
 from primitives.scatter_gather.outcome import Row, pack_outcomes
 from primitives.scatter_gather.parcel import Damaged, unwrap
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from emulator import launch, results
+from emulator import results
+from emulator.launch import mpirun
 
 
 @dataclass
@@ -28,7 +29,7 @@ def run_demo(name: str, ranks: int, folder: Path, *options: str, timeout: float 
     folder.mkdir(exist_ok=True)
     program = ["-m", f"demos.{name}", "--out", str(folder), *options]
     with open(folder / "output", "w+") as output:
-        with launch.start(launch.command(ranks, program), stdout=output, stderr=output) as started:
+        with mpirun.start(mpirun.command(ranks, program), stdout=output, stderr=output) as started:
             status = started.wait(timeout=timeout)
         assert not started.leftovers()
         output.seek(0)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from demos.incast import EXACT, exact, job, on_network
-from emulator import launch
+from emulator.launch import mpirun
 from emulator.network import load
 from tests.ranks import on_ranks
 
@@ -14,7 +14,7 @@ from tests.ranks import on_ranks
 def run_demo(tmp_path, ranks, *options):
     program = ["-m", "demos.incast", "--out", str(tmp_path), "--budget", "1", *options]
     with open(tmp_path / "output", "w+") as output:
-        with launch.start(launch.command(ranks, program), stdout=output, stderr=output) as started:
+        with mpirun.start(mpirun.command(ranks, program), stdout=output, stderr=output) as started:
             status = started.wait(timeout=120)
         output.seek(0)
         text = output.read()

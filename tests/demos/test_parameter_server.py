@@ -10,16 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demos import digits, docstrings, hybrid
+from demos import hybrid
+from demos._lib import digits, docstrings
 from demos.parameter_server import TOLERANCE, parse_slow
-from emulator import launch
 from emulator.errors import UsageError
+from emulator.launch import mpirun
 
 
 def run_demo(folder: Path, name: str, ranks: int, *options: str) -> tuple[int, str, Any]:
     program = ["-m", f"demos.{name}", "--out", str(folder), *options]
     with open(folder / "output", "w+") as output:
-        with launch.start(launch.command(ranks, program), stdout=output, stderr=output) as job:
+        with mpirun.start(mpirun.command(ranks, program), stdout=output, stderr=output) as job:
             status = job.wait(timeout=300)
         output.seek(0)
         text = output.read()

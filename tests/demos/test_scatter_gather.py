@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from demos import corpus
+from demos._lib import corpus
 from tests.demos.launched import run_demo
 
 

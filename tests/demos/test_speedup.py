@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from demos.speedup import main
 from emulator import costs, results, speedup
-from emulator.fit import Point, fit
+from emulator.measure.fit import Point, fit
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent.parent / "data" / "speedup_golden.csv"

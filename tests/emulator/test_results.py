@@ -6,8 +6,9 @@ import os
 import numpy as np
 import pytest
 
-from emulator import environment, results
+from emulator import results
 from emulator.errors import UsageError
+from emulator.run import environment
 
 MEASUREMENT = {
     "pattern": "ring",

@@ -2,13 +2,13 @@
 
 import click
 
-from emulator import launch
+from emulator.launch import mpirun
 
-launch.prepare()
+mpirun.prepare()
 
-from emulator.cli import Run, demo  # noqa: E402
 from emulator.errors import CheckFailed, UsageError  # noqa: E402
-from emulator.timing import Job, Stop, measure  # noqa: E402
+from emulator.measure.repetitions import Job, Stop, measure  # noqa: E402
+from emulator.run.options import Run, demo  # noqa: E402
 
 WAYS = ["well", "all refuse", "one refuses", "one crashes", "check fails", "interrupt", "talk"]
 

@@ -19,7 +19,7 @@ mpi4py.rc.finalize = False
 from mpi4py import MPI  # noqa: E402
 
 from primitives.scatter_gather import Answer, Shards, ask_shards, coordinator, map_tasks, steal_tasks  # noqa: E402
-from primitives.scatter_gather.links import Outbox  # noqa: E402
+from primitives.scatter_gather.messages import Outbox  # noqa: E402
 
 TASKS = 60
 

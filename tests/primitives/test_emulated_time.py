@@ -7,7 +7,7 @@ import pytest
 
 from emulator import costs
 from primitives import collectives as c
-from primitives.all_reduce import all_reduce
+from primitives.collectives.all_reduce import all_reduce
 from tests.primitives.groups import group
 from tests.ranks import on_ranks
 

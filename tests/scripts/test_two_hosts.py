@@ -13,7 +13,7 @@ CANNOT = 77
 PROGRAM = """
 import json
 from mpi4py import MPI
-from emulator.clock_sync import synchronise
+from emulator.wire.clock_sync import synchronise
 sync = synchronise(MPI.COMM_WORLD, points=6, span=0.1)
 here = MPI.Get_processor_name(), sync.clocks, sync.residual, sync.bound, sync.line.offset
 seen = MPI.COMM_WORLD.gather(here)

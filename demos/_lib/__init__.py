@@ -1,0 +1,1 @@
+"""What several demos share: data sets, training loops, reports."""

@@ -1,0 +1,151 @@
+"""Softmax regression trained through a parameter server, and the same training in one process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import emulator
+from demos._lib import digits
+from emulator import carrier
+from emulator.run.session import Run
+from primitives.parameter_server import SGD, Consistency, ParameterServer, Summary, Table, Worker
+
+Array = NDArray[np.float64]
+SNAPSHOTS = 12
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained, and how.
+
+    Attributes
+    ----------
+    servers
+        The first ranks serve, the others work.
+    steps
+        Iterations of each worker.
+    step_s
+        Declared computing of one iteration, in seconds.
+    slow
+        Factors on it by rank.
+    rate, batch, seed
+        Learning rate, images per worker and iteration, seed of the batches.
+    until_s
+        Stop after this many seconds instead of `steps` iterations.
+    options
+        Of `ParameterServer`: replicas, compression, refuse_nan.
+    """
+
+    servers: int
+    steps: int
+    step_s: float
+    slow: dict[int, float] = field(default_factory=dict)
+    rate: float = 0.5
+    batch: int = 32
+    seed: int = 0
+    placement: str = "range"
+    until_s: float | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def table(self) -> Table:
+        """The weights, one row for each pixel."""
+        return Table("w", digits.FEATURES, digits.CLASSES, update=SGD(self.rate), placement=self.placement)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came out; complete on rank 0 only.
+
+    Attributes
+    ----------
+    weights
+        Final ones, from the servers.
+    seconds
+        From the first start to the last worker's end.
+    history
+        (seconds, the worker's iterations, weights that it read) of the first worker that is not slowed down.
+    summary
+        Of all ranks.
+    waited
+        Seconds that each worker waited in its training (leaving not counted).
+    """
+
+    weights: Array
+    seconds: float
+    history: list[tuple[float, int, Array]]
+    summary: Summary
+    waited: list[float]
+
+    def steps_per_second(self) -> float:
+        """Iterations of all workers together."""
+        return sum(self.summary.clocks.values()) / self.seconds
+
+    def waiting(self) -> float:
+        """Share of the workers' time that they spent waiting for replies."""
+        return sum(self.waited) / (self.seconds * len(self.waited))
+
+
+def train(run: Run, task: Task, rule: Consistency) -> Trained:
+    """Train on all ranks of `run`. Collective."""
+    comm = run.comm
+    ps = ParameterServer(comm, [task.table()], servers=task.servers, consistency=rule, **task.options)
+    workers = list(ps.layout.workers)
+    images, labels = digits.share(run.control, workers)
+    run.control.Barrier()
+    begin = run.control.bcast(carrier.of(comm).align())
+    history: list[tuple[float, int, Array]] = []
+    every = max(1, task.steps // SNAPSHOTS)
+
+    def work(worker: Worker) -> tuple[float, float]:
+        pull = worker.pull_async("w")
+        while not _done(task, worker.clock, emulator.now(comm) - begin):
+            weights = pull.wait()
+            if worker.clock % every == 0:
+                history.append((emulator.now(comm) - begin, worker.clock, weights))
+            gradient = _gradient(task, weights, images, labels, worker.rank, worker.clock, len(workers))
+            emulator.compute(comm, task.step_s * task.slow.get(worker.rank, 1.0))
+            pull = worker.push_pull("w", gradient)
+        pull.wait()
+        return emulator.now(comm) - begin, worker.channel.waited
+
+    return _gather(run, task, ps, ps.run(work), history)
+
+
+def _done(task: Task, steps: int, seconds: float) -> bool:
+    return steps >= task.steps if task.until_s is None else seconds >= task.until_s
+
+
+def _gradient(task: Task, weights: Array, images: Any, labels: Any, rank: int, step: int, workers: int) -> Array:
+    chosen = digits.batch(len(labels), task.seed, rank, step, task.batch)
+    return digits.gradient(weights, images[chosen], labels[chosen]) / workers
+
+
+def _gather(run: Run, task: Task, ps: ParameterServer, took: tuple[float, float] | None, history: list[Any]) -> Trained:
+    seen = run.control.gather((ps.owned("w"), took, history, ps.summary()))
+    weights = np.empty((digits.FEATURES, digits.CLASSES))
+    if seen is None:
+        return Trained(weights, 0.0, history, ps.summary(), [])
+    for (keys, values), *_ in seen:
+        weights[keys] = values
+    steady = next((rank for rank in ps.layout.workers if task.slow.get(rank, 1.0) <= 1), ps.layout.workers[0])
+    summary = sum((one[3] for one in seen), Summary())
+    times = [one[1] for one in seen if one[1] is not None]
+    return Trained(weights, max(took for took, _ in times), seen[steady][2], summary, [waited for _, waited in times])
+
+
+def one_process(task: Task, workers: list[int]) -> Array:
+    """The same training without messages: in every iteration all workers' gradients in rank order, then one update."""
+    images, labels = digits.load()
+    parts = [(images[i :: len(workers)].copy(), labels[i :: len(workers)].copy()) for i in range(len(workers))]
+    weights = np.zeros((digits.FEATURES, digits.CLASSES))
+    rule = task.table().update
+    for step in range(task.steps):
+        total = np.zeros_like(weights)
+        for rank, (mine, marks) in zip(workers, parts, strict=True):
+            total += _gradient(task, weights, mine, marks, rank, step, len(workers))
+        rule.apply(weights, [], slice(0, len(weights)), total)
+    return weights

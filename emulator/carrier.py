@@ -1,0 +1,252 @@
+"""What a communicator can do besides mpi4py's methods: clock, declared compute, waiting, ordered receive, instruments.
+
+Every algorithm is an ordinary mpi4py program. What mpi4py's interface does not have is asked of its carrier, and
+of nothing else::
+
+    carrier = carrier.of(comm)
+    start = carrier.now()
+    carrier.compute(2e-3)
+    carrier.phase("reduce_scatter")
+
+`Carrier` is that of MPI itself: the wall clock, nothing in between. Other communicators bring a subclass and hand it
+out as their attribute ``carrier``.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from mpi4py import MPI
+
+from emulator.core.wall_clock import Backoff, sharpen_sleep
+from emulator.errors import UsageError
+
+LONGEST_NAP_S = 500e-6
+"""Longest sleep between two tests of a condition that is waited for."""
+
+
+class Instrument:
+    """Somebody who wants to know what a communicator does; override what is of interest.
+
+    Times are seconds on the clock of the communicator (`Carrier.now`). A phase is reported on every carrier;
+    messages only on carriers that see them (emulated and simulated ones).
+    """
+
+    def phase(self, name: str, **info: object) -> None:
+        """An algorithm enters a named phase; `step` in `info` is the number of the step it deals with, if any."""
+
+    def sent(self, source: int, destination: int, tag: int, size: int, start: float, end: float) -> None:
+        """A message of `size` bytes left: from `start` until its last byte was through the sender's card at `end`."""
+
+    def arrived(self, source: int, destination: int, tag: int, size: int, first: float) -> None:
+        """The first byte of a message will be, or is, at the receiver's card at `first`."""
+
+    def completed(self, source: int, destination: int, tag: int, size: int, waited: float, due: float) -> None:
+        """A receive completed at `due` after the receiver had waited since `waited`."""
+
+    def fault(self, kind: str, **info: object) -> None:
+        """A fault happened to this rank, or became known to it."""
+
+
+class Carrier:
+    """The carrier of a communicator of MPI itself.
+
+    Attributes
+    ----------
+    comm : the communicator
+    timed : whether it has a clock of its own; without one time is the wall's and `compute` sleeps
+    ordered : whether messages must be taken by `arrivals` and not by physical delivery, because emulated time is not
+        tied to the wall clock; conservative simulation then makes the result exact and repeatable (Chandy and
+        Misra, IEEE TSE 5(5), 1979)
+    instruments : who listens; every duplicate of the communicator shares the list
+    state : what algorithms keep per communicator, by a key of their own; values with a `free` are freed with it
+    """
+
+    timed = False
+    ordered = False
+
+    def __init__(self, comm: MPI.Comm, instruments: list[Instrument] | None = None) -> None:
+        self.comm: Any = comm
+        self.instruments: list[Instrument] = [] if instruments is None else instruments
+        self.state: dict[Hashable, Any] = {}
+
+    # -- time
+
+    def now(self) -> float:
+        """Seconds on the clock that counts for this communicator."""
+        return time.perf_counter()
+
+    def compute(self, seconds: float) -> None:
+        """Spend `seconds` of declared computing.
+
+        Raises
+        ------
+        UsageError
+            `seconds` is negative.
+        """
+        if not seconds >= 0:
+            raise UsageError(f"compute takes seconds >= 0, got {seconds}")
+        time.sleep(seconds)
+
+    def align(self) -> float:
+        """Let all ranks begin together; collective. Returns the common time, on MPI itself this rank's."""
+        self.comm.Barrier()
+        return self.now()
+
+    def advance(self, t: float) -> None:
+        """Let it be `t` on this rank's clock if it is not later: it has waited. The wall's clock goes by itself."""
+
+    # -- waiting
+
+    def wait_until(
+        self,
+        ready: Callable[[], bool],
+        deadline: float = math.inf,
+        patience_s: float = math.inf,
+        longest_s: float = LONGEST_NAP_S,
+    ) -> bool:
+        """Call `ready` until it is true, asleep in between.
+
+        Parameters
+        ----------
+        ready : a cheap test, which makes progress (probes, tests a request)
+        deadline : instant of `now` at which to give up
+        patience_s : seconds on the wall after which to give up, whatever the communicator's clock says: for what may
+            hang
+        longest_s : longest sleep between two tests
+
+        Returns
+        -------
+        bool
+            Whether `ready` was true.
+        """
+        sharpen_sleep()
+        tired = time.perf_counter() + patience_s
+        pause = Backoff(longest_s)
+        while not ready():
+            if time.perf_counter() >= tired or (deadline < math.inf and self.now() >= deadline):
+                return False
+            pause()
+        return True
+
+    # -- ordered receive; nothing to do where messages are delivered in the order of their time
+
+    def arrivals(self, sources: Iterable[int], tag: int) -> dict[int, float]:
+        """When the next message of each source with this tag will have arrived, for those known; moves no clock.
+
+        On MPI itself a message that is there has arrived now.
+
+        Raises
+        ------
+        MPI.Exception
+            A source is dead and has left no message.
+        """
+        return {source: self.now() for source in sources if self.comm.Iprobe(source, tag)}
+
+    def all_sent(self, sources: Sequence[int], tag: int) -> list[Any]:
+        """Requests to wait for before messages of these sources are taken; empty where they come in order anyway."""
+        return []
+
+    def all_matched(self, receives: Sequence[Any]) -> list[Any]:
+        """The same for receives that are posted."""
+        return []
+
+    def wait_for_all(self, sources: Sequence[int], tag: int) -> None:
+        """Wait for what `all_sent` names.
+
+        Raises
+        ------
+        MPI.Exception
+            A source is dead and has left no message.
+        """
+        for request in self.all_sent(sources, tag):
+            request.Wait()
+
+    # -- what the choice of an algorithm goes by
+
+    def terms(self) -> tuple[float, float] | None:
+        """alpha (s) and beta (s/B) of the slowest configured path between two ranks; None where none is configured."""
+        return None
+
+    # -- instruments
+
+    def phase(self, name: str, **info: object) -> None:
+        """Tell every instrument that an algorithm enters a phase."""
+        for instrument in self.instruments:
+            instrument.phase(name, **info)
+
+    def fault(self, kind: str, **info: object) -> None:
+        """Tell every instrument of a fault."""
+        for instrument in self.instruments:
+            instrument.fault(kind, **info)
+
+    def free(self) -> None:
+        """Free what algorithms keep here; MPI calls it when the communicator is freed."""
+        while self.state:
+            value = self.state.popitem()[1]
+            release = getattr(value, "free", None)
+            if release is not None:
+                release()
+
+
+_by_handle: dict[int, Carrier] = {}
+"""The same as MPI's attributes, for a quicker look; what MPI deletes there goes here as well."""
+
+
+def of(comm: Any) -> Carrier:
+    """The carrier of a communicator, always the same object for the same communicator.
+
+    Parameters
+    ----------
+    comm : MPI's own communicator, an emulated one, a job's view of the living, or what else has a `carrier`
+
+    Raises
+    ------
+    UsageError
+        `comm` is no communicator.
+    """
+    if type(comm) is MPI.Intracomm:
+        found = _by_handle.get(comm.handle)
+        return _adopt(comm) if found is None else found
+    own = getattr(comm, "carrier", None)
+    if own is not None:
+        return own
+    if not isinstance(comm, MPI.Comm):
+        raise UsageError(f"a communicator is needed, such as MPI.COMM_WORLD, got {type(comm).__name__}")
+    if not hasattr(comm, "__dict__"):
+        return _adopt(comm)
+    # An object of a class written in Python may share MPI's handle with another object.
+    made: Carrier = comm.__dict__.setdefault("_bare_carrier", Carrier(comm))
+    return made
+
+
+def _adopt(comm: MPI.Comm) -> Carrier:
+    """Make the carrier of one of MPI's communicators; a duplicate has inherited the instruments of its origin."""
+    if comm == MPI.COMM_NULL:
+        raise UsageError("a communicator is needed, got MPI.COMM_NULL: this rank is not a member of it")
+    inherited = comm.Get_attr(_keyval())
+    made = Carrier(comm, inherited if isinstance(inherited, list) else None)
+    comm.Set_attr(_keyval(), made)
+    _by_handle[comm.handle] = made
+    return made
+
+
+@cache
+def _keyval() -> int:
+    """Made when first needed: the module is also imported where MPI is not initialised, by a mere launcher."""
+    return MPI.Comm.Create_keyval(copy_fn=_copied, delete_fn=_deleted)
+
+
+def _copied(comm: MPI.Comm, keyval: int, value: Any) -> Any:
+    """What a duplicate gets: the list of instruments; its carrier is made when somebody asks for it."""
+    return value.instruments if isinstance(value, Carrier) else value
+
+
+def _deleted(comm: MPI.Comm, keyval: int, value: Any) -> None:
+    if isinstance(value, Carrier):
+        _by_handle.pop(comm.handle, None)
+        value.free()

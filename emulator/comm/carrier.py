@@ -1,0 +1,85 @@
+"""The carrier of an emulated communicator: emulated time, and messages in the order of their emulated arrival.
+
+Without pacing a message can be here physically while its emulated arrival lies far ahead, and to probe for it moves
+the clock there. A program that takes messages from whoever is first, or that has deadlines, asks for the arrivals
+first: it waits until everybody who owes it a message has sent one, and takes the earliest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from emulator.carrier import Carrier
+from emulator.comm.persistent import Condition
+
+
+class EmulatedCarrier(Carrier):
+    """See `emulator.carrier.Carrier`; all communicators of one emulated cluster share the instruments."""
+
+    timed = True
+
+    @property
+    def ordered(self) -> bool:  # type: ignore[override]
+        return not self.comm.engine.pacer.pace
+
+    def now(self) -> float:
+        now: float = self.comm.now()
+        return now
+
+    def compute(self, seconds: float) -> None:
+        self.comm.compute(seconds)
+
+    def align(self) -> float:
+        t: float = self.comm.align()
+        return t
+
+    def advance(self, t: float) -> None:
+        clock = self.comm.engine.clock
+        clock.t = max(clock.t, t)
+
+    def arrivals(self, sources: Iterable[int], tag: int) -> dict[int, float]:
+        self.comm.engine.progress()
+        return {source: _due(message) for source, message in self._found(sources, tag).items()}
+
+    def _found(self, sources: Iterable[int], tag: int) -> dict[int, Any]:
+        """The next message of each source with this tag, for those whose message has been taken in."""
+        comm = self.comm
+        matcher = comm.engine.matcher(comm.context)
+        found = {}
+        for source in sources:
+            message = matcher.find(comm.members[source], tag, None)
+            if message is not None:
+                found[source] = message
+            elif error := comm.failure(comm.members[source], blocking=True):
+                comm.raise_error(error)
+        return found
+
+    def all_sent(self, sources: Sequence[int], tag: int) -> list[Any]:
+        if len(sources) < 2 or not self.ordered:
+            return []
+        return [self._condition(lambda: len(self._found(sources, tag)) == len(sources))]
+
+    def all_matched(self, receives: Sequence[Any]) -> list[Any]:
+        if len(receives) < 2 or not self.ordered:
+            return []
+        return [self._condition(lambda: all(receive.poll() for receive in receives))]
+
+    def _condition(self, holds: Callable[[], bool]) -> Any:
+        return Condition(self.comm, holds)
+
+    def terms(self) -> tuple[float, float] | None:
+        alpha, beta = self.comm.slowest_path()
+        return alpha, beta
+
+
+def _due(message: Any) -> float:
+    """When the message's last byte will be here, after those that its card serves before it."""
+    if message.due is not None:
+        return float(message.due)
+    free = message.port.queue.cells[message.port.queue.cell]
+    for *_, ahead in sorted(message.port.heap):
+        free = max(free, ahead.first) + max(ahead.service, ahead.size * message.port.stretch)
+        if ahead is message:
+            break
+    return float(free)

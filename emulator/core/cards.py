@@ -1,0 +1,150 @@
+"""Network cards as queues: when a message leaves one, and when the other end has taken it in."""
+
+from __future__ import annotations
+
+from array import array
+from heapq import heappop
+from typing import Any
+
+from emulator.network import Path
+from emulator.wire.header import Arrival
+from emulator.wire.shared_clocks import Board
+
+# Cells of a queue: when it is free for good, the latest request, how many busy spans were noted, and the last of those.
+FREE, ASKED, NOTED, SPANS = range(4)
+_KEPT = 32
+_PER_SPAN = 3  # begin, end, the latest request inside
+CELLS = SPANS + _KEPT * _PER_SPAN
+
+
+class Queue:
+    """A resource that serves one message at a time, in the order of the requests: ``start = max(asked, free)``.
+
+    Ranks run ahead of each other, so a request can come in after a later one was served. It is then given
+    the first idle span that has room for it, which is where it really was unless the two meet. If they do, their
+    order is inverted; inversions are counted, not corrected.
+    """
+
+    __slots__ = ("board", "cell", "cells", "inversions", "lock", "remembers")
+
+    def __init__(self, cells: Any, cell: int, board: Board | None = None, remembers: bool = True) -> None:
+        self.cells = cells
+        self.cell = cell
+        self.board = board  # None when nobody else uses the queue: no lock then
+        self.lock = 1 + cell
+        self.remembers = remembers  # not needed where requests cannot come out of order
+        self.inversions = 0
+
+    def take(self, asked: float, seconds: float) -> float:
+        """Occupy the resource for `seconds`, from emulated time `asked` at the earliest; returns the start."""
+        cells, cell, board = self.cells, self.cell, self.board
+        if board is not None:
+            board.lock(self.lock)
+        free = cells[cell]
+        if asked >= cells[cell + ASKED]:
+            start = asked if asked > free else free
+            cells[cell] = start + seconds
+            cells[cell + ASKED] = asked
+            if self.remembers and seconds:
+                self._note(start, start + seconds, asked, joined=start == free)
+        else:
+            start = self._fit(asked, seconds)
+        if board is not None:
+            board.unlock(self.lock)
+        return start
+
+    def _note(self, begin: float, end: float, asked: float, joined: bool) -> None:
+        """Remember a busy span, or that the last one goes on."""
+        cells, cell = self.cells, self.cell
+        noted = int(cells[cell + NOTED])
+        place = cell + SPANS + _PER_SPAN * ((noted - 1) % _KEPT)
+        if joined and noted and cells[place + 1] == begin:
+            cells[place + 1] = end
+            cells[place + 2] = asked
+            return
+        place = cell + SPANS + _PER_SPAN * (noted % _KEPT)
+        cells[place], cells[place + 1], cells[place + 2] = begin, end, asked
+        cells[cell + NOTED] = noted + 1
+
+    def _fit(self, asked: float, seconds: float) -> float:
+        """Serve a request that comes in late in the first idle span that has room."""
+        cells, cell = self.cells, self.cell
+        kept = min(int(cells[cell + NOTED]), _KEPT)
+        first = cell + SPANS
+        flat = list(cells[first : first + kept * _PER_SPAN])
+        spans = sorted(zip(flat[::3], flat[1::3], flat[2::3], strict=True))
+        start, inverted = asked, kept == _KEPT and asked < spans[0][0]
+        for begin, end, latest in spans:
+            if end <= start:
+                continue
+            if start + seconds <= begin:
+                break
+            inverted = inverted or latest > asked
+            start = end
+        self.inversions += inverted
+        if seconds:
+            self._note(start, start + seconds, asked, joined=False)
+            cells[cell] = max(cells[cell], start + seconds)
+        return start
+
+    def clear(self) -> None:
+        """Forget everything: free since zero."""
+        self.cells[self.cell] = self.cells[self.cell + ASKED] = self.cells[self.cell + NOTED] = 0.0
+
+
+def private_queue(remembers: bool) -> Queue:
+    """Make a queue that nobody else sees."""
+    return Queue(array("d", [0.0] * CELLS), 0, None, remembers)
+
+
+class Port:
+    """The receiving side of a card: messages wait for service in order of their first byte.
+
+    Attributes
+    ----------
+    heap : messages to serve as (first, source, physical order, message); equal times, which symmetric ranks
+        often have, come out in the same order in every run
+    stretch : least seconds per byte; a card that was slowed down raises it
+    """
+
+    __slots__ = ("heap", "queue", "stretch")
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+        self.heap: list[tuple[float, int, int, Arrival]] = []
+        self.stretch = 0.0
+
+    def serve(self, message: Arrival) -> float:
+        """Serve everything up to `message`; returns its due time."""
+        while message.due is None:
+            following = heappop(self.heap)[3]
+            service = following.service
+            if self.stretch:
+                service = max(service, following.size * self.stretch)
+            following.due = self.queue.take(following.first, service) + service
+        return message.due
+
+
+class Route:
+    """The way from this rank to another: constants of the path, and what was sent along it so far."""
+
+    __slots__ = (
+        "alpha", "back", "beta", "beta_out", "bytes", "change", "destination", "gap", "here", "host", "last", "links",
+        "loopback", "messages", "path", "queue", "sequence", "stream", "varies",
+    )  # fmt: skip
+
+    def __init__(self, destination: int, host: int, path: Path, back: float, queue: Queue, stream: int) -> None:
+        self.destination = destination
+        self.host = host
+        self.path = path
+        self.back = back  # latency of the opposite way
+        self.queue = queue
+        self.stream = stream
+        self.alpha, self.beta, self.links = path.alpha, path.beta, path.links
+        self.varies = path.jitter is not None or path.loss is not None
+        self.here = self.loopback = False
+        self.beta_out, self.gap = path.beta, 0.0
+        self.sequence = self.messages = self.bytes = 0
+        self.last: dict[int, float] = {}
+        # What faults have done to this way; None on a healthy one (emulator.core.network_changes).
+        self.change: Any = None

@@ -1,0 +1,1 @@
+"""Finding mpirun, starting and watching a job, checking the machine."""

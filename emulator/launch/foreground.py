@@ -1,0 +1,223 @@
+"""A job in the foreground: its output as it comes, its errors without mpirun's own notices, and an end in order.
+
+Ctrl-C, SIGTERM and a terminal that closes (SIGHUP) end the job with everything that it started.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import IO, TextIO
+
+from emulator.launch.mpirun import Job, start
+from emulator.launch.session_directory import NEVER_BEGAN
+from emulator.run.console import discard
+
+_RUNTIME = re.compile(rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: |\[warn\] Epoll |Abort is in progress")
+# Said as a rank leaves, of an agreement among survivors that they have replaced by another one.
+_SETTLED = re.compile(rb"(\[[^ ]+\] )+ftagree:agreement \(ERA\) ")
+
+
+def _is_notice(line: bytes) -> bool:
+    """Whether a line is of mpirun's own notice about how a rank ended, which the rank itself has explained."""
+    return any(word in line for word in _NOTICE)
+
+
+_NOTICE = (
+    b"detected that one or more processes exited with non-zero status",
+    b"thus causing the job to be terminated",
+    b"Primary job  terminated normally, but 1 process returned",
+    b"a non-zero exit code. Per user-direction",
+    b"Process name: [",
+    b"Exit code:",
+    b"MPI_ABORT was invoked",
+    b"prterun has exited due to process rank",
+    b"mpirun has exited due to process rank",
+)
+
+
+def _write(stream: TextIO, content: bytes) -> None:
+    """Write and flush; when the reader (a `head`, say) has left, the job goes on all the same."""
+    try:
+        stream.buffer.write(content)
+        stream.buffer.flush()
+    except OSError:
+        discard(stream)
+
+
+def _forward_output(stream: IO[bytes]) -> None:
+    """Copy a job's output: mpirun itself would end the job at the first line that nobody reads."""
+    descriptor = stream.fileno()
+    while content := os.read(descriptor, 1 << 16):
+        _write(sys.stdout, content)
+
+
+def _forward_errors(stream: IO[bytes]) -> None:
+    """Copy a job's standard error without mpirun's dashed notices about how a rank ended.
+
+    What the runtime mutters about its own teardown is shown only if nobody else had anything to say.
+    """
+    block: list[bytes] = []
+    muttered: list[bytes] = []
+    silent = True
+
+    def emit(lines: list[bytes]) -> None:
+        nonlocal silent
+        if not any(map(_is_notice, lines)):
+            _write(sys.stderr, b"".join(lines))
+            silent = False
+
+    for raw in stream:
+        line = raw.lstrip(b"\0")  # mpirun ends its notice of an abort with a stray NUL
+        if line.startswith(b"-----"):
+            if block:
+                emit([*block, line])
+            block = [] if block else [line]
+        elif block:
+            block.append(line)
+        elif _RUNTIME.match(line):
+            muttered.append(line)
+        elif line and not _SETTLED.match(line):
+            emit([line])
+    if block:
+        emit(block)
+    if silent and muttered:
+        emit(muttered)
+
+
+_ENDS_BY_ITSELF = {signal.SIGINT: 3.0, signal.SIGTERM: 1.0, signal.SIGHUP: 1.0}  # seconds
+_SAVED = 3.0  # seconds
+_HEARS = 3.0  # seconds for a rank 0 that was told first, on a busy machine
+
+
+class Ended(SystemExit):
+    """This process was told to end: it does so with status 128 + `signal`, as shells have it, after its clean-up."""
+
+    def __init__(self, number: int) -> None:
+        self.signal = signal.Signals(number)
+        super().__init__(128 + number)
+
+
+def _heeded(*numbers: signal.Signals) -> list[signal.Signals]:
+    """Those that were not set aside by whoever started this process: nohup ignores SIGHUP."""
+    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+
+
+@contextlib.contextmanager
+def ending_in_order() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP end this process by an exception, so that whoever started a job ends it.
+
+    Raises
+    ------
+    Ended
+        One of them came.
+    """
+
+    def end(number: int, frame: object) -> None:
+        for one in before:
+            signal.signal(one, signal.SIG_IGN)  # the clean-up must not be cut off by another one
+        raise Ended(number)
+
+    before = {number: signal.signal(number, end) for number in _heeded(signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run_filtered(
+    arguments: Sequence[str],
+    attempts: int = 3,
+    extra_env: Mapping[str, str] | None = None,
+    deadline_s: float | None = None,
+    *,
+    rank_0_first: bool = False,
+) -> int:
+    """Run a job in the foreground and return its exit status, 128 + signal if one ended it; nothing outlives it.
+
+    With `rank_0_first` a signal is for rank 0 before it is for mpirun, which would give it a quarter of a second to
+    save what there is: too short on a busy machine.
+
+    A launch that never began (see `remains`) is tried again: what was in its way is gone by then.
+
+    Raises
+    ------
+    TimeoutError
+        It took longer than `deadline_s` seconds and was ended.
+    """
+    # A terminal goes to mpirun as it is, so that rank 0 can ask for its width.
+    output = None if sys.stdout.isatty() else subprocess.PIPE
+    for attempt in range(attempts):
+        with (
+            start(arguments, extra_env=extra_env, stdout=output, stderr=subprocess.PIPE) as job,
+            _interruptible(job, rank_0_first) as signals,
+            _forwarded(job.process),
+        ):
+            status = job.wait(deadline_s)
+            late = status is None and not signals
+            if late:
+                job.stop()
+            if signals:
+                job.outlive(_SAVED)
+                job.stop()
+        if late:
+            raise TimeoutError
+        if signals:
+            how = "interrupted" if signals[0] == signal.SIGINT else f"ended by {signals[0].name}"
+            _write(sys.stderr, f"{how}: what had been measured, if anything, is in the run folder\n".encode())
+            return 128 + signals[0]
+        if status != NEVER_BEGAN or attempt == attempts - 1:
+            break
+    assert status is not None
+    return 128 - status if status < 0 else status
+
+
+@contextlib.contextmanager
+def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Copy what a process prints into pipes, as it comes, until the last of it."""
+    streams = ((process.stdout, _forward_output), (process.stderr, _forward_errors))
+    copies = [threading.Thread(target=copy, args=(pipe,), daemon=True) for pipe, copy in streams if pipe is not None]
+    for thread in copies:
+        thread.start()
+    yield
+    for thread in copies:
+        thread.join(1.0)  # something that outlived the job may hold a pipe open
+
+
+@contextlib.contextmanager
+def _interruptible(job: Job, rank_0_first: bool) -> Iterator[list[signal.Signals]]:
+    """Let Ctrl-C, SIGTERM and SIGHUP end the job instead of this process; gives the one that did.
+
+    A terminal's Ctrl-C reaches mpirun too, and what rank 0 then saves must not be cut off. If mpirun goes on all the
+    same, the signal was for this process alone, and it is passed on.
+    """
+    came: list[signal.Signals] = []
+    timers: list[threading.Timer] = []
+
+    def begin_to_end(number: int, frame: object) -> None:
+        if not came:
+            came.append(signal.Signals(number))
+            patience = _ENDS_BY_ITSELF[came[0]]
+            if rank_0_first:
+                timers.append(threading.Timer(0.0, job.tell, (0, signal.SIGTERM)))
+                patience = max(patience, _HEARS)
+            timers.append(threading.Timer(patience, job.stop))
+            for timer in timers:
+                timer.start()
+
+    heeded = [signal.SIGINT, *_heeded(signal.SIGTERM, signal.SIGHUP)]
+    before = {number: signal.signal(number, begin_to_end) for number in heeded}
+    try:
+        yield came
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for timer in timers:
+            timer.cancel()

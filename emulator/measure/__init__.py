@@ -1,0 +1,1 @@
+"""Measuring: repetitions, microbenchmarks, statistics, fits of cost terms, predictions."""

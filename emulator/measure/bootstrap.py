@@ -1,0 +1,115 @@
+"""What the bootstrap of a fit draws: other repetitions, and other errors of the model itself.
+
+Repetitions alone would give terms that are known to a percent beside a model that is off by twenty: the more often a
+point is repeated, the surer one is of the wrong thing (Brynjarsdottir and O'Hagan, "Learning about physical parameters:
+the importance of model discrepancy", 2014). So what the model misses is drawn as well. It is not independent from point
+to point: a number of ranks is slow or fast as a whole (caches, cores that are shared), and so is a size (protocols).
+Resampling points one by one would take such errors for much evidence, and resampling three or four numbers of ranks has
+too few of them to choose from. Therefore the residuals, as logarithms, are taken apart into an effect of each number of
+ranks, one of each size, and the rest, whose variances are drawn with their own uncertainty (the analysis of variance
+with random effects: Searle, Casella and McCulloch, "Variance components", 1992, chapters 4 and 5). With one level of
+uncertainty, as for few numbers of ranks, that is Student's interval: wide where two or three numbers of ranks are all
+there is. What repetitions explain of the rest is subtracted from it, so that nothing counts twice.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+if TYPE_CHECKING:
+    from emulator.measure.fit import Point
+
+Array = NDArray[np.float64]
+
+_LARGEST_ERROR = 3.0  # of a logarithm: a factor of 20
+
+
+def medians(points: Sequence["Point"], resamples: int, rng: np.random.Generator) -> Array:
+    """Medians of resampled repetitions, shape (resamples, points); of resampled launches, where there are several."""
+    launches = sorted({launch for p in points if p.launches is not None for launch in np.asarray(p.launches).tolist()})
+    if len(launches) < 2:
+        return np.column_stack([_of_repetitions(np.asarray(p.seconds, dtype=float), resamples, rng) for p in points])
+    found = np.empty((resamples, len(points)))
+    for row in found:
+        # A launch disturbs all its points together, so one draw of launches serves them all.
+        drawn = rng.choice(launches, size=len(launches))
+        row[:] = [_of_launches(p, drawn, rng) for p in points]
+    return found
+
+
+def _of_repetitions(samples: Array, resamples: int, rng: np.random.Generator) -> Array:
+    drawn = samples[rng.integers(len(samples), size=(resamples, len(samples)))]
+    return np.median(drawn, axis=1)
+
+
+def _of_launches(point: "Point", drawn: Array, rng: np.random.Generator) -> float:
+    samples, launches = np.asarray(point.seconds, dtype=float), np.asarray(point.launches)
+    parts = [samples[launches == launch] for launch in drawn]
+    parts = [rng.choice(part, size=len(part)) for part in parts if len(part)]
+    # A point that none of the drawn launches has measured keeps its own median.
+    return float(np.median(np.concatenate(parts))) if parts else point.median
+
+
+def noise(resampled: Array) -> Array:
+    """Variance of the logarithm of each column of resampled medians, from its quantiles: outliers do not count."""
+    low, high = np.quantile(np.log(resampled), [0.1587, 0.8413], axis=0)
+    return ((high - low) / 2) ** 2
+
+
+def model_errors(
+    residuals: Array,
+    ranks: ArrayLike,
+    sizes: ArrayLike,
+    noise_variance: float,
+    terms: int,
+    resamples: int,
+    rng: np.random.Generator,
+) -> Array:
+    """Draw errors of a model like those that its residuals show.
+
+    Parameters
+    ----------
+    residuals : array, shape (points,)
+        Logarithms of measured / fitted.
+    ranks, sizes : array_like, shape (points,)
+        Of each point.
+    noise_variance
+        Mean variance of the points' logarithms from their repetitions.
+    terms
+        Fitted terms, at least 2.
+    resamples, rng
+        How many draws, and the source of chance.
+
+    Returns
+    -------
+    array, shape (resamples, points)
+        To be added to logarithms; no rows if there are no more points than terms, whose errors nobody has seen.
+    """
+    count = len(residuals)
+    rest = residuals - residuals.mean()
+    free = count - terms
+    if free < 1:
+        return np.empty((0, count))
+    effects = []
+    # The level of a fit takes a degree of freedom of the ranks'; alpha and beta are told apart by sizes and take two.
+    for labels, taken in ((ranks, 1), (sizes, 2)):
+        levels, index, members = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
+        degrees = len(levels) - taken
+        if len(levels) < count and degrees >= 1 and free > degrees:
+            means = np.bincount(index, rest) / members
+            rest = rest - means[index]
+            free -= degrees
+            effects.append((index, (means**2).sum(), degrees, count / len(levels)))
+    mean_square = (rest**2).sum() / rng.chisquare(free, resamples)
+    drawn = _normal(mean_square - noise_variance, count, rng)
+    for index, squares, degrees, members_each in effects:
+        variance = squares / rng.chisquare(degrees, resamples) - mean_square / members_each
+        drawn += _normal(variance, index.max() + 1, rng)[:, index]
+    return np.clip(drawn, -_LARGEST_ERROR, _LARGEST_ERROR)
+
+
+def _normal(variance: Array, columns: int, rng: np.random.Generator) -> Array:
+    """A row of normal numbers for each variance; none below 0."""
+    return np.sqrt(np.maximum(variance, 0.0))[:, None] * rng.standard_normal((len(variance), columns))

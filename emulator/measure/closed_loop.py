@@ -1,0 +1,101 @@
+"""The closed loop: what was configured must come back out of a measurement through the emulated network."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from emulator import costs
+from emulator.measure.fit import Coefficients
+from emulator.measure.terms import Study
+from emulator.network.model import Network, Path
+
+TOLERANCE = 0.01
+
+
+def configured(network: Network | None, source: int = 0, destination: int = 1) -> dict[str, float] | None:
+    """alpha (s) and beta (s/byte) of the path between two ranks; None without a network."""
+    if network is None:
+        return None
+    path = network.between(source, destination)
+    return {"alpha": path.alpha, "beta": path.beta}
+
+
+def steady(path: Path) -> bool:
+    """True if every message on the path takes the same time, so that a measurement can be held to it."""
+    return path.jitter is None and path.loss is None
+
+
+_ROUNDING = 1e-15
+"""A latency in seconds that is none: the sums of a fit leave about so much of one that is configured as 0."""
+
+
+def compare(what: str, path: Path, alpha: float, beta: float) -> list[dict[str, Any]]:
+    """Two checks: a path's alpha and beta beside recovered ones, each PASS within 1 %."""
+    if abs(alpha) < _ROUNDING:
+        alpha = 0.0
+    pairs = (("alpha", path.alpha, alpha, "us", 1e6), ("beta", path.beta, beta, "ns/B", 1e9))
+    return [
+        {
+            "what": what,
+            "term": term,
+            "configured": wanted * factor,
+            "recovered": got * factor,
+            "unit": unit,
+            "passed": abs(got - wanted) <= TOLERANCE * wanted,
+        }
+        for term, wanted, got, unit, factor in pairs
+    ]
+
+
+def compare_link(network: Network, source: int, destination: int, found: Coefficients) -> list[dict[str, Any]]:
+    """Compare the fit of one link with its path; no checks where jitter or loss make every message differ."""
+    path = network.between(source, destination)
+    return compare(f"link {source} -> {destination}", path, found.alpha, found.beta) if steady(path) else []
+
+
+def closed_loop(
+    found: Study, network: Network, ranks: Sequence[int], compute: str
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Hold a study on an emulated network to what is configured.
+
+    Parameters
+    ----------
+    ranks
+        The numbers of ranks that were measured.
+    compute
+        ``"none"``, or what else takes emulated time.
+
+    Returns
+    -------
+    checks, unchecked
+        Checks of the link between ranks 0 and 1 and of the collectives; and in words what could not be checked.
+    """
+    first = network.between(0, 1)
+    if compute != "none":
+        return [], ["--compute measured adds the ranks' own CPU time, so that terms are not held to the network's"]
+    if not steady(first):
+        return [], ["jitter and loss make every message differ, so that terms are not held to the network's"]
+    checks, unchecked = compare_link(network, 0, 1, found.link.headline), []
+    if not _alike(network, max(ranks)):
+        return checks, ["the ranks' paths differ, so that no one alpha and beta describe a collective"]
+    several = {pattern for pattern, *_ in found.algorithms}
+    unchecked += [f"{pattern}: it stands for one algorithm here and another there" for pattern in several]
+    for pattern, fitted in found.collectives.items():
+        if pattern in several:
+            continue
+        inexact = [p for p in ranks if not costs.is_linear(pattern, p)]
+        if inexact:
+            unchecked.append(f"{pattern} on {inexact} ranks: messages queue there, which no alpha and beta describe")
+        else:
+            checks += compare(pattern, first, fitted.headline.alpha, fitted.headline.beta)
+    return checks, unchecked
+
+
+def _alike(network: Network, ranks: int) -> bool:
+    """True if every rank has a host of its own and all paths are the same and share nothing."""
+    hosts = {network.host_of(rank) for rank in range(ranks)}
+    paths = {(path.alpha, path.beta, path.links) for path in _all_paths(network, ranks)}
+    return len(hosts) == ranks and len(paths) == 1 and not next(iter(paths))[2]
+
+
+def _all_paths(network: Network, ranks: int) -> list[Path]:
+    return [network.between(a, b) for a in range(ranks) for b in range(ranks) if a != b]

@@ -1,0 +1,327 @@
+"""Fits of the cost model to measurements: alpha, beta and gamma with intervals.
+
+A point is a pattern on p ranks with n bytes and its repetitions; the model is
+
+    T = alpha S + beta V n + gamma R n,     alpha, beta, gamma >= 0
+
+with S, V and R from `emulator.costs` (a plain message has S = V = 1, R = 0). Times span six decades, so the loss is
+Huber's, on relative error (its logarithm), over the medians of the points: least squares on seconds would fit the
+largest sizes alone and give negative alphas. Protocols change with size, so the model is also fitted in segments of
+n; the break points minimise the summed relative error (dynamic programming), and their number is BIC's.
+
+Intervals are bootstrapped: repetitions are drawn (launches first, where there are several), and errors of the model
+such as its residuals show (see `emulator.measure.bootstrap`). Where a point has fewer than 6 repetitions, of whose
+median there is no 95 % interval, or the points are no more than the terms, no interval is claimed.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emulator.costs import Terms
+from emulator.errors import UsageError
+from emulator.measure import bootstrap
+from emulator.measure.regression import huber
+from emulator.measure.statistics import FEWEST_FOR_INTERVAL
+
+Array = NDArray[np.float64]
+
+MESSAGE = Terms(steps=1, volume=1)
+MOST_SEGMENTS = 4
+RESAMPLES = 200
+_FEWEST_SIZES = 4  # distinct sizes in a segment
+_NOT_WORTH_A_BREAK = 1e-3  # relative error that no further segment shall try to explain
+
+
+@dataclass(frozen=True)
+class Point:
+    """Repetitions of one pattern at one size.
+
+    Attributes
+    ----------
+    bytes : int
+        n.
+    terms : Terms
+        S, V and R of the pattern on these ranks.
+    seconds : array_like, shape (repetitions,)
+        Measured times, > 0.
+    launches : array_like, shape (repetitions,), optional
+        The launch that each repetition belongs to, where the job was started several times.
+    ranks : int
+        p, for whoever reports the point.
+    """
+
+    bytes: int
+    terms: Terms
+    seconds: ArrayLike
+    launches: ArrayLike | None = None
+    ranks: int = 2
+
+    @property
+    def median(self) -> float:
+        """Median of the repetitions in seconds."""
+        return float(np.median(np.asarray(self.seconds, dtype=float)))
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """alpha (s), beta and gamma (s/byte) for sizes first..last, and the bootstrap's draws of them.
+
+    Attributes
+    ----------
+    draws : array, shape (resamples, 3)
+        One row (alpha, beta, gamma) per resample; no rows where no interval is claimed.
+    """
+
+    first: int
+    last: int
+    alpha: float
+    beta: float
+    gamma: float
+    draws: Array = field(repr=False)
+
+    def seconds(self, terms: Terms, n: float) -> float:
+        """Predicted time of a pattern with these `terms` for n bytes."""
+        return terms.seconds(n, self.alpha, self.beta, self.gamma)
+
+    def interval(self, column: int) -> tuple[float, float] | None:
+        """95 % interval of alpha (0), beta (1) or gamma (2); None where none is claimed."""
+        if not len(self.draws):
+            return None
+        low, high = np.quantile(self.draws[:, column], [0.025, 0.975])
+        return float(low), float(high)
+
+    def estimate(self, column: int) -> dict[str, Any]:
+        """Value and interval of one coefficient, as the result file has them."""
+        return {"value": (self.alpha, self.beta, self.gamma)[column], "ci95": self.interval(column)}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model.
+
+    Attributes
+    ----------
+    headline : Coefficients
+        One segment for all sizes: the figures to quote.
+    segments : list of Coefficients
+        Several where that explains the data better: what `predict` uses.
+    gamma_known : bool
+        False where the points cannot tell gamma from beta (R proportional to V, as in a ring alone) and none was
+        given: beta then holds the cost of reducing as well.
+    error, segmented_error : float
+        Median relative error of the headline and of the segments over the points.
+    """
+
+    headline: Coefficients
+    segments: list[Coefficients]
+    gamma_known: bool
+    error: float
+    segmented_error: float
+
+    def at(self, n: float) -> Coefficients:
+        """The segment that n bytes belong to."""
+        return next((one for one in self.segments if n <= one.last), self.segments[-1])
+
+    def predict(self, terms: Terms, n: float) -> float:
+        """Time in seconds of a pattern with these `terms` for n bytes."""
+        return self.at(n).seconds(terms, n)
+
+    def record(self, level: str, pattern: str, configured: dict[str, float] | None = None) -> dict[str, Any]:
+        """The fit in the form of the result file, with the draws that intervals of derived figures need."""
+        return {
+            "level": level,
+            "pattern": pattern,
+            **self._estimates(self.headline),
+            "segments": [self._segment(one) for one in self.segments],
+            "median_relative_error": self.error,
+            "segmented_relative_error": self.segmented_error,
+            "configured": configured,
+            "draws": _listed(self.headline.draws),
+        }
+
+    def _estimates(self, one: Coefficients) -> dict[str, Any]:
+        gamma = one.estimate(2) if self.gamma_known else None
+        return {"alpha": one.estimate(0), "beta": one.estimate(1), "gamma": gamma}
+
+    def _segment(self, one: Coefficients) -> dict[str, Any]:
+        return {"first": one.first, "last": one.last, **self._estimates(one), "draws": _listed(one.draws)}
+
+
+def _listed(draws: Array) -> Array | None:
+    return draws if len(draws) else None
+
+
+def fit(
+    points: Sequence[Point],
+    *,
+    gamma: float | None = None,
+    gamma_draws: ArrayLike | None = None,
+    most_segments: int = MOST_SEGMENTS,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Fit:
+    """Fit alpha, beta and gamma to points.
+
+    Parameters
+    ----------
+    points
+        At least two, of different sizes, so that alpha and beta can be told apart.
+    gamma, gamma_draws
+        Reduction time per byte (s/byte) where it was measured by itself, and the draws of its own bootstrap; no draws
+        if no interval of it is claimed, and then none is of the others.
+    most_segments
+        1 for a single pair of terms over all sizes.
+    resamples, seed
+        Of the bootstrap.
+
+    Raises
+    ------
+    UsageError
+        Too few points, or times that are not positive.
+    """
+    problem = _Problem(points, gamma)
+    breaks = _best_breaks(problem, most_segments)
+    known = np.full(resamples, gamma or 0.0)
+    if gamma_draws is not None:
+        known = np.resize(np.asarray(gamma_draws, dtype=float), resamples if len(np.asarray(gamma_draws)) else 0)
+    if min(np.size(p.seconds) for p in points) < FEWEST_FOR_INTERVAL:
+        known = known[:0]
+    rng = np.random.default_rng(seed)
+    medians = bootstrap.medians(points, len(known), rng)
+    headline = problem.coefficients(np.ones(len(points), dtype=bool), medians, known, rng)
+    if len(breaks) == 1:
+        segments = [headline]
+    else:
+        segments = [problem.coefficients(part, medians, known, rng) for part in breaks]
+    whole = Fit(headline, segments, problem.gamma_known, 0.0, 0.0)
+    errors = [abs(headline.seconds(p.terms, p.bytes) / p.median - 1) for p in points]
+    segmented = [abs(whole.predict(p.terms, p.bytes) / p.median - 1) for p in points]
+    return Fit(headline, segments, problem.gamma_known, float(np.median(errors)), float(np.median(segmented)))
+
+
+class _Problem:
+    """The design matrix of a fit and which of its columns the data can tell apart."""
+
+    def __init__(self, points: Sequence[Point], gamma: float | None) -> None:
+        self.sizes = np.array([p.bytes for p in points])
+        self.ranks = np.array([p.ranks for p in points])
+        if len(np.unique(self.sizes)) < 2:
+            raise UsageError(
+                f"a fit needs points of at least 2 sizes, got {len(np.unique(self.sizes))}: give more --sizes"
+            )
+        self.design = np.array(
+            [[p.terms.steps, p.terms.volume * p.bytes, p.terms.reduced * p.bytes] for p in points], dtype=float
+        )
+        self.medians = np.array([p.median for p in points])
+        if not (self.medians > 0).all():
+            raise UsageError(f"a fit needs times > 0, got a median of {self.medians.min():g} s")
+        self.given = gamma
+        self.gamma_free = gamma is None and _independent(self.design / self.medians[:, None])
+        self.gamma_known = self.gamma_free or gamma is not None
+
+    def solve(self, medians: Array, gamma: ArrayLike, used: NDArray[np.bool_]) -> Array:
+        """Fit stacks of problems over these points.
+
+        Parameters
+        ----------
+        medians : array, shape (..., points)
+        gamma : array_like, shape (...)
+            Used where gamma is not free.
+        used : array of bool, shape (..., points)
+            The points that count.
+
+        Returns
+        -------
+        array, shape (..., 3)
+            alpha, beta and gamma.
+        """
+        free = [0, 1, 2] if self.gamma_free else [0, 1]
+        known = np.zeros_like(gamma) if self.gamma_free else np.asarray(gamma, dtype=float)
+        offset = known[..., None] * self.design[:, 2]
+        shape = np.broadcast_shapes(medians.shape, offset.shape, used.shape)
+        found = np.zeros((*shape[:-1], 3))
+        found[..., 2] = known
+        data, counted = np.broadcast_to(medians, shape), np.broadcast_to(used, shape)
+        found[..., free] = huber(self.design[:, free], data, counted, np.broadcast_to(offset, shape))
+        return found
+
+    def losses(self, used: NDArray[np.bool_]) -> Array:
+        """Summed absolute relative error of the best fit to each selection of points, shape (selections, points)."""
+        found = self.solve(self.medians, self.given or 0.0, used)
+        predicted = np.maximum(np.einsum("ij,...j->...i", self.design, found), 1e-3 * self.medians)
+        errors = np.abs(np.log(predicted / self.medians))
+        return (errors * used).sum(axis=-1)
+
+    def coefficients(
+        self, used: NDArray[np.bool_], medians: Array, gammas: Array, rng: np.random.Generator
+    ) -> Coefficients:
+        """Fit the points `used`, once as measured and once per row of resampled `medians`, with errors of the model."""
+        found = self.solve(self.medians, self.given or 0.0, used)
+        alpha, beta, gamma = found.tolist()
+        sizes = self.sizes[used]
+        draws = np.empty((0, 3))
+        if len(medians):
+            errors = self._errors(found, used, medians, rng)
+            draws = self.solve(medians[: len(errors)] * np.exp(errors), gammas[: len(errors)], used)
+        return Coefficients(int(sizes.min()), int(sizes.max()), alpha, beta, gamma, draws)
+
+    def _errors(self, found: Array, used: NDArray[np.bool_], medians: Array, rng: np.random.Generator) -> Array:
+        """Draws of what the model with the terms `found` misses, shape (resamples, points)."""
+        predicted = np.maximum(self.design[used] @ found, 1e-3 * self.medians[used])
+        residuals = np.log(self.medians[used] / predicted)
+        noise = float(bootstrap.noise(medians[:, used]).mean())
+        drawn = bootstrap.model_errors(
+            residuals, self.ranks[used], self.sizes[used], noise, 2 + self.gamma_free, len(medians), rng
+        )
+        errors = np.zeros((len(drawn), len(used)))
+        errors[:, used] = drawn
+        return errors
+
+
+def _independent(design: Array) -> bool:
+    """True if alpha, beta and gamma can be told apart: three columns of full rank, once they have equal length."""
+    lengths = np.linalg.norm(design, axis=0)
+    return bool((lengths > 0).all() and np.linalg.matrix_rank(design / lengths, tol=1e-3) == 3)
+
+
+def _best_breaks(problem: _Problem, most: int) -> list[NDArray[np.bool_]]:
+    """Split the points by size into the number of segments that BIC prefers; returns the points of each."""
+    sizes, which = np.unique(problem.sizes, return_inverse=True)
+    count = len(sizes)
+    most = max(1, min(most, count // _FEWEST_SIZES))
+    # All ranges i <= size index < j that could be a segment, fitted at once
+    ranges = [(0, count)] if most == 1 else [(i, j) for i in range(count) for j in range(i + _FEWEST_SIZES, count + 1)]
+    used = np.array([(which >= i) & (which < j) for i, j in ranges])
+    loss = dict(zip(ranges, problem.losses(used).tolist(), strict=True))
+    # cheapest[k][j] = (loss, start of the last segment) of the first j sizes in k + 1 segments
+    cheapest = [{j: (loss[0, j], 0) for i, j in ranges if i == 0}]
+    for k in range(1, most):
+        ends = range((k + 1) * _FEWEST_SIZES, count + 1)
+        cheapest.append({j: min((cheapest[k - 1][i][0] + loss[i, j], i) for i in _starts(k, j)) for j in ends})
+    chosen = min(range(most), key=lambda k: _bic(cheapest[k][count][0], len(problem.sizes), k + 1))
+    parts, end = [], count
+    for k in range(chosen, -1, -1):
+        start = cheapest[k][end][1]
+        parts.append((which >= start) & (which < end))
+        end = start
+    return parts[::-1]
+
+
+def _starts(k: int, end: int) -> range:
+    """Where the last segment may start when k segments come before it and it ends before `end`."""
+    return range(k * _FEWEST_SIZES, end - _FEWEST_SIZES + 1)
+
+
+def _bic(loss: float, points: int, segments: int) -> float:
+    """Information criterion with Laplace errors: two terms per segment, and the breaks between them.
+
+    A break was searched for among all sizes and so counts as three terms: noise alone then breaks one straight line in
+    fifty, and one in ten if it counted as two (Zhang and Siegmund, "A modified Bayes information criterion", 2007).
+    """
+    mean = max(loss / points, _NOT_WORTH_A_BREAK)
+    return 2 * points * math.log(mean) + (5 * segments - 3) * math.log(points)

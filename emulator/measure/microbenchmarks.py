@@ -1,0 +1,159 @@
+"""Jobs that measure the terms themselves: a message between two ranks (alpha, beta), a local reduction (gamma)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from emulator.core.wall_clock import wait_until
+from emulator.measure.repetitions import Job
+
+_ROUND_TRIPS = 50  # in one repetition of a short message, so that the start of it does not count
+_BYTES_PER_REPETITION = 1 << 18
+
+
+def link_sizes(sizes: Sequence[int], rng: np.random.Generator) -> list[int]:
+    """Sizes that show a link's protocol: 0, the given ones, their neighbours, and some between them.
+
+    Parameters
+    ----------
+    sizes
+        Sizes in bytes.
+    rng
+        Draws the sizes between (log-uniform), so that no regular pattern hides a switch.
+    """
+    largest = max(sizes)
+    between = np.exp(rng.uniform(0, np.log(max(largest, 2)), len(sizes))).astype(int).tolist()
+    neighbours = [n + step for n in sizes for step in (-1, 0, 1)]
+    return sorted({n for n in (0, *neighbours, *between) if 0 <= n <= largest})
+
+
+def messages(
+    comm: MPI.Intracomm | None, members: tuple[int, int], sizes: Sequence[int], pattern: str, *, one_way: bool
+) -> list[Job]:
+    """Make one job per size for a message from the first to the second of two ranks; the same on every rank.
+
+    Parameters
+    ----------
+    comm
+        A communicator of exactly these two ranks; None on all others.
+    members
+        The two ranks in the control communicator.
+    one_way
+        Time one message one way: on an emulated clock, where all ranks start at the same instant. Else a repetition is
+        a number of round trips, and a message's time is half of one.
+    """
+    jobs = []
+    for n in sizes:
+        trips = max(1, min(_ROUND_TRIPS, _BYTES_PER_REPETITION // max(1, n)))
+        job = Job(pattern, 2, n, members, labels={"source": members[0], "destination": members[1]})
+        job.parts = 1 if one_way else 2 * trips
+        if comm is not None:
+            job.comm = comm
+            job.once, job.check = _exchange(comm, n, one_way, trips)
+        jobs.append(job)
+    return jobs
+
+
+def _exchange(comm: MPI.Intracomm, n: int, one_way: bool, trips: int) -> tuple[Any, Any]:
+    """What either rank does in a repetition, and how it counts the bytes that came wrong."""
+    expected = (np.arange(n) % 251).astype(np.uint8)
+    received = np.zeros(n, dtype=np.uint8)
+    source, target = [expected, MPI.BYTE], [received, MPI.BYTE]
+    first = comm.Get_rank() == 0
+
+    def send() -> None:
+        comm.Send(source, 1)
+
+    def receive() -> None:
+        comm.Recv(target, 0)
+
+    def ask() -> None:
+        for _ in range(trips):
+            comm.Send(source, 1)
+            comm.Recv(target, 1)
+
+    def answer() -> None:
+        for _ in range(trips):
+            comm.Recv(target, 0)
+            comm.Send(source, 0)
+
+    def wrong() -> int:
+        count = 0 if one_way and first else int((received != expected).sum())
+        received[:] = 0
+        return count
+
+    if one_way:
+        return (send if first else receive), wrong
+    return (ask if first else answer), wrong
+
+
+def reductions(comm: MPI.Intracomm | None, member: int, sizes: Sequence[int]) -> list[Job]:
+    """Make one job per size for adding n bytes of float32 to n others, in place, on one rank.
+
+    Parameters
+    ----------
+    comm
+        A communicator of this rank alone, whose clock is read; None on all others.
+    """
+    jobs = []
+    for n in sizes:
+        repeats = max(1, min(_ROUND_TRIPS, _BYTES_PER_REPETITION // max(1, n)))
+        job = Job("reduction", 1, n, (member,), parts=repeats)
+        if comm is not None:
+            job.comm, job.once = comm, _adding(n // 4, repeats)
+        jobs.append(job)
+    return jobs
+
+
+def _adding(count: int, repeats: int) -> Any:
+    mine, theirs = np.ones(count, dtype=np.float32), np.zeros(count, dtype=np.float32)
+
+    def once() -> None:
+        for _ in range(repeats):
+            np.add(mine, theirs, out=mine)
+
+    return once
+
+
+def bystander_penalty(comm: MPI.Comm, repetitions: int = 200) -> tuple[float, float]:
+    """Half a round trip of 8 bytes between ranks 0 and 1 while the others wait: asleep, and in MPI_Barrier.
+
+    A rank that waits in a barrier keeps a core busy, which the two that are measured then lack.
+
+    Returns
+    -------
+    asleep, in_barrier : float
+        Medians in seconds, on every rank. Collective over `comm`, a bare communicator of at least 3 ranks.
+    """
+    medians = []
+    for in_barrier in (False, True):
+        comm.Barrier()
+        trips = _trip_times(comm, repetitions) if comm.Get_rank() < 2 else [0.0]
+        if in_barrier:
+            comm.Barrier()
+        else:
+            over = comm.Ibarrier()
+            wait_until(over.Test, longest=2e-3)
+        medians.append(float(np.median(trips)) / 2)
+    asleep, parked = comm.bcast(medians, 0)
+    return asleep, parked
+
+
+def _trip_times(comm: MPI.Comm, repetitions: int) -> list[float]:
+    """Round trips between ranks 0 and 1, timed on either."""
+    buffer, peer, times = [np.zeros(8, dtype=np.uint8), MPI.BYTE], 1 - comm.Get_rank(), []
+    for _ in range(repetitions):
+        start = perf_counter()
+        if peer == 1:
+            comm.Send(buffer, peer)
+            comm.Recv(buffer, peer)
+        else:
+            comm.Recv(buffer, peer)
+            comm.Send(buffer, peer)
+        times.append(perf_counter() - start)
+    return times

@@ -1,0 +1,351 @@
+"""Repetitions: what one operation of many ranks costs, as the time from the first start to the last end.
+
+Ranks run ahead of one another, so neither a rank's own time nor a mean over ranks is the cost of a collective
+operation. One repetition here is one operation; its time is the last member's end minus the first member's start, on
+clocks that are comparable (`time.perf_counter` within a host, synchronised across hosts; the emulated clock, aligned
+before every repetition).
+
+Jobs (a pattern, a number of ranks, a size) are repeated in rounds, in an order that is shuffled for every round, so
+that a disturbance hits them all and ours and the native call alternate. Ranks that are not members of a job wait for
+their next one asleep: parked in a barrier they would take the core from those that are being timed. A job ends when
+the 95 % interval of its median is narrow enough, at a number of repetitions, or when the time is up; the result says
+which.
+"""
+
+import contextlib
+import gc
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+from emulator import carrier
+from emulator.core.wall_clock import crowded, wait_until
+from emulator.measure import statistics
+from emulator.wire.clock_sync import synchronise
+
+_PARKED = 2e-3  # longest nap of a parked rank, in seconds
+_VISIT = 5e-3  # a job is visited long enough to make up for the waking of its members, in seconds
+_MOST_PER_VISIT = 8
+_AHEAD = 30e-6  # how far ahead the members agree on their start, in seconds
+
+
+@dataclass
+class Job:
+    """One thing to time.
+
+    Attributes
+    ----------
+    pattern, ranks, bytes
+        What it is called in the result, the number of ranks it speaks of, and its size.
+    members
+        The ranks of the control communicator that take part; all ranks must list the same ones.
+    comm
+        The communicator that the operation uses: its clock is read. None on ranks that are not members.
+    once
+        The operation, called on each member; None on ranks that are not members.
+    check
+        Counts this member's wrong elements after an operation.
+    parts
+        Operations that one call of `once` stands for; the time is divided by it.
+    labels
+        More columns for the raw samples.
+    """
+
+    pattern: str
+    ranks: int
+    bytes: int
+    members: tuple[int, ...]
+    comm: Any = None
+    once: Callable[[], object] | None = None
+    check: Callable[[], int] | None = None
+    parts: int = 1
+    labels: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Series:
+    """What rank 0 knows of a job: its repetitions.
+
+    Attributes
+    ----------
+    seconds : list of float
+        Time of each repetition, from the first start to the last end.
+    skews : list of float
+        How far apart the members started, in seconds per operation: what the time is uncertain by.
+    wrong : int
+        Wrong elements over all members and all checks.
+    stopped : str
+        ``"interval"``, ``"repetitions"`` or ``"budget"``: why it was not repeated further.
+    launches : list of int
+        The launch of each repetition, where several are pooled; else empty.
+    """
+
+    job: Job
+    seconds: list[float] = field(default_factory=list)
+    skews: list[float] = field(default_factory=list)
+    wrong: int = 0
+    stopped: str = ""
+    launches: list[int] = field(default_factory=list)
+
+    def summary(self) -> dict[str, Any]:
+        """``seconds`` of a measurement in the result file."""
+        return {**statistics.summary(self.seconds), "skew": float(np.median(self.skews)), "stopped": self.stopped}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Raw samples, one row per repetition, for ``samples.csv``."""
+        name = {"pattern": self.job.pattern, "ranks": self.job.ranks, "bytes": self.job.bytes, **self.job.labels}
+        pairs = enumerate(zip(self.seconds, self.skews, strict=True))
+        return [{**name, "repetition": i, "seconds": seconds, "skew": skew} for i, (seconds, skew) in pairs]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When a job has been repeated enough.
+
+    Attributes
+    ----------
+    budget : float
+        Wall seconds for all jobs together. Every job runs at least twice, whatever the budget: once to warm up and
+        to be checked, once to be timed.
+    width : float
+        Enough when the 95 % interval of the median is at most this share of the median wide.
+    fewest, most : int
+        Repetitions before the interval is believed, and at most.
+    """
+
+    budget: float
+    width: float = 0.05
+    fewest: int = 10
+    most: int = 1000
+
+    def reason(self, samples: Sequence[float]) -> str:
+        """Why these samples are enough; empty if they are not."""
+        if len(samples) >= self.fewest and statistics.relative_width(samples) <= self.width:
+            return "interval"
+        return "repetitions" if len(samples) >= self.most else ""
+
+
+under_way: list[Series] = []
+"""On rank 0, what `measure` has so far: for somebody who must save it from another thread, the job being ended."""
+
+
+def measure(
+    control: MPI.Intracomm,
+    jobs: Sequence[Job],
+    stop: Stop,
+    *,
+    seed: int = 0,
+    tick: Callable[[float], None] | None = None,
+) -> list[Series]:
+    """Repeat all jobs until each is known well enough or the time is up. Collective over `control`.
+
+    Parameters
+    ----------
+    control
+        A bare communicator that nothing else uses meanwhile; what it carries costs no emulated time.
+    jobs
+        The same jobs in the same order on all ranks.
+    stop
+        When to stop.
+    seed
+        Of the shuffled order.
+    tick
+        Called on rank 0 with the seconds that have passed since the last call, for a progress bar.
+
+    Returns
+    -------
+    list of Series
+        On rank 0, in the order of `jobs`; empty on the others.
+    """
+    rounds = _Rounds(control, jobs, stop, seed, tick)
+    under_way[:] = rounds.series
+    with _no_garbage_collection():
+        found = rounds.run()
+    # Not after an error: freeing is collective, and what is under way may yet be saved.
+    rounds.free()
+    under_way.clear()
+    return found
+
+
+class _Gate:
+    """Where the members of a job meet before it: asleep until all are there, then awake and together."""
+
+    def __init__(self, control: MPI.Intracomm, members: tuple[int, ...], now: Callable[[], float], spins: bool) -> None:
+        self._now = now
+        everybody = control.Get_group()
+        group = everybody.Incl(members)
+        self.comm = control.Create_group(group)
+        group.Free()
+        everybody.Free()
+        self._token, self._word = np.zeros(1), np.zeros(1)
+        self._spins = spins
+
+    def meet(self, word: float = 0.0) -> float:
+        """Wait asleep until all members are here; every member returns the first member's `word`."""
+        comm = self.comm
+        others = range(1, comm.size)
+        if comm.rank == 0:
+            tokens = np.zeros(comm.size)
+            arrivals = [comm.Irecv(tokens[i : i + 1], i) for i in others]
+            wait_until(lambda: MPI.Request.Testall(arrivals), longest=_PARKED)
+            self._word[0] = word
+            MPI.Request.Waitall([comm.Isend(self._word, i) for i in others])
+        else:
+            release = comm.Irecv(self._word, 0)
+            comm.Isend(self._token, 0).Wait()
+            wait_until(release.Test, longest=_PARKED)
+        return float(self._word[0])
+
+    def start(self) -> None:
+        """Begin together: at an agreed instant where every rank has a core, else at a barrier."""
+        self.comm.Barrier()
+        if self._spins:
+            self._word[0] = self._now() + _AHEAD
+            self.comm.Bcast(self._word, 0)
+            while self._now() < self._word[0]:
+                pass
+
+
+class _Rounds:
+    """The state of one `measure`: gates, the plan of the round, and on rank 0 what was seen."""
+
+    def __init__(
+        self,
+        control: MPI.Intracomm,
+        jobs: Sequence[Job],
+        stop: Stop,
+        seed: int,
+        tick: Callable[[float], None] | None,
+    ) -> None:
+        self.control, self.jobs, self.stop, self.seed, self.tick = control, jobs, stop, seed, tick
+        sync = synchronise(control)
+        self.now = time.perf_counter if sync.clocks == 1 else sync.now
+        everybody = tuple(range(control.size))
+        spins = not _some_host_is_crowded(control)
+        self.gates = {
+            members: _Gate(control, members, self.now, spins)
+            for members in dict.fromkeys([everybody, *(job.members for job in jobs)])
+            if control.rank in members
+        }
+        self.all = self.gates[everybody]
+        self.wrong = np.zeros(len(jobs), dtype=np.int64)
+        self.series = [Series(job) for job in jobs] if control.rank == 0 else []
+        self.began = self.ticked = time.perf_counter()
+
+    def free(self) -> None:
+        for gate in self.gates.values():
+            gate.comm.Free()
+
+    def run(self) -> list[Series]:
+        for index in range(len(self.jobs)):
+            self._visit(index, np.zeros((0, 2)), checked=True)
+        plan = np.ones(len(self.jobs), dtype=np.int64)
+        number = 0
+        while plan.any():
+            number += 1
+            self._collect(plan, self._round(plan, number))
+            self._plan(plan)
+        total = np.zeros_like(self.wrong)
+        self.control.Reduce(self.wrong, total)
+        for index, series in enumerate(self.series):
+            series.wrong = int(total[index])
+        return self.series
+
+    def _round(self, plan: NDArray[np.int64], number: int) -> NDArray[np.float64]:
+        """Visit every job of the plan once, in an order of this round's own; returns this rank's starts and ends."""
+        times = np.full((int(plan.sum()), 2), np.nan)
+        last = np.cumsum(plan)
+        # Every rank draws the same order. A check costs time as well: it comes in rounds 1, 2, 4, 8 and so on.
+        checked = number & (number - 1) == 0
+        for index in np.random.default_rng((self.seed, number)).permutation(len(plan)):
+            if plan[index]:
+                rows = times[last[index] - plan[index] : last[index]]
+                self._visit(int(index), rows, checked=checked, may_skip=number > 1)
+        return times
+
+    def _visit(self, index: int, times: NDArray[np.float64], *, checked: bool, may_skip: bool = False) -> None:
+        """Fill `times`, shape (repetitions, 2), with starts and ends; without rows, run once untimed."""
+        job = self.jobs[index]
+        if self.control.rank not in job.members or job.once is None:
+            return
+        gate = self.gates[job.members]
+        over = time.perf_counter() - self.began > self.stop.budget
+        if gate.meet(over and may_skip):
+            return
+        carried = carrier.of(job.comm)
+        now = carried.now if carried.timed else self.now
+        for row in times:
+            gate.start()
+            if carried.timed:
+                carried.align()
+            start = now()
+            job.once()
+            row[:] = start, now()
+        if not len(times):
+            if carried.timed:  # ranks that sat out other jobs would send into the others' past
+                carried.align()
+            job.once()
+        if checked and job.check is not None:
+            self.wrong[index] += job.check()
+        if self.tick is not None and self.control.rank == 0:
+            ticked = time.perf_counter()
+            self.tick(ticked - self.ticked)
+            self.ticked = ticked
+
+    def _collect(self, plan: NDArray[np.int64], times: NDArray[np.float64]) -> None:
+        """Bring all ranks' starts and ends to rank 0 and turn them into times of whole operations."""
+        self.all.meet()
+        gathered = np.empty((self.control.size, *times.shape)) if self.control.rank == 0 else None
+        self.control.Gather(times, gathered)
+        if gathered is None:
+            return
+        for index, rows in enumerate(np.split(gathered, np.cumsum(plan)[:-1], axis=1)):
+            members = rows[list(self.jobs[index].members)]
+            # A visit that the budget cut off has no times at all.
+            starts, ends = members[:, ~np.isnan(members).any(axis=(0, 2))].transpose(2, 0, 1)
+            series = self.series[index]
+            if starts.size:
+                took = ends.max(axis=0) - starts.min(axis=0)
+                series.seconds += (took / self.jobs[index].parts).tolist()
+                series.skews += (np.ptp(starts, axis=0) / self.jobs[index].parts).tolist()
+
+    def _plan(self, plan: NDArray[np.int64]) -> None:
+        """Rank 0 decides how often each job is repeated in the next round; 0 for those that have ended."""
+        if self.control.rank == 0:
+            over = time.perf_counter() - self.began > self.stop.budget
+            for index in np.flatnonzero(plan):
+                series = self.series[index]
+                series.stopped = self.stop.reason(series.seconds) or ("budget" if over else "")
+                plan[index] = 0 if series.stopped else self._repetitions(series)
+        self.control.Bcast(plan)
+
+    def _repetitions(self, series: Series) -> int:
+        typical = max(float(np.median(series.seconds)) * series.job.parts, 1e-9)
+        left = self.stop.most - len(series.seconds)
+        return max(1, min(_MOST_PER_VISIT, int(_VISIT / typical), left))
+
+
+def _some_host_is_crowded(control: MPI.Intracomm) -> bool:
+    """Whether anywhere ranks of this job outnumber the cores; the same on every rank."""
+    neighbours = control.Split_type(MPI.COMM_TYPE_SHARED)
+    found: bool = control.allreduce(crowded(neighbours.size), MPI.LOR)
+    neighbours.Free()
+    return found
+
+
+@contextlib.contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """Keep the collector out of timed regions, as `timeit` does."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,202 @@
+"""From repetitions to terms: the link, the reduction and the collectives of one run, fitted together.
+
+A study is made on rank 0 from the series of `emulator.measure.repetitions`: alpha and beta of the link from messages,
+gamma from local reductions, and the terms of every collective with that gamma (a ring alone cannot tell gamma from
+beta).
+
+On the wall clock, more ranks than cores take turns: whatever p ranks do on c < p cores takes p/c times longer. That
+factor is known, so it multiplies S, V and R, and the fitted terms are those of ranks with a core each.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from emulator import costs, speedup
+from emulator.errors import UsageError
+from emulator.measure.fit import MESSAGE, Fit, Point, fit
+from emulator.measure.predictions import contention, held_out, textbook_terms
+from emulator.measure.repetitions import Job, Series
+
+Crowding = Callable[[int], float]
+
+
+@dataclass
+class Study:
+    """What a run says about its link and its collectives.
+
+    Attributes
+    ----------
+    link : Fit
+        Of single messages.
+    reduction : Fit or None
+        Of local reductions, whose beta is gamma; None where reducing takes no time.
+    collectives : dict
+        Fit by pattern.
+    held_out : list of dict
+        Points of the most ranks, predicted from fits on fewer; see `fitted_up_to`.
+    fitted_up_to : int or None
+        The most ranks that those fits have seen; None where nothing was held out.
+    crowding : callable
+        How many ranks share a core when p of them run.
+    itemsize : int
+        Bytes of an element.
+    fewer : dict
+        Those fits on fewer ranks, by pattern.
+    algorithms : dict
+        By (pattern, p, n), where a pattern stands for several: the one that was run.
+    """
+
+    link: Fit
+    reduction: Fit | None
+    collectives: dict[str, Fit]
+    held_out: list[dict[str, Any]]
+    fitted_up_to: int | None
+    crowding: Crowding
+    itemsize: int
+    fewer: dict[str, Fit] = field(default_factory=dict)
+    algorithms: dict[tuple[str, int, int], str] = field(default_factory=dict)
+
+    def unseen(self, pattern: str, p: int) -> bool:
+        """Whether `predict` goes by a fit that has not seen p ranks."""
+        return pattern in self.fewer and self.fitted_up_to is not None and p > self.fitted_up_to
+
+    def predict(self, pattern: str, p: int, n: int) -> float:
+        """Seconds of a pattern on p ranks for n bytes, by its fit; if p was held out, by the one without."""
+        single = {"link": self.link, "reduction": self.reduction}.get(pattern)
+        if single is not None:
+            return single.predict(MESSAGE, n)
+        fitted = (self.fewer if self.unseen(pattern, p) else self.collectives)[pattern]
+        return fitted.predict(_terms(self._algorithm(pattern, p, n), p, n, self.itemsize, self.crowding), n)
+
+    def _algorithm(self, pattern: str, p: int, n: int) -> str:
+        return self.algorithms.get((pattern, p, n), pattern)
+
+    def records(self, configured: dict[str, float] | None = None) -> list[dict[str, Any]]:
+        """All fits in the form of the result file; `configured` has an emulated link's own alpha and beta."""
+        fits = [self.link.record("link", "link", configured)]
+        fits += [fitted.record("collective", pattern, configured) for pattern, fitted in self.collectives.items()]
+        return fits
+
+    def meaning(self, pattern: str, n: int, t_comp: float) -> dict[str, Any]:
+        """How many nodes are worth having for steps of `t_comp` seconds that end with n bytes of this pattern."""
+        terms = self.collectives[pattern].at(n)
+        most = max((p for name, p, size in self.algorithms if (name, size) == (pattern, n)), default=0)
+        algorithm = self._algorithm(pattern, most, n)
+        model = speedup.measured(t_comp, algorithm, n, terms.alpha, terms.beta, terms.gamma)
+        dominated = model.dominated()
+        return {
+            "pattern": pattern,
+            "algorithm": algorithm,
+            "bytes": n,
+            "t_comp": t_comp,
+            "form": model.form,
+            "terms": {"alpha": terms.alpha, "beta": terms.beta, "gamma": terms.gamma},
+            "textbook": textbook_terms(terms, n) if algorithm == "ring" else None,
+            "best": model.best().record(),
+            "best_ci95": speedup.best_interval(t_comp, algorithm, n, terms.draws),
+            "dominated": dominated.record() if dominated else None,
+        }
+
+    def contention(self, pattern: str) -> dict[str, Any]:
+        """How much dearer alpha and beta are in a collective than between two idle ranks."""
+        return contention(self.collectives[pattern], self.link)
+
+
+def uncrowded(p: int) -> float:
+    """One rank per core."""
+    return 1.0
+
+
+def study(
+    series: Sequence[Series], patterns: Iterable[str], itemsize: int, crowding: Crowding = uncrowded, seed: int = 0
+) -> Study:
+    """Fit everything that one run has measured.
+
+    Parameters
+    ----------
+    series
+        Jobs named ``"link"``, ``"reduction"`` and as in `costs.PATTERNS`; or otherwise, with one of those as the label
+        ``algorithm``.
+    patterns
+        The collectives to fit.
+    itemsize
+        Bytes of an element: blocks are whole elements.
+    crowding
+        Ranks per core, >= 1, when p ranks run.
+
+    Raises
+    ------
+    UsageError
+        Fewer than two sizes, so that nothing can be fitted.
+    """
+    link = fit([Point(s.job.bytes, MESSAGE, s.seconds, s.launches or None) for s in _of(series, "link")], seed=seed)
+    adding = _of(series, "reduction")
+    alone = [Point(s.job.bytes, MESSAGE, s.seconds, s.launches or None, 1) for s in adding]
+    reduction = fit(alone, seed=seed) if alone else None
+    gamma = reduction.headline.beta if reduction else 0.0
+    draws = reduction.headline.draws[:, 1] if reduction else None
+    collectives, fewer, unseen, last = {}, {}, [], None
+    for pattern in patterns:
+        points = _points(_of(series, pattern), itemsize, crowding)
+        collectives[pattern] = fit(points, gamma=gamma, gamma_draws=draws, seed=seed)
+        few, many = _split(points)
+        if few and many:
+            last = max(point.ranks for point in few)
+            fewer[pattern] = fit(few, gamma=gamma, gamma_draws=draws, resamples=2, seed=seed)
+            unseen += [{"pattern": pattern, **row} for row in held_out(fewer[pattern], many)]
+    algorithms = {
+        (s.job.pattern, s.job.ranks, s.job.bytes): _form(s.job) for s in series if "algorithm" in s.job.labels
+    }
+    return Study(link, reduction, collectives, unseen, last, crowding, itemsize, fewer, algorithms)
+
+
+def _form(job: Job) -> str:
+    """The pattern whose formula is that of a job."""
+    return str(job.labels.get("algorithm", job.pattern))
+
+
+def _of(series: Iterable[Series], pattern: str) -> list[Series]:
+    # What takes no time at all, as nothing sent on a network without latency, cannot be off by a share of it.
+    return [one for one in series if one.job.pattern == pattern and any(one.seconds)]
+
+
+def _terms(pattern: str, p: int, n: int, itemsize: int, crowding: Crowding) -> costs.Terms:
+    return costs.block_terms(pattern, p, n // itemsize, itemsize).times(crowding(p))
+
+
+def _points(series: Iterable[Series], itemsize: int, crowding: Crowding) -> list[Point]:
+    points = []
+    for one in series:
+        job = one.job
+        terms = _terms(_form(job), job.ranks, job.bytes, itemsize, crowding)
+        points.append(Point(job.bytes, terms, one.seconds, one.launches or None, job.ranks))
+    return points
+
+
+def _split(points: Sequence[Point]) -> tuple[list[Point], list[Point]]:
+    """The points of all but the most ranks, and those of the most."""
+    most = max(point.ranks for point in points)
+    return [p for p in points if p.ranks < most], [p for p in points if p.ranks == most]
+
+
+def measurement(series: Series, predicted: float | None = None, native: Series | None = None) -> dict[str, Any]:
+    """One measurement in the form of the result file, with algbw and busbw where the pattern has them."""
+    job, seconds = series.job, series.summary()
+    algbw = job.bytes / seconds["median"] if seconds["median"] > 0 else None
+    try:
+        busbw = None if algbw is None else algbw * costs.bus_factor(_form(job), job.ranks)
+    except UsageError:
+        busbw = None
+    return {
+        "pattern": job.pattern,
+        "ranks": job.ranks,
+        "bytes": job.bytes,
+        **job.labels,
+        "seconds": seconds,
+        "algbw": algbw,
+        "busbw": busbw,
+        "predicted": predicted,
+        "native": native.summary() if native else None,
+        "wrong": series.wrong,
+    }

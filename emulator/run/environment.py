@@ -1,0 +1,97 @@
+"""The environment record of a result, and what in it makes timings unstable."""
+
+import platform
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from emulator.core import wall_clock
+
+_FREQUENCY = Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")
+
+
+def record(ranks: int = 1, hosts: Sequence[str] | None = None) -> dict[str, Any]:
+    """Describe machine and software, for a result file.
+
+    Parameters
+    ----------
+    ranks : int
+        Number of ranks of the job.
+    hosts : sequence of str, optional
+        Host name of each rank. Absent, all ranks are on this host. Cores are those of this host.
+    """
+    import numpy
+    import psutil
+
+    per_host = Counter(hosts or [platform.node()] * ranks)
+    cores = wall_clock.cores()
+    return {
+        "mpi": _mpi_version(),
+        "mpi4py": _version_of_loaded("mpi4py"),
+        "python": platform.python_version(),
+        "numpy": numpy.__version__,
+        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "cpu": _cpu_model(),
+        "hosts": list(per_host),
+        "cores": cores,
+        "cores_physical": psutil.cpu_count(logical=False),
+        "memory_bytes": psutil.virtual_memory().total,
+        "ranks": ranks,
+        "oversubscription": max(per_host.values()) / cores,
+        "load": [round(value, 2) for value in psutil.getloadavg()],
+        "governor": _FREQUENCY.read_text().strip() if _FREQUENCY.is_file() else None,
+    }
+
+
+def warnings(environment: dict[str, Any]) -> list[str]:
+    """Say what in an environment record makes wall-clock timings unstable, and the remedy."""
+    cores, ranks = environment["cores"], environment["ranks"]
+    found = []
+    if environment["oversubscription"] > 1:
+        found.append(
+            f"{ranks} ranks share {cores} cores (oversubscription {environment['oversubscription']:.3g}): "
+            "a rank often waits for a core, not for a message; one rank per core shows the transport itself"
+        )
+    load = environment.get("load") or [0.0]
+    if load[0] > 0.5 * cores:
+        found.append(f"the machine was busy before the run (load {load[0]:.1f} on {cores} cores): close other programs")
+    governor = environment.get("governor")
+    if governor not in (None, "performance"):
+        found.append(f"the cores change frequency (governor {governor}): choose the governor performance")
+    return found
+
+
+def crowding(hosts: Sequence[str], cores: int | None = None) -> Callable[[int], float]:
+    """Tell how many ranks share a core, at least 1, when the first p of these ranks run.
+
+    Parameters
+    ----------
+    hosts
+        Host name of each rank.
+    cores
+        Of every host; None for as many as this one has.
+    """
+    each = cores or wall_clock.cores()
+    return lambda p: max(1.0, max(Counter(hosts[:p]).values()) / each)
+
+
+def _mpi_version() -> str | None:
+    """Name and version of the MPI library, if this process has loaded one (this module never does)."""
+    mpi = sys.modules.get("mpi4py.MPI")
+    if mpi is None:
+        return None
+    first_line = mpi.Get_library_version().partition("\n")[0]
+    return " ".join(first_line.partition(", package")[0].split())
+
+
+def _version_of_loaded(name: str) -> str | None:
+    return getattr(sys.modules.get(name), "__version__", None)
+
+
+def _cpu_model() -> str | None:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or None

@@ -1,0 +1,232 @@
+"""The command line that every demo shares.
+
+A demo is a file with a docstring and::
+
+    @demo("ring", needs=2)
+    @click.option("--t-comp", default="1 s")
+    def main(run: Run, t_comp: str) -> None: ...
+
+    if __name__ == "__main__":
+        main()
+
+Started by mpirun it runs; started plainly with ``-n N`` it starts mpirun itself. Errors are one line and an
+exit status: 1 a wrong result or a failed check, 2 bad usage or bad input.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from emulator import units
+from emulator.errors import CheckFailed, UsageError
+from emulator.launch import foreground, mpirun
+from emulator.run.console import discard
+
+if TYPE_CHECKING:
+    from emulator.run.session import Run
+
+
+def complain(message: str) -> None:
+    """Print one line on standard error, from rank 0 only when every rank has the same to say."""
+    if mpirun.rank() in (None, 0):
+        line = " ".join(message.split())
+        print(f"error: {line}", file=sys.stderr, flush=True)
+
+
+class _OneLine(click.Command):
+    """A click command whose every refusal is one line and exit status 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # the reader of our output (a `head`, say) has left; click would call that a failure
+            discard(sys.stdout)
+            return 0
+
+    def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        kwargs["standalone_mode"] = False
+        try:
+            # Outside standalone mode click hands back the status of --help and of ctx.exit().
+            status = super().main(*args, **kwargs)
+        except click.exceptions.NoArgsIsHelpError as error:
+            commands = ", ".join(error.ctx.command.list_commands(error.ctx))  # type: ignore[attr-defined]
+            complain(f"{error.ctx.command_path} needs a command: {commands} (see: {error.ctx.command_path} --help)")
+            sys.exit(2)
+        except click.ClickException as error:
+            hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
+            complain(error.format_message() + (f" (see: {hint} --help)" if hint else ""))
+            sys.exit(2)
+        except (UsageError, CheckFailed) as error:
+            complain(str(error))
+            sys.exit(error.exit_code)
+        except (click.Abort, KeyboardInterrupt):
+            print("interrupted", file=sys.stderr, flush=True)
+            sys.exit(130)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+class OneLineCommand(_OneLine):
+    """`click.Command` with one-line errors: ``@click.command(cls=OneLineCommand)``."""
+
+
+class OneLineGroup(_OneLine, click.Group):
+    """`click.Group` with one-line errors; its own subcommands are ordinary click commands."""
+
+
+class Parsed(click.ParamType):
+    """A click type from one of the parsers of `emulator.units`."""
+
+    def __init__(self, name: str, parse: Callable[[str], Any]) -> None:
+        self.name = name
+        self.parse = parse
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return self.parse(value) if isinstance(value, str) else value
+
+
+def _parse_pace(text: str) -> float | str:
+    if text in ("auto", "none"):
+        return text
+    try:
+        pace = float(text)
+    except ValueError:
+        pace = 0.0
+    if not 0 < pace < float("inf"):
+        raise UsageError(f"--pace is auto, none or a factor > 0, got {text!r}: --pace 20 runs 20 times slower")
+    return pace
+
+
+def _parse_budget(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise UsageError(f"--budget is a finite number of seconds > 0, got {text!r}: write e.g. 40")
+    return seconds
+
+
+SIZES = Parsed("sizes", units.parse_sizes)
+SIZE = Parsed("size", units.parse_size)
+RANKS = Parsed("ranks", units.parse_ranks)
+TIME = Parsed("time", units.parse_time)
+SHARE = Parsed("share", units.parse_fraction)
+PACE = Parsed("pace", _parse_pace)
+BUDGET = Parsed("seconds", _parse_budget)
+
+
+@dataclass(frozen=True)
+class Common:
+    """Values of the options that every demo has: the same name means the same thing everywhere."""
+
+    net: str | None
+    pace: float | str
+    compute: str
+    sizes: list[int]
+    ranks: list[int] | None
+    budget: float
+    seed: int
+    out: str | None
+    json: str | None
+    quiet: bool
+
+
+def _common_options(sizes: str, budget: float) -> list[Callable[[Any], Any]]:
+    return [
+        click.option("-n", "launch_ranks", type=click.IntRange(min=1), metavar="N", help="Start mpirun with N ranks."),
+        click.option("--net", metavar="NAME|FILE.toml", help="Emulated network; absent: the transport as it is."),
+        click.option("--pace", type=PACE, default="none", metavar="auto|none|K", show_default=True,
+                     help="With --net: wall seconds per emulated second; none holds nothing back."),
+        click.option("--compute", type=click.Choice(["measured", "none"]), default="none", show_default=True,
+                     help="With --net: whether a rank's own CPU time advances the emulated clock."),
+        click.option("--sizes", type=SIZES, default=sizes, show_default=True,
+                     help="Bytes: 8,1K,64K or 8:8M (doubling); K, M, G are powers of 1024."),
+        click.option("--ranks", type=RANKS, help="Rank counts measured in this run, such as 2,4,8,16."),
+        click.option("--budget", type=BUDGET, default=budget, show_default=True,
+                     metavar="SECONDS", help="Wall time to spend on measuring."),
+        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
+        click.option("--out", metavar="DIR", help="Run folder; absent: runs/<demo>/<UTC time>."),
+        click.option("--json", metavar="FILE", help="Write the result to this file as well."),
+        click.option("--quiet", is_flag=True, help="Print nothing but errors."),
+    ]  # fmt: skip
+
+
+def _refuse_idle(net: str | None) -> None:
+    """Options that would be ignored are an error: the user meant something by them."""
+    ctx = click.get_current_context()
+    for option in ("pace", "compute"):
+        if net is None and ctx.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"--{option} is about emulated time and goes with --net, got --{option} {ctx.params[option]} without: "
+                "add --net NAME, or leave it out"
+            )
+
+
+def demo(
+    name: str, *, needs: int = 2, sizes: str = "8:8M", budget: float = 40.0
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Make ``main(run, **own_options)`` a command with the common options.
+
+    Parameters
+    ----------
+    name
+        Of the run folder and the result's ``demo``.
+    needs
+        The fewest ranks that make sense.
+    sizes, budget
+        Defaults of ``--sizes`` and ``--budget`` (seconds).
+    """
+
+    def decorate(function: Callable[..., None]) -> click.Command:
+        def callback(launch_ranks: int | None, **options: Any) -> None:
+            common = Common(**{key: options.pop(key) for key in Common.__dataclass_fields__})
+            _refuse_idle(common.net)
+            if not mpirun.inside() and launch_ranks is not None:
+                sys.exit(relaunch(launch_ranks))
+            if not mpirun.inside() and needs > 1:
+                raise UsageError(
+                    f"demos.{name} needs at least {needs} ranks, got 1: start it with 'mpirun -n 16 python -m "
+                    f"demos.{name}' or 'python -m demos.{name} -n 16'"
+                )
+            from emulator.run import session
+
+            sys.exit(session.execute(name, needs, launch_ranks, common, lambda run: function(run, **options)))
+
+        command: click.Command = click.command(name=name, cls=OneLineCommand)(callback)
+        command.help = (function.__doc__ or sys.modules[function.__module__].__doc__ or "").strip()
+        command.params = list(reversed(getattr(function, "__click_params__", []))) + command.params
+        for option in _common_options(sizes, budget):
+            option(command)
+        return command
+
+    return decorate
+
+
+def relaunch(n: int, *, ft: bool = False, extra: Sequence[str] = ()) -> int:
+    """Run this very program under mpirun with `n` ranks; returns its exit status.
+
+    mpirun's own notice about a rank's exit status is left out: the rank has said what was wrong.
+    """
+    program = mpirun.this_program()
+    command = mpirun.command(n, program, ft=ft, extra=extra)
+    return foreground.run_filtered(command, rank_0_first=True)
+
+
+__all__ = [
+    "PACE", "RANKS", "SHARE", "SIZE", "SIZES", "TIME", "Common", "OneLineCommand", "OneLineGroup", "Parsed", "Run",
+    "complain", "demo", "relaunch",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """`Run` for annotations, without loading MPI when the module is imported."""
+    if name == "Run":
+        from emulator.run.session import Run
+
+        return Run
+    raise AttributeError(name)

@@ -1,0 +1,322 @@
+"""One run of a demo on the ranks of a job: its communicator, its clock, its console, its result."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from mpi4py import MPI
+
+from emulator import results
+from emulator.errors import CheckFailed, UsageError
+from emulator.launch import mpirun
+from emulator.run import console
+from emulator.run.options import Common, complain
+
+T = TypeVar("T")
+
+
+class Run:
+    """What a demo is given.
+
+    Attributes
+    ----------
+    comm
+        The communicator to use: MPI's own, or an emulated one with ``--net``.
+    control
+        A private duplicate of the real world for barriers and gathers that cost no emulated time.
+    network, pace, clock
+        The emulated network or None; the pace or None; ``"wall"`` or ``"emulated"``.
+    folder
+        The run folder, the same on every rank.
+    measurements, fits, held_out, samples, extra
+        What rank 0 fills, in the form of the result file; `extra` adds fields to it, `samples` are rows of
+        ``samples.csv``.
+    """
+
+    def __init__(self, name: str, common: Common) -> None:
+        self.name = name
+        self.options = common
+        self.control: MPI.Intracomm = MPI.COMM_WORLD.Dup()
+        self.rank, self.size = self.control.Get_rank(), self.control.Get_size()
+        self.seed, self.quiet = common.seed, common.quiet
+        self.sizes, self.budget = common.sizes, common.budget
+        self.ranks = common.ranks
+        self.console = console.make(self.rank, common.quiet)
+        self.measurements: list[dict[str, Any]] = []
+        self.fits: list[dict[str, Any]] = []
+        self.held_out: list[dict[str, Any]] = []
+        self.samples: list[dict[str, Any]] = []
+        self.extra: dict[str, Any] = {}
+        self.warnings: list[str] = []
+        self.failures: list[str] = []
+        self._subs: dict[int, Any] = {}
+        self.network = self.on_root(lambda: _load_network(common.net, self.size))
+        self.clock = "wall" if self.network is None else "emulated"
+        self.pace: float | str | None = None if self.network is None else common.pace
+        self.comm: MPI.Intracomm = self._carrier(common)
+        hosts = self.control.gather(MPI.Get_processor_name())
+        self.on_root(lambda: results.check_writable(common.json))
+        self.folder: Path = self.on_root(lambda: results.run_folder(name, common.out))
+        self.result: dict[str, Any] = {}
+        if self.rank == 0:
+            self.result = results.new(
+                f"{name}", _command_line(), ranks=self.size, hosts=hosts, clock=self.clock, pace=self.pace,
+                network=None if self.network is None else self.network.describe(),
+            )  # fmt: skip
+
+    def _carrier(self, common: Common) -> MPI.Intracomm:
+        if self.network is None:
+            return MPI.COMM_WORLD.Dup()
+        import emulator
+
+        comm = emulator.emulate(
+            MPI.COMM_WORLD, self.network, pace=common.pace, compute=common.compute, seed=common.seed
+        )
+        if comm.notice:
+            self.warn(comm.notice)
+        return comm
+
+    def now(self) -> float:
+        """Seconds on the clock that counts here: emulated on an emulated network, else the wall's."""
+        import emulator
+
+        return emulator.now(self.comm)
+
+    def sub(self, p: int) -> MPI.Intracomm | None:
+        """The communicator of the first `p` ranks; None on the others. Collective over all ranks.
+
+        Raises
+        ------
+        UsageError
+            `p` is not between 1 and the size of the job.
+        """
+        if not 1 <= p <= self.size:
+            raise UsageError(f"--ranks must lie between 1 and this job's {self.size} ranks, got {p}: start more ranks")
+        if p not in self._subs:
+            self._subs[p] = self.comm.Split(0 if self.rank < p else MPI.UNDEFINED, self.rank)
+        return self._subs[p] if self.rank < p else None
+
+    def on_root(self, function: Callable[[], T]) -> T:
+        """Call `function` on rank 0 and give every rank its value, or its error."""
+        outcome: tuple[T | None, Exception | None] = (None, None)
+        if self.rank == 0:
+            try:
+                outcome = (function(), None)
+            except (UsageError, CheckFailed) as error:
+                outcome = (None, error)
+        value, problem = self.control.bcast(outcome)
+        if problem is not None:
+            raise problem
+        return value
+
+    def echo(self, *renderables: Any) -> None:
+        """Print strings or rich renderables, on rank 0."""
+        if self.console is not None:
+            self.console.print(*renderables)
+
+    def warn(self, text: str) -> None:
+        """Keep a warning for the result file and print it once."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+            self.echo(f"[yellow]warning:[/] {text}")
+
+    def fail(self, text: str) -> None:
+        """Record a failed check: the run goes on, its exit status is 1. Call it on rank 0."""
+        self.failures.append(text)
+        if self.rank == 0:
+            print(f"FAILED: {text}", file=sys.stderr, flush=True)
+
+    @contextlib.contextmanager
+    def progress(self, total: float, label: str = "") -> Iterator[console.Progress]:
+        """A progress bar on a terminal, nothing in a pipe: ``with run.progress(10) as bar: bar.advance()``."""
+        with console.progress(self.console, total, label) as bar:
+            yield bar
+
+    def keep_fidelity(self) -> None:
+        """Put into the result how well emulated time was kept. Collective; nothing on the bare transport."""
+        fidelity = getattr(self.comm, "fidelity", None)
+        if fidelity is not None:
+            self.result["fidelity"] = fidelity()
+            self.result["pace"] = self.result["fidelity"].get("pace", self.pace)
+
+    def save(self) -> Path | None:
+        """Write the result and the samples, on rank 0; returns the path of the result file.
+
+        Every run is saved when it ends. A demo with a long report saves before it prints: a reader that leaves
+        (a ``head``, say) makes mpirun end the job.
+        """
+        if self.rank != 0:
+            return None
+        self.result |= {
+            "measurements": self.measurements,
+            "fits": self.fits,
+            "held_out": self.held_out,
+            "warnings": self.warnings,
+            "failures": self.failures,
+            **self.extra,
+        }
+        if self.samples:
+            results.save_samples(self.folder, self.samples)
+        path = results.save(self.result, self.folder / results.RESULT)
+        if self.options.json:
+            results.save(self.result, self.options.json)
+        return path
+
+
+def _command_line() -> list[str]:
+    return ["python", *mpirun.this_program()]
+
+
+def _load_network(name: str | None, ranks: int) -> Any:
+    if name is None:
+        return None
+    from emulator import network
+
+    return network.load(name).sized(ranks)
+
+
+INTERRUPTED = 130
+"""Exit status of a run that was ended by Ctrl-C, as shells have it."""
+
+_GRACE = 0.02  # seconds; mpirun kills a quarter of a second after SIGTERM
+
+
+def execute(name: str, needs: int, asked: int | None, common: Common, body: Callable[[Run], None]) -> int:
+    """Run `body` on every rank and return the exit status; no error leaves another rank waiting."""
+    if not MPI.Is_initialized():
+        MPI.Init()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # mpirun passes Ctrl-C on as SIGTERM
+    size = MPI.COMM_WORLD.Get_size()
+    if asked is not None and asked != size:
+        raise UsageError(f"-n starts a job from outside mpirun; this one already has {size} ranks, -n says {asked}")
+    if size < needs:
+        raise UsageError(f"demos.{name} needs at least {needs} ranks, got {size}: give mpirun a larger -n")
+    run: Run | None = None
+    keeper: _OnSignal | None = None
+    try:
+        run = Run(name, common)
+        keeper = _OnSignal(run) if run.rank == 0 else None
+        body(run)
+        return _finish(run)
+    except (UsageError, CheckFailed) as error:
+        if run is not None and run.rank == 0:
+            results.discard(run.folder)
+        return _refuse(error)
+    except KeyboardInterrupt:
+        return _interrupted(keeper)
+    except Exception:
+        traceback.print_exc()
+        _abort(1)
+        raise
+
+
+def _finish(run: Run) -> int:
+    """Save, name the run folder, and agree on the exit status."""
+    run.keep_fidelity()
+    path = run.on_root(run.save)
+    run.echo(f"[dim]result: {path}[/]")
+    return int(run.control.bcast(1 if run.failures else 0))
+
+
+def _refuse(error: UsageError | CheckFailed, patience: float = 2.0) -> int:
+    """End with one line: rank 0's if every rank came here, else the line of the rank that did."""
+    together = MPI.COMM_WORLD.Ibarrier()
+    deadline = time.monotonic() + patience
+    while not together.Test():
+        if time.monotonic() > deadline:
+            print(f"error: rank {MPI.COMM_WORLD.Get_rank()}: {error}", file=sys.stderr, flush=True)
+            _abort(error.exit_code)
+        time.sleep(0.002)
+    complain(str(error))
+    return error.exit_code
+
+
+class _OnSignal:
+    """On rank 0, save what there is when the job is being ended, even if this rank is inside of a call of MPI.
+
+    Python runs signal handlers between its own instructions only. A rank that waits in a call for others, which have
+    ended already, would never come back to them; but the signal's number arrives in a pipe at once.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run, self.lock = run, threading.Lock()
+        self.inbox, outbox = os.pipe()
+        os.set_blocking(outbox, False)
+        signal.set_wakeup_fd(outbox, warn_on_full_buffer=False)
+        threading.Thread(target=self._wait, daemon=True).start()
+
+    def _wait(self) -> None:
+        while os.read(self.inbox, 1)[0] not in (signal.SIGINT, signal.SIGTERM):
+            pass
+        time.sleep(_GRACE)  # the main thread does it better, if it can
+        self.end()
+
+    def end(self) -> None:
+        """Let a process of its own save it, and leave without MPI_Finalize, where others would be waited for.
+
+        mpirun kills its ranks a quarter of a second after SIGTERM, which is too short where many share a core; and it
+        forwards nothing any more that they print.
+        """
+        with self.lock:
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # neither comes but once
+            own_session, in_own_session = os.pipe()
+            if os.fork() == 0:
+                os.setsid()
+                os.write(in_own_session, b"1")
+                _collect(self.run)
+                with contextlib.suppress(UsageError, ValueError):
+                    if self.run.measurements or self.run.extra:
+                        self.run.save()
+                results.discard(self.run.folder)
+                os._exit(0)
+            sys.stdout.flush()
+            os.read(own_session, 1)  # with this rank's end mpirun kills whatever is in its process group
+            os._exit(INTERRUPTED)
+
+
+def _collect(run: Run) -> None:
+    """Take over what `emulator.measure.repetitions.measure` has so far."""
+    from emulator.measure import repetitions, terms
+
+    for series in repetitions.under_way:
+        if series.seconds:
+            del series.seconds[len(series.skews) :]  # the two grow one after the other
+            run.measurements.append(terms.measurement(series))
+            run.samples += series.rows()
+    run.warnings.append("interrupted: the measurements are incomplete")
+
+
+def _interrupted(keeper: _OnSignal | None) -> int:
+    """End this rank: rank 0 when it has saved, the others later, since mpirun ends everybody with the first."""
+    if keeper is not None:
+        keeper.end()
+    sys.stdout.flush()
+    time.sleep(3 * _GRACE)
+    os._exit(INTERRUPTED)
+
+
+def _abort(status: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+    MPI.COMM_WORLD.Abort(status)
+
+
+def sub_sizes(run: Run, default: Sequence[int] = (2, 4, 8, 16)) -> list[int]:
+    """Rank counts to measure: those asked for, else `default` cut to the job, always with the whole job."""
+    if run.ranks is not None:
+        for p in run.ranks:
+            if p > run.size:
+                raise UsageError(
+                    f"--ranks must lie between 1 and this job's {run.size} ranks, got {p}: start more ranks"
+                )
+        return run.ranks
+    return sorted({p for p in default if p <= run.size} | {run.size})

@@ -1,0 +1,1 @@
+"""Emulated messages between real processes: transport over MPI, shared clocks, pacing, waiting."""

@@ -1,0 +1,109 @@
+"""The Python way in: put the processes of a communicator on an emulated network."""
+
+from __future__ import annotations
+
+import atexit
+from typing import Any
+
+from mpi4py import MPI
+
+from emulator.comm import completion, refused
+from emulator.comm.communicator import EmulatedComm
+from emulator.comm.management import context_number
+from emulator.errors import UsageError
+from emulator.network import Network
+from emulator.wire import automatic_pace
+from emulator.wire.engine import Engine
+
+
+def emulate(
+    comm: MPI.Intracomm,
+    network: Network | str,
+    pace: float | str | None = "none",
+    compute: str = "none",
+    seed: int = 0,
+    collectives: Any = None,
+) -> EmulatedComm:
+    """Put the processes of `comm` on an emulated network. Collective over `comm`.
+
+    Parameters
+    ----------
+    comm : a real communicator
+    network : a `Network`, a preset's name or a network file; what rank 0 passes counts
+    pace : wall seconds per emulated second; "none" holds nothing back, "auto" finds the smallest that can be kept, and
+        goes no slower than 20
+    compute : "measured" charges each rank its own CPU time between calls, "none" nothing
+    seed : of jitter and loss
+    collectives : a module with the algorithms of the collectives; None: what the entry point group names
+
+    Raises
+    ------
+    UsageError
+        `comm` is emulated already; pace or compute are not as above; the network cannot be laid out for this job.
+    """
+    if isinstance(comm, EmulatedComm):
+        raise UsageError("a communicator is emulated once, got one that already is: pass MPI.COMM_WORLD")
+    if compute not in ("measured", "none"):
+        raise UsageError(f"compute is 'measured' or 'none', got {compute!r}")
+    factor = _factor(pace)
+    completion.install()
+    refused.refuse_outside()
+    engine = Engine(comm, _laid_out(comm, network), factor, compute == "measured", seed)
+    _settle_before_finalize(engine)
+    emulated = EmulatedComm(engine, comm.Dup(), context_number("world"), collectives)
+    if pace == "auto":
+        _find_pace(emulated)
+    emulated.align()
+    return emulated
+
+
+def _factor(pace: float | str | None) -> float:
+    """The pace as a number, 0.0 where there is none, or none yet."""
+    if pace in ("none", "auto", None):
+        return 0.0
+    try:
+        factor = float(pace)
+    except ValueError:
+        factor = -1.0
+    if not 0 <= factor < float("inf"):
+        raise UsageError(f"a pace is 'auto', 'none' or a factor > 0, got {pace}: 20 runs 20 times slower")
+    return factor
+
+
+def _find_pace(emulated: EmulatedComm) -> None:
+    """Choose the pace, and forget that messages were sent for it."""
+    engine = emulated.engine
+    engine.automatic = True
+    pace, emulated.notice = automatic_pace.find_pace(emulated)
+    engine.set_pace(pace)
+    emulated.align()
+    engine.begin_anew()
+
+
+def _laid_out(comm: MPI.Intracomm, network: Network | str) -> Network:
+    """Lay the network out for the job: on rank 0, which tells the others, its errors included."""
+    outcome: Network | UsageError | None = None
+    if comm.Get_rank() == 0:
+        try:
+            if isinstance(network, str):
+                from emulator.network import load
+
+                network = load(network)
+            outcome = network.sized(comm.Get_size())
+        except UsageError as error:
+            outcome = error
+    found = comm.bcast(outcome)
+    if isinstance(found, UsageError):
+        raise found
+    assert isinstance(found, Network)
+    return found
+
+
+def _settle_before_finalize(engine: Engine) -> None:
+    """Take in what others still send before MPI ends, be it at exit or by MPI.Finalize in the program."""
+
+    def last(comm: Any, keyval: int, value: Any) -> None:
+        engine.settle()
+
+    MPI.COMM_SELF.Set_attr(MPI.Comm.Create_keyval(delete_fn=last), engine)
+    atexit.register(engine.settle)

@@ -1,0 +1,123 @@
+"""Pacing: the tie between emulated and wall time, one for all ranks of a machine, and how well it held."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+from emulator.core.wall_clock import perf_counter, sleep_until
+from emulator.wire.shared_clocks import PACING_LOCK, Board
+
+# A rank that finds itself this late is not jittering, it was away (a sleep, a file): time is shifted for all.
+_AWAY_S = 0.02
+_AWAY_ALPHAS = 3.0
+_SHORTEST_NAP_S = 20e-6
+_TINY = 1e-6
+_SAMPLES = 1 << 14
+GOOD_SHARE = 0.01
+
+
+class Pacer:
+    """Maps emulated time onto the wall: emulated t is due at ``wall + (t - origin) * pace``.
+
+    Attributes
+    ----------
+    pace : wall seconds per emulated second; 0.0 holds nothing back
+    deadlines, overruns : receives that had to wait, and those of them that found their deadline already past
+    """
+
+    __slots__ = ("_late", "board", "deadlines", "latency", "overruns", "pace", "spin")
+
+    def __init__(self, board: Board, pace: float, latency: float, spin: float) -> None:
+        self.board = board
+        self.pace = pace
+        self.latency = latency or _TINY
+        self.spin = spin
+        self._late = array("d")
+        self.deadlines = 0
+        self.overruns = 0
+
+    def nap(self, latency: float) -> float:
+        """Give the longest nap between two looks for a message that is `latency` seconds under way."""
+        return max(_SHORTEST_NAP_S, latency * self.pace / 6)
+
+    def restart(self, t: float, wall: float) -> None:
+        """Let emulated time `t` be at `wall` (perf_counter), for every rank of the machine; one rank calls it."""
+        self.board.pacing[0] = wall - t * self.pace
+
+    def wall(self, t: float) -> float:
+        """Give the wall time (perf_counter) of emulated time `t`."""
+        return self.board.pacing[0] + t * self.pace
+
+    def emulated(self) -> float:
+        """Give the emulated time that the wall clock has reached."""
+        return (perf_counter() - self.board.pacing[0]) / self.pace
+
+    def hold(self, t: float) -> None:
+        """Sleep until emulated time `t`."""
+        sleep_until(self.board.pacing[0] + t * self.pace, self.spin)
+
+    def record(self, due: float, held: bool) -> None:
+        """Note how late a receive that was due at `due` returns; `held` if its deadline was still ahead when found."""
+        late = perf_counter() - self.wall(due)
+        self.deadlines += 1
+        if not held:
+            self.overruns += 1
+            self._catch_up(due)
+        if len(self._late) < _SAMPLES:
+            self._late.append(late)
+        else:
+            self._late[self.deadlines % _SAMPLES] = late
+
+    def _catch_up(self, due: float) -> None:
+        """If this rank was away, let time pass on for all of the machine, once for those that were away together."""
+        away = max(_AWAY_S, _AWAY_ALPHAS * self.latency * self.pace)
+        # Between machines time is tied to clocks that agree, and must stay so.
+        if self.board.machines > 1 or perf_counter() - self.wall(due) <= away:
+            return
+        self.board.lock(PACING_LOCK)
+        late = perf_counter() - self.wall(due)
+        if late > away:
+            self.board.pacing[0] += late
+        self.board.unlock(PACING_LOCK)
+
+    def forget(self) -> None:
+        """Begin new figures."""
+        self.deadlines = self.overruns = 0
+        del self._late[:]
+
+    def figures(self) -> tuple[int, int, list[float]]:
+        """Give deadlines, overruns and the lateness samples in wall seconds."""
+        return self.deadlines, self.overruns, self._late.tolist()
+
+
+def summarise(figures: list[tuple[int, int, list[float]]], inversions: int, pace: float) -> dict[str, Any]:
+    """Make the fidelity record of a result out of the ranks' figures.
+
+    Returns
+    -------
+    dict
+        ``overrun_share``, ``late_p50`` and ``late_p99`` (wall seconds), ``inversions``, ``pace`` (None when nothing is
+        held back), and ``words``: None, or what is wrong and what to do about it.
+    """
+    deadlines = sum(row[0] for row in figures)
+    share = sum(row[1] for row in figures) / deadlines if deadlines else 0.0
+    late = sorted(value for row in figures for value in row[2])
+    words = []
+    if share > GOOD_SHARE:
+        words.append(
+            f"{share:.1%} of the receives were late (1 % is good): this machine cannot keep up, choose a larger --pace"
+        )
+    if inversions:
+        words.append(
+            f"{inversions} messages were served by a shared card or link before one that started earlier: "
+            f"queueing there is approximate" + ("" if pace else ", --pace auto makes it exact")
+        )
+    return {
+        "overrun_share": share,
+        "late_p50": late[len(late) // 2] if late else 0.0,
+        "late_p99": late[min(len(late) - 1, int(len(late) * 0.99))] if late else 0.0,
+        "inversions": inversions,
+        "pace": pace or None,
+        "words": "; ".join(words) or None,
+    }

@@ -1,0 +1,1 @@
+"""Agreement among the survivors of a failure, without building a communicator."""

@@ -1,0 +1,282 @@
+"""Agreements: how survivors stay of one mind without building a communicator.
+
+    work on lane e ──ok──► agree(ok, copies, who lives) ── ok of all who live ──► what was done is committed
+         │                        │
+         └─error─► revoke lane e  └── somebody dead, or not ok ──► everybody adopts the same table of the living,
+                   ok = no                  goes to lane e+1 and, if not ok, back to the newest state that all have
+
+Death notices that arrive inside Shrink, Split, Dup or Create_group can crash or hang the survivors, so everything
+is built at the start: `base`, which carries the agreements only (they come about on a revoked one too), and a stock of
+`lanes`, duplicates that carry the work one after the other. A rank that dies, at any instant, is found by whoever needs
+it or by the next agreement; a second death during a repair only makes the agreement run another round. A rank that
+waits as a spare takes part in the agreements and holds no place in the table. What becomes of an agreement that hangs
+is in `faults.agree.agreement`.
+
+Which state all have is agreed on without a number: each says of its copies which they are modulo 3, and the bits that
+are left tell (`faults.recover.history`).
+
+Cost of an agreement without failures: a reduction and a broadcast over a tree, of 4 bytes per 27 ranks.
+Limits: as many repairs as there are lanes; then a new quorum must be built, from a `shrink`.
+Source: Bland et al., "Post-failure recovery of MPI communication capability" (2013); Bosilca et al., "Failure
+detection and propagation in HPC systems" (2016); two-phase commit with the coordinator replaced by the agreement.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from operator import and_
+from typing import cast
+
+from mpi4py import MPI
+
+from faults.agree.agreement import FRESH, QUIET, RECENT, Agreements, Wait, revoke
+
+LANES, RENEWED_LANES = 24, 4  # a new quorum is built while everybody waits for it
+_PER_WORD = 27  # ranks per agreed int: 31 bits are free of the sign, one carries the outcome, three the copies
+_HEAR_S = 0.02  # longest wait for the runtime to name the dead, when a revoked lane says that there are some
+ANY = 0b111
+"""The copies of somebody who has none and takes what the others have."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What everybody agreed on: whether the work succeeded everywhere, which base ranks live, which copies all have."""
+
+    ok: bool
+    alive: tuple[int, ...]
+    rounds: int
+    kept: int = ANY
+
+
+class Lost(RuntimeError):
+    """Recovery cannot go on: the phase in which that became clear, and why."""
+
+    def __init__(self, phase: str, reason: str) -> None:
+        super().__init__(f"{phase}: {reason}")
+        self.phase, self.reason = phase, reason
+
+
+def quiet(comm: MPI.Comm) -> None:
+    """Errors on `comm` become exceptions instead of ending the job."""
+    comm.Set_errhandler(MPI.ERRORS_RETURN)
+
+
+def dead_ranks(comm: MPI.Comm, everybody: MPI.Group) -> set[int]:
+    """Ranks of `comm`, whose group is `everybody`, that this process knows to be dead."""
+    group = comm.Get_failed()
+    dead = MPI.Group.Translate_ranks(group, list(range(group.size)), everybody) if group.size else []
+    group.Free()
+    return set(dead)
+
+
+class Quorum:
+    """The processes of a job, the agreement among those that live, and the lanes for their work.
+
+    Parameters
+    ----------
+    comm
+        All processes, spares included; with ULFM. It is duplicated and itself left alone.
+    lanes
+        Repairs that can be made before new communicators must be built.
+    revocable
+        Whether who needs the others for an agreement may revoke the lane that they are at work on.
+    begins
+        Whether the job begins with it: a death in these first instants is then left to the first agreement, where
+        otherwise it is an error.
+
+    Attributes
+    ----------
+    alive
+        Base ranks that live, as of the last verdict that was adopted.
+    epoch
+        Number of the lane in use.
+    spoiled
+        Numbers of lanes that this rank has revoked without a fresh death: there is a repair more than deaths ask for.
+    """
+
+    def __init__(self, comm: MPI.Intracomm, lanes: int = LANES, revocable: bool = True, begins: bool = True) -> None:
+        for given in (comm, MPI.COMM_SELF, MPI.COMM_WORLD):
+            quiet(given)
+        self.agreements = Agreements(comm, self._unrest, self._call_in)
+        self._group = self.base.Get_group()
+        self.lanes = [comm.Dup() for _ in range(lanes)]
+        for lane in (*self.agreements.bases, *self.lanes):
+            quiet(lane)
+        self.rank, self.size = self.base.Get_rank(), self.base.Get_size()
+        self.alive = tuple(range(self.size))
+        self.epoch = 0
+        self._settled, self._revocable = self.alive, revocable
+        self.spoiled: set[int] = set()
+        self._idle = False
+        try:
+            self.base.Barrier()
+        except MPI.Exception:  # whoever leaves first may die while others are still in it
+            if not begins:
+                raise
+
+    @property
+    def base(self) -> MPI.Intracomm:
+        """The communicator that carries the agreements, and nothing else."""
+        return self.agreements.base
+
+    @property
+    def lane(self) -> MPI.Intracomm:
+        """The communicator that carries the work now, over all base ranks, the dead included."""
+        return self.lanes[self.epoch]
+
+    def failed(self) -> set[int]:
+        """Base ranks that this process knows to be dead."""
+        return dead_ranks(self.base, self._group)
+
+    def agree(self, ok: bool, kept: int = ANY, wait: Wait | None = None) -> Verdict:
+        """Agree with every living process; all return the same.
+
+        A round in which somebody's death is news raises at everybody alike, so all run the same number of rounds. The
+        buffer keeps the agreed bitwise AND even then.
+
+        Parameters
+        ----------
+        ok
+            Whether this process' work succeeded.
+        kept
+            The copies that it has, as three bits (`faults.recover.history`).
+        wait
+            How to wait for a request where this rank has nothing else to do, as a spare, which sleeps where a working
+            rank spins. It returns false as soon as the second argument, asked again and again, says that waiting is
+            in vain.
+        """
+        wait, self._idle = wait or spin, wait is not None
+        rounds, head = 0, kept << 1 | ok
+        if not ok:
+            self._hear()
+        while True:
+            rounds += 1
+            self.base.Ack_failed()
+            given = packed(head, self.failed(), self.size)
+            outcomes = [self.agreements.agree(word, wait) for word in given]
+            head, alive = unpacked([word for word, _ in outcomes], self.size)
+            if all(clean for _, clean in outcomes):
+                self._settled = self.alive
+                return Verdict(bool(head & 1), alive, rounds, head >> 1)
+
+    def _hear(self) -> None:
+        """Let the news of a death come in: a revocation outruns it, and news during a round costs another one.
+
+        News are taken in while a communicator is looked at. This one knows of nobody else's death, nor can anybody else
+        revoke it, so the look itself is denied by neither.
+        """
+        until = time.monotonic() + _HEAR_S
+        while self.failed().isdisjoint(self.alive) and time.monotonic() < until:
+            MPI.COMM_SELF.Iprobe()
+            os.sched_yield()
+
+    def _unrest(self) -> int:
+        """What is known of deaths; those in the last verdict are news to whoever has not got it yet."""
+        failed = self.failed()
+        if not failed.isdisjoint(self.alive):
+            return FRESH
+        return QUIET if failed.isdisjoint(self._settled) else RECENT
+
+    def _call_in(self, ahead: bool) -> None:
+        """Wake who waits for a message, on the lane in use or, where somebody may be ahead, on the next one.
+
+        Nobody is woken for a spare, for which waiting long is as it should be.
+        """
+        if self._idle or not self._revocable:
+            return
+        for number in range(self.epoch, min(self.epoch + 1 + ahead, len(self.lanes))):
+            revoke(self.lanes[number])
+            if number > self.epoch or self._unrest() < FRESH:
+                self.spoiled.add(number)
+
+    def advance(self, verdict: Verdict) -> bool:
+        """Adopt the agreed living and move to the next lane; False when no lane is left."""
+        self.alive = verdict.alive
+        if self.epoch + 1 == len(self.lanes):
+            return False
+        self.epoch += 1
+        return True
+
+    def renumbered(self, newer: Quorum) -> list[int]:
+        """The rank in `newer` of each base rank; -1 for those that are not in it."""
+        moved = MPI.Group.Translate_ranks(self._group, list(range(self.size)), newer._group)
+        return [rank if rank != MPI.UNDEFINED else -1 for rank in moved]
+
+
+def shrink(comm: MPI.Comm) -> MPI.Intracomm:
+    """A communicator of the living: agreed on before anybody uses it, because using it first can hang.
+
+    Raises
+    ------
+    Lost
+        It did not come about in 60 tries.
+    """
+    for _ in range(60):
+        try:
+            smaller = comm.Shrink()
+        except MPI.Exception:
+            continue
+        quiet(smaller)
+        try:
+            agreed = smaller.Agree(1)
+        except MPI.Exception:
+            agreed = 0
+        if agreed == 1:
+            return cast("MPI.Intracomm", smaller)  # of the same kind as `comm`: bare or emulated
+        smaller.Revoke()
+        comm = smaller
+    raise Lost("rebuild", "no communicator of the survivors came about in 60 tries")
+
+
+def _never() -> bool:
+    """Waiting is not in vain."""
+    return False
+
+
+def spin(request: MPI.Request, in_vain: Callable[[], bool] = _never) -> bool:
+    """Wait; false if it was given up."""
+    while not request.Test():
+        if in_vain():
+            return False
+    return True
+
+
+def sleepy(
+    request: MPI.Request,
+    in_vain: Callable[[], bool] = _never,
+    calm: Callable[[], bool] = _never,
+    doze_s: float = 0.0,
+) -> bool:
+    """The same without keeping a core from those that work; each look takes one some 20 us, and sleeps grow longer.
+
+    As long as `calm`, asked at each look, holds, nobody needs this process and it looks every `doze_s` seconds only.
+    """
+    pause = 50e-6
+    while not request.Test():
+        if in_vain():
+            return False
+        if calm():
+            time.sleep(doze_s)
+            continue
+        time.sleep(pause)
+        pause = min(pause * 1.5, 1e-3)
+    return True
+
+
+def packed(head: int, dead: Collection[int], size: int) -> list[int]:
+    """Ints whose bitwise AND over all processes says what is common: four bits of `head`, and who is not dead."""
+    words = []
+    for first in range(0, size, _PER_WORD):
+        ranks = range(first, min(first + _PER_WORD, size))
+        words.append(head << _PER_WORD | sum(1 << rank - first for rank in ranks if rank not in dead))
+    return words
+
+
+def unpacked(words: Sequence[int], size: int) -> tuple[int, tuple[int, ...]]:
+    """The head, and the ranks that are alive, of ints made by `packed` and combined."""
+    head = reduce(and_, (word >> _PER_WORD for word in words))
+    return head, tuple(rank for rank in range(size) if words[rank // _PER_WORD] >> rank % _PER_WORD & 1)

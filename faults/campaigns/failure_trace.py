@@ -1,0 +1,241 @@
+"""One failure trace under every policy: goodput against the mean time between failures.
+
+The gaps of a trace are drawn once, exponential with mean 1, and stretched by each MTBF; its victims are distinct
+places, one fewer than there are ranks. A policy thus meets the same deaths at the same instants of the same work.
+
+    goodput = ranks x fault-free seconds of the work / (processes x seconds that it took)
+
+so that ranks which only wait are paid for. The work is declared: a step sleeps as if every rank had a core of its own,
+and a job that goes on with fewer ranks takes longer by what they would have done.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations, pairwise
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from emulator.errors import UsageError
+from emulator.launch import mpirun
+from faults.checkpoint import interval
+from faults.drill import drill
+from faults.drill.checks import judge
+from faults.drill.request import Order
+from faults.drill.timeline import Record, completed
+from faults.launch.supervise import need_ulfm
+from faults.patterns.catalogue import CATALOGUE, check_names
+from faults.plan import Event
+from faults.plan.model import When
+
+PATTERN = "ring"
+POLICIES = CATALOGUE[PATTERN].policies
+MULTIPLES = (1 / 4, 1 / 2, 1.0, 2.0, 4.0)
+"""Checkpoint intervals that are tried, as multiples of Young's."""
+_WITHIN = 0.9  # of the fault-free time: a first failure later than that may never happen
+
+
+@dataclass(frozen=True)
+class Setting:
+    """The work and the trace that all policies share."""
+
+    ranks: int = 8
+    spares: int = 2
+    work_s: float = 5.0
+    step_s: float = 0.01
+    seed: int = 0
+
+    @property
+    def steps(self) -> int:
+        return max(10, round(self.work_s / self.step_s))
+
+    def failures(self, mtbf_s: float) -> list[Event]:
+        """The trace at that MTBF; empty if the first failure comes too late to be sure of it."""
+        draw = random.Random(f"gaps/{self.seed}")
+        victims = random.Random(f"victims/{self.seed}").sample(range(self.ranks), self.ranks - 1)
+        text = f"kill random @ rate {1 / mtbf_s:g}/s"
+        events, at = [], 0.0
+        for number, rank in enumerate(victims):
+            at += draw.expovariate(1.0) * mtbf_s
+            events.append(Event(f"0.{number}", text, "kill", rank, When(time_s=at), rated=True))
+        return events if events[0].when.time_s < _WITHIN * self.work_s else []  # type: ignore[operator]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One policy under one trace; `every` is the checkpoint interval in steps where one was asked for."""
+
+    policy: str
+    mtbf_s: float | None
+    goodput: float
+    seconds: float
+    failures: int
+    redone_steps: int
+    saving_s: float
+    checkpoint_s: float | None
+    every: int | None = None
+    wrong: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def run(
+    setting: Setting, policy: str, mtbf_s: float | None, folder: Path, mpi: mpirun.Mpi, every: int | None = None
+) -> Run:
+    """Do the work once; without an MTBF nobody dies."""
+    spares = setting.spares if policy == "spare" else 0
+    order = Order(
+        PATTERN, setting.ranks, [], policy, spares, steps=setting.steps, seed=setting.seed,
+        options={"declared_s": setting.step_s * setting.ranks},
+        # Who reckons with no failure writes one checkpoint, the last.
+        checkpoint={"every": every or (setting.steps if mtbf_s is None else 0), "mtbf_s": mtbf_s},
+        deadline_s=60.0 + 40 * setting.work_s, stall_s=30.0,
+    )  # fmt: skip
+    spec = order.spec(setting.seed)
+    spec.events = setting.failures(mtbf_s) if mtbf_s is not None else []
+    finished = drill.launch_once(order, spec, folder, mpi)
+    judgement = judge(finished, lambda verdicts: order.blueprint().matches(spec, finished.folder, verdicts))
+    seconds = _seconds(finished.records, spec.world)
+    saved = [r["cost"] for r in finished.records if r["what"] == "saved" and r["member"] == 0]
+    return Run(
+        policy,
+        mtbf_s,
+        setting.ranks * setting.steps * setting.step_s / ((setting.ranks + spares) * seconds),
+        seconds,
+        sum(len(episode.deaths) for episode in judgement.episodes),
+        redone(finished.records, setting.steps),
+        sum(saved),
+        median(saved) if saved else None,
+        every,
+        "" if judgement.recovered else f"{judgement.phase}: {judgement.reason}",
+    )
+
+
+def _seconds(records: Sequence[Record], world: int) -> float:
+    """From the first launch's last rank, of those not spawned later, to the last step's end; NaN if it got nowhere."""
+    begun = [r["at"] for r in records if r["what"] == "started" and r["attempt"] == 0 and r["member"] < world]
+    done = [completed(r) for r in records if r["what"] == "commit"]
+    return max(done) - max(begun) if begun and done else math.nan
+
+
+def redone(records: Sequence[Record], steps: int) -> int:
+    """Steps that were committed more than once, because a checkpoint was older."""
+    done = {(r["attempt"], r["step"]) for r in records if r["what"] == "commit"}
+    return max(0, len(done) - steps)
+
+
+def compare(setting: Setting, policies: Sequence[str], mtbfs: Sequence[float], folder: Path) -> Iterator[Run]:
+    """Every policy without failures and at every MTBF.
+
+    Raises
+    ------
+    UsageError
+        An unknown policy, an MTBF that is not above 0 or longer than the work, or no ULFM.
+    """
+    check(setting, policies, mtbfs)
+    mpi = mpirun.find_mpi()
+    for policy in policies:
+        need_ulfm(mpi, policy)
+        for mtbf in (None, *mtbfs):
+            yield run(setting, policy, mtbf, folder / f"{policy}-{'none' if mtbf is None else f'{mtbf:g}s'}", mpi)
+
+
+def check(setting: Setting, policies: Sequence[str], mtbfs: Sequence[float]) -> None:
+    """Refuse what cannot be run."""
+    check_names(f"policy of {PATTERN}", policies, POLICIES)
+    short = next((mtbf for mtbf in mtbfs if not mtbf > 0), None)
+    if short is not None:
+        raise UsageError(f"an MTBF is above 0 s, got {short:g}")
+    late = next((mtbf for mtbf in mtbfs if not setting.failures(mtbf)), None)
+    if late is not None:
+        raise UsageError(
+            f"with seed {setting.seed} nobody dies within {setting.work_s:g} s at an MTBF of {late:g} s: "
+            f"give more --work, a shorter MTBF or another --seed"
+        )
+
+
+# -- the checkpoint interval ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Checkpoint intervals at one MTBF: tried ones, the best of them, and what theory says, in steps."""
+
+    mtbf_s: float
+    cost_s: float
+    young: int
+    daly: int
+    tried: list[Run]
+    step_s: float
+
+    def lost_s(self, one: Run) -> float:
+        """Seconds that the interval decides: checkpoints, and steps done again."""
+        return one.saving_s + one.redone_steps * self.step_s
+
+    @property
+    def best(self) -> Run:
+        return min(self.tried, key=self.lost_s)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "mtbf_seconds": self.mtbf_s,
+            "checkpoint_seconds": self.cost_s,
+            "young_steps": self.young,
+            "daly_steps": self.daly,
+            "best_steps": self.best.every,
+            "tried": [one.to_json() | {"lost_seconds": self.lost_s(one)} for one in self.tried],
+        }
+
+
+def intervals(
+    setting: Setting, mtbf_s: float, cost_s: float, folder: Path, seen: Callable[[Intervals], None] = lambda found: None
+) -> Intervals:
+    """Restart with checkpoints a quarter to four times as far apart as Young says.
+
+    Parameters
+    ----------
+    seen
+        Called after each job with what has been tried.
+    """
+    mpi = mpirun.find_mpi()
+    young = interval.in_steps(interval.young(cost_s, mtbf_s), setting.step_s)
+    daly = interval.in_steps(interval.daly(cost_s, mtbf_s), setting.step_s)
+    found = Intervals(mtbf_s, cost_s, young, daly, [], setting.step_s)
+    for every in sorted({max(1, round(young * multiple)) for multiple in MULTIPLES}):
+        found.tried.append(run(setting, "restart", mtbf_s, folder / f"every-{every}", mpi, every))
+        seen(found)
+    return found
+
+
+# -- crossovers ----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Crossover:
+    """`rare` is ahead at MTBFs above `mtbf_s`, `frequent` below."""
+
+    rare: str
+    frequent: str
+    mtbf_s: float
+
+
+def crossovers(runs: Sequence[Run]) -> list[Crossover]:
+    """Where two policies' goodput changes places, by interpolation on the logarithm of the MTBF."""
+    curves: dict[str, dict[float, float]] = {}
+    for one in runs:
+        if one.mtbf_s is not None and not one.wrong:
+            curves.setdefault(one.policy, {})[one.mtbf_s] = one.goodput
+    found = []
+    for first, second in combinations(curves, 2):
+        both = sorted(curves[first].keys() & curves[second].keys())
+        ahead = [curves[first][mtbf] - curves[second][mtbf] for mtbf in both]
+        for (low, a), (high, b) in pairwise(zip(both, ahead, strict=True)):
+            if a * b < 0:
+                at = math.exp(math.log(low) + math.log(high / low) * a / (a - b))
+                found.append(Crossover(*((first, second) if b > 0 else (second, first)), at))
+    return found

@@ -1,0 +1,203 @@
+"""Was it really recovered? The checks of a drill, from what the job left behind (mpirun's exit status is no proof)."""
+
+from __future__ import annotations
+
+import signal
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from faults.drill import phase_checks, timeline
+from faults.drill.timeline import Episode, Record
+from faults.launch.supervise import Finished
+
+Matches = Callable[[Sequence[dict[str, Any]]], tuple[bool, str]]
+
+
+@dataclass
+class Judgement:
+    """What came of a drill.
+
+    `checks` maps each check to whether it held and to what was seen; `phase` and `reason` say where a failed drill
+    stopped.
+    """
+
+    recovered: bool
+    checks: dict[str, tuple[bool, str]]
+    episodes: list[Episode]
+    throughput: dict[str, float | None]
+    ranks_after: int
+    phase: str = ""
+    reason: str = ""
+    fired: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def recovery_seconds(self) -> float | None:
+        """Of all recoveries together; None without one."""
+        return sum(e.seconds for e in self.episodes) if self.episodes else None
+
+    @property
+    def phases(self) -> dict[str, float]:
+        return {p: sum(e.phases[p] for e in self.episodes) for p in timeline.PHASES} if self.episodes else {}
+
+    @property
+    def lost_steps(self) -> int:
+        return sum(e.lost_steps for e in self.episodes)
+
+
+def judge(finished: Finished, matches: Matches) -> Judgement:
+    """Hold a finished job against what it should have done.
+
+    Parameters
+    ----------
+    matches
+        The pattern's oracle: given the verdicts, whether the final state is the fault-free run's, and in words.
+    """
+    records, spec = finished.records, finished.spec
+    final = [v for v in finished.verdicts if v["attempt"] == spec.attempt]
+    found = timeline.episodes(records)
+    fired = _fired(finished)
+    checks = {
+        "verdict": (bool(final), f"{len(final)} ranks left one"),
+        "faults fired": (all(f["fired"] for f in fired), _count(fired)),
+        "result": matches(final) if final else (False, "no rank left a result"),
+        "commits": _committed_once(records, spec.attempt, spec.steps) if final else (False, "the job did not end"),
+        "deaths": _dead_as_injected(finished),
+        "leftovers": (finished.leftovers == 0, f"{finished.leftovers} processes were left"),
+        "phases": phase_checks.check(finished, found),
+    }
+    recovered = all(ok for ok, _ in checks.values())
+    phase, reason = ("", "") if recovered else _where_it_stopped(finished, checks)
+    working = [v for v in final if v.get("place") is not None]
+    return Judgement(recovered, checks, found, timeline.throughput(records, found), len(working), phase, reason, fired)
+
+
+def _fired(finished: Finished) -> list[dict[str, Any]]:
+    """Per fault line: whether all of its events happened, and the first instant since the start of the drill."""
+    struck = timeline.struck(finished.records)
+    lines: dict[str, list[float | None]] = {}
+    rated = {e.text for e in finished.spec.events if e.rated}
+    for event in finished.spec.events:
+        lines.setdefault(event.text, []).append(struck.get(event.ident))
+    return [
+        {
+            "text": text,
+            # Of a rate's events only those that fell into the run can have happened.
+            "fired": any(at is not None for at in instants) if text in rated else None not in instants,
+            "at": min((at - finished.began for at in instants if at is not None), default=None),
+        }
+        for text, instants in lines.items()
+    ]
+
+
+def _count(fired: Sequence[dict[str, Any]]) -> str:
+    missing = [f["text"] for f in fired if not f["fired"]]
+    return f"{len(fired) - len(missing)} of {len(fired)}" + (f", not: {'; '.join(missing)}" if missing else "")
+
+
+def _committed_once(records: Sequence[Record], last_attempt: int, steps: int) -> tuple[bool, str]:
+    """Every step is in the final history once: a later launch takes over where it resumed."""
+    history: list[int] = []
+    for attempt in range(last_attempt + 1):
+        resumed = [r["step"] for r in records if (r["what"], r["attempt"]) == ("resumed", attempt)]
+        if resumed:
+            history = [step for step in history if step < min(resumed)]
+        per_member = _commits_of(records, attempt)
+        for member, done in per_member.items():
+            if done != list(range(done[0], done[-1] + 1)):
+                return False, f"rank {member} committed {_odd(done)}"
+        history += sorted({step for done in per_member.values() for step in done} - set(history))
+    if history != list(range(steps)):
+        return False, f"{len(history)} of {steps} steps are in the history"
+    for member, done in _commits_of(records, last_attempt, leavers=True).items():
+        if done[-1] != steps - 1:
+            return False, f"rank {member} left after step {done[-1]} of {steps}"
+    late = _late_commits(records)
+    return (not late, late or f"{steps} of {steps}, each once")
+
+
+def _commits_of(records: Sequence[Record], attempt: int, leavers: bool = False) -> dict[int, list[int]]:
+    """Each member's committed steps in the order in which it committed them; only those who left of their own will."""
+    left = {r["member"] for r in records if (r["what"], r["attempt"]) == ("left", attempt)}
+    found: dict[int, list[int]] = {}
+    for r in records:
+        if r["attempt"] != attempt or (leavers and r["member"] not in left):
+            continue
+        if r["what"] == "commit":
+            found.setdefault(r["member"], []).append(r["step"])
+        elif r["what"] == "rolled back":  # to a checkpoint on disk: what came after it is no part of the history
+            found[r["member"]] = [step for step in found.get(r["member"], []) if step < r["step"]]
+    return found
+
+
+def _odd(done: list[int]) -> str:
+    twice = [step for step, times in Counter(done).items() if times > 1]
+    return f"step {twice[0]} {Counter(done)[twice[0]]} times" if twice else "steps with a gap"
+
+
+def _late_commits(records: Sequence[Record]) -> str:
+    """A rank that the others agreed to be without must not commit any more."""
+    for death in timeline.deaths(records):
+        mine = [r for r in records if (r["member"], r["attempt"]) == (death.member, death.attempt)]
+        late = [r for r in mine if r["what"] == "commit" and r["at"] > death.at]
+        if late:
+            return f"rank {death.member} committed step {late[0]['step']} after it was gone"
+    return ""
+
+
+def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
+    """Who died is who was to die: more means that something crashed silently."""
+    records, last = finished.records, finished.spec.attempt
+    for attempt in range(last):
+        begun = any((r["what"], r["attempt"]) == ("started", attempt) for r in records)
+        if begun and not any(death.attempt == attempt for death in timeline.deaths(records)):
+            return False, f"launch {attempt} ended without a fault"
+    injected = {d.member for d in timeline.deaths(records)}
+    joined = {r["member"] for r in records if r["what"] == "joined"}
+    # A process that was being spawned when somebody died is given up, and another one is spawned.
+    started = {
+        r["member"]
+        for r in records
+        if (r["what"], r["attempt"]) == ("started", last)
+        and (r["member"] < finished.spec.world or r["member"] in joined)
+    }
+    left = {r["member"] for r in records if r["what"] == "left" and r["attempt"] == last}
+    dead = started - left
+    meant = injected & started if finished.spec.policy != "restart" else set()
+    if dead != meant:
+        said = _last_words(finished.folder) if dead - meant else ""
+        return False, f"dead are {sorted(dead)}, injected were {sorted(meant)}{said}"
+    return True, f"{sorted(injected)} as injected" if injected else "nobody"
+
+
+def _last_words(folder: Path) -> str:
+    """What the job wrote last, from a program that failed its exception, and where all of it is."""
+    output = folder / "output.txt"
+    lines = output.read_text(errors="replace").split("\n") if output.exists() else []
+    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return f": {last} ({output})" if last else ""
+
+
+def _of_mpirun(status: int | None) -> str:
+    if status is not None and status < 0:
+        crash = signal.Signals(-status).name
+        return f"mpirun itself crashed ({crash}), which no job outlives: --recovery restart launches it anew"
+    return f"mpirun returned {status} and no rank left a verdict"
+
+
+def _where_it_stopped(finished: Finished, checks: dict[str, tuple[bool, str]]) -> tuple[str, str]:
+    """The phase in which a drill failed, and why, in words."""
+    lost = next((r for r in finished.records if r["what"] == "lost"), None)
+    if lost is not None:
+        return lost["phase"], lost["reason"]
+    last = finished.endings[-1]
+    if not checks["verdict"][0]:
+        events = [r["what"] for r in finished.records if r["what"] in ("noticed", "agreed", "rebuilt", "restored")]
+        after = {"noticed": "agree", "agreed": "rebuild", "rebuilt": "restore", "restored": "replay"}
+        phase = after[events[-1]] if events else "detect"
+        why = last.why if last.why != "by itself" else _of_mpirun(last.status)
+        return phase, "; ".join([why, *last.waits[:2]])
+    broken = [f"{name}: {text}" for name, (ok, text) in checks.items() if not ok]
+    return "check", "; ".join(broken)

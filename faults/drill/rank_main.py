@@ -1,0 +1,113 @@
+"""What every rank of a drill runs: ``mpirun ... python -m faults.drill.rank_main FOLDER``."""
+
+from __future__ import annotations
+
+import faulthandler
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+import mpi4py
+
+mpi4py.rc.finalize = False  # after a failure MPI_Finalize can hang; ranks agree to leave and leave
+
+from mpi4py import MPI  # noqa: E402
+
+from emulator.errors import UsageError  # noqa: E402
+from faults import patterns  # noqa: E402
+from faults.agree.consensus import Lost  # noqa: E402
+from faults.drill import job_spec  # noqa: E402
+from faults.drill.job_spec import JobSpec  # noqa: E402
+from faults.inject.injector import Injector  # noqa: E402
+from faults.inject.instruments import Instruments  # noqa: E402
+from faults.record.journal import Journal  # noqa: E402
+from faults.record.status_board import Board  # noqa: E402
+from faults.recover.joining import spawned  # noqa: E402
+from faults.recover.program_failure import die_loudly  # noqa: E402
+from primitives import hooks  # noqa: E402
+
+_TOGETHER_S = 2.0  # longest wait for others to be ready to leave: they have agreed to, but for those given up
+
+
+def main(folder: Path) -> None:
+    """Join the job of that folder, work, leave a verdict."""
+    spec = JobSpec.load(folder)
+    member = _next_member(folder, spec.world) if spawned() else MPI.COMM_WORLD.Get_rank()
+    stacks = (folder / job_spec.STACKS / f"{member:03d}.txt").open("w")
+    faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
+    tools = _instruments(folder, spec, member)
+    tools.journal.write("started", pid=os.getpid(), host=MPI.Get_processor_name())
+    try:
+        record = patterns.run(spec, folder, tools)
+    except Lost as lost:
+        tools.journal.write("lost", phase=lost.phase, reason=lost.reason)
+        _leave(spec, tools)
+    except UsageError as error:  # of an algorithm that too many deaths have left without what it needs
+        tools.journal.write("lost", phase="rebuild", reason=str(error))
+        _leave(spec, tools)
+    waiting = folder / job_spec.VERDICTS / f".{member:03d}"
+    waiting.write_text(json.dumps(record | {"member": member, "attempt": spec.attempt}))
+    waiting.replace(folder / job_spec.VERDICTS / f"{member:03d}.json")
+    _leave(spec, tools)
+
+
+def _instruments(folder: Path, spec: JobSpec, member: int) -> Instruments:
+    board = Board(folder / job_spec.BOARD, spec.members, len(spec.events))
+    place = member if member < spec.world else -1
+    board.enter(member, place, spec.attempt)
+    journal = Journal(folder / job_spec.JOURNAL, member, spec.attempt)
+    injector = Injector(spec.events, board, journal, member, place)
+    hooks.phase = injector.at_phase
+    if spec.beat_s:
+        _listen(spec, board, member)
+    return Instruments(journal, board, injector, member)
+
+
+def _listen(spec: JobSpec, board: Board, member: int) -> None:
+    """Begin to give the signs of life that the job's detector goes by."""
+    from faults import detect
+
+    if spec.detector == detect.SWIM:
+        from faults.detect import swim
+
+        swim.start(board, member, spec.world, spec.attempt, spec.beat_s * detect.BEATS_PER_LIMIT)
+    else:
+        from faults.detect import heartbeat
+
+        heartbeat.start(board, member, spec.beat_s)
+
+
+def _next_member(folder: Path, first: int) -> int:
+    """A number of its own for a spawned process: whoever makes the file has it."""
+    number = first
+    while True:
+        try:
+            os.close(os.open(folder / job_spec.MEMBERS / str(number), os.O_CREAT | os.O_EXCL))
+            return number
+        except FileExistsError:
+            number += 1
+
+
+def _leave(spec: JobSpec, tools: Instruments) -> None:
+    """Go home: without MPI_Finalize where ranks may have died, with it where mpirun insists on it."""
+    tools.journal.write("left")
+    if tools.board is not None:
+        tools.board.leave(tools.member)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if spec.policy == "restart":
+        MPI.Finalize()
+    elif spec.policy == "respawn" and tools.board is not None:
+        # The first spawned process to go takes those along that were spawned with it.
+        together = time.monotonic() + _TOGETHER_S
+        while tools.board.somebody_works(spec.attempt) and time.monotonic() < together:
+            time.sleep(1e-3)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.excepthook = die_loudly
+    main(Path(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""Making faults happen in the rank that they are planned for."""

@@ -1,0 +1,85 @@
+"""A host dies: all of its ranks at one instant, whatever each of them is doing.
+
+Ranks come to a step one after the other, within milliseconds. So the first of a host that comes to the point of the
+fault ends all of them: the others in one go, then itself. It takes their process ids from the board, and journals every
+death in the name of the one that died, since those cannot.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+
+import numpy as np
+
+from faults.plan.model import Event
+from faults.record.journal import Journal, Silence
+from faults.record.status_board import NOBODY, WORKING, Board
+
+Numbered = tuple[int, Event]
+
+
+def fellows(events: Sequence[Numbered], event: Event) -> list[Numbered]:
+    """The events of the same fault line for ranks of the same host, this one among them."""
+    return [(index, one) for index, one in events if (_line(one), one.host) == (_line(event), event.host)]
+
+
+def _line(event: Event) -> str:
+    return event.ident.partition(".")[0]
+
+
+def claim(board: Board, event: Event, attempt: int) -> bool:
+    """Whether this process is the first of its host to come here: whoever makes the file is."""
+    try:
+        os.close(os.open(f"{board.path}-line-{_line(event)}-host-{event.host}-{attempt}", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def holder(board: Board, rank: int) -> int | None:
+    """The member that a fault on `rank` means now: who holds the place, else the spare of that number that waits."""
+    rows = board.rows
+    at_work = np.flatnonzero((rows["state"] == WORKING) & (rows["place"] == rank))
+    if len(at_work):
+        return int(at_work[-1])  # whoever takes a place has a higher number than those before
+    waits = rows["state"][rank] == WORKING and rows["place"][rank] == NOBODY
+    return rank if waits else None
+
+
+def strike(board: Board, journal: Journal | Silence, doomed: Sequence[Numbered], at: float) -> None:
+    """End the holders of the doomed ranks at `at` seconds of `time.monotonic`, this process among them.
+
+    For an instant to come a child of this process waits: a rank inside of a call would not wake up for the others.
+    """
+    later = at > time.monotonic()
+    if later:
+        for index, _ in doomed:
+            board.fired[index] = at
+        if os.fork():
+            return
+        time.sleep(max(0.0, at - time.monotonic()))
+    met = [(index, event, member) for index, event in doomed if (member := holder(board, event.rank)) is not None]
+    pids = {member: int(board.rows["pid"][member]) for _, _, member in met}
+    hit = [one for one in met if pids[one[2]] == os.getpid() or _kill(pids[one[2]])]
+    now = time.monotonic()  # after their last act
+    for index, event, member in hit:
+        board.fired[index] = now
+        journal.write(
+            "fault", event=event.ident, text=event.text, kind=event.kind, due=now, place=event.rank, member=member,
+            waiting=bool(board.rows["place"][member] == NOBODY),
+        )  # fmt: skip
+    if later:
+        os._exit(0)
+    _kill(os.getpid())
+
+
+def _kill(pid: int) -> bool:
+    """Whether there was such a process."""
+    try:
+        os.kill(pid, signal.SIGKILL)
+    except ProcessLookupError:
+        return False
+    return True

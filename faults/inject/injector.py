@@ -1,0 +1,174 @@
+"""Making things go wrong, in the rank that they happen to, and keeping account of what did.
+
+The program calls `at_step` as it begins a step; the algorithms' named points arrive through `primitives.hooks`. An
+event fires once in the life of a job, whoever holds the place by then: the board keeps the account, because it
+outlives the victim. A kill is SIGKILL and a hang is SIGSTOP, sent by the rank to itself or by its kernel timer.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from faults.inject import host_failure
+from faults.inject.kernel_timer import strike
+from faults.plan.model import Event
+from faults.record.journal import Journal, Silence
+from faults.record.status_board import NOBODY, Board
+
+Handler = Callable[[Event], None]
+_SIGNALS = {"kill": signal.SIGKILL, "hang": signal.SIGSTOP}
+
+
+class Injector:
+    """The faults of one process.
+
+    Parameters
+    ----------
+    events
+        Every event of the job, in the order of the board's account.
+    member, place
+        This process' row on the board, and the rank by which faults address it now, which changes when a spare is
+        called in.
+    handlers
+        What to do for the kinds that are somebody else's business (cut, lose, corrupt, full).
+    """
+
+    def __init__(
+        self,
+        events: Sequence[Event],
+        board: Board,
+        journal: Journal | Silence,
+        member: int,
+        place: int,
+        handlers: dict[str, Handler] | None = None,
+    ) -> None:
+        self._board, self._journal, self._member = board, journal, member
+        self._events = list(enumerate(events))
+        self._armed: set[int] = set()
+        self._pending: list[tuple[float, int, Event]] = []
+        self._slow: list[tuple[float, float]] = []
+        self._lies: list[tuple[float, float | str]] = []
+        self.handlers: dict[str, Handler] = {"slow": self._slow_down, "lie": self._begin_to_lie} | (handlers or {})
+        self.place, self.step = place, 0
+        self._daemon = os.getppid()
+        self._draw = np.random.default_rng(member)
+
+    def begin(self, origin: float) -> None:
+        """Set the timers of everything that happens by the wall clock, whose zero is `origin`."""
+        for index, event in self._open(lambda e: e.when.time_s is not None):
+            self._fire(index, event, origin + (event.when.time_s or 0.0))
+
+    def at_step(self, step: int) -> None:
+        """The beginning of a step, before its work."""
+        self.step = step
+        self._deliver()
+        for index, event in self._open(lambda e: e.when.step == step and e.when.phase is None):
+            self._fire(index, event, time.monotonic() + event.when.offset_s)
+
+    def at_phase(self, name: str, **info: object) -> None:
+        """A named point inside an algorithm or a recovery."""
+        self._deliver()
+        step = info.get("step", self.step)
+        for index, event in self._open(lambda e: e.when.phase == name and e.when.step in (None, step)):
+            self._fire(index, event, time.monotonic() + event.when.offset_s)
+
+    def at_recovery(self) -> None:
+        """The first this process hears of a failure."""
+        for index, event in self._open(lambda e: e.when.recovery):
+            self._fire(index, event, time.monotonic() + event.when.offset_s)
+
+    def at_emulated(self, seconds: float) -> None:
+        """The emulated clock has come to `seconds`."""
+        due = self._open(lambda e: e.when.emulated_s is not None and e.when.emulated_s <= seconds)
+        for index, event in due:
+            self._fire(index, event, time.monotonic())
+
+    def _open(self, meant: Callable[[Event], bool]) -> list[tuple[int, Event]]:
+        """The events for this process that `meant` picks and that have not happened to anybody."""
+        if not self._events:
+            return []
+        now = time.monotonic()
+        return [
+            (index, event)
+            for index, event in self._events
+            if event.rank == self.place
+            and meant(event)
+            and index not in self._armed
+            # An instant in the future stands there when its process was ended by something else first.
+            and not 0 < self._board.fired[index] <= now
+        ]
+
+    def _fire(self, index: int, event: Event, at: float) -> None:
+        """Let it happen at `at`: a signal by the kernel's timer, anything else when the program next comes by."""
+        self._armed.add(index)
+        if event.kind not in _SIGNALS and at > time.monotonic():
+            self._pending.append((at, index, event))
+        else:
+            self._strike(index, event, at)
+
+    def _deliver(self) -> None:
+        """What was to happen at an instant that has come by now."""
+        if not self._pending:
+            return
+        now = time.monotonic()
+        due = [one for one in self._pending if one[0] <= now]
+        self._pending = [one for one in self._pending if one[0] > now]
+        for _, index, event in due:
+            self._strike(index, event, now)
+
+    def _strike(self, index: int, event: Event, at: float) -> None:
+        if event.host is not None and event.when.time_s is None:  # by the clock all ranks have timers for one instant
+            self._end_host(event, at)
+            return
+        self._board.fired[index] = at
+        self._journal.write(
+            "fault", event=event.ident, text=event.text, kind=event.kind, due=at, place=self.place,
+            waiting=bool(self._board.rows["place"][self._member] == NOBODY),
+        )  # fmt: skip
+        if event.kind in _SIGNALS:
+            if event.kind == "hang" and event.duration_s is not None:
+                self._board.rows["wake_at"][self._member] = at + event.duration_s
+            strike(_SIGNALS[event.kind], at)
+        else:
+            self.handlers[event.kind](event)
+
+    def _end_host(self, event: Event, at: float) -> None:
+        """The first of a host's ranks that comes here ends all of them, and the daemon before."""
+        if not host_failure.claim(self._board, event, self._journal.attempt):
+            return  # another one is about to end this process
+        if event.daemon and os.getppid() == self._daemon:
+            os.kill(self._daemon, signal.SIGKILL)
+        host_failure.strike(self._board, self._journal, host_failure.fellows(self._events, event), at)
+
+    # -- slow ranks and liars ----------------------------------------------------------------------
+    def _slow_down(self, event: Event) -> None:
+        until = time.monotonic() + event.duration_s if event.duration_s is not None else np.inf
+        self._slow.append((until, float(event.factor or 1.0)))
+
+    def drag(self, cpu_seconds: float) -> None:
+        """Stretch work that took `cpu_seconds` by the slowness in force: the rest of the time is slept."""
+        now = time.monotonic()
+        factor = max((f for until, f in self._slow if until > now), default=1.0)
+        if factor > 1:
+            time.sleep(cpu_seconds * (factor - 1))
+
+    def _begin_to_lie(self, event: Event) -> None:
+        until = time.monotonic() + event.duration_s if event.duration_s is not None else np.inf
+        self._lies.append((until, event.factor if event.factor is not None else -1.0))
+
+    def spoken(self, values: np.ndarray) -> np.ndarray:
+        """What this rank says when it means `values`: the truth, or a lie of the kind in force."""
+        now = time.monotonic()
+        how = next((h for until, h in self._lies if until > now), None)
+        if how is None:
+            return values
+        if how == "nan":
+            return np.full_like(values, np.nan)
+        if how == "random":
+            return (self._draw.standard_normal(values.shape) * (np.abs(values).max() + 1)).astype(values.dtype)
+        return (values * float(how)).astype(values.dtype)

@@ -1,0 +1,84 @@
+"""Cuts, losses and weak cards on an emulated network, as a rank's own part of a fault.
+
+Every rank concerned changes its own side at its own step; the effect is a function of emulated time. A cut heals by
+itself, and one with a factor N cuts and heals N times within its duration (flapping).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from mpi4py import MPI
+
+from faults.drill.job_spec import JobSpec
+from faults.inject.injector import Handler
+from faults.inject.instruments import Instruments
+from faults.plan.model import Event
+
+
+def carrier(spec: JobSpec, tools: Instruments) -> MPI.Intracomm:
+    """The communicator that the job's messages go by: MPI's own, or an emulated network that faults may change."""
+    if spec.net is None:
+        return MPI.COMM_WORLD
+    import emulator
+
+    comm = emulator.emulate(MPI.COMM_WORLD, spec.net, pace=spec.pace, compute="measured", seed=spec.seed)
+    conditions = Conditions(comm)
+    tools.conditions = conditions
+    if tools.injector is not None:
+        tools.injector.handlers |= conditions.handlers()
+    return comm
+
+
+class Conditions:
+    """The faults of the network at one rank; `tick` lets end what is due.
+
+    Parameters
+    ----------
+    comm
+        An emulated communicator over all ranks.
+    """
+
+    def __init__(self, comm: Any) -> None:
+        self._comm, self._state = comm, comm.network_state
+        self._ends: list[tuple[float, str]] = []
+
+    def handlers(self) -> dict[str, Handler]:
+        """What the injector calls for each kind of fault."""
+        return {"cut": self._cut, "lose": self._lose, "slow": self._slow}
+
+    def now(self) -> float:
+        """Emulated seconds."""
+        return float(self._comm.now())
+
+    def tick(self) -> None:
+        """Let end what is due by the emulated clock."""
+        now = self.now()
+        for end in [e for e in self._ends if e[0] <= now]:
+            self._ends.remove(end)
+            {"lose": lambda: self._state.lose(0.0), "nic": lambda: self._state.weaken(1.0),
+             "slow": lambda: self._state.slow(1.0)}[end[1]]()  # fmt: skip
+
+    def _cut(self, event: Event) -> None:
+        begin, duration = self.now(), event.duration_s or 0.0
+        times = int(event.factor or 1)
+        half = duration / (2 * times - 1)  # cut, whole, cut, ..., cut
+        windows = [(begin + 2 * k * half, begin + (2 * k + 1) * half) for k in range(times)]
+        self._state.cut_at(event.side, event.others, windows)
+
+    def _lose(self, event: Event) -> None:
+        factor = float(event.factor or 0.0)
+        if event.nic:
+            self._state.weaken(1.0 / factor)
+        else:
+            self._state.lose(factor)
+        self._end(event, "nic" if event.nic else "lose")
+
+    def _slow(self, event: Event) -> None:
+        self._state.slow(float(event.factor or 1.0))
+        self._end(event, "slow")
+
+    def _end(self, event: Event, kind: str) -> None:
+        if event.duration_s is not None and math.isfinite(event.duration_s):
+            self._ends.append((self.now() + event.duration_s, kind))

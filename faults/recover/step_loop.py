@@ -1,0 +1,225 @@
+"""A loop of steps that outlives its ranks.
+
+    state = {"weights": np.zeros(650)}
+    with recovering(MPI.COMM_WORLD, state, policy="shrink", every=0) as job:
+        while job.next(steps=100):
+            with job.attempt():
+                gradient = slope(state["weights"], job.step, job.comm.rank, job.comm.size)
+                AllReduce(job.comm, gradient, gradient, np.add).run()
+                state["weights"] -= 0.1 * gradient
+
+A step counts when it is known to have worked everywhere and will not be done again: it is *committed*. Who knows it,
+and when::
+
+    every=k    everybody, after every k-th step: they agree on it (`faults.agree.consensus`)
+    every=0    whoever has finished the step behind it, if that is an exchange of all with all, as it is above: to
+               finish step k one must have heard from everybody in it, so everybody has finished step k-1
+
+With ``every=0`` nothing is agreed on while nobody dies, and nothing needs to be: a death makes itself felt in the next
+exchange, and only then, and at the end, all agree. Ranks are then at most one step apart, and of the copies of the
+state that they make every few steps there is one that all have (`faults.recover.history`).
+
+After a death the policy says who works where from now on, all go back to the newest state that everybody has,
+newcomers get a copy of it, and the steps behind it are done again. The coordinator, who welcomes newcomers, is by rule
+the lowest living rank that holds the state.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from mpi4py import MPI
+
+from emulator.errors import UsageError
+from faults.inject.instruments import Instruments
+from faults.record import outcome as verdict
+from faults.recover.history import State
+from faults.recover.job_processes import Crew
+from faults.recover.preconditions import check_policy, check_survival
+from faults.recover.program_failure import die_loudly
+from faults.recover.repair import APART, Repairing
+
+if TYPE_CHECKING:
+    from faults.recover.multilevel import Levels
+
+
+class Recovering(Repairing):
+    """A running job under one policy; made by `recovering`."""
+
+    _steps = 0  # that there are to do
+
+    def __init__(
+        self, crew: Crew, state: State, instruments: Instruments, levels: Levels | None = None, every: int = 1
+    ) -> None:
+        super().__init__(crew, state, instruments, levels, every)
+        self._try = _Attempt(self)
+
+    # -- the loop ----------------------------------------------------------------------------------
+    def next(self, steps: int) -> bool:
+        """Whether there is a step to do for this rank; a spare waits in here until it is called in or the end."""
+        self._steps = steps
+        if self.step < steps and self._crew.place is not None:
+            return True
+        while self.place is None and self.step < steps:
+            if self.every:
+                self.tools.working_on(self.step)
+                self._finish()
+            else:
+                self._settle(True)
+        if not self.every and self.place is not None and self.step == steps > self._commits.count:
+            self._settle(True)
+        return self.step < steps
+
+    def attempt(self) -> _Attempt:
+        """One try of one step: afterwards it is done, or the job is repaired and back before a step to be done."""
+        return self._try
+
+    def _finish(self, error: MPI.Exception | None = None) -> None:
+        """The present step has worked on this rank, or has failed with `error`."""
+        due = self.every and ((self.step + 1) % self.every == 0 or self.step + 1 == self._steps)
+        if error is None and due and self.levels is not None and self.place is not None:
+            try:
+                self.levels.keep(self._crew.comm, self.step + 1)
+            except MPI.Exception as failed:
+                error = failed
+        if error is not None:
+            self._fail(error)
+            self._settle(False)
+            return
+        self._commits.finish()
+        if due:
+            self._settle(True)
+        else:
+            self.step += 1
+
+    def _settle(self, ok: bool) -> None:
+        """Commit if it worked for all that live (a death does not undo what they have); repair if somebody died."""
+        verdict = self._agree(ok)
+        if verdict.ok:
+            self._commit()
+        if not self._crew.all_are_in(verdict):
+            self._notice("agreement")
+            if not verdict.ok:
+                self._go_back(verdict.kept)
+            self._recover(verdict)
+
+    def _commit(self) -> None:
+        """All have agreed that what they did worked."""
+        if not self.every:
+            self.step = self._steps  # they agree at the end only
+            if self.place is not None:
+                self._commits.commit(self.step)
+                self._history.keep(self.step, self.state)
+            return
+        self.step += 1
+        if self.place is None:
+            self._commits.adopt(self.step)  # others have done it
+            return
+        self._commits.commit(self.step)
+        self._history.keep(self.step, self.state)
+        if self.levels is not None:
+            self.levels.commit()
+            self.levels.to_disk(self.step, self.committed, self.comm.Get_rank(), self.comm.Get_size())
+
+    # -- beginning and end -------------------------------------------------------------------------
+    def __enter__(self) -> Recovering:
+        sys.excepthook = die_loudly
+        verdict.say(verdict.BEGAN)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave together: who leaves early counts as dead."""
+        if kind is None:
+            self._crew.quorum.agree(True)
+        verdict.conclude(kind is None)
+
+
+class _Attempt:
+    """One try of one step, made once: this is what being ready costs in every step, so it is kept short."""
+
+    __slots__ = ("_implied", "_job", "_watched")
+
+    def __init__(self, job: Recovering) -> None:
+        self._job, self._implied, self._watched = job, not job.every, not job.tools.silent
+
+    def __enter__(self) -> None:
+        if self._watched:
+            self._job.tools.working_on(self._job.step)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        job = self._job
+        if kind is None and self._implied:
+            known = job.step  # steps that everybody has finished
+            job.step = step = known + 1
+            if not step % APART:
+                job._history.keep(step, job.state)
+            if self._watched:
+                job._commits.finish()
+                job._commits.commit(known - known % APART)
+            return True
+        if error is not None and not isinstance(error, MPI.Exception):
+            return False
+        job._finish(error)
+        return True
+
+
+def recovering(
+    comm: MPI.Intracomm,
+    state: State,
+    *,
+    policy: str = "shrink",
+    spares: int = 0,
+    at_least: int = 1,
+    instruments: Instruments | None = None,
+    levels: Levels | None = None,
+    every: int = 1,
+) -> Recovering:
+    """Begin a loop of steps that survives the death of ranks.
+
+    Parameters
+    ----------
+    comm
+        All processes, the spares last.
+    state
+        The arrays that a step changes, in place or by assignment to the same name and shape; the same on every rank.
+    policy
+        ``"shrink"`` (fewer ranks go on), ``"spare"`` (a waiting rank takes the place), ``"respawn"`` (a new process
+        takes the place).
+    spares
+        How many of the ranks wait.
+    at_least
+        Fewer ranks than this cannot do the work.
+    levels
+        Arrays that each rank alone has, and where they are kept (`faults.recover.multilevel`); with a policy that fills
+        the places of the dead.
+    every
+        Steps from one agreement to the next: an agreement costs time in every run, and a death up to so many steps. 0
+        agrees on nothing before somebody dies or the end comes; a death then costs up to three steps more than the
+        one that it interrupts. It is right only where in every step each rank hears
+        from every other one, however indirectly: an all-reduce, an all-gather, a barrier. Where a rank could finish a
+        step that another has not begun (gossip with neighbours, say) they would have no state in common to go back to.
+
+    Raises
+    ------
+    UsageError
+        A policy that another call is for, no rank left to work, state of the ranks' own under a policy that loses their
+        places or without agreements, or a job that would end with the first death.
+    """
+    check_policy(policy)
+    if not 0 <= spares < comm.Get_size():
+        raise UsageError(f"spares must leave a rank to work, got {spares} of {comm.Get_size()} ranks")
+    if levels is not None and policy == "shrink":
+        raise UsageError("what a rank alone has needs somebody in its place: policy 'spare' or 'respawn', got 'shrink'")
+    if every < 0:
+        raise UsageError(f"ranks agree every 1 or more steps, or 0 for when somebody died, got {every}")
+    if levels is not None and not every:
+        raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
+    check_survival(f"recovering by {policy}")
+    tools = instruments or Instruments()
+    return Recovering(Crew(comm, policy, spares, at_least, tools), state, tools, levels, every)

@@ -1,0 +1,173 @@
+"""All-reduce: every rank ends with the sum of everybody's array, by the algorithm that costs the least.
+
+=====================  ==================================================  ==========================================
+algorithm              time (p = 2^k; see the modules for other p)         good for
+=====================  ==================================================  ==========================================
+`recursive_doubling`   lg p (alpha + n beta + n gamma)                     short messages
+`rabenseifner`         2 lg p alpha + 2 (p-1)/p n beta + (p-1)/p n gamma   middle sizes; long ones if p = 2^k
+`ring`                 2(p-1) alpha + 2 (p-1)/p n beta + (p-1)/p n gamma   long messages
+`k_ary_tree`           2 d (alpha + 4 n beta) + 4 d n gamma, d levels      more ranks than cores
+`tree`                 2 ceil(lg p) (alpha + n beta) + ceil(lg p) n gamma  comparison
+=====================  ==================================================  ==========================================
+
+``auto`` decides by these formulas and by how many ranks share a core (see `primitives.collectives.choice`), and from
+measured terms where somebody has set them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+from mpi4py import MPI
+
+from emulator.errors import UsageError
+from primitives.buffers import Array, apart, pair
+from primitives.collectives import operations, reduction
+from primitives.collectives.choice import ORDERED, automatic
+from primitives.collectives.k_ary_tree import KAryTree
+from primitives.collectives.persistent import TAG, Plan, plans_of
+from primitives.collectives.rabenseifner import Rabenseifner
+from primitives.collectives.recursive_doubling import RecursiveDoubling
+from primitives.collectives.reduction import reduce_into
+from primitives.collectives.ring import AllReduce as Ring
+from primitives.collectives.tree import Tree
+
+ALGORITHMS: dict[str, Callable[..., Plan]] = {
+    "ring": Ring,
+    "recursive_doubling": RecursiveDoubling,
+    "rabenseifner": Rabenseifner,
+    "k_ary_tree": KAryTree,
+    "tree": Tree,
+}
+
+SEGMENTED = ("ring", "k_ary_tree")
+"""Those that cut long messages into segments."""
+
+
+def all_reduce(
+    comm: MPI.Intracomm,
+    send: Array,
+    recv: Array | MPI.InPlaceType | None = None,
+    op: object = "sum",
+    algorithm: str = "auto",
+    segment: int | None = None,
+) -> Array:
+    """Reduce everybody's `send` into everybody's `recv`, with identical bits on every rank.
+
+    Collective: every rank calls it with the same shape, dtype, operation, algorithm and segment. Deterministic: the
+    order of the reduction depends on p and n only.
+
+    Parameters
+    ----------
+    comm
+        The communicator. Messages carry tags from 20000 to 28000.
+    send
+        The input, an array of any shape and of any dtype without objects.
+    recv
+        The output, like `send`; `IN_PLACE` to overwrite `send`; None for a new array.
+    op
+        ``"sum"``, ``"prod"``, ``"min"``, ``"max"``, an ``MPI.Op``, a numpy ufunc, or a commutative function of two
+        arrays (see `primitives.collectives.operations`).
+    algorithm
+        ``"auto"`` or a name in `ALGORITHMS`.
+    segment
+        Of ring and k_ary_tree: the longest message in bytes, 0 for whole blocks, None for what suits the communicator.
+
+    Returns
+    -------
+    numpy.ndarray
+        The output.
+
+    Raises
+    ------
+    UsageError
+        Buffers that differ or overlap; an operation or algorithm that does not exist.
+    """
+    a, b, c, d, e, f, plan = reduction.last
+    if send is b and recv is c and comm is a and op is d and algorithm is e and segment is f:
+        return plan.reduce(send, recv)
+    if type(op) is not str:
+        op = operations.resolve(op)
+    if type(send) is not np.ndarray and not isinstance(send, np.ndarray):
+        raise UsageError(f"the send buffer must be a numpy array, got {type(send).__name__}: use numpy.asarray")
+    key = (algorithm, segment, op, send.dtype, send.shape)
+    plan = plans_of(comm).get(key)
+    if plan is not None:
+        reduction.remember(comm, send, recv, op, algorithm, segment, plan)
+        return plan.reduce(send, recv)
+    return reduce_into(comm, send, recv, op, key, partial(_make, algorithm, segment, comm))
+
+
+def prepare(
+    comm: MPI.Intracomm,
+    send: Array,
+    recv: Array | MPI.InPlaceType,
+    op: object = "sum",
+    algorithm: str = "auto",
+    segment: int | None = None,
+) -> Plan:
+    """A plan for these very arrays, to be run as often as wanted, also while others are under way.
+
+    For a training loop that reduces the same buckets in each step::
+
+        plans = [prepare(comm, bucket, IN_PLACE) for bucket in buckets]
+        ...
+        plans[i].start()            # returns at once
+        ...                         # compute; call plans[i].test() now and then, messages move inside of it
+        wait_all(plans)             # of primitives.collectives.persistent; or plans[i].wait(), in the same order on
+        every rank
+
+    Collective: every rank prepares the same plans in the same order. `Plan.free` when done.
+    """
+    given, taken = pair(send, send if isinstance(recv, MPI.InPlaceType) else recv)
+    apart(given, taken)
+    operation = operations.resolve(op)
+    tag = plans_of(comm).next_tag()
+    if MPI.Get_address(given) == MPI.Get_address(taken):
+        given = taken
+    return _make(algorithm, segment, comm, given, taken, operation, tag)
+
+
+def start(
+    comm: MPI.Intracomm,
+    send: Array,
+    recv: Array | MPI.InPlaceType,
+    op: object = "sum",
+    algorithm: str = "auto",
+    segment: int | None = None,
+) -> Plan:
+    """Begin an all-reduce and return its handle: ``test()`` until it is true, or ``wait()``. Collective.
+
+    Neither array may be touched before that. Any number can be under way on a communicator, started in the same order
+    on every rank. The handle frees itself when complete.
+    """
+    plan = prepare(comm, send, recv, op, algorithm, segment)
+    plan.once = True
+    return plan.start()
+
+
+def _make(
+    algorithm: str,
+    segment: int | None,
+    comm: MPI.Intracomm,
+    send: Array,
+    recv: Array,
+    op: operations.Operation,
+    tag: int = TAG,
+) -> Plan:
+    if algorithm == "auto":
+        algorithm = automatic(comm, send.nbytes, op.commutative)
+    if algorithm not in ALGORITHMS:
+        raise UsageError(f"an all-reduce algorithm is auto or one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
+    if not op.commutative and algorithm not in ORDERED:
+        raise UsageError(
+            f"{op.name} does not commute and {algorithm} does not keep the order of the ranks: use auto or one of "
+            f"{', '.join(ORDERED)}"
+        )
+    if algorithm != "recursive_doubling":  # this one takes arrays as they are, which spares it a copy
+        flat = send.reshape(-1)
+        send, recv = flat, flat if recv is send else recv.reshape(-1)
+    pieces = {"segment": segment} if algorithm in SEGMENTED else {}
+    return ALGORITHMS[algorithm](comm, send, recv, op.apply, tag=tag, **pieces)

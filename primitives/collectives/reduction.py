@@ -1,0 +1,151 @@
+"""Calling a plan that turns `send` into `recv`, and finding the one that was made for the same call before.
+
+Persistent requests are bound to addresses. Two ways lead there:
+
+- Short arrays are copied into the plan's own memory and out of it again, which costs less than anything else could.
+  Such a plan is found by dtype and shape, whichever array is passed.
+- Long arrays are used where they lie, if they are contiguous. Their plans are found by the addresses: a training loop
+  that reduces the same array in each step makes one plan; new arrays cost a new plan each, some microseconds per
+  message.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from emulator.errors import UsageError
+from primitives.buffers import IN_PLACE, Array, apart, borrowed, flat
+from primitives.collectives import operations
+from primitives.collectives.persistent import Plan, Plans, plans_of
+from primitives.collectives.recursive_doubling import RecursiveDoubling
+
+STAGED_BYTES = 16 << 10
+"""Longest array that is copied into a plan's own memory."""
+
+last: tuple[Any, ...] = (None,) * 7
+"""The last call that a staged plan served, as comm, send, recv, op, algorithm, segment and the plan: a loop that
+reduces the same short arrays over and over finds its plan by that, in less time than by their dtype and shape."""
+
+Output = Array | MPI.InPlaceType | None
+
+Maker = Callable[[Array, Array, operations.Operation], Plan]
+"""Makes a plan that reduces the contiguous array `send` into `recv`, which may be the same array."""
+
+
+class Staged(Plan):
+    """A plan on memory of its own, `work`, where the data are brought for each run."""
+
+    def __init__(self, plans: Plans, inner: Plan, work: Array) -> None:
+        super().__init__(inner.comm, inner.tag)
+        self.plans, self.inner, self.work = plans, inner, work
+        self._seen: Array | None = None  # the last array for the result, found to be right
+        self._run_into = inner.run_into if isinstance(inner, RecursiveDoubling) and inner.direct else self._copied
+
+    def reduce(self, send: Array, recv: Output) -> Array:
+        """Run on these arrays and return the output."""
+        out = self._seen
+        if out is None or recv is not out:
+            out = self._seen = output(send, recv)
+        self.work[...] = send
+        try:
+            self._run_into(out)
+        except BaseException:
+            _forget(self)
+            self.plans.fail(self)
+            raise
+        return out
+
+    def _copied(self, out: Array) -> None:
+        self.inner.run()
+        out[...] = self.work
+
+    def free(self) -> None:
+        _forget(self)
+        self.inner.free()
+
+
+def remember(*call: object) -> None:
+    """Note a call that a staged plan has served; see `last`."""
+    global last
+    last = call
+
+
+def _forget(plan: Staged) -> None:
+    global last
+    if last[-1] is plan:
+        last = (None,) * 7
+
+
+def output(send: Array, recv: Output) -> Array:
+    """The array for the result: a new one, the input itself or the caller's, which must be like the input."""
+    if recv is None:
+        return np.empty_like(send)
+    if isinstance(recv, np.ndarray):
+        if not recv.flags.writeable:
+            raise UsageError("the receive buffer must be writable, got a read-only array: pass a copy")
+        if recv.shape == send.shape and recv.dtype == send.dtype:
+            return recv
+    elif recv is IN_PLACE:
+        if not send.flags.writeable:
+            raise UsageError("the receive buffer must be writable, got a read-only array: pass a copy")
+        return send
+    raise UsageError(
+        f"the receive buffer must be like the send buffer, {send.dtype} of shape {send.shape}, got "
+        f"{getattr(recv, 'dtype', type(recv).__name__)} of shape {getattr(recv, 'shape', None)}: numpy.empty_like(send)"
+    )
+
+
+def reduce_into(comm: MPI.Intracomm, send: Array, recv: Output, op: object, key: Hashable, make: Maker) -> Array:
+    """Run the plan of a call that is long, or the first of its kind on the communicator.
+
+    Parameters
+    ----------
+    comm, send, recv, op
+        As for `primitives.collectives.all_reduce.all_reduce`.
+    key
+        What distinguishes the call, all but the memory.
+    make
+        Makes the plan.
+
+    Returns
+    -------
+    numpy.ndarray
+        The output.
+    """
+    given = flat(np.ascontiguousarray(send), "the send buffer")
+    out = output(send, recv)
+    operation = operations.resolve(op)
+    plans = plans_of(comm)
+    if given.nbytes <= STAGED_BYTES:
+        work = np.empty(send.shape, send.dtype)
+        plan = Staged(plans, make(work, work, operation), work)
+        plans.keep(key, plan)
+        return plan.reduce(send, out)
+    taken = out.reshape(-1) if out.flags.c_contiguous else np.empty_like(given)
+    _bound(plans, given, taken, key, make, operation)
+    if not out.flags.c_contiguous:
+        out[...] = taken.reshape(out.shape)
+    return out
+
+
+def _bound(
+    plans: Plans, given: Array, taken: Array, key: Hashable, make: Maker, operation: operations.Operation
+) -> None:
+    """Run the plan of these very arrays, making it if there is none yet."""
+    where, there = MPI.Get_address(given), MPI.Get_address(taken)
+    key = (key, where, there)
+    plan = plans.get(key)
+    if plan is None:
+        apart(given, taken)
+        taken_ = borrowed(taken)
+        plan = make(taken_ if where == there else borrowed(given), taken_, operation)
+        plans.keep(key, plan)
+    try:
+        plan.run()
+    except BaseException:
+        plans.fail(plan, given, taken)
+        raise

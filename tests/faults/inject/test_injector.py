@@ -1,0 +1,151 @@
+"""The injector: what fires when, once, and on whose account; and the kernel's timer."""
+
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from faults.inject.injector import Injector
+from faults.plan import parse, resolve
+from faults.record import journal
+from faults.record.status_board import Board
+
+SLEEPER = """
+import signal, time
+from faults.inject.kernel_timer import cancel, strike
+{prelude}
+strike(signal.{signal}, time.monotonic() + {delay})
+sum(range(10**12))  # one call into C that lasts for ever
+"""
+
+
+def injector(tmp_path, lines: list[str], place: int = 1, seen: list[str] | None = None) -> Injector:
+    events = resolve([parse(line) for line in lines], 4)
+    (tmp_path / "journal").mkdir(exist_ok=True)
+    path = tmp_path / "board"
+    board = Board(path, 8, len(events)) if path.exists() else Board.create(path, 8, len(events))
+    note = (lambda event: seen.append(event.text)) if seen is not None else (lambda event: None)
+    kinds = dict.fromkeys(("corrupt", "full", "lose", "cut"), note)
+    return Injector(events, board, journal.Journal(tmp_path / "journal", place), place, place, kinds)
+
+
+@pytest.mark.parametrize(("name", "status"), [("SIGKILL", -signal.SIGKILL), ("SIGTERM", -signal.SIGTERM)])
+def test_a_kernel_timer_reaches_a_process_inside_a_call(name: str, status: int) -> None:
+    program = SLEEPER.format(prelude="", signal=name, delay=0.05)
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == status
+
+
+def test_an_instant_that_has_passed_strikes_at_once() -> None:
+    program = SLEEPER.format(prelude="", signal="SIGKILL", delay=-1)
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == -signal.SIGKILL
+
+
+def test_a_cancelled_timer_does_not_strike() -> None:
+    prelude = "cancel(strike(signal.SIGKILL, time.monotonic() + 0.05))"
+    program = SLEEPER.format(prelude=prelude, signal="SIGTERM", delay=0.2)
+    assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == -signal.SIGTERM
+
+
+def test_an_event_fires_at_its_step_and_its_place_only(tmp_path) -> None:
+    seen: list[str] = []
+    faults = injector(tmp_path, ["full 1 @ step 3", "full 2 @ step 3"], seen=seen)
+    for step in range(6):
+        faults.at_step(step)
+    assert seen == ["full 1 @ step 3"]
+
+
+def test_an_event_fires_once_whoever_holds_the_place(tmp_path) -> None:
+    seen: list[str] = []
+    for _ in range(2):  # the second is a process that was called into the place
+        faults = injector(tmp_path, ["full 1 @ step 3"], seen=seen)
+        faults.at_step(3)
+    assert len(seen) == 1
+
+
+def test_a_phase_is_met_in_its_step(tmp_path) -> None:
+    seen: list[str] = []
+    faults = injector(tmp_path, ["full 1 @ step 2 phase all_gather", "full 1 @ phase restore"], seen=seen)
+    for step in range(4):
+        faults.at_step(step)
+        faults.at_phase("reduce_scatter")
+        faults.at_phase("all_gather")
+    assert seen == ["full 1 @ step 2 phase all_gather"]
+    faults.at_phase("restore")
+    assert len(seen) == 2
+
+
+def test_recovery_and_emulated_time_are_instants_too(tmp_path) -> None:
+    seen: list[str] = []
+    faults = injector(tmp_path, ["full 1 @ recovery", "full 1 @ emulated 2 s"], seen=seen)
+    faults.at_emulated(1.9)
+    assert seen == []
+    faults.at_emulated(2.1)
+    faults.at_recovery()
+    faults.at_recovery()
+    assert sorted(seen) == ["full 1 @ emulated 2 s", "full 1 @ recovery"]
+
+
+@pytest.mark.parametrize(("line", "acting"), [("cut 2|0,3 @ step 0", [0, 2, 3]), ("cut 2>3 @ step 0", [2])])
+def test_a_cut_is_made_by_every_rank_that_sends_across_it(tmp_path, line: str, acting: list[int]) -> None:
+    made = []
+    for place in range(4):
+        seen: list[str] = []
+        injector(tmp_path, [line], place, seen).at_step(0)
+        made += [place] * len(seen)
+    assert made == acting
+
+
+def test_what_is_to_happen_later_waits_for_its_instant(tmp_path, monkeypatch) -> None:
+    seen: list[str] = []
+    now = 100.0
+    monkeypatch.setattr("time.monotonic", lambda: now)
+    faults = injector(tmp_path, ["full 1 @ time 2 s", "full 1 @ step 1 + 5 s"], seen=seen)
+    faults.begin(100.0)
+    faults.at_step(1)
+    assert (seen, list(faults._board.fired)) == ([], [0.0, 0.0])
+    now = 103.0
+    faults.at_step(2)
+    assert seen == ["full 1 @ time 2 s"]
+    now = 106.0
+    faults.at_phase("all_gather")
+    assert len(seen) == 2
+
+
+def test_what_fired_is_in_the_journal_and_on_the_board(tmp_path) -> None:
+    faults = injector(tmp_path, ["full 1 @ step 0"], seen=[])
+    faults.at_step(0)
+    (record,) = journal.read(tmp_path / "journal")
+    board = Board(tmp_path / "board", 8, 1)
+    assert (record["what"], record["event"], record["due"]) == ("fault", "0.1", board.fired[0])
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [("-1", [-1.0, 2.0]), ("10", [10.0, -20.0]), ("nan", [np.nan, np.nan])],
+)
+def test_a_liar_says_something_else_than_it_means(tmp_path, how: str, expected: list[float]) -> None:
+    faults = injector(tmp_path, [f"lie 1 @ step 1 by {how}"])
+    truth = np.array([1.0, -2.0])
+    assert faults.spoken(truth) is truth
+    faults.at_step(1)
+    np.testing.assert_array_equal(faults.spoken(truth), expected)
+    np.testing.assert_array_equal(truth, [1.0, -2.0])
+
+
+def test_a_lie_ends_by_itself(tmp_path) -> None:
+    faults = injector(tmp_path, ["lie 1 @ step 0 for 1 ns"])
+    faults.at_step(0)
+    truth = np.ones(3)
+    assert faults.spoken(truth) is truth
+
+
+def test_a_slow_rank_sleeps_for_the_rest_of_its_time(tmp_path, monkeypatch) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("time.sleep", slept.append)
+    faults = injector(tmp_path, ["slow 1 @ step 0 by 4"])
+    faults.drag(0.5)
+    faults.at_step(0)
+    faults.drag(0.5)
+    assert slept == [1.5]

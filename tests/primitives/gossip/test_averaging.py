@@ -1,0 +1,285 @@
+"""Gossip among ranks: conserved sums, spectral rates, exact schedules; bare and emulated."""
+
+import itertools
+
+import numpy as np
+import pytest
+
+from emulator.errors import UsageError
+from primitives.gossip import Choco, PushSum, asynchronous, average, choco, compression, graphs, mix, mixing, schedules
+from primitives.peers import Peers
+from tests.ranks import on_ranks
+
+NET = "10gbe"
+
+
+def inner(comm, p):
+    """The communicator of the first p ranks; None on the others."""
+    from mpi4py import MPI
+
+    sub = comm.Split(0 if comm.Get_rank() < p else MPI.UNDEFINED, comm.Get_rank())
+    return None if sub == MPI.COMM_NULL else sub
+
+
+def gathered(comm, row):
+    """Rows of all ranks, by messages alone, so that it also works on an emulated communicator."""
+    row = np.ascontiguousarray(row, float)
+    rows = np.empty((comm.Get_size(), *row.shape))
+    requests = [comm.Isend(row, i, 99) for i in range(comm.Get_size())]
+    for i in range(comm.Get_size()):
+        comm.Recv(rows[i], i, 99)
+    for request in requests:
+        request.Wait()
+    return rows
+
+
+def start(comm, n=7):
+    return np.random.default_rng((n, comm.Get_rank())).normal(size=n)
+
+
+def check_matches_matrix(comm, p, name):
+    sub = inner(comm, p)
+    if sub is None:
+        return
+    w = mixing.of_graph(graphs.named(name, p))
+    x = start(sub)
+    all_x = gathered(sub, x)
+    for _ in range(3):
+        mix(sub, x, w)
+        all_x = w.matrix() @ all_x
+    np.testing.assert_allclose(x, all_x[sub.Get_rank()], atol=1e-12)
+
+
+@on_ranks(8, p=[2, 3, 5, 8], name=list(graphs.NAMED))
+def test_a_round_is_its_matrix(comm, p, name):
+    check_matches_matrix(comm, p, name)
+
+
+@on_ranks(8, net=NET, p=[3, 8], name=["ring", "star", "exponential"])
+def test_a_round_is_its_matrix_emulated(comm, p, name):
+    check_matches_matrix(comm, p, name)
+
+
+@on_ranks(8, name=["ring", "torus", "star", "exponential", "complete"])
+def test_converges_at_the_spectral_rate(comm, name):
+    w = mixing.of_graph(graphs.named(name, comm.Get_size()))
+    sigma, x = mixing.contraction(w), start(comm)
+    mean = gathered(comm, x).mean(axis=0)
+    distance = np.linalg.norm(gathered(comm, x) - mean)
+    for _ in range(12):
+        mix(comm, x, w)
+        now = np.linalg.norm(gathered(comm, x) - mean)
+        assert now <= sigma * distance + 1e-12
+        distance = now
+    np.testing.assert_allclose(gathered(comm, x).mean(axis=0), mean, atol=1e-12)
+
+
+def check_exact(comm, p, degree):
+    sub = inner(comm, p)
+    if sub is None:
+        return
+    x = start(sub)
+    mean = gathered(sub, x).mean(axis=0)
+    np.testing.assert_allclose(average(sub, x, schedules.base_graph(p, degree)), mean, atol=1e-12)
+    if p & (p - 1) == 0:
+        rounds = p.bit_length() - 1
+        np.testing.assert_allclose(average(sub, x, schedules.one_peer_exponential(p), rounds), mean, atol=1e-12)
+        cube = gathered(sub, average(sub, x, schedules.hypercube(p)))
+        assert len({row.tobytes() for row in cube}) == 1
+
+
+@on_ranks(16, p=[1, 2, 3, 5, 7, 8, 12, 13, 16], degree=[1, 2])
+def test_finite_schedules_are_exact(comm, p, degree):
+    check_exact(comm, p, degree)
+
+
+@on_ranks(8, net=NET, p=[5, 8])
+def test_finite_schedules_are_exact_emulated(comm, p):
+    check_exact(comm, p, 1)
+
+
+def check_push_sum(comm, seed):
+    """Whole numbers and halves are exact in binary, so the sums must be conserved to the bit."""
+    p = comm.Get_size()
+    graph = graphs.exponential(p) if seed is None else graphs.complete(p)
+    x = np.arange(3.0) + 1024 * comm.Get_rank()
+    state = PushSum(comm, x, graph, seed=seed)
+    before = gathered(comm, state.mass).sum(axis=0)
+    for _ in range(8):
+        state.step()
+        assert (gathered(comm, state.mass).sum(axis=0) == before).all()
+    state.run(52)
+    np.testing.assert_allclose(gathered(comm, state.mass).sum(axis=0), before, rtol=1e-14)
+    np.testing.assert_allclose(state.estimate, before[:-1] / p, rtol=1e-6)
+
+
+@on_ranks(8, seed=[None, 0, 1])
+def test_push_sum_conserves_sums_at_every_round(comm, seed):
+    check_push_sum(comm, seed)
+
+
+@on_ranks(8, net=NET, seed=[None, 3])
+def test_push_sum_conserves_sums_at_every_round_emulated(comm, seed):
+    check_push_sum(comm, seed)
+
+
+@on_ranks(8, seed=[0])
+def test_push_sum_on_a_one_way_irregular_graph(comm, seed):
+    p = comm.Get_size()
+    cycle = [(i, (i + 1) % p) for i in range(p)]
+    graph = graphs.from_edges(p, [*cycle, (0, 3), (0, 5), (2, 6)])
+    x = start(comm)
+    mean = gathered(comm, x).mean(axis=0)
+    np.testing.assert_allclose(PushSum(comm, x, graph).run(300), mean, atol=1e-9)
+    with pytest.raises(UsageError, match="doubly stochastic"):
+        mixing.of_graph(graph)
+
+
+def check_asynchronous(comm, algorithm, graph):
+    x = start(comm, 5)
+    before = gathered(comm, np.append(x, 1.0))
+    out = algorithm(comm, x, graph, 60)
+    np.testing.assert_allclose(gathered(comm, out.mass).sum(axis=0), before.sum(axis=0), atol=1e-12)
+    low, high = before[:, :-1].min(axis=0), before[:, :-1].max(axis=0)
+    assert (out.value >= low - 1e-12).all()
+    assert (out.value <= high + 1e-12).all()
+
+
+@on_ranks(8, algorithm=[asynchronous.push_sum, asynchronous.pairwise], name=["ring", "complete", "star"])
+def test_asynchronous_conserves_sums(comm, algorithm, name):
+    check_asynchronous(comm, algorithm, graphs.named(name, comm.Get_size()))
+
+
+@on_ranks(8, net=NET, algorithm=[asynchronous.push_sum, asynchronous.pairwise])
+def test_asynchronous_conserves_sums_emulated(comm, algorithm):
+    check_asynchronous(comm, algorithm, graphs.torus(comm.Get_size()))
+
+
+@on_ranks(8, text=["topk:0.3", "randk:0.4", "sign"])
+def test_choco_keeps_the_mean_and_converges(comm, text):
+    squeeze = compression.parse(text)
+    x = start(comm, 20)
+    state = Choco(comm, x, mixing.of_graph(graphs.torus(comm.Get_size())), squeeze, step=0.15)
+    before = gathered(comm, x)
+    mean = before.mean(axis=0)
+    for _ in range(60):
+        state.step()
+        np.testing.assert_allclose(gathered(comm, state.x).mean(axis=0), mean, atol=1e-12)
+    assert np.linalg.norm(gathered(comm, state.x) - mean) < 0.3 * np.linalg.norm(before - mean)
+
+
+@on_ranks(4, share=[0.25, 0.5])
+def test_choco_shrinks_at_least_as_fast_as_its_theorem(comm, share):
+    w = mixing.of_graph(graphs.ring(comm.Get_size()))
+    squeeze, x = compression.TopK(share), start(comm, 16)
+    state = Choco(comm, x, w, squeeze)
+    mean = gathered(comm, x).mean(axis=0)
+    rate = 1 - mixing.spectral_gap(w) ** 2 * squeeze.omega(16) / 82
+
+    def error():
+        own = ((state.x - mean) ** 2).sum() + ((state.x - state.public[comm.Get_rank()]) ** 2).sum()
+        return gathered(comm, [own]).sum()
+
+    first = error()
+    for k in range(1, 80):
+        state.step()
+        assert error() <= first * rate**k * (1 + 1e-9)
+
+
+@on_ranks(8, text=["topk:0.2", "randk:0.2", "sign"])
+def test_choco_with_the_bold_step_on_a_ring_is_as_fast_as_its_gap_says(comm, text):
+    """The sparsest graph: each round brings 1 - omega delta, the mean stays where it is."""
+    squeeze, w, n, rounds = compression.parse(text), mixing.of_graph(graphs.ring(comm.Get_size())), 20, 240
+    x = start(comm, n)
+    step = choco.bold_step(squeeze.omega(n))
+    state = Choco(comm, x, w, squeeze, step=step)
+    before = gathered(comm, x)
+    mean, distances = before.mean(axis=0), []
+    for _ in range(rounds):
+        state.step()
+        distances.append(float(np.linalg.norm(gathered(comm, state.x) - mean)))
+    np.testing.assert_allclose(gathered(comm, state.x).mean(axis=0), mean, atol=1e-12)
+    expected = 1 - step * mixing.spectral_gap(w)
+    half = rounds // 2
+    measured = (distances[-1] / distances[half - 1]) ** (1 / half)
+    # sign: its true quality is far above the guaranteed 1 / n, so that it may only be faster
+    assert expected - (0.02 if text == "sign" else 0.004) <= measured <= expected + 0.004
+
+
+@on_ranks(8, text=["topk:0.2", "randk:0.2", "sign"])
+def test_choco_with_the_safe_step_on_a_ring_shrinks_every_round(comm, text):
+    squeeze, w, n = compression.parse(text), mixing.of_graph(graphs.ring(comm.Get_size())), 20
+    state = Choco(comm, start(comm, n), w, squeeze)
+    omega, gap = squeeze.omega(n), mixing.spectral_gap(w)
+    b = np.linalg.norm(np.eye(8) - w.matrix(), 2)
+    assert state.gamma == pytest.approx(
+        gap**2 * omega / (16 * gap + gap**2 + 4 * b**2 + 2 * gap * b**2 - 8 * gap * omega)
+    )
+    mean = gathered(comm, state.x).mean(axis=0)
+
+    def error():
+        own = ((state.x - mean) ** 2).sum() + ((state.x - state.public[comm.Get_rank()]) ** 2).sum()
+        return gathered(comm, [own]).sum()
+
+    errors = [error()]
+    for _ in range(60):
+        state.step()
+        errors.append(error())
+    rate = 1 - gap**2 * omega / 82
+    assert all(after <= before * rate for before, after in itertools.pairwise(errors))
+
+
+@on_ranks(5, dead=[[0], [3], [1, 4]])
+def test_survivors_go_on_without_the_dead(comm, dead):
+    """Positions that are lost are left out, their weight stays at home; the others still agree."""
+    if comm.Get_rank() in dead:
+        return
+    peers = Peers(comm, on_failure=lambda rank, error: None)
+    peers.lost |= set(dead)
+    living = [i for i in range(comm.Get_size()) if i not in dead]
+    x = np.array([float(comm.Get_rank())])
+    w = mixing.of_graph(graphs.complete(comm.Get_size()))
+    for _ in range(60):
+        mix(peers, x, w)
+    np.testing.assert_allclose(x, np.mean(living), atol=1e-12)
+    state = PushSum(peers, np.array([float(comm.Get_rank())]), graphs.complete(comm.Get_size()))
+    np.testing.assert_allclose(state.run(60), np.mean(living), atol=1e-12)
+
+
+@on_ranks(5, members=[[0, 2, 3], [4, 1]])
+def test_a_rebuilt_table_is_exact_for_the_survivors(comm, members):
+    if comm.Get_rank() not in members:
+        with pytest.raises(UsageError, match="not among the members"):
+            Peers(comm, members)
+        return
+    peers = Peers(comm)
+    peers.adopt(members)
+    value = average(peers, np.array([float(comm.Get_rank())]), schedules.base_graph(peers.size))
+    np.testing.assert_allclose(value, np.mean(members), atol=1e-12)
+
+
+@on_ranks(4, size=[3, 5])
+def test_a_graph_of_another_size_is_refused(comm, size):
+    with pytest.raises(UsageError, match=f"is for {size} ranks, this gossip has 4"):
+        mix(comm, np.zeros(2), mixing.of_graph(graphs.complete(size)))
+    with pytest.raises(UsageError, match="floating-point"):
+        mix(comm, np.zeros(2, int), mixing.of_graph(graphs.complete(4)))
+
+
+@on_ranks(8, net=NET, p=[4, 8], name=sorted(graphs.NAMED), size=[8, 65536])
+def test_a_round_takes_its_formula_on_an_idle_network(comm, p, name, size):
+    from emulator import network
+    from emulator.costs import rounds
+
+    sub = inner(comm, p)
+    if sub is None:
+        return
+    path = network.load(NET).sized(comm.Get_size()).between(0, 1)
+    graph = graphs.named(name, p)
+    begin = sub.align()
+    average(sub, np.zeros(size // 8), mixing.of_graph(graph), 4)
+    took = float((gathered(sub, [sub.now()]) - begin).max())
+    sends = [[[(j, size) for j in to] for to in graph.neighbours]] * 4
+    assert took == pytest.approx(rounds.timeline(sends, path.alpha, path.beta), rel=1e-9)
+    if graph.regular:
+        assert took == pytest.approx(rounds.gossip([graph.degree] * 4, size, path.alpha, path.beta), rel=0.02)

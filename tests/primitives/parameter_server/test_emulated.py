@@ -1,0 +1,96 @@
+"""The same servers and workers on an emulated network: right answers, and the times of the closed form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from mpi4py import MPI
+
+import emulator
+from demos._lib import push_pull
+from emulator import costs, network
+from primitives.parameter_server import Add, Consistency, ParameterServer, Table, Worker, messages
+from tests.primitives.parameter_server_training import ROLES, check_bit_equal
+from tests.ranks import on_ranks
+
+UNPACED = {"pace": "none", "compute": "none"}
+
+
+@on_ranks(4, net="10gbe", emulation=UNPACED, roles=list(ROLES), update=["momentum"])
+def test_bsp_is_bit_equal_to_the_sequential_run(comm: Any, roles: str, update: str) -> None:
+    check_bit_equal(comm, roles, update, "range")
+
+
+@on_ranks(8, net="10gbe", emulation=UNPACED, p=[2, 4, 8], servers=[1, 2], size=[64, 65536], compute=[0.0, 1e-3])
+def test_a_synchronous_step_takes_the_closed_form(comm: Any, p: int, servers: int, size: int, compute: float) -> None:
+    if servers >= p:
+        return
+    path = network.load("10gbe").sized(8).between(0, 1)
+    rank = comm.Get_rank()
+    sub = comm.Split(0 if rank < p else MPI.UNDEFINED, rank)
+    member = rank < p
+    seen = push_pull.measure(comm, sub if member else None, size, servers, 6, compute=compute)
+    if rank == 0:
+        framed = size + servers * messages.HEADER_BYTES
+        expected = costs.parameter_server_duplex(p - servers, servers, framed, path.alpha, path.beta, compute=compute)
+        assert push_pull.step_times(seen) == pytest.approx([expected] * 6, rel=1e-3)
+        assert sum(one.wrong for one in seen) == 0
+    if member:
+        sub.Free()
+
+
+def free_run(comm: Any, rule: Consistency, slow: float) -> tuple[Any, ...]:
+    """Thirty steps of 1 ms on each worker, the last one slowed down; what every rank saw."""
+    comm.align()
+    begin = comm.now()
+    ps = ParameterServer(comm, [Table("w", 64, update=Add())], consistency=rule)
+
+    def work(worker: Worker) -> float:
+        pull = worker.pull_async("w")
+        for _ in range(30):
+            pull.wait()
+            emulator.compute(comm, 1e-3 * (slow if worker.rank == 3 else 1.0))
+            pull = worker.push_pull("w", np.ones(64))
+        pull.wait()
+        return emulator.now(comm) - begin
+
+    took = ps.run(work)
+    return took, sorted(ps.summary().staleness.counts.items())
+
+
+@on_ranks(4, net="10gbe", emulation=UNPACED, kind=["async", "ssp", "value", "bsp"])
+def test_without_pacing_a_run_is_repeatable(comm: Any, kind: str) -> None:
+    rule = Consistency(kind, 2)
+    first, second = free_run(comm, rule, 4.0), free_run(comm, rule, 4.0)
+    if comm.Get_rank() > 0:
+        assert first[0] == pytest.approx(second[0], rel=1e-9)
+    assert first[1] == second[1]
+
+
+@on_ranks(4, net="10gbe", emulation=UNPACED, bound=[0, 1, 4])
+def test_staleness_under_a_straggler_is_what_arithmetic_says(comm: Any, bound: int) -> None:
+    """Workers four times as fast soon stand at the bound; the straggler itself never reads anything stale."""
+    took, counts = free_run(comm, Consistency("ssp", bound), 4.0)
+    rank = comm.Get_rank()
+    if rank == 3:
+        assert counts == [(0, 31)]
+        path = network.load("10gbe").sized(4).between(0, 1)
+        # It waits for nobody: its time is its own, up to the few messages that it meets at the server.
+        alone = costs.parameter_server_free(1, 1, 512 + messages.HEADER_BYTES, path.alpha, path.beta, compute=4e-3)
+        assert took == pytest.approx(30 * alone, rel=0.01)
+    elif rank:
+        assert max(value for value, _ in counts) == bound
+        # The straggler falls behind one iteration in every 4/3 of a fast one's: the bound is reached after that.
+        assert dict(counts)[bound] >= 30 - 3 * (bound + 1)
+
+
+@on_ranks(4, net="10gbe", emulation=UNPACED)
+def test_asynchronous_workers_wait_for_nobody(comm: Any) -> None:
+    took, _ = free_run(comm, Consistency("async"), 4.0)
+    rank = comm.Get_rank()
+    if rank in (1, 2):
+        path = network.load("10gbe").sized(4).between(0, 1)
+        alone = costs.parameter_server_free(3, 1, 512 + messages.HEADER_BYTES, path.alpha, path.beta, compute=1e-3)
+        assert took == pytest.approx(30 * alone, rel=0.02)
