@@ -57,8 +57,8 @@ def test_rank_0_may_take_longer_to_save_than_mpirun_gives_it(tmp_path) -> None:
         "time.sleep(60)\n"
     )
     launcher = (
-        "from emulator import foreground, launch\n"
-        f"foreground.run_filtered(launch.command(3, ['-c', {slow!r}]), rank_0_first=True)\n"
+        "from emulator.launch import foreground, mpirun\n"
+        f"foreground.run_filtered(mpirun.command(3, ['-c', {slow!r}]), rank_0_first=True)\n"
     )
     end([sys.executable, "-c", launcher], signal.SIGTERM)
     assert (tmp_path / "saved").exists()
