@@ -17,8 +17,8 @@ import numpy as np
 from faults.inject import host_failure
 from faults.inject.kernel_timer import strike
 from faults.plan.model import Event
-from faults.record.journal import Journal, Silence
-from faults.record.status_board import NOBODY, Board
+from faults.record.journal import Journal, NoJournal
+from faults.record.status_board import NOBODY, StatusBoard
 
 Handler = Callable[[Event], None]
 _SIGNALS = {"kill": signal.SIGKILL, "hang": signal.SIGSTOP}
@@ -41,8 +41,8 @@ class Injector:
     def __init__(
         self,
         events: Sequence[Event],
-        board: Board,
-        journal: Journal | Silence,
+        board: StatusBoard,
+        journal: Journal | NoJournal,
         member: int,
         place: int,
         handlers: dict[str, Handler] | None = None,
