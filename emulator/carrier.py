@@ -176,8 +176,9 @@ class Carrier:
 
     def phase(self, name: str, **info: object) -> None:
         """Tell every instrument that an algorithm enters a phase."""
-        for instrument in self.instruments:
-            instrument.phase(name, **info)
+        if self.instruments:  # a test costs less than a loop over nothing
+            for instrument in self.instruments:
+                instrument.phase(name, **info)
 
     def fault(self, kind: str, **info: object) -> None:
         """Tell every instrument of a fault."""

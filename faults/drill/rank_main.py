@@ -27,7 +27,6 @@ from faults.record.journal import Journal  # noqa: E402
 from faults.record.status_board import Board  # noqa: E402
 from faults.recover.joining import spawned  # noqa: E402
 from faults.recover.program_failure import die_loudly  # noqa: E402
-from primitives import hooks  # noqa: E402
 
 _TOGETHER_S = 2.0  # longest wait for others to be ready to leave: they have agreed to, but for those given up
 
@@ -60,7 +59,6 @@ def _instruments(folder: Path, spec: JobSpec, member: int) -> Instruments:
     board.enter(member, place, spec.attempt)
     journal = Journal(folder / job_spec.JOURNAL, member, spec.attempt)
     injector = Injector(spec.events, board, journal, member, place)
-    hooks.phase = injector.at_phase
     if spec.beat_s:
         _listen(spec, board, member)
     return Instruments(journal, board, injector, member)

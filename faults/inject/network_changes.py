@@ -11,6 +11,8 @@ from typing import Any
 
 from mpi4py import MPI
 
+import emulator
+import emulator.carrier
 from faults.drill.job_spec import JobSpec
 from faults.inject.injector import Handler
 from faults.inject.instruments import Instruments
@@ -20,14 +22,19 @@ from faults.plan.model import Event
 def carrier(spec: JobSpec, tools: Instruments) -> MPI.Intracomm:
     """The communicator that the job's messages go by: MPI's own, or an emulated network that faults may change."""
     if spec.net is None:
-        return MPI.COMM_WORLD
-    import emulator
-
+        return _listened_to(MPI.COMM_WORLD, tools)
     comm = emulator.emulate(MPI.COMM_WORLD, spec.net, pace=spec.pace, compute="measured", seed=spec.seed)
     conditions = Conditions(comm)
     tools.conditions = conditions
     if tools.injector is not None:
         tools.injector.handlers |= conditions.handlers()
+    return _listened_to(comm, tools)
+
+
+def _listened_to(comm: MPI.Intracomm, tools: Instruments) -> MPI.Intracomm:
+    """The communicator itself, after the injector has been put among those who hear of its phases."""
+    if tools.injector is not None:
+        emulator.carrier.of(comm).instruments.append(tools.injector)
     return comm
 
 

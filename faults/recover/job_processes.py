@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mpi4py import MPI
 
+from emulator import carrier
 from faults.agree import consensus
 from faults.agree.agreement import revoke
 from faults.agree.consensus import Lost, Quorum, Verdict
@@ -14,7 +15,6 @@ from faults.inject.kernel_timer import cancel
 from faults.recover import joining
 from faults.recover.placement import IN_PLACE, Table, begin
 from faults.recover.survivor_comm import View
-from primitives import hooks
 
 if TYPE_CHECKING:
     from faults.inject.instruments import Instruments
@@ -44,6 +44,7 @@ class Crew:
 
     def __init__(self, comm: MPI.Intracomm, policy: str, spares: int, at_least: int, tools: Instruments) -> None:
         self.policy, self.at_least, self._tools = policy, at_least, tools
+        self._instruments = carrier.of(comm).instruments
         self._retired: list[View] = []  # their buffers may still be the target of messages under way
         self._spawns_left = _SPAWNS
         orphaned = joining.arm() if joining.spawned() else None
@@ -60,6 +61,9 @@ class Crew:
         """See this rank's place in the table and the communicator of those at work."""
         self.place = self.table.place_of(self.quorum.rank)
         note = self._tools.waits_for if self._tools.board is not None else None
+        lane = carrier.of(self.quorum.lane)
+        lane.instruments = self._instruments  # a communicator that was made after a failure has inherited none
+        self.phase = lane.phase
         self.comm = View(self.quorum.lane, self.table.at_work, note)
         self._retired.append(self.comm)
         self._tools.placed(self.place if self.place is not None else -1)
@@ -89,8 +93,8 @@ class Crew:
         Verdict or None
             None when it is done; what the survivors agreed on instead if somebody died meanwhile.
         """
-        hooks.phase("rebuild")
-        hooks.phase(self.policy)
+        self.phase("rebuild")
+        self.phase(self.policy)
         self.revoke()
         before = self.table
         lanes_left = self.quorum.advance(verdict)

@@ -21,7 +21,6 @@ from faults.recover import joining
 from faults.recover.commits import Commits
 from faults.recover.history import History, State
 from faults.recover.job_processes import Crew
-from primitives import hooks
 
 if TYPE_CHECKING:
     from faults.recover.multilevel import Levels
@@ -75,7 +74,7 @@ class Repairing:
         self.comm, self.place = self._crew.comm, self._crew.place
 
     def _agree(self, ok: bool) -> Verdict:
-        hooks.phase("agree")
+        self._crew.phase("agree")
         quorum = self._crew.quorum
         if self.place is None:
             return quorum.agree(ok, wait=self._sleep)
@@ -140,7 +139,7 @@ class Repairing:
         self._note("restored")
         self.recoveries += 1
         self._hurt = False
-        hooks.phase("replay")
+        self._crew.phase("replay")
 
     def _roll_back(self) -> None:
         self._history.put_back(self.state)
@@ -149,7 +148,7 @@ class Repairing:
 
     def _restore(self) -> bool:
         """Hand the state to those who have none; false if it did not work on this rank."""
-        hooks.phase("restore")
+        self._crew.phase("restore")
         quorum, table, holders = self._crew.quorum, self._crew.table, self._crew.holders()
         if not holders:
             raise Lost("restore", "nobody who holds the state is left alive: use checkpoints and --recovery restart")
