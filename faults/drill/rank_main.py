@@ -96,9 +96,9 @@ def _leave(spec: JobSpec, tools: Instruments) -> None:
         tools.board.leave(tools.member)
     sys.stdout.flush()
     sys.stderr.flush()
-    if spec.policy == "restart":
+    if spec.policy.relaunches:
         MPI.Finalize()
-    elif spec.policy == "respawn" and tools.board is not None:
+    elif spec.policy.spawns and tools.board is not None:
         # The first spawned process to go takes those along that were spawned with it.
         together = time.monotonic() + _TOGETHER_S
         while tools.board.somebody_works(spec.attempt) and time.monotonic() < together:
