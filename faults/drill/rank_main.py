@@ -27,7 +27,6 @@ from faults.record.journal import Journal  # noqa: E402
 from faults.record.status_board import StatusBoard  # noqa: E402
 from faults.recover.joining import spawned  # noqa: E402
 from faults.recover.program_failure import die_loudly  # noqa: E402
-from primitives import hooks  # noqa: E402
 
 _TOGETHER_S = 2.0  # longest wait for others to be ready to leave: they have agreed to, but for those given up
 
@@ -60,7 +59,6 @@ def _instruments(folder: Path, spec: JobSpec, member: int) -> DrillContext:
     board.enter(member, place, spec.attempt)
     journal = Journal(folder / job_spec.JOURNAL, member, spec.attempt)
     injector = Injector(spec.events, board, journal, member, place)
-    hooks.phase = injector.at_phase
     if spec.beat_s:
         _listen(spec, board, member)
     return DrillContext(journal, board, injector, member)
@@ -98,9 +96,9 @@ def _leave(spec: JobSpec, tools: DrillContext) -> None:
         tools.board.leave(tools.member)
     sys.stdout.flush()
     sys.stderr.flush()
-    if spec.policy == "restart":
+    if spec.policy.relaunches:
         MPI.Finalize()
-    elif spec.policy == "respawn" and tools.board is not None:
+    elif spec.policy.spawns and tools.board is not None:
         # The first spawned process to go takes those along that were spawned with it.
         together = time.monotonic() + _TOGETHER_S
         while tools.board.somebody_works(spec.attempt) and time.monotonic() < together:

@@ -20,7 +20,6 @@ from faults.drill.training import DATA, Training, digest
 from faults.inject.drill_context import DrillContext
 from faults.inject.network_changes import job_comm
 from faults.patterns import work
-from faults.patterns.roles import servers_of
 from faults.recover.exclusion import Route, routing
 from primitives.parameter_server import SGD, Consistency, Momentum, ParameterServer, Table
 from primitives.parameter_server import Worker as Client
@@ -31,7 +30,7 @@ BALLAST = "ballast"
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     """Train for `spec.steps` iterations of every worker, in step with each other (bsp)."""
     training = Training(np.load(folder / DATA), shards=spec.options["shards"], seed=spec.seed)
-    servers = servers_of(spec)
+    servers = spec.policy.replicas
     workers = range(servers, spec.ranks)
     with routing(job_comm(spec, tools), tools) as route:
         route.need("worker", workers)

@@ -124,13 +124,13 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
 def _session(spec: JobSpec, folder: Path, learner: RingTraining, tools: DrillContext) -> Recovering | Restarting:
     """The loop of the job's policy, with the checkpoints that it needs."""
     wanted, state = spec.checkpoint, learner.state
-    store = _store(spec, folder, tools) if spec.policy == "restart" or "disk" in wanted["levels"] else None
-    if spec.policy != "restart":
+    store = _store(spec, folder, tools) if spec.policy.relaunches or "disk" in wanted["levels"] else None
+    if not spec.policy.relaunches:
         kept = _levels(spec, learner.own, store) if wanted["levels"] else None
         return recovering(
             job_comm(spec, tools),
             state,
-            policy=spec.policy,
+            policy=spec.recovery,
             spares=spec.spares,
             drill=tools,
             levels=kept,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mpi4py import MPI
 
+from emulator import carrier
 from faults.agree import survivor_group
 from faults.agree.agreement import revoke
 from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
@@ -14,7 +15,6 @@ from faults.inject.kernel_timer import cancel
 from faults.recover import joining
 from faults.recover.placement import IN_PLACE, Placement, begin
 from faults.recover.survivor_comm import SurvivorComm
-from primitives import hooks
 
 if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
@@ -44,6 +44,7 @@ class JobProcesses:
 
     def __init__(self, comm: MPI.Intracomm, policy: str, spares: int, at_least: int, drill: DrillContext) -> None:
         self.policy, self.at_least, self._drill = policy, at_least, drill
+        self._instruments = carrier.of(comm).instruments
         self._retired: list[SurvivorComm] = []  # their buffers may still be the target of messages under way
         self._spawns_left = _SPAWNS
         orphaned = joining.arm() if joining.spawned() else None
@@ -60,6 +61,9 @@ class JobProcesses:
         """See this rank's place in the table and the communicator of those at work."""
         self.place = self.placement.place_of(self.group.rank)
         note = self._drill.waits_for if self._drill.board is not None else None
+        parents = carrier.of(self.group.work_comm)
+        parents.instruments = self._instruments  # a communicator that was made after a failure has inherited none
+        self.phase = parents.phase
         self.comm = SurvivorComm(self.group.work_comm, self.placement.at_work, note)
         self._retired.append(self.comm)
         self._drill.placed(self.place if self.place is not None else -1)
@@ -89,8 +93,8 @@ class JobProcesses:
         Decision or None
             None when it is done; what the survivors agreed on instead if somebody died meanwhile.
         """
-        hooks.phase("rebuild")
-        hooks.phase(self.policy)
+        self.phase("rebuild")
+        self.phase(self.policy)
         self.revoke()
         before = self.placement
         comms_left = self.group.advance(decision)

@@ -21,7 +21,6 @@ from faults.recover import joining
 from faults.recover.commits import Commits
 from faults.recover.history import History, State
 from faults.recover.job_processes import JobProcesses
-from primitives import hooks
 
 if TYPE_CHECKING:
     from faults.recover.multilevel import Levels
@@ -75,7 +74,7 @@ class Repairing:
         self.comm, self.place = self._processes.comm, self._processes.place
 
     def _agree(self, ok: bool) -> Decision:
-        hooks.phase("agree")
+        self._processes.phase("agree")
         group = self._processes.group
         if self.place is None:
             return group.agree(ok, wait=self._sleep)
@@ -144,7 +143,7 @@ class Repairing:
         self._note("restored")
         self.recoveries += 1
         self._hurt = False
-        hooks.phase("replay")
+        self._processes.phase("replay")
 
     def _roll_back(self) -> None:
         self._history.put_back(self.state)
@@ -153,7 +152,7 @@ class Repairing:
 
     def _restore(self) -> bool:
         """Hand the state to those who have none; false if it did not work on this rank."""
-        hooks.phase("restore")
+        self._processes.phase("restore")
         group, table, holders = self._processes.group, self._processes.placement, self._processes.holders()
         if not holders:
             raise RecoveryFailed(

@@ -69,10 +69,10 @@ def test_a_phase_is_met_in_its_step(tmp_path) -> None:
     faults = injector(tmp_path, ["full 1 @ step 2 phase all_gather", "full 1 @ phase restore"], seen=seen)
     for step in range(4):
         faults.at_step(step)
-        faults.at_phase("reduce_scatter")
-        faults.at_phase("all_gather")
+        faults.phase("reduce_scatter")
+        faults.phase("all_gather")
     assert seen == ["full 1 @ step 2 phase all_gather"]
-    faults.at_phase("restore")
+    faults.phase("restore")
     assert len(seen) == 2
 
 
@@ -109,7 +109,7 @@ def test_what_is_to_happen_later_waits_for_its_instant(tmp_path, monkeypatch) ->
     faults.at_step(2)
     assert seen == ["full 1 @ time 2 s"]
     now = 106.0
-    faults.at_phase("all_gather")
+    faults.phase("all_gather")
     assert len(seen) == 2
 
 
