@@ -9,7 +9,7 @@ import numpy as np
 from demos._lib.gossip_report import WITHIN, ideal, table
 from emulator import costs
 from emulator.measure import statistics
-from emulator.report.tables import microseconds, percent
+from emulator.report.formats import microseconds, percent
 from emulator.run.options import Run
 from primitives.federated.averaging import HEADER, Round
 

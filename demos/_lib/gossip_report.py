@@ -10,7 +10,7 @@ import numpy as np
 
 from emulator import costs
 from emulator.measure.repetitions import Series
-from emulator.report.tables import microseconds, percent
+from emulator.report.formats import microseconds, percent
 from emulator.run.options import Run
 from emulator.units import format_size
 from primitives.gossip import mixing, rumour
