@@ -59,18 +59,39 @@ def _slowest(p: int, spread: float, needed: int, backup: bool) -> float:
         return 1.0
     times = _quantiles(spread)
     if backup and needed == p:
-        # P(done by x) = F^p + p F^(p-1) (1 - F) F: all of them, or all but one whose copy is done as well.
-        done = _BELOW**p * (1 + p * (1 - _BELOW))
-        return float((times * np.gradient(done, _STEP)).sum() * _STEP)
-    logs = math.lgamma(p + 1) - math.lgamma(needed) - math.lgamma(p - needed + 1)
-    density = _DENSITY * np.exp(logs + (needed - 1) * _LOG_BELOW + (p - needed) * _LOG_ABOVE)
-    return float((times * density).sum() * _STEP)
+        return float((times * np.gradient(_backed_up(p), _STEP)).sum() * _STEP)
+    return float((times * _order_statistic(p, needed)).sum() * _STEP)
 
 
-def quantile_of_slowest(p: int, spread: float, share: float, needed: int | None = None) -> float:
-    """Time by which `needed` of p ranks (all, if absent) are done in a `share` of the steps, over the mean of one."""
-    needed = p if needed is None else needed
-    logs = math.lgamma(p + 1) - math.lgamma(needed) - math.lgamma(p - needed + 1)
-    density = _DENSITY * np.exp(logs + (needed - 1) * _LOG_BELOW + (p - needed) * _LOG_ABOVE)
-    done = np.cumsum(density) * _STEP
+def quantile_of_slowest(
+    p: Any, spread: float, share: float, *, bound: int = 0, quorum: float = 1.0, backup: bool = False
+) -> Any:
+    """Time within which enough of p ranks are done in a `share` of the steps, over the mean time of one.
+
+    The other parameters are those of `slowest`.
+    """
+    if isinstance(p, np.ndarray):
+        return np.array([quantile_of_slowest(int(one), spread, share, bound=bound, quorum=quorum, backup=backup)
+                         for one in p])  # fmt: skip
+    return _quantile(int(p), spread / math.sqrt(bound + 1), share, max(1, math.ceil(quorum * p - 1e-9)), backup)
+
+
+@lru_cache(maxsize=1 << 17)
+def _quantile(p: int, spread: float, share: float, needed: int, backup: bool) -> float:
+    if spread <= 0:
+        return 1.0
+    done = _backed_up(p) if backup and needed == p else np.cumsum(_order_statistic(p, needed)) * _STEP
     return float(np.interp(share, done, _quantiles(spread)))
+
+
+def _order_statistic(p: int, needed: int) -> Array:
+    """Density of the `needed`-th smallest of p normal draws, on the grid."""
+    logs = math.lgamma(p + 1) - math.lgamma(needed) - math.lgamma(p - needed + 1)
+    density: Array = _DENSITY * np.exp(logs + (needed - 1) * _LOG_BELOW + (p - needed) * _LOG_ABOVE)
+    return density
+
+
+def _backed_up(p: int) -> Array:
+    """P(done), on the grid: F^p + p F^(p-1) (1 - F) F, all of them, or all but one whose copy is done as well."""
+    done: Array = _BELOW**p * (1 + p * (1 - _BELOW))
+    return done

@@ -20,9 +20,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from emulator.costs import checkpoints as interval
 from emulator.errors import UsageError
 from emulator.launch import mpirun
-from faults.checkpoint import interval
 from faults.drill import drill
 from faults.drill.checks import judge
 from faults.drill.request import Order

@@ -23,9 +23,10 @@ from types import TracebackType
 import numpy as np
 from mpi4py import MPI
 
+from emulator.costs import checkpoints as interval
 from emulator.errors import UsageError
 from faults.agree.survivor_group import RecoveryFailed
-from faults.checkpoint import Damaged, Store, interval
+from faults.checkpoint import Damaged, Store
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.recover.preconditions import check_mortality

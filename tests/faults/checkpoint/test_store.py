@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from emulator.costs.checkpoints import in_steps, waste
 from emulator.errors import UsageError
 from faults.checkpoint import Damaged, Slice, Store, daly, young
-from faults.checkpoint.interval import in_steps, waste
 
 
 def state_of(seed: int, length: int = 100) -> dict[str, np.ndarray]:

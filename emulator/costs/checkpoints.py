@@ -7,29 +7,29 @@ checkpoint, `mtbf_s` the mean time between failures of the whole job.
 
 from __future__ import annotations
 
-import math
+from typing import Any
+
+import numpy as np
 
 from emulator.errors import UsageError
 
 
-def _check(cost_s: float, mtbf_s: float) -> None:
-    if cost_s <= 0 or mtbf_s <= 0:
-        raise UsageError(f"cost and MTBF must be > 0 s, got {cost_s:g} and {mtbf_s:g}")
+def _check(cost_s: Any, mtbf_s: Any) -> None:
+    if np.min(cost_s) <= 0 or np.min(mtbf_s) <= 0:
+        raise UsageError(f"cost and MTBF must be > 0 s, got {np.min(cost_s):g} and {np.min(mtbf_s):g}")
 
 
-def young(cost_s: float, mtbf_s: float) -> float:
-    """sqrt(2 C M): seconds of work between two checkpoints."""
+def young(cost_s: Any, mtbf_s: Any) -> Any:
+    """sqrt(2 C M): seconds of work between two checkpoints; of numbers or of arrays."""
     _check(cost_s, mtbf_s)
-    return math.sqrt(2 * cost_s * mtbf_s)
+    return np.sqrt(2 * cost_s * mtbf_s)
 
 
-def daly(cost_s: float, mtbf_s: float) -> float:
-    """Daly's estimate; M itself where a checkpoint costs 2 M or more."""
-    _check(cost_s, mtbf_s)
-    if cost_s >= 2 * mtbf_s:
-        return mtbf_s
+def daly(cost_s: Any, mtbf_s: Any) -> Any:
+    """Daly's estimate; M itself where a checkpoint costs 2 M or more; of numbers or of arrays."""
     ratio = cost_s / (2 * mtbf_s)
-    return young(cost_s, mtbf_s) * (1 + math.sqrt(ratio) / 3 + ratio / 9) - cost_s
+    estimate = young(cost_s, mtbf_s) * (1 + np.sqrt(ratio) / 3 + ratio / 9) - cost_s
+    return np.where(ratio >= 1, mtbf_s, estimate)[()]
 
 
 def waste(interval_s: float, cost_s: float, mtbf_s: float, restart_s: float) -> float:

@@ -1,0 +1,165 @@
+"""What the design command prints: findings, predictions, rankings and margins, as lines of at most 118 characters."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from emulator.design import failures, pricing
+from emulator.design.plan import Plan
+from emulator.design.pricing import Priced
+from emulator.design.review import Finding
+from emulator.design.tolerance import Margin
+from emulator.design.words import short, size, slots
+from emulator.units import format_time
+
+_TERMS = ("compute", "waiting", "latency", "bandwidth", "reduction", "queueing")
+
+
+def findings(found: Sequence[Finding]) -> Iterator[str]:
+    """Two lines for each finding; one line if there is none."""
+    if not found:
+        yield "no objections: all 17 rules are met"
+    for one in found:
+        kind = "error" if one.error else "question"
+        yield from textwrap.wrap(f"{kind} {one.rule} [{one.slot}] {one.text}", 110, subsequent_indent="    ")
+        yield from textwrap.wrap(f"-> {one.remedy}", 110, initial_indent="    ", subsequent_indent="       ")
+
+
+def prediction(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
+    """One screen for a design; a second one stands beside it in another column."""
+    first = priced[0]
+    facts = first.facts
+    yield f"{facts.job.name}: {facts.job.sentence}"
+    per_byte = f"beta {facts.beta * 1e9:.4g} ns/B, gamma {facts.gamma * 1e9:.4g} ns/B"
+    yield f"alpha {format_time(facts.alpha)}, {per_byte}, {facts.origin}"
+    yield ""
+    for one, p in zip(priced, nodes, strict=True):
+        for slot, text in slots(facts, one.design, p).items():
+            yield from textwrap.wrap(f"{slot.replace('_', ' '):<17}{text}", 110, subsequent_indent=" " * 17)
+        yield ""
+    rows = [one.at(min(p, facts.job.most)) for one, p in zip(priced, nodes, strict=True)]
+
+    def line(name: str, *cells: str) -> str:
+        return f"{name:<34}" + "".join(f"{cell:>22}" for cell in cells)
+
+    yield line("a step at p", *(f"{row['p']}" for row in rows))
+    for term in _TERMS:
+        if any(row[term] for row in rows):
+            yield line(f"  {term}", *(f"{format_time(row[term])} {row[term] / row['step']:6.1%}" for row in rows))
+    yield line("  T(p)", *(format_time(row["step"]) for row in rows))
+    yield line("S(p), efficiency", *(f"{row['speedup']:.2f} {row['efficiency']:6.1%}" for row in rows))
+    yield line("R(p) = T_comm / compute", *(f"{row['ratio']:.2f}" for row in rows))
+    yield line("sent per node and step", *(size(row["sent"]) for row in rows))
+    yield line("memory of a node (of a server)", *(_memory(one, row) for one, row in zip(priced, rows, strict=True)))
+    bests = [one.best() for one in priced]
+    yield line("p*, S(p*)", *(_best(one, best) for one, best in zip(priced, bests, strict=True)))
+    intervals = [pricing.best_interval(one) for one in priced]
+    if any(intervals):
+        yield line("p*, 95 % interval", *(f"{found[0]}..{found[1]}" if found else "-" for found in intervals))
+    yield line("nodes to ask for (5 % off)", *(str(one.knee() or "none") for one in priced))
+    yield line("communication dominates from p", *(str(one.dominated() or "never") for one in priced))
+    yield line("lost to failures", *(f"{row['waste']:.2%}" for row in rows))
+    yield line("recovery", *(format_time(failures.recovery_cost(facts, one.design)) for one in priced))
+    yield line(f"job of {facts.job.steps} steps", *(_duration(row["job"]) for row in rows))
+    yield line("node-hours", *(f"{row['node_seconds'] / 3600:.4g}" for row in rows))
+    if facts.job.deadline is not None:
+        yield line("99 % of the answers within", *(format_time(row["answer"]) for row in rows))
+    for one in priced:
+        if stale := pricing.unpriced(one.design):
+            yield f"not priced: the effect on progress of {', '.join(stale)} (give [consistency] penalty)"
+    if facts.recovery is None:
+        yield 'recovery: the shipped median of 16 ranks on one machine; [fault_tolerance] from = "RUN" takes a drill\'s'
+
+
+def _memory(one: Priced, row: dict[str, float]) -> str:
+    return size(row["memory"]) + (f" ({size(one.server_memory)})" if one.server_memory else "")
+
+
+def _best(one: Priced, best: int | None) -> str:
+    return "infeasible" if best is None else f"{best}, {one.at(best)['speedup']:.2f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds == float("inf"):
+        return "infeasible"
+    return f"{seconds / 3600:.4g} h" if seconds >= 3600 else format_time(seconds)
+
+
+def reopened(before: Sequence[Finding], after: Sequence[Finding], changes: Sequence[str]) -> str:
+    """The slots that a change opens again: those of findings that the unchanged sheet does not have."""
+    old = {(one.rule, one.slot) for one in before}
+    new = {one.slot: one.rule for one in after if (one.rule, one.slot) not in old}
+    if not new:
+        return f"{', '.join(changes)} opens no other slot again"
+    return f"{', '.join(changes)} opens again: " + ", ".join(f"{slot} (rule {rule})" for slot, rule in new.items())
+
+
+def sensitivity(varied: Sequence[tuple[float, float, Priced]]) -> Iterator[str]:
+    """p* when alpha and beta are multiplied."""
+    yield f"\n{'alpha x':>8} {'beta x':>7} {'p*':>6} {'S(p*)':>8} {'ask for':>8} {'dominated from':>15}"
+    for a, b, one in varied:
+        best = one.best()
+        speedup = f"{one.at(best)['speedup']:.2f}" if best else "-"
+        yield (f"{a:>8g} {b:>7g} {best or '-':>6} {speedup:>8} {one.knee() or '-':>8} "
+               f"{one.dominated() or 'never':>15}")  # fmt: skip
+
+
+def ranking(found: Plan) -> Iterator[str]:
+    """The winner, what loses and why, the default, what the rules cut, and the crossovers."""
+    winner = found.winner
+    cut = sum(found.cut.values())
+    yield f"{found.facts.job.name}: {found.searched} designs by {found.objective}; {cut} choices cut by rules"
+    yield ""
+    for slot, text in slots(found.facts, winner.design, winner.nodes).items():
+        yield from textwrap.wrap(f"{slot.replace('_', ' '):<17}{text}", 110, subsequent_indent=" " * 17)
+    row = winner.priced.at(winner.nodes)
+    yield (f"S({winner.nodes}) = {row['speedup']:.2f}, a step {format_time(row['step'])}, job {_duration(row['job'])}, "
+           f"{size(max(row['memory'], winner.priced.server_memory))} of {size(found.facts.job.memory)}")  # fmt: skip
+    yield f"\n{'nodes':>6} {'job':>11} {'memory':>9}  design, and why it is there"
+    for place, one in enumerate(found.ranked):
+        row = one.priced.at(one.nodes)
+        yield from _entry(one.nodes, _duration(row["job"]), size(row["memory"]), short(one.design),
+                          ("wins: " if not place else "") + one.reason)  # fmt: skip
+    default = found.default
+    job = _duration(default.priced.at(default.nodes)["job"]) if default.nodes else "-"
+    yield from _entry(default.nodes or "-", job, size(default.priced.memory.min()),
+                      f"the default: {short(default.design)}", default.reason)  # fmt: skip
+    if found.cut:
+        yield "\ncut by rules"
+        for reason, count in found.cut.most_common():
+            yield f"  {count:>4}  {reason}"
+    for text in found.crossovers:
+        yield f"crossover: {text}"
+    if stale := pricing.unpriced(winner.design):
+        yield f"not priced: the effect on progress of {', '.join(stale)}"
+
+
+def _entry(nodes: Any, job: str, memory: str, text: str, reason: str) -> Iterator[str]:
+    head = f"{nodes:>6} {job:>11} {memory:>9}  "
+    blank = " " * len(head)
+    yield from textwrap.wrap(text, 118, initial_indent=head, subsequent_indent=blank)
+    yield from textwrap.wrap(reason, 118, initial_indent=blank + "  ", subsequent_indent=blank + "  ")
+
+
+def margins(found: Sequence[Margin]) -> Iterator[str]:
+    """One line for each fact."""
+    heads = ("until the nodes move by 10 %", "until other patterns win", "another policy")
+    yield f"{'may grow by':<12} {heads[0]:>29} {heads[1]:>26} {heads[2]:>16}"
+    for one in found:
+        cells = (f"{factor:.3g} x" if factor else "over 1000 x" for factor in (one.nodes, one.pattern, one.policy))
+        nodes, pattern, policy = cells
+        yield f"{one.fact:<12} {nodes:>29} {pattern:>26} {policy:>16}"
+
+
+def record(one: Priced, nodes: int) -> dict[str, Any]:
+    """A prediction in the form of the result file."""
+    row = one.at(min(nodes, one.facts.job.most))
+    return {
+        "design": asdict(one.design), "terms": {term: row[term] for term in _TERMS}, "step": row["step"],
+        "speedup": row["speedup"], "p": row["p"], "p_star": one.best(), "knee": one.knee(), "waste": row["waste"],
+        "recovery": failures.recovery_cost(one.facts, one.design), "job": row["job"], "sent": row["sent"],
+        "memory": row["memory"], "origin": one.facts.origin,
+    }  # fmt: skip

@@ -1,0 +1,178 @@
+"""The design sheet: write six decisions down, be questioned, and get a number to defend. Needs no mpirun.
+
+python -m demos.design new --example B > clicks.toml
+python -m demos.design check clicks.toml
+python -m demos.design predict clicks.toml --change consistency.model=bounded --change consistency.bound=4
+python -m demos.design plan demos/cases/recommendation.toml --save mine.toml
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from demos._lib import design_report as report
+from emulator.errors import CheckFailed, UsageError
+from emulator.run.options import OneLineGroup
+
+CASES = ("agentic", "federated", "rag", "recommendation", "swarm")
+_CASES = Path(__file__).parent / "cases"
+
+
+@click.group(name="design", cls=OneLineGroup)
+def main() -> None:
+    """Check, price, plan and draw a design sheet."""
+
+
+def _verb(function: Callable[..., None]) -> Callable[..., None]:
+    """A command on one SHEET, with the options that all of them have."""
+    terms = click.option("--terms", metavar="FILE", help="alpha and beta from a benchmark's text: nccl-tests, OSU, "
+                         "Intel MPI Benchmarks, two-point timings.")  # fmt: skip
+    change = click.option("--change", multiple=True, metavar="TABLE.FIELD=VALUE", help="Replace a field of the sheet.")
+    name = function.__name__.removeprefix("_").rstrip("_")
+    return main.command(name=name)(click.argument("sheet")(terms(change(function))))
+
+
+def _terms(path: str | None) -> dict[str, Any] | None:
+    if path is None:
+        return None
+    from emulator.measure import benchmark_text
+
+    return benchmark_text.read(path)
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        Path(path).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path!r} cannot be written: {error.strerror}") from None
+    click.echo(f"written: {path}")
+
+
+def _dump(path: str | None, value: Any) -> None:
+    if path is not None:
+        _write(path, json.dumps(value, indent=1, default=str) + "\n")
+
+
+@main.command()
+@click.option("--case", type=click.Choice(CASES), help="One of the five case studies.")
+@click.option("--example", type=click.Choice(["A", "B"]), default="A", show_default=True,
+              help="A: images, data-parallel; B: clicks, with a table that fits on no worker.")  # fmt: skip
+def new(case: str | None, example: str) -> None:
+    """Print a sheet to fill in: a commented example, or a case study."""
+    name = f"{case}.toml" if case else f"example_{example.lower()}.toml"
+    click.echo((_CASES / name).read_text(encoding="utf-8"), nl=False)
+
+
+@_verb
+@click.option("--json", "path", metavar="FILE", help="Write the findings to this file as well.")
+def check(sheet: str, terms: str | None, change: tuple[str, ...], path: str | None) -> None:
+    """Ask what a reviewer asks: 17 rules. Exit status 1 if a finding is an error, 0 if there are questions only."""
+    from emulator import design
+
+    found = design.check(design.load(sheet, change), _terms(terms))
+    for line in report.findings(found):
+        click.echo(line)
+    _dump(path, [asdict(one) for one in found])
+    if errors := sum(one.error for one in found):
+        raise CheckFailed(f"{errors} of 17 rules must be met before this design is built: open the slots named above")
+
+
+@_verb
+@click.option("--sensitivity", is_flag=True, help="Vary alpha and beta by 10x each way.")
+@click.option("--json", "path", metavar="FILE", help="Write the prediction to this file as well.")
+def predict(sheet: str, terms: str | None, change: tuple[str, ...], sensitivity: bool, path: str | None) -> None:
+    """Say what the design costs: the step by term, p*, the nodes to ask for, the whole job with failures.
+
+    With --change the changed design stands beside the sheet's own, and the slots that this opens again are named.
+    """
+    from emulator import design
+    from emulator.design import pricing
+    from emulator.design.tolerance import sensitivity as vary
+
+    measured = _terms(terms)
+    before = design.load(sheet)
+    after = design.load(sheet, change) if change else before
+    priced = [design.predict(one, measured) for one in ((before, after) if change else (before,))]
+    nodes = [pricing.chosen_nodes(one, price) for one, price in zip((before, after), priced, strict=False)]
+    for line in report.prediction(priced, nodes):
+        click.echo(line)
+    if change:
+        click.echo(report.reopened(design.check(before, measured), design.check(after, measured), change))
+    if sensitivity:
+        for line in report.sensitivity(vary(after, measured)):
+            click.echo(line)
+    _dump(path, [report.record(one, p) for one, p in zip(priced, nodes, strict=True)])
+
+
+@_verb
+@click.option("--objective", type=click.Choice(["time", "cost", "knee"]), default="time", show_default=True,
+              help="time: the shortest job; cost: the fewest node-seconds; knee: both, within 5 %.")  # fmt: skip
+@click.option("--save", metavar="FILE", help="Write the winner as a sheet, with why and rejected of every slot.")
+@click.option("--json", "path", metavar="FILE", help="Write the ranking to this file as well.")
+def plan(
+    sheet: str, terms: str | None, change: tuple[str, ...], objective: str, save: str | None, path: str | None
+) -> None:
+    """Search all designs for the job's facts; the sheet's slots, if it has any, are not looked at."""
+    from emulator import design
+    from emulator.design.writing import sheet_text
+
+    found = design.plan(design.load(sheet, change), objective, _terms(terms))
+    for line in report.ranking(found):
+        click.echo(line)
+    if save is not None:
+        _write(save, sheet_text(found, Path(sheet).read_text(encoding="utf-8")))
+    _dump(path, [{**report.record(one.priced, one.nodes), "score": one.score, "reason": one.reason}
+                 for one in found.ranked if one.nodes])  # fmt: skip
+
+
+@_verb
+def tolerance(sheet: str, terms: str | None, change: tuple[str, ...]) -> None:
+    """Say how far alpha, beta, spread, skew and failures may grow before the answer changes."""
+    from emulator import design
+
+    for line in report.margins(design.tolerance(design.load(sheet, change), _terms(terms))):
+        click.echo(line)
+
+
+@_verb
+@click.option("--export", type=click.Choice(["torchrun"]), help="Print a script that times this step's all-reduce.")
+def tools(sheet: str, terms: str | None, change: tuple[str, ...], export: str | None) -> None:
+    """Name the production tools and options that each slot maps to."""
+    from emulator import design
+    from emulator.design import tools as known
+    from emulator.design.model import design_of, facts_of
+
+    read = design.load(sheet, change)
+    facts, chosen = facts_of(read, _terms(terms)), design_of(read)
+    if export:
+        click.echo(known.torchrun(facts, chosen), nl=False)
+        return
+    for slot, tool, options in known.tools(facts, chosen):
+        click.echo(f"{slot:<28} {tool:<58} {options}")
+
+
+@_verb
+@click.option("--out", metavar="FILE.svg", help="Write to this file; absent: standard output.")
+def draw(sheet: str, terms: str | None, change: tuple[str, ...], out: str | None) -> None:
+    """Draw the whiteboard: boxes, arrows with bytes per step, the six slots, the figures. SVG."""
+    from emulator import design
+    from emulator.design import pricing
+    from emulator.design.drawing import draw as drawn
+
+    read = design.load(sheet, change)
+    priced = design.predict(read, _terms(terms))
+    text = drawn(priced, min(pricing.chosen_nodes(read, priced), read.job.most))
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        _write(out, text)
+
+
+if __name__ == "__main__":
+    main()

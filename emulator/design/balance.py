@@ -1,0 +1,107 @@
+"""How evenly the work lies on the nodes, how long a step waits for the slowest of them, and how old updates get."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.costs import waiting
+from emulator.design.model import Design, Facts
+
+Array = NDArray[np.float64]
+
+
+def task_seconds(facts: Facts, p: NDArray[np.int64]) -> Array:
+    """Seconds of a node's tasks: as many as the fullest node has."""
+    return sum((np.ceil(task.count / p) * task.seconds for task in facts.tasks), np.zeros(p.shape))
+
+
+def imbalance(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
+    """The fullest node's share of the work over the mean share."""
+    uneven = np.ones(p.shape)
+    if design.sharding == "dynamic" or design.stragglers == "stealing":
+        return uneven
+    if design.parts is not None:
+        uneven = np.ceil(design.parts / p) * p / design.parts
+    for state in facts.states:
+        if design.holder(state) == "shards" and state.skew and state.rows:
+            uneven = np.maximum(uneven, np.array([skewed(state.rows, state.skew, int(k), design.sharding) for k in p]))
+    return uneven
+
+
+@lru_cache(maxsize=1 << 16)
+def skewed(rows: int, skew: float, k: int, sharding: str) -> float:
+    """Accesses of the fullest of k shards over the mean, where row i is asked for in proportion to i^-skew.
+
+    By range the first shard has the most popular rows. By hash the shards' loads have the variance
+    (1/k)(1 - 1/k) sum f_i^2, and the largest of k normal draws lies about sqrt(2 ln k) deviations above the mean
+    (extreme-value theory); a shard with the most popular row has at least that row.
+    """
+    if k <= 1 or sharding in ("even", "dynamic"):
+        return 1.0
+    total, squares = _zipf_sum(rows, skew), _zipf_sum(rows, 2 * skew)
+    if sharding == "range":
+        return k * _zipf_sum(max(1, rows // k), skew) / total
+    spread = math.sqrt(2 * math.log(k) * (k - 1) * squares / total**2)
+    return max(1 + spread, k / total)
+
+
+@lru_cache(maxsize=1 << 14)
+def _zipf_sum(rows: int, skew: float) -> float:
+    """Sum of i^-skew for i = 1..rows, by Euler and Maclaurin beyond the first hundred."""
+    few = min(rows, 100)
+    total = sum(i**-skew for i in range(1, few + 1))
+    if rows > few:
+        whole = math.log(rows / few) if skew == 1 else (rows ** (1 - skew) - few ** (1 - skew)) / (1 - skew)
+        total += whole + (rows**-skew - few**-skew) / 2
+    return total
+
+
+def staleness(design: Design, p: NDArray[np.int64]) -> Array:
+    """Steps after which every node has seen an update, beyond the next step; infinite where nothing bounds it.
+
+    A gossip's update reaches all nodes after as many exchanges as the graph's diameter.
+    """
+    steps = np.full(p.shape, float(design.steps_between()))
+    if design.model == "asynchronous":
+        return np.full(p.shape, np.inf)
+    for flow in design.flows:
+        if flow.pattern == "gossip":
+            diameter = {"one-peer": np.ceil(np.log2(p)), "ring": p // 2, "torus": 2 * (np.ceil(np.sqrt(p)) // 2)}
+            far = np.maximum(1, diameter.get(flow.graph, np.ones(p.shape)))
+            steps = np.maximum(steps, design.steps_between() * far * flow.every)
+        elif flow.every > 1:
+            steps = np.maximum(steps, design.steps_between() * float(flow.every))
+    return steps - 1
+
+
+def wait(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
+    """Expected time until enough nodes are done with a step, over the mean time of one."""
+    exact = {flow.pattern for flow in design.flows} & {"all-reduce", "scatter-gather", "federated"}
+    if design.model == "asynchronous" and not exact:
+        return np.ones(p.shape)
+    between = (
+        design.rounds if "all-reduce" in exact else design.steps_between()
+    )  # a sum is a barrier, whatever the bound
+    return _slowest(facts.job.spread, tuple(p.tolist()), between - 1, design.quorum,
+                    design.stragglers == "backup")  # fmt: skip
+
+
+@lru_cache(maxsize=512)
+def _slowest(spread: float, p: tuple[int, ...], bound: int, quorum: float, backup: bool) -> Array:
+    found: Array = waiting.slowest(np.array(p), spread, bound=bound, quorum=quorum, backup=backup)
+    return found
+
+
+def late(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
+    """99th percentile of what `wait` is the mean of."""
+    return _late(facts.job.spread, tuple(p.tolist()), design.quorum, design.stragglers == "backup")
+
+
+@lru_cache(maxsize=64)
+def _late(spread: float, p: tuple[int, ...], quorum: float, backup: bool) -> Array:
+    found: Array = waiting.quantile_of_slowest(np.array(p), spread, 0.99, quorum=quorum, backup=backup)
+    return found

@@ -1,0 +1,143 @@
+"""The whiteboard of a design as an SVG: boxes that hold partitions, arrows with pattern and bytes, six slots beneath.
+
+Five kinds of boxes: coordinator, nodes, servers, replicas, spares. Light and dark follow the viewer's setting; the
+picture is 800 units wide and its smallest text 13 units high.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from html import escape
+
+from emulator.design.failures import recovery_cost
+from emulator.design.model import Design
+from emulator.design.pricing import Priced
+from emulator.design.words import size, slots
+from emulator.units import format_time
+
+WIDTH = 800
+_STYLE = """
+:root { --paper: #ffffff; --ink: #1b1f24; --soft: #57606a; --line: #8c959f; --node: #ddf4ff; --server: #fff1cc;
+        --lead: #e6dcff; --copy: #f0f1f3; --arrow: #0969da; }
+@media (prefers-color-scheme: dark) {
+:root { --paper: #0d1117; --ink: #e6edf3; --soft: #9da7b3; --line: #6e7681; --node: #12324a; --server: #4a3a0c;
+        --lead: #34245c; --copy: #21262d; --arrow: #58a6ff; } }
+text { font: 14px system-ui, sans-serif; fill: var(--ink); } .small { font-size: 13px; fill: var(--soft); }
+.title { font-size: 20px; font-weight: 600; } .strong { font-weight: 600; }
+rect { stroke: var(--line); stroke-width: 1.5; } .arrow { stroke: var(--arrow); stroke-width: 2; fill: none; }
+""".strip()
+
+
+def draw(priced: Priced, nodes: int) -> str:
+    """The design at a node count, as the text of an SVG file."""
+    facts, design = priced.facts, priced.design
+    row = priced.at(nodes)
+    lines = _wrapped(slots(facts, design, nodes))
+    height = 400 + 18 * len(lines)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
+        f'role="img"><title>{escape(facts.job.name)}</title><style>{_STYLE}</style>',
+        '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+        'orient="auto-start-reverse"><path d="M0 0 8 4 0 8z" fill="var(--arrow)"/></marker></defs>',
+        f'<rect width="{WIDTH}" height="{height}" style="fill:var(--paper);stroke:none"/>',
+        _text(24, 36, facts.job.name, "title"), _text(24, 58, facts.job.sentence[:105], "small"),
+        *_corner(priced, row), *_picture(priced, nodes, row),
+    ]  # fmt: skip
+    for index, (head, text) in enumerate(lines):
+        y = 396 + 18 * index
+        parts += [_text(24, y, head, "strong"), _text(160, y, text)]
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
+    return f'<text x="{x:g}" y="{y:g}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _box(x: float, y: float, width: float, height: float, colour: str, head: str, *lines: str) -> list[str]:
+    middle = x + width / 2
+    found = [f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="8" style="fill:var(--{colour})"/>',
+             _text(middle, y + 22, head, "strong", "middle")]  # fmt: skip
+    return found + [_text(middle, y + 40 + 17 * k, line, "small", "middle") for k, line in enumerate(lines)]
+
+
+def _arrow(x1: float, y1: float, x2: float, y2: float, label: str = "", dx: float = 8) -> list[str]:
+    line = f'<path class="arrow" d="M{x1:g} {y1:g} {x2:g} {y2:g}" marker-start="url(#tip)" marker-end="url(#tip)"/>'
+    return [line, _text((x1 + x2) / 2 + dx, (y1 + y2) / 2 + 4, label, "small")] if label else [line]
+
+
+def _corner(priced: Priced, row: dict[str, float]) -> list[str]:
+    """The figures to defend, top right."""
+    best = priced.best()
+    recovery = format_time(recovery_cost(priced.facts, priced.design))
+    lines = (f"p = {row['p']:g}: S = {row['speedup']:.2f}, R = {row['ratio']:.2f}",
+             f"p* = {best}: S = {priced.at(best)['speedup']:.2f}" if best else "no p is feasible",
+             f"recovery {recovery}, failures cost {row['waste']:.1%}")  # fmt: skip
+    return [_text(WIDTH - 24, 36 + 19 * k, line, "" if k else "strong", "end") for k, line in enumerate(lines)]
+
+
+def _picture(priced: Priced, nodes: int, row: dict[str, float]) -> list[str]:
+    """Coordinator or servers above, three nodes below, arrows between."""
+    design, facts = priced.design, priced.facts
+    held = [f"{s.name}: {_held(s.bytes, design.holder(s), nodes, design.servers)}" for s in facts.states]
+    tasks = [f"{task.count} {task.name}" + ("s" if task.count > 1 else "") for task in facts.tasks]
+    of_nodes = [text for s, text in zip(facts.states, held, strict=True) if design.holder(s) != "servers"]
+    xs, found = (90, 320, 550), []
+    names = ("node 0", "node 1", f"node {nodes - 1}") if nodes > 2 else ("node 0", "node 1")[:nodes]
+    for x, name in zip(xs, names, strict=False):
+        found += _box(x, 262, 160, 90, "node", name, *(of_nodes or tasks or ["a share of the work"])[:3])
+    if nodes > 3:
+        found.append(_text(515, 312, "...", "strong", "middle"))
+    flows = [f"{flow.of}: {flow.pattern}" for flow in design.flows]
+    sent = f"{size(row['sent'])} a node and step"
+    if design.servers:
+        on = [text for s, text in zip(facts.states, held, strict=True) if design.holder(s) == "servers"]
+        head = f"{design.servers} server" + ("s" if design.servers > 1 else "")
+        found += _box(290, 92, 220, 90, "server", head, *on[:3])
+        if design.replicas:
+            found += _box(550, 92, 160, 90, "copy", f"{design.replicas} replica" + "s" * (design.replicas > 1),
+                          "of each server", "on other hosts")  # fmt: skip
+            found += _arrow(510, 137, 550, 137)
+    elif _coordinated(design):
+        found += _box(290, 92, 220, 90, "lead", "coordinator", f"{design.control} control",
+                      f"if lost: {design.if_lost or 'not said'}")  # fmt: skip
+    if design.servers or _coordinated(design):
+        found += [part for x in xs[: len(names)] for part in _arrow(400 + (x - 320) / 4, 182, x + 80, 262)]
+        found += [_text(24, 212 + 17 * k, line, "small") for k, line in enumerate([*flows, sent][:3])]
+    else:
+        found += [part for a, b in itertools.pairwise(xs[: len(names)]) for part in _arrow(a + 160, 300, b, 300)]
+        if len(names) > 2:
+            bent = "M170 262 C 300 190, 500 190, 630 262"
+            found.append(f'<path class="arrow" d="{bent}" marker-start="url(#tip)" marker-end="url(#tip)"/>')
+        found += [_text(400, 160 + 17 * k, line, "small", "middle") for k, line in enumerate([*flows, sent][:3])]
+    if design.control == "central" and (design.servers or not _coordinated(design)):
+        lost = f"if lost: {design.if_lost or 'not said'}"
+        found += _box(24, 92, 150, 90, "lead", "coordinator", "control only", lost)
+    if design.spares:
+        found += _box(716, 262, 70, 90, "copy", f"{design.spares}", "spare" + "s" * (design.spares > 1))
+    return found
+
+
+def _coordinated(design: Design) -> bool:
+    return any(flow.pattern in ("scatter-gather", "federated") for flow in design.flows)
+
+
+def _held(total: float, holder: str, nodes: int, servers: int) -> str:
+    share = {"servers": max(1, servers), "shards": nodes}.get(holder, 1)
+    return size(total / share) + (f" (1/{share})" if share > 1 else "")
+
+
+def _wrapped(texts: dict[str, str], most: int = 84) -> list[tuple[str, str]]:
+    """Slots as lines of at most `most` characters; the name stands beside the first."""
+    lines = []
+    for slot, text in texts.items():
+        count = max(1, math.ceil(len(text) / most))
+        words, head = text.split(), slot.replace("_", " ")
+        for _ in range(count + 1):
+            line = ""
+            while words and len(line) + len(words[0]) < most:
+                line += (" " if line else "") + words.pop(0)
+            if line:
+                lines.append((head, line))
+                head = ""
+    return lines

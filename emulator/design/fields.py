@@ -1,0 +1,98 @@
+"""Types of a sheet's fields: quantities with units, and values taken from a measured run."""
+
+from __future__ import annotations
+
+import difflib
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from emulator.errors import UsageError
+from emulator.units import parse_fraction, parse_rate, parse_size, parse_time
+
+
+def _time(value: Any) -> float:
+    if isinstance(value, dict) and set(value) == {"from"}:
+        return _from_run(str(value["from"]))
+    if not isinstance(value, str):
+        raise UsageError(f"must be a time with its unit, such as '250 ms', or {{ from = \"RUN\" }}, got {value!r}")
+    return parse_time(value)
+
+
+def _positive_time(value: Any) -> float:
+    seconds = _time(value)
+    if seconds <= 0:
+        raise UsageError(f"must be a time > 0 s, got {value!r}: write e.g. '250 ms'")
+    return seconds
+
+
+def _from_run(path: str) -> float:
+    """The compute time of a step that a run declared or measured."""
+    from emulator import results
+
+    result = results.load(path)
+    for found in (result.get("speedup"), *(result.get("meaning") or [])):
+        if found and found.get("t_comp"):
+            return float(found["t_comp"])
+    raise UsageError(f"{path}: this run has no compute time of a step (t_comp): give a time such as '250 ms'")
+
+
+def _bytes(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise UsageError(f"must be a size such as '350 MB', got {value!r}")
+    return parse_size(str(value))
+
+
+def _share(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise UsageError(f"must be a share such as '50 %' or 0.5, got {value!r}")
+    return parse_fraction(value)
+
+
+def _bandwidth(value: Any) -> float:
+    if not isinstance(value, str):
+        raise UsageError(f"must be a bandwidth with its unit, such as '10 Gbit/s', got {value!r}")
+    return 1 / parse_rate(value)
+
+
+def _staleness(value: Any) -> float:
+    if value == "any":
+        return float("inf")
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise UsageError(f'must be 0, a number of steps, or "any", got {value!r}')
+    return float(value)
+
+
+Seconds = Annotated[float, BeforeValidator(_time)]
+PositiveSeconds = Annotated[float, BeforeValidator(_positive_time)]
+Bytes = Annotated[int, BeforeValidator(_bytes)]
+Share = Annotated[float, BeforeValidator(_share)]
+Beta = Annotated[float, BeforeValidator(_bandwidth)]
+Steps = Annotated[float, BeforeValidator(_staleness)]
+Count = Annotated[int, Field(ge=1, strict=True)]
+Whole = Annotated[int, Field(ge=0, strict=True)]
+Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Table(BaseModel):
+    """A table of a sheet: unknown fields are refused with a suggestion."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _know_every_field(cls, values: Any) -> Any:
+        legal = [field.alias or name for name, field in cls.model_fields.items()]
+        for name in values if isinstance(values, dict) else ():
+            if name not in legal:
+                near = difflib.get_close_matches(name, legal, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "remove it."
+                raise UsageError(f"there is no field {name!r} here: {hint} Legal: {', '.join(legal)}")
+        return values
+
+
+class Slot(Table):
+    """A table that is a decision: says why, and what was rejected."""
+
+    why: str = ""
+    rejected: str = ""

@@ -1,0 +1,183 @@
+"""What the planner may choose from: the legal combinations of the six slots, and the rules that cut the others.
+
+A cut has a reason in one line; nothing is dropped without one. Coordination has no price: central control is taken
+where the facts allow it, because one place then sees failures and stragglers.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from emulator.design.model import Design, Facts, Flow, legal_policies
+from emulator.design.sheet import State, Task
+from emulator.design.words import size
+
+BOUNDS = (1, 2, 4, 8, 16)
+ROUNDS = (1, 2, 4, 8, 16, 32, 64)
+SERVERS = (1, 2, 4, 8, 16, 32, 64)
+GRAPHS = ("one-peer", "ring", "torus")
+QUORUMS = (0.95, 0.9)
+
+
+@dataclass
+class Menu:
+    """What may be combined; a test takes a smaller one."""
+
+    bounds: tuple[int, ...] = BOUNDS
+    rounds: tuple[int, ...] = ROUNDS
+    servers: tuple[int, ...] = SERVERS
+    graphs: tuple[str, ...] = GRAPHS
+    quorums: tuple[float, ...] = QUORUMS
+    cut: Counter[str] = field(default_factory=Counter)
+
+    def designs(self, facts: Facts) -> Iterator[Design]:
+        """Every legal design but for its policy."""
+        parts = [list(self._flows(facts, part)) for part in facts.parts.values()]
+        for chosen in itertools.product(*parts):
+            sharded = [flow.of for flow, holder in chosen if holder == "shards"]
+            whole = tuple(flow.of for flow, holder in chosen if holder == "every node")
+            flows = tuple(flow for flow, _ in chosen)
+            counts = {flow.servers for flow in flows if flow.servers}
+            if len(counts) > 1:
+                self.cut["one set of servers serves all state parts"] += 1
+                continue
+            split = "model" if any(self._activates(facts, name) for name in sharded) else "data"
+            split = "work" if facts.tasks and split == "data" else split
+            base = Design(split, flows, whole, by="given" if facts.job.sources == "isolated" else "hash")
+            yield from self._consistencies(facts, _coordinated(facts, base))
+
+    @staticmethod
+    def _activates(facts: Facts, name: str) -> bool:
+        part = facts.parts[name]
+        return isinstance(part, State) and part.activations > 0
+
+    def _flows(self, facts: Facts, part: State | Task) -> Iterator[tuple[Flow, str]]:
+        """Ways to hold and exchange one part: (flow, holder)."""
+        job = facts.job
+        for flow, holder in self._all_flows(facts, part):
+            if reason := _illegal(facts, part, flow, holder):
+                self.cut[f"{part.name}: {flow.pattern}: {reason}"] += 1
+            elif isinstance(part, State) and (lack := _lacks_memory(facts, part, flow, holder)):
+                self.cut[f"{part.name}: {flow.pattern}, held by {holder}: {lack}"] += 1
+            else:
+                rule = "median" if job.liars else "mean"
+                yield replace(flow, rule=rule if flow.pattern in ("federated", "gossip") else "mean"), holder
+
+    def _all_flows(self, facts: Facts, part: State | Task) -> Iterator[tuple[Flow, str]]:
+        if isinstance(part, Task):
+            yield Flow(part.name, "scatter-gather"), "nobody"
+            return
+        asked = any(part.name in task.needs for task in facts.tasks)
+        yield Flow(part.name, "all-reduce"), "every node"
+        if part.activations:
+            yield Flow(part.name, "all-reduce"), "shards"
+        if asked:
+            yield Flow(part.name, "scatter-gather"), "shards"
+            return
+        yield Flow(part.name, "federated"), "every node"
+        for servers in self.servers:
+            yield Flow(part.name, "parameter-server", servers=servers), "servers"
+        for graph in self.graphs:
+            yield Flow(part.name, "gossip", graph=graph), "every node"
+
+    def _consistencies(self, facts: Facts, base: Design) -> Iterator[Design]:
+        allowed = facts.job.staleness
+        patterns = {flow.pattern for flow in base.flows}
+        # A worker of a sharded table pulls the rows of every step: it cannot make steps by itself.
+        pulls = any(isinstance(part := facts.parts[flow.of], State) and part.touched and flow.servers
+                    for flow in base.flows)  # fmt: skip
+        rounds = (1,) if pulls or facts.tasks else self.rounds
+        found = [replace(base, rounds=every) for every in rounds if every - 1 <= allowed]
+        if "federated" in patterns:
+            found = [replace(one, model="bounded" if one.rounds > 1 else "synchronous") for one in found]
+        elif patterns & {"parameter-server", "gossip"}:
+            found += [replace(base, model="bounded", bound=bound) for bound in self.bounds if bound <= allowed]
+            found += [replace(base, model="asynchronous")] if math.isinf(allowed) else []
+        elif patterns <= {"scatter-gather"} and math.isinf(allowed):
+            found = [replace(base, model="asynchronous")]  # eventual: answers do not wait for news of the state
+        for one in found:
+            yield from self._balances(facts, one)
+
+    def _balances(self, facts: Facts, base: Design) -> Iterator[Design]:
+        patterns = {flow.pattern for flow in base.flows}
+        fixed = facts.job.sources == "isolated"
+        shardings = ["even"] if fixed else ["dynamic"] if patterns == {"gossip"} else ["hash"]
+        if facts.tasks and any(task.count > 1 for task in facts.tasks) and not fixed:
+            shardings.append("dynamic")
+        for sharding in shardings:
+            one = replace(base, sharding=sharding)
+            yield one
+            if base.model == "asynchronous" and "scatter-gather" not in patterns:
+                continue
+            if "scatter-gather" in patterns:
+                yield replace(one, stragglers="backup")
+            if patterns & {"scatter-gather", "federated"} and facts.job.staleness:
+                for quorum in self.quorums:
+                    flows = tuple(replace(f, quorum=quorum) if f.pattern in ("scatter-gather", "federated") else f
+                                  for f in base.flows)  # fmt: skip
+                    yield replace(one, flows=flows, stragglers="drop" if "federated" in patterns else "quorum")
+
+
+def policies(facts: Facts, base: Design) -> Iterator[Design]:
+    """A design under every policy that its patterns have."""
+    legal = set(legal_policies(base.flows))
+    if facts.job.central == "none":
+        legal -= {"restart", "spare", "respawn"}
+    if facts.job.sources == "isolated":
+        legal -= {"spare", "respawn", "restart"}  # nobody else has the data of a node that is gone
+    for name in sorted(legal):
+        if name == "spare":
+            yield from (replace(base, policy=name, spares=spares) for spares in (1, 2))
+        elif name == "replicate":
+            yield replace(base, policy=name, replicas=1)
+        else:
+            yield replace(base, policy=name)
+
+
+def _coordinated(facts: Facts, base: Design) -> Design:
+    free = facts.job.central == "none" or facts.job.sources == "isolated"
+    through_one = {flow.pattern for flow in base.flows} <= {"scatter-gather"}
+    control = "decentralized" if free else "central"
+    if_lost = "nobody-needed" if facts.job.central == "none" else "elect" if free else "restart"
+    return replace(base, control=control, data="central" if through_one and not free else "decentralized",
+                   if_lost=if_lost)  # fmt: skip
+
+
+def _illegal(facts: Facts, part: State | Task, flow: Flow, holder: str) -> str:
+    """The rule that forbids a flow; empty if none does."""
+    job, pattern = facts.job, flow.pattern
+    if job.central == "none" and pattern != "gossip":
+        return "nobody can reach everybody"
+    if job.sources == "isolated" and (pattern in ("parameter-server", "scatter-gather") or holder == "shards"):
+        return "data may not leave its owner"
+    if pattern == "gossip" and not job.staleness:
+        return "neighbours' averages are not exact, and staleness = 0"
+    neighbours = {"one-peer": 1, "ring": 2, "torus": 4}.get(flow.graph, job.most) + 1
+    if pattern == "gossip" and neighbours < 2 * job.liars + 1:
+        return f"{neighbours} values cannot outvote {job.liars} liars"
+    if job.liars and pattern not in ("federated", "gossip"):
+        return f"a sum bears none of {job.liars} liars"
+    if flow.servers > job.most:
+        return f"{flow.servers} servers, and {job.most} nodes can be had"
+    return ""
+
+
+def _lacks_memory(facts: Facts, part: State, flow: Flow, holder: str) -> str:
+    """How much memory one state part lacks even at the most nodes; empty if it fits."""
+    whole = part.bytes * (1 + part.copies)
+    share = {"servers": flow.servers, "shards": facts.job.most}.get(holder, 1)
+    if whole / share <= facts.job.memory:
+        return ""
+    return f"{size(whole / share)} in a node of {size(facts.job.memory)}"
+
+
+def grid(most: int) -> np.ndarray:
+    """Node counts of the search: all up to 64, then in steps of 3 %."""
+    beyond = np.unique(np.round(64 * 1.03 ** np.arange(1, 400)).astype(int))
+    return np.concatenate([np.arange(1, min(64, most) + 1), beyond[beyond <= most]])

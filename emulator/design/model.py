@@ -1,0 +1,215 @@
+"""Facts of a job and one design of it, as the pricing and the planner take them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.design.sheet import Job, Sheet, State, Task, by_name
+from emulator.errors import UsageError
+
+HAS_POLICIES = {
+    "all-reduce": ("restart", "shrink", "spare", "respawn"),
+    "parameter-server": ("restart", "replicate", "continue"),
+    "gossip": ("restart", "continue"),
+    "scatter-gather": ("restart", "reexecute", "replicate"),
+    "federated": ("restart", "continue"),
+}
+"""The recovery policies that a pattern has; the drills of `faults` run them, restart goes with every pattern."""
+
+RECOVERY = {
+    "restart": 2.9, "shrink": 0.076, "spare": 0.138, "respawn": 0.49, "replicate": 0.034, "reexecute": 0.044,
+    "continue": 0.02,
+}  # fmt: skip
+"""Median seconds from a death to the interrupted step's end, detection included, of 16 ranks with a small state on one
+machine (README and docs/faults.md); the transfer of a large state is priced beside it."""
+
+
+def legal_policies(flows: Sequence[Flow]) -> list[str]:
+    """The policies that a design with these flows can have.
+
+    Every node takes part in a sum, so an all-reduce decides for the whole job; servers beside it may be replicated.
+    """
+    patterns = {flow.pattern for flow in flows}
+    deciding = {"all-reduce"} & patterns or patterns
+    extra = {"replicate"} if "parameter-server" in patterns else set()
+    legal = {name for pattern in deciding for name in HAS_POLICIES[pattern]} | extra
+    return [name for name in RECOVERY if name in legal]
+
+
+DISK = 1e9
+"""Bytes per second of a node's disk, where no checkpoint cost is given."""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How one state part or task is exchanged; see `emulator.design.sheet.Communication`."""
+
+    of: str
+    pattern: str
+    algorithm: str = "auto"
+    servers: int = 0
+    graph: str = "one-peer"
+    every: int = 1
+    compression: float = 1.0
+    quorum: float = 1.0
+    overlap: float = 0.0
+    rule: str = "mean"
+
+
+@dataclass(frozen=True)
+class Design:
+    """The six decisions. Fields have the names and values of the sheet's."""
+
+    split: str
+    flows: tuple[Flow, ...]
+    replicated: tuple[str, ...] = ()
+    parts: int | None = None
+    by: str = "hash"
+    model: str = "synchronous"
+    bound: int = 0
+    rounds: int = 1
+    penalty: float | None = None
+    control: str = "central"
+    data: str = "decentralized"
+    if_lost: str | None = "restart"
+    policy: str = "restart"
+    interval: float | None = None
+    replicas: int = 0
+    spares: int = 0
+    sharding: str = "even"
+    stragglers: str = "none"
+
+    @property
+    def servers(self) -> int:
+        """Nodes beside the p that compute: one set serves all states."""
+        return max((flow.servers for flow in self.flows), default=0)
+
+    @property
+    def quorum(self) -> float:
+        """Share of the nodes that a step waits for."""
+        return min(flow.quorum for flow in self.flows) if self.stragglers in ("quorum", "drop") else 1.0
+
+    def holder(self, state: State) -> str:
+        """Who holds a state part: ``"every node"``, ``"servers"``, or ``"shards"`` of the nodes."""
+        flow = next(flow for flow in self.flows if flow.of == state.name)
+        if flow.pattern == "parameter-server":
+            return "servers"
+        if state.name in self.replicated:
+            return "every node"
+        if flow.pattern == "scatter-gather" or self.split == "model":
+            return "shards"
+        return "every node"
+
+    def steps_between(self) -> int:
+        """Steps that a node makes between two waits for others."""
+        return (self.bound + 1) * self.rounds if self.model == "bounded" else self.rounds
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """What the design does not decide.
+
+    Attributes
+    ----------
+    alpha, beta, gamma
+        Seconds per message, per byte sent, per byte reduced, between two nodes while all ranks of a host send.
+    origin
+        Where the terms come from.
+    draws
+        Rows of (alpha, beta, gamma) that the data allow as well; empty where no interval is known.
+    recovery, checkpoint
+        Seconds, where they were measured or given; absent: the shipped medians.
+    """
+
+    job: Job
+    states: tuple[State, ...]
+    tasks: tuple[Task, ...]
+    alpha: float
+    beta: float
+    gamma: float = 0.0
+    origin: str = "given"
+    draws: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+    recovery: float | None = None
+    checkpoint: float | None = None
+
+    @cached_property
+    def parts(self) -> dict[str, State | Task]:
+        """States and tasks by name."""
+        return by_name(self.states, self.tasks)
+
+    def scaled(self, alpha: float = 1.0, beta: float = 1.0, **job: Any) -> Facts:
+        """The same with alpha and beta multiplied, and fields of the job replaced."""
+        return replace(self, alpha=self.alpha * alpha, beta=self.beta * beta,
+                       job=self.job.model_copy(update=job) if job else self.job)  # fmt: skip
+
+
+def facts_of(sheet: Sheet, terms: Mapping[str, Any] | None = None) -> Facts:
+    """The facts of a sheet; `terms` (alpha, beta, gamma, draws, origin) replace those of its network."""
+    found = dict(terms) if terms is not None else _network_terms(sheet)
+    sharing = sheet.network.ranks_per_host
+    found["beta"] *= sharing
+    if len(found.get("draws", ())):
+        found["draws"] = np.asarray(found["draws"]) * [1.0, sharing, 1.0]
+    recovery, checkpoint = _fault_costs(sheet)
+    return Facts(sheet.job, sheet.state, sheet.task, recovery=recovery, checkpoint=checkpoint, **found)
+
+
+def _network_terms(sheet: Sheet) -> dict[str, Any]:
+    given = sheet.network
+    if given.latency is not None and given.bandwidth is not None:
+        return {"alpha": given.latency, "beta": given.bandwidth, "gamma": given.gamma, "origin": "given in the sheet"}
+    if given.from_ is not None:
+        return fitted_terms(given.from_)
+    from emulator import network
+
+    name = given.preset or given.file or ""
+    described = network.load(name).sized(2).describe()
+    return {"alpha": described["alpha"]["max"], "beta": described["beta"]["max"], "gamma": given.gamma,
+            "origin": f"network {name}"}  # fmt: skip
+
+
+def fitted_terms(run: str) -> dict[str, Any]:
+    """alpha, beta and gamma that a run has fitted (to a collective, else to its link), with their draws."""
+    from emulator import results
+
+    fits = results.load(run)["fits"]
+    if not fits:
+        raise UsageError(f"{run}: this run has no fitted terms: take one of demos.ring or demos.links")
+    fit = next((one for one in fits if one["level"] == "collective"), fits[0])
+    alpha, beta, gamma = (fit[name]["value"] if fit.get(name) else 0.0 for name in ("alpha", "beta", "gamma"))
+    draws = np.asarray(fit.get("draws") or np.empty((0, 3)), dtype=float).reshape(-1, 3)
+    return {"alpha": alpha, "beta": beta, "gamma": gamma, "draws": draws, "origin": f"measured in {run}"}
+
+
+def _fault_costs(sheet: Sheet) -> tuple[float | None, float | None]:
+    given = sheet.fault_tolerance
+    if given is None:
+        return None, None
+    recovery = given.recovery
+    if given.from_ is not None:
+        from emulator import results
+
+        drill = results.load(given.from_).get("drill")
+        if not drill:
+            raise UsageError(f"{given.from_}: this run is no drill: take one of python -m faults drill")
+        recovery = drill["recovery_seconds"]
+    return recovery, given.checkpoint
+
+
+def design_of(sheet: Sheet) -> Design:
+    """The six slots of a sheet as a `Design`."""
+    sheet.must_be_complete()
+    one, two, three, four, five, six = (getattr(sheet, slot) for slot in (
+        "partition", "communication", "consistency", "coordination", "fault_tolerance", "load_balancing"))  # fmt: skip
+    flows = tuple(Flow(**{name: getattr(each, name) for name in Flow.__dataclass_fields__}) for each in two)
+    return Design(
+        one.split, flows, one.replicated, one.parts, one.by, three.model, three.bound, three.rounds, three.penalty,
+        four.control, four.data, four.if_lost, five.policy, five.interval, five.replicas, five.spares, six.sharding,
+        six.stragglers,
+    )  # fmt: skip

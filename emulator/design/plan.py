@@ -1,0 +1,234 @@
+"""The planner: every legal design of the menu priced, the best first, and the reason why each of the others loses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from emulator.design import balance, crossovers, pricing
+from emulator.design.menu import Menu, grid, policies
+from emulator.design.model import Design, Facts, Flow, facts_of
+from emulator.design.pricing import Priced
+from emulator.design.sheet import Sheet, State
+from emulator.design.words import short, size
+from emulator.errors import UsageError
+from emulator.units import format_time
+
+OBJECTIVES = ("time", "cost", "knee")
+EQUAL = pricing.KNEE
+"""Designs within this share of the best are equal: the simplest of them wins."""
+
+_MODELS = ("synchronous", "bounded", "asynchronous")
+_STRAGGLERS = ("none", "backup", "quorum", "drop", "stealing")
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked:
+    """A design of the plan.
+
+    Attributes
+    ----------
+    priced, nodes
+        Its price, and the node count to ask for.
+    score
+        What the objective compares: seconds, or node-seconds.
+    reason
+        Why it wins or loses.
+    """
+
+    priced: Priced
+    nodes: int
+    score: float
+    reason: str
+
+    @property
+    def design(self) -> Design:
+        """The six decisions."""
+        return self.priced.design
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """What the search has found.
+
+    Attributes
+    ----------
+    ranked
+        The best design of each family (the patterns and who holds what), the winner first.
+    default
+        Synchronous all-reduce, even shards, restart: what is built without thinking; nodes is 0 where it is infeasible.
+    cut
+        Numbers of choices that a rule forbids, by reason.
+    searched
+        Designs that were compared.
+    crossovers
+        Sentences with the figure at which a choice turns.
+    """
+
+    facts: Facts
+    objective: str
+    ranked: list[Ranked]
+    default: Ranked
+    cut: Counter[str]
+    searched: int
+    crossovers: list[str]
+
+    @property
+    def winner(self) -> Ranked:
+        """The best design."""
+        return self.ranked[0]
+
+
+def plan(sheet: Sheet, objective: str = "time", terms: dict[str, Any] | None = None, menu: Menu | None = None) -> Plan:
+    """Search the menu for the best design of a sheet's facts; its slots are not looked at.
+
+    Parameters
+    ----------
+    objective
+        ``"time"``: the shortest job with failures; ``"cost"``: the fewest node-seconds; ``"knee"``: the fewest
+        node-seconds at the node count that comes within 5 % of the shortest time.
+    terms
+        alpha, beta, gamma and draws in the place of the network's.
+    menu
+        What may be combined; the whole of SHEET if absent.
+    """
+    if objective not in OBJECTIVES:
+        raise UsageError(f"an objective is one of {', '.join(OBJECTIVES)}, got {objective!r}")
+    facts, menu = facts_of(sheet, terms), menu or Menu()
+    found, searched = search(facts, objective, menu)
+    if not found:
+        why = "; ".join(f"{reason} ({count})" for reason, count in menu.cut.most_common(3))
+        raise UsageError(f"no design is feasible for {facts.job.name!r}: {why or 'none fits memory and deadline'}")
+    best = min(score for score, _ in found)
+    close = [design for score, design in found if score <= (1 + EQUAL) * best]
+    winner = _ranked(facts, min(close, key=simplicity), objective)
+    families: dict[Any, tuple[float, Design]] = {}
+    for score, design in found:
+        if family(design) not in families or score < families[family(design)][0]:
+            families[family(design)] = (score, design)
+    families.pop(family(winner.design))
+    others = [_ranked(facts, design, objective) for _, design in families.values()]
+    losers = sorted(others, key=lambda one: one.score)
+    ranked = [replace(winner, reason=_why_first(winner, losers)), *(_lose(one, winner) for one in losers)]
+    return Plan(facts, objective, ranked, default(facts, winner, objective), menu.cut, searched,
+                crossovers.sentences(facts, winner.priced, winner.nodes))  # fmt: skip
+
+
+def search(facts: Facts, objective: str, menu: Menu) -> tuple[list[tuple[float, Design]], int]:
+    """Scores of the legal designs, each under its best policy; a lower bound spares the pricing of policies.
+
+    A failure only lengthens a job. So where steps alone take longer than another whole job of the same family, the
+    design's policies are not priced.
+    """
+    p = grid(facts.job.most)
+    memo: dict[Any, Any] = {}
+    found: list[tuple[float, Design]] = []
+    best: dict[Any, float] = {}
+    searched = 0
+    for base in menu.designs(facts):
+        searched += 1
+        options = list(policies(facts, base))
+        if not options:
+            menu.cut["no recovery policy is possible"] += 1
+            continue
+        bound = pricing.price(replace_mtbf(facts), base, p, memo, fresh=True)
+        least = _score(bound, objective)
+        if not np.isfinite(least):
+            menu.cut[_infeasible(bound)] += 1
+            continue
+        if least > best.get(family(base), np.inf) * (1 + EQUAL):
+            continue
+        priced = [(_score(pricing.price(facts, one, p, memo, fresh=True), objective), one) for one in options]
+        searched += len(options) - 1
+        score, design = min(priced, key=lambda pair: (pair[0], pair[1].spares, pair[1].policy))
+        if np.isfinite(score):
+            found.append((score, design))
+            best[family(base)] = min(score, best.get(family(base), np.inf))
+        else:
+            menu.cut["failures leave no progress, or the answer is late"] += 1
+    return found, searched
+
+
+def replace_mtbf(facts: Facts) -> Facts:
+    """The facts without failures."""
+    return facts if facts.job.mtbf is None else facts.scaled(mtbf=None)
+
+
+def family(design: Design) -> tuple[Any, ...]:
+    """What designs of one row of the plan have in common: pattern and holder of each part."""
+    held = tuple(flow.of in design.replicated for flow in design.flows)
+    return (*((flow.of, flow.pattern, flow.graph) for flow in design.flows), held)
+
+
+def simplicity(design: Design) -> tuple[Any, ...]:
+    """Sort key of equally good designs: the least stale, the fewest mechanisms and nodes first."""
+    return (design.servers + design.spares + design.replicas, _MODELS.index(design.model), design.steps_between(),
+            _STRAGGLERS.index(design.stragglers), -design.quorum, design.sharding == "dynamic")  # fmt: skip
+
+
+def _score(priced: Priced, objective: str) -> float:
+    if objective == "time":
+        return float(priced.job.min())
+    if objective == "cost":
+        return float(priced.node_seconds.min())
+    knee = priced.knee()
+    return float("inf") if knee is None else priced.at(knee)["node_seconds"]
+
+
+def _ranked(facts: Facts, design: Design, objective: str) -> Ranked:
+    priced = pricing.price(facts, design, fresh=True)
+    nodes = priced.knee() or 0
+    if objective == "cost" and nodes:
+        nodes = int(priced.p[np.argmin(priced.node_seconds)])
+    return Ranked(priced, nodes, _score(priced, objective), "")
+
+
+def _infeasible(priced: Priced) -> str:
+    job = priced.facts.job
+    if priced.server_memory > job.memory or (priced.memory > job.memory).all():
+        return "state and buffers together do not fit in a node's memory"
+    if (balance.staleness(priced.design, priced.p) > job.staleness).all():
+        return "updates are older than the computation tolerates"
+    return "the 99th percentile of an answer misses the deadline, or it does not fit in the nodes"
+
+
+def _dearest(priced: Priced, nodes: int) -> str:
+    row = priced.at(nodes)
+    names = ("compute", "waiting", "latency", "bandwidth", "reduction", "queueing")
+    name = max(names, key=lambda one: row[one])
+    return f"{name} {format_time(row[name])} of a step of {format_time(row['step'])} at p = {nodes}"
+
+
+def _why_first(winner: Ranked, losers: Sequence[Ranked]) -> str:
+    if not losers:
+        return "the only family of designs that is feasible"
+    ahead = losers[0].score / winner.score
+    return f"the next, {short(losers[0].design)}, takes {ahead:.2f} times as much" if ahead > 1 + EQUAL else (
+        f"as quick as {short(losers[0].design)} to {EQUAL:.0%}, and simpler")  # fmt: skip
+
+
+def _lose(one: Ranked, winner: Ranked) -> Ranked:
+    times = one.score / winner.score
+    if times <= 1 + EQUAL:
+        return replace(one, reason=f"equal to {EQUAL:.0%}, with more staleness, servers or mechanisms")
+    waste = one.priced.at(one.nodes)["waste"]
+    lost = f"; failures cost {waste:.1%}" if waste > 0.02 else ""
+    return replace(one, reason=f"{times:.2f} times as much: {_dearest(one.priced, one.nodes)}{lost}")
+
+
+def default(facts: Facts, winner: Ranked, objective: str) -> Ranked:
+    """Synchronous all-reduce of everything, even shards, restart; priced at the winner's nodes where infeasible."""
+    flows = tuple(Flow(name, "all-reduce" if isinstance(one, State) else "scatter-gather")
+                  for name, one in facts.parts.items())  # fmt: skip
+    design = Design("data", flows, tuple(state.name for state in facts.states))
+    found = _ranked(facts, design, objective)
+    if found.nodes:
+        return replace(found, reason=f"{found.score / winner.score:.2f} times the winner's")
+    priced, job = found.priced, facts.job
+    short_of = priced.memory.min() - job.memory
+    why = f"does not fit: a node lacks {size(short_of)}" if short_of > 0 else _infeasible(priced)
+    return replace(found, reason=why)

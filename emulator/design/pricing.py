@@ -1,0 +1,320 @@
+"""The price of a design over any number of nodes: the step by term, memory, failures, the whole job.
+
+    T(p) = T_comp/p imbalance(p) wait(p) + sum of (1 - overlap) T_comm(p) / every      S(p) = T_comp / T(p)
+
+T_comm is the price of each flow by `emulator.costs`; wait(p) is the expected time of the slowest node over the mean
+one (`emulator.costs.waiting`). A job meets a failure every mtbf / nodes; what its policy loses to them is the waste,
+and goodput = 1 - waste. Everything is an array over p, so that the planner prices a design for all p at once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator import costs
+from emulator.design import balance, failures
+from emulator.design.model import Design, Facts, Flow, design_of, facts_of
+from emulator.design.sheet import Sheet, State, Task
+
+Array = NDArray[np.float64]
+
+KNEE = 0.05
+"""The node count to ask for is the smallest whose time is within this share of the best."""
+
+
+@dataclass(frozen=True, eq=False)
+class Priced:
+    """A design over nodes p = 1..most. Times in seconds, of one step unless said otherwise.
+
+    Attributes
+    ----------
+    compute, waiting
+        T_comp/p with its imbalance; and what waiting for slow nodes adds.
+    latency, bandwidth, reduction, queueing
+        Parts of the communication, after overlap and divided by `every`.
+    sent
+        Bytes that a node sends per step.
+    memory, server_memory
+        Bytes of a node that computes, and of a server.
+    waste
+        Share of the time that failures cost; 1 where the job makes no progress.
+    answer
+        99th percentile of a step: what a deadline is compared with.
+    extra_nodes
+        Servers and spares beside the p nodes.
+    fresh
+        Whether updates that are older than the job tolerates make a node count infeasible.
+    """
+
+    facts: Facts
+    design: Design
+    p: NDArray[np.int64]
+    compute: Array
+    waiting: Array
+    latency: Array
+    bandwidth: Array
+    reduction: Array
+    queueing: Array
+    sent: Array
+    memory: Array
+    server_memory: float
+    waste: Array
+    answer: Array
+    extra_nodes: int
+    fresh: bool = False
+
+    @property
+    def communication(self) -> Array:
+        """T_comm(p) as it enters the step."""
+        return self.latency + self.bandwidth + self.reduction + self.queueing
+
+    @property
+    def step(self) -> Array:
+        """T(p)."""
+        return self.compute + self.waiting + self.communication
+
+    @property
+    def job(self) -> Array:
+        """Seconds of the whole job with failures, and with more steps where a penalty is known."""
+        with np.errstate(divide="ignore"):
+            times = self.facts.job.steps * self.step * (1 + (self.design.penalty or 0.0)) / (1 - self.waste)
+        return np.where(self.feasible, times, np.inf)
+
+    @property
+    def feasible(self) -> NDArray[np.bool_]:
+        """Where it fits in memory and in the nodes, makes progress, and answers in time."""
+        job = self.facts.job
+        fits = (self.memory <= job.memory) & (self.server_memory <= job.memory) & (self.waste < 1)
+        fits &= self.p + self.extra_nodes <= job.most
+        if self.fresh:
+            fits &= balance.staleness(self.design, self.p) <= job.staleness
+        return fits & (self.answer <= (job.deadline or np.inf))
+
+    @property
+    def node_seconds(self) -> Array:
+        """Nodes times seconds of the whole job."""
+        return self.job * (self.p + self.extra_nodes)
+
+    def best(self) -> int | None:
+        """p*: the p with the shortest feasible job; None if there is none."""
+        times = self.job
+        index = int(np.argmin(times))
+        return int(self.p[index]) if np.isfinite(times[index]) else None
+
+    def knee(self) -> int | None:
+        """The smallest p whose job takes at most 5 % longer than the shortest."""
+        times = self.job
+        close = np.flatnonzero(times <= (1 + KNEE) * times.min())
+        return int(self.p[close[0]]) if np.isfinite(times.min()) else None
+
+    def dominated(self) -> int | None:
+        """The first p >= 2 with R(p) >= 1; None if there is none."""
+        over = np.flatnonzero((self.communication >= self.compute) & (self.p >= 2))
+        return int(self.p[over[0]]) if over.size else None
+
+    def at(self, p: int) -> dict[str, float]:
+        """All figures at one p."""
+        index = int(np.flatnonzero(self.p == p)[0])
+        names = ("compute", "waiting", "latency", "bandwidth", "reduction", "queueing", "sent", "memory", "waste",
+                 "answer", "communication", "step", "job", "node_seconds")  # fmt: skip
+        row = {name: float(getattr(self, name)[index]) for name in names}
+        total = work(self.facts)
+        row |= {"p": p, "speedup": total / row["step"], "efficiency": total / row["step"] / p}
+        return row | {"ratio": row["communication"] / row["compute"] if row["compute"] else math.inf}
+
+
+def work(facts: Facts) -> float:
+    """T_comp of a step on one node: the declared time and its tasks."""
+    return facts.job.t_comp + sum(task.count * task.seconds for task in facts.tasks)
+
+
+def price(
+    facts: Facts,
+    design: Design,
+    p: NDArray[np.int64] | None = None,
+    memo: dict[Any, Any] | None = None,
+    fresh: bool = False,
+) -> Priced:
+    """Price a design for every p of an array, 1..most if absent.
+
+    Parameters
+    ----------
+    memo
+        Keeps what several designs of the same facts and the same p have in common.
+    fresh
+        See `Priced`: the planner allows no staleness beyond the job's, a prediction is made all the same.
+    """
+    p = np.arange(1, facts.job.most + 1) if p is None else p
+    memo = {} if memo is None else memo
+    holders = tuple(design.holder(state) for state in facts.states)
+    compute = _kept(memo, ("compute", holders, design.parts, design.sharding, design.stragglers == "stealing"),
+                    lambda: _compute(facts, design, p))  # fmt: skip
+    factor = balance.wait(facts, design, p)
+    pulled = design.sharding == "dynamic" or design.stragglers == "stealing"
+    tasks = balance.task_seconds(facts, p)
+    # A slow node that pulls its tasks takes fewer of them: the others wait for its last one at most.
+    last = np.minimum(tasks, sum(task.seconds for task in facts.tasks)) if pulled else tasks
+    slow = (compute - tasks + last) * (factor - 1)
+    priced = (design.model, design.rounds, design.replicas, design.sharding, holders)
+    terms = np.zeros((5, len(p)))
+    for flow in design.flows:
+        terms = terms + _kept(memo, (flow, *priced), partial(_flow_price, facts, design, flow, p))
+    memory, server_memory = _kept(memo, (design.flows, design.replicas, holders), lambda: _memory(facts, design, p))
+    step = compute + slow + terms[:4].sum(axis=0)
+    waste = failures.waste(facts, design, p, step, np.maximum(memory, server_memory))
+    answer = _answer(facts, design, p, compute, step)
+    latency, bandwidth, reduction, queueing, sent = terms
+    return Priced(facts, design, p, compute, slow, latency, bandwidth, reduction, queueing, sent, memory, server_memory,
+                  waste, answer, design.servers + design.spares, fresh)  # fmt: skip
+
+
+def _kept(memo: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
+    if key not in memo:
+        memo[key] = make()
+    return memo[key]
+
+
+def _compute(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
+    compute = facts.job.t_comp / p * balance.imbalance(facts, design, p)
+    return compute + balance.task_seconds(facts, p)
+
+
+def _answer(facts: Facts, design: Design, p: NDArray[np.int64], compute: Array, step: Array) -> Array:
+    """99th percentile of a step, where there is a deadline; the expected step elsewhere."""
+    if facts.job.deadline is None:
+        return step
+    return step + compute * (balance.late(facts, design, p) - balance.wait(facts, design, p))
+
+
+def algorithm_of(facts: Facts, flow: Flow, n: float, p: int) -> str:
+    """The all-reduce algorithm of a flow at p: its own, or the quickest by formula."""
+    if flow.algorithm != "auto":
+        return flow.algorithm
+    return min(_AUTO, key=lambda name: costs.seconds(name, p, n, facts.alpha, facts.beta, facts.gamma))
+
+
+_AUTO = ("ring", "rabenseifner", "recursive_doubling")
+
+
+def volume(design: Design, flow: Flow, part: State | Task) -> float:
+    """n of a flow's formula: the bytes that a node exchanges in one operation."""
+    if isinstance(part, Task):
+        return part.answer_bytes
+    if flow.pattern == "parameter-server":
+        return part.sparse * flow.compression
+    if design.holder(part) == "shards":
+        return part.activations * flow.compression
+    return part.dense * flow.compression
+
+
+def flow_price(facts: Facts, design: Design, flow: Flow, p: Any) -> costs.Price:
+    """Price of one operation of a flow by `emulator.costs`, over an array of p."""
+    part = facts.parts[flow.of]
+    n = volume(design, flow, part)
+    terms = (facts.alpha, facts.beta, facts.gamma)
+    if flow.pattern == "parameter-server":
+        return costs.price("parameter_server", *terms, p, n, servers=flow.servers, consistency=design.model,
+                           replicas=design.replicas, compute=facts.job.t_comp / p)  # fmt: skip
+    if flow.pattern == "gossip":
+        return _gossip_price(facts, design, flow, p, n)
+    if flow.pattern == "federated":
+        return costs.price("federated", *terms, p, n)
+    if flow.pattern == "scatter-gather":
+        request = part.request_bytes / n if isinstance(part, Task) and n else 0.0
+        if isinstance(part, Task) and part.count > 1:
+            return costs.price("tasks", *terms, p, n, batches=part.count, request=request, compute=part.seconds)
+        return costs.price("scatter_gather", *terms, p, n, request=request)
+    if flow.algorithm != "auto":
+        return costs.price(flow.algorithm, *terms, p, n)
+    every = [costs.price(name, *terms, p, n) for name in _AUTO]
+    pick = np.argmin([np.broadcast_to(one.seconds, np.shape(p)) for one in every], axis=0)
+    fields = ("latency", "bandwidth", "reduction", "waiting", "sent", "port")
+    return costs.Price(*(np.choose(pick, [np.broadcast_to(getattr(one, name), np.shape(p)) for one in every])
+                         for name in fields))  # fmt: skip
+
+
+def _gossip_price(facts: Facts, design: Design, flow: Flow, p: Any, n: float) -> costs.Price:
+    """One round with the graph's neighbours, of whom a small group has fewer."""
+    most = {"one-peer": 1, "ring": 2, "torus": 4}.get(flow.graph, facts.job.most)
+    counts = np.minimum(np.maximum(p - 1, 0), most)
+    waits = 0.0 if design.model == "asynchronous" else facts.alpha
+    return costs.Price(
+        waits * (counts > 0), facts.beta * counts * n, 0.0, np.zeros(np.shape(p)), counts * n, counts * n
+    )
+
+
+def _flow_price(facts: Facts, design: Design, flow: Flow, p: NDArray[np.int64]) -> Array:
+    """Rows of latency, bandwidth, reduction, queueing and bytes of a flow per step, after overlap and `every`."""
+    one = flow_price(facts, design, flow, p)
+    often = 1 / (flow.every * design.rounds)
+    hidden = (1 - flow.overlap) * often
+    part = facts.parts[flow.of]
+    uneven: Any = 1.0
+    if flow.servers and isinstance(part, State) and part.skew and part.rows:
+        uneven = balance.skewed(part.rows, part.skew, flow.servers, design.sharding)
+    shares = ((one.latency, hidden), (one.bandwidth, hidden * uneven), (one.reduction, hidden),
+              (one.waiting, hidden * uneven), (one.sent, often))  # fmt: skip
+    return np.array([np.broadcast_to(value, p.shape) * factor for value, factor in shares])
+
+
+def _memory(facts: Facts, design: Design, p: NDArray[np.int64]) -> tuple[Array, float]:
+    """Bytes of a node, and of a server: state with its copies and replicas, and the pattern's buffers."""
+    node, server = np.zeros(p.shape), 0.0
+    for flow in design.flows:
+        part = facts.parts[flow.of]
+        if isinstance(part, Task):
+            continue
+        whole, holder = part.bytes * (1 + part.copies), design.holder(part)
+        if holder == "servers":
+            server += whole * (1 + design.replicas) / flow.servers
+            node = node + part.sparse
+        elif holder == "shards":
+            node = node + whole * (1 + design.replicas) / p + part.activations
+        else:
+            node = node + whole + part.dense * np.minimum(1, p - 1)
+    return node, server
+
+
+def predict(sheet: Sheet, terms: dict[str, Any] | None = None) -> Priced:
+    """Price the design of a complete sheet; `terms` replace the network's."""
+    return price(facts_of(sheet, terms), design_of(sheet))
+
+
+def best_interval(priced: Priced) -> tuple[int, int] | None:
+    """95 % interval of p* from the draws of the terms; None without draws."""
+    facts = priced.facts
+    if not len(facts.draws):
+        return None
+    found = []
+    for alpha, beta, gamma in facts.draws:
+        varied = Facts(facts.job, facts.states, facts.tasks, alpha, beta, gamma, recovery=facts.recovery,
+                       checkpoint=facts.checkpoint)  # fmt: skip
+        found.append(price(varied, priced.design).best() or 0)
+    low, high = np.quantile(found, [0.025, 0.975], method="inverted_cdf")
+    return int(low), int(high)
+
+
+def chosen_nodes(sheet: Sheet, priced: Priced) -> int:
+    """The sheet's own node count, else the one to ask for, else 1."""
+    asked = sheet.partition.nodes if sheet.partition else None
+    return asked or priced.knee() or 1
+
+
+def unpriced(design: Design) -> list[str]:
+    """What may slow the progress of the computation and has no price in the sheet."""
+    if design.penalty is not None:
+        return []
+    stale = [f"{design.model} updates"] if design.model != "synchronous" else []
+    stale += [f"{design.rounds} local steps between exchanges"] if design.rounds > 1 else []
+    for flow in design.flows:
+        stale += [f"gossip of {flow.of}"] if flow.pattern == "gossip" else []
+        stale += [f"compression of {flow.of}"] if flow.compression < 1 else []
+        stale += [f"exchange of {flow.of} every {flow.every} steps"] if flow.every > 1 else []
+    return stale

@@ -1,0 +1,327 @@
+"""The reviewer: 17 rules, each of which says slot, rule, figure and remedy. Errors fail a check, questions do not."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from emulator import costs
+from emulator.costs import waiting
+from emulator.design import balance, failures, pricing
+from emulator.design.model import Design, Facts, Flow, design_of, facts_of, legal_policies
+from emulator.design.pricing import Priced
+from emulator.design.sheet import SLOTS, Sheet, State
+from emulator.design.words import size
+from emulator.units import format_time
+
+WAIT = 1.3
+IMBALANCE = 1.5
+TRAFFIC = 10
+NEEDED = {"mean": None, "median": (2, 1), "trimmed-mean": (2, 1), "krum": (2, 3)}
+"""Updates that a rule needs for f liars: a f + b (`primitives.federated.robust`); a mean bears none."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One answer of the reviewer.
+
+    Attributes
+    ----------
+    rule
+        1 to 17, as docs/design.md lists them.
+    slot
+        The table of the sheet that is to be opened again.
+    text
+        What the rule says of this sheet, with the figure.
+    remedy
+        What would be better.
+    error
+        Whether the check fails; otherwise it is a question.
+    """
+
+    rule: int
+    slot: str
+    text: str
+    remedy: str
+    error: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What the rules look at."""
+
+    sheet: Sheet
+    facts: Facts
+    design: Design
+    priced: Priced
+    nodes: int
+
+    @property
+    def row(self) -> dict[str, float]:
+        """The figures at the chosen p."""
+        return self.priced.at(self.nodes)
+
+
+def check(sheet: Sheet, terms: dict[str, Any] | None = None) -> list[Finding]:
+    """Review a complete sheet; findings in the order of the rules, none for a sheet that passes."""
+    facts, design = facts_of(sheet, terms), design_of(sheet)
+    priced = pricing.price(facts, design)
+    nodes = min(pricing.chosen_nodes(sheet, priced), facts.job.most)
+    case = Case(sheet, facts, design, priced, nodes)
+    return [finding for rule in RULES for finding in rule(case)]
+
+
+def fits(case: Case) -> Iterator[Finding]:
+    room = case.facts.job.memory
+    needed = max(case.row["memory"], case.priced.server_memory)
+    if needed <= room:
+        return
+    where = "server" if case.priced.server_memory > case.row["memory"] else "node"
+    remedy = 'shard it: over servers (parameter-server), or over the nodes (split = "model", scatter-gather)'
+    if where == "server":
+        remedy = f"take at least {math.ceil(case.design.servers * needed / room)} servers"
+    yield Finding(1, "partition", f"a {where} must hold {size(needed)} and has {size(room)}: "
+                  f"{size(needed - room)} too much", remedy)  # fmt: skip
+
+
+def _alternatives(case: Case, flow: Flow) -> Iterator[Flow]:
+    """Other ways to exchange the same part that its partition allows."""
+    part = case.facts.parts[flow.of]
+    if not isinstance(part, State) or flow.pattern not in ("all-reduce", "parameter-server"):
+        return
+    if case.design.holder(part) != "shards":
+        yield replace(flow, pattern="all-reduce", algorithm="auto", servers=0)
+        servers = max(flow.servers, case.design.servers, 1)
+        yield replace(flow, pattern="parameter-server", algorithm="auto", servers=servers)
+
+
+def _with(case: Case, flow: Flow, other: Flow) -> Priced:
+    """The design with one flow exchanged, priced."""
+    flows = tuple(other if one is flow else one for one in case.design.flows)
+    return pricing.price(case.facts, replace(case.design, flows=flows))
+
+
+def cheapest(case: Case) -> Iterator[Finding]:
+    for flow in case.design.flows:
+        own = _seconds(case, case.design, flow)
+        for other in _alternatives(case, flow):
+            if other.pattern == flow.pattern and (flow.pattern != "all-reduce" or flow.algorithm == "auto"):
+                continue
+            changed = _with(case, flow, other)
+            seconds = _seconds(case, changed.design, other)
+            if seconds * 1.05 < own and changed.feasible[case.nodes - 1]:
+                name = other.pattern
+                if name == "all-reduce":
+                    n = pricing.volume(changed.design, other, case.facts.parts[flow.of])
+                    name += f" by {pricing.algorithm_of(case.facts, other, n, case.nodes)}"
+                yield Finding(
+                    2, "communication", f"{flow.of}: {flow.pattern} takes {format_time(own)} at p = {case.nodes}, "
+                    f"{name} {format_time(seconds)}: {own / seconds:.1f} times less", f"take {name} for {flow.of}",
+                )  # fmt: skip
+
+
+def _seconds(case: Case, design: Design, flow: Flow) -> float:
+    found = pricing.flow_price(case.facts, design, flow, np.array([case.nodes])).seconds
+    return float(np.broadcast_to(found, (1,))[0])
+
+
+def touched_rows(case: Case) -> Iterator[Finding]:
+    for flow in case.design.flows:
+        state = case.facts.parts[flow.of]
+        if not isinstance(state, State) or not state.touched or case.design.holder(state) == "shards":
+            continue
+        dense = costs.price("ring", 0, 0, 0, max(2, case.nodes), state.dense).sent
+        share, crossover = state.touched / state.rows, dense / ((state.row_bytes + 8) * state.rows)
+        said = f"{flow.of}: a step touches {share:.2g} of the {state.rows} rows, the crossover is {crossover:.2g}"
+        if flow.pattern == "all-reduce" and dense > TRAFFIC * state.sparse:
+            yield Finding(3, "communication", f"{said}. all-reduce sends {size(dense)} per node and step, a parameter "
+                          f"server {size(state.sparse)}: {dense / state.sparse:.0f} times less",
+                          "shard it over servers and pull the touched rows only")  # fmt: skip
+        if flow.pattern == "parameter-server" and state.sparse > TRAFFIC * dense:
+            yield Finding(3, "communication", f"{said}. The parameter server sends {size(state.sparse)} per node and "
+                          f"step, all-reduce {size(dense)}", "replicate it and all-reduce")  # fmt: skip
+
+
+def staleness(case: Case) -> Iterator[Finding]:
+    allowed, design = case.facts.job.staleness, case.design
+    used = float(balance.staleness(design, np.array([case.nodes]))[0])
+    if used > allowed:
+        yield Finding(4, "consistency", f"{design.model} updates may be {used:g} steps old, the job tolerates "
+                      f"{allowed:g}", f"bound <= {allowed:g}" if allowed else "synchronous")  # fmt: skip
+
+
+def stragglers(case: Case) -> Iterator[Finding]:
+    design = case.design
+    if design.model != "synchronous" or design.stragglers != "none":
+        return
+    factor = float(waiting.slowest(case.nodes, case.facts.job.spread, bound=design.steps_between() - 1))
+    if factor > WAIT:
+        yield Finding(5, "load_balancing", f"at p = {case.nodes} the slowest node takes {factor:.2f} times the mean "
+                      f"(limit {WAIT})", "stragglers = \"backup\" or \"quorum\", or bounded staleness")  # fmt: skip
+
+
+def coordinator(case: Case) -> Iterator[Finding]:
+    design = case.design
+    if "central" in (design.control, design.data) and design.if_lost is None:
+        yield Finding(6, "coordination", "a central coordinator, and nothing is said of its loss",
+                      "if_lost = \"restart\", \"elect\" or \"standby\"")  # fmt: skip
+
+
+def central(case: Case) -> Iterator[Finding]:
+    job, design = case.facts.job, case.design
+    why = "nobody can reach everybody" if job.central == "none" else "data may not leave its owner"
+    if job.central != "none" and job.sources != "isolated":
+        return
+    for name in ("control", "data"):
+        if getattr(design, name) == "central":
+            yield Finding(7, "coordination", f'{name} = "central", but {why}', f'{name} = "decentralized"')
+    for flow in design.flows:
+        if flow.pattern == "parameter-server" or (flow.pattern == "federated" and job.central == "none"):
+            yield Finding(7, "communication", f"{flow.of}: {flow.pattern} has a central server, but {why}",
+                          "gossip" if job.central == "none" else "federated or gossip")  # fmt: skip
+
+
+def policy(case: Case) -> Iterator[Finding]:
+    legal = legal_policies(case.design.flows)
+    if case.design.policy not in legal:
+        patterns = " and ".join(sorted({flow.pattern for flow in case.design.flows}))
+        yield Finding(8, "fault_tolerance", f"policy {case.design.policy} does not go with {patterns}",
+                      f"one of {', '.join(legal)}")  # fmt: skip
+
+
+def interval(case: Case) -> Iterator[Finding]:
+    design = case.design
+    if design.interval is None or case.facts.job.mtbf is None or not failures.needs_checkpoints(case.facts, design):
+        return
+    p, memory = np.array([case.nodes]), np.array([max(case.row["memory"], case.priced.server_memory)])
+    best = float(failures.daly(case.facts, design, p, memory)[0])
+    off = max(design.interval / best, best / design.interval)
+    if off > 2:
+        yield Finding(9, "fault_tolerance", f"a checkpoint every {format_time(design.interval)} is {off:.1f} times "
+                      f"off the best interval, {format_time(best)}", f"interval = \"{best:.0f} s\"")  # fmt: skip
+
+
+def replicas(case: Case) -> Iterator[Finding]:
+    given = case.sheet.fault_tolerance
+    if given is None or given.policy != "replicate":
+        return
+    if given.replicas < given.survive:
+        yield Finding(10, "fault_tolerance", f"{given.replicas} replicas do not survive {given.survive} failures",
+                      f"replicas = {given.survive}")  # fmt: skip
+    if given.replicas and given.replicas_on == "same-host":
+        yield Finding(10, "fault_tolerance", "the replicas are on the host of the original: a host failure loses both",
+                      "replicas_on = \"other-hosts\"")  # fmt: skip
+
+
+def liars(case: Case) -> Iterator[Finding]:
+    count = case.facts.job.liars
+    if not count:
+        return
+    for flow in case.design.flows:
+        needs = NEEDED[flow.rule]
+        most = math.floor((case.nodes - 1) / 2)
+        if needs is None:
+            yield Finding(11, "communication", f"{flow.of}: {count} liars, and a mean bears none",
+                          "rule = \"median\", \"trimmed-mean\" or \"krum\", with federated")  # fmt: skip
+        elif case.nodes < needs[0] * count + needs[1]:
+            yield Finding(11, "communication", f"{flow.of}: {flow.rule} bears {count} liars among "
+                          f"{needs[0] * count + needs[1]} nodes or more, got {case.nodes}",
+                          f"more nodes; {case.nodes} nodes bear at most {most} liars under the median")  # fmt: skip
+
+
+def nodes(case: Case) -> Iterator[Finding]:
+    best, knee = case.priced.best(), case.priced.knee()
+    if best is None or knee is None:
+        return
+    if case.nodes > best:
+        yield Finding(12, "partition", f"p = {case.nodes} is above p* = {best}: more nodes make the job slower",
+                      f"nodes = {knee} (5 % off the best time)")  # fmt: skip
+    elif case.nodes > 1.5 * knee:
+        yield Finding(12, "partition", f"p = {case.nodes} is {case.nodes / knee:.1f} times the {knee} nodes that come "
+                      "within 5 % of the best time", f"nodes = {knee}", error=False)  # fmt: skip
+
+
+def dominated(case: Case) -> Iterator[Finding]:
+    if case.nodes > 1 and case.row["ratio"] >= 1:
+        yield Finding(13, "communication", f"R({case.nodes}) = {case.row['ratio']:.2f}: communication takes longer "
+                      f"than computing, from p = {case.priced.dominated()} on",
+                      "fewer nodes, fewer bytes (compression, rounds), or more work per step", error=False)  # fmt: skip
+
+
+def parts(case: Case) -> Iterator[Finding]:
+    given = case.design.parts
+    if given is not None and given < case.nodes:
+        yield Finding(14, "partition", f"{given} parts leave {case.nodes - given} of {case.nodes} nodes without work",
+                      f"parts >= {case.nodes}, best a multiple of it")  # fmt: skip
+        return
+    uneven = float(balance.imbalance(case.facts, case.design, np.array([case.nodes]))[0])
+    for flow in case.design.flows:
+        state = case.facts.parts[flow.of]
+        if flow.servers and isinstance(state, State) and state.skew:
+            uneven = max(uneven, balance.skewed(state.rows, state.skew, flow.servers, case.design.sharding))
+    if uneven > IMBALANCE:
+        yield Finding(14, "load_balancing", f"the fullest part has {uneven:.2f} times the mean (limit {IMBALANCE})",
+                      "sharding = \"hash\" or \"dynamic\", or more parts")  # fmt: skip
+
+
+def deadline(case: Case) -> Iterator[Finding]:
+    limit, job = case.facts.job.deadline, case.facts.job
+    if limit is None or case.row["answer"] <= limit:
+        return
+    met = None
+    for missing in range(1, case.nodes):
+        quorum = 1 - missing / case.nodes
+        flows = tuple(replace(flow, quorum=quorum) for flow in case.design.flows)
+        tried = replace(case.design, flows=flows, stragglers="quorum")
+        if pricing.price(case.facts, tried, np.array([case.nodes])).answer[0] <= limit:
+            met = quorum
+            break
+    remedy = f'quorum = "{100 * met:.0f} %" meets it' if met else "no quorum meets it: more nodes, or less work"
+    yield Finding(15, "load_balancing", f"the 99th percentile of an answer is {format_time(case.row['answer'])} with a "
+                  f"spread of {job.spread:g}, the deadline {format_time(limit)}", remedy)  # fmt: skip
+
+
+def reasons(case: Case) -> Iterator[Finding]:
+    for slot in SLOTS:
+        tables = getattr(case.sheet, slot)
+        for table in tables if isinstance(tables, tuple) else (tables,):
+            missing = [name for name in ("why", "rejected") if not getattr(table, name).strip()]
+            if missing:
+                plain = slot == "communication" and table.pattern == "all-reduce"
+                said = "; synchronous all-reduce purely by default?" if plain else ""
+                yield Finding(16, slot, f"no {' and no '.join(missing)}{said}",
+                              "one sentence each: the figure that decided, and the alternative")  # fmt: skip
+
+
+def contradictions(case: Case) -> Iterator[Finding]:
+    design = case.design
+    patterns = {flow.pattern for flow in design.flows}
+    if design.model == "synchronous" and design.bound:
+        yield Finding(17, "consistency", f"synchronous with bound = {design.bound}", 'model = "bounded", or no bound')
+    if design.model == "bounded" and not design.bound and design.rounds == 1:
+        yield Finding(17, "consistency", "bounded with bound = 0 and rounds = 1 is synchronous", "say the bound")
+    if design.data == "decentralized" and patterns <= {"parameter-server"} and design.servers == 1:
+        yield Finding(17, "coordination", "data = \"decentralized\", but all of it passes one server",
+                      "data = \"central\", or more servers")  # fmt: skip
+    if design.data == "central" and patterns == {"gossip"}:
+        yield Finding(17, "coordination", 'data = "central" with gossip only', 'data = "decentralized"')
+    if design.policy == "spare" and not design.spares:
+        yield Finding(17, "fault_tolerance", "policy spare without spares", "spares = 1 or more")
+    if design.policy == "replicate" and not design.replicas:
+        yield Finding(17, "fault_tolerance", "policy replicate without replicas", "replicas = 1 or more")
+    if design.stragglers in ("quorum", "drop") and design.quorum >= 1:
+        yield Finding(17, "load_balancing", f"stragglers = \"{design.stragglers}\" with a quorum of 100 %",
+                      "[[communication]] quorum below 100 %")  # fmt: skip
+    if design.split == "model" and not any(isinstance(p, State) and p.activations for p in case.facts.parts.values()):
+        yield Finding(17, "partition", "split = \"model\", and no state says its activations: nothing is exchanged",
+                      "activations of the state that is sharded")  # fmt: skip
+
+
+RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (
+    fits, cheapest, touched_rows, staleness, stragglers, coordinator, central, policy, interval, replicas, liars, nodes,
+    dominated, parts, deadline, reasons, contradictions,
+)  # fmt: skip

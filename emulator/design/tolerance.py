@@ -1,0 +1,102 @@
+"""How far the facts may drift before the answer changes: p*, the pattern or the policy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from emulator.design import pricing
+from emulator.design.menu import Menu, grid
+from emulator.design.model import Design, Facts, design_of, facts_of
+from emulator.design.plan import family, search
+from emulator.design.pricing import Priced
+from emulator.design.sheet import Sheet
+
+FACTORS = (0.1, 1.0, 10.0)
+_LADDER = 2.0 ** np.arange(0.25, 10.25, 0.25)
+
+
+@dataclass(frozen=True)
+class Margin:
+    """One fact, and the factors by which it may grow.
+
+    Attributes
+    ----------
+    fact
+        ``"alpha"``, ``"beta"``, ``"spread"``, ``"skew"`` or ``"failures"``.
+    nodes
+        Factor at which the node count to ask for moves by more than a tenth; None: not up to 1000.
+    pattern, policy
+        Factor at which the planner takes other patterns, or another policy.
+    """
+
+    fact: str
+    nodes: float | None
+    pattern: float | None
+    policy: float | None
+
+
+def _varied(facts: Facts, fact: str, factor: float) -> Facts:
+    if fact in ("alpha", "beta"):
+        return facts.scaled(**{fact: factor})
+    if fact == "spread":
+        return facts.scaled(spread=facts.job.spread * factor)
+    if fact == "failures":
+        return facts if facts.job.mtbf is None else facts.scaled(mtbf=facts.job.mtbf / factor)
+    states = tuple(one.model_copy(update={"skew": one.skew * factor}) for one in facts.states)
+    return replace(facts, states=states)
+
+
+def _first(changed: Callable[[float], bool]) -> float | None:
+    """The smallest factor of a ladder (steps of 2^(1/4), up to 1000) at which something has changed."""
+    if not changed(float(_LADDER[-1])):
+        return None
+    low, high = -1, len(_LADDER) - 1
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if changed(float(_LADDER[middle])) else (middle, high)
+    return float(_LADDER[high])
+
+
+def tolerance(sheet: Sheet, terms: dict[str, Any] | None = None) -> list[Margin]:
+    """Margins of a complete sheet's design."""
+    facts, design = facts_of(sheet, terms), design_of(sheet)
+    at = grid(facts.job.most)
+    knee = pricing.price(facts, design, at).knee() or 1
+    facts_in_use = ["alpha", "beta"]
+    facts_in_use += ["spread"] if facts.job.spread else []
+    facts_in_use += ["skew"] if any(state.skew for state in facts.states) else []
+    facts_in_use += ["failures"] if facts.job.mtbf else []
+    planned = _best(facts)
+    found = []
+    for fact in facts_in_use:
+
+        def moved(factor: float, fact: str = fact) -> bool:
+            new = pricing.price(_varied(facts, fact, factor), design, at).knee()
+            return new is None or abs(new - knee) > 0.1 * knee
+
+        def other(factor: float, what: Callable[[Design], Any], fact: str = fact) -> bool:
+            new = _best(_varied(facts, fact, factor))
+            return planned is not None and (new is None or what(new) != what(planned))
+
+        found.append(Margin(fact, _first(moved), _first(lambda f, o=other: o(f, _patterns)),  # type: ignore[misc]
+                            _first(lambda f, o=other: o(f, lambda one: one.policy))))  # type: ignore[misc]  # fmt: skip
+    return found
+
+
+def _patterns(design: Design) -> tuple[Any, ...]:
+    return family(design)
+
+
+def _best(facts: Facts) -> Design | None:
+    found, _ = search(facts, "time", Menu(bounds=(1, 4, 16), rounds=(1, 8, 64), servers=(1, 4, 16, 64)))
+    return min(found, key=lambda pair: pair[0])[1] if found else None
+
+
+def sensitivity(sheet: Sheet, terms: dict[str, Any] | None = None) -> list[tuple[float, float, Priced]]:
+    """The design with alpha and beta multiplied by 0.1, 1 and 10 each: (alpha factor, beta factor, price)."""
+    facts, design = facts_of(sheet, terms), design_of(sheet)
+    return [(a, b, pricing.price(facts.scaled(a, b), design)) for a in FACTORS for b in FACTORS]

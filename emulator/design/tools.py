@@ -1,0 +1,87 @@
+"""What a filled slot maps to in production tools, with the names of their options; and a script that times the step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from emulator.design import pricing
+from emulator.design.model import Design, Facts
+from emulator.design.sheet import State
+
+_PATTERNS = {
+    "all-reduce": ("PyTorch DistributedDataParallel over NCCL", "bucket_cap_mb; NCCL_ALGO=Ring|Tree"),
+    "parameter-server": ("TorchRec, Persia or ps-lite", "ShardingType.ROW_WISE; DMLC_NUM_SERVER"),
+    "gossip": ("Decentralised SGD in bluefog; SWIM in hashicorp/memberlist",
+               "neighbor_allreduce, dynamic topology; GossipInterval, GossipNodes"),
+    "scatter-gather": ("Ray tasks, Spark, Elasticsearch or Milvus query nodes",
+                       "ray.wait(num_returns=...); spark.speculation; allow_partial_search_results"),
+    "federated": ("Flower, NVIDIA FLARE", "fraction_fit, min_fit_clients, round_timeout"),
+}  # fmt: skip
+_SHARDS = ("PyTorch FSDP2 or Megatron-LM tensor parallelism", "fully_shard(mesh=...); --tensor-model-parallel-size")
+_MODELS = {
+    "synchronous": ("the collective itself", "barrier at every step"),
+    "bounded": ("DiLoCo in torchft, or a stale-synchronous server", "sync_every; staleness bound"),
+    "asynchronous": ("asynchronous push and pull", "no bound: watch the loss"),
+}
+_POLICIES = {
+    "restart": ("torchrun with PyTorch DCP checkpoints, Slurm --requeue", "--max-restarts; dcp.async_save"),
+    "shrink": ("torchrun elastic, torchft", "--nnodes=MIN:MAX; min_replica_size"),
+    "spare": ("Slurm with spare nodes, Kubernetes Kueue", "--nodes=N+SPARES; standby replicas"),
+    "respawn": ("Kubernetes or Ray actors that are started again", "max_restarts, max_task_retries"),
+    "replicate": ("replicated servers, Milvus replicas", "replica_number; anti-affinity of hosts"),
+    "reexecute": ("Ray or Spark tasks that are tried again", "max_retries; spark.task.maxFailures"),
+    "continue": ("Flower clients that drop out, gossip neighbours that fall silent", "accept_failures=True"),
+}
+_STRAGGLERS = {
+    "none": ("nothing", "-"),
+    "backup": ("Spark speculation, backup requests", "spark.speculation.multiplier"),
+    "quorum": ("partial results", "allow_partial_search_results; ray.wait(num_returns=...)"),
+    "stealing": ("dynamic tasks of Ray or Dask", "work-stealing: True"),
+    "drop": ("Flower's round timeout", "round_timeout, min_fit_clients"),
+}
+
+
+def tools(facts: Facts, design: Design) -> Iterator[tuple[str, str, str]]:
+    """Slot, tool and option names, for every decision."""
+    for flow in design.flows:
+        part = facts.parts[flow.of]
+        sharded = isinstance(part, State) and design.holder(part) == "shards" and flow.pattern == "all-reduce"
+        tool, options = _SHARDS if sharded else _PATTERNS[flow.pattern]
+        yield f"communication: {flow.of}", tool, options
+    yield "consistency", *_MODELS[design.model]
+    if design.control == "central":
+        yield "coordination", "torchrun's c10d rendezvous, Ray head node, Slurm", "--rdzv-backend; GCS fault tolerance"
+    else:
+        yield "coordination", "etcd, or SWIM membership", "--rdzv-backend=etcd-v2"
+    yield "fault tolerance", *_POLICIES[design.policy]
+    yield "load balancing", *_STRAGGLERS[design.stragglers]
+
+
+def torchrun(facts: Facts, design: Design) -> str:
+    """A script that times the all-reduce of a step with torch.distributed; `demos.speedup --fit` reads its output."""
+    sizes = [int(pricing.volume(design, flow, facts.parts[flow.of])) for flow in design.flows]
+    largest = max([n for n in sizes if n] or [1 << 20])
+    return f'''"""Run with torchrun --nproc-per-node=N for two N, and keep what is printed for demos.speedup --fit."""
+import os
+import time
+
+import torch
+import torch.distributed as dist
+
+gpu = torch.cuda.is_available()
+dist.init_process_group("nccl" if gpu else "gloo")
+device = torch.device("cuda", int(os.environ["LOCAL_RANK"])) if gpu else torch.device("cpu")
+for n in ({max(4, largest // 64)}, {largest}):
+    x = torch.zeros(max(1, n // 4), device=device)
+    times = []
+    for _ in range(12):
+        dist.barrier()
+        start = time.perf_counter()
+        dist.all_reduce(x)
+        if gpu:
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    if dist.get_rank() == 0:
+        print(f"p={{dist.get_world_size()}} bytes={{x.numel() * 4}} seconds={{sorted(times[2:])[5]:.9f}}")
+dist.destroy_process_group()
+'''

@@ -1,0 +1,56 @@
+"""Designs and sizes in words, for tables, reasons and drawings."""
+
+from __future__ import annotations
+
+from emulator.design.model import Design, Facts, Flow
+from emulator.units import format_time
+
+
+def size(count: float) -> str:
+    """Bytes with a decimal prefix, three digits."""
+    for factor, unit in ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if count >= factor:
+            return f"{count / factor:.3g} {unit}"
+    return f"{count:.0f} B"
+
+
+def flow_words(flow: Flow) -> str:
+    """A flow in a few words: pattern, options that differ from the usual ones."""
+    options = [flow.algorithm] if flow.algorithm != "auto" else []
+    options += [f"{flow.servers} servers"] if flow.servers else []
+    options += [flow.graph] if flow.pattern == "gossip" else []
+    options += [f"every {flow.every} steps"] if flow.every > 1 else []
+    options += [f"{flow.compression:.0%} of the bytes"] if flow.compression < 1 else []
+    options += [f"quorum {flow.quorum:.0%}"] if flow.quorum < 1 else []
+    options += [flow.rule] if flow.rule != "mean" else []
+    return flow.pattern + (f" ({', '.join(options)})" if options else "")
+
+
+def consistency_words(design: Design) -> str:
+    """The third slot in words."""
+    bound = f", at most {design.bound} steps old" if design.bound else ""
+    return f"{design.model}{bound}" + (f", exchange every {design.rounds} steps" if design.rounds > 1 else "")
+
+
+def short(design: Design) -> str:
+    """A design in one line."""
+    flows = " + ".join(f"{flow.of} by {flow_words(flow)}" for flow in design.flows)
+    return f"{flows}; {consistency_words(design)}; {design.policy}"
+
+
+def slots(facts: Facts, design: Design, nodes: int) -> dict[str, str]:
+    """The six slots in a line each."""
+    held = [f"{state.name} in {design.holder(state)}" for state in facts.states]
+    parts = f"{design.parts} parts, " if design.parts else ""
+    lost = f", if lost: {design.if_lost}" if design.if_lost else ""
+    more = [f"{design.replicas} replicas"] if design.replicas else []
+    more += [f"{design.spares} spares"] if design.spares else []
+    more += [f"checkpoint every {format_time(design.interval)}"] if design.interval else []
+    return {
+        "partition": f"{design.split} over {nodes} nodes, {parts}by {design.by}" + "".join(f"; {one}" for one in held),
+        "communication": "; ".join(f"{flow.of}: {flow_words(flow)}" for flow in design.flows),
+        "consistency": consistency_words(design),
+        "coordination": f"{design.control} control, {design.data} data{lost}",
+        "fault_tolerance": design.policy + "".join(f", {one}" for one in more),
+        "load_balancing": f"{design.sharding} sharding, stragglers: {design.stragglers}",
+    }

@@ -1,0 +1,89 @@
+"""The design command: every verb on the shipped sheets, what it prints and how it ends."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from demos.design import CASES, main
+
+HERE = Path(__file__).parents[2] / "demos" / "cases"
+B = str(HERE / "example_b.toml")
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    done = CliRunner().invoke(main, list(arguments))
+    return done.exit_code, done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_case_is_new_checked_planned_and_drawn(tmp_path, case):
+    path, saved = tmp_path / "mine.toml", tmp_path / "planned.toml"
+    path.write_text(run("new", "--case", case)[1])
+    assert run("check", str(path))[0] == 0
+    status, said, _ = run("plan", str(path), "--save", str(saved))
+    assert status == 0
+    assert "wins: " in said
+    assert "the default: " in said
+    assert run("check", str(saved))[0] == 0
+    status, said, _ = run("predict", str(saved))
+    assert "nodes to ask for" in said
+    status, drawn, _ = run("draw", str(saved))
+    assert ElementTree.fromstring(drawn).get("viewBox").startswith("0 0 800 ")
+    assert "prefers-color-scheme: dark" in drawn
+    assert all(len(line) <= 120 for line in said.splitlines())
+
+
+def test_b_with_all_reduce_is_refused_with_the_figures(tmp_path):
+    changes = ["--change", "communication.table.pattern=all-reduce", "--change", "communication.table.servers=0"]
+    status, said, error = run("check", B, *changes, "--json", str(tmp_path / "found.json"))
+    assert status == 1
+    assert "times less" in said
+    assert error.count("\n") == 1
+    assert {1, 3} <= {one["rule"] for one in json.loads((tmp_path / "found.json").read_text())}
+
+
+def test_a_change_stands_beside_the_sheet():
+    status, said, _ = run("predict", B, "--change", "consistency.model=bounded", "--change", "consistency.bound=4")
+    assert status == 0
+    assert "opens again: " in said
+    assert "consistency (rule 4)" in said
+    assert "not priced: the effect on progress of bounded updates" in said
+
+
+def test_sensitivity_tolerance_and_tools():
+    assert "alpha x" in run("predict", B, "--sensitivity")[1]
+    assert "may grow by" in run("tolerance", B)[1]
+    assert "DistributedDataParallel" in run("tools", B)[1]
+    script = run("tools", B, "--export", "torchrun")[1]
+    compile(script, "script.py", "exec")
+    assert "p={dist.get_world_size()} bytes=" in script
+
+
+def test_terms_from_a_benchmark(tmp_path):
+    path = tmp_path / "timings.txt"
+    path.write_text("p=2 bytes=100000000 seconds=0.0408\np=16 bytes=100000000 seconds=0.087\n")
+    assert f"two-point timing in {path}" in run("predict", B, "--terms", str(path))[1]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check", "nowhere.toml"],
+        ["predict", B, "--change", "consistency.model=eventually"],
+        ["predict", B, "--change", 'network.preset="26gbe"'],
+        ["predict", B, "--terms", B],
+        ["plan", B, "--change", 'job.memory="1 MB"'],
+        ["check", B, "--change", "partition.nodes=0"],
+        ["frobnicate"],
+    ],
+)
+def test_bad_input_is_one_line_and_status_2(arguments):
+    status, said, error = run(*arguments)
+    assert (status, said) == (2, "")
+    assert error.startswith("error: ")
+    assert error.count("\n") == 1

@@ -1,0 +1,82 @@
+"""Sheets that are none: one line with file, field, value and what is legal."""
+
+from __future__ import annotations
+
+import pytest
+
+from emulator.design import load, parse, tolerance
+from emulator.errors import UsageError
+from tests.emulator.design.sheets import SECTION, sheet
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[consistency]", "[consistncy]", r"'consistncy' here: did you mean 'consistency'\?"),
+        (
+            'memory = "1000000000 B"',
+            'memori = "1 GB"',
+            r"no field 'memori' here: did you mean 'memory'\?",
+        ),
+        ('pattern = "all-reduce"', 'pattern = "allreduce"', r"pattern must be 'all-reduce', .*got 'allreduce'"),
+        ('t_comp = "1 s"', "t_comp = 1", r"job.t_comp: must be a time with its unit.*got 1"),
+        ('t_comp = "1 s"', 't_comp = "0 s"', r"job.t_comp: must be a time > 0 s, got '0 s'"),
+        ('t_comp = "1 s"', 't_comp = "1 parsec"', r"job.t_comp: .*got '1 parsec'"),
+        ('split = "data"', 'split = "data"\nnodes = 0', r"partition.nodes .*greater than or equal to 1, got 0"),
+        (
+            'of = "model"',
+            'of = "modle"',
+            r"must name a state or task, got 'modle': did you mean 'model'",
+        ),
+        ("spread = 0", "staleness = -1", r"job.staleness: must be 0, a number of steps, or \"any\", got -1"),
+        ('latency = "400 us"\n', "", r"network: the network is one of"),
+        (
+            'bytes = "100000000 B"',
+            'bytes = "1 KB"\nrows = 9\nrow_bytes = "1 KB"',
+            r"row_bytes must fit in bytes",
+        ),
+        ('algorithm = "ring"', "servers = 2", r"servers belong to a parameter-server, got 2 with all-reduce"),
+        ("[job]", "[job", r"not TOML"),
+    ],
+)
+def test_bad_sheets_are_refused_in_one_line(old, new, said):
+    assert old in SECTION
+    with pytest.raises(UsageError, match=said) as error:
+        parse(SECTION.replace(old, new), "mine.toml")
+    assert str(error.value).startswith("mine.toml: ")
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_file_and_an_unknown_network():
+    with pytest.raises(UsageError, match="cannot be read: No such file"):
+        load("nowhere.toml")
+    with pytest.raises(UsageError, match="there is no network '26gbe': did you mean"):
+        tolerance(sheet('network.preset="26gbe"'))
+
+
+def test_slots_may_be_empty_for_the_planner_only():
+    bare = parse(SECTION.split("[partition]")[0])
+    assert not bare.complete
+    with pytest.raises(UsageError, match="all six slots must be filled, partition"):
+        bare.must_be_complete()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("consistency", "a change is TABLE.FIELD=VALUE"),
+        ("communication.nothing.pattern=gossip", "communication has no 'nothing'. Legal: dense, table"),
+        ("consistency.modle=bounded", "did you mean 'model'"),
+    ],
+)
+def test_bad_changes_are_refused(change, said):
+    with pytest.raises(UsageError, match=said):
+        sheet(change)
+
+
+def test_margins_of_the_section():
+    """Half as many nodes at four times the latency: p* goes with the root of T_comp / alpha."""
+    found = {one.fact: one for one in tolerance(parse(SECTION))}
+    assert set(found) == {"alpha", "beta"}
+    assert found["alpha"].nodes is not None
+    assert found["alpha"].nodes < 2
