@@ -11,7 +11,7 @@ import numpy as np
 from emulator import costs
 from emulator.costs import Terms, rounds
 from emulator.measure.repetitions import Series
-from emulator.report.tables import microseconds, percent
+from emulator.report.formats import microseconds, percent
 from emulator.run.options import Run
 from emulator.units import format_size
 from primitives.gossip import mixing, rumour

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faults import policies
 from faults.plan.model import Event
+from faults.policies import Policy
 
 FILE = "job.json"
 BOARD, JOURNAL, VERDICTS, MEMBERS, STACKS = "board", "journal", "verdicts", "members", "stacks"
@@ -27,7 +29,7 @@ class JobSpec:
     pattern: str
     ranks: int
     steps: int
-    policy: str
+    recovery: str
     spares: int = 0
     seed: int = 0
     options: dict[str, Any] = field(default_factory=dict)
@@ -39,6 +41,10 @@ class JobSpec:
     pace: float | str = "none"
     attempt: int = 0
     real_hosts: bool = False
+
+    @property
+    def policy(self) -> Policy:
+        return policies.of(self.recovery)
 
     @property
     def world(self) -> int:
@@ -58,7 +64,7 @@ class JobSpec:
 
     def save(self, folder: Path) -> None:
         waiting = folder / f".{FILE}"
-        waiting.write_text(json.dumps(asdict(self)))
+        waiting.write_text(json.dumps(vars(self) | {"events": [event.to_json() for event in self.events]}))
         waiting.replace(folder / FILE)
 
     @classmethod

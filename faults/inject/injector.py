@@ -1,8 +1,9 @@
 """Making things go wrong, in the rank that they happen to, and keeping account of what did.
 
-The program calls `at_step` as it begins a step; the algorithms' named points arrive through `primitives.hooks`. An
-event fires once in the life of a job, whoever holds the place by then: the board keeps the account, because it
-outlives the victim. A kill is SIGKILL and a hang is SIGSTOP, sent by the rank to itself or by its kernel timer.
+The program calls `at_step` as it begins a step; the algorithms' named phases arrive from the communicator's carrier,
+of which the injector is an instrument. An event fires once in the life of a job, whoever holds the place by then: the
+board keeps the account, because it outlives the victim. A kill is SIGKILL and a hang is SIGSTOP, sent by the rank to
+itself or by its kernel timer.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from emulator.carrier import Instrument
 from faults.inject import host_failure
 from faults.inject.kernel_timer import strike
 from faults.plan.model import Event
-from faults.record.journal import Journal, Silence
-from faults.record.status_board import NOBODY, Board
+from faults.record.journal import Journal, NoJournal
+from faults.record.status_board import NOBODY, StatusBoard
 
 Handler = Callable[[Event], None]
-_SIGNALS = {"kill": signal.SIGKILL, "hang": signal.SIGSTOP}
 
 
-class Injector:
+class Injector(Instrument):
     """The faults of one process.
 
     Parameters
@@ -41,8 +42,8 @@ class Injector:
     def __init__(
         self,
         events: Sequence[Event],
-        board: Board,
-        journal: Journal | Silence,
+        board: StatusBoard,
+        journal: Journal | NoJournal,
         member: int,
         place: int,
         handlers: dict[str, Handler] | None = None,
@@ -70,7 +71,7 @@ class Injector:
         for index, event in self._open(lambda e: e.when.step == step and e.when.phase is None):
             self._fire(index, event, time.monotonic() + event.when.offset_s)
 
-    def at_phase(self, name: str, **info: object) -> None:
+    def phase(self, name: str, **info: object) -> None:
         """A named point inside an algorithm or a recovery."""
         self._deliver()
         step = info.get("step", self.step)
@@ -106,7 +107,7 @@ class Injector:
     def _fire(self, index: int, event: Event, at: float) -> None:
         """Let it happen at `at`: a signal by the kernel's timer, anything else when the program next comes by."""
         self._armed.add(index)
-        if event.kind not in _SIGNALS and at > time.monotonic():
+        if event.kind.signal is None and at > time.monotonic():
             self._pending.append((at, index, event))
         else:
             self._strike(index, event, at)
@@ -127,15 +128,15 @@ class Injector:
             return
         self._board.fired[index] = at
         self._journal.write(
-            "fault", event=event.ident, text=event.text, kind=event.kind, due=at, place=self.place,
+            "fault", event=event.ident, text=event.text, kind=event.kind.name, due=at, place=self.place,
             waiting=bool(self._board.rows["place"][self._member] == NOBODY),
         )  # fmt: skip
-        if event.kind in _SIGNALS:
-            if event.kind == "hang" and event.duration_s is not None:
+        if event.kind.signal is not None:
+            if event.duration_s is not None:
                 self._board.rows["wake_at"][self._member] = at + event.duration_s
-            strike(_SIGNALS[event.kind], at)
+            strike(event.kind.signal, at)
         else:
-            self.handlers[event.kind](event)
+            self.handlers[event.kind.name](event)
 
     def _end_host(self, event: Event, at: float) -> None:
         """The first of a host's ranks that comes here ends all of them, and the daemon before."""

@@ -12,7 +12,6 @@ from faults.drill.job_spec import JobSpec
 from faults.drill.training import DATA, REDUCTIONS, save_digits
 from faults.patterns import oracles
 from faults.patterns.oracles import Finding, Verdicts
-from faults.patterns.roles import servers_of
 
 RULES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")
 """Of `primitives.federated.robust`, which imports MPI's house and is therefore not asked here."""
@@ -50,8 +49,8 @@ class Blueprint:
         Named points of its algorithms, where a fault can strike.
     whose
         The role that comes to a named point, where it is not everybody's.
-    bears
-        Kinds of faults that mean something to this pattern and not to all.
+    detects_lies
+        A rank that sends other values than it found is outvoted, or shows in the result.
     transfer
         Where within a step a rank is in the middle of sending or receiving what the option ``ballast`` makes long.
     """
@@ -69,7 +68,7 @@ class Blueprint:
     least_ranks: int = 2
     phases: tuple[str, ...] = ()
     whose: dict[str, str] = field(default_factory=dict)
-    bears: tuple[str, ...] = ()
+    detects_lies: bool = False
     transfer: str = ""
 
     def phases_under(self, policy: str, options: Mapping[str, Any] | None = None) -> tuple[str, ...]:
@@ -88,7 +87,7 @@ def _nothing(spec: JobSpec, folder: Path) -> None:
 
 
 def _service_roles(spec: JobSpec) -> dict[str, Sequence[int]]:
-    servers = servers_of(spec)
+    servers = spec.policy.replicas
     return {"server": range(servers), "worker": range(servers, spec.ranks)}
 
 
@@ -122,7 +121,7 @@ CATALOGUE = {
             _digits,
             oracles.replayed_service,
             roles=_service_roles,
-            vital=lambda spec: range(servers_of(spec)) if spec.policy == "continue" else (),
+            vital=lambda spec: () if spec.policy.replicas > 1 else (0,),
             needed=("server", "worker"),
             options={"shards": 32, "ballast": 0},
             least_ranks=3,
@@ -168,7 +167,7 @@ CATALOGUE = {
             transfer="+ 5 ms",
             phases=("broadcast", "train", "aggregate"),
             whose={"broadcast": "server", "train": "worker", "aggregate": "server"},
-            bears=("lie",),
+            detects_lies=True,
         ),
     )
 }
