@@ -16,8 +16,9 @@ from typing import Any
 
 from emulator.core.cards import Cards, private_queue
 from emulator.core.clock import Clock, Pacer
-from emulator.core.engine import Engine, Operation
+from emulator.core.engine import Engine
 from emulator.core.message import ANY_TAG, Arrival
+from emulator.core.operations import Operation
 from emulator.core.routes import Route
 from emulator.network import Network
 
