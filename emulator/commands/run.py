@@ -196,19 +196,17 @@ def _report(comm: Any, folder: Path | None, result: dict[str, Any], json_file: s
         return
     from emulator import results
 
-    network = comm.engine.network
-    result |= {"traffic": traffic.describe(network), "fidelity": fidelity, "pace": fidelity["pace"]}
+    result |= {"traffic": traffic.describe(comm.engine.network), "fidelity": fidelity, "pace": fidelity["pace"]}
     path = results.save(result, folder / results.RESULT)
     if json_file is not None:
         results.save(result, json_file)
     if quiet:
         return
-    from emulator.report.traffic import run_parts
-    from emulator.run.console import make
+    from emulator.report import terminal
+    from emulator.report.views import view
+    from emulator.run.console import outlasting
 
-    console = make(0, quiet=False)
-    assert console is not None
-    console.print(f"\n[bold]{network.name}[/]: {len(network.hosts)} hosts, {comm.size} ranks")
-    for part in run_parts(result):
-        console.print(part)
+    console = outlasting()
+    console.print()
+    terminal.show(view(results.plain(result)), console)
     console.print(f"[dim]result: {path}[/]")
