@@ -197,7 +197,3 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         found = traffic.total(engine.network, rows)
         self._leave()
         return found
-
-    def forget(self) -> None:
-        """Begin traffic and fidelity anew on this rank."""
-        self.engine.forget()

@@ -141,7 +141,7 @@ def _execute(comm: Any, module: str | None, arguments: list[str]) -> None:
         # Something that is not emulated: where it was asked for matters more than how it was refused.
         frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if not _ours(one)), None)
         place = f"{frame.filename}:{frame.lineno}: " if frame else ""
-        if comm.engine.board.claim():  # the others have the same to say
+        if comm.engine.shared.is_first_to_ask():  # the others have the same to say
             print(f"error: {place}{error}", file=sys.stderr)
         _leave(error.exit_code)
     except BaseException:
