@@ -19,7 +19,8 @@ from emulator.report.views import common
 _MODULES = {
     name: f"emulator.report.views.{name}:view"
     for name in (
-        "ring", "links", "run",
+        "ring", "links", "incast", "gossip", "decentralised", "federated", "membership", "parameter_server", "hybrid",
+        "scatter_gather", "compare", "speedup", "run",
     )
 } | {
     "faults": "emulator.report.drills:drill",
@@ -42,6 +43,7 @@ def view(result: Mapping[str, Any]) -> Iterator[Item]:
     """
     if result["demo"] != "speedup":  # it measures nothing, so there is no machine to tell of
         yield common.opening(result)
+        yield ""
     yield from body(result)
     yield from common.closing(result)
 

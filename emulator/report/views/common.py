@@ -30,7 +30,7 @@ def opening(result: Result) -> Item:
     network = result.get("network")
     clock = f"emulated network {network['name']}, emulated seconds" if network else "wall clock"
     command = f"{shlex.join(result['command'])} on {result['started']}"
-    return Text(f"{where}, {seen['mpi'] or 'without MPI'}, {clock}; {command}\n")
+    return Text(f"{where}, {seen['mpi'] or 'without MPI'}, {clock}; {command}")
 
 
 def closing(result: Result) -> Iterator[Item]:
