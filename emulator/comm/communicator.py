@@ -90,6 +90,12 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
     def __repr__(self) -> str:
         return f"<EmulatedComm rank {self._rank} of {self._size} on {self.engine.network.name}>"
 
+    def __reduce__(self) -> Any:
+        """Let the communicator be pickled by its name if it is MPI.COMM_WORLD, as with mpi4py, else refuse."""
+        if self is not MPI.COMM_WORLD:
+            raise ValueError(f"cannot serialize {type(self).__name__!r} instance: only MPI.COMM_WORLD has a name")
+        return _of_mpi, ("COMM_WORLD",)
+
     def _drop(self) -> None:
         self.carrier.free()
         self._freed = True
@@ -179,10 +185,14 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
 
     def traffic(self) -> traffic.Traffic:
         """Add up messages, bytes and busy times over all ranks; collective, no emulated time."""
-        found = traffic.collect(self)
+        found = traffic.total(self.engine.network, self._real.allgather(traffic.of_rank(self.engine)))
         self._leave()
         return found
 
     def forget(self) -> None:
         """Begin traffic and fidelity anew on this rank."""
         self.engine.forget()
+
+
+def _of_mpi(name: str) -> Any:
+    return getattr(MPI, name)
