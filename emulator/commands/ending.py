@@ -40,7 +40,7 @@ class Ending:
         Other ranks hand theirs in and get nothing.
         """
         engine = self._engine
-        mine = (traffic.of_rank(engine), engine.pacer.figures(), engine.inversions())
+        mine = (traffic.of_rank(engine.clock.t, engine.routes), engine.pacer.figures(), engine.inversions())
         if self._control.Get_rank() > 0:
             self._sent = self._control.isend(mine, 0)
             return

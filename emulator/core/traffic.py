@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from emulator.core.routes import Routes
 from emulator.network import Network
 
 
@@ -65,11 +66,9 @@ Row = tuple[float, list[tuple[int, int, int, int]]]
 """A rank's emulated time, and (its host, the other's host, messages, bytes) for each rank that it sent to."""
 
 
-def of_rank(engine: Any) -> Row:
+def of_rank(now: float, routes: Routes) -> Row:
     """Give what one rank sent."""
-    return engine.clock.t, [
-        (engine.host, route.host, route.messages, route.bytes) for route in engine.routes if route.messages
-    ]
+    return now, [(routes.host, way.host, way.messages, way.bytes) for way in routes.values() if way.messages]
 
 
 def total(network: Network, rows: Sequence[Row]) -> Traffic:
