@@ -335,18 +335,27 @@ def of(comm: Any) -> Carrier:
         `comm` is no communicator.
     """
     if type(comm) is MPI.Intracomm:
-        found = _by_handle.get(comm.handle)
-        return _adopt(comm) if found is None else found
+        return _of_handle(comm)
     own = getattr(comm, "carrier", None)
     if own is not None:
         return own
     if not isinstance(comm, MPI.Comm):
         raise UsageError(f"a communicator is needed, such as MPI.COMM_WORLD, got {type(comm).__name__}")
-    if not hasattr(comm, "__dict__"):
-        return _adopt(comm)
+    handles = _of_handle(comm)
+    if type(comm).__module__ == MPI.__name__:
+        return handles
     # An object of a class written in Python may share MPI's handle with another object.
-    made: Carrier = comm.__dict__.setdefault("_bare_carrier", Carrier(comm))
+    attributes = vars(comm)
+    if "_bare_carrier" not in attributes:
+        attributes["_bare_carrier"] = Carrier(comm, handles.instruments)
+    made: Carrier = attributes["_bare_carrier"]
     return made
+
+
+def _of_handle(comm: MPI.Comm) -> Carrier:
+    """The carrier of one of MPI's communicators, whichever object stands for it."""
+    found = _by_handle.get(comm.handle)
+    return _adopt(comm) if found is None else found
 
 
 def _adopt(comm: MPI.Comm) -> Carrier:

@@ -16,7 +16,8 @@ from mpi4py import MPI
 
 from emulator.comm.persistent import PersistentRequest
 from emulator.comm.requests import EmulatedRequest, empty_status
-from emulator.core.engine import Engine, Operation
+from emulator.core.engine import Engine
+from emulator.core.operations import Operation
 
 
 class _Real(Operation):

@@ -10,8 +10,8 @@ from emulator.comm.buffers import Incoming
 from emulator.comm.persistent import NullRequest
 from emulator.comm.point_to_point import PointToPoint
 from emulator.comm.requests import EmulatedRequest, ObjectReceive, ReceiveRequest, empty_status
-from emulator.core.engine import Operation
 from emulator.core.message import Arrival
+from emulator.core.operations import Operation
 
 _NULL: int = MPI.PROC_NULL
 _ANY: int = MPI.ANY_SOURCE

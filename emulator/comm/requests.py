@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming
-from emulator.core.engine import Operation, Transfer
 from emulator.core.message import ANY_SOURCE, FOLLOWS, Arrival
+from emulator.core.operations import Operation, Transfer
 
 if TYPE_CHECKING:
     from emulator.core.engine import Engine

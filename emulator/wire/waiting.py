@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 
 from emulator.core import wall_clock as clocks
-from emulator.core.engine import Engine, Operation
+from emulator.core.engine import Engine
+from emulator.core.operations import Operation
 from emulator.wire.pacing import Pacer
 
 
