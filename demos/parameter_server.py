@@ -132,7 +132,7 @@ def _configured(run: Run, servers: int) -> Any:
 
     def predict(p: int, size: int) -> float:
         framed = size + servers * messages.HEADER_BYTES
-        return costs.parameter_server_duplex(p - servers, servers, framed, alpha, beta)
+        return costs.seconds("parameter_server", p - servers, framed, alpha, beta, servers=servers)
 
     return predict
 
@@ -163,8 +163,7 @@ def _fitted(run: Run, rows: list[dict[str, Any]], servers: int) -> Any:
 
 
 def _terms(p: int, servers: int) -> costs.Terms:
-    workers = p - servers
-    return costs.Terms(2 * workers, 2 * workers / servers)
+    return costs.terms("serial_parameter_server", p - servers, servers=servers)
 
 
 def learn(run: Run, task: Task, rule: Consistency) -> float:

@@ -6,7 +6,6 @@ from typing import Any
 
 from demos._lib.formulas import judge
 from emulator import costs
-from emulator.costs import rounds as prices
 from emulator.measure import statistics
 from emulator.run.options import Run
 from primitives.federated.averaging import HEADER, Round
@@ -31,7 +30,7 @@ def rounds(run: Run, rows: list[dict[str, Any]], training: float | None, n: int)
     closed = None
     if run.network is not None and training is not None:
         path = run.network.between(0, 1)
-        closed = prices.federated_round(asked, n, path.alpha, path.beta, training)
+        closed = training + costs.seconds("federated", asked, n, path.alpha, path.beta)
     run.measurements.append({
         "pattern": "federated round", "ranks": asked + 1, "bytes": n, "wrong": 0, "algbw": None, "busbw": None,
         "seconds": statistics.summary([one["seconds"] for one in kept]), "predicted": closed, "native": None,
@@ -51,7 +50,7 @@ def _predicted(run: Run, record: Round, training: float | None, n: int) -> float
     down[0] = [(c, n) for c in record.asked]
     for client in record.asked:
         up[client] = [(0, n if client in record.answered else 8 * HEADER)]
-    return prices.timeline([down, up], path.alpha, path.beta) + (training if record.answered else 0.0)
+    return costs.timeline([down, up], path.alpha, path.beta) + (training if record.answered else 0.0)
 
 
 def seldom(run: Run, row: dict[str, Any], steps: int, n: int, declared: float) -> dict[str, Any]:

@@ -11,7 +11,6 @@ import numpy as np
 from demos._lib.formulas import judge
 from demos._lib.timing import keep
 from emulator import costs
-from emulator.costs import Terms, rounds
 from emulator.measure.repetitions import Series
 from emulator.run.options import Run
 from primitives.gossip import mixing, rumour
@@ -50,17 +49,18 @@ def convergence(run: Run, way: Any, distances: list[float], wrong: int, error: f
     }  # fmt: skip
 
 
-def degrees(schedule: Sequence[Mixing]) -> list[int]:
+def degrees(schedule: Sequence[Mixing]) -> tuple[int, ...]:
     """Largest number of messages of a rank, round by round."""
-    return [m.graph.degree for m in schedule]
+    return tuple(m.graph.degree for m in schedule)
 
 
 def predict(schedule: Sequence[Mixing], size: int, path: Any) -> float:
     """Seconds of these rounds with messages of `size` bytes on an idle network whose paths are all like `path`."""
     if all(m.graph.regular for m in schedule):
-        return rounds.gossip(degrees(schedule), size, path.alpha, path.beta)
+        ranks = schedule[0].graph.size
+        return float(costs.seconds("gossip", ranks, size, path.alpha, path.beta, degrees=degrees(schedule)))
     sends = [[[(j, size) for j in to] for to in m.graph.neighbours] for m in schedule]
-    return rounds.timeline(sends, path.alpha, path.beta)
+    return costs.timeline(sends, path.alpha, path.beta)
 
 
 def times(run: Run, series: list[Series], schedules: dict[tuple[str, int], list[Mixing]]) -> None:
@@ -69,8 +69,8 @@ def times(run: Run, series: list[Series], schedules: dict[tuple[str, int], list[
     Alpha and beta are those of the configured network; on the bare transport they are fitted to these very times.
     """
 
-    def terms(schedule: list[Mixing]) -> Terms:
-        return Terms(steps=sum(d > 0 for d in degrees(schedule)), volume=sum(degrees(schedule)))
+    def terms(schedule: list[Mixing]) -> costs.Terms:
+        return costs.terms("gossip", schedule[0].graph.size, degrees=degrees(schedule))
 
     origin = "configured alpha and beta; where degrees differ, followed message by message"
     if run.network is not None:
@@ -117,7 +117,7 @@ def rumours(run: Run, mode: str, given: int, seen: list[Any]) -> dict[str, Any]:
     if run.network is not None:
         path = run.network.between(0, 1)
         followed = [rumour.traffic(run.size, 1024, mode, rounds=given, seed=seed)[0] for _, _, seed in seen]
-        predicted = [rounds.timeline(exchanges, path.alpha, path.beta) for exchanges in followed]
+        predicted = [costs.timeline(exchanges, path.alpha, path.beta) for exchanges in followed]
         row["predicted"] = predicted
         judge(run, f"rumours by {mode}", [(median(predicted), median(took for _, took, _ in seen))])
     return row

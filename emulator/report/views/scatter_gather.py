@@ -24,7 +24,7 @@ def view(result: common.Result) -> Iterator[Item]:
         yield Text(
             f"{words['words']} words, {words['different']} different, of {words['documents']} documentation strings in "
             f"{format_time(words['seconds'])}; {words['wrong']} differ from one process",
-            lead="Word count by MapReduce: ",
+            lead="Word count: ",
         )
         yield f"  most frequent: {', '.join(f'{word} {count}' for word, count in words['common'])}"
     uneven = result.get("uneven")
