@@ -4,7 +4,7 @@ Without options it prints the textbook's own example. With --from it takes the t
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import click
@@ -169,15 +169,7 @@ def _result(asked: Asked, rows: list[Row], variations: list[speedup.Variation]) 
         "best": best.record(),
         "best_ci95": asked.interval,
         "dominated": dominated.record() if dominated else None,
-        "sensitivity": [
-            {
-                "alpha_factor": one.alpha_factor,
-                "beta_factor": one.beta_factor,
-                "best": one.best.record(),
-                "dominated": one.dominated.record() if one.dominated else None,
-            }
-            for one in variations
-        ],
+        "sensitivity": [asdict(one) for one in variations],
     }
     return result
 

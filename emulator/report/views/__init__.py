@@ -41,9 +41,11 @@ def view(result: Mapping[str, Any]) -> Iterator[Item]:
         The content of a result file, or of one that is still growing: then what is known so far. Items that have been
         given once stay as they are and where they are, but for those of `common.closing`, which come when the run ends.
     """
-    if result["demo"] != "speedup":  # it measures nothing, so there is no machine to tell of
-        yield common.opening(result)
-        yield ""
+    if result["demo"] == "speedup":  # it measures nothing, so there is no machine to tell of
+        yield from body(result)
+        return
+    yield common.opening(result)
+    yield ""
     yield from body(result)
     yield from common.closing(result)
 

@@ -17,6 +17,13 @@ BYTES = Axis("size", "bytes", log=True)
 TIME = Axis("time", "us", 1e6, log=True)
 BANDWIDTH = Axis("bus bandwidth", "GB/s", 1e-9, log=True)
 
+RANKS, SIZE = Column("ranks"), Column("bytes", form=formats.size)
+MICROSECONDS = [
+    Column("time", "seconds.median", formats.microseconds, "us"),
+    Column("formula", "predicted", formats.microseconds, "us"),
+    Column("off by", lambda row: error(row), formats.off, priority=1),
+]
+"""A measured time beside its formula."""
 WRONG = Column("#wrong", "wrong", tone=lambda value: "bad" if value else "")
 
 

@@ -51,11 +51,9 @@ _CONVERGENCE = [
 
 _TIMES = [
     Column("gossip", lambda row: row["pattern"].removeprefix("gossip "), left=True),
-    Column("ranks"),
-    Column("bytes", form=formats.size),
-    Column("time", "seconds.median", formats.microseconds, "us"),
-    Column("formula", "predicted", formats.microseconds, "us"),
-    Column("off by", common.error, formats.off, priority=1),
+    common.RANKS,
+    common.SIZE,
+    *common.MICROSECONDS,
     common.WRONG,
 ]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Item, Series, Table
+from emulator.report.model import Column, Item, Table
 from emulator.report.views import common
 from emulator.units import format_time
 
@@ -41,8 +41,6 @@ def view(result: common.Result) -> Iterator[Item]:
         text = f"the hybrid moves {traffic['saved']:.0f} times less; a step takes {format_time(result['step_seconds'])}"
         ring = traffic["replicated_seconds"]
         yield text + (f", replicated it would take {format_time(ring)} (ring, closed form)" if ring else "")
-    curve = Curve("loss", range(len(losses)), losses, style="line")
-    yield Series("loss", "Loss of hybrid training", Axis("step"), Axis("loss"), [curve])
 
 
 def _mb(size: float) -> str:

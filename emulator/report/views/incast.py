@@ -14,9 +14,7 @@ def view(result: common.Result) -> Iterator[Item]:
     """A table for each size, the fitted terms on the bare transport, and whether the formula holds."""
     columns = [
         Column("senders"),
-        Column("time", "seconds.median", formats.microseconds, "us"),
-        Column("formula", "predicted", formats.microseconds, "us"),
-        Column("formula off by", common.error, formats.off),
+        *common.MICROSECONDS,
         Column("into receiver", "busbw", formats.rate),
         Column("each sender", "algbw", formats.rate, priority=1),
         common.WRONG,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulator.report.model import Axis, Curve, Item, Series
+from emulator.report.model import Item
 from emulator.report.views import common
 
 
@@ -19,9 +19,3 @@ def view(result: common.Result) -> Iterator[Item]:
         f"suspected after {suspected[0]:.0f} ms, dead to the first after {dead[0]:.0f} ms and to all after "
         f"{dead[-1]:.0f} ms; awake again it finds itself {'evicted' if live['evicted'] else 'welcome'}"
     )
-    counts = [Curve(name, live[key], range(1, 1 + len(live[key])), style="line") for name, key in _CURVES.items()]
-    time = Axis(f"{result['clock']} time after the silence begins", "ms", 1e3)
-    yield Series("detection", "Ranks that know of the silent one", time, Axis("ranks"), counts)
-
-
-_CURVES = {"suspected": "SUSPECT", "declared dead": "DEAD"}

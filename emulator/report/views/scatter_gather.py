@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Item, Series, Table, Text
+from emulator.report.model import Column, Item, Table, Text
 from emulator.report.views import common
 from emulator.units import format_time
 
@@ -40,10 +40,6 @@ def view(result: common.Result) -> Iterator[Item]:
         yield Table.of(title, [*_SEARCH, found], search["ways"])
         yield f"  best: {', '.join(name for _, name in search['hits'][:3])}"
         yield from common.formula_errors(result, "searches")
-        bars = Curve(
-            "time", [one["name"] for one in search["ways"]], [o["seconds"] for o in search["ways"]], (), "bars"
-        )
-        yield Series("search", title, Axis(""), Axis("time", "ms", 1e3), [bars])
     yield from common.plots(result)
 
 
@@ -52,15 +48,7 @@ def _some(shards: Sequence[int]) -> str:
     return ", ".join(map(str, shards[:_MOST_SHARDS])) + more or "none"
 
 
-_TIMES = [
-    Column("", "pattern", left=True),
-    Column("ranks"),
-    Column("bytes", form=formats.size),
-    Column("time", "seconds.median", formats.time),
-    Column("formula", "predicted", formats.time),
-    Column("off by", common.error, formats.off, priority=1),
-    common.WRONG,
-]
+_TIMES = [Column("", "pattern", left=True), common.RANKS, common.SIZE, *common.MICROSECONDS, common.WRONG]
 
 _UNEVEN = [
     Column("handed out", "way", left=True),
