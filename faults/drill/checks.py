@@ -12,6 +12,7 @@ from typing import Any
 from faults.drill import phase_checks, timeline
 from faults.drill.timeline import Episode, Record
 from faults.launch.supervise import Finished
+from faults.patterns.catalogue import CATALOGUE
 
 Matches = Callable[[Sequence[dict[str, Any]]], tuple[bool, str]]
 
@@ -47,15 +48,17 @@ class Judgement:
         return sum(e.lost_steps for e in self.episodes)
 
 
-def judge(finished: Finished, matches: Matches) -> Judgement:
-    """Hold a finished job against what it should have done.
+def judge(finished: Finished, matches: Matches | None = None) -> Judgement:
+    """Compare a finished job with what it should have done.
 
     Parameters
     ----------
     matches
-        The pattern's oracle: given the verdicts, whether the final state is the fault-free run's, and in words.
+        Given the verdicts, whether the final state is the fault-free run's, and in words; absent: the pattern's oracle.
     """
     records, spec = finished.records, finished.spec
+    if matches is None:
+        matches = lambda verdicts: CATALOGUE[spec.pattern].matches(spec, finished.folder, verdicts)  # noqa: E731
     final = [v for v in finished.verdicts if v["attempt"] == spec.attempt]
     found = timeline.episodes(records)
     fired = _fired(finished)
