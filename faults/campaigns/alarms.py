@@ -106,15 +106,14 @@ class Sighting:
 
 
 def run(
-    folder: Path,
-    *,
-    ranks: int = 4,
-    detectors: Sequence[str] = (),
-    situations: Sequence[str] = (),
-    limit_s: float | None = None,
-    seed: int = 0,
+    base: Request, folder: Path, detectors: Sequence[str] = (), situations: Sequence[str] = ()
 ) -> Iterator[Sighting]:
     """Put the detectors into the situations, one job after the other.
+
+    Parameters
+    ----------
+    base
+        Ranks, limit of silence and seed of all jobs.
 
     Raises
     ------
@@ -125,13 +124,13 @@ def run(
     mpi = mpirun.find_mpi()
     need_ulfm(mpi, "shrink")
     for name in situations or SITUATIONS:
-        size = 8 * cores() if SITUATIONS[name].crowded else ranks
+        size = 8 * cores() if SITUATIONS[name].crowded else base.ranks
         for detector in detectors or DETECTORS:
-            limit = limit_s or detect.limit_for(size)
+            limit = base.limit_s or detect.limit_for(size)
             place = folder / f"{name}-{detector}"
             net = _network(place, SITUATIONS[name].late * limit)
             meet = _by_swim if detector == SWIM else _by_drill
-            yield meet(name, detector, size, limit, seed, place, mpi, net)
+            yield meet(name, detector, size, limit, base.seed, place, mpi, net)
 
 
 def check(detectors: Sequence[str], situations: Sequence[str]) -> None:

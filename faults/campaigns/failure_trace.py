@@ -22,8 +22,8 @@ from typing import Any
 
 from emulator.errors import UsageError
 from emulator.launch import mpirun
+from faults import policies
 from faults.checkpoint import interval
-from faults import policies as recovery
 from faults.drill import drill
 from faults.drill.request import Request
 from faults.drill.timeline import Record, completed
@@ -89,7 +89,7 @@ def run(
     setting: Setting, policy: str, mtbf_s: float | None, folder: Path, mpi: mpirun.Mpi, every: int | None = None
 ) -> Run:
     """Do the work once; without an MTBF nobody dies."""
-    spares = setting.spares if recovery.of(policy).has_spares else 0
+    spares = setting.spares if policies.of(policy).has_spares else 0
     spec = Request(
         PATTERN, setting.ranks, (), policy, spares, steps=setting.steps, seed=setting.seed,
         options={"declared_s": setting.step_s * setting.ranks},

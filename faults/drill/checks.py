@@ -14,6 +14,16 @@ from faults.drill.timeline import Episode, Record
 from faults.launch.supervise import Finished
 from faults.patterns.catalogue import CATALOGUE
 
+CHECKS = {
+    "verdict": "a verdict of the ranks themselves",
+    "faults fired": "every fault fired",
+    "commits": "every step is committed once",
+    "deaths": "the dead are those of the plan",
+    "leftovers": "no process is left",
+    "phases": "the phases of each recovery add up to its time",
+}
+"""What is checked of every drill, beside the result."""
+
 Matches = Callable[[Sequence[dict[str, Any]]], tuple[bool, str]]
 
 

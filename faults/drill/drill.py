@@ -16,6 +16,7 @@ from faults.drill import timeline
 from faults.drill.checks import Judgement, judge
 from faults.drill.job_spec import FILE, JobSpec
 from faults.drill.request import Request
+from faults.drill.timeline import Episode
 from faults.launch import two_hosts
 from faults.launch.supervise import Finished, need_ulfm, supervise
 from faults.patterns.catalogue import CATALOGUE
@@ -52,7 +53,7 @@ def run(
     steady
         Run the job without faults first: if that is not right, no recovery can be judged.
     seen
-        Called after each repeat, with all that have been.
+        Called after the fault-free job and after each repeat, with all that have been.
 
     Raises
     ------
@@ -62,6 +63,8 @@ def run(
     mpi = mpirun.find_mpi()
     job = check(request, folder, mpi)
     outcome = Outcome(job, [], _steady_state(job, folder / _STEADY, mpi) if steady else 0.0, [], [])
+    if seen:
+        seen(outcome)
     for repeat in range(request.repeat):
         place = folder / _repeat(repeat)
         finished, judgement = launch_once(request.spec(request.seed + repeat), place, mpi)
@@ -153,6 +156,7 @@ def record(outcome: Outcome) -> dict[str, Any]:
         "spares": job.spares,
         "ranks_after": first.ranks_after,
         "recovery": job.recovery,
+        "episodes": [_episode(episode, first.episodes[0].began) for episode in first.episodes],
         "detector": job.detector,
         "faults": [
             one | {"fired": all(j.fired[number]["fired"] for j in outcome.judgements)}
@@ -184,6 +188,17 @@ def record(outcome: Outcome) -> dict[str, Any]:
             }
             for j, drill_s in zip(outcome.judgements, outcome.drill_s, strict=True)
         ],
+    }
+
+
+def _episode(episode: Episode, origin: float) -> dict[str, Any]:
+    """One recovery; times in seconds since `origin`."""
+    return {
+        "deaths": [{"at": death.at - origin, "text": death.text, "place": death.place} for death in episode.deaths],
+        "phases": episode.phases,
+        "lost_steps": episode.lost_steps,
+        "coordinator": episode.coordinator,
+        "notes": episode.notes,
     }
 
 
