@@ -104,6 +104,12 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
     def __repr__(self) -> str:
         return f"<EmulatedComm rank {self._rank} of {self._size} on {self.engine.network.name}>"
 
+    def __reduce__(self) -> Any:
+        """Let the communicator be pickled by its name if it is MPI.COMM_WORLD, as with mpi4py, else refuse."""
+        if self is not MPI.COMM_WORLD:
+            raise ValueError(f"cannot serialize {type(self).__name__!r} instance: only MPI.COMM_WORLD has a name")
+        return _of_mpi, ("COMM_WORLD",)
+
     def _drop(self) -> None:
         self.carrier.free()
         self._freed = True
@@ -197,3 +203,7 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         found = traffic.total(engine.network, rows)
         self._leave()
         return found
+
+
+def _of_mpi(name: str) -> Any:
+    return getattr(MPI, name)
