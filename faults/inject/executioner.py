@@ -35,15 +35,7 @@ class _TimerSpec(ctypes.Structure):
 
 
 class Executioner:
-    """Sends signals to the processes of a job; another carrier, whose ranks are no processes, brings its own.
-
-    Attributes
-    ----------
-    signals
-        The signal of each kind of fault that ends or stops a rank.
-    """
-
-    signals = {"kill": signal.SIGKILL, "hang": signal.SIGSTOP}  # noqa: RUF012
+    """Sends signals to the processes of a job; another carrier, whose ranks are no processes, brings its own."""
 
     def __init__(self, clock: Clock = WALL) -> None:
         self._clock, self._daemon = clock, os.getppid()

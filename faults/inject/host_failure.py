@@ -67,8 +67,8 @@ def strike(
         for index, event, member in hit:
             board.fired[index] = now
             journal.write(
-                "fault", event=event.ident, text=event.text, kind=event.kind, due=now, place=event.rank, member=member,
-                waiting=bool(board.rows["place"][member] == NOBODY),
+                "fault", event=event.ident, text=event.text, kind=event.kind.name, due=now, place=event.rank,
+                member=member, waiting=bool(board.rows["place"][member] == NOBODY),
             )  # fmt: skip
 
     if at > clock.now():

@@ -110,7 +110,7 @@ class Injector(Instrument):
     def _fire(self, index: int, event: Event, at: float) -> None:
         """Let it happen at `at`: a signal by the kernel's timer, anything else when the program next comes by."""
         self._armed.add(index)
-        if event.kind not in self._executioner.signals and at > self._clock.now():
+        if event.kind.signal is None and at > self._clock.now():
             self._pending.append((at, index, event))
         else:
             self._strike(index, event, at)
@@ -131,15 +131,15 @@ class Injector(Instrument):
             return
         self._board.fired[index] = at
         self._journal.write(
-            "fault", event=event.ident, text=event.text, kind=event.kind, due=at, place=self.place,
+            "fault", event=event.ident, text=event.text, kind=event.kind.name, due=at, place=self.place,
             waiting=bool(self._board.rows["place"][self._member] == NOBODY),
         )  # fmt: skip
-        if event.kind in self._executioner.signals:
+        if event.kind.signal is not None:
             if event.duration_s is not None:
                 self._board.rows["wake_at"][self._member] = at + event.duration_s
-            self._executioner.strike(self._executioner.signals[event.kind], at)
+            self._executioner.strike(event.kind.signal, at)
         else:
-            self.handlers[event.kind](event)
+            self.handlers[event.kind.name](event)
 
     def _end_host(self, event: Event, at: float) -> None:
         """The first of a host's ranks that comes here ends all of them, and the daemon before."""
