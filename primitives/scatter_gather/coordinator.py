@@ -26,7 +26,7 @@ from primitives.scatter_gather.parcel import wrap
 from primitives.scatter_gather.speculation import Speculation
 
 LARGEST_BATCH = 1024
-ASK_S, ASK_MESSAGES = 0.02, 100  # a membership hook is asked after so many wall seconds without a message, or messages
+ASK_S = 0.02  # a membership hook is asked after so long without a message, or with messages
 _NUMBERS = itertools.count(1)  # of requests and sessions: what belongs to an earlier one is told by its number
 
 
@@ -76,7 +76,7 @@ class Coordinator:
         self._phase = carrier.of(comm).phase
         self.living = [rank for rank in range(comm.Get_size()) if rank != comm.Get_rank()]
         self._prefetch, self._batch, self._batch_s = prefetch, batch, batch_s
-        self._membership, self._unasked = membership, 0
+        self._membership, self._asked = membership, -math.inf
         self._inbox, self._outbox = Inbox(comm, UP), Outbox(comm, DOWN)
         self._request = next(_NUMBERS)
         self._ledger = Ledger(0, self.living)
@@ -255,9 +255,8 @@ class Coordinator:
         except MPI.Exception as error:
             self._bury(error)
             return None
-        self._unasked += 1
-        if self._membership is not None and (mail is None or self._unasked >= ASK_MESSAGES):
-            self._unasked = 0
+        if self._membership is not None and (mail is None or now(self.comm) - self._asked >= ASK_S):
+            self._asked = now(self.comm)
             self._bury(None)
         return unpack(mail)
 
