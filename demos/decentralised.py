@@ -20,7 +20,7 @@ from demos._lib import digits
 from demos._lib.gossip_report import WITHIN, ideal, predict, table
 from emulator import carrier, costs
 from emulator.measure import statistics
-from emulator.report.tables import percent
+from emulator.report.formats import percent
 from emulator.run.options import TIME, Run, demo
 from emulator.units import format_time
 from primitives.collectives.all_reduce import all_reduce

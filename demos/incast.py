@@ -80,8 +80,6 @@ def job(comm: MPI.Intracomm | None, ranks: int, size: int) -> Job:
 
 def report(run: Run, series: list[Series]) -> None:
     """Put the measurements beside the formula, on rank 0."""
-    from emulator.report import tables
-
     formula = on_network(run.network) if run.network is not None else fitted(run, series)
     for one in series:
         run.measurements.append(measured(one, formula))
@@ -92,8 +90,8 @@ def report(run: Run, series: list[Series]) -> None:
         rows = [row for row in run.measurements if row["bytes"] == size]
         run.echo(table(rows, size), "")
     if run.network is None:
-        run.echo(tables.fits(run.fits))
-    elif exact(run.network) and run.options.compute == "none":
+        return
+    if exact(run.network) and run.options.compute == "none":
         taken = [row for row in run.measurements if row["seconds"]["median"] or row["predicted"]]
         off = max(abs(row["predicted"] / row["seconds"]["median"] - 1) for row in taken)
         run.extra["formula_error"] = off
@@ -134,22 +132,21 @@ def fitted(run: Run, series: list[Series]) -> Formula:
     """Fit alpha and beta of one queue to all measurements: S = 1, V = number of senders."""
     from emulator.measure.fit import Point, fit
 
-    def terms(senders: int) -> costs.Terms:
-        return costs.Terms(steps=1, volume=senders)
-
     points = [
-        Point(s.job.bytes, terms(s.job.ranks - 1), s.seconds, ranks=s.job.ranks) for s in series if any(s.seconds)
+        Point(s.job.bytes, costs.terms("incast", s.job.ranks - 1), s.seconds, ranks=s.job.ranks)
+        for s in series
+        if any(s.seconds)
     ]
     queue = fit(points, seed=run.seed)
     run.fits.append(queue.record("collective", "incast"))
-    return lambda senders, size: queue.predict(terms(senders), size)
+    return lambda senders, size: queue.predict(costs.terms("incast", senders), size)
 
 
 def table(rows: list[dict[str, Any]], size: int) -> Table:
     """Lay out the measurements of one size, one line for each number of senders."""
     from rich.table import Table
 
-    from emulator.report.tables import microseconds, percent
+    from emulator.report.formats import microseconds, percent
     from emulator.units import format_rate, format_size
 
     laid = Table(title=f"{format_size(size)} bytes from each sender", title_justify="left", box=None, pad_edge=False)

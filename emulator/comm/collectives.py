@@ -29,9 +29,8 @@ class Collectives(PointToPoint):
     def hidden(self) -> Any:
         """The communicator that carries this one's collectives: the same processes, a context of its own."""
         if self._hidden is None:
-            made = type(self)(self.engine, self._real, context_number(self.context, "collectives"))  # type: ignore[call-arg]
-            made._algorithms = self._algorithms
-            self._hidden = made
+            context = context_number(self.context, "collectives")
+            self._hidden = type(self)(self.engine, self._real, context, self._algorithms, self._members)  # type: ignore[call-arg]
         return self._hidden
 
     _algorithms: Any
@@ -111,8 +110,9 @@ class Collectives(PointToPoint):
             self._a.gather_v(self.hidden, given(sendbuf), root=root)
             return
         into = Vector(recvbuf, self._size, writable=True)
-        mine = self._part(into) if sendbuf is IN_PLACE else given(sendbuf)
+        mine = into.part(self._rank) if sendbuf is IN_PLACE else given(sendbuf)
         self._a.gather_v(self.hidden, mine, into.data, into.counts, into.displacements, root)
+        into.finish()
 
     def Scatterv(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
         self._check_root(root)
@@ -133,8 +133,9 @@ class Collectives(PointToPoint):
 
     def Allgatherv(self, sendbuf: Any, recvbuf: Any) -> None:
         into = Vector(recvbuf, self._size, writable=True)
-        mine = self._part(into) if sendbuf is IN_PLACE else given(sendbuf)
+        mine = into.part(self._rank) if sendbuf is IN_PLACE else given(sendbuf)
         self._a.all_gather_v(self.hidden, mine, into.data, into.counts, into.displacements)
+        into.finish()
 
     def Alltoallv(self, sendbuf: Any, recvbuf: Any) -> None:
         into = Vector(recvbuf, self._size, writable=True)
@@ -146,10 +147,7 @@ class Collectives(PointToPoint):
         self._a.all_to_all_v(
             self.hidden, source.data, source.counts, into.data, into.counts, source.displacements, into.displacements
         )
-
-    def _part(self, vector: Vector) -> Any:
-        begin = vector.displacements[self._rank]
-        return vector.data[begin : begin + vector.counts[self._rank]]
+        into.finish()
 
     # -- reductions
 

@@ -179,10 +179,10 @@ def save(result: Mapping[str, Any], path: str | Path) -> Path:
         The result does not follow the schema. The file is there all the same: nothing measured is lost.
     """
     path = Path(path)
-    plain = _plain(result)
+    content = plain(result)
     waiting = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        waiting.write_text(json.dumps(plain, indent=1, allow_nan=False) + "\n")
+        waiting.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
         waiting.replace(path)
     except OSError as error:
         raise UsageError(
@@ -190,7 +190,7 @@ def save(result: Mapping[str, Any], path: str | Path) -> Path:
         ) from None
     if path.name == RESULT and _STAMP.fullmatch(path.parent.name):
         _point(path.parent.parent / "latest", path.parent.name)
-    complaint = _complaint(plain)
+    complaint = _complaint(content)
     if complaint:
         raise ValueError(f"{path} does not follow schema 1: {complaint}")
     return path
@@ -268,7 +268,7 @@ def save_samples(folder: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
-        writer.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
+        writer.writerows({key: plain(value) for key, value in row.items()} for row in rows)
     return path
 
 
@@ -299,14 +299,14 @@ def _number(text: str | None) -> float | int | str | None:
     return text
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turn numpy values, paths, tuples and numbers that are not finite into what JSON has."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if hasattr(value, "tolist"):  # numpy scalars and arrays
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value

@@ -22,7 +22,7 @@ from faults.drill.job_spec import JobSpec
 from faults.launch import two_hosts
 from faults.launch.watchdog import A_RANK_DIED, Ending, Watch
 from faults.record import journal
-from faults.record.status_board import Board
+from faults.record.status_board import StatusBoard
 
 _BEGINNINGS = 5
 _LAUNCHES = 25
@@ -67,7 +67,7 @@ def supervise(
     """
     for name in (job_spec.JOURNAL, job_spec.VERDICTS, job_spec.MEMBERS, job_spec.STACKS):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    board = Board.create(folder / job_spec.BOARD, spec.members, len(spec.events))
+    board = StatusBoard.create(folder / job_spec.BOARD, spec.members, len(spec.events))
     ours = journal.Journal(folder / job_spec.JOURNAL, 999)
     limit_s = limit_s or detect.limit_for(spec.world)
     spec.beat_s = 0.0 if spec.detector == "runtime" else limit_s / detect.BEATS_PER_LIMIT
@@ -110,7 +110,7 @@ def supervise(
     )
 
 
-def _set_anew(spec: JobSpec, board: Board, records: list[dict[str, Any]]) -> None:
+def _set_anew(spec: JobSpec, board: StatusBoard, records: list[dict[str, Any]]) -> None:
     """The board of a launch: nobody has come, and what struck nobody in those before is still to happen."""
     board.rows["state"] = 0
     struck = timeline.struck(records)

@@ -8,31 +8,32 @@ import pytest
 
 from emulator.launch import mpirun
 from faults.drill import drill
-from faults.drill.request import Order, even_hosts
+from faults.drill.request import Request
+from faults.drill.resolution import even_hosts
 from faults.inject import host_failure
 from faults.plan import parse, resolve
 from faults.record import journal
-from faults.record.status_board import NOBODY, WORKING, Board
+from faults.record.status_board import NOBODY, WORKING, StatusBoard
 
 FIRST = """
 import os, sys, time
-from faults.record.status_board import Board
+from faults.record.status_board import StatusBoard
 from faults.inject.injector import Injector
 from faults.record.journal import Journal
 from faults.plan import parse, resolve
 
 folder, line = sys.argv[1:]
 events = resolve([parse(line)], 4, spares=1, hosts=[0, 0, 1, 1, 1])
-board = Board(f"{folder}/board", 8, len(events))
+board = StatusBoard(f"{folder}/board", 8, len(events))
 board.rows["pid"][2] = os.getpid()
 Injector(events, board, Journal(folder, 2), 2, 2).at_step(5)
 time.sleep(60)
 """
 
 
-def make_board(folder) -> Board:
+def make_board(folder) -> StatusBoard:
     """Places 0 to 3 and a spare that waits, as member 4; nobody has a process."""
-    board = Board.create(folder / "board", 8, 3)
+    board = StatusBoard.create(folder / "board", 8, 3)
     for member in range(5):
         place = member if member < 4 else NOBODY
         board.rows[["step", "state", "place", "peer"]][member] = (5, WORKING, place, NOBODY)
@@ -85,7 +86,7 @@ def test_a_place_is_held_by_the_last_who_took_it(tmp_path) -> None:
 @pytest.mark.parametrize("line", ["kill host 1 @ step 10", "kill host 1 @ step 10 phase all_gather + 300 us"])
 @pytest.mark.parametrize(("recovery", "spares", "ranks_after"), [("shrink", 0, 2), ("spare", 2, 4), ("restart", 0, 4)])
 def test_the_loss_of_a_host_is_recovered_from(tmp_path, line, recovery, spares, ranks_after) -> None:
-    order = Order("ring", 4, [parse(line)], recovery, spares, steps=25, hosts=even_hosts(4, spares, 2))
+    order = Request("ring", 4, [line], recovery, spares, steps=25, hosts=even_hosts(4, spares, 2))
     (judgement,) = drill.run(order, tmp_path, steady=False).judgements
     assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
     assert judgement.ranks_after == ranks_after
