@@ -17,6 +17,13 @@ BYTES = Axis("size", "bytes", log=True)
 TIME = Axis("time", "us", 1e6, log=True)
 BANDWIDTH = Axis("bus bandwidth", "GB/s", 1e-9, log=True)
 
+RANKS, SIZE = Column("ranks"), Column("bytes", form=formats.size)
+MICROSECONDS = [
+    Column("time", "seconds.median", formats.microseconds, "us"),
+    Column("formula", "predicted", formats.microseconds, "us"),
+    Column("off by", lambda row: error(row), formats.off, priority=1),
+]
+"""A measured time beside its formula."""
 WRONG = Column("#wrong", "wrong", tone=lambda value: "bad" if value else "")
 
 
@@ -30,7 +37,7 @@ def opening(result: Result) -> Item:
     network = result.get("network")
     clock = f"emulated network {network['name']}, emulated seconds" if network else "wall clock"
     command = f"{shlex.join(result['command'])} on {result['started']}"
-    return Text(f"{where}, {seen['mpi'] or 'without MPI'}, {clock}; {command}\n")
+    return Text(f"{where}, {seen['mpi'] or 'without MPI'}, {clock}; {command}")
 
 
 def closing(result: Result) -> Iterator[Item]:
