@@ -35,7 +35,7 @@ from emulator.measure.repetitions import Job
 from emulator.measure.terms import measurement
 from emulator.run.options import demo
 from emulator.run.session import Run, sub_sizes
-from primitives.collectives import choice
+from primitives.collectives import tuning
 from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
 from primitives.gossip import average, mixing, schedules
 from primitives.gossip.mixing import Mixing
@@ -205,7 +205,7 @@ def _own_terms(rows: list[dict[str, Any]], name: str, p: int) -> tuple[float, fl
 
 def _likely(rows: list[dict[str, Any]], p: int, size: int) -> str:
     """The all-reduce algorithm for the bare transport, judged by plain exchanges."""
-    return choice.choose(p, size, *_rough_terms(rows, p), 0.0)
+    return tuning.choose(p, size, *_rough_terms(rows, p), 0.0)
 
 
 def _rough_terms(rows: list[dict[str, Any]], p: int) -> tuple[float, float]:

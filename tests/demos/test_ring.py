@@ -11,7 +11,7 @@ from demos.speedup import main as speedup_command
 from emulator import costs, results
 from emulator.launch import mpirun
 from primitives.collectives.all_reduce import ALGORITHMS
-from primitives.collectives.choice import choose
+from primitives.collectives.tuning import choose
 from tests.demos.launched import run_demo
 
 ROOT = Path(__file__).resolve().parents[2]
