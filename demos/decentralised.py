@@ -1,4 +1,4 @@
-"""Train without a centre: stochastic gradient descent where each rank averages with its neighbours only.
+"""Decentralised training: stochastic gradient descent where each rank averages with its neighbours only.
 
 Every rank holds a part of scikit-learn's handwritten digits and a softmax model. A step is a gradient on a local batch
 and one round of gossip (D-PSGD: Lian et al., NeurIPS 2017); beside it the same with an all-reduce, which is checked

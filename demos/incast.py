@@ -1,4 +1,4 @@
-"""Incast: one receiver, more and more senders at once; the queue that a parameter server will meet.
+"""Incast: one receiver and more and more senders at once, as at the port of a parameter server.
 
 Senders 1 .. k each send n bytes to rank 0 at the same time. However fast the senders are, all bytes pass the
 receiver's card one after another::

@@ -182,7 +182,7 @@ def _wait_any_object(requests: Sequence[MPI.Request], status: MPI.Status | None 
     return index, result
 
 
-_METHODS: dict[str, Callable[..., Any]] = {
+METHODS: dict[str, Callable[..., Any]] = {
     "Waitall": lambda requests, statuses=None: _wait_all(requests, statuses) is not None,
     "waitall": _wait_all,
     "Testall": lambda requests, statuses=None: _test_all(requests, statuses)[0],
@@ -227,7 +227,7 @@ def install() -> None:
     _installed = True
     methods: dict[str, Any] = {
         name: _dispatcher(getattr(MPI.Request, name), ours)
-        for name, ours in _METHODS.items()
+        for name, ours in METHODS.items()
         if hasattr(MPI.Request, name)
     }
     replace_methods(MPI.Request, methods)

@@ -7,7 +7,7 @@ from typing import Any
 
 from mpi4py import MPI
 
-from emulator.comm import completion, refused
+from emulator.comm import completion, refused, threads
 from emulator.comm.communicator import EmulatedComm
 from emulator.comm.management import context_number
 from emulator.errors import UsageError
@@ -48,6 +48,7 @@ def emulate(
     factor = _factor(pace)
     completion.install()
     refused.refuse_outside()
+    threads.watch()
     engine = WireEngine(comm, _laid_out(comm, network), factor, compute == "measured", seed)
     _drain_before_finalize(engine)
     emulated = EmulatedComm(engine, comm.Dup(), context_number("world"), collectives)
