@@ -88,7 +88,7 @@ class Management(PointToPoint):
     def Compare(self, comm: Any) -> int:
         if comm is self:
             return MPI.IDENT
-        return self._real.Compare(getattr(comm, "_real", comm))
+        return self._real.Compare(comm._real if isinstance(comm, Management) else comm)
 
     def Get_group(self) -> MPI.Group:
         return self._real.Get_group()

@@ -1,4 +1,4 @@
-"""The Python way in: put the processes of a communicator on an emulated network."""
+"""`emulate`: put the processes of a communicator on an emulated network."""
 
 from __future__ import annotations
 
