@@ -23,8 +23,8 @@ from typing import Any
 
 from mpi4py import MPI
 
+from emulator.core import wall_clock
 from emulator.core.instruments import Instrument
-from emulator.core.wall_clock import Backoff, sharpen_sleep
 from emulator.errors import UsageError
 
 LONGEST_NAP_S = 500e-6
@@ -112,16 +112,21 @@ class Carrier:
         bool
             Whether `ready` was true.
         """
-        sharpen_sleep()
-        tired = time.perf_counter() + patience_s
-        pause = Backoff(longest_s)
-        while not ready():
-            if (patience_s < math.inf and time.perf_counter() >= tired) or (
-                deadline < math.inf and self.now() >= deadline
-            ):
-                return False
-            pause()
-        return True
+        done = False
+
+        def over() -> bool:
+            nonlocal done
+            done = ready()
+            if not done and deadline < math.inf:
+                self.idle()
+                return self.now() >= deadline
+            return done
+
+        wall_clock.wait_until(over, None if patience_s == math.inf else patience_s, longest_s)
+        return done
+
+    def idle(self) -> None:
+        """Note a test that found nothing. The wall's clock goes by itself; a paced one catches up with it."""
 
     # -- ordered receive; nothing to do where messages are delivered in the order of their time
 
