@@ -21,7 +21,8 @@ from demos._lib.gossip_report import WITHIN, ideal, predict, table
 from emulator import carrier, costs
 from emulator.measure import statistics
 from emulator.report.tables import percent
-from emulator.run.options import TIME, Run, demo
+from emulator.run.options import TIME, demo
+from emulator.run.session import Run
 from emulator.units import format_time
 from primitives.collectives.all_reduce import all_reduce
 from primitives.gossip import graphs, mix, mixing, schedules

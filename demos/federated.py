@@ -21,7 +21,8 @@ from demos._lib import digits
 from demos._lib import federated_report as report
 from emulator import carrier
 from emulator.errors import UsageError
-from emulator.run.options import SHARE, TIME, Run, demo
+from emulator.run.options import SHARE, TIME, demo
+from emulator.run.session import Run
 from primitives.collectives.all_reduce import all_reduce
 from primitives.federated import DiLoCo, participate, robust, serving, weighted_mean
 from primitives.federated.averaging import Aggregate, draw_clients

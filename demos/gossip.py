@@ -20,8 +20,8 @@ from demos._lib import gossip_report as report
 from emulator import carrier
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job, Stop, measure
-from emulator.run.options import Run, demo
-from emulator.run.session import sub_sizes
+from emulator.run.options import demo
+from emulator.run.session import Run, sub_sizes
 from primitives.gossip import Choco, PushSum, asynchronous, average, compression, graphs, mix, mixing, rumour, schedules
 from primitives.gossip.choco import bold_step
 from primitives.gossip.mixing import Mixing

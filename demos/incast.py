@@ -26,8 +26,8 @@ from emulator.errors import UsageError
 from emulator.measure.repetitions import Job, Series, Stop, measure
 from emulator.measure.terms import measurement
 from emulator.network import Network
-from emulator.run.options import Run, demo
-from emulator.run.session import sub_sizes
+from emulator.run.options import demo
+from emulator.run.session import Run, sub_sizes
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -19,8 +19,8 @@ from emulator.measure.fit import MESSAGE, Point, fit
 from emulator.measure.terms import measurement
 from emulator.report import links as report
 from emulator.report import terminal
-from emulator.run.options import Run, demo
-from emulator.run.session import sub_sizes
+from emulator.run.options import demo
+from emulator.run.session import Run, sub_sizes
 
 Pair = tuple[int, int]
 

@@ -15,7 +15,8 @@ import numpy as np
 from demos._lib.gossip_report import number, table
 from emulator import carrier
 from emulator.core.wall_clock import wait_until
-from emulator.run.options import TIME, Run, demo
+from emulator.run.options import TIME, demo
+from emulator.run.session import Run
 from primitives.membership import Detector, Settings, simulate
 from primitives.membership.simulation import Figures, false_probe_rate, periods_to_first_ping
 

@@ -2,7 +2,7 @@
 
 Sizes are in bytes: kB, MB, GB are powers of 1000; KiB, MiB, GiB and the bare K, M, G of ``--sizes`` are powers of 1024.
 Rates need a unit: bit/s (also b/s, bps) or B/s (also Bps), with k, M, G, T for powers of 1000 whatever their case
-(nobody has a bandwidth in millibits), or Ki, Mi, Gi, Ti for powers of 1024. Times need a unit as well, unless they are 0.
+(nobody has a bandwidth in millibits), or Ki, Mi, Gi, Ti for powers of 1024. Times need a unit, unless they are 0.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from emulator import costs
 from emulator.costs import rounds as prices
 from emulator.measure import statistics
 from emulator.report.tables import microseconds, percent
-from emulator.run.options import Run
+from emulator.run.session import Run
 from primitives.federated.averaging import HEADER, Round
 
 

@@ -12,7 +12,7 @@ from emulator import costs
 from emulator.costs import Terms, rounds
 from emulator.measure.repetitions import Series
 from emulator.report.tables import microseconds, percent
-from emulator.run.options import Run
+from emulator.run.session import Run
 from emulator.units import format_size
 from primitives.gossip import mixing, rumour
 from primitives.gossip.mixing import Mixing

@@ -15,7 +15,7 @@ import click
 
 from emulator import results
 from emulator.errors import UsageError
-from emulator.run import environment
+from emulator.results import environment
 from emulator.run.options import OneLineCommand
 
 _ONE_SOURCE = ("schema", "command", "started", "environment", "network", "clock", "pace")

@@ -6,7 +6,7 @@ from typing import Any
 
 from emulator.measure.statistics import FEWEST_FOR_INTERVAL
 from emulator.report import tables
-from emulator.run import environment
+from emulator.results import environment
 from emulator.speedup import MOST_NODES
 from emulator.units import format_size, format_time
 

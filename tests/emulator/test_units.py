@@ -28,7 +28,7 @@ TIMES = {
     "500 ps": 5e-10, "3 ns": 3e-9, "50 us": 50e-6, "50us": 50e-6, "50 µs": 50e-6, "1.5 ms": 1.5e-3, "2 s": 2,
     "2 sec": 2,
     "1 second": 1, "90 seconds": 90, "1 min": 60, "10 minutes": 600, "1 h": 3600, "2 hours": 7200, "1 d": 86400,
-    "1 day": 86400, "2 days": 172800, "1 week": 604800, "1 year": 31557600, "5 years": 157788000, 
+    "1 day": 86400, "2 days": 172800, "1 week": 604800, "1 year": 31557600, "5 years": 157788000,
     "0": 0, "0 s": 0, 0: 0,
     "1e-3 s": 1e-3,
 }  # fmt: skip
@@ -62,7 +62,7 @@ def test_a_range_of_sizes_doubles():
             "-1 s", "5 m", "inf", "fast", "50", 50, 0.25, "0.25", "1e400 s", "1 Ms", "5 S", "s", "1 s 2", "true",
         )),
         *((units.parse_rate, text) for text in (
-            "10", "0 Gbit/s", "10 Gb", "10 Gbit", "10 GB", "1 bit", "1 GBPS", "-1 bit/s", 
+            "10", "0 Gbit/s", "10 Gb", "10 Gbit", "10 GB", "1 bit", "1 GBPS", "-1 bit/s",
             "10 nbit/s", "10 ubit/s", "1 i/s", "",
         )),
         *((units.parse_fraction, text) for text in ("120 %", "-0.1", "some")),
