@@ -20,7 +20,7 @@ test: env
 	ruff check .
 	ruff format --check .
 	mypy
-	python -m pytest
+	python -m pytest -n 2 --dist loadgroup
 
 lint: env
 	ruff check --fix .

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import time
+from array import array
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cache
 from typing import Any
@@ -27,6 +28,7 @@ from emulator.errors import UsageError
 
 LONGEST_NAP_S = 500e-6
 """Longest sleep between two tests of a condition that is waited for."""
+_TAG_ALIGN = 30_031
 
 
 class Instrument:
@@ -92,9 +94,17 @@ class Carrier:
             raise UsageError(f"compute takes seconds >= 0, got {seconds}")
         time.sleep(seconds)
 
-    def align(self) -> float:
-        """Let all ranks begin together; collective. Returns the common time, on MPI itself this rank's."""
-        self.comm.Barrier()
+    def align(self, ranks: Sequence[int] | None = None) -> float:
+        """Let all ranks begin together; collective. Returns the common time, on MPI itself this rank's.
+
+        Parameters
+        ----------
+        ranks : those that take part, in the same order everywhere, where others are dead; absent: all
+        """
+        if ranks is None:
+            self.comm.Barrier()
+        else:
+            largest(self.comm, ranks, 0.0)
         return self.now()
 
     def advance(self, t: float) -> None:
@@ -128,7 +138,9 @@ class Carrier:
         tired = time.perf_counter() + patience_s
         pause = Backoff(longest_s)
         while not ready():
-            if time.perf_counter() >= tired or (deadline < math.inf and self.now() >= deadline):
+            if (patience_s < math.inf and time.perf_counter() >= tired) or (
+                deadline < math.inf and self.now() >= deadline
+            ):
                 return False
             pause()
         return True
@@ -146,6 +158,58 @@ class Carrier:
             A source is dead and has left no message.
         """
         return {source: self.now() for source in sources if self.comm.Iprobe(source, tag)}
+
+    def earliest(
+        self,
+        sources: Iterable[int],
+        tag: int,
+        until: float = math.inf,
+        patience_s: float = math.inf,
+        owing: Iterable[int] | None = None,
+        silence_s: float = math.inf,
+        silent: set[int] | None = None,
+        lost: Callable[[int, MPI.Exception], None] | None = None,
+    ) -> int | None:
+        """Wait for the next message with this tag and return its source, to receive it from there.
+
+        On MPI itself and on a paced network that is the first message delivered. Where messages are `ordered` it is
+        the one with the least emulated arrival, known once every source in `owing` has sent one.
+
+        Parameters
+        ----------
+        sources : ranks to receive from, looked at in this order; MPI.ANY_SOURCE only where messages are not ordered
+        until : instant of `now` at which to give up
+        patience_s : seconds on the wall after which to give up; 0 looks once
+        owing : sources that will send a message whatever happens; default: all of them
+        silence_s : seconds on the wall, counted from the call and again from the first message that is there, after
+            which an ordered receive no longer waits for a source that sent nothing: it may hang, or wait for this rank
+        silent : sources that were silent, which a caller keeps between its calls; who sends again leaves the set
+        lost : called with a source that is dead and has left no message; without it the error is raised
+
+        Returns
+        -------
+        int or None
+            None when the time or the patience is over, or when nobody is left who could send. An ordered clock has
+            advanced to a finite `until` unless the patience ended first.
+
+        Raises
+        ------
+        MPI.Exception
+            A source is dead and has left no message, and there is no `lost`.
+        """
+        search = _Search(self, sources, tag, owing, silence_s, set() if silent is None else silent, lost)
+        found: list[int | None] = []
+
+        def over() -> bool:
+            source = search.look(until)
+            if source is not None or search.hopeless or search.expired:
+                found.append(source)
+            return bool(found)
+
+        self.wait_until(over, math.inf if self.ordered else until, patience_s)
+        if search.expired:
+            self.advance(until)
+        return found[0] if found else None
 
     def all_sent(self, sources: Sequence[int], tag: int) -> list[Any]:
         """Requests to wait for before messages of these sources are taken; empty where they come in order anyway."""
@@ -176,8 +240,9 @@ class Carrier:
 
     def phase(self, name: str, **info: object) -> None:
         """Tell every instrument that an algorithm enters a phase."""
-        for instrument in self.instruments:
-            instrument.phase(name, **info)
+        if self.instruments:  # a test costs less than a loop over nothing
+            for instrument in self.instruments:
+                instrument.phase(name, **info)
 
     def fault(self, kind: str, **info: object) -> None:
         """Tell every instrument of a fault."""
@@ -191,6 +256,88 @@ class Carrier:
             release = getattr(value, "free", None)
             if release is not None:
                 release()
+
+
+def largest(comm: MPI.Intracomm, ranks: Sequence[int], value: float) -> float:
+    """The largest `value` of these ranks, by dissemination: log2(ranks) rounds of 8 bytes; it ends after all came.
+
+    Source: Hensgen, Finkel, Manber, "Two algorithms for barrier synchronization", IJPP 17(1), 1988.
+    """
+    place, size, distance = ranks.index(comm.Get_rank()), len(ranks), 1
+    while distance < size:
+        theirs = array("d", [0.0])
+        to, source = ranks[(place + distance) % size], ranks[(place - distance) % size]
+        comm.Sendrecv(array("d", [value]), to, _TAG_ALIGN, theirs, source, _TAG_ALIGN)
+        value, distance = max(value, theirs[0]), 2 * distance
+    return value
+
+
+class _Search:
+    """The state of one call of `Carrier.earliest`.
+
+    Attributes
+    ----------
+    expired : it is certain that no message arrives before `until`
+    hopeless : everybody who could send is lost
+    """
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        sources: Iterable[int],
+        tag: int,
+        owing: Iterable[int] | None,
+        silence_s: float,
+        silent: set[int],
+        lost: Callable[[int, MPI.Exception], None] | None,
+    ) -> None:
+        self._carrier, self._left, self._tag = carrier, list(sources), tag
+        self._owing = set(self._left if owing is None else owing)
+        self._silence_s, self._silent, self._lost = silence_s, silent, lost
+        self._since, self._held = time.perf_counter(), False
+        self._status = MPI.Status()
+        self.expired = self.hopeless = False
+
+    def look(self, until: float) -> int | None:
+        """The source to receive from if that is known by now."""
+        there: dict[int, float] = {}
+        for source in list(self._left):
+            try:
+                there.update(self._next_of(source))
+            except MPI.Exception as error:
+                if self._lost is None:
+                    raise
+                self._lost(source, error)
+                self._left.remove(source)
+                self._owing.discard(source)
+                self.hopeless = not self._left or not self._owing
+            if there and not self._carrier.ordered:
+                return next(iter(there))
+        return self._first(there, until) if self._carrier.ordered else None
+
+    def _next_of(self, source: int) -> dict[int, float]:
+        carrier = self._carrier
+        if carrier.ordered:
+            return carrier.arrivals([source], self._tag)
+        if carrier.comm.Iprobe(source, self._tag, self._status):
+            return {self._status.Get_source(): 0.0}
+        return {}
+
+    def _first(self, there: dict[int, float], until: float) -> int | None:
+        """The source of the earliest message, once nobody who owes one could still send an earlier one."""
+        wall = time.perf_counter()
+        if there and not self._held:
+            self._since, self._held = wall, True
+        self._silent.difference_update(there)  # in place: the set is the caller's
+        if wall - self._since > self._silence_s:
+            self._silent.update(self._owing.difference(there))
+        if not self._owing <= there.keys() | self._silent:
+            return None
+        first = min(there, key=lambda source: (there[source], source), default=None)
+        if first is not None and there[first] <= until:
+            return first
+        self.expired = until < math.inf
+        return None
 
 
 _by_handle: dict[int, Carrier] = {}

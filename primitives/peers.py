@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Sequence
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from emulator import carrier
 from emulator.errors import UsageError
 
 OnFailure = Callable[[int, MPI.Exception], None]
@@ -59,7 +60,7 @@ class Peers:
     def adopt(self, members: Iterable[int], comm: MPI.Intracomm | None = None) -> None:
         """Go on with these members, on which all of them have agreed; forgets who was lost."""
         if comm is not None:
-            self.comm = comm
+            self.comm, self.carrier = comm, carrier.of(comm)
         self.members = tuple(members)
         ranks, me = self.comm.Get_size(), self.comm.Get_rank()
         if len(set(self.members)) < len(self.members) or any(not 0 <= m < ranks for m in self.members):

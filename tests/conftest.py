@@ -1,11 +1,42 @@
 """What all tests share: property tests take the same examples every time and have no deadline of their own."""
 
+import pytest
 from hypothesis import settings
 
 # Before a test imports `demos`, which keeps a mere launcher out of MPI: some tests call MPI in pytest's own process.
 from mpi4py import MPI
 
+from tests import ranks
+
 assert MPI.Is_initialized()
 
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)
 settings.load_profile("steady")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Cases that share a launch, and tests that share what a module has made, stay in one process of pytest."""
+    for item in items:
+        n = _ranks(item)
+        if n is not None:
+            item.add_marker(pytest.mark.xdist_group(ranks.launch_of(item.function.__module__, n)))
+        elif "module" in _scopes(item):
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Only what has been selected is launched."""
+    for item in session.items:
+        n = _ranks(item)
+        if n is not None:
+            ranks.select(item.function.__module__, n, item.callspec.params["case"])
+
+
+def _ranks(item: pytest.Item) -> int | None:
+    return getattr(getattr(item, "function", None), "ranks", None)
+
+
+def _scopes(item: pytest.Item) -> set[str]:
+    fixtures = item._fixtureinfo.name2fixturedefs
+    return {definition.scope for definitions in fixtures.values() for definition in definitions}

@@ -1,9 +1,9 @@
 """Tests that run inside an MPI job.
 
-``@on_ranks(16, p=[1, 2, 3], dtype=["f4", "f8"])`` makes one pytest test of each combination. All of a module's
-cases with the same number of ranks run in one ``mpirun``, in order; each rank writes what it saw and pytest turns
-that into results. A case that hangs is ended after its limit with the stacks of every rank, and the cases behind it
-are reported as not run.
+``@on_ranks(16, p=[1, 2, 3], dtype=["f4", "f8"])`` makes one pytest test of each combination. The selected cases with
+the same number of ranks run in one ``mpirun``, in order, those of several modules together; each rank writes what it
+saw and pytest turns that into results. A case that hangs is ended after its limit with the stacks of every rank; the
+cases behind it in its module are reported as not run, and the modules behind it run in another ``mpirun``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,21 @@ from typing import Any
 LIMIT = 60.0  # seconds for one case; generous, because the machine may be busy
 _REGISTRY = "__rank_cases__"
 _INSIDE = "RANK_TESTS_REPORTS"
+_TOGETHER = 6  # modules that share a launch
 _reports: dict[tuple[str, int], dict[str, Any]] = {}
+_launches: dict[int, dict[str, str]] = {}
+_selected: dict[tuple[int, str], dict[str, list[str]]] = {}
+
+
+def launch_of(module: str, n: int) -> str:
+    """The name of the launch that runs the cases of a module on `n` ranks, beside those of some other modules."""
+    launches = _launches.setdefault(n, {})
+    return launches.setdefault(module, f"ranks-{n}-{len(launches) // _TOGETHER}")
+
+
+def select(module: str, n: int, case: str) -> None:
+    """Note a case that pytest will run."""
+    _selected.setdefault((n, launch_of(module, n)), {}).setdefault(module, []).append(case)
 
 
 def on_ranks(
@@ -58,6 +72,7 @@ def on_ranks(
             _report(function.__module__, n, case)
 
         test.__name__, test.__doc__, test.__module__ = function.__name__, function.__doc__, function.__module__
+        test.ranks = n  # type: ignore[attr-defined]
         return test
 
     return decorate
@@ -70,7 +85,7 @@ def _label(name: str, values: dict[str, Any]) -> str:
 def _report(module: str, n: int, case: str) -> None:
     """Fail as the case failed on any rank."""
     if (module, n) not in _reports:
-        _reports[module, n] = _launch(module, n)
+        _launch(_batch(module, n), n)
     outcome = _reports[module, n]
     failures = [f"rank {rank}:\n{text}" for rank, seen in outcome["ranks"].items() if (text := seen.get(case))]
     missing = [rank for rank, seen in outcome["ranks"].items() if case not in seen]
@@ -80,11 +95,20 @@ def _report(module: str, n: int, case: str) -> None:
         raise AssertionError(f"{case} was not run on ranks {missing or 'that wrote no report'}:\n{outcome['output']}")
 
 
-def _launch(module: str, n: int) -> dict[str, Any]:
+def _batch(module: str, n: int) -> dict[str, list[str]]:
+    """The cases to launch together with those of `module`: of it and of the modules behind it in its launch."""
+    modules = _selected[n, launch_of(module, n)]
+    names = list(modules)
+    return {name: modules[name] for name in names[names.index(module) :]}
+
+
+def _launch(batch: dict[str, list[str]], n: int) -> None:
+    """Run the cases of some modules in one job and keep what every rank reports of each module that was begun."""
     from emulator.launch import mpirun
 
     with tempfile.TemporaryDirectory() as folder:
-        command = mpirun.command(n, ["-m", "tests.ranks", module, str(n)])
+        (Path(folder) / "cases").write_text(json.dumps(batch))
+        command = mpirun.command(n, ["-m", "tests.ranks"])
         with open(Path(folder) / "output", "w+") as output:
             job = mpirun.start(
                 command, extra_env={_INSIDE: folder}, stdout=output, stderr=subprocess.STDOUT, cwd=_root()
@@ -93,10 +117,12 @@ def _launch(module: str, n: int) -> dict[str, Any]:
                 status = job.wait(timeout=600)
             leftovers = job.leftovers()
             output.seek(0)
-            text = output.read()[-6000:]
-        ranks = {path.stem: _read(path) for path in sorted(Path(folder).glob("*.jsonl"))}
-    assert not leftovers, f"processes left by the job of {module}: {leftovers}"
-    return {"ranks": ranks, "output": f"mpirun ended with status {status}\n{text}"}
+            text = f"mpirun ended with status {status}\n{output.read()[-6000:]}"
+        for number, module in enumerate(batch):
+            ranks = {path.stem: _read(path) for path in sorted((Path(folder) / str(number)).glob("*.jsonl"))}
+            if ranks or number == 0:
+                _reports[module, n] = {"ranks": ranks, "output": text}
+    assert not leftovers, f"processes left by the job of {', '.join(batch)}: {leftovers}"
 
 
 def _root() -> Path:
@@ -107,30 +133,38 @@ def _read(path: Path) -> dict[str, str]:
     return dict(json.loads(line) for line in path.read_text().splitlines())
 
 
-def _run_cases(module: str, n: int) -> None:
-    """In a rank: run every case in order and note each outcome ("" is a pass)."""
+def _run_all() -> None:
+    """In a rank: run the cases of every module in order."""
     from mpi4py import MPI
 
-    importlib.import_module(module)
     world = MPI.COMM_WORLD.Dup()
-    path = Path(os.environ[_INSIDE]) / f"{world.Get_rank()}.jsonl"
-    with path.open("w", buffering=1) as report:
-        for ranks, label, function, values, net, emulation in getattr(sys.modules[module], _REGISTRY, []):
-            if ranks != n:
-                continue
-            faulthandler.dump_traceback_later(LIMIT, exit=True)
-            comm = _communicator(net, emulation)
-            try:
-                function(comm, **values)
-                outcome = ""
-            except BaseException:
-                outcome = traceback.format_exc()
-            report.write(json.dumps([label, outcome]) + "\n")
-            _meet(world)
-            # A failed case may leave requests behind that Free would wait for.
-            if not outcome:
-                comm.Free()
-            faulthandler.cancel_dump_traceback_later()
+    folder = Path(os.environ[_INSIDE])
+    for number, (module, cases) in enumerate(json.loads((folder / "cases").read_text()).items()):
+        importlib.import_module(module)
+        (folder / str(number)).mkdir(exist_ok=True)
+        with (folder / str(number) / f"{world.Get_rank()}.jsonl").open("w", buffering=1) as report:
+            for ranks, label, *case in getattr(sys.modules[module], _REGISTRY, []):
+                if ranks == world.Get_size() and label in cases:
+                    faulthandler.dump_traceback_later(LIMIT, exit=True)
+                    outcome, comm = _run(*case)
+                    report.write(json.dumps([label, outcome]) + "\n")
+                    _meet(world)
+                    # A failed case may leave requests behind that Free would wait for.
+                    if not outcome:
+                        comm.Free()
+                    faulthandler.cancel_dump_traceback_later()
+
+
+def _run(
+    function: Callable[..., None], values: dict[str, Any], net: str | None, emulation: dict[str, Any]
+) -> tuple[str, Any]:
+    """Run one case; returns what went wrong, "" for nothing, and the communicator."""
+    comm = _communicator(net, emulation)
+    try:
+        function(comm, **values)
+    except BaseException:
+        return traceback.format_exc(), comm
+    return "", comm
 
 
 def _communicator(net: str | None, emulation: dict[str, Any]) -> Any:
@@ -153,4 +187,4 @@ def _meet(world: Any) -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt):
-        _run_cases(sys.argv[1], int(sys.argv[2]))
+        _run_all()

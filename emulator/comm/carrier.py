@@ -30,8 +30,8 @@ class EmulatedCarrier(Carrier):
     def compute(self, seconds: float) -> None:
         self.comm.compute(seconds)
 
-    def align(self) -> float:
-        t: float = self.comm.align()
+    def align(self, ranks: Sequence[int] | None = None) -> float:
+        t: float = self.comm.align(ranks)
         return t
 
     def advance(self, t: float) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mpi4py import MPI
 
+from emulator.carrier import largest
 from emulator.comm.carrier import EmulatedCarrier
 from emulator.comm.management import Management
 from emulator.comm.object_collectives import ObjectCollectives
@@ -121,11 +123,16 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         engine.hold(engine.clock.t)
         self._leave()
 
-    def align(self) -> float:
+    def align(self, ranks: Sequence[int] | None = None) -> float:
         """Set the clocks of all ranks to the latest of them; collective, costs no emulated time.
 
         For the start of a repetition. Paced, emulated time is also tied to the wall anew, so that what happened
         before cannot make the repetition late; with an automatic pace it may be raised.
+
+        Parameters
+        ----------
+        ranks
+            Those that take part, in the same order everywhere, where others are dead; the tie to the wall then stays.
 
         Returns
         -------
@@ -134,10 +141,14 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         """
         engine = self.engine
         self.now()
-        t: float = self._real.allreduce(engine.latest(), MPI.MAX)
+        if ranks is None:
+            t: float = self._real.allreduce(engine.latest(), MPI.MAX)
+        else:
+            t = largest(self._real, ranks, engine.latest())
         engine.clock.t = t
         if engine.pacer.pace:
             engine.pacer.hold(t)
+        if engine.pacer.pace and ranks is None:
             if engine.automatic:
                 automatic_pace.adapt(self)
             self._real.Barrier()

@@ -6,7 +6,7 @@
 A save is one local copy and one message of the whole state to the right; where the caller keeps its own state anyway
 (`faults.recovering` does) the copy is left out. Two generations are kept, because a death during a save leaves the
 newer one incomplete. Survives any deaths but those of a rank and its right neighbour together
-(`faults.agree.consensus.Lost`); faster than a disk by far, and only for states that differ between ranks: a state
+(`RecoveryFailed`); faster than a disk by far, and only for states that differ between ranks: a state
 that all hold alike needs no buddy.
 
 Cost: one copy and alpha + n beta, whatever the number of ranks; memory 4 n. Source: Zheng, Shi, Kale, "FTC-Charm++: an
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from emulator.errors import UsageError
-from faults.agree.consensus import Lost
+from faults.agree.survivor_group import RecoveryFailed
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -92,7 +92,7 @@ class Buddy:
 
         Raises
         ------
-        Lost
+        RecoveryFailed
             A rank and its right neighbour are both new.
         UsageError
             This rank was there and has no such step.
@@ -101,7 +101,7 @@ class Buddy:
         both = [rank for rank in newcomers if (rank + 1) % size in newcomers]
         if both or size == len(newcomers):
             rank = min(both or newcomers)
-            raise Lost("restore", f"rank {rank} and its buddy are both lost: only a disk has its state")
+            raise RecoveryFailed("restore", f"rank {rank} and its buddy are both lost: only a disk has its state")
         if self._rank in newcomers:
             self._comm.Recv(self._own[0] if self._packs else _bytes(state), self._right, _TAG)
             self._comm.Recv(self._kept[0], self._left, _TAG)

@@ -22,7 +22,7 @@ import numpy as np
 from emulator.core import wall_clock
 from emulator.errors import UsageError
 from faults.detect.phi import PhiAccrual
-from faults.record.status_board import WORKING, Board
+from faults.record.status_board import WORKING, StatusBoard
 
 SWIM = "swim"
 DETECTORS = ("runtime", "heartbeat", "phi", SWIM)
@@ -43,7 +43,7 @@ def limit_for(ranks: int, cores: int | None = None) -> float:
 class Heartbeat:
     """Suspects whoever has not beaten for `limit_s` seconds."""
 
-    def __init__(self, board: Board, limit_s: float) -> None:
+    def __init__(self, board: StatusBoard, limit_s: float) -> None:
         self.board, self.limit_s = board, limit_s
 
     def __call__(self, now: float) -> list[int]:
@@ -52,7 +52,7 @@ class Heartbeat:
         return [int(member) for member in np.flatnonzero(silent)]
 
 
-def detector(name: str, board: Board, limit_s: float) -> Callable[[float], list[int]] | None:
+def detector(name: str, board: StatusBoard, limit_s: float) -> Callable[[float], list[int]] | None:
     """The detector of that name; None for what the runtime notices by itself.
 
     Raises

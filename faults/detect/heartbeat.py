@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import threading
 
-from faults.record.status_board import Board
+from faults.record.status_board import StatusBoard
 
 
-def start(board: Board, member: int, every_s: float) -> threading.Event:
+def start(board: StatusBoard, member: int, every_s: float) -> threading.Event:
     """Beat every `every_s` seconds until the returned event is set or the process ends."""
     stop = threading.Event()
 

@@ -13,7 +13,7 @@ import math
 
 import numpy as np
 
-from faults.record.status_board import WORKING, Board
+from faults.record.status_board import WORKING, StatusBoard
 
 THRESHOLD = 8.0
 _WINDOW = 100
@@ -39,7 +39,7 @@ class PhiAccrual:
         is believed, because the next gap may meet a busier machine: nobody is suspected much earlier.
     """
 
-    def __init__(self, board: Board, limit_s: float, threshold: float = THRESHOLD) -> None:
+    def __init__(self, board: StatusBoard, limit_s: float, threshold: float = THRESHOLD) -> None:
         self.board, self.limit_s, self.threshold = board, limit_s, threshold
         self._last = np.zeros(len(board.rows))
         self._gaps: dict[int, list[float]] = {}

@@ -21,7 +21,7 @@ import zlib
 
 import numpy as np
 
-from faults.record.status_board import ABSENT, WORKING, Board
+from faults.record.status_board import ABSENT, WORKING, StatusBoard
 from primitives.membership.detector import decode, encode
 from primitives.membership.swim import Message, Settings, State, Swim
 
@@ -37,7 +37,7 @@ def settings(limit_s: float) -> Settings:
     return Settings(limit_s / (_SUSPICION_PERIODS + 2.6), suspicion_periods=_SUSPICION_PERIODS)
 
 
-def start(board: Board, member: int, members: int, attempt: int, limit_s: float) -> None:
+def start(board: StatusBoard, member: int, members: int, attempt: int, limit_s: float) -> None:
     """Take part from when all members are there to the end of this process."""
     group = Group(board, member, members, attempt, limit_s)
     threading.Thread(target=group.take_part, name="swim", daemon=True).start()
@@ -46,7 +46,7 @@ def start(board: Board, member: int, members: int, attempt: int, limit_s: float)
 class Group:
     """The group, seen from one member."""
 
-    def __init__(self, board: Board, member: int, members: int, attempt: int, limit_s: float) -> None:
+    def __init__(self, board: StatusBoard, member: int, members: int, attempt: int, limit_s: float) -> None:
         self.board, self.member, self.members = board, member, members
         self.settings = settings(limit_s)
         # Names of the kernel, not of the file system: a folder's path may be too long for a socket's.
@@ -108,7 +108,7 @@ class Group:
 class Accused:
     """The suspects of all members, as the launcher reads them from the board."""
 
-    def __init__(self, board: Board) -> None:
+    def __init__(self, board: StatusBoard) -> None:
         self.board = board
 
     def __call__(self, now: float) -> list[int]:

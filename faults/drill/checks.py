@@ -165,7 +165,7 @@ def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
     }
     left = {r["member"] for r in records if r["what"] == "left" and r["attempt"] == last}
     dead = started - left
-    meant = injected & started if finished.spec.policy != "restart" else set()
+    meant = injected & started if not finished.spec.policy.relaunches else set()
     if dead != meant:
         said = _last_words(finished.folder) if dead - meant else ""
         return False, f"dead are {sorted(dead)}, injected were {sorted(meant)}{said}"

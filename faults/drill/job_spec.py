@@ -7,7 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from faults import policies
 from faults.plan.model import Event
+from faults.policies import Policy
 
 FILE = "job.json"
 BOARD, JOURNAL, VERDICTS, MEMBERS, STACKS = "board", "journal", "verdicts", "members", "stacks"
@@ -27,7 +29,7 @@ class JobSpec:
     pattern: str
     ranks: int
     steps: int
-    policy: str
+    recovery: str
     spares: int = 0
     seed: int = 0
     options: dict[str, Any] = field(default_factory=dict)
@@ -39,6 +41,10 @@ class JobSpec:
     pace: float | str = "none"
     attempt: int = 0
     real_hosts: bool = False
+
+    @property
+    def policy(self) -> Policy:
+        return policies.of(self.recovery)
 
     @property
     def world(self) -> int:

@@ -19,6 +19,7 @@ from collections.abc import Sequence
 from faults.detect import SWIM
 from faults.drill.timeline import Episode, Record, completed, deaths
 from faults.launch.supervise import Finished
+from faults.policies import Policy
 
 _ROUNDING_S = 1e-6
 _LETTERS = {"noticed": "n", "agreed": "a", "rebuilt": "b", "restored": "s"}
@@ -26,7 +27,11 @@ _REPAIR, _AGAIN = r"(n((an*)+b)+s)+", r"bs"
 _AROUND = r"b?(nb)*n?"  # in step with nobody: a further death, and the end, may fall between n and b
 _CUT_SHORT = r"(n((an*)+b?)*)?"  # of the repair of a further death, which goes on behind the episode
 _GIVEN = "s"  # who comes in has nothing that was interrupted, and is given the state; a further death meets it as all
-_CHAINS = {"continue": _AROUND, "replicate": _AROUND, "restart": _AGAIN}
+
+
+def _expected(policy: Policy) -> str:
+    """The order in which a survivor writes down the phases, as a regular expression over their letters."""
+    return _REPAIR if policy.repairs else _AGAIN if policy.relaunches else _AROUND
 
 
 def check(finished: Finished, found: Sequence[Episode]) -> tuple[bool, str]:
@@ -58,7 +63,7 @@ def _needless(finished: Finished) -> str:
     Who waited too long for an agreement may have revoked a lane, by which there is another one.
     """
     spec = finished.spec
-    if spec.policy in _CHAINS or spec.detector == SWIM:
+    if not spec.policy.repairs or spec.detector == SWIM:
         return ""
     rebuilt = Counter(r["member"] for r in finished.records if r["what"] == "rebuilt")
     died = len(deaths(finished.records))
@@ -92,7 +97,7 @@ def _within(finished: Finished, episode: Episode) -> dict[int, list[Record]]:
     """Per survivor what it wrote of its phases in the recovery; a restart's ranks are those of the last launch."""
     fallen = {(death.member, death.attempt) for death in episode.deaths}
     inside = [r for r in finished.records if episode.began < r["at"] <= episode.ended and r["what"] in _LETTERS]
-    if finished.spec.policy == "restart":
+    if finished.spec.policy.relaunches:
         last = max((r["attempt"] for r in inside if r["what"] == "restored"), default=0)
         inside = [r for r in inside if r["attempt"] == last and r["what"] in ("rebuilt", "restored")]
     told: dict[int, list[Record]] = {}
@@ -104,15 +109,16 @@ def _within(finished: Finished, episode: Episode) -> dict[int, list[Record]]:
 
 def _chain(finished: Finished, episode: Episode) -> str:
     told = _within(finished, episode)
-    chain = _CHAINS.get(finished.spec.policy, _REPAIR)
+    policy = finished.spec.policy
+    chain = _expected(policy)
     if len(episode.deaths) > 1 and chain == _REPAIR:
         chain += _CUT_SHORT
-    if finished.spec.policy in ("spare", "respawn"):
+    if policy.repairs and policy.refills:
         chain = f"{_GIVEN}?({chain})?"
     for member, wrote in told.items():
         if not re.fullmatch(chain, "".join(_LETTERS[r["what"]] for r in wrote)):
             return f"rank {member} went through {', '.join(r['what'] for r in wrote)}"
-    silent = _finishers(finished, episode) - set(told) if finished.spec.policy not in _CHAINS else set()
+    silent = _finishers(finished, episode) - set(told) if policy.repairs else set()
     return f"rank {min(silent)} was there before and after, and in no phase of the recovery" if silent else ""
 
 
@@ -134,7 +140,7 @@ def _at(record: Record) -> float:
 
 def _cause(finished: Finished, episode: Episode) -> str:
     """Of the first agreement: who comes to it with an error has met the error before anybody knows its outcome."""
-    if finished.spec.policy in _CHAINS:
+    if not finished.spec.policy.repairs:
         return ""
     told = _within(finished, episode)
     agreed = min((r for wrote in told.values() for r in wrote if r["what"] == "agreed"), key=_at, default=None)

@@ -18,16 +18,15 @@ from mpi4py import MPI  # noqa: E402
 
 from emulator.errors import UsageError  # noqa: E402
 from faults import patterns  # noqa: E402
-from faults.agree.consensus import Lost  # noqa: E402
+from faults.agree.survivor_group import RecoveryFailed  # noqa: E402
 from faults.drill import job_spec  # noqa: E402
 from faults.drill.job_spec import JobSpec  # noqa: E402
+from faults.inject.drill_context import DrillContext  # noqa: E402
 from faults.inject.injector import Injector  # noqa: E402
-from faults.inject.instruments import Instruments  # noqa: E402
 from faults.record.journal import Journal  # noqa: E402
-from faults.record.status_board import Board  # noqa: E402
+from faults.record.status_board import StatusBoard  # noqa: E402
 from faults.recover.joining import spawned  # noqa: E402
 from faults.recover.program_failure import die_loudly  # noqa: E402
-from primitives import hooks  # noqa: E402
 
 _TOGETHER_S = 2.0  # longest wait for others to be ready to leave: they have agreed to, but for those given up
 
@@ -42,7 +41,7 @@ def main(folder: Path) -> None:
     tools.journal.write("started", pid=os.getpid(), host=MPI.Get_processor_name())
     try:
         record = patterns.run(spec, folder, tools)
-    except Lost as lost:
+    except RecoveryFailed as lost:
         tools.journal.write("lost", phase=lost.phase, reason=lost.reason)
         _leave(spec, tools)
     except UsageError as error:  # of an algorithm that too many deaths have left without what it needs
@@ -54,19 +53,18 @@ def main(folder: Path) -> None:
     _leave(spec, tools)
 
 
-def _instruments(folder: Path, spec: JobSpec, member: int) -> Instruments:
-    board = Board(folder / job_spec.BOARD, spec.members, len(spec.events))
+def _instruments(folder: Path, spec: JobSpec, member: int) -> DrillContext:
+    board = StatusBoard(folder / job_spec.BOARD, spec.members, len(spec.events))
     place = member if member < spec.world else -1
     board.enter(member, place, spec.attempt)
     journal = Journal(folder / job_spec.JOURNAL, member, spec.attempt)
     injector = Injector(spec.events, board, journal, member, place)
-    hooks.phase = injector.at_phase
     if spec.beat_s:
         _listen(spec, board, member)
-    return Instruments(journal, board, injector, member)
+    return DrillContext(journal, board, injector, member)
 
 
-def _listen(spec: JobSpec, board: Board, member: int) -> None:
+def _listen(spec: JobSpec, board: StatusBoard, member: int) -> None:
     """Begin to give the signs of life that the job's detector goes by."""
     from faults import detect
 
@@ -91,16 +89,16 @@ def _next_member(folder: Path, first: int) -> int:
             number += 1
 
 
-def _leave(spec: JobSpec, tools: Instruments) -> None:
+def _leave(spec: JobSpec, tools: DrillContext) -> None:
     """Go home: without MPI_Finalize where ranks may have died, with it where mpirun insists on it."""
     tools.journal.write("left")
     if tools.board is not None:
         tools.board.leave(tools.member)
     sys.stdout.flush()
     sys.stderr.flush()
-    if spec.policy == "restart":
+    if spec.policy.relaunches:
         MPI.Finalize()
-    elif spec.policy == "respawn" and tools.board is not None:
+    elif spec.policy.spawns and tools.board is not None:
         # The first spawned process to go takes those along that were spawned with it.
         together = time.monotonic() + _TOGETHER_S
         while tools.board.somebody_works(spec.attempt) and time.monotonic() < together:

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from faults.plan.model import Event
-from faults.record.journal import Journal, Silence
-from faults.record.status_board import NOBODY, WORKING, Board
+from faults.record.journal import Journal, NoJournal
+from faults.record.status_board import NOBODY, WORKING, StatusBoard
 
 Numbered = tuple[int, Event]
 
@@ -30,7 +30,7 @@ def _line(event: Event) -> str:
     return event.ident.partition(".")[0]
 
 
-def claim(board: Board, event: Event, attempt: int) -> bool:
+def claim(board: StatusBoard, event: Event, attempt: int) -> bool:
     """Whether this process is the first of its host to come here: whoever makes the file is."""
     try:
         os.close(os.open(f"{board.path}-line-{_line(event)}-host-{event.host}-{attempt}", os.O_CREAT | os.O_EXCL))
@@ -39,7 +39,7 @@ def claim(board: Board, event: Event, attempt: int) -> bool:
     return True
 
 
-def holder(board: Board, rank: int) -> int | None:
+def holder(board: StatusBoard, rank: int) -> int | None:
     """The member that a fault on `rank` means now: who holds the place, else the spare of that number that waits."""
     rows = board.rows
     at_work = np.flatnonzero((rows["state"] == WORKING) & (rows["place"] == rank))
@@ -49,7 +49,7 @@ def holder(board: Board, rank: int) -> int | None:
     return rank if waits else None
 
 
-def strike(board: Board, journal: Journal | Silence, doomed: Sequence[Numbered], at: float) -> None:
+def strike(board: StatusBoard, journal: Journal | NoJournal, doomed: Sequence[Numbered], at: float) -> None:
     """End the holders of the doomed ranks at `at` seconds of `time.monotonic`, this process among them.
 
     For an instant to come a child of this process waits: a rank inside of a call would not wake up for the others.

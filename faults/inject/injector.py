@@ -1,8 +1,9 @@
 """Making things go wrong, in the rank that they happen to, and keeping account of what did.
 
-The program calls `at_step` as it begins a step; the algorithms' named points arrive through `primitives.hooks`. An
-event fires once in the life of a job, whoever holds the place by then: the board keeps the account, because it
-outlives the victim. A kill is SIGKILL and a hang is SIGSTOP, sent by the rank to itself or by its kernel timer.
+The program calls `at_step` as it begins a step; the algorithms' named phases arrive from the communicator's carrier,
+of which the injector is an instrument. An event fires once in the life of a job, whoever holds the place by then: the
+board keeps the account, because it outlives the victim. A kill is SIGKILL and a hang is SIGSTOP, sent by the rank to
+itself or by its kernel timer.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from emulator.carrier import Instrument
 from faults.inject import host_failure
 from faults.inject.kernel_timer import strike
 from faults.plan.model import Event
-from faults.record.journal import Journal, Silence
-from faults.record.status_board import NOBODY, Board
+from faults.record.journal import Journal, NoJournal
+from faults.record.status_board import NOBODY, StatusBoard
 
 Handler = Callable[[Event], None]
 _SIGNALS = {"kill": signal.SIGKILL, "hang": signal.SIGSTOP}
 
 
-class Injector:
+class Injector(Instrument):
     """The faults of one process.
 
     Parameters
@@ -41,8 +43,8 @@ class Injector:
     def __init__(
         self,
         events: Sequence[Event],
-        board: Board,
-        journal: Journal | Silence,
+        board: StatusBoard,
+        journal: Journal | NoJournal,
         member: int,
         place: int,
         handlers: dict[str, Handler] | None = None,
@@ -70,7 +72,7 @@ class Injector:
         for index, event in self._open(lambda e: e.when.step == step and e.when.phase is None):
             self._fire(index, event, time.monotonic() + event.when.offset_s)
 
-    def at_phase(self, name: str, **info: object) -> None:
+    def phase(self, name: str, **info: object) -> None:
         """A named point inside an algorithm or a recovery."""
         self._deliver()
         step = info.get("step", self.step)

@@ -11,27 +11,34 @@ from typing import Any
 
 from mpi4py import MPI
 
+import emulator
+import emulator.carrier
 from faults.drill.job_spec import JobSpec
+from faults.inject.drill_context import DrillContext
 from faults.inject.injector import Handler
-from faults.inject.instruments import Instruments
 from faults.plan.model import Event
 
 
-def carrier(spec: JobSpec, tools: Instruments) -> MPI.Intracomm:
+def job_comm(spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
     """The communicator that the job's messages go by: MPI's own, or an emulated network that faults may change."""
     if spec.net is None:
-        return MPI.COMM_WORLD
-    import emulator
-
+        return _listened_to(MPI.COMM_WORLD, drill)
     comm = emulator.emulate(MPI.COMM_WORLD, spec.net, pace=spec.pace, compute="measured", seed=spec.seed)
-    conditions = Conditions(comm)
-    tools.conditions = conditions
-    if tools.injector is not None:
-        tools.injector.handlers |= conditions.handlers()
+    conditions = NetworkFaults(comm)
+    drill.conditions = conditions
+    if drill.injector is not None:
+        drill.injector.handlers |= conditions.handlers()
+    return _listened_to(comm, drill)
+
+
+def _listened_to(comm: MPI.Intracomm, drill: DrillContext) -> MPI.Intracomm:
+    """The communicator itself, after the injector has been put among those who hear of its phases."""
+    if drill.injector is not None:
+        emulator.carrier.of(comm).instruments.append(drill.injector)
     return comm
 
 
-class Conditions:
+class NetworkFaults:
     """The faults of the network at one rank; `tick` lets end what is due.
 
     Parameters

@@ -22,7 +22,7 @@ from faults.drill.job_spec import JobSpec
 from faults.launch import two_hosts
 from faults.launch.watchdog import A_RANK_DIED, Ending, Watch
 from faults.record import journal
-from faults.record.status_board import Board
+from faults.record.status_board import StatusBoard
 
 _BEGINNINGS = 5
 _LAUNCHES = 25
@@ -67,7 +67,7 @@ def supervise(
     """
     for name in (job_spec.JOURNAL, job_spec.VERDICTS, job_spec.MEMBERS, job_spec.STACKS):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    board = Board.create(folder / job_spec.BOARD, spec.members, len(spec.events))
+    board = StatusBoard.create(folder / job_spec.BOARD, spec.members, len(spec.events))
     ours = journal.Journal(folder / job_spec.JOURNAL, 999)
     limit_s = limit_s or detect.limit_for(spec.world)
     spec.beat_s = 0.0 if spec.detector == "runtime" else limit_s / detect.BEATS_PER_LIMIT
@@ -81,7 +81,7 @@ def supervise(
         ours.attempt = spec.attempt
         ours.write("launched")
         # Without ULFM's help nobody survives the first death, and the sooner all are gone the sooner they are back.
-        all_for_one = spec.world if spec.policy == "restart" else 0
+        all_for_one = spec.world if spec.policy.relaunches else 0
         _set_anew(spec, board, records)
         watch = Watch(folder, board, stall_s, deadline_s, watcher, all_for_one)
         ending = _launch(spec, folder, mpi, watch, _lost_hosts(spec, records))
@@ -110,7 +110,7 @@ def supervise(
     )
 
 
-def _set_anew(spec: JobSpec, board: Board, records: list[dict[str, Any]]) -> None:
+def _set_anew(spec: JobSpec, board: StatusBoard, records: list[dict[str, Any]]) -> None:
     """The board of a launch: nobody has come, and what struck nobody in those before is still to happen."""
     board.rows["state"] = 0
     struck = timeline.struck(records)
@@ -123,7 +123,7 @@ def _launch(spec: JobSpec, folder: Path, mpi: mpirun.Mpi, watch: Watch, lost: se
     if spec.real_hosts:
         arguments = two_hosts.command(spec.world, program, lost)
     else:
-        arguments = mpirun.command(spec.world, program, mpi=mpi, ft=spec.policy != "restart")
+        arguments = mpirun.command(spec.world, program, mpi=mpi, ft=spec.policy.needs_ulfm)
     with (folder / "output.txt").open("ab") as output:
         beside = {"PATH": f"{mpi.mpirun.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
         running = mpirun.start(arguments, extra_env=beside, stdout=output, stderr=output)
@@ -146,7 +146,7 @@ def _again(spec: JobSpec, ending: Ending, endings: list[Ending], records: list[d
     # A launch that ended without any fault, or gave up, would end so again.
     seen = {r["what"] for r in records if r["attempt"] == spec.attempt}
     return (
-        spec.policy == "restart"
+        spec.policy.relaunches
         and ending.why in ("by itself", "mpirun stayed behind", A_RANK_DIED)
         and "fault" in seen
         and "lost" not in seen

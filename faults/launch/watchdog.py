@@ -18,7 +18,7 @@ import numpy as np
 
 from emulator.launch import mpirun
 from faults.drill import job_spec
-from faults.record.status_board import LEFT, NOBODY, WORKING, Board
+from faults.record.status_board import LEFT, NOBODY, WORKING, StatusBoard
 
 TICK_S = 0.004
 _LOOK_S = 0.1  # between looks at whether anything moves: the watchdog shares the cores with those it watches
@@ -82,7 +82,7 @@ class Watch:
     def __init__(
         self,
         folder: Path,
-        board: Board,
+        board: StatusBoard,
         stall_s: float,
         deadline_s: float,
         suspects: Watcher | None = None,

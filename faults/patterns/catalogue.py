@@ -12,7 +12,6 @@ from faults.drill.job_spec import JobSpec
 from faults.drill.training import DATA, REDUCTIONS, save_digits
 from faults.patterns import oracles
 from faults.patterns.oracles import Finding, Verdicts
-from faults.patterns.roles import servers_of
 
 RULES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")
 """Of `primitives.federated.robust`, which imports MPI's house and is therefore not asked here."""
@@ -88,7 +87,7 @@ def _nothing(spec: JobSpec, folder: Path) -> None:
 
 
 def _service_roles(spec: JobSpec) -> dict[str, Sequence[int]]:
-    servers = servers_of(spec)
+    servers = spec.policy.replicas
     return {"server": range(servers), "worker": range(servers, spec.ranks)}
 
 
@@ -122,7 +121,7 @@ CATALOGUE = {
             _digits,
             oracles.replayed_service,
             roles=_service_roles,
-            vital=lambda spec: range(servers_of(spec)) if spec.policy == "continue" else (),
+            vital=lambda spec: () if spec.policy.replicas > 1 else (0,),
             needed=("server", "worker"),
             options={"shards": 32, "ballast": 0},
             least_ranks=3,

@@ -13,8 +13,8 @@ import numpy as np
 
 from faults.drill.job_spec import JobSpec
 from faults.drill.training import DATA, Training, digest
-from faults.inject.instruments import Instruments
-from faults.inject.network_changes import carrier
+from faults.inject.drill_context import DrillContext
+from faults.inject.network_changes import job_comm
 from faults.patterns import work
 from faults.recover.exclusion import Route, routing
 from primitives.federated import robust
@@ -26,10 +26,10 @@ _SLOWEST = 1e7  # bytes per second with which the ballast is given time to trave
 _ROUNDING = 1e-9
 
 
-def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
+def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     """Do `spec.steps` rounds with all clients; the server writes the final model into the folder."""
     training = Training(np.load(folder / DATA), seed=spec.seed)
-    with routing(carrier(spec, tools), tools) as route:
+    with routing(job_comm(spec, tools), tools) as route:
         peers = Peers(route.comm, on_failure=route.lost)
         if route.rank == SERVER:
             return _serve(spec, folder, training, route, peers)
@@ -63,17 +63,17 @@ def _client(training: Training, route: Route) -> Any:
     clients = route.size - 1
 
     def train(model: np.ndarray, number: int) -> tuple[np.ndarray, float]:
-        route.tools.working_on(number)
+        route.drill.working_on(number)
         route.look()  # a client hears from the server only, and would never know that another one died
         began = time.thread_time()
         trained = model.copy()  # what comes behind the weights is carried there and back
         weights, begin = trained[: training.parameters], model[: training.parameters]
         weights[:] = training.locally(begin, route.rank - 1, clients, number)
-        if route.tools.injector is None:
+        if route.drill.injector is None:
             return trained, 1.0
-        route.tools.injector.drag(time.thread_time() - began)
+        route.drill.injector.drag(time.thread_time() - began)
         change = weights - begin
-        said = route.tools.injector.spoken(change)  # a liar lies about what it found, not about what it was sent
+        said = route.drill.injector.spoken(change)  # a liar lies about what it found, not about what it was sent
         if said is not change:
             weights[:] = begin + said
         return trained, 1.0

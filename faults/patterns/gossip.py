@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from faults.drill.job_spec import JobSpec
-from faults.inject.instruments import Instruments
-from faults.inject.network_changes import carrier
+from faults.inject.drill_context import DrillContext
+from faults.inject.network_changes import job_comm
 from faults.patterns import work
 from faults.recover.exclusion import Route, routing
 from primitives.gossip import graphs
@@ -37,7 +37,7 @@ class Witness(Peers):
 
     def __init__(self, route: Route) -> None:
         super().__init__(route.comm, on_failure=route.lost)
-        self._journal, self._round = route.tools.journal, 0
+        self._journal, self._round = route.drill.journal, 0
         self._missed: set[int] = set()
 
     def exchange(self, sends: Messages, receives: Messages, tag: int = TAG) -> dict[int, int]:
@@ -49,9 +49,9 @@ class Witness(Peers):
         return arrived
 
 
-def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
+def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     """Average `spec.steps` rounds."""
-    with routing(carrier(spec, tools), tools) as route:
+    with routing(job_comm(spec, tools), tools) as route:
         peers, mixing = Witness(route), mixing_of(route.size, spec.seed)
         value = work.opinion(route.rank, spec.seed)
         # Averages of ones are ones. Its peers are others: what does not arrive here is not what a round missed.

@@ -12,18 +12,18 @@ from typing import Any
 
 from faults.detect.swim import settings
 from faults.drill.job_spec import JobSpec
-from faults.inject.instruments import Instruments
-from faults.inject.network_changes import carrier
+from faults.inject.drill_context import DrillContext
+from faults.inject.network_changes import job_comm
 from faults.patterns import work
 from faults.recover.exclusion import routing
 from primitives.membership import Detector, State
 
 
-def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
+def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     """Work for `spec.steps` steps of ``step_s`` seconds, of which ``grip_s`` are computed without a pause."""
     limit_s, step_s = spec.options["limit_s"], spec.options["step_s"]
     given_up: dict[int, float] = {}
-    with routing(carrier(spec, tools), tools) as route:
+    with routing(job_comm(spec, tools), tools) as route:
         detector = Detector(route.comm, settings=settings(limit_s), seed=spec.seed, clock=time.monotonic)
         for _ in route.steps(spec.steps):
             if spec.options["grip_s"]:

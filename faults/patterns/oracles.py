@@ -17,7 +17,6 @@ from emulator.launch import mpirun
 from faults.drill.job_spec import JOURNAL, JobSpec
 from faults.drill.training import DATA, Training, digest
 from faults.patterns import work
-from faults.patterns.roles import servers_of
 from faults.record import journal
 
 Verdicts = Sequence[dict[str, Any]]
@@ -87,7 +86,7 @@ def replayed_service(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding
     living = [v["place"] for v in verdicts if v["role"] == "worker"]
     if lost := [rank for rank in living for s in kept if s["applied"].get(str(rank), 0) < spec.steps]:
         return False, f"pushes of rank {lost[0]}, which lives, were lost"
-    workers = range(servers_of(spec), spec.ranks)
+    workers = range(spec.policy.replicas, spec.ranks)
     weights, complete = _replay(training, spec.steps, workers, list(shards.values()))
     finals = {v["digest"] for v in verdicts if v["role"] == "worker"}
     if finals != {digest({"weights": weights})}:

@@ -17,10 +17,9 @@ from mpi4py import MPI
 
 from faults.drill.job_spec import JobSpec
 from faults.drill.training import DATA, Training, digest
-from faults.inject.instruments import Instruments
-from faults.inject.network_changes import carrier
+from faults.inject.drill_context import DrillContext
+from faults.inject.network_changes import job_comm
 from faults.patterns import work
-from faults.patterns.roles import servers_of
 from faults.recover.exclusion import Route, routing
 from primitives.parameter_server import SGD, Consistency, Momentum, ParameterServer, Table
 from primitives.parameter_server import Worker as Client
@@ -28,12 +27,12 @@ from primitives.parameter_server import Worker as Client
 BALLAST = "ballast"
 
 
-def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
+def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     """Train for `spec.steps` iterations of every worker, in step with each other (bsp)."""
     training = Training(np.load(folder / DATA), shards=spec.options["shards"], seed=spec.seed)
-    servers = servers_of(spec)
+    servers = spec.policy.replicas
     workers = range(servers, spec.ranks)
-    with routing(carrier(spec, tools), tools) as route:
+    with routing(job_comm(spec, tools), tools) as route:
         route.need("worker", workers)
         route.need("server", range(servers))
         table = Table(
@@ -72,7 +71,7 @@ def _look(route: Route, failure: MPI.Exception | None, service: ParameterServer)
     for shard in service.server.shards:
         before = layout.chain(shard)
         if before[0] in dead and next((rank for rank in before if rank not in dead), None) == route.rank:
-            route.tools.journal.write("took over", shard=shard, whom=before[0])
+            route.drill.journal.write("took over", shard=shard, whom=before[0])
     return dead
 
 
@@ -92,8 +91,8 @@ def _stepper(
             weights = worker.pull("model")
             began = time.thread_time()
             parts = [training.gradient(weights, step, shard)[:-1] for shard in own]
-            if route.tools.injector is not None:
-                route.tools.injector.drag(time.thread_time() - began)
+            if route.drill.injector is not None:
+                route.drill.injector.drag(time.thread_time() - began)
             total = np.add.reduce(parts, axis=0) if parts else np.zeros(training.parameters)
             worker.push("model", total / training.batch, closes=True)
         return worker.pull("model"), wrong

@@ -11,9 +11,9 @@ from mpi4py import MPI
 
 from faults.drill.job_spec import JobSpec
 from faults.drill.training import DATA, State, Training, digest, from_exact, to_exact
+from faults.inject.drill_context import DrillContext
 from faults.inject.injector import Injector
-from faults.inject.instruments import Instruments
-from faults.inject.network_changes import carrier
+from faults.inject.network_changes import job_comm
 from faults.patterns import work
 from faults.recover import Recovering, recovering
 from primitives.collectives.ring import AllGather, AllReduce
@@ -101,7 +101,7 @@ class RingTraining:
         return {"wrong": self.wrong}
 
 
-def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
+def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     """Train to the end under the job's policy."""
     learner = RingTraining(spec, np.load(folder / DATA))
     with _session(spec, folder, learner, tools) as job:
@@ -121,25 +121,25 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
     }
 
 
-def _session(spec: JobSpec, folder: Path, learner: RingTraining, tools: Instruments) -> Recovering | Restarting:
+def _session(spec: JobSpec, folder: Path, learner: RingTraining, tools: DrillContext) -> Recovering | Restarting:
     """The loop of the job's policy, with the checkpoints that it needs."""
     wanted, state = spec.checkpoint, learner.state
-    store = _store(spec, folder, tools) if spec.policy == "restart" or "disk" in wanted["levels"] else None
-    if spec.policy != "restart":
+    store = _store(spec, folder, tools) if spec.policy.relaunches or "disk" in wanted["levels"] else None
+    if not spec.policy.relaunches:
         kept = _levels(spec, learner.own, store) if wanted["levels"] else None
         return recovering(
-            carrier(spec, tools),
+            job_comm(spec, tools),
             state,
-            policy=spec.policy,
+            policy=spec.recovery,
             spares=spec.spares,
-            instruments=tools,
+            drill=tools,
             levels=kept,
             every=spec.options["agree"],  # every step is an exchange of all with all
         )
     from faults.recover.restart import Restarting  # not needed by the policies above, one of which waits for imports
 
     assert store is not None
-    return Restarting(carrier(spec, tools), state, store, wanted["every"], wanted["mtbf_s"], tools)
+    return Restarting(job_comm(spec, tools), state, store, wanted["every"], wanted["mtbf_s"], tools)
 
 
 def _levels(spec: JobSpec, own: State, store: Store | None) -> Levels:
@@ -148,7 +148,7 @@ def _levels(spec: JobSpec, own: State, store: Store | None) -> Levels:
     return Levels(own, store, spec.checkpoint["every"])
 
 
-def _store(spec: JobSpec, folder: Path, tools: Instruments) -> Store:
+def _store(spec: JobSpec, folder: Path, tools: DrillContext) -> Store:
     """Where checkpoints go, which faults may damage."""
     from faults.checkpoint import Store
 

@@ -15,14 +15,14 @@ import numpy as np
 
 from faults.drill.job_spec import JobSpec
 from faults.drill.training import digest
-from faults.inject.instruments import Instruments
-from faults.inject.network_changes import carrier
+from faults.inject.drill_context import DrillContext
+from faults.inject.network_changes import job_comm
 from faults.patterns import work
 from faults.recover import recovering
 from faults.recover.reexecute import reexecute
 
 
-def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
+def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     """Answer `spec.steps` requests of ``options["tasks"]`` tasks each."""
     count, load = spec.options["tasks"], work.ballast(spec.options["ballast"])
     state = {"answers": np.zeros((spec.steps, count), np.int64)}
@@ -40,7 +40,7 @@ def run(spec: JobSpec, folder: Path, tools: Instruments) -> dict[str, Any]:
             tools.injector.drag(time.thread_time() - began)
         return answer
 
-    with recovering(carrier(spec, tools), state, policy="shrink", at_least=2, instruments=tools) as job:
+    with recovering(job_comm(spec, tools), state, policy="shrink", at_least=2, drill=tools) as job:
         while job.next(spec.steps):
             with job.attempt():
                 row = state["answers"][job.step]

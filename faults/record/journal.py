@@ -30,7 +30,7 @@ class Journal:
         os.close(self._file)
 
 
-class Silence:
+class NoJournal:
     """A journal that keeps nothing, for programs that want recovery and no drill."""
 
     attempt = 0

@@ -37,7 +37,7 @@ _ROW = np.dtype(
 )
 
 
-class Board:
+class StatusBoard:
     """The mapping. Columns are numpy views: ``board.rows["beat"][member] = time.monotonic()``.
 
     Ranks write on it many times in a step, hence plain arrays and not `numpy.memmap`, of which every view costs ten
@@ -55,7 +55,7 @@ class Board:
         self.pardons = whole[-8:].view("i8")
 
     @classmethod
-    def create(cls, path: str | Path, members: int, events: int) -> Board:
+    def create(cls, path: str | Path, members: int, events: int) -> StatusBoard:
         """Make the file, all zero, and map it."""
         Path(path).write_bytes(bytes(members * _ROW.itemsize + 8 * max(1, events) + 16))
         return cls(path, members, events)

@@ -1,6 +1,6 @@
 """Recovery: who works where after a death, and what state they begin from."""
 
-from faults.recover.placement import Table
+from faults.recover.placement import Placement
 from faults.recover.step_loop import Recovering, recovering
 
-__all__ = ["Recovering", "Table", "recovering"]
+__all__ = ["Placement", "Recovering", "recovering"]

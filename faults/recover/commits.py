@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from faults.record.journal import Journal, Silence
+from faults.record.journal import Journal, NoJournal
 
 
 class Commits:
@@ -16,9 +16,9 @@ class Commits:
         Committed steps.
     """
 
-    def __init__(self, journal: Journal | Silence) -> None:
+    def __init__(self, journal: Journal | NoJournal) -> None:
         self._journal = journal
-        self._silent = isinstance(journal, Silence)
+        self._silent = isinstance(journal, NoJournal)
         self.count = 0
         self._finished: list[float] = []  # instants of the steps from `count` on
 

@@ -18,8 +18,8 @@ from types import TracebackType
 
 from mpi4py import MPI
 
-from faults.agree.consensus import Lost, Quorum
-from faults.inject.instruments import Instruments
+from faults.agree.survivor_group import RecoveryFailed, SurvivorGroup
+from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.record.status_board import WORKING
 from faults.recover.preconditions import check_survival
@@ -39,17 +39,17 @@ class Route:
         Ranks that this one knows to be dead; after the end, those that all know.
     """
 
-    def __init__(self, comm: MPI.Intracomm, instruments: Instruments) -> None:
-        self.tools = instruments
-        self.quorum = Quorum(comm, lanes=1, revocable=False)
-        self.comm = self.quorum.lane
-        self.rank, self.size = self.quorum.rank, self.quorum.size
+    def __init__(self, comm: MPI.Intracomm, drill: DrillContext) -> None:
+        self.drill = drill
+        self.group = SurvivorGroup(comm, work_comms=1, revocable=False)
+        self.comm = self.group.work_comm
+        self.rank, self.size = self.group.rank, self.group.size
         self.dead: set[int] = set()
         self._asked = 0.0
         self._over = threading.Event()
         self._needed: list[tuple[str, set[int]]] = []
-        self.tools.placed(self.rank)
-        self.tools.ready()
+        self.drill.placed(self.rank)
+        self.drill.ready()
 
     def steps(self, count: int) -> Iterator[int]:
         """Count this rank's steps; each is committed when the next one is asked for.
@@ -58,16 +58,16 @@ class Route:
         """
         for step in range(count):
             self.look()
-            self.tools.working_on(step)
+            self.drill.working_on(step)
             yield step
-            self.tools.journal.write("commit", step=step)
+            self.drill.journal.write("commit", step=step)
 
     def follow(self, others: range) -> None:
         """Take the slowest of other living ranks' steps for one's own: for a rank that serves and counts none.
 
         A thread looks at the board, so that a fault can meet a server at a step of its workers.
         """
-        board = self.tools.board
+        board = self.drill.board
         if board is None:
             return
 
@@ -78,7 +78,7 @@ class Route:
                 at_work = [rank for rank in others if rank not in self.dead and rows["state"][rank] == WORKING]
                 slowest = min((int(rows["step"][rank]) for rank in at_work), default=seen)
                 for step in range(seen + 1, slowest + 1):
-                    self.tools.working_on(step)
+                    self.drill.working_on(step)
                 seen = max(seen, slowest)
 
         threading.Thread(target=look, name="follow", daemon=True).start()
@@ -99,19 +99,19 @@ class Route:
             return set(self.dead)
         self._asked = now
         self.comm.Ack_failed()
-        self._bury(self.quorum.failed())
+        self._bury(self.group.failed())
         return set(self.dead)
 
     def _bury(self, dead: set[int]) -> None:
         if dead - self.dead:
             self.dead |= dead
             # Ranks are not in step with each other, so no step is said to be the one that was interrupted.
-            self.tools.journal.write("noticed", how=f"{sorted(dead)} dead")
-            self.tools.noticed()
-            self.tools.journal.write("rebuilt", places=self.living)
+            self.drill.journal.write("noticed", how=f"{sorted(dead)} dead")
+            self.drill.noticed()
+            self.drill.journal.write("rebuilt", places=self.living)
             for role, ranks in self._needed:
                 if ranks <= self.dead:
-                    raise Lost("rebuild", f"no {role} is left alive")
+                    raise RecoveryFailed("rebuild", f"no {role} is left alive")
 
     @property
     def living(self) -> list[int]:
@@ -127,12 +127,12 @@ class Route:
         """Leave together: who leaves early counts as dead."""
         self._over.set()
         if kind is None:
-            alive = self.quorum.agree(True).alive
+            alive = self.group.agree(True).alive
             self.dead |= set(range(self.size)) - set(alive)  # a death may become news so late on a busy machine
         outcome.conclude(kind is None)
 
 
-def routing(comm: MPI.Intracomm, instruments: Instruments | None = None) -> Route:
+def routing(comm: MPI.Intracomm, drill: DrillContext | None = None) -> Route:
     """Begin a job whose algorithm bears the loss of ranks by itself.
 
     Parameters
@@ -146,4 +146,4 @@ def routing(comm: MPI.Intracomm, instruments: Instruments | None = None) -> Rout
         The job would end with the first death: its MPI cannot do without ranks, or was not told to.
     """
     check_survival("routing")
-    return Route(comm, instruments or Instruments())
+    return Route(comm, drill or DrillContext())

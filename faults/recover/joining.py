@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from faults.agree.consensus import quiet, sleepy
+from faults.agree.survivor_group import quiet, sleepy
 from faults.inject.kernel_timer import cancel, strike
 
 _ORPHAN_S = 8.0
@@ -99,46 +99,46 @@ def _port_of_newcomers(survivors: MPI.Intracomm, count: int) -> str:
     return port.tobytes().decode().rstrip()
 
 
-def welcome(lane: MPI.Intracomm, ranks: Iterable[int], passport: dict[str, Any]) -> None:
+def welcome(comm: MPI.Intracomm, ranks: Iterable[int], passport: dict[str, Any]) -> None:
     """Tell newcomers who works where."""
     text = np.frombuffer(json.dumps(passport).encode(), np.uint8)
     for rank in ranks:
-        lane.Send(text, rank, _TAG_WELCOME)
+        comm.Send(text, rank, _TAG_WELCOME)
 
 
-def be_welcomed(lane: MPI.Intracomm) -> dict[str, Any]:
+def be_welcomed(comm: MPI.Intracomm) -> dict[str, Any]:
     """The other end of `welcome`."""
     status = MPI.Status()
-    lane.Probe(0, _TAG_WELCOME, status)
+    comm.Probe(0, _TAG_WELCOME, status)
     text = np.empty(status.Get_count(MPI.BYTE), np.uint8)
-    lane.Recv(text, 0, _TAG_WELCOME)
+    comm.Recv(text, 0, _TAG_WELCOME)
     return json.loads(text.tobytes())
 
 
-def same_for_all(lane: MPI.Intracomm, giver: int, alive: Iterable[int], find: Callable[[], int] | None) -> int:
+def same_for_all(comm: MPI.Intracomm, giver: int, alive: Iterable[int], find: Callable[[], int] | None) -> int:
     """A number that one process finds, on every living one, waiting ones included; below 0 none was found."""
     number = np.zeros(1, np.int64)
     if find is None:
-        lane.Recv(number, giver, _TAG_NUMBER)
+        comm.Recv(number, giver, _TAG_NUMBER)
         return int(number[0])
     number[0] = find()
     for rank in alive:
         if rank != giver:
-            lane.Send(number, rank, _TAG_NUMBER)
+            comm.Send(number, rank, _TAG_NUMBER)
     return int(number[0])
 
 
-def give(lane: MPI.Intracomm, rank: int, step: int, state: dict[str, np.ndarray]) -> None:
+def give(comm: MPI.Intracomm, rank: int, step: int, state: dict[str, np.ndarray]) -> None:
     """Send a copy of the state after `step` steps."""
-    lane.Send(np.array([step]), rank, _TAG_STEP)
+    comm.Send(np.array([step]), rank, _TAG_STEP)
     for name in sorted(state):
-        lane.Send(state[name], rank, _TAG_STATE)
+        comm.Send(state[name], rank, _TAG_STATE)
 
 
-def take(lane: MPI.Intracomm, rank: int, state: dict[str, np.ndarray]) -> int:
+def take(comm: MPI.Intracomm, rank: int, state: dict[str, np.ndarray]) -> int:
     """Receive it into arrays of the same names and shapes; the number of steps."""
     step = np.zeros(1, np.int64)
-    lane.Recv(step, rank, _TAG_STEP)
+    comm.Recv(step, rank, _TAG_STEP)
     for name in sorted(state):
-        lane.Recv(state[name], rank, _TAG_STATE)
+        comm.Recv(state[name], rank, _TAG_STATE)
     return int(step[0])

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from faults.agree.consensus import Lost
+from faults.agree.survivor_group import RecoveryFailed
 from faults.checkpoint.buddy import Buddy
 from faults.checkpoint.part import Damaged, Slice, even_slice
 
@@ -109,7 +109,7 @@ class Levels:
         try:
             found = self.store.load(step, wanted)
         except Damaged as error:
-            raise Lost("restore", f"no intact checkpoint: {error}") from None
+            raise RecoveryFailed("restore", f"no intact checkpoint: {error}") from None
         for name, array in shared.items():
             np.copyto(array, found[name])
         for name, array in self.own.items():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Table:
+class Placement:
     """Base rank of each filled place, and the base ranks that wait for one."""
 
     places: dict[int, int]
@@ -25,38 +25,38 @@ class Table:
     def place_of(self, base: int) -> int | None:
         return next((place for place, holder in self.places.items() if holder == base), None)
 
-    def moved(self, new_rank: Collection[int] | list[int]) -> Table:
+    def moved(self, new_rank: Collection[int] | list[int]) -> Placement:
         """The same table in other numbers: `new_rank[old]` is a base rank's new number, -1 for gone."""
         number = list(new_rank)
-        return Table(
+        return Placement(
             {place: number[base] for place, base in self.places.items() if number[base] >= 0},
             tuple(number[base] for base in self.waiting if number[base] >= 0),
         )
 
 
-def begin(ranks: int, spares: int = 0) -> Table:
+def begin(ranks: int, spares: int = 0) -> Placement:
     """Ranks 0 to ranks-1 at work in the places of the same number, the rest waiting."""
-    return Table({rank: rank for rank in range(ranks)}, tuple(range(ranks, ranks + spares)))
+    return Placement({rank: rank for rank in range(ranks)}, tuple(range(ranks, ranks + spares)))
 
 
-def shrink(table: Table, alive: Collection[int]) -> Table:
+def shrink(table: Placement, alive: Collection[int]) -> Placement:
     """The survivors go on with fewer."""
     living = set(alive)
-    return Table(
+    return Placement(
         {place: base for place, base in table.places.items() if base in living},
         tuple(base for base in table.waiting if base in living),
     )
 
 
-def spare(table: Table, alive: Collection[int]) -> Table:
+def spare(table: Placement, alive: Collection[int]) -> Placement:
     """Waiting ranks take the places of the dead, lowest first; when none is left, the survivors go on with fewer."""
     left = shrink(table, alive)
     empty = sorted(set(table.places) - set(left.places))
     called = dict(zip(empty, left.waiting, strict=False))
-    return Table(left.places | called, left.waiting[len(called) :])
+    return Placement(left.places | called, left.waiting[len(called) :])
 
 
-Policy = Callable[[Table, Collection[int]], Table]
+Policy = Callable[[Placement, Collection[int]], Placement]
 
 # A respawned process is not in the communicator yet: the survivors shrink first, then let it in.
 IN_PLACE: dict[str, Policy] = {"shrink": shrink, "spare": spare, "respawn": shrink}

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from faults.recover.survivor_comm import View
+from faults.recover.survivor_comm import SurvivorComm
 from primitives.scatter_gather import Answer, TaskFailed, TasksMissing, map_tasks
 
 COORDINATOR = 0
@@ -59,7 +59,7 @@ def _complete(answer: Answer, comm: MPI.Intracomm) -> list[Any]:
 
 
 def _dead(comm: MPI.Comm) -> list[int]:
-    return comm.failed() if isinstance(comm, View) else []
+    return comm.failed() if isinstance(comm, SurvivorComm) else []
 
 
 def _share(comm: MPI.Intracomm, answers: np.ndarray) -> None:

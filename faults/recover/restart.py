@@ -24,9 +24,9 @@ import numpy as np
 from mpi4py import MPI
 
 from emulator.errors import UsageError
-from faults.agree.consensus import Lost
+from faults.agree.survivor_group import RecoveryFailed
 from faults.checkpoint import Damaged, Store, interval
-from faults.inject.instruments import Instruments
+from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.recover.preconditions import check_mortality
 
@@ -52,19 +52,19 @@ class Restarting:
         store: Store,
         every: int,
         mtbf_s: float | None = None,
-        instruments: Instruments | None = None,
+        drill: DrillContext | None = None,
         clear: bool = False,
     ) -> None:
         self.comm, self.state, self.store, self._clear = comm, state, store, clear
-        self.tools = instruments or Instruments()
+        self.drill = drill or DrillContext()
         self.place: int = comm.Get_rank()
         self.recoveries = 0
         self._every, self._mtbf_s = every, mtbf_s
         self._step_s: list[float] = []
-        if self.tools.journal.attempt:
-            self.tools.noticed()  # a later launch is the recovery: here a second fault strikes
+        if self.drill.journal.attempt:
+            self.drill.noticed()  # a later launch is the recovery: here a second fault strikes
         self.step = self._resume()
-        self.tools.ready()
+        self.drill.ready()
 
     @property
     def committed(self) -> State:
@@ -76,18 +76,18 @@ class Restarting:
         if self.place == 0:
             found, damaged = self.store.newest_intact()
             for text in damaged:
-                self.tools.journal.write("damaged", why=text)
+                self.drill.journal.write("damaged", why=text)
         found = self.comm.bcast(found)
-        self.tools.journal.write("rebuilt", places=list(range(self.comm.Get_size())), coordinator=0)
+        self.drill.journal.write("rebuilt", places=list(range(self.comm.Get_size())), coordinator=0)
         if found is not None:
             try:
                 for name, array in self.store.load(found).items():
                     np.copyto(self.state[name], array)
             except Damaged as error:
-                raise Lost("restore", f"no intact checkpoint: {error}") from None
+                raise RecoveryFailed("restore", f"no intact checkpoint: {error}") from None
         step = found or 0
-        self.tools.journal.write("resumed", step=step)
-        self.tools.journal.write("restored", step=step)
+        self.drill.journal.write("resumed", step=step)
+        self.drill.journal.write("restored", step=step)
         return step
 
     def next(self, steps: int) -> bool:
@@ -98,9 +98,9 @@ class Restarting:
     def attempt(self) -> Iterator[None]:
         """One step, which ends with a checkpoint when one is due."""
         began = time.monotonic()
-        self.tools.working_on(self.step)
+        self.drill.working_on(self.step)
         yield
-        self.tools.journal.write("commit", step=self.step)
+        self.drill.journal.write("commit", step=self.step)
         self.step += 1
         self._step_s.append(time.monotonic() - began)
         if self._due():
@@ -115,8 +115,8 @@ class Restarting:
         self.store.save(self.step, self.state, self.place, self.comm.Get_size())
         cost = time.monotonic() - began
         for text in self.store.failures[failures:]:
-            self.tools.journal.write("unsaved", why=text)
-        self.tools.journal.write("saved", step=self.step, cost=cost)
+            self.drill.journal.write("unsaved", why=text)
+        self.drill.journal.write("saved", step=self.step, cost=cost)
         if not self._every:
             self._every = self._find_interval(cost)
 
@@ -125,7 +125,7 @@ class Restarting:
         assert self._mtbf_s is not None  # as whoever leaves the interval to be found is told to say
         steps = interval.in_steps(interval.daly(max(cost, 1e-6), self._mtbf_s), float(np.median(self._step_s)))
         steps = self.comm.bcast(steps)
-        self.tools.journal.write("interval", steps=steps, cost=cost, mtbf=self._mtbf_s)
+        self.drill.journal.write("interval", steps=steps, cost=cost, mtbf=self._mtbf_s)
         return steps
 
     def __enter__(self) -> Restarting:

@@ -11,7 +11,7 @@
 A step counts when it is known to have worked everywhere and will not be done again: it is *committed*. Who knows it,
 and when::
 
-    every=k    everybody, after every k-th step: they agree on it (`faults.agree.consensus`)
+    every=k    everybody, after every k-th step: they agree on it (`faults.agree.survivor_group`)
     every=0    whoever has finished the step behind it, if that is an exchange of all with all, as it is above: to
                finish step k one must have heard from everybody in it, so everybody has finished step k-1
 
@@ -33,10 +33,10 @@ from typing import TYPE_CHECKING
 from mpi4py import MPI
 
 from emulator.errors import UsageError
-from faults.inject.instruments import Instruments
-from faults.record import outcome as verdict
+from faults.inject.drill_context import DrillContext
+from faults.record import outcome
 from faults.recover.history import State
-from faults.recover.job_processes import Crew
+from faults.recover.job_processes import JobProcesses
 from faults.recover.preconditions import check_policy, check_survival
 from faults.recover.program_failure import die_loudly
 from faults.recover.repair import APART, Repairing
@@ -51,20 +51,20 @@ class Recovering(Repairing):
     _steps = 0  # that there are to do
 
     def __init__(
-        self, crew: Crew, state: State, instruments: Instruments, levels: Levels | None = None, every: int = 1
+        self, processes: JobProcesses, state: State, drill: DrillContext, levels: Levels | None = None, every: int = 1
     ) -> None:
-        super().__init__(crew, state, instruments, levels, every)
+        super().__init__(processes, state, drill, levels, every)
         self._try = _Attempt(self)
 
     # -- the loop ----------------------------------------------------------------------------------
     def next(self, steps: int) -> bool:
         """Whether there is a step to do for this rank; a spare waits in here until it is called in or the end."""
         self._steps = steps
-        if self.step < steps and self._crew.place is not None:
+        if self.step < steps and self._processes.place is not None:
             return True
         while self.place is None and self.step < steps:
             if self.every:
-                self.tools.working_on(self.step)
+                self.drill.working_on(self.step)
                 self._finish()
             else:
                 self._settle(True)
@@ -81,7 +81,7 @@ class Recovering(Repairing):
         due = self.every and ((self.step + 1) % self.every == 0 or self.step + 1 == self._steps)
         if error is None and due and self.levels is not None and self.place is not None:
             try:
-                self.levels.keep(self._crew.comm, self.step + 1)
+                self.levels.keep(self._processes.comm, self.step + 1)
             except MPI.Exception as failed:
                 error = failed
         if error is not None:
@@ -96,14 +96,14 @@ class Recovering(Repairing):
 
     def _settle(self, ok: bool) -> None:
         """Commit if it worked for all that live (a death does not undo what they have); repair if somebody died."""
-        verdict = self._agree(ok)
-        if verdict.ok:
+        decision = self._agree(ok)
+        if decision.ok:
             self._commit()
-        if not self._crew.all_are_in(verdict):
+        if not self._processes.all_are_in(decision):
             self._notice("agreement")
-            if not verdict.ok:
-                self._go_back(verdict.kept)
-            self._recover(verdict)
+            if not decision.ok:
+                self._go_back(decision.kept)
+            self._recover(decision)
 
     def _commit(self) -> None:
         """All have agreed that what they did worked."""
@@ -126,7 +126,7 @@ class Recovering(Repairing):
     # -- beginning and end -------------------------------------------------------------------------
     def __enter__(self) -> Recovering:
         sys.excepthook = die_loudly
-        verdict.say(verdict.BEGAN)
+        outcome.say(outcome.BEGAN)
         return self
 
     def __exit__(
@@ -134,8 +134,8 @@ class Recovering(Repairing):
     ) -> None:
         """Leave together: who leaves early counts as dead."""
         if kind is None:
-            self._crew.quorum.agree(True)
-        verdict.conclude(kind is None)
+            self._processes.group.agree(True)
+        outcome.conclude(kind is None)
 
 
 class _Attempt:
@@ -144,11 +144,11 @@ class _Attempt:
     __slots__ = ("_implied", "_job", "_watched")
 
     def __init__(self, job: Recovering) -> None:
-        self._job, self._implied, self._watched = job, not job.every, not job.tools.silent
+        self._job, self._implied, self._watched = job, not job.every, not job.drill.silent
 
     def __enter__(self) -> None:
         if self._watched:
-            self._job.tools.working_on(self._job.step)
+            self._job.drill.working_on(self._job.step)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -176,7 +176,7 @@ def recovering(
     policy: str = "shrink",
     spares: int = 0,
     at_least: int = 1,
-    instruments: Instruments | None = None,
+    drill: DrillContext | None = None,
     levels: Levels | None = None,
     every: int = 1,
 ) -> Recovering:
@@ -221,5 +221,5 @@ def recovering(
     if levels is not None and not every:
         raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
     check_survival(f"recovering by {policy}")
-    tools = instruments or Instruments()
-    return Recovering(Crew(comm, policy, spares, at_least, tools), state, tools, levels, every)
+    drill = drill or DrillContext()
+    return Recovering(JobProcesses(comm, policy, spares, at_least, drill), state, drill, levels, every)

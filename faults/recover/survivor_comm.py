@@ -1,82 +1,86 @@
-"""A communicator of those at work, without building one: ranks are looked up in a table.
+"""A communicator of the ranks at work, made without building one in MPI: its ranks are looked up in a list.
 
     program's rank   0   1   2   3   4   5   6         (7 survivors)
-    lane's rank      0   1   2   4   5   6   7         (3 is dead)
+    parent's rank    0   1   2   4   5   6   7         (3 is dead)
 
-`View` is a `MPI.Intracomm` over the lane in use: `Send(buffer, 3)` goes to base rank 4. Every blocking call notes on
-the board whom it waits for, so that a watchdog can say who waited for whom.
+`SurvivorComm` is an `MPI.Intracomm` over the communicator in use (its `parent`, bare or emulated): `Send(buffer, 3)`
+goes to the parent's rank 4. Every blocking call notes on the status board which rank it waits for, so that a watchdog
+can say who waited for whom. `SurvivorCarrier` answers `emulator.carrier.of` for it: the parent's clock, ordered
+receive, terms and instruments, in the survivors' ranks.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from mpi4py import MPI
 
 from emulator import carrier
-from emulator.carrier import Carrier
-from faults.agree.consensus import dead_ranks
+from emulator.carrier import LONGEST_NAP_S, Carrier
+from faults.agree.survivor_group import dead_ranks
 from faults.record.status_board import NOBODY
 
 Note = Callable[[int], None]
 _DEATHS = [getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING") if hasattr(MPI, name)]
 
 
-class View(MPI.Intracomm):
-    """The processes `table[0], table[1], ...` of `lane`, as ranks 0, 1, ...
+class SurvivorComm(MPI.Intracomm):
+    """The processes `members[0], members[1], ...` of `parent`, as ranks 0, 1, ...
 
-    It carries point-to-point messages, from which the algorithms of `primitives` are made. Messages of
-    any source report the sender's rank in the view.
+    It carries point-to-point messages, from which the algorithms of `primitives` are made. Messages received from any
+    source report the sender's rank among the survivors.
 
     Parameters
     ----------
-    lane
+    parent
         A communicator over all processes, bare or emulated.
-    table
-        Lane rank of each of the view's ranks.
+    members
+        The parent's rank of each rank.
     note
-        Called with a lane rank before waiting for it, with `NOBODY` after.
+        Called with a rank of the parent before waiting for it, with `NOBODY` after.
     """
 
-    def __new__(cls, lane: MPI.Intracomm, table: Sequence[int], note: Note | None = None) -> View:
-        return super().__new__(cls, lane)
+    def __new__(cls, parent: MPI.Intracomm, members: Sequence[int], note: Note | None = None) -> SurvivorComm:
+        return super().__new__(cls, parent)
 
-    def __init__(self, lane: MPI.Intracomm, table: Sequence[int], note: Note | None = None) -> None:
-        self.lane, self.table = lane, list(table)
-        self._index = {base: place for place, base in enumerate(self.table)}
-        self._rank = self._index.get(lane.Get_rank(), MPI.UNDEFINED)
-        self._note = note or _ignore
+    def __init__(self, parent: MPI.Intracomm, members: Sequence[int], note: Note | None = None) -> None:
+        self.parent, self.members = parent, list(members)
+        self._ranks = {member: rank for rank, member in enumerate(self.members)}
+        self._rank = self._ranks.get(parent.Get_rank(), MPI.UNDEFINED)
+        self.note = note or _ignore
         self._everybody: MPI.Group | None = None
-        self.carrier = _ViewCarrier(self)
+        self.carrier = SurvivorCarrier(self)
 
     def Get_rank(self) -> int:
         return self._rank
 
     def Get_size(self) -> int:
-        return len(self.table)
+        return len(self.members)
 
     rank = property(Get_rank)
     size = property(Get_size)
 
-    def _base(self, rank: int) -> int:
-        return self.table[rank] if rank >= 0 else rank  # ANY_SOURCE and PROC_NULL stay what they are
+    def member(self, rank: int) -> int:
+        """The parent's rank of a rank; ANY_SOURCE and PROC_NULL stay what they are."""
+        return self.members[rank] if rank >= 0 else rank
 
-    def _name_source(self, status: MPI.Status | None) -> None:
-        if status is not None and status.Get_source() in self._index:
-            status.Set_source(self._index[status.Get_source()])
+    def _rename_source(self, status: MPI.Status | None) -> None:
+        if status is not None and status.Get_source() in self._ranks:
+            status.Set_source(self._ranks[status.Get_source()])
 
     def failed(self) -> list[int]:
-        """Ranks of the view that are known to be dead; receives from any source go on without them."""
-        self.lane.Ack_failed()
+        """Ranks that are known to be dead; receives from any source go on without them."""
+        self.parent.Ack_failed()
         if self._everybody is None:
-            self._everybody = self.lane.Get_group()
-        return [self._index[base] for base in dead_ranks(self.lane, self._everybody) if base in self._index]
+            self._everybody = self.parent.Get_group()
+        return [self._ranks[member] for member in dead_ranks(self.parent, self._everybody) if member in self._ranks]
 
-    def _from(self, source: int, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Call it; a message from anybody is not denied because somebody is dead who is not of this view.
+    def _receive(self, source: int, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Make a receiving call; one from any source goes on when a process died that is none of these ranks.
 
-        MPI refuses any source on a lane with a death that has not been acknowledged there.
+        MPI refuses any source on a communicator with a death that has not been acknowledged there.
         """
         refusals = 0
         while True:
@@ -85,30 +89,31 @@ class View(MPI.Intracomm):
             except MPI.Exception as error:
                 refusals += 1
                 strange = source == MPI.ANY_SOURCE and error.Get_error_class() in _DEATHS and not self.failed()
-                if not strange or refusals > self.lane.Get_size():
+                if not strange or refusals > self.parent.Get_size():
                     raise
+
+    def _wait(self, peer: int, call: Callable[..., Any], *arguments: Any) -> Any:
+        """Make a blocking call that waits for a rank of the parent."""
+        self.note(peer)
+        answer = call(*arguments)
+        self.note(NOBODY)
+        return answer
 
     # -- blocking ----------------------------------------------------------------------------------
     def Send(self, buf: Any, dest: int, tag: int = 0) -> None:
-        base = self._base(dest)
-        self._note(base)
-        self.lane.Send(buf, base, tag)
-        self._note(NOBODY)
+        member = self.member(dest)
+        self._wait(member, self.parent.Send, buf, member, tag)
 
     def Ssend(self, buf: Any, dest: int, tag: int = 0) -> None:
-        base = self._base(dest)
-        self._note(base)
-        self.lane.Ssend(buf, base, tag)
-        self._note(NOBODY)
+        member = self.member(dest)
+        self._wait(member, self.parent.Ssend, buf, member, tag)
 
     def Recv(
         self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None
     ) -> None:
-        base = self._base(source)
-        self._note(base)
-        self._from(source, self.lane.Recv, buf, base, tag, status)
-        self._note(NOBODY)
-        self._name_source(status)
+        member = self.member(source)
+        self._wait(member, self._receive, source, self.parent.Recv, buf, member, tag, status)
+        self._rename_source(status)
 
     def Sendrecv(
         self,
@@ -120,52 +125,48 @@ class View(MPI.Intracomm):
         recvtag: int = MPI.ANY_TAG,
         status: MPI.Status | None = None,
     ) -> None:
-        base = self._base(source)
-        self._note(base)
-        self.lane.Sendrecv(sendbuf, self._base(dest), sendtag, recvbuf, base, recvtag, status)
-        self._note(NOBODY)
-        self._name_source(status)
+        to, member = self.member(dest), self.member(source)
+        self._wait(member, self.parent.Sendrecv, sendbuf, to, sendtag, recvbuf, member, recvtag, status)
+        self._rename_source(status)
 
     def Probe(self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None) -> Any:
-        base = self._base(source)
-        self._note(base)
-        answer = self._from(source, self.lane.Probe, base, tag, status)
-        self._note(NOBODY)
-        self._name_source(status)
+        member = self.member(source)
+        answer = self._wait(member, self._receive, source, self.parent.Probe, member, tag, status)
+        self._rename_source(status)
         return answer
 
     # -- not blocking ------------------------------------------------------------------------------
     def Isend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
-        return self.lane.Isend(buf, self._base(dest), tag)
+        return self.parent.Isend(buf, self.member(dest), tag)
 
     def Irecv(self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG) -> MPI.Request:
-        return self.lane.Irecv(buf, self._base(source), tag)
+        return self.parent.Irecv(buf, self.member(source), tag)
 
     def Iprobe(self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None) -> bool:
-        found: bool = self._from(source, self.lane.Iprobe, self._base(source), tag, status)
-        self._name_source(status if found else None)
+        found: bool = self._receive(source, self.parent.Iprobe, self.member(source), tag, status)
+        self._rename_source(status if found else None)
         return found
 
     def Send_init(self, buf: Any, dest: int, tag: int = 0) -> MPI.Prequest:
-        return self._noted(self.lane.Send_init(buf, self._base(dest), tag), dest)
+        return self._noted(self.parent.Send_init(buf, self.member(dest), tag), dest)
 
     def Recv_init(self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG) -> MPI.Prequest:
-        return self._noted(self.lane.Recv_init(buf, self._base(source), tag), source)
+        return self._noted(self.parent.Recv_init(buf, self.member(source), tag), source)
 
     def _noted(self, request: MPI.Prequest, rank: int) -> MPI.Prequest:
-        if type(request) is not MPI.Prequest or self._note is _ignore:
+        if type(request) is not MPI.Prequest or self.note is _ignore:
             return request  # an emulated one has its own ways of waiting
-        return _Noted(request, self._base(rank), self._note)
+        return _NotedRequest(request, self.member(rank), self.note)
 
 
-class _Noted(MPI.Prequest):
-    """A persistent request that says whom it waits for."""
+class _NotedRequest(MPI.Prequest):
+    """A persistent request that notes which rank it waits for."""
 
-    def __new__(cls, request: MPI.Prequest, base: int, note: Note) -> _Noted:
+    def __new__(cls, request: MPI.Prequest, peer: int, note: Note) -> _NotedRequest:
         return super().__new__(cls, request)
 
-    def __init__(self, request: MPI.Prequest, base: int, note: Note) -> None:
-        self._peer, self._note = base, note
+    def __init__(self, request: MPI.Prequest, peer: int, note: Note) -> None:
+        self._peer, self._note = peer, note
 
     def Wait(self, status: MPI.Status | None = None) -> Any:
         self._note(self._peer)
@@ -178,37 +179,58 @@ def _ignore(rank: int) -> None:
     """Nobody watches."""
 
 
-class _ViewCarrier(Carrier):
-    """The lane's carrier, with the view's ranks."""
+class SurvivorCarrier(Carrier):
+    """The parent's carrier, in the survivors' ranks; what algorithms keep per communicator is the survivors' own."""
 
-    def __init__(self, view: View) -> None:
-        self._lane = carrier.of(view.lane)
-        super().__init__(view, self._lane.instruments)
-        self.timed = self._lane.timed
+    def __init__(self, comm: SurvivorComm) -> None:
+        self._parents = carrier.of(comm.parent)
+        super().__init__(comm, self._parents.instruments)
+        self.timed = self._parents.timed
+        self._missing = NOBODY  # the first source of which `arrivals` last found nothing
 
     @property
     def ordered(self) -> bool:  # type: ignore[override]
-        return self._lane.ordered
+        return self._parents.ordered
 
     def now(self) -> float:
-        return self._lane.now()
+        return self._parents.now()
 
     def compute(self, seconds: float) -> None:
-        self._lane.compute(seconds)
+        self._parents.compute(seconds)
+
+    def align(self, ranks: Sequence[int] | None = None) -> float:
+        chosen = range(self.comm.Get_size()) if ranks is None else ranks
+        return self._parents.align([self.comm.members[rank] for rank in chosen])
 
     def advance(self, t: float) -> None:
-        self._lane.advance(t)
+        self._parents.advance(t)
+
+    def wait_until(
+        self,
+        ready: Callable[[], bool],
+        deadline: float = math.inf,
+        patience_s: float = math.inf,
+        longest_s: float = LONGEST_NAP_S,
+    ) -> bool:
+        self._missing = NOBODY
+        if ready():
+            return True
+        self.comm.note(self._missing)
+        came = self._parents.wait_until(ready, deadline, patience_s, longest_s)
+        self.comm.note(NOBODY)
+        return came
 
     def arrivals(self, sources: Iterable[int], tag: int) -> dict[int, float]:
-        table = self.comm.table
-        by_rank = {table[source]: source for source in sources}
-        return {by_rank[base]: due for base, due in self._lane.arrivals(by_rank, tag).items()}
+        ranks = {self.comm.members[source]: source for source in sources}
+        found = {ranks[member]: due for member, due in self._parents.arrivals(ranks, tag).items()}
+        self._missing = next((member for member, rank in ranks.items() if rank not in found), NOBODY)
+        return found
 
     def all_sent(self, sources: Sequence[int], tag: int) -> list[Any]:
-        return self._lane.all_sent([self.comm.table[source] for source in sources], tag)
+        return self._parents.all_sent([self.comm.members[source] for source in sources], tag)
 
     def all_matched(self, receives: Sequence[Any]) -> list[Any]:
-        return self._lane.all_matched(receives)
+        return self._parents.all_matched(receives)
 
     def terms(self) -> tuple[float, float] | None:
-        return self._lane.terms()
+        return self._parents.terms()

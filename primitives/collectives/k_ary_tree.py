@@ -34,7 +34,6 @@ import numpy as np
 from mpi4py import MPI
 
 from emulator import carrier
-from primitives import hooks
 from primitives.blocks import split
 from primitives.buffers import Array, message
 from primitives.collectives.persistent import TAG, Plan, Request
@@ -95,7 +94,7 @@ class KAryTree(Plan):
         ahead = min(AHEAD, self.count - 1)
         sent: list[Request] = []
         down: list[Request] = []
-        hooks.phase("reduce")
+        self.phase("reduce")
         self._expect(0)
         for i in range(self.count + ahead):
             if i < self.count:
@@ -103,7 +102,7 @@ class KAryTree(Plan):
                 yield from self._add(i)
                 sent += [send() for send in self._to_parent[i : i + 1]]
             if i == ahead:
-                hooks.phase("broadcast")
+                self.phase("broadcast")
             if i >= ahead:
                 yield from sent[i - ahead : i - ahead + 1]  # what comes down is received where it was sent from
                 yield from self._take(i - ahead)
@@ -121,7 +120,7 @@ class KAryTree(Plan):
 
         Their time counts where a message takes no more than that. No Send waits for ever: its receiver waits already.
         """
-        hooks.phase("reduce")
+        self.phase("reduce")
         for receive in self._from_children[0]:
             receive.Start()
         mine = self._mine[0]
@@ -133,7 +132,7 @@ class KAryTree(Plan):
             mine = self.recv
         for send in self._report:
             send()
-        hooks.phase("broadcast")
+        self.phase("broadcast")
         for receive in self._from_parent:
             receive.Start()
             receive.Wait()

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from mpi4py import MPI
 
+from emulator import carrier
 from emulator.errors import UsageError
 from primitives.buffers import Array, message
 
@@ -56,6 +57,7 @@ class Plan:
         self.comm = comm
         self.rank, self.size = comm.Get_rank(), comm.Get_size()
         self.tag = tag
+        self.phase = carrier.of(comm).phase
         self._requests: list[MPI.Prequest] = []
         self._walk: Iterator[Request] | None = None
         self.waiting: Request | None = None

@@ -19,7 +19,6 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from mpi4py import MPI
 
-from primitives import hooks
 from primitives.buffers import Array
 from primitives.collectives.persistent import TAG, Plan, Request
 
@@ -70,18 +69,18 @@ class Folded(Plan):
         if self.recv.size == 0:
             return
         if self.outside:
-            hooks.phase("fold")
+            self.phase("fold")
             yield self._give()
-            hooks.phase("unfold")
+            self.phase("unfold")
             self._take.Start()
             yield self._take
         elif self.paired:
-            hooks.phase("fold")
+            self.phase("fold")
             self._take.Start()
             yield self._take
             self.op(self._theirs, self.send, self.recv)
             yield from self.exchange()
-            hooks.phase("unfold")
+            self.phase("unfold")
             yield self._give()
         elif self.doublings:
             yield from self.exchange()

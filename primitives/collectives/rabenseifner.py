@@ -30,7 +30,6 @@ from collections.abc import Callable, Iterator
 
 from mpi4py import MPI
 
-from primitives import hooks
 from primitives.buffers import Array, scratch
 from primitives.collectives.persistent import TAG, Request
 from primitives.collectives.power_of_two import Folded
@@ -60,14 +59,14 @@ class Rabenseifner(Folded):
         self._doublings.reverse()
 
     def exchange(self) -> Iterator[Request]:
-        hooks.phase("reduce_scatter")
+        self.phase("reduce_scatter")
         for receive, *_ in self._halvings:
             receive.Start()
         for receive, give, first, second, total in self._halvings:
             give.Start()
             yield receive
             self.op(first, second, total)
-        hooks.phase("all_gather")
+        self.phase("all_gather")
         for given, receive, pass_on in self._doublings:
             yield given  # from where the result arrives now
             receive.Start()

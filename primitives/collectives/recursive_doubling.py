@@ -27,7 +27,6 @@ from functools import partial
 import numpy as np
 from mpi4py import MPI
 
-from primitives import hooks
 from primitives.buffers import Array
 from primitives.collectives.persistent import TAG, Request
 from primitives.collectives.power_of_two import Folded
@@ -54,7 +53,7 @@ class RecursiveDoubling(Folded):
         self._program = list(self._calls())
 
     def exchange(self) -> Iterator[Request]:
-        hooks.phase("exchange")
+        self.phase("exchange")
         for (receive, send, lower, higher), total in zip(self._exchanges, self._sums, strict=True):
             receive.Start()
             send.Start()
@@ -87,7 +86,7 @@ class RecursiveDoubling(Folded):
 
         The same as `exchange`, but for the time that a generator takes, which counts beside a short message.
         """
-        hooks.phase("exchange")
+        self.phase("exchange")
         for call in self._program:
             call()
         self.op(self._lower, self._higher, out)

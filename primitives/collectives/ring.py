@@ -54,7 +54,6 @@ from mpi4py import MPI
 
 from emulator import carrier
 from emulator.errors import UsageError
-from primitives import hooks
 from primitives.blocks import split
 from primitives.buffers import Array, scratch
 from primitives.collectives.persistent import TAG, Plan, Request
@@ -101,7 +100,7 @@ class ReduceScatter(Plan):
 
     def hops(self) -> Iterator[Request]:
         """All of it but waiting for what has been sent."""
-        hooks.phase("reduce_scatter")
+        self.phase("reduce_scatter")
         if self.size == 1:
             np.copyto(self.own, self.mine)
         for request in (*self._posted, *self.first):
@@ -144,7 +143,7 @@ class AllGather(Plan):
 
     def hops(self) -> Iterator[Request]:
         """All of it but waiting for what has been sent."""
-        hooks.phase("all_gather")
+        self.phase("all_gather")
         for request in (*self._receives, *self.first):
             request.Start()
         for receive, onward in self._hops:

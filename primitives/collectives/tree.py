@@ -24,7 +24,6 @@ import numpy as np
 from mpi4py import MPI
 
 from emulator import carrier
-from primitives import hooks
 from primitives.buffers import Array
 from primitives.collectives.persistent import TAG, Plan, Request
 
@@ -70,7 +69,7 @@ class Tree(Plan):
     def steps(self) -> Iterator[Request]:
         if self.recv.size == 0:
             return
-        hooks.phase("reduce")
+        self.phase("reduce")
         if not self._from_children and self.send is not self.recv:
             np.copyto(self.recv, self.send)
         mine = self.send
@@ -82,7 +81,7 @@ class Tree(Plan):
             mine = self.recv
         for send in self._to_parent:
             yield send()
-        hooks.phase("broadcast")
+        self.phase("broadcast")
         for receive in self._from_parent:
             receive.Start()
             yield receive

@@ -31,7 +31,6 @@ from numpy.typing import NDArray
 
 from emulator import now
 from emulator.errors import UsageError
-from primitives import hooks
 from primitives.inbox import Mailbox
 from primitives.peers import Peers
 
@@ -158,7 +157,7 @@ class Server:
         """Do one round and update `self.model`."""
         begin = now(self.peers.comm)
         deadline = None if self.deadline_s is None else begin + self.deadline_s
-        hooks.phase("broadcast", step=self.number)
+        self.peers.carrier.phase("broadcast", step=self.number)
         self.clients = [c for c in self.clients if self.peers.alive(c)]
         record = Round(self.number, draw_clients(self.clients, self.per_round, self.seed, self.number))
         order = np.concatenate([[self.number, _TRAIN], self.model])
@@ -181,7 +180,7 @@ class Server:
 
     def _aggregate(self, record: Round, rows: NDArray[np.float64], examples: Vector) -> None:
         """Update the model; where those who dropped out leave the rule too few answers, the round is void."""
-        hooks.phase("aggregate", step=self.number)
+        self.peers.carrier.phase("aggregate", step=self.number)
         try:
             self.model = self.aggregate(rows, examples)
         except UsageError as refusal:
@@ -260,7 +259,7 @@ def participate(comm: MPI.Intracomm | Peers, train: Train) -> int:
         answer = None
         if trouble is None:
             try:
-                hooks.phase("train", step=number)
+                peers.carrier.phase("train", step=number)
                 answer = train(order[HEADER:].copy(), number)
             except KeyboardInterrupt:
                 raise

@@ -22,7 +22,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.errors import UsageError
-from primitives import hooks
 
 Vector = NDArray[np.float64]
 Average = Callable[[Vector], Vector]
@@ -77,7 +76,6 @@ class DiLoCo:
         local, first = self.model.copy(), self.rounds * inner_steps
         for step in range(first, first + inner_steps):
             local = inner(local, step)
-        hooks.phase("outer_step", round=self.rounds)
         change = self.average(self.model - local)
         self.velocity = self.momentum * self.velocity + change
         self.model = self.model - self.lr * (change + self.momentum * self.velocity)

@@ -26,7 +26,6 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from emulator.errors import UsageError
-from primitives import hooks
 from primitives.gossip.graphs import Graph
 from primitives.inbox import Mailbox
 from primitives.peers import Peers
@@ -99,7 +98,7 @@ def push_sum(comm: MPI.Intracomm | Peers, x: NDArray[np.float64], graph: Graph, 
                 outcome.received += 1
 
     for k in range(pushes):
-        hooks.phase("push", push=k)
+        peers.carrier.phase("push", push=k)
         absorb(box.poll())
         if mass[-1] < _POOREST:
             absorb(box.wait(_PATIENCE_S))
@@ -182,7 +181,7 @@ def pairwise(
     rng = np.random.default_rng((seed, peers.rank))
     state = _Meetings(box, x)
     for k in range(meetings):
-        hooks.phase("meet", meeting=k)
+        peers.carrier.phase("meet", meeting=k)
         state.listen(wait=False)
         living = [j for j in neighbours if peers.alive(j)]
         if living:

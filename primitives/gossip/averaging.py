@@ -29,7 +29,6 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from emulator.errors import UsageError
-from primitives import hooks
 from primitives.gossip.graphs import Graph
 from primitives.gossip.mixing import Mixing
 from primitives.peers import Peers
@@ -54,7 +53,7 @@ def mix(comm: MPI.Intracomm | Peers, x: Array, mixing: Mixing) -> None:
     """
     peers = Peers.of(comm)
     _check(peers, x, mixing.graph)
-    hooks.phase("mix")
+    peers.carrier.phase("mix")
     weights = mixing.weights[peers.rank]
     sources = list(mixing.graph.sources(peers.rank))
     received = dict(zip(sources, _buffers(len(sources), x), strict=True))
@@ -157,7 +156,7 @@ class PushSum:
 
     def step(self) -> None:
         """Do one round; all members call it."""
-        hooks.phase("push_sum", round=self.round)
+        self.peers.carrier.phase("push_sum", round=self.round)
         me, routes = self.peers.rank, self.routes()
         targets = [j for j in routes[me] if self.peers.alive(j)]
         share = self.mass / (len(targets) + 1)

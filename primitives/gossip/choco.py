@@ -29,7 +29,6 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from emulator.errors import UsageError
-from primitives import hooks
 from primitives.gossip.compression import Compressor
 from primitives.gossip.mixing import Mixing, check, spectral_gap
 from primitives.peers import Peers
@@ -109,7 +108,7 @@ class Choco:
 
     def step(self) -> None:
         """Do one round; all members call it."""
-        hooks.phase("choco", round=self.round)
+        self.peers.carrier.phase("choco", round=self.round)
         me, n = self.peers.rank, len(self.x)
         draw = (self.seed * 1_000_003 + self.round) * self.peers.size + me
         message = self.compressor.encode(self.x - self.public[me], draw)

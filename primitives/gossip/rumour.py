@@ -31,7 +31,6 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from emulator.errors import UsageError
-from primitives import hooks
 from primitives.gossip.graphs import Graph, complete
 from primitives.peers import Peers
 
@@ -95,7 +94,7 @@ def spread(
     rounds = _check(peers, rumour, origin, mode, rounds, graph)
     heard = Heard(0 if peers.rank == origin else None, rounds)
     for k in range(1, rounds + 1):
-        hooks.phase("rumour", round=k)
+        peers.carrier.phase("rumour", round=k)
         _round(peers, rumour, heard, table.contacts(seed, k), mode, k)
     return heard
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 
 from mpi4py import MPI
 
-from primitives import hooks
+from emulator import carrier
 from primitives.parameter_server import messages
 from primitives.parameter_server.consistency import Consistency
 from primitives.parameter_server.inbox import open_inbox
@@ -57,6 +57,7 @@ class Server:
     ) -> None:
         self.comm, self.layout, self.on_failure = comm, layout, on_failure
         self.rank = comm.Get_rank()
+        self._phase = carrier.of(comm).phase
         self.shards = {
             index: Shard(
                 index,
@@ -127,7 +128,7 @@ class Server:
         self.received.update(messages=1, bytes=len(message))
         header, _ = messages.unpack(message)
         if header.kind == messages.PUSH:
-            hooks.phase("apply", step=header.clock)
+            self._phase("apply", step=header.clock)
         # It takes its place here before it goes down the chain: in between a death may become known, and what the head
         # then says of the dead worker must come behind this in every replica.
         replies = self.shards[header.shard].receive(message)

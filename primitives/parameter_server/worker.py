@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from emulator import carrier
 from emulator.errors import UsageError
-from primitives import hooks
 from primitives.parameter_server import messages
 from primitives.parameter_server.cache import Cache, Copy
 from primitives.parameter_server.channel import Asked, Channel
@@ -113,6 +112,7 @@ class Worker:
     ) -> None:
         self.layout, self.compression, self.cache = layout, compression, cache
         self.rank = comm.Get_rank()
+        self._phase = carrier.of(comm).phase
         self.channel = Channel(comm, layout, compression.half, server, on_failure)
         self.staleness = Staleness(consistency.staleness)
         # A shard must hear that this worker has caught up or (see `inbox`) that it waits, rows or not.
@@ -141,7 +141,7 @@ class Worker:
 
     def pull_async(self, table: str, keys: Keys = None, out: Array | None = None) -> Pull:
         """Ask for rows now, take them later with ``.wait()``; see `pull`."""
-        hooks.phase("pull")
+        self._phase("pull")
         index = self.layout.table(table)
         plan = self._planner.plan(index, keys)
         self._check_out(index, plan, out)
@@ -173,7 +173,7 @@ class Worker:
         closes
             Whether this was the iteration's last push: saves the messages of `tick`.
         """
-        hooks.phase("push")
+        self._phase("push")
         index = self.layout.table(table)
         plan, rows = self._prepare(index, gradient, keys)
         for piece in plan.pieces:

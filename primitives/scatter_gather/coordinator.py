@@ -15,9 +15,8 @@ from typing import Any, NamedTuple
 
 from mpi4py import MPI
 
-from emulator import now
+from emulator import carrier, now
 from emulator.errors import UsageError
-from primitives import hooks
 from primitives.scatter_gather.checks import check_workers
 from primitives.scatter_gather.deadline import Deadline
 from primitives.scatter_gather.ledger import Ledger
@@ -74,6 +73,7 @@ class Coordinator:
     ) -> None:
         check_options(comm, prefetch, batch)
         self.comm = comm
+        self._phase = carrier.of(comm).phase
         self.living = [rank for rank in range(comm.Get_size()) if rank != comm.Get_rank()]
         self._prefetch, self._batch, self._batch_s = prefetch, batch, batch_s
         self._membership, self._polled = membership, 0.0
@@ -159,7 +159,7 @@ class Coordinator:
     def _run(self, job: Job) -> Iterator[list[int]]:
         """Have the tasks done; yields those that have an outcome now and had none before."""
         ledger, deadline = job.ledger, job.deadline
-        hooks.phase("scatter")
+        self._phase("scatter")
         self._ledger, self._request = ledger, next(_NUMBERS)
         start, yielded = now(self.comm), 0
         due = wake = math.inf if deadline.seconds is None else start + deadline.seconds
@@ -212,7 +212,7 @@ class Coordinator:
         ledger, late = job.ledger, job.late
         if rank not in self.living or message[0] != "done":
             return  # declared dead: its tasks run elsewhere
-        hooks.phase("gather")
+        self._phase("gather")
         _, request, packed, dropped = message
         rows = unpack_outcomes(packed)
         if request != self._request:

@@ -10,7 +10,6 @@ clock, one line for the report. The coordinator is listened to every `LOOK_EVERY
 
 from __future__ import annotations
 
-import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator
@@ -19,7 +18,7 @@ from typing import Any
 
 from mpi4py import MPI
 
-from primitives import hooks
+from emulator import carrier
 from primitives.scatter_gather.messages import DOWN, UP, Outbox, failed_ranks, open_inbox, pack
 from primitives.scatter_gather.outcome import Row, pack_outcomes
 from primitives.scatter_gather.parcel import Damaged, unwrap
@@ -36,7 +35,8 @@ class Worker:
     def __init__(self, comm: MPI.Comm, function: Callable[[Any], Any], root: int) -> None:
         self._comm, self._function, self._root = comm, function, root
         self._rank = comm.Get_rank()
-        self._now: Callable[[], float] = getattr(comm, "now", time.perf_counter)  # `emulator.now`, looked up once
+        carried = carrier.of(comm)
+        self._now, self._phase = carried.now, carried.phase
         self._inbox, self._outbox = open_inbox(comm, root, DOWN), Outbox(comm, UP)
         self._batches: deque[tuple[int, deque[tuple[int, Any]]]] = deque()
         self._running: tuple[int, int] | None = None
@@ -111,7 +111,7 @@ class Worker:
 
     def _work(self) -> None:
         """Run tasks of the first batch for a while; report when the batch is done, or when it is time."""
-        hooks.phase("compute")
+        self._phase("compute")
         request, queue = self._batches[0]
         function, clock, rank = self._function, self._now, self._rank
         start = clock()

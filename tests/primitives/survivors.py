@@ -12,12 +12,19 @@ from pathlib import Path
 import numpy as np
 from mpi4py import MPI
 
-from primitives import hooks
+from emulator import carrier
 from primitives.federated import participate, serving
 from primitives.gossip import average, mix, mixing, schedules
 from primitives.peers import Peers
 
 VICTIM, ROUND = 2, 5
+
+
+class Suicide(carrier.Instrument):
+    """Kill this process at the next named phase."""
+
+    def phase(self, name: str, **info: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
 
 
 def main(folder: str) -> None:
@@ -30,7 +37,7 @@ def main(folder: str) -> None:
     x = np.full(1000, float(me))
     for k in range(80):
         if k == ROUND and me == VICTIM:
-            hooks.phase = lambda name, **info: os.kill(os.getpid(), signal.SIGKILL)
+            carrier.of(comm).instruments.append(Suicide())
         mix(peers, x, w)
     living = [i for i in range(p) if i != VICTIM]
     again = Peers(comm, living, on_failure=lambda rank, error: noticed.append(rank))

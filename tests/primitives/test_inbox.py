@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from emulator.carrier import Carrier
 from primitives.inbox import Mailbox
 from primitives.peers import Peers
 
@@ -23,6 +24,7 @@ class Comm:
     def __init__(self, arrived: dict[int, list[float]], dead: set[int]) -> None:
         self.arrived = {rank: deque(values) for rank, values in arrived.items()}
         self.dead = dead
+        self.carrier = Carrier(self)  # type: ignore[arg-type]
 
     def Get_size(self) -> int:
         return 5

@@ -5,7 +5,7 @@ import pytest
 from mpi4py import MPI
 
 from emulator.errors import UsageError
-from faults.agree.consensus import Lost
+from faults.agree.survivor_group import RecoveryFailed
 from faults.checkpoint.buddy import Buddy
 from tests.ranks import on_ranks
 
@@ -105,7 +105,7 @@ def test_saves_that_fail_again_and_again_leave_the_committed_one() -> None:
 def test_a_rank_and_its_buddy_cannot_both_be_lost(comm) -> None:
     buddy = Buddy(comm, state_of(comm.Get_rank(), 0))
     buddy.save(1, state_of(comm.Get_rank(), 1))
-    with pytest.raises(Lost, match="rank 1 and its buddy"):
+    with pytest.raises(RecoveryFailed, match="rank 1 and its buddy"):
         buddy.restore(1, state_of(comm.Get_rank(), 0), [1, 2])
 
 

@@ -14,11 +14,11 @@ from faults import detect
 from faults.detect import swim
 from faults.detect.phi import PhiAccrual, phi
 from faults.launch import watchdog as watch
-from faults.record.status_board import LEFT, WORKING, Board
+from faults.record.status_board import LEFT, WORKING, StatusBoard
 
 
-def board_of(tmp_path, members: int = 4) -> Board:
-    board = Board.create(tmp_path / "board", members, 1)
+def board_of(tmp_path, members: int = 4) -> StatusBoard:
+    board = StatusBoard.create(tmp_path / "board", members, 1)
     board.rows["state"][:3] = WORKING
     board.rows["beat"][:3] = 100.0
     return board
@@ -78,7 +78,7 @@ def test_an_unknown_detector_is_refused(tmp_path) -> None:
 
 
 def test_who_is_accused_by_others_is_suspected_until_a_sign_of_life_that_is_newer(tmp_path) -> None:
-    board = Board.create(tmp_path / "board", 3, 0)
+    board = StatusBoard.create(tmp_path / "board", 3, 0)
     accused = detect.detector("swim", board, 1.0)
     for member in (0, 1):
         board.enter(member, member, 0)
@@ -94,7 +94,7 @@ def test_who_is_accused_by_others_is_suspected_until_a_sign_of_life_that_is_newe
 
 def test_members_of_a_group_find_the_one_that_does_not_answer(tmp_path) -> None:
     """Three members that ask and answer over real datagrams, of which one does nothing."""
-    board = Board.create(tmp_path / "board", 3, 0)
+    board = StatusBoard.create(tmp_path / "board", 3, 0)
     for member in range(3):
         board.enter(member, member, 0)
     groups = [swim.Group(board, member, 3, 0, limit_s=0.2) for member in (0, 2)]

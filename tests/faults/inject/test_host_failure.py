@@ -12,27 +12,27 @@ from faults.drill.request import Order, even_hosts
 from faults.inject import host_failure
 from faults.plan import parse, resolve
 from faults.record import journal
-from faults.record.status_board import NOBODY, WORKING, Board
+from faults.record.status_board import NOBODY, WORKING, StatusBoard
 
 FIRST = """
 import os, sys, time
-from faults.record.status_board import Board
+from faults.record.status_board import StatusBoard
 from faults.inject.injector import Injector
 from faults.record.journal import Journal
 from faults.plan import parse, resolve
 
 folder, line = sys.argv[1:]
 events = resolve([parse(line)], 4, spares=1, hosts=[0, 0, 1, 1, 1])
-board = Board(f"{folder}/board", 8, len(events))
+board = StatusBoard(f"{folder}/board", 8, len(events))
 board.rows["pid"][2] = os.getpid()
 Injector(events, board, Journal(folder, 2), 2, 2).at_step(5)
 time.sleep(60)
 """
 
 
-def make_board(folder) -> Board:
+def make_board(folder) -> StatusBoard:
     """Places 0 to 3 and a spare that waits, as member 4; nobody has a process."""
-    board = Board.create(folder / "board", 8, 3)
+    board = StatusBoard.create(folder / "board", 8, 3)
     for member in range(5):
         place = member if member < 4 else NOBODY
         board.rows[["step", "state", "place", "peer"]][member] = (5, WORKING, place, NOBODY)

@@ -10,7 +10,7 @@ import pytest
 from faults.inject.injector import Injector
 from faults.plan import parse, resolve
 from faults.record import journal
-from faults.record.status_board import Board
+from faults.record.status_board import StatusBoard
 
 SLEEPER = """
 import signal, time
@@ -25,7 +25,7 @@ def injector(tmp_path, lines: list[str], place: int = 1, seen: list[str] | None 
     events = resolve([parse(line) for line in lines], 4)
     (tmp_path / "journal").mkdir(exist_ok=True)
     path = tmp_path / "board"
-    board = Board(path, 8, len(events)) if path.exists() else Board.create(path, 8, len(events))
+    board = StatusBoard(path, 8, len(events)) if path.exists() else StatusBoard.create(path, 8, len(events))
     note = (lambda event: seen.append(event.text)) if seen is not None else (lambda event: None)
     kinds = dict.fromkeys(("corrupt", "full", "lose", "cut"), note)
     return Injector(events, board, journal.Journal(tmp_path / "journal", place), place, place, kinds)
@@ -69,10 +69,10 @@ def test_a_phase_is_met_in_its_step(tmp_path) -> None:
     faults = injector(tmp_path, ["full 1 @ step 2 phase all_gather", "full 1 @ phase restore"], seen=seen)
     for step in range(4):
         faults.at_step(step)
-        faults.at_phase("reduce_scatter")
-        faults.at_phase("all_gather")
+        faults.phase("reduce_scatter")
+        faults.phase("all_gather")
     assert seen == ["full 1 @ step 2 phase all_gather"]
-    faults.at_phase("restore")
+    faults.phase("restore")
     assert len(seen) == 2
 
 
@@ -109,7 +109,7 @@ def test_what_is_to_happen_later_waits_for_its_instant(tmp_path, monkeypatch) ->
     faults.at_step(2)
     assert seen == ["full 1 @ time 2 s"]
     now = 106.0
-    faults.at_phase("all_gather")
+    faults.phase("all_gather")
     assert len(seen) == 2
 
 
@@ -117,7 +117,7 @@ def test_what_fired_is_in_the_journal_and_on_the_board(tmp_path) -> None:
     faults = injector(tmp_path, ["full 1 @ step 0"], seen=[])
     faults.at_step(0)
     (record,) = journal.read(tmp_path / "journal")
-    board = Board(tmp_path / "board", 8, 1)
+    board = StatusBoard(tmp_path / "board", 8, 1)
     assert (record["what"], record["event"], record["due"]) == ("fault", "0.1", board.fired[0])
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults.agree.consensus import ANY
+from faults.agree.survivor_group import ANY
 from faults.recover.commits import Commits
 from faults.recover.history import History
 

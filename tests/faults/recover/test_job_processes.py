@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import pytest
 from mpi4py import MPI
 
-from faults.agree import consensus
-from faults.agree.consensus import Verdict
+from faults.agree import survivor_group
+from faults.agree.survivor_group import Decision
 from faults.recover import job_processes, joining, placement
 
 
@@ -29,19 +29,19 @@ class Lane:
 
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_newcomer_that_dies_before_its_welcome_is_found_when_it_gets_the_state(monkeypatch, dies: bool) -> None:
-    lane = Lane(dies)
-    fresh = SimpleNamespace(rank=0, size=3, lane=lane)
+    work_comm = Lane(dies)
+    fresh = SimpleNamespace(rank=0, size=3, work_comm=work_comm)
     old = SimpleNamespace(
-        base=None, alive=(0, 2), agree=lambda ok: Verdict(True, (0, 2), 1), renumbered=lambda newer: [0, -1, 1]
+        base=None, alive=(0, 2), agree=lambda ok: Decision(True, (0, 2), 1), renumbered=lambda newer: [0, -1, 1]
     )
-    monkeypatch.setattr(consensus, "shrink", lambda base: None)
+    monkeypatch.setattr(survivor_group, "shrink", lambda base: None)
     monkeypatch.setattr(joining, "spawn", lambda comm, count: None)
-    monkeypatch.setattr(job_processes, "Quorum", lambda comm, lanes, begins: fresh)
-    mine = job_processes.Crew.__new__(job_processes.Crew)
-    mine.quorum, mine.wanted, mine.fresh, mine._spawns_left = old, {0, 1, 2}, set(), 2
-    mine.table = placement.Table({0: 0, 2: 2})
+    monkeypatch.setattr(job_processes, "SurvivorGroup", lambda comm, work_comms, begins: fresh)
+    mine = job_processes.JobProcesses.__new__(job_processes.JobProcesses)
+    mine.group, mine.wanted, mine.fresh, mine._spawns_left = old, {0, 1, 2}, set(), 2
+    mine.placement = placement.Placement({0: 0, 2: 2})
     assert mine._renew([1]) is None
-    assert (mine.table.places, mine.fresh) == ({0: 0, 1: 2, 2: 1}, {1})
-    assert lane.revoked == dies
-    assert lane.said == (not dies)
+    assert (mine.placement.places, mine.fresh) == ({0: 0, 1: 2, 2: 1}, {1})
+    assert work_comm.revoked == dies
+    assert work_comm.said == (not dies)
     assert mine._passport()["spawns_left"] == 2

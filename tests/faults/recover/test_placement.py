@@ -45,8 +45,8 @@ def test_nobody_is_forgotten_over_any_number_of_deaths(case, dice) -> None:
 
 
 def test_a_table_follows_its_ranks_into_a_new_communicator() -> None:
-    table = tables.Table({0: 0, 2: 3, 3: 4}, (5,))
-    assert table.moved([0, -1, -1, 1, 2, 3]) == tables.Table({0: 0, 2: 1, 3: 2}, (3,))
+    table = tables.Placement({0: 0, 2: 3, 3: 4}, (5,))
+    assert table.moved([0, -1, -1, 1, 2, 3]) == tables.Placement({0: 0, 2: 1, 3: 2}, (3,))
 
 
 def test_the_programs_ranks_count_the_filled_places() -> None:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+from emulator import carrier
 from emulator.errors import UsageError
-from primitives import hooks
 from primitives.blocks import counts, cut, split
 from primitives.collectives import ring
 from tests.primitives.groups import GROUPS, group, noise, same_bits, sizes, values
@@ -125,21 +125,30 @@ def test_bit_by_bit_gives_the_same(comm, p, segment):
 @on_ranks(4)
 def test_the_phases_are_announced(comm):
     seen = []
-    hooks.phase = lambda name, **info: seen.append(name)
+
+    class Listener(carrier.Instrument):
+        def phase(self, name, **info):
+            seen.append(name)
+
+    listener = Listener()
+    carrier.of(comm).instruments.append(listener)
+    part = comm.Dup()  # a duplicate shares the list
     try:
-        plan = ring.AllReduce(comm, np.ones(9), np.empty(9), np.add)
-        plan.run()
-        plan.free()
+        for where in (comm, part):
+            plan = ring.AllReduce(where, np.ones(9), np.empty(9), np.add)
+            plan.run()
+            plan.free()
     finally:
-        hooks.reset()
-    assert seen == ["reduce_scatter", "all_gather"]
+        part.Free()
+        carrier.of(comm).instruments.remove(listener)
+    assert seen == 2 * ["reduce_scatter", "all_gather"]
 
 
 class Counting:
     """A communicator that counts the messages laid out on it."""
 
     def __init__(self, comm):
-        self.comm, self.sent, self.received = comm, [], []
+        self.comm, self.carrier, self.sent, self.received = comm, carrier.of(comm), [], []
 
     def __getattr__(self, name):
         return getattr(self.comm, name)

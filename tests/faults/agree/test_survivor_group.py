@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from emulator.launch import mpirun
 from faults.agree import agreement
-from faults.agree.consensus import packed, unpacked
+from faults.agree.survivor_group import packed, unpacked
 
 
 @st.composite
@@ -35,7 +35,7 @@ import os, signal, sys, time
 import mpi4py
 mpi4py.rc.finalize = False
 from mpi4py import MPI
-from faults.agree import agreement, consensus
+from faults.agree import agreement, survivor_group
 
 class Deaf:
     def __init__(self, comm): self.comm = comm
@@ -44,14 +44,14 @@ class Deaf:
     def Test(self): return MPI.COMM_SELF.Iprobe()
 
 agreement.STUCK_S = 0.1
-quorum = consensus.Quorum(MPI.COMM_WORLD)
+quorum = survivor_group.SurvivorGroup(MPI.COMM_WORLD)
 quorum.agreements.bases[0] = Deaf(quorum.base)
 if quorum.rank == 3:
     for other in range(3):
-        quorum.lane.recv(source=other)
+        quorum.work_comm.recv(source=other)
     os.kill(os.getpid(), signal.SIGKILL)
-quorum.lane.send(None, 3)
-wait = consensus.sleepy if quorum.rank == 2 else None
+quorum.work_comm.send(None, 3)
+wait = survivor_group.sleepy if quorum.rank == 2 else None
 first = quorum.agree(True, 0b101 | quorum.rank & 0b010, wait)
 quorum.alive = first.alive
 second = quorum.agree(quorum.rank != 1)
@@ -77,9 +77,9 @@ import os, signal, time
 import mpi4py
 mpi4py.rc.finalize = False
 from mpi4py import MPI
-from faults.agree import consensus
+from faults.agree import survivor_group
 
-quorum = consensus.Quorum(MPI.COMM_WORLD)
+quorum = survivor_group.SurvivorGroup(MPI.COMM_WORLD)
 if quorum.rank == 1:
     os.kill(os.getpid(), signal.SIGKILL)
 time.sleep(1.0)
@@ -101,17 +101,17 @@ import os, signal, time
 import mpi4py
 mpi4py.rc.finalize = False
 from mpi4py import MPI
-from faults.agree import agreement, consensus
+from faults.agree import agreement, survivor_group
 
 def quiet(comm):
     comm.Set_errhandler(MPI.ERRORS_RETURN)
     quiet.seen += 1
-    if MPI.COMM_WORLD.rank == 1 and quiet.seen == 3 + agreement.BASES + consensus.LANES:
+    if MPI.COMM_WORLD.rank == 1 and quiet.seen == 3 + agreement.BASES + survivor_group.WORK_COMMS:
         time.sleep(0.5)  # the others have their last communicator by then, and wait in the barrier
         os.kill(os.getpid(), signal.SIGKILL)
 
-quiet.seen, consensus.quiet = 0, quiet
-verdict = consensus.Quorum(MPI.COMM_WORLD).agree(True)
+quiet.seen, survivor_group.quiet = 0, quiet
+verdict = survivor_group.SurvivorGroup(MPI.COMM_WORLD).agree(True)
 print(verdict.ok, verdict.alive)
 os._exit(0)
 """

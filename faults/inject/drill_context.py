@@ -7,26 +7,26 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from faults.inject.injector import Injector
-from faults.record.journal import Journal, Silence
-from faults.record.status_board import Board
+from faults.record.journal import Journal, NoJournal
+from faults.record.status_board import StatusBoard
 
 
 @dataclass
-class Instruments:
+class DrillContext:
     """Absent instruments cost a comparison."""
 
-    journal: Journal | Silence = field(default_factory=Silence)
-    board: Board | None = None
+    journal: Journal | NoJournal = field(default_factory=NoJournal)
+    board: StatusBoard | None = None
     injector: Injector | None = None
     member: int = 0
-    conditions: Any = None  # of an emulated network (`faults.inject.network_changes.Conditions`)
+    conditions: Any = None  # of an emulated network (`faults.inject.network_changes.NetworkFaults`)
     _followed: int = -1
 
     @property
     def silent(self) -> bool:
         """Whether nobody wants to know what happens in a step."""
         others = (self.board, self.injector, self.conditions)
-        return isinstance(self.journal, Silence) and all(one is None for one in others)
+        return isinstance(self.journal, NoJournal) and all(one is None for one in others)
 
     def ready(self) -> None:
         """The job can begin; a later launch of the same job goes on with the first one's clock."""

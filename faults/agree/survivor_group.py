@@ -1,22 +1,21 @@
-"""Agreements: how survivors stay of one mind without building a communicator.
+"""The processes of a job and their agreement on who lives, without building a communicator after a death.
 
-    work on lane e ──ok──► agree(ok, copies, who lives) ── ok of all who live ──► what was done is committed
+    work on comm e ──ok──► agree(ok, copies, who lives) ── ok on all survivors ──► the work is committed
          │                        │
-         └─error─► revoke lane e  └── somebody dead, or not ok ──► everybody adopts the same table of the living,
-                   ok = no                  goes to lane e+1 and, if not ok, back to the newest state that all have
+         └─error─► revoke comm e  └── a rank died, or not ok ──► all adopt the same list of living ranks,
+                   ok = no                  go to comm e+1 and, if not ok, back to the newest state that all have
 
-Death notices that arrive inside Shrink, Split, Dup or Create_group can crash or hang the survivors, so everything
-is built at the start: `base`, which carries the agreements only (they come about on a revoked one too), and a stock of
-`lanes`, duplicates that carry the work one after the other. A rank that dies, at any instant, is found by whoever needs
-it or by the next agreement; a second death during a repair only makes the agreement run another round. A rank that
-waits as a spare takes part in the agreements and holds no place in the table. What becomes of an agreement that hangs
-is in `faults.agree.agreement`.
+Death notices that arrive inside Shrink, Split, Dup or Create_group can crash or hang the survivors. So all
+communicators are built at the start: those that carry only agreements (`faults.agree.agreement`; an agreement works on
+a revoked one too), and a stock of `work_comms`, duplicates that carry the work one after the other. A death at any
+instant is found by the rank that needs the dead one, or by the next agreement; a second death during a repair makes the
+agreement run another round. A rank that waits as a spare takes part in the agreements and holds no place.
 
-Which state all have is agreed on without a number: each says of its copies which they are modulo 3, and the bits that
-are left tell (`faults.recover.history`).
+Which state all ranks have is agreed on without a number: each says which copies it holds modulo 3, and the bits that
+are left tell (`faults.recover.state_copies`).
 
 Cost of an agreement without failures: a reduction and a broadcast over a tree, of 4 bytes per 27 ranks.
-Limits: as many repairs as there are lanes; then a new quorum must be built, from a `shrink`.
+Limits: as many repairs as there are `work_comms`; then a new group must be built, from a `shrink`.
 Source: Bland et al., "Post-failure recovery of MPI communication capability" (2013); Bosilca et al., "Failure
 detection and propagation in HPC systems" (2016); two-phase commit with the coordinator replaced by the agreement.
 """
@@ -35,15 +34,15 @@ from mpi4py import MPI
 
 from faults.agree.agreement import FRESH, QUIET, RECENT, Agreements, Wait, revoke
 
-LANES, RENEWED_LANES = 24, 4  # a new quorum is built while everybody waits for it
+WORK_COMMS, RENEWED_WORK_COMMS = 24, 4  # a new group is built while everybody waits for it
 _PER_WORD = 27  # ranks per agreed int: 31 bits are free of the sign, one carries the outcome, three the copies
-_HEAR_S = 0.02  # longest wait for the runtime to name the dead, when a revoked lane says that there are some
+_HEAR_S = 0.02  # longest wait for the runtime to name the dead, when a revoked communicator says that there are some
 ANY = 0b111
 """The copies of somebody who has none and takes what the others have."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Decision:
     """What everybody agreed on: whether the work succeeded everywhere, which base ranks live, which copies all have."""
 
     ok: bool
@@ -52,7 +51,7 @@ class Verdict:
     kept: int = ANY
 
 
-class Lost(RuntimeError):
+class RecoveryFailed(RuntimeError):
     """Recovery cannot go on: the phase in which that became clear, and why."""
 
     def __init__(self, phase: str, reason: str) -> None:
@@ -73,17 +72,17 @@ def dead_ranks(comm: MPI.Comm, everybody: MPI.Group) -> set[int]:
     return set(dead)
 
 
-class Quorum:
-    """The processes of a job, the agreement among those that live, and the lanes for their work.
+class SurvivorGroup:
+    """The processes of a job, the agreement among those that live, and the communicators for their work.
 
     Parameters
     ----------
     comm
         All processes, spares included; with ULFM. It is duplicated and itself left alone.
-    lanes
+    work_comms
         Repairs that can be made before new communicators must be built.
     revocable
-        Whether who needs the others for an agreement may revoke the lane that they are at work on.
+        Whether a rank that needs the others for an agreement may revoke the communicator that they work on.
     begins
         Whether the job begins with it: a death in these first instants is then left to the first agreement, where
         otherwise it is an error.
@@ -91,21 +90,23 @@ class Quorum:
     Attributes
     ----------
     alive
-        Base ranks that live, as of the last verdict that was adopted.
+        Base ranks that live, as of the last decision that was adopted.
     epoch
-        Number of the lane in use.
+        Number of the communicator in use.
     spoiled
-        Numbers of lanes that this rank has revoked without a fresh death: there is a repair more than deaths ask for.
+        Numbers of communicators that this rank revoked without a new death: each causes a repair more than deaths do.
     """
 
-    def __init__(self, comm: MPI.Intracomm, lanes: int = LANES, revocable: bool = True, begins: bool = True) -> None:
+    def __init__(
+        self, comm: MPI.Intracomm, work_comms: int = WORK_COMMS, revocable: bool = True, begins: bool = True
+    ) -> None:
         for given in (comm, MPI.COMM_SELF, MPI.COMM_WORLD):
             quiet(given)
         self.agreements = Agreements(comm, self._unrest, self._call_in)
         self._group = self.base.Get_group()
-        self.lanes = [comm.Dup() for _ in range(lanes)]
-        for lane in (*self.agreements.bases, *self.lanes):
-            quiet(lane)
+        self.work_comms = [comm.Dup() for _ in range(work_comms)]
+        for work_comm in (*self.agreements.bases, *self.work_comms):
+            quiet(work_comm)
         self.rank, self.size = self.base.Get_rank(), self.base.Get_size()
         self.alive = tuple(range(self.size))
         self.epoch = 0
@@ -124,15 +125,15 @@ class Quorum:
         return self.agreements.base
 
     @property
-    def lane(self) -> MPI.Intracomm:
+    def work_comm(self) -> MPI.Intracomm:
         """The communicator that carries the work now, over all base ranks, the dead included."""
-        return self.lanes[self.epoch]
+        return self.work_comms[self.epoch]
 
     def failed(self) -> set[int]:
         """Base ranks that this process knows to be dead."""
         return dead_ranks(self.base, self._group)
 
-    def agree(self, ok: bool, kept: int = ANY, wait: Wait | None = None) -> Verdict:
+    def agree(self, ok: bool, kept: int = ANY, wait: Wait | None = None) -> Decision:
         """Agree with every living process; all return the same.
 
         A round in which somebody's death is news raises at everybody alike, so all run the same number of rounds. The
@@ -161,7 +162,7 @@ class Quorum:
             head, alive = unpacked([word for word, _ in outcomes], self.size)
             if all(clean for _, clean in outcomes):
                 self._settled = self.alive
-                return Verdict(bool(head & 1), alive, rounds, head >> 1)
+                return Decision(bool(head & 1), alive, rounds, head >> 1)
 
     def _hear(self) -> None:
         """Let the news of a death come in: a revocation outruns it, and news during a round costs another one.
@@ -175,33 +176,33 @@ class Quorum:
             os.sched_yield()
 
     def _unrest(self) -> int:
-        """What is known of deaths; those in the last verdict are news to whoever has not got it yet."""
+        """What is known of deaths; those in the last decision are news to whoever has not got it yet."""
         failed = self.failed()
         if not failed.isdisjoint(self.alive):
             return FRESH
         return QUIET if failed.isdisjoint(self._settled) else RECENT
 
     def _call_in(self, ahead: bool) -> None:
-        """Wake who waits for a message, on the lane in use or, where somebody may be ahead, on the next one.
+        """Wake ranks that wait for a message, on the communicator in use and, if a rank may be ahead, on the next one.
 
         Nobody is woken for a spare, for which waiting long is as it should be.
         """
         if self._idle or not self._revocable:
             return
-        for number in range(self.epoch, min(self.epoch + 1 + ahead, len(self.lanes))):
-            revoke(self.lanes[number])
+        for number in range(self.epoch, min(self.epoch + 1 + ahead, len(self.work_comms))):
+            revoke(self.work_comms[number])
             if number > self.epoch or self._unrest() < FRESH:
                 self.spoiled.add(number)
 
-    def advance(self, verdict: Verdict) -> bool:
-        """Adopt the agreed living and move to the next lane; False when no lane is left."""
-        self.alive = verdict.alive
-        if self.epoch + 1 == len(self.lanes):
+    def advance(self, decision: Decision) -> bool:
+        """Adopt the agreed living and move to the next communicator; False when none is left."""
+        self.alive = decision.alive
+        if self.epoch + 1 == len(self.work_comms):
             return False
         self.epoch += 1
         return True
 
-    def renumbered(self, newer: Quorum) -> list[int]:
+    def renumbered(self, newer: SurvivorGroup) -> list[int]:
         """The rank in `newer` of each base rank; -1 for those that are not in it."""
         moved = MPI.Group.Translate_ranks(self._group, list(range(self.size)), newer._group)
         return [rank if rank != MPI.UNDEFINED else -1 for rank in moved]
@@ -212,7 +213,7 @@ def shrink(comm: MPI.Comm) -> MPI.Intracomm:
 
     Raises
     ------
-    Lost
+    RecoveryFailed
         It did not come about in 60 tries.
     """
     for _ in range(60):
@@ -229,7 +230,7 @@ def shrink(comm: MPI.Comm) -> MPI.Intracomm:
             return cast("MPI.Intracomm", smaller)  # of the same kind as `comm`: bare or emulated
         smaller.Revoke()
         comm = smaller
-    raise Lost("rebuild", "no communicator of the survivors came about in 60 tries")
+    raise RecoveryFailed("rebuild", "no communicator of the survivors came about in 60 tries")
 
 
 def _never() -> bool:

@@ -1,0 +1,102 @@
+"""The recovery policies: what a job does about a dead rank, and what follows from that elsewhere.
+
+Whoever needs to know something of a policy asks its attribute here; nobody compares names. A new policy is an entry in
+`POLICIES` and the mechanism that carries it out (`faults.recover`). No MPI in here: every rank and every launcher
+imports this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emulator.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A way to recover.
+
+    Attributes
+    ----------
+    about
+        What happens after a death, in words.
+    needs_ulfm
+        The job goes on when a rank dies, which MPI must support; without it the first death is to end the job.
+    relaunches
+        The launcher starts the job again, from its last checkpoint on disk.
+    repairs
+        The survivors agree on who lives, rebuild the communicator and go back to a common step. Other policies let the
+        algorithm leave the dead out, or start the job again.
+    refills
+        Another process takes the place of a dead rank, so that later faults can meet that place again.
+    has_spares
+        Ranks wait from the start to take the places of the dead.
+    spawns
+        New processes are started to take the places of the dead.
+    replicas
+        Copies of what a server holds.
+    points
+        Named points of the recovery at which a fault can strike, beside those of the algorithm.
+    call
+        The call for a program of one's own; empty for ``faults.recovering``, which takes the policy's name.
+    """
+
+    name: str
+    about: str
+    needs_ulfm: bool = True
+    relaunches: bool = False
+    repairs: bool = False
+    refills: bool = False
+    has_spares: bool = False
+    spawns: bool = False
+    replicas: int = 1
+    points: tuple[str, ...] = ()
+    call: str = ""
+
+
+_SURVIVORS_GO_ON = ("agree", "rebuild", "shrink", "replay")  # nobody is given the state where fewer ranks go on
+
+POLICIES = {
+    policy.name: policy
+    for policy in (
+        Policy("shrink", "the survivors go on with fewer ranks", repairs=True, points=_SURVIVORS_GO_ON),
+        Policy(
+            "spare", "a rank that waited takes the place", repairs=True, refills=True, has_spares=True,
+            points=("agree", "rebuild", "spare", "restore", "replay"),
+        ),
+        Policy(
+            "respawn", "a new process takes the place", repairs=True, refills=True, spawns=True,
+            points=("agree", "rebuild", "respawn", "restore", "replay"),
+        ),
+        Policy(
+            "restart", "the whole job starts again from its last checkpoint", needs_ulfm=False, relaunches=True,
+            refills=True,
+            call="faults.restarting(comm, state, folder), started by python -m faults run --recovery restart",
+        ),
+        Policy(
+            "continue", "the algorithm leaves the dead out",
+            call="faults.routing(comm) and an algorithm that leaves the dead out",
+        ),
+        Policy(
+            "replicate", "the server that holds the copy takes over", replicas=2,
+            call="faults.routing(comm) and a ParameterServer with replicas=2 and on_failure=route.look",
+        ),
+        Policy(
+            "reexecute", "other ranks do the tasks of the dead again", repairs=True, points=_SURVIVORS_GO_ON,
+            call="faults.reexecute(job.comm, ...) in a step under policy 'shrink'",
+        ),
+    )
+}  # fmt: skip
+
+
+def of(name: str) -> Policy:
+    """The policy of that name.
+
+    Raises
+    ------
+    UsageError
+        There is none.
+    """
+    if name not in POLICIES:
+        raise UsageError(f"a policy is one of {', '.join(POLICIES)}, got {name!r}")
+    return POLICIES[name]
