@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from emulator import results, speedup
-from emulator.errors import UsageError
+from emulator.errors import CannotWrite, UsageError
 from emulator.launch import mpirun
 from emulator.report.terminal import verdict
 from emulator.run.options import RANKS, SIZE, TIME, OneLineCommand
@@ -49,8 +49,7 @@ def main(ctx: click.Context, source: str | None, path: str | None, **options: An
     best, dominated = model.best(), model.dominated()
     asked.warnings += _extrapolated(asked, max(*nodes, best.p))
     variations = speedup.sensitivity(asked.vary, 1.0, 1.0) if options["sensitivity"] else []
-    if path is not None:
-        _save(path, asked, model.table(nodes), variations)
+    unwritten = _save(path, asked, model.table(nodes), variations) if path is not None else None
     _print_table(model, model.table(nodes), asked.about)
     for line in verdict(best.record(), dominated.record() if dominated else None, asked.interval):
         click.echo(line)
@@ -58,6 +57,8 @@ def main(ctx: click.Context, source: str | None, path: str | None, **options: An
         click.echo(f"warning: {text}")
     if variations:
         _print_sensitivity(variations)
+    if unwritten is not None:
+        raise unwritten
 
 
 @dataclass
@@ -158,8 +159,8 @@ def _extrapolated(asked: Asked, most: int) -> list[str]:
     return [f"measured on at most {asked.most_ranks} ranks: what is said of p > {asked.most_ranks} is extrapolated"]
 
 
-def _save(path: str, asked: Asked, rows: list[Row], variations: list[speedup.Variation]) -> None:
-    """Write all that is needed to make the table again."""
+def _save(path: str, asked: Asked, rows: list[Row], variations: list[speedup.Variation]) -> CannotWrite | None:
+    """Write all that is needed to make the table again; gives the error if that fails."""
     model = asked.model
     best, dominated = model.best(), model.dominated()
     result = results.new("speedup", ["python", *mpirun.this_program()])
@@ -182,7 +183,7 @@ def _save(path: str, asked: Asked, rows: list[Row], variations: list[speedup.Var
             for one in variations
         ],
     }
-    results.save(result, path)
+    return results.keep(result, path)
 
 
 def _fit_of(result: Mapping[str, Any], pattern: str | None) -> Mapping[str, Any]:

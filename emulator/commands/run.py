@@ -23,7 +23,7 @@ from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.run.options import PACE, OneLineCommand, relaunch
 
-_FLAGS = ("--quiet", "--help")
+_FLAGS = ("--quiet", "--help", "-h")
 _JOINED = re.compile("-n.")  # -n4, an option with its value
 
 
@@ -189,7 +189,7 @@ def _host_name() -> str:
 
 
 def _report(comm: Any, folder: Path | None, result: dict[str, Any], json_file: str | None, quiet: bool) -> None:
-    """Save on rank 0, and say there, what the run took and what the network carried."""
+    """Save on rank 0, and print there, what the run took and what the network carried."""
     traffic = comm.traffic()
     fidelity = comm.fidelity()
     if folder is None:
@@ -198,17 +198,23 @@ def _report(comm: Any, folder: Path | None, result: dict[str, Any], json_file: s
 
     network = comm.engine.network
     result |= {"traffic": traffic.describe(network), "fidelity": fidelity, "pace": fidelity["pace"]}
-    path = results.save(result, folder / results.RESULT)
-    if json_file is not None:
-        results.save(result, json_file)
-    if quiet:
-        return
+    path = folder / results.RESULT
+    unwritten = results.keep(result, path, json_file)
+    if not quiet:
+        _print(result, network, comm.size, None if unwritten else path)
+    if unwritten:
+        raise unwritten
+
+
+def _print(result: dict[str, Any], network: Any, ranks: int, path: Path | None) -> None:
+    """Print what the run took, and where its result is if it could be saved."""
     from emulator.report.traffic import run_parts
     from emulator.run.console import make
 
     console = make(0, quiet=False)
     assert console is not None
-    console.print(f"\n[bold]{network.name}[/]: {len(network.hosts)} hosts, {comm.size} ranks")
+    console.print(f"\n[bold]{network.name}[/]: {len(network.hosts)} hosts, {ranks} ranks")
     for part in run_parts(result):
         console.print(part)
-    console.print(f"[dim]result: {path}[/]")
+    if path is not None:
+        console.print(f"[dim]result: {path}[/]")
