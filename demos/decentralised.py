@@ -20,7 +20,7 @@ from demos._lib import digits
 from demos._lib.gossip_report import WITHIN, ideal, predict, table
 from emulator import carrier, costs
 from emulator.measure import statistics
-from emulator.report.tables import percent
+from emulator.report.formats import percent
 from emulator.run.options import TIME, demo
 from emulator.run.session import Run
 from emulator.units import format_time

@@ -80,8 +80,6 @@ def job(comm: MPI.Intracomm | None, ranks: int, size: int) -> Job:
 
 def report(run: Run, series: list[Series]) -> None:
     """Put the measurements beside the formula, on rank 0."""
-    from emulator.report import tables
-
     formula = on_network(run.network) if run.network is not None else fitted(run, series)
     for one in series:
         run.measurements.append(measured(one, formula))
@@ -92,8 +90,8 @@ def report(run: Run, series: list[Series]) -> None:
         rows = [row for row in run.measurements if row["bytes"] == size]
         run.echo(table(rows, size), "")
     if run.network is None:
-        run.echo(tables.fits(run.fits))
-    elif exact(run.network) and run.options.compute == "none":
+        return
+    if exact(run.network) and run.options.compute == "none":
         taken = [row for row in run.measurements if row["seconds"]["median"] or row["predicted"]]
         off = max(abs(row["predicted"] / row["seconds"]["median"] - 1) for row in taken)
         run.extra["formula_error"] = off
@@ -149,7 +147,7 @@ def table(rows: list[dict[str, Any]], size: int) -> Table:
     """Lay out the measurements of one size, one line for each number of senders."""
     from rich.table import Table
 
-    from emulator.report.tables import microseconds, percent
+    from emulator.report.formats import microseconds, percent
     from emulator.units import format_rate, format_size
 
     laid = Table(title=f"{format_size(size)} bytes from each sender", title_justify="left", box=None, pad_edge=False)

@@ -17,8 +17,6 @@ from emulator.errors import UsageError
 from emulator.measure import closed_loop, microbenchmarks, protocol_limits, repetitions
 from emulator.measure.fit import MESSAGE, Point, fit
 from emulator.measure.terms import measurement
-from emulator.report import links as report
-from emulator.report import terminal
 from emulator.run.options import demo
 from emulator.run.session import Run, sub_sizes
 
@@ -39,19 +37,16 @@ def main(run: Run, pairs: int) -> None:
         raise UsageError(f"alpha and beta need at least 2 sizes to be told apart, got {len(run.sizes)}: add --sizes")
     hosts = run.control.allgather(MPI.Get_processor_name())
     jobs, examples = _jobs(run, hosts, pairs)
-    if run.rank == 0:
-        run.echo(terminal.opening(run.result, f"messages between {len(_pairs_of(jobs))} pairs of ranks"))
+    run.show()
     stop = repetitions.Stop(run.budget, fewest=10 if run.network is None else 6)
     with run.progress(run.budget, f"measuring {len(jobs)} jobs") as bar:
         series = repetitions.measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance)
     bystanders = _bystanders(run) if run.network is None else []
-    run.keep_fidelity()
     if run.rank == 0:
+        from emulator.report.stability import unstable
+
         _conclude(run, series, bystanders, examples)
-        run.warnings += terminal.unstable({**run.result, "measurements": run.measurements})
-        run.save()
-        for part in report.parts(run.result):
-            run.echo(part)
+        run.warnings += unstable({**run.result, "measurements": run.measurements})
 
 
 def tournament(ranks: int) -> Iterator[list[Pair]]:
@@ -110,10 +105,6 @@ def _kind(run: Run, hosts: Sequence[str], pair: Pair) -> Any:
         path = run.network.between(*pair)
         return path.alpha, path.beta
     return hosts[pair[0]] == hosts[pair[1]]
-
-
-def _pairs_of(jobs: Sequence[repetitions.Job]) -> set[Pair]:
-    return {(min(job.members), max(job.members)) for job in jobs}
 
 
 def _bystanders(run: Run) -> list[dict[str, Any]]:

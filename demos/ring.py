@@ -35,21 +35,16 @@ def main(run: Run, algorithm: str, t_comp: float) -> None:
     ranks = _ranks(run)
     run.on_root(lambda: _check(run, t_comp))
     hosts = run.control.allgather(MPI.Get_processor_name())
-    if run.rank == 0:
-        from emulator.report import terminal  # 16 ranks would import at the same time what only one needs
-
-        run.echo(terminal.opening(run.result, f"all-reduce by {', '.join(patterns)} on {ranks} ranks"))
+    run.show()
     jobs = _jobs(run, patterns, ranks)
     stop = repetitions.Stop(run.budget, fewest=10 if run.network is None else 6)
     with run.progress(run.budget, f"measuring {len(jobs)} jobs") as bar:
         series = repetitions.measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance)
-    run.keep_fidelity()
     if run.rank == 0:
+        from emulator.report.stability import unstable  # 16 ranks would import at the same time what only one needs
+
         _conclude(run, series, patterns, hosts, t_comp)
-        run.warnings += terminal.unstable({**run.result, "measurements": run.measurements})
-        run.save()
-        for part in terminal.parts(run.result, run.console.width if run.console else 150):
-            run.echo(part)
+        run.warnings += unstable({**run.result, "measurements": run.measurements})
 
 
 def _conclude(run: Run, series: list[repetitions.Series], patterns: list[str], hosts: list[str], t_comp: float) -> None:
@@ -65,7 +60,8 @@ def _conclude(run: Run, series: list[repetitions.Series], patterns: list[str], h
         run.samples += one.rows()
         if job.pattern != "native":
             predicted = found.predict(job.pattern, job.ranks, job.bytes)
-            row = measurement(one, predicted, native.get((job.ranks, job.bytes)))
+            beside = native.get((job.ranks, job.bytes)) if job.pattern in patterns else None
+            row = measurement(one, predicted, beside)
             run.measurements.append({**row, "held_out": found.unseen(job.pattern, job.ranks)})
         if one.wrong:
             run.fail(f"{job.pattern} of {job.bytes} bytes on {job.ranks} ranks has {one.wrong} wrong elements")

@@ -12,7 +12,7 @@ import click
 from emulator import results, speedup
 from emulator.errors import CannotWrite, UsageError
 from emulator.launch import mpirun
-from emulator.report.terminal import verdict
+from emulator.report.views.speedup import optimum as verdict
 from emulator.run.options import RANKS, SIZE, TIME, OneLineCommand
 from emulator.speedup import MOST_NODES, Row, Speedup
 from emulator.units import format_size, format_time

@@ -10,7 +10,7 @@ from demos._lib.gossip_report import WITHIN, ideal, table
 from emulator import costs
 from emulator.costs import rounds as prices
 from emulator.measure import statistics
-from emulator.report.tables import microseconds, percent
+from emulator.report.formats import microseconds, percent
 from emulator.run.session import Run
 from primitives.federated.averaging import HEADER, Round
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from emulator import costs
 from emulator.costs import Terms, rounds
-from emulator.measure.repetitions import Series
-from emulator.report.tables import microseconds, percent
+from emulator.measure.series import Series
+from emulator.report.formats import microseconds, percent
 from emulator.run.session import Run
 from emulator.units import format_size
 from primitives.gossip import mixing, rumour

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
-from emulator.report.tables import percent
+from emulator.report.formats import percent
 from emulator.run.session import Run
 
 _CROWDED = "{ranks} ranks share {cores} cores, so that a rank waits for its turn on one as well as for a message"

@@ -32,17 +32,18 @@ def pool(runs: tuple[Path, ...], out: str | None, seed: int) -> None:
 
     python -m emulator pool runs/five/*
     """
-    from emulator.commands.report import console, parts
+    from emulator.report import terminal
+    from emulator.report.views import view
+    from emulator.report.views.links import launches
+    from emulator.run.console import outlasting
 
     found = [results.load(run) for run in runs]
     _alike(found)  # what they are is a better reason than the samples that they lack
     samples = [results.load_samples(run if run.is_dir() else run.parent) for run in runs]
     loaded = list(zip(found, samples, strict=True))
     result = pooled(loaded, seed)
-    printer = console(record=False)
-    printer.print(_each(found), "")
-    for part in parts(result, printer.width):
-        printer.print(part)
+    printer = outlasting()
+    terminal.show([launches(found), *view(results.plain(result))], printer)
     folder = results.run_folder("pool", out)
     printer.print(f"[dim]result: {results.save(result, folder / results.RESULT)}[/]")
 
@@ -62,7 +63,7 @@ def pooled(loaded: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]
     UsageError
         Fewer than two launches; runs of a demo without collectives, of different jobs, or on an emulated network.
     """
-    from emulator.measure.repetitions import Job, Series
+    from emulator.measure.series import Job, Series
     from emulator.measure.terms import measurement, study, uncrowded
 
     first = _alike([result for result, _ in loaded])
@@ -79,6 +80,7 @@ def pooled(loaded: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]
     hosts = first["environment"]["hosts"]
     crowding = environment.crowding(hosts, first["environment"]["cores"]) if hosts else uncrowded
     found = study(list(series.values()), patterns, first["itemsize"], crowding, seed)
+    native = {key[1:]: one for key, one in series.items() if key[0] == "native"}
     largest = max(one.job.bytes for one in series.values())
     t_comp = first["meaning"][0]["t_comp"] if first.get("meaning") else 0.1
     return {
@@ -87,7 +89,7 @@ def pooled(loaded: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]
         "launches": len(loaded),
         "measurements": [
             {
-                **measurement(one, found.predict(*key), series.get(("native", *key[1:]))),
+                **measurement(one, found.predict(*key), native.get(key[1:]) if key[0] in patterns else None),
                 "held_out": found.unseen(*key[:2]),
             }
             for key, one in series.items()
@@ -128,19 +130,3 @@ def _alike(found: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         if [fit["pattern"] for fit in result["fits"]] != [fit["pattern"] for fit in first["fits"]]:
             raise UsageError("launches of one pool measure the same patterns: run them with the same --algorithm")
     return first
-
-
-def _each(found: Sequence[Mapping[str, Any]]) -> Any:
-    """A table of what each launch by itself has fitted."""
-    from rich.table import Table
-
-    from emulator.report.tables import microseconds
-
-    table = Table(title="Each launch by itself", title_justify="left", box=None, pad_edge=False)
-    for heading in ("launch", "fit", "alpha us", "beta ns/B"):
-        table.add_column(heading, justify="left" if heading == "fit" else "right")
-    for number, result in enumerate(found, start=1):
-        for fit in result["fits"]:
-            beta = f"{fit['beta']['value'] * 1e9:.4g}" if fit["beta"] else "-"
-            table.add_row(str(number), fit["pattern"], microseconds(fit["alpha"]["value"]), beta)
-    return table

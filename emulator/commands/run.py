@@ -196,25 +196,18 @@ def _report(comm: Any, folder: Path | None, result: dict[str, Any], json_file: s
         return
     from emulator import results
 
-    network = comm.engine.network
-    result |= {"traffic": traffic.describe(network), "fidelity": fidelity, "pace": fidelity["pace"]}
+    result |= {"traffic": traffic.describe(comm.engine.network), "fidelity": fidelity, "pace": fidelity["pace"]}
     path = folder / results.RESULT
     unwritten = results.keep(result, path, json_file)
     if not quiet:
-        _print(result, network, comm.size, None if unwritten else path)
-    if unwritten:
+        from emulator.report import terminal
+        from emulator.report.views import view
+        from emulator.run.console import outlasting
+
+        console = outlasting()
+        console.print()
+        terminal.show(view(results.plain(result)), console)
+        if unwritten is None:
+            console.print(f"[dim]result: {path}[/]")
+    if unwritten is not None:
         raise unwritten
-
-
-def _print(result: dict[str, Any], network: Any, ranks: int, path: Path | None) -> None:
-    """Print what the run took, and where its result is if it could be saved."""
-    from emulator.report.traffic import run_parts
-    from emulator.run.console import make
-
-    console = make(0, quiet=False)
-    assert console is not None
-    console.print(f"\n[bold]{network.name}[/]: {len(network.hosts)} hosts, {ranks} ranks")
-    for part in run_parts(result):
-        console.print(part)
-    if path is not None:
-        console.print(f"[dim]result: {path}[/]")

@@ -10,7 +10,7 @@ import numpy as np
 from mpi4py import MPI
 
 from emulator.core.wall_clock import wait_until
-from emulator.measure.repetitions import Job
+from emulator.measure.series import Job
 
 _ROUND_TRIPS = 50  # in one repetition of a short message, so that the start of it does not count
 _BYTES_PER_REPETITION = 1 << 18

@@ -1,19 +1,13 @@
-"""Results of ``python -m faults`` as they are printed, from the result file alone: drill, matrix, alarms, trace."""
+"""What ``python -m faults`` shows of its results: a drill, the matrix, detectors, a soak, a failure trace."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from __future__ import annotations
 
-from emulator.report import tables
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from emulator.report import formats
+from emulator.report.model import Axis, Column, Curve, Item, Map, Row, Series, Table, Text, Verdict
 from emulator.units import format_time
-
-if TYPE_CHECKING:
-    from rich.console import Group
-    from rich.table import Table
-
-Row = Mapping[str, Any]
-
-KEYS = ("drill", "matrix", "alarms", "trace")
-"""The fields of a result that are printed here."""
 
 PHASES = {
     "detect": "until the first survivor is told",
@@ -24,83 +18,120 @@ PHASES = {
 }
 """What the phases of a recovery mean, in their order."""
 
-_BAR = 40
-_MANY = 8  # columns; more stand closer
+_BAR = 40  # characters of the timeline
 
 
-def parts(result: Row) -> Iterator[Any]:
-    """Give strings and rich tables of what a result has of drills, matrices, alarms and traces."""
-    if result.get("drill"):
-        yield from _drill(result["drill"])
-    if result.get("matrix"):
-        yield from _matrix(result["matrix"])
-    if result.get("alarms"):
-        yield from _alarms(result["alarms"])
-    if result.get("trace"):
-        yield from _trace(result["trace"])
+def drill(result: Mapping[str, Any]) -> Iterator[Item]:
+    """Each recovery as a timeline, its cost over all repeats, and every check.
 
-
-def _drill(drill: Row) -> Iterator[Any]:
-    """The timeline (of several repeats the medians), what it cost, and every check."""
-    several = len(drill["repeats"]) > 1
-    yield "; ".join(fault["text"] + ("" if fault["fired"] else " (did not fire)") for fault in drill["faults"])
-    if drill["phases"] and sum(drill["phases"].values()):
-        if several:
-            yield f"medians of {len(drill['repeats'])} repeats"
-        yield _timeline(drill["phases"])
-    lost = f"{drill['lost_steps']} more steps done again" if drill["lost_steps"] else "no committed step lost"
-    if drill["recovery_seconds"] is not None:
-        yield f"recovery: {_spread(drill.get('recovery_spread'), drill['recovery_seconds'])}, {lost}"
-    rates = drill.get("throughput") or {}
+    ``drill`` has, besides the fields of the schema: ``episodes`` (of the first repeat: ``{"deaths": [{"at", "text",
+    "place"}], "phases", "lost_steps", "coordinator", "notes"}``, times from the first death of the job in seconds),
+    ``recovery_spread``, ``phases_spread`` and ``throughput_spread`` (medians and intervals over the repeats),
+    ``checks`` (``{"ok", "seen"}`` by name) and ``failed_at``.
+    """
+    one = result.get("drill")
+    if not one:
+        return
+    fired = "; ".join(fault["text"] + ("" if fault["fired"] else " (did not fire)") for fault in one["faults"])
+    yield f"{fired or 'no fault'}, recovery by {one['recovery']}"
+    episodes = one.get("episodes") or ([{"phases": one["phases"]}] if sum((one["phases"] or {}).values()) else [])
+    for episode in episodes:
+        yield timeline(episode)
+        yield from episode.get("notes") or ()
+    if one["recovery_seconds"] is not None:
+        lost = f"{one['lost_steps']} more steps done again" if one["lost_steps"] else "no committed step lost"
+        yield Text(f"{_spread(one.get('recovery_spread'), one['recovery_seconds'])}, {lost}", lead="recovery: ")
+    if len(one["repeats"]) > 1 and one.get("phases_spread"):
+        phases = ", ".join(f"{name} {_spread(of)}" for name, of in one["phases_spread"].items())
+        yield f"phases over {len(one['repeats'])} repeats: {phases}"
+    rates = one.get("throughput_spread") or {}
     if rates.get("before") and rates.get("after"):
-        yield f"steps per second: {rates['before']:.0f} before, {rates['after']:.0f} after"
-    cost = drill.get("overhead") or {}
+        before, after = (_interval(rates[when], "{:.0f}".format) for when in ("before", "after"))
+        yield f"steps per second: {before} before, {after} after"
+    cost = one.get("overhead") or {}
     if cost.get("fault_free_seconds") and cost.get("drill_seconds"):
         whole, free = format_time(cost["drill_seconds"]), format_time(cost["fault_free_seconds"])
         yield f"whole job: {whole}, without faults {free}"
-    for name, check in (drill.get("checks") or {}).items():
-        mark = "[green]ok    [/]" if check["ok"] else "[red]FAILED[/]"
-        yield f"  {mark} {name:13} {check['seen']}"
-    what = f"{drill['pattern']} by {drill['recovery']}: {drill['ranks']} ranks, {drill['ranks_after']} after"
-    if drill["outcome"] == "recovered":
-        yield f"[bold]recovered[/] {what}"
+    yield from (Verdict(check["ok"], check["seen"], name) for name, check in (one.get("checks") or {}).items())
+    what = f"{one['pattern']} by {one['recovery']}: {one['ranks']} ranks, {one['ranks_after']} after"
+    if one["outcome"] == "recovered":
+        yield Text(what, lead="recovered ")
     else:
-        at = drill.get("failed_at") or {}
-        yield f"[bold red]not recovered[/] {what}" + (f"; at phase {at['phase']}: {at['why']}" if at else "")
+        at = one.get("failed_at") or {}
+        yield Text(f"not recovered {what}" + (f"; at phase {at['phase']}: {at['why']}" if at else ""), "bad")
+    yield from _pictures(one)
 
 
-def _timeline(phases: Row) -> "Table":
-    """A bar for each phase on the time since the first death."""
-    table = _table(("phase", "from", "takes", "", ""), right=(1, 2))
-    total, at = sum(phases.values()), 0.0
+def timeline(episode: Row) -> Table:
+    """One recovery: its deaths, then a bar for each phase on the time since the first death."""
+    phases = episode["phases"]
+    deaths = "; ".join(
+        f"{format_time(one['at'])}: {one['text']} (rank {one['place']})" for one in episode.get("deaths") or ()
+    )
+    total, at, rows = sum(phases.values()), 0.0, []
     for phase in [*(name for name in PHASES if name in phases), *(name for name in phases if name not in PHASES)]:
         seconds = phases[phase]
         left, width = round(_BAR * at / total), max(1 if seconds else 0, round(_BAR * seconds / total))
-        bar = " " * left + "█" * width
-        table.add_row(phase, format_time(at), format_time(seconds), bar, PHASES.get(phase, ""))
+        rows.append([phase, at, seconds, " " * left + "█" * width, PHASES.get(phase, "")])
         at += seconds
-    table.add_row("total", "", format_time(total), "", "")
-    return table
+    lost = f"{episode['lost_steps']} more steps done again" if episode.get("lost_steps") else "no committed step lost"
+    known = [lost] if "lost_steps" in episode else []
+    if episode.get("coordinator") is not None:
+        known.append(f"rank {episode['coordinator']} coordinates")
+    columns = [
+        Column("phase", left=True),
+        Column("from", form=lambda seconds: "" if seconds is None else format_time(seconds)),
+        Column("takes", form=format_time),
+        Column("", left=True, priority=1),
+        Column("meaning", left=True, priority=2),
+    ]
+    return Table(deaths, columns, [*rows, ["total", None, total, "", ", ".join(known)]])
 
 
-def _spread(of: Row | None, median: float) -> str:
+def _pictures(one: Row) -> Iterator[Series]:
+    phases = one["phases"] or {}
+    title = f"{one['pattern']} by {one['recovery']}: "
+    milliseconds = Axis("time", "ms", 1e3)
+    if phases:
+        bars = Curve("median", list(phases), list(phases.values()), style="bars")
+        yield Series("recovery-phases", f"{title}phases of the recovery", Axis("phase"), milliseconds, [bars])
+    repeats = [repeat for repeat in one["repeats"] if repeat.get("phases")]
+    if len(repeats) > 1:
+        numbers = list(range(len(repeats)))
+        curves = [Curve(name, numbers, [repeat["phases"][name] for repeat in repeats]) for name in phases]
+        yield Series("recovery-repeats", f"{title}repeats", Axis("repeat"), milliseconds, curves)
+
+
+def _spread(of: Row | None, median: float | None = None) -> str:
+    """A median with its interval, and of how many, where there are several."""
     if of is None or of.get("n", 1) < 2:
-        return format_time(median)
-    bounds = f" [{format_time(of['ci95'][0])}, {format_time(of['ci95'][1])}]" if of.get("ci95") else ""
-    return f"median {format_time(median)}{bounds} of {of['n']}"
+        return format_time(of["median"] if of and median is None else median or 0.0)
+    return f"median {_interval(of, format_time)} of {of['n']}"
 
 
-def _matrix(cells: Sequence[Row]) -> Iterator[Any]:
-    title = "From the fault to the next complete step, and the ranks that go on"
+def _interval(of: Row, form: Any) -> str:
+    bounds = f" [{form(of['ci95'][0])}, {form(of['ci95'][1])}]" if of.get("ci95") else ""
+    return f"{form(of['median'])}{bounds}"
+
+
+def matrix(result: Mapping[str, Any]) -> Iterator[Item]:
+    """A row for each fault, a column for each pattern and policy; then what was not run and what failed.
+
+    ``matrix`` is a list of cells; ``scenarios`` says what its faults are, by name.
+    """
+    cells = result.get("matrix") or []
+    title = "From the fault to the next complete step (steps lost), and the ranks that go on"
     jobs = [{**cell, "job": f"{cell['pattern']}\n{cell['recovery']}"} for cell in cells]
-    yield pivot(jobs, ("fault",), "job", _survived, title)
-    for outcome, label in (("refused", "not run (-)"), ("failed", "[red]FAILED[/]")):
+    yield Map.pivot(title, jobs, "fault", "job", form=_survived, tone=_failed)
+    for outcome, label in (("refused", "not run (-)"), ("failed", "FAILED")):
         some = [cell for cell in cells if cell["outcome"] == outcome]
         for why in dict.fromkeys(cell["why"] for cell in some):
-            yield f"  {label} {'; '.join(_named(cells, [c for c in some if c['why'] == why]))}: {why}"
+            which = "; ".join(_named(cells, [cell for cell in some if cell["why"] == why]))
+            yield Text(f"  {label} {which}: {why}", "bad" if outcome == "failed" else "")
     ran = [cell for cell in cells if cell["drill"] is not None or cell["outcome"] == "failed"]
     survived = sum(cell["outcome"] != "failed" for cell in ran)
-    yield f"[bold]{survived} of {len(ran)} drills survived[/]"
+    yield Text("", lead=f"{survived} of {len(ran)} drills survived")
+    yield from (f"  {name:9} {about}" for name, about in (result.get("scenarios") or {}).items())
 
 
 def _named(cells: Sequence[Row], some: Sequence[Row]) -> Iterator[str]:
@@ -114,61 +145,142 @@ def _named(cells: Sequence[Row], some: Sequence[Row]) -> Iterator[str]:
 
 
 def _survived(cell: Row) -> str:
-    drill = cell["drill"]
     if cell["outcome"] == "failed":
-        return "[red]FAILED[/]"
-    if drill is None:
+        return "FAILED"
+    one = cell["drill"]
+    if one is None:
         return "-"
-    seconds, after = drill["recovery_seconds"], drill["ranks_after"]
-    lost = f" -{drill['lost_steps']}" if drill["lost_steps"] else ""
+    seconds, after = one["recovery_seconds"], one["ranks_after"]
+    lost = f" -{one['lost_steps']}" if one["lost_steps"] else ""
     return f"fine ({after})" if seconds is None else f"{format_time(seconds)}{lost} ({after})"
 
 
-def _alarms(sightings: Sequence[Row]) -> Iterator[Any]:
-    title = "Time to detection, and living ranks given up; -: nobody was suspected"
-    yield pivot(sightings, ("detector",), "situation", _sighted, title)
-    limits = {one["situation"]: format_time(one["limit_seconds"]) for one in sightings}
+def _failed(cell: Row) -> str:
+    return "bad" if cell["outcome"] == "failed" else ""
+
+
+def alarms(result: Mapping[str, Any]) -> Iterator[Item]:
+    """A row for each detector, a column for each situation; whether a live rank was ended.
+
+    ``alarms`` is a list of ``{"detector", "situation", "limit_seconds", "detection_seconds", "false_alarms",
+    "wrong"}``; ``situations`` says by name what they are: ``{"about", "real"}``, real where a rank does die.
+    """
+    found, situations = result.get("alarms") or [], result.get("situations") or {}
+    title = "Time to detection, and live ranks that were suspected; -: nobody was suspected"
+    yield Map.pivot(title, found, "detector", "situation", form=_sighted, tone=lambda o: "bad" if o["wrong"] else "")
+    limits = {one["situation"]: format_time(one["limit_seconds"]) for one in found}
     yield "limits of silence: " + ", ".join(f"{name} {limit}" for name, limit in limits.items())
+    yield from (f"  {name:9} {one['about']}" for name, one in situations.items())
     yield from (
-        f"  [red]wrong[/] {one['situation']} under {one['detector']}: {one['wrong']}"
-        for one in sightings
+        Text(f"  wrong     {one['situation']} under {one['detector']}: {one['wrong']}", "bad")
+        for one in found
         if one["wrong"]
     )
+    # SWIM only suspects: no rank is ended for what it says.
+    harmless = [
+        one
+        for one in found
+        if one["detector"] != "swim" and not situations.get(one["situation"], {"real": True})["real"]
+    ]
+    if harmless:
+        ended = sum(len(one["false_alarms"]) for one in harmless)
+        yield Verdict(not ended, f"{ended} live ranks were ended in {len(harmless)} jobs without a failure")
 
 
 def _sighted(one: Row) -> str:
     if one["wrong"]:
-        return "[red]wrong[/]"
+        return "wrong"
     seen = [] if one["detection_seconds"] is None else [format_time(one["detection_seconds"])]
     seen += [f"{len(one['false_alarms'])} false"] if one["false_alarms"] else []
     return ", ".join(seen) or "-"
 
 
-def _trace(trace: Row) -> Iterator[Any]:
-    runs = [{**run, "mtbf": _mtbf(run["mtbf_s"])} for run in trace["runs"]]
-    yield pivot(runs, ("policy",), "mtbf", _goodput, "Goodput (deaths)")
-    for one in trace.get("crossovers") or ():
-        yield (
-            f"  above an MTBF of {format_time(one['mtbf_s'])} {one['rare']} is ahead of {one['frequent']}, below it "
-            f"{one['frequent']}"
-        )
-    if not trace.get("crossovers"):
+def soak(result: Mapping[str, Any]) -> Iterator[Item]:
+    """Counts, how long recoveries took, and what no failure in so many kills says about the failure rate."""
+    one = result.get("soak")
+    if not one:
+        return
+    yield (
+        f"{one['kills']} kills in {one['launches']} launches: {one['hangs']} hangs, {one['wrong']} wrong results, "
+        f"{one['leftovers']} with leftovers, {len(one['failed'])} failed"
+    )
+    columns = [
+        Column("job", left=True),
+        Column("recoveries", form=formats.count),
+        Column("median", form=formats.time),
+        Column("p95", form=formats.time),
+        Column("worst", form=formats.time),
+    ]
+    of: dict[str, list[float]] = {}
+    for each in one["recoveries"]:
+        of.setdefault(f"{each['pattern']} by {each['recovery']}", []).append(each["seconds"])
+    if of:
+        rows = [[job, len(seconds), *_quantiles(seconds)] for job, seconds in of.items()]
+        yield Table("Recoveries", columns, rows)
+        ends = {job: sorted(seconds) for job, seconds in of.items()}
+        curves = [
+            Curve(job, seconds, [(i + 1) / len(seconds) for i in range(len(seconds))], style="line")
+            for job, seconds in ends.items()
+        ]
+        time, share = Axis("time of a recovery", "ms", 1e3, log=True), Axis("share of the recoveries")
+        yield Series("recoveries", "Recoveries that took no longer", time, share, curves)
+    yield from (Text(f"FAILED: {line}", "bad") for line in one["failed"])
+    if one["failure_rate_below"] is not None:
+        bound = one["failure_rate_below"]
+        yield f"0 of {one['kills']} failed: below {bound:.2%} per kill with 95 % confidence"
+
+
+def _quantiles(seconds: Sequence[float]) -> list[float]:
+    from emulator.measure import statistics
+
+    of = statistics.summary(seconds)
+    return [of["median"], of["p95"], max(seconds)]
+
+
+def trace(result: Mapping[str, Any]) -> Iterator[Item]:
+    """Goodput, a row for each policy and a column for each MTBF; the checkpoint intervals beside theory's."""
+    one = result.get("trace")
+    if not one:
+        return
+    runs = [{**run, "mtbf": _mtbf(run["mtbf_s"])} for run in one["runs"]]
+    yield Map.pivot(
+        "Goodput (deaths)", runs, "policy", "mtbf", form=_goodput, tone=lambda r: "bad" if r["wrong"] else ""
+    )
+    for crossing in one.get("crossovers") or ():
+        rare, frequent = crossing["rare"], crossing["frequent"]
+        yield f"  above an MTBF of {format_time(crossing['mtbf_s'])} {rare} is ahead of {frequent}, below it {frequent}"
+    if not one.get("crossovers"):
         yield "  no two policies change places between these MTBFs"
-    yield from (f"  [red]wrong[/] {run['policy']} at {run['mtbf']}: {run['wrong']}" for run in runs if run["wrong"])
-    found = trace.get("intervals")
+    yield from (
+        Text(f"  wrong {run['policy']} at {run['mtbf']}: {run['wrong']}", "bad") for run in runs if run["wrong"]
+    )
+    yield from _goodput_curves(runs)
+    found = one.get("intervals")
     if not found:
         return
     cost = format_time(found["checkpoint_seconds"])
+    columns = [
+        Column("every", form=lambda steps: f"{steps} steps"),
+        Column("checkpoints take", "saving_s", formats.time),
+        Column("steps done again", "redone_steps"),
+        Column("lost to both", "lost_seconds", formats.time),
+        Column("goodput", _goodput),
+    ]
     title = f"restart, {_mtbf(found['mtbf_seconds'])}, a checkpoint takes {cost}"
-    table = _table(("every", "checkpoints take", "steps done again", "lost to both", "goodput"), right=range(5))
-    for one in found["tried"]:
-        table.add_row(
-            f"{one['every']} steps", format_time(one["saving_s"]), str(one["redone_steps"]),
-            format_time(one["lost_seconds"]), _goodput(one),
-        )  # fmt: skip
-    yield tables.titled(title, table)
+    yield Table.of(title, columns, found["tried"])
     best, young, daly = found["best_steps"], found["young_steps"], found["daly_steps"]
     yield f"  best of these: every {best} steps; Young says {young}, Daly {daly}"
+
+
+def _goodput_curves(runs: Sequence[Row]) -> Iterator[Series]:
+    curves = []
+    for policy in dict.fromkeys(run["policy"] for run in runs):
+        mine = sorted((run["mtbf_s"], run["goodput"]) for run in runs if run["policy"] == policy and run["mtbf_s"])
+        if mine:
+            curves.append(Curve(policy, [mtbf for mtbf, _ in mine], [goodput for _, goodput in mine], style="line"))
+    if curves:
+        mtbf = Axis("mean time between failures", "s", log=True)
+        yield Series("goodput", "Goodput of each policy", mtbf, Axis("goodput"), curves)
 
 
 def _mtbf(seconds: float | None) -> str:
@@ -176,24 +288,4 @@ def _mtbf(seconds: float | None) -> str:
 
 
 def _goodput(run: Row) -> str:
-    return "[red]wrong[/]" if run["wrong"] else f"{run['goodput']:.1%} ({run['failures']})"
-
-
-def pivot(rows: Sequence[Row], down: Sequence[str], across: str, cell: Callable[[Row], str], title: str) -> "Group":
-    """Make a table with a line for each combination of the fields `down` and a column for each value of `across`."""
-    columns = list(dict.fromkeys(row[across] for row in rows))
-    start = len(down)
-    table = _table((*down, *columns), right=range(start, start + len(columns)))
-    for line in dict.fromkeys(tuple(row[name] for name in down) for row in rows):
-        these = {row[across]: row for row in rows if tuple(row[name] for name in down) == line}
-        table.add_row(*line, *(cell(these[name]) if name in these else "" for name in columns))
-    return tables.titled(title, table)
-
-
-def _table(columns: Sequence[str], right: Sequence[int]) -> "Table":
-    from rich.table import Table
-
-    table = Table(box=None, padding=(0, 1 if len(columns) > _MANY else 2, 0, 0))
-    for index, name in enumerate(columns):
-        table.add_column(name, justify="right" if index in right else "left", no_wrap=True)
-    return table
+    return "wrong" if run["wrong"] else f"{run['goodput']:.1%} ({run['failures']})"

@@ -1,99 +1,107 @@
-"""Plots of a result: time and bus bandwidth over size, one line per number of ranks. Needs matplotlib."""
+"""Draws the series and the shaded maps of a view as PNG files. Needs matplotlib."""
 
-from collections.abc import Mapping, Sequence
-from itertools import groupby
+from __future__ import annotations
+
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from emulator.errors import UsageError
+from emulator.report.model import Axis, Curve, Item, Map, Series
+
+_MOST_NAMED = 12  # curves in a legend
+_STYLES = {"points": "o", "line": "-", "dotted": ":"}
 
 
-def draw(result: Mapping[str, Any], folder: Path) -> list[Path]:
-    """Draw what can be drawn of a result.
+def draw(items: Iterable[Item], folder: Path) -> list[Path]:
+    """Draw what can be drawn.
 
     Parameters
     ----------
-    result
-        The result file's content.
+    items
+        A view.
     folder
-        Where the PNG files go: ``time-<pattern>.png`` and ``busbw-<pattern>.png``.
+        Where the PNG files go: ``<name>.png`` of each series, ``map-<number>.png`` of each shaded map.
 
     Returns
     -------
     list of Path
-        The files, in the order in which a report shows them.
+        The files, in the order of the view; none if it has nothing to draw.
 
     Raises
     ------
     UsageError
-        There is nothing to draw, or the folder cannot be written.
+        The folder cannot be written.
     """
-    rows = [row for row in result["measurements"] if row["bytes"] > 0 and row["seconds"]["median"] > 0]
-    patterns = list(dict.fromkeys(row["pattern"] for row in rows))
-    if not rows:
-        raise UsageError(
-            "a plot needs measurements of sizes above 0, this result has none: leave out --plots and --html"
-        )
-    drawn = []
-    for pattern in patterns:
-        series = {
-            ranks: sorted(group, key=lambda row: row["bytes"])
-            for ranks, group in groupby(
-                sorted((row for row in rows if row["pattern"] == pattern), key=lambda row: row["ranks"]),
-                key=lambda row: row["ranks"],
-            )
-        }
+    drawn: list[Path] = []
+    maps = 0
+    for item in items:
+        if isinstance(item, Series):
+            figure, path = _series(item), folder / f"{item.name}.png"
+        elif isinstance(item, Map) and item.scale is not None:
+            maps += 1
+            figure, path = _map(item, item.scale), folder / f"map-{maps}.png"
+        else:
+            continue
         try:
-            drawn.append(_times(series, pattern, result["clock"], folder / f"time-{pattern}.png"))
-            if all(row.get("busbw") for group in series.values() for row in group):
-                drawn.append(_bandwidths(series, pattern, folder / f"busbw-{pattern}.png"))
+            figure.savefig(path, dpi=120)
         except OSError as error:
             raise UsageError(f"cannot draw into {folder}: {error.strerror or error}") from None
+        drawn.append(path)
     return drawn
 
 
-def _axes(title: str, label: str) -> tuple[Any, Any]:
+def _figure() -> tuple[Any, Any]:
     from matplotlib.figure import Figure  # no pyplot: it would look for a display
 
     figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.subplots()
-    axes.set(title=title, xlabel="bytes", ylabel=label, xscale="log", yscale="log")
+    return figure, figure.subplots()
+
+
+def _series(one: Series) -> Any:
+    figure, axes = _figure()
+    axes.set(title=one.title, xlabel=one.x.label, ylabel=one.y.label)
     axes.grid(True, which="major", alpha=0.3)
-    return figure, axes
+    groups = list(dict.fromkeys(_group(curve) for curve in one.curves))
+    named: set[str] = set()
+    for curve in one.curves:
+        # Fitted and native curves have the colour of what was measured and one entry of the legend for all.
+        label = curve.name if curve.name not in named else None
+        named.add(curve.name)
+        _curve(axes, curve, one.x, one.y, f"C{groups.index(_group(curve)) % 10}", label)
+    axes.set(xscale="log" if one.x.log else "linear", yscale="log" if one.y.log else "linear")
+    if 1 < len(named) <= _MOST_NAMED:
+        axes.legend()
+    return figure
 
 
-def _times(series: Mapping[int, Sequence[Mapping[str, Any]]], pattern: str, clock: str, path: Path) -> Path:
-    """Medians with their intervals, the fit as a line, and the native call in grey."""
-    figure, axes = _axes(f"{pattern}: time by size ({clock} clock)", "seconds")
-    for index, (ranks, rows) in enumerate(series.items()):
-        colour = f"C{index % 10}"
-        sizes, medians = [row["bytes"] for row in rows], [row["seconds"]["median"] for row in rows]
-        axes.errorbar(sizes, medians, yerr=_bars(rows), fmt="o", color=colour, ms=4, capsize=2, label=f"p = {ranks}")
-        if all(row.get("predicted") for row in rows):
-            axes.plot(sizes, [row["predicted"] for row in rows], "-", color=colour, lw=1)
-        if all(row.get("native") for row in rows):
-            axes.plot(sizes, [row["native"]["median"] for row in rows], ":", color=colour, lw=1)
-    axes.plot([], [], "-", color="grey", label="fit")
-    if any(row.get("native") for rows in series.values() for row in rows):
-        axes.plot([], [], ":", color="grey", label="native")
-    axes.legend()
-    figure.savefig(path, dpi=120)
-    return path
+def _group(curve: Curve) -> Any:
+    return curve.name if curve.group is None else curve.group
 
 
-def _bars(rows: Sequence[Mapping[str, Any]]) -> tuple[list[float], list[float]]:
-    """Lengths of the error bars below and above the medians; 0 where there is no interval."""
-    intervals = [row["seconds"]["ci95"] or [row["seconds"]["median"]] * 2 for row in rows]
-    medians = [row["seconds"]["median"] for row in rows]
-    below = [median - low for median, (low, _) in zip(medians, intervals, strict=True)]
-    above = [high - median for median, (_, high) in zip(medians, intervals, strict=True)]
-    return below, above
+def _curve(axes: Any, curve: Curve, x_axis: Axis, y_axis: Axis, colour: str, label: str | None) -> None:
+    y = [value * y_axis.factor for value in curve.y]
+    if curve.style == "bars":
+        axes.barh(list(curve.x), y, color=colour)
+        axes.invert_yaxis()
+        axes.set(xlabel=y_axis.label, ylabel=x_axis.label)
+        return
+    x = [value * x_axis.factor for value in curve.x]
+    if any(curve.interval):
+        ends = [pair or (value, value) for pair, value in zip(curve.interval, curve.y, strict=True)]
+        below = [value - low * y_axis.factor for value, (low, _) in zip(y, ends, strict=True)]
+        above = [high * y_axis.factor - value for value, (_, high) in zip(y, ends, strict=True)]
+        axes.errorbar(x, y, yerr=(below, above), fmt="o", color=colour, ms=4, capsize=2, label=label)
+    else:
+        axes.plot(x, y, _STYLES[curve.style], color=colour, ms=4, lw=1, label=label)
 
 
-def _bandwidths(series: Mapping[int, Sequence[Mapping[str, Any]]], pattern: str, path: Path) -> Path:
-    figure, axes = _axes(f"{pattern}: bus bandwidth by size", "bytes per second")
-    for ranks, rows in series.items():
-        axes.plot([row["bytes"] for row in rows], [row["busbw"] for row in rows], "o-", ms=4, label=f"p = {ranks}")
-    axes.legend()
-    figure.savefig(path, dpi=120)
-    return path
+def _map(one: Map, scale: Axis) -> Any:
+    figure, axes = _figure()
+    nothing = float("nan")
+    image = axes.imshow([[nothing if value is None else scale.factor * value for value in row] for row in one.values])
+    axes.set(title=one.title)
+    axes.set_xticks(range(len(one.columns)), one.columns, rotation=90 if len(one.columns) > 12 else 0)
+    axes.set_yticks(range(len(one.rows)), one.rows)
+    figure.colorbar(image, label=scale.label)
+    return figure

@@ -22,7 +22,7 @@ from emulator.results import environment
 from emulator.results.files import check_writable, discard, point_latest, replacing, run_folder
 
 __all__ = [
-    "RESULT", "SAMPLES", "check_writable", "discard", "keep", "load", "load_samples", "new", "run_folder", "save",
+    "RESULT", "SAMPLES", "check_writable", "discard", "keep", "load", "load_samples", "new", "plain", "run_folder", "save",
     "save_samples",
 ]  # fmt: skip
 
@@ -83,12 +83,12 @@ def save(result: Mapping[str, Any], path: str | Path) -> Path:
     ValueError
         The result does not follow the schema. The file is there all the same: nothing measured is lost.
     """
-    path, plain = Path(path), _plain(result)
+    path, content = Path(path), plain(result)
     with replacing(path) as waiting:
-        waiting.write_text(json.dumps(plain, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        waiting.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
     if path.name == RESULT:
         point_latest(path.parent)
-    complaint = _complaint(plain)
+    complaint = _complaint(content)
     if complaint:
         raise ValueError(f"{path} does not follow schema 1: {complaint}")
     return path
@@ -195,7 +195,7 @@ def save_samples(folder: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     with replacing(path) as waiting, waiting.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
-        writer.writerows({key: _plain(value) for key, value in row.items()} for row in rows)
+        writer.writerows({key: plain(value) for key, value in row.items()} for row in rows)
     return path
 
 
@@ -226,14 +226,14 @@ def _number(text: str | None) -> float | int | str | None:
     return text
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Turn numpy values, paths, tuples and numbers that are not finite into what JSON has."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if hasattr(value, "tolist"):  # numpy scalars and arrays
         value = value.tolist()
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return str(value) if isinstance(value, Path) else value

@@ -60,7 +60,7 @@ def outlasting(width_in_a_pipe: int = _WIDTH_IN_A_PIPE, **options: Any) -> Conso
     Parameters
     ----------
     width_in_a_pipe
-        Columns where there is no terminal.
+        Columns where there is no terminal, and COLUMNS says nothing.
     **options
         Of `rich.console.Console`.
     """
@@ -79,7 +79,9 @@ def outlasting(width_in_a_pipe: int = _WIDTH_IN_A_PIPE, **options: Any) -> Conso
                 streams.lose(error)
 
     width = terminal_width()
-    return Outlasting(width=width or width_in_a_pipe, force_terminal=width is not None, highlight=False, **options)
+    asked = os.environ.get("COLUMNS", "")
+    columns = int(asked) if asked.isdecimal() and int(asked) else width or width_in_a_pipe
+    return Outlasting(width=columns, force_terminal=width is not None, highlight=False, **options)
 
 
 @contextlib.contextmanager

@@ -75,6 +75,7 @@ class Run:
         self.failures: list[str] = []
         self.unwritten: CannotWrite | None = None  # what `save` could not write, which ends the run with status 1
         self._subs: dict[int, Any] = {}
+        self._shown = 0  # lines of the view that have been printed
         self.network = self.on_root(lambda: _load_network(common.net, self.size))
         self.clock = "wall" if self.network is None else "emulated"
         self.pace: float | str | None = None if self.network is None else common.pace
@@ -139,11 +140,23 @@ class Run:
         if self.console is not None:
             self.console.print(*renderables)
 
+    def show(self, ended: bool = False) -> None:
+        """Print on rank 0 what is known of the result and has not been printed yet.
+
+        The view of a growing result begins with what it gave before; what is said of all of it waits until it has
+        ended. Failures are on the standard error already.
+        """
+        if self.console is not None:
+            from emulator.report import terminal
+            from emulator.report.views import view
+
+            left: dict[str, Any] = {"failures": []} if ended else {"failures": [], "warnings": [], "fidelity": None}
+            self._shown = terminal.show(view(results.plain(self._content() | left)), self.console, skip=self._shown)
+
     def warn(self, text: str) -> None:
-        """Keep a warning for the result file and print it once."""
+        """Keep a warning for the result, which is printed with it, once."""
         if text not in self.warnings:
             self.warnings.append(text)
-            self.echo(f"[yellow]warning:[/] {text}")
 
     def fail(self, text: str) -> None:
         """Record a failed check: the run goes on, its exit status is 1. Call it on rank 0."""
@@ -164,6 +177,17 @@ class Run:
             self.result["fidelity"] = fidelity()
             self.result["pace"] = self.result["fidelity"].get("pace", self.pace)
 
+    def _content(self) -> dict[str, Any]:
+        """The result as it would be saved now."""
+        return self.result | {
+            "measurements": self.measurements,
+            "fits": self.fits,
+            "held_out": self.held_out,
+            "warnings": self.warnings,
+            "failures": self.failures,
+            **self.extra,
+        }
+
     def save(self) -> Path | None:
         """Write the result and the samples, on rank 0; returns the path of the result file.
 
@@ -172,14 +196,7 @@ class Run:
         """
         if self.rank != 0:
             return None
-        self.result |= {
-            "measurements": self.measurements,
-            "fits": self.fits,
-            "held_out": self.held_out,
-            "warnings": self.warnings,
-            "failures": self.failures,
-            **self.extra,
-        }
+        self.result = self._content()
         path = self.folder / results.RESULT
         self.unwritten = results.keep(self.result, path, self.options.json, samples=self.samples)
         return path
@@ -241,6 +258,7 @@ def _finish(run: Run) -> int:
     """Save, name the run folder, and agree on the exit status."""
     run.keep_fidelity()
     path = run.on_root(run.save)
+    run.show(ended=True)
     if run.unwritten is None:
         run.echo(f"[dim]result: {path}[/]")
     else:

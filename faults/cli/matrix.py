@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from emulator.report import drills
+from emulator.report import drills, terminal
 from faults.campaigns import matrix as matrices
 from faults.campaigns.matrix import FAILED, SCENARIOS, Result
 from faults.cli.options import Names, Positive
@@ -62,8 +62,5 @@ def matrix(
 
 def show(screen: Console, found: Sequence[Result]) -> None:
     """A row for each fault, a column for each pattern and policy; then what went wrong, and what the faults are."""
-    for part in drills.parts({"matrix": [one.to_json() for one in found]}):
-        screen.print(part)
-    screen.print()
-    for name in dict.fromkeys(one.cell.fault for one in found):
-        screen.print(f"  {name:9} {SCENARIOS[name].about}")
+    about = {one.cell.fault: SCENARIOS[one.cell.fault].about for one in found}
+    terminal.show(drills.matrix({"matrix": [one.to_json() for one in found], "scenarios": about}), screen)

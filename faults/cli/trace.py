@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from emulator.report import drills
+from emulator.report import drills, terminal
 from emulator.units import format_time, parse_time
 from faults.campaigns import failure_trace as traces
 from faults.campaigns.failure_trace import POLICIES, Intervals, Run, Setting
@@ -94,5 +94,4 @@ def _intervals(
 
 def show(screen: Console, runs: Sequence[Run], best: Intervals | None) -> None:
     """Goodput, a row for each policy and a column for each MTBF; the intervals that were tried beside theory's."""
-    for part in drills.parts({"trace": _record(runs, best)}):
-        screen.print(part)
+    terminal.show(drills.trace({"trace": _record(runs, best)}), screen)

@@ -4,20 +4,17 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from rich.console import Console
 
 from emulator import results
-from emulator.commands.report import parts, report
-from emulator.report import drills, links, tables, terminal
+from emulator.commands.report import report
+from emulator.report import drills, formats, stability, terminal
+from emulator.report.model import Map, Text
+from emulator.report.views import common, links, speedup, view
 
 
-def printed(parts, width=150):
-    """What the parts look like on a terminal without colours."""
-    console = Console(width=width, color_system=None, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
-    for part in parts:
-        console.print(part)
-    console.file.close()
-    return console.export_text()
+def printed(items, width=150, full=False):
+    """What the items look like on a terminal without colours."""
+    return "\n".join("".join(text for text, _ in line) for line in terminal.lines(items, width, full))
 
 
 def row(**changes):
@@ -45,39 +42,40 @@ def a_result(**changes):
     ("seconds", "text"), [(4.5e-7, "0.450"), (1.234e-5, "12.34"), (1.234e-4, "123.4"), (0.01234, "12,340"), (None, "-")]
 )
 def test_times_have_about_four_figures(seconds, text):
-    assert tables.microseconds(seconds) == text
+    assert formats.microseconds(seconds) == text
 
 
 @pytest.mark.parametrize(
     ("share", "text"), [(0.123, "+12 %"), (-0.012, "-1.2 %"), (1e-9, "0.0 %"), (-1e-9, "0.0 %"), (None, "-")]
 )
 def test_shares_have_a_sign_unless_they_are_nothing(share, text):
-    assert tables.percent(share, signed=True) == text
+    assert formats.percent(share, signed=True) == text
 
 
 def test_a_measurement_shows_every_figure():
-    text = printed([tables.measurements([row()], "ring, 4 ranks")])
+    text = printed([common.measured([row()], "ring, 4 ranks")])
     for figure in ("1M", "1,000", "[900, 1200]", "3,000", "1.05", "1.57", "500.0", "2.00", "1,100", "+10 %", "30"):
         assert figure in text.splitlines()[2].replace("   ", " "), figure
 
 
 def test_a_narrow_terminal_keeps_the_columns_that_matter():
-    text = printed([tables.measurements([row()], "ring, 4 ranks", width=80)], width=80)
+    text = printed([common.measured([row()], "ring, 4 ranks")], width=80)
     assert all(len(line) <= 80 for line in text.splitlines())
-    assert "time us" in text
-    assert "busbw" in text
-    assert "p99" not in text
+    *shown, note = text.splitlines()
+    assert {"time", "us", "busbw", "1,000", "1.57"} <= set(" ".join(shown).split())
+    assert "p99" not in " ".join(shown)
+    assert note == "left out at 80 columns: p99, n; COLUMNS=111 or report --full shows all"
 
 
 def test_wrong_elements_stand_out_and_absent_ones_are_a_dash():
-    text = printed([tables.measurements([row(wrong=7), row(wrong=None, native=None)], "ring")])
+    text = printed([common.measured([row(wrong=7), row(wrong=None, native=None)], "ring")])
     assert text.splitlines()[2].split()[-2] == "7"
     assert text.splitlines()[3].split()[-2] == "-"
 
 
 def test_patterns_side_by_side_name_the_quickest():
     slow = row(pattern="tree", seconds={**row()["seconds"], "median": 2e-3})
-    text = printed([tables.comparison([row(), slow], "4 ranks")])
+    text = printed([common.comparison([row(), slow], "4 ranks")])
     assert text.splitlines()[1].split()[:3] == ["bytes", "ring", "tree"]
     assert text.splitlines()[2].split() == ["1M", "1,000", "2,000", "500.0", "2.00", "ring", "0"]
 
@@ -87,7 +85,7 @@ def test_a_fit_with_segments_shows_them_all():
         {"first": 0, "last": 4096, "alpha": estimate(1e-6), "beta": estimate(1e-9), "gamma": None},
         {"first": 8192, "last": 1 << 20, "alpha": estimate(5e-6), "beta": estimate(2.5e-10), "gamma": None},
     ]
-    text = printed([tables.fits([fitted(segments=parts, segmented_relative_error=0.01)])])
+    text = printed(common.fits(a_result(fits=[fitted(segments=parts, segmented_relative_error=0.01)])))
     assert "0 to 4K" in text
     assert "8K to 1M" in text
     assert "4 GB/s" in text
@@ -96,61 +94,61 @@ def test_a_fit_with_segments_shows_them_all():
 
 
 def test_a_map_leaves_out_what_was_not_measured():
-    text = printed([tables.pair_map([[None, 1e-6], [5e-6, None]], "alpha")])
-    assert text.splitlines()[2].split() == ["0", ".", "1.00us"]
-    assert text.splitlines()[3].split() == ["1", "5.00us", "."]
+    text = printed([Map("alpha", "01", "01", [[None, 1e-6], [5e-6, None]], "", formats.time, scale=common.TIME)])
+    assert text.splitlines()[2].split() == ["0", ".", "1.00", "us"]
+    assert text.splitlines()[3].split() == ["1", "5.00", "us", "."]
 
 
 def test_a_check_says_pass_or_fail():
     check = {"what": "link", "term": "alpha", "configured": 50.0, "recovered": 51.0, "unit": "us", "passed": False}
-    text = printed([tables.checks([check, {**check, "recovered": 50.0, "passed": True}], "checks")])
+    text = printed([common.checks([check, {**check, "recovered": 50.0, "passed": True}], "checks")])
     assert "+2.000 %  FAIL" in text
     assert " 0.000 %  PASS" in text
 
 
 def test_the_verdict_names_optimum_interval_and_domination():
     best = {"p": 34, "speedup": 7.489, "efficiency": 0.2203, "ratio": 3.54}
-    lines = list(terminal.verdict(best, {"p": 13, "speedup": 6.24}, (30, 40)))
+    lines = list(speedup.optimum(best, {"p": 13, "speedup": 6.24}, (30, 40)))
     assert lines[0] == "p* = 34 [30, 40], S(p*) = 7.49, efficiency 22.0 %, R(p*) = 3.54"
     assert lines[1] == "communication dominates from p = 13, where S = 6.24"
-    assert "does not dominate" in list(terminal.verdict(best, None))[1]
+    assert "does not dominate" in list(speedup.optimum(best, None))[1]
 
 
 def test_a_result_says_what_makes_it_unstable():
     loose = {**row()["seconds"], "stopped": "budget", "skew": 8e-4}
     crowded = a_result(measurements=[row(seconds=loose)])
     crowded["environment"] |= {"oversubscription": 8.0, "load": [0.0], "governor": None}
-    said = terminal.unstable(crowded)
+    said = stability.unstable(crowded)
     assert len(said) == 3
     assert "oversubscription 8" in said[0]
     assert "1 of 1 medians" in said[1]
     assert "further apart than half" in said[2]
-    assert terminal.unstable({**crowded, "clock": "emulated", "measurements": [row()]}) == []
+    assert stability.unstable({**crowded, "clock": "emulated", "measurements": [row()]}) == []
 
 
 def test_too_few_repetitions_for_an_interval_are_said_and_not_claimed():
     once = {"median": 1e-3, "ci95": None, "p5": 1e-3, "p95": 1e-3, "p99": 1e-3, "n": 1, "stopped": "budget"}
-    said = terminal.unstable({**a_result(measurements=[row(), row(seconds=once)]), "clock": "emulated"})
+    said = stability.unstable({**a_result(measurements=[row(), row(seconds=once)]), "clock": "emulated"})
     assert len(said) == 1
     assert said[0].startswith("1 of 2 jobs have fewer than 6 repetitions")
     bare = {"value": 2e-6, "ci95": None}
-    assert "with 95 % intervals" not in printed([tables.fits([fitted(alpha=bare, beta=bare)])])
-    assert "with 95 % intervals" in printed([tables.fits([fitted()])])
+    assert "with 95 % intervals" not in printed(common.fits(a_result(fits=[fitted(alpha=bare, beta=bare)])))
+    assert "with 95 % intervals" in printed(common.fits(a_result(fits=[fitted()])))
 
 
 def test_a_held_out_point_shows_its_error():
     held = [{"pattern": "ring", "ranks": 16, "bytes": 8, "measured": 1e-5, "predicted": 1.2e-5, "relative_error": 0.2}]
-    text = printed(terminal.parts(a_result(held_out=held, fitted_up_to=8)))
+    text = printed(view(a_result(held_out=held, fitted_up_to=8)))
     assert "ring, fitted on p <= 8, predicts p = 16: median error 20 %" in text
     assert "+20 %" in text
 
 
 def test_fidelity_is_a_line_and_its_words():
-    line = terminal.fidelity_line({"overrun_share": 0.02, "late_p99": 1e-4, "pace": None, "words": "it kept time"})
-    assert "overrun share 2.0 %" in line
-    assert "late p99 100 us" in line
-    assert "pace" not in line
-    assert line.splitlines()[1] == "  it kept time"
+    kept = {"overrun_share": 0.02, "late_p50": 0.0, "late_p99": 1e-4, "pace": 5.0, "words": "it kept time"}
+    first, second = printed(common.fidelity(kept)).splitlines()
+    assert first.startswith("fidelity: pace 5; 2.00% of the receives late; late by 0 us (median) and 100 us (p99)")
+    assert second == "it kept time"
+    assert printed(common.fidelity({**kept, "pace": None, "words": None})) == "fidelity: not paced; 0 inversions"
 
 
 def links_result(checks=()):
@@ -163,7 +161,7 @@ def links_result(checks=()):
 def test_many_checks_are_counted_and_the_failures_shown():
     good = {"what": "link 0 -> 1", "term": "alpha", "configured": 50.0, "recovered": 50.0, "unit": "us", "passed": True}
     bad = {**good, "what": "link 7 -> 3", "recovered": 60.0, "passed": False}
-    text = printed(links.parts(links_result([good] * 40 + [bad])))
+    text = printed(links.view(links_result([good] * 40 + [bad])))
     assert "40 of 41 terms of configured paths recovered within 1 %: FAIL" in text
     assert "link 7 -> 3" in text
     assert "link 0 -> 1" not in text
@@ -171,7 +169,7 @@ def test_many_checks_are_counted_and_the_failures_shown():
 
 def test_one_bystander_is_one_other():
     waiting = [{"ranks": p, "asleep": 1e-6, "in_barrier": 3e-6} for p in (3, 4)]
-    text = printed(links.parts(links_result() | {"bystanders": waiting}))
+    text = printed(links.view(links_result() | {"bystanders": waiting}))
     assert "1 other: asleep 1.00 us, in MPI_Barrier 3.00 us, 3 times as long" in text
     assert "2 others: asleep" in text
 
@@ -182,7 +180,7 @@ def test_a_switch_is_put_beside_the_librarys_limit():
     terms = {"alpha": estimate(1e-6), "beta": estimate(1e-9), "gamma": None}
     result["fits"][0]["segments"] = [{**one, **terms} for one in cut]
     result |= {"limits": {"btl_sm_eager_limit": 4096}, "limits_from": "ompi_info"}
-    text = printed(links.parts(result))
+    text = printed(links.view(result))
     assert "switch of 0 -> 1 between 4K and 4097: the library's btl_sm_eager_limit" in text
     assert "limits of the library (ompi_info): btl_sm_eager_limit 4K" in text
 
@@ -199,7 +197,7 @@ DRILL = {
     "recovery_spread": {"median": 0.02, "ci95": None, "n": 1},
     "lost_steps": 2,
     "checks": {"deaths": {"ok": True, "seen": "[2] as injected"}, "commits": {"ok": False, "seen": "39 of 40"}},
-    "throughput": {"before": 400.0, "after": 500.0},
+    "throughput_spread": {"before": {"median": 400.0}, "after": {"median": 500.0}},
     "overhead": {"fault_free_seconds": 0.5, "drill_seconds": 0.6},
     "repeats": [{}],
 }
@@ -207,7 +205,7 @@ DRILL = {
 
 def lines_of(result):
     """What ``report`` prints, without padding."""
-    return [" ".join(line.split()) for line in printed(parts(result, 150)).splitlines()]
+    return [" ".join(line.split()) for line in printed(view(result)).splitlines()]
 
 
 def test_a_drill_is_told_from_its_file_alone(tmp_path):
@@ -231,8 +229,9 @@ def test_a_drill_is_told_from_its_file_alone(tmp_path):
 def test_a_drill_that_failed_says_where_and_medians_are_called_so():
     spread = {"median": 0.02, "ci95": [0.01, 0.03], "n": 6}
     failed = {**DRILL, "outcome": "failed", "failed_at": {"phase": "agree", "why": "silence"}, "repeats": [{}] * 6}
-    lines = lines_of(a_result(drill={**failed, "recovery_spread": spread}))
-    assert "medians of 6 repeats" in lines
+    failed |= {"recovery_spread": spread, "phases_spread": {"detect": {"median": 0.012, "ci95": None, "n": 6}}}
+    lines = lines_of(a_result(demo="faults", drill=failed))
+    assert "phases over 6 repeats: detect median 12.0 ms of 6" in lines
     assert "recovery: median 20.0 ms [10.0 ms, 30.0 ms] of 6, 2 more steps done again" in lines
     assert "not recovered ring by shrink: 4 ranks, 3 after; at phase agree: silence" in lines
 
@@ -251,8 +250,13 @@ def test_matrix_alarms_and_trace_are_tables():
         "crossovers": [{"mtbf_s": 1.5, "rare": "spare", "frequent": "shrink"}],
         "intervals": None,
     }
-    lines = lines_of(a_result(matrix=matrix, alarms=alarms, trace=trace))
+    lines = [
+        line
+        for demo, parts in {"matrix": matrix, "alarms": alarms, "trace": trace}.items()
+        for line in lines_of(a_result(demo=demo, **{demo: parts}))
+    ]
     for line in (
+        "ring",
         "fault shrink",
         "kill 20.0 ms -2 (3)",
         "two -",
@@ -263,16 +267,6 @@ def test_matrix_alarms_and_trace_are_tables():
         "above an MTBF of 1.50 s spare is ahead of shrink, below it shrink",
     ):
         assert line in lines, line
-
-
-def test_what_a_demo_adds_of_its_own_is_told_too():
-    deaths = [{"members": 4, "figures": [{"suspected": 1.0, "probes": 3}, {"suspected": 2.0, "probes": None}]}]
-    search = {"question": "why", "seconds": 0.02, "ways": [{"name": "one", "missing": [1, 2]}]}
-    ways = {"pull": {"balance": 0.5}, "steal": {"balance": 0.75}}
-    lines = lines_of(a_result(deaths=deaths, search=search, uneven=ways, wrong=7, itemsize=4))
-    assert lines[lines.index("deaths") + 1 :][:2] == ["members figures suspected probes", "4 mean of 2 1.5 3"]
-    assert {"question why", "seconds 20.0 ms", "search: ways", "one 1, 2", "pull 0.5", "wrong: 7"} <= set(lines)
-    assert not any("itemsize" in line for line in lines)
 
 
 def test_the_command_prints_draws_and_writes_a_page(tmp_path):
@@ -313,5 +307,5 @@ def test_a_job_of_the_matrix_that_meets_no_fault_at_all_is_named_once() -> None:
             ("respawn", "middle", "no"), ("respawn", "two", "no"), ("spare", "two", "no"), ("spare", "host", "else"),
         )
     ]  # fmt: skip
-    told = [part for part in drills.parts({"matrix": cells}) if isinstance(part, str) and "not run" in part]
+    told = [one.text for one in drills.matrix({"matrix": cells}) if isinstance(one, Text) and "not run" in one.text]
     assert told == ["  not run (-) ring by respawn; ring by spare, two: no", "  not run (-) ring by spare, host: else"]

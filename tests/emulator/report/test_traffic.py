@@ -1,20 +1,14 @@
 """The traffic report shows every byte once and names what was busiest."""
 
-import io
-
 import pytest
 
-from emulator.report import traffic
+from emulator.report import terminal
+from emulator.report.views import run as traffic
 from tests.ranks import on_ranks
 
 
-def text_of(*renderables):
-    from rich.console import Console
-
-    console = Console(width=140, file=io.StringIO())
-    for renderable in renderables:
-        console.print(renderable)
-    return console.file.getvalue()
+def text_of(*items):
+    return "\n".join("".join(text for text, _ in line) for line in terminal.lines(items, 140))
 
 
 def made(busy, hosts=3, seconds=2.0):
@@ -32,7 +26,7 @@ def made(busy, hosts=3, seconds=2.0):
 
 
 def test_the_matrix_has_every_pair_and_a_dot_for_none():
-    lines = text_of(traffic.matrix(made(1.0)["pairs"])).splitlines()
+    lines = text_of(traffic.pairs(made(1.0)["pairs"])).splitlines()
     assert [line.split() for line in lines[1:]] == [
         ["from", "\\", "to", "host0", "host1", "host2"],
         ["host0", ".", "1,000", "1,000"],
@@ -42,19 +36,19 @@ def test_the_matrix_has_every_pair_and_a_dot_for_none():
 
 
 def test_hosts_are_in_the_order_of_their_numbers():
-    heading = text_of(traffic.matrix(made(1.0, hosts=12)["pairs"])).splitlines()[1]
+    heading = text_of(traffic.pairs(made(1.0, hosts=12)["pairs"])).splitlines()[1]
     assert heading.split()[3:] == [f"host{i}" for i in range(12)]
 
 
 def test_many_hosts_give_the_largest_pairs_only():
-    text = text_of(traffic.matrix(made(1.0, hosts=20)["pairs"]))
+    text = text_of(traffic.pairs(made(1.0, hosts=20)["pairs"]))
     assert "Largest 12 of 380 pairs" in text
     assert text.splitlines()[2].split() == ["host19", "host0", "2", "20,000"]
 
 
 def test_resources_beyond_the_limit_are_summed_up():
     whole = made(1.0, hosts=5)
-    lines = text_of(traffic.resources(whole["resources"], 2.0, rows=3)).splitlines()
+    lines = text_of(traffic.resources(whole["resources"], 2.0, most=3)).splitlines()
     assert lines[2].split() == ["host0", "out", "4", "2,000", "1.00", "s", "50", "%"]
     assert lines[-1].split() == ["2", "more", "8", "18,000"]
 
@@ -70,7 +64,7 @@ def test_the_busiest_resource_is_named_with_its_share(busy, words):
 
 def test_a_run_without_messages_says_just_that():
     nothing = {"seconds": 0.0, "messages": 0, "bytes": 0, "pairs": [], "resources": []}
-    assert list(traffic.parts(nothing)) == ["emulated time: 0 s; 0 messages, 0 bytes"]
+    assert list(traffic.view({"traffic": nothing})) == ["emulated time: 0 s; 0 messages, 0 bytes"]
 
 
 @on_ranks(4, net="examples/networks/multicore.toml", size=[0, 5000])
@@ -84,4 +78,4 @@ def test_the_report_of_a_real_run_counts_every_message(comm, size):
     found = comm.traffic()
     said = found.describe(comm.engine.network)
     assert (said["messages"], said["bytes"]) == (4, 4 * size)
-    assert f"4 messages, {4 * size:,} bytes" in text_of(*traffic.parts(said))
+    assert f"4 messages, {4 * size:,} bytes" in text_of(*traffic.view({"traffic": said}))

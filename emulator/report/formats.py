@@ -1,0 +1,73 @@
+"""How values are written in reports; what is absent is a dash."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from emulator import units
+
+DASH = "-"
+
+
+def or_dash(form: Callable[[Any], str]) -> Callable[[Any], str]:
+    """Make of a format one that writes a dash for None."""
+    return lambda value: DASH if value is None else form(value)
+
+
+def plain(value: Any) -> str:
+    """Texts and whole numbers as they are, other numbers with four figures."""
+    return DASH if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def fixed(spec: str) -> Callable[[Any], str]:
+    """Write numbers by a format specification such as ``.2f``."""
+    return or_dash(lambda value: format(value, spec))
+
+
+size = or_dash(units.format_size)
+time = or_dash(units.format_time)
+rate = or_dash(units.format_rate)
+count = fixed(",")
+
+
+def microseconds(seconds: float | None) -> str:
+    """A time as a plain number of microseconds with three to four figures."""
+    if seconds is None:
+        return DASH
+    us = seconds * 1e6
+    return f"{us:.3f}" if us < 10 else f"{us:.2f}" if us < 100 else f"{us:,.1f}" if us < 1000 else f"{us:,.0f}"
+
+
+def nanoseconds_per_byte(beta: float | None) -> str:
+    """Seconds per byte as nanoseconds per byte."""
+    return DASH if beta is None else figure(beta * 1e9)
+
+
+def gigabytes(rate: float | None) -> str:
+    """Bytes per second as a plain number of GB/s."""
+    return DASH if rate is None else f"{rate / 1e9:.3g}" if rate >= 1e7 else f"{rate / 1e9:.4f}"
+
+
+def percent(share: float | None, signed: bool = False) -> str:
+    """A share in percent with two figures."""
+    if share is None:
+        return DASH
+    digits = 1 if abs(share) < 0.1 else 0
+    sign = "+" if signed and abs(share) >= 0.0005 else ""
+    return f"{share * 100:{sign}.{digits}f} %".replace("-0.0", "0.0")
+
+
+def off(share: float | None) -> str:
+    """A relative error in percent, with its sign."""
+    return percent(share, signed=True)
+
+
+def figure(value: float) -> str:
+    """Four significant figures, and never an exponent for what people write without one."""
+    return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
+
+
+def interval(pair: Sequence[float] | None, factor: float = 1e6) -> str:
+    """An interval, in microseconds unless told otherwise."""
+    return DASH if pair is None else f"[{figure(pair[0] * factor)}, {figure(pair[1] * factor)}]"

@@ -1,0 +1,183 @@
+"""What a report is made of, as plain data: tables, lines of text, verdicts, maps and series.
+
+A view (`emulator.report.views`) makes a list of these from a saved result; a renderer (`emulator.report.terminal`,
+`emulator.report.plots`) shows them. Values stay raw: seconds, bytes, shares. How one is written is said by its column.
+
+A *tone* says what a value or a line means, and each renderer chooses how that looks: ``"good"``, ``"bad"``,
+``"warning"``, ``"dim"``, ``"head"``, ``""`` for nothing special.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from emulator.report import formats
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of a table.
+
+    Attributes
+    ----------
+    name, unit
+        The heading; a line break in `name` stands for a new line of the heading.
+    of
+        Where the value of a record is: a key, keys joined by dots, or a function of the record.
+    form
+        How a value is written.
+    left
+        Left-aligned; numbers stand at the right.
+    priority
+        A table that is too wide leaves out the columns with the largest number first, and those with 0 never.
+    tone
+        Tone of a value.
+    """
+
+    name: str
+    of: str | Callable[[Any], Any] = ""
+    form: Callable[[Any], str] = formats.plain
+    unit: str = ""
+    left: bool = False
+    priority: int = 0
+    tone: Callable[[Any], str] = lambda value: ""
+
+    @property
+    def heading(self) -> str:
+        return f"{self.name} {self.unit}".rstrip()
+
+    def value(self, record: Any) -> Any:
+        """The raw value of a record."""
+        if callable(self.of):
+            return self.of(record)
+        for key in (self.of or self.name).split("."):
+            record = None if record is None else record.get(key)
+        return record
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of raw values under columns, with a title above and notes below.
+
+    `tones` has a tone for each row, or is empty.
+    """
+
+    title: str
+    columns: Sequence[Column]
+    rows: Sequence[Sequence[Any]]
+    notes: Sequence[str] = ()
+    tones: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, title: str, columns: Sequence[Column], records: Iterable[Any], **more: Any) -> Table:
+        """Make a table with a row for each record."""
+        return cls(title, columns, [[column.value(record) for column in columns] for record in records], **more)
+
+
+@dataclass(frozen=True)
+class Text:
+    """A line or a paragraph; `lead` are its first words, which stand out."""
+
+    text: str
+    tone: str = ""
+    lead: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether something holds: ``text: PASS`` (or FAIL); with a `name`, a line of a list: ``ok  name  text``."""
+
+    passed: bool
+    text: str
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Axis:
+    """An axis of a plot; raw values are multiplied by `factor` to be in `unit`."""
+
+    name: str
+    unit: str = ""
+    factor: float = 1.0
+    log: bool = False
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}, {self.unit}" if self.unit else self.name
+
+
+@dataclass(frozen=True)
+class Map:
+    """A value for each pair, such as the time from each rank (down) to each other (across); None: there is none.
+
+    Attributes
+    ----------
+    corner
+        Heading of the rows' names.
+    form
+        How a value is written.
+    tone
+        Tone of a value, where there is no `scale`.
+    scale
+        Where given, values are numbers, coloured from the least to the greatest, and drawn as a picture on this axis.
+    """
+
+    title: str
+    rows: Sequence[str]
+    columns: Sequence[str]
+    values: Sequence[Sequence[Any]]
+    corner: str = ""
+    form: Callable[[Any], str] = formats.plain
+    tone: Callable[[Any], str] = lambda value: ""
+    scale: Axis | None = None
+
+    @classmethod
+    def pivot(cls, title: str, records: Sequence[Row], down: str, across: str, **more: Any) -> Map:
+        """Make a map whose values are records: a row for each value of a field, a column for each of another."""
+        rows, columns = ([*dict.fromkeys(record[key] for record in records)] for key in (down, across))
+        found = {(record[down], record[across]): record for record in records}
+        values = [[found.get((row, column)) for column in columns] for row in rows]
+        return cls(title, rows, columns, values, corner=down, **more)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Points of one curve.
+
+    Attributes
+    ----------
+    x, y
+        Raw values; `x` holds names where the style is ``"bars"``.
+    interval
+        Low and high end of each `y`, or None for a point without.
+    style
+        ``"points"``, ``"line"``, ``"dotted"`` or ``"bars"``.
+    group
+        Curves of one group (measured, fitted and native times of one number of ranks) share a colour.
+    """
+
+    name: str
+    x: Sequence[Any]
+    y: Sequence[float]
+    interval: Sequence[Sequence[float] | None] = ()
+    style: str = "points"
+    group: Any = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """Curves over common axes: a plot. `name` is that of its file; a terminal leaves it out."""
+
+    name: str
+    title: str
+    x: Axis
+    y: Axis
+    curves: Sequence[Curve] = field(default=())
+
+
+Item = str | Text | Table | Verdict | Map | Series
+"""What a view is made of; a string stands for a line of text."""

@@ -1,0 +1,53 @@
+"""From a saved result to what is shown of it. A view is a pure function of the result file's content.
+
+    for item in view(results.load("runs/ring/latest")): ...
+
+Each command has its view in a module of its own: a function ``view(result)`` that gives tables, texts, verdicts, maps
+and series (`emulator.report.model`). What a command prints while it runs and what ``python -m emulator report`` prints
+of its file are the same items.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from typing import Any
+
+from emulator.report.model import Item
+from emulator.report.views import common
+
+_MODULES = {
+    name: f"emulator.report.views.{name}:view"
+    for name in (
+        "ring", "links", "run",
+    )
+} | {
+    "faults": "emulator.report.drills:drill",
+    "matrix": "emulator.report.drills:matrix",
+    "alarms": "emulator.report.drills:alarms",
+    "soak": "emulator.report.drills:soak",
+    "trace": "emulator.report.drills:trace",
+}  # fmt: skip
+"""Where the view of a result is, by its ``demo``. Imported when it is asked for: nobody needs all of them."""
+
+
+def view(result: Mapping[str, Any]) -> Iterator[Item]:
+    """Give what is shown of a result.
+
+    Parameters
+    ----------
+    result
+        The content of a result file, or of one that is still growing: then what is known so far. Items that have been
+        given once stay as they are and where they are, but for those of `common.closing`, which come when the run ends.
+    """
+    if result["demo"] != "speedup":  # it measures nothing, so there is no machine to tell of
+        yield common.opening(result)
+    yield from body(result)
+    yield from common.closing(result)
+
+
+def body(result: Mapping[str, Any]) -> Iterator[Item]:
+    """Give the items of the result's own view, between the line that says what ran and the warnings."""
+    module, _, function = _MODULES.get(result["demo"], "emulator.report.views.common:unknown").partition(":")
+    shown: Iterator[Item] = getattr(import_module(module), function)(result)
+    yield from shown

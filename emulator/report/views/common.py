@@ -1,0 +1,313 @@
+"""What the views of several commands share: measurements, fits, predictions, what is wrong with the figures."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from emulator.report import formats
+from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table, Text, Verdict
+from emulator.units import format_size
+
+Result = Mapping[str, Any]
+
+BYTES = Axis("size", "bytes", log=True)
+TIME = Axis("time", "us", 1e6, log=True)
+BANDWIDTH = Axis("bus bandwidth", "GB/s", 1e-9, log=True)
+
+WRONG = Column("#wrong", "wrong", tone=lambda value: "bad" if value else "")
+
+
+def opening(result: Result) -> Item:
+    """One line that says what ran where, by which clock."""
+    seen = result["environment"]
+    ranks = f"{seen['ranks']} rank{'s' * (seen['ranks'] > 1)}"
+    where = f"{ranks} on {seen['cores']} cores of {', '.join(seen['hosts'])}"
+    if len(seen["hosts"]) > 1:
+        where = f"{ranks} on {len(seen['hosts'])} hosts of {seen['cores']} cores"
+    network = result.get("network")
+    clock = f"emulated network {network['name']}, emulated seconds" if network else "wall clock"
+    command = f"{shlex.join(result['command'])} on {result['started']}"
+    return Text(f"{where}, {seen['mpi'] or 'without MPI'}, {clock}; {command}\n")
+
+
+def closing(result: Result) -> Iterator[Item]:
+    """How well emulated time was kept, what makes the figures unstable, and what was wrong."""
+    if result.get("fidelity"):
+        yield from fidelity(result["fidelity"])
+    if result.get("warnings"):
+        yield Text("", lead="What to know before believing these figures")
+        yield from (f"  - {text}" for text in result["warnings"])
+    yield from (Text(f"FAILED: {text}", "bad") for text in result.get("failures") or ())
+
+
+def fidelity(one: Row) -> Iterator[Item]:
+    """How well emulated time was kept, in words."""
+    if one.get("pace") is None:
+        text = "not paced"
+    else:
+        late = " and ".join(
+            f"{one[key] * 1e6:.0f} us ({name})"
+            for key, name in (("late_p50", "median"), ("late_p99", "p99"))
+            if one.get(key) is not None
+        )
+        text = f"pace {one['pace']:.3g}; {one['overrun_share']:.2%} of the receives late; late by {late} of wall time"
+    yield Text(f"{text}; {one.get('inversions') or 0} inversions", lead="fidelity: ")
+    if one.get("words"):
+        yield Text(one["words"], "warning")
+
+
+def unknown(result: Result) -> Iterator[Item]:
+    """The view of a result whose command has none of its own: measurements, fits, and the names of all other fields."""
+    yield from measurements(result)
+    yield from fits(result)
+    yield from formula_errors(result)
+    told = {"schema", "demo", "command", "started", "environment", "network", "clock", "pace", "fidelity",
+            "measurements", "fits", "held_out", "warnings", "failures", "formula_errors"}  # fmt: skip
+    others = [name for name, value in result.items() if name not in told and value not in (None, [], {})]
+    if others:
+        yield Text(f"only in the result file: {', '.join(others)}", "dim")
+
+
+def error(row: Row) -> float | None:
+    """Relative error of a measurement's prediction."""
+    measured = row["seconds"]["median"]
+    return None if row.get("predicted") is None or not measured else row["predicted"] / measured - 1
+
+
+def emulated(result: Result) -> str:
+    """What a title says of the clock."""
+    return "" if result["clock"] == "wall" else f", {result['clock']} time"
+
+
+def measurements(result: Result) -> Iterator[Item]:
+    """Tables of all measurements but those of the link and of local reductions, one for each number of ranks."""
+    rows = [row for row in result["measurements"] if row["pattern"] not in ("link", "reduction")]
+    patterns = list(dict.fromkeys(row["pattern"] for row in rows))
+    for ranks in dict.fromkeys(row["ranks"] for row in rows):
+        these = [row for row in rows if row["ranks"] == ranks]
+        if len(patterns) == 1:
+            yield measured(these, f"{patterns[0]}, {ranks} ranks{emulated(result)}")
+        else:
+            yield comparison(these, f"{ranks} ranks{emulated(result)}, microseconds")
+    if len(patterns) == 1 and any("held_out" in row for row in rows):
+        held = any(row.get("held_out") for row in rows)
+        unseen = "; predicted: by a fit on fewer ranks, which has not seen these" if held else ""
+        yield Text(
+            "time: median over n repetitions of the whole operation, from the first rank's start to the last one's "
+            f"end; fitted: by the fit below, to these very times{unseen}; error: against time",
+            "dim",
+        )
+
+
+def measured(rows: Sequence[Row], title: str) -> Table:
+    """Measurements of one pattern on one number of ranks: a line for each size."""
+    native = any(row.get("native") for row in rows)
+    seen = any(row.get("held_out") is False for row in rows)
+    columns = [
+        Column("bytes", form=formats.size),
+        *[Column("algorithm")] * any(row.get("algorithm") for row in rows),
+        Column("time", "seconds.median", formats.microseconds, "us"),
+        Column("95 % interval", "seconds.ci95", formats.interval, priority=3),
+        Column("p99", "seconds.p99", formats.microseconds, priority=5),
+        Column("algbw", "algbw", formats.gigabytes, "GB/s", priority=4),
+        Column("busbw", "busbw", formats.gigabytes, "GB/s", priority=1),
+        *[
+            Column("native", "native.median", formats.microseconds, "us"),
+            Column("ratio", ratio, formats.fixed(".2f")),
+        ] * native,
+        # What a fit says of the points it was fitted to is no prediction.
+        Column("fitted" if seen else "predicted", "predicted", formats.microseconds, "us", priority=2),
+        Column("fit error" if seen else "error", error, formats.off, priority=2),
+        WRONG,
+        Column("n", "seconds.n", priority=6),
+    ]  # fmt: skip
+    return Table.of(title, columns, rows)
+
+
+def ratio(row: Row) -> float | None:
+    """A measured time over the native one."""
+    native = row.get("native")
+    return row["seconds"]["median"] / native["median"] if native else None
+
+
+def comparison(rows: Sequence[Row], title: str) -> Table:
+    """Several patterns on the same ranks: a column for each, and the quickest of them."""
+    patterns = list(dict.fromkeys(row["pattern"] for row in rows))
+    sizes = list(dict.fromkeys(row["bytes"] for row in rows))
+    of = {size: {row["pattern"]: row for row in rows if row["bytes"] == size} for size in sizes}
+    best = {size: min(these.values(), key=lambda row: row["seconds"]["median"]) for size, these in of.items()}
+
+    def time_of(name: str) -> Callable[[int], float | None]:
+        return lambda size: of[size][name]["seconds"]["median"] if name in of[size] else None
+
+    columns = [
+        Column("bytes", lambda size: size, formats.size),
+        *(Column(name, time_of(name), formats.microseconds) for name in patterns),
+        *[
+            Column("native", lambda size: (best[size].get("native") or {}).get("median"), formats.microseconds),
+            Column("best/native", lambda size: ratio(best[size]), formats.fixed(".2f")),
+        ] * any(row.get("native") for row in rows),
+        Column("quickest", lambda size: best[size]["pattern"]),
+        *[
+            Column("#wrong", lambda size: sum(row.get("wrong") or 0 for row in of[size].values()), tone=WRONG.tone)
+        ] * any(row.get("wrong") is not None for row in rows),
+    ]  # fmt: skip
+    return Table.of(title, columns, sizes)
+
+
+def fits(result: Result, rows: Sequence[Row] | None = None, title: str = "Fitted terms") -> Iterator[Table]:
+    """The table of fits: a line for each, and one for each of its segments."""
+    rows = result["fits"] if rows is None else rows
+    if not rows:
+        return
+    claimed = any((row.get("alpha") or {}).get("ci95") for row in rows)
+    title += ", with 95 % intervals" if claimed else ", without intervals: too few repetitions or points"
+    terms = [("alpha", "us", 1e6), ("beta", "ns/B", 1e9)]
+    terms += [("gamma", "ns/B", 1e9)] * any(row.get("gamma") for row in rows)
+
+    def interval_of(factor: float) -> Callable[[Any], str]:
+        return lambda pair: "" if pair is None else formats.interval(pair, factor)
+
+    def value_of(factor: float) -> Callable[[Any], str]:
+        return formats.or_dash(lambda value: formats.figure(value * factor))
+
+    columns = [Column("fit", "name", left=True)]
+    for priority, (name, unit, factor) in enumerate(terms):
+        columns.append(Column(name, f"{name}.value", value_of(factor), unit, priority=2 * (name == "gamma")))
+        columns.append(Column(f"95 % of {name}", f"{name}.ci95", interval_of(factor), priority=3 + priority))
+    columns.append(Column("bandwidth", _bandwidth, formats.or_dash(lambda rate: f"{rate / 1e9:.3g} GB/s"), priority=2))
+    columns.append(Column("median error", "median_relative_error", lambda v: "" if v is None else formats.percent(v)))
+    shown: list[tuple[str, Row]] = []
+    for row in rows:
+        shown.append(("", {**row, "name": row["pattern"]}))
+        if len(row["segments"]) > 1:
+            for one in row["segments"]:
+                sizes = f"  {format_size(one['first'])} to {format_size(one['last'])}"
+                shown.append(("dim", {**one, "name": sizes}))
+            shown.append(
+                ("dim", {"name": "  in segments", "median_relative_error": row.get("segmented_relative_error")})
+            )
+    yield Table.of(title, columns, [row for _, row in shown], tones=[tone for tone, _ in shown])
+
+
+def _bandwidth(row: Row) -> float | None:
+    beta = (row.get("beta") or {}).get("value")
+    return 1 / beta if beta else None
+
+
+def held_out(result: Result) -> Iterator[Item]:
+    """Points that a fit has not seen."""
+    several = len({row.get("pattern") for row in result["held_out"]}) > 1
+    for pattern, group in groupby(result["held_out"], key=lambda row: row.get("pattern", "")):
+        rows = list(group)
+        errors = sorted(abs(row["relative_error"]) for row in rows)
+        known = f"fitted on p <= {result['fitted_up_to']}, " if result.get("fitted_up_to") else ""
+        typical, worst = formats.percent(errors[len(errors) // 2]), formats.percent(errors[-1])
+        told = f"{pattern}, {known}predicts p = {rows[0]['ranks']}: median error {typical}, worst {worst}"
+        if several:
+            yield Text(told, lead="Held out: ")
+            continue
+        columns = [
+            Column("ranks"),
+            Column("bytes", form=formats.size),
+            Column("measured", form=formats.microseconds, unit="us"),
+            Column("predicted", form=formats.microseconds, unit="us"),
+            Column("error", "relative_error", formats.off),
+        ]
+        yield Table.of(f"Held out: {told}", columns, rows)
+
+
+def checks(rows: Sequence[Row], title: str) -> Table:
+    """Configured beside recovered values, each in the unit that it names."""
+    columns = [
+        Column("what", left=True),
+        Column("term", left=True),
+        Column("configured", lambda row: f"{row['configured']:.6g} {row['unit']}"),
+        Column("recovered", lambda row: f"{row['recovered']:.6g} {row['unit']}"),
+        Column("off by", _off, lambda share: f"{share * 100:+.3f} %" if abs(share) >= 5e-6 else "0.000 %", priority=1),
+        Column("", "passed", lambda passed: "PASS" if passed else "FAIL", tone=lambda p: "good" if p else "bad"),
+    ]
+    return Table.of(title, columns, rows)
+
+
+def _off(row: Row) -> float:
+    configured, recovered = row["configured"], row["recovered"]
+    return recovered / configured - 1 if configured else float(recovered != configured)
+
+
+_CROWDED = "{ranks} ranks share {cores} cores, so that a rank waits for its turn on one as well as for a message"
+_ROOMY = "caches, queues and protocols of a real transport change with size and load"
+
+
+def formula_errors(result: Result, *names: str) -> Iterator[Item]:
+    """How far formulas are from measurements: judged on an idle emulated network, told with the reason elsewhere.
+
+    Parameters
+    ----------
+    result
+        Its ``formula_errors`` have ``{"median", "worst", "points", "limit"}`` by what was measured; the limit is None
+        where there is no verdict.
+    *names
+        Those to give; absent: all.
+    """
+    seen = result["environment"]
+    for what, one in (result.get("formula_errors") or {}).items():
+        if names and what not in names:
+            continue
+        worst, limit = one["worst"], one["limit"]
+        if limit is not None:
+            form = "{:.1%}" if limit >= 1e-4 else "{:.1e}"
+            most = form.replace(".1", ".0").format(limit)
+            yield Verdict(worst <= limit, f"{what}: formulas hold to {form.format(worst)} (at most {most})")
+            continue
+        apart = (
+            f"{what}: formula and measurement {formats.percent(one['median'])} apart (median of {one['points']}), "
+            f"{formats.percent(worst)} at worst; "
+        )
+        if result["clock"] != "wall":
+            yield f"{apart}no verdict: the formula is for steady, equal paths without shared links, and --compute none"
+            continue
+        crowded = seen["oversubscription"] > 1
+        why = _CROWDED.format(ranks=seen["ranks"], cores=seen["cores"]) if crowded else _ROOMY
+        yield f"{apart}{why}, which no alpha and beta describe: with --net the formulas can be held to"
+
+
+def plots(result: Result) -> Iterator[Series]:
+    """Time, and bus bandwidth where there is one, over size: curves for each number of ranks, a plot for each pattern.
+
+    Link and reduction have nothing to do with a native collective on as many ranks.
+    """
+    rows = [row for row in result["measurements"] if row["bytes"] > 0 and row["seconds"]["median"] > 0]
+    for pattern in dict.fromkeys(row["pattern"] for row in rows):
+        of = [row for row in rows if row["pattern"] == pattern]
+        if len({row["bytes"] for row in of}) < 2 and len(of) < 2:
+            continue
+        name = pattern.replace(" ", "-").replace(",", "")
+        groups = [(p, [row for row in of if row["ranks"] == p]) for p in sorted({row["ranks"] for row in of})]
+        curves = [
+            one for p, group in groups for one in times(group, f"p = {p}", p, pattern not in ("link", "reduction"))
+        ]
+        yield Series(f"time-{name}", f"{pattern}: time by size ({result['clock']} clock)", BYTES, TIME, curves)
+        if all(row.get("busbw") for row in of):
+            speeds = [_curve(group, f"p = {p}", "busbw", p) for p, group in groups]
+            yield Series(f"busbw-{name}", f"{pattern}: bus bandwidth by size", BYTES, BANDWIDTH, speeds)
+
+
+def times(rows: Sequence[Row], name: str, group: Any, native: bool = True) -> Iterator[Curve]:
+    """Medians with their intervals; the predicted times as a line, the native ones dotted, where all have them."""
+    rows = sorted(rows, key=lambda row: row["bytes"])
+    sizes = [row["bytes"] for row in rows]
+    intervals = [row["seconds"].get("ci95") for row in rows]
+    yield Curve(name, sizes, [row["seconds"]["median"] for row in rows], intervals, "points", group)
+    if all(row.get("predicted") for row in rows):
+        yield Curve("fit", sizes, [row["predicted"] for row in rows], style="line", group=group)
+    if native and all(row.get("native") for row in rows):
+        yield Curve("native", sizes, [row["native"]["median"] for row in rows], style="dotted", group=group)
+
+
+def _curve(rows: Iterable[Row], name: str, key: str, group: Any) -> Curve:
+    rows = sorted(rows, key=lambda row: row["bytes"])
+    return Curve(name, [row["bytes"] for row in rows], [row[key] for row in rows], style="line", group=group)

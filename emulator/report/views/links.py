@@ -1,0 +1,123 @@
+"""Links between ranks: fits, protocol switches, maps of all pairs, bystanders, checks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from emulator.measure import protocol_limits
+from emulator.report import formats
+from emulator.report.model import Column, Item, Map, Row, Series, Table, Text, Verdict
+from emulator.report.views import common
+from emulator.units import format_size, format_time
+
+_MOST_CHECKS = 12
+_WIDEST_MAP = 32  # ranks
+
+
+def view(result: common.Result) -> Iterator[Item]:
+    """The whole result."""
+    fine = [one | {"pattern": _name(one)} for one in result["fits"] if one.get("fine")]
+    yield from common.fits(result, fine, "Links")
+    yield from _switches(fine, result)
+    yield from _maps(result)
+    yield from _bystanders(result.get("bystanders") or ())
+    yield from _checks(result.get("checks") or ())
+    yield from _plots(result, {one["pattern"] for one in fine})
+
+
+def _name(one: Row) -> str:
+    return f"{one['source']} -> {one['destination']}"
+
+
+def _switches(fits: Sequence[Row], result: Mapping[str, Any]) -> Iterator[Item]:
+    known = result.get("limits") or {}
+    for one in fits:
+        for left, right in pairwise(one["segments"]):
+            names = protocol_limits.near(left["last"], right["first"], known)
+            where = f"between {format_size(left['last'])} and {format_size(right['first'])}"
+            meant = f"the library's {', '.join(names)}" if names else "no limit of the library's that is known"
+            yield f"switch of {one['pattern']} {where}: {meant}"
+    if known:
+        limits = ", ".join(f"{name} {format_size(limit)}" for name, limit in known.items())
+        yield Text(f"limits of the library ({result['limits_from']}): {limits}", "dim")
+
+
+def _maps(result: Mapping[str, Any]) -> Iterator[Item]:
+    ranks = result["environment"]["ranks"]
+    if ranks > _WIDEST_MAP:
+        yield Text(f"a map of {ranks} x {ranks} ranks does not fit a terminal; the result file has every pair", "dim")
+        return
+    largest = max((row["bytes"] for row in result["measurements"]), default=None)
+    if largest is None:
+        yield "no link was measured"
+        return
+    alpha = {(one["source"], one["destination"]): one["alpha"]["value"] for one in result["fits"]}
+    yield _map("alpha from rank (down) to rank (across)", result, alpha)
+    rows = [row for row in result["measurements"] if row["bytes"] == largest]
+    took = {(row["source"], row["destination"]): row["seconds"]["median"] for row in rows}
+    yield _map(f"time of {format_size(largest)} from rank (down) to rank (across)", result, took)
+
+
+def _map(title: str, result: Mapping[str, Any], values: Mapping[tuple[int, int], float]) -> Map:
+    """A value for each two ranks; both ways where one round trip stood for them."""
+    ranks = result["environment"]["ranks"]
+    matrix: list[list[float | None]] = [[None] * ranks for _ in range(ranks)]
+    for (source, destination), value in values.items():
+        matrix[source][destination] = value
+        if result["clock"] == "wall":
+            matrix[destination][source] = value
+    names = [str(rank) for rank in range(ranks)]
+    return Map(title, names, names, matrix, form=lambda t: format_time(t).replace(" ", ""), scale=common.TIME)
+
+
+def _bystanders(rows: Sequence[Row]) -> Iterator[Item]:
+    if not rows:
+        return
+    yield Text("8 bytes between ranks 0 and 1 while the others wait", lead="Bystanders: ")
+    for row in rows:
+        factor = row["in_barrier"] / row["asleep"]
+        others = "1 other" if row["ranks"] == 3 else f"{row['ranks'] - 2} others"
+        yield (
+            f"  {others}: asleep {format_time(row['asleep'])}, in MPI_Barrier "
+            f"{format_time(row['in_barrier'])}, {factor:.2g} times as long"
+        )
+
+
+def _checks(checks: Sequence[Row]) -> Iterator[Item]:
+    """A line per configured pair of terms if there are few; else the failures, and a count of the others."""
+    if not checks:
+        return
+    failed = [one for one in checks if not one["passed"]]
+    shown = checks if len(checks) <= _MOST_CHECKS else (failed or _examples(checks))[:_MOST_CHECKS]
+    yield common.checks(shown, "Configured and recovered (PASS within 1 %)")
+    good = len(checks) - len(failed)
+    yield Verdict(not failed, f"{good} of {len(checks)} terms of configured paths recovered within 1 %")
+
+
+def _examples(checks: Sequence[Row]) -> list[Row]:
+    """One check of each configured value."""
+    return list({(one["term"], one["configured"]): one for one in reversed(checks)}.values())[::-1]
+
+
+def _plots(result: Mapping[str, Any], fine: set[str]) -> Iterator[Series]:
+    """The pairs that were measured at all sizes, a curve for each: others have too few sizes for one."""
+    rows = [row for row in result["measurements"] if row["bytes"] > 0 and row["seconds"]["median"] > 0]
+    of = {name: [row for row in rows if _name(row) == name] for name in dict.fromkeys(map(_name, rows)) if name in fine}
+    curves = [curve for name, group in of.items() for curve in common.times(group, name, name, native=False)]
+    if curves:
+        title = f"links: time by size ({result['clock']} clock)"
+        yield Series("time-link", title, common.BYTES, common.TIME, curves)
+
+
+def launches(found: Sequence[Mapping[str, Any]]) -> Table:
+    """What each launch by itself has fitted."""
+    fits = [{"launch": number, **fit} for number, result in enumerate(found, start=1) for fit in result["fits"]]
+    columns = [
+        Column("launch"),
+        Column("fit", "pattern", left=True),
+        Column("alpha", "alpha.value", formats.microseconds, "us"),
+        Column("beta", "beta.value", formats.nanoseconds_per_byte, "ns/B"),
+    ]
+    return Table.of("Each launch by itself", columns, fits)

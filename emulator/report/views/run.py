@@ -1,0 +1,101 @@
+"""An emulated program: who sent how much to whom, and which card or link was busy how long."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from emulator.report import formats
+from emulator.report.model import Axis, Column, Curve, Item, Map, Row, Series, Table
+from emulator.units import format_time
+
+_MOST_ROWS = 12
+_WIDEST_MAP = 16  # hosts
+
+
+def view(result: Mapping[str, Any]) -> Iterator[Item]:
+    """Emulated time and traffic.
+
+    ``traffic`` is ``{"seconds", "messages", "bytes", "pairs": [{"from", "to", "messages", "bytes"}], "resources":
+    [{"name", "messages", "bytes", "busy"}]}``: times in emulated seconds, resources (sides of cards, shared links) with
+    the busiest first.
+    """
+    traffic = result["traffic"]
+    total = f"{traffic['messages']:,} messages, {traffic['bytes']:,} bytes"
+    yield f"emulated time: {format_time(traffic['seconds'], 6)}; {total}"
+    if not traffic["messages"]:
+        return
+    yield pairs(traffic["pairs"])
+    if traffic["resources"]:
+        yield resources(traffic["resources"], traffic["seconds"])
+        yield busiest(traffic)
+        first = traffic["resources"][:_MOST_ROWS]
+        bars = Curve("busy", [one["name"] for one in first], [one["busy"] for one in first], style="bars")
+        yield Series("busy", "Time that cards and links were busy", Axis(""), Axis("emulated time", "s"), [bars])
+
+
+def busiest(traffic: Row) -> str:
+    """Name the resource that was busy longest, and what that means for the run."""
+    first, seconds = traffic["resources"][0], traffic["seconds"]
+    share = first["busy"] / seconds if seconds else 0.0
+    if share >= 0.5:
+        meaning = "it sets the pace: a faster one shortens the run"
+    elif share >= 0.1:
+        meaning = "it carries part of the time"
+    else:
+        meaning = "no bandwidth is short: latency, waiting and compute take the time"
+    busy = f"{format_time(first['busy'])} of {format_time(seconds)} ({formats.percent(share)})"
+    return f"busiest: {first['name']}, {busy}; {meaning}"
+
+
+def resources(found: Sequence[Row], seconds: float, most: int = _MOST_ROWS) -> Table:
+    """Cards and links, the busiest first: what they carried, and how long they were busy.
+
+    Parameters
+    ----------
+    seconds
+        Emulated time of the whole run.
+    most
+        Rows to show; the others are summed up in one more.
+    """
+    rest = found[most:]
+    rows = [*found[:most]]
+    if rest:
+        sums = {key: sum(one[key] for one in rest) for key in ("messages", "bytes")}
+        rows.append({"name": f"{len(rest)} more", "busy": None, **sums})
+    columns = [
+        Column("what", "name", left=True),
+        Column("messages", form=formats.count, priority=1),
+        Column("bytes", form=formats.count),
+        Column("busy", form=lambda busy: "" if busy is None else format_time(busy)),
+        Column("of the time", lambda one: _share(one, seconds), lambda share: share or ""),
+    ]
+    tones = [*[""] * min(most, len(found)), *["dim"] * bool(rest)]
+    return Table.of("Cards and links, the busiest first", columns, rows, tones=tones)
+
+
+def _share(one: Row, seconds: float) -> str | None:
+    return None if one["busy"] is None else formats.percent(one["busy"] / seconds if seconds else None)
+
+
+def pairs(found: Sequence[Row]) -> Map | Table:
+    """Bytes from each host (down) to each other (across); of the largest pairs, if hosts are many."""
+    hosts = sorted({pair[end] for pair in found for end in ("from", "to")}, key=_natural)
+    if len(hosts) > _WIDEST_MAP:
+        largest = sorted(found, key=lambda pair: -pair["bytes"])[:_MOST_ROWS]
+        columns = [
+            Column("from", left=True),
+            Column("to", left=True),
+            Column("messages", form=formats.count),
+            Column("bytes", form=formats.count),
+        ]
+        return Table.of(f"Largest {_MOST_ROWS} of {len(found)} pairs", columns, largest)
+    sent = {(pair["from"], pair["to"]): pair["bytes"] for pair in found}
+    values = [[sent.get((source, destination)) for destination in hosts] for source in hosts]
+    return Map("Bytes from host to host", hosts, hosts, values, "from \\ to", formats.count, scale=Axis("bytes"))
+
+
+def _natural(name: str) -> tuple[str, int]:
+    """Sort host10 behind host9."""
+    stem = name.rstrip("0123456789")
+    return stem, int(name[len(stem) :] or -1)

@@ -1,0 +1,56 @@
+"""How many nodes are worth having: S(p), p*, R(p), and from where communication dominates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from emulator.report import formats
+from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table
+from emulator.report.views import common
+from emulator.speedup import MOST_NODES
+
+
+def view(result: common.Result) -> Iterator[Item]:
+    """The table of T(p), the optimum, and how it moves with alpha and beta."""
+    one = result["speedup"]
+    # Four decimals of a second as in the textbook; shorter steps get as many more as they need.
+    seconds = formats.fixed(f".{4 if one['t_comp'] >= 0.5 else 7}f")
+    yield one["form"]
+    yield one["about"]
+    columns = [
+        Column("p"),
+        Column("T_comp/p", "compute", seconds, priority=1),
+        Column("T_comm", "communication", seconds, priority=1),
+        Column("T_p", "step", seconds),
+        Column("S(p)", "speedup", formats.fixed(".2f")),
+        Column("R(p)", "ratio", formats.fixed(".3f")),
+    ]
+    yield Table.of("", columns, one["rows"])
+    yield from optimum(one["best"], one["dominated"], one["best_ci95"])
+    yield from (f"warning: {text}" for text in one["warnings"])
+    if one["sensitivity"]:
+        columns = [
+            Column("alpha x", "alpha_factor", formats.fixed("g")),
+            Column("beta x", "beta_factor", formats.fixed("g")),
+            Column("p*", "best.p", lambda p: f"{p}+" if p == MOST_NODES else str(p)),
+            Column("S(p*)", "best.speedup", formats.fixed(".2f")),
+            Column("dominated from", "dominated.p", lambda p: "never" if p is None else str(p)),
+        ]
+        yield Table.of("sensitivity: p* when alpha and beta are multiplied", columns, one["sensitivity"])
+    rows = one["rows"]
+    curve = Curve("S(p)", [row["p"] for row in rows], [row["speedup"] for row in rows], style="line")
+    yield Series("speedup", one["form"], Axis("p", log=True), Axis("S(p)"), [curve])
+
+
+def optimum(best: Row, dominated: Row | None, interval: Sequence[int] | None = None) -> Iterator[str]:
+    """Say what p* is, what it brings, and from where communication dominates."""
+    bounds = f" [{interval[0]}, {interval[1]}]" if interval else ""
+    limit = " (the most that is considered)" if best["p"] == MOST_NODES else ""
+    yield (
+        f"p* = {best['p']}{bounds}{limit}, S(p*) = {best['speedup']:.2f}, "
+        f"efficiency {best['efficiency'] * 100:.1f} %, R(p*) = {best['ratio']:.2f}"
+    )
+    if dominated is None:
+        yield f"communication does not dominate up to p = {MOST_NODES}"
+    else:
+        yield f"communication dominates from p = {dominated['p']}, where S = {dominated['speedup']:.2f}"
