@@ -30,7 +30,6 @@ from demos._lib.rough import say_how_far
 from demos._lib.scatter_gather_times import egress
 from demos.incast import exact
 from emulator import costs
-from emulator.costs import rounds
 from emulator.errors import UsageError
 from emulator.measure import statistics
 from emulator.measure.repetitions import Job, Series, Stop, measure
@@ -244,11 +243,11 @@ def price(name: str, p: int, size: int, alpha: float, beta: float, algorithm: st
     if name == "all-reduce":
         return costs.exact(algorithm, p, size // 8, 8, alpha, beta)
     if name == "parameter server":
-        return costs.parameter_server_duplex(p - 1, 1, size + messages.HEADER_BYTES, alpha, beta)
+        return float(costs.seconds("parameter_server", p - 1, size + messages.HEADER_BYTES, alpha, beta))
     if name == "gossip":
         # Followed message by message, because on some p a rank sits out a round and runs ahead.
         sends = [[[(peer, size) for peer in to] for to in one.graph.neighbours] for one in _schedule(p)]
-        return rounds.timeline(sends, alpha, beta)
+        return costs.timeline(sends, alpha, beta)
     return costs.linear_blocks([size] * p, alpha, beta) + costs.linear_blocks([size] * p, alpha, beta, card)
 
 

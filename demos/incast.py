@@ -132,15 +132,14 @@ def fitted(run: Run, series: list[Series]) -> Formula:
     """Fit alpha and beta of one queue to all measurements: S = 1, V = number of senders."""
     from emulator.measure.fit import Point, fit
 
-    def terms(senders: int) -> costs.Terms:
-        return costs.Terms(steps=1, volume=senders)
-
     points = [
-        Point(s.job.bytes, terms(s.job.ranks - 1), s.seconds, ranks=s.job.ranks) for s in series if any(s.seconds)
+        Point(s.job.bytes, costs.terms("incast", s.job.ranks - 1), s.seconds, ranks=s.job.ranks)
+        for s in series
+        if any(s.seconds)
     ]
     queue = fit(points, seed=run.seed)
     run.fits.append(queue.record("collective", "incast"))
-    return lambda senders, size: queue.predict(terms(senders), size)
+    return lambda senders, size: queue.predict(costs.terms("incast", senders), size)
 
 
 def table(rows: list[dict[str, Any]], size: int) -> Table:

@@ -128,7 +128,7 @@ def _configured(run: Run, servers: int) -> Any:
 
     def predict(p: int, size: int) -> float:
         framed = size + servers * messages.HEADER_BYTES
-        return costs.parameter_server_duplex(p - servers, servers, framed, alpha, beta)
+        return costs.seconds("parameter_server", p - servers, framed, alpha, beta, servers=servers)
 
     return predict
 
@@ -157,8 +157,7 @@ def _fitted(run: Run, rows: list[dict[str, Any]], servers: int) -> Any:
 
 
 def _terms(p: int, servers: int) -> costs.Terms:
-    workers = p - servers
-    return costs.Terms(2 * workers, 2 * workers / servers)
+    return costs.terms("serial_parameter_server", p - servers, servers=servers)
 
 
 def _price_table(rows: list[dict[str, Any]], servers: int) -> Any:

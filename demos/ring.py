@@ -50,10 +50,10 @@ def main(run: Run, algorithm: str, t_comp: float) -> None:
 def _conclude(run: Run, series: list[repetitions.Series], patterns: list[str], hosts: list[str], t_comp: float) -> None:
     """Turn what was measured into the result: medians, fits, predictions, and how many nodes are worth having."""
     from emulator.measure.closed_loop import closed_loop, configured
-    from emulator.measure.terms import measurement, study, uncrowded
+    from emulator.measure.terms import fit_run, measurement, uncrowded
 
     crowding = environment.crowding(hosts) if run.network is None else uncrowded
-    found = study(series, patterns, ITEM.itemsize, crowding, run.seed)
+    found = fit_run(series, patterns, ITEM.itemsize, crowding, run.seed)
     native = {(one.job.ranks, one.job.bytes): one for one in series if one.job.pattern == "native"}
     for one in series:
         job = one.job

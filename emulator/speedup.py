@@ -128,12 +128,9 @@ def ring(t_comp: float, alpha: float, beta: float) -> Speedup:
 def measured(t_comp: float, pattern: str, n: float, alpha: float, beta: float, gamma: float = 0.0) -> Speedup:
     """Any pattern with its terms, for n bytes; alpha in seconds, beta and gamma in seconds per byte."""
     _check_terms(alpha=alpha, beta=beta, gamma=gamma)
-    costs.pattern(pattern)
-
-    def communication(p: NDArray[Any]) -> NDArray[Any]:
-        return np.array([costs.seconds(pattern, int(nodes), n, alpha, beta, gamma) for nodes in p])
-
-    return Speedup(t_comp, communication, f"measured: alpha S(p) + beta V(p) n + gamma R(p) n of {pattern}")
+    costs.collective(pattern)
+    form = f"measured: alpha S(p) + beta V(p) n + gamma R(p) n of {pattern}"
+    return Speedup(t_comp, lambda p: costs.seconds(pattern, p, n, alpha, beta, gamma), form)
 
 
 def best_interval(

@@ -8,7 +8,6 @@ import numpy as np
 
 from demos._lib.gossip_report import WITHIN, ideal, table
 from emulator import costs
-from emulator.costs import rounds as prices
 from emulator.measure import statistics
 from emulator.report.formats import microseconds, percent
 from emulator.run.session import Run
@@ -25,7 +24,7 @@ def _predicted(run: Run, record: Round, training: float | None, model_bytes: int
     down[0] = [(c, model_bytes) for c in record.asked]
     for client in record.asked:
         up[client] = [(0, model_bytes if client in record.answered else 8 * HEADER)]
-    return prices.timeline([down, up], path.alpha, path.beta) + (training if record.answered else 0.0)
+    return costs.timeline([down, up], path.alpha, path.beta) + (training if record.answered else 0.0)
 
 
 def rounds(run: Run, rows: list[dict[str, Any]], training: float | None) -> None:
@@ -72,7 +71,7 @@ def _closed(run: Run, asked: int, n: int, training: float | None) -> float | Non
     if run.network is None or training is None:
         return None
     path = run.network.between(0, 1)
-    return prices.federated_round(asked, n, path.alpha, path.beta, training)
+    return training + costs.seconds("federated", asked, n, path.alpha, path.beta)
 
 
 def liars(run: Run, rows: list[dict[str, Any]], count: int) -> None:

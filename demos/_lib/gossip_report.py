@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from emulator import costs
-from emulator.costs import Terms, rounds
 from emulator.measure.series import Series
 from emulator.report.formats import microseconds, percent
 from emulator.run.session import Run
@@ -79,17 +78,18 @@ def convergence(run: Run, rows: list[dict[str, Any]], error: float) -> None:
     run.echo(laid, "")
 
 
-def degrees(schedule: Sequence[Mixing]) -> list[int]:
+def degrees(schedule: Sequence[Mixing]) -> tuple[int, ...]:
     """Largest number of messages of a rank, round by round."""
-    return [m.graph.degree for m in schedule]
+    return tuple(m.graph.degree for m in schedule)
 
 
 def predict(schedule: Sequence[Mixing], size: int, path: Any) -> float:
     """Seconds of these rounds with messages of `size` bytes on an idle network whose paths are all like `path`."""
     if all(m.graph.regular for m in schedule):
-        return rounds.gossip(degrees(schedule), size, path.alpha, path.beta)
+        ranks = schedule[0].graph.size
+        return float(costs.seconds("gossip", ranks, size, path.alpha, path.beta, degrees=degrees(schedule)))
     sends = [[[(j, size) for j in to] for to in m.graph.neighbours] for m in schedule]
-    return rounds.timeline(sends, path.alpha, path.beta)
+    return costs.timeline(sends, path.alpha, path.beta)
 
 
 def _formula(run: Run, series: list[Series], shapes: list[list[Mixing]]) -> tuple[Sequence[float | None], str]:
@@ -99,8 +99,8 @@ def _formula(run: Run, series: list[Series], shapes: list[list[Mixing]]) -> tupl
             return [None] * len(series), "no formula: fitting alpha and beta takes two --sizes"
         from emulator.measure.fit import Point, fit
 
-        def terms(schedule: list[Mixing]) -> Terms:
-            return Terms(steps=sum(d > 0 for d in degrees(schedule)), volume=sum(degrees(schedule)))
+        def terms(schedule: list[Mixing]) -> costs.Terms:
+            return costs.terms("gossip", schedule[0].graph.size, degrees=degrees(schedule))
 
         pairs = list(zip(series, shapes, strict=True))
         line = fit([Point(s.job.bytes, terms(w), s.seconds, ranks=s.job.ranks) for s, w in pairs], seed=run.seed)
@@ -167,7 +167,7 @@ def rumour_row(run: Run, mode: str, given: int, seen: list[Any]) -> dict[str, An
     if run.network is not None:
         path = run.network.between(0, 1)
         followed = [rumour.traffic(run.size, 1024, mode, rounds=given, seed=seed)[0] for _, _, seed in seen]
-        row["predicted"] = [rounds.timeline(exchanges, path.alpha, path.beta) for exchanges in followed]
+        row["predicted"] = [costs.timeline(exchanges, path.alpha, path.beta) for exchanges in followed]
     return row
 
 

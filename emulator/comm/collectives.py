@@ -111,8 +111,9 @@ class Collectives(PointToPoint):
             self._a.gather_v(self.hidden, given(sendbuf), root=root)
             return
         into = Vector(recvbuf, self._size, writable=True)
-        mine = self._part(into) if sendbuf is IN_PLACE else given(sendbuf)
+        mine = into.part(self._rank) if sendbuf is IN_PLACE else given(sendbuf)
         self._a.gather_v(self.hidden, mine, into.data, into.counts, into.displacements, root)
+        into.finish()
 
     def Scatterv(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
         self._check_root(root)
@@ -133,8 +134,9 @@ class Collectives(PointToPoint):
 
     def Allgatherv(self, sendbuf: Any, recvbuf: Any) -> None:
         into = Vector(recvbuf, self._size, writable=True)
-        mine = self._part(into) if sendbuf is IN_PLACE else given(sendbuf)
+        mine = into.part(self._rank) if sendbuf is IN_PLACE else given(sendbuf)
         self._a.all_gather_v(self.hidden, mine, into.data, into.counts, into.displacements)
+        into.finish()
 
     def Alltoallv(self, sendbuf: Any, recvbuf: Any) -> None:
         into = Vector(recvbuf, self._size, writable=True)
@@ -146,10 +148,7 @@ class Collectives(PointToPoint):
         self._a.all_to_all_v(
             self.hidden, source.data, source.counts, into.data, into.counts, source.displacements, into.displacements
         )
-
-    def _part(self, vector: Vector) -> Any:
-        begin = vector.displacements[self._rank]
-        return vector.data[begin : begin + vector.counts[self._rank]]
+        into.finish()
 
     # -- reductions
 

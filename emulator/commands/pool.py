@@ -64,7 +64,7 @@ def pooled(loaded: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]
         Fewer than two launches; runs of a demo without collectives, of different jobs, or on an emulated network.
     """
     from emulator.measure.series import Job, Series
-    from emulator.measure.terms import measurement, study, uncrowded
+    from emulator.measure.terms import fit_run, measurement, uncrowded
 
     first = _alike([result for result, _ in loaded])
     series: dict[tuple[str, int, int], Series] = {}
@@ -79,7 +79,7 @@ def pooled(loaded: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]
     patterns = [fit["pattern"] for fit in first["fits"] if fit["level"] == "collective"]
     hosts = first["environment"]["hosts"]
     crowding = environment.crowding(hosts, first["environment"]["cores"]) if hosts else uncrowded
-    found = study(list(series.values()), patterns, first["itemsize"], crowding, seed)
+    found = fit_run(list(series.values()), patterns, first["itemsize"], crowding, seed)
     native = {key[1:]: one for key, one in series.items() if key[0] == "native"}
     largest = max(one.job.bytes for one in series.values())
     t_comp = first["meaning"][0]["t_comp"] if first.get("meaning") else 0.1

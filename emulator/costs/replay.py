@@ -1,4 +1,4 @@
-"""The time of a message schedule, followed message by message: max-plus arithmetic instead of a closed form.
+"""Simulate a message schedule message by message (max-plus arithmetic): the exact time where no closed form exists.
 
 On an idle network of one rank per host, messages of different ranks may meet at a card, and a rank that has less to do
 runs ahead of the others. No sum of alpha, beta and gamma describes that; a recurrence of maxima and additions does. For
@@ -10,7 +10,7 @@ a message of n bytes that a rank sends at time t, every card serving one message
 
 A card takes messages in the order of `first`, and of the senders' ranks where that is equal. The receive is complete at
 ``max(t, due)`` of the receiver, and n bytes are reduced in ``n gamma``. Nothing of the emulated network's code is used
-here, so that each can be held to the other.
+here, so that each can be tested against the other.
 """
 
 from __future__ import annotations
@@ -113,11 +113,11 @@ def replay(programs: Iterable[Program], alpha: float, beta: float, gamma: float 
     Raises
     ------
     ValueError
-        A rank waits for a message that nobody sends.
+        A rank waits for a message that no rank sends.
     """
     state = _Replay(list(programs), alpha, beta, gamma, gap)
     state.run()
     for rank, steps in enumerate(state.steps):
         if steps:
-            raise ValueError(f"rank {rank} waits for a message that nobody sends: {steps[0]}")
+            raise ValueError(f"rank {rank} waits for a message that no rank sends: {steps[0]}")
     return state.clock

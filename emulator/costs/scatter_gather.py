@@ -1,12 +1,18 @@
-"""Scatter-gather of given blocks and of tasks, with stragglers and deadlines."""
+"""Scatter-gather of given blocks, of requests and of tasks, with stragglers and deadlines.
+
+On an idle emulated network of one rank per host a rank's messages leave one after another, n beta each, and pay their
+latencies at the same time; arrivals queue in the same way.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from emulator.costs.model import ceil_lg
+import numpy as np
+
+from emulator.costs import waiting
+from emulator.costs.model import Pattern, Price, Terms, ceil_lg
 from emulator.errors import UsageError
-
-# Scatter-gather of given blocks and of tasks, on an idle emulated network of one rank per host: a rank's messages
-# leave one after another, n beta each, and pay their latencies at the same time; arrivals queue in the same way.
 
 
 def linear_blocks(blocks: Sequence[float], alpha: float, beta: float, egress: float | None = None) -> float:
@@ -124,9 +130,67 @@ def answer_time(arrivals: Sequence[float], needed: int, deadline: float) -> floa
     return max(enough, min(deadline, order[-1] if order else 0.0))
 
 
-def straggler_share(p: int, slow: float) -> float:
-    """Share of requests to p servers that meet at least one slow server: ``1 - (1 - slow)^p``.
+def _requests(p: int, request: float, **_: Any) -> Terms:
+    # The k-th rank has its request k messages after the first, so its answer finds the card just free, unless
+    # requests are the longer messages.
+    return Terms(2, min(request, 1.0) + p * max(request, 1.0))
 
-    ``slow`` is the share of a server's answers that are slow (Dean and Barroso, "The Tail at Scale", 2013).
-    """
-    return 1.0 - (1.0 - slow) ** p
+
+@dataclass(frozen=True, eq=False)
+class Requests(Pattern):
+    """A request to each of p ranks and their answers; the slowest rank that is waited for sets the time."""
+
+    def price(
+        self, alpha: float, beta: float, gamma: float, p: Any, n: float, *, compute: float = 0.0, **options: Any
+    ) -> Price:
+        """As `Pattern.price`; the waiting is for ranks whose `compute` is longer than the mean."""
+        chosen = self.chosen(options)
+        base = super().price(alpha, beta, gamma, p, n, compute=compute, **options)
+        factor = waiting.slowest(p, chosen["spread"], quorum=chosen["quorum"], backup=chosen["backup"])
+        extra = np.minimum(compute * (factor - 1), max(0.0, chosen["deadline"]))
+        return Price(base.latency, base.bandwidth, base.reduction, extra, base.sent, base.port)
+
+
+SCATTER_GATHER = Requests(
+    "scatter_gather",
+    "2 alpha + (min(r, 1) + p max(r, 1)) n beta, n bytes of an answer and r n of a request; the answer waits for the "
+    "q-th of p ranks, or for the deadline",
+    "derived here; Dean and Barroso (2013) for quorum and backup requests",
+    _requests, lambda p, request, **_: (1.0, p * max(request, 1.0)),
+    {"request": 1.0, "spread": 0.0, "quorum": 1.0, "backup": False, "deadline": float("inf")},
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Tasks(Pattern):
+    """Batches of tasks that p ranks pull from a coordinator."""
+
+    def price(
+        self, alpha: float, beta: float, gamma: float, p: Any, n: float, *, compute: float = 0.0, **options: Any
+    ) -> Price:
+        """As `Pattern.price`, for all batches together; `compute` is that of one, and not part of the price."""
+        chosen = self.chosen(options)
+        batches, down = chosen["batches"], chosen["request"] * n
+        took = [dynamic_tasks(batches, int(w), compute, down, n, alpha, beta, chosen["prefetch"]) for w in _each(p)]
+        busy = [-(-batches // int(w)) * compute for w in _each(p)]
+        rest = [max(0.0, t - b - 2 * alpha - (down + n) * beta) for t, b in zip(took, busy, strict=True)]
+        per_rank = [batches / int(w) * max(down, n) for w in _each(p)]
+        return Price(2 * alpha, (down + n) * beta, 0.0, _like(p, rest), _like(p, per_rank), batches * max(down, n))
+
+
+def _each(p: Any) -> list[Any]:
+    return p.tolist() if isinstance(p, np.ndarray) else [p]
+
+
+def _like(p: Any, values: list[float]) -> Any:
+    return np.array(values) if isinstance(p, np.ndarray) else values[0]
+
+
+TASKS = Tasks(
+    "tasks",
+    "(ceil(b/p) - 1) max(work, cycle / (prefetch + 1), p n beta) + cycle + ((b-1) mod p) n beta, with "
+    "cycle = 2 alpha + (1 + r) n beta + work",
+    "Denning and Buzen (1978), operational analysis",
+    lambda p, batches, request, prefetch: Terms(2, 1 + request), lambda p, batches, request, prefetch: (1.0, batches),
+    {"batches": 1, "request": 1.0, "prefetch": 1},
+)  # fmt: skip

@@ -1,4 +1,4 @@
-"""Who sends what to whom after what, in the collectives whose messages queue or overlap where p is no power of two.
+"""Message schedules of the collectives whose messages queue or overlap where p is no power of two.
 
 Each function gives every rank's program for `count` elements of `itemsize` bytes on p ranks, for `replay`. The
 algorithms are described in the papers that `emulator.costs` names.

@@ -1,23 +1,52 @@
-"""Patterns around a port that everybody wants: incast, and parameter servers in three disciplines."""
+"""Patterns around a card that everybody uses: parameter servers, incast, a federated server."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from emulator.costs.model import Pattern, Terms
 from emulator.errors import UsageError
 
+CONSISTENCIES = ("synchronous", "bounded", "asynchronous")
 
-def parameter_server(workers: int, shards: int, n: float, alpha: float, beta: float, gamma: float = 0.0) -> float:
-    """Time of one push and pull of n bytes between all workers and a sharded server, in seconds.
 
-    Either a server's port carries everything that its shard gets, or a worker's port everything it sends to all
-    shards; the slower of the two decides:
-    ``max(2 w (alpha + n beta / k) + w n gamma / k, 2 (k alpha + n beta))``. With one shard this is
-    ``2 w (alpha + n beta) + w n gamma``.
-    """
-    if workers < 1 or shards < 1:
-        raise UsageError(f"a parameter server has workers >= 1 and shards >= 1, got {workers} and {shards}")
-    server = 2 * workers * (alpha + n * beta / shards) + workers * n * gamma / shards
-    worker = 2 * (shards * alpha + n * beta)
-    return max(server, worker)
+def _checked(workers: int, servers: int, consistency: str = "synchronous") -> None:
+    if workers < 1 or servers < 1:
+        raise UsageError(f"a parameter server has workers >= 1 and servers >= 1, got {workers} and {servers}")
+    if consistency not in CONSISTENCIES:
+        raise UsageError(f"a consistency is one of {', '.join(CONSISTENCIES)}, got {consistency!r}")
+
+
+# Synchronous: a server answers worker after worker; the first to be answered pushes while the others are still being
+# answered, so that both directions of the servers' cards are busy at once and a latency is paid once each way. A
+# server's card carries w pieces of n/k bytes each way, overlapped; filling and draining the pipeline costs a worker's
+# own k pieces. Exact on an idle emulated network of one rank per host. A worker that waits for nobody (bounded below
+# its bound, asynchronous) has its own round trip, or, when the servers are full, its turn among all: a lower bound,
+# since steps that happen to meet at a server queue there. Each replica takes the push over one more message.
+
+
+def _chain(workers: int, servers: int, consistency: str, touched: float, replicas: int) -> Terms:
+    _checked(workers, servers, consistency)
+    if consistency == "synchronous":
+        volume, reduced = (workers + servers) / servers, workers / servers
+        forwarded = replicas * workers / servers
+    else:
+        volume, reduced, forwarded = (servers + 1) / servers, 1 / servers, replicas / servers
+    return Terms(2 + replicas, touched * (volume + forwarded), touched * reduced)
+
+
+def _shared(workers: int, servers: int, consistency: str, touched: float, replicas: int) -> Iterable[Terms]:
+    if consistency == "synchronous":
+        return []
+    share = touched * workers / servers
+    return [Terms(0, share * (1 + replicas)), Terms(0, 0, share)]
+
+
+def _traffic(workers: int, servers: int, consistency: str, touched: float, replicas: int) -> tuple[float, float]:
+    return touched, touched * max(1.0, workers / servers * (1 + replicas))
+
+
+def _serial(workers: int, servers: int) -> Terms:
+    _checked(workers, servers)
+    return Terms(2 * workers, 2 * workers / servers, workers / servers)
 
 
 def incast(n: float, paths: Sequence[tuple[float, float]]) -> float:
@@ -32,34 +61,35 @@ def incast(n: float, paths: Sequence[tuple[float, float]]) -> float:
     return port
 
 
-def parameter_server_duplex(
-    workers: int, shards: int, n: float, alpha: float, beta: float, gamma: float = 0.0, compute: float = 0.0
-) -> float:
-    """Time of one synchronous step (push and pull of n bytes) where every port is full duplex, in seconds.
+PARAMETER_SERVER = Pattern(
+    "parameter_server",
+    "synchronous: 2 alpha + (p + k)/k n beta + p/k n gamma; otherwise max(2 alpha + (1 + 1/k) n beta + n/k gamma, "
+    "p n/k max(beta, gamma)); p workers beside k servers, n bytes that a worker pushes and pulls; each replica adds "
+    "alpha and its copy of the pushes",
+    "Li et al. (OSDI 2014) for the pattern, Ho et al. (2013) for bounded staleness; the pipeline is derived here",
+    _chain, _traffic,
+    {"servers": 1, "consistency": "synchronous", "touched": 1.0, "replicas": 0}, _shared,
+)  # fmt: skip
 
-    A server answers worker after worker; the first to be answered pushes while the others are still being answered,
-    so that both directions of the servers' ports are busy at once and a latency is paid once each way::
+SERIAL_SERVER = Pattern(
+    "serial_parameter_server",
+    "max(2 p (alpha + n beta/k) + p n/k gamma, 2 (k alpha + n beta)), cards that carry one message at a time",
+    "derived here: Hockney's message through one port",
+    _serial, lambda workers, servers: (1.0, max(1.0, workers / servers)), {"servers": 1},
+    lambda workers, servers: [Terms(2 * servers, 2)],
+)  # fmt: skip
 
-        2 alpha + (w + k) (n/k) beta + w (n/k) gamma + compute
+INCAST = Pattern(
+    "incast",
+    "alpha + p n beta, p senders of n bytes",
+    "derived here: Hockney's message, with a queue at the receiver's card",
+    lambda p: Terms(1, p), lambda p: (1.0, p),
+)  # fmt: skip
 
-    A server's port carries w pieces of n/k bytes each way, overlapped; filling and draining the pipeline costs a
-    worker's own k pieces. Exact on an idle emulated network of one rank per host.
-    """
-    if workers < 1 or shards < 1:
-        raise UsageError(f"a parameter server has workers >= 1 and shards >= 1, got {workers} and {shards}")
-    piece = n / shards
-    return 2 * alpha + (workers + shards) * piece * beta + workers * piece * gamma + compute
-
-
-def parameter_server_free(
-    workers: int, shards: int, n: float, alpha: float, beta: float, gamma: float = 0.0, compute: float = 0.0
-) -> float:
-    """Time of one asynchronous step of a worker that waits for nobody, in seconds, ports full duplex.
-
-    Its own round trip, or, when the servers are full, its turn among all: ``max(compute + 2 alpha + (1 + 1/k) n beta +
-    (n/k) gamma, w (n/k) max(beta, gamma))``. A lower bound: steps that happen to meet at a server queue there.
-    """
-    if workers < 1 or shards < 1:
-        raise UsageError(f"a parameter server has workers >= 1 and shards >= 1, got {workers} and {shards}")
-    alone = compute + 2 * alpha + (shards + 1) / shards * n * beta + n / shards * gamma
-    return max(alone, workers * n / shards * max(beta, gamma))
+FEDERATED = Pattern(
+    "federated",
+    "2 alpha + (p + 1) n beta, p clients, n bytes of a model with its header",
+    "McMahan et al. (2017) for the pattern; the k-th client answers k models later, just when the server's card has "
+    "taken in the (k-1)-th answer",
+    lambda p: Terms(2, p + 1), lambda p: (1.0, p),
+)  # fmt: skip

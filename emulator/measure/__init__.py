@@ -1,1 +1,1 @@
-"""Measuring: repetitions, microbenchmarks, statistics, fits of cost terms, predictions."""
+"""Timing of operations, microbenchmarks, statistics, fits of cost terms, predictions."""

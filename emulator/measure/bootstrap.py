@@ -1,39 +1,35 @@
-"""What the bootstrap of a fit draws: other repetitions, and other errors of the model itself.
+"""Bootstrap draws for the intervals of a fit: resampled repetitions, and errors of the model itself.
 
-Repetitions alone would give terms that are known to a percent beside a model that is off by twenty: the more often a
-point is repeated, the surer one is of the wrong thing (Brynjarsdottir and O'Hagan, "Learning about physical parameters:
-the importance of model discrepancy", 2014). So what the model misses is drawn as well. It is not independent from point
-to point: a number of ranks is slow or fast as a whole (caches, cores that are shared), and so is a size (protocols).
-Resampling points one by one would take such errors for much evidence, and resampling three or four numbers of ranks has
-too few of them to choose from. Therefore the residuals, as logarithms, are taken apart into an effect of each number of
-ranks, one of each size, and the rest, whose variances are drawn with their own uncertainty (the analysis of variance
-with random effects: Searle, Casella and McCulloch, "Variance components", 1992, chapters 4 and 5). With one level of
-uncertainty, as for few numbers of ranks, that is Student's interval: wide where two or three numbers of ranks are all
-there is. What repetitions explain of the rest is subtracted from it, so that nothing counts twice.
+Resampled repetitions alone would claim terms known to 1 % of a model that is off by 20 % (Brynjarsdottir and O'Hagan,
+"Learning about physical parameters: the importance of model discrepancy", 2014). So errors of the model are drawn as
+well. They are not independent between points: all points of one number of ranks are off together (caches, shared
+cores), and all points of one size (protocols). Therefore the logarithms of the residuals are split into an effect of
+each number of ranks, one of each size, and the rest, and the variances of the three are drawn with their own
+uncertainty (analysis of variance with random effects: Searle, Casella and McCulloch, "Variance components", 1992,
+chapters 4 and 5). For few numbers of ranks that is Student's interval. The variance that repetitions explain is
+subtracted from the rest, so that nothing counts twice.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-if TYPE_CHECKING:
-    from emulator.measure.fit import Point
+from emulator.measure.model import Point
 
 Array = NDArray[np.float64]
 
 _LARGEST_ERROR = 3.0  # of a logarithm: a factor of 20
 
 
-def medians(points: Sequence["Point"], resamples: int, rng: np.random.Generator) -> Array:
+def medians(points: Sequence[Point], resamples: int, rng: np.random.Generator) -> Array:
     """Medians of resampled repetitions, shape (resamples, points); of resampled launches, where there are several."""
     launches = sorted({launch for p in points if p.launches is not None for launch in np.asarray(p.launches).tolist()})
     if len(launches) < 2:
         return np.column_stack([_of_repetitions(np.asarray(p.seconds, dtype=float), resamples, rng) for p in points])
     found = np.empty((resamples, len(points)))
     for row in found:
-        # A launch disturbs all its points together, so one draw of launches serves them all.
+        # A launch disturbs all its points together: one draw of launches is used for all of them.
         drawn = rng.choice(launches, size=len(launches))
         row[:] = [_of_launches(p, drawn, rng) for p in points]
     return found
@@ -44,7 +40,7 @@ def _of_repetitions(samples: Array, resamples: int, rng: np.random.Generator) ->
     return np.median(drawn, axis=1)
 
 
-def _of_launches(point: "Point", drawn: Array, rng: np.random.Generator) -> float:
+def _of_launches(point: Point, drawn: Array, rng: np.random.Generator) -> float:
     samples, launches = np.asarray(point.seconds, dtype=float), np.asarray(point.launches)
     parts = [samples[launches == launch] for launch in drawn]
     parts = [rng.choice(part, size=len(part)) for part in parts if len(part)]
@@ -85,7 +81,7 @@ def model_errors(
     Returns
     -------
     array, shape (resamples, points)
-        To be added to logarithms; no rows if there are no more points than terms, whose errors nobody has seen.
+        To be added to logarithms; no rows if there are no more points than terms: then no error is visible.
     """
     count = len(residuals)
     rest = residuals - residuals.mean()

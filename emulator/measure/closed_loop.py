@@ -1,11 +1,11 @@
-"""The closed loop: what was configured must come back out of a measurement through the emulated network."""
+"""Closed loop: compare the alpha and beta that a run recovered with those that the network was configured with."""
 
 from collections.abc import Sequence
 from typing import Any
 
 from emulator import costs
-from emulator.measure.fit import Coefficients
-from emulator.measure.terms import Study
+from emulator.measure.model import Coefficients
+from emulator.measure.terms import RunFits
 from emulator.network.model import Network, Path
 
 TOLERANCE = 0.01
@@ -20,12 +20,12 @@ def configured(network: Network | None, source: int = 0, destination: int = 1) -
 
 
 def steady(path: Path) -> bool:
-    """True if every message on the path takes the same time, so that a measurement can be held to it."""
+    """True if every message of one size takes the same time on the path: no jitter and no loss."""
     return path.jitter is None and path.loss is None
 
 
 _ROUNDING = 1e-15
-"""A latency in seconds that is none: the sums of a fit leave about so much of one that is configured as 0."""
+"""Fitted latencies below this many seconds count as 0: it is what rounding leaves of a configured 0."""
 
 
 def compare(what: str, path: Path, alpha: float, beta: float) -> list[dict[str, Any]]:
@@ -53,16 +53,16 @@ def compare_link(network: Network, source: int, destination: int, found: Coeffic
 
 
 def closed_loop(
-    found: Study, network: Network, ranks: Sequence[int], compute: str
+    found: RunFits, network: Network, ranks: Sequence[int], compute: str
 ) -> tuple[list[dict[str, Any]], list[str]]:
-    """Hold a study on an emulated network to what is configured.
+    """Compare the fits of a run on an emulated network with its configuration.
 
     Parameters
     ----------
     ranks
         The numbers of ranks that were measured.
     compute
-        ``"none"``, or what else takes emulated time.
+        The run's ``--compute``: only with ``"none"`` does nothing but the network take emulated time.
 
     Returns
     -------
@@ -71,18 +71,20 @@ def closed_loop(
     """
     first = network.between(0, 1)
     if compute != "none":
-        return [], ["--compute measured adds the ranks' own CPU time, so that terms are not held to the network's"]
+        return [], [
+            "--compute measured adds the ranks' own CPU time, so that terms cannot be compared with the network's"
+        ]
     if not steady(first):
-        return [], ["jitter and loss make every message differ, so that terms are not held to the network's"]
+        return [], ["jitter and loss make every message differ, so that terms cannot be compared with the network's"]
     checks, unchecked = compare_link(network, 0, 1, found.link.headline), []
     if not _alike(network, max(ranks)):
         return checks, ["the ranks' paths differ, so that no one alpha and beta describe a collective"]
     several = {pattern for pattern, *_ in found.algorithms}
-    unchecked += [f"{pattern}: it stands for one algorithm here and another there" for pattern in several]
+    unchecked += [f"{pattern}: its algorithm differs between sizes and numbers of ranks" for pattern in several]
     for pattern, fitted in found.collectives.items():
         if pattern in several:
             continue
-        inexact = [p for p in ranks if not costs.is_linear(pattern, p)]
+        inexact = [p for p in ranks if not costs.collective(pattern).is_linear(p)]
         if inexact:
             unchecked.append(f"{pattern} on {inexact} ranks: messages queue there, which no alpha and beta describe")
         else:

@@ -1,4 +1,4 @@
-"""Jobs that measure the terms themselves: a message between two ranks (alpha, beta), a local reduction (gamma)."""
+"""Jobs that measure alpha and beta (a message between two ranks) and gamma (a local reduction)."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from mpi4py import MPI
 from emulator.core.wall_clock import wait_until
 from emulator.measure.series import Job
 
-_ROUND_TRIPS = 50  # in one repetition of a short message, so that the start of it does not count
+_ROUND_TRIPS = 50  # of a short message in one repetition: the time to start is negligible
 _BYTES_PER_REPETITION = 1 << 18
 
 
 def link_sizes(sizes: Sequence[int], rng: np.random.Generator) -> list[int]:
-    """Sizes that show a link's protocol: 0, the given ones, their neighbours, and some between them.
+    """Sizes that reveal protocol switches: 0, the given ones, each plus and minus 1, and random ones between them.
 
     Parameters
     ----------
     sizes
         Sizes in bytes.
     rng
-        Draws the sizes between (log-uniform), so that no regular pattern hides a switch.
+        Draws the random sizes (log-uniform).
     """
     largest = max(sizes)
     between = np.exp(rng.uniform(0, np.log(max(largest, 2)), len(sizes))).astype(int).tolist()
@@ -59,8 +59,8 @@ def messages(
     return jobs
 
 
-def _exchange(comm: MPI.Intracomm, n: int, one_way: bool, trips: int) -> tuple[Any, Any]:
-    """What either rank does in a repetition, and how it counts the bytes that came wrong."""
+def _exchange(comm: MPI.Comm, n: int, one_way: bool, trips: int) -> tuple[Any, Any]:
+    """The operation of this rank in one repetition, and the check that counts its wrong bytes."""
     expected = (np.arange(n) % 251).astype(np.uint8)
     received = np.zeros(n, dtype=np.uint8)
     source, target = [expected, MPI.BYTE], [received, MPI.BYTE]
@@ -145,15 +145,11 @@ def bystander_penalty(comm: MPI.Comm, repetitions: int = 200) -> tuple[float, fl
 
 
 def _trip_times(comm: MPI.Comm, repetitions: int) -> list[float]:
-    """Round trips between ranks 0 and 1, timed on either."""
-    buffer, peer, times = [np.zeros(8, dtype=np.uint8), MPI.BYTE], 1 - comm.Get_rank(), []
+    """Round trips of 8 bytes between ranks 0 and 1, timed on either."""
+    once, _ = _exchange(comm, 8, one_way=False, trips=1)
+    times = []
     for _ in range(repetitions):
         start = perf_counter()
-        if peer == 1:
-            comm.Send(buffer, peer)
-            comm.Recv(buffer, peer)
-        else:
-            comm.Recv(buffer, peer)
-            comm.Send(buffer, peer)
+        once()
         times.append(perf_counter() - start)
     return times

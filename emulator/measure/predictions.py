@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from emulator.measure.fit import Coefficients, Fit, Point
+from emulator.measure.model import Coefficients, Fit, Point
 
 
 def held_out(fitted: Fit, points: Sequence[Point]) -> list[dict[str, Any]]:
-    """Predict points that the fit has not seen, in the form of the result file.
+    """Predict points that were left out of the fit, in the form of the result file.
 
     ``relative_error`` is predicted / measured - 1.
     """
@@ -29,7 +29,7 @@ def held_out(fitted: Fit, points: Sequence[Point]) -> list[dict[str, Any]]:
 
 
 def contention(collective: Fit, link: Fit) -> dict[str, dict[str, Any] | None]:
-    """How much dearer alpha and beta are inside a collective than between two idle ranks.
+    """Contention factors: alpha and beta of a collective over those between two idle ranks.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Sizes at which the MPI library changes its protocol, by its own account."""
+"""Message sizes at which the MPI library changes its protocol, as the library reports them."""
 
 import shutil
 import subprocess
@@ -55,7 +55,7 @@ def parse(answer: str) -> dict[str, int]:
 
 
 def near(last: int, first: int, known: Mapping[str, int], slack: float = 0.1) -> Sequence[str]:
-    """Name the limits that lie between two sizes, headers allowed for.
+    """Name the limits that lie between two sizes, with a tolerance for headers.
 
     Parameters
     ----------

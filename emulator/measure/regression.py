@@ -1,7 +1,7 @@
 """Non-negative robust regression on relative error, for positive data over many decades.
 
 The residual is log(measured / predicted): as wrong for half as for double the true value. A residual of predicted /
-measured - 1 would forgive any underestimate and so lie low wherever data scatter.
+measured - 1 is at most 1 below the data and would bias the fit downwards.
 
 Everything works on stacks of problems at once: a bootstrap solves the same small problem hundreds of times, and a
 search for break points solves it for every range of points.

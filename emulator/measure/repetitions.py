@@ -1,15 +1,13 @@
-"""Repetitions: what one operation of many ranks costs, as the time from the first start to the last end.
+"""Time operations of many ranks: one repetition lasts from the first rank's start to the last rank's end.
 
-Ranks run ahead of one another, so neither a rank's own time nor a mean over ranks is the cost of a collective
-operation. One repetition here is one operation; its time is the last member's end minus the first member's start, on
-clocks that are comparable (`time.perf_counter` within a host, synchronised across hosts; the emulated clock, aligned
-before every repetition).
+Neither a rank's own time nor a mean over ranks is the cost of a collective operation, because ranks run ahead of one
+another. The clocks of all members are comparable: `time.perf_counter` within a host, synchronised across hosts, or the
+emulated clock, aligned before every repetition.
 
-Jobs (a pattern, a number of ranks, a size) are repeated in rounds, in an order that is shuffled for every round, so
-that a disturbance hits them all and ours and the native call alternate. Ranks that are not members of a job wait for
-their next one asleep: parked in a barrier they would take the core from those that are being timed. A job ends when
-the 95 % interval of its median is narrow enough, at a number of repetitions, or when the time is up; the result says
-which.
+Jobs (a pattern, a number of ranks, a size) are repeated in rounds. The order is shuffled for every round, so that a
+disturbance affects all jobs and ours and the native call alternate. Ranks that are not members of a job sleep until
+their next one: in a barrier they would keep cores busy. A job ends when the 95 % interval of its median is narrow
+enough, at a number of repetitions, or when the time is up; the result says which.
 """
 
 import contextlib
@@ -26,14 +24,14 @@ from emulator.core.wall_clock import crowded, wait_until
 from emulator.measure.series import Job, Series, Stop
 from emulator.wire.clock_sync import synchronise
 
-_PARKED = 2e-3  # longest nap of a parked rank, in seconds
-_VISIT = 5e-3  # a job is visited long enough to make up for the waking of its members, in seconds
+_PARKED = 2e-3  # longest sleep of a rank that waits for its next job, in seconds
+_VISIT = 5e-3  # seconds of repetitions per visit of a job: long beside the time to wake its members
 _MOST_PER_VISIT = 8
 _AHEAD = 30e-6  # how far ahead the members agree on their start, in seconds
 
 
 under_way: list[Series] = []
-"""On rank 0, what `measure` has so far: for somebody who must save it from another thread, the job being ended."""
+"""On rank 0, what `measure` has so far: the thread that saves results when the job is ended reads it."""
 
 
 def measure(
@@ -75,7 +73,7 @@ def measure(
 
 
 class _Gate:
-    """Where the members of a job meet before it: asleep until all are there, then awake and together."""
+    """Synchronises the members of a job before it: they sleep until all have arrived, then start together."""
 
     def __init__(self, control: MPI.Intracomm, members: tuple[int, ...], now: Callable[[], float], spins: bool) -> None:
         self._now = now
@@ -114,7 +112,7 @@ class _Gate:
 
 
 class _Rounds:
-    """The state of one `measure`: gates, the plan of the round, and on rank 0 what was seen."""
+    """The state of one `measure`: gates, repetitions per job in this round, and on rank 0 the series."""
 
     def __init__(
         self,
@@ -189,7 +187,7 @@ class _Rounds:
             job.once()
             row[:] = start, now()
         if not len(times):
-            if carried.timed:  # ranks that sat out other jobs would send into the others' past
+            if carried.timed:  # the clocks of ranks that took no part in other jobs are behind
                 carried.align()
             job.once()
         if checked and job.check is not None:

@@ -44,7 +44,7 @@ class Job:
 
 @dataclass
 class Series:
-    """What rank 0 knows of a job: its repetitions.
+    """The repetitions of a job, on rank 0.
 
     Attributes
     ----------

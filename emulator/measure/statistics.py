@@ -1,4 +1,4 @@
-"""Statistics that assume no distribution: medians, order-statistic intervals, percentiles.
+"""Nonparametric statistics: medians, order-statistic intervals, percentiles.
 
 Timings are skewed and have several modes; a mean and a standard deviation describe neither (Hoefler and Belli,
 "Scientific benchmarking of parallel computing systems", SC'15). Everything here works on ranks of the samples.

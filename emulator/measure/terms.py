@@ -1,11 +1,10 @@
-"""From repetitions to terms: the link, the reduction and the collectives of one run, fitted together.
+"""Fit all terms of one run: alpha and beta of the link, gamma of the reduction, and the terms of every collective.
 
-A study is made on rank 0 from the series of `emulator.measure.repetitions`: alpha and beta of the link from messages,
-gamma from local reductions, and the terms of every collective with that gamma (a ring alone cannot tell gamma from
-beta).
+Rank 0 does so from the series of `emulator.measure.repetitions`. gamma is fitted to local reductions first, since a
+ring alone cannot tell gamma from beta.
 
-On the wall clock, more ranks than cores take turns: whatever p ranks do on c < p cores takes p/c times longer. That
-factor is known, so it multiplies S, V and R, and the fitted terms are those of ranks with a core each.
+On the wall clock, p ranks that share c < p cores take p/c times as long. That factor is known, so it multiplies S, V
+and R, and the fitted terms are those of ranks with a core each.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -22,8 +21,8 @@ Crowding = Callable[[int], float]
 
 
 @dataclass
-class Study:
-    """What a run says about its link and its collectives.
+class RunFits:
+    """The fits of one run: of its link, its reductions and its collectives.
 
     Attributes
     ----------
@@ -38,7 +37,7 @@ class Study:
     fitted_up_to : int or None
         The most ranks that those fits have seen; None where nothing was held out.
     crowding : callable
-        How many ranks share a core when p of them run.
+        Ranks per core when p of them run.
     itemsize : int
         Bytes of an element.
     fewer : dict
@@ -108,16 +107,16 @@ def uncrowded(p: int) -> float:
     return 1.0
 
 
-def study(
+def fit_run(
     series: Sequence[Series], patterns: Iterable[str], itemsize: int, crowding: Crowding = uncrowded, seed: int = 0
-) -> Study:
-    """Fit everything that one run has measured.
+) -> RunFits:
+    """Fit the link, the reductions and the collectives that one run has measured.
 
     Parameters
     ----------
     series
-        Jobs named ``"link"``, ``"reduction"`` and as in `costs.PATTERNS`; or otherwise, with one of those as the label
-        ``algorithm``.
+        Jobs named ``"link"``, ``"reduction"`` and as in `costs.COLLECTIVES`; any other needs one of
+        those as the label ``algorithm``.
     patterns
         The collectives to fit.
     itemsize
@@ -148,7 +147,7 @@ def study(
     algorithms = {
         (s.job.pattern, s.job.ranks, s.job.bytes): _form(s.job) for s in series if "algorithm" in s.job.labels
     }
-    return Study(link, reduction, collectives, unseen, last, crowding, itemsize, fewer, algorithms)
+    return RunFits(link, reduction, collectives, unseen, last, crowding, itemsize, fewer, algorithms)
 
 
 def _form(job: Job) -> str:
@@ -162,7 +161,7 @@ def _of(series: Iterable[Series], pattern: str) -> list[Series]:
 
 
 def _terms(pattern: str, p: int, n: int, itemsize: int, crowding: Crowding) -> costs.Terms:
-    return costs.block_terms(pattern, p, n // itemsize, itemsize).times(crowding(p))
+    return costs.collective(pattern).block_terms(p, n // itemsize, itemsize).times(crowding(p))
 
 
 def _points(series: Iterable[Series], itemsize: int, crowding: Crowding) -> list[Point]:
@@ -185,7 +184,7 @@ def measurement(series: Series, predicted: float | None = None, native: Series |
     job, seconds = series.job, series.summary()
     algbw = job.bytes / seconds["median"] if seconds["median"] > 0 else None
     try:
-        busbw = None if algbw is None else algbw * costs.bus_factor(_form(job), job.ranks)
+        busbw = None if algbw is None else algbw * costs.collective(_form(job)).bus(job.ranks)
     except UsageError:
         busbw = None
     return {

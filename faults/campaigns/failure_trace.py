@@ -30,6 +30,7 @@ from faults.drill.timeline import Record, completed
 from faults.launch.supervise import need_ulfm
 from faults.patterns.catalogue import CATALOGUE, check_names
 from faults.plan import Event
+from faults.plan.kinds import KINDS
 from faults.plan.model import When
 
 PATTERN = "ring"
@@ -61,7 +62,7 @@ class Setting:
         events, at = [], 0.0
         for number, rank in enumerate(victims):
             at += draw.expovariate(1.0) * mtbf_s
-            events.append(Event(f"0.{number}", text, "kill", rank, When(time_s=at), rated=True))
+            events.append(Event(f"0.{number}", text, KINDS["kill"], rank, When(time_s=at), rated=True))
         return events if events[0].when.time_s < _WITHIN * self.work_s else []  # type: ignore[operator]
 
 

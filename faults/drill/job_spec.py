@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ class JobSpec:
 
     def save(self, folder: Path) -> None:
         waiting = folder / f".{FILE}"
-        waiting.write_text(json.dumps(asdict(self)))
+        waiting.write_text(json.dumps(vars(self) | {"events": [event.to_json() for event in self.events]}))
         waiting.replace(folder / FILE)
 
     @classmethod

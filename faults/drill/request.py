@@ -57,18 +57,19 @@ class Order:
                     f"fault {fault.text!r}: {self.pattern} by {self.recovery} has the phases "
                     f"{', '.join(phases) or 'none'}, got {fault.when.phase!r}"
                 )
-            if fault.kind == "lie" and "lie" not in plan.bears:
-                liars = ", ".join(one.name for one in CATALOGUE.values() if "lie" in one.bears)
-                raise UsageError(f"fault {fault.text!r}: nobody would notice a lie in {self.pattern}: choose {liars}")
-            if fault.kind in ("corrupt", "full") and not self.on_disk:
+            if fault.kind.falsifies and not plan.detects_lies:
+                able = ", ".join(one.name for one in CATALOGUE.values() if one.detects_lies)
+                raise UsageError(f"fault {fault.text!r}: nobody would notice a lie in {self.pattern}: choose {able}")
+            if fault.kind.needs_checkpoints and not self.on_disk:
                 raise UsageError(
                     f"fault {fault.text!r} meets checkpoints, which --recovery restart and --checkpoint memory,disk "
                     f"write, not {self.recovery}"
                 )
-            if fault.kind in ("cut", "lose") and self.net is None:
+            if fault.kind.needs_network and self.net is None:
                 raise UsageError(f"fault {fault.text!r} meets an emulated network: choose one with --net")
-            if fault.kind == "cut" and fault.duration_s is None:
-                raise UsageError(f"fault {fault.text!r}: a cut heals by itself, say when: cut ... for 200 ms")
+            if fault.kind.needs_duration and fault.duration_s is None:
+                kind = fault.kind.name
+                raise UsageError(f"fault {fault.text!r}: a {kind} ends by itself, say when: {kind} ... for 200 ms")
             if fault.when.emulated_s is not None and self.net is None:
                 raise UsageError(f"fault {fault.text!r}: emulated time passes on an emulated network: choose --net")
         if self.net is not None:
@@ -87,7 +88,7 @@ class Order:
         plan = self.blueprint()
         for event in spec.events:
             role = plan.whose.get(event.when.phase or "")
-            heir = any(other.kind == "kill" and other.rank != event.rank for other in spec.events)
+            heir = any(other.kind.final and other.rank != event.rank for other in spec.events)
             if role and not heir and event.rank not in plan.roles(spec)[role]:
                 raise UsageError(
                     f"fault {event.text!r}: phase {event.when.phase} of {self.pattern} is the {role}'s, and rank "
@@ -110,7 +111,7 @@ class Order:
     def _with_daemon(self, event: Event) -> Event:
         """A real host dies with its daemon."""
         fault = self.faults[int(event.ident.partition(".")[0])]
-        if fault.kind != "kill" or not fault.target.hosts:
+        if not fault.kind.whole_host or not fault.target.hosts:
             return event
         if event.when.step is None or event.when.phase is not None or event.when.offset_s:
             raise UsageError(
@@ -136,7 +137,7 @@ class Order:
                 f"--detector swim is for processes that a job begins and goes on with: ring by shrink or spare, got "
                 f"{self.pattern} by {self.recovery}: choose heartbeat"
             )
-        hangs = any(fault.kind == "hang" for fault in self.faults)
+        hangs = any(fault.kind.silent for fault in self.faults)
         return self.detector or ("heartbeat" if hangs else "runtime")
 
     def spec(self, seed: int) -> JobSpec:
@@ -193,7 +194,7 @@ class Order:
             spec.events = [self._with_daemon(event) for event in spec.events]
         self._check_roles(spec)
         for event in spec.events:
-            if event.kind in ("kill", "hang") and event.rank in plan.vital(spec):
+            if event.kind.ends and event.rank in plan.vital(spec):
                 raise UsageError(
                     f"fault {event.text!r}: {self.pattern} by {self.recovery} cannot do without rank {event.rank}; "
                     f"it recovers by {', '.join(plan.policies)}"

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from faults.plan.kinds import KINDS
+
 PHASES = ("detect", "agree", "rebuild", "restore", "replay")
 _NEVER = float("inf")
 _ENDS = {"detect": "noticed", "agree": "agreed", "rebuild": "rebuilt", "restore": "restored"}
@@ -62,7 +64,7 @@ def _met(records: Sequence[Record]) -> dict[str, Record]:
     before did not live to see, so the last to set it met it."""
     gone = {(r["member"], r["attempt"]): r["at"] for r in records if r["what"] == "left"}
     for r in records:  # who is dead meets nothing more
-        if r["what"] == "fault" and r["kind"] == "kill":
+        if r["what"] == "fault" and KINDS[r["kind"]].final:
             process = r["member"], r["attempt"]
             gone[process] = min(gone.get(process, _NEVER), r["due"])
     over = {r["attempt"]: r["at"] for r in records if r["what"] == "ended"}  # written when all are dead
@@ -84,7 +86,7 @@ def deaths(records: Sequence[Record]) -> list[Death]:
     found = [
         Death(r["due"], r["member"], r["place"], r["text"], r["attempt"], r.get("waiting", False), r["event"])
         for r in _met(records).values()
-        if r["kind"] in ("kill", "hang") and (r["member"], r["attempt"]) not in left
+        if KINDS[r["kind"]].ends and (r["member"], r["attempt"]) not in left
     ]
     return sorted(found, key=lambda death: death.at)
 

@@ -68,7 +68,7 @@ def strike(board: StatusBoard, journal: Journal | NoJournal, doomed: Sequence[Nu
     for index, event, member in hit:
         board.fired[index] = now
         journal.write(
-            "fault", event=event.ident, text=event.text, kind=event.kind, due=now, place=event.rank, member=member,
+            "fault", event=event.ident, text=event.text, kind=event.kind.name, due=now, place=event.rank, member=member,
             waiting=bool(board.rows["place"][member] == NOBODY),
         )  # fmt: skip
     if later:

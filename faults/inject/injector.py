@@ -23,7 +23,6 @@ from faults.record.journal import Journal, NoJournal
 from faults.record.status_board import NOBODY, StatusBoard
 
 Handler = Callable[[Event], None]
-_SIGNALS = {"kill": signal.SIGKILL, "hang": signal.SIGSTOP}
 
 
 class Injector(Instrument):
@@ -108,7 +107,7 @@ class Injector(Instrument):
     def _fire(self, index: int, event: Event, at: float) -> None:
         """Let it happen at `at`: a signal by the kernel's timer, anything else when the program next comes by."""
         self._armed.add(index)
-        if event.kind not in _SIGNALS and at > time.monotonic():
+        if event.kind.signal is None and at > time.monotonic():
             self._pending.append((at, index, event))
         else:
             self._strike(index, event, at)
@@ -129,15 +128,15 @@ class Injector(Instrument):
             return
         self._board.fired[index] = at
         self._journal.write(
-            "fault", event=event.ident, text=event.text, kind=event.kind, due=at, place=self.place,
+            "fault", event=event.ident, text=event.text, kind=event.kind.name, due=at, place=self.place,
             waiting=bool(self._board.rows["place"][self._member] == NOBODY),
         )  # fmt: skip
-        if event.kind in _SIGNALS:
-            if event.kind == "hang" and event.duration_s is not None:
+        if event.kind.signal is not None:
+            if event.duration_s is not None:
                 self._board.rows["wake_at"][self._member] = at + event.duration_s
-            strike(_SIGNALS[event.kind], at)
+            strike(event.kind.signal, at)
         else:
-            self.handlers[event.kind](event)
+            self.handlers[event.kind.name](event)
 
     def _end_host(self, event: Event, at: float) -> None:
         """The first of a host's ranks that comes here ends all of them, and the daemon before."""

@@ -49,8 +49,8 @@ class Blueprint:
         Named points of its algorithms, where a fault can strike.
     whose
         The role that comes to a named point, where it is not everybody's.
-    bears
-        Kinds of faults that mean something to this pattern and not to all.
+    detects_lies
+        A rank that sends other values than it found is outvoted, or shows in the result.
     transfer
         Where within a step a rank is in the middle of sending or receiving what the option ``ballast`` makes long.
     """
@@ -68,7 +68,7 @@ class Blueprint:
     least_ranks: int = 2
     phases: tuple[str, ...] = ()
     whose: dict[str, str] = field(default_factory=dict)
-    bears: tuple[str, ...] = ()
+    detects_lies: bool = False
     transfer: str = ""
 
     def phases_under(self, policy: str, options: Mapping[str, Any] | None = None) -> tuple[str, ...]:
@@ -167,7 +167,7 @@ CATALOGUE = {
             transfer="+ 5 ms",
             phases=("broadcast", "train", "aggregate"),
             whose={"broadcast": "server", "train": "worker", "aggregate": "server"},
-            bears=("lie",),
+            detects_lies=True,
         ),
     )
 }

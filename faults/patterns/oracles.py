@@ -165,7 +165,7 @@ def replayed_rounds(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
     everybody = [list(range(1, spec.ranks))] * spec.steps
     honest = training.accuracy(_average(training, clients, everybody, spec))
     reached = training.accuracy(model)
-    if any(event.kind == "lie" for event in spec.events):
+    if any(event.kind.falsifies for event in spec.events):
         fine = reached > honest - _ACCURACY
         return fine, f"{reached:.1%} right with liars among {clients} clients, {honest:.1%} without"
     replayed = _average(training, clients, server["answered"], spec)

@@ -14,7 +14,6 @@ from itertools import combinations
 from emulator.errors import UsageError
 from faults.plan.model import Event, When
 
-_LASTING = ("hang", "slow", "lie", "cut", "lose")
 _BEFORE_WORK = ""  # of the points within a step that which comes before all named ones
 
 
@@ -53,7 +52,7 @@ def check_recoveries(events: Sequence[Event], only_in_repair: Callable[[When], b
     only_in_repair
         Whether a job comes to that point only in a recovery.
     """
-    if any(event.kind in ("kill", "hang") and not only_in_repair(event.when) for event in events):
+    if any(event.kind.ends and not only_in_repair(event.when) for event in events):
         return
     for event in events:
         if only_in_repair(event.when):
@@ -66,7 +65,7 @@ def check_recoveries(events: Sequence[Event], only_in_repair: Callable[[When], b
 
 def ends(event: Event) -> bool:
     """Whether it takes a rank away for certain: of a rate's events the last may come after the end of the run."""
-    return not event.rated and (event.kind == "kill" or (event.kind == "hang" and event.duration_s is None))
+    return event.ends_rank and not event.rated
 
 
 def _moment(when: When) -> tuple[object, ...]:
@@ -119,7 +118,7 @@ def _check_after_death(rank: int, death: Event, other: Event) -> None:
 
 def _check_overlap(first: Event, second: Event) -> None:
     """Two faults of a kind that lasts, on one target: the second would end or replace the first."""
-    if first.kind != second.kind or first.kind not in _LASTING or _target(first) != _target(second):
+    if first.kind != second.kind or not first.kind.persists or _target(first) != _target(second):
         return
     if ends(first) or ends(second):
         return  # a matter of life and death

@@ -50,10 +50,10 @@ def resolve(
     for number, fault in enumerate(faults):
         draw = random.Random(f"{seed}/{number}/{fault.text}")
         _check_step(fault, steps)
-        if fault.kind == "cut":
+        if fault.kind.two_sides:
             events += _cut(fault, number, placed)
             continue
-        taken = {event.rank for event in events if event.kind == "kill"}
+        taken = {event.rank for event in events if event.ends_rank}
         pool = [rank for rank in range(ranks) if rank not in taken]
         if fault.when.rate_hz is not None:
             events += _by_rate(fault, number, pool, draw, _ranks_of(fault, placed, roles))
@@ -65,7 +65,7 @@ def resolve(
         else:
             victims = _ranks_of(fault, placed, roles)
         meant = [_event(fault, f"{number}.{rank}", rank, fault.when) for rank in victims]
-        if fault.kind == "kill" and fault.target.hosts:
+        if fault.kind.whole_host and fault.target.hosts:
             meant = [replace(event, host=placed[event.rank]) for event in meant]
         events += meant
     consistency.check(events, refilled)
@@ -149,10 +149,10 @@ def describe(event: Event) -> str:
     scaled = f" by {event.factor:g}" if isinstance(event.factor, float) else f" by {event.factor}"
     scaled = scaled if event.factor is not None else ""
     whom = f"{'the NIC of ' if event.nic else ''}rank {event.rank}"
-    if event.kind == "cut":
+    if event.kind.two_sides:
         ways = "to" if event.one_way else "from"
         whom = f"ranks {_list(event.side)} {ways} {_list(event.others)}"
-    return f"{event.kind} {whom}{scaled}{lasting} {instant}"
+    return f"{event.kind.name} {whom}{scaled}{lasting} {instant}"
 
 
 def _list(ranks: Sequence[int]) -> str:

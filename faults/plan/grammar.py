@@ -23,7 +23,8 @@ from dataclasses import dataclass
 
 from emulator.errors import UsageError
 from emulator.units import parse_time
-from faults.plan.model import DEFAULT_FACTOR, KINDS, ROLES, TAKES, WEAK_CARD, Fault, Target, When
+from faults.plan.kinds import KINDS, Factor, Kind
+from faults.plan.model import ROLES, Fault, Target, When
 
 _TOKEN = re.compile(r"[A-Za-z_]\w*|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\S")
 _TIMES = ("step", "phase", "recovery", "time", "emulated", "rate")
@@ -112,7 +113,7 @@ class _Reader:
 
     # -- parts -------------------------------------------------------------------------------------
     def fault(self) -> Fault:
-        kind = self.expect(*KINDS)
+        kind = KINDS[self.expect(*KINDS)]
         target = self.target(kind)
         self.expect("@")
         when = self.when()
@@ -120,7 +121,7 @@ class _Reader:
         self._check(kind, target)
         return Fault(self.line, kind, target, when, duration, factor)
 
-    def target(self, kind: str) -> Target:
+    def target(self, kind: Kind) -> Target:
         if self.take("random"):
             return Target(random=True)
         if self.take("nic"):
@@ -130,7 +131,7 @@ class _Reader:
         if not self.peek().isdecimal() and self.peek() != "host":
             raise self.fail(["a rank (3, 0-3 or 0-3,7)", "host N", "nic N", "random", *ROLES])
         ranks, hosts = self.side()
-        if kind != "cut":
+        if not kind.two_sides:
             return Target(ranks=ranks, hosts=hosts)
         direction = self.expect("|", ">")
         others, other_hosts = self.side()
@@ -180,11 +181,11 @@ class _Reader:
             raise self.fail("a rate > 0")
         return value / {"s": 1.0, "min": 60.0, "h": 3600.0}[unit]
 
-    def modifiers(self, kind: str, target: Target) -> tuple[float | None, float | str | None]:
+    def modifiers(self, kind: Kind, target: Target) -> tuple[float | None, float | str | None]:
         duration: float | None = None
-        factor: float | str | None = WEAK_CARD if target.nic else DEFAULT_FACTOR.get(kind)
-        may_last, may_scale = TAKES[kind]
-        legal = [word for word, ok in (("for", may_last), ("by", may_scale)) if ok] + ["the end of the line"]
+        rule = kind.nic_factor if target.nic else kind.factor
+        factor: float | str | None = rule.default if rule else None
+        legal = [word for word, ok in (("for", kind.lasts), ("by", rule)) if ok] + ["the end of the line"]
         while self.peek():
             word = self.take(*legal)
             if word is None:
@@ -192,15 +193,16 @@ class _Reader:
             legal.remove(word)
             if word == "for":
                 duration = self.time(above_zero=True)
-            else:
-                factor = self.factor(kind, target.nic)
+            elif rule:
+                factor = self.factor(kind.name, rule)
         return duration, factor
 
-    def factor(self, kind: str, nic: bool = False) -> float | str:
-        if kind == "lie" and (word := self.take("random", "nan")):
+    def factor(self, kind: str, rule: Factor) -> float | str:
+        if word := self.take(*rule.words):
             return word
         start = self.at
-        value = self.number("a factor such as 4, 1/10 or 5 %" + (", random or nan" if kind == "lie" else ""))
+        words = f", {' or '.join(rule.words)}" if rule.words else ""
+        value = self.number(f"a factor such as 4, 1/10 or 5 %{words}")
         if self.take("/"):
             divisor = self.number("a number > 0")
             if divisor <= 0:
@@ -209,17 +211,15 @@ class _Reader:
             value /= divisor
         elif self.take("%"):
             value /= 100
-        rules = {"slow": (value >= 1, ">= 1"), "cut": (value >= 1 and value % 1 == 0, "a whole number >= 1"),
-                 "lose": (value >= 1, ">= 1 by which a card is slower") if nic else (0 < value < 1, "between 0 and 1"),
-                 }  # fmt: skip
-        fine, rule = rules.get(kind, (True, "that is finite"))
-        if not fine or not math.isfinite(value):
+        if not rule.obeys(value) or not math.isfinite(value):
             self.at = start
-            raise self.fail(f"a factor {rule} for {kind}")
+            raise self.fail(f"a factor {rule.rule} for {kind}")
         return value
 
-    def _check(self, kind: str, target: Target) -> None:
-        if kind == "cut" and not (target.others or target.other_hosts):
-            raise UsageError(f"fault {self.line!r}: cut needs two sides, e.g. 0-3|4-7, 0>1 (one way) or host 0|host 1")
-        if target.nic and kind != "lose":
-            raise UsageError(f"fault {self.line!r}: nic goes with lose only, e.g. lose nic 3 @ step 5 by 10")
+    def _check(self, kind: Kind, target: Target) -> None:
+        if kind.two_sides and not (target.others or target.other_hosts):
+            sides = "two sides, e.g. 0-3|4-7, 0>1 (one way) or host 0|host 1"
+            raise UsageError(f"fault {self.line!r}: {kind.name} needs {sides}")
+        if target.nic and kind.nic_factor is None:
+            able = ", ".join(one.name for one in KINDS.values() if one.nic_factor)
+            raise UsageError(f"fault {self.line!r}: nic goes with {able} only, e.g. lose nic 3 @ step 5 by 10")

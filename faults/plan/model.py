@@ -2,26 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
-KINDS = ("kill", "hang", "slow", "cut", "lose", "lie", "corrupt", "full")
-ROLES = ("server", "worker", "coordinator")
+from faults.plan.kinds import KINDS, Kind
 
-# What a kind may carry: (a duration, a factor).
-TAKES = {
-    "kill": (False, False),
-    "hang": (True, False),
-    "slow": (True, True),
-    "cut": (True, True),
-    "lose": (True, True),
-    "lie": (True, True),
-    "corrupt": (False, False),
-    "full": (True, False),
-}
-DEFAULT_FACTOR: dict[str, float | str] = {"slow": 4.0, "cut": 1.0, "lose": 0.05, "lie": -1.0}
-WEAK_CARD = 10.0
-"""How many times slower `lose nic` leaves a card where nothing else is said."""
+ROLES = ("server", "worker", "coordinator")
 
 
 @dataclass(frozen=True)
@@ -56,7 +42,7 @@ class Fault:
     """One fault line."""
 
     text: str
-    kind: str
+    kind: Kind
     target: Target
     when: When
     duration_s: float | None = None
@@ -75,7 +61,7 @@ class Event:
 
     ident: str
     text: str
-    kind: str
+    kind: Kind
     rank: int
     when: When
     duration_s: float | None = None
@@ -88,12 +74,15 @@ class Event:
     host: int | None = None
     daemon: bool = False
 
+    @property
+    def ends_rank(self) -> bool:
+        """Whether it takes a rank away for good."""
+        return self.kind.ends and self.duration_s is None
+
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return vars(self) | {"kind": self.kind.name, "when": vars(self.when)}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Event:
-        fields = dict(record)
-        fields["when"] = When(**fields["when"])
-        fields["others"], fields["side"] = tuple(fields["others"]), tuple(fields["side"])
-        return cls(**fields)
+        made = {"kind": KINDS[record["kind"]], "when": When(**record["when"])}
+        return cls(**record | made | {name: tuple(record[name]) for name in ("others", "side")})

@@ -82,8 +82,8 @@ def choose(
     alpha, beta, gamma
         Seconds per message, per byte sent, and per byte reduced.
     cores
-        If the p ranks share fewer cores: how many. An algorithm then takes no less than all its work (see
-        `emulator.costs.work`) on so many cores.
+        If the p ranks share fewer cores: how many. An algorithm then takes no less than all its work on so many
+        cores.
     among
         The algorithms to choose from.
 
@@ -93,11 +93,7 @@ def choose(
         The algorithm; among equals the first in `among`.
     """
 
-    def seconds(name: str) -> float:
-        chain = costs.seconds(name, p, n, alpha, beta, gamma)
-        return max(chain, costs.work(name, p).seconds(n, alpha, beta, gamma) / cores) if cores else chain
-
-    return min(among, key=seconds)
+    return min(among, key=lambda name: costs.seconds(name, p, n, alpha, beta, gamma, cores=cores))
 
 
 def automatic(comm: MPI.Intracomm, n: int, commutative: bool = True) -> str:

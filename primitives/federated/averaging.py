@@ -9,7 +9,7 @@
 
 One round with m clients moves 2 m n bytes, all through the server's port. On an idle network it takes 2 alpha + (m + 1)
 n beta + the slowest client's training: the models leave back to back, and the answers come back to back, each one
-model behind the last (the port is full duplex). `costs.federated_round` is this formula.
+model behind the last (the port is full duplex). `costs.PATTERNS["federated"]` is this formula.
 
 Drop-outs are part of it: a client may decline a round, answer too late (its answer is recognised by its round number
 and dropped), fail for good, or die. A round with fewer than `least` answers, or with so many

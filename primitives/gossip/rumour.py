@@ -154,7 +154,7 @@ def traffic(
     -------
     (list, int)
         For every exchange (a round of push is one, a round with answers two) and rank its messages (receiver, bytes),
-        as `emulator.costs.rounds.timeline` takes them; and the round in which the last rank learns, None if none does.
+        as `emulator.costs.timeline` takes them; and the round in which the last rank learns, None if none does.
     """
     table = graph or complete(p)
     knows = np.zeros(p, bool)

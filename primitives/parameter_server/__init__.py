@@ -17,7 +17,7 @@ effect is the consistency rule's business (`consistency`): bsp, ssp, async or va
     sparse, r distinct rows of b bytes         2 r b + 8 r of keys (nothing when the key lists repeat)
     bytes through one server's port            2 w n / k
     time, one port after the other             max(2 w (alpha + n beta/k) + w n gamma/k, 2 (k alpha + n beta))
-    time where a port is full duplex           `emulator.costs.parameter_server_duplex`
+    time where a port is full duplex           `emulator.costs`: parameter_server
 
 Limits: the servers' ports are the bottleneck from w > k on (incast); a ring moves 2 n (p-1)/p per port whatever p.
 Under bsp the result is bit-equal to the sequential run (pushes are added in rank order). A replica set of r

@@ -102,5 +102,5 @@ def test_what_makes_no_sense_is_refused(call, said):
 
 
 def test_every_pattern_with_terms_can_be_used():
-    for name in costs.PATTERNS:
+    for name in costs.COLLECTIVES:
         assert speedup.measured(1.0, name, 1e6, 1e-5, 1e-9, 1e-10).best(64).p >= 1

@@ -41,7 +41,7 @@ def test_terms_are_those_of_the_table(name, p, expected):
     assert (terms.steps, terms.volume, terms.reduced) == pytest.approx(expected)
 
 
-@given(st.sampled_from(sorted(costs.PATTERNS)), BYTES)
+@given(st.sampled_from(sorted(costs.COLLECTIVES)), BYTES)
 def test_one_rank_costs_nothing(name, n):
     assert costs.seconds(name, 1, n, ALPHA, BETA, GAMMA) == 0
     assert costs.exact(name, 1, n, 1, ALPHA, BETA, GAMMA) == 0
@@ -88,17 +88,17 @@ def test_the_exact_ring_equals_the_terms_where_p_divides_the_count(p, share):
     assert costs.exact("ring", p, n // 4, 4, ALPHA, BETA, GAMMA) == pytest.approx(form)
 
 
-@given(st.sampled_from(sorted(costs.PATTERNS)), st.integers(1, 40), st.integers(1, 1000), st.sampled_from([1, 8]))
+@given(st.sampled_from(sorted(costs.COLLECTIVES)), st.integers(1, 40), st.integers(1, 1000), st.sampled_from([1, 8]))
 def test_where_it_is_linear_the_exact_time_is_the_closed_form(name, p, share, itemsize):
-    assume(costs.is_linear(name, p))
+    assume(costs.collective(name).is_linear(p))
     count = p * share if name in ("binomial_scatter", "binomial_gather") else share
-    form = costs.block_terms(name, p, count, itemsize).seconds(count * itemsize, ALPHA, BETA, GAMMA)
+    form = costs.collective(name).block_terms(p, count, itemsize).seconds(count * itemsize, ALPHA, BETA, GAMMA)
     assert costs.exact(name, p, count, itemsize, ALPHA, BETA, GAMMA) == pytest.approx(form)
 
 
 @given(st.sampled_from(["recursive_doubling", "rabenseifner", "binomial_broadcast"]), RANKS, st.integers(1, 1 << 24))
 def test_elsewhere_it_is_within_two_messages_of_it(name, p, n):
-    form = costs.block_terms(name, p, n, 1).seconds(n, ALPHA, BETA, GAMMA)
+    form = costs.collective(name).block_terms(p, n, 1).seconds(n, ALPHA, BETA, GAMMA)
     assert abs(costs.exact(name, p, n, 1, ALPHA, BETA, GAMMA) - form) <= 2 * (ALPHA + n * (BETA + GAMMA))
 
 
@@ -124,7 +124,7 @@ def test_a_linear_scatter_on_the_network_pays_its_latency_once(p, share):
 
 @given(st.integers(1, 64), BYTES)
 def test_a_single_server_serves_one_worker_after_the_other(workers, n):
-    assert costs.parameter_server(workers, 1, n, ALPHA, BETA, GAMMA) == pytest.approx(
+    assert costs.seconds("serial_parameter_server", workers, n, ALPHA, BETA, GAMMA) == pytest.approx(
         2 * workers * (ALPHA + n * BETA) + workers * n * GAMMA
     )
 
@@ -132,7 +132,7 @@ def test_a_single_server_serves_one_worker_after_the_other(workers, n):
 @given(st.integers(1, 64), st.integers(1, 64), BYTES)
 def test_sharding_never_beats_the_workers_own_port(workers, shards, n):
     floor = 2 * (shards * ALPHA + n * BETA)
-    assert costs.parameter_server(workers, shards, n, ALPHA, BETA) >= floor
+    assert costs.seconds("serial_parameter_server", workers, n, ALPHA, BETA, servers=shards) >= floor
 
 
 def test_a_rumour_takes_log_rounds():
@@ -147,7 +147,7 @@ def test_a_rumour_takes_log_rounds():
     [
         lambda: costs.terms("ring", 0),
         lambda: costs.terms("rign", 4),
-        lambda: costs.parameter_server(0, 1, 8, ALPHA, BETA),
+        lambda: costs.seconds("parameter_server", 0, 8, ALPHA, BETA),
         lambda: costs.rumour_rounds(0),
     ],
 )
@@ -157,9 +157,9 @@ def test_bad_arguments_are_named(call):
 
 
 def test_bus_factors_are_those_of_nccl_tests():
-    assert costs.bus_factor("ring", 4) == 1.5
-    assert costs.bus_factor("ring_all_gather", 4) == 0.75
-    assert costs.bus_factor("binomial_broadcast", 4) == 1
+    assert costs.collective("ring").bus(4) == 1.5
+    assert costs.collective("ring_all_gather").bus(4) == 0.75
+    assert costs.collective("binomial_broadcast").bus(4) == 1
 
 
 @given(st.integers(1, 50), BYTES)

@@ -57,7 +57,7 @@ def test_a_leaf_of_five_is_ahead_of_a_subtree() -> None:
 
 
 def test_a_message_that_nobody_sends() -> None:
-    with pytest.raises(ValueError, match="rank 1 waits for a message that nobody sends"):
+    with pytest.raises(ValueError, match="rank 1 waits for a message that no rank sends"):
         replay([[], [Receive(0)]], ALPHA, BETA)
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from emulator.measure import closed_loop
 from emulator.network.jitter import Uniform
-from tests.emulator.measure.test_terms import run_of, study
+from tests.emulator.measure.test_terms import fit_run, run_of
 from tests.emulator.small_networks import ALPHA, BETA, plain
 
 
@@ -25,7 +25,7 @@ def test_a_term_passes_within_one_percent(alpha, beta, passed):
 
 
 def test_what_was_measured_elsewhere_fails_and_names_every_pattern():
-    found = study(run_of(["ring"]), ["ring"], itemsize=4)
+    found = fit_run(run_of(["ring"]), ["ring"], itemsize=4)
     checks, unchecked = closed_loop.closed_loop(found, plain(8), [2, 4, 8], "none")
     assert unchecked == []
     assert [check["what"] for check in checks] == ["link 0 -> 1"] * 2 + ["ring"] * 2
@@ -33,7 +33,7 @@ def test_what_was_measured_elsewhere_fails_and_names_every_pattern():
 
 
 def test_a_host_with_several_ranks_has_no_one_alpha_to_hold_a_ring_to():
-    found = study(run_of(["ring"]), ["ring"], itemsize=4)
+    found = fit_run(run_of(["ring"]), ["ring"], itemsize=4)
     checks, unchecked = closed_loop.closed_loop(found, plain(8, per_host=2), [2, 4, 8], "none")
     assert "paths differ" in unchecked[0]
     assert {check["what"] for check in checks} == {"link 0 -> 1"}
@@ -41,7 +41,7 @@ def test_a_host_with_several_ranks_has_no_one_alpha_to_hold_a_ring_to():
 
 
 def test_measured_compute_and_jitter_are_not_held_to_anything():
-    found = study(run_of(["ring"]), ["ring"], itemsize=4)
+    found = fit_run(run_of(["ring"]), ["ring"], itemsize=4)
     checks, unchecked = closed_loop.closed_loop(found, plain(8), [2, 4, 8], "measured")
     assert checks == []
     assert "CPU time" in unchecked[0]
@@ -58,7 +58,7 @@ def test_what_is_configured_goes_into_the_record():
 
 
 def test_a_formula_that_is_only_a_bound_is_not_held_to_the_digit():
-    found = study(run_of(["ring", "tree"], ranks=(2, 3)), ["ring", "tree"], itemsize=4)
+    found = fit_run(run_of(["ring", "tree"], ranks=(2, 3)), ["ring", "tree"], itemsize=4)
     checks, unchecked = closed_loop.closed_loop(found, plain(3), [2, 3], "none")
     assert {check["what"] for check in checks} == {"link 0 -> 1", "ring"}
     assert unchecked == ["tree on [3] ranks: messages queue there, which no alpha and beta describe"]

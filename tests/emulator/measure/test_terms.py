@@ -6,7 +6,7 @@ import pytest
 from emulator import costs, speedup
 from emulator.errors import UsageError
 from emulator.measure.series import Job, Series
-from emulator.measure.terms import measurement, study
+from emulator.measure.terms import fit_run, measurement
 
 ALPHA, BETA, GAMMA = 5e-6, 4e-10, 2e-10
 SIZES = (0, 8, 512, 8192, 1 << 17, 1 << 21)
@@ -25,14 +25,14 @@ def run_of(patterns, ranks=(2, 4, 8), crowding=lambda p: 1.0):
     for pattern in patterns:
         for p in ranks:
             for n in SIZES:
-                form = costs.block_terms(pattern, p, n // 4, 4).seconds(n, ALPHA, BETA, GAMMA)
+                form = costs.collective(pattern).block_terms(p, n // 4, 4).seconds(n, ALPHA, BETA, GAMMA)
                 found.append(series(pattern, p, n, form * crowding(p), rng))
     return found
 
 
 @pytest.mark.parametrize("pattern", ["ring", "rabenseifner", "recursive_doubling"])
 def test_link_reduction_and_collective_have_their_terms(pattern):
-    found = study(run_of([pattern]), [pattern], itemsize=4)
+    found = fit_run(run_of([pattern]), [pattern], itemsize=4)
     assert found.link.headline.alpha == pytest.approx(ALPHA, rel=0.05)
     assert found.reduction is not None
     assert found.reduction.headline.beta == pytest.approx(GAMMA, rel=0.05)
@@ -45,14 +45,14 @@ def test_link_reduction_and_collective_have_their_terms(pattern):
 
 def test_cores_that_are_shared_do_not_change_the_terms():
     shared = lambda p: max(1.0, p / 2)  # noqa: E731
-    found = study(run_of(["ring"], crowding=shared), ["ring"], itemsize=4, crowding=shared)
+    found = fit_run(run_of(["ring"], crowding=shared), ["ring"], itemsize=4, crowding=shared)
     assert found.collectives["ring"].headline.alpha == pytest.approx(ALPHA, rel=0.1)
     crowded = costs.exact("ring", 8, 1 << 19, 4, ALPHA, BETA, GAMMA) * 4
     assert found.predict("ring", 8, 1 << 21) == pytest.approx(crowded, rel=0.1)
 
 
 def test_the_most_ranks_are_predicted_from_fewer():
-    found = study(run_of(["ring"]), ["ring"], itemsize=4)
+    found = fit_run(run_of(["ring"]), ["ring"], itemsize=4)
     assert found.fitted_up_to == 4
     assert {row["ranks"] for row in found.held_out} == {8}
     assert {row["pattern"] for row in found.held_out} == {"ring"}
@@ -60,13 +60,13 @@ def test_the_most_ranks_are_predicted_from_fewer():
 
 
 def test_one_number_of_ranks_leaves_nothing_to_hold_out():
-    found = study(run_of(["ring"], ranks=(4,)), ["ring"], itemsize=4)
+    found = fit_run(run_of(["ring"], ranks=(4,)), ["ring"], itemsize=4)
     assert found.held_out == []
     assert found.fitted_up_to is None
 
 
 def test_the_meaning_is_that_of_the_terms():
-    found = study(run_of(["ring", "tree"]), ["ring", "tree"], itemsize=4)
+    found = fit_run(run_of(["ring", "tree"]), ["ring", "tree"], itemsize=4)
     meaning = found.meaning("ring", 1 << 21, t_comp=0.5)
     truth = speedup.measured(0.5, "ring", 1 << 21, ALPHA, BETA, GAMMA)
     low, high = meaning["best_ci95"]
@@ -81,7 +81,7 @@ def test_without_reductions_gamma_is_nothing():
     rng = np.random.default_rng(1)
     rows = [series("link", 2, n, ALPHA + BETA * n, rng) for n in SIZES]
     rows += [series("ring", p, n, costs.exact("ring", p, n // 4, 4, ALPHA, BETA), rng) for p in (2, 4) for n in SIZES]
-    found = study(rows, ["ring"], itemsize=4)
+    found = fit_run(rows, ["ring"], itemsize=4)
     assert found.reduction is None
     assert found.collectives["ring"].headline.gamma == 0
     assert found.collectives["ring"].headline.beta == pytest.approx(BETA, rel=0.05)
@@ -90,7 +90,7 @@ def test_without_reductions_gamma_is_nothing():
 def test_one_size_is_not_enough():
     rng = np.random.default_rng(1)
     with pytest.raises(UsageError, match="at least 2 sizes"):
-        study([series("link", 2, 8, ALPHA, rng)], [], itemsize=4)
+        fit_run([series("link", 2, 8, ALPHA, rng)], [], itemsize=4)
 
 
 def test_a_measurement_has_bandwidths_as_nccl_tests_defines_them():

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from emulator.errors import UsageError
 from faults.plan import Event, describe, load, parse, read_lines, resolve
-from faults.plan.model import DEFAULT_FACTOR, TAKES, Target, When
+from faults.plan.kinds import KINDS
+from faults.plan.model import Target, When
 
 LEGAL = [
     ("kill 3 @ step 20", Target(ranks=(3,)), When(step=20)),
@@ -42,7 +43,7 @@ def test_a_legal_line_says_whom_and_when(line: str, target: Target, when: When) 
         ("hang 2 @ step 1 for 2s", 2.0, None),
         ("slow 4 @ step 5 by 4", None, 4.0),
         ("slow 4 @ step 5 by 2.5 for 100 ms", 0.1, 2.5),
-        ("slow 4 @ step 5", None, DEFAULT_FACTOR["slow"]),
+        ("slow 4 @ step 5", None, 4.0),
         ("cut 0|1 @ step 5 for 2 s by 3", 2.0, 3.0),
         ("lose 3 @ step 5 by 5 %", None, 0.05),
         ("lose nic 3 @ step 5", None, 10.0),
@@ -108,7 +109,7 @@ def test_hosts_are_cut_apart_with_all_of_their_ranks() -> None:
 def test_any_text_is_read_or_refused_in_one_line(line: str) -> None:
     refused = ""
     try:
-        assert parse(line).kind in TAKES
+        assert parse(line).kind in KINDS.values()
     except UsageError as error:
         refused = str(error)
     assert "\n" not in refused
@@ -191,4 +192,4 @@ def test_random_victims_are_never_the_same(seed: int) -> None:
 def test_every_event_survives_the_way_to_the_ranks_and_can_be_told(line: str) -> None:
     for event in resolve([parse(line)], 8, hosts=[0, 0, 0, 0, 1, 1, 1, 1]):
         assert Event.from_json(event.to_json()) == event
-        assert event.kind in describe(event)
+        assert event.kind.name in describe(event)

@@ -63,8 +63,7 @@ def test_equals_one_process_emulated(comm, per_round, seed):
 
 @on_ranks(6, net=NET, size=[8, 4096, 200_000], training=[0.0, 0.01])
 def test_a_round_takes_its_formula_on_an_idle_network(comm, size, training):
-    from emulator import network
-    from emulator.costs import rounds
+    from emulator import costs, network
 
     path = network.load(NET).sized(6).between(0, 1)
     comm.align()
@@ -72,7 +71,7 @@ def test_a_round_takes_its_formula_on_an_idle_network(comm, size, training):
         with serving(comm, np.zeros(size // 8)) as server:
             for _ in range(2):
                 took = server.round().seconds
-                expected = rounds.federated_round(5, size + 16, path.alpha, path.beta, training)
+                expected = training + costs.seconds("federated", 5, size + 16, path.alpha, path.beta)
                 assert took == pytest.approx(expected, rel=1e-9)
     else:
 

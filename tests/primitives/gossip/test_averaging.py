@@ -268,8 +268,7 @@ def test_a_graph_of_another_size_is_refused(comm, size):
 
 @on_ranks(8, net=NET, p=[4, 8], name=sorted(graphs.NAMED), size=[8, 65536])
 def test_a_round_takes_its_formula_on_an_idle_network(comm, p, name, size):
-    from emulator import network
-    from emulator.costs import rounds
+    from emulator import costs, network
 
     sub = inner(comm, p)
     if sub is None:
@@ -280,6 +279,8 @@ def test_a_round_takes_its_formula_on_an_idle_network(comm, p, name, size):
     average(sub, np.zeros(size // 8), mixing.of_graph(graph), 4)
     took = float((gathered(sub, [sub.now()]) - begin).max())
     sends = [[[(j, size) for j in to] for to in graph.neighbours]] * 4
-    assert took == pytest.approx(rounds.timeline(sends, path.alpha, path.beta), rel=1e-9)
+    assert took == pytest.approx(costs.timeline(sends, path.alpha, path.beta), rel=1e-9)
     if graph.regular:
-        assert took == pytest.approx(rounds.gossip([graph.degree] * 4, size, path.alpha, path.beta), rel=0.02)
+        rounds = (graph.degree,) * 4
+        formula = costs.seconds("gossip", graph.size, size, path.alpha, path.beta, degrees=rounds)
+        assert took == pytest.approx(formula, rel=0.02)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.costs import rounds
+from emulator import costs
 from emulator.errors import UsageError
 from primitives.gossip import compression, graphs, mixing, schedules
 
@@ -138,11 +138,13 @@ def test_compressors_keep_their_promise(n, seed, squeeze):
 def test_the_timeline_of_a_regular_round_is_its_closed_form(p, n, name):
     graph = graphs.named(name, p)
     sends = [[(j, n) for j in to] for to in graph.neighbours]
-    assert rounds.timeline([sends], 1e-5, 1e-9) == pytest.approx(rounds.gossip_round(graph.degree, n, 1e-5, 1e-9))
+    assert costs.timeline([sends], 1e-5, 1e-9) == pytest.approx(
+        costs.seconds("gossip", p, n, 1e-5, 1e-9, degrees=(graph.degree,))
+    )
 
 
 @given(m=st.integers(1, 20), n=st.integers(1, 10**6))
 def test_the_timeline_of_a_federated_round_is_its_closed_form(m, n):
     down = [[(c, n) for c in range(1, m + 1)], *[[] for _ in range(m)]]
     up = [[], *[[(0, n)] for _ in range(m)]]
-    assert rounds.timeline([down, up], 1e-5, 1e-9) == pytest.approx(rounds.federated_round(m, n, 1e-5, 1e-9))
+    assert costs.timeline([down, up], 1e-5, 1e-9) == pytest.approx(costs.seconds("federated", m, n, 1e-5, 1e-9))

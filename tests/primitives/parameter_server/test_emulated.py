@@ -34,11 +34,18 @@ def test_a_synchronous_step_takes_the_closed_form(comm: Any, p: int, servers: in
     seen = push_pull.measure(comm, sub if member else None, size, servers, 6, compute=compute)
     if rank == 0:
         framed = size + servers * messages.HEADER_BYTES
-        expected = costs.parameter_server_duplex(p - servers, servers, framed, path.alpha, path.beta, compute=compute)
+        alpha, beta = path.alpha, path.beta
+        expected = compute + costs.seconds("parameter_server", p - servers, framed, alpha, beta, servers=servers)
         assert push_pull.step_times(seen) == pytest.approx([expected] * 6, rel=1e-3)
         assert sum(one.wrong for one in seen) == 0
     if member:
         sub.Free()
+
+
+def _free(workers: int, n: int, path: Any, compute: float) -> float:
+    """Seconds of a step of a worker that waits for nobody."""
+    how = {"consistency": "asynchronous", "compute": compute}
+    return compute + float(costs.seconds("parameter_server", workers, n, path.alpha, path.beta, **how))
 
 
 def free_run(comm: Any, rule: Consistency, slow: float) -> tuple[Any, ...]:
@@ -78,7 +85,7 @@ def test_staleness_under_a_straggler_is_what_arithmetic_says(comm: Any, bound: i
         assert counts == [(0, 31)]
         path = network.load("10gbe").sized(4).between(0, 1)
         # It waits for nobody: its time is its own, up to the few messages that it meets at the server.
-        alone = costs.parameter_server_free(1, 1, 512 + messages.HEADER_BYTES, path.alpha, path.beta, compute=4e-3)
+        alone = _free(1, 512 + messages.HEADER_BYTES, path, 4e-3)
         assert took == pytest.approx(30 * alone, rel=0.01)
     elif rank:
         assert max(value for value, _ in counts) == bound
@@ -92,5 +99,5 @@ def test_asynchronous_workers_wait_for_nobody(comm: Any) -> None:
     rank = comm.Get_rank()
     if rank in (1, 2):
         path = network.load("10gbe").sized(4).between(0, 1)
-        alone = costs.parameter_server_free(3, 1, 512 + messages.HEADER_BYTES, path.alpha, path.beta, compute=1e-3)
+        alone = _free(3, 512 + messages.HEADER_BYTES, path, 1e-3)
         assert took == pytest.approx(30 * alone, rel=0.02)

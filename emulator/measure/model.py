@@ -1,0 +1,134 @@
+"""What is fitted and what comes out of it: points, coefficients with intervals, and fitted models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from emulator.costs import Terms
+
+Array = NDArray[np.float64]
+
+MESSAGE = Terms(steps=1, volume=1)
+
+
+@dataclass(frozen=True)
+class Point:
+    """Repetitions of one pattern at one size.
+
+    Attributes
+    ----------
+    bytes : int
+        n.
+    terms : Terms
+        S, V and R of the pattern on these ranks.
+    seconds : array_like, shape (repetitions,)
+        Measured times, > 0.
+    launches : array_like, shape (repetitions,), optional
+        The launch that each repetition belongs to, where the job was started several times.
+    ranks : int
+        p, for whoever reports the point.
+    """
+
+    bytes: int
+    terms: Terms
+    seconds: ArrayLike
+    launches: ArrayLike | None = None
+    ranks: int = 2
+
+    @property
+    def median(self) -> float:
+        """Median of the repetitions in seconds."""
+        return float(np.median(np.asarray(self.seconds, dtype=float)))
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """alpha (s), beta and gamma (s/byte) for sizes first..last, and the bootstrap's draws of them.
+
+    Attributes
+    ----------
+    draws : array, shape (resamples, 3)
+        One row (alpha, beta, gamma) per resample; no rows where no interval is claimed.
+    """
+
+    first: int
+    last: int
+    alpha: float
+    beta: float
+    gamma: float
+    draws: Array = field(repr=False)
+
+    def seconds(self, terms: Terms, n: float) -> float:
+        """Predicted time of a pattern with these `terms` for n bytes."""
+        return terms.seconds(n, self.alpha, self.beta, self.gamma)
+
+    def interval(self, column: int) -> tuple[float, float] | None:
+        """95 % interval of alpha (0), beta (1) or gamma (2); None where none is claimed."""
+        if not len(self.draws):
+            return None
+        low, high = np.quantile(self.draws[:, column], [0.025, 0.975])
+        return float(low), float(high)
+
+    def estimate(self, column: int) -> dict[str, Any]:
+        """Value and interval of one coefficient, as the result file has them."""
+        return {"value": (self.alpha, self.beta, self.gamma)[column], "ci95": self.interval(column)}
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model.
+
+    Attributes
+    ----------
+    headline : Coefficients
+        One segment for all sizes: the figures to quote.
+    segments : list of Coefficients
+        Several where that explains the data better: what `predict` uses.
+    gamma_known : bool
+        False where the points cannot tell gamma from beta (R proportional to V, as in a ring alone) and none was
+        given: beta then holds the cost of reducing as well.
+    error, segmented_error : float
+        Median relative error of the headline and of the segments over the points.
+    """
+
+    headline: Coefficients
+    segments: list[Coefficients]
+    gamma_known: bool
+    error: float
+    segmented_error: float
+
+    def at(self, n: float) -> Coefficients:
+        """The segment that n bytes belong to."""
+        return next((one for one in self.segments if n <= one.last), self.segments[-1])
+
+    def predict(self, terms: Terms, n: float) -> float:
+        """Time in seconds of a pattern with these `terms` for n bytes."""
+        return self.at(n).seconds(terms, n)
+
+    def record(self, level: str, pattern: str, configured: dict[str, float] | None = None) -> dict[str, Any]:
+        """The fit in the form of the result file, with the draws that intervals of derived figures need."""
+        return {
+            "level": level,
+            "pattern": pattern,
+            **self._estimates(self.headline),
+            "segments": [self._segment(one) for one in self.segments],
+            "median_relative_error": self.error,
+            "segmented_relative_error": self.segmented_error,
+            "configured": configured,
+            "draws": _listed(self.headline.draws),
+        }
+
+    def _estimates(self, one: Coefficients) -> dict[str, Any]:
+        gamma = one.estimate(2) if self.gamma_known else None
+        return {"alpha": one.estimate(0), "beta": one.estimate(1), "gamma": gamma}
+
+    def _segment(self, one: Coefficients) -> dict[str, Any]:
+        return {"first": one.first, "last": one.last, **self._estimates(one), "draws": _listed(one.draws)}
+
+
+def _listed(draws: Array) -> Array | None:
+    return draws if len(draws) else None

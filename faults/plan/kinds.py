@@ -1,0 +1,102 @@
+"""The kinds of faults: how each may be written, and what follows from it elsewhere.
+
+Whoever needs to know something of a kind asks its attribute here; nobody compares names. A new kind is an entry in
+`KINDS` and its handler in the rank that it meets (`Injector.handlers`, by the kind's name). No MPI in here.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Factor:
+    """What ``by FACTOR`` may be: the value where none is given, the rule that a number obeys, words in its place."""
+
+    default: float
+    rule: str
+    obeys: Callable[[float], bool]
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of fault.
+
+    Attributes
+    ----------
+    about
+        What happens, in words.
+    signal
+        The signal that the rank gets, by its kernel's timer; None where a handler does it.
+    ends
+        It takes the rank away: for good, or if it has a duration until that is over.
+    final
+        It takes the rank away for good, and nothing can wake it.
+    silent
+        The MPI runtime does not notice it: a detector with a limit of silence must.
+    whole_host
+        Aimed at a host it meets all of the host's ranks at one instant.
+    lasts, needs_duration
+        It may, or must, say ``for DURATION``.
+    persists
+        It stays in force, without a duration to the end of the run, so that a second one on the same target would
+        replace the first.
+    factor, nic_factor
+        What ``by`` may be; None where there is none. `nic_factor` where it may be aimed at a rank's NIC.
+    two_sides
+        Its target is two groups of ranks.
+    needs_network, needs_checkpoints
+        It meets an emulated network, or checkpoints on disk.
+    falsifies
+        The rank sends other values than it computed: only some patterns can tell.
+    """
+
+    name: str
+    about: str
+    signal: signal.Signals | None = None
+    ends: bool = False
+    final: bool = False
+    silent: bool = False
+    whole_host: bool = False
+    lasts: bool = False
+    needs_duration: bool = False
+    persists: bool = False
+    factor: Factor | None = None
+    nic_factor: Factor | None = None
+    two_sides: bool = False
+    needs_network: bool = False
+    needs_checkpoints: bool = False
+    falsifies: bool = False
+
+
+_SLOWER = Factor(4.0, ">= 1", lambda value: value >= 1)
+_TIMES = Factor(1.0, "a whole number >= 1", lambda value: value >= 1 and value % 1 == 0)
+_SHARE = Factor(0.05, "between 0 and 1", lambda value: 0 < value < 1)
+_SLOWER_CARD = Factor(10.0, ">= 1 by which a card is slower", lambda value: value >= 1)
+_MULTIPLE = Factor(-1.0, "that is finite", lambda value: True, words=("random", "nan"))
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        Kind("kill", "the process is gone", signal.SIGKILL, ends=True, final=True, whole_host=True),
+        Kind("hang", "the process is stopped", signal.SIGSTOP, ends=True, silent=True, lasts=True, persists=True),
+        Kind("slow", "the rank computes slower", lasts=True, persists=True, factor=_SLOWER),
+        Kind(
+            "cut", "no message passes between two groups of ranks", lasts=True, persists=True, needs_duration=True,
+            factor=_TIMES, two_sides=True, needs_network=True,
+        ),
+        Kind(
+            "lose", "messages are lost", lasts=True, persists=True, factor=_SHARE, nic_factor=_SLOWER_CARD,
+            needs_network=True,
+        ),
+        Kind(
+            "lie", "the rank sends other values than it computed", lasts=True, persists=True, factor=_MULTIPLE,
+            falsifies=True,
+        ),
+        Kind("corrupt", "the newest checkpoint on disk is damaged", needs_checkpoints=True),
+        Kind("full", "the disk of the checkpoints is full", lasts=True, needs_checkpoints=True),
+    )
+}  # fmt: skip
