@@ -22,8 +22,7 @@ from emulator.errors import UsageError
 from emulator.measure.repetitions import Job, Stop, measure
 from emulator.run.options import demo
 from emulator.run.session import Run, sub_sizes
-from primitives.gossip import Choco, PushSum, asynchronous, average, compression, graphs, mix, mixing, rumour, schedules
-from primitives.gossip.choco import bold_step
+from primitives.gossip import PushSum, asynchronous, average, graphs, mix, mixing, rumour, schedules
 from primitives.gossip.mixing import Mixing
 
 ASYNCHRONOUS = 0.05  # of the mean: how far off an average of so few messages may be
@@ -68,20 +67,18 @@ class Way:
     show_default=True,
     help="Relative error at which an average counts as reached.",
 )
-@click.option("--compress", default="topk:0.2", show_default=True, help="topk:SHARE, randk:SHARE or sign, for Choco.")
 @click.option("--rumours", type=click.IntRange(1), default=20, show_default=True, help="Rumours to start in each mode.")
-def main(run: Run, names: str, error: float, compress: str, rumours: int) -> None:  # fmt: skip
+def main(run: Run, names: str, error: float, rumours: int) -> None:
     """Measure averaging and rumours on many graphs.
 
     mpirun -n 16 python -m demos.gossip --net 10gbe
     """
     asked = [name.strip().replace(";", ",") for name in names.split(",") if name.strip()]
     chosen = [graphs.named(name, run.size) for name in asked]
-    squeeze = compression.parse(compress)
     if not chosen:
         raise UsageError(f"--graphs names at least one of {ALL}, got {names!r}")
     x, truth = _share_table(run)
-    ways = _ways(run, chosen, squeeze, len(x))
+    ways = _ways(run, chosen, len(x))
     rows = [_converge(run, way, x, truth, error) for way in ways]
     if run.rank == 0:
         report.convergence(run, rows, error)
@@ -117,8 +114,8 @@ def _by_mixing(mixings: Sequence[Mixing]) -> Callable[[Any, np.ndarray], Any]:
     return start
 
 
-def _ways(run: Run, chosen: list[graphs.Graph], squeeze: compression.Compressor, n: int) -> list[Way]:
-    """Everything that is compared: the graphs, the finite schedules, pairwise, push-sum, Choco."""
+def _ways(run: Run, chosen: list[graphs.Graph], n: int) -> list[Way]:
+    """Everything that is compared: the graphs, the finite schedules, pairwise, push-sum."""
     p, wire = run.size, 8 * n
     ways = []
     for graph in chosen:
@@ -139,14 +136,6 @@ def _ways(run: Run, chosen: list[graphs.Graph], squeeze: compression.Compressor,
         return state.step, lambda: state.estimate
 
     ways.append(Way("push-sum, random", push_sum, 1, None, (0.5 - 0.5 / p) ** 0.5, wire + 8))
-    torus, bold = mixing.of_graph(graphs.torus(p)), bold_step(squeeze.omega(n))
-
-    def choco(comm: Any, x: np.ndarray) -> Any:
-        state = Choco(comm, x, torus, squeeze, step=bold, seed=run.seed)
-        return state.step, lambda: state.x
-
-    degree, gap = torus.graph.degree, mixing.spectral_gap(torus)
-    ways.append(Way("torus, Choco", choco, degree, gap, 1 - bold * gap, squeeze.nbytes(n)))
     return ways
 
 

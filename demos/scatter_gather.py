@@ -2,7 +2,7 @@
 
     mpirun -n 16 python -m demos.scatter_gather --net 10gbe
 
-Four parts. The time of scatter and gather, directly and down a tree, beside the closed form. Word counts by MapReduce,
+Four parts. The time of scatter and gather, directly and down a tree, beside the closed form. Word counts by chunks,
 checked against the one-process count. Uneven tasks handed out in equal blocks, by pull, and by stealing. And a search
 over shards with replicas while one worker is slow: waiting for it, asking another replica, or answering with
 a quorum at a deadline and saying which shards are missing; every complete answer is checked against one process.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,7 +36,6 @@ from primitives.scatter_gather import (
     map_tasks,
     steal_tasks,
 )
-from primitives.scatter_gather.map_reduce import map_reduce
 
 CHUNK = 40  # documents in a map task
 SLICES = 10  # points in a task at which it can be cancelled
@@ -81,22 +80,23 @@ def main(
 
 
 def _count_words(run: Run, texts: list[corpus.Document]) -> None:
-    """MapReduce against Counter."""
+    """Workers count the words of their chunks, rank 0 adds the counts up; against one process."""
     chunks = [[document.text for document in texts[at : at + CHUNK]] for at in range(0, len(texts), CHUNK)]
 
-    def mapper(chunk: list[str]) -> Iterator[tuple[str, int]]:
-        return ((word, 1) for text in chunk for word in corpus.words(text))
+    def count(chunk: list[str]) -> Counter[str]:
+        return Counter(word for text in chunk for word in corpus.words(text))
 
     _align(run)
     start = run.now()
-    counts = map_reduce(run.comm, mapper, lambda word, ones: sum(ones), chunks, combine=True)
-    if counts is None:
+    answer = map_tasks(run.comm, count, chunks)
+    if answer is None:
         return
+    counts: Counter[str] = sum(answer.values(), Counter())
     expected = Counter(word for document in texts for word in corpus.words(document.text))
     wrong = sum(counts.get(word) != count for word, count in expected.items()) + len(counts.keys() - expected.keys())
     common = ", ".join(f"{word} {count}" for word, count in Counter(counts).most_common(5))
     run.echo(
-        f"\n[bold]Word count[/] by MapReduce: {sum(counts.values())} words, {len(counts)} different, of "
+        f"\n[bold]Word count[/]: {sum(counts.values())} words, {len(counts)} different, of "
         f"{len(texts)} documentation strings in {format_time(run.now() - start)}; {wrong} differ from one process"
     )
     run.echo(f"  most frequent: {common}")

@@ -23,35 +23,13 @@ from typing import Any
 
 from mpi4py import MPI
 
+from emulator.core.instruments import Instrument
 from emulator.core.wall_clock import Backoff, sharpen_sleep
 from emulator.errors import UsageError
 
 LONGEST_NAP_S = 500e-6
 """Longest sleep between two tests of a condition that is waited for."""
 _TAG_ALIGN = 30_031
-
-
-class Instrument:
-    """Somebody who wants to know what a communicator does; override what is of interest.
-
-    Times are seconds on the clock of the communicator (`Carrier.now`). A phase is reported on every carrier;
-    messages only on carriers that see them (emulated and simulated ones).
-    """
-
-    def phase(self, name: str, **info: object) -> None:
-        """An algorithm enters a named phase; `step` in `info` is the number of the step it deals with, if any."""
-
-    def sent(self, source: int, destination: int, tag: int, size: int, start: float, end: float) -> None:
-        """A message of `size` bytes left: from `start` until its last byte was through the sender's card at `end`."""
-
-    def arrived(self, source: int, destination: int, tag: int, size: int, first: float) -> None:
-        """The first byte of a message will be, or is, at the receiver's card at `first`."""
-
-    def completed(self, source: int, destination: int, tag: int, size: int, waited: float, due: float) -> None:
-        """A receive completed at `due` after the receiver had waited since `waited`."""
-
-    def fault(self, kind: str, **info: object) -> None:
-        """A fault happened to this rank, or became known to it."""
 
 
 class Carrier:
@@ -357,18 +335,27 @@ def of(comm: Any) -> Carrier:
         `comm` is no communicator.
     """
     if type(comm) is MPI.Intracomm:
-        found = _by_handle.get(comm.handle)
-        return _adopt(comm) if found is None else found
+        return _of_handle(comm)
     own = getattr(comm, "carrier", None)
     if own is not None:
         return own
     if not isinstance(comm, MPI.Comm):
         raise UsageError(f"a communicator is needed, such as MPI.COMM_WORLD, got {type(comm).__name__}")
-    if not hasattr(comm, "__dict__"):
-        return _adopt(comm)
+    handles = _of_handle(comm)
+    if type(comm).__module__ == MPI.__name__:
+        return handles
     # An object of a class written in Python may share MPI's handle with another object.
-    made: Carrier = comm.__dict__.setdefault("_bare_carrier", Carrier(comm))
+    attributes = vars(comm)
+    if "_bare_carrier" not in attributes:
+        attributes["_bare_carrier"] = Carrier(comm, handles.instruments)
+    made: Carrier = attributes["_bare_carrier"]
     return made
+
+
+def _of_handle(comm: MPI.Comm) -> Carrier:
+    """The carrier of one of MPI's communicators, whichever object stands for it."""
+    found = _by_handle.get(comm.handle)
+    return _adopt(comm) if found is None else found
 
 
 def _adopt(comm: MPI.Comm) -> Carrier:

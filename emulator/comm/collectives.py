@@ -29,9 +29,8 @@ class Collectives(PointToPoint):
     def hidden(self) -> Any:
         """The communicator that carries this one's collectives: the same processes, a context of its own."""
         if self._hidden is None:
-            made = type(self)(self.engine, self._real, context_number(self.context, "collectives"))  # type: ignore[call-arg]
-            made._algorithms = self._algorithms
-            self._hidden = made
+            context = context_number(self.context, "collectives")
+            self._hidden = type(self)(self.engine, self._real, context, self._algorithms, self._members)  # type: ignore[call-arg]
         return self._hidden
 
     _algorithms: Any

@@ -16,13 +16,13 @@ from mpi4py import MPI
 
 from emulator.comm.persistent import PersistentRequest
 from emulator.comm.requests import EmulatedRequest, empty_status
-from emulator.wire.engine import Engine
+from emulator.core.engine import Engine
+from emulator.core.operations import Operation
 
 
-class _Real:
+class _Real(Operation):
     """A request of MPI itself among emulated ones."""
 
-    hint: float | None = None
     error = 0
 
     def __init__(self, request: MPI.Request, engine: Engine) -> None:
@@ -47,7 +47,7 @@ class _Real:
         return self._outcome[1]
 
 
-class Batch:
+class Batch(Operation):
     """The requests of one call of Waitall and its relatives."""
 
     def __init__(self, requests: Sequence[MPI.Request]) -> None:
@@ -87,13 +87,13 @@ class Batch:
         return bool(self._found)
 
     @property
-    def hint(self) -> float | None:
+    def hint(self) -> float | None:  # type: ignore[override]
         """The earliest time at which a poll may succeed; unknown as long as one request's is."""
         hints = [one.hint for one in self.operations if one.active]
         return None if None in hints else min(hints)
 
     @property
-    def soonest(self) -> float | None:
+    def soonest(self) -> float | None:  # type: ignore[override]
         """The earliest time at which a poll will succeed, of those that are known."""
         return min((one.hint for one in self.operations if one.active and one.hint is not None), default=None)
 

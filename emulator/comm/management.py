@@ -34,7 +34,8 @@ class Management(PointToPoint):
         if real == MPI.COMM_NULL:
             return real
         context = context_number(self.context, self._made, *how)
-        return type(self)(self.engine, real, context, self._algorithms)  # type: ignore[call-arg]
+        members = self._members if how == ("dup",) else None
+        return type(self)(self.engine, real, context, self._algorithms, members)  # type: ignore[call-arg]
 
     def Dup(self, info: MPI.Info | None = None) -> Any:
         return self._child(self._real.Dup(info) if info is not None else self._real.Dup(), "dup")
@@ -60,7 +61,7 @@ class Management(PointToPoint):
         return self._child(self._real.Create(group), "create")
 
     def Create_group(self, group: MPI.Group, tag: int = 0) -> Any:
-        members = self.engine.wire_ranks(group)
+        members = self.engine.ranks_of(group)
         real = self._real.Create_group(group, tag)
         # Only the members call this, so that it must not count as something that all of the communicator made.
         count = self._groups.get((tag, *members), 0) + 1
@@ -182,7 +183,7 @@ class Management(PointToPoint):
     def Ack_failed(self, num_to_ack: int | None = None) -> int:
         number = self._real.Ack_failed(num_to_ack)
         failed = self._real.Get_failed()
-        dead = self.engine.wire_ranks(failed)[:number]
+        dead = self.engine.ranks_of(failed)[:number]
         failed.Free()
         self._acknowledged.update(dead)
         self.engine.dead.update(dead)

@@ -13,7 +13,7 @@ from emulator.comm.management import context_number
 from emulator.errors import UsageError
 from emulator.network import Network
 from emulator.wire import automatic_pace
-from emulator.wire.engine import Engine
+from emulator.wire.engine import WireEngine
 
 
 def emulate(
@@ -48,11 +48,11 @@ def emulate(
     factor = _factor(pace)
     completion.install()
     refused.refuse_outside()
-    engine = Engine(comm, _laid_out(comm, network), factor, compute == "measured", seed)
+    engine = WireEngine(comm, _laid_out(comm, network), factor, compute == "measured", seed)
     _settle_before_finalize(engine)
     emulated = EmulatedComm(engine, comm.Dup(), context_number("world"), collectives)
     if pace == "auto":
-        _find_pace(emulated)
+        _find_pace(engine, emulated)
     emulated.align()
     return emulated
 
@@ -70,9 +70,8 @@ def _factor(pace: float | str | None) -> float:
     return factor
 
 
-def _find_pace(emulated: EmulatedComm) -> None:
+def _find_pace(engine: WireEngine, emulated: EmulatedComm) -> None:
     """Choose the pace, and forget that messages were sent for it."""
-    engine = emulated.engine
     engine.automatic = True
     pace, emulated.notice = automatic_pace.find_pace(emulated)
     engine.set_pace(pace)
@@ -99,7 +98,7 @@ def _laid_out(comm: MPI.Intracomm, network: Network | str) -> Network:
     return found
 
 
-def _settle_before_finalize(engine: Engine) -> None:
+def _settle_before_finalize(engine: WireEngine) -> None:
     """Take in what others still send before MPI ends, be it at exit or by MPI.Finalize in the program."""
 
     def last(comm: Any, keyval: int, value: Any) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
+from emulator.core import clock
 from emulator.core.wall_clock import perf_counter, sleep_until
 from emulator.wire.shared_clocks import PACING_LOCK, Board
 
@@ -17,7 +18,7 @@ _SAMPLES = 1 << 14
 GOOD_SHARE = 0.01
 
 
-class Pacer:
+class Pacer(clock.Pacer):
     """Maps emulated time onto the wall: emulated t is due at ``wall + (t - origin) * pace``.
 
     Attributes
@@ -75,11 +76,10 @@ class Pacer:
         # Between machines time is tied to clocks that agree, and must stay so.
         if self.board.machines > 1 or perf_counter() - self.wall(due) <= away:
             return
-        self.board.lock(PACING_LOCK)
-        late = perf_counter() - self.wall(due)
-        if late > away:
-            self.board.pacing[0] += late
-        self.board.unlock(PACING_LOCK)
+        with self.board.lock(PACING_LOCK):
+            late = perf_counter() - self.wall(due)
+            if late > away:
+                self.board.pacing[0] += late
 
     def forget(self) -> None:
         """Begin new figures."""

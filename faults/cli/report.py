@@ -8,7 +8,7 @@
         with report.begun(ranks) as folder:
             for one in run(folder):
                 report.save(matrix=[...])
-            report.show(lambda screen: ...)
+            report.show()
 
 The result is saved before anything of it is printed, and nobody who stops reading, presses Ctrl-C or ends the command
 by SIGTERM costs what was measured until then.
@@ -19,10 +19,10 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -31,11 +31,11 @@ from emulator.errors import CannotWrite
 from emulator.launch import mpirun
 from emulator.launch.foreground import Ended, ending_in_order
 from emulator.network import load
+from emulator.report import terminal, views
+from emulator.report.model import Text
 from emulator.run import console
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
+_LINES_EVERY_S = 10.0
 NOT_RECOVERED = 3
 """Exit status of a command that found something which did not recover."""
 
@@ -109,19 +109,21 @@ class Report:
         self._record |= parts
         self._unwritten = results.keep(self._record, self._path, self._json_file)
 
-    def show(self, *shows: Callable[[Console], None]) -> None:
-        """Print a result, and where it is if it could be saved."""
+    def say(self, line: str) -> None:
+        """Print a line before there is a result."""
         if self.screen:
-            for show in shows:
-                show(self.screen)
-        if self.screen and self._unwritten is None:
-            self.screen.print(f"[dim]result: {self._path}[/]")
+            self.screen.print(line)
 
-    @contextmanager
-    def progress(self, total: int, label: str) -> Iterator[console.Progress]:
-        """A bar on a terminal."""
-        with console.progress(self.screen, total, label) as bar:
-            yield bar
+    def show(self) -> None:
+        """Print what is saved, as ``python -m emulator report`` does, and where it is."""
+        if self.screen:
+            terminal.show(views.body(self._record), self.screen)
+            if self._unwritten is None:
+                terminal.show([Text(f"result: {self._path}", "dim")], self.screen)
+
+    def progress(self, total: int, label: str) -> AbstractContextManager[console.Progress]:
+        """A bar with the remaining time on a terminal, a line now and then in a pipe."""
+        return console.progress(self.screen, total, label, lines_every_s=_LINES_EVERY_S)
 
 
 def reporting(name: str, dry_run: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

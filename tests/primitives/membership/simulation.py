@@ -1,4 +1,4 @@
-"""A SWIM group in virtual time: how fast it finds a failure, and how often it cries wolf.
+"""A SWIM group in virtual time: detection times and false alarms.
 
 The members are those of `swim`; messages take a delay and may be lost, and nothing is random but the seed. What the
 simulation counts can be set beside the paper's formulas:
