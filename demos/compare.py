@@ -1,4 +1,4 @@
-"""One job under all four patterns: which one wins where?
+"""One job under all four patterns: which is fastest for which size?
 
     mpirun -n 16 python -m demos.compare --net 10gbe
 
@@ -35,7 +35,7 @@ from emulator.measure.repetitions import Job
 from emulator.measure.terms import measurement
 from emulator.run.options import demo
 from emulator.run.session import Run, sub_sizes
-from primitives.collectives import choice
+from primitives.collectives import tuning
 from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
 from primitives.gossip import average, mixing, schedules
 from primitives.gossip.mixing import Mixing
@@ -205,7 +205,7 @@ def _own_terms(rows: list[dict[str, Any]], name: str, p: int) -> tuple[float, fl
 
 def _likely(rows: list[dict[str, Any]], p: int, size: int) -> str:
     """The all-reduce algorithm for the bare transport, judged by plain exchanges."""
-    return choice.choose(p, size, *_rough_terms(rows, p), 0.0)
+    return tuning.choose(p, size, *_rough_terms(rows, p), 0.0)
 
 
 def _rough_terms(rows: list[dict[str, Any]], p: int) -> tuple[float, float]:
@@ -246,7 +246,7 @@ def price(name: str, p: int, size: int, alpha: float, beta: float, algorithm: st
 
 
 def _winner(rows: list[dict[str, Any]], p: int, size: int) -> dict[str, Any]:
-    """Who wins for p ranks and n bytes, measured and by formula, and how many times as long the next takes."""
+    """The fastest patterns for p ranks and n bytes, measured and by formula, and the next one's time over theirs."""
     these = {row["pattern"]: row for row in rows if (row["ranks"], row["bytes"]) == (p, size)}
     measured = {name: these[name]["seconds"]["median"] for name in PATTERNS}
     first = _quickest(measured)
