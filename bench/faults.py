@@ -61,15 +61,14 @@ def _row(name: str, ours: float | None, other: float | None, unit: str, limit: f
 def _recovery(policy: str, budget: float) -> list[Row]:
     """Drills until the time is over; the median from SIGKILL to the next complete step."""
     from faults.drill import drill
-    from faults.drill.request import Order
-    from faults.plan import parse
+    from faults.drill.request import Request
 
     seconds: list[float] = []
     end = time.monotonic() + budget
     with tempfile.TemporaryDirectory() as folder:
         while len(seconds) < _FEWEST_DRILLS or (time.monotonic() < end and len(seconds) < _MOST_DRILLS):
-            order = Order(
-                "ring", RANKS, [parse(f"kill {VICTIM} @ step {STEP} + 300 us")], policy, int(policy == "spare"),
+            order = Request(
+                "ring", RANKS, [f"kill {VICTIM} @ step {STEP} + 300 us"], policy, int(policy == "spare"),
                 seed=len(seconds),
             )  # fmt: skip
             (judgement,) = drill.run(order, Path(folder), steady=False).judgements
@@ -169,7 +168,7 @@ def _learner(kind: Callable[..., Any], ballast: int) -> Any:
         save_digits(Path(folder) / DATA)
         data = np.load(Path(folder) / DATA)
     options = CATALOGUE["ring"].options | {"ballast": ballast}
-    return kind(JobSpec("ring", RANKS, _BLOCK, "shrink", options=options), data)
+    return kind(JobSpec("ring", RANKS, steps=_BLOCK, recovery="shrink", options=options), data)
 
 
 def _meet(world: Any, pause_s: float) -> None:

@@ -1,4 +1,4 @@
-"""Average and spread news by talking to neighbours only: what each graph costs, and how fast it converges.
+"""Gossip: averages and rumours by messages between neighbours only; what each graph costs, and how fast it converges.
 
 The work is real: the breast-cancer table that ships with scikit-learn is cut into one part per rank, and the ranks
 agree on the mean of its 30 columns; the answer is checked against the one-process mean. For every graph the spectral
@@ -16,14 +16,13 @@ import click
 import numpy as np
 from mpi4py import MPI
 
-from demos._lib import gossip_report as report
-from emulator import carrier
+from demos._lib import gossip_results
+from demos._lib.timing import begin_together, timed
 from emulator.errors import UsageError
-from emulator.measure.repetitions import Job, Stop, measure
-from emulator.run.options import Run, demo
-from emulator.run.session import sub_sizes
-from primitives.gossip import Choco, PushSum, asynchronous, average, compression, graphs, mix, mixing, rumour, schedules
-from primitives.gossip.choco import bold_step
+from emulator.measure.repetitions import Job
+from emulator.run.options import demo
+from emulator.run.session import Run, sub_sizes
+from primitives.gossip import PushSum, asynchronous, average, graphs, mix, mixing, rumour, schedules
 from primitives.gossip.mixing import Mixing
 
 ASYNCHRONOUS = 0.05  # of the mean: how far off an average of so few messages may be
@@ -68,23 +67,20 @@ class Way:
     show_default=True,
     help="Relative error at which an average counts as reached.",
 )
-@click.option("--compress", default="topk:0.2", show_default=True, help="topk:SHARE, randk:SHARE or sign, for Choco.")
 @click.option("--rumours", type=click.IntRange(1), default=20, show_default=True, help="Rumours to start in each mode.")
-def main(run: Run, names: str, error: float, compress: str, rumours: int) -> None:  # fmt: skip
+def main(run: Run, names: str, error: float, rumours: int) -> None:
     """Measure averaging and rumours on many graphs.
 
     mpirun -n 16 python -m demos.gossip --net 10gbe
     """
     asked = [name.strip().replace(";", ",") for name in names.split(",") if name.strip()]
     chosen = [graphs.named(name, run.size) for name in asked]
-    squeeze = compression.parse(compress)
     if not chosen:
         raise UsageError(f"--graphs names at least one of {ALL}, got {names!r}")
     x, truth = _share_table(run)
-    ways = _ways(run, chosen, squeeze, len(x))
-    rows = [_converge(run, way, x, truth, error) for way in ways]
-    if run.rank == 0:
-        report.convergence(run, rows, error)
+    ways = _ways(run, chosen, len(x))
+    run.extra["convergence"] = [_converge(run, way, x, truth, error) for way in ways]
+    run.show()
     _asynchronous(run, x, truth)
     _time(run, asked)
     _rumours(run, rumours)
@@ -117,8 +113,8 @@ def _by_mixing(mixings: Sequence[Mixing]) -> Callable[[Any, np.ndarray], Any]:
     return start
 
 
-def _ways(run: Run, chosen: list[graphs.Graph], squeeze: compression.Compressor, n: int) -> list[Way]:
-    """Everything that is compared: the graphs, the finite schedules, pairwise, push-sum, Choco."""
+def _ways(run: Run, chosen: list[graphs.Graph], n: int) -> list[Way]:
+    """Everything that is compared: the graphs, the finite schedules, pairwise, push-sum."""
     p, wire = run.size, 8 * n
     ways = []
     for graph in chosen:
@@ -139,14 +135,6 @@ def _ways(run: Run, chosen: list[graphs.Graph], squeeze: compression.Compressor,
         return state.step, lambda: state.estimate
 
     ways.append(Way("push-sum, random", push_sum, 1, None, (0.5 - 0.5 / p) ** 0.5, wire + 8))
-    torus, bold = mixing.of_graph(graphs.torus(p)), bold_step(squeeze.omega(n))
-
-    def choco(comm: Any, x: np.ndarray) -> Any:
-        state = Choco(comm, x, torus, squeeze, step=bold, seed=run.seed)
-        return state.step, lambda: state.x
-
-    degree, gap = torus.graph.degree, mixing.spectral_gap(torus)
-    ways.append(Way("torus, Choco", choco, degree, gap, 1 - bold * gap, squeeze.nbytes(n)))
     return ways
 
 
@@ -174,7 +162,7 @@ def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float
         distances.append(_distance(run, value(), target, scale))
     mean = value()[:-1] / value()[-1]
     wrong = run.control.allreduce(int(np.sum(np.abs(mean / truth - 1) > 1e3 * error)))
-    return {"way": way, "distances": distances, "wrong": wrong}
+    return gossip_results.convergence(run, way, distances, wrong, error)
 
 
 def _distance(run: Run, value: np.ndarray, target: np.ndarray, scale: np.ndarray) -> float:
@@ -193,9 +181,8 @@ def _asynchronous(run: Run, x: np.ndarray, truth: np.ndarray) -> None:
         drift = np.abs(run.control.allreduce(out.mass) / before - 1).max()
         off = run.control.allreduce(float(np.abs(out.value[:-1] / out.value[-1] / truth - 1).max()), MPI.MAX)
         sent = run.control.allreduce(out.sent)
-        run.echo(
-            f"asynchronous {name}: {sent / p:.0f} messages per rank, sums conserved to {drift:.0e}, "
-            f"mean of the table to {off:.0e} (limit {ASYNCHRONOUS:.0%})"
+        run.extra.setdefault("asynchronous", []).append(
+            {"algorithm": name, "messages": sent / p, "drift": float(drift), "off": off, "limit": ASYNCHRONOUS}
         )
         if run.rank == 0 and drift > 1e-9:
             run.fail(f"asynchronous {name} must conserve its sums, they drifted by {drift:.1e}")
@@ -206,20 +193,20 @@ def _asynchronous(run: Run, x: np.ndarray, truth: np.ndarray) -> None:
 
 def _time(run: Run, names: list[str]) -> None:
     """Time averaging on sub-communicators and sizes, beside the closed form."""
-    jobs, shapes = [], []
+    jobs, shapes = [], {}
     for p in sub_sizes(run, (4, 8, 16)):
         if p < 2:
             raise UsageError("gossip is between 2 ranks or more, got --ranks 1: leave it out")
         for name, schedule in _timed(p, names).items():
+            shapes[name, p] = schedule
             for size in run.sizes:
                 if size % 8:
                     raise UsageError(f"sizes are whole numbers of float64 (8 bytes), got {size}")
                 jobs.append(_job(run.sub(p), p, size, name, schedule))
-                shapes.append(schedule)
-    with run.progress(run.budget, f"timing {len(jobs)} averages") as bar:
-        series = measure(run.control, jobs, Stop(run.budget, fewest=5), seed=run.seed, tick=bar.advance)
+    series = timed(run, jobs)
     if run.rank == 0:
-        report.times(run, series, shapes)
+        gossip_results.times(run, series, shapes)
+    run.show()
 
 
 def _timed(p: int, names: list[str]) -> dict[str, list[Mixing]]:
@@ -257,18 +244,15 @@ def _rumours(run: Run, count: int) -> None:
         seen = []
         for seed in range(run.seed, run.seed + count):
             text = np.full(1024, 7 if run.rank == 0 else 0, np.uint8)
-            run.control.Barrier()
-            carrier.of(run.comm).align()
-            begin = run.now()
+            begin = begin_together(run)
             heard = rumour.spread(run.comm, text, mode=mode, seed=seed, rounds=rounds)
             took = run.control.allreduce(run.now(), MPI.MAX) - run.control.allreduce(begin, MPI.MIN)
             ranks = run.control.gather((heard, bool((text == 7).all())))
             if ranks is not None:
                 seen.append((ranks, took, seed))
         if run.rank == 0:
-            rows.append(report.rumour_row(run, mode, rounds, seen))
-    if run.rank == 0:
-        report.rumours(run, rows)
+            rows.append(gossip_results.rumours(run, mode, rounds, seen))
+    run.extra["rumours"] = rows
 
 
 if __name__ == "__main__":

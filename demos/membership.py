@@ -1,82 +1,32 @@
-"""Find out together who is alive: SWIM in virtual time, many times over, and once for real.
+"""Membership by SWIM: the ranks find out together which of them is alive.
 
-First the protocol's figures: the ranks share out simulated groups, in which a member dies, and in which messages get
-lost, and put what they counted beside the formulas. Then the ranks themselves form a group; the last one falls silent,
-is suspected, declared dead, and finds itself evicted when it wakes.
+The last rank falls silent, is suspected, declared dead, and finds itself evicted when it answers again.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
-import numpy as np
 
-from demos._lib.gossip_report import number, table
 from emulator import carrier
 from emulator.core.wall_clock import wait_until
-from emulator.run.options import TIME, Run, demo
-from primitives.membership import Detector, Settings, simulate
-from primitives.membership.simulation import Figures, false_probe_rate, periods_to_first_ping
+from emulator.errors import UsageError
+from emulator.run.options import TIME, demo
+from emulator.run.session import Run
+from primitives.membership import Detector, Settings
 
 
 @demo("membership", needs=3)
 @click.option("--period", type=TIME, default="200 ms", show_default=True, help="Of the live group.")
-@click.option("--groups", type=click.IntRange(2), default=48, show_default=True, help="Simulated groups per line.")
-def main(run: Run, period: float, groups: int) -> None:
-    """Measure SWIM's detection times, false alarms and load.
+def main(run: Run, period: float) -> None:
+    """Measure how soon SWIM finds a silent rank.
 
     mpirun -n 8 python -m demos.membership
     """
-    deaths = [(n, _share(run, groups, n=n, victims=[n - 1], periods=14 + 8 * np.log2(n))) for n in (4, 8, 16, 32)]
-    losses = [(loss, _share(run, groups, n=8, loss=loss, periods=100)) for loss in (0.01, 0.05, 0.1, 0.2)]
-    if run.rank == 0:
-        _deaths(run, deaths)
-        _losses(run, losses)
     if carrier.of(run.comm).ordered:
-        run.echo("No live group: emulated time without pacing stands still while a detector waits (--pace auto or K).")
-    else:
-        _live(run, period)
-
-
-def _share(run: Run, groups: int, *, n: int, **options: Any) -> list[Figures]:
-    """Simulate `groups` groups, some on each rank; rank 0 gets all figures."""
-    mine = [simulate(n, seed=seed, **options) for seed in range(run.seed + run.rank, run.seed + groups, run.size)]
-    return [figures for part in run.control.gather(mine) or [] for figures in part]
-
-
-def _deaths(run: Run, rows: list[tuple[int, list[Figures]]]) -> None:
-    laid = table(
-        "a member dies: periods until ...", "members", "first suspected (p95)", "formula", "declared dead",
-        "known to all (p95)", "false deaths", "messages per member and period",
-    )  # fmt: skip
-    for n, seen in rows:
-        suspected, everybody = [f.suspected for f in seen], [f.known_to_all for f in seen]
-        laid.add_row(
-            str(n), f"{np.mean(suspected):.2f} ({np.percentile(suspected, 95):.1f})",
-            f"{periods_to_first_ping(n):.2f} .. 2", number(float(np.mean([f.declared for f in seen])), ".2f"),
-            f"{np.mean(everybody):.2f} ({np.percentile(everybody, 95):.1f})",
-            str(sum(f.false_deaths for f in seen)),
-            f"{sum(f.messages for f in seen) / sum(f.probes for f in seen):.2f}",
-        )  # fmt: skip
-        if np.isnan(everybody).any() or any(f.false_deaths for f in seen):
-            run.fail(f"in every group of {n} all survivors must find the dead member and no other, some did not")
-    run.extra["deaths"] = [{"members": n, "figures": [vars(f) for f in seen]} for n, seen in rows]
-    run.echo(laid, "")
-
-
-def _losses(run: Run, rows: list[tuple[float, list[Figures]]]) -> None:
-    laid = table(
-        "8 members, nobody dies, messages get lost", "lost", "probes", "failed", "formula", "false deaths"
-    )  # fmt: skip
-    for loss, seen in rows:
-        probes = sum(f.probes for f in seen)
-        laid.add_row(
-            f"{loss:.0%}", str(probes), str(sum(f.failed_probes for f in seen)),
-            f"{false_probe_rate(loss, Settings().indirect) * probes:.1f}", str(sum(f.false_deaths for f in seen)),
-        )  # fmt: skip
-    run.extra["losses"] = [{"loss": loss, "figures": [vars(f) for f in seen]} for loss, seen in rows]
-    run.echo(laid, "")
+        raise UsageError(
+            "a detector waits for silence, and without pacing emulated time stands still: --pace auto or --pace K"
+        )
+    _live(run, period)
 
 
 def _live(run: Run, period: float) -> None:
@@ -108,17 +58,17 @@ def _live(run: Run, period: float) -> None:
         seen, all_others = len(when["DEAD"]), run.size - 1
         run.fail(f"{all_others} ranks must declare the silent one dead in {limit:.1f} s, {seen} did: longer --period")
         return
-    run.echo(
-        f"live, {run.size} ranks, period {period * 1e3:g} ms: rank {victim} suspected after "
-        f"{when['SUSPECT'][0] * 1e3:.0f} ms, dead to the first after {when['DEAD'][0] * 1e3:.0f} ms and to all after "
-        f"{when['DEAD'][-1] * 1e3:.0f} ms; awake again it finds itself {'evicted' if reports[victim][2] else 'welcome'}"
-    )
     wronged = sorted({rank for _, w, _ in reports for rank in w})
     if wronged:
         run.warn(
             f"living ranks {wronged} were declared dead: the machine is too busy for the period, give a longer --period"
         )
-    run.extra["live"] = when | {"victim": victim, "evicted": reports[victim][2], "living_declared_dead": wronged}
+    run.extra["live"] = when | {
+        "victim": victim,
+        "period_s": period,
+        "evicted": reports[victim][2],
+        "living_declared_dead": wronged,
+    }
 
 
 if __name__ == "__main__":

@@ -23,35 +23,14 @@ from typing import Any
 
 from mpi4py import MPI
 
-from emulator.core.wall_clock import Backoff, sharpen_sleep
+from emulator.core import wall_clock
+from emulator.core.instruments import Instrument
+from emulator.earliest import Search, Silence
 from emulator.errors import UsageError
 
 LONGEST_NAP_S = 500e-6
 """Longest sleep between two tests of a condition that is waited for."""
 _TAG_ALIGN = 30_031
-
-
-class Instrument:
-    """Somebody who wants to know what a communicator does; override what is of interest.
-
-    Times are seconds on the clock of the communicator (`Carrier.now`). A phase is reported on every carrier;
-    messages only on carriers that see them (emulated and simulated ones).
-    """
-
-    def phase(self, name: str, **info: object) -> None:
-        """An algorithm enters a named phase; `step` in `info` is the number of the step it deals with, if any."""
-
-    def sent(self, source: int, destination: int, tag: int, size: int, start: float, end: float) -> None:
-        """A message of `size` bytes left: from `start` until its last byte was through the sender's card at `end`."""
-
-    def arrived(self, source: int, destination: int, tag: int, size: int, first: float) -> None:
-        """The first byte of a message will be, or is, at the receiver's card at `first`."""
-
-    def completed(self, source: int, destination: int, tag: int, size: int, waited: float, due: float) -> None:
-        """A receive completed at `due` after the receiver had waited since `waited`."""
-
-    def fault(self, kind: str, **info: object) -> None:
-        """A fault happened to this rank, or became known to it."""
 
 
 class Carrier:
@@ -134,16 +113,21 @@ class Carrier:
         bool
             Whether `ready` was true.
         """
-        sharpen_sleep()
-        tired = time.perf_counter() + patience_s
-        pause = Backoff(longest_s)
-        while not ready():
-            if (patience_s < math.inf and time.perf_counter() >= tired) or (
-                deadline < math.inf and self.now() >= deadline
-            ):
-                return False
-            pause()
-        return True
+        done = False
+
+        def over() -> bool:
+            nonlocal done
+            done = ready()
+            if not done and deadline < math.inf:
+                self.idle()
+                return self.now() >= deadline
+            return done
+
+        wall_clock.wait_until(over, None if patience_s == math.inf else patience_s, longest_s)
+        return done
+
+    def idle(self) -> None:
+        """Note a test that found nothing. The wall's clock goes by itself; a paced one catches up with it."""
 
     # -- ordered receive; nothing to do where messages are delivered in the order of their time
 
@@ -166,8 +150,7 @@ class Carrier:
         until: float = math.inf,
         patience_s: float = math.inf,
         owing: Iterable[int] | None = None,
-        silence_s: float = math.inf,
-        silent: set[int] | None = None,
+        silence: Silence | None = None,
         lost: Callable[[int, MPI.Exception], None] | None = None,
     ) -> int | None:
         """Wait for the next message with this tag and return its source, to receive it from there.
@@ -181,9 +164,7 @@ class Carrier:
         until : instant of `now` at which to give up
         patience_s : seconds on the wall after which to give up; 0 looks once
         owing : sources that will send a message whatever happens; default: all of them
-        silence_s : seconds on the wall, counted from the call and again from the first message that is there, after
-            which an ordered receive no longer waits for a source that sent nothing: it may hang, or wait for this rank
-        silent : sources that were silent, which a caller keeps between its calls; who sends again leaves the set
+        silence : for how long an ordered receive waits for sources that send nothing; default: for ever
         lost : called with a source that is dead and has left no message; without it the error is raised
 
         Returns
@@ -197,7 +178,7 @@ class Carrier:
         MPI.Exception
             A source is dead and has left no message, and there is no `lost`.
         """
-        search = _Search(self, sources, tag, owing, silence_s, set() if silent is None else silent, lost)
+        search = Search(self, sources, tag, owing, silence or Silence(), lost)
         found: list[int | None] = []
 
         def over() -> bool:
@@ -272,74 +253,6 @@ def largest(comm: MPI.Intracomm, ranks: Sequence[int], value: float) -> float:
     return value
 
 
-class _Search:
-    """The state of one call of `Carrier.earliest`.
-
-    Attributes
-    ----------
-    expired : it is certain that no message arrives before `until`
-    hopeless : everybody who could send is lost
-    """
-
-    def __init__(
-        self,
-        carrier: Carrier,
-        sources: Iterable[int],
-        tag: int,
-        owing: Iterable[int] | None,
-        silence_s: float,
-        silent: set[int],
-        lost: Callable[[int, MPI.Exception], None] | None,
-    ) -> None:
-        self._carrier, self._left, self._tag = carrier, list(sources), tag
-        self._owing = set(self._left if owing is None else owing)
-        self._silence_s, self._silent, self._lost = silence_s, silent, lost
-        self._since, self._held = time.perf_counter(), False
-        self._status = MPI.Status()
-        self.expired = self.hopeless = False
-
-    def look(self, until: float) -> int | None:
-        """The source to receive from if that is known by now."""
-        there: dict[int, float] = {}
-        for source in list(self._left):
-            try:
-                there.update(self._next_of(source))
-            except MPI.Exception as error:
-                if self._lost is None:
-                    raise
-                self._lost(source, error)
-                self._left.remove(source)
-                self._owing.discard(source)
-                self.hopeless = not self._left or not self._owing
-            if there and not self._carrier.ordered:
-                return next(iter(there))
-        return self._first(there, until) if self._carrier.ordered else None
-
-    def _next_of(self, source: int) -> dict[int, float]:
-        carrier = self._carrier
-        if carrier.ordered:
-            return carrier.arrivals([source], self._tag)
-        if carrier.comm.Iprobe(source, self._tag, self._status):
-            return {self._status.Get_source(): 0.0}
-        return {}
-
-    def _first(self, there: dict[int, float], until: float) -> int | None:
-        """The source of the earliest message, once nobody who owes one could still send an earlier one."""
-        wall = time.perf_counter()
-        if there and not self._held:
-            self._since, self._held = wall, True
-        self._silent.difference_update(there)  # in place: the set is the caller's
-        if wall - self._since > self._silence_s:
-            self._silent.update(self._owing.difference(there))
-        if not self._owing <= there.keys() | self._silent:
-            return None
-        first = min(there, key=lambda source: (there[source], source), default=None)
-        if first is not None and there[first] <= until:
-            return first
-        self.expired = until < math.inf
-        return None
-
-
 _by_handle: dict[int, Carrier] = {}
 """The same as MPI's attributes, for a quicker look; what MPI deletes there goes here as well."""
 
@@ -357,18 +270,27 @@ def of(comm: Any) -> Carrier:
         `comm` is no communicator.
     """
     if type(comm) is MPI.Intracomm:
-        found = _by_handle.get(comm.handle)
-        return _adopt(comm) if found is None else found
+        return _of_handle(comm)
     own = getattr(comm, "carrier", None)
     if own is not None:
         return own
     if not isinstance(comm, MPI.Comm):
         raise UsageError(f"a communicator is needed, such as MPI.COMM_WORLD, got {type(comm).__name__}")
-    if not hasattr(comm, "__dict__"):
-        return _adopt(comm)
+    handles = _of_handle(comm)
+    if type(comm).__module__ == MPI.__name__:
+        return handles
     # An object of a class written in Python may share MPI's handle with another object.
-    made: Carrier = comm.__dict__.setdefault("_bare_carrier", Carrier(comm))
+    attributes = vars(comm)
+    if "_bare_carrier" not in attributes:
+        attributes["_bare_carrier"] = Carrier(comm, handles.instruments)
+    made: Carrier = attributes["_bare_carrier"]
     return made
+
+
+def _of_handle(comm: MPI.Comm) -> Carrier:
+    """The carrier of one of MPI's communicators, whichever object stands for it."""
+    found = _by_handle.get(comm.handle)
+    return _adopt(comm) if found is None else found
 
 
 def _adopt(comm: MPI.Comm) -> Carrier:

@@ -10,7 +10,8 @@ from mpi4py import MPI
 from mpi4py.util import dtlib
 from numpy.typing import NDArray
 
-from emulator.comm.buffers import Incoming, outgoing, parse
+from emulator.comm.buffers import Incoming, check_elements, element_type, is_dense, outgoing, pack, parse, unpack
+from emulator.comm.refused import NotEmulated
 
 Bytes = NDArray[np.uint8]
 
@@ -49,35 +50,53 @@ class Vector:
 
     Attributes
     ----------
-    data : all its memory as bytes
+    data : all its memory as bytes; a packed copy where the datatype is not contiguous
     counts, displacements : bytes of each rank's block, and where it begins
     """
 
     def __init__(self, spec: Any, blocks: int, *, writable: bool) -> None:
-        data, counts, displacements, datatype = _vector_parts(spec)
-        extent = 1
-        if datatype is not None:
-            extent = _dense_extent(datatype)
-        elif data is not None:
-            extent = np.asarray(data).dtype.itemsize
-        view: Any = b"" if data is None else MPI.buffer.frombuffer(data, readonly=not writable)
+        buffer, counts, displacements, datatype = _vector_parts(spec)
+        if datatype is None:
+            datatype = MPI.BYTE if buffer is None else element_type(buffer)
+        size, extent = datatype.Get_size(), datatype.Get_extent()[1]
+        view: Any = b"" if buffer is None else MPI.buffer.frombuffer(buffer, readonly=not writable)
         self.data: Bytes = np.frombuffer(view, np.uint8)
         if counts is None:
             items = len(self.data) // extent
             counts = [items // blocks + (rank < items % blocks) for rank in range(blocks)]
-        if isinstance(counts, int):
+        elif np.ndim(counts) == 0:
             counts = [counts] * blocks
-        counts = [int(count) for count in counts]
         if displacements is None:
-            displacements = [sum(counts[:rank]) for rank in range(blocks)]
-        elif isinstance(displacements, int):
+            displacements = totals(counts)
+        elif np.ndim(displacements) == 0:
             displacements = [displacements * rank for rank in range(blocks)]
         if len(counts) != blocks or len(displacements) != blocks:
             raise ValueError(
                 f"message: a vector needs {blocks} counts and displacements, got {len(counts)} and {len(displacements)}"
             )
-        self.counts = [count * extent for count in counts]
+        self.counts = [int(count) * size for count in counts]
         self.displacements = [int(place) * extent for place in displacements]
+        self._unpacked: tuple[Any, list[int], MPI.Datatype] | None = None
+        if not is_dense(datatype):
+            parts = [
+                pack(buffer, place, int(count), datatype)
+                for place, count in zip(self.displacements, counts, strict=True)
+            ]
+            self.data = np.frombuffer(bytearray().join(parts), np.uint8)
+            self._unpacked = buffer, self.displacements, datatype
+            self.displacements = totals(self.counts)
+
+    def part(self, rank: int) -> Bytes:
+        """Give the block of one rank."""
+        begin = self.displacements[rank]
+        return self.data[begin : begin + self.counts[rank]]
+
+    def finish(self) -> None:
+        """After `data` is filled: unpack it if the datatype is not contiguous."""
+        if self._unpacked is not None:
+            buffer, places, datatype = self._unpacked
+            for rank, place in enumerate(places):
+                unpack(self.part(rank), buffer, place, datatype)
 
 
 def _vector_parts(spec: Any) -> tuple[Any, Any, Any, MPI.Datatype | None]:
@@ -87,24 +106,17 @@ def _vector_parts(spec: Any) -> tuple[Any, Any, Any, MPI.Datatype | None]:
     datatype = parts.pop() if len(parts) > 1 and isinstance(parts[-1], (MPI.Datatype, str)) else None
     if isinstance(datatype, str):
         datatype = MPI.Datatype.fromcode(datatype)
-    data = parts[0]
     counts = parts[1] if len(parts) > 1 else None
     displacements = parts[2] if len(parts) > 2 else None
-    if displacements is None and isinstance(counts, tuple) and len(counts) == 2 and not isinstance(counts[0], int):
+    if displacements is None and isinstance(counts, tuple):
         counts, displacements = counts
-    return data, counts, displacements, datatype
-
-
-def _dense_extent(datatype: MPI.Datatype) -> int:
-    size: int = datatype.Get_size()
-    if datatype.Get_extent() != (0, size):
-        raise ValueError("message: a vector collective needs a contiguous datatype here: pack the blocks first")
-    return size
+    return parts[0], counts, displacements, datatype
 
 
 def operand(spec: Any, blocks: int = 1, *, writable: bool = False) -> NDArray[Any]:
     """Give a reduction's buffer as a flat array of its own type."""
     if isinstance(spec, np.ndarray) and spec.flags.c_contiguous:
+        check_elements(spec)
         return spec.reshape(-1)
     data, count, start, datatype = parse(_multiplied(spec, blocks))
     if data is None:
@@ -112,6 +124,8 @@ def operand(spec: Any, blocks: int = 1, *, writable: bool = False) -> NDArray[An
     view: Any = MPI.buffer.frombuffer(data, readonly=not writable)
     if datatype is None:
         return np.frombuffer(view, np.asarray(data).dtype)
+    if not datatype.is_predefined:
+        raise NotEmulated("a reduction of a derived datatype", instead="reduce an array of a predefined one")
     dtype = np.dtype(dtlib.to_numpy_dtype(datatype))
     return np.frombuffer(view, dtype, count=count, offset=start)
 

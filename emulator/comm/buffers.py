@@ -6,10 +6,13 @@ its way out and unpacked on its way in, by MPI itself.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
+
+from emulator.comm.refused import NotEmulated
 
 _view = MPI.buffer.frombuffer
 _EMPTY = memoryview(b"")
@@ -20,6 +23,8 @@ def outgoing(spec: Any) -> tuple[Any, int]:
     kind = type(spec)
     view: Any
     if kind is np.ndarray or kind is bytearray or kind is bytes:
+        if kind is np.ndarray and spec.dtype is not _DOUBLE and spec.dtype not in _NATIVE:
+            check_elements(spec)
         view = _view(spec, readonly=True)
         return view, len(view)
     data, count, displacement, datatype = parse(spec)
@@ -33,9 +38,7 @@ def outgoing(spec: Any) -> tuple[Any, int]:
         view = _view(data, readonly=True)
         _check_room(len(view), displacement, count, size, datatype)
         return memoryview(view)[displacement : displacement + count * size], count * size
-    packed = bytearray(count * size)
-    datatype.Pack(_elements(data, displacement, count, datatype), packed, 0, MPI.COMM_SELF)
-    return packed, count * size
+    return pack(data, displacement, count, datatype), count * size
 
 
 class Incoming:
@@ -50,9 +53,11 @@ class Incoming:
     __slots__ = ("_unpack", "room", "view")
 
     def __init__(self, spec: Any) -> None:
-        self._unpack: tuple[Any, int, MPI.Datatype] | None = None
+        self._unpack: _Unpacking | None = None
         kind = type(spec)
         if kind is np.ndarray or kind is bytearray:
+            if kind is np.ndarray and spec.dtype is not _DOUBLE and spec.dtype not in _NATIVE:
+                check_elements(spec)
             self.view = _writable(spec)
             self.room = len(self.view)
             return
@@ -74,15 +79,33 @@ class Incoming:
             self.view = memoryview(view)[displacement : displacement + self.room]
         else:
             self.view = memoryview(bytearray(self.room))
-            self._unpack = (data, displacement, datatype)
+            self._unpack = _Unpacking(data, displacement, datatype)
 
     def finish(self, size: int) -> None:
         """After `size` bytes are in `view`: unpack them if the datatype is not contiguous."""
-        if self._unpack is not None and size:
-            data, displacement, datatype = self._unpack
-            whole = size // datatype.Get_size()
-            memory = _elements(data, displacement, whole, datatype)
-            datatype.Unpack(self.view[: whole * datatype.Get_size()], 0, memory, MPI.COMM_SELF)
+        if self._unpack is not None:
+            unpack(self.view[:size], self._unpack.data, self._unpack.displacement, self._unpack.datatype)
+
+
+class _Unpacking:
+    """Where packed bytes go. The datatype is a duplicate: a program may free its own while the receive is pending."""
+
+    def __init__(self, data: Any, displacement: int, datatype: MPI.Datatype) -> None:
+        self.data, self.displacement, self.datatype = data, displacement, datatype.Dup()
+
+    def __del__(self) -> None:
+        if not MPI.Is_finalized():
+            self.datatype.Free()
+
+
+_DOUBLE = np.dtype(np.float64)
+_NATIVE = frozenset(map(np.dtype, "?bBhHiIlLqQefdgFDG"))
+
+
+def check_elements(data: Any) -> None:
+    """Raise what mpi4py raises for a buffer whose elements have no MPI datatype, such as those of big-endian arrays."""
+    if not isinstance(data, np.ndarray) or data.dtype not in _NATIVE:
+        MPI.COMM_SELF.Send_init(data, 0).Free()
 
 
 def _writable(data: Any) -> Any:
@@ -92,22 +115,72 @@ def _writable(data: Any) -> Any:
     return view
 
 
-def _elements(data: Any, displacement: int, count: int, datatype: MPI.Datatype) -> Any:
-    """Give memory that MPI takes for exactly `count` elements: it counts extents, which may end beyond the buffer."""
-    extent = datatype.Get_extent()[1]
-    return MPI.buffer.fromaddress(MPI.Get_address(data) + displacement, max(0, extent * count))
+def pack(data: Any, displacement: int, count: int, datatype: MPI.Datatype) -> bytearray:
+    """Copy `count` elements of a datatype, from byte `displacement` of a buffer on, into contiguous memory."""
+    packed = bytearray(count * datatype.Get_size())
+    with _Elements(data, displacement, count, datatype) as (memory, whole):
+        whole.Pack(memory, packed, 0, MPI.COMM_SELF)
+    return packed
+
+
+def unpack(packed: Any, data: Any, displacement: int, datatype: MPI.Datatype) -> None:
+    """Copy packed elements to their places in a buffer; the last may be incomplete, as in MPI."""
+    size = datatype.Get_size()
+    if not len(packed):
+        return
+    count, rest = divmod(len(packed), size)
+    if count:
+        with _Elements(data, displacement, count, datatype) as (memory, whole):
+            whole.Unpack(packed[: count * size], 0, memory, MPI.COMM_SELF)
+    if rest:
+        place = displacement + count * datatype.Get_extent()[1]
+        element = pack(data, place, 1, datatype)
+        element[:rest] = packed[count * size :]
+        unpack(element, data, place, datatype)
+
+
+class _Elements:
+    """Memory and datatype with which ``Datatype.Pack`` moves exactly `count` elements.
+
+    mpi4py divides the length of the memory by the extent of the datatype, which may be zero or negative: then one
+    element of a datatype with an extent of 1 stands for all.
+    """
+
+    def __init__(self, data: Any, displacement: int, count: int, datatype: MPI.Datatype) -> None:
+        extent = datatype.Get_extent()[1]
+        self._made: list[MPI.Datatype] = []
+        if extent <= 0:
+            self._made.append(datatype.Create_contiguous(count))
+            self._made.append(self._made[0].Create_resized(0, 1).Commit())
+            count, extent, datatype = 1, 1, self._made[1]
+        memory = MPI.buffer.fromaddress(MPI.Get_address(data) + displacement, extent * count)
+        self._found = memory, datatype
+
+    def __enter__(self) -> tuple[Any, MPI.Datatype]:
+        return self._found
+
+    def __exit__(self, *exception: object) -> None:
+        for datatype in self._made:
+            datatype.Free()
 
 
 def _shape(datatype: MPI.Datatype) -> tuple[int, bool]:
-    """Give a datatype's size in bytes and whether its elements lie densely from the start of the buffer."""
+    """Give a datatype's size in bytes and whether its elements lie in one run, in order, from the buffer's start."""
     size = datatype.Get_size()
-    lower, extent = datatype.Get_extent()
+    return size, datatype.Get_extent() == (0, size) and is_dense(datatype)
+
+
+def is_dense(datatype: MPI.Datatype) -> bool:
+    """Tell whether a datatype is one run of bytes in order; one that only fills its extent may be a permutation."""
     if datatype.is_predefined:
-        return size, size == extent
-    true_lower, true_extent = datatype.Get_true_extent()
-    dense = size == extent == true_extent and lower == true_lower == 0
-    # A struct may fill its extent and still be a permutation of it.
-    return size, dense and datatype.Get_envelope()[3] in (MPI.COMBINER_CONTIGUOUS, MPI.COMBINER_DUP)
+        return bool(datatype.Get_extent() == (0, datatype.Get_size()))
+    if datatype.Get_envelope()[-1] not in (MPI.COMBINER_CONTIGUOUS, MPI.COMBINER_DUP):
+        return False
+    inner = datatype.Get_contents()[-1][0]
+    dense = is_dense(inner)
+    if not inner.is_predefined:
+        inner.Free()
+    return dense
 
 
 def _check_room(length: int, displacement: int, count: int, size: int, datatype: MPI.Datatype) -> None:
@@ -127,10 +200,10 @@ def parse(spec: Any) -> tuple[Any, int, int, MPI.Datatype | None]:
         `displacement` is in bytes; `datatype` is None when `data` alone was given, which means all of its bytes.
     """
     if not isinstance(spec, (list, tuple)):
-        return _typed_array(spec)
+        return _alone(spec)
     count: Any = None
     datatype: Any = None
-    displacement = 0
+    displacement: Any = None
     if len(spec) == 4:
         data, count, displacement, datatype = spec
     elif len(spec) == 3:
@@ -141,45 +214,59 @@ def parse(spec: Any) -> tuple[Any, int, int, MPI.Datatype | None]:
             datatype = second
         else:
             count = second
-    elif len(spec) == 1:
-        data = spec[0]
     else:
-        raise ValueError(f"message: a specification has 1 to 4 items, got {len(spec)}: [data, count, datatype]")
+        raise ValueError(f"message: expecting 2 to 4 items, got {len(spec)}: [data, count, datatype]")
     if isinstance(count, (list, tuple)):
         count, displacement = count
     if datatype is None and count is None and not displacement:
-        return _typed_array(data)
-    return _complete(data, count, displacement or 0, datatype)
+        return _alone(data)
+    return _complete(data, count, displacement, datatype)
 
 
-def _typed_array(data: Any) -> tuple[Any, int, int, MPI.Datatype | None]:
+def _alone(data: Any) -> tuple[Any, int, int, MPI.Datatype | None]:
+    """Check a buffer that was given without count or datatype: all of its bytes are meant."""
     if data is None:
         raise TypeError("message: expecting buffer or list/tuple, got None: [None, datatype] is an empty message")
     if isinstance(data, MPI.BottomType):
-        raise ValueError("message: MPI.BOTTOM is not emulated, it names memory only by address: pass the buffer itself")
+        raise _no_bottom()
+    element_type(data)
     return data, 0, 0, None
 
 
-def _complete(data: Any, count: Any, displacement: int, datatype: Any) -> tuple[Any, int, int, MPI.Datatype]:
+def _no_bottom() -> NotEmulated:
+    return NotEmulated("a message from MPI.BOTTOM", "which names memory only by address", "pass the buffer itself")
+
+
+def element_type(data: Any) -> MPI.Datatype:
+    """Give the datatype of a buffer's elements; raises what mpi4py raises for those that have none."""
+    check_elements(data)
+    code: Any = data.dtype.char if isinstance(data, np.ndarray) else memoryview(data).format
+    return MPI.Datatype.fromcode(code.lstrip("@<>="))
+
+
+def _complete(data: Any, count: Any, displacement: Any, datatype: Any) -> tuple[Any, int, int, MPI.Datatype]:
     """Fill in what a specification left out: the datatype from the array, the count from the buffer's length."""
     if isinstance(data, MPI.BottomType):
-        return (*_typed_array(data)[:3], MPI.BYTE)
+        raise _no_bottom()
     if datatype is None:
-        code = getattr(getattr(data, "dtype", None), "char", None) or memoryview(data).format
-        datatype = MPI.Datatype.fromcode(code)
+        datatype = element_type(data)
     elif isinstance(datatype, str):
         datatype = MPI.Datatype.fromcode(datatype)
-    extent = datatype.Get_extent()[1]
-    start = displacement * extent
+    count = None if count is None else operator.index(count)
+    displacement = operator.index(displacement or 0)
+    if displacement < 0 or (count is not None and count < 0):
+        raise ValueError(f"message: count and displacement are >= 0, got {count} and {displacement}")
     if data is None:
         if count:
             raise ValueError(f"message: a buffer of None has no data, got count {count}: pass a buffer")
         return None, 0, 0, datatype
+    extent = datatype.Get_extent()[1]
+    start = displacement * extent
     if count is None:
         length = len(_view(data, readonly=True)) - start
-        if extent <= 0 or length % extent:
+        if length and (extent <= 0 or length < 0 or length % extent):
             raise ValueError(
                 f"message: buffer length {length} is not a multiple of the datatype's extent {extent}: give the count"
             )
-        count = length // extent
-    return data, int(count), start, datatype
+        count = length // extent if length else 0
+    return data, count, start, datatype

@@ -34,13 +34,16 @@ class EmulatedCarrier(Carrier):
         t: float = self.comm.align(ranks)
         return t
 
+    def idle(self) -> None:
+        self.comm.engine.idling = True
+
     def advance(self, t: float) -> None:
         clock = self.comm.engine.clock
         clock.t = max(clock.t, t)
 
     def arrivals(self, sources: Iterable[int], tag: int) -> dict[int, float]:
         self.comm.engine.progress()
-        return {source: _due(message) for source, message in self._found(sources, tag).items()}
+        return {source: message.port.expected(message) for source, message in self._found(sources, tag).items()}
 
     def _found(self, sources: Iterable[int], tag: int) -> dict[int, Any]:
         """The next message of each source with this tag, for those whose message has been taken in."""
@@ -71,15 +74,3 @@ class EmulatedCarrier(Carrier):
     def terms(self) -> tuple[float, float] | None:
         alpha, beta = self.comm.slowest_path()
         return alpha, beta
-
-
-def _due(message: Any) -> float:
-    """When the message's last byte will be here, after those that its card serves before it."""
-    if message.due is not None:
-        return float(message.due)
-    free = message.port.queue.cells[message.port.queue.cell]
-    for *_, ahead in sorted(message.port.heap):
-        free = max(free, ahead.first) + max(ahead.service, ahead.size * message.port.stretch)
-        if ahead is message:
-            break
-    return float(free)

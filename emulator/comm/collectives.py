@@ -13,7 +13,7 @@ from mpi4py import MPI
 from emulator.comm import algorithms
 from emulator.comm.blocks import Vector, given, operand, wanted
 from emulator.comm.management import context_number
-from emulator.comm.point_to_point import PointToPoint
+from emulator.comm.point_to_point import PointToPoint, as_c_int
 
 IN_PLACE = MPI.IN_PLACE
 
@@ -29,9 +29,8 @@ class Collectives(PointToPoint):
     def hidden(self) -> Any:
         """The communicator that carries this one's collectives: the same processes, a context of its own."""
         if self._hidden is None:
-            made = type(self)(self.engine, self._real, context_number(self.context, "collectives"))  # type: ignore[call-arg]
-            made._algorithms = self._algorithms
-            self._hidden = made
+            context = context_number(self.context, "collectives")
+            self._hidden = type(self)(self.engine, self._real, context, self._algorithms, self._members)  # type: ignore[call-arg]
         return self._hidden
 
     _algorithms: Any
@@ -46,15 +45,17 @@ class Collectives(PointToPoint):
         self.engine.idling = False
         return self._algorithms
 
-    def _check_root(self, root: int) -> None:
+    def _check_root(self, root: int) -> int:
+        root = as_c_int(root)
         if not 0 <= root < self._size:
             self.raise_error(MPI.ERR_ROOT)
+        return root
 
     def Barrier(self) -> None:
         self._a.barrier(self.hidden)
 
     def Bcast(self, buf: Any, root: int = 0) -> None:
-        self._check_root(root)
+        root = self._check_root(root)
         if self._rank == root:
             self._a.broadcast(self.hidden, given(buf), root)
             return
@@ -63,7 +64,7 @@ class Collectives(PointToPoint):
         into.finish(data.size)
 
     def Gather(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
-        self._check_root(root)
+        root = self._check_root(root)
         if self._rank != root:
             self._a.gather(self.hidden, given(sendbuf), None, root)
             return
@@ -73,7 +74,7 @@ class Collectives(PointToPoint):
         into.finish(data.size)
 
     def Scatter(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
-        self._check_root(root)
+        root = self._check_root(root)
         if self._rank != root:
             data, into = wanted(recvbuf)
             self._a.scatter(self.hidden, None, data, root)
@@ -106,16 +107,17 @@ class Collectives(PointToPoint):
     # -- vectors
 
     def Gatherv(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
-        self._check_root(root)
+        root = self._check_root(root)
         if self._rank != root:
             self._a.gather_v(self.hidden, given(sendbuf), root=root)
             return
         into = Vector(recvbuf, self._size, writable=True)
-        mine = self._part(into) if sendbuf is IN_PLACE else given(sendbuf)
+        mine = into.part(self._rank) if sendbuf is IN_PLACE else given(sendbuf)
         self._a.gather_v(self.hidden, mine, into.data, into.counts, into.displacements, root)
+        into.finish()
 
     def Scatterv(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
-        self._check_root(root)
+        root = self._check_root(root)
         if self._rank != root:
             data, into = wanted(recvbuf)
             self._a.scatter_v(self.hidden, None, data, root=root)
@@ -133,8 +135,9 @@ class Collectives(PointToPoint):
 
     def Allgatherv(self, sendbuf: Any, recvbuf: Any) -> None:
         into = Vector(recvbuf, self._size, writable=True)
-        mine = self._part(into) if sendbuf is IN_PLACE else given(sendbuf)
+        mine = into.part(self._rank) if sendbuf is IN_PLACE else given(sendbuf)
         self._a.all_gather_v(self.hidden, mine, into.data, into.counts, into.displacements)
+        into.finish()
 
     def Alltoallv(self, sendbuf: Any, recvbuf: Any) -> None:
         into = Vector(recvbuf, self._size, writable=True)
@@ -146,15 +149,12 @@ class Collectives(PointToPoint):
         self._a.all_to_all_v(
             self.hidden, source.data, source.counts, into.data, into.counts, source.displacements, into.displacements
         )
-
-    def _part(self, vector: Vector) -> Any:
-        begin = vector.displacements[self._rank]
-        return vector.data[begin : begin + vector.counts[self._rank]]
+        into.finish()
 
     # -- reductions
 
     def Reduce(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM, root: int = 0) -> None:
-        self._check_root(root)
+        root = self._check_root(root)
         if self._rank != root:
             self._a.reduce(self.hidden, operand(sendbuf), None, op, root)
             return

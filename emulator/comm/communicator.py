@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 from mpi4py import MPI
@@ -10,17 +11,15 @@ from mpi4py import MPI
 from emulator.carrier import largest
 from emulator.comm.carrier import EmulatedCarrier
 from emulator.comm.management import Management
+from emulator.comm.members import Members
 from emulator.comm.object_collectives import ObjectCollectives
 from emulator.comm.pickled import Pickled
 from emulator.comm.probes import Probes
 from emulator.comm.refused import Refused
 from emulator.core import traffic
+from emulator.core.engine import Engine
 from emulator.core.network_changes import NetworkState
-from emulator.core.wall_clock import perf_counter
 from emulator.errors import UsageError
-from emulator.wire import automatic_pace
-from emulator.wire.engine import Engine
-from emulator.wire.pacing import summarise
 
 
 class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.Intracomm):  # type: ignore[misc, override]
@@ -33,9 +32,17 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
     Its MPI handle is null on purpose: whatever reaches past the methods of this class (a C library, one-sided
     communication, parallel I/O) fails at once, instead of silently running at the machine's own speed.
 
+    Parameters
+    ----------
+    engine : this rank's engine, which every communicator of the emulated cluster shares
+    real : the control plane, which makes communicators, agrees on failures and aligns clocks at no emulated time: a
+        communicator of MPI
+    context : number that keeps this communicator's messages apart
+    algorithms : the module with the algorithms of the collectives
+    members : those of a communicator that has the same ranks, if there is one
+
     Attributes
     ----------
-    network_state : what faults may change while the job runs (`emulator.core.network_changes.NetworkState`)
     notice : what the user should know before the run (of the pace that was found); None if nothing
     """
 
@@ -44,12 +51,20 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
     def __new__(cls, *arguments: Any, **named: Any) -> EmulatedComm:
         return super().__new__(cls)
 
-    def __init__(self, engine: Engine, real: MPI.Intracomm, context: int, algorithms: Any = None) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        real: MPI.Intracomm,
+        context: int,
+        algorithms: Any = None,
+        members: Members | None = None,
+    ) -> None:
         self.engine, self._real, self.context = engine, real, context
-        group = real.Get_group()
-        self.members = engine.wire_ranks(group)
-        group.Free()
-        self._ranks = {wire_rank: rank for rank, wire_rank in enumerate(self.members)}
+        if members is None:
+            group = real.Get_group()
+            members = Members(engine.ranks_of(group))
+            group.Free()
+        self._members, self.members = members, members.ranks
         self._rank, self._size = real.Get_rank(), real.Get_size()
         self._acknowledged: set[int] = set()
         self._made = 0
@@ -58,7 +73,6 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         self._algorithms = algorithms
         self._buffer: Any = None
         self._freed = False
-        self.network_state = NetworkState(self)
         self.carrier = EmulatedCarrier(self, engine.instruments)
 
     def Get_rank(self) -> int:
@@ -90,10 +104,26 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
     def __repr__(self) -> str:
         return f"<EmulatedComm rank {self._rank} of {self._size} on {self.engine.network.name}>"
 
+    def __reduce__(self) -> Any:
+        """Let the communicator be pickled by its name if it is MPI.COMM_WORLD, as with mpi4py, else refuse."""
+        if self is not MPI.COMM_WORLD:
+            raise ValueError(f"cannot serialize {type(self).__name__!r} instance: only MPI.COMM_WORLD has a name")
+        return _of_mpi, ("COMM_WORLD",)
+
     def _drop(self) -> None:
         self.carrier.free()
         self._freed = True
         self._forget_messages()
+
+    @property
+    def control(self) -> MPI.Intracomm:
+        """The control plane: a communicator of the same processes, whose calls cost no emulated time."""
+        return self._real
+
+    @cached_property
+    def network_state(self) -> NetworkState:
+        """What faults may change of the network while the job runs."""
+        return self.engine.network_state(self.members)
 
     # -- emulated time
 
@@ -108,10 +138,10 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
 
     def slowest_path(self) -> tuple[float, float]:
         """Give the longest latency in seconds and the most seconds per byte among the paths between these ranks."""
-        network = self.engine.network
-        hosts = sorted({network.host_of(member) for member in self.members})
-        paths = [network.path(a, b) for a in hosts for b in hosts if a != b] or [network.hosts[hosts[0]].loopback]
-        return max(path.alpha for path in paths), max(path.beta for path in paths)
+        members = self._members
+        if members.slowest is None:
+            members.slowest = self.engine.network.slowest_path(members.ranks)
+        return members.slowest
 
     def compute(self, seconds: float) -> None:
         """Declare `seconds` of compute: they pass on this rank's clock, times its host's slowdown."""
@@ -146,19 +176,9 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         else:
             t = largest(self._real, ranks, engine.latest())
         engine.clock.t = t
-        if engine.pacer.pace:
-            engine.pacer.hold(t)
-        if engine.pacer.pace and ranks is None:
-            if engine.automatic:
-                automatic_pace.adapt(self)
-            self._real.Barrier()
-            now = perf_counter()
-            if engine.sync is not None:
-                # Rank 0's now, on every machine's own clock.
-                now = engine.sync.line.local(self._real.bcast(now))
-            if engine.board.leads:
-                engine.pacer.restart(t, now)
-            self._real.Barrier()
+        engine.hold(t)
+        if ranks is None:
+            engine.align(t, self)
         self._leave()
         return t
 
@@ -172,17 +192,18 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         dict
             See `emulator.wire.pacing.summarise`.
         """
-        engine = self.engine
-        rows = self._real.allgather((engine.pacer.figures(), engine.inversions()))
-        self._leave()
-        return summarise([row[0] for row in rows], sum(row[1] for row in rows), engine.pacer.pace)
-
-    def traffic(self) -> traffic.Traffic:
-        """Add up messages, bytes and busy times over all ranks; collective, no emulated time."""
-        found = traffic.collect(self)
+        found = self.engine.fidelity(self._real)
         self._leave()
         return found
 
-    def forget(self) -> None:
-        """Begin traffic and fidelity anew on this rank."""
-        self.engine.forget()
+    def traffic(self) -> traffic.Traffic:
+        """Add up messages, bytes and busy times over all ranks; collective, no emulated time."""
+        engine = self.engine
+        rows = self._real.allgather(traffic.of_rank(engine.clock.t, engine.routes))
+        found = traffic.total(engine.network, rows)
+        self._leave()
+        return found
+
+
+def _of_mpi(name: str) -> Any:
+    return getattr(MPI, name)

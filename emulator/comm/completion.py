@@ -16,13 +16,13 @@ from mpi4py import MPI
 
 from emulator.comm.persistent import PersistentRequest
 from emulator.comm.requests import EmulatedRequest, empty_status
-from emulator.wire.engine import Engine
+from emulator.core.engine import Engine
+from emulator.core.operations import Operation
 
 
-class _Real:
+class _NativeRequest(Operation):
     """A request of MPI itself among emulated ones."""
 
-    hint: float | None = None
     error = 0
 
     def __init__(self, request: MPI.Request, engine: Engine) -> None:
@@ -47,12 +47,14 @@ class _Real:
         return self._outcome[1]
 
 
-class Batch:
+class Batch(Operation):
     """The requests of one call of Waitall and its relatives."""
 
     def __init__(self, requests: Sequence[MPI.Request]) -> None:
         self.engine = next(r.engine for r in requests if isinstance(r, EmulatedRequest))
-        self.operations: list[Any] = [r if isinstance(r, EmulatedRequest) else _Real(r, self.engine) for r in requests]
+        self.operations: list[Any] = [
+            r if isinstance(r, EmulatedRequest) else _NativeRequest(r, self.engine) for r in requests
+        ]
 
     def __enter__(self) -> Batch:
         if self.engine.clock.measured:
@@ -87,13 +89,13 @@ class Batch:
         return bool(self._found)
 
     @property
-    def hint(self) -> float | None:
+    def hint(self) -> float | None:  # type: ignore[override]
         """The earliest time at which a poll may succeed; unknown as long as one request's is."""
         hints = [one.hint for one in self.operations if one.active]
         return None if None in hints else min(hints)
 
     @property
-    def soonest(self) -> float | None:
+    def soonest(self) -> float | None:  # type: ignore[override]
         """The earliest time at which a poll will succeed, of those that are known."""
         return min((one.hint for one in self.operations if one.active and one.hint is not None), default=None)
 
@@ -180,7 +182,7 @@ def _wait_any_object(requests: Sequence[MPI.Request], status: MPI.Status | None 
     return index, result
 
 
-_METHODS: dict[str, Callable[..., Any]] = {
+METHODS: dict[str, Callable[..., Any]] = {
     "Waitall": lambda requests, statuses=None: _wait_all(requests, statuses) is not None,
     "waitall": _wait_all,
     "Testall": lambda requests, statuses=None: _test_all(requests, statuses)[0],
@@ -225,7 +227,7 @@ def install() -> None:
     _installed = True
     methods: dict[str, Any] = {
         name: _dispatcher(getattr(MPI.Request, name), ours)
-        for name, ours in _METHODS.items()
+        for name, ours in METHODS.items()
         if hasattr(MPI.Request, name)
     }
     replace_methods(MPI.Request, methods)

@@ -34,7 +34,8 @@ class Management(PointToPoint):
         if real == MPI.COMM_NULL:
             return real
         context = context_number(self.context, self._made, *how)
-        return type(self)(self.engine, real, context, self._algorithms)  # type: ignore[call-arg]
+        members = self._members if how == ("dup",) else None
+        return type(self)(self.engine, real, context, self._algorithms, members)  # type: ignore[call-arg]
 
     def Dup(self, info: MPI.Info | None = None) -> Any:
         return self._child(self._real.Dup(info) if info is not None else self._real.Dup(), "dup")
@@ -46,7 +47,7 @@ class Management(PointToPoint):
         return self._child(self._real.Clone(), "dup")
 
     def Split(self, color: int = 0, key: int = 0) -> Any:
-        return self._child(self._real.Split(color, key), "split", color)
+        return self._child(self._real.Split(color, key), "split", int(color))
 
     def Split_type(self, split_type: int, key: int = 0, info: MPI.Info = MPI.INFO_NULL) -> Any:
         """Split into the ranks of each emulated host (COMM_TYPE_SHARED)."""
@@ -60,7 +61,7 @@ class Management(PointToPoint):
         return self._child(self._real.Create(group), "create")
 
     def Create_group(self, group: MPI.Group, tag: int = 0) -> Any:
-        members = self.engine.wire_ranks(group)
+        members = self.engine.ranks_of(group)
         real = self._real.Create_group(group, tag)
         # Only the members call this, so that it must not count as something that all of the communicator made.
         count = self._groups.get((tag, *members), 0) + 1
@@ -87,7 +88,7 @@ class Management(PointToPoint):
     def Compare(self, comm: Any) -> int:
         if comm is self:
             return MPI.IDENT
-        return self._real.Compare(getattr(comm, "_real", comm))
+        return self._real.Compare(comm._real if isinstance(comm, Management) else comm)
 
     def Get_group(self) -> MPI.Group:
         return self._real.Get_group()
@@ -161,9 +162,9 @@ class Management(PointToPoint):
     # -- failures
 
     def _forget_messages(self) -> None:
-        self.engine.forget_context(self.context)
+        self.engine.drop_context(self.context)
         if self._hidden is not None:
-            self.engine.forget_context(self._hidden.context)
+            self.engine.drop_context(self._hidden.context)
 
     def Revoke(self) -> None:
         """As MPI's; what was posted for receiving is withdrawn, whose buffers the program may use otherwise now."""
@@ -182,7 +183,7 @@ class Management(PointToPoint):
     def Ack_failed(self, num_to_ack: int | None = None) -> int:
         number = self._real.Ack_failed(num_to_ack)
         failed = self._real.Get_failed()
-        dead = self.engine.wire_ranks(failed)[:number]
+        dead = self.engine.ranks_of(failed)[:number]
         failed.Free()
         self._acknowledged.update(dead)
         self.engine.dead.update(dead)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming, outgoing
+from emulator.comm.members import Members
 from emulator.comm.persistent import NullRequest, PersistentRequest
 from emulator.comm.requests import (
     EmulatedRequest,
@@ -15,13 +17,24 @@ from emulator.comm.requests import (
     SendRequest,
     describe,
 )
-from emulator.wire.engine import Engine
-from emulator.wire.header import NOT_AT_ONCE, PACKED, Arrival
+from emulator.core import message as messages
+from emulator.core.engine import Engine
+from emulator.core.message import NOT_AT_ONCE, Arrival
 
 _NULL: int = MPI.PROC_NULL
 _ANY: int = MPI.ANY_SOURCE
 _ANY_TAG: int = MPI.ANY_TAG
 _NONE_FAILED: frozenset[int] = frozenset()
+
+
+def as_c_int(number: Any) -> int:
+    """Convert a rank, a tag or a root as mpi4py does: what has ``__int__`` is one, a float is cut off."""
+    if isinstance(number, str | bytes) or not hasattr(type(number), "__int__"):
+        raise TypeError("an integer is required")
+    value = int(number)
+    if not -(2**31) <= value < 2**31:
+        raise OverflowError("value too large to convert to int")
+    return value
 
 
 class PointToPoint:
@@ -31,21 +44,21 @@ class PointToPoint:
     ----------
     engine : this rank's engine, shared by all its emulated communicators
     context : number that keeps this communicator's messages apart
-    members : wire rank of each rank of the communicator
+    members : rank of the engine of each rank of the communicator
     """
 
     engine: Engine
     context: int
-    members: list[int]
-    _ranks: dict[int, int]
+    members: Sequence[int]
+    _members: Members
     _real: MPI.Intracomm
     _acknowledged: set[int]
 
     # -- ranks, tags and failures
 
-    def rank_of(self, wire_rank: int) -> int:
-        """Give the rank in this communicator of a rank of the wire."""
-        return self._ranks[wire_rank]
+    def rank_of(self, member: int) -> int:
+        """Give the rank in this communicator of a rank of the engine."""
+        return self._members.place(member)
 
     def raise_error(self, code: int) -> None:
         """Raise an MPI error as this communicator's error handler says."""
@@ -53,20 +66,21 @@ class PointToPoint:
         raise MPI.Exception(code)
 
     def failure(self, source: int, blocking: bool) -> int:
-        """Give the MPI error that a wait for wire rank `source` (or ANY_SOURCE) must end with, 0 if none."""
+        """Give the MPI error that a wait for rank `source` of the engine (or ANY_SOURCE) must end with, 0 if none."""
         if self._real.Is_revoked():
             return MPI.ERR_REVOKED
         dead = self.engine.dead
         if not dead:
             return 0
-        if source == _ANY:
-            unknown = (dead & self._ranks.keys()) - self._acknowledged
+        if source == messages.ANY_SOURCE:
+            unknown = self._members.among(dead) - self._acknowledged
             return 0 if not unknown else MPI.ERR_PROC_FAILED if blocking else MPI.ERR_PROC_FAILED_PENDING
         return MPI.ERR_PROC_FAILED if source in dead else 0
 
     def _peer(self, rank: int) -> int:
-        """Give the wire rank to send to; raises what MPI raises for a rank or a communicator that is no good."""
+        """Give the rank of the engine to send to; raises what MPI raises if that is impossible."""
         if not 0 <= rank < len(self.members):
+            as_c_int(rank)
             self.raise_error(MPI.ERR_RANK)
         peer = self.members[rank]
         if self._real.Is_revoked() or (self.engine.dead and peer in self.engine.dead):
@@ -75,14 +89,22 @@ class PointToPoint:
 
     def _origin(self, rank: int) -> int:
         if rank == _ANY:
-            return _ANY
+            return messages.ANY_SOURCE
         if not 0 <= rank < len(self.members):
+            as_c_int(rank)
             self.raise_error(MPI.ERR_RANK)
         return self.members[rank]
 
-    def _check_tag(self, tag: int, receive: bool = False) -> None:
-        if tag < 0 and not (receive and tag == _ANY_TAG):
+    def _check_tag(self, tag: int) -> None:
+        if tag < 0:
             self.raise_error(MPI.ERR_TAG)
+
+    def _tag_of(self, tag: int) -> int:
+        """Give the tag that a receive accepts, in the engine's terms."""
+        if tag == _ANY_TAG:
+            return messages.ANY_TAG
+        self._check_tag(tag)
+        return tag
 
     # -- buffers, which do not matter with PROC_NULL
 
@@ -95,20 +117,29 @@ class PointToPoint:
     # -- the two operations that everything else is made of
 
     def _send(self, payload: Any, size: int, dest: int, tag: int, sync: bool = False) -> EmulatedRequest:
+        if type(dest) is not int or type(tag) is not int:
+            dest, tag = as_c_int(dest), as_c_int(tag)
         if dest == _NULL:
             return NullRequest(self, receive=False)
         if tag < 0:
             self._check_tag(tag)
-        return SendRequest(self, self._peer(dest)).start(self.context, tag, payload, size, sync)
+        peer = self._peer(dest)
+        request = SendRequest(self, peer, sync)
+        end, transfer = self.engine.send(peer, self.context, tag, payload, size, request if sync else None)
+        return request.sent(end, transfer, payload)
 
     def _send_now(self, payload: Any, size: int, dest: int, tag: int) -> None:
         """Send and wait until the last byte has left: a short message needs no request for that."""
-        if size > PACKED or dest < 0 or tag < 0:
+        if type(dest) is not int or type(tag) is not int or dest < 0 or tag < 0:
             self._complete(self._send(payload, size, dest, tag))
             return
         engine = self.engine
         clock = engine.clock
-        end, _ = engine.send(self._peer(dest), self.context, tag, payload, size)
+        peer = self._peer(dest)
+        end, transfer = engine.send(peer, self.context, tag, payload, size)
+        if transfer is not None:
+            self._complete(SendRequest(self, peer).sent(end, transfer, payload))
+            return
         if end > clock.t:
             clock.t = end
             if engine.pacer.pace:
@@ -123,9 +154,11 @@ class PointToPoint:
         where there are more messages than the machine has time for.
         """
         engine = self.engine
-        if not 0 <= source < len(self.members):
+        if type(source) is not int or type(tag) is not int or not 0 <= source < len(self.members):
             engine.progress()
             return None
+        if tag < 0:
+            tag = self._tag_of(tag)
         matcher, origin = engine.matcher(self.context), self.members[source]
         message = matcher.find(origin, tag, None)
         if message is None:
@@ -146,24 +179,24 @@ class PointToPoint:
         if message.size:
             into.view[: message.size] = message.data
             into.finish(message.size)
-        due = message.port.serve(message) if message.due is None else message.due
-        clock = engine.clock
-        if due > clock.t:
-            clock.t = due
-            if engine.pacer.pace:
-                engine.pacer.record(due, held=False)
+        engine.complete(message, held=False)
         if status is not None:
             describe(status, self.rank_of(message.source), message.tag, message.size)
-        if clock.measured:
-            clock.leave()
+        if engine.clock.measured:
+            engine.clock.leave()
 
     def _receive(self, into: Incoming | None, source: int, tag: int) -> EmulatedRequest:
+        if type(source) is not int or type(tag) is not int:
+            source, tag = as_c_int(source), as_c_int(tag)
         if source == _NULL:
             return NullRequest(self, receive=True)
         if tag < 0:
-            self._check_tag(tag, receive=True)
+            tag = self._tag_of(tag)
+        engine = self.engine
         kind = ReceiveRequest if into is not None else ObjectReceive
-        return kind(self, self._origin(source), tag, into).post(self.context)
+        request = kind(self, self._origin(source), tag, into)
+        engine.matcher(self.context).post(request, engine.reached())
+        return request
 
     def _complete(self, request: EmulatedRequest, status: MPI.Status | None = None) -> Any:
         self.engine.wait(request)
@@ -205,7 +238,7 @@ class PointToPoint:
         payload = bytes(payload)
         request = self._send(payload, size, dest, tag)
         if isinstance(request, SendRequest):
-            self.engine.keep(request.physical, payload)
+            self.engine.keep(request.transfer, payload)
         self._leave()
 
     def Ibsend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:

@@ -8,9 +8,10 @@ from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming
 from emulator.comm.persistent import NullRequest
-from emulator.comm.point_to_point import PointToPoint
+from emulator.comm.point_to_point import PointToPoint, as_c_int
 from emulator.comm.requests import EmulatedRequest, ObjectReceive, ReceiveRequest, empty_status
-from emulator.wire.header import Arrival
+from emulator.core.message import Arrival
+from emulator.core.operations import Operation
 
 _NULL: int = MPI.PROC_NULL
 _ANY: int = MPI.ANY_SOURCE
@@ -25,11 +26,11 @@ class Probes(PointToPoint):
     def _find(self, source: int, tag: int, take: bool) -> Arrival | None:
         """Find, or take out, a message that is there in emulated time; one that is to come sets `_expected`."""
         if tag < 0:
-            self._check_tag(tag, receive=True)
+            tag = self._tag_of(tag)
         engine = self.engine
         engine.progress()
         self._expected = None
-        now = engine.emulated_wall()
+        now = engine.reached()
         origin = self._origin(source)
         matcher = engine.matcher(self.context)
         found = matcher.find(origin, tag, now)
@@ -51,6 +52,7 @@ class Probes(PointToPoint):
 
     def _probe(self, source: int, tag: int, status: MPI.Status | None, take: bool) -> Arrival | None:
         self._enter()
+        source, tag = as_c_int(source), as_c_int(tag)
         if source == _NULL:
             self._describe(None, status)
             return None
@@ -63,6 +65,8 @@ class Probes(PointToPoint):
     def _test_probe(self, source: int, tag: int, status: MPI.Status | None, take: bool) -> tuple[bool, Arrival | None]:
         idling = self.engine.idling
         self._enter()
+        if type(source) is not int or type(tag) is not int:
+            source, tag = as_c_int(source), as_c_int(tag)
         if source == _NULL:
             self._describe(None, status)
             return True, None
@@ -102,7 +106,7 @@ class Probes(PointToPoint):
     probe, iprobe, mprobe, improbe = Probe, Iprobe, Mprobe, Improbe
 
 
-class _Search:
+class _Search(Operation):
     """A probe to wait for."""
 
     def __init__(self, comm: Probes, source: int, tag: int, take: bool) -> None:
@@ -127,6 +131,7 @@ class EmulatedMessage(MPI.Message):
     def __init__(self, comm: Any, arrival: Arrival | None) -> None:
         self._comm, self._arrival = comm, arrival
         self._null = arrival is None
+        self.engine = comm.engine
 
     def __bool__(self) -> bool:
         return self._null or self._arrival is not None
@@ -149,7 +154,7 @@ class EmulatedMessage(MPI.Message):
             raise MPI.Exception(MPI.ERR_REQUEST)
         kind = ReceiveRequest if into is not None else ObjectReceive
         request = kind(self._comm, arrival.source, arrival.tag, into)
-        request.match(arrival)
+        self._comm.engine.match(request, arrival)
         return request
 
     def Recv(self, buf: Any, status: MPI.Status | None = None) -> None:

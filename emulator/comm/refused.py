@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from mpi4py import MPI
@@ -28,6 +29,7 @@ _BLOCKING = _words(
     "Exscan_init Gather_init Gatherv_init Reduce_init Reduce_scatter_block_init Reduce_scatter_init Scan_init",
     "Scatter_init Scatterv_init",
 )
+_C_LIBRARY = "a library in C or Fortran needs a communicator of MPI's own"
 REFUSED: dict[str, str] = {
     **dict.fromkeys(_BLOCKING, "use the blocking collective"),
     **dict.fromkeys(
@@ -43,9 +45,7 @@ REFUSED: dict[str, str] = {
     **dict.fromkeys(_words("Bsend_init Iflush_buffer"), "use Bsend, or Isend"),
     "Alltoallw": "use Alltoallv, or Isend and Irecv",
     "Create_from_group": "use Create_group",
-    "py2f": "a library in C or Fortran cannot use this communicator, run it on MPI.COMM_WORLD",
-    "toint": "a library in C or Fortran cannot use this communicator, run it on MPI.COMM_WORLD",
-    "handle": "a library in C or Fortran cannot use this communicator, run it on MPI.COMM_WORLD",
+    **dict.fromkeys(_words("py2f toint handle"), _C_LIBRARY),
 }
 
 
@@ -66,27 +66,74 @@ for _name, _instead in REFUSED.items():
         setattr(Refused, _name, _refusal(_name, _instead))
 
 
-def refuse_outside() -> None:
-    """Make one-sided communication and parallel I/O refuse emulated communicators by name.
+_OTHER_PROCESSES = "start all processes with mpirun"
 
-    Without this they would fail as well, for the handle is null, but with an error that explains nothing.
+
+@functools.cache
+def refuse_outside() -> None:
+    """Make what takes a communicator as an argument refuse emulated ones by name, or take the real one behind it.
+
+    Once per process. Without this they would fail as well, for the handle is null, but with an error that explains
+    nothing, or, in a library that ignores MPI's return codes, with none.
     """
     from emulator.comm.completion import replace_methods
 
     for cls, names in ((MPI.Win, _WINDOWS), (MPI.File, ("Open",))):
-        replace_methods(cls, {name: _guard(cls, name) for name in names if hasattr(cls, name)})
+        guarded = {name: _guard(f"{cls.__name__}.{name}", getattr(cls, name)) for name in names}
+        replace_methods(cls, {name: staticmethod(method) for name, method in guarded.items()})
+    for kind in (MPI.Comm, MPI.Intracomm):
+        copy = _guard(f"MPI.{kind.__name__}(communicator)", kind.__new__, "use the communicator itself", first=1)
+        replace_methods(kind, {"__new__": staticmethod(copy)})
+    create = _guard("Create_intercomm", MPI.Intracomm.Create_intercomm, "use one communicator", first=1)
+    replace_methods(MPI.Intracomm, {"Create_intercomm": create})
+    replace_methods(
+        MPI.Datatype, {name: _on_the_real_one(getattr(MPI.Datatype, name)) for name in ("Pack", "Unpack", "Pack_size")}
+    )
+    replace_methods(MPI.Comm, {"Compare": _on_the_real_one(MPI.Comm.Compare)})
+    for name in ("_addressof", "_handleof"):
+        setattr(MPI, name, _guard(f"MPI.{name}(communicator)", getattr(MPI, name), _C_LIBRARY))
 
 
+def refuse_in_program() -> None:
+    """Refuse what brings in other processes, or communicators that are not emulated, whatever it is called on."""
+    from emulator.comm.completion import replace_methods
+
+    for cls, names in _OTHERS.items():
+        for name in names.split():
+            replace_methods(cls, {name: classmethod(_refusal(f"{cls.__name__}.{name}", _OTHER_PROCESSES))})
+
+
+_OTHERS: dict[type, str] = {
+    MPI.Intracomm: "Accept Connect Spawn Spawn_multiple Create_from_group",
+    MPI.Comm: "Join",
+    MPI.Intercomm: "Create_from_groups",
+    MPI.Session: "Init",
+}
 _WINDOWS = ("Create", "Allocate", "Allocate_shared", "Create_dynamic")
 
 
-def _guard(cls: type, name: str) -> Any:
-    original = getattr(cls, name)
+def _guard(
+    name: str, original: Any, instead: str = "use messages, or a communicator of MPI's own", first: int = 0
+) -> Any:
+    """Wrap a function so that it refuses emulated communicators among its arguments from `first` on."""
 
-    def call(_: type, *arguments: Any, **named: Any) -> Any:
-        if any(isinstance(value, Refused) for value in (*arguments, *named.values())):
-            raise NotEmulated(f"{cls.__name__}.{name}", instead="use messages, or a communicator of MPI's own")
+    def call(*arguments: Any, **named: Any) -> Any:
+        if any(isinstance(value, Refused) for value in (*arguments[first:], *named.values())):
+            raise NotEmulated(name, instead=instead)
         return original(*arguments, **named)
 
-    call.__name__, call.__doc__ = name, original.__doc__
-    return classmethod(call)
+    call.__name__, call.__doc__ = name.rpartition(".")[2], original.__doc__
+    return call
+
+
+def _on_the_real_one(original: Any) -> Any:
+    """Wrap a function so that it takes the real communicator behind an emulated one; it sends nothing."""
+
+    def real(value: Any) -> Any:
+        return value._real if isinstance(value, Refused) else value  # type: ignore[attr-defined]
+
+    def call(*arguments: Any, **named: Any) -> Any:
+        return original(*map(real, arguments), **{name: real(value) for name, value in named.items()})
+
+    call.__name__, call.__doc__ = original.__name__, original.__doc__
+    return call

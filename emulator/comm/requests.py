@@ -1,4 +1,4 @@
-"""Requests of an emulated communicator: sends and receives, and how they complete.
+"""Requests of an emulated communicator: the state of sends and receives, and when they are complete.
 
 They are MPI.Request objects, so an unchanged program keeps them in lists and hands them to
 ``MPI.Request.Waitall``; `emulator.comm.completion` makes those class methods understand them.
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming
-from emulator.wire.header import FOLLOWS, SYNC, Arrival, payload_tag
+from emulator.core.message import ANY_SOURCE, FOLLOWS, Arrival
+from emulator.core.operations import Operation, Transfer
 
 if TYPE_CHECKING:
-    from emulator.wire.engine import Engine
+    from emulator.core.engine import Engine
 
-ANY_SOURCE: int = MPI.ANY_SOURCE
 _BYTE = MPI.BYTE
 _new = MPI.Request.__new__
 
@@ -36,12 +36,11 @@ def describe(status: MPI.Status, source: int, tag: int, size: int, error: int = 
     status.Set_cancelled(False)
 
 
-class EmulatedRequest(MPI.Request):
+class EmulatedRequest(Operation, MPI.Request):
     """What all emulated requests share.
 
     Attributes
     ----------
-    hint : emulated time before which a poll cannot succeed, None when that is unknown
     active : not completed yet; an inactive request is what MPI calls a null (or inactive persistent) request
     error : MPI error code, MPI.SUCCESS as long as nothing went wrong
     """
@@ -50,16 +49,11 @@ class EmulatedRequest(MPI.Request):
 
     active: bool
     error: int
-    hint: float | None
     engine: Engine
     comm: Any
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:
         return _new(cls)  # the compiled class takes no arguments but a request to copy
-
-    def poll(self) -> bool:
-        """Tell whether the operation is complete, physically and, if paced, in emulated time."""
-        raise NotImplementedError
 
     def time(self) -> float:
         """Give the emulated time at which the operation is complete; call it after a successful poll."""
@@ -174,30 +168,28 @@ class SendRequest(EmulatedRequest):
     """A send under way: complete when its last byte has left the card (and, if synchronous, was matched)."""
 
     __slots__ = (
-        "active", "comm", "destination", "end", "engine", "error", "hint", "payload", "physical", "unmatched",
+        "active", "comm", "destination", "end", "engine", "error", "hint", "payload", "transfer", "unmatched",
     )  # fmt: skip
 
-    def __init__(self, comm: Any, destination: int) -> None:
+    def __init__(self, comm: Any, destination: int, sync: bool = False) -> None:
         self.comm, self.engine = comm, comm.engine
         self.destination = destination
         self.active, self.error = True, 0
         self.hint = None
         self.end = 0.0
-        self.physical: MPI.Request | None = None
+        self.transfer: Transfer | None = None
         self.payload: Any = None
-        self.unmatched = False
+        self.unmatched = sync
 
     def __del__(self) -> None:
         """A send that nobody waits for any more goes on, and its bytes must stay where they are until it is through."""
-        if self.physical is not None:
-            self.engine.keep(self.physical, self.payload)
+        if self.transfer is not None:
+            self.engine.keep(self.transfer, self.payload)
 
-    def start(self, context: int, tag: int, payload: Any, size: int, sync: bool) -> SendRequest:
-        """Send; `payload` stays untouched until the request is complete."""
-        self.unmatched = sync
-        end, self.physical = self.engine.send(self.destination, context, tag, payload, size, self if sync else None)
-        if self.physical is not None:
-            self.payload = payload
+    def sent(self, end: float, transfer: Transfer | None, payload: Any) -> SendRequest:
+        """Take note of what `Engine.send` returned; `payload` stays untouched until the request is complete."""
+        if transfer is not None:
+            self.transfer, self.payload = transfer, payload
         if end > self.end:
             self.end = end
         return self
@@ -211,12 +203,12 @@ class SendRequest(EmulatedRequest):
         if self.unmatched:
             self.hint = None
             return self._receiver_gone()
-        if self.physical is not None and not self.physical.Test():
+        if self.transfer is not None and not self.transfer.Test():
             self.hint = None
             # Only the wire knows of the transfer, and nobody revokes that: the receiver may never ask for it.
             self.error = MPI.ERR_REVOKED if self.comm.Is_revoked() else 0
             return self.error != 0
-        self.physical = self.payload = None
+        self.transfer = self.payload = None
         pacer = self.engine.pacer
         if pacer.pace and self.end > self.engine.clock.t and self.end > pacer.emulated():
             self.hint = self.end
@@ -249,14 +241,14 @@ class ReceiveRequest(EmulatedRequest):
 
     Attributes
     ----------
-    source, tag : what it accepts; `source` is a rank of the wire
+    source, tag : what it accepts; `source` is a rank of the engine
     turn : its place among the posted receives
     message : what it was matched with
     """
 
     __slots__ = (
-        "active", "cancelled", "comm", "data", "engine", "error", "held", "hint", "into", "message", "physical",
-        "posted", "source", "tag", "turn",
+        "active", "cancelled", "comm", "data", "engine", "error", "held", "hint", "into", "message", "posted",
+        "source", "tag", "transfer", "turn",
     )  # fmt: skip
 
     def __init__(self, comm: Any, source: int, tag: int, into: Incoming | None) -> None:
@@ -267,50 +259,40 @@ class ReceiveRequest(EmulatedRequest):
         self.turn = 0
         self.message: Arrival | None = None
         self.data: Any = None
-        self.physical: MPI.Request | None = None
+        self.transfer: Transfer | None = None
         self.posted = self.engine.clock.t
         self.held = self.cancelled = False
 
-    def post(self, context: int) -> ReceiveRequest:
-        """Offer the receive for matching."""
-        engine = self.engine
-        engine.matcher(context).post(self, engine.emulated_wall())
-        return self
+    def take(self, message: Arrival) -> memoryview | None:
+        """Take a message: its payload moves into the user's buffer, or is kept for a lower-case receive.
 
-    def accepts(self, message: Arrival) -> bool:
-        """Tell whether the envelope fits."""
-        return (self.source == message.source or self.source == ANY_SOURCE) and (
-            self.tag == message.tag or self.tag == MPI.ANY_TAG
-        )
-
-    def match(self, message: Arrival) -> None:
-        """Take a message: its payload moves into the user's buffer, or is kept for a lower-case receive."""
+        Returns where the payload must go if it follows.
+        """
         self.message = message
-        if message.flags & SYNC:
-            self.engine.acknowledge(message, max(self.posted, message.first))
         into, size = self.into, message.size
         fits = into is not None and size <= into.room
-        if message.flags & FOLLOWS:
-            self.data = into.view[:size] if into is not None and fits else memoryview(bytearray(size))
-            self.physical = self.engine.wire.Irecv((self.data, size, _BYTE), message.source, payload_tag(message.token))
-        else:
-            self.data = message.data
-            message.data = None
-            if into is not None and fits and size:
-                into.view[:size] = self.data
         if into is not None and not fits:
             self.error = MPI.ERR_TRUNCATE
+        if message.flags & FOLLOWS:
+            self.data = into.view[:size] if into is not None and fits else memoryview(bytearray(size))
+            place: memoryview = self.data
+            return place
+        self.data = message.data
+        message.data = None
+        if into is not None and fits and size:
+            into.view[:size] = self.data
+        return None
 
     def poll(self) -> bool:
         message = self.message
         engine = self.engine
         if message is None:
             return self._unmatched()
-        if self.physical is not None:
-            if not self.physical.Test():
+        if self.transfer is not None:
+            if not self.transfer.Test():
                 self.hint = None
                 return False
-            self.physical = None
+            self.transfer = None
         pacer = engine.pacer
         if not pacer.pace:
             return True
@@ -347,15 +329,7 @@ class ReceiveRequest(EmulatedRequest):
             if status is not None:
                 self.fill(status)
             return None
-        engine = self.engine
-        due = message.due
-        if due is None:
-            due = message.port.serve(message)
-        clock = engine.clock
-        if due > clock.t:
-            clock.t = due
-            if engine.pacer.pace:
-                engine.pacer.record(due, self.held)
+        self.engine.complete(message, self.held)
         if self.into is not None and not self.error:
             self.into.finish(message.size)
         if status is not None:

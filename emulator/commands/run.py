@@ -8,22 +8,26 @@ clock starts with its first call, so that what it imports before takes no emulat
 
 from __future__ import annotations
 
-import importlib.util
+import atexit
 import os
 import re
-import runpy
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from emulator.errors import UsageError
+from emulator.commands import program
+from emulator.errors import CheckFailed, UsageError
 from emulator.launch import mpirun
+from emulator.launch.streams import complain
 from emulator.run.options import PACE, OneLineCommand, relaunch
 
-_FLAGS = ("--quiet", "--help")
+if TYPE_CHECKING:
+    from emulator.commands.ending import Ending, Row
+
+_FLAGS = ("--quiet", "--help", "-h")
 _JOINED = re.compile("-n.")  # -n4, an option with its value
 
 
@@ -74,14 +78,17 @@ def run(
         raise UsageError("a program is needed, got none: name a script.py, or a module with -m")
     if module is None and not os.path.isfile(arguments[0]):
         raise UsageError(f"a program is a Python file, or a module with -m, found no file {arguments[0]!r}")
-    if module is not None and not _exists(module):
+    if module is not None and not program.exists(module):
         raise UsageError(f"-m names a module that can be imported from here, found none called {module!r}")
-    if launch_ranks is not None and not mpirun.inside():
+    if not mpirun.inside():
+        if launch_ranks is None:
+            raise UsageError("a job needs ranks, got no -n outside of mpirun: add -n 4, or start it with mpirun -n 4")
         sys.exit(relaunch(launch_ranks))
     from mpi4py import MPI
 
     import emulator
     from emulator.comm import algorithms
+    from emulator.commands.ending import Ending
 
     if launch_ranks not in (None, MPI.COMM_WORLD.Get_size()):
         raise UsageError(
@@ -89,7 +96,7 @@ def run(
             f"{launch_ranks}: leave one of them out"
         )
     comm = emulator.emulate(MPI.COMM_WORLD, net, pace=pace, compute=compute, seed=seed)
-    _disguise(MPI, comm)
+    program.emulate_world(MPI, comm)
     # Now, because the program's folder takes the place of ours on sys.path.
     algorithms.find()
     if comm.notice and comm.rank == 0:
@@ -97,67 +104,10 @@ def run(
     if json_file is not None:
         json_file = os.path.abspath(json_file)  # the program may go elsewhere
     folder, result = _begin(comm, pace, out, json_file)
+    # At exit, because a program may end other ranks from an exit handler of its own, which runs before this one.
+    atexit.register(_close, comm, Ending(comm), folder, result, json_file, quiet)
     comm.engine.clock.pause()
-    _execute(comm, module, list(arguments))
-    _report(comm, folder, result, json_file, quiet)
-
-
-def _exists(module: str) -> bool:
-    """Whether there is a module of that name, without running it."""
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
-    try:
-        return importlib.util.find_spec(module) is not None
-    except (ImportError, ValueError):  # a package above it is missing, or is none
-        return False
-
-
-def _disguise(mpi: Any, comm: Any) -> None:
-    """Make the module look as if the emulated cluster was the only one."""
-    mpi.COMM_WORLD = comm
-    mpi.Wtime = comm.now
-    # MPI is up already, and must stay up until the traffic is added up.
-    mpi.Init = mpi.Finalize = lambda: None
-    mpi.Init_thread = lambda required=mpi.THREAD_MULTIPLE: mpi.Query_thread()
-
-
-def _execute(comm: Any, module: str | None, arguments: list[str]) -> None:
-    """Run the program; if it fails on one rank, the job ends, instead of waiting for that rank."""
-    try:
-        if module is not None:
-            sys.argv = [module, *arguments]
-            sys.path[0] = os.getcwd()
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-        else:
-            sys.argv = arguments
-            sys.path[0] = os.path.dirname(os.path.realpath(arguments[0]))
-            runpy.run_path(arguments[0], run_name="__main__")
-    except SystemExit as end:
-        if end.code not in (None, 0):
-            if not isinstance(end.code, int):
-                print(end.code, file=sys.stderr)
-            _leave(end.code if isinstance(end.code, int) else 1)
-    except UsageError as error:
-        # Something that is not emulated: where it was asked for matters more than how it was refused.
-        frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if not _ours(one)), None)
-        place = f"{frame.filename}:{frame.lineno}: " if frame else ""
-        if comm.engine.board.claim():  # the others have the same to say
-            print(f"error: {place}{error}", file=sys.stderr)
-        _leave(error.exit_code)
-    except BaseException:
-        traceback.print_exc()
-        _leave(1)
-
-
-def _ours(frame: traceback.FrameSummary) -> bool:
-    return Path(__file__).resolve().parents[1] in Path(frame.filename).resolve().parents
-
-
-def _leave(status: int) -> None:
-    """End this rank at once; mpirun ends the others."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    program.execute(comm, module, list(arguments))
 
 
 def _begin(comm: Any, pace: float | str, out: str | None, json_file: str | None) -> tuple[Path | None, dict[str, Any]]:
@@ -188,20 +138,41 @@ def _host_name() -> str:
     return MPI.Get_processor_name()
 
 
-def _report(comm: Any, folder: Path | None, result: dict[str, Any], json_file: str | None, quiet: bool) -> None:
-    """Save on rank 0, and say there, what the run took and what the network carried."""
-    traffic = comm.traffic()
-    fidelity = comm.fidelity()
-    if folder is None:
-        return
+def _close(
+    comm: Any, ending: Ending, folder: Path | None, result: dict[str, Any], json_file: str | None, quiet: bool
+) -> None:
+    """Report, and make this process end with a failure if that fails: an exit handler cannot do so by an exception."""
+    try:
+        for rows in ending.rows():
+            if folder is not None:
+                _report(comm, ending, rows, folder, result, json_file, quiet)
+    except (UsageError, CheckFailed) as error:
+        complain(str(error))
+        program.leave(error.exit_code)
+    except BaseException:
+        traceback.print_exc()
+        program.leave(1)
+
+
+def _report(
+    comm: Any, ending: Ending, rows: list[Row], folder: Path, result: dict[str, Any], json_file: str | None,
+    quiet: bool,
+) -> None:  # fmt: skip
+    """Save, and print, what the run took and what the network carried, of the ranks that have ended."""
     from emulator import results
 
-    result |= {"traffic": traffic.describe(comm.engine.network), "fidelity": fidelity, "pace": fidelity["pace"]}
-    path = results.save(result, folder / results.RESULT)
-    if json_file is not None:
-        results.save(result, json_file)
-    if quiet:
-        return
+    result |= ending.describe(rows)
+    path = folder / results.RESULT
+    unwritten = results.keep(result, path, json_file)
+    if not quiet:
+        _print(comm, ending, result, None if unwritten else path)
+    if unwritten is not None:
+        raise unwritten
+
+
+def _print(comm: Any, ending: Ending, result: dict[str, Any], path: Path | None) -> None:
+    """Print what the run took, and where its result is if it could be saved."""
+    from emulator import results
     from emulator.report import terminal
     from emulator.report.views import view
     from emulator.run.console import outlasting
@@ -209,4 +180,10 @@ def _report(comm: Any, folder: Path | None, result: dict[str, Any], json_file: s
     console = outlasting()
     console.print()
     terminal.show(view(results.plain(result)), console)
-    console.print(f"[dim]result: {path}[/]")
+    if not comm.engine.pacer.pace:
+        console.print(
+            f"emulated {result['traffic']['seconds']:.6g} s, wall {ending.wall():.3g} s: without pacing only MPI.Wtime "
+            "reads emulated time; what the program times with time.perf_counter or time.time is the wall's"
+        )
+    if path is not None:
+        console.print(f"[dim]result: {path}[/]")

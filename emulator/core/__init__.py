@@ -1,1 +1,1 @@
-"""What emulated messages mean: matching, network cards, changes of the network, traffic. No MPI calls."""
+"""What emulated messages mean, whoever carries them: matching, cards, routes, clocks, network changes. No MPI."""

@@ -1,20 +1,28 @@
-"""Network cards as queues: when a message leaves one, and when the other end has taken it in."""
+"""Network cards and shared links as queues: when a message leaves a card, and when the receiving card has served it."""
 
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
 from heapq import heappop
-from typing import Any
+from typing import Any, Protocol
 
-from emulator.network import Path
-from emulator.wire.header import Arrival
-from emulator.wire.shared_clocks import Board
+from emulator.core.message import Arrival
 
 # Cells of a queue: when it is free for good, the latest request, how many busy spans were noted, and the last of those.
 FREE, ASKED, NOTED, SPANS = range(4)
 _KEPT = 32
 _PER_SPAN = 3  # begin, end, the latest request inside
 CELLS = SPANS + _KEPT * _PER_SPAN
+
+
+class Lock(Protocol):
+    """What two users of a queue share, so that one at a time changes it."""
+
+    def acquire(self) -> Any: ...
+
+    def release(self) -> Any: ...
 
 
 class Queue:
@@ -25,21 +33,20 @@ class Queue:
     order is inverted; inversions are counted, not corrected.
     """
 
-    __slots__ = ("board", "cell", "cells", "inversions", "lock", "remembers")
+    __slots__ = ("cell", "cells", "inversions", "lock", "remembers")
 
-    def __init__(self, cells: Any, cell: int, board: Board | None = None, remembers: bool = True) -> None:
+    def __init__(self, cells: Any, cell: int, lock: Lock | None = None, remembers: bool = True) -> None:
         self.cells = cells
         self.cell = cell
-        self.board = board  # None when nobody else uses the queue: no lock then
-        self.lock = 1 + cell
+        self.lock = lock  # None when nobody else uses the queue
         self.remembers = remembers  # not needed where requests cannot come out of order
         self.inversions = 0
 
     def take(self, asked: float, seconds: float) -> float:
         """Occupy the resource for `seconds`, from emulated time `asked` at the earliest; returns the start."""
-        cells, cell, board = self.cells, self.cell, self.board
-        if board is not None:
-            board.lock(self.lock)
+        cells, cell, lock = self.cells, self.cell, self.lock
+        if lock is not None:
+            lock.acquire()
         free = cells[cell]
         if asked >= cells[cell + ASKED]:
             start = asked if asked > free else free
@@ -49,8 +56,8 @@ class Queue:
                 self._note(start, start + seconds, asked, joined=start == free)
         else:
             start = self._fit(asked, seconds)
-        if board is not None:
-            board.unlock(self.lock)
+        if lock is not None:
+            lock.release()
         return start
 
     def _note(self, begin: float, end: float, asked: float, joined: bool) -> None:
@@ -93,8 +100,17 @@ class Queue:
 
 
 def private_queue(remembers: bool) -> Queue:
-    """Make a queue that nobody else sees."""
+    """Make a queue in memory of its own, for one process."""
     return Queue(array("d", [0.0] * CELLS), 0, None, remembers)
+
+
+@dataclass(frozen=True)
+class Cards:
+    """The queues that a rank's messages pass: out of its host, into its host, and every shared link of the network."""
+
+    out: Queue
+    into: Queue
+    links: Sequence[Queue]
 
 
 class Port:
@@ -124,27 +140,13 @@ class Port:
             following.due = self.queue.take(following.first, service) + service
         return message.due
 
-
-class Route:
-    """The way from this rank to another: constants of the path, and what was sent along it so far."""
-
-    __slots__ = (
-        "alpha", "back", "beta", "beta_out", "bytes", "change", "destination", "gap", "here", "host", "last", "links",
-        "loopback", "messages", "path", "queue", "sequence", "stream", "varies",
-    )  # fmt: skip
-
-    def __init__(self, destination: int, host: int, path: Path, back: float, queue: Queue, stream: int) -> None:
-        self.destination = destination
-        self.host = host
-        self.path = path
-        self.back = back  # latency of the opposite way
-        self.queue = queue
-        self.stream = stream
-        self.alpha, self.beta, self.links = path.alpha, path.beta, path.links
-        self.varies = path.jitter is not None or path.loss is not None
-        self.here = self.loopback = False
-        self.beta_out, self.gap = path.beta, 0.0
-        self.sequence = self.messages = self.bytes = 0
-        self.last: dict[int, float] = {}
-        # What faults have done to this way; None on a healthy one (emulator.core.network_changes).
-        self.change: Any = None
+    def expected(self, message: Arrival) -> float:
+        """Give the time at which a message will be due, after those that are served before it; serves nothing."""
+        if message.due is not None:
+            return message.due
+        free: float = self.queue.cells[self.queue.cell]
+        for *_, ahead in sorted(self.heap):
+            free = max(free, ahead.first) + max(ahead.service, ahead.size * self.stretch)
+            if ahead is message:
+                break
+        return float(free)

@@ -8,34 +8,54 @@ is posted on a paced run, messages that physically came early wait for their tim
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from heapq import heappop, heappush
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
-from mpi4py import MPI
+from emulator.core.message import ANY_SOURCE, ANY_TAG, Arrival
 
-from emulator.wire.header import Arrival
-
-if TYPE_CHECKING:
-    from emulator.comm.requests import ReceiveRequest
-
-ANY_SOURCE: int = MPI.ANY_SOURCE
-ANY_TAG: int = MPI.ANY_TAG
 _NEVER = float("inf")
+
+
+class Receive(Protocol):
+    """A receive that is posted.
+
+    Attributes
+    ----------
+    source, tag : what it accepts; `source` is a rank of the engine
+    turn : its place among the posted receives
+    posted : emulated time at which it was posted
+    transfer : the payload that is still under way to it, if any
+    """
+
+    source: int
+    tag: int
+    turn: int
+    posted: float
+    transfer: Any
+
+    def take(self, message: Arrival) -> memoryview | None:
+        """Take a message that matches; returns where its payload is to go if that follows."""
 
 
 class Matcher:
     """The posted receives and the unexpected messages of one context.
+
+    Parameters
+    ----------
+    matched : called with each receive and the message that it gets
 
     Attributes
     ----------
     later : messages whose emulated time has not come, while a receive from ANY_SOURCE is posted
     """
 
-    __slots__ = ("_any_source", "_posted", "_turn", "_unexpected", "_wild", "later")
+    __slots__ = ("_any_source", "_matched", "_posted", "_turn", "_unexpected", "_wild", "later")
 
-    def __init__(self) -> None:
-        self._posted: dict[tuple[int, int], deque[ReceiveRequest]] = {}
-        self._wild: list[ReceiveRequest] = []
+    def __init__(self, matched: Callable[[Receive, Arrival], None]) -> None:
+        self._matched = matched
+        self._posted: dict[tuple[int, int], deque[Receive]] = {}
+        self._wild: list[Receive] = []
         self._any_source = 0
         self._unexpected: dict[tuple[int, int], deque[Arrival]] = {}
         self._turn = 0
@@ -62,7 +82,7 @@ class Matcher:
         for request in self._wild:
             if taker is not None and taker.turn < request.turn:
                 break
-            if request.accepts(message):
+            if request.source in (ANY_SOURCE, message.source) and request.tag in (ANY_TAG, message.tag):
                 taker = request
                 break
         if taker is None:
@@ -72,13 +92,13 @@ class Matcher:
             waiting.append(message)
             return
         self.withdraw(taker)
-        taker.match(message)
+        self._matched(taker, message)
 
-    def post(self, request: ReceiveRequest, now: float | None) -> None:
+    def post(self, request: Receive, now: float | None) -> None:
         """Match a new receive with an unexpected message, or remember it."""
         found = self.take(request.source, request.tag, now)
         if found is not None:
-            request.match(found)
+            self._matched(request, found)
             return
         self._turn += 1
         request.turn = self._turn
@@ -103,7 +123,7 @@ class Matcher:
             if not waiting:
                 del self._unexpected[key]
 
-    def withdraw(self, request: ReceiveRequest) -> bool:
+    def withdraw(self, request: Receive) -> bool:
         """Forget a posted receive; False if it was not posted (any more)."""
         if request.source != ANY_SOURCE and request.tag != ANY_TAG:
             key = (request.source, request.tag)

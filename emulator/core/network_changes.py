@@ -6,10 +6,12 @@ it at its own step, and its effect is a function of emulated time alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from emulator.core.cards import Route
+from emulator.core.cards import Port
+from emulator.core.clock import Clock
+from emulator.core.routes import Route, Routes
 from emulator.errors import UsageError
 from emulator.network.draws import stream
 from emulator.network.loss import Loss
@@ -41,15 +43,15 @@ class Change:
         self.waiting: list[tuple[Any, ...]] = []
         self.windows: list[tuple[float, float]] = []
 
-    def holds(self, engine: Any, route: Route, context: int, tag: int, payload: Any, size: int, sync: Any) -> bool:
+    def holds(self, now: float, destination: int, context: int, tag: int, payload: Any, size: int, sync: Any) -> bool:
         """Keep (or lose) a message that meets a cut without a known end."""
-        if engine.clock.t >= self.open_at:
+        if now >= self.open_at:
             return False
         if self.lost:
             return True
         if self.open_at != float("inf"):
             return False
-        self.waiting.append((route.destination, context, tag, bytes(payload), size, sync))
+        self.waiting.append((destination, context, tag, bytes(payload), size, sync))
         return True
 
     def betas(self, beta: float, beta_out: float) -> tuple[float, float]:
@@ -69,8 +71,14 @@ class Change:
         return first
 
 
+def _change(route: Route) -> Change:
+    if route.change is None:
+        route.change = Change()
+    return route.change
+
+
 class NetworkState:
-    """Changes to the network as this rank sees it: ``comm.network_state``.
+    """Changes to the network as this rank sees it: ``comm.network_state``, which names the communicator's ranks.
 
     ::
 
@@ -82,21 +90,28 @@ class NetworkState:
         state.weaken(0.1)        # this rank's card runs at a tenth of its speed
         state.lose(0.02)         # two more packets in a hundred get lost, from now on
         state.restore()          # all as configured
+
+    Parameters
+    ----------
+    routes, clock, card : the rank's routes, its clock, and the receiving side of its host's card
+    resend : sends what a cut has held back; takes destination, context, tag, payload, size and synchronous request
+    members : rank of the engine of each rank that a cut can name
     """
 
-    def __init__(self, comm: Any) -> None:
-        self._comm = comm
-        self._engine = comm.engine
-        self._slowdown = comm.engine.clock.slowdown
+    def __init__(
+        self, routes: Routes, clock: Clock, card: Port, resend: Callable[..., None], members: Sequence[int]
+    ) -> None:
+        self._routes, self._clock, self._card, self._resend, self._members = routes, clock, card, resend, members
+        self._host = routes.network.hosts[routes.host]
 
-    def _routes(self, ranks: Iterable[int]) -> list[Route]:
-        return [self._engine.routes[self._comm.members[rank]] for rank in ranks]
-
-    def _change(self, route: Route) -> Change:
-        if route.change is None:
-            route.change = Change()
-        change: Change = route.change
-        return change
+    def _across(self, left: Iterable[int], right: Iterable[int]) -> list[Change]:
+        """This rank's routes to the other side of a cut, if it is on one."""
+        sides = set(left), set(right)
+        if sides[0] & sides[1]:
+            raise UsageError(f"a cut needs two sets without a common rank, both have {sorted(sides[0] & sides[1])}")
+        here, members = self._routes.rank, self._members
+        mine = [others for these, others in (sides, sides[::-1]) if here in (members[rank] for rank in these)]
+        return [_change(self._routes[members[rank]]) for others in mine for rank in others]
 
     def cut(self, left: Iterable[int], right: Iterable[int], until: float | None = None, lost: bool = False) -> None:
         """Cut the network between two sets of ranks, for what this rank sends from now on.
@@ -106,55 +121,46 @@ class NetworkState:
         until : emulated time in seconds at which it heals by itself; None: when `heal` is called
         lost : what is sent meanwhile is lost for ever; otherwise it arrives after the cut has healed
         """
-        for route in self._across(left, right):
-            change = self._change(route)
+        for change in self._across(left, right):
             change.open_at = float("inf") if until is None else until
             change.lost = lost
-
-    def _across(self, left: Iterable[int], right: Iterable[int]) -> list[Route]:
-        """This rank's routes to the other side of a cut."""
-        sides = set(left), set(right)
-        if sides[0] & sides[1]:
-            raise UsageError(f"a cut needs two sets without a common rank, both have {sorted(sides[0] & sides[1])}")
-        rank = self._comm.rank
-        return [route for mine, theirs in (sides, sides[::-1]) if rank in mine for route in self._routes(theirs)]
 
     def cut_at(self, left: Iterable[int], right: Iterable[int], windows: Iterable[tuple[float, float]]) -> None:
         """Cut the network between two sets of ranks in windows (from, until) of emulated time, later ones included."""
         windows = list(windows)
-        for route in self._across(left, right):
-            self._change(route).windows += windows
+        for change in self._across(left, right):
+            change.windows += windows
 
     def heal(self) -> None:
         """End all cuts on this rank's side; what was held back leaves now."""
-        for route in self._engine.routes:
+        for route in list(self._routes.values()):
             change = route.change
             if change is None:
                 continue
             change.open_at, change.lost, change.windows = _NEVER, False, []
             waiting, change.waiting = change.waiting, []
             for message in waiting:
-                self._engine.keep(self._engine.send(*message)[1], message)
+                self._resend(*message)
 
     def slow(self, factor: float) -> None:
         """Make this rank compute `factor` times slower than its host is configured; 1.0 heals it."""
         if not factor > 0:
             raise UsageError(f"a slow rank needs a factor > 0, got {factor}: 4 makes it four times slower")
-        clock = self._engine.clock
-        if clock.measured:
-            clock.enter()
-        clock.slowdown = self._slowdown * factor
+        if self._clock.measured:
+            self._clock.enter()
+        self._clock.slowdown = self._host.slowdown * factor
 
     def weaken(self, fraction: float) -> None:
         """Run this host's card at `fraction` of its speed, both ways; every rank of the host calls it."""
         if not 0 < fraction <= 1:
             raise UsageError(f"a weak card needs a fraction in (0, 1], got {fraction}: 0.1 is a tenth of its speed")
-        engine = self._engine
-        nic = engine.network.hosts[engine.host].nic
-        engine.nic.stretch = nic.ingress_beta / fraction if fraction < 1 else 0.0
-        for route in engine.routes:
+
+        def slow_down(route: Route) -> None:
             if not route.loopback:
-                self._change(route).stretch_out = 1 / fraction
+                _change(route).stretch_out = 1 / fraction
+
+        self._card.stretch = self._host.nic.ingress_beta / fraction if fraction < 1 else 0.0
+        self._routes.change_all("weaken", slow_down)
 
     def lose(self, rate: float, since: float | None = None, **options: Any) -> None:
         """Lose packets of what this rank sends, on top of what the network loses.
@@ -167,19 +173,21 @@ class NetworkState:
         """
         if not 0 <= rate < 1:
             raise UsageError(f"a loss rate lies in [0, 1), got {rate}: 0.01 loses one packet in a hundred")
-        engine = self._engine
-        for route in engine.routes:
-            if route.loopback:
-                continue
-            change = self._change(route)
-            change.loss = Loss(rate, **options) if rate else None
-            change.loss_since = engine.clock.t if since is None else since
-            change.loss_stream = stream(engine.seed + 1, engine.rank, route.destination)
+        loss = Loss(rate, **options) if rate else None
+        begin = self._clock.t if since is None else since
+        seed, rank = self._routes.seed + 1, self._routes.rank
+
+        def add_loss(route: Route) -> None:
+            if not route.loopback:
+                change = _change(route)
+                change.loss, change.loss_since = loss, begin
+                change.loss_stream = stream(seed, rank, route.destination)
+
+        self._routes.change_all("lose", add_loss)
 
     def restore(self) -> None:
         """Heal, and bring everything back to what is configured."""
         self.heal()
         self.slow(1.0)
-        self._engine.nic.stretch = 0.0
-        for route in self._engine.routes:
-            route.change = None
+        self._card.stretch = 0.0
+        self._routes.restore()

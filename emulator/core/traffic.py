@@ -1,10 +1,12 @@
-"""What went over the emulated network: messages, bytes, and how long each card and link was busy."""
+"""Traffic of the emulated network: messages and bytes per pair of hosts, busy seconds of each card and link."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from emulator.core.routes import Routes
 from emulator.network import Network
 
 
@@ -60,17 +62,23 @@ class Traffic:
         }
 
 
-def collect(comm: Any) -> Traffic:
-    """Add up the traffic of all ranks; collective, no emulated time."""
-    engine = comm.engine
-    mine = [(engine.host, route.host, route.messages, route.bytes) for route in engine.routes if route.messages]
-    rows = comm._real.allgather((engine.clock.t, mine))
+Row = tuple[float, list[tuple[int, int, int, int]]]
+"""A rank's emulated time, and (its host, the other's host, messages, bytes) for each rank that it sent to."""
+
+
+def of_rank(now: float, routes: Routes) -> Row:
+    """Give what one rank sent."""
+    return now, [(routes.host, way.host, way.messages, way.bytes) for way in routes.values() if way.messages]
+
+
+def total(network: Network, rows: Sequence[Row]) -> Traffic:
+    """Add up the traffic of all ranks."""
     pairs: dict[tuple[int, int], tuple[int, int]] = {}
     for _, entries in rows:
         for source, destination, messages, size in entries:
             before = pairs.get((source, destination), (0, 0))
             pairs[source, destination] = before[0] + messages, before[1] + size
-    return Traffic(max(row[0] for row in rows), pairs, _resources(engine.network, pairs))
+    return Traffic(max(row[0] for row in rows), pairs, _resources(network, pairs))
 
 
 def _resources(network: Network, pairs: dict[tuple[int, int], tuple[int, int]]) -> list[Resource]:

@@ -1,4 +1,4 @@
-"""Clocks: the logical clock of a rank, its tie to the wall clock, and ways to wait that leave the core to others.
+"""Sleeping and polling in wall time without occupying a processor core.
 
 On a crowded machine a process that waits must sleep, and sleep precisely: Linux lets a sleeper oversleep by 50 us
 unless it asks for less, which `sharpen_sleep` does once per process.
@@ -114,40 +114,3 @@ def wait_until(ready: Callable[[], bool], timeout: float | None = None, longest:
             return False
         pause(deadline)
     return True
-
-
-class Clock:
-    """The logical clock of one rank, in emulated seconds.
-
-    Between two calls of the communicator it advances by the thread's own CPU time times `slowdown`, so that a
-    preempted rank loses nothing: in the emulated cluster every rank has a core. With ``measured=False`` it stands
-    still.
-
-    Attributes
-    ----------
-    t : the emulated time in seconds
-    slowdown : emulated seconds of compute per second of this machine
-    """
-
-    __slots__ = ("_mark", "measured", "slowdown", "t")
-
-    def __init__(self, slowdown: float = 1.0, measured: bool = True) -> None:
-        self.t = 0.0
-        self.slowdown = slowdown
-        self.measured = measured
-        self._mark = time.thread_time()
-
-    def enter(self) -> None:
-        """Begin a call: charge the CPU time since the last one ended."""
-        now = time.thread_time()
-        if now > self._mark:
-            self.t += (now - self._mark) * self.slowdown
-        self._mark = now
-
-    def leave(self) -> None:
-        """End a call: what it cost in CPU time is the emulator's own and is not charged."""
-        self._mark = time.thread_time()
-
-    def pause(self) -> None:
-        """Stand still until the next call begins."""
-        self._mark = float("inf")

@@ -28,7 +28,7 @@ from emulator.design.fields import (
     Whole,
 )  # fmt: skip
 from emulator.errors import UsageError
-from emulator.network.files import _first_error
+from emulator.network.files import first_error
 
 SLOTS = ("partition", "communication", "consistency", "coordination", "fault_tolerance", "load_balancing")
 PATTERNS = ("all-reduce", "parameter-server", "gossip", "scatter-gather", "federated")
@@ -266,7 +266,7 @@ def parse(text: str, origin: str = "sheet", changes: tuple[str, ...] = ()) -> Sh
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{origin}: not TOML: {error}") from None
     except ValidationError as error:
-        raise UsageError(f"{origin}: {_first_error(error.errors())}") from None
+        raise UsageError(f"{origin}: {first_error(error.errors())}") from None
     except UsageError as error:
         raise UsageError(f"{origin}: {error}") from None
 

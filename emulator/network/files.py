@@ -60,12 +60,12 @@ def parse(text: str, origin: str = "network", folder: Path | None = None) -> Net
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{origin}: not TOML: {error}") from None
     except ValidationError as error:
-        raise UsageError(f"{origin}: {_first_error(error.errors())}") from None
+        raise UsageError(f"{origin}: {first_error(error.errors())}") from None
     except UsageError as error:
         raise UsageError(f"{origin}: {error}") from None
 
 
-def _first_error(errors: list[Any]) -> str:
+def first_error(errors: list[Any]) -> str:
     """Word the first of pydantic's errors as field, rule, value."""
     error = errors[0]
     # Positions in a union carry the chosen alternative in their path: it is no field of the file.

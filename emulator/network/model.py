@@ -6,7 +6,7 @@ are in seconds, sizes in bytes, and every beta is in seconds per byte.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -204,16 +204,27 @@ class Network:
 
     def smallest_latency(self) -> float:
         """Give the least one-way latency in seconds between two ranks on different hosts; 0.0 on a single host."""
-        return min((path.alpha for path in self._paths_in_use()), default=0.0)
+        return min((path.alpha for path in self._paths_between(range(self.ranks))), default=0.0)
 
-    def _paths_in_use(self) -> list[Path]:
-        """List the paths between the hosts that have ranks."""
-        used = sorted({self.host_of(rank) for rank in range(self.ranks)})
+    def slowest_path(self, ranks: Iterable[int]) -> tuple[float, float]:
+        """Give the longest latency in seconds and the most seconds per byte among the paths between some ranks."""
+        ranks = list(ranks)
+        paths = self._paths_between(ranks) or [self.hosts[self.host_of(ranks[0])].loopback]
+        return max(path.alpha for path in paths), max(path.beta for path in paths)
+
+    def _paths_between(self, ranks: Iterable[int]) -> list[Path]:
+        """List every kind of path between the hosts of some ranks, not every pair where many are alike."""
+        used = sorted({self.host_of(rank) for rank in ranks})
+        if self.plan.topology.by_group:
+            alike: dict[tuple[Nic, str | None], list[int]] = {}
+            for host in used:
+                alike.setdefault((self.hosts[host].nic, self._fabric.groups[host]), []).append(host)
+            used = sorted(host for hosts in alike.values() for host in hosts[:2])
         return [self.path(a, b) for a in used for b in used if a != b]
 
     def describe(self) -> dict[str, Any]:
         """Say what is configured, in the form that a result file records."""
-        paths = self._paths_in_use() or [self.hosts[0].loopback]
+        paths = self._paths_between(range(self.ranks)) or [self.hosts[0].loopback]
         plan = self.plan
         return {
             "name": self.name,

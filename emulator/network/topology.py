@@ -36,9 +36,16 @@ class Fabric:
 
 
 class Topology:
-    """How hosts are wired."""
+    """How hosts are wired.
+
+    Attributes
+    ----------
+    kind : its name in network files
+    by_group : hosts of one group, and like cards, have like paths; False where a path depends on the places of both
+    """
 
     kind: ClassVar[str]
+    by_group: ClassVar[bool] = True
 
     def lay_out(self, names: Sequence[str], groups: Sequence[str | None], cards: Sequence[float] = ()) -> Fabric:
         """Wire hosts of these names.
@@ -122,6 +129,7 @@ class FatTree(Topology):
     beta: float
     hop_latency: float
     kind: ClassVar[str] = "fat-tree"
+    by_group: ClassVar[bool] = False
 
     def lay_out(self, names: Sequence[str], groups: Sequence[str | None], cards: Sequence[float] = ()) -> Fabric:
         radix = self.radix or next(k for k in range(2, 1000, 2) if k**3 // 4 >= len(names))
@@ -175,6 +183,7 @@ class Torus(Topology):
     beta: float
     hop_latency: float
     kind: ClassVar[str] = "torus"
+    by_group: ClassVar[bool] = False
 
     def lay_out(self, names: Sequence[str], groups: Sequence[str | None], cards: Sequence[float] = ()) -> Fabric:
         shape = self.dimensions or _squarest(len(names))

@@ -35,16 +35,16 @@ def find_pace(comm: Any) -> tuple[float, str | None]:
         Wall seconds per emulated second; and None, or a line that says what to expect at the slowest pace.
     """
     engine = comm.engine
-    floor = engine.board.ranks_here / cores() if engine.clock.measured else 0.0
+    floor = engine.shared.ranks_here / cores() if engine.clock.measured else 0.0
     if engine.sync is not None:
         floor = max(floor, 1.01 * engine.sync.smallest_latency / engine.pacer.latency)
     slowest = max(SLOWEST, floor)
     begin = perf_counter()
     _exchange(comm, _ROUNDS)
-    step: float = comm._real.allreduce((perf_counter() - begin) / _ROUNDS, MPI.MAX)
+    step: float = comm.control.allreduce((perf_counter() - begin) / _ROUNDS, MPI.MAX)
     pace = min(max(2 * step / engine.pacer.latency, floor, 1e-3), slowest)
     late = _late(comm, pace)
-    while comm._real.bcast(perf_counter() - begin < _PATIENCE_S):
+    while comm.control.bcast(perf_counter() - begin < _PATIENCE_S):
         good = late <= GOOD_SHARE
         following = max(pace / _STEP, floor) if good else min(pace * _STEP, slowest)
         if following == pace:
@@ -71,11 +71,11 @@ def _late(comm: Any, pace: float) -> float:
     engine = comm.engine
     engine.set_pace(pace)
     comm.align()
-    engine.pacer.forget()
+    engine.pacer.reset_counts()
     _exchange(comm, max(_ROUNDS, min(10 * _ROUNDS, int(_TRIAL_S / (engine.pacer.latency * pace)))))
     deadlines, overruns, _ = engine.pacer.figures()
     total = np.array([deadlines, overruns])
-    comm._real.Allreduce(MPI.IN_PLACE, total)
+    comm.control.Allreduce(MPI.IN_PLACE, total)
     return float(total[1] / max(1, total[0]))
 
 
@@ -93,7 +93,7 @@ def adapt(comm: Any) -> None:
     engine = comm.engine
     deadlines, overruns, _ = engine.pacer.figures()
     recent = np.array([deadlines - engine.judged[0], overruns - engine.judged[1]])
-    comm._real.Allreduce(MPI.IN_PLACE, recent)
+    comm.control.Allreduce(MPI.IN_PLACE, recent)
     if recent[0] < 100 * comm.size:
         return
     engine.judged = deadlines, overruns

@@ -11,10 +11,12 @@ import fcntl
 import mmap
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 
 from mpi4py import MPI
 
+from emulator.core.cards import CELLS, Cards, Queue
 from emulator.errors import UsageError
 from emulator.network import Network
 
@@ -23,8 +25,34 @@ LINKS_LOCK, PACING_LOCK = 0, 1
 _CLAIMED = 1  # of the cells for the pacer
 
 
-class Board:
-    """Shared cells of 8 bytes: ``pacing``, two queues of `per_queue` cells for each host, one for each shared link.
+class RecordLock:
+    """A lock on one byte of a file, which the kernel releases when its holder dies.
+
+    Parameters
+    ----------
+    which : LINKS_LOCK, PACING_LOCK, or 1 + a cell that it protects
+    """
+
+    __slots__ = ("_file", "_which")
+
+    def __init__(self, file: int, which: int) -> None:
+        self._file, self._which = file, which
+
+    def acquire(self) -> None:
+        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, self._which)
+
+    def release(self) -> None:
+        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, self._which)
+
+    def __enter__(self) -> None:
+        self.acquire()
+
+    def __exit__(self, *exception: object) -> None:
+        self.release()
+
+
+class SharedClocks:
+    """Shared cells of 8 bytes: ``pacing``, two queues (`CELLS` each) for each host, one for each shared link.
 
     Attributes
     ----------
@@ -32,55 +60,49 @@ class Board:
     pacing : the first of them, for the pacer
     shared : for each host, whether more than one rank uses its card
     machines : how many real machines the job runs on
-    ranks_here, leads : how many ranks this machine runs, and whether this one speaks for them
+    ranks_here, is_leader : how many ranks this machine runs, and whether this one speaks for them
     """
 
-    def __init__(self, control: MPI.Intracomm, network: Network, per_queue: int) -> None:
+    def __init__(self, control: MPI.Intracomm, network: Network) -> None:
         size = control.Get_size()
         placed = [network.host_of(rank) for rank in range(size)]
         self.hosts = len(network.hosts)
-        self.shared = [placed.count(host) > 1 for host in range(self.hosts)]
-        self._per_queue = per_queue
-        length = 8 * (PACING + per_queue * (2 * self.hosts + len(network.links)))
+        ranks = Counter(placed)
+        self.shared = [ranks[host] > 1 for host in range(self.hosts)]
+        self._links = len(network.links)
+        length = 8 * (PACING + CELLS * (2 * self.hosts + self._links))
         machine: MPI.Intracomm = control.Split_type(MPI.COMM_TYPE_SHARED)  # type: ignore[assignment]
         homes = control.allgather(machine.bcast(control.Get_rank()))
         _check_machines(homes, placed, network)
         self.machines = len(set(homes))
         self.ranks_here = machine.Get_size()
-        self.leads = machine.Get_rank() == 0
+        self.is_leader = machine.Get_rank() == 0
         self._file = _common_file(machine, length)
         self._map = mmap.mmap(self._file, length)
         self.cells = memoryview(self._map).cast("d")
         self.pacing = self.cells[:PACING]
         machine.Free()
 
-    def egress(self, host: int) -> int:
-        """Give the first cell of the queue out of a host."""
-        return PACING + 2 * host * self._per_queue
+    def cards(self, host: int) -> Cards:
+        """Make the queues that the messages of a rank on this host pass."""
+        begin, shared = PACING + 2 * host * CELLS, self.shared[host]
+        out, into = (
+            Queue(self.cells, cell, self.lock(1 + cell) if shared else None) for cell in (begin, begin + CELLS)
+        )
+        out.remembers = shared  # the requests of one rank come in order
+        first, links = PACING + 2 * self.hosts * CELLS, self.lock(LINKS_LOCK)
+        return Cards(out, into, [Queue(self.cells, first + index * CELLS, links) for index in range(self._links)])
 
-    def ingress(self, host: int) -> int:
-        """Give the first cell of the queue into a host."""
-        return self.egress(host) + self._per_queue
-
-    def link(self, index: int) -> int:
-        """Give the first cell of a shared link's queue."""
-        return self.egress(self.hosts) + index * self._per_queue
-
-    def claim(self) -> bool:
+    def is_first_to_ask(self) -> bool:
         """Tell whether this rank is the first of its machine to ask."""
-        self.lock(1 + _CLAIMED)
-        first = not self.pacing[_CLAIMED]
-        self.pacing[_CLAIMED] = 1.0
-        self.unlock(1 + _CLAIMED)
+        with self.lock(1 + _CLAIMED):
+            first = not self.pacing[_CLAIMED]
+            self.pacing[_CLAIMED] = 1.0
         return first
 
-    def lock(self, which: int) -> None:
-        """Wait for lock `which`: LINKS_LOCK, PACING_LOCK, or 1 + a cell that it protects."""
-        fcntl.lockf(self._file, fcntl.LOCK_EX, 1, which)
-
-    def unlock(self, which: int) -> None:
-        """Give lock `which` back."""
-        fcntl.lockf(self._file, fcntl.LOCK_UN, 1, which)
+    def lock(self, which: int) -> RecordLock:
+        """Give a lock by its number."""
+        return RecordLock(self._file, which)
 
 
 def _common_file(machine: MPI.Intracomm, length: int) -> int:

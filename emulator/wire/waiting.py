@@ -1,68 +1,50 @@
-"""How a rank waits: asleep most of the time, and never beyond the moment at which it can go on."""
+"""How a rank waits for a message or a send: it polls and sleeps, never beyond the emulated time of completion."""
 
 from __future__ import annotations
 
 import os
-from typing import Any
-
-from mpi4py import MPI
 
 from emulator.core import wall_clock as clocks
-from emulator.core.cards import Route
+from emulator.core.engine import Engine
+from emulator.core.operations import Operation
 from emulator.wire.pacing import Pacer
 
-_ANY = MPI.ANY_SOURCE
 
+class Waiting(Engine):
+    """The waiting of the engine between real processes."""
 
-class Waiting:
-    """The waiting of an engine.
-
-    Attributes
-    ----------
-    idling : the last test found nothing, so that the program sees time pass if it looks at the clock
-    """
-
-    clock: clocks.Clock
     pacer: Pacer
-    routes: list[Route]
-    idling: bool
     _pause: clocks.Backoff
     _nap: float
     _crowded: bool
 
-    def progress(self) -> None:
-        """Take in what has physically arrived."""
-        raise NotImplementedError
-
-    def wait(self, operation: Any) -> None:
-        """Make progress until ``operation.poll()``, asleep most of the time.
-
-        `operation.hint` is the emulated time before which another poll cannot succeed, None when that is unknown; it
-        may then have a `soonest`, at which a poll will succeed if none has before.
-        """
+    def wait(self, operation: Operation) -> None:
         if operation.poll():
             return
-        pacer, pause = self.pacer, self._pause
         nap = self._longest_nap(operation)
-        pause.restart(nap, ramp=not pacer.pace)
+        self._pause.restart(nap, ramp=not self.pacer.pace)
         while True:
             self.progress()
             if operation.poll():
                 return
-            hint = operation.hint
-            if not pacer.pace:
-                pause()
-            elif hint is None:
-                soonest = getattr(operation, "soonest", None)
-                pause(None if soonest is None else pacer.wall(soonest))
-            else:
-                # In slices, because others may need this rank to take in their long messages.
-                self._sleep(hint, nap)
+            self.doze(operation, nap)
 
-    def _longest_nap(self, operation: Any) -> float:
+    def doze(self, operation: Operation, nap: float) -> None:
+        """Sleep before the next poll; other threads of this rank may make calls meanwhile."""
+        hint = operation.hint
+        if not self.pacer.pace:
+            self._pause()
+        elif hint is None:
+            soonest = operation.soonest
+            self._pause(None if soonest is None else self.pacer.wall(soonest))
+        else:
+            # In slices, because others may need this rank to take in their long messages.
+            self._sleep(hint, nap)
+
+    def _longest_nap(self, operation: Operation) -> float:
         if not self.pacer.pace:
             return self._nap
-        source = getattr(operation, "source", _ANY)
+        source = operation.source
         return self.pacer.nap(self.pacer.latency if source < 0 else self.routes[source].back)
 
     def _sleep(self, hint: float, nap: float) -> None:
@@ -74,21 +56,7 @@ class Waiting:
         else:
             clocks.sleep_until(slice_end)
 
-    def hold(self, t: float) -> None:
-        """Hold this rank until emulated time `t`, if paced."""
-        if self.pacer.pace:
-            self.pacer.hold(t)
-
     def idle(self) -> None:
-        """Note a test that found nothing: time passes for a program that polls, as it sees if it looks at the clock."""
         self.idling = True
         if self._crowded:
             os.sched_yield()
-
-    def now(self) -> float:
-        """Give the emulated time of this rank, after a call has charged its compute."""
-        clock = self.clock
-        if self.idling and self.pacer.pace:
-            self.idling = False
-            clock.t = max(clock.t, self.pacer.emulated())
-        return clock.t

@@ -19,17 +19,17 @@ from emulator.core.wall_clock import cores
 from emulator.launch import mpirun
 from faults import detect
 from faults.drill import drill, timeline
-from faults.drill.checks import judge
 from faults.drill.job_spec import JobSpec
-from faults.drill.request import Order
+from faults.drill.request import Request
 from faults.launch.supervise import Finished, need_ulfm, supervise
 from faults.patterns.catalogue import check_names
 from faults.plan import parse, resolve
 
 SWIM, DETECTORS = detect.SWIM, detect.DETECTORS
+RUNTIME = "runtime"
 _STEP = 6
 _STEP_S = 0.01
-_DEAF_S = 4.0
+_UNNOTICED_S = 4.0
 
 
 @dataclass(frozen=True)
@@ -106,15 +106,14 @@ class Sighting:
 
 
 def run(
-    folder: Path,
-    *,
-    ranks: int = 4,
-    detectors: Sequence[str] = (),
-    situations: Sequence[str] = (),
-    limit_s: float | None = None,
-    seed: int = 0,
+    base: Request, folder: Path, detectors: Sequence[str] = (), situations: Sequence[str] = ()
 ) -> Iterator[Sighting]:
     """Put the detectors into the situations, one job after the other.
+
+    Parameters
+    ----------
+    base
+        Ranks, limit of silence and seed of all jobs.
 
     Raises
     ------
@@ -125,13 +124,13 @@ def run(
     mpi = mpirun.find_mpi()
     need_ulfm(mpi, "shrink")
     for name in situations or SITUATIONS:
-        size = 8 * cores() if SITUATIONS[name].crowded else ranks
+        size = 8 * cores() if SITUATIONS[name].crowded else base.ranks
         for detector in detectors or DETECTORS:
-            limit = limit_s or detect.limit_for(size)
+            limit = base.limit_s or detect.limit_for(size)
             place = folder / f"{name}-{detector}"
             net = _network(place, SITUATIONS[name].late * limit)
             meet = _by_swim if detector == SWIM else _by_drill
-            yield meet(name, detector, size, limit, seed, place, mpi, net)
+            yield meet(name, detector, size, limit, base.seed, place, mpi, net)
 
 
 def check(detectors: Sequence[str], situations: Sequence[str]) -> None:
@@ -161,21 +160,21 @@ def _by_drill(
     """Ring training that would shrink; a job in which nobody finds out is ended by its watchdog."""
     situation = SITUATIONS[name]
     line = situation.line(ranks // 2, limit_s) if situation.line else None
-    deaf = situation.real and name == "hang" and detector == "runtime"
-    order = Order(
-        "ring", ranks, [parse(line)] if line else [], "shrink", steps=situation.steps, seed=seed, detector=detector,
+    # The runtime never notices a stopped rank.
+    unnoticed = situation.real and detector == RUNTIME and line is not None and parse(line).kind.silent
+    spec = Request(
+        "ring", ranks, [line] if line else [], "shrink", steps=situation.steps, seed=seed, detector=detector,
         options={"grip_s": situation.grip * limit_s, "declared_s": _STEP_S * ranks}, limit_s=limit_s,
         net=net, pace=1.0,
-        stall_s=_DEAF_S if deaf else _patience(limit_s, ranks), deadline_s=2 * _patience(limit_s, ranks),
-    )  # fmt: skip
-    finished = drill.launch_once(order, order.spec(seed), folder, mpi)
-    judgement = judge(finished, lambda verdicts: order.blueprint().matches(finished.spec, finished.folder, verdicts))
+        stall_s=_UNNOTICED_S if unnoticed else _patience(limit_s, ranks), deadline_s=2 * _patience(limit_s, ranks),
+    ).spec()  # fmt: skip
+    finished, judgement = drill.launch_once(spec, folder, mpi)
     meant = {ranks // 2} if situation.real else set()
     fenced = {member for ending in finished.endings for member in ending.fenced}
     sighting = Sighting(detector, name, limit_s, false=sorted(fenced - meant))
     if judgement.episodes and situation.real:
         sighting.detected_s = judgement.episodes[0].phases["detect"]
-    elif not judgement.recovered and not deaf:
+    elif not judgement.recovered and not unnoticed:
         sighting.wrong = f"{judgement.phase}: {judgement.reason}"
     return sighting
 
@@ -187,10 +186,10 @@ def _by_swim(
     situation = SITUATIONS[name]
     steps = max(situation.steps, round(4 * limit_s / _STEP_S)) if situation.real else situation.steps
     line = situation.line(ranks // 2, limit_s) if situation.line else None
-    if name == "hang":
+    if line and situation.real and parse(line).kind.silent:
         line = f"{line} for {_ms(3 * limit_s)}"  # nobody would end it: it wakes up when the others know
     spec = JobSpec(
-        "membership", ranks, steps, "continue", seed=seed,
+        "membership", ranks, [line] if line else [], "continue", steps=steps, seed=seed,
         options={"limit_s": limit_s, "step_s": _STEP_S, "grip_s": situation.grip * limit_s},
         net=net, pace=1.0,
     )  # fmt: skip

@@ -23,9 +23,9 @@ from typing import Any
 from emulator.costs import checkpoints as interval
 from emulator.errors import UsageError
 from emulator.launch import mpirun
+from faults import policies
 from faults.drill import drill
-from faults.drill.checks import judge
-from faults.drill.request import Order
+from faults.drill.request import Request
 from faults.drill.timeline import Record, completed
 from faults.launch.supervise import need_ulfm
 from faults.patterns.catalogue import CATALOGUE, check_names
@@ -89,18 +89,16 @@ def run(
     setting: Setting, policy: str, mtbf_s: float | None, folder: Path, mpi: mpirun.Mpi, every: int | None = None
 ) -> Run:
     """Do the work once; without an MTBF nobody dies."""
-    spares = setting.spares if policy == "spare" else 0
-    order = Order(
-        PATTERN, setting.ranks, [], policy, spares, steps=setting.steps, seed=setting.seed,
+    spares = setting.spares if policies.of(policy).has_spares else 0
+    spec = Request(
+        PATTERN, setting.ranks, (), policy, spares, steps=setting.steps, seed=setting.seed,
         options={"declared_s": setting.step_s * setting.ranks},
         # Who reckons with no failure writes one checkpoint, the last.
         checkpoint={"every": every or (setting.steps if mtbf_s is None else 0), "mtbf_s": mtbf_s},
         deadline_s=60.0 + 40 * setting.work_s, stall_s=30.0,
-    )  # fmt: skip
-    spec = order.spec(setting.seed)
+    ).spec()  # fmt: skip
     spec.events = setting.failures(mtbf_s) if mtbf_s is not None else []
-    finished = drill.launch_once(order, spec, folder, mpi)
-    judgement = judge(finished, lambda verdicts: order.blueprint().matches(spec, finished.folder, verdicts))
+    finished, judgement = drill.launch_once(spec, folder, mpi)
     seconds = _seconds(finished.records, spec.world)
     saved = [r["cost"] for r in finished.records if r["what"] == "saved" and r["member"] == 0]
     return Run(

@@ -6,18 +6,18 @@ Every cell is a drill of its own, with all of its checks. A cell that a pattern 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from emulator.errors import UsageError
 from emulator.launch import mpirun
+from faults import policies
 from faults.drill import drill
 from faults.drill.drill import Outcome
-from faults.drill.request import Order, even_hosts
+from faults.drill.request import Request
 from faults.launch.supervise import need_ulfm
 from faults.patterns.catalogue import CATALOGUE, Blueprint, check_names
-from faults.plan import parse
 
 STEP = 12  # of every pattern's run: past the first checkpoint, with ballast, with steps left to measure afterwards
 SURVIVED, FAILED, REFUSED = "survived", "failed", "refused"
@@ -37,6 +37,8 @@ class Scenario:
         What the job's options are to be.
     net
         The emulated network that the fault is one of, where none is chosen.
+    hosts
+        Hosts of the job, in even blocks of ranks.
     """
 
     about: str
@@ -44,6 +46,7 @@ class Scenario:
     needs: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     net: str | None = None
+    hosts: int | None = None
 
     def fits(self, pattern: str) -> bool:
         return self.needs is None or self.needs in CATALOGUE[pattern].options
@@ -53,7 +56,9 @@ SCENARIOS = {
     "middle": Scenario("a middle rank is killed", lambda n, plan: (f"kill {n // 2} @ step {STEP}",)),
     "first": Scenario("rank 0 is killed", lambda n, plan: (f"kill 0 @ step {STEP}",)),
     "two": Scenario("two ranks are killed at once", lambda n, plan: (f"kill {n // 2 - 1},{n // 2} @ step {STEP}",)),
-    "host": Scenario("the second of two hosts dies with its ranks", lambda n, plan: (f"kill host 1 @ step {STEP}",)),
+    "host": Scenario(
+        "the second of two hosts dies with its ranks", lambda n, plan: (f"kill host 1 @ step {STEP}",), hosts=2
+    ),
     "transfer": Scenario(
         "a middle rank is killed within a transfer of 16 MiB",
         lambda n, plan: (f"kill {n // 2} @ step {STEP} {plan.transfer}",),
@@ -91,22 +96,18 @@ class Cell:
     policy: str
     fault: str
 
-    def order(
-        self, ranks: int, spares: int, seed: int, repeat: int, deadline_s: float, net: str | None = None
-    ) -> Order:
-        scenario = SCENARIOS[self.fault]
-        return Order(
-            self.pattern,
-            ranks,
-            [parse(line) for line in scenario.lines(ranks, CATALOGUE[self.pattern])],
-            self.policy,
-            spares if self.policy == "spare" else 0,
-            seed=seed,
-            repeat=repeat,
+    def request(self, base: Request) -> Request:
+        """The drill of this cell, with the ranks, spares, repeats and network of `base`."""
+        scenario, policy = SCENARIOS[self.fault], policies.of(self.policy)
+        return replace(
+            base,
+            pattern=self.pattern,
+            faults=scenario.lines(base.ranks, CATALOGUE[self.pattern]),
+            recovery=self.policy,
+            spares=base.spares if policy.has_spares else 0,
             options=dict(scenario.options),
-            hosts=even_hosts(ranks, spares if self.policy == "spare" else 0, 2) if self.fault == "host" else None,
-            net=net or scenario.net,
-            deadline_s=deadline_s,
+            hosts=scenario.hosts,
+            net=base.net or scenario.net,
         )
 
 
@@ -155,42 +156,32 @@ def cells(patterns: Sequence[str] = (), policies: Sequence[str] = (), faults: Se
     return found
 
 
-def refusal(cell: Cell, order: Order) -> str:
+def refusal(cell: Cell, request: Request) -> str:
     """Why a cell cannot be run; empty if it can."""
     try:
         need_ulfm(mpirun.find_mpi(), cell.policy)
-        order.spec(order.seed)
+        request.spec()
     except UsageError as error:
         return str(error)
     return ""
 
 
-def run(
-    chosen: Sequence[Cell],
-    folder: Path,
-    *,
-    ranks: int = 6,
-    spares: int = 1,
-    seed: int = 0,
-    repeat: int = 1,
-    deadline_s: float = 120.0,
-    net: str | None = None,
-) -> Iterator[Result]:
+def run(chosen: Sequence[Cell], base: Request, folder: Path) -> Iterator[Result]:
     """Drill one cell after the other; the fault-free job is run once for each of a pattern's policies."""
-    calm: dict[str, float] = {}
+    fault_free: dict[str, float] = {}
     for cell in chosen:
-        order = cell.order(ranks, spares, seed, repeat, deadline_s, net)
-        if why := refusal(cell, order):
+        request = cell.request(base)
+        if why := refusal(cell, request):
             yield Result(cell, REFUSED, why)
             continue
-        job = f"{cell.pattern} {cell.policy} {order.options} {order.net}"
+        job = f"{cell.pattern} {cell.policy} {request.options} {request.net}"
         place = folder / f"{cell.pattern}-{cell.policy}-{cell.fault}"
         try:
-            outcome = drill.run(order, place, steady=job not in calm)
+            outcome = drill.run(request, place, steady=job not in fault_free)
         except UsageError as error:  # the job does not even work without a fault
             yield Result(cell, FAILED, str(error))
             continue
-        outcome.fault_free_s = calm.setdefault(job, outcome.fault_free_s)
+        outcome.fault_free_s = fault_free.setdefault(job, outcome.fault_free_s)
         yield _result(cell, outcome)
 
 

@@ -13,14 +13,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from emulator.errors import UsageError
 from emulator.units import format_size
-from faults.drill.request import Order, check_network
-from faults.patterns.catalogue import CATALOGUE, check_names
+from faults.drill.request import Request
+from faults.drill.resolution import check_network
+from faults.patterns.catalogue import CATALOGUE, Blueprint, check_names
 from faults.patterns.work import loaded
-from faults.plan import parse
+from faults.policies import POLICIES, Policy
 
 RING = "ring"
 USUAL = ((RING, "shrink"), (RING, "spare"))
@@ -30,7 +31,6 @@ _LATEST_US = 10_000  # death after the beginning of a step
 _POINTS = ("reduce_scatter", "all_gather", "agree", "rebuild")
 _FEWEST, _FEWEST_WITH_ROLES = 2, 4
 _MOST_SPARES = 2
-_GRAPH_BEARS = 3  # neighbours of a gossip's random graph that may be gone before somebody can be cut off
 
 Job = tuple[str, str]
 """A pattern and a policy of it."""
@@ -38,40 +38,30 @@ Job = tuple[str, str]
 
 @dataclass(frozen=True)
 class Trial:
-    """One launch of a soak: ranks, spares, policy, steps between agreements (0: none before a death), fault lines."""
+    """One launch of a soak."""
 
     number: int
-    pattern: str
-    recovery: str
-    ranks: int
-    spares: int
-    agree: int
-    lines: tuple[str, ...]
-    net: str | None = None
-    ballast: int = 0
+    request: Request
 
     @property
     def text(self) -> str:
-        spares = f" and {self.spares} spares" if self.spares else ""
-        agree = f", agreements every {self.agree}" if self.agree else ""
-        net = f", over {self.net}" if self.net else ""
-        ballast = f", ballast {format_size(self.ballast)}" if self.ballast else ""
-        return (
-            f"trial {self.number}: {self.pattern} by {self.recovery}, {self.ranks} ranks{spares}{agree}{net}{ballast}"
-        )
-
-    def order(self, seed: int) -> Order:
-        options = {"ballast": self.ballast} | ({"agree": self.agree} if self.pattern == RING else {})
-        return Order(
-            self.pattern, self.ranks, [parse(line) for line in self.lines], self.recovery, self.spares, steps=STEPS,
-            seed=seed, options=options, net=self.net, stall_s=30.0, deadline_s=120.0,
-        )  # fmt: skip
+        of = self.request
+        agree, ballast = of.options.get("agree"), of.options["ballast"]
+        parts = [f"trial {self.number}: {of.pattern} by {of.recovery}"]
+        parts.append(f"{of.ranks} ranks" + (f" and {of.spares} spares" if of.spares else ""))
+        parts += [f"agreements every {agree}"] if agree else []
+        parts += [f"over {of.net}"] if of.net else []
+        parts += [f"ballast {format_size(ballast)}"] if ballast else []
+        return ", ".join(parts)
 
 
-def jobs(
-    patterns: Sequence[str] = (), policies: Sequence[str] = (), most_ranks: int = 16, net: str | None = None
-) -> tuple[Job, ...]:
+def jobs(patterns: Sequence[str], policies: Sequence[str], base: Request) -> tuple[Job, ...]:
     """What to soak: the chosen patterns by the chosen policies, and where none is chosen what is usual.
+
+    Parameters
+    ----------
+    base
+        With the most ranks of a job, and the network.
 
     Raises
     ------
@@ -79,7 +69,7 @@ def jobs(
         An unknown name, a choice without any job, too few ranks for one, or a network that cannot carry it.
     """
     check_names("pattern", patterns, CATALOGUE)
-    check_names("policy", policies, [policy for plan in CATALOGUE.values() for policy in plan.policies])
+    check_names("policy", policies, POLICIES)
     usual = {RING: tuple(policy for _, policy in USUAL)}
     found = tuple(
         (pattern, policy)
@@ -90,44 +80,43 @@ def jobs(
     if not found:
         has = "; ".join(f"{name} recovers by {', '.join(CATALOGUE[name].policies)}" for name in patterns or (RING,))
         raise UsageError(f"no pattern of these has one of the policies {', '.join(policies)}: {has}")
-    fewest = _FEWEST if all(pattern == RING for pattern, _ in found) else _FEWEST_WITH_ROLES
-    if most_ranks < fewest:
-        raise UsageError(f"the largest job of these has at least {fewest} ranks, got --most-ranks {most_ranks}")
-    if net is not None:
+    fewest = _FEWEST if all(CATALOGUE[pattern].lockstep for pattern, _ in found) else _FEWEST_WITH_ROLES
+    if base.ranks < fewest:
+        raise UsageError(f"the largest job of these has at least {fewest} ranks, got --most-ranks {base.ranks}")
+    if base.net is not None:
         for _, policy in found:
-            check_network(net, most_ranks + _MOST_SPARES, policy)
+            check_network(base.net, base.ranks + _MOST_SPARES, POLICIES[policy])
     return found
 
 
-def draw(
-    seed: int,
-    number: int,
-    most_ranks: int = 16,
-    chosen: Sequence[Job] = USUAL,
-    net: str | None = None,
-    ballast: int = 0,
-) -> Trial:
-    """The trial of that number, with so many bytes that travel beside the work."""
-    dice = random.Random(f"soak/{seed}/{number}")
-    ranks = dice.randint(min(6, most_ranks), most_ranks)
+def draw(base: Request, number: int, chosen: Sequence[Job] = USUAL) -> Trial:
+    """The trial of that number: `base` with up to as many ranks, and faults, drawn from (its seed, number)."""
+    dice = random.Random(f"soak/{base.seed}/{number}")
+    ranks = dice.randint(min(6, base.ranks), base.ranks)
     pattern, recovery = dice.choice(chosen)
-    spares = dice.randint(1, _MOST_SPARES) if recovery == "spare" else 0
-    agree = dice.choice((0, 0, 1, 3)) if pattern == RING and recovery != "restart" else 0
-    if pattern != RING:
-        lines = _scattered(dice, pattern, recovery, ranks, ballast)
-    elif recovery in ("respawn", "restart"):
+    plan, policy, ballast = CATALOGUE[pattern], POLICIES[recovery], base.options.get("ballast", 0)
+    spares = dice.randint(1, _MOST_SPARES) if policy.has_spares else 0
+    agree = dice.choice((0, 0, 1, 3)) if plan.lockstep and policy.repairs else 0
+    if not plan.lockstep:
+        lines = _scattered(dice, plan, policy, ranks, ballast)
+    elif policy.refills and not policy.has_spares:
         lines = _one_by_one(dice, ranks, _latest_us(1000, ballast))
     else:
-        lines = _melt_down(dice, recovery, ranks, agree, _latest_us(3000, ballast))
-    return Trial(number, pattern, recovery, ranks, spares, agree, tuple(lines), net, ballast)
+        lines = _melt_down(dice, policy, ranks, agree, _latest_us(3000, ballast))
+    options = {"ballast": ballast} | ({"agree": agree} if plan.lockstep else {})
+    request = replace(
+        base, pattern=pattern, recovery=recovery, ranks=ranks, spares=spares, faults=lines, steps=STEPS,
+        options=options, stall_s=30.0,
+    )  # fmt: skip
+    return Trial(number, request)
 
 
-def _melt_down(dice: random.Random, recovery: str, ranks: int, agree: int, latest_us: int) -> list[str]:
+def _melt_down(dice: random.Random, policy: Policy, ranks: int, agree: int, latest_us: int) -> list[str]:
     victims = dice.sample(range(ranks), dice.randint(ranks // 2, ranks - 1))
     # What waits for a recovery needs a death that does not.
-    waits = recovery == "shrink"
+    waits = not policy.refills
     lines = [_line(dice, rank, agree, latest_us, may_wait=waits and rank != victims[0]) for rank in victims]
-    if recovery == "spare":
+    if policy.has_spares:
         # The first to die, alone, is replaced for certain: its successor dies as well.
         lines[0] = f"kill {victims[0]} @ step 2"
         lines.append(f"kill {victims[0]} @ step {dice.randint(10, STEPS - _MARGIN)}")
@@ -155,20 +144,11 @@ def _one_by_one(dice: random.Random, ranks: int, latest_us: int) -> list[str]:
     return [f"kill {dice.randrange(ranks)} @ step {step} + {dice.randint(1, latest_us)} us" for step in steps]
 
 
-def _scattered(dice: random.Random, pattern: str, recovery: str, ranks: int, ballast: int) -> list[str]:
-    if pattern == "parameter-server" and recovery == "replicate":
-        first, most = 2, ranks - 3
-    elif pattern == "gossip":
-        first, most = 0, min(_GRAPH_BEARS, ranks - 2)
-    elif pattern == "scatter-gather":
-        first, most = 0, ranks - 2
-    elif pattern == "federated":
-        first, most = 1, (ranks - 1) // 2
-    else:
-        first, most = 1, ranks - 2
+def _scattered(dice: random.Random, plan: Blueprint, policy: Policy, ranks: int, ballast: int) -> list[str]:
+    first, most = plan.losses(policy, ranks)
     victims = dice.sample(range(first, ranks), dice.randint(1, most))
-    if recovery == "replicate" and dice.random() < 0.5:
-        victims.append(dice.randrange(2))  # one of the two servers
+    if policy.replicas > 1 and dice.random() < 0.5:
+        victims.append(dice.randrange(policy.replicas))  # one of the servers
     steps = [step for step in range(5, STEPS - _MARGIN + 1) if not ballast or loaded(ballast, step)]
     latest_us = _latest_us(300, ballast)
     return [f"kill {rank} @ step {dice.choice(steps)} + {dice.randint(1, latest_us)} us" for rank in victims]

@@ -13,8 +13,9 @@ from typing import Any
 
 from emulator.launch import mpirun
 from faults.campaigns.random_trials import USUAL, Job, Trial, draw
-from faults.drill.checks import Judgement, judge
+from faults.drill.checks import Judgement
 from faults.drill.drill import launch_once
+from faults.drill.request import Request
 
 _UNSURE = 0.05
 
@@ -66,43 +67,30 @@ class Tally:
         }
 
 
-def trials(
-    kills: int,
-    seed: int,
-    most_ranks: int = 16,
-    chosen: Sequence[Job] = USUAL,
-    net: str | None = None,
-    ballast: int = 0,
-) -> Iterator[Trial]:
+def trials(kills: int, base: Request, chosen: Sequence[Job] = USUAL) -> Iterator[Trial]:
     """The trials of a soak in which every kill fires."""
     number = fired = 0
     while fired < kills:
-        trial = draw(seed, number, most_ranks, chosen, net, ballast)
+        trial = draw(base, number, chosen)
         yield trial
-        fired, number = fired + len(trial.lines), number + 1
+        fired, number = fired + len(trial.request.faults), number + 1
 
 
 def soak(
     kills: int,
-    seed: int,
+    base: Request,
     folder: Path,
-    *,
-    most_ranks: int = 16,
     chosen: Sequence[Job] = USUAL,
-    net: str | None = None,
-    ballast: int = 0,
-    seen: Callable[[Tally, int], None] | None = None,
+    seen: Callable[[Tally, int], None] = lambda tally, fired: None,
 ) -> Tally:
     """Run trials until `kills` have fired; the folders of failed ones are kept.
 
     Parameters
     ----------
+    base
+        What all trials share: the most ranks, the seed, the network, the ballast.
     chosen
         What is soaked, of `faults.campaigns.random_trials.jobs`.
-    net
-        An emulated network for all of them; absent: the transport as it is.
-    ballast
-        Bytes that travel beside the work in all of them, so that kills meet long messages.
     seen
         Called after each trial with the tally and the kills of that trial.
     """
@@ -110,14 +98,15 @@ def soak(
     tally = Tally()
     most_launches = 10 + 2 * kills
     while tally.kills < kills and tally.launches <= most_launches:
-        trial = draw(seed, tally.launches, most_ranks, chosen, net, ballast)
+        trial = draw(base, tally.launches, chosen)
         place = folder / f"trial-{trial.number:05d}"
-        judgement = _run(trial, seed, place, mpi)
+        spec = trial.request.spec()
+        _, judgement = launch_once(spec, place, mpi)
         fired = sum(fault["fired"] for fault in judgement.fired)
         tally.launches += 1
         tally.kills += fired
         tally.recoveries += [
-            Recovery(trial.number, trial.pattern, trial.recovery, episode.seconds) for episode in judgement.episodes
+            Recovery(trial.number, spec.pattern, spec.recovery, episode.seconds) for episode in judgement.episodes
         ]
         if judgement.recovered:
             shutil.rmtree(place)
@@ -125,15 +114,8 @@ def soak(
             _count(tally, trial, judgement)
         if tally.kills < kills and tally.launches > most_launches:
             tally.failed.append(f"only {tally.kills} kills fired in {tally.launches} launches")
-        if seen:
-            seen(tally, fired)
+        seen(tally, fired)
     return tally
-
-
-def _run(trial: Trial, seed: int, place: Path, mpi: mpirun.Mpi) -> Judgement:
-    order = trial.order(seed)
-    finished = launch_once(order, order.spec(seed), place, mpi)
-    return judge(finished, lambda verdicts: order.blueprint().matches(finished.spec, finished.folder, verdicts))
 
 
 def _count(tally: Tally, trial: Trial, judgement: Judgement) -> None:

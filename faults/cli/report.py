@@ -8,7 +8,7 @@
         with report.begun(ranks) as folder:
             for one in run(folder):
                 report.save(matrix=[...])
-            report.show(lambda screen: ...)
+            report.show()
 
 The result is saved before anything of it is printed, and nobody who stops reading, presses Ctrl-C or ends the command
 by SIGTERM costs what was measured until then.
@@ -19,22 +19,23 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from emulator import results
+from emulator.errors import CannotWrite
 from emulator.launch import mpirun
 from emulator.launch.foreground import Ended, ending_in_order
 from emulator.network import load
+from emulator.report import terminal, views
+from emulator.report.model import Text
 from emulator.run import console
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
+_LINES_EVERY_S = 10.0
 NOT_RECOVERED = 3
 """Exit status of a command that found something which did not recover."""
 
@@ -62,6 +63,7 @@ class Report:
         self._name, self._out, self._json_file = name, out, json_file
         self._record: dict[str, Any] = {}
         self._path = Path()
+        self._unwritten: CannotWrite | None = None
 
     @contextmanager
     def begun(self, ranks: int, **about: Any) -> Iterator[Path]:
@@ -76,6 +78,8 @@ class Report:
         ------
         UsageError
             The folder or the file of ``--json`` cannot be written, or there is no MPI.
+        CannotWrite
+            At the end, when all has been printed: the result could not be written.
         """
         mpi = mpirun.find_mpi()
         results.check_writable(self._json_file)
@@ -89,9 +93,13 @@ class Report:
                 mpis = {"mpi": f"{mpi.provider} v{mpi.version}", "mpi4py": metadata.version("mpi4py")}
                 self._record["environment"] |= mpis
                 yield folder
-        except Ended as ended:
-            print(f"ended by {ended.signal.name}: what was measured until then is in {folder}", file=sys.stderr)
-            raise
+            if self._unwritten is not None:
+                raise self._unwritten
+        except (Ended, KeyboardInterrupt) as end:
+            how, status = (f"ended by {end.signal.name}", end.code) if isinstance(end, Ended) else ("interrupted", 130)
+            kept = f"what was measured until then is in {folder}" if self._path.exists() else "nothing was measured"
+            print(f"{how}: {kept}", file=sys.stderr, flush=True)
+            sys.exit(status)
         finally:
             if not chosen_before:
                 results.discard(folder)
@@ -99,22 +107,23 @@ class Report:
     def save(self, **parts: Any) -> None:
         """Add to the result and write all of it, also where ``--json`` says."""
         self._record |= parts
-        results.save(self._record, self._path)
-        if self._json_file:
-            results.save(self._record, self._json_file)
+        self._unwritten = results.keep(self._record, self._path, self._json_file)
 
-    def show(self, *shows: Callable[[Console], None]) -> None:
-        """Print a saved result, and where it is."""
+    def say(self, line: str) -> None:
+        """Print a line before there is a result."""
         if self.screen:
-            for show in shows:
-                show(self.screen)
-            self.screen.print(f"[dim]result: {self._path}[/]")
+            self.screen.print(line)
 
-    @contextmanager
-    def progress(self, total: int, label: str) -> Iterator[console.Progress]:
-        """A bar on a terminal."""
-        with console.progress(self.screen, total, label) as bar:
-            yield bar
+    def show(self) -> None:
+        """Print what is saved, as ``python -m emulator report`` does, and where it is."""
+        if self.screen:
+            terminal.show(views.body(self._record), self.screen)
+            if self._unwritten is None:
+                terminal.show([Text(f"result: {self._path}", "dim")], self.screen)
+
+    def progress(self, total: int, label: str) -> AbstractContextManager[console.Progress]:
+        """A bar with the remaining time on a terminal, a line now and then in a pipe."""
+        return console.progress(self.screen, total, label, lines_every_s=_LINES_EVERY_S)
 
 
 def reporting(name: str, dry_run: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

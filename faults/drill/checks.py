@@ -12,6 +12,17 @@ from typing import Any
 from faults.drill import phase_checks, timeline
 from faults.drill.timeline import Episode, Record
 from faults.launch.supervise import Finished
+from faults.patterns.catalogue import CATALOGUE
+
+CHECKS = {
+    "verdict": "a verdict of the ranks themselves",
+    "faults fired": "every fault fired",
+    "commits": "every step is committed once",
+    "deaths": "the dead are those of the plan",
+    "leftovers": "no process is left",
+    "phases": "the phases of each recovery add up to its time",
+}
+"""What is checked of every drill, beside the result."""
 
 Matches = Callable[[Sequence[dict[str, Any]]], tuple[bool, str]]
 
@@ -47,15 +58,17 @@ class Judgement:
         return sum(e.lost_steps for e in self.episodes)
 
 
-def judge(finished: Finished, matches: Matches) -> Judgement:
-    """Hold a finished job against what it should have done.
+def judge(finished: Finished, matches: Matches | None = None) -> Judgement:
+    """Compare a finished job with what it should have done.
 
     Parameters
     ----------
     matches
-        The pattern's oracle: given the verdicts, whether the final state is the fault-free run's, and in words.
+        Given the verdicts, whether the final state is the fault-free run's, and in words; absent: the pattern's oracle.
     """
     records, spec = finished.records, finished.spec
+    if matches is None:
+        matches = lambda verdicts: CATALOGUE[spec.pattern].matches(spec, finished.folder, verdicts)  # noqa: E731
     final = [v for v in finished.verdicts if v["attempt"] == spec.attempt]
     found = timeline.episodes(records)
     fired = _fired(finished)

@@ -15,10 +15,11 @@ from faults.checkpoint.store import MARK, Store
 from faults.drill import timeline
 from faults.drill.checks import Judgement, judge
 from faults.drill.job_spec import FILE, JobSpec
-from faults.drill.request import Order
+from faults.drill.request import Request
+from faults.drill.timeline import Episode
 from faults.launch import two_hosts
 from faults.launch.supervise import Finished, need_ulfm, supervise
-from faults.patterns.catalogue import Blueprint
+from faults.patterns.catalogue import CATALOGUE
 
 _STEADY = "steady"
 
@@ -31,7 +32,7 @@ def _repeat(number: int) -> str:
 class Outcome:
     """A drill's repeats, and the fault-free run of the same job."""
 
-    order: Order
+    job: JobSpec
     judgements: list[Judgement]
     fault_free_s: float
     drill_s: list[float]
@@ -42,7 +43,9 @@ class Outcome:
         return all(j.recovered for j in self.judgements)
 
 
-def run(order: Order, folder: Path, *, steady: bool = True, seen: Callable[[Outcome], None] | None = None) -> Outcome:
+def run(
+    request: Request, folder: Path, *, steady: bool = True, seen: Callable[[Outcome], None] | None = None
+) -> Outcome:
     """Carry out a drill in `folder`.
 
     Parameters
@@ -50,7 +53,7 @@ def run(order: Order, folder: Path, *, steady: bool = True, seen: Callable[[Outc
     steady
         Run the job without faults first: if that is not right, no recovery can be judged.
     seen
-        Called after each repeat, with all that have been.
+        Called after the fault-free job and after each repeat, with all that have been.
 
     Raises
     ------
@@ -58,14 +61,13 @@ def run(order: Order, folder: Path, *, steady: bool = True, seen: Callable[[Outc
         Bad input, no ULFM where it is needed, or a job that fails without any fault.
     """
     mpi = mpirun.find_mpi()
-    plan = order.blueprint()
-    check(order, folder, mpi)
-    fault_free_s = _steady_state(order, plan, folder / _STEADY, mpi) if steady else 0.0
-    outcome = Outcome(order, [], fault_free_s, [], [])
-    for repeat in range(order.repeat):
+    job = check(request, folder, mpi)
+    outcome = Outcome(job, [], _steady_state(job, folder / _STEADY, mpi) if steady else 0.0, [], [])
+    if seen:
+        seen(outcome)
+    for repeat in range(request.repeat):
         place = folder / _repeat(repeat)
-        finished = launch_once(order, order.spec(order.seed + repeat), place, mpi)
-        judgement = judge(finished, lambda verdicts, f=finished: plan.matches(f.spec, f.folder, verdicts))  # type: ignore[misc]
+        finished, judgement = launch_once(request.spec(request.seed + repeat), place, mpi)
         outcome.judgements.append(judgement)
         outcome.drill_s.append(finished.ended - finished.began)
         outcome.folders.append(place)
@@ -74,33 +76,35 @@ def run(order: Order, folder: Path, *, steady: bool = True, seen: Callable[[Outc
     return outcome
 
 
-def check(order: Order, folder: Path, mpi: mpirun.Mpi) -> None:
-    """Refuse what cannot be done before anything is started.
+def check(request: Request, folder: Path, mpi: mpirun.Mpi) -> JobSpec:
+    """Resolve the request, and reject what cannot be done before anything is started.
 
     Raises
     ------
     UsageError
         As `run`, but for a job that fails without any fault.
     """
-    need_ulfm(mpi, order.recovery)
-    if order.real_hosts:
-        two_hosts.check(mpi, order.ranks)
-    spec = order.spec(order.seed)
-    for job in (_STEADY, *map(_repeat, range(order.repeat))):
+    spec = request.spec()
+    need_ulfm(mpi, spec.recovery)
+    if spec.real_hosts:
+        two_hosts.check(mpi, spec.ranks)
+    for job in (_STEADY, *map(_repeat, range(request.repeat))):
         _check_free(folder / job)
-        if order.on_disk and spec.checkpoint["folder"]:
+        if spec.on_disk and spec.checkpoint["folder"]:
             _own_checkpoints(spec, job)
+    return spec
 
 
-def launch_once(order: Order, spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> Finished:
-    """Prepare a job's folder and run it to its verdict."""
+def launch_once(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> tuple[Finished, Judgement]:
+    """Prepare a job's folder, run the job to its end, and check it."""
     _check_free(folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    if spec.checkpoint["folder"] and order.on_disk:
+    if spec.checkpoint["folder"] and spec.on_disk:
         spec.checkpoint = spec.checkpoint | {"folder": _own_checkpoints(spec, folder.name)}
-    order.blueprint().prepare(spec, folder)
-    return supervise(spec, folder, mpi, stall_s=order.stall_s, deadline_s=order.deadline_s, limit_s=order.limit_s)
+    CATALOGUE[spec.pattern].prepare(spec, folder)
+    finished = supervise(spec, folder, mpi, stall_s=spec.stall_s, deadline_s=spec.deadline_s, limit_s=spec.limit_s)
+    return finished, judge(finished)
 
 
 def _check_free(folder: Path) -> None:
@@ -130,11 +134,9 @@ def _own_checkpoints(spec: JobSpec, job: str) -> str:
     return str(folder)
 
 
-def _steady_state(order: Order, plan: Blueprint, folder: Path, mpi: mpirun.Mpi) -> float:
+def _steady_state(job: JobSpec, folder: Path, mpi: mpirun.Mpi) -> float:
     """Seconds of the fault-free run, which must be right."""
-    spec = replace(order.spec(order.seed), events=[])
-    finished = launch_once(order, spec, folder, mpi)
-    calm = judge(finished, lambda verdicts: plan.matches(spec, finished.folder, verdicts))
+    finished, calm = launch_once(replace(job, events=[]), folder, mpi)
     if not calm.recovered:
         broken = next(f"{name}: {text}" for name, (ok, text) in calm.checks.items() if not ok)
         raise UsageError(
@@ -145,16 +147,17 @@ def _steady_state(order: Order, plan: Blueprint, folder: Path, mpi: mpirun.Mpi) 
 
 def record(outcome: Outcome) -> dict[str, Any]:
     """The drill's part of the result file: the first repeat's figures, medians and intervals over all."""
-    order, first = outcome.order, outcome.judgements[0]
+    job, first = outcome.job, outcome.judgements[0]
     failed = next((j for j in outcome.judgements if not j.recovered), None)
     seconds = [j.recovery_seconds for j in outcome.judgements if j.recovery_seconds is not None]
     return {
-        "pattern": order.pattern,
-        "ranks": order.ranks,
-        "spares": order.spares,
+        "pattern": job.pattern,
+        "ranks": job.ranks,
+        "spares": job.spares,
         "ranks_after": first.ranks_after,
-        "recovery": order.recovery,
-        "detector": order.spec(order.seed).detector,
+        "recovery": job.recovery,
+        "episodes": [_episode(episode, first.episodes[0].began) for episode in first.episodes],
+        "detector": job.detector,
         "faults": [
             one | {"fired": all(j.fired[number]["fired"] for j in outcome.judgements)}
             for number, one in enumerate(first.fired)
@@ -185,6 +188,17 @@ def record(outcome: Outcome) -> dict[str, Any]:
             }
             for j, drill_s in zip(outcome.judgements, outcome.drill_s, strict=True)
         ],
+    }
+
+
+def _episode(episode: Episode, origin: float) -> dict[str, Any]:
+    """One recovery; times in seconds since `origin`."""
+    return {
+        "deaths": [{"at": death.at - origin, "text": death.text, "place": death.place} for death in episode.deaths],
+        "phases": episode.phases,
+        "lost_steps": episode.lost_steps,
+        "coordinator": episode.coordinator,
+        "notes": episode.notes,
     }
 
 

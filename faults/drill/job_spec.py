@@ -1,4 +1,4 @@
-"""What a launched job is told: one JSON file in its folder, read by every rank."""
+"""The job file: what a launched job is told, JSON in its folder that every rank reads."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from faults import policies
+from faults.drill.request import Request
 from faults.plan.model import Event
 from faults.policies import Policy
 
@@ -23,28 +24,26 @@ LEVELS = {"memory": ("memory",), "memory,disk": ("memory", "disk")}
 
 
 @dataclass
-class JobSpec:
-    """A pattern at work under a policy, with the faults it will meet."""
+class JobSpec(Request):
+    """A request in which nothing is left open, and the events that it means for its ranks."""
 
-    pattern: str
-    ranks: int
-    steps: int
-    recovery: str
+    recovery: str = ""
     spares: int = 0
-    seed: int = 0
-    options: dict[str, Any] = field(default_factory=dict)
-    events: list[Event] = field(default_factory=list)
-    checkpoint: dict[str, Any] = field(default_factory=lambda: dict(CHECKPOINT))
+    steps: int = 0
     detector: str = "runtime"
+    checkpoint: dict[str, Any] = field(default_factory=lambda: dict(CHECKPOINT))
+    events: list[Event] = field(default_factory=list)
     beat_s: float = 0.0
-    net: str | None = None
-    pace: float | str = "none"
     attempt: int = 0
-    real_hosts: bool = False
 
     @property
     def policy(self) -> Policy:
         return policies.of(self.recovery)
+
+    @property
+    def on_disk(self) -> bool:
+        """Whether the job writes checkpoints."""
+        return self.policy.relaunches or "disk" in self.checkpoint["levels"]
 
     @property
     def world(self) -> int:

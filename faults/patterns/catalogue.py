@@ -8,21 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from emulator.errors import UsageError
+from faults import policies
 from faults.drill.job_spec import JobSpec
 from faults.drill.training import DATA, REDUCTIONS, save_digits
 from faults.patterns import oracles
 from faults.patterns.oracles import Finding, Verdicts
+from faults.policies import Policy
 
 RULES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")
 """Of `primitives.federated.robust`, which imports MPI's house and is therefore not asked here."""
-REPAIRED = {
-    "shrink": ("agree", "rebuild", "shrink", "replay"),
-    "spare": ("agree", "rebuild", "spare", "restore", "replay"),
-    "respawn": ("agree", "rebuild", "respawn", "restore", "replay"),
-    "reexecute": ("agree", "rebuild", "shrink", "replay"),
-}
-"""Named points of the policies that repair the job, where a fault can strike beside those of the algorithms. Nobody is
-given the state where fewer ranks go on."""
+
+_GRAPH_LOSSES = 3  # neighbours of a gossip's random graph that may be gone before a rank can be cut off
 
 
 @dataclass(frozen=True)
@@ -43,8 +39,18 @@ class Blueprint:
         Ranks that the policy cannot do without.
     needed
         Roles of which somebody must live.
+    fewest
+        Ranks with which it can go on.
+    losses
+        For random kills: the first rank that may die under a policy, and the most of so many ranks that may.
+    lockstep
+        In every step each rank hears from every other one, so that ranks need not agree on each step.
     options
         Names and defaults of what can be chosen.
+    check
+        Rejects options that contradict each other.
+    oracle
+        What the result is held against, in words.
     phases
         Named points of its algorithms, where a fault can strike.
     whose
@@ -64,18 +70,23 @@ class Blueprint:
     roles: Callable[[JobSpec], dict[str, Sequence[int]]] = lambda spec: {}
     vital: Callable[[JobSpec], Sequence[int]] = lambda spec: ()
     needed: tuple[str, ...] = ()
+    fewest: int = 1
+    losses: Callable[[Policy, int], tuple[int, int]] = lambda policy, ranks: (0, ranks - 2)
+    lockstep: bool = False
     options: dict[str, Any] = field(default_factory=dict)
     least_ranks: int = 2
     phases: tuple[str, ...] = ()
     whose: dict[str, str] = field(default_factory=dict)
     detects_lies: bool = False
+    check: Callable[[JobSpec], None] = lambda job: None
+    oracle: str = ""
     transfer: str = ""
 
-    def phases_under(self, policy: str, options: Mapping[str, Any] | None = None) -> tuple[str, ...]:
+    def points_under(self, policy: Policy, options: Mapping[str, Any]) -> tuple[str, ...]:
         """All named points of a job under that policy."""
-        ordered = (options or {}).get("reduction") == "ordered"  # an all-gather without a reduction before it
+        ordered = options.get("reduction") == "ordered"  # an all-gather without a reduction before it
         own = tuple(phase for phase in self.phases if not (ordered and phase == "reduce_scatter"))
-        return (*own, *REPAIRED.get(policy, ()))
+        return (*own, *policy.points)
 
 
 def _digits(spec: JobSpec, folder: Path) -> None:
@@ -89,6 +100,18 @@ def _nothing(spec: JobSpec, folder: Path) -> None:
 def _service_roles(spec: JobSpec) -> dict[str, Sequence[int]]:
     servers = spec.policy.replicas
     return {"server": range(servers), "worker": range(servers, spec.ranks)}
+
+
+def _check_rule(spec: JobSpec) -> None:
+    """Reject more liars than a rule tolerates among that many clients."""
+    rule, liars, clients = spec.options["rule"], spec.options["liars"], spec.ranks - 1
+    if rule not in RULES:
+        raise UsageError(f"a rule is one of {', '.join(RULES)}, got {rule!r}")
+    from primitives.federated import robust  # it loads MPI, which a dry run does not need
+
+    most = robust.most_liars(rule, clients)
+    if liars > most:
+        raise UsageError(f"{rule} bears at most {max(0, most)} liars among {clients} clients, got --liars {liars}")
 
 
 CATALOGUE = {
@@ -112,6 +135,8 @@ CATALOGUE = {
             },
             phases=("reduce_scatter", "all_gather"),
             transfer="phase all_gather + 2 ms",
+            lockstep=True,
+            oracle="the model is bit-equal to that of the fault-free run",
         ),
         Blueprint(
             "parameter-server",
@@ -127,6 +152,8 @@ CATALOGUE = {
             least_ranks=3,
             phases=("pull", "push", "apply"),
             transfer="phase push + 2 ms",
+            losses=lambda policy, ranks: (policy.replicas, ranks - policy.replicas - 1),
+            oracle="the model is bit-equal to a replay of the pushes that took effect, those of the living all of them",
             whose={"pull": "worker", "push": "worker", "apply": "server"},
         ),
         Blueprint(
@@ -139,6 +166,8 @@ CATALOGUE = {
             options={"ballast": 0},
             phases=("mix",),
             transfer="phase mix + 2 ms",
+            losses=lambda policy, ranks: (0, min(_GRAPH_LOSSES, ranks - 2)),
+            oracle="the survivors agree, on what a replay of the messages that arrived gives, bit by bit",
         ),
         Blueprint(
             "scatter-gather",
@@ -150,6 +179,8 @@ CATALOGUE = {
             roles=lambda spec: {"coordinator": [0], "worker": range(1, spec.ranks)},
             options={"tasks": 64, "ballast": 0},
             least_ranks=3,
+            fewest=2,
+            oracle="every answer is right",
             transfer="+ 5 ms",
             phases=("scatter", "compute", "gather"),
             whose={"scatter": "coordinator", "compute": "worker", "gather": "coordinator"},
@@ -163,6 +194,10 @@ CATALOGUE = {
             oracles.replayed_rounds,
             roles=lambda spec: {"server": [0], "worker": range(1, spec.ranks)},
             vital=lambda spec: [0],
+            needed=("worker",),
+            losses=lambda policy, ranks: (1, (ranks - 1) // 2),
+            check=_check_rule,
+            oracle="the model is bit-equal to a replay of the answers; with liars nearly as accurate as without",
             options={"rule": "mean", "liars": 0, "deadline_s": 2.0, "ballast": 0},
             transfer="+ 5 ms",
             phases=("broadcast", "train", "aggregate"),
@@ -185,24 +220,18 @@ def check_names(what: str, chosen: Iterable[str], legal: Collection[str]) -> Non
         raise UsageError(f"a {what} is one of {', '.join(dict.fromkeys(legal))}, got {wrong!r}")
 
 
-def most_liars(rule: str, clients: int) -> int:
-    """Largest number of liars that a rule bears among so many clients."""
-    from primitives.federated import robust  # it brings MPI's house along, which a dry run does not need
-
-    return robust.most_liars(rule, clients)
-
-
-def blueprint(pattern: str, policy: str) -> Blueprint:
-    """The pattern of that name, which must have the policy.
+def blueprint(pattern: str, policy: str | None = None) -> tuple[Blueprint, Policy]:
+    """The pattern of that name and its policy; where none is named, the pattern's first.
 
     Raises
     ------
     UsageError
         No such pattern, or it does not have the policy.
     """
+    pattern = pattern.replace("_", "-")  # the demos' spelling
     if pattern not in CATALOGUE:
         raise UsageError(f"a pattern is one of {', '.join(CATALOGUE)}, got {pattern!r}")
     found = CATALOGUE[pattern]
-    if policy not in found.policies:
+    if policy is not None and policy not in found.policies:
         raise UsageError(f"{pattern} recovers by {', '.join(found.policies)}, got {policy!r}")
-    return found
+    return found, policies.of(policy or found.policies[0])

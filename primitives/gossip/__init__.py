@@ -2,17 +2,15 @@
 
     graphs         who may talk to whom                 mixing         weights, spectral gap, contraction
     schedules      one-peer exponential, base graph     averaging      neighbour averaging, push-sum
-    asynchronous   push-sum and pairwise, no rounds     choco          averaging with compressed messages
-    rumour         push, pull, push-pull                compression    what Choco compresses with
+    asynchronous   push-sum and pairwise, no rounds     rumour         push, pull, push-pull
 
 The ranks that take part, and what happens when one dies, are `primitives.peers.Peers`.
 """
 
 from primitives.gossip.averaging import PushSum, average, mix
-from primitives.gossip.choco import Choco
 from primitives.gossip.graphs import Graph
 from primitives.gossip.mixing import Mixing
 from primitives.gossip.rumour import spread
 from primitives.peers import Peers
 
-__all__ = ["Choco", "Graph", "Mixing", "Peers", "PushSum", "average", "mix", "spread"]
+__all__ = ["Graph", "Mixing", "Peers", "PushSum", "average", "mix", "spread"]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from demos._lib.gossip_report import measured_contraction
+from demos._lib.gossip_results import measured_contraction
 from tests.demos.launched import run_demo
 
 SHORT = ("--sizes", "8,1K", "--rumours", "2", "--budget", "2", "--graphs", "ring,exponential,complete")
@@ -29,9 +29,6 @@ def test_on_an_emulated_network_every_formula_holds(tmp_path: Path, ranks: int) 
         assert ways[name]["contraction_measured"] == pytest.approx(ways[name]["contraction_predicted"], abs=0.05)
         assert ways[name]["rounds"] <= ways[name]["rounds_predicted"] + 1
     assert ways["complete"]["rounds"] == 1
-    assert ways["torus, Choco"]["contraction_measured"] == pytest.approx(
-        ways["torus, Choco"]["contraction_predicted"], abs=0.05
-    )
     assert ways["base graph, degree 1"]["distances"][-1] < 1e-12
 
 
@@ -58,7 +55,6 @@ def test_one_size_alone_is_measured_without_a_formula(tmp_path: Path) -> None:
     [
         (["--graphs", "moebius"], "moebius"),
         (["--graphs", "0-1;2-3"], "connected"),
-        (["--compress", "zip"], "gossip compression is topk:SHARE"),
         (["--ranks", "1"], "between 2 ranks or more"),
     ],
 )

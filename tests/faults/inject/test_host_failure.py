@@ -8,7 +8,8 @@ import pytest
 
 from emulator.launch import mpirun
 from faults.drill import drill
-from faults.drill.request import Order, even_hosts
+from faults.drill.request import Request
+from faults.drill.resolution import even_hosts
 from faults.inject import host_failure
 from faults.plan import parse, resolve
 from faults.record import journal
@@ -85,7 +86,7 @@ def test_a_place_is_held_by_the_last_who_took_it(tmp_path) -> None:
 @pytest.mark.parametrize("line", ["kill host 1 @ step 10", "kill host 1 @ step 10 phase all_gather + 300 us"])
 @pytest.mark.parametrize(("recovery", "spares", "ranks_after"), [("shrink", 0, 2), ("spare", 2, 4), ("restart", 0, 4)])
 def test_the_loss_of_a_host_is_recovered_from(tmp_path, line, recovery, spares, ranks_after) -> None:
-    order = Order("ring", 4, [parse(line)], recovery, spares, steps=25, hosts=even_hosts(4, spares, 2))
+    order = Request("ring", 4, [line], recovery, spares, steps=25, hosts=even_hosts(4, spares, 2))
     (judgement,) = drill.run(order, tmp_path, steady=False).judgements
     assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
     assert judgement.ranks_after == ranks_after

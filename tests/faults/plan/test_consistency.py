@@ -3,7 +3,7 @@
 import pytest
 
 from emulator.errors import UsageError
-from faults.drill.request import Order
+from faults.drill.request import Request
 from faults.plan import parse, resolve
 
 
@@ -95,8 +95,8 @@ def test_what_has_ended_or_meets_another_target_is_meant(first: str, second: str
     assert events(first, second, refilled=True)
 
 
-def order(*lines: str, recovery: str = "shrink", pattern: str = "ring", **more) -> Order:
-    return Order(pattern, 4, [parse(line) for line in lines], recovery, spares=int(recovery == "spare"), **more)
+def order(*lines: str, recovery: str = "shrink", pattern: str = "ring", **more) -> Request:
+    return Request(pattern, 4, lines, recovery, spares=int(recovery == "spare"), **more)
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def order(*lines: str, recovery: str = "shrink", pattern: str = "ring", **more) 
         (order("kill 3 @ recovery", pattern="gossip", recovery="continue"), "waits for a recovery"),
     ],
 )
-def test_a_recovery_needs_somebody_elses_death(plan: Order, said: str) -> None:
+def test_a_recovery_needs_somebody_elses_death(plan: Request, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         plan.spec(0)
 
@@ -124,7 +124,7 @@ def test_a_recovery_needs_somebody_elses_death(plan: Order, said: str) -> None:
         order("kill 3 @ phase agree"),  # all agree to leave
     ],
 )
-def test_a_fault_in_a_recovery_that_will_come_is_meant(plan: Order) -> None:
+def test_a_fault_in_a_recovery_that_will_come_is_meant(plan: Request) -> None:
     assert plan.spec(0).events
 
 
@@ -140,6 +140,6 @@ def test_a_fault_in_a_recovery_that_will_come_is_meant(plan: Order) -> None:
         (order("kill 3 @ phase reduce_scatter", options={"reduction": "ordered"}), "has the phases all_gather, agree"),
     ],
 )
-def test_a_phase_that_the_policy_never_enters_is_refused_with_those_it_has(plan: Order, said: str) -> None:
+def test_a_phase_that_the_policy_never_enters_is_refused_with_those_it_has(plan: Request, said: str) -> None:
     with pytest.raises(UsageError, match=said):
         plan.spec(0)

@@ -8,11 +8,10 @@ from emulator.launch import mpirun
 from faults.drill import drill
 from faults.drill.checks import Judgement
 from faults.drill.job_spec import LEVELS, JobSpec
-from faults.drill.request import Order
+from faults.drill.request import Request
 from faults.drill.training import DATA, digest, save_digits
 from faults.patterns import oracles, work
 from faults.patterns.catalogue import CATALOGUE
-from faults.plan import parse
 from faults.recover import recovering
 from faults.recover.multilevel import Levels
 
@@ -22,8 +21,8 @@ needs_ulfm = pytest.mark.skipif(
 
 
 def carry_out(tmp_path, lines: list[str], recovery: str = "spare", levels: str = "memory,disk") -> Judgement:
-    order = Order(
-        "ring", 5, [parse(line) for line in lines], recovery, spares=2 * (recovery == "spare"), steps=30,
+    order = Request(
+        "ring", 5, lines, recovery, spares=2 * (recovery == "spare"), steps=30,
         checkpoint={"levels": LEVELS[levels], "every": 5},
     )  # fmt: skip
     (judgement,) = drill.run(order, tmp_path, steady=False).judgements
@@ -85,22 +84,22 @@ def test_what_no_level_has_is_lost_with_a_reason(tmp_path, lines, said) -> None:
 @pytest.mark.parametrize(("pattern", "recovery"), [("ring", "shrink"), ("ring", "restart"), ("gossip", "continue")])
 def test_levels_are_for_places_that_are_filled_again(pattern: str, recovery: str) -> None:
     with pytest.raises(UsageError, match="spare or respawn"):
-        Order(pattern, 5, [], recovery, checkpoint={"levels": ("memory",)}).spec(0)
+        Request(pattern, 5, [], recovery, checkpoint={"levels": ("memory",)}).spec(0)
 
 
 def test_levels_need_agreements() -> None:
     order = {"spares": 1, "checkpoint": {"levels": ("memory",)}}
-    assert Order("ring", 5, [], "spare", **order).spec(0).options["agree"] == 1
-    assert Order("ring", 5, [], "spare", options={"agree": 4}, **order).spec(0).options["agree"] == 4
+    assert Request("ring", 5, [], "spare", **order).spec(0).options["agree"] == 1
+    assert Request("ring", 5, [], "spare", options={"agree": 4}, **order).spec(0).options["agree"] == 4
     with pytest.raises(UsageError, match="--agree-every 1 or more, got 0"):
-        Order("ring", 5, [], "spare", options={"agree": 0}, **order).spec(0)
+        Request("ring", 5, [], "spare", options={"agree": 0}, **order).spec(0)
     with pytest.raises(UsageError, match="every=1 or more goes with levels, got 0"):
         recovering(MPI.COMM_SELF, {}, policy="spare", levels=Levels({}), every=0)
 
 
 def test_the_oracle_finds_a_rank_whose_own_state_missed_a_step(tmp_path) -> None:
     save_digits(tmp_path / DATA)
-    spec = JobSpec("ring", 2, 3, "spare", options=CATALOGUE["ring"].options | {"own": 80})
+    spec = JobSpec("ring", 2, steps=3, recovery="spare", options=CATALOGUE["ring"].options | {"own": 80})
     spec.checkpoint = spec.checkpoint | {"levels": ["memory"]}
     own = work.own_state(80)
     for step in (0, 2):

@@ -1,12 +1,10 @@
 """Gossip among ranks: conserved sums, spectral rates, exact schedules; bare and emulated."""
 
-import itertools
-
 import numpy as np
 import pytest
 
 from emulator.errors import UsageError
-from primitives.gossip import Choco, PushSum, asynchronous, average, choco, compression, graphs, mix, mixing, schedules
+from primitives.gossip import PushSum, asynchronous, average, graphs, mix, mixing, schedules
 from primitives.peers import Peers
 from tests.ranks import on_ranks
 
@@ -153,80 +151,6 @@ def test_asynchronous_conserves_sums(comm, algorithm, name):
 @on_ranks(8, net=NET, algorithm=[asynchronous.push_sum, asynchronous.pairwise])
 def test_asynchronous_conserves_sums_emulated(comm, algorithm):
     check_asynchronous(comm, algorithm, graphs.torus(comm.Get_size()))
-
-
-@on_ranks(8, text=["topk:0.3", "randk:0.4", "sign"])
-def test_choco_keeps_the_mean_and_converges(comm, text):
-    squeeze = compression.parse(text)
-    x = start(comm, 20)
-    state = Choco(comm, x, mixing.of_graph(graphs.torus(comm.Get_size())), squeeze, step=0.15)
-    before = gathered(comm, x)
-    mean = before.mean(axis=0)
-    for _ in range(60):
-        state.step()
-        np.testing.assert_allclose(gathered(comm, state.x).mean(axis=0), mean, atol=1e-12)
-    assert np.linalg.norm(gathered(comm, state.x) - mean) < 0.3 * np.linalg.norm(before - mean)
-
-
-@on_ranks(4, share=[0.25, 0.5])
-def test_choco_shrinks_at_least_as_fast_as_its_theorem(comm, share):
-    w = mixing.of_graph(graphs.ring(comm.Get_size()))
-    squeeze, x = compression.TopK(share), start(comm, 16)
-    state = Choco(comm, x, w, squeeze)
-    mean = gathered(comm, x).mean(axis=0)
-    rate = 1 - mixing.spectral_gap(w) ** 2 * squeeze.omega(16) / 82
-
-    def error():
-        own = ((state.x - mean) ** 2).sum() + ((state.x - state.public[comm.Get_rank()]) ** 2).sum()
-        return gathered(comm, [own]).sum()
-
-    first = error()
-    for k in range(1, 80):
-        state.step()
-        assert error() <= first * rate**k * (1 + 1e-9)
-
-
-@on_ranks(8, text=["topk:0.2", "randk:0.2", "sign"])
-def test_choco_with_the_bold_step_on_a_ring_is_as_fast_as_its_gap_says(comm, text):
-    """The sparsest graph: each round brings 1 - omega delta, the mean stays where it is."""
-    squeeze, w, n, rounds = compression.parse(text), mixing.of_graph(graphs.ring(comm.Get_size())), 20, 240
-    x = start(comm, n)
-    step = choco.bold_step(squeeze.omega(n))
-    state = Choco(comm, x, w, squeeze, step=step)
-    before = gathered(comm, x)
-    mean, distances = before.mean(axis=0), []
-    for _ in range(rounds):
-        state.step()
-        distances.append(float(np.linalg.norm(gathered(comm, state.x) - mean)))
-    np.testing.assert_allclose(gathered(comm, state.x).mean(axis=0), mean, atol=1e-12)
-    expected = 1 - step * mixing.spectral_gap(w)
-    half = rounds // 2
-    measured = (distances[-1] / distances[half - 1]) ** (1 / half)
-    # sign: its true quality is far above the guaranteed 1 / n, so that it may only be faster
-    assert expected - (0.02 if text == "sign" else 0.004) <= measured <= expected + 0.004
-
-
-@on_ranks(8, text=["topk:0.2", "randk:0.2", "sign"])
-def test_choco_with_the_safe_step_on_a_ring_shrinks_every_round(comm, text):
-    squeeze, w, n = compression.parse(text), mixing.of_graph(graphs.ring(comm.Get_size())), 20
-    state = Choco(comm, start(comm, n), w, squeeze)
-    omega, gap = squeeze.omega(n), mixing.spectral_gap(w)
-    b = np.linalg.norm(np.eye(8) - w.matrix(), 2)
-    assert state.gamma == pytest.approx(
-        gap**2 * omega / (16 * gap + gap**2 + 4 * b**2 + 2 * gap * b**2 - 8 * gap * omega)
-    )
-    mean = gathered(comm, state.x).mean(axis=0)
-
-    def error():
-        own = ((state.x - mean) ** 2).sum() + ((state.x - state.public[comm.Get_rank()]) ** 2).sum()
-        return gathered(comm, [own]).sum()
-
-    errors = [error()]
-    for _ in range(60):
-        state.step()
-        errors.append(error())
-    rate = 1 - gap**2 * omega / 82
-    assert all(after <= before * rate for before, after in itertools.pairwise(errors))
 
 
 @on_ranks(5, dead=[[0], [3], [1, 4]])

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.errors import UsageError
-from primitives.membership import Detector, Group, Settings, State, Swim, simulate
+from primitives.membership import Detector, Settings, State, Swim
 from primitives.membership.detector import decode, encode
-from primitives.membership.simulation import false_probe_rate
 from primitives.membership.swim import Kind, Message, Update
+from tests.primitives.membership.simulation import Group, false_probe_rate, simulate
 from tests.ranks import on_ranks
 
 PERIOD = Settings(period_s=1.0)

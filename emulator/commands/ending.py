@@ -1,0 +1,87 @@
+"""The end of an emulated program: gather what each rank has to report, without a collective call.
+
+A rank may never come to its end: it died, or it waits for one that has ended. The others must not wait for it.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from mpi4py import MPI
+
+from emulator.core import traffic
+from emulator.wire.pacing import summarise
+
+PATIENCE_S = 30.0
+"""Wall seconds after which rank 0 reports without the ranks that have not ended; their end is a second report."""
+_NAP_S = 1e-3
+
+Row = tuple[Any, Any, int]
+"""A rank's traffic, its deadlines and overruns, its inversions."""
+
+
+class Ending:
+    """What the ranks report as they end; every rank makes one before the program, which is collective."""
+
+    def __init__(self, comm: Any, patience_s: float = PATIENCE_S) -> None:
+        self._engine, self._control, self._patience_s = comm.engine, comm._real.Dup(), patience_s
+        self._began = time.perf_counter()
+
+    def wall(self) -> float:
+        """Give the wall seconds since the program began."""
+        return time.perf_counter() - self._began
+
+    def rows(self) -> Iterator[list[Row]]:
+        """Give, on rank 0, the rows of the ranks that have ended: of all ranks, or before that once of some.
+
+        Other ranks hand theirs in and get nothing.
+        """
+        engine = self._engine
+        mine = (traffic.of_rank(engine.clock.t, engine.routes), engine.pacer.figures(), engine.inversions())
+        if self._control.Get_rank() > 0:
+            self._sent = self._control.isend(mine, 0)
+            return
+        rows, missing = [mine], set(range(1, self._control.Get_size()))
+        impatient = time.perf_counter() + self._patience_s
+        while missing:
+            rows += self._arrived(missing)
+            if not missing:
+                break
+            if time.perf_counter() > impatient:
+                impatient = float("inf")
+                _say(f"ranks {_listed(missing)} have not ended {self._patience_s:g} s after rank 0: reporting without")
+                yield rows
+            time.sleep(_NAP_S)
+        yield rows
+
+    def _arrived(self, missing: set[int]) -> list[Row]:
+        """Take the rows of ranks that have ended since, and strike off the dead."""
+        rows = []
+        self._engine.progress()  # others may need this rank to take in their last messages
+        for rank in sorted(missing):
+            try:
+                if not self._control.iprobe(rank):
+                    continue
+                rows.append(self._control.recv(source=rank))
+            except MPI.Exception:
+                _say(f"rank {rank} has died: its messages are missing from the report")
+            missing.discard(rank)
+        return rows
+
+    def describe(self, rows: list[Row]) -> dict[str, Any]:
+        """Give the part of the result file that the ranks' rows make up."""
+        network, pace = self._engine.network, self._engine.pacer.pace
+        total = traffic.total(network, [row[0] for row in rows])
+        fidelity = summarise([row[1] for row in rows], sum(row[2] for row in rows), pace)
+        return {"traffic": total.describe(network), "fidelity": fidelity, "pace": fidelity["pace"]}
+
+
+def _listed(ranks: set[int]) -> str:
+    return ", ".join(map(str, sorted(ranks)))
+
+
+def _say(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr, flush=True)

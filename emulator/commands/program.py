@@ -1,0 +1,104 @@
+"""Run somebody's program inside a rank: find it without importing it, give it the emulated MPI, end the rank with it.
+
+Nothing of the program may be imported before `emulate_world`: a package whose ``__init__`` takes MPI.COMM_WORLD would
+otherwise hold the real one, and run at the machine's own speed.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+import threading
+import traceback
+from importlib.machinery import ModuleSpec
+from pathlib import Path
+from typing import Any
+
+from emulator.errors import UsageError
+
+
+def exists(module: str) -> bool:
+    """Tell whether there is a module, or a package that can be run, without importing the packages above it."""
+    path: Any = None
+    spec: ModuleSpec | None = None
+    parts = module.split(".")
+    for place in range(len(parts)):
+        spec = _spec(".".join(parts[: place + 1]), path)
+        if spec is None or (place + 1 < len(parts) and spec.submodule_search_locations is None):
+            return False
+        path = list(spec.submodule_search_locations or ())
+    return not path or _spec(f"{module}.__main__", path) is not None
+
+
+def _spec(name: str, path: Any) -> ModuleSpec | None:
+    for finder in sys.meta_path:
+        try:
+            found = finder.find_spec(name, path)
+        except (ImportError, AttributeError, KeyError):
+            continue
+        if found is not None:
+            return found
+    return None
+
+
+def emulate_world(mpi: Any, comm: Any) -> None:
+    """Make the module mpi4py.MPI look as if the emulated cluster was the only one."""
+    from emulator.comm.refused import refuse_in_program
+
+    refuse_in_program()
+    mpi.COMM_WORLD = comm
+    mpi.Wtime = comm.now
+    # MPI is up already, and must stay up until the traffic is added up.
+    mpi.Init = mpi.Finalize = lambda: None
+    mpi.Init_thread = lambda required=mpi.THREAD_MULTIPLE: mpi.Query_thread()
+
+
+def execute(comm: Any, module: str | None, arguments: list[str]) -> None:
+    """Run the program; if it fails on one rank, the job ends, instead of waiting for that rank."""
+
+    def in_thread(failure: Any) -> None:
+        if isinstance(failure.exc_value, UsageError):
+            _refuse(comm, failure.exc_value)
+        threading.__excepthook__(failure)
+
+    threading.excepthook = in_thread
+    try:
+        if module is not None:
+            sys.argv = [module, *arguments]
+            sys.path[0] = os.getcwd()
+            runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            sys.argv = arguments
+            sys.path[0] = os.path.dirname(os.path.realpath(arguments[0]))
+            runpy.run_path(arguments[0], run_name="__main__")
+    except SystemExit as end:
+        if end.code not in (None, 0):
+            if not isinstance(end.code, int):
+                print(end.code, file=sys.stderr)
+            leave(end.code if isinstance(end.code, int) else 1)
+    except UsageError as error:
+        _refuse(comm, error)
+    except BaseException:
+        traceback.print_exc()
+        leave(1)
+
+
+def _refuse(comm: Any, error: UsageError) -> None:
+    """End the rank because of something that is not emulated; where it was called matters, not how it was refused."""
+    frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if not _ours(one)), None)
+    place = f"{frame.filename}:{frame.lineno}: " if frame else ""
+    if comm.engine.shared.is_first_to_ask():  # the others have the same error
+        print(f"error: {place}{error}", file=sys.stderr)
+    leave(error.exit_code)
+
+
+def _ours(frame: traceback.FrameSummary) -> bool:
+    return Path(__file__).resolve().parents[1] in Path(frame.filename).resolve().parents
+
+
+def leave(status: int) -> None:
+    """End this rank at once; mpirun ends the others."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)

@@ -1,0 +1,302 @@
+"""One rank's end of the emulated network: what a send costs, which receive gets a message, and when it is complete.
+
+`Engine` is the same under every transport. A transport subclasses it: it moves envelopes and payloads between the
+ranks (`transmit`, `fetch`, `reply`, `progress`), waits (`wait`, `idle`), and carries out what all ranks do together
+(`ranks_of`, `align`, `fidelity`). `emulator.wire` is the one between real processes.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from heapq import heappush
+from typing import Any
+
+from emulator.core.cards import Cards, Port, private_queue
+from emulator.core.clock import Clock, Pacer
+from emulator.core.instruments import Instrument
+from emulator.core.matching import Matcher, Receive
+from emulator.core.message import LOOPBACK, SYNC, Arrival
+from emulator.core.network_changes import NetworkState
+from emulator.core.operations import Operation, Synchronous, Transfer
+from emulator.core.routes import Route, Routes
+from emulator.network import Network
+
+
+class Engine(ABC):
+    """Clock, cards, routes and matchers of one rank; all its communicators share it.
+
+    Attributes
+    ----------
+    network, seed : the emulated network, and the seed of its jitter and loss
+    rank, size, host : this rank, how many there are, and the emulated host of this one
+    clock, pacer : this rank's logical clock, and its tie to a clock that goes by itself
+    routes : the way to each rank
+    instruments : who is told of messages; the carrier of every communicator has this same list
+    dead : ranks that are known to have failed
+    awaiting : synchronous sends by token, until their receivers acknowledge the match
+    idling : the last test found nothing, so that the program sees time pass if it looks at the clock
+    """
+
+    def __init__(self, network: Network, rank: int, size: int, seed: int, clock: Clock, pacer: Pacer, cards: Cards):
+        self.network, self.rank, self.size, self.seed = network, rank, size, seed
+        self.host = network.host_of(rank)
+        self.clock, self.pacer = clock, pacer
+        self.nic = Port(cards.into)
+        # Every rank has a core, and copies its own memory: nobody shares a loopback.
+        self._memory = private_queue(remembers=False)
+        self.loopback = Port(private_queue(remembers=True))
+        self._links = cards.links
+        self.queues = [cards.out, cards.into, *cards.links]
+        self.routes = Routes(network, rank, seed, cards.out, self._memory)
+        self._matchers: dict[int, Matcher] = {}
+        self.awaiting: dict[int, Synchronous] = {}
+        self.instruments: list[Instrument] = []
+        self.dead: set[int] = set()
+        self.idling = False
+        self._arrived = self._token = 0
+
+    # -- the transport
+
+    @abstractmethod
+    def transmit(
+        self, route: Route, context: int, tag: int, flags: int, first: float, service: float, size: int, token: int,
+        payload: Any,
+    ) -> Transfer | None:  # fmt: skip
+        """Bring a message to another rank, whose engine calls `deliver`.
+
+        Returns the transfer to wait for before the payload's memory is free, None if it is free already.
+        """
+
+    @abstractmethod
+    def fetch(self, message: Arrival, place: memoryview) -> Transfer:
+        """Bring the payload of a message that FOLLOWS to `place`."""
+
+    @abstractmethod
+    def reply(self, message: Arrival, time: float) -> None:
+        """Tell another rank that its synchronous message was matched: its engine calls `acknowledged`."""
+
+    @abstractmethod
+    def keep(self, transfer: Transfer | None, payload: Any) -> None:
+        """Keep a payload until its transfer is through, though nobody will wait for that."""
+
+    @abstractmethod
+    def progress(self) -> None:
+        """Take in what has arrived."""
+
+    # -- waiting
+
+    @abstractmethod
+    def wait(self, operation: Operation) -> None:
+        """Return when ``operation.poll()`` is true; make progress meanwhile."""
+
+    @abstractmethod
+    def idle(self) -> None:
+        """Note a test that found nothing: time passes for a program that polls."""
+
+    # -- all ranks together
+
+    @abstractmethod
+    def ranks_of(self, group: Any) -> Sequence[int]:
+        """Give the ranks of the engine that a group of the control plane consists of."""
+
+    @abstractmethod
+    def align(self, t: float, comm: Any) -> None:
+        """The ranks of `comm` have set their clocks to `t`: tie it anew to the clock that goes by itself."""
+
+    @abstractmethod
+    def fidelity(self, control: Any) -> dict[str, Any]:
+        """Say how well emulated time was kept, over all ranks of the control plane; collective."""
+
+    # -- sending
+
+    def send(
+        self, destination: int, context: int, tag: int, payload: Any, size: int, sync: Synchronous | None = None
+    ) -> tuple[float, Transfer | None]:
+        """Send `size` bytes to a rank of the engine.
+
+        Parameters
+        ----------
+        sync : the request to tell when the receiver has matched; None for a standard send
+
+        Returns
+        -------
+        end, transfer
+            The emulated time at which the last byte leaves this rank's card, which completes the send; and the
+            transfer to wait for before the user's buffer is free, None if it is free already.
+        """
+        route = self.routes[destination]
+        change = route.change
+        if change is not None and change.holds(self.clock.t, destination, context, tag, payload, size, sync):
+            return self.clock.t, None
+        start, end, first, service = self._depart(route, context, size)
+        if self.instruments:
+            for instrument in self.instruments:
+                instrument.sent(self.rank, destination, tag, size, start, end)
+        token = self._token = self._token + 1
+        flags = LOOPBACK if route.loopback else 0
+        if sync is not None:
+            flags |= SYNC
+            self.awaiting[token] = sync
+        if route.here:
+            data = memoryview(bytes(payload))
+            self.deliver(Arrival(context, self.rank, tag, flags, first, service, size, token, data))
+            return end, None
+        return end, self.transmit(route, context, tag, flags, first, service, size, token, payload)
+
+    def _depart(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
+        """Charge a message to this end of its way.
+
+        Returns when its first and its last byte leave the card, when the first arrives, and its service there.
+        """
+        beta, beta_out = route.beta, route.beta_out
+        change = route.change
+        if change is not None:
+            beta, beta_out = change.betas(beta, beta_out)
+        out = size * beta_out
+        start = first = route.queue.take(self.clock.t, out if out > route.gap else route.gap)
+        for index in route.links:
+            first = self._links[index].take(first, size * self.network.links[index].beta)
+        first += route.alpha
+        if route.varies:
+            first += route.path.delay(route.stream, route.sequence, size)
+        if change is not None:
+            first = change.delay(first, start, route, size)
+        last = route.last
+        if first < last.get(context, 0.0):
+            first = last[context]
+        last[context] = first
+        route.sequence += 1
+        route.messages += 1
+        route.bytes += size
+        return start, start + out, first, size * beta
+
+    def _send_again(self, *message: Any) -> None:
+        """Send what a cut has held back."""
+        self.keep(self.send(*message)[1], message)
+
+    def network_state(self, members: Sequence[int]) -> NetworkState:
+        """Give the changes to the network, for a communicator of these ranks of the engine."""
+        return NetworkState(self.routes, self.clock, self.nic, self._send_again, members)
+
+    # -- receiving
+
+    def matcher(self, context: int) -> Matcher:
+        """Give the matcher of a context; messages may arrive before their communicator is made here."""
+        found = self._matchers.get(context)
+        if found is None:
+            found = self._matchers[context] = Matcher(self.match)
+        return found
+
+    def deliver(self, message: Arrival) -> None:
+        """Take in a message: the card serves it in its turn, and the receive that it belongs to gets it."""
+        self._arrived += 1
+        message.order = self._arrived
+        port = message.port = self.loopback if message.flags & LOOPBACK else self.nic
+        heappush(port.heap, (message.first, message.source, message.order, message))
+        if self.instruments:
+            for instrument in self.instruments:
+                instrument.arrived(message.source, self.rank, message.tag, message.size, message.first)
+        matcher = self._matchers.get(message.context)
+        if matcher is None:
+            matcher = self.matcher(message.context)
+        matcher.arrive(message, self.pacer.emulated() if self.pacer.pace else None)
+
+    def match(self, receive: Receive, message: Arrival) -> None:
+        """Give a message to a receive: its payload moves, and its sender learns of it if it waits for that."""
+        if message.flags & SYNC:
+            self.acknowledge(message, max(receive.posted, message.first))
+        place = receive.take(message)
+        if place is not None:
+            receive.transfer = self.fetch(message, place)
+
+    def acknowledge(self, message: Arrival, matched: float) -> None:
+        """Tell the sender of a synchronous message that it was matched at emulated time `matched`."""
+        route = self.routes[message.source]
+        if route.here:
+            self.acknowledged(message.token, matched + route.alpha)
+        else:
+            self.reply(message, matched + route.alpha)
+
+    def acknowledged(self, token: int, time: float) -> None:
+        """Take note that a synchronous message of this rank was matched; it knows at emulated time `time`."""
+        request = self.awaiting.pop(token, None)
+        if request is not None:
+            request.acknowledged(time)
+
+    def complete(self, message: Arrival, held: bool) -> None:
+        """Let it be the time at which a message's last byte is here: a receive is complete.
+
+        `held` tells that the receive was there before its deadline.
+        """
+        due = message.due
+        if due is None:
+            due = message.port.serve(message)
+        clock = self.clock
+        if self.instruments:
+            for instrument in self.instruments:
+                instrument.completed(message.source, self.rank, message.tag, message.size, clock.t, due)
+        if due > clock.t:
+            clock.t = due
+            if self.pacer.pace:
+                self.pacer.record(due, held)
+
+    def release(self) -> None:
+        """Match the messages that were held back and whose emulated time has come."""
+        now: float | None = None
+        for matcher in self._matchers.values():
+            if matcher.later:
+                now = self.pacer.emulated() if now is None else now
+                matcher.release(now)
+
+    # -- emulated time
+
+    def reached(self) -> float | None:
+        """Give the emulated time that the clock which goes by itself has reached; None when nothing is paced."""
+        return self.pacer.emulated() if self.pacer.pace else None
+
+    def now(self) -> float:
+        """Give the emulated time of this rank, after a call has charged its compute."""
+        clock = self.clock
+        if self.idling and self.pacer.pace:
+            self.idling = False
+            clock.t = max(clock.t, self.pacer.emulated())
+        return clock.t
+
+    def hold(self, t: float) -> None:
+        """Hold this rank until emulated time `t`, if paced."""
+        if self.pacer.pace:
+            self.pacer.hold(t)
+
+    def latest(self) -> float:
+        """Give the emulated time at which this rank and all that it uses are idle."""
+        return max([self.clock.t, self._memory.cells[0], *(queue.cells[queue.cell] for queue in self.queues)])
+
+    # -- what is kept
+
+    def inversions(self) -> int:
+        """Count the messages that this rank put out of order at a shared card or link."""
+        return sum(queue.inversions for queue in self.queues)
+
+    def reset_counts(self) -> None:
+        """Set the counts of traffic and inversions to zero."""
+        for queue in self.queues:
+            queue.inversions = 0
+        for route in self.routes.values():
+            route.messages = route.bytes = 0
+
+    def reset(self) -> None:
+        """Set emulated time, all queues and all counts to zero; all ranks do it together."""
+        self.clock.t = 0.0
+        for queue in [self._memory, self.loopback.queue, *self.queues]:
+            queue.clear()
+        for route in self.routes.values():
+            route.sequence = 0
+            route.last.clear()
+        self.reset_counts()
+
+    def drop_context(self, context: int) -> None:
+        """Drop what is kept for a communicator that has been freed or revoked."""
+        self._matchers.pop(context, None)
+        for route in self.routes.values():
+            route.last.pop(context, None)

@@ -1,0 +1,53 @@
+"""A message as its receiver knows it, and the wildcards that a receive can name."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from emulator.core.cards import Port
+
+ANY_SOURCE = ANY_TAG = -1
+"""Not MPI's constants, whose values differ between MPI libraries; `emulator.comm` translates."""
+
+# Flags: between two ranks of one host; the payload follows separately; the sender waits for the match.
+LOOPBACK, FOLLOWS, SYNC = 1, 2, 4
+NOT_AT_ONCE = FOLLOWS | SYNC  # there is more to do than to copy the payload
+
+
+class Arrival:
+    """A message that has physically arrived, at least its envelope.
+
+    Attributes
+    ----------
+    context, source, tag, size : the envelope; `source` is a rank of the engine, `size` is in bytes
+    first : emulated time at which its first byte reaches the receiver's card
+    service : seconds for which it occupies the card
+    due : emulated time at which its last byte has arrived; None until the card has served it
+    token : number by which its sender knows it
+    data : the payload, None when it `follows`
+    port : the card (or loopback) that serves it
+    order : physical order of arrival, which keeps a source's messages in theirs
+    """
+
+    __slots__ = (
+        "context", "data", "due", "first", "flags", "order", "port", "service", "size", "source", "tag", "token",
+    )  # fmt: skip
+
+    port: Port
+
+    def __init__(
+        self, context: int, source: int, tag: int, flags: int, first: float, service: float, size: int, token: int,
+        data: memoryview | None,
+    ) -> None:  # fmt: skip
+        self.context, self.source, self.tag, self.flags = context, source, tag, flags
+        self.first, self.service, self.size, self.token = first, service, size, token
+        self.data = data
+        self.due: float | None = None
+        self.order = 0
+
+    def __lt__(self, other: Arrival) -> bool:
+        # Equal times, which symmetric ranks often have, come in the same order in every run.
+        if self.first != other.first:
+            return self.first < other.first
+        return (self.source, self.order) < (other.source, other.order)

@@ -1,0 +1,42 @@
+"""Interfaces of what a rank waits for: operations, transfers of payloads, synchronous sends."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from emulator.core.message import ANY_SOURCE
+
+
+class Transfer(Protocol):
+    """A payload under way, such as a request of MPI."""
+
+    def Test(self) -> bool:
+        """Tell whether it is through: the buffer is free, or filled."""
+
+
+class Synchronous(Protocol):
+    """A send that is complete only when its receiver has matched it."""
+
+    def acknowledged(self, time: float) -> None:
+        """Take note that it was matched; `time` is when the sender learns of it."""
+
+
+class Operation:
+    """What a rank can wait for.
+
+    Attributes
+    ----------
+    hint : emulated time before which another poll cannot succeed; None when that is unknown
+    soonest : emulated time at which a poll will succeed if none has before; None when that is unknown
+    source : rank of the engine that must send something, or ANY_SOURCE
+    """
+
+    __slots__ = ()
+
+    hint: float | None = None
+    soonest: float | None = None
+    source: int = ANY_SOURCE
+
+    def poll(self) -> bool:
+        """Tell whether it is complete, and in emulated time if that is paced."""
+        raise NotImplementedError

@@ -1,0 +1,93 @@
+"""The ways from one rank to the others, each made when it is first used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from emulator.core.cards import Queue
+from emulator.network import Network, Path
+from emulator.network.draws import stream
+
+if TYPE_CHECKING:
+    from emulator.core.network_changes import Change
+
+
+class Route:
+    """The way from this rank to another: constants of the path, and what was sent along it so far.
+
+    Attributes
+    ----------
+    back : latency of the opposite way
+    here, loopback : it leads to this rank itself; to a rank on this host
+    beta_out, gap : seconds per byte of this rank's card, and its least time between two messages
+    last : for each context, when the first byte of the latest message arrives: messages do not overtake
+    change : what faults have done to this way; None on a healthy one
+    """
+
+    __slots__ = (
+        "alpha", "back", "beta", "beta_out", "bytes", "change", "destination", "gap", "here", "host", "last", "links",
+        "loopback", "messages", "path", "queue", "sequence", "stream", "varies",
+    )  # fmt: skip
+
+    def __init__(self, destination: int, host: int, path: Path, back: float, queue: Queue, stream: int) -> None:
+        self.destination = destination
+        self.host = host
+        self.path = path
+        self.back = back
+        self.queue = queue
+        self.stream = stream
+        self.alpha, self.beta, self.links = path.alpha, path.beta, path.links
+        self.varies = path.jitter is not None or path.loss is not None
+        self.here = self.loopback = False
+        self.beta_out, self.gap = path.beta, 0.0
+        self.sequence = self.messages = self.bytes = 0
+        self.last: dict[int, float] = {}
+        self.change: Change | None = None
+
+
+class Routes(dict[int, Route]):
+    """The routes of one rank by destination; ``routes[rank]`` makes the one that is not there yet.
+
+    Parameters
+    ----------
+    card, memory : the queues that messages to other hosts, and to this host, leave by
+    """
+
+    def __init__(self, network: Network, rank: int, seed: int, card: Queue, memory: Queue) -> None:
+        super().__init__()
+        self.network, self.rank, self.seed = network, rank, seed
+        self.host = network.host_of(rank)
+        self._card, self._memory = card, memory
+        self._changes: dict[str, Callable[[Route], None]] = {}
+
+    def __missing__(self, rank: int) -> Route:
+        route = self[rank] = self._make(rank)
+        for change in self._changes.values():
+            change(route)
+        return route
+
+    def _make(self, rank: int) -> Route:
+        network, here = self.network, self.host
+        host = network.host_of(rank)
+        local = host == here
+        back = network.path(host, here).alpha
+        queue = self._memory if local else self._card
+        route = Route(rank, host, network.path(here, host), back, queue, stream(self.seed, self.rank, rank))
+        route.here, route.loopback = rank == self.rank, local
+        if not local:
+            nic = network.hosts[here].nic
+            route.beta_out, route.gap = nic.egress_beta, nic.gap
+        return route
+
+    def change_all(self, name: str, change: Callable[[Route], None]) -> None:
+        """Change all routes, and those that are made later; a second change of this name replaces the first."""
+        self._changes[name] = change
+        for route in self.values():
+            change(route)
+
+    def restore(self) -> None:
+        """Undo every change."""
+        self._changes.clear()
+        for route in self.values():
+            route.change = None

@@ -1,0 +1,210 @@
+"""From a request to the job that it means; what contradicts itself or cannot be done is rejected here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from emulator.errors import UsageError
+from emulator.network import load
+from faults import policies
+from faults.detect import DETECTORS, SWIM
+from faults.drill import survivors
+from faults.drill.job_spec import CHECKPOINT, JobSpec
+from faults.drill.request import Request
+from faults.launch import two_hosts
+from faults.patterns.catalogue import CATALOGUE, Blueprint, blueprint
+from faults.plan import Event, Fault, When, consistency, parse
+from faults.plan import resolve as events_of
+from faults.policies import Policy
+
+OWN_BYTES = 1 << 16  # that each rank alone has where there are levels of checkpoints
+
+
+def resolve(request: Request, seed: int) -> JobSpec:
+    """The job of one repeat, whose faults are drawn by `seed`.
+
+    Raises
+    ------
+    UsageError
+        Ranks, spares, options or faults that the pattern or the policy cannot do.
+    """
+    plan, policy = blueprint(request.pattern, request.recovery)
+    faults = [parse(line) for line in request.faults]
+    for name in request.options:
+        if name not in plan.options:
+            raise UsageError(f"{plan.name} has the options {', '.join(plan.options) or 'none'}, got {name!r}")
+    checkpoint = CHECKPOINT | request.checkpoint
+    own = {"own": OWN_BYTES, "agree": 1} if checkpoint["levels"] else {}
+    spares = int(policy.has_spares) if request.spares is None else request.spares
+    made = {
+        "pattern": plan.name,
+        "faults": list(request.faults),
+        "recovery": policy.name,
+        "spares": spares,
+        "steps": request.steps or plan.steps,
+        "options": plan.options | own | request.options,
+        "checkpoint": checkpoint,
+        "detector": request.detector or ("heartbeat" if any(fault.kind.silent for fault in faults) else "runtime"),
+    }
+    job = JobSpec(**vars(request) | made)
+    _check_ranks(job, plan)
+    _check_checkpoints(job, plan)
+    _check_detector(job, plan)
+    _check_kinds(job, plan, faults)
+    plan.check(job)
+    job.events = events_of(
+        faults, job.ranks, spares=spares, steps=job.steps, hosts=placement(job), roles=plan.roles(job), seed=seed,
+        refilled=policy.refills,
+    )  # fmt: skip
+    consistency.check_recoveries(job.events, lambda when: _only_in_repair(job, when))
+    if job.real_hosts:
+        job.events = [_with_daemon(event, faults) for event in job.events]
+    _check_roles(job, plan)
+    survivors.check(job, plan)
+    return job
+
+
+def placement(job: JobSpec) -> list[int] | None:
+    """Host of each rank at work and of each that waits: as said, else as the network has them."""
+    if job.real_hosts:
+        return two_hosts.placement(job.ranks)
+    if isinstance(job.hosts, int):
+        return even_hosts(job.ranks, job.spares, job.hosts)
+    if job.hosts is not None or job.net is None:
+        return job.hosts
+    network = load(job.net).sized(job.world)
+    return [network.host_of(rank) for rank in range(job.world)]
+
+
+def even_hosts(ranks: int, spares: int, hosts: int) -> list[int]:
+    """Ranks in even blocks on so many hosts; spares, which come after them, wait on the first.
+
+    Raises
+    ------
+    UsageError
+        More hosts than ranks.
+    """
+    if hosts > ranks:
+        raise UsageError(f"a host holds at least one rank, got --hosts {hosts} for {ranks} ranks")
+    return [rank * hosts // ranks for rank in range(ranks)] + [0] * spares
+
+
+def check_network(net: str, ranks: int, policy: Policy) -> None:
+    """Reject an emulated network that so many ranks, spares included, cannot use, or that the policy cannot.
+
+    Raises
+    ------
+    UsageError
+        No such network, too few hosts in it, or a policy that starts processes.
+    """
+    load(net).sized(ranks)
+    if policy.spawns:
+        able = ", ".join(one.name for one in policies.POLICIES.values() if one.refills and not one.spawns)
+        raise UsageError(f"a process cannot be spawned into an emulated network: choose {able} or shrink")
+
+
+def _check_ranks(job: JobSpec, plan: Blueprint) -> None:
+    policy = job.policy
+    if policy.has_spares and job.spares < 1:
+        raise UsageError(
+            f"recovery by {policy.name} needs a rank that waits, got --spares {job.spares}: give --spares 1"
+        )
+    if job.spares and not policy.has_spares:
+        able = " or ".join(one.name for one in policies.POLICIES.values() if one.has_spares)
+        raise UsageError(
+            f"ranks wait for --recovery {able} only, got --spares {job.spares} with {policy.name}: leave it out"
+        )
+    if job.ranks < plan.least_ranks:
+        raise UsageError(f"{plan.name} needs at least {plan.least_ranks} ranks, got {job.ranks}: give -n more")
+    if job.real_hosts and (not policy.relaunches or job.net is not None or job.hosts is not None):
+        raise UsageError(
+            "the loss of a real host's daemon ends the whole job: --real-hosts goes with --recovery restart, "
+            "and without --net and --hosts"
+        )
+    if job.net is not None:
+        check_network(job.net, job.world, policy)
+
+
+def _check_checkpoints(job: JobSpec, plan: Blueprint) -> None:
+    policy, checkpoint = job.policy, job.checkpoint
+    if checkpoint["levels"] and not (plan.lockstep and policy.repairs and policy.refills):
+        raise UsageError(
+            "levels of checkpoints are for what a rank alone has and another takes over: --checkpoint goes with "
+            "ring and --recovery spare or respawn (restart keeps all on disk)"
+        )
+    if policy.relaunches and checkpoint["every"] == 0 and checkpoint["mtbf_s"] is None:
+        raise UsageError(
+            "--checkpoint-every 0 finds the interval from --mtbf, got none: give --mtbf '1 h', or a number of steps"
+        )
+    if checkpoint["levels"] and job.options["agree"] == 0:
+        raise UsageError("what a rank alone has is kept with each agreement: --agree-every 1 or more, got 0")
+
+
+def _check_detector(job: JobSpec, plan: Blueprint) -> None:
+    if job.detector not in DETECTORS:
+        raise UsageError(f"a detector is one of {', '.join(DETECTORS)}, got {job.detector!r}")
+    if job.detector == SWIM and not (plan.lockstep and job.policy.repairs and not job.policy.spawns):
+        raise UsageError(
+            f"--detector swim is for processes that a job begins and goes on with: ring by shrink or spare, got "
+            f"{plan.name} by {job.recovery}: choose heartbeat"
+        )
+
+
+def _check_kinds(job: JobSpec, plan: Blueprint, faults: Sequence[Fault]) -> None:
+    """Reject faults that have no effect on this job."""
+    points = plan.points_under(job.policy, job.options)
+    for fault in faults:
+        kind = fault.kind
+        if fault.when.phase is not None and fault.when.phase not in points:
+            raise UsageError(
+                f"fault {fault.text!r}: {plan.name} by {job.recovery} has the phases "
+                f"{', '.join(points) or 'none'}, got {fault.when.phase!r}"
+            )
+        if kind.falsifies and not plan.detects_lies:
+            able = ", ".join(one.name for one in CATALOGUE.values() if one.detects_lies)
+            raise UsageError(f"fault {fault.text!r}: nobody would notice a lie in {plan.name}: choose {able}")
+        if kind.needs_checkpoints and not job.on_disk:
+            raise UsageError(
+                f"fault {fault.text!r} meets checkpoints, which --recovery restart and --checkpoint memory,disk "
+                f"write, not {job.recovery}"
+            )
+        if kind.needs_network and job.net is None:
+            raise UsageError(f"fault {fault.text!r} meets an emulated network: choose one with --net")
+        if kind.needs_duration and fault.duration_s is None:
+            raise UsageError(
+                f"fault {fault.text!r}: a {kind.name} heals by itself, say when: {kind.name} ... for 200 ms"
+            )
+        if fault.when.emulated_s is not None and job.net is None:
+            raise UsageError(f"fault {fault.text!r}: emulated time passes on an emulated network: choose --net")
+
+
+def _only_in_repair(job: JobSpec, when: When) -> bool:
+    """Whether a job without a death never comes there."""
+    if when.phase != "agree":
+        return when.recovery or when.phase in job.policy.points
+    every = job.options.get("agree", 1)
+    due = when.step is None or when.step == job.steps - 1 or (every > 0 and (when.step + 1) % every == 0)
+    return not due
+
+
+def _check_roles(job: JobSpec, plan: Blueprint) -> None:
+    """Reject a named point to which that rank never comes; after another's death it may have its role."""
+    for event in job.events:
+        role = plan.whose.get(event.when.phase or "")
+        heir = any(other.kind.final and other.rank != event.rank for other in job.events)
+        if role and not heir and event.rank not in plan.roles(job)[role]:
+            raise UsageError(
+                f"fault {event.text!r}: phase {event.when.phase} of {plan.name} is the {role}'s, and rank "
+                f"{event.rank} is none: name one of {', '.join(map(str, plan.roles(job)[role]))}, or {role!r}"
+            )
+
+
+def _with_daemon(event: Event, faults: Sequence[Fault]) -> Event:
+    """A real host dies with its daemon."""
+    fault = faults[int(event.ident.partition(".")[0])]
+    if not fault.kind.whole_host or not fault.target.hosts:
+        return event
+    if event.when.step is None or event.when.phase is not None or event.when.offset_s:
+        raise UsageError(f"fault {fault.text!r}: a real host is lost at the beginning of a step: kill host 1 @ step 20")
+    return replace(event, daemon=True)
