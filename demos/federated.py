@@ -1,4 +1,4 @@
-"""Learn from data that stay where they are: federated averaging, liars, and rarely-communicating training.
+"""Federated averaging with drop-outs and with clients that lie, and training with an all-reduce every H steps.
 
 Rank 0 serves, the others are clients with a part each of scikit-learn's handwritten digits. Three questions:
 
@@ -17,14 +17,13 @@ import click
 import numpy as np
 
 import emulator
-from demos._lib import digits
-from demos._lib import federated_report as report
-from emulator import carrier
+from demos._lib import digits, federated_results
+from demos._lib.timing import begin_together
 from emulator.errors import UsageError
 from emulator.run.options import SHARE, TIME, Run, demo
 from primitives.collectives.all_reduce import all_reduce
 from primitives.federated import DiLoCo, participate, robust, serving, weighted_mean
-from primitives.federated.averaging import Aggregate, draw_clients
+from primitives.federated.averaging import HEADER, Aggregate, draw_clients
 
 SHAPE = (digits.FEATURES, digits.CLASSES)
 COUNT = digits.FEATURES * digits.CLASSES
@@ -108,10 +107,12 @@ def main(
     setting = Setting(run.size, run.seed, dropout, 0, declared, slow)
     rows, model = _federate(run, setting, count, asked, weighted_mean, deadline)
     if run.rank == 0:
-        report.rounds(run, rows, declared if not slow else None)
+        federated_results.rounds(run, rows, declared if not slow else None, 8 * (HEADER + COUNT))
         if deadline is None:
             _check(run, setting, model, count, asked)
+    run.show()
     _lie(run, setting, count, liars)
+    run.show()
     _seldom(run, setting, declared)
 
 
@@ -119,14 +120,12 @@ def _federate(
     run: Run, setting: Setting, count: int, asked: int, aggregate: Aggregate, deadline: float | None = None,
 ) -> tuple[list[dict[str, Any]], np.ndarray]:  # fmt: skip
     """Do the rounds; the server returns one row for each, and the model."""
-    run.control.Barrier()
-    carrier.of(run.comm).align()
+    begin = begin_together(run)
     rows: list[dict[str, Any]] = []
     model = np.zeros(COUNT)
     if run.rank > 0:
         participate(run.comm, partial(_client, run, setting))
         return rows, model
-    begin = run.now()
     with serving(
         run.comm, model, per_round=asked, aggregate=aggregate, deadline_s=deadline, seed=run.seed
     ) as server:  # fmt: skip
@@ -154,8 +153,7 @@ def _check(run: Run, setting: Setting, model: np.ndarray, count: int, asked: int
         if answers:
             alone = weighted_mean(np.array([m for m, _ in answers]), np.array([w for _, w in answers]))
     wrong = int((alone != model).sum())
-    run.echo(f"against one process that plays all clients: {wrong} of {COUNT} weights differ", "")
-    run.extra["wrong"] = wrong
+    run.extra["check"] = {"wrong": wrong, "weights": COUNT}
     if wrong:
         run.fail(f"the federated model must equal the one-process model, {wrong} weights differ")
 
@@ -164,18 +162,20 @@ def _lie(run: Run, setting: Setting, count: int, liars: int) -> None:
     """All clients in every round, nobody drops out, the first few lie: one line for each rule."""
     rows = []
     for name in ("mean", *robust.RULES):
-        accuracy = []
+        accuracy: list[Any] = []
         for number in sorted({0, liars}):
             expected = 0 if name == "mean" else number
             if expected > robust.most_liars(name, run.size - 1):
-                accuracy.append(float("nan"))
+                accuracy.append(None)
                 continue
             honest = Setting(run.size, run.seed, 0.0, number, setting.declared, 0)
             seen, _ = _federate(run, honest, count, run.size - 1, _bearing(name, expected))
             accuracy.append(seen[-1]["accuracy"] if seen else 0.0)
         rows.append({"rule": name, "liars": liars, "accuracy": accuracy})
-    if run.rank == 0:
-        report.liars(run, rows, liars)
+        honest, lied = accuracy[0], accuracy[-1]
+        if run.rank == 0 and name != "mean" and liars and lied is not None and lied < honest - 0.1:
+            run.warn(f"{name} loses {100 * (honest - lied):.0f} % accuracy to {liars} liars")
+    run.extra["liars"] = rows
 
 
 def _bearing(name: str, liars: int) -> Aggregate:
@@ -198,9 +198,7 @@ def _seldom(run: Run, setting: Setting, declared: float, steps: int = 160) -> No
 
     rows = []
     for gap in (1, 4, 16, 40):
-        run.control.Barrier()
-        carrier.of(run.comm).align()
-        begin = run.now()
+        begin = begin_together(run)
         plain = gap == 1  # every step: synchronous data-parallel SGD, the thing to compare with
         outer = DiLoCo(np.zeros(COUNT), mean, lr=1.0 if plain else 0.7, momentum=0.0 if plain else 0.5)
         for _ in range(steps // gap):
@@ -208,10 +206,10 @@ def _seldom(run: Run, setting: Setting, declared: float, steps: int = 160) -> No
         took = max(run.control.allgather(run.now() - begin))
         same = len(set(run.control.allgather(outer.model.tobytes()))) == 1
         loss, accuracy = setting.score(outer.model)
-        rows.append({"every": gap, "rounds": steps // gap, "seconds": took, "loss": loss, "accuracy": accuracy,
-                     "same": same})  # fmt: skip
-    if run.rank == 0:
-        report.seldom(run, rows, steps, 8 * COUNT, declared)
+        row = {"every": gap, "rounds": steps // gap, "seconds": took, "loss": loss, "accuracy": accuracy, "same": same}
+        if run.rank == 0:
+            rows.append(federated_results.seldom(run, row, steps, 8 * COUNT, declared))
+    run.extra |= {"diloco": rows, "steps": steps}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Average and spread news by talking to neighbours only: what each graph costs, and how fast it converges.
+"""Gossip: averages and rumours by messages between neighbours only; what each graph costs, and how fast it converges.
 
 The work is real: the breast-cancer table that ships with scikit-learn is cut into one part per rank, and the ranks
 agree on the mean of its 30 columns; the answer is checked against the one-process mean. For every graph the spectral
@@ -16,10 +16,10 @@ import click
 import numpy as np
 from mpi4py import MPI
 
-from demos._lib import gossip_report as report
-from emulator import carrier
+from demos._lib import gossip_results
+from demos._lib.timing import begin_together, timed
 from emulator.errors import UsageError
-from emulator.measure.repetitions import Job, Stop, measure
+from emulator.measure.repetitions import Job
 from emulator.run.options import Run, demo
 from emulator.run.session import sub_sizes
 from primitives.gossip import PushSum, asynchronous, average, graphs, mix, mixing, rumour, schedules
@@ -79,9 +79,8 @@ def main(run: Run, names: str, error: float, rumours: int) -> None:
         raise UsageError(f"--graphs names at least one of {ALL}, got {names!r}")
     x, truth = _share_table(run)
     ways = _ways(run, chosen, len(x))
-    rows = [_converge(run, way, x, truth, error) for way in ways]
-    if run.rank == 0:
-        report.convergence(run, rows, error)
+    run.extra["convergence"] = [_converge(run, way, x, truth, error) for way in ways]
+    run.show()
     _asynchronous(run, x, truth)
     _time(run, asked)
     _rumours(run, rumours)
@@ -163,7 +162,7 @@ def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float
         distances.append(_distance(run, value(), target, scale))
     mean = value()[:-1] / value()[-1]
     wrong = run.control.allreduce(int(np.sum(np.abs(mean / truth - 1) > 1e3 * error)))
-    return {"way": way, "distances": distances, "wrong": wrong}
+    return gossip_results.convergence(run, way, distances, wrong, error)
 
 
 def _distance(run: Run, value: np.ndarray, target: np.ndarray, scale: np.ndarray) -> float:
@@ -182,9 +181,8 @@ def _asynchronous(run: Run, x: np.ndarray, truth: np.ndarray) -> None:
         drift = np.abs(run.control.allreduce(out.mass) / before - 1).max()
         off = run.control.allreduce(float(np.abs(out.value[:-1] / out.value[-1] / truth - 1).max()), MPI.MAX)
         sent = run.control.allreduce(out.sent)
-        run.echo(
-            f"asynchronous {name}: {sent / p:.0f} messages per rank, sums conserved to {drift:.0e}, "
-            f"mean of the table to {off:.0e} (limit {ASYNCHRONOUS:.0%})"
+        run.extra.setdefault("asynchronous", []).append(
+            {"algorithm": name, "messages": sent / p, "drift": float(drift), "off": off, "limit": ASYNCHRONOUS}
         )
         if run.rank == 0 and drift > 1e-9:
             run.fail(f"asynchronous {name} must conserve its sums, they drifted by {drift:.1e}")
@@ -195,20 +193,20 @@ def _asynchronous(run: Run, x: np.ndarray, truth: np.ndarray) -> None:
 
 def _time(run: Run, names: list[str]) -> None:
     """Time averaging on sub-communicators and sizes, beside the closed form."""
-    jobs, shapes = [], []
+    jobs, shapes = [], {}
     for p in sub_sizes(run, (4, 8, 16)):
         if p < 2:
             raise UsageError("gossip is between 2 ranks or more, got --ranks 1: leave it out")
         for name, schedule in _timed(p, names).items():
+            shapes[name, p] = schedule
             for size in run.sizes:
                 if size % 8:
                     raise UsageError(f"sizes are whole numbers of float64 (8 bytes), got {size}")
                 jobs.append(_job(run.sub(p), p, size, name, schedule))
-                shapes.append(schedule)
-    with run.progress(run.budget, f"timing {len(jobs)} averages") as bar:
-        series = measure(run.control, jobs, Stop(run.budget, fewest=5), seed=run.seed, tick=bar.advance)
+    series = timed(run, jobs)
     if run.rank == 0:
-        report.times(run, series, shapes)
+        gossip_results.times(run, series, shapes)
+    run.show()
 
 
 def _timed(p: int, names: list[str]) -> dict[str, list[Mixing]]:
@@ -246,18 +244,15 @@ def _rumours(run: Run, count: int) -> None:
         seen = []
         for seed in range(run.seed, run.seed + count):
             text = np.full(1024, 7 if run.rank == 0 else 0, np.uint8)
-            run.control.Barrier()
-            carrier.of(run.comm).align()
-            begin = run.now()
+            begin = begin_together(run)
             heard = rumour.spread(run.comm, text, mode=mode, seed=seed, rounds=rounds)
             took = run.control.allreduce(run.now(), MPI.MAX) - run.control.allreduce(begin, MPI.MIN)
             ranks = run.control.gather((heard, bool((text == 7).all())))
             if ranks is not None:
                 seen.append((ranks, took, seed))
         if run.rank == 0:
-            rows.append(report.rumour_row(run, mode, rounds, seen))
-    if run.rank == 0:
-        report.rumours(run, rows)
+            rows.append(gossip_results.rumours(run, mode, rounds, seen))
+    run.extra["rumours"] = rows
 
 
 if __name__ == "__main__":

@@ -27,7 +27,6 @@ from emulator import costs
 from emulator.errors import UsageError
 from emulator.run.options import TIME, demo
 from emulator.run.session import Run
-from emulator.units import format_time
 from primitives.collectives.all_reduce import all_reduce
 from primitives.parameter_server import SGD, ParameterServer, Summary, Table, Worker
 
@@ -35,6 +34,7 @@ Array = NDArray[np.float64]
 WIDTH, HIDDEN = 16, 32
 DENSE = WIDTH * HIDDEN + HIDDEN + HIDDEN + 1
 EXAMPLES = 1500  # of each label
+LIMIT = 1e-9  # difference from the one-process run: sums are in another order
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def main(run: Run, servers: int, rows: int, steps: int, batch: int, step_time: f
     outcome = ps.run(lambda worker: train(run, setup, worker, ring, corpus[run.rank - servers :: len(workers)]))
     seen = run.control.gather((outcome, ps.owned("embedding"), ps.summary()))
     if seen is not None:
-        report(run, setup, workers, corpus, seen)
+        conclude(run, setup, workers, corpus, seen)
 
 
 def train(run: Run, setup: Setup, worker: Worker, ring: Any, mine: list[Example]) -> tuple[Array, float, list[float]]:
@@ -162,50 +162,39 @@ def one_process(setup: Setup, workers: list[int], corpus: list[Example]) -> tupl
     return dense, table, losses
 
 
-def report(run: Run, setup: Setup, workers: list[int], corpus: list[Example], seen: list[Any]) -> None:
-    """Check against one process, and print losses and traffic."""
+def conclude(run: Run, setup: Setup, workers: list[int], corpus: list[Example], seen: list[Any]) -> None:
+    """Check against one process, and keep losses and traffic."""
     outcomes = [one for one, _, _ in seen if one is not None]
     table = np.empty((setup.rows, WIDTH))
     for _, (keys, values), _ in seen:
         table[keys] = values
     dense, _, _ = outcomes[0]
     expected_dense, expected_table, expected = one_process(setup, workers, corpus)
-    losses = np.mean([losses for _, _, losses in outcomes], axis=0)
     apart = max(np.abs(dense - expected_dense).max(), np.abs(table - expected_table).max())
-    run.echo(f"{len(corpus)} documentation strings, {len(workers)} workers, {setup.servers} servers, table of "
-             f"{setup.rows} x {WIDTH} ({_mb(table.nbytes)})")  # fmt: skip
-    for step in sorted({*range(0, setup.steps, max(1, setup.steps // 6)), setup.steps - 1}):
-        run.echo(f"  step {step:<4} loss {losses[step]:.4f} (one process {expected[step]:.4f})")
-    run.echo(f"check: largest difference from the one-process run {apart:.1e} (sums in another order; limit 1e-9)")
-    if not apart <= 1e-9:
+    if not apart <= LIMIT:
         run.fail(f"parameters differ from the one-process run by {apart:.1e}")
-    _traffic(run, setup, workers, table.nbytes, sum((summary for _, _, summary in seen), Summary()),
-             max(seconds for _, seconds, _ in outcomes) / setup.steps)  # fmt: skip
-    run.extra["loss"] = losses
+    run.extra |= {
+        "loss": np.mean([losses for _, _, losses in outcomes], axis=0), "one_process_loss": expected,
+        "check": {"apart": apart, "limit": LIMIT},
+        "setup": {"documents": len(corpus), "workers": len(workers), "servers": setup.servers, "rows": setup.rows,
+                  "width": WIDTH, "table_bytes": table.nbytes},
+        "traffic": _traffic(run, setup, len(workers), table.nbytes, sum((one for _, _, one in seen), Summary())),
+        "step_seconds": max(seconds for _, seconds, _ in outcomes) / setup.steps,
+    }  # fmt: skip
 
 
-def _traffic(run: Run, setup: Setup, workers: list[int], table: int, summary: Summary, step_s: float) -> None:
-    """Bytes in and out of a worker's port per step, beside those of a replicated table."""
-    count = len(workers)
+def _traffic(run: Run, setup: Setup, count: int, table: int, summary: Summary) -> dict[str, Any]:
+    """Bytes in and out of a worker's port per step, beside those of a replicated table, and that one's time."""
     share = 2 * costs.terms("ring", count).volume  # of n, in and out of every port
     sparse = summary.worker_bytes / sum(summary.clocks.values())
     dense, replicated = share * DENSE * 8, share * (DENSE * 8 + table)
-    hybrid = sparse + dense
-    saved = replicated / hybrid if count > 1 else 0.0
-    run.echo(f"per worker and step: rows {_mb(sparse)} + dense {_mb(dense)} = {_mb(hybrid)}; "
-             f"table replicated and all-reduced: {_mb(replicated)}")  # fmt: skip
-    text = f"the hybrid moves {saved:.0f} times less; a step takes {format_time(step_s)}"
-    if run.network is not None:
+    ring = None
+    if run.network is not None and count > 1:
         described = run.network.sized(run.size).describe()
         alpha, beta = described["alpha"]["max"], described["beta"]["max"]
         ring = costs.seconds("ring", count, DENSE * 8 + table, alpha, beta) + setup.step_s
-        text += f", replicated it would take {format_time(ring)} (ring, closed form)"
-    run.echo(text if count > 1 else "one worker has nobody to all-reduce with: no comparison")
-    run.extra["traffic"] = {"sparse": sparse, "dense": dense, "replicated": replicated, "saved": saved}
-
-
-def _mb(size: float) -> str:
-    return f"{size / 1e6:.3g} MB"
+    saved = replicated / (sparse + dense) if count > 1 else 0.0
+    return {"sparse": sparse, "dense": dense, "replicated": replicated, "saved": saved, "replicated_seconds": ring}
 
 
 if __name__ == "__main__":

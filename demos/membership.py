@@ -23,7 +23,7 @@ def main(run: Run, period: float) -> None:
     """
     if carrier.of(run.comm).ordered:
         raise UsageError(
-            "a detector waits for silence, and without pacing emulated time stands still: --pace auto or K"
+            "a detector waits for silence, and without pacing emulated time stands still: --pace auto or --pace K"
         )
     _live(run, period)
 
@@ -57,17 +57,17 @@ def _live(run: Run, period: float) -> None:
         seen, all_others = len(when["DEAD"]), run.size - 1
         run.fail(f"{all_others} ranks must declare the silent one dead in {limit:.1f} s, {seen} did: longer --period")
         return
-    run.echo(
-        f"live, {run.size} ranks, period {period * 1e3:g} ms: rank {victim} suspected after "
-        f"{when['SUSPECT'][0] * 1e3:.0f} ms, dead to the first after {when['DEAD'][0] * 1e3:.0f} ms and to all after "
-        f"{when['DEAD'][-1] * 1e3:.0f} ms; awake again it finds itself {'evicted' if reports[victim][2] else 'welcome'}"
-    )
     wronged = sorted({rank for _, w, _ in reports for rank in w})
     if wronged:
         run.warn(
             f"living ranks {wronged} were declared dead: the machine is too busy for the period, give a longer --period"
         )
-    run.extra["live"] = when | {"victim": victim, "evicted": reports[victim][2], "living_declared_dead": wronged}
+    run.extra["live"] = when | {
+        "victim": victim,
+        "period_s": period,
+        "evicted": reports[victim][2],
+        "living_declared_dead": wronged,
+    }
 
 
 if __name__ == "__main__":

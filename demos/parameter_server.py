@@ -1,4 +1,4 @@
-"""Parameter server: what a push and pull costs, and what waiting for a straggler buys.
+"""Parameter server: the time of a push and pull, and staleness against waiting under a straggler.
 
     mpirun -n 16 python -m demos.parameter_server --consistency ssp --staleness 3 --slow '15 x4'
 
@@ -16,15 +16,14 @@ import click
 import numpy as np
 
 from demos._lib import digits, push_pull
-from demos._lib.rough import say_how_far
+from demos._lib.formulas import judge
 from demos._lib.shared_training import Task, Trained, one_process, train
-from demos.incast import exact
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.measure import statistics
 from emulator.run.options import TIME, demo
 from emulator.run.session import Run, sub_sizes
-from emulator.units import format_size, format_time
+from emulator.units import format_time
 from primitives.parameter_server import Consistency, ParameterServer, messages, moved, place
 
 STEPS_TIMED = 12
@@ -65,12 +64,12 @@ def main(
     options: dict[str, Any] = {"replicas": replicas, "compression": compression, "refuse_nan": nan == "refuse"}
     options["cache"] = cache
     task = Task(servers, steps, step_time, stragglers, seed=run.seed, placement=placement, options=options)
-    # Every option is judged before anything is measured.
+    # Every option is checked before anything is measured.
     ParameterServer(run.comm, [task.table()], servers=servers, consistency=rules[consistency], **options)
     price(run, servers, counts)
     trained_s = learn(run, task, rules[consistency])
     trade(run, task, trained_s / 2, [rules["bsp"], Consistency("ssp", 1), rules["ssp"], rules["async"], rules["value"]])
-    show_placement(run, servers)
+    keep_placement(run, servers)
 
 
 def parse_slow(texts: tuple[str, ...], servers: int, size: int) -> dict[int, float]:
@@ -102,8 +101,11 @@ def price(run: Run, servers: int, counts: list[int]) -> None:
         for row in rows:
             row["predicted"] = predict(row["ranks"], row["bytes"])
         run.measurements += rows
-        run.echo(_price_table(rows, servers))
-        _check(run, rows)
+        if any(row["wrong"] for row in rows):
+            run.fail("pulled values differ from the exact sum")
+        pairs = [(row["predicted"], row["seconds"]["median"]) for row in rows]
+        judge(run, "synchronous steps", pairs, TOLERANCE, exact=run.pace == "none")
+    run.show()
 
 
 def _row(p: int, size: int, servers: int, seen: list[push_pull.Seen]) -> dict[str, Any]:
@@ -123,8 +125,10 @@ def _configured(run: Run, servers: int) -> Any:
     """The closed form with the network's own alpha and beta (of the slowest path)."""
     described = run.network.sized(run.size).describe()
     alpha, beta = described["alpha"]["max"], described["beta"]["max"]
-    run.echo(f"alpha {format_time(alpha)}, beta {beta * 1e9:.4g} ns/B as configured; full duplex: "
-             "2 alpha + (w + k) (n/k + header) beta")  # fmt: skip
+    run.extra["formula"] = (
+        f"alpha {format_time(alpha)}, beta {beta * 1e9:.4g} ns/B as configured; full duplex: "
+        "2 alpha + (w + k) (n/k + header) beta"
+    )
 
     def predict(p: int, size: int) -> float:
         framed = size + servers * messages.HEADER_BYTES
@@ -138,15 +142,17 @@ def _fitted(run: Run, rows: list[dict[str, Any]], servers: int) -> Any:
     from emulator.measure.fit import Point, fit
 
     if len(run.sizes) < 2:
-        run.echo("one size alone cannot tell alpha from beta: no prediction; give two or more --sizes")
+        run.extra["formula"] = "one size alone cannot tell alpha from beta: no prediction; give two or more --sizes"
         return lambda p, size: None
     most = max(row["ranks"] for row in rows)
     known = [row for row in rows if row["ranks"] < most] or rows
     fitted = fit([Point(r["bytes"], _terms(r["ranks"], servers), r["samples"], ranks=r["ranks"]) for r in known])
     run.fits.append(fitted.record("collective", "parameter_server"))
     one = fitted.headline
-    run.echo(f"fitted (one port after the other, 2 w (alpha + n/k beta)): alpha {format_time(one.alpha)}, "
-             f"beta {one.beta * 1e9:.3g} ns/B; ranks {most} held out")  # fmt: skip
+    run.extra["formula"] = (
+        f"fitted (one port after the other, 2 w (alpha + n/k beta)): alpha {format_time(one.alpha)}, "
+        f"beta {one.beta * 1e9:.3g} ns/B; ranks {most} held out"
+    )
     for row in rows:
         if row["ranks"] == most and known is not rows:
             predicted = fitted.predict(_terms(most, servers), row["bytes"])
@@ -160,105 +166,59 @@ def _terms(p: int, servers: int) -> costs.Terms:
     return costs.terms("serial_parameter_server", p - servers, servers=servers)
 
 
-def _price_table(rows: list[dict[str, Any]], servers: int) -> Any:
-    table = _grid(f"Synchronous push and pull, {servers} server(s)",
-                  "ranks", "bytes", "step", "predicted", "error", "against 1 worker", "server port", "bytes/step",
-                  "wrong")  # fmt: skip
-    alone = {row["bytes"]: row["seconds"]["median"] for row in reversed(rows) if row["workers"] == 1}
-    for row in rows:
-        measured = row["seconds"]["median"]
-        incast = f"{measured / alone[row['bytes']]:.2f} x" if row["bytes"] in alone else "-"
-        predicted = row["predicted"]
-        told = ("-", "-") if predicted is None else (format_time(predicted), f"{predicted / measured - 1:+.1%}")
-        table.add_row(
-            str(row["ranks"]), format_size(row["bytes"]), format_time(measured), *told, incast,
-            f"{row['busbw'] / 1e9:.3g} GB/s", f"{row['worker_bytes_per_step']:.0f}", str(row["wrong"]),
-        )  # fmt: skip
-    return table
-
-
-def _check(run: Run, rows: list[dict[str, Any]]) -> None:
-    if any(row["wrong"] for row in rows):
-        run.fail("pulled values differ from the exact sum")
-    pairs = [(row["predicted"], row["seconds"]["median"]) for row in rows]
-    say_how_far(run, pairs, "synchronous steps")
-    if run.network is None or run.pace != "none" or run.options.compute != "none":
-        return
-    if not exact(run.network.sized(run.size)):
-        run.echo("paths are unequal, shared or vary: the closed form is of the slowest path, and not checked")
-        return
-    worst = max(abs(row["predicted"] / row["seconds"]["median"] - 1) for row in rows)
-    if worst > TOLERANCE:
-        run.fail(f"the closed form is off by {worst:.1%}, the limit is {TOLERANCE:.0%}")
-    run.echo(f"closed form against measured: at most {worst:.2%} apart, limit {TOLERANCE:.0%}")
-
-
 def learn(run: Run, task: Task, rule: Consistency) -> float:
     """Train, check against one process, show loss, staleness and bytes; returns the seconds it took, on every rank."""
     trained = train(run, task, rule)
     if run.rank == 0:
-        _show(run, task, rule, trained)
+        _keep(run, task, rule, trained)
+    run.show()
     return float(run.control.bcast(trained.seconds))
 
 
-def _show(run: Run, task: Task, rule: Consistency, trained: Trained) -> None:
+def _keep(run: Run, task: Task, rule: Consistency, trained: Trained) -> None:
     workers = list(range(task.servers, run.size))
     images, labels = digits.load()
     expected = one_process(task, workers)
     loss, reference = (digits.loss(w, images, labels) for w in (trained.weights, expected))
     summary = trained.summary
-    closed = sum(summary.clocks.values())
-    run.echo(f"\n[bold]Training, {rule}[/]: {len(workers)} workers, {closed} steps in {format_time(trained.seconds)} "
-             f"({trained.steps_per_second():.0f} steps/s, {trained.waiting():.0%} of it waiting), "
-             f"{summary.worker_bytes / closed:.0f} bytes per worker and step")  # fmt: skip
-    curve = [(at, step, digits.loss(weights, images, labels)) for at, step, weights in trained.history]
-    for at, step, value in curve:
-        run.echo(f"  {format_time(at):>10}  step {step:<5} loss {value:.4f}")
-    run.echo(f"  final loss {loss:.4f} (one process {reference:.4f}), "
-             f"accuracy {digits.accuracy(trained.weights, images, labels):.1%}")  # fmt: skip
-    copies = f", {summary.cached / summary.staleness.reads:.0%} from the worker's copies" if summary.cached else ""
-    run.echo(f"observed staleness (iterations behind the reader, share of the reads{copies}):")
-    run.echo("\n".join(summary.staleness.lines()))
+    steps = sum(summary.clocks.values())
     for rank, count in sorted(summary.not_finite.items()):
         outcome = "refused" if task.options["refuse_nan"] else "let through"
         run.warn(f"worker {rank} pushed NaN or infinity {count} times: {outcome}")
-    _judge(run, task, rule, trained, expected, loss, reference)
     run.extra["training"] = {
-        "consistency": str(rule), "loss": curve, "final_loss": loss, "one_process_loss": reference,
-        "staleness": dict(summary.staleness.counts), "cached_reads": summary.cached,
-        "steps_per_second": trained.steps_per_second(),
+        "consistency": str(rule), "workers": len(workers), "steps": steps, "seconds": trained.seconds,
+        "loss": [(at, step, digits.loss(weights, images, labels)) for at, step, weights in trained.history],
+        "final_loss": loss, "one_process_loss": reference, "accuracy": digits.accuracy(trained.weights, images, labels),
+        "staleness": dict(summary.staleness.counts), "cached_reads": summary.cached, "reads": summary.staleness.reads,
+        "steps_per_second": trained.steps_per_second(), "waiting": trained.waiting(),
+        "bytes_per_step": summary.worker_bytes / steps,
+        "check": _check(run, task, rule, trained, expected, loss, LOSS_FACTOR * reference + LOSS_SLACK),
     }  # fmt: skip
 
 
-def _judge(
-    run: Run, task: Task, rule: Consistency, trained: Trained, expected: Any, loss: float, reference: float
-) -> None:
+def _check(
+    run: Run, task: Task, rule: Consistency, trained: Trained, expected: Any, loss: float, limit: float
+) -> dict[str, Any]:
+    """Check a training: its staleness, and its weights (equal bit by bit under bsp) or its loss (within a limit)."""
     bound = rule.staleness
     if bound is not None and trained.summary.staleness.largest > bound:
         run.fail(f"observed staleness {trained.summary.staleness.largest} is above the bound {bound}")
     if rule.kind == "bsp" and task.options["compression"] == "none":
         wrong = int(np.count_nonzero(trained.weights != expected))
-        run.echo(f"check: {wrong} of {expected.size} weights differ from the one-process run (bit for bit)")
         if wrong:
             run.fail(f"{wrong} weights differ from the one-process run")
-        return
-    limit = LOSS_FACTOR * reference + LOSS_SLACK
-    run.echo(f"check: final loss {loss:.4f} <= {LOSS_FACTOR} x {reference:.4f} + {LOSS_SLACK} = {limit:.4f}")
+        return {"wrong": wrong, "weights": expected.size}
     if not loss <= limit:
         run.fail(f"the final loss {loss:.4f} is above {limit:.4f}")
+    return {"limit": limit, "factor": LOSS_FACTOR, "slack": LOSS_SLACK}
 
 
 def trade(run: Run, task: Task, seconds: float, rules: list[Consistency]) -> None:
     """All rules for the same time under one straggler: what waiting costs, what staleness costs."""
     slow = task.slow or {run.size - 1: 4.0}
     if run.size - task.servers < 2:
-        run.echo("a trade between staleness and waiting needs two workers: left out")
+        run.extra["no_trade"] = "a trade between staleness and waiting needs two workers: left out"
         return
-    table = _grid(
-        f"\nSame time for every rule: {format_time(seconds)}, "
-        + ", ".join(f"rank {rank} x{factor:g}" for rank, factor in slow.items()),
-        "rule", "steps/s", "straggler's", "waiting", "bytes/step", "staleness mean", "max", "loss",
-    )  # fmt: skip
     rows = []
     for rule, copies in [(one, copies) for one in dict.fromkeys(rules) for copies in _copies(one)]:
         options = task.options | {"cache": copies}
@@ -272,11 +232,12 @@ def trade(run: Run, task: Task, seconds: float, rules: list[Consistency]) -> Non
                          "steps_per_second": trained.steps_per_second(), "waiting": trained.waiting(),
                          "bytes_per_step": trained.summary.worker_bytes / closed,
                          "staleness_mean": seen.mean, "staleness_max": seen.largest})  # fmt: skip
-            table.add_row(rows[-1]["rule"], f"{trained.steps_per_second():.0f}", f"{own:.1%}",
-                          f"{trained.waiting():.0%}", f"{rows[-1]['bytes_per_step']:.0f}",
-                          f"{seen.mean:.2f}", str(seen.largest), f"{loss:.4f}")  # fmt: skip
-    run.echo(table)
     run.extra["trade"] = rows
+    run.extra["traded"] = {
+        "seconds": seconds,
+        "slow": [{"rank": rank, "factor": factor} for rank, factor in slow.items()],
+    }
+    run.show()
 
 
 def _copies(rule: Consistency) -> tuple[bool, ...]:
@@ -284,28 +245,15 @@ def _copies(rule: Consistency) -> tuple[bool, ...]:
     return (False, True) if rule.kind == "ssp" and rule.bound > 0 else (False,)
 
 
-def show_placement(run: Run, servers: int) -> None:
-    """Print how many keys of a million change their server when one joins."""
+def keep_placement(run: Run, servers: int) -> None:
+    """Find how many keys of a million change their server when one joins."""
     rows = 10**6
     if run.rank == 0:
         shares = {
             kind: moved(place(kind, rows, servers), place(kind, rows, servers + 1))
             for kind in ("range", "hash", "consistent")
         }
-        text = ", ".join(f"{kind} {share:.1%}" for kind, share in shares.items())
-        run.echo(
-            f"\nkeys of 10^6 that move when server {servers + 1} joins: {text} (fair share {1 / (servers + 1):.1%})"
-        )
-        run.extra["moved"] = shares
-
-
-def _grid(title: str, *columns: str) -> Any:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, justify="right", no_wrap=True)
-    return table
+        run.extra |= {"moved": shares, "servers": servers}
 
 
 if __name__ == "__main__":

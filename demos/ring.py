@@ -17,7 +17,7 @@ from emulator.run import environment
 from emulator.run.options import TIME, Run, demo
 from emulator.run.session import sub_sizes
 from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
-from primitives.collectives.choice import automatic
+from primitives.collectives.tuning import automatic
 
 ITEM = np.dtype(np.float32)
 

@@ -20,6 +20,8 @@ import click
 
 import emulator
 from demos._lib import corpus, scatter_gather_times
+from demos._lib.formulas import judge
+from demos._lib.timing import begin_together
 from demos.parameter_server import parse_slow
 from emulator import carrier, costs
 from emulator.errors import UsageError
@@ -51,7 +53,7 @@ SECONDS_PER_CHARACTER = 2e-6  # declared cost of an uneven task
 @click.option("--task-time", type=TIME, default="5 ms", show_default=True, help="Declared time to search a shard.")
 @click.option("--slow", metavar="'RANK xFACTOR'", help="The straggler; absent: the last rank, 20 times slower.")
 @click.option(
-    "--deadline", type=TIME, help="Of the impatient search; absent: 1.5 times what it takes with nobody slow."
+    "--deadline", type=TIME, help="Of the search with a quorum; absent: 1.5 times what it takes with nobody slow."
 )
 @click.option("--quorum", type=SHARE, default="75 %", show_default=True, help="Share of the shards that it wants.")
 @click.option(
@@ -65,16 +67,18 @@ def main(
     run: Run, documents: int, question: str, shards: int | None, replicas: int, task_time: float, slow: str | None,
     deadline: float | None, quorum: float, backup_after: float,
 ) -> None:  # fmt: skip
-    Deadline(deadline, quorum)  # judged before anything is measured
+    Deadline(deadline, quorum)  # checked before anything is measured
     workers = range(1, run.size)
     placement = Shards(shards or 2 * len(workers), workers, replicas)
     straggler = parse_slow((slow,), 1, run.size) if slow else {run.size - 1: 20.0}
     if not corpus.words(question):
         raise UsageError(f"--question needs a word of at least two letters, got {question!r}")
     texts: list[corpus.Document] = run.control.bcast(corpus.load(documents) if run.rank == 0 else None)
-    scatter_gather_times.show(run)
+    scatter_gather_times.study(run)
     _count_words(run, texts)
+    run.show()
     _uneven(run, texts)
+    run.show()
     search = Search(run, texts, placement, question, task_time)
     _search(run, search, straggler, deadline, quorum, backup_after)
 
@@ -86,21 +90,17 @@ def _count_words(run: Run, texts: list[corpus.Document]) -> None:
     def count(chunk: list[str]) -> Counter[str]:
         return Counter(word for text in chunk for word in corpus.words(text))
 
-    _align(run)
-    start = run.now()
+    start = begin_together(run)
     answer = map_tasks(run.comm, count, chunks)
     if answer is None:
         return
     counts: Counter[str] = sum(answer.values(), Counter())
     expected = Counter(word for document in texts for word in corpus.words(document.text))
     wrong = sum(counts.get(word) != count for word, count in expected.items()) + len(counts.keys() - expected.keys())
-    common = ", ".join(f"{word} {count}" for word, count in Counter(counts).most_common(5))
-    run.echo(
-        f"\n[bold]Word count[/]: {sum(counts.values())} words, {len(counts)} different, of "
-        f"{len(texts)} documentation strings in {format_time(run.now() - start)}; {wrong} differ from one process"
-    )
-    run.echo(f"  most frequent: {common}")
-    run.extra["word_count"] = {"words": sum(counts.values()), "different": len(counts), "wrong": wrong}
+    run.extra["word_count"] = {
+        "words": sum(counts.values()), "different": len(counts), "wrong": wrong, "documents": len(texts),
+        "seconds": run.now() - start, "common": counts.most_common(5),
+    }  # fmt: skip
     if wrong:
         run.fail(f"{wrong} word counts differ from the one-process count")
 
@@ -126,23 +126,18 @@ def _uneven(run: Run, texts: list[corpus.Document]) -> None:
         "pull, batches by duration": (run.size - 1, lambda: map_tasks(run.comm, work, lengths)),
         "stealing": (run.size, lambda: steal_tasks(run.comm, work, lengths, seed=run.seed)),
     }
-    run.echo(f"\n[bold]{len(lengths)} uneven tasks[/], {format_time(total)} of work")
-    table = scatter_gather_times.grid("handed out", "workers", "time", "balance")
+    run.extra |= {"uneven": {}, "tasks": {"count": len(lengths), "seconds": total}}
     for name, (workers, way) in ways.items():
-        _align(run)
+        begin_together(run)
         answer = way()
         if answer is None:
             continue
         if answer.values() != lengths:
             run.fail(f"{name}: results differ from the one-process answer")
-        balance = total / workers / answer.seconds
+        # Who steals is decided by the wall clock where emulated time is not paced.
         timeless = name == "stealing" and carrier.of(run.comm).ordered
-        cells = ["needs --pace", "-"] if timeless else [format_time(answer.seconds), f"{balance:.0%}"]
-        table.add_row(name, str(workers), *cells)
-        if not timeless:
-            run.extra.setdefault("uneven", {})[name] = {"seconds": answer.seconds, "balance": balance}
-    run.echo(table)
-    run.echo("balance: the time of perfectly even work without messages, as a share of the time")
+        took = None if timeless else answer.seconds
+        run.extra["uneven"][name] = {"workers": workers, "seconds": took, "balance": took and total / workers / took}
 
 
 @dataclass
@@ -181,7 +176,7 @@ class Search:
                 yield
             return corpus.search(self._shards[shard], question, BEST)
 
-        _align(self.run)
+        begin_together(self.run)
         with coordinator(self.run.comm, look, batch=1, prefetch=0) as pool:
             return None if pool is None else ask_shards(pool, self.placement, self.question, **options)
 
@@ -189,7 +184,7 @@ class Search:
 def _search(
     run: Run, search: Search, slow: dict[int, float], deadline: float | None, quorum: float, backup_after: float
 ) -> None:
-    """One question, asked with more and less patience."""
+    """One question, with and without a straggler, a backup task, and a deadline with a quorum."""
     names = ", ".join(f"rank {rank} x{factor:g}" for rank, factor in slow.items())
     ways: dict[str, tuple[dict[int, float], dict[str, Any]]] = {
         "nobody is slow": ({}, {}),
@@ -198,11 +193,6 @@ def _search(
         f"{names}, {quorum:.0%} after": (slow, {"deadline": None}),  # filled in when the usual time is known
     }
     truth = corpus.search(search.documents, search.question, BEST) if run.rank == 0 else []
-    run.echo(f"\n[bold]Search of {search.placement.shards} shards[/] for {search.question!r}")
-    table = scatter_gather_times.grid(
-        "", "time", "predicted", "answered", "missing shards",
-        "asked again", f"of the best {BEST}",
-    )  # fmt: skip
     rows: list[dict[str, Any]] = []
     pairs: list[tuple[float | None, float]] = []
     for name, (who, options) in ways.items():
@@ -221,14 +211,11 @@ def _search(
         pairs.append((predicted, seconds))
         rows.append({"name": name, "seconds": seconds, "predicted": predicted, "coverage": answer.coverage,
                      "missing": answer.missing, "recall": found, "backups": backups})  # fmt: skip
-        expected = "-" if predicted is None else format_time(predicted)
-        table.add_row(name, format_time(seconds), expected, f"{answer.coverage:.0%}", _some(answer.missing),
-                      str(backups), f"{found:.0%}")  # fmt: skip
     if run.rank == 0:
-        run.extra["search"] = {"question": search.question, "hits": truth, "ways": rows}
-        run.echo(table)
-        run.echo(f"  best: {', '.join(name for _, name in truth[:3])}")
-        scatter_gather_times.verdict(run, pairs, "searches")
+        run.extra["search"] = {
+            "question": search.question, "shards": search.placement.shards, "best": BEST, "hits": truth, "ways": rows,
+        }  # fmt: skip
+        judge(run, "searches", pairs)
 
 
 def _predicted(run: Run, search: Search, slow: dict[int, float], options: dict[str, Any]) -> float | None:
@@ -252,16 +239,6 @@ def _predicted(run: Run, search: Search, slow: dict[int, float], options: dict[s
     arrivals += [pulled(done, quick, search.task_s) for done in range(1, shards - len(slow) + 1)]
     patience = options.get("deadline") or Deadline()
     return costs.answer_time(arrivals, patience.needed(shards), patience.seconds or math.inf)
-
-
-def _some(shards: list[int]) -> str:
-    return ", ".join(map(str, shards[:6])) + (f" and {len(shards) - 6} more" if len(shards) > 6 else "") or "none"
-
-
-def _align(run: Run) -> None:
-    """Begin together."""
-    run.control.Barrier()
-    carrier.of(run.comm).align()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ Without options it prints the textbook's own example. With --from it takes the t
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import click
@@ -12,9 +12,11 @@ import click
 from emulator import results, speedup
 from emulator.errors import UsageError
 from emulator.launch import mpirun
-from emulator.report.views.speedup import optimum as verdict
+from emulator.report import terminal
+from emulator.report.views import view
+from emulator.run.console import outlasting
 from emulator.run.options import RANKS, SIZE, TIME, OneLineCommand
-from emulator.speedup import MOST_NODES, Row, Speedup
+from emulator.speedup import Row, Speedup
 from emulator.units import format_size, format_time
 
 _FORMS = {"textbook": speedup.textbook, "ring": speedup.ring}
@@ -46,18 +48,12 @@ def main(ctx: click.Context, source: str | None, path: str | None, **options: An
     results.check_writable(path)
     asked = _given(**options) if source is None else _measured(source, **options)
     model, nodes = asked.model, options["nodes"]
-    best, dominated = model.best(), model.dominated()
-    asked.warnings += _extrapolated(asked, max(*nodes, best.p))
+    asked.warnings += _extrapolated(asked, max(*nodes, model.best().p))
     variations = speedup.sensitivity(asked.vary, 1.0, 1.0) if options["sensitivity"] else []
+    result = _result(asked, model.table(nodes), variations)
     if path is not None:
-        _save(path, asked, model.table(nodes), variations)
-    _print_table(model, model.table(nodes), asked.about)
-    for line in verdict(best.record(), dominated.record() if dominated else None, asked.interval):
-        click.echo(line)
-    for text in asked.warnings:
-        click.echo(f"warning: {text}")
-    if variations:
-        _print_sensitivity(variations)
+        results.save(result, path)
+    terminal.show(view(results.plain(result)), outlasting())
 
 
 @dataclass
@@ -158,31 +154,24 @@ def _extrapolated(asked: Asked, most: int) -> list[str]:
     return [f"measured on at most {asked.most_ranks} ranks: what is said of p > {asked.most_ranks} is extrapolated"]
 
 
-def _save(path: str, asked: Asked, rows: list[Row], variations: list[speedup.Variation]) -> None:
-    """Write all that is needed to make the table again."""
+def _result(asked: Asked, rows: list[Row], variations: list[speedup.Variation]) -> dict[str, Any]:
+    """All that is needed to make the table again."""
     model = asked.model
     best, dominated = model.best(), model.dominated()
     result = results.new("speedup", ["python", *mpirun.this_program()])
     result["warnings"] = asked.warnings
     result["speedup"] = {
         "form": model.form,
+        "about": asked.about,
         "t_comp": model.t_comp,
         **asked.terms,
         "rows": [row.record() for row in rows],
         "best": best.record(),
         "best_ci95": asked.interval,
         "dominated": dominated.record() if dominated else None,
-        "sensitivity": [
-            {
-                "alpha_factor": one.alpha_factor,
-                "beta_factor": one.beta_factor,
-                "best": one.best.record(),
-                "dominated": one.dominated.record() if one.dominated else None,
-            }
-            for one in variations
-        ],
+        "sensitivity": [asdict(one) for one in variations],
     }
-    results.save(result, path)
+    return result
 
 
 def _fit_of(result: Mapping[str, Any], pattern: str | None) -> Mapping[str, Any]:
@@ -201,27 +190,6 @@ def _largest(rows: Sequence[Mapping[str, Any]], pattern: str) -> int:
     if not rows:
         raise UsageError(f"this result has no measurements of {pattern}: say --bytes")
     return max(row["bytes"] for row in rows)
-
-
-def _print_table(model: Speedup, rows: list[Row], about: str) -> None:
-    click.echo(f"{model.form}\n{about}\n")
-    click.echo(f"{'p':>5} {'T_comp/p':>10} {'T_comm':>10} {'T_p':>10} {'S(p)':>8} {'R(p)':>9}")
-    # Four decimals of a second as in the textbook; shorter steps get as many more as they need.
-    digits = 4 if model.t_comp >= 0.5 else 7
-    for r in rows:
-        times = " ".join(f"{value:>10.{digits}f}" for value in (r.compute, r.communication, r.step))
-        click.echo(f"{r.p:>5} {times} {r.speedup:>8.2f} {r.ratio:>9.3f}")
-    click.echo("")
-
-
-def _print_sensitivity(variations: list[speedup.Variation]) -> None:
-    click.echo("\nsensitivity: p* when alpha and beta are multiplied")
-    click.echo(f"{'alpha x':>8} {'beta x':>7} {'p*':>6} {'S(p*)':>8} {'dominated from':>15}")
-    for v in variations:
-        limit = "+" if v.best.p == MOST_NODES else ""
-        dominated = str(v.dominated.p) if v.dominated else "never"
-        cells = f"{v.alpha_factor:>8g} {v.beta_factor:>7g} {f'{v.best.p}{limit}':>6} {v.best.speedup:>8.2f}"
-        click.echo(f"{cells} {dominated:>15}")
 
 
 if __name__ == "__main__":

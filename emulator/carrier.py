@@ -17,14 +17,14 @@ from __future__ import annotations
 import math
 import time
 from array import array
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Sequence
 from functools import cache
 from typing import Any
 
 from mpi4py import MPI
 
+from emulator.core import wall_clock
 from emulator.core.instruments import Instrument
-from emulator.core.wall_clock import Backoff, sharpen_sleep
 from emulator.errors import UsageError
 
 LONGEST_NAP_S = 500e-6
@@ -112,16 +112,21 @@ class Carrier:
         bool
             Whether `ready` was true.
         """
-        sharpen_sleep()
-        tired = time.perf_counter() + patience_s
-        pause = Backoff(longest_s)
-        while not ready():
-            if (patience_s < math.inf and time.perf_counter() >= tired) or (
-                deadline < math.inf and self.now() >= deadline
-            ):
-                return False
-            pause()
-        return True
+        done = False
+
+        def over() -> bool:
+            nonlocal done
+            done = ready()
+            if not done and deadline < math.inf:
+                self.idle()
+                return self.now() >= deadline
+            return done
+
+        wall_clock.wait_until(over, None if patience_s == math.inf else patience_s, longest_s)
+        return done
+
+    def idle(self) -> None:
+        """Note a test that found nothing. The wall's clock goes by itself; a paced one catches up with it."""
 
     # -- ordered receive; nothing to do where messages are delivered in the order of their time
 
@@ -144,8 +149,7 @@ class Carrier:
         until: float = math.inf,
         patience_s: float = math.inf,
         owing: Iterable[int] | None = None,
-        silence_s: float = math.inf,
-        silent: set[int] | None = None,
+        silence: Silence | None = None,
         lost: Callable[[int, MPI.Exception], None] | None = None,
     ) -> int | None:
         """Wait for the next message with this tag and return its source, to receive it from there.
@@ -159,9 +163,7 @@ class Carrier:
         until : instant of `now` at which to give up
         patience_s : seconds on the wall after which to give up; 0 looks once
         owing : sources that will send a message whatever happens; default: all of them
-        silence_s : seconds on the wall, counted from the call and again from the first message that is there, after
-            which an ordered receive no longer waits for a source that sent nothing: it may hang, or wait for this rank
-        silent : sources that were silent, which a caller keeps between its calls; who sends again leaves the set
+        silence : for how long an ordered receive waits for sources that send nothing; default: for ever
         lost : called with a source that is dead and has left no message; without it the error is raised
 
         Returns
@@ -175,7 +177,7 @@ class Carrier:
         MPI.Exception
             A source is dead and has left no message, and there is no `lost`.
         """
-        search = _Search(self, sources, tag, owing, silence_s, set() if silent is None else silent, lost)
+        search = _Search(self, sources, tag, owing, silence or Silence(), lost)
         found: list[int | None] = []
 
         def over() -> bool:
@@ -236,6 +238,35 @@ class Carrier:
                 release()
 
 
+class Silence:
+    """Whom an ordered receive has stopped to wait for; kept by a receiver from one call of `earliest` to the next.
+
+    A source that owes a message and sends none may hang, or itself wait for this rank. It counts as silent after
+    `limit_s` seconds on the wall in which this rank had a message that it could have taken, or a deadline, and did
+    not because of the source. Who sends again is not silent any more.
+    """
+
+    def __init__(self, limit_s: float = math.inf) -> None:
+        self.limit_s = limit_s
+        self.sources: set[int] = set()
+        self._since = math.inf
+
+    def wait_for(self, owing: set[int], there: Collection[int], held: bool) -> bool:
+        """Whether somebody who owes a message must still be waited for; `held`: something is held back by that."""
+        self.sources.difference_update(there)
+        missing = owing.difference(there)
+        if not held or missing <= self.sources:
+            self._since = math.inf
+            return not missing <= self.sources
+        wall = time.perf_counter()
+        self._since = min(self._since, wall)
+        if wall - self._since < self.limit_s:
+            return True
+        self.sources |= missing
+        self._since = math.inf
+        return False
+
+
 def largest(comm: MPI.Intracomm, ranks: Sequence[int], value: float) -> float:
     """The largest `value` of these ranks, by dissemination: log2(ranks) rounds of 8 bytes; it ends after all came.
 
@@ -265,14 +296,12 @@ class _Search:
         sources: Iterable[int],
         tag: int,
         owing: Iterable[int] | None,
-        silence_s: float,
-        silent: set[int],
+        silence: Silence,
         lost: Callable[[int, MPI.Exception], None] | None,
     ) -> None:
         self._carrier, self._left, self._tag = carrier, list(sources), tag
         self._owing = set(self._left if owing is None else owing)
-        self._silence_s, self._silent, self._lost = silence_s, silent, lost
-        self._since, self._held = time.perf_counter(), False
+        self._silence, self._lost = silence, lost
         self._status = MPI.Status()
         self.expired = self.hopeless = False
 
@@ -303,13 +332,7 @@ class _Search:
 
     def _first(self, there: dict[int, float], until: float) -> int | None:
         """The source of the earliest message, once nobody who owes one could still send an earlier one."""
-        wall = time.perf_counter()
-        if there and not self._held:
-            self._since, self._held = wall, True
-        self._silent.difference_update(there)  # in place: the set is the caller's
-        if wall - self._since > self._silence_s:
-            self._silent.update(self._owing.difference(there))
-        if not self._owing <= there.keys() | self._silent:
+        if self._silence.wait_for(self._owing, there, held=bool(there) or until < math.inf):
             return None
         first = min(there, key=lambda source: (there[source], source), default=None)
         if first is not None and there[first] <= until:

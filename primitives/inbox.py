@@ -1,18 +1,22 @@
-"""Messages that come when they come: one tag, named sources, sends that nobody waits for.
+"""Messages whose order nobody can say beforehand: receiving from whoever is first, and sends that nobody waits for.
 
-Asynchronous algorithms cannot say from whom the next message will be. Instead of receiving from ANY_SOURCE, which
-stops working for everybody as soon as one process has died, a mailbox looks at its sources in turn: a dead peer
-costs its own messages and no others. MPI keeps the order of the messages of each peer.
+    inbox, outbox = Inbox(comm, TAG, sources=[0, 2]), Outbox(comm, TAG)
+    outbox.send(2, data)                   # returns at once; `data` must not change any more
+    mail = inbox.next(until=deadline)      # (source, bytes), or None
+    outbox.drain()
 
-    box = Mailbox(peers, sources=[0, 2])
-    box.send(2, array)                     # returns at once; the array is copied
-    for position, array in box.poll():     # what has arrived by now
-        ...
-    box.flush()
+MPI keeps the order of the messages of each pair of ranks. Sources are looked at by name in turn: MPI refuses to
+receive from MPI.ANY_SOURCE once a process has died, and what a process sent before its death can still be probed but
+not received, so that it would stand in front of all other messages. A dead source thus costs its own messages only.
+
+On an emulated network that is not tied to the wall clock, messages are physically there in any order, and taking one
+moves the clock to its arrival. There an inbox waits until every source that owes a message has sent one, and takes
+the one that is first in emulated time (`emulator.carrier.Carrier.earliest`): the outcome is exact and repeatable.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -20,169 +24,229 @@ from typing import Any
 
 import numpy as np
 from mpi4py import MPI
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
-from emulator import carrier, now
-from emulator.core.wall_clock import Backoff, wait_until
-from primitives.peers import Peers
+from emulator import carrier
 
-_LONGEST_NAP_S = 500e-6
-_SILENCE_S = 2.0  # wall seconds after which one who owes a message is no longer waited for: it may hang
+Bytes = NDArray[np.uint8]
+Mail = tuple[int, Bytes]
+"""The source of a message, and what it holds."""
+Lost = Callable[[int, MPI.Exception], None]
+"""Called with a rank and MPI's error about it; if it returns, that rank is left out."""
 
 
-class Mailbox:
-    """Asynchronous one-dimensional arrays, of any length, among the members of a table of peers.
+class Inbox:
+    """Receives messages of one tag, in the order of their arrival.
 
     Parameters
     ----------
-    peers
-        The table; members that it loses are dropped from the mailbox.
-    sources
-        Positions to receive from.
-    dtype
-        Of every array.
+    comm
+        Communicator, bare or emulated.
     tag
-        Of all messages; use one tag per mailbox.
+        Of all messages.
+    sources
+        Ranks to receive from; None: any, until one is forgotten.
+    lost
+        Absent: errors of MPI are raised.
+    ordered
+        Whether to take messages by their emulated arrival where time is not tied to the wall clock; without it, and
+        elsewhere, in the order in which they are delivered.
+    silence_s
+        Seconds on the wall after which an ordered inbox waits no longer for a source that owes a message: it may hang.
     """
 
-    def __init__(self, peers: Peers, sources: Iterable[int], dtype: DTypeLike = np.float64, tag: int = 641) -> None:
-        self.peers, self.tag, self.dtype = peers, tag, np.dtype(dtype)
-        self._open = list(sources)
+    def __init__(
+        self, comm: MPI.Comm, tag: int, sources: Iterable[int] | None = None, *, lost: Lost | None = None,
+        ordered: bool = True, silence_s: float = 2.0,
+    ) -> None:  # fmt: skip
+        self.comm, self.tag, self.carrier = comm, tag, carrier.of(comm)
+        self.sources = [MPI.ANY_SOURCE] if sources is None else list(sources)
+        self.ordered = ordered and self.carrier.ordered
+        self._lost = lost
+        self.silence = carrier.Silence(silence_s)
         self._status = MPI.Status()
-        self._flying: deque[tuple[int, MPI.Request, NDArray]] = deque()
 
-    @property
-    def sources(self) -> set[int]:
-        """Positions that are still received from: neither lost nor stopped."""
-        return {position for position in self._open if self.peers.alive(position)}
+    def forget(self, source: int) -> None:
+        """Receive nothing more from a rank that is dead or has no more to say."""
+        if self.sources == [MPI.ANY_SOURCE]:
+            self.sources = [rank for rank in range(self.comm.Get_size()) if rank != self.comm.Get_rank()]
+        if source in self.sources:
+            self.sources.remove(source)
 
-    def stop(self, position: int) -> None:
-        """Receive no more from a peer that has said that it sends no more."""
-        self._open = [other for other in self._open if other != position]
+    def poll(self) -> Mail | None:
+        """Take a message that has arrived by now."""
+        if self.ordered:
+            return self.next(self.carrier.now(), 0.0)
+        for source in list(self.sources):
+            mail = self._about(source, partial(self._arrived, source))
+            if mail is not None:
+                self.sources.append(self.sources.pop(self.sources.index(source)))  # its turn comes last again
+                return mail
+        return None
 
-    def _guarded(self, position: int, call: Callable[[], Any], if_lost: Any) -> Any:
-        """Call MPI about one peer; if it is dead, and the table's hook accepts that, give `if_lost`."""
-        if not self.peers.alive(position):
-            return if_lost
+    def next(
+        self, until: float = math.inf, patience_s: float = math.inf, owing: Iterable[int] | None = None
+    ) -> Mail | None:
+        """Wait asleep for the next message.
+
+        Parameters
+        ----------
+        until
+            Instant of `emulator.now` at which to give up.
+        patience_s
+            Seconds on the wall after which to give up; 0 looks once.
+        owing
+            Sources that will send a message whatever happens, for whom an ordered inbox waits; absent: all sources.
+
+        Returns
+        -------
+        (int, array) or None
+            None when the time is up or nobody is left to wait for; an ordered clock has then advanced to `until`.
+        """
+        if not self.ordered:
+            return self._delivered(until, patience_s)
+        sources = list(self.sources if owing is None or MPI.ANY_SOURCE not in self.sources else owing)
+        owed = sources if owing is None else set(owing).intersection(sources)
+        source = self.carrier.earliest(
+            sources, self.tag, until, patience_s, owed, self.silence, None if self._lost is None else self._leave_out
+        )
+        if source is None:
+            return None
+        data = self.take(source)
+        return (source, data) if data is not None else self.next(until, patience_s, owing)
+
+    def _delivered(self, until: float, patience_s: float) -> Mail | None:
+        """The next message in the order of delivery; None as well when a source was lost meanwhile.
+
+        What the caller waits for may have been the lost one's to send, while others live and have no more to say.
+        """
+        found: list[Mail] = []
+        before = len(self.sources)
+
+        def over() -> bool:
+            if (mail := self.poll()) is not None:
+                found.append(mail)
+            return bool(found) or not before or len(self.sources) < before
+
+        self.carrier.wait_until(over, until, patience_s)
+        return found[0] if found else None
+
+    def take(self, source: int) -> Bytes | None:
+        """Wait inside of MPI for the next message of a source, MPI.ANY_SOURCE for any; None if it is lost."""
+
+        def wait() -> Bytes:
+            self.comm.Probe(source, self.tag, self._status)
+            return self._receive()
+
+        return self._about(source, wait)
+
+    def _arrived(self, source: int) -> Mail | None:
+        if not self.comm.Iprobe(source, self.tag, self._status):
+            return None
+        return self._status.Get_source() if source == MPI.ANY_SOURCE else source, self._receive()
+
+    def _receive(self) -> Bytes:
+        """Receive the message that the last probe has described."""
+        data = np.empty(self._status.Get_count(MPI.BYTE), np.uint8)
+        self.comm.Recv([data, MPI.BYTE], self._status.Get_source(), self.tag)
+        return data
+
+    def _about(self, source: int, call: Callable[[], Any]) -> Any:
+        """Call MPI about a source; None if it is dead and may be left out."""
         try:
             return call()
         except MPI.Exception as error:
-            self.peers.lose(position, error)
-            return if_lost
+            if self._lost is None:
+                raise
+            self._leave_out(source, error)
+            return None
 
-    # Sending.
+    def _leave_out(self, source: int, error: MPI.Exception) -> None:
+        assert self._lost is not None
+        self._lost(source, error)
+        self.forget(source)
 
-    def send(self, position: int, array: NDArray) -> bool:
-        """Start sending a copy of `array`; False if the peer is known to be lost."""
-        copy = np.array(array, self.dtype)
-        rank = self.peers.members[position]
-        request = self._guarded(position, lambda: self.peers.comm.Isend(copy, rank, self.tag), None)
-        if request is None:
+
+class Outbox:
+    """Sends that nobody waits for: the buffers live until MPI is done with them.
+
+    A send to a rank that has died may fail long after it was started; of a rank that is forgotten this is no news.
+
+    Parameters
+    ----------
+    comm
+        Communicator, bare or emulated.
+    tag
+        Of all messages that are given no other.
+    lost
+        Absent: errors of MPI are raised.
+    most, least
+        As soon as more than `most` (absent: `MOST`) sends are under way they are tested, the oldest first, until
+        `least` (absent: `most`) are left: a test takes time too.
+    """
+
+    MOST = 64
+
+    def __init__(
+        self, comm: MPI.Comm, tag: int, *, lost: Lost | None = None, most: int | None = None, least: int | None = None
+    ) -> None:
+        self.comm, self.tag = comm, tag
+        self.most = self.MOST if most is None else most
+        self.least = self.most if least is None else least
+        self._lost = lost
+        self._under_way: deque[tuple[int, MPI.Request, Any]] = deque()
+        self._forgotten: set[int] = set()
+
+    def forget(self, rank: int) -> None:
+        """Do not mind from now on how sends to a dead rank end."""
+        self._forgotten.add(rank)
+
+    def send(self, rank: int, data: Any, tag: int | None = None) -> bool:
+        """Start sending `data` (bytes or an array, not to be changed any more); False if MPI refuses."""
+        try:
+            request = self.comm.Isend([data, MPI.BYTE], rank, self.tag if tag is None else tag)
+        except MPI.Exception as error:
+            if self._lost is None:
+                raise
+            self._lost(rank, error)
             return False
-        self._flying.append((position, request, copy))
-        for _ in range(len(self._flying)):
-            entry = self._flying.popleft()
-            if not self._guarded(entry[0], entry[1].Test, True):
-                self._flying.append(entry)
+        self._under_way.append((rank, request, data))
+        if len(self._under_way) > self.most:
+            self._test(self.least)
         return True
 
-    def flush(self) -> None:
-        """Wait until every send is complete: until then a peer may still need this rank's buffers."""
-        while self._flying:
-            position, request, _ = self._flying.popleft()
-            self._guarded(position, request.Wait, None)
+    def done(self) -> bool:
+        """Test every send; whether all are complete or have failed."""
+        self._test(0)
+        return not self._under_way
 
-    # Receiving.
+    def drain(self) -> None:
+        """Wait until every send is complete; one that failed is left, the others are waited for all the same."""
+        failure = None
+        while self._under_way:
+            try:
+                self._end(*self._under_way.popleft(), wait=True)
+            except MPI.Exception as error:
+                failure = error
+        if failure is not None:
+            raise failure
 
-    def _receive(self, position: int) -> NDArray:
-        """Receive the message that the last probe has described."""
-        array = np.empty(self._status.Get_count(MPI.BYTE) // self.dtype.itemsize, self.dtype)
-        self.peers.comm.Recv(array, self.peers.members[position], self.tag)
-        return array
+    def _test(self, least: int) -> None:
+        for _ in range(len(self._under_way)):
+            if len(self._under_way) <= least:
+                return
+            self._end(*self._under_way.popleft(), wait=False)
 
-    def poll(self) -> list[tuple[int, NDArray]]:
-        """Take what has arrived: pairs (position, array), in order for each peer.
-
-        A message whose sender has died can be probed and yet not be received; a long one has only begun to arrive.
-        """
-        mail = []
-        for position in self._open:
-            while (array := self._guarded(position, partial(self._arrived, position), None)) is not None:
-                mail.append((position, array))
-        return mail
-
-    def _arrived(self, position: int) -> NDArray | None:
-        """The next message of one peer, if it is there."""
-        there = self.peers.comm.Iprobe(self.peers.members[position], self.tag, self._status)
-        return self._receive(position) if there else None
-
-    def take(self, position: int) -> NDArray | None:
-        """Wait for the next message of one peer; None if the peer is lost.
-
-        Unlike `poll`, this names whom it waits for: on an emulated network the result does not depend on which
-        process happened to run first.
-        """
-
-        def wait() -> NDArray:
-            self.peers.comm.Probe(self.peers.members[position], self.tag, self._status)
-            return self._receive(position)
-
-        return self._guarded(position, wait, None)
-
-    def wait(self, timeout_s: float | None = None) -> list[tuple[int, NDArray]]:
-        """Poll, asleep in between, until something has arrived, a source is lost, none is left, or the time is up.
-
-        Parameters
-        ----------
-        timeout_s
-            Wall seconds; None waits for ever.
-        """
-        mail: list[tuple[int, NDArray]] = []
-        before = self.sources
-
-        def something() -> bool:
-            mail.extend(self.poll())
-            # What the caller waits for may have been the lost one's to send, while others live and have no more to say.
-            return bool(mail) or not before or self.sources != before
-
-        wait_until(something, timeout_s)
-        return mail
-
-    def next_until(self, owing: Iterable[int], deadline: float) -> list[tuple[int, NDArray]]:
-        """Wait for the next message of those who owe one, but not beyond a deadline; empty when it has passed.
-
-        Without pacing, emulated time does not pass while one waits; there the message that is first in emulated
-        time is taken, once everybody who owes one has sent it, so that the outcome is exact and repeatable.
-
-        Parameters
-        ----------
-        deadline
-            On `emulator.now`.
-        """
-        comm, pause = self.peers.comm, Backoff(_LONGEST_NAP_S)
-        debtors = list(owing)
-        if carrier.of(comm).ordered:
-            return self._earliest(debtors, deadline)
-        while not (mail := self.poll()) and now(comm) < deadline and any(map(self.peers.alive, debtors)):
-            pause()
-        return mail
-
-    def _earliest(self, debtors: list[int], deadline: float) -> list[tuple[int, NDArray]]:
-        comm = self.peers.comm
-        debtors = [position for position in debtors if self.peers.alive(position)]
-        due: dict[int, float] = {}
-
-        def everybody() -> bool:
-            for position in debtors:
-                rank = self.peers.members[position]
-                found = self._guarded(position, partial(carrier.of(comm).arrivals, [rank], self.tag), {})
-                due.update(dict.fromkeys([position], found[rank]) if rank in found else {})
-            return all(position in due or not self.peers.alive(position) for position in debtors)
-
-        wait_until(everybody, _SILENCE_S)
-        first = min(due, key=lambda position: (due[position], position), default=None)
-        if first is None or due[first] > deadline:
-            carrier.of(comm).advance(deadline)
-            return []
-        message = self.take(first)
-        return self._earliest(debtors, deadline) if message is None else [(first, message)]
+    def _end(self, rank: int, request: MPI.Request, data: Any, wait: bool) -> None:
+        """Let a send go if it has ended, well or not."""
+        try:
+            ended = request.Wait() if wait else request.Test()
+        except MPI.Exception as error:
+            if rank in self._forgotten:
+                return
+            if self._lost is None:
+                raise
+            self._lost(rank, error)
+            return
+        if not ended:
+            self._under_way.append((rank, request, data))

@@ -61,10 +61,12 @@ class Peers:
         """Go on with these members, on which all of them have agreed; forgets who was lost."""
         if comm is not None:
             self.comm, self.carrier = comm, carrier.of(comm)
-        self.members = tuple(members)
         ranks, me = self.comm.Get_size(), self.comm.Get_rank()
-        if len(set(self.members)) < len(self.members) or any(not 0 <= m < ranks for m in self.members):
-            raise UsageError(f"members are different ranks between 0 and {ranks - 1}, got {list(self.members)}")
+        self.members: Sequence[int] = members if isinstance(members, range) else tuple(members)
+        if self.members != range(ranks):  # this comparison takes the same time for any number of ranks
+            different = len(set(self.members)) == len(self.members)
+            if not different or any(not 0 <= m < ranks for m in self.members):
+                raise UsageError(f"members are different ranks between 0 and {ranks - 1}, got {list(self.members)}")
         if me not in self.members:
             raise UsageError(f"rank {me} is not among the members {list(self.members)}: only members may gossip")
         self.rank = self.members.index(me)

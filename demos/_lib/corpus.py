@@ -6,25 +6,32 @@ import ast
 import re
 import sysconfig
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
 _WORD = re.compile(r"[a-z]{2,}")
 _OTHERS = ("site-packages", "test", "tests", "idlelib", "lib2to3")
+_Documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 Hit = tuple[float, str]
 
 
 class Document(NamedTuple):
-    """A documentation string and the dotted name that it belongs to."""
+    """A documentation string, the dotted name that it belongs to, and what that is: Module, Class, Function, Method."""
 
     name: str
     text: str
+    kind: str
 
 
 def load(most: int) -> list[Document]:
     """The first `most` documentation strings of the standard library, in the order of their files."""
+    return list(islice(documents(), most))
+
+
+def documents() -> Iterator[Document]:
+    """All documentation strings of the standard library, in the order of their files."""
     library = Path(sysconfig.get_path("stdlib"))
-    found: list[Document] = []
     for path in sorted(library.rglob("*.py")):
         inside = path.relative_to(library)
         if any(part in _OTHERS for part in inside.parts):
@@ -33,21 +40,19 @@ def load(most: int) -> list[Document]:
             tree = ast.parse(path.read_text(encoding="utf-8"))
         except (SyntaxError, ValueError, OSError):
             continue
-        found += _documents(tree, ".".join(inside.with_suffix("").parts).removesuffix(".__init__"))
-        if len(found) >= most:
-            break
-    return found[:most]
+        yield from _documents(tree, ".".join(inside.with_suffix("").parts).removesuffix(".__init__"), "Module")
 
 
-def _documents(node: ast.AST, name: str) -> Iterator[Document]:
+def _documents(node: _Documented, name: str, kind: str) -> Iterator[Document]:
     """The documentation strings of a module or class and of everything in it."""
-    kinds = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-    if isinstance(node, kinds):
-        if text := ast.get_docstring(node):
-            yield Document(name, text)
-        for member in node.body:
-            if isinstance(member, kinds[1:]):
-                yield from _documents(member, f"{name}.{member.name}")
+    if text := ast.get_docstring(node):
+        yield Document(name, text, kind)
+    for member in node.body:
+        if isinstance(member, ast.ClassDef):
+            yield from _documents(member, f"{name}.{member.name}", "Class")
+        elif isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
+            inside = "Method" if kind == "Class" else "Function"
+            yield from _documents(member, f"{name}.{member.name}", inside)
 
 
 def words(text: str) -> list[str]:

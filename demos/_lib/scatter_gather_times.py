@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from mpi4py import MPI
 
-from demos._lib.rough import say_how_far
-from demos.incast import exact
+from demos._lib.formulas import judge
+from demos._lib.timing import Formula, keep, timed
 from emulator import costs
 from emulator.errors import UsageError
-from emulator.measure.repetitions import Job, Series, Stop, measure
+from emulator.measure.repetitions import Job, Series
 from emulator.run.session import Run, sub_sizes
-from emulator.units import format_size, format_time
 from primitives.scatter_gather import gather_blocks, scatter_blocks
 
-WITHIN = 0.10  # of each other: measured and predicted time on an emulated network
 PREDICTED: dict[str, Callable[..., float]] = {
     "scatter linear": costs.linear_blocks,
     "scatter tree": costs.tree_scatter_blocks,
@@ -25,16 +23,18 @@ PREDICTED: dict[str, Callable[..., float]] = {
 }
 
 
-def show(run: Run) -> None:
-    """Measure, predict, print."""
+def study(run: Run) -> None:
+    """Measure and predict."""
     counts = [p for p in sub_sizes(run, (4, 8, 16)) if p > 1]
     if not counts:
         raise UsageError("scatter-gather is between 2 ranks or more, got --ranks 1: leave it out")
-    jobs = [_job(run.sub(p), name, p, size) for p in counts for size in run.sizes for name in PREDICTED]
-    with run.progress(run.budget, f"timing {len(jobs)} scatters and gathers") as bar:
-        series = measure(run.control, jobs, Stop(run.budget, fewest=5), seed=run.seed, tick=bar.advance)
+    series = timed(run, [_job(run.sub(p), name, p, size) for p in counts for size in run.sizes for name in PREDICTED])
     if run.rank == 0:
-        _report(run, series)
+        predict, run.extra["formula"] = _formula(run, series)
+        judge(run, "scatters and gathers", keep(run, series, predict))
+        for row in run.measurements:
+            row["busbw"] = row["algbw"] and row["algbw"] * (row["ranks"] - 1) / row["ranks"]
+    run.show()
 
 
 def _job(comm: MPI.Intracomm | None, name: str, p: int, size: int) -> Job:
@@ -61,7 +61,7 @@ def _block(size: int, p: int) -> int:
     return -(-size // p)
 
 
-def _formula(run: Run, series: list[Series]) -> tuple[Callable[[str, int, int], float | None], str]:
+def _formula(run: Run, series: list[Series]) -> tuple[Formula, str]:
     """Predictions from the configured network, or with alpha and beta fitted to these very times."""
     if run.network is not None:
         path = run.network.between(0, 1)
@@ -96,49 +96,3 @@ def egress(run: Run) -> float:
     """Seconds per byte at which the card of rank 0's host sends, on the configured network."""
     assert run.network is not None
     return float(run.network.hosts[run.network.host_of(0)].nic.egress_beta)
-
-
-def _report(run: Run, series: list[Series]) -> None:
-    predict, origin = _formula(run, series)
-    run.echo(f"[bold]Scatter and gather[/] of n bytes at the root ({origin})")
-    table = grid("", "ranks", "bytes", "time", "formula", "off by", "wrong")
-    pairs = []
-    for one in series:
-        name, p, size, seconds = one.job.pattern, one.job.ranks, one.job.bytes, one.summary()
-        predicted = predict(name, p, size)
-        pairs.append((predicted, seconds["median"]))
-        told = ("-", "-")
-        if predicted is not None:
-            told = (format_time(predicted), f"{predicted / seconds['median'] - 1:+.1%}")
-        table.add_row(name, str(p), format_size(size), format_time(seconds["median"]), *told, str(one.wrong))
-        run.measurements.append({
-            "pattern": name, "ranks": p, "bytes": size, "seconds": seconds, "algbw": size / seconds["median"],
-            "busbw": size * (p - 1) / p / seconds["median"], "predicted": predicted, "native": None, "wrong": one.wrong,
-        })  # fmt: skip
-        run.samples += one.rows()
-        if one.wrong:
-            run.fail(f"{name}: wrong blocks on {p} ranks, {size} bytes")
-    run.echo(table)
-    verdict(run, pairs, "scatters and gathers")
-
-
-def verdict(run: Run, pairs: Sequence[tuple[float | None, float]], what: str) -> None:
-    """On an idle emulated network measured and predicted must agree; elsewhere it is said how far they are apart."""
-    say_how_far(run, pairs, what)
-    if run.network is None or run.options.compute != "none" or not exact(run.network.sized(run.size)):
-        return
-    off = [abs(predicted / measured - 1) for predicted, measured in pairs if predicted is not None]
-    worst = max(off, default=0.0)
-    run.echo(f"{what}: formula and measurement at most {worst:.1%} apart, limit {WITHIN:.0%}")
-    if worst > WITHIN:
-        run.fail(f"{what}: the closed form is off by {worst:.1%}, the limit is {WITHIN:.0%}")
-
-
-def grid(*columns: str) -> Any:
-    """A plain table; its first column is text."""
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False)
-    for index, column in enumerate(columns):
-        table.add_column(column, justify="right" if index else "left", no_wrap=True)
-    return table

@@ -20,7 +20,7 @@ from emulator.core.engine import Engine
 from emulator.core.operations import Operation
 
 
-class _Real(Operation):
+class _NativeRequest(Operation):
     """A request of MPI itself among emulated ones."""
 
     error = 0
@@ -52,7 +52,9 @@ class Batch(Operation):
 
     def __init__(self, requests: Sequence[MPI.Request]) -> None:
         self.engine = next(r.engine for r in requests if isinstance(r, EmulatedRequest))
-        self.operations: list[Any] = [r if isinstance(r, EmulatedRequest) else _Real(r, self.engine) for r in requests]
+        self.operations: list[Any] = [
+            r if isinstance(r, EmulatedRequest) else _NativeRequest(r, self.engine) for r in requests
+        ]
 
     def __enter__(self) -> Batch:
         if self.engine.clock.measured:
@@ -180,7 +182,7 @@ def _wait_any_object(requests: Sequence[MPI.Request], status: MPI.Status | None 
     return index, result
 
 
-_METHODS: dict[str, Callable[..., Any]] = {
+METHODS: dict[str, Callable[..., Any]] = {
     "Waitall": lambda requests, statuses=None: _wait_all(requests, statuses) is not None,
     "waitall": _wait_all,
     "Testall": lambda requests, statuses=None: _test_all(requests, statuses)[0],
@@ -225,7 +227,7 @@ def install() -> None:
     _installed = True
     methods: dict[str, Any] = {
         name: _dispatcher(getattr(MPI.Request, name), ours)
-        for name, ours in _METHODS.items()
+        for name, ours in METHODS.items()
         if hasattr(MPI.Request, name)
     }
     replace_methods(MPI.Request, methods)

@@ -162,9 +162,9 @@ class Management(PointToPoint):
     # -- failures
 
     def _forget_messages(self) -> None:
-        self.engine.forget_context(self.context)
+        self.engine.drop_context(self.context)
         if self._hidden is not None:
-            self.engine.forget_context(self._hidden.context)
+            self.engine.drop_context(self._hidden.context)
 
     def Revoke(self) -> None:
         """As MPI's; what was posted for receiving is withdrawn, whose buffers the program may use otherwise now."""

@@ -128,6 +128,7 @@ class EmulatedMessage(MPI.Message):
     def __init__(self, comm: Any, arrival: Arrival | None) -> None:
         self._comm, self._arrival = comm, arrival
         self._null = arrival is None
+        self.engine = comm.engine
 
     def __bool__(self) -> bool:
         return self._null or self._arrival is not None

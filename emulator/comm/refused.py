@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from mpi4py import MPI
@@ -68,11 +69,12 @@ for _name, _instead in REFUSED.items():
 _OTHER_PROCESSES = "start all processes with mpirun"
 
 
+@functools.cache
 def refuse_outside() -> None:
     """Make what takes a communicator as an argument refuse emulated ones by name, or take the real one behind it.
 
-    Without this they would fail as well, for the handle is null, but with an error that explains nothing, or, in a
-    library that ignores MPI's return codes, with none.
+    Once per process. Without this they would fail as well, for the handle is null, but with an error that explains
+    nothing, or, in a library that ignores MPI's return codes, with none.
     """
     from emulator.comm.completion import replace_methods
 

@@ -16,30 +16,31 @@ class Clock:
     ----------
     t : the emulated time in seconds
     slowdown : emulated seconds of compute per second of this machine
+    mark : CPU seconds of the calling thread up to which it has been charged
     """
 
-    __slots__ = ("_mark", "measured", "slowdown", "t")
+    __slots__ = ("mark", "measured", "slowdown", "t")
 
     def __init__(self, slowdown: float = 1.0, measured: bool = True) -> None:
         self.t = 0.0
         self.slowdown = slowdown
         self.measured = measured
-        self._mark = time.thread_time()
+        self.mark = time.thread_time()
 
     def enter(self) -> None:
         """Begin a call: charge the CPU time since the last one ended."""
         now = time.thread_time()
-        if now > self._mark:
-            self.t += (now - self._mark) * self.slowdown
-        self._mark = now
+        if now > self.mark:
+            self.t += (now - self.mark) * self.slowdown
+        self.mark = now
 
     def leave(self) -> None:
         """End a call: what it cost in CPU time is the emulator's own and is not charged."""
-        self._mark = time.thread_time()
+        self.mark = time.thread_time()
 
     def pause(self) -> None:
         """Stand still until the next call begins."""
-        self._mark = float("inf")
+        self.mark = float("inf")
 
 
 class Pacer:

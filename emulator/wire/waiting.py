@@ -21,22 +21,25 @@ class Waiting(Engine):
     def wait(self, operation: Operation) -> None:
         if operation.poll():
             return
-        pacer, pause = self.pacer, self._pause
         nap = self._longest_nap(operation)
-        pause.restart(nap, ramp=not pacer.pace)
+        self._pause.restart(nap, ramp=not self.pacer.pace)
         while True:
             self.progress()
             if operation.poll():
                 return
-            hint = operation.hint
-            if not pacer.pace:
-                pause()
-            elif hint is None:
-                soonest = operation.soonest
-                pause(None if soonest is None else pacer.wall(soonest))
-            else:
-                # In slices, because others may need this rank to take in their long messages.
-                self._sleep(hint, nap)
+            self.doze(operation, nap)
+
+    def doze(self, operation: Operation, nap: float) -> None:
+        """Sleep before the next poll; other threads of this rank may make calls meanwhile."""
+        hint = operation.hint
+        if not self.pacer.pace:
+            self._pause()
+        elif hint is None:
+            soonest = operation.soonest
+            self._pause(None if soonest is None else self.pacer.wall(soonest))
+        else:
+            # In slices, because others may need this rank to take in their long messages.
+            self._sleep(hint, nap)
 
     def _longest_nap(self, operation: Operation) -> float:
         if not self.pacer.pace:

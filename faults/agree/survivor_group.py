@@ -22,8 +22,6 @@ detection and propagation in HPC systems" (2016); two-phase commit with the coor
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -33,6 +31,7 @@ from typing import cast
 from mpi4py import MPI
 
 from faults.agree.agreement import FRESH, QUIET, RECENT, Agreements, Wait, revoke
+from faults.clock import WALL, Clock
 
 WORK_COMMS, RENEWED_WORK_COMMS = 24, 4  # a new group is built while everybody waits for it
 _PER_WORD = 27  # ranks per agreed int: 31 bits are free of the sign, one carries the outcome, three the copies
@@ -98,11 +97,17 @@ class SurvivorGroup:
     """
 
     def __init__(
-        self, comm: MPI.Intracomm, work_comms: int = WORK_COMMS, revocable: bool = True, begins: bool = True
+        self,
+        comm: MPI.Intracomm,
+        work_comms: int = WORK_COMMS,
+        revocable: bool = True,
+        begins: bool = True,
+        clock: Clock = WALL,
     ) -> None:
+        self._clock = clock
         for given in (comm, MPI.COMM_SELF, MPI.COMM_WORLD):
             quiet(given)
-        self.agreements = Agreements(comm, self._unrest, self._call_in)
+        self.agreements = Agreements(comm, self._unrest, self._call_in, clock)
         self._group = self.base.Get_group()
         self.work_comms = [comm.Dup() for _ in range(work_comms)]
         for work_comm in (*self.agreements.bases, *self.work_comms):
@@ -144,7 +149,7 @@ class SurvivorGroup:
         ok
             Whether this process' work succeeded.
         kept
-            The copies that it has, as three bits (`faults.recover.history`).
+            The copies that it has, as three bits (`faults.recover.state_copies`).
         wait
             How to wait for a request where this rank has nothing else to do, as a spare, which sleeps where a working
             rank spins. It returns false as soon as the second argument, asked again and again, says that waiting is
@@ -170,10 +175,10 @@ class SurvivorGroup:
         News are taken in while a communicator is looked at. This one knows of nobody else's death, nor can anybody else
         revoke it, so the look itself is denied by neither.
         """
-        until = time.monotonic() + _HEAR_S
-        while self.failed().isdisjoint(self.alive) and time.monotonic() < until:
+        until = self._clock.now() + _HEAR_S
+        while self.failed().isdisjoint(self.alive) and self._clock.now() < until:
             MPI.COMM_SELF.Iprobe()
-            os.sched_yield()
+            self._clock.give_way()
 
     def _unrest(self) -> int:
         """What is known of deaths; those in the last decision are news to whoever has not got it yet."""
@@ -251,6 +256,7 @@ def sleepy(
     in_vain: Callable[[], bool] = _never,
     calm: Callable[[], bool] = _never,
     doze_s: float = 0.0,
+    clock: Clock = WALL,
 ) -> bool:
     """The same without keeping a core from those that work; each look takes one some 20 us, and sleeps grow longer.
 
@@ -261,9 +267,9 @@ def sleepy(
         if in_vain():
             return False
         if calm():
-            time.sleep(doze_s)
+            clock.sleep(doze_s)
             continue
-        time.sleep(pause)
+        clock.sleep(pause)
         pause = min(pause * 1.5, 1e-3)
     return True
 

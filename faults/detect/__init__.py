@@ -1,20 +1,20 @@
-"""Who is dead? Four ways to find out, and what each costs in time and false alarms.
+"""Failure detectors: four of them, compared in time to detection and false alarms.
 
-    runtime     the MPI library says so: a process that died on a living host, within milliseconds; a process that was
-                stopped, never
+    runtime     the MPI library reports a process that died on a living host, within milliseconds; a stopped one, never
     heartbeat   no sign of life for a fixed limit
     phi         no sign of life for longer than this member's own habits make likely (phi-accrual)
-    swim        the other ranks say so, whom it does not answer (`faults.detect.swim`)
+    swim        the other ranks report a member that does not answer them (`faults.detect.swim`)
 
-A beat is a stamp on the board, written by a thread of every rank: a rank that computes or waits for long still beats, a
-stopped one does not. Where that thread gets neither the interpreter nor a core, the kernel's word that the process runs
-counts as a beat. Who is held for dead is fenced, that is killed, before anybody takes its place: it must not
-wake up and go on. The hang thus becomes a death that the runtime reports.
+A heartbeat is a stamp on the status board, written by a thread of every rank: a rank that computes or waits for long
+still beats, a stopped one does not. Where that thread gets neither the interpreter nor a core, the kernel's word that
+the process runs counts as a beat. A suspected process is fenced, that is killed, before another takes its place: it
+must not wake up and go on. The hang thus becomes a death that the runtime reports.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 
 import numpy as np
@@ -34,14 +34,27 @@ _FREE_RANKS_PER_CORE = 2
 def limit_for(ranks: int, cores: int | None = None) -> float:
     """Seconds of silence that mean death.
 
-    A rank that must wait for a core beats late, so the limit grows with what wants to run: the ranks, or the
-    machine's load if that is higher.
+    A rank that must wait for a core beats late, so the limit grows with the ranks per core, or with the machine's load
+    if that is higher.
     """
     return _LIMIT_S * max(1.0, max(ranks, os.getloadavg()[0]) / (cores or wall_clock.cores()) / _FREE_RANKS_PER_CORE)
 
 
+def start_heartbeat(board: StatusBoard, member: int, every_s: float) -> threading.Event:
+    """Have a thread stamp the board every `every_s` seconds until the returned event is set or the process ends."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        board.enter_heartbeat_thread(member)
+        while not stop.wait(every_s):
+            board.beat(member)
+
+    threading.Thread(target=beat, name="heartbeat", daemon=True).start()
+    return stop
+
+
 class Heartbeat:
-    """Suspects whoever has not beaten for `limit_s` seconds."""
+    """Suspects every member that has not beaten for `limit_s` seconds."""
 
     def __init__(self, board: StatusBoard, limit_s: float) -> None:
         self.board, self.limit_s = board, limit_s
@@ -65,7 +78,7 @@ def detector(name: str, board: StatusBoard, limit_s: float) -> Callable[[float],
     if name == "heartbeat":
         return Heartbeat(board, limit_s)
     if name == SWIM:
-        from faults.detect.swim import Accused  # it knows MPI's house, which no other detector needs
+        from faults.detect.swim import GroupSuspicions  # it imports MPI, which no other detector needs
 
-        return Accused(board)
+        return GroupSuspicions(board)
     return PhiAccrual(board, limit_s) if name == "phi" else None

@@ -1,4 +1,4 @@
-"""Phi-accrual: how unlikely is this silence, given how this member has beaten so far?
+"""The phi-accrual failure detector: how unlikely a silence is, given how this member has beaten so far.
 
     phi = -log10 P(a gap between beats is longer than the present silence)
 

@@ -1,14 +1,14 @@
-"""SWIM among the ranks of a host, beside MPI: a thread of every rank asks and answers over datagrams.
+"""SWIM among the ranks of a host, beside MPI: a thread of every rank pings and answers over datagrams.
 
     threads of all ranks      ping, ack, ping-req (`primitives.membership.swim`) over sockets of the kernel
-         └─ declared dead ──► accused on the board ──► ended by the launcher ──► the runtime tells everybody
+         └─ declared dead ──► suspected on the status board ──► killed by the launcher ──► the runtime tells everybody
 
 A rank that waits in MPI for a hung one still answers, since its thread does; a stopped process has none that could.
-Whoever is accused is ended before anybody takes its place, so that it cannot wake up and go on. An accused process that
-works a step, or that the kernel says is running, is pardoned: SWIM declares death for good, so all threads begin anew,
-and what belongs to an earlier beginning is dropped.
+A suspected process is killed before another takes its place, so that it cannot wake up and go on. If it begins a step,
+or the kernel says that it runs, the suspicion is refuted: SWIM declares death for good, so all threads then begin
+anew, and messages of an earlier beginning are dropped.
 
-Limits: the processes that the job began with, on one host; a new process (respawn) is no member.
+Limits: the processes that the job began with, on one host; a spawned process (respawn) is no member.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-import time
 import zlib
 
 import numpy as np
 
+from faults.clock import WALL, Clock
 from faults.record.status_board import ABSENT, WORKING, StatusBoard
 from primitives.membership.detector import decode, encode
 from primitives.membership.swim import Message, Settings, State, Swim
@@ -30,7 +30,7 @@ _LOOK_S = 0.01
 
 
 def settings(limit_s: float) -> Settings:
-    """Times with which a silent member is declared dead after about so many seconds.
+    """Protocol periods with which a silent member is declared dead after about `limit_s` seconds.
 
     A ping fails within the first 1.6 periods or so; then come the period of that ping, and the suspicion.
     """
@@ -39,15 +39,17 @@ def settings(limit_s: float) -> Settings:
 
 def start(board: StatusBoard, member: int, members: int, attempt: int, limit_s: float) -> None:
     """Take part from when all members are there to the end of this process."""
-    group = Group(board, member, members, attempt, limit_s)
-    threading.Thread(target=group.take_part, name="swim", daemon=True).start()
+    swim = Member(board, member, members, attempt, limit_s)
+    threading.Thread(target=swim.take_part, name="swim", daemon=True).start()
 
 
-class Group:
-    """The group, seen from one member."""
+class Member:
+    """One member of the SWIM group."""
 
-    def __init__(self, board: StatusBoard, member: int, members: int, attempt: int, limit_s: float) -> None:
-        self.board, self.member, self.members = board, member, members
+    def __init__(
+        self, board: StatusBoard, member: int, members: int, attempt: int, limit_s: float, clock: Clock = WALL
+    ) -> None:
+        self.board, self.member, self.members, self._clock = board, member, members, clock
         self.settings = settings(limit_s)
         # Names of the kernel, not of the file system: a folder's path may be too long for a socket's.
         self._name = f"\0swim-{zlib.crc32(str(board.path.resolve()).encode())}-{attempt}-"
@@ -57,41 +59,41 @@ class Group:
         self._swim: Swim
 
     def take_part(self) -> None:
-        """For as long as this process lives."""
-        self.board.take_heart(self.member)
+        """Run until this process ends."""
+        self.board.enter_heartbeat_thread(self.member)
         while (self.board.rows["state"][: self.members] == ABSENT).any():
-            time.sleep(_LOOK_S)
+            self._clock.sleep(_LOOK_S)
         while True:
             self.turn()
 
     def turn(self) -> None:
         """Do what is due and take in at most one message; waits for it for a few milliseconds."""
-        self._begin_anew()
-        answers = self._swim.tick(time.monotonic())
+        self._restart()
+        answers = self._swim.tick(self._clock.now())
         if message := self._next():
-            answers += self._swim.receive(message, time.monotonic())
+            answers += self._swim.receive(message, self._clock.now())
         for answer in answers:
             self._send(answer)
         for event in self._swim.events:
             if event.state is State.DEAD:
-                self.board.rows["accused"][event.member] = time.monotonic()
+                self.board.rows["suspected"][event.member] = self._clock.now()
         self._swim.events.clear()
 
     def close(self) -> None:
-        """Answer nobody any more."""
+        """Close the socket: no ping is answered any more."""
         self._box.close()
 
-    def _begin_anew(self) -> None:
-        """At the beginning and after every pardon."""
-        generation = int(self.board.pardons[0])
+    def _restart(self) -> None:
+        """Start the protocol, at the beginning and after every refutation."""
+        generation = int(self.board.refuted[0])
         if generation != self._generation:
             self._generation = generation
-            first = time.monotonic() + self.settings.period_s * self.member / self.members
+            first = self._clock.now() + self.settings.period_s * self.member / self.members
             self._swim = Swim(self.member, range(self.members), self.settings, seed=generation, now=first)
 
     def _next(self) -> Message | None:
-        """The next message of this beginning, or None when something is due."""
-        due = self.settings.period_s if self._swim.evicted else self._swim.due - time.monotonic()
+        """The next message of this restart, or None when something is due."""
+        due = self.settings.period_s if self._swim.evicted else self._swim.due - self._clock.now()
         self._box.settimeout(min(max(due, 1e-3), _LOOK_S))
         try:
             wire = np.frombuffer(self._box.recv(1 << 12), np.int64)
@@ -105,17 +107,17 @@ class Group:
             self._box.sendto(wire.tobytes(), socket.MSG_DONTWAIT, f"{self._name}{message.destination}")
 
 
-class Accused:
-    """The suspects of all members, as the launcher reads them from the board."""
+class GroupSuspicions:
+    """The detector of the launcher: whom members suspect, read from the status board."""
 
     def __init__(self, board: StatusBoard) -> None:
         self.board = board
 
     def __call__(self, now: float) -> list[int]:
         rows = self.board.rows
-        accused, working = rows["accused"], rows["state"] == WORKING
-        refuted = working & (accused > 0) & (rows["beat"] > accused)
-        if refuted.any():
-            accused[refuted] = 0.0
-            self.board.pardons[0] += 1
-        return [int(member) for member in np.flatnonzero(working & (accused > 0))]
+        suspected, working = rows["suspected"], rows["state"] == WORKING
+        alive = working & (suspected > 0) & (rows["beat"] > suspected)
+        if alive.any():
+            suspected[alive] = 0.0
+            self.board.refuted[0] += 1
+        return [int(member) for member in np.flatnonzero(working & (suspected > 0))]

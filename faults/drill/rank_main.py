@@ -25,8 +25,8 @@ from faults.inject.drill_context import DrillContext  # noqa: E402
 from faults.inject.injector import Injector  # noqa: E402
 from faults.record.journal import Journal  # noqa: E402
 from faults.record.status_board import StatusBoard  # noqa: E402
-from faults.recover.joining import spawned  # noqa: E402
 from faults.recover.program_failure import die_loudly  # noqa: E402
+from faults.recover.spawning import spawned  # noqa: E402
 
 _TOGETHER_S = 2.0  # longest wait for others to be ready to leave: they have agreed to, but for those given up
 
@@ -73,9 +73,7 @@ def _listen(spec: JobSpec, board: StatusBoard, member: int) -> None:
 
         swim.start(board, member, spec.world, spec.attempt, spec.beat_s * detect.BEATS_PER_LIMIT)
     else:
-        from faults.detect import heartbeat
-
-        heartbeat.start(board, member, spec.beat_s)
+        detect.start_heartbeat(board, member, spec.beat_s)
 
 
 def _next_member(folder: Path, first: int) -> int:
@@ -101,7 +99,7 @@ def _leave(spec: JobSpec, tools: DrillContext) -> None:
     elif spec.policy.spawns and tools.board is not None:
         # The first spawned process to go takes those along that were spawned with it.
         together = time.monotonic() + _TOGETHER_S
-        while tools.board.somebody_works(spec.attempt) and time.monotonic() < together:
+        while any(map(tools.executioner.exists, tools.board.working(spec.attempt))) and time.monotonic() < together:
             time.sleep(1e-3)
     os._exit(0)
 

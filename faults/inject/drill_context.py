@@ -1,11 +1,12 @@
-"""What a drill hangs on a recovering program: a journal, a board, an injector. Without a drill they are silent."""
+"""What a drill attaches to a recovering program: journal, status board, injector. Without a drill they are absent."""
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from faults.clock import WALL, Clock
+from faults.inject.executioner import EXECUTIONER, Executioner
 from faults.inject.injector import Injector
 from faults.record.journal import Journal, NoJournal
 from faults.record.status_board import StatusBoard
@@ -13,27 +14,29 @@ from faults.record.status_board import StatusBoard
 
 @dataclass
 class DrillContext:
-    """Absent instruments cost a comparison."""
+    """What is absent costs a comparison. Clock and executioner are those of real processes unless others are given."""
 
     journal: Journal | NoJournal = field(default_factory=NoJournal)
     board: StatusBoard | None = None
     injector: Injector | None = None
     member: int = 0
-    conditions: Any = None  # of an emulated network (`faults.inject.network_changes.NetworkFaults`)
+    network_faults: Any = None  # of an emulated network (`faults.inject.network_changes.NetworkFaults`)
+    clock: Clock = WALL
+    executioner: Executioner = EXECUTIONER
     _followed: int = -1
 
     @property
     def silent(self) -> bool:
-        """Whether nobody wants to know what happens in a step."""
-        others = (self.board, self.injector, self.conditions)
+        """Whether nothing is to be told of what happens in a step."""
+        others = (self.board, self.injector, self.network_faults)
         return isinstance(self.journal, NoJournal) and all(one is None for one in others)
 
     def ready(self) -> None:
-        """The job can begin; a later launch of the same job goes on with the first one's clock."""
+        """The job begins; a later launch of it counts time from the beginning of the first."""
         if self.board is None or self.injector is None:
             return
         if self.board.origin[0] == 0:
-            self.board.origin[0] = time.monotonic()
+            self.board.origin[0] = self.clock.now()
         self.injector.begin(float(self.board.origin[0]))
 
     def working_on(self, step: int) -> None:
@@ -41,15 +44,15 @@ class DrillContext:
         if self.board is not None:
             self.board.steps[self.member] = step
             self.board.beat(self.member)
-        if self.conditions is not None:
-            self.conditions.tick()
+        if self.network_faults is not None:
+            self.network_faults.tick()
         if self.injector is not None:
             self.injector.at_step(step)
-            if self.conditions is not None:
-                self.injector.at_emulated(self.conditions.now())
+            if self.network_faults is not None:
+                self.injector.at_emulated(self.network_faults.now())
 
     def follow(self) -> None:
-        """Go by the steps of those at work: for a rank that waits and counts none, so that a fault can meet it."""
+        """Count the steps of the ranks at work, for a spare that has none of its own, so that a fault can meet it."""
         if self.board is not None and self.injector is not None:
             furthest = self.board.furthest()
             for step in range(self._followed + 1, furthest + 1):
@@ -68,8 +71,9 @@ class DrillContext:
         if self.injector is not None and self.board is not None and place >= 0 and place != self.injector.place:
             self.injector.place = place
             if self.board.origin[0]:
-                self.injector.begin(float(self.board.origin[0]))  # what the clock has in store for that place
+                self.injector.begin(float(self.board.origin[0]))  # the faults by time for that place
 
-    def waits_for(self, base: int) -> None:
+    def waits_for(self, process: int) -> None:
+        """Note which process this one waits for."""
         if self.board is not None:
-            self.board.peers[self.member] = base
+            self.board.peers[self.member] = process

@@ -1,19 +1,19 @@
-"""A host dies: all of its ranks at one instant, whatever each of them is doing.
+"""The failure of a host: all of its ranks end at one instant, whatever each of them is doing.
 
-Ranks come to a step one after the other, within milliseconds. So the first of a host that comes to the point of the
-fault ends all of them: the others in one go, then itself. It takes their process ids from the board, and journals every
-death in the name of the one that died, since those cannot.
+Ranks come to a step one after the other, within milliseconds. So the first rank of a host that comes to the point of
+the fault ends all of them: the others in one go, then itself. It takes their process ids from the status board, and
+journals every death in the name of the rank that died, since those cannot.
 """
 
 from __future__ import annotations
 
 import os
-import signal
-import time
 from collections.abc import Sequence
 
 import numpy as np
 
+from faults.clock import Clock
+from faults.inject.executioner import Executioner
 from faults.plan.model import Event
 from faults.record.journal import Journal, NoJournal
 from faults.record.status_board import NOBODY, WORKING, StatusBoard
@@ -40,7 +40,7 @@ def claim(board: StatusBoard, event: Event, attempt: int) -> bool:
 
 
 def holder(board: StatusBoard, rank: int) -> int | None:
-    """The member that a fault on `rank` means now: who holds the place, else the spare of that number that waits."""
+    """The member that a fault on `rank` meets now: the holder of the place, else the waiting spare of that number."""
     rows = board.rows
     at_work = np.flatnonzero((rows["state"] == WORKING) & (rows["place"] == rank))
     if len(at_work):
@@ -49,37 +49,32 @@ def holder(board: StatusBoard, rank: int) -> int | None:
     return rank if waits else None
 
 
-def strike(board: StatusBoard, journal: Journal | NoJournal, doomed: Sequence[Numbered], at: float) -> None:
-    """End the holders of the doomed ranks at `at` seconds of `time.monotonic`, this process among them.
+def strike(
+    board: StatusBoard,
+    journal: Journal | NoJournal,
+    doomed: Sequence[Numbered],
+    at: float,
+    clock: Clock,
+    executioner: Executioner,
+) -> None:
+    """End the holders of the doomed ranks at `at` seconds of the clock, this process among them."""
 
-    For an instant to come a child of this process waits: a rank inside of a call would not wake up for the others.
-    """
-    later = at > time.monotonic()
-    if later:
+    def end() -> None:
+        met = [(index, event, member) for index, event in doomed if (member := holder(board, event.rank)) is not None]
+        pids = {member: int(board.rows["pid"][member]) for _, _, member in met}
+        hit = [one for one in met if pids[one[2]] == os.getpid() or executioner.send(pids[one[2]])]
+        now = clock.now()  # after their last act
+        for index, event, member in hit:
+            board.fired[index] = now
+            journal.write(
+                "fault", event=event.ident, text=event.text, kind=event.kind.name, due=now, place=event.rank,
+                member=member, waiting=bool(board.rows["place"][member] == NOBODY),
+            )  # fmt: skip
+
+    if at > clock.now():
         for index, _ in doomed:
             board.fired[index] = at
-        if os.fork():
-            return
-        time.sleep(max(0.0, at - time.monotonic()))
-    met = [(index, event, member) for index, event in doomed if (member := holder(board, event.rank)) is not None]
-    pids = {member: int(board.rows["pid"][member]) for _, _, member in met}
-    hit = [one for one in met if pids[one[2]] == os.getpid() or _kill(pids[one[2]])]
-    now = time.monotonic()  # after their last act
-    for index, event, member in hit:
-        board.fired[index] = now
-        journal.write(
-            "fault", event=event.ident, text=event.text, kind=event.kind.name, due=now, place=event.rank, member=member,
-            waiting=bool(board.rows["place"][member] == NOBODY),
-        )  # fmt: skip
-    if later:
-        os._exit(0)
-    _kill(os.getpid())
-
-
-def _kill(pid: int) -> bool:
-    """Whether there was such a process."""
-    try:
-        os.kill(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return False
-    return True
+        executioner.later(at, end)
+    else:
+        end()
+        executioner.send(os.getpid())

@@ -1,23 +1,22 @@
-"""Making things go wrong, in the rank that they happen to, and keeping account of what did.
+"""The injector of one process: lets the planned faults happen, and keeps account of those that did.
 
-The program calls `at_step` as it begins a step; the algorithms' named phases arrive from the communicator's carrier,
-of which the injector is an instrument. An event fires once in the life of a job, whoever holds the place by then: the
-board keeps the account, because it outlives the victim. A kill is SIGKILL and a hang is SIGSTOP, sent by the rank to
-itself or by its kernel timer.
+The program calls `at_step` as it begins a step; the named phases of algorithms and recovery arrive from the
+communicator's carrier, of which the injector is an instrument. An event fires once in the life of a job, whichever
+process holds the place by then: the status board keeps the account, because it outlives the victim. An executioner
+ends or stops this process, at once or by a kernel timer; other kinds of faults have handlers.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import time
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from emulator.carrier import Instrument
+from faults.clock import WALL, Clock
 from faults.inject import host_failure
-from faults.inject.kernel_timer import strike
+from faults.inject.executioner import EXECUTIONER, Executioner
 from faults.plan.model import Event
 from faults.record.journal import Journal, NoJournal
 from faults.record.status_board import NOBODY, StatusBoard
@@ -31,12 +30,14 @@ class Injector(Instrument):
     Parameters
     ----------
     events
-        Every event of the job, in the order of the board's account.
+        Every event of the job, in the order of the status board's account.
     member, place
         This process' row on the board, and the rank by which faults address it now, which changes when a spare is
         called in.
     handlers
-        What to do for the kinds that are somebody else's business (cut, lose, corrupt, full).
+        What to do for kinds of faults that meet checkpoints or the network (cut, lose, corrupt, full).
+    clock, executioner
+        The time that events go by, and what ends and stops processes.
     """
 
     def __init__(
@@ -47,8 +48,11 @@ class Injector(Instrument):
         member: int,
         place: int,
         handlers: dict[str, Handler] | None = None,
+        clock: Clock = WALL,
+        executioner: Executioner = EXECUTIONER,
     ) -> None:
         self._board, self._journal, self._member = board, journal, member
+        self._clock, self._executioner = clock, executioner
         self._events = list(enumerate(events))
         self._armed: set[int] = set()
         self._pending: list[tuple[float, int, Event]] = []
@@ -56,7 +60,6 @@ class Injector(Instrument):
         self._lies: list[tuple[float, float | str]] = []
         self.handlers: dict[str, Handler] = {"slow": self._slow_down, "lie": self._begin_to_lie} | (handlers or {})
         self.place, self.step = place, 0
-        self._daemon = os.getppid()
         self._draw = np.random.default_rng(member)
 
     def begin(self, origin: float) -> None:
@@ -69,31 +72,31 @@ class Injector(Instrument):
         self.step = step
         self._deliver()
         for index, event in self._open(lambda e: e.when.step == step and e.when.phase is None):
-            self._fire(index, event, time.monotonic() + event.when.offset_s)
+            self._fire(index, event, self._clock.now() + event.when.offset_s)
 
     def phase(self, name: str, **info: object) -> None:
         """A named point inside an algorithm or a recovery."""
         self._deliver()
         step = info.get("step", self.step)
         for index, event in self._open(lambda e: e.when.phase == name and e.when.step in (None, step)):
-            self._fire(index, event, time.monotonic() + event.when.offset_s)
+            self._fire(index, event, self._clock.now() + event.when.offset_s)
 
     def at_recovery(self) -> None:
-        """The first this process hears of a failure."""
+        """This process hears of a failure for the first time."""
         for index, event in self._open(lambda e: e.when.recovery):
-            self._fire(index, event, time.monotonic() + event.when.offset_s)
+            self._fire(index, event, self._clock.now() + event.when.offset_s)
 
     def at_emulated(self, seconds: float) -> None:
         """The emulated clock has come to `seconds`."""
         due = self._open(lambda e: e.when.emulated_s is not None and e.when.emulated_s <= seconds)
         for index, event in due:
-            self._fire(index, event, time.monotonic())
+            self._fire(index, event, self._clock.now())
 
     def _open(self, meant: Callable[[Event], bool]) -> list[tuple[int, Event]]:
         """The events for this process that `meant` picks and that have not happened to anybody."""
         if not self._events:
             return []
-        now = time.monotonic()
+        now = self._clock.now()
         return [
             (index, event)
             for index, event in self._events
@@ -107,16 +110,16 @@ class Injector(Instrument):
     def _fire(self, index: int, event: Event, at: float) -> None:
         """Let it happen at `at`: a signal by the kernel's timer, anything else when the program next comes by."""
         self._armed.add(index)
-        if event.kind.signal is None and at > time.monotonic():
+        if event.kind.signal is None and at > self._clock.now():
             self._pending.append((at, index, event))
         else:
             self._strike(index, event, at)
 
     def _deliver(self) -> None:
-        """What was to happen at an instant that has come by now."""
+        """Let happen what is due by now."""
         if not self._pending:
             return
-        now = time.monotonic()
+        now = self._clock.now()
         due = [one for one in self._pending if one[0] <= now]
         self._pending = [one for one in self._pending if one[0] > now]
         for _, index, event in due:
@@ -134,37 +137,38 @@ class Injector(Instrument):
         if event.kind.signal is not None:
             if event.duration_s is not None:
                 self._board.rows["wake_at"][self._member] = at + event.duration_s
-            strike(event.kind.signal, at)
+            self._executioner.strike(event.kind.signal, at)
         else:
             self.handlers[event.kind.name](event)
 
     def _end_host(self, event: Event, at: float) -> None:
         """The first of a host's ranks that comes here ends all of them, and the daemon before."""
         if not host_failure.claim(self._board, event, self._journal.attempt):
-            return  # another one is about to end this process
-        if event.daemon and os.getppid() == self._daemon:
-            os.kill(self._daemon, signal.SIGKILL)
-        host_failure.strike(self._board, self._journal, host_failure.fellows(self._events, event), at)
+            return  # another rank of the host is about to end this process
+        if event.daemon:
+            self._executioner.kill_daemon()
+        doomed = host_failure.fellows(self._events, event)
+        host_failure.strike(self._board, self._journal, doomed, at, self._clock, self._executioner)
 
-    # -- slow ranks and liars ----------------------------------------------------------------------
+    # -- slow ranks and false values -------------------------------------------------------------------
     def _slow_down(self, event: Event) -> None:
-        until = time.monotonic() + event.duration_s if event.duration_s is not None else np.inf
+        until = self._clock.now() + (math.inf if event.duration_s is None else event.duration_s)
         self._slow.append((until, float(event.factor or 1.0)))
 
     def drag(self, cpu_seconds: float) -> None:
         """Stretch work that took `cpu_seconds` by the slowness in force: the rest of the time is slept."""
-        now = time.monotonic()
+        now = self._clock.now()
         factor = max((f for until, f in self._slow if until > now), default=1.0)
         if factor > 1:
-            time.sleep(cpu_seconds * (factor - 1))
+            self._clock.sleep(cpu_seconds * (factor - 1))
 
     def _begin_to_lie(self, event: Event) -> None:
-        until = time.monotonic() + event.duration_s if event.duration_s is not None else np.inf
+        until = self._clock.now() + (math.inf if event.duration_s is None else event.duration_s)
         self._lies.append((until, event.factor if event.factor is not None else -1.0))
 
     def spoken(self, values: np.ndarray) -> np.ndarray:
-        """What this rank says when it means `values`: the truth, or a lie of the kind in force."""
-        now = time.monotonic()
+        """What this rank sends in the place of `values`: the same, or a falsified copy while a lie is in force."""
+        now = self._clock.now()
         how = next((h for until, h in self._lies if until > now), None)
         if how is None:
             return values

@@ -1,4 +1,4 @@
-"""Cuts, losses and weak cards on an emulated network, as a rank's own part of a fault.
+"""Cuts, losses and slow cards on an emulated network: what each rank does of such a fault.
 
 Every rank concerned changes its own side at its own step; the effect is a function of emulated time. A cut heals by
 itself, and one with a factor N cuts and heals N times within its duration (flapping).
@@ -24,22 +24,22 @@ def job_comm(spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
     if spec.net is None:
         return _listened_to(MPI.COMM_WORLD, drill)
     comm = emulator.emulate(MPI.COMM_WORLD, spec.net, pace=spec.pace, compute="measured", seed=spec.seed)
-    conditions = NetworkFaults(comm)
-    drill.conditions = conditions
+    faults = NetworkFaults(comm)
+    drill.network_faults = faults
     if drill.injector is not None:
-        drill.injector.handlers |= conditions.handlers()
+        drill.injector.handlers |= faults.handlers()
     return _listened_to(comm, drill)
 
 
 def _listened_to(comm: MPI.Intracomm, drill: DrillContext) -> MPI.Intracomm:
-    """The communicator itself, after the injector has been put among those who hear of its phases."""
+    """The communicator itself, with the injector among the instruments that are told its phases."""
     if drill.injector is not None:
         emulator.carrier.of(comm).instruments.append(drill.injector)
     return comm
 
 
 class NetworkFaults:
-    """The faults of the network at one rank; `tick` lets end what is due.
+    """The faults of the network at one rank; `tick` ends those that are over.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class NetworkFaults:
         return float(self._comm.now())
 
     def tick(self) -> None:
-        """Let end what is due by the emulated clock."""
+        """End the faults that are over by the emulated clock."""
         now = self.now()
         for end in [e for e in self._ends if e[0] <= now]:
             self._ends.remove(end)

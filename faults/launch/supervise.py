@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +16,11 @@ from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.launch.session_directory import NEVER_BEGAN
 from faults import detect, policies
+from faults.clock import WALL
 from faults.drill import job_spec, timeline
 from faults.drill.job_spec import JobSpec
 from faults.launch import two_hosts
-from faults.launch.watchdog import A_RANK_DIED, Ending, Watch
+from faults.launch.watchdog import A_RANK_DIED, BY_ITSELF, MPIRUN_STUCK, Ending, Watch
 from faults.record import journal
 from faults.record.status_board import StatusBoard
 
@@ -72,7 +72,7 @@ def supervise(
     limit_s = limit_s or detect.limit_for(spec.world)
     spec.beat_s = 0.0 if spec.detector == "runtime" else limit_s / detect.BEATS_PER_LIMIT
     watcher = detect.detector(spec.detector, board, limit_s)
-    began = time.monotonic()
+    began = WALL.now()
     endings: list[Ending] = []
     records: list[dict[str, Any]] = []
     while len(endings) < _LAUNCHES:
@@ -96,7 +96,7 @@ def supervise(
         ours.write("agreed", alive=[])
     ours.close()
     for ending in endings:
-        ending.settle()
+        ending.join()
     return Finished(
         spec,
         folder,
@@ -147,7 +147,7 @@ def _again(spec: JobSpec, ending: Ending, endings: list[Ending], records: list[d
     seen = {r["what"] for r in records if r["attempt"] == spec.attempt}
     return (
         spec.policy.relaunches
-        and ending.why in ("by itself", "mpirun stayed behind", A_RANK_DIED)
+        and ending.why in (BY_ITSELF, MPIRUN_STUCK, A_RANK_DIED)
         and "fault" in seen
         and "lost" not in seen
         and (not spec.real_hosts or len(_lost_hosts(spec, records)) < two_hosts.HOSTS)

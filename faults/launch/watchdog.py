@@ -1,15 +1,13 @@
-"""Watching a launched job from outside: waking, fencing, noticing that nothing moves, and ending it for certain.
+"""The launcher's watchdog of a job: wakes stopped ranks, fences suspected ones, finds hangs, and ends the job.
 
 A job ends in one of four ways: mpirun returns by itself, nothing moved for `stall_s` seconds (then every process
-writes down its stack and is ended), the deadline passed, or, where nobody is to survive a death, a rank died.
+writes its stack to a file and is killed), the deadline passed, or a rank died where the first death is to end all.
 """
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,46 +15,48 @@ from pathlib import Path
 import numpy as np
 
 from emulator.launch import mpirun
+from faults.clock import WALL, Clock
 from faults.drill import job_spec
+from faults.inject.executioner import EXECUTIONER, Executioner
 from faults.record.status_board import LEFT, NOBODY, WORKING, StatusBoard
 
 TICK_S = 0.004
 _LOOK_S = 0.1  # between looks at whether anything moves: the watchdog shares the cores with those it watches
 _STUCK_MPIRUN_S = 3.0
 _ANSWER_S = 2.0
-_FAREWELL_S = 5.0
-A_RANK_DIED = "a rank died"
+_MPIRUN_END_S = 5.0
+A_RANK_DIED, BY_ITSELF, MPIRUN_STUCK = "a rank died", "by itself", "mpirun stayed behind"
 
 
 @dataclass
 class Ending:
-    """How a launch ended: mpirun's status (it proves nothing), when, and what had to be done to it."""
+    """How a launch ended: mpirun's status (it proves nothing), when, why, and which ranks were fenced."""
 
     status: int | None
     at: float
-    why: str = "by itself"
+    why: str = BY_ITSELF
     fenced: dict[int, float] = field(default_factory=dict)
     waits: list[str] = field(default_factory=list)
     leftovers: int = 0
     launcher: mpirun.Job | None = None
-    _farewell: threading.Thread | None = None
+    _mpirun_end: threading.Thread | None = None
 
-    def part(self) -> None:
-        """Let mpirun, whose ranks are all dead, take leave in its own time (it waits for 0.25 s before it returns)."""
+    def release(self) -> None:
+        """Leave mpirun, whose ranks are all dead, to a thread: it waits for 0.25 s before it returns."""
         assert self.launcher is not None
-        self._farewell = threading.Thread(target=_see_off, args=(self.launcher,), daemon=True)
-        self._farewell.start()
+        self._mpirun_end = threading.Thread(target=_await_mpirun, args=(self.launcher,), daemon=True)
+        self._mpirun_end.start()
 
-    def settle(self) -> None:
-        """Until nothing of the launch is left but what is counted as leftovers."""
-        if self._farewell is not None:
-            self._farewell.join()
+    def join(self) -> None:
+        """Wait until mpirun has ended, and count the processes that are left."""
+        if self._mpirun_end is not None:
+            self._mpirun_end.join()
         if self.launcher is not None:
             self.status, self.leftovers = self.launcher.poll(), len(self.launcher.leftovers())
 
 
-def _see_off(running: mpirun.Job) -> None:
-    running.wait(_FAREWELL_S)
+def _await_mpirun(running: mpirun.Job) -> None:
+    running.wait(_MPIRUN_END_S)
     running.stop(grace=1.0)
 
 
@@ -64,19 +64,19 @@ Watcher = Callable[[float], list[int]]
 
 
 class Watch:
-    """Looks at the board of a running job every few milliseconds.
+    """Reads the status board of a running job every few milliseconds.
 
     Parameters
     ----------
     folder
         The job's folder; stacks go there.
     suspects
-        Given the time, the members that a detector holds for dead: they are fenced, so that nobody takes the place
+        Given the time, the members that a detector suspects: they are fenced (killed), so that no other takes the place
         of a process that may wake up again.
     stall_s, deadline_s
         Longest time without a sign of progress, and for the whole launch.
     all_for_one
-        So many ranks that one death ends them all, at once: what mpirun does by itself takes it a quarter of a second.
+        Number of ranks of which the first death ends all, at once: mpirun itself takes a quarter of a second for that.
     """
 
     def __init__(
@@ -87,7 +87,10 @@ class Watch:
         deadline_s: float,
         suspects: Watcher | None = None,
         all_for_one: int = 0,
+        clock: Clock = WALL,
+        executioner: Executioner = EXECUTIONER,
     ) -> None:
+        self._clock, self._executioner = clock, executioner
         self.folder, self.board, self.stall_s, self.deadline_s = folder, board, stall_s, deadline_s
         self.suspects, self.all_for_one = suspects, all_for_one
         self._fenced: dict[int, float] = {}
@@ -95,25 +98,25 @@ class Watch:
         self._all_gone: float | None = None
 
     def until_end(self, running: mpirun.Job) -> Ending:
-        """Wait for the job's end, or bring it about; nothing is left of it afterwards."""
-        began = self._last_move = time.monotonic()
+        """Wait for the job's end, or end it; no process is left of it afterwards."""
+        began = self._last_move = self._clock.now()
         self._fenced, self._seen, self._all_gone, self._looked = {}, b"", None, 0.0
-        why = "by itself"
+        why = BY_ITSELF
         waits: list[str] = []
         try:
             while running.poll() is None:
-                now = time.monotonic()
+                now = self._clock.now()
                 self._wake(now)
                 self._fence(now)
                 if self._one_is_gone():
                     return self._end_all(running, now)
                 if why := self._complaint(now, began):
-                    waits = self._who_waits() if why != "mpirun stayed behind" else []
+                    waits = self._who_waits() if why != MPIRUN_STUCK else []
                     break
-                time.sleep(TICK_S)
+                self._clock.sleep(TICK_S)
             else:
-                why = "by itself"
-            ended = time.monotonic()
+                why = BY_ITSELF
+            ended = self._clock.now()
         except BaseException:
             running.stop(grace=1.0)
             raise
@@ -121,23 +124,23 @@ class Watch:
         running.stop(grace=1.0)
         return Ending(running.poll(), ended, why, self._fenced, waits, launcher=running)
 
-    # -- one for all -------------------------------------------------------------------------------
+    # -- the first death ends all
     def _one_is_gone(self) -> bool:
-        """Whether a rank is dead in a job that ends with its first death, and all had come so that all can be ended."""
+        """Whether a rank of a job that ends with its first death is dead; all must have come, for all to be killed."""
         if not self.all_for_one or (self.board.rows["state"][: self.all_for_one] == 0).any():
             return False
-        return any(_gone(pid) for _, pid in self._working())
+        return any(not self._executioner.exists(pid) for _, pid in self._working())
 
     def _end_all(self, running: mpirun.Job, noticed: float) -> Ending:
-        """Kill every rank and see that they are dead; mpirun is left to itself."""
+        """Kill every rank and wait until they are dead; mpirun ends by itself."""
         ending = Ending(None, noticed, A_RANK_DIED, self._fenced, launcher=running)
         pids = [pid for _, pid in self._working()]
         for pid in pids:
-            _signal(pid, signal.SIGKILL)
+            self._executioner.send(pid, signal.SIGKILL)
         deadline = noticed + _ANSWER_S
-        while any(_lives(pid) for pid in pids) and time.monotonic() < deadline:
-            time.sleep(TICK_S / 4)
-        ending.part()
+        while any(_lives(pid) for pid in pids) and self._clock.now() < deadline:
+            self._clock.sleep(TICK_S / 4)
+        ending.release()
         return ending
 
     def _complaint(self, now: float, began: float) -> str:
@@ -155,7 +158,7 @@ class Watch:
         if self._nobody_works():
             self._all_gone = self._all_gone or now
             if now - self._all_gone > _STUCK_MPIRUN_S:
-                return "mpirun stayed behind"
+                return MPIRUN_STUCK
         else:
             self._all_gone = None
         return ""
@@ -172,12 +175,12 @@ class Watch:
         came = bool((self.board.rows["state"] != 0).any())
         return came and not any(_lives(pid) for _, pid in self._working())
 
-    # -- waking and fencing ------------------------------------------------------------------------
+    # -- waking and fencing
     def _wake(self, now: float) -> None:
         due = self.board.rows["wake_at"]
         for member in np.flatnonzero((due > 0) & (due <= now)):
             due[member] = 0.0
-            _signal(int(self.board.rows["pid"][member]), signal.SIGCONT)
+            self._executioner.send(int(self.board.rows["pid"][member]), signal.SIGCONT)
 
     def _fence(self, now: float) -> None:
         if self.suspects is None:
@@ -186,32 +189,29 @@ class Watch:
             pid = int(self.board.rows["pid"][member])
             if member in self._fenced or self.board.rows["state"][member] == LEFT or not _lives(pid):
                 continue
-            if _runs(pid, int(self.board.rows["heart"][member])):
-                # Its pulse waits for the interpreter, or for a core: who computes is silent, not dead.
+            if _runs(pid, int(self.board.rows["beats_from"][member])):
+                # Its heartbeat thread waits for the interpreter, or for a core: a rank that computes is not dead.
                 self.board.beat(member)
                 continue
             self._fenced[member] = now
-            _signal(pid, signal.SIGKILL)
+            self._executioner.send(pid, signal.SIGKILL)
 
     def _kill_working(self) -> None:
-        """Of an ended job nobody goes on.
-
-        A stopped process ignores everything but SIGKILL, and its death alone would let the others recover and commit.
-        """
+        """Kill what is left of an ended job, stopped ones last: their death would let the others recover and commit."""
         working = [pid for _, pid in self._working()]
         for pid in sorted(working, key=lambda pid: _state(pid) == "T"):  # the others first
-            _signal(pid, signal.SIGKILL)
+            self._executioner.send(pid, signal.SIGKILL)
 
-    # -- hangs -------------------------------------------------------------------------------------
+    # -- hangs
     def _who_waits(self) -> list[str]:
         """One line per living member: its step, whom it waits for, and where; full stacks go to the folder."""
         working = [(member, pid) for member, pid in self._working() if _lives(pid)]
         for _, pid in working:
-            _signal(pid, signal.SIGUSR1)
+            self._executioner.send(pid, signal.SIGUSR1)
         # The handlers write on their own, on a busy machine when they get to it; a stopped process never answers.
-        deadline = time.monotonic() + _ANSWER_S
-        while time.monotonic() < deadline and not all(self._stack(member) for member, _ in working):
-            time.sleep(0.02)
+        deadline = self._clock.now() + _ANSWER_S
+        while self._clock.now() < deadline and not all(self._stack(member) for member, _ in working):
+            self._clock.sleep(0.02)
         return [self._line(member, pid) for member, pid in working]
 
     def _line(self, member: int, pid: int) -> str:
@@ -240,26 +240,18 @@ def _short(frame: str) -> str:
     return f"{Path(path).name}:{number} {name}"
 
 
-def _signal(pid: int, number: signal.Signals) -> None:
-    if pid > 0:
-        try:
-            os.kill(pid, number)
-        except ProcessLookupError:
-            return
-
-
 def _state(pid: int) -> str:
     """The kernel's letter for a process' state; empty if there is none."""
     return _letter(Path(f"/proc/{pid}/stat"))
 
 
-def _runs(pid: int, heart: int) -> bool:
-    """Whether a process' first thread or its heart is running, or would be if there were a core.
+def _runs(pid: int, beats_from: int) -> bool:
+    """Whether a process' first thread or its heartbeat thread is running, or would be if there were a core.
 
     Not asked of /proc/PID/task: where somebody has looked there just before the process is killed, Linux (seen: 6.18)
     may spin for seconds as mpirun reaps it (release_task, shrink_dcache_parent), and meanwhile mpirun tells nobody.
     """
-    return "R" in (_state(pid), _state(heart) if heart else "")
+    return "R" in (_state(pid), _state(beats_from) if beats_from else "")
 
 
 def _letter(stat: Path) -> str:
@@ -271,12 +263,3 @@ def _letter(stat: Path) -> str:
 
 def _lives(pid: int) -> bool:
     return _state(pid) not in ("", "Z", "X")
-
-
-def _gone(pid: int) -> bool:
-    """Whether a process is dead and buried: one system call, for whoever asks every few milliseconds."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return True
-    return False

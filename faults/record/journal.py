@@ -1,29 +1,30 @@
-"""What each process saw, in the order in which it saw it: one JSON object per line, one file per process.
+"""The journal of each process of a job: what it saw, one JSON object per line, one file per process.
 
 Lines go to the file in one write each, so what a process wrote before it was killed is there. All instants are
-`time.monotonic` of one host.
+of the clock that the processes of a host share.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from faults.clock import WALL, Clock
 
 
 class Journal:
     """Appends to ``folder/<attempt>-<member>.jsonl``."""
 
-    def __init__(self, folder: str | Path, member: int, attempt: int = 0) -> None:
-        self.member, self.attempt = member, attempt
+    def __init__(self, folder: str | Path, member: int, attempt: int = 0, clock: Clock = WALL) -> None:
+        self.member, self.attempt, self._clock = member, attempt, clock
         path = Path(folder) / f"{attempt:03d}-{member:03d}.jsonl"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def write(self, what: str, **fields: Any) -> None:
-        record = {"at": time.monotonic(), "what": what, "member": self.member, "attempt": self.attempt, **fields}
+        record = {"at": self._clock.now(), "what": what, "member": self.member, "attempt": self.attempt, **fields}
         os.write(self._file, (json.dumps(record) + "\n").encode())
 
     def close(self) -> None:
@@ -43,7 +44,7 @@ class NoJournal:
 
 
 def read(folder: str | Path) -> list[dict[str, Any]]:
-    """Everything that everybody wrote, by time; `line` says where it stands in the writer's file."""
+    """All records of all processes, sorted by time; `line` is their place in the writer's file."""
     records = [record for path in sorted(Path(folder).glob("*.jsonl")) for record in _lines(path)]
     return sorted(records, key=lambda record: record["at"])
 

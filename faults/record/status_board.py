@@ -1,9 +1,9 @@
-"""The board: one small file, mapped by every rank and by the watchdog, that outlives whoever writes on it.
+"""The status board: one small file, mapped by every rank and by the watchdog, that outlives the ranks.
 
-    row per member    beat  pid  heart  state  place  step  peer  wake_at  accused
+    row per member    beat  pid  beats_from  state  place  step  peer  wake_at  suspected
     one per event     the instant at which it fired (0: not yet)
     origin            when the job first began to work: the zero of faults by the wall clock
-    pardons           accusations of members by members that were found to be wrong
+    refuted           suspicions of members by members that were found to be wrong
 
 A member is a process of the job (its rank in the first world; spawned ones count on). A process that is killed leaves
 its row behind, so the watchdog still knows where it was.
@@ -13,21 +13,22 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from pathlib import Path
 
 import numpy as np
+
+from faults.clock import WALL, Clock
 
 ABSENT, WORKING, LEFT = 0, 1, 2
 NOBODY = -1
 
 _ROW = np.dtype(
     [
-        ("beat", "f8"),  # time.monotonic of the last sign of life
+        ("beat", "f8"),  # instant of the last sign of life
         ("wake_at", "f8"),  # when a stopped member shall be woken; 0 for never
-        ("accused", "f8"),  # when other members declared it dead (SWIM); 0 for never
+        ("suspected", "f8"),  # when other members declared it dead (SWIM); 0 for never
         ("pid", "i8"),
-        ("heart", "i8"),  # the kernel's number of the thread that gives signs of life; 0 for none
+        ("beats_from", "i8"),  # the kernel's number of the heartbeat thread; 0 for none
         ("step", "i8"),  # the step it works on
         ("state", "i4"),
         ("place", "i4"),  # its rank among those at work, NOBODY for a spare
@@ -38,13 +39,14 @@ _ROW = np.dtype(
 
 
 class StatusBoard:
-    """The mapping. Columns are numpy views: ``board.rows["beat"][member] = time.monotonic()``.
+    """The mapping. Columns are numpy views: ``board.rows["beat"][member] = now``.
 
     Ranks write on it many times in a step, hence plain arrays and not `numpy.memmap`, of which every view costs ten
     times as much, and the columns `beats`, `steps` and `peers` cut out once.
     """
 
-    def __init__(self, path: str | Path, members: int, events: int) -> None:
+    def __init__(self, path: str | Path, members: int, events: int, clock: Clock = WALL) -> None:
+        self._clock = clock
         size = members * _ROW.itemsize
         self.path = Path(path)
         whole = np.asarray(np.memmap(self.path, np.uint8, "r+"))
@@ -52,7 +54,7 @@ class StatusBoard:
         self.beats, self.steps, self.peers = (self.rows[name] for name in ("beat", "step", "peer"))
         self.fired = whole[size : size + 8 * max(1, events)].view("f8")
         self.origin = whole[-16:-8].view("f8")
-        self.pardons = whole[-8:].view("i8")
+        self.refuted = whole[-8:].view("i8")
 
     @classmethod
     def create(cls, path: str | Path, members: int, events: int) -> StatusBoard:
@@ -62,14 +64,14 @@ class StatusBoard:
 
     def enter(self, member: int, place: int, attempt: int) -> None:
         """A process takes its row."""
-        self.rows[member] = (time.monotonic(), 0.0, 0.0, os.getpid(), 0, 0, WORKING, place, NOBODY, attempt)
+        self.rows[member] = (self._clock.now(), 0.0, 0.0, os.getpid(), 0, 0, WORKING, place, NOBODY, attempt)
 
-    def take_heart(self, member: int) -> None:
-        """The calling thread is the one that gives signs of life."""
-        self.rows["heart"][member] = threading.get_native_id()
+    def enter_heartbeat_thread(self, member: int) -> None:
+        """The calling thread is the one that gives this member's signs of life."""
+        self.rows["beats_from"][member] = threading.get_native_id()
 
     def beat(self, member: int) -> None:
-        self.beats[member] = time.monotonic()
+        self.beats[member] = self._clock.now()
 
     def furthest(self) -> int:
         """The latest step that somebody who holds a place has begun; -1 before the first."""
@@ -77,18 +79,10 @@ class StatusBoard:
         return int(np.max(self.rows["step"], where=at_work, initial=-1))
 
     def leave(self, member: int) -> None:
-        """A process goes home of its own will: it is not to be missed."""
+        """A process ends as it should: no detector may report it."""
         self.rows["state"][member] = LEFT
 
-    def somebody_works(self, attempt: int) -> bool:
-        """Whether a process of this launch has neither left nor died."""
+    def working(self, attempt: int) -> list[int]:
+        """Process ids of this launch that have come and not left; those that were killed are still among them."""
         at_work = (self.rows["state"] == WORKING) & (self.rows["attempt"] == attempt)
-        return any(_lives(int(pid)) for pid in self.rows["pid"][at_work])
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+        return [int(pid) for pid in self.rows["pid"][at_work]]

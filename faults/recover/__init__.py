@@ -1,6 +1,5 @@
-"""Recovery: who works where after a death, and what state they begin from."""
+"""Recovery: which process works where after a death, and from which state it goes on."""
 
-from faults.recover.placement import Placement
 from faults.recover.step_loop import Recovering, recovering
 
-__all__ = ["Placement", "Recovering", "recovering"]
+__all__ = ["Recovering", "recovering"]

@@ -1,18 +1,17 @@
-"""Going on around the dead: nothing is rebuilt, nobody is replaced, the algorithm itself leaves them out.
+"""Going on without the dead ranks: nothing is rebuilt, none is replaced, the algorithm itself leaves them out.
 
     with routing(MPI.COMM_WORLD) as route:
         peers = Peers(route.comm, on_failure=route.lost)
         for step in route.steps(100):
             mix(peers, x, mixing)
 
-On the original communicator the survivors' point-to-point goes on when somebody dies, as long as nobody revokes it.
-Who died is learned from an error, or asked of the runtime now and then; at the end the survivors leave together.
+On the original communicator the survivors' point-to-point messages go on when a rank dies, as long as it is not
+revoked. A death is known from an error, or by asking the runtime now and then; at the end the survivors leave together.
 """
 
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from types import TracebackType
 
@@ -29,7 +28,7 @@ _FOLLOW_EVERY_S = 1e-3
 
 
 class Route:
-    """One rank's way through a job that loses ranks; made by `routing`.
+    """One rank of a job that leaves dead ranks out; made by `routing`.
 
     Attributes
     ----------
@@ -41,7 +40,7 @@ class Route:
 
     def __init__(self, comm: MPI.Intracomm, drill: DrillContext) -> None:
         self.drill = drill
-        self.group = SurvivorGroup(comm, work_comms=1, revocable=False)
+        self.group = SurvivorGroup(comm, work_comms=1, revocable=False, clock=drill.clock)
         self.comm = self.group.work_comm
         self.rank, self.size = self.group.rank, self.group.size
         self.dead: set[int] = set()
@@ -54,7 +53,7 @@ class Route:
     def steps(self, count: int) -> Iterator[int]:
         """Count this rank's steps; each is committed when the next one is asked for.
 
-        Whoever has no message to or from a dead rank gets no error: it asks as it begins a step.
+        A rank that has no message to or from a dead one gets no error: it asks as it begins a step.
         """
         for step in range(count):
             self.look()
@@ -63,7 +62,7 @@ class Route:
             self.drill.journal.write("commit", step=step)
 
     def follow(self, others: range) -> None:
-        """Take the slowest of other living ranks' steps for one's own: for a rank that serves and counts none.
+        """Count the steps of the slowest of other living ranks, for a rank that serves and has none of its own.
 
         A thread looks at the board, so that a fault can meet a server at a step of its workers.
         """
@@ -90,19 +89,19 @@ class Route:
     def lost(self, rank: int, error: MPI.Exception) -> None:
         """An algorithm met an error with `rank`: it is to be left out."""
         self.look(error)
-        self._bury({rank})
+        self._exclude({rank})
 
     def look(self, error: MPI.Exception | None = None) -> set[int]:
         """Ranks that are dead: asked of the runtime after an error, and otherwise now and then."""
-        now = time.monotonic()
+        now = self.drill.clock.now()
         if error is None and now - self._asked < _ASK_EVERY_S:
             return set(self.dead)
         self._asked = now
         self.comm.Ack_failed()
-        self._bury(self.group.failed())
+        self._exclude(self.group.failed())
         return set(self.dead)
 
-    def _bury(self, dead: set[int]) -> None:
+    def _exclude(self, dead: set[int]) -> None:
         if dead - self.dead:
             self.dead |= dead
             # Ranks are not in step with each other, so no step is said to be the one that was interrupted.
@@ -124,16 +123,16 @@ class Route:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave together: who leaves early counts as dead."""
+        """Leave together: a rank that leaves early counts as dead."""
         self._over.set()
         if kind is None:
             alive = self.group.agree(True).alive
-            self.dead |= set(range(self.size)) - set(alive)  # a death may become news so late on a busy machine
+            self.dead |= set(range(self.size)) - set(alive)  # a death may become known so late on a busy machine
         outcome.conclude(kind is None)
 
 
 def routing(comm: MPI.Intracomm, drill: DrillContext | None = None) -> Route:
-    """Begin a job whose algorithm bears the loss of ranks by itself.
+    """Begin a job whose algorithm copes with the loss of ranks by itself.
 
     Parameters
     ----------

@@ -1,8 +1,13 @@
-"""The processes of a job: who works in which place, over which communicator, and what a death makes of it."""
+"""The processes of a job: which of them works in which place, over which communicator, and what a death changes.
+
+A place is a rank's number as the job began, and faults address ranks by it. The program's own ranks count the places
+that are filled, in order: after the death of place 3 of 0..7, place 4 is rank 3.
+"""
 
 from __future__ import annotations
 
-import ctypes
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mpi4py import MPI
@@ -11,27 +16,70 @@ from emulator import carrier
 from faults.agree import survivor_group
 from faults.agree.agreement import revoke
 from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
-from faults.inject.kernel_timer import cancel
-from faults.recover import joining
-from faults.recover.placement import IN_PLACE, Placement, begin
+from faults.policies import Policy
+from faults.recover import spawning
 from faults.recover.survivor_comm import SurvivorComm
 
 if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
+    from faults.inject.executioner import Timer
 
 _SPAWNS = 3  # failed attempts to let new processes in, before the survivors go on with fewer
 _RENEWALS = 20
 
 
+@dataclass(frozen=True)
+class Placement:
+    """The process (its rank in the communicator of all) in each filled place, and the processes that wait for one."""
+
+    places: dict[int, int]
+    waiting: tuple[int, ...] = ()
+
+    @classmethod
+    def begin(cls, ranks: int, spares: int = 0) -> Placement:
+        """Processes 0 to ranks-1 at work in the places of the same number, the rest waiting."""
+        return cls({rank: rank for rank in range(ranks)}, tuple(range(ranks, ranks + spares)))
+
+    @property
+    def at_work(self) -> list[int]:
+        """Processes in the order of their places: the program's ranks 0, 1, ..."""
+        return [self.places[place] for place in sorted(self.places)]
+
+    def place_of(self, process: int) -> int | None:
+        return next((place for place, holder in self.places.items() if holder == process), None)
+
+    def moved(self, new_rank: Sequence[int]) -> Placement:
+        """The same in other numbers: `new_rank[old]` is a process' new number, -1 for one that is gone."""
+        return Placement(
+            {place: new_rank[process] for place, process in self.places.items() if new_rank[process] >= 0},
+            tuple(new_rank[process] for process in self.waiting if new_rank[process] >= 0),
+        )
+
+    def survivors(self, alive: Collection[int]) -> Placement:
+        """After deaths, the survivors in their places."""
+        living = set(alive)
+        return Placement(
+            {place: process for place, process in self.places.items() if process in living},
+            tuple(process for process in self.waiting if process in living),
+        )
+
+    def refilled(self, alive: Collection[int]) -> Placement:
+        """After deaths, waiting processes in the places of the dead, lowest first, as far as there are any."""
+        left = self.survivors(alive)
+        empty = sorted(set(self.places) - set(left.places))
+        called = dict(zip(empty, left.waiting, strict=False))
+        return Placement(left.places | called, left.waiting[len(called) :])
+
+
 class JobProcesses:
-    """Everybody who is alive, seen from one of them.
+    """All processes that are alive, as one of them knows them.
 
     Attributes
     ----------
     group
         The agreements, and the communicators for the work.
-    table
-        Who works where, and who waits.
+    placement
+        Which process works where, and which wait.
     place
         This rank's own place; None while it waits.
     comm
@@ -42,23 +90,25 @@ class JobProcesses:
         Places whose holder has not got the state yet.
     """
 
-    def __init__(self, comm: MPI.Intracomm, policy: str, spares: int, at_least: int, drill: DrillContext) -> None:
+    def __init__(self, comm: MPI.Intracomm, policy: Policy, spares: int, at_least: int, drill: DrillContext) -> None:
         self.policy, self.at_least, self._drill = policy, at_least, drill
         self._instruments = carrier.of(comm).instruments
         self._retired: list[SurvivorComm] = []  # their buffers may still be the target of messages under way
         self._spawns_left = _SPAWNS
-        orphaned = joining.arm() if joining.spawned() else None
-        work_comms = survivor_group.RENEWED_WORK_COMMS if joining.spawned() else survivor_group.WORK_COMMS
-        self.group = SurvivorGroup(joining.everybody(comm), work_comms, begins=not joining.spawned())
-        self.placement: Placement = begin(self.group.size - spares, spares)
+        orphan_timer = spawning.arm(drill.clock, drill.executioner) if spawning.spawned() else None
+        work_comms = survivor_group.RENEWED_WORK_COMMS if spawning.spawned() else survivor_group.WORK_COMMS
+        self.group = SurvivorGroup(
+            spawning.all_processes(comm), work_comms, begins=not spawning.spawned(), clock=drill.clock
+        )
+        self.placement = Placement.begin(self.group.size - spares, spares)
         self.wanted = set(self.placement.places)
         self.fresh: set[int] = set()
-        if joining.spawned():
-            self._be_welcomed(orphaned)
+        if spawning.spawned():
+            self._receive_placement(orphan_timer)
         self._look()
 
     def _look(self) -> None:
-        """See this rank's place in the table and the communicator of those at work."""
+        """Look up this rank's place, and make the communicator of those at work."""
         self.place = self.placement.place_of(self.group.rank)
         note = self._drill.waits_for if self._drill.board is not None else None
         parents = carrier.of(self.group.work_comm)
@@ -77,7 +127,7 @@ class JobProcesses:
         """Places whose holder has the state; the first coordinates."""
         return [place for place in sorted(self.placement.places) if place not in self.fresh]
 
-    def all_are_in(self, decision: Decision) -> bool:
+    def unchanged(self, decision: Decision) -> bool:
         """Whether it worked for everybody and nobody has died since the last repair."""
         return decision.ok and decision.alive == self.group.alive
 
@@ -94,15 +144,17 @@ class JobProcesses:
             None when it is done; what the survivors agreed on instead if somebody died meanwhile.
         """
         self.phase("rebuild")
-        self.phase(self.policy)
+        self.phase(self.policy.name)
         self.revoke()
         before = self.placement
         comms_left = self.group.advance(decision)
-        self.placement = IN_PLACE[self.policy](before, decision.alive)
+        alive = decision.alive
+        # A spawned process is not in the communicator yet: the survivors go on without it first.
+        self.placement = before.refilled(alive) if self.policy.has_spares else before.survivors(alive)
         called = {place for place, base in self.placement.places.items() if before.places.get(place) != base}
         self.fresh = (self.fresh | called) & set(self.placement.places)
         empty = sorted(self.wanted - set(self.placement.places))
-        spawn = self.policy == "respawn" and bool(empty) and self._spawns_left > 0
+        spawn = self.policy.spawns and bool(empty) and self._spawns_left > 0
         if spawn or not comms_left:
             died = self._renew(empty if spawn else [])
             if died is not None:
@@ -118,23 +170,23 @@ class JobProcesses:
         """Build everything anew over the survivors, with a new process for each empty place.
 
         Deaths that become known while communicators are built can do harm, so the old group, which still works,
-        says whether it came about everywhere; if it did not, what it says instead is returned. Nobody can be called
-        from here to an agreement that hangs for others: whoever has the second outcome knows that all have the first.
+        agrees on whether it was built everywhere; if it was not, the decision is returned. No rank can be woken in here
+        for an agreement that hangs for others: a rank that has the second outcome knows that all have the first.
         """
         for _ in range(2):
             decision = self.group.agree(True)
-            if not self.all_are_in(decision):
+            if not self.unchanged(decision):
                 return decision
         fresh: SurvivorGroup | None = None
         try:
             comm = survivor_group.shrink(self.group.base)
             if empty:
-                comm = joining.spawn(comm, len(empty))
-            fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, begins=False)
+                comm = spawning.spawn(comm, len(empty), self._drill.clock, self._drill.executioner)
+            fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, begins=False, clock=self._drill.clock)
         except MPI.Exception as error:
             self._drill.journal.write("noticed", how=f"error {error.Get_error_class()}")
         decision = self.group.agree(fresh is not None)
-        if fresh is None or not self.all_are_in(decision):
+        if fresh is None or not self.unchanged(decision):
             self._spawns_left -= 1
             if self._spawns_left < -_RENEWALS:
                 raise RecoveryFailed("rebuild", f"no new communicators of the survivors in {_RENEWALS} tries")
@@ -147,12 +199,12 @@ class JobProcesses:
         self.fresh |= set(empty)
         if fresh.rank == 0:
             try:
-                joining.welcome(fresh.work_comm, range(first, fresh.size), self._passport())
+                spawning.send_placement(fresh.work_comm, range(first, fresh.size), self._message())
             except MPI.Exception:  # one has died again, which whoever hands the state out or asks for it will find
                 self.revoke()
         return None
 
-    def _passport(self) -> dict[str, object]:
+    def _message(self) -> dict[str, object]:
         return {
             "places": list(self.placement.places.items()),
             "waiting": self.placement.waiting,
@@ -161,10 +213,10 @@ class JobProcesses:
             "spawns_left": self._spawns_left,
         }
 
-    def _be_welcomed(self, orphaned: ctypes.c_void_p | None) -> None:
-        """A spawned process learns who works where; it gets the state like any newcomer."""
-        passport = joining.be_welcomed(self.group.work_comm)
-        cancel(orphaned)
-        self.placement = Placement(dict(passport["places"]), tuple(passport["waiting"]))
-        self.wanted, self.fresh = set(passport["wanted"]), set(passport["fresh"])
-        self._spawns_left = passport["spawns_left"]  # all must stop trying at once
+    def _receive_placement(self, orphan_timer: Timer | None) -> None:
+        """A spawned process learns who works where; it gets the state later, like a spare that was called in."""
+        message = spawning.receive_placement(self.group.work_comm)
+        self._drill.executioner.cancel(orphan_timer)
+        self.placement = Placement(dict(message["places"]), tuple(message["waiting"]))
+        self.wanted, self.fresh = set(message["wanted"]), set(message["fresh"])
+        self._spawns_left = message["spawns_left"]  # all must stop trying at once

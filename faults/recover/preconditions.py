@@ -1,4 +1,4 @@
-"""What must hold before a program's loop begins: the job's way of dying must be the one that the policy needs.
+"""Checks before a program's loop begins: the job must end, or go on, with the first death as its policy needs.
 
 Under plain mpirun one death ends the job, silently, and that is what `restarting` wants. All else needs a job that goes
 on, which Open MPI >= 5 starts with ``--with-ft ulfm``; its ranks find a variable in their environment then.
@@ -11,31 +11,27 @@ import os
 from mpi4py import MPI
 
 from emulator.errors import UsageError
-from faults.recover.placement import IN_PLACE
+from faults import policies
+from faults.policies import Policy
 from faults.recover.program_failure import guard
 
 _ENABLED = "OMPI_MCA_mpi_ft_enable"
-_ELSEWHERE = {
-    "restart": "faults.restarting(comm, state, folder), started by python -m faults run --recovery restart",
-    "continue": "faults.routing(comm) and an algorithm that leaves the dead out",
-    "replicate": "faults.routing(comm) and a ParameterServer with replicas=2 and on_failure=route.look",
-    "reexecute": "faults.reexecute(job.comm, ...) in a step under policy 'shrink'",
-}
 
 
-def check_policy(policy: str) -> None:
-    """Refuse what is no policy of `recovering`, with the call that is right for it.
+def check_policy(name: str) -> Policy:
+    """The policy of `recovering` of that name.
 
     Raises
     ------
     UsageError
-        Another policy, or none.
+        There is none, or another call is for it.
     """
     guard()
-    if policy in _ELSEWHERE:
-        raise UsageError(f"recovering is for {', '.join(IN_PLACE)}, got {policy!r}: use {_ELSEWHERE[policy]}")
-    if policy not in IN_PLACE:
-        raise UsageError(f"a policy is one of {', '.join([*IN_PLACE, *_ELSEWHERE])}, got {policy!r}")
+    policy = policies.of(name)
+    if policy.call:
+        ours = ", ".join(one.name for one in policies.POLICIES.values() if not one.call)
+        raise UsageError(f"recovering is for {ours}, got {name!r}: use {policy.call}")
+    return policy
 
 
 def check_survival(call: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import time
 import traceback
 from types import TracebackType
 
 from mpi4py import MPI
 
 from emulator.errors import UsageError
+from faults.clock import WALL
+from faults.inject.executioner import EXECUTIONER
 from faults.record import outcome
 
 _PATIENCE_S = 2.0
@@ -36,18 +37,18 @@ def die_loudly(kind: type[BaseException], error: BaseException, trace: Traceback
         os._exit(error.exit_code)
     traceback.print_exception(kind, error, trace)
     sys.stderr.flush()
-    os.kill(os.getpid(), signal.SIGKILL)
+    EXECUTIONER.strike(signal.SIGKILL)
 
 
 def _all_are_here() -> bool:
     """Whether every process of the job ends like this one."""
     try:
         together = MPI.COMM_WORLD.Ibarrier()
-        deadline = time.monotonic() + _PATIENCE_S
+        deadline = WALL.now() + _PATIENCE_S
         while not together.Test():
-            if time.monotonic() > deadline:
+            if WALL.now() > deadline:
                 return False
-            time.sleep(1e-3)
+            WALL.sleep(1e-3)
     except MPI.Exception:
         return False
     return True

@@ -1,12 +1,12 @@
-"""Tasks of a request, done by whoever lives: those of a worker that dies are done again by others.
+"""Tasks of a request, done by the living ranks: those of a worker that dies are done again by others.
 
     with recovering(MPI.COMM_WORLD, state, policy="shrink", at_least=2) as job:
         while job.next(steps=10):
             with job.attempt():
                 reexecute(job.comm, task, requests(job.step), state["answers"][job.step])
 
-A worker's death costs the tasks that it had, and nobody else even stops. The coordinator's death costs the request: the
-step fails everywhere, and the lowest living rank coordinates it anew.
+A worker's death costs the tasks that it had, and the others go on. The coordinator's death costs the request: the step
+fails on all ranks, and the lowest living rank coordinates it anew.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ def reexecute(comm: MPI.Intracomm, task: Callable[[Any], Any], requests: Sequenc
     """
     answer = map_tasks(comm, task, requests, root=COORDINATOR, membership=_dead)
     if answer is not None:
-        answers[...] = _complete(answer, comm)
+        answers[...] = _values(answer, comm)
     _share(comm, answers)
 
 
-def _complete(answer: Answer, comm: MPI.Intracomm) -> list[Any]:
+def _values(answer: Answer, comm: MPI.Intracomm) -> list[Any]:
     try:
         return answer.values()
     except (TaskFailed, TasksMissing):
-        if _dead(comm):  # the repair brings new workers, or says that too few are left
+        if _dead(comm):  # the repair brings new workers, or finds too few left
             raise MPI.Exception(MPI.ERR_PROC_FAILED) from None
         raise
 

@@ -1,10 +1,10 @@
-"""What a rank of a running job does when somebody died.
+"""The repair of a running job after a death, as each of its ranks carries it out.
 
-    agree ─► rebuild ─► roll back ─► restore the newcomers ─► agree ─► go on
-                ▲                                               │
-                └──────────── somebody else died ───────────────┘
+    agree ─► rebuild ─► roll back ─► restore those without state ─► agree ─► go on
+                ▲                                                     │
+                └──────────── another rank died ──────────────────────┘
 
-All go back to the newest state that everybody has a copy of, so whoever was ahead of the others gives a step up.
+All go back to the newest state that all have a copy of, so a rank that was ahead of the others drops a step.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from mpi4py import MPI
 
 from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision, RecoveryFailed
 from faults.inject.drill_context import DrillContext
-from faults.recover import joining
-from faults.recover.commits import Commits
-from faults.recover.history import History, State
+from faults.recover import spawning
 from faults.recover.job_processes import JobProcesses
+from faults.recover.state_copies import CommitLog, State, StateCopies
 
 if TYPE_CHECKING:
     from faults.recover.multilevel import Levels
@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 APART = 4
 """Steps from one copy of the state to the next where nothing is agreed on. A copy is most of what being ready costs: it
 goes to memory that no cache holds any more. A death costs up to three steps more than the one that it interrupts."""
-_DOZE_S = 8e-3  # longest sleep of a spare whom nothing but a death needs: every look takes a core from the others
+_TAG_FOUND = 30_004
+_DOZE_S = 8e-3  # longest sleep of a spare between two looks while nobody died: each takes a core from the others
 
 
 class Repairing:
-    """One rank's state, and how it outlives the others; `faults.recover.step_loop` has the loop of steps.
+    """One rank's part of a repair, and its state; `faults.recover.step_loop` has the loop of steps.
 
     Attributes
     ----------
@@ -55,22 +56,22 @@ class Repairing:
         self.step = self.recoveries = 0
         self._processes = processes
         self._look()
-        self._hurt = False
-        self._history = History(state, every or APART)
-        self._commits = Commits(drill.journal)
-        if joining.spawned():
+        self._failure_known = False
+        self._copies = StateCopies(state, every or APART)
+        self._commits = CommitLog(drill.journal, drill.clock)
+        if spawning.spawned():
             self._join()
         self.drill.ready()
 
     @property
     def committed(self) -> State:
         """Copies of the state's arrays as of the last committed step."""
-        if self._processes.has_state and self._commits.count < self._history.step:
-            return self._history.of(self._history.steps[-1])
-        return self._history.newest
+        if self._processes.has_state and self._commits.count < self._copies.step:
+            return self._copies.of(self._copies.steps[-1])
+        return self._copies.newest
 
     def _look(self) -> None:
-        """See where this rank is and by which communicator it works."""
+        """Look up this rank's place and communicator."""
         self.comm, self.place = self._processes.comm, self._processes.place
 
     def _agree(self, ok: bool) -> Decision:
@@ -78,45 +79,47 @@ class Repairing:
         group = self._processes.group
         if self.place is None:
             return group.agree(ok, wait=self._sleep)
-        return group.agree(ok, self._history.flags if self._processes.has_state else survivor_group.ANY)
+        return group.agree(ok, self._copies.flags if self._processes.has_state else survivor_group.ANY)
 
     def _sleep(self, request: MPI.Request, in_vain: Callable[[], bool]) -> bool:
-        """How a spare waits: where nothing is agreed on step by step, it sees on the board how far the others are."""
+        """How a spare waits; without agreements after each step it reads the others' step from the status board."""
         if self.every:
-            return survivor_group.sleepy(request, in_vain)
+            return survivor_group.sleepy(request, in_vain, clock=self.drill.clock)
         group = self._processes.group
 
         def calm() -> bool:
-            self.drill.follow()
-            return not self._hurt and group.failed().isdisjoint(group.alive)  # within a repair all others wait for it
+            self.drill.follow()  # within a repair all others wait for this rank
+            return not self._failure_known and group.failed().isdisjoint(
+                group.alive
+            )  # within a repair all others wait for it
 
-        return survivor_group.sleepy(request, in_vain, calm, _DOZE_S)
+        return survivor_group.sleepy(request, in_vain, calm, _DOZE_S, self.drill.clock)
 
     def _fail(self, error: MPI.Exception) -> None:
         self._notice(f"error {error.Get_error_class()}")
         self._processes.revoke()
 
     def _note(self, what: str, **fields: Any) -> None:
-        """Journal what those at work see: who waits or has just come may not know the step, and holds nobody up."""
+        """Journal what a rank at work sees; one that waits or was just called in may not know the step."""
         if self._processes.has_state:
             self.drill.journal.write(what, step=self.step, **fields)
 
     def _notice(self, how: str) -> None:
-        if not self._hurt:
-            self._hurt = True
+        if not self._failure_known:
+            self._failure_known = True
             self._note("noticed", how=how)
         self.drill.noticed()
 
     def _go_back(self, kept: int) -> None:
-        """To the newest state that all have, of which the steps before it are committed by that."""
+        """Go back to the newest state that all have; the steps before it are thereby committed."""
         if self.place is not None:
-            self._history.go_back(self._history.common(kept))
-            self._commits.commit(self._history.step)
-        self._commits.go_back()
+            self._copies.roll_back(self._copies.common(kept))
+            self._commits.commit(self._copies.step)
+        self._commits.roll_back()
         self.step = self._commits.count
 
     def _recover(self, decision: Decision) -> None:
-        """Rebuild and restore until both went through without another death."""
+        """Rebuild and restore until both are done without another death."""
         processes = self._processes
         while True:
             self._note("agreed", alive=decision.alive, rounds=decision.rounds, spoiled=sorted(processes.group.spoiled))
@@ -137,21 +140,21 @@ class Repairing:
             if not processes.fresh:
                 break
             decision = self._agree(self._restore())
-            if processes.all_are_in(decision):
+            if processes.unchanged(decision):
                 processes.fresh.clear()
                 break
         self._note("restored")
         self.recoveries += 1
-        self._hurt = False
+        self._failure_known = False
         self._processes.phase("replay")
 
     def _roll_back(self) -> None:
-        self._history.put_back(self.state)
+        self._copies.put_back(self.state)
         if self.levels is not None:
             self.levels.roll_back()
 
     def _restore(self) -> bool:
-        """Hand the state to those who have none; false if it did not work on this rank."""
+        """Send the state to those that have none; false if that failed on this rank."""
         self._processes.phase("restore")
         group, table, holders = self._processes.group, self._processes.placement, self._processes.holders()
         if not holders:
@@ -163,9 +166,9 @@ class Repairing:
         try:
             if group.rank == giver:
                 for taker in takers:
-                    joining.give(group.work_comm, taker, self.step, self._history.newest)
+                    self._copies.send(group.work_comm, taker, self.step)
             elif group.rank in takers:
-                self._adopt(joining.take(group.work_comm, giver, self._history.newest))
+                self._adopt(self._copies.receive(group.work_comm, giver))
                 self._roll_back()
             if self.levels is not None:
                 self._restore_own(self.levels, giver)
@@ -177,20 +180,19 @@ class Repairing:
     def _adopt(self, step: int) -> None:
         """Go on with what others have, who are at `step`."""
         self.step = step
-        self._history.adopt(step)
+        self._copies.adopt(step)
         self._commits.adopt(step)
 
     def _restore_own(self, levels: Levels, giver: int) -> None:
-        """Own arrays from the buddies' memory; from disk, all of them, where that is gone."""
-        group, at_work = self._processes.group, sorted(self._processes.placement.places)
+        """Restore the ranks' own arrays: from the buddies' memory, or all of them from disk where that is lost."""
+        at_work = sorted(self._processes.placement.places)
         fresh = [at_work.index(place) for place in self._processes.fresh]
         if self.step == 0 or levels.memory_has(len(at_work), fresh):
             if self.place is not None:
                 levels.from_memory(self.comm, self.step, fresh)
                 self.drill.journal.write("level", level="memory", step=self.step)
             return
-        find = levels.newest_on_disk if group.rank == giver else None
-        found = joining.same_for_all(group.work_comm, giver, group.alive, find)
+        found = self._newest_on_disk(levels, giver)
         for text in levels.passed_over:
             self.drill.journal.write("damaged", why=text)
         if found < 0:
@@ -200,15 +202,27 @@ class Repairing:
         self._adopt(found)
         self.drill.journal.write("rolled back", step=self.step)
         if self.place is not None:
-            levels.from_disk(self.comm, self.step, self._history.newest)
+            levels.from_disk(self.comm, self.step, self._copies.newest)
             self._roll_back()
             self.drill.journal.write("level", level="disk", step=self.step)
 
+    def _newest_on_disk(self, levels: Levels, finder: int) -> int:
+        """The step that one process finds, on every living one, waiting ones included; below 0 for none."""
+        group, step = self._processes.group, np.zeros(1, np.int64)
+        if group.rank != finder:
+            group.work_comm.Recv(step, finder, _TAG_FOUND)
+            return int(step[0])
+        step[0] = levels.newest_on_disk()
+        for process in group.alive:
+            if process != finder:
+                group.work_comm.Send(step, process, _TAG_FOUND)
+        return int(step[0])
+
     def _join(self) -> None:
-        """A spawned process has its place and gets the state like any newcomer."""
+        """A spawned process, which has its place, gets the state."""
         self.drill.journal.write("joined", place=self.place)
         decision = self._agree(self._restore())
-        if self._processes.all_are_in(decision):
+        if self._processes.unchanged(decision):
             self._processes.fresh.clear()
         else:
             self._recover(decision)

@@ -1,4 +1,4 @@
-"""Restart: nothing survives a death but the checkpoint; the launcher starts the job again.
+"""Restart: the first death ends the job; the launcher starts it again, and it goes on from its last checkpoint.
 
     state = {"weights": np.zeros(650)}
     with restarting(MPI.COMM_WORLD, state, "checkpoints", every=10) as job:
@@ -8,13 +8,12 @@
 
     python -m faults run --recovery restart -n 4 program.py
 
-It needs nothing of MPI (any MPI ends the whole job when a rank is killed) and is the yardstick for the others.
+It needs nothing of MPI: any MPI ends the whole job when a rank is killed.
 The loop is the same as that of `faults.recover.step_loop`.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -97,12 +96,12 @@ class Restarting:
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """One step, which ends with a checkpoint when one is due."""
-        began = time.monotonic()
+        began = self.drill.clock.now()
         self.drill.working_on(self.step)
         yield
         self.drill.journal.write("commit", step=self.step)
         self.step += 1
-        self._step_s.append(time.monotonic() - began)
+        self._step_s.append(self.drill.clock.now() - began)
         if self._due():
             self._save()
 
@@ -110,10 +109,10 @@ class Restarting:
         return self.step % self._every == 0 if self._every else len(self._step_s) == 5
 
     def _save(self) -> None:
-        began = time.monotonic()
+        began = self.drill.clock.now()
         failures = len(self.store.failures)
         self.store.save(self.step, self.state, self.place, self.comm.Get_size())
-        cost = time.monotonic() - began
+        cost = self.drill.clock.now() - began
         for text in self.store.failures[failures:]:
             self.drill.journal.write("unsaved", why=text)
         self.drill.journal.write("saved", step=self.step, cost=cost)

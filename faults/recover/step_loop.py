@@ -1,4 +1,4 @@
-"""A loop of steps that outlives its ranks.
+"""A loop of steps that goes on when ranks die.
 
     state = {"weights": np.zeros(650)}
     with recovering(MPI.COMM_WORLD, state, policy="shrink", every=0) as job:
@@ -8,20 +8,19 @@
                 AllReduce(job.comm, gradient, gradient, np.add).run()
                 state["weights"] -= 0.1 * gradient
 
-A step counts when it is known to have worked everywhere and will not be done again: it is *committed*. Who knows it,
-and when::
+A step is *committed* when it is known to have worked on all ranks and will not be done again. Which rank knows when::
 
-    every=k    everybody, after every k-th step: they agree on it (`faults.agree.survivor_group`)
-    every=0    whoever has finished the step behind it, if that is an exchange of all with all, as it is above: to
-               finish step k one must have heard from everybody in it, so everybody has finished step k-1
+    every=k    all ranks, after every k-th step: they agree on it (`faults.agree.survivor_group`)
+    every=0    a rank that has finished the step behind it, if that is an exchange of all with all, as it is above: to
+               finish step k it must have heard from all others in it, so all have finished step k-1
 
-With ``every=0`` nothing is agreed on while nobody dies, and nothing needs to be: a death makes itself felt in the next
-exchange, and only then, and at the end, all agree. Ranks are then at most one step apart, and of the copies of the
-state that they make every few steps there is one that all have (`faults.recover.history`).
+With ``every=0`` nothing is agreed on while nobody dies: a death raises an error in the next exchange, and only then and
+at the end all agree. Ranks are then at most one step apart, and of the copies of the state that they make every few
+steps there is one that all have (`faults.recover.state_copies`).
 
-After a death the policy says who works where from now on, all go back to the newest state that everybody has,
-newcomers get a copy of it, and the steps behind it are done again. The coordinator, who welcomes newcomers, is by rule
-the lowest living rank that holds the state.
+After a death the policy says which process works where from now on, all go back to the newest state that all have,
+processes that were called in or spawned get a copy of it, and the steps behind it are done again. The coordinator,
+which sends it, is the lowest living rank that holds the state.
 """
 
 from __future__ import annotations
@@ -35,11 +34,11 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
-from faults.recover.history import State
 from faults.recover.job_processes import JobProcesses
 from faults.recover.preconditions import check_policy, check_survival
 from faults.recover.program_failure import die_loudly
 from faults.recover.repair import APART, Repairing
+from faults.recover.state_copies import State
 
 if TYPE_CHECKING:
     from faults.recover.multilevel import Levels
@@ -58,7 +57,7 @@ class Recovering(Repairing):
 
     # -- the loop ----------------------------------------------------------------------------------
     def next(self, steps: int) -> bool:
-        """Whether there is a step to do for this rank; a spare waits in here until it is called in or the end."""
+        """Whether there is a step to do for this rank; a spare waits in here until it is called in or the job ends."""
         self._steps = steps
         if self.step < steps and self._processes.place is not None:
             return True
@@ -95,11 +94,11 @@ class Recovering(Repairing):
             self.step += 1
 
     def _settle(self, ok: bool) -> None:
-        """Commit if it worked for all that live (a death does not undo what they have); repair if somebody died."""
+        """Commit if it worked on all survivors (a death does not undo what they have); repair if a rank died."""
         decision = self._agree(ok)
         if decision.ok:
             self._commit()
-        if not self._processes.all_are_in(decision):
+        if not self._processes.unchanged(decision):
             self._notice("agreement")
             if not decision.ok:
                 self._go_back(decision.kept)
@@ -111,14 +110,14 @@ class Recovering(Repairing):
             self.step = self._steps  # they agree at the end only
             if self.place is not None:
                 self._commits.commit(self.step)
-                self._history.keep(self.step, self.state)
+                self._copies.keep(self.step, self.state)
             return
         self.step += 1
         if self.place is None:
             self._commits.adopt(self.step)  # others have done it
             return
         self._commits.commit(self.step)
-        self._history.keep(self.step, self.state)
+        self._copies.keep(self.step, self.state)
         if self.levels is not None:
             self.levels.commit()
             self.levels.to_disk(self.step, self.committed, self.comm.Get_rank(), self.comm.Get_size())
@@ -132,7 +131,7 @@ class Recovering(Repairing):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave together: who leaves early counts as dead."""
+        """Leave together: a rank that leaves early counts as dead."""
         if kind is None:
             self._processes.group.agree(True)
         outcome.conclude(kind is None)
@@ -158,7 +157,7 @@ class _Attempt:
             known = job.step  # steps that everybody has finished
             job.step = step = known + 1
             if not step % APART:
-                job._history.keep(step, job.state)
+                job._copies.keep(step, job.state)
             if self._watched:
                 job._commits.finish()
                 job._commits.commit(known - known % APART)
@@ -211,15 +210,17 @@ def recovering(
         A policy that another call is for, no rank left to work, state of the ranks' own under a policy that loses their
         places or without agreements, or a job that would end with the first death.
     """
-    check_policy(policy)
+    chosen = check_policy(policy)
     if not 0 <= spares < comm.Get_size():
         raise UsageError(f"spares must leave a rank to work, got {spares} of {comm.Get_size()} ranks")
-    if levels is not None and policy == "shrink":
-        raise UsageError("what a rank alone has needs somebody in its place: policy 'spare' or 'respawn', got 'shrink'")
+    if levels is not None and not chosen.refills:
+        raise UsageError(
+            f"what a rank alone has needs another one in its place: policy 'spare' or 'respawn', got {policy!r}"
+        )
     if every < 0:
         raise UsageError(f"ranks agree every 1 or more steps, or 0 for when somebody died, got {every}")
     if levels is not None and not every:
         raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
     check_survival(f"recovering by {policy}")
     drill = drill or DrillContext()
-    return Recovering(JobProcesses(comm, policy, spares, at_least, drill), state, drill, levels, every)
+    return Recovering(JobProcesses(comm, chosen, spares, at_least, drill), state, drill, levels, every)

@@ -10,7 +10,7 @@ algorithm              time (p = 2^k; see the modules for other p)         good 
 `tree`                 2 ceil(lg p) (alpha + n beta) + ceil(lg p) n gamma  comparison
 =====================  ==================================================  ==========================================
 
-``auto`` decides by these formulas and by how many ranks share a core (see `primitives.collectives.choice`), and from
+``auto`` decides by these formulas and by how many ranks share a core (see `primitives.collectives.tuning`), and from
 measured terms where somebody has set them.
 """
 
@@ -25,16 +25,16 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 from primitives.buffers import Array, apart, pair
 from primitives.collectives import operations, reduction
-from primitives.collectives.choice import ORDERED, automatic
 from primitives.collectives.k_ary_tree import KAryTree
-from primitives.collectives.persistent import TAG, Plan, plans_of
+from primitives.collectives.persistent import TAG, PersistentCollective, cache_of
 from primitives.collectives.rabenseifner import Rabenseifner
 from primitives.collectives.recursive_doubling import RecursiveDoubling
 from primitives.collectives.reduction import reduce_into
 from primitives.collectives.ring import AllReduce as Ring
 from primitives.collectives.tree import Tree
+from primitives.collectives.tuning import ORDERED, automatic
 
-ALGORITHMS: dict[str, Callable[..., Plan]] = {
+ALGORITHMS: dict[str, Callable[..., PersistentCollective]] = {
     "ring": Ring,
     "recursive_doubling": RecursiveDoubling,
     "rabenseifner": Rabenseifner,
@@ -85,18 +85,18 @@ def all_reduce(
     UsageError
         Buffers that differ or overlap; an operation or algorithm that does not exist.
     """
-    a, b, c, d, e, f, plan = reduction.last
+    a, b, c, d, e, f, collective = reduction.last
     if send is b and recv is c and comm is a and op is d and algorithm is e and segment is f:
-        return plan.reduce(send, recv)
+        return collective.reduce(send, recv)
     if type(op) is not str:
         op = operations.resolve(op)
     if type(send) is not np.ndarray and not isinstance(send, np.ndarray):
         raise UsageError(f"the send buffer must be a numpy array, got {type(send).__name__}: use numpy.asarray")
     key = (algorithm, segment, op, send.dtype, send.shape)
-    plan = plans_of(comm).get(key)
-    if plan is not None:
-        reduction.remember(comm, send, recv, op, algorithm, segment, plan)
-        return plan.reduce(send, recv)
+    collective = cache_of(comm).get(key)
+    if collective is not None:
+        reduction.remember(comm, send, recv, op, algorithm, segment, collective)
+        return collective.reduce(send, recv)
     return reduce_into(comm, send, recv, op, key, partial(_make, algorithm, segment, comm))
 
 
@@ -107,24 +107,24 @@ def prepare(
     op: object = "sum",
     algorithm: str = "auto",
     segment: int | None = None,
-) -> Plan:
-    """A plan for these very arrays, to be run as often as wanted, also while others are under way.
+) -> PersistentCollective:
+    """A persistent collective for these very arrays, to be run as often as wanted, also while others are under way.
 
     For a training loop that reduces the same buckets in each step::
 
-        plans = [prepare(comm, bucket, IN_PLACE) for bucket in buckets]
+        reductions = [prepare(comm, bucket, IN_PLACE) for bucket in buckets]
         ...
-        plans[i].start()            # returns at once
-        ...                         # compute; call plans[i].test() now and then, messages move inside of it
-        wait_all(plans)             # of primitives.collectives.persistent; or plans[i].wait(), in the same order on
-        every rank
+        reductions[i].start()       # returns at once
+        ...                         # compute; call reductions[i].test() now and then, messages move inside of it
+        wait_all(reductions)        # of primitives.collectives.persistent; or reductions[i].wait(), in the same order
+                                    # on every rank
 
-    Collective: every rank prepares the same plans in the same order. `Plan.free` when done.
+    Collective: every rank prepares the same ones in the same order. `PersistentCollective.free` when done.
     """
     given, taken = pair(send, send if isinstance(recv, MPI.InPlaceType) else recv)
     apart(given, taken)
     operation = operations.resolve(op)
-    tag = plans_of(comm).next_tag()
+    tag = cache_of(comm).next_tag()
     if MPI.Get_address(given) == MPI.Get_address(taken):
         given = taken
     return _make(algorithm, segment, comm, given, taken, operation, tag)
@@ -137,15 +137,15 @@ def start(
     op: object = "sum",
     algorithm: str = "auto",
     segment: int | None = None,
-) -> Plan:
+) -> PersistentCollective:
     """Begin an all-reduce and return its handle: ``test()`` until it is true, or ``wait()``. Collective.
 
     Neither array may be touched before that. Any number can be under way on a communicator, started in the same order
     on every rank. The handle frees itself when complete.
     """
-    plan = prepare(comm, send, recv, op, algorithm, segment)
-    plan.once = True
-    return plan.start()
+    collective = prepare(comm, send, recv, op, algorithm, segment)
+    collective.once = True
+    return collective.start()
 
 
 def _make(
@@ -156,7 +156,7 @@ def _make(
     recv: Array,
     op: operations.Operation,
     tag: int = TAG,
-) -> Plan:
+) -> PersistentCollective:
     if algorithm == "auto":
         algorithm = automatic(comm, send.nbytes, op.commutative)
     if algorithm not in ALGORITHMS:

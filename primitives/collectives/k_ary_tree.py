@@ -36,7 +36,7 @@ from mpi4py import MPI
 from emulator import carrier
 from primitives.blocks import split
 from primitives.buffers import Array, message
-from primitives.collectives.persistent import TAG, Plan, Request
+from primitives.collectives.persistent import TAG, PersistentCollective, Request
 from primitives.collectives.ring import segments_of
 
 RADIX = 4
@@ -50,7 +50,7 @@ def family(rank: int, size: int, radix: int = RADIX) -> tuple[int | None, list[i
     return (rank - 1) // radix if rank else None, list(range(min(first, size), min(first + radix, size)))
 
 
-class KAryTree(Plan):
+class KAryTree(PersistentCollective):
     """All-reduce up and down a tree with many children.
 
     Parameters

@@ -1,16 +1,17 @@
-"""Plans: what an operation works out once (views, buffers, persistent requests) and then runs as often as called.
+"""Persistent collectives: views, buffers and persistent requests are laid out once and then run as often as called.
 
-Deciding who sends what to whom costs more than a short message. A `Plan` does it once; running it only starts requests
-and waits for them. A plan is written as one generator, `steps`, which yields each request that must be complete before
-it goes on. Thus the same text runs to its end (`run`) or bit by bit under a computation (`start`, `test`, `wait`).
+Deciding who sends what to whom costs more than a short message. A `PersistentCollective` (as of MPI-4's
+``MPI_Allreduce_init``) does it once; running it only starts requests and waits for them. Its schedule is written as one
+generator, `steps`, which yields each request that must be complete before it goes on. Thus the same text runs to its
+end (`run`) or bit by bit under a computation (`start`, `test`, `wait`).
 
-`Plans` keeps the plans of a communicator. They are freed with it: MPI calls the delete function of its attribute.
+`CollectiveCache` keeps those of a communicator, in the state of its carrier, with which they are freed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
-from functools import cache, partial
+from functools import partial
 from typing import Any, Protocol
 
 from mpi4py import MPI
@@ -26,11 +27,11 @@ TAGS_IN_FLIGHT = 8_000
 """Operations that are made to overlap take the tags behind `TAG` in turn, as many as this."""
 
 KEPT = 32
-"""Plans kept per communicator; the oldest goes first."""
+"""CollectiveCache kept per communicator; the oldest goes first."""
 
 
 class Request(Protocol):
-    """What a plan needs of a request, MPI's own or an emulated one."""
+    """What a collective needs of a request, MPI's own or an emulated one."""
 
     def Wait(self) -> Any: ...
     def Test(self) -> bool: ...
@@ -39,7 +40,7 @@ class Request(Protocol):
 Sender = Callable[[], Request]
 
 
-class Plan:
+class PersistentCollective:
     """An operation that is laid out once and run any number of times, one run at a time.
 
     Parameters
@@ -47,11 +48,11 @@ class Plan:
     comm
         A communicator, or what behaves as one.
     tag
-        Tag of all messages of this plan, the same on every rank.
+        Tag of all messages of this collective, the same on every rank.
     """
 
     once = False
-    """Free the plan when its run is complete."""
+    """Free the collective when its run is complete."""
 
     def __init__(self, comm: MPI.Intracomm, tag: int = TAG) -> None:
         self.comm = comm
@@ -91,10 +92,12 @@ class Plan:
         for request in self.steps():
             request.Wait()
 
-    def start(self) -> Plan:
-        """Begin, go as far as is possible without waiting, and return the plan itself as the handle."""
+    def start(self) -> PersistentCollective:
+        """Begin, go as far as is possible without waiting, and return the object itself as the handle."""
         if self._walk is not None:
-            raise UsageError("a plan runs once at a time, this one is under way: wait() for it, or make another plan")
+            raise UsageError(
+                "a persistent collective runs once at a time, this one is under way: wait() for it, or prepare another"
+            )
         self._walk = self.steps()
         self.waiting = next(self._walk, None)
         self.test()
@@ -126,46 +129,45 @@ class Plan:
             self.free()
 
     def free(self) -> None:
-        """Free the persistent requests; the plan cannot run again. Freeing twice is harmless."""
+        """Free the persistent requests; the collective cannot run again. Freeing twice is harmless."""
         requests, self._requests = self._requests, []
         if not MPI.Is_finalized():
             for request in requests:
                 request.Free()
 
 
-def wait_all(plans: Iterable[Plan]) -> None:
+def wait_all(collectives: Iterable[PersistentCollective]) -> None:
     """Run all of these to their ends, in whatever order their messages come.
 
-    Ranks that wait for several plans one by one must all do so in the same order: waiting for one moves no other.
+    Ranks that wait for several collectives one by one must all do so in the same order: waiting for one moves no other.
     """
-    pending = [plan for plan in plans if not plan.test()]
+    pending = [collective for collective in collectives if not collective.test()]
     while pending:
-        MPI.Request.Waitany([plan.waiting for plan in pending])  # type: ignore[misc]
-        pending = [plan for plan in pending if not plan.test()]
+        MPI.Request.Waitany([collective.waiting for collective in pending])  # type: ignore[misc]
+        pending = [collective for collective in pending if not collective.test()]
 
 
-class Plans(dict[Hashable, Any]):
-    """The plans of one communicator by what they do, the oldest first."""
+class CollectiveCache(dict[Hashable, Any]):
+    """The persistent collectives of one communicator by what they do, the oldest first."""
 
     def __init__(self) -> None:
         super().__init__()
         self.terms: Any = None
         """What the choice of an algorithm on this communicator goes by, where it was measured."""
-        self.handle = 0
         self._counter = 0
         self._failed: list[object] = []
 
-    def keep(self, key: Hashable, plan: Plan) -> None:
-        """Add a plan, and free the oldest one if there are too many."""
-        self[key] = plan
+    def keep(self, key: Hashable, collective: PersistentCollective) -> None:
+        """Add a collective, and free the oldest one if there are too many."""
+        self[key] = collective
         if len(self) > KEPT:
             self.pop(next(iter(self))).free()
 
-    def fail(self, plan: Plan, *arrays: Array) -> None:
-        """Never use a plan again whose run failed, but keep its memory and the arrays: messages may still arrive."""
-        for key in [key for key, kept in self.items() if kept is plan]:
+    def fail(self, collective: PersistentCollective, *arrays: Array) -> None:
+        """Forget a collective whose run failed, but keep its memory and the arrays: messages may still arrive."""
+        for key in [key for key, kept in self.items() if kept is collective]:
             del self[key]
-        self._failed += [plan, arrays]
+        self._failed += [collective, arrays]
 
     def next_tag(self) -> int:
         """A tag for an operation that overlaps with others; collective: each rank must ask in the same order."""
@@ -173,34 +175,15 @@ class Plans(dict[Hashable, Any]):
         return TAG + 1 + self._counter % TAGS_IN_FLIGHT
 
     def free(self) -> None:
-        """Free every plan."""
+        """Free every collective."""
         while self:
             self.popitem()[1].free()
 
 
-_by_handle: dict[int, Plans] = {}
-"""The same as MPI's attributes, for a quicker look; what MPI deletes there goes here as well."""
-
-
-def _deleted(comm: MPI.Comm, keyval: int, plans: Plans) -> None:
-    plans.free()
-    _by_handle.pop(plans.handle, None)
-
-
-@cache
-def _keyval() -> int:
-    """Made when first needed: the module is also imported where MPI is not initialised, by a mere launcher."""
-    return MPI.Comm.Create_keyval(delete_fn=_deleted)
-
-
-def plans_of(comm: MPI.Intracomm) -> Plans:
-    """The plans of a communicator, which live as long as it does."""
-    if type(comm) is MPI.Intracomm:
-        plans = _by_handle.get(comm.handle)
-        if plans is None:
-            plans = _by_handle[comm.handle] = Plans()
-            plans.handle = comm.handle
-            comm.Set_attr(_keyval(), plans)
-        return plans
-    # An object of a class written in Python has room for them itself, and may share MPI's handle with another object.
-    return comm.__dict__.setdefault("_plans", Plans())
+def cache_of(comm: MPI.Intracomm) -> CollectiveCache:
+    """The persistent collectives of a communicator, which live as long as it does."""
+    state = carrier.of(comm).state
+    found = state.get(CollectiveCache)
+    if found is None:
+        found = state[CollectiveCache] = CollectiveCache()
+    return found

@@ -1,4 +1,4 @@
-"""Any number of ranks made a power of two, for algorithms that halve and double.
+"""Reducing any number of ranks to a power of two, for algorithms that halve and double.
 
 With p = q + r ranks, q the largest power of two: of the first 2r ranks each even one gives all its data to the odd one
 next to it, which adds them and takes part for both; afterwards it sends the result back. p = 6::
@@ -20,11 +20,11 @@ import numpy as np
 from mpi4py import MPI
 
 from primitives.buffers import Array
-from primitives.collectives.persistent import TAG, Plan, Request
+from primitives.collectives.persistent import TAG, PersistentCollective, Request
 
 
-class Folded(Plan):
-    """An all-reduce among a power of two of ranks, made one for any number of them.
+class PowerOfTwo(PersistentCollective):
+    """An all-reduce that is written for a power of two of ranks, for any number of them.
 
     A subclass writes `exchange`, in terms of `place`, `places` and `rank_at`. It begins with the data in `begin` (the
     input itself, or what two ranks have together) and leaves the result in `recv`.
@@ -69,18 +69,18 @@ class Folded(Plan):
         if self.recv.size == 0:
             return
         if self.outside:
-            self.phase("fold")
+            self.phase("pair_reduce")
             yield self._give()
-            self.phase("unfold")
+            self.phase("pair_return")
             self._take.Start()
             yield self._take
         elif self.paired:
-            self.phase("fold")
+            self.phase("pair_reduce")
             self._take.Start()
             yield self._take
             self.op(self._theirs, self.send, self.recv)
             yield from self.exchange()
-            self.phase("unfold")
+            self.phase("pair_return")
             yield self._give()
         elif self.doublings:
             yield from self.exchange()

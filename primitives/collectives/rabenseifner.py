@@ -15,7 +15,8 @@ The ring's bytes in 2 lg p steps instead of 2 (p-1)::
 
     T = 2 lg p alpha + 2 (p-1)/p n beta + (p-1)/p n gamma            p = 2^k
 
-and another 2 (alpha + n beta) + n gamma for other p, which are folded (p in the fractions is then the power of two).
+and another 2 (alpha + n beta) + n gamma for other p, which are reduced to the next lower power of two (p in the
+fractions).
 
 For middle sizes, and for long messages if p is a power of two. Each range is summed on one rank, the lower ranks'
 part first, and copied to the others: identical bits, and the order of the ranks is kept.
@@ -32,11 +33,11 @@ from mpi4py import MPI
 
 from primitives.buffers import Array, scratch
 from primitives.collectives.persistent import TAG, Request
-from primitives.collectives.power_of_two import Folded
+from primitives.collectives.power_of_two import PowerOfTwo
 
 
-class Rabenseifner(Folded):
-    """All-reduce by halving and doubling; see the module for the algorithm, `Folded` for the parameters."""
+class Rabenseifner(PowerOfTwo):
+    """All-reduce by halving and doubling; see the module for the algorithm, `PowerOfTwo` for the parameters."""
 
     def __init__(
         self, comm: MPI.Intracomm, send: Array, recv: Array, op: Callable[[Array, Array, Array], object],

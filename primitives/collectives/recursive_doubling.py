@@ -9,7 +9,7 @@
 
 lg p steps, each of which sends, receives and adds all n bytes::
 
-    T = lg p (alpha + n beta + n gamma)          p = 2^k; other p are folded: + 2 (alpha + n beta) + n gamma
+    T = lg p (alpha + n beta + n gamma)          p = 2^k; other p are reduced to one: + 2 (alpha + n beta) + n gamma
 
 The least latency there is, and lg p / 2 times the bytes of a ring: for short messages. Both partners compute the
 same sum, the lower rank's part first, so that every rank has identical bits and the order of the ranks is kept: the
@@ -29,11 +29,11 @@ from mpi4py import MPI
 
 from primitives.buffers import Array
 from primitives.collectives.persistent import TAG, Request
-from primitives.collectives.power_of_two import Folded
+from primitives.collectives.power_of_two import PowerOfTwo
 
 
-class RecursiveDoubling(Folded):
-    """All-reduce in lg p exchanges; see the module for the algorithm, `Folded` for the parameters."""
+class RecursiveDoubling(PowerOfTwo):
+    """All-reduce in lg p exchanges; see the module for the algorithm, `PowerOfTwo` for the parameters."""
 
     def __init__(
         self, comm: MPI.Intracomm, send: Array, recv: Array, op: Callable[[Array, Array, Array], object],

@@ -1,12 +1,11 @@
-"""Calling a plan that turns `send` into `recv`, and finding the one that was made for the same call before.
+"""Calling a reduction of `send` into `recv`, and finding the persistent collective that the same call has made before.
 
 Persistent requests are bound to addresses. Two ways lead there:
 
-- Short arrays are copied into the plan's own memory and out of it again, which costs less than anything else could.
-  Such a plan is found by dtype and shape, whichever array is passed.
-- Long arrays are used where they lie, if they are contiguous. Their plans are found by the addresses: a training loop
-  that reduces the same array in each step makes one plan; new arrays cost a new plan each, some microseconds per
-  message.
+- Short arrays are copied into the collective's own memory and out of it again, which costs less than anything else.
+  Such a collective is found by dtype and shape, whichever array is passed.
+- Long arrays are used where they lie, if they are contiguous. Their cache are found by the addresses: a training loop
+  that reduces the same array in each step makes one; new arrays cost a new one each, some microseconds per message.
 """
 
 from __future__ import annotations
@@ -20,28 +19,29 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 from primitives.buffers import IN_PLACE, Array, apart, borrowed, flat
 from primitives.collectives import operations
-from primitives.collectives.persistent import Plan, Plans, plans_of
+from primitives.collectives.persistent import CollectiveCache, PersistentCollective, cache_of
 from primitives.collectives.recursive_doubling import RecursiveDoubling
 
 STAGED_BYTES = 16 << 10
-"""Longest array that is copied into a plan's own memory."""
+"""Longest array that is copied into a collective's own memory."""
 
 last: tuple[Any, ...] = (None,) * 7
-"""The last call that a staged plan served, as comm, send, recv, op, algorithm, segment and the plan: a loop that
-reduces the same short arrays over and over finds its plan by that, in less time than by their dtype and shape."""
+"""The last call that a staged collective served, as comm, send, recv, op, algorithm, segment and the collective: a loop
+that reduces the same short arrays over and over finds it by that, in less time than by their dtype and shape. It names
+the communicator, so that several ranks in one process miss it but are not mistaken for each other."""
 
 Output = Array | MPI.InPlaceType | None
 
-Maker = Callable[[Array, Array, operations.Operation], Plan]
-"""Makes a plan that reduces the contiguous array `send` into `recv`, which may be the same array."""
+Maker = Callable[[Array, Array, operations.Operation], PersistentCollective]
+"""Makes a collective that reduces the contiguous array `send` into `recv`, which may be the same array."""
 
 
-class Staged(Plan):
-    """A plan on memory of its own, `work`, where the data are brought for each run."""
+class Staged(PersistentCollective):
+    """A collective on memory of its own, `work`, where the data are brought for each run."""
 
-    def __init__(self, plans: Plans, inner: Plan, work: Array) -> None:
+    def __init__(self, cache: CollectiveCache, inner: PersistentCollective, work: Array) -> None:
         super().__init__(inner.comm, inner.tag)
-        self.plans, self.inner, self.work = plans, inner, work
+        self.cache, self.inner, self.work = cache, inner, work
         self._seen: Array | None = None  # the last array for the result, found to be right
         self._run_into = inner.run_into if isinstance(inner, RecursiveDoubling) and inner.direct else self._copied
 
@@ -55,7 +55,7 @@ class Staged(Plan):
             self._run_into(out)
         except BaseException:
             _forget(self)
-            self.plans.fail(self)
+            self.cache.fail(self)
             raise
         return out
 
@@ -69,14 +69,14 @@ class Staged(Plan):
 
 
 def remember(*call: object) -> None:
-    """Note a call that a staged plan has served; see `last`."""
+    """Note a call that a staged collective has served; see `last`."""
     global last
     last = call
 
 
-def _forget(plan: Staged) -> None:
+def _forget(collective: Staged) -> None:
     global last
-    if last[-1] is plan:
+    if last[-1] is collective:
         last = (None,) * 7
 
 
@@ -100,7 +100,7 @@ def output(send: Array, recv: Output) -> Array:
 
 
 def reduce_into(comm: MPI.Intracomm, send: Array, recv: Output, op: object, key: Hashable, make: Maker) -> Array:
-    """Run the plan of a call that is long, or the first of its kind on the communicator.
+    """Run the collective of a call that is long, or the first of its kind on the communicator.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def reduce_into(comm: MPI.Intracomm, send: Array, recv: Output, op: object, key:
     key
         What distinguishes the call, all but the memory.
     make
-        Makes the plan.
+        Makes the collective.
 
     Returns
     -------
@@ -119,33 +119,33 @@ def reduce_into(comm: MPI.Intracomm, send: Array, recv: Output, op: object, key:
     given = flat(np.ascontiguousarray(send), "the send buffer")
     out = output(send, recv)
     operation = operations.resolve(op)
-    plans = plans_of(comm)
+    cache = cache_of(comm)
     if given.nbytes <= STAGED_BYTES:
         work = np.empty(send.shape, send.dtype)
-        plan = Staged(plans, make(work, work, operation), work)
-        plans.keep(key, plan)
-        return plan.reduce(send, out)
+        collective = Staged(cache, make(work, work, operation), work)
+        cache.keep(key, collective)
+        return collective.reduce(send, out)
     taken = out.reshape(-1) if out.flags.c_contiguous else np.empty_like(given)
-    _bound(plans, given, taken, key, make, operation)
+    _bound(cache, given, taken, key, make, operation)
     if not out.flags.c_contiguous:
         out[...] = taken.reshape(out.shape)
     return out
 
 
 def _bound(
-    plans: Plans, given: Array, taken: Array, key: Hashable, make: Maker, operation: operations.Operation
+    cache: CollectiveCache, given: Array, taken: Array, key: Hashable, make: Maker, operation: operations.Operation
 ) -> None:
-    """Run the plan of these very arrays, making it if there is none yet."""
+    """Run the collective of these very arrays, making it if there is none yet."""
     where, there = MPI.Get_address(given), MPI.Get_address(taken)
     key = (key, where, there)
-    plan = plans.get(key)
-    if plan is None:
+    collective = cache.get(key)
+    if collective is None:
         apart(given, taken)
         taken_ = borrowed(taken)
-        plan = make(taken_ if where == there else borrowed(given), taken_, operation)
-        plans.keep(key, plan)
+        collective = make(taken_ if where == there else borrowed(given), taken_, operation)
+        cache.keep(key, collective)
     try:
-        plan.run()
+        collective.run()
     except BaseException:
-        plans.fail(plan, given, taken)
+        cache.fail(collective, given, taken)
         raise

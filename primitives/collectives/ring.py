@@ -56,13 +56,13 @@ from emulator import carrier
 from emulator.errors import UsageError
 from primitives.blocks import split
 from primitives.buffers import Array, scratch
-from primitives.collectives.persistent import TAG, Plan, Request
+from primitives.collectives.persistent import TAG, PersistentCollective, Request
 
 SEGMENT_BYTES = 1 << 20
 SCRATCH_BYTES = 1 << 20
 
 
-class ReduceScatter(Plan):
+class ReduceScatter(PersistentCollective):
     """Rank r ends with the sum of everybody's block r.
 
     Parameters
@@ -121,7 +121,7 @@ class ReduceScatter(Plan):
         yield from self.sends
 
 
-class AllGather(Plan):
+class AllGather(PersistentCollective):
     """Every rank ends with every rank's block.
 
     Parameters
@@ -156,7 +156,7 @@ class AllGather(Plan):
         yield from self.sends
 
 
-class AllReduce(Plan):
+class AllReduce(PersistentCollective):
     """Every rank ends with the sum of everybody's input: reduce-scatter, then all-gather in the same blocks.
 
     Parameters

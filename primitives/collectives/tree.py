@@ -25,7 +25,7 @@ from mpi4py import MPI
 
 from emulator import carrier
 from primitives.buffers import Array
-from primitives.collectives.persistent import TAG, Plan, Request
+from primitives.collectives.persistent import TAG, PersistentCollective, Request
 
 
 def family(rank: int, size: int) -> tuple[int | None, list[int]]:
@@ -41,7 +41,7 @@ def family(rank: int, size: int) -> tuple[int | None, list[int]]:
     return None, children
 
 
-class Tree(Plan):
+class Tree(PersistentCollective):
     """All-reduce as reduce and broadcast.
 
     Parameters

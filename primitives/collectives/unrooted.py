@@ -25,7 +25,7 @@ from emulator.errors import UsageError
 from primitives.blocks import cut
 from primitives.buffers import Array, flat, message, pair, put, spread
 from primitives.collectives import operations, ring
-from primitives.collectives.persistent import TAG, Plan
+from primitives.collectives.persistent import TAG, PersistentCollective
 from primitives.collectives.rooted import blocks_of, reduce, scatter_v
 
 
@@ -214,6 +214,6 @@ def _exchange(comm: MPI.Intracomm, given: Array, target: int, taken: Array, sour
     comm.Sendrecv(message(given), target, TAG, message(taken), source, TAG)
 
 
-def _once(plan: Plan) -> None:
-    plan.run()
-    plan.free()
+def _once(collective: PersistentCollective) -> None:
+    collective.run()
+    collective.free()

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from emulator import now
 from emulator.errors import UsageError
-from primitives.inbox import Mailbox
+from primitives.mailbox import Mailbox
 from primitives.peers import Peers
 
 Vector = NDArray[np.float64]
@@ -151,7 +151,7 @@ class Server:
         self.seed = seed
         self.number = 0
         self._down = Mailbox(self.peers, [], tag=_TAG_DOWN)
-        self._up = Mailbox(self.peers, self.clients, tag=_TAG_UP)
+        self._up = Mailbox(self.peers, self.clients, tag=_TAG_UP, ordered=True)
 
     def round(self) -> Round:
         """Do one round and update `self.model`."""
@@ -205,14 +205,14 @@ class Server:
                     if message[1] == _FAILED:
                         self.clients.remove(position)
             missing = {c: None for c in missing if self.peers.alive(c)}
-            if not mail and deadline is not None:
+            if not mail and deadline is not None and self.peers.carrier.now() >= deadline:
                 break
         return answers
 
     def _next(self, missing: Iterable[int], deadline: float | None) -> list[tuple[int, Vector]]:
         """What comes next: with a deadline from whomever it comes, else from the first client in order."""
         if deadline is not None:
-            return self._up.next_until(missing, deadline)
+            return self._up.wait(deadline, owing=missing)
         first = next(iter(missing))
         message = self._up.take(first)
         return [] if message is None else [(first, message)]

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from emulator.errors import UsageError
 from primitives.gossip.graphs import Graph
-from primitives.inbox import Mailbox
+from primitives.mailbox import Mailbox
 from primitives.peers import Peers
 
 _PUSH, _ASK, _ANSWER, _BUSY, _LAST = range(5)
@@ -101,7 +101,7 @@ def push_sum(comm: MPI.Intracomm | Peers, x: NDArray[np.float64], graph: Graph, 
         peers.carrier.phase("push", push=k)
         absorb(box.poll())
         if mass[-1] < _POOREST:
-            absorb(box.wait(_PATIENCE_S))
+            absorb(box.wait(patience_s=_PATIENCE_S))
         living = [j for j in targets if peers.alive(j)]
         if mass[-1] >= _POOREST and living:
             mass *= 0.5

@@ -22,7 +22,6 @@ Sources: Xiao and Boyd (2004); Kempe, Dobra and Gehrke, "Gossip-based computatio
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -35,7 +34,6 @@ from primitives.peers import Peers
 
 Array = NDArray[np.floating]
 _PIECE = 8192
-_kept: dict[str, Any] = {}
 
 
 def mix(comm: MPI.Intracomm | Peers, x: Array, mixing: Mixing) -> None:
@@ -56,19 +54,19 @@ def mix(comm: MPI.Intracomm | Peers, x: Array, mixing: Mixing) -> None:
     peers.carrier.phase("mix")
     weights = mixing.weights[peers.rank]
     sources = list(mixing.graph.sources(peers.rank))
-    received = dict(zip(sources, _buffers(len(sources), x), strict=True))
+    received = dict(zip(sources, _buffers(peers, len(sources), x), strict=True))
     sends = [(j, x) for j in mixing.graph.neighbours[peers.rank]]
     arrived = peers.exchange(sends, list(received.items()))
     # In a fixed order, the own value among the others: two partners with equal weights end with equal bits.
     _combine(x.reshape(-1), [(weights[j], received[j] if j in arrived else x.reshape(-1)) for j in sorted(weights)])
 
 
-def _buffers(count: int, like: Array) -> list[Array]:
-    """Arrays to receive into, kept from round to round: the pages of new ones cost more than the messages."""
-    mark = (like.size, like.dtype)
-    if _kept.get("mark") != mark or len(_kept["rows"]) < count:
-        _kept.update(mark=mark, rows=np.empty((count, like.size), like.dtype))
-    return list(_kept["rows"][:count])
+def _buffers(peers: Peers, count: int, like: Array) -> list[Array]:
+    """Arrays to receive into, kept by the communicator: the pages of new ones cost more than the messages."""
+    rows = peers.carrier.state.get(mix)
+    if rows is None or rows.dtype != like.dtype or rows.shape[1] != like.size or len(rows) < count:
+        rows = peers.carrier.state[mix] = np.empty((count, like.size), like.dtype)
+    return list(rows[:count])
 
 
 def _combine(x: Array, terms: Sequence[tuple[float, Array]]) -> None:

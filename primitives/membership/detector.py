@@ -22,10 +22,9 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from emulator import carrier, now
-from emulator.core import wall_clock as clocks
+from emulator import carrier
 from emulator.errors import UsageError
-from primitives.inbox import Mailbox
+from primitives.mailbox import Mailbox
 from primitives.membership.swim import Event, Kind, Message, Settings, State, Swim, Update
 from primitives.peers import Peers
 
@@ -91,7 +90,7 @@ class Detector:
                 "a failure detector needs time that passes while it waits, emulated time without pacing does not: "
                 "give --pace auto or a factor"
             )
-        self.clock = clock or (lambda: now(comm))
+        self.clock = clock or carrier.of(comm).now
         self.peers = Peers(comm, members, on_failure=self._refused)
         used = settings or Settings()
         phase = used.period_s * self.peers.rank / self.peers.size
@@ -124,7 +123,7 @@ class Detector:
             events.extend(self.poll())
             return self.clock() >= end or until()
 
-        clocks.wait_until(over, longest=self.swim.settings.timeout / 10)
+        self.peers.carrier.wait_until(over, longest_s=self.swim.settings.timeout / 10)
         return events
 
     @property

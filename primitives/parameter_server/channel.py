@@ -6,14 +6,15 @@ With replicas, what no reply has confirmed is kept, and sent again when a server
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-import emulator
-from emulator.core.wall_clock import Backoff
+from emulator import carrier
+from primitives.inbox import Outbox
 from primitives.parameter_server import messages
 from primitives.parameter_server.layout import Layout
 from primitives.parameter_server.messages import HEADER_BYTES, Bytes, Header, KeyCache, Piece
@@ -55,6 +56,7 @@ class Channel:
     ) -> None:
         self.comm, self.layout = comm, layout
         self.rank = comm.Get_rank()
+        self._carrier = carrier.of(comm)
         self.clock = self.number = 0
         self.waited = 0.0
         self.sent_bytes = self.received_bytes = 0
@@ -64,7 +66,9 @@ class Channel:
         self._sequence = [0] * len(layout.shards)
         self._retained: list[deque[tuple[int, Bytes]]] = [deque() for _ in layout.shards]
         self._lists: dict[tuple[int, int, int], KeyCache] = {}
-        self._sending: list[tuple[MPI.Request, Bytes]] = []
+        self._outbox = Outbox(
+            comm, REQUEST_TAG, lost=lambda rank, failure: self._failed(failure), most=4 * len(layout.shards), least=0
+        )
         self._dropped: set[int] = set()
 
     def header(self, kind: int, shard: int, table: int = 0) -> Header:
@@ -114,9 +118,10 @@ class Channel:
             self.tell(messages.LEAVE, shard, table=self.layout.chain(shard)[-1])  # who is to answer
         for asked in answers:
             self.receive(asked)
-        for request, _ in self._sending:
-            self._wait(request)
-        self._sending = []
+        if self._server is None and self._on_failure is None:
+            self._outbox.drain()
+        else:
+            self._serve_until(self._outbox.done)
 
     @property
     def unconfirmed(self) -> int:
@@ -138,10 +143,10 @@ class Channel:
 
     def receive(self, asked: Asked) -> tuple[Header, Bytes]:
         """Wait for a reply, asking again where its server died meanwhile."""
-        start = emulator.now(self.comm)
+        start = self._carrier.now()
         while not self._wait(asked.request):
             self.ask(asked)
-        self.waited += emulator.now(self.comm) - start
+        self.waited += self._carrier.now() - start
         self.received_bytes += len(asked.buffer)
         header, body = messages.unpack(asked.buffer)
         if header.not_finite:
@@ -180,31 +185,34 @@ class Channel:
 
     def _send(self, message: Bytes, rank: int) -> None:
         self.sent_bytes += len(message)
-        try:
-            self._sending.append((self.comm.Isend([message, MPI.BYTE], rank, REQUEST_TAG), message))
-            if len(self._sending) > 4 * len(self.layout.shards):
-                self._sending = [pair for pair in self._sending if not pair[0].Test()]
-        except MPI.Exception as failure:
-            self._sending = [pair for pair in self._sending if pair[0] != MPI.REQUEST_NULL]
-            self._failed(failure)
+        self._outbox.send(rank, message)
 
     def _wait(self, request: MPI.Request) -> bool:
         """Wait for a request, serving others meanwhile; False if it failed and the policy says to go on."""
         try:
             if self._server is None and self._on_failure is None:
                 request.Wait()
-                return True
-            pause = Backoff(_LONGEST_NAP_S)
-            while not request.Test():
-                if self.serve_others():
-                    pause.restart(_LONGEST_NAP_S)
-                else:
-                    self._failed(None)
-                    pause()
+            else:
+                self._serve_until(request.Test)
         except MPI.Exception as failure:
             self._failed(failure)
             return False
         return True
+
+    def _serve_until(self, ready: Callable[[], bool]) -> None:
+        """Wait until `ready`, serving others and asking for deaths meanwhile."""
+        over = False
+
+        def look() -> bool:
+            nonlocal over
+            over = ready()
+            if over or self.serve_others():  # who has just served looks again at once
+                return True
+            self._failed(None)
+            return False
+
+        while not over:
+            self._carrier.wait_until(look, longest_s=_LONGEST_NAP_S)
 
     def _failed(self, failure: MPI.Exception | None) -> None:
         """Ask the policy whom to go on without."""

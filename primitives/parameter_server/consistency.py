@@ -22,11 +22,13 @@ al., "Consistent Bounded-Asynchronous Parameter Servers" (2013) for the value bo
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from emulator.errors import UsageError
 
+_NOBODY = 2**62
 KINDS = ("bsp", "async", "ssp", "value")
 
 
@@ -37,26 +39,41 @@ class Gate:
     ----------
     workers
         Ranks of the workers that have not left.
+
+    Attributes
+    ----------
+    clocks
+        Of each worker that has not left.
+    slowest
+        Smallest clock; the largest possible once nobody is left to wait for.
     """
 
     together = False  # whether the pushes of an iteration take effect together
+    by_clock = True  # whether the slowest clock alone decides what may pass
 
     def __init__(self, workers: Iterable[int]) -> None:
         self.clocks = dict.fromkeys(sorted(workers), 0)
-
-    @property
-    def slowest(self) -> int:
-        """Smallest clock; the largest possible once nobody is left to wait for."""
-        return min(self.clocks.values(), default=2**62)
+        self._at = Counter(self.clocks.values())  # clock -> workers; there are few different clocks
+        self.slowest = min(self._at, default=_NOBODY)
 
     def tick(self, worker: int, clock: int) -> None:
         """`worker` has closed iteration `clock`."""
         if worker in self.clocks:
-            self.clocks[worker] = clock + 1
+            before, self.clocks[worker] = self.clocks[worker], clock + 1
+            self._at[clock + 1] += 1
+            self._left(before)
 
     def leave(self, worker: int) -> None:
         """Wait for `worker` no longer."""
-        self.clocks.pop(worker, None)
+        if worker in self.clocks:
+            self._left(self.clocks.pop(worker))
+
+    def _left(self, clock: int) -> None:
+        """A worker has left this clock for another one, or for good."""
+        self._at[clock] -= 1
+        if not self._at[clock]:
+            del self._at[clock]
+        self.slowest = min(self._at, default=_NOBODY)
 
     def may_apply(self, worker: int, magnitude: float) -> bool:
         """Whether a push of `worker` with this infinity norm may take effect now."""
@@ -93,31 +110,36 @@ class SspGate(Gate):
 
 
 class ValueGate(Gate):
+    by_clock = False
+
     def __init__(self, workers: Iterable[int], bound: float) -> None:
         super().__init__(workers)
         self.bound = bound
-        self.unseen: dict[tuple[int, int], float] = {}  # (writer, reader that holds a copy) -> sum of |push|_inf
+        # Of each writer, for each reader that holds a copy, the sum of |push|_inf that it has not seen.
+        self.unseen: dict[int, dict[int, float]] = {writer: {} for writer in self.clocks}
         self.waiting: set[int] = set()
         self.largest = 0.0
 
     def leave(self, worker: int) -> None:
         super().leave(worker)
-        self.unseen = {pair: mass for pair, mass in self.unseen.items() if worker not in pair}
+        self.unseen.pop(worker, None)
+        for readers in self.unseen.values():
+            readers.pop(worker, None)
         self.waiting.discard(worker)
 
     def may_apply(self, worker: int, magnitude: float) -> bool:
         # `not >` and not `<=`: a NaN that was let through must not block its worker for ever.
         return not any(
             mass > 0 and mass + magnitude > self.bound
-            for (writer, reader), mass in self.unseen.items()
-            if writer == worker and reader not in self.waiting
+            for reader, mass in self.unseen.get(worker, {}).items()
+            if reader not in self.waiting
         )
 
     def applied(self, worker: int, magnitude: float) -> None:
-        for (writer, reader), mass in self.unseen.items():
-            if writer == worker and reader not in self.waiting:
-                self.unseen[writer, reader] = mass + magnitude
-                self.largest = max(self.largest, mass + magnitude)
+        readers = self.unseen.get(worker, {})
+        for reader in readers.keys() - self.waiting:
+            readers[reader] += magnitude
+            self.largest = max(self.largest, readers[reader])
 
     def waits(self, worker: int) -> None:
         self.waiting.add(worker)
@@ -130,7 +152,7 @@ class ValueGate(Gate):
     def _seen_all(self, reader: int) -> None:
         for writer in self.clocks:
             if writer != reader:
-                self.unseen[writer, reader] = 0.0
+                self.unseen[writer][reader] = 0.0
 
 
 @dataclass(frozen=True)

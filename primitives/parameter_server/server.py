@@ -2,20 +2,27 @@
 
 Messages are taken in the order in which MPI delivers them, whoever sent them. Nothing here waits for one
 particular peer and no send is waited for before the next receive, so that no pair of ranks can lock each other up.
-(On an emulated network without pacing that order means nothing: `inbox` finds the emulated one.)
+
+On an emulated network without pacing that order means nothing, and the server takes the message that is first in
+emulated time as soon as every worker that owes it one has sent one (`primitives.inbox`). With one server that makes
+any rule exact and repeatable. Two servers could wait for workers that wait for the other one; so with several
+servers a wait ends after some wall time with the earliest message that is there, and the fidelity counts the
+inversion if it was one. Under bsp this is a rare accident, and the patience long; under the other rules it happens
+all the time, and a run with several servers is an approximation.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Callable, Collection
 
 from mpi4py import MPI
 
 from emulator import carrier
+from primitives.inbox import Inbox, Outbox
 from primitives.parameter_server import messages
 from primitives.parameter_server.consistency import Consistency
-from primitives.parameter_server.inbox import open_inbox
 from primitives.parameter_server.layout import Layout
 from primitives.parameter_server.messages import Bytes
 from primitives.parameter_server.shard import Shard
@@ -24,6 +31,9 @@ from primitives.parameter_server.table import Part
 REQUEST_TAG = 1
 REPLY_TAG = 16  # and above: one tag per outstanding request and shard
 SLOTS = 1 << 14
+
+PATIENCE_S = 20e-3
+PATIENCE_BSP_S = 0.5
 
 OnFailure = Callable[[MPI.Exception | None], Collection[int]]
 
@@ -70,9 +80,11 @@ class Server:
         }
         self.received: Counter[str] = Counter()  # messages and bytes in
         self.sent: Counter[str] = Counter()  # messages and bytes out
-        self._sending: list[tuple[MPI.Request, Bytes]] = []
         self._dropped: set[int] = set()
-        self._inbox = open_inbox(comm, REQUEST_TAG, layout, consistency.kind == "bsp")
+        self._inbox = _inbox(comm, layout, consistency.kind == "bsp")
+        self._outbox = Outbox(
+            comm, REQUEST_TAG, lost=lambda rank, failure: self._failed(failure), most=2 * len(layout.workers), least=0
+        )
 
     @property
     def open(self) -> bool:
@@ -93,20 +105,27 @@ class Server:
         """Serve until every worker has left."""
         while self.open:
             try:
-                self._take(self._inbox.take(lambda: self.owing))
+                self._take(self._next(math.inf) if self._inbox.ordered else self._inbox.take(MPI.ANY_SOURCE))
             except MPI.Exception as failure:
                 self._failed(failure)
-        self._finish()
+        self._outbox.drain()
 
     def poll(self) -> bool:
         """Serve one message if one is there (for a rank that is worker and server)."""
         try:
-            if self.open and (message := self._inbox.poll(lambda: self.owing)) is not None:
+            if self.open and (message := self._next(0.0)) is not None:
                 self._take(message)
                 return True
         except MPI.Exception as failure:
             self._failed(failure)
         return False
+
+    def _next(self, patience_s: float) -> Bytes | None:
+        mail = self._inbox.next(patience_s=patience_s, owing=self.owing if self._inbox.ordered else None)
+        if mail is None:
+            return None
+        self._inbox.silence.sources.clear()  # who waits for another server is silent to this one for a moment only
+        return mail[1]
 
     def drop(self, rank: int) -> None:
         """Go on without a dead rank: a worker is no longer waited for, a server leaves its chains.
@@ -117,6 +136,8 @@ class Server:
         """
         self.layout.dead.add(rank)
         self._dropped.add(rank)
+        if self._inbox.ordered:
+            self._inbox.forget(rank)
         for index in self.shards:
             if self.layout.chain(index)[0] == self.rank:
                 for worker in sorted(self.layout.dead.intersection(self.layout.workers)):
@@ -124,7 +145,8 @@ class Server:
                     self._hand_on(index, message)
                     self._answer(self.shards[index].receive(message))
 
-    def _take(self, message: Bytes) -> None:
+    def _take(self, message: Bytes | None) -> None:
+        assert message is not None  # the inbox leaves nobody out and has no deadline
         self.received.update(messages=1, bytes=len(message))
         header, _ = messages.unpack(message)
         if header.kind == messages.PUSH:
@@ -153,21 +175,7 @@ class Server:
 
     def _send(self, message: Bytes, rank: int, tag: int) -> None:
         self.sent.update(messages=1, bytes=len(message))
-        try:
-            self._sending.append((self.comm.Isend([message, MPI.BYTE], rank, tag), message))
-            if len(self._sending) > 2 * len(self.layout.workers):
-                self._sending = [pair for pair in self._sending if not pair[0].Test()]
-        except MPI.Exception as failure:  # the message at hand must still be taken in: nobody sends it again
-            self._sending = [pair for pair in self._sending if pair[0] != MPI.REQUEST_NULL]
-            self._failed(failure)
-
-    def _finish(self) -> None:
-        for request, _ in self._sending:
-            try:
-                request.Wait()
-            except MPI.Exception as failure:
-                self._failed(failure)
-        self._sending = []
+        self._outbox.send(rank, message, tag)
 
     def _failed(self, failure: MPI.Exception) -> None:
         if self.on_failure is None:
@@ -175,3 +183,11 @@ class Server:
         for rank in self.on_failure(failure):
             if rank not in self._dropped:
                 self.drop(rank)
+
+
+def _inbox(comm: MPI.Intracomm, layout: Layout, together: bool) -> Inbox:
+    """The inbox of a server; with replicas messages come through other servers, and who owes one cannot be told."""
+    if not carrier.of(comm).ordered or layout.replicas > 1:
+        return Inbox(comm, REQUEST_TAG, ordered=False)
+    several = PATIENCE_BSP_S if together else PATIENCE_S
+    return Inbox(comm, REQUEST_TAG, layout.workers, silence_s=several if len(layout.shards) > 1 else math.inf)

@@ -19,6 +19,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -41,6 +42,7 @@ class Request:
     header: Header
     rows: Rows
     gradient: Array | None = None
+    number: int = 0  # in the order of arrival
 
 
 class Shard:
@@ -77,7 +79,9 @@ class Shard:
         self._heard: Counter[int] = Counter()  # worker -> last sequence number that has come here
         self.updates = 0
         self.most_parked = 0
-        self._parked: list[Request] = []
+        self._parked: dict[int, list[Request]] = {}  # worker -> its requests, in the order of their arrival
+        self._number = self._waiting = 0  # requests that have come, and that are parked
+        self._settled = self.gate.slowest  # when nothing moved any more
         self._pending: dict[int, list[tuple[int, int, int, Rows, Array]]] = {}  # clock -> pushes, under bsp
         self._lists: dict[tuple[int, int, bool], KeyCache] = {}
         self._carried: list[Request] = []  # pulls that came with a push which has just taken its place
@@ -91,7 +95,7 @@ class Shard:
     def owing(self) -> set[int]:
         """Members that wait for no reply: their next message is still to come."""
         asked = (messages.PULL, messages.FLUSH)
-        headers = [request.header for request in self._parked]
+        headers = [request.header for queue in self._parked.values() for request in queue]
         return self.gate.clocks.keys() - {h.worker for h in headers if h.kind in asked or h.flags & messages.ASKS}
 
     def receive(self, message: Bytes) -> list[tuple[int, Bytes]]:
@@ -111,15 +115,17 @@ class Shard:
             return []  # it was dropped before: in every replica this is too late
         if header.kind == messages.PULL or header.flags & messages.ASKS:
             self.gate.waits(header.worker)
-        self._parked.append(request)
-        self.most_parked = max(self.most_parked, len(self._parked))
-        return self._drain()
+        self._park(request)
+        self.most_parked = max(self.most_parked, self._waiting)
+        return self._drain(header.worker)
 
     def drop(self, worker: int) -> list[tuple[int, Bytes]]:
         """Go on without a worker that died: what it pushed counts, what it asked is forgotten."""
         if worker not in self.gate.clocks:
             return []
-        self._parked = [r for r in self._parked if r.header.worker != worker or r.gradient is not None]
+        asked = [r for r in self._parked.get(worker, []) if r.gradient is None]
+        self._waiting -= len(asked)
+        self._parked[worker] = [r for r in self._parked.get(worker, []) if r.gradient is not None]
         self._forget(worker)
         return self._drain()
 
@@ -147,24 +153,50 @@ class Shard:
         cache.add(header.last, positions)
         return positions, header.first
 
-    def _drain(self) -> list[tuple[int, Bytes]]:
+    def _drain(self, worker: int | None = None) -> list[tuple[int, Bytes]]:
+        """Let parked requests take effect until nothing moves any more; the replies.
+
+        Where the slowest clock alone decides, a message that leaves it as it is concerns the requests of its own
+        worker only: then the others' are not looked at, or a message would cost the more the more workers wait.
+        """
         replies: list[tuple[int, Bytes]] = []
-        moved = bool(self._parked)
-        while moved:
-            moved = False
-            held: set[int] = set()  # workers with a push or tick still parked: what they sent later waits as well
-            kept: list[Request] = []
-            for request in self._parked:
-                if request.header.worker not in held and self._try(request, replies):
-                    moved = True
-                    continue
-                kept.append(request)
-                if request.header.kind not in (messages.PULL, messages.FLUSH):
-                    held.add(request.header.worker)
-            self._parked = kept + self._carried
-            self._carried = []
-            moved = moved and bool(self._parked)
+        moved = True
+        while moved and self._parked:
+            if not self.gate.by_clock or self.gate.slowest != self._settled:
+                worker = None
+            self._settled = self.gate.slowest
+            if worker is None:
+                trying = sorted((r for queue in self._parked.values() for r in queue), key=attrgetter("number"))
+            else:
+                trying = self._parked.get(worker, [])
+            moved = self._pass(trying, replies)
         return sorted(replies, key=lambda reply: reply[0]) if self.gate.together else replies
+
+    def _pass(self, trying: Sequence[Request], replies: list[tuple[int, Bytes]]) -> bool:
+        """Try each of these requests once, in the order of their arrival; whether one took effect."""
+        done: set[int] = set()
+        held: set[int] = set()  # workers with a push or tick still parked: what they sent later waits as well
+        for request in trying:
+            if request.header.worker not in held and self._try(request, replies):
+                done.add(request.number)
+            elif request.header.kind not in (messages.PULL, messages.FLUSH):
+                held.add(request.header.worker)
+        if done:
+            self._waiting -= len(done)
+            for worker in {request.header.worker for request in trying}:
+                self._parked[worker] = [r for r in self._parked[worker] if r.number not in done]
+                if not self._parked[worker]:
+                    del self._parked[worker]
+        carried, self._carried = self._carried, []
+        for request in carried:
+            self._park(request)
+        return bool(done)
+
+    def _park(self, request: Request) -> None:
+        self._number += 1
+        self._waiting += 1
+        request.number = self._number
+        self._parked.setdefault(request.header.worker, []).append(request)
 
     def _try(self, request: Request, replies: list[tuple[int, Bytes]]) -> bool:
         """Let one request take effect if it may."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import math
-import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -17,16 +16,17 @@ from mpi4py import MPI
 
 from emulator import carrier, now
 from emulator.errors import UsageError
+from primitives.inbox import Inbox, Outbox
 from primitives.scatter_gather.checks import check_workers
 from primitives.scatter_gather.deadline import Deadline
 from primitives.scatter_gather.ledger import Ledger
-from primitives.scatter_gather.messages import DOWN, UP, Outbox, failed_ranks, open_inbox, pack
+from primitives.scatter_gather.messages import DOWN, UP, failed_ranks, pack, unpack
 from primitives.scatter_gather.outcome import Answer, Journal, Outcome, unpack_outcomes
 from primitives.scatter_gather.parcel import wrap
 from primitives.scatter_gather.speculation import Speculation
 
 LARGEST_BATCH = 1024
-POLL_S = 0.02  # wall seconds between two questions to a membership hook
+ASK_S = 0.02  # a membership hook is asked after so long without a message, or with messages
 _NUMBERS = itertools.count(1)  # of requests and sessions: what belongs to an earlier one is told by its number
 
 
@@ -76,8 +76,8 @@ class Coordinator:
         self._phase = carrier.of(comm).phase
         self.living = [rank for rank in range(comm.Get_size()) if rank != comm.Get_rank()]
         self._prefetch, self._batch, self._batch_s = prefetch, batch, batch_s
-        self._membership, self._polled = membership, 0.0
-        self._inbox, self._outbox = open_inbox(comm, MPI.ANY_SOURCE, UP), Outbox(comm, DOWN)
+        self._membership, self._asked = membership, -math.inf
+        self._inbox, self._outbox = Inbox(comm, UP), Outbox(comm, DOWN)
         self._request = next(_NUMBERS)
         self._ledger = Ledger(0, self.living)
         self._late: dict[int, set[tuple[int, int]]] = {rank: set() for rank in self.living}
@@ -251,14 +251,14 @@ class Coordinator:
     def _next(self, until: float, owing: Iterable[int]) -> tuple[int, tuple[Any, ...]] | None:
         """The next message, or None at the instant ``until``, after a death, or to let the caller look around."""
         try:
-            found = self._inbox.next(until, math.inf if self._membership is None else POLL_S, owing)
+            mail = self._inbox.next(until, math.inf if self._membership is None else ASK_S, owing)
         except MPI.Exception as error:
             self._bury(error)
             return None
-        if self._membership is not None and time.monotonic() - self._polled >= POLL_S:
-            self._polled = time.monotonic()
+        if self._membership is not None and (mail is None or now(self.comm) - self._asked >= ASK_S):
+            self._asked = now(self.comm)
             self._bury(None)
-        return found
+        return unpack(mail)
 
     def _send(self, rank: int, *message: Any) -> None:
         if rank not in self.living:  # it was buried with another one

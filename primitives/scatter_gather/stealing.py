@@ -37,8 +37,9 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator import now
+from primitives.inbox import Inbox, Outbox
 from primitives.scatter_gather.checks import check_retries, check_root
-from primitives.scatter_gather.messages import Inbox, Outbox, failed_ranks, pack
+from primitives.scatter_gather.messages import failed_ranks, pack, unpack
 from primitives.scatter_gather.outcome import (
     Answer,
     Counts,
@@ -68,7 +69,7 @@ class Thief:
         self._comm, self._function, self._tasks = comm, function, tasks
         self._root, self._retries = root, retries
         self._rank = comm.Get_rank()
-        self._inbox, self._outbox = Inbox(comm, MPI.ANY_SOURCE, TAG), Outbox(comm, TAG)
+        self._inbox, self._outbox = Inbox(comm, TAG, ordered=False), Outbox(comm, TAG)
         self._queue = deque(split(range(len(tasks)), comm.Get_size())[self._rank])
         self._living = set(range(comm.Get_size())) - {self._rank}
         self._gone: set[int] = set()  # who has said bye
@@ -80,6 +81,10 @@ class Thief:
         self._over = False
         self._results: list[Outcome] = []
         self._reported = now(comm)
+        self._answers: dict[str, Callable[..., None]] = {
+            "ask": self._on_ask, "no": self._on_no, "give": self._on_give, "done": self._on_done,
+            "stop": self._on_stop, "bye": self._on_bye,
+        }  # fmt: skip
         self.journal, self.counts = Journal(), Counts(sent=len(tasks))
 
     def run(self) -> None:
@@ -112,11 +117,11 @@ class Thief:
 
     def _listen(self, wait: bool) -> None:
         """Take the messages that are there; with ``wait``, at least one."""
-        message = self._inbox.next() if wait else self._inbox.poll()
-        while message is not None:
+        mail = self._inbox.next() if wait else self._inbox.poll()
+        while (message := unpack(mail)) is not None:
             source, (kind, *body) = message
-            getattr(self, f"_on_{kind}")(source, *body)
-            message = self._inbox.poll()
+            self._answers[kind](source, *body)
+            mail = self._inbox.poll()
 
     def _ask(self) -> None:
         """Ask the next rank for work, if no answer is due and one is left to ask."""

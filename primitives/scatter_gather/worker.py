@@ -19,7 +19,8 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator import carrier
-from primitives.scatter_gather.messages import DOWN, UP, Outbox, failed_ranks, open_inbox, pack
+from primitives.inbox import Inbox, Outbox
+from primitives.scatter_gather.messages import DOWN, UP, failed_ranks, pack, unpack
 from primitives.scatter_gather.outcome import Row, pack_outcomes
 from primitives.scatter_gather.parcel import Damaged, unwrap
 
@@ -37,7 +38,7 @@ class Worker:
         self._rank = comm.Get_rank()
         carried = carrier.of(comm)
         self._now, self._phase = carried.now, carried.phase
-        self._inbox, self._outbox = open_inbox(comm, root, DOWN), Outbox(comm, UP)
+        self._inbox, self._outbox = Inbox(comm, DOWN, [root]), Outbox(comm, UP)
         self._batches: deque[tuple[int, deque[tuple[int, Any]]]] = deque()
         self._running: tuple[int, int] | None = None
         self._cancelled = False
@@ -61,7 +62,7 @@ class Worker:
         """Take the coordinator's messages; with ``wait``, at least one."""
         while True:
             try:
-                message = self._inbox.next() if wait else self._inbox.poll()
+                message = unpack(self._inbox.next() if wait else self._inbox.poll())
             except MPI.Exception as error:
                 self._excuse(error)
                 continue

@@ -6,8 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from click.testing import CliRunner
+
 from emulator import results
+from emulator.commands.report import report
 from emulator.launch import mpirun
+from emulator.report.views import view
+from tests.emulator.report.widths import fits_every_width
 
 
 @dataclass
@@ -25,12 +30,24 @@ class Done:
 
 
 def run_demo(name: str, ranks: int, folder: Path, *options: str, timeout: float = 180) -> Done:
-    """Run ``python -m demos.<name>`` on `ranks` ranks; nothing of it may be left when it has ended."""
+    """Run ``python -m demos.<name>`` on `ranks` ranks; nothing of it may be left when it has ended.
+
+    What a run prints must be what ``python -m emulator report`` prints of its folder, at any width without a cut value.
+    """
     folder.mkdir(exist_ok=True)
     program = ["-m", f"demos.{name}", "--out", str(folder), *options]
-    with open(folder / "output", "w+") as output:
-        with mpirun.start(mpirun.command(ranks, program), stdout=output, stderr=output) as started:
+    with open(folder / "output", "w+") as output, open(folder / "errors", "w+") as errors:
+        with mpirun.start(mpirun.command(ranks, program), stdout=output, stderr=errors) as started:
             status = started.wait(timeout=timeout)
         assert not started.leftovers()
         output.seek(0)
-        return Done(status, output.read(), folder)
+        errors.seek(0)
+        printed, complaints = output.read(), errors.read()
+    if status == 0:
+        again = CliRunner().invoke(report, [str(folder)])
+        assert again.exit_code == 0, again.output
+        *live, last = map(str.rstrip, printed.splitlines())
+        assert last == f"result: {folder / results.RESULT}"
+        assert live == [line.rstrip() for line in again.stdout.splitlines()]
+        fits_every_width(list(view(results.load(folder))))
+    return Done(status, printed + complaints, folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from demos._lib.gossip_report import measured_contraction
+from demos._lib.gossip_results import measured_contraction
 from tests.demos.launched import run_demo
 
 SHORT = ("--sizes", "8,1K", "--rumours", "2", "--budget", "2", "--graphs", "ring,exponential,complete")

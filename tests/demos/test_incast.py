@@ -1,32 +1,22 @@
 """Incast: the formula comes out to the digit, and a demo says so in its result."""
 
-import json
-
 import numpy as np
 import pytest
 
-from demos.incast import EXACT, exact, job, on_network
-from emulator.launch import mpirun
+from demos._lib.formulas import uniform
+from demos.incast import EXACT, job, on_network
 from emulator.network import load
+from tests.demos.launched import run_demo
 from tests.ranks import on_ranks
 
 
-def run_demo(tmp_path, ranks, *options):
-    program = ["-m", "demos.incast", "--out", str(tmp_path), "--budget", "1", *options]
-    with open(tmp_path / "output", "w+") as output:
-        with mpirun.start(mpirun.command(ranks, program), stdout=output, stderr=output) as started:
-            status = started.wait(timeout=120)
-        output.seek(0)
-        text = output.read()
-    result = tmp_path / "result.json"
-    return status, text, json.loads(result.read_text()) if result.exists() else None
-
-
 def test_the_formula_holds_on_an_emulated_network(tmp_path):
-    status, text, result = run_demo(tmp_path, 4, "--net", "25gbe", "--sizes", "0,8,1000,64K")
-    assert status == 0, text
-    assert "PASS" in text
-    assert result["formula_error"] <= EXACT
+    done = run_demo("incast", 4, tmp_path, "--net", "25gbe", "--sizes", "0,8,1000,64K", "--budget", "1")
+    assert done.status == 0, done.text
+    assert "PASS" in done.text
+    result = done.result
+    assert result["formula_errors"]["alpha + k n beta"]["worst"] <= EXACT
+    assert result["formula_errors"]["alpha + k n beta"]["limit"] == EXACT
     alpha, beta = 12e-6, 8 / 23.5e9
     assert [row["senders"] for row in result["measurements"]] == [1, 2, 3] * 4
     for row in result["measurements"]:
@@ -36,8 +26,9 @@ def test_the_formula_holds_on_an_emulated_network(tmp_path):
 
 
 def test_without_a_network_one_queue_is_fitted(tmp_path):
-    status, text, result = run_demo(tmp_path, 3, "--sizes", "8,64K")
-    assert status == 0, text
+    done = run_demo("incast", 3, tmp_path, "--sizes", "8,64K", "--budget", "1")
+    assert done.status == 0, done.text
+    result = done.result
     (fit,) = result["fits"]
     assert (fit["level"], fit["pattern"]) == ("collective", "incast")
     assert all(row["predicted"] > 0 and row["wrong"] == 0 for row in result["measurements"])
@@ -52,10 +43,10 @@ def test_without_a_network_one_queue_is_fitted(tmp_path):
     ],
 )
 def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path, options, message):
-    status, text, result = run_demo(tmp_path, 2, *options)
-    assert status == 2
-    assert message in text
-    assert result is None
+    done = run_demo("incast", 2, tmp_path, *options)
+    assert done.status == 2
+    assert message in done.text
+    assert not (tmp_path / "result.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -70,7 +61,7 @@ def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path, options, messa
     ],
 )
 def test_a_verdict_needs_equal_steady_unshared_paths(name, expected):
-    assert exact(load(f"examples/networks/{name}.toml").sized(5)) is expected
+    assert uniform(load(f"examples/networks/{name}.toml").sized(5), into=0) is expected
 
 
 def test_unequal_paths_are_predicted_in_order_of_arrival():

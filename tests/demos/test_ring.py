@@ -11,7 +11,7 @@ from demos.speedup import main as speedup_command
 from emulator import costs, results
 from emulator.launch import mpirun
 from primitives.collectives.all_reduce import ALGORITHMS
-from primitives.collectives.choice import choose
+from primitives.collectives.tuning import choose
 from tests.demos.launched import run_demo
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -102,7 +102,7 @@ def test_the_default_of_all_reduce_says_what_it_stood_for(tmp_path):
         assert row["busbw"] == pytest.approx(row["algbw"] * 2 * (row["ranks"] - 1) / row["ranks"])
     assert len({row["algorithm"] for row in rows}) > 1
     assert done.result["meaning"][0]["algorithm"] == rows[-1]["algorithm"]
-    assert "stands for one algorithm here and another there" in done.text
+    assert "its algorithm differs between sizes and numbers of ranks" in done.text
     outcome = CliRunner().invoke(speedup_command, ["--from", str(tmp_path), "--nodes", "2"])
     assert f"auto, here {rows[-1]['algorithm']}, of 1M" in outcome.output
 

@@ -18,8 +18,8 @@ import mpi4py
 mpi4py.rc.finalize = False
 from mpi4py import MPI  # noqa: E402
 
+from primitives.inbox import Outbox  # noqa: E402
 from primitives.scatter_gather import Answer, Shards, ask_shards, coordinator, map_tasks, steal_tasks  # noqa: E402
-from primitives.scatter_gather.messages import Outbox  # noqa: E402
 
 TASKS = 60
 
@@ -42,7 +42,7 @@ def main(form: str, verdict: str, victims: set[int]) -> None:
     if form == "dynamic":
         answer = map_tasks(comm, work, range(TASKS))
     elif form == "large":  # sends to the dead are still under way when it is known to be dead
-        Outbox.FLYING = 2  # look at them soon
+        Outbox.MOST = 2  # look at them soon
         tasks = [(x, b" " * 1_000_000) for x in range(TASKS)]
         answer = map_tasks(comm, lambda task: work(task[0]), tasks, batch=1)
     elif form == "stealing":

@@ -11,7 +11,7 @@ import pytest
 from mpi4py import MPI
 
 from emulator.carrier import Carrier
-from primitives.inbox import Mailbox
+from primitives.mailbox import Mailbox
 from primitives.peers import Peers
 
 
@@ -36,13 +36,14 @@ class Comm:
         if not self.arrived[rank] and rank in self.dead:
             raise MPI.Exception(MPI.ERR_PROC_FAILED)
         status.Set_elements(MPI.BYTE, 8)
+        status.Set_source(rank)
         return bool(self.arrived[rank])
 
-    def Recv(self, array: Any, rank: int, tag: int) -> None:
+    def Recv(self, buffer: Any, rank: int, tag: int) -> None:
         value = self.arrived[rank].popleft()
         if rank in self.dead:
             raise MPI.Exception(MPI.ERR_PROC_FAILED)
-        array[:] = value
+        buffer[0].view(float)[:] = value
 
 
 def test_who_dies_between_its_message_being_seen_and_received_loses_it_and_costs_no_other() -> None:
@@ -50,7 +51,7 @@ def test_who_dies_between_its_message_being_seen_and_received_loses_it_and_costs
     lost: list[int] = []
     peers = Peers(comm, on_failure=lambda rank, error: lost.append(rank))  # type: ignore[arg-type]
     box = Mailbox(peers, [1, 2, 3, 4])
-    assert box.poll() == [(1, np.array([1.0])), (1, np.array([1.5])), (4, np.array([4.0]))]
+    assert box.poll() == [(1, np.array([1.0])), (4, np.array([4.0])), (1, np.array([1.5]))]  # in turn
     assert lost == [2, 3]
     assert box.poll() == []
     assert box.sources == {1, 4}
@@ -61,10 +62,10 @@ def test_waiting_ends_when_a_source_is_lost_though_others_live(gone: set[int]) -
     """Who lives may have nothing more to say."""
     comm = Comm({1: [], 2: [], 3: []}, dead=set())
     box = Mailbox(Peers(comm, on_failure=lambda rank, error: None), [1, 2, 3])  # type: ignore[arg-type]
-    assert box.wait(timeout_s=0.01) == []
+    assert box.wait(patience_s=0.01) == []
     comm.dead = gone
     began = time.monotonic()
-    assert box.wait(timeout_s=20.0) == []
+    assert box.wait(patience_s=20.0) == []
     assert time.monotonic() - began < 10.0
     assert box.sources == {1, 2, 3} - gone
 

@@ -19,7 +19,8 @@ from emulator.report.views import common
 _MODULES = {
     name: f"emulator.report.views.{name}:view"
     for name in (
-        "ring", "links", "run",
+        "ring", "links", "incast", "gossip", "decentralised", "federated", "membership", "parameter_server", "hybrid",
+        "scatter_gather", "compare", "speedup", "run",
     )
 } | {
     "faults": "emulator.report.drills:drill",
@@ -40,8 +41,11 @@ def view(result: Mapping[str, Any]) -> Iterator[Item]:
         The content of a result file, or of one that is still growing: then what is known so far. Items that have been
         given once stay as they are and where they are, but for those of `common.closing`, which come when the run ends.
     """
-    if result["demo"] != "speedup":  # it measures nothing, so there is no machine to tell of
-        yield common.opening(result)
+    if result["demo"] == "speedup":  # it measures nothing, so there is no machine to tell of
+        yield from body(result)
+        return
+    yield common.opening(result)
+    yield ""
     yield from body(result)
     yield from common.closing(result)
 

@@ -1,4 +1,4 @@
-"""What the views of several commands share: measurements, fits, predictions, what is wrong with the figures."""
+"""Parts that several views share: measurements, fits, predictions, fidelity, warnings."""
 
 from __future__ import annotations
 
@@ -17,6 +17,13 @@ BYTES = Axis("size", "bytes", log=True)
 TIME = Axis("time", "us", 1e6, log=True)
 BANDWIDTH = Axis("bus bandwidth", "GB/s", 1e-9, log=True)
 
+RANKS, SIZE = Column("ranks"), Column("bytes", form=formats.size)
+MICROSECONDS = [
+    Column("time", "seconds.median", formats.microseconds, "us"),
+    Column("formula", "predicted", formats.microseconds, "us"),
+    Column("off by", lambda row: error(row), formats.off, priority=1),
+]
+"""A measured time beside its formula."""
 WRONG = Column("#wrong", "wrong", tone=lambda value: "bad" if value else "")
 
 
@@ -30,21 +37,21 @@ def opening(result: Result) -> Item:
     network = result.get("network")
     clock = f"emulated network {network['name']}, emulated seconds" if network else "wall clock"
     command = f"{shlex.join(result['command'])} on {result['started']}"
-    return Text(f"{where}, {seen['mpi'] or 'without MPI'}, {clock}; {command}\n")
+    return Text(f"{where}, {seen['mpi'] or 'without MPI'}, {clock}; {command}")
 
 
 def closing(result: Result) -> Iterator[Item]:
-    """How well emulated time was kept, what makes the figures unstable, and what was wrong."""
+    """The fidelity of emulated time, warnings, and failed checks."""
     if result.get("fidelity"):
         yield from fidelity(result["fidelity"])
     if result.get("warnings"):
-        yield Text("", lead="What to know before believing these figures")
+        yield Text("", lead="Warnings")
         yield from (f"  - {text}" for text in result["warnings"])
     yield from (Text(f"FAILED: {text}", "bad") for text in result.get("failures") or ())
 
 
 def fidelity(one: Row) -> Iterator[Item]:
-    """How well emulated time was kept, in words."""
+    """The fidelity of emulated time: late receives and messages served out of order."""
     if one.get("pace") is None:
         text = "not paced"
     else:

@@ -49,10 +49,9 @@ def _maps(result: Mapping[str, Any]) -> Iterator[Item]:
     if ranks > _WIDEST_MAP:
         yield Text(f"a map of {ranks} x {ranks} ranks does not fit a terminal; the result file has every pair", "dim")
         return
-    largest = max((row["bytes"] for row in result["measurements"]), default=None)
-    if largest is None:
-        yield "no link was measured"
+    if not result["measurements"]:
         return
+    largest = max(row["bytes"] for row in result["measurements"])
     alpha = {(one["source"], one["destination"]): one["alpha"]["value"] for one in result["fits"]}
     yield _map("alpha from rank (down) to rank (across)", result, alpha)
     rows = [row for row in result["measurements"] if row["bytes"] == largest]

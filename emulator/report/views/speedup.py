@@ -27,7 +27,7 @@ def view(result: common.Result) -> Iterator[Item]:
     ]
     yield Table.of("", columns, one["rows"])
     yield from optimum(one["best"], one["dominated"], one["best_ci95"])
-    yield from (f"warning: {text}" for text in one["warnings"])
+    yield from (f"warning: {text}" for text in result.get("warnings") or ())
     if one["sensitivity"]:
         columns = [
             Column("alpha x", "alpha_factor", formats.fixed("g")),

@@ -4,12 +4,15 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 
 from emulator import results
 from emulator.commands.report import report
 from emulator.report import drills, formats, stability, terminal
-from emulator.report.model import Map, Text
-from emulator.report.views import common, links, speedup, view
+from emulator.report.model import Column, Map, Series, Table, Text
+from emulator.report.views import common, links, parameter_server, speedup, view
+from tests.emulator.report.widths import fits, fits_every_width
 
 
 def printed(items, width=150, full=False):
@@ -214,7 +217,7 @@ def test_a_drill_is_told_from_its_file_alone(tmp_path):
     lines = lines_of(results.load(tmp_path))
     assert "python -m faults drill ring --fault 'kill 2 @ step 5' on" in " ".join(lines)
     for line in (
-        f"detect 0 s 12.0 ms {24 * '█'} until the first survivor is told",
+        f"detect 0 s 12.0 ms {24 * '█'} until the first survivor learns of it",
         f"replay 15.0 ms 5.00 ms {10 * '█'} until the interrupted step is complete",
         "total 20.0 ms",
         "recovery: 20.0 ms, 2 more steps done again",
@@ -309,3 +312,135 @@ def test_a_job_of_the_matrix_that_meets_no_fault_at_all_is_named_once() -> None:
     ]  # fmt: skip
     told = [one.text for one in drills.matrix({"matrix": cells}) if isinstance(one, Text) and "not run" in one.text]
     assert told == ["  not run (-) ring by respawn; ring by spare, two: no", "  not run (-) ring by spare, host: else"]
+
+
+def cell_texts():
+    return st.text("ab1.%é", max_size=12)
+
+
+@st.composite
+def any_table(draw):
+    columns = [
+        Column(f"c{index} {draw(st.text('xyz ', max_size=14))}".strip(), priority=draw(st.integers(0, 3)))
+        for index in range(draw(st.integers(1, 9)))
+    ]
+    rows = draw(st.lists(st.lists(cell_texts(), min_size=len(columns), max_size=len(columns)), max_size=4))
+    return Table(draw(st.sampled_from(["", "title"])), columns, rows)
+
+
+@given(any_table(), st.integers(16, 120), st.booleans())
+def test_no_table_is_cut_and_no_column_vanishes_without_a_word(table, width, full):
+    fits(table, width, full)
+
+
+@given(st.integers(1, 20), st.integers(16, 120))
+def test_a_wide_map_goes_on_in_blocks(size, width):
+    names = [f"host{index}" for index in range(size)]
+    values = [[None if a == b else f"{a}to{b}" for b in range(size)] for a in range(size)]
+    fits(Map("bytes", names, names, values), width, False)
+
+
+def a_run():
+    pairs = [{"from": f"host{a}", "to": f"host{b}", "messages": 1, "bytes": 10**7} for a in range(9) for b in range(9)]
+    busy = [{"name": f"host{a} out", "messages": 1, "bytes": 10**7, "busy": 1e-3} for a in range(20)]
+    traffic = {"seconds": 1.0, "messages": 81, "bytes": 81 * 10**7, "pairs": pairs, "resources": busy}
+    return a_result(demo="run", clock="emulated", traffic=traffic)
+
+
+def a_matrix():
+    cell = {"outcome": "recovered", "why": None, "drill": DRILL}
+    jobs = [(pattern, policy) for pattern in ("ring", "parameter-server", "gossip") for policy in ("shrink", "respawn")]
+    return [{**cell, "pattern": a, "recovery": b, "fault": fault} for a, b in jobs for fault in ("middle", "first")]
+
+
+@pytest.mark.parametrize(
+    "result",
+    [
+        lambda: a_result(demo="faults", drill=DRILL),
+        lambda: a_result(demo="matrix", matrix=a_matrix(), scenarios={"middle": "a middle rank is killed"}),
+        lambda: a_run(),
+        lambda: a_result(measurements=[row()], fits=[fitted()]),
+        lambda: links_result(),
+    ],
+    ids=["drill", "matrix", "run", "ring", "links"],
+)
+def test_every_view_can_be_read_at_every_width(result):
+    fits_every_width(list(view(result())))
+
+
+def test_columns_and_pipes_are_obeyed(tmp_path, monkeypatch):
+    results.save(a_result(measurements=[row()], fits=[fitted()]), tmp_path / "result.json")
+    lines = {}
+    for columns in ("60", "200"):
+        monkeypatch.setenv("COLUMNS", columns)
+        outcome = CliRunner().invoke(report, [str(tmp_path)])
+        lines[columns] = outcome.output.splitlines()
+        assert "\x1b" not in outcome.output
+    assert max(map(len, lines["60"])) <= 60 < max(map(len, lines["200"]))
+    assert any(line.startswith("left out at 60 columns") for line in lines["60"])
+    assert not any("left out" in line for line in lines["200"])
+    monkeypatch.setenv("COLUMNS", "60")
+    full = CliRunner().invoke(report, [str(tmp_path), "--full"]).output
+    assert "left out" not in full
+    assert "[900, 1200]" in full
+    assert max(map(len, full.splitlines())) <= 60
+
+
+def test_links_are_a_curve_for_each_pair_and_have_nothing_native():
+    ends = [(0, 1), (1, 0), (0, 2)]
+    rows = [row(pattern="link", ranks=2, bytes=n, source=a, destination=b) for n in (8, 1024) for a, b in ends]
+    fits = [fitted(level="link", pattern="link", source=a, destination=b, fine=(a, b) != (0, 2)) for a, b in ends]
+    (drawn,) = (one for one in view(a_result(demo="links", measurements=rows, fits=fits)) if isinstance(one, Series))
+    assert [(curve.name, list(curve.x), curve.style) for curve in drawn.curves] == [
+        (name, [8, 1024], style) if style == "points" else ("fit", [8, 1024], style)
+        for name in ("0 -> 1", "1 -> 0")
+        for style in ("points", "line")
+    ]
+
+
+def test_the_link_of_a_ring_has_no_native_curve_and_bandwidths_are_in_gigabytes():
+    rows = [row(pattern=pattern, ranks=2, bytes=n) for pattern in ("link", "ring") for n in (8, 1024)]
+    drawn = {one.name: one for one in view(a_result(measurements=rows)) if isinstance(one, Series)}
+    assert {curve.style for curve in drawn["time-link"].curves} == {"points", "line"}
+    assert {curve.style for curve in drawn["time-ring"].curves} == {"points", "line", "dotted"}
+    assert drawn["busbw-ring"].y.label == "bus bandwidth, GB/s"
+    assert drawn["busbw-ring"].curves[0].y[0] * drawn["busbw-ring"].y.factor == pytest.approx(1.57)
+
+
+@pytest.mark.parametrize(("demo", "parts", "pictures"), [("faults", {"drill": DRILL}, 1), ("run", None, 2)])
+def test_drills_and_programs_have_pictures_and_a_page(tmp_path, demo, parts, pictures):
+    result = a_result(demo=demo, **parts) if parts else a_run()
+    results.save(result, tmp_path / "result.json")
+    outcome = CliRunner().invoke(report, [str(tmp_path), "--html", "--plots"])
+    assert outcome.exit_code == 0, outcome.output
+    assert len(list(tmp_path.glob("*.png"))) == pictures
+    assert (tmp_path / "report.html").read_text().count("data:image/png;base64,") == pictures
+
+
+def test_a_page_needs_no_picture(tmp_path):
+    results.save(a_result(), tmp_path / "result.json")
+    outcome = CliRunner().invoke(report, [str(tmp_path), "--html"])
+    assert outcome.exit_code == 0, outcome.output
+    assert "demos.ring" in (tmp_path / "report.html").read_text()
+
+
+def test_fields_of_a_command_without_a_view_are_named():
+    text = printed(view(a_result(demo="somebody's", speed=3, limits={})))
+    assert "only in the result file: speed" in text
+
+
+def test_staleness_is_a_bar_for_each_value_or_range_of_values():
+    few = parameter_server.histogram("staleness", {0: 3, 1: 1, 2: 4})
+    assert [(name, len(bar), share) for name, bar, share in few.rows] == [
+        ("0", 30, 3 / 8),
+        ("1", 10, 1 / 8),
+        ("2", 40, 0.5),
+    ]
+    many = parameter_server.histogram("staleness", {99: 1})
+    assert [many.rows[0][0], many.rows[-1][0]] == ["0-8", "99-107"]
+    assert len(many.rows) == 12
+
+
+def test_a_recovery_that_took_no_time_has_no_bars():
+    table = drills.timeline({"phases": dict.fromkeys(drills.PHASES, 0.0)})
+    assert {row[3] for row in table.rows} == {""}

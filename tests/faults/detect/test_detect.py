@@ -82,12 +82,12 @@ def test_who_is_accused_by_others_is_suspected_until_a_sign_of_life_that_is_newe
     accused = detect.detector("swim", board, 1.0)
     for member in (0, 1):
         board.enter(member, member, 0)
-    board.rows["accused"] = time.monotonic()  # member 2 has not come yet
+    board.rows["suspected"] = time.monotonic()  # member 2 has not come yet
     assert accused(0.0) == [0, 1]
-    assert int(board.pardons[0]) == 0
+    assert int(board.refuted[0]) == 0
     board.beat(1)  # it has begun a step, or runs
     assert accused(0.0) == [0]
-    assert (int(board.pardons[0]), float(board.rows["accused"][1])) == (1, 0.0)
+    assert (int(board.refuted[0]), float(board.rows["suspected"][1])) == (1, 0.0)
     board.leave(0)
     assert accused(0.0) == []
 
@@ -97,13 +97,13 @@ def test_members_of_a_group_find_the_one_that_does_not_answer(tmp_path) -> None:
     board = StatusBoard.create(tmp_path / "board", 3, 0)
     for member in range(3):
         board.enter(member, member, 0)
-    groups = [swim.Group(board, member, 3, 0, limit_s=0.2) for member in (0, 2)]
+    groups = [swim.Member(board, member, 3, 0, limit_s=0.2) for member in (0, 2)]
     for _ in range(5000):
         for group in groups:
             group.turn()
-        if board.rows["accused"][1]:
+        if board.rows["suspected"][1]:
             break
-    assert (board.rows["accused"] > 0).tolist() == [False, True, False]
+    assert (board.rows["suspected"] > 0).tolist() == [False, True, False]
     for group in groups:
         group.close()
 

@@ -14,9 +14,9 @@ from faults.record.status_board import StatusBoard
 
 SLEEPER = """
 import signal, time
-from faults.inject.kernel_timer import cancel, strike
+from faults.inject.executioner import EXECUTIONER
 {prelude}
-strike(signal.{signal}, time.monotonic() + {delay})
+EXECUTIONER.strike(signal.{signal}, time.monotonic() + {delay})
 sum(range(10**12))  # one call into C that lasts for ever
 """
 
@@ -43,7 +43,7 @@ def test_an_instant_that_has_passed_strikes_at_once() -> None:
 
 
 def test_a_cancelled_timer_does_not_strike() -> None:
-    prelude = "cancel(strike(signal.SIGKILL, time.monotonic() + 0.05))"
+    prelude = "EXECUTIONER.cancel(EXECUTIONER.strike(signal.SIGKILL, time.monotonic() + 0.05))"
     program = SLEEPER.format(prelude=prelude, signal="SIGTERM", delay=0.2)
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == -signal.SIGTERM
 

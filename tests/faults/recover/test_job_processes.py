@@ -9,7 +9,8 @@ from mpi4py import MPI
 
 from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision
-from faults.recover import job_processes, joining, placement
+from faults.inject.drill_context import DrillContext
+from faults.recover import job_processes, spawning
 
 
 class Lane:
@@ -35,13 +36,14 @@ def test_a_newcomer_that_dies_before_its_welcome_is_found_when_it_gets_the_state
         base=None, alive=(0, 2), agree=lambda ok: Decision(True, (0, 2), 1), renumbered=lambda newer: [0, -1, 1]
     )
     monkeypatch.setattr(survivor_group, "shrink", lambda base: None)
-    monkeypatch.setattr(joining, "spawn", lambda comm, count: None)
-    monkeypatch.setattr(job_processes, "SurvivorGroup", lambda comm, work_comms, begins: fresh)
+    monkeypatch.setattr(spawning, "spawn", lambda comm, count, clock, executioner: None)
+    monkeypatch.setattr(job_processes, "SurvivorGroup", lambda comm, work_comms, begins, clock: fresh)
     mine = job_processes.JobProcesses.__new__(job_processes.JobProcesses)
     mine.group, mine.wanted, mine.fresh, mine._spawns_left = old, {0, 1, 2}, set(), 2
-    mine.placement = placement.Placement({0: 0, 2: 2})
+    mine._drill = DrillContext()
+    mine.placement = job_processes.Placement({0: 0, 2: 2})
     assert mine._renew([1]) is None
     assert (mine.placement.places, mine.fresh) == ({0: 0, 1: 2, 2: 1}, {1})
     assert work_comm.revoked == dies
     assert work_comm.said == (not dies)
-    assert mine._passport()["spawns_left"] == 2
+    assert mine._message()["spawns_left"] == 2

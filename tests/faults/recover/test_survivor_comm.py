@@ -157,7 +157,7 @@ from mpi4py import MPI
 from emulator import carrier
 from faults.agree.survivor_group import SurvivorGroup
 from faults.recover.survivor_comm import SurvivorComm
-from primitives.collectives.choice import terms_of
+from primitives.collectives.tuning import terms_of
 
 DOOMED, TAG = 1, 5
 comm = emulator.emulate(MPI.COMM_WORLD, "1gbe", pace="none", compute="none")

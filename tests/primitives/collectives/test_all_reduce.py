@@ -15,9 +15,9 @@ from emulator.errors import UsageError
 from primitives.buffers import IN_PLACE
 from primitives.collectives import operations
 from primitives.collectives.all_reduce import ALGORITHMS, all_reduce, prepare, start
-from primitives.collectives.choice import CROWDED, ORDERED, SHARED_MEMORY, Terms, automatic, choose, set_terms, terms_of
-from primitives.collectives.persistent import KEPT, TAGS_IN_FLIGHT, plans_of, wait_all
+from primitives.collectives.persistent import KEPT, TAGS_IN_FLIGHT, cache_of, wait_all
 from primitives.collectives.reduction import STAGED_BYTES
+from primitives.collectives.tuning import CROWDED, ORDERED, SHARED_MEMORY, Terms, automatic, choose, set_terms, terms_of
 from tests.primitives.groups import DTYPES, GROUPS, OPERATIONS, group, noise, reduced, same_bits, sizes, values
 from tests.ranks import on_ranks
 
@@ -127,7 +127,7 @@ def test_plans_are_kept_and_freed_with_the_communicator(comm, length):
     send, recv = np.ones(length), np.empty(length)
     for _ in range(5):
         all_reduce(part, send, recv, algorithm="ring")
-    plans = plans_of(part)
+    plans = cache_of(part)
     assert len(plans) == 1
     (plan,) = plans.values()
     halves = getattr(plan, "inner", plan)._phases
@@ -142,8 +142,8 @@ def test_no_more_plans_are_kept_than_promised(comm):
     for _ in range(2):
         for n in range(KEPT + 10):
             assert np.array_equal(all_reduce(comm, np.ones(n)), np.full(n, 3.0))
-    assert len(plans_of(comm)) == KEPT
-    assert plans_of(comm.Dup()) is not plans_of(comm)
+    assert len(cache_of(comm)) == KEPT
+    assert cache_of(comm.Dup()) is not cache_of(comm)
 
 
 @on_ranks(3)
@@ -175,7 +175,7 @@ def test_a_plan_that_failed_is_not_used_again(comm):
         part = comm.Dup()
         with pytest.raises(ZeroDivisionError):
             all_reduce(part, np.ones(n), op=broken, algorithm="recursive_doubling")
-        assert not plans_of(part)
+        assert not cache_of(part)
 
 
 @on_ranks(16, p=GROUPS)
@@ -218,7 +218,7 @@ def test_prepared_plans_overlap_and_run_again(comm, algorithm):
 
 @on_ranks(1)
 def test_tags_come_round(comm):
-    plans = plans_of(comm)
+    plans = cache_of(comm)
     tags = [plans.next_tag() for _ in range(TAGS_IN_FLIGHT + 1)]
     assert tags[0] == tags[-1]
     assert len(set(tags)) == TAGS_IN_FLIGHT
@@ -230,7 +230,7 @@ def test_measured_terms_change_the_choice(comm):
     def chosen():
         send = np.ones(1000)
         all_reduce(comm, send)
-        (plan,) = plans_of(comm).values()
+        (plan,) = cache_of(comm).values()
         return type(plan.inner)
 
     set_terms(comm, Terms(alpha=1.0, beta=1e-9, gamma=1e-9))
@@ -297,10 +297,10 @@ def test_an_operation_that_does_not_commute_is_taken_in_the_order_of_the_ranks(c
             mine = [np.full(length, complex(rank + 2, rank + 1)) for rank in range(p)]
             found = all_reduce(part, mine[part.rank], op=operation, algorithm=algorithm)
             assert np.array_equal(found, fold(after, mine))
-            plans = len(plans_of(part))
+            plans = len(cache_of(part))
             all_reduce(part, mine[part.rank], found, operation, algorithm)
             all_reduce(part, mine[part.rank], found, operation, algorithm)
-            assert len(plans_of(part)) <= plans + 1  # found again, though MPI's operation is not the plan's own
+            assert len(cache_of(part)) <= plans + 1  # found again, though MPI's operation is not the plan's own
             with pytest.raises(UsageError, match="does not commute"):
                 all_reduce(part, mine[0], op=operation, algorithm="ring")
     operation.Free()

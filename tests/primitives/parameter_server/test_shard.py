@@ -260,3 +260,25 @@ def test_combine_is_bit_equal_to_adding_one_after_the_other(data: st.DataObject)
     expected = np.zeros_like(total)
     expected[where] = combined
     assert expected.tobytes() == (total + 0.0).tobytes()
+
+
+@pytest.mark.parametrize("rule", [Consistency("bsp"), Consistency("ssp", 0)], ids=str)
+def test_a_message_costs_no_more_the_more_workers_wait(rule: Consistency, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All requests that waited were tried again at every message: as many tries as workers squared."""
+    workers = 50
+    shard, tries = shard_for(workers, rule), 0
+    before = Shard._try
+
+    def counted(self: Shard, request: Any, replies: Any) -> bool:
+        nonlocal tries
+        tries += 1
+        return before(self, request, replies)
+
+    monkeypatch.setattr(Shard, "_try", counted)
+    replies = 0
+    for rank in range(workers):
+        tick = Header(messages.TICK, worker=rank, sequence=1, flags=messages.CLOSES)
+        ask = Header(messages.PULL, worker=rank, clock=1, seen=1, last=workers)
+        replies += sum(len(shard.receive(messages.pack(header))) for header in (tick, ask))
+    assert replies == workers
+    assert tries <= 4 * workers

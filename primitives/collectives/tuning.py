@@ -27,7 +27,7 @@ from mpi4py import MPI
 from emulator import carrier, costs
 from emulator.core import wall_clock
 from emulator.errors import UsageError
-from primitives.collectives.persistent import plans_of
+from primitives.collectives.persistent import cache_of
 from primitives.collectives.ring import SEGMENT_BYTES
 from primitives.collectives.unrooted import all_gather
 
@@ -101,8 +101,8 @@ def automatic(comm: MPI.Intracomm, n: int, commutative: bool = True) -> str:
 
     Where every rank has a core and blocks go in segments, the ring reduces one while the next is on its way: of the
     algorithms with the least bytes it is then the quickest. Where ranks share cores, a short message of recursive
-    doubling is on its way before its receiver gets a core, and nobody waits for a root; folded ranks do. Terms that
-    were measured have the last word all the same.
+    doubling is on its way before its receiver gets a core, and no rank waits for a root, as long as p is a power of
+    two. Terms that were measured have the last word all the same.
     """
     p, terms = comm.Get_size(), terms_of(comm)
     if terms.usual and not carrier.of(comm).timed:
@@ -124,9 +124,9 @@ def set_terms(comm: MPI.Intracomm, terms: Terms | None) -> None:
     terms
         What was measured, such as `terms_from` reads from a result, or None for what is usual.
     """
-    plans = plans_of(comm)
-    plans.free()
-    plans.terms = terms
+    cache = cache_of(comm)
+    cache.free()
+    cache.terms = terms
 
 
 def terms_from(result: str | Path | Mapping[str, Any]) -> Terms:
@@ -186,10 +186,10 @@ def _value(fit: Mapping[str, Any], name: str) -> float | None:
 
 def terms_of(comm: MPI.Intracomm) -> Terms:
     """The terms that ``auto`` chooses by on this communicator; collective the first time, when nothing was measured."""
-    plans = plans_of(comm)
-    if plans.terms is None:
-        plans.terms = _of_network(comm) if carrier.of(comm).timed else _of_machine(comm)
-    return plans.terms
+    cache = cache_of(comm)
+    if cache.terms is None:
+        cache.terms = _of_network(comm) if carrier.of(comm).timed else _of_machine(comm)
+    return cache.terms
 
 
 def _of_network(comm: MPI.Intracomm) -> Terms:

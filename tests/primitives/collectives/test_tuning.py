@@ -4,7 +4,7 @@ import pytest
 
 from emulator import results
 from emulator.errors import UsageError
-from primitives.collectives.choice import SHARED_MEMORY, Terms, automatic, choose, set_terms, terms_from
+from primitives.collectives.tuning import SHARED_MEMORY, Terms, automatic, choose, set_terms, terms_from
 from tests.ranks import on_ranks
 
 

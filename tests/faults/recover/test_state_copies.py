@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from faults.agree.survivor_group import ANY
-from faults.recover.commits import Commits
-from faults.recover.history import History
+from faults.recover.state_copies import CommitLog, StateCopies
 
 
 class Listed:
@@ -32,8 +31,8 @@ class Rank:
     def __init__(self, apart: int = 1) -> None:
         self.apart = apart
         self.state = {"a": np.zeros(2), "b": np.zeros((), np.int64)}
-        self.history, self.journal = History(self.state, apart), Listed()
-        self.commits = Commits(self.journal)  # type: ignore[arg-type]
+        self.copies, self.journal = StateCopies(self.state, apart), Listed()
+        self.commits = CommitLog(self.journal)  # type: ignore[arg-type]
 
     @property
     def done(self) -> int:
@@ -44,28 +43,28 @@ class Rank:
         self.state["b"] += 1
         self.commits.finish()
         if self.done % self.apart == 0:
-            self.history.keep(self.done, self.state)
+            self.copies.keep(self.done, self.state)
         known = self.done - 1
         self.commits.commit(known - known % self.apart)
 
     def go_back(self, flags: int) -> int:
-        self.history.go_back(self.history.common(flags))
-        self.history.put_back(self.state)
-        self.commits.commit(self.history.step)
-        self.commits.go_back()
-        return self.history.step
+        self.copies.roll_back(self.copies.common(flags))
+        self.copies.put_back(self.state)
+        self.commits.commit(self.copies.step)
+        self.commits.roll_back()
+        return self.copies.step
 
     def join(self, other: "Rank") -> None:
-        for name, array in self.history.newest.items():
-            np.copyto(array, other.history.newest[name])
-        self.history.adopt(other.history.step)
-        self.history.put_back(self.state)
-        self.commits.adopt(other.history.step)
+        for name, array in self.copies.newest.items():
+            np.copyto(array, other.copies.newest[name])
+        self.copies.adopt(other.copies.step)
+        self.copies.put_back(self.state)
+        self.commits.adopt(other.copies.step)
 
 
 def fail(ranks: list[Rank]) -> int:
     """They agree and go back; where to."""
-    flags = reduce(and_, (rank.history.flags for rank in ranks), ANY)
+    flags = reduce(and_, (rank.copies.flags for rank in ranks), ANY)
     (step,) = {rank.go_back(flags) for rank in ranks}
     return step
 
@@ -105,34 +104,34 @@ def test_over_any_run_states_stay_equal_and_each_step_is_committed_once(data, si
 
 
 def test_copies_of_steps_that_were_far_apart_are_not_both_counted() -> None:
-    history = History({"a": np.zeros(1)})
-    history.keep(5, {"a": np.ones(1)})
-    assert history.steps == (5,)
-    history.keep(6, {"a": np.full(1, 2.0)})
-    assert history.steps == (6, 5)
-    assert history.of(5)["a"] == 1.0
-    assert history.common(ANY) == 6
+    copies = StateCopies({"a": np.zeros(1)})
+    copies.keep(5, {"a": np.ones(1)})
+    assert copies.steps == (5,)
+    copies.keep(6, {"a": np.full(1, 2.0)})
+    assert copies.steps == (6, 5)
+    assert copies.of(5)["a"] == 1.0
+    assert copies.common(ANY) == 6
 
 
 def test_a_job_that_goes_on_from_a_step_between_two_copies_counts_it_as_the_one_before() -> None:
-    history = History({"a": np.zeros(1)}, apart=4)
+    copies = StateCopies({"a": np.zeros(1)}, apart=4)
     for step in (20, 24, 25):  # the last is that of a job's end
-        history.keep(step, {"a": np.full(1, float(step))})
-    assert history.steps == (25,)
-    history.keep(28, {"a": np.full(1, 28.0)})
-    assert history.steps == (28, 25)
-    assert history.common(1 << 25 // 4 % 3) == 25
+        copies.keep(step, {"a": np.full(1, float(step))})
+    assert copies.steps == (25,)
+    copies.keep(28, {"a": np.full(1, 28.0)})
+    assert copies.steps == (28, 25)
+    assert copies.common(1 << 25 // 4 % 3) == 25
 
 
 def test_what_was_done_behind_the_common_state_is_never_gone_back_to() -> None:
-    history = History({"a": np.zeros(1)})
+    copies = StateCopies({"a": np.zeros(1)})
     for step in (1, 2):
-        history.keep(step, {"a": np.full(1, float(step))})
-    history.go_back(1)
-    assert history.steps == (1,)
-    assert history.newest["a"] == 1.0
+        copies.keep(step, {"a": np.full(1, float(step))})
+    copies.roll_back(1)
+    assert copies.steps == (1,)
+    assert copies.newest["a"] == 1.0
     with pytest.raises(ValueError, match="not in tuple"):
-        history.of(2)
+        copies.of(2)
 
 
 def test_a_commit_carries_the_instant_at_which_the_rank_had_finished_the_step() -> None:
@@ -143,10 +142,10 @@ def test_a_commit_carries_the_instant_at_which_the_rank_had_finished_the_step() 
             super().write(what, **fields)
             instants.append(fields["done"])
 
-    commits = Commits(Journal())  # type: ignore[arg-type]
+    commits = CommitLog(Journal())  # type: ignore[arg-type]
     commits.finish()
     commits.finish()
-    commits.go_back()  # both are done again
+    commits.roll_back()  # both are done again
     for _ in range(3):
         commits.finish()
     commits.commit(2)

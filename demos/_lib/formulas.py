@@ -1,0 +1,60 @@
+"""Relative errors of cost formulas, with a verdict on networks that meet the assumptions of the formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from statistics import median
+
+from emulator.network import Network
+from emulator.run.session import Run
+
+WITHIN = 0.10  # of each other: measured and predicted time on an emulated network
+
+
+def uniform(network: Network, into: int | None = None) -> bool:
+    """Whether every rank has a host of its own and all paths (absent `into`: between all ranks) are equal, steady and
+    share no link."""
+    ranks = range(network.ranks)
+    alone = len({network.host_of(rank) for rank in ranks}) == network.ranks
+    ends = ranks if into is None else [into]
+    paths = {network.between(source, end) for end in ends for source in ranks if source != end}
+    path = next(iter(paths))
+    return alone and len(paths) == 1 and not path.links and path.jitter is None and path.loss is None
+
+
+def ideal(run: Run, into: int | None = None) -> bool:
+    """Whether the formulas are exact: an emulated network with uniform paths, and no compute time."""
+    return run.network is not None and run.options.compute == "none" and uniform(run.network.sized(run.size), into)
+
+
+def judge(
+    run: Run,
+    what: str,
+    pairs: Iterable[tuple[float | None, float]],
+    limit: float = WITHIN,
+    into: int | None = None,
+    exact: bool = True,
+) -> None:
+    """Add the errors of a formula to the result; on an ideal network a large one fails the run. Rank 0 only.
+
+    Parameters
+    ----------
+    what
+        What was measured, in the plural.
+    pairs
+        Predicted (None where there is no formula) and measured seconds.
+    limit
+        The largest relative error on an ideal network.
+    into
+        The formula is only of paths into this rank.
+    exact
+        Whether the order of messages at a card is that of the formula, so that an ideal network keeps to it.
+    """
+    off = [abs(predicted / measured - 1) for predicted, measured in pairs if predicted is not None and measured]
+    if not off:
+        return
+    judged, worst = exact and ideal(run, into), max(off)
+    errors = {"median": median(off), "worst": worst, "points": len(off), "limit": limit if judged else None}
+    run.extra.setdefault("formula_errors", {})[what] = errors
+    if judged and worst > limit:
+        run.fail(f"{what}: the formula must hold to {limit:g} on this network, it is {worst:.2g} off")

@@ -1,0 +1,123 @@
+"""Records of the gossip demo for its result: convergence, times with their predictions, rumours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from demos._lib.formulas import judge
+from demos._lib.timing import keep
+from emulator import costs
+from emulator.measure.repetitions import Series
+from emulator.run.options import Run
+from primitives.gossip import mixing, rumour
+from primitives.gossip.mixing import Mixing
+
+ROUNDING = 1e-13  # relative distance below which an average is exact
+
+
+def measured_contraction(distances: Sequence[float]) -> float:
+    """Factor per round over the second half of the rounds, where the slowest mode rules.
+
+    Random rounds may hit the mean exactly by chance: such a last round says nothing about the others.
+    """
+    if distances[-1] <= ROUNDING * distances[0]:
+        if len(distances) <= 3:
+            return 0.0
+        distances = distances[:-1]
+    half = (len(distances) - 1) // 2
+    return float((distances[-1] / distances[half]) ** (1 / max(1, len(distances) - 1 - half)))
+
+
+def convergence(run: Run, way: Any, distances: list[float], wrong: int, error: float) -> dict[str, Any]:
+    """One way to average: gap, contraction, rounds and bytes, predicted and taken."""
+    took = len(distances) - 1
+    bound = None if way.sigma is None else way.exact or mixing.rounds_to(error, way.sigma)
+    reached = way.exact is not None or distances[-1] <= error * distances[0]
+    if not reached:
+        run.warn(f"{way.name} has not reached {error:g} in {took} rounds")
+    elif wrong:
+        run.fail(f"{way.name}: {wrong} column means differ from the one-process answer")
+    return {
+        "way": way.name, "degree": way.degree, "spectral_gap": way.gap, "contraction_predicted": way.sigma,
+        "contraction_measured": 0.0 if way.exact is not None else measured_contraction(distances),
+        "rounds_predicted": bound, "rounds": took, "reached": reached, "error": error, "wrong": wrong,
+        "bytes_sent_per_rank": way.degree * took * way.nbytes, "distances": distances,
+    }  # fmt: skip
+
+
+def degrees(schedule: Sequence[Mixing]) -> tuple[int, ...]:
+    """Largest number of messages of a rank, round by round."""
+    return tuple(m.graph.degree for m in schedule)
+
+
+def predict(schedule: Sequence[Mixing], size: int, path: Any) -> float:
+    """Seconds of these rounds with messages of `size` bytes on an idle network whose paths are all like `path`."""
+    if all(m.graph.regular for m in schedule):
+        ranks = schedule[0].graph.size
+        return float(costs.seconds("gossip", ranks, size, path.alpha, path.beta, degrees=degrees(schedule)))
+    sends = [[[(j, size) for j in to] for to in m.graph.neighbours] for m in schedule]
+    return costs.timeline(sends, path.alpha, path.beta)
+
+
+def times(run: Run, series: list[Series], schedules: dict[tuple[str, int], list[Mixing]]) -> None:
+    """Add measured times to the result beside rounds * (alpha + degree n beta).
+
+    Alpha and beta are those of the configured network; on the bare transport they are fitted to these very times.
+    """
+
+    def terms(schedule: list[Mixing]) -> costs.Terms:
+        return costs.terms("gossip", schedule[0].graph.size, degrees=degrees(schedule))
+
+    origin = "configured alpha and beta; where degrees differ, followed message by message"
+    if run.network is not None:
+        path = run.network.between(0, 1)
+
+        def formula(name: str, p: int, size: int) -> float | None:
+            return predict(schedules[name, p], size, path)
+
+    elif len({one.job.bytes for one in series}) < 2:
+        origin = "no formula: fitting alpha and beta takes two --sizes"
+
+        def formula(name: str, p: int, size: int) -> float | None:
+            return None
+
+    else:
+        from emulator.measure.fit import Point, fit
+
+        shapes = [terms(schedules[s.job.pattern, s.job.ranks]) for s in series]
+        points = [Point(s.job.bytes, w, s.seconds, ranks=s.job.ranks) for s, w in zip(series, shapes, strict=True)]
+        line = fit(points, seed=run.seed)
+        run.fits.append(line.record("collective", "gossip"))
+        origin = "alpha and beta fitted to these very times"
+
+        def formula(name: str, p: int, size: int) -> float | None:
+            return line.predict(terms(schedules[name, p]), size)
+
+    run.extra["formula"] = origin
+    judge(run, "averages", keep(run, series, formula))
+
+
+def rumours(run: Run, mode: str, given: int, seen: list[Any]) -> dict[str, Any]:
+    """Sum up the rumours of one mode: rounds until the last rank knew, bytes, time and its prediction."""
+    last = [max(heard.at for heard, _ in ranks if heard.at is not None) for ranks, _, _ in seen]
+    missing = sum(not whole for ranks, _, _ in seen for _, whole in ranks)
+    if missing:
+        run.fail(f"{mode}: {missing} ranks were never told, or not in full, within {given} rounds")
+    row = {
+        "mode": mode, "rounds_given": given, "rounds": last, "expected": rumour.expected_rounds(run.size, mode),
+        "bounds": costs.rumour_rounds(run.size) if mode == "push" else None,
+        "informative": float(np.mean([sum(h.informative for h, _ in ranks) for ranks, _, _ in seen])),
+        "messages": float(np.mean([sum(h.messages for h, _ in ranks) for ranks, _, _ in seen])),
+        "seconds": [took for _, took, _ in seen], "missing": missing, "predicted": None,
+    }  # fmt: skip
+    if run.network is not None:
+        path = run.network.between(0, 1)
+        followed = [rumour.traffic(run.size, 1024, mode, rounds=given, seed=seed)[0] for _, _, seed in seen]
+        predicted = [costs.timeline(exchanges, path.alpha, path.beta) for exchanges in followed]
+        row["predicted"] = predicted
+        judge(run, f"rumours by {mode}", [(median(predicted), median(took for _, took, _ in seen))])
+    return row

@@ -1,0 +1,63 @@
+"""One job under all patterns: times beside formulas, and the fastest pattern for each size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from emulator.report import formats
+from emulator.report.model import Column, Item, Row, Series, Table
+from emulator.report.views import common
+from emulator.units import format_size, format_time
+
+
+def view(result: common.Result) -> Iterator[Item]:
+    """A table for each number of ranks, then the fastest patterns for ranges of sizes, then the errors of formulas."""
+    winners = result.get("winners") or []
+    of = {(row["ranks"], row["bytes"], row["pattern"]): row for row in result["measurements"]}
+    patterns = list(dict.fromkeys(row["pattern"] for row in result["measurements"]))
+
+    def times(name: str) -> Callable[[Row], Any]:
+        return lambda winner: of[winner["ranks"], winner["bytes"], name]
+
+    columns = [
+        Column("bytes", form=formats.size),
+        *(Column(name, times(name), _time) for name in patterns),
+        Column("wins", lambda winner: " = ".join(winner["measured"]), left=True),
+        Column("by formula", _by_formula, left=True, priority=1),
+    ]
+    ranks = list(dict.fromkeys(winner["ranks"] for winner in winners))
+    for p in ranks:
+        title = f"The mean of {p} vectors, on all {p} ranks: measured (predicted; {result['formula']})"
+        yield Table.of(title, columns, [winner for winner in winners if winner["ranks"] == p])
+    for p in ranks:
+        mine = [winner for winner in winners if winner["ranks"] == p]
+        parts = [_stretch(list(those)) for _, those in groupby(mine, key=lambda winner: winner["measured"])]
+        yield f"{p} ranks: " + "; ".join(parts)
+    if winners:
+        yield "A mean that need not be exact, updates that may be stale, or uneven work are other jobs:"
+        yield "see demos.gossip, demos.parameter_server and demos.scatter_gather."
+    yield from common.formula_errors(result)
+    for p in ranks:
+        rows = [[row for row in result["measurements"] if (row["ranks"], row["pattern"]) == (p, n)] for n in patterns]
+        curves = [one for group, name in zip(rows, patterns, strict=True) for one in common.times(group, name, name)]
+        yield Series(f"time-{p}-ranks", f"The mean of {p} vectors", common.BYTES, common.TIME, curves)
+
+
+def _time(row: Row) -> str:
+    predicted = "-" if row["predicted"] is None else format_time(row["predicted"])
+    return f"{format_time(row['seconds']['median'])} ({predicted})"
+
+
+def _by_formula(winner: Row) -> str:
+    return "the same" if winner["predicted"] == winner["measured"] else " = ".join(winner["predicted"])
+
+
+def _stretch(winners: Sequence[Row]) -> str:
+    """Winners of neighbouring sizes, who are the same."""
+    first, last = format_size(winners[0]["bytes"]), format_size(winners[-1]["bytes"])
+    ahead = [winner["ahead"] for winner in winners if winner["ahead"] is not None]
+    sizes = first if first == last else f"{first} to {last}"
+    lead = f" (the next takes {min(ahead):.2f} times as long or more)" if ahead else ""
+    return f"{' = '.join(winners[0]['measured'])} at {sizes}{lead}"

@@ -1,0 +1,79 @@
+"""Federated averaging: rounds, what liars do to each rule, and all-reduces that come seldom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from emulator.report import formats
+from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table
+from emulator.report.views import common
+
+
+def view(result: common.Result) -> Iterator[Item]:
+    """Rounds with their check, then accuracy with liars, then DiLoCo."""
+    ranks = result["environment"]["ranks"]
+    rounds = result.get("rounds") or []
+    if rounds:
+        shown = {*range(min(3, len(rounds))), *range(4, len(rounds), 5), len(rounds) - 1}
+        title = f"federated averaging, {ranks - 1} clients, {result['clock']} time"
+        yield Table.of(title, _ROUNDS, [row for row in rounds if row["number"] in shown])
+        yield from common.formula_errors(result, "federated rounds")
+    check = result.get("check")
+    if check:
+        yield (f"against one process that plays all clients: {check['wrong']} of {check['weights']} weights differ")
+    liars = result.get("liars") or []
+    if liars:
+        lying = f"{liars[0]['liars']} of {ranks - 1} lie"
+        columns = [
+            Column("rule", left=True),
+            Column("everybody honest", lambda row: row["accuracy"][0], _accuracy),
+            *[Column(lying, lambda row: row["accuracy"][-1], _accuracy)] * bool(liars[0]["liars"]),
+        ]
+        yield Table.of("accuracy when liars send -10 times what they have learned", columns, liars)
+    diloco = result.get("diloco") or []
+    if diloco:
+        saved = Column("saved", lambda row: diloco[0]["rounds"] / row["rounds"], "{:.0f} x".format, priority=3)
+        title = f"{result['steps']} local steps on {ranks} ranks, one all-reduce every H of them"
+        yield Table.of(title, [*_DILOCO[:3], saved, *_DILOCO[3:]], diloco)
+    if rounds:
+        curve = Curve("accuracy", [row["at"] for row in rounds], [row["accuracy"] for row in rounds], style="line")
+        time = Axis(f"{result['clock']} time", "ms", 1e3)
+        yield Series("accuracy", "Accuracy of federated averaging", time, Axis("accuracy", "%", 100), [curve])
+
+
+def _off(row: Row) -> float | None:
+    return None if row["predicted"] is None else row["predicted"] / row["seconds"] - 1
+
+
+def _accuracy(share: float | None) -> str:
+    return "refused" if share is None else formats.percent(share)
+
+
+def _number(key: str) -> Column:
+    return Column(key, lambda row: len(row[key]), priority=4)
+
+
+_TIMES = [
+    Column("time", "seconds", formats.microseconds, "us"),
+    Column("formula", "predicted", formats.microseconds, "us", priority=1),
+    Column("off by", _off, formats.off, priority=2),
+]
+
+_ROUNDS = [
+    Column("round", "number"),
+    *map(_number, ("asked", "answered", "declined", "late")),
+    Column("KiB moved", "bytes", lambda n: f"{n / 1024:.1f}", priority=3),
+    *_TIMES,
+    Column("at", "at", formats.microseconds, "us", priority=3),
+    Column("loss", form=formats.fixed(".4f")),
+    Column("accuracy", form=formats.percent),
+]
+
+_DILOCO = [
+    Column("H", "every"),
+    Column("all-reduces", "rounds"),
+    Column("KiB per rank", "bytes_per_rank", lambda n: f"{n / 1024:,.0f}"),
+    *_TIMES,
+    Column("loss", form=formats.fixed(".4f")),
+    Column("accuracy", form=formats.percent),
+]

@@ -1,0 +1,82 @@
+"""Gossip: how fast each graph converges and what it costs, asynchronous averages, and rumours."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from statistics import mean, median, stdev
+
+from emulator.report import formats
+from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table
+from emulator.report.views import common
+
+
+def view(result: common.Result) -> Iterator[Item]:
+    """Convergence, asynchronous averages, times and rumours."""
+    ranks = result["environment"]["ranks"]
+    ways = result.get("convergence") or []
+    if ways:
+        title = f"the mean of 30 columns among {ranks} ranks, to {ways[0]['error']:g} of the first distance"
+        yield Table.of(title, _CONVERGENCE, ways)
+    for one in result.get("asynchronous") or ():
+        yield (
+            f"asynchronous {one['algorithm']}: {one['messages']:.0f} messages per rank, sums conserved to "
+            f"{one['drift']:.0e}, mean of the table to {one['off']:.0e} (limit {one['limit']:.0%})"
+        )
+    if result.get("formula"):
+        yield Table.of(f"time of an average ({result['formula']})", _TIMES, result["measurements"])
+        yield from common.formula_errors(result, "averages")
+    rumours = result.get("rumours") or []
+    if rumours:
+        yield Table.of(f"rumours of 1 KiB among {ranks} ranks", _RUMOURS, rumours)
+        yield from common.formula_errors(result, *(f"rumours by {row['mode']}" for row in rumours))
+    curves = [Curve(way["way"], range(len(way["distances"])), way["distances"], style="line") for way in ways]
+    if curves:
+        distance = Axis("distance to the mean", log=True)
+        yield Series("convergence", "Convergence of each graph", Axis("round"), distance, curves)
+    yield from common.plots(result)
+
+
+_CONVERGENCE = [
+    Column("graph", "way", left=True),
+    Column("degree", form=formats.fixed(".2g"), priority=2),
+    Column("gap", "spectral_gap", formats.fixed(".3f"), priority=3),
+    Column("contraction", "contraction_predicted", formats.fixed(".3f"), priority=1),
+    Column("measured", "contraction_measured", formats.fixed(".3f"), priority=1),
+    Column("rounds", "rounds_predicted"),
+    Column("taken", lambda row: f"{'' if row['reached'] else '> '}{row['rounds']}"),
+    Column("sent per rank", "bytes_sent_per_rank", lambda sent: f"{sent / 1024:.1f} KiB"),
+    Column("wrong"),
+]
+
+_TIMES = [
+    Column("gossip", lambda row: row["pattern"].removeprefix("gossip "), left=True),
+    common.RANKS,
+    common.SIZE,
+    *common.MICROSECONDS,
+    common.WRONG,
+]
+
+
+def _rounds(row: Row) -> str:
+    rounds = row["rounds"]
+    spread = f" ± {1.96 * stdev(rounds) / math.sqrt(len(rounds)):.2f}" if len(rounds) > 1 else ""
+    return f"{mean(rounds):.2f}{spread}"
+
+
+def _off(row: Row) -> float | None:
+    return None if row["predicted"] is None else median(row["predicted"]) / median(row["seconds"]) - 1
+
+
+_RUMOURS = [
+    Column("mode", left=True),
+    Column("rounds until all know", _rounds),
+    Column("expected", form=formats.fixed(".2f")),
+    Column("bounds (push)", "bounds", formats.or_dash(lambda ends: f"{ends[0]:.2f} .. {ends[1]:.2f}"), priority=4),
+    Column("rounds given", "rounds_given", priority=5),
+    Column("messages", form=formats.fixed(".0f"), priority=2),
+    Column("with the rumour", "informative", formats.fixed(".0f"), priority=3),
+    Column("time", lambda row: median(row["seconds"]), formats.microseconds, "us"),
+    Column("followed", lambda row: row["predicted"] and median(row["predicted"]), formats.microseconds, "us"),
+    Column("off by", _off, formats.off, priority=1),
+]

@@ -1,0 +1,21 @@
+"""Membership: how soon SWIM declares a silent rank dead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from emulator.report.model import Item
+from emulator.report.views import common
+
+
+def view(result: common.Result) -> Iterator[Item]:
+    """When the silent rank was suspected and declared dead."""
+    live = result.get("live")
+    if not live:
+        return
+    suspected, dead = ([1e3 * seconds for seconds in live[name]] for name in ("SUSPECT", "DEAD"))
+    yield (
+        f"live, {result['environment']['ranks']} ranks, period {live['period_s'] * 1e3:g} ms: rank {live['victim']} "
+        f"suspected after {suspected[0]:.0f} ms, dead to the first after {dead[0]:.0f} ms and to all after "
+        f"{dead[-1]:.0f} ms; when it answers again it is {'evicted' if live['evicted'] else 'still a member'}"
+    )

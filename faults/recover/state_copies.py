@@ -1,0 +1,152 @@
+"""What a rank can go back to: its last two copies of the state; and its log of committed steps.
+
+Ranks whose step is an exchange of all with all are never more than one step apart: a rank that has finished step k has
+heard from all others in it, so all have finished step k-1. Two copies on each rank then have one in common. With a
+copy after each step::
+
+    rank            finished    copies     flags (number of the copy, modulo 3)
+    1               7 steps     6, 7       0 1
+    2               8 steps     7, 8         1 2
+    4               7 steps     6, 7       0 1
+    bitwise AND                              1          all go back to the state after 7 steps
+
+Three bits are enough to say which, because what all ranks hold lies within three copies that follow one another.
+
+Cost: one copy of the state every so many steps, and the memory of two.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from faults.clock import WALL, Clock
+from faults.record.journal import Journal, NoJournal
+
+if TYPE_CHECKING:
+    from mpi4py import MPI
+
+State = dict[str, np.ndarray]
+_TAG_STATE, _TAG_STEP = 30_002, 30_005
+
+
+class StateCopies:
+    """The newest copy of the state and the one before.
+
+    Parameters
+    ----------
+    apart
+        Steps from one copy to the next.
+
+    Attributes
+    ----------
+    step
+        Finished steps that are in the newest copy.
+    newest
+        That copy.
+    """
+
+    def __init__(self, state: State, apart: int = 1) -> None:
+        self.apart = apart
+        self.step = 0
+        self.newest, self._older = ({name: array.copy() for name, array in state.items()} for _ in range(2))
+        self._older_step = -1
+
+    def _number(self, step: int) -> int:
+        return step // self.apart
+
+    def keep(self, step: int, state: State) -> None:
+        """Copy the state after `step` steps, over the older of the two copies."""
+        self.newest, self._older = self._older, self.newest
+        for name, array in self.newest.items():
+            array[...] = state[name]
+        # Three bits tell only copies with numbers that follow one another; others are a job's last and what it goes on
+        # from, where all agree and nobody needs the older one.
+        follows = self._number(step) == self._number(self.step) + 1
+        self._older_step, self.step = self.step if follows else -1, step
+
+    def adopt(self, step: int) -> None:
+        """Take what has been written into `newest` for the state after `step` steps, and the only copy."""
+        self.step, self._older_step = step, -1
+
+    @property
+    def steps(self) -> tuple[int, ...]:
+        """Numbers of finished steps of which there is a copy, newest first."""
+        return (self.step,) if self._older_step < 0 else (self.step, self._older_step)
+
+    @property
+    def flags(self) -> int:
+        """A bit for each copy."""
+        return sum(1 << self._number(step) % 3 for step in self.steps)
+
+    def common(self, flags: int) -> int:
+        """The newest copy that all ranks have, given the bits that all have in common."""
+        return next(step for step in self.steps if flags >> self._number(step) % 3 & 1)
+
+    def of(self, step: int) -> State:
+        """The copy after `step` steps."""
+        return (self.newest, self._older)[self.steps.index(step)]
+
+    def roll_back(self, step: int) -> None:
+        """Make the copy after `step` steps the only one: later steps will be done again."""
+        if step != self.step:
+            self.newest, self._older = self.of(step), self.newest
+        self.adopt(step)
+
+    def put_back(self, state: State) -> None:
+        """Copy the newest copy into `state`."""
+        for name, array in state.items():
+            array[...] = self.newest[name]
+
+    def send(self, comm: MPI.Intracomm, rank: int, step: int) -> None:
+        """Send the newest copy, which is the state after `step` steps."""
+        comm.Send(np.array([step]), rank, _TAG_STEP)
+        for name in sorted(self.newest):
+            comm.Send(self.newest[name], rank, _TAG_STATE)
+
+    def receive(self, comm: MPI.Intracomm, rank: int) -> int:
+        """Receive into the newest copy; the number of steps."""
+        step = np.zeros(1, np.int64)
+        comm.Recv(step, rank, _TAG_STEP)
+        for name in sorted(self.newest):
+            comm.Recv(self.newest[name], rank, _TAG_STATE)
+        return int(step[0])
+
+
+class CommitLog:
+    """Journals each step once, in order, when it is committed, with the instant at which this rank finished it.
+
+    Attributes
+    ----------
+    count
+        Committed steps: all ranks are known to have finished them.
+    """
+
+    def __init__(self, journal: Journal | NoJournal, clock: Clock = WALL) -> None:
+        self._journal, self._clock = journal, clock
+        self._silent = isinstance(journal, NoJournal)
+        self.count = 0
+        self._finished: list[float] = []  # instants of the steps from `count` on
+
+    def finish(self) -> None:
+        """This rank has finished one more step."""
+        self._finished.append(self._clock.now())
+
+    def commit(self, count: int) -> None:
+        """So many steps are committed."""
+        if self._silent:  # nobody asks for the instants, and where it counts they are not even taken
+            self.count = max(self.count, count)
+            return
+        while self.count < count:
+            self._journal.write("commit", step=self.count, done=self._finished.pop(0))
+            self.count += 1
+
+    def roll_back(self) -> None:
+        """Forget the steps that are not committed: they will be done again."""
+        self._finished.clear()
+
+    def adopt(self, count: int) -> None:
+        """Go on behind so many steps, which other ranks have committed."""
+        self.count = count
+        self._finished.clear()

@@ -1,0 +1,102 @@
+"""Arrays that come when they come, among the members of a table of peers, who may die.
+
+box = Mailbox(peers, sources=[0, 2])
+box.send(2, array)                     # returns at once; the array is copied
+for position, array in box.poll():     # what has arrived by now
+    ...
+box.flush()
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import DTypeLike, NDArray
+
+from primitives.inbox import Bytes, Inbox, Outbox
+from primitives.peers import Peers
+
+
+class Mailbox:
+    """Asynchronous one-dimensional arrays, of any length, among the members of a table of peers.
+
+    Parameters
+    ----------
+    peers
+        The table; members that it loses are dropped from the mailbox.
+    sources
+        Positions to receive from.
+    dtype
+        Of every array.
+    tag
+        Of all messages; use one tag per mailbox.
+    ordered
+        See `Inbox`; without it the outcome depends on which process happened to run first.
+    """
+
+    def __init__(
+        self, peers: Peers, sources: Iterable[int], dtype: DTypeLike = np.float64, tag: int = 641,
+        ordered: bool = False,
+    ) -> None:  # fmt: skip
+        self.peers, self.dtype = peers, np.dtype(dtype)
+        ranks = [peers.members[position] for position in sources]
+        self._inbox = Inbox(peers.comm, tag, ranks, lost=self._lost, ordered=ordered)
+        self._outbox = Outbox(peers.comm, tag, lost=self._lost, most=0, least=0)
+
+    def _lost(self, rank: int, error: MPI.Exception) -> None:
+        self.peers.lose(self.peers.members.index(rank), error)
+
+    @property
+    def sources(self) -> set[int]:
+        """Positions that are still received from: neither lost nor stopped."""
+        self._skip_lost()
+        return {self.peers.members.index(rank) for rank in self._inbox.sources}
+
+    def _skip_lost(self) -> None:
+        for position in self.peers.lost:  # in another mailbox, perhaps
+            self.stop(position)
+
+    def stop(self, position: int) -> None:
+        """Receive no more from a peer that has said that it sends no more."""
+        self._inbox.forget(self.peers.members[position])
+
+    def send(self, position: int, array: NDArray) -> bool:
+        """Start sending a copy of `array`; False if the peer is known to be lost."""
+        return self.peers.alive(position) and self._outbox.send(
+            self.peers.members[position], np.array(array, self.dtype)
+        )
+
+    def flush(self) -> None:
+        """Wait until every send is complete: until then a peer may still need this rank's buffers."""
+        self._outbox.drain()
+
+    def poll(self) -> list[tuple[int, NDArray]]:
+        """Take what has arrived: pairs (position, array), in order for each peer."""
+        self._skip_lost()
+        mail = []
+        while (found := self._inbox.poll()) is not None:
+            mail.append(self._opened(*found))
+        return mail
+
+    def wait(
+        self, until: float = math.inf, patience_s: float = math.inf, owing: Iterable[int] | None = None
+    ) -> list[tuple[int, NDArray]]:
+        """Wait as `Inbox.next` does; empty as well when a source was lost meanwhile."""
+        self._skip_lost()
+        owed = None if owing is None else [self.peers.members[position] for position in owing]
+        found = self._inbox.next(until, patience_s, owed)
+        return [] if found is None else [self._opened(*found)]
+
+    def take(self, position: int) -> NDArray | None:
+        """Wait for the next message of one peer; None if the peer is lost.
+
+        This names whom it waits for: on an emulated network the result does not depend on who happened to run first.
+        """
+        data = self._inbox.take(self.peers.members[position]) if self.peers.alive(position) else None
+        return None if data is None else data.view(self.dtype)
+
+    def _opened(self, rank: int, data: Bytes) -> tuple[int, NDArray]:
+        return self.peers.members.index(rank), data.view(self.dtype)

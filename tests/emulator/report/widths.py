@@ -1,0 +1,56 @@
+"""Whether a view can be read at any width: no value is cut, and no column vanishes without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from emulator.report import terminal
+from emulator.report.model import Item, Map, Table
+
+WIDTHS = (60, 80, 100, 200)
+
+
+def text_of(items: Sequence[Item], width: int, full: bool = False) -> list[str]:
+    """The lines that a terminal of this width shows, before paragraphs are wrapped."""
+    return ["".join(text for text, _ in line) for line in terminal.lines(items, width, full)]
+
+
+def fits_every_width(items: Sequence[Item], widths: Sequence[int] = WIDTHS) -> None:
+    """Check all tables and maps of a view."""
+    for item in items:
+        for width in widths if isinstance(item, Table | Map) else ():
+            for full in (False, True):
+                fits(item, width, full)
+
+
+def fits(item: Table | Map, width: int, full: bool) -> None:
+    """Check one table or map: its lines fit, and hold every value of every column that is not named as left out."""
+    first, *lines = text_of([item], width, full)
+    if not item.title:
+        lines = [first, *lines]
+    notes = [line for line in lines if line.startswith("left out at ")]
+    assert len(notes) <= (0 if full or isinstance(item, Map) else 1), lines
+    left_out = notes[0].partition(": ")[2].partition(";")[0].split(", ") if notes else []
+    said = set(item.notes) if isinstance(item, Table) else set()
+    shown = [line for line in lines if line not in notes and line not in said]
+    cells = [(column.heading, column.form(row[i])) for row in _rows(item) for i, column in _columns(item)]
+    widest = max((len(text) for _, text in cells), default=0)
+    assert all(len(line) <= max(width, widest + 4) for line in shown), (width, shown)
+    whole = "\n".join(shown)
+    for heading, text in cells:
+        assert text in whole or heading in left_out, (width, heading, text, shown)
+    for _, column in _columns(item):
+        assert all(word in whole for word in column.heading.split()) or column.heading in left_out, (width, column.name)
+
+
+def _columns(item: Table | Map):
+    from emulator.report.model import Column
+
+    if isinstance(item, Table):
+        return list(enumerate(item.columns))
+    form = lambda value: "" if value is None else item.form(value)  # noqa: E731
+    return list(enumerate(Column(name, form=form) for name in item.columns))
+
+
+def _rows(item: Table | Map):
+    return item.rows if isinstance(item, Table) else item.values

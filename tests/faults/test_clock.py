@@ -1,0 +1,42 @@
+"""Time and death are handed in: only the default clock and executioner ask the operating system for them."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+import faults
+
+ROOMS = ("agree", "recover", "detect", "checkpoint", "inject", "record", "launch")
+DEFAULTS = {"inject/executioner.py"}  # and clock.py, which is in no room
+FORBIDDEN = {
+    ("time", "sleep"), ("time", "monotonic"), ("time", "monotonic_ns"), ("time", "perf_counter"),
+    ("os", "kill"), ("os", "killpg"), ("os", "fork"), ("os", "sched_yield"), ("signal", "pthread_kill"),
+}  # fmt: skip
+
+
+def direct_calls(source: str) -> list[str]:
+    """Uses of what is forbidden, under the module's name or imported from it."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            names = [(node.value.id, node.attr)]
+        elif isinstance(node, ast.ImportFrom):
+            names = [(node.module or "", alias.name) for alias in node.names]
+        else:
+            continue
+        found += [f"line {node.lineno}: {module}.{name}" for module, name in names if (module, name) in FORBIDDEN]
+    return found
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_asks_its_clock_and_its_executioner(room: str) -> None:
+    folder = Path(faults.__file__).parent
+    files = [path for path in (folder / room).glob("*.py") if str(path.relative_to(folder)) not in DEFAULTS]
+    assert files
+    found = {path.name: calls for path in files if (calls := direct_calls(path.read_text()))}
+    assert not found
+
+
+def test_what_is_forbidden_is_found() -> None:
+    assert direct_calls("import os\nfrom time import sleep\nos.kill(1, 9)") == ["line 2: time.sleep", "line 3: os.kill"]
