@@ -139,11 +139,14 @@ def run_filtered(
     deadline_s: float | None = None,
     *,
     rank_0_first: bool = False,
+    left: str = "what had been measured, if anything, is in the run folder",
 ) -> int:
     """Run a job in the foreground and return its exit status, 128 + signal if one ended it; nothing outlives it.
 
     With `rank_0_first` a signal is for rank 0 before it is for mpirun, which would give it a quarter of a second to
     save what there is: too short on a busy machine.
+
+    `left` is said of an interrupted job: what there is of it.
 
     A launch that never began (see `remains`) is tried again: what was in its way is gone by then.
 
@@ -171,7 +174,7 @@ def run_filtered(
             raise TimeoutError
         if signals:
             how = "interrupted" if signals[0] == signal.SIGINT else f"ended by {signals[0].name}"
-            _write(sys.stderr, f"{how}: what had been measured, if anything, is in the run folder\n".encode())
+            _write(sys.stderr, f"{how}: {left}\n".encode())
             return 128 + signals[0]
         if status != NEVER_BEGAN or attempt == attempts - 1:
             break
