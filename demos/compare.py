@@ -1,4 +1,4 @@
-"""One job under all four patterns: which one wins where?
+"""One job under all four patterns: which is fastest for which size?
 
     mpirun -n 16 python -m demos.compare --net 10gbe
 
@@ -246,7 +246,7 @@ def price(name: str, p: int, size: int, alpha: float, beta: float, algorithm: st
 
 
 def _winner(rows: list[dict[str, Any]], p: int, size: int) -> dict[str, Any]:
-    """Who wins for p ranks and n bytes, measured and by formula, and how many times as long the next takes."""
+    """The fastest patterns for p ranks and n bytes, measured and by formula, and the next one's time over theirs."""
     these = {row["pattern"]: row for row in rows if (row["ranks"], row["bytes"]) == (p, size)}
     measured = {name: these[name]["seconds"]["median"] for name in PATTERNS}
     first = _quickest(measured)

@@ -1,4 +1,4 @@
-"""Train without a centre: stochastic gradient descent where each rank averages with its neighbours only.
+"""Decentralised training: stochastic gradient descent where each rank averages with its neighbours only.
 
 Every rank holds a part of scikit-learn's handwritten digits and a softmax model. A step is a gradient on a local batch
 and one round of gossip (D-PSGD: Lian et al., NeurIPS 2017); beside it the same with an all-reduce, which is checked
@@ -22,7 +22,8 @@ from demos._lib.gossip_results import predict
 from demos._lib.timing import begin_together
 from emulator import costs
 from emulator.measure import statistics
-from emulator.run.options import TIME, Run, demo
+from emulator.run.options import TIME, demo
+from emulator.run.session import Run
 from primitives.collectives.all_reduce import all_reduce
 from primitives.gossip import graphs, mix, mixing, schedules
 from primitives.gossip.mixing import Mixing

@@ -1,4 +1,4 @@
-"""Learn from data that stay where they are: federated averaging, liars, and rarely-communicating training.
+"""Federated averaging with drop-outs and with clients that lie, and training with an all-reduce every H steps.
 
 Rank 0 serves, the others are clients with a part each of scikit-learn's handwritten digits. Three questions:
 
@@ -17,11 +17,11 @@ import click
 import numpy as np
 
 import emulator
-from demos._lib import digits
-from demos._lib import federated_results as keeping
+from demos._lib import digits, federated_results
 from demos._lib.timing import begin_together
 from emulator.errors import UsageError
-from emulator.run.options import SHARE, TIME, Run, demo
+from emulator.run.options import SHARE, TIME, demo
+from emulator.run.session import Run
 from primitives.collectives.all_reduce import all_reduce
 from primitives.federated import DiLoCo, participate, robust, serving, weighted_mean
 from primitives.federated.averaging import HEADER, Aggregate, draw_clients
@@ -108,7 +108,7 @@ def main(
     setting = Setting(run.size, run.seed, dropout, 0, declared, slow)
     rows, model = _federate(run, setting, count, asked, weighted_mean, deadline)
     if run.rank == 0:
-        keeping.rounds(run, rows, declared if not slow else None, 8 * (HEADER + COUNT))
+        federated_results.rounds(run, rows, declared if not slow else None, 8 * (HEADER + COUNT))
         if deadline is None:
             _check(run, setting, model, count, asked)
     run.show()
@@ -209,7 +209,7 @@ def _seldom(run: Run, setting: Setting, declared: float, steps: int = 160) -> No
         loss, accuracy = setting.score(outer.model)
         row = {"every": gap, "rounds": steps // gap, "seconds": took, "loss": loss, "accuracy": accuracy, "same": same}
         if run.rank == 0:
-            rows.append(keeping.seldom(run, row, steps, 8 * COUNT, declared))
+            rows.append(federated_results.seldom(run, row, steps, 8 * COUNT, declared))
     run.extra |= {"diloco": rows, "steps": steps}
 
 

@@ -1,4 +1,4 @@
-"""Average and spread news by talking to neighbours only: what each graph costs, and how fast it converges.
+"""Gossip: averages and rumours by messages between neighbours only; what each graph costs, and how fast it converges.
 
 The work is real: the breast-cancer table that ships with scikit-learn is cut into one part per rank, and the ranks
 agree on the mean of its 30 columns; the answer is checked against the one-process mean. For every graph the spectral
@@ -16,12 +16,12 @@ import click
 import numpy as np
 from mpi4py import MPI
 
-from demos._lib import gossip_results as keeping
+from demos._lib import gossip_results
 from demos._lib.timing import begin_together, timed
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job
-from emulator.run.options import Run, demo
-from emulator.run.session import sub_sizes
+from emulator.run.options import demo
+from emulator.run.session import Run, sub_sizes
 from primitives.gossip import PushSum, asynchronous, average, graphs, mix, mixing, rumour, schedules
 from primitives.gossip.mixing import Mixing
 
@@ -162,7 +162,7 @@ def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float
         distances.append(_distance(run, value(), target, scale))
     mean = value()[:-1] / value()[-1]
     wrong = run.control.allreduce(int(np.sum(np.abs(mean / truth - 1) > 1e3 * error)))
-    return keeping.convergence(run, way, distances, wrong, error)
+    return gossip_results.convergence(run, way, distances, wrong, error)
 
 
 def _distance(run: Run, value: np.ndarray, target: np.ndarray, scale: np.ndarray) -> float:
@@ -205,7 +205,7 @@ def _time(run: Run, names: list[str]) -> None:
                 jobs.append(_job(run.sub(p), p, size, name, schedule))
     series = timed(run, jobs)
     if run.rank == 0:
-        keeping.times(run, series, shapes)
+        gossip_results.times(run, series, shapes)
     run.show()
 
 
@@ -251,7 +251,7 @@ def _rumours(run: Run, count: int) -> None:
             if ranks is not None:
                 seen.append((ranks, took, seed))
         if run.rank == 0:
-            rows.append(keeping.rumours(run, mode, rounds, seen))
+            rows.append(gossip_results.rumours(run, mode, rounds, seen))
     run.extra["rumours"] = rows
 
 

@@ -1,4 +1,4 @@
-"""Incast: one receiver, more and more senders at once; the queue that a parameter server will meet.
+"""Incast: one receiver and more and more senders at once, as at the port of a parameter server.
 
 Senders 1 .. k each send n bytes to rank 0 at the same time. However fast the senders are, all bytes pass the
 receiver's card one after another::
@@ -26,8 +26,8 @@ from emulator import costs
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job, Series
 from emulator.network import Network
-from emulator.run.options import Run, demo
-from emulator.run.session import sub_sizes
+from emulator.run.options import demo
+from emulator.run.session import Run, sub_sizes
 
 EXACT = 1e-9  # relative error that arithmetic alone may leave
 Formula = Callable[[int, int], float]

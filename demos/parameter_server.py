@@ -1,4 +1,4 @@
-"""Parameter server: what a push and pull costs, and what waiting for a straggler buys.
+"""Parameter server: the time of a push and pull, and staleness against waiting under a straggler.
 
     mpirun -n 16 python -m demos.parameter_server --consistency ssp --staleness 3 --slow '15 x4'
 
@@ -64,7 +64,7 @@ def main(
     options: dict[str, Any] = {"replicas": replicas, "compression": compression, "refuse_nan": nan == "refuse"}
     options["cache"] = cache
     task = Task(servers, steps, step_time, stragglers, seed=run.seed, placement=placement, options=options)
-    # Every option is judged before anything is measured.
+    # Every option is checked before anything is measured.
     ParameterServer(run.comm, [task.table()], servers=servers, consistency=rules[consistency], **options)
     price(run, servers, counts)
     trained_s = learn(run, task, rules[consistency])
@@ -199,7 +199,7 @@ def _keep(run: Run, task: Task, rule: Consistency, trained: Trained) -> None:
 def _check(
     run: Run, task: Task, rule: Consistency, trained: Trained, expected: Any, loss: float, limit: float
 ) -> dict[str, Any]:
-    """Judge a training: its staleness, and its weights (equal bit by bit under bsp) or its loss (within a limit)."""
+    """Check a training: its staleness, and its weights (equal bit by bit under bsp) or its loss (within a limit)."""
     bound = rule.staleness
     if bound is not None and trained.summary.staleness.largest > bound:
         run.fail(f"observed staleness {trained.summary.staleness.largest} is above the bound {bound}")

@@ -53,7 +53,7 @@ SECONDS_PER_CHARACTER = 2e-6  # declared cost of an uneven task
 @click.option("--task-time", type=TIME, default="5 ms", show_default=True, help="Declared time to search a shard.")
 @click.option("--slow", metavar="'RANK xFACTOR'", help="The straggler; absent: the last rank, 20 times slower.")
 @click.option(
-    "--deadline", type=TIME, help="Of the impatient search; absent: 1.5 times what it takes with nobody slow."
+    "--deadline", type=TIME, help="Of the search with a quorum; absent: 1.5 times what it takes with nobody slow."
 )
 @click.option("--quorum", type=SHARE, default="75 %", show_default=True, help="Share of the shards that it wants.")
 @click.option(
@@ -67,7 +67,7 @@ def main(
     run: Run, documents: int, question: str, shards: int | None, replicas: int, task_time: float, slow: str | None,
     deadline: float | None, quorum: float, backup_after: float,
 ) -> None:  # fmt: skip
-    Deadline(deadline, quorum)  # judged before anything is measured
+    Deadline(deadline, quorum)  # checked before anything is measured
     workers = range(1, run.size)
     placement = Shards(shards or 2 * len(workers), workers, replicas)
     straggler = parse_slow((slow,), 1, run.size) if slow else {run.size - 1: 20.0}
@@ -184,7 +184,7 @@ class Search:
 def _search(
     run: Run, search: Search, slow: dict[int, float], deadline: float | None, quorum: float, backup_after: float
 ) -> None:
-    """One question, asked with more and less patience."""
+    """One question, with and without a straggler, a backup task, and a deadline with a quorum."""
     names = ", ".join(f"rank {rank} x{factor:g}" for rank, factor in slow.items())
     ways: dict[str, tuple[dict[int, float], dict[str, Any]]] = {
         "nobody is slow": ({}, {}),

@@ -1,1 +1,1 @@
-"""What several demos share: data sets, training loops, reports."""
+"""What several demos share: data sets, training loops, timing, formulas."""

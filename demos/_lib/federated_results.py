@@ -1,4 +1,4 @@
-"""What the federated demo keeps of its rounds, with their predicted times."""
+"""Records of the federated demo for its result: rounds and all-reduces, with their predicted times."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 from demos._lib.formulas import judge
 from emulator import costs
 from emulator.measure import statistics
-from emulator.run.options import Run
+from emulator.run.session import Run
 from primitives.federated.averaging import HEADER, Round
 
 
 def rounds(run: Run, rows: list[dict[str, Any]], training: float | None, n: int) -> None:
-    """Keep the rounds and judge their times.
+    """Add the rounds to the result and compare their times with the formula.
 
     Parameters
     ----------

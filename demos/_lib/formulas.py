@@ -1,4 +1,4 @@
-"""Formulas beside measurements: how far apart they are, and a verdict where nothing but the formula happens."""
+"""Relative errors of cost formulas, with a verdict on networks that meet the assumptions of the formulas."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def uniform(network: Network, into: int | None = None) -> bool:
 
 
 def ideal(run: Run, into: int | None = None) -> bool:
-    """Whether the formulas are all that happens: an emulated network with uniform paths, and no compute time."""
+    """Whether the formulas are exact: an emulated network with uniform paths, and no compute time."""
     return run.network is not None and run.options.compute == "none" and uniform(run.network.sized(run.size), into)
 
 
@@ -35,7 +35,7 @@ def judge(
     into: int | None = None,
     exact: bool = True,
 ) -> None:
-    """Keep the errors of a formula in the result; fail the run where an ideal network must keep to it. Rank 0 only.
+    """Add the errors of a formula to the result; on an ideal network a large one fails the run. Rank 0 only.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def judge(
     into
         The formula is only of paths into this rank.
     exact
-        Whether the network keeps to the formula; a run without pacing may not, where messages meet.
+        Whether the order of messages at a card is that of the formula, so that an ideal network keeps to it.
     """
     off = [abs(predicted / measured - 1) for predicted, measured in pairs if predicted is not None and measured]
     if not off:

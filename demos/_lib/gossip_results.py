@@ -1,4 +1,4 @@
-"""What the gossip demo keeps of what it has seen: convergence, predicted times, rumours."""
+"""Records of the gossip demo for its result: convergence, times with their predictions, rumours."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from demos._lib.formulas import judge
 from demos._lib.timing import keep
 from emulator import costs
 from emulator.measure.repetitions import Series
-from emulator.run.options import Run
+from emulator.run.session import Run
 from primitives.gossip import mixing, rumour
 from primitives.gossip.mixing import Mixing
 
@@ -64,7 +64,7 @@ def predict(schedule: Sequence[Mixing], size: int, path: Any) -> float:
 
 
 def times(run: Run, series: list[Series], schedules: dict[tuple[str, int], list[Mixing]]) -> None:
-    """Keep measured times beside rounds * (alpha + degree n beta).
+    """Add measured times to the result beside rounds * (alpha + degree n beta).
 
     Alpha and beta are those of the configured network; on the bare transport they are fitted to these very times.
     """

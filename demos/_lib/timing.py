@@ -1,4 +1,4 @@
-"""Timing the jobs of a demo, and keeping what was measured in its result."""
+"""Timing the jobs of a demo, and adding the measurements to its result."""
 
 from __future__ import annotations
 

@@ -34,6 +34,9 @@ class EmulatedCarrier(Carrier):
         t: float = self.comm.align(ranks)
         return t
 
+    def idle(self) -> None:
+        self.comm.engine.idling = True
+
     def advance(self, t: float) -> None:
         clock = self.comm.engine.clock
         clock.t = max(clock.t, t)

@@ -204,10 +204,6 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         self._leave()
         return found
 
-    def forget(self) -> None:
-        """Begin traffic and fidelity anew on this rank."""
-        self.engine.forget()
-
 
 def _of_mpi(name: str) -> Any:
     return getattr(MPI, name)

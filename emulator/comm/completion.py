@@ -20,7 +20,7 @@ from emulator.core.engine import Engine
 from emulator.core.operations import Operation
 
 
-class _Real(Operation):
+class _NativeRequest(Operation):
     """A request of MPI itself among emulated ones."""
 
     error = 0
@@ -52,7 +52,9 @@ class Batch(Operation):
 
     def __init__(self, requests: Sequence[MPI.Request]) -> None:
         self.engine = next(r.engine for r in requests if isinstance(r, EmulatedRequest))
-        self.operations: list[Any] = [r if isinstance(r, EmulatedRequest) else _Real(r, self.engine) for r in requests]
+        self.operations: list[Any] = [
+            r if isinstance(r, EmulatedRequest) else _NativeRequest(r, self.engine) for r in requests
+        ]
 
     def __enter__(self) -> Batch:
         if self.engine.clock.measured:

@@ -88,7 +88,7 @@ def _refuse(comm: Any, error: UsageError) -> None:
     """End the rank because of something that is not emulated; where it was called matters, not how it was refused."""
     frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if not _ours(one)), None)
     place = f"{frame.filename}:{frame.lineno}: " if frame else ""
-    if comm.engine.board.claim():  # the others have the same error
+    if comm.engine.shared.is_first_to_ask():  # the others have the same error
         print(f"error: {place}{error}", file=sys.stderr)
     leave(error.exit_code)
 

@@ -278,24 +278,24 @@ class Engine(ABC):
         """Count the messages that this rank put out of order at a shared card or link."""
         return sum(queue.inversions for queue in self.queues)
 
-    def forget(self) -> None:
-        """Begin the counts anew: traffic and inversions."""
+    def reset_counts(self) -> None:
+        """Set the counts of traffic and inversions to zero."""
         for queue in self.queues:
             queue.inversions = 0
         for route in self.routes.values():
             route.messages = route.bytes = 0
 
-    def begin_anew(self) -> None:
-        """Set emulated time and all queues to zero and forget the counts; all ranks do it together."""
+    def reset(self) -> None:
+        """Set emulated time, all queues and all counts to zero; all ranks do it together."""
         self.clock.t = 0.0
         for queue in [self._memory, self.loopback.queue, *self.queues]:
             queue.clear()
         for route in self.routes.values():
             route.sequence = 0
             route.last.clear()
-        self.forget()
+        self.reset_counts()
 
-    def forget_context(self, context: int) -> None:
+    def drop_context(self, context: int) -> None:
         """Drop what is kept for a communicator that has been freed or revoked."""
         self._matchers.pop(context, None)
         for route in self.routes.values():

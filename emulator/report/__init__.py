@@ -1,1 +1,1 @@
-"""Tables, maps and plots of results; everything here reads result data and nothing else."""
+"""Reports of results: views make plain data of a result, renderers show it on a terminal, as plots, or as a page."""

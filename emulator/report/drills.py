@@ -1,4 +1,4 @@
-"""What ``python -m faults`` shows of its results: a drill, the matrix, detectors, a soak, a failure trace."""
+"""Views of the results of ``python -m faults``: drill, matrix, alarms, soak, trace."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from emulator.report.model import Axis, Column, Curve, Item, Map, Row, Series, T
 from emulator.units import format_time
 
 PHASES = {
-    "detect": "until the first survivor is told",
-    "agree": "until all know who lives",
-    "rebuild": "until everybody has a place",
-    "restore": "until everybody has the state",
+    "detect": "until the first survivor learns of it",
+    "agree": "until the survivors agree who is alive",
+    "rebuild": "until every rank has its place",
+    "restore": "until every rank has the state",
     "replay": "until the interrupted step is complete",
 }
 """What the phases of a recovery mean, in their order."""
@@ -69,9 +69,10 @@ def timeline(episode: Row) -> Table:
         f"{format_time(one['at'])}: {one['text']} (rank {one['place']})" for one in episode.get("deaths") or ()
     )
     total, at, rows = sum(phases.values()), 0.0, []
+    scale = _BAR / total if total else 0.0
     for phase in [*(name for name in PHASES if name in phases), *(name for name in phases if name not in PHASES)]:
         seconds = phases[phase]
-        left, width = round(_BAR * at / total), max(1 if seconds else 0, round(_BAR * seconds / total))
+        left, width = round(scale * at), max(1 if seconds else 0, round(scale * seconds))
         rows.append([phase, at, seconds, " " * left + "█" * width, PHASES.get(phase, "")])
         at += seconds
     lost = f"{episode['lost_steps']} more steps done again" if episode.get("lost_steps") else "no committed step lost"

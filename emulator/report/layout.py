@@ -1,4 +1,4 @@
-"""Tables and maps as lines of a given width. No value is ever cut and nothing vanishes without a word.
+"""Tables and maps as lines of a given width. No value is cut, and a column that is left out is named.
 
 A table that is too wide first breaks its headings, then leaves out columns by their priority (a line below names
 them), and what still does not fit goes on in a second line of each row. A map that is too wide is shown in blocks of

@@ -1,4 +1,4 @@
-"""What a report is made of, as plain data: tables, lines of text, verdicts, maps and series.
+"""The items of a report as plain data: tables, lines of text, verdicts, maps and series.
 
 A view (`emulator.report.views`) makes a list of these from a saved result; a renderer (`emulator.report.terminal`,
 `emulator.report.plots`) shows them. Values stay raw: seconds, bytes, shares. How one is written is said by its column.

@@ -35,7 +35,7 @@ def find_pace(comm: Any) -> tuple[float, str | None]:
         Wall seconds per emulated second; and None, or a line that says what to expect at the slowest pace.
     """
     engine = comm.engine
-    floor = engine.board.ranks_here / cores() if engine.clock.measured else 0.0
+    floor = engine.shared.ranks_here / cores() if engine.clock.measured else 0.0
     if engine.sync is not None:
         floor = max(floor, 1.01 * engine.sync.smallest_latency / engine.pacer.latency)
     slowest = max(SLOWEST, floor)
@@ -71,7 +71,7 @@ def _late(comm: Any, pace: float) -> float:
     engine = comm.engine
     engine.set_pace(pace)
     comm.align()
-    engine.pacer.forget()
+    engine.pacer.reset_counts()
     _exchange(comm, max(_ROUNDS, min(10 * _ROUNDS, int(_TRIAL_S / (engine.pacer.latency * pace)))))
     deadlines, overruns, _ = engine.pacer.figures()
     total = np.array([deadlines, overruns])

@@ -1,4 +1,4 @@
-"""The Python way in: put the processes of a communicator on an emulated network."""
+"""`emulate`: put the processes of a communicator on an emulated network."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from mpi4py import MPI
 
-from emulator.comm import completion, refused, threads
+from emulator.comm import completion, refused
 from emulator.comm.communicator import EmulatedComm
 from emulator.comm.management import context_number
 from emulator.errors import UsageError
 from emulator.network import Network
-from emulator.wire import automatic_pace
+from emulator.wire import automatic_pace, threads
 from emulator.wire.engine import WireEngine
 
 
@@ -50,7 +50,7 @@ def emulate(
     refused.refuse_outside()
     threads.watch()
     engine = WireEngine(comm, _laid_out(comm, network), factor, compute == "measured", seed)
-    _settle_before_finalize(engine)
+    _drain_before_finalize(engine)
     emulated = EmulatedComm(engine, comm.Dup(), context_number("world"), collectives)
     if pace == "auto":
         _find_pace(engine, emulated)
@@ -77,7 +77,7 @@ def _find_pace(engine: WireEngine, emulated: EmulatedComm) -> None:
     pace, emulated.notice = automatic_pace.find_pace(emulated)
     engine.set_pace(pace)
     emulated.align()
-    engine.begin_anew()
+    engine.reset()
 
 
 def _laid_out(comm: MPI.Intracomm, network: Network | str) -> Network:
@@ -99,11 +99,11 @@ def _laid_out(comm: MPI.Intracomm, network: Network | str) -> Network:
     return found
 
 
-def _settle_before_finalize(engine: WireEngine) -> None:
+def _drain_before_finalize(engine: WireEngine) -> None:
     """Take in what others still send before MPI ends, be it at exit or by MPI.Finalize in the program."""
 
     def last(comm: Any, keyval: int, value: Any) -> None:
-        engine.settle()
+        engine.drain()
 
     MPI.COMM_SELF.Set_attr(MPI.Comm.Create_keyval(delete_fn=last), engine)
-    atexit.register(engine.settle)
+    atexit.register(engine.drain)

@@ -1,4 +1,4 @@
-"""The engine between real processes: it carries messages over MPI with their emulated times in front.
+"""The engine between real processes: it sends each message over MPI behind a header with its emulated times.
 
 One per process and emulated cluster. All emulated communicators share it, and through it one logical clock. All
 physical messages travel on one private duplicate of the real communicator, the wire, and each names its context.
@@ -21,7 +21,7 @@ from emulator.wire import automatic_pace, header
 from emulator.wire.clock_sync import refuse_below, synchronise
 from emulator.wire.header import ACK, HEADERS_TAG
 from emulator.wire.pacing import Pacer, summarise
-from emulator.wire.shared_clocks import Board
+from emulator.wire.shared_clocks import SharedClocks
 from emulator.wire.waiting import Waiting
 
 _pack_into = header.HEADER.pack_into
@@ -40,7 +40,7 @@ class WireEngine(Waiting):
     Attributes
     ----------
     wire : the private communicator that carries all physical messages
-    board : the clocks that this rank shares with the others of its machine
+    shared : the clocks that this rank shares with the others of its machine
     sync : how the clocks of several machines relate; None on one machine
     automatic : the pace was found, and may be raised
     judged : deadlines and overruns up to which the pace was judged
@@ -51,22 +51,21 @@ class WireEngine(Waiting):
         self.wire = real.Dup()
         self.wire.Set_errhandler(MPI.ERRORS_RETURN)
         rank = self.wire.Get_rank()
-        self.board = Board(self.wire, network)
+        self.shared = SharedClocks(self.wire, network)
         host = network.host_of(rank)
-        self._crowded = clocks.crowded(self.board.ranks_here)
+        self._crowded = clocks.crowded(self.shared.ranks_here)
         latency = network.smallest_latency() or network.hosts[host].loopback.alpha
-        pacer = Pacer(self.board, pace, latency, 0.0 if self._crowded else _SPIN_S)
+        pacer = Pacer(self.shared, pace, latency, 0.0 if self._crowded else _SPIN_S)
         clock = Clock(network.hosts[host].slowdown, measured)
-        super().__init__(network, rank, self.wire.Get_size(), seed, clock, pacer, self.board.cards(host))
-        self.pacer = pacer
+        super().__init__(network, rank, self.wire.Get_size(), seed, clock, pacer, self.shared.cards(host))
         # None on one machine, whose ranks all read the same clock.
-        self.sync = synchronise(self.wire) if self.board.machines > 1 else None
+        self.sync = synchronise(self.wire) if self.shared.machines > 1 else None
         self.judged = (0, 0)
         self.automatic = False
         self._outgoing: deque[tuple[MPI.Request, Any]] = deque()
         self._kept: deque[tuple[Any, Any]] = deque()
         self._status = MPI.Status()
-        self._settled = False
+        self._drained = False
         self._pause = clocks.Backoff(0.0)
         self.set_pace(pace)
         self.wire.Barrier()
@@ -81,12 +80,12 @@ class WireEngine(Waiting):
         """
         if pace and self.sync is not None:
             refuse_below(self.sync.residual, self.pacer.latency * pace)
-        if self.board.leads:
+        if self.shared.is_leader:
             # Emulated now stays now: without this a new pace would move it by all the time that has passed.
-            self.board.pacing[0] += self.clock.t * (self.pacer.pace - pace)
+            self.shared.pacing[0] += self.clock.t * (self.pacer.pace - pace)
         self.pacer.pace = pace
         self.pacer.spin = 0.0 if self._crowded else _SPIN_S
-        self._nap = max(100e-6, _NAP_PER_RANK_S * self.board.ranks_here / clocks.cores())
+        self._nap = max(100e-6, _NAP_PER_RANK_S * self.shared.ranks_here / clocks.cores())
         self._pause.yields = 2 if self._crowded else 200
 
     # -- sending
@@ -183,7 +182,7 @@ class WireEngine(Waiting):
         if self.sync is not None:
             # Rank 0's now, on every machine's own clock.
             now = self.sync.line.local(comm.control.bcast(now))
-        if self.board.leads:
+        if self.shared.is_leader:
             self.pacer.restart(t, now)
         comm.control.Barrier()
 
@@ -191,32 +190,31 @@ class WireEngine(Waiting):
         rows = control.allgather((self.pacer.figures(), self.inversions()))
         return summarise([row[0] for row in rows], sum(row[1] for row in rows), self.pacer.pace)
 
-    def forget(self) -> None:
-        super().forget()
-        self.pacer.forget()
+    def reset_counts(self) -> None:
+        super().reset_counts()
+        self.pacer.reset_counts()
         self.judged = (0, 0)
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         self.wire.Barrier()
-        super().begin_anew()
+        super().reset()
         self.wire.Barrier()
 
-    def settle(self) -> None:
+    def drain(self) -> None:
         """Before MPI_Finalize: take in whatever others still send to this rank, until everybody has said so."""
-        if self._settled or MPI.Is_finalized():
+        if self._drained or MPI.Is_finalized():
             return
-        self._settled = True
-        pause = clocks.Backoff(1e-3)
-        while self._outgoing:
-            self.progress()
-            pause()
+        self._drained = True
+        clocks.wait_until(lambda: self._made_progress() and not self._outgoing, longest=1e-3)
         try:
             together = self.wire.Ibarrier()
-            while not together.Test():
-                self.progress()
-                pause()
+            clocks.wait_until(lambda: self._made_progress() and together.Test(), longest=1e-3)
         except MPI.Exception:
-            return  # somebody died: nobody waits for this rank
+            return  # a rank died: nobody waits for this one
+
+    def _made_progress(self) -> bool:
+        self.progress()
+        return True
 
 
 def _reap(sends: deque[tuple[MPI.Request, Any]]) -> None:

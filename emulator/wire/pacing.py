@@ -1,4 +1,4 @@
-"""Pacing: the tie between emulated and wall time, one for all ranks of a machine, and how well it held."""
+"""Pacing: maps emulated time to wall time, the same for all ranks of a machine, and counts late receives."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from emulator.core import clock
 from emulator.core.wall_clock import perf_counter, sleep_until
-from emulator.wire.shared_clocks import PACING_LOCK, Board
+from emulator.wire.shared_clocks import PACING_LOCK, SharedClocks
 
 # A rank that finds itself this late is not jittering, it was away (a sleep, a file): time is shifted for all.
 _AWAY_S = 0.02
@@ -27,10 +27,10 @@ class Pacer(clock.Pacer):
     deadlines, overruns : receives that had to wait, and those of them that found their deadline already past
     """
 
-    __slots__ = ("_late", "board", "deadlines", "latency", "overruns", "pace", "spin")
+    __slots__ = ("_late", "deadlines", "latency", "overruns", "pace", "shared", "spin")
 
-    def __init__(self, board: Board, pace: float, latency: float, spin: float) -> None:
-        self.board = board
+    def __init__(self, shared: SharedClocks, pace: float, latency: float, spin: float) -> None:
+        self.shared = shared
         self.pace = pace
         self.latency = latency or _TINY
         self.spin = spin
@@ -44,19 +44,19 @@ class Pacer(clock.Pacer):
 
     def restart(self, t: float, wall: float) -> None:
         """Let emulated time `t` be at `wall` (perf_counter), for every rank of the machine; one rank calls it."""
-        self.board.pacing[0] = wall - t * self.pace
+        self.shared.pacing[0] = wall - t * self.pace
 
     def wall(self, t: float) -> float:
         """Give the wall time (perf_counter) of emulated time `t`."""
-        return self.board.pacing[0] + t * self.pace
+        return self.shared.pacing[0] + t * self.pace
 
     def emulated(self) -> float:
         """Give the emulated time that the wall clock has reached."""
-        return (perf_counter() - self.board.pacing[0]) / self.pace
+        return (perf_counter() - self.shared.pacing[0]) / self.pace
 
     def hold(self, t: float) -> None:
         """Sleep until emulated time `t`."""
-        sleep_until(self.board.pacing[0] + t * self.pace, self.spin)
+        sleep_until(self.shared.pacing[0] + t * self.pace, self.spin)
 
     def record(self, due: float, held: bool) -> None:
         """Note how late a receive that was due at `due` returns; `held` if its deadline was still ahead when found."""
@@ -74,15 +74,15 @@ class Pacer(clock.Pacer):
         """If this rank was away, let time pass on for all of the machine, once for those that were away together."""
         away = max(_AWAY_S, _AWAY_ALPHAS * self.latency * self.pace)
         # Between machines time is tied to clocks that agree, and must stay so.
-        if self.board.machines > 1 or perf_counter() - self.wall(due) <= away:
+        if self.shared.machines > 1 or perf_counter() - self.wall(due) <= away:
             return
-        with self.board.lock(PACING_LOCK):
+        with self.shared.lock(PACING_LOCK):
             late = perf_counter() - self.wall(due)
             if late > away:
-                self.board.pacing[0] += late
+                self.shared.pacing[0] += late
 
-    def forget(self) -> None:
-        """Begin new figures."""
+    def reset_counts(self) -> None:
+        """Set the counts to zero and drop the samples."""
         self.deadlines = self.overruns = 0
         del self._late[:]
 

@@ -51,7 +51,7 @@ class RecordLock:
         self.release()
 
 
-class Board:
+class SharedClocks:
     """Shared cells of 8 bytes: ``pacing``, two queues (`CELLS` each) for each host, one for each shared link.
 
     Attributes
@@ -60,7 +60,7 @@ class Board:
     pacing : the first of them, for the pacer
     shared : for each host, whether more than one rank uses its card
     machines : how many real machines the job runs on
-    ranks_here, leads : how many ranks this machine runs, and whether this one speaks for them
+    ranks_here, is_leader : how many ranks this machine runs, and whether this one speaks for them
     """
 
     def __init__(self, control: MPI.Intracomm, network: Network) -> None:
@@ -76,7 +76,7 @@ class Board:
         _check_machines(homes, placed, network)
         self.machines = len(set(homes))
         self.ranks_here = machine.Get_size()
-        self.leads = machine.Get_rank() == 0
+        self.is_leader = machine.Get_rank() == 0
         self._file = _common_file(machine, length)
         self._map = mmap.mmap(self._file, length)
         self.cells = memoryview(self._map).cast("d")
@@ -93,7 +93,7 @@ class Board:
         first, links = PACING + 2 * self.hosts * CELLS, self.lock(LINKS_LOCK)
         return Cards(out, into, [Queue(self.cells, first + index * CELLS, links) for index in range(self._links)])
 
-    def claim(self) -> bool:
+    def is_first_to_ask(self) -> bool:
         """Tell whether this rank is the first of its machine to ask."""
         with self.lock(1 + _CLAIMED):
             first = not self.pacing[_CLAIMED]

@@ -25,7 +25,6 @@ from faults.record import outcome
 
 LAUNCHES = 25
 NOT_RECOVERED = 3
-_LEFT = "the program did not come to its end"
 _TOLD_TO_END = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
 
@@ -69,9 +68,7 @@ def run(
         launched = WALL.now()
         with tempfile.TemporaryDirectory(prefix="verdicts-") as folder:
             try:
-                status = foreground.run_filtered(
-                    arguments, extra_env={outcome.FOLDER: folder}, deadline_s=deadline_s, left=_LEFT
-                )
+                status = foreground.run_filtered(arguments, extra_env={outcome.FOLDER: folder}, deadline_s=deadline_s)
             except TimeoutError:
                 print(f"error: not recovered: no end within the deadline of {deadline_s:g} s", file=sys.stderr)
                 return NOT_RECOVERED

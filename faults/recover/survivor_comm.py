@@ -43,7 +43,8 @@ class SurvivorComm(MPI.Intracomm):
     """
 
     def __new__(cls, parent: MPI.Intracomm, members: Sequence[int], note: Note | None = None) -> SurvivorComm:
-        return super().__new__(cls, parent)
+        # An emulated communicator has no handle of MPI's own that could be shared, and refuses to be copied.
+        return super().__new__(cls) if carrier.of(parent).timed else super().__new__(cls, parent)
 
     def __init__(self, parent: MPI.Intracomm, members: Sequence[int], note: Note | None = None) -> None:
         self.parent, self.members = parent, list(members)

@@ -54,17 +54,3 @@ class Staleness:
     def largest(self) -> int:
         """Largest staleness seen; 0 without reads."""
         return max(self.counts, default=0)
-
-    def lines(self, width: int = 40, most: int = 12) -> list[str]:
-        """Draw the histogram, one line per value, or per range of values when there are more than `most`."""
-        step = -(-(self.largest + 1) // most)
-        bins: Counter[int] = Counter()
-        for value, times in self.counts.items():
-            bins[value // step] += times
-        peak = max(bins.values(), default=1)
-        lines = []
-        for index in range(max(bins, default=-1) + 1):
-            label = f"{index * step}" if step == 1 else f"{index * step}-{index * step + step - 1}"
-            share = bins[index] / max(1, self.reads)
-            lines.append(f"{label:>9} {'#' * round(width * bins[index] / peak):<{width}} {share:6.1%}")
-        return lines

@@ -102,7 +102,7 @@ def test_the_default_of_all_reduce_says_what_it_stood_for(tmp_path):
         assert row["busbw"] == pytest.approx(row["algbw"] * 2 * (row["ranks"] - 1) / row["ranks"])
     assert len({row["algorithm"] for row in rows}) > 1
     assert done.result["meaning"][0]["algorithm"] == rows[-1]["algorithm"]
-    assert "stands for one algorithm here and another there" in done.text
+    assert "its algorithm differs between sizes and numbers of ranks" in done.text
     outcome = CliRunner().invoke(speedup_command, ["--from", str(tmp_path), "--nodes", "2"])
     assert f"auto, here {rows[-1]['algorithm']}, of 1M" in outcome.output
 

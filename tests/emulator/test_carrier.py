@@ -237,3 +237,12 @@ def test_an_emulated_carrier_goes_with_its_communicator(comm: Any) -> None:
     copy.Free()
     assert kept.freed == 1
     assert carrier.of(comm).terms() == (20e-6, pytest.approx(BETA))
+
+
+@on_ranks(2, net="10gbe", emulation={"pace": 2.0})
+def test_time_passes_for_whoever_waits_on_a_paced_network(comm: Any) -> None:
+    """Even if what it waits for asks the communicator nothing."""
+    mine = carrier.of(comm)
+    deadline = comm.align() + 1e-3
+    assert not mine.wait_until(lambda: False, deadline)
+    assert mine.now() >= deadline

@@ -1,4 +1,4 @@
-"""What the views of several commands share: measurements, fits, predictions, what is wrong with the figures."""
+"""Parts that several views share: measurements, fits, predictions, fidelity, warnings."""
 
 from __future__ import annotations
 
@@ -41,17 +41,17 @@ def opening(result: Result) -> Item:
 
 
 def closing(result: Result) -> Iterator[Item]:
-    """How well emulated time was kept, what makes the figures unstable, and what was wrong."""
+    """The fidelity of emulated time, warnings, and failed checks."""
     if result.get("fidelity"):
         yield from fidelity(result["fidelity"])
     if result.get("warnings"):
-        yield Text("", lead="What to know before believing these figures")
+        yield Text("", lead="Warnings")
         yield from (f"  - {text}" for text in result["warnings"])
     yield from (Text(f"FAILED: {text}", "bad") for text in result.get("failures") or ())
 
 
 def fidelity(one: Row) -> Iterator[Item]:
-    """How well emulated time was kept, in words."""
+    """The fidelity of emulated time: late receives and messages served out of order."""
     if one.get("pace") is None:
         text = "not paced"
     else:

@@ -1,4 +1,4 @@
-"""One job under all patterns: times beside formulas, and who wins where."""
+"""One job under all patterns: times beside formulas, and the fastest pattern for each size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from emulator.units import format_size, format_time
 
 
 def view(result: common.Result) -> Iterator[Item]:
-    """A table for each number of ranks, then the winners in words, then how well the formulas hold."""
+    """A table for each number of ranks, then the fastest patterns for ranges of sizes, then the errors of formulas."""
     winners = result.get("winners") or []
     of = {(row["ranks"], row["bytes"], row["pattern"]): row for row in result["measurements"]}
     patterns = list(dict.fromkeys(row["pattern"] for row in result["measurements"]))

@@ -1,4 +1,4 @@
-"""Membership: how soon SWIM has found a silent rank."""
+"""Membership: how soon SWIM declares a silent rank dead."""
 
 from __future__ import annotations
 
@@ -17,5 +17,5 @@ def view(result: common.Result) -> Iterator[Item]:
     yield (
         f"live, {result['environment']['ranks']} ranks, period {live['period_s'] * 1e3:g} ms: rank {live['victim']} "
         f"suspected after {suspected[0]:.0f} ms, dead to the first after {dead[0]:.0f} ms and to all after "
-        f"{dead[-1]:.0f} ms; awake again it finds itself {'evicted' if live['evicted'] else 'welcome'}"
+        f"{dead[-1]:.0f} ms; when it answers again it is {'evicted' if live['evicted'] else 'still a member'}"
     )

@@ -68,7 +68,7 @@ def _training(one: Row) -> Iterator[Item]:
     yield f"final loss {final:.4f} (one process {reference:.4f}), accuracy {one['accuracy']:.1%}"
     copies = f", {one['cached_reads'] / one['reads']:.0%} from the worker's copies" if one["cached_reads"] else ""
     title = f"observed staleness (iterations behind the reader, share of the reads{copies})"
-    yield _histogram(title, {int(value): count for value, count in one["staleness"].items()})
+    yield histogram(title, {int(value): count for value, count in one["staleness"].items()})
     check = one["check"]
     if "wrong" in check:
         yield f"check: {check['wrong']} of {check['weights']} weights differ from the one-process run (bit for bit)"
@@ -80,7 +80,7 @@ def _training(one: Row) -> Iterator[Item]:
     yield Series("training", title, Axis("time", "ms", 1e3), Axis("loss", log=True), [curve])
 
 
-def _histogram(title: str, counts: Mapping[int, int]) -> Table:
+def histogram(title: str, counts: Mapping[int, int]) -> Table:
     """A bar for each value, or for each range of values where there are many."""
     step = -(-(max(counts, default=0) + 1) // _MOST_BARS)
     bins: Counter[int] = Counter()

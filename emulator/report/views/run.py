@@ -1,4 +1,4 @@
-"""An emulated program: who sent how much to whom, and which card or link was busy how long."""
+"""An emulated program: bytes from host to host, and the busy time of cards and links."""
 
 from __future__ import annotations
 

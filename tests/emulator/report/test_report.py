@@ -11,7 +11,7 @@ from emulator import results
 from emulator.commands.report import report
 from emulator.report import drills, formats, stability, terminal
 from emulator.report.model import Column, Map, Series, Table, Text
-from emulator.report.views import common, links, speedup, view
+from emulator.report.views import common, links, parameter_server, speedup, view
 from tests.emulator.report.widths import fits, fits_every_width
 
 
@@ -217,7 +217,7 @@ def test_a_drill_is_told_from_its_file_alone(tmp_path):
     lines = lines_of(results.load(tmp_path))
     assert "python -m faults drill ring --fault 'kill 2 @ step 5' on" in " ".join(lines)
     for line in (
-        f"detect 0 s 12.0 ms {24 * '█'} until the first survivor is told",
+        f"detect 0 s 12.0 ms {24 * '█'} until the first survivor learns of it",
         f"replay 15.0 ms 5.00 ms {10 * '█'} until the interrupted step is complete",
         "total 20.0 ms",
         "recovery: 20.0 ms, 2 more steps done again",
@@ -427,3 +427,20 @@ def test_a_page_needs_no_picture(tmp_path):
 def test_fields_of_a_command_without_a_view_are_named():
     text = printed(view(a_result(demo="somebody's", speed=3, limits={})))
     assert "only in the result file: speed" in text
+
+
+def test_staleness_is_a_bar_for_each_value_or_range_of_values():
+    few = parameter_server.histogram("staleness", {0: 3, 1: 1, 2: 4})
+    assert [(name, len(bar), share) for name, bar, share in few.rows] == [
+        ("0", 30, 3 / 8),
+        ("1", 10, 1 / 8),
+        ("2", 40, 0.5),
+    ]
+    many = parameter_server.histogram("staleness", {99: 1})
+    assert [many.rows[0][0], many.rows[-1][0]] == ["0-8", "99-107"]
+    assert len(many.rows) == 12
+
+
+def test_a_recovery_that_took_no_time_has_no_bars():
+    table = drills.timeline({"phases": dict.fromkeys(drills.PHASES, 0.0)})
+    assert {row[3] for row in table.rows} == {""}
