@@ -14,7 +14,7 @@ import click
 
 import bench
 from emulator.errors import UsageError
-from emulator.run import environment
+from emulator.results import environment
 from emulator.run.options import OneLineCommand
 
 FOLDER = Path(__file__).resolve().parent / "results"

@@ -47,7 +47,7 @@ def first_line() -> float:
                 job.process.send_signal(signal.SIGINT)  # as Ctrl-C
                 output.read()
             job.wait(_ENDS_WITHIN_S)
-            job.outlive(_ENDS_WITHIN_S)
+            job.wait_gone(_ENDS_WITHIN_S)
     if not said:
         raise CheckFailed(f"{' '.join(command)} printed nothing: python -m emulator doctor")
     return seconds

@@ -22,7 +22,8 @@ from demos._lib.gossip_results import predict
 from demos._lib.timing import begin_together
 from emulator import costs
 from emulator.measure import statistics
-from emulator.run.options import TIME, Run, demo
+from emulator.run.options import TIME, demo
+from emulator.run.session import Run
 from primitives.collectives.all_reduce import all_reduce
 from primitives.gossip import graphs, mix, mixing, schedules
 from primitives.gossip.mixing import Mixing

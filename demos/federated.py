@@ -20,7 +20,8 @@ import emulator
 from demos._lib import digits, federated_results
 from demos._lib.timing import begin_together
 from emulator.errors import UsageError
-from emulator.run.options import SHARE, TIME, Run, demo
+from emulator.run.options import SHARE, TIME, demo
+from emulator.run.session import Run
 from primitives.collectives.all_reduce import all_reduce
 from primitives.federated import DiLoCo, participate, robust, serving, weighted_mean
 from primitives.federated.averaging import HEADER, Aggregate, draw_clients

@@ -20,8 +20,8 @@ from demos._lib import gossip_results
 from demos._lib.timing import begin_together, timed
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job
-from emulator.run.options import Run, demo
-from emulator.run.session import sub_sizes
+from emulator.run.options import demo
+from emulator.run.session import Run, sub_sizes
 from primitives.gossip import PushSum, asynchronous, average, graphs, mix, mixing, rumour, schedules
 from primitives.gossip.mixing import Mixing
 

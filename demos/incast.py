@@ -26,8 +26,8 @@ from emulator import costs
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job, Series
 from emulator.network import Network
-from emulator.run.options import Run, demo
-from emulator.run.session import sub_sizes
+from emulator.run.options import demo
+from emulator.run.session import Run, sub_sizes
 
 EXACT = 1e-9  # relative error that arithmetic alone may leave
 Formula = Callable[[int, int], float]

@@ -17,8 +17,8 @@ from emulator.errors import UsageError
 from emulator.measure import closed_loop, microbenchmarks, protocol_limits, repetitions
 from emulator.measure.fit import MESSAGE, Point, fit
 from emulator.measure.terms import measurement
-from emulator.run.options import Run, demo
-from emulator.run.session import sub_sizes
+from emulator.run.options import demo
+from emulator.run.session import Run, sub_sizes
 
 Pair = tuple[int, int]
 

@@ -13,9 +13,9 @@ from mpi4py import MPI
 
 from emulator.errors import UsageError
 from emulator.measure import microbenchmarks, repetitions
-from emulator.run import environment
-from emulator.run.options import TIME, Run, demo
-from emulator.run.session import sub_sizes
+from emulator.results import environment
+from emulator.run.options import TIME, demo
+from emulator.run.session import Run, sub_sizes
 from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
 from primitives.collectives.tuning import automatic
 

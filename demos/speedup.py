@@ -51,9 +51,10 @@ def main(ctx: click.Context, source: str | None, path: str | None, **options: An
     asked.warnings += _extrapolated(asked, max(*nodes, model.best().p))
     variations = speedup.sensitivity(asked.vary, 1.0, 1.0) if options["sensitivity"] else []
     result = _result(asked, model.table(nodes), variations)
-    if path is not None:
-        results.save(result, path)
+    unwritten = results.keep(result, path)
     terminal.show(view(results.plain(result)), outlasting())
+    if unwritten is not None:
+        raise unwritten
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""The two ways a run can end badly that are nobody's bug."""
+"""The ways in which a run ends badly without being a bug; each is one line for the user and an exit status."""
 
 
 class UsageError(ValueError):
@@ -15,3 +15,18 @@ class CheckFailed(RuntimeError):
     """A wrong result or a failed check: exit status 1."""
 
     exit_code = 1
+
+
+class CannotWrite(CheckFailed):
+    """Files of the result cannot be written, such as on a full disk: exit status 1, after all else has been printed."""
+
+    def __init__(self, path: object, reason: str) -> None:
+        self.path, self.reason = path, reason
+        super().__init__(f"cannot write {path}: {reason}; make room there, or choose another place")
+
+    def beside(self, earlier: "CannotWrite | None") -> "CannotWrite":
+        """One error for this file and those of an earlier error."""
+        return self if earlier is None else CannotWrite(f"{earlier.path} and {self.path}", self.reason)
+
+
+NO_DIRECTORY = "a command needs a current directory, and this one has been removed: cd to one that exists"

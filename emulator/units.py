@@ -1,27 +1,51 @@
-"""Sizes, times and rates as people write them.
+"""Sizes, times and rates as people write them; one table of units for every option and every file.
 
-Sizes count bytes, and K, M, G are powers of 1024 (``64K`` is 65536), as in every collective
-benchmark. Times and rates follow SI: prefixes are powers of 1000, ``bit/s`` and ``B/s`` are told apart.
+Sizes are in bytes: kB, MB, GB are powers of 1000; KiB, MiB, GiB and the bare K, M, G of ``--sizes`` are powers of 1024.
+Rates need a unit: bit/s (also b/s, bps) or B/s (also Bps), with k, M, G, T for powers of 1000 whatever their case
+(nobody has a bandwidth in millibits), or Ki, Mi, Gi, Ti for powers of 1024. Times need a unit, unless they are 0.
 """
 
 from __future__ import annotations
 
 import math
 import re
+from decimal import Decimal
 
 from emulator.errors import UsageError
 
-_SIZE_FACTORS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3}
-_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMG]?)(?:i?B)?", re.IGNORECASE)
+_NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,9})?)\s*(.*)", re.DOTALL)
+_SIZE_UNIT = re.compile(r"(?P<prefix>[kKmMgG])(?P<rest>i?[bB])?|B?")
+_RATE_UNIT = re.compile(r"(?P<prefix>[kKmMgGtT]i?)?(?P<unit>(?i:bits?|bytes?)|b|B)(?:/s|ps)")
+_LARGEST_SIZE = 1 << 62
+
+_SECONDS = {
+    "ps": "1e-12", "ns": "1e-9", "us": "1e-6", "µs": "1e-6", "μs": "1e-6", "ms": "1e-3",
+    "s": "1", "sec": "1", "second": "1", "seconds": "1", "min": "60", "minute": "60", "minutes": "60",
+    "h": "3600", "hour": "3600", "hours": "3600", "d": "86400", "day": "86400", "days": "86400",
+    "week": "604800", "weeks": "604800", "year": "31557600", "years": "31557600",
+}  # fmt: skip
+"""Seconds of each unit of time; a year has 365.25 days."""
+
+TIME_HELP = "ns, us, ms, s, min, h, d or years"
+SIZE_HELP = "kB, MB, GB are powers of 1000, KiB, MiB, GiB and the bare K, M, G of 1024"
+
+
+def _split(text: str) -> tuple[Decimal | None, str]:
+    """The number and the unit of a quantity; no number where there is none."""
+    match = _NUMBER.fullmatch(text.strip())
+    return (Decimal(match[1]), match[2]) if match else (None, text)
 
 
 def parse_size(text: str) -> int:
-    """Bytes of ``"64K"``, ``"8"``, ``"1.5M"``, ``"2 GiB"``; K, M, G are powers of 1024."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise UsageError(f"a size is a number of bytes with an optional K, M or G, got {text!r}: write e.g. 64K")
-    size = float(match[1]) * _SIZE_FACTORS[match[2].upper()]
-    if size != int(size):
+    """Bytes of ``"8"``, ``"64K"`` and ``"64 KiB"`` (65536), or ``"64 kB"`` (64000)."""
+    number, unit = _split(text)
+    match = _SIZE_UNIT.fullmatch(unit)
+    # "Mb" is a megabit to most, and eight times less than what "mb" and "MB" mean.
+    if number is None or match is None or unit in ("Kb", "Mb", "Gb"):
+        raise UsageError(f"a size is a number of bytes ({SIZE_HELP}), got {text!r}: write e.g. 64K or '350 MB'")
+    base = 1000 if match["rest"] in ("b", "B") else 1024
+    size = number * base ** (" kmg".index((match["prefix"] or " ").lower()))
+    if not 0 <= size <= _LARGEST_SIZE or size != int(size):
         raise UsageError(f"a size must be a whole number of bytes, got {text!r}: write e.g. 64K")
     return int(size)
 
@@ -56,47 +80,31 @@ def parse_ranks(text: str) -> list[int]:
     return counts
 
 
-def _quantity(text: str, what: str, example: str) -> tuple[float, str]:
-    from quantiphy import InvalidNumber, Quantity
-
-    try:
-        quantity = Quantity(text.strip())
-    except InvalidNumber:
-        raise UsageError(f"{what} is a number with a unit, got {text!r}: write e.g. {example!r}") from None
-    return float(quantity), quantity.units
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
 def parse_time(text: str | float) -> float:
-    """Seconds of ``"50 us"``, ``"1.5 ms"``, ``"2 s"``, ``"1 min"`` or a plain number of seconds; >= 0."""
-    scales = {"s": 1.0, "min": 60.0, "h": 3600.0}
-    if isinstance(text, int | float) or _is_number(text):
-        value, unit = float(text), "s"
-    elif text.strip().endswith("min"):  # an SI reader takes the m for milli
-        value, unit = _quantity(text.strip().removesuffix("min"), "a time", "50 us")[0], "min"
-    else:
-        value, unit = _quantity(text, "a time", "50 us")
-    if unit not in scales or not math.isfinite(value) or value < 0:
-        raise UsageError(f"a time is a number >= 0 with ns, us, ms, s, min or h, got {text!r}: write e.g. '50 us'")
-    return value * scales[unit]
+    """Seconds (>= 0) of ``"50 us"``, ``"1.5 ms"``, ``"2 min"``, ``"1 d"``, ``"5 years"``; only 0 needs no unit."""
+    number, unit = _split(str(text))
+    factor = _SECONDS.get(unit, "1" if number == 0 and not unit else None)
+    seconds = math.nan if number is None or factor is None else float(number * Decimal(factor))
+    if not 0 <= seconds < math.inf:
+        raise UsageError(f"a time is a number >= 0 with its unit ({TIME_HELP}), got {text!r}: write e.g. '50 us'")
+    return seconds
 
 
-def parse_rate(text: str) -> float:
-    """Bytes per second of ``"10 Gbit/s"`` (bits) or ``"1.25 GB/s"`` (bytes); > 0, prefixes are powers of 1000."""
-    value, unit = _quantity(str(text), "a bandwidth", "10 Gbit/s")
-    bits = {"bit/s": 8.0, "b/s": 8.0, "bps": 8.0, "bits/s": 8.0, "B/s": 1.0, "Bps": 1.0}
-    if unit not in bits or not math.isfinite(value) or value <= 0:
+def parse_rate(text: str | float) -> float:
+    """Bytes per second (> 0) of ``"10 Gbit/s"`` or ``"500 mbps"`` (bits), ``"1.25 GB/s"`` (bytes)."""
+    number, unit = _split(str(text))
+    match = _RATE_UNIT.fullmatch(unit)
+    rate = math.nan
+    if number is not None and match is not None:
+        prefix = match["prefix"] or " "
+        base = 1024 if prefix.endswith("i") else 1000
+        bits = match["unit"] == "b" or match["unit"].lower().startswith("bit")
+        rate = float(number * base ** " kmgt".index(prefix[0].lower()) / (8 if bits else 1))
+    if not 0 < rate < math.inf:
         raise UsageError(
-            f"a bandwidth is a number > 0 in bit/s or B/s with k, M or G, got {text!r}: write e.g. '10 Gbit/s'"
+            f"a bandwidth is a number > 0 in bit/s or B/s with k, M, G or T, got {text!r}: write e.g. '10 Gbit/s'"
         )
-    return value / bits[unit]
+    return rate
 
 
 def parse_fraction(text: str | float) -> float:
@@ -113,23 +121,27 @@ def parse_fraction(text: str | float) -> float:
 
 def format_size(size: int) -> str:
     """``65536`` as ``64K``: the shortest exact form, in powers of 1024."""
-    for unit in "GMK":
-        if size and size % _SIZE_FACTORS[unit] == 0:
-            return f"{size // _SIZE_FACTORS[unit]}{unit}"
+    for power, unit in ((3, "G"), (2, "M"), (1, "K")):
+        if size and size % 1024**power == 0:
+            return f"{size // 1024**power}{unit}"
     return str(size)
 
 
 def _si(value: float, unit: str, digits: int) -> str:
-    from quantiphy import Quantity
-
-    return Quantity(value, unit).render(prec=digits - 1, form="si", strip_zeros=False)
+    """A value with a prefix of SI and `digits` digits."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g} {unit}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    power, places = divmod(int(exponent), 3)
+    if not -6 <= power <= 4:
+        return f"{mantissa}e{int(exponent)} {unit}"
+    number = f"{float(mantissa) * 10**places:.{max(0, digits - 1 - places)}f}"
+    return f"{number} {'afpnum kMGT'[power + 6].strip()}{unit}"
 
 
 def format_time(seconds: float, digits: int = 3) -> str:
     """``5e-05`` as ``50.0 us``."""
-    if seconds == 0:
-        return "0 s"
-    return _si(seconds, "s", digits).replace("µ", "u").replace("μ", "u")
+    return _si(seconds, "s", digits)
 
 
 def format_rate(bytes_per_second: float, digits: int = 3) -> str:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import click
 
-from emulator.run.options import OneLineGroup
-from faults.cli.alarms import alarms
-from faults.cli.drill import drill
-from faults.cli.matrix import matrix
-from faults.cli.run import run
-from faults.cli.soak import soak
-from faults.cli.trace import trace
+from emulator.launch import mpirun
+
+mpirun.prepare()  # before anything imports MPI
+
+from emulator.run.options import OneLineGroup  # noqa: E402
+from faults.cli.alarms import alarms  # noqa: E402
+from faults.cli.drill import drill  # noqa: E402
+from faults.cli.matrix import matrix  # noqa: E402
+from faults.cli.run import run  # noqa: E402
+from faults.cli.soak import soak  # noqa: E402
+from faults.cli.trace import trace  # noqa: E402
 
 
-@click.group(cls=OneLineGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=OneLineGroup)
 def main() -> None:
     """Kill, hang, slow or cut off ranks of a running job and see what recovery costs."""
 

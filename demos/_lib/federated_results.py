@@ -7,7 +7,7 @@ from typing import Any
 from demos._lib.formulas import judge
 from emulator import costs
 from emulator.measure import statistics
-from emulator.run.options import Run
+from emulator.run.session import Run
 from primitives.federated.averaging import HEADER, Round
 
 

@@ -12,7 +12,7 @@ from demos._lib.formulas import judge
 from demos._lib.timing import keep
 from emulator import costs
 from emulator.measure.repetitions import Series
-from emulator.run.options import Run
+from emulator.run.session import Run
 from primitives.gossip import mixing, rumour
 from primitives.gossip.mixing import Mixing
 

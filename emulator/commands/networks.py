@@ -48,6 +48,8 @@ def check(name_or_file: str, ranks: int) -> None:
     from emulator.network import load
 
     network = load(name_or_file).sized(ranks)
+    hosts = f"{len(network.hosts)} hosts, {len(network.links)} shared links"
+    _print(f"{network.name}, laid out for {ranks} ranks (-n N for another number): {hosts}", "")
     for part in (_hosts(network), _links(network), _paths(network)):
         if part is not None:
             _print(part, "")

@@ -15,7 +15,7 @@ import click
 
 from emulator import results
 from emulator.errors import UsageError
-from emulator.run import environment
+from emulator.results import environment
 from emulator.run.options import OneLineCommand
 
 _ONE_SOURCE = ("schema", "command", "started", "environment", "network", "clock", "pace")
@@ -63,7 +63,7 @@ def pooled(loaded: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]
     UsageError
         Fewer than two launches; runs of a demo without collectives, of different jobs, or on an emulated network.
     """
-    from emulator.measure.repetitions import Job, Series
+    from emulator.measure.series import Job, Series
     from emulator.measure.terms import fit_run, measurement, uncrowded
 
     first = _alike([result for result, _ in loaded])

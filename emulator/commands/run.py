@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from emulator.commands import program
-from emulator.errors import UsageError
+from emulator.errors import CheckFailed, UsageError
 from emulator.launch import mpirun
-from emulator.run.options import PACE, OneLineCommand, complain, relaunch
+from emulator.launch.streams import complain
+from emulator.run.options import PACE, OneLineCommand, relaunch
 
 if TYPE_CHECKING:
     from emulator.commands.ending import Ending, Row
 
-_FLAGS = ("--quiet", "--help")
+_FLAGS = ("--quiet", "--help", "-h")
 _JOINED = re.compile("-n.")  # -n4, an option with its value
 
 
@@ -145,7 +146,7 @@ def _close(
         for rows in ending.rows():
             if folder is not None:
                 _report(comm, ending, rows, folder, result, json_file, quiet)
-    except UsageError as error:
+    except (UsageError, CheckFailed) as error:
         complain(str(error))
         program.leave(error.exit_code)
     except BaseException:
@@ -161,11 +162,17 @@ def _report(
     from emulator import results
 
     result |= ending.describe(rows)
-    path = results.save(result, folder / results.RESULT)
-    if json_file is not None:
-        results.save(result, json_file)
-    if quiet:
-        return
+    path = folder / results.RESULT
+    unwritten = results.keep(result, path, json_file)
+    if not quiet:
+        _print(comm, ending, result, None if unwritten else path)
+    if unwritten is not None:
+        raise unwritten
+
+
+def _print(comm: Any, ending: Ending, result: dict[str, Any], path: Path | None) -> None:
+    """Print what the run took, and where its result is if it could be saved."""
+    from emulator import results
     from emulator.report import terminal
     from emulator.report.views import view
     from emulator.run.console import outlasting
@@ -178,4 +185,5 @@ def _report(
             f"emulated {result['traffic']['seconds']:.6g} s, wall {ending.wall():.3g} s: without pacing only MPI.Wtime "
             "reads emulated time; what the program times with time.perf_counter or time.time is the wall's"
         )
-    console.print(f"[dim]result: {path}[/]")
+    if path is not None:
+        console.print(f"[dim]result: {path}[/]")

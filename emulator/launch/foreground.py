@@ -1,4 +1,4 @@
-"""A job in the foreground: its output as it comes, its errors without mpirun's own notices, and an end in order.
+"""Run a job in the foreground: pass its output on, leave out mpirun's own notices, and end it in order.
 
 Ctrl-C, SIGTERM and a terminal that closes (SIGHUP) end the job with everything that it started.
 """
@@ -13,22 +13,17 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from typing import IO, TextIO
+from typing import IO
 
-from emulator.launch.mpirun import Job, start
+from emulator.launch import streams
+from emulator.launch.job import Job, start
 from emulator.launch.session_directory import NEVER_BEGAN
-from emulator.run.console import discard
 
-_RUNTIME = re.compile(rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: |\[warn\] Epoll |Abort is in progress")
-# Said as a rank leaves, of an agreement among survivors that they have replaced by another one.
-_SETTLED = re.compile(rb"(\[[^ ]+\] )+ftagree:agreement \(ERA\) ")
-
-
-def _is_notice(line: bytes) -> bool:
-    """Whether a line is of mpirun's own notice about how a rank ended, which the rank itself has explained."""
-    return any(word in line for word in _NOTICE)
-
-
+# What the runtime prints about its own teardown.
+_TEARDOWN = re.compile(rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: |\[warn\] Epoll |Abort is in progress")
+# Printed as a rank leaves, about an agreement among survivors that they have replaced by another one.
+_OLD_AGREEMENT = re.compile(rb"(\[[^ ]+\] )+ftagree:agreement \(ERA\) ")
+# mpirun's own notice about how a rank ended, which the rank itself has explained.
 _NOTICE = (
     b"detected that one or more processes exited with non-zero status",
     b"thus causing the job to be terminated",
@@ -42,35 +37,25 @@ _NOTICE = (
 )
 
 
-def _write(stream: TextIO, content: bytes) -> None:
-    """Write and flush; when the reader (a `head`, say) has left, the job goes on all the same."""
-    try:
-        stream.buffer.write(content)
-        stream.buffer.flush()
-    except OSError:
-        discard(stream)
-
-
 def _forward_output(stream: IO[bytes]) -> None:
     """Copy a job's output: mpirun itself would end the job at the first line that nobody reads."""
-    descriptor = stream.fileno()
-    while content := os.read(descriptor, 1 << 16):
-        _write(sys.stdout, content)
+    while content := os.read(stream.fileno(), 1 << 16):
+        streams.write(sys.stdout, content)
 
 
 def _forward_errors(stream: IO[bytes]) -> None:
     """Copy a job's standard error without mpirun's dashed notices about how a rank ended.
 
-    What the runtime mutters about its own teardown is shown only if nobody else had anything to say.
+    What the runtime prints about its own teardown is shown only if there is nothing else.
     """
     block: list[bytes] = []
-    muttered: list[bytes] = []
+    teardown: list[bytes] = []
     silent = True
 
     def emit(lines: list[bytes]) -> None:
         nonlocal silent
-        if not any(map(_is_notice, lines)):
-            _write(sys.stderr, b"".join(lines))
+        if not any(notice in line for line in lines for notice in _NOTICE):
+            streams.write(sys.stderr, b"".join(lines))
             silent = False
 
     for raw in stream:
@@ -81,19 +66,18 @@ def _forward_errors(stream: IO[bytes]) -> None:
             block = [] if block else [line]
         elif block:
             block.append(line)
-        elif _RUNTIME.match(line):
-            muttered.append(line)
-        elif line and not _SETTLED.match(line):
+        elif _TEARDOWN.match(line):
+            teardown.append(line)
+        elif line and not _OLD_AGREEMENT.match(line):
             emit([line])
     if block:
         emit(block)
-    if silent and muttered:
-        emit(muttered)
+    if silent and teardown:
+        emit(teardown)
 
 
-_ENDS_BY_ITSELF = {signal.SIGINT: 3.0, signal.SIGTERM: 1.0, signal.SIGHUP: 1.0}  # seconds
-_SAVED = 3.0  # seconds
-_HEARS = 3.0  # seconds for a rank 0 that was told first, on a busy machine
+_ENDS_BY_ITSELF_S = {signal.SIGINT: 3.0, signal.SIGTERM: 1.0, signal.SIGHUP: 1.0}
+_SAVES_S = 3.0
 
 
 class Ended(SystemExit):
@@ -104,7 +88,7 @@ class Ended(SystemExit):
         super().__init__(128 + number)
 
 
-def _heeded(*numbers: signal.Signals) -> list[signal.Signals]:
+def _not_ignored(*numbers: signal.Signals) -> list[signal.Signals]:
     """Those that were not set aside by whoever started this process: nohup ignores SIGHUP."""
     return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
 
@@ -124,7 +108,7 @@ def ending_in_order() -> Iterator[None]:
             signal.signal(one, signal.SIG_IGN)  # the clean-up must not be cut off by another one
         raise Ended(number)
 
-    before = {number: signal.signal(number, end) for number in _heeded(signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, end) for number in _not_ignored(signal.SIGTERM, signal.SIGHUP)}
     try:
         yield
     finally:
@@ -142,10 +126,10 @@ def run_filtered(
 ) -> int:
     """Run a job in the foreground and return its exit status, 128 + signal if one ended it; nothing outlives it.
 
-    With `rank_0_first` a signal is for rank 0 before it is for mpirun, which would give it a quarter of a second to
-    save what there is: too short on a busy machine.
+    With `rank_0_first` rank 0 saves what was measured when a signal ends the job, and gets the signal before mpirun,
+    which would give it a quarter of a second: too short on a busy machine.
 
-    A launch that never began (see `remains`) is tried again: what was in its way is gone by then.
+    A launch that never began (see `session_directory`) is tried again: what was in its way is gone by then.
 
     Raises
     ------
@@ -165,13 +149,14 @@ def run_filtered(
             if late:
                 job.stop()
             if signals:
-                job.outlive(_SAVED)
+                job.wait_gone(_SAVES_S)
                 job.stop()
         if late:
             raise TimeoutError
         if signals:
             how = "interrupted" if signals[0] == signal.SIGINT else f"ended by {signals[0].name}"
-            _write(sys.stderr, f"{how}: what had been measured, if anything, is in the run folder\n".encode())
+            kept = "what had been measured, if anything, is in the run folder" if rank_0_first else "the job was ended"
+            print(f"{how}: {kept}", file=sys.stderr, flush=True)
             return 128 + signals[0]
         if status != NEVER_BEGAN or attempt == attempts - 1:
             break
@@ -182,8 +167,8 @@ def run_filtered(
 @contextlib.contextmanager
 def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
     """Copy what a process prints into pipes, as it comes, until the last of it."""
-    streams = ((process.stdout, _forward_output), (process.stderr, _forward_errors))
-    copies = [threading.Thread(target=copy, args=(pipe,), daemon=True) for pipe, copy in streams if pipe is not None]
+    pipes = ((process.stdout, _forward_output), (process.stderr, _forward_errors))
+    copies = [threading.Thread(target=copy, args=(pipe,), daemon=True) for pipe, copy in pipes if pipe is not None]
     for thread in copies:
         thread.start()
     yield
@@ -204,16 +189,16 @@ def _interruptible(job: Job, rank_0_first: bool) -> Iterator[list[signal.Signals
     def begin_to_end(number: int, frame: object) -> None:
         if not came:
             came.append(signal.Signals(number))
-            patience = _ENDS_BY_ITSELF[came[0]]
+            patience = _ENDS_BY_ITSELF_S[came[0]]
             if rank_0_first:
-                timers.append(threading.Timer(0.0, job.tell, (0, signal.SIGTERM)))
-                patience = max(patience, _HEARS)
+                timers.append(threading.Timer(0.0, job.send_signal, (signal.SIGTERM, 0)))
+                patience = max(patience, _SAVES_S)
             timers.append(threading.Timer(patience, job.stop))
             for timer in timers:
                 timer.start()
 
-    heeded = [signal.SIGINT, *_heeded(signal.SIGTERM, signal.SIGHUP)]
-    before = {number: signal.signal(number, begin_to_end) for number in heeded}
+    handled = [signal.SIGINT, *_not_ignored(signal.SIGTERM, signal.SIGHUP)]
+    before = {number: signal.signal(number, begin_to_end) for number in handled}
     try:
         yield came
     finally:

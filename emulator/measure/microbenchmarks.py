@@ -10,7 +10,7 @@ import numpy as np
 from mpi4py import MPI
 
 from emulator.core.wall_clock import wait_until
-from emulator.measure.repetitions import Job
+from emulator.measure.series import Job
 
 _ROUND_TRIPS = 50  # of a short message in one repetition: the time to start is negligible
 _BYTES_PER_REPETITION = 1 << 18

@@ -15,7 +15,7 @@ from emulator import costs, speedup
 from emulator.errors import UsageError
 from emulator.measure.fit import MESSAGE, Fit, Point, fit
 from emulator.measure.predictions import contention, held_out, textbook_terms
-from emulator.measure.repetitions import Job, Series
+from emulator.measure.series import Job, Series
 
 Crowding = Callable[[int], float]
 

@@ -97,4 +97,6 @@ def _run_length(draw: float, leave: float) -> float:
     """Turn a uniform draw into the length (>= 1) of a run that ends after each packet with probability `leave`."""
     if leave >= 1:
         return 1
+    if leave <= 0:  # a loss rate that is next to nothing
+        return _FOREVER
     return 1 + math.floor(min(math.log(1 - draw) / math.log1p(-leave), _FOREVER))

@@ -15,15 +15,7 @@ from emulator.errors import UsageError
 from emulator.units import parse_fraction, parse_rate, parse_size, parse_time
 
 
-def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise UsageError(f"must be a time such as '50 us', got {value!r}")
-    return parse_time(value)
-
-
 def _beta(value: Any) -> float:
-    if not isinstance(value, str):
-        raise UsageError(f"must be a bandwidth with its unit, such as '10 Gbit/s', got {value!r}")
     return 1 / parse_rate(value)
 
 
@@ -41,7 +33,7 @@ def _bytes(text: str | int) -> int:
     return size
 
 
-Seconds = Annotated[float, BeforeValidator(_seconds)]
+Seconds = Annotated[float, BeforeValidator(parse_time)]
 Beta = Annotated[float, BeforeValidator(_beta)]
 Share = Annotated[float, BeforeValidator(_share_below_one)]
 Bytes = Annotated[int, BeforeValidator(_bytes)]
@@ -235,7 +227,9 @@ class EmpiricalSection(Section):
 
     distribution: Literal["empirical"]
     values: tuple[Seconds, ...] = Field(default=(), description="measured values, in any order")
-    file: str | None = Field(default=None, description="instead of values: a text file with one value per line")
+    file: str | None = Field(
+        default=None, description="instead of values: a text file, one value with its unit per line"
+    )
     on: Where = Field(default="every path", description=_ON)
 
 

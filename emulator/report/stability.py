@@ -7,7 +7,7 @@ from typing import Any
 
 from emulator.measure.statistics import FEWEST_FOR_INTERVAL
 from emulator.report.model import Row
-from emulator.run import environment
+from emulator.results import environment
 from emulator.units import format_size
 
 

@@ -9,24 +9,24 @@ Times in seconds, sizes in bytes, beta and gamma in seconds per byte. `emulator.
     16
 """
 
-import contextlib
 import csv
 import json
 import math
-import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from emulator.errors import UsageError
-from emulator.run import environment
+from emulator.errors import CannotWrite, UsageError
+from emulator.results import environment
+from emulator.results.files import check_writable, discard, point_latest, replacing, run_folder
+
+__all__ = [
+    "RESULT", "SAMPLES", "check_writable", "discard", "keep", "load", "load_samples", "new", "plain", "run_folder",
+    "save", "save_samples",
+]  # fmt: skip
 
 RESULT, SAMPLES = "result.json", "samples.csv"
-
-_STAMP = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
-"""Name of a run's folder that was not chosen by the user, and beside which `latest` stands."""
 
 
 def new(
@@ -71,101 +71,6 @@ def new(
     }
 
 
-def run_folder(demo: str, out: str | Path | None = None, root: str | Path = "runs") -> Path:
-    """Make the folder of a run; `save` points `latest` at it, once it has a result.
-
-    Parameters
-    ----------
-    demo
-        Name of the demo.
-    out
-        The folder that the user chose. Absent: ``root/demo/<UTC time>``, with the link ``root/demo/latest``.
-
-    Raises
-    ------
-    UsageError
-        The folder cannot be made or written.
-    """
-    try:
-        if out is not None:
-            folder = Path(out)
-            folder.mkdir(parents=True, exist_ok=True)
-        else:
-            folder = _fresh(Path(root) / demo, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
-        # A folder can exist and yet refuse files: learn that before the measurements, not after.
-        probe = folder / ".writable"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        where = out if out is not None else Path(root) / demo
-        raise UsageError(
-            f"cannot write the run folder {where}: {error.strerror or error}; choose another with --out DIR"
-        ) from None
-    return folder
-
-
-def check_writable(path: str | Path | None, option: str = "--json") -> None:
-    """Learn before the measurements, not after, that a file cannot be written; nothing is left where none was.
-
-    Parameters
-    ----------
-    path
-        The file that an option names; None if it names none.
-    option
-        What the error calls it.
-
-    Raises
-    ------
-    UsageError
-        It cannot be written.
-    """
-    if path is None:
-        return
-    path = Path(path)
-    if path.exists() and not path.is_file():  # a device, say, whose place the result would take
-        raise UsageError(f"{option} takes the name of a file, {path} is something else: choose another")
-    try:
-        was_there = path.exists()
-        path.open("a").close()
-        if not was_there:
-            path.unlink()
-    except OSError as error:
-        reason = error.strerror or error
-        raise UsageError(
-            f"cannot write {path}: {reason}; {option} takes a file in a folder that exists and can be written"
-        ) from None
-
-
-def discard(folder: Path) -> None:
-    """Remove the folder of a run that was refused, if there is nothing in it."""
-    with contextlib.suppress(OSError):
-        folder.rmdir()
-
-
-def _fresh(parent: Path, stamp: str) -> Path:
-    """Make a folder that no run has had: two runs may begin in the same second."""
-    parent.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
-        folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
-        try:
-            folder.mkdir()
-            return folder
-        except FileExistsError:
-            number += 1
-
-
-def _point(link: Path, target: str) -> None:
-    """Replace a symbolic link in one step, so that a reader never finds it missing."""
-    waiting = link.with_name(f".latest-{os.getpid()}")
-    try:
-        waiting.symlink_to(target)
-        waiting.replace(link)
-    except OSError:
-        # File systems without links, or something of the user's at that name: the run itself is not affected.
-        waiting.unlink(missing_ok=True)
-
-
 def save(result: Mapping[str, Any], path: str | Path) -> Path:
     """Write a result as JSON, in one step (a reader sees the old file or the new one).
 
@@ -173,27 +78,44 @@ def save(result: Mapping[str, Any], path: str | Path) -> Path:
 
     Raises
     ------
-    UsageError
+    CannotWrite
         The file cannot be written.
     ValueError
         The result does not follow the schema. The file is there all the same: nothing measured is lost.
     """
-    path = Path(path)
-    content = plain(result)
-    waiting = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        waiting.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n")
-        waiting.replace(path)
-    except OSError as error:
-        raise UsageError(
-            f"cannot write {path}: {error.strerror or error}; choose a file in a folder that exists"
-        ) from None
-    if path.name == RESULT and _STAMP.fullmatch(path.parent.name):
-        _point(path.parent.parent / "latest", path.parent.name)
+    path, content = Path(path), plain(result)
+    with replacing(path) as waiting:
+        waiting.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    if path.name == RESULT:
+        point_latest(path.parent)
     complaint = _complaint(content)
     if complaint:
         raise ValueError(f"{path} does not follow schema 1: {complaint}")
     return path
+
+
+def keep(
+    result: Mapping[str, Any], *paths: str | Path | None, samples: Sequence[Mapping[str, Any]] = ()
+) -> CannotWrite | None:
+    """Write a result to each of these files and its samples beside the first, before what was measured is printed.
+
+    Returns
+    -------
+    The error to raise when everything has been printed; None if all was written.
+    """
+    problem = None
+    for path in paths:
+        try:
+            if path:
+                save(result, path)
+        except CannotWrite as error:
+            problem = error.beside(problem)
+    if samples and paths[0]:
+        try:
+            save_samples(Path(paths[0]).parent, samples)
+        except CannotWrite as error:
+            problem = error.beside(problem)
+    return problem
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -261,11 +183,16 @@ def save_samples(folder: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
     rows
         Mappings such as ``{"pattern": "ring", "ranks": 4, "bytes": 8, "repetition": 0, "seconds": 1.2e-6}``.
         Columns are all keys, in order of first appearance.
+
+    Raises
+    ------
+    CannotWrite
+        The file cannot be written.
     """
     rows = list(rows)
     columns = list(dict.fromkeys(key for row in rows for key in row))
     path = Path(folder) / SAMPLES
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as waiting, waiting.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows({key: plain(value) for key, value in row.items()} for row in rows)

@@ -1,7 +1,6 @@
-"""What rank 0 prints with: a rich console that knows where a job's output really goes.
+"""The rich console that rank 0 prints with, as wide as the terminal that the job's output reaches.
 
-A rank's standard output is a pseudo-terminal of mpirun's, whatever mpirun's own output is; so the question
-"is this a terminal?" is put to mpirun's.
+A rank's standard output is a pseudo-terminal that mpirun made, whatever mpirun's own output is, which is what counts.
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
-from emulator.launch import mpirun
+from emulator.launch import job, streams
 from emulator.units import format_time
 
 if TYPE_CHECKING:
@@ -68,7 +67,7 @@ class _Lines(Progress):
 
 def terminal_width() -> int | None:
     """Columns of the terminal that the job's output reaches; None where it reaches a pipe or a file."""
-    path = f"/proc/{os.getppid()}/fd/1" if mpirun.inside() else None
+    path = f"/proc/{os.getppid()}/fd/1" if job.inside() else None
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY) if path else os.dup(sys.stdout.fileno())
     except (OSError, ValueError):
@@ -87,7 +86,7 @@ def make(rank: int, quiet: bool = False) -> Console | None:
 
 
 def outlasting(width_in_a_pipe: int = _WIDTH_IN_A_PIPE, **options: Any) -> Console:
-    """A console that falls silent when its reader (a ``head``, say) leaves: whoever prints goes on, and saves.
+    """A console that prints no more once its reader (a ``head``, say) has left: the run goes on, and saves.
 
     Parameters
     ----------
@@ -101,25 +100,19 @@ def outlasting(width_in_a_pipe: int = _WIDTH_IN_A_PIPE, **options: Any) -> Conso
     class Outlasting(Console):
         def on_broken_pipe(self) -> None:  # rich's own exits
             self.quiet = True
-            discard(sys.stdout)
+            streams.discard(sys.stdout)
 
         def print(self, *objects: Any, **how: Any) -> None:
             try:
                 super().print(*objects, **how)
-            except OSError:  # a rank's output is a pseudo-terminal of mpirun's, which breaks in another way
-                self.on_broken_pipe()
+            except OSError as error:  # a full disk; or a rank's pseudo-terminal, which breaks in another way
+                self.quiet = True
+                streams.lose(error)
 
     width = terminal_width()
     asked = os.environ.get("COLUMNS", "")
     columns = int(asked) if asked.isdecimal() and int(asked) else width or width_in_a_pipe
     return Outlasting(width=columns, force_terminal=width is not None, highlight=False, **options)
-
-
-def discard(stream: IO[Any]) -> None:
-    """Send to nowhere what is still written to a standard stream that nobody reads any more."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
-    os.close(nowhere)
 
 
 @contextlib.contextmanager

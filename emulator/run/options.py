@@ -15,59 +15,98 @@ exit status: 1 a wrong result or a failed check, 2 bad usage or bad input.
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
+import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 import click
 
 from emulator import units
-from emulator.errors import CheckFailed, UsageError
-from emulator.launch import foreground, mpirun
-from emulator.run.console import discard
-
-if TYPE_CHECKING:
-    from emulator.run.session import Run
-
-
-def complain(message: str) -> None:
-    """Print one line on standard error, from rank 0 only when every rank has the same to say."""
-    if mpirun.rank() in (None, 0):
-        line = " ".join(message.split())
-        print(f"error: {line}", file=sys.stderr, flush=True)
+from emulator.errors import NO_DIRECTORY, CheckFailed, UsageError
+from emulator.launch import foreground, mpirun, streams
+from emulator.launch.streams import complain
 
 
 class _OneLine(click.Command):
-    """A click command whose every refusal is one line and exit status 2."""
+    """A click command with ``-h``, whose every refusal is one line and exit status 2."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["context_settings"] = {"help_option_names": ["-h", "--help"], **(kwargs.get("context_settings") or {})}
+        super().__init__(*args, **kwargs)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        _explain_units(self, formatter)
+        super().format_epilog(ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # the reader of our output (a `head`, say) has left; click would call that a failure
-            discard(sys.stdout)
+            streams.discard(sys.stdout)
             return 0
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
-        kwargs["standalone_mode"] = False
+        sys.exit(streams.finish(self._status(*args, **kwargs)))
+
+    def _status(self, *args: Any, **kwargs: Any) -> int:
+        """Run the command and return its exit status; an error is one line."""
         try:
             # Outside standalone mode click hands back the status of --help and of ctx.exit().
-            status = super().main(*args, **kwargs)
+            status = super().main(*args, **{**kwargs, "standalone_mode": False})
+            return status if isinstance(status, int) else 0
+        except SystemExit as end:
+            if not isinstance(end.code, str):
+                return end.code or 0
+            complain(end.code)
+            return 1
         except click.exceptions.NoArgsIsHelpError as error:
             commands = ", ".join(error.ctx.command.list_commands(error.ctx))  # type: ignore[attr-defined]
             complain(f"{error.ctx.command_path} needs a command: {commands} (see: {error.ctx.command_path} --help)")
-            sys.exit(2)
+            return 2
         except click.ClickException as error:
             hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
             complain(error.format_message() + (f" (see: {hint} --help)" if hint else ""))
-            sys.exit(2)
+            return 2
         except (UsageError, CheckFailed) as error:
             complain(str(error))
-            sys.exit(error.exit_code)
+            return error.exit_code
         except (click.Abort, KeyboardInterrupt):
             print("interrupted", file=sys.stderr, flush=True)
-            sys.exit(130)
-        sys.exit(status if isinstance(status, int) else 0)
+            return 130
+        except OSError as error:
+            return _unwritten(error)
+
+
+def _unwritten(error: OSError) -> int:
+    """The exit status after an error of the file system: of standard output, of a full disk, of a removed directory."""
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        complain(NO_DIRECTORY)
+        return 2
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        raise error
+    if traceback.extract_tb(error.__traceback__)[-1].name == "echo":
+        streams.lose(error)
+    else:
+        complain(f"cannot write {error.filename or 'a file'}: {error.strerror}; make room there")
+    return 1
+
+
+def _explain_units(command: click.Command, formatter: click.HelpFormatter) -> None:
+    """Say in a command's help how sizes and times are written, if an option takes one."""
+    taken = {option.type.name.lower() for option in command.params}
+    notes = []
+    if taken & {"size", "sizes"}:
+        notes.append(f"Sizes are in bytes: {units.SIZE_HELP}.")
+    if "time" in taken:
+        notes.append(f"Times need a unit: {units.TIME_HELP}.")
+    if notes:
+        formatter.write_paragraph()
+        formatter.write_text(" ".join(notes))
 
 
 class OneLineCommand(_OneLine):
@@ -102,12 +141,13 @@ def _parse_pace(text: str) -> float | str:
 
 
 def _parse_budget(text: str) -> float:
+    """Seconds of a plain number, which is what the option's name says, or of a time with its unit."""
     try:
         seconds = float(text)
     except ValueError:
-        seconds = 0.0
+        seconds = units.parse_time(text)
     if not 0 < seconds < float("inf"):
-        raise UsageError(f"--budget is a finite number of seconds > 0, got {text!r}: write e.g. 40")
+        raise UsageError(f"--budget is a finite number of seconds > 0, got {text!r}: write e.g. 40 or '2 min'")
     return seconds
 
 
@@ -120,22 +160,6 @@ PACE = Parsed("pace", _parse_pace)
 BUDGET = Parsed("seconds", _parse_budget)
 
 
-@dataclass(frozen=True)
-class Common:
-    """Values of the options that every demo has: the same name means the same thing everywhere."""
-
-    net: str | None
-    pace: float | str
-    compute: str
-    sizes: list[int]
-    ranks: list[int] | None
-    budget: float
-    seed: int
-    out: str | None
-    json: str | None
-    quiet: bool
-
-
 def _common_options(sizes: str, budget: float) -> list[Callable[[Any], Any]]:
     return [
         click.option("-n", "launch_ranks", type=click.IntRange(min=1), metavar="N", help="Start mpirun with N ranks."),
@@ -145,10 +169,10 @@ def _common_options(sizes: str, budget: float) -> list[Callable[[Any], Any]]:
         click.option("--compute", type=click.Choice(["measured", "none"]), default="none", show_default=True,
                      help="With --net: whether a rank's own CPU time advances the emulated clock."),
         click.option("--sizes", type=SIZES, default=sizes, show_default=True,
-                     help="Bytes: 8,1K,64K or 8:8M (doubling); K, M, G are powers of 1024."),
+                     help="Sizes: 8,1K,64K or 8:8M (doubling)."),
         click.option("--ranks", type=RANKS, help="Rank counts measured in this run, such as 2,4,8,16."),
         click.option("--budget", type=BUDGET, default=budget, show_default=True,
-                     metavar="SECONDS", help="Wall time to spend on measuring."),
+                     metavar="SECONDS", help="Wall time to spend on measuring: seconds, or a time with its unit."),
         click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
         click.option("--out", metavar="DIR", help="Run folder; absent: runs/<demo>/<UTC time>."),
         click.option("--json", metavar="FILE", help="Write the result to this file as well."),
@@ -184,8 +208,7 @@ def demo(
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def callback(launch_ranks: int | None, **options: Any) -> None:
-            common = Common(**{key: options.pop(key) for key in Common.__dataclass_fields__})
-            _refuse_idle(common.net)
+            _refuse_idle(options["net"])
             if not mpirun.inside() and launch_ranks is not None:
                 sys.exit(relaunch(launch_ranks))
             if not mpirun.inside() and needs > 1:
@@ -195,6 +218,9 @@ def demo(
                 )
             from emulator.run import session
 
+            common = session.CommonOptions(
+                **{key: options.pop(key) for key in session.CommonOptions.__dataclass_fields__}
+            )
             sys.exit(session.execute(name, needs, launch_ranks, common, lambda run: function(run, **options)))
 
         command: click.Command = click.command(name=name, cls=OneLineCommand)(callback)
@@ -215,18 +241,3 @@ def relaunch(n: int, *, ft: bool = False, extra: Sequence[str] = ()) -> int:
     program = mpirun.this_program()
     command = mpirun.command(n, program, ft=ft, extra=extra)
     return foreground.run_filtered(command, rank_0_first=True)
-
-
-__all__ = [
-    "PACE", "RANKS", "SHARE", "SIZE", "SIZES", "TIME", "Common", "OneLineCommand", "OneLineGroup", "Parsed", "Run",
-    "complain", "demo", "relaunch",
-]  # fmt: skip
-
-
-def __getattr__(name: str) -> Any:
-    """`Run` for annotations, without loading MPI when the module is imported."""
-    if name == "Run":
-        from emulator.run.session import Run
-
-        return Run
-    raise AttributeError(name)

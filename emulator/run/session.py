@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mpi4py import MPI
 
 from emulator import results
-from emulator.errors import CheckFailed, UsageError
-from emulator.launch import mpirun
+from emulator.errors import CannotWrite, CheckFailed, UsageError
+from emulator.launch import mpirun, streams
 from emulator.run import console
-from emulator.run.options import Common, complain
+from emulator.run.interrupts import SaverOnSignal, leave
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class CommonOptions:
+    """Values of the options that every demo has: the same name means the same thing everywhere."""
+
+    net: str | None
+    pace: float | str
+    compute: str
+    sizes: list[int]
+    ranks: list[int] | None
+    budget: float
+    seed: int
+    out: str | None
+    json: str | None
+    quiet: bool
 
 
 class Run:
@@ -42,7 +57,7 @@ class Run:
         ``samples.csv``.
     """
 
-    def __init__(self, name: str, common: Common) -> None:
+    def __init__(self, name: str, common: CommonOptions) -> None:
         self.name = name
         self.options = common
         self.control: MPI.Intracomm = MPI.COMM_WORLD.Dup()
@@ -58,6 +73,7 @@ class Run:
         self.extra: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.failures: list[str] = []
+        self.unwritten: CannotWrite | None = None  # what `save` could not write, which ends the run with status 1
         self._subs: dict[int, Any] = {}
         self._shown = 0  # lines of the view that have been printed
         self.network = self.on_root(lambda: _load_network(common.net, self.size))
@@ -70,11 +86,11 @@ class Run:
         self.result: dict[str, Any] = {}
         if self.rank == 0:
             self.result = results.new(
-                f"{name}", _command_line(), ranks=self.size, hosts=hosts, clock=self.clock, pace=self.pace,
-                network=None if self.network is None else self.network.describe(),
+                name, ["python", *mpirun.this_program()], ranks=self.size, hosts=hosts, clock=self.clock,
+                pace=self.pace, network=None if self.network is None else self.network.describe(),
             )  # fmt: skip
 
-    def _carrier(self, common: Common) -> MPI.Intracomm:
+    def _carrier(self, common: CommonOptions) -> MPI.Intracomm:
         if self.network is None:
             return MPI.COMM_WORLD.Dup()
         import emulator
@@ -181,16 +197,24 @@ class Run:
         if self.rank != 0:
             return None
         self.result = self._content()
-        if self.samples:
-            results.save_samples(self.folder, self.samples)
-        path = results.save(self.result, self.folder / results.RESULT)
-        if self.options.json:
-            results.save(self.result, self.options.json)
+        path = self.folder / results.RESULT
+        self.unwritten = results.keep(self.result, path, self.options.json, samples=self.samples)
         return path
 
+    def save_unfinished(self) -> bool:
+        """Save what `emulator.measure.repetitions.measure` and the demo have so far; whether there was anything."""
+        from emulator.measure import repetitions, terms
 
-def _command_line() -> list[str]:
-    return ["python", *mpirun.this_program()]
+        for series in repetitions.under_way:
+            if series.seconds:
+                del series.seconds[len(series.skews) :]  # the two grow one after the other
+                self.measurements.append(terms.measurement(series))
+                self.samples += series.rows()
+        self.warnings.append("interrupted: the measurements are incomplete")
+        if self.measurements or self.extra:
+            self.save()
+            return self.unwritten is None
+        return False
 
 
 def _load_network(name: str | None, ranks: int) -> Any:
@@ -201,13 +225,7 @@ def _load_network(name: str | None, ranks: int) -> Any:
     return network.load(name).sized(ranks)
 
 
-INTERRUPTED = 130
-"""Exit status of a run that was ended by Ctrl-C, as shells have it."""
-
-_GRACE = 0.02  # seconds; mpirun kills a quarter of a second after SIGTERM
-
-
-def execute(name: str, needs: int, asked: int | None, common: Common, body: Callable[[Run], None]) -> int:
+def execute(name: str, needs: int, asked: int | None, common: CommonOptions, body: Callable[[Run], None]) -> int:
     """Run `body` on every rank and return the exit status; no error leaves another rank waiting."""
     if not MPI.Is_initialized():
         MPI.Init()
@@ -218,10 +236,10 @@ def execute(name: str, needs: int, asked: int | None, common: Common, body: Call
     if size < needs:
         raise UsageError(f"demos.{name} needs at least {needs} ranks, got {size}: give mpirun a larger -n")
     run: Run | None = None
-    keeper: _OnSignal | None = None
+    saver: SaverOnSignal | None = None
     try:
         run = Run(name, common)
-        keeper = _OnSignal(run) if run.rank == 0 else None
+        saver = SaverOnSignal(run.folder, run.save_unfinished) if run.rank == 0 else None
         body(run)
         return _finish(run)
     except (UsageError, CheckFailed) as error:
@@ -229,7 +247,7 @@ def execute(name: str, needs: int, asked: int | None, common: Common, body: Call
             results.discard(run.folder)
         return _refuse(error)
     except KeyboardInterrupt:
-        return _interrupted(keeper)
+        leave(saver)
     except Exception:
         traceback.print_exc()
         _abort(1)
@@ -241,8 +259,11 @@ def _finish(run: Run) -> int:
     run.keep_fidelity()
     path = run.on_root(run.save)
     run.show(ended=True)
-    run.echo(f"[dim]result: {path}[/]")
-    return int(run.control.bcast(1 if run.failures else 0))
+    if run.unwritten is None:
+        run.echo(f"[dim]result: {path}[/]")
+    else:
+        streams.complain(str(run.unwritten))
+    return int(run.control.bcast(1 if run.failures or run.unwritten else 0))
 
 
 def _refuse(error: UsageError | CheckFailed, patience: float = 2.0) -> int:
@@ -254,72 +275,8 @@ def _refuse(error: UsageError | CheckFailed, patience: float = 2.0) -> int:
             print(f"error: rank {MPI.COMM_WORLD.Get_rank()}: {error}", file=sys.stderr, flush=True)
             _abort(error.exit_code)
         time.sleep(0.002)
-    complain(str(error))
+    streams.complain(str(error))
     return error.exit_code
-
-
-class _OnSignal:
-    """On rank 0, save what there is when the job is being ended, even if this rank is inside of a call of MPI.
-
-    Python runs signal handlers between its own instructions only. A rank that waits in a call for others, which have
-    ended already, would never come back to them; but the signal's number arrives in a pipe at once.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self.run, self.lock = run, threading.Lock()
-        self.inbox, outbox = os.pipe()
-        os.set_blocking(outbox, False)
-        signal.set_wakeup_fd(outbox, warn_on_full_buffer=False)
-        threading.Thread(target=self._wait, daemon=True).start()
-
-    def _wait(self) -> None:
-        while os.read(self.inbox, 1)[0] not in (signal.SIGINT, signal.SIGTERM):
-            pass
-        time.sleep(_GRACE)  # the main thread does it better, if it can
-        self.end()
-
-    def end(self) -> None:
-        """Let a process of its own save it, and leave without MPI_Finalize, where others would be waited for.
-
-        mpirun kills its ranks a quarter of a second after SIGTERM, which is too short where many share a core; and it
-        forwards nothing any more that they print.
-        """
-        with self.lock:
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # neither comes but once
-            own_session, in_own_session = os.pipe()
-            if os.fork() == 0:
-                os.setsid()
-                os.write(in_own_session, b"1")
-                _collect(self.run)
-                with contextlib.suppress(UsageError, ValueError):
-                    if self.run.measurements or self.run.extra:
-                        self.run.save()
-                results.discard(self.run.folder)
-                os._exit(0)
-            sys.stdout.flush()
-            os.read(own_session, 1)  # with this rank's end mpirun kills whatever is in its process group
-            os._exit(INTERRUPTED)
-
-
-def _collect(run: Run) -> None:
-    """Take over what `emulator.measure.repetitions.measure` has so far."""
-    from emulator.measure import repetitions, terms
-
-    for series in repetitions.under_way:
-        if series.seconds:
-            del series.seconds[len(series.skews) :]  # the two grow one after the other
-            run.measurements.append(terms.measurement(series))
-            run.samples += series.rows()
-    run.warnings.append("interrupted: the measurements are incomplete")
-
-
-def _interrupted(keeper: _OnSignal | None) -> int:
-    """End this rank: rank 0 when it has saved, the others later, since mpirun ends everybody with the first."""
-    if keeper is not None:
-        keeper.end()
-    sys.stdout.flush()
-    time.sleep(3 * _GRACE)
-    os._exit(INTERRUPTED)
 
 
 def _abort(status: int) -> None:

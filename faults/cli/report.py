@@ -27,6 +27,7 @@ from typing import Any
 import click
 
 from emulator import results
+from emulator.errors import CannotWrite
 from emulator.launch import mpirun
 from emulator.launch.foreground import Ended, ending_in_order
 from emulator.network import load
@@ -62,6 +63,7 @@ class Report:
         self._name, self._out, self._json_file = name, out, json_file
         self._record: dict[str, Any] = {}
         self._path = Path()
+        self._unwritten: CannotWrite | None = None
 
     @contextmanager
     def begun(self, ranks: int, **about: Any) -> Iterator[Path]:
@@ -76,6 +78,8 @@ class Report:
         ------
         UsageError
             The folder or the file of ``--json`` cannot be written, or there is no MPI.
+        CannotWrite
+            At the end, when all has been printed: the result could not be written.
         """
         mpi = mpirun.find_mpi()
         results.check_writable(self._json_file)
@@ -89,9 +93,13 @@ class Report:
                 mpis = {"mpi": f"{mpi.provider} v{mpi.version}", "mpi4py": metadata.version("mpi4py")}
                 self._record["environment"] |= mpis
                 yield folder
-        except Ended as ended:
-            print(f"ended by {ended.signal.name}: what was measured until then is in {folder}", file=sys.stderr)
-            raise
+            if self._unwritten is not None:
+                raise self._unwritten
+        except (Ended, KeyboardInterrupt) as end:
+            how, status = (f"ended by {end.signal.name}", end.code) if isinstance(end, Ended) else ("interrupted", 130)
+            kept = f"what was measured until then is in {folder}" if self._path.exists() else "nothing was measured"
+            print(f"{how}: {kept}", file=sys.stderr, flush=True)
+            sys.exit(status)
         finally:
             if not chosen_before:
                 results.discard(folder)
@@ -99,9 +107,7 @@ class Report:
     def save(self, **parts: Any) -> None:
         """Add to the result and write all of it, also where ``--json`` says."""
         self._record |= parts
-        results.save(self._record, self._path)
-        if self._json_file:
-            results.save(self._record, self._json_file)
+        self._unwritten = results.keep(self._record, self._path, self._json_file)
 
     def say(self, line: str) -> None:
         """Print a line before there is a result."""
@@ -112,7 +118,8 @@ class Report:
         """Print what is saved, as ``python -m emulator report`` does, and where it is."""
         if self.screen:
             terminal.show(views.body(self._record), self.screen)
-            terminal.show([Text(f"result: {self._path}", "dim")], self.screen)
+            if self._unwritten is None:
+                terminal.show([Text(f"result: {self._path}", "dim")], self.screen)
 
     def progress(self, total: int, label: str) -> AbstractContextManager[console.Progress]:
         """A bar with the remaining time on a terminal, a line now and then in a pipe."""

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from emulator.errors import UsageError
+from emulator.results.files import replacing
 
 DATA = "digits.npy"
 REDUCTIONS = ("exact", "ordered", "plain")
@@ -38,7 +39,8 @@ def save_digits(path: str | Path) -> None:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
-    np.save(path, np.column_stack([digits.data / 16.0, digits.target]))
+    with replacing(path) as waiting, waiting.open("wb") as file:
+        np.save(file, np.column_stack([digits.data / 16.0, digits.target]))
 
 
 @dataclass

@@ -13,11 +13,11 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from emulator.errors import UsageError
 from emulator.launch import foreground, mpirun
+from faults import policies
 from faults.record import outcome
 
-POLICIES = ("shrink", "spare", "respawn", "reexecute", "replicate", "continue", "restart")
+POLICIES = tuple(policies.POLICIES)
 LAUNCHES = 25
 NOT_RECOVERED = 3
 _TOLD_TO_END = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
@@ -55,9 +55,8 @@ def run(
     UsageError
         An unknown policy, no rank, or one that needs ULFM where the MPI has none.
     """
-    if policy not in POLICIES:
-        raise UsageError(f"a policy is one of {', '.join(POLICIES)}, got {policy!r}")
-    arguments = mpirun.command(ranks, program, ft=policy != "restart")
+    recovery = policies.of(policy)
+    arguments = mpirun.command(ranks, program, ft=recovery.needs_ulfm)
     for number in range(launches):
         with tempfile.TemporaryDirectory(prefix="verdicts-") as folder:
             try:
@@ -67,10 +66,10 @@ def run(
                 return NOT_RECOVERED
             said = outcome.words(Path(folder))
         if outcome.succeeded(said):
-            return status if 0 < status < 128 and policy != "respawn" else 0
+            return status if 0 < status < 128 and not recovery.spawns else 0
         if status in _TOLD_TO_END:
             return status
-        if not said or outcome.failed(said) or policy != "restart":
+        if not said or outcome.failed(said) or not recovery.relaunches:
             return _failed(said, status)
         if number + 1 < launches:
             print(f"a rank died: launch {number + 2} of at most {launches}", file=sys.stderr, flush=True)

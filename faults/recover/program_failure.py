@@ -30,7 +30,7 @@ def die_loudly(kind: type[BaseException], error: BaseException, trace: Traceback
     """
     outcome.fail()
     if isinstance(error, UsageError) and _all_are_here():
-        from emulator.run.options import complain  # every rank pays for an import, and few end here
+        from emulator.launch.streams import complain  # every rank pays for an import, and few end here
 
         complain(str(error))
         MPI.Finalize()

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from emulator import results
-from emulator.errors import UsageError
-from emulator.run import environment
+from emulator.errors import CannotWrite, UsageError
+from emulator.results import environment
 
 MEASUREMENT = {
     "pattern": "ring",
@@ -146,7 +146,7 @@ def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
         results.run_folder("ring", out=tmp_path / "file" / "below")
     with pytest.raises(UsageError, match=r"cannot write the run folder"):
         results.run_folder("ring", root=tmp_path / "file")
-    with pytest.raises(UsageError, match=r"cannot write .*result\.json"):
+    with pytest.raises(CannotWrite, match=r"cannot write .*result\.json: Not a directory"):
         results.save(a_result(), tmp_path / "file" / "result.json")
 
 

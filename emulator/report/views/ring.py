@@ -64,6 +64,6 @@ def _meaning(one: dict[str, Any], launches_differ: bool) -> Iterator[Item]:
     textbook = one.get("textbook")
     if textbook:
         yield (
-            f"  for the textbook's calculator: python -m demos.speedup --t-comp {one['t_comp']:g} "
-            f"--alpha {textbook['alpha']:.4g} --beta {textbook['beta']:.4g}"
+            f"  for the textbook's calculator: python -m demos.speedup --t-comp {one['t_comp']:g}s "
+            f"--alpha {textbook['alpha']:.4g}s --beta {textbook['beta']:.4g}s"
         )

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from emulator import results
-from emulator.launch import mpirun
+from emulator.launch import job, mpirun
 
 ROOT = Path(__file__).resolve().parents[3]
 WAITING = [sys.executable, "-m", "tests.emulator.tiny", "-n", "3", "--end", "interrupt"]
@@ -64,7 +64,9 @@ def test_rank_0_may_take_longer_to_save_than_mpirun_gives_it(tmp_path) -> None:
     assert (tmp_path / "saved").exists()
 
 
-@pytest.mark.skipif(not mpirun._leash(), reason="the kernel ends a job with its launcher through Linux' setpriv")
+@pytest.mark.skipif(
+    not job._ended_with_parent(), reason="the kernel ends a job with its launcher through Linux' setpriv"
+)
 def test_a_launcher_that_is_killed_takes_its_job_along(tmp_path) -> None:
     assert end([*WAITING, "--out", str(tmp_path)], signal.SIGKILL)[0] == -signal.SIGKILL
 

@@ -5,7 +5,7 @@ import pytest
 
 from emulator import costs, speedup
 from emulator.errors import UsageError
-from emulator.measure.repetitions import Job, Series
+from emulator.measure.series import Job, Series
 from emulator.measure.terms import fit_run, measurement
 
 ALPHA, BETA, GAMMA = 5e-6, 4e-10, 2e-10

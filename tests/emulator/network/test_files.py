@@ -22,13 +22,18 @@ MISTAKES = {
     "lnik = 3": "my.toml: there is no field 'lnik' here: did you mean 'link'? Legal: name, description, ",
     "link = 3": "my.toml: link must be a table, got 3",
     '[link]\nlatancy = "1 us"': "my.toml: link: there is no field 'latancy' here: did you mean 'latency'? Legal: ",
-    '[link]\nlatency = "50 parsecs"': "link.latency: a time is a number >= 0 with ns, us, ms, s, min or h, got '50 p",
+    '[link]\nlatency = "50 parsecs"': "link.latency: a time is a number >= 0 with its unit (ns, us, ms, ",
     '[link]\nlatency = "-1 us"': "link.latency: a time is a number >= 0",
-    "[link]\nlatency = [1]": "link.latency: must be a time such as '50 us', got [1]",
-    "[link]\nlatency = true": "link.latency: must be a time such as '50 us', got True",
+    "[link]\nlatency = [1]": "got [1]: write e.g. '50 us'",
+    "[link]\nlatency = true": "got True: write e.g. '50 us'",
+    "[link]\nlatency = 50": "link.latency: a time is a number >= 0 with its unit",
+    '[link]\nlatency = "50"': "got '50': write e.g. '50 us'",
+    LINK + '[jitter]\ndistribution = "constant"\nvalue = 5': "value: a time is a number >= 0 with its unit",
+    LINK + '[jitter]\ndistribution = "empirical"\nvalues = [1, 2]': "values[0]: a time is a number >= 0 with its unit",
+    LINK + '[loss]\nrate = "1 %"\nrto = 1': "loss.rto: a time is a number >= 0 with its unit",
     '[link]\nlatency = "1 us"': 'link.bandwidth is missing: give it, or nic.bandwidth, e.g. bandwidth = "10 Gbit/s"',
     '[nic]\negress = "1 Gbit/s"': "link.bandwidth is missing",
-    "[link]\nbandwidth = 5": "link.bandwidth: must be a bandwidth with its unit, such as '10 Gbit/s', got 5",
+    "[link]\nbandwidth = 5": "link.bandwidth: a bandwidth is a number > 0 in bit/s or B/s with k, M, G or T, got 5: ",
     '[link]\nbandwidth = "0 Gbit/s"': "link.bandwidth: a bandwidth is a number > 0 in bit/s or B/s",
     '[link]\nbandwidth = "5 m"': "got '5 m'",
     LINK + "[hosts]\ncount = 0": "hosts.count must be greater than or equal to 1, got 0",
@@ -165,3 +170,13 @@ def test_check_prints_hosts_links_and_paths(name):
     done = CliRunner().invoke(networks, ["check", where, "-n", "6"])
     assert done.exit_code == 0, done.output
     assert "latency, bandwidth" in done.output
+
+
+@pytest.mark.parametrize("bandwidth", ["500 Mbit/s", "500 mbit/s", "500 mbps", "500 MBit/s", "62.5 MB/s"])
+def test_the_case_of_a_prefix_changes_no_bandwidth(bandwidth):
+    """A milli- or microbit per second is nobody's bandwidth."""
+    assert parse(f'[link]\nbandwidth = "{bandwidth}"\n', "my.toml").between(0, 1).beta == 16e-9
+
+
+def test_zero_needs_no_unit():
+    assert parse('[link]\nlatency = 0\nbandwidth = "1 GB/s"\n', "my.toml").between(0, 1).alpha == 0

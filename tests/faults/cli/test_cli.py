@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from emulator import results
-from emulator.launch import mpirun
+from emulator.launch import job, mpirun
 
 TIMEOUT_S = 120
 SHORT = ("drill", "ring", "-n", "3", "--steps", "20")
@@ -150,7 +150,7 @@ def ranks_of(process: subprocess.Popen) -> list[psutil.Process]:
     [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)],
 )
 def test_whatever_ends_a_command_ends_its_job(tmp_path, number: signal.Signals, status: int) -> None:
-    if number == signal.SIGKILL and not mpirun._leash():
+    if number == signal.SIGKILL and not job._ended_with_parent():
         pytest.skip("the kernel ends a job with its launcher through Linux' setpriv")
     with subprocess.Popen(
         [sys.executable, "-m", "faults", *ENDLESS, "--out", "run", "--quiet"],

@@ -1,0 +1,105 @@
+"""What is repeated and timed, and the repetitions of it: data only, without MPI."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from emulator.measure import statistics
+
+
+@dataclass
+class Job:
+    """One thing to time.
+
+    Attributes
+    ----------
+    pattern, ranks, bytes
+        What it is called in the result, the number of ranks it speaks of, and its size.
+    members
+        The ranks of the control communicator that take part; all ranks must list the same ones.
+    comm
+        The communicator that the operation uses: its clock is read. None on ranks that are not members.
+    once
+        The operation, called on each member; None on ranks that are not members.
+    check
+        Counts this member's wrong elements after an operation.
+    parts
+        Operations that one call of `once` stands for; the time is divided by it.
+    labels
+        More columns for the raw samples.
+    """
+
+    pattern: str
+    ranks: int
+    bytes: int
+    members: tuple[int, ...]
+    comm: Any = None
+    once: Callable[[], object] | None = None
+    check: Callable[[], int] | None = None
+    parts: int = 1
+    labels: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class Series:
+    """The repetitions of a job, on rank 0.
+
+    Attributes
+    ----------
+    seconds : list of float
+        Time of each repetition, from the first start to the last end.
+    skews : list of float
+        How far apart the members started, in seconds per operation: what the time is uncertain by.
+    wrong : int
+        Wrong elements over all members and all checks.
+    stopped : str
+        ``"interval"``, ``"repetitions"`` or ``"budget"``: why it was not repeated further.
+    launches : list of int
+        The launch of each repetition, where several are pooled; else empty.
+    """
+
+    job: Job
+    seconds: list[float] = field(default_factory=list)
+    skews: list[float] = field(default_factory=list)
+    wrong: int = 0
+    stopped: str = ""
+    launches: list[int] = field(default_factory=list)
+
+    def summary(self) -> dict[str, Any]:
+        """``seconds`` of a measurement in the result file."""
+        return {**statistics.summary(self.seconds), "skew": float(np.median(self.skews)), "stopped": self.stopped}
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Raw samples, one row per repetition, for ``samples.csv``."""
+        name = {"pattern": self.job.pattern, "ranks": self.job.ranks, "bytes": self.job.bytes, **self.job.labels}
+        pairs = enumerate(zip(self.seconds, self.skews, strict=True))
+        return [{**name, "repetition": i, "seconds": seconds, "skew": skew} for i, (seconds, skew) in pairs]
+
+
+@dataclass(frozen=True)
+class Stop:
+    """When a job has been repeated enough.
+
+    Attributes
+    ----------
+    budget : float
+        Wall seconds for all jobs together. Every job runs at least twice, whatever the budget: once to warm up and
+        to be checked, once to be timed.
+    width : float
+        Enough when the 95 % interval of the median is at most this share of the median wide.
+    fewest, most : int
+        Repetitions before the interval is believed, and at most.
+    """
+
+    budget: float
+    width: float = 0.05
+    fewest: int = 10
+    most: int = 1000
+
+    def reason(self, samples: Sequence[float]) -> str:
+        """Why these samples are enough; empty if they are not."""
+        if len(samples) >= self.fewest and statistics.relative_width(samples) <= self.width:
+            return "interval"
+        return "repetitions" if len(samples) >= self.most else ""

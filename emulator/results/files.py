@@ -1,0 +1,127 @@
+"""Where a result is written: the run folder with its `latest` link, and files that are replaced in one step."""
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from emulator.errors import CannotWrite, UsageError
+
+_STAMP = re.compile(r"\d{8}T\d{6}Z(-\d+)?")
+"""Name of a run folder that was not chosen by the user, and beside which `latest` stands."""
+
+
+@contextlib.contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path to write, which then replaces `path` in one step: readers see the old file or the new one.
+
+    Raises
+    ------
+    CannotWrite
+        The file system refused it (it may be full). The temporary file is gone, and an old file at `path` untouched.
+    """
+    path = Path(path)
+    waiting = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        yield waiting
+        waiting.replace(path)
+    except OSError as error:
+        raise CannotWrite(path, error.strerror or str(error)) from None
+    finally:
+        with contextlib.suppress(OSError):
+            waiting.unlink()
+
+
+def run_folder(demo: str, out: str | Path | None = None, root: str | Path = "runs") -> Path:
+    """Make the folder of a run; `point_latest` points `latest` at it, once it has a result.
+
+    Parameters
+    ----------
+    demo
+        Name of the demo.
+    out
+        The folder that the user chose. Absent: ``root/demo/<UTC time>``, with the link ``root/demo/latest``.
+
+    Raises
+    ------
+    UsageError
+        The folder cannot be made or written.
+    """
+    try:
+        if out is not None:
+            folder = Path(out)
+            folder.mkdir(parents=True, exist_ok=True)
+        else:
+            folder = _fresh(Path(root) / demo, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
+        # A folder can exist and yet refuse files: learn that before the measurements, not after.
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        where = out if out is not None else Path(root) / demo
+        raise UsageError(
+            f"cannot write the run folder {where}: {error.strerror or error}; choose another with --out DIR"
+        ) from None
+    return folder
+
+
+def check_writable(path: str | Path | None, option: str = "--json") -> None:
+    """Learn before the measurements, not after, that a file cannot be written; nothing is left where none was.
+
+    Parameters
+    ----------
+    path
+        The file that an option names; None if it names none.
+    option
+        What the error calls it.
+
+    Raises
+    ------
+    UsageError
+        It cannot be written.
+    """
+    if path is None:
+        return
+    path = Path(path)
+    if path.exists() and not path.is_file():  # a device, say, whose place the result would take
+        raise UsageError(f"{option} takes the name of a file, {path} is something else: choose another")
+    try:
+        was_there = path.exists()
+        path.open("a").close()
+        if not was_there:
+            path.unlink()
+    except OSError as error:
+        reason = error.strerror or error
+        raise UsageError(
+            f"cannot write {path}: {reason}; {option} takes a file in a folder that exists and can be written"
+        ) from None
+
+
+def discard(folder: Path) -> None:
+    """Remove the folder of a run that was refused, if there is nothing in it."""
+    with contextlib.suppress(OSError):
+        folder.rmdir()
+
+
+def _fresh(parent: Path, stamp: str) -> Path:
+    """Make a folder that no run has had: two runs may begin in the same second."""
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
+        try:
+            folder.mkdir()
+            return folder
+        except FileExistsError:
+            number += 1
+
+
+def point_latest(folder: Path) -> None:
+    """Let the link `latest` beside a run folder lead to it, unless the user chose the folder; readers never miss it."""
+    if not _STAMP.fullmatch(folder.name):
+        return
+    # File systems without links, or something of the user's at that name: the run itself is not affected.
+    with contextlib.suppress(CannotWrite), replacing(folder.parent / "latest") as waiting:
+        waiting.symlink_to(folder.name)
