@@ -13,7 +13,7 @@ from mpi4py import MPI
 from emulator.comm import algorithms
 from emulator.comm.blocks import Vector, given, operand, wanted
 from emulator.comm.management import context_number
-from emulator.comm.point_to_point import PointToPoint
+from emulator.comm.point_to_point import PointToPoint, as_c_int
 
 IN_PLACE = MPI.IN_PLACE
 
@@ -45,15 +45,17 @@ class Collectives(PointToPoint):
         self.engine.idling = False
         return self._algorithms
 
-    def _check_root(self, root: int) -> None:
+    def _check_root(self, root: int) -> int:
+        root = as_c_int(root)
         if not 0 <= root < self._size:
             self.raise_error(MPI.ERR_ROOT)
+        return root
 
     def Barrier(self) -> None:
         self._a.barrier(self.hidden)
 
     def Bcast(self, buf: Any, root: int = 0) -> None:
-        self._check_root(root)
+        root = self._check_root(root)
         if self._rank == root:
             self._a.broadcast(self.hidden, given(buf), root)
             return
@@ -62,7 +64,7 @@ class Collectives(PointToPoint):
         into.finish(data.size)
 
     def Gather(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
-        self._check_root(root)
+        root = self._check_root(root)
         if self._rank != root:
             self._a.gather(self.hidden, given(sendbuf), None, root)
             return
@@ -72,7 +74,7 @@ class Collectives(PointToPoint):
         into.finish(data.size)
 
     def Scatter(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
-        self._check_root(root)
+        root = self._check_root(root)
         if self._rank != root:
             data, into = wanted(recvbuf)
             self._a.scatter(self.hidden, None, data, root)
@@ -105,7 +107,7 @@ class Collectives(PointToPoint):
     # -- vectors
 
     def Gatherv(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
-        self._check_root(root)
+        root = self._check_root(root)
         if self._rank != root:
             self._a.gather_v(self.hidden, given(sendbuf), root=root)
             return
@@ -115,7 +117,7 @@ class Collectives(PointToPoint):
         into.finish()
 
     def Scatterv(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
-        self._check_root(root)
+        root = self._check_root(root)
         if self._rank != root:
             data, into = wanted(recvbuf)
             self._a.scatter_v(self.hidden, None, data, root=root)
@@ -152,7 +154,7 @@ class Collectives(PointToPoint):
     # -- reductions
 
     def Reduce(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM, root: int = 0) -> None:
-        self._check_root(root)
+        root = self._check_root(root)
         if self._rank != root:
             self._a.reduce(self.hidden, operand(sendbuf), None, op, root)
             return

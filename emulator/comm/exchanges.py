@@ -8,7 +8,7 @@ from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming
 from emulator.comm.persistent import Both
-from emulator.comm.point_to_point import PointToPoint
+from emulator.comm.point_to_point import PointToPoint, as_c_int
 
 _NULL: int = MPI.PROC_NULL
 _ANY: int = MPI.ANY_SOURCE
@@ -52,6 +52,7 @@ class Exchanges(PointToPoint):
 
     def _check_target(self, dest: int, tag: int) -> None:
         """Raise what a send would raise before a receive is posted that nobody would wait for."""
+        dest, tag = as_c_int(dest), as_c_int(tag)
         if dest != _NULL:
             self._check_tag(tag)
             self._peer(dest)

@@ -47,7 +47,7 @@ class Management(PointToPoint):
         return self._child(self._real.Clone(), "dup")
 
     def Split(self, color: int = 0, key: int = 0) -> Any:
-        return self._child(self._real.Split(color, key), "split", color)
+        return self._child(self._real.Split(color, key), "split", int(color))
 
     def Split_type(self, split_type: int, key: int = 0, info: MPI.Info = MPI.INFO_NULL) -> Any:
         """Split into the ranks of each emulated host (COMM_TYPE_SHARED)."""
@@ -88,7 +88,7 @@ class Management(PointToPoint):
     def Compare(self, comm: Any) -> int:
         if comm is self:
             return MPI.IDENT
-        return self._real.Compare(getattr(comm, "_real", comm))
+        return self._real.Compare(comm._real if isinstance(comm, Management) else comm)
 
     def Get_group(self) -> MPI.Group:
         return self._real.Get_group()

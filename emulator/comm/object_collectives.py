@@ -21,7 +21,7 @@ class ObjectCollectives(Collectives):
         self.Barrier()
 
     def bcast(self, obj: Any, root: int = 0) -> Any:
-        self._check_root(root)
+        root = self._check_root(root)
         mine = self._rank == root
         data = _dump(obj) if mine else np.empty(0, np.uint8)
         size = np.array([data.size], np.int64)
@@ -32,7 +32,7 @@ class ObjectCollectives(Collectives):
         return _load(data) if not mine else obj
 
     def gather(self, sendobj: Any, root: int = 0) -> list[Any] | None:
-        self._check_root(root)
+        root = self._check_root(root)
         data = _dump(sendobj)
         size = np.array([data.size], np.int64)
         if self._rank != root:
@@ -46,7 +46,7 @@ class ObjectCollectives(Collectives):
         return _load_all(whole, sizes)
 
     def scatter(self, sendobj: Sequence[Any] | None, root: int = 0) -> Any:
-        self._check_root(root)
+        root = self._check_root(root)
         size = np.empty(1, np.int64)
         if self._rank != root:
             self._a.scatter(self.hidden, None, size, root)
@@ -87,7 +87,7 @@ class ObjectCollectives(Collectives):
     # -- reductions of objects keep the order of the ranks, because nothing says that `op` commutes
 
     def reduce(self, sendobj: Any, op: Callable[[Any, Any], Any] | MPI.Op = MPI.SUM, root: int = 0) -> Any:
-        self._check_root(root)
+        root = self._check_root(root)
         result = self._reduce_to_first(sendobj, op)
         if root and self._rank == 0:
             self.hidden.send(result, root, _TAG)

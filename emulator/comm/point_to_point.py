@@ -27,6 +27,16 @@ _ANY_TAG: int = MPI.ANY_TAG
 _NONE_FAILED: frozenset[int] = frozenset()
 
 
+def as_c_int(number: Any) -> int:
+    """Convert a rank, a tag or a root as mpi4py does: what has ``__int__`` is one, a float is cut off."""
+    if isinstance(number, str | bytes) or not hasattr(type(number), "__int__"):
+        raise TypeError("an integer is required")
+    value = int(number)
+    if not -(2**31) <= value < 2**31:
+        raise OverflowError("value too large to convert to int")
+    return value
+
+
 class PointToPoint:
     """Sends, receives and probes; an `EmulatedComm` adds the rest.
 
@@ -70,6 +80,7 @@ class PointToPoint:
     def _peer(self, rank: int) -> int:
         """Give the rank of the engine to send to; raises what MPI raises if that is impossible."""
         if not 0 <= rank < len(self.members):
+            as_c_int(rank)
             self.raise_error(MPI.ERR_RANK)
         peer = self.members[rank]
         if self._real.Is_revoked() or (self.engine.dead and peer in self.engine.dead):
@@ -80,6 +91,7 @@ class PointToPoint:
         if rank == _ANY:
             return messages.ANY_SOURCE
         if not 0 <= rank < len(self.members):
+            as_c_int(rank)
             self.raise_error(MPI.ERR_RANK)
         return self.members[rank]
 
@@ -105,6 +117,8 @@ class PointToPoint:
     # -- the two operations that everything else is made of
 
     def _send(self, payload: Any, size: int, dest: int, tag: int, sync: bool = False) -> EmulatedRequest:
+        if type(dest) is not int or type(tag) is not int:
+            dest, tag = as_c_int(dest), as_c_int(tag)
         if dest == _NULL:
             return NullRequest(self, receive=False)
         if tag < 0:
@@ -116,7 +130,7 @@ class PointToPoint:
 
     def _send_now(self, payload: Any, size: int, dest: int, tag: int) -> None:
         """Send and wait until the last byte has left: a short message needs no request for that."""
-        if dest < 0 or tag < 0:
+        if type(dest) is not int or type(tag) is not int or dest < 0 or tag < 0:
             self._complete(self._send(payload, size, dest, tag))
             return
         engine = self.engine
@@ -140,7 +154,7 @@ class PointToPoint:
         where there are more messages than the machine has time for.
         """
         engine = self.engine
-        if not 0 <= source < len(self.members):
+        if type(source) is not int or type(tag) is not int or not 0 <= source < len(self.members):
             engine.progress()
             return None
         if tag < 0:
@@ -172,6 +186,8 @@ class PointToPoint:
             engine.clock.leave()
 
     def _receive(self, into: Incoming | None, source: int, tag: int) -> EmulatedRequest:
+        if type(source) is not int or type(tag) is not int:
+            source, tag = as_c_int(source), as_c_int(tag)
         if source == _NULL:
             return NullRequest(self, receive=True)
         if tag < 0:

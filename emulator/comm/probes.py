@@ -8,7 +8,7 @@ from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming
 from emulator.comm.persistent import NullRequest
-from emulator.comm.point_to_point import PointToPoint
+from emulator.comm.point_to_point import PointToPoint, as_c_int
 from emulator.comm.requests import EmulatedRequest, ObjectReceive, ReceiveRequest, empty_status
 from emulator.core.message import Arrival
 from emulator.core.operations import Operation
@@ -52,6 +52,7 @@ class Probes(PointToPoint):
 
     def _probe(self, source: int, tag: int, status: MPI.Status | None, take: bool) -> Arrival | None:
         self._enter()
+        source, tag = as_c_int(source), as_c_int(tag)
         if source == _NULL:
             self._describe(None, status)
             return None
@@ -64,6 +65,8 @@ class Probes(PointToPoint):
     def _test_probe(self, source: int, tag: int, status: MPI.Status | None, take: bool) -> tuple[bool, Arrival | None]:
         idling = self.engine.idling
         self._enter()
+        if type(source) is not int or type(tag) is not int:
+            source, tag = as_c_int(source), as_c_int(tag)
         if source == _NULL:
             self._describe(None, status)
             return True, None

@@ -1,4 +1,4 @@
-"""Network cards as queues: when a message leaves one, and when the other end has taken it in."""
+"""Network cards and shared links as queues: when a message leaves a card, and when the receiving card has served it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The logical clock of a rank, and its tie to a clock that goes by itself."""
+"""The logical clock of a rank, and the interface by which it is paced to another clock."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a rank waits for, and what the engine tells of it."""
+"""Interfaces of what a rank waits for: operations, transfers of payloads, synchronous sends."""
 
 from __future__ import annotations
 

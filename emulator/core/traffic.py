@@ -1,4 +1,4 @@
-"""What went over the emulated network: messages, bytes, and how long each card and link was busy."""
+"""Traffic of the emulated network: messages and bytes per pair of hosts, busy seconds of each card and link."""
 
 from __future__ import annotations
 

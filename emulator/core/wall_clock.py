@@ -1,4 +1,4 @@
-"""Waiting in wall time that leaves the core to other processes.
+"""Sleeping and polling in wall time without occupying a processor core.
 
 On a crowded machine a process that waits must sleep, and sleep precisely: Linux lets a sleeper oversleep by 50 us
 unless it asks for less, which `sharpen_sleep` does once per process.

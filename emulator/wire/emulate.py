@@ -1,4 +1,4 @@
-"""The Python way in: put the processes of a communicator on an emulated network."""
+"""`emulate`: put the processes of a communicator on an emulated network."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 from mpi4py import MPI
 
-from emulator.comm import completion, refused, threads
+from emulator.comm import completion, refused
 from emulator.comm.communicator import EmulatedComm
 from emulator.comm.management import context_number
 from emulator.errors import UsageError
 from emulator.network import Network
-from emulator.wire import automatic_pace
+from emulator.wire import automatic_pace, threads
 from emulator.wire.engine import WireEngine
 
 

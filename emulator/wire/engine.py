@@ -1,4 +1,4 @@
-"""The engine between real processes: it carries messages over MPI with their emulated times in front.
+"""The engine between real processes: it sends each message over MPI behind a header with its emulated times.
 
 One per process and emulated cluster. All emulated communicators share it, and through it one logical clock. All
 physical messages travel on one private duplicate of the real communicator, the wire, and each names its context.

@@ -1,4 +1,4 @@
-"""What travels in front of every message.
+"""The header of a physical message: envelope, emulated times, token.
 
 A message of up to `PACKED` bytes is one physical message: header and payload in one buffer. A longer one is a
 header alone, and its payload follows as a second physical message straight into the receiver's buffer.

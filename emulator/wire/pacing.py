@@ -1,4 +1,4 @@
-"""Pacing: the tie between emulated and wall time, one for all ranks of a machine, and how well it held."""
+"""Pacing: maps emulated time to wall time, the same for all ranks of a machine, and counts late receives."""
 
 from __future__ import annotations
 

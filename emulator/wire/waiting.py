@@ -1,4 +1,4 @@
-"""How a rank waits: asleep most of the time, and never beyond the moment at which it can go on."""
+"""How a rank waits for a message or a send: it polls and sleeps, never beyond the emulated time of completion."""
 
 from __future__ import annotations
 

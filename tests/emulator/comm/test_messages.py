@@ -151,6 +151,27 @@ def objects(comm: Any) -> Any:
     return got["rank"], len(got["data"]), status.Get_source(), array.tolist()
 
 
+@cases
+def ranks_and_tags_of_other_types(comm: Any) -> Any:
+    """A rank, tag, root or colour is whatever mpi4py takes for an integer, and the same errors otherwise."""
+    peer, box, seen = comm.rank ^ 1, np.zeros(2), []
+    for kind in (float, np.float64, np.int32, np.array, lambda number: number + 0.7):
+        rank, tag = kind(peer), kind(5)
+        comm.Isend(np.full(2, comm.rank), rank, tag).Wait()
+        comm.Recv(box, rank, tag)
+        comm.send("object", rank, tag)
+        seen.append((box.tolist(), comm.recv(None, rank, tag)))
+        comm.Sendrecv(np.full(2, comm.rank), rank, tag, box, rank, tag)
+        seen.append((comm.bcast(comm.rank, kind(1)), comm.Split(kind(comm.rank % 2), kind(0)).size))
+    for rank in ("0", None, 2**40, object(), [0], 99.5):
+        for call in (lambda rank: comm.Isend(box, rank), lambda rank: comm.Irecv(box, rank), comm.Iprobe, comm.bcast):
+            try:
+                call(rank) if call is not comm.bcast else comm.bcast(1, rank)
+            except (TypeError, OverflowError, MPI.Exception) as error:
+                seen.append(type(error).__name__)
+    return seen
+
+
 @on_ranks(4, function=cases)
 def test_the_same_as_mpi(comm: MPI.Intracomm, function: Any) -> None:
     same_as_mpi(comm, function)

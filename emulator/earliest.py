@@ -1,0 +1,102 @@
+"""The search for the earliest message of several sources, behind `emulator.carrier.Carrier.earliest`."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Iterable
+from typing import TYPE_CHECKING
+
+from mpi4py import MPI
+
+if TYPE_CHECKING:
+    from emulator.carrier import Carrier
+
+
+class Silence:
+    """Whom an ordered receive has stopped to wait for; kept by a receiver from one call of `earliest` to the next.
+
+    A source that owes a message and sends none may hang, or itself wait for this rank. It counts as silent after
+    `limit_s` seconds on the wall in which this rank had a message that it could have taken, or a deadline, and did
+    not because of the source. Who sends again is not silent any more.
+    """
+
+    def __init__(self, limit_s: float = math.inf) -> None:
+        self.limit_s = limit_s
+        self.sources: set[int] = set()
+        self._since = math.inf
+
+    def wait_for(self, owing: set[int], there: Collection[int], held: bool) -> bool:
+        """Whether somebody who owes a message must still be waited for; `held`: something is held back by that."""
+        self.sources.difference_update(there)
+        missing = owing.difference(there)
+        if not held or missing <= self.sources:
+            self._since = math.inf
+            return not missing <= self.sources
+        wall = time.perf_counter()
+        self._since = min(self._since, wall)
+        if wall - self._since < self.limit_s:
+            return True
+        self.sources |= missing
+        self._since = math.inf
+        return False
+
+
+class Search:
+    """The state of one call of `Carrier.earliest`.
+
+    Attributes
+    ----------
+    expired : it is certain that no message arrives before `until`
+    hopeless : everybody who could send is lost
+    """
+
+    def __init__(
+        self,
+        carrier: Carrier,
+        sources: Iterable[int],
+        tag: int,
+        owing: Iterable[int] | None,
+        silence: Silence,
+        lost: Callable[[int, MPI.Exception], None] | None,
+    ) -> None:
+        self._carrier, self._left, self._tag = carrier, list(sources), tag
+        self._owing = set(self._left if owing is None else owing)
+        self._silence, self._lost = silence, lost
+        self._status = MPI.Status()
+        self.expired = self.hopeless = False
+
+    def look(self, until: float) -> int | None:
+        """The source to receive from if that is known by now."""
+        there: dict[int, float] = {}
+        for source in list(self._left):
+            try:
+                there.update(self._next_of(source))
+            except MPI.Exception as error:
+                if self._lost is None:
+                    raise
+                self._lost(source, error)
+                self._left.remove(source)
+                self._owing.discard(source)
+                self.hopeless = not self._left or not self._owing
+            if there and not self._carrier.ordered:
+                return next(iter(there))
+        return self._first(there, until) if self._carrier.ordered else None
+
+    def _next_of(self, source: int) -> dict[int, float]:
+        carrier = self._carrier
+        if carrier.ordered:
+            return carrier.arrivals([source], self._tag)
+        if carrier.comm.Iprobe(source, self._tag, self._status):
+            return {self._status.Get_source(): 0.0}
+        return {}
+
+    def _first(self, there: dict[int, float], until: float) -> int | None:
+        """The source of the earliest message, once nobody who owes one could still send an earlier one."""
+        if self._silence.wait_for(self._owing, there, held=bool(there) or until < math.inf):
+            return None
+        first = min(there, key=lambda source: (there[source], source), default=None)
+        if first is not None and there[first] <= until:
+            return first
+        self.expired = until < math.inf
+        return None
