@@ -23,10 +23,10 @@ def offsets(sizes: Sequence[int]) -> list[int]:
     return begins
 
 
-def cut(array: np.ndarray[Any, Any], sizes: Sequence[int]) -> list[np.ndarray[Any, Any]]:
-    """Views of consecutive blocks of a one-dimensional array, `sizes` elements each."""
+def cut(items: Any, sizes: Sequence[int]) -> list[Any]:
+    """Consecutive blocks of a sequence, `sizes` elements each; of a one-dimensional array they are views."""
     begins = offsets(sizes)
-    return [array[begin:end] for begin, end in pairwise(begins)]
+    return [items[begin:end] for begin, end in pairwise(begins)]
 
 
 def split(array: np.ndarray[Any, Any], parts: int) -> list[np.ndarray[Any, Any]]:

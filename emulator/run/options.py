@@ -38,7 +38,7 @@ class _OneLine(click.Command):
         super().__init__(*args, **kwargs)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        _explain_units(self, formatter)
+        self.epilog = self.epilog or _units_note(self)
         super().format_epilog(ctx, formatter)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -96,17 +96,15 @@ def _unwritten(error: OSError) -> int:
     return 1
 
 
-def _explain_units(command: click.Command, formatter: click.HelpFormatter) -> None:
-    """Say in a command's help how sizes and times are written, if an option takes one."""
+def _units_note(command: click.Command) -> str:
+    """What a command's help says about how sizes and times are written, if an option takes one."""
     taken = {option.type.name.lower() for option in command.params}
     notes = []
     if taken & {"size", "sizes"}:
         notes.append(f"Sizes are in bytes: {units.SIZE_HELP}.")
     if "time" in taken:
         notes.append(f"Times need a unit: {units.TIME_HELP}.")
-    if notes:
-        formatter.write_paragraph()
-        formatter.write_text(" ".join(notes))
+    return " ".join(notes)
 
 
 class OneLineCommand(_OneLine):
@@ -115,6 +113,10 @@ class OneLineCommand(_OneLine):
 
 class OneLineGroup(_OneLine, click.Group):
     """`click.Group` with one-line errors; its own subcommands are ordinary click commands."""
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        cmd.epilog = cmd.epilog or _units_note(cmd)
+        super().add_command(cmd, name)
 
 
 class Parsed(click.ParamType):

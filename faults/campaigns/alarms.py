@@ -1,4 +1,4 @@
-"""Who finds a dead rank how soon, and who gives up a rank that lives?
+"""How soon each failure detector finds a dead rank, and which live ranks it suspects wrongly.
 
     real       kill: a process is gone            hang: a process is stopped for good
     harmless   long computing, 8 ranks per core, late messages, a straggler, a pause shorter than the limit

@@ -7,16 +7,17 @@ import sys
 import click
 
 from faults.cli.options import Positive
-from faults.launch.own_program import LAUNCHES, POLICIES
+from faults.launch.own_program import LAUNCHES
 from faults.launch.own_program import run as run_program
+from faults.policies import POLICIES
 
 
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("-n", "ranks", type=click.IntRange(min=1), required=True, help="Processes, spares included.")
 @click.option(
     "--recovery",
-    type=click.Choice(POLICIES),
-    default=POLICIES[0],
+    type=click.Choice(tuple(POLICIES)),
+    default="shrink",
     show_default=True,
     help="The program's policy: restart starts the job again, under the others it goes on by itself.",
 )

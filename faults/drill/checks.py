@@ -1,4 +1,4 @@
-"""Was it really recovered? The checks of a drill, from what the job left behind (mpirun's exit status is no proof)."""
+"""The checks of a drill, on the files that the job left: mpirun's exit status proves nothing."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def _next_member(folder: Path, first: int) -> int:
 
 
 def _leave(spec: JobSpec, tools: DrillContext) -> None:
-    """Go home: without MPI_Finalize where ranks may have died, with it where mpirun insists on it."""
+    """End this rank: without MPI_Finalize where ranks may have died, with it where mpirun needs it."""
     tools.journal.write("left")
     if tools.board is not None:
         tools.board.leave(tools.member)

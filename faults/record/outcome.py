@@ -11,12 +11,15 @@ nobody asks, and nothing is written.
 from __future__ import annotations
 
 import atexit
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 FOLDER = "CLUSTER_EMULATOR_VERDICTS"
 """Environment variable that says where the files go."""
+RECOVERIES = "recoveries"
 BEGAN, REACHED, LEFT, UNDONE, FAILED = "began", "reached", "left", "undone", "failed"
 
 
@@ -44,9 +47,24 @@ def fail() -> None:
     say(UNDONE if file is not None and file.exists() and file.read_text() == REACHED else FAILED)
 
 
+def tell(**record: Any) -> None:
+    """Add a record of a recovery to this process' list of them."""
+    if file := _file():
+        folder = file.parent / RECOVERIES
+        folder.mkdir(exist_ok=True)
+        with (folder / file.name).open("a") as records:
+            records.write(json.dumps(record) + "\n")
+
+
+def told(folder: Path) -> list[dict[str, Any]]:
+    """The records of all processes."""
+    files = sorted((folder / RECOVERIES).glob("*"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
 def words(folder: Path) -> list[str]:
     """What all processes have said last."""
-    return [path.read_text() for path in folder.iterdir()]
+    return [path.read_text() for path in folder.iterdir() if path.is_file()]
 
 
 def succeeded(said: Sequence[str]) -> bool:

@@ -103,6 +103,9 @@ class Route:
 
     def _exclude(self, dead: set[int]) -> None:
         if dead - self.dead:
+            outcome.tell(
+                dead=sorted(dead - self.dead), at=self.drill.clock.now(), ranks=self.size - len(self.dead | dead)
+            )
             self.dead |= dead
             # Ranks are not in step with each other, so no step is said to be the one that was interrupted.
             self.drill.journal.write("noticed", how=f"{sorted(dead)} dead")

@@ -18,6 +18,7 @@ from mpi4py import MPI
 from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision, RecoveryFailed
 from faults.inject.drill_context import DrillContext
+from faults.record import outcome
 from faults.recover import spawning
 from faults.recover.job_processes import JobProcesses
 from faults.recover.state_copies import CommitLog, State, StateCopies
@@ -56,7 +57,7 @@ class Repairing:
         self.step = self.recoveries = 0
         self._processes = processes
         self._look()
-        self._failure_known = False
+        self._failure_known, self._known_at, self._broken_step = False, 0.0, 0
         self._copies = StateCopies(state, every or APART)
         self._commits = CommitLog(drill.journal, drill.clock)
         if spawning.spawned():
@@ -106,7 +107,7 @@ class Repairing:
 
     def _notice(self, how: str) -> None:
         if not self._failure_known:
-            self._failure_known = True
+            self._failure_known, self._known_at, self._broken_step = True, self.drill.clock.now(), self.step
             self._note("noticed", how=how)
         self.drill.noticed()
 
@@ -121,7 +122,9 @@ class Repairing:
     def _recover(self, decision: Decision) -> None:
         """Rebuild and restore until both are done without another death."""
         processes = self._processes
+        dead: set[int] = set()
         while True:
+            dead |= {place for place, one in processes.placement.places.items() if one not in decision.alive}
             self._note("agreed", alive=decision.alive, rounds=decision.rounds, spoiled=sorted(processes.group.spoiled))
             died = processes.rebuild(decision)
             if died is not None:
@@ -144,6 +147,12 @@ class Repairing:
                 processes.fresh.clear()
                 break
         self._note("restored")
+        if self._failure_known and self.place is not None:
+            outcome.tell(
+                dead=sorted(dead), step=self._broken_step, at=self._known_at, policy=processes.policy.name,
+                seconds=self.drill.clock.now() - self._known_at, back_to=self.step,
+                ranks=len(processes.placement.places),
+            )  # fmt: skip
         self.recoveries += 1
         self._failure_known = False
         self._processes.phase("replay")

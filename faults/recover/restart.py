@@ -87,6 +87,7 @@ class Restarting:
                 raise RecoveryFailed("restore", f"no intact checkpoint: {error}") from None
         step = found or 0
         self.drill.journal.write("resumed", step=step)
+        outcome.tell(resumed=step, at=self.drill.clock.now())
         self.drill.journal.write("restored", step=step)
         return step
 

@@ -93,9 +93,10 @@ def output(send: Array, recv: Output) -> Array:
         if not send.flags.writeable:
             raise UsageError("the receive buffer must be writable, got a read-only array: pass a copy")
         return send
+    got = f"{recv.dtype} of shape {recv.shape}" if isinstance(recv, np.ndarray) else type(recv).__name__
     raise UsageError(
-        f"the receive buffer must be like the send buffer, {send.dtype} of shape {send.shape}, got "
-        f"{getattr(recv, 'dtype', type(recv).__name__)} of shape {getattr(recv, 'shape', None)}: numpy.empty_like(send)"
+        f"the receive buffer must be like the send buffer, {send.dtype} of shape {send.shape}, got {got}: "
+        "numpy.empty_like(send)"
     )
 
 

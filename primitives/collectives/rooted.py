@@ -126,7 +126,7 @@ def gather(
     if rank == root:
         whole = _whole(flat(_needed(recv, root), "the receive buffer", writable=True), block, size, "receive")
     if algorithm == "linear":
-        _collect(comm, block, whole, [block.size] * size, None, root)
+        _linear(comm, block, whole, [block.size] * size, None, root, gathers=True)
     elif block.size:
         _gather_binomial(comm, block, whole, root)
 
@@ -150,7 +150,7 @@ def scatter(comm: MPI.Intracomm, send: Array | None, recv: Array, root: int = 0,
     if rank == root:
         whole = _whole(flat(_needed(send, root), "the send buffer"), block, size, "send")
     if algorithm == "linear":
-        _deal(comm, whole, block, [block.size] * size, None, root)
+        _linear(comm, block, whole, [block.size] * size, None, root, gathers=False)
     elif block.size:
         _scatter_binomial(comm, whole, block, root)
 
@@ -177,7 +177,7 @@ def gather_v(
     block, whole = flat(send, "the send buffer"), None
     if comm.Get_rank() == root:
         whole = flat(_needed(recv, root), "the receive buffer", writable=True)
-    _collect(comm, block, whole, counts, displacements, root)
+    _linear(comm, block, whole, counts, displacements, root, gathers=True)
 
 
 def scatter_v(
@@ -193,7 +193,7 @@ def scatter_v(
     block, whole = flat(recv, "the receive buffer", writable=True), None
     if comm.Get_rank() == root:
         whole = flat(_needed(send, root), "the send buffer")
-    _deal(comm, whole, block, counts, displacements, root)
+    _linear(comm, block, whole, counts, displacements, root, gathers=False)
 
 
 def blocks_of(
@@ -210,34 +210,21 @@ def blocks_of(
     return [whole[begin : begin + count] for begin, count in zip(begins, sizes, strict=True)]
 
 
-def _collect(
+def _linear(
     comm: MPI.Intracomm, block: Array, whole: Array | None, counts: Sequence[int] | None,
-    displacements: Sequence[int] | None, root: int,
+    displacements: Sequence[int] | None, root: int, gathers: bool,
 ) -> None:  # fmt: skip
+    """The root exchanges a message with every other rank that has a block; `whole` is None elsewhere."""
     if whole is None:
         if block.size:
-            comm.Send(message(block), root, TAG)
+            (comm.Send if gathers else comm.Recv)(message(block), root, TAG)
         return
     blocks = blocks_of(whole, counts, displacements, comm.Get_size())
-    receives = [comm.Irecv(message(part), rank, TAG) for rank, part in enumerate(blocks) if part.size and rank != root]
-    put(blocks[root], block)
-    for receive in receives:
-        receive.Wait()
-
-
-def _deal(
-    comm: MPI.Intracomm, whole: Array | None, block: Array, counts: Sequence[int] | None,
-    displacements: Sequence[int] | None, root: int,
-) -> None:  # fmt: skip
-    if whole is None:
-        if block.size:
-            comm.Recv(message(block), root, TAG)
-        return
-    blocks = blocks_of(whole, counts, displacements, comm.Get_size())
-    sends = [comm.Isend(message(part), rank, TAG) for rank, part in enumerate(blocks) if part.size and rank != root]
-    put(block, blocks[root])
-    for send in sends:
-        send.Wait()
+    start = comm.Irecv if gathers else comm.Isend
+    requests = [start(message(part), rank, TAG) for rank, part in enumerate(blocks) if part.size and rank != root]
+    put(*((blocks[root], block) if gathers else (block, blocks[root])))
+    for request in requests:
+        request.Wait()
 
 
 def _span(place: int, size: int) -> int:

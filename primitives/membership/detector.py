@@ -1,4 +1,4 @@
-"""SWIM over MPI: the protocol of `swim`, messages of `mailbox`, a clock of the caller's choice.
+"""SWIM over MPI: the protocol of `swim`, messages of `primitives.mailbox`, a clock of the caller's choice.
 
     detector = Detector(comm)
     while training:

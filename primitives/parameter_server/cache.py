@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from emulator.errors import UsageError
 from primitives.parameter_server.consistency import Consistency
-from primitives.parameter_server.keys import Plan
+from primitives.parameter_server.keys import ShardedKeys
 from primitives.parameter_server.table import Table
 
 Array = NDArray[Any]
@@ -39,15 +39,15 @@ class Copy:
 
     Attributes
     ----------
-    plan
+    sharded
         Which keys.
     clock
         The slowest worker's when they were read.
     rows
-        Of the plan's distinct keys.
+        Of the sharded's distinct keys.
     """
 
-    plan: Plan
+    sharded: ShardedKeys
     clock: int
     rows: Array
 
@@ -84,38 +84,38 @@ class Cache:
         self._copies: list[OrderedDict[int, Copy]] = [OrderedDict() for _ in tables]
         self._pushes: Counter[int] = Counter()
 
-    def holds(self, table: int, plan: Plan, clock: int) -> bool:
+    def holds(self, table: int, sharded: ShardedKeys, clock: int) -> bool:
         """Whether a read of these keys at this clock needs no message."""
-        copy = self._copies[table].get(id(plan))
+        copy = self._copies[table].get(id(sharded))
         return copy is not None and clock - copy.clock <= self._bound
 
-    def get(self, table: int, plan: Plan, clock: int) -> Copy | None:
+    def get(self, table: int, sharded: ShardedKeys, clock: int) -> Copy | None:
         """The copy, if it is fresh enough."""
-        if not self.holds(table, plan, clock):
+        if not self.holds(table, sharded, clock):
             return None
         self.hits += 1
-        self._copies[table].move_to_end(id(plan))
-        return self._copies[table][id(plan)]
+        self._copies[table].move_to_end(id(sharded))
+        return self._copies[table][id(sharded)]
 
     def mark(self, table: int) -> int:
         """To be taken when a read is sent, and given to `put` with what came back."""
         return self._pushes[table]
 
-    def put(self, table: int, plan: Plan, clock: int, rows: Array, mark: int) -> None:
+    def put(self, table: int, sharded: ShardedKeys, clock: int, rows: Array, mark: int) -> None:
         """Keep a copy; not if this worker has pushed since it asked: the reply may hold that push, or may not."""
         if mark != self._pushes[table]:
             return
         copies = self._copies[table]
-        copies[id(plan)] = Copy(plan, clock, rows.copy())  # the copy keeps its plan alive, and so the plan's id its own
-        copies.move_to_end(id(plan))
+        copies[id(sharded)] = Copy(sharded, clock, rows.copy())  # which keeps the keys, and so their id
+        copies.move_to_end(id(sharded))
         if len(copies) > self._size:
             copies.popitem(last=False)
 
-    def pushed(self, table: int, plan: Plan, gradient: Array) -> None:
+    def pushed(self, table: int, sharded: ShardedKeys, gradient: Array) -> None:
         """Let this worker's own push take effect, as the servers will."""
         self._pushes[table] += 1
-        copy = self._copies[table].get(id(plan))
+        copy = self._copies[table].get(id(sharded))
         self._copies[table].clear()
         if copy is not None and np.isfinite(gradient).all():  # a server may refuse what is not finite
-            self._tables[table].update.apply(copy.rows, [], slice(0, plan.distinct), gradient)
-            self._copies[table][id(plan)] = copy
+            self._tables[table].update.apply(copy.rows, [], slice(0, sharded.distinct), gradient)
+            self._copies[table][id(sharded)] = copy

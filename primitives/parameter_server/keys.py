@@ -3,7 +3,7 @@
     keys None or a slice   a range; each shard gets two numbers
     an array of keys       sorted, duplicates merged; each shard gets its list (or the list's signature)
 
-Plans are remembered: training asks for the whole dense table, or for the same batch of rows, again and again.
+The pieces are remembered: training asks for the whole dense table, or for the same rows, again and again.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from primitives.parameter_server.layout import Layout
 from primitives.parameter_server.messages import Piece
 
 Array = NDArray[Any]
-_PLANS = 256
+_MOST = 256
 
 
-class Plan(NamedTuple):
+class ShardedKeys(NamedTuple):
     """A request cut into pieces.
 
     Attributes
@@ -42,14 +42,14 @@ class Plan(NamedTuple):
     pieces: list[Piece]
 
 
-class Planner:
-    """Plans for the tables of one layout."""
+class KeySharder:
+    """Shards the keys of requests for the tables of one layout."""
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self._plans: OrderedDict[tuple[int, int, int], Plan] = OrderedDict()
+        self._known: OrderedDict[tuple[int, int, int], ShardedKeys] = OrderedDict()
 
-    def plan(self, table: int, keys: slice | Array | None) -> Plan:
+    def shard(self, table: int, keys: slice | Array | None) -> ShardedKeys:
         """Cut a request for `keys` of table number `table`.
 
         Raises
@@ -63,14 +63,14 @@ class Planner:
         else:
             keys = self._checked(table, np.asarray(keys))
             mark = (table, len(keys), messages.signature(keys))
-        plan = self._plans.get(mark)
-        if plan is None:
-            plan = self._list(table, keys) if isinstance(keys, np.ndarray) else self._range(table, first, last)
-            self._plans[mark] = plan
-            if len(self._plans) > _PLANS:
-                self._plans.popitem(last=False)
-        self._plans.move_to_end(mark)
-        return plan
+        sharded = self._known.get(mark)
+        if sharded is None:
+            sharded = self._list(table, keys) if isinstance(keys, np.ndarray) else self._range(table, first, last)
+            self._known[mark] = sharded
+            if len(self._known) > _MOST:
+                self._known.popitem(last=False)
+        self._known.move_to_end(mark)
+        return sharded
 
     def _bounds(self, table: int, keys: slice) -> tuple[int, int]:
         rows = self.layout.tables[table].rows
@@ -92,7 +92,7 @@ class Planner:
             raise UsageError(f"keys of table {spec.name!r} must lie between 0 and {spec.rows - 1}, got {worst}")
         return keys.astype(np.int64, copy=False)
 
-    def _range(self, table: int, first: int, last: int) -> Plan:
+    def _range(self, table: int, first: int, last: int) -> ShardedKeys:
         placement = self.layout.placements[table]
         pieces = []
         for shard in self.layout.shards:
@@ -102,9 +102,9 @@ class Planner:
                 whole = mine[-1] - mine[0] + 1 == len(mine)
                 index = slice(int(mine[0]), int(mine[-1]) + 1) if whole else mine
                 pieces.append(Piece(shard, len(mine), index, None, first, last))
-        return Plan(last - first, last - first, None, pieces)
+        return ShardedKeys(last - first, last - first, None, pieces)
 
-    def _list(self, table: int, keys: Array) -> Plan:
+    def _list(self, table: int, keys: Array) -> ShardedKeys:
         distinct, inverse = np.unique(keys, return_inverse=True)
         same = len(distinct) == len(keys) and bool((inverse == np.arange(len(keys))).all())
         owners = self.layout.placements[table].shard_of(distinct)
@@ -113,13 +113,13 @@ class Planner:
             index = np.flatnonzero(owners == shard)
             travel = distinct[index].astype(messages.KEY)
             pieces.append(Piece(shard, len(index), index, travel, len(index), messages.signature(travel)))
-        return Plan(len(keys), len(distinct), None if same else inverse, pieces)
+        return ShardedKeys(len(keys), len(distinct), None if same else inverse, pieces)
 
 
-def merge(plan: Plan, gradient: Array) -> Array:
+def merge(sharded: ShardedKeys, gradient: Array) -> Array:
     """Rows of the distinct keys; rows of a key that was named twice are added, in their order."""
-    if plan.inverse is None:
+    if sharded.inverse is None:
         return gradient
-    merged = np.zeros((plan.distinct, *gradient.shape[1:]), gradient.dtype)
-    np.add.at(merged, plan.inverse, gradient)
+    merged = np.zeros((sharded.distinct, *gradient.shape[1:]), gradient.dtype)
+    np.add.at(merged, sharded.inverse, gradient)
     return merged

@@ -20,7 +20,7 @@ from primitives.parameter_server.cache import Cache, Copy
 from primitives.parameter_server.channel import Asked, Channel
 from primitives.parameter_server.compression import Compression, to_half
 from primitives.parameter_server.consistency import Consistency
-from primitives.parameter_server.keys import Plan, Planner, merge
+from primitives.parameter_server.keys import KeySharder, ShardedKeys, merge
 from primitives.parameter_server.layout import Layout
 from primitives.parameter_server.messages import Piece
 from primitives.parameter_server.server import OnFailure, Server
@@ -36,9 +36,15 @@ class Pull:
     """A pull on its way, or a copy that spares it; `wait` gives the rows."""
 
     def __init__(
-        self, worker: Worker, table: int, plan: Plan, asked: list[Asked], out: Array | None, copy: Copy | None = None
+        self,
+        worker: Worker,
+        table: int,
+        sharded: ShardedKeys,
+        asked: list[Asked],
+        out: Array | None,
+        copy: Copy | None = None,
     ) -> None:
-        self._worker, self._table, self._plan, self._asked, self._out = worker, table, plan, asked, out
+        self._worker, self._table, self._sharded, self._asked, self._out = worker, table, sharded, asked, out
         self._kept = None if copy is None else copy.rows.copy()  # what it is now: the copy will change
         self._mark = worker.cache.mark(table) if worker.cache is not None else 0
         self._done = False
@@ -58,20 +64,20 @@ class Pull:
         return self._out
 
     def _collect(self) -> None:
-        plan = self._plan
+        sharded = self._sharded
         rows = self._received() if self._kept is None else self._kept
-        if plan.inverse is not None:
-            rows = np.take(rows, plan.inverse, axis=0, out=self._out)
+        if sharded.inverse is not None:
+            rows = np.take(rows, sharded.inverse, axis=0, out=self._out)
         elif self._out is not None and rows is not self._out:
             np.copyto(self._out, rows)
             rows = self._out
         self._out = rows
 
     def _received(self) -> Array:
-        """The rows of the plan's distinct keys, as they come in."""
-        spec, plan = self._worker.layout.tables[self._table], self._plan
-        direct = self._out is not None and plan.inverse is None
-        rows = self._out if direct else np.empty(spec.shape(plan.distinct), spec.dtype)
+        """The rows of the distinct keys, as they come in."""
+        spec, sharded = self._worker.layout.tables[self._table], self._sharded
+        direct = self._out is not None and sharded.inverse is None
+        rows = self._out if direct else np.empty(spec.shape(sharded.distinct), spec.dtype)
         assert rows is not None
         clocks = []
         for asked in self._asked:
@@ -83,7 +89,7 @@ class Pull:
         if clocks:
             self._worker.staleness.observe(self._asked[0].header.clock - min(clocks))
             if self._worker.cache is not None:
-                self._worker.cache.put(self._table, plan, min(clocks), rows, self._mark)
+                self._worker.cache.put(self._table, sharded, min(clocks), rows, self._mark)
         return rows
 
 
@@ -118,7 +124,7 @@ class Worker:
         # A shard must hear that this worker has caught up or (see `inbox`) that it waits, rows or not.
         self._asks_everyone = consistency.kind == "value" or carrier.of(comm).ordered
         self._two_rounds = consistency.kind == "value" and len(layout.shards) > 1
-        self._planner = Planner(layout)
+        self._sharder = KeySharder(layout)
 
     @property
     def clock(self) -> int:
@@ -143,23 +149,23 @@ class Worker:
         """Ask for rows now, take them later with ``.wait()``; see `pull`."""
         self._phase("pull")
         index = self.layout.table(table)
-        plan = self._planner.plan(index, keys)
-        self._check_out(index, plan, out)
-        if self.cache is not None and (copy := self.cache.get(index, plan, self.clock)) is not None:
+        sharded = self._sharder.shard(index, keys)
+        self._check_out(index, sharded, out)
+        if self.cache is not None and (copy := self.cache.get(index, sharded, self.clock)) is not None:
             self.staleness.observe(self.clock - copy.clock)
-            return Pull(self, index, plan, [], out, copy)
+            return Pull(self, index, sharded, [], out, copy)
         if self._two_rounds:
             self.flush(messages.ASKS)
         self.channel.number += 1
-        pieces: list[Piece | None] = list(plan.pieces)
-        shards = [piece.shard for piece in plan.pieces]
+        pieces: list[Piece | None] = list(sharded.pieces)
+        shards = [piece.shard for piece in sharded.pieces]
         if self._asks_everyone:
             missing = [shard for shard in self.layout.shards if shard not in shards]
             pieces, shards = pieces + [None] * len(missing), shards + missing
         asked = [
             self.channel.ask(self._question(shard, index, piece)) for shard, piece in zip(shards, pieces, strict=True)
         ]
-        return Pull(self, index, plan, asked, out)
+        return Pull(self, index, sharded, asked, out)
 
     def push(self, table: str, gradient: Array, keys: Keys = None, closes: bool = False) -> None:
         """Send a gradient on its way; the array may be changed at once.
@@ -175,11 +181,11 @@ class Worker:
         """
         self._phase("push")
         index = self.layout.table(table)
-        plan, rows = self._prepare(index, gradient, keys)
-        for piece in plan.pieces:
+        sharded, rows = self._prepare(index, gradient, keys)
+        for piece in sharded.pieces:
             self._tell(piece, index, rows, messages.CLOSES if closes else 0)
         if closes:
-            self._close({piece.shard for piece in plan.pieces})
+            self._close({piece.shard for piece in sharded.pieces})
 
     def push_pull(self, table: str, gradient: Array, keys: Keys = None, out: Array | None = None) -> Pull:
         """Push, close the iteration and ask for the same rows for the next one, in one message to each shard.
@@ -189,27 +195,27 @@ class Worker:
         or where a copy spares the question.
         """
         index = self.layout.table(table)
-        if self.cache is not None and self.cache.holds(index, self._planner.plan(index, keys), self.clock + 1):
+        if self.cache is not None and self.cache.holds(index, self._sharder.shard(index, keys), self.clock + 1):
             self.push(table, gradient, keys, closes=True)
             return self.pull_async(table, keys, out)
-        plan, rows = self._prepare(index, gradient, keys)
-        compressed = keys is None and plan.distinct < self.layout.tables[index].rows
-        touches_all = len(plan.pieces) == len(self.layout.shards)
+        sharded, rows = self._prepare(index, gradient, keys)
+        compressed = keys is None and sharded.distinct < self.layout.tables[index].rows
+        touches_all = len(sharded.pieces) == len(self.layout.shards)
         if self.layout.replicas > 1 or self._two_rounds or compressed or (self._asks_everyone and not touches_all):
-            for piece in plan.pieces:
+            for piece in sharded.pieces:
                 self._tell(piece, index, rows, messages.CLOSES)
-            self._close({piece.shard for piece in plan.pieces})
+            self._close({piece.shard for piece in sharded.pieces})
             return self.pull_async(table, keys, out)
-        self._check_out(index, plan, out)
+        self._check_out(index, sharded, out)
         self.channel.number += 1
         asked = []
-        for piece in plan.pieces:
+        for piece in sharded.pieces:
             question = self._question(piece.shard, index, piece)
             question.header = question.header._replace(clock=self.clock + 1)
             asked.append(self.channel.listen(question))
             self._tell(piece, index, rows, messages.CLOSES | messages.ASKS)
-        self._close({piece.shard for piece in plan.pieces})
-        return Pull(self, index, plan, asked, out)
+        self._close({piece.shard for piece in sharded.pieces})
+        return Pull(self, index, sharded, asked, out)
 
     def tick(self) -> None:
         """Close the iteration: one small message to every shard."""
@@ -226,19 +232,19 @@ class Worker:
         """Say good-bye: every push so far counts, and nobody waits for this worker any more."""
         self.channel.goodbye()
 
-    def _prepare(self, index: int, gradient: Array, keys: Keys) -> tuple[Plan, Array]:
-        """Check, compress and merge a gradient: its plan and the rows of the plan's distinct keys."""
+    def _prepare(self, index: int, gradient: Array, keys: Keys) -> tuple[ShardedKeys, Array]:
+        """Check, compress and merge a gradient: its keys by shard, and the rows of the distinct ones."""
         spec = self.layout.tables[index]
         gradient = np.asarray(gradient, spec.dtype)
         if keys is None:
             _check_shape(spec, gradient, spec.rows)
             keys, gradient = self.compression.select(index, gradient)
-        plan = self._planner.plan(index, keys)
-        _check_shape(spec, gradient, plan.rows)
-        rows = merge(plan, gradient)
+        sharded = self._sharder.shard(index, keys)
+        _check_shape(spec, gradient, sharded.rows)
+        rows = merge(sharded, gradient)
         if self.cache is not None:
-            self.cache.pushed(index, plan, to_half(rows).astype(spec.dtype) if self.compression.half else rows)
-        return plan, rows
+            self.cache.pushed(index, sharded, to_half(rows).astype(spec.dtype) if self.compression.half else rows)
+        return sharded, rows
 
     def _tell(self, piece: Piece, index: int, rows: Array, flags: int) -> None:
         part = rows[piece.where]
@@ -251,11 +257,11 @@ class Worker:
         size = 0 if piece is None else piece.rows * spec.width * item
         return Asked(self.channel.header(messages.PULL, shard, index), piece, size)
 
-    def _check_out(self, index: int, plan: Plan, out: Array | None) -> None:
+    def _check_out(self, index: int, sharded: ShardedKeys, out: Array | None) -> None:
         spec = self.layout.tables[index]
-        if out is not None and (out.shape != spec.shape(plan.rows) or out.dtype != spec.dtype):
+        if out is not None and (out.shape != spec.shape(sharded.rows) or out.dtype != spec.dtype):
             raise UsageError(
-                f"out must have shape {spec.shape(plan.rows)} and type {np.dtype(spec.dtype)}, "
+                f"out must have shape {spec.shape(sharded.rows)} and type {np.dtype(spec.dtype)}, "
                 f"got {out.shape} of {out.dtype}"
             )
 

@@ -23,13 +23,13 @@ from __future__ import annotations
 import pickle
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from typing import Any
 
 from mpi4py import MPI
 
 from emulator import carrier, now
 from emulator.errors import UsageError
+from primitives.blocks import counts, cut
 from primitives.scatter_gather.checks import check_retries, check_root
 from primitives.scatter_gather.outcome import Answer, Counts, Journal, Outcome, pack_outcomes, unpack_outcomes
 
@@ -157,9 +157,7 @@ def split(items: Sequence[Any], parts: int) -> list[Sequence[Any]]:
     >>> split([1, 2, 3, 4, 5], 3)
     [[1, 2], [3, 4], [5]]
     """
-    size, longer = divmod(len(items), parts)
-    starts = [part * size + min(part, longer) for part in range(parts + 1)]
-    return [items[begin:end] for begin, end in pairwise(starts)]
+    return cut(items, counts(len(items), parts))
 
 
 def _attempt(comm: MPI.Comm, function: Callable[[Any], Any], task: int, argument: Any, retries: int) -> Outcome:

@@ -233,7 +233,7 @@ def test_hosts_are_even_blocks_or_as_the_network_has_them() -> None:
 def test_too_few_ranks_are_refused_before_anything_starts(tmp_path) -> None:
     for options, said in (
         ({"recovery": "continue"}, "ring recovers by shrink, spare, respawn, restart"),
-        ({"recovery": "spare"}, "--spares 1"),
+        ({"recovery": "spare", "spares": 0}, "--spares 1"),
         ({"recovery": "shrink", "detector": "nobody"}, "a detector is one of"),
         ({"recovery": "respawn", "detector": "swim"}, "ring by shrink or spare, got ring by respawn"),
         ({"recovery": "shrink", "options": {"colour": 1}}, "has the options"),

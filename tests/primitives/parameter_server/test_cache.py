@@ -11,7 +11,7 @@ import emulator
 from emulator.errors import UsageError
 from primitives.parameter_server import SGD, Adagrad, Add, Consistency, Function, ParameterServer, Table, Worker
 from primitives.parameter_server.cache import Cache
-from primitives.parameter_server.keys import Planner
+from primitives.parameter_server.keys import KeySharder
 from primitives.parameter_server.layout import Layout
 from tests.primitives.carriers import on_both_carriers
 
@@ -84,19 +84,19 @@ def test_own_pushes_are_in_the_copy(comm: Any, compression: str, keys: str) -> N
         assert runs[1].summary().worker_bytes <= runs[0].summary().worker_bytes
 
 
-def make(bound: int = 2, size: int = 16) -> tuple[Cache, Planner]:
+def make(bound: int = 2, size: int = 16) -> tuple[Cache, KeySharder]:
     tables = [Table("w", 10, update=Function(lambda w, g: w * g))]
-    return Cache(tables, Consistency("ssp", bound), size), Planner(Layout(2, [0], [1], tables))
+    return Cache(tables, Consistency("ssp", bound), size), KeySharder(Layout(2, [0], [1], tables))
 
 
 def test_a_copy_ages_and_is_replaced() -> None:
     cache, planner = make()
-    plan = planner.plan(0, None)
-    assert cache.get(0, plan, 0) is None
-    cache.put(0, plan, 4, np.ones(10), cache.mark(0))
-    assert [cache.holds(0, plan, clock) for clock in (5, 6, 7)] == [True, True, False]
-    cache.put(0, plan, 7, np.full(10, 3.0), cache.mark(0))
-    copy = cache.get(0, plan, 7)
+    sharded = planner.shard(0, None)
+    assert cache.get(0, sharded, 0) is None
+    cache.put(0, sharded, 4, np.ones(10), cache.mark(0))
+    assert [cache.holds(0, sharded, clock) for clock in (5, 6, 7)] == [True, True, False]
+    cache.put(0, sharded, 7, np.full(10, 3.0), cache.mark(0))
+    copy = cache.get(0, sharded, 7)
     assert copy is not None
     assert (copy.clock, copy.rows[0]) == (7, 3.0)
 
@@ -104,29 +104,29 @@ def test_a_copy_ages_and_is_replaced() -> None:
 def test_what_is_uncertain_is_not_kept() -> None:
     """A push between question and answer, one that is not finite, one of other keys."""
     cache, planner = make()
-    plan, other = planner.plan(0, None), planner.plan(0, np.array([1, 5]))
+    sharded, other = planner.shard(0, None), planner.shard(0, np.array([1, 5]))
     mark = cache.mark(0)
-    cache.pushed(0, plan, np.ones(10))
-    cache.put(0, plan, 0, np.ones(10), mark)
-    assert not cache.holds(0, plan, 0)
-    for pushed, gradient, kept in [(plan, 2.0, True), (plan, np.nan, False), (other, 1.0, False)]:
-        cache.put(0, plan, 0, np.ones(10), cache.mark(0))
+    cache.pushed(0, sharded, np.ones(10))
+    cache.put(0, sharded, 0, np.ones(10), mark)
+    assert not cache.holds(0, sharded, 0)
+    for pushed, gradient, kept in [(sharded, 2.0, True), (sharded, np.nan, False), (other, 1.0, False)]:
+        cache.put(0, sharded, 0, np.ones(10), cache.mark(0))
         cache.pushed(0, pushed, np.full(pushed.distinct, gradient))
-        assert cache.holds(0, plan, 0) == kept
+        assert cache.holds(0, sharded, 0) == kept
         if kept:
-            copy = cache.get(0, plan, 0)
+            copy = cache.get(0, sharded, 0)
             assert copy is not None
             assert copy.rows.tolist() == [2.0] * 10
 
 
 def test_the_copy_used_longest_ago_goes_first() -> None:
     cache, planner = make(size=2)
-    plans = [planner.plan(0, slice(0, stop)) for stop in (1, 2, 3)]
-    for plan in plans[:2]:
-        cache.put(0, plan, 0, np.zeros(plan.distinct), 0)
+    plans = [planner.shard(0, slice(0, stop)) for stop in (1, 2, 3)]
+    for sharded in plans[:2]:
+        cache.put(0, sharded, 0, np.zeros(sharded.distinct), 0)
     cache.get(0, plans[0], 0)
     cache.put(0, plans[2], 0, np.zeros(3), 0)
-    assert [cache.holds(0, plan, 0) for plan in plans] == [True, False, True]
+    assert [cache.holds(0, sharded, 0) for sharded in plans] == [True, False, True]
 
 
 @pytest.mark.parametrize("rule", [Consistency("bsp"), Consistency("async"), Consistency("value", 1.0)], ids=str)

@@ -14,7 +14,7 @@ from emulator.errors import UsageError
 from primitives.parameter_server import SGD, Adagrad, Add, Consistency, Function, Momentum, Table, Update, messages
 from primitives.parameter_server.channel import Asked, Channel
 from primitives.parameter_server.compression import TopK, parse, to_half
-from primitives.parameter_server.keys import Planner, merge
+from primitives.parameter_server.keys import KeySharder, merge
 from primitives.parameter_server.layout import Layout, split_roles
 from primitives.parameter_server.messages import Header, KeyCache, signature
 from primitives.parameter_server.placement import KINDS
@@ -98,17 +98,17 @@ def test_both_ends_of_a_key_cache_agree(uses: list[int], size: int) -> None:
 @given(st.sampled_from(KINDS), st.integers(1, 5), st.lists(st.integers(0, 29), max_size=40), st.sampled_from([1, 2]))
 def test_a_plan_names_every_row_once(kind: str, shards: int, keys: list[int], width: int) -> None:
     layout = Layout(9, range(shards), [8], [Table("w", 30, width, placement=kind)])
-    plan = Planner(layout).plan(0, np.array(keys, np.int64))
+    sharded = KeySharder(layout).shard(0, np.array(keys, np.int64))
     content = np.random.default_rng(0).normal(size=layout.tables[0].shape(30))
-    rows = np.zeros(layout.tables[0].shape(plan.distinct))
-    for piece in plan.pieces:
+    rows = np.zeros(layout.tables[0].shape(sharded.distinct))
+    for piece in sharded.pieces:
         assert piece.keys is not None
         assert (layout.placements[0].shard_of(piece.keys) == piece.shard).all()
         rows[piece.where] = content[piece.keys]
-    got = rows if plan.inverse is None else rows[plan.inverse]
+    got = rows if sharded.inverse is None else rows[sharded.inverse]
     np.testing.assert_array_equal(got, content[np.array(keys, np.int64)])
-    merged = merge(plan, np.ones(layout.tables[0].shape(len(keys))))
-    expected = np.zeros(layout.tables[0].shape(plan.distinct))
+    merged = merge(sharded, np.ones(layout.tables[0].shape(len(keys))))
+    expected = np.zeros(layout.tables[0].shape(sharded.distinct))
     expected.T[:] = np.unique(keys, return_counts=True)[1]
     np.testing.assert_array_equal(merged, expected)
 
@@ -117,14 +117,14 @@ def test_a_plan_names_every_row_once(kind: str, shards: int, keys: list[int], wi
 @pytest.mark.parametrize("keys", [None, slice(3, 17), slice(5, 5)])
 def test_a_range_is_cut_along_the_shards(kind: str, keys: slice | None) -> None:
     layout = Layout(4, range(3), [3], [Table("w", 20, placement=kind)])
-    plan = Planner(layout).plan(0, keys)
-    rows = np.full(plan.distinct, -1)
+    sharded = KeySharder(layout).shard(0, keys)
+    rows = np.full(sharded.distinct, -1)
     first = keys.start if keys else 0
-    for piece in plan.pieces:
+    for piece in sharded.pieces:
         owned = layout.placements[0].keys(piece.shard)
         rows[piece.where] = owned[(owned >= piece.first) & (owned < piece.last)]
     assert rows.tolist() == list(range(20))[keys or slice(None)]
-    assert first + plan.rows <= 20
+    assert first + sharded.rows <= 20
 
 
 @pytest.mark.parametrize(
@@ -133,7 +133,7 @@ def test_a_range_is_cut_along_the_shards(kind: str, keys: slice | None) -> None:
 def test_keys_out_of_range_are_named(keys: Any) -> None:
     layout = Layout(2, [0], [1], [Table("w", 20)])
     with pytest.raises(UsageError, match=r"keys"):
-        Planner(layout).plan(0, keys)
+        KeySharder(layout).shard(0, keys)
 
 
 @pytest.mark.parametrize(

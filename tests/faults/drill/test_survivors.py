@@ -1,0 +1,52 @@
+"""Plans after which too few ranks remain are rejected; all others are not."""
+
+import pytest
+
+from emulator.errors import UsageError
+from faults.drill.request import Request
+from faults.drill.survivors import at_work_after
+
+ONE_BY_ONE = [f"kill {rank} @ step {rank + 1}" for rank in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (Request("ring", 8, ["kill 0-7 @ step 3"]), "ends all 8 ranks at one instant"),
+        (Request("ring", 4, ["kill host 0,1 @ step 3"], hosts=2), "ends all 4 ranks at one instant"),
+        (Request("ring", 4, ["kill host 0 @ step 3", "kill host 1 @ step 5"], hosts=2), "ends 4 of 4 ranks"),
+        (Request("ring", 4, ["kill 0-2 @ step 3", "hang 3 @ recovery"]), "0 would be left"),
+        (Request("ring", 4, ["kill 0-2 @ step 3", "kill 3 @ step 3 phase agree"], options={"agree": 1}), "0 would be"),
+        (Request("ring", 4, ["kill 0-3 @ step 3"], "spare", 4), "nobody is left to recover by spare"),
+        (Request("ring", 4, ["kill 0-3 @ step 3"], "respawn"), "nobody is left to recover by respawn"),
+        (Request("ring", 4, [*ONE_BY_ONE, "kill 0 @ step 9"], "spare", 1), "ends 5 of 5 ranks"),
+        (Request("gossip", 4, ["kill 0-3 @ step 3"]), "nobody is left to recover by continue"),
+        (Request("scatter-gather", 4, ["kill 1-3 @ step 3"]), "1 would be left, .* at least 2 ranks"),
+        (Request("federated", 4, ["kill 1-3 @ step 3"]), "ends every worker"),
+        (Request("parameter-server", 5, ["kill 0,1 @ step 3"], "replicate"), "ends every server"),
+        (
+            Request("ring", 4, ["kill host 0 @ step 3", "kill host 1 @ step 9"], "restart", real_hosts=True),
+            "all 2 real hosts",
+        ),
+    ],
+)
+def test_too_few_survivors_are_rejected_in_one_line(request_: Request, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as error:
+        request_.spec()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("request_", "after"),
+    [
+        (Request("ring", 8, ["kill 0-6 @ step 3"]), 1),
+        (Request("ring", 4, ONE_BY_ONE, "spare", 1), 1),
+        (Request("ring", 4, ["kill 0-2 @ step 3"], "spare", 4), 4),
+        (Request("ring", 4, ONE_BY_ONE, "respawn"), 4),
+        (Request("ring", 4, ["kill 0-3 @ step 3"], "restart"), 4),
+        (Request("ring", 4, ["kill 0-3 @ rate 1/s"]), 4),  # of a rate's deaths none is certain
+        (Request("scatter-gather", 4, ["kill 1,2 @ step 3"]), 2),
+    ],
+)
+def test_what_can_be_survived_is_not_rejected(request_: Request, after: int) -> None:
+    assert at_work_after(request_.spec()) == after

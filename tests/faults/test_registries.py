@@ -1,0 +1,82 @@
+"""Policies, fault kinds and patterns are objects: nobody compares their names, and a new one works at once."""
+
+import ast
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from faults import policies
+from faults.drill.request import Request
+from faults.drill.survivors import at_work_after
+from faults.inject.injector import Injector
+from faults.patterns import catalogue
+from faults.plan import Event, When, describe, parse
+from faults.plan.kinds import KINDS, Kind
+from faults.policies import POLICIES, Policy
+from faults.record.journal import NoJournal
+from faults.record.status_board import StatusBoard
+
+ROOT = Path(__file__).parents[2] / "faults"
+NAMES = {*POLICIES, *KINDS, *catalogue.CATALOGUE}
+
+
+def compared(tree: ast.AST) -> list[tuple[int, str]]:
+    """Line and name of each comparison with the name of a policy, a kind or a pattern."""
+    found = []
+    for node in ast.walk(tree):
+        sides: list[ast.AST] = []
+        if isinstance(node, ast.Compare):
+            sides = [node.left, *node.comparators]
+        elif isinstance(node, ast.MatchValue):
+            sides = [node.value]
+        constants = [one for side in sides for one in ast.walk(side) if isinstance(one, ast.Constant)]
+        found += [(one.lineno, one.value) for one in constants if one.value in NAMES]
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_name_of_a_policy_a_kind_or_a_pattern_is_compared(path: Path) -> None:
+    assert compared(ast.parse(path.read_text())) == []
+
+
+def test_a_comparison_is_found_however_it_is_written() -> None:
+    text = 'a == "shrink"\n"kill" in b\nc in ("ring", "x")\nmatch d:\n    case "spare": pass\ne = "shrink"'
+    assert [name for _, name in compared(ast.parse(text))] == ["shrink", "kill", "ring", "spare"]
+
+
+def test_a_policy_is_added_by_its_entry_alone(monkeypatch) -> None:
+    added = Policy(
+        "promote", "a rank that waited takes the place, at once", repairs=True, refills=True, has_spares=True,
+        points=("agree", "promote"),
+    )  # fmt: skip
+    ring = catalogue.CATALOGUE["ring"]
+    monkeypatch.setitem(policies.POLICIES, "promote", added)
+    monkeypatch.setitem(catalogue.CATALOGUE, "ring", replace(ring, policies=(*ring.policies, "promote")))
+    job = Request("ring", 4, ["kill 1 @ step 2", "kill 2 @ phase promote"], "promote").spec()
+    assert (job.policy, job.spares, at_work_after(job)) == (added, 1, 3)
+
+
+def test_a_kind_of_fault_is_added_by_its_entry_and_its_handler(monkeypatch, tmp_path) -> None:
+    monkeypatch.setitem(KINDS, "chill", Kind("chill", "the rank's core is throttled", lasts=True))
+    fault = parse("chill 1 @ step 2 for 3 s")
+    assert fault.duration_s == 3.0
+    job = Request("ring", 4, [fault.text], "shrink").spec()
+    job.save(tmp_path)
+    (event,) = type(job).load(tmp_path).events
+    assert "chill rank 1 for 3.00 s at step 2" in describe(event)
+    met = []
+    board = StatusBoard.create(tmp_path / "board", 4, 1)
+    injector = Injector([event], board, NoJournal(), 1, 1, {"chill": met.append})
+    injector.at_step(2)
+    assert met == [event]
+
+
+def test_the_properties_of_a_kind_decide_what_it_does() -> None:
+    assert [kind.name for kind in KINDS.values() if kind.signal is signal.SIGKILL] == ["kill"]
+    for kind in KINDS.values():
+        assert kind.ends or not (kind.final or kind.silent)
+        assert kind.lasts or not (kind.persists or kind.needs_duration)
+        event = Event("0.0", "", kind, 0, When(step=1))
+        assert event.ends_rank == kind.ends
