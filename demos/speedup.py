@@ -34,19 +34,24 @@ _FORMS = {"textbook": speedup.textbook, "ring": speedup.ring}
     help="Latencies of a ring: p-1 as in the textbook, or 2(p-1), both passes counted.",
 )
 @click.option("--from", "source", metavar="RESULT", help="Take measured terms from this result file or run folder.")
+@click.option("--fit", "benchmark", metavar="FILE", help="Fit terms to the text of a benchmark: nccl-tests, OSU, "
+              "Intel MPI Benchmarks, or two-point timings (p=2 bytes=... seconds=...).")  # fmt: skip
 @click.option("--pattern", help="With --from: whose terms. Default: the only collective that was fitted.")
-@click.option("--bytes", "size", type=SIZE, help="With --from: bytes per step. Default: the most that was measured.")
+@click.option("--bytes", "size", type=SIZE, help="With --from, --fit: bytes per step. Default: the most measured.")
 @click.option("--nodes", type=RANKS, default=",".join(map(str, speedup.ROWS)), help="The p of the table.")
 @click.option("--sensitivity", is_flag=True, help="Vary alpha and beta by 10x each way.")
 @click.option("--json", "path", metavar="FILE", help="Write the result to this file.")
 @click.pass_context
-def main(ctx: click.Context, source: str | None, path: str | None, **options: Any) -> None:
-    """Say how many nodes are worth having, from alpha and beta or from a measured result."""
+def main(ctx: click.Context, source: str | None, benchmark: str | None, path: str | None, **options: Any) -> None:
+    """Say how many nodes are worth having, from alpha and beta, a measured result or a benchmark's text."""
     if mpirun.rank() not in (None, 0):
         return  # under mpirun one table is enough
-    _refuse_mixtures(ctx, measured=source is not None)
+    _refuse_mixtures(ctx, source, benchmark)
     results.check_writable(path)
-    asked = _given(**options) if source is None else _measured(source, **options)
+    if benchmark is not None:
+        asked = _fitted(benchmark, **options)
+    else:
+        asked = _given(**options) if source is None else _measured(source, **options)
     model, nodes = asked.model, options["nodes"]
     asked.warnings += _extrapolated(asked, max(*nodes, model.best().p))
     variations = speedup.sensitivity(asked.vary, 1.0, 1.0) if options["sensitivity"] else []
@@ -88,13 +93,41 @@ class Asked:
     warnings: list[str] = field(default_factory=list)
 
 
-def _refuse_mixtures(ctx: click.Context, measured: bool) -> None:
+def _refuse_mixtures(ctx: click.Context, source: str | None, benchmark: str | None) -> None:
     """Options that would be ignored are an error: the user meant something by them."""
-    idle, remedy = (("alpha", "beta", "form"), "leave out --from") if measured else (("pattern", "size"), "add --from")
-    for name in idle:
-        if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
-            option = {"size": "bytes"}.get(name, name)
-            raise UsageError(f"--{option} goes {'without' if measured else 'with'} --from: {remedy}")
+    if source is not None and benchmark is not None:
+        raise UsageError("terms are from a result or from a benchmark's text, got --from and --fit: leave out one")
+    needed = {"pattern": "--from", "size": "--from or --fit"}
+    for name in ("alpha", "beta", "form", *needed):
+        option = {"size": "bytes"}.get(name, name)
+        given = ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if not given:
+            continue
+        if name not in needed and (source or benchmark):
+            with_ = "--from" if source else "--fit"
+            raise UsageError(f"--{option} goes without {with_}: leave out {with_}")
+        if name in needed and not source and not (benchmark and name == "size"):
+            raise UsageError(f"--{option} goes with {needed[name]}: add it")
+
+
+def _fitted(benchmark: str, t_comp: float, size: int | None, **_: Any) -> Asked:
+    """The model of a ring all-reduce with the terms of a benchmark's text."""
+    from emulator.measure import benchmark_text
+
+    found = benchmark_text.read(benchmark)
+    n = size or found["most_bytes"]
+    alpha, beta = found["alpha"], found["beta"]
+    about = (
+        f"T_comp {format_time(t_comp)}, ring of {format_size(int(n))}, fitted to {found['origin']}: alpha "
+        f"{format_time(alpha)}, beta {beta * 1e9:.4g} ns/B"
+    )
+    terms = {"alpha": alpha, "beta": beta, "gamma": 0.0, "pattern": "ring", "bytes": int(n), "source": benchmark}
+
+    def vary(a: float, b: float) -> Speedup:
+        return speedup.measured(t_comp, "ring", n, alpha * a, beta * b)
+
+    interval = speedup.best_interval(t_comp, "ring", n, found["draws"])
+    return Asked(vary(1.0, 1.0), vary, about, terms, interval, found["most_ranks"])
 
 
 def _given(t_comp: float, alpha: float, beta: float, form: str, **_: Any) -> Asked:

@@ -152,6 +152,7 @@ class Facts:
 def facts_of(sheet: Sheet, terms: Mapping[str, Any] | None = None) -> Facts:
     """The facts of a sheet; `terms` (alpha, beta, gamma, draws, origin) replace those of its network."""
     found = dict(terms) if terms is not None else _network_terms(sheet)
+    found = {name: found[name] for name in ("alpha", "beta", "gamma", "origin", "draws") if name in found}
     sharing = sheet.network.ranks_per_host
     found["beta"] *= sharing
     if len(found.get("draws", ())):

@@ -50,7 +50,7 @@ class Timing:
 
 
 def read(path: str | Path) -> dict[str, Any]:
-    """Fit the terms of a benchmark's text: alpha (s), beta, gamma (s/byte), draws, and where they are from.
+    """Fit the terms of a benchmark's text: alpha (s), beta, gamma (s/byte), draws, origin, most_bytes and most_ranks.
 
     Raises
     ------
@@ -63,7 +63,9 @@ def read(path: str | Path) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise UsageError(f"terms file {str(path)!r} cannot be read: {reason}") from None
     name, timings = parse(text, str(path))
-    return {**fit(timings, str(path)), "origin": f"{name} in {path}"}
+    found = fit(timings, str(path))
+    most = {"most_bytes": max(one.bytes for one in timings), "most_ranks": max(one.ranks for one in timings)}
+    return {**found, **most, "origin": f"{name} in {path}"}
 
 
 def parse(text: str, origin: str = "terms") -> tuple[str, list[Timing]]:

@@ -174,6 +174,9 @@ def test_terms_that_are_none_are_refused(measured, change, said):
         (["--from", "{}", "--pattern", "gossip"], "fits of ring, tree"),
         (["--from", "{}", "--alpha", "1 us"], "--alpha goes without --from"),
         (["--pattern", "ring"], "--pattern goes with --from"),
+        (["--fit", "{}", "--alpha", "1 us"], "--alpha goes without --fit"),
+        (["--fit", "{}", "--from", "{}"], "got --from and --fit: leave out one"),
+        (["--fit", "{}/foreign.json"], "no known format: it must be the text output of nccl-tests"),
         (["--bytes", "8"], "--bytes goes with --from"),
         (["--t-comp", "0"], "must be > 0 s"),
         (["--t-comp", "soon"], "a time is a number"),
@@ -196,3 +199,13 @@ def test_a_result_without_collectives_is_refused(tmp_path):
     outcome = run("--from", tmp_path)
     assert outcome.exit_code == 2
     assert "none: take one of demos.ring" in outcome.stderr
+
+
+def test_two_timings_of_the_section_give_its_p_star(tmp_path):
+    """The all-reduce of 100 MB at 2 and at 16 nodes, as the section's own terms have it."""
+    path = tmp_path / "timings.txt"
+    path.write_text("p = 2: 100 MB in 40.8 ms\np = 16: 100 MB in 87 ms\n")
+    said = run("--fit", path).output
+    assert "p* = 34, S(p*) = 7.49, efficiency 22.0 %, R(p*) = 3.54" in said
+    assert f"two-point timing in {path}" in said
+    assert "measured on at most 16 ranks" in said
