@@ -20,6 +20,7 @@ test: env
 	ruff check .
 	ruff format --check .
 	mypy
+	lint-imports
 	python -m pytest -n 2 --dist loadgroup
 
 lint: env
