@@ -32,7 +32,7 @@ class Judgement:
     """What came of a drill.
 
     `checks` maps each check to whether it held and to what was seen; `phase` and `reason` say where a failed drill
-    stopped.
+    stopped; `seconds` is the length of the whole job.
     """
 
     recovered: bool
@@ -40,6 +40,7 @@ class Judgement:
     episodes: list[Episode]
     throughput: dict[str, float | None]
     ranks_after: int
+    seconds: float
     phase: str = ""
     reason: str = ""
     fired: list[dict[str, Any]] = field(default_factory=list)
@@ -84,7 +85,8 @@ def judge(finished: Finished, matches: Matches | None = None) -> Judgement:
     recovered = all(ok for ok, _ in checks.values())
     phase, reason = ("", "") if recovered else _where_it_stopped(finished, checks)
     working = [v for v in final if v.get("place") is not None]
-    return Judgement(recovered, checks, found, timeline.throughput(records, found), len(working), phase, reason, fired)
+    throughput, seconds = timeline.throughput(records, found), finished.ended - finished.began
+    return Judgement(recovered, checks, found, throughput, len(working), seconds, phase, reason, fired)
 
 
 def _fired(finished: Finished) -> list[dict[str, Any]]:

@@ -53,6 +53,12 @@ class Episode:
     def seconds(self) -> float:
         return self.ended - self.began
 
+    def to_json(self, origin: float) -> dict[str, Any]:
+        """The recovery, with times in seconds since `origin`, as in the result file."""
+        shown = ("phases", "lost_steps", "coordinator", "notes")
+        deaths = [{"at": death.at - origin, "text": death.text, "place": death.place} for death in self.deaths]
+        return {"deaths": deaths} | {name: getattr(self, name) for name in shown}
+
 
 def struck(records: Sequence[Record]) -> dict[str, float]:
     """Events that fired, and when: those of a kernel timer only if the process was still there at the instant."""
