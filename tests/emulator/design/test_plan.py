@@ -90,3 +90,14 @@ def test_no_feasible_design_says_why():
         plan(sheet('job.memory="1 MB"'))
     with pytest.raises(UsageError, match="objective is one of"):
         plan(sheet(), "fame")
+
+
+@pytest.mark.parametrize("objective", ["time", "cost"])
+def test_the_quick_bound_is_never_above_the_price(objective):
+    facts = facts_of(sheet(name="recommendation"))
+    p, memo = grid(facts.job.most), {}
+    for base in Menu(servers=(16, 32), rounds=(1, 8), bounds=(2,)).designs(facts):
+        least = pricing.least(facts, base, p, memo, nodes=objective == "cost")
+        for design in policies(facts, base):
+            priced = pricing.price(facts, design, p)
+            assert least <= (priced.node_seconds if objective == "cost" else priced.job).min() * (1 + 1e-9)
