@@ -1,4 +1,4 @@
-"""The ways in which a run ends badly without being a bug; each is one line for the user and an exit status."""
+"""Errors that are no bug of this program: each is printed as one line and sets the exit status."""
 
 
 class UsageError(ValueError):

@@ -21,7 +21,7 @@ from emulator.launch.session_directory import NEVER_BEGAN
 
 # What the runtime prints about its own teardown.
 _TEARDOWN = re.compile(rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: |\[warn\] Epoll |Abort is in progress")
-# Printed as a rank leaves, about an agreement among survivors that they have replaced by another one.
+# Printed at a rank's exit about an agreement of the survivors that a later one has superseded.
 _OLD_AGREEMENT = re.compile(rb"(\[[^ ]+\] )+ftagree:agreement \(ERA\) ")
 # mpirun's own notice about how a rank ended, which the rank itself has explained.
 _NOTICE = (
@@ -38,7 +38,7 @@ _NOTICE = (
 
 
 def _forward_output(stream: IO[bytes]) -> None:
-    """Copy a job's output: mpirun itself would end the job at the first line that nobody reads."""
+    """Copy a job's output: if mpirun wrote to a closed pipe itself, it would end the job."""
     while content := os.read(stream.fileno(), 1 << 16):
         streams.write(sys.stdout, content)
 
@@ -183,8 +183,8 @@ def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
 def _interruptible(job: Job, rank_0_first: bool) -> Iterator[list[signal.Signals]]:
     """Let Ctrl-C, SIGTERM and SIGHUP end the job instead of this process; gives the one that did.
 
-    A terminal's Ctrl-C reaches mpirun too, and what rank 0 then saves must not be cut off. If mpirun goes on all the
-    same, the signal was for this process alone, and it is passed on.
+    A terminal sends Ctrl-C to mpirun as well; rank 0 gets time to save its result. If mpirun still runs after that,
+    the signal reached this process alone, and the job is stopped.
     """
     came: list[signal.Signals] = []
     timers: list[threading.Timer] = []

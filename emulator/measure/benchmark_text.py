@@ -1,4 +1,4 @@
-"""Terms from other people's benchmarks: alpha and beta fitted to the text that a tool has printed.
+"""Fit alpha and beta to the text output of other benchmarks.
 
 ===========================  =================================================================================
 tool                         what is read

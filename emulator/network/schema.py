@@ -1,4 +1,4 @@
-"""What may stand in a network file: one model per section, with units parsed and ranges checked.
+"""The fields of a network file: one pydantic model per section, which parses units and checks ranges.
 
 Only the rank that reads a file imports this module (pydantic takes 0.1 s). Every field's description is also its
 documentation: `docs/networks.md` lists them.
@@ -92,7 +92,7 @@ class HostsSection(Section):
     )
     ranks_per_host: Count | None = Field(default=None, description="ranks that share a host and its card")
     placement: Literal["block", "cyclic"] = Field(
-        default="block", description="neighbouring ranks on one host, or dealt out like cards"
+        default="block", description="block: neighbouring ranks on one host; cyclic: rank r on host r mod hosts"
     )
     slowdown: Factor = Field(default=1.0, description="hosts compute this many times slower than this machine")
     repeat: bool = Field(default=False, description="the listed [[host]] entries repeat until all ranks fit")
