@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator import costs
-from emulator.errors import UsageError
+from emulator.errors import UsageError, read_text
 from emulator.measure import bootstrap
 from emulator.measure.regression import huber
 from emulator.units import parse_size, parse_time
@@ -56,12 +56,7 @@ def read(path: str | Path) -> dict[str, Any]:
     UsageError
         The file cannot be read, is in no known format, or has too few timings.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"terms file {str(path)!r} cannot be read: {reason}") from None
-    name, timings = parse(text, str(path))
+    name, timings = parse(read_text(Path(path), f"terms file {str(path)!r}"), str(path))
     found = fit(timings, str(path))
     most = {"most_bytes": max(one.bytes for one in timings), "most_ranks": max(one.ranks for one in timings)}
     return {**found, **most, "origin": f"{name} in {path}"}

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path as FilePath
 
-from emulator.errors import UsageError
+from emulator.errors import UsageError, read_text
 from emulator.network import jitter as jitters
 from emulator.network import schema
 from emulator.network.graph import Edge, Graph
@@ -194,11 +194,7 @@ def _measured(section: schema.EmpiricalSection, folder: FilePath | None) -> tupl
     values = section.values
     if section.file is not None:
         path = (folder or FilePath()) / section.file
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is no UTF-8 text"
-            raise UsageError(f"jitter.file: {section.file!r} cannot be read: {why}") from None
+        lines = read_text(path, f"jitter.file: {section.file!r}").split("\n")
         values = (*values, *(parse_time(line) for line in map(str.strip, lines) if line))
     if not values:
         raise UsageError('jitter.values: at least one measured value is needed: write e.g. values = ["1 us", "9 us"]')

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from emulator.errors import UsageError
+from emulator.errors import UsageError, read_text
 from emulator.network.model import Network
 
 _PRESETS = Path(__file__).parent / "presets"
@@ -39,11 +39,7 @@ def load(name_or_path: str) -> Network:
     """Load a preset by its name, or a file by its path (anything with a slash or a dot in it)."""
     is_file = "/" in name_or_path or "." in name_or_path
     path = Path(name_or_path) if is_file else preset_path(name_or_path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"network file {name_or_path!r} cannot be read: {reason}") from None
+    text = read_text(path, f"network file {name_or_path!r}")
     return parse(text, name_or_path if is_file else path.name, path.parent)
 
 
