@@ -21,6 +21,7 @@ from faults import patterns  # noqa: E402
 from faults.agree.survivor_group import RecoveryFailed  # noqa: E402
 from faults.drill import job_spec  # noqa: E402
 from faults.drill.job_spec import JobSpec  # noqa: E402
+from faults.inject import executioner  # noqa: E402
 from faults.inject.drill_context import DrillContext  # noqa: E402
 from faults.inject.injector import Injector  # noqa: E402
 from faults.record.journal import Journal  # noqa: E402
@@ -99,7 +100,7 @@ def _leave(spec: JobSpec, tools: DrillContext) -> None:
     elif spec.policy.spawns and tools.board is not None:
         # The first spawned process to go takes those along that were spawned with it.
         together = time.monotonic() + _TOGETHER_S
-        while any(map(tools.executioner.exists, tools.board.working(spec.attempt))) and time.monotonic() < together:
+        while any(map(executioner.exists, tools.board.working(spec.attempt))) and time.monotonic() < together:
             time.sleep(1e-3)
     os._exit(0)
 
