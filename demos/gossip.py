@@ -17,7 +17,7 @@ import numpy as np
 from mpi4py import MPI
 
 from demos._lib import gossip_results
-from demos._lib.timing import begin_together, timed
+from demos._lib.timing import averaging, begin_together, check_sizes, timed
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job
 from emulator.run.options import demo
@@ -31,31 +31,16 @@ ALL = "ring,torus,star,random-regular,small-world,exponential,complete"
 
 @dataclass
 class Way:
-    """One way to average.
-
-    Attributes
-    ----------
-    name
-        For the tables.
-    start
-        ``start(comm, x)`` gives ``step()`` (one round) and ``value()``.
-    degree
-        Messages per rank and round.
-    gap, sigma
-        Spectral gap and predicted contraction per round; None where there is no such figure.
-    nbytes
-        Bytes of one message.
-    exact
-        Rounds after which the average is exact; None: only in the limit.
-    """
+    """One way to average."""
 
     name: str
+    # start(comm, x) gives step(), which does one round, and value()
     start: Callable[[Any, np.ndarray], tuple[Callable[[], None], Callable[[], np.ndarray]]]
-    degree: float
-    gap: float | None
-    sigma: float | None
-    nbytes: int
-    exact: int | None = None
+    degree: float  # messages per rank and round
+    gap: float | None  # spectral gap; None where there is no such figure
+    sigma: float | None  # predicted contraction per round; None where there is no such figure
+    nbytes: int  # of one message
+    exact: int | None = None  # rounds after which the average is exact; None: only in the limit
 
 
 @demo("gossip", needs=2, sizes="8,64K", budget=15.0)
@@ -193,16 +178,14 @@ def _asynchronous(run: Run, x: np.ndarray, truth: np.ndarray) -> None:
 
 def _time(run: Run, names: list[str]) -> None:
     """Time averaging on sub-communicators and sizes, beside the closed form."""
+    check_sizes(run, np.float64)
     jobs, shapes = [], {}
     for p in sub_sizes(run, (4, 8, 16)):
         if p < 2:
             raise UsageError("gossip is between 2 ranks or more, got --ranks 1: leave it out")
         for name, schedule in _timed(p, names).items():
             shapes[name, p] = schedule
-            for size in run.sizes:
-                if size % 8:
-                    raise UsageError(f"sizes are whole numbers of float64 (8 bytes), got {size}")
-                jobs.append(_job(run.sub(p), p, size, name, schedule))
+            jobs += [_job(run.sub(p), p, size, name, schedule) for size in run.sizes]
     series = timed(run, jobs)
     if run.rank == 0:
         gossip_results.times(run, series, shapes)
@@ -218,22 +201,11 @@ def _timed(p: int, names: list[str]) -> dict[str, list[Mixing]]:
     return found | {f"gossip {name}": schedule for name, schedule in _schedules(p).items()}
 
 
-def _job(comm: MPI.Intracomm | None, p: int, size: int, name: str, schedule: list[Mixing]) -> Job:
-    job = Job(name, p, size, tuple(range(p)), comm)
-    if comm is None:
-        return job
-    x = np.full(size // 8, float(comm.Get_rank()))
-    ranks = np.arange(p, dtype=float)
+def _job(comm: Any, p: int, size: int, name: str, schedule: list[Mixing]) -> Job:
+    expected = np.arange(p, dtype=float)
     for w in schedule:
-        ranks = w.matrix() @ ranks
-    expected = float(ranks[comm.Get_rank()])
-    last: dict[str, np.ndarray] = {}
-
-    def once() -> None:
-        last["value"] = average(comm, x, schedule)
-
-    job.once, job.check = once, lambda: int((np.abs(last["value"] - expected) > 1e-9).sum())
-    return job
+        expected = w.matrix() @ expected
+    return averaging(comm, name, p, size, lambda x: average(comm, x, schedule), expected)
 
 
 def _rumours(run: Run, count: int) -> None:

@@ -252,13 +252,8 @@ _ROOMY = "caches, queues and protocols of a real transport change with size and 
 def formula_errors(result: Result, *names: str) -> Iterator[Item]:
     """How far formulas are from measurements: judged on an idle emulated network, told with the reason elsewhere.
 
-    Parameters
-    ----------
-    result
-        Its ``formula_errors`` have ``{"median", "worst", "points", "limit"}`` by what was measured; the limit is None
-        where there is no verdict.
-    *names
-        Those to give; absent: all.
+    ``formula_errors`` are ``{"median", "worst", "points", "limit"}`` by what was measured; the limit is None where
+    there is no verdict. `names` are those to give; absent: all.
     """
     seen = result["environment"]
     for what, one in (result.get("formula_errors") or {}).items():
