@@ -18,6 +18,14 @@ from emulator.report import formats
 Row = Mapping[str, Any]
 
 
+def grouped(records: Iterable[Row], key: str | Callable[[Row], Any]) -> dict[Any, list[Row]]:
+    """Records by the value of a key or of a function of them, in the order of their first ones."""
+    groups: dict[Any, list[Row]] = {}
+    for record in records:
+        groups.setdefault(key(record) if callable(key) else record[key], []).append(record)
+    return groups
+
+
 @dataclass(frozen=True)
 class Column:
     """A column of a table: its heading (`name` and `unit`), where its values are, and how one is written."""
@@ -127,6 +135,12 @@ class Curve:
     interval: Sequence[Sequence[float] | None] = ()  # low and high end of each y, or None for a point without
     style: str = "points"  # "points", "line", "dotted" or "bars"
     group: Any = None  # curves of one (measured, fitted and native times of one number of ranks) share a colour
+
+    @classmethod
+    def line(cls, name: str, records: Iterable[Any], x: Any, y: Any, group: Any = None) -> Curve:
+        """Make a line through the values of records at two keys, or of rows at two places."""
+        points = [(record[x], record[y]) for record in records]
+        return cls(name, [at for at, _ in points], [value for _, value in points], style="line", group=group)
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.measure import statistics
+from emulator.report.drills import PHASES
 from faults.checkpoint.store import MARK, Store
-from faults.drill import timeline
 from faults.drill.checks import Judgement, judge
 from faults.drill.job_spec import FILE, JobSpec
 from faults.drill.request import Request
@@ -212,7 +212,7 @@ def phase_spreads(judgements: list[Judgement]) -> dict[str, dict[str, Any]]:
     measured = [j.phases for j in judgements if j.phases]
     if not measured:
         return {}
-    return {phase: statistics.summary([m[phase] for m in measured]) for phase in timeline.PHASES}
+    return {phase: statistics.summary([m[phase] for m in measured]) for phase in PHASES}
 
 
 def throughput_spreads(outcome: Outcome) -> dict[str, dict[str, Any] | None]:

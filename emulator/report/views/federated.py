@@ -20,7 +20,7 @@ def view(result: common.Result) -> Iterator[Item]:
         yield from common.formula_errors(result, "federated rounds")
     check = result.get("check")
     if check:
-        yield (f"against one process that plays all clients: {check['wrong']} of {check['weights']} weights differ")
+        yield f"against one process that plays all clients: {check['wrong']} of {check['weights']} weights differ"
     liars = result.get("liars") or []
     if liars:
         lying = f"{liars[0]['liars']} of {ranks - 1} lie"
@@ -36,7 +36,7 @@ def view(result: common.Result) -> Iterator[Item]:
         title = f"{result['steps']} local steps on {ranks} ranks, one all-reduce every H of them"
         yield Table.of(title, [*_DILOCO[:3], saved, *_DILOCO[3:]], diloco)
     if rounds:
-        curve = Curve("accuracy", [row["at"] for row in rounds], [row["accuracy"] for row in rounds], style="line")
+        curve = Curve.line("accuracy", rounds, "at", "accuracy")
         time = Axis(f"{result['clock']} time", "ms", 1e3)
         yield Series("accuracy", "Accuracy of federated averaging", time, Axis("accuracy", "%", 100), [curve])
 
