@@ -9,7 +9,6 @@ which loss each reaches after as many steps, and when each is at the loss that a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -53,8 +52,7 @@ def main(run: Run, steps: int, rate: float, step_time: float, skew: bool) -> Non
     step_s = declared(run, step_time)
     rows = []
     for name, schedule in _ways(run.size).items():
-        update = _all_reduced(run) if schedule is None else _gossiped(run, schedule)
-        rows.append({"way": name, "schedule": schedule, **_train(run, shards, update, steps, rate, step_s)})
+        rows.append({"way": name, "schedule": schedule, **_train(run, shards, schedule, steps, rate, step_s)})
     if run.rank == 0:
         _check(run, rows[0], shards, steps, rate)
         _conclude(run, rows, steps, step_s)
@@ -70,32 +68,22 @@ def _shards(p: int, skew: bool) -> list[tuple[Any, Any]]:
 
 
 def _ways(p: int) -> dict[str, list[Mixing] | None]:
-    """All-reduce, and the graphs; each graph once, where small p makes two the same."""
-    found: dict[str, list[Mixing] | None] = {"all-reduce": None}
-    for name in ("ring", "torus", "exponential"):
-        found[name] = [mixing.of_graph(graphs.named(name, p))]
-    found["one-peer exponential"] = schedules.one_peer_exponential(p)
-    return found | {"base graph": schedules.base_graph(p)}
+    """All-reduce, graphs and schedules."""
+    return {
+        "all-reduce": None,
+        **{name: [mixing.of_graph(graphs.named(name, p))] for name in ("ring", "torus", "exponential")},
+        "one-peer exponential": schedules.one_peer_exponential(p),
+        "base graph": schedules.base_graph(p),
+    }
 
 
-Update = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
-"""(model, this rank's step, number) -> the next model."""
-
-
-def _all_reduced(run: Run) -> Update:
-    def update(model: np.ndarray, change: np.ndarray, number: int) -> np.ndarray:
+def _step(run: Run, schedule: list[Mixing] | None, model: np.ndarray, change: np.ndarray, number: int) -> np.ndarray:
+    """The next model, by all-reduce (no schedule) or by a round of gossip."""
+    if schedule is None:
         return model + all_reduce(run.comm, change, algorithm="ring") / run.size
-
-    return update
-
-
-def _gossiped(run: Run, schedule: list[Mixing]) -> Update:
-    def update(model: np.ndarray, change: np.ndarray, number: int) -> np.ndarray:
-        moved = model + change
-        mix(run.comm, moved, schedule[number % len(schedule)])
-        return moved
-
-    return update
+    moved = model + change
+    mix(run.comm, moved, schedule[number % len(schedule)])
+    return moved
 
 
 def _change(model: np.ndarray, shard: tuple[Any, Any], rank: int, number: int, rate: float) -> np.ndarray:
@@ -104,7 +92,7 @@ def _change(model: np.ndarray, shard: tuple[Any, Any], rank: int, number: int, r
 
 
 def _train(
-    run: Run, shards: list[tuple[Any, Any]], update: Update, steps: int, rate: float, step_s: float
+    run: Run, shards: list[tuple[Any, Any]], schedule: list[Mixing] | None, steps: int, rate: float, step_s: float
 ) -> dict[str, Any]:
     """Train; rank 0 gets the loss of the mean model over time. Looking costs no emulated time."""
     model = np.zeros(WIRE // 8)
@@ -113,7 +101,7 @@ def _train(
         change = _change(model, shards[run.rank], run.rank, number, rate)
         if step_s:
             emulator.compute(run.comm, step_s)
-        model = update(model, change, number)
+        model = _step(run, schedule, model, change, number)
         if (number + 1) * LOOKS // steps > number * LOOKS // steps:
             before = run.now()
             curve.append(_look(run, model, shards, before - begin - looked, number + 1))
@@ -125,14 +113,9 @@ def _look(run: Run, model: np.ndarray, shards: list[tuple[Any, Any]], seconds: f
     mean = run.control.allreduce(model) / run.size
     apart = float(np.sqrt(run.control.allreduce(float(((model - mean) ** 2).sum())) / run.size))
     images, labels = shards[run.rank]
-    loss = digits.loss(mean.reshape(SHAPE), images, labels) * len(labels)
-    total = run.control.allreduce(len(labels))
-    return {
-        "step": step,
-        "seconds": max(run.control.allgather(seconds)),
-        "loss": run.control.allreduce(loss) / total,
-        "apart": apart,
-    }
+    losses = run.control.allreduce(digits.loss(mean.reshape(SHAPE), images, labels) * len(labels))
+    loss = losses / run.control.allreduce(len(labels))
+    return {"step": step, "seconds": max(run.control.allgather(seconds)), "loss": loss, "apart": apart}
 
 
 def _check(run: Run, row: dict[str, Any], shards: list[tuple[Any, Any]], steps: int, rate: float) -> None:

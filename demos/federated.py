@@ -10,6 +10,7 @@ Rank 0 serves, the others are clients with a part each of scikit-learn's handwri
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -32,17 +33,22 @@ LOCAL_STEPS, BATCH, RATE = 10, 32, 0.5
 HELD_OUT = 360  # images that nobody trains on
 
 
+@dataclass
 class Setting:
     """Data and behaviour of all clients: any rank can play any client, which is what the check needs."""
 
-    def __init__(self, p: int, seed: int, dropout: float, liars: int, declared: float, slow: int) -> None:
+    p: int
+    seed: int
+    dropout: float  # share of the asked clients that decline
+    liars: int  # clients, the first ones
+    declared: float  # seconds of a training
+    slow: int  # clients, the last ones
+
+    def __post_init__(self) -> None:
         images, labels = digits.load()
         self.test = images[:HELD_OUT], labels[:HELD_OUT]
-        rest = images[HELD_OUT:], labels[HELD_OUT:]
-        self.shards = [(rest[0][k :: p - 1], rest[1][k :: p - 1]) for k in range(p - 1)]
-        self.seed, self.dropout, self.liars = seed, dropout, liars
-        self.declared, self.slow = declared, slow
-        self.p = p
+        rest, clients = (images[HELD_OUT:], labels[HELD_OUT:]), self.p - 1
+        self.shards = [(rest[0][k::clients], rest[1][k::clients]) for k in range(clients)]
 
     def absent(self, client: int, number: int) -> bool:
         """Whether a client sits a round out."""
@@ -165,8 +171,8 @@ def _lie(run: Run, setting: Setting, count: int, liars: int) -> None:
             if expected > robust.most_liars(name, run.size - 1):
                 accuracy.append(None)
                 continue
-            honest = Setting(run.size, run.seed, 0.0, number, setting.declared, 0)
-            seen, _ = _federate(run, honest, count, run.size - 1, _bearing(name, expected))
+            lying = replace(setting, dropout=0.0, liars=number, slow=0)
+            seen, _ = _federate(run, lying, count, run.size - 1, _bearing(name, expected))
             accuracy.append(seen[-1]["accuracy"] if seen else 0.0)
         rows.append({"rule": name, "liars": liars, "accuracy": accuracy})
         honest, lied = accuracy[0], accuracy[-1]

@@ -8,8 +8,9 @@ rounds * (alpha + degree n beta).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import click
@@ -34,8 +35,7 @@ class Way:
     """One way to average."""
 
     name: str
-    # start(comm, x) gives step(), which does one round, and value()
-    start: Callable[[Any, np.ndarray], tuple[Callable[[], None], Callable[[], np.ndarray]]]
+    values: Callable[[Any, np.ndarray], Iterator[np.ndarray]]  # (comm, x): a value before and after each round
     degree: float  # messages per rank and round
     gap: float | None  # spectral gap; None where there is no such figure
     sigma: float | None  # predicted contraction per round; None where there is no such figure
@@ -85,17 +85,14 @@ def _share_table(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return x, truth
 
 
-def _by_mixing(mixings: Sequence[Mixing]) -> Callable[[Any, np.ndarray], Any]:
-    def start(comm: Any, x: np.ndarray) -> Any:
-        value, count = x.copy(), [0]
+def _by_mixing(mixings: Sequence[Mixing]) -> Callable[[Any, np.ndarray], Iterator[np.ndarray]]:
+    def values(comm: Any, x: np.ndarray) -> Iterator[np.ndarray]:
+        value = x.copy()
+        for matrix in cycle(mixings):
+            yield value
+            mix(comm, value, matrix)
 
-        def step() -> None:
-            mix(comm, value, mixings[count[0] % len(mixings)])
-            count[0] += 1
-
-        return step, lambda: value
-
-    return start
+    return values
 
 
 def _ways(run: Run, chosen: list[graphs.Graph], n: int) -> list[Way]:
@@ -115,9 +112,11 @@ def _ways(run: Run, chosen: list[graphs.Graph], n: int) -> list[Way]:
     expected = run.on_root(lambda: schedules.expected_contraction(everybody, run.seed, 1000))
     ways.append(Way("pairwise, random", _by_mixing(matchings), 1 - p % 2 / p, None, expected, wire))
 
-    def push_sum(comm: Any, x: np.ndarray) -> Any:
+    def push_sum(comm: Any, x: np.ndarray) -> Iterator[np.ndarray]:
         state = PushSum(comm, x, everybody, seed=run.seed)
-        return state.step, lambda: state.estimate
+        while True:
+            yield state.estimate
+            state.step()
 
     ways.append(Way("push-sum, random", push_sum, 1, None, (0.5 - 0.5 / p) ** 0.5, wire + 8))
     return ways
@@ -140,13 +139,12 @@ def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float
     """
     target = run.control.allreduce(x) / run.size
     scale = np.maximum(np.abs(target), 1e-300)
-    step, value = way.start(run.comm, x)
-    distances = [_distance(run, value(), target, scale)]
-    while len(distances) <= (way.exact or most) and distances[-1] > error * distances[0] * (way.exact is None):
-        step()
-        distances.append(_distance(run, value(), target, scale))
-    mean = value()[:-1] / value()[-1]
-    wrong = run.control.allreduce(int(np.sum(np.abs(mean / truth - 1) > 1e3 * error)))
+    distances: list[float] = []
+    for value in way.values(run.comm, x):
+        distances.append(_distance(run, value, target, scale))
+        if len(distances) > (way.exact or most) or distances[-1] <= error * distances[0] * (way.exact is None):
+            break
+    wrong = run.control.allreduce(int(np.sum(np.abs(value[:-1] / value[-1] / truth - 1) > 1e3 * error)))
     return gossip_results.convergence(run, way, distances, wrong, error)
 
 

@@ -79,8 +79,12 @@ def unknown(result: Result) -> Iterator[Item]:
 
 def error(row: Row) -> float | None:
     """Relative error of a measurement's prediction."""
-    measured = row["seconds"]["median"]
-    return None if row.get("predicted") is None or not measured else row["predicted"] / measured - 1
+    return off(row.get("predicted"), row["seconds"]["median"])
+
+
+def off(predicted: float | None, measured: float) -> float | None:
+    """Relative error of a prediction; None where there is none."""
+    return None if predicted is None or not measured else predicted / measured - 1
 
 
 def emulated(result: Result) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table
+from emulator.report.model import Axis, Column, Curve, Item, Series, Table
 from emulator.report.views import common
 
 
@@ -41,30 +41,29 @@ def view(result: common.Result) -> Iterator[Item]:
         yield Series("accuracy", "Accuracy of federated averaging", time, Axis("accuracy", "%", 100), [curve])
 
 
-def _off(row: Row) -> float | None:
-    return None if row["predicted"] is None else row["predicted"] / row["seconds"] - 1
-
-
 def _accuracy(share: float | None) -> str:
     return "refused" if share is None else formats.percent(share)
 
 
-def _number(key: str) -> Column:
-    return Column(key, lambda row: len(row[key]), priority=4)
+def _count(clients: Sized) -> str:
+    return str(len(clients))
 
 
 _TIMES = [
     Column("time", "seconds", formats.microseconds, "us"),
     Column("formula", "predicted", formats.microseconds, "us", priority=1),
-    Column("off by", _off, formats.off, priority=2),
+    Column("off by", lambda row: common.off(row["predicted"], row["seconds"]), formats.off, priority=2),
 ]
 
 _ROUNDS = [
     Column("round", "number"),
-    *map(_number, ("asked", "answered", "declined", "late")),
+    *(
+        Column(key, form=lambda clients: str(len(clients)), priority=4)
+        for key in ("asked", "answered", "declined", "late")
+    ),
     Column("KiB moved", "bytes", lambda n: f"{n / 1024:.1f}", priority=3),
     *_TIMES,
-    Column("at", "at", formats.microseconds, "us", priority=3),
+    Column("at", form=formats.microseconds, unit="us", priority=3),
     Column("loss", form=formats.fixed(".4f")),
     Column("accuracy", form=formats.percent),
 ]
