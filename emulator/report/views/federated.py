@@ -57,10 +57,7 @@ _TIMES = [
 
 _ROUNDS = [
     Column("round", "number"),
-    *(
-        Column(key, form=lambda clients: str(len(clients)), priority=4)
-        for key in ("asked", "answered", "declined", "late")
-    ),
+    *(Column(name, form=_count, priority=4) for name in ("asked", "answered", "declined", "late")),
     Column("KiB moved", "bytes", lambda n: f"{n / 1024:.1f}", priority=3),
     *_TIMES,
     Column("at", form=formats.microseconds, unit="us", priority=3),
