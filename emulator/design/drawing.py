@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from html import escape
+from textwrap import shorten
 
 from emulator.design.failures import recovery_cost
 from emulator.design.model import Design
@@ -41,7 +42,8 @@ def draw(priced: Priced, nodes: int) -> str:
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
         'orient="auto-start-reverse"><path d="M0 0 8 4 0 8z" fill="var(--arrow)"/></marker></defs>',
         f'<rect width="{WIDTH}" height="{height}" style="fill:var(--paper);stroke:none"/>',
-        _text(24, 36, facts.job.name, "title"), _text(24, 58, facts.job.sentence[:105], "small"),
+        _text(24, 36, facts.job.name, "title"),
+        _text(24, 58, shorten(facts.job.sentence, 68, placeholder=" ..."), "small"),
         *_corner(priced, row), *_picture(priced, nodes, row),
     ]  # fmt: skip
     for index, (head, text) in enumerate(lines):

@@ -48,7 +48,8 @@ class Menu:
                 self.cut["one set of servers serves all state parts"] += 1
                 continue
             split = "model" if any(self._activates(facts, name) for name in sharded) else "data"
-            split = "work" if facts.tasks and split == "data" else split
+            # Without examples there are no data to divide: it is work that is divided.
+            split = "work" if split == "data" and (facts.tasks or not facts.job.examples) else split
             base = Design(split, flows, whole, by="given" if facts.job.sources == "isolated" else "hash")
             yield from self._consistencies(facts, _coordinated(facts, base))
 

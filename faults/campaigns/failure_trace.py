@@ -1,4 +1,4 @@
-"""One failure trace under every policy: goodput against the mean time between failures.
+"""Run one failure trace under every policy: goodput against the mean time between failures.
 
 The gaps of a trace are drawn once, exponential with mean 1, and stretched by each MTBF; its victims are distinct
 places, one fewer than there are ranks. A policy thus meets the same deaths at the same instants of the same work.
@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations, pairwise
 from pathlib import Path
 from statistics import median
@@ -80,9 +80,6 @@ class Run:
     checkpoint_s: float | None
     every: int | None = None
     wrong: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def run(
@@ -187,7 +184,7 @@ class Intervals:
             "young_steps": self.young,
             "daly_steps": self.daly,
             "best_steps": self.best.every,
-            "tried": [one.to_json() | {"lost_seconds": self.lost_s(one)} for one in self.tried],
+            "tried": [vars(one) | {"lost_seconds": self.lost_s(one)} for one in self.tried],
         }
 
 

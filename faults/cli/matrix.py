@@ -41,14 +41,14 @@ def matrix(
             asked = cell.request(request)
             why = matrices.refusal(cell, asked)
             what = f"not run: {why}" if why else "; ".join(asked.faults)
-            click.echo(f"{cell.pattern} by {cell.policy}, {cell.fault}: {what}")
+            click.echo(f"{cell.pattern} by {cell.recovery}, {cell.fault}: {what}")
         return
     about = {name: SCENARIOS[name].about for name in dict.fromkeys(cell.fault for cell in chosen)}
     found: list[dict[str, Any]] = []
     with report.begun(request.ranks, **emulated) as folder:
         with report.progress(len(chosen), "drills") as bar:
             for one in matrices.run(chosen, request, folder):
-                found.append(one.to_json())
+                found.append(vars(one))
                 report.save(matrix=found, scenarios=about)
                 bar.advance()
         report.show()

@@ -57,7 +57,7 @@ def soak(kills: int, request: Request, patterns: tuple[str, ...], policies: tupl
         report.show()
     for line in tally.failed:
         print(f"error: {line}", file=sys.stderr)
-    if not tally.clean:
+    if tally.failed:
         again = f"trials repeat with --seed {request.seed}"
         print(f"error: the folders of failed trials are in {folder}; {again}", file=sys.stderr)
         sys.exit(NOT_RECOVERED)

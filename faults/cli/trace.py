@@ -73,7 +73,7 @@ def trace(
 
 def _record(runs: Sequence[Run], best: Intervals | None) -> dict[str, Any]:
     return {
-        "runs": [one.to_json() for one in runs],
+        "runs": [vars(one) for one in runs],
         "crossovers": [vars(crossing) for crossing in traces.crossovers(runs)],
         "intervals": None if best is None else best.to_json(),
     }

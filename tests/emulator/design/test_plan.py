@@ -30,8 +30,7 @@ def test_the_facts_of_a_case_lead_to_the_sections_row(name):
     patterns, split, model, control, policy = ROWS[name]
     design = found.winner.design
     assert patterns.items() <= {flow.of: flow.pattern for flow in design.flows}.items()
-    assert (design.model, design.control) == (model, control)
-    assert design.split == split or name == "swarm"
+    assert (design.split, design.model, design.control) == (split, model, control)
     assert design.policy in policy
     assert found.default.reason
     for one in found.ranked:
