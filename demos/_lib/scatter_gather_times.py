@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from demos._lib.formulas import fitted, judge
-from demos._lib.timing import Formula, answering, keep, timed
+from mpi4py import MPI
+
+from demos._lib.formulas import judge
+from demos._lib.timing import Formula, keep, timed
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job, Series
@@ -35,19 +37,24 @@ def study(run: Run) -> None:
     run.show()
 
 
-def _job(comm: Any, name: str, p: int, size: int) -> Job:
+def _job(comm: MPI.Intracomm | None, name: str, p: int, size: int) -> Job:
+    job = Job(name, p, size, tuple(range(p)), comm)
+    if comm is None:
+        return job
     kind, shape = name.split()
-    rank = -1 if comm is None else comm.Get_rank()
+    rank = comm.Get_rank()
     blocks = [bytes([each % 256]) * _block(size, p) for each in range(p)]
-    mine = blocks if rank == 0 else None
-    expected = blocks[rank] if kind == "scatter" else mine
+    seen: dict[str, Any] = {}
 
-    def once() -> Any:
+    def once() -> None:
         if kind == "scatter":
-            return scatter_blocks(comm, mine, shape=shape)
-        return gather_blocks(comm, blocks[rank], shape=shape)
+            seen["is"] = scatter_blocks(comm, blocks if rank == 0 else None, shape=shape)
+        else:
+            seen["is"] = gather_blocks(comm, blocks[rank], shape=shape)
 
-    return answering(comm, name, p, size, once, lambda seen: int(seen != expected))
+    expected = blocks[rank] if kind == "scatter" else blocks if rank == 0 else None
+    job.once, job.check = once, lambda: int(seen["is"] != expected)
+    return job
 
 
 def _block(size: int, p: int) -> int:
@@ -64,8 +71,9 @@ def _formula(run: Run, series: list[Series]) -> tuple[Formula, str]:
             return PREDICTED[name]([_block(size, p)] * p, path.alpha, path.beta, **card.get(name, {}))
 
         return configured, "configured alpha and beta"
-    if len(run.sizes) < 2:
+    if len({one.job.bytes for one in series}) < 2:
         return lambda name, p, size: None, "no formula: fitting alpha and beta takes two --sizes"
+    from emulator.measure.fit import Point, fit
 
     def terms(name: str, p: int) -> costs.Terms:
         kind, shape = name.split()
@@ -75,9 +83,11 @@ def _formula(run: Run, series: list[Series]) -> tuple[Formula, str]:
     lines = {}
     for shape in ("linear", "tree"):
         mine = [one for one in series if one.job.pattern.endswith(shape)]
-        lines[shape] = fitted(run, mine, terms, f"scatter and gather, {shape}")
+        points = [Point(s.job.bytes, terms(s.job.pattern, s.job.ranks), s.seconds, ranks=s.job.ranks) for s in mine]
+        lines[shape] = fit(points, seed=run.seed)
+        run.fits.append(lines[shape].record("collective", f"scatter and gather, {shape}"))
     return (
-        lambda name, p, size: lines[name.split()[1]](name, p, size),
+        lambda name, p, size: lines[name.split()[1]].predict(terms(name, p), size),
         "alpha and beta fitted to these very times, for each form",
     )
 
