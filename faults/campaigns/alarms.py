@@ -22,7 +22,8 @@ from faults.drill.job_spec import JobSpec
 from faults.drill.request import Request
 from faults.launch.supervise import need_ulfm, supervise
 from faults.patterns.catalogue import check_names
-from faults.plan import parse, resolve
+from faults.plan.events import resolve
+from faults.plan.grammar import parse
 
 SWIM, DETECTORS = detect.SWIM, detect.DETECTORS
 RUNTIME = "runtime"

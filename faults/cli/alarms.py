@@ -17,7 +17,7 @@ from faults.drill.request import Request
 @requesting(
     "ranks", "limit_s", "seed",
     ranks={"type": click.IntRange(min=3), "default": 4, "help": "Ranks; 8 per core in the crowd."},
-    seed={"default": 0, "show_default": True, "help": "Of every draw."},
+    seed={"default": 0, "show_default": True, "help": "Seed of all random choices."},
 )  # fmt: skip
 @click.option("--detectors", type=Names(), default=(), help=f"Of {', '.join(DETECTORS)}; absent: all.")
 @click.option("--situations", type=Names(), default=(), help=f"Of {', '.join(SITUATIONS)}; absent: all.")

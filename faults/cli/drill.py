@@ -19,7 +19,7 @@ from faults.drill.request import Request
 from faults.drill.resolution import placement
 from faults.drill.survivors import at_work_after
 from faults.patterns.catalogue import CATALOGUE
-from faults.plan import describe
+from faults.plan.events import describe
 
 
 @click.command()

@@ -18,10 +18,10 @@ from faults.drill.request import Request
 @requesting(
     "ranks", "spares", "repeat", "net", "deadline_s", "seed",
     ranks={"type": click.IntRange(min=3), "default": 6},
-    spares={"type": click.IntRange(min=1), "default": 1, "show_default": True, "help": "Ranks that wait, for spare."},
+    spares={"type": click.IntRange(min=1), "default": 1, "show_default": True, "help": "Spare ranks, for spare."},
     repeat={"help": "Drills in each cell."},
     net={"help": "Emulated network; absent: where the fault is one of a network."},
-    seed={"default": 0, "show_default": True, "help": "Of every draw."},
+    seed={"default": 0, "show_default": True, "help": "Seed of all random choices."},
 )  # fmt: skip
 @click.option("--patterns", type=Names(), default=(), help="Absent: all.")
 @click.option("--policies", type=Names(), default=(), help="Absent: all that a pattern has.")

@@ -15,8 +15,10 @@ from faults.drill.request import Request
 from faults.launch import two_hosts
 from faults.patterns import catalogue
 from faults.patterns.catalogue import CATALOGUE, Pattern
-from faults.plan import Event, Fault, When, consistency, parse
-from faults.plan import resolve as events_of
+from faults.plan import consistency
+from faults.plan.events import resolve as events_of
+from faults.plan.grammar import parse
+from faults.plan.model import Event, Fault, When
 from faults.policies import Policy
 
 OWN_BYTES = 1 << 16  # that each rank alone has where there are levels of checkpoints

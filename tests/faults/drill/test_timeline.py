@@ -11,7 +11,8 @@ from faults.drill.job_spec import JobSpec
 from faults.launch.supervise import Finished
 from faults.launch.watchdog import Ending
 from faults.patterns.catalogue import CATALOGUE
-from faults.plan import parse, resolve
+from faults.plan.events import resolve
+from faults.plan.grammar import parse
 
 STEPS = 4
 

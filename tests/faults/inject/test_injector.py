@@ -9,7 +9,8 @@ import pytest
 
 from emulator.core.instruments import Instrument
 from faults.inject.injector import Injector
-from faults.plan import parse, resolve
+from faults.plan.events import resolve
+from faults.plan.grammar import parse
 from faults.record import journal
 from faults.record.status_board import StatusBoard
 

@@ -4,7 +4,8 @@ import pytest
 
 from emulator.errors import UsageError
 from faults.drill.request import Request
-from faults.plan import parse, resolve
+from faults.plan.events import resolve
+from faults.plan.grammar import parse
 
 
 def events(*lines: str, refilled: bool):
