@@ -19,7 +19,7 @@ from emulator.errors import UsageError
 from emulator.units import format_size
 from faults.drill.request import Request
 from faults.drill.resolution import check_network
-from faults.patterns.catalogue import CATALOGUE, Blueprint, check_names
+from faults.patterns.catalogue import CATALOGUE, Pattern, check_names
 from faults.patterns.work import loaded
 from faults.policies import POLICIES, Policy
 
@@ -144,7 +144,7 @@ def _one_by_one(dice: random.Random, ranks: int, latest_us: int) -> list[str]:
     return [f"kill {dice.randrange(ranks)} @ step {step} + {dice.randint(1, latest_us)} us" for step in steps]
 
 
-def _scattered(dice: random.Random, plan: Blueprint, policy: Policy, ranks: int, ballast: int) -> list[str]:
+def _scattered(dice: random.Random, plan: Pattern, policy: Policy, ranks: int, ballast: int) -> list[str]:
     first, most = plan.losses(policy, ranks)
     victims = dice.sample(range(first, ranks), dice.randint(1, most))
     if policy.replicas > 1 and dice.random() < 0.5:

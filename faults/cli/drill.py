@@ -19,7 +19,7 @@ from faults.drill.request import Request
 from faults.drill.resolution import placement
 from faults.drill.survivors import at_work_after
 from faults.patterns.catalogue import CATALOGUE
-from faults.plan import describe
+from faults.plan.events import describe
 
 
 @click.command()
@@ -44,13 +44,12 @@ def drill(request: Request, report: Report) -> None:
 
             def keep(outcome: Outcome) -> None:
                 if outcome.judgements:
-                    report.save(drill=drills.record(outcome))
+                    report.save(drill=outcome.to_json())
                 bar.advance()
 
             outcome = drills.run(request, folder, seen=keep)
         report.show()
-    if not outcome.recovered:
-        failed = next(j for j in outcome.judgements if not j.recovered)
+    if failed := outcome.failed:
         print(f"error: not recovered at phase {failed.phase}: {failed.reason}", file=sys.stderr)
         sys.exit(NOT_RECOVERED)
 

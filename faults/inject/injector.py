@@ -54,6 +54,7 @@ class Injector(Instrument):
         self._lies: list[tuple[float, float | str]] = []
         self.handlers: dict[str, Handler] = {"slow": self._slow_down, "lie": self._begin_to_lie} | (handlers or {})
         self.place, self.step = place, 0
+        self.instruments: Sequence[Instrument] = ()
         self._draw = np.random.default_rng(member)
 
     def begin(self, origin: float) -> None:
@@ -128,6 +129,8 @@ class Injector(Instrument):
             "fault", event=event.ident, text=event.text, kind=event.kind.name, due=at, place=self.place,
             waiting=bool(self._board.rows["place"][self._member] == NOBODY),
         )  # fmt: skip
+        for instrument in self.instruments:
+            instrument.fault(event.kind.name, text=event.text, place=self.place, due=at)
         if event.kind.signal is not None:
             if event.duration_s is not None:
                 self._board.rows["wake_at"][self._member] = at + event.duration_s

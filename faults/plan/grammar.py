@@ -19,7 +19,6 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from emulator.errors import UsageError
 from emulator.units import parse_time
@@ -29,13 +28,7 @@ from faults.plan.model import ROLES, Fault, Target, When
 _TOKEN = re.compile(r"[A-Za-z_]\w*|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\S")
 _TIMES = ("step", "phase", "recovery", "time", "emulated", "rate")
 _UNITS = ("ns", "us", "ms", "s", "min", "h")
-_HIGHEST_RANK, _LAST_STEP, _LONGEST_S = 10**6, 10**12, 1e9  # a slip of the finger must not fill the memory
-
-
-@dataclass(frozen=True)
-class _Token:
-    text: str
-    column: int
+_HIGHEST_RANK, _LAST_STEP, _LONGEST_S = 10**6, 10**12, 1e9  # a typing error must not fill the memory
 
 
 def parse(line: str) -> Fault:
@@ -54,24 +47,24 @@ class _Reader:
 
     def __init__(self, line: str) -> None:
         self.line = line.strip()
-        self.tokens = [_Token(m[0], m.start() + 1) for m in _TOKEN.finditer(self.line)]
+        self.tokens = list(_TOKEN.finditer(self.line))
         self.at = 0
 
     # -- words -------------------------------------------------------------------------------------
     def peek(self) -> str:
-        return self.tokens[self.at].text if self.at < len(self.tokens) else ""
+        return self.tokens[self.at][0] if self.at < len(self.tokens) else ""
 
     def take(self, *words: str) -> str | None:
         """The next word if it is one of `words`."""
         if self.peek() in words and self.peek():
             self.at += 1
-            return self.tokens[self.at - 1].text
+            return self.tokens[self.at - 1][0]
         return None
 
     def fail(self, legal: str | Sequence[str]) -> UsageError:
         if not isinstance(legal, str):
             legal = ", ".join(legal[:-1]) + " or " + legal[-1] if len(legal) > 1 else legal[0]
-        column = self.tokens[self.at].column if self.at < len(self.tokens) else len(self.line) + 1
+        column = (self.tokens[self.at].start() if self.at < len(self.tokens) else len(self.line)) + 1
         got = repr(self.peek()) if self.peek() else "the end of the line"
         return UsageError(f"fault {self.line!r}, column {column}: expected {legal}, got {got}")
 
@@ -96,7 +89,7 @@ class _Reader:
         if len(self.peek()) > len(str(most)) or int(self.peek()) > most:
             raise self.fail(f"{what}, up to {most}")
         self.at += 1
-        return int(self.tokens[self.at - 1].text)
+        return int(self.tokens[self.at - 1][0])
 
     def time(self, above_zero: bool = False) -> float:
         start = self.at
@@ -170,7 +163,7 @@ class _Reader:
         if not self.peek().isidentifier():
             raise self.fail("the name of a phase such as all_gather, agree or restore")
         self.at += 1
-        return self.tokens[self.at - 1].text
+        return self.tokens[self.at - 1][0]
 
     def rate(self) -> float:
         value = self.number("a rate such as 0.1/s")

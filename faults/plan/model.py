@@ -79,6 +79,11 @@ class Event:
         """Whether it takes a rank away for good."""
         return self.kind.ends and self.duration_s is None
 
+    @property
+    def surely_ends_rank(self) -> bool:
+        """Whether it does so in every run: the last events of a rate may come after the end of the run."""
+        return self.ends_rank and not self.rated
+
     def to_json(self) -> dict[str, Any]:
         return vars(self) | {"kind": self.kind.name, "when": vars(self.when)}
 

@@ -11,7 +11,8 @@ from faults.drill import drill
 from faults.drill.request import Request
 from faults.drill.resolution import even_hosts
 from faults.inject import host_failure
-from faults.plan import parse, resolve
+from faults.plan.events import resolve
+from faults.plan.grammar import parse
 from faults.record import journal
 from faults.record.status_board import NOBODY, WORKING, StatusBoard
 
@@ -20,7 +21,8 @@ import os, sys, time
 from faults.record.status_board import StatusBoard
 from faults.inject.injector import Injector
 from faults.record.journal import Journal
-from faults.plan import parse, resolve
+from faults.plan.events import resolve
+from faults.plan.grammar import parse
 
 folder, line = sys.argv[1:]
 events = resolve([parse(line)], 4, spares=1, hosts=[0, 0, 1, 1, 1])

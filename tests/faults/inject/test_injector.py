@@ -7,8 +7,10 @@ import sys
 import numpy as np
 import pytest
 
+from emulator.core.instruments import Instrument
 from faults.inject.injector import Injector
-from faults.plan import parse, resolve
+from faults.plan.events import resolve
+from faults.plan.grammar import parse
 from faults.record import journal
 from faults.record.status_board import StatusBoard
 
@@ -54,6 +56,20 @@ def test_an_event_fires_at_its_step_and_its_place_only(tmp_path) -> None:
     for step in range(6):
         faults.at_step(step)
     assert seen == ["full 1 @ step 3"]
+
+
+def test_instruments_hear_of_a_fault_when_it_fires(tmp_path) -> None:
+    heard: list[tuple[str, object]] = []
+
+    class Listener(Instrument):
+        def fault(self, kind: str, **info: object) -> None:
+            heard.append((kind, info["text"]))
+
+    faults = injector(tmp_path, ["full 1 @ step 3", "full 2 @ step 3"])
+    faults.instruments = [faults, Listener(), Listener()]
+    for step in range(6):
+        faults.at_step(step)
+    assert heard == [("full", "full 1 @ step 3")] * 2
 
 
 def test_an_event_fires_once_whoever_holds_the_place(tmp_path) -> None:

@@ -178,7 +178,7 @@ def test_the_oracle_of_the_parameter_server_finds_lost_pushes_and_replicas_that_
     assert judge(full, dict(full))[0]
     assert judge(full, full | {"digest": "b"}) == (False, "the replicas of a shard differ")
     lost = full | {"applied": {"1": 5, "2": 3, "3": 5}}
-    assert judge(lost) == (False, "pushes of rank 2, which lives, were lost")
+    assert judge(lost) == (False, "pushes of rank 2, which survived, were lost")
     assert not judge(full | {"last": n - 1})[0]
     workers[1]["wrong"] = 1
     assert judge(full) == (False, "the ballast arrived torn (1 wrong)")
@@ -205,7 +205,7 @@ def test_the_oracle_of_gossip_finds_who_holds_what_its_messages_do_not_come_to(t
     mean = 0.25 * said[0] + 0.25 * said[1] + 0.25 * said[2] + 0.25 * said[3]
     assert judge(*((rank, mean) for rank in range(4)))[0]
     astray = np.nextafter(mean, 1.0)
-    assert judge((0, mean), (1, astray)) == (False, "rank 1 holds what the messages that arrived do not come to")
+    assert judge((0, mean), (1, astray)) == (False, "rank 1 holds another value than the replay of its messages")
     Journal(tmp_path / JOURNAL, 1).write("missed", step=0, whom=3)
     without = 0.25 * said[0] + 0.25 * said[1] + 0.25 * said[2] + 0.25 * said[1]
     assert "rank 1" in judge((0, mean), (1, mean))[1]

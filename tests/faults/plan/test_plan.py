@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.errors import UsageError
-from faults.plan import Event, describe, load, parse, read_lines, resolve
+from faults.plan.events import describe, resolve
+from faults.plan.files import load, read_lines
+from faults.plan.grammar import parse
 from faults.plan.kinds import KINDS
-from faults.plan.model import Target, When
+from faults.plan.model import Event, Target, When
 
 LEGAL = [
     ("kill 3 @ step 20", Target(ranks=(3,)), When(step=20)),
