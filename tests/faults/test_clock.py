@@ -1,4 +1,4 @@
-"""Only `faults.clock` and `faults.inject.executioner` ask the operating system for time, sleep, signals and processes."""
+"""Only `faults.clock` and `faults.inject.executioner` ask the operating system for time, sleep and signals."""
 
 import ast
 from pathlib import Path
