@@ -46,7 +46,7 @@ _ON = '"every path" between hosts, or only across "shared links"'
 class Section(BaseModel):
     """A table of a network file: unknown fields are refused with a suggestion."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)  # one validator is built, of the whole file
 
     @model_validator(mode="before")
     @classmethod

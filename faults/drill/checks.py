@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emulator.report.drills import PHASES
 from faults.drill import phase_checks, timeline
 from faults.drill.timeline import Episode, Record
 from faults.launch.supervise import Finished
@@ -50,7 +51,7 @@ class Evaluation:
 
     @property
     def phases(self) -> dict[str, float]:
-        return {p: sum(e.phases[p] for e in self.episodes) for p in timeline.PHASES} if self.episodes else {}
+        return {p: sum(e.phases[p] for e in self.episodes) for p in PHASES} if self.episodes else {}
 
     @property
     def lost_steps(self) -> int:

@@ -11,11 +11,11 @@ from typing import Any
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.measure import statistics
+from emulator.report.drills import PHASES
 from faults.checkpoint.store import MARK, Store
 from faults.drill.checks import Evaluation, evaluate
 from faults.drill.job_spec import FILE, JobSpec
 from faults.drill.request import Request
-from faults.drill.timeline import PHASES
 from faults.drill.training import DATA, save_digits
 from faults.launch import two_hosts
 from faults.launch.supervise import Finished, need_ulfm, supervise

@@ -8,7 +8,7 @@ import pytest
 from emulator.design import check, parse, plan, pricing
 from emulator.design.menu import Menu, grid, policies
 from emulator.design.model import design_of, facts_of
-from emulator.design.plan import EQUAL, simplicity
+from emulator.design.planner import EQUAL, simplicity
 from emulator.design.writing import facts_text, sheet_text
 from emulator.errors import UsageError
 from tests.emulator.design.sheets import CASES, sheet
