@@ -1,4 +1,4 @@
-"""What every rank of a drill runs: ``mpirun ... python -m faults.drill.rank_main FOLDER``."""
+"""The program of every rank of a drill: ``mpirun ... python -m faults.drill.rank_main FOLDER``."""
 
 from __future__ import annotations
 
