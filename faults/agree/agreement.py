@@ -29,7 +29,7 @@ from collections.abc import Callable
 
 from mpi4py import MPI
 
-from faults.clock import WALL, Clock
+from faults import clock
 
 BASES, STUCK_S = 5, 2.0
 _LATE = 5  # times that long until who may only be slow is called in
@@ -55,11 +55,9 @@ class Agreements:
         they may have had a word more than this rank.
     """
 
-    def __init__(
-        self, comm: MPI.Intracomm, unrest: Callable[[], int], call_in: Callable[[bool], None], clock: Clock = WALL
-    ) -> None:
+    def __init__(self, comm: MPI.Intracomm, unrest: Callable[[], int], call_in: Callable[[bool], None]) -> None:
         self.bases = [comm.Dup() for _ in range(BASES)]
-        self._unrest, self._call_in, self._clock = unrest, call_in, clock
+        self._unrest, self._call_in = unrest, call_in
         self._votes: list[MPI.Request] = []  # for the bases behind the first
         self._moved = False  # within this word
         self._count = 0
@@ -124,14 +122,14 @@ class Agreements:
 
     def _in_vain(self) -> Callable[[], bool]:
         """Whether everybody has voted to go on elsewhere; every now and then, does what can be done."""
-        due, times = self._clock.now() + STUCK_S, 0
+        due, times = clock.now() + STUCK_S, 0
 
         def in_vain() -> bool:
             nonlocal due, times
             if any(map(_done, self._votes)):
                 return True
-            if self._clock.now() >= due:
-                due, times = self._clock.now() + STUCK_S, times + 1
+            if clock.now() >= due:
+                due, times = clock.now() + STUCK_S, times + 1
                 self._urge(times)
             return False
 

@@ -19,8 +19,7 @@ from emulator.commands.program import exists
 from emulator.errors import UsageError
 from emulator.launch import foreground, mpirun
 from emulator.units import format_time
-from faults import policies
-from faults.clock import WALL
+from faults import clock, policies
 from faults.record import outcome
 
 LAUNCHES = 25
@@ -63,9 +62,9 @@ def run(
     chosen = policies.of(policy)
     check_program(program)
     arguments = mpirun.command(ranks, program, ft=chosen.needs_ulfm)
-    began = WALL.now()
+    began = clock.now()
     for number in range(launches):
-        launched = WALL.now()
+        launched = clock.now()
         with tempfile.TemporaryDirectory(prefix="verdicts-") as folder:
             try:
                 status = foreground.run_filtered(arguments, extra_env={outcome.FOLDER: folder}, deadline_s=deadline_s)
@@ -82,7 +81,7 @@ def run(
         if not said or outcome.failed(said) or not chosen.relaunches:
             return _failed(said, status)
         if number + 1 < launches:
-            after = format_time(WALL.now() - began)
+            after = format_time(clock.now() - began)
             print(
                 f"a rank died: launch {number + 2} of at most {launches}, {after} after the start",
                 file=sys.stderr,
