@@ -110,7 +110,7 @@ def _slots(mpi: mpirun.Mpi) -> Finding:
         return Finding("slots", "ok", f"Slurm job {os.environ['SLURM_JOB_ID']}: {tasks} tasks on {nodes} nodes")
     many = "any number of ranks may share the cores"
     if mpi.is_open_mpi and not mca_parameters.is_tuned():
-        many = f"with -n N (or mpirun --oversubscribe) {many}; a plain mpirun accepts one rank per core"
+        many = f"with -n N (or mpirun --oversubscribe) {many}; a plain mpirun takes one per core"
     return Finding("slots", "ok", f"one host, no batch system: {many}")
 
 
