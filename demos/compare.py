@@ -32,7 +32,7 @@ from emulator import costs
 from emulator.errors import UsageError
 from emulator.measure.terms import measurement
 from emulator.run.options import demo
-from emulator.run.session import Run, sub_sizes
+from emulator.run.session import Run
 from primitives.collectives import tuning
 from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
 from primitives.gossip import average, mixing, schedules
@@ -47,7 +47,7 @@ GATHERED, RESULT = 7141, 7142
 
 @demo("compare", needs=3, sizes="64,8K,256K,4M", budget=15.0)
 def main(run: Run) -> None:
-    counts = [p for p in sub_sizes(run, (4, 8, 16)) if p > 2]
+    counts = [p for p in run.sub_sizes((4, 8, 16)) if p > 2]
     if not counts:
         raise UsageError("--ranks must hold a number of at least 3: a server, and two workers to share with")
     check_sizes(run, np.float64)

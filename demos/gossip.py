@@ -22,7 +22,7 @@ from demos._lib.timing import averaging, begin_together, check_sizes, timed
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job
 from emulator.run.options import demo
-from emulator.run.session import Run, sub_sizes
+from emulator.run.session import Run
 from primitives.gossip import PushSum, asynchronous, average, graphs, mix, mixing, rumour, schedules
 from primitives.gossip.mixing import Mixing
 
@@ -178,7 +178,7 @@ def _time(run: Run, names: list[str]) -> None:
     """Time averaging on sub-communicators and sizes, beside the closed form."""
     check_sizes(run, np.float64)
     jobs, shapes = [], {}
-    for p in sub_sizes(run, (4, 8, 16)):
+    for p in run.sub_sizes((4, 8, 16)):
         if p < 2:
             raise UsageError("gossip is between 2 ranks or more, got --ranks 1: leave it out")
         for name, schedule in _timed(p, names).items():

@@ -25,7 +25,7 @@ from emulator.errors import UsageError
 from emulator.measure.repetitions import Job, Series
 from emulator.network import Network
 from emulator.run.options import demo
-from emulator.run.session import Run, sub_sizes
+from emulator.run.session import Run
 
 EXACT = 1e-9  # relative error that arithmetic alone may leave
 
@@ -36,7 +36,7 @@ def main(run: Run) -> None:
 
     mpirun -n 16 python -m demos.incast --net 10gbe
     """
-    counts = [p for p in sub_sizes(run, (2, 3, 5, 9, 17, 33, 65)) if p > 1]
+    counts = [p for p in run.sub_sizes((2, 3, 5, 9, 17, 33, 65)) if p > 1]
     if not counts:
         raise UsageError("incast needs a receiver and a sender, got --ranks 1: ask for 2 or more")
     if run.network is None and len(run.sizes) < 2:

@@ -19,7 +19,7 @@ from emulator.measure import closed_loop, microbenchmarks, protocol_limits, repe
 from emulator.measure.fit import MESSAGE, Point, fit
 from emulator.measure.terms import measurement
 from emulator.run.options import demo
-from emulator.run.session import Run, sub_sizes
+from emulator.run.session import Run
 
 Pair = tuple[int, int]
 
@@ -104,7 +104,7 @@ def _kind(run: Run, hosts: Sequence[str], pair: Pair) -> Any:
 def _bystanders(run: Run) -> list[dict[str, Any]]:
     """What ranks that wait in a barrier cost the two that are measured, for growing numbers of them."""
     rows = []
-    for p in (p for p in sub_sizes(run, (4, 8, 16)) if p > 2):
+    for p in (p for p in run.sub_sizes((4, 8, 16)) if p > 2):
         comm = run.control.Split(0 if run.rank < p else MPI.UNDEFINED, run.rank)
         if comm != MPI.COMM_NULL:
             asleep, in_barrier = microbenchmarks.bystander_penalty(comm)

@@ -22,7 +22,7 @@ from demos._lib.shared_training import Task, Trained, one_process, train
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.run.options import TIME, demo
-from emulator.run.session import Run, sub_sizes
+from emulator.run.session import Run
 from emulator.units import format_time
 from primitives.parameter_server import Consistency, ParameterServer, messages, moved, place
 
@@ -54,7 +54,7 @@ def main(
         raise UsageError(f"--consistency must be one of {', '.join(rules)}, got {consistency!r}")
     if servers >= run.size:
         raise UsageError(f"--servers must leave a rank to work, got {servers} of {run.size} ranks: start more ranks")
-    if not (counts := [p for p in sub_sizes(run, (2, 4, 8, 16)) if p > servers]):
+    if not (counts := [p for p in run.sub_sizes((2, 4, 8, 16)) if p > servers]):
         raise UsageError(f"--ranks must leave a rank to work beside {servers} server(s), got {max(run.ranks or ())}")
     stragglers = parse_slow(slow, servers, run.size)
     refuses = nan == "refuse"

@@ -16,7 +16,7 @@ from emulator.errors import UsageError
 from emulator.measure import microbenchmarks, repetitions
 from emulator.results import environment
 from emulator.run.options import TIME, demo
-from emulator.run.session import Run, sub_sizes
+from emulator.run.session import Run
 from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
 from primitives.collectives.tuning import automatic
 
@@ -78,7 +78,7 @@ def _conclude(run: Run, series: list[repetitions.Series], patterns: list[str], h
 
 
 def _ranks(run: Run) -> list[int]:
-    ranks = sub_sizes(run)
+    ranks = run.sub_sizes()
     if ranks[0] < 2:
         raise UsageError(f"an all-reduce is between 2 ranks or more, got --ranks {ranks[0]}: leave it out")
     return ranks

@@ -10,7 +10,7 @@ from demos._lib.timing import Formula, answering, keep, timed
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job, Series
-from emulator.run.session import Run, sub_sizes
+from emulator.run.session import Run
 from primitives.scatter_gather import gather_blocks, scatter_blocks
 
 PREDICTED: dict[str, Callable[..., float]] = {
@@ -23,7 +23,7 @@ PREDICTED: dict[str, Callable[..., float]] = {
 
 def study(run: Run) -> None:
     """Measure and predict."""
-    counts = [p for p in sub_sizes(run, (4, 8, 16)) if p > 1]
+    counts = [p for p in run.sub_sizes((4, 8, 16)) if p > 1]
     if not counts:
         raise UsageError("scatter-gather is between 2 ranks or more, got --ranks 1: leave it out")
     series = timed(run, [_job(run.sub(p), name, p, size) for p in counts for size in run.sizes for name in PREDICTED])

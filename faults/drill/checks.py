@@ -27,7 +27,7 @@ CHECKS = {
 
 
 @dataclass
-class Judgement:
+class Evaluation:
     """The checks of one job and what its recoveries cost.
 
     `checks` maps each check to whether it held and to what was seen; `phase` and `reason` say where a failed drill
@@ -58,7 +58,7 @@ class Judgement:
         return sum(e.lost_steps for e in self.episodes)
 
 
-def judge(finished: Finished) -> Judgement:
+def evaluate(finished: Finished) -> Evaluation:
     """Check a finished job against its plan and its pattern's oracle."""
     records, spec, pattern = finished.records, finished.spec, CATALOGUE[finished.spec.pattern]
     final = [v for v in finished.verdicts if v["attempt"] == spec.attempt]
@@ -77,7 +77,7 @@ def judge(finished: Finished) -> Judgement:
     phase, reason = ("", "") if recovered else _where_it_stopped(finished, checks)
     working = [v for v in final if v.get("place") is not None]
     throughput, seconds = timeline.throughput(records, found), finished.ended - finished.began
-    return Judgement(recovered, checks, found, throughput, len(working), seconds, phase, reason, fired)
+    return Evaluation(recovered, checks, found, throughput, len(working), seconds, phase, reason, fired)
 
 
 def _fired(finished: Finished) -> list[dict[str, Any]]:
