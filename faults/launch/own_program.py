@@ -1,8 +1,8 @@
 """Start a program that recovers, say who died and what it cost, and judge it by the status files of its ranks.
 
 mpirun's exit status proves nothing where ranks may die: it is 0 after a kill, and 0 after an error in the program that
-ended every rank. So the only success is a verdict (`faults.record.outcome`), and a job without one ends with a status
-above 0.
+ended every rank. So success is read from the ranks' status files (`faults.record.outcome`); without it the exit status
+is above 0.
 """
 
 from __future__ import annotations
