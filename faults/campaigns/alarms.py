@@ -159,12 +159,12 @@ def _by_drill(job: Request, folder: Path, mpi: mpirun.Mpi, meant: set[int], foun
     unnoticed = bool(meant) and job.detector == RUNTIME and parse(job.faults[0]).kind.silent
     if unnoticed:
         job.stall_s = _UNNOTICED_S
-    finished, judgement = drill.launch_once(job.spec(), folder, mpi)
+    finished, evaluation = drill.launch_once(job.spec(), folder, mpi)
     found.false_alarms = sorted({member for ending in finished.endings for member in ending.fenced} - meant)
-    if judgement.episodes and meant:
-        found.detection_seconds = judgement.episodes[0].phases["detect"]
-    elif not judgement.recovered and not unnoticed:
-        found.wrong = f"{judgement.phase}: {judgement.reason}"
+    if evaluation.episodes and meant:
+        found.detection_seconds = evaluation.episodes[0].phases["detect"]
+    elif not evaluation.recovered and not unnoticed:
+        found.wrong = f"{evaluation.phase}: {evaluation.reason}"
 
 
 def _by_swim(job: Request, folder: Path, mpi: mpirun.Mpi, meant: set[int], found: Detection) -> None:

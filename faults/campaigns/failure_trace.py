@@ -95,7 +95,7 @@ def run(
         deadline_s=60.0 + 40 * setting.work_s, stall_s=30.0,
     ).spec()  # fmt: skip
     spec.events = setting.failures(mtbf_s) if mtbf_s is not None else []
-    finished, judgement = drill.launch_once(spec, folder, mpi)
+    finished, evaluation = drill.launch_once(spec, folder, mpi)
     seconds = _seconds(finished.records, spec.world)
     saved = [r["cost"] for r in finished.records if r["what"] == "saved" and r["member"] == 0]
     return Run(
@@ -103,12 +103,12 @@ def run(
         mtbf_s,
         setting.ranks * setting.steps * setting.step_s / ((setting.ranks + spares) * seconds),
         seconds,
-        sum(len(episode.deaths) for episode in judgement.episodes),
+        sum(len(episode.deaths) for episode in evaluation.episodes),
         redone(finished.records, setting.steps),
         sum(saved),
         median(saved) if saved else None,
         every,
-        "" if judgement.recovered else f"{judgement.phase}: {judgement.reason}",
+        "" if evaluation.recovered else f"{evaluation.phase}: {evaluation.reason}",
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from emulator.launch import mpirun
 from faults.campaigns.random_trials import USUAL, Job, Trial, draw
-from faults.drill.checks import Judgement
+from faults.drill.checks import Evaluation
 from faults.drill.drill import launch_once
 from faults.drill.request import Request
 
@@ -78,9 +78,9 @@ def soak(
     while tally.kills < kills and tally.launches <= most_launches:
         trial = draw(base, tally.launches, chosen)
         place = folder / f"trial-{trial.number:05d}"
-        _, judgement = launch_once(trial.request.spec(), place, mpi)
-        fired = _count(tally, trial, judgement)
-        if judgement.recovered:
+        _, evaluation = launch_once(trial.request.spec(), place, mpi)
+        fired = _count(tally, trial, evaluation)
+        if evaluation.recovered:
             shutil.rmtree(place)
         if tally.kills < kills and tally.launches > most_launches:
             tally.failed.append(f"only {tally.kills} kills fired in {tally.launches} launches")
@@ -88,18 +88,18 @@ def soak(
     return tally
 
 
-def _count(tally: Tally, trial: Trial, judgement: Judgement) -> int:
+def _count(tally: Tally, trial: Trial, evaluation: Evaluation) -> int:
     """Add a job to the tally; returns the kills that fired in it."""
-    fired = sum(fault["fired"] for fault in judgement.fired)
+    fired = sum(fault["fired"] for fault in evaluation.fired)
     tally.launches += 1
     tally.kills += fired
     job = {"trial": trial.number, "pattern": trial.request.pattern, "recovery": trial.request.recovery}
-    tally.recoveries += [job | {"seconds": episode.seconds} for episode in judgement.episodes]
-    if judgement.recovered:
+    tally.recoveries += [job | {"seconds": episode.seconds} for episode in evaluation.episodes]
+    if evaluation.recovered:
         return fired
-    hung = not judgement.checks["verdict"][0]
+    hung = not evaluation.checks["verdict"][0]
     tally.hangs += hung
-    tally.wrong += not hung and not judgement.checks["result"][0]
-    tally.leftovers += not judgement.checks["leftovers"][0]
-    tally.failed.append(f"{trial.text}: {judgement.phase}: {judgement.reason}")
+    tally.wrong += not hung and not evaluation.checks["result"][0]
+    tally.leftovers += not evaluation.checks["leftovers"][0]
+    tally.failed.append(f"{trial.text}: {evaluation.phase}: {evaluation.reason}")
     return fired

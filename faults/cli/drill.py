@@ -27,7 +27,7 @@ from faults.plan.events import describe
 @requesting(*ALL)
 @reporting("faults", "Say what would happen and what would be checked, and start nothing.")
 def drill(request: Request, report: Report) -> None:
-    """Run a pattern, let faults happen, recover, and say what it cost.
+    """Run a pattern, inject faults, recover, and print the cost of the recovery.
 
     Exit status: 0 recovered, 2 bad input, 3 not recovered.
     """
@@ -43,7 +43,7 @@ def drill(request: Request, report: Report) -> None:
         with report.progress(1 + request.repeat, "jobs") as bar:
 
             def keep(outcome: Outcome) -> None:
-                if outcome.judgements:
+                if outcome.evaluations:
                     report.save(drill=outcome.to_json())
                 bar.advance()
 
@@ -60,7 +60,7 @@ def _summary(job: JobSpec) -> str:
 
 
 def _plan(job: JobSpec, repeat: int) -> list[str]:
-    """What a drill would do, a line for each thing."""
+    """The lines of ``--dry-run``."""
     hosts = placement(job)
     lines = [_summary(job)]
     if hosts is not None and len(set(hosts)) > 1:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emulator.report.drills import PHASES
 from faults.drill import phase_checks, timeline
 from faults.drill.timeline import Episode, Record
 from faults.launch.supervise import Finished
@@ -26,7 +27,7 @@ CHECKS = {
 
 
 @dataclass
-class Judgement:
+class Evaluation:
     """The checks of one job and what its recoveries cost.
 
     `checks` maps each check to whether it held and to what was seen; `phase` and `reason` say where a failed drill
@@ -50,14 +51,14 @@ class Judgement:
 
     @property
     def phases(self) -> dict[str, float]:
-        return {p: sum(e.phases[p] for e in self.episodes) for p in timeline.PHASES} if self.episodes else {}
+        return {p: sum(e.phases[p] for e in self.episodes) for p in PHASES} if self.episodes else {}
 
     @property
     def lost_steps(self) -> int:
         return sum(e.lost_steps for e in self.episodes)
 
 
-def judge(finished: Finished) -> Judgement:
+def evaluate(finished: Finished) -> Evaluation:
     """Check a finished job against its plan and its pattern's oracle."""
     records, spec, pattern = finished.records, finished.spec, CATALOGUE[finished.spec.pattern]
     final = [v for v in finished.verdicts if v["attempt"] == spec.attempt]
@@ -76,7 +77,7 @@ def judge(finished: Finished) -> Judgement:
     phase, reason = ("", "") if recovered else _where_it_stopped(finished, checks)
     working = [v for v in final if v.get("place") is not None]
     throughput, seconds = timeline.throughput(records, found), finished.ended - finished.began
-    return Judgement(recovered, checks, found, throughput, len(working), seconds, phase, reason, fired)
+    return Evaluation(recovered, checks, found, throughput, len(working), seconds, phase, reason, fired)
 
 
 def _fired(finished: Finished) -> list[dict[str, Any]]:

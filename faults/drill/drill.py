@@ -11,11 +11,11 @@ from typing import Any
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.measure import statistics
+from emulator.report.drills import PHASES
 from faults.checkpoint.store import MARK, Store
-from faults.drill.checks import Judgement, judge
+from faults.drill.checks import Evaluation, evaluate
 from faults.drill.job_spec import FILE, JobSpec
 from faults.drill.request import Request
-from faults.drill.timeline import PHASES
 from faults.drill.training import DATA, save_digits
 from faults.launch import two_hosts
 from faults.launch.supervise import Finished, need_ulfm, supervise
@@ -35,12 +35,12 @@ class Outcome:
 
     job: JobSpec
     fault_free_s: float = 0.0
-    judgements: list[Judgement] = field(default_factory=list)
+    evaluations: list[Evaluation] = field(default_factory=list)
 
     @property
-    def failed(self) -> Judgement | None:
+    def failed(self) -> Evaluation | None:
         """The first repeat that did not recover."""
-        return next((j for j in self.judgements if not j.recovered), None)
+        return next((j for j in self.evaluations if not j.recovered), None)
 
     @property
     def recovered(self) -> bool:
@@ -48,7 +48,7 @@ class Outcome:
 
     def to_json(self) -> dict[str, Any]:
         """The drill's part of the result file: the first repeat's figures, medians and intervals over all."""
-        job, first, failed, repeats = self.job, self.judgements[0], self.failed, self.judgements
+        job, first, failed, repeats = self.job, self.evaluations[0], self.failed, self.evaluations
         recovery = _spread(j.recovery_seconds for j in repeats)
         phases = {p: _spread(j.phases.get(p) for j in repeats) for p in PHASES if any(j.phases for j in repeats)}
         throughput = {when: _spread(j.throughput[when] for j in repeats) for when in ("before", "after")}
@@ -103,7 +103,7 @@ def run(
     steady
         Run the job without faults first: if that is not right, no recovery can be judged.
     seen
-        Called after the fault-free job and after each repeat, with all that have been.
+        Called after the fault-free job and after each repeat, with the outcome so far.
 
     Raises
     ------
@@ -116,8 +116,8 @@ def run(
     if seen:
         seen(outcome)
     for repeat in range(request.repeat):
-        _, judgement = launch_once(request.spec(request.seed + repeat), folder / _repeat(repeat), mpi)
-        outcome.judgements.append(judgement)
+        _, evaluation = launch_once(request.spec(request.seed + repeat), folder / _repeat(repeat), mpi)
+        outcome.evaluations.append(evaluation)
         if seen:
             seen(outcome)
     return outcome
@@ -142,7 +142,7 @@ def check(request: Request, folder: Path, mpi: mpirun.Mpi) -> JobSpec:
     return spec
 
 
-def launch_once(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> tuple[Finished, Judgement]:
+def launch_once(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> tuple[Finished, Evaluation]:
     """Prepare a job's folder, run the job to its end, and check it."""
     _check_free(folder)
     shutil.rmtree(folder, ignore_errors=True)
@@ -152,11 +152,11 @@ def launch_once(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> tuple[Finished,
     if CATALOGUE[spec.pattern].trains:
         save_digits(folder / DATA)
     finished = supervise(spec, folder, mpi, stall_s=spec.stall_s, deadline_s=spec.deadline_s, limit_s=spec.limit_s)
-    return finished, judge(finished)
+    return finished, evaluate(finished)
 
 
 def _check_free(folder: Path) -> None:
-    """Refuse a job's folder that holds what no job has left there: it is emptied before the job begins."""
+    """Reject a folder with files that are not an earlier job's: the folder is emptied before the job begins."""
     if folder.exists() and not (folder / FILE).is_file() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(
             f"a job's folder is empty or an earlier job's, {folder} holds something else: choose another with --out DIR"
@@ -164,7 +164,7 @@ def _check_free(folder: Path) -> None:
 
 
 def _own_checkpoints(spec: JobSpec, job: str) -> str:
-    """A folder of this job's own within the chosen one, empty: a drill begins anew and checks what it wrote itself.
+    """An empty folder for this job's checkpoints within the chosen one.
 
     Raises
     ------
@@ -183,7 +183,7 @@ def _own_checkpoints(spec: JobSpec, job: str) -> str:
 
 
 def _steady_state(job: JobSpec, folder: Path, mpi: mpirun.Mpi) -> float:
-    """Seconds of the fault-free run, which must be right."""
+    """Seconds of the fault-free run, which must pass all checks."""
     _, calm = launch_once(replace(job, events=[]), folder, mpi)
     if not calm.recovered:
         broken = next(f"{name}: {text}" for name, (ok, text) in calm.checks.items() if not ok)

@@ -1,4 +1,4 @@
-"""What every rank of a drill runs: ``mpirun ... python -m faults.drill.rank_main FOLDER``."""
+"""The program of every rank of a drill: ``mpirun ... python -m faults.drill.rank_main FOLDER``."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from emulator.errors import UsageError  # noqa: E402
 from faults.agree.survivor_group import RecoveryFailed  # noqa: E402
 from faults.drill import job_spec  # noqa: E402
 from faults.drill.job_spec import JobSpec  # noqa: E402
+from faults.inject import executioner  # noqa: E402
 from faults.inject.drill_context import DrillContext  # noqa: E402
 from faults.inject.injector import Injector  # noqa: E402
 from faults.record.journal import Journal  # noqa: E402
@@ -99,7 +100,7 @@ def _leave(spec: JobSpec, tools: DrillContext) -> None:
     elif spec.policy.spawns and tools.board is not None:
         # When the first of the processes spawned together exits, mpirun ends the others.
         together = time.monotonic() + _TOGETHER_S
-        while any(map(tools.executioner.exists, tools.board.working(spec.attempt))) and time.monotonic() < together:
+        while any(map(executioner.exists, tools.board.working(spec.attempt))) and time.monotonic() < together:
             time.sleep(1e-3)
     os._exit(0)
 

@@ -1,4 +1,4 @@
-"""From a request to the job that it means; what contradicts itself or cannot be done is rejected here."""
+"""Resolve a request to a job; reject what is contradictory or impossible."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from faults.plan.grammar import parse
 from faults.plan.model import Event, Fault, When
 from faults.policies import Policy
 
-OWN_BYTES = 1 << 16  # that each rank alone has where there are levels of checkpoints
+OWN_BYTES = 1 << 16  # of arrays that only one rank has, where there are levels of checkpoints
 
 
 def resolve(request: Request, seed: int) -> JobSpec:
@@ -69,7 +69,7 @@ def resolve(request: Request, seed: int) -> JobSpec:
 
 
 def placement(job: JobSpec) -> list[int] | None:
-    """Host of each rank at work and of each that waits: as said, else as the network has them."""
+    """Host of each working rank and of each spare: as requested, else of the network."""
     if job.real_hosts:
         return two_hosts.placement(job.ranks)
     if isinstance(job.hosts, int):
@@ -183,7 +183,7 @@ def _check_kinds(job: JobSpec, pattern: Pattern, faults: Sequence[Fault]) -> Non
 
 
 def _only_in_repair(job: JobSpec, when: When) -> bool:
-    """Whether a job without a death never comes there."""
+    """Whether a job reaches that point only after a death."""
     if when.phase != "agree":
         return when.recovery or when.phase in job.policy.points
     every = job.options.get("agree", 1)
@@ -192,7 +192,7 @@ def _only_in_repair(job: JobSpec, when: When) -> bool:
 
 
 def _check_roles(job: JobSpec, pattern: Pattern) -> None:
-    """Reject a named point to which that rank never comes; after another's death it may have its role."""
+    """Reject a named point that the rank never reaches; after another rank's death it may have that rank's role."""
     for event in job.events:
         role = pattern.phases.get(event.when.phase or "")
         heir = any(other.kind.final and other.rank != event.rank for other in job.events)

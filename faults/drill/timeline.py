@@ -15,7 +15,6 @@ from typing import Any
 
 from faults.plan.kinds import KINDS
 
-PHASES = ("detect", "agree", "rebuild", "restore", "replay")
 _NEVER = float("inf")
 _ENDS = {"detect": "noticed", "agree": "agreed", "rebuild": "rebuilt", "restore": "restored"}
 

@@ -176,7 +176,7 @@ def replayed_rounds(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
 
 
 def _average(training: Training, clients: int, answered: Sequence[Sequence[int]], spec: JobSpec) -> np.ndarray:
-    """Rounds of training and averaging over those who answered."""
+    """Replay the rounds of training and averaging, with the clients that answered in each."""
     model = training.begin()["weights"]
     for number, those in enumerate(answered):
         if those:

@@ -78,7 +78,7 @@ def _instant(when: When) -> float:
 
 
 def _is_before(one: When, other: When) -> bool:
-    """Whether `one` comes before `other` whatever happens: by step, then by offset; by the clock."""
+    """Whether `one` is certain to come before `other`: by step and offset, or by the same clock."""
     if _moment(one) == _moment(other):
         return _instant(one) < _instant(other)
     if one.step is None or other.step is None:

@@ -6,7 +6,8 @@
     SIDE     RANKS | host RANKS
     RANKS    3 | 0-3 | 0-3,7
     WHEN     step N [phase NAME] [+ TIME] | phase NAME [+ TIME] | recovery [+ TIME]
-             | time TIME | emulated TIME | rate NUMBER/s
+             | time TIME | emulated TIME | rate NUMBER/UNIT
+    TIME     2 s | 300 us | 1 d: a number and a unit of `emulator.units`
     FACTOR   4 | -1 | 1/10 | 5 % | random | nan
 
 `slow ... by 4` computes four times slower; `cut ... by 3` cuts and heals three times within its duration;
@@ -21,13 +22,12 @@ import re
 from collections.abc import Sequence
 
 from emulator.errors import UsageError
-from emulator.units import parse_time
+from emulator.units import SECONDS, TIME_HELP, parse_time
 from faults.plan.kinds import KINDS, Factor, Kind
 from faults.plan.model import ROLES, Fault, Target, When
 
-_TOKEN = re.compile(r"[A-Za-z_]\w*|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\S")
+_TOKEN = re.compile(r"[^\W\d]\w*|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\S")
 _TIMES = ("step", "phase", "recovery", "time", "emulated", "rate")
-_UNITS = ("ns", "us", "ms", "s", "min", "h")
 _HIGHEST_RANK, _LAST_STEP, _LONGEST_S = 10**6, 10**12, 1e9  # a typing error must not fill the memory
 
 
@@ -94,15 +94,19 @@ class _Reader:
     def time(self, above_zero: bool = False) -> float:
         start = self.at
         value = self.number("a time such as 300 us or 2 s")
-        unit = self.take(*_UNITS)
-        if unit is None:
-            raise self.fail([f"a unit of time: {_UNITS[0]}", *_UNITS[1:]])
+        unit = self.time_unit()
         # What is not finite or below 0 is refused here, where the column is known.
         seconds = parse_time(f"{value!r} {unit}") if 0 <= value <= _LONGEST_S / 1e-9 else math.nan
         if not 0 <= seconds <= _LONGEST_S or (above_zero and seconds == 0):
             self.at = start
             raise self.fail(f"a time {'above 0' if above_zero else '>= 0'} and up to {_LONGEST_S:.0e} s")
         return seconds
+
+    def time_unit(self) -> str:
+        unit = self.take(*SECONDS)
+        if unit is None:
+            raise self.fail(f"a unit of time: {TIME_HELP}")
+        return unit
 
     # -- parts -------------------------------------------------------------------------------------
     def fault(self) -> Fault:
@@ -168,11 +172,11 @@ class _Reader:
     def rate(self) -> float:
         value = self.number("a rate such as 0.1/s")
         self.expect("/")
-        unit = self.expect("s", "min", "h")
+        unit = self.time_unit()
         if not 0 < value < math.inf:
             self.at -= 3
             raise self.fail("a rate > 0")
-        return value / {"s": 1.0, "min": 60.0, "h": 3600.0}[unit]
+        return value / float(SECONDS[unit])
 
     def modifiers(self, kind: Kind, target: Target) -> tuple[float | None, float | str | None]:
         duration: float | None = None

@@ -1,4 +1,4 @@
-"""The nouns of a fault plan: a fault as written, and the events it means for one job."""
+"""The records of a fault plan: a fault as written, and its events in one job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROLES = ("server", "worker", "coordinator")
 
 @dataclass(frozen=True)
 class Target:
-    """Whom a fault meets: ranks, hosts, a rank's NIC, somebody drawn at random, a role, or two sides of a cut."""
+    """The target of a fault: ranks, hosts, a rank's NIC, a rank drawn at random, a role, or two sides of a cut."""
 
     ranks: tuple[int, ...] = ()
     hosts: tuple[int, ...] = ()

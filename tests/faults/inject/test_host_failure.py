@@ -89,9 +89,9 @@ def test_a_place_is_held_by_the_last_who_took_it(tmp_path) -> None:
 @pytest.mark.parametrize(("recovery", "spares", "ranks_after"), [("shrink", 0, 2), ("spare", 2, 4), ("restart", 0, 4)])
 def test_the_loss_of_a_host_is_recovered_from(tmp_path, line, recovery, spares, ranks_after) -> None:
     order = Request("ring", 4, [line], recovery, spares, steps=25, hosts=even_hosts(4, spares, 2))
-    (judgement,) = drill.run(order, tmp_path, steady=False).judgements
-    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
-    assert judgement.ranks_after == ranks_after
-    (episode,) = judgement.episodes
+    (evaluation,) = drill.run(order, tmp_path, steady=False).evaluations
+    assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
+    assert evaluation.ranks_after == ranks_after
+    (episode,) = evaluation.episodes
     assert [death.place for death in episode.deaths] == [2, 3]
     assert len({death.at for death in episode.deaths}) == 1
