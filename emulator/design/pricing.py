@@ -189,11 +189,14 @@ def least(facts: Facts, design: Design, p: NDArray[np.int64], memo: dict[Any, An
                    tuple(flow.pattern for flow in design.flows))  # fmt: skip
         step = step * _kept(memo, ("wait", *between), lambda: balance.wait(facts, design, p))
     for flow in design.flows:
-        key = (flow, design.model, design.rounds, design.sharding, holders)
-        step = step + _kept(
-            memo, ("least", *key), lambda flow=flow: _flow_price(facts, design, flow, p)[:4].sum(axis=0)
-        )
+        key = ("least", flow, design.model, design.rounds, design.sharding, holders)
+        step = step + _kept(memo, key, partial(_flow_seconds, facts, design, flow, p))
     return float((step * (p + design.servers) if nodes else step).min()) * facts.job.steps
+
+
+def _flow_seconds(facts: Facts, design: Design, flow: Flow, p: NDArray[np.int64]) -> Array:
+    total: Array = _flow_price(facts, design, flow, p)[:4].sum(axis=0)
+    return total
 
 
 def _kept(memo: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
