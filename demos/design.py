@@ -93,7 +93,6 @@ def predict(sheet: str, terms: str | None, change: tuple[str, ...], sensitivity:
     """
     from emulator import design
     from emulator.design import pricing
-    from emulator.design.tolerance import sensitivity as vary
 
     measured = _terms(terms)
     before = design.load(sheet)
@@ -105,6 +104,8 @@ def predict(sheet: str, terms: str | None, change: tuple[str, ...], sensitivity:
     if change:
         click.echo(report.reopened(design.check(before, measured), design.check(after, measured), change))
     if sensitivity:
+        from emulator.design.margins import sensitivity as vary
+
         for line in report.sensitivity(vary(after, measured)):
             click.echo(line)
     _dump(path, [report.record(one, p) for one, p in zip(priced, nodes, strict=True)])
