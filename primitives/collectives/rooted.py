@@ -35,7 +35,7 @@ from primitives.blocks import offsets
 from primitives.buffers import Array, flat, message, pair, put, spread
 from primitives.collectives import operations
 from primitives.collectives.persistent import TAG
-from primitives.collectives.tree import family
+from primitives.collectives.tree import family, span
 
 
 def broadcast(comm: MPI.Intracomm, buffer: Array, root: int = 0, algorithm: str = "binomial") -> Array:
@@ -227,48 +227,41 @@ def _linear(
         request.Wait()
 
 
-def _span(place: int, size: int) -> int:
-    """How many ranks the one at `place`, counted from the root, stands for: itself and all below it in the tree."""
-    return min(place & -place, size - place) if place else size
-
-
-def _gather_binomial(comm: MPI.Intracomm, block: Array, whole: Array | None, root: int) -> None:
+def _binomial(
+    comm: MPI.Intracomm, block: Array, whole: Array | None, root: int
+) -> tuple[int | None, list[int], list[Array], Array]:
+    """Parent and children of this rank, the children's parts of what it holds, and that: the blocks of its subtree."""
     size = comm.Get_size()
     place = (comm.Get_rank() - root) % size
     parent, children = family(place, size)
     if whole is not None and root == 0:
         held = whole
     else:
-        held = np.empty(_span(place, size) * block.size, block.dtype) if children else block
+        held = np.empty(span(place, size) * block.size, block.dtype) if children else block
+    parts = [held[(child - place) * block.size :][: span(child, size) * block.size] for child in children]
+    ranks = [(child + root) % size for child in children]
+    return None if parent is None else (parent + root) % size, ranks, parts, held
+
+
+def _gather_binomial(comm: MPI.Intracomm, block: Array, whole: Array | None, root: int) -> None:
+    parent, children, parts, held = _binomial(comm, block, whole, root)
     put(held[: block.size], block)
-    carrier.of(comm).wait_for_all([(child + root) % size for child in children], TAG)
-    for child in children:
-        begin = (child - place) * block.size
-        part = held[begin : begin + _span(child, size) * block.size]
-        comm.Recv(message(part), (child + root) % size, TAG)
+    carrier.of(comm).wait_for_all(children, TAG)
+    for child, part in zip(children, parts, strict=True):
+        comm.Recv(message(part), child, TAG)
     if parent is not None:
-        comm.Send(message(held), (parent + root) % size, TAG)
+        comm.Send(message(held), parent, TAG)
     elif whole is not None and held is not whole:
         _turn(held, whole, root * block.size)
 
 
 def _scatter_binomial(comm: MPI.Intracomm, whole: Array | None, block: Array, root: int) -> None:
-    size = comm.Get_size()
-    place = (comm.Get_rank() - root) % size
-    parent, children = family(place, size)
-    if whole is not None and root == 0:
-        held = whole
-    else:
-        held = np.empty(_span(place, size) * block.size, block.dtype) if children else block
+    parent, children, parts, held = _binomial(comm, block, whole, root)
     if parent is not None:
-        comm.Recv(message(held), (parent + root) % size, TAG)
+        comm.Recv(message(held), parent, TAG)
     elif whole is not None and held is not whole:
-        _turn(whole, held, (size - root) * block.size)
-    sends = []
-    for child in reversed(children):
-        begin = (child - place) * block.size
-        part = held[begin : begin + _span(child, size) * block.size]
-        sends.append(comm.Isend(message(part), (child + root) % size, TAG))
+        _turn(whole, held, (comm.Get_size() - root) * block.size)
+    sends = [comm.Isend(message(part), child, TAG) for child, part in zip(children[::-1], parts[::-1], strict=True)]
     put(block, held[: block.size])
     for send in sends:
         send.Wait()
