@@ -1,4 +1,4 @@
-"""Recursive doubling: in step k everybody exchanges everything with the rank whose number differs in bit k.
+"""Recursive doubling: in step k a rank exchanges all its data with the rank whose number differs in bit k.
 
 ::
 

@@ -27,7 +27,7 @@ with ceil(n/p) in the place of n/p where blocks are uneven: they follow one anot
 The 2 (p-1) latencies make it a poor choice for short messages. Any p and n are allowed; blocks of n < p are empty
 or one element. The operation must be commutative. The input is never written, unless it is the output as well.
 
-*Running ahead.* Receives are posted as early as can be, and nobody waits for a send before the end: a rank goes as far
+*Running ahead.* Receives are posted as early as can be, and no rank waits for a send before the end: a rank goes as far
 as what has come from the left allows, which counts where ranks share a core and should do many steps in their turn. So
 each block arrives in a place of its own, is summed there and sent on from there. What does not fit into
 `SCRATCH_BYTES` takes turns: a place is used again when what it held has gone to the right.
@@ -77,7 +77,7 @@ class _Phase(PersistentCollective):
 
 
 class ReduceScatter(_Phase):
-    """Rank r ends with the sum of everybody's block r.
+    """Reduce-scatter: rank r ends with the sum of block r over all ranks.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
 """Collectives with a root: broadcast, reduce, gather and scatter, along a line or a binomial tree.
 
-*linear*: the root exchanges a message with everybody. *binomial*: ranks are counted from the root, and rank r (so
+*linear*: the root exchanges a message with every rank. *binomial*: ranks are counted from the root, and rank r (so
 counted) stands for r, r + 1, ... up to the next multiple of its lowest bit (see `primitives.collectives.tree`)::
 
     root  <-- 4 5 6 7 --  4  <-- 6 7 --  6  <-- 7 --  7         gather of p = 8; scatter turns the arrows round
@@ -17,7 +17,7 @@ scatter    lg p alpha + (p-1)/p n beta                   alpha + (p-1)/p n beta,
 =========  ============================================  =========================================
 
 (n the bytes at the root; a network of the plain alpha-beta model, where they do not overlap, has (p-1) alpha.) The
-vector forms are linear: only the root knows everybody's counts. Blocks without elements send no message.
+vector forms are linear: only the root knows the counts. Blocks without elements send no message.
 
 R. Thakur, R. Rabenseifner, W. Gropp: Optimization of collective communication operations in MPICH (2005).
 """
@@ -39,7 +39,7 @@ from primitives.collectives.tree import family, span
 
 
 def broadcast(comm: MPI.Intracomm, buffer: Array, root: int = 0, algorithm: str = "binomial") -> Array:
-    """Bring the root's `buffer` to everybody's, and return it.
+    """Copy the root's `buffer` into every rank's, and return it.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def broadcast(comm: MPI.Intracomm, buffer: Array, root: int = 0, algorithm: str 
 
 
 def reduce(comm: MPI.Intracomm, send: Array, recv: Array | None = None, op: object = "sum", root: int = 0) -> None:
-    """Reduce everybody's `send` into the root's `recv`, up a binomial tree in a fixed order.
+    """Reduce every rank's `send` into the root's `recv`, up a binomial tree in a fixed order.
 
     Parameters
     ----------
@@ -283,7 +283,7 @@ def _check(comm: MPI.Intracomm, root: int, algorithm: str = "linear") -> None:
 
 def _needed(buffer: Array | None, root: int) -> Array:
     if buffer is None:
-        raise UsageError(f"the root, rank {root}, needs a buffer for everybody's blocks, got None")
+        raise UsageError(f"the root, rank {root}, needs a buffer for all blocks, got None")
     return buffer
 
 

@@ -21,7 +21,6 @@ Blocks are bytes of any size. Source of the costs: R. Thakur, R. Rabenseifner, W
 from __future__ import annotations
 
 import pickle
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -31,8 +30,9 @@ from emulator import carrier, now
 from emulator.errors import UsageError
 from primitives.blocks import counts, cut
 from primitives.collectives.tree import family, span
+from primitives.scatter_gather.attempt import attempt
 from primitives.scatter_gather.checks import check_retries, check_root
-from primitives.scatter_gather.outcome import Answer, Counts, Journal, Outcome, pack_outcomes, unpack_outcomes
+from primitives.scatter_gather.outcome import Answer, Counts, Journal, pack_outcomes, unpack_outcomes
 
 SCATTER, GATHER = 7111, 7112
 SHAPES = ("linear", "tree")
@@ -140,7 +140,7 @@ def map_blocks(
     if comm.Get_rank() == root:
         blocks = [pickle.dumps(part, protocol=5) for part in split(list(enumerate(tasks)), comm.Get_size())]
     part = pickle.loads(scatter_blocks(comm, blocks, root=root, shape=shape))
-    outcomes = [_attempt(comm, function, task, argument, retries) for task, argument in part]
+    outcomes = [attempt(comm, function, task, argument, retries) for task, argument in part]
     gathered = gather_blocks(comm, pack_outcomes(outcomes), root=root, shape=shape)
     if gathered is None:
         return None
@@ -161,19 +161,6 @@ def split(items: Sequence[Any], parts: int) -> list[Sequence[Any]]:
     [[1, 2], [3, 4], [5]]
     """
     return cut(items, counts(len(items), parts))
-
-
-def _attempt(comm: MPI.Comm, function: Callable[[Any], Any], task: int, argument: Any, retries: int) -> Outcome:
-    rank = comm.Get_rank()
-    for attempt in range(1, retries + 2):
-        start = now(comm)
-        try:
-            return Outcome(task, function(argument), None, rank, attempt, now(comm) - start)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # a task that calls sys.exit() has failed; its rank has not
-            error, seconds = traceback.format_exc(), now(comm) - start
-    return Outcome(task, None, error, rank, retries + 1, seconds)
 
 
 def _family(node: int, p: int, shape: str) -> tuple[int, list[int]]:
