@@ -169,7 +169,7 @@ class Channel:
             self._server.drop(rank)
 
     def _readdressed(self, message: Bytes) -> Bytes:
-        """Name the living tail in a leave: a server that does not know of a death yet would take the dead one for it."""
+        """Name the living tail in a leave: a server that does not know of a death yet would take the dead one."""
         header, _ = messages.unpack(message)
         if header.kind != messages.LEAVE:
             return message

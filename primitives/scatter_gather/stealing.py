@@ -75,7 +75,7 @@ class Thief:
         self._random = random.Random(f"{seed}/{self._rank}")
         self._unasked: list[int] | None = None  # None: has had work since it last asked
         self._asked: int | None = None  # whose answer is on its way
-        self._hungry: list[int] = []  # who was refused here
+        self._refused: list[int] = []  # who was refused here
         self._busy = False
         self._over = False
         self._results: list[Outcome] = []
@@ -134,7 +134,7 @@ class Thief:
 
     def _on_ask(self, thief: int) -> None:
         if not self._over and not self._give(thief):  # after the end there are no answers, only byes
-            self._hungry.append(thief)
+            self._refused.append(thief)
             self._send(thief, "no")
 
     def _on_no(self, victim: int) -> None:
@@ -145,8 +145,8 @@ class Thief:
         self._unasked = None
         if self._asked == giver:
             self._asked = None
-        while not self._over and self._hungry and self._give(self._hungry[0]):
-            self._hungry.pop(0)
+        while not self._over and self._refused and self._give(self._hungry[0]):
+            self._refused.pop(0)
 
     def _on_done(self, worker: int, outcomes: bytes) -> None:
         rows = unpack_outcomes(outcomes)
@@ -205,7 +205,7 @@ class Thief:
             for rank in dead:
                 self._inbox.forget(rank)
                 self._outbox.forget(rank)
-            self._hungry = [rank for rank in self._hungry if rank not in dead]
+            self._refused = [rank for rank in self._hungry if rank not in dead]
             self._unasked = None
             if self._asked in dead:
                 self._asked = None
