@@ -145,7 +145,7 @@ class Thief:
         self._unasked = None
         if self._asked == giver:
             self._asked = None
-        while not self._over and self._refused and self._give(self._hungry[0]):
+        while not self._over and self._refused and self._give(self._refused[0]):
             self._refused.pop(0)
 
     def _on_done(self, worker: int, outcomes: bytes) -> None:
@@ -205,7 +205,7 @@ class Thief:
             for rank in dead:
                 self._inbox.forget(rank)
                 self._outbox.forget(rank)
-            self._refused = [rank for rank in self._hungry if rank not in dead]
+            self._refused = [rank for rank in self._refused if rank not in dead]
             self._unasked = None
             if self._asked in dead:
                 self._asked = None
