@@ -192,11 +192,12 @@ class Collectives(PointToPoint):
         return [int(count) for count in counts]
 
     def Scan(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM) -> None:
-        out = operand(recvbuf, writable=True)
-        mine = out.copy() if sendbuf is IN_PLACE else operand(sendbuf)
-        self._a.scan(self.hidden, mine, out[: mine.size], op)
+        self._prefix_reduction(self._a.scan, sendbuf, recvbuf, op)
 
     def Exscan(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM) -> None:
+        self._prefix_reduction(self._a.exscan, sendbuf, recvbuf, op)
+
+    def _prefix_reduction(self, algorithm: Any, sendbuf: Any, recvbuf: Any, op: Any) -> None:
         out = operand(recvbuf, writable=True)
         mine = out.copy() if sendbuf is IN_PLACE else operand(sendbuf)
-        self._a.exscan(self.hidden, mine, out[: mine.size], op)
+        algorithm(self.hidden, mine, out[: mine.size], op)
