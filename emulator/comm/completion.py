@@ -1,8 +1,8 @@
 """Waiting for several requests at once, emulated and real ones mixed.
 
-``MPI.Request.Waitall`` and its relatives are class methods of a compiled class, and a program may have bound that
-class before anything was emulated. So `install` puts ours into the class itself, in the way of ``forbiddenfruit``;
-they hand lists without an emulated request on to the originals.
+``MPI.Request.Waitall`` and its relatives are class methods of a compiled class, and a program may have imported that
+class before anything was emulated. So `install` replaces the methods in the class itself, as ``forbiddenfruit`` does;
+the replacements call the originals for lists without an emulated request.
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def install() -> None:
 
 
 def replace_methods(cls: type, methods: dict[str, Any]) -> None:
-    """Put methods into a compiled class, for everybody who holds a reference to it."""
+    """Replace methods of a compiled class in place, also for code that has imported it already."""
     members: Any = gc.get_referents(cls.__dict__)[0]  # the dictionary behind the read-only view
     members.update(methods)
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))

@@ -11,7 +11,7 @@ from emulator.comm.requests import EmulatedRequest, empty_status
 
 
 class NullRequest(EmulatedRequest):
-    """An operation with PROC_NULL: complete at once, with nothing."""
+    """A send or receive with PROC_NULL: complete at once, no message."""
 
     def __init__(self, comm: Any, receive: bool) -> None:
         self.comm, self.engine = comm, comm.engine
@@ -72,7 +72,7 @@ class Both(EmulatedRequest):
 
 
 class PersistentRequest(MPI.Prequest, EmulatedRequest):
-    """A send or receive to start again and again; each start makes a plain request."""
+    """A persistent send or receive; each Start makes a plain request."""
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:
         return MPI.Prequest.__new__(cls)

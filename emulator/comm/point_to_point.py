@@ -99,7 +99,7 @@ class PointToPoint:
         self._check_tag(tag)
         return tag
 
-    # -- buffers, which do not matter with PROC_NULL
+    # -- buffers, which are ignored with PROC_NULL
 
     def _given(self, buf: Any, dest: int) -> tuple[Any, int]:
         return outgoing(buf) if dest != _NULL else (b"", 0)
@@ -107,7 +107,7 @@ class PointToPoint:
     def _wanted(self, buf: Any, source: int) -> Incoming | None:
         return Incoming(buf) if source != _NULL else None
 
-    # -- the two operations that everything else is made of
+    # -- the two basic operations, of which all others are made
 
     def _send(self, payload: Any, size: int, dest: int, tag: int, sync: bool = False) -> EmulatedRequest:
         if type(dest) is not int or type(tag) is not int:
@@ -141,10 +141,10 @@ class PointToPoint:
             clock.leave()
 
     def _look(self, source: int, tag: int) -> Arrival | None:
-        """Take in what has arrived, and give the message that a receive from this source and tag can have at once.
+        """Progress, and return the message that a receive from this source and tag can complete with at once.
 
-        Only one that is here as a whole, and whose time has come: it then need not be posted for. The usual case
-        where there are more messages than the machine has time for.
+        Only a message that is here completely and due in emulated time: no receive need be posted for it. This is
+        the usual case where messages arrive faster than this machine handles them.
         """
         engine = self.engine
         if type(source) is not int or type(tag) is not int or not 0 <= source < len(self.members):
@@ -201,7 +201,7 @@ class PointToPoint:
         return result
 
     def _enter(self) -> None:
-        """Begin a call: charge the compute since the last one, and catch up with the wall."""
+        """Begin a call: charge the compute since the last one; paced, wait until the wall clock has reached it."""
         engine = self.engine
         engine.idling = False
         if engine.clock.measured:

@@ -37,7 +37,7 @@ def describe(status: MPI.Status, source: int, tag: int, size: int, error: int = 
 
 
 class EmulatedRequest(Operation, MPI.Request):
-    """What all emulated requests share.
+    """Base class of all emulated requests.
 
     Attributes
     ----------
@@ -158,7 +158,7 @@ class EmulatedRequest(Operation, MPI.Request):
 
 
 class SendRequest(EmulatedRequest):
-    """A send under way: complete when its last byte has left the card (and, if synchronous, was matched)."""
+    """A pending send: complete when its last byte has left the network card and, if synchronous, it was matched."""
 
     __slots__ = (
         "active", "comm", "destination", "end", "engine", "error", "hint", "payload", "transfer", "unmatched",
@@ -227,11 +227,11 @@ class SendRequest(EmulatedRequest):
 
 
 class ReceiveRequest(EmulatedRequest):
-    """A receive under way: complete when the message's last byte has passed the card.
+    """A pending receive: complete when the message's last byte has passed the receiver's network card.
 
     Attributes
     ----------
-    source, tag : what it accepts; `source` is a rank of the engine
+    source, tag : the source (a rank of the engine) and the tag that it accepts
     turn : its place among the posted receives
     message : what it was matched with
     """
@@ -254,9 +254,9 @@ class ReceiveRequest(EmulatedRequest):
         self.held = self.cancelled = False
 
     def take(self, message: Arrival) -> memoryview | None:
-        """Take a message: its payload moves into the user's buffer, or is kept for a lower-case receive.
+        """Accept a matched message: copy its payload into the user's buffer, or keep it for a lower-case receive.
 
-        Returns where the payload must go if it follows.
+        Returns the memory to receive the payload into, if it is sent separately.
         """
         self.message = message
         into, size = self.into, message.size
@@ -327,7 +327,7 @@ class ReceiveRequest(EmulatedRequest):
         return self.result()
 
     def result(self) -> Any:
-        """Give what a lower-case receive returns; nothing for an upper-case one."""
+        """Return the object of a lower-case receive; None for an upper-case one."""
         return None
 
     def fill(self, status: MPI.Status | None) -> None:
@@ -347,7 +347,7 @@ class ReceiveRequest(EmulatedRequest):
 
 
 class ObjectReceive(ReceiveRequest):
-    """A lower-case receive: whatever its size, the message is unpickled."""
+    """A lower-case receive: accepts a message of any size and unpickles it."""
 
     __slots__ = ()
 
