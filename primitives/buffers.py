@@ -60,8 +60,8 @@ def apart(send: Array, recv: Array) -> None:
 def borrowed(array: Array) -> Array:
     """The memory of a flat array, which this view does not keep alive.
 
-    A plan is bound to addresses and found by them. It runs only while the caller's own array holds that memory, and
-    must not keep every array alive that it was ever used for.
+    A persistent collective is bound to addresses and found by them. It runs only while the caller's own array holds
+    that memory, and must not keep every array alive that it was ever used for.
     """
     if array.size == 0:
         return array

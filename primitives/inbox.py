@@ -1,4 +1,4 @@
-"""Messages whose order nobody can say beforehand: receiving from whoever is first, and sends that nobody waits for.
+"""Messages in no fixed order: an inbox receives from whichever source is first, an outbox sends without waiting.
 
     inbox, outbox = Inbox(comm, TAG, sources=[0, 2]), Outbox(comm, TAG)
     outbox.send(2, data)                   # returns at once; `data` must not change any more
@@ -168,7 +168,7 @@ class Inbox:
 
 
 class Outbox:
-    """Sends that nobody waits for: the buffers live until MPI is done with them.
+    """Starts sends without waiting for them, and keeps their buffers until MPI has completed them.
 
     A send to a rank that has died may fail long after it was started; of a rank that is forgotten this is no news.
 
@@ -198,7 +198,7 @@ class Outbox:
         self._forgotten: set[int] = set()
 
     def forget(self, rank: int) -> None:
-        """Do not mind from now on how sends to a dead rank end."""
+        """Ignore from now on errors of sends to a dead rank."""
         self._forgotten.add(rank)
 
     def send(self, rank: int, data: Any, tag: int | None = None) -> bool:

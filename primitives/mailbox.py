@@ -1,4 +1,4 @@
-"""Arrays that come when they come, among the members of a table of peers, who may die.
+"""Asynchronous messages of arrays among the members of a table of peers, who may die.
 
 box = Mailbox(peers, sources=[0, 2])
 box.send(2, array)                     # returns at once; the array is copied

@@ -1,7 +1,7 @@
-"""The ranks that gossip still talks to, and one round of messages with them.
+"""The living members of a gossip, and one round of messages with them.
 
-Gossip needs no repair when a peer dies: whoever cannot be reached is left out, and the weight meant for it stays
-at home. `Peers` holds what that takes:
+Gossip needs no repair when a peer dies: a peer that cannot be reached is left out, and the weight meant for it stays
+with the sender. `Peers` holds what that takes:
 
     table   position in the graph -> rank     the members everybody has agreed on; graphs are built on positions
     lost    members that this rank has found dead by itself, before any agreement

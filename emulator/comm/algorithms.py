@@ -1,6 +1,6 @@
-"""Where the algorithms of the collectives come from: the entry point group ``emulator.collectives``.
+"""Find the algorithms of the collectives through the entry point group ``emulator.collectives``.
 
-The emulator carries messages and knows no algorithm. A module that another package names in this group
+The emulator itself has no algorithm. A module that another package names in this group
 offers barrier, broadcast, all_gather and so on as functions of a communicator and numpy arrays.
 """
 

@@ -1,6 +1,6 @@
-"""mpi4py's blocking collectives on buffers: each becomes messages of the emulated network.
+"""mpi4py's blocking collectives on buffers, made of messages on the emulated network.
 
-They travel in a context of their own, so that no receive of the program, not even one with ANY_TAG, sees them.
+The messages have a context of their own, so that no receive of the program, not even with ANY_TAG, matches them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Collectives(PointToPoint):
 
     @property
     def hidden(self) -> Any:
-        """The communicator that carries this one's collectives: the same processes, a context of its own."""
+        """The communicator that sends this one's collectives: the same processes, another context."""
         if self._hidden is None:
             context = context_number(self.context, "collectives")
             self._hidden = type(self)(self.engine, self._real, context, self._algorithms, self._members)  # type: ignore[call-arg]
@@ -38,7 +38,7 @@ class Collectives(PointToPoint):
     @property
     def _a(self) -> Any:
         if self._algorithms is None:
-            # Importing is the emulator's business, not the program's compute.
+            # The import is not charged to the program as compute.
             self._enter()
             self._algorithms = algorithms.find()
             self._leave()
@@ -186,17 +186,18 @@ class Collectives(PointToPoint):
         self._a.reduce_scatter(self.hidden, mine, out[:share], [share] * self._size, op)
 
     def _equal_counts(self, mine: Any, out: Any) -> list[int]:
-        """Let every rank say how much it takes, as mpi4py does when no counts are given."""
+        """Gather the size of each rank's receive buffer, as mpi4py does when no counts are given."""
         counts = np.empty(self._size, np.int64)
         self._a.all_gather(self.hidden, np.array([out.size], np.int64), counts)
         return [int(count) for count in counts]
 
     def Scan(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM) -> None:
-        out = operand(recvbuf, writable=True)
-        mine = out.copy() if sendbuf is IN_PLACE else operand(sendbuf)
-        self._a.scan(self.hidden, mine, out[: mine.size], op)
+        self._prefix_reduction(self._a.scan, sendbuf, recvbuf, op)
 
     def Exscan(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM) -> None:
+        self._prefix_reduction(self._a.exscan, sendbuf, recvbuf, op)
+
+    def _prefix_reduction(self, algorithm: Any, sendbuf: Any, recvbuf: Any, op: Any) -> None:
         out = operand(recvbuf, writable=True)
         mine = out.copy() if sendbuf is IN_PLACE else operand(sendbuf)
-        self._a.exscan(self.hidden, mine, out[: mine.size], op)
+        algorithm(self.hidden, mine, out[: mine.size], op)

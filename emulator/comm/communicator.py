@@ -22,7 +22,7 @@ from emulator.core.network_changes import NetworkState
 from emulator.errors import UsageError
 
 
-class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.Intracomm):  # type: ignore[misc, override]
+class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.Intracomm):  # type: ignore[misc]
     """The processes of a real communicator on an emulated network; made by `emulator.emulate`.
 
     It has mpi4py's methods. A send completes locally when its last byte has left the sender's card, whatever its

@@ -1,13 +1,14 @@
 """Waiting for several requests at once, emulated and real ones mixed.
 
-``MPI.Request.Waitall`` and its relatives are class methods of a compiled class, and a program may have bound that
-class before anything was emulated. So `install` puts ours into the class itself, in the way of ``forbiddenfruit``;
-they hand lists without an emulated request on to the originals.
+``MPI.Request.Waitall`` and its relatives are class methods of a compiled class, and a program may have imported that
+class before anything was emulated. So `install` replaces the methods in the class itself, as ``forbiddenfruit`` does;
+the replacements call the originals for lists without an emulated request.
 """
 
 from __future__ import annotations
 
 import ctypes
+import functools
 import gc
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -102,8 +103,7 @@ class Batch(Operation):
     def finish(self, indices: Sequence[int], statuses: list[MPI.Status] | None, one_by_one: bool = False) -> list[Any]:
         """Complete these requests and give their objects; raises if one went wrong."""
         self.engine.idling = False
-        if statuses is not None:
-            statuses.extend(MPI.Status() for _ in range(len(indices) - len(statuses)))
+        _lengthen(statuses, len(indices))
         results: list[Any] = []
         wrong = None
         for place, index in enumerate(indices):
@@ -166,11 +166,15 @@ def _some(
 
 
 def _status_all(requests: Sequence[MPI.Request], statuses: list[MPI.Status] | None = None) -> bool:
-    if statuses is not None:
-        statuses.extend(MPI.Status() for _ in range(len(requests) - len(statuses)))
+    _lengthen(statuses, len(requests))
     return all(
         request.Get_status(None if statuses is None else statuses[place]) for place, request in enumerate(requests)
     )
+
+
+def _lengthen(statuses: list[MPI.Status] | None, length: int) -> None:
+    if statuses is not None:
+        statuses.extend(MPI.Status() for _ in range(length - len(statuses)))
 
 
 def _test_any(requests: Sequence[MPI.Request], status: MPI.Status | None = None) -> tuple[int, bool]:
@@ -201,13 +205,12 @@ METHODS: dict[str, Callable[..., Any]] = {
 
 
 def _dispatcher(original: Any, ours: Callable[..., Any], emulated: type = EmulatedRequest) -> Any:
+    @functools.wraps(original)
     def call(cls: type, requests: Sequence[MPI.Request], *rest: Any, **named: Any) -> Any:
         if any(isinstance(request, emulated) for request in requests):
             return ours(requests, *rest, **named)
         return original(requests, *rest, **named)
 
-    call.__name__ = original.__name__
-    call.__doc__ = original.__doc__
     return classmethod(call)
 
 
@@ -216,15 +219,9 @@ def _start_all(requests: Sequence[Any]) -> None:
         request.Start()
 
 
-_installed = False
-
-
+@functools.cache
 def install() -> None:
-    """Teach MPI.Request's class methods about emulated requests, once per process."""
-    global _installed
-    if _installed:
-        return
-    _installed = True
+    """Make MPI.Request's class methods handle emulated requests too, once per process."""
     methods: dict[str, Any] = {
         name: _dispatcher(getattr(MPI.Request, name), ours)
         for name, ours in METHODS.items()
@@ -235,7 +232,7 @@ def install() -> None:
 
 
 def replace_methods(cls: type, methods: dict[str, Any]) -> None:
-    """Put methods into a compiled class, for everybody who holds a reference to it."""
+    """Replace methods of a compiled class in place, also for code that has imported it already."""
     members: Any = gc.get_referents(cls.__dict__)[0]  # the dictionary behind the read-only view
     members.update(methods)
     ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))

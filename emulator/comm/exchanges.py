@@ -1,4 +1,4 @@
-"""A send and a receive in one call: both go on at once, so that rings and pairs cannot wait for each other for ever."""
+"""A send and a receive in one call: both progress at once, so that rings and pairs of ranks cannot deadlock."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from mpi4py import MPI
 from emulator.comm.buffers import Incoming
 from emulator.comm.persistent import Both
 from emulator.comm.point_to_point import PointToPoint, as_c_int
+from emulator.comm.requests import EmulatedRequest
 
 _NULL: int = MPI.PROC_NULL
 _ANY: int = MPI.ANY_SOURCE
@@ -38,9 +39,7 @@ class Exchanges(PointToPoint):
         self, payload: Any, size: int, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int,
         status: MPI.Status | None,
     ) -> Any:  # fmt: skip
-        self._check_target(dest, sendtag)
-        receive = self._receive(into, source, recvtag)
-        send = self._send(payload, size, dest, sendtag)
+        send, receive = self._begin_both(payload, size, dest, sendtag, into, source, recvtag)
         self.engine.wait(receive)
         self.engine.wait(send)
         send.finish()
@@ -50,12 +49,16 @@ class Exchanges(PointToPoint):
         receive.check(status)
         return result
 
-    def _check_target(self, dest: int, tag: int) -> None:
-        """Raise what a send would raise before a receive is posted that nobody would wait for."""
-        dest, tag = as_c_int(dest), as_c_int(tag)
+    def _begin_both(
+        self, payload: Any, size: int, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int
+    ) -> tuple[EmulatedRequest, EmulatedRequest]:
+        """Post the receive and send; a wrong destination or tag is an error before the receive is posted."""
+        dest, sendtag = as_c_int(dest), as_c_int(sendtag)
         if dest != _NULL:
-            self._check_tag(tag)
+            self._check_tag(sendtag)
             self._peer(dest)
+        receive = self._receive(into, source, recvtag)
+        return self._send(payload, size, dest, sendtag), receive
 
     def Isendrecv(
         self, sendbuf: Any, dest: int, sendtag: int = 0, recvbuf: Any = None, source: int = _ANY,
@@ -76,8 +79,6 @@ class Exchanges(PointToPoint):
         self, payload: Any, size: int, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int
     ) -> MPI.Request:
         self.engine.progress()
-        self._check_target(dest, sendtag)
-        receive = self._receive(into, source, recvtag)
-        both = Both(self, self._send(payload, size, dest, sendtag), receive)
+        both = Both(self, *self._begin_both(payload, size, dest, sendtag, into, source, recvtag))
         self._leave()
         return both

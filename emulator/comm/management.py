@@ -1,11 +1,12 @@
-"""Making and freeing communicators, names, attributes, error handlers and failures: what costs no emulated time.
+"""Communicator management, attributes, error handlers and failures: calls that cost no emulated time.
 
-A real communicator stands behind each emulated one, and does these things itself. New contexts are named by how
-they came about, so that making a communicator sends no message beyond the real one's.
+Behind each emulated communicator there is a real one, which executes these calls. The context number of a new
+communicator is a hash of the calls that made it, so that making one sends no message beyond the real one's.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import Any
 
@@ -16,7 +17,7 @@ from emulator.comm.refused import NotEmulated
 
 
 def context_number(*parts: Any) -> int:
-    """Name a context by how it came about: the same number on every rank, without a message."""
+    """Compute a context number from the calls that made the communicator: the same on every rank, without a message."""
     return int.from_bytes(hashlib.blake2b(repr(parts).encode(), digest_size=8).digest(), "little")
 
 
@@ -29,7 +30,7 @@ class Management(PointToPoint):
     _buffer: Any
 
     def _child(self, real: MPI.Comm, *how: Any) -> Any:
-        """Emulate a communicator that was made from this one; COMM_NULL stays what it is."""
+        """Wrap a real communicator that was made from this one; COMM_NULL is returned as it is."""
         self._made += 1
         if real == MPI.COMM_NULL:
             return real
@@ -38,13 +39,9 @@ class Management(PointToPoint):
         return type(self)(self.engine, real, context, self._algorithms, members)  # type: ignore[call-arg]
 
     def Dup(self, info: MPI.Info | None = None) -> Any:
-        return self._child(self._real.Dup(info) if info is not None else self._real.Dup(), "dup")
+        return self._child(self._real.Dup(info), "dup")
 
-    def Dup_with_info(self, info: MPI.Info) -> Any:
-        return self._child(self._real.Dup_with_info(info), "dup")
-
-    def Clone(self) -> Any:
-        return self._child(self._real.Clone(), "dup")
+    Dup_with_info = Clone = Dup
 
     def Split(self, color: int = 0, key: int = 0) -> Any:
         return self._child(self._real.Split(color, key), "split", int(color))
@@ -79,8 +76,7 @@ class Management(PointToPoint):
         self._drop()
         self._real.Disconnect()
 
-    def free(self) -> None:
-        self.Free()
+    free = Free
 
     def _drop(self) -> None:
         raise NotImplementedError
@@ -89,62 +85,6 @@ class Management(PointToPoint):
         if comm is self:
             return MPI.IDENT
         return self._real.Compare(comm._real if isinstance(comm, Management) else comm)
-
-    def Get_group(self) -> MPI.Group:
-        return self._real.Get_group()
-
-    @property
-    def group(self) -> MPI.Group:
-        return self._real.Get_group()
-
-    def Get_name(self) -> str:
-        return self._real.Get_name()
-
-    def Set_name(self, name: str) -> None:
-        self._real.Set_name(name)
-
-    @property
-    def name(self) -> str:
-        return self._real.Get_name()
-
-    @name.setter
-    def name(self, value: str) -> None:
-        self._real.Set_name(value)
-
-    def Get_info(self) -> MPI.Info:
-        return self._real.Get_info()
-
-    def Set_info(self, info: MPI.Info) -> None:
-        self._real.Set_info(info)
-
-    @property
-    def info(self) -> MPI.Info:
-        return self._real.Get_info()
-
-    @info.setter
-    def info(self, value: MPI.Info) -> None:
-        self._real.Set_info(value)
-
-    def Get_attr(self, keyval: int) -> Any:
-        return self._real.Get_attr(keyval)
-
-    def Set_attr(self, keyval: int, attrval: Any) -> None:
-        self._real.Set_attr(keyval, attrval)
-
-    def Delete_attr(self, keyval: int) -> None:
-        self._real.Delete_attr(keyval)
-
-    def Get_errhandler(self) -> MPI.Errhandler:
-        return self._real.Get_errhandler()
-
-    def Set_errhandler(self, errhandler: MPI.Errhandler) -> None:
-        self._real.Set_errhandler(errhandler)
-
-    def Call_errhandler(self, errorcode: int) -> None:
-        self._real.Call_errhandler(errorcode)
-
-    def Abort(self, errorcode: int = 0) -> Any:
-        self._real.Abort(errorcode)
 
     def Is_inter(self) -> bool:
         return False
@@ -167,18 +107,12 @@ class Management(PointToPoint):
             self.engine.drop_context(self._hidden.context)
 
     def Revoke(self) -> None:
-        """As MPI's; what was posted for receiving is withdrawn, whose buffers the program may use otherwise now."""
+        """Revoke, as in MPI; posted receives are withdrawn, because the program may reuse their buffers now."""
         try:
             self._real.Revoke()
-        finally:  # here it may be revoked though the word of it did not reach everybody
+        finally:  # it may be revoked here even if the revocation did not reach every rank
             if self._real.Is_revoked():
                 self._forget_messages()
-
-    def Is_revoked(self) -> bool:
-        return self._real.Is_revoked()
-
-    def Get_failed(self) -> MPI.Group:
-        return self._real.Get_failed()
 
     def Ack_failed(self, num_to_ack: int | None = None) -> int:
         number = self._real.Ack_failed(num_to_ack)
@@ -189,21 +123,15 @@ class Management(PointToPoint):
         self.engine.dead.update(dead)
         return number
 
-    def Agree(self, flag: int) -> int:
-        return self._real.Agree(flag)
-
-    def Iagree(self, flag: Any) -> MPI.Request:
-        return self._real.Iagree(flag)
-
     def Shrink(self) -> Any:
         try:
             real = self._real.Shrink()
         except MPI.Exception:
-            self._made += 1  # everybody tries again, and the names of contexts must stay the same on all
+            self._made += 1  # all ranks try again, and context numbers must stay equal on all of them
             raise
         return self._child(real, "shrink")
 
-    # -- buffered sends: memory is never short here
+    # -- buffered sends: the emulator copies them, and needs no buffer of the program
 
     def Attach_buffer(self, buf: Any) -> None:
         self._buffer = buf
@@ -213,4 +141,24 @@ class Management(PointToPoint):
         return buffer
 
     def Flush_buffer(self) -> None:
-        """Wait until buffered sends have left; they leave as soon as they are made."""
+        """Do nothing: a buffered send leaves at once."""
+
+
+def _forwarded(name: str) -> Any:
+    """Make the method that calls the real communicator's method of this name."""
+
+    @functools.wraps(getattr(MPI.Intracomm, name))
+    def method(self: Management, *arguments: Any, **named: Any) -> Any:
+        return getattr(self._real, name)(*arguments, **named)
+
+    return method
+
+
+_FORWARDED = (
+    "Abort Agree Call_errhandler Delete_attr Get_attr Get_errhandler Get_failed Get_group Get_info Get_name Iagree "
+    "Is_revoked Set_attr Set_errhandler Set_info Set_name"
+)
+for _name in _FORWARDED.split():
+    setattr(Management, _name, _forwarded(_name))
+for _name in ("group", "info", "name"):
+    setattr(Management, _name, getattr(MPI.Comm, _name))

@@ -1,4 +1,4 @@
-"""The lower-case collectives: pickled objects, by the same steps as mpi4py takes (sizes first, then the bytes)."""
+"""Lower-case collectives of pickled objects; as in mpi4py, the sizes are sent first, then the bytes."""
 
 from __future__ import annotations
 
@@ -34,16 +34,11 @@ class ObjectCollectives(Collectives):
     def gather(self, sendobj: Any, root: int = 0) -> list[Any] | None:
         root = self._check_root(root)
         data = _dump(sendobj)
-        size = np.array([data.size], np.int64)
-        if self._rank != root:
-            self._a.gather(self.hidden, size, None, root)
-            self._a.gather_v(self.hidden, data, root=root)
-            return None
-        sizes = np.empty(self._size, np.int64)
-        self._a.gather(self.hidden, size, sizes, root)
+        sizes = np.zeros(self._size, np.int64)
+        self._a.gather(self.hidden, np.array([data.size], np.int64), sizes if self._rank == root else None, root)
         whole = np.empty(int(sizes.sum()), np.uint8)
         self._a.gather_v(self.hidden, data, whole, sizes.tolist(), None, root)
-        return _load_all(whole, sizes)
+        return _load_all(whole, sizes) if self._rank == root else None
 
     def scatter(self, sendobj: Sequence[Any] | None, root: int = 0) -> Any:
         root = self._check_root(root)
@@ -84,7 +79,7 @@ class ObjectCollectives(Collectives):
             )
         return objects
 
-    # -- reductions of objects keep the order of the ranks, because nothing says that `op` commutes
+    # -- reductions of objects keep the order of the ranks, because `op` may not be commutative
 
     def reduce(self, sendobj: Any, op: Callable[[Any, Any], Any] | MPI.Op = MPI.SUM, root: int = 0) -> Any:
         root = self._check_root(root)

@@ -1,4 +1,4 @@
-"""Requests that carry nothing themselves: null ones, conditions, pairs, and persistent ones, which start others."""
+"""Requests that move no message themselves: null ones, conditions, send-receive pairs, and persistent requests."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from emulator.comm.requests import EmulatedRequest, empty_status
 
 
 class NullRequest(EmulatedRequest):
-    """An operation with PROC_NULL: complete at once, with nothing."""
-
-    __slots__ = ("active", "comm", "engine", "error", "hint", "receive")
+    """A send or receive with PROC_NULL: complete at once, no message."""
 
     def __init__(self, comm: Any, receive: bool) -> None:
         self.comm, self.engine = comm, comm.engine
@@ -36,29 +34,16 @@ class NullRequest(EmulatedRequest):
             status.source = MPI.PROC_NULL
 
 
-class Condition(EmulatedRequest):
-    """Complete as soon as something holds that messages bring about; costs no emulated time."""
-
-    __slots__ = ("active", "comm", "engine", "error", "hint", "poll")
+class Condition(NullRequest):
+    """Complete as soon as `holds` is true, which messages bring about; costs no emulated time."""
 
     def __init__(self, comm: Any, holds: Callable[[], bool]) -> None:
-        self.comm, self.engine = comm, comm.engine
-        self.active, self.error = True, 0
-        self.hint = None
+        super().__init__(comm, receive=False)
         self.poll = holds  # type: ignore[method-assign]
-
-    def time(self) -> float:
-        return self.engine.clock.t
-
-    def finish(self, status: MPI.Status | None = None) -> None:
-        self.active = False
-        empty_status(status)
 
 
 class Both(EmulatedRequest):
     """A send and a receive as one request; its status is the receive's."""
-
-    __slots__ = ("active", "comm", "engine", "error", "hint", "receive", "send")
 
     def __init__(self, comm: Any, send: EmulatedRequest, receive: EmulatedRequest) -> None:
         self.comm, self.engine = comm, comm.engine
@@ -87,7 +72,7 @@ class Both(EmulatedRequest):
 
 
 class PersistentRequest(MPI.Prequest, EmulatedRequest):
-    """A send or receive to start again and again; each start makes a plain request."""
+    """A persistent send or receive; each Start makes a plain request."""
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:
         return MPI.Prequest.__new__(cls)
@@ -103,14 +88,10 @@ class PersistentRequest(MPI.Prequest, EmulatedRequest):
         return self._current is not None
 
     @property
-    def error(self) -> int:  # type: ignore[override]
-        return self._error
-
-    @property
     def hint(self) -> float | None:  # type: ignore[override]
         return self._current.hint if self._current is not None else None
 
-    _error = 0
+    error = 0
 
     def __eq__(self, other: object) -> bool:
         return self is other or (self.freed and type(other) is MPI.Request and other == MPI.REQUEST_NULL)
@@ -139,7 +120,7 @@ class PersistentRequest(MPI.Prequest, EmulatedRequest):
             empty_status(status)
             return None
         result = current.finish(status)
-        self._error = current.error
+        self.error = current.error
         return result
 
     def fill(self, status: MPI.Status | None) -> None:

@@ -34,16 +34,12 @@ class Pickled(Exchanges):
     def isend(self, obj: Any, dest: int, tag: int = 0) -> MPI.Request:
         self._enter()
         data = MPI.pickle.dumps(obj)
-        request = self._send(data, len(data), dest, tag)
-        self._leave()
-        return request
+        return self._begin_send(data, len(data), dest, tag)
 
     def issend(self, obj: Any, dest: int, tag: int = 0) -> MPI.Request:
         self._enter()
         data = MPI.pickle.dumps(obj)
-        request = self._send(data, len(data), dest, tag, sync=True)
-        self._leave()
-        return request
+        return self._begin_send(data, len(data), dest, tag, sync=True)
 
     def recv(self, buf: Any = None, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> Any:
         self._enter()
@@ -52,10 +48,7 @@ class Pickled(Exchanges):
 
     def irecv(self, buf: Any = None, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Request:
         self._enter()
-        self.engine.progress()
-        request = self._receive(None, source, tag)
-        self._leave()
-        return request
+        return self._begin_receive(None, source, tag)
 
     def sendrecv(
         self, sendobj: Any, dest: int, sendtag: int = 0, recvbuf: Any = None, source: int = _ANY,

@@ -10,13 +10,7 @@ from mpi4py import MPI
 from emulator.comm.buffers import Incoming, outgoing
 from emulator.comm.members import Members
 from emulator.comm.persistent import NullRequest, PersistentRequest
-from emulator.comm.requests import (
-    EmulatedRequest,
-    ObjectReceive,
-    ReceiveRequest,
-    SendRequest,
-    describe,
-)
+from emulator.comm.requests import EmulatedRequest, ObjectReceive, ReceiveRequest, SendRequest, describe
 from emulator.core import message as messages
 from emulator.core.engine import Engine
 from emulator.core.message import NOT_AT_ONCE, Arrival
@@ -24,7 +18,6 @@ from emulator.core.message import NOT_AT_ONCE, Arrival
 _NULL: int = MPI.PROC_NULL
 _ANY: int = MPI.ANY_SOURCE
 _ANY_TAG: int = MPI.ANY_TAG
-_NONE_FAILED: frozenset[int] = frozenset()
 
 
 def as_c_int(number: Any) -> int:
@@ -106,7 +99,7 @@ class PointToPoint:
         self._check_tag(tag)
         return tag
 
-    # -- buffers, which do not matter with PROC_NULL
+    # -- buffers, which are ignored with PROC_NULL
 
     def _given(self, buf: Any, dest: int) -> tuple[Any, int]:
         return outgoing(buf) if dest != _NULL else (b"", 0)
@@ -114,7 +107,7 @@ class PointToPoint:
     def _wanted(self, buf: Any, source: int) -> Incoming | None:
         return Incoming(buf) if source != _NULL else None
 
-    # -- the two operations that everything else is made of
+    # -- the two basic operations, of which all others are made
 
     def _send(self, payload: Any, size: int, dest: int, tag: int, sync: bool = False) -> EmulatedRequest:
         if type(dest) is not int or type(tag) is not int:
@@ -148,10 +141,10 @@ class PointToPoint:
             clock.leave()
 
     def _look(self, source: int, tag: int) -> Arrival | None:
-        """Take in what has arrived, and give the message that a receive from this source and tag can have at once.
+        """Progress, and return the message that a receive from this source and tag can complete with at once.
 
-        Only one that is here as a whole, and whose time has come: it then need not be posted for. The usual case
-        where there are more messages than the machine has time for.
+        Only a message that is here completely and due in emulated time: no receive need be posted for it. This is
+        the usual case where messages arrive faster than this machine handles them.
         """
         engine = self.engine
         if type(source) is not int or type(tag) is not int or not 0 <= source < len(self.members):
@@ -208,7 +201,7 @@ class PointToPoint:
         return result
 
     def _enter(self) -> None:
-        """Begin a call: charge the compute since the last one, and catch up with the wall."""
+        """Begin a call: charge the compute since the last one; paced, wait until the wall clock has reached it."""
         engine = self.engine
         engine.idling = False
         if engine.clock.measured:
@@ -245,8 +238,7 @@ class PointToPoint:
         self.Bsend(buf, dest, tag)
         return NullRequest(self, receive=False)
 
-    def Rsend(self, buf: Any, dest: int, tag: int = 0) -> None:
-        self.Send(buf, dest, tag)
+    Rsend = Send
 
     def Recv(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> None:
         self._enter()
@@ -262,26 +254,31 @@ class PointToPoint:
     def Isend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
         self._enter()
         payload, size = self._given(buf, dest)
-        request = self._send(payload, size, dest, tag)
-        self._leave()
-        return request
+        return self._begin_send(payload, size, dest, tag)
 
     def Issend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
         self._enter()
         payload, size = self._given(buf, dest)
-        request = self._send(payload, size, dest, tag, sync=True)
-        self._leave()
+        return self._begin_send(payload, size, dest, tag, sync=True)
+
+    def _begin_send(self, payload: Any, size: int, dest: int, tag: int, sync: bool = False) -> MPI.Request:
+        request = self._send(payload, size, dest, tag, sync)
+        if self.engine.clock.measured:
+            self.engine.clock.leave()
         return request
 
-    def Irsend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
-        return self.Isend(buf, dest, tag)
+    def _begin_receive(self, into: Incoming | None, source: int, tag: int) -> MPI.Request:
+        self.engine.progress()
+        request = self._receive(into, source, tag)
+        if self.engine.clock.measured:
+            self.engine.clock.leave()
+        return request
+
+    Irsend = Isend
 
     def Irecv(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Request:
         self._enter()
-        self.engine.progress()
-        request = self._receive(self._wanted(buf, source), source, tag)
-        self._leave()
-        return request
+        return self._begin_receive(self._wanted(buf, source), source, tag)
 
     # -- persistent
 
@@ -291,19 +288,16 @@ class PointToPoint:
     def Ssend_init(self, buf: Any, dest: int, tag: int = 0) -> MPI.Prequest:
         return self._persistent_send(buf, dest, tag, sync=True)
 
-    def Rsend_init(self, buf: Any, dest: int, tag: int = 0) -> MPI.Prequest:
-        return self._persistent_send(buf, dest, tag, sync=False)
+    Rsend_init = Send_init
 
     def _persistent_send(self, buf: Any, dest: int, tag: int, sync: bool) -> MPI.Prequest:
         payload, size = self._given(buf, dest)
         packed = type(payload) is bytearray and payload is not buf
 
-        def begin() -> EmulatedRequest:
+        def begin() -> Any:
             self._enter()
             data = outgoing(buf)[0] if packed else payload
-            request = self._send(data, size, dest, tag, sync)
-            self._leave()
-            return request
+            return self._begin_send(data, size, dest, tag, sync)
 
         return PersistentRequest(self, begin)
 

@@ -1,4 +1,4 @@
-"""Probes, and the messages that matched probes take out."""
+"""Probes, matched probes, and the messages that matched probes return."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an emulated communicator does not do says so, instead of running at this machine's own speed."""
+"""MPI methods that are not emulated raise an error, instead of running at this machine's own speed."""
 
 from __future__ import annotations
 
@@ -132,8 +132,8 @@ def _on_the_real_one(original: Any) -> Any:
     def real(value: Any) -> Any:
         return value._real if isinstance(value, Refused) else value  # type: ignore[attr-defined]
 
+    @functools.wraps(original)
     def call(*arguments: Any, **named: Any) -> Any:
         return original(*map(real, arguments), **{name: real(value) for name, value in named.items()})
 
-    call.__name__, call.__doc__ = original.__name__, original.__doc__
     return call

@@ -37,7 +37,7 @@ def describe(status: MPI.Status, source: int, tag: int, size: int, error: int = 
 
 
 class EmulatedRequest(Operation, MPI.Request):
-    """What all emulated requests share.
+    """Base class of all emulated requests.
 
     Attributes
     ----------
@@ -56,15 +56,15 @@ class EmulatedRequest(Operation, MPI.Request):
         return _new(cls)  # the compiled class takes no arguments but a request to copy
 
     def time(self) -> float:
-        """Give the emulated time at which the operation is complete; call it after a successful poll."""
+        """Return the emulated time in seconds at which the operation is complete; call it after a successful poll."""
         raise NotImplementedError
 
     def finish(self, status: MPI.Status | None = None) -> Any:
-        """Complete the request: the clock moves on, `status` is filled; returns a received object, if any."""
+        """Complete the request: advance the clock, fill `status`, return the received object, if any."""
         raise NotImplementedError
 
     def check(self, status: MPI.Status | None = None) -> None:
-        """Raise what went wrong, as the communicator's error handler says."""
+        """Raise the request's error, if it has one, through the communicator's error handler."""
         if self.error:
             if status is not None:
                 status.error = self.error
@@ -85,13 +85,13 @@ class EmulatedRequest(Operation, MPI.Request):
     # mpi4py's methods.
 
     def Wait(self, status: MPI.Status | None = None) -> bool:  # type: ignore[override]
-        self.wait_object(status)
+        self.wait(status)
         return True
 
     def Test(self, status: MPI.Status | None = None) -> bool:
-        return self.test_object(status)[0]
+        return self.test(status)[0]
 
-    def wait_object(self, status: MPI.Status | None = None) -> Any:
+    def wait(self, status: MPI.Status | None = None) -> Any:
         """Wait, and return the received object of a lower-case receive."""
         if not self.active:
             empty_status(status)
@@ -108,7 +108,7 @@ class EmulatedRequest(Operation, MPI.Request):
         self.check(status)
         return result
 
-    def test_object(self, status: MPI.Status | None = None) -> tuple[bool, Any]:
+    def test(self, status: MPI.Status | None = None) -> tuple[bool, Any]:
         """Test, and return the received object of a lower-case receive as well."""
         if not self.active:
             empty_status(status)
@@ -130,12 +130,6 @@ class EmulatedRequest(Operation, MPI.Request):
             self.check(status)
         return done, result
 
-    def wait(self, status: MPI.Status | None = None) -> Any:
-        return self.wait_object(status)
-
-    def test(self, status: MPI.Status | None = None) -> tuple[bool, Any]:
-        return self.test_object(status)
-
     def Get_status(self, status: MPI.Status | None = None) -> bool:
         self.engine.progress()
         if self.active and not self.poll():
@@ -143,8 +137,7 @@ class EmulatedRequest(Operation, MPI.Request):
         self.fill(status)
         return True
 
-    def get_status(self, status: MPI.Status | None = None) -> bool:
-        return self.Get_status(status)
+    get_status = Get_status
 
     def fill(self, status: MPI.Status | None) -> None:
         """Write the outcome into `status`."""
@@ -157,7 +150,7 @@ class EmulatedRequest(Operation, MPI.Request):
         self.Cancel()
 
     def Free(self) -> None:
-        """Let go of the request; the operation goes on."""
+        """Free the request; the operation goes on."""
         self.active = False
 
     def free(self) -> None:
@@ -165,7 +158,7 @@ class EmulatedRequest(Operation, MPI.Request):
 
 
 class SendRequest(EmulatedRequest):
-    """A send under way: complete when its last byte has left the card (and, if synchronous, was matched)."""
+    """A pending send: complete when its last byte has left the network card and, if synchronous, it was matched."""
 
     __slots__ = (
         "active", "comm", "destination", "end", "engine", "error", "hint", "payload", "transfer", "unmatched",
@@ -182,12 +175,12 @@ class SendRequest(EmulatedRequest):
         self.unmatched = sync
 
     def __del__(self) -> None:
-        """A send that nobody waits for any more goes on, and its bytes must stay where they are until it is through."""
+        """Keep the payload of an unfinished send that the program has dropped: the transfer goes on."""
         if self.transfer is not None:
             self.engine.keep(self.transfer, self.payload)
 
     def sent(self, end: float, transfer: Transfer | None, payload: Any) -> SendRequest:
-        """Take note of what `Engine.send` returned; `payload` stays untouched until the request is complete."""
+        """Record what `Engine.send` returned; `payload` must not change until the request is complete."""
         if transfer is not None:
             self.transfer, self.payload = transfer, payload
         if end > self.end:
@@ -195,17 +188,18 @@ class SendRequest(EmulatedRequest):
         return self
 
     def acknowledged(self, time: float) -> None:
-        """Take note that the receiver has matched this synchronous send; `time` is when the word of it is here."""
+        """Record that the receiver has matched this synchronous send; the acknowledgement arrives at `time`."""
         self.unmatched = False
         self.end = max(self.end, time)
 
     def poll(self) -> bool:
         if self.unmatched:
             self.hint = None
-            return self._receiver_gone()
+            self.error = self.comm.failure(self.destination, blocking=True)
+            return self.error != 0
         if self.transfer is not None and not self.transfer.Test():
             self.hint = None
-            # Only the wire knows of the transfer, and nobody revokes that: the receiver may never ask for it.
+            # The transfer runs on the wire, which is not revoked: the receiver may never receive it.
             self.error = MPI.ERR_REVOKED if self.comm.Is_revoked() else 0
             return self.error != 0
         self.transfer = self.payload = None
@@ -220,10 +214,6 @@ class SendRequest(EmulatedRequest):
         if status is not None:
             status.error = self.error
 
-    def _receiver_gone(self) -> bool:
-        self.error = self.comm.failure(self.destination, blocking=True)
-        return self.error != 0
-
     def time(self) -> float:
         return self.end
 
@@ -237,11 +227,11 @@ class SendRequest(EmulatedRequest):
 
 
 class ReceiveRequest(EmulatedRequest):
-    """A receive under way: complete when the message's last byte has passed the card.
+    """A pending receive: complete when the message's last byte has passed the receiver's network card.
 
     Attributes
     ----------
-    source, tag : what it accepts; `source` is a rank of the engine
+    source, tag : the source (a rank of the engine) and the tag that it accepts
     turn : its place among the posted receives
     message : what it was matched with
     """
@@ -264,9 +254,9 @@ class ReceiveRequest(EmulatedRequest):
         self.held = self.cancelled = False
 
     def take(self, message: Arrival) -> memoryview | None:
-        """Take a message: its payload moves into the user's buffer, or is kept for a lower-case receive.
+        """Accept a matched message: copy its payload into the user's buffer, or keep it for a lower-case receive.
 
-        Returns where the payload must go if it follows.
+        Returns the memory to receive the payload into, if it is sent separately.
         """
         self.message = message
         into, size = self.into, message.size
@@ -337,7 +327,7 @@ class ReceiveRequest(EmulatedRequest):
         return self.result()
 
     def result(self) -> Any:
-        """Give what a lower-case receive returns; nothing for an upper-case one."""
+        """Return the object of a lower-case receive; None for an upper-case one."""
         return None
 
     def fill(self, status: MPI.Status | None) -> None:
@@ -357,7 +347,7 @@ class ReceiveRequest(EmulatedRequest):
 
 
 class ObjectReceive(ReceiveRequest):
-    """A lower-case receive: whatever its size, the message is unpickled."""
+    """A lower-case receive: accepts a message of any size and unpickles it."""
 
     __slots__ = ()
 

@@ -1,6 +1,6 @@
-"""The end of an emulated program: gather what each rank has to report, without a collective call.
+"""Gather each rank's figures at the end of an emulated program, without a collective call.
 
-A rank may never come to its end: it died, or it waits for one that has ended. The others must not wait for it.
+A rank may never end: it died, or it waits for one that has ended. The others must not wait for it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Row = tuple[Any, Any, int]
 
 
 class Ending:
-    """What the ranks report as they end; every rank makes one before the program, which is collective."""
+    """Gathers the figures of ending ranks; all ranks construct one before the program (collective)."""
 
     def __init__(self, comm: Any, patience_s: float = PATIENCE_S) -> None:
         self._engine, self._control, self._patience_s = comm.engine, comm._real.Dup(), patience_s
@@ -52,7 +52,8 @@ class Ending:
                 break
             if time.perf_counter() > impatient:
                 impatient = float("inf")
-                _say(f"ranks {_listed(missing)} have not ended {self._patience_s:g} s after rank 0: reporting without")
+                listed = ", ".join(map(str, sorted(missing)))
+                _say(f"ranks {listed} have not ended {self._patience_s:g} s after rank 0: reporting without")
                 yield rows
             time.sleep(_NAP_S)
         yield rows
@@ -77,10 +78,6 @@ class Ending:
         total = traffic.total(network, [row[0] for row in rows])
         fidelity = summarise([row[1] for row in rows], sum(row[2] for row in rows), pace)
         return {"traffic": total.describe(network), "fidelity": fidelity, "pace": fidelity["pace"]}
-
-
-def _listed(ranks: set[int]) -> str:
-    return ", ".join(map(str, sorted(ranks)))
 
 
 def _say(text: str) -> None:

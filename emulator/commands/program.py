@@ -1,4 +1,4 @@
-"""Run somebody's program inside a rank: find it without importing it, give it the emulated MPI, end the rank with it.
+"""Run a user's program inside a rank: find it without importing it, replace MPI.COMM_WORLD, exit with its status.
 
 Nothing of the program may be imported before `emulate_world`: a package whose ``__init__`` takes MPI.COMM_WORLD would
 otherwise hold the real one, and run at the machine's own speed.
@@ -43,7 +43,7 @@ def _spec(name: str, path: Any) -> ModuleSpec | None:
 
 
 def emulate_world(mpi: Any, comm: Any) -> None:
-    """Make the module mpi4py.MPI look as if the emulated cluster was the only one."""
+    """Replace COMM_WORLD, Wtime, Init and Finalize of the module mpi4py.MPI by emulated ones."""
     from emulator.comm.refused import refuse_in_program
 
     refuse_in_program()
@@ -85,7 +85,7 @@ def execute(comm: Any, module: str | None, arguments: list[str]) -> None:
 
 
 def _refuse(comm: Any, error: UsageError) -> None:
-    """End the rank because of something that is not emulated; where it was called matters, not how it was refused."""
+    """End the rank with one line for a usage error: the program's line that caused it, and the message."""
     frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if not _ours(one)), None)
     place = f"{frame.filename}:{frame.lineno}: " if frame else ""
     if comm.engine.shared.is_first_to_ask():  # the others have the same error

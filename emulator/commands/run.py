@@ -1,7 +1,7 @@
 """``python -m emulator run``: any mpi4py program, unchanged, on an emulated cluster.
 
-What such a program meets: ``MPI.COMM_WORLD`` is emulated, and ``MPI.Wtime`` reads the emulated clock. Everything
-else in Python that tells time (``time.perf_counter``, say) reads the wall, which runs ``pace`` times slower than
+For the program, ``MPI.COMM_WORLD`` is emulated, and ``MPI.Wtime`` reads the emulated clock. Every other clock of
+Python (``time.perf_counter``, say) reads the wall, which runs ``pace`` times slower than
 emulated time on a paced run, and has no relation to it without pacing. ``MPI.COMM_SELF`` stays what it is. A rank's
 clock starts with its first call, so that what it imports before takes no emulated time.
 """
@@ -111,9 +111,11 @@ def run(
 
 
 def _begin(comm: Any, pace: float | str, out: str | None, json_file: str | None) -> tuple[Path | None, dict[str, Any]]:
-    """Make run folder and result on rank 0, before the program; what is wrong with them is everybody's error."""
+    """Create the run folder and the result on rank 0, before the program; an error there is raised on all ranks."""
     folder, result, problem = None, {}, None
-    hosts = comm._real.gather(_host_name())
+    from mpi4py import MPI
+
+    hosts = comm._real.gather(MPI.Get_processor_name())
     if comm.rank == 0:
         from emulator import results
 
@@ -130,12 +132,6 @@ def _begin(comm: Any, pace: float | str, out: str | None, json_file: str | None)
     if problem is not None:
         raise problem
     return folder, result
-
-
-def _host_name() -> str:
-    from mpi4py import MPI
-
-    return MPI.Get_processor_name()
 
 
 def _close(

@@ -1,4 +1,4 @@
-"""All-reduce: every rank ends with the sum of everybody's array, by the algorithm that costs the least.
+"""All-reduce: every rank ends with the sum of all ranks' arrays, by the algorithm that costs the least.
 
 =====================  ==================================================  ==========================================
 algorithm              time (p = 2^k; see the modules for other p)         good for
@@ -54,7 +54,7 @@ def all_reduce(
     algorithm: str = "auto",
     segment: int | None = None,
 ) -> Array:
-    """Reduce everybody's `send` into everybody's `recv`, with identical bits on every rank.
+    """Reduce all ranks' `send` into every rank's `recv`, with identical bits on every rank.
 
     Collective: every rank calls it with the same shape, dtype, operation, algorithm and segment. Deterministic: the
     order of the reduction depends on p and n only.

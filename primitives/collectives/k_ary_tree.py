@@ -27,7 +27,7 @@ algorithms for full bandwidth broadcast, reduction and scan (2009).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
@@ -36,7 +36,7 @@ from mpi4py import MPI
 from emulator import carrier
 from primitives.blocks import split
 from primitives.buffers import Array, message
-from primitives.collectives.persistent import TAG, PersistentCollective, Request
+from primitives.collectives.persistent import TAG, Apply, Reduction, Request
 from primitives.collectives.ring import segments_of
 
 RADIX = 4
@@ -50,15 +50,11 @@ def family(rank: int, size: int, radix: int = RADIX) -> tuple[int | None, list[i
     return (rank - 1) // radix if rank else None, list(range(min(first, size), min(first + radix, size)))
 
 
-class KAryTree(PersistentCollective):
-    """All-reduce up and down a tree with many children.
+class KAryTree(Reduction):
+    """All-reduce up and down a tree with many children; see `Reduction` for the other parameters.
 
     Parameters
     ----------
-    send, recv
-        Flat arrays of the same size and dtype, separate or the same.
-    op
-        ``op(a, b, out)``, associative and commutative.
     segment
         Longest message in bytes, 0 for the whole array; None for what suits the communicator.
     radix
@@ -66,11 +62,10 @@ class KAryTree(PersistentCollective):
     """
 
     def __init__(
-        self, comm: MPI.Intracomm, send: Array, recv: Array, op: Callable[[Array, Array, Array], object],
-        segment: int | None = None, tag: int = TAG, radix: int = RADIX,
+        self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, segment: int | None = None, tag: int = TAG,
+        radix: int = RADIX,
     ) -> None:  # fmt: skip
-        super().__init__(comm, tag)
-        self.send, self.recv, self.op = send, recv, op
+        super().__init__(comm, send, recv, op, tag)
         self.count = segments_of(comm, recv.nbytes, segment)
         self._mine, self._sums = split(send, self.count), split(recv, self.count)
         parent, children = family(self.rank, self.size, radix)

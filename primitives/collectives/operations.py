@@ -108,7 +108,7 @@ def resolve(op: object) -> Operation:
 
 @dataclass(frozen=True)
 class _Storing:
-    """A function that returns its result, made one that stores it; comparable, since plans are found by it."""
+    """A function that returns its result, made one that stores it; comparable, since collectives are cached by it."""
 
     function: Callable[[Array, Array], Any]
 
@@ -126,7 +126,7 @@ def _of_mpi(op: MPI.Op) -> Operation:
 
 
 class _Local:
-    """MPI's own application of a user's operation; comparable, since plans are found by it."""
+    """MPI's own application of a user's operation; comparable, since collectives are cached by it."""
 
     def __init__(self, op: MPI.Op) -> None:
         self.op, self._handle = op, op.handle

@@ -38,6 +38,8 @@ class Request(Protocol):
 
 
 Sender = Callable[[], Request]
+Apply = Callable[[Array, Array, Array], object]
+"""``op(a, b, out)`` stores ``a op b`` in `out`, which may be `a` or `b` itself."""
 
 
 class PersistentCollective:
@@ -134,6 +136,22 @@ class PersistentCollective:
         if not MPI.Is_finalized():
             for request in requests:
                 request.Free()
+
+
+class Reduction(PersistentCollective):
+    """An all-reduce of `send` into `recv`.
+
+    Parameters
+    ----------
+    send, recv
+        Flat arrays of the same size and dtype, separate or the same.
+    op
+        An associative operation; commutative too, where the algorithm does not keep the order of the ranks.
+    """
+
+    def __init__(self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, tag: int = TAG) -> None:
+        super().__init__(comm, tag)
+        self.send, self.recv, self.op = send, recv, op
 
 
 def wait_all(collectives: Iterable[PersistentCollective]) -> None:

@@ -14,35 +14,24 @@ Performance Computing Applications 19 (2005), section 4.5.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from mpi4py import MPI
 
 from primitives.buffers import Array
-from primitives.collectives.persistent import TAG, PersistentCollective, Request
+from primitives.collectives.persistent import TAG, Apply, Reduction, Request
 
 
-class PowerOfTwo(PersistentCollective):
+class PowerOfTwo(Reduction):
     """An all-reduce that is written for a power of two of ranks, for any number of them.
 
     A subclass writes `exchange`, in terms of `place`, `places` and `rank_at`. It begins with the data in `begin` (the
-    input itself, or what two ranks have together) and leaves the result in `recv`.
-
-    Parameters
-    ----------
-    send, recv
-        Arrays of the same shape and dtype, separate or the same.
-    op
-        ``op(a, b, out)``, associative.
+    input itself, or what two ranks have together) and leaves the result in `recv`. `send` and `recv` have any shape.
     """
 
-    def __init__(
-        self, comm: MPI.Intracomm, send: Array, recv: Array, op: Callable[[Array, Array, Array], object],
-        tag: int = TAG,
-    ) -> None:  # fmt: skip
-        super().__init__(comm, tag)
-        self.send, self.recv, self.op = send, recv, op
+    def __init__(self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, tag: int = TAG) -> None:
+        super().__init__(comm, send, recv, op, tag)
         self.places = 1 << (self.size.bit_length() - 1)
         self.extra = self.size - self.places
         self.paired = self.rank < 2 * self.extra

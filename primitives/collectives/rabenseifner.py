@@ -27,22 +27,19 @@ Optimization of collective communication operations in MPICH (2005).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from mpi4py import MPI
 
 from primitives.buffers import Array, scratch
-from primitives.collectives.persistent import TAG, Request
+from primitives.collectives.persistent import TAG, Apply, Request
 from primitives.collectives.power_of_two import PowerOfTwo
 
 
 class Rabenseifner(PowerOfTwo):
-    """All-reduce by halving and doubling; see the module for the algorithm, `PowerOfTwo` for the parameters."""
+    """All-reduce by halving and doubling; see the module for the algorithm, `Reduction` for the parameters."""
 
-    def __init__(
-        self, comm: MPI.Intracomm, send: Array, recv: Array, op: Callable[[Array, Array, Array], object],
-        tag: int = TAG,
-    ) -> None:  # fmt: skip
+    def __init__(self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, tag: int = TAG) -> None:
         super().__init__(comm, send, recv, op, tag)
         self._halvings: list[tuple[MPI.Prequest, MPI.Prequest, Array, Array, Array]] = []
         self._doublings: list[tuple[MPI.Prequest, MPI.Prequest, MPI.Prequest]] = []

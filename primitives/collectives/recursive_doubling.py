@@ -1,4 +1,4 @@
-"""Recursive doubling: in step k everybody exchanges everything with the rank whose number differs in bit k.
+"""Recursive doubling: in step k a rank exchanges all its data with the rank whose number differs in bit k.
 
 ::
 
@@ -28,17 +28,14 @@ import numpy as np
 from mpi4py import MPI
 
 from primitives.buffers import Array
-from primitives.collectives.persistent import TAG, Request
+from primitives.collectives.persistent import TAG, Apply, Request
 from primitives.collectives.power_of_two import PowerOfTwo
 
 
 class RecursiveDoubling(PowerOfTwo):
-    """All-reduce in lg p exchanges; see the module for the algorithm, `PowerOfTwo` for the parameters."""
+    """All-reduce in lg p exchanges; see the module for the algorithm, `Reduction` for the parameters."""
 
-    def __init__(
-        self, comm: MPI.Intracomm, send: Array, recv: Array, op: Callable[[Array, Array, Array], object],
-        tag: int = TAG,
-    ) -> None:  # fmt: skip
+    def __init__(self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, tag: int = TAG) -> None:
         super().__init__(comm, send, recv, op, tag)
         scratch = [np.empty_like(recv) for _ in range(min(2, self.doublings))]
         sums = [np.empty_like(recv) for _ in range(self.doublings - 1)]  # being sent until the end

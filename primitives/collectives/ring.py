@@ -27,7 +27,7 @@ with ceil(n/p) in the place of n/p where blocks are uneven: they follow one anot
 The 2 (p-1) latencies make it a poor choice for short messages. Any p and n are allowed; blocks of n < p are empty
 or one element. The operation must be commutative. The input is never written, unless it is the output as well.
 
-*Running ahead.* Receives are posted as early as can be, and nobody waits for a send before the end: a rank goes as far
+*Running ahead.* Receives are posted as early as can be, and no rank waits for a send before the end: a rank goes as far
 as what has come from the left allows, which counts where ranks share a core and should do many steps in their turn. So
 each block arrives in a place of its own, is summed there and sent on from there. What does not fit into
 `SCRATCH_BYTES` takes turns: a place is used again when what it held has gone to the right.
@@ -45,7 +45,7 @@ Comput. 69 (2009).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import zip_longest
 from typing import Any
 
@@ -56,14 +56,28 @@ from emulator import carrier
 from emulator.errors import UsageError
 from primitives.blocks import split
 from primitives.buffers import Array, scratch
-from primitives.collectives.persistent import TAG, PersistentCollective, Request
+from primitives.collectives.persistent import TAG, Apply, PersistentCollective, Reduction, Request
 
 SEGMENT_BYTES = 1 << 20
 SCRATCH_BYTES = 1 << 20
 
 
-class ReduceScatter(PersistentCollective):
-    """Rank r ends with the sum of everybody's block r.
+class _Phase(PersistentCollective):
+    """One way round the ring: what `hops` does, then waiting for what has been sent."""
+
+    sends: list[MPI.Prequest]
+
+    def hops(self) -> Iterator[Request]:
+        """All of it but waiting for what has been sent."""
+        raise NotImplementedError
+
+    def steps(self) -> Iterator[Request]:
+        yield from self.hops()
+        yield from self.sends
+
+
+class ReduceScatter(_Phase):
+    """Reduce-scatter: rank r ends with the sum of block r over all ranks.
 
     Parameters
     ----------
@@ -78,9 +92,8 @@ class ReduceScatter(PersistentCollective):
     """
 
     def __init__(
-        self, comm: MPI.Intracomm, blocks: Sequence[Array], own: Array, op: Callable[[Array, Array, Array], object],
-        segments: int = 1, tag: int = TAG,
-    ) -> None:  # fmt: skip
+        self, comm: MPI.Intracomm, blocks: Sequence[Array], own: Array, op: Apply, segments: int = 1, tag: int = TAG
+    ) -> None:
         super().__init__(comm, tag)
         self.op, self.mine, self.own = op, blocks[self.rank], own
         left, right = (self.rank - 1) % self.size, (self.rank + 1) % self.size
@@ -99,7 +112,6 @@ class ReduceScatter(PersistentCollective):
         self._hops: list[Any] = list(zip_longest(receives, addends, theirs, sums, onward, [*waiting, *again]))
 
     def hops(self) -> Iterator[Request]:
-        """All of it but waiting for what has been sent."""
         self.phase("reduce_scatter")
         if self.size == 1:
             np.copyto(self.own, self.mine)
@@ -116,12 +128,8 @@ class ReduceScatter(PersistentCollective):
                     yield sent
                 post.Start()
 
-    def steps(self) -> Iterator[Request]:
-        yield from self.hops()
-        yield from self.sends
 
-
-class AllGather(PersistentCollective):
+class AllGather(_Phase):
     """Every rank ends with every rank's block.
 
     Parameters
@@ -142,7 +150,6 @@ class AllGather(PersistentCollective):
         self._hops: list[Any] = list(zip_longest(self._receives, self.sends[segments:]))
 
     def hops(self) -> Iterator[Request]:
-        """All of it but waiting for what has been sent."""
         self.phase("all_gather")
         for request in (*self._receives, *self.first):
             request.Start()
@@ -151,29 +158,20 @@ class AllGather(PersistentCollective):
             if onward is not None:
                 onward.Start()
 
-    def steps(self) -> Iterator[Request]:
-        yield from self.hops()
-        yield from self.sends
 
-
-class AllReduce(PersistentCollective):
-    """Every rank ends with the sum of everybody's input: reduce-scatter, then all-gather in the same blocks.
+class AllReduce(Reduction):
+    """All-reduce as reduce-scatter, then all-gather in the same blocks; see `Reduction` for the other parameters.
 
     Parameters
     ----------
-    send, recv
-        Flat arrays of the same size and dtype, separate or the same.
-    op
-        ``op(a, b, out)``, commutative.
     segment
         Longest message in bytes, 0 for whole blocks; None for what suits the communicator.
     """
 
     def __init__(
-        self, comm: MPI.Intracomm, send: Array, recv: Array, op: Callable[[Array, Array, Array], object],
-        segment: int | None = None, tag: int = TAG,
-    ) -> None:  # fmt: skip
-        super().__init__(comm, tag)
+        self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, segment: int | None = None, tag: int = TAG
+    ) -> None:
+        super().__init__(comm, send, recv, op, tag)
         given, taken = split(send, self.size), split(recv, self.size)
         segments = segments_of(comm, taken[0].nbytes, segment)
         self._phases = (

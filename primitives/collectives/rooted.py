@@ -1,6 +1,6 @@
 """Collectives with a root: broadcast, reduce, gather and scatter, along a line or a binomial tree.
 
-*linear*: the root exchanges a message with everybody. *binomial*: ranks are counted from the root, and rank r (so
+*linear*: the root exchanges a message with every rank. *binomial*: ranks are counted from the root, and rank r (so
 counted) stands for r, r + 1, ... up to the next multiple of its lowest bit (see `primitives.collectives.tree`)::
 
     root  <-- 4 5 6 7 --  4  <-- 6 7 --  6  <-- 7 --  7         gather of p = 8; scatter turns the arrows round
@@ -17,7 +17,7 @@ scatter    lg p alpha + (p-1)/p n beta                   alpha + (p-1)/p n beta,
 =========  ============================================  =========================================
 
 (n the bytes at the root; a network of the plain alpha-beta model, where they do not overlap, has (p-1) alpha.) The
-vector forms are linear: only the root knows everybody's counts. Blocks without elements send no message.
+vector forms are linear: only the root knows the counts. Blocks without elements send no message.
 
 R. Thakur, R. Rabenseifner, W. Gropp: Optimization of collective communication operations in MPICH (2005).
 """
@@ -35,11 +35,11 @@ from primitives.blocks import offsets
 from primitives.buffers import Array, flat, message, pair, put, spread
 from primitives.collectives import operations
 from primitives.collectives.persistent import TAG
-from primitives.collectives.tree import family
+from primitives.collectives.tree import family, span
 
 
 def broadcast(comm: MPI.Intracomm, buffer: Array, root: int = 0, algorithm: str = "binomial") -> Array:
-    """Bring the root's `buffer` to everybody's, and return it.
+    """Copy the root's `buffer` into every rank's, and return it.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def broadcast(comm: MPI.Intracomm, buffer: Array, root: int = 0, algorithm: str 
 
 
 def reduce(comm: MPI.Intracomm, send: Array, recv: Array | None = None, op: object = "sum", root: int = 0) -> None:
-    """Reduce everybody's `send` into the root's `recv`, up a binomial tree in a fixed order.
+    """Reduce every rank's `send` into the root's `recv`, up a binomial tree in a fixed order.
 
     Parameters
     ----------
@@ -227,48 +227,41 @@ def _linear(
         request.Wait()
 
 
-def _span(place: int, size: int) -> int:
-    """How many ranks the one at `place`, counted from the root, stands for: itself and all below it in the tree."""
-    return min(place & -place, size - place) if place else size
-
-
-def _gather_binomial(comm: MPI.Intracomm, block: Array, whole: Array | None, root: int) -> None:
+def _binomial(
+    comm: MPI.Intracomm, block: Array, whole: Array | None, root: int
+) -> tuple[int | None, list[int], list[Array], Array]:
+    """Parent and children of this rank, the children's parts of what it holds, and that: the blocks of its subtree."""
     size = comm.Get_size()
     place = (comm.Get_rank() - root) % size
     parent, children = family(place, size)
     if whole is not None and root == 0:
         held = whole
     else:
-        held = np.empty(_span(place, size) * block.size, block.dtype) if children else block
+        held = np.empty(span(place, size) * block.size, block.dtype) if children else block
+    parts = [held[(child - place) * block.size :][: span(child, size) * block.size] for child in children]
+    ranks = [(child + root) % size for child in children]
+    return None if parent is None else (parent + root) % size, ranks, parts, held
+
+
+def _gather_binomial(comm: MPI.Intracomm, block: Array, whole: Array | None, root: int) -> None:
+    parent, children, parts, held = _binomial(comm, block, whole, root)
     put(held[: block.size], block)
-    carrier.of(comm).wait_for_all([(child + root) % size for child in children], TAG)
-    for child in children:
-        begin = (child - place) * block.size
-        part = held[begin : begin + _span(child, size) * block.size]
-        comm.Recv(message(part), (child + root) % size, TAG)
+    carrier.of(comm).wait_for_all(children, TAG)
+    for child, part in zip(children, parts, strict=True):
+        comm.Recv(message(part), child, TAG)
     if parent is not None:
-        comm.Send(message(held), (parent + root) % size, TAG)
+        comm.Send(message(held), parent, TAG)
     elif whole is not None and held is not whole:
         _turn(held, whole, root * block.size)
 
 
 def _scatter_binomial(comm: MPI.Intracomm, whole: Array | None, block: Array, root: int) -> None:
-    size = comm.Get_size()
-    place = (comm.Get_rank() - root) % size
-    parent, children = family(place, size)
-    if whole is not None and root == 0:
-        held = whole
-    else:
-        held = np.empty(_span(place, size) * block.size, block.dtype) if children else block
+    parent, children, parts, held = _binomial(comm, block, whole, root)
     if parent is not None:
-        comm.Recv(message(held), (parent + root) % size, TAG)
+        comm.Recv(message(held), parent, TAG)
     elif whole is not None and held is not whole:
-        _turn(whole, held, (size - root) * block.size)
-    sends = []
-    for child in reversed(children):
-        begin = (child - place) * block.size
-        part = held[begin : begin + _span(child, size) * block.size]
-        sends.append(comm.Isend(message(part), (child + root) % size, TAG))
+        _turn(whole, held, (comm.Get_size() - root) * block.size)
+    sends = [comm.Isend(message(part), child, TAG) for child, part in zip(children[::-1], parts[::-1], strict=True)]
     put(block, held[: block.size])
     for send in sends:
         send.Wait()
@@ -290,7 +283,7 @@ def _check(comm: MPI.Intracomm, root: int, algorithm: str = "linear") -> None:
 
 def _needed(buffer: Array | None, root: int) -> Array:
     if buffer is None:
-        raise UsageError(f"the root, rank {root}, needs a buffer for everybody's blocks, got None")
+        raise UsageError(f"the root, rank {root}, needs a buffer for all blocks, got None")
     return buffer
 
 

@@ -18,14 +18,14 @@ R. Thakur, R. Rabenseifner, W. Gropp: Optimization of collective communication o
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from mpi4py import MPI
 
 from emulator import carrier
 from primitives.buffers import Array
-from primitives.collectives.persistent import TAG, PersistentCollective, Request
+from primitives.collectives.persistent import TAG, Apply, Reduction, Request
 
 
 def family(rank: int, size: int) -> tuple[int | None, list[int]]:
@@ -41,23 +41,16 @@ def family(rank: int, size: int) -> tuple[int | None, list[int]]:
     return None, children
 
 
-class Tree(PersistentCollective):
-    """All-reduce as reduce and broadcast.
+def span(place: int, size: int) -> int:
+    """How many ranks the one at `place` stands for: itself and all below it in the binomial tree."""
+    return min(place & -place, size - place) if place else size
 
-    Parameters
-    ----------
-    send, recv
-        Flat arrays of the same size and dtype, separate or the same.
-    op
-        ``op(a, b, out)``, associative.
-    """
 
-    def __init__(
-        self, comm: MPI.Intracomm, send: Array, recv: Array, op: Callable[[Array, Array, Array], object],
-        tag: int = TAG,
-    ) -> None:  # fmt: skip
-        super().__init__(comm, tag)
-        self.send, self.recv, self.op = send, recv, op
+class Tree(Reduction):
+    """All-reduce as reduce and broadcast; see `Reduction` for the parameters."""
+
+    def __init__(self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, tag: int = TAG) -> None:
+        super().__init__(comm, send, recv, op, tag)
         parent, children = family(self.rank, self.size)
         self._children = children
         self._theirs = np.empty_like(recv) if children else recv

@@ -56,7 +56,7 @@ class Terms:
         What the ranks share, if there are more of them than cores: then the terms are a core's time. 0 where every
         rank has a core of its own.
     usual
-        Nobody has measured them here: `automatic` may know better where the formulas miss something.
+        They were not measured here: `automatic` corrects the formulas where these are known to be wrong.
     """
 
     alpha: float

@@ -30,7 +30,7 @@ from primitives.collectives.rooted import blocks_of, reduce, scatter_v
 
 
 def barrier(comm: MPI.Intracomm) -> None:
-    """Return when everybody has called it: in step k each rank tells r + 2^k and hears from r - 2^k."""
+    """Return when every rank has called it: in step k a rank sends to r + 2^k and receives from r - 2^k."""
     rank, size = comm.Get_rank(), comm.Get_size()
     nothing = np.empty(0, np.uint8)
     distance = 1
@@ -134,7 +134,7 @@ def all_to_all_v(
 def reduce_scatter(
     comm: MPI.Intracomm, send: Array, recv: Array, counts: Sequence[int] | None = None, op: object = "sum"
 ) -> None:
-    """Reduce everybody's `send` and leave block r of the result in rank r's `recv`.
+    """Reduce all ranks' `send` and leave block r of the result in rank r's `recv`.
 
     Round the ring; if the operation is not commutative, by a reduction to rank 0 and a scatter.
 

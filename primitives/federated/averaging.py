@@ -1,4 +1,4 @@
-"""Federated averaging: the data stay where they are, models travel.
+"""Federated averaging: clients train on their own data and send models to a server that averages them.
 
     server (position 0)                      clients
       draw a subset of the clients
@@ -218,10 +218,9 @@ class Server:
         return [] if message is None else [(first, message)]
 
     def close(self) -> None:
-        """Send everybody home and wait for their goodbyes; late answers are received and dropped."""
-        for position in range(self.peers.size):
-            if position != SERVER:
-                self._down.send(position, np.array([self.number, _STOP]))
+        """Stop every client and wait for its last message; late answers are received and dropped."""
+        for position in range(SERVER + 1, self.peers.size):
+            self._down.send(position, np.array([self.number, _STOP]))
         for position in sorted(self._up.sources):
             while (message := self._up.take(position)) is not None:
                 if message[1] == _BYE:
@@ -232,7 +231,7 @@ class Server:
 
 @contextmanager
 def serving(comm: MPI.Intracomm | Peers, model: Vector, **options: object) -> Iterator[Server]:
-    """Open a `Server` that sends its clients home whatever happens: ``with serving(comm, model) as server: ...``."""
+    """Open a `Server` that stops its clients even after an error: ``with serving(comm, model) as server: ...``."""
     server = Server(comm, model, **options)  # type: ignore[arg-type]
     try:
         yield server

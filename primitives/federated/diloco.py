@@ -1,4 +1,4 @@
-"""Local-update training: talk once every H steps.
+"""Local-update training (DiLoCo): ranks average their models once every H steps.
 
     every rank, from the same model theta:
       H inner steps of its own optimiser on its own data      theta -> local_i         no communication

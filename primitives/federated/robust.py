@@ -1,4 +1,4 @@
-"""Averages that survive liars: aggregation of m updates of which up to f are arbitrary.
+"""Robust aggregation of m updates of which up to f (from "liars") are arbitrary.
 
     rule               needs        result                                       how far a lie can move it
     median             m > 2 f      middle value of every coordinate             within the honest values
@@ -33,18 +33,20 @@ Vector = NDArray[np.float64]
 _TOLERANCE = 1e-10
 
 
-def _admit(updates: ArrayLike, liars: int, rule: str, needs: int, why: str) -> tuple[NDArray[np.float64], int]:
-    """Drop updates that are not finite and check that the rest is enough: returns (updates, liars left among them)."""
+def _admit(
+    updates: ArrayLike, liars: int, rule: str, margin: int = 1, why: str = "the honest must outnumber the liars"
+) -> tuple[NDArray[np.float64], int]:
+    """Drop updates that are not finite and check m >= 2 f + `margin`: returns (updates, liars left among them)."""
     rows = np.asarray(updates, np.float64)
     if rows.ndim != 2 or len(rows) == 0:
         raise UsageError(f"{rule} takes updates as rows of an array (m, n) with m >= 1, got shape {rows.shape}")
     if liars < 0:
         raise UsageError(f"the number of liars is at least 0, got {liars}")
-    m = len(rows)
+    m, needs = len(rows), 2 * liars + margin
     if m < needs:
         raise UsageError(
-            f"{rule} bears {liars} liars only among {needs} or more updates, got {m} ({why}): ask more clients or "
-            "expect fewer liars"
+            f"{rule} bears {liars} liars only among {needs} or more updates, got {m} (2 f + {margin}: {why}): ask more "
+            "clients or expect fewer liars"
         )
     finite = np.isfinite(rows).all(axis=1)
     broken = int(m - finite.sum())
@@ -54,11 +56,6 @@ def _admit(updates: ArrayLike, liars: int, rule: str, needs: int, why: str) -> t
             "liars, or look at the clients"
         )
     return rows[finite], liars - broken
-
-
-def _majority(updates: ArrayLike, liars: int, rule: str) -> tuple[NDArray[np.float64], int]:
-    why = "2 f + 1: the honest must outnumber the liars"
-    return _admit(updates, liars, rule, 2 * liars + 1, why)
 
 
 def mean(updates: ArrayLike, liars: int = 0) -> Vector:
@@ -89,7 +86,7 @@ def median(updates: ArrayLike, liars: int) -> Vector:
     UsageError
         There are too few updates for so many liars, or more updates that are not finite than liars.
     """
-    rows, _ = _majority(updates, liars, "the median")
+    rows, _ = _admit(updates, liars, "the median")
     return np.median(rows, axis=0)
 
 
@@ -99,7 +96,7 @@ def trimmed_mean(updates: ArrayLike, liars: int) -> Vector:
     With h the sorted honest values of a coordinate (m - f of them), the result lies between the mean of the
     m - 2 f lowest and that of the m - 2 f highest of them. Parameters and errors as for `median`.
     """
-    rows, left = _majority(updates, liars, "the trimmed mean")
+    rows, left = _admit(updates, liars, "the trimmed mean")
     ordered = np.sort(rows, axis=0)
     return ordered[left : len(ordered) - left].mean(axis=0)
 
@@ -111,7 +108,7 @@ def geometric_median(updates: ArrayLike, liars: int, iterations: int = 1000) -> 
     means, with the step of Vardi and Zhang where the iterate falls on an update. Parameters and errors as for
     `median`.
     """
-    rows, _ = _majority(updates, liars, "the geometric median")
+    rows, _ = _admit(updates, liars, "the geometric median")
     point = np.median(rows, axis=0)
     scale = float(np.abs(rows - point).max(initial=0.0))
     for _ in range(iterations):
@@ -147,8 +144,8 @@ def krum_scores(updates: ArrayLike, liars: int) -> Vector:
     UsageError
         m < 2 f + 3, or more updates that are not finite than liars.
     """
-    why = "2 f + 3: even the best update is judged by m - f - 2 neighbours, most of which must be honest"
-    rows, left = _admit(updates, liars, "Krum", 2 * liars + 3, why)
+    why = "even the best update is compared with m - f - 2 neighbours, most of which must be honest"
+    rows, left = _admit(updates, liars, "Krum", 3, why)
     with np.errstate(over="ignore"):  # a liar may send 1e300; its distance is then infinite, as it should be
         squared = np.array([((row - rows) ** 2).sum(axis=1) for row in rows])
     nearest = np.sort(squared, axis=1)[:, 1 : len(rows) - left - 1]
@@ -162,27 +159,19 @@ def krum(updates: ArrayLike, liars: int) -> Vector:
 
     Parameters and errors as for `krum_scores`.
     """
-    return np.array(np.asarray(updates, np.float64)[int(np.argmin(krum_scores(updates, liars)))])
+    return _best_mean(updates, krum_scores(updates, liars), 1)
 
 
-def multi_krum(updates: ArrayLike, liars: int, keep: int | None = None) -> Vector:
-    """Mean of the `keep` updates with the lowest Krum scores, shape (n,).
+def multi_krum(updates: ArrayLike, liars: int) -> Vector:
+    """Mean of the m - f - 2 updates with the lowest Krum scores, shape (n,).
 
-    Parameters
-    ----------
-    keep
-        Between 1 (Krum) and m - f - 2, the default.
-
-    Raises
-    ------
-    UsageError
-        As `krum_scores`; or `keep` is out of range.
+    Parameters and errors as for `krum_scores`.
     """
     scores = krum_scores(updates, liars)
-    most = len(scores) - liars - 2
-    count = most if keep is None else keep
-    if not 1 <= count <= most:
-        raise UsageError(f"multi-Krum keeps between 1 and m - f - 2 = {most} updates, got {count}")
+    return _best_mean(updates, scores, len(scores) - liars - 2)
+
+
+def _best_mean(updates: ArrayLike, scores: Vector, count: int) -> Vector:
     chosen = np.sort(np.argsort(scores, kind="stable")[:count])
     return np.asarray(updates, np.float64)[chosen].mean(axis=0)
 

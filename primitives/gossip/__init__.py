@@ -1,4 +1,4 @@
-"""Gossip: averages and rumours by talking to neighbours only.
+"""Gossip: averages and rumours by messages between neighbours only.
 
     graphs         who may talk to whom                 mixing         weights, spectral gap, contraction
     schedules      one-peer exponential, base graph     averaging      neighbour averaging, push-sum

@@ -1,4 +1,4 @@
-"""Gossip without rounds: every rank goes at its own pace, and a slow one holds nobody up.
+"""Asynchronous gossip: ranks exchange without rounds, and no rank waits for a slow one.
 
     push-sum: halve what you hold, send one half to     pairwise: ask a random neighbour; if it is not itself
     a random target; take in what has arrived           waiting for an answer, both take the mean
@@ -60,9 +60,7 @@ class Outcome:
 
 
 def _check(peers: Peers, graph: Graph, count: int) -> None:
-    graph.check_connected()
-    if graph.size != peers.size:
-        raise UsageError(f"the graph '{graph.name}' is for {graph.size} ranks, this gossip has {peers.size}")
+    graph.check_connected().check_size(peers.size)
     if count < 0:
         raise UsageError(f"the number of exchanges is at least 0, got {count}")
 

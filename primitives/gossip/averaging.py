@@ -101,7 +101,7 @@ def average(
 
 
 class PushSum:
-    """Averages on one-way graphs: mass is passed on, never copied, so its sums are conserved at every instant.
+    """Average on one-way graphs: mass is passed on and never copied, so its sums are conserved at every instant.
 
     Each rank holds (s, w), at first (x, 1). Per round it cuts both into equal shares for itself and its targets,
     and adds up what arrives. Over all ranks sum s and sum w never change, and every s / w tends to their quotient.
@@ -175,10 +175,6 @@ class PushSum:
 
 
 def _check(peers: Peers, x: Array, graph: Graph) -> None:
-    if graph.size != peers.size:
-        raise UsageError(
-            f"the graph '{graph.name}' is for {graph.size} ranks, this gossip has {peers.size}: build it for the "
-            "members that are left"
-        )
+    graph.check_size(peers.size)
     if not (np.issubdtype(x.dtype, np.floating) and x.flags.c_contiguous):
         raise UsageError(f"gossip averages contiguous floating-point arrays, got {x.dtype}: use np.array(x, float)")

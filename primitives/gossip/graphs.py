@@ -1,4 +1,4 @@
-"""Who may talk to whom: the communication graphs of gossip.
+"""Communication graphs of gossip: which rank sends to which.
 
     ring         torus 3x3      star        exponential p=8     complete
     0--1--2      0--1--2        1   2       0 -> 1, 2, 4        every pair
@@ -113,14 +113,16 @@ class Graph:
         everyone = self.size
         return everyone == 0 or len(self.reached()) == everyone == len(self.reversed().reached())
 
-    def check_connected(self) -> Graph:
-        """Return the graph itself, or refuse it.
+    def check_size(self, ranks: int) -> None:
+        """Raise a UsageError unless the graph is for that many ranks."""
+        if self.size != ranks:
+            raise UsageError(
+                f"the graph '{self.name}' is for {self.size} ranks, this gossip has {ranks}: build it for the members "
+                "that are left"
+            )
 
-        Raises
-        ------
-        UsageError
-            Some rank cannot be reached: averages and rumours would never get there.
-        """
+    def check_connected(self) -> Graph:
+        """Return the graph itself; raise a UsageError if some rank cannot be reached by averages and rumours."""
         if not self.connected:
             cut = sorted(set(range(self.size)) - (self.reached() & self.reversed().reached()))
             raise UsageError(
@@ -161,7 +163,7 @@ def exponential(p: int) -> Graph:
 
 
 def star(p: int) -> Graph:
-    """Rank 0 with everybody: a coordinator in disguise."""
+    """Rank 0 with every other rank, as with a coordinator."""
     return Graph("star", tuple(tuple(range(1, p)) if i == 0 else (0,) for i in range(p)))
 
 
@@ -204,9 +206,9 @@ def random_regular(p: int, degree: int = 4, seed: int = 0) -> Graph:
     for _ in range(_TRIES):
         directions: list[np.ndarray] = []
         for _ in range(degree // 2):
-            directions += _random_cycle(p, rng, directions) or []
+            directions += _random_edges(p, rng, directions, cycle=True)
         if degree % 2:
-            directions += _random_matching(p, rng, directions) or []
+            directions += _random_edges(p, rng, directions, cycle=False)
         if len(directions) == degree:
             return Graph(f"random-{degree}-regular", tuple(tuple(int(d[i]) for d in directions) for i in range(p)))
     raise UsageError(
@@ -214,26 +216,17 @@ def random_regular(p: int, degree: int = 4, seed: int = 0) -> Graph:
     )
 
 
-def _random_cycle(p: int, rng: np.random.Generator, used: list[np.ndarray]) -> list[np.ndarray] | None:
-    """Two directions of a random Hamiltonian cycle that has no edge in `used`, or None."""
+def _random_edges(p: int, rng: np.random.Generator, used: list[np.ndarray], cycle: bool) -> list[np.ndarray]:
+    """Draw both directions of a Hamiltonian cycle, or a perfect matching, without an edge in `used`, or nothing."""
     for _ in range(_TRIES):
         order = rng.permutation(p)
-        forward, backward = np.empty(p, int), np.empty(p, int)
-        forward[order], backward[order] = np.roll(order, -1), np.roll(order, 1)
-        if p > 2 and not any(np.any(forward == d) or np.any(backward == d) for d in used):
-            return [forward, backward]
-    return None
-
-
-def _random_matching(p: int, rng: np.random.Generator, used: list[np.ndarray]) -> list[np.ndarray] | None:
-    """Draw a random perfect matching that has no edge in `used`, or None."""
-    for _ in range(_TRIES):
-        pairs = rng.permutation(p).reshape(-1, 2)
-        partner = np.empty(p, int)
-        partner[pairs[:, 0]], partner[pairs[:, 1]] = pairs[:, 1], pairs[:, 0]
-        if not any(np.any(partner == d) for d in used):
-            return [partner]
-    return None
+        turned = [np.roll(order, -1), np.roll(order, 1)] if cycle else [order.reshape(-1, 2)[:, ::-1].reshape(-1)]
+        drawn = [np.empty(p, int) for _ in turned]
+        for direction, targets in zip(drawn, turned, strict=True):
+            direction[order] = targets
+        if not any(np.any(new == old) for new in drawn for old in used):
+            return drawn
+    return []
 
 
 def small_world(p: int, degree: int = 4, rewire: float = 0.2, seed: int = 0) -> Graph:

@@ -22,10 +22,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from emulator.errors import UsageError
-from primitives.gossip.graphs import Graph, from_edges
+from primitives.gossip.graphs import Graph
 
 _ROUNDING = 1e-9
 
@@ -100,26 +100,6 @@ def of_graph(graph: Graph) -> Mixing:
     """
     graph.check_connected()
     return check(metropolis(graph) if graph.symmetric else uniform(graph))
-
-
-def of_matrix(matrix: ArrayLike, name: str = "given") -> Mixing:
-    """Use a given matrix W of shape (p, p); W[i, j] != 0 makes j send to i.
-
-    Raises
-    ------
-    UsageError
-        The matrix is not square, not doubly stochastic, or its graph is not connected.
-    """
-    dense = np.asarray(matrix, float)
-    if dense.ndim != 2 or dense.shape[0] != dense.shape[1]:
-        raise UsageError(f"a mixing matrix is square, got shape {dense.shape}")
-    p = len(dense)
-    edges = [(j, i) for i in range(p) for j in range(p) if i != j and dense[i, j] != 0]
-    graph = from_edges(p, edges, name=name)
-    rows = tuple({j: float(dense[i, j]) for j in range(p) if i == j or dense[i, j] != 0} for i in range(p))
-    checked = check(Mixing(graph, rows))
-    graph.check_connected()
-    return checked
 
 
 def check(mixing: Mixing) -> Mixing:

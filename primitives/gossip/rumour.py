@@ -1,4 +1,4 @@
-"""Rumours: one rank knows something, and soon everybody does.
+"""Rumour spreading: one rank's message reaches all ranks by random contacts.
 
     push        whoever knows tells a random rank          k, 2k, 4k, ... then slow: the last ones are hard to hit
     pull        whoever does not know asks a random rank   slow start, then the rest halves, quarters, 1/16, ...
@@ -90,12 +90,12 @@ def spread(
         size, or a graph without `rounds`.
     """
     peers = Peers.of(comm)
-    table = graph or complete(peers.size)
+    contacts = (graph or complete(peers.size)).contacts
     rounds = _check(peers, rumour, origin, mode, rounds, graph)
     heard = Heard(0 if peers.rank == origin else None, rounds)
     for k in range(1, rounds + 1):
         peers.carrier.phase("rumour", round=k)
-        _round(peers, rumour, heard, table.contacts(seed, k), mode, k)
+        _round(peers, rumour, heard, contacts(seed, k), mode, k)
     return heard
 
 
@@ -107,9 +107,7 @@ def _check(peers: Peers, rumour: NDArray, origin: int, mode: str, rounds: int | 
     if not 0 <= origin < peers.size:
         raise UsageError(f"a rumour starts at a position between 0 and {peers.size - 1}, got {origin}")
     if graph is not None:
-        graph.check_connected()
-        if graph.size != peers.size:
-            raise UsageError(f"the graph '{graph.name}' is for {graph.size} ranks, this gossip has {peers.size}")
+        graph.check_connected().check_size(peers.size)
         if rounds is None:
             raise UsageError(f"how long a rumour takes on '{graph.name}' is not known: give the number of rounds")
     if peers.size == 1:
@@ -220,12 +218,9 @@ def _transition(p: int, k: int, mode: str) -> NDArray[np.float64]:
     both = np.zeros_like(new)
     for j in range(p - k + 1):
         left = p - k - j
-        both[j:] += new[j] * np.array([_binomial(left, i, k / (p - 1)) for i in range(left + 1)])
+        q = k / (p - 1)
+        both[j:] += new[j] * np.array([math.comb(left, i) * q**i * (1 - q) ** (left - i) for i in range(left + 1)])
     return both
-
-
-def _binomial(n: int, i: int, q: float) -> float:
-    return math.comb(n, i) * q**i * (1 - q) ** (n - i)
 
 
 def expected_rounds(p: int, mode: str = "push") -> float:

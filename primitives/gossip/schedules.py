@@ -1,10 +1,10 @@
 """Graphs that change from round to round: one partner at a time, and exact averages in finitely many rounds.
 
-    one-peer exponential, p = 8          hypercube, p = 8            base graph, p = 5, degree 1
+    one-peer exponential, p = 8          base graph, p = 8           base graph, p = 5, degree 1
     round 0: i -> i + 1                  i <-> i xor 1               {0,1} {2,3}        4
     round 1: i -> i + 2                  i <-> i xor 2               {0,2} {1,3}        4
     round 2: i -> i + 4                  i <-> i xor 4               0 -- 4 with weight 4/5
-    then everybody holds the mean        the same                    {0,1} {2,3}, {0,2} {1,3}
+    then every rank holds the mean       the same (a hypercube)      {0,1} {2,3}, {0,2} {1,3}
 
 A schedule is a list of `Mixing`, used round robin. Every round here is doubly stochastic and every rank sends at
 most `degree` messages in it, so a round costs alpha + degree n beta whatever p is.
@@ -40,20 +40,6 @@ def one_peer_exponential(p: int) -> list[Mixing]:
         graph = Graph(f"one-peer exponential, step {step}", tuple(((i + step) % p,) for i in range(p)))
         schedule.append(Mixing(graph, tuple({i: 0.5, (i - step) % p: 0.5} for i in range(p))))
     return schedule
-
-
-def hypercube(p: int) -> list[Mixing]:
-    """In round k average with i xor 2^k: exact after lg p rounds, the same bits on every rank.
-
-    Raises
-    ------
-    UsageError
-        p is not a power of two.
-    """
-    if p & (p - 1) or p < 1:
-        raise UsageError(f"a hypercube needs a power of two, got {p} ranks: use the base graph")
-    pairs = [[(i, i ^ 1 << k, 0.5) for i in range(p) if i < i ^ 1 << k] for k in range(p.bit_length() - 1)]
-    return [_round(p, edges, f"hypercube, dimension {k}") for k, edges in enumerate(pairs)]
 
 
 def base_graph(p: int, degree: int = 1) -> list[Mixing]:

@@ -1,4 +1,4 @@
-"""SWIM: who is alive, found out by everybody together at a constant cost per member.
+"""SWIM: members detect each other's failures, at a constant number of messages per member.
 
     every period, each member i picks one member j:
         i -- ping --> j -- ack --> i                          fine
@@ -55,7 +55,7 @@ class Kind(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Update:
-    """A piece of news."""
+    """What a member claims about the state of a member."""
 
     member: int
     state: State
@@ -93,7 +93,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Settings:
-    """Times in seconds, and how much is asked and told.
+    """Times in seconds, and and sizes of the messages.
 
     Attributes
     ----------
@@ -320,7 +320,7 @@ class Swim:
         return Message(kind, self.me, destination, sequence, subject, self._pick_news(destination))
 
     def _pick_news(self, destination: int) -> tuple[Update, ...]:
-        """Choose the least-told news, first of all what concerns the receiver: it may contradict, or must stop."""
+        """Choose the updates sent least often, first the one about the receiver: it may refute it, or must stop."""
         chosen: list[Update] = []
         about = self.known.get(destination)
         if about is not None and about.state is not State.ALIVE:

@@ -1,4 +1,4 @@
-"""A worker's line to the servers: numbered messages to the heads of chains, questions to their tails.
+"""A worker's messages: numbered pushes to the heads of the chains of servers, requests to their tails.
 
 With replicas, what no reply has confirmed is kept, and sent again when a server dies.
 """
@@ -110,7 +110,7 @@ class Channel:
         return asked
 
     def goodbye(self) -> None:
-        """Leave every shard and wait until that is understood."""
+        """Leave every shard and wait until each has confirmed it."""
         answers = []
         for shard in self.layout.shards:
             header = self.header(messages.LEAVE, shard)._replace(sequence=self._sequence[shard] + 1)
@@ -169,7 +169,7 @@ class Channel:
             self._server.drop(rank)
 
     def _readdressed(self, message: Bytes) -> Bytes:
-        """A leave says who is to answer: a server that has not heard of a death yet takes the dead one for the end."""
+        """Name the living tail in a leave: a server that does not know of a death yet would take the dead one."""
         header, _ = messages.unpack(message)
         if header.kind != messages.LEAVE:
             return message

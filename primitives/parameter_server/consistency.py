@@ -33,7 +33,7 @@ KINDS = ("bsp", "async", "ssp", "value")
 
 
 class Gate:
-    """A shard's view of its workers: who is there, how far each is. This base class lets everything pass.
+    """The clocks of a shard's workers, and what may take effect when. This base class admits everything (async).
 
     Parameters
     ----------
@@ -93,17 +93,12 @@ class Gate:
         """A pull of `worker` was answered."""
 
 
-class BspGate(Gate):
-    together = True
-
-    def may_read(self, worker: int, clock: int) -> bool:
-        return self.slowest >= clock
-
-
 class SspGate(Gate):
-    def __init__(self, workers: Iterable[int], bound: int) -> None:
+    """Bounded staleness; bsp is the bound 0 with the pushes of an iteration together."""
+
+    def __init__(self, workers: Iterable[int], bound: int, together: bool = False) -> None:
         super().__init__(workers)
-        self.bound = bound
+        self.bound, self.together = bound, together
 
     def may_read(self, worker: int, clock: int) -> bool:
         return self.slowest >= clock - self.bound
@@ -184,9 +179,9 @@ class Consistency:
         return {"bsp": 0, "ssp": int(self.bound)}.get(self.kind)
 
     def gate(self, workers: Iterable[int]) -> Gate:
-        """Make the book-keeping of one shard."""
+        """Make the gate of one shard."""
         if self.kind == "bsp":
-            return BspGate(workers)
+            return SspGate(workers, 0, together=True)
         if self.kind == "ssp":
             return SspGate(workers, int(self.bound))
         if self.kind == "value":

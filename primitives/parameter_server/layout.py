@@ -1,4 +1,4 @@
-"""Who plays which role, and which servers keep which shard.
+"""Which ranks are servers and which are workers, and which servers keep which shard.
 
     shard i's chain = the first `replicas` living servers from server i on, in server order:
 

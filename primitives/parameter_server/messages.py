@@ -145,14 +145,11 @@ class KeyCache:
 
     def __init__(self, size: int = 64) -> None:
         self.size = size
-        self.hits = 0
         self._lists: OrderedDict[int, Any] = OrderedDict()
 
     def add(self, mark: int, keys: Any) -> bool:
         """Remember a list; returns whether it was known already."""
         known = mark in self._lists
-        if known:
-            self.hits += 1
         self._lists[mark] = self._lists.get(mark, keys)
         self._lists.move_to_end(mark)
         if len(self._lists) > self.size:

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from emulator.errors import UsageError
 
 Keys = NDArray[np.int64]
-KINDS = ("range", "hash", "consistent")
 
 
 def mix(keys: NDArray[Any]) -> NDArray[np.uint64]:
@@ -32,7 +31,7 @@ def mix(keys: NDArray[Any]) -> NDArray[np.uint64]:
 
 
 class Placement:
-    """Owner of every key 0..rows-1 among `shards` shards. `shard_of` is all that a kind has to say.
+    """Owner of every key 0..rows-1 among `shards` shards. `shard_of` is all that a kind defines.
 
     Parameters
     ----------
@@ -99,21 +98,18 @@ class ConsistentPlacement(Placement):
         return owners[np.searchsorted(points, mix(keys)) % len(points)]
 
 
-def place(kind: str, rows: int, shards: int | Sequence[int]) -> Placement:
-    """Make the placement named `kind`: ``"range"``, ``"hash"`` or ``"consistent"``.
+KINDS: dict[str, type[Placement]] = {
+    "range": RangePlacement,
+    "hash": HashPlacement,
+    "consistent": ConsistentPlacement,
+}
 
-    Raises
-    ------
-    UsageError
-        Another name, or no shard at all.
-    """
-    if kind == "range":
-        return RangePlacement(rows, shards)
-    if kind == "hash":
-        return HashPlacement(rows, shards)
-    if kind == "consistent":
-        return ConsistentPlacement(rows, shards)
-    raise UsageError(f"placement must be one of {', '.join(KINDS)}, got {kind!r}")
+
+def place(kind: str, rows: int, shards: int | Sequence[int]) -> Placement:
+    """Make a placement of one of the `KINDS`; a UsageError for another name, or without a shard."""
+    if kind not in KINDS:
+        raise UsageError(f"placement must be one of {', '.join(KINDS)}, got {kind!r}")
+    return KINDS[kind](rows, shards)
 
 
 def moved(before: Placement, after: Placement) -> float:

@@ -186,7 +186,7 @@ class Server:
 
 
 def _inbox(comm: MPI.Intracomm, layout: Layout, together: bool) -> Inbox:
-    """The inbox of a server; with replicas messages come through other servers, and who owes one cannot be told."""
+    """Inbox of a server; with replicas messages come through other servers, so that the next source is not known."""
     if not carrier.of(comm).ordered or layout.replicas > 1:
         return Inbox(comm, REQUEST_TAG, ordered=False)
     several = PATIENCE_BSP_S if together else PATIENCE_S

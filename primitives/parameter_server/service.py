@@ -1,4 +1,4 @@
-"""Servers and workers over one communicator: the door to everything in this package."""
+"""`ParameterServer`: gives the ranks of a communicator their roles and runs them."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ class ParameterServer:
     refuse_nan
         Drop pushes that contain NaN or infinity (they are counted either way, by worker).
     on_failure
-        The seam for recovery, see `Server`.
+        Called after a failure, see `Server`.
     cache
         Whether workers under ssp answer reads from their own copies while these are fresh enough, see `Cache`.
 

@@ -7,7 +7,7 @@
 
 A push may carry the next iteration's pull of the same rows with it (one message instead of two). What one event sets
 free under bsp is answered in rank order, so that a run is repeatable; under the other rules in order of arrival.
-Nobody starves: parked requests are looked at in arrival order after every event, one that may go never waits for a
+No request starves: parked requests are tried in arrival order after every event, one that may go never waits for a
 later one, and clocks only grow. A pull waits for its own worker's earlier pushes, never for somebody else's
 requests as such. Requests that were seen before (same worker, same sequence number: a retry after a failure) are
 applied once.
@@ -46,21 +46,7 @@ class Request:
 
 
 class Shard:
-    """Parts of all tables, and who may see what of them when.
-
-    Parameters
-    ----------
-    index
-        Number of the shard.
-    parts
-        Its part of every table.
-    workers
-        Ranks of all workers.
-    consistency
-        The rule.
-    refuse_nan
-        Whether a push with NaN or infinity is dropped (and counted in `not_finite`) or let through (and counted).
-    """
+    """The state machine of shard `index`, with its `parts` of all tables; other parameters as in `ParameterServer`."""
 
     def __init__(
         self,

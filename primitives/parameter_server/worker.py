@@ -182,10 +182,7 @@ class Worker:
         self._phase("push")
         index = self.layout.table(table)
         sharded, rows = self._prepare(index, gradient, keys)
-        for piece in sharded.pieces:
-            self._tell(piece, index, rows, messages.CLOSES if closes else 0)
-        if closes:
-            self._close({piece.shard for piece in sharded.pieces})
+        self._push(index, sharded, rows, closes)
 
     def push_pull(self, table: str, gradient: Array, keys: Keys = None, out: Array | None = None) -> Pull:
         """Push, close the iteration and ask for the same rows for the next one, in one message to each shard.
@@ -202,9 +199,7 @@ class Worker:
         compressed = keys is None and sharded.distinct < self.layout.tables[index].rows
         touches_all = len(sharded.pieces) == len(self.layout.shards)
         if self.layout.replicas > 1 or self._two_rounds or compressed or (self._asks_everyone and not touches_all):
-            for piece in sharded.pieces:
-                self._tell(piece, index, rows, messages.CLOSES)
-            self._close({piece.shard for piece in sharded.pieces})
+            self._push(index, sharded, rows, closes=True)
             return self.pull_async(table, keys, out)
         self._check_out(index, sharded, out)
         self.channel.number += 1
@@ -229,7 +224,7 @@ class Worker:
             self.channel.receive(asked)
 
     def leave(self) -> None:
-        """Say good-bye: every push so far counts, and nobody waits for this worker any more."""
+        """Leave every shard: all pushes so far take effect, and no server waits for this worker any more."""
         self.channel.goodbye()
 
     def _prepare(self, index: int, gradient: Array, keys: Keys) -> tuple[ShardedKeys, Array]:
@@ -245,6 +240,12 @@ class Worker:
         if self.cache is not None:
             self.cache.pushed(index, sharded, to_half(rows).astype(spec.dtype) if self.compression.half else rows)
         return sharded, rows
+
+    def _push(self, index: int, sharded: ShardedKeys, rows: Array, closes: bool) -> None:
+        for piece in sharded.pieces:
+            self._tell(piece, index, rows, messages.CLOSES if closes else 0)
+        if closes:
+            self._close({piece.shard for piece in sharded.pieces})
 
     def _tell(self, piece: Piece, index: int, rows: Array, flags: int) -> None:
         part = rows[piece.where]

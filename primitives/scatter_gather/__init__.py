@@ -5,8 +5,8 @@
     keyed.py        tasks that belong to a shard go to its replicas
     stealing.py     no coordinator in the way: idle ranks take tasks from busy ones
 
-The dynamic part rests on coordinator.py and worker.py (the two ends), ledger.py (who runs what), links.py and
-parcel.py (messages), outcome.py (results, the journal), deadline.py and speculation.py (two small rules).
+The dynamic part rests on coordinator.py and worker.py (the two ends), attempt.py (one task), ledger.py (who runs
+what), messages.py and parcel.py, outcome.py (results, the journal), deadline.py and speculation.py (two small rules).
 """
 
 from primitives.scatter_gather.deadline import Deadline

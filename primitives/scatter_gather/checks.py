@@ -1,4 +1,4 @@
-"""What every form of scatter-gather refuses, in the same words."""
+"""Checks of arguments that every form of scatter-gather makes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The coordinator's end of dynamic scatter-gather: who gets which tasks when, and what becomes of their results.
+"""The coordinator of dynamic scatter-gather: hands out tasks and collects their results.
 
 The pattern, its costs and its limits are described in ``dynamic.py``.
 """
@@ -124,7 +124,7 @@ class Coordinator:
             self._outbox.forget(rank)
             self._late.pop(rank)
             self._ledger.lost(rank)
-            with contextlib.suppress(MPI.Exception):  # in case that it lives: let it go home
+            with contextlib.suppress(MPI.Exception):  # in case that it lives
                 self._outbox.send(rank, pack(("stop", next(_NUMBERS))))
 
     def close(self) -> None:
@@ -253,23 +253,23 @@ class Coordinator:
         try:
             mail = self._inbox.next(until, math.inf if self._membership is None else ASK_S, owing)
         except MPI.Exception as error:
-            self._bury(error)
+            self._remove_dead(error)
             return None
         if self._membership is not None and (mail is None or now(self.comm) - self._asked >= ASK_S):
             self._asked = now(self.comm)
-            self._bury(None)
+            self._remove_dead(None)
         return unpack(mail)
 
     def _send(self, rank: int, *message: Any) -> None:
-        if rank not in self.living:  # it was buried with another one
+        if rank not in self.living:  # it was found dead together with another one
             return
         try:
             self._outbox.send(rank, pack(message))
         except MPI.Exception as error:
-            self._bury(error)
+            self._remove_dead(error)
 
-    def _bury(self, error: MPI.Exception | None) -> None:
-        """Learn who died; an error that nobody's death explains goes on to the caller."""
+    def _remove_dead(self, error: MPI.Exception | None) -> None:
+        """Remove the ranks that died; raise an error that no death explains."""
         dead = [rank for rank in (self._membership or failed_ranks)(self.comm) if rank in self.living]
         for rank in dead:
             self.declare_dead(rank)

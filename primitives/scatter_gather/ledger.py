@@ -1,4 +1,4 @@
-"""The coordinator's book: which task waits, which runs where, which is done. Pure bookkeeping, no messages.
+"""The coordinator's ledger: which task waits, which runs where, which is done. No messages here.
 
     waiting --take--> out on a worker --finished--> done (the first result only)
        ^                   |  |   `---backup---> out on two workers
@@ -23,23 +23,7 @@ from primitives.scatter_gather.outcome import Counts, Journal, Row
 
 
 class Ledger:
-    """Book of one request of tasks 0..tasks-1.
-
-    Parameters
-    ----------
-    tasks
-        Number of tasks.
-    workers
-        Living ranks that may run tasks.
-    where
-        For each task the ranks that may run it (a shard's replicas); None: any worker.
-    journal
-        Outcomes; tasks that it already holds are not run again.
-    retries
-        How often a task that raised is tried again.
-    deaths
-        How many workers a task may take with it before it is given up as the probable culprit.
-    """
+    """State of one request of tasks 0..tasks-1 among the living ranks `workers`; options as in `Coordinator.stream`."""
 
     def __init__(
         self,
@@ -129,7 +113,7 @@ class Ledger:
         """Book an exception: the task waits again if no other attempt is out and retries are left."""
         task, rank = row[0], row[3]
         if task not in self.out.get(rank, ()):
-            return  # heard twice
+            return  # reported twice
         others = self._end(task, rank)
         self._raised[task] = self._raised.get(task, 0) + 1
         if task in self.journal or others:
@@ -143,7 +127,7 @@ class Ledger:
     def dropped(self, task: int, rank: int) -> None:
         """Book an attempt that its worker gave up because it was told to."""
         if task not in self.out.get(rank, ()):
-            return  # heard twice
+            return  # reported twice
         others = self._end(task, rank)
         self.counts.dropped += 1
         if task not in self.journal and not others:

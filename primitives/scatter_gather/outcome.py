@@ -1,4 +1,4 @@
-"""What became of a task, of a whole request, and what a successor of the coordinator would have to know."""
+"""Outcomes of tasks, the answer to a request, and the journal from which a new coordinator goes on."""
 
 from __future__ import annotations
 
@@ -122,10 +122,6 @@ class Journal:
             for task in kept:
                 watcher(self[task])
         return kept
-
-    def forget(self, task: int) -> None:
-        """Drop a task's outcome, so that it runs again (its result was lost with the worker that held it)."""
-        self._rows.pop(task, None)
 
     def watch(self, watcher: Callable[[Outcome], None]) -> None:
         """Call ``watcher(outcome)`` for every outcome recorded from now on."""

@@ -1,11 +1,11 @@
-"""When a task is late enough to deserve a second copy on another worker.
+"""Speculation: when a task is late enough to be started a second time, on another worker.
 
 A straggler (a slow disk, a busy neighbour, a failing core) holds up the whole answer. Near the end of a
 request, when a worker has nothing else to do, the task that has been out longest is started again there; the
 first result wins and the other attempt is cancelled. MapReduce's authors found one job 44 % slower without
 such backup tasks; the price is some work done twice.
 
-The rule is Spark's: speculate only once ``quantile`` of the tasks are done, on tasks that have been out for
+The rule is Spark's: speculate only once `QUANTILE` of the tasks are done, on tasks that have been out for
 more than ``multiplier`` times the median turnaround of those.
 
 Sources: J. Dean, S. Ghemawat, "MapReduce" (OSDI 2004), 3.6; M. Zaharia et al., "Improving MapReduce
@@ -19,9 +19,12 @@ from collections.abc import Iterable
 
 from emulator.errors import UsageError
 
+QUANTILE = 0.5
+"""Share of the tasks that must be done before one counts as late."""
+
 
 class Speculation:
-    """Learns the usual turnaround of a request's tasks, and says what is late.
+    """The turnarounds of a request's tasks so far, and the bound above which one is late.
 
     Parameters
     ----------
@@ -29,16 +32,12 @@ class Speculation:
         Tasks in the request.
     multiplier
         A task is late after this many median turnarounds; >= 1.
-    quantile
-        Share of the tasks that must be done before anything counts as late, 0 to 1.
     """
 
-    def __init__(self, tasks: int, multiplier: float = 1.5, quantile: float = 0.5) -> None:
+    def __init__(self, tasks: int, multiplier: float) -> None:
         if not multiplier >= 1:
             raise UsageError(f"a backup's multiplier must be >= 1, got {multiplier}: 1.5 is usual")
-        if not 0 <= quantile <= 1:
-            raise UsageError(f"the share of tasks done before backups must be in [0, 1], got {quantile}")
-        self._tasks, self._multiplier, self._quantile = tasks, multiplier, quantile
+        self._tasks, self._multiplier = tasks, multiplier
         self._turnarounds: list[float] = []
 
     def observe(self, turnarounds: Iterable[float]) -> None:
@@ -50,6 +49,6 @@ class Speculation:
     def late_after(self) -> float:
         """Seconds after which a task is late; infinite while too few are known."""
         known = len(self._turnarounds)
-        if known == 0 or known < self._quantile * self._tasks:
+        if known == 0 or known < QUANTILE * self._tasks:
             return math.inf
         return self._multiplier * self._turnarounds[known // 2]

@@ -21,8 +21,7 @@ Blocks are bytes of any size. Source of the costs: R. Thakur, R. Rabenseifner, W
 from __future__ import annotations
 
 import pickle
-import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mpi4py import MPI
@@ -30,8 +29,10 @@ from mpi4py import MPI
 from emulator import carrier, now
 from emulator.errors import UsageError
 from primitives.blocks import counts, cut
+from primitives.collectives.tree import family, span
+from primitives.scatter_gather.attempt import attempt
 from primitives.scatter_gather.checks import check_retries, check_root
-from primitives.scatter_gather.outcome import Answer, Counts, Journal, Outcome, pack_outcomes, unpack_outcomes
+from primitives.scatter_gather.outcome import Answer, Counts, Journal, pack_outcomes, unpack_outcomes
 
 SCATTER, GATHER = 7111, 7112
 SHAPES = ("linear", "tree")
@@ -61,9 +62,11 @@ def scatter_blocks(comm: MPI.Comm, blocks: Sequence[bytes] | None, *, root: int 
         if blocks is not None and len(blocks) == p:
             held = [blocks[(root + node) % p] for node in range(p)]
     else:
-        held = _receive(comm, (root + _parent(mine, shape)) % p, SCATTER)
+        held = _receive(comm, (root + _family(mine, p, shape)[0]) % p, SCATTER)
     sends = []
-    for child, end in _children(mine, p, shape):
+    children = _family(mine, p, shape)[1]
+    for child in children if shape == "linear" else reversed(children):  # in a tree the largest subtree first
+        end = child + (1 if shape == "linear" else span(child, p))
         data = pickle.dumps(held[child - mine : end - mine], protocol=5)
         sends.append(comm.Isend([data, MPI.BYTE], (root + child) % p, SCATTER))
     MPI.Request.Waitall(sends)
@@ -93,13 +96,13 @@ def gather_blocks(comm: MPI.Comm, block: bytes, *, root: int = 0, shape: str = "
     _check(comm, root, shape)
     p, mine = comm.Get_size(), (comm.Get_rank() - root) % comm.Get_size()
     held = [block]
-    children = sorted(child for child, _ in _children(mine, p, shape))  # nearest first: in a tree they are ready first
+    parent, children = _family(mine, p, shape)  # nearest first: in a tree they are ready first
     carrier.of(comm).wait_for_all([(root + child) % p for child in children], GATHER)
     for child in children:
         held += _receive(comm, (root + child) % p, GATHER)
     if mine != 0:
         data = pickle.dumps(held, protocol=5)
-        comm.Send([data, MPI.BYTE], (root + _parent(mine, shape)) % p, GATHER)
+        comm.Send([data, MPI.BYTE], (root + parent) % p, GATHER)
         return None
     return [held[(rank - root) % p] for rank in range(p)]
 
@@ -137,7 +140,7 @@ def map_blocks(
     if comm.Get_rank() == root:
         blocks = [pickle.dumps(part, protocol=5) for part in split(list(enumerate(tasks)), comm.Get_size())]
     part = pickle.loads(scatter_blocks(comm, blocks, root=root, shape=shape))
-    outcomes = [_attempt(comm, function, task, argument, retries) for task, argument in part]
+    outcomes = [attempt(comm, function, task, argument, retries) for task, argument in part]
     gathered = gather_blocks(comm, pack_outcomes(outcomes), root=root, shape=shape)
     if gathered is None:
         return None
@@ -160,37 +163,12 @@ def split(items: Sequence[Any], parts: int) -> list[Sequence[Any]]:
     return cut(items, counts(len(items), parts))
 
 
-def _attempt(comm: MPI.Comm, function: Callable[[Any], Any], task: int, argument: Any, retries: int) -> Outcome:
-    rank = comm.Get_rank()
-    for attempt in range(1, retries + 2):
-        start = now(comm)
-        try:
-            return Outcome(task, function(argument), None, rank, attempt, now(comm) - start)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # a task that calls sys.exit() has failed; its rank has not
-            error, seconds = traceback.format_exc(), now(comm) - start
-    return Outcome(task, None, error, rank, retries + 1, seconds)
-
-
-def _children(node: int, p: int, shape: str) -> Iterator[tuple[int, int]]:
-    """(child, end of its subtree) of a node counted from the root, the largest subtree first."""
+def _family(node: int, p: int, shape: str) -> tuple[int, list[int]]:
+    """The parent (0 for the root) and the children of a node counted from the root, nearest first."""
     if shape == "linear":
-        yield from ((child, child + 1) for child in range(1, p) if node == 0)
-        return
-    reach = _low_bit(node) if node else 1 << (p - 1).bit_length()
-    while reach > 1:
-        reach //= 2
-        if node + reach < p:
-            yield node + reach, min(node + 2 * reach, p)
-
-
-def _parent(node: int, shape: str) -> int:
-    return 0 if shape == "linear" else node - _low_bit(node)
-
-
-def _low_bit(node: int) -> int:
-    return node & -node
+        return 0, list(range(1, p)) if node == 0 else []
+    parent, children = family(node, p)
+    return parent or 0, children
 
 
 def _receive(comm: MPI.Comm, source: int, tag: int) -> list[bytes]:

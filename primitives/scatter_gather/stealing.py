@@ -1,4 +1,4 @@
-"""Work stealing: every rank begins with its block, and whoever runs out takes half of somebody else's.
+"""Work stealing: every rank begins with its block of tasks; a rank that has none left takes half of another rank's.
 
         rank 0 [######----]   <--- "any work?" ---   rank 2 [          ]
                               ---- half ------->            [##        ]
@@ -8,7 +8,7 @@
        gives the back half; who has not says no, and remembers who asked.
     3. A rank that was refused by all waits. If a rank that refused gets work itself, it passes half of it on to
        those that it remembers (they are its lifelines), so nobody needs to ask again and again.
-    4. The root counts results; when all are there, it tells everybody to stop, and everybody says bye to all.
+    4. The root counts results; when all are there, it sends a stop to every rank, and every rank sends a bye to all.
 
 Nothing passes through a coordinator but results, so the root's port carries half of what it does in the dynamic
 form, and nobody waits for it between tasks. The balance is as good, at the cost of at most p-1 questions each
@@ -28,16 +28,15 @@ V. Saraswat et al., "Lifeline-based Global Load Balancing" (PPoPP 2011).
 from __future__ import annotations
 
 import random
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
-from types import GeneratorType
 from typing import Any
 
 from mpi4py import MPI
 
 from emulator import now
 from primitives.inbox import Inbox, Outbox
+from primitives.scatter_gather.attempt import attempt
 from primitives.scatter_gather.checks import check_retries, check_root
 from primitives.scatter_gather.messages import failed_ranks, pack, unpack
 from primitives.scatter_gather.outcome import (
@@ -55,7 +54,7 @@ REPORT_EVERY_S = 0.005
 
 
 class Thief:
-    """One rank of a work-stealing run; see :func:`steal_tasks`."""
+    """State of one rank in a work-stealing run; see :func:`steal_tasks`."""
 
     def __init__(
         self,
@@ -76,7 +75,7 @@ class Thief:
         self._random = random.Random(f"{seed}/{self._rank}")
         self._unasked: list[int] | None = None  # None: has had work since it last asked
         self._asked: int | None = None  # whose answer is on its way
-        self._hungry: list[int] = []  # who was refused here
+        self._refused: list[int] = []  # who was refused here
         self._busy = False
         self._over = False
         self._results: list[Outcome] = []
@@ -92,7 +91,7 @@ class Thief:
         while not self._over:
             self._guarded(self._step)
         for rank in list(self._living):
-            if rank in self._living:  # it was not buried with another one
+            if rank in self._living:  # it was not found dead together with another one
                 self._guarded(lambda rank=rank: self._send(rank, "bye"))  # type: ignore[misc]
         while self._living - self._gone:
             self._guarded(lambda: self._listen(wait=True))
@@ -135,7 +134,7 @@ class Thief:
 
     def _on_ask(self, thief: int) -> None:
         if not self._over and not self._give(thief):  # after the end there are no answers, only byes
-            self._hungry.append(thief)
+            self._refused.append(thief)
             self._send(thief, "no")
 
     def _on_no(self, victim: int) -> None:
@@ -146,8 +145,8 @@ class Thief:
         self._unasked = None
         if self._asked == giver:
             self._asked = None
-        while not self._over and self._hungry and self._give(self._hungry[0]):
-            self._hungry.pop(0)
+        while not self._over and self._refused and self._give(self._refused[0]):
+            self._refused.pop(0)
 
     def _on_done(self, worker: int, outcomes: bytes) -> None:
         rows = unpack_outcomes(outcomes)
@@ -172,38 +171,16 @@ class Thief:
     def _work(self, task: int) -> None:
         """Run a task, again if it raises, and keep its outcome for the next report."""
         self._busy = True
-        for attempts in range(1, self._retries + 2):
-            start = now(self._comm)
-            ok, value = self._attempt(self._tasks[task])
-            outcome = Outcome(
-                task, value if ok else None, None if ok else value, self._rank, attempts, now(self._comm) - start
-            )
-            if ok:
-                break
+        outcome = attempt(self._comm, self._function, task, self._tasks[task], self._retries, self._answer_thieves)
         self._busy = False
         self._results.append(outcome)
         if now(self._comm) - self._reported >= REPORT_EVERY_S:
             self._report()
 
-    def _attempt(self, argument: Any) -> tuple[bool, Any]:
-        """(True, value) or (False, traceback); a generator answers questions at its yields."""
-        try:
-            value = self._function(argument)
-        except KeyboardInterrupt:
-            raise
-        except BaseException:  # a task that calls sys.exit() has failed; its rank has not
-            return False, traceback.format_exc()
-        while isinstance(value, GeneratorType):
-            try:
-                next(value)
-            except StopIteration as stop:
-                return True, stop.value
-            except KeyboardInterrupt:
-                raise
-            except BaseException:
-                return False, traceback.format_exc()
-            self._listen(wait=False)
-        return True, value
+    def _answer_thieves(self) -> bool:
+        """Answer the questions that have come, at a yield of a generator task, which is never cancelled."""
+        self._listen(wait=False)
+        return False
 
     def _report(self) -> None:
         outcomes, self._results = self._results, []
@@ -228,7 +205,7 @@ class Thief:
             for rank in dead:
                 self._inbox.forget(rank)
                 self._outbox.forget(rank)
-            self._hungry = [rank for rank in self._hungry if rank not in dead]
+            self._refused = [rank for rank in self._refused if rank not in dead]
             self._unasked = None
             if self._asked in dead:
                 self._asked = None

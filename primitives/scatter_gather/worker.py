@@ -1,4 +1,4 @@
-"""A worker: runs the tasks that the coordinator sends, and reports each exactly once.
+"""The worker rank: runs the tasks that the coordinator sends, and reports each exactly once.
 
 A task is a call ``function(argument)``. If it raises, its traceback is the report. If the function is a
 generator function, every ``yield`` in it is a point at which the task may be cancelled (its ``return`` is the
@@ -10,9 +10,8 @@ clock, one line for the report. The coordinator is listened to every `LOOK_EVERY
 
 from __future__ import annotations
 
-import traceback
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from types import GeneratorType
 from typing import Any
 
@@ -20,14 +19,13 @@ from mpi4py import MPI
 
 from emulator import carrier
 from primitives.inbox import Inbox, Outbox
+from primitives.scatter_gather.attempt import CANCELLED, run_generator, traceback_text
 from primitives.scatter_gather.messages import DOWN, UP, failed_ranks, pack, unpack
 from primitives.scatter_gather.outcome import Row, pack_outcomes
 from primitives.scatter_gather.parcel import Damaged, unwrap
 
 LOOK_EVERY_S = 100e-6
 REPORT_EVERY_S = 0.005
-
-_DROPPED = object()  # in place of a value: the task was cancelled at a yield
 
 
 class Worker:
@@ -64,11 +62,11 @@ class Worker:
             try:
                 message = unpack(self._inbox.next() if wait else self._inbox.poll())
             except MPI.Exception as error:
-                self._excuse(error)
+                self._raise_unless_expected(error)
                 continue
             if message is None:
                 return
-            self._obey(*message[1])
+            self._handle(*message[1])
             wait = False
 
     def _say(self, *message: Any) -> None:
@@ -76,17 +74,17 @@ class Worker:
         try:
             self._outbox.send(self._root, data)
         except MPI.Exception as error:
-            self._excuse(error)
-            self._outbox.send(self._root, data)  # the coordinator does not mind to hear it twice
+            self._raise_unless_expected(error)
+            self._outbox.send(self._root, data)  # the coordinator ignores a repeated report
 
-    def _excuse(self, error: MPI.Exception) -> None:
-        """Go on if somebody else has died; the coordinator's death, or any other error, goes to the caller."""
+    def _raise_unless_expected(self, error: MPI.Exception) -> None:
+        """Continue if another worker has died; raise the error if the coordinator has, or if no rank has."""
         dead = set(failed_ranks(self._comm)) - self._dead
         if not dead or self._root in dead:
             raise error
         self._dead |= dead
 
-    def _obey(self, kind: str, *body: Any) -> None:
+    def _handle(self, kind: str, *body: Any) -> None:
         if kind == "run":
             request, tasks, arguments = body
             self._batches.append((request, deque(zip(tasks, unwrap(arguments), strict=True))))
@@ -125,11 +123,15 @@ class Worker:
             except KeyboardInterrupt:
                 raise
             except BaseException as raised:  # a task that calls sys.exit() has failed; its rank has not
-                value, error = None, _text(raised)
+                value, error = None, traceback_text(raised)
             if type(value) is GeneratorType:
-                value, error = self._step(request, task, value)
+                self._running, self._cancelled = (request, task), False
+                try:
+                    value, error = run_generator(value, self._told_to_cancel)
+                finally:
+                    self._running = None
             end = clock()
-            if value is _DROPPED:
+            if value is CANCELLED:
                 self._dropped.append(task)
             else:
                 self._done.append((task, value, error, rank, 1, end - start))
@@ -141,25 +143,10 @@ class Worker:
             self._batches.popleft()
         self._report(request)
 
-    def _step(self, request: int, task: int, body: Generator[Any, Any, Any]) -> tuple[Any, str | None]:
-        """Run a generator to its return value, listening for a cancel at every yield; (value, error)."""
-        self._running, self._cancelled = (request, task), False
-        try:
-            while True:
-                try:
-                    next(body)
-                except StopIteration as stop:
-                    return stop.value, None
-                except KeyboardInterrupt:
-                    raise
-                except BaseException as raised:
-                    return None, _text(raised)
-                self._listen(wait=False)  # outside the try: the coordinator's death is not the task's failure
-                if self._cancelled:
-                    body.close()
-                    return _DROPPED, None
-        finally:
-            self._running = None
+    def _told_to_cancel(self) -> bool:
+        """Take the coordinator's messages at a yield; whether one cancels the running task."""
+        self._listen(wait=False)
+        return self._cancelled
 
     def _report(self, request: int) -> None:
         if self._done or self._dropped:
@@ -169,12 +156,6 @@ class Worker:
 
 def _refuse(argument: Damaged) -> Any:
     raise ValueError(f"the argument, {argument.text}")
-
-
-def _text(error: BaseException) -> str:
-    """The traceback, without the frame of this module."""
-    frames = error.__traceback__ and error.__traceback__.tb_next
-    return "".join(traceback.format_exception(type(error), error, frames))
 
 
 def serve(comm: MPI.Comm, function: Callable[[Any], Any], root: int = 0) -> None:

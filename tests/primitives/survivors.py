@@ -14,8 +14,9 @@ from mpi4py import MPI
 
 from emulator import carrier
 from primitives.federated import participate, serving
-from primitives.gossip import average, mix, mixing, schedules
+from primitives.gossip import average, mix, schedules
 from primitives.peers import Peers
+from tests.primitives.matrices import of_matrix
 
 VICTIM, ROUND = 2, 5
 
@@ -33,7 +34,7 @@ def main(folder: str) -> None:
     noticed: list[int] = []
     peers = Peers(comm, on_failure=lambda rank, error: noticed.append(rank))
     slow = np.full((p, p), 0.1) + (1 - 0.1 * p) * np.eye(p)  # so that there is something left to agree on
-    w = mixing.of_matrix(slow)
+    w = of_matrix(slow)
     x = np.full(1000, float(me))
     for k in range(80):
         if k == ROUND and me == VICTIM:

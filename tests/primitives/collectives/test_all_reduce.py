@@ -344,7 +344,7 @@ ONE = MPI.COMM_SELF
         (lambda: all_reduce(ONE, np.ones(4), np.ones(5)), "must be like the send buffer, float64 of shape"),
         (lambda: all_reduce(ONE, np.ones(4), np.ones((2, 2))), "must be like the send buffer, float64 of shape"),
         (lambda: all_reduce(ONE, np.ones(4), np.ones(4, "f4")), "got float32 of shape"),
-        (lambda: all_reduce(ONE, np.ones(4), [0.0] * 4), "got list of shape None"),
+        (lambda: all_reduce(ONE, np.ones(4), [0.0] * 4), r"of shape \(4,\), got list: "),
         (lambda: prepare(ONE, np.ones((4, 4)).T[:, :2], IN_PLACE), "send buffer must be contiguous, got strides"),
         (lambda: all_reduce(ONE, [1.0]), "must be a numpy array, got list"),
         (lambda: all_reduce(ONE, np.array(["a", None])), "plain numbers, got dtype object"),

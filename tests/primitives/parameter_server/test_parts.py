@@ -95,8 +95,8 @@ def test_both_ends_of_a_key_cache_agree(uses: list[int], size: int) -> None:
     assert signature(np.arange(3)) != signature(np.arange(4))
 
 
-@given(st.sampled_from(KINDS), st.integers(1, 5), st.lists(st.integers(0, 29), max_size=40), st.sampled_from([1, 2]))
-def test_a_plan_names_every_row_once(kind: str, shards: int, keys: list[int], width: int) -> None:
+@given(st.sampled_from([*KINDS]), st.integers(1, 5), st.lists(st.integers(0, 29), max_size=40), st.sampled_from([1, 2]))
+def test_the_pieces_name_every_row_once(kind: str, shards: int, keys: list[int], width: int) -> None:
     layout = Layout(9, range(shards), [8], [Table("w", 30, width, placement=kind)])
     sharded = KeySharder(layout).shard(0, np.array(keys, np.int64))
     content = np.random.default_rng(0).normal(size=layout.tables[0].shape(30))

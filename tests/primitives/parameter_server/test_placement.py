@@ -11,7 +11,7 @@ from primitives.parameter_server.placement import KINDS, moved, place
 ROWS = 20_000
 
 
-@given(st.sampled_from(KINDS), st.integers(0, 300), st.integers(1, 9))
+@given(st.sampled_from([*KINDS]), st.integers(0, 300), st.integers(1, 9))
 def test_every_key_has_one_owner_and_owners_agree(kind: str, rows: int, shards: int) -> None:
     placement = place(kind, rows, shards)
     owned = [placement.keys(shard) for shard in range(shards)]
