@@ -221,6 +221,9 @@ class SurvivorCarrier(Carrier):
         self.comm.note(NOBODY)
         return came
 
+    def idle(self) -> None:
+        self._parents.idle()
+
     def arrivals(self, sources: Iterable[int], tag: int) -> dict[int, float]:
         ranks = {self.comm.members[source]: source for source in sources}
         found = {ranks[member]: due for member, due in self._parents.arrivals(ranks, tag).items()}

@@ -58,7 +58,7 @@ def test_a_rank_and_its_buddy_go_back_past_a_damaged_checkpoint(tmp_path, damage
     assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
     assert evaluation.lost_steps == 8  # step 15's checkpoint is not whole, step 10's is used
     notes = " ".join(note for episode in evaluation.episodes for note in episode.notes)
-    assert "passed over a checkpoint: 00000015" in notes
+    assert "skipped a checkpoint: 00000015" in notes
     assert "from disk, as of step 10" in notes
 
 
