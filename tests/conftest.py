@@ -1,5 +1,7 @@
 """What all tests share: property tests take the same examples every time and have no deadline of their own."""
 
+import os
+
 import pytest
 from hypothesis import settings
 
@@ -9,6 +11,9 @@ from mpi4py import MPI
 from tests import ranks
 
 assert MPI.Is_initialized()
+
+# Tests' commands print into pipes: at a pipe's width, whatever the terminal's is.
+os.environ.pop("COLUMNS", None)
 
 settings.register_profile("steady", deadline=None, derandomize=True, database=None)
 settings.load_profile("steady")
