@@ -71,10 +71,10 @@ def _recovery(policy: str, budget: float) -> list[Row]:
                 "ring", RANKS, [f"kill {VICTIM} @ step {STEP} + 300 us"], policy, int(policy == "spare"),
                 seed=len(seconds),
             )  # fmt: skip
-            (judgement,) = drill.run(order, Path(folder), steady=False).judgements
-            if not judgement.recovered or judgement.recovery_seconds is None:
-                raise RuntimeError(f"{policy} did not recover: {judgement.phase}: {judgement.reason}")
-            seconds.append(judgement.recovery_seconds)
+            (evaluation,) = drill.run(order, Path(folder), steady=False).evaluations
+            if not evaluation.recovered or evaluation.recovery_seconds is None:
+                raise RuntimeError(f"{policy} did not recover: {evaluation.phase}: {evaluation.reason}")
+            seconds.append(evaluation.recovery_seconds)
     of = statistics.summary(seconds)
     limit = TARGETS_MS[policy]
     name = f"p={RANKS} kill to next step, {policy} (median of {of['n']}, p95 {of['p95'] * 1e3:.3g})"

@@ -27,14 +27,12 @@ from mpi4py import MPI
 from demos._lib import push_pull
 from demos._lib.formulas import judge
 from demos._lib.scatter_gather_times import egress
-from demos._lib.timing import timed
+from demos._lib.timing import averaging, check_sizes, timed
 from emulator import costs
 from emulator.errors import UsageError
-from emulator.measure import statistics
-from emulator.measure.repetitions import Job
 from emulator.measure.terms import measurement
 from emulator.run.options import demo
-from emulator.run.session import Run, sub_sizes
+from emulator.run.session import Run
 from primitives.collectives import tuning
 from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
 from primitives.gossip import average, mixing, schedules
@@ -49,11 +47,10 @@ GATHERED, RESULT = 7141, 7142
 
 @demo("compare", needs=3, sizes="64,8K,256K,4M", budget=15.0)
 def main(run: Run) -> None:
-    counts = [p for p in sub_sizes(run, (4, 8, 16)) if p > 2]
+    counts = [p for p in run.sub_sizes((4, 8, 16)) if p > 2]
     if not counts:
         raise UsageError("--ranks must hold a number of at least 3: a server, and two workers to share with")
-    if any(size % 8 for size in run.sizes):
-        raise UsageError(f"sizes are whole numbers of float64 (8 bytes), got {next(s for s in run.sizes if s % 8)}")
+    check_sizes(run, np.float64)
     rows = _collective(run, counts) + _servers(run, counts)
     if run.rank != 0:
         return
@@ -74,12 +71,12 @@ def main(run: Run) -> None:
 
 def _collective(run: Run, counts: list[int]) -> list[dict[str, Any]]:
     """Measure the three patterns whose every step has a beginning and an end."""
-    jobs = []
-    for p in counts:
-        comm = run.sub(p)
-        for size in run.sizes:
-            for name, once in _ways(run, comm, p, size).items():
-                jobs.append(_job(comm, name, p, size, once))
+    jobs = [
+        averaging(run.sub(p), name, p, size, average_by, (p - 1) / 2)
+        for p in counts
+        for size in run.sizes
+        for name, average_by in _ways(run, run.sub(p), p, size).items()
+    ]
     series = timed(run, jobs)
     run.samples += [row for one in series for row in one.rows()]
     return [measurement(one) for one in series]
@@ -109,20 +106,7 @@ def _algorithm(run: Run, p: int, size: int) -> str:
 
 
 def through_coordinator(comm: Any, x: np.ndarray) -> np.ndarray:
-    """The mean of everybody's vector by way of rank 0, which receives all and answers all.
-
-    Parameters
-    ----------
-    comm
-        Communicator, bare or emulated.
-    x
-        This rank's vector, the same length everywhere.
-
-    Returns
-    -------
-    numpy.ndarray
-        The mean, on every rank.
-    """
+    """The mean of all ranks' vectors (of one length), on every rank: rank 0 receives all and answers all."""
     p, rank = comm.Get_size(), comm.Get_rank()
     if rank != 0:
         mean = np.empty_like(x)
@@ -137,20 +121,6 @@ def through_coordinator(comm: Any, x: np.ndarray) -> np.ndarray:
     return mean
 
 
-def _job(comm: Any, name: str, p: int, size: int, way: Callable[[np.ndarray], np.ndarray]) -> Job:
-    job = Job(name, p, size, tuple(range(p)), comm)
-    if comm is None:
-        return job
-    x = np.full(size // 8, float(comm.Get_rank()))
-    seen: dict[str, np.ndarray] = {}
-
-    def once() -> None:
-        seen["mean"] = way(x)
-
-    job.once, job.check = once, lambda: int((np.abs(seen["mean"] - (p - 1) / 2) > 1e-9).sum())
-    return job
-
-
 def _servers(run: Run, counts: list[int]) -> list[dict[str, Any]]:
     """Measure the parameter server, from one step's end to the next one's."""
     rows = []
@@ -158,10 +128,7 @@ def _servers(run: Run, counts: list[int]) -> list[dict[str, Any]]:
         for size in run.sizes:
             seen = push_pull.measure(run.control, run.sub(p), size, 1, STEPS)
             if run.rank == 0:
-                seconds = statistics.summary(push_pull.step_times(seen))
-                rows.append({"pattern": "parameter server", "ranks": p, "bytes": size, "seconds": seconds,
-                             "algbw": size / seconds["median"], "busbw": None, "native": None,
-                             "wrong": sum(one.wrong for one in seen)})  # fmt: skip
+                rows.append(push_pull.measurement("parameter server", p, size, seen))
     return rows
 
 
@@ -171,10 +138,11 @@ Prediction = Callable[[str, int, int], float]
 def _predictions(run: Run, rows: list[dict[str, Any]]) -> tuple[Prediction, str]:
     """The closed forms with the configured alpha and beta, or with those fitted to the all-reduce alone."""
     if run.network is not None:
-        path = run.network.between(0, 1)
-        alpha, beta = path.alpha, path.beta
-        card = egress(run)
-        return lambda name, p, size: price(name, p, size, alpha, beta, _algorithm(run, p, size), card), "configured"
+        path, card = run.network.between(0, 1), egress(run)
+        return (
+            lambda name, p, size: price(name, p, size, path.alpha, path.beta, _algorithm(run, p, size), card),
+            "configured",
+        )
     terms = {(name, p): _own_terms(rows, name, p) for name in PATTERNS for p in {row["ranks"] for row in rows}}
     run.extra["own_terms"] = [
         {"pattern": name, "ranks": p, "alpha": a, "beta": b} for (name, p), (a, b) in terms.items()
@@ -188,10 +156,7 @@ def _predictions(run: Run, rows: list[dict[str, Any]]) -> tuple[Prediction, str]
 
 def _own_terms(rows: list[dict[str, Any]], name: str, p: int) -> tuple[float, float]:
     """Alpha and beta with which a pattern's closed form gives its times at the shortest and the longest vector."""
-    mine = sorted(
-        (row["bytes"], row["seconds"]["median"]) for row in rows if (row["pattern"], row["ranks"]) == (name, p)
-    )
-    (short, quick), (long, slow) = mine[0], mine[-1]
+    (short, quick), (long, slow) = _ends(rows, name, p)
 
     def parts(size: int) -> tuple[float, float]:
         algorithm = _likely(rows, p, size)
@@ -210,29 +175,22 @@ def _likely(rows: list[dict[str, Any]], p: int, size: int) -> str:
 
 def _rough_terms(rows: list[dict[str, Any]], p: int) -> tuple[float, float]:
     """Alpha and beta that explain gossip, whose rounds are plain exchanges, at the shortest and longest vectors."""
-    seen = [(row["bytes"], row["seconds"]["median"] / len(_schedule(p)))
-            for row in rows if row["pattern"] == "gossip" and row["ranks"] == p]  # fmt: skip
-    alpha = float(np.median([time for size, time in seen if size == min(seen)[0]]))
-    longest = max(seen)[0]
-    beta = float(np.median([time for size, time in seen if size == longest])) / longest
-    return alpha, beta
+    (_, quick), (long, slow) = _ends(rows, "gossip", p)
+    rounds = len(_schedule(p))
+    return quick / rounds, slow / rounds / long
+
+
+def _ends(rows: list[dict[str, Any]], name: str, p: int) -> tuple[tuple[int, float], tuple[int, float]]:
+    """Size and time of a pattern's shortest and longest vectors on p ranks."""
+    times = [(row["bytes"], row["seconds"]["median"]) for row in rows if (row["pattern"], row["ranks"]) == (name, p)]
+    return min(times), max(times)
 
 
 def price(name: str, p: int, size: int, alpha: float, beta: float, algorithm: str, card: float | None = None) -> float:
-    """Closed form of the job under a pattern, in seconds.
+    """Closed form of the job under one of `PATTERNS`, in seconds, for a vector of `size` bytes on p ranks.
 
-    Parameters
-    ----------
-    name
-        One of `PATTERNS`.
-    p, size
-        Ranks, and bytes of the vector.
-    alpha, beta
-        Latency in seconds, seconds per byte.
-    algorithm
-        Of the all-reduce.
-    card
-        Seconds per byte of the coordinator's card, where it is quicker than a path.
+    `algorithm` is that of the all-reduce; `card` the seconds per byte of the coordinator's card, where it is quicker
+    than a path.
     """
     if name == "all-reduce":
         return costs.exact(algorithm, p, size // 8, 8, alpha, beta)

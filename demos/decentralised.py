@@ -9,7 +9,6 @@ which loss each reaches after as many steps, and when each is at the loss that a
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import click
@@ -19,9 +18,8 @@ import emulator
 from demos._lib import digits
 from demos._lib.formulas import judge
 from demos._lib.gossip_results import predict
-from demos._lib.timing import begin_together
+from demos._lib.timing import begin_together, declared, measured
 from emulator import costs
-from emulator.measure import statistics
 from emulator.run.options import TIME, demo
 from emulator.run.session import Run
 from primitives.collectives.all_reduce import all_reduce
@@ -51,14 +49,13 @@ def main(run: Run, steps: int, rate: float, step_time: float, skew: bool) -> Non
     mpirun -n 16 python -m demos.decentralised --net 1gbe
     """
     shards = run.control.bcast(_shards(run.size, skew) if run.rank == 0 else None)
-    declared = step_time if run.network is not None and run.options.compute == "none" else 0.0
+    step_s = declared(run, step_time)
     rows = []
     for name, schedule in _ways(run.size).items():
-        update = _all_reduced(run) if schedule is None else _gossiped(run, schedule)
-        rows.append({"way": name, "schedule": schedule, **_train(run, shards, update, steps, rate, declared)})
+        rows.append({"way": name, "schedule": schedule, **_train(run, shards, schedule, steps, rate, step_s)})
     if run.rank == 0:
         _check(run, rows[0], shards, steps, rate)
-        _conclude(run, rows, steps, declared)
+        _conclude(run, rows, steps, step_s)
 
 
 def _shards(p: int, skew: bool) -> list[tuple[Any, Any]]:
@@ -71,52 +68,40 @@ def _shards(p: int, skew: bool) -> list[tuple[Any, Any]]:
 
 
 def _ways(p: int) -> dict[str, list[Mixing] | None]:
-    """All-reduce, and the graphs; each graph once, where small p makes two the same."""
-    found: dict[str, list[Mixing] | None] = {"all-reduce": None}
-    for name in ("ring", "torus", "exponential"):
-        found[name] = [mixing.of_graph(graphs.named(name, p))]
-    found["one-peer exponential"] = schedules.one_peer_exponential(p)
-    return found | {"base graph": schedules.base_graph(p)}
+    """All-reduce, graphs and schedules."""
+    return {
+        "all-reduce": None,
+        **{name: [mixing.of_graph(graphs.named(name, p))] for name in ("ring", "torus", "exponential")},
+        "one-peer exponential": schedules.one_peer_exponential(p),
+        "base graph": schedules.base_graph(p),
+    }
 
 
-Update = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
-"""(model, this rank's step, number) -> the next model."""
-
-
-def _all_reduced(run: Run) -> Update:
-    def update(model: np.ndarray, change: np.ndarray, number: int) -> np.ndarray:
+def _step(run: Run, schedule: list[Mixing] | None, model: np.ndarray, change: np.ndarray, number: int) -> np.ndarray:
+    """The next model, by all-reduce (no schedule) or by a round of gossip."""
+    if schedule is None:
         return model + all_reduce(run.comm, change, algorithm="ring") / run.size
-
-    return update
-
-
-def _gossiped(run: Run, schedule: list[Mixing]) -> Update:
-    def update(model: np.ndarray, change: np.ndarray, number: int) -> np.ndarray:
-        moved = model + change
-        mix(run.comm, moved, schedule[number % len(schedule)])
-        return moved
-
-    return update
+    moved = model + change
+    mix(run.comm, moved, schedule[number % len(schedule)])
+    return moved
 
 
 def _change(model: np.ndarray, shard: tuple[Any, Any], rank: int, number: int, rate: float) -> np.ndarray:
     """One local step: minus the rate times the gradient on this rank's batch of this step."""
-    images, labels = shard
-    chosen = digits.batch(len(labels), 0, rank, number, BATCH)
-    return -rate * digits.gradient(model.reshape(SHAPE), images[chosen], labels[chosen]).ravel()
+    return -rate * digits.batch_gradient(model, shard, 0, rank, number, BATCH)
 
 
 def _train(
-    run: Run, shards: list[tuple[Any, Any]], update: Update, steps: int, rate: float, declared: float
+    run: Run, shards: list[tuple[Any, Any]], schedule: list[Mixing] | None, steps: int, rate: float, step_s: float
 ) -> dict[str, Any]:
     """Train; rank 0 gets the loss of the mean model over time. Looking costs no emulated time."""
     model = np.zeros(WIRE // 8)
     begin, looked, curve = begin_together(run), 0.0, []
     for number in range(steps):
         change = _change(model, shards[run.rank], run.rank, number, rate)
-        if declared:
-            emulator.compute(run.comm, declared)
-        model = update(model, change, number)
+        if step_s:
+            emulator.compute(run.comm, step_s)
+        model = _step(run, schedule, model, change, number)
         if (number + 1) * LOOKS // steps > number * LOOKS // steps:
             before = run.now()
             curve.append(_look(run, model, shards, before - begin - looked, number + 1))
@@ -128,14 +113,9 @@ def _look(run: Run, model: np.ndarray, shards: list[tuple[Any, Any]], seconds: f
     mean = run.control.allreduce(model) / run.size
     apart = float(np.sqrt(run.control.allreduce(float(((model - mean) ** 2).sum())) / run.size))
     images, labels = shards[run.rank]
-    loss = digits.loss(mean.reshape(SHAPE), images, labels) * len(labels)
-    total = run.control.allreduce(len(labels))
-    return {
-        "step": step,
-        "seconds": max(run.control.allgather(seconds)),
-        "loss": run.control.allreduce(loss) / total,
-        "apart": apart,
-    }
+    losses = run.control.allreduce(digits.loss(mean.reshape(SHAPE), images, labels) * len(labels))
+    loss = losses / run.control.allreduce(len(labels))
+    return {"step": step, "seconds": max(run.control.allgather(seconds)), "loss": loss, "apart": apart}
 
 
 def _check(run: Run, row: dict[str, Any], shards: list[tuple[Any, Any]], steps: int, rate: float) -> None:
@@ -149,13 +129,13 @@ def _check(run: Run, row: dict[str, Any], shards: list[tuple[Any, Any]], steps: 
         run.fail(f"the all-reduced model must equal the one-process model to 1e-9, it is {off:.1e} off")
 
 
-def _predicted(run: Run, schedule: list[Mixing] | None, steps: int, declared: float) -> float | None:
+def _predicted(run: Run, schedule: list[Mixing] | None, steps: int, step_s: float) -> float | None:
     if run.network is None:
         return None
     path = run.network.between(0, 1)
     if schedule is None:
-        return steps * (declared + costs.exact("ring", run.size, WIRE // 8, 8, path.alpha, path.beta))
-    return steps * declared + predict([schedule[k % len(schedule)] for k in range(steps)], WIRE, path)
+        return steps * (step_s + costs.exact("ring", run.size, WIRE // 8, 8, path.alpha, path.beta))
+    return steps * step_s + predict([schedule[k % len(schedule)] for k in range(steps)], WIRE, path)
 
 
 def _when(curve: list[dict[str, Any]], loss: float) -> float:
@@ -168,19 +148,17 @@ def _when(curve: list[dict[str, Any]], loss: float) -> float:
     return float("inf")
 
 
-def _conclude(run: Run, rows: list[dict[str, Any]], steps: int, declared: float) -> None:
+def _conclude(run: Run, rows: list[dict[str, Any]], steps: int, step_s: float) -> None:
     """Keep each way's time per step, bytes and losses; the common loss is the least that all have reached."""
     common, p, pairs = max(min(look["loss"] for look in row["curve"]) for row in rows), run.size, []
     for row in rows:
         took, schedule = row["curve"][-1]["seconds"], row["schedule"]
-        expected = _predicted(run, schedule, steps, declared)
+        expected = _predicted(run, schedule, steps, step_s)
         pairs.append((expected, took))
         degree = 2 * (p - 1) / p if schedule is None else float(np.mean([m.graph.degree for m in schedule]))
-        run.measurements.append({
-            "pattern": f"train {row['way']}", "ranks": p, "bytes": WIRE, "algbw": None, "busbw": None, "wrong": 0,
-            "seconds": statistics.summary([took / steps]), "bytes_per_rank": degree * WIRE,
-            "predicted": None if expected is None else expected / steps, "native": None,
-        })  # fmt: skip
+        each = None if expected is None else expected / steps
+        name = f"train {row['way']}"
+        run.measurements.append(measured(name, p, WIRE, [took / steps], predicted=each, bytes_per_rank=degree * WIRE))
     run.extra["curves"] = {row["way"]: row["curve"] for row in rows}
     run.extra["common_loss"] = {"loss": common, "seconds": {row["way"]: _when(row["curve"], common) for row in rows}}
     judge(run, "times of training", pairs)

@@ -98,7 +98,6 @@ def predict(
     """
     from emulator import design
     from emulator.design import pricing
-    from emulator.design.tolerance import sensitivity as vary
 
     measured = _terms(terms)
     before = design.load(sheet)
@@ -110,6 +109,8 @@ def predict(
     if change:
         click.echo(report.reopened(design.check(before, measured), design.check(after, measured), change))
     if sensitivity:
+        from emulator.design.margins import sensitivity as vary
+
         for line in report.sensitivity(vary(after, measured)):
             click.echo(line)
     records = [report.record(one, p) for one, p in zip(priced, nodes, strict=True)]

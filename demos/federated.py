@@ -10,6 +10,7 @@ Rank 0 serves, the others are clients with a part each of scikit-learn's handwri
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,7 +19,7 @@ import numpy as np
 
 import emulator
 from demos._lib import digits, federated_results
-from demos._lib.timing import begin_together
+from demos._lib.timing import begin_together, declared
 from emulator.errors import UsageError
 from emulator.run.options import SHARE, TIME, demo
 from emulator.run.session import Run
@@ -32,17 +33,22 @@ LOCAL_STEPS, BATCH, RATE = 10, 32, 0.5
 HELD_OUT = 360  # images that nobody trains on
 
 
+@dataclass
 class Setting:
     """Data and behaviour of all clients: any rank can play any client, which is what the check needs."""
 
-    def __init__(self, p: int, seed: int, dropout: float, liars: int, declared: float, slow: int) -> None:
+    p: int
+    seed: int
+    dropout: float  # share of the asked clients that decline
+    liars: int  # clients, the first ones
+    declared: float  # seconds of a training
+    slow: int  # clients, the last ones
+
+    def __post_init__(self) -> None:
         images, labels = digits.load()
         self.test = images[:HELD_OUT], labels[:HELD_OUT]
-        rest = images[HELD_OUT:], labels[HELD_OUT:]
-        self.shards = [(rest[0][k :: p - 1], rest[1][k :: p - 1]) for k in range(p - 1)]
-        self.seed, self.dropout, self.liars = seed, dropout, liars
-        self.declared, self.slow = declared, slow
-        self.p = p
+        rest, clients = (images[HELD_OUT:], labels[HELD_OUT:]), self.p - 1
+        self.shards = [(rest[0][k::clients], rest[1][k::clients]) for k in range(clients)]
 
     def absent(self, client: int, number: int) -> bool:
         """Whether a client sits a round out."""
@@ -54,13 +60,10 @@ class Setting:
 
     def train(self, client: int, model: np.ndarray, number: int) -> tuple[np.ndarray, float]:
         """Some local steps from `model`; the first `liars` clients send the opposite of what they have learned."""
-        images, labels = self.shards[client - 1]
-        local = model.reshape(SHAPE).copy()
-        for step in range(LOCAL_STEPS):
-            chosen = digits.batch(len(labels), self.seed, client, number * LOCAL_STEPS + step, BATCH)
-            local -= RATE * digits.gradient(local, images[chosen], labels[chosen])
-        learned = local.ravel()
-        return (model - 10 * (learned - model) if client <= self.liars else learned), float(len(labels))
+        shard, learned = self.shards[client - 1], model.copy()
+        for step in range(number * LOCAL_STEPS, (number + 1) * LOCAL_STEPS):
+            learned -= RATE * digits.batch_gradient(learned, shard, self.seed, client, step, BATCH)
+        return (model - 10 * (learned - model) if client <= self.liars else learned), float(len(shard[1]))
 
     def score(self, model: np.ndarray) -> tuple[float, float]:
         """Loss and accuracy on the images that nobody trains on."""
@@ -104,17 +107,16 @@ def main(
         raise UsageError(f"--dropout lies in [0 %, 100 %), got {100 * dropout:g} %: somebody must take part")
     if slow > others:
         raise UsageError(f"--slow lies between 0 and the {others} clients, got {slow}")
-    declared = step_time if run.network is not None and run.options.compute == "none" else 0.0
-    setting = Setting(run.size, run.seed, dropout, 0, declared, slow)
+    setting = Setting(run.size, run.seed, dropout, 0, declared(run, step_time), slow)
     rows, model = _federate(run, setting, count, asked, weighted_mean, deadline)
     if run.rank == 0:
-        federated_results.rounds(run, rows, declared if not slow else None, 8 * (HEADER + COUNT))
+        federated_results.rounds(run, rows, setting.declared if not slow else None, 8 * (HEADER + COUNT))
         if deadline is None:
             _check(run, setting, model, count, asked)
     run.show()
     _lie(run, setting, count, liars)
     run.show()
-    _seldom(run, setting, declared)
+    _seldom(run, setting)
 
 
 def _federate(
@@ -169,8 +171,8 @@ def _lie(run: Run, setting: Setting, count: int, liars: int) -> None:
             if expected > robust.most_liars(name, run.size - 1):
                 accuracy.append(None)
                 continue
-            honest = Setting(run.size, run.seed, 0.0, number, setting.declared, 0)
-            seen, _ = _federate(run, honest, count, run.size - 1, _bearing(name, expected))
+            lying = replace(setting, dropout=0.0, liars=number, slow=0)
+            seen, _ = _federate(run, lying, count, run.size - 1, _bearing(name, expected))
             accuracy.append(seen[-1]["accuracy"] if seen else 0.0)
         rows.append({"rule": name, "liars": liars, "accuracy": accuracy})
         honest, lied = accuracy[0], accuracy[-1]
@@ -184,15 +186,14 @@ def _bearing(name: str, liars: int) -> Aggregate:
     return lambda models, examples: rule(models, liars)
 
 
-def _seldom(run: Run, setting: Setting, declared: float, steps: int = 160) -> None:
+def _seldom(run: Run, setting: Setting, steps: int = 160) -> None:
     """The same number of local steps, with an all-reduce after every 1, 4, 16, 40 of them; all ranks train."""
-    images, labels = setting.shards[run.rank % (run.size - 1)]
+    shard = setting.shards[run.rank % (run.size - 1)]
 
     def inner(model: np.ndarray, step: int) -> np.ndarray:
-        if declared:
-            emulator.compute(run.comm, declared)
-        chosen = digits.batch(len(labels), run.seed, run.rank, step, BATCH)
-        return model - RATE * digits.gradient(model.reshape(SHAPE), images[chosen], labels[chosen]).ravel()
+        if setting.declared:
+            emulator.compute(run.comm, setting.declared)
+        return model - RATE * digits.batch_gradient(model, shard, run.seed, run.rank, step, BATCH)
 
     def mean(vector: np.ndarray) -> np.ndarray:
         return all_reduce(run.comm, vector, algorithm="ring") / run.size
@@ -209,7 +210,7 @@ def _seldom(run: Run, setting: Setting, declared: float, steps: int = 160) -> No
         loss, accuracy = setting.score(outer.model)
         row = {"every": gap, "rounds": steps // gap, "seconds": took, "loss": loss, "accuracy": accuracy, "same": same}
         if run.rank == 0:
-            rows.append(federated_results.seldom(run, row, steps, 8 * COUNT, declared))
+            rows.append(federated_results.seldom(run, row, steps, 8 * COUNT, setting.declared))
     run.extra |= {"diloco": rows, "steps": steps}
 
 

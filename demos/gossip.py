@@ -8,8 +8,9 @@ rounds * (alpha + degree n beta).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from typing import Any
 
 import click
@@ -17,11 +18,11 @@ import numpy as np
 from mpi4py import MPI
 
 from demos._lib import gossip_results
-from demos._lib.timing import begin_together, timed
+from demos._lib.timing import averaging, begin_together, check_sizes, timed
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job
 from emulator.run.options import demo
-from emulator.run.session import Run, sub_sizes
+from emulator.run.session import Run
 from primitives.gossip import PushSum, asynchronous, average, graphs, mix, mixing, rumour, schedules
 from primitives.gossip.mixing import Mixing
 
@@ -31,31 +32,15 @@ ALL = "ring,torus,star,random-regular,small-world,exponential,complete"
 
 @dataclass
 class Way:
-    """One way to average.
-
-    Attributes
-    ----------
-    name
-        For the tables.
-    start
-        ``start(comm, x)`` gives ``step()`` (one round) and ``value()``.
-    degree
-        Messages per rank and round.
-    gap, sigma
-        Spectral gap and predicted contraction per round; None where there is no such figure.
-    nbytes
-        Bytes of one message.
-    exact
-        Rounds after which the average is exact; None: only in the limit.
-    """
+    """One way to average."""
 
     name: str
-    start: Callable[[Any, np.ndarray], tuple[Callable[[], None], Callable[[], np.ndarray]]]
-    degree: float
-    gap: float | None
-    sigma: float | None
-    nbytes: int
-    exact: int | None = None
+    values: Callable[[Any, np.ndarray], Iterator[np.ndarray]]  # (comm, x): a value before and after each round
+    degree: float  # messages per rank and round
+    gap: float | None  # spectral gap; None where there is no such figure
+    sigma: float | None  # predicted contraction per round; None where there is no such figure
+    nbytes: int  # of one message
+    exact: int | None = None  # rounds after which the average is exact; None: only in the limit
 
 
 @demo("gossip", needs=2, sizes="8,64K", budget=15.0)
@@ -100,17 +85,14 @@ def _share_table(run: Run) -> tuple[np.ndarray, np.ndarray]:
     return x, truth
 
 
-def _by_mixing(mixings: Sequence[Mixing]) -> Callable[[Any, np.ndarray], Any]:
-    def start(comm: Any, x: np.ndarray) -> Any:
-        value, count = x.copy(), [0]
+def _by_mixing(mixings: Sequence[Mixing]) -> Callable[[Any, np.ndarray], Iterator[np.ndarray]]:
+    def values(comm: Any, x: np.ndarray) -> Iterator[np.ndarray]:
+        value = x.copy()
+        for matrix in cycle(mixings):
+            yield value
+            mix(comm, value, matrix)
 
-        def step() -> None:
-            mix(comm, value, mixings[count[0] % len(mixings)])
-            count[0] += 1
-
-        return step, lambda: value
-
-    return start
+    return values
 
 
 def _ways(run: Run, chosen: list[graphs.Graph], n: int) -> list[Way]:
@@ -130,9 +112,11 @@ def _ways(run: Run, chosen: list[graphs.Graph], n: int) -> list[Way]:
     expected = run.on_root(lambda: schedules.expected_contraction(everybody, run.seed, 1000))
     ways.append(Way("pairwise, random", _by_mixing(matchings), 1 - p % 2 / p, None, expected, wire))
 
-    def push_sum(comm: Any, x: np.ndarray) -> Any:
+    def push_sum(comm: Any, x: np.ndarray) -> Iterator[np.ndarray]:
         state = PushSum(comm, x, everybody, seed=run.seed)
-        return state.step, lambda: state.estimate
+        while True:
+            yield state.estimate
+            state.step()
 
     ways.append(Way("push-sum, random", push_sum, 1, None, (0.5 - 0.5 / p) ** 0.5, wire + 8))
     return ways
@@ -155,13 +139,12 @@ def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float
     """
     target = run.control.allreduce(x) / run.size
     scale = np.maximum(np.abs(target), 1e-300)
-    step, value = way.start(run.comm, x)
-    distances = [_distance(run, value(), target, scale)]
-    while len(distances) <= (way.exact or most) and distances[-1] > error * distances[0] * (way.exact is None):
-        step()
-        distances.append(_distance(run, value(), target, scale))
-    mean = value()[:-1] / value()[-1]
-    wrong = run.control.allreduce(int(np.sum(np.abs(mean / truth - 1) > 1e3 * error)))
+    distances: list[float] = []
+    for value in way.values(run.comm, x):
+        distances.append(_distance(run, value, target, scale))
+        if len(distances) > (way.exact or most) or distances[-1] <= error * distances[0] * (way.exact is None):
+            break
+    wrong = run.control.allreduce(int(np.sum(np.abs(value[:-1] / value[-1] / truth - 1) > 1e3 * error)))
     return gossip_results.convergence(run, way, distances, wrong, error)
 
 
@@ -193,16 +176,14 @@ def _asynchronous(run: Run, x: np.ndarray, truth: np.ndarray) -> None:
 
 def _time(run: Run, names: list[str]) -> None:
     """Time averaging on sub-communicators and sizes, beside the closed form."""
+    check_sizes(run, np.float64)
     jobs, shapes = [], {}
-    for p in sub_sizes(run, (4, 8, 16)):
+    for p in run.sub_sizes((4, 8, 16)):
         if p < 2:
             raise UsageError("gossip is between 2 ranks or more, got --ranks 1: leave it out")
         for name, schedule in _timed(p, names).items():
             shapes[name, p] = schedule
-            for size in run.sizes:
-                if size % 8:
-                    raise UsageError(f"sizes are whole numbers of float64 (8 bytes), got {size}")
-                jobs.append(_job(run.sub(p), p, size, name, schedule))
+            jobs += [_job(run.sub(p), p, size, name, schedule) for size in run.sizes]
     series = timed(run, jobs)
     if run.rank == 0:
         gossip_results.times(run, series, shapes)
@@ -218,22 +199,11 @@ def _timed(p: int, names: list[str]) -> dict[str, list[Mixing]]:
     return found | {f"gossip {name}": schedule for name, schedule in _schedules(p).items()}
 
 
-def _job(comm: MPI.Intracomm | None, p: int, size: int, name: str, schedule: list[Mixing]) -> Job:
-    job = Job(name, p, size, tuple(range(p)), comm)
-    if comm is None:
-        return job
-    x = np.full(size // 8, float(comm.Get_rank()))
-    ranks = np.arange(p, dtype=float)
+def _job(comm: Any, p: int, size: int, name: str, schedule: list[Mixing]) -> Job:
+    expected = np.arange(p, dtype=float)
     for w in schedule:
-        ranks = w.matrix() @ ranks
-    expected = float(ranks[comm.Get_rank()])
-    last: dict[str, np.ndarray] = {}
-
-    def once() -> None:
-        last["value"] = average(comm, x, schedule)
-
-    job.once, job.check = once, lambda: int((np.abs(last["value"] - expected) > 1e-9).sum())
-    return job
+        expected = w.matrix() @ expected
+    return averaging(comm, name, p, size, lambda x: average(comm, x, schedule), expected)
 
 
 def _rumours(run: Run, count: int) -> None:

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 import emulator
 from demos._lib import docstrings
 from demos._lib.docstrings import Example
+from demos._lib.formulas import slowest_path
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.run.options import TIME, demo
@@ -68,17 +69,9 @@ def dense_start() -> Array:
 
 
 def forward_backward(dense: Array, table: Array, keys: NDArray[np.int64], batch: list[Example]) -> Any:
-    """Loss of a batch and its gradients.
+    """Mean cross-entropy of a batch, and its gradients: of the dense part, and of the rows.
 
-    Parameters
-    ----------
-    table
-        Rows of the sorted distinct `keys`, shape (keys, WIDTH).
-
-    Returns
-    -------
-    loss, dense gradient, row gradients
-        Of the batch's mean cross-entropy.
+    `table` has the rows of the sorted distinct `keys`, shape (keys, WIDTH).
     """
     w1 = dense[: WIDTH * HIDDEN].reshape(WIDTH, HIDDEN)
     b1, w2, b2 = np.split(dense[WIDTH * HIDDEN :], [HIDDEN, 2 * HIDDEN])
@@ -190,9 +183,7 @@ def _traffic(run: Run, setup: Setup, count: int, table: int, summary: Summary) -
     dense, replicated = share * DENSE * 8, share * (DENSE * 8 + table)
     ring = None
     if run.network is not None and count > 1:
-        described = run.network.sized(run.size).describe()
-        alpha, beta = described["alpha"]["max"], described["beta"]["max"]
-        ring = costs.seconds("ring", count, DENSE * 8 + table, alpha, beta) + setup.step_s
+        ring = costs.seconds("ring", count, DENSE * 8 + table, *slowest_path(run)) + setup.step_s
     saved = replicated / (sparse + dense) if count > 1 else 0.0
     return {"sparse": sparse, "dense": dense, "replicated": replicated, "saved": saved, "replicated_seconds": ring}
 

@@ -15,22 +15,19 @@ and the error says how far the machine is from one queue.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 from mpi4py import MPI
 
-from demos._lib.formulas import judge
-from demos._lib.timing import keep, timed
+from demos._lib.formulas import fitted, judge
+from demos._lib.timing import Formula, keep, timed
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job, Series
 from emulator.network import Network
 from emulator.run.options import demo
-from emulator.run.session import Run, sub_sizes
+from emulator.run.session import Run
 
 EXACT = 1e-9  # relative error that arithmetic alone may leave
-Formula = Callable[[int, int], float]
 
 
 @demo("incast", needs=2, sizes="8,64K,1M", budget=20.0)
@@ -39,7 +36,7 @@ def main(run: Run) -> None:
 
     mpirun -n 16 python -m demos.incast --net 10gbe
     """
-    counts = [p for p in sub_sizes(run, (2, 3, 5, 9, 17, 33, 65)) if p > 1]
+    counts = [p for p in run.sub_sizes((2, 3, 5, 9, 17, 33, 65)) if p > 1]
     if not counts:
         raise UsageError("incast needs a receiver and a sender, got --ranks 1: ask for 2 or more")
     if run.network is None and len(run.sizes) < 2:
@@ -76,8 +73,11 @@ def job(comm: MPI.Intracomm | None, ranks: int, size: int) -> Job:
 
 def conclude(run: Run, series: list[Series]) -> None:
     """Put the measurements beside the formula, on rank 0; busbw is what goes into the receiver."""
-    formula = on_network(run.network) if run.network is not None else fitted(run, series)
-    pairs = keep(run, series, lambda _, ranks, size: formula(ranks - 1, size))
+    if run.network is not None:
+        formula = on_network(run.network)
+    else:  # the terms of one queue: S = 1, V = number of senders
+        formula = fitted(run, series, lambda _, ranks: costs.terms("incast", ranks - 1), "incast")
+    pairs = keep(run, series, formula)
     for row in run.measurements:
         row["busbw"] = None if row["algbw"] is None else row["senders"] * row["algbw"]
     judge(run, "alpha + k n beta", pairs, EXACT, into=0)
@@ -86,25 +86,11 @@ def conclude(run: Run, series: list[Series]) -> None:
 def on_network(network: Network) -> Formula:
     """Predict from the configured paths into rank 0."""
 
-    def formula(senders: int, size: int) -> float:
-        paths = [network.between(sender, 0) for sender in range(1, senders + 1)]
+    def formula(pattern: str, ranks: int, size: int) -> float:
+        paths = [network.between(sender, 0) for sender in range(1, ranks)]
         return costs.incast(size, [(path.alpha, path.beta) for path in paths])
 
     return formula
-
-
-def fitted(run: Run, series: list[Series]) -> Formula:
-    """Fit alpha and beta of one queue to all measurements: S = 1, V = number of senders."""
-    from emulator.measure.fit import Point, fit
-
-    points = [
-        Point(s.job.bytes, costs.terms("incast", s.job.ranks - 1), s.seconds, ranks=s.job.ranks)
-        for s in series
-        if any(s.seconds)
-    ]
-    queue = fit(points, seed=run.seed)
-    run.fits.append(queue.record("collective", "incast"))
-    return lambda senders, size: queue.predict(costs.terms("incast", senders), size)
 
 
 if __name__ == "__main__":

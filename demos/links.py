@@ -12,13 +12,14 @@ import click
 import numpy as np
 from mpi4py import MPI
 
+from demos._lib.timing import keep_checks, timed, warn_unstable
 from emulator.core.wall_clock import wait_until
 from emulator.errors import UsageError
 from emulator.measure import closed_loop, microbenchmarks, protocol_limits, repetitions
 from emulator.measure.fit import MESSAGE, Point, fit
 from emulator.measure.terms import measurement
 from emulator.run.options import demo
-from emulator.run.session import Run, sub_sizes
+from emulator.run.session import Run
 
 Pair = tuple[int, int]
 
@@ -38,24 +39,17 @@ def main(run: Run, pairs: int) -> None:
     hosts = run.control.allgather(MPI.Get_processor_name())
     jobs, examples = _jobs(run, hosts, pairs)
     run.show()
-    stop = repetitions.Stop(run.budget, fewest=10 if run.network is None else 6)
-    with run.progress(run.budget, f"measuring {len(jobs)} jobs") as bar:
-        series = repetitions.measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance)
+    series = timed(run, jobs, 10 if run.network is None else 6)
     bystanders = _bystanders(run) if run.network is None else []
     if run.rank == 0:
-        from emulator.report.stability import unstable
-
         _conclude(run, series, bystanders, examples)
-        run.warnings += unstable({**run.result, "measurements": run.measurements})
+        warn_unstable(run)
 
 
 def tournament(ranks: int) -> Iterator[list[Pair]]:
     """Rounds in which every rank meets each other once, all pairs of a round being disjoint (the circle method).
 
-    Parameters
-    ----------
-    ranks
-        At least 2; with an odd number one rank rests in each round.
+    There are at least 2 ranks; with an odd number one rank rests in each round.
     """
     even = ranks + ranks % 2
     circle = list(range(1, even))
@@ -110,7 +104,7 @@ def _kind(run: Run, hosts: Sequence[str], pair: Pair) -> Any:
 def _bystanders(run: Run) -> list[dict[str, Any]]:
     """What ranks that wait in a barrier cost the two that are measured, for growing numbers of them."""
     rows = []
-    for p in (p for p in sub_sizes(run, (4, 8, 16)) if p > 2):
+    for p in (p for p in run.sub_sizes((4, 8, 16)) if p > 2):
         comm = run.control.Split(0 if run.rank < p else MPI.UNDEFINED, run.rank)
         if comm != MPI.COMM_NULL:
             asleep, in_barrier = microbenchmarks.bystander_penalty(comm)
@@ -143,9 +137,7 @@ def _conclude(
         run.measurements += [measurement(one, fitted.predict(MESSAGE, one.job.bytes)) for one in rows if one.seconds]
         if run.network is not None and run.options.compute == "none":
             checks += closed_loop.compare_link(run.network, *pair, fitted.headline)
-    for check in checks:
-        if not check["passed"]:
-            run.fail("{what}: {term} is {recovered:.6g} {unit}, configured {configured:.6g}".format(**check))
+    keep_checks(run, checks)
     known, source = protocol_limits.limits(run.result["environment"]["mpi"]) if run.network is None else ({}, "")
     run.extra = {"bystanders": bystanders, "limits": known, "limits_from": source, "checks": checks}
 

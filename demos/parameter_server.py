@@ -10,19 +10,19 @@ all rules for the same time under one straggler: steps per second, waiting, stal
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import click
 import numpy as np
 
 from demos._lib import digits, push_pull
-from demos._lib.formulas import judge
+from demos._lib.formulas import judge, slowest_path
 from demos._lib.shared_training import Task, Trained, one_process, train
 from emulator import costs
 from emulator.errors import UsageError
-from emulator.measure import statistics
 from emulator.run.options import TIME, demo
-from emulator.run.session import Run, sub_sizes
+from emulator.run.session import Run
 from emulator.units import format_time
 from primitives.parameter_server import Consistency, ParameterServer, messages, moved, place
 
@@ -48,28 +48,26 @@ def main(
     run: Run, servers: int, consistency: str, staleness: int, value_bound: float, slow: tuple[str, ...], steps: int,
     step_time: float, placement: str, replicas: int, compression: str, cache: bool, nan: str,
 ) -> None:  # fmt: skip
-    rules = {
-        "bsp": Consistency("bsp"),
-        "ssp": Consistency("ssp", staleness),
-        "async": Consistency("async"),
-        "value": Consistency("value", value_bound),
-    }
+    bounds = {"bsp": 0, "ssp": staleness, "async": 0, "value": value_bound}
+    rules = {kind: Consistency(kind, bound) for kind, bound in bounds.items()}
     if consistency not in rules:
         raise UsageError(f"--consistency must be one of {', '.join(rules)}, got {consistency!r}")
     if servers >= run.size:
         raise UsageError(f"--servers must leave a rank to work, got {servers} of {run.size} ranks: start more ranks")
-    if not (counts := [p for p in sub_sizes(run, (2, 4, 8, 16)) if p > servers]):
+    if not (counts := [p for p in run.sub_sizes((2, 4, 8, 16)) if p > servers]):
         raise UsageError(f"--ranks must leave a rank to work beside {servers} server(s), got {max(run.ranks or ())}")
     stragglers = parse_slow(slow, servers, run.size)
-    options: dict[str, Any] = {"replicas": replicas, "compression": compression, "refuse_nan": nan == "refuse"}
-    options["cache"] = cache
+    refuses = nan == "refuse"
+    options: dict[str, Any] = {
+        "replicas": replicas, "compression": compression, "refuse_nan": refuses, "cache": cache,
+    }  # fmt: skip
     task = Task(servers, steps, step_time, stragglers, seed=run.seed, placement=placement, options=options)
     # Every option is checked before anything is measured.
     ParameterServer(run.comm, [task.table()], servers=servers, consistency=rules[consistency], **options)
     price(run, servers, counts)
     trained_s = learn(run, task, rules[consistency])
     trade(run, task, trained_s / 2, [rules["bsp"], Consistency("ssp", 1), rules["ssp"], rules["async"], rules["value"]])
-    keep_placement(run, servers)
+    _keep_placement(run, servers)
 
 
 def parse_slow(texts: tuple[str, ...], servers: int, size: int) -> dict[int, float]:
@@ -90,9 +88,8 @@ def price(run: Run, servers: int, counts: list[int]) -> None:
     rows = []
     with run.progress(len(counts) * len(run.sizes), "push and pull") as bar:
         for p in counts:
-            sub = run.sub(p)
             for size in run.sizes:
-                seen = push_pull.measure(run.control, sub, size, servers, STEPS_TIMED)
+                seen = push_pull.measure(run.control, run.sub(p), size, servers, STEPS_TIMED)
                 if run.rank == 0:
                     rows.append(_row(p, size, servers, seen))
                 bar.advance()
@@ -109,22 +106,21 @@ def price(run: Run, servers: int, counts: list[int]) -> None:
 
 
 def _row(p: int, size: int, servers: int, seen: list[push_pull.Seen]) -> dict[str, Any]:
-    times = push_pull.step_times(seen)
-    seconds, workers = statistics.summary(times), p - servers
-    steps = STEPS_TIMED + push_pull.WARM_UP
-    return {
-        "pattern": "parameter_server", "ranks": p, "bytes": size, "workers": workers, "servers": servers,
-        "seconds": seconds, "algbw": size / seconds["median"],
-        "busbw": workers * size / servers / seconds["median"],  # one direction of a server's port
-        "native": None, "wrong": sum(one.wrong for one in seen),
-        "worker_bytes_per_step": max(one.worker_bytes for one in seen) / steps, "samples": times.tolist(),
-    }  # fmt: skip
+    workers = p - servers
+    each = max(one.worker_bytes for one in seen) / (STEPS_TIMED + push_pull.WARM_UP)
+    row = push_pull.measurement("parameter_server", p, size, seen, workers=workers, servers=servers,
+                                worker_bytes_per_step=each, samples=push_pull.step_times(seen).tolist())  # fmt: skip
+    row["busbw"] = workers * row["algbw"] / servers  # one direction of a server's port
+    return row
 
 
-def _configured(run: Run, servers: int) -> Any:
+Predict = Callable[[int, int], float | None]
+"""Seconds on p ranks for n bytes."""
+
+
+def _configured(run: Run, servers: int) -> Predict:
     """The closed form with the network's own alpha and beta (of the slowest path)."""
-    described = run.network.sized(run.size).describe()
-    alpha, beta = described["alpha"]["max"], described["beta"]["max"]
+    alpha, beta = slowest_path(run)
     run.extra["formula"] = (
         f"alpha {format_time(alpha)}, beta {beta * 1e9:.4g} ns/B as configured; full duplex: "
         "2 alpha + (w + k) (n/k + header) beta"
@@ -132,12 +128,12 @@ def _configured(run: Run, servers: int) -> Any:
 
     def predict(p: int, size: int) -> float:
         framed = size + servers * messages.HEADER_BYTES
-        return costs.seconds("parameter_server", p - servers, framed, alpha, beta, servers=servers)
+        return float(costs.seconds("parameter_server", p - servers, framed, alpha, beta, servers=servers))
 
     return predict
 
 
-def _fitted(run: Run, rows: list[dict[str, Any]], servers: int) -> Any:
+def _fitted(run: Run, rows: list[dict[str, Any]], servers: int) -> Predict:
     """The closed form with alpha and beta fitted to all but the largest rank count, which is held out."""
     from emulator.measure.fit import Point, fit
 
@@ -145,20 +141,22 @@ def _fitted(run: Run, rows: list[dict[str, Any]], servers: int) -> Any:
         run.extra["formula"] = "one size alone cannot tell alpha from beta: no prediction; give two or more --sizes"
         return lambda p, size: None
     most = max(row["ranks"] for row in rows)
-    known = [row for row in rows if row["ranks"] < most] or rows
-    fitted = fit([Point(r["bytes"], _terms(r["ranks"], servers), r["samples"], ranks=r["ranks"]) for r in known])
+    known = [row for row in rows if row["ranks"] < most]
+    unseen = [row for row in rows if row["ranks"] == most] if known else []
+    points = [
+        Point(row["bytes"], _terms(row["ranks"], servers), row["samples"], ranks=row["ranks"]) for row in known or rows
+    ]
+    fitted = fit(points)
     run.fits.append(fitted.record("collective", "parameter_server"))
     one = fitted.headline
     run.extra["formula"] = (
         f"fitted (one port after the other, 2 w (alpha + n/k beta)): alpha {format_time(one.alpha)}, "
         f"beta {one.beta * 1e9:.3g} ns/B; ranks {most} held out"
     )
-    for row in rows:
-        if row["ranks"] == most and known is not rows:
-            predicted = fitted.predict(_terms(most, servers), row["bytes"])
-            measured = row["seconds"]["median"]
-            run.held_out.append({"ranks": most, "bytes": row["bytes"], "measured": measured, "predicted": predicted,
-                                 "relative_error": predicted / measured - 1})  # fmt: skip
+    for row in unseen:
+        predicted, measured = fitted.predict(_terms(most, servers), row["bytes"]), row["seconds"]["median"]
+        run.held_out.append({"ranks": most, "bytes": row["bytes"], "measured": measured, "predicted": predicted,
+                             "relative_error": predicted / measured - 1})  # fmt: skip
     return lambda p, size: fitted.predict(_terms(p, servers), size)
 
 
@@ -190,8 +188,7 @@ def _keep(run: Run, task: Task, rule: Consistency, trained: Trained) -> None:
         "loss": [(at, step, digits.loss(weights, images, labels)) for at, step, weights in trained.history],
         "final_loss": loss, "one_process_loss": reference, "accuracy": digits.accuracy(trained.weights, images, labels),
         "staleness": dict(summary.staleness.counts), "cached_reads": summary.cached, "reads": summary.staleness.reads,
-        "steps_per_second": trained.steps_per_second(), "waiting": trained.waiting(),
-        "bytes_per_step": summary.worker_bytes / steps,
+        **trained.rates(),
         "check": _check(run, task, rule, trained, expected, loss, LOSS_FACTOR * reference + LOSS_SLACK),
     }  # fmt: skip
 
@@ -226,17 +223,12 @@ def trade(run: Run, task: Task, seconds: float, rules: list[Consistency]) -> Non
         trained = train(run, limited, rule)
         if run.rank == 0:
             seen, clocks = trained.summary.staleness, trained.summary.clocks
-            loss = digits.loss(trained.weights, *digits.load())
-            own, closed = sum(clocks[rank] for rank in slow) / sum(clocks.values()), sum(clocks.values())
-            rows.append({"rule": f"{rule}, copies" if copies else str(rule), "straggler_share": own, "loss": loss,
-                         "steps_per_second": trained.steps_per_second(), "waiting": trained.waiting(),
-                         "bytes_per_step": trained.summary.worker_bytes / closed,
-                         "staleness_mean": seen.mean, "staleness_max": seen.largest})  # fmt: skip
-    run.extra["trade"] = rows
-    run.extra["traded"] = {
-        "seconds": seconds,
-        "slow": [{"rank": rank, "factor": factor} for rank, factor in slow.items()],
-    }
+            rows.append({"rule": f"{rule}, copies" if copies else str(rule), "staleness_mean": seen.mean,
+                         "straggler_share": sum(clocks[rank] for rank in slow) / sum(clocks.values()),
+                         "loss": digits.loss(trained.weights, *digits.load()), "staleness_max": seen.largest,
+                         **trained.rates()})  # fmt: skip
+    stragglers = [{"rank": rank, "factor": factor} for rank, factor in slow.items()]
+    run.extra |= {"trade": rows, "traded": {"seconds": seconds, "slow": stragglers}}
     run.show()
 
 
@@ -245,14 +237,11 @@ def _copies(rule: Consistency) -> tuple[bool, ...]:
     return (False, True) if rule.kind == "ssp" and rule.bound > 0 else (False,)
 
 
-def keep_placement(run: Run, servers: int) -> None:
+def _keep_placement(run: Run, servers: int) -> None:
     """Find how many keys of a million change their server when one joins."""
-    rows = 10**6
     if run.rank == 0:
-        shares = {
-            kind: moved(place(kind, rows, servers), place(kind, rows, servers + 1))
-            for kind in ("range", "hash", "consistent")
-        }
+        kinds = ("range", "hash", "consistent")
+        shares = {kind: moved(place(kind, 10**6, servers), place(kind, 10**6, servers + 1)) for kind in kinds}
         run.extra |= {"moved": shares, "servers": servers}
 
 

@@ -11,11 +11,12 @@ import click
 import numpy as np
 from mpi4py import MPI
 
+from demos._lib.timing import check_sizes, keep_checks, keep_samples, timed, warn_unstable
 from emulator.errors import UsageError
 from emulator.measure import microbenchmarks, repetitions
 from emulator.results import environment
 from emulator.run.options import TIME, demo
-from emulator.run.session import Run, sub_sizes
+from emulator.run.session import Run
 from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
 from primitives.collectives.tuning import automatic
 
@@ -36,15 +37,10 @@ def main(run: Run, algorithm: str, t_comp: float) -> None:
     run.on_root(lambda: _check(run, t_comp))
     hosts = run.control.allgather(MPI.Get_processor_name())
     run.show()
-    jobs = _jobs(run, patterns, ranks)
-    stop = repetitions.Stop(run.budget, fewest=10 if run.network is None else 6)
-    with run.progress(run.budget, f"measuring {len(jobs)} jobs") as bar:
-        series = repetitions.measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance)
+    series = timed(run, _jobs(run, patterns, ranks), 10 if run.network is None else 6)
     if run.rank == 0:
-        from emulator.report.stability import unstable  # 16 ranks would import at the same time what only one needs
-
         _conclude(run, series, patterns, hosts, t_comp)
-        run.warnings += unstable({**run.result, "measurements": run.measurements})
+        warn_unstable(run)
 
 
 def _conclude(run: Run, series: list[repetitions.Series], patterns: list[str], hosts: list[str], t_comp: float) -> None:
@@ -55,24 +51,20 @@ def _conclude(run: Run, series: list[repetitions.Series], patterns: list[str], h
     crowding = environment.crowding(hosts) if run.network is None else uncrowded
     found = fit_run(series, patterns, ITEM.itemsize, crowding, run.seed)
     native = {(one.job.ranks, one.job.bytes): one for one in series if one.job.pattern == "native"}
+    keep_samples(run, series)
     for one in series:
         job = one.job
-        run.samples += one.rows()
         if job.pattern != "native":
             predicted = found.predict(job.pattern, job.ranks, job.bytes)
             beside = native.get((job.ranks, job.bytes)) if job.pattern in patterns else None
             row = measurement(one, predicted, beside)
             run.measurements.append({**row, "held_out": found.unseen(job.pattern, job.ranks)})
-        if one.wrong:
-            run.fail(f"{job.pattern} of {job.bytes} bytes on {job.ranks} ranks has {one.wrong} wrong elements")
     checks: list[dict[str, Any]] = []
     unchecked: list[str] = []
     if run.network is not None:
         ranks = sorted({one.job.ranks for one in series if one.job.pattern in patterns})
         checks, unchecked = closed_loop(found, run.network, ranks, run.options.compute)
-    for check in checks:
-        if not check["passed"]:
-            run.fail("{what}: {term} is {recovered:.6g} {unit}, configured {configured:.6g}".format(**check))
+    keep_checks(run, checks)
     run.fits += found.records(configured(run.network))
     run.held_out += found.held_out
     run.extra = {
@@ -86,7 +78,7 @@ def _conclude(run: Run, series: list[repetitions.Series], patterns: list[str], h
 
 
 def _ranks(run: Run) -> list[int]:
-    ranks = sub_sizes(run)
+    ranks = run.sub_sizes()
     if ranks[0] < 2:
         raise UsageError(f"an all-reduce is between 2 ranks or more, got --ranks {ranks[0]}: leave it out")
     return ranks
@@ -98,9 +90,7 @@ def _check(run: Run, t_comp: float) -> None:
 
     if t_comp <= 0:
         raise UsageError(f"the compute time of a step must be > 0 s, got --t-comp {t_comp:g}: write e.g. '100 ms'")
-    for size in run.sizes:
-        if size % ITEM.itemsize:
-            raise UsageError(f"sizes are whole numbers of {ITEM.name} ({ITEM.itemsize} bytes), got {size}")
+    check_sizes(run, ITEM)
     if len(sizes := [size for size in run.sizes if size]) < 2:
         raise UsageError(
             f"alpha and beta need at least 2 sizes above 0 to be told apart, got {len(sizes)}: add --sizes"

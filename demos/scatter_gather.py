@@ -142,21 +142,13 @@ def _uneven(run: Run, texts: list[corpus.Document]) -> None:
 
 @dataclass
 class Search:
-    """A question to a corpus in shards.
-
-    Attributes
-    ----------
-    run, documents, placement, question
-        The run, the whole corpus, where its shards are, and what is asked.
-    task_s
-        Declared seconds that the search of a shard takes on a worker that is not slow.
-    """
+    """A question to a corpus in shards."""
 
     run: Run
-    documents: list[corpus.Document]
-    placement: Shards
+    documents: list[corpus.Document]  # the whole corpus
+    placement: Shards  # where its shards are
     question: str
-    task_s: float
+    task_s: float  # declared seconds that the search of a shard takes on a worker that is not slow
 
     def __post_init__(self) -> None:
         names = self.placement.split(range(len(self.documents)))

@@ -52,10 +52,10 @@ def main(ctx: click.Context, source: str | None, benchmark: str | None, path: st
         asked = _fitted(benchmark, **options)
     else:
         asked = _given(**options) if source is None else _measured(source, **options)
-    model, nodes = asked.model, options["nodes"]
+    model, nodes = asked.vary(1.0, 1.0), options["nodes"]
     asked.warnings += _extrapolated(asked, max(*nodes, model.best().p))
     variations = speedup.sensitivity(asked.vary, 1.0, 1.0) if options["sensitivity"] else []
-    result = _result(asked, model.table(nodes), variations)
+    result = _result(asked, model, model.table(nodes), variations)
     unwritten = results.keep(result, path)
     terminal.show(view(results.plain(result)), outlasting())
     if unwritten is not None:
@@ -64,32 +64,13 @@ def main(ctx: click.Context, source: str | None, benchmark: str | None, path: st
 
 @dataclass
 class Asked:
-    """What the table is made of.
+    """What the table is made of."""
 
-    Attributes
-    ----------
-    model
-        T(p) of the terms.
-    vary
-        The model with alpha and beta multiplied by two factors.
-    about
-        The terms in words.
-    terms
-        The same for the result file: alpha, beta, and where they come from.
-    interval
-        Of p*, where one is known.
-    most_ranks
-        The most ranks that were measured, where something was.
-    warnings
-        What to know before believing it.
-    """
-
-    model: Speedup
-    vary: Callable[[float, float], Speedup]
-    about: str
-    terms: dict[str, Any]
-    interval: tuple[int, int] | None = None
-    most_ranks: int | None = None
+    vary: Callable[[float, float], Speedup]  # T(p) of the terms, with alpha and beta multiplied by two factors
+    about: str  # the terms in words
+    terms: dict[str, Any]  # the same for the result file: alpha, beta, and where they come from
+    interval: tuple[int, int] | None = None  # of p*, where one is known
+    most_ranks: int | None = None  # that were measured, where something was
     warnings: list[str] = field(default_factory=list)
 
 
@@ -97,17 +78,23 @@ def _refuse_mixtures(ctx: click.Context, source: str | None, benchmark: str | No
     """Options that would be ignored are an error: the user meant something by them."""
     if source is not None and benchmark is not None:
         raise UsageError("terms are from a result or from a benchmark's text, got --from and --fit: leave out one")
-    needed = {"pattern": "--from", "size": "--from or --fit"}
-    for name in ("alpha", "beta", "form", *needed):
-        option = {"size": "bytes"}.get(name, name)
-        given = ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-        if not given:
-            continue
-        if name not in needed and (source or benchmark):
-            with_ = "--from" if source else "--fit"
-            raise UsageError(f"--{option} goes without {with_}: leave out {with_}")
-        if name in needed and not source and not (benchmark and name == "size"):
-            raise UsageError(f"--{option} goes with {needed[name]}: add it")
+    given = {name for name in ctx.params if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
+    if source or benchmark:
+        with_ = "--from" if source else "--fit"
+        for name in ("alpha", "beta", "form"):
+            if name in given:
+                raise UsageError(f"--{name} goes without {with_}: leave out {with_}")
+    if "pattern" in given and not source:
+        raise UsageError("--pattern goes with --from: add it")
+    if "size" in given and not (source or benchmark):
+        raise UsageError("--bytes goes with --from or --fit: add it")
+
+
+def _given(t_comp: float, alpha: float, beta: float, form: str, **_: Any) -> Asked:
+    """The model of given terms, and how it varies with factors on alpha and beta."""
+    make = _FORMS[form]
+    about = f"T_comp {t_comp:g} s, alpha {alpha:g} s, beta {beta:g} s for the whole model"
+    return Asked(lambda a, b: make(t_comp, alpha * a, beta * b), about, {"alpha": alpha, "beta": beta})
 
 
 def _fitted(benchmark: str, t_comp: float, size: int | None, **_: Any) -> Asked:
@@ -115,36 +102,34 @@ def _fitted(benchmark: str, t_comp: float, size: int | None, **_: Any) -> Asked:
     from emulator.measure import benchmark_text
 
     found = benchmark_text.read(benchmark)
-    n = size or found["most_bytes"]
-    alpha, beta = found["alpha"], found["beta"]
+    n, alpha, beta = int(size or found["most_bytes"]), found["alpha"], found["beta"]
     about = (
-        f"T_comp {format_time(t_comp)}, ring of {format_size(int(n))}, fitted to {found['origin']}: alpha "
+        f"T_comp {format_time(t_comp)}, ring of {format_size(n)}, fitted to {found['origin']}: alpha "
         f"{format_time(alpha)}, beta {beta * 1e9:.4g} ns/B"
     )
-    terms = {"alpha": alpha, "beta": beta, "gamma": 0.0, "pattern": "ring", "bytes": int(n), "source": benchmark}
+    terms = {"alpha": alpha, "beta": beta, "gamma": 0.0, "pattern": "ring", "bytes": n, "source": benchmark}
+    return _of_terms(t_comp, "ring", about, terms, found["draws"], found["most_ranks"])
+
+
+def _of_terms(t_comp: float, form: str, about: str, terms: dict[str, Any], draws: Any, most_ranks: int | None) -> Asked:
+    """The model of a collective with fitted terms, how it varies, and the interval of p* from the fit's bootstrap."""
+    n, alpha, beta, gamma = (terms[name] for name in ("bytes", "alpha", "beta", "gamma"))
 
     def vary(a: float, b: float) -> Speedup:
-        return speedup.measured(t_comp, "ring", n, alpha * a, beta * b)
+        return speedup.measured(t_comp, form, n, alpha * a, beta * b, gamma)
 
-    interval = speedup.best_interval(t_comp, "ring", n, found["draws"])
-    return Asked(vary(1.0, 1.0), vary, about, terms, interval, found["most_ranks"])
-
-
-def _given(t_comp: float, alpha: float, beta: float, form: str, **_: Any) -> Asked:
-    """The model of given terms, and how it varies with factors on alpha and beta."""
-    make = _FORMS[form]
-    about = f"T_comp {t_comp:g} s, alpha {alpha:g} s, beta {beta:g} s for the whole model"
-    terms = {"alpha": alpha, "beta": beta}
-    return Asked(make(t_comp, alpha, beta), lambda a, b: make(t_comp, alpha * a, beta * b), about, terms)
+    return Asked(vary, about, terms, speedup.best_interval(t_comp, form, n, draws), most_ranks)
 
 
 def _measured(source: str, t_comp: float, pattern: str | None, size: int | None, **_: Any) -> Asked:
-    """The model of measured terms, how it varies, and the interval of p* from the fit's bootstrap."""
+    """The model of the terms that a demo has measured."""
     result = results.load(source)
     fit = _fit_of(result, pattern)
     name = fit["pattern"]
     rows = [row for row in result["measurements"] if row["pattern"] == name]
-    n = _largest(rows, name) if size is None else size
+    if size is None and not rows:
+        raise UsageError(f"this result has no measurements of {name}: say --bytes")
+    n = max(row["bytes"] for row in rows) if size is None else size
     found = next((one for one in fit["segments"] if n <= one["last"]), (fit["segments"] or [fit])[-1])
     alpha, beta, gamma = (found[term]["value"] if found.get(term) else 0.0 for term in ("alpha", "beta", "gamma"))
     form = _form(rows, name, n)
@@ -153,15 +138,12 @@ def _measured(source: str, t_comp: float, pattern: str | None, size: int | None,
         f"T_comp {format_time(t_comp)}, {name}{stands} of {format_size(n)}, measured by demos.{result['demo']} on "
         f"{result['started']}: alpha {format_time(alpha)}, beta {beta * 1e9:.4g} ns/B, gamma {gamma * 1e9:.4g} ns/B"
     )
-
-    def vary(a: float, b: float) -> Speedup:
-        return speedup.measured(t_comp, form, n, alpha * a, beta * b, gamma)
-
     terms = {"alpha": alpha, "beta": beta, "gamma": gamma, "pattern": name, "algorithm": form, "bytes": n}
     terms |= {"source": source, "source_started": result["started"]}
-    interval = speedup.best_interval(t_comp, form, n, found.get("draws") or [])
     most = max((row["ranks"] for row in rows), default=None)
-    return Asked(vary(1.0, 1.0), vary, about, terms, interval, most, _outside(n, rows, name))
+    asked = _of_terms(t_comp, form, about, terms, found.get("draws") or [], most)
+    asked.warnings += _outside(n, rows, name)
+    return asked
 
 
 def _form(rows: Sequence[Mapping[str, Any]], name: str, n: int) -> str:
@@ -188,9 +170,8 @@ def _extrapolated(asked: Asked, most: int) -> list[str]:
     return [f"measured on at most {asked.most_ranks} ranks: what is said of p > {asked.most_ranks} is extrapolated"]
 
 
-def _result(asked: Asked, rows: list[Row], variations: list[speedup.Variation]) -> dict[str, Any]:
+def _result(asked: Asked, model: Speedup, rows: list[Row], variations: list[speedup.Variation]) -> dict[str, Any]:
     """All that is needed to make the table again."""
-    model = asked.model
     best, dominated = model.best(), model.dominated()
     result = results.new("speedup", ["python", *mpirun.this_program()])
     result["warnings"] = asked.warnings
@@ -218,12 +199,6 @@ def _fit_of(result: Mapping[str, Any], pattern: str | None) -> Mapping[str, Any]
         got = "no --pattern" if pattern is None else f"--pattern {pattern}"
         raise UsageError(f"this result has fits of {', '.join(fits)}, got {got}: name one of them")
     return fits[pattern]
-
-
-def _largest(rows: Sequence[Mapping[str, Any]], pattern: str) -> int:
-    if not rows:
-        raise UsageError(f"this result has no measurements of {pattern}: say --bytes")
-    return max(row["bytes"] for row in rows)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""The ways in which a run ends badly without being a bug; each is one line for the user and an exit status."""
+"""Errors that are no bug of this program: each is printed as one line and sets the exit status."""
+
+from pathlib import Path
 
 
 class UsageError(ValueError):
@@ -9,6 +11,15 @@ class UsageError(ValueError):
     """
 
     exit_code = 2
+
+
+def read_text(path: Path, what: str) -> str:
+    """Read an input file as UTF-8; if that fails, the UsageError calls the file `what`."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise UsageError(f"{what} cannot be read: {reason}") from None
 
 
 class CheckFailed(RuntimeError):

@@ -1,4 +1,4 @@
-"""The speedup model: how many nodes are worth having.
+"""The speedup model: the number of nodes with the shortest step.
 
 A step computes for T_comp seconds on one node and is divided perfectly; its communication is not:
 
@@ -138,8 +138,8 @@ def best_interval(
 ) -> tuple[int, int] | None:
     """95 % interval of p* from bootstrap draws of the measured terms; None without draws.
 
-    It holds what is not known of the terms: from repetitions, and because the model misses what was measured (see
-    `emulator.measure.bootstrap`). That the model holds for p beyond those that were measured is assumed.
+    It contains the uncertainty of the terms from repetitions and from the errors of the model (see
+    `emulator.measure.bootstrap`). The model is assumed to hold for p beyond those that were measured.
 
     Parameters
     ----------

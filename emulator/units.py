@@ -1,8 +1,8 @@
-"""Sizes, times and rates as people write them; one table of units for every option and every file.
+"""Parse and format sizes, times and rates; one table of units for every option and every file.
 
 Sizes are in bytes: kB, MB, GB are powers of 1000; KiB, MiB, GiB and the bare K, M, G of ``--sizes`` are powers of 1024.
 Rates need a unit: bit/s (also b/s, bps) or B/s (also Bps), with k, M, G, T for powers of 1000 whatever their case
-(nobody has a bandwidth in millibits), or Ki, Mi, Gi, Ti for powers of 1024. Times need a unit, unless they are 0.
+(a bandwidth in millibits makes no sense), or Ki, Mi, Gi, Ti for powers of 1024. Times need a unit, unless they are 0.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _SIZE_UNIT = re.compile(r"(?P<prefix>[kKmMgG])(?P<rest>i?[bB])?|B?")
 _RATE_UNIT = re.compile(r"(?P<prefix>[kKmMgGtT]i?)?(?P<unit>(?i:bits?|bytes?)|b|B)(?:/s|ps)")
 _LARGEST_SIZE = 1 << 62
 
-_SECONDS = {
+SECONDS = {
     "ps": "1e-12", "ns": "1e-9", "us": "1e-6", "µs": "1e-6", "μs": "1e-6", "ms": "1e-3",
     "s": "1", "sec": "1", "second": "1", "seconds": "1", "min": "60", "minute": "60", "minutes": "60",
     "h": "3600", "hour": "3600", "hours": "3600", "d": "86400", "day": "86400", "days": "86400",
     "week": "604800", "weeks": "604800", "year": "31557600", "years": "31557600",
 }  # fmt: skip
-"""Seconds of each unit of time; a year has 365.25 days."""
+"""Seconds of each unit of time, as exact decimals; a year has 365.25 days."""
 
 TIME_HELP = "ns, us, ms, s, min, h, d or years"
 SIZE_HELP = "kB, MB, GB are powers of 1000, KiB, MiB, GiB and the bare K, M, G of 1024"
@@ -83,7 +83,7 @@ def parse_ranks(text: str) -> list[int]:
 def parse_time(text: str | float) -> float:
     """Seconds (>= 0) of ``"50 us"``, ``"1.5 ms"``, ``"2 min"``, ``"1 d"``, ``"5 years"``; only 0 needs no unit."""
     number, unit = _split(str(text))
-    factor = _SECONDS.get(unit, "1" if number == 0 and not unit else None)
+    factor = SECONDS.get(unit, "1" if number == 0 and not unit else None)
     seconds = math.nan if number is None or factor is None else float(number * Decimal(factor))
     if not 0 <= seconds < math.inf:
         raise UsageError(f"a time is a number >= 0 with its unit ({TIME_HELP}), got {text!r}: write e.g. '50 us'")

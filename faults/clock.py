@@ -1,25 +1,12 @@
-"""The clock that detectors, agreements, recovery and injection go by; another carrier of messages brings its own."""
-
-from __future__ import annotations
+"""The clock of detectors, agreements, recovery and injection; another transport of messages assigns its own here."""
 
 import os
 import time
+from collections.abc import Callable
 
-
-class Clock:
-    """The monotonic clock of a host, which all of its processes share, and real sleep."""
-
-    def now(self) -> float:
-        """Seconds."""
-        return time.monotonic()
-
-    def sleep(self, seconds: float) -> None:
-        """Let that many seconds pass."""
-        time.sleep(seconds)
-
-    def give_way(self) -> None:
-        """Let other processes have the core, if they wait for it."""
-        os.sched_yield()
-
-
-WALL = Clock()
+now: Callable[[], float] = time.monotonic
+"""Seconds of the monotonic clock of the host, which all of its processes share."""
+sleep: Callable[[float], None] = time.sleep
+"""Let that many seconds pass."""
+give_way: Callable[[], None] = os.sched_yield
+"""Let other processes have the core, if they wait for it."""

@@ -1,6 +1,6 @@
-"""The recovery policies: what a job does about a dead rank, and what follows from that elsewhere.
+"""The recovery policies: how a job goes on after a rank has died, and the properties of each.
 
-Whoever needs to know something of a policy asks its attribute here; nobody compares names. A new policy is an entry in
+Code that depends on a policy reads its attributes; names are never compared. A new policy is an entry in
 `POLICIES` and the mechanism that carries it out (`faults.recover`). No MPI in here: every rank and every launcher
 imports this module.
 """
@@ -25,10 +25,10 @@ class Policy:
     relaunches
         The launcher starts the job again, from its last checkpoint on disk.
     repairs
-        The survivors agree on who lives, rebuild the communicator and go back to a common step. Other policies let the
-        algorithm leave the dead out, or start the job again.
+        The survivors agree on the live ranks, rebuild the communicator and go back to a common step. Under other
+        policies the algorithm leaves the dead out, or the job starts again.
     refills
-        Another process takes the place of a dead rank, so that later faults can meet that place again.
+        Another process takes the place of a dead rank, so that later faults can hit that place again.
     has_spares
         Ranks wait from the start to take the places of the dead.
     spawns
@@ -38,7 +38,7 @@ class Policy:
     points
         Named points of the recovery at which a fault can strike, beside those of the algorithm.
     call
-        The call for a program of one's own; empty for ``faults.recovering``, which takes the policy's name.
+        The call for a user's program; empty for ``faults.recovering``, which takes the policy's name.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Policy:
     call: str = ""
 
 
-_SURVIVORS_GO_ON = ("agree", "rebuild", "shrink", "replay")  # nobody is given the state where fewer ranks go on
+_SURVIVORS_GO_ON = ("agree", "rebuild", "shrink", "replay")  # without new ranks no state is restored
 
 POLICIES = {
     policy.name: policy

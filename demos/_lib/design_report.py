@@ -5,15 +5,17 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emulator.design import failures, pricing
-from emulator.design.plan import Plan
 from emulator.design.pricing import Priced
-from emulator.design.review import Finding
-from emulator.design.tolerance import Margin
 from emulator.design.words import short, size, slots
 from emulator.units import format_time
+
+if TYPE_CHECKING:
+    from emulator.design.margins import Margin
+    from emulator.design.planner import Plan
+    from emulator.design.review import Finding
 
 _TERMS = ("compute", "waiting", "latency", "bandwidth", "reduction", "queueing")
 

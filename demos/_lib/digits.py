@@ -69,6 +69,13 @@ def gradient(weights: Array, images: Array, digits: NDArray[np.int64]) -> Array:
     return images.T @ error / len(digits)
 
 
+def batch_gradient(weights: Array, shard: tuple[Any, Any], seed: int, worker: int, step: int, count: int) -> Array:
+    """On a worker's mini-batch of its images and digits, in the shape of `weights`, which may be flat."""
+    images, labels = shard
+    chosen = batch(len(labels), seed, worker, step, count)
+    return gradient(weights.reshape(FEATURES, CLASSES), images[chosen], labels[chosen]).reshape(weights.shape)
+
+
 def loss(weights: Array, images: Array, digits: NDArray[np.int64]) -> float:
     """Mean cross-entropy in nats."""
     chosen = probabilities(weights, images)[np.arange(len(digits)), digits]

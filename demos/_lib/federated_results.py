@@ -5,21 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from demos._lib.formulas import judge
+from demos._lib.timing import measured
 from emulator import costs
-from emulator.measure import statistics
 from emulator.run.session import Run
 from primitives.federated.averaging import HEADER, Round
 
 
 def rounds(run: Run, rows: list[dict[str, Any]], training: float | None, n: int) -> None:
-    """Add the rounds to the result and compare their times with the formula.
+    """Add the rounds, of a model of n bytes with its header, to the result and compare their times with the formula.
 
-    Parameters
-    ----------
-    training
-        Seconds of every client's training; None where clients differ, so that no formula holds.
-    n
-        Bytes of a model with its header.
+    `training` is in seconds, that of every client; None where clients differ, so that no formula holds.
     """
     kept = [
         {**vars(row["record"]), "at": row["at"], "loss": row["loss"], "accuracy": row["accuracy"],
@@ -31,10 +26,9 @@ def rounds(run: Run, rows: list[dict[str, Any]], training: float | None, n: int)
     if run.network is not None and training is not None:
         path = run.network.between(0, 1)
         closed = training + costs.seconds("federated", asked, n, path.alpha, path.beta)
-    run.measurements.append({
-        "pattern": "federated round", "ranks": asked + 1, "bytes": n, "wrong": 0, "algbw": None, "busbw": None,
-        "seconds": statistics.summary([one["seconds"] for one in kept]), "predicted": closed, "native": None,
-    })  # fmt: skip
+    run.measurements.append(
+        measured("federated round", asked + 1, n, [one["seconds"] for one in kept], predicted=closed)
+    )
     run.extra["rounds"] = kept
     if not any(one["late"] for one in kept):
         judge(run, "federated rounds", [(one["predicted"], one["seconds"]) for one in kept])

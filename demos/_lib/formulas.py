@@ -1,14 +1,43 @@
-"""Relative errors of cost formulas, with a verdict on networks that meet the assumptions of the formulas."""
+"""Cost formulas fitted to measurements, and the errors of formulas with a verdict on networks that meet their
+assumptions."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
+from emulator import costs
+from emulator.measure.series import Series
 from emulator.network import Network
 from emulator.run.session import Run
 
 WITHIN = 0.10  # of each other: measured and predicted time on an emulated network
+
+
+def fitted(
+    run: Run, series: Sequence[Series], terms: Callable[[str, int], costs.Terms], name: str
+) -> Callable[[str, int, int], float]:
+    """Fit alpha and beta to these very times, add the fit to the result by its name, and give the formula.
+
+    `terms` gives the coefficients of a pattern on p ranks.
+    """
+    from emulator.measure.fit import Point, fit  # on rank 0 only, where something is fitted
+
+    points = [
+        Point(one.job.bytes, terms(one.job.pattern, one.job.ranks), one.seconds, ranks=one.job.ranks)
+        for one in series
+        if any(one.seconds)
+    ]
+    line = fit(points, seed=run.seed)
+    run.fits.append(line.record("collective", name))
+    return lambda pattern, p, size: line.predict(terms(pattern, p), size)
+
+
+def slowest_path(run: Run) -> tuple[float, float]:
+    """The largest alpha and beta of all paths of the configured network."""
+    assert run.network is not None
+    described = run.network.sized(run.size).describe()
+    return described["alpha"]["max"], described["beta"]["max"]
 
 
 def uniform(network: Network, into: int | None = None) -> bool:
@@ -35,7 +64,7 @@ def judge(
     into: int | None = None,
     exact: bool = True,
 ) -> None:
-    """Add the errors of a formula to the result; on an ideal network a large one fails the run. Rank 0 only.
+    """Add the errors of a formula to the result; on an ideal network one above `limit` fails the run. Rank 0 only.
 
     Parameters
     ----------
@@ -43,8 +72,6 @@ def judge(
         What was measured, in the plural.
     pairs
         Predicted (None where there is no formula) and measured seconds.
-    limit
-        The largest relative error on an ideal network.
     into
         The formula is only of paths into this rank.
     exact

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from demos._lib.formulas import judge
-from demos._lib.timing import keep
+from demos._lib.formulas import fitted, judge
+from demos._lib.timing import Formula, keep
 from emulator import costs
 from emulator.measure.repetitions import Series
 from emulator.run.session import Run
@@ -49,16 +49,15 @@ def convergence(run: Run, way: Any, distances: list[float], wrong: int, error: f
     }  # fmt: skip
 
 
-def degrees(schedule: Sequence[Mixing]) -> tuple[int, ...]:
-    """Largest number of messages of a rank, round by round."""
-    return tuple(m.graph.degree for m in schedule)
+def terms(schedule: Sequence[Mixing]) -> costs.Terms:
+    """Coefficients of these rounds, by the largest number of messages of a rank in each."""
+    return costs.terms("gossip", schedule[0].graph.size, degrees=tuple(m.graph.degree for m in schedule))
 
 
 def predict(schedule: Sequence[Mixing], size: int, path: Any) -> float:
     """Seconds of these rounds with messages of `size` bytes on an idle network whose paths are all like `path`."""
     if all(m.graph.regular for m in schedule):
-        ranks = schedule[0].graph.size
-        return float(costs.seconds("gossip", ranks, size, path.alpha, path.beta, degrees=degrees(schedule)))
+        return terms(schedule).seconds(size, path.alpha, path.beta)
     sends = [[[(j, size) for j in to] for to in m.graph.neighbours] for m in schedule]
     return costs.timeline(sends, path.alpha, path.beta)
 
@@ -68,37 +67,19 @@ def times(run: Run, series: list[Series], schedules: dict[tuple[str, int], list[
 
     Alpha and beta are those of the configured network; on the bare transport they are fitted to these very times.
     """
+    formula, run.extra["formula"] = _formula(run, series, schedules)
+    judge(run, "averages", keep(run, series, formula))
 
-    def terms(schedule: list[Mixing]) -> costs.Terms:
-        return costs.terms("gossip", schedule[0].graph.size, degrees=degrees(schedule))
 
-    origin = "configured alpha and beta; where degrees differ, followed message by message"
+def _formula(run: Run, series: list[Series], schedules: dict[tuple[str, int], list[Mixing]]) -> tuple[Formula, str]:
     if run.network is not None:
         path = run.network.between(0, 1)
-
-        def formula(name: str, p: int, size: int) -> float | None:
-            return predict(schedules[name, p], size, path)
-
-    elif len({one.job.bytes for one in series}) < 2:
-        origin = "no formula: fitting alpha and beta takes two --sizes"
-
-        def formula(name: str, p: int, size: int) -> float | None:
-            return None
-
-    else:
-        from emulator.measure.fit import Point, fit
-
-        shapes = [terms(schedules[s.job.pattern, s.job.ranks]) for s in series]
-        points = [Point(s.job.bytes, w, s.seconds, ranks=s.job.ranks) for s, w in zip(series, shapes, strict=True)]
-        line = fit(points, seed=run.seed)
-        run.fits.append(line.record("collective", "gossip"))
-        origin = "alpha and beta fitted to these very times"
-
-        def formula(name: str, p: int, size: int) -> float | None:
-            return line.predict(terms(schedules[name, p]), size)
-
-    run.extra["formula"] = origin
-    judge(run, "averages", keep(run, series, formula))
+        origin = "configured alpha and beta; where degrees differ, followed message by message"
+        return lambda name, p, size: predict(schedules[name, p], size, path), origin
+    if len(run.sizes) < 2:
+        return lambda name, p, size: None, "no formula: fitting alpha and beta takes two --sizes"
+    formula = fitted(run, series, lambda name, p: terms(schedules[name, p]), "gossip")
+    return formula, "alpha and beta fitted to these very times"
 
 
 def rumours(run: Run, mode: str, given: int, seen: list[Any]) -> dict[str, Any]:

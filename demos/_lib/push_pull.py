@@ -10,6 +10,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 import emulator
+from demos._lib.timing import measured
 from emulator import carrier
 from primitives.parameter_server import Add, ParameterServer, Table, Worker
 
@@ -18,36 +19,19 @@ WARM_UP = 2
 
 @dataclass(frozen=True)
 class Seen:
-    """What one rank saw.
+    """What one rank saw."""
 
-    Attributes
-    ----------
-    ends
-        When each of its pulls was complete, in seconds (empty on a server).
-    wrong
-        Elements that differ from the exact sum.
-    worker_bytes
-        Sent and received by this worker.
-    """
-
-    ends: NDArray[np.float64]
-    wrong: int = 0
-    worker_bytes: int = 0
+    ends: NDArray[np.float64]  # when each of its pulls was complete, in seconds (empty on a server)
+    wrong: int = 0  # elements that differ from the exact sum
+    worker_bytes: int = 0  # sent and received by this worker
 
 
 def steps(comm: Any, size: int, servers: int, count: int, compute: float = 0.0, **options: Any) -> Seen:
     """Pull, compute, push `count` times on every worker, synchronously.
 
-    Every worker adds ones, so that after c iterations of w workers every element is c w: each pull is checked.
-
-    Parameters
-    ----------
-    comm
-        The first `servers` ranks serve, the others work.
-    size
-        Bytes of the table (elements of 8 bytes, at least one for each server).
-    compute
-        Declared seconds between a pull and the push.
+    Every worker adds ones, so that after c iterations of w workers every element is c w: each pull is checked. The
+    table has `size` bytes (elements of 8 bytes, at least one for each server); `compute` are the declared seconds
+    between a pull and the push.
     """
     table = Table("w", max(servers, size // 8), update=Add())
     ps = ParameterServer(comm, [table], servers=servers, **options)
@@ -84,3 +68,10 @@ def measure(control: MPI.Intracomm, comm: Any, size: int, servers: int, count: i
         carrier.of(comm).align()
     seen = Seen(np.empty(0)) if comm is None else steps(comm, size, servers, count, **options)
     return control.gather(seen) or []
+
+
+def measurement(pattern: str, p: int, size: int, seen: list[Seen], **more: Any) -> dict[str, Any]:
+    """What was seen in the form of the result file: a step lasts from one completion to the next one's."""
+    times = step_times(seen)
+    algbw, wrong = size / float(np.median(times)), sum(one.wrong for one in seen)
+    return measured(pattern, p, size, times, algbw=algbw, wrong=wrong, **more)

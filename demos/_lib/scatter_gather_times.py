@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from mpi4py import MPI
-
-from demos._lib.formulas import judge
-from demos._lib.timing import Formula, keep, timed
+from demos._lib.formulas import fitted, judge
+from demos._lib.timing import Formula, answering, keep, timed
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job, Series
-from emulator.run.session import Run, sub_sizes
+from emulator.run.session import Run
 from primitives.scatter_gather import gather_blocks, scatter_blocks
 
 PREDICTED: dict[str, Callable[..., float]] = {
@@ -25,7 +23,7 @@ PREDICTED: dict[str, Callable[..., float]] = {
 
 def study(run: Run) -> None:
     """Measure and predict."""
-    counts = [p for p in sub_sizes(run, (4, 8, 16)) if p > 1]
+    counts = [p for p in run.sub_sizes((4, 8, 16)) if p > 1]
     if not counts:
         raise UsageError("scatter-gather is between 2 ranks or more, got --ranks 1: leave it out")
     series = timed(run, [_job(run.sub(p), name, p, size) for p in counts for size in run.sizes for name in PREDICTED])
@@ -37,24 +35,19 @@ def study(run: Run) -> None:
     run.show()
 
 
-def _job(comm: MPI.Intracomm | None, name: str, p: int, size: int) -> Job:
-    job = Job(name, p, size, tuple(range(p)), comm)
-    if comm is None:
-        return job
+def _job(comm: Any, name: str, p: int, size: int) -> Job:
     kind, shape = name.split()
-    rank = comm.Get_rank()
+    rank = -1 if comm is None else comm.Get_rank()
     blocks = [bytes([each % 256]) * _block(size, p) for each in range(p)]
-    seen: dict[str, Any] = {}
+    mine = blocks if rank == 0 else None
+    expected = blocks[rank] if kind == "scatter" else mine
 
-    def once() -> None:
+    def once() -> Any:
         if kind == "scatter":
-            seen["is"] = scatter_blocks(comm, blocks if rank == 0 else None, shape=shape)
-        else:
-            seen["is"] = gather_blocks(comm, blocks[rank], shape=shape)
+            return scatter_blocks(comm, mine, shape=shape)
+        return gather_blocks(comm, blocks[rank], shape=shape)
 
-    expected = blocks[rank] if kind == "scatter" else blocks if rank == 0 else None
-    job.once, job.check = once, lambda: int(seen["is"] != expected)
-    return job
+    return answering(comm, name, p, size, once, lambda seen: int(seen != expected))
 
 
 def _block(size: int, p: int) -> int:
@@ -71,9 +64,8 @@ def _formula(run: Run, series: list[Series]) -> tuple[Formula, str]:
             return PREDICTED[name]([_block(size, p)] * p, path.alpha, path.beta, **card.get(name, {}))
 
         return configured, "configured alpha and beta"
-    if len({one.job.bytes for one in series}) < 2:
+    if len(run.sizes) < 2:
         return lambda name, p, size: None, "no formula: fitting alpha and beta takes two --sizes"
-    from emulator.measure.fit import Point, fit
 
     def terms(name: str, p: int) -> costs.Terms:
         kind, shape = name.split()
@@ -83,11 +75,9 @@ def _formula(run: Run, series: list[Series]) -> tuple[Formula, str]:
     lines = {}
     for shape in ("linear", "tree"):
         mine = [one for one in series if one.job.pattern.endswith(shape)]
-        points = [Point(s.job.bytes, terms(s.job.pattern, s.job.ranks), s.seconds, ranks=s.job.ranks) for s in mine]
-        lines[shape] = fit(points, seed=run.seed)
-        run.fits.append(lines[shape].record("collective", f"scatter and gather, {shape}"))
+        lines[shape] = fitted(run, mine, terms, f"scatter and gather, {shape}")
     return (
-        lambda name, p, size: lines[name.split()[1]].predict(terms(name, p), size),
+        lambda name, p, size: lines[name.split()[1]](name, p, size),
         "alpha and beta fitted to these very times, for each form",
     )
 

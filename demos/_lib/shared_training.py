@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 import emulator
 from demos._lib import digits
-from emulator import carrier
+from demos._lib.timing import begin_together
 from emulator.run.session import Run
 from primitives.parameter_server import SGD, Consistency, ParameterServer, Summary, Table, Worker
 
@@ -20,36 +20,18 @@ SNAPSHOTS = 12
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained, and how.
+    """What is trained, and how."""
 
-    Attributes
-    ----------
-    servers
-        The first ranks serve, the others work.
-    steps
-        Iterations of each worker.
-    step_s
-        Declared computing of one iteration, in seconds.
-    slow
-        Factors on it by rank.
-    rate, batch, seed
-        Learning rate, images per worker and iteration, seed of the batches.
-    until_s
-        Stop after this many seconds instead of `steps` iterations.
-    options
-        Of `ParameterServer`: replicas, compression, refuse_nan.
-    """
-
-    servers: int
-    steps: int
-    step_s: float
-    slow: dict[int, float] = field(default_factory=dict)
+    servers: int  # the first ranks serve, the others work
+    steps: int  # iterations of each worker
+    step_s: float  # declared computing of one iteration, in seconds
+    slow: dict[int, float] = field(default_factory=dict)  # factors on it by rank
     rate: float = 0.5
-    batch: int = 32
-    seed: int = 0
+    batch: int = 32  # images per worker and iteration
+    seed: int = 0  # of the batches
     placement: str = "range"
-    until_s: float | None = None
-    options: dict[str, Any] = field(default_factory=dict)
+    until_s: float | None = None  # stop after this many seconds instead of `steps` iterations
+    options: dict[str, Any] = field(default_factory=dict)  # of `ParameterServer`
 
     def table(self) -> Table:
         """The weights, one row for each pixel."""
@@ -58,35 +40,21 @@ class Task:
 
 @dataclass(frozen=True)
 class Trained:
-    """What came out; complete on rank 0 only.
+    """What came out; complete on rank 0 only."""
 
-    Attributes
-    ----------
-    weights
-        Final ones, from the servers.
-    seconds
-        From the first start to the last worker's end.
-    history
-        (seconds, the worker's iterations, weights that it read) of the first worker that is not slowed down.
-    summary
-        Of all ranks.
-    waited
-        Seconds that each worker waited in its training (leaving not counted).
-    """
-
-    weights: Array
-    seconds: float
+    weights: Array  # final ones, from the servers
+    seconds: float  # from the first start to the last worker's end
+    # (seconds, the worker's iterations, weights that it read) of the first worker that is not slowed down
     history: list[tuple[float, int, Array]]
-    summary: Summary
-    waited: list[float]
+    summary: Summary  # of all ranks
+    waited: list[float]  # seconds that each worker waited in its training (leaving not counted)
 
-    def steps_per_second(self) -> float:
-        """Iterations of all workers together."""
-        return sum(self.summary.clocks.values()) / self.seconds
-
-    def waiting(self) -> float:
-        """Share of the workers' time that they spent waiting for replies."""
-        return sum(self.waited) / (self.seconds * len(self.waited))
+    def rates(self) -> dict[str, float]:
+        """Iterations of all workers per second, the share of their time that they waited for replies, bytes of each."""
+        steps = sum(self.summary.clocks.values())
+        waiting = sum(self.waited) / (self.seconds * len(self.waited))
+        bytes_per_step = self.summary.worker_bytes / steps
+        return {"steps_per_second": steps / self.seconds, "waiting": waiting, "bytes_per_step": bytes_per_step}
 
 
 def train(run: Run, task: Task, rule: Consistency) -> Trained:
@@ -94,9 +62,8 @@ def train(run: Run, task: Task, rule: Consistency) -> Trained:
     comm = run.comm
     ps = ParameterServer(comm, [task.table()], servers=task.servers, consistency=rule, **task.options)
     workers = list(ps.layout.workers)
-    images, labels = digits.share(run.control, workers)
-    run.control.Barrier()
-    begin = run.control.bcast(carrier.of(comm).align())
+    shard = digits.share(run.control, workers)
+    begin = run.control.bcast(begin_together(run))
     history: list[tuple[float, int, Array]] = []
     every = max(1, task.steps // SNAPSHOTS)
 
@@ -106,7 +73,7 @@ def train(run: Run, task: Task, rule: Consistency) -> Trained:
             weights = pull.wait()
             if worker.clock % every == 0:
                 history.append((emulator.now(comm) - begin, worker.clock, weights))
-            gradient = _gradient(task, weights, images, labels, worker.rank, worker.clock, len(workers))
+            gradient = _gradient(task, weights, shard, worker.rank, worker.clock, len(workers))
             emulator.compute(comm, task.step_s * task.slow.get(worker.rank, 1.0))
             pull = worker.push_pull("w", gradient)
         pull.wait()
@@ -119,9 +86,8 @@ def _done(task: Task, steps: int, seconds: float) -> bool:
     return steps >= task.steps if task.until_s is None else seconds >= task.until_s
 
 
-def _gradient(task: Task, weights: Array, images: Any, labels: Any, rank: int, step: int, workers: int) -> Array:
-    chosen = digits.batch(len(labels), task.seed, rank, step, task.batch)
-    return digits.gradient(weights, images[chosen], labels[chosen]) / workers
+def _gradient(task: Task, weights: Array, shard: tuple[Any, Any], rank: int, step: int, workers: int) -> Array:
+    return digits.batch_gradient(weights, shard, task.seed, rank, step, task.batch) / workers
 
 
 def _gather(run: Run, task: Task, ps: ParameterServer, took: tuple[float, float] | None, history: list[Any]) -> Trained:
@@ -145,7 +111,7 @@ def one_process(task: Task, workers: list[int]) -> Array:
     rule = task.table().update
     for step in range(task.steps):
         total = np.zeros_like(weights)
-        for rank, (mine, marks) in zip(workers, parts, strict=True):
-            total += _gradient(task, weights, mine, marks, rank, step, len(workers))
+        for rank, shard in zip(workers, parts, strict=True):
+            total += _gradient(task, weights, shard, rank, step, len(workers))
         rule.apply(weights, [], slice(0, len(weights)), total)
     return weights

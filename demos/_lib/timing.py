@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, DTypeLike
 
 from emulator import carrier
+from emulator.errors import UsageError
+from emulator.measure import statistics
 from emulator.measure.repetitions import Job, Series, Stop, measure
 from emulator.measure.terms import measurement
 from emulator.run.session import Run
@@ -13,27 +19,78 @@ Formula = Callable[[str, int, int], float | None]
 """Seconds of a pattern on p ranks for n bytes; None where there is no formula."""
 
 
+def check_sizes(run: Run, dtype: DTypeLike) -> None:
+    """Refuse --sizes that are no whole numbers of elements."""
+    item = np.dtype(dtype)
+    for size in run.sizes:
+        if size % item.itemsize:
+            raise UsageError(f"sizes are whole numbers of {item.name} ({item.itemsize} bytes), got {size}")
+
+
+def answering(
+    comm: Any, name: str, p: int, size: int, operation: Callable[[], Any], wrong: Callable[[Any], int]
+) -> Job:
+    """A job on the first p ranks whose `operation` gives an answer, of which `wrong` counts the wrong elements."""
+    job = Job(name, p, size, tuple(range(p)), comm)
+    if comm is not None:
+        answer: list[Any] = [None]
+
+        def once() -> None:
+            answer[0] = operation()
+
+        job.once, job.check = once, lambda: wrong(answer[0])
+    return job
+
+
+def averaging(comm: Any, name: str, p: int, size: int, average: Callable[[Any], Any], expected: ArrayLike) -> Job:
+    """A job in which every rank averages a vector of its rank's number; `expected` has each rank's answer."""
+    rank = 0 if comm is None else comm.Get_rank()
+    x, right = np.full(size // 8, float(rank)), np.broadcast_to(expected, p)[rank]
+    return answering(comm, name, p, size, lambda: average(x), lambda mean: int((np.abs(mean - right) > 1e-9).sum()))
+
+
 def timed(run: Run, jobs: Sequence[Job], fewest: int = 5) -> list[Series]:
     """Repeat jobs within the run's budget, with a progress bar. Collective over all ranks."""
     with run.progress(run.budget, f"timing {len(jobs)} jobs") as bar:
         return measure(run.control, jobs, Stop(run.budget, fewest=fewest), seed=run.seed, tick=bar.advance)
 
 
-def keep(run: Run, series: Sequence[Series], predict: Formula) -> list[tuple[float | None, float]]:
-    """Add measurements and samples to the result, on rank 0; gives predicted and measured seconds.
-
-    A wrong result of an operation makes the run fail.
-    """
-    pairs = []
+def keep_samples(run: Run, series: Iterable[Series]) -> None:
+    """Add the samples to the result, on rank 0; a wrong result of an operation makes the run fail."""
     for one in series:
         job = one.job
-        row = measurement(one, predict(job.pattern, job.ranks, job.bytes))
-        pairs.append((row["predicted"], row["seconds"]["median"]))
-        run.measurements.append(row)
         run.samples += one.rows()
         if one.wrong:
             run.fail(f"{job.pattern} of {job.bytes} bytes on {job.ranks} ranks has {one.wrong} wrong elements")
-    return pairs
+
+
+def keep(run: Run, series: Sequence[Series], predict: Formula) -> list[tuple[float | None, float]]:
+    """Add measurements and samples to the result, on rank 0; gives predicted and measured seconds."""
+    keep_samples(run, series)
+    rows = [measurement(one, predict(one.job.pattern, one.job.ranks, one.job.bytes)) for one in series]
+    run.measurements += rows
+    return [(row["predicted"], row["seconds"]["median"]) for row in rows]
+
+
+def measured(pattern: str, ranks: int, size: int, seconds: ArrayLike, **more: Any) -> dict[str, Any]:
+    """A measurement in the form of the result file, of times that are not those of a job; `more` replaces fields."""
+    unknown = dict.fromkeys(("algbw", "busbw", "predicted", "native"))
+    row = {"pattern": pattern, "ranks": ranks, "bytes": size, "seconds": statistics.summary(seconds), "wrong": 0}
+    return row | unknown | more
+
+
+def keep_checks(run: Run, checks: Iterable[Mapping[str, Any]]) -> None:
+    """Let the run fail for every configured value that was not recovered."""
+    for check in checks:
+        if not check["passed"]:
+            run.fail("{what}: {term} is {recovered:.6g} {unit}, configured {configured:.6g}".format(**check))
+
+
+def warn_unstable(run: Run) -> None:
+    """Warn, on rank 0, of what may make the timings unstable."""
+    from emulator.report.stability import unstable  # 16 ranks would import at the same time what only one needs
+
+    run.warnings += unstable({**run.result, "measurements": run.measurements})
 
 
 def begin_together(run: Run) -> float:
@@ -41,3 +98,8 @@ def begin_together(run: Run) -> float:
     run.control.Barrier()
     carrier.of(run.comm).align()
     return run.now()
+
+
+def declared(run: Run, seconds: float) -> float:
+    """Seconds of compute to declare: none where compute time is measured, or is the wall's."""
+    return seconds if run.network is not None and run.options.compute == "none" else 0.0

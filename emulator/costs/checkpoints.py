@@ -1,4 +1,4 @@
-"""How often to checkpoint: often enough to lose little, seldom enough to pay little.
+"""The interval between checkpoints that loses the least time to checkpoints and failures.
 
 Young, "A first order approximation to the optimum checkpoint interval", CACM 17 (1974); Daly, "A higher order
 estimate of the optimum checkpoint interval for restart dumps", FGCS 22 (2006). `cost_s` is the time of one

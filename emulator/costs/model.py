@@ -1,4 +1,4 @@
-"""What a pattern costs: its terms, its price by term, and the registry's entry."""
+"""The cost model of a pattern: its terms, its price by term, and its entry in the registry."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Pattern:
     Attributes
     ----------
     name, formula, source
-        As the registry has them; the formula in alpha, beta, gamma, p and n.
+        Name in the registry; the closed form in alpha, beta, gamma, p and n; where it is published.
     chain : callable
         ``chain(p, **options)`` gives the `Terms` of the longest chain of messages.
     traffic : callable

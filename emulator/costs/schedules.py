@@ -7,6 +7,7 @@ algorithms are described in the papers that `emulator.costs` names.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from emulator.costs.model import floor_lg
 from emulator.costs.replay import Drain, Program, Receive, Reduce, Send, Step
@@ -46,26 +47,19 @@ def _down(rank: int, p: int, family: Family, n: int, farthest_first: bool = True
     return [*receive, *[Send(child, n) for child in sorted(children, reverse=farthest_first)], Drain()]
 
 
-def reduction(p: int, count: int, itemsize: int) -> list[Program]:
-    """Reduce up a binomial tree."""
-    return [_up(rank, p, binomial, count * itemsize) for rank in range(p)]
+def _along(family: Family, *parts: Callable[[int, int, Family, int], list[Step]]) -> Schedule:
+    """Every rank does these parts, one after another, in a tree."""
+
+    def schedule(p: int, count: int, itemsize: int) -> list[Program]:
+        return [[step for part in parts for step in part(rank, p, family, count * itemsize)] for rank in range(p)]
+
+    return schedule
 
 
-def broadcast(p: int, count: int, itemsize: int) -> list[Program]:
-    """Broadcast down a binomial tree."""
-    return [_down(rank, p, binomial, count * itemsize) for rank in range(p)]
-
-
-def tree(p: int, count: int, itemsize: int) -> list[Program]:
-    """All-reduce up and down a binomial tree."""
-    n = count * itemsize
-    return [_up(rank, p, binomial, n) + _down(rank, p, binomial, n) for rank in range(p)]
-
-
-def k_ary_tree(p: int, count: int, itemsize: int) -> list[Program]:
-    """All-reduce up and down a tree of four children."""
-    n = count * itemsize
-    return [_up(rank, p, quaternary, n) + _down(rank, p, quaternary, n, False) for rank in range(p)]
+reduction = _along(binomial, _up)
+broadcast = _along(binomial, _down)
+tree = _along(binomial, _up, _down)
+k_ary_tree = _along(quaternary, _up, partial(_down, farthest_first=False))
 
 
 def _folded(exchange: _Exchange) -> Schedule:

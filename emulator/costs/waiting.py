@@ -1,4 +1,4 @@
-"""How much longer than the mean the slowest of p ranks takes: what a barrier waits for.
+"""Expected time of the slowest of p ranks over the mean time of one: what a barrier waits for.
 
 A rank's time is log-normal with mean 1 and a coefficient of variation, the `spread`. Then E[max of p] and other order
 statistics are integrals over its quantiles, taken here on a fixed grid of the normal distribution. The sum of s + 1
@@ -48,19 +48,7 @@ def slowest(p: Any, spread: float, *, bound: int = 0, quorum: float = 1.0, backu
     backup
         The slowest rank's work is started once more, and the earlier of the two counts.
     """
-    if isinstance(p, np.ndarray):
-        return np.array([slowest(int(one), spread, bound=bound, quorum=quorum, backup=backup) for one in p])
-    return _slowest(int(p), spread / math.sqrt(bound + 1), max(1, math.ceil(quorum * p - 1e-9)), backup)
-
-
-@lru_cache(maxsize=1 << 17)
-def _slowest(p: int, spread: float, needed: int, backup: bool) -> float:
-    if spread <= 0 or (p == 1 and not backup):
-        return 1.0
-    times = _quantiles(spread)
-    if backup and needed == p:
-        return float((times * np.gradient(_backed_up(p), _STEP)).sum() * _STEP)
-    return float((times * _order_statistic(p, needed)).sum() * _STEP)
+    return _each(p, spread / math.sqrt(bound + 1), None, quorum, backup)
 
 
 def quantile_of_slowest(
@@ -70,18 +58,26 @@ def quantile_of_slowest(
 
     The other parameters are those of `slowest`.
     """
+    return _each(p, spread / math.sqrt(bound + 1), share, quorum, backup)
+
+
+def _each(p: Any, spread: float, share: float | None, quorum: float, backup: bool) -> Any:
     if isinstance(p, np.ndarray):
-        return np.array([quantile_of_slowest(int(one), spread, share, bound=bound, quorum=quorum, backup=backup)
-                         for one in p])  # fmt: skip
-    return _quantile(int(p), spread / math.sqrt(bound + 1), share, max(1, math.ceil(quorum * p - 1e-9)), backup)
+        return np.array([_each(one, spread, share, quorum, backup) for one in p.tolist()])
+    return _time_until_done(int(p), spread, share, max(1, math.ceil(quorum * p - 1e-9)), backup)
 
 
 @lru_cache(maxsize=1 << 17)
-def _quantile(p: int, spread: float, share: float, needed: int, backup: bool) -> float:
-    if spread <= 0:
+def _time_until_done(p: int, spread: float, share: float | None, needed: int, backup: bool) -> float:
+    """Quantile `share` of the time until `needed` ranks are done, None: its mean; over the mean time of a rank."""
+    if spread <= 0 or (share is None and p == 1 and not backup):
         return 1.0
-    done = _backed_up(p) if backup and needed == p else np.cumsum(_order_statistic(p, needed)) * _STEP
-    return float(np.interp(share, done, _quantiles(spread)))
+    times, backed_up = _quantiles(spread), backup and needed == p
+    if share is None:
+        density = np.gradient(_backed_up(p), _STEP) if backed_up else _order_statistic(p, needed)
+        return float((times * density).sum() * _STEP)
+    done = _backed_up(p) if backed_up else np.cumsum(_order_statistic(p, needed)) * _STEP
+    return float(np.interp(share, done, times))
 
 
 def _order_statistic(p: int, needed: int) -> Array:

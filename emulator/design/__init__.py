@@ -7,10 +7,26 @@ ranked = plan(sheet)                      # every legal design, the best first
 margins = tolerance(sheet)                # how far alpha, beta, ... may grow before the answer changes
 """
 
-from emulator.design.plan import plan
-from emulator.design.pricing import predict
-from emulator.design.review import check
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from emulator.design.sheet import Sheet, load, parse
-from emulator.design.tolerance import tolerance
+
+if TYPE_CHECKING:
+    from emulator.design.margins import tolerance
+    from emulator.design.planner import plan
+    from emulator.design.pricing import predict
+    from emulator.design.review import check
 
 __all__ = ["Sheet", "check", "load", "parse", "plan", "predict", "tolerance"]
+
+_MODULES = {"check": "review", "plan": "planner", "predict": "pricing", "tolerance": "margins"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import the function's module at its first use: a prediction needs neither the planner nor the reviewer."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

@@ -14,7 +14,7 @@ from textwrap import shorten
 from emulator.design.failures import recovery_cost
 from emulator.design.model import Design
 from emulator.design.pricing import Priced
-from emulator.design.words import size, slots
+from emulator.design.words import counted, size, slots
 from emulator.units import format_time
 
 WIDTH = 800
@@ -94,18 +94,22 @@ def _picture(priced: Priced, nodes: int, row: dict[str, float]) -> list[str]:
     sent = f"{size(row['sent'])} a node and step"
     if design.servers:
         on = [text for s, text in zip(facts.states, held, strict=True) if design.holder(s) == "servers"]
-        head = f"{design.servers} server" + ("s" if design.servers > 1 else "")
-        found += _box(290, 92, 220, 90, "server", head, *on[:3])
+        found += _box(290, 92, 220, 90, "server", counted(design.servers, "server"), *on[:3])
         if design.replicas:
-            found += _box(550, 92, 160, 90, "copy", f"{design.replicas} replica" + "s" * (design.replicas > 1),
+            found += _box(550, 92, 160, 90, "copy", counted(design.replicas, "replica"),
                           "of each server", "on other hosts")  # fmt: skip
             found += _arrow(510, 137, 550, 137)
     elif _coordinated(design):
         found += _box(290, 92, 220, 90, "lead", "coordinator", f"{design.control} control",
                       f"if lost: {design.if_lost or 'not said'}")  # fmt: skip
+        if design.replicas:
+            found += _box(550, 92, 160, 90, "copy", counted(design.replicas, "replica"), "of each shard",
+                          "on other hosts")  # fmt: skip
     if design.servers or _coordinated(design):
         found += [part for x in xs[: len(names)] for part in _arrow(400 + (x - 320) / 4, 182, x + 80, 262)]
-        found += [_text(24, 212 + 17 * k, line, "small") for k, line in enumerate([*flows, sent][:3])]
+        if design.servers and any(flow.pattern in ("all-reduce", "gossip") for flow in design.flows):
+            found += [part for a, b in itertools.pairwise(xs[: len(names)]) for part in _arrow(a + 160, 334, b, 334)]
+        found += [_text(24, 200 + 17 * k, line, "small") for k, line in enumerate([*flows, sent][:3])]
     else:
         found += [part for a, b in itertools.pairwise(xs[: len(names)]) for part in _arrow(a + 160, 300, b, 300)]
         if len(names) > 2:

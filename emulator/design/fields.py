@@ -77,7 +77,8 @@ Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 class Table(BaseModel):
     """A table of a sheet: unknown fields are refused with a suggestion."""
 
-    model_config = ConfigDict(frozen=True)
+    # The sheet's one validator is built when a sheet is read: one per table would take a tenth of a second.
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -175,6 +175,30 @@ def price(
                   waste, answer, design.servers + design.spares, fresh)  # fmt: skip
 
 
+def least(facts: Facts, design: Design, p: NDArray[np.int64], memo: dict[Any, Any], nodes: bool) -> float:
+    """A quick lower bound of the job's seconds, or node-seconds with `nodes`: without failures and limits.
+
+    Replicas only add to it, so the bound holds under every policy.
+    """
+    holders = tuple(design.holder(state) for state in facts.states)
+    step = _kept(memo, ("compute", holders, design.parts, design.sharding, design.stragglers == "stealing"),
+                 lambda: _compute(facts, design, p))  # fmt: skip
+    pulled = design.sharding == "dynamic" or design.stragglers == "stealing"
+    if not (pulled and facts.tasks):
+        between = (design.model, design.bound, design.rounds, design.quorum, design.stragglers,
+                   tuple(flow.pattern for flow in design.flows))  # fmt: skip
+        step = step * _kept(memo, ("wait", *between), lambda: balance.wait(facts, design, p))
+    for flow in design.flows:
+        key = ("least", flow, design.model, design.rounds, design.sharding, holders)
+        step = step + _kept(memo, key, partial(_flow_seconds, facts, design, flow, p))
+    return float((step * (p + design.servers) if nodes else step).min()) * facts.job.steps
+
+
+def _flow_seconds(facts: Facts, design: Design, flow: Flow, p: NDArray[np.int64]) -> Array:
+    total: Array = _flow_price(facts, design, flow, p)[:4].sum(axis=0)
+    return total
+
+
 def _kept(memo: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
     if key not in memo:
         memo[key] = make()

@@ -136,7 +136,9 @@ def touched_rows(case: Case) -> Iterator[Finding]:
             continue
         dense = costs.price("ring", 0, 0, 0, max(2, case.nodes), state.dense).sent
         share, crossover = state.touched / state.rows, dense / ((state.row_bytes + 8) * state.rows)
-        said = f"{flow.of}: a step touches {share:.2g} of the {state.rows} rows, the crossover is {crossover:.2g}"
+        turn = f"below a share of {crossover:.2g}" if crossover < 1 else "at every share"
+        said = (f"{flow.of}: a step touches {share:.2g} of the {state.rows} rows, and {turn} a parameter server sends "
+                "less than all-reduce")  # fmt: skip
         if flow.pattern == "all-reduce" and dense > TRAFFIC * state.sparse:
             yield Finding(3, "communication", f"{said}. all-reduce sends {size(dense)} per node and step, a parameter "
                           f"server {size(state.sparse)}: {dense / state.sparse:.0f} times less",

@@ -41,8 +41,16 @@ _STRAGGLERS = {
 }
 
 
+_SPLITS = {
+    "data": ("PyTorch DistributedSampler, Spark partitions", "num_replicas, rank; spark.sql.shuffle.partitions"),
+    "model": ("a device mesh of FSDP2, or Megatron-LM", "init_device_mesh; --tensor-model-parallel-size"),
+    "work": ("Ray tasks, index shards of Milvus or Elasticsearch", "num_cpus; shards_num; index.number_of_shards"),
+}  # fmt: skip
+
+
 def tools(facts: Facts, design: Design) -> Iterator[tuple[str, str, str]]:
     """Slot, tool and option names, for every decision."""
+    yield "partition", *_SPLITS[design.split]
     for flow in design.flows:
         part = facts.parts[flow.of]
         sharded = isinstance(part, State) and design.holder(part) == "shards" and flow.pattern == "all-reduce"

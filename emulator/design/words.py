@@ -14,10 +14,15 @@ def size(count: float) -> str:
     return f"{count:.0f} B"
 
 
+def counted(count: int, noun: str) -> str:
+    """A count with its noun: 1 replica, 2 replicas."""
+    return f"{count} {noun}" + ("s" if count != 1 else "")
+
+
 def flow_words(flow: Flow) -> str:
     """A flow in a few words: pattern, options that differ from the usual ones."""
     options = [flow.algorithm] if flow.algorithm != "auto" else []
-    options += [f"{flow.servers} servers"] if flow.servers else []
+    options += [counted(flow.servers, "server")] if flow.servers else []
     options += [flow.graph] if flow.pattern == "gossip" else []
     options += [f"every {flow.every} steps"] if flow.every > 1 else []
     options += [f"{flow.compression:.0%} of the bytes"] if flow.compression < 1 else []
@@ -28,7 +33,7 @@ def flow_words(flow: Flow) -> str:
 
 def consistency_words(design: Design) -> str:
     """The third slot in words."""
-    bound = f", at most {design.bound} steps old" if design.bound else ""
+    bound = f", at most {counted(design.bound, 'step')} old" if design.bound else ""
     return f"{design.model}{bound}" + (f", exchange every {design.rounds} steps" if design.rounds > 1 else "")
 
 
@@ -43,8 +48,8 @@ def slots(facts: Facts, design: Design, nodes: int) -> dict[str, str]:
     held = [f"{state.name} in {design.holder(state)}" for state in facts.states]
     parts = f"{design.parts} parts, " if design.parts else ""
     lost = f", if lost: {design.if_lost}" if design.if_lost else ""
-    more = [f"{design.replicas} replicas"] if design.replicas else []
-    more += [f"{design.spares} spares"] if design.spares else []
+    more = [counted(design.replicas, "replica")] if design.replicas else []
+    more += [counted(design.spares, "spare")] if design.spares else []
     more += [f"checkpoint every {format_time(design.interval)}"] if design.interval else []
     return {
         "partition": f"{design.split} over {nodes} nodes, {parts}by {design.by}" + "".join(f"; {one}" for one in held),

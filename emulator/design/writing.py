@@ -12,7 +12,7 @@ import numpy as np
 from emulator.design import failures, pricing
 from emulator.design.menu import policies
 from emulator.design.model import Design
-from emulator.design.plan import Plan
+from emulator.design.planner import Plan
 from emulator.design.sheet import SLOTS
 from emulator.design.words import short, size
 from emulator.units import format_time

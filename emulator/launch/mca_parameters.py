@@ -1,8 +1,7 @@
-"""The parameter files of an Open MPI that lives in this Python environment.
+"""Set defaults in the parameter files of an Open MPI that is installed in this Python environment.
 
-Written once, they make a plain ``mpirun -n 16`` right for a laptop: more ranks than cores are welcome, and the
-quick transports are chosen (with the ``ofi`` transport left out MPI_Init loses a second of sleep, and only ``ob1``
-is fully adapted to rank failures). A system-wide or a cluster's MPI is never touched.
+They make a plain ``mpirun -n 16`` fit for a laptop: more ranks than cores are allowed, and the transports of
+`emulator.launch.mpirun.TRANSPORTS` are used. A system-wide or a cluster's MPI is never changed.
 """
 
 from __future__ import annotations
@@ -21,14 +20,14 @@ _HEADING = "# cluster-emulator: more ranks than cores, and a quick start of the 
 
 
 def files() -> list[Path]:
-    """The parameter files of this environment's own Open MPI >= 5; none if its MPI is older or lives elsewhere."""
+    """List the parameter files of this environment's Open MPI >= 5; empty if its MPI is older or elsewhere."""
     folder = Path(sys.prefix) / "etc"
     found = [folder / name for name in _PARAMETERS]
     return found if all(path.exists() for path in found) else []  # the first came with Open MPI 5
 
 
 def is_tuned() -> bool:
-    """Whether every parameter file of this environment has our lines."""
+    """Whether every parameter file of this environment sets all our parameters."""
     return bool(files()) and all(not _missing(path) for path in files())
 
 
@@ -38,7 +37,7 @@ def _missing(path: Path) -> list[str]:
 
 
 def tune() -> list[Path]:
-    """Add what is missing; a parameter that the user set already stands. Returns the files changed.
+    """Add missing parameters, keep those that the user has set, and return the changed files.
 
     Raises
     ------
@@ -54,6 +53,6 @@ def tune() -> list[Path]:
             with path.open("a") as file:
                 file.write("\n".join(["", _HEADING, *missing, ""]))
         except OSError as error:
-            raise UsageError(f"{path} must be writable to tune this MPI, it is not: {error.strerror}") from None
+            raise UsageError(f"{path} must be writable to configure this MPI, it is not: {error.strerror}") from None
         changed.append(path)
     return changed

@@ -1,4 +1,4 @@
-"""What an mpirun that was killed or crashed leaves on the disk, and why it must not stay there."""
+"""Find and delete the session directories that killed or crashed mpiruns leave in the temporary directory."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ import tempfile
 from pathlib import Path
 
 NEVER_BEGAN = 213
-"""Exit status of an Open MPI 5 mpirun whose listener could not start: a dead namesake's folder was in its way."""
+"""Exit status of an Open MPI 5 mpirun that could not start because a session directory of its process id existed."""
 
 _PREFIX = "ompi."
 
 
 def session_folder(pid: int) -> Path:
-    """Where mpirun keeps its files, named by its process id alone.
+    """The session directory of an mpirun, named by its process id alone.
 
-    It refuses to start where another of the same id has left its own (``pmix.<host>.tool.<pid>`` in it is taken for a
-    living server's), and ids come round: every 32768 processes, where Linux' usual limit stands.
+    mpirun refuses to start if the directory exists: it takes ``pmix.<host>.tool.<pid>`` in it for a running server's
+    file. Process ids are reused, by default after 32768 processes on Linux.
     """
     return Path(tempfile.gettempdir()) / f"{_PREFIX}{pid}"
 
 
 def remove(pid: int) -> None:
-    """Remove what a dead mpirun of ours left; nothing if it ended in order."""
+    """Delete the session directory of an mpirun that has ended, if it left one."""
     shutil.rmtree(session_folder(pid), ignore_errors=True)
 
 
 def stale() -> list[Path]:
-    """Folders of this user's mpiruns that are no more.
+    """Session directories of this user's mpiruns that no longer run.
 
-    Only to be shown: one of another container, which shares the folder but not the process ids, would look the same.
+    Only to be reported, not deleted: a running mpirun of another container that shares the temporary directory, but
+    not the process ids, looks the same.
     """
     import psutil
 

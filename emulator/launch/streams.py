@@ -1,7 +1,7 @@
 """Standard output and standard error that may be closed, full, or without a reader.
 
-A run goes on whatever happens to its output, and saves its result. A reader that leaves (a ``head``, say) is no error;
-output that cannot be written, as on a full disk, is one line and exit status 1.
+A run continues when its output fails, and saves its result. A reader that closes the pipe (a ``head``, say) is no
+error; output that cannot be written, as on a full disk, is reported in one line with exit status 1.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ _lost: list[str] = []  # why standard output cannot be written
 
 
 def reopen_closed() -> None:
-    """Give a process that was started with closed standard streams (``>&-``) streams that lead nowhere.
+    """Open /dev/null for standard streams that were closed when the process started (``>&-``).
 
-    The next file to be opened would take their place, and get what is printed.
+    Otherwise the next file to be opened would get their descriptor, and what is printed.
     """
     while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
         os.set_inheritable(descriptor, True)
@@ -30,21 +30,21 @@ def reopen_closed() -> None:
 
 
 def discard(stream: IO[Any]) -> None:
-    """Send to nowhere what is still written to a standard stream that nobody reads any more."""
+    """Redirect a standard stream whose reader is gone to /dev/null."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
 
 
 def lose(error: OSError) -> None:
-    """Go on without standard output, which failed with this error; `finish` says so."""
+    """Redirect standard output to /dev/null after this error; `finish` reports it."""
     discard(sys.stdout)
     if error.errno not in _NO_READER:
         _lost.append(error.strerror or str(error))
 
 
 def write(stream: IO[str], content: bytes) -> None:
-    """Write bytes to a standard stream and flush it; one that cannot be written is given up."""
+    """Write bytes to a standard stream and flush it; a stream that fails is redirected to /dev/null."""
     try:
         stream.buffer.write(content)  # type: ignore[attr-defined]
         stream.buffer.flush()  # type: ignore[attr-defined]
@@ -63,11 +63,11 @@ def finish(status: int) -> int:
         lose(error)
     if not _lost:
         return status
-    complain(f"cannot write standard output: {_lost[0]}; what was to be printed is lost")
+    complain(f"cannot write standard output: {_lost[0]}; some output is lost")
     return status or 1
 
 
 def complain(message: str) -> None:
-    """Print one line on standard error, from rank 0 only when every rank has the same to say."""
+    """Print an error in one line on standard error; inside a job rank 0 alone prints."""
     if job.rank() in (None, 0):
         print("error:", " ".join(message.split()), file=sys.stderr, flush=True)

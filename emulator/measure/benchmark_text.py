@@ -1,4 +1,4 @@
-"""Terms from other people's benchmarks: alpha and beta fitted to the text that a tool has printed.
+"""Fit alpha and beta to the text output of other benchmarks.
 
 ===========================  =================================================================================
 tool                         what is read
@@ -26,17 +26,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator import costs
-from emulator.errors import UsageError
+from emulator.errors import UsageError, read_text
 from emulator.measure import bootstrap
 from emulator.measure.regression import huber
+from emulator.units import parse_size, parse_time
 
 _COLLECTIVES = {
     "allreduce": "ring", "all_reduce": "ring", "reduce_scatter": "ring_reduce_scatter",
     "allgather": "ring_all_gather", "all_gather": "ring_all_gather", "bcast": "binomial_broadcast",
     "broadcast": "binomial_broadcast", "reduce": "binomial_reduce",
 }  # fmt: skip
-_SECONDS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6}
-_BYTES = {"b": 1, "bytes": 1, "kb": 1e3, "mb": 1e6, "gb": 1e9, "kib": 1024, "mib": 1024**2, "gib": 1024**3}
 
 
 @dataclass(frozen=True)
@@ -57,12 +56,7 @@ def read(path: str | Path) -> dict[str, Any]:
     UsageError
         The file cannot be read, is in no known format, or has too few timings.
     """
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"terms file {str(path)!r} cannot be read: {reason}") from None
-    name, timings = parse(text, str(path))
+    name, timings = parse(read_text(Path(path), f"terms file {str(path)!r}"), str(path))
     found = fit(timings, str(path))
     most = {"most_bytes": max(one.bytes for one in timings), "most_ranks": max(one.ranks for one in timings)}
     return {**found, **most, "origin": f"{name} in {path}"}
@@ -171,7 +165,7 @@ def _two_points(text: str, origin: str) -> list[Timing]:
         if taken is None or size is None:
             raise UsageError(f"{origin}: a timing line has p, bytes and a time, got {line.strip()!r}: write e.g. "
                              "'p=2 bytes=104857600 seconds=0.0408'")  # fmt: skip
-        n = float(size[1]) * (_BYTES[size[2].lower()] if size.re.groups > 1 else 1)
-        seconds = float(taken[1]) * (_SECONDS[taken[2]] if taken.re.groups > 1 else 1)
+        n = float(size[1]) * (parse_size("1" + size[2].replace("bytes", "B")) if size.re.groups > 1 else 1)
+        seconds = float(taken[1]) * (parse_time(f"1 {taken[2]}") if taken.re.groups > 1 else 1)
         found.append(Timing("ring", int(ranks[1]), n, seconds))
     return found

@@ -76,12 +76,12 @@ def model_errors(
     terms
         Fitted terms, at least 2.
     resamples, rng
-        How many draws, and the source of chance.
+        Number of draws, and the random generator.
 
     Returns
     -------
     array, shape (resamples, points)
-        To be added to logarithms; no rows if there are no more points than terms: then no error is visible.
+        To be added to logarithms; no rows if there are no more points than terms, which leaves no residual.
     """
     count = len(residuals)
     rest = residuals - residuals.mean()

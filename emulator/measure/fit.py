@@ -105,21 +105,7 @@ class _Problem:
         self.gamma_known = self.gamma_free or gamma is not None
 
     def solve(self, medians: Array, gamma: ArrayLike, used: NDArray[np.bool_]) -> Array:
-        """Fit stacks of problems over these points.
-
-        Parameters
-        ----------
-        medians : array, shape (..., points)
-        gamma : array_like, shape (...)
-            Used where gamma is not free.
-        used : array of bool, shape (..., points)
-            The points that count.
-
-        Returns
-        -------
-        array, shape (..., 3)
-            alpha, beta and gamma.
-        """
+        """Fit (alpha, beta, gamma) to stacks of medians over the points `used`; `gamma` counts where it is not free."""
         free = [0, 1, 2] if self.gamma_free else [0, 1]
         known = np.zeros_like(gamma) if self.gamma_free else np.asarray(gamma, dtype=float)
         offset = known[..., None] * self.design[:, 2]
@@ -182,7 +168,9 @@ def _best_breaks(problem: _Problem, most: int) -> list[NDArray[np.bool_]]:
     cheapest = [{j: (loss[0, j], 0) for i, j in ranges if i == 0}]
     for k in range(1, most):
         ends = range((k + 1) * _FEWEST_SIZES, count + 1)
-        cheapest.append({j: min((cheapest[k - 1][i][0] + loss[i, j], i) for i in _starts(k, j)) for j in ends})
+        # The last segment starts after k others and before the last sizes that one needs.
+        starts = {j: range(k * _FEWEST_SIZES, j - _FEWEST_SIZES + 1) for j in ends}
+        cheapest.append({j: min((cheapest[k - 1][i][0] + loss[i, j], i) for i in starts[j]) for j in ends})
     chosen = min(range(most), key=lambda k: _bic(cheapest[k][count][0], len(problem.sizes), k + 1))
     parts, end = [], count
     for k in range(chosen, -1, -1):
@@ -190,11 +178,6 @@ def _best_breaks(problem: _Problem, most: int) -> list[NDArray[np.bool_]]:
         parts.append((which >= start) & (which < end))
         end = start
     return parts[::-1]
-
-
-def _starts(k: int, end: int) -> range:
-    """Where the last segment may start when k segments come before it and it ends before `end`."""
-    return range(k * _FEWEST_SIZES, end - _FEWEST_SIZES + 1)
 
 
 def _bic(loss: float, points: int, segments: int) -> float:

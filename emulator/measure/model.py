@@ -1,4 +1,4 @@
-"""What is fitted and what comes out of it: points, coefficients with intervals, and fitted models."""
+"""Input and output of a fit: points, coefficients with intervals, and fitted models."""
 
 from __future__ import annotations
 

@@ -1,5 +1,6 @@
 """Message sizes at which the MPI library changes its protocol, as the library reports them."""
 
+import contextlib
 import shutil
 import subprocess
 import sys
@@ -31,16 +32,11 @@ def limits(library: str) -> tuple[dict[str, int], str]:
         return {}, f"{library} does not say"
     beside = Path(sys.executable).with_name("ompi_info")
     program = str(beside) if beside.exists() else shutil.which("ompi_info")
-    if program is None:
-        return dict(_DOCUMENTED), "Open MPI's documentation"
-    try:
-        answer = subprocess.run(
-            [program, "--param", "btl", "all", "--level", "9", "--parsable"],
-            capture_output=True, text=True, timeout=10, check=True,
-        ).stdout  # fmt: skip
-    except (OSError, subprocess.SubprocessError):
-        return dict(_DOCUMENTED), "Open MPI's documentation"
-    found = parse(answer)
+    found: dict[str, int] = {}
+    if program is not None:
+        command = [program, "--param", "btl", "all", "--level", "9", "--parsable"]
+        with contextlib.suppress(OSError, subprocess.SubprocessError):
+            found = parse(subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout)
     return (found, "ompi_info") if found else (dict(_DOCUMENTED), "Open MPI's documentation")
 
 

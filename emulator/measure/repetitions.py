@@ -67,7 +67,8 @@ def measure(
     with _no_garbage_collection():
         found = rounds.run()
     # Not after an error: freeing is collective, and what is under way may yet be saved.
-    rounds.free()
+    for gate in rounds.gates.values():
+        gate.comm.Free()
     under_way.clear()
     return found
 
@@ -136,10 +137,6 @@ class _Rounds:
         self.wrong = np.zeros(len(jobs), dtype=np.int64)
         self.series = [Series(job) for job in jobs] if control.rank == 0 else []
         self.began = self.ticked = time.perf_counter()
-
-    def free(self) -> None:
-        for gate in self.gates.values():
-            gate.comm.Free()
 
     def run(self) -> list[Series]:
         for index in range(len(self.jobs)):

@@ -1,4 +1,4 @@
-"""What is repeated and timed, and the repetitions of it: data only, without MPI."""
+"""A timed operation, its repetitions, and when to stop repeating it: data only, without MPI."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -51,7 +51,7 @@ class Series:
     seconds : list of float
         Time of each repetition, from the first start to the last end.
     skews : list of float
-        How far apart the members started, in seconds per operation: what the time is uncertain by.
+        Latest start minus earliest start of the members, in seconds per operation: the uncertainty of the time.
     wrong : int
         Wrong elements over all members and all checks.
     stopped : str
@@ -99,7 +99,7 @@ class Stop:
     most: int = 1000
 
     def reason(self, samples: Sequence[float]) -> str:
-        """Why these samples are enough; empty if they are not."""
+        """Return why these samples are enough; an empty string if they are not."""
         if len(samples) >= self.fewest and statistics.relative_width(samples) <= self.width:
             return "interval"
         return "repetitions" if len(samples) >= self.most else ""

@@ -78,7 +78,7 @@ class RunFits:
         return fits
 
     def meaning(self, pattern: str, n: int, t_comp: float) -> dict[str, Any]:
-        """How many nodes are worth having for steps of `t_comp` seconds that end with n bytes of this pattern."""
+        """The speedup model of steps of `t_comp` seconds that end with n bytes of this pattern."""
         terms = self.collectives[pattern].at(n)
         most = max((p for name, p, size in self.algorithms if (name, size) == (pattern, n)), default=0)
         algorithm = self._algorithm(pattern, most, n)
@@ -98,7 +98,7 @@ class RunFits:
         }
 
     def contention(self, pattern: str) -> dict[str, Any]:
-        """How much dearer alpha and beta are in a collective than between two idle ranks."""
+        """Ratio of a collective's alpha and beta to those between two idle ranks."""
         return contention(self.collectives[pattern], self.link)
 
 

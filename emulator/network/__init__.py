@@ -1,7 +1,7 @@
 """The emulated cluster as data: hosts, network cards, shared links, topologies, presets and network files.
 
 `load` reads a preset or a file and needs pydantic; what it returns is plain data, which pickles small and is cheap
-to import. So one rank loads, and the others get a copy::
+to import. So one rank loads it, and the others get a copy::
 
     network = comm.bcast(load("25gbe").sized(comm.size) if comm.rank == 0 else None)
 """
@@ -17,7 +17,7 @@ def load(name_or_path: str) -> Network:
     Raises
     ------
     emulator.errors.UsageError
-        No such preset or file, or a field that is not right: the message names field, value and legal range.
+        No such preset or file, or an invalid field: the message names field, value and legal range.
     """
     from emulator.network.files import load as load_file
 

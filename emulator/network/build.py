@@ -1,10 +1,12 @@
-"""From a checked network file to a `Plan`: defaults are filled in and sections that belong together are compared."""
+"""Turn a validated network file into a `Plan`: fill in defaults and check sections against one another."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from pathlib import Path as FilePath
 
-from emulator.errors import UsageError
+from emulator.errors import UsageError, read_text
 from emulator.network import jitter as jitters
 from emulator.network import schema
 from emulator.network.graph import Edge, Graph
@@ -13,13 +15,20 @@ from emulator.network.model import Host, Network, Nic, Path, Plan
 from emulator.network.topology import FatTree, Flat, Racks, Regions, Topology, Torus
 from emulator.units import parse_time
 
+# Their parameters are the fields of the section, in this order.
+_JITTERS: dict[str, Callable[..., jitters.Jitter]] = {
+    "constant": jitters.Constant, "uniform": jitters.Uniform, "normal": jitters.Normal,
+    "exponential": jitters.Exponential, "pareto": jitters.Pareto,
+}  # fmt: skip
+
 
 def plan(file: schema.NetworkFile, name: str, folder: FilePath | None = None) -> Plan:
     """Turn a checked file into a plan; `folder` is where files that it mentions are looked for."""
     explicit = isinstance(file.topology, schema.LinksSection)
-    if file.link.bandwidth is None and not explicit and not _cards_have_bandwidth(file):
-        raise UsageError('link.bandwidth is missing: give it, or nic.bandwidth, e.g. bandwidth = "10 Gbit/s"')
     hosts = _hosts(file)
+    unlimited = any(0.0 in (host.nic.egress_beta, host.nic.ingress_beta) for host in hosts)
+    if file.link.bandwidth is None and unlimited and not explicit:
+        raise UsageError('link.bandwidth is missing: give it, or nic.bandwidth, e.g. bandwidth = "10 Gbit/s"')
     made = Plan(
         name=file.name or name,
         description=file.description,
@@ -32,20 +41,15 @@ def plan(file: schema.NetworkFile, name: str, folder: FilePath | None = None) ->
         beta=file.link.bandwidth or 0.0,
         topology=_topology(file, hosts),
         jitter=_jitter(file.jitter, folder),
-        loss=_loss(file.loss),
+        loss=None if file.loss is None else Loss(**file.loss.model_dump(exclude={"on"})),
         jitter_everywhere=file.jitter is None or file.jitter.on == "every path",
         loss_everywhere=file.loss is None or file.loss.on == "every path",
     )
     if made.listed:
-        _check_all_pairs(Network(made))
+        network = Network(made)
+        for source, destination in itertools.permutations(range(len(hosts)), 2):
+            network.path(source, destination)  # a pair of hosts without a path is an error now, on one rank
     return made
-
-
-def _cards_have_bandwidth(file: schema.NetworkFile) -> bool:
-    def whole(card: schema.NicSection) -> bool:
-        return card.bandwidth is not None or (card.egress is not None and card.ingress is not None)
-
-    return whole(file.nic) or (bool(file.host) and all(whole(host) for host in file.host))
 
 
 def _listed(file: schema.NetworkFile) -> bool:
@@ -80,7 +84,7 @@ def _hosts(file: schema.NetworkFile) -> tuple[Host, ...]:
 
 def _host(file: schema.NetworkFile, entry: schema.HostSection, name: str) -> Host:
     link, own, common = file.link.bandwidth or 0.0, entry, file.nic
-    # The host's own words come first, each [nic] field after them, and the link's bandwidth last.
+    # The host's own fields come first, each [nic] field after them, and the link's bandwidth last.
     both = own.bandwidth
     nic = Nic(
         egress_beta=_first(own.egress, both, common.egress, common.bandwidth, link),
@@ -112,7 +116,11 @@ def _topology(file: schema.NetworkFile, hosts: tuple[Host, ...]) -> Topology:
     section = file.topology
     match section:
         case schema.RacksSection():
-            _check_uplink(section)
+            if (section.uplink is None) == (section.oversubscription is None):
+                raise UsageError(
+                    "topology.uplink: racks need either uplink (a bandwidth) or oversubscription (a factor), not "
+                    f"{'both' if section.uplink else 'none'}: write e.g. oversubscription = 4"
+                )
             oversubscription = section.oversubscription or 0.0
             return Racks(section.hosts_per_rack, section.uplink or 0.0, section.uplink_latency, oversubscription)
         case schema.FatTreeSection():
@@ -136,14 +144,6 @@ def _common_card(file: schema.NetworkFile, hosts: tuple[Host, ...]) -> float:
             'e.g. bandwidth = "10 Gbit/s"'
         )
     return cards.pop()
-
-
-def _check_uplink(section: schema.RacksSection) -> None:
-    if (section.uplink is None) == (section.oversubscription is None):
-        raise UsageError(
-            "topology.uplink: racks need either uplink (a bandwidth) or oversubscription (a factor), not "
-            f"{'both' if section.uplink else 'none'}: write e.g. oversubscription = 4"
-        )
 
 
 def _regions(section: schema.RegionsSection) -> Regions:
@@ -180,22 +180,13 @@ def _graph(section: schema.LinksSection) -> Graph:
 
 
 def _jitter(section: schema.JitterSection | None, folder: FilePath | None) -> jitters.Jitter | None:
-    match section:
-        case schema.ConstantSection():
-            return jitters.Constant(section.value)
-        case schema.UniformSection():
-            if section.high < section.low:
-                raise UsageError(f"jitter.high must not be below jitter.low, got {section.high} and {section.low} s")
-            return jitters.Uniform(section.low, section.high)
-        case schema.NormalSection():
-            return jitters.Normal(section.mean, section.deviation)
-        case schema.ExponentialSection():
-            return jitters.Exponential(section.mean)
-        case schema.ParetoSection():
-            return jitters.Pareto(section.scale, section.shape)
-        case schema.EmpiricalSection():
-            return jitters.Empirical(_measured(section, folder))
-    return None
+    if section is None:
+        return None
+    if isinstance(section, schema.EmpiricalSection):
+        return jitters.Empirical(_measured(section, folder))
+    if isinstance(section, schema.UniformSection) and section.high < section.low:
+        raise UsageError(f"jitter.high must not be below jitter.low, got {section.high} and {section.low} s")
+    return _JITTERS[section.distribution](*section.model_dump(exclude={"distribution", "on"}).values())
 
 
 def _measured(section: schema.EmpiricalSection, folder: FilePath | None) -> tuple[float, ...]:
@@ -203,25 +194,8 @@ def _measured(section: schema.EmpiricalSection, folder: FilePath | None) -> tupl
     values = section.values
     if section.file is not None:
         path = (folder or FilePath()) / section.file
-        try:
-            lines = path.read_text(encoding="utf-8").split("\n")
-        except (OSError, UnicodeDecodeError) as error:
-            why = getattr(error, "strerror", None) or "it is no UTF-8 text"
-            raise UsageError(f"jitter.file: {section.file!r} cannot be read: {why}") from None
+        lines = read_text(path, f"jitter.file: {section.file!r}").split("\n")
         values = (*values, *(parse_time(line) for line in map(str.strip, lines) if line))
     if not values:
         raise UsageError('jitter.values: at least one measured value is needed: write e.g. values = ["1 us", "9 us"]')
     return tuple(sorted(values))
-
-
-def _loss(section: schema.LossSection | None) -> Loss | None:
-    if section is None:
-        return None
-    return Loss(section.rate, section.correlation, section.rto, section.backoff, section.mtu)
-
-
-def _check_all_pairs(network: Network) -> None:
-    """Find out now, on one rank, whether every pair of hosts has a path."""
-    for source in range(len(network.hosts)):
-        for destination in range(len(network.hosts)):
-            network.path(source, destination)

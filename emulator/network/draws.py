@@ -1,7 +1,7 @@
-"""Random numbers that are a pure function of who sends what to whom: splitmix64 as a counter-based generator.
+"""Random numbers that depend on the message alone: splitmix64 as a counter-based generator.
 
-Whether message 7 from rank 2 to rank 5 is late must not depend on which process happened to run first, so
-nothing here has a state: a draw is a function of (seed, source, destination, sequence number, position).
+The order in which processes run must not change the delay of a message, so nothing here has a state: a draw is a
+function of (seed, source, destination, sequence number, position).
 
 Source: Steele, Lea and Flood, "Fast splittable pseudorandom number generators" (OOPSLA 2014). One draw costs
 about 0.5 us of Python; constructing a numpy Philox generator costs 20 times that.

@@ -1,4 +1,4 @@
-"""Reading network files and presets; errors name file, field, value and what is legal."""
+"""Read network files and presets; errors name file, field, value and what is legal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from emulator.errors import UsageError
+from emulator.errors import UsageError, read_text
 from emulator.network.model import Network
 
 _PRESETS = Path(__file__).parent / "presets"
@@ -39,11 +39,7 @@ def load(name_or_path: str) -> Network:
     """Load a preset by its name, or a file by its path (anything with a slash or a dot in it)."""
     is_file = "/" in name_or_path or "." in name_or_path
     path = Path(name_or_path) if is_file else preset_path(name_or_path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"network file {name_or_path!r} cannot be read: {reason}") from None
+    text = read_text(path, f"network file {name_or_path!r}")
     return parse(text, name_or_path if is_file else path.name, path.parent)
 
 
@@ -65,6 +61,16 @@ def parse(text: str, origin: str = "network", folder: Path | None = None) -> Net
         raise UsageError(f"{origin}: {error}") from None
 
 
+_RULES = {
+    "missing": "{field} is missing: give it",
+    "union_tag_not_found": "{field}.{discriminator} is missing: say which",
+    "union_tag_invalid": "{field}.{discriminator} must be one of {expected_tags}, got {tag!r}",
+    "too_short": "{field} must have at least {min_length} entry, got {input!r}",
+    "model_type": "{field} must be a table, got {input!r}",
+    "model_attributes_type": "{field} must be a table, got {input!r}",
+}
+
+
 def first_error(errors: list[Any]) -> str:
     """Word the first of pydantic's errors as field, rule, value."""
     error = errors[0]
@@ -77,21 +83,13 @@ def first_error(errors: list[Any]) -> str:
             parts[-1:] = [f"{parts[-1] if parts else ''}[{part}]"]
         elif not (position == 1 and part in tags):
             parts.append(str(part))
-    field = ".".join(parts)
-    kind, context = error["type"], error.get("ctx", {})
-    if kind == "value_error":
+    field, context = ".".join(parts), error.get("ctx", {})
+    if error["type"] == "value_error":
         message = str(context["error"])
         return f"{field}: {message}" if field else message
-    if kind == "missing":
-        return f"{field} is missing: give it"
-    if kind == "union_tag_not_found":
-        return f"{field}.{str(context['discriminator']).strip(chr(39))} is missing: say which"
-    if kind == "union_tag_invalid":
-        discriminator = str(context["discriminator"]).strip("'")
-        return f"{field}.{discriminator} must be one of {context['expected_tags']}, got {context['tag']!r}"
-    if kind == "too_short":
-        return f"{field} must have at least {context['min_length']} entry, got {error['input']!r}"
-    if kind in ("model_type", "model_attributes_type"):
-        return f"{field} must be a table, got {error['input']!r}"
+    if rule := _RULES.get(error["type"]):
+        values = {"field": field, "input": error["input"], **context}
+        values["discriminator"] = str(context.get("discriminator")).strip("'")
+        return rule.format_map(values)
     message = error["msg"].removeprefix("Input ").replace("should be", "must be", 1).replace("valid tuple", "list", 1)
     return f"{field} {message}, got {error['input']!r}"

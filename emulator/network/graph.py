@@ -1,4 +1,4 @@
-"""A topology that is written down link by link: named hosts and switches, shortest latency wins."""
+"""A topology given as a list of links between named hosts and switches; routes have the least latency."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Graph(Topology):
-    """Hosts and switches joined by `edges`; names that are no host's are switches.
+    """Hosts and switches joined by `edges`; a name that no host has is a switch.
 
-    A message takes the way of least latency, then of fewest hops, then of the earlier edges in the file.
+    A message takes the route of least latency; among equals that of fewest hops, then of the earlier edges in the file.
     """
 
     edges: tuple[Edge, ...]
@@ -49,7 +49,7 @@ class Graph(Topology):
 
 
 def _shortest(start: str, outgoing: dict[str, list[tuple[int, Edge]]], hosts: set[str]) -> dict[str, Route]:
-    """Find the ways from one node to all others (Dijkstra); hosts don't forward messages of others."""
+    """Find the routes from one node to all others (Dijkstra); hosts do not forward messages."""
     routes: dict[str, Route] = {}
     frontier: list[tuple[float, int, tuple[int, ...], str]] = [(0.0, 0, (), start)]
     while frontier:

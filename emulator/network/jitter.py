@@ -23,10 +23,6 @@ class Jitter:
         """Turn independent uniforms in [0, 1) into seconds >= 0; `second` counts only where `uniforms` is 2."""
         raise NotImplementedError
 
-    def mean(self) -> float:
-        """Give the mean in seconds; math.inf where it does not exist."""
-        raise NotImplementedError
-
     def draw(self, key: int) -> float:
         """Give the jitter in seconds of the message that has this key."""
         return self.sample(uniform(key, 0), uniform(key, 1) if self.uniforms > 1 else 0.0)
@@ -41,9 +37,6 @@ class Constant(Jitter):
     def sample(self, first: float, second: float) -> float:
         return self.value
 
-    def mean(self) -> float:
-        return self.value
-
 
 @dataclass(frozen=True, slots=True)
 class Uniform(Jitter):
@@ -54,9 +47,6 @@ class Uniform(Jitter):
 
     def sample(self, first: float, second: float) -> float:
         return self.low + (self.high - self.low) * first
-
-    def mean(self) -> float:
-        return (self.low + self.high) / 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +62,6 @@ class Normal(Jitter):
         radius = math.sqrt(-2 * math.log(1 - first))
         return max(0.0, self.centre + self.deviation * radius * math.cos(2 * math.pi * second))
 
-    def mean(self) -> float:
-        if self.deviation == 0:
-            return self.centre
-        z = self.centre / self.deviation
-        density = math.exp(-z * z / 2) / math.sqrt(2 * math.pi)
-        return self.centre * (1 + math.erf(z / math.sqrt(2))) / 2 + self.deviation * density
-
 
 @dataclass(frozen=True, slots=True)
 class Exponential(Jitter):
@@ -89,15 +72,12 @@ class Exponential(Jitter):
     def sample(self, first: float, second: float) -> float:
         return -self.scale * math.log(1 - first)
 
-    def mean(self) -> float:
-        return self.scale
-
 
 @dataclass(frozen=True, slots=True)
 class Pareto(Jitter):
     """Pareto with its origin at zero (Lomax): P(jitter > x) = (1 + x / scale) ** -shape, a heavy tail.
 
-    The mean is scale / (shape - 1) seconds for shape > 1 and does not exist otherwise.
+    The mean is scale / (shape - 1) seconds for shape > 1 and infinite otherwise.
     """
 
     scale: float
@@ -105,9 +85,6 @@ class Pareto(Jitter):
 
     def sample(self, first: float, second: float) -> float:
         return self.scale * ((1 - first) ** (-1 / self.shape) - 1)
-
-    def mean(self) -> float:
-        return self.scale / (self.shape - 1) if self.shape > 1 else math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +100,3 @@ class Empirical(Jitter):
             return self.table[-1]
         share = position - below
         return self.table[below] * (1 - share) + self.table[below + 1] * share
-
-    def mean(self) -> float:
-        if len(self.table) == 1:
-            return self.table[0]
-        inner = math.fsum(self.table) - (self.table[0] + self.table[-1]) / 2
-        return inner / (len(self.table) - 1)

@@ -2,12 +2,12 @@
 
 MPI never loses a message, so a lost packet costs time: the sender waits for its retransmission timeout (rto),
 sends again, and if that is lost too waits `backoff` times longer. Packets that are lost in a row are repaired by
-the same timeout; separate losses in one message add up. For long messages this is TCP without fast retransmit:
-a pessimist's view of a good path, and close to Mathis' 1.2 MSS / (RTT sqrt(rate)) on a long one.
+the same timeout; separate losses in one message add up. For long messages this is TCP without fast retransmit: an
+upper bound on a good path, and close to Mathis' 1.2 MSS / (RTT sqrt(rate)) on a long one.
 
-Losses come in bursts: with probability `correlation` a packet shares the fate of the one before it, otherwise its
-fate is drawn anew. That is Gilbert's two-state chain with loss rate `rate` and lag-one correlation `correlation`.
-The first packet of a message looks back at the message before it on the same stream in the same way.
+Losses come in bursts: with probability `correlation` a packet is lost if and only if the one before it was; otherwise
+its loss is drawn anew. That is Gilbert's two-state chain with loss rate `rate` and lag-one correlation `correlation`.
+The first packet of a message depends in the same way on that of the message before it on the same stream.
 
 Sources: Gilbert, "Capacity of a burst-noise channel" (1960); RFC 6298 for timeout and backoff; Linux's TCP_RTO_MIN
 (200 ms) and TCP_RTO_MAX (120 s).
@@ -24,7 +24,7 @@ from emulator.network.draws import uniform
 _LONGEST_TIMEOUT_S = 120.0
 _MOST_TRIES = 15  # Linux gives a connection up after that many (tcp_retries2)
 _FATE, _KEPT = 2, 3  # positions under a message's key; jitter has 0 and 1
-_FOREVER = 1e18  # packets: longer than any message
+_FOREVER = 1e18  # packets: more than any message has
 _PACKETS = 4  # the first position for the packets after the first
 
 
@@ -35,7 +35,7 @@ class Loss:
     Attributes
     ----------
     rate : share of packets lost, in [0, 1)
-    correlation : probability that a packet shares its predecessor's fate, in [0, 1)
+    correlation : probability that a packet is lost if and only if its predecessor was, in [0, 1)
     rto : first retransmission timeout in seconds
     backoff : each further timeout of the same packet is this many times longer, >= 1
     mtu : bytes of a message that one packet carries
@@ -72,7 +72,7 @@ class Loss:
             lost = not lost
 
     def first_packet_lost(self, stream: int, sequence: int) -> bool:
-        """Tell the fate of a message's first packet; it shares its predecessor's while the draws say so."""
+        """Whether a message's first packet is lost: as the latest packet before it whose loss was drawn anew."""
         key = message_key(stream, sequence)
         while sequence > 0 and self.correlation and uniform(key, _KEPT) < self.correlation:
             sequence -= 1

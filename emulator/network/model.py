@@ -35,7 +35,7 @@ class Nic:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A resource that several paths share, in one direction; it has one queue for everybody."""
+    """A resource that several paths share, in one direction; all their messages queue at it."""
 
     name: str
     beta: float
@@ -43,7 +43,7 @@ class Link:
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """What a message meets between two hosts.
+    """Latency, bandwidth and shared links between two hosts.
 
     Attributes
     ----------
@@ -95,14 +95,14 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A network before its number of hosts is known: what a network file says, in numbers.
+    """A network file's content in numbers, before the number of hosts is known.
 
     Attributes
     ----------
     hosts : the listed hosts, or one host to make copies of
     listed : the file names its hosts, so that their number is fixed
     ranks_per_host : consecutive ranks that share a host; 0 spreads them as evenly as they go
-    placement : "block" (ranks 0, 1, ... fill the first host first) or "cyclic" (they are dealt out like cards)
+    placement : "block" (ranks 0, 1, ... fill the first host first) or "cyclic" (rank r runs on host r mod hosts)
     alpha, beta : the link between each two hosts
     jitter, loss : what varies from message to message between hosts; None where nothing does
     jitter_everywhere, loss_everywhere : on every path between hosts, not only on those that cross a shared link
@@ -223,7 +223,7 @@ class Network:
         return [self.path(a, b) for a in used for b in used if a != b]
 
     def describe(self) -> dict[str, Any]:
-        """Say what is configured, in the form that a result file records."""
+        """The configuration in the form of the result file."""
         paths = self._paths_between(range(self.ranks)) or [self.hosts[0].loopback]
         plan = self.plan
         return {

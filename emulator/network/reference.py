@@ -47,7 +47,7 @@ def reference() -> str:
                 "| field | default | meaning |",
                 "|---|---|---|",
             ]
-            for name, field in model.model_fields.items():
+            for name, field in sorted(model.model_fields.items(), key=lambda item: item[0] == "on"):
                 if name != choice:
                     lines.append(f"| `{name}` | {_default(field)} | {field.description} |")
             if lines[-1] == "|---|---|---|":

@@ -1,4 +1,4 @@
-"""What may stand in a network file: one model per section, with units parsed and ranges checked.
+"""The fields of a network file: one pydantic model per section, which parses units and checks ranges.
 
 Only the rank that reads a file imports this module (pydantic takes 0.1 s). Every field's description is also its
 documentation: `docs/networks.md` lists them.
@@ -40,13 +40,12 @@ Bytes = Annotated[int, BeforeValidator(_bytes)]
 Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Where = Literal["every path", "shared links"]
-_ON = '"every path" between hosts, or only across "shared links"'
 
 
 class Section(BaseModel):
     """A table of a network file: unknown fields are refused with a suggestion."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)  # one validator is built, of the whole file
 
     @model_validator(mode="before")
     @classmethod
@@ -92,7 +91,7 @@ class HostsSection(Section):
     )
     ranks_per_host: Count | None = Field(default=None, description="ranks that share a host and its card")
     placement: Literal["block", "cyclic"] = Field(
-        default="block", description="neighbouring ranks on one host, or dealt out like cards"
+        default="block", description="block: neighbouring ranks on one host; cyclic: rank r on host r mod hosts"
     )
     slowdown: Factor = Field(default=1.0, description="hosts compute this many times slower than this machine")
     repeat: bool = Field(default=False, description="the listed [[host]] entries repeat until all ranks fit")
@@ -179,50 +178,51 @@ TopologySection = Annotated[
 ]
 
 
-class ConstantSection(Section):
+class Variation(Section):
+    """What differs from message to message, and where."""
+
+    on: Where = Field(default="every path", description='"every path" between hosts, or only across "shared links"')
+
+
+class ConstantSection(Variation):
     """The same for every message."""
 
     distribution: Literal["constant"]
     value: Seconds = Field(description="added to every message")
-    on: Where = Field(default="every path", description=_ON)
 
 
-class UniformSection(Section):
+class UniformSection(Variation):
     """Equally likely between two ends."""
 
     distribution: Literal["uniform"]
     low: Seconds = Field(default=0.0, description="least")
     high: Seconds = Field(description="most; not below low")
-    on: Where = Field(default="every path", description=_ON)
 
 
-class NormalSection(Section):
+class NormalSection(Variation):
     """Normal, cut off at zero."""
 
     distribution: Literal["normal"]
     mean: Seconds = Field(default=0.0, description="before it is cut off at zero")
     deviation: Seconds = Field(description="standard deviation, before it is cut off at zero")
-    on: Where = Field(default="every path", description=_ON)
 
 
-class ExponentialSection(Section):
+class ExponentialSection(Variation):
     """Exponential."""
 
     distribution: Literal["exponential"]
     mean: Seconds = Field(description="mean")
-    on: Where = Field(default="every path", description=_ON)
 
 
-class ParetoSection(Section):
+class ParetoSection(Variation):
     """Pareto with its origin at zero: a heavy tail."""
 
     distribution: Literal["pareto"]
     scale: Seconds = Field(description="the mean is scale / (shape - 1)")
     shape: Factor = Field(default=3.0, description="smaller is heavier; no mean at 1 or below")
-    on: Where = Field(default="every path", description=_ON)
 
 
-class EmpiricalSection(Section):
+class EmpiricalSection(Variation):
     """Measured values, drawn with interpolation."""
 
     distribution: Literal["empirical"]
@@ -230,7 +230,6 @@ class EmpiricalSection(Section):
     file: str | None = Field(
         default=None, description="instead of values: a text file, one value with its unit per line"
     )
-    on: Where = Field(default="every path", description=_ON)
 
 
 JitterSection = Annotated[
@@ -239,7 +238,7 @@ JitterSection = Annotated[
 ]
 
 
-class LossSection(Section):
+class LossSection(Variation):
     """Packet loss, charged as retransmission timeouts."""
 
     rate: Share = Field(description="share of packets lost, below 100 %")
@@ -249,7 +248,6 @@ class LossSection(Section):
         default=2.0, description="each further timeout of a packet is that many times longer"
     )
     mtu: Bytes = Field(default=1460, description="bytes of a message in one packet")
-    on: Where = Field(default="every path", description=_ON)
 
 
 class NetworkFile(Section):

@@ -1,4 +1,4 @@
-"""How hosts are wired: which shared links a message crosses between two hosts, and what latency they add.
+"""Topologies: which shared links a message crosses between two hosts, and what latency they add.
 
 A topology is a small frozen description. Laid out on a number of hosts it becomes a `Fabric`: a list of links, each
 in one direction, and a route for every pair. The cable between a host and its first switch is the host's network
@@ -58,7 +58,7 @@ class Topology:
 
 @dataclass(frozen=True, slots=True)
 class Flat(Topology):
-    """One ideal switch: nothing is shared but the hosts' own cards."""
+    """One ideal switch: the hosts' network cards are the only shared resources."""
 
     kind: ClassVar[str] = "flat"
 
@@ -170,7 +170,7 @@ class FatTree(Topology):
 
 @dataclass(frozen=True, slots=True)
 class Torus(Topology):
-    """Hosts on a grid whose edges wrap around; a message goes the short way, one dimension after the other.
+    """Hosts on a grid that wraps around; dimension-order routing, in the shorter direction of each dimension.
 
     Attributes
     ----------

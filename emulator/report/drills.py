@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Item, Map, Row, Series, Table, Text, Verdict
+from emulator.report.model import Axis, Column, Curve, Item, Map, Row, Series, Table, Text, Verdict, grouped
 from emulator.units import format_time
 
 PHASES = {
@@ -39,8 +39,8 @@ def drill(result: Mapping[str, Any]) -> Iterator[Item]:
         yield timeline(episode)
         yield from episode.get("notes") or ()
     if one["recovery_seconds"] is not None:
-        lost = f"{one['lost_steps']} more steps done again" if one["lost_steps"] else "no committed step lost"
-        yield Text(f"{_spread(one.get('recovery_spread'), one['recovery_seconds'])}, {lost}", lead="recovery: ")
+        took = _spread(one.get("recovery_spread"), one["recovery_seconds"])
+        yield Text(f"{took}, {_lost(one['lost_steps'])}", lead="recovery: ")
     if len(one["repeats"]) > 1 and one.get("phases_spread"):
         phases = ", ".join(f"{name} {_spread(of)}" for name, of in one["phases_spread"].items())
         yield f"phases over {len(one['repeats'])} repeats: {phases}"
@@ -70,23 +70,27 @@ def timeline(episode: Row) -> Table:
     )
     total, at, rows = sum(phases.values()), 0.0, []
     scale = _BAR / total if total else 0.0
-    for phase in [*(name for name in PHASES if name in phases), *(name for name in phases if name not in PHASES)]:
-        seconds = phases[phase]
+    for phase, seconds in phases.items():
         left, width = round(scale * at), max(1 if seconds else 0, round(scale * seconds))
         rows.append([phase, at, seconds, " " * left + "█" * width, PHASES.get(phase, "")])
         at += seconds
-    lost = f"{episode['lost_steps']} more steps done again" if episode.get("lost_steps") else "no committed step lost"
-    known = [lost] if "lost_steps" in episode else []
+    known = [_lost(episode["lost_steps"])] if "lost_steps" in episode else []
     if episode.get("coordinator") is not None:
         known.append(f"rank {episode['coordinator']} coordinates")
-    columns = [
-        Column("phase", left=True),
-        Column("from", form=lambda seconds: "" if seconds is None else format_time(seconds)),
-        Column("takes", form=format_time),
-        Column("", left=True, priority=1),
-        Column("meaning", left=True, priority=2),
-    ]
-    return Table(deaths, columns, [*rows, ["total", None, total, "", ", ".join(known)]])
+    return Table(deaths, _TIMELINE, [*rows, ["total", None, total, "", ", ".join(known)]])
+
+
+_TIMELINE = [
+    Column("phase", left=True),
+    Column("from", form=lambda seconds: "" if seconds is None else format_time(seconds)),
+    Column("takes", form=format_time),
+    Column("", left=True, priority=1),
+    Column("meaning", left=True, priority=2),
+]
+
+
+def _lost(steps: int) -> str:
+    return f"{steps} more steps done again" if steps else "no committed step lost"
 
 
 def _pictures(one: Row) -> Iterator[Series]:
@@ -123,12 +127,11 @@ def matrix(result: Mapping[str, Any]) -> Iterator[Item]:
     cells = result.get("matrix") or []
     title = "From the fault to the next complete step (steps lost), and the ranks that go on"
     jobs = [{**cell, "job": f"{cell['pattern']}\n{cell['recovery']}"} for cell in cells]
-    yield Map.pivot(title, jobs, "fault", "job", form=_survived, tone=_failed)
+    yield Map.pivot(title, jobs, "fault", "job", form=_survived, tone=lambda cell: _bad(cell["outcome"] == "failed"))
     for outcome, label in (("refused", "not run (-)"), ("failed", "FAILED")):
         some = [cell for cell in cells if cell["outcome"] == outcome]
-        for why in dict.fromkeys(cell["why"] for cell in some):
-            which = "; ".join(_named(cells, [cell for cell in some if cell["why"] == why]))
-            yield Text(f"  {label} {which}: {why}", "bad" if outcome == "failed" else "")
+        for why, these in grouped(some, "why").items():
+            yield Text(f"  {label} {'; '.join(_named(cells, these))}: {why}", _bad(outcome == "failed"))
     ran = [cell for cell in cells if cell["drill"] is not None or cell["outcome"] == "failed"]
     survived = sum(cell["outcome"] != "failed" for cell in ran)
     yield Text("", lead=f"{survived} of {len(ran)} drills survived")
@@ -137,12 +140,14 @@ def matrix(result: Mapping[str, Any]) -> Iterator[Item]:
 
 def _named(cells: Sequence[Row], some: Sequence[Row]) -> Iterator[str]:
     """Name some cells of a matrix job by job: with their faults, where these are not all of the job's."""
-    of: dict[tuple[str, str], list[str]] = {}
-    for cell in some:
-        of.setdefault((cell["pattern"], cell["recovery"]), []).append(cell["fault"])
-    for (pattern, recovery), faults in of.items():
-        every = [c["fault"] for c in cells if (c["pattern"], c["recovery"]) == (pattern, recovery)]
-        yield f"{pattern} by {recovery}" + ("" if faults == every else f", {', '.join(faults)}")
+    every = grouped(cells, _job)
+    for job, these in grouped(some, _job).items():
+        faults = ", ".join(cell["fault"] for cell in these)
+        yield job + ("" if len(these) == len(every[job]) else f", {faults}")
+
+
+def _job(cell: Row) -> str:
+    return f"{cell['pattern']} by {cell['recovery']}"
 
 
 def _survived(cell: Row) -> str:
@@ -156,8 +161,8 @@ def _survived(cell: Row) -> str:
     return f"fine ({after})" if seconds is None else f"{format_time(seconds)}{lost} ({after})"
 
 
-def _failed(cell: Row) -> str:
-    return "bad" if cell["outcome"] == "failed" else ""
+def _bad(wrong: object) -> str:
+    return "bad" if wrong else ""
 
 
 def alarms(result: Mapping[str, Any]) -> Iterator[Item]:
@@ -168,7 +173,7 @@ def alarms(result: Mapping[str, Any]) -> Iterator[Item]:
     """
     found, situations = result.get("alarms") or [], result.get("situations") or {}
     title = "Time to detection, and live ranks that were suspected; -: nobody was suspected"
-    yield Map.pivot(title, found, "detector", "situation", form=_sighted, tone=lambda o: "bad" if o["wrong"] else "")
+    yield Map.pivot(title, found, "detector", "situation", form=_sighted, tone=lambda one: _bad(one["wrong"]))
     limits = {one["situation"]: format_time(one["limit_seconds"]) for one in found}
     yield "limits of silence: " + ", ".join(f"{name} {limit}" for name, limit in limits.items())
     yield from (f"  {name:9} {one['about']}" for name, one in situations.items())
@@ -205,23 +210,13 @@ def soak(result: Mapping[str, Any]) -> Iterator[Item]:
         f"{one['kills']} kills in {one['launches']} launches: {one['hangs']} hangs, {one['wrong']} wrong results, "
         f"{one['leftovers']} with leftovers, {len(one['failed'])} failed"
     )
-    columns = [
-        Column("job", left=True),
-        Column("recoveries", form=formats.count),
-        Column("median", form=formats.time),
-        Column("p95", form=formats.time),
-        Column("worst", form=formats.time),
-    ]
-    of: dict[str, list[float]] = {}
-    for each in one["recoveries"]:
-        of.setdefault(f"{each['pattern']} by {each['recovery']}", []).append(each["seconds"])
+    of = grouped(one["recoveries"], _job)
     if of:
-        rows = [[job, len(seconds), *_quantiles(seconds)] for job, seconds in of.items()]
-        yield Table("Recoveries", columns, rows)
-        ends = {job: sorted(seconds) for job, seconds in of.items()}
+        ends = {job: sorted(each["seconds"] for each in these) for job, these in of.items()}
+        yield Table("Recoveries", _RECOVERIES, [[job, len(those), *_quantiles(those)] for job, those in ends.items()])
         curves = [
-            Curve(job, seconds, [(i + 1) / len(seconds) for i in range(len(seconds))], style="line")
-            for job, seconds in ends.items()
+            Curve(job, those, [(i + 1) / len(those) for i in range(len(those))], style="line")
+            for job, those in ends.items()
         ]
         time, share = Axis("time of a recovery", "ms", 1e3, log=True), Axis("share of the recoveries")
         yield Series("recoveries", "Recoveries that took no longer", time, share, curves)
@@ -229,6 +224,13 @@ def soak(result: Mapping[str, Any]) -> Iterator[Item]:
     if one["failure_rate_below"] is not None:
         bound = one["failure_rate_below"]
         yield f"0 of {one['kills']} failed: below {bound:.2%} per kill with 95 % confidence"
+
+
+_RECOVERIES = [
+    Column("job", left=True),
+    Column("recoveries", form=formats.count),
+    *(Column(name, form=formats.time) for name in ("median", "p95", "worst")),
+]
 
 
 def _quantiles(seconds: Sequence[float]) -> list[float]:
@@ -244,9 +246,8 @@ def trace(result: Mapping[str, Any]) -> Iterator[Item]:
     if not one:
         return
     runs = [{**run, "mtbf": _mtbf(run["mtbf_s"])} for run in one["runs"]]
-    yield Map.pivot(
-        "Goodput (deaths)", runs, "policy", "mtbf", form=_goodput, tone=lambda r: "bad" if r["wrong"] else ""
-    )
+    tone = lambda run: _bad(run["wrong"])  # noqa: E731
+    yield Map.pivot("Goodput (deaths)", runs, "policy", "mtbf", form=_goodput, tone=tone)
     for crossing in one.get("crossovers") or ():
         rare, frequent = crossing["rare"], crossing["frequent"]
         yield f"  above an MTBF of {format_time(crossing['mtbf_s'])} {rare} is ahead of {frequent}, below it {frequent}"
@@ -274,11 +275,8 @@ def trace(result: Mapping[str, Any]) -> Iterator[Item]:
 
 
 def _goodput_curves(runs: Sequence[Row]) -> Iterator[Series]:
-    curves = []
-    for policy in dict.fromkeys(run["policy"] for run in runs):
-        mine = sorted((run["mtbf_s"], run["goodput"]) for run in runs if run["policy"] == policy and run["mtbf_s"])
-        if mine:
-            curves.append(Curve(policy, [mtbf for mtbf, _ in mine], [goodput for _, goodput in mine], style="line"))
+    failing = sorted((run for run in runs if run["mtbf_s"]), key=lambda run: float(run["mtbf_s"]))
+    curves = [Curve.line(name, those, "mtbf_s", "goodput") for name, those in grouped(failing, "policy").items()]
     if curves:
         mtbf = Axis("mean time between failures", "s", log=True)
         yield Series("goodput", "Goodput of each policy", mtbf, Axis("goodput"), curves)

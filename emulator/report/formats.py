@@ -39,11 +39,6 @@ def microseconds(seconds: float | None) -> str:
     return f"{us:.3f}" if us < 10 else f"{us:.2f}" if us < 100 else f"{us:,.1f}" if us < 1000 else f"{us:,.0f}"
 
 
-def nanoseconds_per_byte(beta: float | None) -> str:
-    """Seconds per byte as nanoseconds per byte."""
-    return DASH if beta is None else figure(beta * 1e9)
-
-
 def gigabytes(rate: float | None) -> str:
     """Bytes per second as a plain number of GB/s."""
     return DASH if rate is None else f"{rate / 1e9:.3g}" if rate >= 1e7 else f"{rate / 1e9:.4f}"

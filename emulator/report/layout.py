@@ -39,15 +39,7 @@ class _Laid:
 
 
 def table(one: Table, width: int, full: bool = False) -> Iterator[Line]:
-    """Lay out a table.
-
-    Parameters
-    ----------
-    width
-        Columns of the terminal.
-    full
-        Leave out no column: rows go on in further lines instead.
-    """
+    """Lay out a table; `full`: leave out no column, rows go on in further lines instead."""
     if one.title:
         yield [(one.title, "head")]
     columns = [_laid(column, one, index) for index, column in enumerate(one.columns)]

@@ -18,32 +18,24 @@ from emulator.report import formats
 Row = Mapping[str, Any]
 
 
+def grouped(records: Iterable[Row], key: str | Callable[[Row], Any]) -> dict[Any, list[Row]]:
+    """Records by the value of a key or of a function of them, in the order of their first ones."""
+    groups: dict[Any, list[Row]] = {}
+    for record in records:
+        groups.setdefault(key(record) if callable(key) else record[key], []).append(record)
+    return groups
+
+
 @dataclass(frozen=True)
 class Column:
-    """A column of a table.
+    """A column of a table: its heading (`name` and `unit`), where its values are, and how one is written."""
 
-    Attributes
-    ----------
-    name, unit
-        The heading; a line break in `name` stands for a new line of the heading.
-    of
-        Where the value of a record is: a key, keys joined by dots, or a function of the record.
-    form
-        How a value is written.
-    left
-        Left-aligned; numbers stand at the right.
-    priority
-        A table that is too wide leaves out the columns with the largest number first, and those with 0 never.
-    tone
-        Tone of a value.
-    """
-
-    name: str
-    of: str | Callable[[Any], Any] = ""
+    name: str  # a line break stands for a new line of the heading
+    of: str | Callable[[Any], Any] = ""  # a key of the record, keys joined by dots, or a function of it; absent: `name`
     form: Callable[[Any], str] = formats.plain
     unit: str = ""
-    left: bool = False
-    priority: int = 0
+    left: bool = False  # left-aligned; numbers stand at the right
+    priority: int = 0  # a table that is too wide leaves out columns with the largest first, and those with 0 never
     tone: Callable[[Any], str] = lambda value: ""
 
     @property
@@ -112,27 +104,16 @@ class Axis:
 
 @dataclass(frozen=True)
 class Map:
-    """A value for each pair, such as the time from each rank (down) to each other (across); None: there is none.
-
-    Attributes
-    ----------
-    corner
-        Heading of the rows' names.
-    form
-        How a value is written.
-    tone
-        Tone of a value, where there is no `scale`.
-    scale
-        Where given, values are numbers, coloured from the least to the greatest, and drawn as a picture on this axis.
-    """
+    """A value for each pair, such as the time from each rank (down) to each other (across); None: there is none."""
 
     title: str
     rows: Sequence[str]
     columns: Sequence[str]
     values: Sequence[Sequence[Any]]
-    corner: str = ""
+    corner: str = ""  # heading of the rows' names
     form: Callable[[Any], str] = formats.plain
-    tone: Callable[[Any], str] = lambda value: ""
+    tone: Callable[[Any], str] = lambda value: ""  # of a value, where there is no scale
+    # Where given, values are numbers, coloured from the least to the greatest, and drawn as a picture on this axis.
     scale: Axis | None = None
 
     @classmethod
@@ -146,26 +127,20 @@ class Map:
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of one curve.
-
-    Attributes
-    ----------
-    x, y
-        Raw values; `x` holds names where the style is ``"bars"``.
-    interval
-        Low and high end of each `y`, or None for a point without.
-    style
-        ``"points"``, ``"line"``, ``"dotted"`` or ``"bars"``.
-    group
-        Curves of one group (measured, fitted and native times of one number of ranks) share a colour.
-    """
+    """Points of one curve, as raw values."""
 
     name: str
-    x: Sequence[Any]
+    x: Sequence[Any]  # names where the style is "bars"
     y: Sequence[float]
-    interval: Sequence[Sequence[float] | None] = ()
-    style: str = "points"
-    group: Any = None
+    interval: Sequence[Sequence[float] | None] = ()  # low and high end of each y, or None for a point without
+    style: str = "points"  # "points", "line", "dotted" or "bars"
+    group: Any = None  # curves of one (measured, fitted and native times of one number of ranks) share a colour
+
+    @classmethod
+    def line(cls, name: str, records: Iterable[Any], x: Any, y: Any, group: Any = None) -> Curve:
+        """Make a line through the values of records at two keys, or of rows at two places."""
+        points = [(record[x], record[y]) for record in records]
+        return cls(name, [at for at, _ in points], [value for _, value in points], style="line", group=group)
 
 
 @dataclass(frozen=True)

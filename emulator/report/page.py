@@ -28,15 +28,7 @@ img {{ max-width: 48%; }}
 
 
 def write(printed: str, images: Sequence[Path], folder: Path, result: Mapping[str, Any]) -> Path:
-    """Write ``report.html`` into a run folder.
-
-    Parameters
-    ----------
-    printed
-        The printed report as an HTML document, as rich exports it.
-    images
-        PNG files that go into the page itself.
-    """
+    """Write ``report.html`` into a run folder: the printed report as rich exports it to HTML, and PNG files."""
     body = printed.partition("<body>")[2].partition("</body>")[0] or printed
     title = html.escape(f"{result['demo']}, {result['started']}")
     page = _PAGE.format(

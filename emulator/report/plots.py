@@ -14,24 +14,9 @@ _STYLES = {"points": "o", "line": "-", "dotted": ":"}
 
 
 def draw(items: Iterable[Item], folder: Path) -> list[Path]:
-    """Draw what can be drawn.
+    """Draw each series as ``<name>.png`` and each shaded map as ``map-<number>.png`` into a folder.
 
-    Parameters
-    ----------
-    items
-        A view.
-    folder
-        Where the PNG files go: ``<name>.png`` of each series, ``map-<number>.png`` of each shaded map.
-
-    Returns
-    -------
-    list of Path
-        The files, in the order of the view; none if it has nothing to draw.
-
-    Raises
-    ------
-    UsageError
-        The folder cannot be written.
+    Gives the files in the order of the view. Raises `UsageError` if the folder cannot be written.
     """
     drawn: list[Path] = []
     maps = 0

@@ -20,18 +20,10 @@ _WIDEST_NAME = 13  # of a verdict in a list; longer names push what follows to t
 
 
 def show(items: Iterable[Item], console: Console, full: bool = False, skip: int = 0) -> int:
-    """Print a view; gives the number of its lines.
+    """Print a view, or a part of it, but for its first `skip` lines; gives the number of its lines.
 
-    Parameters
-    ----------
-    items
-        The view, or a part of it. Series are left out: they are for plots.
-    console
-        Where to print; its width is what tables are fitted into.
-    full
-        Leave out no column of a table that is too wide: its rows go on in further lines.
-    skip
-        Lines that have been printed before.
+    Tables are fitted into the width of the console. With `full` no column of one that is too wide is left out: its
+    rows go on in further lines.
     """
     number = 0
     for number, line in enumerate(lines(items, console.width, full), start=1):

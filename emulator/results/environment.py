@@ -29,7 +29,7 @@ def record(ranks: int = 1, hosts: Sequence[str] | None = None) -> dict[str, Any]
     cores = wall_clock.cores()
     return {
         "mpi": _mpi_version(),
-        "mpi4py": _version_of_loaded("mpi4py"),
+        "mpi4py": getattr(sys.modules.get("mpi4py"), "__version__", None),
         "python": platform.python_version(),
         "numpy": numpy.__version__,
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -46,7 +46,7 @@ def record(ranks: int = 1, hosts: Sequence[str] | None = None) -> dict[str, Any]
 
 
 def warnings(environment: dict[str, Any]) -> list[str]:
-    """Say what in an environment record makes wall-clock timings unstable, and the remedy."""
+    """List what in an environment record makes wall-clock timings unstable, each with its remedy."""
     cores, ranks = environment["cores"], environment["ranks"]
     found = []
     if environment["oversubscription"] > 1:
@@ -84,10 +84,6 @@ def _mpi_version() -> str | None:
         return None
     first_line = mpi.Get_library_version().partition("\n")[0]
     return " ".join(first_line.partition(", package")[0].split())
-
-
-def _version_of_loaded(name: str) -> str | None:
-    return getattr(sys.modules.get(name), "__version__", None)
 
 
 def _cpu_model() -> str | None:

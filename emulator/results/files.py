@@ -1,6 +1,7 @@
 """Where a result is written: the run folder with its `latest` link, and files that are replaced in one step."""
 
 import contextlib
+import itertools
 import os
 import re
 from collections.abc import Iterator
@@ -68,7 +69,7 @@ def run_folder(demo: str, out: str | Path | None = None, root: str | Path = "run
 
 
 def check_writable(path: str | Path | None, option: str = "--json") -> None:
-    """Learn before the measurements, not after, that a file cannot be written; nothing is left where none was.
+    """Check before the measurements that a file can be written; the check leaves no new file behind.
 
     Parameters
     ----------
@@ -100,26 +101,24 @@ def check_writable(path: str | Path | None, option: str = "--json") -> None:
 
 
 def discard(folder: Path) -> None:
-    """Remove the folder of a run that was refused, if there is nothing in it."""
+    """Remove the folder of a rejected run if it is empty."""
     with contextlib.suppress(OSError):
         folder.rmdir()
 
 
 def _fresh(parent: Path, stamp: str) -> Path:
-    """Make a folder that no run has had: two runs may begin in the same second."""
+    """Make a new folder; two runs may begin in the same second, and the later ones get a number."""
     parent.mkdir(parents=True, exist_ok=True)
-    number = 1
-    while True:
+    for number in itertools.count(1):
         folder = parent / (stamp if number == 1 else f"{stamp}-{number}")
-        try:
+        with contextlib.suppress(FileExistsError):
             folder.mkdir()
-            return folder
-        except FileExistsError:
-            number += 1
+            break
+    return folder
 
 
 def point_latest(folder: Path) -> None:
-    """Let the link `latest` beside a run folder lead to it, unless the user chose the folder; readers never miss it."""
+    """Point the link `latest` beside a run folder at it, in one step, unless the user chose the folder."""
     if not _STAMP.fullmatch(folder.name):
         return
     # File systems without links, or something of the user's at that name: the run itself is not affected.

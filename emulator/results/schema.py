@@ -1,7 +1,7 @@
-"""The shape of `result.json`, schema 1, as pydantic models.
+"""The fields of `result.json`, schema 1, as pydantic models.
 
-Times are in seconds, sizes in bytes, beta and gamma in seconds per byte. Every record keeps fields that it
-does not know, so that a demo can add its own; those listed here are what reports and `demos.speedup` read.
+Times are in seconds, sizes in bytes, beta and gamma in seconds per byte. Every record keeps unknown fields, so that a
+demo can add its own; reports and `demos.speedup` read the fields listed here.
 
 This module imports pydantic: import it only where a file is read or written, never on every rank.
 """
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA = 1
 
-# Wider than anything that is ever measured, and narrow enough that products of them are numbers.
+# Wider than any measured value, and narrow enough that products of them do not overflow.
 Term = Annotated[float, Field(ge=0, le=1e12)]
 Bytes = Annotated[int, Field(ge=0, le=1 << 62)]
 Ranks = Annotated[int, Field(ge=1, le=1 << 31)]
@@ -23,7 +23,7 @@ Draw = tuple[Term, Term, Term]  # alpha, beta and gamma of one resample
 
 
 class Record(BaseModel):
-    """A JSON object with known fields and room for more; numbers are finite."""
+    """A JSON object with known fields; further ones are kept, and numbers are finite."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=False)
 
@@ -126,7 +126,7 @@ class Drill(Record):
 
 
 class Environment(Record):
-    """The machine and the software a result comes from."""
+    """The machine and the software of a run."""
 
     mpi: str | None = None
     mpi4py: str | None = None

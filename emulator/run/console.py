@@ -10,7 +10,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from emulator.launch import job, streams
@@ -23,46 +23,36 @@ _WIDTH_IN_A_PIPE = 150
 
 
 class Progress:
-    """A bar that shows nothing."""
+    """How much of a long task is done."""
+
+    def __init__(self, show: Callable[[float], object] = lambda step: None) -> None:
+        self.done, self._show = 0.0, show
 
     def advance(self, step: float = 1) -> None:
         """Count `step` more of the total as done."""
+        self.done += step
+        self._show(step)
 
 
-class _Bar(Progress):
-    def __init__(self, bar: object, task: object) -> None:
-        self._bar, self._task = bar, task
+@contextlib.contextmanager
+def _lines(console: Console, total: float, label: str, every_s: float) -> Iterator[Progress]:
+    """Print every `every_s` seconds, in a thread, how much is done and how long the rest will take at this rate."""
+    progress, began, over = Progress(), time.monotonic(), threading.Event()
 
-    def advance(self, step: float = 1) -> None:
-        self._bar.advance(self._task, step)  # type: ignore[attr-defined]
-
-
-class _Lines(Progress):
-    """A thread that prints how much is done, and the time that the rest will take at this rate."""
-
-    def __init__(self, console: Console, total: float, label: str, every_s: float) -> None:
-        self._console, self._total, self._label, self._every_s = console, total, label, every_s
-        self._done, self._began, self._over = 0.0, time.monotonic(), threading.Event()
-        self._thread = threading.Thread(target=self._print, name="progress", daemon=True)
-
-    def advance(self, step: float = 1) -> None:
-        self._done += step
-
-    def _print(self) -> None:
-        while not self._over.wait(self._every_s):
-            passed = time.monotonic() - self._began
-            left = max(0.0, self._total - self._done) * passed / self._done if self._done else None
+    def print_lines() -> None:
+        while not over.wait(every_s):
+            passed, done = time.monotonic() - began, progress.done
+            left = max(0.0, total - done) * passed / done if done else None
             rest = "" if left is None else f", about {format_time(float(f'{left:.1g}'))} left"
-            done = f"{self._done:g} of {self._total:g} {self._label}"
-            self._console.print(f"{done} after {passed:.0f} s{rest}", style="dim")
+            console.print(f"{done:g} of {total:g} {label} after {passed:.0f} s{rest}", style="dim")
 
-    def __enter__(self) -> _Lines:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._over.set()
-        self._thread.join()
+    thread = threading.Thread(target=print_lines, name="progress", daemon=True)
+    thread.start()
+    try:
+        yield progress
+    finally:
+        over.set()
+        thread.join()
 
 
 def terminal_width() -> int | None:
@@ -86,14 +76,14 @@ def make(rank: int, quiet: bool = False) -> Console | None:
 
 
 def outlasting(width_in_a_pipe: int = _WIDTH_IN_A_PIPE, **options: Any) -> Console:
-    """A console that prints no more once its reader (a ``head``, say) has left: the run goes on, and saves.
+    """A console that stops printing when its reader (a ``head``, say) has closed the pipe; the run goes on and saves.
 
     Parameters
     ----------
     width_in_a_pipe
-        Columns where there is no terminal, and COLUMNS says nothing.
+        Columns where there is no terminal and COLUMNS is not set.
     **options
-        Of `rich.console.Console`.
+        Further options of `rich.console.Console`.
     """
     from rich.console import Console
 
@@ -124,13 +114,13 @@ def progress(
     Parameters
     ----------
     lines_every_s
-        Where there is no terminal: print a plain line so often, in seconds; absent: nothing.
+        Where there is no terminal: seconds between plain lines; None prints nothing.
     """
     if console is None or (not console.is_terminal and lines_every_s is None):
         yield Progress()
         return
     if not console.is_terminal:
-        with _Lines(console, total, label, lines_every_s or 0.0) as lines:
+        with _lines(console, total, label, lines_every_s or 0.0) as lines:
             yield lines
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -138,4 +128,5 @@ def progress(
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with RichProgress(*columns, console=console, transient=True) as bar:
-        yield _Bar(bar, bar.add_task(label, total=total))
+        task = bar.add_task(label, total=total)
+        yield Progress(lambda step: bar.advance(task, step))

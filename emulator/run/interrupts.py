@@ -1,7 +1,7 @@
 """Save what was measured when a job is ended by Ctrl-C or SIGTERM, and say on its terminal what was kept.
 
-mpirun passes Ctrl-C on to its ranks as SIGTERM, forwards nothing that they print after it, kills them a quarter of a
-second later, and ends with status 1 whatever theirs is. So rank 0 saves in a process of its own, which writes its line
+mpirun forwards Ctrl-C to its ranks as SIGTERM, drops what they print after it, kills them a quarter of a second later,
+and exits with status 1 whatever their status is. So rank 0 forks a process that saves the result and writes one line
 to mpirun's standard error.
 """
 
@@ -27,17 +27,17 @@ _GRACE = 0.02  # seconds
 
 
 class SaverOnSignal:
-    """On rank 0, save what there is when the job is being ended, even if this rank is inside of a call of MPI.
+    """On rank 0, save the result so far when a signal ends the job, even while this rank is inside an MPI call.
 
-    Python runs signal handlers between its own instructions only. A rank that waits in a call for others, which have
-    ended already, would never come back to them; but the signal's number arrives in a pipe at once.
+    Python runs signal handlers between bytecode instructions only. A rank blocked in an MPI call on ranks that have
+    ended never reaches the next one; but the signal's number is written to a pipe at once, which a thread reads.
 
     Parameters
     ----------
     folder
         The run folder.
     save
-        Saves what there is and says whether that was anything.
+        Saves the result so far and returns whether there was anything to save.
     """
 
     def __init__(self, folder: Path, save: Callable[[], bool]) -> None:
@@ -50,13 +50,15 @@ class SaverOnSignal:
     def _wait(self) -> None:
         while os.read(self.inbox, 1)[0] not in (signal.SIGINT, signal.SIGTERM):
             pass
-        time.sleep(_GRACE)  # the main thread does it better, if it can
+        time.sleep(_GRACE)  # a main thread that is not blocked ends the run itself
         self.end()
 
     def end(self) -> NoReturn:
-        """Let a process of its own save it, and leave without MPI_Finalize, where others would be waited for."""
+        """Fork a process that saves the result, and exit without MPI_Finalize, which would wait for other ranks."""
         with self.lock:
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})  # neither comes but once
+            signal.pthread_sigmask(
+                signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM}
+            )  # a second signal must not interrupt this
             errors = _standard_error_of_mpirun()
             own_session, in_own_session = os.pipe()
             if os.fork() == 0:
@@ -66,17 +68,17 @@ class SaverOnSignal:
                 with contextlib.suppress(Exception):
                     saved = self.save()
                 results.discard(self.folder)
-                if not job.started_by_us():  # whose launcher says it
+                if not job.started_by_us():  # otherwise the launcher prints this line
                     kept = f"what was measured until then is in {self.folder}" if saved else "nothing was kept"
                     os.write(errors, f"interrupted: {kept}\n".encode())
                 os._exit(0)
             sys.stdout.flush()
-            os.read(own_session, 1)  # with this rank's end mpirun kills whatever is in its process group
+            os.read(own_session, 1)  # when this rank exits, mpirun kills everything in its process group
             os._exit(INTERRUPTED)
 
 
 def _standard_error_of_mpirun() -> int:
-    """A descriptor of the standard error of this rank's launcher, or of this process where that cannot be had."""
+    """Descriptor of the standard error of this rank's launcher; of this process where that cannot be opened."""
     if job.inside():
         with contextlib.suppress(OSError):
             return os.open(f"/proc/{os.getppid()}/fd/2", os.O_WRONLY | os.O_APPEND | os.O_NOCTTY)
@@ -84,7 +86,7 @@ def _standard_error_of_mpirun() -> int:
 
 
 def leave(saver: SaverOnSignal | None) -> NoReturn:
-    """End this rank: rank 0 when it has saved, the others later, since mpirun ends everybody with the first."""
+    """End this rank: rank 0 once it has saved, the others later, since mpirun ends the job with the first exit."""
     if saver is not None:
         saver.end()
     sys.stdout.flush()

@@ -30,8 +30,8 @@ from emulator.launch import foreground, mpirun, streams
 from emulator.launch.streams import complain
 
 
-class _OneLine(click.Command):
-    """A click command with ``-h``, whose every refusal is one line and exit status 2."""
+class OneLineCommand(click.Command):
+    """A click command with ``-h`` and one-line errors: ``@click.command(cls=OneLineCommand)``."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         kwargs["context_settings"] = {"help_option_names": ["-h", "--help"], **(kwargs.get("context_settings") or {})}
@@ -44,7 +44,7 @@ class _OneLine(click.Command):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # the reader of our output (a `head`, say) has left; click would call that a failure
+        except BrokenPipeError:  # the reader (a `head`, say) has closed our output; click would call that a failure
             streams.discard(sys.stdout)
             return 0
 
@@ -81,7 +81,7 @@ class _OneLine(click.Command):
 
 
 def _unwritten(error: OSError) -> int:
-    """The exit status after an error of the file system: of standard output, of a full disk, of a removed directory."""
+    """Exit status after an error of the file system: a removed directory, a full disk, lost standard output."""
     try:
         os.getcwd()
     except FileNotFoundError:
@@ -107,11 +107,7 @@ def _units_note(command: click.Command) -> str:
     return " ".join(notes)
 
 
-class OneLineCommand(_OneLine):
-    """`click.Command` with one-line errors: ``@click.command(cls=OneLineCommand)``."""
-
-
-class OneLineGroup(_OneLine, click.Group):
+class OneLineGroup(OneLineCommand, click.Group):
     """`click.Group` with one-line errors; its own subcommands are ordinary click commands."""
 
     def add_command(self, cmd: click.Command, name: str | None = None) -> None:
@@ -183,7 +179,7 @@ def _common_options(sizes: str, budget: float) -> list[Callable[[Any], Any]]:
 
 
 def _refuse_idle(net: str | None) -> None:
-    """Options that would be ignored are an error: the user meant something by them."""
+    """Reject --pace and --compute without --net, where they would have no effect."""
     ctx = click.get_current_context()
     for option in ("pace", "compute"):
         if net is None and ctx.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:

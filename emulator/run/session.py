@@ -17,6 +17,7 @@ from mpi4py import MPI
 from emulator import results
 from emulator.errors import CannotWrite, CheckFailed, UsageError
 from emulator.launch import mpirun, streams
+from emulator.network import load
 from emulator.run import console
 from emulator.run.interrupts import SaverOnSignal, leave
 
@@ -76,7 +77,7 @@ class Run:
         self.unwritten: CannotWrite | None = None  # what `save` could not write, which ends the run with status 1
         self._subs: dict[int, Any] = {}
         self._shown = 0  # lines of the view that have been printed
-        self.network = self.on_root(lambda: _load_network(common.net, self.size))
+        self.network: Any = self.on_root(lambda: None if common.net is None else load(common.net).sized(self.size))
         self.clock = "wall" if self.network is None else "emulated"
         self.pace: float | str | None = None if self.network is None else common.pace
         self.comm: MPI.Intracomm = self._carrier(common)
@@ -116,11 +117,22 @@ class Run:
         UsageError
             `p` is not between 1 and the size of the job.
         """
-        if not 1 <= p <= self.size:
-            raise UsageError(f"--ranks must lie between 1 and this job's {self.size} ranks, got {p}: start more ranks")
+        self._check_count(p)
         if p not in self._subs:
             self._subs[p] = self.comm.Split(0 if self.rank < p else MPI.UNDEFINED, self.rank)
         return self._subs[p] if self.rank < p else None
+
+    def _check_count(self, p: int) -> None:
+        if not 1 <= p <= self.size:
+            raise UsageError(f"--ranks must lie between 1 and this job's {self.size} ranks, got {p}: start more ranks")
+
+    def sub_sizes(self, default: Sequence[int] = (2, 4, 8, 16)) -> list[int]:
+        """Rank counts to measure: those asked for, else `default` cut to the job, always with the whole job."""
+        if self.ranks is None:
+            return sorted({p for p in default if p <= self.size} | {self.size})
+        for p in self.ranks:
+            self._check_count(p)
+        return self.ranks
 
     def on_root(self, function: Callable[[], T]) -> T:
         """Call `function` on rank 0 and give every rank its value, or its error."""
@@ -217,14 +229,6 @@ class Run:
         return False
 
 
-def _load_network(name: str | None, ranks: int) -> Any:
-    if name is None:
-        return None
-    from emulator import network
-
-    return network.load(name).sized(ranks)
-
-
 def execute(name: str, needs: int, asked: int | None, common: CommonOptions, body: Callable[[Run], None]) -> int:
     """Run `body` on every rank and return the exit status; no error leaves another rank waiting."""
     if not MPI.Is_initialized():
@@ -283,15 +287,3 @@ def _abort(status: int) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     MPI.COMM_WORLD.Abort(status)
-
-
-def sub_sizes(run: Run, default: Sequence[int] = (2, 4, 8, 16)) -> list[int]:
-    """Rank counts to measure: those asked for, else `default` cut to the job, always with the whole job."""
-    if run.ranks is not None:
-        for p in run.ranks:
-            if p > run.size:
-                raise UsageError(
-                    f"--ranks must lie between 1 and this job's {run.size} ranks, got {p}: start more ranks"
-                )
-        return run.ranks
-    return sorted({p for p in default if p <= run.size} | {run.size})

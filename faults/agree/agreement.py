@@ -1,8 +1,9 @@
-"""One word after the other, agreed on by all who live, whatever becomes of MPI's agreement.
+"""A sequence of agreements by all living ranks that goes on even when one of MPI's agreements hangs.
 
 Open MPI's agreement hangs now and then when somebody dies during it (seen: once in some hundred such deaths, or in some
 thousand, for all survivors alike). Nothing says that it cannot hang for some only, and one that is merely late comes
-about while others give it up. So there are several communicators to agree on, the *bases*, of which one is in use::
+about while others give it up. So there are several communicators to agree on, the *bases*, of which one is in use.
+The *word* of a rank is its input to an agreement: 31 bits, which are combined by AND::
 
     base 0   word 6   word 7 ──╳ those who wait long vote for the next base, by an agreement there
     base 1                      vote ─ how far are all? ─ word 7 once more ─ word 8 ─ ...
@@ -29,7 +30,7 @@ from collections.abc import Callable
 
 from mpi4py import MPI
 
-from faults.clock import WALL, Clock
+from faults import clock
 
 BASES, STUCK_S = 5, 2.0
 _LATE = 5  # times that long until who may only be slow is called in
@@ -42,7 +43,7 @@ Wait = Callable[[MPI.Request, Callable[[], bool]], bool]
 
 
 class Agreements:
-    """The bases, and how many words have been agreed on.
+    """Agreements one after the other, on the first of several communicators that does not hang.
 
     Parameters
     ----------
@@ -55,11 +56,9 @@ class Agreements:
         they may have had a word more than this rank.
     """
 
-    def __init__(
-        self, comm: MPI.Intracomm, unrest: Callable[[], int], call_in: Callable[[bool], None], clock: Clock = WALL
-    ) -> None:
+    def __init__(self, comm: MPI.Intracomm, unrest: Callable[[], int], call_in: Callable[[bool], None]) -> None:
         self.bases = [comm.Dup() for _ in range(BASES)]
-        self._unrest, self._call_in, self._clock = unrest, call_in, clock
+        self._unrest, self._call_in = unrest, call_in
         self._votes: list[MPI.Request] = []  # for the bases behind the first
         self._moved = False  # within this word
         self._count = 0
@@ -102,7 +101,7 @@ class Agreements:
         return buffer[0], True
 
     def _align(self, word: int, wait: Wait) -> tuple[int, bool] | None:
-        """Ask on a new base how far the others are; the outcome of this word if some have it already."""
+        """On a new base, find out whether some ranks have this word's outcome already, and return it if so."""
         here, before = 1 << self._count % 3, 1 << (self._count - 1) % 3
         said = self._word(here | before, wait)
         if said is None:
@@ -116,29 +115,29 @@ class Agreements:
         return None if ahead else (again[0] & ~_CLEAN, bool(again[0] & _CLEAN))
 
     def _next_base(self) -> None:
-        """The farthest that all have voted for."""
+        """Go on with the farthest base that all living ranks have voted for."""
         passed = max(number for number, vote in enumerate(self._votes, 1) if _done(vote))
         self.given_up += self._votes[:passed]
         del self.bases[:passed], self._votes[:passed]
         self._moved = True
 
     def _in_vain(self) -> Callable[[], bool]:
-        """Whether everybody has voted to go on elsewhere; every now and then, does what can be done."""
-        due, times = self._clock.now() + STUCK_S, 0
+        """Make the test whether all living ranks voted for another base; it votes itself every `STUCK_S`."""
+        due, times = clock.now() + STUCK_S, 0
 
         def in_vain() -> bool:
             nonlocal due, times
             if any(map(_done, self._votes)):
                 return True
-            if self._clock.now() >= due:
-                due, times = self._clock.now() + STUCK_S, times + 1
+            if clock.now() >= due:
+                due, times = clock.now() + STUCK_S, times + 1
                 self._urge(times)
             return False
 
         return in_vain
 
     def _urge(self, times: int) -> None:
-        """Vote, and see that the others do; this rank has waited `times` times as long as is usual at most."""
+        """Vote for the next base and make the other ranks vote; it has waited `times` times `STUCK_S`."""
         unrest, number = self._unrest(), len(self._votes) + 1
         if number < len(self.bases):
             asks = self.bases[number - 1]
@@ -163,7 +162,7 @@ def revoke(comm: MPI.Comm) -> None:
 
 
 def _done(vote: MPI.Request) -> bool:
-    """Whether everybody has voted."""
+    """Whether all living ranks have voted."""
     try:
         return bool(vote.Test())
     except MPI.Exception:  # and a death was news

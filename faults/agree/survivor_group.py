@@ -30,8 +30,8 @@ from typing import cast
 
 from mpi4py import MPI
 
+from faults import clock
 from faults.agree.agreement import FRESH, QUIET, RECENT, Agreements, Wait, revoke
-from faults.clock import WALL, Clock
 
 WORK_COMMS, RENEWED_WORK_COMMS = 24, 4  # a new group is built while everybody waits for it
 _PER_WORD = 27  # ranks per agreed int: 31 bits are free of the sign, one carries the outcome, three the copies
@@ -97,17 +97,11 @@ class SurvivorGroup:
     """
 
     def __init__(
-        self,
-        comm: MPI.Intracomm,
-        work_comms: int = WORK_COMMS,
-        revocable: bool = True,
-        begins: bool = True,
-        clock: Clock = WALL,
+        self, comm: MPI.Intracomm, work_comms: int = WORK_COMMS, revocable: bool = True, begins: bool = True
     ) -> None:
-        self._clock = clock
         for given in (comm, MPI.COMM_SELF, MPI.COMM_WORLD):
             quiet(given)
-        self.agreements = Agreements(comm, self._unrest, self._call_in, clock)
+        self.agreements = Agreements(comm, self._unrest, self._call_in)
         self._group = self.base.Get_group()
         self.work_comms = [comm.Dup() for _ in range(work_comms)]
         for work_comm in (*self.agreements.bases, *self.work_comms):
@@ -175,10 +169,10 @@ class SurvivorGroup:
         News are taken in while a communicator is looked at. This one knows of nobody else's death, nor can anybody else
         revoke it, so the look itself is denied by neither.
         """
-        until = self._clock.now() + _HEAR_S
-        while self.failed().isdisjoint(self.alive) and self._clock.now() < until:
+        until = clock.now() + _HEAR_S
+        while self.failed().isdisjoint(self.alive) and clock.now() < until:
             MPI.COMM_SELF.Iprobe()
-            self._clock.give_way()
+            clock.give_way()
 
     def _unrest(self) -> int:
         """What is known of deaths; those in the last decision are news to whoever has not got it yet."""
@@ -256,7 +250,6 @@ def sleepy(
     in_vain: Callable[[], bool] = _never,
     calm: Callable[[], bool] = _never,
     doze_s: float = 0.0,
-    clock: Clock = WALL,
 ) -> bool:
     """The same without keeping a core from those that work; each look takes one some 20 us, and sleeps grow longer.
 

@@ -1,11 +1,11 @@
-"""One failure trace under every policy: goodput against the mean time between failures.
+"""Run one failure trace under every policy: goodput against the mean time between failures.
 
 The gaps of a trace are drawn once, exponential with mean 1, and stretched by each MTBF; its victims are distinct
 places, one fewer than there are ranks. A policy thus meets the same deaths at the same instants of the same work.
 
     goodput = ranks x fault-free seconds of the work / (processes x seconds that it took)
 
-so that ranks which only wait are paid for. The work is declared: a step sleeps as if every rank had a core of its own,
+so that spares count as well. The work is declared: a step sleeps as if every rank had a core of its own,
 and a job that goes on with fewer ranks takes longer by what they would have done.
 """
 
@@ -14,8 +14,9 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import combinations, pairwise
+from operator import itemgetter
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -29,9 +30,8 @@ from faults.drill.request import Request
 from faults.drill.timeline import Record, completed
 from faults.launch.supervise import need_ulfm
 from faults.patterns.catalogue import CATALOGUE, check_names
-from faults.plan import Event
 from faults.plan.kinds import KINDS
-from faults.plan.model import When
+from faults.plan.model import Event, When
 
 PATTERN = "ring"
 POLICIES = CATALOGUE[PATTERN].policies
@@ -55,7 +55,7 @@ class Setting:
         return max(10, round(self.work_s / self.step_s))
 
     def failures(self, mtbf_s: float) -> list[Event]:
-        """The trace at that MTBF; empty if the first failure comes too late to be sure of it."""
+        """The deaths at that MTBF; none if the first may come after the end of the work."""
         draw = random.Random(f"gaps/{self.seed}")
         victims = random.Random(f"victims/{self.seed}").sample(range(self.ranks), self.ranks - 1)
         text = f"kill random @ rate {1 / mtbf_s:g}/s"
@@ -81,24 +81,21 @@ class Run:
     every: int | None = None
     wrong: str = ""
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 def run(
     setting: Setting, policy: str, mtbf_s: float | None, folder: Path, mpi: mpirun.Mpi, every: int | None = None
 ) -> Run:
-    """Do the work once; without an MTBF nobody dies."""
+    """Run one job; without an MTBF no rank dies."""
     spares = setting.spares if policies.of(policy).has_spares else 0
     spec = Request(
         PATTERN, setting.ranks, (), policy, spares, steps=setting.steps, seed=setting.seed,
         options={"declared_s": setting.step_s * setting.ranks},
-        # Who reckons with no failure writes one checkpoint, the last.
+        # Without failures one checkpoint, the last, is enough.
         checkpoint={"every": every or (setting.steps if mtbf_s is None else 0), "mtbf_s": mtbf_s},
         deadline_s=60.0 + 40 * setting.work_s, stall_s=30.0,
     ).spec()  # fmt: skip
     spec.events = setting.failures(mtbf_s) if mtbf_s is not None else []
-    finished, judgement = drill.launch_once(spec, folder, mpi)
+    finished, evaluation = drill.launch_once(spec, folder, mpi)
     seconds = _seconds(finished.records, spec.world)
     saved = [r["cost"] for r in finished.records if r["what"] == "saved" and r["member"] == 0]
     return Run(
@@ -106,17 +103,17 @@ def run(
         mtbf_s,
         setting.ranks * setting.steps * setting.step_s / ((setting.ranks + spares) * seconds),
         seconds,
-        sum(len(episode.deaths) for episode in judgement.episodes),
+        sum(len(episode.deaths) for episode in evaluation.episodes),
         redone(finished.records, setting.steps),
         sum(saved),
         median(saved) if saved else None,
         every,
-        "" if judgement.recovered else f"{judgement.phase}: {judgement.reason}",
+        "" if evaluation.recovered else f"{evaluation.phase}: {evaluation.reason}",
     )
 
 
 def _seconds(records: Sequence[Record], world: int) -> float:
-    """From the first launch's last rank, of those not spawned later, to the last step's end; NaN if it got nowhere."""
+    """Time from the start of the first launch's last rank to the end of the last step; NaN if no step was done."""
     begun = [r["at"] for r in records if r["what"] == "started" and r["attempt"] == 0 and r["member"] < world]
     done = [completed(r) for r in records if r["what"] == "commit"]
     return max(done) - max(begun) if begun and done else math.nan
@@ -145,7 +142,7 @@ def compare(setting: Setting, policies: Sequence[str], mtbfs: Sequence[float], f
 
 
 def check(setting: Setting, policies: Sequence[str], mtbfs: Sequence[float]) -> None:
-    """Refuse what cannot be run."""
+    """Reject an unknown policy, and an MTBF at which the job may see no failure."""
     check_names(f"policy of {PATTERN}", policies, POLICIES)
     short = next((mtbf for mtbf in mtbfs if not mtbf > 0), None)
     if short is not None:
@@ -153,7 +150,7 @@ def check(setting: Setting, policies: Sequence[str], mtbfs: Sequence[float]) -> 
     late = next((mtbf for mtbf in mtbfs if not setting.failures(mtbf)), None)
     if late is not None:
         raise UsageError(
-            f"with seed {setting.seed} nobody dies within {setting.work_s:g} s at an MTBF of {late:g} s: "
+            f"with seed {setting.seed} no rank dies within {setting.work_s:g} s at an MTBF of {late:g} s: "
             f"give more --work, a shorter MTBF or another --seed"
         )
 
@@ -163,32 +160,21 @@ def check(setting: Setting, policies: Sequence[str], mtbfs: Sequence[float]) -> 
 
 @dataclass(frozen=True)
 class Intervals:
-    """Checkpoint intervals at one MTBF: tried ones, the best of them, and what theory says, in steps."""
+    """Checkpoint intervals at one MTBF, as in the result file: those of Young and Daly, and jobs with others."""
 
-    mtbf_s: float
-    cost_s: float
-    young: int
-    daly: int
-    tried: list[Run]
-    step_s: float
+    mtbf_seconds: float
+    checkpoint_seconds: float
+    young_steps: int
+    daly_steps: int
+    tried: list[dict[str, Any]]
 
-    def lost_s(self, one: Run) -> float:
-        """Seconds that the interval decides: checkpoints, and steps done again."""
-        return one.saving_s + one.redone_steps * self.step_s
-
-    @property
-    def best(self) -> Run:
-        return min(self.tried, key=self.lost_s)
+    def add(self, one: Run, step_s: float) -> None:
+        """Add a job, with the seconds lost to checkpoints and to steps done again."""
+        self.tried.append(vars(one) | {"lost_seconds": one.saving_s + one.redone_steps * step_s})
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "mtbf_seconds": self.mtbf_s,
-            "checkpoint_seconds": self.cost_s,
-            "young_steps": self.young,
-            "daly_steps": self.daly,
-            "best_steps": self.best.every,
-            "tried": [one.to_json() | {"lost_seconds": self.lost_s(one)} for one in self.tried],
-        }
+        """The fields, and the best interval of those tried."""
+        return vars(self) | {"best_steps": min(self.tried, key=itemgetter("lost_seconds"))["every"]}
 
 
 def intervals(
@@ -204,9 +190,9 @@ def intervals(
     mpi = mpirun.find_mpi()
     young = interval.in_steps(interval.young(cost_s, mtbf_s), setting.step_s)
     daly = interval.in_steps(interval.daly(cost_s, mtbf_s), setting.step_s)
-    found = Intervals(mtbf_s, cost_s, young, daly, [], setting.step_s)
+    found = Intervals(mtbf_s, cost_s, young, daly, [])
     for every in sorted({max(1, round(young * multiple)) for multiple in MULTIPLES}):
-        found.tried.append(run(setting, "restart", mtbf_s, folder / f"every-{every}", mpi, every))
+        found.add(run(setting, "restart", mtbf_s, folder / f"every-{every}", mpi, every), setting.step_s)
         seen(found)
     return found
 

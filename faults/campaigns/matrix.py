@@ -1,6 +1,6 @@
-"""Pattern x policy x fault: which survive, and what each costs. The table from which a user chooses.
+"""Run a drill for each pattern, policy and fault: which recover, and at what cost.
 
-Every cell is a drill of its own, with all of its checks. A cell that a pattern cannot do is not run, and says why.
+Every cell is a drill of its own, with all of its checks. A cell that a pattern cannot do is refused, with the reason.
 """
 
 from __future__ import annotations
@@ -14,10 +14,9 @@ from emulator.errors import UsageError
 from emulator.launch import mpirun
 from faults import policies
 from faults.drill import drill
-from faults.drill.drill import Outcome
 from faults.drill.request import Request
 from faults.launch.supervise import need_ulfm
-from faults.patterns.catalogue import CATALOGUE, Blueprint, check_names
+from faults.patterns.catalogue import CATALOGUE, Pattern, check_names
 
 STEP = 12  # of every pattern's run: past the first checkpoint, with ballast, with steps left to measure afterwards
 SURVIVED, FAILED, REFUSED = "survived", "failed", "refused"
@@ -42,7 +41,7 @@ class Scenario:
     """
 
     about: str
-    lines: Callable[[int, Blueprint], tuple[str, ...]]
+    lines: Callable[[int, Pattern], tuple[str, ...]]
     needs: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
     net: str | None = None
@@ -53,35 +52,37 @@ class Scenario:
 
 
 SCENARIOS = {
-    "middle": Scenario("a middle rank is killed", lambda n, plan: (f"kill {n // 2} @ step {STEP}",)),
-    "first": Scenario("rank 0 is killed", lambda n, plan: (f"kill 0 @ step {STEP}",)),
-    "two": Scenario("two ranks are killed at once", lambda n, plan: (f"kill {n // 2 - 1},{n // 2} @ step {STEP}",)),
+    "middle": Scenario("a middle rank is killed", lambda n, pattern: (f"kill {n // 2} @ step {STEP}",)),
+    "first": Scenario("rank 0 is killed", lambda n, pattern: (f"kill 0 @ step {STEP}",)),
+    "two": Scenario("two ranks are killed at once", lambda n, pattern: (f"kill {n // 2 - 1},{n // 2} @ step {STEP}",)),
     "host": Scenario(
-        "the second of two hosts dies with its ranks", lambda n, plan: (f"kill host 1 @ step {STEP}",), hosts=2
+        "the second of two hosts dies with its ranks", lambda n, pattern: (f"kill host 1 @ step {STEP}",), hosts=2
     ),
     "transfer": Scenario(
         "a middle rank is killed within a transfer of 16 MiB",
-        lambda n, plan: (f"kill {n // 2} @ step {STEP} {plan.transfer}",),
+        lambda n, pattern: (f"kill {n // 2} @ step {STEP} {pattern.transfer}",),
         needs="ballast",
         options={"ballast": 16 << 20},
     ),
     "recovery": Scenario(
         "another rank is killed while the first death is repaired",
-        lambda n, plan: (f"kill {n // 2} @ step {STEP}", f"kill {n // 2 - 1} @ recovery"),
+        lambda n, pattern: (f"kill {n // 2} @ step {STEP}", f"kill {n // 2 - 1} @ recovery"),
     ),
-    "hang": Scenario("a middle rank is stopped for good", lambda n, plan: (f"hang {n // 2} @ step {STEP}",)),
-    "slow": Scenario("a middle rank computes 4 times slower", lambda n, plan: (f"slow {n // 2} @ step {STEP} by 4",)),
+    "hang": Scenario("a middle rank is stopped for good", lambda n, pattern: (f"hang {n // 2} @ step {STEP}",)),
+    "slow": Scenario(
+        "a middle rank computes 4 times slower", lambda n, pattern: (f"slow {n // 2} @ step {STEP} by 4",)
+    ),
     "cut": Scenario(
         "the network is cut in two for 50 emulated ms",
-        lambda n, plan: (f"cut 0-{n // 2 - 1}|{n // 2}-{n - 1} @ step {STEP} for 50 ms",),
+        lambda n, pattern: (f"cut 0-{n // 2 - 1}|{n // 2}-{n - 1} @ step {STEP} for 50 ms",),
         net="1gbe",
     ),
     "lose": Scenario(
-        "a middle rank loses one message in 20", lambda n, plan: (f"lose {n // 2} @ step {STEP} by 5 %",), net="1gbe"
+        "a middle rank loses one message in 20", lambda n, pattern: (f"lose {n // 2} @ step {STEP} by 5 %",), net="1gbe"
     ),
     "lie": Scenario(
         "a client sends what it found with the sign flipped",
-        lambda n, plan: (f"lie {n - 1} @ step 0",),
+        lambda n, pattern: (f"lie {n - 1} @ step 0",),
         needs="rule",
         options={"rule": "median", "liars": 1},
     ),
@@ -93,17 +94,17 @@ class Cell:
     """One drill of the matrix, before it is run."""
 
     pattern: str
-    policy: str
+    recovery: str
     fault: str
 
     def request(self, base: Request) -> Request:
         """The drill of this cell, with the ranks, spares, repeats and network of `base`."""
-        scenario, policy = SCENARIOS[self.fault], policies.of(self.policy)
+        scenario, policy = SCENARIOS[self.fault], policies.of(self.recovery)
         return replace(
             base,
             pattern=self.pattern,
             faults=scenario.lines(base.ranks, CATALOGUE[self.pattern]),
-            recovery=self.policy,
+            recovery=self.recovery,
             spares=base.spares if policy.has_spares else 0,
             options=dict(scenario.options),
             hosts=scenario.hosts,
@@ -111,25 +112,13 @@ class Cell:
         )
 
 
-@dataclass
-class Result:
-    """What came of a cell: survived, failed (`why` says where) or refused (`why` says what forbids it)."""
+@dataclass(frozen=True)
+class Result(Cell):
+    """A cell that survived, failed (`why` says where) or was refused (`why` says what forbids it)."""
 
-    cell: Cell
-    outcome: str
-    why: str = ""
+    outcome: str = ""
+    why: str | None = None
     drill: dict[str, Any] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        cell = self.cell
-        return {
-            "pattern": cell.pattern,
-            "recovery": cell.policy,
-            "fault": cell.fault,
-            "outcome": self.outcome,
-            "why": self.why or None,
-            "drill": self.drill,
-        }
 
 
 def cells(patterns: Sequence[str] = (), policies: Sequence[str] = (), faults: Sequence[str] = ()) -> list[Cell]:
@@ -141,7 +130,7 @@ def cells(patterns: Sequence[str] = (), policies: Sequence[str] = (), faults: Se
         An unknown name, or a choice without any cell.
     """
     check_names("pattern", patterns, CATALOGUE)
-    check_names("policy", policies, [policy for plan in CATALOGUE.values() for policy in plan.policies])
+    check_names("policy", policies, [policy for pattern in CATALOGUE.values() for policy in pattern.policies])
     check_names("fault of the matrix", faults, SCENARIOS)
     found = [
         Cell(pattern, policy, fault)
@@ -159,7 +148,7 @@ def cells(patterns: Sequence[str] = (), policies: Sequence[str] = (), faults: Se
 def refusal(cell: Cell, request: Request) -> str:
     """Why a cell cannot be run; empty if it can."""
     try:
-        need_ulfm(mpirun.find_mpi(), cell.policy)
+        need_ulfm(mpirun.find_mpi(), cell.recovery)
         request.spec()
     except UsageError as error:
         return str(error)
@@ -171,21 +160,17 @@ def run(chosen: Sequence[Cell], base: Request, folder: Path) -> Iterator[Result]
     fault_free: dict[str, float] = {}
     for cell in chosen:
         request = cell.request(base)
-        if why := refusal(cell, request):
-            yield Result(cell, REFUSED, why)
+        if refused := refusal(cell, request):
+            yield Result(**vars(cell), outcome=REFUSED, why=refused)
             continue
-        job = f"{cell.pattern} {cell.policy} {request.options} {request.net}"
-        place = folder / f"{cell.pattern}-{cell.policy}-{cell.fault}"
+        job = f"{cell.pattern} {cell.recovery} {request.options} {request.net}"
+        place = folder / f"{cell.pattern}-{cell.recovery}-{cell.fault}"
         try:
             outcome = drill.run(request, place, steady=job not in fault_free)
         except UsageError as error:  # the job does not even work without a fault
-            yield Result(cell, FAILED, str(error))
+            yield Result(**vars(cell), outcome=FAILED, why=str(error))
             continue
         outcome.fault_free_s = fault_free.setdefault(job, outcome.fault_free_s)
-        yield _result(cell, outcome)
-
-
-def _result(cell: Cell, outcome: Outcome) -> Result:
-    failed = next((j for j in outcome.judgements if not j.recovered), None)
-    why = f"{failed.phase}: {failed.reason}" if failed else ""
-    return Result(cell, FAILED if failed else SURVIVED, why, drill.record(outcome))
+        failed = outcome.failed
+        why = f"{failed.phase}: {failed.reason}" if failed else None
+        yield Result(**vars(cell), outcome=FAILED if failed else SURVIVED, why=why, drill=outcome.to_json())

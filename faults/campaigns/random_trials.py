@@ -19,7 +19,7 @@ from emulator.errors import UsageError
 from emulator.units import format_size
 from faults.drill.request import Request
 from faults.drill.resolution import check_network
-from faults.patterns.catalogue import CATALOGUE, Blueprint, check_names
+from faults.patterns.catalogue import CATALOGUE, Pattern, check_names
 from faults.patterns.work import loaded
 from faults.policies import POLICIES, Policy
 
@@ -56,7 +56,7 @@ class Trial:
 
 
 def jobs(patterns: Sequence[str], policies: Sequence[str], base: Request) -> tuple[Job, ...]:
-    """What to soak: the chosen patterns by the chosen policies, and where none is chosen what is usual.
+    """The pairs of the chosen patterns and policies; where none is chosen, those of `USUAL`.
 
     Parameters
     ----------
@@ -139,12 +139,12 @@ def _line(dice: random.Random, rank: int, agree: int, latest_us: int, may_wait: 
 
 
 def _one_by_one(dice: random.Random, ranks: int, latest_us: int) -> list[str]:
-    """So far apart that each meets a whole job: what dies with others before its instant would never have fired."""
+    """Deaths so far apart that the job is complete at each: a fault at a rank that is already dead does not fire."""
     steps = sorted(dice.sample(range(5, STEPS - _MARGIN, 10), dice.randint(1, 3)))
     return [f"kill {dice.randrange(ranks)} @ step {step} + {dice.randint(1, latest_us)} us" for step in steps]
 
 
-def _scattered(dice: random.Random, plan: Blueprint, policy: Policy, ranks: int, ballast: int) -> list[str]:
+def _scattered(dice: random.Random, plan: Pattern, policy: Policy, ranks: int, ballast: int) -> list[str]:
     first, most = plan.losses(policy, ranks)
     victims = dice.sample(range(first, ranks), dice.randint(1, most))
     if policy.replicas > 1 and dice.random() < 0.5:
@@ -155,5 +155,5 @@ def _scattered(dice: random.Random, plan: Blueprint, policy: Policy, ranks: int,
 
 
 def _latest_us(usual: int, ballast: int) -> int:
-    """Within a step, or soon after it: to carry 100 bytes takes a rank about a microsecond at most."""
+    """The latest offset of a death within its step, in us; a rank sends at least 100 bytes per us."""
     return max(usual, min(ballast // 100, _LATEST_US))

@@ -1,6 +1,6 @@
-"""Kills at random instants, launch after launch, until so many have fired; nothing may ever hang, be wrong or be left.
+"""Kill ranks at random instants, job after job: no job may hang, return a wrong result or leave a process.
 
-Every launch (`faults.campaigns.random_trials`) is judged by a drill's own checks.
+Every job (`faults.campaigns.random_trials`) has to pass the checks of a drill.
 """
 
 from __future__ import annotations
@@ -13,26 +13,16 @@ from typing import Any
 
 from emulator.launch import mpirun
 from faults.campaigns.random_trials import USUAL, Job, Trial, draw
-from faults.drill.checks import Judgement
+from faults.drill.checks import Evaluation
 from faults.drill.drill import launch_once
 from faults.drill.request import Request
 
 _UNSURE = 0.05
 
 
-@dataclass(frozen=True)
-class Recovery:
-    """One recovery of a soak: in which trial, of what, and how long it took."""
-
-    trial: int
-    pattern: str
-    recovery: str
-    seconds: float
-
-
 @dataclass
 class Tally:
-    """What a soak has seen."""
+    """Counts over all jobs so far; `recoveries` has the trial, pattern, policy and duration of each."""
 
     launches: int = 0
     kills: int = 0
@@ -40,11 +30,7 @@ class Tally:
     wrong: int = 0
     leftovers: int = 0
     failed: list[str] = field(default_factory=list)
-    recoveries: list[Recovery] = field(default_factory=list)
-
-    @property
-    def clean(self) -> bool:
-        return not self.failed
+    recoveries: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def bound(self) -> float:
@@ -55,16 +41,8 @@ class Tally:
         return 1.0 - _UNSURE ** (1.0 / self.kills) if self.kills else 1.0
 
     def to_json(self) -> dict[str, Any]:
-        return {
-            "launches": self.launches,
-            "kills": self.kills,
-            "hangs": self.hangs,
-            "wrong": self.wrong,
-            "leftovers": self.leftovers,
-            "failed": self.failed,
-            "failure_rate_below": self.bound if self.clean else None,
-            "recoveries": [vars(one) for one in self.recoveries],
-        }
+        """The counts, as in the result file."""
+        return vars(self) | {"failure_rate_below": None if self.failed else self.bound}
 
 
 def trials(kills: int, base: Request, chosen: Sequence[Job] = USUAL) -> Iterator[Trial]:
@@ -90,7 +68,7 @@ def soak(
     base
         What all trials share: the most ranks, the seed, the network, the ballast.
     chosen
-        What is soaked, of `faults.campaigns.random_trials.jobs`.
+        The pairs of pattern and policy, of `faults.campaigns.random_trials.jobs`.
     seen
         Called after each trial with the tally and the kills of that trial.
     """
@@ -100,27 +78,28 @@ def soak(
     while tally.kills < kills and tally.launches <= most_launches:
         trial = draw(base, tally.launches, chosen)
         place = folder / f"trial-{trial.number:05d}"
-        spec = trial.request.spec()
-        _, judgement = launch_once(spec, place, mpi)
-        fired = sum(fault["fired"] for fault in judgement.fired)
-        tally.launches += 1
-        tally.kills += fired
-        tally.recoveries += [
-            Recovery(trial.number, spec.pattern, spec.recovery, episode.seconds) for episode in judgement.episodes
-        ]
-        if judgement.recovered:
+        _, evaluation = launch_once(trial.request.spec(), place, mpi)
+        fired = _count(tally, trial, evaluation)
+        if evaluation.recovered:
             shutil.rmtree(place)
-        else:
-            _count(tally, trial, judgement)
         if tally.kills < kills and tally.launches > most_launches:
             tally.failed.append(f"only {tally.kills} kills fired in {tally.launches} launches")
         seen(tally, fired)
     return tally
 
 
-def _count(tally: Tally, trial: Trial, judgement: Judgement) -> None:
-    hung = not judgement.checks["verdict"][0]
+def _count(tally: Tally, trial: Trial, evaluation: Evaluation) -> int:
+    """Add a job to the tally; returns the kills that fired in it."""
+    fired = sum(fault["fired"] for fault in evaluation.fired)
+    tally.launches += 1
+    tally.kills += fired
+    job = {"trial": trial.number, "pattern": trial.request.pattern, "recovery": trial.request.recovery}
+    tally.recoveries += [job | {"seconds": episode.seconds} for episode in evaluation.episodes]
+    if evaluation.recovered:
+        return fired
+    hung = not evaluation.checks["verdict"][0]
     tally.hangs += hung
-    tally.wrong += not hung and not judgement.checks["result"][0]
-    tally.leftovers += not judgement.checks["leftovers"][0]
-    tally.failed.append(f"{trial.text}: {judgement.phase}: {judgement.reason}")
+    tally.wrong += not hung and not evaluation.checks["result"][0]
+    tally.leftovers += not evaluation.checks["leftovers"][0]
+    tally.failed.append(f"{trial.text}: {evaluation.phase}: {evaluation.reason}")
+    return fired

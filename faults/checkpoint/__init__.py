@@ -1,4 +1,4 @@
-"""Checkpoints that are whole or not there: on disk, in a neighbour's memory, at an interval worth its price."""
+"""Checkpoints, complete or rejected: on disk (`Store`), in a neighbour's memory (`Buddy`); optimal intervals."""
 
 from emulator.costs.checkpoints import daly, young
 from faults.checkpoint.part import Damaged, Slice

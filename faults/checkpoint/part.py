@@ -1,4 +1,4 @@
-"""One rank's part of a checkpoint, as a file that is either whole or recognisably not.
+"""One rank's part of a checkpoint: a file with checksums, so that an incomplete or altered one is detected.
 
     8 bytes magic | 8 bytes length of the header | header (JSON) | 4 bytes CRC-32 of the header | the slices' bytes
 

@@ -6,8 +6,8 @@ import sys
 
 import click
 
-from faults.campaigns import alarms as sightings
-from faults.campaigns.alarms import DETECTORS, SITUATIONS, SWIM, Sighting
+from faults.campaigns import alarms as campaign
+from faults.campaigns.alarms import DETECTORS, SITUATIONS, SWIM, Detection
 from faults.cli.options import Names, requesting
 from faults.cli.report import NOT_RECOVERED, Report, reporting
 from faults.drill.request import Request
@@ -17,7 +17,7 @@ from faults.drill.request import Request
 @requesting(
     "ranks", "limit_s", "seed",
     ranks={"type": click.IntRange(min=3), "default": 4, "help": "Ranks; 8 per core in the crowd."},
-    seed={"default": 0, "show_default": True, "help": "Of every draw."},
+    seed={"default": 0, "show_default": True, "help": "Seed of all random choices."},
 )  # fmt: skip
 @click.option("--detectors", type=Names(), default=(), help=f"Of {', '.join(DETECTORS)}; absent: all.")
 @click.option("--situations", type=Names(), default=(), help=f"Of {', '.join(SITUATIONS)}; absent: all.")
@@ -27,20 +27,20 @@ def alarms(request: Request, detectors: tuple[str, ...], situations: tuple[str, 
 
     Exit status: 0 no live rank was killed, 2 bad input, 3 one was.
     """
-    sightings.check(detectors, situations)
-    names, judges = situations or tuple(SITUATIONS), detectors or DETECTORS
+    campaign.check(detectors, situations)
+    names, chosen = situations or tuple(SITUATIONS), detectors or DETECTORS
     if report.dry_run:
         for name in names:
-            click.echo(f"{name}: {SITUATIONS[name].about}; seen by {', '.join(judges)}")
+            click.echo(f"{name}: {SITUATIONS[name].about}; seen by {', '.join(chosen)}")
         return
     about = {name: {"about": SITUATIONS[name].about, "real": SITUATIONS[name].real} for name in names}
-    found: list[Sighting] = []
+    found: list[Detection] = []
     with report.begun(request.ranks) as folder:
-        with report.progress(len(names) * len(judges), "jobs") as bar:
-            for one in sightings.run(request, folder, judges, names):
+        with report.progress(len(names) * len(chosen), "jobs") as bar:
+            for one in campaign.run(request, folder, chosen, names):
                 found.append(one)
-                report.save(alarms=[each.to_json() for each in found], situations=about)
+                report.save(alarms=[vars(each) for each in found], situations=about)
                 bar.advance()
         report.show()
-    if any(one.wrong or (one.false and one.detector != SWIM) for one in found):
+    if any(one.wrong or (one.false_alarms and one.detector != SWIM) for one in found):
         sys.exit(NOT_RECOVERED)

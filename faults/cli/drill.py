@@ -19,7 +19,7 @@ from faults.drill.request import Request
 from faults.drill.resolution import placement
 from faults.drill.survivors import at_work_after
 from faults.patterns.catalogue import CATALOGUE
-from faults.plan import describe
+from faults.plan.events import describe
 
 
 @click.command()
@@ -27,7 +27,7 @@ from faults.plan import describe
 @requesting(*ALL)
 @reporting("faults", "Say what would happen and what would be checked, and start nothing.")
 def drill(request: Request, report: Report) -> None:
-    """Run a pattern, let faults happen, recover, and say what it cost.
+    """Run a pattern, inject faults, recover, and print the cost of the recovery.
 
     Exit status: 0 recovered, 2 bad input, 3 not recovered.
     """
@@ -43,14 +43,13 @@ def drill(request: Request, report: Report) -> None:
         with report.progress(1 + request.repeat, "jobs") as bar:
 
             def keep(outcome: Outcome) -> None:
-                if outcome.judgements:
-                    report.save(drill=drills.record(outcome))
+                if outcome.evaluations:
+                    report.save(drill=outcome.to_json())
                 bar.advance()
 
             outcome = drills.run(request, folder, seen=keep)
         report.show()
-    if not outcome.recovered:
-        failed = next(j for j in outcome.judgements if not j.recovered)
+    if failed := outcome.failed:
         print(f"error: not recovered at phase {failed.phase}: {failed.reason}", file=sys.stderr)
         sys.exit(NOT_RECOVERED)
 
@@ -61,7 +60,7 @@ def _summary(job: JobSpec) -> str:
 
 
 def _plan(job: JobSpec, repeat: int) -> list[str]:
-    """What a drill would do, a line for each thing."""
+    """The lines of ``--dry-run``."""
     hosts = placement(job)
     lines = [_summary(job)]
     if hosts is not None and len(set(hosts)) > 1:

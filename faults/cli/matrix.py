@@ -18,10 +18,10 @@ from faults.drill.request import Request
 @requesting(
     "ranks", "spares", "repeat", "net", "deadline_s", "seed",
     ranks={"type": click.IntRange(min=3), "default": 6},
-    spares={"type": click.IntRange(min=1), "default": 1, "show_default": True, "help": "Ranks that wait, for spare."},
+    spares={"type": click.IntRange(min=1), "default": 1, "show_default": True, "help": "Spare ranks, for spare."},
     repeat={"help": "Drills in each cell."},
     net={"help": "Emulated network; absent: where the fault is one of a network."},
-    seed={"default": 0, "show_default": True, "help": "Of every draw."},
+    seed={"default": 0, "show_default": True, "help": "Seed of all random choices."},
 )  # fmt: skip
 @click.option("--patterns", type=Names(), default=(), help="Absent: all.")
 @click.option("--policies", type=Names(), default=(), help="Absent: all that a pattern has.")
@@ -41,14 +41,14 @@ def matrix(
             asked = cell.request(request)
             why = matrices.refusal(cell, asked)
             what = f"not run: {why}" if why else "; ".join(asked.faults)
-            click.echo(f"{cell.pattern} by {cell.policy}, {cell.fault}: {what}")
+            click.echo(f"{cell.pattern} by {cell.recovery}, {cell.fault}: {what}")
         return
     about = {name: SCENARIOS[name].about for name in dict.fromkeys(cell.fault for cell in chosen)}
     found: list[dict[str, Any]] = []
     with report.begun(request.ranks, **emulated) as folder:
         with report.progress(len(chosen), "drills") as bar:
             for one in matrices.run(chosen, request, folder):
-                found.append(one.to_json())
+                found.append(vars(one))
                 report.save(matrix=found, scenarios=about)
                 bar.advance()
         report.show()

@@ -1,4 +1,4 @@
-"""The options of a request and their types; an error names the option, the rule and the value."""
+"""The command-line options of a request, and their types."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from faults.drill.job_spec import CHECKPOINT, LEVELS
 from faults.drill.request import Request
 from faults.drill.training import REDUCTIONS
 from faults.patterns.catalogue import CATALOGUE, RULES
-from faults.plan import read_lines
+from faults.plan.files import read_lines
 
 
 def _name_of(param: click.Parameter | None) -> str:
@@ -25,7 +25,7 @@ def _name_of(param: click.Parameter | None) -> str:
 
 
 class Names(click.ParamType):
-    """Names with commas between them, at least one: who wants them all leaves the option out."""
+    """One or several names with commas between them; to choose all, the option is left out."""
 
     name = "NAME,..."
 
@@ -41,7 +41,7 @@ class Names(click.ParamType):
 
 
 class Positive(click.ParamType):
-    """A time above 0, in seconds: 0 would be taken for an option that is absent."""
+    """A time above 0, in seconds; 0 would mean the same as an absent option."""
 
     name = "TIME"
 
@@ -59,20 +59,20 @@ class Positive(click.ParamType):
         return seconds
 
 
-def _option(*flags: str, **attributes: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
-    return flags, attributes
+def _option(flag: str, **attributes: Any) -> dict[str, Any]:
+    return attributes | {"flag": flag}
 
 
 def _whole(least: int) -> click.IntRange:
     return click.IntRange(min=least)
 
 
-_ASKED = {
-    "ranks": _option("-n", type=_whole(2), default=8, show_default=True, help="Ranks at work."),
+_ASKED: dict[str, dict[str, Any]] = {
+    "ranks": _option("-n", type=_whole(2), default=8, show_default=True, help="Working ranks."),
     "faults": _option("--fault", multiple=True, metavar="LINE|FILE.toml",
                       help="KIND TARGET @ WHEN [for DURATION] [by FACTOR]; may be given several times."),
     "recovery": _option("--recovery", metavar="POLICY", help="How to recover; absent: the pattern's first policy."),
-    "spares": _option("--spares", type=_whole(0), help="Ranks that wait; absent: 1 for --recovery spare."),
+    "spares": _option("--spares", type=_whole(0), help="Spare ranks; absent: 1 for --recovery spare."),
     "steps": _option("--steps", type=_whole(1), help="Steps of the job."),
     "repeat": _option("--repeat", type=_whole(1), default=1, show_default=True, help="Drills to run."),
     "hosts": _option("--hosts", type=_whole(1),
@@ -82,26 +82,23 @@ _ASKED = {
     "net": _option("--net", metavar="NAME|FILE.toml", help="Emulated network; absent: the transport as it is."),
     "pace": _option("--pace", type=PACE, default="none", metavar="auto|none|K", show_default=True,
                     help="Wall seconds per emulated second; none holds nothing back."),
-    "detector": _option(
-        "--detector", metavar="|".join(DETECTORS),
-        help="Who says that a rank is dead; absent: heartbeats where the plan has a hang, else the runtime."),
-    "limit_s": _option("--limit", type=Positive(), help="Silence that means death; absent: from the ranks per core."),
+    "detector": _option("--detector", metavar="|".join(DETECTORS),
+        help="Failure detector; absent: heartbeat where the plan has a hang, else runtime."),
+    "limit_s": _option("--limit", type=Positive(), help="The detector's limit; absent: from the ranks per core."),
     "deadline_s": _option("--deadline", type=Positive(), default="120 s", show_default=True,
                           help="Longest time for one launch."),
-    "seed": _option("--seed", type=_whole(0), help="Of every draw; absent: the plan file's, else 0."),
+    "seed": _option("--seed", type=_whole(0), help="Seed of all random choices; absent: the plan file's, else 0."),
     # of the pattern
     "reduction": _option("--reduction", type=click.Choice(REDUCTIONS),
                          help="How the gradients of ring training are added."),
-    "agree": _option(
-        "--agree-every", type=_whole(0),
-        help="Steps between agreements (ring); absent: 0, none before a death or the end (with --checkpoint 1)."),
+    "agree": _option("--agree-every", type=_whole(0),
+        help="Steps between agreements (ring); absent: 0, only after a death and at the end (1 with --checkpoint)."),
     "ballast": _option("--ballast", type=SIZE,
-                       help="Bytes that travel beside the work (not in every step), for long messages."),
+                       help="Bytes that are sent along with the work (not in every step), for long messages."),
     "rule": _option("--rule", type=click.Choice(RULES), help="How a federated server averages."),
-    "liars": _option("--liars", type=_whole(0), help="Most clients that --rule median is to bear lying."),
+    "liars": _option("--liars", type=_whole(0), help="Number of lying clients that the rule must tolerate."),
     # of the checkpoints
-    "levels": _option(
-        "--checkpoint", type=click.Choice(tuple(LEVELS)),
+    "levels": _option("--checkpoint", type=click.Choice(tuple(LEVELS)),
         help="Where ring training by spare or respawn keeps what each rank alone has: a buddy's memory, then disk."),
     "every": _option("--checkpoint-every", type=_whole(0), default=10, show_default=True,
                      help="Steps between checkpoints on disk; 0 (restart): by Daly's rule from --mtbf."),
@@ -113,7 +110,7 @@ _ASKED = {
 """An option for each field of a `Request`, of its checkpoints (`CHECKPOINT`) and of its pattern's options."""
 
 ALL = tuple(_ASKED)
-ON_DISK = {name: _ASKED[name][0][0] for name in ("folder", "every", "keep", "background", "mtbf_s")}
+ON_DISK = {name: _ASKED[name]["flag"] for name in ("folder", "every", "keep", "background", "mtbf_s")}
 """Options of checkpoints on disk, by their parameters' names."""
 
 
@@ -132,24 +129,23 @@ def requesting(*names: str, **changes: dict[str, Any]) -> Callable[[Callable[...
         @functools.wraps(function)
         def command(**given: Any) -> None:
             asked = {name: given.pop(name) for name in names}
-            function(request=request_of(given.pop("pattern", None), asked), **given)
+            function(request=_request_of(given.pop("pattern", None), asked), **given)
 
         for name in reversed(names):
-            flags, attributes = _ASKED[name]
-            changed = attributes | changes.get(name, {})
-            command = click.option(changed.pop("flag", flags[0]), name, **changed)(command)
+            attributes = _ASKED[name] | changes.get(name, {})
+            command = click.option(attributes.pop("flag"), name, **attributes)(command)
         return command
 
     return decorate
 
 
-def request_of(pattern: str | None, asked: dict[str, Any]) -> Request:
-    """The request that option values mean; plan files are read here."""
+def _request_of(pattern: str | None, asked: dict[str, Any]) -> Request:
+    """The request with these option values; reads the plan files."""
     faults, planned = read_lines(asked.pop("faults", ()))
     if asked.get("seed") is None:
         asked["seed"] = planned or 0
     known = {field.name for field in fields(Request)}
-    own = {option for plan in CATALOGUE.values() for option in plan.options} - known
+    own = {option for pattern in CATALOGUE.values() for option in pattern.options} - known
     levels = asked.pop("levels", None)
     return Request(
         pattern or Request.pattern,

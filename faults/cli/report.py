@@ -1,4 +1,4 @@
-"""What every command does with its result: find a place for it, save it as it grows, then print.
+"""The result of a command: make the run folder, save the result after each job, print it at the end.
 
     @click.command()
     @click.option(...)
@@ -10,8 +10,7 @@
                 report.save(matrix=[...])
             report.show()
 
-The result is saved before anything of it is printed, and nobody who stops reading, presses Ctrl-C or ends the command
-by SIGTERM costs what was measured until then.
+The result is saved before it is printed: a closed pipe, Ctrl-C or SIGTERM loses nothing that was measured.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ NOT_RECOVERED = 3
 
 
 def over(net: str | None, ranks: int, pace: float | str = "none") -> dict[str, Any]:
-    """What a result says of the emulated network on which so many ranks ran; nothing without one."""
+    """The fields of a result about the emulated network of so many ranks; none without a network."""
     if net is None:
         return {}
     return {"network": load(net).sized(ranks).describe(), "clock": "emulated", "pace": None if pace == "none" else pace}

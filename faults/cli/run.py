@@ -1,4 +1,4 @@
-"""``python -m faults run``: a program of one's own that recovers, judged by what its ranks say of it."""
+"""``python -m faults run``: run a user's program that recovers; success is read from its ranks' status files."""
 
 from __future__ import annotations
 

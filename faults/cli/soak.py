@@ -22,8 +22,8 @@ from faults.patterns.catalogue import CATALOGUE
 @requesting(
     "ranks", "net", "ballast", "seed",
     ranks={"flag": "--most-ranks", "default": 16, "help": "Largest job."},
-    ballast={"help": "Bytes that travel beside the work: kills meet long messages."},
-    seed={"default": 0, "show_default": True, "help": "Of every draw."},
+    ballast={"help": "Bytes that are sent along with the work, so that kills interrupt long messages."},
+    seed={"default": 0, "show_default": True, "help": "Seed of all random choices."},
 )  # fmt: skip
 @click.option("--patterns", type=Names(), default=(), help=f"Of {', '.join(CATALOGUE)}; absent: ring.")
 @click.option("--policies", type=Names(), default=(), help="Absent: shrink and spare for ring, all of other patterns.")
@@ -57,7 +57,7 @@ def soak(kills: int, request: Request, patterns: tuple[str, ...], policies: tupl
         report.show()
     for line in tally.failed:
         print(f"error: {line}", file=sys.stderr)
-    if not tally.clean:
+    if tally.failed:
         again = f"trials repeat with --seed {request.seed}"
         print(f"error: the folders of failed trials are in {folder}; {again}", file=sys.stderr)
         sys.exit(NOT_RECOVERED)

@@ -15,14 +15,14 @@ from faults.campaigns.failure_trace import POLICIES, Intervals, Run, Setting
 from faults.cli.options import Names, Positive, requesting
 from faults.cli.report import NOT_RECOVERED, Report, reporting
 from faults.drill.request import Request
-from faults.plan import describe
+from faults.plan.events import describe
 
 
 @click.command()
 @requesting(
     "ranks", "spares", "seed",
-    spares={"type": click.IntRange(min=1), "default": 2, "show_default": True, "help": "Ranks that wait, for spare."},
-    seed={"default": 1, "show_default": True, "help": "Of the trace."},
+    spares={"type": click.IntRange(min=1), "default": 2, "show_default": True, "help": "Spare ranks, for spare."},
+    seed={"default": 1, "show_default": True, "help": "Seed of the trace."},
 )  # fmt: skip
 @click.option("--policies", type=Names(), default=POLICIES, show_default=True)
 @click.option(
@@ -73,7 +73,7 @@ def trace(
 
 def _record(runs: Sequence[Run], best: Intervals | None) -> dict[str, Any]:
     return {
-        "runs": [one.to_json() for one in runs],
+        "runs": [vars(one) for one in runs],
         "crossovers": [vars(crossing) for crossing in traces.crossovers(runs)],
         "intervals": None if best is None else best.to_json(),
     }

@@ -1,1 +1,1 @@
-"""One drill: what is asked, what every rank runs, how it is measured and checked."""
+"""A drill: its request, the program of its ranks, the checks and the measured phases."""

@@ -1,14 +1,15 @@
-"""The checks of a drill, on the files that the job left: mpirun's exit status proves nothing."""
+"""Check a finished job by the files that its ranks left; mpirun's exit status proves nothing."""
 
 from __future__ import annotations
 
 import signal
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from emulator.report.drills import PHASES
 from faults.drill import phase_checks, timeline
 from faults.drill.timeline import Episode, Record
 from faults.launch.supervise import Finished
@@ -24,15 +25,13 @@ CHECKS = {
 }
 """What is checked of every drill, beside the result."""
 
-Matches = Callable[[Sequence[dict[str, Any]]], tuple[bool, str]]
-
 
 @dataclass
-class Judgement:
-    """What came of a drill.
+class Evaluation:
+    """The checks of one job and what its recoveries cost.
 
     `checks` maps each check to whether it held and to what was seen; `phase` and `reason` say where a failed drill
-    stopped.
+    stopped; `seconds` is the length of the whole job.
     """
 
     recovered: bool
@@ -40,42 +39,35 @@ class Judgement:
     episodes: list[Episode]
     throughput: dict[str, float | None]
     ranks_after: int
+    seconds: float
     phase: str = ""
     reason: str = ""
     fired: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def recovery_seconds(self) -> float | None:
-        """Of all recoveries together; None without one."""
+        """Total time of all recoveries; None without one."""
         return sum(e.seconds for e in self.episodes) if self.episodes else None
 
     @property
     def phases(self) -> dict[str, float]:
-        return {p: sum(e.phases[p] for e in self.episodes) for p in timeline.PHASES} if self.episodes else {}
+        return {p: sum(e.phases[p] for e in self.episodes) for p in PHASES} if self.episodes else {}
 
     @property
     def lost_steps(self) -> int:
         return sum(e.lost_steps for e in self.episodes)
 
 
-def judge(finished: Finished, matches: Matches | None = None) -> Judgement:
-    """Compare a finished job with what it should have done.
-
-    Parameters
-    ----------
-    matches
-        Given the verdicts, whether the final state is the fault-free run's, and in words; absent: the pattern's oracle.
-    """
-    records, spec = finished.records, finished.spec
-    if matches is None:
-        matches = lambda verdicts: CATALOGUE[spec.pattern].matches(spec, finished.folder, verdicts)  # noqa: E731
+def evaluate(finished: Finished) -> Evaluation:
+    """Check a finished job against its plan and its pattern's oracle."""
+    records, spec, pattern = finished.records, finished.spec, CATALOGUE[finished.spec.pattern]
     final = [v for v in finished.verdicts if v["attempt"] == spec.attempt]
     found = timeline.episodes(records)
     fired = _fired(finished)
     checks = {
         "verdict": (bool(final), f"{len(final)} ranks left one"),
         "faults fired": (all(f["fired"] for f in fired), _count(fired)),
-        "result": matches(final) if final else (False, "no rank left a result"),
+        "result": pattern.matches(spec, finished.folder, final) if final else (False, "no rank left a result"),
         "commits": _committed_once(records, spec.attempt, spec.steps) if final else (False, "the job did not end"),
         "deaths": _dead_as_injected(finished),
         "leftovers": (finished.leftovers == 0, f"{finished.leftovers} processes were left"),
@@ -84,7 +76,8 @@ def judge(finished: Finished, matches: Matches | None = None) -> Judgement:
     recovered = all(ok for ok, _ in checks.values())
     phase, reason = ("", "") if recovered else _where_it_stopped(finished, checks)
     working = [v for v in final if v.get("place") is not None]
-    return Judgement(recovered, checks, found, timeline.throughput(records, found), len(working), phase, reason, fired)
+    throughput, seconds = timeline.throughput(records, found), finished.ended - finished.began
+    return Evaluation(recovered, checks, found, throughput, len(working), seconds, phase, reason, fired)
 
 
 def _fired(finished: Finished) -> list[dict[str, Any]]:
@@ -97,7 +90,7 @@ def _fired(finished: Finished) -> list[dict[str, Any]]:
     return [
         {
             "text": text,
-            # Of a rate's events only those that fell into the run can have happened.
+            # Of a rate's events only those within the run can have fired.
             "fired": any(at is not None for at in instants) if text in rated else None not in instants,
             "at": min((at - finished.began for at in instants if at is not None), default=None),
         }
@@ -111,7 +104,7 @@ def _count(fired: Sequence[dict[str, Any]]) -> str:
 
 
 def _committed_once(records: Sequence[Record], last_attempt: int, steps: int) -> tuple[bool, str]:
-    """Every step is in the final history once: a later launch takes over where it resumed."""
+    """Whether each step is in the final history once; a later launch replaces it from where it resumed."""
     history: list[int] = []
     for attempt in range(last_attempt + 1):
         resumed = [r["step"] for r in records if (r["what"], r["attempt"]) == ("resumed", attempt)]
@@ -132,7 +125,7 @@ def _committed_once(records: Sequence[Record], last_attempt: int, steps: int) ->
 
 
 def _commits_of(records: Sequence[Record], attempt: int, leavers: bool = False) -> dict[int, list[int]]:
-    """Each member's committed steps in the order in which it committed them; only those who left of their own will."""
+    """Each member's committed steps in order; with `leavers` only of members that left by themselves."""
     left = {r["member"] for r in records if (r["what"], r["attempt"]) == ("left", attempt)}
     found: dict[int, list[int]] = {}
     for r in records:
@@ -140,7 +133,7 @@ def _commits_of(records: Sequence[Record], attempt: int, leavers: bool = False) 
             continue
         if r["what"] == "commit":
             found.setdefault(r["member"], []).append(r["step"])
-        elif r["what"] == "rolled back":  # to a checkpoint on disk: what came after it is no part of the history
+        elif r["what"] == "rolled back":  # to a checkpoint on disk: later steps are no part of the history
             found[r["member"]] = [step for step in found.get(r["member"], []) if step < r["step"]]
     return found
 
@@ -151,7 +144,7 @@ def _odd(done: list[int]) -> str:
 
 
 def _late_commits(records: Sequence[Record]) -> str:
-    """A rank that the others agreed to be without must not commit any more."""
+    """A commit by a rank after its death; empty if there is none."""
     for death in timeline.deaths(records):
         mine = [r for r in records if (r["member"], r["attempt"]) == (death.member, death.attempt)]
         late = [r for r in mine if r["what"] == "commit" and r["at"] > death.at]
@@ -161,7 +154,7 @@ def _late_commits(records: Sequence[Record]) -> str:
 
 
 def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
-    """Who died is who was to die: more means that something crashed silently."""
+    """Whether exactly the ranks of the plan died: a further one crashed silently."""
     records, last = finished.records, finished.spec.attempt
     for attempt in range(last):
         begun = any((r["what"], r["attempt"]) == ("started", attempt) for r in records)
@@ -169,7 +162,7 @@ def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
             return False, f"launch {attempt} ended without a fault"
     injected = {d.member for d in timeline.deaths(records)}
     joined = {r["member"] for r in records if r["what"] == "joined"}
-    # A process that was being spawned when somebody died is given up, and another one is spawned.
+    # A process that was being spawned when a rank died is abandoned, and another one is spawned.
     started = {
         r["member"]
         for r in records
@@ -186,7 +179,7 @@ def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
 
 
 def _last_words(folder: Path) -> str:
-    """What the job wrote last, from a program that failed its exception, and where all of it is."""
+    """The last line of the job's output, such as its exception, and the file of it."""
     output = folder / "output.txt"
     lines = output.read_text(errors="replace").split("\n") if output.exists() else []
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -196,7 +189,7 @@ def _last_words(folder: Path) -> str:
 def _of_mpirun(status: int | None) -> str:
     if status is not None and status < 0:
         crash = signal.Signals(-status).name
-        return f"mpirun itself crashed ({crash}), which no job outlives: --recovery restart launches it anew"
+        return f"mpirun itself crashed ({crash}), which no job survives: --recovery restart launches it again"
     return f"mpirun returned {status} and no rank left a verdict"
 
 

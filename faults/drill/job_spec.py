@@ -1,4 +1,4 @@
-"""The job file: what a launched job is told, JSON in its folder that every rank reads."""
+"""The job file: the description of a job, JSON in its folder that every rank reads."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ NEWCOMERS = 64
 """Rows on the board for processes that are spawned later."""
 
 CHECKPOINT = {"folder": None, "every": 10, "keep": 2, "background": False, "mtbf_s": None, "levels": ()}
-"""Where to, how often (steps; 0 by Daly's rule from `mtbf_s`), how many are kept, written in the background or not; and
-within a running job the levels, of memory and disk, on which ranks keep what they alone have."""
+"""Folder, interval (steps; 0: by Daly's rule from `mtbf_s`), number kept, whether a thread writes them; and the levels,
+memory and disk, on which the ranks of a running job save the arrays that only they have."""
 LEVELS = {"memory": ("memory",), "memory,disk": ("memory", "disk")}
 
 
@@ -52,7 +52,7 @@ class JobSpec(Request):
 
     @property
     def name(self) -> str:
-        """What tells one job's checkpoints from another's."""
+        """The identity of the job in its checkpoints."""
         options = " ".join(f"{key}={value}" for key, value in sorted(self.options.items()))
         return f"{self.pattern} seed={self.seed} steps={self.steps} {options}"
 

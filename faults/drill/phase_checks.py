@@ -1,13 +1,13 @@
-"""Do the phases of a recovery hold together? They lie end to end by construction, so their sum alone proves nothing.
+"""Check that the phases of a recovery are consistent; they lie end to end by construction, so a sum proves little.
 
-    sum     the phases, which come from the survivors' journals, add up to what passed from the instant of death that
-            the board keeps to the last survivor's own stamp of having finished the interrupted step
-    chain   each survivor went through every phase of its policy, in order, and wrote it down in that order
-    cause   nobody knows what all agreed on before the last one that brought an error into the agreement had met it
+    sum     the phases, from the survivors' journals, add up to the time from the instant of death on the status board
+            to the last survivor's own time stamp of having finished the interrupted step
+    chain   each survivor went through every phase of its policy, and recorded them in that order
+    cause   no rank knows the outcome of the agreement before the last rank that met an error has met it
     frame   all of it happened while the launcher saw the job run
-    need    nobody rebuilt the job more often than somebody died
+    need    no rank rebuilt the job more often than a rank died
 
-A clock that is off, a record that is missing, and one that is not where it belongs each break one of these.
+A clock that is off, a missing record, and a record in the wrong order each break one of these.
 """
 
 from __future__ import annotations
@@ -15,38 +15,35 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from operator import itemgetter
 
 from faults.detect import SWIM
 from faults.drill.timeline import Episode, Record, completed, deaths
 from faults.launch.supervise import Finished
-from faults.policies import Policy
 
 _ROUNDING_S = 1e-6
+# The order in which a survivor records the phases, as regular expressions over these letters.
 _LETTERS = {"noticed": "n", "agreed": "a", "rebuilt": "b", "restored": "s"}
 _REPAIR, _AGAIN = r"(n((an*)+b)+s)+", r"bs"
-_AROUND = r"b?(nb)*n?"  # in step with nobody: a further death, and the end, may fall between n and b
-_CUT_SHORT = r"(n((an*)+b?)*)?"  # of the repair of a further death, which goes on behind the episode
-_GIVEN = "s"  # who comes in has nothing that was interrupted, and is given the state; a further death meets it as all
-
-
-def _expected(policy: Policy) -> str:
-    """The order in which a survivor writes down the phases, as a regular expression over their letters."""
-    return _REPAIR if policy.repairs else _AGAIN if policy.relaunches else _AROUND
+_AROUND = r"b?(nb)*n?"  # not in lockstep: a further death, and the end, may fall between n and b
+_CUT_SHORT = r"(n((an*)+b?)*)?"  # the repair of a further death, which goes on after the episode
+_GIVEN = "s"  # a rank that joins is given the state; a further death then interrupts it like the others
 
 
 def check(finished: Finished, found: Sequence[Episode]) -> tuple[bool, str]:
-    """Whether all of that holds of every recovery, and what does not."""
+    """Whether all of that holds for every recovery; else the first that does not."""
     if why := _out_of_order(finished.records) or _needless(finished):
         return False, why
     for episode in found:
-        for broken in (_sum, _frame, _chain, _cause):
-            if why := broken(finished, episode):
-                return False, why
+        if not finished.began <= episode.began <= episode.ended <= finished.ended:
+            return False, "a recovery lies outside of the time in which the launcher saw the job run"
+        if why := _sum(finished, episode) or _chain(finished, episode) or _cause(finished, episode):
+            return False, why
     return True, "add up to the time from death to the last survivor's stamp, in order on every rank"
 
 
 def _out_of_order(records: Sequence[Record]) -> str:
-    """Records are sorted by time: a rank whose clock went back wrote them in another order."""
+    """Records are sorted by time; a rank whose clock went back has them in another order in its file."""
     last: dict[tuple[int, int], Record] = {}
     for r in records:
         if r["what"] in _LETTERS or r["what"] == "commit":
@@ -58,15 +55,13 @@ def _out_of_order(records: Sequence[Record]) -> str:
 
 
 def _needless(finished: Finished) -> str:
-    """A repair without a death; where members accuse each other, one who is pardoned has all begin anew.
-
-    Who waited too long for an agreement may have revoked a lane, by which there is another one.
-    """
+    """A repair without a death: not under SWIM, where a refuted suspicion makes all repair again."""
     spec = finished.spec
     if not spec.policy.repairs or spec.detector == SWIM:
         return ""
     rebuilt = Counter(r["member"] for r in finished.records if r["what"] == "rebuilt")
     died = len(deaths(finished.records))
+    # A rank that waited too long for an agreement may have revoked its lane, which causes one more repair.
     spoiled = len({lane for r in finished.records for lane in r.get("spoiled", ())})
     for who, times in rebuilt.most_common(1):
         if times > died + spoiled:
@@ -87,14 +82,8 @@ def _sum(finished: Finished, episode: Episode) -> str:
     return ""
 
 
-def _frame(finished: Finished, episode: Episode) -> str:
-    if not finished.began <= episode.began <= episode.ended <= finished.ended:
-        return "a recovery lies outside of the time in which the launcher saw the job run"
-    return ""
-
-
 def _within(finished: Finished, episode: Episode) -> dict[int, list[Record]]:
-    """Per survivor what it wrote of its phases in the recovery; a restart's ranks are those of the last launch."""
+    """The phase records of each survivor in the recovery; under restart of the last launch's ranks."""
     fallen = {(death.member, death.attempt) for death in episode.deaths}
     inside = [r for r in finished.records if episode.began < r["at"] <= episode.ended and r["what"] in _LETTERS]
     if finished.spec.policy.relaunches:
@@ -110,11 +99,10 @@ def _within(finished: Finished, episode: Episode) -> dict[int, list[Record]]:
 def _chain(finished: Finished, episode: Episode) -> str:
     told = _within(finished, episode)
     policy = finished.spec.policy
-    chain = _expected(policy)
-    if len(episode.deaths) > 1 and chain == _REPAIR:
-        chain += _CUT_SHORT
-    if policy.repairs and policy.refills:
-        chain = f"{_GIVEN}?({chain})?"
+    chain = _AGAIN if policy.relaunches else _AROUND
+    if policy.repairs:
+        chain = _REPAIR + (_CUT_SHORT if len(episode.deaths) > 1 else "")
+        chain = f"{_GIVEN}?({chain})?" if policy.refills else chain
     for member, wrote in told.items():
         if not re.fullmatch(chain, "".join(_LETTERS[r["what"]] for r in wrote)):
             return f"rank {member} went through {', '.join(r['what'] for r in wrote)}"
@@ -134,17 +122,14 @@ def _finishers(finished: Finished, episode: Episode) -> set[int]:
     }
 
 
-def _at(record: Record) -> float:
-    return float(record["at"])
-
-
 def _cause(finished: Finished, episode: Episode) -> str:
-    """Of the first agreement: who comes to it with an error has met the error before anybody knows its outcome."""
+    """Of the first agreement: a rank that enters it with an error met that before any rank knows the outcome."""
     if not finished.spec.policy.repairs:
         return ""
     told = _within(finished, episode)
-    agreed = min((r for wrote in told.values() for r in wrote if r["what"] == "agreed"), key=_at, default=None)
-    for member, (noticed, *_) in told.items():  # who was given the state first meets errors of later deaths only
+    outcomes = [r for wrote in told.values() for r in wrote if r["what"] == "agreed"]
+    agreed = min(outcomes, key=itemgetter("at"), default=None)
+    for member, (noticed, *_) in told.items():  # a rank that was given the state meets errors of later deaths only
         if agreed and noticed.get("how", "").startswith("error") and noticed["at"] > agreed["at"]:
             return f"rank {agreed['member']} knew what all agreed on before rank {member} came to it with an error"
     return ""

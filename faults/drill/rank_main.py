@@ -1,8 +1,9 @@
-"""What every rank of a drill runs: ``mpirun ... python -m faults.drill.rank_main FOLDER``."""
+"""The program of every rank of a drill: ``mpirun ... python -m faults.drill.rank_main FOLDER``."""
 
 from __future__ import annotations
 
 import faulthandler
+import importlib
 import json
 import os
 import signal
@@ -17,10 +18,10 @@ mpi4py.rc.finalize = False  # after a failure MPI_Finalize can hang; ranks agree
 from mpi4py import MPI  # noqa: E402
 
 from emulator.errors import UsageError  # noqa: E402
-from faults import patterns  # noqa: E402
 from faults.agree.survivor_group import RecoveryFailed  # noqa: E402
 from faults.drill import job_spec  # noqa: E402
 from faults.drill.job_spec import JobSpec  # noqa: E402
+from faults.inject import executioner  # noqa: E402
 from faults.inject.drill_context import DrillContext  # noqa: E402
 from faults.inject.injector import Injector  # noqa: E402
 from faults.record.journal import Journal  # noqa: E402
@@ -28,11 +29,11 @@ from faults.record.status_board import StatusBoard  # noqa: E402
 from faults.recover.program_failure import die_loudly  # noqa: E402
 from faults.recover.spawning import spawned  # noqa: E402
 
-_TOGETHER_S = 2.0  # longest wait for others to be ready to leave: they have agreed to, but for those given up
+_TOGETHER_S = 2.0  # longest wait for the other ranks to be ready to leave, as they have agreed to
 
 
 def main(folder: Path) -> None:
-    """Join the job of that folder, work, leave a verdict."""
+    """Run this rank of the job in that folder and write its verdict."""
     spec = JobSpec.load(folder)
     member = _next_member(folder, spec.world) if spawned() else MPI.COMM_WORLD.Get_rank()
     stacks = (folder / job_spec.STACKS / f"{member:03d}.txt").open("w")
@@ -40,11 +41,11 @@ def main(folder: Path) -> None:
     tools = _instruments(folder, spec, member)
     tools.journal.write("started", pid=os.getpid(), host=MPI.Get_processor_name())
     try:
-        record = patterns.run(spec, folder, tools)
+        record = importlib.import_module(f"faults.patterns.{spec.pattern.replace('-', '_')}").run(spec, folder, tools)
     except RecoveryFailed as lost:
         tools.journal.write("lost", phase=lost.phase, reason=lost.reason)
         _leave(spec, tools)
-    except UsageError as error:  # of an algorithm that too many deaths have left without what it needs
+    except UsageError as error:  # of an algorithm that needs more ranks than are left
         tools.journal.write("lost", phase="rebuild", reason=str(error))
         _leave(spec, tools)
     waiting = folder / job_spec.VERDICTS / f".{member:03d}"
@@ -60,12 +61,12 @@ def _instruments(folder: Path, spec: JobSpec, member: int) -> DrillContext:
     journal = Journal(folder / job_spec.JOURNAL, member, spec.attempt)
     injector = Injector(spec.events, board, journal, member, place)
     if spec.beat_s:
-        _listen(spec, board, member)
+        _start_detector(spec, board, member)
     return DrillContext(journal, board, injector, member)
 
 
-def _listen(spec: JobSpec, board: StatusBoard, member: int) -> None:
-    """Begin to give the signs of life that the job's detector goes by."""
+def _start_detector(spec: JobSpec, board: StatusBoard, member: int) -> None:
+    """Start the heartbeat thread, or SWIM, for the job's detector."""
     from faults import detect
 
     if spec.detector == detect.SWIM:
@@ -77,7 +78,7 @@ def _listen(spec: JobSpec, board: StatusBoard, member: int) -> None:
 
 
 def _next_member(folder: Path, first: int) -> int:
-    """A number of its own for a spawned process: whoever makes the file has it."""
+    """A free member number for a spawned process, claimed by creating a file."""
     number = first
     while True:
         try:
@@ -88,7 +89,7 @@ def _next_member(folder: Path, first: int) -> int:
 
 
 def _leave(spec: JobSpec, tools: DrillContext) -> None:
-    """End this rank: without MPI_Finalize where ranks may have died, with it where mpirun needs it."""
+    """Exit: without MPI_Finalize where ranks may have died, with it where mpirun needs it."""
     tools.journal.write("left")
     if tools.board is not None:
         tools.board.leave(tools.member)
@@ -97,9 +98,9 @@ def _leave(spec: JobSpec, tools: DrillContext) -> None:
     if spec.policy.relaunches:
         MPI.Finalize()
     elif spec.policy.spawns and tools.board is not None:
-        # The first spawned process to go takes those along that were spawned with it.
+        # When the first of the processes spawned together exits, mpirun ends the others.
         together = time.monotonic() + _TOGETHER_S
-        while any(map(tools.executioner.exists, tools.board.working(spec.attempt))) and time.monotonic() < together:
+        while any(map(executioner.exists, tools.board.working(spec.attempt))) and time.monotonic() < together:
             time.sleep(1e-3)
     os._exit(0)
 

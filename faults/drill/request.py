@@ -1,4 +1,4 @@
-"""What a drill is asked to do: one record for the command line, the campaigns and programs."""
+"""The request for a drill, of the command line, of a campaign or of a program."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Request:
-    """A drill, as asked for; what is None or missing is chosen when it is resolved.
+    """A drill as requested; a field that is None is chosen when the request is resolved.
 
     Attributes
     ----------
@@ -23,7 +23,7 @@ class Request:
     spares
         Ranks that wait; None: one where the policy has spares.
     options
-        Of the pattern (`Blueprint.options`).
+        Of the pattern (`faults.patterns.catalogue.Pattern.options`).
     checkpoint
         Differences from `faults.drill.job_spec.CHECKPOINT`.
     hosts

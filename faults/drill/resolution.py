@@ -1,4 +1,4 @@
-"""From a request to the job that it means; what contradicts itself or cannot be done is rejected here."""
+"""Resolve a request to a job; reject what is contradictory or impossible."""
 
 from __future__ import annotations
 
@@ -13,12 +13,15 @@ from faults.drill import survivors
 from faults.drill.job_spec import CHECKPOINT, JobSpec
 from faults.drill.request import Request
 from faults.launch import two_hosts
-from faults.patterns.catalogue import CATALOGUE, Blueprint, blueprint
-from faults.plan import Event, Fault, When, consistency, parse
-from faults.plan import resolve as events_of
+from faults.patterns import catalogue
+from faults.patterns.catalogue import CATALOGUE, Pattern
+from faults.plan import consistency
+from faults.plan.events import resolve as events_of
+from faults.plan.grammar import parse
+from faults.plan.model import Event, Fault, When
 from faults.policies import Policy
 
-OWN_BYTES = 1 << 16  # that each rank alone has where there are levels of checkpoints
+OWN_BYTES = 1 << 16  # of arrays that only one rank has, where there are levels of checkpoints
 
 
 def resolve(request: Request, seed: int) -> JobSpec:
@@ -29,44 +32,44 @@ def resolve(request: Request, seed: int) -> JobSpec:
     UsageError
         Ranks, spares, options or faults that the pattern or the policy cannot do.
     """
-    plan, policy = blueprint(request.pattern, request.recovery)
+    pattern, policy = catalogue.of(request.pattern, request.recovery)
     faults = [parse(line) for line in request.faults]
     for name in request.options:
-        if name not in plan.options:
-            raise UsageError(f"{plan.name} has the options {', '.join(plan.options) or 'none'}, got {name!r}")
+        if name not in pattern.options:
+            raise UsageError(f"{pattern.name} has the options {', '.join(pattern.options) or 'none'}, got {name!r}")
     checkpoint = CHECKPOINT | request.checkpoint
     own = {"own": OWN_BYTES, "agree": 1} if checkpoint["levels"] else {}
     spares = int(policy.has_spares) if request.spares is None else request.spares
     made = {
-        "pattern": plan.name,
+        "pattern": pattern.name,
         "faults": list(request.faults),
         "recovery": policy.name,
         "spares": spares,
-        "steps": request.steps or plan.steps,
-        "options": plan.options | own | request.options,
+        "steps": request.steps or pattern.steps,
+        "options": pattern.options | own | request.options,
         "checkpoint": checkpoint,
         "detector": request.detector or ("heartbeat" if any(fault.kind.silent for fault in faults) else "runtime"),
     }
     job = JobSpec(**vars(request) | made)
-    _check_ranks(job, plan)
-    _check_checkpoints(job, plan)
-    _check_detector(job, plan)
-    _check_kinds(job, plan, faults)
-    plan.check(job)
+    _check_ranks(job, pattern)
+    _check_checkpoints(job, pattern)
+    _check_detector(job, pattern)
+    _check_kinds(job, pattern, faults)
+    pattern.check(job)
     job.events = events_of(
-        faults, job.ranks, spares=spares, steps=job.steps, hosts=placement(job), roles=plan.roles(job), seed=seed,
+        faults, job.ranks, spares=spares, steps=job.steps, hosts=placement(job), roles=pattern.roles(job), seed=seed,
         refilled=policy.refills,
     )  # fmt: skip
     consistency.check_recoveries(job.events, lambda when: _only_in_repair(job, when))
     if job.real_hosts:
         job.events = [_with_daemon(event, faults) for event in job.events]
-    _check_roles(job, plan)
-    survivors.check(job, plan)
+    _check_roles(job, pattern)
+    survivors.check(job, pattern)
     return job
 
 
 def placement(job: JobSpec) -> list[int] | None:
-    """Host of each rank at work and of each that waits: as said, else as the network has them."""
+    """Host of each working rank and of each spare: as requested, else of the network."""
     if job.real_hosts:
         return two_hosts.placement(job.ranks)
     if isinstance(job.hosts, int):
@@ -104,7 +107,7 @@ def check_network(net: str, ranks: int, policy: Policy) -> None:
         raise UsageError(f"a process cannot be spawned into an emulated network: choose {able} or shrink")
 
 
-def _check_ranks(job: JobSpec, plan: Blueprint) -> None:
+def _check_ranks(job: JobSpec, pattern: Pattern) -> None:
     policy = job.policy
     if policy.has_spares and job.spares < 1:
         raise UsageError(
@@ -115,8 +118,8 @@ def _check_ranks(job: JobSpec, plan: Blueprint) -> None:
         raise UsageError(
             f"ranks wait for --recovery {able} only, got --spares {job.spares} with {policy.name}: leave it out"
         )
-    if job.ranks < plan.least_ranks:
-        raise UsageError(f"{plan.name} needs at least {plan.least_ranks} ranks, got {job.ranks}: give -n more")
+    if job.ranks < pattern.least_ranks:
+        raise UsageError(f"{pattern.name} needs at least {pattern.least_ranks} ranks, got {job.ranks}: give -n more")
     if job.real_hosts and (not policy.relaunches or job.net is not None or job.hosts is not None):
         raise UsageError(
             "the loss of a real host's daemon ends the whole job: --real-hosts goes with --recovery restart, "
@@ -126,9 +129,9 @@ def _check_ranks(job: JobSpec, plan: Blueprint) -> None:
         check_network(job.net, job.world, policy)
 
 
-def _check_checkpoints(job: JobSpec, plan: Blueprint) -> None:
+def _check_checkpoints(job: JobSpec, pattern: Pattern) -> None:
     policy, checkpoint = job.policy, job.checkpoint
-    if checkpoint["levels"] and not (plan.lockstep and policy.repairs and policy.refills):
+    if checkpoint["levels"] and not (pattern.lockstep and policy.repairs and policy.refills):
         raise UsageError(
             "levels of checkpoints are for what a rank alone has and another takes over: --checkpoint goes with "
             "ring and --recovery spare or respawn (restart keeps all on disk)"
@@ -141,29 +144,29 @@ def _check_checkpoints(job: JobSpec, plan: Blueprint) -> None:
         raise UsageError("what a rank alone has is kept with each agreement: --agree-every 1 or more, got 0")
 
 
-def _check_detector(job: JobSpec, plan: Blueprint) -> None:
+def _check_detector(job: JobSpec, pattern: Pattern) -> None:
     if job.detector not in DETECTORS:
         raise UsageError(f"a detector is one of {', '.join(DETECTORS)}, got {job.detector!r}")
-    if job.detector == SWIM and not (plan.lockstep and job.policy.repairs and not job.policy.spawns):
+    if job.detector == SWIM and not (pattern.lockstep and job.policy.repairs and not job.policy.spawns):
         raise UsageError(
             f"--detector swim is for processes that a job begins and goes on with: ring by shrink or spare, got "
-            f"{plan.name} by {job.recovery}: choose heartbeat"
+            f"{pattern.name} by {job.recovery}: choose heartbeat"
         )
 
 
-def _check_kinds(job: JobSpec, plan: Blueprint, faults: Sequence[Fault]) -> None:
+def _check_kinds(job: JobSpec, pattern: Pattern, faults: Sequence[Fault]) -> None:
     """Reject faults that have no effect on this job."""
-    points = plan.points_under(job.policy, job.options)
+    points = pattern.points_under(job.policy, job.options)
     for fault in faults:
         kind = fault.kind
         if fault.when.phase is not None and fault.when.phase not in points:
             raise UsageError(
-                f"fault {fault.text!r}: {plan.name} by {job.recovery} has the phases "
+                f"fault {fault.text!r}: {pattern.name} by {job.recovery} has the phases "
                 f"{', '.join(points) or 'none'}, got {fault.when.phase!r}"
             )
-        if kind.falsifies and not plan.detects_lies:
+        if kind.falsifies and not pattern.detects_lies:
             able = ", ".join(one.name for one in CATALOGUE.values() if one.detects_lies)
-            raise UsageError(f"fault {fault.text!r}: nobody would notice a lie in {plan.name}: choose {able}")
+            raise UsageError(f"fault {fault.text!r}: nobody would notice a lie in {pattern.name}: choose {able}")
         if kind.needs_checkpoints and not job.on_disk:
             raise UsageError(
                 f"fault {fault.text!r} meets checkpoints, which --recovery restart and --checkpoint memory,disk "
@@ -180,7 +183,7 @@ def _check_kinds(job: JobSpec, plan: Blueprint, faults: Sequence[Fault]) -> None
 
 
 def _only_in_repair(job: JobSpec, when: When) -> bool:
-    """Whether a job without a death never comes there."""
+    """Whether a job reaches that point only after a death."""
     if when.phase != "agree":
         return when.recovery or when.phase in job.policy.points
     every = job.options.get("agree", 1)
@@ -188,15 +191,15 @@ def _only_in_repair(job: JobSpec, when: When) -> bool:
     return not due
 
 
-def _check_roles(job: JobSpec, plan: Blueprint) -> None:
-    """Reject a named point to which that rank never comes; after another's death it may have its role."""
+def _check_roles(job: JobSpec, pattern: Pattern) -> None:
+    """Reject a named point that the rank never reaches; after another rank's death it may have that rank's role."""
     for event in job.events:
-        role = plan.whose.get(event.when.phase or "")
+        role = pattern.phases.get(event.when.phase or "")
         heir = any(other.kind.final and other.rank != event.rank for other in job.events)
-        if role and not heir and event.rank not in plan.roles(job)[role]:
+        if role and not heir and event.rank not in pattern.roles(job)[role]:
             raise UsageError(
-                f"fault {event.text!r}: phase {event.when.phase} of {plan.name} is the {role}'s, and rank "
-                f"{event.rank} is none: name one of {', '.join(map(str, plan.roles(job)[role]))}, or {role!r}"
+                f"fault {event.text!r}: phase {event.when.phase} of {pattern.name} is the {role}'s, and rank "
+                f"{event.rank} is none: name one of {', '.join(map(str, pattern.roles(job)[role]))}, or {role!r}"
             )
 
 

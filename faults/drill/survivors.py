@@ -1,4 +1,4 @@
-"""Who is left of a job after all of its planned deaths, as far as the plan alone can tell."""
+"""Reject a plan that leaves too few ranks; how many remain after all planned deaths, as far as the plan tells."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from emulator.errors import UsageError
 from faults.drill.job_spec import JobSpec
 from faults.launch import two_hosts
-from faults.patterns.catalogue import Blueprint
+from faults.patterns.catalogue import Pattern
 from faults.plan.model import Event, When
 
 
 def deaths(job: JobSpec) -> list[Event]:
-    """Events that take a rank away for certain: of a rate's events the last may come after the end of the run."""
-    return [event for event in job.events if event.ends_rank and not event.rated]
+    """The certain deaths of the plan."""
+    return [event for event in job.events if event.surely_ends_rank]
 
 
 def at_work_after(job: JobSpec) -> int:
@@ -24,42 +24,45 @@ def at_work_after(job: JobSpec) -> int:
     return job.ranks if job.policy.refills else max(0, living)
 
 
-def check(job: JobSpec, plan: Blueprint) -> None:
+def check(job: JobSpec, pattern: Pattern) -> None:
     """Reject a plan after which too few ranks remain.
 
     Raises
     ------
     UsageError
-        The plan ends a rank that the policy cannot do without, everybody of a role, all ranks at one instant, or more
+        The plan ends a rank that the policy cannot do without, all ranks of a role, all ranks at one instant, or more
         ranks than the pattern can lose.
     """
-    _check_vital(job, plan)
+    _check_roles(job, pattern)
     if job.policy.relaunches:
         _check_real_hosts(job)
         return
     _check_at_once(job)
     left = at_work_after(job)
-    if left < plan.fewest:
-        need = "rank" if plan.fewest == 1 else "ranks"
+    if left < pattern.fewest:
+        need = "rank" if pattern.fewest == 1 else "ranks"
         raise UsageError(
             f"the plan ends {len(deaths(job))} of {job.world} ranks{_of_them(job)}, so that {left} would be left, and "
-            f"{plan.name} by {job.recovery} goes on with at least {plan.fewest} {need}: {_remedy(job)}"
+            f"{pattern.name} by {job.recovery} goes on with at least {pattern.fewest} {need}: {_remedy(job)}"
         )
 
 
-def _check_vital(job: JobSpec, plan: Blueprint) -> None:
+def _check_roles(job: JobSpec, pattern: Pattern) -> None:
+    if not pattern.needs_roles:
+        return
+    roles = pattern.roles(job)
+    vital = roles[pattern.leader] if job.policy.replicas == 1 else ()
     for event in job.events:
-        if event.kind.ends and event.rank in plan.vital(job):
+        if event.kind.ends and event.rank in vital:
             raise UsageError(
-                f"fault {event.text!r}: {plan.name} by {job.recovery} cannot do without rank {event.rank}; "
-                f"it recovers by {', '.join(plan.policies)}"
+                f"fault {event.text!r}: {pattern.name} by {job.recovery} cannot do without rank {event.rank}; "
+                f"it recovers by {', '.join(pattern.policies)}"
             )
     ended = {event.rank for event in deaths(job)}
-    for role in plan.needed:
-        ranks = set(plan.roles(job)[role])
-        if ranks <= ended:
+    for role, ranks in roles.items():
+        if set(ranks) <= ended:
             raise UsageError(
-                f"the plan ends every {role} of {plan.name} (ranks {', '.join(map(str, sorted(ranks)))}), which "
+                f"the plan ends every {role} of {pattern.name} (ranks {', '.join(map(str, ranks))}), which "
                 f"by {job.recovery} needs one: spare one, or give -n more"
             )
 
@@ -71,7 +74,7 @@ def _check_real_hosts(job: JobSpec) -> None:
 
 
 def _check_at_once(job: JobSpec) -> None:
-    """Reject the death of all that are at work at one instant: who waits or is spawned then finds no state."""
+    """Reject the death of all working ranks at one instant: a spare or a spawned process then finds no state."""
     together: dict[When, set[int]] = {}
     for event in deaths(job):
         together.setdefault(event.when, set()).add(event.rank)
@@ -89,6 +92,4 @@ def _of_them(job: JobSpec) -> str:
 
 
 def _remedy(job: JobSpec) -> str:
-    more = " or --spares more" if job.policy.has_spares else ""
-
-    return f"end fewer, or give -n more{more}"
+    return "end fewer, or give -n more" + (" or --spares more" if job.policy.has_spares else "")

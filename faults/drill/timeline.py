@@ -1,10 +1,10 @@
-"""From the journals of a job to what each recovery cost, phase by phase.
+"""Compute the phases of each recovery from the journals of a job.
 
     death ─ detect ─► first notice ─ agree ─► last agreement ─ rebuild ─► ─ restore ─► ─ replay ─► step complete
 
-An episode begins with a death and ends when the step that was being done has been completed by everybody. Further
-deaths before that belong to it, and so does that of a spare before it: nobody misses one that waits until it is needed,
-or until all agree for another reason. The phases lie end to end on one clock, so they add up to the episode.
+An episode begins with a death and ends when all ranks have completed the interrupted step. Further deaths before that
+belong to it, and so does an earlier death of a spare: it is detected only when the spare is needed, or at the next
+agreement. The phases lie end to end on one clock, so they add up to the length of the episode.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from typing import Any
 
 from faults.plan.kinds import KINDS
 
-PHASES = ("detect", "agree", "rebuild", "restore", "replay")
 _NEVER = float("inf")
 _ENDS = {"detect": "noticed", "agree": "agreed", "rebuild": "rebuilt", "restore": "restored"}
 
@@ -24,8 +23,7 @@ Record = dict[str, Any]
 
 @dataclass(frozen=True)
 class Death:
-    """A fault that took a rank away: when, whom (member and place), by which fault line and event of it, and whether
-    it was idle."""
+    """A fault that ended a process: `text` and `event` name the fault, `waiting` says that it was an idle spare."""
 
     at: float
     member: int
@@ -53,35 +51,41 @@ class Episode:
     def seconds(self) -> float:
         return self.ended - self.began
 
+    def to_json(self, origin: float) -> dict[str, Any]:
+        """The recovery, with times in seconds since `origin`, as in the result file."""
+        shown = ("phases", "lost_steps", "coordinator", "notes")
+        deaths = [{"at": death.at - origin, "text": death.text, "place": death.place} for death in self.deaths]
+        return {"deaths": deaths} | {name: getattr(self, name) for name in shown}
+
 
 def struck(records: Sequence[Record]) -> dict[str, float]:
-    """Events that fired, and when: those of a kernel timer only if the process was still there at the instant."""
+    """Events that fired, and when; one of a kernel timer only if its process still existed at that instant."""
     return {event: r["due"] for event, r in _met(records).items()}
 
 
 def _met(records: Sequence[Record]) -> dict[str, Record]:
-    """The fault record of each event that struck: whoever holds a place, or the next launch, sets anew what the one
-    before did not live to see, so the last to set it met it."""
+    """The record of each event that fired. A successor in a place, or the next launch, arms again the faults that its
+    predecessor died before, so the last process to arm one is the one that it hit."""
     gone = {(r["member"], r["attempt"]): r["at"] for r in records if r["what"] == "left"}
-    for r in records:  # who is dead meets nothing more
+    for r in records:  # a dead process is hit by nothing more
         if r["what"] == "fault" and KINDS[r["kind"]].final:
             process = r["member"], r["attempt"]
             gone[process] = min(gone.get(process, _NEVER), r["due"])
     over = {r["attempt"]: r["at"] for r in records if r["what"] == "ended"}  # written when all are dead
 
-    def lived_to_see(fault: Record) -> bool:
+    def existed_at(fault: Record) -> bool:
         happened = fault["at"] >= fault["due"]  # when it was written down: the launcher may have seen it before
         return happened or bool(fault["due"] <= over.get(fault["attempt"], _NEVER))
 
     return {
         r["event"]: r
         for r in records
-        if r["what"] == "fault" and r["due"] <= gone.get((r["member"], r["attempt"]), _NEVER) and lived_to_see(r)
+        if r["what"] == "fault" and r["due"] <= gone.get((r["member"], r["attempt"]), _NEVER) and existed_at(r)
     }
 
 
 def deaths(records: Sequence[Record]) -> list[Death]:
-    """Kills and hangs that fired on a process that never left of its own will."""
+    """Kills and hangs that fired on a process that did not leave by itself."""
     left = {(r["member"], r["attempt"]) for r in records if r["what"] == "left"}
     found = [
         Death(r["due"], r["member"], r["place"], r["text"], r["attempt"], r.get("waiting", False), r["event"])
@@ -92,13 +96,13 @@ def deaths(records: Sequence[Record]) -> list[Death]:
 
 
 def completed(commit: Record) -> float:
-    """When the rank had finished the step; that it is committed can become known later."""
+    """When the rank had finished the step; the commit can become known later."""
     at: float = commit["done" if "done" in commit else "at"]
     return at
 
 
 def episodes(records: Sequence[Record]) -> list[Episode]:
-    """The recoveries of a job that went through, in order of time."""
+    """The completed recoveries of a job, in order of time."""
     found: list[Episode] = []
     unnoticed: list[Death] = []
     taken = deaths(records)
@@ -106,8 +110,8 @@ def episodes(records: Sequence[Record]) -> list[Episode]:
         if found and death.at < found[-1].ended:
             found[-1].deaths.append(death)
             continue
-        first = _notice_of(records, death)
-        if first is None:
+        first = next((r for r in records if r["what"] == "noticed" and r["at"] > death.at), None)
+        if first is None:  # the job was over
             continue
         if death.waiting and any(other.at < first["at"] for other in taken[number + 1 :]):
             unnoticed.append(death)
@@ -120,13 +124,8 @@ def episodes(records: Sequence[Record]) -> list[Episode]:
     return found
 
 
-def _notice_of(records: Sequence[Record], death: Death) -> Record | None:
-    """The first that anybody was told of it; None if the job was over."""
-    return next((r for r in records if r["what"] == "noticed" and r["at"] > death.at), None)
-
-
 def _interrupted(records: Sequence[Record], death: Death, first: Record) -> int:
-    """The step that was being done; where ranks are a step apart, that of those behind."""
+    """The interrupted step; where ranks are a step apart, the earlier one."""
     told: dict[int, int] = {}
     late = {r["member"] for r in records if r["what"] == "joined" and r["at"] > death.at}
     for r in records:
@@ -134,13 +133,13 @@ def _interrupted(records: Sequence[Record], death: Death, first: Record) -> int:
             told.setdefault(r["member"], r["step"])
     if told:
         return min(told.values())
-    # The launcher, who notices the end of a job, knows no step.
+    # The launcher, which notices the end of a job, knows no step.
     done = [r["step"] for r in records if r["what"] == "commit" and completed(r) < first["at"]]
     return max(done, default=-1) + 1
 
 
 def _episode(records: Sequence[Record], death: Death, first: Record) -> Episode | None:
-    """The recovery that a death began; None if nothing had to be done again."""
+    """The recovery that a death began; None if no step was interrupted."""
     step = _interrupted(records, death, first)
     ends = [completed(r) for r in records if r["what"] == "commit" and r["step"] == step]
     commits = [at for at in ends if at > death.at]
@@ -162,8 +161,8 @@ def _episode(records: Sequence[Record], death: Death, first: Record) -> Episode 
 
 
 def _notes(records: Sequence[Record], within: Sequence[Record], death: Death) -> list[str]:
-    """What else is worth knowing: checkpoints passed over, who was fenced, who took over from whom."""
-    damaged = dict.fromkeys(f"passed over a checkpoint: {r['why']}" for r in within if r["what"] == "damaged")
+    """Further facts: checkpoints that were skipped, ranks that were fenced, ranks that took over a shard."""
+    damaged = dict.fromkeys(f"skipped a checkpoint: {r['why']}" for r in within if r["what"] == "damaged")
     fenced = [
         f"rank {r['whom']} was fenced {(r['fenced'] - death.at) * 1e3:.0f} ms after its last sign of life"
         for r in records
@@ -173,7 +172,7 @@ def _notes(records: Sequence[Record], within: Sequence[Record], death: Death) ->
     own = dict.fromkeys(
         f"what ranks alone have: {levels[r['level']]}, as of step {r['step']}" for r in within if r["what"] == "level"
     )
-    heirs = [  # who may learn that it is one when the step is complete already
+    heirs = [  # a rank may learn that it is one when the step is complete already
         f"rank {r['member']} took over shard {r['shard']} from rank {r['whom']}"
         for r in records
         if r["what"] == "took over" and (r["whom"], r["attempt"]) == (death.place, death.attempt)
@@ -182,7 +181,7 @@ def _notes(records: Sequence[Record], within: Sequence[Record], death: Death) ->
 
 
 def _phases(within: Sequence[Record], began: float, ended: float) -> dict[str, float]:
-    """Lengths of the phases: the first notice, then the last rank's end of each phase; a phase not met lasts 0."""
+    """Lengths of the phases: to the first notice, then to the last rank's end of each; 0 without records."""
     phases, at = {}, began
     for phase, what in _ENDS.items():
         instants = [r["at"] for r in within if r["what"] == what]
@@ -197,12 +196,8 @@ def _phases(within: Sequence[Record], began: float, ended: float) -> dict[str, f
 
 def throughput(records: Sequence[Record], found: Sequence[Episode]) -> dict[str, float | None]:
     """Committed steps per second before the first death and after the last recovery."""
-    if not found:
-        return {"before": _rate(records, 0.0, float("inf")), "after": None}
-    return {
-        "before": _rate(records, 0.0, found[0].began),
-        "after": _rate(records, found[-1].ended, float("inf")),
-    }
+    began, ended = (found[0].began, found[-1].ended) if found else (_NEVER, _NEVER)
+    return {"before": _rate(records, 0.0, began), "after": _rate(records, ended, _NEVER)}
 
 
 def _rate(records: Sequence[Record], first: float, last: float) -> float | None:

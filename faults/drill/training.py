@@ -1,4 +1,4 @@
-"""Elastic data-parallel training whose result does not depend on how many ranks did it.
+"""Elastic data-parallel training whose result does not depend on the number of ranks.
 
 scikit-learn's digits, a network 64 -> hidden -> 10 (tanh, softmax), stochastic gradient descent with momentum, in
 float64. Each batch is cut into a fixed number of *virtual shards*, and rank r of p computes the shards from
@@ -17,7 +17,6 @@ With `exact` and `ordered` a run that lost ranks on its way ends bit-equal to th
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,7 +95,7 @@ class Training:
         return batch[shard * self.batch // self.shards : (shard + 1) * self.batch // self.shards]
 
     def gradient(self, weights: np.ndarray, step: int, shard: int) -> np.ndarray:
-        """The slope of one virtual shard of one step."""
+        """The gradient of one virtual shard of one step, as `slope` returns it."""
         return self.slope(weights, self.rows(step, shard))
 
     def slope(self, weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -129,7 +128,7 @@ class Training:
         return float(mean[-1])
 
     def locally(self, weights: np.ndarray, client: int, clients: int, number: int, steps: int = 4) -> np.ndarray:
-        """A federated client's round: some steps of descent on its own rows, from the model that it was sent."""
+        """A federated client's round: some steps of descent on its own rows, from the model that the server sent."""
         own = np.arange(client, len(self.data), clients)
         order = np.random.default_rng((self.seed, client, number)).permutation(own)
         for rows in np.array_split(order, steps):
@@ -143,14 +142,12 @@ class Training:
         return float((best == self.data[:, _PIXELS]).mean())
 
     def alone(self, steps: int, reduction: str = "exact") -> tuple[State, list[float]]:
-        """The oracle: the same training in one process, and its loss curve."""
+        """The oracle: the same training in one process; the final state and the loss of each step."""
         state, losses = self.begin(), []
         for step in range(steps):
-            parts = (self.gradient(state["weights"], step, shard) for shard in range(self.shards))
-            if reduction == "exact":
-                total = from_exact(sum_of(parts, to_exact))
-            else:
-                total = np.add.reduce(np.stack(list(parts)), axis=0)
+            parts = np.stack([self.gradient(state["weights"], step, shard) for shard in range(self.shards)])
+            exact = reduction == "exact"
+            total = from_exact(np.add.reduce(to_exact(parts))) if exact else np.add.reduce(parts)
             losses.append(self.apply(state, total))
         return state, losses
 
@@ -162,16 +159,6 @@ def to_exact(gradient: np.ndarray) -> np.ndarray:
 
 def from_exact(total: np.ndarray) -> np.ndarray:
     return total / _UNIT
-
-
-def sum_of(parts: object, form: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """Sum of parts after `form`."""
-    total = None
-    for part in parts:  # type: ignore[attr-defined]
-        shaped = form(part)
-        total = shaped if total is None else total + shaped
-    assert total is not None
-    return total
 
 
 def digest(state: State) -> str:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from faults.clock import WALL, Clock
-from faults.inject.executioner import EXECUTIONER, Executioner
+from faults import clock
 from faults.inject.injector import Injector
 from faults.record.journal import Journal, NoJournal
 from faults.record.status_board import StatusBoard
@@ -14,15 +13,13 @@ from faults.record.status_board import StatusBoard
 
 @dataclass
 class DrillContext:
-    """What is absent costs a comparison. Clock and executioner are those of real processes unless others are given."""
+    """Any of them may be absent, which costs a comparison."""
 
     journal: Journal | NoJournal = field(default_factory=NoJournal)
     board: StatusBoard | None = None
     injector: Injector | None = None
     member: int = 0
     network_faults: Any = None  # of an emulated network (`faults.inject.network_changes.NetworkFaults`)
-    clock: Clock = WALL
-    executioner: Executioner = EXECUTIONER
     _followed: int = -1
 
     @property
@@ -36,7 +33,7 @@ class DrillContext:
         if self.board is None or self.injector is None:
             return
         if self.board.origin[0] == 0:
-            self.board.origin[0] = self.clock.now()
+            self.board.origin[0] = clock.now()
         self.injector.begin(float(self.board.origin[0]))
 
     def working_on(self, step: int) -> None:

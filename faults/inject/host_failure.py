@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from faults.clock import Clock
-from faults.inject.executioner import Executioner
+from faults import clock
+from faults.inject import executioner
 from faults.plan.model import Event
 from faults.record.journal import Journal, NoJournal
 from faults.record.status_board import NOBODY, WORKING, StatusBoard
@@ -49,14 +49,7 @@ def holder(board: StatusBoard, rank: int) -> int | None:
     return rank if waits else None
 
 
-def strike(
-    board: StatusBoard,
-    journal: Journal | NoJournal,
-    doomed: Sequence[Numbered],
-    at: float,
-    clock: Clock,
-    executioner: Executioner,
-) -> None:
+def strike(board: StatusBoard, journal: Journal | NoJournal, doomed: Sequence[Numbered], at: float) -> None:
     """End the holders of the doomed ranks at `at` seconds of the clock, this process among them."""
 
     def end() -> None:

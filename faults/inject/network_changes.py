@@ -32,9 +32,10 @@ def job_comm(spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
 
 
 def _listened_to(comm: MPI.Intracomm, drill: DrillContext) -> MPI.Intracomm:
-    """The communicator itself, with the injector among the instruments that are told its phases."""
+    """The communicator itself: the injector hears of its phases, and all of its instruments hear of the faults."""
     if drill.injector is not None:
-        emulator.carrier.of(comm).instruments.append(drill.injector)
+        drill.injector.instruments = instruments = emulator.carrier.of(comm).instruments
+        instruments.append(drill.injector)
     return comm
 
 

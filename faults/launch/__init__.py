@@ -1,1 +1,1 @@
-"""Starting a job with faults, watching it from outside, starting it again."""
+"""Launching a job with faults, its watchdog, and relaunching it."""

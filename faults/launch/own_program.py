@@ -1,8 +1,8 @@
 """Start a program that recovers, say who died and what it cost, and judge it by the status files of its ranks.
 
 mpirun's exit status proves nothing where ranks may die: it is 0 after a kill, and 0 after an error in the program that
-ended every rank. So the only success is a verdict (`faults.record.outcome`), and a job without one ends with a status
-above 0.
+ended every rank. So success is read from the ranks' status files (`faults.record.outcome`); without it the exit status
+is above 0.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from emulator.commands.program import exists
 from emulator.errors import UsageError
 from emulator.launch import foreground, mpirun
 from emulator.units import format_time
-from faults import policies
-from faults.clock import WALL
+from faults import clock, policies
 from faults.record import outcome
 
 LAUNCHES = 25
@@ -63,9 +62,9 @@ def run(
     chosen = policies.of(policy)
     check_program(program)
     arguments = mpirun.command(ranks, program, ft=chosen.needs_ulfm)
-    began = WALL.now()
+    began = clock.now()
     for number in range(launches):
-        launched = WALL.now()
+        launched = clock.now()
         with tempfile.TemporaryDirectory(prefix="verdicts-") as folder:
             try:
                 status = foreground.run_filtered(arguments, extra_env={outcome.FOLDER: folder}, deadline_s=deadline_s)
@@ -82,7 +81,7 @@ def run(
         if not said or outcome.failed(said) or not chosen.relaunches:
             return _failed(said, status)
         if number + 1 < launches:
-            after = format_time(WALL.now() - began)
+            after = format_time(clock.now() - began)
             print(
                 f"a rank died: launch {number + 2} of at most {launches}, {after} after the start",
                 file=sys.stderr,

@@ -15,8 +15,7 @@ from typing import Any
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.launch.session_directory import NEVER_BEGAN
-from faults import detect, policies
-from faults.clock import WALL
+from faults import clock, detect, policies
 from faults.drill import job_spec, timeline
 from faults.drill.job_spec import JobSpec
 from faults.launch import two_hosts
@@ -72,7 +71,7 @@ def supervise(
     limit_s = limit_s or detect.limit_for(spec.world)
     spec.beat_s = 0.0 if spec.detector == "runtime" else limit_s / detect.BEATS_PER_LIMIT
     watcher = detect.detector(spec.detector, board, limit_s)
-    began = WALL.now()
+    began = clock.now()
     endings: list[Ending] = []
     records: list[dict[str, Any]] = []
     while len(endings) < _LAUNCHES:

@@ -1,4 +1,4 @@
-"""Two real hosts out of one machine (``scripts/two-hosts``): what a drill needs to lose one of them with its daemon.
+"""Launching on two hosts made from one machine (``scripts/two-hosts``), so that a drill can kill a host's daemon.
 
 To the MPI each is a machine of its own, with a daemon that starts its ranks. The loss of a daemon ends the job whatever
 its ranks do, so that only `restart` helps: the next launch puts all ranks on the host that is left.
@@ -23,7 +23,7 @@ _LETTERS = "ab"
 
 
 def placement(ranks: int) -> list[int]:
-    """Host of each rank, as the script deals them out."""
+    """Host of each rank: the script places ranks on the hosts in turn."""
     return [rank % HOSTS for rank in range(ranks)]
 
 
@@ -60,10 +60,10 @@ def check(mpi: Mpi, ranks: int) -> None:
 
 
 def _try(env: dict[str, str]) -> tuple[int | None, str]:
-    """Status of a job that does nothing, None if it did not end in time, and what it said.
+    """Run an empty job on both hosts; its exit status, or None if it did not end in time, and its error output.
 
-    Open MPI's start across two hosts stands still now and then. The script is ended by a signal that it can meet, so
-    that the hosts go with it.
+    Open MPI's start across two hosts hangs now and then. The script gets SIGTERM, which it handles by removing the
+    hosts.
     """
     with subprocess.Popen(
         [str(_SCRIPT), "1", "true"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=env

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from emulator.launch import mpirun
-from faults.clock import WALL, Clock
+from faults import clock
 from faults.drill import job_spec
-from faults.inject.executioner import EXECUTIONER, Executioner
+from faults.inject import executioner
 from faults.record.status_board import LEFT, NOBODY, WORKING, StatusBoard
 
 TICK_S = 0.004
@@ -87,10 +87,7 @@ class Watch:
         deadline_s: float,
         suspects: Watcher | None = None,
         all_for_one: int = 0,
-        clock: Clock = WALL,
-        executioner: Executioner = EXECUTIONER,
     ) -> None:
-        self._clock, self._executioner = clock, executioner
         self.folder, self.board, self.stall_s, self.deadline_s = folder, board, stall_s, deadline_s
         self.suspects, self.all_for_one = suspects, all_for_one
         self._fenced: dict[int, float] = {}
@@ -99,13 +96,13 @@ class Watch:
 
     def until_end(self, running: mpirun.Job) -> Ending:
         """Wait for the job's end, or end it; no process is left of it afterwards."""
-        began = self._last_move = self._clock.now()
+        began = self._last_move = clock.now()
         self._fenced, self._seen, self._all_gone, self._looked = {}, b"", None, 0.0
         why = BY_ITSELF
         waits: list[str] = []
         try:
             while running.poll() is None:
-                now = self._clock.now()
+                now = clock.now()
                 self._wake(now)
                 self._fence(now)
                 if self._one_is_gone():
@@ -113,10 +110,10 @@ class Watch:
                 if why := self._complaint(now, began):
                     waits = self._who_waits() if why != MPIRUN_STUCK else []
                     break
-                self._clock.sleep(TICK_S)
+                clock.sleep(TICK_S)
             else:
                 why = BY_ITSELF
-            ended = self._clock.now()
+            ended = clock.now()
         except BaseException:
             running.stop(grace=1.0)
             raise
@@ -129,17 +126,17 @@ class Watch:
         """Whether a rank of a job that ends with its first death is dead; all must have come, for all to be killed."""
         if not self.all_for_one or (self.board.rows["state"][: self.all_for_one] == 0).any():
             return False
-        return any(not self._executioner.exists(pid) for _, pid in self._working())
+        return any(not executioner.exists(pid) for _, pid in self._working())
 
     def _end_all(self, running: mpirun.Job, noticed: float) -> Ending:
         """Kill every rank and wait until they are dead; mpirun ends by itself."""
         ending = Ending(None, noticed, A_RANK_DIED, self._fenced, launcher=running)
         pids = [pid for _, pid in self._working()]
         for pid in pids:
-            self._executioner.send(pid, signal.SIGKILL)
+            executioner.send(pid, signal.SIGKILL)
         deadline = noticed + _ANSWER_S
-        while any(_lives(pid) for pid in pids) and self._clock.now() < deadline:
-            self._clock.sleep(TICK_S / 4)
+        while any(_lives(pid) for pid in pids) and clock.now() < deadline:
+            clock.sleep(TICK_S / 4)
         ending.release()
         return ending
 
@@ -180,7 +177,7 @@ class Watch:
         due = self.board.rows["wake_at"]
         for member in np.flatnonzero((due > 0) & (due <= now)):
             due[member] = 0.0
-            self._executioner.send(int(self.board.rows["pid"][member]), signal.SIGCONT)
+            executioner.send(int(self.board.rows["pid"][member]), signal.SIGCONT)
 
     def _fence(self, now: float) -> None:
         if self.suspects is None:
@@ -194,24 +191,24 @@ class Watch:
                 self.board.beat(member)
                 continue
             self._fenced[member] = now
-            self._executioner.send(pid, signal.SIGKILL)
+            executioner.send(pid, signal.SIGKILL)
 
     def _kill_working(self) -> None:
         """Kill what is left of an ended job, stopped ones last: their death would let the others recover and commit."""
         working = [pid for _, pid in self._working()]
         for pid in sorted(working, key=lambda pid: _state(pid) == "T"):  # the others first
-            self._executioner.send(pid, signal.SIGKILL)
+            executioner.send(pid, signal.SIGKILL)
 
     # -- hangs
     def _who_waits(self) -> list[str]:
         """One line per living member: its step, whom it waits for, and where; full stacks go to the folder."""
         working = [(member, pid) for member, pid in self._working() if _lives(pid)]
         for _, pid in working:
-            self._executioner.send(pid, signal.SIGUSR1)
+            executioner.send(pid, signal.SIGUSR1)
         # The handlers write on their own, on a busy machine when they get to it; a stopped process never answers.
-        deadline = self._clock.now() + _ANSWER_S
-        while self._clock.now() < deadline and not all(self._stack(member) for member, _ in working):
-            self._clock.sleep(0.02)
+        deadline = clock.now() + _ANSWER_S
+        while clock.now() < deadline and not all(self._stack(member) for member, _ in working):
+            clock.sleep(0.02)
         return [self._line(member, pid) for member, pid in working]
 
     def _line(self, member: int, pid: int) -> str:

@@ -1,4 +1,4 @@
-"""Gossip: every rank averages with its neighbours, round after round; who dies is left out, nobody repairs anything.
+"""Gossip: every rank averages with its neighbours, round after round; dead ranks are left out.
 
 The survivors still come to agree, on a value within those that were put in. Which one depends on whose last message
 reached whom, so every rank writes down from which round on it misses whom, and the oracle mixes again by that.
@@ -27,13 +27,13 @@ _ROUNDING = 1e-9
 
 
 def mixing_of(size: int, seed: int) -> Mixing:
-    """Everybody with everybody in small jobs, else a random 4-regular graph."""
+    """The complete graph in small jobs, else a random 4-regular one."""
     small = size <= _ALL_TO_ALL_UP_TO
     return metropolis(graphs.complete(size) if small else graphs.random_regular(size, 4, seed))
 
 
 class Witness(Peers):
-    """Peers that journal who is missing in a round: whoever is, will be in all later ones."""
+    """Peers that journal the first round in which a neighbour's message is missing."""
 
     def __init__(self, route: Route) -> None:
         super().__init__(route.comm, on_failure=route.lost)

@@ -1,7 +1,7 @@
-"""What each pattern's job must come to, worked out in one process, without MPI.
+"""The oracle of each pattern: the right result, computed in one process without MPI.
 
-An oracle is given the verdicts of the ranks that were there at the end, and says whether they show what the fault-free
-run would have shown, or, where a death takes work along by design, exactly what is left without it.
+An oracle is given the verdicts of the ranks that reached the end. It says whether they agree with the fault-free run
+or, where a death loses work by design, with exactly what is left without that work.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def _alone(data: bytes, steps: int, seed: int, shards: int, reduction: str) -> t
 
 
 def _torn(verdicts: Verdicts) -> str:
-    """What became of the ballast, where it is not what it was; empty if it is."""
+    """A message if the ballast did not arrive as it was sent; empty if it did."""
     wrong = sum(v.get("wrong", 0) for v in verdicts)
     return f"the ballast arrived torn ({wrong} wrong)" if wrong else ""
 
@@ -48,7 +48,7 @@ def same_training(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
     if spec.checkpoint["levels"]:
         astray = [v["place"] for v in working if v["own"] != _own(spec, v["place"])]
         if astray:
-            return False, f"what rank {astray[0]} alone has is not what its steps make of it"
+            return False, f"what rank {astray[0]} alone has differs from the replay of its steps"
     if all(v["digest"] == expected for v in working):
         return True, f"loss {losses[-1]:.4f}, bit-equal to the fault-free run on {len(working)} ranks"
     off = max(float(np.abs(np.subtract(v["losses"], losses)).max()) for v in working)
@@ -58,7 +58,7 @@ def same_training(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
 
 
 def _own(spec: JobSpec, place: int) -> str:
-    """What a rank's own arrays come to."""
+    """The digest of the arrays that only one rank has."""
     own = work.own_state(spec.options["own"])
     for step in range(spec.steps):
         work.own_step(own, place, step)
@@ -85,14 +85,14 @@ def replayed_service(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding
         return False, "the replicas of a shard differ"
     living = [v["place"] for v in verdicts if v["role"] == "worker"]
     if lost := [rank for rank in living for s in kept if s["applied"].get(str(rank), 0) < spec.steps]:
-        return False, f"pushes of rank {lost[0]}, which lives, were lost"
+        return False, f"pushes of rank {lost[0]}, which survived, were lost"
     workers = range(spec.policy.replicas, spec.ranks)
     weights, complete = _replay(training, spec.steps, workers, list(shards.values()))
     finals = {v["digest"] for v in verdicts if v["role"] == "worker"}
     if finals != {digest({"weights": weights})}:
-        return False, "the model is not what the pushes that took effect make of it"
+        return False, "the model differs from the replay of the pushes that took effect"
     accuracy = training.accuracy(weights)
-    counted = "every push counted" if complete else "every push of the living counted"
+    counted = "every push counted" if complete else "every push of the survivors counted"
     replicas = f", {len(kept)} replicas of {len(shards)} shards" if len(kept) > len(shards) else ""
     return True, f"bit-equal to the replay in one process{replicas}, {counted}, {accuracy:.1%} right"
 
@@ -122,13 +122,13 @@ def _replay(training: Training, steps: int, workers: range, shards: list[dict[st
 
 
 def replayed_gossip(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
-    """Gossip: the same bits as the rounds mixed again in one process, without whom each rank missed; and agreement."""
+    """Gossip: the bits of a replay in one process without the messages that were missed; and the survivors agree."""
     if torn := _torn(verdicts):
         return False, torn
     values = _mixed(spec, journal.read(folder / JOURNAL))
     for verdict in verdicts:
         if verdict["value"] != values[verdict["place"]].tolist():
-            return False, f"rank {verdict['place']} holds what the messages that arrived do not come to"
+            return False, f"rank {verdict['place']} holds another value than the replay of its messages"
     ends = values[[v["place"] for v in verdicts]]
     spread = float((ends.max(axis=0) - ends.min(axis=0)).max())
     if spread > _AGREED:
@@ -139,8 +139,8 @@ def replayed_gossip(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
 
 
 def _mixed(spec: JobSpec, records: Sequence[dict[str, Any]]) -> np.ndarray:
-    """All rounds, in which a message that did not arrive is replaced by the own value; the dead go on, unheard."""
-    mpirun.prepare()  # the primitives know MPI, which must not begin in whoever judges
+    """Replay all rounds; a rank uses its own value in place of a missed message, and dead ranks go on unheard."""
+    mpirun.prepare()  # the primitives import MPI, which must not be initialised in the launcher
     from faults.patterns.gossip import mixing_of
 
     weights = mixing_of(spec.ranks, spec.seed).weights
@@ -176,27 +176,18 @@ def replayed_rounds(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
 
 
 def _average(training: Training, clients: int, answered: Sequence[Sequence[int]], spec: JobSpec) -> np.ndarray:
-    """Rounds of training and averaging over those who answered."""
+    """Replay the rounds of training and averaging, with the clients that answered in each."""
     model = training.begin()["weights"]
     for number, those in enumerate(answered):
-        if not those:
-            continue
-        rows = np.array([training.locally(model, client - 1, clients, number) for client in those])
-        model = _rule(spec)(rows)
+        if those:
+            rows = np.array([training.locally(model, client - 1, clients, number) for client in those])
+            model = _aggregate(rows, spec.options["rule"], spec.options["liars"])
     return model
 
 
-def _rule(spec: JobSpec) -> Any:
-    if spec.options["rule"] != "mean":
-        from primitives.federated import robust
+def _aggregate(rows: np.ndarray, rule: str, liars: int) -> np.ndarray:
+    if rule == "mean":
+        return sum(rows, np.zeros(rows.shape[1])) / len(rows)
+    from primitives.federated import robust
 
-        rule = robust.RULES[spec.options["rule"]]
-        return lambda rows: rule(rows, spec.options["liars"])
-
-    def mean(rows: np.ndarray) -> np.ndarray:
-        total = np.zeros(rows.shape[1])
-        for row in rows:
-            total += row
-        return total / len(rows)
-
-    return mean
+    return robust.RULES[rule](rows, liars)

@@ -64,7 +64,7 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
 
 
 def _look(route: Route, failure: MPI.Exception | None, service: ParameterServer) -> set[int]:
-    """Who is dead; a server that pushes enter at from now on says so."""
+    """The dead ranks; the new primary of a shard journals that it took over."""
     dead, layout = route.look(failure), service.layout
     if service.server is None or dead <= layout.dead:
         return dead

@@ -20,7 +20,6 @@ from primitives.collectives.ring import AllGather, AllReduce
 
 if TYPE_CHECKING:
     from faults.checkpoint import Store
-    from faults.recover.multilevel import Levels
     from faults.recover.restart import Restarting
 
 
@@ -47,7 +46,7 @@ class RingTraining:
         self.wrong = 0
 
     def step(self, comm: MPI.Intracomm, step: int, injector: Injector | None = None) -> None:
-        """Compute the own shards, add everybody's, descend."""
+        """Compute the gradients of the own shards, all-reduce them, apply the sum."""
         if comm is not self._comm:
             self._lay_out(comm)
         rank, size = comm.Get_rank(), comm.Get_size()
@@ -63,12 +62,8 @@ class RingTraining:
             injector.drag(time.thread_time() - began + declared)
         self.state["losses"][step] = self.training.apply(self.state, self._total(parts, own))
 
-    def step_alone(self, place: int, step: int) -> None:
-        """What this rank does for itself: arrays that nobody else has."""
-        work.own_step(self.own, place, step)
-
     def _lay_out(self, comm: MPI.Intracomm) -> None:
-        """Buffers and persistent requests for a communicator: once per recovery."""
+        """Prepare buffers and persistent requests for a new communicator."""
         self._comm = comm
         length = self.training.parameters + 1
         if self.reduction == "ordered":
@@ -96,10 +91,6 @@ class RingTraining:
         summed = self._buffer[:length]
         return from_exact(summed) if self.reduction == "exact" else summed.copy()
 
-    def outcome(self) -> dict[str, Any]:
-        """What the verdict records beside the state."""
-        return {"wrong": self.wrong}
-
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     """Train to the end under the job's policy."""
@@ -109,7 +100,7 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
             with job.attempt():
                 learner.step(job.comm, job.step, tools.injector)
                 if job.place is not None:
-                    learner.step_alone(job.place, job.step)
+                    work.own_step(learner.own, job.place, job.step)
     return {
         "digest": digest(job.committed),
         "losses": job.committed["losses"].tolist(),
@@ -117,16 +108,20 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
         "place": job.place,
         "recoveries": job.recoveries,
         "own": digest(learner.own),
-        **learner.outcome(),
+        "wrong": learner.wrong,
     }
 
 
 def _session(spec: JobSpec, folder: Path, learner: RingTraining, tools: DrillContext) -> Recovering | Restarting:
-    """The loop of the job's policy, with the checkpoints that it needs."""
+    """The step loop of the job's policy, with the checkpoints that it needs."""
     wanted, state = spec.checkpoint, learner.state
-    store = _store(spec, folder, tools) if spec.policy.relaunches or "disk" in wanted["levels"] else None
+    store = _store(spec, folder, tools) if spec.on_disk else None
     if not spec.policy.relaunches:
-        kept = _levels(spec, learner.own, store) if wanted["levels"] else None
+        kept = None
+        if wanted["levels"]:
+            from faults.recover.multilevel import Levels
+
+            kept = Levels(learner.own, store, wanted["every"])
         return recovering(
             job_comm(spec, tools),
             state,
@@ -134,22 +129,16 @@ def _session(spec: JobSpec, folder: Path, learner: RingTraining, tools: DrillCon
             spares=spec.spares,
             drill=tools,
             levels=kept,
-            every=spec.options["agree"],  # every step is an exchange of all with all
+            every=spec.options["agree"],
         )
-    from faults.recover.restart import Restarting  # not needed by the policies above, one of which waits for imports
+    from faults.recover.restart import Restarting  # a respawned process starts sooner without it
 
     assert store is not None
     return Restarting(job_comm(spec, tools), state, store, wanted["every"], wanted["mtbf_s"], tools)
 
 
-def _levels(spec: JobSpec, own: State, store: Store | None) -> Levels:
-    from faults.recover.multilevel import Levels
-
-    return Levels(own, store, spec.checkpoint["every"])
-
-
 def _store(spec: JobSpec, folder: Path, tools: DrillContext) -> Store:
-    """Where checkpoints go, which faults may damage."""
+    """The checkpoints on disk, and the faults that damage them."""
     from faults.checkpoint import Store
 
     wanted = spec.checkpoint

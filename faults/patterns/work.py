@@ -20,7 +20,7 @@ def task(step: int, number: int) -> int:
 
 
 def answers(steps: int, tasks: int) -> np.ndarray:
-    """What all requests must come to, shape (steps, tasks)."""
+    """The right answers of all requests, shape (steps, tasks)."""
     return np.array([[task(step, number) for number in range(tasks)] for step in range(steps)], np.int64)
 
 
@@ -30,7 +30,7 @@ def own_state(size: int) -> dict[str, np.ndarray]:
 
 
 def own_step(own: dict[str, np.ndarray], place: int, step: int) -> None:
-    """A step whose outcome depends on who did it, and on every step before."""
+    """Update the arrays; the result depends on the place and on all steps before."""
     if own:
         own["trace"] *= 0.5
         own["trace"] += np.sin(place + 1.0 + step)
@@ -43,12 +43,12 @@ def loaded(ballast: int, step: int) -> bool:
 
 
 def ballast(size: int) -> np.ndarray:
-    """What travels beside the work to make a message of `size` bytes: ones, by which a torn transfer shows."""
+    """An array of ones that makes a message `size` bytes longer; a torn transfer changes it."""
     return np.ones(size // 8)
 
 
 def opinion(rank: int, seed: int, length: int = 8) -> np.ndarray:
-    """What a gossiping rank holds at first."""
+    """The initial value of a gossiping rank."""
     return np.random.default_rng((seed, rank)).uniform(-1.0, 1.0, length)
 
 

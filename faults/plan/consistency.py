@@ -1,8 +1,8 @@
-"""Contradictory fault plans are rejected before anything is started, in words that name both faults.
+"""Reject contradictory fault plans before anything is started, with a message that names both faults.
 
-a rank that is ended twice, or met by a fault when it is gone and nobody has taken its place
-a fault that begins on a target on which one of its kind is still in force
-a fault that waits for a recovery when nothing in the plan makes anybody recover
+- a rank dies twice, or a fault is aimed at a rank that is dead and has not been replaced
+- a fault begins on a target while an earlier one of its kind lasts
+- a fault waits for a recovery, and no other fault causes one
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from itertools import combinations
 from emulator.errors import UsageError
 from faults.plan.model import Event, When
 
-_BEFORE_WORK = ""  # of the points within a step that which comes before all named ones
+_BEFORE_WORK = ""  # the point within a step before all named ones
 
 
 def check(events: Sequence[Event], refilled: bool) -> None:
-    """Refuse faults that exclude each other.
+    """Reject faults that exclude each other.
 
     Parameters
     ----------
     refilled
-        Somebody else takes a dead rank's place, whom later faults can meet.
+        Another process takes a dead rank's place, and later faults can hit it.
 
     Raises
     ------
@@ -35,22 +35,22 @@ def check(events: Sequence[Event], refilled: bool) -> None:
         by_rank.setdefault(event.rank, []).append(event)
     for rank, met in by_rank.items():
         for first, second in combinations(met, 2):
-            if ends(first) and ends(second):
+            if first.surely_ends_rank and second.surely_ends_rank:
                 _check_two_ends(rank, first, second, refilled)
-            elif not refilled and ends(first):
-                _check_after_death(rank, first, second)
-            elif not refilled and ends(second):
-                _check_after_death(rank, second, first)
-            _check_overlap(first, second)
+            elif first.surely_ends_rank or second.surely_ends_rank:
+                if not refilled:
+                    _check_after_death(rank, *((first, second) if first.surely_ends_rank else (second, first)))
+            else:
+                _check_overlap(first, second)
 
 
 def check_recoveries(events: Sequence[Event], only_in_repair: Callable[[When], bool]) -> None:
-    """Refuse a fault in a recovery where nobody else dies.
+    """Reject a fault at a recovery in a plan without a death that causes one.
 
     Parameters
     ----------
     only_in_repair
-        Whether a job comes to that point only in a recovery.
+        Whether a job reaches that point only in a recovery.
     """
     if any(event.kind.ends and not only_in_repair(event.when) for event in events):
         return
@@ -58,18 +58,13 @@ def check_recoveries(events: Sequence[Event], only_in_repair: Callable[[When], b
         if only_in_repair(event.when):
             when = "a recovery" if event.when.recovery else f"phase {event.when.phase}, which is part of a recovery"
             raise UsageError(
-                f"fault {event.text!r} waits for {when}, and no other fault of the plan makes one begin: "
+                f"fault {event.text!r} waits for {when}, and no other fault of the plan causes one: "
                 f"add another death, e.g. --fault 'kill {0 if event.rank else 1} @ step 2'"
             )
 
 
-def ends(event: Event) -> bool:
-    """Whether it takes a rank away for certain: of a rate's events the last may come after the end of the run."""
-    return event.ends_rank and not event.rated
-
-
 def _moment(when: When) -> tuple[object, ...]:
-    """What the offset counts from."""
+    """The moment that the offset counts from."""
     if when.time_s is not None:
         return ("time",)
     if when.emulated_s is not None:
@@ -78,12 +73,12 @@ def _moment(when: When) -> tuple[object, ...]:
 
 
 def _instant(when: When) -> float:
-    """Seconds after that moment."""
+    """Seconds after the moment that `_moment` identifies."""
     return (when.time_s or 0.0) + (when.emulated_s or 0.0) + when.offset_s
 
 
 def _is_before(one: When, other: When) -> bool:
-    """Whether `one` comes before `other` whatever happens: by step, then by offset; by the clock."""
+    """Whether `one` is certain to come before `other`: by step and offset, or by the same clock."""
     if _moment(one) == _moment(other):
         return _instant(one) < _instant(other)
     if one.step is None or other.step is None:
@@ -95,7 +90,7 @@ def _is_before(one: When, other: When) -> bool:
 
 
 def _check_two_ends(rank: int, first: Event, second: Event, refilled: bool) -> None:
-    """Two deaths of one process: within a step it has no successor yet, and without one it never has."""
+    """Reject two deaths of one rank, unless it can have been replaced between them: never within one step."""
     same_step = first.when.step is not None and first.when.step == second.when.step
     same_moment = _moment(first.when) == _moment(second.when) and first.when.time_s is None
     if refilled and not same_step and not same_moment and first.when != second.when:
@@ -111,17 +106,15 @@ def _check_two_ends(rank: int, first: Event, second: Event, refilled: bool) -> N
 def _check_after_death(rank: int, death: Event, other: Event) -> None:
     if _is_before(death.when, other.when):
         raise UsageError(
-            f"faults contradict each other: {other.text!r} meets rank {rank}, which {death.text!r} has ended "
-            f"and nobody replaces; drop one, or recover by spare, respawn or restart"
+            f"faults contradict each other: {other.text!r} is aimed at rank {rank}, which {death.text!r} has "
+            f"killed and nobody replaces; drop one, or recover by spare, respawn or restart"
         )
 
 
 def _check_overlap(first: Event, second: Event) -> None:
-    """Two faults of a kind that lasts, on one target: the second would end or replace the first."""
+    """Reject a second lasting fault of one kind on one target: it would end or replace the first."""
     if first.kind != second.kind or not first.kind.persists or _target(first) != _target(second):
         return
-    if ends(first) or ends(second):
-        return  # a matter of life and death
     if _is_before(second.when, first.when):
         first, second = second, first
     lasts = math.inf if first.duration_s is None else first.duration_s

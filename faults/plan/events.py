@@ -1,4 +1,4 @@
-"""From faults to events: who exactly, for a job of n ranks on its hosts, with every draw made from one seed."""
+"""Resolve faults to events: which rank each hits, for a job on its hosts; one seed makes all random choices."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def resolve(
     seed
         Key of every random choice: the same seed gives the same victims at the same instants.
     refilled
-        Somebody else takes a dead rank's place, whom later faults can meet.
+        Another process takes a dead rank's place, and later faults can hit it.
 
     Raises
     ------
@@ -77,7 +77,7 @@ def _event(fault: Fault, ident: str, rank: int, when: When) -> Event:
 
 
 def _cut(fault: Fault, number: int, placed: Sequence[int]) -> list[Event]:
-    """An event for every rank that must hold back what it sends."""
+    """An event for each rank whose outgoing messages the cut stops."""
     target = fault.target
     side = _members(fault, target.ranks, target.hosts, placed)
     others = _members(fault, target.others, target.other_hosts, placed)
@@ -90,7 +90,7 @@ def _cut(fault: Fault, number: int, placed: Sequence[int]) -> list[Event]:
 
 
 def _members(fault: Fault, ranks: Sequence[int], hosts: Sequence[int], placed: Sequence[int]) -> tuple[int, ...]:
-    """The ranks, or all ranks of the hosts, which must be in the job."""
+    """The ranks, or all ranks of the hosts; rejects those outside of the job."""
     if ranks and max(ranks) >= len(placed):
         raise UsageError(f"fault {fault.text!r}: rank {max(ranks)} is outside the job of ranks 0 to {len(placed) - 1}")
     for host in hosts:
@@ -121,7 +121,7 @@ def _check_step(fault: Fault, steps: int | None) -> None:
 
 
 def _by_rate(fault: Fault, number: int, pool: list[int], draw: random.Random, ranks: list[int]) -> list[Event]:
-    """A Poisson process: exponential gaps; every victim is met once, and of random ones the last is spared."""
+    """A Poisson process: exponential gaps; each victim is hit once, and one rank is left out of random ones."""
     order = ranks or draw.sample(pool, k=max(0, len(pool) - 1))
     rate = fault.when.rate_hz or 1.0
     events, at = [], 0.0

@@ -1,4 +1,4 @@
-"""Plan files: `faults = ["kill 3 @ step 20", ...]` and `seed = 7` in TOML."""
+"""Read plan files: `faults = ["kill 3 @ step 20", ...]` and `seed = 7` in TOML."""
 
 from __future__ import annotations
 
@@ -55,14 +55,13 @@ def load(path: str | Path) -> tuple[list[Fault], int | None]:
         )
     if seed is not None and not isinstance(seed, int):
         raise UsageError(f"{path}, line {_line_of(text, 'seed')}: seed is a whole number, got {seed!r}")
-    return [_parse_at(path, text, line) for line in lines], seed
-
-
-def _parse_at(path: Path, text: str, line: str) -> Fault:
-    try:
-        return parse(line)
-    except UsageError as error:
-        raise UsageError(f"{path}, line {_line_of(text, line)}: {error}") from None
+    faults = []
+    for line in lines:
+        try:
+            faults.append(parse(line))
+        except UsageError as error:
+            raise UsageError(f"{path}, line {_line_of(text, line)}: {error}") from None
+    return faults, seed
 
 
 def _line_of(text: str, needle: str) -> int:

@@ -6,7 +6,8 @@
     SIDE     RANKS | host RANKS
     RANKS    3 | 0-3 | 0-3,7
     WHEN     step N [phase NAME] [+ TIME] | phase NAME [+ TIME] | recovery [+ TIME]
-             | time TIME | emulated TIME | rate NUMBER/s
+             | time TIME | emulated TIME | rate NUMBER/UNIT
+    TIME     2 s | 300 us | 1 d: a number and a unit of `emulator.units`
     FACTOR   4 | -1 | 1/10 | 5 % | random | nan
 
 `slow ... by 4` computes four times slower; `cut ... by 3` cuts and heals three times within its duration;
@@ -19,23 +20,15 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from emulator.errors import UsageError
-from emulator.units import parse_time
+from emulator.units import SECONDS, TIME_HELP, parse_time
 from faults.plan.kinds import KINDS, Factor, Kind
 from faults.plan.model import ROLES, Fault, Target, When
 
-_TOKEN = re.compile(r"[A-Za-z_]\w*|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\S")
+_TOKEN = re.compile(r"[^\W\d]\w*|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\S")
 _TIMES = ("step", "phase", "recovery", "time", "emulated", "rate")
-_UNITS = ("ns", "us", "ms", "s", "min", "h")
-_HIGHEST_RANK, _LAST_STEP, _LONGEST_S = 10**6, 10**12, 1e9  # a slip of the finger must not fill the memory
-
-
-@dataclass(frozen=True)
-class _Token:
-    text: str
-    column: int
+_HIGHEST_RANK, _LAST_STEP, _LONGEST_S = 10**6, 10**12, 1e9  # a typing error must not fill the memory
 
 
 def parse(line: str) -> Fault:
@@ -54,24 +47,24 @@ class _Reader:
 
     def __init__(self, line: str) -> None:
         self.line = line.strip()
-        self.tokens = [_Token(m[0], m.start() + 1) for m in _TOKEN.finditer(self.line)]
+        self.tokens = list(_TOKEN.finditer(self.line))
         self.at = 0
 
     # -- words -------------------------------------------------------------------------------------
     def peek(self) -> str:
-        return self.tokens[self.at].text if self.at < len(self.tokens) else ""
+        return self.tokens[self.at][0] if self.at < len(self.tokens) else ""
 
     def take(self, *words: str) -> str | None:
         """The next word if it is one of `words`."""
         if self.peek() in words and self.peek():
             self.at += 1
-            return self.tokens[self.at - 1].text
+            return self.tokens[self.at - 1][0]
         return None
 
     def fail(self, legal: str | Sequence[str]) -> UsageError:
         if not isinstance(legal, str):
             legal = ", ".join(legal[:-1]) + " or " + legal[-1] if len(legal) > 1 else legal[0]
-        column = self.tokens[self.at].column if self.at < len(self.tokens) else len(self.line) + 1
+        column = (self.tokens[self.at].start() if self.at < len(self.tokens) else len(self.line)) + 1
         got = repr(self.peek()) if self.peek() else "the end of the line"
         return UsageError(f"fault {self.line!r}, column {column}: expected {legal}, got {got}")
 
@@ -96,20 +89,24 @@ class _Reader:
         if len(self.peek()) > len(str(most)) or int(self.peek()) > most:
             raise self.fail(f"{what}, up to {most}")
         self.at += 1
-        return int(self.tokens[self.at - 1].text)
+        return int(self.tokens[self.at - 1][0])
 
     def time(self, above_zero: bool = False) -> float:
         start = self.at
         value = self.number("a time such as 300 us or 2 s")
-        unit = self.take(*_UNITS)
-        if unit is None:
-            raise self.fail([f"a unit of time: {_UNITS[0]}", *_UNITS[1:]])
+        unit = self.time_unit()
         # What is not finite or below 0 is refused here, where the column is known.
         seconds = parse_time(f"{value!r} {unit}") if 0 <= value <= _LONGEST_S / 1e-9 else math.nan
         if not 0 <= seconds <= _LONGEST_S or (above_zero and seconds == 0):
             self.at = start
             raise self.fail(f"a time {'above 0' if above_zero else '>= 0'} and up to {_LONGEST_S:.0e} s")
         return seconds
+
+    def time_unit(self) -> str:
+        unit = self.take(*SECONDS)
+        if unit is None:
+            raise self.fail(f"a unit of time: {TIME_HELP}")
+        return unit
 
     # -- parts -------------------------------------------------------------------------------------
     def fault(self) -> Fault:
@@ -170,16 +167,16 @@ class _Reader:
         if not self.peek().isidentifier():
             raise self.fail("the name of a phase such as all_gather, agree or restore")
         self.at += 1
-        return self.tokens[self.at - 1].text
+        return self.tokens[self.at - 1][0]
 
     def rate(self) -> float:
         value = self.number("a rate such as 0.1/s")
         self.expect("/")
-        unit = self.expect("s", "min", "h")
+        unit = self.time_unit()
         if not 0 < value < math.inf:
             self.at -= 3
             raise self.fail("a rate > 0")
-        return value / {"s": 1.0, "min": 60.0, "h": 3600.0}[unit]
+        return value / float(SECONDS[unit])
 
     def modifiers(self, kind: Kind, target: Target) -> tuple[float | None, float | str | None]:
         duration: float | None = None

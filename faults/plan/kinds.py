@@ -1,7 +1,7 @@
-"""The kinds of faults: how each may be written, and what follows from it elsewhere.
+"""The kinds of faults: the syntax and the properties of each.
 
-Whoever needs to know something of a kind asks its attribute here; nobody compares names. A new kind is an entry in
-`KINDS` and its handler in the rank that it meets (`Injector.handlers`, by the kind's name). No MPI in here.
+Code that depends on a kind reads its attributes; names are never compared. A new kind is an entry in
+`KINDS` and its handler in the rank that it hits (`Injector.handlers`, by the kind's name). No MPI in here.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Kind:
     silent
         The MPI runtime does not notice it: a detector with a limit of silence must.
     whole_host
-        Aimed at a host it meets all of the host's ranks at one instant.
+        Aimed at a host it hits all of the host's ranks at one instant.
     lasts, needs_duration
-        It may, or must, say ``for DURATION``.
+        It may, or must, have ``for DURATION``.
     persists
         It stays in force, without a duration to the end of the run, so that a second one on the same target would
         replace the first.
@@ -49,9 +49,9 @@ class Kind:
     two_sides
         Its target is two groups of ranks.
     needs_network, needs_checkpoints
-        It meets an emulated network, or checkpoints on disk.
+        It acts on an emulated network, or on checkpoints on disk.
     falsifies
-        The rank sends other values than it computed: only some patterns can tell.
+        The rank sends other values than it computed: only some patterns detect it.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The nouns of a fault plan: a fault as written, and the events it means for one job."""
+"""The records of a fault plan: a fault as written, and its events in one job."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROLES = ("server", "worker", "coordinator")
 
 @dataclass(frozen=True)
 class Target:
-    """Whom a fault meets: ranks, hosts, a rank's NIC, somebody drawn at random, a role, or two sides of a cut."""
+    """The target of a fault: ranks, hosts, a rank's NIC, a rank drawn at random, a role, or two sides of a cut."""
 
     ranks: tuple[int, ...] = ()
     hosts: tuple[int, ...] = ()
@@ -78,6 +78,11 @@ class Event:
     def ends_rank(self) -> bool:
         """Whether it takes a rank away for good."""
         return self.kind.ends and self.duration_s is None
+
+    @property
+    def surely_ends_rank(self) -> bool:
+        """Whether it does so in every run: the last events of a rate may come after the end of the run."""
+        return self.ends_rank and not self.rated
 
     def to_json(self) -> dict[str, Any]:
         return vars(self) | {"kind": self.kind.name, "when": vars(self.when)}

@@ -1,1 +1,1 @@
-"""What the processes of a job leave behind for others to read: status board, journal, outcome."""
+"""Files that a job's processes write for launcher and report: status board, journal, status files."""

@@ -1,11 +1,11 @@
-"""What the processes of a job say of themselves, because mpirun's exit status proves nothing.
+"""The status file of each process of a job: success is read from these, because mpirun's exit status proves nothing.
 
     began ─► reached ─► left        its loop came to the end, and then the program did
         │        └────► undone      the program raised an error behind the loop
         └─────────────► failed      it raised one in the loop, or recovery could not go on
 
-Each process has a file with one of these words. Who is killed leaves the one that it had. Outside of `faults.run`
-nobody asks, and nothing is written.
+Each process writes one of these words to its file; a killed process leaves the last one that it wrote. Files are
+written only under `faults.run`, which names their folder.
 """
 
 from __future__ import annotations
@@ -29,26 +29,26 @@ def _file() -> Path | None:
 
 
 def say(word: str) -> None:
-    """Let this process' file hold `word`."""
+    """Write `word` to this process' status file."""
     if file := _file():
         file.write_text(word)
 
 
 def conclude(well: bool) -> None:
-    """The loop has ended, well or with an error. What comes behind it must end well too."""
+    """Record that the loop ended, and have the end of the program recorded as well."""
     say(REACHED if well else FAILED)
     if well:
         atexit.register(say, LEFT)
 
 
 def fail() -> None:
-    """The program ends with an error that nobody caught."""
+    """Record that the program ends with an uncaught exception."""
     file = _file()
     say(UNDONE if file is not None and file.exists() and file.read_text() == REACHED else FAILED)
 
 
 def tell(**record: Any) -> None:
-    """Add a record of a recovery to this process' list of them."""
+    """Append a record to this process' list of recoveries."""
     if file := _file():
         folder = file.parent / RECOVERIES
         folder.mkdir(exist_ok=True)
@@ -57,21 +57,21 @@ def tell(**record: Any) -> None:
 
 
 def told(folder: Path) -> list[dict[str, Any]]:
-    """The records of all processes."""
+    """The recovery records of all processes."""
     files = sorted((folder / RECOVERIES).glob("*"))
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
 def words(folder: Path) -> list[str]:
-    """What all processes have said last."""
+    """The content of each process' status file."""
     return [path.read_text() for path in folder.iterdir() if path.is_file()]
 
 
 def succeeded(said: Sequence[str]) -> bool:
-    """Whether somebody came to the end, and nobody failed behind the loop: whoever fails in it is survived."""
+    """Whether a process reached the end of the program and none failed after the loop."""
     return LEFT in said and REACHED not in said and UNDONE not in said
 
 
 def failed(said: Sequence[str]) -> bool:
-    """Whether a process failed by itself, as it would do again."""
+    """Whether a process ended with an exception of its own, which a restart would only repeat."""
     return FAILED in said or UNDONE in said

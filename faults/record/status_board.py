@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from faults.clock import WALL, Clock
+from faults import clock
 
 ABSENT, WORKING, LEFT = 0, 1, 2
 NOBODY = -1
@@ -45,8 +45,7 @@ class StatusBoard:
     times as much, and the columns `beats`, `steps` and `peers` cut out once.
     """
 
-    def __init__(self, path: str | Path, members: int, events: int, clock: Clock = WALL) -> None:
-        self._clock = clock
+    def __init__(self, path: str | Path, members: int, events: int) -> None:
         size = members * _ROW.itemsize
         self.path = Path(path)
         whole = np.asarray(np.memmap(self.path, np.uint8, "r+"))
@@ -64,14 +63,14 @@ class StatusBoard:
 
     def enter(self, member: int, place: int, attempt: int) -> None:
         """A process takes its row."""
-        self.rows[member] = (self._clock.now(), 0.0, 0.0, os.getpid(), 0, 0, WORKING, place, NOBODY, attempt)
+        self.rows[member] = (clock.now(), 0.0, 0.0, os.getpid(), 0, 0, WORKING, place, NOBODY, attempt)
 
     def enter_heartbeat_thread(self, member: int) -> None:
         """The calling thread is the one that gives this member's signs of life."""
         self.rows["beats_from"][member] = threading.get_native_id()
 
     def beat(self, member: int) -> None:
-        self.beats[member] = self._clock.now()
+        self.beats[member] = clock.now()
 
     def furthest(self) -> int:
         """The latest step that somebody who holds a place has begun; -1 before the first."""

@@ -17,6 +17,7 @@ from types import TracebackType
 
 from mpi4py import MPI
 
+from faults import clock
 from faults.agree.survivor_group import RecoveryFailed, SurvivorGroup
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
@@ -40,7 +41,7 @@ class Route:
 
     def __init__(self, comm: MPI.Intracomm, drill: DrillContext) -> None:
         self.drill = drill
-        self.group = SurvivorGroup(comm, work_comms=1, revocable=False, clock=drill.clock)
+        self.group = SurvivorGroup(comm, work_comms=1, revocable=False)
         self.comm = self.group.work_comm
         self.rank, self.size = self.group.rank, self.group.size
         self.dead: set[int] = set()
@@ -93,7 +94,7 @@ class Route:
 
     def look(self, error: MPI.Exception | None = None) -> set[int]:
         """Ranks that are dead: asked of the runtime after an error, and otherwise now and then."""
-        now = self.drill.clock.now()
+        now = clock.now()
         if error is None and now - self._asked < _ASK_EVERY_S:
             return set(self.dead)
         self._asked = now
@@ -103,9 +104,7 @@ class Route:
 
     def _exclude(self, dead: set[int]) -> None:
         if dead - self.dead:
-            outcome.tell(
-                dead=sorted(dead - self.dead), at=self.drill.clock.now(), ranks=self.size - len(self.dead | dead)
-            )
+            outcome.tell(dead=sorted(dead - self.dead), at=clock.now(), ranks=self.size - len(self.dead | dead))
             self.dead |= dead
             # Ranks are not in step with each other, so no step is said to be the one that was interrupted.
             self.drill.journal.write("noticed", how=f"{sorted(dead)} dead")

@@ -16,6 +16,7 @@ from emulator import carrier
 from faults.agree import survivor_group
 from faults.agree.agreement import revoke
 from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
+from faults.inject import executioner
 from faults.policies import Policy
 from faults.recover import spawning
 from faults.recover.survivor_comm import SurvivorComm
@@ -95,11 +96,9 @@ class JobProcesses:
         self._instruments = carrier.of(comm).instruments
         self._retired: list[SurvivorComm] = []  # their buffers may still be the target of messages under way
         self._spawns_left = _SPAWNS
-        orphan_timer = spawning.arm(drill.clock, drill.executioner) if spawning.spawned() else None
+        orphan_timer = spawning.arm() if spawning.spawned() else None
         work_comms = survivor_group.RENEWED_WORK_COMMS if spawning.spawned() else survivor_group.WORK_COMMS
-        self.group = SurvivorGroup(
-            spawning.all_processes(comm), work_comms, begins=not spawning.spawned(), clock=drill.clock
-        )
+        self.group = SurvivorGroup(spawning.all_processes(comm), work_comms, begins=not spawning.spawned())
         self.placement = Placement.begin(self.group.size - spares, spares)
         self.wanted = set(self.placement.places)
         self.fresh: set[int] = set()
@@ -181,8 +180,8 @@ class JobProcesses:
         try:
             comm = survivor_group.shrink(self.group.base)
             if empty:
-                comm = spawning.spawn(comm, len(empty), self._drill.clock, self._drill.executioner)
-            fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, begins=False, clock=self._drill.clock)
+                comm = spawning.spawn(comm, len(empty))
+            fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, begins=False)
         except MPI.Exception as error:
             self._drill.journal.write("noticed", how=f"error {error.Get_error_class()}")
         decision = self.group.agree(fresh is not None)
@@ -216,7 +215,7 @@ class JobProcesses:
     def _receive_placement(self, orphan_timer: Timer | None) -> None:
         """A spawned process learns who works where; it gets the state later, like a spare that was called in."""
         message = spawning.receive_placement(self.group.work_comm)
-        self._drill.executioner.cancel(orphan_timer)
+        executioner.cancel(orphan_timer)
         self.placement = Placement(dict(message["places"]), tuple(message["waiting"]))
         self.wanted, self.fresh = set(message["wanted"]), set(message["fresh"])
         self._spawns_left = message["spawns_left"]  # all must stop trying at once

@@ -11,8 +11,8 @@ from types import TracebackType
 from mpi4py import MPI
 
 from emulator.errors import UsageError
-from faults.clock import WALL
-from faults.inject.executioner import EXECUTIONER
+from faults import clock
+from faults.inject import executioner
 from faults.record import outcome
 
 _PATIENCE_S = 2.0
@@ -37,18 +37,18 @@ def die_loudly(kind: type[BaseException], error: BaseException, trace: Traceback
         os._exit(error.exit_code)
     traceback.print_exception(kind, error, trace)
     sys.stderr.flush()
-    EXECUTIONER.strike(signal.SIGKILL)
+    executioner.strike(signal.SIGKILL)
 
 
 def _all_are_here() -> bool:
     """Whether every process of the job ends like this one."""
     try:
         together = MPI.COMM_WORLD.Ibarrier()
-        deadline = WALL.now() + _PATIENCE_S
+        deadline = clock.now() + _PATIENCE_S
         while not together.Test():
-            if WALL.now() > deadline:
+            if clock.now() > deadline:
                 return False
-            WALL.sleep(1e-3)
+            clock.sleep(1e-3)
     except MPI.Exception:
         return False
     return True

@@ -19,9 +19,10 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from faults import clock
 from faults.agree.survivor_group import quiet, sleepy
-from faults.clock import Clock
-from faults.inject.executioner import Executioner, Timer
+from faults.inject import executioner
+from faults.inject.executioner import Timer
 
 _ORPHAN_S = 8.0
 _SPAWN_S = 15.0  # some twenty times what it takes 16 ranks on 2 cores
@@ -34,7 +35,7 @@ def spawned() -> bool:
     return MPI.Comm.Get_parent() != MPI.COMM_NULL
 
 
-def arm(clock: Clock, executioner: Executioner) -> Timer | None:
+def arm() -> Timer | None:
     """Have this process end unless it is placed in time: if a survivor dies meanwhile, nobody knows of it."""
     return executioner.strike(signal.SIGKILL, clock.now() + _ORPHAN_S)
 
@@ -50,7 +51,7 @@ def all_processes(comm: MPI.Intracomm) -> MPI.Intracomm:
     return _greeted(MPI.COMM_WORLD.Accept(port).Merge(high=True), MPI.COMM_WORLD.Get_size())
 
 
-def spawn(survivors: MPI.Intracomm, count: int, clock: Clock, executioner: Executioner) -> MPI.Intracomm:
+def spawn(survivors: MPI.Intracomm, count: int) -> MPI.Intracomm:
     """Start `count` processes of this program; survivors come first in the communicator of all.
 
     Raises
@@ -59,7 +60,7 @@ def spawn(survivors: MPI.Intracomm, count: int, clock: Clock, executioner: Execu
         Somebody died meanwhile; whoever waits for the others is told so.
     """
     try:
-        port = _port_of_spawned(survivors, count, clock, executioner)
+        port = _port_of_spawned(survivors, count)
         return _greeted(survivors.Connect(port).Merge(high=False), count)
     except MPI.Exception:
         survivors.Revoke()
@@ -83,7 +84,7 @@ def _greeted(comm: MPI.Intracomm, count: int) -> MPI.Intracomm:
     return comm
 
 
-def _port_of_spawned(survivors: MPI.Intracomm, count: int, clock: Clock, executioner: Executioner) -> str:
+def _port_of_spawned(survivors: MPI.Intracomm, count: int) -> str:
     port = np.zeros(_PORT, np.uint8)
     if survivors.Get_rank() == 0:
         # It may hang when somebody who was at it died before: then this process ends too, and the next one spawns.

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from faults.clock import WALL, Clock
+from faults import clock
 from faults.record.journal import Journal, NoJournal
 
 if TYPE_CHECKING:
@@ -123,15 +123,15 @@ class CommitLog:
         Committed steps: all ranks are known to have finished them.
     """
 
-    def __init__(self, journal: Journal | NoJournal, clock: Clock = WALL) -> None:
-        self._journal, self._clock = journal, clock
+    def __init__(self, journal: Journal | NoJournal) -> None:
+        self._journal = journal
         self._silent = isinstance(journal, NoJournal)
         self.count = 0
         self._finished: list[float] = []  # instants of the steps from `count` on
 
     def finish(self) -> None:
         """This rank has finished one more step."""
-        self._finished.append(self._clock.now())
+        self._finished.append(clock.now())
 
     def commit(self, count: int) -> None:
         """So many steps are committed."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -58,10 +60,24 @@ def test_a_change_stands_beside_the_sheet():
 def test_sensitivity_tolerance_and_tools():
     assert "alpha x" in run("predict", B, "--sensitivity")[1]
     assert "may grow by" in run("tolerance", B)[1]
-    assert "DistributedDataParallel" in run("tools", B)[1]
+    said = run("tools", B)[1]
+    assert "DistributedDataParallel" in said
+    for slot in ("partition", "communication", "consistency", "coordination", "fault tolerance", "load balancing"):
+        assert slot in said
     script = run("tools", B, "--export", "torchrun")[1]
     compile(script, "script.py", "exec")
     assert "p={dist.get_world_size()} bytes=" in script
+
+
+def test_a_prediction_loads_neither_the_planner_nor_the_reviewer_nor_mpi():
+    code = "import sys; from demos.design import main; main(['predict', sys.argv[1]], standalone_mode=False)"
+    lists = "import atexit, sys; atexit.register(lambda: print('\\n'.join(sys.modules)));"
+    done = subprocess.run(
+        [sys.executable, "-c", lists + code, B], capture_output=True, text=True, check=True, timeout=60
+    )
+    loaded = done.stdout.splitlines()
+    assert "emulator.design.pricing" in loaded
+    assert not {"emulator.design.planner", "emulator.design.review", "rich", "mpi4py.MPI"} & set(loaded)
 
 
 def test_terms_from_a_benchmark(tmp_path):

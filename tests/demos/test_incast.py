@@ -68,8 +68,8 @@ def test_unequal_paths_are_predicted_in_order_of_arrival():
     formula = on_network(load("examples/networks/heterogeneous.toml").sized(5))
     # Two new machines over 25 Gbit/s, the old one over 10, then the far one that arrives 200 us late.
     fast, slow = 8 / 25e9, 8 / 10e9
-    assert formula(4, 1000) == pytest.approx(220e-6 + 1000 * fast)
-    assert formula(4, 10**6) == pytest.approx(20e-6 + 1e6 * (3 * fast + slow))
+    assert formula("incast", 5, 1000) == pytest.approx(220e-6 + 1000 * fast)
+    assert formula("incast", 5, 10**6) == pytest.approx(20e-6 + 1e6 * (3 * fast + slow))
 
 
 @on_ranks(4, size=[0, 1, 70_000], ranks=[2, 4])

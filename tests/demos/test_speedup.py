@@ -12,6 +12,7 @@ from click.testing import CliRunner
 
 from demos.speedup import main
 from emulator import costs, results, speedup
+from emulator.commands.report import report
 from emulator.measure.fit import Point, fit
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -209,3 +210,12 @@ def test_two_timings_of_the_section_give_its_p_star(tmp_path):
     assert "p* = 34, S(p*) = 7.49, efficiency 22.0 %, R(p*) = 3.54" in said
     assert f"two-point timing in {path}" in said
     assert "measured on at most 16 ranks" in said
+
+
+@pytest.mark.parametrize("options", [(), ("--t-comp", "50 ms", "--sensitivity"), ("--nodes", "1,2,5000")])
+def test_the_report_of_the_file_is_what_was_printed(tmp_path, options):
+    live = run(*options, "--json", tmp_path / "result.json")
+    again = CliRunner().invoke(report, [str(tmp_path)])
+    assert (live.exit_code, again.exit_code) == (0, 0), live.output + again.output
+    assert live.stdout == again.stdout
+    assert "p* = " in live.stdout

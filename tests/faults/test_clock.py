@@ -1,4 +1,4 @@
-"""Time and death are handed in: only the default clock and executioner ask the operating system for them."""
+"""Only `faults.clock` and `faults.inject.executioner` ask the operating system for time, sleep and signals."""
 
 import ast
 from pathlib import Path

@@ -12,8 +12,10 @@ from faults.drill.request import Request
 from faults.drill.survivors import at_work_after
 from faults.inject.injector import Injector
 from faults.patterns import catalogue
-from faults.plan import Event, When, describe, parse
+from faults.plan.events import describe
+from faults.plan.grammar import parse
 from faults.plan.kinds import KINDS, Kind
+from faults.plan.model import Event, When
 from faults.policies import POLICIES, Policy
 from faults.record.journal import NoJournal
 from faults.record.status_board import StatusBoard

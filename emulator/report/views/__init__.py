@@ -33,13 +33,10 @@ _MODULES = {
 
 
 def view(result: Mapping[str, Any]) -> Iterator[Item]:
-    """Give what is shown of a result.
+    """Give what is shown of a result file's content, or of one that is still growing: then what is known so far.
 
-    Parameters
-    ----------
-    result
-        The content of a result file, or of one that is still growing: then what is known so far. Items that have been
-        given once stay as they are and where they are, but for those of `common.closing`, which come when the run ends.
+    Items that have been given once stay as they are and where they are, but for those of `common.closing`, which come
+    when the run ends.
     """
     if result["demo"] == "speedup":  # it measures nothing, so there is no machine to tell of
         yield from body(result)

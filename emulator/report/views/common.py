@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table, Text, Verdict
+from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table, Text, Verdict, grouped
 from emulator.units import format_size
 
 Result = Mapping[str, Any]
@@ -80,8 +79,12 @@ def unknown(result: Result) -> Iterator[Item]:
 
 def error(row: Row) -> float | None:
     """Relative error of a measurement's prediction."""
-    measured = row["seconds"]["median"]
-    return None if row.get("predicted") is None or not measured else row["predicted"] / measured - 1
+    return off(row.get("predicted"), row["seconds"]["median"])
+
+
+def off(predicted: float | None, measured: float) -> float | None:
+    """Relative error of a prediction; None where there is none."""
+    return None if predicted is None or not measured else predicted / measured - 1
 
 
 def emulated(result: Result) -> str:
@@ -92,9 +95,8 @@ def emulated(result: Result) -> str:
 def measurements(result: Result) -> Iterator[Item]:
     """Tables of all measurements but those of the link and of local reductions, one for each number of ranks."""
     rows = [row for row in result["measurements"] if row["pattern"] not in ("link", "reduction")]
-    patterns = list(dict.fromkeys(row["pattern"] for row in rows))
-    for ranks in dict.fromkeys(row["ranks"] for row in rows):
-        these = [row for row in rows if row["ranks"] == ranks]
+    patterns = list(grouped(rows, "pattern"))
+    for ranks, these in grouped(rows, "ranks").items():
         if len(patterns) == 1:
             yield measured(these, f"{patterns[0]}, {ranks} ranks{emulated(result)}")
         else:
@@ -142,9 +144,7 @@ def ratio(row: Row) -> float | None:
 
 def comparison(rows: Sequence[Row], title: str) -> Table:
     """Several patterns on the same ranks: a column for each, and the quickest of them."""
-    patterns = list(dict.fromkeys(row["pattern"] for row in rows))
-    sizes = list(dict.fromkeys(row["bytes"] for row in rows))
-    of = {size: {row["pattern"]: row for row in rows if row["bytes"] == size} for size in sizes}
+    of = {size: {row["pattern"]: row for row in these} for size, these in grouped(rows, "bytes").items()}
     best = {size: min(these.values(), key=lambda row: row["seconds"]["median"]) for size, these in of.items()}
 
     def time_of(name: str) -> Callable[[int], float | None]:
@@ -152,7 +152,7 @@ def comparison(rows: Sequence[Row], title: str) -> Table:
 
     columns = [
         Column("bytes", lambda size: size, formats.size),
-        *(Column(name, time_of(name), formats.microseconds) for name in patterns),
+        *(Column(name, time_of(name), formats.microseconds) for name in grouped(rows, "pattern")),
         *[
             Column("native", lambda size: (best[size].get("native") or {}).get("median"), formats.microseconds),
             Column("best/native", lambda size: ratio(best[size]), formats.fixed(".2f")),
@@ -162,7 +162,7 @@ def comparison(rows: Sequence[Row], title: str) -> Table:
             Column("#wrong", lambda size: sum(row.get("wrong") or 0 for row in of[size].values()), tone=WRONG.tone)
         ] * any(row.get("wrong") is not None for row in rows),
     ]  # fmt: skip
-    return Table.of(title, columns, sizes)
+    return Table.of(title, columns, of)
 
 
 def fits(result: Result, rows: Sequence[Row] | None = None, title: str = "Fitted terms") -> Iterator[Table]:
@@ -207,24 +207,17 @@ def _bandwidth(row: Row) -> float | None:
 
 def held_out(result: Result) -> Iterator[Item]:
     """Points that a fit has not seen."""
-    several = len({row.get("pattern") for row in result["held_out"]}) > 1
-    for pattern, group in groupby(result["held_out"], key=lambda row: row.get("pattern", "")):
-        rows = list(group)
+    of = grouped(result["held_out"], lambda row: row.get("pattern", ""))
+    for pattern, rows in of.items():
         errors = sorted(abs(row["relative_error"]) for row in rows)
         known = f"fitted on p <= {result['fitted_up_to']}, " if result.get("fitted_up_to") else ""
         typical, worst = formats.percent(errors[len(errors) // 2]), formats.percent(errors[-1])
         told = f"{pattern}, {known}predicts p = {rows[0]['ranks']}: median error {typical}, worst {worst}"
-        if several:
+        if len(of) > 1:
             yield Text(told, lead="Held out: ")
             continue
-        columns = [
-            Column("ranks"),
-            Column("bytes", form=formats.size),
-            Column("measured", form=formats.microseconds, unit="us"),
-            Column("predicted", form=formats.microseconds, unit="us"),
-            Column("error", "relative_error", formats.off),
-        ]
-        yield Table.of(f"Held out: {told}", columns, rows)
+        times = (Column(name, form=formats.microseconds, unit="us") for name in ("measured", "predicted"))
+        yield Table.of(f"Held out: {told}", [RANKS, SIZE, *times, Column("error", "relative_error", formats.off)], rows)
 
 
 def checks(rows: Sequence[Row], title: str) -> Table:
@@ -252,13 +245,8 @@ _ROOMY = "caches, queues and protocols of a real transport change with size and 
 def formula_errors(result: Result, *names: str) -> Iterator[Item]:
     """How far formulas are from measurements: judged on an idle emulated network, told with the reason elsewhere.
 
-    Parameters
-    ----------
-    result
-        Its ``formula_errors`` have ``{"median", "worst", "points", "limit"}`` by what was measured; the limit is None
-        where there is no verdict.
-    *names
-        Those to give; absent: all.
+    ``formula_errors`` are ``{"median", "worst", "points", "limit"}`` by what was measured; the limit is None where
+    there is no verdict. `names` are those to give; absent: all.
     """
     seen = result["environment"]
     for what, one in (result.get("formula_errors") or {}).items():
@@ -287,20 +275,22 @@ def plots(result: Result) -> Iterator[Series]:
 
     Link and reduction have nothing to do with a native collective on as many ranks.
     """
-    rows = [row for row in result["measurements"] if row["bytes"] > 0 and row["seconds"]["median"] > 0]
-    for pattern in dict.fromkeys(row["pattern"] for row in rows):
-        of = [row for row in rows if row["pattern"] == pattern]
-        if len({row["bytes"] for row in of}) < 2 and len(of) < 2:
+    for pattern, rows in grouped(timed(result), "pattern").items():
+        if len(rows) < 2:
             continue
         name = pattern.replace(" ", "-").replace(",", "")
-        groups = [(p, [row for row in of if row["ranks"] == p]) for p in sorted({row["ranks"] for row in of})]
-        curves = [
-            one for p, group in groups for one in times(group, f"p = {p}", p, pattern not in ("link", "reduction"))
-        ]
+        groups = grouped(sorted(rows, key=lambda row: (row["ranks"], row["bytes"])), "ranks")
+        native = pattern not in ("link", "reduction")
+        curves = [one for p, group in groups.items() for one in times(group, f"p = {p}", p, native)]
         yield Series(f"time-{name}", f"{pattern}: time by size ({result['clock']} clock)", BYTES, TIME, curves)
-        if all(row.get("busbw") for row in of):
-            speeds = [_curve(group, f"p = {p}", "busbw", p) for p, group in groups]
+        if all(row.get("busbw") for row in rows):
+            speeds = [Curve.line(f"p = {p}", group, "bytes", "busbw", p) for p, group in groups.items()]
             yield Series(f"busbw-{name}", f"{pattern}: bus bandwidth by size", BYTES, BANDWIDTH, speeds)
+
+
+def timed(result: Result) -> list[Row]:
+    """The measurements that have a place on logarithmic axes."""
+    return [row for row in result["measurements"] if row["bytes"] > 0 and row["seconds"]["median"] > 0]
 
 
 def times(rows: Sequence[Row], name: str, group: Any, native: bool = True) -> Iterator[Curve]:
@@ -310,11 +300,6 @@ def times(rows: Sequence[Row], name: str, group: Any, native: bool = True) -> It
     intervals = [row["seconds"].get("ci95") for row in rows]
     yield Curve(name, sizes, [row["seconds"]["median"] for row in rows], intervals, "points", group)
     if all(row.get("predicted") for row in rows):
-        yield Curve("fit", sizes, [row["predicted"] for row in rows], style="line", group=group)
+        yield Curve.line("fit", rows, "bytes", "predicted", group)
     if native and all(row.get("native") for row in rows):
         yield Curve("native", sizes, [row["native"]["median"] for row in rows], style="dotted", group=group)
-
-
-def _curve(rows: Iterable[Row], name: str, key: str, group: Any) -> Curve:
-    rows = sorted(rows, key=lambda row: row["bytes"])
-    return Curve(name, [row["bytes"] for row in rows], [row[key] for row in rows], style="line", group=group)

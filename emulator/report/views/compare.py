@@ -7,47 +7,47 @@ from itertools import groupby
 from typing import Any
 
 from emulator.report import formats
-from emulator.report.model import Column, Item, Row, Series, Table
+from emulator.report.model import Column, Item, Row, Series, Table, grouped
 from emulator.report.views import common
 from emulator.units import format_size, format_time
 
 
 def view(result: common.Result) -> Iterator[Item]:
     """A table for each number of ranks, then the fastest patterns for ranges of sizes, then the errors of formulas."""
-    winners = result.get("winners") or []
+    winners = grouped(result.get("winners") or [], "ranks")
     of = {(row["ranks"], row["bytes"], row["pattern"]): row for row in result["measurements"]}
-    patterns = list(dict.fromkeys(row["pattern"] for row in result["measurements"]))
+    patterns = grouped(result["measurements"], "pattern")
 
     def times(name: str) -> Callable[[Row], Any]:
         return lambda winner: of[winner["ranks"], winner["bytes"], name]
 
     columns = [
-        Column("bytes", form=formats.size),
+        common.SIZE,
         *(Column(name, times(name), _time) for name in patterns),
         Column("wins", lambda winner: " = ".join(winner["measured"]), left=True),
         Column("by formula", _by_formula, left=True, priority=1),
     ]
-    ranks = list(dict.fromkeys(winner["ranks"] for winner in winners))
-    for p in ranks:
+    for p, mine in winners.items():
         title = f"The mean of {p} vectors, on all {p} ranks: measured (predicted; {result['formula']})"
-        yield Table.of(title, columns, [winner for winner in winners if winner["ranks"] == p])
-    for p in ranks:
-        mine = [winner for winner in winners if winner["ranks"] == p]
+        yield Table.of(title, columns, mine)
+    for p, mine in winners.items():
         parts = [_stretch(list(those)) for _, those in groupby(mine, key=lambda winner: winner["measured"])]
         yield f"{p} ranks: " + "; ".join(parts)
     if winners:
         yield "A mean that need not be exact, updates that may be stale, or uneven work are other jobs:"
         yield "see demos.gossip, demos.parameter_server and demos.scatter_gather."
     yield from common.formula_errors(result)
-    for p in ranks:
-        rows = [[row for row in result["measurements"] if (row["ranks"], row["pattern"]) == (p, n)] for n in patterns]
-        curves = [one for group, name in zip(rows, patterns, strict=True) for one in common.times(group, name, name)]
+    for p in winners:
+        curves = [
+            curve
+            for name, rows in patterns.items()
+            for curve in common.times([row for row in rows if row["ranks"] == p], name, name)
+        ]
         yield Series(f"time-{p}-ranks", f"The mean of {p} vectors", common.BYTES, common.TIME, curves)
 
 
 def _time(row: Row) -> str:
-    predicted = "-" if row["predicted"] is None else format_time(row["predicted"])
-    return f"{format_time(row['seconds']['median'])} ({predicted})"
+    return f"{format_time(row['seconds']['median'])} ({formats.time(row['predicted'])})"
 
 
 def _by_formula(winner: Row) -> str:

@@ -9,6 +9,7 @@ from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table
 from emulator.report.views import common
 
 _SHOWN = 3  # losses in the table
+_LOSS = formats.fixed(".4f")
 
 
 def view(result: common.Result) -> Iterator[Item]:
@@ -27,11 +28,8 @@ def view(result: common.Result) -> Iterator[Item]:
     looks = [at * len(known) // _SHOWN - 1 for at in range(1, _SHOWN + 1)]
 
     def loss(look: int) -> Column:
-        def of(row: Row) -> float:
-            value: float = curve(row)[look]["loss"]
-            return value
-
-        return Column(f"loss at {known[look]['step']}", of, formats.fixed(".4f"), priority=4 * (look != looks[-1]))
+        priority = 4 * (look != looks[-1])
+        return Column(f"loss at {known[look]['step']}", lambda row: curve(row)[look]["loss"], _LOSS, priority=priority)
 
     columns = [
         Column("averaging", lambda row: row["pattern"].removeprefix("train "), left=True),
@@ -51,8 +49,5 @@ def view(result: common.Result) -> Iterator[Item]:
     reached = {way: seconds for way, seconds in when["seconds"].items() if seconds is not None}
     yield f"soonest at loss {when['loss']:.2f}: {min(reached, key=reached.__getitem__)}"
     time = Axis(f"{result['clock']} time", "ms", 1e3)
-    lines = [
-        Curve(way, [look["seconds"] for look in looks], [look["loss"] for look in looks], style="line")
-        for way, looks in curves.items()
-    ]
+    lines = [Curve.line(way, looks, "seconds", "loss") for way, looks in curves.items()]
     yield Series("loss", "Loss of the mean model", time, Axis("loss", log=True), lines)

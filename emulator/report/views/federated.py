@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table
+from emulator.report.model import Axis, Column, Curve, Item, Series, Table
 from emulator.report.views import common
 
 
@@ -20,7 +20,7 @@ def view(result: common.Result) -> Iterator[Item]:
         yield from common.formula_errors(result, "federated rounds")
     check = result.get("check")
     if check:
-        yield (f"against one process that plays all clients: {check['wrong']} of {check['weights']} weights differ")
+        yield f"against one process that plays all clients: {check['wrong']} of {check['weights']} weights differ"
     liars = result.get("liars") or []
     if liars:
         lying = f"{liars[0]['liars']} of {ranks - 1} lie"
@@ -36,35 +36,31 @@ def view(result: common.Result) -> Iterator[Item]:
         title = f"{result['steps']} local steps on {ranks} ranks, one all-reduce every H of them"
         yield Table.of(title, [*_DILOCO[:3], saved, *_DILOCO[3:]], diloco)
     if rounds:
-        curve = Curve("accuracy", [row["at"] for row in rounds], [row["accuracy"] for row in rounds], style="line")
+        curve = Curve.line("accuracy", rounds, "at", "accuracy")
         time = Axis(f"{result['clock']} time", "ms", 1e3)
         yield Series("accuracy", "Accuracy of federated averaging", time, Axis("accuracy", "%", 100), [curve])
-
-
-def _off(row: Row) -> float | None:
-    return None if row["predicted"] is None else row["predicted"] / row["seconds"] - 1
 
 
 def _accuracy(share: float | None) -> str:
     return "refused" if share is None else formats.percent(share)
 
 
-def _number(key: str) -> Column:
-    return Column(key, lambda row: len(row[key]), priority=4)
+def _count(clients: Sized) -> str:
+    return str(len(clients))
 
 
 _TIMES = [
     Column("time", "seconds", formats.microseconds, "us"),
     Column("formula", "predicted", formats.microseconds, "us", priority=1),
-    Column("off by", _off, formats.off, priority=2),
+    Column("off by", lambda row: common.off(row["predicted"], row["seconds"]), formats.off, priority=2),
 ]
 
 _ROUNDS = [
     Column("round", "number"),
-    *map(_number, ("asked", "answered", "declined", "late")),
+    *(Column(name, form=_count, priority=4) for name in ("asked", "answered", "declined", "late")),
     Column("KiB moved", "bytes", lambda n: f"{n / 1024:.1f}", priority=3),
     *_TIMES,
-    Column("at", "at", formats.microseconds, "us", priority=3),
+    Column("at", form=formats.microseconds, unit="us", priority=3),
     Column("loss", form=formats.fixed(".4f")),
     Column("accuracy", form=formats.percent),
 ]

@@ -64,8 +64,8 @@ def _rounds(row: Row) -> str:
     return f"{mean(rounds):.2f}{spread}"
 
 
-def _off(row: Row) -> float | None:
-    return None if row["predicted"] is None else median(row["predicted"]) / median(row["seconds"]) - 1
+def _followed(row: Row) -> float | None:
+    return row["predicted"] and median(row["predicted"])
 
 
 _RUMOURS = [
@@ -77,6 +77,6 @@ _RUMOURS = [
     Column("messages", form=formats.fixed(".0f"), priority=2),
     Column("with the rumour", "informative", formats.fixed(".0f"), priority=3),
     Column("time", lambda row: median(row["seconds"]), formats.microseconds, "us"),
-    Column("followed", lambda row: row["predicted"] and median(row["predicted"]), formats.microseconds, "us"),
-    Column("off by", _off, formats.off, priority=1),
+    Column("followed", _followed, formats.microseconds, "us"),
+    Column("off by", lambda row: common.off(_followed(row), median(row["seconds"])), formats.off, priority=1),
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emulator.report import formats
-from emulator.report.model import Column, Item, Table
+from emulator.report.model import Column, Item, Table, grouped
 from emulator.report.views import common
 from emulator.units import format_size
 
@@ -19,10 +19,8 @@ def view(result: common.Result) -> Iterator[Item]:
         Column("each sender", "algbw", formats.rate, priority=1),
         common.WRONG,
     ]
-    rows = result["measurements"]
-    for size in dict.fromkeys(row["bytes"] for row in rows):
-        title = f"{format_size(size)} bytes from each sender{common.emulated(result)}"
-        yield Table.of(title, columns, [row for row in rows if row["bytes"] == size])
+    for size, rows in grouped(result["measurements"], "bytes").items():
+        yield Table.of(f"{format_size(size)} bytes from each sender{common.emulated(result)}", columns, rows)
     yield from common.fits(result)
     yield from common.formula_errors(result)
     yield from common.plots(result)

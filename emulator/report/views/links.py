@@ -8,7 +8,7 @@ from typing import Any
 
 from emulator.measure import protocol_limits
 from emulator.report import formats
-from emulator.report.model import Column, Item, Map, Row, Series, Table, Text, Verdict
+from emulator.report.model import Column, Item, Map, Row, Series, Table, Text, Verdict, grouped
 from emulator.report.views import common
 from emulator.units import format_size, format_time
 
@@ -102,9 +102,10 @@ def _examples(checks: Sequence[Row]) -> list[Row]:
 
 def _plots(result: Mapping[str, Any], fine: set[str]) -> Iterator[Series]:
     """The pairs that were measured at all sizes, a curve for each: others have too few sizes for one."""
-    rows = [row for row in result["measurements"] if row["bytes"] > 0 and row["seconds"]["median"] > 0]
-    of = {name: [row for row in rows if _name(row) == name] for name in dict.fromkeys(map(_name, rows)) if name in fine}
-    curves = [curve for name, group in of.items() for curve in common.times(group, name, name, native=False)]
+    rows = [row for row in common.timed(result) if _name(row) in fine]
+    curves = [
+        curve for name, group in grouped(rows, _name).items() for curve in common.times(group, name, name, native=False)
+    ]
     if curves:
         title = f"links: time by size ({result['clock']} clock)"
         yield Series("time-link", title, common.BYTES, common.TIME, curves)
@@ -117,6 +118,6 @@ def launches(found: Sequence[Mapping[str, Any]]) -> Table:
         Column("launch"),
         Column("fit", "pattern", left=True),
         Column("alpha", "alpha.value", formats.microseconds, "us"),
-        Column("beta", "beta.value", formats.nanoseconds_per_byte, "ns/B"),
+        Column("beta", "beta.value", formats.or_dash(lambda beta: formats.figure(beta * 1e9)), "ns/B"),
     ]
     return Table.of("Each launch by itself", columns, fits)

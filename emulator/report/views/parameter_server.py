@@ -42,10 +42,10 @@ def _prices(rows: list[Row]) -> Iterator[Table]:
         return row["seconds"]["median"] / alone[row["bytes"]] if row["bytes"] in alone else None
 
     columns = [
-        Column("ranks"),
-        Column("bytes", form=formats.size),
+        common.RANKS,
+        common.SIZE,
         Column("step", "seconds.median", formats.time),
-        Column("predicted", "predicted", formats.time, priority=1),
+        Column("predicted", form=formats.time, priority=1),
         Column("error", common.error, formats.off),
         Column("against 1 worker", incast, formats.or_dash("{:.2f} x".format), priority=2),
         Column("server port", "busbw", formats.rate, priority=3),
@@ -75,26 +75,23 @@ def _training(one: Row) -> Iterator[Item]:
     else:
         limit = f"{check['factor']} x {reference:.4f} + {check['slack']} = {check['limit']:.4f}"
         yield f"check: final loss {final:.4f} <= {limit}"
-    curve = Curve("loss", [at for at, _, _ in one["loss"]], [loss for _, _, loss in one["loss"]], style="line")
+    curve = Curve.line("loss", one["loss"], 0, 2)
     title = f"Training, {one['consistency']}"
     yield Series("training", title, Axis("time", "ms", 1e3), Axis("loss", log=True), [curve])
 
 
 def histogram(title: str, counts: Mapping[int, int]) -> Table:
     """A bar for each value, or for each range of values where there are many."""
-    step = -(-(max(counts, default=0) + 1) // _MOST_BARS)
+    width = -(-(max(counts, default=0) + 1) // _MOST_BARS)
     bins: Counter[int] = Counter()
     for value, count in counts.items():
-        bins[value // step] += count
+        bins[value // width] += count
     peak, total = max(bins.values(), default=1), max(1, sum(bins.values()))
-    rows = [
-        [
-            f"{index * step}" if step == 1 else f"{index * step}-{index * step + step - 1}",
-            "#" * round(_BAR * bins[index] / peak),
-            bins[index] / total,
-        ]
-        for index in range(max(bins, default=-1) + 1)
-    ]
+    rows = []
+    for index in range(max(bins, default=-1) + 1):
+        first, last = index * width, (index + 1) * width - 1
+        name = f"{first}" if first == last else f"{first}-{last}"
+        rows.append([name, "#" * round(_BAR * bins[index] / peak), bins[index] / total])
     columns = [Column("iterations"), Column("", left=True), Column("reads", form=formats.fixed(".1%"))]
     return Table(title, columns, rows)
 

@@ -49,14 +49,9 @@ def busiest(traffic: Row) -> str:
 
 
 def resources(found: Sequence[Row], seconds: float, most: int = _MOST_ROWS) -> Table:
-    """Cards and links, the busiest first: what they carried, and how long they were busy.
+    """Cards and links, the busiest first: what they carried, and how long of the run's emulated seconds each was busy.
 
-    Parameters
-    ----------
-    seconds
-        Emulated time of the whole run.
-    most
-        Rows to show; the others are summed up in one more.
+    `most` of them are shown; the others are summed up in one more row.
     """
     rest = found[most:]
     rows = [*found[:most]]

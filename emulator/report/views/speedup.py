@@ -37,8 +37,7 @@ def view(result: common.Result) -> Iterator[Item]:
             Column("dominated from", "dominated.p", lambda p: "never" if p is None else str(p)),
         ]
         yield Table.of("sensitivity: p* when alpha and beta are multiplied", columns, one["sensitivity"])
-    rows = one["rows"]
-    curve = Curve("S(p)", [row["p"] for row in rows], [row["speedup"] for row in rows], style="line")
+    curve = Curve.line("S(p)", one["rows"], "p", "speedup")
     yield Series("speedup", one["form"], Axis("p", log=True), Axis("S(p)"), [curve])
 
 

@@ -8,7 +8,7 @@ import pytest
 from emulator.design import check, parse, plan, pricing
 from emulator.design.menu import Menu, grid, policies
 from emulator.design.model import design_of, facts_of
-from emulator.design.plan import EQUAL, simplicity
+from emulator.design.planner import EQUAL, simplicity
 from emulator.design.writing import facts_text, sheet_text
 from emulator.errors import UsageError
 from tests.emulator.design.sheets import CASES, sheet
@@ -90,3 +90,14 @@ def test_no_feasible_design_says_why():
         plan(sheet('job.memory="1 MB"'))
     with pytest.raises(UsageError, match="objective is one of"):
         plan(sheet(), "fame")
+
+
+@pytest.mark.parametrize("objective", ["time", "cost"])
+def test_the_quick_bound_is_never_above_the_price(objective):
+    facts = facts_of(sheet(name="recommendation"))
+    p, memo = grid(facts.job.most), {}
+    for base in Menu(servers=(16, 32), rounds=(1, 8), bounds=(2,)).designs(facts):
+        least = pricing.least(facts, base, p, memo, nodes=objective == "cost")
+        for design in policies(facts, base):
+            priced = pricing.price(facts, design, p)
+            assert least <= (priced.node_seconds if objective == "cost" else priced.job).min() * (1 + 1e-9)

@@ -28,10 +28,10 @@ def test_what_dead_mpiruns_left_is_shown(monkeypatch, tmp_path):
     monkeypatch.setattr(session_directory.tempfile, "gettempdir", lambda: str(tmp_path))
     for number in (os.getpid(), 2**30):  # a living process, and one beyond any limit
         session_directory.session_folder(number).mkdir()
-    (finding,) = doctor._remains()
+    (finding,) = doctor._stale_directories()
     assert finding.remedy == f"rm -r {tmp_path}/ompi.{2**30}"
     session_directory.remove(2**30)
-    assert not list(doctor._remains())
+    assert not list(doctor._stale_directories())
 
 
 def test_an_mpirun_that_is_not_the_librarys_is_found():

@@ -6,7 +6,7 @@ from emulator import results
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from faults.campaigns import alarms
-from faults.campaigns.alarms import DETECTORS, SITUATIONS, SWIM, Sighting
+from faults.campaigns.alarms import DETECTORS, SITUATIONS, SWIM, Detection
 from faults.drill.request import Request
 
 if not mpirun.find_mpi().ulfm:
@@ -15,7 +15,7 @@ if not mpirun.find_mpi().ulfm:
 LIMIT_S = 0.4
 
 
-def meet(tmp_path, situation: str, detector: str, limit_s: float | None = LIMIT_S) -> Sighting:
+def meet(tmp_path, situation: str, detector: str, limit_s: float | None = LIMIT_S) -> Detection:
     (found,) = alarms.run(Request(ranks=3, limit_s=limit_s), tmp_path, [detector], [situation])
     assert not found.wrong
     return found
@@ -23,7 +23,7 @@ def meet(tmp_path, situation: str, detector: str, limit_s: float | None = LIMIT_
 
 @pytest.mark.parametrize("detector", ["heartbeat", "phi"])
 def test_long_computing_that_holds_the_interpreter_ends_nobody(tmp_path, detector: str) -> None:
-    assert meet(tmp_path, "compute", detector).false == []
+    assert meet(tmp_path, "compute", detector).false_alarms == []
 
 
 @pytest.mark.parametrize(
@@ -35,29 +35,29 @@ def test_long_computing_that_holds_the_interpreter_ends_nobody(tmp_path, detecto
     ],  # a crowd's limit is the rule's
 )
 def test_a_crowd_a_straggler_and_a_pause_end_nobody(tmp_path, situation: str, limit_s: float | None) -> None:
-    assert meet(tmp_path, situation, "heartbeat", limit_s).false == []
+    assert meet(tmp_path, situation, "heartbeat", limit_s).false_alarms == []
 
 
 def test_late_messages_end_nobody(tmp_path) -> None:
-    assert meet(tmp_path, "late", "phi").false == []
+    assert meet(tmp_path, "late", "phi").false_alarms == []
 
 
 def test_a_stopped_rank_is_found_by_heartbeats_after_the_limit(tmp_path) -> None:
     found = meet(tmp_path, "hang", "heartbeat")
-    assert found.false == []
-    assert found.detected_s is not None
-    assert found.detected_s > 0.5 * LIMIT_S  # its last beat was earlier than its end
+    assert found.false_alarms == []
+    assert found.detection_seconds is not None
+    assert found.detection_seconds > 0.5 * LIMIT_S  # its last beat was earlier than its end
 
 
 def test_a_stopped_rank_is_never_noticed_by_the_runtime(tmp_path) -> None:
     found = meet(tmp_path, "hang", "runtime")
-    assert (found.detected_s, found.false) == (None, [])
+    assert (found.detection_seconds, found.false_alarms) == (None, [])
 
 
 def test_the_others_find_a_stopped_rank_by_swim(tmp_path) -> None:
     found = meet(tmp_path, "hang", SWIM, limit_s=2.0)
-    assert found.detected_s is not None
-    assert found.detected_s > 0
+    assert found.detection_seconds is not None
+    assert found.detection_seconds > 0
 
 
 def test_unknown_names_are_refused() -> None:
@@ -69,6 +69,6 @@ def test_unknown_names_are_refused() -> None:
 
 def test_the_result_follows_the_schema(tmp_path) -> None:
     record = results.new("alarms", ["python"], ranks=3)
-    record["alarms"] = [Sighting("phi", "crowd", 1.0, false=[3]).to_json()]
+    record["alarms"] = [vars(Detection("phi", "crowd", 1.0, false_alarms=[3]))]
     results.save(record, tmp_path / results.RESULT)
     assert results.load(tmp_path)["alarms"][0]["false_alarms"] == [3]

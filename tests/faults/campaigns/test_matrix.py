@@ -23,7 +23,7 @@ def test_every_policy_of_every_pattern_meets_every_fault_that_means_something_to
     assert len(found) == len(set(found))
     for plan in CATALOGUE.values():
         for policy in plan.policies:
-            faults = {cell.fault for cell in found if (cell.pattern, cell.policy) == (plan.name, policy)}
+            faults = {cell.fault for cell in found if (cell.pattern, cell.recovery) == (plan.name, policy)}
             assert faults == {name for name, one in SCENARIOS.items() if one.needs in (None, *plan.options)}
 
 
@@ -83,4 +83,4 @@ def test_a_cell_that_does_not_survive_says_where_it_stopped(tmp_path, monkeypatc
     (found,) = matrix.run([Cell("ring", "shrink", "late")], Request(ranks=3), tmp_path)
     assert found.outcome == FAILED
     assert "0 of 1" in found.why
-    assert json.dumps(found.to_json())
+    assert json.dumps(vars(found))

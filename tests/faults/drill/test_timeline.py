@@ -1,15 +1,18 @@
 """Phases and checks from journals that are written down here by hand."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from faults.drill import phase_checks, timeline
-from faults.drill.checks import judge
+from faults.drill.checks import evaluate
 from faults.drill.job_spec import JobSpec
 from faults.launch.supervise import Finished
 from faults.launch.watchdog import Ending
-from faults.plan import parse, resolve
+from faults.patterns.catalogue import CATALOGUE
+from faults.plan.events import resolve
+from faults.plan.grammar import parse
 
 STEPS = 4
 
@@ -44,8 +47,13 @@ def finished(records: list[dict], *, fenced: dict[int, float] | None = None, lef
     return Finished(spec, Path(), [ending], verdicts, records, [1.0], 0.0, 9.4, leftovers)
 
 
-def right(verdicts) -> tuple[bool, str]:
-    return True, "as it should be"
+@pytest.fixture(autouse=True)
+def result(monkeypatch) -> list[tuple[bool, str]]:
+    """What the oracle says; the last one counts."""
+    said = [(True, "as it should be")]
+    ring = replace(CATALOGUE["ring"], matches=lambda spec, folder, verdicts: said[-1])
+    monkeypatch.setitem(CATALOGUE, "ring", ring)
+    return said
 
 
 def test_the_phases_lie_end_to_end_from_the_death_to_the_completed_step() -> None:
@@ -84,7 +92,7 @@ def test_a_step_is_complete_when_it_was_finished_and_the_one_of_those_behind_is_
     assert episode.seconds == pytest.approx(0.61)
     assert episode.phases["replay"] == pytest.approx(0.2)
     assert timeline.throughput(apart(), [episode])["after"] == pytest.approx(1.0)
-    assert judge(finished(apart()), right).recovered
+    assert evaluate(finished(apart())).recovered
 
 
 def test_the_death_of_a_spare_belongs_to_the_recovery_in_which_it_is_missed() -> None:
@@ -129,16 +137,16 @@ def test_a_restart_loses_the_steps_since_its_checkpoint() -> None:
 
 
 def test_a_recovery_as_it_should_be_passes_every_check() -> None:
-    judgement = judge(finished(shrunk()), right)
-    assert {name for name, (ok, _) in judgement.checks.items() if not ok} == set()
-    assert judgement.recovered
-    assert judgement.ranks_after == 2
+    evaluation = evaluate(finished(shrunk()))
+    assert {name for name, (ok, _) in evaluation.checks.items() if not ok} == set()
+    assert evaluation.recovered
+    assert evaluation.ranks_after == 2
 
 
 def broken(records: list[dict], **options) -> set[str]:
-    judgement = judge(finished(records, **options), right)
-    assert not judgement.recovered
-    return {name for name, (ok, _) in judgement.checks.items() if not ok}
+    evaluation = evaluate(finished(records, **options))
+    assert not evaluation.recovered
+    return {name for name, (ok, _) in evaluation.checks.items() if not ok}
 
 
 def test_what_several_set_to_strike_struck_the_last_of_them() -> None:
@@ -184,11 +192,11 @@ def test_a_crash_says_its_last_words_and_one_of_mpirun_that_it_was_its_own(tmp_p
     (tmp_path / "output.txt").write_text("Traceback\nValueError: no\n\n")
     silent = finished([r for r in shrunk() if (r["what"], r["member"]) != ("left", 1)])
     silent.folder = tmp_path
-    assert "injected were [2]: ValueError: no (" in judge(silent, right).reason
+    assert "injected were [2]: ValueError: no (" in evaluate(silent).reason
     lost = finished([r for r in shrunk() if r["what"] not in ("left", "commit")])
     lost.verdicts.clear()
     lost.endings[0].status = -11
-    assert "mpirun itself crashed (SIGSEGV)" in judge(lost, right).reason
+    assert "mpirun itself crashed (SIGSEGV)" in evaluate(lost).reason
 
 
 def test_a_fault_that_did_not_fire_fails_the_drill() -> None:
@@ -262,6 +270,7 @@ def test_a_recovery_as_it_should_be_holds_together() -> None:
     assert phase_checks.check(done, timeline.episodes(done.records))[0]
 
 
-def test_a_wrong_result_fails_the_drill_and_says_so() -> None:
-    judgement = judge(finished(shrunk()), lambda verdicts: (False, "the loss is off"))
-    assert (judgement.recovered, judgement.phase, judgement.reason) == (False, "check", "result: the loss is off")
+def test_a_wrong_result_fails_the_drill_and_says_so(result) -> None:
+    result.append((False, "the loss is off"))
+    evaluation = evaluate(finished(shrunk()))
+    assert (evaluation.recovered, evaluation.phase, evaluation.reason) == (False, "check", "result: the loss is off")

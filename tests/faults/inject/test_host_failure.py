@@ -11,7 +11,8 @@ from faults.drill import drill
 from faults.drill.request import Request
 from faults.drill.resolution import even_hosts
 from faults.inject import host_failure
-from faults.plan import parse, resolve
+from faults.plan.events import resolve
+from faults.plan.grammar import parse
 from faults.record import journal
 from faults.record.status_board import NOBODY, WORKING, StatusBoard
 
@@ -20,7 +21,8 @@ import os, sys, time
 from faults.record.status_board import StatusBoard
 from faults.inject.injector import Injector
 from faults.record.journal import Journal
-from faults.plan import parse, resolve
+from faults.plan.events import resolve
+from faults.plan.grammar import parse
 
 folder, line = sys.argv[1:]
 events = resolve([parse(line)], 4, spares=1, hosts=[0, 0, 1, 1, 1])
@@ -87,9 +89,9 @@ def test_a_place_is_held_by_the_last_who_took_it(tmp_path) -> None:
 @pytest.mark.parametrize(("recovery", "spares", "ranks_after"), [("shrink", 0, 2), ("spare", 2, 4), ("restart", 0, 4)])
 def test_the_loss_of_a_host_is_recovered_from(tmp_path, line, recovery, spares, ranks_after) -> None:
     order = Request("ring", 4, [line], recovery, spares, steps=25, hosts=even_hosts(4, spares, 2))
-    (judgement,) = drill.run(order, tmp_path, steady=False).judgements
-    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
-    assert judgement.ranks_after == ranks_after
-    (episode,) = judgement.episodes
+    (evaluation,) = drill.run(order, tmp_path, steady=False).evaluations
+    assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
+    assert evaluation.ranks_after == ranks_after
+    (episode,) = evaluation.episodes
     assert [death.place for death in episode.deaths] == [2, 3]
     assert len({death.at for death in episode.deaths}) == 1

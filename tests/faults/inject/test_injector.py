@@ -7,16 +7,18 @@ import sys
 import numpy as np
 import pytest
 
+from emulator.core.instruments import Instrument
 from faults.inject.injector import Injector
-from faults.plan import parse, resolve
+from faults.plan.events import resolve
+from faults.plan.grammar import parse
 from faults.record import journal
 from faults.record.status_board import StatusBoard
 
 SLEEPER = """
 import signal, time
-from faults.inject.executioner import EXECUTIONER
+from faults.inject import executioner
 {prelude}
-EXECUTIONER.strike(signal.{signal}, time.monotonic() + {delay})
+executioner.strike(signal.{signal}, time.monotonic() + {delay})
 sum(range(10**12))  # one call into C that lasts for ever
 """
 
@@ -43,7 +45,7 @@ def test_an_instant_that_has_passed_strikes_at_once() -> None:
 
 
 def test_a_cancelled_timer_does_not_strike() -> None:
-    prelude = "EXECUTIONER.cancel(EXECUTIONER.strike(signal.SIGKILL, time.monotonic() + 0.05))"
+    prelude = "executioner.cancel(executioner.strike(signal.SIGKILL, time.monotonic() + 0.05))"
     program = SLEEPER.format(prelude=prelude, signal="SIGTERM", delay=0.2)
     assert subprocess.run([sys.executable, "-c", program], timeout=60).returncode == -signal.SIGTERM
 
@@ -54,6 +56,20 @@ def test_an_event_fires_at_its_step_and_its_place_only(tmp_path) -> None:
     for step in range(6):
         faults.at_step(step)
     assert seen == ["full 1 @ step 3"]
+
+
+def test_instruments_hear_of_a_fault_when_it_fires(tmp_path) -> None:
+    heard: list[tuple[str, object]] = []
+
+    class Listener(Instrument):
+        def fault(self, kind: str, **info: object) -> None:
+            heard.append((kind, info["text"]))
+
+    faults = injector(tmp_path, ["full 1 @ step 3", "full 2 @ step 3"])
+    faults.instruments = [faults, Listener(), Listener()]
+    for step in range(6):
+        faults.at_step(step)
+    assert heard == [("full", "full 1 @ step 3")] * 2
 
 
 def test_an_event_fires_once_whoever_holds_the_place(tmp_path) -> None:
@@ -100,7 +116,7 @@ def test_a_cut_is_made_by_every_rank_that_sends_across_it(tmp_path, line: str, a
 def test_what_is_to_happen_later_waits_for_its_instant(tmp_path, monkeypatch) -> None:
     seen: list[str] = []
     now = 100.0
-    monkeypatch.setattr("time.monotonic", lambda: now)
+    monkeypatch.setattr("faults.clock.now", lambda: now)
     faults = injector(tmp_path, ["full 1 @ time 2 s", "full 1 @ step 1 + 5 s"], seen=seen)
     faults.begin(100.0)
     faults.at_step(1)
@@ -143,7 +159,7 @@ def test_a_lie_ends_by_itself(tmp_path) -> None:
 
 def test_a_slow_rank_sleeps_for_the_rest_of_its_time(tmp_path, monkeypatch) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("time.sleep", slept.append)
+    monkeypatch.setattr("faults.clock.sleep", slept.append)
     faults = injector(tmp_path, ["slow 1 @ step 0 by 4"])
     faults.drag(0.5)
     faults.at_step(0)

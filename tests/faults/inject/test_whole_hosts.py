@@ -4,7 +4,7 @@ import pytest
 
 from emulator.launch import mpirun
 from faults.drill import drill
-from faults.drill.checks import Judgement
+from faults.drill.checks import Evaluation
 from faults.drill.request import Request
 from faults.drill.resolution import even_hosts
 
@@ -15,22 +15,22 @@ TIMEOUT_S = 120
 LINE = "kill host 1 @ step 5"
 
 
-def lose_a_host(tmp_path, pattern: str, policy: str, ranks: int, hosts: list[int], spares: int = 0) -> Judgement:
+def lose_a_host(tmp_path, pattern: str, policy: str, ranks: int, hosts: list[int], spares: int = 0) -> Evaluation:
     steps = 60 if pattern == "gossip" else 12  # until the survivors agree
     order = Request(
         pattern, ranks, [LINE], policy, spares=spares, steps=steps, hosts=hosts, deadline_s=TIMEOUT_S
     )  # fmt: skip
-    (judgement,) = drill.run(order, tmp_path, steady=False).judgements
-    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
-    assert judgement.checks["leftovers"] == (True, "0 processes were left")
-    return judgement
+    (evaluation,) = drill.run(order, tmp_path, steady=False).evaluations
+    assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
+    assert evaluation.checks["leftovers"] == (True, "0 processes were left")
+    return evaluation
 
 
 @pytest.mark.parametrize(("policy", "spares", "left"), [("shrink", 0, 8), ("spare", 2, 10), ("respawn", 0, 16)])
 def test_half_of_16_ranks(tmp_path, policy: str, spares: int, left: int) -> None:
-    judgement = lose_a_host(tmp_path, "ring", policy, 16, even_hosts(16, spares, 2), spares)
-    assert (judgement.ranks_after, len(judgement.episodes[0].deaths)) == (left, 8)
-    assert f"bit-equal to the fault-free run on {left} ranks" in judgement.checks["result"][1]
+    evaluation = lose_a_host(tmp_path, "ring", policy, 16, even_hosts(16, spares, 2), spares)
+    assert (evaluation.ranks_after, len(evaluation.episodes[0].deaths)) == (left, 8)
+    assert f"bit-equal to the fault-free run on {left} ranks" in evaluation.checks["result"][1]
 
 
 @pytest.mark.parametrize(
@@ -44,6 +44,6 @@ def test_half_of_16_ranks(tmp_path, policy: str, spares: int, left: int) -> None
     ],
 )
 def test_half_of_8_ranks(tmp_path, pattern: str, policy: str, hosts: list[int], said: str) -> None:
-    judgement = lose_a_host(tmp_path, pattern, policy, 8, hosts)
-    assert judgement.ranks_after == 4
-    assert said in judgement.checks["result"][1]
+    evaluation = lose_a_host(tmp_path, pattern, policy, 8, hosts)
+    assert evaluation.ranks_after == 4
+    assert said in evaluation.checks["result"][1]

@@ -20,8 +20,8 @@ def test_a_host_that_dies_with_its_daemon_is_recovered_from_on_the_one_that_is_l
         two_hosts.check(mpirun.find_mpi(), 4)
     except UsageError as error:
         pytest.skip(str(error))
-    (judgement,) = drill.run(order(f"kill host {lost} @ step 15"), tmp_path, steady=False).judgements
-    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
+    (evaluation,) = drill.run(order(f"kill host {lost} @ step 15"), tmp_path, steady=False).evaluations
+    assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
     started = [r for r in journal.read(tmp_path / "repeat-000" / "journal") if r["what"] == "started"]
     assert {r["host"] for r in started if r["attempt"] == 0} == {"host-a", "host-b"}
     assert {r["host"] for r in started if r["attempt"] > 0} == {"host-b" if lost == 0 else "host-a"}

@@ -9,7 +9,7 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from faults.drill import drill
-from faults.drill.checks import Judgement
+from faults.drill.checks import Evaluation
 from faults.drill.job_spec import JOURNAL, JobSpec
 from faults.drill.request import Request
 from faults.drill.training import DATA, Training, digest, save_digits
@@ -24,11 +24,11 @@ needs_ulfm = pytest.mark.skipif(
 )
 
 
-def carry_out(tmp_path, pattern: str, lines: list[str], recovery: str, ranks: int = 5, **options) -> Judgement:
+def carry_out(tmp_path, pattern: str, lines: list[str], recovery: str, ranks: int = 5, **options) -> Evaluation:
     order = Request(pattern, ranks, lines, recovery, options=options)
-    (judgement,) = drill.run(order, tmp_path, steady=False).judgements
-    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
-    return judgement
+    (evaluation,) = drill.run(order, tmp_path, steady=False).evaluations
+    assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
+    return evaluation
 
 
 @needs_ulfm
@@ -43,10 +43,10 @@ def carry_out(tmp_path, pattern: str, lines: list[str], recovery: str, ranks: in
     ],
 )
 def test_parameter_servers_bear_the_loss_of_workers_and_servers(tmp_path, lines, recovery, heirs) -> None:
-    judgement = carry_out(tmp_path, "parameter-server", lines, recovery)
-    assert judgement.ranks_after == 5 - len(lines)
-    assert judgement.lost_steps == 0
-    assert [note for episode in judgement.episodes for note in episode.notes] == heirs
+    evaluation = carry_out(tmp_path, "parameter-server", lines, recovery)
+    assert evaluation.ranks_after == 5 - len(lines)
+    assert evaluation.lost_steps == 0
+    assert [note for episode in evaluation.episodes for note in episode.notes] == heirs
 
 
 @needs_ulfm
@@ -95,8 +95,8 @@ def test_lost_tasks_are_done_again(tmp_path, lines) -> None:
     ],
 )
 def test_each_pattern_has_named_points_at_which_a_fault_strikes(tmp_path, pattern, line, recovery) -> None:
-    judgement = carry_out(tmp_path, pattern, [line], recovery, ranks=4)
-    assert judgement.ranks_after == 4 - line.startswith("kill")
+    evaluation = carry_out(tmp_path, pattern, [line], recovery, ranks=4)
+    assert evaluation.ranks_after == 4 - line.startswith("kill")
 
 
 def test_a_named_point_of_another_role_is_refused(tmp_path) -> None:
@@ -116,9 +116,9 @@ def test_tasks_that_are_left_because_all_workers_died_are_a_death_to_be_repaired
 
 @needs_ulfm
 def test_a_federation_goes_on_without_those_who_die_or_hang(tmp_path) -> None:
-    judgement = carry_out(tmp_path, "federated", ["kill 2 @ step 5", "hang 3 @ step 9"], "continue")
-    assert judgement.ranks_after == 3
-    assert "bit-equal to the replay" in judgement.checks["result"][1]
+    evaluation = carry_out(tmp_path, "federated", ["kill 2 @ step 5", "hang 3 @ step 9"], "continue")
+    assert evaluation.ranks_after == 3
+    assert "bit-equal to the replay" in evaluation.checks["result"][1]
 
 
 @needs_ulfm
@@ -156,9 +156,9 @@ def spec_of(pattern: str, steps: int, ranks: int, **options) -> JobSpec:
 @needs_ulfm
 def test_a_killed_primary_costs_no_push(tmp_path) -> None:
     """The backup takes over for good: the model is the fault-free one, bit by bit."""
-    judgement = carry_out(tmp_path, "parameter-server", ["kill 0 @ step 20"], "replicate", ranks=6)
-    assert judgement.ranks_after == 5
-    assert "bit-equal to the replay in one process, every push counted" in judgement.checks["result"][1]
+    evaluation = carry_out(tmp_path, "parameter-server", ["kill 0 @ step 20"], "replicate", ranks=6)
+    assert evaluation.ranks_after == 5
+    assert "bit-equal to the replay in one process, every push counted" in evaluation.checks["result"][1]
 
 
 def test_the_oracle_of_the_parameter_server_finds_lost_pushes_and_replicas_that_differ(tmp_path) -> None:
@@ -178,7 +178,7 @@ def test_the_oracle_of_the_parameter_server_finds_lost_pushes_and_replicas_that_
     assert judge(full, dict(full))[0]
     assert judge(full, full | {"digest": "b"}) == (False, "the replicas of a shard differ")
     lost = full | {"applied": {"1": 5, "2": 3, "3": 5}}
-    assert judge(lost) == (False, "pushes of rank 2, which lives, were lost")
+    assert judge(lost) == (False, "pushes of rank 2, which survived, were lost")
     assert not judge(full | {"last": n - 1})[0]
     workers[1]["wrong"] = 1
     assert judge(full) == (False, "the ballast arrived torn (1 wrong)")
@@ -205,7 +205,7 @@ def test_the_oracle_of_gossip_finds_who_holds_what_its_messages_do_not_come_to(t
     mean = 0.25 * said[0] + 0.25 * said[1] + 0.25 * said[2] + 0.25 * said[3]
     assert judge(*((rank, mean) for rank in range(4)))[0]
     astray = np.nextafter(mean, 1.0)
-    assert judge((0, mean), (1, astray)) == (False, "rank 1 holds what the messages that arrived do not come to")
+    assert judge((0, mean), (1, astray)) == (False, "rank 1 holds another value than the replay of its messages")
     Journal(tmp_path / JOURNAL, 1).write("missed", step=0, whom=3)
     without = 0.25 * said[0] + 0.25 * said[1] + 0.25 * said[2] + 0.25 * said[1]
     assert "rank 1" in judge((0, mean), (1, mean))[1]

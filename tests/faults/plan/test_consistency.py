@@ -4,7 +4,8 @@ import pytest
 
 from emulator.errors import UsageError
 from faults.drill.request import Request
-from faults.plan import parse, resolve
+from faults.plan.events import resolve
+from faults.plan.grammar import parse
 
 
 def events(*lines: str, refilled: bool):
@@ -51,7 +52,7 @@ def test_a_rate_that_may_never_come_to_a_rank_contradicts_nothing() -> None:
 @pytest.mark.parametrize("late", ["slow 1 @ step 10 by 2", "slow 1 @ step 3 + 1 ms", "lie 1 @ step 3 phase mix"])
 def test_nobody_meets_a_rank_that_is_dead_and_not_replaced(late: str) -> None:
     assert len(events("kill 1 @ step 3", late, refilled=True)) == 2
-    with pytest.raises(UsageError, match="meets rank 1, which 'kill 1 @ step 3' has ended"):
+    with pytest.raises(UsageError, match="is aimed at rank 1, which 'kill 1 @ step 3' has killed"):
         events("kill 1 @ step 3", late, refilled=False)
 
 

@@ -7,9 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.errors import UsageError
-from faults.plan import Event, describe, load, parse, read_lines, resolve
+from faults.plan.events import describe, resolve
+from faults.plan.files import load, read_lines
+from faults.plan.grammar import parse
 from faults.plan.kinds import KINDS
-from faults.plan.model import Target, When
+from faults.plan.model import Event, Target, When
 
 LEGAL = [
     ("kill 3 @ step 20", Target(ranks=(3,)), When(step=20)),
@@ -23,6 +25,8 @@ LEGAL = [
     ("hang 2 @ emulated 2 s", Target(ranks=(2,)), When(emulated_s=2.0)),
     ("kill random @ rate 0.1/s", Target(random=True), When(rate_hz=0.1)),
     ("kill random @ rate 6/min", Target(random=True), When(rate_hz=0.1)),
+    ("kill random @ rate 2/d", Target(random=True), When(rate_hz=2 / 86400)),
+    ("kill 0 @ time 5 years", Target(ranks=(0,)), When(time_s=5 * 31557600.0)),
     ("kill server @ step 3", Target(role="server"), When(step=3)),
     ("lose nic 3 @ step 5 by 10", Target(ranks=(3,), nic=True), When(step=5)),
     ("cut 0-3|4-7 @ step 10", Target(ranks=(0, 1, 2, 3), others=(4, 5, 6, 7)), When(step=10)),

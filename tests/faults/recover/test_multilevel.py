@@ -6,7 +6,7 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from faults.drill import drill
-from faults.drill.checks import Judgement
+from faults.drill.checks import Evaluation
 from faults.drill.job_spec import LEVELS, JobSpec
 from faults.drill.request import Request
 from faults.drill.training import DATA, digest, save_digits
@@ -20,13 +20,13 @@ needs_ulfm = pytest.mark.skipif(
 )
 
 
-def carry_out(tmp_path, lines: list[str], recovery: str = "spare", levels: str = "memory,disk") -> Judgement:
+def carry_out(tmp_path, lines: list[str], recovery: str = "spare", levels: str = "memory,disk") -> Evaluation:
     order = Request(
         "ring", 5, lines, recovery, spares=2 * (recovery == "spare"), steps=30,
         checkpoint={"levels": LEVELS[levels], "every": 5},
     )  # fmt: skip
-    (judgement,) = drill.run(order, tmp_path, steady=False).judgements
-    return judgement
+    (evaluation,) = drill.run(order, tmp_path, steady=False).evaluations
+    return evaluation
 
 
 @needs_ulfm
@@ -44,20 +44,20 @@ def carry_out(tmp_path, lines: list[str], recovery: str = "spare", levels: str =
     ],
 )
 def test_the_nearest_level_that_has_it_is_used(tmp_path, lines, recovery, levels, lost, said) -> None:
-    judgement = carry_out(tmp_path, lines, recovery, levels)
-    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
-    assert judgement.lost_steps == lost
-    assert said in " ".join(note for episode in judgement.episodes for note in episode.notes)
+    evaluation = carry_out(tmp_path, lines, recovery, levels)
+    assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
+    assert evaluation.lost_steps == lost
+    assert said in " ".join(note for episode in evaluation.episodes for note in episode.notes)
 
 
 @needs_ulfm
 @pytest.mark.parametrize("recovery", ["spare", "respawn"])
 @pytest.mark.parametrize("damage", ["corrupt 1 @ step 17", "full 1 @ step 12"])
 def test_a_rank_and_its_buddy_go_back_past_a_damaged_checkpoint(tmp_path, damage: str, recovery: str) -> None:
-    judgement = carry_out(tmp_path, [damage, "kill 2,3 @ step 18"], recovery)
-    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
-    assert judgement.lost_steps == 8  # step 15's checkpoint is not whole, step 10's is used
-    notes = " ".join(note for episode in judgement.episodes for note in episode.notes)
+    evaluation = carry_out(tmp_path, [damage, "kill 2,3 @ step 18"], recovery)
+    assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
+    assert evaluation.lost_steps == 8  # step 15's checkpoint is not whole, step 10's is used
+    notes = " ".join(note for episode in evaluation.episodes for note in episode.notes)
     assert "passed over a checkpoint: 00000015" in notes
     assert "from disk, as of step 10" in notes
 
@@ -65,9 +65,9 @@ def test_a_rank_and_its_buddy_go_back_past_a_damaged_checkpoint(tmp_path, damage
 @needs_ulfm
 @pytest.mark.parametrize("offset", [300, 1500, 3000, 5000])
 def test_a_kill_within_a_step_and_its_copy_to_the_buddy(tmp_path, offset: int) -> None:
-    judgement = carry_out(tmp_path, [f"kill 2 @ step 12 + {offset} us", f"kill 0 @ step 20 + {offset} us"])
-    assert judgement.recovered, f"{judgement.phase}: {judgement.reason}"
-    assert judgement.ranks_after == 5
+    evaluation = carry_out(tmp_path, [f"kill 2 @ step 12 + {offset} us", f"kill 0 @ step 20 + {offset} us"])
+    assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
+    assert evaluation.ranks_after == 5
 
 
 @needs_ulfm
@@ -76,9 +76,9 @@ def test_a_kill_within_a_step_and_its_copy_to_the_buddy(tmp_path, offset: int) -
     [(["kill 2,3 @ step 12"], "both lost"), (["kill 0 @ step 5", "kill 2,4 @ step 12"], "nobody is left to go on")],
 )
 def test_what_no_level_has_is_lost_with_a_reason(tmp_path, lines, said) -> None:
-    judgement = carry_out(tmp_path, lines, levels="memory")
-    assert not judgement.recovered
-    assert said in judgement.reason
+    evaluation = carry_out(tmp_path, lines, levels="memory")
+    assert not evaluation.recovered
+    assert said in evaluation.reason
 
 
 @pytest.mark.parametrize(("pattern", "recovery"), [("ring", "shrink"), ("ring", "restart"), ("gossip", "continue")])

@@ -119,18 +119,21 @@ def plan(sheet: Sheet, objective: str = "time", terms: dict[str, Any] | None = N
 
 
 def search(facts: Facts, objective: str, menu: Menu) -> tuple[list[tuple[float, Design]], int]:
-    """Scores of the legal designs, each under its best policy; a lower bound spares the pricing of policies.
+    """Scores of the legal designs, each under its best policy; lower bounds spare the pricing of most of them.
 
-    A failure only lengthens a job. So where steps alone take longer than another whole job of the same family, the
-    design's policies are not priced.
+    Designs are priced in the order of a quick lower bound. A failure only lengthens a job: where steps alone take
+    longer than another whole job of the same family, the design's policies are not priced.
     """
     p = grid(facts.job.most)
     memo: dict[Any, Any] = {}
     found: list[tuple[float, Design]] = []
     best: dict[Any, float] = {}
     searched = 0
-    for base in menu.designs(facts):
+    bases = [(pricing.least(facts, base, p, memo, nodes=objective != "time"), base) for base in menu.designs(facts)]
+    for quick, base in sorted(bases, key=lambda pair: pair[0]):
         searched += 1
+        if quick > best.get(family(base), np.inf) * (1 + EQUAL):
+            continue
         options = list(policies(facts, base))
         if not options:
             menu.cut["no recovery policy is possible"] += 1

@@ -11,7 +11,7 @@ import numpy as np
 from emulator.design import pricing
 from emulator.design.menu import Menu, grid
 from emulator.design.model import Design, Facts, design_of, facts_of
-from emulator.design.plan import family, search
+from emulator.design.planner import family, search
 from emulator.design.pricing import Priced
 from emulator.design.sheet import Sheet
 
