@@ -47,9 +47,7 @@ def request_of(sheet: Sheet, chosen: Design, nodes: int, most: int, repeat: int,
     spares = max(chosen.spares, deaths) if chosen.policy == "spare" else None
     if name == "parameter-server" and policy.replicas > 1:
         if deaths >= policy.replicas:
-            raise UsageError(
-                f"fault_tolerance.survive is below the drill's {policy.replicas} replicas, got {deaths}"
-            )
+            raise UsageError(f"fault_tolerance.survive is below the drill's {policy.replicas} replicas, got {deaths}")
         victims = list(range(deaths))
     else:
         if not 1 <= deaths <= ranks - max(2, plan.fewest):
