@@ -71,9 +71,9 @@ def start(
         drills.check(request, folder, mpirun.find_mpi())
 
         def keep(outcome: drills.Outcome) -> None:
-            if outcome.judgements:
+            if outcome.evaluations:
                 report.save(
-                    **kept(sheet, design_report.record(priced, nodes)), drill=drills.record(outcome),
+                    **kept(sheet, design_report.record(priced, nodes)), drill=outcome.to_json(),
                     priced_recovery=failures.recovery_cost(facts, chosen),
                     priced_by="given in the sheet" if facts.recovery is not None else "the shipped median, 16 ranks",
                 )  # fmt: skip
@@ -81,8 +81,8 @@ def start(
         report.say(f"{job.pattern} of {job.ranks} ranks by {job.recovery}: {'; '.join(request.faults)}")
         outcome = drills.run(request, folder, seen=keep)
         report.show()
-    if outcome.recovered:
+    failed = outcome.failed
+    if failed is None:
         return 0
-    failed = next(one for one in outcome.judgements if not one.recovered)
     print(f"error: not recovered at phase {failed.phase}: {failed.reason}", file=sys.stderr)
     return NOT_RECOVERED
