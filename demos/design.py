@@ -9,6 +9,7 @@ python -m demos.design plan demos/cases/recommendation.toml --save mine.toml
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any
 
 import click
 
+from demos._lib import design_receipts as receipts_of
 from demos._lib import design_report as report
 from emulator.errors import CheckFailed, UsageError
-from emulator.run.options import OneLineGroup
+from emulator.run.options import PACE, SIZE, OneLineGroup
 
 CASES = ("agentic", "federated", "rag", "recommendation", "swarm")
 _CASES = Path(__file__).parent / "cases"
@@ -85,8 +87,11 @@ def check(sheet: str, terms: str | None, change: tuple[str, ...], path: str | No
 
 @_verb
 @click.option("--sensitivity", is_flag=True, help="Vary alpha and beta by 10x each way.")
+@click.option("--out", metavar="DIR", help="Run folder that keeps the prediction; absent: runs/design/<UTC time>.")
 @click.option("--json", "path", metavar="FILE", help="Write the prediction to this file as well.")
-def predict(sheet: str, terms: str | None, change: tuple[str, ...], sensitivity: bool, path: str | None) -> None:
+def predict(
+    sheet: str, terms: str | None, change: tuple[str, ...], sensitivity: bool, out: str | None, path: str | None
+) -> None:
     """Say what the design costs: the step by term, p*, the nodes to ask for, the whole job with failures.
 
     With --change the changed design stands beside the sheet's own, and the slots that this opens again are named.
@@ -108,7 +113,9 @@ def predict(sheet: str, terms: str | None, change: tuple[str, ...], sensitivity:
 
         for line in report.sensitivity(vary(after, measured)):
             click.echo(line)
-    _dump(path, [report.record(one, p) for one, p in zip(priced, nodes, strict=True)])
+    records = [report.record(one, p) for one, p in zip(priced, nodes, strict=True)]
+    _dump(path, records)
+    click.echo(f"kept for receipts: {receipts_of.keep_prediction(after, records[-1], out)}")
 
 
 @_verb
@@ -173,6 +180,61 @@ def draw(sheet: str, terms: str | None, change: tuple[str, ...], out: str | None
         click.echo(text, nl=False)
     else:
         _write(out, text)
+
+
+@_verb
+@click.option("-n", "most", type=click.IntRange(min=2), default=16, show_default=True, metavar="N",
+              help="Start at most N ranks; a larger design is cut to them.")  # fmt: skip
+@click.option("--cap", type=SIZE, default="1M", show_default=True, help="Cut exchanges to so many bytes.")
+@click.option("--pace", type=PACE, default="none", metavar="auto|none|K", show_default=True,
+              help="Wall seconds per emulated second; none holds nothing back.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the computing times.")
+@click.option("--out", metavar="DIR", help="Run folder; absent: runs/design/<UTC time>.")
+@click.option("--json", metavar="FILE", help="Write the result to this file as well.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def run(sheet: str, terms: str | None, change: tuple[str, ...], most: int, cap: int, **options: Any) -> None:
+    """Run the design's skeleton on real ranks over its network; measured beside predicted, term by term.
+
+    The skeleton computes for the declared time and exchanges messages of the sheet's sizes by its patterns. Exit
+    status 1 if the total, or a term of at least 5 % of the step, is more than 15 % off.
+    """
+    from demos._lib import design_run
+    from emulator import design
+
+    sys.exit(design_run.start(design.load(sheet, change), _terms(terms), most, cap, options))
+
+
+@_verb
+@click.option("-n", "most", type=click.IntRange(min=3), default=8, show_default=True, metavar="N",
+              help="Start at most N ranks.")  # fmt: skip
+@click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Drills, for the median.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--out", metavar="DIR", help="Run folder; absent: runs/design/<UTC time>.")
+@click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well.")
+@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+def drill(
+    sheet: str, terms: str | None, change: tuple[str, ...], most: int, repeat: int, seed: int, **place: Any
+) -> None:
+    """Kill what the sheet says it survives, recover by its policy; measured cost beside the priced one.
+
+    The job is the pattern's own training or service of `faults`, with the processes of this machine. Exit status 3 if
+    it did not recover.
+    """
+    from demos._lib import design_drill
+    from emulator import design
+
+    sys.exit(design_drill.start(design.load(sheet, change), _terms(terms), most, repeat, seed, place))
+
+
+@main.command()
+@click.argument("folder", default="runs/design")
+@click.option("--json", "path", metavar="FILE", help="Write the rows to this file as well.")
+def receipts(folder: str, path: str | None) -> None:
+    """List every prediction in FOLDER that was later run, with its error: median and worst, by pattern."""
+    rows, waiting = receipts_of.rows(folder)
+    for line in receipts_of.lines(rows, waiting):
+        click.echo(line)
+    _dump(path, rows)
 
 
 if __name__ == "__main__":

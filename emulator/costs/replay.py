@@ -4,7 +4,7 @@ On an idle network of one rank per host, messages of different ranks may meet at
 runs ahead of the others. No sum of alpha, beta and gamma describes that; a recurrence of maxima and additions does. For
 a message of n bytes that a rank sends at time t, every card serving one message at a time::
 
-    start = max(t, egress)          egress  = start + max(gap, n beta)        of the sender's card
+    start = max(t, egress)          egress  = start + max(gap, n egress)      of the sender's card
     first = start + alpha
     due   = max(first, ingress) + n beta = ingress                            of the receiver's card
 
@@ -48,15 +48,24 @@ class Reduce:
     size: float
 
 
-Step = Send | Receive | Drain | Reduce
+@dataclass(frozen=True, slots=True)
+class Compute:
+    """The rank computes for so many seconds."""
+
+    seconds: float
+
+
+Step = Send | Receive | Drain | Reduce | Compute
 Program = Sequence[Step]
 
 
 class _Replay:
     """Clocks and cards of the ranks, and the messages on their way."""
 
-    def __init__(self, programs: Sequence[Program], alpha: float, beta: float, gamma: float, gap: float) -> None:
-        self.alpha, self.beta, self.gamma, self.gap = alpha, beta, gamma, gap
+    def __init__(
+        self, programs: Sequence[Program], alpha: float, beta: float, gamma: float, gap: float, out: float
+    ) -> None:
+        self.alpha, self.beta, self.gamma, self.gap, self.out = alpha, beta, gamma, gap, out
         self.clock, self.egress, self.ingress = ([0.0] * len(programs) for _ in range(3))
         self.steps = [deque(program) for program in programs]
         self.flying: list[tuple[float, int, int, int, float]] = []  # first, source, number, target, bytes
@@ -72,6 +81,8 @@ class _Replay:
                 self.send(rank, step)
             elif isinstance(step, Reduce):
                 self.clock[rank] += step.size * self.gamma
+            elif isinstance(step, Compute):
+                self.clock[rank] += step.seconds
             elif isinstance(step, Drain):
                 self.clock[rank] = max(self.clock[rank], self.egress[rank])
             else:
@@ -83,7 +94,7 @@ class _Replay:
 
     def send(self, rank: int, step: Send) -> None:
         start = max(self.clock[rank], self.egress[rank])
-        self.egress[rank] = start + max(self.gap, step.size * self.beta)
+        self.egress[rank] = start + max(self.gap, step.size * self.out)
         self.sent += 1
         heappush(self.flying, (start + self.alpha, rank, self.sent, step.to, step.size))
 
@@ -98,7 +109,10 @@ class _Replay:
             self.go_on(target)
 
 
-def replay(programs: Iterable[Program], alpha: float, beta: float, gamma: float = 0.0, gap: float = 0.0) -> list[float]:
+def replay(
+    programs: Iterable[Program], alpha: float, beta: float, gamma: float = 0.0, gap: float = 0.0,
+    egress: float | None = None,
+) -> list[float]:  # fmt: skip
     """When each rank is done with its program, in seconds.
 
     Parameters
@@ -109,13 +123,15 @@ def replay(programs: Iterable[Program], alpha: float, beta: float, gamma: float 
         Latency of a message in seconds; seconds per byte on a card; seconds per byte reduced.
     gap
         Least time between two messages that leave one card, in seconds.
+    egress
+        Seconds per byte of the sender's card where it is quicker than the path; absent: `beta`.
 
     Raises
     ------
     ValueError
         A rank waits for a message that no rank sends.
     """
-    state = _Replay(list(programs), alpha, beta, gamma, gap)
+    state = _Replay(list(programs), alpha, beta, gamma, gap, beta if egress is None else egress)
     state.run()
     for rank, steps in enumerate(state.steps):
         if steps:

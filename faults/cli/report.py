@@ -87,7 +87,7 @@ class Report:
         self._path = folder / results.RESULT
         try:
             with ending_in_order():
-                self._record = results.new(self._name, ["python", "-m", "faults", *sys.argv[1:]], ranks=ranks, **about)
+                self._record = results.new(self._name, ["python", *mpirun.this_program()], ranks=ranks, **about)
                 # Only the jobs load MPI, so the environment's record of this process knows of none.
                 mpis = {"mpi": f"{mpi.provider} v{mpi.version}", "mpi4py": metadata.version("mpi4py")}
                 self._record["environment"] |= mpis

@@ -20,7 +20,7 @@ _MODULES = {
     name: f"emulator.report.views.{name}:view"
     for name in (
         "ring", "links", "incast", "gossip", "decentralised", "federated", "membership", "parameter_server", "hybrid",
-        "scatter_gather", "compare", "speedup", "run",
+        "scatter_gather", "compare", "speedup", "run", "design",
     )
 } | {
     "faults": "emulator.report.drills:drill",

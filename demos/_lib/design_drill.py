@@ -1,0 +1,88 @@
+"""`demos.design drill`: the deaths that a sheet says it survives, by the drills of `faults`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from demos._lib import design_report
+from demos._lib.design_receipts import kept
+from emulator import design
+from emulator.design import failures, pricing
+from emulator.design.model import Design, design_of, facts_of
+from emulator.design.sheet import Sheet
+from emulator.errors import UsageError
+from emulator.launch import mpirun
+from faults import policies
+from faults.cli.report import NOT_RECOVERED, Report
+from faults.drill import drill as drills
+from faults.drill.request import Request
+from faults.patterns.catalogue import CATALOGUE
+
+_STEP = 10  # at which the ranks are killed
+
+
+def pattern_of(chosen: Design) -> str:
+    """The drill's name for the flow that recovers by the design's policy.
+
+    Raises
+    ------
+    UsageError
+        No flow's pattern has a drill of that policy.
+    """
+    names = ["ring" if flow.pattern == "all-reduce" else flow.pattern for flow in chosen.flows]
+    for name in names:
+        if chosen.policy in CATALOGUE[name].policies:
+            return name
+    legal = "; ".join(f"{name}: {', '.join(CATALOGUE[name].policies)}" for name in dict.fromkeys(names))
+    raise UsageError(f"fault_tolerance.policy must have a drill, got {chosen.policy!r}: legal are {legal}")
+
+
+def request_of(sheet: Sheet, chosen: Design, nodes: int, most: int, repeat: int, seed: int) -> Request:
+    """As many ranks as the design has, at most `most`; the last ones die, or a server where servers are replicated."""
+    name = pattern_of(chosen)
+    plan, policy = CATALOGUE[name], policies.of(chosen.policy)
+    ranks = max(plan.least_ranks, min(most, nodes))
+    deaths = sheet.fault_tolerance.survive if sheet.fault_tolerance else 1
+    spares = max(chosen.spares, deaths) if chosen.policy == "spare" else None
+    if name == "parameter-server" and policy.replicas > 1:
+        if deaths >= policy.replicas:
+            raise UsageError(f"fault_tolerance.survive is below the drill's {policy.replicas} replicas, got {deaths}")
+        victims = list(range(deaths))
+    else:
+        if not 1 <= deaths <= ranks - max(2, plan.fewest):
+            raise UsageError(f"fault_tolerance.survive must leave 2 of the drill's {ranks} ranks, got {deaths}: -n N")
+        victims = [ranks - 1 - number for number in range(deaths)]
+    faults = [f"kill {rank} @ step {_STEP}" for rank in victims]
+    return Request(name, ranks, faults, recovery=chosen.policy, spares=spares, seed=seed, repeat=repeat)
+
+
+def start(
+    sheet: Sheet, terms: dict[str, Any] | None, most: int, repeat: int, seed: int, place: dict[str, Any]
+) -> int:  # fmt: skip
+    """Carry the drill out and print it; returns the exit status."""
+    facts, chosen = facts_of(sheet, terms), design_of(sheet)
+    priced = design.predict(sheet, terms)
+    nodes = pricing.chosen_nodes(sheet, priced)
+    request = request_of(sheet, chosen, nodes + chosen.servers, most, repeat, seed)
+    job = request.spec()
+    report = Report("design", False, place["out"], place["json_file"], place["quiet"])
+    with report.begun(job.ranks) as folder:
+        drills.check(request, folder, mpirun.find_mpi())
+
+        def keep(outcome: drills.Outcome) -> None:
+            if outcome.evaluations:
+                report.save(
+                    **kept(sheet, design_report.record(priced, nodes)), drill=outcome.to_json(),
+                    priced_recovery=failures.recovery_cost(facts, chosen),
+                    priced_by="given in the sheet" if facts.recovery is not None else "the shipped median, 16 ranks",
+                )  # fmt: skip
+
+        report.say(f"{job.pattern} of {job.ranks} ranks by {job.recovery}: {'; '.join(request.faults)}")
+        outcome = drills.run(request, folder, seen=keep)
+        report.show()
+    failed = outcome.failed
+    if failed is None:
+        return 0
+    print(f"error: not recovered at phase {failed.phase}: {failed.reason}", file=sys.stderr)
+    return NOT_RECOVERED

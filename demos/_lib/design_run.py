@@ -1,0 +1,88 @@
+"""`demos.design run`: a design's skeleton on real ranks, measured beside its price by term."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from demos._lib import design_report as report
+from demos._lib.design_receipts import kept
+from emulator import design
+from emulator.design import pricing
+from emulator.design.model import design_of, facts_of
+from emulator.design.sheet import Sheet
+from emulator.design.skeleton import TERMS, Skeleton, by_term, off, skeleton
+from emulator.launch import mpirun
+from emulator.run.options import relaunch
+from emulator.run.session import CommonOptions, Run, execute
+
+
+def start(sheet: Sheet, terms: dict[str, Any] | None, most: int, cap: int, options: dict[str, Any]) -> int:
+    """Run the skeleton of a sheet; outside a job, start mpirun with the ranks that it needs. Returns the status."""
+    facts, chosen = facts_of(sheet, terms), design_of(sheet)
+    inside = mpirun.inside()
+    if inside:
+        from mpi4py import MPI
+
+        most = MPI.COMM_WORLD.Get_size()
+    made = skeleton(sheet, facts, chosen, most, cap)
+    if not inside:
+        return relaunch(made.ranks)
+    with _network_file(made.network) as net:
+        common = CommonOptions(net=net, compute="none", sizes=[], ranks=None, budget=40.0, **options)
+        return execute("design", made.ranks, None, common, lambda run: _body(run, sheet, terms, made))
+
+
+@contextlib.contextmanager
+def _network_file(network: str) -> Iterator[str]:
+    """The network by name, or its text as a file for as long as the run lasts."""
+    if "\n" not in network:
+        yield network
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "sheet.toml"
+        path.write_text(network, encoding="utf-8")
+        yield str(path)
+
+
+def _body(run: Run, sheet: Sheet, terms: dict[str, Any] | None, made: Skeleton) -> None:
+    from demos._lib.skeleton import seconds
+
+    if run.rank == 0:
+        priced = design.predict(sheet, terms)
+        predicted = made.predicted(run.seed)
+        run.extra |= kept(sheet, report.record(priced, pricing.chosen_nodes(sheet, priced)))
+        run.extra["design_run"] = {
+            "p": made.p, "ranks": made.ranks, "spread": made.spread, "notes": list(made.notes), "rows": [],
+            "patterns": [one.flow.pattern for one in made.exchanges], "formula": dict(made.formula),
+        }  # fmt: skip
+    run.show()
+    measured = dict.fromkeys(TERMS, 0.0)
+    for number, one in enumerate(made.exchanges):
+
+        def timed(each: Any, spread: float, seed: int = run.seed + number) -> float:
+            return seconds(run, each, each.draws(spread, made.count(each) if spread else 8, seed))
+
+        for term, value in by_term(timed, one, made.spread).items():
+            measured[term] += value
+    if run.rank == 0:
+        measured["total"] = sum(measured.values())
+        _keep(run, made, measured, predicted)
+
+
+def _keep(run: Run, made: Skeleton, measured: dict[str, float], predicted: dict[str, float]) -> None:
+    for term in (*TERMS, "total"):
+        seen, said = measured[term], float(predicted[term])
+        run.extra["design_run"]["rows"].append({"term": term, "measured": seen, "predicted": said,
+                                                "share": seen / measured["total"]})  # fmt: skip
+    run.measurements.append({
+        "pattern": "+".join(one.flow.pattern for one in made.exchanges), "ranks": made.ranks,
+        "bytes": sum(one.up for one in made.exchanges), "seconds": {"median": measured["total"]},
+        "predicted": predicted["total"],
+    })  # fmt: skip
+    if wrong := off(measured, predicted):
+        texts = [f"{term} measured {measured[term]:.4g} s, predicted {predicted[term]:.4g} s" for term in wrong]
+        run.fail("more than 15 % off: " + "; ".join(texts))

@@ -1,0 +1,146 @@
+"""The exchanges of a design's skeleton on real ranks: declared computing, and the messages of `primitives`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+import emulator
+from emulator import carrier
+from emulator.design.skeleton import ITEM, WARM_UP, Exchange
+from emulator.run.session import Run
+from primitives.collectives.all_reduce import all_reduce
+from primitives.federated import participate, serving
+from primitives.gossip import graphs, mix, mixing, schedules
+from primitives.parameter_server import Add, Consistency, ParameterServer, Table, Worker
+from primitives.scatter_gather import coordinator
+
+Times = NDArray[np.float64]
+Ends = list[float]
+"""When this rank was done with each exchange, in seconds; empty on a rank that only serves."""
+
+
+def seconds(run: Run, one: Exchange, draws: Times) -> float:
+    """Seconds of one exchange after the warm-up. Collective over all ranks of the run.
+
+    To the last rank's end where ranks wait for one another; else the mean over the ranks that compute.
+    """
+    comm = run.sub(one.ranks)
+    run.control.Barrier()
+    ends: Ends = []
+    if comm is not None:
+        carrier.of(comm).align()
+        ends = _PATTERNS[one.flow.pattern](comm, one, draws)
+    gathered = run.control.gather(ends)
+    found = 0.0
+    if gathered is not None:
+        table = np.array([row for row in gathered if row])
+        done = table.max(axis=0) if one.waits else table.mean(axis=0)
+        found = float(done[-1] - done[WARM_UP - 1]) / (len(done) - WARM_UP)
+    return float(run.control.bcast(found))
+
+
+def _sums(comm: MPI.Intracomm, one: Exchange, draws: Times) -> Ends:
+    vector, total, ends = np.ones(one.up // ITEM, np.float32), np.empty(one.up // ITEM, np.float32), []
+    for row in draws:
+        emulator.compute(comm, row[comm.Get_rank()])
+        all_reduce(comm, vector, total, algorithm=one.algorithm)
+        ends.append(emulator.now(comm))
+    return ends
+
+
+def _gossip(comm: MPI.Intracomm, one: Exchange, draws: Times) -> Ends:
+    p, value = comm.Get_size(), np.ones(one.up // 8)
+    single = one.flow.graph == "one-peer"
+    rounds = schedules.one_peer_exponential(p) if single else [mixing.of_graph(graphs.named(one.flow.graph, p))]
+    ends = []
+    for number, row in enumerate(draws):
+        emulator.compute(comm, row[comm.Get_rank()])
+        mix(comm, value, rounds[number % len(rounds)])
+        ends.append(emulator.now(comm))
+    return ends
+
+
+def _service(comm: MPI.Intracomm, one: Exchange, draws: Times) -> Ends:
+    k = one.flow.servers
+    if one.touched:
+        table = Table("w", one.rows, one.row_bytes // 8, update=Add())
+    else:
+        table = Table("w", one.up // 8, update=Add())
+    rule = Consistency({"synchronous": "bsp", "bounded": "ssp"}.get(one.model, "async"), one.bound)
+    mine = draws[:, comm.Get_rank() - k].tolist() if comm.Get_rank() >= k else []
+
+    def dense(worker: Worker) -> Ends:
+        values, ones, ends = np.empty(table.rows), np.ones(table.rows), []
+        pull = worker.pull_async("w", out=values)
+        pull.wait()
+        for amount in mine:
+            emulator.compute(comm, amount)
+            worker.push_pull("w", ones, out=values).wait()
+            ends.append(emulator.now(comm))
+        return ends
+
+    def sparse(worker: Worker) -> Ends:
+        apart, ends = one.rows // one.touched, []
+        keys = np.arange(one.touched) * apart  # evenly on the servers, others in each step
+        rows = worker.pull("w", keys)
+        for step, amount in enumerate(mine):
+            emulator.compute(comm, amount)
+            worker.push("w", np.ones_like(rows), keys, closes=True)
+            keys = np.arange(one.touched) * apart + (step + worker.rank) % apart
+            rows = worker.pull("w", keys)
+            ends.append(emulator.now(comm))
+        return ends
+
+    ps = ParameterServer(comm, [table], servers=k, consistency=rule)
+    return ps.run(sparse if one.touched else dense) or []
+
+
+def _requests(comm: MPI.Intracomm, one: Exchange, draws: Times) -> Ends:
+    """A request to each worker, or tasks that workers pull."""
+    answer, request = bytes(one.up), bytes(one.down)
+
+    def work(task: tuple[float, bytes]) -> bytes:
+        emulator.compute(comm, task[0])
+        return answer
+
+    where = {} if one.tasks else {"where": [(worker,) for worker in range(1, one.ranks)]}
+    ends = []
+    with coordinator(comm, work, batch=1) as pool:
+        for row in draws.tolist():
+            if pool is None:
+                break  # a worker: it has served until the last answer
+            pool.ask([(amount, request) for amount in row], **where)
+            ends.append(emulator.now(comm))
+    return ends
+
+
+def _rounds(comm: MPI.Intracomm, one: Exchange, draws: Times) -> Ends:
+    model, ends = np.zeros(max(1, one.up // 8)), []
+
+    def train(amounts: list[float], given: Any, number: int) -> tuple[Any, float]:
+        emulator.compute(comm, amounts[number])
+        return given, 1.0
+
+    if comm.Get_rank():
+        participate(comm, partial(train, draws[:, comm.Get_rank() - 1].tolist()))
+        return []
+    with serving(comm, model) as server:
+        for _ in draws:
+            server.round()
+            ends.append(emulator.now(comm))
+    return ends
+
+
+_PATTERNS: dict[str, Callable[[MPI.Intracomm, Exchange, Times], Ends]] = {
+    "all-reduce": _sums,
+    "gossip": _gossip,
+    "parameter-server": _service,
+    "scatter-gather": _requests,
+    "federated": _rounds,
+}

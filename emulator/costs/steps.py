@@ -1,0 +1,137 @@
+"""Message schedules of whole steps, computing included: what the skeleton of a design does, for `replay`.
+
+A closed form prices one exchange whose ranks begin together. In a running job they do not: each computes for its own
+time first, servers answer while others still push, and a rank that waits for neighbours only hears of a slow rank later
+(max-plus recurrences: Baccelli, Cohen, Olsder and Quadrat, "Synchronization and Linearity", 1992). Each function gives
+every rank's program for the computing times of `computes`, a row for each exchange and a column for each of p ranks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from heapq import heappop, heappush
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.costs import schedules
+from emulator.costs.replay import Compute, Drain, Program, Receive, Send, Step
+
+Times = NDArray[np.float64]
+
+
+def ring(p: int, count: int, itemsize: int) -> list[Program]:
+    """A ring all-reduce of `count` elements of `itemsize` bytes, in p blocks."""
+    blocks = [(count // p + (block < count % p)) * itemsize for block in range(p)]
+    programs: list[Program] = []
+    for rank in range(p):
+        steps: list[Step] = []
+        for hop in range(2 * (p - 1)):
+            block = (rank - hop - 1) % p if hop < p - 1 else (rank - hop + p - 1) % p
+            steps += [Send((rank + 1) % p, blocks[block]), Receive((rank - 1) % p)]
+        programs.append([*steps, Drain()])
+    return programs
+
+
+ALL_REDUCES: dict[str, schedules.Schedule] = {
+    "ring": ring,
+    "recursive_doubling": schedules.recursive_doubling,
+    "rabenseifner": schedules.rabenseifner,
+    "tree": schedules.tree,
+    "k_ary_tree": schedules.k_ary_tree,
+}
+
+
+def all_reduces(computes: Times, algorithm: str, count: int, itemsize: int) -> list[list[Step]]:
+    """Compute, then sum over all ranks."""
+    p = computes.shape[1]
+    once = ALL_REDUCES[algorithm](p, count, itemsize) if p > 1 else [[]]
+    return [[step for row in computes for step in (Compute(row[rank]), *once[rank])] for rank in range(p)]
+
+
+def gossips(computes: Times, sources: Sequence[Sequence[Sequence[int]]], size: float) -> list[list[Step]]:
+    """Compute, then exchange `size` bytes with neighbours; ``sources[k][i]`` are those from whom rank i receives."""
+    p = computes.shape[1]
+    programs: list[list[Step]] = [[] for _ in range(p)]
+    for number, row in enumerate(computes):
+        heard = sources[number % len(sources)]
+        for rank in range(p):
+            programs[rank].append(Compute(row[rank]))
+        for offset in range(1, p):  # by distance, as the ranks send
+            for rank in range(p):
+                if rank in heard[target := (rank + offset) % p]:
+                    programs[rank].append(Send(target, size))
+        for rank in range(p):
+            programs[rank] += [*map(Receive, heard[rank]), Drain()]
+    return programs
+
+
+def services(computes: Times, servers: int, push: float, pull: float) -> list[list[Step]]:
+    """Compute, push to each server, and pull what all have pushed: `servers` first, then p ranks that compute."""
+    p = computes.shape[1]
+    workers = range(servers, servers + p)
+    each: list[Step] = [*map(Receive, workers), *(Send(worker, pull) for worker in workers)]
+    programs = [each * len(computes) for _ in range(servers)]
+    told: list[Step] = [*(Send(server, push) for server in range(servers)), *map(Receive, range(servers))]
+    return programs + [[step for seconds in column for step in (Compute(seconds), *told)] for column in computes.T]
+
+
+def requests(computes: Times, down: float, up: float) -> list[list[Step]]:
+    """Rank 0 sends each of p ranks a request (or a model), each computes and answers."""
+    workers = range(1, computes.shape[1] + 1)
+    each: list[Step] = [*(Send(worker, down) for worker in workers), *map(Receive, workers)]
+    programs = [each * len(computes)]
+    return programs + [[step for seconds in column for step in (Receive(0), Compute(seconds), Send(0, up))]
+                       for column in computes.T]  # fmt: skip
+
+
+def pulled_tasks(
+    seconds: Sequence[float],
+    p: int,
+    down: float,
+    up: float,
+    alpha: float,
+    beta: float,
+    egress: float,
+    prefetch: int = 1,
+) -> float:
+    """Time until rank 0 has the reports of all tasks that p ranks pull from it, each with `prefetch` more in advance.
+
+    A free rank gets the next task, in the order of the tasks; see `dynamic_tasks` for equal tasks.
+    """
+    out = into = 0.0
+    free = [0.0] * (p + 1)  # when a rank has done all that it has received
+    card = [0.0] * (p + 1)
+    reports: list[tuple[float, int]] = []
+    waiting = list(reversed(seconds))
+
+    def hand_out(worker: int, at: float) -> None:
+        nonlocal out
+        if waiting:
+            start = max(at, out)
+            out = start + down * egress
+            card[worker] = max(start + alpha, card[worker]) + down * beta
+            free[worker] = max(free[worker], card[worker]) + waiting.pop()
+            heappush(reports, (free[worker] + alpha, worker))
+
+    for _ in range(prefetch + 1):
+        for worker in range(1, p + 1):
+            hand_out(worker, 0.0)
+    while reports:
+        first, worker = heappop(reports)
+        into = max(first, into) + up * beta
+        hand_out(worker, into)
+    return into
+
+
+def bounded_wait(computes: Times, bound: int, answer: float = 0.0) -> float:
+    """Mean seconds of a step of ranks that run at most `bound` steps ahead of the slowest (Ho et al. 2013).
+
+    ``end(i, t) = max(end(i, t-1), max_j end(j, t-1-bound)) + answer + compute(i, t)``, after the first quarter.
+    """
+    ends = np.zeros((len(computes) + 1, computes.shape[1]))
+    for step, row in enumerate(computes):
+        begin = np.maximum(ends[step], ends[step - bound].max()) if step >= bound else ends[step]
+        ends[step + 1] = begin + answer + row
+    skipped = len(computes) // 4
+    return float((ends[-1].mean() - ends[skipped].mean()) / (len(computes) - skipped))

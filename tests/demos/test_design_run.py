@@ -1,0 +1,76 @@
+"""Running, drilling and the record of design sheets: one launch; the rest is arithmetic."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demos._lib import design_drill
+from emulator import costs, design, results
+from emulator.costs import steps
+from emulator.costs.replay import replay
+from emulator.design.model import design_of, facts_of
+from emulator.design.skeleton import skeleton
+from emulator.errors import UsageError
+
+ROOT = Path(__file__).parents[2]
+CASES = ROOT / "demos" / "cases"
+
+
+def _command(*words: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "demos.design", *words], cwd=cwd, capture_output=True, text=True,
+                          timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)})  # fmt: skip
+
+
+@pytest.mark.parametrize("p", [2, 3, 5, 8])
+def test_programs_of_steps_agree_with_the_exact_collectives(p: int) -> None:
+    for name in steps.ALL_REDUCES:
+        programs = steps.all_reduces(np.zeros((1, p)), name, 1000, 4)
+        took = max(replay(programs, 1e-5, 1e-9))
+        assert took == pytest.approx(costs.exact(name, p, 1000, 4, 1e-5, 1e-9), rel=1e-9), name
+
+
+def test_a_design_is_cut_and_says_so() -> None:
+    sheet = design.load(CASES / "example_b.toml")
+    made = skeleton(sheet, facts_of(sheet), design_of(sheet), most=8)
+    assert (made.ranks, made.p) == (8, 6)
+    assert any("cut to 6 and 2" in note for note in made.notes)
+
+
+def test_what_has_no_skeleton_or_no_drill_is_refused_by_name() -> None:
+    for name, word in (("rag", "quorum"), ("swarm", "gossip")):
+        sheet = design.load(CASES / f"{name}.toml")
+        with pytest.raises(UsageError, match=word):
+            skeleton(sheet, facts_of(sheet), design_of(sheet))
+    chosen = replace(design_of(design.load(CASES / "example_a.toml")), policy="reexecute")
+    with pytest.raises(UsageError, match="legal are ring: shrink"):
+        design_drill.pattern_of(chosen)
+
+
+def test_a_prediction_is_run_and_appears_in_the_receipts(tmp_path: Path) -> None:
+    sheet = str(CASES / "example_a.toml")
+    assert _command("predict", sheet, cwd=tmp_path).returncode == 0
+    run = _command("run", sheet, "-n", "4", "--cap", "64K", cwd=tmp_path)
+    assert run.returncode == 0, run.stderr
+    kept = results.load(tmp_path / "runs" / "design" / "latest")
+    assert kept["sheet"]["job"]["name"] == "vision"
+    total = kept["design_run"]["rows"][-1]
+    assert total["predicted"] == pytest.approx(total["measured"], rel=0.01)
+    listed = _command("receipts", cwd=tmp_path)
+    assert "all-reduce: 1 run," in listed.stdout
+    assert "not run: 0" in listed.stdout
+
+
+def test_foreign_folders_are_refused_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").touch()
+    for folder in (str(tmp_path), str(tmp_path / "missing")):
+        done = _command("receipts", folder, cwd=tmp_path)
+        assert done.returncode == 2
+        assert done.stderr.count("\n") == 1
