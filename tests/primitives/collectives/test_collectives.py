@@ -282,7 +282,7 @@ def _one():
         (lambda: c.broadcast(_one(), np.zeros(3), algorithm="ring"), "binomial or linear, got 'ring'"),
         (lambda: c.broadcast(_one(), np.zeros((4, 4))[:, 0]), "must be contiguous"),
         (lambda: c.broadcast(_one(), [1, 2]), "must be a numpy array, got list"),
-        (lambda: c.gather(_one(), np.zeros(3), None), "needs a buffer for everybody's blocks, got None"),
+        (lambda: c.gather(_one(), np.zeros(3), None), "needs a buffer for all blocks, got None"),
         (lambda: c.gather(_one(), np.zeros(3), np.zeros(4)), "must hold 1 blocks of 3 x float64, got 4"),
         (
             lambda: c.scatter(_one(), np.zeros(3, "f4"), np.zeros(3)),
