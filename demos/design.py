@@ -115,7 +115,10 @@ def predict(
             click.echo(line)
     records = [report.record(one, p) for one, p in zip(priced, nodes, strict=True)]
     _dump(path, records)
-    click.echo(f"kept for receipts: {receipts_of.keep_prediction(after, records[-1], out)}")
+    kept, past = receipts_of.keep_prediction(after, records[-1], out)
+    if past is not None:
+        click.echo(f"so far for {past['kind']}: {receipts_of.told(past)} (receipts)")
+    click.echo(f"kept for receipts: {kept}")
 
 
 @_verb
@@ -231,8 +234,8 @@ def drill(
 @click.option("--json", "path", metavar="FILE", help="Write the rows to this file as well.")
 def receipts(folder: str, path: str | None) -> None:
     """List every prediction in FOLDER that was later run, with its error: median and worst, by pattern."""
-    rows, waiting = receipts_of.rows(folder)
-    for line in receipts_of.lines(rows, waiting):
+    rows, waiting, skipped = receipts_of.rows(folder)
+    for line in receipts_of.lines(rows, waiting, skipped):
         click.echo(line)
     _dump(path, rows)
 
