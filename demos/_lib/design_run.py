@@ -15,7 +15,7 @@ from emulator.design import pricing
 from emulator.design.model import design_of, facts_of
 from emulator.design.sheet import Sheet
 from emulator.design.skeleton import TERMS, Skeleton, by_term, off, skeleton
-from emulator.launch import mpirun
+from emulator.launch import job
 from emulator.run.options import relaunch
 from emulator.run.session import CommonOptions, Run, execute
 
@@ -23,7 +23,7 @@ from emulator.run.session import CommonOptions, Run, execute
 def start(sheet: Sheet, terms: dict[str, Any] | None, most: int, cap: int, options: dict[str, Any]) -> int:
     """Run the skeleton of a sheet; outside a job, start mpirun with the ranks that it needs. Returns the status."""
     facts, chosen = facts_of(sheet, terms), design_of(sheet)
-    inside = mpirun.inside()
+    inside = job.inside()
     if inside:
         from mpi4py import MPI
 

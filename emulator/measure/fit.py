@@ -22,13 +22,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from emulator.errors import UsageError
 from emulator.measure import bootstrap
-from emulator.measure.model import MESSAGE, Coefficients, Fit, Point
+from emulator.measure.model import Coefficients, Fit, Point
 from emulator.measure.regression import huber
 from emulator.measure.statistics import FEWEST_FOR_INTERVAL
 
 Array = NDArray[np.float64]
-
-__all__ = ["MESSAGE", "Coefficients", "Fit", "Point", "fit"]
 
 MOST_SEGMENTS = 4
 RESAMPLES = 200

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from emulator import costs, speedup
 from emulator.errors import UsageError
-from emulator.measure.fit import MESSAGE, Fit, Point, fit
-from emulator.measure.predictions import contention, held_out, textbook_terms
+from emulator.measure.fit import fit
+from emulator.measure.model import MESSAGE, Coefficients, Fit, Point
 from emulator.measure.series import Job, Series
 
 Crowding = Callable[[int], float]
@@ -98,8 +100,43 @@ class RunFits:
         }
 
     def contention(self, pattern: str) -> dict[str, Any]:
-        """Ratio of a collective's alpha and beta to those between two idle ranks."""
+        """Ratio of a collective's alpha and beta to those between two idle ranks, see `contention`."""
         return contention(self.collectives[pattern], self.link)
+
+
+def held_out(fitted: Fit, points: Sequence[Point]) -> list[dict[str, Any]]:
+    """Predict points that were left out of the fit, in the form of the result file."""
+    rows = []
+    for point in points:
+        measured, predicted = point.median, fitted.predict(point.terms, point.bytes)
+        row = {"ranks": point.ranks, "bytes": point.bytes, "measured": measured, "predicted": predicted}
+        rows.append({**row, "relative_error": predicted / measured - 1})
+    return rows
+
+
+def contention(collective: Fit, link: Fit) -> dict[str, dict[str, Any] | None]:
+    """Contention factors: alpha and beta of a collective over those between two idle ranks.
+
+    Each has its 95 % interval if both fits claim one, and is None where the link's is 0.
+    """
+    factors: dict[str, dict[str, Any] | None] = {"alpha": None, "beta": None}
+    for column, name in enumerate(factors):
+        ours, base = collective.headline.draws[:, column], link.headline.draws[:, column]
+        value = getattr(link.headline, name)
+        if value > 0:
+            claimed = len(ours) and len(base) and (base > 0).all()
+            bounds = np.quantile(np.resize(ours, len(base)) / base, [0.025, 0.975]).tolist() if claimed else None
+            factors[name] = {"value": getattr(collective.headline, name) / value, "ci95": bounds}
+    return factors
+
+
+def textbook_terms(ring: Coefficients, n: float) -> dict[str, float]:
+    """Terms (seconds) of a ring all-reduce of n bytes for the textbook's calculator: ``alpha (p-1) + 2 beta (p-1)/p``.
+
+    There alpha is charged p-1 times and covers both passes, and beta is the time to move the whole model once; gamma
+    goes into that beta.
+    """
+    return {"alpha": 2 * ring.alpha, "beta": n * (ring.beta + ring.gamma / 2)}
 
 
 def uncrowded(p: int) -> float:
