@@ -10,6 +10,7 @@ from typing import Any
 
 from emulator.errors import CheckFailed
 from emulator.launch import mpirun
+from emulator.launch.job import start
 
 _RANKS, _NODES = 18, "2,4,8,16"
 _TARGETS = {0.0: 0.01, 0.1: 0.05}  # largest error of a step, by spread
@@ -20,7 +21,7 @@ def rows(budget: float) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "errors.json"
         program = ["-m", "bench._design", str(path), _NODES]
-        with mpirun.start(mpirun.command(_RANKS, program), stdout=subprocess.DEVNULL) as job:
+        with start(mpirun.command(_RANKS, program), stdout=subprocess.DEVNULL) as job:
             status = job.wait(timeout=1200 + 3 * budget)
         if status or not path.exists():
             raise CheckFailed(f"the ranks of the bench ended with status {status}")

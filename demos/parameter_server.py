@@ -135,7 +135,8 @@ def _configured(run: Run, servers: int) -> Predict:
 
 def _fitted(run: Run, rows: list[dict[str, Any]], servers: int) -> Predict:
     """The closed form with alpha and beta fitted to all but the largest rank count, which is held out."""
-    from emulator.measure.fit import Point, fit
+    from emulator.measure.fit import fit
+    from emulator.measure.model import Point
 
     if len(run.sizes) < 2:
         run.extra["formula"] = "one size alone cannot tell alpha from beta: no prediction; give two or more --sizes"

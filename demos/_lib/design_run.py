@@ -16,7 +16,7 @@ from emulator.design import pricing
 from emulator.design.model import design_of, facts_of
 from emulator.design.sheet import Sheet
 from emulator.design.skeleton import TERMS, Skeleton, by_term, network_of, off, skeleton
-from emulator.launch import mpirun
+from emulator.launch import job
 from emulator.run.options import relaunch
 from emulator.run.session import CommonOptions, Run, execute
 
@@ -29,7 +29,7 @@ def start(
     Outside a job it starts mpirun with the ranks that are needed.
     """
     facts, chosen = facts_of(sheet, terms), design_of(sheet)
-    inside = mpirun.inside()
+    inside = job.inside()
     if inside:
         from mpi4py import MPI
 
