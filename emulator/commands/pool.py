@@ -76,7 +76,8 @@ def pooled(loaded: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]
             one.launches.append(launch)
     patterns = [fit["pattern"] for fit in first["fits"] if fit["level"] == "collective"]
     machine = first["environment"]
-    crowding = environment.crowding(environment.rank_hosts(machine), machine["cores"]) if machine["hosts"] else uncrowded
+    hosts = environment.rank_hosts(machine)
+    crowding = environment.crowding(hosts, machine["cores"]) if hosts else uncrowded
     found = fit_run(list(series.values()), patterns, first["itemsize"], crowding, seed)
     native = {key[1:]: one for key, one in series.items() if key[0] == "native"}
     largest = max(one.job.bytes for one in series.values())

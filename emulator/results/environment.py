@@ -71,7 +71,7 @@ def rank_hosts(environment: Mapping[str, Any]) -> list[str]:
     """
     hosts, ranks = environment["hosts"], environment["ranks"]
     placement = environment.get("placement") or [rank * len(hosts) // ranks for rank in range(ranks)]
-    return [hosts[place] for place in placement]
+    return [hosts[place] for place in placement] if hosts else []
 
 
 def crowding(hosts: Sequence[str], cores: int | None = None) -> Callable[[int], float]:
