@@ -53,10 +53,8 @@ def pooled(loaded: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]
 
     Parameters
     ----------
-    loaded
-        The result and the raw samples of each launch.
-    seed
-        Of the bootstrap.
+    loaded : the result and the raw samples of each launch
+    seed : of the bootstrap
 
     Raises
     ------

@@ -128,12 +128,9 @@ def command(
 
     Parameters
     ----------
-    n
-        Ranks, at least 1; more than there are cores is fine.
-    ft
-        The job shall survive the death of ranks: needs ULFM.
-    extra
-        Further options of mpirun, such as ``["--hostfile", "hosts"]``.
+    n : ranks, at least 1; more than there are cores is fine
+    ft : the job shall survive the death of ranks: needs ULFM
+    extra : further options of mpirun, such as ``["--hostfile", "hosts"]``
 
     Raises
     ------

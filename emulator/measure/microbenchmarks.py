@@ -19,10 +19,8 @@ def link_sizes(sizes: Sequence[int], rng: np.random.Generator) -> list[int]:
 
     Parameters
     ----------
-    sizes
-        Sizes in bytes.
-    rng
-        Draws the random sizes (log-uniform).
+    sizes : sizes in bytes
+    rng : draws the random sizes (log-uniform)
     """
     largest = max(sizes)
     between = np.exp(rng.uniform(0, np.log(max(largest, 2)), len(sizes))).astype(int).tolist()
@@ -35,13 +33,10 @@ def messages(comm: MPI.Intracomm | None, members: tuple[int, int], sizes: Sequen
 
     Parameters
     ----------
-    comm
-        A communicator of exactly these two ranks; None on all others.
-    members
-        The two ranks in the control communicator.
-    one_way
-        Time one message one way: on an emulated clock, where all ranks start at the same instant. Else a repetition is
-        a number of round trips, and a message's time is half of one.
+    comm : a communicator of exactly these two ranks; None on all others
+    members : the two ranks in the control communicator
+    one_way : time one message one way: on an emulated clock, where all ranks start at the same instant. Else a
+        repetition is a number of round trips, and a message's time is half of one.
     """
     jobs = []
     for n in sizes:
@@ -93,8 +88,7 @@ def reductions(comm: MPI.Intracomm | None, member: int, sizes: Sequence[int]) ->
 
     Parameters
     ----------
-    comm
-        A communicator of this rank alone, whose clock is read; None on all others.
+    comm : a communicator of this rank alone, whose clock is read; None on all others
     """
     jobs = []
     for n in sizes:

@@ -28,24 +28,15 @@ class RunFits:
 
     Attributes
     ----------
-    link : Fit
-        Of single messages.
-    reduction : Fit or None
-        Of local reductions, whose beta is gamma; None where reducing takes no time.
-    collectives : dict
-        Fit by pattern.
-    held_out : list of dict
-        Points of the most ranks, predicted from fits on fewer; see `fitted_up_to`.
-    fitted_up_to : int or None
-        The most ranks that those fits have seen; None where nothing was held out.
-    crowding : callable
-        Ranks per core when p of them run.
-    itemsize : int
-        Bytes of an element.
-    fewer : dict
-        Those fits on fewer ranks, by pattern.
-    algorithms : dict
-        By (pattern, p, n), where a pattern stands for several: the one that was run.
+    link : of single messages
+    reduction : of local reductions, whose beta is gamma; None where reducing takes no time
+    collectives : fit by pattern
+    held_out : points of the most ranks, predicted from fits on fewer; see `fitted_up_to`
+    fitted_up_to : the most ranks that those fits have seen; None where nothing was held out
+    crowding : ranks per core when p of them run
+    itemsize : bytes of an element
+    fewer : those fits on fewer ranks, by pattern
+    algorithms : by (pattern, p, n), where a pattern stands for several: the one that was run
     """
 
     link: Fit
@@ -151,15 +142,11 @@ def fit_run(
 
     Parameters
     ----------
-    series
-        Jobs named ``"link"``, ``"reduction"`` and as in `costs.COLLECTIVES`; any other needs one of
-        those as the label ``algorithm``.
-    patterns
-        The collectives to fit.
-    itemsize
-        Bytes of an element: blocks are whole elements.
-    crowding
-        Ranks per core, >= 1, when p ranks run.
+    series : jobs named ``"link"``, ``"reduction"`` and as in `costs.COLLECTIVES`; any other needs one of those as the
+        label ``algorithm``
+    patterns : the collectives to fit
+    itemsize : bytes of an element: blocks are whole elements
+    crowding : ranks per core, >= 1, when p ranks run
 
     Raises
     ------

@@ -17,10 +17,8 @@ def record(ranks: int = 1, hosts: Sequence[str] | None = None) -> dict[str, Any]
 
     Parameters
     ----------
-    ranks : int
-        Number of ranks of the job.
-    hosts : sequence of str, optional
-        Host name of each rank. Absent, all ranks are on this host. Cores are those of this host.
+    ranks : number of ranks of the job
+    hosts : host name of each rank. Absent, all ranks are on this host. Cores are those of this host.
     """
     import numpy
     import psutil
@@ -68,10 +66,8 @@ def crowding(hosts: Sequence[str], cores: int | None = None) -> Callable[[int], 
 
     Parameters
     ----------
-    hosts
-        Host name of each rank.
-    cores
-        Of every host; None for as many as this one has.
+    hosts : host name of each rank
+    cores : of every host; None for as many as this one has
     """
     each = cores or wall_clock.cores()
     return lambda p: max(1.0, max(Counter(hosts[:p]).values()) / each)

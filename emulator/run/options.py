@@ -197,12 +197,9 @@ def demo(
 
     Parameters
     ----------
-    name
-        Of the run folder and the result's ``demo``.
-    needs
-        The fewest ranks that make sense.
-    sizes, budget
-        Defaults of ``--sizes`` and ``--budget`` (seconds).
+    name : of the run folder and the result's ``demo``
+    needs : the fewest ranks that make sense
+    sizes, budget : defaults of ``--sizes`` and ``--budget`` (seconds)
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:

@@ -234,7 +234,7 @@ def test_a_package_is_not_imported_before_its_world_is_emulated(tmp_path: Path) 
 
 
 OUTSIDE = """
-import sys
+import ctypes, sys
 from mpi4py import MPI
 import mpi4py.futures
 from mpi4py.util import pkl5
@@ -250,6 +250,8 @@ eval(sys.argv[1])
      ("mpi4py.futures.MPIPoolExecutor(1).submit(abs, 1).result()", "Intracomm.Spawn"),
      ("MPI.Session.Init()", "Session.Init"),
      ("MPI._addressof(comm)", "MPI._addressof"),
+     ("ctypes.c_void_p.from_address(MPI._addressof(MPI.COMM_WORLD))", "MPI._addressof"),
+     ("MPI._handleof(comm.Irecv(bytearray(8)))", "MPI._handleof"),
      ("MPI.Intracomm.Create_from_group(comm.group)", "Create_from_group"),
      ("pkl5.Intracomm(comm)", "MPI.Comm(communicator)")],
 )  # fmt: skip
