@@ -35,11 +35,11 @@ def restart(interpreter: str, ranks: int, victim: int, step: int, folder: Path) 
     RuntimeError
         The job did not come back.
     """
-    from emulator.launch import mpirun  # a worker's environment need not have it
+    from emulator.launch.job import start  # a worker's environment need not have it
 
     program = [interpreter, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
     program += ["--max-restarts=1", "--monitor-interval=0.1", __file__, str(victim), str(step), str(folder)]
-    with mpirun.start(program, extra_env=_ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as job:
+    with start(program, extra_env=_ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as job:
         job.wait(timeout=180)
     killed, resumed = folder / "killed", folder / "resumed"
     if not resumed.exists():

@@ -16,7 +16,8 @@ from mpi4py import MPI
 import emulator
 from emulator import costs
 from emulator.core import wall_clock
-from emulator.measure.fit import MESSAGE, Point, fit
+from emulator.measure.fit import fit
+from emulator.measure.model import MESSAGE, Point
 from emulator.network import Host, Network, Nic, Plan
 from emulator.network import Path as Way
 from primitives import collectives

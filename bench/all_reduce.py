@@ -29,6 +29,7 @@ import numpy as np
 from emulator import units
 from emulator.errors import UsageError
 from emulator.launch import mpirun
+from emulator.launch.job import inside, start
 from emulator.run.options import OneLineCommand
 
 RANKS = [2, 4, 16]
@@ -50,7 +51,7 @@ def _job(p: int, sizes: list[int], budget: float) -> list[Row]:
         path = Path(folder) / "rows.json"
         program = ["-m", "bench.all_reduce", "--sizes", ",".join(map(str, sizes)), "--json", str(path)]
         command = mpirun.command(p, [*program, "--budget", str(budget)])
-        with mpirun.start(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).resolve().parent.parent) as job:
+        with start(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).resolve().parent.parent) as job:
             status = job.wait(timeout=10 * budget + 120)
         if not path.exists():
             raise RuntimeError(f"the job of {p} ranks ended with status {status} and no result")
@@ -217,7 +218,7 @@ def main(ranks: str, sizes: str, budget: float, path: str | None) -> None:
     lengths = units.parse_sizes(sizes)
     if any(n % 8 or n == 0 for n in lengths):
         raise UsageError(f"sizes are whole numbers of float64, 8 bytes and more, got {sizes}")
-    if mpirun.inside():
+    if inside():
         found = _measure(lengths, budget)
         if found and path:
             Path(path).write_text(json.dumps(found))

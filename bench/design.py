@@ -10,6 +10,7 @@ from typing import Any
 
 from emulator.errors import CheckFailed
 from emulator.launch import mpirun
+from emulator.launch.job import start
 
 _RANKS, _NODES = 18, "2,4,8,16"
 _TARGETS = {0.0: 0.01, 0.1: 0.05}  # largest error of a step, by spread
@@ -21,7 +22,7 @@ def rows(budget: float) -> list[dict[str, Any]]:
         path = Path(folder) / "errors.json"
         program = ["-m", "bench._design", str(path), _NODES, f"{budget}"]
         with (Path(folder) / "errors").open("w+") as said:
-            with mpirun.start(mpirun.command(_RANKS, program), stdout=subprocess.DEVNULL, stderr=said) as job:
+            with start(mpirun.command(_RANKS, program), stdout=subprocess.DEVNULL, stderr=said) as job:
                 status = job.wait(timeout=120 + 2 * budget)
             said.seek(0)
             lines = said.read().split("\n")

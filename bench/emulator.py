@@ -11,6 +11,7 @@ from typing import Any
 
 from emulator.errors import CheckFailed
 from emulator.launch import mpirun
+from emulator.launch.job import start
 
 _LIMIT_S = 180.0
 
@@ -56,7 +57,7 @@ def _job(n: int, what: str, budget: float) -> dict[str, list[float]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "figures.json"
         command = mpirun.command(n, ["-m", "bench._emulated", what, str(path), str(budget)])
-        with mpirun.start(command, stdout=subprocess.DEVNULL) as job:
+        with start(command, stdout=subprocess.DEVNULL) as job:
             status = job.wait(timeout=_LIMIT_S + budget)
         if not path.exists():
             raise CheckFailed(f"the bench {what!r} on {n} ranks ended with status {status} and no figures")

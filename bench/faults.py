@@ -25,6 +25,7 @@ import numpy as np
 
 from bench import _elastic
 from emulator.launch import mpirun
+from emulator.launch.job import inside, rank, start
 from emulator.measure import statistics
 from emulator.run.options import OneLineCommand
 
@@ -90,7 +91,7 @@ def _job(n: int, part: str, budget: float) -> list[Row]:
         path = Path(folder) / "rows.json"
         program = ["-m", "bench.faults", "--part", part, "--budget", str(budget), "--json", str(path)]
         arguments = mpirun.command(n, program, ft=part in READY)
-        with mpirun.start(arguments, stdout=subprocess.DEVNULL, cwd=Path(__file__).resolve().parent.parent) as job:
+        with start(arguments, stdout=subprocess.DEVNULL, cwd=Path(__file__).resolve().parent.parent) as job:
             status = job.wait(timeout=20 * budget + 120)
         if not path.exists():
             raise RuntimeError(f"the job of part {part} ended with status {status} and no result")
@@ -232,9 +233,9 @@ def _torch(found: list[Row]) -> Row:
 @click.option("--json", "path", type=click.Path(), help="Write the rows to a file.")
 def main(budget: float, part: str | None, path: str | None) -> None:
     """Time recovery, readiness and checkpoints in memory."""
-    if mpirun.inside():
+    if inside():
         found = _buddy(budget) if part == "buddy" else _ready(str(part), budget)
-        if mpirun.rank() == 0 and path:
+        if rank() == 0 and path:
             Path(path).write_text(json.dumps(found))
         sys.stdout.flush()
         return

@@ -11,6 +11,7 @@ from typing import Any
 
 from emulator.errors import CheckFailed
 from emulator.launch import mpirun
+from emulator.launch.job import start
 
 _RANKS = 4
 _ENOUGH_S = 12.0
@@ -21,7 +22,7 @@ def rows(budget: float) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rates.json"
         program = ["-m", "bench._push_pull", str(path), str(min(budget, _ENOUGH_S))]
-        with mpirun.start(mpirun.command(_RANKS, program), stdout=subprocess.DEVNULL) as job:
+        with start(mpirun.command(_RANKS, program), stdout=subprocess.DEVNULL) as job:
             status = job.wait(timeout=60 + 3 * budget)
         if not path.exists():
             raise CheckFailed(f"the ranks of the bench ended with status {status} and no rates")

@@ -18,6 +18,7 @@ from typing import Any
 
 from emulator.errors import CheckFailed
 from emulator.launch import mpirun
+from emulator.launch.job import start
 
 _RANKS = 4
 _ENOUGH_S = 10.0
@@ -64,7 +65,7 @@ def _rates(command: Callable[[str], list[str]], budget: float) -> dict[str, floa
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "rates.json"
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        with mpirun.start(command(str(path)), **quiet) as job:
+        with start(command(str(path)), **quiet) as job:
             job.wait(timeout=2 * budget + _START_S)
         rates = json.loads(path.read_text()) if path.exists() else {}
     return {name: statistics.median(values) for name, values in rates.items() if values}

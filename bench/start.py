@@ -15,6 +15,7 @@ from typing import Any
 
 from emulator.errors import CheckFailed
 from emulator.launch import mpirun
+from emulator.launch.job import start
 
 RANKS, LIMIT_S = 16, 1.5
 _FEWEST, _MOST = 5, 15
@@ -39,7 +40,7 @@ def first_line() -> float:
     command = [str(mpirun.find_mpi().mpirun), "-n", str(RANKS), sys.executable, "-m", "demos.ring"]
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
-        with mpirun.start([*command, "--out", folder], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as job:
+        with start([*command, "--out", folder], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as job:
             assert job.process.stdout is not None
             with job.process.stdout as output:
                 said = output.readline()

@@ -1,8 +1,7 @@
 """Measure what a message costs between each two ranks: alpha, beta, protocol switches, and a map of all pairs.
 
-On the machine's own transport a message is timed as half a round trip, while all other ranks sleep; what they would
-have cost in a barrier is a figure of its own. With --net every message goes one way, and each path's configured alpha
-and beta stand beside the recovered ones.
+On the machine's own transport a message is timed as half a round trip, while all other ranks sleep. With --net every
+message goes one way, and each path's configured alpha and beta stand beside the recovered ones.
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,10 +12,10 @@ import numpy as np
 from mpi4py import MPI
 
 from demos._lib.timing import keep_checks, timed, warn_unstable
-from emulator.core.wall_clock import wait_until
 from emulator.errors import UsageError
 from emulator.measure import closed_loop, microbenchmarks, protocol_limits, repetitions
-from emulator.measure.fit import MESSAGE, Point, fit
+from emulator.measure.fit import fit
+from emulator.measure.model import MESSAGE, Point
 from emulator.measure.terms import measurement
 from emulator.run.options import demo
 from emulator.run.session import Run
@@ -40,9 +39,8 @@ def main(run: Run, pairs: int) -> None:
     jobs, examples = _jobs(run, hosts, pairs)
     run.show()
     series = timed(run, jobs, 10 if run.network is None else 6)
-    bystanders = _bystanders(run) if run.network is None else []
     if run.rank == 0:
-        _conclude(run, series, bystanders, examples)
+        _conclude(run, series, examples)
         warn_unstable(run)
 
 
@@ -78,10 +76,10 @@ def _jobs(run: Run, hosts: Sequence[str], wanted: int) -> tuple[list[repetitions
         for pair, comm in _communicators(run, pairs):
             sizes = fine if pair in examples.values() else coarse
             one_way = run.network is not None
-            jobs += microbenchmarks.messages(comm, pair, sizes, "link", one_way=one_way)
+            jobs += microbenchmarks.messages(comm, pair, sizes, one_way=one_way)
             if one_way:  # a path can differ from the one back; a round trip would not show it
                 back = comm.Split(0, -comm.Get_rank()) if comm is not None else None
-                jobs += microbenchmarks.messages(back, (pair[1], pair[0]), sizes, "link", one_way=one_way)
+                jobs += microbenchmarks.messages(back, (pair[1], pair[0]), sizes, one_way=one_way)
     return jobs, set(examples.values())
 
 
@@ -101,23 +99,7 @@ def _kind(run: Run, hosts: Sequence[str], pair: Pair) -> Any:
     return hosts[pair[0]] == hosts[pair[1]]
 
 
-def _bystanders(run: Run) -> list[dict[str, Any]]:
-    """What ranks that wait in a barrier cost the two that are measured, for growing numbers of them."""
-    rows = []
-    for p in (p for p in run.sub_sizes((4, 8, 16)) if p > 2):
-        comm = run.control.Split(0 if run.rank < p else MPI.UNDEFINED, run.rank)
-        if comm != MPI.COMM_NULL:
-            asleep, in_barrier = microbenchmarks.bystander_penalty(comm)
-            rows.append({"ranks": p, "asleep": asleep, "in_barrier": in_barrier})
-            comm.Free()
-        over = run.control.Ibarrier()
-        wait_until(over.Test, longest=2e-3)
-    return rows
-
-
-def _conclude(
-    run: Run, series: Sequence[repetitions.Series], bystanders: list[dict[str, Any]], examples: set[Pair]
-) -> None:
+def _conclude(run: Run, series: Sequence[repetitions.Series], examples: set[Pair]) -> None:
     """Fit every measured direction and put it beside what is configured."""
     by_pair: dict[Pair, list[repetitions.Series]] = {}
     for one in series:
@@ -139,7 +121,7 @@ def _conclude(
             checks += closed_loop.compare_link(run.network, *pair, fitted.headline)
     keep_checks(run, checks)
     known, source = protocol_limits.limits(run.result["environment"]["mpi"]) if run.network is None else ({}, "")
-    run.extra = {"bystanders": bystanders, "limits": known, "limits_from": source, "checks": checks}
+    run.extra = {"limits": known, "limits_from": source, "checks": checks}
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import click
 from emulator import results, speedup
 from emulator.errors import UsageError
 from emulator.launch import mpirun
+from emulator.launch.job import rank
 from emulator.report import terminal
 from emulator.report.views import view
 from emulator.run.console import outlasting
@@ -44,7 +45,7 @@ _FORMS = {"textbook": speedup.textbook, "ring": speedup.ring}
 @click.pass_context
 def main(ctx: click.Context, source: str | None, benchmark: str | None, path: str | None, **options: Any) -> None:
     """Say how many nodes are worth having, from alpha and beta, a measured result or a benchmark's text."""
-    if mpirun.rank() not in (None, 0):
+    if rank() not in (None, 0):
         return  # under mpirun one table is enough
     _refuse_mixtures(ctx, source, benchmark)
     results.check_writable(path)

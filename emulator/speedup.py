@@ -55,12 +55,9 @@ class Speedup:
 
     Parameters
     ----------
-    t_comp : float
-        Seconds that one node computes for one step, > 0.
-    communication : callable
-        Seconds of communication for an array of p; 0 for p = 1.
-    form : str
-        Name of the form, for whoever prints a figure.
+    t_comp : seconds that one node computes for one step, > 0
+    communication : seconds of communication for an array of p; 0 for p = 1
+    form : name of the form, for whoever prints a figure
 
     Raises
     ------
@@ -110,8 +107,7 @@ def textbook(t_comp: float, alpha: float, beta: float) -> Speedup:
 
     Parameters
     ----------
-    t_comp, alpha, beta : float
-        Seconds.
+    t_comp, alpha, beta : seconds
     """
     _check_terms(alpha=alpha, beta=beta)
     return Speedup(t_comp, lambda p: alpha * (p - 1) + 2 * beta * (p - 1) / p, "textbook: alpha (p-1) + 2 beta (p-1)/p")
@@ -177,8 +173,7 @@ def sensitivity(
 
     Parameters
     ----------
-    model : callable
-        ``model(alpha, beta)`` gives the `Speedup`.
+    model : ``model(alpha, beta)`` gives the `Speedup`
     """
     found = []
     for a in factors:

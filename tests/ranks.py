@@ -105,14 +105,13 @@ def _batch(module: str, n: int) -> dict[str, list[str]]:
 def _launch(batch: dict[str, list[str]], n: int) -> None:
     """Run the cases of some modules in one job and keep what every rank reports of each module that was begun."""
     from emulator.launch import mpirun
+    from emulator.launch.job import start
 
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / "cases").write_text(json.dumps(batch))
         command = mpirun.command(n, ["-m", "tests.ranks"])
         with open(Path(folder) / "output", "w+") as output:
-            job = mpirun.start(
-                command, extra_env={_INSIDE: folder}, stdout=output, stderr=subprocess.STDOUT, cwd=_root()
-            )
+            job = start(command, extra_env={_INSIDE: folder}, stdout=output, stderr=subprocess.STDOUT, cwd=_root())
             with job:
                 status = job.wait(timeout=600)
             leftovers = job.leftovers()

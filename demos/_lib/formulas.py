@@ -21,7 +21,8 @@ def fitted(
 
     `terms` gives the coefficients of a pattern on p ranks.
     """
-    from emulator.measure.fit import Point, fit  # on rank 0 only, where something is fitted
+    from emulator.measure.fit import fit  # on rank 0 only, where something is fitted
+    from emulator.measure.model import Point
 
     points = [
         Point(one.job.bytes, terms(one.job.pattern, one.job.ranks), one.seconds, ranks=one.job.ranks)

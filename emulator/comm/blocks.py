@@ -10,7 +10,7 @@ from mpi4py import MPI
 from mpi4py.util import dtlib
 from numpy.typing import NDArray
 
-from emulator.comm.buffers import Incoming, check_elements, element_type, is_dense, outgoing, pack, parse, unpack
+from emulator.comm.buffers import Incoming, check_elements, element_type, is_dense, outgoing, pack, parse, split, unpack
 from emulator.comm.refused import NotEmulated
 
 Bytes = NDArray[np.uint8]
@@ -33,16 +33,12 @@ def _bytes(view: Any) -> Bytes:
 
 def _multiplied(spec: Any, blocks: int) -> Any:
     """Turn the count of one block, where it is given, into the count of all."""
-    if blocks == 1 or not isinstance(spec, (list, tuple)) or len(spec) < 2:
+    if blocks == 1 or not isinstance(spec, (list, tuple)):
         return spec
-    parts = list(spec)
-    if len(parts) == 2 and isinstance(parts[1], (MPI.Datatype, str)):
-        return spec
-    if isinstance(parts[1], (list, tuple)):
-        parts[1] = (parts[1][0] * blocks, parts[1][1])
-    elif parts[1] is not None:
-        parts[1] = parts[1] * blocks
-    return parts
+    data, count, displacement, datatype = split(spec)
+    if isinstance(count, (list, tuple)):
+        count, displacement = count
+    return [data, None if count is None else count * blocks, displacement, datatype]
 
 
 class Vector:
@@ -55,7 +51,9 @@ class Vector:
     """
 
     def __init__(self, spec: Any, blocks: int, *, writable: bool) -> None:
-        buffer, counts, displacements, datatype = _vector_parts(spec)
+        buffer, counts, displacements, datatype = split(spec)
+        if displacements is None and isinstance(counts, tuple):
+            counts, displacements = counts
         if datatype is None:
             datatype = MPI.BYTE if buffer is None else element_type(buffer)
         size, extent = datatype.Get_size(), datatype.Get_extent()[1]
@@ -97,20 +95,6 @@ class Vector:
             buffer, places, datatype = self._unpacked
             for rank, place in enumerate(places):
                 unpack(self.part(rank), buffer, place, datatype)
-
-
-def _vector_parts(spec: Any) -> tuple[Any, Any, Any, MPI.Datatype | None]:
-    if not isinstance(spec, (list, tuple)):
-        return spec, None, None, None
-    parts = list(spec)
-    datatype = parts.pop() if len(parts) > 1 and isinstance(parts[-1], (MPI.Datatype, str)) else None
-    if isinstance(datatype, str):
-        datatype = MPI.Datatype.fromcode(datatype)
-    counts = parts[1] if len(parts) > 1 else None
-    displacements = parts[2] if len(parts) > 2 else None
-    if displacements is None and isinstance(counts, tuple):
-        counts, displacements = counts
-    return parts[0], counts, displacements, datatype
 
 
 def operand(spec: Any, blocks: int = 1, *, writable: bool = False) -> NDArray[Any]:

@@ -199,28 +199,26 @@ def parse(spec: Any) -> tuple[Any, int, int, MPI.Datatype | None]:
     data, count, displacement, datatype
         `displacement` is in bytes; `datatype` is None when `data` alone was given, which means all of its bytes.
     """
-    if not isinstance(spec, (list, tuple)):
-        return _alone(spec)
-    count: Any = None
-    datatype: Any = None
-    displacement: Any = None
-    if len(spec) == 4:
-        data, count, displacement, datatype = spec
-    elif len(spec) == 3:
-        data, count, datatype = spec
-    elif len(spec) == 2:
-        data, second = spec
-        if isinstance(second, (MPI.Datatype, str)):
-            datatype = second
-        else:
-            count = second
-    else:
-        raise ValueError(f"message: expecting 2 to 4 items, got {len(spec)}: [data, count, datatype]")
+    data, count, displacement, datatype = split(spec)
     if isinstance(count, (list, tuple)):
         count, displacement = count
     if datatype is None and count is None and not displacement:
         return _alone(data)
     return _complete(data, count, displacement, datatype)
+
+
+def split(spec: Any) -> tuple[Any, Any, Any, MPI.Datatype | None]:
+    """Give data, count, displacement and datatype of a specification; None for what it leaves out."""
+    if not isinstance(spec, (list, tuple)):
+        return spec, None, None, None
+    parts = list(spec)
+    if not 2 <= len(parts) <= 4:
+        raise ValueError(f"message: expecting 2 to 4 items, got {len(parts)}: [data, count, datatype]")
+    datatype = parts.pop() if len(parts) > 2 or isinstance(parts[1], (MPI.Datatype, str)) else None
+    if isinstance(datatype, str):
+        datatype = MPI.Datatype.fromcode(datatype)
+    data, count, displacement = (*parts, None, None)[:3]
+    return data, count, displacement, datatype
 
 
 def _alone(data: Any) -> tuple[Any, int, int, MPI.Datatype | None]:
@@ -244,14 +242,13 @@ def element_type(data: Any) -> MPI.Datatype:
     return MPI.Datatype.fromcode(code.lstrip("@<>="))
 
 
-def _complete(data: Any, count: Any, displacement: Any, datatype: Any) -> tuple[Any, int, int, MPI.Datatype]:
+def _complete(
+    data: Any, count: Any, displacement: Any, datatype: MPI.Datatype | None
+) -> tuple[Any, int, int, MPI.Datatype]:
     """Fill in what a specification left out: the datatype from the array, the count from the buffer's length."""
     if isinstance(data, MPI.BottomType):
         raise _no_bottom()
-    if datatype is None:
-        datatype = element_type(data)
-    elif isinstance(datatype, str):
-        datatype = MPI.Datatype.fromcode(datatype)
+    datatype = datatype or element_type(data)
     count = None if count is None else operator.index(count)
     displacement = operator.index(displacement or 0)
     if displacement < 0 or (count is not None and count < 0):

@@ -13,7 +13,8 @@ from mpi4py import MPI
 from emulator.comm import algorithms
 from emulator.comm.blocks import Vector, given, operand, wanted
 from emulator.comm.management import context_number
-from emulator.comm.point_to_point import PointToPoint, as_c_int
+from emulator.comm.members import as_c_int
+from emulator.comm.point_to_point import PointToPoint
 
 IN_PLACE = MPI.IN_PLACE
 

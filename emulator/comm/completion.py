@@ -172,6 +172,23 @@ def _status_all(requests: Sequence[MPI.Request], statuses: list[MPI.Status] | No
     )
 
 
+def _status_some(requests: Sequence[MPI.Request], statuses: list[MPI.Status] | None = None) -> list[int] | None:
+    active = [i for i, r in enumerate(requests) if (r.active if isinstance(r, EmulatedRequest) else bool(r))]
+    found = [i for i in active if requests[i].Get_status()]
+    _lengthen(statuses, len(found))
+    for i, status in zip(found, statuses or (), strict=False):
+        requests[i].Get_status(status)
+    return found if active else None
+
+
+def _status_any(requests: Sequence[MPI.Request], status: MPI.Status | None = None) -> tuple[int, bool]:
+    found = _status_some(requests)
+    if not found:
+        empty_status(status)
+        return MPI.UNDEFINED, found is None
+    return found[0], requests[found[0]].Get_status(status)
+
+
 def _lengthen(statuses: list[MPI.Status] | None, length: int) -> None:
     if statuses is not None:
         statuses.extend(MPI.Status() for _ in range(length - len(statuses)))
@@ -199,8 +216,9 @@ METHODS: dict[str, Callable[..., Any]] = {
     "waitsome": lambda requests, statuses=None: _some(requests, statuses, wait=True),
     "Testsome": lambda requests, statuses=None: _some(requests, statuses, wait=False)[0],
     "testsome": lambda requests, statuses=None: _some(requests, statuses, wait=False),
-    "Get_status_all": _status_all,
-    "get_status_all": _status_all,
+    **dict.fromkeys(("Get_status_all", "get_status_all"), _status_all),
+    **dict.fromkeys(("Get_status_any", "get_status_any"), _status_any),
+    **dict.fromkeys(("Get_status_some", "get_status_some"), _status_some),
 }
 
 

@@ -7,8 +7,9 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming
+from emulator.comm.members import as_c_int
 from emulator.comm.persistent import Both
-from emulator.comm.point_to_point import PointToPoint, as_c_int
+from emulator.comm.point_to_point import PointToPoint
 from emulator.comm.requests import EmulatedRequest
 
 _NULL: int = MPI.PROC_NULL

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming, outgoing
-from emulator.comm.members import Members
+from emulator.comm.members import Addressing, as_c_int
 from emulator.comm.persistent import NullRequest, PersistentRequest
-from emulator.comm.requests import EmulatedRequest, ObjectReceive, ReceiveRequest, SendRequest, describe
-from emulator.core import message as messages
-from emulator.core.engine import Engine
+from emulator.comm.requests import EmulatedRequest, describe
+from emulator.comm.send_receive import ObjectReceive, ReceiveRequest, SendRequest
 from emulator.core.message import NOT_AT_ONCE, Arrival
 
 _NULL: int = MPI.PROC_NULL
@@ -20,84 +18,8 @@ _ANY: int = MPI.ANY_SOURCE
 _ANY_TAG: int = MPI.ANY_TAG
 
 
-def as_c_int(number: Any) -> int:
-    """Convert a rank, a tag or a root as mpi4py does: what has ``__int__`` is one, a float is cut off."""
-    if isinstance(number, str | bytes) or not hasattr(type(number), "__int__"):
-        raise TypeError("an integer is required")
-    value = int(number)
-    if not -(2**31) <= value < 2**31:
-        raise OverflowError("value too large to convert to int")
-    return value
-
-
-class PointToPoint:
-    """Sends, receives and probes; an `EmulatedComm` adds the rest.
-
-    Attributes
-    ----------
-    engine : this rank's engine, shared by all its emulated communicators
-    context : number that keeps this communicator's messages apart
-    members : rank of the engine of each rank of the communicator
-    """
-
-    engine: Engine
-    context: int
-    members: Sequence[int]
-    _members: Members
-    _real: MPI.Intracomm
-    _acknowledged: set[int]
-
-    # -- ranks, tags and failures
-
-    def rank_of(self, member: int) -> int:
-        """Give the rank in this communicator of a rank of the engine."""
-        return self._members.place(member)
-
-    def raise_error(self, code: int) -> None:
-        """Raise an MPI error as this communicator's error handler says."""
-        self._real.Call_errhandler(code)
-        raise MPI.Exception(code)
-
-    def failure(self, source: int, blocking: bool) -> int:
-        """Give the MPI error that a wait for rank `source` of the engine (or ANY_SOURCE) must end with, 0 if none."""
-        if self._real.Is_revoked():
-            return MPI.ERR_REVOKED
-        dead = self.engine.dead
-        if not dead:
-            return 0
-        if source == messages.ANY_SOURCE:
-            unknown = self._members.among(dead) - self._acknowledged
-            return 0 if not unknown else MPI.ERR_PROC_FAILED if blocking else MPI.ERR_PROC_FAILED_PENDING
-        return MPI.ERR_PROC_FAILED if source in dead else 0
-
-    def _peer(self, rank: int) -> int:
-        """Give the rank of the engine to send to; raises what MPI raises if that is impossible."""
-        if not 0 <= rank < len(self.members):
-            as_c_int(rank)
-            self.raise_error(MPI.ERR_RANK)
-        peer = self.members[rank]
-        if self._real.Is_revoked() or (self.engine.dead and peer in self.engine.dead):
-            self.raise_error(self.failure(peer, blocking=True))
-        return peer
-
-    def _origin(self, rank: int) -> int:
-        if rank == _ANY:
-            return messages.ANY_SOURCE
-        if not 0 <= rank < len(self.members):
-            as_c_int(rank)
-            self.raise_error(MPI.ERR_RANK)
-        return self.members[rank]
-
-    def _check_tag(self, tag: int) -> None:
-        if tag < 0:
-            self.raise_error(MPI.ERR_TAG)
-
-    def _tag_of(self, tag: int) -> int:
-        """Give the tag that a receive accepts, in the engine's terms."""
-        if tag == _ANY_TAG:
-            return messages.ANY_TAG
-        self._check_tag(tag)
-        return tag
+class PointToPoint(Addressing):
+    """Sends and receives; an `EmulatedComm` adds the rest."""
 
     # -- buffers, which are ignored with PROC_NULL
 

@@ -7,9 +7,12 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming
+from emulator.comm.members import as_c_int
 from emulator.comm.persistent import NullRequest
-from emulator.comm.point_to_point import PointToPoint, as_c_int
-from emulator.comm.requests import EmulatedRequest, ObjectReceive, ReceiveRequest, empty_status
+from emulator.comm.point_to_point import PointToPoint
+from emulator.comm.refused import NoHandle
+from emulator.comm.requests import EmulatedRequest, empty_status
+from emulator.comm.send_receive import ObjectReceive, ReceiveRequest
 from emulator.core.message import Arrival
 from emulator.core.operations import Operation
 
@@ -122,7 +125,7 @@ class _Search(Operation):
         return self.found is not None
 
 
-class EmulatedMessage(MPI.Message):
+class EmulatedMessage(NoHandle, MPI.Message):
     """A message that Mprobe or Improbe took out, to be received once."""
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:

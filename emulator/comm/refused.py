@@ -29,7 +29,7 @@ _BLOCKING = _words(
     "Exscan_init Gather_init Gatherv_init Reduce_init Reduce_scatter_block_init Reduce_scatter_init Scan_init",
     "Scatter_init Scatterv_init",
 )
-_C_LIBRARY = "a library in C or Fortran needs a communicator of MPI's own"
+_C_LIBRARY = "a library in C or Fortran needs communicators and requests of MPI's own"
 REFUSED: dict[str, str] = {
     **dict.fromkeys(_BLOCKING, "use the blocking collective"),
     **dict.fromkeys(
@@ -57,13 +57,22 @@ def _refusal(name: str, instead: str) -> Any:
     return property(method) if name == "handle" else method
 
 
-class Refused:
+class NoHandle:
+    """An emulated object of MPI: its handle is null, and what would give it to a library in C is refused.
+
+    A null communicator is an error there, but a null request is complete, and what it stands for is not.
+    """
+
+    __slots__ = ()
+
+
+class Refused(NoHandle):
     """Every method in `REFUSED` raises `NotEmulated`."""
 
 
 for _name, _instead in REFUSED.items():
     if hasattr(MPI.Intracomm, _name):
-        setattr(Refused, _name, _refusal(_name, _instead))
+        setattr(NoHandle if _instead is _C_LIBRARY else Refused, _name, _refusal(_name, _instead))
 
 
 _OTHER_PROCESSES = "start all processes with mpirun"
@@ -78,7 +87,7 @@ def refuse_outside() -> None:
     """
     from emulator.comm.completion import replace_methods
 
-    for cls, names in ((MPI.Win, _WINDOWS), (MPI.File, ("Open",))):
+    for cls, names in ((MPI.Win, _WINDOWS), (MPI.File, ("Open",)), (MPI.Message, _PROBES)):
         guarded = {name: _guard(f"{cls.__name__}.{name}", getattr(cls, name)) for name in names}
         replace_methods(cls, {name: staticmethod(method) for name, method in guarded.items()})
     for kind in (MPI.Comm, MPI.Intracomm):
@@ -91,7 +100,7 @@ def refuse_outside() -> None:
     )
     replace_methods(MPI.Comm, {"Compare": _on_the_real_one(MPI.Comm.Compare)})
     for name in ("_addressof", "_handleof"):
-        setattr(MPI, name, _guard(f"MPI.{name}(communicator)", getattr(MPI, name), _C_LIBRARY))
+        setattr(MPI, name, _guard(f"MPI.{name}", getattr(MPI, name), _C_LIBRARY))
 
 
 def refuse_in_program() -> None:
@@ -109,16 +118,17 @@ _OTHERS: dict[type, str] = {
     MPI.Intercomm: "Create_from_groups",
     MPI.Session: "Init",
 }
+_PROBES = ("Probe", "Iprobe", "probe", "iprobe")
 _WINDOWS = ("Create", "Allocate", "Allocate_shared", "Create_dynamic")
 
 
 def _guard(
     name: str, original: Any, instead: str = "use messages, or a communicator of MPI's own", first: int = 0
 ) -> Any:
-    """Wrap a function so that it refuses emulated communicators among its arguments from `first` on."""
+    """Wrap a function so that it refuses emulated objects among its arguments from `first` on."""
 
     def call(*arguments: Any, **named: Any) -> Any:
-        if any(isinstance(value, Refused) for value in (*arguments[first:], *named.values())):
+        if any(isinstance(value, NoHandle) for value in (*arguments[first:], *named.values())):
             raise NotEmulated(name, instead=instead)
         return original(*arguments, **named)
 

@@ -1,4 +1,4 @@
-"""Requests of an emulated communicator: the state of sends and receives, and when they are complete.
+"""Requests of an emulated communicator: what all of them do; `emulator.comm.send_receive` has those that move messages.
 
 They are MPI.Request objects, so an unchanged program keeps them in lists and hands them to
 ``MPI.Request.Waitall``; `emulator.comm.completion` makes those class methods understand them.
@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
 
-from emulator.comm.buffers import Incoming
-from emulator.core.message import ANY_SOURCE, FOLLOWS, Arrival
-from emulator.core.operations import Operation, Transfer
+from emulator.comm.refused import NoHandle
+from emulator.core.operations import Operation
 
 if TYPE_CHECKING:
     from emulator.core.engine import Engine
@@ -36,7 +35,7 @@ def describe(status: MPI.Status, source: int, tag: int, size: int, error: int = 
     status.Set_cancelled(False)
 
 
-class EmulatedRequest(Operation, MPI.Request):
+class EmulatedRequest(NoHandle, Operation, MPI.Request):
     """Base class of all emulated requests.
 
     Attributes
@@ -155,201 +154,3 @@ class EmulatedRequest(Operation, MPI.Request):
 
     def free(self) -> None:
         self.Free()
-
-
-class SendRequest(EmulatedRequest):
-    """A pending send: complete when its last byte has left the network card and, if synchronous, it was matched."""
-
-    __slots__ = (
-        "active", "comm", "destination", "end", "engine", "error", "hint", "payload", "transfer", "unmatched",
-    )  # fmt: skip
-
-    def __init__(self, comm: Any, destination: int, sync: bool = False) -> None:
-        self.comm, self.engine = comm, comm.engine
-        self.destination = destination
-        self.active, self.error = True, 0
-        self.hint = None
-        self.end = 0.0
-        self.transfer: Transfer | None = None
-        self.payload: Any = None
-        self.unmatched = sync
-
-    def __del__(self) -> None:
-        """Keep the payload of an unfinished send that the program has dropped: the transfer goes on."""
-        if self.transfer is not None:
-            self.engine.keep(self.transfer, self.payload)
-
-    def sent(self, end: float, transfer: Transfer | None, payload: Any) -> SendRequest:
-        """Record what `Engine.send` returned; `payload` must not change until the request is complete."""
-        if transfer is not None:
-            self.transfer, self.payload = transfer, payload
-        if end > self.end:
-            self.end = end
-        return self
-
-    def acknowledged(self, time: float) -> None:
-        """Record that the receiver has matched this synchronous send; the acknowledgement arrives at `time`."""
-        self.unmatched = False
-        self.end = max(self.end, time)
-
-    def poll(self) -> bool:
-        if self.unmatched:
-            self.hint = None
-            self.error = self.comm.failure(self.destination, blocking=True)
-            return self.error != 0
-        if self.transfer is not None and not self.transfer.Test():
-            self.hint = None
-            # The transfer runs on the wire, which is not revoked: the receiver may never receive it.
-            self.error = MPI.ERR_REVOKED if self.comm.Is_revoked() else 0
-            return self.error != 0
-        self.transfer = self.payload = None
-        pacer = self.engine.pacer
-        if pacer.pace and self.end > self.engine.clock.t and self.end > pacer.emulated():
-            self.hint = self.end
-            return False
-        return True
-
-    def fill(self, status: MPI.Status | None) -> None:
-        empty_status(status)
-        if status is not None:
-            status.error = self.error
-
-    def time(self) -> float:
-        return self.end
-
-    def finish(self, status: MPI.Status | None = None) -> None:
-        clock = self.engine.clock
-        if self.end > clock.t:
-            clock.t = self.end
-        self.active = False
-        if status is not None:
-            self.fill(status)
-
-
-class ReceiveRequest(EmulatedRequest):
-    """A pending receive: complete when the message's last byte has passed the receiver's network card.
-
-    Attributes
-    ----------
-    source, tag : the source (a rank of the engine) and the tag that it accepts
-    turn : its place among the posted receives
-    message : what it was matched with
-    """
-
-    __slots__ = (
-        "active", "cancelled", "comm", "data", "engine", "error", "held", "hint", "into", "message", "posted",
-        "source", "tag", "transfer", "turn",
-    )  # fmt: skip
-
-    def __init__(self, comm: Any, source: int, tag: int, into: Incoming | None) -> None:
-        self.comm, self.engine = comm, comm.engine
-        self.source, self.tag, self.into = source, tag, into
-        self.active, self.error = True, 0
-        self.hint = None
-        self.turn = 0
-        self.message: Arrival | None = None
-        self.data: Any = None
-        self.transfer: Transfer | None = None
-        self.posted = self.engine.clock.t
-        self.held = self.cancelled = False
-
-    def take(self, message: Arrival) -> memoryview | None:
-        """Accept a matched message: copy its payload into the user's buffer, or keep it for a lower-case receive.
-
-        Returns the memory to receive the payload into, if it is sent separately.
-        """
-        self.message = message
-        into, size = self.into, message.size
-        fits = into is not None and size <= into.room
-        if into is not None and not fits:
-            self.error = MPI.ERR_TRUNCATE
-        if message.flags & FOLLOWS:
-            self.data = into.view[:size] if into is not None and fits else memoryview(bytearray(size))
-            place: memoryview = self.data
-            return place
-        self.data = message.data
-        message.data = None
-        if into is not None and fits and size:
-            into.view[:size] = self.data
-        return None
-
-    def poll(self) -> bool:
-        message = self.message
-        engine = self.engine
-        if message is None:
-            return self._unmatched()
-        if self.transfer is not None:
-            if not self.transfer.Test():
-                self.hint = None
-                return False
-            self.transfer = None
-        pacer = engine.pacer
-        if not pacer.pace:
-            return True
-        now = pacer.emulated()
-        if message.due is None and message.first > now:
-            self.hint, self.held = message.first, True
-            return False
-        due = message.port.serve(message) if message.due is None else message.due
-        if due > now and due > engine.clock.t:
-            self.hint, self.held = due, True
-            return False
-        return True
-
-    def _unmatched(self) -> bool:
-        if self.cancelled:
-            return True
-        self.error = self.comm.failure(self.source, blocking=False)
-        if self.error:
-            self.engine.matcher(self.comm.context).withdraw(self)
-            return True
-        self.hint = self.engine.matcher(self.comm.context).next_time() if self.source == ANY_SOURCE else None
-        return False
-
-    def time(self) -> float:
-        message = self.message
-        if message is None:
-            return self.engine.clock.t
-        return message.port.serve(message) if message.due is None else message.due
-
-    def finish(self, status: MPI.Status | None = None) -> Any:
-        self.active = False
-        message = self.message
-        if message is None:
-            if status is not None:
-                self.fill(status)
-            return None
-        self.engine.complete(message, self.held)
-        if self.into is not None and not self.error:
-            self.into.finish(message.size)
-        if status is not None:
-            self.fill(status)
-        return self.result()
-
-    def result(self) -> Any:
-        """Return the object of a lower-case receive; None for an upper-case one."""
-        return None
-
-    def fill(self, status: MPI.Status | None) -> None:
-        if status is None:
-            return
-        message = self.message
-        if message is None:
-            empty_status(status)
-            status.Set_cancelled(self.cancelled)
-            return
-        size = message.size if self.into is None else min(message.size, self.into.room)
-        describe(status, self.comm.rank_of(message.source), message.tag, size, self.error)
-
-    def Cancel(self) -> None:
-        if self.active and self.message is None:
-            self.cancelled = self.engine.matcher(self.comm.context).withdraw(self)
-
-
-class ObjectReceive(ReceiveRequest):
-    """A lower-case receive: accepts a message of any size and unpickles it."""
-
-    __slots__ = ()
-
-    def result(self) -> Any:
-        return MPI.pickle.loads(self.data)

@@ -17,7 +17,7 @@ def networks(context: click.Context) -> None:
         return
     from rich.table import Table
 
-    from emulator.network.files import load, presets
+    from emulator.network import load, presets
     from emulator.units import format_rate, format_time
 
     table = Table(box=None, pad_edge=False)

@@ -21,6 +21,7 @@ import click
 from emulator.commands import program
 from emulator.errors import CheckFailed, UsageError
 from emulator.launch import mpirun
+from emulator.launch.job import inside
 from emulator.launch.streams import complain
 from emulator.run.options import PACE, OneLineCommand, relaunch
 
@@ -80,7 +81,7 @@ def run(
         raise UsageError(f"a program is a Python file, or a module with -m, found no file {arguments[0]!r}")
     if module is not None and not program.exists(module):
         raise UsageError(f"-m names a module that can be imported from here, found none called {module!r}")
-    if not mpirun.inside():
+    if not inside():
         if launch_ranks is None:
             raise UsageError("a job needs ranks, got no -n outside of mpirun: add -n 4, or start it with mpirun -n 4")
         sys.exit(relaunch(launch_ranks))

@@ -20,12 +20,9 @@ class Terms:
 
     Attributes
     ----------
-    steps
-        S(p): messages in sequence.
-    volume
-        V(p): bytes in sequence, as a multiple of n.
-    reduced
-        R(p): bytes reduced in sequence, as a multiple of n.
+    steps : S(p): messages in sequence
+    volume : V(p): bytes in sequence, as a multiple of n
+    reduced : R(p): bytes reduced in sequence, as a multiple of n
     """
 
     steps: Any
@@ -47,14 +44,10 @@ class Price:
 
     Attributes
     ----------
-    latency, bandwidth, reduction
-        alpha S, beta V n and gamma R n of the longest chain of messages.
-    waiting
-        What a resource that ranks share (a server's card, cores) or a slow rank adds to it.
-    sent
-        Bytes that a computing rank sends.
-    port
-        Bytes through the busiest card, in its busier direction.
+    latency, bandwidth, reduction : alpha S, beta V n and gamma R n of the longest chain of messages
+    waiting : what a resource that ranks share (a server's card, cores) or a slow rank adds to it
+    sent : bytes that a computing rank sends
+    port : bytes through the busiest card, in its busier direction
     """
 
     latency: Any
@@ -79,16 +72,11 @@ class Pattern:
 
     Attributes
     ----------
-    name, formula, source
-        Name in the registry; the closed form in alpha, beta, gamma, p and n; where it is published.
-    chain : callable
-        ``chain(p, **options)`` gives the `Terms` of the longest chain of messages.
-    traffic : callable
-        ``traffic(p, **options)``: bytes that a computing rank sends and bytes through the busiest card, of n = 1.
-    options : mapping
-        The options of `price` and their defaults.
-    shared : callable or None
-        ``shared(p, **options)``: `Terms` of each shared resource; the step takes no less than the busiest needs.
+    name, formula, source : name in the registry; the closed form in alpha, beta, gamma, p and n; where it is published
+    chain : ``chain(p, **options)`` gives the `Terms` of the longest chain of messages
+    traffic : ``traffic(p, **options)``: bytes that a computing rank sends and bytes through the busiest card, of n = 1
+    options : the options of `price` and their defaults
+    shared : ``shared(p, **options)``: `Terms` of each shared resource; the step takes no less than the busiest needs
     """
 
     name: str
@@ -112,16 +100,11 @@ class Pattern:
 
         Parameters
         ----------
-        alpha, beta, gamma
-            Latency of a message in seconds; seconds per byte sent; seconds per byte reduced.
-        p
-            Ranks that compute, or an integer array of such numbers.
-        n
-            Bytes of the operation, as the formula counts them.
-        compute
-            Seconds that a rank computes meanwhile: a shared resource may work in that time.
-        **options
-            See `options`.
+        alpha, beta, gamma : latency of a message in seconds; seconds per byte sent; seconds per byte reduced
+        p : ranks that compute, or an integer array of such numbers
+        n : bytes of the operation, as the formula counts them
+        compute : seconds that a rank computes meanwhile: a shared resource may work in that time
+        **options : see `options`
         """
         counts = tuple(p.tolist()) if isinstance(p, np.ndarray) else int(p)
         chain, (sent, port), shared = _coefficients(self, counts, tuple(sorted(self.chosen(options).items())))
@@ -164,12 +147,9 @@ class Collective(Pattern):
 
     Attributes
     ----------
-    bus : callable
-        ``bus(p)``: busbw = algbw * bus(p), as nccl-tests defines it.
-    closed : callable or None
-        ``closed(p, count, itemsize, alpha, beta, gamma)`` in seconds, where p does not divide the count.
-    followed : callable or None
-        The same by following the messages one by one, where they meet at a card on some p.
+    bus : ``bus(p)``: busbw = algbw * bus(p), as nccl-tests defines it
+    closed : ``closed(p, count, itemsize, alpha, beta, gamma)`` in seconds, where p does not divide the count
+    followed : the same by following the messages one by one, where they meet at a card on some p
     """
 
     bus: Callable[[int], float] = lambda p: 1.0
@@ -189,8 +169,7 @@ class Collective(Pattern):
 
         Parameters
         ----------
-        count, itemsize
-            Number of elements (n = count * itemsize bytes) and bytes of one.
+        count, itemsize : number of elements (n = count * itemsize bytes) and bytes of one
         """
         if p == 1:
             return 0.0

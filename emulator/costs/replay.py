@@ -117,14 +117,10 @@ def replay(
 
     Parameters
     ----------
-    programs
-        What each rank does, one step after another.
-    alpha, beta, gamma
-        Latency of a message in seconds; seconds per byte on a card; seconds per byte reduced.
-    gap
-        Least time between two messages that leave one card, in seconds.
-    egress
-        Seconds per byte of the sender's card where it is quicker than the path; absent: `beta`.
+    programs : what each rank does, one step after another
+    alpha, beta, gamma : latency of a message in seconds; seconds per byte on a card; seconds per byte reduced
+    gap : least time between two messages that leave one card, in seconds
+    egress : seconds per byte of the sender's card where it is quicker than the path; absent: `beta`
 
     Raises
     ------

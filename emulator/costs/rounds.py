@@ -45,10 +45,8 @@ def timeline(rounds: Iterable[Sends], alpha: float, beta: float, gap: float = 0.
 
     Parameters
     ----------
-    rounds
-        What is sent in each round; a rank begins its next round when everything sent to it in this one is there.
-    gap
-        Least time between two messages that leave one card, in seconds.
+    rounds : what is sent in each round; a rank begins its next round when everything sent to it in this one is there
+    gap : least time between two messages that leave one card, in seconds
     """
     programs: list[list[Step]] = []
     for sends in rounds:

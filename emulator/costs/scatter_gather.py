@@ -24,9 +24,8 @@ def linear_blocks(blocks: Sequence[float], alpha: float, beta: float, egress: fl
 
     Parameters
     ----------
-    egress
-        Of a scatter: seconds per byte of the root's card, where it is quicker than the paths (a wide-area network);
-        absent: `beta`.
+    egress : of a scatter: seconds per byte of the root's card, where it is quicker than the paths (a wide-area
+        network); absent: `beta`
     """
     if len(blocks) < 2:
         return 0.0
@@ -83,16 +82,11 @@ def dynamic_tasks(
 
     Parameters
     ----------
-    batches, workers
-        Number of batches, and of workers.
-    batch_s
-        Seconds of work in a batch.
-    down, up
-        Bytes of a batch's message, and of its report.
-    alpha, beta
-        Latency in seconds, seconds per byte.
-    prefetch
-        Batches that a worker holds beside the one that it works on.
+    batches, workers : number of batches, and of workers
+    batch_s : seconds of work in a batch
+    down, up : bytes of a batch's message, and of its report
+    alpha, beta : latency in seconds, seconds per byte
+    prefetch : batches that a worker holds beside the one that it works on
     """
     if workers < 1 or batches < 0 or prefetch < 0:
         raise UsageError(
@@ -116,12 +110,9 @@ def answer_time(arrivals: Sequence[float], needed: int, deadline: float) -> floa
 
     Parameters
     ----------
-    arrivals
-        When each part arrives, in seconds after the request.
-    needed
-        Parts that make the quorum.
-    deadline
-        Seconds after the request; infinite for none.
+    arrivals : when each part arrives, in seconds after the request
+    needed : parts that make the quorum
+    deadline : seconds after the request; infinite for none
     """
     order = sorted(arrivals)
     if not 0 <= needed <= len(order):

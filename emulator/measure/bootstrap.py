@@ -71,12 +71,9 @@ def model_errors(
         Logarithms of measured / fitted.
     ranks, sizes : array_like, shape (points,)
         Of each point.
-    noise_variance
-        Mean variance of the points' logarithms from their repetitions.
-    terms
-        Fitted terms, at least 2.
-    resamples, rng
-        Number of draws, and the random generator.
+    noise_variance : mean variance of the points' logarithms from their repetitions
+    terms : fitted terms, at least 2
+    resamples, rng : number of draws, and the random generator
 
     Returns
     -------

@@ -60,10 +60,8 @@ def closed_loop(
 
     Parameters
     ----------
-    ranks
-        The numbers of ranks that were measured.
-    compute
-        The run's ``--compute``: only with ``"none"`` does nothing but the network take emulated time.
+    ranks : the numbers of ranks that were measured
+    compute : the run's ``--compute``: only with ``"none"`` does nothing but the network take emulated time
 
     Returns
     -------

@@ -22,13 +22,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from emulator.errors import UsageError
 from emulator.measure import bootstrap
-from emulator.measure.model import MESSAGE, Coefficients, Fit, Point
+from emulator.measure.model import Coefficients, Fit, Point
 from emulator.measure.regression import huber
 from emulator.measure.statistics import FEWEST_FOR_INTERVAL
 
 Array = NDArray[np.float64]
-
-__all__ = ["MESSAGE", "Coefficients", "Fit", "Point", "fit"]
 
 MOST_SEGMENTS = 4
 RESAMPLES = 200
@@ -49,15 +47,11 @@ def fit(
 
     Parameters
     ----------
-    points
-        At least two, of different sizes, so that alpha and beta can be told apart.
-    gamma, gamma_draws
-        Reduction time per byte (s/byte) where it was measured by itself, and the draws of its own bootstrap; no draws
-        if no interval of it is claimed, and then none is of the others.
-    most_segments
-        1 for a single pair of terms over all sizes.
-    resamples, seed
-        Of the bootstrap.
+    points : at least two, of different sizes, so that alpha and beta can be told apart
+    gamma, gamma_draws : reduction time per byte (s/byte) where it was measured by itself, and the draws of its own
+        bootstrap; no draws if no interval of it is claimed, and then none is of the others
+    most_segments : 1 for a single pair of terms over all sizes
+    resamples, seed : of the bootstrap
 
     Raises
     ------

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from time import perf_counter
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
-from emulator.core.wall_clock import wait_until
 from emulator.measure.series import Job
 
 _ROUND_TRIPS = 50  # of a short message in one repetition: the time to start is negligible
@@ -21,10 +19,8 @@ def link_sizes(sizes: Sequence[int], rng: np.random.Generator) -> list[int]:
 
     Parameters
     ----------
-    sizes
-        Sizes in bytes.
-    rng
-        Draws the random sizes (log-uniform).
+    sizes : sizes in bytes
+    rng : draws the random sizes (log-uniform)
     """
     largest = max(sizes)
     between = np.exp(rng.uniform(0, np.log(max(largest, 2)), len(sizes))).astype(int).tolist()
@@ -32,25 +28,20 @@ def link_sizes(sizes: Sequence[int], rng: np.random.Generator) -> list[int]:
     return sorted({n for n in (0, *neighbours, *between) if 0 <= n <= largest})
 
 
-def messages(
-    comm: MPI.Intracomm | None, members: tuple[int, int], sizes: Sequence[int], pattern: str, *, one_way: bool
-) -> list[Job]:
+def messages(comm: MPI.Intracomm | None, members: tuple[int, int], sizes: Sequence[int], *, one_way: bool) -> list[Job]:
     """Make one job per size for a message from the first to the second of two ranks; the same on every rank.
 
     Parameters
     ----------
-    comm
-        A communicator of exactly these two ranks; None on all others.
-    members
-        The two ranks in the control communicator.
-    one_way
-        Time one message one way: on an emulated clock, where all ranks start at the same instant. Else a repetition is
-        a number of round trips, and a message's time is half of one.
+    comm : a communicator of exactly these two ranks; None on all others
+    members : the two ranks in the control communicator
+    one_way : time one message one way: on an emulated clock, where all ranks start at the same instant. Else a
+        repetition is a number of round trips, and a message's time is half of one.
     """
     jobs = []
     for n in sizes:
         trips = max(1, min(_ROUND_TRIPS, _BYTES_PER_REPETITION // max(1, n)))
-        job = Job(pattern, 2, n, members, labels={"source": members[0], "destination": members[1]})
+        job = Job("link", 2, n, members, labels={"source": members[0], "destination": members[1]})
         job.parts = 1 if one_way else 2 * trips
         if comm is not None:
             job.comm = comm
@@ -97,8 +88,7 @@ def reductions(comm: MPI.Intracomm | None, member: int, sizes: Sequence[int]) ->
 
     Parameters
     ----------
-    comm
-        A communicator of this rank alone, whose clock is read; None on all others.
+    comm : a communicator of this rank alone, whose clock is read; None on all others
     """
     jobs = []
     for n in sizes:
@@ -118,38 +108,3 @@ def _adding(count: int, repeats: int) -> Any:
             np.add(mine, theirs, out=mine)
 
     return once
-
-
-def bystander_penalty(comm: MPI.Comm, repetitions: int = 200) -> tuple[float, float]:
-    """Half a round trip of 8 bytes between ranks 0 and 1 while the others wait: asleep, and in MPI_Barrier.
-
-    A rank that waits in a barrier keeps a core busy, which the two that are measured then lack.
-
-    Returns
-    -------
-    asleep, in_barrier : float
-        Medians in seconds, on every rank. Collective over `comm`, a bare communicator of at least 3 ranks.
-    """
-    medians = []
-    for in_barrier in (False, True):
-        comm.Barrier()
-        trips = _trip_times(comm, repetitions) if comm.Get_rank() < 2 else [0.0]
-        if in_barrier:
-            comm.Barrier()
-        else:
-            over = comm.Ibarrier()
-            wait_until(over.Test, longest=2e-3)
-        medians.append(float(np.median(trips)) / 2)
-    asleep, parked = comm.bcast(medians, 0)
-    return asleep, parked
-
-
-def _trip_times(comm: MPI.Comm, repetitions: int) -> list[float]:
-    """Round trips of 8 bytes between ranks 0 and 1, timed on either."""
-    once, _ = _exchange(comm, 8, one_way=False, trips=1)
-    times = []
-    for _ in range(repetitions):
-        start = perf_counter()
-        once()
-        times.append(perf_counter() - start)
-    return times

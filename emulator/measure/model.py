@@ -21,16 +21,13 @@ class Point:
 
     Attributes
     ----------
-    bytes : int
-        n.
-    terms : Terms
-        S, V and R of the pattern on these ranks.
+    bytes : n
+    terms : S, V and R of the pattern on these ranks
     seconds : array_like, shape (repetitions,)
         Measured times, > 0.
     launches : array_like, shape (repetitions,), optional
         The launch that each repetition belongs to, where the job was started several times.
-    ranks : int
-        p, for whoever reports the point.
+    ranks : p, for whoever reports the point
     """
 
     bytes: int
@@ -84,15 +81,11 @@ class Fit:
 
     Attributes
     ----------
-    headline : Coefficients
-        One segment for all sizes: the figures to quote.
-    segments : list of Coefficients
-        Several where that explains the data better: what `predict` uses.
-    gamma_known : bool
-        False where the points cannot tell gamma from beta (R proportional to V, as in a ring alone) and none was
-        given: beta then holds the cost of reducing as well.
-    error, segmented_error : float
-        Median relative error of the headline and of the segments over the points.
+    headline : one segment for all sizes: the figures to quote
+    segments : several where that explains the data better: what `predict` uses
+    gamma_known : false where the points cannot tell gamma from beta (R proportional to V, as in a ring alone) and none
+        was given: beta then holds the cost of reducing as well
+    error, segmented_error : median relative error of the headline and of the segments over the points
     """
 
     headline: Coefficients

@@ -20,8 +20,7 @@ def limits(library: str) -> tuple[dict[str, int], str]:
 
     Parameters
     ----------
-    library
-        Name and version of the MPI library.
+    library : name and version of the MPI library
 
     Returns
     -------
@@ -55,9 +54,7 @@ def near(last: int, first: int, known: Mapping[str, int], slack: float = 0.1) ->
 
     Parameters
     ----------
-    last, first
-        Last size of one segment and first of the next.
-    slack
-        A limit counts the header too, so the switch comes a little earlier than it says.
+    last, first : last size of one segment and first of the next
+    slack : a limit counts the header too, so the switch comes a little earlier than it says
     """
     return [name for name, limit in known.items() if last * (1 - slack) <= limit <= first * (1 + slack)]

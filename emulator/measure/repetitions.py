@@ -46,16 +46,11 @@ def measure(
 
     Parameters
     ----------
-    control
-        A bare communicator that nothing else uses meanwhile; what it carries costs no emulated time.
-    jobs
-        The same jobs in the same order on all ranks.
-    stop
-        When to stop.
-    seed
-        Of the shuffled order.
-    tick
-        Called on rank 0 with the seconds that have passed since the last call, for a progress bar.
+    control : a bare communicator that nothing else uses meanwhile; what it carries costs no emulated time
+    jobs : the same jobs in the same order on all ranks
+    stop : when to stop
+    seed : of the shuffled order
+    tick : called on rank 0 with the seconds that have passed since the last call, for a progress bar
 
     Returns
     -------

@@ -15,20 +15,13 @@ class Job:
 
     Attributes
     ----------
-    pattern, ranks, bytes
-        What it is called in the result, the number of ranks it speaks of, and its size.
-    members
-        The ranks of the control communicator that take part; all ranks must list the same ones.
-    comm
-        The communicator that the operation uses: its clock is read. None on ranks that are not members.
-    once
-        The operation, called on each member; None on ranks that are not members.
-    check
-        Counts this member's wrong elements after an operation.
-    parts
-        Operations that one call of `once` stands for; the time is divided by it.
-    labels
-        More columns for the raw samples.
+    pattern, ranks, bytes : what it is called in the result, the number of ranks it speaks of, and its size
+    members : the ranks of the control communicator that take part; all ranks must list the same ones
+    comm : the communicator that the operation uses: its clock is read. None on ranks that are not members.
+    once : the operation, called on each member; None on ranks that are not members
+    check : counts this member's wrong elements after an operation
+    parts : operations that one call of `once` stands for; the time is divided by it
+    labels : more columns for the raw samples
     """
 
     pattern: str
@@ -48,16 +41,11 @@ class Series:
 
     Attributes
     ----------
-    seconds : list of float
-        Time of each repetition, from the first start to the last end.
-    skews : list of float
-        Latest start minus earliest start of the members, in seconds per operation: the uncertainty of the time.
-    wrong : int
-        Wrong elements over all members and all checks.
-    stopped : str
-        ``"interval"``, ``"repetitions"`` or ``"budget"``: why it was not repeated further.
-    launches : list of int
-        The launch of each repetition, where several are pooled; else empty.
+    seconds : time of each repetition, from the first start to the last end
+    skews : latest start minus earliest start of the members, in seconds per operation: the uncertainty of the time
+    wrong : wrong elements over all members and all checks
+    stopped : ``"interval"``, ``"repetitions"`` or ``"budget"``: why it was not repeated further
+    launches : the launch of each repetition, where several are pooled; else empty
     """
 
     job: Job
@@ -84,13 +72,10 @@ class Stop:
 
     Attributes
     ----------
-    budget : float
-        Wall seconds for all jobs together. Every job runs at least twice, whatever the budget: once to warm up and
+    budget : wall seconds for all jobs together. Every job runs at least twice, whatever the budget: once to warm up and
         to be checked, once to be timed.
-    width : float
-        Enough when the 95 % interval of the median is at most this share of the median wide.
-    fewest, most : int
-        Repetitions before the interval is believed, and at most.
+    width : enough when the 95 % interval of the median is at most this share of the median wide
+    fewest, most : repetitions before the interval is believed, and at most
     """
 
     budget: float

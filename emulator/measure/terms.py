@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from emulator import costs, speedup
 from emulator.errors import UsageError
-from emulator.measure.fit import MESSAGE, Fit, Point, fit
-from emulator.measure.predictions import contention, held_out, textbook_terms
+from emulator.measure.fit import fit
+from emulator.measure.model import MESSAGE, Coefficients, Fit, Point
 from emulator.measure.series import Job, Series
 
 Crowding = Callable[[int], float]
@@ -26,24 +28,15 @@ class RunFits:
 
     Attributes
     ----------
-    link : Fit
-        Of single messages.
-    reduction : Fit or None
-        Of local reductions, whose beta is gamma; None where reducing takes no time.
-    collectives : dict
-        Fit by pattern.
-    held_out : list of dict
-        Points of the most ranks, predicted from fits on fewer; see `fitted_up_to`.
-    fitted_up_to : int or None
-        The most ranks that those fits have seen; None where nothing was held out.
-    crowding : callable
-        Ranks per core when p of them run.
-    itemsize : int
-        Bytes of an element.
-    fewer : dict
-        Those fits on fewer ranks, by pattern.
-    algorithms : dict
-        By (pattern, p, n), where a pattern stands for several: the one that was run.
+    link : of single messages
+    reduction : of local reductions, whose beta is gamma; None where reducing takes no time
+    collectives : fit by pattern
+    held_out : points of the most ranks, predicted from fits on fewer; see `fitted_up_to`
+    fitted_up_to : the most ranks that those fits have seen; None where nothing was held out
+    crowding : ranks per core when p of them run
+    itemsize : bytes of an element
+    fewer : those fits on fewer ranks, by pattern
+    algorithms : by (pattern, p, n), where a pattern stands for several: the one that was run
     """
 
     link: Fit
@@ -98,8 +91,43 @@ class RunFits:
         }
 
     def contention(self, pattern: str) -> dict[str, Any]:
-        """Ratio of a collective's alpha and beta to those between two idle ranks."""
+        """Ratio of a collective's alpha and beta to those between two idle ranks, see `contention`."""
         return contention(self.collectives[pattern], self.link)
+
+
+def held_out(fitted: Fit, points: Sequence[Point]) -> list[dict[str, Any]]:
+    """Predict points that were left out of the fit, in the form of the result file."""
+    rows = []
+    for point in points:
+        measured, predicted = point.median, fitted.predict(point.terms, point.bytes)
+        row = {"ranks": point.ranks, "bytes": point.bytes, "measured": measured, "predicted": predicted}
+        rows.append({**row, "relative_error": predicted / measured - 1})
+    return rows
+
+
+def contention(collective: Fit, link: Fit) -> dict[str, dict[str, Any] | None]:
+    """Contention factors: alpha and beta of a collective over those between two idle ranks.
+
+    Each has its 95 % interval if both fits claim one, and is None where the link's is 0.
+    """
+    factors: dict[str, dict[str, Any] | None] = {"alpha": None, "beta": None}
+    for column, name in enumerate(factors):
+        ours, base = collective.headline.draws[:, column], link.headline.draws[:, column]
+        value = getattr(link.headline, name)
+        if value > 0:
+            claimed = len(ours) and len(base) and (base > 0).all()
+            bounds = np.quantile(np.resize(ours, len(base)) / base, [0.025, 0.975]).tolist() if claimed else None
+            factors[name] = {"value": getattr(collective.headline, name) / value, "ci95": bounds}
+    return factors
+
+
+def textbook_terms(ring: Coefficients, n: float) -> dict[str, float]:
+    """Terms (seconds) of a ring all-reduce of n bytes for the textbook's calculator: ``alpha (p-1) + 2 beta (p-1)/p``.
+
+    There alpha is charged p-1 times and covers both passes, and beta is the time to move the whole model once; gamma
+    goes into that beta.
+    """
+    return {"alpha": 2 * ring.alpha, "beta": n * (ring.beta + ring.gamma / 2)}
 
 
 def uncrowded(p: int) -> float:
@@ -114,15 +142,11 @@ def fit_run(
 
     Parameters
     ----------
-    series
-        Jobs named ``"link"``, ``"reduction"`` and as in `costs.COLLECTIVES`; any other needs one of
-        those as the label ``algorithm``.
-    patterns
-        The collectives to fit.
-    itemsize
-        Bytes of an element: blocks are whole elements.
-    crowding
-        Ranks per core, >= 1, when p ranks run.
+    series : jobs named ``"link"``, ``"reduction"`` and as in `costs.COLLECTIVES`; any other needs one of those as the
+        label ``algorithm``
+    patterns : the collectives to fit
+    itemsize : bytes of an element: blocks are whole elements
+    crowding : ranks per core, >= 1, when p ranks run
 
     Raises
     ------

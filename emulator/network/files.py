@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +18,11 @@ def presets() -> list[str]:
 
 
 def preset_path(name: str) -> Path:
-    """Give the file of a preset.
-
-    Raises
-    ------
-    UsageError
-        There is no such preset.
-    """
+    """Give the file of a preset; raises a `UsageError` if there is none of that name."""
     known = sorted(path.stem for path in _PRESETS.glob("*.toml"))
     if name not in known:
+        import difflib  # as pydantic and tomllib below: every rank imports this module, and one reads a file
+
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UsageError(f"there is no network {name!r}: {hint}Legal: {', '.join(known)}, or a file such as my.toml")
@@ -36,7 +30,13 @@ def preset_path(name: str) -> Path:
 
 
 def load(name_or_path: str) -> Network:
-    """Load a preset by its name, or a file by its path (anything with a slash or a dot in it)."""
+    """Load a preset by its name, or a network file by its path (anything with a slash or a dot in it).
+
+    Raises
+    ------
+    UsageError
+        No such preset or file, or an invalid field: the message names field, value and legal range.
+    """
     is_file = "/" in name_or_path or "." in name_or_path
     path = Path(name_or_path) if is_file else preset_path(name_or_path)
     text = read_text(path, f"network file {name_or_path!r}")
@@ -45,6 +45,8 @@ def load(name_or_path: str) -> Network:
 
 def parse(text: str, origin: str = "network", folder: Path | None = None) -> Network:
     """Read the text of a network file; `origin` is what errors call it."""
+    import tomllib
+
     from pydantic import ValidationError
 
     from emulator.network.build import plan

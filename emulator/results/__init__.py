@@ -43,16 +43,11 @@ def new(
 
     Parameters
     ----------
-    demo, command
-        Name of the demo and the command line that ran it.
-    ranks, hosts
-        Size of the job and the host name of each rank (absent: all on this one).
-    network
-        The emulated network as configured; None on the bare transport.
-    clock
-        ``"wall"``, ``"emulated"`` or ``"simulated"``.
-    pace
-        Wall seconds per emulated second; None on the bare transport and where nothing is held back.
+    demo, command : name of the demo and the command line that ran it
+    ranks, hosts : size of the job and the host name of each rank (absent: all on this one)
+    network : the emulated network as configured; None on the bare transport
+    clock : ``"wall"``, ``"emulated"`` or ``"simulated"``
+    pace : wall seconds per emulated second; None on the bare transport and where nothing is held back
     """
     return {
         "schema": 1,
@@ -123,8 +118,7 @@ def load(path: str | Path) -> dict[str, Any]:
 
     Parameters
     ----------
-    path
-        A `result.json`, or the folder that holds it (``runs/ring/latest``).
+    path : a `result.json`, or the folder that holds it (``runs/ring/latest``)
 
     Returns
     -------
@@ -178,11 +172,9 @@ def save_samples(folder: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
 
     Parameters
     ----------
-    folder
-        The run folder; the file is ``samples.csv``.
-    rows
-        Mappings such as ``{"pattern": "ring", "ranks": 4, "bytes": 8, "repetition": 0, "seconds": 1.2e-6}``.
-        Columns are all keys, in order of first appearance.
+    folder : the run folder; the file is ``samples.csv``
+    rows : mappings such as ``{"pattern": "ring", "ranks": 4, "bytes": 8, "repetition": 0, "seconds": 1.2e-6}``. Columns
+        are all keys, in order of first appearance.
 
     Raises
     ------

@@ -3,7 +3,7 @@
 import platform
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,15 +17,15 @@ def record(ranks: int = 1, hosts: Sequence[str] | None = None) -> dict[str, Any]
 
     Parameters
     ----------
-    ranks : int
-        Number of ranks of the job.
-    hosts : sequence of str, optional
-        Host name of each rank. Absent, all ranks are on this host. Cores are those of this host.
+    ranks : number of ranks of the job
+    hosts : host name of each rank. Absent, all ranks are on this host. Cores are those of this host.
     """
     import numpy
     import psutil
 
-    per_host = Counter(hosts or [platform.node()] * ranks)
+    of_rank = list(hosts or [platform.node()] * ranks)
+    per_host = Counter(of_rank)
+    places = {host: place for place, host in enumerate(per_host)}
     cores = wall_clock.cores()
     return {
         "mpi": _mpi_version(),
@@ -35,6 +35,7 @@ def record(ranks: int = 1, hosts: Sequence[str] | None = None) -> dict[str, Any]
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu_model(),
         "hosts": list(per_host),
+        "placement": [places[host] for host in of_rank],
         "cores": cores,
         "cores_physical": psutil.cpu_count(logical=False),
         "memory_bytes": psutil.virtual_memory().total,
@@ -63,15 +64,23 @@ def warnings(environment: dict[str, Any]) -> list[str]:
     return found
 
 
+def rank_hosts(environment: Mapping[str, Any]) -> list[str]:
+    """Return the host name of each rank of a run by its environment record.
+
+    Records without `placement` were written before it was kept; their ranks fill the hosts evenly, in blocks.
+    """
+    hosts, ranks = environment["hosts"], environment["ranks"]
+    placement = environment.get("placement") or [rank * len(hosts) // ranks for rank in range(ranks)]
+    return [hosts[place] for place in placement] if hosts else []
+
+
 def crowding(hosts: Sequence[str], cores: int | None = None) -> Callable[[int], float]:
     """Tell how many ranks share a core, at least 1, when the first p of these ranks run.
 
     Parameters
     ----------
-    hosts
-        Host name of each rank.
-    cores
-        Of every host; None for as many as this one has.
+    hosts : host name of each rank
+    cores : of every host; None for as many as this one has
     """
     each = cores or wall_clock.cores()
     return lambda p: max(1.0, max(Counter(hosts[:p]).values()) / each)

@@ -40,10 +40,8 @@ def run_folder(demo: str, out: str | Path | None = None, root: str | Path = "run
 
     Parameters
     ----------
-    demo
-        Name of the demo.
-    out
-        The folder that the user chose. Absent: ``root/demo/<UTC time>``, with the link ``root/demo/latest``.
+    demo : name of the demo
+    out : the folder that the user chose. Absent: ``root/demo/<UTC time>``, with the link ``root/demo/latest``.
 
     Raises
     ------
@@ -73,10 +71,8 @@ def check_writable(path: str | Path | None, option: str = "--json") -> None:
 
     Parameters
     ----------
-    path
-        The file that an option names; None if it names none.
-    option
-        What the error calls it.
+    path : the file that an option names; None if it names none
+    option : what the error calls it
 
     Raises
     ------

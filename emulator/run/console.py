@@ -80,10 +80,8 @@ def outlasting(width_in_a_pipe: int = _WIDTH_IN_A_PIPE, **options: Any) -> Conso
 
     Parameters
     ----------
-    width_in_a_pipe
-        Columns where there is no terminal and COLUMNS is not set.
-    **options
-        Further options of `rich.console.Console`.
+    width_in_a_pipe : columns where there is no terminal and COLUMNS is not set
+    **options : further options of `rich.console.Console`
     """
     from rich.console import Console
 
@@ -113,8 +111,7 @@ def progress(
 
     Parameters
     ----------
-    lines_every_s
-        Where there is no terminal: seconds between plain lines; None prints nothing.
+    lines_every_s : where there is no terminal: seconds between plain lines; None prints nothing
     """
     if console is None or (not console.is_terminal and lines_every_s is None):
         yield Progress()

@@ -34,10 +34,8 @@ class SaverOnSignal:
 
     Parameters
     ----------
-    folder
-        The run folder.
-    save
-        Saves the result so far and returns whether there was anything to save.
+    folder : the run folder
+    save : saves the result so far and returns whether there was anything to save
     """
 
     def __init__(self, folder: Path, save: Callable[[], bool]) -> None:

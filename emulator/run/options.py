@@ -27,6 +27,7 @@ import click
 from emulator import units
 from emulator.errors import NO_DIRECTORY, CheckFailed, UsageError
 from emulator.launch import foreground, mpirun, streams
+from emulator.launch.job import inside
 from emulator.launch.streams import complain
 
 
@@ -196,20 +197,17 @@ def demo(
 
     Parameters
     ----------
-    name
-        Of the run folder and the result's ``demo``.
-    needs
-        The fewest ranks that make sense.
-    sizes, budget
-        Defaults of ``--sizes`` and ``--budget`` (seconds).
+    name : of the run folder and the result's ``demo``
+    needs : the fewest ranks that make sense
+    sizes, budget : defaults of ``--sizes`` and ``--budget`` (seconds)
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def callback(launch_ranks: int | None, **options: Any) -> None:
             _refuse_idle(options["net"])
-            if not mpirun.inside() and launch_ranks is not None:
+            if not inside() and launch_ranks is not None:
                 sys.exit(relaunch(launch_ranks))
-            if not mpirun.inside() and needs > 1:
+            if not inside() and needs > 1:
                 raise UsageError(
                     f"demos.{name} needs at least {needs} ranks, got 1: start it with 'mpirun -n 16 python -m "
                     f"demos.{name}' or 'python -m demos.{name} -n 16'"

@@ -45,17 +45,12 @@ class Run:
 
     Attributes
     ----------
-    comm
-        The communicator to use: MPI's own, or an emulated one with ``--net``.
-    control
-        A private duplicate of the real world for barriers and gathers that cost no emulated time.
-    network, pace, clock
-        The emulated network or None; the pace or None; ``"wall"`` or ``"emulated"``.
-    folder
-        The run folder, the same on every rank.
-    measurements, fits, held_out, samples, extra
-        What rank 0 fills, in the form of the result file; `extra` adds fields to it, `samples` are rows of
-        ``samples.csv``.
+    comm : the communicator to use: MPI's own, or an emulated one with ``--net``
+    control : a private duplicate of the real world for barriers and gathers that cost no emulated time
+    network, pace, clock : the emulated network or None; the pace or None; ``"wall"`` or ``"emulated"``
+    folder : the run folder, the same on every rank
+    measurements, fits, held_out, samples, extra : what rank 0 fills, in the form of the result file; `extra` adds
+        fields to it, `samples` are rows of ``samples.csv``
     """
 
     def __init__(self, name: str, common: CommonOptions) -> None:

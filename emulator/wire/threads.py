@@ -17,7 +17,7 @@ from emulator.comm import completion
 from emulator.comm.communicator import EmulatedComm
 from emulator.comm.management import Management
 from emulator.comm.probes import EmulatedMessage
-from emulator.comm.refused import Refused
+from emulator.comm.refused import NoHandle, Refused
 from emulator.comm.requests import EmulatedRequest
 from emulator.core.engine import Engine
 from emulator.wire.waiting import Waiting
@@ -60,7 +60,7 @@ def install() -> None:
     for cls in (*EmulatedComm.__mro__, *_descendants(EmulatedRequest), EmulatedMessage):
         interface = next((one for one in _INTERFACES if issubclass(cls, one)), MPI.Intracomm)
         # What the control plane does waits inside of MPI, and would keep the lock.
-        if cls.__module__.startswith("emulator.comm.") and cls not in (Management, Refused):
+        if cls.__module__.startswith("emulator.comm.") and cls not in (Management, Refused, NoHandle):
             for name, method in list(vars(cls).items()):
                 if not name.startswith("_") and callable(method) and hasattr(interface, name):
                     setattr(cls, name, _one_at_a_time(method))

@@ -9,12 +9,13 @@ from mpi4py import MPI
 
 import faults
 from emulator.launch import mpirun
+from emulator.launch.job import inside
 from primitives.gossip import graphs
 from primitives.gossip.averaging import mix
 from primitives.gossip.mixing import metropolis
 from primitives.peers import Peers
 
-if not mpirun.inside():
+if not inside():
     sys.exit(faults.run(mpirun.this_program(), 6, "continue"))
 
 with faults.routing(MPI.COMM_WORLD) as route:

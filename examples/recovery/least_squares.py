@@ -9,11 +9,12 @@ from mpi4py import MPI
 
 import faults
 from emulator.launch import mpirun
+from emulator.launch.job import inside
 from primitives.collectives.all_reduce import all_reduce
 
 policy = (sys.argv[1:] or ["spare"])[0]
 spares = int(policy == "spare")
-if not mpirun.inside():
+if not inside():
     sys.exit(faults.run(mpirun.this_program(), 4 + spares, policy))
 
 draw = np.random.default_rng(0)

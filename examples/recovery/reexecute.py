@@ -9,8 +9,9 @@ from mpi4py import MPI
 
 import faults
 from emulator.launch import mpirun
+from emulator.launch.job import inside
 
-if not mpirun.inside():
+if not inside():
     sys.exit(faults.run(mpirun.this_program(), 5, "reexecute"))
 
 

@@ -9,9 +9,10 @@ from mpi4py import MPI
 
 import faults
 from emulator.launch import mpirun
+from emulator.launch.job import inside
 from primitives.parameter_server import SGD, Consistency, ParameterServer, Table, Worker
 
-if not mpirun.inside():
+if not inside():
     sys.exit(faults.run(mpirun.this_program(), 5, "replicate"))
 
 draw = np.random.default_rng(0)

@@ -10,9 +10,10 @@ from mpi4py import MPI
 
 import faults
 from emulator.launch import mpirun
+from emulator.launch.job import inside
 from primitives.collectives.all_reduce import all_reduce
 
-if not mpirun.inside():
+if not inside():
     with tempfile.TemporaryDirectory() as folder:
         sys.exit(faults.run([*mpirun.this_program(), folder], 4, "restart"))
 

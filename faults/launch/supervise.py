@@ -14,6 +14,7 @@ from typing import Any
 
 from emulator.errors import UsageError
 from emulator.launch import mpirun
+from emulator.launch.job import start
 from emulator.launch.session_directory import NEVER_BEGAN
 from faults import clock, detect, policies
 from faults.drill import job_spec, timeline
@@ -125,7 +126,7 @@ def _launch(spec: JobSpec, folder: Path, mpi: mpirun.Mpi, watch: Watch, lost: se
         arguments = mpirun.command(spec.world, program, mpi=mpi, ft=spec.policy.needs_ulfm)
     with (folder / "output.txt").open("ab") as output:
         beside = {"PATH": f"{mpi.mpirun.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-        running = mpirun.start(arguments, extra_env=beside, stdout=output, stderr=output)
+        running = start(arguments, extra_env=beside, stdout=output, stderr=output)
         return watch.until_end(running)
 
 

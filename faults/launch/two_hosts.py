@@ -13,7 +13,8 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from emulator.errors import UsageError
-from emulator.launch.mpirun import Mpi, environment
+from emulator.launch.job import environment
+from emulator.launch.mpirun import Mpi
 
 HOSTS = 2
 CANNOT = 77

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from emulator.launch import mpirun
+from emulator.launch.job import Job
 from faults import clock
 from faults.drill import job_spec
 from faults.inject import executioner
@@ -38,7 +38,7 @@ class Ending:
     fenced: dict[int, float] = field(default_factory=dict)
     waits: list[str] = field(default_factory=list)
     leftovers: int = 0
-    launcher: mpirun.Job | None = None
+    launcher: Job | None = None
     _mpirun_end: threading.Thread | None = None
 
     def release(self) -> None:
@@ -55,7 +55,7 @@ class Ending:
             self.status, self.leftovers = self.launcher.poll(), len(self.launcher.leftovers())
 
 
-def _await_mpirun(running: mpirun.Job) -> None:
+def _await_mpirun(running: Job) -> None:
     running.wait(_MPIRUN_END_S)
     running.stop(grace=1.0)
 
@@ -94,7 +94,7 @@ class Watch:
         self._last_move, self._looked, self._seen = 0.0, 0.0, b""
         self._all_gone: float | None = None
 
-    def until_end(self, running: mpirun.Job) -> Ending:
+    def until_end(self, running: Job) -> Ending:
         """Wait for the job's end, or end it; no process is left of it afterwards."""
         began = self._last_move = clock.now()
         self._fenced, self._seen, self._all_gone, self._looked = {}, b"", None, 0.0
@@ -128,7 +128,7 @@ class Watch:
             return False
         return any(not executioner.exists(pid) for _, pid in self._working())
 
-    def _end_all(self, running: mpirun.Job, noticed: float) -> Ending:
+    def _end_all(self, running: Job, noticed: float) -> Ending:
         """Kill every rank and wait until they are dead; mpirun ends by itself."""
         ending = Ending(None, noticed, A_RANK_DIED, self._fenced, launcher=running)
         pids = [pid for _, pid in self._working()]

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 from emulator import results
 from emulator.commands.report import report
 from emulator.launch import mpirun
+from emulator.launch.job import start
 from emulator.report.views import view
 from tests.emulator.report.widths import fits_every_width
 
@@ -37,7 +38,7 @@ def run_demo(name: str, ranks: int, folder: Path, *options: str, timeout: float 
     folder.mkdir(exist_ok=True)
     program = ["-m", f"demos.{name}", "--out", str(folder), *options]
     with open(folder / "output", "w+") as output, open(folder / "errors", "w+") as errors:
-        with mpirun.start(mpirun.command(ranks, program), stdout=output, stderr=errors) as started:
+        with start(mpirun.command(ranks, program), stdout=output, stderr=errors) as started:
             status = started.wait(timeout=timeout)
         assert not started.leftovers()
         output.seek(0)

@@ -10,6 +10,7 @@ from click.testing import CliRunner
 from demos.speedup import main as speedup_command
 from emulator import costs, results
 from emulator.launch import mpirun
+from emulator.launch.job import start
 from primitives.collectives.all_reduce import ALGORITHMS
 from primitives.collectives.tuning import choose
 from tests.demos.launched import run_demo
@@ -128,6 +129,9 @@ def test_launches_are_pooled_into_one_result(measured, tmp_path):
         assert row["seconds"]["n"] == 2 * before["n"]
         assert row["seconds"]["median"] == pytest.approx(before["median"])  # the same launch twice
     assert [fit["pattern"] for fit in result["fits"]] == ["link", "ring"]
+    for pooled, alone in zip(result["fits"], measured.result["fits"], strict=True):
+        for term in ("alpha", "beta"):
+            assert pooled[term]["value"] == pytest.approx(alone[term]["value"], rel=1e-3, abs=1e-12)
     assert "Each launch by itself" in done.stdout
 
 
@@ -144,7 +148,7 @@ def test_one_repetition_gives_no_interval(tmp_path):
 
 def test_a_reader_that_leaves_does_not_cost_the_result(tmp_path):
     program = ["-m", "demos.ring", "--out", str(tmp_path), "--sizes", "4,1K", "--ranks", "2", "--budget", "0.2"]
-    with mpirun.start(mpirun.command(2, program), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as job:
+    with start(mpirun.command(2, program), stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT) as job:
         assert job.process.stdout.readline()
         job.process.stdout.close()  # mpirun ends the job when it next prints
         with job.process.stderr as stream:

@@ -13,7 +13,8 @@ from click.testing import CliRunner
 from demos.speedup import main
 from emulator import costs, results, speedup
 from emulator.commands.report import report
-from emulator.measure.fit import Point, fit
+from emulator.measure.fit import fit
+from emulator.measure.model import Point
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = Path(__file__).parent.parent / "data" / "speedup_golden.csv"

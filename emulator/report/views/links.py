@@ -1,4 +1,4 @@
-"""Links between ranks: fits, protocol switches, maps of all pairs, bystanders, checks."""
+"""Links between ranks: fits, protocol switches, maps of all pairs, checks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,6 @@ def view(result: common.Result) -> Iterator[Item]:
     yield from common.fits(result, fine, "Links")
     yield from _switches(fine, result)
     yield from _maps(result)
-    yield from _bystanders(result.get("bystanders") or ())
     yield from _checks(result.get("checks") or ())
     yield from _plots(result, {one["pattern"] for one in fine})
 
@@ -69,19 +68,6 @@ def _map(title: str, result: Mapping[str, Any], values: Mapping[tuple[int, int],
             matrix[destination][source] = value
     names = [str(rank) for rank in range(ranks)]
     return Map(title, names, names, matrix, form=lambda t: format_time(t).replace(" ", ""), scale=common.TIME)
-
-
-def _bystanders(rows: Sequence[Row]) -> Iterator[Item]:
-    if not rows:
-        return
-    yield Text("8 bytes between ranks 0 and 1 while the others wait", lead="Bystanders: ")
-    for row in rows:
-        factor = row["in_barrier"] / row["asleep"]
-        others = "1 other" if row["ranks"] == 3 else f"{row['ranks'] - 2} others"
-        yield (
-            f"  {others}: asleep {format_time(row['asleep'])}, in MPI_Barrier "
-            f"{format_time(row['in_barrier'])}, {factor:.2g} times as long"
-        )
 
 
 def _checks(checks: Sequence[Row]) -> Iterator[Item]:

@@ -9,8 +9,12 @@ import pytest
 from mpi4py import MPI
 
 import emulator
+from emulator.comm import completion
 from emulator.comm.communicator import EmulatedComm
+from emulator.comm.persistent import PersistentRequest
+from emulator.comm.probes import EmulatedMessage
 from emulator.comm.refused import REFUSED, NotEmulated
+from emulator.comm.requests import EmulatedRequest
 from tests.emulator.small_networks import plain
 from tests.ranks import on_ranks
 
@@ -39,6 +43,24 @@ def test_a_refusal_is_what_callers_get(name: str) -> None:
         getattr(bare, name)()
 
 
+@pytest.mark.parametrize("cls", [EmulatedRequest, PersistentRequest, EmulatedMessage])
+def test_requests_and_messages_give_their_null_handle_to_nobody(cls: type) -> None:
+    """What is inherited of a null request would be complete at once, whatever it stands for."""
+    harmless = {*HARMLESS, *completion.METHODS, "Startall", "Probe", "Iprobe", "probe", "iprobe", "free"}
+    # Partitioned operations begin with Psend_init and Precv_init, which are refused.
+    for name in (name for name in dir(cls) if not name.startswith(("_", "Pready", "Parrived"))):
+        ours = any(name in vars(one) for one in cls.__mro__ if one.__module__.startswith("emulator."))
+        assert ours or name in harmless, f"{name} is neither emulated nor refused"
+    for name in ("handle", "py2f", "toint"):
+        with pytest.raises(NotEmulated, match=name):
+            getattr(cls.__new__(cls), name)()
+
+
+def test_every_request_method_of_several_requests_is_replaced() -> None:
+    several = {name for name in dir(MPI.Request) if name.endswith(("all", "any", "some"))}
+    assert several == set(completion.METHODS)
+
+
 @on_ranks(2)
 def test_what_reaches_past_the_methods_fails(comm: MPI.Intracomm) -> None:
     """One-sided communication and parallel I/O refuse the communicator by name; compiled code finds no handle."""
@@ -46,6 +68,9 @@ def test_what_reaches_past_the_methods_fails(comm: MPI.Intracomm) -> None:
     for name, call in {
         "Win.Allocate": lambda: MPI.Win.Allocate(8, comm=emulated),
         "Win.Create": lambda: MPI.Win.Create(bytearray(8), 1, MPI.INFO_NULL, emulated),
+        "MPI._addressof": lambda: MPI._addressof(emulated),
+        "MPI._handleof": lambda: MPI._handleof(emulated.irecv(source=emulated.rank)),
+        "Message.Probe": lambda: MPI.Message.Probe(emulated),
         "File.Open": lambda: MPI.File.Open(emulated, str(Path("no") / "file")),
     }.items():
         with pytest.raises(NotEmulated, match=name):

@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+import emulator
 from tests.emulator.same import Cases, envelope, same_as_mpi, same_when_paced
+from tests.emulator.small_networks import plain
 from tests.ranks import on_ranks
 
 NULL = MPI.PROC_NULL
@@ -199,6 +201,30 @@ def get_status(comm: Any) -> Any:
     not_null = request != MPI.REQUEST_NULL
     request.Wait()
     return envelope(status), again, not_null
+
+
+@on_ranks(2)
+def test_the_status_of_several_requests_is_seen_without_completing_them(comm: MPI.Intracomm) -> None:
+    """Not compared with MPI, which has these calls since version 4.1 of its standard."""
+    emulated = emulator.emulate(comm, plain())
+    peer, boxes = 1 - comm.rank, [np.zeros(n, "B") for n in (1, 3)]
+    requests = [emulated.Irecv(box, peer, tag) for tag, box in enumerate(boxes)]
+    assert MPI.Request.Get_status_any(requests) == (MPI.UNDEFINED, False)
+    assert MPI.Request.Get_status_some(requests) == []
+    comm.Barrier()
+    emulated.Send(np.ones(3, "B"), peer, 1)
+    status, statuses = MPI.Status(), [MPI.Status()]
+    while not MPI.Request.Get_status_any([MPI.REQUEST_NULL, *requests], status)[1]:
+        pass
+    assert MPI.Request.Get_status_some([MPI.REQUEST_NULL, *requests], statuses) == [2]
+    assert envelope(status) == envelope(statuses[0])
+    assert (status.tag, status.Get_count(MPI.BYTE)) == (1, 3)
+    assert not MPI.Request.Get_status_all(requests)
+    requests[1].Wait()
+    requests[0].Cancel()
+    requests[0].Wait()
+    assert MPI.Request.Get_status_any(requests) == (MPI.UNDEFINED, True)
+    assert MPI.Request.Get_status_some(requests) is None
 
 
 @on_ranks(4, function=cases)

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from emulator import results
 from emulator.commands.report import report as show
 from emulator.launch import mpirun
+from emulator.launch.job import environment, start
 
 ROOT = Path(__file__).resolve().parents[3]
 LIMIT = 60.0
@@ -21,7 +22,7 @@ def job(n: int, program: list[str], folder: Path, *, ft: bool = False) -> tuple[
     """Exit status (None: it hung) and all that a job printed."""
     with (folder / "output").open("w+") as output:
         command = mpirun.command(n, program, ft=ft)
-        with mpirun.start(command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT) as running:
+        with start(command, stdout=output, stderr=subprocess.STDOUT, cwd=ROOT) as running:
             status = running.wait(LIMIT)
         assert not running.leftovers()
         output.seek(0)
@@ -65,7 +66,7 @@ def emulated_run(folder: Path, n: int, arguments: list[str]) -> subprocess.Compl
     """Run a program; its run folder is made inside of `folder`."""
     command = [sys.executable, "-m", "emulator", "run", f"-n{n}", "--out", str(folder / "run"), *arguments]
     return subprocess.run(
-        command, capture_output=True, text=True, timeout=LIMIT, cwd=ROOT, env=mpirun.environment(), check=False
+        command, capture_output=True, text=True, timeout=LIMIT, cwd=ROOT, env=environment(), check=False
     )
 
 
@@ -217,9 +218,9 @@ def test_a_package_is_not_imported_before_its_world_is_emulated(tmp_path: Path) 
     (package / "__init__.py").write_text(PACKAGE)
     (package / "inner.py").write_text(INNER)
     command = [sys.executable, "-m", "emulator", "run", "-n3", "--net", "10gbe", "--out", "run"]
-    environment = mpirun.environment({"PYTHONPATH": str(ROOT)})
+    variables = environment({"PYTHONPATH": str(ROOT)})
     done = subprocess.run(
-        [*command, "-m", "pkg.inner"], capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path, env=environment
+        [*command, "-m", "pkg.inner"], capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path, env=variables
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("True") == 3
@@ -227,13 +228,13 @@ def test_a_package_is_not_imported_before_its_world_is_emulated(tmp_path: Path) 
     assert "without pacing only MPI.Wtime reads emulated time" in " ".join(done.stdout.split())
     for missing in ("pkg", "pkg.missing", "pkg.inner.missing"):  # a package without __main__, and no module at all
         done = subprocess.run(
-            [*command, "-m", missing], capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path, env=environment
+            [*command, "-m", missing], capture_output=True, text=True, timeout=LIMIT, cwd=tmp_path, env=variables
         )
         assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr
 
 
 OUTSIDE = """
-import sys
+import ctypes, sys
 from mpi4py import MPI
 import mpi4py.futures
 from mpi4py.util import pkl5
@@ -249,6 +250,8 @@ eval(sys.argv[1])
      ("mpi4py.futures.MPIPoolExecutor(1).submit(abs, 1).result()", "Intracomm.Spawn"),
      ("MPI.Session.Init()", "Session.Init"),
      ("MPI._addressof(comm)", "MPI._addressof"),
+     ("ctypes.c_void_p.from_address(MPI._addressof(MPI.COMM_WORLD))", "MPI._addressof"),
+     ("MPI._handleof(comm.Irecv(bytearray(8)))", "MPI._handleof"),
      ("MPI.Intracomm.Create_from_group(comm.group)", "Create_from_group"),
      ("pkl5.Intracomm(comm)", "MPI.Comm(communicator)")],
 )  # fmt: skip
@@ -270,6 +273,6 @@ def test_the_report_does_not_wait_for_ranks_that_do_not_come(tmp_path: Path) -> 
 def test_without_ranks_there_is_one_line(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "emulator", "run", "--net", "10gbe", "-m", "mpi4py.bench"],
-        capture_output=True, text=True, timeout=LIMIT, cwd=ROOT, env=mpirun.environment(), check=False,
+        capture_output=True, text=True, timeout=LIMIT, cwd=ROOT, env=environment(), check=False,
     )  # fmt: skip
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1), done.stderr

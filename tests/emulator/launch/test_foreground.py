@@ -9,7 +9,8 @@ import psutil
 import pytest
 
 from emulator import results
-from emulator.launch import job, mpirun
+from emulator.launch import job
+from emulator.launch.job import environment
 
 ROOT = Path(__file__).resolve().parents[3]
 WAITING = [sys.executable, "-m", "tests.emulator.tiny", "-n", "3", "--end", "interrupt"]
@@ -18,7 +19,7 @@ WAITING = [sys.executable, "-m", "tests.emulator.tiny", "-n", "3", "--end", "int
 def end(command: list[str], number: signal.Signals) -> tuple[int, str]:
     """Status and last words of a job's launcher that is sent a signal while all ranks wait; all of it must be gone."""
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=mpirun.environment()
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment()
     ) as process:
         assert process.stdout is not None
         assert any("waiting" in line for line in process.stdout)

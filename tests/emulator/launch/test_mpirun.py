@@ -9,6 +9,7 @@ import pytest
 from emulator.errors import UsageError
 from emulator.launch import foreground, session_directory
 from emulator.launch import mpirun as launch
+from emulator.launch.job import environment, inside, rank, start
 
 OPEN_MPI = launch.Mpi("Open MPI", "5.0.11", Path("/opt/mpi/bin/mpirun"), ulfm=True)
 MPICH = launch.Mpi("MPICH", "4.3.0", Path("/opt/mpich/bin/mpirun"), ulfm=False)
@@ -79,9 +80,9 @@ def test_no_mpirun_is_said_with_the_remedy(monkeypatch, tmp_path):
 
 def test_a_rank_does_not_hand_its_identity_to_a_new_job(monkeypatch):
     monkeypatch.setenv("PMIX_RANK", "3")
-    assert launch.rank() == 3
-    assert launch.inside()
-    assert not any(name.startswith("PMIX_") for name in launch.environment())
+    assert rank() == 3
+    assert inside()
+    assert not any(name.startswith("PMIX_") for name in environment())
 
 
 def transports(version, mpirun, **options):
@@ -100,7 +101,7 @@ def test_transports_are_chosen_for_this_environments_own_open_mpi_only(monkeypat
     assert transports("5.0.11", other, ft=True) == launch.TRANSPORTS
     monkeypatch.setenv("OMPI_MCA_btl", "self,tcp")
     assert "btl" not in transports("5.0.11", own)
-    assert launch.environment()["OMPI_MCA_btl"] == "self,tcp"
+    assert environment()["OMPI_MCA_btl"] == "self,tcp"
 
 
 def test_stop_leaves_nothing_even_of_a_process_that_ignores_it():
@@ -108,7 +109,7 @@ def test_stop_leaves_nothing_even_of_a_process_that_ignores_it():
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(99)"
     )
     child = f"import subprocess, sys, time; subprocess.Popen([sys.executable, '-c', {stubborn!r}]); time.sleep(99)"
-    job = launch.start([sys.executable, "-c", child], stdout=subprocess.PIPE)
+    job = start([sys.executable, "-c", child], stdout=subprocess.PIPE)
     assert job.process.stdout is not None
     assert job.process.stdout.readline() == b"up\n"
     assert len(job.leftovers()) == 1
@@ -120,7 +121,7 @@ def test_stop_leaves_nothing_even_of_a_process_that_ignores_it():
 
 @pytest.mark.skipif(not launch.find_mpi().own, reason="mpiruns of other MPIs keep their files elsewhere")
 def test_a_killed_mpirun_is_not_in_the_way_of_its_namesake():
-    with launch.start(launch.command(1, ["-c", "print('up', flush=True); import time; time.sleep(99)"]),
+    with start(launch.command(1, ["-c", "print('up', flush=True); import time; time.sleep(99)"]),
                       stdout=subprocess.PIPE) as job:  # fmt: skip
         assert job.process.stdout is not None
         assert job.process.stdout.readline() == b"up\n"
@@ -134,7 +135,7 @@ def test_a_killed_mpirun_is_not_in_the_way_of_its_namesake():
 
 
 def test_wait_has_a_way_out():
-    with launch.start([sys.executable, "-c", "import time; time.sleep(99)"]) as job:
+    with start([sys.executable, "-c", "import time; time.sleep(99)"]) as job:
         ticks = []
         assert job.wait(0.1, tick=lambda: ticks.append(1)) is None
         assert ticks

@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from emulator import costs, speedup
 from emulator.errors import UsageError
-from emulator.measure import predictions, regression
-from emulator.measure.fit import MESSAGE, Point, fit
+from emulator.measure import regression
+from emulator.measure.fit import fit
+from emulator.measure.model import MESSAGE, Point
+from emulator.measure.terms import contention, held_out, textbook_terms
 
 ALPHA, BETA, GAMMA = 3e-6, 2e-10, 1e-10
 SIZES = [0, *(2**k for k in range(24))]
@@ -187,7 +189,7 @@ def test_a_fit_on_few_ranks_predicts_many():
     rng = np.random.default_rng(7)
     names = ("ring",)
     fitted = fit(collective(names, rng, ranks=(2, 4, 8)))
-    rows = predictions.held_out(fitted, collective(names, rng, ranks=(16,)))
+    rows = held_out(fitted, collective(names, rng, ranks=(16,)))
     assert {row["ranks"] for row in rows} == {16}
     assert max(abs(row["relative_error"]) for row in rows) < 0.2
 
@@ -199,7 +201,7 @@ def test_contention_is_the_ratio_of_the_terms():
     for p, n in itertools.product((2, 4, 8), (8, 1024, 65536, 1 << 22)):
         terms = costs.terms("ring_all_gather", p)
         crowded.append(Point(n, terms, repetitions(terms.seconds(n, 3 * ALPHA, 2 * BETA), rng)))
-    factors = predictions.contention(fit(crowded, most_segments=1), link)
+    factors = contention(fit(crowded, most_segments=1), link)
     assert factors["alpha"]["value"] == pytest.approx(3, rel=0.1)
     assert factors["beta"]["value"] == pytest.approx(2, rel=0.1)
     for one in factors.values():
@@ -209,7 +211,7 @@ def test_contention_is_the_ratio_of_the_terms():
 @given(st.integers(2, 100), st.integers(1, 1 << 24))
 def test_the_textbook_form_is_the_same_time(p, n):
     ring = fit([Point(size, MESSAGE, [ALPHA + BETA * size] * 6) for size in (0, 8, 1 << 20)], resamples=2).headline
-    terms = predictions.textbook_terms(ring, n)
+    terms = textbook_terms(ring, n)
     textbook = terms["alpha"] * (p - 1) + 2 * terms["beta"] * (p - 1) / p
     assert textbook == pytest.approx(costs.seconds("ring", p, n, ring.alpha, ring.beta, ring.gamma))
 

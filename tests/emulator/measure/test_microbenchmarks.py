@@ -24,7 +24,7 @@ def test_link_sizes_hold_the_asked_ones_and_nothing_larger(sizes, seed):
 @on_ranks(3)
 def test_messages_arrive_whole_and_outsiders_take_no_part(comm):
     pair = comm.Split(0 if comm.rank in (0, 2) else 1, comm.rank)
-    jobs = microbenchmarks.messages(pair if comm.rank in (0, 2) else None, (0, 2), SIZES, "link", one_way=False)
+    jobs = microbenchmarks.messages(pair if comm.rank in (0, 2) else None, (0, 2), SIZES, one_way=False)
     series = measure(comm, jobs, Stop(budget=5, fewest=6, most=6))
     assert comm.allgather([job.parts for job in jobs]) == [[100, 100, 100, 6]] * 3  # rank 0 divides by its own
     assert [job.once is None for job in jobs] == [comm.rank == 1] * len(SIZES)
@@ -38,7 +38,7 @@ def test_messages_arrive_whole_and_outsiders_take_no_part(comm):
 @on_ranks(3)
 def test_a_wrong_byte_is_counted(comm):
     pair = comm.Split(0 if comm.rank < 2 else 1, comm.rank)
-    jobs = microbenchmarks.messages(pair if comm.rank < 2 else None, (0, 1), [100], "link", one_way=False)
+    jobs = microbenchmarks.messages(pair if comm.rank < 2 else None, (0, 1), [100], one_way=False)
     if comm.rank < 2:
         assert jobs[0].check() == 99  # nothing has arrived yet, and one byte of the pattern is 0
         jobs[0].once()
@@ -56,21 +56,13 @@ def test_reductions_run_on_their_one_rank(comm):
     alone.Free()
 
 
-@on_ranks(3)
-def test_bystanders_asleep_and_in_a_barrier_both_give_a_figure(comm):
-    asleep, in_barrier = microbenchmarks.bystander_penalty(comm, repetitions=20)
-    assert asleep > 0
-    assert in_barrier > 0
-    assert comm.allgather((asleep, in_barrier)) == [(asleep, in_barrier)] * 3
-
-
 @on_ranks(3, net="tests/data/one_link.toml")
 def test_an_emulated_message_takes_exactly_what_its_path_says(comm):
     from mpi4py import MPI
 
     control = MPI.COMM_WORLD.Dup()
     pair = comm.Split(0 if comm.rank < 2 else 1, -comm.rank)  # rank 1 sends first
-    jobs = microbenchmarks.messages(pair if comm.rank < 2 else None, (1, 0), SIZES, "link", one_way=True)
+    jobs = microbenchmarks.messages(pair if comm.rank < 2 else None, (1, 0), SIZES, one_way=True)
     series = measure(control, jobs, Stop(budget=20, fewest=6, most=6))
     if comm.rank == 0:
         for n, one in zip(SIZES, series, strict=True):

@@ -10,7 +10,7 @@ from emulator.commands.networks import networks
 from emulator.errors import UsageError
 from emulator.network import load
 from emulator.network.files import parse
-from emulator.network.reference import reference
+from tests.emulator.network.reference import reference
 
 LINK = '[link]\nlatency = "50 us"\nbandwidth = "10 Gbit/s"\n'
 TWO = '[hosts]\nnames = ["a", "b"]\n'

@@ -170,13 +170,6 @@ def test_many_checks_are_counted_and_the_failures_shown():
     assert "link 0 -> 1" not in text
 
 
-def test_one_bystander_is_one_other():
-    waiting = [{"ranks": p, "asleep": 1e-6, "in_barrier": 3e-6} for p in (3, 4)]
-    text = printed(links.view(links_result() | {"bystanders": waiting}))
-    assert "1 other: asleep 1.00 us, in MPI_Barrier 3.00 us, 3 times as long" in text
-    assert "2 others: asleep" in text
-
-
 def test_a_switch_is_put_beside_the_librarys_limit():
     result = links_result()
     cut = [{"first": 0, "last": 4096}, {"first": 4097, "last": 1 << 20}]

@@ -11,6 +11,7 @@ import pytest
 
 from emulator import results
 from emulator.launch import mpirun
+from emulator.launch.job import environment
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY = [sys.executable, "-m", "tests.emulator.tiny"]
@@ -18,7 +19,7 @@ TINY = [sys.executable, "-m", "tests.emulator.tiny"]
 
 def run(*arguments, timeout=60):
     return subprocess.run(
-        [*TINY, *arguments], capture_output=True, text=True, timeout=timeout, cwd=ROOT, env=mpirun.environment()
+        [*TINY, *arguments], capture_output=True, text=True, timeout=timeout, cwd=ROOT, env=environment()
     )
 
 
@@ -46,9 +47,7 @@ def test_starts_mpirun_itself_and_leaves_a_run_folder(tmp_path):
 
 def test_runs_inside_mpirun_too(tmp_path):
     command = mpirun.command(2, ["-m", "tests.emulator.tiny", "--out", str(tmp_path)])
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=60, cwd=ROOT, env=mpirun.environment(), check=True
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT, env=environment(), check=True)
     assert "2 ranks" in done.stdout
 
 
@@ -118,13 +117,13 @@ def test_a_refused_json_leaves_neither_a_folder_nor_a_file(tmp_path):
 
 
 def _from_elsewhere():
-    return mpirun.environment({"PYTHONPATH": str(ROOT)})
+    return environment({"PYTHONPATH": str(ROOT)})
 
 
 def test_ctrl_c_ends_the_job_keeps_the_measurements_and_leaves_nothing(tmp_path):
     with subprocess.Popen(
         [*TINY, "-n", "3", "--out", str(tmp_path), "--end", "interrupt"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=mpirun.environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment(),
         start_new_session=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None
@@ -146,7 +145,7 @@ def test_ctrl_c_ends_the_job_keeps_the_measurements_and_leaves_nothing(tmp_path)
 def test_a_reader_that_leaves_costs_nothing(tmp_path):
     with subprocess.Popen(
         [*TINY, "-n", "3", "--out", str(tmp_path), "--end", "talk"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=mpirun.environment(),
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT, env=environment(),
     ) as process:  # fmt: skip
         assert process.stdout is not None
         assert process.stderr is not None

@@ -11,6 +11,7 @@ import pytest
 
 from emulator import results
 from emulator.launch import mpirun
+from emulator.launch.job import environment
 
 ROOT = Path(__file__).resolve().parents[3]
 PYTHON = [sys.executable, "-m"]
@@ -24,7 +25,7 @@ PRINTERS = [
 
 
 def run(command, **how):
-    env = mpirun.environment({"PYTHONPATH": str(ROOT)})
+    env = environment({"PYTHONPATH": str(ROOT)})
     how = {"stdout": subprocess.PIPE, "cwd": ROOT, **how}
     return subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=120, env=env, check=False, **how)
 
@@ -141,7 +142,7 @@ def test_ctrl_c_under_a_plain_mpirun_says_what_is_kept(tmp_path):
     """mpirun itself ends with 1 and forwards nothing more."""
     command = mpirun.command(3, ["-m", "tests.emulator.tiny", "--out", str(tmp_path), "--end", "interrupt"])
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=mpirun.environment()
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment()
     ) as process:
         assert any("waiting" in line for line in process.stdout)
         process.send_signal(signal.SIGINT)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.launch import mpirun
+from emulator.launch.job import start
 from faults.agree import agreement
 from faults.agree.survivor_group import packed, unpacked
 
@@ -64,7 +65,7 @@ os._exit(0)
 
 @pytest.mark.skipif(not mpirun.find_mpi().ulfm, reason="kills within a job need an MPI with ULFM")
 def test_an_agreement_that_hangs_is_made_again_elsewhere(tmp_path) -> None:
-    with mpirun.start(mpirun.command(4, ["-c", HANGS, str(tmp_path)], ft=True), stderr=subprocess.DEVNULL) as job:
+    with start(mpirun.command(4, ["-c", HANGS, str(tmp_path)], ft=True), stderr=subprocess.DEVNULL) as job:
         job.wait(60)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
         str(rank): f"True (0, 1, 2) 5 False (0, 1, 2) {agreement.BASES - 1}\n" for rank in range(3)
@@ -92,7 +93,7 @@ os._exit(0)
 
 @pytest.mark.skipif(not mpirun.find_mpi().ulfm, reason="kills within a job need an MPI with ULFM")
 def test_news_of_a_death_come_in_before_the_first_round_on_a_revoked_base_too() -> None:
-    with mpirun.start(mpirun.command(2, ["-c", HEARS], ft=True), stdout=subprocess.PIPE, text=True) as job:
+    with start(mpirun.command(2, ["-c", HEARS], ft=True), stdout=subprocess.PIPE, text=True) as job:
         assert job.process.communicate(timeout=60)[0] == "False (0,) 1\n"
 
 
@@ -120,5 +121,5 @@ os._exit(0)
 @pytest.mark.skipif(not mpirun.find_mpi().ulfm, reason="kills within a job need an MPI with ULFM")
 def test_a_death_while_others_are_in_the_barrier_is_left_to_the_first_agreement() -> None:
     command = mpirun.command(2, ["-c", DIES_AT_THE_BARRIER], ft=True)
-    with mpirun.start(command, stdout=subprocess.PIPE, text=True) as job:
+    with start(command, stdout=subprocess.PIPE, text=True) as job:
         assert job.process.communicate(timeout=60)[0] == "True (0,)\n"

@@ -12,6 +12,7 @@ from mpi4py import MPI
 from emulator import carrier
 from emulator.carrier import Carrier, Instrument
 from emulator.launch import mpirun
+from emulator.launch.job import start
 from faults.record.status_board import NOBODY
 from faults.recover.survivor_comm import SurvivorComm
 
@@ -215,7 +216,7 @@ os._exit(0)
 @pytest.mark.skipif(not mpirun.find_mpi().ulfm, reason="kills within a job need an MPI with ULFM")
 def test_ordered_receiving_and_terms_are_the_same_as_on_the_emulated_network_itself(tmp_path) -> None:
     report = tmp_path / "report.json"
-    with mpirun.start(mpirun.command(4, ["-c", REAL, str(report)], ft=True)) as job:
+    with start(mpirun.command(4, ["-c", REAL, str(report)], ft=True)) as job:
         job.wait(60)
     for (emulated, survivors), order in zip(json.loads(report.read_text()), ([3, 2, 1], [3, 2]), strict=True):
         assert survivors == emulated

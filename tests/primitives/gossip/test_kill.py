@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from emulator.launch import mpirun
+from emulator.launch.job import start
 
 RANKS, VICTIM = 5, 2
 
@@ -14,7 +15,7 @@ def test_survivors_agree_without_repair(tmp_path):
     if not mpirun.find_mpi().ulfm:
         pytest.skip("the MPI at hand ends the whole job when a rank dies (no ULFM)")
     command = mpirun.command(RANKS, ["-m", "tests.primitives.survivors", str(tmp_path)], ft=True)
-    with mpirun.start(command) as job:
+    with start(command) as job:
         job.wait(timeout=60)
         assert not job.leftovers()
     seen = {int(path.stem): json.loads(path.read_text()) for path in tmp_path.glob("*.json")}

@@ -10,6 +10,7 @@ import pytest
 
 from emulator.errors import UsageError
 from emulator.launch import mpirun
+from emulator.launch.job import start
 
 
 @pytest.mark.parametrize("victims", [[1], [3], [2, 3]], ids=str)
@@ -22,7 +23,7 @@ def test_killed_workers(form: str, victims: list[int], tmp_path: Path) -> None:
     except UsageError as error:
         pytest.skip(str(error))
     for _ in range(3):  # some launches under ULFM fail at once, before the program begins
-        with mpirun.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as job:
+        with start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as job:
             status = job.wait(60)
         assert status is not None, "the job hung"
         assert job.leftovers() == []
