@@ -211,6 +211,10 @@ class Carrier:
         for request in self.all_sent(sources, tag):
             request.Wait()
 
+    def fidelity(self) -> dict[str, Any] | None:
+        """How well emulated time was kept, over all ranks since the start; collective. None where there is none."""
+        return None
+
     # -- what the choice of an algorithm goes by
 
     def terms(self) -> tuple[float, float] | None:

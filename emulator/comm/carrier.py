@@ -71,6 +71,10 @@ class EmulatedCarrier(Carrier):
     def _condition(self, holds: Callable[[], bool]) -> Any:
         return Condition(self.comm, holds)
 
+    def fidelity(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.comm.fidelity()
+        return found
+
     def terms(self) -> tuple[float, float] | None:
         alpha, beta = self.comm.slowest_path()
         return alpha, beta

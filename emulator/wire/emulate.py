@@ -10,8 +10,8 @@ from mpi4py import MPI
 from emulator.comm import completion, refused
 from emulator.comm.communicator import EmulatedComm
 from emulator.comm.management import context_number
-from emulator.errors import UsageError
-from emulator.network import Network
+from emulator.errors import UsageError, on_root
+from emulator.network import Network, load
 from emulator.wire import automatic_pace, threads
 from emulator.wire.engine import WireEngine
 
@@ -82,21 +82,7 @@ def _find_pace(engine: WireEngine, emulated: EmulatedComm) -> None:
 
 def _laid_out(comm: MPI.Intracomm, network: Network | str) -> Network:
     """Lay the network out for the job: on rank 0, which tells the others, its errors included."""
-    outcome: Network | UsageError | None = None
-    if comm.Get_rank() == 0:
-        try:
-            if isinstance(network, str):
-                from emulator.network import load
-
-                network = load(network)
-            outcome = network.sized(comm.Get_size())
-        except UsageError as error:
-            outcome = error
-    found = comm.bcast(outcome)
-    if isinstance(found, UsageError):
-        raise found
-    assert isinstance(found, Network)
-    return found
+    return on_root(comm, lambda: (load(network) if isinstance(network, str) else network).sized(comm.Get_size()))
 
 
 def _drain_before_finalize(engine: WireEngine) -> None:
