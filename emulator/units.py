@@ -50,8 +50,8 @@ def parse_size(text: str) -> int:
     return int(size)
 
 
-def parse_sizes(text: str, *, factor: int = 2) -> list[int]:
-    """Sizes in bytes of a list ``"8,1K,64K"`` or of a range ``"8:8M"`` (each `factor` times the last)."""
+def parse_sizes(text: str) -> list[int]:
+    """Sizes in bytes of a list ``"8,1K,64K"`` or of a range ``"8:8M"`` (each twice the last)."""
     sizes: list[int] = []
     for part in text.split(","):
         if ":" not in part:
@@ -65,7 +65,7 @@ def parse_sizes(text: str, *, factor: int = 2) -> list[int]:
             raise UsageError(f"a range of sizes needs 1 <= FIRST <= LAST, got {part!r}: write e.g. 8:8M")
         while first <= last:
             sizes.append(first)
-            first *= factor
+            first *= 2
     return sorted(set(sizes))
 
 

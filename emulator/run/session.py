@@ -61,7 +61,7 @@ class Run:
         self.seed, self.quiet = common.seed, common.quiet
         self.sizes, self.budget = common.sizes, common.budget
         self.ranks = common.ranks
-        self.console = console.make(self.rank, common.quiet)
+        self.console = None if self.rank or common.quiet else console.outlasting()
         self.measurements: list[dict[str, Any]] = []
         self.fits: list[dict[str, Any]] = []
         self.held_out: list[dict[str, Any]] = []
