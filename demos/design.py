@@ -201,7 +201,7 @@ def run(sheet: str, terms: str | None, change: tuple[str, ...], most: int, cap: 
     from demos._lib import design_run
     from emulator import design
 
-    sys.exit(design_run.start(design.load(sheet, change), _terms(terms), most, cap, options))
+    sys.exit(design_run.start(sheet, design.load(sheet, change), _terms(terms), most, cap, options))
 
 
 @_verb

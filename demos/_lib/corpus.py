@@ -1,14 +1,17 @@
-"""A text corpus that every Python has: the documentation strings of its standard library. Counting and searching it."""
+"""A text corpus that every Python has: documentation strings of its libraries. Counting and searching it."""
 
 from __future__ import annotations
 
 import ast
+import importlib.util
 import re
 import sysconfig
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
+
+from emulator.errors import UsageError
 
 _WORD = re.compile(r"[a-z]{2,}")
 _OTHERS = ("site-packages", "test", "tests", "idlelib", "lib2to3")
@@ -32,15 +35,42 @@ def load(most: int) -> list[Document]:
 def documents() -> Iterator[Document]:
     """All documentation strings of the standard library, in the order of their files."""
     library = Path(sysconfig.get_path("stdlib"))
-    for path in sorted(library.rglob("*.py")):
-        inside = path.relative_to(library)
-        if any(part in _OTHERS for part in inside.parts):
-            continue
-        try:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-        except (SyntaxError, ValueError, OSError):
-            continue
-        yield from _documents(tree, ".".join(inside.with_suffix("").parts).removesuffix(".__init__"), "Module")
+    for path in _sources(library):
+        yield from _of_file(path, library)
+
+
+def of_packages(names: Sequence[str], part: int = 0, parts: int = 1) -> Iterator[Document]:
+    """The documentation strings of installed packages, in the order of their files; of every `parts`-th file only.
+
+    The packages are read and not imported.
+
+    Raises
+    ------
+    UsageError
+        A package is not installed, or has no folder of sources.
+    """
+    for name in names:
+        found = importlib.util.find_spec(name) if name.isidentifier() else None
+        if found is None or not found.submodule_search_locations:
+            raise UsageError(f"a package must be installed and have sources, got {name!r}: pip install {name}")
+        folder = Path(found.submodule_search_locations[0])
+        for path in list(_sources(folder))[part::parts]:
+            yield from _of_file(path, folder.parent)
+
+
+def _sources(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.rglob("*.py")):
+        if not any(part in _OTHERS for part in path.relative_to(folder).parts):
+            yield path
+
+
+def _of_file(path: Path, root: Path) -> Iterator[Document]:
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (SyntaxError, ValueError, OSError):
+        return
+    name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+    yield from _documents(tree, name, "Module")
 
 
 def _documents(node: _Documented, name: str, kind: str) -> Iterator[Document]:

@@ -10,7 +10,7 @@ import difflib
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -208,6 +208,7 @@ class LoadBalancing(Slot):
 class Sheet(Table):
     """A whole sheet; the six slots may be missing where only `plan` reads it."""
 
+    program: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")] | None = None
     job: Job
     state: tuple[State, ...] = ()
     task: tuple[Task, ...] = ()

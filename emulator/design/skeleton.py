@@ -228,7 +228,7 @@ def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS,
     _refuse(design)
     priced = pricing.price(facts, design)
     asked = min(pricing.chosen_nodes(sheet, priced), facts.job.most)
-    extra = max(_extra(flow, facts) for flow in design.flows)
+    extra = beside(design)
     notes: list[str] = []
     p, servers = asked, design.servers
     if asked + extra > most:
@@ -248,11 +248,19 @@ def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS,
         exchanges.append(_exchange(facts, cut, flow, p, compute, cap, notes))
         compute = 0.0
     name, wires = network_of(sheet, facts, max(one.ranks for one in exchanges))
-    row = at_p.at(p)
-    first_order = {"compute": row["compute"], "latency": row["latency"], "waiting": row["waiting"],
-                   "bandwidth": row["bandwidth"] + row["reduction"] + row["queueing"],
-                   "total": row["step"]}  # fmt: skip
-    return Skeleton(tuple(exchanges), facts.job.spread, tuple(dict.fromkeys(notes)), name, wires, first_order)
+    formula = first_order(at_p.at(p))
+    return Skeleton(tuple(exchanges), facts.job.spread, tuple(dict.fromkeys(notes)), name, wires, formula)
+
+
+def first_order(row: Mapping[str, float]) -> dict[str, float]:
+    """The terms of a run from a row of `pricing.Priced.at`."""
+    return {"compute": row["compute"], "latency": row["latency"], "waiting": row["waiting"],
+            "bandwidth": row["bandwidth"] + row["reduction"] + row["queueing"], "total": row["step"]}  # fmt: skip
+
+
+def beside(design: Design) -> int:
+    """Ranks of a design that do not compute: its servers, or the coordinator of requests and rounds."""
+    return max(_extra(flow) for flow in design.flows)
 
 
 def _refuse(design: Design) -> None:
@@ -280,7 +288,7 @@ def _not_run(facts: Facts, design: Design) -> list[str]:
     return notes
 
 
-def _extra(flow: Flow, facts: Facts) -> int:
+def _extra(flow: Flow) -> int:
     return flow.servers or int(flow.pattern in ("scatter-gather", "federated"))
 
 
@@ -291,7 +299,7 @@ def _exchange(
     up = math.ceil(pricing.volume(design, flow, part))
     down = part.request_bytes if isinstance(part, Task) else 0 if flow.pattern == "scatter-gather" else up
     between = design.rounds * flow.every
-    made = Exchange(flow, design.model, design.bound, p, _extra(flow, facts), down, up, compute * between, between)
+    made = Exchange(flow, design.model, design.bound, p, _extra(flow), down, up, compute * between, between)
     if isinstance(part, Task):
         made = _with_tasks(made, part, p, compute, notes)
     if flow.pattern == "parameter-server" and isinstance(part, State) and part.touched:

@@ -23,6 +23,9 @@ _MODULES = {
         "scatter_gather", "compare", "speedup", "run", "design",
     )
 } | {
+    f"cases.{name}": "emulator.report.views.case:view"
+    for name in ("agentic", "federated", "rag", "recommendation", "swarm")
+} | {
     "faults": "emulator.report.drills:drill",
     "matrix": "emulator.report.drills:matrix",
     "alarms": "emulator.report.drills:alarms",

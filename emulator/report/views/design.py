@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulator.report import formats
-from emulator.report.model import Column, Item, Row, Table
-from emulator.report.views import common
+from emulator.report.model import Item
+from emulator.report.views import case, common
 from emulator.units import format_time
 
 
@@ -25,10 +24,10 @@ def view(result: common.Result) -> Iterator[Item]:
     if run:
         yield from (f"cut: {note}" for note in run["notes"])
         if run["rows"]:
-            title = f"a step of {run['p']} nodes ({run['ranks']} ranks), {' and '.join(run['patterns'])}"
-            yield Table.of(title, _TERMS, run["rows"])
-            first = run["formula"]["total"]
-            yield f"formula of predict for the uncut bytes at this p, to first order: {format_time(first)}"
+            yield from case.terms(run)
+            if run.get("formula"):
+                first = run["formula"]["total"]
+                yield f"formula of predict for the uncut bytes at this p, to first order: {format_time(first)}"
     if result.get("drill"):
         from emulator.report import drills
 
@@ -36,16 +35,3 @@ def view(result: common.Result) -> Iterator[Item]:
         priced, seen = result["priced_recovery"], result["drill"].get("recovery_seconds")
         measured = format_time(seen) if seen is not None else "none"
         yield f"recovery: measured {measured}, priced {format_time(priced)} ({result['priced_by']})"
-
-
-def _off(row: Row) -> float | None:
-    return row["predicted"] / row["measured"] - 1 if row["measured"] and row["share"] >= 1e-9 else None
-
-
-_TERMS = [
-    Column("term", left=True),
-    Column("measured", form=format_time),
-    Column("predicted", form=format_time),
-    Column("off by", _off, formats.or_dash(formats.off)),
-    Column("of the step", "share", formats.percent),
-]

@@ -1,0 +1,256 @@
+"""Case studies: what the module that a sheet names as its `program` gives, and its run beside the sheet's price.
+
+A case is a module, such as `demos.cases.rag`, with
+
+    RANKS                          fewest ranks that it works on
+    scaled(sheet, ranks)           the same design with the sizes that this machine holds: bytes, rows, declared
+                                   computing, and `partition.nodes`; its prediction is what the program is held to
+    data(control, sheet)           what the steps work on, made once, on the real communicator of the job
+    timed(comm, sheet, data, steps)  some steps of the real program on a communicator, with real messages and with the
+                                   declared computing of the scaled sheet; gives when this rank was done with each
+    main                           its own screen, `python -m demos.cases.rag` (`demos._lib.screen`)
+
+and, where its ranks may die, `drill(sheet, ranks, deaths)`: carry out the deaths of the sheet in the program's own job.
+
+The program's messages cannot be made smaller, so its terms are differences of runs of the same steps on networks of
+which a part was removed: without latency and bandwidth (compute), with latency (latency), whole (bandwidth), and with
+unequal computing times (waiting).
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from mpi4py import MPI
+from numpy.typing import NDArray
+
+import emulator
+from emulator import carrier
+from emulator.design import pricing
+from emulator.design import skeleton as skeletons
+from emulator.design.model import design_of, facts_of
+from emulator.design.sheet import Network as NetworkTable
+from emulator.design.sheet import Sheet, load
+from emulator.errors import UsageError
+from emulator.network import Network
+from emulator.network.topology import Flat
+from emulator.run.session import Run
+
+Times = NDArray[np.float64]
+Fields = Mapping[str, Any]
+Ends = list[float]
+"""When this rank was done with each step, in seconds; empty on a rank that only serves."""
+
+_EXCHANGES = 240  # steps with unequal computing times: their mean wait is known to about 3 %
+
+
+@dataclass(frozen=True)
+class Steps:
+    """How many steps to run, the first `skeletons.WARM_UP` of which do not count, and how unequal they are."""
+
+    count: int
+    spread: float = 0.0
+    seed: int = 0
+
+    def factors(self, columns: int) -> Times:
+        """Log-normal factors of mean 1 for the computing times of every step (row) and node or task (column)."""
+        variance = math.log1p(self.spread**2)
+        normal = np.random.default_rng((self.seed, columns, self.count)).standard_normal((self.count, columns))
+        found: Times = np.exp(math.sqrt(variance) * normal - variance / 2)
+        return found
+
+
+class Case(Protocol):
+    """What a case module has; see above."""
+
+    RANKS: int
+    main: Any
+
+    def scaled(self, sheet: Sheet, ranks: int) -> Sheet:
+        """The design at the size of this machine."""
+
+    def data(self, control: MPI.Intracomm, sheet: Sheet) -> Any:
+        """Make what the steps of a scaled sheet work on; collective over the real communicator."""
+
+    def timed(self, comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: Steps) -> Ends:
+        """Run steps of the program; collective over `comm`."""
+
+
+def program_of(sheet: Sheet, path: str) -> Case | None:
+    """Import the module that a sheet names as its program; None where it names none.
+
+    Raises
+    ------
+    UsageError
+        It cannot be imported, or is no case.
+    """
+    if sheet.program is None:
+        return None
+    legal = f"{path}: program must be a module with RANKS, scaled, data, timed and main, got {sheet.program!r}: "
+    try:
+        found: Any = importlib.import_module(sheet.program)
+    except UsageError:
+        raise
+    except Exception as error:  # whatever the module does as it is imported
+        reason = str(error).splitlines()[0] if str(error) else ""
+        raise UsageError(f"{legal}{type(error).__name__}: {reason}") from None
+    if missing := [name for name in ("RANKS", "scaled", "data", "timed", "main") if not hasattr(found, name)]:
+        raise UsageError(f"{legal}it has no {', '.join(missing)}")
+    case: Case = found
+    return case
+
+
+def sheet_beside(file: str) -> Sheet:
+    """The sheet that lies beside a case's module, whose ``__file__`` is given, under the same name."""
+    return load(Path(file).with_suffix(".toml"))
+
+
+def ranks_for(sheet: Sheet, case: Case, most: int) -> int:
+    """As many ranks as the sheet has nodes, servers and a coordinator, but at most `most`.
+
+    Raises
+    ------
+    UsageError
+        Fewer than the case needs.
+    """
+    facts, chosen = facts_of(sheet), design_of(sheet)
+    asked = min(pricing.chosen_nodes(sheet, pricing.price(facts, chosen)), facts.job.most)
+    ranks = min(most, asked + skeletons.beside(chosen))
+    if ranks < case.RANKS:
+        raise UsageError(f"{sheet.program} needs at least {case.RANKS} ranks, got -n {most}: give more")
+    return ranks
+
+
+def on_network(sheet: Sheet, name: str) -> Sheet:
+    """The sheet with another network, a preset or a file."""
+    return sheet.model_copy(update={"network": NetworkTable(preset=name)})
+
+
+def cut(sheet: Sheet, nodes: int, job: Fields | None = None, **parts: Fields) -> Sheet:
+    """The design on fewer nodes, each of which computes as long as one of the sheet's; sizes replaced.
+
+    Parameters
+    ----------
+    job
+        Fields of the job to replace, `t_comp` if a node is not to compute as long as one of the sheet's.
+    **parts
+        For each state part, task or flow (by the name of what it exchanges) the fields to replace.
+    """
+    asked = pricing.chosen_nodes(sheet, pricing.predict(sheet))
+
+    def replaced(rows: Any, name: str) -> Any:
+        given = {each: parts.get(getattr(each, name), {}) for each in rows}
+        return tuple(each.model_copy(update={key: value for key, value in fields.items() if hasattr(each, key)})
+                     for each, fields in given.items())  # fmt: skip
+
+    assert sheet.partition is not None
+    return sheet.model_copy(update={
+        "job": sheet.job.model_copy(update={"t_comp": sheet.job.t_comp * nodes / asked, **(job or {})}),
+        "state": replaced(sheet.state, "name"), "task": replaced(sheet.task, "name"),
+        "communication": replaced(sheet.communication, "of"),
+        "partition": sheet.partition.model_copy(update={"nodes": nodes}),
+    })  # fmt: skip
+
+
+def without(network: Network, latency: bool = False) -> Network:
+    """The same hosts with unlimited bandwidth and nothing that varies; without `latency` no message takes any time."""
+    plan = network.plan
+    keep = 1.0 if latency else 0.0
+
+    def bare(host: Any) -> Any:
+        nic = replace(host.nic, egress_beta=0.0, ingress_beta=0.0, gap=0.0, latency=keep * host.nic.latency)
+        own = replace(host.loopback, alpha=keep * host.loopback.alpha, beta=0.0)
+        return replace(host, nic=nic, loopback=own)
+
+    topology = plan.topology if latency else Flat()
+    return Network(replace(plan, hosts=tuple(map(bare, plan.hosts)), alpha=keep * plan.alpha, beta=0.0,
+                           topology=topology, jitter=None, loss=None), network.ranks)  # fmt: skip
+
+
+def compare(run: Run, case: Any, sheet: Sheet) -> dict[str, Any] | None:
+    """Run a case and put its terms beside the price of its scaled sheet; collective. The comparison, on rank 0.
+
+    On the bare transport, whose terms nobody configured, the step as a whole stands beside its price on the preset
+    `shm`, without a verdict.
+    """
+    small = case.scaled(sheet if run.network else on_network(sheet, "shm"), run.size)
+    seconds = _Measured(run, case, small, case.data(run.control, small))
+    spread = small.job.spread
+    if run.network is None:
+        measured = {"total": seconds.on(run.comm, Steps(skeletons.WARM_UP + 40, spread, run.seed))}
+    else:
+        measured = _terms(run, seconds, spread)
+    if run.rank:
+        return None
+    predicted, how = price(small, run.size, run.seed)
+    total = measured["total"]
+    rows = [{"term": term, "measured": seen, "predicted": predicted[term], "share": seen / total}
+            for term, seen in measured.items()]  # fmt: skip
+    found = {
+        "program": sheet.program, "p": _nodes(small), "ranks": run.size, "spread": spread, "how": how,
+        "patterns": list(dict.fromkeys(flow.pattern for flow in small.communication)), "rows": rows, "notes": [],
+        "bytes": seconds.bytes,
+    }  # fmt: skip
+    if run.network is not None and (wrong := skeletons.off(measured, predicted)):
+        texts = [f"{term} measured {measured[term]:.4g} s, predicted {predicted[term]:.4g} s" for term in wrong]
+        run.fail("more than 15 % off: " + "; ".join(texts))
+    return found
+
+
+@dataclass
+class _Measured:
+    """Runs of a case's steps, and the bytes of a step that all ranks send, where the network counts them."""
+
+    run: Run
+    case: Case
+    sheet: Sheet
+    data: Any
+    bytes: float | None = None
+
+    def on(self, comm: MPI.Intracomm, steps: Steps) -> float:
+        """Mean seconds of a step after the warm-up; collective."""
+        self.run.control.Barrier()
+        carrier.of(comm).align()
+        gathered = self.run.control.gather(self.case.timed(comm, self.sheet, self.data, steps))
+        found = 0.0
+        if gathered is not None:
+            done = np.array([row for row in gathered if row]).mean(axis=0)
+            found = float(done[-1] - done[skeletons.WARM_UP - 1]) / (len(done) - skeletons.WARM_UP)
+        return float(self.run.control.bcast(found))
+
+
+def _terms(run: Run, measured: _Measured, spread: float) -> dict[str, float]:
+    few = Steps(skeletons.WARM_UP + 6, 0.0, run.seed)
+    times = []
+    for network in (without(run.network), without(run.network, latency=True), run.network):
+        comm = emulator.emulate(MPI.COMM_WORLD, network, compute="none", seed=run.seed)
+        times.append(measured.on(comm, few))
+        measured.bytes = comm.traffic().bytes / few.count
+    if spread:
+        times.append(measured.on(comm, Steps(skeletons.WARM_UP + _EXCHANGES, spread, run.seed)))
+    names = dict(zip(skeletons.TERMS, np.diff([0.0, *times]).tolist(), strict=False))
+    return {term: names.get(term, 0.0) for term in skeletons.TERMS} | {"total": times[-1]}
+
+
+def _nodes(sheet: Sheet) -> int:
+    """The nodes of a scaled sheet, which says how many."""
+    assert sheet.partition is not None
+    assert sheet.partition.nodes is not None
+    return sheet.partition.nodes
+
+
+def price(sheet: Sheet, ranks: int, seed: int) -> tuple[Mapping[str, float], str]:
+    """The terms of a scaled sheet and how they were found: message by message, or by the formulas of `predict`."""
+    facts, chosen = facts_of(sheet), design_of(sheet)
+    try:
+        made = skeletons.skeleton(sheet, facts, chosen, ranks, cap=1 << 40)
+        return made.predicted(seed), "message by message"
+    except UsageError:  # a choice that no skeleton follows
+        row = pricing.price(facts, chosen).at(_nodes(sheet))
+        return skeletons.first_order(row), "by formula"

@@ -1,0 +1,57 @@
+"""The screen of a case study: its answer beside that of one process, its terms beside their price, bytes, faults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from operator import itemgetter
+from typing import Any
+
+from emulator.report import formats
+from emulator.report.model import Column, Item, Row, Table, Text, Verdict
+from emulator.report.views import common
+from emulator.units import format_time
+
+FORMS: dict[str, Callable[[Any], str]] = {
+    "name": formats.plain, "plain": formats.plain, "count": formats.count, "time": formats.time, "bytes": formats.count,
+    "percent": formats.percent, "off": formats.off, "figures": formats.fixed(".3f"),
+}  # fmt: skip
+"""How a column writes its values; `name` is left-aligned."""
+
+
+def view(result: common.Result) -> Iterator[Item]:
+    """The parts in the order in which the case gave them."""
+    for part in result.get("case") or ():
+        if "terms" in part:
+            yield from terms(part["terms"])
+        elif "columns" in part:
+            columns = [
+                Column(name, itemgetter(at), FORMS[form], left=form == "name")
+                for at, (name, form) in enumerate(part["columns"].items())
+            ]
+            yield Table.of(part["title"], columns, part["rows"], notes=part["notes"])
+        elif "passed" in part:
+            yield Verdict(part["passed"], part["text"])
+        else:
+            yield Text(part["text"], lead=part["lead"])
+
+
+def terms(run: Row) -> Iterator[Item]:
+    """Measured terms of a step beside the predicted ones; `run` is a ``design_run``."""
+    title = f"a step of {run['p']} nodes ({run['ranks']} ranks), {' and '.join(run['patterns'])}"
+    sent = [f"all ranks together send {run['bytes']:,.0f} bytes in a step"] if run.get("bytes") else []
+    if len(run["rows"]) == 1:
+        sent.append("wall time; predicted on the preset shm, a figure without a verdict: --net has one")
+    yield Table.of(title, TERMS, run["rows"], notes=sent)
+
+
+def _off(row: Row) -> float | None:
+    return row["predicted"] / row["measured"] - 1 if row["measured"] and row["share"] >= 1e-9 else None
+
+
+TERMS = [
+    Column("term", left=True),
+    Column("measured", form=format_time),
+    Column("predicted", form=format_time),
+    Column("off by", _off, formats.or_dash(formats.off)),
+    Column("of the step", "share", formats.percent),
+]

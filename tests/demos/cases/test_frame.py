@@ -1,0 +1,74 @@
+"""What all case studies share: the module behind a sheet, the cut design, and networks without a part of them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demos._lib import case
+from emulator import design, network
+from emulator.errors import UsageError
+
+CASES = Path(__file__).parents[3] / "demos" / "cases"
+
+
+def test_a_program_that_is_no_case_is_refused_with_file_field_and_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / "half_a_case.py").write_text("RANKS = 2\n")
+    (tmp_path / "broken_case.py").write_text("1 / 0\n")
+    text = (CASES / "example_a.toml").read_text()
+    for program, reason in (
+        ("no_such_module", "ModuleNotFoundError"),
+        ("half_a_case", "no scaled, data, timed, main"),
+        ("broken_case", "ZeroDivisionError"),
+    ):
+        sheet = design.sheet.parse(f'program = "{program}"\n{text}')
+        with pytest.raises(UsageError, match=f"mine.toml: program must be .*{program!r}.*{reason}") as error:
+            case.program_of(sheet, "mine.toml")
+        assert "\n" not in str(error.value)
+        sys.modules.pop(program, None)
+    with pytest.raises(UsageError, match="program"):
+        design.sheet.parse(f'program = "not a module"\n{text}')
+    assert case.program_of(design.sheet.parse(text), "mine.toml") is None
+
+
+def test_a_plan_keeps_the_program(tmp_path: Path) -> None:
+    from emulator.design.writing import sheet_text
+
+    text = (CASES / "rag.toml").read_text()
+    found = design.plan(design.sheet.parse(text))
+    assert design.sheet.parse(sheet_text(found, text)).program == "demos.cases.rag"
+
+
+def test_a_cut_design_computes_as_long_on_each_node() -> None:
+    sheet = design.load(CASES / "rag.toml")
+    small = case.cut(sheet, 7, query={"answer_bytes": 100})
+    assert small.partition is not None
+    assert small.partition.nodes == 7
+    whole, part = design.predict(sheet), design.predict(small)
+    assert part.at(7)["compute"] == pytest.approx(whole.at(sheet.partition.nodes)["compute"])  # type: ignore[union-attr,arg-type]
+    assert (small.task[0].answer_bytes, sheet.task[0].answer_bytes) == (100, 20_000)
+    assert small.communication == sheet.communication
+
+
+@pytest.mark.parametrize("name", ["cloud-zone", "hdr", "home", "volunteers"])
+def test_a_network_loses_its_bandwidth_and_then_its_latency(name: str) -> None:
+    whole = network.load(name).sized(4)
+    for latency in (True, False):
+        bare = case.without(whole, latency)
+        path = bare.between(0, 1)
+        assert path.time(10**9) == (whole.between(0, 1).alpha if latency else 0.0)
+        assert path.delay(1, 1, 100) == 0.0
+
+
+def test_factors_have_mean_one_and_the_spread() -> None:
+    factors = case.Steps(4000, 0.3, seed=1).factors(3)
+    assert factors.mean() == pytest.approx(1.0, abs=0.01)
+    assert factors.std() == pytest.approx(0.3, rel=0.05)
+    assert np.array_equal(factors, case.Steps(4000, 0.3, seed=1).factors(3))
+    assert (case.Steps(5).factors(2) == 1.0).all()
