@@ -43,7 +43,7 @@ class Carrier:
     ordered : whether messages must be taken by `arrivals` and not by physical delivery, because emulated time is not
         tied to the wall clock; conservative simulation then makes the result exact and repeatable (Chandy and
         Misra, IEEE TSE 5(5), 1979)
-    instruments : who listens; every duplicate of the communicator shares the list
+    instruments : observers; every duplicate of the communicator shares the list
     state : what algorithms keep per communicator, by a key of their own; values with a `free` are freed with it
     """
 
@@ -87,7 +87,7 @@ class Carrier:
         return self.now()
 
     def advance(self, t: float) -> None:
-        """Let it be `t` on this rank's clock if it is not later: it has waited. The wall's clock goes by itself."""
+        """Set this rank's clock to `t` unless it is later, after a wait; without effect on the wall clock."""
 
     # -- waiting
 
@@ -127,7 +127,7 @@ class Carrier:
         return done
 
     def idle(self) -> None:
-        """Note a test that found nothing. The wall's clock goes by itself; a paced one catches up with it."""
+        """Note a test that found nothing: a paced emulated clock catches up with the wall; else without effect."""
 
     # -- ordered receive; nothing to do where messages are delivered in the order of their time
 
@@ -170,7 +170,7 @@ class Carrier:
         Returns
         -------
         int or None
-            None when the time or the patience is over, or when nobody is left who could send. An ordered clock has
+            None when the time or the patience is over, or when no source is left that could send. An ordered clock has
             advanced to a finite `until` unless the patience ended first.
 
         Raises
@@ -193,11 +193,11 @@ class Carrier:
         return found[0] if found else None
 
     def all_sent(self, sources: Sequence[int], tag: int) -> list[Any]:
-        """Requests to wait for before messages of these sources are taken; empty where they come in order anyway."""
+        """Requests to wait for before messages of these sources are received; empty where delivery is in order anyway."""
         return []
 
     def all_matched(self, receives: Sequence[Any]) -> list[Any]:
-        """The same for receives that are posted."""
+        """As `all_sent`, for receives that are posted."""
         return []
 
     def wait_for_all(self, sources: Sequence[int], tag: int) -> None:
@@ -244,7 +244,7 @@ class Carrier:
 
 
 def largest(comm: MPI.Intracomm, ranks: Sequence[int], value: float) -> float:
-    """The largest `value` of these ranks, by dissemination: log2(ranks) rounds of 8 bytes; it ends after all came.
+    """The largest `value` of these ranks, by dissemination in log2(ranks) rounds of 8 bytes; a barrier as well.
 
     Source: Hensgen, Finkel, Manber, "Two algorithms for barrier synchronization", IJPP 17(1), 1988.
     """
@@ -258,7 +258,7 @@ def largest(comm: MPI.Intracomm, ranks: Sequence[int], value: float) -> float:
 
 
 _by_handle: dict[int, Carrier] = {}
-"""The same as MPI's attributes, for a quicker look; what MPI deletes there goes here as well."""
+"""A cache of MPI's attributes by handle; the attribute's deletion removes the entry."""
 
 
 def of(comm: Any) -> Carrier:
@@ -310,12 +310,12 @@ def _adopt(comm: MPI.Comm) -> Carrier:
 
 @cache
 def _keyval() -> int:
-    """Made when first needed: the module is also imported where MPI is not initialised, by a mere launcher."""
+    """Made when first needed: a launcher, which does not initialise MPI, imports this module as well."""
     return MPI.Comm.Create_keyval(copy_fn=_copied, delete_fn=_deleted)
 
 
 def _copied(comm: MPI.Comm, keyval: int, value: Any) -> Any:
-    """What a duplicate gets: the list of instruments; its carrier is made when somebody asks for it."""
+    """Give a duplicate the list of instruments; its carrier is made by the first call of `of`."""
     return value.instruments if isinstance(value, Carrier) else value
 
 

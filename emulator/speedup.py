@@ -57,7 +57,7 @@ class Speedup:
     ----------
     t_comp : seconds that one node computes for one step, > 0
     communication : seconds of communication for an array of p; 0 for p = 1
-    form : name of the form, for whoever prints a figure
+    form : name of the form, to be printed with a figure
 
     Raises
     ------

@@ -195,7 +195,7 @@ def synchronise(
         if mine == private.rank:
             line, bound = _learn(private, leaders, clock, points, exchanges, span)
             error = _check(private, leaders, line, clock, exchanges)
-        # Everybody else sleeps until the leaders are done, so as not to take the cores from them.
+        # All other ranks sleep until the leaders are done, so as not to take the cores from them.
         done = private.Ibarrier()
         wait_until(done.Test, longest=2e-3)
         figures = private.allgather((line, bound, error))
