@@ -193,7 +193,7 @@ class Carrier:
         return found[0] if found else None
 
     def all_sent(self, sources: Sequence[int], tag: int) -> list[Any]:
-        """Requests to wait for before messages of these sources are received; empty where delivery is in order anyway."""
+        """Requests to wait for before messages of these sources are received; none if delivered in order anyway."""
         return []
 
     def all_matched(self, receives: Sequence[Any]) -> list[Any]:

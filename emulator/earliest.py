@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Silence:
-    """The sources that an ordered receive no longer waits for; a receiver keeps it from one call of `earliest` to the next.
+    """The sources that an ordered receive no longer waits for, from one call of `earliest` to the next.
 
     A source that owes a message and sends none may hang, or itself wait for this rank. It counts as silent after
     `limit_s` seconds on the wall in which this rank had a message that it could have taken, or a deadline, and did

@@ -200,7 +200,10 @@ class Engine(ABC):
         matcher = self._matchers.get(message.context)
         if matcher is None:
             matcher = self.matcher(message.context)
-        matcher.arrive(message, self.pacer.emulated() if self.pacer.pace else None)
+        if self.pacer.pace:
+            matcher.arrive(message, self.pacer.emulated())
+        else:
+            matcher.match(message)
 
     def match(self, receive: Receive, message: Arrival) -> None:
         """Give a message to a receive: move its payload, and acknowledge it to a synchronous sender."""

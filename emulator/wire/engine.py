@@ -171,7 +171,7 @@ class WireEngine(Waiting):
         return ranks
 
     def align(self, t: float, comm: Any) -> None:
-        """Paced, let emulated time be `t` now: no message is late by what happened before; may raise an automatic pace."""
+        """Paced, let emulated time be `t` now: nothing before it makes a message late; may raise an automatic pace."""
         if not self.pacer.pace:
             return
         self.pacer.hold(t)
