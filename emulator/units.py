@@ -121,6 +121,19 @@ def parse_fraction(text: str | float) -> float:
     return value
 
 
+def parse_pace(text: str | float) -> float | str:
+    """Wall seconds per emulated second, such as ``20``, or the words ``auto`` and ``none``."""
+    if text in ("auto", "none"):
+        return str(text)
+    try:
+        pace = float(text)
+    except ValueError:
+        pace = math.nan
+    if not 0 < pace < math.inf:
+        raise UsageError(f"a pace is auto, none or a factor > 0, got {text!r}: --pace 20 runs 20 times slower")
+    return pace
+
+
 def format_size(size: int) -> str:
     """``65536`` as ``64K``: the shortest exact form, in powers of 1024."""
     for power, unit in ((4, "T"), (3, "G"), (2, "M"), (1, "K")):

@@ -127,18 +127,6 @@ class Parsed(click.ParamType):
         return self.parse(value) if isinstance(value, str) else value
 
 
-def _parse_pace(text: str) -> float | str:
-    if text in ("auto", "none"):
-        return text
-    try:
-        pace = float(text)
-    except ValueError:
-        pace = 0.0
-    if not 0 < pace < float("inf"):
-        raise UsageError(f"--pace is auto, none or a factor > 0, got {text!r}: --pace 20 runs 20 times slower")
-    return pace
-
-
 def _parse_budget(text: str) -> float:
     """Seconds of a plain number, which is what the option's name says, or of a time with its unit."""
     try:
@@ -155,7 +143,7 @@ SIZE = Parsed("size", units.parse_size)
 RANKS = Parsed("ranks", units.parse_ranks)
 TIME = Parsed("time", units.parse_time)
 SHARE = Parsed("share", units.parse_fraction)
-PACE = Parsed("pace", _parse_pace)
+PACE = Parsed("pace", units.parse_pace)
 BUDGET = Parsed("seconds", _parse_budget)
 
 
