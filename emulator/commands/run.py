@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -65,12 +66,7 @@ def run(
     json: str | None, quiet: bool, module: str | None, arguments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Run an mpi4py program, unchanged, over an emulated network: [-m MODULE | SCRIPT.py] [its arguments]."""
-    if module is None and not arguments:
-        raise UsageError("a program is needed, got none: name a script.py, or a module with -m")
-    if module is None and not os.path.isfile(arguments[0]):
-        raise UsageError(f"a program is a Python file, or a module with -m, found no file {arguments[0]!r}")
-    if module is not None and not program.exists(module):
-        raise UsageError(f"-m names a module that can be imported from here, found none called {module!r}")
+    _check(module, arguments)
     if not inside():
         if launch_ranks is None:
             raise UsageError("a job needs ranks, got no -n outside of mpirun: add -n 4, or start it with mpirun -n 4")
@@ -106,6 +102,16 @@ def run(
         program.execute(comm, module, list(arguments))
     except KeyboardInterrupt:
         leave(saver)
+
+
+def _check(module: str | None, arguments: Sequence[str]) -> None:
+    """Refuse a program that does not exist."""
+    if module is None and not arguments:
+        raise UsageError("a program is needed, got none: name a script.py, or a module with -m")
+    if module is None and not os.path.isfile(arguments[0]):
+        raise UsageError(f"a program is a Python file, or a module with -m, found no file {arguments[0]!r}")
+    if module is not None and not program.exists(module):
+        raise UsageError(f"-m names a module that can be imported from here, found none called {module!r}")
 
 
 def _begin(comm: EmulatedComm, pace: float | str, hosts: list[str] | None, json: str | None) -> dict[str, Any]:
