@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import time
-from array import array
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cache
 from typing import Any
@@ -24,13 +23,13 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.core import wall_clock
+from emulator.core.dissemination import largest
 from emulator.core.instruments import Instrument
 from emulator.earliest import Search, Silence
 from emulator.errors import UsageError
 
 LONGEST_NAP_S = 500e-6
 """Longest sleep between two tests of a condition that is waited for."""
-_TAG_ALIGN = 30_031
 
 
 class Carrier:
@@ -62,13 +61,7 @@ class Carrier:
         return time.perf_counter()
 
     def compute(self, seconds: float) -> None:
-        """Spend `seconds` of declared computing.
-
-        Raises
-        ------
-        UsageError
-            `seconds` is negative.
-        """
+        """Spend `seconds` >= 0 of declared computing."""
         if not seconds >= 0:
             raise UsageError(f"compute takes seconds >= 0, got {seconds}")
         time.sleep(seconds)
@@ -98,7 +91,7 @@ class Carrier:
         patience_s: float = math.inf,
         longest_s: float = LONGEST_NAP_S,
     ) -> bool:
-        """Call `ready` until it is true, asleep in between.
+        """Call `ready` until it is true, asleep in between; returns whether it was true.
 
         Parameters
         ----------
@@ -107,11 +100,6 @@ class Carrier:
         patience_s : seconds on the wall after which to give up, whatever the communicator's clock says: for what may
             hang
         longest_s : longest sleep between two tests
-
-        Returns
-        -------
-        bool
-            Whether `ready` was true.
         """
         done = False
 
@@ -134,12 +122,8 @@ class Carrier:
     def arrivals(self, sources: Iterable[int], tag: int) -> dict[int, float]:
         """When the next message of each source with this tag will have arrived, for those known; moves no clock.
 
-        On MPI itself a message that is there has arrived now.
-
-        Raises
-        ------
-        MPI.Exception
-            A source is dead and has left no message.
+        On MPI itself a message that is there has arrived now. Raises an MPI.Exception if a source is dead and has left
+        no message.
         """
         return {source: self.now() for source in sources if self.comm.Iprobe(source, tag)}
 
@@ -201,13 +185,7 @@ class Carrier:
         return []
 
     def wait_for_all(self, sources: Sequence[int], tag: int) -> None:
-        """Wait for what `all_sent` names.
-
-        Raises
-        ------
-        MPI.Exception
-            A source is dead and has left no message.
-        """
+        """Wait for the requests of `all_sent`; raises an MPI.Exception if a source is dead and has left no message."""
         for request in self.all_sent(sources, tag):
             request.Wait()
 
@@ -241,20 +219,6 @@ class Carrier:
             release = getattr(value, "free", None)
             if release is not None:
                 release()
-
-
-def largest(comm: MPI.Intracomm, ranks: Sequence[int], value: float) -> float:
-    """The largest `value` of these ranks, by dissemination in log2(ranks) rounds of 8 bytes; a barrier as well.
-
-    Source: Hensgen, Finkel, Manber, "Two algorithms for barrier synchronization", IJPP 17(1), 1988.
-    """
-    place, size, distance = ranks.index(comm.Get_rank()), len(ranks), 1
-    while distance < size:
-        theirs = array("d", [0.0])
-        to, source = ranks[(place + distance) % size], ranks[(place - distance) % size]
-        comm.Sendrecv(array("d", [value]), to, _TAG_ALIGN, theirs, source, _TAG_ALIGN)
-        value, distance = max(value, theirs[0]), 2 * distance
-    return value
 
 
 _by_handle: dict[int, Carrier] = {}

@@ -84,8 +84,6 @@ class Engine(ABC):
     def progress(self) -> None:
         """Take in what has arrived."""
 
-    # -- waiting
-
     @abstractmethod
     def wait(self, operation: Operation) -> None:
         """Return when ``operation.poll()`` is true; make progress meanwhile."""
@@ -252,8 +250,6 @@ class Engine(ABC):
                 now = self.pacer.emulated() if now is None else now
                 matcher.release(now)
 
-    # -- emulated time
-
     def reached(self) -> float | None:
         """Give the emulated time that the pacer has reached; None when not paced."""
         return self.pacer.emulated() if self.pacer.pace else None
@@ -274,8 +270,6 @@ class Engine(ABC):
     def latest(self) -> float:
         """Give the emulated time at which this rank and all that it uses are idle."""
         return max([self.clock.t, self._memory.cells[0], *(queue.cells[queue.cell] for queue in self.queues)])
-
-    # -- what is kept
 
     def inversions(self) -> int:
         """Count the messages that this rank put out of order at a shared card or link."""
