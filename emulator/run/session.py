@@ -61,7 +61,7 @@ class Run:
         self.seed, self.quiet = common.seed, common.quiet
         self.sizes, self.budget = common.sizes, common.budget
         self.ranks = common.ranks
-        self.console = None if self.rank or common.quiet else console.outlasting()
+        self.console = None if self.rank or common.quiet else console.make_console()
         self.measurements: list[dict[str, Any]] = []
         self.fits: list[dict[str, Any]] = []
         self.held_out: list[dict[str, Any]] = []
@@ -241,7 +241,7 @@ def _finish(run: Run) -> int:
     if run.unwritten is None:
         run.echo(f"[dim]result: {path}[/]")
     else:
-        streams.complain(str(run.unwritten))
+        streams.print_error(str(run.unwritten))
     return int(run.control.bcast(1 if run.failures or run.unwritten else 0))
 
 
@@ -254,7 +254,7 @@ def _refuse(error: UsageError | CheckFailed, patience: float = 2.0) -> int:
             print(f"error: rank {MPI.COMM_WORLD.Get_rank()}: {error}", file=sys.stderr, flush=True)
             _abort(error.exit_code)
         time.sleep(0.002)
-    streams.complain(str(error))
+    streams.print_error(str(error))
     return error.exit_code
 
 
