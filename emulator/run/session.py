@@ -162,12 +162,6 @@ class Run:
         """A progress bar on a terminal, nothing in a pipe: ``with run.progress(10) as bar: bar.advance()``."""
         return console.progress(self.console, total, label)
 
-    def keep_fidelity(self) -> None:
-        """Put into the result how well emulated time was kept. Collective; nothing on the bare transport."""
-        fidelity = carrier.of(self.comm).fidelity()
-        if fidelity is not None:
-            self.result |= {"fidelity": fidelity, "pace": fidelity["pace"]}
-
     def _content(self) -> dict[str, Any]:
         """The result as it would be saved now."""
         return self.result | {
@@ -235,7 +229,9 @@ def execute(name: str, needs: int, asked: int | None, common: CommonOptions, bod
 
 def _finish(run: Run) -> int:
     """Save, name the run folder, and agree on the exit status."""
-    run.keep_fidelity()
+    fidelity = carrier.of(run.comm).fidelity()
+    if fidelity is not None:
+        run.result |= {"fidelity": fidelity, "pace": fidelity["pace"]}
     path = run.on_root(run.save)
     run.show(ended=True)
     if run.unwritten is None:
