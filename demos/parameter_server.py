@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -33,23 +34,19 @@ LOSS_FACTOR, LOSS_SLACK = 1.15, 0.02  # a stale run's final loss against the syn
 
 @demo("parameter_server", needs=2, sizes="64,8K,128K,1M")
 @click.option("--servers", type=click.IntRange(min=1), default=1, show_default=True, help="The first ranks serve.")
-@click.option("--consistency", default="bsp", show_default=True, metavar="bsp|async|ssp|value")
+@click.option("--consistency", default="bsp", show_default=True, metavar="bsp|async|ssp")
 @click.option("--staleness", type=int, default=3, show_default=True, help="Bound of ssp, in iterations.")
-@click.option("--value-bound", type=float, default=0.01, show_default=True, help="Bound of value: |unseen push|_inf.")
 @click.option("--slow", multiple=True, metavar="'RANK x4'", help="A straggler: its iterations take 4 times as long.")
 @click.option("--steps", type=click.IntRange(min=1), default=120, show_default=True, help="Iterations per worker.")
 @click.option("--step-time", type=TIME, default="2 ms", show_default=True, help="Declared computing per iteration.")
 @click.option("--placement", default="range", show_default=True, metavar="range|hash|consistent")
 @click.option("--replicas", type=int, default=1, show_default=True, help="Servers that keep each shard.")
-@click.option("--compression", default="none", show_default=True, metavar="none|fp16|topk:SHARE")
-@click.option("--cache", is_flag=True, help="Workers under ssp read their own copies while these are fresh enough.")
 @click.option("--nan", type=click.Choice(["refuse", "accept"]), default="refuse", show_default=True)
 def main(
-    run: Run, servers: int, consistency: str, staleness: int, value_bound: float, slow: tuple[str, ...], steps: int,
-    step_time: float, placement: str, replicas: int, compression: str, cache: bool, nan: str,
+    run: Run, servers: int, consistency: str, staleness: int, slow: tuple[str, ...], steps: int, step_time: float,
+    placement: str, replicas: int, nan: str,
 ) -> None:  # fmt: skip
-    bounds = {"bsp": 0, "ssp": staleness, "async": 0, "value": value_bound}
-    rules = {kind: Consistency(kind, bound) for kind, bound in bounds.items()}
+    rules = {"bsp": Consistency("bsp"), "ssp": Consistency("ssp", staleness), "async": Consistency("async")}
     if consistency not in rules:
         raise UsageError(f"--consistency must be one of {', '.join(rules)}, got {consistency!r}")
     if servers >= run.size:
@@ -57,16 +54,13 @@ def main(
     if not (counts := [p for p in run.sub_sizes((2, 4, 8, 16)) if p > servers]):
         raise UsageError(f"--ranks must leave a rank to work beside {servers} server(s), got {max(run.ranks or ())}")
     stragglers = parse_slow(slow, servers, run.size)
-    refuses = nan == "refuse"
-    options: dict[str, Any] = {
-        "replicas": replicas, "compression": compression, "refuse_nan": refuses, "cache": cache,
-    }  # fmt: skip
+    options: dict[str, Any] = {"replicas": replicas, "refuse_nan": nan == "refuse"}
     task = Task(servers, steps, step_time, stragglers, seed=run.seed, placement=placement, options=options)
     # Every option is checked before anything is measured.
     ParameterServer(run.comm, [task.table()], servers=servers, consistency=rules[consistency], **options)
     price(run, servers, counts)
     trained_s = learn(run, task, rules[consistency])
-    trade(run, task, trained_s / 2, [rules["bsp"], Consistency("ssp", 1), rules["ssp"], rules["async"], rules["value"]])
+    trade(run, task, trained_s / 2, [rules["bsp"], Consistency("ssp", 1), rules["ssp"], rules["async"]])
     _keep_placement(run, servers)
 
 
@@ -188,8 +182,7 @@ def _keep(run: Run, task: Task, rule: Consistency, trained: Trained) -> None:
         "consistency": str(rule), "workers": len(workers), "steps": steps, "seconds": trained.seconds,
         "loss": [(at, step, digits.loss(weights, images, labels)) for at, step, weights in trained.history],
         "final_loss": loss, "one_process_loss": reference, "accuracy": digits.accuracy(trained.weights, images, labels),
-        "staleness": dict(summary.staleness.counts), "cached_reads": summary.cached, "reads": summary.staleness.reads,
-        **trained.rates(),
+        "staleness": dict(summary.staleness.counts), **trained.rates(),
         "check": _check(run, task, rule, trained, expected, loss, LOSS_FACTOR * reference + LOSS_SLACK),
     }  # fmt: skip
 
@@ -201,7 +194,7 @@ def _check(
     bound = rule.staleness
     if bound is not None and trained.summary.staleness.largest > bound:
         run.fail(f"observed staleness {trained.summary.staleness.largest} is above the bound {bound}")
-    if rule.kind == "bsp" and task.options["compression"] == "none":
+    if rule.together:
         wrong = int(np.count_nonzero(trained.weights != expected))
         if wrong:
             run.fail(f"{wrong} weights differ from the one-process run")
@@ -218,24 +211,18 @@ def trade(run: Run, task: Task, seconds: float, rules: list[Consistency]) -> Non
         run.extra["no_trade"] = "a trade between staleness and waiting needs two workers: left out"
         return
     rows = []
-    for rule, copies in [(one, copies) for one in dict.fromkeys(rules) for copies in _copies(one)]:
-        options = task.options | {"cache": copies}
-        limited = Task(**{**vars(task), "slow": slow, "until_s": seconds, "options": options})
+    limited = replace(task, slow=slow, until_s=seconds)
+    for rule in dict.fromkeys(rules):
         trained = train(run, limited, rule)
         if run.rank == 0:
             seen, clocks = trained.summary.staleness, trained.summary.clocks
-            rows.append({"rule": f"{rule}, copies" if copies else str(rule), "staleness_mean": seen.mean,
+            rows.append({"rule": str(rule), "staleness_mean": seen.mean,
                          "straggler_share": sum(clocks[rank] for rank in slow) / sum(clocks.values()),
                          "loss": digits.loss(trained.weights, *digits.load()), "staleness_max": seen.largest,
                          **trained.rates()})  # fmt: skip
     stragglers = [{"rank": rank, "factor": factor} for rank, factor in slow.items()]
     run.extra |= {"trade": rows, "traded": {"seconds": seconds, "slow": stragglers}}
     run.show()
-
-
-def _copies(rule: Consistency) -> tuple[bool, ...]:
-    """Whether workers may keep copies: both ways where it makes a difference."""
-    return (False, True) if rule.kind == "ssp" and rule.bound > 0 else (False,)
 
 
 def _keep_placement(run: Run, servers: int) -> None:

@@ -35,16 +35,18 @@ class Mailbox:
         Of all messages; use one tag per mailbox.
     ordered
         See `Inbox`; without it the outcome depends on which process happened to run first.
+    most
+        See `Outbox`: a test may wait until a message has left the card.
     """
 
     def __init__(
         self, peers: Peers, sources: Iterable[int], dtype: DTypeLike = np.float64, tag: int = 641,
-        ordered: bool = False,
+        ordered: bool = False, most: int = 0,
     ) -> None:  # fmt: skip
         self.peers, self.dtype = peers, np.dtype(dtype)
         ranks = [peers.members[position] for position in sources]
         self._inbox = Inbox(peers.comm, tag, ranks, lost=self._lost, ordered=ordered)
-        self._outbox = Outbox(peers.comm, tag, lost=self._lost, most=0, least=0)
+        self._outbox = Outbox(peers.comm, tag, lost=self._lost, most=most, least=0)
 
     def _lost(self, rank: int, error: MPI.Exception) -> None:
         self.peers.lose(self.peers.members.index(rank), error)
@@ -72,6 +74,10 @@ class Mailbox:
     def flush(self) -> None:
         """Wait until every send is complete: until then a peer may still need this rank's buffers."""
         self._outbox.drain()
+
+    def tidy(self) -> None:
+        """Test every send, and let go of those that are complete."""
+        self._outbox.done()
 
     def poll(self) -> list[tuple[int, NDArray]]:
         """Take what has arrived: pairs (position, array), in order for each peer."""

@@ -75,8 +75,9 @@ def pooled(loaded: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]
             one.skews.append(float(row["skew"] or 0.0))
             one.launches.append(launch)
     patterns = [fit["pattern"] for fit in first["fits"] if fit["level"] == "collective"]
-    hosts = first["environment"]["hosts"]
-    crowding = environment.crowding(hosts, first["environment"]["cores"]) if hosts else uncrowded
+    machine = first["environment"]
+    hosts = environment.rank_hosts(machine)
+    crowding = environment.crowding(hosts, machine["cores"]) if hosts else uncrowded
     found = fit_run(list(series.values()), patterns, first["itemsize"], crowding, seed)
     native = {key[1:]: one for key, one in series.items() if key[0] == "native"}
     largest = max(one.job.bytes for one in series.values())

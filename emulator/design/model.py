@@ -30,6 +30,12 @@ RECOVERY = {
 machine (README and docs/faults.md); the transfer of a large state is priced beside it."""
 
 
+HURRY = {
+    "backup": {"scatter-gather"}, "quorum": {"scatter-gather", "federated"}, "drop": {"scatter-gather", "federated"},
+}  # fmt: skip
+"""The patterns that can go on without a slow node, by the name of what is done about stragglers."""
+
+
 def legal_policies(flows: Sequence[Flow]) -> list[str]:
     """The policies that a design with these flows can have.
 

@@ -238,11 +238,21 @@ def volume(design: Design, flow: Flow, part: State | Task) -> float:
     return part.dense * flow.compression
 
 
+def silent(facts: Facts, flow: Flow) -> bool:
+    """Whether a state part has no messages of its own: tasks ask for it, and their answers are what travels."""
+    part = facts.parts[flow.of]
+    if not isinstance(part, State) or part.activations or flow.pattern != "scatter-gather":
+        return False
+    return any(part.name in task.needs for task in facts.tasks)
+
+
 def flow_price(facts: Facts, design: Design, flow: Flow, p: Any) -> costs.Price:
     """Price of one operation of a flow by `emulator.costs`, over an array of p."""
     part = facts.parts[flow.of]
     n = volume(design, flow, part)
     terms = (facts.alpha, facts.beta, facts.gamma)
+    if silent(facts, flow):
+        return costs.Price(*([np.zeros(np.shape(p))] * 6))
     if flow.pattern == "parameter-server":
         return costs.price("parameter_server", *terms, p, n, servers=flow.servers, consistency=design.model,
                            replicas=design.replicas, compute=facts.job.t_comp / p)  # fmt: skip
@@ -265,13 +275,21 @@ def flow_price(facts: Facts, design: Design, flow: Flow, p: Any) -> costs.Price:
 
 
 def _gossip_price(facts: Facts, design: Design, flow: Flow, p: Any, n: float) -> costs.Price:
-    """One round with the graph's neighbours, of whom a small group has fewer."""
+    """One round with the graph's neighbours, of whom a small group has fewer.
+
+    Where neighbours are not waited for, messages travel while the next steps are computed: a round of C seconds of
+    computing takes max(C, d n beta, (alpha + d n beta) / bound) (`primitives.gossip.overlap`).
+    """
     most = {"one-peer": 1, "ring": 2, "torus": 4}.get(flow.graph, facts.job.most)
     counts = np.minimum(np.maximum(p - 1, 0), most)
-    waits = 0.0 if design.model == "asynchronous" else facts.alpha
-    return costs.Price(
-        waits * (counts > 0), facts.beta * counts * n, 0.0, np.zeros(np.shape(p)), counts * n, counts * n
-    )
+    sent = counts * n
+    latency, bandwidth = facts.alpha * (counts > 0), facts.beta * sent
+    if design.model != "synchronous":
+        compute = (facts.job.t_comp / p + balance.task_seconds(facts, np.asarray(p))) * design.rounds * flow.every
+        trip = (latency + bandwidth) / (design.bound if design.model == "bounded" and design.bound else np.inf)
+        latency = np.maximum(0.0, trip - np.maximum(compute, bandwidth))
+        bandwidth = np.maximum(0.0, bandwidth - compute)
+    return costs.Price(latency, bandwidth, 0.0, np.zeros(np.shape(p)), sent, sent)
 
 
 def _flow_price(facts: Facts, design: Design, flow: Flow, p: NDArray[np.int64]) -> Array:

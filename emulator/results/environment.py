@@ -3,7 +3,7 @@
 import platform
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ def record(ranks: int = 1, hosts: Sequence[str] | None = None) -> dict[str, Any]
     import numpy
     import psutil
 
-    per_host = Counter(hosts or [platform.node()] * ranks)
+    of_rank = list(hosts or [platform.node()] * ranks)
+    per_host = Counter(of_rank)
+    places = {host: place for place, host in enumerate(per_host)}
     cores = wall_clock.cores()
     return {
         "mpi": _mpi_version(),
@@ -33,6 +35,7 @@ def record(ranks: int = 1, hosts: Sequence[str] | None = None) -> dict[str, Any]
         "system": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": _cpu_model(),
         "hosts": list(per_host),
+        "placement": [places[host] for host in of_rank],
         "cores": cores,
         "cores_physical": psutil.cpu_count(logical=False),
         "memory_bytes": psutil.virtual_memory().total,
@@ -59,6 +62,16 @@ def warnings(environment: dict[str, Any]) -> list[str]:
     if governor not in (None, "performance"):
         found.append(f"the cores change frequency (governor {governor}): choose the governor performance")
     return found
+
+
+def rank_hosts(environment: Mapping[str, Any]) -> list[str]:
+    """Return the host name of each rank of a run by its environment record.
+
+    Records without `placement` were written before it was kept; their ranks fill the hosts evenly, in blocks.
+    """
+    hosts, ranks = environment["hosts"], environment["ranks"]
+    placement = environment.get("placement") or [rank * len(hosts) // ranks for rank in range(ranks)]
+    return [hosts[place] for place in placement] if hosts else []
 
 
 def crowding(hosts: Sequence[str], cores: int | None = None) -> Callable[[int], float]:

@@ -132,6 +132,7 @@ class Environment(Record):
     mpi4py: str | None = None
     python: str
     hosts: list[str] = []
+    placement: list[int] = []
     cores: int = Field(ge=1)
     ranks: int = Field(ge=1)
     oversubscription: float

@@ -41,7 +41,8 @@ def main(folder: Path) -> None:
     tools = _instruments(folder, spec, member)
     tools.journal.write("started", pid=os.getpid(), host=MPI.Get_processor_name())
     try:
-        record = importlib.import_module(f"faults.patterns.{spec.pattern.replace('-', '_')}").run(spec, folder, tools)
+        module = spec.options.get("program", f"faults.patterns.{spec.pattern.replace('-', '_')}")
+        record = importlib.import_module(module).run(spec, folder, tools)
     except RecoveryFailed as lost:
         tools.journal.write("lost", phase=lost.phase, reason=lost.reason)
         _leave(spec, tools)

@@ -34,7 +34,8 @@ class Pattern:
     oracle
         What the result is compared with, in words.
     options
-        Names and defaults of its options.
+        Names and defaults of its options. The option ``program`` names the module whose ``run(spec, folder, tools)``
+        the ranks call; absent: the module of `faults.patterns` of the pattern's name.
     phases
         Named points of its algorithm at which a fault can strike, each with the role that comes there; empty: every
         rank does.

@@ -11,7 +11,7 @@
 
 One iteration of a worker: pull the rows that the batch touches, compute, push their gradients, close the iteration.
 A request to a shard is one message, the reply to a pull another one. When a pull is answered and when a push takes
-effect is the consistency rule's business (`consistency`): bsp, ssp, async or value-bounded.
+effect is decided by the consistency rule (`consistency`): bsp, ssp or async.
 
     bytes per worker and iteration, dense      2 n + (3 k) headers of 56 B        n bytes of parameters, k shards
     sparse, r distinct rows of b bytes         2 r b + 8 r of keys (nothing when the key lists repeat)
@@ -25,20 +25,18 @@ survives r - 1 lost servers; a shard's replicas are fixed when it starts.
 
     placement      range, hash, consistent hashing           layout     roles and replica chains
     table          rows, their part in a shard               shard      one shard's decisions, no MPI
-    consistency    the four rules                            server     the loop around shards
-    staleness      the histogram                             worker     pull, push, tick, leave
-    updates        SGD, momentum, Adagrad, your own          service    ParameterServer: all of it
-    compression    fp16, top-k with error feedback           wire, keys messages, key lists
-    cache          a worker's copies under ssp
+    consistency    the three rules, observed staleness       server     the loop around shards
+    updates        SGD, momentum, Adagrad, your own          worker     pull, push, tick, leave
+    messages       layout of messages, key lists             channel    a worker's messages
+    keys           requests cut by shard                     service    `ParameterServer`: all of it
 
 Smola and Narayanamurthy, "An Architecture for Parallel Topic Models" (VLDB 2010); Li et al., "Scaling Distributed
 Machine Learning with the Parameter Server" (OSDI 2014); Ho et al. (NIPS 2013) for bounded staleness.
 """
 
-from primitives.parameter_server.consistency import Consistency
+from primitives.parameter_server.consistency import Consistency, Staleness, StalenessExceeded
 from primitives.parameter_server.placement import moved, place
 from primitives.parameter_server.service import ParameterServer, Summary
-from primitives.parameter_server.staleness import Staleness, StalenessExceeded
 from primitives.parameter_server.table import Table
 from primitives.parameter_server.updates import SGD, Adagrad, Add, Function, Momentum, Update
 from primitives.parameter_server.worker import Pull, Worker

@@ -26,7 +26,7 @@ _NOTHING: Array = np.empty(0, np.uint8)
 
 
 class Asked:
-    """One request that will be replied to: kept until then, to be asked again if its server dies."""
+    """A request that awaits its reply: kept until then, to be sent again if its server dies."""
 
     __slots__ = ("buffer", "header", "piece", "request")
 
@@ -52,7 +52,7 @@ class Channel:
     """
 
     def __init__(
-        self, comm: MPI.Intracomm, layout: Layout, half: bool, server: Server | None, on_failure: OnFailure | None
+        self, comm: MPI.Intracomm, layout: Layout, server: Server | None = None, on_failure: OnFailure | None = None
     ) -> None:
         self.comm, self.layout = comm, layout
         self.rank = comm.Get_rank()
@@ -61,7 +61,6 @@ class Channel:
         self.waited = 0.0
         self.sent_bytes = self.received_bytes = 0
         self.not_finite: dict[int, int] = {}
-        self._half = messages.HALF if half else 0
         self._server, self._on_failure = server, on_failure
         self._sequence = [0] * len(layout.shards)
         self._retained: list[deque[tuple[int, Bytes]]] = [deque() for _ in layout.shards]
@@ -75,7 +74,7 @@ class Channel:
         """Fill in a header; pulls and flushes are numbered by `number`, the rest by shard when sent."""
         return Header(
             kind, shard=shard, table=table, worker=self.rank, clock=self.clock, sequence=self.number,
-            seen=self._sequence[shard], flags=self._half,
+            seen=self._sequence[shard],
         )  # fmt: skip
 
     def tell(
@@ -84,7 +83,7 @@ class Channel:
     ) -> None:  # fmt: skip
         """Send a push, tick or leave to the head of the shard's chain, numbered."""
         self._sequence[shard] += 1
-        header = self.header(kind, shard, table)._replace(sequence=self._sequence[shard], flags=self._half | flags)
+        header = self.header(kind, shard, table)._replace(sequence=self._sequence[shard], flags=flags)
         if flags & messages.ASKS:
             header = header._replace(seen=self.number)
         if self.layout.replicas > 1:  # before it is sent: if the send finds the server dead, its successor needs it

@@ -12,7 +12,7 @@ With replicas = 1 head and tail are the same server. Every replica runs the same
 that a worker has died is such a message too, from the head, so that its last push counts everywhere or nowhere.
 When a server dies its neighbours in the chain close the gap; a head's successor becomes head, and workers send
 again what no reply has confirmed yet. (Only if a server within a chain of three or more dies together with a worker,
-a push of that worker which the server had not handed on is missing below it: nobody is left to send it again.)
+a push of that worker which the server had not handed on is missing below it: no living rank can send it again.)
 """
 
 from __future__ import annotations
@@ -118,18 +118,34 @@ class Layout:
         raise UsageError(f"no table {name!r}: there are {', '.join(t.name for t in self.tables)}")
 
 
-def split_roles(size: int, servers: int, workers: int | None = None) -> tuple[list[int], list[int]]:
-    """The first `servers` ranks serve, the next `workers` (None: all others) work.
+def roles(
+    size: int, servers: int | Sequence[int], workers: int | Sequence[int] | None = None
+) -> tuple[list[int], list[int]]:
+    """Ranks of the servers and of the workers.
+
+    Parameters
+    ----------
+    size
+        Ranks of the communicator.
+    servers
+        How many (the first ranks), or the ranks themselves.
+    workers
+        How many (the first ranks that do not serve; None: all of them), or the ranks themselves.
 
     Raises
     ------
     UsageError
         `size` ranks are too few.
     """
-    need = servers + (1 if workers is None else workers)
-    if servers < 1 or (workers is not None and workers < 1) or size < need:
-        raise UsageError(
-            f"{servers} server(s) and {workers or 'at least 1'} worker(s) need {max(2, need)} ranks, got {size}: "
-            f"start more ranks or ask for fewer roles (both must be >= 1)"
-        )
-    return list(range(servers)), list(range(servers, size if workers is None else servers + workers))
+    if isinstance(servers, int) and not isinstance(workers, Sequence):
+        need = servers + (1 if workers is None else workers)
+        if servers < 1 or (workers is not None and workers < 1) or size < need:
+            raise UsageError(
+                f"{servers} server(s) and {workers or 'at least 1'} worker(s) need {max(2, need)} ranks, got {size}: "
+                f"start more ranks or ask for fewer roles (both must be >= 1)"
+            )
+    serving = list(range(servers)) if isinstance(servers, int) else list(servers)
+    if isinstance(workers, Sequence):
+        return serving, list(workers)
+    others = [rank for rank in range(size) if rank not in serving]
+    return serving, others if workers is None else others[:workers]

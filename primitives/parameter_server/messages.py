@@ -2,7 +2,7 @@
 
     request   | header | values | keys (int32) |      push, pull, tick, leave, flush
     reply     | header | values |                     to a pull, a flush or a leave
-    drop      | header |                              from the head of a chain down: this worker has died
+    drop      | header |                              from the head of a chain down: the worker has died
 
 Keys travel as a range (two numbers in the header: every key of the shard in [first, last)), as a list, or, when
 this worker has sent the same list to this shard lately, as its 8-byte signature alone. Sender and receiver keep
@@ -25,8 +25,7 @@ Bytes = NDArray[np.uint8]
 
 PUSH, PULL, TICK, LEAVE, FLUSH, REPLY, DROP = range(7)
 RANGE, LIST, CACHED = range(3)
-# Flags: values are float16; it closes the worker's iteration; it is a pull as well, or (a flush) a pull follows it.
-HALF, CLOSES, ASKS = 1, 2, 4
+CLOSES, ASKS = 1, 2  # flags of a push: it closes the worker's iteration; it is a pull of the same rows as well
 
 _LAYOUT = struct.Struct("<BBBxiiiqqqqq")
 HEADER_BYTES = _LAYOUT.size
@@ -62,7 +61,7 @@ class Header(NamedTuple):
     Attributes
     ----------
     kind, keys, flags
-        PUSH...; RANGE, LIST or CACHED; HALF and CLOSES.
+        PUSH...; RANGE, LIST or CACHED; CLOSES and ASKS.
     shard, table, worker
         Indices and the rank of the worker that asked; in a leave and its reply, `table` is the server that the worker
         wants to answer.
@@ -74,11 +73,7 @@ class Header(NamedTuple):
         In a pull, the last push that the reply must include; in a reply, the last one that is in all replicas; in
         a push that is a pull as well, the number of the pull.
     first, last
-        The key range; or the number of keys and the signature of the list.
-    not_finite
-        In a reply: how many pushes of this worker had NaN or infinity in them so far.
-    answers
-        In a reply: the kind of the request.
+        The key range; or the number of keys and the signature of the list; in a reply, see the properties below.
     """
 
     kind: int
@@ -95,12 +90,12 @@ class Header(NamedTuple):
 
     @property
     def not_finite(self) -> int:
-        """See above; it lies where a request has its first key."""
+        """How many pushes had NaN or infinity; it lies where a request has its first key."""
         return self.first
 
     @property
     def answers(self) -> int:
-        """See above; it lies where a request has its last key."""
+        """The kind of the request that a reply answers; it lies where a request has its last key."""
         return self.last
 
 

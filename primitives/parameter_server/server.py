@@ -1,14 +1,14 @@
 """The server's loop: take the next message, hand pushes down the chain, let the shard decide, send its replies.
 
-Messages are taken in the order in which MPI delivers them, whoever sent them. Nothing here waits for one
-particular peer and no send is waited for before the next receive, so that no pair of ranks can lock each other up.
+Messages are taken in the order in which MPI delivers them. The loop waits for no particular rank, and for no send
+before its next receive, so that ranks cannot deadlock.
 
-On an emulated network without pacing that order means nothing, and the server takes the message that is first in
-emulated time as soon as every worker that owes it one has sent one (`primitives.inbox`). With one server that makes
-any rule exact and repeatable. Two servers could wait for workers that wait for the other one; so with several
-servers a wait ends after some wall time with the earliest message that is there, and the fidelity counts the
-inversion if it was one. Under bsp this is a rare accident, and the patience long; under the other rules it happens
-all the time, and a run with several servers is an approximation.
+On an emulated network without pacing the order of delivery means nothing, and the server takes the message that is
+first in emulated time as soon as every worker that owes it one has sent one (`primitives.inbox`). With one server
+that makes any rule exact and repeatable. Two servers could wait for workers that wait for the other one; so with
+several servers a wait ends after `PATIENCE_S` of wall time with the earliest message that is there, and the fidelity
+counts an inversion if an earlier one comes later. Under bsp this is rare, and the patience longer; under the other
+rules it is frequent, and a run with several servers is an approximation.
 """
 
 from __future__ import annotations
@@ -78,10 +78,8 @@ class Server:
             )
             for index in layout.kept_by(self.rank)
         }
-        self.received: Counter[str] = Counter()  # messages and bytes in
-        self.sent: Counter[str] = Counter()  # messages and bytes out
         self._dropped: set[int] = set()
-        self._inbox = _inbox(comm, layout, consistency.kind == "bsp")
+        self._inbox = _inbox(comm, layout, consistency.together)
         self._outbox = Outbox(
             comm, REQUEST_TAG, lost=lambda rank, failure: self._failed(failure), most=2 * len(layout.workers), least=0
         )
@@ -124,7 +122,7 @@ class Server:
         mail = self._inbox.next(patience_s=patience_s, owing=self.owing if self._inbox.ordered else None)
         if mail is None:
             return None
-        self._inbox.silence.sources.clear()  # who waits for another server is silent to this one for a moment only
+        self._inbox.silence.sources.clear()  # a worker that waits for another server is silent only for a while
         return mail[1]
 
     def drop(self, rank: int) -> None:
@@ -146,8 +144,7 @@ class Server:
                     self._answer(self.shards[index].receive(message))
 
     def _take(self, message: Bytes | None) -> None:
-        assert message is not None  # the inbox leaves nobody out and has no deadline
-        self.received.update(messages=1, bytes=len(message))
+        assert message is not None  # this inbox has no deadline and reports no lost source
         header, _ = messages.unpack(message)
         if header.kind == messages.PUSH:
             self._phase("apply", step=header.clock)
@@ -168,13 +165,12 @@ class Server:
     def _answer(self, replies: list[tuple[int, Bytes]]) -> None:
         for worker, message in replies:
             header, _ = messages.unpack(message)
-            # Who was asked answers; a leave came down the chain: its end, as this server or the worker knows it.
+            # The server that was asked replies; to a leave, the tail as this server or the worker knows it.
             asked = header.answers != messages.LEAVE or self.rank in (header.table, self.layout.chain(header.shard)[-1])
             if asked and worker not in self.layout.dead:
                 self._send(message, worker, reply_tag(header.sequence, header.shard, len(self.layout.shards)))
 
     def _send(self, message: Bytes, rank: int, tag: int) -> None:
-        self.sent.update(messages=1, bytes=len(message))
         self._outbox.send(rank, message, tag)
 
     def _failed(self, failure: MPI.Exception) -> None:

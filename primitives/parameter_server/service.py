@@ -11,12 +11,9 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from primitives.parameter_server import compression as compressions
-from primitives.parameter_server.cache import Cache
-from primitives.parameter_server.consistency import Consistency
-from primitives.parameter_server.layout import Layout, split_roles
+from primitives.parameter_server.consistency import Consistency, Staleness
+from primitives.parameter_server.layout import Layout, roles
 from primitives.parameter_server.server import OnFailure, Server
-from primitives.parameter_server.staleness import Staleness
 from primitives.parameter_server.table import Table
 from primitives.parameter_server.worker import Worker
 
@@ -25,47 +22,31 @@ T = TypeVar("T")
 
 @dataclass
 class Summary:
-    """What one rank saw; add the ranks' up.
+    """What one rank saw; the sum of all ranks' is what the whole service saw.
 
     Attributes
     ----------
     staleness
         Of the pulls.
-    worker_bytes, server_messages, server_bytes
-        Sent and received by workers; received and sent by servers.
-    waited
-        Seconds that each worker waited, by rank.
+    worker_bytes
+        Sent and received by workers.
     clocks
         Iterations that each worker closed, by rank.
     not_finite
         Pushes (per shard) with NaN or infinity, by worker rank.
-    most_parked
-        Most requests that waited at one shard at one time.
-    cached
-        Reads that a worker's own copy has answered.
     """
 
     staleness: Staleness = field(default_factory=Staleness)
     worker_bytes: int = 0
-    server_messages: int = 0
-    server_bytes: int = 0
-    waited: dict[int, float] = field(default_factory=dict)
     clocks: dict[int, int] = field(default_factory=dict)
     not_finite: Counter[int] = field(default_factory=Counter)
-    most_parked: int = 0
-    cached: int = 0
 
     def __add__(self, other: Summary) -> Summary:
         return Summary(
             self.staleness + other.staleness,
             self.worker_bytes + other.worker_bytes,
-            self.server_messages + other.server_messages,
-            self.server_bytes + other.server_bytes,
-            self.waited | other.waited,
             self.clocks | other.clocks,
             self.not_finite + other.not_finite,
-            max(self.most_parked, other.most_parked),
-            self.cached + other.cached,
         )
 
 
@@ -97,15 +78,11 @@ class ParameterServer:
         The rule, see `Consistency`.
     replicas
         Servers that keep each shard; more than one survives the loss of a server, except while workers leave: then
-        the recovery must let everybody leave together.
-    compression
-        ``"none"``, ``"fp16"`` or ``"topk:SHARE"``.
+        the recovery must let all workers leave together.
     refuse_nan
         Drop pushes that contain NaN or infinity (they are counted either way, by worker).
     on_failure
         Called after a failure, see `Server`.
-    cache
-        Whether workers under ssp answer reads from their own copies while these are fresh enough, see `Cache`.
 
     Raises
     ------
@@ -122,28 +99,24 @@ class ParameterServer:
         workers: int | Sequence[int] | None = None,
         consistency: Consistency | None = None,
         replicas: int = 1,
-        compression: str = "none",
         refuse_nan: bool = True,
         on_failure: OnFailure | None = None,
-        cache: bool = False,
     ) -> None:
         rule = consistency or Consistency()
         size, rank = comm.Get_size(), comm.Get_rank()
-        server_ranks, worker_ranks = _roles(size, servers, workers)
+        server_ranks, worker_ranks = roles(size, servers, workers)
         self.layout = Layout(size, server_ranks, worker_ranks, tables, replicas)
         self.server: Server | None = None
         self.worker: Worker | None = None
-        packer = compressions.parse(compression)
-        copies = Cache(tables, rule) if cache else None
         if rank in server_ranks:
             self.server = Server(comm, self.layout, rule, refuse_nan, on_failure)
         if rank in worker_ranks:
-            self.worker = Worker(comm, self.layout, rule, packer, self.server, on_failure, copies)
+            self.worker = Worker(comm, self.layout, rule, self.server, on_failure)
 
     def run(self, work: Callable[[Worker], T]) -> T | None:
         """Play this rank's roles to the end: call `work` on workers, serve on servers until every worker has left.
 
-        A worker leaves when `work` returns or raises, so that its error holds nobody up.
+        A worker leaves when `work` returns or raises, so that its error stops no other rank.
 
         Returns
         -------
@@ -176,23 +149,7 @@ class ParameterServer:
         if self.worker is not None:
             summary.staleness = self.worker.staleness
             summary.worker_bytes = self.worker.channel.sent_bytes + self.worker.channel.received_bytes
-            summary.waited[self.worker.rank] = self.worker.channel.waited
             summary.clocks[self.worker.rank] = self.worker.clock
-            summary.cached = self.worker.cache.hits if self.worker.cache is not None else 0
         if self.server is not None:
-            summary.server_messages = self.server.received["messages"] + self.server.sent["messages"]
-            summary.server_bytes = self.server.received["bytes"] + self.server.sent["bytes"]
             summary.not_finite = self.server.not_finite
-            summary.most_parked = max(shard.most_parked for shard in self.server.shards.values())
         return summary
-
-
-def _roles(size: int, servers: int | Sequence[int], workers: int | Sequence[int] | None) -> tuple[list[int], list[int]]:
-    """Ranks of both roles from numbers or lists."""
-    if isinstance(servers, int) and not isinstance(workers, Sequence):
-        return split_roles(size, servers, workers)
-    server_ranks = list(range(servers)) if isinstance(servers, int) else list(servers)
-    if isinstance(workers, Sequence):
-        return server_ranks, list(workers)
-    others = [rank for rank in range(size) if rank not in server_ranks]
-    return server_ranks, others if workers is None else others[:workers]

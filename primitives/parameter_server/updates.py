@@ -1,7 +1,7 @@
 """What a server does with a gradient: w <- update(w, g), on the touched rows only, in place.
 
-Rows are a slice (dense) or an array of distinct positions (sparse); state (velocity, squared sums) is touched
-on the same rows only, as sparse optimisers do.
+Rows are a slice (dense) or an array of distinct positions (sparse); state (velocity, squared sums) changes on the
+same rows only, as in sparse optimisers.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ Rows = slice | NDArray[np.int64]
 
 
 class Update:
-    """A rule; rules hold no state of their own, a table's state lies beside its values."""
-
-    stateless = True
+    """A rule of updating; its state (velocity, squared sums) lies beside the table's values."""
 
     def state(self, values: Array) -> list[Array]:
         """Make the state that belongs to `values`."""
@@ -61,7 +59,6 @@ class Momentum(Update):
     rate: float = 0.1
     mu: float = 0.9
     nesterov: bool = False
-    stateless = False
 
     def __post_init__(self) -> None:
         _positive("rate", self.rate)
@@ -83,7 +80,6 @@ class Adagrad(Update):
 
     rate: float = 0.1
     epsilon: float = 1e-8
-    stateless = False
 
     def __post_init__(self) -> None:
         _positive("rate", self.rate)

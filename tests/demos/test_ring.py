@@ -129,6 +129,9 @@ def test_launches_are_pooled_into_one_result(measured, tmp_path):
         assert row["seconds"]["n"] == 2 * before["n"]
         assert row["seconds"]["median"] == pytest.approx(before["median"])  # the same launch twice
     assert [fit["pattern"] for fit in result["fits"]] == ["link", "ring"]
+    for pooled, alone in zip(result["fits"], measured.result["fits"], strict=True):
+        for term in ("alpha", "beta"):
+            assert pooled[term]["value"] == pytest.approx(alone[term]["value"], rel=1e-3, abs=1e-12)
     assert "Each launch by itself" in done.stdout
 
 

@@ -66,8 +66,7 @@ def _training(one: Row) -> Iterator[Item]:
     yield Table("", columns, one["loss"])
     final, reference = one["final_loss"], one["one_process_loss"]
     yield f"final loss {final:.4f} (one process {reference:.4f}), accuracy {one['accuracy']:.1%}"
-    copies = f", {one['cached_reads'] / one['reads']:.0%} from the worker's copies" if one["cached_reads"] else ""
-    title = f"observed staleness (iterations behind the reader, share of the reads{copies})"
+    title = "observed staleness (iterations behind the reader, share of the reads)"
     yield histogram(title, {int(value): count for value, count in one["staleness"].items()})
     check = one["check"]
     if "wrong" in check:

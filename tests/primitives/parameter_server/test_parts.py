@@ -1,4 +1,4 @@
-"""The pieces around a shard: updates, compression, key lists, requests cut by shard, roles, staleness."""
+"""The pieces around a shard: updates, key lists, requests cut by shard, roles, staleness."""
 
 from __future__ import annotations
 
@@ -13,12 +13,11 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 from primitives.parameter_server import SGD, Adagrad, Add, Consistency, Function, Momentum, Table, Update, messages
 from primitives.parameter_server.channel import Asked, Channel
-from primitives.parameter_server.compression import TopK, parse, to_half
+from primitives.parameter_server.consistency import Staleness, StalenessExceeded
 from primitives.parameter_server.keys import KeySharder, merge
-from primitives.parameter_server.layout import Layout, split_roles
+from primitives.parameter_server.layout import Layout, roles
 from primitives.parameter_server.messages import Header, KeyCache, signature
 from primitives.parameter_server.placement import KINDS
-from primitives.parameter_server.staleness import Staleness, StalenessExceeded
 
 
 def twice(values: Any, gradient: Any) -> Any:
@@ -45,43 +44,6 @@ def test_two_steps_by_hand_touch_their_rows_only(update: Update, expected: list[
     update.apply(values, state, rows, np.array([-0.25]))
     assert values[1:2] == pytest.approx(expected)
     assert values[0] == values[2] == 7.0
-
-
-@given(st.integers(1, 40), st.sampled_from([1, 3]), st.floats(0.01, 1.0), st.integers(0, 99))
-def test_top_k_loses_nothing(rows: int, width: int, share: float, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    top = TopK(share)
-    shape = (rows,) if width == 1 else (rows, width)
-    # Whole numbers, so that sums are exact in any order.
-    gradients = rng.integers(-50, 50, (5, *shape)).astype(float)
-    sent = np.zeros(shape)
-    for step, gradient in enumerate(gradients):
-        keys, values = top.select(0, gradient)
-        assert keys is not None
-        assert len(keys) == max(1, round(share * rows))
-        assert (np.diff(keys) > 0).all()
-        sent[keys] += values
-        np.testing.assert_array_equal(sent + top.residual[0], gradients[: step + 1].sum(axis=0))
-
-
-def test_top_k_sends_the_largest() -> None:
-    keys, values = TopK(0.5).select(0, np.array([1.0, -9.0, 3.0, -2.0]))
-    assert keys is not None
-    assert keys.tolist() == [1, 2]
-    assert values.tolist() == [-9, 3]
-
-
-def test_half_clamps_but_keeps_nan() -> None:
-    half = to_half(np.array([1e9, -1e9, np.nan, 0.5]))
-    assert half.tolist()[:2] == [65504, -65504]
-    assert np.isnan(half[2])
-    assert half[3] == 0.5
-
-
-@pytest.mark.parametrize("text", ["zip", "topk", "topk:0", "topk:2", "topk:x"])
-def test_bad_compression(text: str) -> None:
-    with pytest.raises(UsageError, match=r"compression|share"):
-        parse(text)
 
 
 @given(st.lists(st.integers(0, 9), max_size=60), st.integers(1, 4))
@@ -139,9 +101,9 @@ def test_keys_out_of_range_are_named(keys: Any) -> None:
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: split_roles(1, 1), "need 2 ranks, got 1"),
-        (lambda: split_roles(4, 2, 3), "need 5 ranks, got 4"),
-        (lambda: split_roles(4, 0), "both must be >= 1"),
+        (lambda: roles(1, 1), "need 2 ranks, got 1"),
+        (lambda: roles(4, 2, 3), "need 5 ranks, got 4"),
+        (lambda: roles(4, 0), "both must be >= 1"),
         (lambda: Layout(4, [0, 0], [1], [Table("w", 1)]), "distinct"),
         (lambda: Layout(4, [0], [4], [Table("w", 1)]), "between 0 and 3"),
         (lambda: Layout(4, [0], [], [Table("w", 1)]), "at least one worker"),
@@ -150,8 +112,7 @@ def test_keys_out_of_range_are_named(keys: Any) -> None:
         (lambda: Layout(4, [0], [1], [Table("w", 1)]).table("v"), "no table 'v'"),
         (lambda: Consistency("ssp", -1), "staleness must be a whole number >= 0, got -1"),
         (lambda: Consistency("ssp", 1.5), "whole number"),
-        (lambda: Consistency("value", 0), "value bound must be > 0"),
-        (lambda: Consistency("eventual"), "bsp, async, ssp, value"),
+        (lambda: Consistency("eventual"), "bsp, async, ssp"),
         (lambda: Table("w", 0), "rows"),
         (lambda: Table("w", 3, dtype=np.int64), "floating"),
         (lambda: Table("w", 3, placement="here"), "placement"),
@@ -201,7 +162,7 @@ class Reply:
 def test_a_look_at_a_reply_whose_server_died_asks_its_successor(monkeypatch) -> None:
     asked = Asked(Header(messages.PULL))
     asked.request = Reply(fails=True)  # type: ignore[assignment]
-    channel = Channel(MPI.COMM_SELF, Layout(2, [0], [1], [Table("w", 1)]), False, None, lambda failure: [])
+    channel = Channel(MPI.COMM_SELF, Layout(2, [0], [1], [Table("w", 1)]), on_failure=lambda failure: [])
     monkeypatch.setattr(channel, "ask", lambda again: setattr(again, "request", Reply(fails=False)))
     assert not channel.arrived(asked)
     assert channel.arrived(asked)

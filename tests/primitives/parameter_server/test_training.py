@@ -45,7 +45,7 @@ def test_replicas_hold_the_same_bits(comm: Any, roles: str, replicas: int) -> No
         assert all(other == first for other in others)
 
 
-@on_ranks(4, kind=["async", "ssp", "value"], servers=[1, 2, 3], replicas=[1, 2])
+@on_ranks(4, kind=["async", "ssp"], servers=[1, 2, 3], replicas=[1, 2])
 def test_sums_are_exact_whatever_the_order(comm: Any, kind: str, servers: int, replicas: int) -> None:
     """Whole numbers add up exactly in any order: nothing is lost, nothing counts twice, one's own is always there."""
     if replicas > servers:
@@ -94,7 +94,7 @@ def test_ssp_under_a_straggler_never_exceeds_its_bound(comm: Any, bound: int, st
     assert comm.allreduce(seen.reads) == 45
 
 
-@on_ranks(4, kind=["bsp", "ssp", "value"], early=[1, 3])
+@on_ranks(4, kind=["bsp", "ssp", "async"], early=[1, 3])
 def test_a_worker_that_leaves_holds_nobody_up(comm: Any, kind: str, early: int) -> None:
     ps = ParameterServer(comm, [Table("w", 4, update=Add())], consistency=Consistency(kind, 1))
 
@@ -199,27 +199,6 @@ def test_an_unchanged_key_list_travels_once(comm: Any) -> None:
     if sizes is not None:
         headers, values, lists = 4 * messages.HEADER_BYTES, len(keys) * 16, 2 * len(keys) * messages.KEY.itemsize
         assert sizes == [headers + values + lists, headers + values, headers + values]
-
-
-@on_ranks(4, compression=["fp16", "topk:0.1"])
-def test_compression_sends_less_and_loses_little(comm: Any, compression: str) -> None:
-    ps = ParameterServer(
-        comm, [Table("w", 1000, dtype=np.float32, update=Add())], servers=1, workers=[1], compression=compression
-    )
-
-    def work(worker: Worker) -> tuple[int, np.ndarray]:
-        before = worker.channel.sent_bytes
-        for step in range(30):
-            worker.push("w", np.linspace(0, 1, 1000, dtype=np.float32) if step == 0 else np.zeros(1000), closes=True)
-        sent = worker.channel.sent_bytes - before
-        return sent, worker.pull("w")
-
-    outcome = ps.run(work)
-    if outcome is not None:
-        full = 30 * (4000 + messages.HEADER_BYTES)
-        assert outcome[0] < full * (0.52 if compression == "fp16" else 0.22)
-        # Top-k sends a tenth at a time, largest first: thirty pushes are enough for everything to have arrived.
-        np.testing.assert_allclose(outcome[1], np.linspace(0, 1, 1000), atol=0 if compression != "fp16" else 5e-4)
 
 
 @on_ranks(4, gone=[0, 1], moment=[1, 4])
