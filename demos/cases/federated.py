@@ -312,7 +312,7 @@ def _answer(run: Run, own: hospitals.Rows, parts: list[hospitals.Rows] | None) -
             ["a hospital alone, the worst", 0, min(lone), None, None]]  # fmt: skip
     missed = ", ".join(f"{rank} in rounds {one.start} to {one.stop - 1}" for rank, one in plan.away.items())
     screen.table(run, "accuracy on the rows that all hospitals held out",
-                 {"who learned": "name", "rounds": "count", "accuracy": "percent", "bytes": "bytes", "time": "time"},
+                 {"who learned": "name", "rounds": "count", "accuracy": "figures", "bytes": "bytes", "time": "time"},
                  rows, [f"away: hospital {missed}", "after rounds 1, 2, 5: "
                         + ", ".join(f"{100 * one:.1f} %" for one in course[:3])])  # fmt: skip
     worst = max(off, off_gossip)
@@ -331,14 +331,14 @@ def _rates(run: Run, own: hospitals.Rows) -> None:
         lied = by_server(run.comm, own, Plan(rule, liar=LIAR))
         rows.append([rule, _accuracy(run, honest.model, own), _accuracy(run, lied.model, own)])
     screen.table(run, f"hospital {LIAR} sends {LIE:g} times the opposite of what it learned",
-                 {"rule": "name", "all honest": "percent", "one lies": "percent"}, rows)  # fmt: skip
+                 {"rule": "name", "all honest": "figures", "one lies": "figures"}, rows)  # fmt: skip
     seldom = []
     for local in (4, 64, 320):
         plan = Plan("median", local, terms=1, rounds=TERMS * ROUNDS * LOCAL // local // 4, liar=LIAR)
         member, took, sent = _counted(run, partial(by_server, run.comm, own, plan, declared(run, STEP_S)))
         seldom.append([local, plan.rounds, _accuracy(run, member.model, own), sent, took])
     screen.table(run, "rarer rounds: 320 local steps in all, median, one lies",
-                 {"local steps": "count", "rounds": "count", "accuracy": "percent", "bytes": "bytes", "time": "time"},
+                 {"local steps": "count", "rounds": "count", "accuracy": "figures", "bytes": "bytes", "time": "time"},
                  seldom)  # fmt: skip
     if run.rank == 0:
         run.extra |= {"liars": rows, "seldom": seldom}
