@@ -13,7 +13,7 @@ the measured time stands beside the predicted one:
 
 The first sends as little as 2 (p-1)/p n through each port, a server's or coordinator's port carries (p-1) n each way,
 and gossip sends n in each of its rounds: for long vectors the order is fixed. For short ones latency decides, and the
-two with somebody in the middle pay it only twice.
+two with a rank in the middle pay it only twice.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _ways(run: Run, comm: Any, p: int, size: int) -> dict[str, Callable[[np.ndar
 
 
 def _schedule(p: int) -> list[Mixing]:
-    """The shorter of the schedules that are exact on p ranks."""
+    """The shorter of the schedules that average p ranks exactly."""
     known = [schedules.base_graph(p), schedules.one_peer_exponential(p)]
     return min((way for way in known if mixing.contraction(way) < 1e-9), key=len)
 

@@ -4,7 +4,7 @@ Rank 0 serves, the others are clients with a part each of scikit-learn's handwri
 
 * rounds over a subset of clients, some of whom drop out: which accuracy after how much time and how many bytes? The
   model is checked, bit by bit, against one process that does the same;
-* some clients lie: what is left of the accuracy under a mean, and under rules that bear liars?
+* some clients lie: which accuracy is left under a mean, and under robust rules?
 * no server at all, and one all-reduce every H steps (DiLoCo): what does it save, and what does it cost in loss?
 """
 
@@ -30,12 +30,12 @@ from primitives.federated.averaging import HEADER, Aggregate, draw_clients
 SHAPE = (digits.FEATURES, digits.CLASSES)
 COUNT = digits.FEATURES * digits.CLASSES
 LOCAL_STEPS, BATCH, RATE = 10, 32, 0.5
-HELD_OUT = 360  # images that nobody trains on
+HELD_OUT = 360  # images that no client trains on
 
 
 @dataclass
 class Setting:
-    """Data and behaviour of all clients: any rank can play any client, which is what the check needs."""
+    """Data and behaviour of all clients: any rank can compute any client's part, for the check."""
 
     p: int
     seed: int
@@ -66,7 +66,7 @@ class Setting:
         return (model - 10 * (learned - model) if client <= self.liars else learned), float(len(shard[1]))
 
     def score(self, model: np.ndarray) -> tuple[float, float]:
-        """Loss and accuracy on the images that nobody trains on."""
+        """Loss and accuracy on the held-out images."""
         weights = model.reshape(SHAPE)
         return digits.loss(weights, *self.test), digits.accuracy(weights, *self.test)
 
@@ -104,7 +104,7 @@ def main(
     if asked > others:
         raise UsageError(f"--clients lies between 1 and the {others} clients there are, got {asked}")
     if dropout >= 1:
-        raise UsageError(f"--dropout lies in [0 %, 100 %), got {100 * dropout:g} %: somebody must take part")
+        raise UsageError(f"--dropout lies in [0 %, 100 %), got {100 * dropout:g} %: a client must take part")
     if slow > others:
         raise UsageError(f"--slow lies between 0 and the {others} clients, got {slow}")
     setting = Setting(run.size, run.seed, dropout, 0, declared(run, step_time), slow)
@@ -148,7 +148,7 @@ def _client(run: Run, setting: Setting, model: np.ndarray, number: int) -> tuple
 
 
 def _check(run: Run, setting: Setting, model: np.ndarray, count: int, asked: int) -> None:
-    """One process plays all clients: the model must come out with the same bits."""
+    """Compute all clients' parts in one process: the model must have the same bits."""
     alone = np.zeros(COUNT)
     for number in range(count):
         drawn = draw_clients(list(range(1, run.size)), asked, run.seed, number)
@@ -162,7 +162,7 @@ def _check(run: Run, setting: Setting, model: np.ndarray, count: int, asked: int
 
 
 def _lie(run: Run, setting: Setting, count: int, liars: int) -> None:
-    """All clients in every round, nobody drops out, the first few lie: one line for each rule."""
+    """All clients in every round, without drop-outs; the first few lie: one row for each rule."""
     rows = []
     for name in ("mean", *robust.RULES):
         accuracy: list[Any] = []

@@ -96,7 +96,7 @@ def _by_mixing(mixings: Sequence[Mixing]) -> Callable[[Any, np.ndarray], Iterato
 
 
 def _ways(run: Run, chosen: list[graphs.Graph], n: int) -> list[Way]:
-    """Everything that is compared: the graphs, the finite schedules, pairwise, push-sum."""
+    """All ways that are compared: the graphs, the finite schedules, pairwise, push-sum."""
     p, wire = run.size, 8 * n
     ways = []
     for graph in chosen:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from mpi4py import MPI
 
-from demos._lib.formulas import fitted, judge
+from demos._lib.formulas import fitted, judge, timed_rows
 from demos._lib.timing import Formula, keep, timed
 from emulator import costs
 from emulator.errors import UsageError
@@ -76,7 +76,7 @@ def conclude(run: Run, series: list[Series]) -> None:
     if run.network is not None:
         formula = on_network(run.network)
     else:  # the terms of one queue: S = 1, V = number of senders
-        formula = fitted(run, series, lambda _, ranks: costs.terms("incast", ranks - 1), "incast")
+        formula = fitted(run, timed_rows(series), lambda _, ranks: costs.terms("incast", ranks - 1), "incast")
     pairs = keep(run, series, formula)
     for row in run.measurements:
         row["busbw"] = None if row["algbw"] is None else row["senders"] * row["algbw"]

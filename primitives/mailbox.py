@@ -34,7 +34,7 @@ class Mailbox:
     tag
         Of all messages; use one tag per mailbox.
     ordered
-        See `Inbox`; without it the outcome depends on which process happened to run first.
+        See `Inbox`; without it the result depends on the order of delivery.
     most
         See `Outbox`: a test may wait until a message has left the card.
     """
@@ -62,7 +62,7 @@ class Mailbox:
             self.stop(position)
 
     def stop(self, position: int) -> None:
-        """Receive no more from a peer that has said that it sends no more."""
+        """Receive no more from a peer that sends no more."""
         self._inbox.forget(self.peers.members[position])
 
     def send(self, position: int, array: NDArray) -> bool:
@@ -99,7 +99,7 @@ class Mailbox:
     def take(self, position: int) -> NDArray | None:
         """Wait for the next message of one peer; None if the peer is lost.
 
-        This names whom it waits for: on an emulated network the result does not depend on who happened to run first.
+        It names its source: on an emulated network the result does not depend on the order of delivery.
         """
         data = self._inbox.take(self.peers.members[position]) if self.peers.alive(position) else None
         return None if data is None else data.view(self.dtype)

@@ -35,7 +35,7 @@ def rounds(run: Run, rows: list[dict[str, Any]], training: float | None, n: int)
 
 
 def _predicted(run: Run, record: Round, training: float | None, n: int) -> float | None:
-    """A round followed message by message; with everybody taking part this is 2 alpha + (m + 1) n beta + training."""
+    """A round followed message by message; with all clients taking part this is 2 alpha + (m + 1) n beta + training."""
     if run.network is None or training is None:
         return None
     path = run.network.between(0, 1)

@@ -1,8 +1,8 @@
 """The carrier of an emulated communicator: emulated time, and messages in the order of their emulated arrival.
 
-Without pacing a message can be here physically while its emulated arrival lies far ahead, and to probe for it moves
-the clock there. A program that takes messages from whoever is first, or that has deadlines, asks for the arrivals
-first: it waits until everybody who owes it a message has sent one, and takes the earliest.
+Without pacing a message can have arrived physically while its emulated arrival lies far ahead, and a probe for it
+moves the clock there. A program that receives from the first of several sources, or that has deadlines, asks for the
+arrivals before: it waits until every source that owes it a message has sent one, and receives the earliest.
 """
 
 from __future__ import annotations
@@ -70,6 +70,10 @@ class EmulatedCarrier(Carrier):
 
     def _condition(self, holds: Callable[[], bool]) -> Any:
         return Condition(self.comm, holds)
+
+    def fidelity(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.comm.fidelity()
+        return found
 
     def terms(self) -> tuple[float, float] | None:
         alpha, beta = self.comm.slowest_path()

@@ -51,7 +51,7 @@ def cores() -> int:
 
 
 def crowded(ranks_here: int) -> bool:
-    """Tell whether this machine has fewer cores than ranks, so that nobody may spin."""
+    """Tell whether this machine has fewer cores than ranks, so that no rank may spin."""
     return ranks_here > cores()
 
 

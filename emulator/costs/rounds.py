@@ -1,7 +1,7 @@
 """Patterns that come in rounds: gossip, push-sum and rumours, on a network of one rank per host.
 
 All messages of a rank leave its card one after another, travel at the same time, and queue at the receiver's card:
-a round in which everybody sends d messages of n bytes, laid out so that the k-th ones form a permutation, takes
+a round in which every rank sends d messages of n bytes, laid out so that the k-th ones form a permutation, takes
 alpha + d n beta, whatever the number of ranks. Where messages meet at a receiver or ranks run ahead of each other
 (a star, a rumour) there is no such form; `timeline` follows the messages one by one instead.
 """

@@ -103,5 +103,5 @@ def late(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
 
 @lru_cache(maxsize=64)
 def _late(spread: float, p: tuple[int, ...], quorum: float, backup: bool) -> Array:
-    found: Array = waiting.quantile_of_slowest(np.array(p), spread, 0.99, quorum=quorum, backup=backup)
+    found: Array = waiting.slowest(np.array(p), spread, share=0.99, quorum=quorum, backup=backup)
     return found

@@ -27,7 +27,7 @@ from emulator.design.fields import (
     Table,
     Whole,
 )  # fmt: skip
-from emulator.errors import UsageError
+from emulator.errors import UsageError, read_text
 from emulator.network.files import first_error
 
 SLOTS = ("partition", "communication", "consistency", "coordination", "fault_tolerance", "load_balancing")
@@ -274,12 +274,7 @@ def parse(text: str, origin: str = "sheet", changes: tuple[str, ...] = ()) -> Sh
 
 def load(path: str | Path, changes: tuple[str, ...] = ()) -> Sheet:
     """Read a sheet from a file."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"sheet {str(path)!r} cannot be read: {reason}") from None
-    return parse(text, str(path), changes)
+    return parse(read_text(Path(path), f"sheet {str(path)!r}"), str(path), changes)
 
 
 def _change(values: dict[str, Any], change: str) -> None:

@@ -27,7 +27,7 @@ class Point:
         Measured times, > 0.
     launches : array_like, shape (repetitions,), optional
         The launch that each repetition belongs to, where the job was started several times.
-    ranks : p, for whoever reports the point
+    ranks : p
     """
 
     bytes: int

@@ -70,11 +70,6 @@ def terminal_width() -> int | None:
         os.close(descriptor)
 
 
-def make(rank: int, quiet: bool = False) -> Console | None:
-    """The console of rank 0; None on the other ranks and when nothing shall be printed."""
-    return None if rank != 0 or quiet else outlasting()
-
-
 def outlasting(width_in_a_pipe: int = _WIDTH_IN_A_PIPE, **options: Any) -> Console:
     """A console that stops printing when its reader (a ``head``, say) has closed the pipe; the run goes on and saves.
 

@@ -20,20 +20,6 @@ from primitives.collectives.unrooted import (
 )
 
 __all__ = [
-    "IN_PLACE",
-    "all_gather",
-    "all_gather_v",
-    "all_reduce",
-    "all_to_all",
-    "all_to_all_v",
-    "barrier",
-    "broadcast",
-    "exscan",
-    "gather",
-    "gather_v",
-    "reduce",
-    "reduce_scatter",
-    "scan",
-    "scatter",
-    "scatter_v",
-]
+    "IN_PLACE", "all_gather", "all_gather_v", "all_reduce", "all_to_all", "all_to_all_v", "barrier", "broadcast",
+    "exscan", "gather", "gather_v", "reduce", "reduce_scatter", "scan", "scatter", "scatter_v",
+]  # fmt: skip

@@ -7,7 +7,7 @@
                  |  |  |  (and around the edges)
 
 A graph says more than its edges: `Graph.neighbours[i]` is also the *order* in which rank i sends. The regular
-graphs are laid out so that the k-th messages of all ranks form a permutation (everybody receives exactly one of
+graphs are laid out so that the k-th messages of all ranks form a permutation (every rank receives exactly one of
 them). Then no two messages meet at a receiver's network card, and a round of degree d costs alpha + d n beta;
 in a careless order the last card to be served gets everything at the end, alpha + (2d - 1) n beta.
 
@@ -142,7 +142,7 @@ def by_distance(rank: int, targets: Iterable[int], p: int) -> tuple[int, ...]:
 
 
 def _by_offset(name: str, p: int, offsets: Iterable[int]) -> Graph:
-    """Circulant graph: everybody sends to the ranks at the same distances."""
+    """Circulant graph: every rank sends to the ranks at the same distances."""
     distances = list(dict.fromkeys(d % p for d in offsets if d % p)) if p > 1 else []
     return Graph(name, tuple(tuple((i + d) % p for d in distances) for i in range(p)))
 
@@ -153,7 +153,7 @@ def ring(p: int) -> Graph:
 
 
 def complete(p: int) -> Graph:
-    """Everybody to everybody; degree p - 1."""
+    """Every rank to every other; degree p - 1."""
     return _by_offset("complete", p, range(1, p))
 
 

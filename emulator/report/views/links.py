@@ -76,7 +76,7 @@ def _checks(checks: Sequence[Row]) -> Iterator[Item]:
         return
     failed = [one for one in checks if not one["passed"]]
     shown = checks if len(checks) <= _MOST_CHECKS else (failed or _examples(checks))[:_MOST_CHECKS]
-    yield common.checks(shown, "Configured and recovered (PASS within 1 %)")
+    yield common.checks(shown)
     good = len(checks) - len(failed)
     yield Verdict(not failed, f"{good} of {len(checks)} terms of configured paths recovered within 1 %")
 
