@@ -72,7 +72,9 @@ class Clicks:
     def batch(self, worker: int, step: int, count: int) -> Batch:
         """Draw the clicks of a worker's step: the same for the same arguments, wherever it is called."""
         draw = np.random.default_rng((self.seed, 2, worker, step))
-        keys = np.searchsorted(self._shares, draw.random((count, self.fields))) + np.arange(self.fields) * self.rows_each
+        keys = (
+            np.searchsorted(self._shares, draw.random((count, self.fields))) + np.arange(self.fields) * self.rows_each
+        )
         features = np.hstack([np.ones((count, 1)), draw.standard_normal((count, self.dense - 1))])
         dense, table = self.truth
         odds = _logit(dense, table[keys], features)
@@ -111,7 +113,8 @@ def gradient(dense: Array, rows: Array, batch: Batch) -> tuple[Array, Array]:
 
 def initial(seed: int, width: int, keys: NDArray[np.int64]) -> Array:
     """The first value of rows: small numbers that depend on the key only, so that every server can make its own."""
-    mixed = (keys[:, None].astype(np.uint64) * np.uint64(width) + np.arange(width, dtype=np.uint64)) + np.uint64(seed)
+    numbers = keys[:, None].astype(np.uint64) * np.uint64(width) + np.arange(width, dtype=np.uint64)
+    mixed: NDArray[np.uint64] = numbers + np.uint64(seed)
     mixed = (mixed + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)  # SplitMix64 (Steele et al. 2014)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return 0.1 * ((mixed >> np.uint64(11)).astype(float) / 2.0**53 - 0.5)

@@ -48,7 +48,7 @@ def table() -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Rows:
-    """Rows of one hospital: those to train on, and those held out. Columns are standardised once `moments` are known."""
+    """Rows of one hospital: those to train on, and those held out."""
 
     columns: Array
     labels: Array

@@ -23,8 +23,8 @@ SIDE, ACROSS = 100.0, 20  # metres; cells in a row
 CELLS = ACROSS * ACROSS
 EDGE = 25.0  # metres from the left and right edges in which the halves stay while they are apart
 SIGHT, SPEED, NOISE = 12.0, 10.0, 0.5  # metres; metres in a step; of a height
-STALE = 8  # steps without news of an agent after which the others divide its part among themselves
-WINDOW = 12  # a cell counts as covered if an agent has seen it within so many steps
+STALE = 6  # steps without news of an agent after which the others divide its part among themselves
+WINDOW = 8  # a cell counts as covered if an agent has seen it within so many steps
 
 
 @dataclass(frozen=True)

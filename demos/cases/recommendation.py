@@ -1,25 +1,23 @@
 """Click prediction as a case study: an embedding table that is sharded over servers, and workers that touch few rows.
 
     mpirun -n 8 python -m demos.cases.recommendation --net 25gbe
-    python -m faults run -n 8 --recovery replicate -m demos.cases.recommendation --kill
+    python -m demos.design drill demos/cases/recommendation.toml -n 8
 
 The first ranks are parameter servers that hold the table by hash of the key, each with its Adagrad state; the others
 are workers with clicks of their own. In a step a worker pulls the rows that its clicks touch, computes, and pushes
 their gradients. The dense weights go by all-reduce where steps are synchronous (a barrier costs nothing then), and by
-the servers where they are not. With ``--kill`` a server is killed for real and its backup takes over; then a
-checkpoint of the backup's shards rebuilds the lost replica on another rank.
+the servers where they are not. In the drill a server is killed for real and its backup takes over; then a checkpoint of
+the backup's shards rebuilds the lost replica.
 """
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
@@ -29,11 +27,17 @@ from demos._lib import case, clicks, screen
 from demos._lib.timing import begin_together
 from emulator import costs
 from emulator.design.sheet import Sheet
-from emulator.errors import UsageError
 from emulator.run.options import demo
 from emulator.run.session import Run
+from faults.checkpoint.store import Store
+from faults.drill.job_spec import JobSpec
+from faults.inject.drill_context import DrillContext
+from faults.patterns.catalogue import Pattern
+from faults.recover.exclusion import routing
 from primitives.collectives.all_reduce import all_reduce
 from primitives.parameter_server import SGD, Adagrad, Consistency, ParameterServer, Table, Worker
+from primitives.parameter_server.shard import Shard
+from primitives.parameter_server.table import Part
 
 Array = NDArray[np.float64]
 RANKS = 4  # two servers, so that a shard has a replica elsewhere, and two workers, so that one can be slower
@@ -43,7 +47,6 @@ DENSE_RATE, RATE = 0.5, 0.15
 STEP_S = 5e-3  # declared computing of a step in the demo
 SLOW = 4.0  # times as long for the straggler, the last rank
 TOLERANCE = 1e-9  # of a weight against the one-process run: an all-reduce adds in another order
-KILLED = 1  # the server that --kill kills; rank 0, which prints, is the backup of its shard
 
 
 @dataclass(frozen=True)
@@ -185,12 +188,9 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: clicks.Clicks, steps: case.St
 
 
 @demo("cases.recommendation", needs=RANKS)
-@click.option("--kill", is_flag=True, help="Kill a server for real; needs a job that survives it: python -m faults run.")
-def main(run: Run, kill: bool) -> None:
-    """Predict clicks from a table on servers: answer, traffic, staleness under a straggler, a lost server."""
+def main(run: Run) -> None:
+    """Predict clicks from a table on servers: answer, traffic, and staleness under a straggler."""
     made = clicks.Clicks(run.seed)
-    if kill:
-        _survive(run, made)
     _answer(run, made)
     _trade(run, made)
     screen.terms(run, case.compare(run, sys.modules[__name__], case.sheet_beside(__file__)))
@@ -205,10 +205,13 @@ def _answer(run: Run, data: clicks.Clicks) -> None:
     dense, table = clicks.one_process(data, workers, STEPS, BATCH, DENSE_RATE, RATE)
     off = max(float(np.abs(found.dense - dense).max()), float(np.abs(found.table - table).max()))
     held_out = data.batch(clicks.HELD_OUT, 0, 4000)
-    losses = [["this run", found.loss(data)], ["one process", clicks.loss(dense, table[held_out.keys], held_out)],
-              ["the generator itself", clicks.loss(*_rows(data.truth, held_out), held_out)]]  # fmt: skip
+    losses = {
+        "this run": found.loss(data),
+        "one process": clicks.loss(dense, table[held_out.keys], held_out),
+        "the generator itself": clicks.loss(data.truth[0], data.truth[1][held_out.keys], held_out),
+    }
     screen.table(run, f"loss on clicks that were held out, {STEPS} steps of {len(workers)} workers",
-                 {"who predicts": "name", "nats per click": "figures"}, losses)  # fmt: skip
+                 {"who predicts": "name", "nats per click": "figures"}, list(losses.items()))  # fmt: skip
     screen.verdict(run, off <= TOLERANCE, f"weights differ from the one-process run by at most {off:.1e} "
                                           f"(allowed {TOLERANCE:g})")  # fmt: skip
     whole = 8.0 * data.rows * data.width
@@ -217,11 +220,7 @@ def _answer(run: Run, data: clicks.Clicks) -> None:
                  [["on servers, touched rows only", round(found.worker_bytes)],
                   ["replicated, all-reduced", round(ring)]],
                  [f"{ring / found.worker_bytes:.0f} times less: {data.distinct(BATCH)} of {data.rows:,} rows"])  # fmt: skip
-    run.extra["answer"] = {"off": off, "losses": dict(losses), "bytes": found.worker_bytes, "replicated": ring}
-
-
-def _rows(truth: tuple[Array, Array], batch: clicks.Batch) -> tuple[Array, Array]:
-    return truth[0], truth[1][batch.keys]
+    run.extra["answer"] = {"off": off, "losses": losses, "bytes": found.worker_bytes, "replicated": ring}
 
 
 def _trade(run: Run, data: clicks.Clicks) -> None:
@@ -241,8 +240,8 @@ def _trade(run: Run, data: clicks.Clicks) -> None:
         return
     over = [mine - least for _, mine, least in first.steps]
     excess = float(np.mean(over[-60:])) * 1.02  # what the synchronous run has reached by its end
-    rows = [[name, made.reached(excess), len(made.steps), made.staleness, made.loss(data)]
-            for name, made in found.items()]  # fmt: skip
+    rows: list[list[Any]] = [[name, made.reached(excess), len(made.steps), made.staleness, made.loss(data)]
+                             for name, made in found.items()]  # fmt: skip
     screen.table(run, f"one worker {SLOW:g} times as slow, all rules for {took:.2f} s",
                  {"rule": "name", "to the same loss": "time", "steps": "count", "staleness": "count",
                   "loss at the end": "figures"}, rows)  # fmt: skip
@@ -251,65 +250,73 @@ def _trade(run: Run, data: clicks.Clicks) -> None:
     screen.verdict(run, bound <= 8, f"bounded: no read was more than {bound} steps stale (bound 8)")
 
 
-def _survive(run: Run, data: clicks.Clicks) -> None:
-    """Kill a server: its backup takes over; then a checkpoint rebuilds the replica on a worker's rank."""
-    import faults
+# -- the drill: a server is killed, its backup takes over, and a checkpoint rebuilds the replica ---------
 
-    workers = list(range(SERVERS, run.size))
-    victim = run.control.allgather(os.getpid())[KILLED]
-    folder = run.control.bcast(tempfile.mkdtemp(prefix="checkpoint-") if run.rank == 0 else None)
-    how = Training("", Consistency("bsp"), "servers", replicas=SERVERS)
-    with faults.routing(MPI.COMM_WORLD) as route:
+
+def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
+    """One rank of a synchronous training in which servers or workers die."""
+    data, how = clicks.Clicks(spec.seed), Training("", Consistency("bsp"), "servers", step_s=0.0, replicas=SERVERS)
+    workers = range(SERVERS, spec.ranks)
+    with routing(MPI.COMM_WORLD, tools) as route:
+        route.need("server", range(SERVERS))
+        route.need("worker", workers)
         service = ParameterServer(route.comm, how.tables(data), servers=SERVERS, consistency=how.rule,
                                   replicas=SERVERS, on_failure=route.look)  # fmt: skip
+        if route.rank in workers:
 
-        def work(worker: Worker) -> tuple[Array, Array]:
-            for step in route.steps(STEPS):
-                if step == STEPS // 2 and worker.rank == workers[0]:
-                    os.kill(victim, signal.SIGKILL)
-                learn(worker, route.comm, None, data, replace(how, steps=step + 1, step_s=0.0), 0.0)
-            return worker.pull("dense"), worker.pull("table")
+            def work(worker: Worker) -> tuple[Array, Array]:
+                for step in route.steps(spec.steps):
+                    learn(worker, route.comm, None, data, replace(how, steps=step + 1), 0.0)
+                return worker.pull("dense"), worker.pull("table")
 
-        weights = service.run(work)
-        rebuilt = _rebuild(route, service, how, data, folder)
-        if run.rank == workers[0]:
-            route.comm.send(weights, 0)
-        elif run.rank == 0:
-            dense, table = route.comm.recv(source=workers[0])
-            alone = clicks.one_process(data, workers, STEPS, BATCH, DENSE_RATE, RATE)
-            off = max(float(np.abs(dense - alone[0]).max()), float(np.abs(table - alone[1]).max()))
-            screen.verdict(run, off <= TOLERANCE, f"server {KILLED} was killed in step {STEPS // 2}, its backup took "
-                           f"over: weights differ from one process by at most {off:.1e}")  # fmt: skip
-            screen.verdict(run, rebuilt == 0, f"the checkpoint's replica on rank {run.size - 1} differs from the "
-                           f"backup in {rebuilt} of {data.rows * data.width:,} values")  # fmt: skip
-    if run.rank == 0:
-        run.save()
-        run.show(ended=True)
-        run.echo(f"result: {run.folder}")
-    raise SystemExit(1 if run.failures else 0)  # the job's own collectives miss a rank
+            found = service.run(work)
+            assert found is not None
+            dense, table = clicks.one_process(data, list(workers), spec.steps, BATCH, DENSE_RATE, RATE)
+            off = max(float(np.abs(found[0] - dense).max()), float(np.abs(found[1] - table).max()))
+            return {"place": route.rank, "off": off}
+        route.follow(workers)
+        service.run(lambda worker: None)
+        return {"place": route.rank, "rebuilt": _rebuilt(service, how, data, folder / "checkpoint", spec.steps)}
 
 
-def _rebuild(route: Any, service: ParameterServer, how: Training, data: clicks.Clicks, folder: str) -> int:
-    """The backup writes values and Adagrad's state; the last rank reads them, and says again what it has read.
+def _rebuilt(service: ParameterServer, how: Training, data: clicks.Clicks, folder: Path, step: int) -> int:
+    """Write this server's shards, with Adagrad's state, and fill a new server's from them; how many values differ."""
+    assert service.server is not None
+    store, names = Store(folder, f"server {service.server.rank}", keep=1), [one.name for one in how.tables(data)]
+    state: dict[str, Array] = {}
+    for index, shard in service.server.shards.items():
+        for name, part in zip(names, shard.parts, strict=True):
+            state |= {f"{name} {index} {at}": one for at, one in enumerate([part.values, *part.state])}
+    store.save(step, state, 0, 1)
+    read = store.load(step)
+    fresh = {index: Shard(index, [Part(t, p, index) for t, p in zip(service.layout.tables, service.layout.placements,
+                                                                    strict=True)], (), how.rule, True)
+             for index in service.server.shards}  # fmt: skip
+    differ = 0
+    for index, shard in fresh.items():
+        for name, part in zip(names, shard.parts, strict=True):
+            for at, values in enumerate([part.values, *part.state]):
+                values[:] = read[f"{name} {index} {at}"]
+                differ += int(np.count_nonzero(values != state[f"{name} {index} {at}"]))
+    return differ
 
-    Returns, on rank 0, how many values differ.
-    """
-    from faults.checkpoint.store import Store
 
-    last, names = route.size - 1, [table.name for table in how.tables(data)]
-    store = Store(folder, "recommendation", keep=1)
-    if route.rank == 0 and service.server is not None:
-        state = {}
-        for index, shard in service.server.shards.items():
-            for name, part in zip(names, shard.parts, strict=True):
-                state |= {f"{name} {index} {at}": one for at, one in enumerate([part.values, *part.state])}
-        store.save(STEPS, state, 0, 1)
-        route.comm.send(STEPS, last)
-        copies = route.comm.recv(source=last)
-        return int(sum(np.count_nonzero(copies[name] != values) for name, values in state.items()))
-    if route.rank == last:
-        route.comm.send(store.load(route.comm.recv(source=0)), 0)
-    return 0
+def _matches(spec: JobSpec, folder: Path, verdicts: Sequence[dict[str, Any]]) -> tuple[bool, str]:
+    off = [one["off"] for one in verdicts if "off" in one]
+    differ = [one["rebuilt"] for one in verdicts if "rebuilt" in one]
+    if not off or not differ:
+        return False, "no worker or no server is left"
+    if len(off) < spec.ranks - SERVERS:
+        return True, f"{len(off)} workers went on without the clicks of the dead"
+    text = f"weights differ from one process by at most {max(off):.1e}, a replica from its checkpoint in {sum(differ)}"
+    return max(off) <= TOLERANCE and not sum(differ), text
+
+
+DRILL = Pattern(
+    "recommendation", "a click model whose shards have replicas", ("replicate",), 40, _matches,
+    "the weights of the one-process training", options={"program": "demos.cases.recommendation"}, phases={},
+    transfer="", leader="server", needs_roles=True, least_ranks=RANKS, fewest=2,
+)  # fmt: skip
 
 
 if __name__ == "__main__":
