@@ -67,6 +67,13 @@ class Flow:
     overlap: float = 0.0
     rule: str = "mean"
 
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(tuple(getattr(self, name) for name in self.__dataclass_fields__))
+
 
 @dataclass(frozen=True)
 class Design:
@@ -91,10 +98,27 @@ class Design:
     sharding: str = "even"
     stragglers: str = "none"
 
-    @property
+    def but(self, **changes: Any) -> Design:
+        """The design with other fields; what `dataclasses.replace` does, in a tenth of its time."""
+        made = object.__new__(Design)
+        kept = vars(self) if "flows" not in changes else {name: vars(self)[name] for name in self.__dataclass_fields__}
+        vars(made).update(kept | changes)
+        return made
+
+    @cached_property
     def servers(self) -> int:
         """Nodes beside the p that compute: one set serves all states."""
         return max((flow.servers for flow in self.flows), default=0)
+
+    @cached_property
+    def patterns(self) -> frozenset[str]:
+        """Patterns of the flows."""
+        return frozenset(flow.pattern for flow in self.flows)
+
+    @cached_property
+    def holders(self) -> tuple[str, ...]:
+        """Who holds the part of each flow (of a task: what `holder` says of a state of its name)."""
+        return tuple(self._holder(flow) for flow in self.flows)
 
     @property
     def quorum(self) -> float:
@@ -103,14 +127,14 @@ class Design:
 
     def holder(self, state: State) -> str:
         """Who holds a state part: ``"every node"``, ``"servers"``, or ``"shards"`` of the nodes."""
-        flow = next(flow for flow in self.flows if flow.of == state.name)
+        return self._holder(next(flow for flow in self.flows if flow.of == state.name))
+
+    def _holder(self, flow: Flow) -> str:
         if flow.pattern == "parameter-server":
             return "servers"
-        if state.name in self.replicated:
+        if flow.of in self.replicated:
             return "every node"
-        if flow.pattern == "scatter-gather" or self.split == "model":
-            return "shards"
-        return "every node"
+        return "shards" if flow.pattern == "scatter-gather" or self.split == "model" else "every node"
 
     def steps_between(self) -> int:
         """Steps that a node makes between two waits for others."""

@@ -175,7 +175,7 @@ def coordinator(case: Case) -> Iterator[Finding]:
 
 def central(case: Case) -> Iterator[Finding]:
     job, design = case.facts.job, case.design
-    why = "nobody can reach everybody" if job.central == "none" else "data may not leave its owner"
+    why = "no node can reach all others" if job.central == "none" else "data may not leave their owner"
     if job.central != "none" and job.sources != "isolated":
         return
     for name in ("control", "data"):

@@ -30,7 +30,7 @@ from collections.abc import Callable
 
 from mpi4py import MPI
 
-from faults import clock
+from faults.platform import LOCAL, Clock
 
 BASES, STUCK_S = 5, 2.0
 _LATE = 5  # times that long until who may only be slow is called in
@@ -56,7 +56,14 @@ class Agreements:
         they may have had a word more than this rank.
     """
 
-    def __init__(self, comm: MPI.Intracomm, unrest: Callable[[], int], call_in: Callable[[bool], None]) -> None:
+    def __init__(
+        self,
+        comm: MPI.Intracomm,
+        unrest: Callable[[], int],
+        call_in: Callable[[bool], None],
+        clock: Clock = LOCAL.clock,
+    ) -> None:
+        self._clock = clock
         self.bases = [comm.Dup() for _ in range(BASES)]
         self._unrest, self._call_in = unrest, call_in
         self._votes: list[MPI.Request] = []  # for the bases behind the first
@@ -123,14 +130,14 @@ class Agreements:
 
     def _in_vain(self) -> Callable[[], bool]:
         """Make the test whether all living ranks voted for another base; it votes itself every `STUCK_S`."""
-        due, times = clock.now() + STUCK_S, 0
+        due, times = self._clock.now() + STUCK_S, 0
 
         def in_vain() -> bool:
             nonlocal due, times
             if any(map(_done, self._votes)):
                 return True
-            if clock.now() >= due:
-                due, times = clock.now() + STUCK_S, times + 1
+            if self._clock.now() >= due:
+                due, times = self._clock.now() + STUCK_S, times + 1
                 self._urge(times)
             return False
 

@@ -30,8 +30,8 @@ from typing import cast
 
 from mpi4py import MPI
 
-from faults import clock
 from faults.agree.agreement import FRESH, QUIET, RECENT, Agreements, Wait, revoke
+from faults.platform import LOCAL, Clock
 
 WORK_COMMS, RENEWED_WORK_COMMS = 24, 4  # a new group is built while everybody waits for it
 _PER_WORD = 27  # ranks per agreed int: 31 bits are free of the sign, one carries the outcome, three the copies
@@ -66,7 +66,7 @@ def quiet(comm: MPI.Comm) -> None:
 def dead_ranks(comm: MPI.Comm, everybody: MPI.Group) -> set[int]:
     """Ranks of `comm`, whose group is `everybody`, that this process knows to be dead."""
     group = comm.Get_failed()
-    dead = MPI.Group.Translate_ranks(group, list(range(group.size)), everybody) if group.size else []
+    dead = group.Translate_ranks(list(range(group.size)), everybody) if group.size else []
     group.Free()
     return set(dead)
 
@@ -97,11 +97,17 @@ class SurvivorGroup:
     """
 
     def __init__(
-        self, comm: MPI.Intracomm, work_comms: int = WORK_COMMS, revocable: bool = True, begins: bool = True
+        self,
+        comm: MPI.Intracomm,
+        work_comms: int = WORK_COMMS,
+        revocable: bool = True,
+        begins: bool = True,
+        clock: Clock = LOCAL.clock,
     ) -> None:
         for given in (comm, MPI.COMM_SELF, MPI.COMM_WORLD):
             quiet(given)
-        self.agreements = Agreements(comm, self._unrest, self._call_in)
+        self._clock = clock
+        self.agreements = Agreements(comm, self._unrest, self._call_in, clock)
         self._group = self.base.Get_group()
         self.work_comms = [comm.Dup() for _ in range(work_comms)]
         for work_comm in (*self.agreements.bases, *self.work_comms):
@@ -169,10 +175,10 @@ class SurvivorGroup:
         News are taken in while a communicator is looked at. This one knows of nobody else's death, nor can anybody else
         revoke it, so the look itself is denied by neither.
         """
-        until = clock.now() + _HEAR_S
-        while self.failed().isdisjoint(self.alive) and clock.now() < until:
+        until = self._clock.now() + _HEAR_S
+        while self.failed().isdisjoint(self.alive) and self._clock.now() < until:
             MPI.COMM_SELF.Iprobe()
-            clock.give_way()
+            self._clock.give_way()
 
     def _unrest(self) -> int:
         """What is known of deaths; those in the last decision are news to whoever has not got it yet."""
@@ -203,7 +209,7 @@ class SurvivorGroup:
 
     def renumbered(self, newer: SurvivorGroup) -> list[int]:
         """The rank in `newer` of each base rank; -1 for those that are not in it."""
-        moved = MPI.Group.Translate_ranks(self._group, list(range(self.size)), newer._group)
+        moved = self._group.Translate_ranks(list(range(self.size)), newer._group)
         return [rank if rank != MPI.UNDEFINED else -1 for rank in moved]
 
 
@@ -250,6 +256,7 @@ def sleepy(
     in_vain: Callable[[], bool] = _never,
     calm: Callable[[], bool] = _never,
     doze_s: float = 0.0,
+    clock: Clock = LOCAL.clock,
 ) -> bool:
     """The same without keeping a core from those that work; each look takes one some 20 us, and sleeps grow longer.
 

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import mpi4py
@@ -21,9 +20,9 @@ from emulator.errors import UsageError  # noqa: E402
 from faults.agree.survivor_group import RecoveryFailed  # noqa: E402
 from faults.drill import job_spec  # noqa: E402
 from faults.drill.job_spec import JobSpec  # noqa: E402
-from faults.inject import executioner  # noqa: E402
 from faults.inject.drill_context import DrillContext  # noqa: E402
 from faults.inject.injector import Injector  # noqa: E402
+from faults.platform import LOCAL  # noqa: E402
 from faults.record.journal import Journal  # noqa: E402
 from faults.record.status_board import StatusBoard  # noqa: E402
 from faults.recover.program_failure import die_loudly  # noqa: E402
@@ -100,9 +99,10 @@ def _leave(spec: JobSpec, tools: DrillContext) -> None:
         MPI.Finalize()
     elif spec.policy.spawns and tools.board is not None:
         # When the first of the processes spawned together exits, mpirun ends the others.
-        together = time.monotonic() + _TOGETHER_S
-        while any(map(executioner.exists, tools.board.working(spec.attempt))) and time.monotonic() < together:
-            time.sleep(1e-3)
+        clock, exists = LOCAL.clock, LOCAL.executioner.exists
+        together = clock.now() + _TOGETHER_S
+        while any(map(exists, tools.board.working(spec.attempt))) and clock.now() < together:
+            clock.sleep(1e-3)
     os._exit(0)
 
 

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from faults import clock
-from faults.inject import executioner
 from faults.plan.model import Event
 from faults.record.journal import Journal, NoJournal
 from faults.record.status_board import NOBODY, WORKING, StatusBoard
@@ -51,11 +49,12 @@ def holder(board: StatusBoard, rank: int) -> int | None:
 
 def strike(board: StatusBoard, journal: Journal | NoJournal, doomed: Sequence[Numbered], at: float) -> None:
     """End the holders of the doomed ranks at `at` seconds of the clock, this process among them."""
+    clock, executioner = board.platform.clock, board.platform.executioner
 
     def end() -> None:
         met = [(index, event, member) for index, event in doomed if (member := holder(board, event.rank)) is not None]
         pids = {member: int(board.rows["pid"][member]) for _, _, member in met}
-        hit = [one for one in met if pids[one[2]] == os.getpid() or executioner.send(pids[one[2]])]
+        hit = [one for one in met if pids[one[2]] == executioner.own_id() or executioner.send(pids[one[2]])]
         now = clock.now()  # after their last act
         for index, event, member in hit:
             board.fired[index] = now
@@ -70,4 +69,4 @@ def strike(board: StatusBoard, journal: Journal | NoJournal, doomed: Sequence[Nu
         executioner.later(at, end)
     else:
         end()
-        executioner.send(os.getpid())
+        executioner.send(executioner.own_id())

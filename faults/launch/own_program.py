@@ -19,7 +19,8 @@ from emulator.commands.program import exists
 from emulator.errors import UsageError
 from emulator.launch import foreground, mpirun
 from emulator.units import format_time
-from faults import clock, policies
+from faults import policies
+from faults.platform import LOCAL
 from faults.record import outcome
 
 LAUNCHES = 25
@@ -62,9 +63,9 @@ def run(
     chosen = policies.of(policy)
     check_program(program)
     arguments = mpirun.command(ranks, program, ft=chosen.needs_ulfm)
-    began = clock.now()
+    began = LOCAL.clock.now()
     for number in range(launches):
-        launched = clock.now()
+        launched = LOCAL.clock.now()
         with tempfile.TemporaryDirectory(prefix="verdicts-") as folder:
             try:
                 status = foreground.run_filtered(arguments, extra_env={outcome.FOLDER: folder}, deadline_s=deadline_s)
@@ -81,7 +82,7 @@ def run(
         if not said or outcome.failed(said) or not chosen.relaunches:
             return _failed(said, status)
         if number + 1 < launches:
-            after = format_time(clock.now() - began)
+            after = format_time(LOCAL.clock.now() - began)
             print(
                 f"a rank died: launch {number + 2} of at most {launches}, {after} after the start",
                 file=sys.stderr,

@@ -16,11 +16,12 @@ from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.launch.job import start
 from emulator.launch.session_directory import NEVER_BEGAN
-from faults import clock, detect, policies
+from faults import detect, policies
 from faults.drill import job_spec, timeline
 from faults.drill.job_spec import JobSpec
 from faults.launch import two_hosts
 from faults.launch.watchdog import A_RANK_DIED, BY_ITSELF, MPIRUN_STUCK, Ending, Watch
+from faults.platform import LOCAL
 from faults.record import journal
 from faults.record.status_board import StatusBoard
 
@@ -72,7 +73,7 @@ def supervise(
     limit_s = limit_s or detect.limit_for(spec.world)
     spec.beat_s = 0.0 if spec.detector == "runtime" else limit_s / detect.BEATS_PER_LIMIT
     watcher = detect.detector(spec.detector, board, limit_s)
-    began = clock.now()
+    began = LOCAL.clock.now()
     endings: list[Ending] = []
     records: list[dict[str, Any]] = []
     while len(endings) < _LAUNCHES:

@@ -7,7 +7,6 @@ death costs the request: the lowest living rank coordinates it anew.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,10 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
         nonlocal executions
         executions += 1
         step, number, carried = argument
-        began = time.thread_time()
-        answer = work.task(step, number)
-        if carried is not None:
-            answer += int((carried != 1.0).sum())  # none, unless it was torn
-        if tools.injector is not None:
-            tools.injector.drag(time.thread_time() - began)
+        with tools.computing():
+            answer = work.task(step, number)
+            if carried is not None:
+                answer += int((carried != 1.0).sum())  # none, unless it was torn
         return answer
 
     with recovering(job_comm(spec, tools), state, policy="shrink", at_least=2, drill=tools) as job:

@@ -16,14 +16,14 @@ from emulator import carrier
 from faults.agree import survivor_group
 from faults.agree.agreement import revoke
 from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
-from faults.inject import executioner
+from faults.platform import LOCAL
 from faults.policies import Policy
 from faults.recover import spawning
 from faults.recover.survivor_comm import SurvivorComm
 
 if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
-    from faults.inject.executioner import Timer
+    from faults.platform import Timer
 
 _SPAWNS = 3  # failed attempts to let new processes in, before the survivors go on with fewer
 _RENEWALS = 20
@@ -98,7 +98,9 @@ class JobProcesses:
         self._spawns_left = _SPAWNS
         orphan_timer = spawning.arm() if spawning.spawned() else None
         work_comms = survivor_group.RENEWED_WORK_COMMS if spawning.spawned() else survivor_group.WORK_COMMS
-        self.group = SurvivorGroup(spawning.all_processes(comm), work_comms, begins=not spawning.spawned())
+        self.group = SurvivorGroup(
+            spawning.all_processes(comm), work_comms, begins=not spawning.spawned(), clock=drill.platform.clock
+        )
         self.placement = Placement.begin(self.group.size - spares, spares)
         self.wanted = set(self.placement.places)
         self.fresh: set[int] = set()
@@ -181,7 +183,8 @@ class JobProcesses:
             comm = survivor_group.shrink(self.group.base)
             if empty:
                 comm = spawning.spawn(comm, len(empty))
-            fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, begins=False)
+            clock = self._drill.platform.clock
+            fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, begins=False, clock=clock)
         except MPI.Exception as error:
             self._drill.journal.write("noticed", how=f"error {error.Get_error_class()}")
         decision = self.group.agree(fresh is not None)
@@ -215,7 +218,7 @@ class JobProcesses:
     def _receive_placement(self, orphan_timer: Timer | None) -> None:
         """A spawned process learns who works where; it gets the state later, like a spare that was called in."""
         message = spawning.receive_placement(self.group.work_comm)
-        executioner.cancel(orphan_timer)
+        LOCAL.executioner.cancel(orphan_timer)
         self.placement = Placement(dict(message["places"]), tuple(message["waiting"]))
         self.wanted, self.fresh = set(message["wanted"]), set(message["fresh"])
         self._spawns_left = message["spawns_left"]  # all must stop trying at once

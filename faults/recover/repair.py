@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mpi4py import MPI
 
-from faults import clock
 from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision, RecoveryFailed
 from faults.inject.drill_context import DrillContext
@@ -56,11 +55,12 @@ class Repairing:
     ) -> None:
         self.state, self.drill, self.levels, self.every = state, drill, levels, every
         self.step = self.recoveries = 0
+        self._clock = drill.platform.clock
         self._processes = processes
         self._look()
         self._failure_known, self._known_at, self._broken_step = False, 0.0, 0
         self._copies = StateCopies(state, every or APART)
-        self._commits = CommitLog(drill.journal)
+        self._commits = CommitLog(drill.journal, self._clock)
         if spawning.spawned():
             self._join()
         self.drill.ready()
@@ -86,14 +86,14 @@ class Repairing:
     def _sleep(self, request: MPI.Request, in_vain: Callable[[], bool]) -> bool:
         """How a spare waits; without agreements after each step it reads the others' step from the status board."""
         if self.every:
-            return survivor_group.sleepy(request, in_vain)
+            return survivor_group.sleepy(request, in_vain, clock=self._clock)
         group = self._processes.group
 
         def calm() -> bool:
             self.drill.follow()
             return not self._failure_known and group.failed().isdisjoint(group.alive)  # in a repair all wait for it
 
-        return survivor_group.sleepy(request, in_vain, calm, _DOZE_S)
+        return survivor_group.sleepy(request, in_vain, calm, _DOZE_S, self._clock)
 
     def _fail(self, error: MPI.Exception) -> None:
         self._notice(f"error {error.Get_error_class()}")
@@ -106,7 +106,7 @@ class Repairing:
 
     def _notice(self, how: str) -> None:
         if not self._failure_known:
-            self._failure_known, self._known_at, self._broken_step = True, clock.now(), self.step
+            self._failure_known, self._known_at, self._broken_step = True, self._clock.now(), self.step
             self._note("noticed", how=how)
         self.drill.noticed()
 
@@ -149,7 +149,7 @@ class Repairing:
         if self._failure_known and self.place is not None:
             outcome.tell(
                 dead=sorted(dead), step=self._broken_step, at=self._known_at, policy=processes.policy.name,
-                seconds=clock.now() - self._known_at, back_to=self.step,
+                seconds=self._clock.now() - self._known_at, back_to=self.step,
                 ranks=len(processes.placement.places),
             )  # fmt: skip
         self.recoveries += 1

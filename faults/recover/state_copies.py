@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from faults import clock
+from faults.platform import LOCAL, Clock
 from faults.record.journal import Journal, NoJournal
 
 if TYPE_CHECKING:
@@ -123,15 +123,15 @@ class CommitLog:
         Committed steps: all ranks are known to have finished them.
     """
 
-    def __init__(self, journal: Journal | NoJournal) -> None:
-        self._journal = journal
+    def __init__(self, journal: Journal | NoJournal, clock: Clock = LOCAL.clock) -> None:
+        self._journal, self._clock = journal, clock
         self._silent = isinstance(journal, NoJournal)
         self.count = 0
         self._finished: list[float] = []  # instants of the steps from `count` on
 
     def finish(self) -> None:
         """This rank has finished one more step."""
-        self._finished.append(clock.now())
+        self._finished.append(self._clock.now())
 
     def commit(self, count: int) -> None:
         """So many steps are committed."""

@@ -221,6 +221,6 @@ def recovering(
         raise UsageError(f"ranks agree every 1 or more steps, or 0 for when somebody died, got {every}")
     if levels is not None and not every:
         raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
-    check_survival(f"recovering by {policy}")
     drill = drill or DrillContext()
+    check_survival(f"recovering by {policy}", drill.platform.survives)
     return Recovering(JobProcesses(comm, chosen, spares, at_least, drill), state, drill, levels, every)

@@ -13,7 +13,7 @@ from emulator.errors import UsageError
 from faults import detect
 from faults.detect import swim
 from faults.detect.phi import PhiAccrual, phi
-from faults.launch import watchdog as watch
+from faults.platform import LOCAL
 from faults.record.status_board import LEFT, WORKING, StatusBoard
 
 
@@ -132,8 +132,8 @@ def test_who_computes_in_its_first_thread_or_in_its_heart_runs(program: str, fir
         heart = int(process.stdout.readline())
         looks = []
         for _ in range(30):  # the first of them while it may still be on its way to bed
-            looks.append((watch._runs(process.pid, 0), watch._runs(process.pid, heart)))
+            looks.append((LOCAL.executioner.runs(process.pid, 0), LOCAL.executioner.runs(process.pid, heart)))
             time.sleep(0.02)
         process.kill()
     assert max(looks, key=looks.count) == (first, with_heart)
-    assert not watch._runs(process.pid, heart)
+    assert not LOCAL.executioner.runs(process.pid, heart)
