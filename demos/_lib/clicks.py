@@ -114,8 +114,8 @@ def gradient(dense: Array, rows: Array, batch: Batch) -> tuple[Array, Array]:
 def initial(seed: int, width: int, keys: NDArray[np.int64]) -> Array:
     """The first value of rows: small numbers that depend on the key only, so that every server can make its own."""
     numbers = keys[:, None].astype(np.uint64) * np.uint64(width) + np.arange(width, dtype=np.uint64)
-    mixed: NDArray[np.uint64] = numbers + np.uint64(seed)
-    mixed = (mixed + np.uint64(0x9E3779B97F4A7C15)) * np.uint64(0xBF58476D1CE4E5B9)  # SplitMix64 (Steele et al. 2014)
+    mixed = np.asarray(numbers + np.uint64(seed + 0x9E3779B97F4A7C15), np.uint64)
+    mixed = mixed * np.uint64(0xBF58476D1CE4E5B9)  # SplitMix64 (Steele, Lea and Flood 2014)
     mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return 0.1 * ((mixed >> np.uint64(11)).astype(float) / 2.0**53 - 0.5)
 

@@ -216,10 +216,11 @@ def _answer(run: Run, data: clicks.Clicks) -> None:
                                           f"(allowed {TOLERANCE:g})")  # fmt: skip
     whole = 8.0 * data.rows * data.width
     ring = 2 * float(costs.price("ring", 0.0, 1.0, 0.0, len(workers), whole).sent)
+    less = f"{ring / found.worker_bytes:.0f} times less: {data.distinct(BATCH)} of {data.rows:,} rows"
     screen.table(run, "bytes that a worker sends and receives in a step", {"table": "name", "bytes": "bytes"},
                  [["on servers, touched rows only", round(found.worker_bytes)],
                   ["replicated, all-reduced", round(ring)]],
-                 [f"{ring / found.worker_bytes:.0f} times less: {data.distinct(BATCH)} of {data.rows:,} rows"])  # fmt: skip
+                 [less])  # fmt: skip
     run.extra["answer"] = {"off": off, "losses": losses, "bytes": found.worker_bytes, "replicated": ring}
 
 
