@@ -121,9 +121,16 @@ class Design:
         return tuple(self._holder(flow) for flow in self.flows)
 
     @property
+    def hurried(self) -> bool:
+        """Whether something is done about stragglers that a pattern of the design has."""
+        return self.stragglers != "none" and bool(self.patterns & HURRY.get(self.stragglers, self.patterns))
+
+    @property
     def quorum(self) -> float:
         """Share of the nodes that a step waits for."""
-        return min(flow.quorum for flow in self.flows) if self.stragglers in ("quorum", "drop") else 1.0
+        return (
+            min(flow.quorum for flow in self.flows) if self.stragglers in ("quorum", "drop") and self.hurried else 1.0
+        )
 
     def holder(self, state: State) -> str:
         """Who holds a state part: ``"every node"``, ``"servers"``, or ``"shards"`` of the nodes."""
