@@ -308,7 +308,7 @@ def _matches(spec: JobSpec, folder: Path, verdicts: Sequence[dict[str, Any]]) ->
     if not off or not differ:
         return False, "no worker or no server is left"
     if len(off) < spec.ranks - SERVERS:
-        return True, f"{len(off)} workers went on without the clicks of the dead"
+        return not sum(differ), f"{len(off)} workers went on without the clicks of the dead"
     text = f"weights differ from one process by at most {max(off):.1e}, a replica from its checkpoint in {sum(differ)}"
     return max(off) <= TOLERANCE and not sum(differ), text
 
