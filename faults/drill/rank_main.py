@@ -60,21 +60,8 @@ def _instruments(folder: Path, spec: JobSpec, member: int) -> DrillContext:
     board.enter(member, place, spec.attempt)
     journal = Journal(folder / job_spec.JOURNAL, member, spec.attempt)
     injector = Injector(spec.events, board, journal, member, place)
-    if spec.beat_s:
-        _start_detector(spec, board, member)
+    spec.failure_detector.take_part(board, member, spec.world, spec.attempt, spec.limit_s or 0.0)
     return DrillContext(journal, board, injector, member)
-
-
-def _start_detector(spec: JobSpec, board: StatusBoard, member: int) -> None:
-    """Start the heartbeat thread, or SWIM, for the job's detector."""
-    from faults import detect
-
-    if spec.detector == detect.SWIM:
-        from faults.detect import swim
-
-        swim.start(board, member, spec.world, spec.attempt, spec.beat_s * detect.BEATS_PER_LIMIT)
-    else:
-        detect.start_heartbeat(board, member, spec.beat_s)
 
 
 def _next_member(folder: Path, first: int) -> int:

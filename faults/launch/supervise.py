@@ -45,21 +45,8 @@ class Finished:
     notes: list[str] = field(default_factory=list)
 
 
-def supervise(
-    spec: JobSpec,
-    folder: Path,
-    mpi: mpirun.Mpi,
-    *,
-    stall_s: float = 20.0,
-    deadline_s: float = 120.0,
-    limit_s: float | None = None,
-) -> Finished:
+def supervise(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> Finished:
     """Run a job in `folder` to its verdict, or to the point where it is clear that there will be none.
-
-    Parameters
-    ----------
-    limit_s
-        Silence that means death to the job's detector; absent: from the ranks per core.
 
     Raises
     ------
@@ -70,9 +57,8 @@ def supervise(
         (folder / name).mkdir(parents=True, exist_ok=True)
     board = StatusBoard.create(folder / job_spec.BOARD, spec.members, len(spec.events))
     ours = journal.Journal(folder / job_spec.JOURNAL, 999)
-    limit_s = limit_s or detect.limit_for(spec.world)
-    spec.beat_s = 0.0 if spec.detector == "runtime" else limit_s / detect.BEATS_PER_LIMIT
-    watcher = detect.detector(spec.detector, board, limit_s)
+    spec.limit_s = spec.limit_s or detect.limit_for(spec.world)
+    watcher = spec.failure_detector.watcher(board, spec.limit_s)
     began = LOCAL.clock.now()
     endings: list[Ending] = []
     records: list[dict[str, Any]] = []
@@ -84,7 +70,7 @@ def supervise(
         # Without ULFM's help nobody survives the first death, and the sooner all are gone the sooner they are back.
         all_for_one = spec.world if spec.policy.relaunches else 0
         _set_anew(spec, board, records)
-        watch = Watch(folder, board, stall_s, deadline_s, watcher, all_for_one)
+        watch = Watch(folder, board, spec.stall_s, spec.deadline_s, watcher, all_for_one)
         ending = _launch(spec, folder, mpi, watch, _lost_hosts(spec, records))
         endings.append(ending)
         for member, at in ending.fenced.items():

@@ -113,15 +113,27 @@ def refusal(done: subprocess.CompletedProcess) -> str:
     return line
 
 
+@pytest.mark.parametrize(
+    ("policy", "call"),
+    [
+        ("restart", r"use faults.restarting\(comm, state, folder\)"),
+        ("continue", r"use faults.routing\(comm\)"),
+        ("replicate", "ParameterServer with replicas=2"),
+        ("reexecute", r"use faults.reexecute\("),
+        ("prayer", "a policy is one of shrink, spare, respawn, restart, continue, replicate, reexecute, got 'prayer'"),
+    ],
+)
+def test_a_policy_of_another_call_is_refused_with_that_call(monkeypatch, policy: str, call: str) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(UsageError, match=call):
+        preconditions.check_policy(policy)
+
+
 @needs_ulfm
 @pytest.mark.parametrize(
     ("what", "call"),
     [
-        ("restart", "use faults.restarting(comm, state, folder)"),
-        ("continue", "use faults.routing(comm)"),
-        ("replicate", "ParameterServer with replicas=2"),
         ("reexecute", "use faults.reexecute("),
-        ("prayer", "a policy is one of shrink, spare, respawn, restart, continue, replicate, reexecute, got 'prayer'"),
         ("restarting", "leave it out, or python -m faults run --recovery restart -n 2"),
     ],
 )
