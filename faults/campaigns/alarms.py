@@ -5,7 +5,7 @@
 
 Every pair of detector and situation is a job of its own; all jobs have the same limit of silence. With the runtime,
 heartbeats and phi-accrual the job is a drill, in which the launcher kills a rank that is declared dead. With SWIM the
-ranks detect failures among themselves, between two steps; their verdicts are counted and nobody is killed.
+ranks detect failures among themselves, between two steps; their suspicions are counted and no rank is killed.
 """
 
 from __future__ import annotations
@@ -172,7 +172,7 @@ def _by_ranks(job: Request, folder: Path, mpi: mpirun.Mpi, meant: set[int], foun
     if meant:
         steps = max(steps, round(4 * limit_s / _STEP_S))
         if parse(lines[0]).kind.silent:
-            lines[0] += f" for {_ms(3 * limit_s)}"  # nobody would end it: it wakes up when the others know
+            lines[0] += f" for {_ms(3 * limit_s)}"  # no process would kill it: it wakes up when the others know
     spec = JobSpec(
         "membership", job.ranks, lines, "continue", steps=steps, seed=job.seed, net=job.net, pace=1.0,
         stall_s=job.stall_s, deadline_s=job.deadline_s,
@@ -183,7 +183,7 @@ def _by_ranks(job: Request, folder: Path, mpi: mpirun.Mpi, meant: set[int], foun
     finished = supervise(spec, folder, mpi)
     living = [verdict for verdict in finished.verdicts if verdict["place"] not in meant]
     if not living:
-        found.wrong = f"no rank left a verdict: {finished.endings[-1].why}"
+        found.wrong = f"no rank left a result: {finished.endings[-1].why}"
         return
     given_up = [(int(rank), at) for verdict in living for rank, at in verdict["given_up"].items()]
     found.false_alarms = sorted({rank for rank, _ in given_up} - meant)

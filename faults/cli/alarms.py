@@ -24,7 +24,7 @@ from faults.drill.request import Request
 @click.option("--situations", type=Names(), default=(), help=f"Of {', '.join(SITUATIONS)}; absent: all.")
 @reporting("alarms", "List the jobs and start nothing.")
 def alarms(request: Request, detectors: tuple[str, ...], situations: tuple[str, ...], report: Report) -> None:
-    """Compare failure detectors: time to detection, and false alarms in situations that must kill nobody.
+    """Compare failure detectors: time to detection, and false alarms in situations that must kill no rank.
 
     Exit status: 0 no live rank was killed, 2 bad input, 3 one was.
     """

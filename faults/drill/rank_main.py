@@ -32,7 +32,7 @@ _TOGETHER_S = 2.0  # longest wait for the other ranks to be ready to leave, as t
 
 
 def main(folder: Path) -> None:
-    """Run this rank of the job in that folder and write its verdict."""
+    """Run this rank of the job in that folder, and write its result file if it reached the end."""
     spec = JobSpec.load(folder)
     member = _next_member(folder, spec.world) if spawned() else MPI.COMM_WORLD.Get_rank()
     stacks = (folder / job_spec.STACKS / f"{member:03d}.txt").open("w")

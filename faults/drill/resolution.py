@@ -164,7 +164,7 @@ def _check_kinds(job: JobSpec, pattern: Pattern, faults: Sequence[Fault]) -> Non
             )
         if kind.falsifies and not pattern.detects_lies:
             able = ", ".join(one.name for one in CATALOGUE.values() if one.detects_lies)
-            raise UsageError(f"fault {fault.text!r}: nobody would notice a lie in {pattern.name}: choose {able}")
+            raise UsageError(f"fault {fault.text!r}: a lie is not detected in {pattern.name}: choose {able}")
         if kind.needs_checkpoints and not job.on_disk:
             raise UsageError(
                 f"fault {fault.text!r} meets checkpoints, which --recovery restart and --checkpoint memory,disk "

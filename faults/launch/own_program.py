@@ -1,4 +1,4 @@
-"""Start a program that recovers, say who died and what it cost, and judge it by the status files of its ranks.
+"""Run a user's own program so that it survives rank failures; the exit status says whether it finished.
 
 mpirun's exit status proves nothing where ranks may die: it is 0 after a kill, and 0 after an error in the program that
 ended every rank. So success is read from the ranks' status files (`faults.record.outcome`); without it the exit status
@@ -66,7 +66,7 @@ def run(
     began = LOCAL.clock.now()
     for number in range(launches):
         launched = LOCAL.clock.now()
-        with tempfile.TemporaryDirectory(prefix="verdicts-") as folder:
+        with tempfile.TemporaryDirectory(prefix="status-") as folder:
             try:
                 status = foreground.run_filtered(arguments, extra_env={outcome.FOLDER: folder}, deadline_s=deadline_s)
             except TimeoutError:
@@ -88,7 +88,7 @@ def run(
                 file=sys.stderr,
                 flush=True,
             )
-    print(f"error: no verdict after {launches} launches: see why ranks die, or allow more", file=sys.stderr)
+    print(f"error: not finished after {launches} launches: see why ranks die, or allow more", file=sys.stderr)
     return NOT_RECOVERED
 
 
@@ -149,11 +149,11 @@ def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float |
 
 
 def _failed(said: Sequence[str], status: int) -> int:
-    """Say why there is no verdict, if nobody has said it, and with which status to end."""
+    """Print why the program did not finish, if no rank has; returns the exit status."""
     if outcome.failed(said):
         return status if 0 < status < 128 else 1
     if not said and status == 0:
-        why = "no rank has used faults.recovering, routing or restarting, which leave a verdict: see examples/recovery"
+        why = "no rank has used faults.recovering, routing or restarting, which write status: see examples/recovery"
         print(f"error: {why}", file=sys.stderr)
     elif said:
         print("error: not recovered: every rank ended before the last step", file=sys.stderr)

@@ -153,7 +153,7 @@ class Watch:
             self._seen, self._last_move = progress, now
         if now - self._last_move > self.stall_s:
             return f"nothing moved for {self.stall_s:g} s"
-        if self._nobody_works():
+        if self._all_have_ended():
             self._all_gone = self._all_gone or now
             if now - self._all_gone > _STUCK_MPIRUN_S:
                 return MPIRUN_STUCK
@@ -169,7 +169,7 @@ class Watch:
         rows = self.board.rows
         return [(int(m), int(rows["pid"][m])) for m in np.flatnonzero(rows["state"] == WORKING)]
 
-    def _nobody_works(self) -> bool:
+    def _all_have_ended(self) -> bool:
         came = bool((self.board.rows["state"] != 0).any())
         return came and not any(self._executioner.lives(pid) for _, pid in self._working())
 

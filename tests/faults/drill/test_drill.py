@@ -271,7 +271,7 @@ def test_a_network_that_is_cut_and_loses_messages_changes_no_result(tmp_path) ->
         ("lose 1 @ step 2 by 5 %", {}, "choose one with --net"),
         ("kill 1 @ emulated 1 s", {}, "choose --net"),
         ("cut 0|1 @ step 2", {"net": "1gbe"}, "a cut heals by itself"),
-        ("lie 1 @ step 2", {}, "nobody would notice a lie in ring: choose federated"),
+        ("lie 1 @ step 2", {}, "a lie is not detected in ring: choose federated"),
         ("kill 1 @ phase all_gahter", {}, "has the phases reduce_scatter, all_gather, agree"),
         ("kill host 1 @ step 2", {}, "host 1 is outside the job"),
         ("kill 1 @ step 2", {"net": "nowhere"}, "no network 'nowhere'"),

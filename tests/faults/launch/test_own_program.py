@@ -210,7 +210,7 @@ def test_a_job_is_started_again_for_deaths_only_and_not_for_ever(tmp_path) -> No
     command = [sys.executable, "-m", "faults", "run", "--recovery", "restart", "-n", 2, "--launches", 2]
     killed = finish([*command, "killed.py"], tmp_path)
     assert (killed.returncode, killed.stderr.count("a rank died: launch")) == (3, 2 - 1)
-    assert "no verdict after 2 launches" in killed.stderr
+    assert "not finished after 2 launches" in killed.stderr
     (tmp_path / "checkpoints" / "job").unlink()
     wrong = finish([*command, "wrong.py"], tmp_path)
     assert (wrong.returncode, wrong.stderr.count("a rank died")) == (1, 0)
