@@ -21,7 +21,7 @@ import numpy as np
 from emulator.costs import waiting
 from emulator.design import pricing
 from emulator.design.exchange import ITEM, WARM_UP, Exchange, Wires, price
-from emulator.design.model import HURRY, Design, Facts, Flow
+from emulator.design.model import Design, Facts, Flow
 from emulator.design.sheet import Sheet, State, Task
 from emulator.errors import UsageError
 
@@ -162,9 +162,8 @@ def _not_run(facts: Facts, design: Design) -> list[str]:
         notes.append("skew of the keys is not run: they lie evenly on the shards")
     if design.replicas and design.servers:
         notes.append("replicas of the servers are not run")
-    patterns = {flow.pattern for flow in design.flows}
-    if not patterns & HURRY.get(design.stragglers, patterns):
-        names = " and ".join(sorted(patterns))
+    if design.stragglers != "none" and not design.hurried:
+        names = " and ".join(sorted(design.patterns))
         notes.append(f"stragglers = {design.stragglers!r} is not run: {names} waits for every node")
     if sum(not pricing.silent(facts, flow) for flow in design.flows) > 1:
         notes.append("the flows of a step run one after another, in series of their own; a step is their sum")
