@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from emulator.design.fields import (
     Beta,
@@ -41,7 +41,7 @@ RULES = ("mean", "median", "trimmed-mean", "krum")
 class Job(Table):
     """Facts: what is to be computed, on which nodes, and what it tolerates."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     sentence: str = ""
     ceiling: Literal["data", "model", "throughput"] = "data"
     t_comp: PositiveSeconds
@@ -57,13 +57,13 @@ class Job(Table):
     liars: Whole = 0
     mtbf: PositiveSeconds | None = None
     repair: Seconds = 3600.0
-    most: Count = 1024
+    most: Annotated[int, Field(ge=1, le=16384, strict=True)] = 1024
 
 
 class State(Table):
     """A part of what is kept: dense layers, an embedding table, an index, positions."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     bytes: Bytes
     copies: Number = 0.0
     update: Bytes | None = None
@@ -219,9 +219,12 @@ class Sheet(Table):
     coordination: Coordination | None = None
     fault_tolerance: FaultTolerance | None = None
     load_balancing: LoadBalancing | None = None
+    _origin: str = PrivateAttr("sheet")
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
+        if self.partition and (self.partition.nodes or 0) > self.job.most:
+            raise UsageError(f"partition.nodes must be at most job.most = {self.job.most}, got {self.partition.nodes}")
         if not self.state and not self.task:
             raise UsageError("a sheet has at least one [[state]] or [[task]], got none")
         names = list(self.parts)
@@ -240,6 +243,11 @@ class Sheet(Table):
         return self
 
     @property
+    def origin(self) -> str:
+        """The file that it was read from, for messages."""
+        return self._origin
+
+    @property
     def complete(self) -> bool:
         """Whether all six slots are filled."""
         return all(getattr(self, slot) for slot in SLOTS)
@@ -247,9 +255,8 @@ class Sheet(Table):
     def must_be_complete(self) -> None:
         """Refuse a sheet with an empty slot."""
         if empty := [slot for slot in SLOTS if not getattr(self, slot)]:
-            raise UsageError(
-                f"all six slots must be filled, {', '.join(empty)} is missing: fill it in, or let plan do so"
-            )
+            missing = ", ".join(empty)
+            raise UsageError(f"{self.origin}: all six slots must be filled, {missing} is missing: let plan fill it in")
 
     @cached_property
     def parts(self) -> dict[str, State | Task]:
@@ -263,7 +270,9 @@ def parse(text: str, origin: str = "sheet", changes: tuple[str, ...] = ()) -> Sh
         values = tomllib.loads(text)
         for change in changes:
             _change(values, change)
-        return Sheet.model_validate(values)
+        sheet = Sheet.model_validate(values)
+        sheet._origin = origin
+        return sheet
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{origin}: not TOML: {error}") from None
     except ValidationError as error:

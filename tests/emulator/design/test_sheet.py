@@ -37,6 +37,13 @@ from tests.emulator.design.sheets import SECTION, sheet
         ),
         ('algorithm = "ring"', "servers = 2", r"servers belong to a parameter-server, got 2 with all-reduce"),
         ("[job]", "[job", r"not TOML"),
+        (
+            'split = "data"',
+            'split = "data"\nnodes = 5000',
+            r"partition.nodes must be at most job.most = 1024, got 5000",
+        ),
+        ("spread = 0", "spread = 0\nmost = 100000", r"job.most must be less than or equal to 16384, got 100000"),
+        ('name = "section"', 'name = ""', r"job.name .*at least 1 character, got ''"),
     ],
 )
 def test_bad_sheets_are_refused_in_one_line(old, new, said):
