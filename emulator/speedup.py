@@ -127,9 +127,7 @@ def measured(t_comp: float, pattern: str, n: float, alpha: float, beta: float, g
     return Speedup(t_comp, lambda p: costs.seconds(pattern, p, n, alpha, beta, gamma), form)
 
 
-def best_interval(
-    t_comp: float, pattern: str, n: float, draws: ArrayLike, most: int = MOST_NODES
-) -> tuple[int, int] | None:
+def best_interval(t_comp: float, pattern: str, n: float, draws: ArrayLike) -> tuple[int, int] | None:
     """95 % interval of p* from bootstrap draws of the measured terms; None without draws.
 
     It contains the uncertainty of the terms from repetitions and from the errors of the model (see
@@ -142,7 +140,7 @@ def best_interval(
     """
     if not len(np.asarray(draws)):
         return None
-    nodes = np.arange(1, most + 1)
+    nodes = np.arange(1, MOST_NODES + 1)
     terms = [costs.terms(pattern, int(p)) for p in nodes]
     coefficients = np.array([[one.steps, one.volume * n, one.reduced * n] for one in terms])
     steps = t_comp / nodes + np.atleast_2d(np.asarray(draws, dtype=float)) @ coefficients.T
@@ -160,22 +158,7 @@ class Variation:
     dominated: Row | None
 
 
-def sensitivity(
-    model: Callable[[float, float], Speedup],
-    alpha: float,
-    beta: float,
-    factors: Sequence[float] = (0.1, 1.0, 10.0),
-    most: int = MOST_NODES,
-) -> list[Variation]:
-    """Vary alpha and beta, each by every factor.
-
-    Parameters
-    ----------
-    model : ``model(alpha, beta)`` gives the `Speedup`
-    """
-    found = []
-    for a in factors:
-        for b in factors:
-            varied = model(alpha * a, beta * b)
-            found.append(Variation(a, b, varied.best(most), varied.dominated(most)))
-    return found
+def sensitivity(model: Callable[[float, float], Speedup], alpha: float, beta: float) -> list[Variation]:
+    """Vary alpha and beta, each by 0.1, 1 and 10; ``model(alpha, beta)`` gives the `Speedup`."""
+    varied = [(a, b, model(alpha * a, beta * b)) for a in (0.1, 1.0, 10.0) for b in (0.1, 1.0, 10.0)]
+    return [Variation(a, b, one.best(), one.dominated()) for a, b, one in varied]

@@ -249,12 +249,21 @@ def _nodes(sheet: Sheet) -> int:
     return sheet.partition.nodes
 
 
-def price(sheet: Sheet, ranks: int, seed: int) -> tuple[Mapping[str, float], str]:
-    """The terms of a scaled sheet and how they were found: message by message, or by the formulas of `predict`."""
+def price(sheet: Sheet, ranks: int, seed: int) -> tuple[dict[str, float], str]:
+    """The terms of a scaled sheet, by the same differences as they are measured by, and how they were found.
+
+    Message by message where the design has a skeleton, else by the formulas of `predict`.
+    """
     facts, chosen = facts_of(sheet), design_of(sheet)
     try:
         made = skeletons.skeleton(sheet, facts, chosen, ranks, cap=1 << 40)
-        return made.predicted(seed), "message by message"
     except UsageError:  # a choice that no skeleton follows
         row = pricing.price(facts, chosen).at(_nodes(sheet))
         return skeletons.first_order(row), "by formula"
+    whole = made.wires
+    ways = [(replace(whole, alpha=0.0, beta=0.0, egress=0.0), 0.0), (replace(whole, beta=0.0, egress=0.0), 0.0),
+            (whole, 0.0), (whole, made.spread)]  # fmt: skip
+    times = [sum(skeletons.expected(one, spread if one.compute else 0.0, made.count(one), seed, wires) / one.between
+                 for one in made.exchanges) for wires, spread in ways]  # fmt: skip
+    terms = dict(zip(skeletons.TERMS, np.diff([0.0, *times]).tolist(), strict=True))
+    return terms | {"total": times[-1]}, "message by message"

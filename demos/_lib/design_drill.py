@@ -71,7 +71,7 @@ def request_of(
     ranks = max(plan.least_ranks, min(most, nodes))
     deaths = sheet.fault_tolerance.survive if sheet.fault_tolerance else 1
     spares = max(chosen.spares, deaths) if chosen.policy == "spare" else None
-    if name == "parameter-server" and policy.replicas > 1:
+    if plan.leader and policy.replicas > 1:
         if deaths >= policy.replicas:
             raise UsageError(f"fault_tolerance.survive is below the drill's {policy.replicas} replicas, got {deaths}")
         victims = list(range(deaths))

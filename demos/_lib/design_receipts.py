@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from emulator.launch import mpirun
 from emulator.units import format_time
 
 Row = dict[str, Any]
+_RECENT = 200  # entries of a folder that a prediction looks at
 
 
 def kept(sheet: Sheet, prediction: Row) -> Row:
@@ -70,9 +72,16 @@ def rows(folder: str) -> tuple[list[Row], int, int]:
 
 
 def history(folder: Path, kind: str) -> Row | None:
-    """Number of runs of a kind (its patterns) under a folder, and their median and worst error; None without any."""
-    read = [_read(place) for place in _places(folder)] if folder.is_dir() else []
-    errors = [row["error"] for one in read if one is not None for row in _measured(one) if row["what"] == kind]
+    """Number of runs of a kind (its patterns) under a folder, and their median and worst error; None without any.
+
+    The latest entries are read, and not validated: this is part of every prediction.
+    """
+    errors = []
+    for place in _places(folder)[-_RECENT:] if folder.is_dir() else []:
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # another program's file
+            one = json.loads((place / results.RESULT).read_text(encoding="utf-8"))
+            if one["demo"] == "design" and one.get("prediction"):
+                errors += [row["error"] for row in _measured(one) if row["what"] == kind]
     return {"kind": kind, **_summary(errors)} if errors else None
 
 

@@ -25,6 +25,7 @@ import emulator
 from demos._lib import case, retrieval, screen
 from demos._lib.retrieval import Index, Passage, Query
 from demos._lib.search_service import BEST, LOST, PACKAGES, QUESTIONS, REPLICAS, Library, Places, Service, collect
+from emulator.design.model import design_of
 from emulator.design.sheet import Sheet
 from emulator.errors import UsageError
 from emulator.run.options import demo
@@ -48,8 +49,8 @@ NEW = 120  # passages that are published while questions are answered
 def scaled(sheet: Sheet, ranks: int) -> Sheet:
     """A query over as many workers as there are; a worker searches for as long as one of the sheet's nodes."""
     query = Query(np.zeros(6, np.int32), np.zeros(retrieval.DIMENSIONS, np.int8))
-    hits = (np.zeros(BEST, np.float32), np.zeros(BEST, np.int64))
-    sizes = {"request_bytes": len(pickle.dumps(query)), "answer_bytes": len(pickle.dumps((hits, hits)))}
+    hits = [(np.zeros(BEST, np.float32), np.zeros(BEST, np.int64)) for _ in range(2)]
+    sizes = {"request_bytes": len(pickle.dumps((0, (0, query, [])), 5)), "answer_bytes": len(pickle.dumps(hits, 5))}
     return case.cut(sheet, ranks - 1, query=sizes)
 
 
@@ -70,11 +71,13 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> ca
     seconds = sheet.job.t_comp / workers * steps.factors(workers)
     service = Service(comm, library, Places(workers, range(1, workers + 1), 1), held, seconds)
     queries = [library.shared.query(one) for one in library.questions]
+    quorum = design_of(sheet).quorum
+    options: dict[str, Any] = {"deadline": Deadline(quorum=quorum)} if quorum < 1 else {}
     ends: case.Ends = []
     with service.open() as pool:
         for step in range(steps.count):
             if pool is not None:
-                service.ask(pool, queries[step % len(queries)])
+                service.ask(pool, queries[step % len(queries)], **options)
                 ends.append(emulator.now(comm))
     return ends
 

@@ -7,7 +7,7 @@ arrivals before: it waits until every source that owes it a message has sent one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from emulator.carrier import Carrier
@@ -61,15 +61,12 @@ class EmulatedCarrier(Carrier):
     def all_sent(self, sources: Sequence[int], tag: int) -> list[Any]:
         if len(sources) < 2 or not self.ordered:
             return []
-        return [self._condition(lambda: len(self._found(sources, tag)) == len(sources))]
+        return [Condition(self.comm, lambda: len(self._found(sources, tag)) == len(sources))]
 
     def all_matched(self, receives: Sequence[Any]) -> list[Any]:
         if len(receives) < 2 or not self.ordered:
             return []
-        return [self._condition(lambda: all(receive.poll() for receive in receives))]
-
-    def _condition(self, holds: Callable[[], bool]) -> Any:
-        return Condition(self.comm, holds)
+        return [Condition(self.comm, lambda: all(receive.poll() for receive in receives))]
 
     def fidelity(self) -> dict[str, Any]:
         found: dict[str, Any] = self.comm.fidelity()

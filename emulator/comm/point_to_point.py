@@ -90,7 +90,7 @@ class PointToPoint(Addressing):
     def _take(self, message: Arrival, into: Incoming, status: MPI.Status | None) -> None:
         """Receive a message that `_look` has given."""
         engine = self.engine
-        engine.matcher(self.context).remove(message)
+        engine.matchers[self.context].remove(message)
         if message.size:
             into.view[: message.size] = message.data
             if into.packed:

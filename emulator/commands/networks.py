@@ -8,7 +8,7 @@ from emulator.network import Path, load, presets
 from emulator.network.files import preset_path
 from emulator.report import formats, terminal
 from emulator.report.model import Column, Item, Map, Table
-from emulator.run.console import outlasting
+from emulator.run.console import make_console
 
 _WIDEST_MATRIX = 16
 
@@ -26,7 +26,7 @@ def networks(context: click.Context) -> None:
         Column("what it is", lambda network: network.description, left=True),
     ]
     show_as = "python -m emulator networks show NAME > my.toml writes a file to start from; --net my.toml uses it."
-    terminal.show([Table.of("", columns, map(load, presets())), show_as], outlasting())
+    terminal.show([Table.of("", columns, map(load, presets())), show_as], make_console())
 
 
 @networks.command()
@@ -54,7 +54,7 @@ def check(name_or_file: str, ranks: int) -> None:
     names = [network.hosts[index].name for index in indices]
     paths = [[network.path(source, destination) for destination in indices] for source in indices]
     items.append(Map("latency, bandwidth from host (down) to host (across)", names, names, paths, form=_path))
-    terminal.show(items, outlasting())
+    terminal.show(items, make_console())
 
 
 def _rate(beta: float) -> str:

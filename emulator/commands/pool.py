@@ -35,14 +35,14 @@ def pool(runs: tuple[Path, ...], out: str | None, seed: int) -> None:
     from emulator.report import terminal
     from emulator.report.views import view
     from emulator.report.views.links import launches
-    from emulator.run.console import outlasting
+    from emulator.run.console import make_console
 
     found = [results.load(run) for run in runs]
     _alike(found)  # what they are is a better reason than the samples that they lack
     samples = [results.load_samples(run if run.is_dir() else run.parent) for run in runs]
     loaded = list(zip(found, samples, strict=True))
     result = pooled(loaded, seed)
-    printer = outlasting()
+    printer = make_console()
     terminal.show([launches(found), *view(results.plain(result))], printer)
     folder = results.run_folder("pool", out)
     printer.print(f"[dim]result: {results.save(result, folder / results.RESULT)}[/]")

@@ -25,7 +25,7 @@ from emulator.commands import program
 from emulator.errors import CheckFailed, UsageError, on_root
 from emulator.launch import mpirun
 from emulator.launch.job import inside
-from emulator.launch.streams import complain
+from emulator.launch.streams import print_error
 from emulator.run.options import OneLineCommand, common_options, relaunch
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _close(
             if unwritten is not None:
                 raise unwritten
     except (UsageError, CheckFailed) as error:
-        complain(str(error))
+        print_error(str(error))
         program.leave(error.exit_code)
     except BaseException:
         traceback.print_exc()
@@ -148,9 +148,9 @@ def _print(comm: EmulatedComm, ending: Ending, result: dict[str, Any], path: Pat
     """Print what the run took, and where its result is if it could be saved."""
     from emulator.report import terminal
     from emulator.report.views import view
-    from emulator.run.console import outlasting
+    from emulator.run.console import make_console
 
-    console = outlasting()
+    console = make_console()
     console.print()
     terminal.show(view(results.plain(result)), console)
     if not comm.engine.pacer.pace:

@@ -32,6 +32,7 @@ class Engine(ABC):
     rank, size, host : this rank, how many there are, and the emulated host of this one
     clock, pacer : this rank's logical clock, and what paces it
     routes : the way to each rank
+    matchers : by context; `matcher` makes the one that is missing
     instruments : observers of messages; the carrier of every communicator has this same list
     dead : ranks that are known to have failed
     awaiting : synchronous sends by token, until their receivers acknowledge the match
@@ -49,7 +50,7 @@ class Engine(ABC):
         self._links = cards.links
         self.queues = [cards.out, cards.into, *cards.links]
         self.routes = Routes(network, rank, seed, cards.out, self._memory)
-        self._matchers: dict[int, Matcher] = {}
+        self.matchers: dict[int, Matcher] = {}
         self.awaiting: dict[int, Synchronous] = {}
         self.instruments: list[Instrument] = []
         self.dead: set[int] = set()
@@ -181,9 +182,9 @@ class Engine(ABC):
 
     def matcher(self, context: int) -> Matcher:
         """Give the matcher of a context; messages may arrive before their communicator is made here."""
-        found = self._matchers.get(context)
+        found = self.matchers.get(context)
         if found is None:
-            found = self._matchers[context] = Matcher(self.match)
+            found = self.matchers[context] = Matcher(self.match)
         return found
 
     def deliver(self, message: Arrival) -> None:
@@ -195,7 +196,7 @@ class Engine(ABC):
         if self.instruments:
             for instrument in self.instruments:
                 instrument.arrived(message.source, self.rank, message.tag, message.size, message.first)
-        matcher = self._matchers.get(message.context)
+        matcher = self.matchers.get(message.context)
         if matcher is None:
             matcher = self.matcher(message.context)
         if self.pacer.pace:
@@ -245,7 +246,7 @@ class Engine(ABC):
     def release(self) -> None:
         """Match the messages that were held back and whose emulated time has come."""
         now: float | None = None
-        for matcher in self._matchers.values():
+        for matcher in self.matchers.values():
             if matcher.later:
                 now = self.pacer.emulated() if now is None else now
                 matcher.release(now)
@@ -294,6 +295,6 @@ class Engine(ABC):
 
     def drop_context(self, context: int) -> None:
         """Drop what is kept for a communicator that has been freed or revoked."""
-        self._matchers.pop(context, None)
+        self.matchers.pop(context, None)
         for route in self.routes.values():
             route.last.pop(context, None)

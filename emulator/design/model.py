@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -186,15 +187,26 @@ class Facts:
                        job=self.job.model_copy(update=job) if job else self.job)  # fmt: skip
 
 
+@contextmanager
+def _about(sheet: Sheet, field: str) -> Iterator[None]:
+    """Name the file and the field in an error of what they point to."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{sheet.origin}: {field}: {error}") from None
+
+
 def facts_of(sheet: Sheet, terms: Mapping[str, Any] | None = None) -> Facts:
     """The facts of a sheet; `terms` (alpha, beta, gamma, draws, origin) replace those of its network."""
-    found = dict(terms) if terms is not None else _network_terms(sheet)
+    with _about(sheet, "network"):
+        found = dict(terms) if terms is not None else _network_terms(sheet)
     found = {name: found[name] for name in ("alpha", "beta", "gamma", "origin", "draws") if name in found}
     sharing = sheet.network.ranks_per_host
     found["beta"] *= sharing
     if len(found.get("draws", ())):
         found["draws"] = np.asarray(found["draws"]) * [1.0, sharing, 1.0]
-    recovery, checkpoint = _fault_costs(sheet)
+    with _about(sheet, "fault_tolerance.from"):
+        recovery, checkpoint = _fault_costs(sheet)
     return Facts(sheet.job, sheet.state, sheet.task, recovery=recovery, checkpoint=checkpoint, **found)
 
 

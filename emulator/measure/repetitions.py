@@ -20,7 +20,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from emulator import carrier
-from emulator.core.wall_clock import crowded, wait_until
+from emulator.core.wall_clock import cores, wait_until
 from emulator.measure.series import Job, Series, Stop
 from emulator.wire.clock_sync import synchronise
 
@@ -225,7 +225,7 @@ class _Rounds:
 def _some_host_is_crowded(control: MPI.Intracomm) -> bool:
     """Whether anywhere ranks of this job outnumber the cores; the same on every rank."""
     neighbours = control.Split_type(MPI.COMM_TYPE_SHARED)
-    found: bool = control.allreduce(crowded(neighbours.size), MPI.LOR)
+    found: bool = control.allreduce(neighbours.size > cores(), MPI.LOR)
     neighbours.Free()
     return found
 

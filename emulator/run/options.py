@@ -28,7 +28,7 @@ from emulator import units
 from emulator.errors import NO_DIRECTORY, CheckFailed, UsageError
 from emulator.launch import foreground, mpirun, streams
 from emulator.launch.job import inside
-from emulator.launch.streams import complain
+from emulator.launch.streams import print_error
 
 
 class OneLineCommand(click.Command):
@@ -61,18 +61,18 @@ class OneLineCommand(click.Command):
         except SystemExit as end:
             if not isinstance(end.code, str):
                 return end.code or 0
-            complain(end.code)
+            print_error(end.code)
             return 1
         except click.exceptions.NoArgsIsHelpError as error:
             commands = ", ".join(error.ctx.command.list_commands(error.ctx))  # type: ignore[attr-defined]
-            complain(f"{error.ctx.command_path} needs a command: {commands} (see: {error.ctx.command_path} --help)")
+            print_error(f"{error.ctx.command_path} needs a command: {commands} (see: {error.ctx.command_path} --help)")
             return 2
         except click.ClickException as error:
             hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
-            complain(error.format_message() + (f" (see: {hint} --help)" if hint else ""))
+            print_error(error.format_message() + (f" (see: {hint} --help)" if hint else ""))
             return 2
         except (UsageError, CheckFailed) as error:
-            complain(str(error))
+            print_error(str(error))
             return error.exit_code
         except (click.Abort, KeyboardInterrupt):
             print("interrupted", file=sys.stderr, flush=True)
@@ -86,14 +86,14 @@ def _unwritten(error: OSError) -> int:
     try:
         os.getcwd()
     except FileNotFoundError:
-        complain(NO_DIRECTORY)
+        print_error(NO_DIRECTORY)
         return 2
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         raise error
     if traceback.extract_tb(error.__traceback__)[-1].name == "echo":
         streams.lose(error)
     else:
-        complain(f"cannot write {error.filename or 'a file'}: {error.strerror}; make room there")
+        print_error(f"cannot write {error.filename or 'a file'}: {error.strerror}; make room there")
     return 1
 
 

@@ -61,7 +61,7 @@ class Run:
         self.seed, self.quiet = common.seed, common.quiet
         self.sizes, self.budget = common.sizes, common.budget
         self.ranks = common.ranks
-        self.console = None if self.rank or common.quiet else console.outlasting()
+        self.console = None if self.rank or common.quiet else console.make_console()
         self.measurements: list[dict[str, Any]] = []
         self.fits: list[dict[str, Any]] = []
         self.held_out: list[dict[str, Any]] = []
@@ -162,12 +162,6 @@ class Run:
         """A progress bar on a terminal, nothing in a pipe: ``with run.progress(10) as bar: bar.advance()``."""
         return console.progress(self.console, total, label)
 
-    def keep_fidelity(self) -> None:
-        """Put into the result how well emulated time was kept. Collective; nothing on the bare transport."""
-        fidelity = carrier.of(self.comm).fidelity()
-        if fidelity is not None:
-            self.result |= {"fidelity": fidelity, "pace": fidelity["pace"]}
-
     def _content(self) -> dict[str, Any]:
         """The result as it would be saved now."""
         return self.result | {
@@ -235,13 +229,15 @@ def execute(name: str, needs: int, asked: int | None, common: CommonOptions, bod
 
 def _finish(run: Run) -> int:
     """Save, name the run folder, and agree on the exit status."""
-    run.keep_fidelity()
+    fidelity = carrier.of(run.comm).fidelity()
+    if fidelity is not None:
+        run.result |= {"fidelity": fidelity, "pace": fidelity["pace"]}
     path = run.on_root(run.save)
     run.show(ended=True)
     if run.unwritten is None:
         run.echo(f"[dim]result: {path}[/]")
     else:
-        streams.complain(str(run.unwritten))
+        streams.print_error(str(run.unwritten))
     return int(run.control.bcast(1 if run.failures or run.unwritten else 0))
 
 
@@ -254,7 +250,7 @@ def _refuse(error: UsageError | CheckFailed, patience: float = 2.0) -> int:
             print(f"error: rank {MPI.COMM_WORLD.Get_rank()}: {error}", file=sys.stderr, flush=True)
             _abort(error.exit_code)
         time.sleep(0.002)
-    streams.complain(str(error))
+    streams.print_error(str(error))
     return error.exit_code
 
 

@@ -51,7 +51,8 @@ def emulate(
     completion.install()
     refused.refuse_outside()
     threads.watch()
-    engine = WireEngine(comm, _laid_out(comm, network), factor, compute == "measured", seed)
+    sized = on_root(comm, lambda: (load(network) if isinstance(network, str) else network).sized(comm.Get_size()))
+    engine = WireEngine(comm, sized, factor, compute == "measured", seed)
     _drain_before_finalize(engine)
     emulated = EmulatedComm(engine, comm.Dup(), context_number("world"), collectives)
     if pace == "auto":
@@ -67,11 +68,6 @@ def _find_pace(engine: WireEngine, emulated: EmulatedComm) -> None:
     engine.set_pace(pace)
     emulated.align()
     engine.reset()
-
-
-def _laid_out(comm: MPI.Intracomm, network: Network | str) -> Network:
-    """Lay the network out for the job: on rank 0, which tells the others, its errors included."""
-    return on_root(comm, lambda: (load(network) if isinstance(network, str) else network).sized(comm.Get_size()))
 
 
 def _drain_before_finalize(engine: WireEngine) -> None:

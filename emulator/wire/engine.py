@@ -53,7 +53,7 @@ class WireEngine(Waiting):
         rank = self.wire.Get_rank()
         self.shared = SharedClocks(self.wire, network)
         host = network.host_of(rank)
-        self._crowded = clocks.crowded(self.shared.ranks_here)
+        self._crowded = self.shared.ranks_here > clocks.cores()  # no rank may spin
         latency = network.smallest_latency() or network.hosts[host].loopback.alpha
         pacer = Pacer(self.shared, pace, latency, 0.0 if self._crowded else _SPIN_S)
         clock = Clock(network.hosts[host].slowdown, measured)

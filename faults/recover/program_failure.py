@@ -29,9 +29,9 @@ def die_loudly(kind: type[BaseException], error: BaseException, trace: Traceback
     """
     outcome.fail()
     if isinstance(error, UsageError) and _all_are_here():
-        from emulator.launch.streams import complain  # every rank pays for an import, and few end here
+        from emulator.launch.streams import print_error  # every rank pays for an import, and few end here
 
-        complain(str(error))
+        print_error(str(error))
         MPI.Finalize()
         os._exit(error.exit_code)
     traceback.print_exception(kind, error, trace)
