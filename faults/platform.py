@@ -126,12 +126,14 @@ class Executioner:
         return self.state(process) not in ("", "Z", "X")
 
     def runs(self, process: int, thread: int = 0) -> bool:
-        """Whether a process' first thread, or its thread of that id, is running or waits for nothing but a core.
+        """Whether a process' first thread, or its thread of that id, runs, waits for a core, or is inside the kernel.
+
+        The latter (state D) is disk or memory that is slow, which the process waits out; a stopped one is in state T.
 
         Not read from /proc/PID/task: if that is read just before the process is killed, Linux (seen: 6.18) may spin for
         seconds as mpirun reaps the process (release_task, shrink_dcache_parent), and mpirun reports nothing meanwhile.
         """
-        return "R" in (self.state(process), self.state(thread) if thread else "")
+        return not {"R", "D"}.isdisjoint((self.state(process), self.state(thread) if thread else ""))
 
     def kill_daemon(self) -> None:
         """Kill the daemon that started the calling process, unless it is gone."""

@@ -195,7 +195,8 @@ def one_process(parts: list[hospitals.Rows], plan: Plan) -> tuple[Array, list[Ar
             served[server] += 1
         given = [plan.answer(rank, own, model, number) for rank, own in enumerate(parts) if rank != server]
         answers = [one for one in given if one is not None]
-        model = aggregate(np.array([one for one, _ in answers]), np.array([weight for _, weight in answers]))
+        if answers and robust.most_liars(plan.rule, len(answers)) >= int(plan.liar is not None and plan.rule != "mean"):
+            model = aggregate(np.array([one for one, _ in answers]), np.array([weight for _, weight in answers]))
     each, matrix = np.zeros((len(parts), hospitals.FEATURES)), mixing_of(len(parts)).matrix()
     for number in range(plan.terms * plan.rounds):
         for rank, own in enumerate(parts):

@@ -26,13 +26,17 @@ import emulator
 from demos._lib import case, clicks, screen
 from demos._lib.timing import begin_together
 from emulator import costs
+from emulator.design import pricing
+from emulator.design.model import design_of
 from emulator.design.sheet import Sheet
+from emulator.errors import UsageError
 from emulator.run.options import demo
 from emulator.run.session import Run
 from faults.checkpoint.store import Store
 from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
 from faults.patterns.catalogue import Pattern
+from faults.plan.grammar import parse
 from faults.recover.exclusion import routing
 from primitives.collectives.all_reduce import all_reduce
 from primitives.parameter_server import SGD, Adagrad, Consistency, ParameterServer, Table, Worker
@@ -40,7 +44,7 @@ from primitives.parameter_server.shard import Shard
 from primitives.parameter_server.table import Part
 
 Array = NDArray[np.float64]
-RANKS = 4  # two servers, so that a shard has a replica elsewhere, and two workers, so that one can be slower
+RANKS, WHY = 4, "two servers, so that a shard has a replica, and two workers, so that one can be slower"
 SERVERS = 2
 BATCH, STEPS, RACE = 64, 80, 24  # clicks of a step; steps of a worker, and with a straggler
 DENSE_RATE, RATE = 0.5, 0.15
@@ -153,11 +157,24 @@ def train(run: Run, data: clicks.Clicks, how: Training) -> Trained:
 
 
 def scaled(sheet: Sheet, ranks: int) -> Sheet:
-    """The design with this case's table on two servers; a worker computes as long as one of the sheet's."""
-    data, workers = clicks.Clicks(), ranks - SERVERS
+    """The design with this case's table, as many servers to a worker as in the sheet, and its time of a worker.
+
+    An all-reduce needs two servers: on an unpaced network a single one, which takes messages in the order of emulated
+    time, would wait for a worker that waits for another one in the all-reduce.
+    """
+    data, asked = clicks.Clicks(), design_of(sheet).servers
+    nodes = pricing.chosen_nodes(sheet, pricing.predict(sheet))
+    servers = max(1 if _dense(sheet) == "servers" else 2, round(ranks * asked / (asked + nodes)))
     table = {"bytes": 8 * data.rows * data.width, "rows": data.rows, "row_bytes": 8 * data.width,
-             "touched": data.distinct(BATCH), "skew": 0.0, "servers": SERVERS}  # fmt: skip
-    return case.cut(sheet, workers, dense={"bytes": 8 * data.dense, "servers": SERVERS}, table=table)
+             "touched": data.distinct(BATCH), "skew": 0.0, "servers": servers}  # fmt: skip
+    dense = {"bytes": 8 * data.dense} | ({"servers": servers} if _dense(sheet) == "servers" else {})
+    return case.cut(sheet, ranks - servers, dense=dense, table=table)
+
+
+def _dense(sheet: Sheet) -> str:
+    """How the sheet exchanges the dense weights."""
+    summed = any(flow.of == "dense" and flow.pattern == "all-reduce" for flow in sheet.communication)
+    return "all-reduce" if summed else "servers"
 
 
 def data(control: MPI.Intracomm, sheet: Sheet) -> clicks.Clicks:
@@ -169,16 +186,17 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: clicks.Clicks, steps: case.St
     """Steps of the training by the sheet's consistency, dense weights by the pattern that it gives them."""
     assert sheet.consistency is not None
     kind = {"synchronous": "bsp", "bounded": "ssp"}.get(sheet.consistency.model or "", "async")
-    workers = comm.Get_size() - SERVERS
+    servers = design_of(sheet).servers
+    workers = comm.Get_size() - servers
     seconds = sheet.job.t_comp / workers * steps.factors(workers)
-    by = "all-reduce" if any(f.of == "dense" and f.pattern == "all-reduce" for f in sheet.communication) else "servers"
-    how = Training("", Consistency(kind, sheet.consistency.bound if kind == "ssp" else 0), by, steps.count)
-    group = comm.Split(int(comm.Get_rank() >= SERVERS), comm.Get_rank())
-    service = ParameterServer(comm, how.tables(data), servers=SERVERS, consistency=how.rule)
+    rule = Consistency(kind, sheet.consistency.bound if kind == "ssp" else 0)
+    how = Training("", rule, _dense(sheet), steps.count, servers=servers)
+    group = comm.Split(int(comm.Get_rank() >= servers), comm.Get_rank())
+    service = ParameterServer(comm, how.tables(data), servers=servers, consistency=how.rule)
 
     def work(worker: Worker) -> case.Ends:
         ends: case.Ends = []
-        for amount in seconds[:, worker.rank - SERVERS]:
+        for amount in seconds[:, worker.rank - servers]:
             step = replace(how, steps=worker.clock + 1, step_s=float(amount))
             learn(worker, comm, group, data, step, 0.0)
             ends.append(emulator.now(comm))
@@ -187,9 +205,11 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: clicks.Clicks, steps: case.St
     return service.run(work) or []
 
 
-@demo("cases.recommendation", needs=RANKS)
+@demo("cases.recommendation", needs=2)
 def main(run: Run) -> None:
     """Predict clicks from a table on servers: answer, traffic, and staleness under a straggler."""
+    if run.size < RANKS:
+        raise UsageError(f"recommendation needs {RANKS} ranks ({WHY}), got {run.size}: give mpirun a larger -n")
     made = clicks.Clicks(run.seed)
     _answer(run, made)
     _trade(run, made)
@@ -313,10 +333,20 @@ def _matches(spec: JobSpec, folder: Path, verdicts: Sequence[dict[str, Any]]) ->
     return max(off) <= TOLERANCE and not sum(differ), text
 
 
+def _check(job: JobSpec) -> None:
+    struck = set().union(*(parse(line).target.ranks for line in job.faults))
+    if struck >= set(range(SERVERS)):
+        raise UsageError(
+            f"one of the {SERVERS} servers must stay whole, the faults meet all: the sheet says "
+            f"replicas = {SERVERS - 1}, which survives that many"
+        )
+
+
 DRILL = Pattern(
     "recommendation", "a click model whose shards have replicas", ("replicate",), 40, _matches,
     "the weights of the one-process training", options={"program": "demos.cases.recommendation"}, phases={},
     transfer="", leader="server", needs_roles=True, least_ranks=RANKS, fewest=2,
+    check=_check,
 )  # fmt: skip
 
 

@@ -28,6 +28,7 @@ from demos._lib import case, screen, searching
 from demos._lib.searching import CELLS, Agent, World
 from demos._lib.timing import declared
 from emulator.design.sheet import Sheet
+from emulator.errors import UsageError
 from emulator.run.options import demo
 from emulator.run.session import Run
 from faults.drill.job_spec import JobSpec
@@ -39,7 +40,7 @@ from primitives.gossip.graphs import Graph
 from primitives.peers import Peers
 
 Array = NDArray[np.float64]
-RANKS = 4  # two agents for each half
+RANKS, WHY = 4, "two agents in each of two halves"
 STEPS, SENSING, LATE = 130, 100, 1  # in all, with measuring, and how late a push may be
 APART = range(30, 50)  # steps in which the halves are out of range
 STEP_S = 10e-3  # declared computing of a step in the demo
@@ -143,9 +144,11 @@ def mission(agents: int, seed: int) -> World:
     return World(agents, seed, apart=APART, empty={agents - 1: 65, agents - 2: 80})
 
 
-@demo("cases.swarm", needs=RANKS)
+@demo("cases.swarm", needs=2)
 def main(run: Run) -> None:
     """Search an area with agents that hear their neighbours only: map, coverage, deaths, convergence."""
+    if run.size < RANKS:
+        raise UsageError(f"swarm needs {RANKS} ranks ({WHY}), got {run.size}: give mpirun a larger -n")
     world = mission(run.size, run.seed)
     log = search(run.comm, Air(Peers(run.control)), world, declared(run, STEP_S))
     logs = run.control.gather(log)

@@ -98,7 +98,7 @@ class Store:
         self._thread.start()
 
     def wait(self) -> None:
-        """Until nothing is being written."""
+        """Wait until nothing is being written."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -172,7 +172,7 @@ class Store:
         return None, damaged
 
     def load(self, step: int, wanted: dict[str, tuple[int, int]] | None = None) -> dict[str, np.ndarray]:
-        """Arrays of a checkpoint, whole or the elements `wanted` of each, whoever wrote them.
+        """Arrays of a checkpoint, whole or the elements `wanted` of each, by whichever ranks they were written.
 
         Raises
         ------

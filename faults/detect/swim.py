@@ -1,7 +1,7 @@
 """SWIM among the ranks of a host, beside MPI: a thread of every rank pings and answers over datagrams.
 
     threads of all ranks      ping, ack, ping-req (`primitives.membership.swim`) over sockets of the kernel
-         └─ declared dead ──► suspected on the status board ──► killed by the launcher ──► the runtime tells everybody
+         └─ declared dead ──► suspected on the status board ──► killed by the launcher ──► the runtime tells all ranks
 
 A rank that waits in MPI for a hung one still answers, since its thread does; a stopped process has none that could.
 A suspected process is killed before another takes its place, so that it cannot wake up and go on. If it begins a step,
@@ -37,7 +37,7 @@ def settings(limit_s: float) -> Settings:
 
 
 def start(board: StatusBoard, member: int, members: int, attempt: int, limit_s: float) -> None:
-    """Take part from when all members are there to the end of this process."""
+    """Start this member's thread, which takes part from when all members have come to the end of the process."""
     swim = Member(board, member, members, attempt, limit_s)
     threading.Thread(target=swim.take_part, name="swim", daemon=True).start()
 
@@ -105,7 +105,7 @@ class Member:
 
 
 class GroupSuspicions:
-    """The detector of the launcher: whom members suspect, read from the status board."""
+    """The launcher's part: the members that other members suspect, read from the status board."""
 
     def __init__(self, board: StatusBoard) -> None:
         self.board = board

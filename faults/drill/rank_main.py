@@ -32,7 +32,7 @@ _TOGETHER_S = 2.0  # longest wait for the other ranks to be ready to leave, as t
 
 
 def main(folder: Path) -> None:
-    """Run this rank of the job in that folder and write its verdict."""
+    """Run this rank of the job in that folder, and write its result file if it reached the end."""
     spec = JobSpec.load(folder)
     member = _next_member(folder, spec.world) if spawned() else MPI.COMM_WORLD.Get_rank()
     stacks = (folder / job_spec.STACKS / f"{member:03d}.txt").open("w")
@@ -60,21 +60,8 @@ def _instruments(folder: Path, spec: JobSpec, member: int) -> DrillContext:
     board.enter(member, place, spec.attempt)
     journal = Journal(folder / job_spec.JOURNAL, member, spec.attempt)
     injector = Injector(spec.events, board, journal, member, place)
-    if spec.beat_s:
-        _start_detector(spec, board, member)
+    spec.failure_detector.take_part(board, member, spec.world, spec.attempt, spec.limit_s or 0.0)
     return DrillContext(journal, board, injector, member)
-
-
-def _start_detector(spec: JobSpec, board: StatusBoard, member: int) -> None:
-    """Start the heartbeat thread, or SWIM, for the job's detector."""
-    from faults import detect
-
-    if spec.detector == detect.SWIM:
-        from faults.detect import swim
-
-        swim.start(board, member, spec.world, spec.attempt, spec.beat_s * detect.BEATS_PER_LIMIT)
-    else:
-        detect.start_heartbeat(board, member, spec.beat_s)
 
 
 def _next_member(folder: Path, first: int) -> int:

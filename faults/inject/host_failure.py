@@ -29,7 +29,7 @@ def _line(event: Event) -> str:
 
 
 def claim(board: StatusBoard, event: Event, attempt: int) -> bool:
-    """Whether this process is the first of its host to come here: whoever makes the file is."""
+    """Whether this process is the first of its host to come here: the one that makes the file is."""
     try:
         os.close(os.open(f"{board.path}-line-{_line(event)}-host-{event.host}-{attempt}", os.O_CREAT | os.O_EXCL))
     except FileExistsError:
@@ -42,7 +42,7 @@ def holder(board: StatusBoard, rank: int) -> int | None:
     rows = board.rows
     at_work = np.flatnonzero((rows["state"] == WORKING) & (rows["place"] == rank))
     if len(at_work):
-        return int(at_work[-1])  # whoever takes a place has a higher number than those before
+        return int(at_work[-1])  # a process that takes a place has a higher number than its predecessors
     waits = rows["state"][rank] == WORKING and rows["place"][rank] == NOBODY
     return rank if waits else None
 

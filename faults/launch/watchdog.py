@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from emulator.launch.job import Job
+from faults.detect import Watcher
 from faults.drill import job_spec
 from faults.record.status_board import LEFT, NOBODY, WORKING, StatusBoard
 
@@ -22,6 +22,10 @@ TICK_S = 0.004
 _LOOK_S = 0.1  # between looks at whether anything moves: the watchdog shares the cores with those it watches
 _STUCK_MPIRUN_S = 3.0
 _ANSWER_S = 2.0
+_LOOKS = 3
+"""Looks in a row at which a suspect must neither run nor have beaten. One is not enough on a busy machine: a heartbeat
+thread may beat between the detector's look and that at its state, and after a pause of the whole machine the watchdog
+may run before the kernel has woken the threads whose sleep is over."""
 _MPIRUN_END_S = 5.0
 A_RANK_DIED, BY_ITSELF, MPIRUN_STUCK = "a rank died", "by itself", "mpirun stayed behind"
 
@@ -58,9 +62,6 @@ def _await_mpirun(running: Job) -> None:
     running.stop(grace=1.0)
 
 
-Watcher = Callable[[float], list[int]]
-
-
 class Watch:
     """Reads the status board of a running job every few milliseconds.
 
@@ -90,6 +91,7 @@ class Watch:
         self._clock, self._executioner = board.platform.clock, board.platform.executioner
         self.suspects, self.all_for_one = suspects, all_for_one
         self._fenced: dict[int, float] = {}
+        self._silent: dict[int, int] = {}
         self._last_move, self._looked, self._seen = 0.0, 0.0, b""
         self._all_gone: float | None = None
 
@@ -151,7 +153,7 @@ class Watch:
             self._seen, self._last_move = progress, now
         if now - self._last_move > self.stall_s:
             return f"nothing moved for {self.stall_s:g} s"
-        if self._nobody_works():
+        if self._all_have_ended():
             self._all_gone = self._all_gone or now
             if now - self._all_gone > _STUCK_MPIRUN_S:
                 return MPIRUN_STUCK
@@ -167,7 +169,7 @@ class Watch:
         rows = self.board.rows
         return [(int(m), int(rows["pid"][m])) for m in np.flatnonzero(rows["state"] == WORKING)]
 
-    def _nobody_works(self) -> bool:
+    def _all_have_ended(self) -> bool:
         came = bool((self.board.rows["state"] != 0).any())
         return came and not any(self._executioner.lives(pid) for _, pid in self._working())
 
@@ -181,16 +183,22 @@ class Watch:
     def _fence(self, now: float) -> None:
         if self.suspects is None:
             return
+        rows = self.board.rows
+        beats = np.array(rows["beat"])
+        silent: dict[int, int] = {}  # looks so far at each suspect
         for member in self.suspects(now):
-            pid = int(self.board.rows["pid"][member])
-            if member in self._fenced or self.board.rows["state"][member] == LEFT or not self._executioner.lives(pid):
+            pid = int(rows["pid"][member])
+            if member in self._fenced or rows["state"][member] == LEFT or not self._executioner.lives(pid):
                 continue
-            if self._executioner.runs(pid, int(self.board.rows["beats_from"][member])):
+            if self._executioner.runs(pid, int(rows["beats_from"][member])):
                 # Its heartbeat thread waits for the interpreter, or for a core: a rank that computes is not dead.
                 self.board.beat(member)
-                continue
-            self._fenced[member] = now
-            self._executioner.send(pid, signal.SIGKILL)
+            elif rows["beat"][member] == beats[member]:  # else it has beaten since the detector looked
+                silent[member] = self._silent.get(member, 0) + 1
+                if silent[member] >= _LOOKS:
+                    self._fenced[member] = now
+                    self._executioner.send(pid, signal.SIGKILL)
+        self._silent = silent
 
     def _kill_working(self) -> None:
         """Kill what is left of an ended job, stopped ones last: their death would let the others recover and commit."""

@@ -30,7 +30,7 @@ class Pattern:
     policies
         Its recovery policies, the default first.
     matches
-        The oracle: whether the ranks' verdicts show the right result, and in words.
+        The oracle: whether what the ranks reported is the right result, and in words.
     oracle
         What the result is compared with, in words.
     options

@@ -1,7 +1,7 @@
 """Scatter-gather: a coordinator hands out tasks; the tasks of a dead worker are executed again by others.
 
 A step is one request of many tasks; each rank learns its answer at the end, so that any of them can coordinate the
-next. A worker's death costs the tasks that it had (`reexecute`: nobody else even stops). The coordinator's
+next. A worker's death costs the tasks that it had (`reexecute`: no other rank even stops). The coordinator's
 death costs the request: the lowest living rank coordinates it anew.
 """
 

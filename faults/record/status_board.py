@@ -74,7 +74,7 @@ class StatusBoard:
         self.beats[member] = self._now()
 
     def furthest(self) -> int:
-        """The latest step that somebody who holds a place has begun; -1 before the first."""
+        """The latest step that a rank with a place has begun; -1 before the first."""
         at_work = (self.rows["state"] == WORKING) & (self.rows["place"] != NOBODY)
         return int(np.max(self.rows["step"], where=at_work, initial=-1))
 

@@ -129,20 +129,20 @@ class JobProcesses:
         return [place for place in sorted(self.placement.places) if place not in self.fresh]
 
     def unchanged(self, decision: Decision) -> bool:
-        """Whether it worked for everybody and nobody has died since the last repair."""
+        """Whether the work succeeded on all ranks and none has died since the last repair."""
         return decision.ok and decision.alive == self.group.alive
 
     def revoke(self) -> None:
-        """Wake everybody who waits for a message on the communicator in use."""
+        """Wake every rank that waits for a message on the communicator in use."""
         revoke(self.group.work_comm)
 
     def rebuild(self, decision: Decision) -> Decision | None:
-        """Give everybody a place and the next communicator.
+        """Move every rank to its place and to the next communicator.
 
         Returns
         -------
         Decision or None
-            None when it is done; what the survivors agreed on instead if somebody died meanwhile.
+            None when it is done; what the survivors agreed on instead if a rank died meanwhile.
         """
         self.phase("rebuild")
         self.phase(self.policy.name)
@@ -152,7 +152,7 @@ class JobProcesses:
         alive = decision.alive
         # A spawned process is not in the communicator yet: the survivors go on without it first.
         self.placement = before.refilled(alive) if self.policy.has_spares else before.survivors(alive)
-        called = {place for place, base in self.placement.places.items() if before.places.get(place) != base}
+        called = {place for place, holder in self.placement.places.items() if before.places.get(place) != holder}
         self.fresh = (self.fresh | called) & set(self.placement.places)
         empty = sorted(self.wanted - set(self.placement.places))
         spawn = self.policy.spawns and bool(empty) and self._spawns_left > 0
@@ -180,7 +180,7 @@ class JobProcesses:
                 return decision
         fresh: SurvivorGroup | None = None
         try:
-            comm = survivor_group.shrink(self.group.base)
+            comm = survivor_group.shrink(self.group.agree_comm)
             if empty:
                 comm = spawning.spawn(comm, len(empty))
             clock = self._drill.platform.clock
@@ -202,7 +202,7 @@ class JobProcesses:
         if fresh.rank == 0:
             try:
                 spawning.send_placement(fresh.work_comm, range(first, fresh.size), self._message())
-            except MPI.Exception:  # one has died again, which whoever hands the state out or asks for it will find
+            except MPI.Exception:  # one has died again: the exchange of the state will find that
                 self.revoke()
         return None
 

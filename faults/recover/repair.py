@@ -30,7 +30,7 @@ APART = 4
 """Steps from one copy of the state to the next where nothing is agreed on. A copy is most of what being ready costs: it
 goes to memory that no cache holds any more. A death costs up to three steps more than the one that it interrupts."""
 _TAG_FOUND = 30_004
-_DOZE_S = 8e-3  # longest sleep of a spare between two looks while nobody died: each takes a core from the others
+_DOZE_S = 8e-3  # longest sleep of a spare between two looks before any death: each takes a core from the others
 
 
 class Repairing:
@@ -83,17 +83,17 @@ class Repairing:
             return group.agree(ok, wait=self._sleep)
         return group.agree(ok, self._copies.flags if self._processes.has_state else survivor_group.ANY)
 
-    def _sleep(self, request: MPI.Request, in_vain: Callable[[], bool]) -> bool:
+    def _sleep(self, request: MPI.Request, superseded: Callable[[], bool]) -> bool:
         """How a spare waits; without agreements after each step it reads the others' step from the status board."""
         if self.every:
-            return survivor_group.sleepy(request, in_vain, clock=self._clock)
+            return survivor_group.sleepy(request, superseded, clock=self._clock)
         group = self._processes.group
 
         def calm() -> bool:
             self.drill.follow()
             return not self._failure_known and group.failed().isdisjoint(group.alive)  # in a repair all wait for it
 
-        return survivor_group.sleepy(request, in_vain, calm, _DOZE_S, self._clock)
+        return survivor_group.sleepy(request, superseded, calm, _DOZE_S, self._clock)
 
     def _fail(self, error: MPI.Exception) -> None:
         self._notice(f"error {error.Get_error_class()}")
@@ -133,7 +133,7 @@ class Repairing:
             if self.levels is not None and len(processes.placement.places) < len(processes.wanted):
                 gone = min(processes.wanted - set(processes.placement.places))
                 raise RecoveryFailed(
-                    "rebuild", f"nobody is left to go on with what rank {gone} alone had: give more spares"
+                    "rebuild", f"no rank is left to go on with what rank {gone} alone had: give more spares"
                 )
             self._roll_back()
             self._note(
@@ -167,7 +167,7 @@ class Repairing:
         group, table, holders = self._processes.group, self._processes.placement, self._processes.holders()
         if not holders:
             raise RecoveryFailed(
-                "restore", "nobody who holds the state is left alive: use checkpoints and --recovery restart"
+                "restore", "no rank that holds the state is left alive: use checkpoints and --recovery restart"
             )
         giver = table.places[holders[0]]
         takers = [table.places[place] for place in sorted(self._processes.fresh)]

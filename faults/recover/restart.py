@@ -123,8 +123,8 @@ class Restarting:
             self._every = self._find_interval(cost)
 
     def _find_interval(self, cost: float) -> int:
-        """From rank 0's measurements, the same for everybody: the parts of one checkpoint are of one step."""
-        assert self._mtbf_s is not None  # as whoever leaves the interval to be found is told to say
+        """From rank 0's measurements, the same on all ranks: the parts of one checkpoint are of one step."""
+        assert self._mtbf_s is not None  # `restarting` and the command line refuse its absence
         steps = interval.in_steps(interval.daly(max(cost, 1e-6), self._mtbf_s), float(np.median(self._step_s)))
         steps = self.comm.bcast(steps)
         self.drill.journal.write("interval", steps=steps, cost=cost, mtbf=self._mtbf_s)

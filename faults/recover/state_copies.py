@@ -62,7 +62,7 @@ class StateCopies:
         for name, array in self.newest.items():
             array[...] = state[name]
         # Three bits tell only copies with numbers that follow one another; others are a job's last and what it goes on
-        # from, where all agree and nobody needs the older one.
+        # from, where all agree and no rank needs the older one.
         follows = self._number(step) == self._number(self.step) + 1
         self._older_step, self.step = self.step if follows else -1, step
 
@@ -135,7 +135,7 @@ class CommitLog:
 
     def commit(self, count: int) -> None:
         """So many steps are committed."""
-        if self._silent:  # nobody asks for the instants, and where it counts they are not even taken
+        if self._silent:  # without a journal the instants are not needed, and the step loop does not even take them
             self.count = max(self.count, count)
             return
         while self.count < count:

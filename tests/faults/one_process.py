@@ -18,7 +18,7 @@ from mpi4py import MPI
 from emulator.carrier import Carrier
 from faults.platform import Clock, Executioner, Platform
 
-LOOK_S = 1e-4  # virtual time between two looks at what is waited for
+LOOK_S = 2e-4  # virtual time between two looks at what is waited for
 PID = 1000  # of rank 0
 
 
@@ -34,6 +34,7 @@ class Scheduler(Clock, Executioner):
         self.turns: dict[int, threading.Semaphore] = {}
         self.wakes: dict[int, float] = {}  # when each thread goes on, by process id
         self.ended: set[int] = set()
+        self.killed: dict[int, float] = {}  # when
         self.stopped: set[int] = set()
         self.due: list[tuple[float, int, int]] = []  # signals: instant, process, number
         self.struck: list[tuple[float, int, int]] = []
@@ -96,6 +97,7 @@ class Scheduler(Clock, Executioner):
         self.struck.append((self.t, process, number))
         if number == signal.SIGKILL:
             self.ended.add(process)
+            self.killed[process] = self.t
             self.wakes[process] = self.t  # once more, to end
         if number == signal.SIGSTOP:
             self.stopped.add(process)
@@ -243,13 +245,14 @@ class Job:
         self.platform = Platform(self.scheduler, self.scheduler, survives=True)
         self._shared: dict[int, Shared] = {}
         self._news: dict[tuple[Shared, int], bool] = {}
-        self.left: set[int] = set()
 
     def shared(self, number: int) -> Shared:
         return self._shared.setdefault(number, Shared())
 
     def dead(self) -> set[int]:
-        return {rank for rank in range(self.size) if PID + rank in self.scheduler.ended} - self.left
+        """Ranks whose death is known: it becomes so after the instant of the death."""
+        now, killed = self.scheduler.t, self.scheduler.killed
+        return {rank for rank in range(self.size) if killed.get(PID + rank, now) < now}
 
     def news(self, shared: Shared, number: int) -> bool:
         """Whether a death was news to an agreement: the first rank that knows its outcome settles it for all."""

@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[3]
 CHAPTERS = sorted((ROOT / "docs" / "cases").glob("*.md"))
 _BLOCK = re.compile(r"^```\n(\$ .*?)^```$", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")
-_MEASURED = re.compile(r"^(compute|latency|bandwidth|waiting|total) .*%$|by at most")
+_MEASURED = re.compile(r"^(compute|latency|bandwidth|waiting|total) .*%$|by at most|err by")
 """Lines whose numbers depend on which message a busy machine delivers first, or on rounding."""
 _OFF = 0.25
 _ROUNDING = 1e-9

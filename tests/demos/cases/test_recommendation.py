@@ -13,6 +13,7 @@ from demos._lib import clicks
 from demos.cases import recommendation
 from demos.cases.recommendation import DENSE_RATE, RATE, SERVERS, Training
 from primitives.parameter_server import Consistency, ParameterServer
+from tests.demos.launched import run_demo
 from tests.ranks import on_ranks
 
 SMALL = clicks.Clicks(3, rows_each=200)
@@ -109,3 +110,30 @@ def test_the_drill_is_held_to_one_process_and_its_checkpoint() -> None:
     assert not matches(job, Path(), [good[0] | {"rebuilt": 2}, *good[1:]])[0]
     assert not matches(job, Path(), [*good[:2], {"place": 3, "off": 1e-3}])[0]
     assert not matches(job, Path(), good[1:])[0]
+
+
+def test_a_drill_leaves_a_server_whole() -> None:
+    from emulator.errors import UsageError
+    from faults.drill.request import Request
+    from faults.patterns.catalogue import CATALOGUE
+
+    CATALOGUE["recommendation"] = recommendation.DRILL
+    try:
+        with pytest.raises(UsageError, match=r"one of the 2 servers must stay whole.* replicas = 1"):
+            Request("recommendation", 6, ["kill 0 @ step 3", "kill 1 @ step 9"]).spec()
+        assert Request("recommendation", 6, ["kill 1 @ step 3", "kill 4 @ step 9"]).spec().recovery == "replicate"
+    finally:
+        del CATALOGUE["recommendation"]
+
+
+@pytest.mark.parametrize(
+    ("name", "rule"),
+    [("recommendation", "two servers"), ("federated", "no rule bears a liar"), ("swarm", "two halves")],
+)
+def test_too_few_ranks_are_told_how_many_and_why(name: str, rule: str, tmp_path: Path) -> None:
+    done = run_demo(f"cases.{name}", 3, tmp_path)
+    lines = [line for line in done.text.splitlines() if line.startswith("error:")]
+    assert done.status == 2
+    assert len(lines) == 1
+    assert f"{name} needs 4 ranks (" in lines[0]
+    assert rule in lines[0]
