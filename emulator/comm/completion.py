@@ -71,6 +71,10 @@ class Batch(Operation):
         ready = [i for i, one in enumerate(self.operations) if one.active and one.poll()]
         return sorted(ready, key=lambda i: (self.operations[i].time(), i)) if len(ready) > 1 else ready
 
+    def idle(self) -> None:
+        """Note a test of these requests that found nothing."""
+        self.engine.idle(tuple(one for one in self.operations if one.active))
+
     def any_active(self) -> bool:
         return any(one.active for one in self.operations)
 
@@ -135,7 +139,7 @@ def _test_all(
     with Batch(requests) as batch:
         batch.engine.progress()
         if not all(one.poll() for one in batch.operations if one.active):
-            batch.engine.idle()
+            batch.idle()
             return False, None
         return True, batch.finish(range(len(batch.operations)), statuses)
 
@@ -147,7 +151,7 @@ def _any(requests: Sequence[MPI.Request], status: MPI.Status | None, wait: bool)
             empty_status(status)
             return MPI.UNDEFINED, True, None
         if not found:
-            batch.engine.idle()
+            batch.idle()
             return MPI.UNDEFINED, False, None
         statuses = None if status is None else [status]
         return found[0], True, batch.finish(found[:1], statuses, one_by_one=True)[0]
@@ -161,7 +165,7 @@ def _some(
         if found is None:
             return None, None
         if not found:
-            batch.engine.idle()
+            batch.idle()
         return found, batch.finish(found, statuses)
 
 

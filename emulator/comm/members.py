@@ -29,7 +29,7 @@ class Members:
         everybody = range(len(ranks))
         self.ranks: Sequence[int]
         self._places: Sequence[int] | Mapping[int, int]
-        if list(ranks) == list(everybody):  # the usual case, which needs no memory
+        if ranks == everybody or list(ranks) == list(everybody):  # the usual case, which needs no memory
             self.ranks = self._places = everybody
         else:
             self.ranks = tuple(ranks)
