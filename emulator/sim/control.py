@@ -1,7 +1,7 @@
 """The control plane of a simulation: what ranks do together at no simulated time.
 
 Ranks meet: each leaves a value and waits for the others, the last one combines the values, and all go on at their own
-times. Splitting and duplicating communicators, and the collectives that a harness uses beside the network, are meetings.
+times. Communicators are split and duplicated in meetings, and what a harness does beside the network are meetings too.
 """
 
 from __future__ import annotations

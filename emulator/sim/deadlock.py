@@ -13,8 +13,7 @@ from emulator.sim.control import Meeting
 from emulator.sim.engine import SimulatedEngine
 
 _SHOWN = 8
-_OURS = os.sep.join(("", "emulator", ""))
-_PRIMITIVES = os.sep.join(("", "primitives", ""))
+_LIBRARY = ("emulator", "primitives")  # not the program
 
 
 class DeadlockError(CheckFailed):
@@ -60,12 +59,11 @@ def _awaited(engine: SimulatedEngine) -> str:
 
 
 def _place(engine: SimulatedEngine) -> str:
-    """Name the line of the program, and the primitive's if it waits in one."""
+    """Name the line of the program in which a rank waits."""
     frame: Any = engine.thread.gr_frame if engine.thread is not None else None
     while frame is not None:
-        path = frame.f_code.co_filename
-        if _OURS not in path and _PRIMITIVES not in path:
-            return f" ({os.path.basename(path)}, line {frame.f_lineno}, in {frame.f_code.co_name})"
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in _LIBRARY:
+            return f" ({os.path.basename(frame.f_code.co_filename)}, line {frame.f_lineno}, in {frame.f_code.co_name})"
         frame = frame.f_back
     return ""
 
