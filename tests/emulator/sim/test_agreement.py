@@ -16,17 +16,17 @@ from tests.ranks import on_ranks
 NET = "10gbe"
 
 
-def agree(comm: Any, program: Program) -> None:
-    """Run a program on emulated ranks, and in rank 0 on as many simulated ones."""
+def agree(comm: Any, program: Program) -> bool:
+    """Run a program on emulated ranks, and in rank 0 on as many simulated ones; whether they could be compared."""
     emulated = emulator.emulate(comm, network.load(NET))
     result = program(emulated)
     rows = comm.gather((result, emulated.engine.clock.t, emulated.engine.inversions()))
-    if comm.Get_rank() == 0:
-        outcome = sim.run(program, comm.Get_size(), NET)
-        if any(row[2] for row in rows):
-            return  # the emulated times depend on what the machine ran first
-        assert outcome.results == [row[0] for row in rows]
-        assert outcome.clocks == [row[1] for row in rows]
+    if comm.Get_rank() != 0 or any(row[2] for row in rows):
+        return False  # with inversions the emulated times depend on what the machine ran first
+    outcome = sim.run(program, comm.Get_size(), NET)
+    assert outcome.results == [row[0] for row in rows]
+    assert outcome.clocks == [row[1] for row in rows]
+    return True
 
 
 @on_ranks(16, p=[2, 3, 5, 8, 13, 16], name=list(PROGRAMS))
@@ -39,5 +39,5 @@ def test_primitives(comm: Any, p: int, name: str) -> None:
 
 @on_ranks(4)
 def test_randomly_generated_programs(comm: Any) -> None:
-    for seed in range(60):
-        agree(comm, partial(random_programs.program, seed=seed))
+    compared = [agree(comm, partial(random_programs.program, seed=seed)) for seed in range(60)]
+    assert comm.Get_rank() or sum(compared) >= 15
