@@ -1,13 +1,14 @@
 """Skeletons of the five patterns over three networks in one job: rank 0 writes the error of each prediction.
 
-mpirun -n 18 python -m bench._design FILE.json 2,4,8,16
+mpirun -n 18 python -m bench._design FILE.json 2,4,8,16 BUDGET_S
 """
 
 from __future__ import annotations
 
 import json
+import random
 import sys
-from itertools import product
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,10 @@ from mpi4py import MPI
 
 import emulator
 from demos._lib.skeleton import seconds
+from emulator.costs import waiting
+from emulator.design.exchange import WARM_UP, Exchange, Wires
 from emulator.design.model import Flow
-from emulator.design.skeleton import TERMS, WARM_UP, Exchange, Wires, by_term, price
+from emulator.design.skeleton import LATE, TERMS, by_term, expected
 from emulator.network import load
 
 NETWORKS = ("10gbe", "cloud-zone", "wan")
@@ -43,54 +46,68 @@ class _Job:
         return Wires(seen["alpha"]["max"], seen["beta"]["max"], seen["hosts"][0]["nic"]["egress_beta"])
 
 
-def exchanges(p: int) -> dict[str, Exchange]:
-    """One of each pattern, and of each consistency that has a schedule of its own."""
+def exchanges(p: int, wires: Wires) -> dict[str, Exchange]:
+    """One of each pattern, and of each consistency and straggler strategy that has a schedule of its own."""
 
     def one(pattern: str, model: str = "synchronous", extra: int = 0, **options: Any) -> Exchange:
         own = {name: options.pop(name) for name in ("servers", "graph") if name in options}
-        flow = Flow("model", pattern, **own)
-        return Exchange(flow, model, 4, p, extra, BYTES, BYTES, COMPUTE_S, **options)
+        return Exchange(Flow("model", pattern, **own), model, 4, p, extra, BYTES, BYTES,
+                        COMPUTE_S * options.get("between", 1), **options)  # fmt: skip
 
+    most = -(-9 * p // 10)
+    slow = COMPUTE_S * float(waiting.slowest(p, SPREAD, quorum=0.9))
+    trip = 2 * wires.alpha + (p + 1) * BYTES * wires.beta
     return {
         "all-reduce ring": one("all-reduce", algorithm="ring"),
         "all-reduce rabenseifner": one("all-reduce", algorithm="rabenseifner"),
+        "all-reduce ring every 8 steps": one("all-reduce", algorithm="ring", between=8),
         "parameter-server": one("parameter-server", extra=2, servers=2),
         "parameter-server bounded": one("parameter-server", "bounded", extra=2, servers=2),
         "parameter-server asynchronous": one("parameter-server", "asynchronous", extra=2, servers=2),
         "gossip one-peer": one("gossip", graph="one-peer"),
         "gossip ring": one("gossip", graph="ring"),
+        "gossip one-peer bounded": one("gossip", "bounded", graph="one-peer"),
+        "gossip one-peer asynchronous": one("gossip", "asynchronous", graph="one-peer"),
         "scatter-gather": one("scatter-gather", extra=1),
+        "scatter-gather quorum": one("scatter-gather", extra=1, needed=most),
+        "scatter-gather backup": one("scatter-gather", extra=1, late=LATE, copies=2),
         "scatter-gather tasks": one("scatter-gather", extra=1, tasks=4 * p),
+        "scatter-gather tasks backup": one("scatter-gather", extra=1, tasks=4 * p, late=LATE),
         "federated": one("federated", extra=1),
+        "federated drop": one("federated", extra=1, deadline=1.01 * (trip + slow)),
     }
 
 
-def main(path: str, ranks: list[int]) -> None:
-    found = []
-    for network in NETWORKS:
-        job = _Job(network)
-        for p, spread in product(ranks, (0.0, SPREAD)):
-            for name, one in exchanges(p).items():
+def main(path: str, ranks: list[int], budget: float) -> None:
+    """Measure points in an order that gives every pattern its turn, until the budget is used up."""
+    begin, found = time.monotonic(), []
+    jobs = {network: _Job(network) for network in NETWORKS}
+    points = [(network, p, spread, name) for p in ranks for spread in (SPREAD, 0.0) for network in NETWORKS
+              for name in exchanges(p, jobs[network].wires())]  # fmt: skip
+    random.Random(0).shuffle(points)
+    for network, p, spread, name in points:
+        if not MPI.COMM_WORLD.bcast(time.monotonic() - begin < budget):
+            break
+        job, one = jobs[network], exchanges(p, jobs[network].wires())[name]
 
-                def timed(each: Exchange, varied: float, job: _Job = job) -> float:
-                    count = WARM_UP + (ENOUGH if varied else 6)
-                    return seconds(job, each, each.draws(varied, count, 0))  # type: ignore[arg-type]
+        def timed(each: Exchange, varied: float, job: _Job = job) -> float:
+            count = WARM_UP + (ENOUGH if varied else 6)
+            return seconds(job, each, each.draws(varied, count, 0))  # type: ignore[arg-type]
 
-                def said(each: Exchange, varied: float, job: _Job = job) -> float:
-                    count = WARM_UP + (6 * ENOUGH if varied else 6)
-                    return price(each, each.draws(varied, count, 1_000_003), job.wires())
+        def said(each: Exchange, varied: float, job: _Job = job) -> float:
+            return expected(each, varied, WARM_UP + (ENOUGH if varied else 6), 0, job.wires())
 
-                measured = by_term(timed, one, spread)
-                if MPI.COMM_WORLD.rank:
-                    continue  # the prediction of a long run takes memory, which one rank has
-                rows = [measured, by_term(said, one, spread)]
-                totals = [sum(row.values()) for row in rows]
-                found.append({
-                    "network": network, "p": p, "spread": spread, "pattern": name, "error": totals[1] / totals[0] - 1,
-                    "measured": [rows[0][t] for t in TERMS], "predicted": [float(rows[1][t]) for t in TERMS],
-                })  # fmt: skip
-                Path(path).write_text(json.dumps(found))
+        measured = by_term(timed, one, spread)
+        if MPI.COMM_WORLD.rank:
+            continue  # the prediction of a long run takes memory, which one rank has
+        predicted = by_term(said, one, spread)
+        error = sum(predicted.values()) / sum(measured.values()) - 1
+        found.append({
+            "network": network, "p": p, "spread": spread, "pattern": name, "error": error,
+            "measured": [measured[t] for t in TERMS], "predicted": [float(predicted[t]) for t in TERMS],
+        })  # fmt: skip
+        Path(path).write_text(json.dumps(found))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], [int(p) for p in sys.argv[2].split(",")])
+    main(sys.argv[1], [int(p) for p in sys.argv[2].split(",")], float(sys.argv[3]))

@@ -13,12 +13,15 @@ the measured time stands beside the predicted one:
 
 The first sends as little as 2 (p-1)/p n through each port, a server's or coordinator's port carries (p-1) n each way,
 and gossip sends n in each of its rounds: for long vectors the order is fixed. For short ones latency decides, and the
-two with somebody in the middle pay it only twice.
+two with a rank in the middle pay it only twice.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
+from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -54,9 +57,8 @@ def main(run: Run) -> None:
     rows = _collective(run, counts) + _servers(run, counts)
     if run.rank != 0:
         return
-    predict, run.extra["formula"] = _predictions(run, rows)
+    _predict(run, rows)
     for row in rows:
-        row["predicted"] = predict(row["pattern"], row["ranks"], row["bytes"])
         if row["wrong"]:
             run.fail(f"{row['pattern']}: {row['wrong']} elements are not the mean, {row['ranks']} ranks")
     run.measurements += rows
@@ -71,37 +73,37 @@ def main(run: Run) -> None:
 
 def _collective(run: Run, counts: list[int]) -> list[dict[str, Any]]:
     """Measure the three patterns whose every step has a beginning and an end."""
-    jobs = [
-        averaging(run.sub(p), name, p, size, average_by, (p - 1) / 2)
-        for p in counts
-        for size in run.sizes
-        for name, average_by in _ways(run, run.sub(p), p, size).items()
-    ]
+    jobs = []
+    for p, size in itertools.product(counts, run.sizes):
+        comm: Any = run.sub(p)
+        algorithm = "" if comm is None else _algorithm(run, comm, size)
+        ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+            "all-reduce": partial(_mean, comm, algorithm),
+            "gossip": partial(average, comm, rounds=_schedule(p)),
+            "scatter-gather": partial(through_coordinator, comm),
+        }
+        jobs += [averaging(comm, name, p, size, way, (p - 1) / 2) for name, way in ways.items()]
+        jobs[-3].labels["algorithm"] = algorithm
     series = timed(run, jobs)
     run.samples += [row for one in series for row in one.rows()]
     return [measurement(one) for one in series]
 
 
-def _ways(run: Run, comm: Any, p: int, size: int) -> dict[str, Callable[[np.ndarray], np.ndarray]]:
-    schedule = _schedule(p)
-    algorithm = _algorithm(run, p, size)
-    return {
-        "all-reduce": lambda x: all_reduce(comm, x, algorithm=algorithm) / p,
-        "gossip": lambda x: average(comm, x, schedule),
-        "scatter-gather": lambda x: through_coordinator(comm, x),
-    }
+def _mean(comm: Any, algorithm: str, x: np.ndarray) -> np.ndarray:
+    return all_reduce(comm, x, algorithm=algorithm) / comm.Get_size()
 
 
 def _schedule(p: int) -> list[Mixing]:
-    """The shorter of the schedules that are exact on p ranks."""
+    """The shorter of the schedules that average p ranks exactly."""
     known = [schedules.base_graph(p), schedules.one_peer_exponential(p)]
     return min((way for way in known if mixing.contraction(way) < 1e-9), key=len)
 
 
-def _algorithm(run: Run, p: int, size: int) -> str:
+def _algorithm(run: Run, comm: MPI.Intracomm, size: int) -> str:
+    """The all-reduce algorithm: on a network the quickest by the exact forms, else what ``auto`` takes."""
     if run.network is None:
-        return "auto"
-    path = run.network.between(0, 1)
+        return tuning.automatic(comm, size)
+    path, p = run.network.between(0, 1), comm.Get_size()
     return min(ALGORITHMS, key=lambda name: costs.exact(name, p, size // 8, 8, path.alpha, path.beta))
 
 
@@ -132,58 +134,35 @@ def _servers(run: Run, counts: list[int]) -> list[dict[str, Any]]:
     return rows
 
 
-Prediction = Callable[[str, int, int], float]
-
-
-def _predictions(run: Run, rows: list[dict[str, Any]]) -> tuple[Prediction, str]:
-    """The closed forms with the configured alpha and beta, or with those fitted to the all-reduce alone."""
+def _predict(run: Run, rows: list[dict[str, Any]]) -> None:
+    """Add the closed forms, with the configured alpha and beta or with each pattern's own."""
+    kinds = {(row["pattern"], row["ranks"]) for row in rows}
     if run.network is not None:
         path, card = run.network.between(0, 1), egress(run)
-        return (
-            lambda name, p, size: price(name, p, size, path.alpha, path.beta, _algorithm(run, p, size), card),
-            "configured",
-        )
-    terms = {(name, p): _own_terms(rows, name, p) for name in PATTERNS for p in {row["ranks"] for row in rows}}
-    run.extra["own_terms"] = [
-        {"pattern": name, "ranks": p, "alpha": a, "beta": b} for (name, p), (a, b) in terms.items()
-    ]
-
-    def predict(name: str, p: int, size: int) -> float:
-        return price(name, p, size, *terms[name, p], _likely(rows, p, size))
-
-    return predict, "each pattern's own alpha and beta, from its shortest and longest vectors"
+        terms = dict.fromkeys(kinds, (path.alpha, path.beta))
+        run.extra["formula"] = "configured"
+    else:
+        terms, card = {(name, p): _own_terms(rows, name, p) for name, p in kinds}, None
+        run.extra["own_terms"] = [
+            {"pattern": name, "ranks": p, "alpha": a, "beta": b} for (name, p), (a, b) in sorted(terms.items())
+        ]
+        run.extra["formula"] = "each pattern's own alpha and beta, from its shortest and longest vectors"
+    for row in rows:
+        name, p = row["pattern"], row["ranks"]
+        row["predicted"] = price(name, p, row["bytes"], *terms[name, p], row.get("algorithm", ""), card)
 
 
 def _own_terms(rows: list[dict[str, Any]], name: str, p: int) -> tuple[float, float]:
     """Alpha and beta with which a pattern's closed form gives its times at the shortest and the longest vector."""
-    (short, quick), (long, slow) = _ends(rows, name, p)
-
-    def parts(size: int) -> tuple[float, float]:
-        algorithm = _likely(rows, p, size)
-        return price(name, p, size, 1.0, 0.0, algorithm), price(name, p, size, 0.0, 1.0, algorithm)
-
-    (steps, volume), (steps_long, volume_long) = parts(short), parts(long)
+    mine = sorted((row for row in rows if (row["pattern"], row["ranks"]) == (name, p)), key=itemgetter("bytes"))
+    (steps, volume, quick), (steps_long, volume_long, slow) = (
+        (*(price(name, p, row["bytes"], *unit, row.get("algorithm", "")) for unit in ((1.0, 0.0), (0.0, 1.0))),
+         row["seconds"]["median"])
+        for row in (mine[0], mine[-1])
+    )  # fmt: skip
     determinant = steps * volume_long - steps_long * volume
     beta = max(0.0, (steps * slow - steps_long * quick) / determinant) if determinant else 0.0
     return max(0.0, quick - volume * beta) / steps, beta
-
-
-def _likely(rows: list[dict[str, Any]], p: int, size: int) -> str:
-    """The all-reduce algorithm for the bare transport, judged by plain exchanges."""
-    return tuning.choose(p, size, *_rough_terms(rows, p), 0.0)
-
-
-def _rough_terms(rows: list[dict[str, Any]], p: int) -> tuple[float, float]:
-    """Alpha and beta that explain gossip, whose rounds are plain exchanges, at the shortest and longest vectors."""
-    (_, quick), (long, slow) = _ends(rows, "gossip", p)
-    rounds = len(_schedule(p))
-    return quick / rounds, slow / rounds / long
-
-
-def _ends(rows: list[dict[str, Any]], name: str, p: int) -> tuple[tuple[int, float], tuple[int, float]]:
-    """Size and time of a pattern's shortest and longest vectors on p ranks."""
-    times = [(row["bytes"], row["seconds"]["median"]) for row in rows if (row["pattern"], row["ranks"]) == (name, p)]
-    return min(times), max(times)
 
 
 def price(name: str, p: int, size: int, alpha: float, beta: float, algorithm: str, card: float | None = None) -> float:
@@ -215,12 +194,12 @@ def _winner(rows: list[dict[str, Any]], p: int, size: int) -> dict[str, Any]:
 
 
 def _quickest(times: dict[str, float]) -> list[str]:
-    """The pattern with the least time, and those that are as good as equal to it."""
+    """The pattern with the least time, and those within `TIE` of it."""
     return [name for name in PATTERNS if times[name] <= (1 + TIE) * min(times.values())]
 
 
 def _held(row: dict[str, Any]) -> bool:
-    """Whether the time is followed to the message, and kept.
+    """Whether the closed form is exact without pacing.
 
     Where p is no power of two, ranks of a gossip run ahead of others, and meet at a card in an order that a run without
     pacing does not keep.

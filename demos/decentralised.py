@@ -29,7 +29,7 @@ from primitives.gossip.mixing import Mixing
 BATCH = 16
 SHAPE = (digits.FEATURES, digits.CLASSES)
 WIRE = 8 * digits.FEATURES * digits.CLASSES
-LOOKS = 12  # how often the loss is looked at
+LOOKS = 12  # times that the loss is evaluated
 
 
 @demo("decentralised", needs=2, sizes="5200")
@@ -42,7 +42,9 @@ LOOKS = 12  # how often the loss is looked at
     show_default=True,
     help="Declared compute time of a step on an emulated network with --compute none.",
 )
-@click.option("--skew/--even", default=True, show_default=True, help="Each rank knows few digits only, or all.")
+@click.option(
+    "--skew/--even", default=True, show_default=True, help="Each rank has images of few digits only, or of all."
+)
 def main(run: Run, steps: int, rate: float, step_time: float, skew: bool) -> None:  # fmt: skip
     """Train over gossip on several graphs, beside all-reduce.
 
@@ -94,7 +96,7 @@ def _change(model: np.ndarray, shard: tuple[Any, Any], rank: int, number: int, r
 def _train(
     run: Run, shards: list[tuple[Any, Any]], schedule: list[Mixing] | None, steps: int, rate: float, step_s: float
 ) -> dict[str, Any]:
-    """Train; rank 0 gets the loss of the mean model over time. Looking costs no emulated time."""
+    """Train; rank 0 gets the loss of the mean model over time. Evaluating it costs no emulated time."""
     model = np.zeros(WIRE // 8)
     begin, looked, curve = begin_together(run), 0.0, []
     for number in range(steps):
@@ -139,7 +141,7 @@ def _predicted(run: Run, schedule: list[Mixing] | None, steps: int, step_s: floa
 
 
 def _when(curve: list[dict[str, Any]], loss: float) -> float:
-    """Seconds at which a curve first has this loss, straight lines between the looks (a zero model knows nothing)."""
+    """Seconds at which a curve first has this loss, interpolated; at 0 s that of a zero model."""
     points = [{"seconds": 0.0, "loss": float(np.log(digits.CLASSES))}, *curve]
     for before, after in itertools.pairwise(points):
         if after["loss"] <= loss:

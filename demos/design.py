@@ -115,7 +115,10 @@ def predict(
             click.echo(line)
     records = [report.record(one, p) for one, p in zip(priced, nodes, strict=True)]
     _dump(path, records)
-    click.echo(f"kept for receipts: {receipts_of.keep_prediction(after, records[-1], out)}")
+    kept, past = receipts_of.keep_prediction(after, records[-1], out)
+    if past is not None:
+        click.echo(f"so far for {past['kind']}: {receipts_of.told(past)} (receipts)")
+    click.echo(f"kept for receipts: {kept}")
 
 
 @_verb
@@ -193,9 +196,10 @@ def draw(sheet: str, terms: str | None, change: tuple[str, ...], out: str | None
 @click.option("--json", metavar="FILE", help="Write the result to this file as well.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def run(sheet: str, terms: str | None, change: tuple[str, ...], most: int, cap: int, **options: Any) -> None:
-    """Run the design's skeleton on real ranks over its network; measured beside predicted, term by term.
+    """Run the design's program or skeleton on real ranks over its network; measured beside predicted, term by term.
 
-    The skeleton computes for the declared time and exchanges messages of the sheet's sizes by its patterns. Exit
+    A sheet without `program` is run as a skeleton, which computes for the declared time and exchanges messages of the
+    sheet's sizes by its patterns; a program, at the size that it holds on this machine. Exit
     status 1 if the total, or a term of at least 5 % of the step, is more than 15 % off.
     """
     from demos._lib import design_run
@@ -208,22 +212,31 @@ def run(sheet: str, terms: str | None, change: tuple[str, ...], most: int, cap: 
 @click.option("-n", "most", type=click.IntRange(min=3), default=8, show_default=True, metavar="N",
               help="Start at most N ranks.")  # fmt: skip
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Drills, for the median.")
+@click.option("--fault", multiple=True, metavar="LINE", help="Such as 'kill 3 @ step 10'; absent: what the sheet says.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--out", metavar="DIR", help="Run folder; absent: runs/design/<UTC time>.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well.")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def drill(
-    sheet: str, terms: str | None, change: tuple[str, ...], most: int, repeat: int, seed: int, **place: Any
+    sheet: str,
+    terms: str | None,
+    change: tuple[str, ...],
+    most: int,
+    repeat: int,
+    fault: tuple[str, ...],
+    seed: int,
+    **place: Any,
 ) -> None:
     """Kill what the sheet says it survives, recover by its policy; measured cost beside the priced one.
 
-    The job is the pattern's own training or service of `faults`, with the processes of this machine. Exit status 3 if
-    it did not recover.
+    The job is the sheet's program, or the pattern's own training or service of `faults`, with the processes of this
+    machine. Exit status 3 if it did not recover.
     """
     from demos._lib import design_drill
     from emulator import design
 
-    sys.exit(design_drill.start(design.load(sheet, change), _terms(terms), most, repeat, seed, place))
+    read = design.load(sheet, change)
+    sys.exit(design_drill.start(sheet, read, _terms(terms), most, repeat, seed, fault, place))
 
 
 @main.command()
@@ -231,8 +244,8 @@ def drill(
 @click.option("--json", "path", metavar="FILE", help="Write the rows to this file as well.")
 def receipts(folder: str, path: str | None) -> None:
     """List every prediction in FOLDER that was later run, with its error: median and worst, by pattern."""
-    rows, waiting = receipts_of.rows(folder)
-    for line in receipts_of.lines(rows, waiting):
+    rows, waiting, skipped = receipts_of.rows(folder)
+    for line in receipts_of.lines(rows, waiting, skipped):
         click.echo(line)
     _dump(path, rows)
 

@@ -4,7 +4,7 @@ Rank 0 serves, the others are clients with a part each of scikit-learn's handwri
 
 * rounds over a subset of clients, some of whom drop out: which accuracy after how much time and how many bytes? The
   model is checked, bit by bit, against one process that does the same;
-* some clients lie: what is left of the accuracy under a mean, and under rules that bear liars?
+* some clients lie: which accuracy is left under a mean, and under robust rules?
 * no server at all, and one all-reduce every H steps (DiLoCo): what does it save, and what does it cost in loss?
 """
 
@@ -18,24 +18,26 @@ import click
 import numpy as np
 
 import emulator
-from demos._lib import digits, federated_results
-from demos._lib.timing import begin_together, declared
+from demos._lib import digits
+from demos._lib.formulas import judge
+from demos._lib.timing import begin_together, declared, measured
+from emulator import costs
 from emulator.errors import UsageError
 from emulator.run.options import SHARE, TIME, demo
 from emulator.run.session import Run
 from primitives.collectives.all_reduce import all_reduce
 from primitives.federated import DiLoCo, participate, robust, serving, weighted_mean
-from primitives.federated.averaging import HEADER, Aggregate, draw_clients
+from primitives.federated.averaging import HEADER, Aggregate, Round, draw_clients
 
 SHAPE = (digits.FEATURES, digits.CLASSES)
 COUNT = digits.FEATURES * digits.CLASSES
 LOCAL_STEPS, BATCH, RATE = 10, 32, 0.5
-HELD_OUT = 360  # images that nobody trains on
+HELD_OUT = 360  # images that no client trains on
 
 
 @dataclass
 class Setting:
-    """Data and behaviour of all clients: any rank can play any client, which is what the check needs."""
+    """Data and behaviour of all clients: any rank can compute any client's part, for the check."""
 
     p: int
     seed: int
@@ -51,7 +53,7 @@ class Setting:
         self.shards = [(rest[0][k::clients], rest[1][k::clients]) for k in range(clients)]
 
     def absent(self, client: int, number: int) -> bool:
-        """Whether a client sits a round out."""
+        """Whether a client declines a round."""
         return bool(np.random.default_rng((self.seed, 1, client, number)).random() < self.dropout)
 
     def seconds(self, client: int) -> float:
@@ -66,7 +68,7 @@ class Setting:
         return (model - 10 * (learned - model) if client <= self.liars else learned), float(len(shard[1]))
 
     def score(self, model: np.ndarray) -> tuple[float, float]:
-        """Loss and accuracy on the images that nobody trains on."""
+        """Loss and accuracy on the held-out images."""
         weights = model.reshape(SHAPE)
         return digits.loss(weights, *self.test), digits.accuracy(weights, *self.test)
 
@@ -104,13 +106,13 @@ def main(
     if asked > others:
         raise UsageError(f"--clients lies between 1 and the {others} clients there are, got {asked}")
     if dropout >= 1:
-        raise UsageError(f"--dropout lies in [0 %, 100 %), got {100 * dropout:g} %: somebody must take part")
+        raise UsageError(f"--dropout lies in [0 %, 100 %), got {100 * dropout:g} %: a client must take part")
     if slow > others:
         raise UsageError(f"--slow lies between 0 and the {others} clients, got {slow}")
     setting = Setting(run.size, run.seed, dropout, 0, declared(run, step_time), slow)
     rows, model = _federate(run, setting, count, asked, weighted_mean, deadline)
     if run.rank == 0:
-        federated_results.rounds(run, rows, setting.declared if not slow else None, 8 * (HEADER + COUNT))
+        _keep_rounds(run, rows, setting.declared if not slow else None, 8 * (HEADER + COUNT))
         if deadline is None:
             _check(run, setting, model, count, asked)
     run.show()
@@ -148,7 +150,7 @@ def _client(run: Run, setting: Setting, model: np.ndarray, number: int) -> tuple
 
 
 def _check(run: Run, setting: Setting, model: np.ndarray, count: int, asked: int) -> None:
-    """One process plays all clients: the model must come out with the same bits."""
+    """Compute all clients' parts in one process: the model must have the same bits."""
     alone = np.zeros(COUNT)
     for number in range(count):
         drawn = draw_clients(list(range(1, run.size)), asked, run.seed, number)
@@ -162,7 +164,7 @@ def _check(run: Run, setting: Setting, model: np.ndarray, count: int, asked: int
 
 
 def _lie(run: Run, setting: Setting, count: int, liars: int) -> None:
-    """All clients in every round, nobody drops out, the first few lie: one line for each rule."""
+    """All clients in every round, without drop-outs; the first few lie: one row for each rule."""
     rows = []
     for name in ("mean", *robust.RULES):
         accuracy: list[Any] = []
@@ -210,8 +212,57 @@ def _seldom(run: Run, setting: Setting, steps: int = 160) -> None:
         loss, accuracy = setting.score(outer.model)
         row = {"every": gap, "rounds": steps // gap, "seconds": took, "loss": loss, "accuracy": accuracy, "same": same}
         if run.rank == 0:
-            rows.append(federated_results.seldom(run, row, steps, 8 * COUNT, setting.declared))
+            rows.append(_keep_seldom(run, row, steps, 8 * COUNT, setting.declared))
     run.extra |= {"diloco": rows, "steps": steps}
+
+
+def _keep_rounds(run: Run, rows: list[dict[str, Any]], training: float | None, n: int) -> None:
+    """Add the rounds, of a model of n bytes with its header, to the result and compare their times with the formula.
+
+    `training` is in seconds, that of every client; None where clients differ, so that no formula holds.
+    """
+    kept = [
+        {**vars(row["record"]), "at": row["at"], "loss": row["loss"], "accuracy": row["accuracy"],
+         "predicted": _round_time(run, row["record"], training, n)}
+        for row in rows
+    ]  # fmt: skip
+    asked = len(kept[0]["asked"])
+    closed = None
+    if run.network is not None and training is not None:
+        path = run.network.between(0, 1)
+        closed = training + costs.seconds("federated", asked, n, path.alpha, path.beta)
+    run.measurements.append(
+        measured("federated round", asked + 1, n, [one["seconds"] for one in kept], predicted=closed)
+    )
+    run.extra["rounds"] = kept
+    if not any(one["late"] for one in kept):
+        judge(run, "federated rounds", [(one["predicted"], one["seconds"]) for one in kept])
+
+
+def _round_time(run: Run, record: Round, training: float | None, n: int) -> float | None:
+    """A round followed message by message; with all clients taking part this is 2 alpha + (m + 1) n beta + training."""
+    if run.network is None or training is None:
+        return None
+    path = run.network.between(0, 1)
+    down: list[list[tuple[int, int]]] = [[] for _ in range(run.size)]
+    up: list[list[tuple[int, int]]] = [[] for _ in range(run.size)]
+    down[0] = [(c, n) for c in record.asked]
+    for client in record.asked:
+        up[client] = [(0, n if client in record.answered else 8 * HEADER)]
+    return costs.timeline([down, up], path.alpha, path.beta) + (training if record.answered else 0.0)
+
+
+def _keep_seldom(run: Run, row: dict[str, Any], steps: int, n: int, declared: float) -> dict[str, Any]:
+    """One gap between all-reduces of n bytes, with the bytes that each rank has moved and the predicted time."""
+    row["bytes_per_rank"] = 2 * (run.size - 1) / run.size * n * row["rounds"]
+    row["predicted"] = None
+    if run.network is not None:
+        path = run.network.between(0, 1)
+        each = costs.exact("ring", run.size, n // 8, 8, path.alpha, path.beta)
+        row["predicted"] = row["rounds"] * each + steps * declared
+    if not row["same"]:
+        run.fail(f"with H = {row['every']} the ranks' models must be equal bit by bit, they are not")
+    return row
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Membership by SWIM: the ranks find out together which of them is alive.
+"""Membership by SWIM: the ranks detect which of them are alive.
 
-The last rank falls silent, is suspected, declared dead, and finds itself evicted when it answers again.
+The last rank falls silent, is suspected, then declared dead, and learns that it is evicted when it answers again.
 """
 
 from __future__ import annotations
@@ -26,13 +26,8 @@ def main(run: Run, period: float) -> None:
         raise UsageError(
             "a detector waits for silence, and without pacing emulated time stands still: --pace auto or --pace K"
         )
-    _live(run, period)
-
-
-def _live(run: Run, period: float) -> None:
-    """The last rank falls silent; the others wait until they have declared it dead, then it looks again."""
     victim, settings = run.size - 1, Settings(period_s=period)
-    wait_until(run.control.Ibarrier().Test)  # who is not there yet (rank 0 prints tables) would be declared dead
+    wait_until(run.control.Ibarrier().Test)  # a rank that is not there yet would be declared dead
     detector = Detector(run.comm, settings=settings, seed=run.seed)
     detector.watch(4 * period)
     detector.watch(60.0, until=run.control.Ibarrier().Test)
@@ -45,7 +40,7 @@ def _live(run: Run, period: float) -> None:
     wrong = sorted(detector.dead - {victim})
     together = run.control.Ibarrier()
     if run.rank == victim:
-        wait_until(together.Test, longest=0.01)  # silent until all others are sure
+        wait_until(together.Test, longest=0.01)  # silent until all others have declared it dead
     else:
         detector.watch(60.0, until=together.Test)
     detector.watch(4 * run.size * period, until=lambda: detector.evicted)

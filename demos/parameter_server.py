@@ -18,7 +18,7 @@ import click
 import numpy as np
 
 from demos._lib import digits, push_pull
-from demos._lib.formulas import judge, slowest_path
+from demos._lib.formulas import fitted, judge, slowest_path
 from demos._lib.shared_training import Task, Trained, one_process, train
 from emulator import costs
 from emulator.errors import UsageError
@@ -61,7 +61,10 @@ def main(
     price(run, servers, counts)
     trained_s = learn(run, task, rules[consistency])
     trade(run, task, trained_s / 2, [rules["bsp"], Consistency("ssp", 1), rules["ssp"], rules["async"]])
-    _keep_placement(run, servers)
+    if run.rank == 0:  # keys of a million that change their server when one joins
+        kinds = ("range", "hash", "consistent")
+        shares = {kind: moved(place(kind, 10**6, servers), place(kind, 10**6, servers + 1)) for kind in kinds}
+        run.extra |= {"moved": shares, "servers": servers}
 
 
 def parse_slow(texts: tuple[str, ...], servers: int, size: int) -> dict[int, float]:
@@ -129,38 +132,30 @@ def _configured(run: Run, servers: int) -> Predict:
 
 def _fitted(run: Run, rows: list[dict[str, Any]], servers: int) -> Predict:
     """The closed form with alpha and beta fitted to all but the largest rank count, which is held out."""
-    from emulator.measure.fit import fit
-    from emulator.measure.model import Point
-
     if len(run.sizes) < 2:
         run.extra["formula"] = "one size alone cannot tell alpha from beta: no prediction; give two or more --sizes"
         return lambda p, size: None
     most = max(row["ranks"] for row in rows)
     known = [row for row in rows if row["ranks"] < most]
-    unseen = [row for row in rows if row["ranks"] == most] if known else []
-    points = [
-        Point(row["bytes"], _terms(row["ranks"], servers), row["samples"], ranks=row["ranks"]) for row in known or rows
-    ]
-    fitted = fit(points)
-    run.fits.append(fitted.record("collective", "parameter_server"))
-    one = fitted.headline
+    predict = fitted(
+        run, [(row["pattern"], row["ranks"], row["bytes"], row["samples"]) for row in known or rows],
+        lambda _, p: costs.terms("serial_parameter_server", p - servers, servers=servers), "parameter_server",
+    )  # fmt: skip
+    alpha, beta = (run.fits[-1][term]["value"] for term in ("alpha", "beta"))
     run.extra["formula"] = (
-        f"fitted (one port after the other, 2 w (alpha + n/k beta)): alpha {format_time(one.alpha)}, "
-        f"beta {one.beta * 1e9:.3g} ns/B; ranks {most} held out"
+        f"fitted (one port after the other, 2 w (alpha + n/k beta)): alpha {format_time(alpha)}, "
+        f"beta {beta * 1e9:.3g} ns/B; ranks {most} held out"
     )
-    for row in unseen:
-        predicted, measured = fitted.predict(_terms(most, servers), row["bytes"]), row["seconds"]["median"]
-        run.held_out.append({"ranks": most, "bytes": row["bytes"], "measured": measured, "predicted": predicted,
-                             "relative_error": predicted / measured - 1})  # fmt: skip
-    return lambda p, size: fitted.predict(_terms(p, servers), size)
-
-
-def _terms(p: int, servers: int) -> costs.Terms:
-    return costs.terms("serial_parameter_server", p - servers, servers=servers)
+    for row in rows if known else ():
+        if row["ranks"] == most:
+            predicted, measured = predict(row["pattern"], most, row["bytes"]), row["seconds"]["median"]
+            run.held_out.append({"ranks": most, "bytes": row["bytes"], "measured": measured, "predicted": predicted,
+                                 "relative_error": predicted / measured - 1})  # fmt: skip
+    return lambda p, size: predict("", p, size)
 
 
 def learn(run: Run, task: Task, rule: Consistency) -> float:
-    """Train, check against one process, show loss, staleness and bytes; returns the seconds it took, on every rank."""
+    """Train, check against one process, keep loss, staleness and bytes; returns the seconds it took, on every rank."""
     trained = train(run, task, rule)
     if run.rank == 0:
         _keep(run, task, rule, trained)
@@ -205,7 +200,7 @@ def _check(
 
 
 def trade(run: Run, task: Task, seconds: float, rules: list[Consistency]) -> None:
-    """All rules for the same time under one straggler: what waiting costs, what staleness costs."""
+    """Run all rules for the same time under one straggler: steps, waiting, staleness and loss of each."""
     slow = task.slow or {run.size - 1: 4.0}
     if run.size - task.servers < 2:
         run.extra["no_trade"] = "a trade between staleness and waiting needs two workers: left out"
@@ -223,14 +218,6 @@ def trade(run: Run, task: Task, seconds: float, rules: list[Consistency]) -> Non
     stragglers = [{"rank": rank, "factor": factor} for rank, factor in slow.items()]
     run.extra |= {"trade": rows, "traded": {"seconds": seconds, "slow": stragglers}}
     run.show()
-
-
-def _keep_placement(run: Run, servers: int) -> None:
-    """Find how many keys of a million change their server when one joins."""
-    if run.rank == 0:
-        kinds = ("range", "hash", "consistent")
-        shares = {kind: moved(place(kind, 10**6, servers), place(kind, 10**6, servers + 1)) for kind in kinds}
-        run.extra |= {"moved": shares, "servers": servers}
 
 
 if __name__ == "__main__":

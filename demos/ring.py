@@ -1,4 +1,4 @@
-"""Measure what a message and a ring all-reduce really cost here, and how many nodes are worth having.
+"""Measure what a message and a ring all-reduce cost here, and how many nodes are worth having.
 
 Sub-communicators of 2, 4, 8, ... ranks are measured in the same run, beside the native MPI_Allreduce in interleaved
 repetitions. One repetition's time is that of the whole operation, from the first rank's start to the last one's end.
@@ -46,35 +46,20 @@ def main(run: Run, algorithm: str, t_comp: float) -> None:
 def _conclude(run: Run, series: list[repetitions.Series], patterns: list[str], hosts: list[str], t_comp: float) -> None:
     """Turn what was measured into the result: medians, fits, predictions, and how many nodes are worth having."""
     from emulator.measure.closed_loop import closed_loop, configured
-    from emulator.measure.terms import fit_run, measurement, uncrowded
+    from emulator.measure.terms import fit_run, uncrowded
 
     crowding = environment.crowding(hosts) if run.network is None else uncrowded
     found = fit_run(series, patterns, ITEM.itemsize, crowding, run.seed)
-    native = {(one.job.ranks, one.job.bytes): one for one in series if one.job.pattern == "native"}
     keep_samples(run, series)
-    for one in series:
-        job = one.job
-        if job.pattern != "native":
-            predicted = found.predict(job.pattern, job.ranks, job.bytes)
-            beside = native.get((job.ranks, job.bytes)) if job.pattern in patterns else None
-            row = measurement(one, predicted, beside)
-            run.measurements.append({**row, "held_out": found.unseen(job.pattern, job.ranks)})
     checks: list[dict[str, Any]] = []
     unchecked: list[str] = []
     if run.network is not None:
         ranks = sorted({one.job.ranks for one in series if one.job.pattern in patterns})
         checks, unchecked = closed_loop(found, run.network, ranks, run.options.compute)
     keep_checks(run, checks)
-    run.fits += found.records(configured(run.network))
-    run.held_out += found.held_out
-    run.extra = {
-        "itemsize": ITEM.itemsize,
-        "fitted_up_to": found.fitted_up_to,
-        "contention": {pattern: found.contention(pattern) for pattern in patterns},
-        "checks": checks,
-        "unchecked": unchecked,
-        "meaning": [found.meaning(pattern, max(run.sizes), t_comp) for pattern in patterns],
-    }
+    content = found.content(series, t_comp, configured(run.network))
+    run.measurements, run.fits, run.held_out = (content.pop(name) for name in ("measurements", "fits", "held_out"))
+    run.extra = {**content, "checks": checks, "unchecked": unchecked}
 
 
 def _ranks(run: Run) -> list[int]:

@@ -1,4 +1,4 @@
-"""Scatter-gather: one rank asks, the others answer; real searches through Python's own documentation strings.
+"""Scatter-gather: one rank asks, the others answer; searches through Python's own documentation strings.
 
     mpirun -n 16 python -m demos.scatter_gather --net 10gbe
 
@@ -53,7 +53,7 @@ SECONDS_PER_CHARACTER = 2e-6  # declared cost of an uneven task
 @click.option("--task-time", type=TIME, default="5 ms", show_default=True, help="Declared time to search a shard.")
 @click.option("--slow", metavar="'RANK xFACTOR'", help="The straggler; absent: the last rank, 20 times slower.")
 @click.option(
-    "--deadline", type=TIME, help="Of the search with a quorum; absent: 1.5 times what it takes with nobody slow."
+    "--deadline", type=TIME, help="Of the search with a quorum; absent: 1.5 times its time without a straggler."
 )
 @click.option("--quorum", type=SHARE, default="75 %", show_default=True, help="Share of the shards that it wants.")
 @click.option(
@@ -134,7 +134,7 @@ def _uneven(run: Run, texts: list[corpus.Document]) -> None:
             continue
         if answer.values() != lengths:
             run.fail(f"{name}: results differ from the one-process answer")
-        # Who steals is decided by the wall clock where emulated time is not paced.
+        # Without pacing the wall clock decides which rank steals.
         timeless = name == "stealing" and carrier.of(run.comm).ordered
         took = None if timeless else answer.seconds
         run.extra["uneven"][name] = {"workers": workers, "seconds": took, "balance": took and total / workers / took}
@@ -179,7 +179,7 @@ def _search(
     """One question, with and without a straggler, a backup task, and a deadline with a quorum."""
     names = ", ".join(f"rank {rank} x{factor:g}" for rank, factor in slow.items())
     ways: dict[str, tuple[dict[int, float], dict[str, Any]]] = {
-        "nobody is slow": ({}, {}),
+        "no straggler": ({}, {}),
         f"{names}, wait for it": (slow, {}),
         f"{names}, ask another replica": (slow, {"speculate": backup_after}),
         f"{names}, {quorum:.0%} after": (slow, {"deadline": None}),  # filled in when the usual time is known

@@ -15,7 +15,7 @@ from emulator.launch import mpirun
 from emulator.launch.job import rank
 from emulator.report import terminal
 from emulator.report.views import view
-from emulator.run.console import outlasting
+from emulator.run.console import make_console
 from emulator.run.options import RANKS, SIZE, TIME, OneLineCommand
 from emulator.speedup import Row, Speedup
 from emulator.units import format_size, format_time
@@ -58,7 +58,7 @@ def main(ctx: click.Context, source: str | None, benchmark: str | None, path: st
     variations = speedup.sensitivity(asked.vary, 1.0, 1.0) if options["sensitivity"] else []
     result = _result(asked, model, model.table(nodes), variations)
     unwritten = results.keep(result, path)
-    terminal.show(view(results.plain(result)), outlasting())
+    terminal.show(view(results.plain(result)), make_console())
     if unwritten is not None:
         raise unwritten
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import math
 import time
-from array import array
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from functools import cache
 from typing import Any
@@ -24,13 +23,13 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.core import wall_clock
+from emulator.core.dissemination import largest
 from emulator.core.instruments import Instrument
 from emulator.earliest import Search, Silence
 from emulator.errors import UsageError
 
 LONGEST_NAP_S = 500e-6
 """Longest sleep between two tests of a condition that is waited for."""
-_TAG_ALIGN = 30_031
 
 
 class Carrier:
@@ -43,7 +42,7 @@ class Carrier:
     ordered : whether messages must be taken by `arrivals` and not by physical delivery, because emulated time is not
         tied to the wall clock; conservative simulation then makes the result exact and repeatable (Chandy and
         Misra, IEEE TSE 5(5), 1979)
-    instruments : who listens; every duplicate of the communicator shares the list
+    instruments : observers; every duplicate of the communicator shares the list
     state : what algorithms keep per communicator, by a key of their own; values with a `free` are freed with it
     """
 
@@ -62,13 +61,7 @@ class Carrier:
         return time.perf_counter()
 
     def compute(self, seconds: float) -> None:
-        """Spend `seconds` of declared computing.
-
-        Raises
-        ------
-        UsageError
-            `seconds` is negative.
-        """
+        """Spend `seconds` >= 0 of declared computing."""
         if not seconds >= 0:
             raise UsageError(f"compute takes seconds >= 0, got {seconds}")
         time.sleep(seconds)
@@ -87,7 +80,7 @@ class Carrier:
         return self.now()
 
     def advance(self, t: float) -> None:
-        """Let it be `t` on this rank's clock if it is not later: it has waited. The wall's clock goes by itself."""
+        """Set this rank's clock to `t` unless it is later, after a wait; without effect on the wall clock."""
 
     # -- waiting
 
@@ -98,7 +91,7 @@ class Carrier:
         patience_s: float = math.inf,
         longest_s: float = LONGEST_NAP_S,
     ) -> bool:
-        """Call `ready` until it is true, asleep in between.
+        """Call `ready` until it is true, asleep in between; returns whether it was true.
 
         Parameters
         ----------
@@ -107,11 +100,6 @@ class Carrier:
         patience_s : seconds on the wall after which to give up, whatever the communicator's clock says: for what may
             hang
         longest_s : longest sleep between two tests
-
-        Returns
-        -------
-        bool
-            Whether `ready` was true.
         """
         done = False
 
@@ -127,19 +115,15 @@ class Carrier:
         return done
 
     def idle(self) -> None:
-        """Note a test that found nothing. The wall's clock goes by itself; a paced one catches up with it."""
+        """Note a test that found nothing: a paced emulated clock catches up with the wall; else without effect."""
 
     # -- ordered receive; nothing to do where messages are delivered in the order of their time
 
     def arrivals(self, sources: Iterable[int], tag: int) -> dict[int, float]:
         """When the next message of each source with this tag will have arrived, for those known; moves no clock.
 
-        On MPI itself a message that is there has arrived now.
-
-        Raises
-        ------
-        MPI.Exception
-            A source is dead and has left no message.
+        On MPI itself a message that is there has arrived now. Raises an MPI.Exception if a source is dead and has left
+        no message.
         """
         return {source: self.now() for source in sources if self.comm.Iprobe(source, tag)}
 
@@ -170,7 +154,7 @@ class Carrier:
         Returns
         -------
         int or None
-            None when the time or the patience is over, or when nobody is left who could send. An ordered clock has
+            None when the time or the patience is over, or when no source is left that could send. An ordered clock has
             advanced to a finite `until` unless the patience ended first.
 
         Raises
@@ -193,23 +177,21 @@ class Carrier:
         return found[0] if found else None
 
     def all_sent(self, sources: Sequence[int], tag: int) -> list[Any]:
-        """Requests to wait for before messages of these sources are taken; empty where they come in order anyway."""
+        """Requests to wait for before messages of these sources are received; none if delivered in order anyway."""
         return []
 
     def all_matched(self, receives: Sequence[Any]) -> list[Any]:
-        """The same for receives that are posted."""
+        """As `all_sent`, for receives that are posted."""
         return []
 
     def wait_for_all(self, sources: Sequence[int], tag: int) -> None:
-        """Wait for what `all_sent` names.
-
-        Raises
-        ------
-        MPI.Exception
-            A source is dead and has left no message.
-        """
+        """Wait for the requests of `all_sent`; raises an MPI.Exception if a source is dead and has left no message."""
         for request in self.all_sent(sources, tag):
             request.Wait()
+
+    def fidelity(self) -> dict[str, Any] | None:
+        """How well emulated time was kept, over all ranks since the start; collective. None where there is none."""
+        return None
 
     # -- what the choice of an algorithm goes by
 
@@ -239,22 +221,8 @@ class Carrier:
                 release()
 
 
-def largest(comm: MPI.Intracomm, ranks: Sequence[int], value: float) -> float:
-    """The largest `value` of these ranks, by dissemination: log2(ranks) rounds of 8 bytes; it ends after all came.
-
-    Source: Hensgen, Finkel, Manber, "Two algorithms for barrier synchronization", IJPP 17(1), 1988.
-    """
-    place, size, distance = ranks.index(comm.Get_rank()), len(ranks), 1
-    while distance < size:
-        theirs = array("d", [0.0])
-        to, source = ranks[(place + distance) % size], ranks[(place - distance) % size]
-        comm.Sendrecv(array("d", [value]), to, _TAG_ALIGN, theirs, source, _TAG_ALIGN)
-        value, distance = max(value, theirs[0]), 2 * distance
-    return value
-
-
 _by_handle: dict[int, Carrier] = {}
-"""The same as MPI's attributes, for a quicker look; what MPI deletes there goes here as well."""
+"""A cache of MPI's attributes by handle; the attribute's deletion removes the entry."""
 
 
 def of(comm: Any) -> Carrier:
@@ -306,12 +274,12 @@ def _adopt(comm: MPI.Comm) -> Carrier:
 
 @cache
 def _keyval() -> int:
-    """Made when first needed: the module is also imported where MPI is not initialised, by a mere launcher."""
+    """Made when first needed: a launcher, which does not initialise MPI, imports this module as well."""
     return MPI.Comm.Create_keyval(copy_fn=_copied, delete_fn=_deleted)
 
 
 def _copied(comm: MPI.Comm, keyval: int, value: Any) -> Any:
-    """What a duplicate gets: the list of instruments; its carrier is made when somebody asks for it."""
+    """Give a duplicate the list of instruments; its carrier is made by the first call of `of`."""
     return value.instruments if isinstance(value, Carrier) else value
 
 

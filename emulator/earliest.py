@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Silence:
-    """Whom an ordered receive has stopped to wait for; kept by a receiver from one call of `earliest` to the next.
+    """The sources that an ordered receive no longer waits for, from one call of `earliest` to the next.
 
     A source that owes a message and sends none may hang, or itself wait for this rank. It counts as silent after
     `limit_s` seconds on the wall in which this rank had a message that it could have taken, or a deadline, and did
-    not because of the source. Who sends again is not silent any more.
+    not because of the source. A source that sends again is not silent any more.
     """
 
     def __init__(self, limit_s: float = math.inf) -> None:
@@ -27,7 +27,7 @@ class Silence:
         self._since = math.inf
 
     def wait_for(self, owing: set[int], there: Collection[int], held: bool) -> bool:
-        """Whether somebody who owes a message must still be waited for; `held`: something is held back by that."""
+        """Whether to wait for a source that owes a message; `held`: a message or a deadline is held back by that."""
         self.sources.difference_update(there)
         missing = owing.difference(there)
         if not held or missing <= self.sources:
@@ -48,7 +48,7 @@ class Search:
     Attributes
     ----------
     expired : it is certain that no message arrives before `until`
-    hopeless : everybody who could send is lost
+    hopeless : every source that could send is lost
     """
 
     def __init__(
@@ -92,7 +92,7 @@ class Search:
         return {}
 
     def _first(self, there: dict[int, float], until: float) -> int | None:
-        """The source of the earliest message, once nobody who owes one could still send an earlier one."""
+        """The source of the earliest message, once no source that owes one could still send an earlier one."""
         if self._silence.wait_for(self._owing, there, held=bool(there) or until < math.inf):
             return None
         first = min(there, key=lambda source: (there[source], source), default=None)

@@ -1,6 +1,10 @@
 """Errors that are no bug of this program: each is printed as one line and sets the exit status."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 
 class UsageError(ValueError):
@@ -38,6 +42,20 @@ class CannotWrite(CheckFailed):
     def beside(self, earlier: "CannotWrite | None") -> "CannotWrite":
         """One error for this file and those of an earlier error."""
         return self if earlier is None else CannotWrite(f"{earlier.path} and {self.path}", self.reason)
+
+
+def on_root(comm: Any, function: Callable[[], T]) -> T:
+    """Call `function` on rank 0 of a communicator and give every rank its value, or raise its error there."""
+    value, problem = None, None
+    if comm.Get_rank() == 0:
+        try:
+            value = function()
+        except (UsageError, CheckFailed) as error:
+            problem = error
+    value, problem = comm.bcast((value, problem))
+    if problem is not None:
+        raise problem
+    return value
 
 
 NO_DIRECTORY = "a command needs a current directory, and this one has been removed: cd to one that exists"

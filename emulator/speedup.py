@@ -57,7 +57,7 @@ class Speedup:
     ----------
     t_comp : seconds that one node computes for one step, > 0
     communication : seconds of communication for an array of p; 0 for p = 1
-    form : name of the form, for whoever prints a figure
+    form : name of the form, to be printed with a figure
 
     Raises
     ------
@@ -69,14 +69,14 @@ class Speedup:
         if not 0 < t_comp < float("inf"):
             raise UsageError(f"the compute time of a step must be > 0 s, got {t_comp:g} s")
         self.t_comp, self.form = t_comp, form
-        self._communication = communication
+        self.communication = communication
 
     def row(self, p: int) -> Row:
         """The model at p nodes."""
         if p < 1:
             raise UsageError(f"a number of nodes must be >= 1, got {p}")
         compute = self.t_comp / p
-        communication = float(self._communication(np.array([p]))[0])
+        communication = float(self.communication(np.array([p]))[0])
         step = compute + communication
         return Row(p, compute, communication, step, self.t_comp / step, communication / compute)
 
@@ -87,12 +87,12 @@ class Speedup:
     def best(self, most: int = MOST_NODES) -> Row:
         """The row of p*, the p in 1..most with the shortest step; the smallest of equals."""
         p = np.arange(1, most + 1)
-        return self.row(int(p[np.argmin(self.t_comp / p + self._communication(p))]))
+        return self.row(int(p[np.argmin(self.t_comp / p + self.communication(p))]))
 
     def dominated(self, most: int = MOST_NODES) -> Row | None:
         """The row of the first p in 2..most with R(p) >= 1; None if there is none."""
         p = np.arange(2, most + 1)
-        over = np.flatnonzero(self._communication(p) >= self.t_comp / p)
+        over = np.flatnonzero(self.communication(p) >= self.t_comp / p)
         return self.row(int(p[over[0]])) if over.size else None
 
 
@@ -115,10 +115,8 @@ def textbook(t_comp: float, alpha: float, beta: float) -> Speedup:
 
 def ring(t_comp: float, alpha: float, beta: float) -> Speedup:
     """Ring all-reduce with both passes counted: 2 (p-1) latencies; beta the whole model's transfer time in seconds."""
-    _check_terms(alpha=alpha, beta=beta)
-    return Speedup(
-        t_comp, lambda p: 2 * alpha * (p - 1) + 2 * beta * (p - 1) / p, "ring: 2 alpha (p-1) + 2 beta (p-1)/p"
-    )
+    one_pass = textbook(t_comp, 2 * alpha, beta)
+    return Speedup(t_comp, one_pass.communication, "ring: 2 alpha (p-1) + 2 beta (p-1)/p")
 
 
 def measured(t_comp: float, pattern: str, n: float, alpha: float, beta: float, gamma: float = 0.0) -> Speedup:
@@ -129,9 +127,7 @@ def measured(t_comp: float, pattern: str, n: float, alpha: float, beta: float, g
     return Speedup(t_comp, lambda p: costs.seconds(pattern, p, n, alpha, beta, gamma), form)
 
 
-def best_interval(
-    t_comp: float, pattern: str, n: float, draws: ArrayLike, most: int = MOST_NODES
-) -> tuple[int, int] | None:
+def best_interval(t_comp: float, pattern: str, n: float, draws: ArrayLike) -> tuple[int, int] | None:
     """95 % interval of p* from bootstrap draws of the measured terms; None without draws.
 
     It contains the uncertainty of the terms from repetitions and from the errors of the model (see
@@ -144,7 +140,7 @@ def best_interval(
     """
     if not len(np.asarray(draws)):
         return None
-    nodes = np.arange(1, most + 1)
+    nodes = np.arange(1, MOST_NODES + 1)
     terms = [costs.terms(pattern, int(p)) for p in nodes]
     coefficients = np.array([[one.steps, one.volume * n, one.reduced * n] for one in terms])
     steps = t_comp / nodes + np.atleast_2d(np.asarray(draws, dtype=float)) @ coefficients.T
@@ -162,22 +158,7 @@ class Variation:
     dominated: Row | None
 
 
-def sensitivity(
-    model: Callable[[float, float], Speedup],
-    alpha: float,
-    beta: float,
-    factors: Sequence[float] = (0.1, 1.0, 10.0),
-    most: int = MOST_NODES,
-) -> list[Variation]:
-    """Vary alpha and beta, each by every factor.
-
-    Parameters
-    ----------
-    model : ``model(alpha, beta)`` gives the `Speedup`
-    """
-    found = []
-    for a in factors:
-        for b in factors:
-            varied = model(alpha * a, beta * b)
-            found.append(Variation(a, b, varied.best(most), varied.dominated(most)))
-    return found
+def sensitivity(model: Callable[[float, float], Speedup], alpha: float, beta: float) -> list[Variation]:
+    """Vary alpha and beta, each by 0.1, 1 and 10; ``model(alpha, beta)`` gives the `Speedup`."""
+    varied = [(a, b, model(alpha * a, beta * b)) for a in (0.1, 1.0, 10.0) for b in (0.1, 1.0, 10.0)]
+    return [Variation(a, b, one.best(), one.dominated()) for a, b, one in varied]

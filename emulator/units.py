@@ -1,8 +1,10 @@
 """Parse and format sizes, times and rates; one table of units for every option and every file.
 
-Sizes are in bytes: kB, MB, GB are powers of 1000; KiB, MiB, GiB and the bare K, M, G of ``--sizes`` are powers of 1024.
+Sizes are in bytes: kB, MB, GB, TB are powers of 1000; KiB, MiB, GiB, TiB and the bare K, M, G, T of ``--sizes`` are
+powers of 1024.
 Rates need a unit: bit/s (also b/s, bps) or B/s (also Bps), with k, M, G, T for powers of 1000 whatever their case
 (a bandwidth in millibits makes no sense), or Ki, Mi, Gi, Ti for powers of 1024. Times need a unit, unless they are 0.
+Whatever is formatted here can be parsed here.
 """
 
 from __future__ import annotations
@@ -14,20 +16,20 @@ from decimal import Decimal
 from emulator.errors import UsageError
 
 _NUMBER = re.compile(r"([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,9})?)\s*(.*)", re.DOTALL)
-_SIZE_UNIT = re.compile(r"(?P<prefix>[kKmMgG])(?P<rest>i?[bB])?|B?")
+_SIZE_UNIT = re.compile(r"(?P<prefix>[kKmMgGtT])(?P<rest>i?[bB])?|B?")
 _RATE_UNIT = re.compile(r"(?P<prefix>[kKmMgGtT]i?)?(?P<unit>(?i:bits?|bytes?)|b|B)(?:/s|ps)")
 _LARGEST_SIZE = 1 << 62
 
 SECONDS = {
     "ps": "1e-12", "ns": "1e-9", "us": "1e-6", "µs": "1e-6", "μs": "1e-6", "ms": "1e-3",
-    "s": "1", "sec": "1", "second": "1", "seconds": "1", "min": "60", "minute": "60", "minutes": "60",
+    "s": "1", "ks": "1e3", "sec": "1", "second": "1", "seconds": "1", "min": "60", "minute": "60", "minutes": "60",
     "h": "3600", "hour": "3600", "hours": "3600", "d": "86400", "day": "86400", "days": "86400",
     "week": "604800", "weeks": "604800", "year": "31557600", "years": "31557600",
 }  # fmt: skip
 """Seconds of each unit of time, as exact decimals; a year has 365.25 days."""
 
 TIME_HELP = "ns, us, ms, s, min, h, d or years"
-SIZE_HELP = "kB, MB, GB are powers of 1000, KiB, MiB, GiB and the bare K, M, G of 1024"
+SIZE_HELP = "kB, MB, GB, TB are powers of 1000, KiB, MiB, GiB, TiB and the bare K, M, G, T of 1024"
 
 
 def _split(text: str) -> tuple[Decimal | None, str]:
@@ -41,17 +43,17 @@ def parse_size(text: str) -> int:
     number, unit = _split(text)
     match = _SIZE_UNIT.fullmatch(unit)
     # "Mb" is a megabit to most, and eight times less than what "mb" and "MB" mean.
-    if number is None or match is None or unit in ("Kb", "Mb", "Gb"):
+    if number is None or match is None or unit in ("Kb", "Mb", "Gb", "Tb"):
         raise UsageError(f"a size is a number of bytes ({SIZE_HELP}), got {text!r}: write e.g. 64K or '350 MB'")
     base = 1000 if match["rest"] in ("b", "B") else 1024
-    size = number * base ** (" kmg".index((match["prefix"] or " ").lower()))
+    size = number * base ** (" kmgt".index((match["prefix"] or " ").lower()))
     if not 0 <= size <= _LARGEST_SIZE or size != int(size):
         raise UsageError(f"a size must be a whole number of bytes, got {text!r}: write e.g. 64K")
     return int(size)
 
 
-def parse_sizes(text: str, *, factor: int = 2) -> list[int]:
-    """Sizes in bytes of a list ``"8,1K,64K"`` or of a range ``"8:8M"`` (each `factor` times the last)."""
+def parse_sizes(text: str) -> list[int]:
+    """Sizes in bytes of a list ``"8,1K,64K"`` or of a range ``"8:8M"`` (each twice the last)."""
     sizes: list[int] = []
     for part in text.split(","):
         if ":" not in part:
@@ -65,7 +67,7 @@ def parse_sizes(text: str, *, factor: int = 2) -> list[int]:
             raise UsageError(f"a range of sizes needs 1 <= FIRST <= LAST, got {part!r}: write e.g. 8:8M")
         while first <= last:
             sizes.append(first)
-            first *= factor
+            first *= 2
     return sorted(set(sizes))
 
 
@@ -119,31 +121,47 @@ def parse_fraction(text: str | float) -> float:
     return value
 
 
+def parse_pace(text: str | float) -> float | str:
+    """Wall seconds per emulated second, such as ``20``, or the words ``auto`` and ``none``."""
+    if text in ("auto", "none"):
+        return str(text)
+    try:
+        pace = float(text)
+    except ValueError:
+        pace = math.nan
+    if not 0 < pace < math.inf:
+        raise UsageError(f"a pace is auto, none or a factor > 0, got {text!r}: --pace 20 runs 20 times slower")
+    return pace
+
+
 def format_size(size: int) -> str:
     """``65536`` as ``64K``: the shortest exact form, in powers of 1024."""
-    for power, unit in ((3, "G"), (2, "M"), (1, "K")):
+    for power, unit in ((4, "T"), (3, "G"), (2, "M"), (1, "K")):
         if size and size % 1024**power == 0:
             return f"{size // 1024**power}{unit}"
     return str(size)
 
 
-def _si(value: float, unit: str, digits: int) -> str:
-    """A value with a prefix of SI and `digits` digits."""
+def _si(value: float, unit: str, digits: int, least: int, most: int) -> str:
+    """A value with `digits` digits and one of SI's prefixes, from 1000 ** least to 1000 ** most."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}"
     mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
     power, places = divmod(int(exponent), 3)
-    if not -6 <= power <= 4:
+    if not least <= power <= most:
         return f"{mantissa}e{int(exponent)} {unit}"
     number = f"{float(mantissa) * 10**places:.{max(0, digits - 1 - places)}f}"
-    return f"{number} {'afpnum kMGT'[power + 6].strip()}{unit}"
+    return f"{number} {'pnum kMGT'[power + 4].strip()}{unit}"
 
 
 def format_time(seconds: float, digits: int = 3) -> str:
-    """``5e-05`` as ``50.0 us``."""
-    return _si(seconds, "s", digits)
+    """``5e-05`` as ``50.0 us``; weeks and more in days or years, because Ms is taken for ms."""
+    if 1e6 <= seconds < 1e12:
+        unit = "d" if seconds < 1e8 else "years"
+        return _si(seconds / float(SECONDS[unit]), unit, digits, 0, 0)
+    return _si(seconds, "s", digits, -4, 1)
 
 
-def format_rate(bytes_per_second: float, digits: int = 3) -> str:
+def format_rate(bytes_per_second: float) -> str:
     """``1.25e9`` as ``1.25 GB/s``."""
-    return _si(bytes_per_second, "B/s", digits)
+    return _si(bytes_per_second, "B/s", 3, 0, 4)

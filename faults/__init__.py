@@ -6,7 +6,7 @@
     restarting    a loop of steps that goes on from its last checkpoint when the job is started again: restart
     routing       a job that leaves the dead out: continue; with a parameter server that has a backup: replicate
     reexecute     tasks of dead ranks are done by others: reexecute, in a step of `recovering`
-    run           start such a program, again if need be, and judge by what its ranks say of it
+    run           start such a program, again if need be, until its ranks' status files say that it finished or failed
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _IN = {
 
 
 def __getattr__(name: str) -> Any:
-    """On demand: whoever only reads plans or results needs no MPI, and a launcher must not initialise it."""
+    """Import a name when it is first used: reading plans or results needs no MPI, and a launcher must not start it."""
     if name not in _IN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"faults.{_IN[name]}"), name)

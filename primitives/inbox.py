@@ -1,4 +1,4 @@
-"""Messages in no fixed order: an inbox receives from whichever source is first, an outbox sends without waiting.
+"""Messages in no fixed order: an inbox receives from the source that is first, an outbox sends without waiting.
 
     inbox, outbox = Inbox(comm, TAG, sources=[0, 2]), Outbox(comm, TAG)
     outbox.send(2, data)                   # returns at once; `data` must not change any more
@@ -6,8 +6,8 @@
     outbox.drain()
 
 MPI keeps the order of the messages of each pair of ranks. Sources are looked at by name in turn: MPI refuses to
-receive from MPI.ANY_SOURCE once a process has died, and what a process sent before its death can still be probed but
-not received, so that it would stand in front of all other messages. A dead source thus costs its own messages only.
+receive from MPI.ANY_SOURCE once a process has died, and messages that a process sent before its death can still be
+probed but not received, so that they would block all others. A dead source thus costs its own messages only.
 
 On an emulated network that is not tied to the wall clock, messages are physically there in any order, and taking one
 moves the clock to its arrival. There an inbox waits until every source that owes a message has sent one, and takes
@@ -67,7 +67,7 @@ class Inbox:
         self._status = MPI.Status()
 
     def forget(self, source: int) -> None:
-        """Receive nothing more from a rank that is dead or has no more to say."""
+        """Receive nothing more from a rank that is dead or sends no more."""
         if self.sources == [MPI.ANY_SOURCE]:
             self.sources = [rank for rank in range(self.comm.Get_size()) if rank != self.comm.Get_rank()]
         if source in self.sources:
@@ -96,12 +96,12 @@ class Inbox:
         patience_s
             Seconds on the wall after which to give up; 0 looks once.
         owing
-            Sources that will send a message whatever happens, for whom an ordered inbox waits; absent: all sources.
+            Sources that are certain to send a message: an ordered inbox waits for them; absent: all sources.
 
         Returns
         -------
         (int, array) or None
-            None when the time is up or nobody is left to wait for; an ordered clock has then advanced to `until`.
+            None when the time is up or no source is left; an ordered clock has then advanced to `until`.
         """
         if not self.ordered:
             return self._delivered(until, patience_s)
@@ -118,7 +118,7 @@ class Inbox:
     def _delivered(self, until: float, patience_s: float) -> Mail | None:
         """The next message in the order of delivery; None as well when a source was lost meanwhile.
 
-        What the caller waits for may have been the lost one's to send, while others live and have no more to say.
+        The message that the caller waits for may have been the lost source's.
         """
         found: list[Mail] = []
         before = len(self.sources)
@@ -170,7 +170,7 @@ class Inbox:
 class Outbox:
     """Starts sends without waiting for them, and keeps their buffers until MPI has completed them.
 
-    A send to a rank that has died may fail long after it was started; of a rank that is forgotten this is no news.
+    A send to a rank that has died may fail long after it was started; for a forgotten rank that is ignored.
 
     Parameters
     ----------
@@ -238,7 +238,7 @@ class Outbox:
             self._end(*self._under_way.popleft(), wait=False)
 
     def _end(self, rank: int, request: MPI.Request, data: Any, wait: bool) -> None:
-        """Let a send go if it has ended, well or not."""
+        """Remove a send that has completed or failed."""
         try:
             ended = request.Wait() if wait else request.Test()
         except MPI.Exception as error:

@@ -34,17 +34,19 @@ class Mailbox:
     tag
         Of all messages; use one tag per mailbox.
     ordered
-        See `Inbox`; without it the outcome depends on which process happened to run first.
+        See `Inbox`; without it the result depends on the order of delivery.
+    most
+        See `Outbox`: a test may wait until a message has left the card.
     """
 
     def __init__(
         self, peers: Peers, sources: Iterable[int], dtype: DTypeLike = np.float64, tag: int = 641,
-        ordered: bool = False,
+        ordered: bool = False, most: int = 0,
     ) -> None:  # fmt: skip
         self.peers, self.dtype = peers, np.dtype(dtype)
         ranks = [peers.members[position] for position in sources]
         self._inbox = Inbox(peers.comm, tag, ranks, lost=self._lost, ordered=ordered)
-        self._outbox = Outbox(peers.comm, tag, lost=self._lost, most=0, least=0)
+        self._outbox = Outbox(peers.comm, tag, lost=self._lost, most=most, least=0)
 
     def _lost(self, rank: int, error: MPI.Exception) -> None:
         self.peers.lose(self.peers.members.index(rank), error)
@@ -60,7 +62,7 @@ class Mailbox:
             self.stop(position)
 
     def stop(self, position: int) -> None:
-        """Receive no more from a peer that has said that it sends no more."""
+        """Receive no more from a peer that sends no more."""
         self._inbox.forget(self.peers.members[position])
 
     def send(self, position: int, array: NDArray) -> bool:
@@ -72,6 +74,10 @@ class Mailbox:
     def flush(self) -> None:
         """Wait until every send is complete: until then a peer may still need this rank's buffers."""
         self._outbox.drain()
+
+    def tidy(self) -> None:
+        """Test every send, and let go of those that are complete."""
+        self._outbox.done()
 
     def poll(self) -> list[tuple[int, NDArray]]:
         """Take what has arrived: pairs (position, array), in order for each peer."""
@@ -93,7 +99,7 @@ class Mailbox:
     def take(self, position: int) -> NDArray | None:
         """Wait for the next message of one peer; None if the peer is lost.
 
-        This names whom it waits for: on an emulated network the result does not depend on who happened to run first.
+        It names its source: on an emulated network the result does not depend on the order of delivery.
         """
         data = self._inbox.take(self.peers.members[position]) if self.peers.alive(position) else None
         return None if data is None else data.view(self.dtype)

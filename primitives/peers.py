@@ -1,10 +1,10 @@
 """The living members of a gossip, and one round of messages with them.
 
 Gossip needs no repair when a peer dies: a peer that cannot be reached is left out, and the weight meant for it stays
-with the sender. `Peers` holds what that takes:
+with the sender. `Peers` holds
 
-    table   position in the graph -> rank     the members everybody has agreed on; graphs are built on positions
-    lost    members that this rank has found dead by itself, before any agreement
+    table   position in the graph -> rank     the members that all have agreed on; graphs are built on positions
+    lost    members that this rank has found dead, before any agreement
     hook    on_failure(rank, error), called when MPI refuses a message to or from a rank
 
 Without a hook an error of MPI is raised as it is. With one, a hook that returns declares the rank lost and the
@@ -58,7 +58,7 @@ class Peers:
         return comm if isinstance(comm, Peers) else cls(comm)
 
     def adopt(self, members: Iterable[int], comm: MPI.Intracomm | None = None) -> None:
-        """Go on with these members, on which all of them have agreed; forgets who was lost."""
+        """Go on with these members, on which all of them have agreed; no member is lost at first."""
         if comm is not None:
             self.comm, self.carrier = comm, carrier.of(comm)
         ranks, me = self.comm.Get_size(), self.comm.Get_rank()
@@ -78,11 +78,11 @@ class Peers:
         return len(self.members)
 
     def alive(self, position: int) -> bool:
-        """Whether this rank still believes in the member at `position`."""
+        """Whether the member at `position` is not lost."""
         return position not in self.lost
 
     def lose(self, position: int, error: MPI.Exception) -> None:
-        """Ask the hook what to do about a member's first error, and leave the member out if it returns."""
+        """Call the hook at a member's first error, and leave the member out if it returns."""
         if position in self.lost:
             return
         if self.on_failure is None:
@@ -103,7 +103,7 @@ class Peers:
         Returns
         -------
         dict
-            Position -> bytes of the message that has arrived. Arrays of those who are missing hold nothing of use.
+            Position -> bytes of the message that has arrived. The arrays of missing members are undefined.
         """
         pending = []
         for arriving, messages in ((True, receives), (False, sends)):

@@ -10,7 +10,11 @@ A case is a module, such as `demos.cases.rag`, with
                                    declared computing of the scaled sheet; gives when this rank was done with each
     main                           its own screen, `python -m demos.cases.rag` (`demos._lib.screen`)
 
-and, where its ranks may die, `drill(sheet, ranks, deaths)`: carry out the deaths of the sheet in the program's own job.
+and, where its ranks may die,
+
+    DRILL                          a `faults.patterns.catalogue.Pattern` whose option ``program`` is the module's name:
+                                   the policies, steps and oracle of its drill
+    run(spec, folder, tools)       one rank's side of the job in which ranks die; gives the verdict for the oracle
 
 The program's messages cannot be made smaller, so its terms are differences of runs of the same steps on networks of
 which a part was removed: without latency and bandwidth (compute), with latency (latency), whole (bandwidth), and with
@@ -173,14 +177,14 @@ def without(network: Network, latency: bool = False) -> Network:
                            topology=topology, jitter=None, loss=None), network.ranks)  # fmt: skip
 
 
-def compare(run: Run, case: Any, sheet: Sheet) -> dict[str, Any] | None:
+def compare(run: Run, case: Any, sheet: Sheet, data: Any = None) -> dict[str, Any] | None:
     """Run a case and put its terms beside the price of its scaled sheet; collective. The comparison, on rank 0.
 
     On the bare transport, whose terms nobody configured, the step as a whole stands beside its price on the preset
     `shm`, without a verdict.
     """
     small = case.scaled(sheet if run.network else on_network(sheet, "shm"), run.size)
-    seconds = _Measured(run, case, small, case.data(run.control, small))
+    seconds = _Measured(run, case, small, case.data(run.control, small) if data is None else data)
     spread = small.job.spread
     if run.network is None:
         measured = {"total": seconds.on(run.comm, Steps(skeletons.WARM_UP + 40, spread, run.seed))}
@@ -245,12 +249,21 @@ def _nodes(sheet: Sheet) -> int:
     return sheet.partition.nodes
 
 
-def price(sheet: Sheet, ranks: int, seed: int) -> tuple[Mapping[str, float], str]:
-    """The terms of a scaled sheet and how they were found: message by message, or by the formulas of `predict`."""
+def price(sheet: Sheet, ranks: int, seed: int) -> tuple[dict[str, float], str]:
+    """The terms of a scaled sheet, by the same differences as they are measured by, and how they were found.
+
+    Message by message where the design has a skeleton, else by the formulas of `predict`.
+    """
     facts, chosen = facts_of(sheet), design_of(sheet)
     try:
         made = skeletons.skeleton(sheet, facts, chosen, ranks, cap=1 << 40)
-        return made.predicted(seed), "message by message"
     except UsageError:  # a choice that no skeleton follows
         row = pricing.price(facts, chosen).at(_nodes(sheet))
         return skeletons.first_order(row), "by formula"
+    whole = made.wires
+    ways = [(replace(whole, alpha=0.0, beta=0.0, egress=0.0), 0.0), (replace(whole, beta=0.0, egress=0.0), 0.0),
+            (whole, 0.0), (whole, made.spread)]  # fmt: skip
+    times = [sum(skeletons.expected(one, spread if one.compute else 0.0, made.count(one), seed, wires) / one.between
+                 for one in made.exchanges) for wires, spread in ways]  # fmt: skip
+    terms = dict(zip(skeletons.TERMS, np.diff([0.0, *times]).tolist(), strict=True))
+    return terms | {"total": times[-1]}, "message by message"

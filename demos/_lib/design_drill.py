@@ -1,4 +1,8 @@
-"""`demos.design drill`: the deaths that a sheet says it survives, by the drills of `faults`."""
+"""`demos.design drill`: the deaths that a sheet says it survives, by the drills of `faults`.
+
+What dies is the sheet's own program, if it has a `DRILL` (`demos._lib.case`) with the sheet's policy; else the training
+or service of `faults` with the pattern of the design.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,11 @@ import sys
 from typing import Any
 
 from demos._lib import design_report
+from demos._lib.case import program_of
 from demos._lib.design_receipts import kept
 from emulator import design
 from emulator.design import failures, pricing
+from emulator.design import skeleton as skeletons
 from emulator.design.model import Design, design_of, facts_of
 from emulator.design.sheet import Sheet
 from emulator.errors import UsageError
@@ -38,14 +44,34 @@ def pattern_of(chosen: Design) -> str:
     raise UsageError(f"fault_tolerance.policy must have a drill, got {chosen.policy!r}: legal are {legal}")
 
 
-def request_of(sheet: Sheet, chosen: Design, nodes: int, most: int, repeat: int, seed: int) -> Request:
-    """As many ranks as the design has, at most `most`; the last ones die, or a server where servers are replicated."""
-    name = pattern_of(chosen)
+def drilled_program(sheet: Sheet, path: str, chosen: Design) -> tuple[str | None, str]:
+    """The name of the drill of a sheet's own program, now in the catalogue; without one, None and the reason."""
+    case = program_of(sheet, path)
+    plan = getattr(case, "DRILL", None)
+    if plan is None:
+        return None, f"{sheet.program} has no drill" if case else ""
+    if chosen.policy not in plan.policies:
+        return None, f"the drill of {sheet.program} recovers by {', '.join(plan.policies)}, not by {chosen.policy}"
+    CATALOGUE[plan.name] = plan
+    return plan.name, ""
+
+
+def request_of(
+    sheet: Sheet, chosen: Design, nodes: int, most: int, repeat: int, seed: int, program: str | None = None
+) -> Request:  # fmt: skip
+    """As many ranks as the design has, at most `most`; the last ones die, or a server where servers are replicated.
+
+    Parameters
+    ----------
+    program
+        The drill's name in the catalogue; absent: that of the design's pattern.
+    """
+    name = program or pattern_of(chosen)
     plan, policy = CATALOGUE[name], policies.of(chosen.policy)
     ranks = max(plan.least_ranks, min(most, nodes))
     deaths = sheet.fault_tolerance.survive if sheet.fault_tolerance else 1
     spares = max(chosen.spares, deaths) if chosen.policy == "spare" else None
-    if name == "parameter-server" and policy.replicas > 1:
+    if plan.leader and policy.replicas > 1:
         if deaths >= policy.replicas:
             raise UsageError(f"fault_tolerance.survive is below the drill's {policy.replicas} replicas, got {deaths}")
         victims = list(range(deaths))
@@ -58,13 +84,23 @@ def request_of(sheet: Sheet, chosen: Design, nodes: int, most: int, repeat: int,
 
 
 def start(
-    sheet: Sheet, terms: dict[str, Any] | None, most: int, repeat: int, seed: int, place: dict[str, Any]
+    path: str, sheet: Sheet, terms: dict[str, Any] | None, most: int, repeat: int, seed: int, faults: tuple[str, ...],
+    place: dict[str, Any],
 ) -> int:  # fmt: skip
-    """Carry the drill out and print it; returns the exit status."""
+    """Carry the drill out and print it; returns the exit status.
+
+    Parameters
+    ----------
+    faults
+        Fault lines; absent: the deaths that the sheet says it survives.
+    """
     facts, chosen = facts_of(sheet, terms), design_of(sheet)
     priced = design.predict(sheet, terms)
     nodes = pricing.chosen_nodes(sheet, priced)
-    request = request_of(sheet, chosen, nodes + chosen.servers, most, repeat, seed)
+    program, why_not = drilled_program(sheet, path, chosen)
+    beside = skeletons.beside(chosen) if program else chosen.servers
+    request = request_of(sheet, chosen, nodes + beside, most, repeat, seed, program)
+    request.faults = faults or request.faults
     job = request.spec()
     report = Report("design", False, place["out"], place["json_file"], place["quiet"])
     with report.begun(job.ranks) as folder:
@@ -78,6 +114,8 @@ def start(
                     priced_by="given in the sheet" if facts.recovery is not None else "the shipped median, 16 ranks",
                 )  # fmt: skip
 
+        if why_not:
+            report.say(f"{why_not}: the drill of its pattern instead")
         report.say(f"{job.pattern} of {job.ranks} ranks by {job.recovery}: {'; '.join(request.faults)}")
         outcome = drills.run(request, folder, seen=keep)
         report.show()

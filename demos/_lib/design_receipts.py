@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,6 +16,7 @@ from emulator.launch import mpirun
 from emulator.units import format_time
 
 Row = dict[str, Any]
+_RECENT = 200  # entries of a folder that a prediction looks at
 
 
 def kept(sheet: Sheet, prediction: Row) -> Row:
@@ -22,18 +24,23 @@ def kept(sheet: Sheet, prediction: Row) -> Row:
     return {"sheet": sheet.model_dump(mode="json"), "prediction": prediction}
 
 
-def keep_prediction(sheet: Sheet, prediction: Row, out: str | None = None) -> Path:
-    """Leave a prediction in a run folder of its own; returns the result file's path."""
+def keep_prediction(sheet: Sheet, prediction: Row, out: str | None = None) -> tuple[Path, Row | None]:
+    """Leave a prediction in a run folder of its own, with the errors of earlier ones of its kind beside it.
+
+    Returns the result file's path and the `history`.
+    """
     folder = results.run_folder("design", out)
+    kind = "+".join(sorted({flow["pattern"] for flow in prediction["design"]["flows"]}))
+    past = history(folder.parent, kind)
     record = results.new("design", ["python", *mpirun.this_program()]) | kept(sheet, prediction)
     path = folder / results.RESULT
-    if problem := results.keep(record, path):
+    if problem := results.keep(record | {"history": past}, path):
         raise problem
-    return path
+    return path, past
 
 
-def rows(folder: str) -> tuple[list[Row], int]:
-    """A row for each measured prediction under a folder, oldest first, and the predictions that nobody has run.
+def rows(folder: str) -> tuple[list[Row], int, int]:
+    """A row for each measured prediction under a folder, oldest first; predictions that were not run; other entries.
 
     A row has ``name``, ``what`` (pattern, or recovery and its policy), ``p``, ``predicted``, ``measured``, ``error``
     (predicted over measured, minus 1) and ``before`` (whether `predict` was asked before the run).
@@ -41,9 +48,13 @@ def rows(folder: str) -> tuple[list[Row], int]:
     Raises
     ------
     UsageError
-        The folder holds something else than runs of demos.design.
+        The folder holds no run of demos.design.
     """
-    found = sorted((_read(place) for place in _runs(folder)), key=lambda one: str(one["started"]))
+    root = Path(folder)
+    if not root.is_dir():
+        raise UsageError(f"{folder} is no folder of runs: name one, such as runs/design")
+    read = [_read(place) for place in _places(root)]
+    found = sorted((one for one in read if one is not None), key=lambda one: str(one["started"]))
     if not found:
         raise UsageError(f"{folder} holds no run of demos.design: name the folder of its runs, such as runs/design")
     asked: dict[str, int] = {}
@@ -57,29 +68,43 @@ def rows(folder: str) -> tuple[list[Row], int]:
             continue
         run.add(sheet)
         made += [{"name": one["sheet"]["job"]["name"], "before": sheet in asked, **row} for row in measured]
-    return made, sum(count for sheet, count in asked.items() if sheet not in run)
+    return made, sum(count for sheet, count in asked.items() if sheet not in run), len(read) - len(found)
 
 
-def _runs(folder: str) -> Iterator[Path]:
-    root = Path(folder)
-    if not root.is_dir():
-        raise UsageError(f"{folder} is no folder of runs: name one, such as runs/design")
+def history(folder: Path, kind: str) -> Row | None:
+    """Number of runs of a kind (its patterns) under a folder, and their median and worst error; None without any.
+
+    The latest entries are read, and not validated: this is part of every prediction.
+    """
+    errors = []
+    for place in _places(folder)[-_RECENT:] if folder.is_dir() else []:
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError, AttributeError):  # another program's file
+            one = json.loads((place / results.RESULT).read_text(encoding="utf-8"))
+            if one["demo"] == "design" and one.get("prediction"):
+                errors += [row["error"] for row in _measured(one) if row["what"] == kind]
+    return {"kind": kind, **_summary(errors)} if errors else None
+
+
+def _summary(errors: Sequence[float]) -> Row:
+    return {"runs": len(errors), "median": median(map(abs, errors)), "worst": max(errors, key=abs)}
+
+
+def _places(root: Path) -> list[Path]:
+    """The run folder itself, or what a folder of runs holds but for `latest` and runs that left nothing."""
     if (root / results.RESULT).is_file():
-        yield root
-        return
-    for place in sorted(root.iterdir()):
-        if place.is_symlink() or (place.is_dir() and not any(place.iterdir())):
-            continue  # `latest`, and a run that was refused
-        if not (place / results.RESULT).is_file():
-            raise UsageError(f"{place} is no run folder of demos.design: name a folder that holds nothing else")
-        yield place
+        return [root]
+    return [place for place in sorted(root.iterdir())
+            if not place.is_symlink() and not (place.is_dir() and not any(place.iterdir()))]  # fmt: skip
 
 
-def _read(place: Path) -> Row:
-    one = results.load(place)
-    if one["demo"] != "design" or not one.get("sheet") or not one.get("prediction"):
-        raise UsageError(f"{place} is a run of demos.{one['demo']} and no design sheet's: name runs/design or the like")
-    return one
+def _read(place: Path) -> Row | None:
+    """The result of a run of a design sheet; None for anything else."""
+    try:
+        one = results.load(place) if place.is_dir() else None
+    except UsageError:
+        return None
+    ours = one is not None and one["demo"] == "design" and one.get("sheet") and one.get("prediction")
+    return one if ours else None
 
 
 def _measured(one: Row) -> list[Row]:
@@ -87,7 +112,7 @@ def _measured(one: Row) -> list[Row]:
     run, drill = one.get("design_run"), one.get("drill")
     if run and run["rows"]:
         total = run["rows"][-1]
-        made.append(_row("+".join(run["patterns"]), run["p"], total["predicted"], total["measured"]))
+        made.append(_row("+".join(sorted(set(run["patterns"]))), run["p"], total["predicted"], total["measured"]))
     if drill and drill["recovery_seconds"]:
         what = f"recovery by {drill['recovery']}"
         made.append(_row(what, drill["ranks"], one["priced_recovery"], drill["recovery_seconds"]))
@@ -98,7 +123,7 @@ def _row(what: str, p: int, predicted: float, measured: float) -> Row:
     return {"what": what, "p": p, "predicted": predicted, "measured": measured, "error": predicted / measured - 1}
 
 
-def lines(made: Sequence[Row], waiting: int) -> Iterator[str]:
+def lines(made: Sequence[Row], waiting: int, skipped: int) -> Iterator[str]:
     """The rows, and median and worst error of each pattern."""
     if made:
         yield f"{'design':<24} {'what':<36} {'p':>4} {'predicted':>12} {'measured':>12} {'off by':>8}"
@@ -106,9 +131,13 @@ def lines(made: Sequence[Row], waiting: int) -> Iterator[str]:
         yield (f"{row['name'][:24]:<24} {row['what'][:36]:<36} {row['p']:>4} {format_time(row['predicted']):>12} "
                f"{format_time(row['measured']):>12} {row['error']:>+8.1%}")  # fmt: skip
     for what in dict.fromkeys(row["what"] for row in made):
-        errors = [row["error"] for row in made if row["what"] == what]
-        worst = max(errors, key=abs)
-        yield f"{what}: {len(errors)} run{'s' * (len(errors) > 1)}, median error " + (
-            f"{median(map(abs, errors)):.1%}, worst {worst:+.1%}"
-        )
+        yield f"{what}: {told(_summary([row['error'] for row in made if row['what'] == what]))}"
     yield f"predictions that were not run: {waiting}"
+    if skipped:
+        yield f"entries that are no run of demos.design, skipped: {skipped}"
+
+
+def told(summary: Row) -> str:
+    """Runs, median and worst error in words."""
+    runs = f"{summary['runs']} run" + "s" * (summary["runs"] > 1)
+    return f"{runs}, median error {summary['median']:.1%}, worst {summary['worst']:+.1%}"

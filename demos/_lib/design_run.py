@@ -105,7 +105,8 @@ def _body(run: Run, sheet: Sheet, terms: dict[str, Any] | None, made: Skeleton) 
 
 def _keep(run: Run, made: Skeleton, measured: dict[str, float], predicted: dict[str, float]) -> None:
     for term in (*TERMS, "total"):
-        seen, said = measured[term], float(predicted[term])
+        seen, said = (float(each[term]) if abs(each[term]) > 1e-9 * measured["total"] else 0.0
+                      for each in (measured, predicted))  # fmt: skip
         run.extra["design_run"]["rows"].append({"term": term, "measured": seen, "predicted": said,
                                                 "share": seen / measured["total"]})  # fmt: skip
     patterns, total = [one.flow.pattern for one in made.exchanges], run.extra["design_run"]["rows"][-1]

@@ -1,11 +1,11 @@
-"""Cost formulas fitted to measurements, and the errors of formulas with a verdict on networks that meet their
-assumptions."""
+"""Cost formulas, configured or fitted, and their errors, judged on networks that meet their assumptions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from statistics import median
 
+from demos._lib.timing import Formula
 from emulator import costs
 from emulator.measure.series import Series
 from emulator.network import Network
@@ -13,25 +13,33 @@ from emulator.run.session import Run
 
 WITHIN = 0.10  # of each other: measured and predicted time on an emulated network
 
+Timed = tuple[str, int, int, Sequence[float]]
+"""A pattern, ranks, bytes, and the seconds of its repetitions."""
+Terms = Callable[[str, int], costs.Terms]
+"""The coefficients of a pattern on p ranks."""
 
-def fitted(
-    run: Run, series: Sequence[Series], terms: Callable[[str, int], costs.Terms], name: str
-) -> Callable[[str, int, int], float]:
-    """Fit alpha and beta to these very times, add the fit to the result by its name, and give the formula.
 
-    `terms` gives the coefficients of a pattern on p ranks.
-    """
+def fitted(run: Run, rows: Iterable[Timed], terms: Terms, name: str) -> Callable[[str, int, int], float]:
+    """Fit alpha and beta to these times, add the fit to the result by its name, and return the formula."""
     from emulator.measure.fit import fit  # on rank 0 only, where something is fitted
     from emulator.measure.model import Point
 
-    points = [
-        Point(one.job.bytes, terms(one.job.pattern, one.job.ranks), one.seconds, ranks=one.job.ranks)
-        for one in series
-        if any(one.seconds)
-    ]
-    line = fit(points, seed=run.seed)
+    line = fit([Point(size, terms(pattern, p), s, ranks=p) for pattern, p, size, s in rows if any(s)], seed=run.seed)
     run.fits.append(line.record("collective", name))
     return lambda pattern, p, size: line.predict(terms(pattern, p), size)
+
+
+def formula(run: Run, series: Iterable[Series], configured: Formula, terms: Terms, name: str) -> Formula:
+    """The closed form with the configured network's terms, or with terms fitted to these times; its origin is kept."""
+    if run.network is not None:
+        run.extra["formula"] = "configured alpha and beta"
+        return configured
+    if len(run.sizes) < 2:
+        run.extra["formula"] = "no formula: fitting alpha and beta takes two --sizes"
+        return lambda pattern, p, size: None
+    run.extra["formula"] = "alpha and beta fitted to these very times"
+    rows = [(one.job.pattern, one.job.ranks, one.job.bytes, one.seconds) for one in series]
+    return fitted(run, rows, terms, name)
 
 
 def slowest_path(run: Run) -> tuple[float, float]:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from demos._lib.formulas import fitted, judge
-from demos._lib.timing import Formula, keep
+from demos._lib.formulas import formula, judge
+from demos._lib.timing import keep
 from emulator import costs
 from emulator.measure.repetitions import Series
 from emulator.run.session import Run
@@ -55,7 +55,10 @@ def terms(schedule: Sequence[Mixing]) -> costs.Terms:
 
 
 def predict(schedule: Sequence[Mixing], size: int, path: Any) -> float:
-    """Seconds of these rounds with messages of `size` bytes on an idle network whose paths are all like `path`."""
+    """Seconds of these rounds with messages of `size` bytes on an idle network whose paths are all like `path`.
+
+    Where ranks send different numbers of messages the rounds are followed message by message.
+    """
     if all(m.graph.regular for m in schedule):
         return terms(schedule).seconds(size, path.alpha, path.beta)
     sends = [[[(j, size) for j in to] for to in m.graph.neighbours] for m in schedule]
@@ -67,19 +70,12 @@ def times(run: Run, series: list[Series], schedules: dict[tuple[str, int], list[
 
     Alpha and beta are those of the configured network; on the bare transport they are fitted to these very times.
     """
-    formula, run.extra["formula"] = _formula(run, series, schedules)
-    judge(run, "averages", keep(run, series, formula))
-
-
-def _formula(run: Run, series: list[Series], schedules: dict[tuple[str, int], list[Mixing]]) -> tuple[Formula, str]:
-    if run.network is not None:
-        path = run.network.between(0, 1)
-        origin = "configured alpha and beta; where degrees differ, followed message by message"
-        return lambda name, p, size: predict(schedules[name, p], size, path), origin
-    if len(run.sizes) < 2:
-        return lambda name, p, size: None, "no formula: fitting alpha and beta takes two --sizes"
-    formula = fitted(run, series, lambda name, p: terms(schedules[name, p]), "gossip")
-    return formula, "alpha and beta fitted to these very times"
+    path = None if run.network is None else run.network.between(0, 1)
+    found = formula(
+        run, series, lambda name, p, size: predict(schedules[name, p], size, path),
+        lambda name, p: terms(schedules[name, p]), "gossip",
+    )  # fmt: skip
+    judge(run, "averages", keep(run, series, found))
 
 
 def rumours(run: Run, mode: str, given: int, seen: list[Any]) -> dict[str, Any]:

@@ -10,9 +10,10 @@ Sources: Robertson and Zaragoza, "The Probabilistic Relevance Framework: BM25 an
 
 from __future__ import annotations
 
-from collections import Counter
+import importlib.util
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -82,43 +83,48 @@ def passages(documents: Iterable[corpus.Document], fewest: int = 8) -> list[tupl
 
 
 def statistics(texts: Sequence[str]) -> Statistics:
-    """Count over all passages, and find the directions by a truncated SVD of a sample's weighted words."""
-    counted = [Counter(corpus.words(text)) for text in texts]
-    having: Counter[str] = Counter()
-    for words in counted:
-        having.update(words.keys())
-    columns = {word: place for place, word in enumerate(sorted(w for w, n in having.items() if n > 1))}
-    often = np.array([having[word] for word in columns])
+    """Count over all passages, and find the directions by a truncated SVD of a sample's weighted words.
+
+    Raises
+    ------
+    UsageError
+        SciPy is not installed.
+    """
+    if importlib.util.find_spec("scipy") is None:
+        raise UsageError("retrieval needs SciPy, which is not installed: pip install 'cluster-emulator[cases]'")
+    numbers: dict[str, int] = {}
+    words = [[numbers.setdefault(word, len(numbers)) for word in corpus.words(text)] for text in texts]
+    counts = _matrix(words, len(numbers))
+    having = np.bincount(counts.indices, minlength=len(numbers))
+    kept = sorted(word for word, number in numbers.items() if having[number] > 1)
+    chosen = np.array([numbers[word] for word in kept])
+    often = having[chosen]
     rarity = np.log1p((len(texts) - often + 0.5) / (often + 0.5)).astype(np.float32)
-    length = sum(words.total() for words in counted) / max(1, len(texts))
-    sample = list(texts[:: max(1, len(texts) // _SAMPLE)])
-    bare = Statistics(columns, rarity, length, np.zeros((0, DIMENSIONS), np.float32))
-    return Statistics(columns, rarity, length, _directions(_counts(bare, sample).multiply(rarity).tocsr()))
+    sample = counts[:: max(1, len(texts) // _SAMPLE)][:, chosen]
+    length = sum(map(len, words)) / max(1, len(texts))
+    return Statistics({word: place for place, word in enumerate(kept)}, rarity, length,
+                      _directions(sample.multiply(rarity).tocsr()))  # fmt: skip
 
 
 def _directions(weighted: Any) -> Array:
-    try:
-        from sklearn.utils.extmath import randomized_svd
-    except ImportError:
-        raise UsageError("vectors need scikit-learn, which is not installed: pip install '.[cases]'") from None
+    from scipy.sparse import linalg
+
     weighted.data = np.log1p(weighted.data)
-    _, _, rows = randomized_svd(weighted, DIMENSIONS, n_iter=2, random_state=0)
-    found: Array = rows.T.astype(np.float32)
+    _, strengths, rows = linalg.svds(weighted.astype(np.float64), DIMENSIONS, v0=np.ones(min(weighted.shape)), tol=1e-2)
+    found: Array = rows[np.argsort(-strengths)].T.astype(np.float32)
     return found
 
 
-def _counts(shared: Statistics, texts: Sequence[str]) -> Any:
+def _matrix(words: Sequence[Sequence[int]], columns: int) -> Any:
     """Words of each passage (row) by column, as a sparse matrix; the words of a row in order of their columns."""
     from scipy import sparse
 
-    rows: list[dict[int, int]] = []
-    for text in texts:
-        count: Counter[int] = Counter(shared.columns[w] for w in corpus.words(text) if w in shared.columns)
-        rows.append(dict(sorted(count.items())))
-    ends = np.cumsum([0, *(len(row) for row in rows)])
-    places = np.fromiter((c for row in rows for c in row), np.int32, int(ends[-1]))
-    values = np.fromiter((n for row in rows for n in row.values()), np.float32, int(ends[-1]))
-    return sparse.csr_matrix((values, places, ends), shape=(len(texts), len(shared.columns)))
+    lengths = np.fromiter(map(len, words), np.int64, len(words))
+    places = np.fromiter(chain.from_iterable(words), np.int32, int(lengths.sum()))
+    made = sparse.csr_matrix((np.ones(len(places), np.float32), places, np.append(0, np.cumsum(lengths))),
+                             shape=(len(words), columns))  # fmt: skip
+    made.sum_duplicates()
+    return made
 
 
 class Index:
@@ -133,7 +139,7 @@ class Index:
     def __init__(self, shared: Statistics, held: Sequence[Passage]) -> None:
         self.shared = shared
         self.numbers = np.zeros(0, np.int64)
-        self.weights: Any = _counts(shared, [])
+        self.weights: Any = _matrix([], len(shared.columns))
         self.vectors = np.zeros((0, DIMENSIONS), np.float32)
         self.add(held)
 
@@ -146,8 +152,10 @@ class Index:
 
         if not held:
             return
-        counts, shared = _counts(self.shared, [one.text for one in held]), self.shared
-        lengths = np.array([len(corpus.words(one.text)) for one in held], np.float32)
+        words, shared, column = [corpus.words(one.text) for one in held], self.shared, self.shared.columns.get
+        known = [[place for word in those if (place := column(word)) is not None] for those in words]
+        counts = _matrix(known, len(shared.columns))
+        lengths = np.fromiter(map(len, words), np.float32, len(words))
         of_row = np.repeat(lengths, np.diff(counts.indptr))
         norm = _K1 * (1 - _B + _B * of_row / shared.length)
         weights = counts.copy()

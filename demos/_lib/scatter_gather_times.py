@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from demos._lib.formulas import fitted, judge
+from demos._lib.formulas import formula, judge
 from demos._lib.timing import Formula, answering, keep, timed
 from emulator import costs
 from emulator.errors import UsageError
@@ -22,14 +22,13 @@ PREDICTED: dict[str, Callable[..., float]] = {
 
 
 def study(run: Run) -> None:
-    """Measure and predict."""
+    """Measure scatters and gathers on sub-communicators, beside their predictions."""
     counts = [p for p in run.sub_sizes((4, 8, 16)) if p > 1]
     if not counts:
         raise UsageError("scatter-gather is between 2 ranks or more, got --ranks 1: leave it out")
     series = timed(run, [_job(run.sub(p), name, p, size) for p in counts for size in run.sizes for name in PREDICTED])
     if run.rank == 0:
-        predict, run.extra["formula"] = _formula(run, series)
-        judge(run, "scatters and gathers", keep(run, series, predict))
+        judge(run, "scatters and gathers", keep(run, series, _formula(run, series)))
         for row in run.measurements:
             row["busbw"] = row["algbw"] and row["algbw"] * (row["ranks"] - 1) / row["ranks"]
     run.show()
@@ -54,32 +53,28 @@ def _block(size: int, p: int) -> int:
     return -(-size // p)
 
 
-def _formula(run: Run, series: list[Series]) -> tuple[Formula, str]:
-    """Predictions from the configured network, or with alpha and beta fitted to these very times."""
-    if run.network is not None:
+def _formula(run: Run, series: list[Series]) -> Formula:
+    """Predictions from the configured network, or with alpha and beta fitted to these times, for each form its own.
+
+    The forms differ in how their transfers overlap, which no model with one alpha tells.
+    """
+
+    def configured(name: str, p: int, size: int) -> float:
+        assert run.network is not None
         path = run.network.between(0, 1)
-        card = {"scatter linear": {"egress": egress(run)}}
-
-        def configured(name: str, p: int, size: int) -> float:
-            return PREDICTED[name]([_block(size, p)] * p, path.alpha, path.beta, **card.get(name, {}))
-
-        return configured, "configured alpha and beta"
-    if len(run.sizes) < 2:
-        return lambda name, p, size: None, "no formula: fitting alpha and beta takes two --sizes"
+        card = {"egress": egress(run)} if name == "scatter linear" else {}
+        return PREDICTED[name]([_block(size, p)] * p, path.alpha, path.beta, **card)
 
     def terms(name: str, p: int) -> costs.Terms:
         kind, shape = name.split()
         return costs.terms(f"{'linear' if shape == 'linear' else 'binomial'}_{kind}", p)
 
-    # The forms differ in how their transfers overlap, which no model with one alpha tells: each has its own.
-    lines = {}
-    for shape in ("linear", "tree"):
-        mine = [one for one in series if one.job.pattern.endswith(shape)]
-        lines[shape] = fitted(run, mine, terms, f"scatter and gather, {shape}")
-    return (
-        lambda name, p, size: lines[name.split()[1]](name, p, size),
-        "alpha and beta fitted to these very times, for each form",
-    )
+    forms = {
+        shape: formula(run, [one for one in series if one.job.pattern.endswith(shape)], configured, terms,
+                       f"scatter and gather, {shape}")
+        for shape in ("linear", "tree")
+    }  # fmt: skip
+    return lambda name, p, size: forms[name.split()[1]](name, p, size)
 
 
 def egress(run: Run) -> float:

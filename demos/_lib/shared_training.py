@@ -20,7 +20,7 @@ SNAPSHOTS = 12
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained, and how."""
+    """A training: its ranks, steps, rates and declared times."""
 
     servers: int  # the first ranks serve, the others work
     steps: int  # iterations of each worker
@@ -40,7 +40,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Trained:
-    """What came out; complete on rank 0 only."""
+    """The result of a training; complete on rank 0 only."""
 
     weights: Array  # final ones, from the servers
     seconds: float  # from the first start to the last worker's end
@@ -58,7 +58,7 @@ class Trained:
 
 
 def train(run: Run, task: Task, rule: Consistency) -> Trained:
-    """Train on all ranks of `run`. Collective."""
+    """Train on all ranks of `run`, as servers and workers. Collective."""
     comm = run.comm
     ps = ParameterServer(comm, [task.table()], servers=task.servers, consistency=rule, **task.options)
     workers = list(ps.layout.workers)
@@ -69,7 +69,7 @@ def train(run: Run, task: Task, rule: Consistency) -> Trained:
 
     def work(worker: Worker) -> tuple[float, float]:
         pull = worker.pull_async("w")
-        while not _done(task, worker.clock, emulator.now(comm) - begin):
+        while worker.clock < task.steps if task.until_s is None else emulator.now(comm) - begin < task.until_s:
             weights = pull.wait()
             if worker.clock % every == 0:
                 history.append((emulator.now(comm) - begin, worker.clock, weights))
@@ -80,10 +80,6 @@ def train(run: Run, task: Task, rule: Consistency) -> Trained:
         return emulator.now(comm) - begin, worker.channel.waited
 
     return _gather(run, task, ps, ps.run(work), history)
-
-
-def _done(task: Task, steps: int, seconds: float) -> bool:
-    return steps >= task.steps if task.until_s is None else seconds >= task.until_s
 
 
 def _gradient(task: Task, weights: Array, shard: tuple[Any, Any], rank: int, step: int, workers: int) -> Array:

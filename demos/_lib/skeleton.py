@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -12,13 +13,13 @@ from numpy.typing import NDArray
 
 import emulator
 from emulator import carrier
-from emulator.design.skeleton import ITEM, WARM_UP, Exchange
+from emulator.design.exchange import ITEM, WARM_UP, Exchange
 from emulator.run.session import Run
 from primitives.collectives.all_reduce import all_reduce
 from primitives.federated import participate, serving
-from primitives.gossip import graphs, mix, mixing, schedules
+from primitives.gossip import OverlapPush, graphs, mix, mixing, schedules
 from primitives.parameter_server import Add, Consistency, ParameterServer, Table, Worker
-from primitives.scatter_gather import coordinator
+from primitives.scatter_gather import Deadline, coordinator
 
 Times = NDArray[np.float64]
 Ends = list[float]
@@ -55,14 +56,20 @@ def _sums(comm: MPI.Intracomm, one: Exchange, draws: Times) -> Ends:
 
 
 def _gossip(comm: MPI.Intracomm, one: Exchange, draws: Times) -> Ends:
-    p, value = comm.Get_size(), np.ones(one.up // 8)
+    p, ends = comm.Get_size(), []
     single = one.flow.graph == "one-peer"
     rounds = schedules.one_peer_exponential(p) if single else [mixing.of_graph(graphs.named(one.flow.graph, p))]
-    ends = []
+    late = None if math.isinf(one.slack) else int(one.slack)
+    value = np.ones(one.up // 8 - (not one.waits))  # a late message has the sum's weight beside it
+    pushes = OverlapPush(comm, value, [each.graph for each in rounds], late)
     for number, row in enumerate(draws):
         emulator.compute(comm, row[comm.Get_rank()])
-        mix(comm, value, rounds[number % len(rounds)])
+        if one.waits:
+            mix(comm, value, rounds[number % len(rounds)])
+        else:
+            pushes.step()
         ends.append(emulator.now(comm))
+    pushes.finish()
     return ends
 
 
@@ -102,20 +109,26 @@ def _service(comm: MPI.Intracomm, one: Exchange, draws: Times) -> Ends:
 
 
 def _requests(comm: MPI.Intracomm, one: Exchange, draws: Times) -> Ends:
-    """A request to each worker, or tasks that workers pull."""
-    answer, request = bytes(one.up), bytes(one.down)
+    """A request to each worker, or tasks that workers pull; quorum, backups and replicas as the design has them."""
+    answer, request, me = bytes(one.up), bytes(one.down), comm.Get_rank() - 1
+    ran = [-1, 0]  # the request of this worker's last task, and how many of it this worker has run
 
-    def work(task: tuple[float, bytes]) -> bytes:
-        emulator.compute(comm, task[0])
+    def work(task: tuple[int, bytes]) -> bytes:
+        ran[:] = (task[0], ran[1] + 1) if ran[0] == task[0] else (task[0], 0)
+        emulator.compute(comm, draws[task[0], ran[1] % draws.shape[1], me])
         return answer
 
-    where = {} if one.tasks else {"where": [(worker,) for worker in range(1, one.ranks)]}
+    options: dict[str, Any] = {"speculate": one.late}
+    if one.owners is not None:
+        options["where"] = [[1 + node for node in nodes] for nodes in one.owners]
+    if one.needed:
+        options["deadline"] = Deadline(quorum=one.needed / (one.tasks or one.p))
     ends = []
-    with coordinator(comm, work, batch=1) as pool:
-        for row in draws.tolist():
+    with coordinator(comm, work, batch=1, prefetch=one.prefetch) as pool:
+        for number in range(len(draws)):
             if pool is None:
                 break  # a worker: it has served until the last answer
-            pool.ask([(amount, request) for amount in row], **where)
+            pool.ask([(number, request)] * (one.tasks or one.p), **options)
             ends.append(emulator.now(comm))
     return ends
 
@@ -130,7 +143,7 @@ def _rounds(comm: MPI.Intracomm, one: Exchange, draws: Times) -> Ends:
     if comm.Get_rank():
         participate(comm, partial(train, draws[:, comm.Get_rank() - 1].tolist()))
         return []
-    with serving(comm, model) as server:
+    with serving(comm, model, deadline_s=None if math.isinf(one.deadline) else one.deadline) as server:
         for _ in draws:
             server.round()
             ends.append(emulator.now(comm))

@@ -4,109 +4,242 @@
 
 The passages are paragraphs of the documentation strings of installed packages. Rank 0 drives: it turns a question into
 numbers, asks every shard, and merges the shards' best by words (BM25) and by vectors (TF-IDF and SVD) into one list.
-The other ranks hold the shards, each with a replica on the next rank, and answer by scatter-gather.
+The other ranks hold the shards, each on two of them, and answer by scatter-gather; the first replica that is free
+answers, a late one is backed up by the other, and a deadline with a quorum does without the last. New passages reach a
+replica with the next question to it. When a worker is lost, another one indexes its shards from their passages.
 """
 
 from __future__ import annotations
 
 import pickle
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 from mpi4py import MPI
 
 import emulator
-from demos._lib import case, corpus, retrieval, screen
+from demos._lib import case, retrieval, screen
+from demos._lib.retrieval import Index, Passage, Query
+from demos._lib.search_service import BEST, LOST, PACKAGES, QUESTIONS, REPLICAS, Library, Places, Service, collect
+from emulator.design.model import design_of
 from emulator.design.sheet import Sheet
+from emulator.errors import UsageError
 from emulator.run.options import demo
 from emulator.run.session import Run
-from primitives.scatter_gather import Shards, ask_shards, coordinator
+from emulator.units import format_time
+from faults.drill.job_spec import JobSpec
+from faults.inject.drill_context import DrillContext
+from faults.patterns.catalogue import Pattern
+from faults.plan.grammar import parse
+from faults.recover.exclusion import routing
+from primitives.scatter_gather import Deadline
 
 RANKS = 3  # the driver and two workers, so that a shard has a replica elsewhere
-BEST = 10  # passages of an answer
-SLICES = 8  # points in a search at which it can be cancelled
-PACKAGES = ("numpy", "sklearn")
+DRILLED = ("numpy",)  # a small collection: a drill is started many times
+NEW = 120  # passages that are published while questions are answered
 
 
-@dataclass
-class Library:
-    """What every rank knows of the collection; `passages` are on rank 0 only, which shares them out."""
-
-    shared: retrieval.Statistics
-    passages: list[retrieval.Passage]
-    questions: list[str]
-
-    def deal(self, control: MPI.Intracomm, placement: Shards) -> dict[int, retrieval.Index]:
-        """Send every rank the passages of its shards, and index them there; collective."""
-        parts: list[list[retrieval.Passage]] = [[] for _ in range(placement.shards)]
-        for one in self.passages:
-            parts[placement.shard_of(one.number)].append(one)
-        held = [{shard: parts[shard] for shard in placement.held_by(rank)} for rank in range(control.Get_size())]
-        mine = control.scatter(held if control.Get_rank() == 0 else None)
-        return {shard: retrieval.Index(self.shared, part) for shard, part in mine.items()}
-
-
-def collect(control: MPI.Intracomm, packages: tuple[str, ...] = PACKAGES) -> Library:
-    """Read the passages, a share of the files on each rank, and count over all of them on rank 0; collective."""
-    mine = retrieval.passages(corpus.of_packages(packages, control.Get_rank(), control.Get_size()))
-    parts = control.gather(mine)
-    held: list[retrieval.Passage] = []
-    made: Any = None
-    if parts is not None:
-        texts = sorted({one for part in parts for one in part})
-        held = [retrieval.Passage(number, *one) for number, one in enumerate(texts)]
-        # Words of a passage in another order: a question that this passage answers.
-        draw = np.random.default_rng(0)
-        sources = draw.choice(len(held), 60, replace=False)
-        words = [corpus.words(held[number].text) for number in sources]
-        made = retrieval.statistics([one.text for one in held]), [" ".join(draw.permutation(w)[:6]) for w in words]
-    shared, questions = control.bcast(made)
-    return Library(shared, held, questions)
+# -- what the design sheet asks for --------------------------------------------------------------------
 
 
 def scaled(sheet: Sheet, ranks: int) -> Sheet:
     """A query over as many workers as there are; a worker searches for as long as one of the sheet's nodes."""
-    query = retrieval.Query(np.zeros(6, np.int32), np.zeros(retrieval.DIMENSIONS, np.int8))
-    hits = (np.zeros(BEST, np.float32), np.zeros(BEST, np.int64))
-    sizes = {"request_bytes": len(pickle.dumps(query)), "answer_bytes": len(pickle.dumps((hits, hits)))}
+    query = Query(np.zeros(6, np.int32), np.zeros(retrieval.DIMENSIONS, np.int8))
+    hits = [(np.zeros(BEST, np.float32), np.zeros(BEST, np.int64)) for _ in range(2)]
+    sizes = {"request_bytes": len(pickle.dumps((0, (0, query, [])), 5)), "answer_bytes": len(pickle.dumps(hits, 5))}
     return case.cut(sheet, ranks - 1, query=sizes)
 
 
-def data(control: MPI.Intracomm, sheet: Sheet) -> tuple[Library, dict[int, retrieval.Index]]:
-    """The collection, and this rank's shard of it."""
-    library = collect(control)
-    return library, library.deal(control, Shards(control.Get_size() - 1, range(1, control.Get_size())))
+def data(control: MPI.Intracomm, sheet: Sheet, packages: Sequence[str] = PACKAGES) -> Any:
+    """The collection, where its shards are, and this rank's."""
+    library, places = collect(control, packages), _places(control.Get_size())
+    return library, places, library.deal(control, places)
+
+
+def _places(ranks: int) -> Places:
+    return Places(ranks - 1, range(1, ranks))
 
 
 def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> case.Ends:
-    """Ask a question in each step, and merge what the shards answer."""
-    library, held = data
+    """Ask a question in each step of the first replica of every shard, and merge what they answer."""
+    library, _, held = data
     workers = comm.Get_size() - 1
-    placement = Shards(workers, range(1, workers + 1))
     seconds = sheet.job.t_comp / workers * steps.factors(workers)
+    service = Service(comm, library, Places(workers, range(1, workers + 1), 1), held, seconds)
     queries = [library.shared.query(one) for one in library.questions]
+    quorum = design_of(sheet).quorum
+    options: dict[str, Any] = {"deadline": Deadline(quorum=quorum)} if quorum < 1 else {}
     ends: case.Ends = []
-
-    def look(task: tuple[int, tuple[int, retrieval.Query]]) -> Any:
-        shard, (step, query) = task
-        emulator.compute(comm, seconds[step, shard])
-        return held[shard].search(query, BEST)
-
-    with coordinator(comm, look, batch=1) as pool:
+    with service.open() as pool:
         for step in range(steps.count):
-            if pool is None:
-                break
-            found = ask_shards(pool, placement, (step, queries[step % len(queries)]))
-            retrieval.fuse(retrieval.merge(found.values(), BEST), BEST)
-            ends.append(emulator.now(comm))
+            if pool is not None:
+                service.ask(pool, queries[step % len(queries)], **options)
+                ends.append(emulator.now(comm))
     return ends
 
 
+# -- its own screen ------------------------------------------------------------------------------------
+
+
 @demo("cases.rag", needs=RANKS)
-def main(run: Run) -> None:
-    screen.terms(run, case.compare(run, sys.modules[__name__], case.sheet_beside(__file__)))
+@click.option("--question", default="fit a straight line by least squares", show_default=True, help="What to ask.")
+@click.option("--packages", default=",".join(PACKAGES), show_default=True, help="Whose documentation is searched.")
+def main(run: Run, question: str, packages: str) -> None:
+    sheet = case.sheet_beside(__file__)
+    small = scaled(sheet, run.size)
+    found = data(run.control, small, packages.split(","))
+    library, places, held = found
+    if not library.shared.query(question).columns.size:
+        raise UsageError(f"a question needs a word that a passage has, got {question!r}: no passage matches any of it")
+    whole = Index(library.shared, library.passages)
+    service = Service(run.comm, library, places, held, _seconds(run, small, places.shards))
+    _answers(run, service, whole, question)
+    _latencies(run, library, service, whole, small)
+    _changes(run, service, whole)
+    screen.terms(run, case.compare(run, sys.modules[__name__], sheet, found))
+
+
+def _seconds(run: Run, sheet: Sheet, shards: int) -> np.ndarray:
+    return sheet.job.t_comp / shards * case.Steps(QUESTIONS, sheet.job.spread, run.seed).factors(shards)
+
+
+def _answers(run: Run, service: Service, whole: Index, question: str) -> None:
+    """The best passages for the user's question; and those for all questions beside the one-process index."""
+    library = service.library
+    with service.open() as pool:
+        if pool is None:
+            return
+        best, _ = service.ask(pool, library.shared.query(question))
+        same = found = 0
+        for text, source in zip(library.questions, library.sources, strict=True):
+            query = library.shared.query(text)
+            numbers, _ = service.ask(pool, query)
+            same += numbers == retrieval.fuse(whole.search(query, BEST), BEST)
+            found += source in numbers
+    screen.text(run, f"{len(library.passages):,} passages in {service.places.shards} shards, each on {REPLICAS} ranks; "
+                f"best of {question!r}:")  # fmt: skip
+    for number in best[:3]:
+        one = library.passages[number]
+        screen.text(run, f"  {one.name}: {one.text}"[:78])
+    screen.text(run, f"{found} of {QUESTIONS} questions made of a passage's words find it among the {BEST} best")
+    screen.verdict(run, same == QUESTIONS, f"{same} of {QUESTIONS} answers are those of the one-process index")
+
+
+def _latencies(run: Run, library: Library, service: Service, whole: Index, sheet: Sheet) -> None:
+    """Median and 99th percentile of an answer's time over shards, and with a slow and a lost worker."""
+    worst = service.places.shards
+    slow, lost = {worst: 8.0}, {worst: LOST}
+    patient = {"deadline": Deadline(2.0 * sheet.job.t_comp / worst, 0.8 if worst > 4 else 0.5)}
+    again: dict[str, Any] = {"speculate": 1.5}
+    ways: list[tuple[str, int, dict[int, float], dict[str, Any]]] = [
+        *((f"{k} shards" if k > 1 else "1 shard", k, {}, {}) for k in sorted({1, max(1, worst // 2), worst})),
+        ("a worker 8 times slower", worst, slow, {}),
+        ("  asked again elsewhere", worst, slow, again),
+        ("  quorum at a deadline", worst, slow, patient),
+        ("a worker gone, asked again", worst, lost, again),
+        ("  quorum at a deadline", worst, lost, patient),
+    ]
+    queries = [library.shared.query(one) for one in library.questions[: QUESTIONS if run.network else 20]]
+    truth = [set(retrieval.fuse(whole.search(query, BEST), BEST)) for query in queries] if run.rank == 0 else []
+    rows = []
+    for name, shards, factors, options in ways:
+        places = service.places if shards == worst else Places(shards, range(1, shards + 1), 1)
+        held = service.held if shards == worst else library.deal(run.control, places)
+        one = Service(run.comm, library, places, held, _seconds(run, sheet, shards), factors)
+        times, recall, backups = [], [], 0
+        with one.open() as pool:
+            for query, right in zip(queries, truth, strict=False):
+                assert pool is not None  # `truth` is empty on a worker
+                numbers, answer = one.ask(pool, query, **options)
+                times.append(answer.answer.seconds)
+                recall.append(len(right & set(numbers)) / max(1, len(right)))
+                backups += answer.answer.counts.backups
+        if run.rank == 0:
+            rows.append([name, *np.quantile(times, [0.5, 0.99]).tolist(), float(np.mean(recall)), backups])
+    columns = {"way": "name", "p50": "time", "p99": "time", "recall": "percent", "asked again": "count"}
+    screen.table(run, f"time of an answer, {len(queries)} questions", columns, rows)
+    complete = [row for row, (*_, options) in zip(rows, ways, strict=False) if options is not patient]
+    if any(row[3] < 1 for row in complete):
+        run.fail("an answer without a quorum misses passages of the one-process index")
+
+
+def _changes(run: Run, service: Service, whole: Index) -> None:
+    """Passages that appear while questions are answered, and the shards of a lost worker made anew."""
+    library, lost = service.library, service.places.shards
+    fresh = [Passage(len(library.passages) + n, one.name, f"{one.text} revised edition")
+             for n, one in enumerate(library.passages[:: max(1, len(library.passages) // NEW)][:NEW])]  # fmt: skip
+    with service.open() as pool:
+        if pool is None:
+            return
+        late = service.publish(pool, fresh)
+        library.passages += fresh
+        whole.add(fresh)
+        began = emulator.now(run.comm)
+        moved = service.replace(pool, lost)
+        took = emulator.now(run.comm) - began
+        queries = [library.shared.query(text) for text in library.questions]
+        right = [service.ask(pool, query)[0] == retrieval.fuse(whole.search(query, BEST), BEST) for query in queries]
+    times = list(late.seconds.values())
+    screen.text(run, f"{len(fresh)} new passages: visible after {format_time(float(np.median(times)))} (median), "
+                f"{format_time(max(times))} at most,")  # fmt: skip
+    screen.text(run, f"  {late.stale} of {late.answers} answers meanwhile came from a replica that lacked some")
+    screen.text(run, f"rank {lost} lost: {moved:,} passages sent to other ranks and indexed, {format_time(took)}")
+    screen.verdict(run, all(right), f"then {sum(right)} of {len(right)} answers are those of one process with them")
+
+
+# -- the drill: a worker is killed ----------------------------------------------------------------------
+
+
+def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
+    """One rank of a job that answers a question in each step while workers die; rank 0 compares with one process."""
+    with routing(MPI.COMM_WORLD, tools) as route:
+        library, places, held = data(route.comm, case.sheet_beside(__file__), DRILLED)
+
+        def look(number: int) -> None:
+            tools.working_on(number)
+            route.look()
+
+        service = Service(route.comm, library, places, held, np.zeros((1, places.shards)), at_search=look)
+        known: set[int] = set()
+        right = moved = 0
+        with service.open(membership=lambda comm: route.look()) as pool:
+            if pool is None:
+                return {"place": route.rank}
+            whole = Index(library.shared, library.passages)
+            for step in route.steps(spec.steps):
+                query = library.shared.query(library.questions[step % QUESTIONS])
+                right += service.ask(pool, query)[0] == retrieval.fuse(whole.search(query, BEST), BEST)
+                for rank in sorted(route.dead - known):
+                    moved += service.replace(pool, rank)
+                known = set(route.dead)
+    return {"place": 0, "right": right, "moved": moved, "replicas": min(map(len, places.now))}
+
+
+def _matches(spec: JobSpec, folder: Path, verdicts: Sequence[dict[str, Any]]) -> tuple[bool, str]:
+    driver = next((one for one in verdicts if one["place"] == 0), None)
+    if driver is None:
+        return False, "the driver left no result"
+    text = f"{driver['right']} of {spec.steps} answers are those of one process, {driver['moved']} passages moved"
+    return driver["right"] == spec.steps and driver["replicas"] >= REPLICAS, text
+
+
+def _check(job: JobSpec) -> None:
+    if any(0 in parse(line).target.ranks for line in job.faults):
+        raise UsageError(
+            "a fault meets a worker, ranks 1 to N-1: the driver, rank 0, keeps nothing, and the sheet says if_lost = "
+            "restart: start the job again"
+        )
+
+
+DRILL = Pattern(
+    "rag", "a search service whose shards have replicas", ("replicate",), 40, _matches,
+    "every answer is that of the one-process index", options={"program": "demos.cases.rag"}, phases={}, transfer="",
+    least_ranks=RANKS + 1, fewest=RANKS, check=_check,
+)  # fmt: skip
 
 
 if __name__ == "__main__":

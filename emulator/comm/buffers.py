@@ -48,12 +48,13 @@ class Incoming:
     ----------
     view : writable bytes for the payload, at least as long as the receive allows
     room : how many bytes the receive allows
+    packed : where the bytes in `view` belong if the datatype is not contiguous
     """
 
-    __slots__ = ("_unpack", "room", "view")
+    __slots__ = ("packed", "room", "view")
 
     def __init__(self, spec: Any) -> None:
-        self._unpack: _Unpacking | None = None
+        self.packed: _Unpacking | None = None
         kind = type(spec)
         if kind is np.ndarray or kind is bytearray:
             if kind is np.ndarray and spec.dtype is not _DOUBLE and spec.dtype not in _NATIVE:
@@ -79,12 +80,12 @@ class Incoming:
             self.view = memoryview(view)[displacement : displacement + self.room]
         else:
             self.view = memoryview(bytearray(self.room))
-            self._unpack = _Unpacking(data, displacement, datatype)
+            self.packed = _Unpacking(data, displacement, datatype)
 
     def finish(self, size: int) -> None:
         """After `size` bytes are in `view`: unpack them if the datatype is not contiguous."""
-        if self._unpack is not None:
-            unpack(self.view[:size], self._unpack.data, self._unpack.displacement, self._unpack.datatype)
+        if self.packed is not None:
+            unpack(self.view[:size], self.packed.data, self.packed.displacement, self.packed.datatype)
 
 
 class _Unpacking:

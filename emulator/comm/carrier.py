@@ -1,13 +1,13 @@
 """The carrier of an emulated communicator: emulated time, and messages in the order of their emulated arrival.
 
-Without pacing a message can be here physically while its emulated arrival lies far ahead, and to probe for it moves
-the clock there. A program that takes messages from whoever is first, or that has deadlines, asks for the arrivals
-first: it waits until everybody who owes it a message has sent one, and takes the earliest.
+Without pacing a message can have arrived physically while its emulated arrival lies far ahead, and a probe for it
+moves the clock there. A program that receives from the first of several sources, or that has deadlines, asks for the
+arrivals before: it waits until every source that owes it a message has sent one, and receives the earliest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from emulator.carrier import Carrier
@@ -61,15 +61,16 @@ class EmulatedCarrier(Carrier):
     def all_sent(self, sources: Sequence[int], tag: int) -> list[Any]:
         if len(sources) < 2 or not self.ordered:
             return []
-        return [self._condition(lambda: len(self._found(sources, tag)) == len(sources))]
+        return [Condition(self.comm, lambda: len(self._found(sources, tag)) == len(sources))]
 
     def all_matched(self, receives: Sequence[Any]) -> list[Any]:
         if len(receives) < 2 or not self.ordered:
             return []
-        return [self._condition(lambda: all(receive.poll() for receive in receives))]
+        return [Condition(self.comm, lambda: all(receive.poll() for receive in receives))]
 
-    def _condition(self, holds: Callable[[], bool]) -> Any:
-        return Condition(self.comm, holds)
+    def fidelity(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.comm.fidelity()
+        return found
 
     def terms(self) -> tuple[float, float] | None:
         alpha, beta = self.comm.slowest_path()

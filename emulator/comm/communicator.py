@@ -8,7 +8,6 @@ from typing import Any
 
 from mpi4py import MPI
 
-from emulator.carrier import largest
 from emulator.comm.carrier import EmulatedCarrier
 from emulator.comm.management import Management
 from emulator.comm.members import Members
@@ -17,6 +16,7 @@ from emulator.comm.pickled import Pickled
 from emulator.comm.probes import Probes
 from emulator.comm.refused import Refused
 from emulator.core import traffic
+from emulator.core.dissemination import largest
 from emulator.core.engine import Engine
 from emulator.core.network_changes import NetworkState
 from emulator.errors import UsageError

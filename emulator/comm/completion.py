@@ -75,12 +75,9 @@ class Batch(Operation):
         """Note a test of these requests that found nothing."""
         self.engine.idle(tuple(one for one in self.operations if one.active))
 
-    def any_active(self) -> bool:
-        return any(one.active for one in self.operations)
-
     def some(self, wait: bool) -> list[int] | None:
         """Give the complete requests, after at least one is if `wait`; None if no request is active."""
-        if not self.any_active():
+        if not any(one.active for one in self.operations):
             return None
         if not wait:
             self.engine.progress()
@@ -198,23 +195,14 @@ def _lengthen(statuses: list[MPI.Status] | None, length: int) -> None:
         statuses.extend(MPI.Status() for _ in range(length - len(statuses)))
 
 
-def _test_any(requests: Sequence[MPI.Request], status: MPI.Status | None = None) -> tuple[int, bool]:
-    return _any(requests, status, wait=False)[:2]
-
-
-def _wait_any_object(requests: Sequence[MPI.Request], status: MPI.Status | None = None) -> tuple[int, Any]:
-    index, _, result = _any(requests, status, wait=True)
-    return index, result
-
-
 METHODS: dict[str, Callable[..., Any]] = {
     "Waitall": lambda requests, statuses=None: _wait_all(requests, statuses) is not None,
     "waitall": _wait_all,
     "Testall": lambda requests, statuses=None: _test_all(requests, statuses)[0],
     "testall": _test_all,
     "Waitany": lambda requests, status=None: _any(requests, status, wait=True)[0],
-    "waitany": _wait_any_object,
-    "Testany": _test_any,
+    "waitany": lambda requests, status=None: _any(requests, status, wait=True)[::2],
+    "Testany": lambda requests, status=None: _any(requests, status, wait=False)[:2],
     "testany": lambda requests, status=None: _any(requests, status, wait=False),
     "Waitsome": lambda requests, statuses=None: _some(requests, statuses, wait=True)[0],
     "waitsome": lambda requests, statuses=None: _some(requests, statuses, wait=True),

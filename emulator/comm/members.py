@@ -26,11 +26,11 @@ class Members:
     __slots__ = ("_places", "ranks", "slowest")
 
     def __init__(self, ranks: Sequence[int]) -> None:
-        everybody = range(len(ranks))
+        whole = range(len(ranks))
         self.ranks: Sequence[int]
         self._places: Sequence[int] | Mapping[int, int]
-        if ranks == everybody or list(ranks) == list(everybody):  # the usual case, which needs no memory
-            self.ranks = self._places = everybody
+        if ranks == whole or list(ranks) == list(whole):  # the usual case, which needs no memory
+            self.ranks = self._places = whole
         else:
             self.ranks = tuple(ranks)
             self._places = {rank: place for place, rank in enumerate(ranks)}

@@ -90,10 +90,11 @@ class PointToPoint(Addressing):
     def _take(self, message: Arrival, into: Incoming, status: MPI.Status | None) -> None:
         """Receive a message that `_look` has given."""
         engine = self.engine
-        engine.matcher(self.context).remove(message)
+        engine.matchers[self.context].remove(message)
         if message.size:
             into.view[: message.size] = message.data
-            into.finish(message.size)
+            if into.packed:
+                into.finish(message.size)
         engine.complete(message, held=False)
         if status is not None:
             describe(status, self.rank_of(message.source), message.tag, message.size)
@@ -139,7 +140,7 @@ class PointToPoint(Addressing):
 
     def Send(self, buf: Any, dest: int, tag: int = 0) -> None:
         self._enter()
-        payload, size = self._given(buf, dest)
+        payload, size = outgoing(buf) if dest != _NULL else (b"", 0)
         self._send_now(payload, size, dest, tag)
 
     def Ssend(self, buf: Any, dest: int, tag: int = 0) -> None:
@@ -164,7 +165,7 @@ class PointToPoint(Addressing):
 
     def Recv(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> None:
         self._enter()
-        into = self._wanted(buf, source)
+        into = Incoming(buf) if source != _NULL else None
         message = self._look(source, tag)
         if message is not None and into is not None and message.size <= into.room:
             self._take(message, into, status)

@@ -18,35 +18,31 @@ class NotEmulated(UsageError, NotImplementedError):
         super().__init__(f"{method} {detail + ' ' if detail else ''}is not emulated and would run unslowed: {remedy}")
 
 
-def _words(*names: str) -> list[str]:
-    return " ".join(names).split()
-
-
-_BLOCKING = _words(
-    "Iallgather Iallgatherv Iallreduce Ialltoall Ialltoallv Ialltoallw Ibarrier Ibcast Iexscan Igather Igatherv",
-    "Ireduce Ireduce_scatter Ireduce_scatter_block Iscan Iscatter Iscatterv",
-    "Allgather_init Allgatherv_init Allreduce_init Alltoall_init Alltoallv_init Alltoallw_init Barrier_init Bcast_init",
-    "Exscan_init Gather_init Gatherv_init Reduce_init Reduce_scatter_block_init Reduce_scatter_init Scan_init",
-    "Scatter_init Scatterv_init",
+_BLOCKING = (
+    "Iallgather Iallgatherv Iallreduce Ialltoall Ialltoallv Ialltoallw Ibarrier Ibcast Iexscan Igather Igatherv "
+    "Ireduce Ireduce_scatter Ireduce_scatter_block Iscan Iscatter Iscatterv "
+    "Allgather_init Allgatherv_init Allreduce_init Alltoall_init Alltoallv_init Alltoallw_init Barrier_init Bcast_init "
+    "Exscan_init Gather_init Gatherv_init Reduce_init Reduce_scatter_block_init Reduce_scatter_init Scan_init "
+    "Scatter_init Scatterv_init"
 )
 _C_LIBRARY = "a library in C or Fortran needs communicators and requests of MPI's own"
 REFUSED: dict[str, str] = {
-    **dict.fromkeys(_BLOCKING, "use the blocking collective"),
-    **dict.fromkeys(
-        _words("Create_cart Create_graph Create_dist_graph Create_dist_graph_adjacent Cart_map Graph_map"),
-        "compute the neighbours' ranks yourself",
-    ),
-    **dict.fromkeys(
-        _words("Accept Connect Join Spawn Spawn_multiple Create_intercomm"),
-        "start all processes with mpirun, or emulate the merged communicator",
-    ),
-    **dict.fromkeys(_words("Idup Idup_with_info Ishrink"), "use the blocking form"),
-    **dict.fromkeys(_words("Psend_init Precv_init"), "use Send_init and Recv_init"),
-    **dict.fromkeys(_words("Bsend_init Iflush_buffer"), "use Bsend, or Isend"),
-    "Alltoallw": "use Alltoallv, or Isend and Irecv",
-    "Create_from_group": "use Create_group",
-    **dict.fromkeys(_words("py2f toint handle"), _C_LIBRARY),
-}
+    name: instead
+    for names, instead in {
+        _BLOCKING: "use the blocking collective",
+        "Create_cart Create_graph Create_dist_graph Create_dist_graph_adjacent Cart_map Graph_map":
+            "compute the neighbours' ranks yourself",
+        "Accept Connect Join Spawn Spawn_multiple Create_intercomm":
+            "start all processes with mpirun, or emulate the merged communicator",
+        "Idup Idup_with_info Ishrink": "use the blocking form",
+        "Psend_init Precv_init": "use Send_init and Recv_init",
+        "Bsend_init Iflush_buffer": "use Bsend, or Isend",
+        "Alltoallw": "use Alltoallv, or Isend and Irecv",
+        "Create_from_group": "use Create_group",
+        "py2f toint handle": _C_LIBRARY,
+    }.items()
+    for name in names.split()
+}  # fmt: skip
 
 
 def _refusal(name: str, instead: str) -> Any:

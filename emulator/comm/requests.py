@@ -1,4 +1,4 @@
-"""Requests of an emulated communicator: what all of them do; `emulator.comm.send_receive` has those that move messages.
+"""The base class of an emulated communicator's requests; `emulator.comm.send_receive` has those that move messages.
 
 They are MPI.Request objects, so an unchanged program keeps them in lists and hands them to
 ``MPI.Request.Waitall``; `emulator.comm.completion` makes those class methods understand them.

@@ -8,7 +8,7 @@ import click
 
 from emulator.launch import mca_parameters
 from emulator.launch.doctor import examine
-from emulator.run.console import outlasting
+from emulator.run.console import make_console
 
 _MARKS = {"ok": "[green]ok[/]", "note": "[yellow]note[/]", "missing": "[red]missing[/]"}
 
@@ -19,7 +19,7 @@ def doctor(fix: bool) -> None:
     """Say what MPI there is, whether 16 ranks can start, and what to do about what is missing."""
     from rich.table import Table
 
-    console = outlasting(120)
+    console = make_console(120)
     for path in mca_parameters.tune() if fix else []:
         console.print(f"tuned: {path}")
     table = Table(box=None, show_header=False, pad_edge=False)

@@ -59,7 +59,7 @@ class Ending:
         yield rows
 
     def _arrived(self, missing: set[int]) -> list[Row]:
-        """Take the rows of ranks that have ended since, and strike off the dead."""
+        """Take the rows of ranks that have ended since, and remove them and failed ranks from `missing`."""
         rows = []
         self._engine.progress()  # others may need this rank to take in their last messages
         for rank in sorted(missing):

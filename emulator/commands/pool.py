@@ -35,14 +35,14 @@ def pool(runs: tuple[Path, ...], out: str | None, seed: int) -> None:
     from emulator.report import terminal
     from emulator.report.views import view
     from emulator.report.views.links import launches
-    from emulator.run.console import outlasting
+    from emulator.run.console import make_console
 
     found = [results.load(run) for run in runs]
     _alike(found)  # what they are is a better reason than the samples that they lack
     samples = [results.load_samples(run if run.is_dir() else run.parent) for run in runs]
     loaded = list(zip(found, samples, strict=True))
     result = pooled(loaded, seed)
-    printer = outlasting()
+    printer = make_console()
     terminal.show([launches(found), *view(results.plain(result))], printer)
     folder = results.run_folder("pool", out)
     printer.print(f"[dim]result: {results.save(result, folder / results.RESULT)}[/]")
@@ -62,7 +62,7 @@ def pooled(loaded: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]
         Fewer than two launches; runs of a demo without collectives, of different jobs, or on an emulated network.
     """
     from emulator.measure.series import Job, Series
-    from emulator.measure.terms import fit_run, measurement, uncrowded
+    from emulator.measure.terms import fit_run, uncrowded
 
     first = _alike([result for result, _ in loaded])
     series: dict[tuple[str, int, int], Series] = {}
@@ -79,27 +79,12 @@ def pooled(loaded: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]
     hosts = environment.rank_hosts(machine)
     crowding = environment.crowding(hosts, machine["cores"]) if hosts else uncrowded
     found = fit_run(list(series.values()), patterns, first["itemsize"], crowding, seed)
-    native = {key[1:]: one for key, one in series.items() if key[0] == "native"}
-    largest = max(one.job.bytes for one in series.values())
     t_comp = first["meaning"][0]["t_comp"] if first.get("meaning") else 0.1
     return {
         **{key: first[key] for key in _ONE_SOURCE},
         "demo": first["demo"],
         "launches": len(loaded),
-        "measurements": [
-            {
-                **measurement(one, found.predict(*key), native.get(key[1:]) if key[0] in patterns else None),
-                "held_out": found.unseen(*key[:2]),
-            }
-            for key, one in series.items()
-            if key[0] != "native"
-        ],
-        "fits": found.records(),
-        "held_out": found.held_out,
-        "fitted_up_to": found.fitted_up_to,
-        "contention": {pattern: found.contention(pattern) for pattern in patterns},
-        "meaning": [found.meaning(pattern, largest, t_comp) for pattern in patterns],
-        "itemsize": first["itemsize"],
+        **found.content(list(series.values()), t_comp),
         "warnings": sorted({warning for result, _ in loaded for warning in result["warnings"]}),
         "failures": [failure for result, _ in loaded for failure in result["failures"]],
         "fidelity": None,

@@ -79,6 +79,8 @@ def execute(comm: Any, module: str | None, arguments: list[str]) -> None:
             leave(end.code if isinstance(end.code, int) else 1)
     except UsageError as error:
         _refuse(comm, error)
+    except KeyboardInterrupt:
+        raise
     except BaseException:
         traceback.print_exc()
         leave(1)

@@ -10,7 +10,7 @@ from emulator import results
 from emulator.errors import UsageError
 from emulator.report import terminal
 from emulator.report.views import view
-from emulator.run.console import outlasting
+from emulator.run.console import make_console
 from emulator.run.options import OneLineCommand
 
 
@@ -24,7 +24,7 @@ def report(run: Path, full: bool, plots: bool, html: bool) -> None:
     result = results.load(run)
     folder = run if run.is_dir() else run.parent
     items = list(view(result))
-    console = outlasting(record=html)
+    console = make_console(record=html)
     terminal.show(items, console, full)
     drawn: list[Path] = []
     if plots or html:

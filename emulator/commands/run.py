@@ -11,22 +11,26 @@ from __future__ import annotations
 import atexit
 import os
 import re
+import signal
 import sys
 import traceback
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from emulator import results
 from emulator.commands import program
-from emulator.errors import CheckFailed, UsageError
+from emulator.errors import CheckFailed, UsageError, on_root
 from emulator.launch import mpirun
 from emulator.launch.job import inside
-from emulator.launch.streams import complain
-from emulator.run.options import PACE, OneLineCommand, relaunch
+from emulator.launch.streams import print_error
+from emulator.run.options import OneLineCommand, common_options, relaunch
 
 if TYPE_CHECKING:
-    from emulator.commands.ending import Ending, Row
+    from emulator.comm.communicator import EmulatedComm
+    from emulator.commands.ending import Ending
 
 _FLAGS = ("--quiet", "--help", "-h")
 _JOINED = re.compile("-n.")  # -n4, an option with its value
@@ -46,135 +50,107 @@ class _Program(OneLineCommand):
         return super().parse_args(ctx, args)
 
 
-@click.command(cls=_Program, context_settings={"allow_interspersed_args": False})
-@click.option("-n", "launch_ranks", type=click.IntRange(min=1), metavar="N", help="Start mpirun with N ranks.")
-@click.option("--net", required=True, metavar="NAME|FILE.toml", help="The network: see 'python -m emulator networks'.")
-@click.option(
-    "--pace",
-    type=PACE,
-    default="none",
-    metavar="auto|none|K",
-    show_default=True,
-    help="Wall seconds per emulated second; none holds nothing back.",
-)
-@click.option(
-    "--compute",
-    type=click.Choice(["measured", "none"]),
-    default="measured",
-    show_default=True,
-    help="Whether a rank's own CPU time advances the emulated clock.",
-)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of jitter and loss.")
-@click.option("--out", metavar="DIR", help="Run folder; absent: runs/run/<UTC time>.")
-@click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well.")
-@click.option("--quiet", is_flag=True, help="Print nothing but what the program prints.")
+@click.command(
+    cls=_Program,
+    context_settings={"allow_interspersed_args": False},
+    params=common_options(
+        "-n", "net", "pace", "compute", "seed", "out", "json", "quiet",
+        net={"required": True}, compute={"default": "measured"},
+        quiet={"help": "Print nothing but what the program prints."},
+    ),
+)  # fmt: skip
 @click.option("-m", "module", metavar="MODULE", help="Run a module, as python -m does.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(
     launch_ranks: int | None, net: str, pace: float | str, compute: str, seed: int, out: str | None,
-    json_file: str | None, quiet: bool, module: str | None, arguments: tuple[str, ...],
+    json: str | None, quiet: bool, module: str | None, arguments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Run an mpi4py program, unchanged, over an emulated network: [-m MODULE | SCRIPT.py] [its arguments]."""
-    if module is None and not arguments:
-        raise UsageError("a program is needed, got none: name a script.py, or a module with -m")
-    if module is None and not os.path.isfile(arguments[0]):
-        raise UsageError(f"a program is a Python file, or a module with -m, found no file {arguments[0]!r}")
-    if module is not None and not program.exists(module):
-        raise UsageError(f"-m names a module that can be imported from here, found none called {module!r}")
+    _check(module, arguments)
     if not inside():
         if launch_ranks is None:
             raise UsageError("a job needs ranks, got no -n outside of mpirun: add -n 4, or start it with mpirun -n 4")
         sys.exit(relaunch(launch_ranks))
     from mpi4py import MPI
 
-    import emulator
     from emulator.comm import algorithms
     from emulator.commands.ending import Ending
+    from emulator.run.interrupts import SaverOnSignal, leave
+    from emulator.wire.emulate import emulate
 
     if launch_ranks not in (None, MPI.COMM_WORLD.Get_size()):
         raise UsageError(
             f"-n starts a job from outside mpirun; this one already has {MPI.COMM_WORLD.Get_size()} ranks, -n says "
             f"{launch_ranks}: leave one of them out"
         )
-    comm = emulator.emulate(MPI.COMM_WORLD, net, pace=pace, compute=compute, seed=seed)
+    comm = emulate(MPI.COMM_WORLD, net, pace=pace, compute=compute, seed=seed)
     program.emulate_world(MPI, comm)
     # Now, because the program's folder takes the place of ours on sys.path.
     algorithms.find()
     if comm.notice and comm.rank == 0:
         print(f"note: {comm.notice}", file=sys.stderr, flush=True)
-    if json_file is not None:
-        json_file = os.path.abspath(json_file)  # the program may go elsewhere
-    folder, result = _begin(comm, pace, out, json_file)
+    json = None if json is None else os.path.abspath(json)  # the program may change the directory
+    hosts = comm.control.gather(MPI.Get_processor_name())
+    result = on_root(comm.control, lambda: _begin(comm, pace, hosts, json))
+    folder = on_root(comm.control, lambda: results.run_folder("run", out).resolve())
     # At exit, because a program may end other ranks from an exit handler of its own, which runs before this one.
-    atexit.register(_close, comm, Ending(comm), folder, result, json_file, quiet)
+    atexit.register(_close, comm, Ending(comm), folder, result, json, quiet)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # mpirun passes Ctrl-C on as SIGTERM
+    saver = SaverOnSignal(folder, lambda: False) if comm.rank == 0 else None
     comm.engine.clock.pause()
-    program.execute(comm, module, list(arguments))
+    try:
+        program.execute(comm, module, list(arguments))
+    except KeyboardInterrupt:
+        leave(saver)
 
 
-def _begin(comm: Any, pace: float | str, out: str | None, json_file: str | None) -> tuple[Path | None, dict[str, Any]]:
-    """Create the run folder and the result on rank 0, before the program; an error there is raised on all ranks."""
-    folder, result, problem = None, {}, None
-    from mpi4py import MPI
+def _check(module: str | None, arguments: Sequence[str]) -> None:
+    """Refuse a program that does not exist."""
+    if module is None and not arguments:
+        raise UsageError("a program is needed, got none: name a script.py, or a module with -m")
+    if module is None and not os.path.isfile(arguments[0]):
+        raise UsageError(f"a program is a Python file, or a module with -m, found no file {arguments[0]!r}")
+    if module is not None and not program.exists(module):
+        raise UsageError(f"-m names a module that can be imported from here, found none called {module!r}")
 
-    hosts = comm._real.gather(MPI.Get_processor_name())
-    if comm.rank == 0:
-        from emulator import results
 
-        try:
-            results.check_writable(json_file)
-            folder = results.run_folder("run", out).resolve()
-            result = results.new(
-                "run", ["python", *mpirun.this_program()], ranks=comm.size, hosts=hosts, clock="emulated", pace=pace,
-                network=comm.engine.network.describe(),
-            )  # fmt: skip
-        except UsageError as error:
-            problem = error
-    problem = comm._real.bcast(problem)
-    if problem is not None:
-        raise problem
-    return folder, result
+def _begin(comm: EmulatedComm, pace: float | str, hosts: list[str] | None, json: str | None) -> dict[str, Any]:
+    """Begin the result, on rank 0, before the program."""
+    results.check_writable(json)
+    return results.new(
+        "run", ["python", *mpirun.this_program()], ranks=comm.size, hosts=hosts, clock="emulated", pace=pace,
+        network=comm.engine.network.describe(),
+    )  # fmt: skip
 
 
 def _close(
-    comm: Any, ending: Ending, folder: Path | None, result: dict[str, Any], json_file: str | None, quiet: bool
+    comm: EmulatedComm, ending: Ending, folder: Path, result: dict[str, Any], json: str | None, quiet: bool
 ) -> None:
     """Report, and make this process end with a failure if that fails: an exit handler cannot do so by an exception."""
     try:
         for rows in ending.rows():
-            if folder is not None:
-                _report(comm, ending, rows, folder, result, json_file, quiet)
+            result |= ending.describe(rows)
+            path = folder / results.RESULT
+            unwritten = results.keep(result, path, json)
+            if not quiet:
+                _print(comm, ending, result, None if unwritten else path)
+            if unwritten is not None:
+                raise unwritten
     except (UsageError, CheckFailed) as error:
-        complain(str(error))
+        print_error(str(error))
         program.leave(error.exit_code)
     except BaseException:
         traceback.print_exc()
         program.leave(1)
 
 
-def _report(
-    comm: Any, ending: Ending, rows: list[Row], folder: Path, result: dict[str, Any], json_file: str | None,
-    quiet: bool,
-) -> None:  # fmt: skip
-    """Save, and print, what the run took and what the network carried, of the ranks that have ended."""
-    from emulator import results
-
-    result |= ending.describe(rows)
-    path = folder / results.RESULT
-    unwritten = results.keep(result, path, json_file)
-    if not quiet:
-        _print(comm, ending, result, None if unwritten else path)
-    if unwritten is not None:
-        raise unwritten
-
-
-def _print(comm: Any, ending: Ending, result: dict[str, Any], path: Path | None) -> None:
+def _print(comm: EmulatedComm, ending: Ending, result: dict[str, Any], path: Path | None) -> None:
     """Print what the run took, and where its result is if it could be saved."""
-    from emulator import results
     from emulator.report import terminal
     from emulator.report.views import view
-    from emulator.run.console import outlasting
+    from emulator.run.console import make_console
 
-    console = outlasting()
+    console = make_console()
     console.print()
     terminal.show(view(results.plain(result)), console)
     if not comm.engine.pacer.pace:

@@ -1,1 +1,1 @@
-"""What emulated messages mean, whoever carries them: matching, cards, routes, clocks, network changes. No MPI."""
+"""What emulated messages mean under every transport: matching, cards, routes, clocks, network changes. No MPI."""

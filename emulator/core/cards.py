@@ -38,7 +38,7 @@ class Queue:
     def __init__(self, cells: Any, cell: int, lock: Lock | None = None, remembers: bool = True) -> None:
         self.cells = cells
         self.cell = cell
-        self.lock = lock  # None when nobody else uses the queue
+        self.lock = lock  # None when one rank alone uses the queue
         self.remembers = remembers  # not needed where requests cannot come out of order
         self.inversions = 0
 

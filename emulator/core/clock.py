@@ -44,11 +44,11 @@ class Clock:
 
 
 class Pacer:
-    """The tie of emulated time to a clock that goes by itself. This one ties it to none: nothing is held back.
+    """Paces emulated time to another clock, such as the wall's; this base class paces nothing.
 
     Attributes
     ----------
-    pace : seconds of that clock per emulated second; 0.0 holds nothing back, and then nothing else here is called
+    pace : seconds of that clock per emulated second; 0.0: not paced, and then nothing else here is called
     """
 
     __slots__ = ()

@@ -30,9 +30,10 @@ class Engine(ABC):
     ----------
     network, seed : the emulated network, and the seed of its jitter and loss
     rank, size, host : this rank, how many there are, and the emulated host of this one
-    clock, pacer : this rank's logical clock, and its tie to a clock that goes by itself
+    clock, pacer : this rank's logical clock, and what paces it
     routes : the way to each rank
-    instruments : who is told of messages; the carrier of every communicator has this same list
+    matchers : by context; `matcher` makes the one that is missing
+    instruments : observers of messages; the carrier of every communicator has this same list
     dead : ranks that are known to have failed
     awaiting : synchronous sends by token, until their receivers acknowledge the match
     idling : the last test found nothing, so that the program sees time pass if it looks at the clock
@@ -43,13 +44,13 @@ class Engine(ABC):
         self.host = network.host_of(rank)
         self.clock, self.pacer = clock, pacer
         self.nic = Port(cards.into)
-        # Every rank has a core, and copies its own memory: nobody shares a loopback.
+        # Every rank has a core, and copies its own memory: no two ranks share a loopback.
         self._memory = private_queue(remembers=False)
         self.loopback = Port(private_queue(remembers=True))
         self._links = cards.links
         self.queues = [cards.out, cards.into, *cards.links]
         self.routes = Routes(network, rank, seed, cards.out, self._memory)
-        self._matchers: dict[int, Matcher] = {}
+        self.matchers: dict[int, Matcher] = {}
         self.awaiting: dict[int, Synchronous] = {}
         self.instruments: list[Instrument] = []
         self.dead: set[int] = set()
@@ -78,13 +79,11 @@ class Engine(ABC):
 
     @abstractmethod
     def keep(self, transfer: Transfer | None, payload: Any) -> None:
-        """Keep a payload until its transfer is through, though nobody will wait for that."""
+        """Keep a payload until its transfer is through, without a request that waits for it."""
 
     @abstractmethod
     def progress(self) -> None:
         """Take in what has arrived."""
-
-    # -- waiting
 
     @abstractmethod
     def wait(self, operation: Operation) -> None:
@@ -102,7 +101,7 @@ class Engine(ABC):
 
     @abstractmethod
     def align(self, t: float, comm: Any) -> None:
-        """The ranks of `comm` have set their clocks to `t`: tie it anew to the clock that goes by itself."""
+        """Pace emulated time anew, after all ranks of `comm` have set their clocks to `t`."""
 
     @abstractmethod
     def fidelity(self, control: Any) -> dict[str, Any]:
@@ -183,9 +182,9 @@ class Engine(ABC):
 
     def matcher(self, context: int) -> Matcher:
         """Give the matcher of a context; messages may arrive before their communicator is made here."""
-        found = self._matchers.get(context)
+        found = self.matchers.get(context)
         if found is None:
-            found = self._matchers[context] = Matcher(self.match)
+            found = self.matchers[context] = Matcher(self.match)
         return found
 
     def deliver(self, message: Arrival) -> None:
@@ -197,13 +196,16 @@ class Engine(ABC):
         if self.instruments:
             for instrument in self.instruments:
                 instrument.arrived(message.source, self.rank, message.tag, message.size, message.first)
-        matcher = self._matchers.get(message.context)
+        matcher = self.matchers.get(message.context)
         if matcher is None:
             matcher = self.matcher(message.context)
-        matcher.arrive(message, self.pacer.emulated() if self.pacer.pace else None)
+        if self.pacer.pace:
+            matcher.arrive(message, self.pacer.emulated())
+        else:
+            matcher.match(message)
 
     def match(self, receive: Receive, message: Arrival) -> None:
-        """Give a message to a receive: its payload moves, and its sender learns of it if it waits for that."""
+        """Give a message to a receive: move its payload, and acknowledge it to a synchronous sender."""
         if message.flags & SYNC:
             self.acknowledge(message, max(receive.posted, message.first))
         place = receive.take(message)
@@ -225,7 +227,7 @@ class Engine(ABC):
             request.acknowledged(time)
 
     def complete(self, message: Arrival, held: bool) -> None:
-        """Let it be the time at which a message's last byte is here: a receive is complete.
+        """Complete a receive: set the clock to the time at which the message's last byte has arrived.
 
         `held` tells that the receive was there before its deadline.
         """
@@ -244,15 +246,13 @@ class Engine(ABC):
     def release(self) -> None:
         """Match the messages that were held back and whose emulated time has come."""
         now: float | None = None
-        for matcher in self._matchers.values():
+        for matcher in self.matchers.values():
             if matcher.later:
                 now = self.pacer.emulated() if now is None else now
                 matcher.release(now)
 
-    # -- emulated time
-
     def reached(self) -> float | None:
-        """Give the emulated time that the clock which goes by itself has reached; None when nothing is paced."""
+        """Give the emulated time that the pacer has reached; None when not paced."""
         return self.pacer.emulated() if self.pacer.pace else None
 
     def now(self) -> float:
@@ -271,8 +271,6 @@ class Engine(ABC):
     def latest(self) -> float:
         """Give the emulated time at which this rank and all that it uses are idle."""
         return max([self.clock.t, self._memory.cells[0], *(queue.cells[queue.cell] for queue in self.queues)])
-
-    # -- what is kept
 
     def inversions(self) -> int:
         """Count the messages that this rank put out of order at a shared card or link."""
@@ -297,6 +295,6 @@ class Engine(ABC):
 
     def drop_context(self, context: int) -> None:
         """Drop what is kept for a communicator that has been freed or revoked."""
-        self._matchers.pop(context, None)
+        self.matchers.pop(context, None)
         for route in self.routes.values():
             route.last.pop(context, None)

@@ -61,21 +61,22 @@ class Matcher:
         self._turn = 0
         self.later: list[Arrival] = []
 
-    def arrive(self, message: Arrival, now: float | None) -> None:
-        """Match a message that has physically arrived; `now` is the emulated time on the wall, None when not paced."""
-        if self._any_source and now is not None and (self.later or message.first > now):
+    def arrive(self, message: Arrival, now: float) -> None:
+        """Match a message that has physically arrived in a paced run, in which the wall has reached `now`."""
+        if self._any_source and (self.later or message.first > now):
             heappush(self.later, message)
             if message.first <= now:
                 self.release(now)
         else:
-            self._match(message)
+            self.match(message)
 
     def release(self, now: float) -> None:
         """Match the messages whose first byte has arrived by emulated time `now`."""
         while self.later and self.later[0].first <= now:
-            self._match(heappop(self.later))
+            self.match(heappop(self.later))
 
-    def _match(self, message: Arrival) -> None:
+    def match(self, message: Arrival) -> None:
+        """Give a message to the posted receive that it belongs to, or keep it as unexpected."""
         key = (message.source, message.tag)
         exact = self._posted.get(key)
         taker = exact[0] if exact else None

@@ -50,11 +50,6 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def crowded(ranks_here: int) -> bool:
-    """Tell whether this machine has fewer cores than ranks, so that nobody may spin."""
-    return ranks_here > cores()
-
-
 class Backoff:
     """Pauses between tests that grow from a yield of the core to naps of at most `longest` seconds.
 

@@ -1,7 +1,7 @@
 """Patterns that come in rounds: gossip, push-sum and rumours, on a network of one rank per host.
 
 All messages of a rank leave its card one after another, travel at the same time, and queue at the receiver's card:
-a round in which everybody sends d messages of n bytes, laid out so that the k-th ones form a permutation, takes
+a round in which every rank sends d messages of n bytes, laid out so that the k-th ones form a permutation, takes
 alpha + d n beta, whatever the number of ranks. Where messages meet at a receiver or ranks run ahead of each other
 (a star, a rumour) there is no such form; `timeline` follows the messages one by one instead.
 """
@@ -40,13 +40,10 @@ def _rumour(p: int) -> Terms:
     return Terms(rounds, rounds)
 
 
-def timeline(rounds: Iterable[Sends], alpha: float, beta: float, gap: float = 0.0) -> float:
-    """Time until the last rank has finished all rounds, following every message; each rank waits for its receives.
+def timeline(rounds: Iterable[Sends], alpha: float, beta: float) -> float:
+    """Time in seconds until the last rank has finished all rounds, following every message.
 
-    Parameters
-    ----------
-    rounds : what is sent in each round; a rank begins its next round when everything sent to it in this one is there
-    gap : least time between two messages that leave one card, in seconds
+    A rank begins its next round when all that was sent to it in this one has arrived.
     """
     programs: list[list[Step]] = []
     for sends in rounds:
@@ -56,7 +53,7 @@ def timeline(rounds: Iterable[Sends], alpha: float, beta: float, gap: float = 0.
         for source, messages in enumerate(sends):
             for target, _ in messages:
                 programs[target].append(Receive(source))
-    return max(replay(programs, alpha, beta, gap=gap), default=0.0)
+    return max(replay(programs, alpha, beta), default=0.0)
 
 
 def _same(volume: float) -> tuple[float, float]:

@@ -86,7 +86,7 @@ def _folded(exchange: _Exchange) -> Schedule:
 
 
 def _doubling(place: int, rank_at: Callable[[int], int], places: int, count: int, itemsize: int) -> list[Step]:
-    """In step k everybody exchanges everything with the place that differs in bit k."""
+    """In step k every place exchanges all elements with the place that differs in bit k."""
     n = count * itemsize
     steps: list[Step] = []
     for k in range(floor_lg(places)):

@@ -1,4 +1,4 @@
-"""Patterns around a card that everybody uses: parameter servers, incast, a federated server."""
+"""Patterns around one busy card: parameter servers, incast, a federated server."""
 
 from collections.abc import Iterable, Sequence
 
@@ -18,7 +18,7 @@ def _checked(workers: int, servers: int, consistency: str = "synchronous") -> No
 # Synchronous: a server answers worker after worker; the first to be answered pushes while the others are still being
 # answered, so that both directions of the servers' cards are busy at once and a latency is paid once each way. A
 # server's card carries w pieces of n/k bytes each way, overlapped; filling and draining the pipeline costs a worker's
-# own k pieces. Exact on an idle emulated network of one rank per host. A worker that waits for nobody (bounded below
+# own k pieces. Exact on an idle emulated network of one rank per host. A worker that waits for no other (bounded below
 # its bound, asynchronous) has its own round trip, or, when the servers are full, its turn among all: a lower bound,
 # since steps that happen to meet at a server queue there. Each replica takes the push over one more message.
 

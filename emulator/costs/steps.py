@@ -9,7 +9,6 @@ every rank's program for the computing times of `computes`, a row for each excha
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,20 +48,27 @@ def all_reduces(computes: Times, algorithm: str, count: int, itemsize: int) -> l
     return [[step for row in computes for step in (Compute(row[rank]), *once[rank])] for rank in range(p)]
 
 
-def gossips(computes: Times, sources: Sequence[Sequence[Sequence[int]]], size: float) -> list[list[Step]]:
-    """Compute, then exchange `size` bytes with neighbours; ``sources[k][i]`` are those from whom rank i receives."""
+def gossips(
+    computes: Times, sources: Sequence[Sequence[Sequence[int]]], size: float, late: float = 0
+) -> list[list[Step]]:
+    """Compute, then exchange `size` bytes with neighbours; ``sources[k][i]`` are those from whom rank i receives.
+
+    With `late` > 0 a message is waited for so many exchanges later, infinite: never; what a rank has sent before must
+    have left its card before it sends again.
+    """
     p = computes.shape[1]
     programs: list[list[Step]] = [[] for _ in range(p)]
     for number, row in enumerate(computes):
         heard = sources[number % len(sources)]
         for rank in range(p):
-            programs[rank].append(Compute(row[rank]))
+            programs[rank] += [Compute(row[rank]), *([Drain()] if late else [])]
         for offset in range(1, p):  # by distance, as the ranks send
             for rank in range(p):
                 if rank in heard[target := (rank + offset) % p]:
                     programs[rank].append(Send(target, size))
-        for rank in range(p):
-            programs[rank] += [*map(Receive, heard[rank]), Drain()]
+        for rank in range(p) if number >= late else ():
+            due = sources[int(number - late) % len(sources)][rank]
+            programs[rank] += [*map(Receive, due), *([] if late else [Drain()])]
     return programs
 
 
@@ -74,54 +80,6 @@ def services(computes: Times, servers: int, push: float, pull: float) -> list[li
     programs = [each * len(computes) for _ in range(servers)]
     told: list[Step] = [*(Send(server, push) for server in range(servers)), *map(Receive, range(servers))]
     return programs + [[step for seconds in column for step in (Compute(seconds), *told)] for column in computes.T]
-
-
-def requests(computes: Times, down: float, up: float) -> list[list[Step]]:
-    """Rank 0 sends each of p ranks a request (or a model), each computes and answers."""
-    workers = range(1, computes.shape[1] + 1)
-    each: list[Step] = [*(Send(worker, down) for worker in workers), *map(Receive, workers)]
-    programs = [each * len(computes)]
-    return programs + [[step for seconds in column for step in (Receive(0), Compute(seconds), Send(0, up))]
-                       for column in computes.T]  # fmt: skip
-
-
-def pulled_tasks(
-    seconds: Sequence[float],
-    p: int,
-    down: float,
-    up: float,
-    alpha: float,
-    beta: float,
-    egress: float,
-    prefetch: int = 1,
-) -> float:
-    """Time until rank 0 has the reports of all tasks that p ranks pull from it, each with `prefetch` more in advance.
-
-    A free rank gets the next task, in the order of the tasks; see `dynamic_tasks` for equal tasks.
-    """
-    out = into = 0.0
-    free = [0.0] * (p + 1)  # when a rank has done all that it has received
-    card = [0.0] * (p + 1)
-    reports: list[tuple[float, int]] = []
-    waiting = list(reversed(seconds))
-
-    def hand_out(worker: int, at: float) -> None:
-        nonlocal out
-        if waiting:
-            start = max(at, out)
-            out = start + down * egress
-            card[worker] = max(start + alpha, card[worker]) + down * beta
-            free[worker] = max(free[worker], card[worker]) + waiting.pop()
-            heappush(reports, (free[worker] + alpha, worker))
-
-    for _ in range(prefetch + 1):
-        for worker in range(1, p + 1):
-            hand_out(worker, 0.0)
-    while reports:
-        first, worker = heappop(reports)
-        into = max(first, into) + up * beta
-        hand_out(worker, into)
-    return into
 
 
 def bounded_wait(computes: Times, bound: int, answer: float = 0.0) -> float:

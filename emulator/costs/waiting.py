@@ -32,34 +32,25 @@ def _quantiles(spread: float) -> Array:
     return times
 
 
-def slowest(p: Any, spread: float, *, bound: int = 0, quorum: float = 1.0, backup: bool = False) -> Any:
+def slowest(
+    p: Any, spread: float, *, share: float | None = None, bound: int = 0, quorum: float = 1.0, backup: bool = False
+) -> Any:
     """Expected time until enough of p ranks are done, over the mean time of one.
 
     Parameters
     ----------
     p : ranks, or an array of such numbers
     spread : coefficient of variation of a rank's time
+    share : of the steps, to give the time within which enough ranks are done in so many of them; absent: the mean time
     bound : steps that a rank may be ahead of the slowest: E[max of p sums of bound + 1 steps] / (bound + 1)
     quorum : share of the ranks that is waited for
     backup : the slowest rank's work is started once more, and the earlier of the two counts
     """
-    return _each(p, spread / math.sqrt(bound + 1), None, quorum, backup)
-
-
-def quantile_of_slowest(
-    p: Any, spread: float, share: float, *, bound: int = 0, quorum: float = 1.0, backup: bool = False
-) -> Any:
-    """Time within which enough of p ranks are done in a `share` of the steps, over the mean time of one.
-
-    The other parameters are those of `slowest`.
-    """
-    return _each(p, spread / math.sqrt(bound + 1), share, quorum, backup)
-
-
-def _each(p: Any, spread: float, share: float | None, quorum: float, backup: bool) -> Any:
     if isinstance(p, np.ndarray):
-        return np.array([_each(one, spread, share, quorum, backup) for one in p.tolist()])
-    return _time_until_done(int(p), spread, share, max(1, math.ceil(quorum * p - 1e-9)), backup)
+        options: dict[str, Any] = {"share": share, "bound": bound, "quorum": quorum, "backup": backup}
+        return np.array([slowest(one, spread, **options) for one in p.tolist()])
+    needed = max(1, math.ceil(quorum * p - 1e-9))
+    return _time_until_done(int(p), spread / math.sqrt(bound + 1), share, needed, backup)
 
 
 @lru_cache(maxsize=1 << 17)

@@ -83,11 +83,9 @@ def wait(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
     exact = {flow.pattern for flow in design.flows} & {"all-reduce", "scatter-gather", "federated"}
     if design.model == "asynchronous" and not exact:
         return np.ones(p.shape)
-    between = (
-        design.rounds if "all-reduce" in exact else design.steps_between()
-    )  # a sum is a barrier, whatever the bound
+    between = design.rounds if exact else design.steps_between()  # these wait for all nodes, whatever the bound
     return _slowest(facts.job.spread, tuple(p.tolist()), between - 1, design.quorum,
-                    design.stragglers == "backup")  # fmt: skip
+                    design.stragglers == "backup" and design.hurried)  # fmt: skip
 
 
 @lru_cache(maxsize=512)
@@ -98,10 +96,10 @@ def _slowest(spread: float, p: tuple[int, ...], bound: int, quorum: float, backu
 
 def late(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
     """99th percentile of what `wait` is the mean of."""
-    return _late(facts.job.spread, tuple(p.tolist()), design.quorum, design.stragglers == "backup")
+    return _late(facts.job.spread, tuple(p.tolist()), design.quorum, design.stragglers == "backup" and design.hurried)
 
 
 @lru_cache(maxsize=64)
 def _late(spread: float, p: tuple[int, ...], quorum: float, backup: bool) -> Array:
-    found: Array = waiting.quantile_of_slowest(np.array(p), spread, 0.99, quorum=quorum, backup=backup)
+    found: Array = waiting.slowest(np.array(p), spread, share=0.99, quorum=quorum, backup=backup)
     return found

@@ -49,8 +49,8 @@ def _touched(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
 
         turn = bisect(server_wins, 1 / state.rows, 1.0)
         if turn is not None:
-            yield (f"{state.name}: a parameter server of {servers} beats all-reduce below {turn:.2%} touched rows at "
-                   f"p = {nodes} (this job touches {state.touched / state.rows:.2%})")  # fmt: skip
+            yield (f"{state.name}: a parameter server of {servers} beats all-reduce below {100 * turn:.2g} % touched "
+                   f"rows at p = {nodes} (this job touches {100 * state.touched / state.rows:.2g} %)")  # fmt: skip
 
 
 def _algorithms(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:

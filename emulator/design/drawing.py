@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Sequence
 from html import escape
-from textwrap import shorten
+from textwrap import wrap
 
+import numpy as np
+
+from emulator.design import pricing
 from emulator.design.failures import recovery_cost
 from emulator.design.model import Design
 from emulator.design.pricing import Priced
@@ -35,7 +39,7 @@ def draw(priced: Priced, nodes: int) -> str:
     facts, design = priced.facts, priced.design
     row = priced.at(nodes)
     lines = _wrapped(slots(facts, design, nodes))
-    height = 400 + 18 * len(lines)
+    height = 388 + 18 * len(lines)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}" '
         f'role="img"><title>{escape(facts.job.name)}</title><style>{_STYLE}</style>',
@@ -43,11 +47,11 @@ def draw(priced: Priced, nodes: int) -> str:
         'orient="auto-start-reverse"><path d="M0 0 8 4 0 8z" fill="var(--arrow)"/></marker></defs>',
         f'<rect width="{WIDTH}" height="{height}" style="fill:var(--paper);stroke:none"/>',
         _text(24, 36, facts.job.name, "title"),
-        _text(24, 58, shorten(facts.job.sentence, 68, placeholder=" ..."), "small"),
-        *_corner(priced, row), *_picture(priced, nodes, row),
+        *(_text(24, 58 + 17 * k, line, "small") for k, line in enumerate(wrap(facts.job.sentence, 56, max_lines=2))),
+        *_corner(priced, row), *_picture(priced, nodes),
     ]  # fmt: skip
     for index, (head, text) in enumerate(lines):
-        y = 396 + 18 * index
+        y = 384 + 18 * index
         parts += [_text(24, y, head, "strong"), _text(160, y, text)]
     return "\n".join([*parts, "</svg>"]) + "\n"
 
@@ -72,13 +76,13 @@ def _corner(priced: Priced, row: dict[str, float]) -> list[str]:
     """The figures to defend, top right."""
     best = priced.best()
     recovery = format_time(recovery_cost(priced.facts, priced.design))
-    lines = (f"p = {row['p']:g}: S = {row['speedup']:.2f}, R = {row['ratio']:.2f}",
+    lines = (f"p = {row['p']:g}: S = {row['speedup']:.2f}, R = {row['ratio']:.2g}",
              f"p* = {best}: S = {priced.at(best)['speedup']:.2f}" if best else "no p is feasible",
              f"recovery {recovery}, failures cost {row['waste']:.1%}")  # fmt: skip
     return [_text(WIDTH - 24, 36 + 19 * k, line, "" if k else "strong", "end") for k, line in enumerate(lines)]
 
 
-def _picture(priced: Priced, nodes: int, row: dict[str, float]) -> list[str]:
+def _picture(priced: Priced, nodes: int) -> list[str]:
     """Coordinator or servers above, three nodes below, arrows between."""
     design, facts = priced.design, priced.facts
     held = [f"{s.name}: {_held(s.bytes, design.holder(s), nodes, design.servers)}" for s in facts.states]
@@ -87,11 +91,10 @@ def _picture(priced: Priced, nodes: int, row: dict[str, float]) -> list[str]:
     xs, found = (90, 320, 550), []
     names = ("node 0", "node 1", f"node {nodes - 1}") if nodes > 2 else ("node 0", "node 1")[:nodes]
     for x, name in zip(xs, names, strict=False):
-        found += _box(x, 262, 160, 90, "node", name, *(of_nodes or tasks or ["a share of the work"])[:3])
+        found += _box(x, 262, 160, 80, "node", name, *(of_nodes or tasks or ["a share of the work"])[:3])
     if nodes > 3:
-        found.append(_text(515, 312, "...", "strong", "middle"))
-    flows = [f"{flow.of}: {flow.pattern}" for flow in design.flows]
-    sent = f"{size(row['sent'])} a node and step"
+        found.append(_text(515, 304, "...", "strong", "middle"))
+    flows = _labels(priced, nodes)
     if design.servers:
         on = [text for s, text in zip(facts.states, held, strict=True) if design.holder(s) == "servers"]
         found += _box(290, 92, 220, 90, "server", counted(design.servers, "server"), *on[:3])
@@ -100,28 +103,52 @@ def _picture(priced: Priced, nodes: int, row: dict[str, float]) -> list[str]:
                           "of each server", "on other hosts")  # fmt: skip
             found += _arrow(510, 137, 550, 137)
     elif _coordinated(design):
-        found += _box(290, 92, 220, 90, "lead", "coordinator", f"{design.control} control",
+        free = design.control == "decentralized"
+        serves = "data" if design.data == "central" else "tasks" if facts.tasks else "models"
+        found += _box(290, 92, 220, 90, "lead", "aggregator" if free else "coordinator",
+                      f"{serves} only" if free else f"control and {serves}",
                       f"if lost: {design.if_lost or 'not said'}")  # fmt: skip
         if design.replicas:
             found += _box(550, 92, 160, 90, "copy", counted(design.replicas, "replica"), "of each shard",
                           "on other hosts")  # fmt: skip
     if design.servers or _coordinated(design):
         found += [part for x in xs[: len(names)] for part in _arrow(400 + (x - 320) / 4, 182, x + 80, 262)]
-        if design.servers and any(flow.pattern in ("all-reduce", "gossip") for flow in design.flows):
-            found += [part for a, b in itertools.pairwise(xs[: len(names)]) for part in _arrow(a + 160, 334, b, 334)]
-        found += [_text(24, 200 + 17 * k, line, "small") for k, line in enumerate([*flows, sent][:3])]
+        if any(flow.pattern in ("all-reduce", "gossip") for flow in design.flows):
+            found += _between(xs[: len(names)], nodes)
+        found += [_text(24, 200 + 17 * k, line, "small") for k, line in enumerate(flows)]
     else:
-        found += [part for a, b in itertools.pairwise(xs[: len(names)]) for part in _arrow(a + 160, 300, b, 300)]
+        found += _between(xs[: len(names)], nodes)
         if len(names) > 2:
             bent = "M170 262 C 300 190, 500 190, 630 262"
             found.append(f'<path class="arrow" d="{bent}" marker-start="url(#tip)" marker-end="url(#tip)"/>')
-        found += [_text(400, 160 + 17 * k, line, "small", "middle") for k, line in enumerate([*flows, sent][:3])]
+        found += [_text(400, 190 - 17 * k, line, "small", "middle") for k, line in enumerate(reversed(flows))]
     if design.control == "central" and (design.servers or not _coordinated(design)):
         lost = f"if lost: {design.if_lost or 'not said'}"
         found += _box(24, 92, 150, 90, "lead", "coordinator", "control only", lost)
     if design.spares:
-        found += _box(716, 262, 70, 90, "copy", f"{design.spares}", "spare" + "s" * (design.spares > 1))
+        found += _box(716, 262, 70, 80, "copy", f"{design.spares}", "spare" + "s" * (design.spares > 1))
     return found
+
+
+def _between(xs: Sequence[int], nodes: int) -> list[str]:
+    """Arrows between neighbouring nodes; the last one leads past those that are not drawn."""
+    found = []
+    for number, (a, b) in enumerate(itertools.pairwise(xs)):
+        gap = [(a + 160, 324, b, 324)] if nodes <= 3 or not number else [(a + 160, 324, 506, 324), (524, 324, b, 324)]
+        found += [part for ends in gap for part in _arrow(*ends)]
+    return found
+
+
+def _labels(priced: Priced, nodes: int) -> list[str]:
+    """Pattern and bytes per node and step of each flow that has messages of its own, at most three lines."""
+    facts, design = priced.facts, priced.design
+    said = []
+    for flow in design.flows:
+        if not pricing.silent(facts, flow):
+            sent = pricing.per_step(facts, design, flow, np.array([nodes]))[4, 0]
+            said.append(f"{flow.of}: {flow.pattern}, {size(sent)}")
+    more = [f"and {len(said) - 2} more"] if len(said) > 3 else []
+    return (said[: 3 - len(more)] + more) + (["per node and step"] if len(said) + len(more) < 4 else [])
 
 
 def _coordinated(design: Design) -> bool:

@@ -51,7 +51,9 @@ class Menu:
             # Without examples there are no data to divide: it is work that is divided.
             split = "work" if split == "data" and (facts.tasks or not facts.job.examples) else split
             base = Design(split, flows, whole, by="given" if facts.job.sources == "isolated" else "hash")
-            yield from self._consistencies(facts, _coordinated(facts, base))
+            base = _coordinated(facts, base)
+            _ = base.holders, base.patterns, base.servers  # known once, they are handed down to all variants
+            yield from self._consistencies(facts, base)
 
     @staticmethod
     def _activates(facts: Facts, name: str) -> bool:
@@ -94,14 +96,14 @@ class Menu:
         pulls = any(isinstance(part := facts.parts[flow.of], State) and part.touched and flow.servers
                     for flow in base.flows)  # fmt: skip
         rounds = (1,) if pulls or facts.tasks else self.rounds
-        found = [replace(base, rounds=every) for every in rounds if every - 1 <= allowed]
+        found = [base.but(rounds=every) for every in rounds if every - 1 <= allowed]
         if "federated" in patterns:
-            found = [replace(one, model="bounded" if one.rounds > 1 else "synchronous") for one in found]
+            found = [one.but(model="bounded" if one.rounds > 1 else "synchronous") for one in found]
         elif patterns & {"parameter-server", "gossip"}:
-            found += [replace(base, model="bounded", bound=bound) for bound in self.bounds if bound <= allowed]
-            found += [replace(base, model="asynchronous")] if math.isinf(allowed) else []
+            found += [base.but(model="bounded", bound=bound) for bound in self.bounds if bound <= allowed]
+            found += [base.but(model="asynchronous")] if math.isinf(allowed) else []
         elif patterns <= {"scatter-gather"} and math.isinf(allowed):
-            found = [replace(base, model="asynchronous")]  # eventual: answers do not wait for news of the state
+            found = [base.but(model="asynchronous")]  # eventual: answers do not wait for news of the state
         for one in found:
             yield from self._balances(facts, one)
 
@@ -112,17 +114,17 @@ class Menu:
         if facts.tasks and any(task.count > 1 for task in facts.tasks) and not fixed:
             shardings.append("dynamic")
         for sharding in shardings:
-            one = replace(base, sharding=sharding)
+            one = base.but(sharding=sharding)
             yield one
             if base.model == "asynchronous" and "scatter-gather" not in patterns:
                 continue
             if "scatter-gather" in patterns:
-                yield replace(one, stragglers="backup")
+                yield one.but(stragglers="backup")
             if patterns & {"scatter-gather", "federated"} and facts.job.staleness:
                 for quorum in self.quorums:
                     flows = tuple(replace(f, quorum=quorum) if f.pattern in ("scatter-gather", "federated") else f
                                   for f in base.flows)  # fmt: skip
-                    yield replace(one, flows=flows, stragglers="drop" if "federated" in patterns else "quorum")
+                    yield one.but(flows=flows, stragglers="drop" if "federated" in patterns else "quorum")
 
 
 def policies(facts: Facts, base: Design) -> Iterator[Design]:
@@ -131,14 +133,16 @@ def policies(facts: Facts, base: Design) -> Iterator[Design]:
     if facts.job.central == "none":
         legal -= {"restart", "spare", "respawn"}
     if facts.job.sources == "isolated":
-        legal -= {"spare", "respawn", "restart"}  # nobody else has the data of a node that is gone
+        legal -= {"spare", "respawn", "restart"}  # no other node has the data of one that is gone
+    if base.stragglers == "backup" and any(base.holder(state) == "shards" for state in facts.states):
+        legal &= {"replicate"}  # a request can be sent again only where another node has the shard
     for name in sorted(legal):
         if name == "spare":
-            yield from (replace(base, policy=name, spares=spares) for spares in (1, 2))
+            yield from (base.but(policy=name, spares=spares) for spares in (1, 2))
         elif name == "replicate":
-            yield replace(base, policy=name, replicas=1)
+            yield base.but(policy=name, replicas=1)
         else:
-            yield replace(base, policy=name)
+            yield base.but(policy=name)
 
 
 def _coordinated(facts: Facts, base: Design) -> Design:
@@ -146,7 +150,7 @@ def _coordinated(facts: Facts, base: Design) -> Design:
     through_one = {flow.pattern for flow in base.flows} <= {"scatter-gather"}
     control = "decentralized" if free else "central"
     if_lost = "nobody-needed" if facts.job.central == "none" else "elect" if free else "restart"
-    return replace(base, control=control, data="central" if through_one and not free else "decentralized",
+    return base.but(control=control, data="central" if through_one and not free else "decentralized",
                    if_lost=if_lost)  # fmt: skip
 
 
@@ -154,9 +158,9 @@ def _illegal(facts: Facts, part: State | Task, flow: Flow, holder: str) -> str:
     """The rule that forbids a flow; empty if none does."""
     job, pattern = facts.job, flow.pattern
     if job.central == "none" and pattern != "gossip":
-        return "nobody can reach everybody"
+        return "no node can reach all others"
     if job.sources == "isolated" and (pattern in ("parameter-server", "scatter-gather") or holder == "shards"):
-        return "data may not leave its owner"
+        return "data may not leave their owner"
     if pattern == "gossip" and not job.staleness:
         return "neighbours' averages are not exact, and staleness = 0"
     neighbours = {"one-peer": 1, "ring": 2, "torus": 4}.get(flow.graph, job.most) + 1
@@ -175,7 +179,7 @@ def _lacks_memory(facts: Facts, part: State, flow: Flow, holder: str) -> str:
     share = {"servers": flow.servers, "shards": facts.job.most}.get(holder, 1)
     if whole / share <= facts.job.memory:
         return ""
-    return f"{size(whole / share)} in a node of {size(facts.job.memory)}"
+    return f"{size(whole / share)} do not fit in a node of {size(facts.job.memory)}"
 
 
 def grid(most: int) -> np.ndarray:

@@ -132,7 +132,8 @@ def search(facts: Facts, objective: str, menu: Menu) -> tuple[list[tuple[float, 
     bases = [(pricing.least(facts, base, p, memo, nodes=objective != "time"), base) for base in menu.designs(facts)]
     for quick, base in sorted(bases, key=lambda pair: pair[0]):
         searched += 1
-        if quick > best.get(family(base), np.inf) * (1 + EQUAL):
+        kind = family(base)
+        if quick > best.get(kind, np.inf) * (1 + EQUAL):
             continue
         options = list(policies(facts, base))
         if not options:
@@ -143,14 +144,14 @@ def search(facts: Facts, objective: str, menu: Menu) -> tuple[list[tuple[float, 
         if not np.isfinite(least):
             menu.cut[_infeasible(bound)] += 1
             continue
-        if least > best.get(family(base), np.inf) * (1 + EQUAL):
+        if least > best.get(kind, np.inf) * (1 + EQUAL):
             continue
         priced = [(_score(pricing.price(facts, one, p, memo, fresh=True), objective), one) for one in options]
         searched += len(options) - 1
         score, design = min(priced, key=lambda pair: (pair[0], pair[1].spares, pair[1].policy))
         if np.isfinite(score):
             found.append((score, design))
-            best[family(base)] = min(score, best.get(family(base), np.inf))
+            best[kind] = min(score, best.get(kind, np.inf))
         else:
             menu.cut["failures leave no progress, or the answer is late"] += 1
     return found, searched
@@ -217,7 +218,7 @@ def _why_first(winner: Ranked, losers: Sequence[Ranked]) -> str:
 def _lose(one: Ranked, winner: Ranked) -> Ranked:
     times = one.score / winner.score
     if times <= 1 + EQUAL:
-        return replace(one, reason=f"equal to {EQUAL:.0%}, with more staleness, servers or mechanisms")
+        return replace(one, reason=f"equal to {EQUAL:.0%}, and no simpler")
     waste = one.priced.at(one.nodes)["waste"]
     lost = f"; failures cost {waste:.1%}" if waste > 0.02 else ""
     return replace(one, reason=f"{times:.2f} times as much: {_dearest(one.priced, one.nodes)}{lost}")

@@ -49,8 +49,8 @@ class Priced:
         99th percentile of a step: what a deadline is compared with.
     extra_nodes
         Servers and spares beside the p nodes.
-    fresh
-        Whether updates that are older than the job tolerates make a node count infeasible.
+    staleness
+        Steps after which every node has seen an update, where older ones than the job tolerates are infeasible.
     """
 
     facts: Facts
@@ -68,7 +68,7 @@ class Priced:
     waste: Array
     answer: Array
     extra_nodes: int
-    fresh: bool = False
+    staleness: Array | None = None
 
     @property
     def communication(self) -> Array:
@@ -93,8 +93,8 @@ class Priced:
         job = self.facts.job
         fits = (self.memory <= job.memory) & (self.server_memory <= job.memory) & (self.waste < 1)
         fits &= self.p + self.extra_nodes <= job.most
-        if self.fresh:
-            fits &= balance.staleness(self.design, self.p) <= job.staleness
+        if self.staleness is not None:
+            fits &= self.staleness <= job.staleness
         return fits & (self.answer <= (job.deadline or np.inf))
 
     @property
@@ -149,14 +149,15 @@ def price(
     memo
         Keeps what several designs of the same facts and the same p have in common.
     fresh
-        See `Priced`: the planner allows no staleness beyond the job's, a prediction is made all the same.
+        Whether updates that are older than the job tolerates make a node count infeasible, as for the planner; a
+        prediction is made all the same.
     """
     p = np.arange(1, facts.job.most + 1) if p is None else p
     memo = {} if memo is None else memo
-    holders = tuple(design.holder(state) for state in facts.states)
+    holders = design.holders
     compute = _kept(memo, ("compute", holders, design.parts, design.sharding, design.stragglers == "stealing"),
                     lambda: _compute(facts, design, p))  # fmt: skip
-    factor = balance.wait(facts, design, p)
+    factor = _kept(memo, _waits(design), lambda: balance.wait(facts, design, p))
     pulled = design.sharding == "dynamic" or design.stragglers == "stealing"
     tasks = balance.task_seconds(facts, p)
     # A slow node that pulls its tasks takes fewer of them: the others wait for its last one at most.
@@ -165,14 +166,16 @@ def price(
     priced = (design.model, design.rounds, design.replicas, design.sharding, holders)
     terms = np.zeros((5, len(p)))
     for flow in design.flows:
-        terms = terms + _kept(memo, (flow, *priced), partial(_flow_price, facts, design, flow, p))
+        terms = terms + _kept(memo, (flow, *priced), partial(per_step, facts, design, flow, p))
     memory, server_memory = _kept(memo, (design.flows, design.replicas, holders), lambda: _memory(facts, design, p))
     step = compute + slow + terms[:4].sum(axis=0)
     waste = failures.waste(facts, design, p, step, np.maximum(memory, server_memory))
     answer = _answer(facts, design, p, compute, step)
+    age = ("age", design.model, design.bound, design.rounds, tuple((f.pattern, f.graph, f.every) for f in design.flows))
+    old = _kept(memo, age, lambda: balance.staleness(design, p)) if fresh else None
     latency, bandwidth, reduction, queueing, sent = terms
     return Priced(facts, design, p, compute, slow, latency, bandwidth, reduction, queueing, sent, memory, server_memory,
-                  waste, answer, design.servers + design.spares, fresh)  # fmt: skip
+                  waste, answer, design.servers + design.spares, old)  # fmt: skip
 
 
 def least(facts: Facts, design: Design, p: NDArray[np.int64], memo: dict[Any, Any], nodes: bool) -> float:
@@ -180,14 +183,12 @@ def least(facts: Facts, design: Design, p: NDArray[np.int64], memo: dict[Any, An
 
     Replicas only add to it, so the bound holds under every policy.
     """
-    holders = tuple(design.holder(state) for state in facts.states)
+    holders = design.holders
     step = _kept(memo, ("compute", holders, design.parts, design.sharding, design.stragglers == "stealing"),
                  lambda: _compute(facts, design, p))  # fmt: skip
     pulled = design.sharding == "dynamic" or design.stragglers == "stealing"
     if not (pulled and facts.tasks):
-        between = (design.model, design.bound, design.rounds, design.quorum, design.stragglers,
-                   tuple(flow.pattern for flow in design.flows))  # fmt: skip
-        step = step * _kept(memo, ("wait", *between), lambda: balance.wait(facts, design, p))
+        step = step * _kept(memo, _waits(design), lambda: balance.wait(facts, design, p))
     for flow in design.flows:
         key = ("least", flow, design.model, design.rounds, design.sharding, holders)
         step = step + _kept(memo, key, partial(_flow_seconds, facts, design, flow, p))
@@ -195,7 +196,7 @@ def least(facts: Facts, design: Design, p: NDArray[np.int64], memo: dict[Any, An
 
 
 def _flow_seconds(facts: Facts, design: Design, flow: Flow, p: NDArray[np.int64]) -> Array:
-    total: Array = _flow_price(facts, design, flow, p)[:4].sum(axis=0)
+    total: Array = per_step(facts, design, flow, p)[:4].sum(axis=0)
     return total
 
 
@@ -238,11 +239,21 @@ def volume(design: Design, flow: Flow, part: State | Task) -> float:
     return part.dense * flow.compression
 
 
+def silent(facts: Facts, flow: Flow) -> bool:
+    """Whether a state part has no messages of its own: tasks ask for it, and their answers are what travels."""
+    part = facts.parts[flow.of]
+    if not isinstance(part, State) or part.activations or flow.pattern != "scatter-gather":
+        return False
+    return any(part.name in task.needs for task in facts.tasks)
+
+
 def flow_price(facts: Facts, design: Design, flow: Flow, p: Any) -> costs.Price:
     """Price of one operation of a flow by `emulator.costs`, over an array of p."""
     part = facts.parts[flow.of]
     n = volume(design, flow, part)
     terms = (facts.alpha, facts.beta, facts.gamma)
+    if silent(facts, flow):
+        return costs.Price(*([np.zeros(np.shape(p))] * 6))
     if flow.pattern == "parameter-server":
         return costs.price("parameter_server", *terms, p, n, servers=flow.servers, consistency=design.model,
                            replicas=design.replicas, compute=facts.job.t_comp / p)  # fmt: skip
@@ -265,16 +276,29 @@ def flow_price(facts: Facts, design: Design, flow: Flow, p: Any) -> costs.Price:
 
 
 def _gossip_price(facts: Facts, design: Design, flow: Flow, p: Any, n: float) -> costs.Price:
-    """One round with the graph's neighbours, of whom a small group has fewer."""
+    """One round with the graph's neighbours, of whom a small group has fewer.
+
+    Where neighbours are not waited for, messages travel while the next steps are computed: a round of C seconds of
+    computing takes max(C, d n beta, (alpha + d n beta) / bound) (`primitives.gossip.overlap`).
+    """
     most = {"one-peer": 1, "ring": 2, "torus": 4}.get(flow.graph, facts.job.most)
     counts = np.minimum(np.maximum(p - 1, 0), most)
-    waits = 0.0 if design.model == "asynchronous" else facts.alpha
-    return costs.Price(
-        waits * (counts > 0), facts.beta * counts * n, 0.0, np.zeros(np.shape(p)), counts * n, counts * n
-    )
+    sent = counts * n
+    latency, bandwidth = facts.alpha * (counts > 0), facts.beta * sent
+    if design.model != "synchronous":
+        compute = (facts.job.t_comp / p + balance.task_seconds(facts, np.asarray(p))) * design.rounds * flow.every
+        trip = (latency + bandwidth) / (design.bound if design.model == "bounded" and design.bound else np.inf)
+        latency = np.maximum(0.0, trip - np.maximum(compute, bandwidth))
+        bandwidth = np.maximum(0.0, bandwidth - compute)
+    return costs.Price(latency, bandwidth, 0.0, np.zeros(np.shape(p)), sent, sent)
 
 
-def _flow_price(facts: Facts, design: Design, flow: Flow, p: NDArray[np.int64]) -> Array:
+def _waits(design: Design) -> tuple[Any, ...]:
+    """What the waiting of a design depends on."""
+    return ("wait", design.model, design.bound, design.rounds, design.quorum, design.stragglers, design.patterns)
+
+
+def per_step(facts: Facts, design: Design, flow: Flow, p: NDArray[np.int64]) -> Array:
     """Rows of latency, bandwidth, reduction, queueing and bytes of a flow per step, after overlap and `every`."""
     one = flow_price(facts, design, flow, p)
     often = 1 / (flow.every * design.rounds)

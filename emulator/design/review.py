@@ -12,7 +12,7 @@ import numpy as np
 from emulator import costs
 from emulator.costs import waiting
 from emulator.design import balance, failures, pricing
-from emulator.design.model import Design, Facts, Flow, design_of, facts_of, legal_policies
+from emulator.design.model import HURRY, Design, Facts, Flow, design_of, facts_of, legal_policies
 from emulator.design.pricing import Priced
 from emulator.design.sheet import SLOTS, Sheet, State
 from emulator.design.words import size
@@ -158,12 +158,19 @@ def staleness(case: Case) -> Iterator[Finding]:
 
 def stragglers(case: Case) -> Iterator[Finding]:
     design = case.design
-    if design.model != "synchronous" or design.stragglers != "none":
+    if design.model != "synchronous" or design.hurried:
         return
     factor = float(waiting.slowest(case.nodes, case.facts.job.spread, bound=design.steps_between() - 1))
     if factor > WAIT:
         yield Finding(5, "load_balancing", f"at p = {case.nodes} the slowest node takes {factor:.2f} times the mean "
-                      f"(limit {WAIT})", "stragglers = \"backup\" or \"quorum\", or bounded staleness")  # fmt: skip
+                      f"(limit {WAIT})", _against_waiting(design))  # fmt: skip
+
+
+def _against_waiting(design: Design) -> str:
+    """What shortens the wait for slow nodes with the patterns of a design."""
+    names = [f'"{name}"' for name, patterns in HURRY.items() if patterns & design.patterns]
+    hurried = f"stragglers = {' or '.join(names)}, " if names else ""
+    return f"{hurried}fewer nodes, more rounds between exchanges, or bounded staleness"
 
 
 def coordinator(case: Case) -> Iterator[Finding]:
@@ -175,7 +182,7 @@ def coordinator(case: Case) -> Iterator[Finding]:
 
 def central(case: Case) -> Iterator[Finding]:
     job, design = case.facts.job, case.design
-    why = "nobody can reach everybody" if job.central == "none" else "data may not leave its owner"
+    why = "no node can reach all others" if job.central == "none" else "data may not leave their owner"
     if job.central != "none" and job.sources != "isolated":
         return
     for name in ("control", "data"):
@@ -282,7 +289,7 @@ def deadline(case: Case) -> Iterator[Finding]:
         if pricing.price(case.facts, tried, np.array([case.nodes])).answer[0] <= limit:
             met = quorum
             break
-    remedy = f'quorum = "{100 * met:.0f} %" meets it' if met else "no quorum meets it: more nodes, or less work"
+    remedy = f'quorum = "{math.floor(100 * met)} %" meets it' if met else "no quorum meets it: more nodes, or less work"
     yield Finding(15, "load_balancing", f"the 99th percentile of an answer is {format_time(case.row['answer'])} with a "
                   f"spread of {job.spread:g}, the deadline {format_time(limit)}", remedy)  # fmt: skip
 
@@ -301,7 +308,7 @@ def reasons(case: Case) -> Iterator[Finding]:
 
 def contradictions(case: Case) -> Iterator[Finding]:
     design = case.design
-    patterns = {flow.pattern for flow in design.flows}
+    patterns = design.patterns
     if design.model == "synchronous" and design.bound:
         yield Finding(17, "consistency", f"synchronous with bound = {design.bound}", 'model = "bounded", or no bound')
     if design.model == "bounded" and not design.bound and design.rounds == 1:
@@ -315,7 +322,10 @@ def contradictions(case: Case) -> Iterator[Finding]:
         yield Finding(17, "fault_tolerance", "policy spare without spares", "spares = 1 or more")
     if design.policy == "replicate" and not design.replicas:
         yield Finding(17, "fault_tolerance", "policy replicate without replicas", "replicas = 1 or more")
-    if design.stragglers in ("quorum", "drop") and design.quorum >= 1:
+    if design.stragglers in HURRY and not design.hurried:
+        yield Finding(17, "load_balancing", f'stragglers = "{design.stragglers}", but {" and ".join(sorted(patterns))} '
+                      "waits for every node", 'stragglers = "none"')  # fmt: skip
+    elif design.stragglers in ("quorum", "drop") and design.quorum >= 1:
         yield Finding(17, "load_balancing", f"stragglers = \"{design.stragglers}\" with a quorum of 100 %",
                       "[[communication]] quorum below 100 %")  # fmt: skip
     if design.split == "model" and not any(isinstance(p, State) and p.activations for p in case.facts.parts.values()):

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, PrivateAttr, ValidationError, model_validator
 
 from emulator.design.fields import (
     Beta,
@@ -27,7 +27,7 @@ from emulator.design.fields import (
     Table,
     Whole,
 )  # fmt: skip
-from emulator.errors import UsageError
+from emulator.errors import UsageError, read_text
 from emulator.network.files import first_error
 
 SLOTS = ("partition", "communication", "consistency", "coordination", "fault_tolerance", "load_balancing")
@@ -41,7 +41,7 @@ RULES = ("mean", "median", "trimmed-mean", "krum")
 class Job(Table):
     """Facts: what is to be computed, on which nodes, and what it tolerates."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     sentence: str = ""
     ceiling: Literal["data", "model", "throughput"] = "data"
     t_comp: PositiveSeconds
@@ -57,13 +57,13 @@ class Job(Table):
     liars: Whole = 0
     mtbf: PositiveSeconds | None = None
     repair: Seconds = 3600.0
-    most: Count = 1024
+    most: Annotated[int, Field(ge=1, le=16384, strict=True)] = 1024
 
 
 class State(Table):
     """A part of what is kept: dense layers, an embedding table, an index, positions."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     bytes: Bytes
     copies: Number = 0.0
     update: Bytes | None = None
@@ -219,6 +219,7 @@ class Sheet(Table):
     coordination: Coordination | None = None
     fault_tolerance: FaultTolerance | None = None
     load_balancing: LoadBalancing | None = None
+    _origin: str = PrivateAttr("sheet")
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
@@ -240,16 +241,23 @@ class Sheet(Table):
         return self
 
     @property
+    def origin(self) -> str:
+        """The file that it was read from, for messages."""
+        return self._origin
+
+    @property
     def complete(self) -> bool:
         """Whether all six slots are filled."""
         return all(getattr(self, slot) for slot in SLOTS)
 
     def must_be_complete(self) -> None:
-        """Refuse a sheet with an empty slot."""
+        """Refuse a sheet with an empty slot, or with more nodes than can be had."""
         if empty := [slot for slot in SLOTS if not getattr(self, slot)]:
-            raise UsageError(
-                f"all six slots must be filled, {', '.join(empty)} is missing: fill it in, or let plan do so"
-            )
+            missing = ", ".join(empty)
+            raise UsageError(f"{self.origin}: all six slots must be filled, {missing} is missing: let plan fill it in")
+        nodes, most = self.partition.nodes if self.partition else None, self.job.most
+        if nodes and nodes > most:
+            raise UsageError(f"{self.origin}: partition.nodes must be at most job.most = {most}, got {nodes}")
 
     @cached_property
     def parts(self) -> dict[str, State | Task]:
@@ -263,7 +271,9 @@ def parse(text: str, origin: str = "sheet", changes: tuple[str, ...] = ()) -> Sh
         values = tomllib.loads(text)
         for change in changes:
             _change(values, change)
-        return Sheet.model_validate(values)
+        sheet = Sheet.model_validate(values)
+        sheet._origin = origin
+        return sheet
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{origin}: not TOML: {error}") from None
     except ValidationError as error:
@@ -274,12 +284,7 @@ def parse(text: str, origin: str = "sheet", changes: tuple[str, ...] = ()) -> Sh
 
 def load(path: str | Path, changes: tuple[str, ...] = ()) -> Sheet:
     """Read a sheet from a file."""
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise UsageError(f"sheet {str(path)!r} cannot be read: {reason}") from None
-    return parse(text, str(path), changes)
+    return parse(read_text(Path(path), f"sheet {str(path)!r}"), str(path), changes)
 
 
 def _change(values: dict[str, Any], change: str) -> None:

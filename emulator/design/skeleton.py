@@ -4,9 +4,9 @@ A skeleton computes for the declared time and exchanges messages of the sheet's 
 what is measured beside the price is the design and no program. It is cut to what one machine starts: fewer nodes, and
 exchanges of at most `cap` bytes; both are predicted for the same cut, and `notes` says what was cut.
 
-Its price is exact on a configured network: each exchange is followed message by message (`emulator.costs.steps`), with
-computing times drawn anew. Terms are differences of such prices, as the run measures them: the compute time alone, then
-with messages of one element (latency), with whole ones (bandwidth), and with spread (waiting).
+Its price is exact on a configured network (`emulator.design.exchange`). Terms are differences of such prices, as the
+run measures them: the compute time alone, then with messages of one element (latency), with whole ones (bandwidth),
+and with spread (waiting).
 """
 
 from __future__ import annotations
@@ -14,90 +14,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from statistics import fmean
 
 import numpy as np
-from numpy.typing import NDArray
 
-from emulator.costs import steps
-from emulator.costs.replay import replay
+from emulator.costs import waiting
 from emulator.design import pricing
+from emulator.design.exchange import ITEM, WARM_UP, Exchange, Wires, price
 from emulator.design.model import Design, Facts, Flow
 from emulator.design.sheet import Sheet, State, Task
 from emulator.errors import UsageError
 
 TERMS = ("compute", "latency", "bandwidth", "waiting")
 MOST_RANKS, CAP = 16, 1 << 20
-ITEM = 4  # bytes of an element of a sum
-WARM_UP = 2  # exchanges before the clock counts
-_REQUEST, _REPORT, _HEADER, _MODEL = 110, 75, 56, 16  # bytes around a task, its result, a push or pull, a model
-_PREFETCH = 1
-_PREDICTED = 6  # times as many exchanges are drawn for the prediction as are run
-
-
-@dataclass(frozen=True)
-class Exchange:
-    """One flow of a design at the p of the run.
-
-    Attributes
-    ----------
-    ranks
-        p nodes that compute, and `extra` servers or a coordinator.
-    down, up
-        Bytes of one exchange: of a request or a pulled table, and of an answer, a push, a sum or a gossiped value.
-    compute
-        Mean seconds of a node before each exchange, of `between` steps; of one task where there are `tasks`.
-    """
-
-    flow: Flow
-    model: str
-    bound: int
-    p: int
-    extra: int
-    down: int
-    up: int
-    compute: float
-    between: int = 1
-    tasks: int = 0
-    algorithm: str = ""
-    rows: int = 0
-    row_bytes: int = 0
-    touched: int = 0
-
-    @property
-    def ranks(self) -> int:
-        return self.p + self.extra
-
-    @property
-    def waits(self) -> bool:
-        """Whether nodes wait for one another in every exchange."""
-        return self.flow.pattern != "parameter-server" or self.model == "synchronous"
-
-    def smallest(self) -> Exchange:
-        """The same with messages of one element."""
-        if self.touched:
-            few = self.flow.servers
-            return replace(self, touched=few, up=few * (self.row_bytes + 8), down=few * self.row_bytes)
-        least = 8 * max(1, self.flow.servers) if self.flow.pattern != "all-reduce" else ITEM * self.p
-        return replace(self, down=min(self.down, least), up=min(self.up, least))
-
-    def draws(self, spread: float, count: int, seed: int) -> NDArray[np.float64]:
-        """Computing times of `count` exchanges (rows) by p nodes, or by `tasks`: sums of log-normal steps."""
-        columns, variance = self.tasks or self.p, math.log1p(spread**2)
-        rng = np.random.default_rng((seed, columns, count))
-        normal = rng.standard_normal((count, self.between, columns))
-        factors = np.exp(math.sqrt(variance) * normal - variance / 2)
-        found: NDArray[np.float64] = self.compute / self.between * factors.sum(axis=1)
-        return found
-
-
-@dataclass(frozen=True)
-class Wires:
-    """The network between two nodes: seconds per message, per byte of a path, and per byte of a sender's card."""
-
-    alpha: float
-    beta: float
-    egress: float
+LATE = 1.5  # median turnarounds after which a task is run again, as in Spark
+_PREDICTED = 5  # series of computing times are drawn for a prediction, one for a run
 
 
 @dataclass(frozen=True)
@@ -120,8 +51,9 @@ class Skeleton:
         return max(one.ranks for one in self.exchanges)
 
     def count(self, exchange: Exchange) -> int:
-        """Exchanges to run: the wait's mean over 240 of them is known to about 3 %."""
-        return WARM_UP + (240 if self.spread and exchange.compute else 6)
+        """Exchanges to run: the wait's mean over 240 of them is known to about 3 %, with many tasks over fewer."""
+        many = max(60, min(240, 8_000 // max(1, exchange.tasks)))
+        return WARM_UP + (many if self.spread and exchange.compute else 6)
 
     def predicted(self, seed: int) -> dict[str, float]:
         """Seconds of a step by term, and their `total`."""
@@ -132,8 +64,13 @@ class Skeleton:
         return totals | {"total": sum(totals.values())}
 
     def _price(self, one: Exchange, spread: float, seed: int) -> float:
-        count = WARM_UP + (self.count(one) - WARM_UP) * (_PREDICTED if spread else 1)
-        return price(one, one.draws(spread, count, seed + 1_000_003), self.wires)
+        return expected(one, spread, self.count(one), seed, self.wires)
+
+
+def expected(one: Exchange, spread: float, count: int, seed: int, wires: Wires) -> float:
+    """Seconds of an exchange: the mean over several series of `count` with computing times of their own."""
+    series = range(_PREDICTED if spread else 1)
+    return fmean(price(one, one.draws(spread, count, seed + 1_000_003 + k), wires) for k in series)
 
 
 def by_term(seconds: Callable[[Exchange, float], float], one: Exchange, spread: float) -> dict[str, float]:
@@ -151,72 +88,6 @@ def by_term(seconds: Callable[[Exchange, float], float], one: Exchange, spread: 
     return {name: term / one.between for name, term in zip(TERMS, terms, strict=True)}
 
 
-def price(one: Exchange, computes: NDArray[np.float64], wires: Wires) -> float:
-    """Seconds of one exchange in the steady state, by following the messages of all of them."""
-    if one.tasks:
-        down, up = one.down + _REQUEST, one.up + _REPORT
-        took = [steps.pulled_tasks(row, one.p, down, up, wires.alpha, wires.beta, wires.egress, _PREFETCH)
-                for row in computes.tolist()]  # fmt: skip
-        return float(np.mean(took[WARM_UP:]))
-    if not one.waits:
-        return _loose(one, computes, wires)
-    ends = []
-    for part in (computes, computes[:WARM_UP]):
-        ends.append(max(replay(_programs(one, part), wires.alpha, wires.beta, egress=wires.egress)))
-    return (ends[0] - ends[1]) / (len(computes) - WARM_UP)
-
-
-def _programs(one: Exchange, computes: NDArray[np.float64]) -> list[Any]:
-    pattern, k = one.flow.pattern, one.flow.servers
-    if pattern == "all-reduce":
-        return steps.all_reduces(computes, one.algorithm, one.up // ITEM, ITEM)
-    if pattern == "gossip":
-        return steps.gossips(computes, sources(one.flow.graph, one.p), one.up)
-    if pattern == "parameter-server":
-        return steps.services(computes, k, one.up / k + _HEADER, one.down / k + _HEADER)
-    around = (_MODEL, _MODEL) if pattern == "federated" else (_REQUEST, _REPORT)
-    return steps.requests(computes, one.down + around[0], one.up + around[1])
-
-
-def _loose(one: Exchange, computes: NDArray[np.float64], wires: Wires) -> float:
-    """A node that waits for no other: its own round trip, or its turn at a card that is always busy."""
-    mean = float(computes.mean())
-    k = one.flow.servers
-    push, pull = one.up / k + _HEADER, one.down / k + _HEADER
-    trip = 2 * wires.alpha + (k - 1) * push * wires.egress + push * wires.beta + k * pull * wires.beta
-    busy = one.p * max(push * wires.beta, pull * wires.egress)
-    if one.model == "bounded":
-        return max(steps.bounded_wait(computes, one.bound, trip), busy)
-    return max(mean + trip, busy)
-
-
-def sources(graph: str, p: int) -> list[list[list[int]]]:
-    """From whom each rank hears, for the rounds of a graph one after another; as `primitives.gossip` lays them out."""
-    if p == 1:
-        return [[[]]]
-    if graph == "one-peer":
-        return [[[(i - (1 << k)) % p] for i in range(p)] for k in range((p - 1).bit_length())]
-    if graph == "torus":
-        return [_torus(p)]
-    offsets = {"ring": {1, p - 1}, "complete": set(range(1, p)),
-               "exponential": {(1 << k) % p for k in range((p - 1).bit_length())}}[graph]  # fmt: skip
-    return [[[(i - d) % p for d in sorted(offsets)] for i in range(p)]]
-
-
-def _torus(p: int) -> list[list[int]]:
-    rows = next(r for r in range(math.isqrt(p), 0, -1) if p % r == 0)
-    width = p // rows
-
-    def at(row: int, column: int) -> int:
-        return row % rows * width + column % width
-
-    found = []
-    for rank in range(p):
-        r, c = divmod(rank, width)
-        found.append(sorted({at(r, c + 1), at(r, c - 1), at(r + 1, c), at(r - 1, c)} - {rank}))
-    return found
-
-
 def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS, cap: int = CAP) -> Skeleton:
     """Cut a design to at most `most` ranks and `cap` bytes of an exchange.
 
@@ -225,7 +96,6 @@ def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS,
     UsageError
         A choice that no skeleton runs, or too few ranks.
     """
-    _refuse(design)
     priced = pricing.price(facts, design)
     asked = min(pricing.chosen_nodes(sheet, priced), facts.job.most)
     extra = beside(design)
@@ -245,9 +115,11 @@ def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS,
     compute = float(at_p.compute[0] - sum(math.ceil(task.count / p) * task.seconds for task in facts.tasks))
     exchanges = []
     for flow in cut.flows:
-        exchanges.append(_exchange(facts, cut, flow, p, compute, cap, notes))
-        compute = 0.0
+        if not pricing.silent(facts, flow):
+            exchanges.append(_exchange(facts, cut, flow, p, compute, cap, notes))
+            compute = 0.0
     name, wires = network_of(sheet, facts, max(one.ranks for one in exchanges))
+    exchanges = [_hurried(facts, cut, one, wires) for one in exchanges]
     formula = first_order(at_p.at(p))
     return Skeleton(tuple(exchanges), facts.job.spread, tuple(dict.fromkeys(notes)), name, wires, formula)
 
@@ -263,14 +135,21 @@ def beside(design: Design) -> int:
     return max(_extra(flow) for flow in design.flows)
 
 
-def _refuse(design: Design) -> None:
-    if design.stragglers in ("backup", "quorum", "drop"):
-        raise UsageError(f"load_balancing.stragglers = {design.stragglers!r} has no skeleton: none and stealing have "
-                         "one; --change load_balancing.stragglers=none runs the rest of the design")  # fmt: skip
-    for flow in design.flows:
-        if flow.pattern == "gossip" and design.model != "synchronous":
-            raise UsageError(f"consistency.model = {design.model!r} has no skeleton for gossip, synchronous has one: "
-                             "--change consistency.model=synchronous")  # fmt: skip
+def _hurried(facts: Facts, design: Design, one: Exchange, wires: Wires) -> Exchange:
+    """The exchange with the design's way to deal with stragglers, where its pattern has one."""
+    copies = 1 + design.replicas if one.flow.pattern == "scatter-gather" and not one.tasks else 1
+    one = replace(one, copies=min(one.p, copies))
+    if design.stragglers == "backup" and one.flow.pattern == "scatter-gather":
+        return replace(one, late=LATE)
+    if design.stragglers not in ("quorum", "drop") or one.flow.quorum >= 1:
+        return one
+    if one.flow.pattern == "scatter-gather":
+        return replace(one, needed=math.ceil(one.flow.quorum * (one.tasks or one.p) - 1e-9))
+    if one.flow.pattern == "federated":
+        slow = waiting.slowest(one.p, facts.job.spread / math.sqrt(one.between), quorum=one.flow.quorum)
+        trip = 2 * wires.alpha + (one.p + 1) * one.up * wires.beta
+        return replace(one, deadline=1.01 * (trip + one.compute * slow))
+    return one
 
 
 def _not_run(facts: Facts, design: Design) -> list[str]:
@@ -283,7 +162,10 @@ def _not_run(facts: Facts, design: Design) -> list[str]:
         notes.append("skew of the keys is not run: they lie evenly on the shards")
     if design.replicas and design.servers:
         notes.append("replicas of the servers are not run")
-    if len(design.flows) > 1:
+    if design.stragglers != "none" and not design.hurried:
+        names = " and ".join(sorted(design.patterns))
+        notes.append(f"stragglers = {design.stragglers!r} is not run: {names} waits for every node")
+    if sum(not pricing.silent(facts, flow) for flow in design.flows) > 1:
         notes.append("the flows of a step run one after another, in series of their own; a step is their sum")
     return notes
 
@@ -330,8 +212,8 @@ def _with_tasks(made: Exchange, part: Task, p: int, compute: float, notes: list[
     if part.count == 1:
         return replace(made, compute=made.compute + made.between * part.seconds)
     count = part.count
-    if count > 64 * p:
-        count = 64 * p
+    if count > 16 * p:
+        count = 16 * p
         notes.append(f"{part.name}: {part.count} tasks of a step are cut to {count}")
     return replace(made, tasks=count, between=1, compute=part.seconds + compute * p / part.count)
 

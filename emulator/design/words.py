@@ -47,12 +47,13 @@ def slots(facts: Facts, design: Design, nodes: int) -> dict[str, str]:
     """The six slots in a line each."""
     held = [f"{state.name} in {design.holder(state)}" for state in facts.states]
     parts = f"{design.parts} parts, " if design.parts else ""
+    by = "as they are given" if design.by == "given" else f"by {design.by}"
     lost = f", if lost: {design.if_lost}" if design.if_lost else ""
     more = [counted(design.replicas, "replica")] if design.replicas else []
     more += [counted(design.spares, "spare")] if design.spares else []
     more += [f"checkpoint every {format_time(design.interval)}"] if design.interval else []
     return {
-        "partition": f"{design.split} over {nodes} nodes, {parts}by {design.by}" + "".join(f"; {one}" for one in held),
+        "partition": f"{design.split} over {nodes} nodes, {parts}{by}" + "".join(f"; {one}" for one in held),
         "communication": "; ".join(f"{flow.of}: {flow_words(flow)}" for flow in design.flows),
         "consistency": consistency_words(design),
         "coordination": f"{design.control} control, {design.data} data{lost}",

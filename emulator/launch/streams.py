@@ -63,11 +63,11 @@ def finish(status: int) -> int:
         lose(error)
     if not _lost:
         return status
-    complain(f"cannot write standard output: {_lost[0]}; some output is lost")
+    print_error(f"cannot write standard output: {_lost[0]}; some output is lost")
     return status or 1
 
 
-def complain(message: str) -> None:
+def print_error(message: str) -> None:
     """Print an error in one line on standard error; inside a job rank 0 alone prints."""
     if job.rank() in (None, 0):
         print("error:", " ".join(message.split()), file=sys.stderr, flush=True)

@@ -27,7 +27,7 @@ class Point:
         Measured times, > 0.
     launches : array_like, shape (repetitions,), optional
         The launch that each repetition belongs to, where the job was started several times.
-    ranks : p, for whoever reports the point
+    ranks : p
     """
 
     bytes: int
@@ -108,7 +108,10 @@ class Fit:
             "level": level,
             "pattern": pattern,
             **self._estimates(self.headline),
-            "segments": [self._segment(one) for one in self.segments],
+            "segments": [
+                {"first": one.first, "last": one.last, **self._estimates(one), "draws": _listed(one.draws)}
+                for one in self.segments
+            ],
             "median_relative_error": self.error,
             "segmented_relative_error": self.segmented_error,
             "configured": configured,
@@ -118,9 +121,6 @@ class Fit:
     def _estimates(self, one: Coefficients) -> dict[str, Any]:
         gamma = one.estimate(2) if self.gamma_known else None
         return {"alpha": one.estimate(0), "beta": one.estimate(1), "gamma": gamma}
-
-    def _segment(self, one: Coefficients) -> dict[str, Any]:
-        return {"first": one.first, "last": one.last, **self._estimates(one), "draws": _listed(one.draws)}
 
 
 def _listed(draws: Array) -> Array | None:

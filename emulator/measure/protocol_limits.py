@@ -12,6 +12,7 @@ _DOCUMENTED = {
     "btl_sm_rndv_eager_limit": 32768,
     "btl_tcp_eager_limit": 65536,
 }
+_HEADERS = 0.1  # a limit counts the header too, so the switch comes a little earlier than it says
 _NAMES = (*_DOCUMENTED, "btl_tcp_rndv_eager_limit")
 
 
@@ -49,12 +50,6 @@ def parse(answer: str) -> dict[str, int]:
     return found
 
 
-def near(last: int, first: int, known: Mapping[str, int], slack: float = 0.1) -> Sequence[str]:
-    """Name the limits that lie between two sizes, with a tolerance for headers.
-
-    Parameters
-    ----------
-    last, first : last size of one segment and first of the next
-    slack : a limit counts the header too, so the switch comes a little earlier than it says
-    """
-    return [name for name, limit in known.items() if last * (1 - slack) <= limit <= first * (1 + slack)]
+def near(last: int, first: int, known: Mapping[str, int]) -> Sequence[str]:
+    """Name the limits that lie between the last size of one segment and the first of the next."""
+    return [name for name, limit in known.items() if last * (1 - _HEADERS) <= limit <= first * (1 + _HEADERS)]

@@ -20,7 +20,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from emulator import carrier
-from emulator.core.wall_clock import crowded, wait_until
+from emulator.core.wall_clock import cores, wait_until
 from emulator.measure.series import Job, Series, Stop
 from emulator.wire.clock_sync import synchronise
 
@@ -73,11 +73,11 @@ class _Gate:
 
     def __init__(self, control: MPI.Intracomm, members: tuple[int, ...], now: Callable[[], float], spins: bool) -> None:
         self._now = now
-        everybody = control.Get_group()
-        group = everybody.Incl(members)
+        whole = control.Get_group()
+        group = whole.Incl(members)
         self.comm = control.Create_group(group)
         group.Free()
-        everybody.Free()
+        whole.Free()
         self._token, self._word = np.zeros(1), np.zeros(1)
         self._spins = spins
 
@@ -121,14 +121,14 @@ class _Rounds:
         self.control, self.jobs, self.stop, self.seed, self.tick = control, jobs, stop, seed, tick
         sync = synchronise(control)
         self.now = time.perf_counter if sync.clocks == 1 else sync.now
-        everybody = tuple(range(control.size))
+        all_ranks = tuple(range(control.size))
         spins = not _some_host_is_crowded(control)
         self.gates = {
             members: _Gate(control, members, self.now, spins)
-            for members in dict.fromkeys([everybody, *(job.members for job in jobs)])
+            for members in dict.fromkeys([all_ranks, *(job.members for job in jobs)])
             if control.rank in members
         }
-        self.all = self.gates[everybody]
+        self.all = self.gates[all_ranks]
         self.wrong = np.zeros(len(jobs), dtype=np.int64)
         self.series = [Series(job) for job in jobs] if control.rank == 0 else []
         self.began = self.ticked = time.perf_counter()
@@ -225,7 +225,7 @@ class _Rounds:
 def _some_host_is_crowded(control: MPI.Intracomm) -> bool:
     """Whether anywhere ranks of this job outnumber the cores; the same on every rank."""
     neighbours = control.Split_type(MPI.COMM_TYPE_SHARED)
-    found: bool = control.allreduce(crowded(neighbours.size), MPI.LOR)
+    found: bool = control.allreduce(neighbours.size > cores(), MPI.LOR)
     neighbours.Free()
     return found
 

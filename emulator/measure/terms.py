@@ -90,9 +90,28 @@ class RunFits:
             "dominated": dominated.record() if dominated else None,
         }
 
-    def contention(self, pattern: str) -> dict[str, Any]:
-        """Ratio of a collective's alpha and beta to those between two idle ranks, see `contention`."""
-        return contention(self.collectives[pattern], self.link)
+    def content(
+        self, series: Iterable[Series], t_comp: float, configured: dict[str, float] | None = None
+    ) -> dict[str, Any]:
+        """What a result says of these series: measurements beside fits and native times, fits, contention, meaning."""
+        native = {(one.job.ranks, one.job.bytes): one for one in series if one.job.pattern == "native"}
+        rows, largest = [], 0
+        for one in series:
+            pattern, p, n = one.job.pattern, one.job.ranks, one.job.bytes
+            largest = max(largest, n)
+            if pattern != "native":
+                beside = native.get((p, n)) if pattern in self.collectives else None
+                row = measurement(one, self.predict(pattern, p, n), beside)
+                rows.append({**row, "held_out": self.unseen(pattern, p)})
+        return {
+            "measurements": rows,
+            "fits": self.records(configured),
+            "held_out": self.held_out,
+            "itemsize": self.itemsize,
+            "fitted_up_to": self.fitted_up_to,
+            "contention": {pattern: contention(fitted, self.link) for pattern, fitted in self.collectives.items()},
+            "meaning": [self.meaning(pattern, largest, t_comp) for pattern in self.collectives],
+        }
 
 
 def held_out(fitted: Fit, points: Sequence[Point]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Random numbers that depend on the message alone: splitmix64 as a counter-based generator.
+"""Random numbers of a message, whatever the order of execution: splitmix64 as a counter-based generator.
 
 The order in which processes run must not change the delay of a message, so nothing here has a state: a draw is a
 function of (seed, source, destination, sequence number, position).

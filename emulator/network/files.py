@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from emulator.errors import UsageError, read_text
@@ -94,4 +95,4 @@ def first_error(errors: list[Any]) -> str:
         values["discriminator"] = str(context.get("discriminator")).strip("'")
         return rule.format_map(values)
     message = error["msg"].removeprefix("Input ").replace("should be", "must be", 1).replace("valid tuple", "list", 1)
-    return f"{field} {message}, got {error['input']!r}"
+    return f"{field} {message}, got {shorten(repr(error['input']), 80, placeholder=' ...')}"

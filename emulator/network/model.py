@@ -59,10 +59,6 @@ class Path:
     jitter: Jitter | None = None
     loss: Loss | None = None
 
-    def time(self, size: int) -> float:
-        """Seconds that `size` bytes take when the path is idle and nothing jitters or gets lost."""
-        return self.alpha + size * self.beta
-
     def delay(self, stream: int, sequence: int, size: int) -> float:
         """Seconds that jitter and repaired losses add to message number `sequence` of a stream (`draws.stream`)."""
         total = 0.0

@@ -59,7 +59,7 @@ def off(share: float | None) -> str:
 
 
 def figure(value: float) -> str:
-    """Four significant figures, and never an exponent for what people write without one."""
+    """Four significant figures; large numbers without an exponent."""
     return f"{value:,.0f}" if abs(value) >= 1e4 else f"{value:.4g}"
 
 

@@ -7,6 +7,7 @@ columns, one below the other.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -87,12 +88,7 @@ def _narrowed(column: _Laid) -> _Laid:
     """The column with its heading broken into lines no wider than its cells need, or its longest word."""
     words = " ".join(column.heading).split()
     room = max(map(len, [*words, *(text for text, _ in column.cells)]), default=0)
-    heading = [""]
-    for word in words:
-        if heading[-1] and len(heading[-1]) + 1 + len(word) > room:
-            heading.append(word)
-        else:
-            heading[-1] = f"{heading[-1]} {word}".strip()
+    heading = textwrap.wrap(" ".join(words), max(1, room), break_on_hyphens=False) or [""]
     return _Laid(heading, column.cells, column.left, column.name, column.priority)
 
 

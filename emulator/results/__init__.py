@@ -168,7 +168,7 @@ def _complaint(content: Any) -> str | None:
 
 
 def save_samples(folder: str | Path, rows: Iterable[Mapping[str, Any]]) -> Path:
-    """Write raw samples beside the result, one row each, so that anybody can redo the statistics.
+    """Write raw samples beside the result, one row each, so that the statistics can be redone.
 
     Parameters
     ----------

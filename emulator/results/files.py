@@ -35,13 +35,13 @@ def replacing(path: str | Path) -> Iterator[Path]:
             waiting.unlink()
 
 
-def run_folder(demo: str, out: str | Path | None = None, root: str | Path = "runs") -> Path:
+def run_folder(demo: str, out: str | Path | None = None) -> Path:
     """Make the folder of a run; `point_latest` points `latest` at it, once it has a result.
 
     Parameters
     ----------
     demo : name of the demo
-    out : the folder that the user chose. Absent: ``root/demo/<UTC time>``, with the link ``root/demo/latest``.
+    out : the folder that the user chose. Absent: ``runs/demo/<UTC time>``, with the link ``runs/demo/latest``.
 
     Raises
     ------
@@ -53,26 +53,21 @@ def run_folder(demo: str, out: str | Path | None = None, root: str | Path = "run
             folder = Path(out)
             folder.mkdir(parents=True, exist_ok=True)
         else:
-            folder = _fresh(Path(root) / demo, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
+            folder = _fresh(Path("runs") / demo, datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ"))
         # A folder can exist and yet refuse files: learn that before the measurements, not after.
         probe = folder / ".writable"
         probe.touch()
         probe.unlink()
     except OSError as error:
-        where = out if out is not None else Path(root) / demo
+        where = out if out is not None else Path("runs") / demo
         raise UsageError(
             f"cannot write the run folder {where}: {error.strerror or error}; choose another with --out DIR"
         ) from None
     return folder
 
 
-def check_writable(path: str | Path | None, option: str = "--json") -> None:
-    """Check before the measurements that a file can be written; the check leaves no new file behind.
-
-    Parameters
-    ----------
-    path : the file that an option names; None if it names none
-    option : what the error calls it
+def check_writable(path: str | Path | None) -> None:
+    """Check before the measurements that the file of --json can be written; the check leaves no new file behind.
 
     Raises
     ------
@@ -83,7 +78,7 @@ def check_writable(path: str | Path | None, option: str = "--json") -> None:
         return
     path = Path(path)
     if path.exists() and not path.is_file():  # a device, say, whose place the result would take
-        raise UsageError(f"{option} takes the name of a file, {path} is something else: choose another")
+        raise UsageError(f"--json takes the name of a file, {path} is something else: choose another")
     try:
         was_there = path.exists()
         path.open("a").close()
@@ -92,7 +87,7 @@ def check_writable(path: str | Path | None, option: str = "--json") -> None:
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(
-            f"cannot write {path}: {reason}; {option} takes a file in a folder that exists and can be written"
+            f"cannot write {path}: {reason}; --json takes a file in a folder that exists and can be written"
         ) from None
 
 

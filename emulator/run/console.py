@@ -70,12 +70,7 @@ def terminal_width() -> int | None:
         os.close(descriptor)
 
 
-def make(rank: int, quiet: bool = False) -> Console | None:
-    """The console of rank 0; None on the other ranks and when nothing shall be printed."""
-    return None if rank != 0 or quiet else outlasting()
-
-
-def outlasting(width_in_a_pipe: int = _WIDTH_IN_A_PIPE, **options: Any) -> Console:
+def make_console(width_in_a_pipe: int = _WIDTH_IN_A_PIPE, **options: Any) -> Console:
     """A console that stops printing when its reader (a ``head``, say) has closed the pipe; the run goes on and saves.
 
     Parameters
@@ -85,7 +80,7 @@ def outlasting(width_in_a_pipe: int = _WIDTH_IN_A_PIPE, **options: Any) -> Conso
     """
     from rich.console import Console
 
-    class Outlasting(Console):
+    class SafeConsole(Console):
         def on_broken_pipe(self) -> None:  # rich's own exits
             self.quiet = True
             streams.discard(sys.stdout)
@@ -100,7 +95,7 @@ def outlasting(width_in_a_pipe: int = _WIDTH_IN_A_PIPE, **options: Any) -> Conso
     width = terminal_width()
     asked = os.environ.get("COLUMNS", "")
     columns = int(asked) if asked.isdecimal() and int(asked) else width or width_in_a_pipe
-    return Outlasting(width=columns, force_terminal=width is not None, highlight=False, **options)
+    return SafeConsole(width=columns, force_terminal=width is not None, highlight=False, **options)
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ class SaverOnSignal:
         threading.Thread(target=self._wait, daemon=True).start()
 
     def _wait(self) -> None:
-        while os.read(self.inbox, 1)[0] not in (signal.SIGINT, signal.SIGTERM):
+        while not _ends_the_run(os.read(self.inbox, 1)[0]):
             pass
         time.sleep(_GRACE)  # a main thread that is not blocked ends the run itself
         self.end()
@@ -73,6 +73,11 @@ class SaverOnSignal:
             sys.stdout.flush()
             os.read(own_session, 1)  # when this rank exits, mpirun kills everything in its process group
             os._exit(INTERRUPTED)
+
+
+def _ends_the_run(number: int) -> bool:
+    """Whether a signal is one that ends the run, which a program with a handler of its own decides by itself."""
+    return number in (signal.SIGINT, signal.SIGTERM) and signal.getsignal(number) is signal.default_int_handler
 
 
 def _standard_error_of_mpirun() -> int:

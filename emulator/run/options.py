@@ -19,7 +19,7 @@ import errno
 import os
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NoReturn
 
 import click
@@ -28,7 +28,7 @@ from emulator import units
 from emulator.errors import NO_DIRECTORY, CheckFailed, UsageError
 from emulator.launch import foreground, mpirun, streams
 from emulator.launch.job import inside
-from emulator.launch.streams import complain
+from emulator.launch.streams import print_error
 
 
 class OneLineCommand(click.Command):
@@ -61,18 +61,18 @@ class OneLineCommand(click.Command):
         except SystemExit as end:
             if not isinstance(end.code, str):
                 return end.code or 0
-            complain(end.code)
+            print_error(end.code)
             return 1
         except click.exceptions.NoArgsIsHelpError as error:
             commands = ", ".join(error.ctx.command.list_commands(error.ctx))  # type: ignore[attr-defined]
-            complain(f"{error.ctx.command_path} needs a command: {commands} (see: {error.ctx.command_path} --help)")
+            print_error(f"{error.ctx.command_path} needs a command: {commands} (see: {error.ctx.command_path} --help)")
             return 2
         except click.ClickException as error:
             hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
-            complain(error.format_message() + (f" (see: {hint} --help)" if hint else ""))
+            print_error(error.format_message() + (f" (see: {hint} --help)" if hint else ""))
             return 2
         except (UsageError, CheckFailed) as error:
-            complain(str(error))
+            print_error(str(error))
             return error.exit_code
         except (click.Abort, KeyboardInterrupt):
             print("interrupted", file=sys.stderr, flush=True)
@@ -86,14 +86,14 @@ def _unwritten(error: OSError) -> int:
     try:
         os.getcwd()
     except FileNotFoundError:
-        complain(NO_DIRECTORY)
+        print_error(NO_DIRECTORY)
         return 2
     if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         raise error
     if traceback.extract_tb(error.__traceback__)[-1].name == "echo":
         streams.lose(error)
     else:
-        complain(f"cannot write {error.filename or 'a file'}: {error.strerror}; make room there")
+        print_error(f"cannot write {error.filename or 'a file'}: {error.strerror}; make room there")
     return 1
 
 
@@ -127,18 +127,6 @@ class Parsed(click.ParamType):
         return self.parse(value) if isinstance(value, str) else value
 
 
-def _parse_pace(text: str) -> float | str:
-    if text in ("auto", "none"):
-        return text
-    try:
-        pace = float(text)
-    except ValueError:
-        pace = 0.0
-    if not 0 < pace < float("inf"):
-        raise UsageError(f"--pace is auto, none or a factor > 0, got {text!r}: --pace 20 runs 20 times slower")
-    return pace
-
-
 def _parse_budget(text: str) -> float:
     """Seconds of a plain number, which is what the option's name says, or of a time with its unit."""
     try:
@@ -155,28 +143,36 @@ SIZE = Parsed("size", units.parse_size)
 RANKS = Parsed("ranks", units.parse_ranks)
 TIME = Parsed("time", units.parse_time)
 SHARE = Parsed("share", units.parse_fraction)
-PACE = Parsed("pace", _parse_pace)
+PACE = Parsed("pace", units.parse_pace)
 BUDGET = Parsed("seconds", _parse_budget)
 
 
-def _common_options(sizes: str, budget: float) -> list[Callable[[Any], Any]]:
-    return [
-        click.option("-n", "launch_ranks", type=click.IntRange(min=1), metavar="N", help="Start mpirun with N ranks."),
-        click.option("--net", metavar="NAME|FILE.toml", help="Emulated network; absent: the transport as it is."),
-        click.option("--pace", type=PACE, default="none", metavar="auto|none|K", show_default=True,
-                     help="With --net: wall seconds per emulated second; none holds nothing back."),
-        click.option("--compute", type=click.Choice(["measured", "none"]), default="none", show_default=True,
-                     help="With --net: whether a rank's own CPU time advances the emulated clock."),
-        click.option("--sizes", type=SIZES, default=sizes, show_default=True,
-                     help="Sizes: 8,1K,64K or 8:8M (doubling)."),
-        click.option("--ranks", type=RANKS, help="Rank counts measured in this run, such as 2,4,8,16."),
-        click.option("--budget", type=BUDGET, default=budget, show_default=True,
-                     metavar="SECONDS", help="Wall time to spend on measuring: seconds, or a time with its unit."),
-        click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True),
-        click.option("--out", metavar="DIR", help="Run folder; absent: runs/<demo>/<UTC time>."),
-        click.option("--json", metavar="FILE", help="Write the result to this file as well."),
-        click.option("--quiet", is_flag=True, help="Print nothing but errors."),
-    ]  # fmt: skip
+def common_options(*names: str, **changed: dict[str, Any]) -> list[click.Parameter]:
+    """The options that commands share, all or those of these names, with `changed` attributes by name."""
+    options: dict[str, dict[str, Any]] = {
+        "-n": {"type": click.IntRange(min=1), "metavar": "N", "help": "Start mpirun with N ranks."},
+        "net": {"metavar": "NAME|FILE.toml", "help": "Emulated network (see 'python -m emulator networks'); absent: "
+                "the transport as it is."},
+        "pace": {"type": PACE, "default": "none", "metavar": "auto|none|K",
+                 "help": "With --net: wall seconds per emulated second; none holds nothing back."},
+        "compute": {"type": click.Choice(["measured", "none"]), "default": "none",
+                    "help": "With --net: whether a rank's own CPU time advances the emulated clock."},
+        "sizes": {"type": SIZES, "help": "Sizes: 8,1K,64K or 8:8M (doubling)."},
+        "ranks": {"type": RANKS, "help": "Rank counts measured in this run, such as 2,4,8,16."},
+        "budget": {"type": BUDGET, "metavar": "SECONDS",
+                   "help": "Wall time to spend on measuring: seconds, or a time with its unit."},
+        "seed": {"type": click.IntRange(min=0), "default": 0, "help": "Of everything that is drawn at random."},
+        "out": {"metavar": "DIR", "help": "Run folder; absent: runs/<name>/<UTC time>."},
+        "json": {"metavar": "FILE", "help": "Write the result to this file as well."},
+        "quiet": {"is_flag": True, "help": "Print nothing but errors."},
+    }  # fmt: skip
+    made: list[click.Parameter] = []
+    for name in names or options:
+        attributes = options[name] | changed.get(name, {})
+        words = ["-n", "launch_ranks"] if name == "-n" else [f"--{name}"]
+        shown = "default" in attributes and not attributes.get("is_flag")
+        made.append(click.Option(words, show_default=shown, **attributes))
+    return made
 
 
 def _refuse_idle(net: str | None) -> None:
@@ -221,19 +217,13 @@ def demo(
 
         command: click.Command = click.command(name=name, cls=OneLineCommand)(callback)
         command.help = (function.__doc__ or sys.modules[function.__module__].__doc__ or "").strip()
-        command.params = list(reversed(getattr(function, "__click_params__", []))) + command.params
-        for option in _common_options(sizes, budget):
-            option(command)
+        own = list(reversed(getattr(function, "__click_params__", [])))
+        command.params = own + common_options(sizes={"default": sizes}, budget={"default": budget})
         return command
 
     return decorate
 
 
-def relaunch(n: int, *, ft: bool = False, extra: Sequence[str] = ()) -> int:
-    """Run this very program under mpirun with `n` ranks; returns its exit status.
-
-    mpirun's own notice about a rank's exit status is left out: the rank has said what was wrong.
-    """
-    program = mpirun.this_program()
-    command = mpirun.command(n, program, ft=ft, extra=extra)
-    return foreground.run_filtered(command, rank_0_first=True)
+def relaunch(n: int) -> int:
+    """Run this very program under mpirun with `n` ranks; returns its exit status."""
+    return foreground.run_filtered(mpirun.command(n, mpirun.this_program()), rank_0_first=True)

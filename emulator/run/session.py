@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mpi4py import MPI
 
-from emulator import results
-from emulator.errors import CannotWrite, CheckFailed, UsageError
+from emulator import carrier, results
+from emulator.errors import CannotWrite, CheckFailed, UsageError, on_root
 from emulator.launch import mpirun, streams
 from emulator.network import load
 from emulator.run import console
@@ -61,7 +61,7 @@ class Run:
         self.seed, self.quiet = common.seed, common.quiet
         self.sizes, self.budget = common.sizes, common.budget
         self.ranks = common.ranks
-        self.console = console.make(self.rank, common.quiet)
+        self.console = None if self.rank or common.quiet else console.make_console()
         self.measurements: list[dict[str, Any]] = []
         self.fits: list[dict[str, Any]] = []
         self.held_out: list[dict[str, Any]] = []
@@ -89,20 +89,16 @@ class Run:
     def _carrier(self, common: CommonOptions) -> MPI.Intracomm:
         if self.network is None:
             return MPI.COMM_WORLD.Dup()
-        import emulator
+        from emulator.wire.emulate import emulate
 
-        comm = emulator.emulate(
-            MPI.COMM_WORLD, self.network, pace=common.pace, compute=common.compute, seed=common.seed
-        )
+        comm = emulate(MPI.COMM_WORLD, self.network, pace=common.pace, compute=common.compute, seed=common.seed)
         if comm.notice:
             self.warn(comm.notice)
         return comm
 
     def now(self) -> float:
         """Seconds on the clock that counts here: emulated on an emulated network, else the wall's."""
-        import emulator
-
-        return emulator.now(self.comm)
+        return carrier.of(self.comm).now()
 
     def sub(self, p: int) -> MPI.Intracomm | None:
         """The communicator of the first `p` ranks; None on the others. Collective over all ranks.
@@ -131,16 +127,7 @@ class Run:
 
     def on_root(self, function: Callable[[], T]) -> T:
         """Call `function` on rank 0 and give every rank its value, or its error."""
-        outcome: tuple[T | None, Exception | None] = (None, None)
-        if self.rank == 0:
-            try:
-                outcome = (function(), None)
-            except (UsageError, CheckFailed) as error:
-                outcome = (None, error)
-        value, problem = self.control.bcast(outcome)
-        if problem is not None:
-            raise problem
-        return value
+        return on_root(self.control, function)
 
     def echo(self, *renderables: Any) -> None:
         """Print strings or rich renderables, on rank 0."""
@@ -171,18 +158,9 @@ class Run:
         if self.rank == 0:
             print(f"FAILED: {text}", file=sys.stderr, flush=True)
 
-    @contextlib.contextmanager
-    def progress(self, total: float, label: str = "") -> Iterator[console.Progress]:
+    def progress(self, total: float, label: str = "") -> AbstractContextManager[console.Progress]:
         """A progress bar on a terminal, nothing in a pipe: ``with run.progress(10) as bar: bar.advance()``."""
-        with console.progress(self.console, total, label) as bar:
-            yield bar
-
-    def keep_fidelity(self) -> None:
-        """Put into the result how well emulated time was kept. Collective; nothing on the bare transport."""
-        fidelity = getattr(self.comm, "fidelity", None)
-        if fidelity is not None:
-            self.result["fidelity"] = fidelity()
-            self.result["pace"] = self.result["fidelity"].get("pace", self.pace)
+        return console.progress(self.console, total, label)
 
     def _content(self) -> dict[str, Any]:
         """The result as it would be saved now."""
@@ -196,11 +174,7 @@ class Run:
         }
 
     def save(self) -> Path | None:
-        """Write the result and the samples, on rank 0; returns the path of the result file.
-
-        Every run is saved when it ends. A demo with a long report saves before it prints: a reader that leaves
-        (a ``head``, say) makes mpirun end the job.
-        """
+        """Write the result and the samples, on rank 0; returns the path of the result file."""
         if self.rank != 0:
             return None
         self.result = self._content()
@@ -255,13 +229,15 @@ def execute(name: str, needs: int, asked: int | None, common: CommonOptions, bod
 
 def _finish(run: Run) -> int:
     """Save, name the run folder, and agree on the exit status."""
-    run.keep_fidelity()
+    fidelity = carrier.of(run.comm).fidelity()
+    if fidelity is not None:
+        run.result |= {"fidelity": fidelity, "pace": fidelity["pace"]}
     path = run.on_root(run.save)
     run.show(ended=True)
     if run.unwritten is None:
         run.echo(f"[dim]result: {path}[/]")
     else:
-        streams.complain(str(run.unwritten))
+        streams.print_error(str(run.unwritten))
     return int(run.control.bcast(1 if run.failures or run.unwritten else 0))
 
 
@@ -274,7 +250,7 @@ def _refuse(error: UsageError | CheckFailed, patience: float = 2.0) -> int:
             print(f"error: rank {MPI.COMM_WORLD.Get_rank()}: {error}", file=sys.stderr, flush=True)
             _abort(error.exit_code)
         time.sleep(0.002)
-    streams.complain(str(error))
+    streams.print_error(str(error))
     return error.exit_code
 
 

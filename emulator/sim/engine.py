@@ -140,7 +140,7 @@ class SimulatedEngine(Engine, Sleeper):
 
     def unexpected(self) -> list[Arrival]:
         """List the messages that have arrived here and match no receive."""
-        return [message for matcher in self._matchers.values() for message in matcher.unexpected()]
+        return [message for matcher in self.matchers.values() for message in matcher.unexpected()]
 
     # -- waiting
 

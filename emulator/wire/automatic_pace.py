@@ -67,7 +67,7 @@ def _notice(pace: float, late: float) -> str:
 
 
 def _late(comm: Any, pace: float) -> float:
-    """Try a pace: the share of receives that find their deadline past, of so many that one hiccup decides nothing."""
+    """Try a pace: the share of receives that find their deadline past, of enough to average over a hiccup."""
     engine = comm.engine
     engine.set_pace(pace)
     comm.align()

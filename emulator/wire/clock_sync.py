@@ -133,23 +133,17 @@ class Sync:
         return self.line.reference(self.clock())
 
 
-def refuse_below(residual: float, latency: float, factor: float = _TRUST) -> None:
-    """Refuse to emulate a latency that the clocks of the hosts cannot tell from nothing.
+def refuse_below(residual: float, latency: float) -> None:
+    """Refuse, by a UsageError, to emulate a latency that the clocks of the hosts cannot tell from nothing.
 
     Parameters
     ----------
     residual : what the clocks disagree by, in seconds (`Sync.residual`)
     latency : the smallest latency of the emulated network in wall seconds, that is, times the pace
-    factor : how many times the residual the latency has to be
-
-    Raises
-    ------
-    UsageError
-        `latency` is below ``factor * residual``.
     """
-    if latency < factor * residual:
+    if latency < _TRUST * residual:
         raise UsageError(
-            f"across hosts a latency must be at least {factor:g} times what their clocks disagree by "
+            f"across hosts a latency must be at least {_TRUST:g} times what their clocks disagree by "
             f"({residual * 1e6:.3g} us), got {latency * 1e6:.3g} us: raise the latency or --pace, use --pace none, "
             f"or run on one host"
         )
@@ -201,7 +195,7 @@ def synchronise(
         if mine == private.rank:
             line, bound = _learn(private, leaders, clock, points, exchanges, span)
             error = _check(private, leaders, line, clock, exchanges)
-        # Everybody else sleeps until the leaders are done, so as not to take the cores from them.
+        # All other ranks sleep until the leaders are done, so as not to take the cores from them.
         done = private.Ibarrier()
         wait_until(done.Test, longest=2e-3)
         figures = private.allgather((line, bound, error))

@@ -10,8 +10,9 @@ from mpi4py import MPI
 from emulator.comm import completion, refused
 from emulator.comm.communicator import EmulatedComm
 from emulator.comm.management import context_number
-from emulator.errors import UsageError
-from emulator.network import Network
+from emulator.errors import UsageError, on_root
+from emulator.network import Network, load
+from emulator.units import parse_pace
 from emulator.wire import automatic_pace, threads
 from emulator.wire.engine import WireEngine
 
@@ -45,30 +46,19 @@ def emulate(
         raise UsageError("a communicator is emulated once, got one that already is: pass MPI.COMM_WORLD")
     if compute not in ("measured", "none"):
         raise UsageError(f"compute is 'measured' or 'none', got {compute!r}")
-    factor = _factor(pace)
+    factor = 0.0 if pace is None else parse_pace(pace)
+    factor = 0.0 if isinstance(factor, str) else factor  # none, or none yet
     completion.install()
     refused.refuse_outside()
     threads.watch()
-    engine = WireEngine(comm, _laid_out(comm, network), factor, compute == "measured", seed)
+    sized = on_root(comm, lambda: (load(network) if isinstance(network, str) else network).sized(comm.Get_size()))
+    engine = WireEngine(comm, sized, factor, compute == "measured", seed)
     _drain_before_finalize(engine)
     emulated = EmulatedComm(engine, comm.Dup(), context_number("world"), collectives)
     if pace == "auto":
         _find_pace(engine, emulated)
     emulated.align()
     return emulated
-
-
-def _factor(pace: float | str | None) -> float:
-    """The pace as a number, 0.0 where there is none, or none yet."""
-    if pace in ("none", "auto", None):
-        return 0.0
-    try:
-        factor = float(pace)
-    except ValueError:
-        factor = -1.0
-    if not 0 <= factor < float("inf"):
-        raise UsageError(f"a pace is 'auto', 'none' or a factor > 0, got {pace}: 20 runs 20 times slower")
-    return factor
 
 
 def _find_pace(engine: WireEngine, emulated: EmulatedComm) -> None:
@@ -78,25 +68,6 @@ def _find_pace(engine: WireEngine, emulated: EmulatedComm) -> None:
     engine.set_pace(pace)
     emulated.align()
     engine.reset()
-
-
-def _laid_out(comm: MPI.Intracomm, network: Network | str) -> Network:
-    """Lay the network out for the job: on rank 0, which tells the others, its errors included."""
-    outcome: Network | UsageError | None = None
-    if comm.Get_rank() == 0:
-        try:
-            if isinstance(network, str):
-                from emulator.network import load
-
-                network = load(network)
-            outcome = network.sized(comm.Get_size())
-        except UsageError as error:
-            outcome = error
-    found = comm.bcast(outcome)
-    if isinstance(found, UsageError):
-        raise found
-    assert isinstance(found, Network)
-    return found
 
 
 def _drain_before_finalize(engine: WireEngine) -> None:

@@ -53,7 +53,7 @@ class WireEngine(Waiting):
         rank = self.wire.Get_rank()
         self.shared = SharedClocks(self.wire, network)
         host = network.host_of(rank)
-        self._crowded = clocks.crowded(self.shared.ranks_here)
+        self._crowded = self.shared.ranks_here > clocks.cores()  # no rank may spin
         latency = network.smallest_latency() or network.hosts[host].loopback.alpha
         pacer = Pacer(self.shared, pace, latency, 0.0 if self._crowded else _SPIN_S)
         clock = Clock(network.hosts[host].slowdown, measured)
@@ -154,7 +154,7 @@ class WireEngine(Waiting):
             self.release()
 
     def _learn_of_failure(self, error: MPI.Exception) -> None:
-        """Ask MPI who died, and go on with the living; an error that is not a death is passed on."""
+        """Ask MPI which ranks have failed, and note them; an error that is no rank failure is raised again."""
         if error.Get_error_class() not in _DEATHS:
             raise error
         self.wire.Ack_failed()
@@ -171,7 +171,7 @@ class WireEngine(Waiting):
         return ranks
 
     def align(self, t: float, comm: Any) -> None:
-        """Paced, let `t` be now, so that what happened before makes nothing late; an automatic pace may be raised."""
+        """Paced, let emulated time be `t` now: nothing before it makes a message late; may raise an automatic pace."""
         if not self.pacer.pace:
             return
         self.pacer.hold(t)
@@ -201,7 +201,7 @@ class WireEngine(Waiting):
         self.wire.Barrier()
 
     def drain(self) -> None:
-        """Before MPI_Finalize: take in whatever others still send to this rank, until everybody has said so."""
+        """Before MPI_Finalize: take in whatever others still send to this rank, until every rank has come here."""
         if self._drained or MPI.Is_finalized():
             return
         self._drained = True
@@ -210,7 +210,7 @@ class WireEngine(Waiting):
             together = self.wire.Ibarrier()
             clocks.wait_until(lambda: self._made_progress() and together.Test(), longest=1e-3)
         except MPI.Exception:
-            return  # a rank died: nobody waits for this one
+            return  # a rank died: no other waits for this one
 
     def _made_progress(self) -> bool:
         self.progress()

@@ -71,7 +71,7 @@ class Pacer(clock.Pacer):
             self._late[self.deadlines % _SAMPLES] = late
 
     def _catch_up(self, due: float) -> None:
-        """If this rank was away, let time pass on for all of the machine, once for those that were away together."""
+        """If this rank was descheduled, shift emulated time for all ranks of the machine, once for all that were."""
         away = max(_AWAY_S, _AWAY_ALPHAS * self.latency * self.pace)
         # Between machines time is tied to clocks that agree, and must stay so.
         if self.shared.machines > 1 or perf_counter() - self.wall(due) <= away:

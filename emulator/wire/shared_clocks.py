@@ -1,8 +1,8 @@
 """The clocks that several ranks share, in one memory mapping per machine: network cards, shared links, the pace.
 
 A card that serves one rank, and nothing else, is touched without a lock. Everything that two ranks may touch is
-under a record lock (fcntl), which the kernel gives back when its holder is killed: a rank that dies inside leaves
-nobody waiting.
+under a record lock (fcntl), which the kernel releases when its holder is killed: a rank that dies inside blocks no
+other.
 """
 
 from __future__ import annotations

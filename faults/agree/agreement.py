@@ -1,26 +1,27 @@
 """A sequence of agreements by all living ranks that goes on even when one of MPI's agreements hangs.
 
-Open MPI's agreement hangs now and then when somebody dies during it (seen: once in some hundred such deaths, or in some
-thousand, for all survivors alike). Nothing says that it cannot hang for some only, and one that is merely late comes
-about while others give it up. So there are several communicators to agree on, the *bases*, of which one is in use.
-The *word* of a rank is its input to an agreement: 31 bits, which are combined by AND::
+Open MPI's agreement hangs now and then when a rank dies during it (seen: once in some hundred such deaths, or in some
+thousand, for all survivors alike). It is not known whether it can hang for some only, and one that is merely late comes
+about while other ranks give it up. So there are several communicators for agreements, of which one is in use. The
+*word* of a rank is its input to an agreement: 31 bits, which are combined by AND::
 
-    base 0   word 6   word 7 ──╳ those who wait long vote for the next base, by an agreement there
-    base 1                      vote ─ how far are all? ─ word 7 once more ─ word 8 ─ ...
+    communicator 0   word 6   word 7 ──╳ ranks that wait long vote for the next communicator, by an agreement on it
+    communicator 1                       vote ─ how far are all? ─ word 7 once more ─ word 8 ─ ...
 
-The vote needs everybody who lives, so nobody is left behind. Those who wait, and know of a death, revoke the base, by
-which they ask the others for their votes, and after a while the lanes that these may be at work on.
+A vote needs every living rank, so no rank is left behind. A rank that waits and knows of a death revokes the
+communicator in use, which asks the others for their votes, and after a while the communicators on which they may be at
+work.
 
-A word may come about after all, or for some only, who have then gone on to the next one. So all ask on the new base how
-far the others are. Two bits of three say it: a rank that is at word 7 says the bits 7 and 6 modulo 3, one that is at
-word 8 the bits 8 and 7. What all have in common are two bits if all are at the same word, and the bit of the older word
-if not; no rank can be further ahead, because word 8 needs everybody who lives. Who is ahead then gives the outcome of
-word 7 for its word, which the others add nothing to: what they said is in it.
+A word may come about after all, or for some ranks only, which have then gone on to the next one. So all ask on the new
+communicator how far the others are. Two bits of three say it: a rank that is at word 7 sets the bits 7 and 6 modulo 3,
+one that is at word 8 the bits 8 and 7. The AND has two bits if all are at the same word, and the bit of the older word
+if not; no rank can be further ahead, because word 8 needs every living rank. A rank that is ahead then gives the
+outcome of word 7 as its word, and the others' words change nothing in it: they are part of that outcome.
 
-A vote or a question can hang like any agreement: then all vote for the base behind it in the same way.
+A vote or a question can hang like any agreement: then all vote for the communicator after it in the same way.
 
 Source: Herault et al., "Practical scalable consensus for pseudo-synchronous distributed systems" (SC 2015), which is
-the agreement that Open MPI has; what is done about its hanging is ours.
+the agreement that Open MPI has; the way round its hanging is ours.
 """
 
 from __future__ import annotations
@@ -30,16 +31,16 @@ from collections.abc import Callable
 
 from mpi4py import MPI
 
-from faults import clock
+from faults.platform import LOCAL, Clock
 
-BASES, STUCK_S = 5, 2.0
-_LATE = 5  # times that long until who may only be slow is called in
+AGREE_COMMS, STUCK_S = 5, 2.0
+_LATE = 5  # times that long until ranks that may only be slow are woken
 _CLEAN = -(2**31)  # the sign: words themselves have 31 bits
 QUIET, RECENT, FRESH = 0, 1, 2
-"""Of deaths: all are old; those that the last word was about are young; there are some that no word was about."""
+"""What a rank knows of deaths: none is new; the last word told of some; there are some that no word has told of."""
 
 Wait = Callable[[MPI.Request, Callable[[], bool]], bool]
-"""Wait for a request; false as soon as the second argument, asked again and again, says that waiting is in vain."""
+"""Wait for a request; false as soon as the second argument, called again and again, says that it was superseded."""
 
 
 class Agreements:
@@ -50,28 +51,35 @@ class Agreements:
     comm
         All processes; it is duplicated and itself left alone.
     unrest
-        Whether an agreement may hang: `QUIET`, `RECENT` or `FRESH`. Who knows of nothing votes if others ask for it.
-    call_in
-        Called by those who wait long, to wake those who are at work and may be needed here. The argument is whether
-        they may have had a word more than this rank.
+        Whether an agreement may hang: `QUIET`, `RECENT` or `FRESH`. A quiet rank votes only if others ask for it.
+    wake_workers
+        Called by a rank that waits long, to wake ranks that are at work and may be needed here. The argument is
+        whether they may have had one more word than this rank.
     """
 
-    def __init__(self, comm: MPI.Intracomm, unrest: Callable[[], int], call_in: Callable[[bool], None]) -> None:
-        self.bases = [comm.Dup() for _ in range(BASES)]
-        self._unrest, self._call_in = unrest, call_in
-        self._votes: list[MPI.Request] = []  # for the bases behind the first
+    def __init__(
+        self,
+        comm: MPI.Intracomm,
+        unrest: Callable[[], int],
+        wake_workers: Callable[[bool], None],
+        clock: Clock = LOCAL.clock,
+    ) -> None:
+        self._clock = clock
+        self.comms = [comm.Dup() for _ in range(AGREE_COMMS)]
+        self._unrest, self._wake_workers = unrest, wake_workers
+        self._votes: list[MPI.Request] = []  # for the communicators after the first
         self._moved = False  # within this word
         self._count = 0
         self._outcome = 0  # of the word before
         self.given_up: list[object] = []  # requests that are stuck, and their buffers
 
     @property
-    def base(self) -> MPI.Intracomm:
+    def comm(self) -> MPI.Intracomm:
         """The communicator in use."""
-        return self.bases[0]
+        return self.comms[0]
 
     def agree(self, word: int, wait: Wait) -> tuple[int, bool]:
-        """The bitwise AND of what all who live say, and whether no death was news to anybody.
+        """The bitwise AND of all living ranks' words, and whether no death was news to any rank.
 
         Parameters
         ----------
@@ -79,7 +87,7 @@ class Agreements:
             31 bits.
         """
         outcome = self._word(word, wait)
-        while outcome is None:  # on another base now
+        while outcome is None:  # on another communicator now
             outcome = self._align(word, wait) or self._word(word, wait)
         self._moved = False
         value, clean = outcome
@@ -88,11 +96,11 @@ class Agreements:
         return outcome
 
     def _word(self, word: int, wait: Wait) -> tuple[int, bool] | None:
-        """One try on the base in use; None if it was given up. The buffer keeps the agreed AND even with an error."""
+        """One try on the communicator in use; None if it was given up. Even with an error the buffer has the AND."""
         buffer = array("i", [word])
-        request = self.base.Iagree(buffer)
+        request = self.comm.Iagree(buffer)
         try:
-            if not wait(request, self._in_vain()):
+            if not wait(request, self._count_votes()):
                 self.given_up.append((request, buffer))
                 self._next_base()
                 return None
@@ -101,7 +109,7 @@ class Agreements:
         return buffer[0], True
 
     def _align(self, word: int, wait: Wait) -> tuple[int, bool] | None:
-        """On a new base, find out whether some ranks have this word's outcome already, and return it if so."""
+        """On a new communicator, find out whether some ranks have this word's outcome already, and return it if so."""
         here, before = 1 << self._count % 3, 1 << (self._count - 1) % 3
         said = self._word(here | before, wait)
         if said is None:
@@ -115,50 +123,50 @@ class Agreements:
         return None if ahead else (again[0] & ~_CLEAN, bool(again[0] & _CLEAN))
 
     def _next_base(self) -> None:
-        """Go on with the farthest base that all living ranks have voted for."""
+        """Go on with the farthest communicator that all living ranks have voted for."""
         passed = max(number for number, vote in enumerate(self._votes, 1) if _done(vote))
         self.given_up += self._votes[:passed]
-        del self.bases[:passed], self._votes[:passed]
+        del self.comms[:passed], self._votes[:passed]
         self._moved = True
 
-    def _in_vain(self) -> Callable[[], bool]:
-        """Make the test whether all living ranks voted for another base; it votes itself every `STUCK_S`."""
-        due, times = clock.now() + STUCK_S, 0
+    def _count_votes(self) -> Callable[[], bool]:
+        """Make the test whether all living ranks voted for another communicator; it votes itself every `STUCK_S`."""
+        due, times = self._clock.now() + STUCK_S, 0
 
-        def in_vain() -> bool:
+        def superseded() -> bool:
             nonlocal due, times
             if any(map(_done, self._votes)):
                 return True
-            if clock.now() >= due:
-                due, times = clock.now() + STUCK_S, times + 1
+            if self._clock.now() >= due:
+                due, times = self._clock.now() + STUCK_S, times + 1
                 self._urge(times)
             return False
 
-        return in_vain
+        return superseded
 
     def _urge(self, times: int) -> None:
-        """Vote for the next base and make the other ranks vote; it has waited `times` times `STUCK_S`."""
+        """Vote for the next communicator and make the other ranks vote; it has waited `times` times `STUCK_S`."""
         unrest, number = self._unrest(), len(self._votes) + 1
-        if number < len(self.bases):
-            asks = self.bases[number - 1]
+        if number < len(self.comms):
+            asks = self.comms[number - 1]
             if unrest > QUIET or self._moved:
                 revoke(asks)
             if asks.Is_revoked():
                 ballot = array("i", [0])
-                self._votes.append(self.bases[number].Iagree(ballot))
+                self._votes.append(self.comms[number].Iagree(ballot))
                 self.given_up.append(ballot)
         if unrest == FRESH:
-            self._call_in(times > 1)
+            self._wake_workers(times > 1)
         elif (unrest == RECENT or self._moved) and times >= _LATE:
-            self._call_in(True)
+            self._wake_workers(True)
 
 
 def revoke(comm: MPI.Comm) -> None:
-    """Wake everybody who waits for a message on `comm`, which is of no use for messages any more."""
+    """Wake every rank that waits for a message on `comm`, which carries no messages any more."""
     try:
         comm.Revoke()
     except MPI.Exception:
-        return  # here it is revoked, whatever kept the word of it from others
+        return  # it is revoked on this rank, even if others could not be told
 
 
 def _done(vote: MPI.Request) -> bool:

@@ -30,19 +30,19 @@ from typing import cast
 
 from mpi4py import MPI
 
-from faults import clock
 from faults.agree.agreement import FRESH, QUIET, RECENT, Agreements, Wait, revoke
+from faults.platform import LOCAL, Clock
 
-WORK_COMMS, RENEWED_WORK_COMMS = 24, 4  # a new group is built while everybody waits for it
+WORK_COMMS, RENEWED_WORK_COMMS = 24, 4  # a new group is built while all ranks wait for it
 _PER_WORD = 27  # ranks per agreed int: 31 bits are free of the sign, one carries the outcome, three the copies
 _HEAR_S = 0.02  # longest wait for the runtime to name the dead, when a revoked communicator says that there are some
 ANY = 0b111
-"""The copies of somebody who has none and takes what the others have."""
+"""The copies of a rank that has none and takes what the others have."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What everybody agreed on: whether the work succeeded everywhere, which base ranks live, which copies all have."""
+    """What all ranks agreed on: whether the work succeeded everywhere, which processes live, which copies all have."""
 
     ok: bool
     alive: tuple[int, ...]
@@ -66,7 +66,7 @@ def quiet(comm: MPI.Comm) -> None:
 def dead_ranks(comm: MPI.Comm, everybody: MPI.Group) -> set[int]:
     """Ranks of `comm`, whose group is `everybody`, that this process knows to be dead."""
     group = comm.Get_failed()
-    dead = MPI.Group.Translate_ranks(group, list(range(group.size)), everybody) if group.size else []
+    dead = group.Translate_ranks(list(range(group.size)), everybody) if group.size else []
     group.Free()
     return set(dead)
 
@@ -89,7 +89,7 @@ class SurvivorGroup:
     Attributes
     ----------
     alive
-        Base ranks that live, as of the last decision that was adopted.
+        Processes that live, as of the last decision that was adopted.
     epoch
         Number of the communicator in use.
     spoiled
@@ -97,45 +97,51 @@ class SurvivorGroup:
     """
 
     def __init__(
-        self, comm: MPI.Intracomm, work_comms: int = WORK_COMMS, revocable: bool = True, begins: bool = True
+        self,
+        comm: MPI.Intracomm,
+        work_comms: int = WORK_COMMS,
+        revocable: bool = True,
+        begins: bool = True,
+        clock: Clock = LOCAL.clock,
     ) -> None:
         for given in (comm, MPI.COMM_SELF, MPI.COMM_WORLD):
             quiet(given)
-        self.agreements = Agreements(comm, self._unrest, self._call_in)
-        self._group = self.base.Get_group()
+        self._clock = clock
+        self.agreements = Agreements(comm, self._unrest, self._wake_workers, clock)
+        self._group = self.agree_comm.Get_group()
         self.work_comms = [comm.Dup() for _ in range(work_comms)]
-        for work_comm in (*self.agreements.bases, *self.work_comms):
+        for work_comm in (*self.agreements.comms, *self.work_comms):
             quiet(work_comm)
-        self.rank, self.size = self.base.Get_rank(), self.base.Get_size()
+        self.rank, self.size = self.agree_comm.Get_rank(), self.agree_comm.Get_size()
         self.alive = tuple(range(self.size))
         self.epoch = 0
         self._settled, self._revocable = self.alive, revocable
         self.spoiled: set[int] = set()
         self._idle = False
         try:
-            self.base.Barrier()
-        except MPI.Exception:  # whoever leaves first may die while others are still in it
+            self.agree_comm.Barrier()
+        except MPI.Exception:  # the rank that leaves it first may die while others are still in it
             if not begins:
                 raise
 
     @property
-    def base(self) -> MPI.Intracomm:
+    def agree_comm(self) -> MPI.Intracomm:
         """The communicator that carries the agreements, and nothing else."""
-        return self.agreements.base
+        return self.agreements.comm
 
     @property
     def work_comm(self) -> MPI.Intracomm:
-        """The communicator that carries the work now, over all base ranks, the dead included."""
+        """The communicator that carries the work now, over all processes, the dead included."""
         return self.work_comms[self.epoch]
 
     def failed(self) -> set[int]:
-        """Base ranks that this process knows to be dead."""
-        return dead_ranks(self.base, self._group)
+        """Processes that this process knows to be dead."""
+        return dead_ranks(self.agree_comm, self._group)
 
     def agree(self, ok: bool, kept: int = ANY, wait: Wait | None = None) -> Decision:
         """Agree with every living process; all return the same.
 
-        A round in which somebody's death is news raises at everybody alike, so all run the same number of rounds. The
+        A round in which a death is news to a rank raises on all ranks, so all run the same number of rounds. The
         buffer keeps the agreed bitwise AND even then.
 
         Parameters
@@ -146,8 +152,8 @@ class SurvivorGroup:
             The copies that it has, as three bits (`faults.recover.state_copies`).
         wait
             How to wait for a request where this rank has nothing else to do, as a spare, which sleeps where a working
-            rank spins. It returns false as soon as the second argument, asked again and again, says that waiting is
-            in vain.
+            rank spins. It returns false as soon as the second argument, called again and again, says that the
+            request was superseded.
         """
         wait, self._idle = wait or spin, wait is not None
         rounds, head = 0, kept << 1 | ok
@@ -155,7 +161,7 @@ class SurvivorGroup:
             self._hear()
         while True:
             rounds += 1
-            self.base.Ack_failed()
+            self.agree_comm.Ack_failed()
             given = packed(head, self.failed(), self.size)
             outcomes = [self.agreements.agree(word, wait) for word in given]
             head, alive = unpacked([word for word, _ in outcomes], self.size)
@@ -166,25 +172,25 @@ class SurvivorGroup:
     def _hear(self) -> None:
         """Let the news of a death come in: a revocation outruns it, and news during a round costs another one.
 
-        News are taken in while a communicator is looked at. This one knows of nobody else's death, nor can anybody else
-        revoke it, so the look itself is denied by neither.
+        News arrive while a communicator makes progress. COMM_SELF has no other rank that could die or revoke it, so its
+        progress is denied by neither.
         """
-        until = clock.now() + _HEAR_S
-        while self.failed().isdisjoint(self.alive) and clock.now() < until:
+        until = self._clock.now() + _HEAR_S
+        while self.failed().isdisjoint(self.alive) and self._clock.now() < until:
             MPI.COMM_SELF.Iprobe()
-            clock.give_way()
+            self._clock.give_way()
 
     def _unrest(self) -> int:
-        """What is known of deaths; those in the last decision are news to whoever has not got it yet."""
+        """What is known of deaths; those in the last decision are news to ranks that have not got it yet."""
         failed = self.failed()
         if not failed.isdisjoint(self.alive):
             return FRESH
         return QUIET if failed.isdisjoint(self._settled) else RECENT
 
-    def _call_in(self, ahead: bool) -> None:
+    def _wake_workers(self, ahead: bool) -> None:
         """Wake ranks that wait for a message, on the communicator in use and, if a rank may be ahead, on the next one.
 
-        Nobody is woken for a spare, for which waiting long is as it should be.
+        A spare wakes no rank: it waits long as a matter of course.
         """
         if self._idle or not self._revocable:
             return
@@ -202,13 +208,13 @@ class SurvivorGroup:
         return True
 
     def renumbered(self, newer: SurvivorGroup) -> list[int]:
-        """The rank in `newer` of each base rank; -1 for those that are not in it."""
-        moved = MPI.Group.Translate_ranks(self._group, list(range(self.size)), newer._group)
+        """The rank in `newer` of each process; -1 for those that are not in it."""
+        moved = self._group.Translate_ranks(list(range(self.size)), newer._group)
         return [rank if rank != MPI.UNDEFINED else -1 for rank in moved]
 
 
 def shrink(comm: MPI.Comm) -> MPI.Intracomm:
-    """A communicator of the living: agreed on before anybody uses it, because using it first can hang.
+    """A communicator of the living ranks: they agree on it before any uses it, because using it first can hang.
 
     Raises
     ------
@@ -233,31 +239,32 @@ def shrink(comm: MPI.Comm) -> MPI.Intracomm:
 
 
 def _never() -> bool:
-    """Waiting is not in vain."""
+    """Nothing supersedes the request."""
     return False
 
 
-def spin(request: MPI.Request, in_vain: Callable[[], bool] = _never) -> bool:
-    """Wait; false if it was given up."""
+def spin(request: MPI.Request, superseded: Callable[[], bool] = _never) -> bool:
+    """Wait for a request by testing it without a pause; false if it was superseded."""
     while not request.Test():
-        if in_vain():
+        if superseded():
             return False
     return True
 
 
 def sleepy(
     request: MPI.Request,
-    in_vain: Callable[[], bool] = _never,
+    superseded: Callable[[], bool] = _never,
     calm: Callable[[], bool] = _never,
     doze_s: float = 0.0,
+    clock: Clock = LOCAL.clock,
 ) -> bool:
-    """The same without keeping a core from those that work; each look takes one some 20 us, and sleeps grow longer.
+    """Wait for a request asleep, in naps that grow longer: a test takes a core some 20 us from ranks that work.
 
-    As long as `calm`, asked at each look, holds, nobody needs this process and it looks every `doze_s` seconds only.
+    As long as `calm()` is true, no rank needs this process, and it tests every `doze_s` seconds only.
     """
     pause = 50e-6
     while not request.Test():
-        if in_vain():
+        if superseded():
             return False
         if calm():
             clock.sleep(doze_s)

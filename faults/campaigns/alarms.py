@@ -5,7 +5,7 @@
 
 Every pair of detector and situation is a job of its own; all jobs have the same limit of silence. With the runtime,
 heartbeats and phi-accrual the job is a drill, in which the launcher kills a rank that is declared dead. With SWIM the
-ranks detect failures among themselves, between two steps; their verdicts are counted and nobody is killed.
+ranks detect failures among themselves, between two steps; their suspicions are counted and no rank is killed.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from pathlib import Path
 from emulator.core.wall_clock import cores
 from emulator.launch import mpirun
 from faults import detect
+from faults.detect import DETECTORS
 from faults.drill import drill, timeline
 from faults.drill.job_spec import JobSpec
 from faults.drill.request import Request
@@ -25,8 +26,6 @@ from faults.patterns.catalogue import check_names
 from faults.plan.events import resolve
 from faults.plan.grammar import parse
 
-SWIM, DETECTORS = detect.SWIM, detect.DETECTORS
-RUNTIME = "runtime"
 _STEP_S = 0.01
 _UNNOTICED_S = 4.0
 
@@ -114,7 +113,7 @@ def run(
             job = _job(base, SITUATIONS[name], detector, folder / f"{name}-{detector}")
             found = Detection(detector, name, float(job.limit_s or 0.0))
             meant = {_victim(job)} if SITUATIONS[name].real else set()
-            detect_by = _by_swim if detector == SWIM else _by_drill
+            detect_by = _by_ranks if DETECTORS[detector].among_ranks else _by_drill
             detect_by(job, folder / f"{name}-{detector}", mpi, meant, found)
             yield found
 
@@ -156,7 +155,7 @@ def _job(base: Request, situation: Situation, detector: str, folder: Path) -> Re
 def _by_drill(job: Request, folder: Path, mpi: mpirun.Mpi, meant: set[int], found: Detection) -> None:
     """Run a drill; where no process detects the failure, the watchdog ends the job."""
     # The runtime never notices a stopped rank.
-    unnoticed = bool(meant) and job.detector == RUNTIME and parse(job.faults[0]).kind.silent
+    unnoticed = bool(meant) and not DETECTORS[str(job.detector)].has_limit and parse(job.faults[0]).kind.silent
     if unnoticed:
         job.stall_s = _UNNOTICED_S
     finished, evaluation = drill.launch_once(job.spec(), folder, mpi)
@@ -167,23 +166,24 @@ def _by_drill(job: Request, folder: Path, mpi: mpirun.Mpi, meant: set[int], foun
         found.wrong = f"{evaluation.phase}: {evaluation.reason}"
 
 
-def _by_swim(job: Request, folder: Path, mpi: mpirun.Mpi, meant: set[int], found: Detection) -> None:
+def _by_ranks(job: Request, folder: Path, mpi: mpirun.Mpi, meant: set[int], found: Detection) -> None:
     """Run ranks that only work and ask each other; read what those that are alive believe at the end."""
     limit_s, steps, lines = found.limit_seconds, job.steps or 0, list(job.faults)
     if meant:
         steps = max(steps, round(4 * limit_s / _STEP_S))
         if parse(lines[0]).kind.silent:
-            lines[0] += f" for {_ms(3 * limit_s)}"  # nobody would end it: it wakes up when the others know
+            lines[0] += f" for {_ms(3 * limit_s)}"  # no process would kill it: it wakes up when the others know
     spec = JobSpec(
         "membership", job.ranks, lines, "continue", steps=steps, seed=job.seed, net=job.net, pace=1.0,
+        stall_s=job.stall_s, deadline_s=job.deadline_s,
         options={"limit_s": limit_s, "step_s": _STEP_S, "grip_s": job.options["grip_s"]},
         events=resolve([parse(line) for line in lines], job.ranks, steps=steps, seed=job.seed),
     )  # fmt: skip
     folder.mkdir(parents=True, exist_ok=True)
-    finished = supervise(spec, folder, mpi, stall_s=job.stall_s, deadline_s=job.deadline_s)
+    finished = supervise(spec, folder, mpi)
     living = [verdict for verdict in finished.verdicts if verdict["place"] not in meant]
     if not living:
-        found.wrong = f"no rank left a verdict: {finished.endings[-1].why}"
+        found.wrong = f"no rank left a result: {finished.endings[-1].why}"
         return
     given_up = [(int(rank), at) for verdict in living for rank, at in verdict["given_up"].items()]
     found.false_alarms = sorted({rank for rank, _ in given_up} - meant)

@@ -58,7 +58,7 @@ class Buddy:
         self._next = 0
 
     def adopt(self, comm: MPI.Intracomm) -> None:
-        """Go on over another communicator, in which everybody has the same rank."""
+        """Go on over another communicator, in which every process has the same rank."""
         self._comm = comm
         self._rank, size = comm.Get_rank(), comm.Get_size()
         self._left, self._right = (self._rank - 1) % size, (self._rank + 1) % size

@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 
 from emulator.errors import UsageError
-from faults import clock
 from faults.checkpoint import part as parts
 from faults.checkpoint.part import Damaged, Slice
+from faults.platform import LOCAL, Clock
 
 MARK = "job"
 """The file that says whose checkpoints these are."""
@@ -50,7 +50,10 @@ class Store:
         The folder cannot be written, or holds the checkpoints of another job.
     """
 
-    def __init__(self, folder: str | Path, job: str, keep: int = 2, background: bool = False) -> None:
+    def __init__(
+        self, folder: str | Path, job: str, keep: int = 2, background: bool = False, clock: Clock = LOCAL.clock
+    ) -> None:
+        self._clock = clock
         self.folder, self.job, self.keep, self.background = Path(folder), job, keep, background
         self.failures: list[str] = []
         self._thread: threading.Thread | None = None
@@ -95,7 +98,7 @@ class Store:
         self._thread.start()
 
     def wait(self) -> None:
-        """Until nothing is being written."""
+        """Wait until nothing is being written."""
         if self._thread is not None:
             self._thread.join()
             self._thread = None
@@ -105,7 +108,7 @@ class Store:
         try:
             folder.mkdir(exist_ok=True)
             about = {"job": self.job, "step": step, "part": rank, "parts": size}
-            device = _FULL if clock.now() < self._full_until else None
+            device = _FULL if self._clock.now() < self._full_until else None
             parts.write(folder / f"part-{rank:03d}-of-{size:03d}", about, slices, device)
         except OSError as error:
             # The job is worth more than its checkpoint: go on, the one before is still there.
@@ -169,7 +172,7 @@ class Store:
         return None, damaged
 
     def load(self, step: int, wanted: dict[str, tuple[int, int]] | None = None) -> dict[str, np.ndarray]:
-        """Arrays of a checkpoint, whole or the elements `wanted` of each, whoever wrote them.
+        """Arrays of a checkpoint, whole or the elements `wanted` of each, by whichever ranks they were written.
 
         Raises
         ------
@@ -220,4 +223,4 @@ class Store:
 
     def fill_disk(self, duration_s: float | None = None) -> None:
         """For so many seconds (absent: from now on) the disk has no room left."""
-        self._full_until = clock.now() + (math.inf if duration_s is None else duration_s)
+        self._full_until = self._clock.now() + (math.inf if duration_s is None else duration_s)

@@ -11,6 +11,7 @@ from emulator.errors import UsageError
 from emulator.launch import mpirun
 from faults.cli.options import ALL, ON_DISK, requesting
 from faults.cli.report import NOT_RECOVERED, Report, over, reporting
+from faults.detect import DETECTORS
 from faults.drill import drill as drills
 from faults.drill.checks import CHECKS
 from faults.drill.drill import Outcome
@@ -79,10 +80,10 @@ def _plan(job: JobSpec, repeat: int) -> list[str]:
 def _check_used(job: JobSpec) -> None:
     """Reject options that would have no effect."""
     source = click.get_current_context().get_parameter_source
-    if job.limit_s is not None and job.detector == "runtime":
-        raise UsageError(
-            "--limit is for --detector heartbeat, phi or swim, the runtime has no limit of silence: leave it out"
-        )
+    if job.limit_s is not None and not job.failure_detector.has_limit:
+        *others, last = [name for name, one in DETECTORS.items() if one.has_limit]
+        able = f"{', '.join(others)} or {last}"
+        raise UsageError(f"--limit is for --detector {able}, the {job.detector} has no limit of silence: leave it out")
     if job.net is None and source("pace") is not ParameterSource.DEFAULT:
         raise UsageError("--pace is for an emulated network, got no --net: leave it out, or choose --net 10gbe")
     given = [option for name, option in ON_DISK.items() if source(name) is not ParameterSource.DEFAULT]

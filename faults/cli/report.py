@@ -58,7 +58,7 @@ class Report:
     """
 
     def __init__(self, name: str, dry_run: bool, out: str | None, json_file: str | None, quiet: bool) -> None:
-        self.dry_run, self.screen = dry_run, console.make(0, quiet)
+        self.dry_run, self.screen = dry_run, None if quiet else console.make_console()
         self._name, self._out, self._json_file = name, out, json_file
         self._record: dict[str, Any] = {}
         self._path = Path()

@@ -23,10 +23,13 @@ from faults.policies import POLICIES
 )
 @click.option("--launches", type=click.IntRange(min=1), default=LAUNCHES, show_default=True, help="Most launches.")
 @click.option("--deadline", type=Positive(), help="Longest time for one launch; absent: none.")
+@click.option("--json", "json_file", metavar="FILE", help="Write status, launches and recoveries to this file.")
 @click.argument("program", nargs=-1, required=True, metavar="PROGRAM.py|-m MODULE [ARGUMENT]...")
-def run(ranks: int, recovery: str, launches: int, deadline: float | None, program: tuple[str, ...]) -> None:
-    """Run a program that uses faults.recovering, routing or restarting, until it has a verdict.
+def run(
+    ranks: int, recovery: str, launches: int, deadline: float | None, json_file: str | None, program: tuple[str, ...]
+) -> None:
+    """Run a program that uses faults.recovering, routing or restarting, until its ranks have finished or failed.
 
     Exit status: 0 it came to its end, 2 bad usage, 3 not recovered, else the program's own, 1 if it failed without one.
     """
-    sys.exit(run_program(program, ranks, recovery, launches, deadline))
+    sys.exit(run_program(program, ranks, recovery, launches, deadline, json_file))

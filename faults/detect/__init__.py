@@ -1,4 +1,4 @@
-"""Failure detectors: four of them, compared in time to detection and false alarms.
+"""Failure detectors as objects with their properties; `faults.campaigns.alarms` compares them.
 
     runtime     the MPI library reports a process that died on a living host, within milliseconds; a stopped one, never
     heartbeat   no sign of life for a fixed limit
@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,9 +25,8 @@ from emulator.errors import UsageError
 from faults.detect.phi import PhiAccrual
 from faults.record.status_board import WORKING, StatusBoard
 
-SWIM = "swim"
-DETECTORS = ("runtime", "heartbeat", "phi", SWIM)
 BEATS_PER_LIMIT = 8
+Watcher = Callable[[float], list[int]]
 _LIMIT_S = 0.25
 _FREE_RANKS_PER_CORE = 2
 
@@ -65,20 +65,75 @@ class Heartbeat:
         return [int(member) for member in np.flatnonzero(silent)]
 
 
-def detector(name: str, board: StatusBoard, limit_s: float) -> Callable[[float], list[int]] | None:
-    """The detector of that name; None for what the runtime notices by itself.
+def _no_watch(board: StatusBoard, limit_s: float) -> None:
+    """The launcher watches for nothing: the MPI runtime reports the deaths."""
+
+
+def _no_part(board: StatusBoard, member: int, members: int, attempt: int, limit_s: float) -> None:
+    """A rank does nothing for its detection."""
+
+
+def _beating(board: StatusBoard, member: int, members: int, attempt: int, limit_s: float) -> None:
+    start_heartbeat(board, member, limit_s / BEATS_PER_LIMIT)
+
+
+def _suspicions(board: StatusBoard, limit_s: float) -> Watcher:
+    from faults.detect.swim import GroupSuspicions  # it imports MPI, which no other detector needs
+
+    return GroupSuspicions(board)
+
+
+def _swimming(board: StatusBoard, member: int, members: int, attempt: int, limit_s: float) -> None:
+    from faults.detect import swim
+
+    swim.start(board, member, members, attempt, limit_s)
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A failure detector.
+
+    Attributes
+    ----------
+    watcher
+        Makes the launcher's part from the board and the limit of silence (s): given the time, the suspected members.
+    take_part
+        Starts a rank's part: board, member, members of the job, attempt, limit of silence (s).
+    has_limit
+        A limit of silence means death to it, so that it notices stopped ranks.
+    among_ranks
+        The ranks detect failures among themselves and may refute a suspicion, after which all repair without a death.
+        They are the processes that the job began with.
+    """
+
+    name: str
+    watcher: Callable[[StatusBoard, float], Watcher | None] = _no_watch
+    take_part: Callable[[StatusBoard, int, int, int, float], None] = _no_part
+    has_limit: bool = True
+    among_ranks: bool = False
+
+
+DETECTORS = {
+    detector.name: detector
+    for detector in (
+        Detector("runtime", has_limit=False),
+        Detector("heartbeat", Heartbeat, _beating),
+        Detector("phi", PhiAccrual, _beating),
+        Detector("swim", _suspicions, _swimming, among_ranks=True),
+    )
+}
+RUNTIME, HEARTBEAT = "runtime", "heartbeat"
+"""The detectors of jobs that name none: without, and with a rank that is stopped."""
+
+
+def of(name: str) -> Detector:
+    """The detector of that name.
 
     Raises
     ------
     UsageError
-        No such detector.
+        There is none.
     """
     if name not in DETECTORS:
         raise UsageError(f"a detector is one of {', '.join(DETECTORS)}, got {name!r}")
-    if name == "heartbeat":
-        return Heartbeat(board, limit_s)
-    if name == SWIM:
-        from faults.detect.swim import GroupSuspicions  # it imports MPI, which no other detector needs
-
-        return GroupSuspicions(board)
-    return PhiAccrual(board, limit_s) if name == "phi" else None
+    return DETECTORS[name]

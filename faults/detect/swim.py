@@ -1,7 +1,7 @@
 """SWIM among the ranks of a host, beside MPI: a thread of every rank pings and answers over datagrams.
 
     threads of all ranks      ping, ack, ping-req (`primitives.membership.swim`) over sockets of the kernel
-         └─ declared dead ──► suspected on the status board ──► killed by the launcher ──► the runtime tells everybody
+         └─ declared dead ──► suspected on the status board ──► killed by the launcher ──► the runtime tells all ranks
 
 A rank that waits in MPI for a hung one still answers, since its thread does; a stopped process has none that could.
 A suspected process is killed before another takes its place, so that it cannot wake up and go on. If it begins a step,
@@ -20,7 +20,6 @@ import zlib
 
 import numpy as np
 
-from faults import clock
 from faults.record.status_board import ABSENT, WORKING, StatusBoard
 from primitives.membership.detector import decode, encode
 from primitives.membership.swim import Message, Settings, State, Swim
@@ -38,7 +37,7 @@ def settings(limit_s: float) -> Settings:
 
 
 def start(board: StatusBoard, member: int, members: int, attempt: int, limit_s: float) -> None:
-    """Take part from when all members are there to the end of this process."""
+    """Start this member's thread, which takes part from when all members have come to the end of the process."""
     swim = Member(board, member, members, attempt, limit_s)
     threading.Thread(target=swim.take_part, name="swim", daemon=True).start()
 
@@ -48,7 +47,7 @@ class Member:
 
     def __init__(self, board: StatusBoard, member: int, members: int, attempt: int, limit_s: float) -> None:
         self.board, self.member, self.members = board, member, members
-        self.settings = settings(limit_s)
+        self.settings, self._clock = settings(limit_s), board.platform.clock
         # Names of the kernel, not of the file system: a folder's path may be too long for a socket's.
         self._name = f"\0swim-{zlib.crc32(str(board.path.resolve()).encode())}-{attempt}-"
         self._box = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -60,21 +59,21 @@ class Member:
         """Run until this process ends."""
         self.board.enter_heartbeat_thread(self.member)
         while (self.board.rows["state"][: self.members] == ABSENT).any():
-            clock.sleep(_LOOK_S)
+            self._clock.sleep(_LOOK_S)
         while True:
             self.turn()
 
     def turn(self) -> None:
         """Do what is due and take in at most one message; waits for it for a few milliseconds."""
         self._restart()
-        answers = self._swim.tick(clock.now())
+        answers = self._swim.tick(self._clock.now())
         if message := self._next():
-            answers += self._swim.receive(message, clock.now())
+            answers += self._swim.receive(message, self._clock.now())
         for answer in answers:
             self._send(answer)
         for event in self._swim.events:
             if event.state is State.DEAD:
-                self.board.rows["suspected"][event.member] = clock.now()
+                self.board.rows["suspected"][event.member] = self._clock.now()
         self._swim.events.clear()
 
     def close(self) -> None:
@@ -86,12 +85,12 @@ class Member:
         generation = int(self.board.refuted[0])
         if generation != self._generation:
             self._generation = generation
-            first = clock.now() + self.settings.period_s * self.member / self.members
+            first = self._clock.now() + self.settings.period_s * self.member / self.members
             self._swim = Swim(self.member, range(self.members), self.settings, seed=generation, now=first)
 
     def _next(self) -> Message | None:
         """The next message of this restart, or None when something is due."""
-        due = self.settings.period_s if self._swim.evicted else self._swim.due - clock.now()
+        due = self.settings.period_s if self._swim.evicted else self._swim.due - self._clock.now()
         self._box.settimeout(min(max(due, 1e-3), _LOOK_S))
         try:
             wire = np.frombuffer(self._box.recv(1 << 12), np.int64)
@@ -106,7 +105,7 @@ class Member:
 
 
 class GroupSuspicions:
-    """The detector of the launcher: whom members suspect, read from the status board."""
+    """The launcher's part: the members that other members suspect, read from the status board."""
 
     def __init__(self, board: StatusBoard) -> None:
         self.board = board

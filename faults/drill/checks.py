@@ -16,7 +16,7 @@ from faults.launch.supervise import Finished
 from faults.patterns.catalogue import CATALOGUE
 
 CHECKS = {
-    "verdict": "a verdict of the ranks themselves",
+    "verdict": "a result file of a rank that reached the end",
     "faults fired": "every fault fired",
     "commits": "every step is committed once",
     "deaths": "the dead are those of the plan",
@@ -65,7 +65,7 @@ def evaluate(finished: Finished) -> Evaluation:
     found = timeline.episodes(records)
     fired = _fired(finished)
     checks = {
-        "verdict": (bool(final), f"{len(final)} ranks left one"),
+        "verdict": (bool(final), f"{len(final)} ranks left a result"),
         "faults fired": (all(f["fired"] for f in fired), _count(fired)),
         "result": pattern.matches(spec, finished.folder, final) if final else (False, "no rank left a result"),
         "commits": _committed_once(records, spec.attempt, spec.steps) if final else (False, "the job did not end"),
@@ -154,7 +154,7 @@ def _late_commits(records: Sequence[Record]) -> str:
 
 
 def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
-    """Whether exactly the ranks of the plan died: a further one crashed silently."""
+    """Whether exactly the ranks of the plan died; any other one crashed silently."""
     records, last = finished.records, finished.spec.attempt
     for attempt in range(last):
         begun = any((r["what"], r["attempt"]) == ("started", attempt) for r in records)
@@ -175,11 +175,11 @@ def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
     if dead != meant:
         said = _last_words(finished.folder) if dead - meant else ""
         return False, f"dead are {sorted(dead)}, injected were {sorted(meant)}{said}"
-    return True, f"{sorted(injected)} as injected" if injected else "nobody"
+    return True, f"{sorted(injected)} as injected" if injected else "none"
 
 
 def _last_words(folder: Path) -> str:
-    """The last line of the job's output, such as its exception, and the file of it."""
+    """The last line of the job's output, such as an exception, and the file that holds it."""
     output = folder / "output.txt"
     lines = output.read_text(errors="replace").split("\n") if output.exists() else []
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
@@ -190,7 +190,7 @@ def _of_mpirun(status: int | None) -> str:
     if status is not None and status < 0:
         crash = signal.Signals(-status).name
         return f"mpirun itself crashed ({crash}), which no job survives: --recovery restart launches it again"
-    return f"mpirun returned {status} and no rank left a verdict"
+    return f"mpirun returned {status} and no rank left a result"
 
 
 def _where_it_stopped(finished: Finished, checks: dict[str, tuple[bool, str]]) -> tuple[str, str]:

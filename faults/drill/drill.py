@@ -151,7 +151,7 @@ def launch_once(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> tuple[Finished,
         spec.checkpoint = spec.checkpoint | {"folder": _own_checkpoints(spec, folder.name)}
     if CATALOGUE[spec.pattern].trains:
         save_digits(folder / DATA)
-    finished = supervise(spec, folder, mpi, stall_s=spec.stall_s, deadline_s=spec.deadline_s, limit_s=spec.limit_s)
+    finished = supervise(spec, folder, mpi)
     return finished, evaluate(finished)
 
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from faults import policies
+from faults import detect, policies
+from faults.detect import Detector
 from faults.drill.request import Request
 from faults.plan.model import Event
 from faults.policies import Policy
@@ -30,15 +31,18 @@ class JobSpec(Request):
     recovery: str = ""
     spares: int = 0
     steps: int = 0
-    detector: str = "runtime"
+    detector: str = detect.RUNTIME
     checkpoint: dict[str, Any] = field(default_factory=lambda: dict(CHECKPOINT))
     events: list[Event] = field(default_factory=list)
-    beat_s: float = 0.0
     attempt: int = 0
 
     @property
     def policy(self) -> Policy:
         return policies.of(self.recovery)
+
+    @property
+    def failure_detector(self) -> Detector:
+        return detect.of(self.detector)
 
     @property
     def on_disk(self) -> bool:

@@ -17,7 +17,6 @@ from collections import Counter
 from collections.abc import Sequence
 from operator import itemgetter
 
-from faults.detect import SWIM
 from faults.drill.timeline import Episode, Record, completed, deaths
 from faults.launch.supervise import Finished
 
@@ -55,9 +54,9 @@ def _out_of_order(records: Sequence[Record]) -> str:
 
 
 def _needless(finished: Finished) -> str:
-    """A repair without a death: not under SWIM, where a refuted suspicion makes all repair again."""
+    """A repair without a death; where ranks detect failures among themselves, a refuted suspicion causes one too."""
     spec = finished.spec
-    if not spec.policy.repairs or spec.detector == SWIM:
+    if not spec.policy.repairs or spec.failure_detector.among_ranks:
         return ""
     rebuilt = Counter(r["member"] for r in finished.records if r["what"] == "rebuilt")
     died = len(deaths(finished.records))

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 
 import mpi4py
@@ -21,9 +20,9 @@ from emulator.errors import UsageError  # noqa: E402
 from faults.agree.survivor_group import RecoveryFailed  # noqa: E402
 from faults.drill import job_spec  # noqa: E402
 from faults.drill.job_spec import JobSpec  # noqa: E402
-from faults.inject import executioner  # noqa: E402
 from faults.inject.drill_context import DrillContext  # noqa: E402
 from faults.inject.injector import Injector  # noqa: E402
+from faults.platform import LOCAL  # noqa: E402
 from faults.record.journal import Journal  # noqa: E402
 from faults.record.status_board import StatusBoard  # noqa: E402
 from faults.recover.program_failure import die_loudly  # noqa: E402
@@ -33,7 +32,7 @@ _TOGETHER_S = 2.0  # longest wait for the other ranks to be ready to leave, as t
 
 
 def main(folder: Path) -> None:
-    """Run this rank of the job in that folder and write its verdict."""
+    """Run this rank of the job in that folder, and write its result file if it reached the end."""
     spec = JobSpec.load(folder)
     member = _next_member(folder, spec.world) if spawned() else MPI.COMM_WORLD.Get_rank()
     stacks = (folder / job_spec.STACKS / f"{member:03d}.txt").open("w")
@@ -41,7 +40,8 @@ def main(folder: Path) -> None:
     tools = _instruments(folder, spec, member)
     tools.journal.write("started", pid=os.getpid(), host=MPI.Get_processor_name())
     try:
-        record = importlib.import_module(f"faults.patterns.{spec.pattern.replace('-', '_')}").run(spec, folder, tools)
+        module = spec.options.get("program", f"faults.patterns.{spec.pattern.replace('-', '_')}")
+        record = importlib.import_module(module).run(spec, folder, tools)
     except RecoveryFailed as lost:
         tools.journal.write("lost", phase=lost.phase, reason=lost.reason)
         _leave(spec, tools)
@@ -60,21 +60,8 @@ def _instruments(folder: Path, spec: JobSpec, member: int) -> DrillContext:
     board.enter(member, place, spec.attempt)
     journal = Journal(folder / job_spec.JOURNAL, member, spec.attempt)
     injector = Injector(spec.events, board, journal, member, place)
-    if spec.beat_s:
-        _start_detector(spec, board, member)
+    spec.failure_detector.take_part(board, member, spec.world, spec.attempt, spec.limit_s or 0.0)
     return DrillContext(journal, board, injector, member)
-
-
-def _start_detector(spec: JobSpec, board: StatusBoard, member: int) -> None:
-    """Start the heartbeat thread, or SWIM, for the job's detector."""
-    from faults import detect
-
-    if spec.detector == detect.SWIM:
-        from faults.detect import swim
-
-        swim.start(board, member, spec.world, spec.attempt, spec.beat_s * detect.BEATS_PER_LIMIT)
-    else:
-        detect.start_heartbeat(board, member, spec.beat_s)
 
 
 def _next_member(folder: Path, first: int) -> int:
@@ -99,9 +86,10 @@ def _leave(spec: JobSpec, tools: DrillContext) -> None:
         MPI.Finalize()
     elif spec.policy.spawns and tools.board is not None:
         # When the first of the processes spawned together exits, mpirun ends the others.
-        together = time.monotonic() + _TOGETHER_S
-        while any(map(executioner.exists, tools.board.working(spec.attempt))) and time.monotonic() < together:
-            time.sleep(1e-3)
+        clock, exists = LOCAL.clock, LOCAL.executioner.exists
+        together = clock.now() + _TOGETHER_S
+        while any(map(exists, tools.board.working(spec.attempt))) and clock.now() < together:
+            clock.sleep(1e-3)
     os._exit(0)
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from emulator.errors import UsageError
 from emulator.network import load
 from faults import policies
-from faults.detect import DETECTORS, SWIM
+from faults.detect import HEARTBEAT, RUNTIME
 from faults.drill import survivors
 from faults.drill.job_spec import CHECKPOINT, JobSpec
 from faults.drill.request import Request
@@ -48,7 +48,7 @@ def resolve(request: Request, seed: int) -> JobSpec:
         "steps": request.steps or pattern.steps,
         "options": pattern.options | own | request.options,
         "checkpoint": checkpoint,
-        "detector": request.detector or ("heartbeat" if any(fault.kind.silent for fault in faults) else "runtime"),
+        "detector": request.detector or (HEARTBEAT if any(fault.kind.silent for fault in faults) else RUNTIME),
     }
     job = JobSpec(**vars(request) | made)
     _check_ranks(job, pattern)
@@ -145,12 +145,10 @@ def _check_checkpoints(job: JobSpec, pattern: Pattern) -> None:
 
 
 def _check_detector(job: JobSpec, pattern: Pattern) -> None:
-    if job.detector not in DETECTORS:
-        raise UsageError(f"a detector is one of {', '.join(DETECTORS)}, got {job.detector!r}")
-    if job.detector == SWIM and not (pattern.lockstep and job.policy.repairs and not job.policy.spawns):
+    if job.failure_detector.among_ranks and not (pattern.lockstep and job.policy.repairs and not job.policy.spawns):
         raise UsageError(
-            f"--detector swim is for processes that a job begins and goes on with: ring by shrink or spare, got "
-            f"{pattern.name} by {job.recovery}: choose heartbeat"
+            f"--detector {job.detector} is for processes that a job begins and goes on with: ring by shrink or spare, "
+            f"got {pattern.name} by {job.recovery}: choose {HEARTBEAT}"
         )
 
 
@@ -166,7 +164,7 @@ def _check_kinds(job: JobSpec, pattern: Pattern, faults: Sequence[Fault]) -> Non
             )
         if kind.falsifies and not pattern.detects_lies:
             able = ", ".join(one.name for one in CATALOGUE.values() if one.detects_lies)
-            raise UsageError(f"fault {fault.text!r}: nobody would notice a lie in {pattern.name}: choose {able}")
+            raise UsageError(f"fault {fault.text!r}: a lie is not detected in {pattern.name}: choose {able}")
         if kind.needs_checkpoints and not job.on_disk:
             raise UsageError(
                 f"fault {fault.text!r} meets checkpoints, which --recovery restart and --checkpoint memory,disk "

@@ -81,7 +81,7 @@ def _check_at_once(job: JobSpec) -> None:
     for ended in together.values():
         if set(range(job.ranks)) <= ended:
             raise UsageError(
-                f"the plan ends all {job.ranks} ranks at one instant{_of_them(job)}, and nobody is left to recover by "
+                f"the plan ends all {job.ranks} ranks at one instant{_of_them(job)}, and no rank is left to recover by "
                 f"{job.recovery}: {_remedy(job)}"
             )
 

@@ -1,24 +1,29 @@
-"""What a drill attaches to a recovering program: journal, status board, injector. Without a drill they are absent."""
+"""What a drill attaches to a recovering program: journal, status board, injector; and the platform it runs on."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from faults import clock
+import numpy as np
+
 from faults.inject.injector import Injector
+from faults.platform import LOCAL, Platform
 from faults.record.journal import Journal, NoJournal
 from faults.record.status_board import StatusBoard
 
 
 @dataclass
 class DrillContext:
-    """Any of them may be absent, which costs a comparison."""
+    """Journal, board and injector may each be absent, which costs a comparison."""
 
     journal: Journal | NoJournal = field(default_factory=NoJournal)
     board: StatusBoard | None = None
     injector: Injector | None = None
     member: int = 0
+    platform: Platform = LOCAL
     network_faults: Any = None  # of an emulated network (`faults.inject.network_changes.NetworkFaults`)
     _followed: int = -1
 
@@ -33,7 +38,7 @@ class DrillContext:
         if self.board is None or self.injector is None:
             return
         if self.board.origin[0] == 0:
-            self.board.origin[0] = clock.now()
+            self.board.origin[0] = self.platform.clock.now()
         self.injector.begin(float(self.board.origin[0]))
 
     def working_on(self, step: int) -> None:
@@ -47,6 +52,27 @@ class DrillContext:
             self.injector.at_step(step)
             if self.network_faults is not None:
                 self.injector.at_emulated(self.network_faults.now())
+
+    @contextmanager
+    def computing(self, declared_s: float = 0.0) -> Iterator[None]:
+        """Measure the CPU time of the work in the block; on a rank that is slowed down, sleep for the rest of its time.
+
+        Parameters
+        ----------
+        declared_s
+            Seconds of work that is declared instead of done; they are slept here.
+        """
+        clock = self.platform.clock
+        began = clock.cpu()
+        yield
+        if declared_s:
+            clock.sleep(declared_s)
+        if self.injector is not None:
+            self.injector.drag(clock.cpu() - began + declared_s)
+
+    def spoken(self, values: np.ndarray) -> np.ndarray:
+        """What this rank sends in the place of `values`: the same, or on a lying rank a falsified copy."""
+        return values if self.injector is None else self.injector.spoken(values)
 
     def follow(self) -> None:
         """Count the steps of the ranks at work, for a spare that has none of its own, so that a fault can meet it."""

@@ -12,8 +12,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from faults import clock
-from faults.inject import executioner
 from faults.plan.model import Event
 from faults.record.journal import Journal, NoJournal
 from faults.record.status_board import NOBODY, WORKING, StatusBoard
@@ -31,7 +29,7 @@ def _line(event: Event) -> str:
 
 
 def claim(board: StatusBoard, event: Event, attempt: int) -> bool:
-    """Whether this process is the first of its host to come here: whoever makes the file is."""
+    """Whether this process is the first of its host to come here: the one that makes the file is."""
     try:
         os.close(os.open(f"{board.path}-line-{_line(event)}-host-{event.host}-{attempt}", os.O_CREAT | os.O_EXCL))
     except FileExistsError:
@@ -44,18 +42,19 @@ def holder(board: StatusBoard, rank: int) -> int | None:
     rows = board.rows
     at_work = np.flatnonzero((rows["state"] == WORKING) & (rows["place"] == rank))
     if len(at_work):
-        return int(at_work[-1])  # whoever takes a place has a higher number than those before
+        return int(at_work[-1])  # a process that takes a place has a higher number than its predecessors
     waits = rows["state"][rank] == WORKING and rows["place"][rank] == NOBODY
     return rank if waits else None
 
 
 def strike(board: StatusBoard, journal: Journal | NoJournal, doomed: Sequence[Numbered], at: float) -> None:
     """End the holders of the doomed ranks at `at` seconds of the clock, this process among them."""
+    clock, executioner = board.platform.clock, board.platform.executioner
 
     def end() -> None:
         met = [(index, event, member) for index, event in doomed if (member := holder(board, event.rank)) is not None]
         pids = {member: int(board.rows["pid"][member]) for _, _, member in met}
-        hit = [one for one in met if pids[one[2]] == os.getpid() or executioner.send(pids[one[2]])]
+        hit = [one for one in met if pids[one[2]] == executioner.own_id() or executioner.send(pids[one[2]])]
         now = clock.now()  # after their last act
         for index, event, member in hit:
             board.fired[index] = now
@@ -70,4 +69,4 @@ def strike(board: StatusBoard, journal: Journal | NoJournal, doomed: Sequence[Nu
         executioner.later(at, end)
     else:
         end()
-        executioner.send(os.getpid())
+        executioner.send(executioner.own_id())

@@ -14,8 +14,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from emulator.carrier import Instrument
-from faults import clock
-from faults.inject import executioner, host_failure
+from faults.inject import host_failure
 from faults.plan.model import Event
 from faults.record.journal import Journal, NoJournal
 from faults.record.status_board import NOBODY, StatusBoard
@@ -47,6 +46,7 @@ class Injector(Instrument):
         handlers: dict[str, Handler] | None = None,
     ) -> None:
         self._board, self._journal, self._member = board, journal, member
+        self._clock, self._executioner = board.platform.clock, board.platform.executioner
         self._events = list(enumerate(events))
         self._armed: set[int] = set()
         self._pending: list[tuple[float, int, Event]] = []
@@ -67,31 +67,31 @@ class Injector(Instrument):
         self.step = step
         self._deliver()
         for index, event in self._open(lambda e: e.when.step == step and e.when.phase is None):
-            self._fire(index, event, clock.now() + event.when.offset_s)
+            self._fire(index, event, self._clock.now() + event.when.offset_s)
 
     def phase(self, name: str, **info: object) -> None:
         """A named point inside an algorithm or a recovery."""
         self._deliver()
         step = info.get("step", self.step)
         for index, event in self._open(lambda e: e.when.phase == name and e.when.step in (None, step)):
-            self._fire(index, event, clock.now() + event.when.offset_s)
+            self._fire(index, event, self._clock.now() + event.when.offset_s)
 
     def at_recovery(self) -> None:
         """This process hears of a failure for the first time."""
         for index, event in self._open(lambda e: e.when.recovery):
-            self._fire(index, event, clock.now() + event.when.offset_s)
+            self._fire(index, event, self._clock.now() + event.when.offset_s)
 
     def at_emulated(self, seconds: float) -> None:
         """The emulated clock has come to `seconds`."""
         due = self._open(lambda e: e.when.emulated_s is not None and e.when.emulated_s <= seconds)
         for index, event in due:
-            self._fire(index, event, clock.now())
+            self._fire(index, event, self._clock.now())
 
     def _open(self, meant: Callable[[Event], bool]) -> list[tuple[int, Event]]:
         """The events for this process that `meant` picks and that have not happened to anybody."""
         if not self._events:
             return []
-        now = clock.now()
+        now = self._clock.now()
         return [
             (index, event)
             for index, event in self._events
@@ -105,7 +105,7 @@ class Injector(Instrument):
     def _fire(self, index: int, event: Event, at: float) -> None:
         """Let it happen at `at`: a signal by the kernel's timer, anything else when the program next comes by."""
         self._armed.add(index)
-        if event.kind.signal is None and at > clock.now():
+        if event.kind.signal is None and at > self._clock.now():
             self._pending.append((at, index, event))
         else:
             self._strike(index, event, at)
@@ -114,7 +114,7 @@ class Injector(Instrument):
         """Let happen what is due by now."""
         if not self._pending:
             return
-        now = clock.now()
+        now = self._clock.now()
         due = [one for one in self._pending if one[0] <= now]
         self._pending = [one for one in self._pending if one[0] > now]
         for _, index, event in due:
@@ -134,7 +134,7 @@ class Injector(Instrument):
         if event.kind.signal is not None:
             if event.duration_s is not None:
                 self._board.rows["wake_at"][self._member] = at + event.duration_s
-            executioner.strike(event.kind.signal, at)
+            self._executioner.strike(event.kind.signal, at)
         else:
             self.handlers[event.kind.name](event)
 
@@ -143,29 +143,29 @@ class Injector(Instrument):
         if not host_failure.claim(self._board, event, self._journal.attempt):
             return  # another rank of the host is about to end this process
         if event.daemon:
-            executioner.kill_daemon()
+            self._executioner.kill_daemon()
         doomed = host_failure.fellows(self._events, event)
         host_failure.strike(self._board, self._journal, doomed, at)
 
     # -- slow ranks and false values -------------------------------------------------------------------
     def _slow_down(self, event: Event) -> None:
-        until = clock.now() + (math.inf if event.duration_s is None else event.duration_s)
+        until = self._clock.now() + (math.inf if event.duration_s is None else event.duration_s)
         self._slow.append((until, float(event.factor or 1.0)))
 
     def drag(self, cpu_seconds: float) -> None:
         """Stretch work that took `cpu_seconds` by the slowness in force: the rest of the time is slept."""
-        now = clock.now()
+        now = self._clock.now()
         factor = max((f for until, f in self._slow if until > now), default=1.0)
         if factor > 1:
-            clock.sleep(cpu_seconds * (factor - 1))
+            self._clock.sleep(cpu_seconds * (factor - 1))
 
     def _begin_to_lie(self, event: Event) -> None:
-        until = clock.now() + (math.inf if event.duration_s is None else event.duration_s)
+        until = self._clock.now() + (math.inf if event.duration_s is None else event.duration_s)
         self._lies.append((until, event.factor if event.factor is not None else -1.0))
 
     def spoken(self, values: np.ndarray) -> np.ndarray:
         """What this rank sends in the place of `values`: the same, or a falsified copy while a lie is in force."""
-        now = clock.now()
+        now = self._clock.now()
         how = next((h for until, h in self._lies if until > now), None)
         if how is None:
             return values

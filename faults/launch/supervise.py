@@ -1,7 +1,7 @@
-"""Launching a job until it has a verdict: retrying a launch that never began, and restarting one that died.
+"""Launch a job until its ranks leave a result: a launch that never began is tried again, one that died restarted.
 
-mpirun's exit status proves nothing (0 after a kill, 0 after everybody crashed), so the only success is the verdict that
-the job's own ranks left in its folder.
+mpirun's exit status proves nothing (0 after a kill, 0 after all ranks crashed), so success is read from the result
+files that the job's own ranks left in its folder.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.launch.job import start
 from emulator.launch.session_directory import NEVER_BEGAN
-from faults import clock, detect, policies
+from faults import detect, policies
 from faults.drill import job_spec, timeline
 from faults.drill.job_spec import JobSpec
 from faults.launch import two_hosts
 from faults.launch.watchdog import A_RANK_DIED, BY_ITSELF, MPIRUN_STUCK, Ending, Watch
+from faults.platform import LOCAL
 from faults.record import journal
 from faults.record.status_board import StatusBoard
 
@@ -30,7 +31,7 @@ _LAUNCHES = 25
 
 @dataclass
 class Finished:
-    """Everything there is to know about a job that ended."""
+    """A job that ended: its records, results and endings."""
 
     spec: JobSpec
     folder: Path
@@ -44,21 +45,8 @@ class Finished:
     notes: list[str] = field(default_factory=list)
 
 
-def supervise(
-    spec: JobSpec,
-    folder: Path,
-    mpi: mpirun.Mpi,
-    *,
-    stall_s: float = 20.0,
-    deadline_s: float = 120.0,
-    limit_s: float | None = None,
-) -> Finished:
-    """Run a job in `folder` to its verdict, or to the point where it is clear that there will be none.
-
-    Parameters
-    ----------
-    limit_s
-        Silence that means death to the job's detector; absent: from the ranks per core.
+def supervise(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> Finished:
+    """Run a job in `folder` until its ranks leave a result, or until it is clear that they will not.
 
     Raises
     ------
@@ -69,10 +57,9 @@ def supervise(
         (folder / name).mkdir(parents=True, exist_ok=True)
     board = StatusBoard.create(folder / job_spec.BOARD, spec.members, len(spec.events))
     ours = journal.Journal(folder / job_spec.JOURNAL, 999)
-    limit_s = limit_s or detect.limit_for(spec.world)
-    spec.beat_s = 0.0 if spec.detector == "runtime" else limit_s / detect.BEATS_PER_LIMIT
-    watcher = detect.detector(spec.detector, board, limit_s)
-    began = clock.now()
+    spec.limit_s = spec.limit_s or detect.limit_for(spec.world)
+    watcher = spec.failure_detector.watcher(board, spec.limit_s)
+    began = LOCAL.clock.now()
     endings: list[Ending] = []
     records: list[dict[str, Any]] = []
     while len(endings) < _LAUNCHES:
@@ -80,10 +67,10 @@ def supervise(
         spec.save(folder)
         ours.attempt = spec.attempt
         ours.write("launched")
-        # Without ULFM's help nobody survives the first death, and the sooner all are gone the sooner they are back.
+        # Without ULFM no rank outlives the first death, and the sooner all are gone the sooner they are back.
         all_for_one = spec.world if spec.policy.relaunches else 0
         _set_anew(spec, board, records)
-        watch = Watch(folder, board, stall_s, deadline_s, watcher, all_for_one)
+        watch = Watch(folder, board, spec.stall_s, spec.deadline_s, watcher, all_for_one)
         ending = _launch(spec, folder, mpi, watch, _lost_hosts(spec, records))
         endings.append(ending)
         for member, at in ending.fenced.items():
@@ -111,7 +98,7 @@ def supervise(
 
 
 def _set_anew(spec: JobSpec, board: StatusBoard, records: list[dict[str, Any]]) -> None:
-    """The board of a launch: nobody has come, and what struck nobody in those before is still to happen."""
+    """Reset the board for a launch: no rank has come, and faults that hit no process so far are still to happen."""
     board.rows["state"] = 0
     struck = timeline.struck(records)
     for index, event in enumerate(spec.events):

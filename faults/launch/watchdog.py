@@ -8,22 +8,24 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from emulator.launch.job import Job
-from faults import clock
+from faults.detect import Watcher
 from faults.drill import job_spec
-from faults.inject import executioner
 from faults.record.status_board import LEFT, NOBODY, WORKING, StatusBoard
 
 TICK_S = 0.004
 _LOOK_S = 0.1  # between looks at whether anything moves: the watchdog shares the cores with those it watches
 _STUCK_MPIRUN_S = 3.0
 _ANSWER_S = 2.0
+_LOOKS = 3
+"""Looks in a row at which a suspect must neither run nor have beaten. One is not enough on a busy machine: a heartbeat
+thread may beat between the detector's look and that at its state, and after a pause of the whole machine the watchdog
+may run before the kernel has woken the threads whose sleep is over."""
 _MPIRUN_END_S = 5.0
 A_RANK_DIED, BY_ITSELF, MPIRUN_STUCK = "a rank died", "by itself", "mpirun stayed behind"
 
@@ -60,9 +62,6 @@ def _await_mpirun(running: Job) -> None:
     running.stop(grace=1.0)
 
 
-Watcher = Callable[[float], list[int]]
-
-
 class Watch:
     """Reads the status board of a running job every few milliseconds.
 
@@ -89,20 +88,22 @@ class Watch:
         all_for_one: int = 0,
     ) -> None:
         self.folder, self.board, self.stall_s, self.deadline_s = folder, board, stall_s, deadline_s
+        self._clock, self._executioner = board.platform.clock, board.platform.executioner
         self.suspects, self.all_for_one = suspects, all_for_one
         self._fenced: dict[int, float] = {}
+        self._silent: dict[int, int] = {}
         self._last_move, self._looked, self._seen = 0.0, 0.0, b""
         self._all_gone: float | None = None
 
     def until_end(self, running: Job) -> Ending:
         """Wait for the job's end, or end it; no process is left of it afterwards."""
-        began = self._last_move = clock.now()
+        began = self._last_move = self._clock.now()
         self._fenced, self._seen, self._all_gone, self._looked = {}, b"", None, 0.0
         why = BY_ITSELF
         waits: list[str] = []
         try:
             while running.poll() is None:
-                now = clock.now()
+                now = self._clock.now()
                 self._wake(now)
                 self._fence(now)
                 if self._one_is_gone():
@@ -110,10 +111,10 @@ class Watch:
                 if why := self._complaint(now, began):
                     waits = self._who_waits() if why != MPIRUN_STUCK else []
                     break
-                clock.sleep(TICK_S)
+                self._clock.sleep(TICK_S)
             else:
                 why = BY_ITSELF
-            ended = clock.now()
+            ended = self._clock.now()
         except BaseException:
             running.stop(grace=1.0)
             raise
@@ -126,17 +127,17 @@ class Watch:
         """Whether a rank of a job that ends with its first death is dead; all must have come, for all to be killed."""
         if not self.all_for_one or (self.board.rows["state"][: self.all_for_one] == 0).any():
             return False
-        return any(not executioner.exists(pid) for _, pid in self._working())
+        return any(not self._executioner.exists(pid) for _, pid in self._working())
 
     def _end_all(self, running: Job, noticed: float) -> Ending:
         """Kill every rank and wait until they are dead; mpirun ends by itself."""
         ending = Ending(None, noticed, A_RANK_DIED, self._fenced, launcher=running)
         pids = [pid for _, pid in self._working()]
         for pid in pids:
-            executioner.send(pid, signal.SIGKILL)
+            self._executioner.send(pid, signal.SIGKILL)
         deadline = noticed + _ANSWER_S
-        while any(_lives(pid) for pid in pids) and clock.now() < deadline:
-            clock.sleep(TICK_S / 4)
+        while any(self._executioner.lives(pid) for pid in pids) and self._clock.now() < deadline:
+            self._clock.sleep(TICK_S / 4)
         ending.release()
         return ending
 
@@ -152,7 +153,7 @@ class Watch:
             self._seen, self._last_move = progress, now
         if now - self._last_move > self.stall_s:
             return f"nothing moved for {self.stall_s:g} s"
-        if self._nobody_works():
+        if self._all_have_ended():
             self._all_gone = self._all_gone or now
             if now - self._all_gone > _STUCK_MPIRUN_S:
                 return MPIRUN_STUCK
@@ -168,53 +169,59 @@ class Watch:
         rows = self.board.rows
         return [(int(m), int(rows["pid"][m])) for m in np.flatnonzero(rows["state"] == WORKING)]
 
-    def _nobody_works(self) -> bool:
+    def _all_have_ended(self) -> bool:
         came = bool((self.board.rows["state"] != 0).any())
-        return came and not any(_lives(pid) for _, pid in self._working())
+        return came and not any(self._executioner.lives(pid) for _, pid in self._working())
 
     # -- waking and fencing
     def _wake(self, now: float) -> None:
         due = self.board.rows["wake_at"]
         for member in np.flatnonzero((due > 0) & (due <= now)):
             due[member] = 0.0
-            executioner.send(int(self.board.rows["pid"][member]), signal.SIGCONT)
+            self._executioner.send(int(self.board.rows["pid"][member]), signal.SIGCONT)
 
     def _fence(self, now: float) -> None:
         if self.suspects is None:
             return
+        rows = self.board.rows
+        beats = np.array(rows["beat"])
+        silent: dict[int, int] = {}  # looks so far at each suspect
         for member in self.suspects(now):
-            pid = int(self.board.rows["pid"][member])
-            if member in self._fenced or self.board.rows["state"][member] == LEFT or not _lives(pid):
+            pid = int(rows["pid"][member])
+            if member in self._fenced or rows["state"][member] == LEFT or not self._executioner.lives(pid):
                 continue
-            if _runs(pid, int(self.board.rows["beats_from"][member])):
+            if self._executioner.runs(pid, int(rows["beats_from"][member])):
                 # Its heartbeat thread waits for the interpreter, or for a core: a rank that computes is not dead.
                 self.board.beat(member)
-                continue
-            self._fenced[member] = now
-            executioner.send(pid, signal.SIGKILL)
+            elif rows["beat"][member] == beats[member]:  # else it has beaten since the detector looked
+                silent[member] = self._silent.get(member, 0) + 1
+                if silent[member] >= _LOOKS:
+                    self._fenced[member] = now
+                    self._executioner.send(pid, signal.SIGKILL)
+        self._silent = silent
 
     def _kill_working(self) -> None:
         """Kill what is left of an ended job, stopped ones last: their death would let the others recover and commit."""
         working = [pid for _, pid in self._working()]
-        for pid in sorted(working, key=lambda pid: _state(pid) == "T"):  # the others first
-            executioner.send(pid, signal.SIGKILL)
+        for pid in sorted(working, key=lambda pid: self._executioner.state(pid) == "T"):  # the others first
+            self._executioner.send(pid, signal.SIGKILL)
 
     # -- hangs
     def _who_waits(self) -> list[str]:
         """One line per living member: its step, whom it waits for, and where; full stacks go to the folder."""
-        working = [(member, pid) for member, pid in self._working() if _lives(pid)]
+        working = [(member, pid) for member, pid in self._working() if self._executioner.lives(pid)]
         for _, pid in working:
-            executioner.send(pid, signal.SIGUSR1)
+            self._executioner.send(pid, signal.SIGUSR1)
         # The handlers write on their own, on a busy machine when they get to it; a stopped process never answers.
-        deadline = clock.now() + _ANSWER_S
-        while clock.now() < deadline and not all(self._stack(member) for member, _ in working):
-            clock.sleep(0.02)
+        deadline = self._clock.now() + _ANSWER_S
+        while self._clock.now() < deadline and not all(self._stack(member) for member, _ in working):
+            self._clock.sleep(0.02)
         return [self._line(member, pid) for member, pid in working]
 
     def _line(self, member: int, pid: int) -> str:
         row = self.board.rows[member]
         peer = "nobody in particular" if row["peer"] == NOBODY else f"rank {row['peer']}"
-        letter = _state(pid)
+        letter = self._executioner.state(pid)
         state = " (stopped)" if letter == "T" else f" (state {letter or 'gone'})" if letter not in "RS" else ""
         return f"rank {member}{state} at step {row['step']} waits for {peer}: {self._where(member)}"
 
@@ -235,28 +242,3 @@ def _short(frame: str) -> str:
     path, _, rest = frame.removeprefix('File "').partition('", line ')
     number, _, name = rest.partition(" in ")
     return f"{Path(path).name}:{number} {name}"
-
-
-def _state(pid: int) -> str:
-    """The kernel's letter for a process' state; empty if there is none."""
-    return _letter(Path(f"/proc/{pid}/stat"))
-
-
-def _runs(pid: int, beats_from: int) -> bool:
-    """Whether a process' first thread or its heartbeat thread is running, or would be if there were a core.
-
-    Not asked of /proc/PID/task: where somebody has looked there just before the process is killed, Linux (seen: 6.18)
-    may spin for seconds as mpirun reaps it (release_task, shrink_dcache_parent), and meanwhile mpirun tells nobody.
-    """
-    return "R" in (_state(pid), _state(beats_from) if beats_from else "")
-
-
-def _letter(stat: Path) -> str:
-    try:
-        return stat.read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return ""
-
-
-def _lives(pid: int) -> bool:
-    return _state(pid) not in ("", "Z", "X")

@@ -30,11 +30,12 @@ class Pattern:
     policies
         Its recovery policies, the default first.
     matches
-        The oracle: whether the ranks' verdicts show the right result, and in words.
+        The oracle: whether what the ranks reported is the right result, and in words.
     oracle
         What the result is compared with, in words.
     options
-        Names and defaults of its options.
+        Names and defaults of its options. The option ``program`` names the module whose ``run(spec, folder, tools)``
+        the ranks call; absent: the module of `faults.patterns` of the pattern's name.
     phases
         Named points of its algorithm at which a fault can strike, each with the role that comes there; empty: every
         rank does.

@@ -5,7 +5,6 @@ A client that dies, hangs or is late is left out of the round (`continue`); one 
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -65,15 +64,12 @@ def _client(training: Training, route: Route) -> Any:
     def train(model: np.ndarray, number: int) -> tuple[np.ndarray, float]:
         route.drill.working_on(number)
         route.look()  # a client hears from the server only, and would never know that another one died
-        began = time.thread_time()
         trained = model.copy()  # what comes behind the weights is carried there and back
         weights, begin = trained[: training.parameters], model[: training.parameters]
-        weights[:] = training.locally(begin, route.rank - 1, clients, number)
-        if route.drill.injector is None:
-            return trained, 1.0
-        route.drill.injector.drag(time.thread_time() - began)
+        with route.drill.computing():
+            weights[:] = training.locally(begin, route.rank - 1, clients, number)
         change = weights - begin
-        said = route.drill.injector.spoken(change)  # a liar lies about what it found, not about what it was sent
+        said = route.drill.spoken(change)  # a liar lies about what it found, not about what it was sent
         if said is not change:
             weights[:] = begin + said
         return trained, 1.0

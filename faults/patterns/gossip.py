@@ -6,7 +6,6 @@ reached whom, so every rank writes down from which round on it misses whom, and 
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -59,11 +58,9 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
         for step in route.steps(spec.steps):
             if work.loaded(load.nbytes, step):
                 mix(carriers, load, mixing)
-            said = value if tools.injector is None else np.ascontiguousarray(tools.injector.spoken(value))
-            began = time.thread_time()
-            mix(peers, said, mixing)
-            if tools.injector is not None:
-                tools.injector.drag(time.thread_time() - began)
+            said = np.ascontiguousarray(tools.spoken(value))
+            with tools.computing():
+                mix(peers, said, mixing)
             value = said
     wrong = int((np.abs(load - 1.0) > _ROUNDING).sum())
     return {

@@ -6,7 +6,6 @@ whom it gives up wrongly.
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     limit_s, step_s = spec.options["limit_s"], spec.options["step_s"]
     given_up: dict[int, float] = {}
     with routing(job_comm(spec, tools), tools) as route:
-        detector = Detector(route.comm, settings=settings(limit_s), seed=spec.seed, clock=time.monotonic)
+        detector = Detector(route.comm, settings=settings(limit_s), seed=spec.seed, clock=tools.platform.clock.now)
         for _ in route.steps(spec.steps):
             if spec.options["grip_s"]:
                 work.grip(spec.options["grip_s"])

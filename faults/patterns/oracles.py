@@ -1,6 +1,6 @@
 """The oracle of each pattern: the right result, computed in one process without MPI.
 
-An oracle is given the verdicts of the ranks that reached the end. It says whether they agree with the fault-free run
+An oracle is given what the ranks that reached the end reported. It says whether they agree with the fault-free run
 or, where a death loses work by design, with exactly what is left without that work.
 """
 
@@ -66,7 +66,7 @@ def _own(spec: JobSpec, place: int) -> str:
 
 
 def same_answers(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
-    """Scatter-gather: every answer, whoever found it."""
+    """Scatter-gather: every answer is right, whichever rank found it."""
     expected = digest({"answers": work.answers(spec.steps, spec.options["tasks"])})
     if any(v["digest"] != expected for v in verdicts):
         return False, "an answer differs"

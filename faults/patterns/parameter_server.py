@@ -7,7 +7,6 @@ has confirmed.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,10 +88,8 @@ def _stepper(
                 wrong += np.unique(worker.pull(BALLAST)).size > shards
                 worker.push(BALLAST, load)
             weights = worker.pull("model")
-            began = time.thread_time()
-            parts = [training.gradient(weights, step, shard)[:-1] for shard in own]
-            if route.drill.injector is not None:
-                route.drill.injector.drag(time.thread_time() - began)
+            with route.drill.computing():
+                parts = [training.gradient(weights, step, shard)[:-1] for shard in own]
             total = np.add.reduce(parts, axis=0) if parts else np.zeros(training.parameters)
             worker.push("model", total / training.batch, closes=True)
         return worker.pull("model"), wrong

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,6 @@ from mpi4py import MPI
 from faults.drill.job_spec import JobSpec
 from faults.drill.training import DATA, State, Training, digest, from_exact, to_exact
 from faults.inject.drill_context import DrillContext
-from faults.inject.injector import Injector
 from faults.inject.network_changes import job_comm
 from faults.patterns import work
 from faults.recover import Recovering, recovering
@@ -33,7 +31,8 @@ class RingTraining:
     pause.
     """
 
-    def __init__(self, spec: JobSpec, data: np.ndarray) -> None:
+    def __init__(self, spec: JobSpec, data: np.ndarray, drill: DrillContext | None = None) -> None:
+        self.drill = drill or DrillContext()
         self.training = Training(data, shards=spec.options["shards"], seed=spec.seed)
         self.reduction = spec.options["reduction"]
         self.state: State = self.training.begin() | {"losses": np.zeros(spec.steps)}
@@ -45,21 +44,16 @@ class RingTraining:
         self._comm: MPI.Intracomm | None = None
         self.wrong = 0
 
-    def step(self, comm: MPI.Intracomm, step: int, injector: Injector | None = None) -> None:
+    def step(self, comm: MPI.Intracomm, step: int) -> None:
         """Compute the gradients of the own shards, all-reduce them, apply the sum."""
         if comm is not self._comm:
             self._lay_out(comm)
         rank, size = comm.Get_rank(), comm.Get_size()
-        began = time.thread_time()
         own = self.training.own(rank, size)
-        parts = [self.training.gradient(self.state["weights"], step, shard) for shard in own]
-        if self._grip_s:
-            work.grip(self._grip_s)
-        declared = self._declared_s * len(own) / self.training.shards
-        if declared:
-            time.sleep(declared)
-        if injector is not None:
-            injector.drag(time.thread_time() - began + declared)
+        with self.drill.computing(self._declared_s * len(own) / self.training.shards):
+            parts = [self.training.gradient(self.state["weights"], step, shard) for shard in own]
+            if self._grip_s:
+                work.grip(self._grip_s)
         self.state["losses"][step] = self.training.apply(self.state, self._total(parts, own))
 
     def _lay_out(self, comm: MPI.Intracomm) -> None:
@@ -94,11 +88,11 @@ class RingTraining:
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     """Train to the end under the job's policy."""
-    learner = RingTraining(spec, np.load(folder / DATA))
+    learner = RingTraining(spec, np.load(folder / DATA), tools)
     with _session(spec, folder, learner, tools) as job:
         while job.next(spec.steps):
             with job.attempt():
-                learner.step(job.comm, job.step, tools.injector)
+                learner.step(job.comm, job.step)
                 if job.place is not None:
                     work.own_step(learner.own, job.place, job.step)
     return {
@@ -142,7 +136,13 @@ def _store(spec: JobSpec, folder: Path, tools: DrillContext) -> Store:
     from faults.checkpoint import Store
 
     wanted = spec.checkpoint
-    store = Store(wanted["folder"] or folder / "checkpoints", spec.name, wanted["keep"], wanted["background"])
+    store = Store(
+        wanted["folder"] or folder / "checkpoints",
+        spec.name,
+        wanted["keep"],
+        wanted["background"],
+        tools.platform.clock,
+    )
     if tools.injector is not None:
         tools.injector.handlers |= {
             "corrupt": lambda event: store.corrupt(event.rank),

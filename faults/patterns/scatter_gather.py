@@ -1,13 +1,12 @@
 """Scatter-gather: a coordinator hands out tasks; the tasks of a dead worker are executed again by others.
 
 A step is one request of many tasks; each rank learns its answer at the end, so that any of them can coordinate the
-next. A worker's death costs the tasks that it had (`reexecute`: nobody else even stops). The coordinator's
+next. A worker's death costs the tasks that it had (`reexecute`: no other rank even stops). The coordinator's
 death costs the request: the lowest living rank coordinates it anew.
 """
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -32,12 +31,10 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
         nonlocal executions
         executions += 1
         step, number, carried = argument
-        began = time.thread_time()
-        answer = work.task(step, number)
-        if carried is not None:
-            answer += int((carried != 1.0).sum())  # none, unless it was torn
-        if tools.injector is not None:
-            tools.injector.drag(time.thread_time() - began)
+        with tools.computing():
+            answer = work.task(step, number)
+            if carried is not None:
+                answer += int((carried != 1.0).sum())  # none, unless it was torn
         return answer
 
     with recovering(job_comm(spec, tools), state, policy="shrink", at_least=2, drill=tools) as job:

@@ -98,7 +98,7 @@ def _check_two_ends(rank: int, first: Event, second: Event, refilled: bool) -> N
     earlier, later = (second, first) if _is_before(second.when, first.when) else (first, second)
     raise UsageError(
         f"faults contradict each other: {earlier.text!r} and {later.text!r} both end rank {rank}, "
-        f"{'which can die only once in a step' if refilled else 'which can die only once, as nobody replaces it'}; "
+        f"{'which can die only once in a step' if refilled else 'which can die only once, as no process replaces it'}; "
         f"drop one{'' if refilled else ', or recover by spare, respawn or restart'}"
     )
 
@@ -107,7 +107,7 @@ def _check_after_death(rank: int, death: Event, other: Event) -> None:
     if _is_before(death.when, other.when):
         raise UsageError(
             f"faults contradict each other: {other.text!r} is aimed at rank {rank}, which {death.text!r} has "
-            f"killed and nobody replaces; drop one, or recover by spare, respawn or restart"
+            f"killed and no process replaces; drop one, or recover by spare, respawn or restart"
         )
 
 

@@ -60,7 +60,7 @@ def resolve(
             continue
         if fault.target.random:
             if not pool:
-                raise UsageError(f"fault {fault.text!r}: every rank is a victim already, nobody is left to draw")
+                raise UsageError(f"fault {fault.text!r}: every rank is a victim already, no rank is left to draw")
             victims = [draw.choice(pool)]
         else:
             victims = _ranks_of(fault, placed, roles)

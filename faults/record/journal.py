@@ -12,19 +12,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from faults import clock
+from faults.platform import LOCAL, Clock
 
 
 class Journal:
     """Appends to ``folder/<attempt>-<member>.jsonl``."""
 
-    def __init__(self, folder: str | Path, member: int, attempt: int = 0) -> None:
-        self.member, self.attempt = member, attempt
+    def __init__(self, folder: str | Path, member: int, attempt: int = 0, clock: Clock = LOCAL.clock) -> None:
+        self.member, self.attempt, self._clock = member, attempt, clock
         path = Path(folder) / f"{attempt:03d}-{member:03d}.jsonl"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def write(self, what: str, **fields: Any) -> None:
-        record = {"at": clock.now(), "what": what, "member": self.member, "attempt": self.attempt, **fields}
+        record = {"at": self._clock.now(), "what": what, "member": self.member, "attempt": self.attempt, **fields}
         os.write(self._file, (json.dumps(record) + "\n").encode())
 
     def close(self) -> None:

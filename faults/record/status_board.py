@@ -11,13 +11,12 @@ its row behind, so the watchdog still knows where it was.
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
 
 import numpy as np
 
-from faults import clock
+from faults.platform import LOCAL, Platform
 
 ABSENT, WORKING, LEFT = 0, 1, 2
 NOBODY = -1
@@ -45,7 +44,8 @@ class StatusBoard:
     times as much, and the columns `beats`, `steps` and `peers` cut out once.
     """
 
-    def __init__(self, path: str | Path, members: int, events: int) -> None:
+    def __init__(self, path: str | Path, members: int, events: int, platform: Platform = LOCAL) -> None:
+        self.platform, self._now = platform, platform.clock.now
         size = members * _ROW.itemsize
         self.path = Path(path)
         whole = np.asarray(np.memmap(self.path, np.uint8, "r+"))
@@ -56,24 +56,25 @@ class StatusBoard:
         self.refuted = whole[-8:].view("i8")
 
     @classmethod
-    def create(cls, path: str | Path, members: int, events: int) -> StatusBoard:
+    def create(cls, path: str | Path, members: int, events: int, platform: Platform = LOCAL) -> StatusBoard:
         """Make the file, all zero, and map it."""
         Path(path).write_bytes(bytes(members * _ROW.itemsize + 8 * max(1, events) + 16))
-        return cls(path, members, events)
+        return cls(path, members, events, platform)
 
     def enter(self, member: int, place: int, attempt: int) -> None:
         """A process takes its row."""
-        self.rows[member] = (clock.now(), 0.0, 0.0, os.getpid(), 0, 0, WORKING, place, NOBODY, attempt)
+        process = self.platform.executioner.own_id()
+        self.rows[member] = (self._now(), 0.0, 0.0, process, 0, 0, WORKING, place, NOBODY, attempt)
 
     def enter_heartbeat_thread(self, member: int) -> None:
         """The calling thread is the one that gives this member's signs of life."""
         self.rows["beats_from"][member] = threading.get_native_id()
 
     def beat(self, member: int) -> None:
-        self.beats[member] = clock.now()
+        self.beats[member] = self._now()
 
     def furthest(self) -> int:
-        """The latest step that somebody who holds a place has begun; -1 before the first."""
+        """The latest step that a rank with a place has begun; -1 before the first."""
         at_work = (self.rows["state"] == WORKING) & (self.rows["place"] != NOBODY)
         return int(np.max(self.rows["step"], where=at_work, initial=-1))
 

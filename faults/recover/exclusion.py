@@ -17,7 +17,6 @@ from types import TracebackType
 
 from mpi4py import MPI
 
-from faults import clock
 from faults.agree.survivor_group import RecoveryFailed, SurvivorGroup
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
@@ -40,8 +39,8 @@ class Route:
     """
 
     def __init__(self, comm: MPI.Intracomm, drill: DrillContext) -> None:
-        self.drill = drill
-        self.group = SurvivorGroup(comm, work_comms=1, revocable=False)
+        self.drill, self._clock = drill, drill.platform.clock
+        self.group = SurvivorGroup(comm, work_comms=1, revocable=False, clock=drill.platform.clock)
         self.comm = self.group.work_comm
         self.rank, self.size = self.group.rank, self.group.size
         self.dead: set[int] = set()
@@ -94,7 +93,7 @@ class Route:
 
     def look(self, error: MPI.Exception | None = None) -> set[int]:
         """Ranks that are dead: asked of the runtime after an error, and otherwise now and then."""
-        now = clock.now()
+        now = self._clock.now()
         if error is None and now - self._asked < _ASK_EVERY_S:
             return set(self.dead)
         self._asked = now
@@ -104,7 +103,7 @@ class Route:
 
     def _exclude(self, dead: set[int]) -> None:
         if dead - self.dead:
-            outcome.tell(dead=sorted(dead - self.dead), at=clock.now(), ranks=self.size - len(self.dead | dead))
+            outcome.tell(dead=sorted(dead - self.dead), at=self._clock.now(), ranks=self.size - len(self.dead | dead))
             self.dead |= dead
             # Ranks are not in step with each other, so no step is said to be the one that was interrupted.
             self.drill.journal.write("noticed", how=f"{sorted(dead)} dead")
@@ -146,5 +145,6 @@ def routing(comm: MPI.Intracomm, drill: DrillContext | None = None) -> Route:
     UsageError
         The job would end with the first death: its MPI cannot do without ranks, or was not told to.
     """
-    check_survival("routing")
-    return Route(comm, drill or DrillContext())
+    drill = drill or DrillContext()
+    check_survival("routing", drill.platform.survives)
+    return Route(comm, drill)

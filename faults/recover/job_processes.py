@@ -16,14 +16,14 @@ from emulator import carrier
 from faults.agree import survivor_group
 from faults.agree.agreement import revoke
 from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
-from faults.inject import executioner
+from faults.platform import LOCAL
 from faults.policies import Policy
 from faults.recover import spawning
 from faults.recover.survivor_comm import SurvivorComm
 
 if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
-    from faults.inject.executioner import Timer
+    from faults.platform import Timer
 
 _SPAWNS = 3  # failed attempts to let new processes in, before the survivors go on with fewer
 _RENEWALS = 20
@@ -98,7 +98,9 @@ class JobProcesses:
         self._spawns_left = _SPAWNS
         orphan_timer = spawning.arm() if spawning.spawned() else None
         work_comms = survivor_group.RENEWED_WORK_COMMS if spawning.spawned() else survivor_group.WORK_COMMS
-        self.group = SurvivorGroup(spawning.all_processes(comm), work_comms, begins=not spawning.spawned())
+        self.group = SurvivorGroup(
+            spawning.all_processes(comm), work_comms, begins=not spawning.spawned(), clock=drill.platform.clock
+        )
         self.placement = Placement.begin(self.group.size - spares, spares)
         self.wanted = set(self.placement.places)
         self.fresh: set[int] = set()
@@ -127,20 +129,20 @@ class JobProcesses:
         return [place for place in sorted(self.placement.places) if place not in self.fresh]
 
     def unchanged(self, decision: Decision) -> bool:
-        """Whether it worked for everybody and nobody has died since the last repair."""
+        """Whether the work succeeded on all ranks and none has died since the last repair."""
         return decision.ok and decision.alive == self.group.alive
 
     def revoke(self) -> None:
-        """Wake everybody who waits for a message on the communicator in use."""
+        """Wake every rank that waits for a message on the communicator in use."""
         revoke(self.group.work_comm)
 
     def rebuild(self, decision: Decision) -> Decision | None:
-        """Give everybody a place and the next communicator.
+        """Move every rank to its place and to the next communicator.
 
         Returns
         -------
         Decision or None
-            None when it is done; what the survivors agreed on instead if somebody died meanwhile.
+            None when it is done; what the survivors agreed on instead if a rank died meanwhile.
         """
         self.phase("rebuild")
         self.phase(self.policy.name)
@@ -150,7 +152,7 @@ class JobProcesses:
         alive = decision.alive
         # A spawned process is not in the communicator yet: the survivors go on without it first.
         self.placement = before.refilled(alive) if self.policy.has_spares else before.survivors(alive)
-        called = {place for place, base in self.placement.places.items() if before.places.get(place) != base}
+        called = {place for place, holder in self.placement.places.items() if before.places.get(place) != holder}
         self.fresh = (self.fresh | called) & set(self.placement.places)
         empty = sorted(self.wanted - set(self.placement.places))
         spawn = self.policy.spawns and bool(empty) and self._spawns_left > 0
@@ -178,10 +180,11 @@ class JobProcesses:
                 return decision
         fresh: SurvivorGroup | None = None
         try:
-            comm = survivor_group.shrink(self.group.base)
+            comm = survivor_group.shrink(self.group.agree_comm)
             if empty:
                 comm = spawning.spawn(comm, len(empty))
-            fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, begins=False)
+            clock = self._drill.platform.clock
+            fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, begins=False, clock=clock)
         except MPI.Exception as error:
             self._drill.journal.write("noticed", how=f"error {error.Get_error_class()}")
         decision = self.group.agree(fresh is not None)
@@ -199,7 +202,7 @@ class JobProcesses:
         if fresh.rank == 0:
             try:
                 spawning.send_placement(fresh.work_comm, range(first, fresh.size), self._message())
-            except MPI.Exception:  # one has died again, which whoever hands the state out or asks for it will find
+            except MPI.Exception:  # one has died again: the exchange of the state will find that
                 self.revoke()
         return None
 
@@ -215,7 +218,7 @@ class JobProcesses:
     def _receive_placement(self, orphan_timer: Timer | None) -> None:
         """A spawned process learns who works where; it gets the state later, like a spare that was called in."""
         message = spawning.receive_placement(self.group.work_comm)
-        executioner.cancel(orphan_timer)
+        LOCAL.executioner.cancel(orphan_timer)
         self.placement = Placement(dict(message["places"]), tuple(message["waiting"]))
         self.wanted, self.fresh = set(message["wanted"]), set(message["fresh"])
         self._spawns_left = message["spawns_left"]  # all must stop trying at once

@@ -4,7 +4,7 @@
                                               └─ every k steps: parts to the store     (disk)
 
 The copy goes before the agreement, so a step is committed only when all buddies have it, and a failed one leaves the
-copy before it. Whoever takes a dead rank's place gets its state from the buddy; where a rank and its buddy are dead
+copy before it. A rank that takes a dead one's place gets its state from the buddy; where a rank and its buddy are dead
 together, all go back to the newest intact checkpoint on disk. Source: Moody et al., "Design, modeling, and evaluation
 of a scalable multi-level checkpointing system" (SC 2010).
 """
@@ -86,7 +86,7 @@ class Levels:
 
     def from_memory(self, comm: MPI.Intracomm, step: int, newcomers: Collection[int]) -> None:
         """Newcomers get the state of `step` from their buddies; called by all at work, after `roll_back`."""
-        if step:  # before that everybody has what it was given
+        if step:  # before that all ranks have what they were given
             buddy = Buddy(comm, self.own, own=False)
             if comm.Get_rank() not in newcomers and self._buddy is not None:
                 buddy.inherit(self._buddy)

@@ -34,8 +34,13 @@ def check_policy(name: str) -> Policy:
     return policy
 
 
-def check_survival(call: str) -> None:
+def check_survival(call: str, survives: bool | None = None) -> None:
     """Refuse a job of several ranks that would end with the first death.
+
+    Parameters
+    ----------
+    survives
+        Whether the job's platform lets it go on (`faults.platform.Platform`); None: as mpirun was told.
 
     Raises
     ------
@@ -44,7 +49,7 @@ def check_survival(call: str) -> None:
     """
     guard()
     size = MPI.COMM_WORLD.Get_size()
-    if size == 1 or (_open_mpi() >= 5 and os.environ.get(_ENABLED) == "1"):
+    if survives or size == 1 or (_open_mpi() >= 5 and os.environ.get(_ENABLED) == "1"):
         return
     if _open_mpi() < 5:
         name = MPI.Get_library_version().split(",")[0].split("\n")[0].strip(" \0")

@@ -11,8 +11,7 @@ from types import TracebackType
 from mpi4py import MPI
 
 from emulator.errors import UsageError
-from faults import clock
-from faults.inject import executioner
+from faults.platform import LOCAL
 from faults.record import outcome
 
 _PATIENCE_S = 2.0
@@ -30,25 +29,25 @@ def die_loudly(kind: type[BaseException], error: BaseException, trace: Traceback
     """
     outcome.fail()
     if isinstance(error, UsageError) and _all_are_here():
-        from emulator.launch.streams import complain  # every rank pays for an import, and few end here
+        from emulator.launch.streams import print_error  # every rank pays for an import, and few end here
 
-        complain(str(error))
+        print_error(str(error))
         MPI.Finalize()
         os._exit(error.exit_code)
     traceback.print_exception(kind, error, trace)
     sys.stderr.flush()
-    executioner.strike(signal.SIGKILL)
+    LOCAL.executioner.strike(signal.SIGKILL)
 
 
 def _all_are_here() -> bool:
     """Whether every process of the job ends like this one."""
     try:
         together = MPI.COMM_WORLD.Ibarrier()
-        deadline = clock.now() + _PATIENCE_S
+        deadline = LOCAL.clock.now() + _PATIENCE_S
         while not together.Test():
-            if clock.now() > deadline:
+            if LOCAL.clock.now() > deadline:
                 return False
-            clock.sleep(1e-3)
+            LOCAL.clock.sleep(1e-3)
     except MPI.Exception:
         return False
     return True

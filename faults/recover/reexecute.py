@@ -41,7 +41,7 @@ def reexecute(comm: MPI.Intracomm, task: Callable[[Any], Any], requests: Sequenc
     MPI.Exception
         The coordinator died, or so many workers that tasks were left; a job that recovers does the step again.
     TaskFailed
-        A task raised again and again, and nobody died.
+        A task raised again and again, and no rank died.
     """
     answer = map_tasks(comm, task, requests, root=COORDINATOR, membership=_dead)
     if answer is not None:

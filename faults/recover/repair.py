@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mpi4py import MPI
 
-from faults import clock
 from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision, RecoveryFailed
 from faults.inject.drill_context import DrillContext
@@ -31,7 +30,7 @@ APART = 4
 """Steps from one copy of the state to the next where nothing is agreed on. A copy is most of what being ready costs: it
 goes to memory that no cache holds any more. A death costs up to three steps more than the one that it interrupts."""
 _TAG_FOUND = 30_004
-_DOZE_S = 8e-3  # longest sleep of a spare between two looks while nobody died: each takes a core from the others
+_DOZE_S = 8e-3  # longest sleep of a spare between two looks before any death: each takes a core from the others
 
 
 class Repairing:
@@ -56,11 +55,12 @@ class Repairing:
     ) -> None:
         self.state, self.drill, self.levels, self.every = state, drill, levels, every
         self.step = self.recoveries = 0
+        self._clock = drill.platform.clock
         self._processes = processes
         self._look()
         self._failure_known, self._known_at, self._broken_step = False, 0.0, 0
         self._copies = StateCopies(state, every or APART)
-        self._commits = CommitLog(drill.journal)
+        self._commits = CommitLog(drill.journal, self._clock)
         if spawning.spawned():
             self._join()
         self.drill.ready()
@@ -83,17 +83,17 @@ class Repairing:
             return group.agree(ok, wait=self._sleep)
         return group.agree(ok, self._copies.flags if self._processes.has_state else survivor_group.ANY)
 
-    def _sleep(self, request: MPI.Request, in_vain: Callable[[], bool]) -> bool:
+    def _sleep(self, request: MPI.Request, superseded: Callable[[], bool]) -> bool:
         """How a spare waits; without agreements after each step it reads the others' step from the status board."""
         if self.every:
-            return survivor_group.sleepy(request, in_vain)
+            return survivor_group.sleepy(request, superseded, clock=self._clock)
         group = self._processes.group
 
         def calm() -> bool:
             self.drill.follow()
             return not self._failure_known and group.failed().isdisjoint(group.alive)  # in a repair all wait for it
 
-        return survivor_group.sleepy(request, in_vain, calm, _DOZE_S)
+        return survivor_group.sleepy(request, superseded, calm, _DOZE_S, self._clock)
 
     def _fail(self, error: MPI.Exception) -> None:
         self._notice(f"error {error.Get_error_class()}")
@@ -106,7 +106,7 @@ class Repairing:
 
     def _notice(self, how: str) -> None:
         if not self._failure_known:
-            self._failure_known, self._known_at, self._broken_step = True, clock.now(), self.step
+            self._failure_known, self._known_at, self._broken_step = True, self._clock.now(), self.step
             self._note("noticed", how=how)
         self.drill.noticed()
 
@@ -133,7 +133,7 @@ class Repairing:
             if self.levels is not None and len(processes.placement.places) < len(processes.wanted):
                 gone = min(processes.wanted - set(processes.placement.places))
                 raise RecoveryFailed(
-                    "rebuild", f"nobody is left to go on with what rank {gone} alone had: give more spares"
+                    "rebuild", f"no rank is left to go on with what rank {gone} alone had: give more spares"
                 )
             self._roll_back()
             self._note(
@@ -149,7 +149,7 @@ class Repairing:
         if self._failure_known and self.place is not None:
             outcome.tell(
                 dead=sorted(dead), step=self._broken_step, at=self._known_at, policy=processes.policy.name,
-                seconds=clock.now() - self._known_at, back_to=self.step,
+                seconds=self._clock.now() - self._known_at, back_to=self.step,
                 ranks=len(processes.placement.places),
             )  # fmt: skip
         self.recoveries += 1
@@ -167,7 +167,7 @@ class Repairing:
         group, table, holders = self._processes.group, self._processes.placement, self._processes.holders()
         if not holders:
             raise RecoveryFailed(
-                "restore", "nobody who holds the state is left alive: use checkpoints and --recovery restart"
+                "restore", "no rank that holds the state is left alive: use checkpoints and --recovery restart"
             )
         giver = table.places[holders[0]]
         takers = [table.places[place] for place in sorted(self._processes.fresh)]

@@ -24,7 +24,6 @@ from mpi4py import MPI
 
 from emulator.costs import checkpoints as interval
 from emulator.errors import UsageError
-from faults import clock
 from faults.agree.survivor_group import RecoveryFailed
 from faults.checkpoint import Damaged, Store
 from faults.inject.drill_context import DrillContext
@@ -58,6 +57,7 @@ class Restarting:
     ) -> None:
         self.comm, self.state, self.store, self._clear = comm, state, store, clear
         self.drill = drill or DrillContext()
+        self._clock = self.drill.platform.clock
         self.place: int = comm.Get_rank()
         self.recoveries = 0
         self._every, self._mtbf_s = every, mtbf_s
@@ -88,7 +88,7 @@ class Restarting:
                 raise RecoveryFailed("restore", f"no intact checkpoint: {error}") from None
         step = found or 0
         self.drill.journal.write("resumed", step=step)
-        outcome.tell(resumed=step, at=clock.now())
+        outcome.tell(resumed=step, at=self._clock.now())
         self.drill.journal.write("restored", step=step)
         return step
 
@@ -99,12 +99,12 @@ class Restarting:
     @contextmanager
     def attempt(self) -> Iterator[None]:
         """One step, which ends with a checkpoint when one is due."""
-        began = clock.now()
+        began = self._clock.now()
         self.drill.working_on(self.step)
         yield
         self.drill.journal.write("commit", step=self.step)
         self.step += 1
-        self._step_s.append(clock.now() - began)
+        self._step_s.append(self._clock.now() - began)
         if self._due():
             self._save()
 
@@ -112,10 +112,10 @@ class Restarting:
         return self.step % self._every == 0 if self._every else len(self._step_s) == 5
 
     def _save(self) -> None:
-        began = clock.now()
+        began = self._clock.now()
         failures = len(self.store.failures)
         self.store.save(self.step, self.state, self.place, self.comm.Get_size())
-        cost = clock.now() - began
+        cost = self._clock.now() - began
         for text in self.store.failures[failures:]:
             self.drill.journal.write("unsaved", why=text)
         self.drill.journal.write("saved", step=self.step, cost=cost)
@@ -123,8 +123,8 @@ class Restarting:
             self._every = self._find_interval(cost)
 
     def _find_interval(self, cost: float) -> int:
-        """From rank 0's measurements, the same for everybody: the parts of one checkpoint are of one step."""
-        assert self._mtbf_s is not None  # as whoever leaves the interval to be found is told to say
+        """From rank 0's measurements, the same on all ranks: the parts of one checkpoint are of one step."""
+        assert self._mtbf_s is not None  # `restarting` and the command line refuse its absence
         steps = interval.in_steps(interval.daly(max(cost, 1e-6), self._mtbf_s), float(np.median(self._step_s)))
         steps = self.comm.bcast(steps)
         self.drill.journal.write("interval", steps=steps, cost=cost, mtbf=self._mtbf_s)

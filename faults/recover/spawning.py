@@ -19,10 +19,8 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from faults import clock
 from faults.agree.survivor_group import quiet, sleepy
-from faults.inject import executioner
-from faults.inject.executioner import Timer
+from faults.platform import LOCAL, Timer
 
 _ORPHAN_S = 8.0
 _SPAWN_S = 15.0  # some twenty times what it takes 16 ranks on 2 cores
@@ -36,8 +34,8 @@ def spawned() -> bool:
 
 
 def arm() -> Timer | None:
-    """Have this process end unless it is placed in time: if a survivor dies meanwhile, nobody knows of it."""
-    return executioner.strike(signal.SIGKILL, clock.now() + _ORPHAN_S)
+    """Have this process end unless it is placed in time: if a survivor dies meanwhile, no other process knows of it."""
+    return LOCAL.executioner.strike(signal.SIGKILL, LOCAL.clock.now() + _ORPHAN_S)
 
 
 def all_processes(comm: MPI.Intracomm) -> MPI.Intracomm:
@@ -57,7 +55,7 @@ def spawn(survivors: MPI.Intracomm, count: int) -> MPI.Intracomm:
     Raises
     ------
     MPI.Exception
-        Somebody died meanwhile; whoever waits for the others is told so.
+        A rank died meanwhile; ranks that wait for others are told so.
     """
     try:
         port = _port_of_spawned(survivors, count)
@@ -68,7 +66,7 @@ def spawn(survivors: MPI.Intracomm, count: int) -> MPI.Intracomm:
 
 
 def _greeted(comm: MPI.Intracomm, count: int) -> MPI.Intracomm:
-    """The same communicator, after an empty message between each of its last `count` ranks and everybody else.
+    """The same communicator, after an empty message between each of its last `count` ranks and all other ranks.
 
     Open MPI looks a spawned process up when it first sends something to it, and if that process is dead by then, the
     lookup never returns. That first message may be the notice of its death, or of a revocation, to be passed on: seen
@@ -87,10 +85,10 @@ def _greeted(comm: MPI.Intracomm, count: int) -> MPI.Intracomm:
 def _port_of_spawned(survivors: MPI.Intracomm, count: int) -> str:
     port = np.zeros(_PORT, np.uint8)
     if survivors.Get_rank() == 0:
-        # It may hang when somebody who was at it died before: then this process ends too, and the next one spawns.
-        stuck = executioner.strike(signal.SIGALRM, clock.now() + _SPAWN_S)
+        # It may hang when a rank that was spawning died before: then this process ends too, and the next one spawns.
+        stuck = LOCAL.executioner.strike(signal.SIGALRM, LOCAL.clock.now() + _SPAWN_S)
         between = MPI.COMM_SELF.Spawn(sys.executable, sys.orig_argv[1:], maxprocs=count)
-        executioner.cancel(stuck)
+        LOCAL.executioner.cancel(stuck)
         quiet(between)
         between.Recv(port, 0, _TAG_PORT)
         for rank in range(1, survivors.Get_size()):

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from faults import clock
+from faults.platform import LOCAL, Clock
 from faults.record.journal import Journal, NoJournal
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class StateCopies:
         for name, array in self.newest.items():
             array[...] = state[name]
         # Three bits tell only copies with numbers that follow one another; others are a job's last and what it goes on
-        # from, where all agree and nobody needs the older one.
+        # from, where all agree and no rank needs the older one.
         follows = self._number(step) == self._number(self.step) + 1
         self._older_step, self.step = self.step if follows else -1, step
 
@@ -123,19 +123,19 @@ class CommitLog:
         Committed steps: all ranks are known to have finished them.
     """
 
-    def __init__(self, journal: Journal | NoJournal) -> None:
-        self._journal = journal
+    def __init__(self, journal: Journal | NoJournal, clock: Clock = LOCAL.clock) -> None:
+        self._journal, self._clock = journal, clock
         self._silent = isinstance(journal, NoJournal)
         self.count = 0
         self._finished: list[float] = []  # instants of the steps from `count` on
 
     def finish(self) -> None:
         """This rank has finished one more step."""
-        self._finished.append(clock.now())
+        self._finished.append(self._clock.now())
 
     def commit(self, count: int) -> None:
         """So many steps are committed."""
-        if self._silent:  # nobody asks for the instants, and where it counts they are not even taken
+        if self._silent:  # without a journal the instants are not needed, and the step loop does not even take them
             self.count = max(self.count, count)
             return
         while self.count < count:

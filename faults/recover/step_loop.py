@@ -14,9 +14,9 @@ A step is *committed* when it is known to have worked on all ranks and will not 
     every=0    a rank that has finished the step behind it, if that is an exchange of all with all, as it is above: to
                finish step k it must have heard from all others in it, so all have finished step k-1
 
-With ``every=0`` nothing is agreed on while nobody dies: a death raises an error in the next exchange, and only then and
-at the end all agree. Ranks are then at most one step apart, and of the copies of the state that they make every few
-steps there is one that all have (`faults.recover.state_copies`).
+With ``every=0`` nothing is agreed on as long as no rank dies: a death raises an error in the next exchange, and only
+then and at the end all agree. Ranks are then at most one step apart, and of the copies of the state that they make
+every few steps there is one that all have (`faults.recover.state_copies`).
 
 After a death the policy says which process works where from now on, all go back to the newest state that all have,
 processes that were called in or spawned get a copy of it, and the steps behind it are done again. The coordinator,
@@ -154,7 +154,7 @@ class _Attempt:
     ) -> bool:
         job = self._job
         if kind is None and self._implied:
-            known = job.step  # steps that everybody has finished
+            known = job.step  # steps that all ranks have finished
             job.step = step = known + 1
             if not step % APART:
                 job._copies.keep(step, job.state)
@@ -199,7 +199,7 @@ def recovering(
         the places of the dead.
     every
         Steps from one agreement to the next: an agreement costs time in every run, and a death up to so many steps. 0
-        agrees on nothing before somebody dies or the end comes; a death then costs up to three steps more than the
+        agrees on nothing before a rank dies or the end comes; a death then costs up to three steps more than the
         one that it interrupts. It is right only where in every step each rank hears
         from every other one, however indirectly: an all-reduce, an all-gather, a barrier. Where a rank could finish a
         step that another has not begun (gossip with neighbours, say) they would have no state in common to go back to.
@@ -218,9 +218,9 @@ def recovering(
             f"what a rank alone has needs another one in its place: policy 'spare' or 'respawn', got {policy!r}"
         )
     if every < 0:
-        raise UsageError(f"ranks agree every 1 or more steps, or 0 for when somebody died, got {every}")
+        raise UsageError(f"ranks agree every 1 or more steps, or 0 for only after a death, got {every}")
     if levels is not None and not every:
         raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
-    check_survival(f"recovering by {policy}")
     drill = drill or DrillContext()
+    check_survival(f"recovering by {policy}", drill.platform.survives)
     return Recovering(JobProcesses(comm, chosen, spares, at_least, drill), state, drill, levels, every)

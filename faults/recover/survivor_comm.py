@@ -177,7 +177,7 @@ class _NotedRequest(MPI.Prequest):
 
 
 def _ignore(rank: int) -> None:
-    """Nobody watches."""
+    """No watchdog reads it."""
 
 
 class SurvivorCarrier(Carrier):

@@ -1,4 +1,4 @@
-"""All collectives in one place, on numpy arrays, over point-to-point messages alone.
+"""Collectives on numpy arrays, over point-to-point messages alone.
 
 An emulated communicator carries its collectives by these functions, and any program may call them. They take
 contiguous arrays of any dtype without objects, any number of ranks, any root, and blocks without elements. Each
@@ -20,20 +20,6 @@ from primitives.collectives.unrooted import (
 )
 
 __all__ = [
-    "IN_PLACE",
-    "all_gather",
-    "all_gather_v",
-    "all_reduce",
-    "all_to_all",
-    "all_to_all_v",
-    "barrier",
-    "broadcast",
-    "exscan",
-    "gather",
-    "gather_v",
-    "reduce",
-    "reduce_scatter",
-    "scan",
-    "scatter",
-    "scatter_v",
-]
+    "IN_PLACE", "all_gather", "all_gather_v", "all_reduce", "all_to_all", "all_to_all_v", "barrier", "broadcast",
+    "exscan", "gather", "gather_v", "reduce", "reduce_scatter", "scan", "scatter", "scatter_v",
+]  # fmt: skip

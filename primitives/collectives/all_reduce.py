@@ -11,7 +11,7 @@ algorithm              time (p = 2^k; see the modules for other p)         good 
 =====================  ==================================================  ==========================================
 
 ``auto`` decides by these formulas and by how many ranks share a core (see `primitives.collectives.tuning`), and from
-measured terms where somebody has set them.
+measured terms where `tuning.set_terms` has set them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from mpi4py import MPI
 
 from emulator.errors import UsageError
 from primitives.buffers import Array, apart, pair
-from primitives.collectives import operations, reduction
+from primitives.collectives import operations
 from primitives.collectives.k_ary_tree import KAryTree
 from primitives.collectives.persistent import TAG, PersistentCollective, cache_of
 from primitives.collectives.rabenseifner import Rabenseifner
@@ -43,7 +43,7 @@ ALGORITHMS: dict[str, Callable[..., PersistentCollective]] = {
 }
 
 SEGMENTED = ("ring", "k_ary_tree")
-"""Those that cut long messages into segments."""
+"""Algorithms that cut long messages into segments."""
 
 
 def all_reduce(
@@ -85,17 +85,18 @@ def all_reduce(
     UsageError
         Buffers that differ or overlap; an operation or algorithm that does not exist.
     """
-    a, b, c, d, e, f, collective = reduction.last
-    if send is b and recv is c and comm is a and op is d and algorithm is e and segment is f:
+    cache = cache_of(comm)
+    a, b, c, d, e, collective = cache.last
+    if send is a and recv is b and op is c and algorithm is d and segment is e:
         return collective.reduce(send, recv)
     if type(op) is not str:
         op = operations.resolve(op)
     if type(send) is not np.ndarray and not isinstance(send, np.ndarray):
         raise UsageError(f"the send buffer must be a numpy array, got {type(send).__name__}: use numpy.asarray")
     key = (algorithm, segment, op, send.dtype, send.shape)
-    collective = cache_of(comm).get(key)
+    collective = cache.get(key)
     if collective is not None:
-        reduction.remember(comm, send, recv, op, algorithm, segment, collective)
+        cache.last = send, recv, op, algorithm, segment, collective
         return collective.reduce(send, recv)
     return reduce_into(comm, send, recv, op, key, partial(_make, algorithm, segment, comm))
 
@@ -108,7 +109,7 @@ def prepare(
     algorithm: str = "auto",
     segment: int | None = None,
 ) -> PersistentCollective:
-    """A persistent collective for these very arrays, to be run as often as wanted, also while others are under way.
+    """Make a persistent collective for these very arrays, which may run any number of times, beside others.
 
     For a training loop that reduces the same buckets in each step::
 
@@ -138,7 +139,7 @@ def start(
     algorithm: str = "auto",
     segment: int | None = None,
 ) -> PersistentCollective:
-    """Begin an all-reduce and return its handle: ``test()`` until it is true, or ``wait()``. Collective.
+    """Begin an all-reduce and return its handle: call ``test()`` until it is true, or ``wait()``. Collective.
 
     Neither array may be touched before that. Any number can be under way on a communicator, started in the same order
     on every rank. The handle frees itself when complete.

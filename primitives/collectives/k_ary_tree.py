@@ -1,4 +1,4 @@
-"""A tree with many children: reduce to rank 0 and broadcast, in few levels.
+"""A k-ary tree: reduce to rank 0 and broadcast, in few levels.
 
 Rank r has up to k = 4 children, the ranks k r + 1 to k r + k. p = 16::
 
@@ -12,9 +12,9 @@ With d levels, about log_k p, of at most k children::
     T <= 2 d (alpha + k n beta) + d k n gamma
 
 Where every rank has a core of its own, a rank's port is the bottleneck: k messages pass through it one by one. Where
-ranks share a few cores, what counts is not the longest chain of messages but all the work there is, and this is the
-least: 2 (p-1) messages (the ring sends 2 p (p-1), recursive doubling p lg p), with as many bytes in all as the ring's
-and as many additions. A rank is woken only when there is something to do for it.
+ranks share a few cores, the time is not that of the longest chain of messages but of all work, which is the least
+here: 2 (p-1) messages (the ring sends 2 p (p-1), recursive doubling p lg p), with as many bytes in all as the ring's
+and as many additions.
 
 *Segments.* A long array goes in several messages: while one segment comes down the next ones go up.
 
@@ -44,10 +44,10 @@ AHEAD = 2
 """Segments that go up before the first one comes down."""
 
 
-def family(rank: int, size: int, radix: int = RADIX) -> tuple[int | None, list[int]]:
+def family(rank: int, size: int) -> tuple[int | None, list[int]]:
     """The parent of a rank (None for rank 0) and its children in ascending order."""
-    first = radix * rank + 1
-    return (rank - 1) // radix if rank else None, list(range(min(first, size), min(first + radix, size)))
+    first = RADIX * rank + 1
+    return (rank - 1) // RADIX if rank else None, list(range(min(first, size), min(first + RADIX, size)))
 
 
 class KAryTree(Reduction):
@@ -57,28 +57,29 @@ class KAryTree(Reduction):
     ----------
     segment
         Longest message in bytes, 0 for the whole array; None for what suits the communicator.
-    radix
-        Most children of a rank.
     """
 
+    family = staticmethod(family)
+    downward = slice(None)
+    """The order in which the children are sent the result."""
+
     def __init__(
-        self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, segment: int | None = None, tag: int = TAG,
-        radix: int = RADIX,
-    ) -> None:  # fmt: skip
+        self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, segment: int | None = None, tag: int = TAG
+    ) -> None:
         super().__init__(comm, send, recv, op, tag)
         self.count = segments_of(comm, recv.nbytes, segment)
         self._mine, self._sums = split(send, self.count), split(recv, self.count)
-        parent, children = family(self.rank, self.size, radix)
+        parent, children = self.family(self.rank, self.size)
         slots = [[np.empty_like(self._sums[0]) for _ in children] for _ in range(min(2, self.count))]
         self._theirs = [[slot[: part.size] for slot in slots[i % 2]] for i, part in enumerate(self._sums)]
         self._from_children = [
             [self.receiver(slot, child) for slot, child in zip(taken, children, strict=True)] for taken in self._theirs
         ]
-        self._to_children = [[self.sender(part, child) for child in children] for part in self._sums]
+        self._to_children = [[self.sender(part, child) for child in children[self.downward]] for part in self._sums]
         own = self._sums if children else self._mine
         self._to_parent = [] if parent is None else [self.sender(part, parent) for part in own]
         self._from_parent = [] if parent is None else [self.receiver(part, parent) for part in self._sums]
-        self._tell = [partial(comm.Send, message(recv), child, tag) for child in children]
+        self._tell = [partial(comm.Send, message(recv), child, tag) for child in children[self.downward]]
         self._report = [] if parent is None else [partial(comm.Send, message(own[0]), parent, tag)]
 
     def steps(self) -> Iterator[Request]:
@@ -113,7 +114,7 @@ class KAryTree(Reduction):
     def _run(self) -> None:
         """The same as `steps` on a single segment, without a generator and without send requests.
 
-        Their time counts where a message takes no more than that. No Send waits for ever: its receiver waits already.
+        For one segment their time counts. Send cannot deadlock: its receiver waits already.
         """
         self.phase("reduce")
         for receive in self._from_children[0]:

@@ -1,4 +1,4 @@
-"""Reduction operations: a name, an ``MPI.Op``, a numpy ufunc or the user's own function, all used the same way.
+"""Reduction operations: a name, an ``MPI.Op``, a numpy ufunc or the user's own function, in one form.
 
 The reductions of this package are computed by numpy on each rank, never by the MPI library, so every numpy dtype
 whose elements are plain bytes can be reduced (float16 too, which MPI lacks), and what an operation means is what numpy
@@ -76,7 +76,7 @@ _MPI: list[tuple[MPI.Op, Operation]] = [
 
 
 def resolve(op: object) -> Operation:
-    """The operation that `op` means.
+    """Turn `op` into an `Operation`.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def resolve(op: object) -> Operation:
 
 @dataclass(frozen=True)
 class _Storing:
-    """A function that returns its result, made one that stores it; comparable, since collectives are cached by it."""
+    """Stores the result of a function in `out`; comparable, since collectives are cached by it."""
 
     function: Callable[[Array, Array], Any]
 

@@ -1,6 +1,6 @@
-"""Persistent collectives: views, buffers and persistent requests are laid out once and then run as often as called.
+"""Persistent collectives: views, buffers and persistent requests are made once and run any number of times.
 
-Deciding who sends what to whom costs more than a short message. A `PersistentCollective` (as of MPI-4's
+Planning the messages costs more than a short message. A `PersistentCollective` (as of MPI-4's
 ``MPI_Allreduce_init``) does it once; running it only starts requests and waits for them. Its schedule is written as one
 generator, `steps`, which yields each request that must be complete before it goes on. Thus the same text runs to its
 end (`run`) or bit by bit under a computation (`start`, `test`, `wait`).
@@ -27,11 +27,13 @@ TAGS_IN_FLIGHT = 8_000
 """Operations that are made to overlap take the tags behind `TAG` in turn, as many as this."""
 
 KEPT = 32
-"""CollectiveCache kept per communicator; the oldest goes first."""
+"""Most collectives that are kept per communicator; the oldest is freed first."""
+
+_NO_CALL = (object(),) * 6
 
 
 class Request(Protocol):
-    """What a collective needs of a request, MPI's own or an emulated one."""
+    """The methods that a collective calls on a request, MPI's own or an emulated one."""
 
     def Wait(self) -> Any: ...
     def Test(self) -> bool: ...
@@ -43,7 +45,7 @@ Apply = Callable[[Array, Array, Array], object]
 
 
 class PersistentCollective:
-    """An operation that is laid out once and run any number of times, one run at a time.
+    """An operation that is prepared once and run any number of times, one run at a time.
 
     Parameters
     ----------
@@ -166,12 +168,15 @@ def wait_all(collectives: Iterable[PersistentCollective]) -> None:
 
 
 class CollectiveCache(dict[Hashable, Any]):
-    """The persistent collectives of one communicator by what they do, the oldest first."""
+    """The persistent collectives of one communicator by their calls, the oldest first."""
 
     def __init__(self) -> None:
         super().__init__()
         self.terms: Any = None
-        """What the choice of an algorithm on this communicator goes by, where it was measured."""
+        """Terms by which ``auto`` chooses an algorithm on this communicator."""
+        self.last: tuple[Any, ...] = _NO_CALL
+        """The last call that short arrays made: send, recv, op, algorithm, segment and its collective. A loop that
+        reduces the same short arrays finds the collective by that in less time than by their dtype and shape."""
         self._counter = 0
         self._failed: list[object] = []
 
@@ -183,9 +188,15 @@ class CollectiveCache(dict[Hashable, Any]):
 
     def fail(self, collective: PersistentCollective, *arrays: Array) -> None:
         """Forget a collective whose run failed, but keep its memory and the arrays: messages may still arrive."""
+        self.forget(collective)
         for key in [key for key, kept in self.items() if kept is collective]:
             del self[key]
         self._failed += [collective, arrays]
+
+    def forget(self, collective: PersistentCollective) -> None:
+        """Serve no more calls by this collective as the last one."""
+        if self.last[-1] is collective:
+            self.last = _NO_CALL
 
     def next_tag(self) -> int:
         """A tag for an operation that overlaps with others; collective: each rank must ask in the same order."""

@@ -1,4 +1,4 @@
-"""Reducing any number of ranks to a power of two, for algorithms that halve and double.
+"""Reduces any number of ranks to a power of two, for algorithms that halve and double.
 
 With p = q + r ranks, q the largest power of two: of the first 2r ranks each even one gives all its data to the odd one
 next to it, which adds them and takes part for both; afterwards it sends the result back. p = 6::

@@ -1,17 +1,16 @@
-"""Calling a reduction of `send` into `recv`, and finding the persistent collective that the same call has made before.
+"""Calls a reduction of `send` into `recv`, by the persistent collective that an earlier call like it has made.
 
 Persistent requests are bound to addresses. Two ways lead there:
 
 - Short arrays are copied into the collective's own memory and out of it again, which costs less than anything else.
   Such a collective is found by dtype and shape, whichever array is passed.
-- Long arrays are used where they lie, if they are contiguous. Their cache are found by the addresses: a training loop
-  that reduces the same array in each step makes one; new arrays cost a new one each, some microseconds per message.
+- Long arrays are used where they lie, if they are contiguous. Their collective is found by the addresses: a training
+  loop that reduces the same array in each step makes one; new arrays make a new one each, microseconds per message.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any
 
 import numpy as np
 from mpi4py import MPI
@@ -25,11 +24,6 @@ from primitives.collectives.recursive_doubling import RecursiveDoubling
 STAGED_BYTES = 16 << 10
 """Longest array that is copied into a collective's own memory."""
 
-last: tuple[Any, ...] = (None,) * 7
-"""The last call that a staged collective served, as comm, send, recv, op, algorithm, segment and the collective: a loop
-that reduces the same short arrays over and over finds it by that, in less time than by their dtype and shape. It names
-the communicator, so that several ranks in one process miss it but are not mistaken for each other."""
-
 Output = Array | MPI.InPlaceType | None
 
 Maker = Callable[[Array, Array, operations.Operation], PersistentCollective]
@@ -37,7 +31,7 @@ Maker = Callable[[Array, Array, operations.Operation], PersistentCollective]
 
 
 class Staged(PersistentCollective):
-    """A collective on memory of its own, `work`, where the data are brought for each run."""
+    """A collective on memory of its own, `work`, into which the data are copied for each run."""
 
     def __init__(self, cache: CollectiveCache, inner: PersistentCollective, work: Array) -> None:
         super().__init__(inner.comm, inner.tag)
@@ -54,7 +48,6 @@ class Staged(PersistentCollective):
         try:
             self._run_into(out)
         except BaseException:
-            _forget(self)
             self.cache.fail(self)
             raise
         return out
@@ -64,35 +57,20 @@ class Staged(PersistentCollective):
         out[...] = self.work
 
     def free(self) -> None:
-        _forget(self)
+        self.cache.forget(self)
         self.inner.free()
-
-
-def remember(*call: object) -> None:
-    """Note a call that a staged collective has served; see `last`."""
-    global last
-    last = call
-
-
-def _forget(collective: Staged) -> None:
-    global last
-    if last[-1] is collective:
-        last = (None,) * 7
 
 
 def output(send: Array, recv: Output) -> Array:
     """The array for the result: a new one, the input itself or the caller's, which must be like the input."""
     if recv is None:
         return np.empty_like(send)
-    if isinstance(recv, np.ndarray):
-        if not recv.flags.writeable:
+    out = send if recv is IN_PLACE else recv
+    if isinstance(out, np.ndarray):
+        if not out.flags.writeable:
             raise UsageError("the receive buffer must be writable, got a read-only array: pass a copy")
-        if recv.shape == send.shape and recv.dtype == send.dtype:
-            return recv
-    elif recv is IN_PLACE:
-        if not send.flags.writeable:
-            raise UsageError("the receive buffer must be writable, got a read-only array: pass a copy")
-        return send
+        if out.shape == send.shape and out.dtype == send.dtype:
+            return out
     got = f"{recv.dtype} of shape {recv.shape}" if isinstance(recv, np.ndarray) else type(recv).__name__
     raise UsageError(
         f"the receive buffer must be like the send buffer, {send.dtype} of shape {send.shape}, got {got}: "

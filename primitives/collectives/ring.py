@@ -11,7 +11,7 @@ into p blocks. With p = 4, and a, b, c, d the ranks' own values::
         step 3   3 -> 0: bcd  0 -> 1: cda  1 -> 2: dab  2 -> 3: abc
         ends on  rank 0       rank 1       rank 2       rank 3         complete there, and nowhere else
 
-    all-gather, 3 steps: each complete block travels round the ring once more and is kept by everybody
+    all-gather, 3 steps: each complete block travels round the ring once more and every rank keeps it
 
 In step s (from 0) of the first phase rank r sends block r-s-1 and adds its own part to block r-s-2 as it arrives;
 in step s of the second it sends block r-s and receives block r-s-1 in its place (all modulo p). A block is summed
@@ -63,12 +63,12 @@ SCRATCH_BYTES = 1 << 20
 
 
 class _Phase(PersistentCollective):
-    """One way round the ring: what `hops` does, then waiting for what has been sent."""
+    """One way round the ring: `hops`, then waiting for the sends."""
 
     sends: list[MPI.Prequest]
 
     def hops(self) -> Iterator[Request]:
-        """All of it but waiting for what has been sent."""
+        """The algorithm without the final wait for its sends."""
         raise NotImplementedError
 
     def steps(self) -> Iterator[Request]:
@@ -202,7 +202,7 @@ def segments_of(comm: MPI.Intracomm, block_bytes: int, segment: int | None) -> i
 
 
 def _places(like: Sequence[Array], segments: int) -> tuple[list[Array], int]:
-    """A place for each segment to arrive in, and how many there are: if they do not all fit, they take turns.
+    """A receive buffer for each segment, and how many buffers there are: where memory is short, segments share them.
 
     Two at the least, so that a message can come while the last one is added, and two more than the segments of a block
     where segments are sent on.

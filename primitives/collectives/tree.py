@@ -1,4 +1,4 @@
-"""A tree: reduce to rank 0 up a binomial tree, and broadcast the result down the same tree.
+"""A binomial tree: reduce to rank 0, and broadcast the result down the same tree.
 
 ::
 
@@ -18,14 +18,11 @@ R. Thakur, R. Rabenseifner, W. Gropp: Optimization of collective communication o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import numpy as np
 from mpi4py import MPI
 
-from emulator import carrier
 from primitives.buffers import Array
-from primitives.collectives.persistent import TAG, Apply, Reduction, Request
+from primitives.collectives.k_ary_tree import KAryTree
+from primitives.collectives.persistent import TAG, Apply
 
 
 def family(rank: int, size: int) -> tuple[int | None, list[int]]:
@@ -46,36 +43,11 @@ def span(place: int, size: int) -> int:
     return min(place & -place, size - place) if place else size
 
 
-class Tree(Reduction):
-    """All-reduce as reduce and broadcast; see `Reduction` for the parameters."""
+class Tree(KAryTree):
+    """All-reduce as reduce and broadcast on a binomial tree, in one segment; see `Reduction` for the parameters."""
+
+    family = staticmethod(family)
+    downward = slice(None, None, -1)
 
     def __init__(self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, tag: int = TAG) -> None:
-        super().__init__(comm, send, recv, op, tag)
-        parent, children = family(self.rank, self.size)
-        self._children = children
-        self._theirs = np.empty_like(recv) if children else recv
-        self._from_children = [self.receiver(self._theirs, child) for child in children]
-        self._to_children = [self.sender(recv, child) for child in reversed(children)]
-        self._to_parent = [] if parent is None else [self.sender(recv, parent)]
-        self._from_parent = [] if parent is None else [self.receiver(recv, parent)]
-
-    def steps(self) -> Iterator[Request]:
-        if self.recv.size == 0:
-            return
-        self.phase("reduce")
-        if not self._from_children and self.send is not self.recv:
-            np.copyto(self.recv, self.send)
-        mine = self.send
-        yield from carrier.of(self.comm).all_sent(self._children, self.tag)
-        for receive in self._from_children:
-            receive.Start()
-            yield receive
-            self.op(mine, self._theirs, self.recv)
-            mine = self.recv
-        for send in self._to_parent:
-            yield send()
-        self.phase("broadcast")
-        for receive in self._from_parent:
-            receive.Start()
-            yield receive
-        yield from [send() for send in self._to_children]
+        super().__init__(comm, send, recv, op, segment=0, tag=tag)

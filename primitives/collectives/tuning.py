@@ -1,9 +1,9 @@
-"""Which all-reduce costs the least: by the formulas, from what is known of the messages of the communicator.
+"""Chooses the all-reduce algorithm that costs the least, by the formulas and the terms of the communicator.
 
 ==============================  ===============================================================================
 the communicator                terms
 ==============================  ===============================================================================
-somebody called `set_terms`     those, as measured
+`set_terms` was called          those, as measured
 an emulated network             its own: the longest latency and the slowest path between two of its ranks
 ranks that have a core each     what is usual in shared memory
 more ranks than cores           the same, and the cores must do all the work of all ranks
@@ -32,13 +32,13 @@ from primitives.collectives.ring import SEGMENT_BYTES
 from primitives.collectives.unrooted import all_gather
 
 ORDERED = ("recursive_doubling", "rabenseifner", "tree")
-"""Those that keep the order of the ranks, for operations that do not commute."""
+"""Algorithms that keep the order of the ranks, for operations that do not commute."""
 
 ORDER = ("recursive_doubling", "rabenseifner", "ring", "k_ary_tree", "tree")
 
 CROWDED = ("k_ary_tree", "rabenseifner", "ring", "recursive_doubling")
-"""Where ranks share cores. The binomial tree has no more work than the k-ary one but more levels, at each of which a
-rank waits for its turn on a core: the formula does not know that, and measured it is slower."""
+"""Algorithms for ranks that share cores. The binomial tree has no more work than the k-ary one but more levels, at each
+of which a rank waits for a core: the formula does not count that, and measured it is slower."""
 
 SHORT_BYTES = 16 << 10
 """Up to this length recursive doubling was measured to be the quickest where 4, 8 and 16 ranks shared 2 cores."""
@@ -97,12 +97,12 @@ def choose(
 
 
 def automatic(comm: MPI.Intracomm, n: int, commutative: bool = True) -> str:
-    """What ``algorithm="auto"`` means for n bytes on this communicator: `choose`, but for what no formula here counts.
+    """The algorithm that ``"auto"`` takes for n bytes on this communicator: `choose`, with two measured exceptions.
 
     Where every rank has a core and blocks go in segments, the ring reduces one while the next is on its way: of the
     algorithms with the least bytes it is then the quickest. Where ranks share cores, a short message of recursive
     doubling is on its way before its receiver gets a core, and no rank waits for a root, as long as p is a power of
-    two. Terms that were measured have the last word all the same.
+    two. With measured terms `choose` decides alone.
     """
     p, terms = comm.Get_size(), terms_of(comm)
     if terms.usual and not carrier.of(comm).timed:
@@ -130,7 +130,7 @@ def set_terms(comm: MPI.Intracomm, terms: Terms | None) -> None:
 
 
 def terms_from(result: str | Path | Mapping[str, Any]) -> Terms:
-    """The terms that a saved run has measured, for `set_terms`.
+    """Read the terms that a saved run has measured, for `set_terms`.
 
     Parameters
     ----------
@@ -169,7 +169,7 @@ def terms_from(result: str | Path | Mapping[str, Any]) -> Terms:
     if gamma is None:
         gamma = 0.0 if emulated else SHARED_MEMORY.gamma
     shared = not emulated and seen["oversubscription"] > 1
-    # Fits are made as if every rank had a core of its own: the work of a message, whoever waits for a core.
+    # Fits are made as if every rank had a core of its own: the work of a message, without waiting for a core.
     cores = max(1, round(seen["ranks"] / seen["oversubscription"])) if shared else 0
     return Terms(alpha or 0.0, beta or 0.0, gamma, cores)
 
@@ -193,7 +193,7 @@ def terms_of(comm: MPI.Intracomm) -> Terms:
 
 
 def _of_network(comm: MPI.Intracomm) -> Terms:
-    """What the network is configured to be; reducing is quick beside it."""
+    """The configured network's terms; the time of reducing is neglected."""
     slowest = carrier.of(comm).terms()
     if slowest is None:
         return SHARED_MEMORY
@@ -202,7 +202,7 @@ def _of_network(comm: MPI.Intracomm) -> Terms:
 
 
 def _of_machine(comm: MPI.Intracomm) -> Terms:
-    """Shared memory, on the host with the most ranks per core. Every rank says what it has, so that all agree."""
+    """Terms of shared memory, on the host with the most ranks per core; an all-gather gives all ranks the same."""
     host = zlib.crc32(MPI.Get_processor_name().encode())
     table = np.empty((comm.Get_size(), 2), np.int64)
     all_gather(comm, np.array([host, wall_clock.cores()]), table)
@@ -211,6 +211,6 @@ def _of_machine(comm: MPI.Intracomm) -> Terms:
     if crowding <= 1:
         return SHARED_MEMORY
     usual = SHARED_MEMORY
-    # A message waits until its receiver's turn has come on a core that it shares.
+    # A message waits until its receiver runs on a core that it shares.
     cores = max(1, round(comm.Get_size() / crowding))
     return Terms(usual.alpha * crowding, usual.beta, usual.gamma, cores, usual=True)

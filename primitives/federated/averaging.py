@@ -11,7 +11,7 @@ One round with m clients moves 2 m n bytes, all through the server's port. On an
 n beta + the slowest client's training: the models leave back to back, and the answers come back to back, each one
 model behind the last (the port is full duplex). `costs.PATTERNS["federated"]` is this formula.
 
-Drop-outs are part of it: a client may decline a round, answer too late (its answer is recognised by its round number
+Drop-outs: a client may decline a round, answer too late (its answer is recognised by its round number
 and dropped), fail for good, or die. A round with fewer than `least` answers, or with so many
 drop-outs that a robust rule cannot bear its liars, leaves the model as it was.
 
@@ -49,7 +49,7 @@ _ABSENT, _FAILED, _BYE = 0.0, -1.0, -2.0  # in place of a number of examples
 
 @dataclass
 class Round:
-    """What happened in one round.
+    """Record of one round.
 
     Attributes
     ----------
@@ -185,7 +185,7 @@ class Server:
             self.model = self.aggregate(rows, examples)
         except UsageError as refusal:
             if len(rows) == len(record.asked):
-                raise  # nobody is missing: no round of this size can work
+                raise  # no answer is missing: no round of this size can work
             record.void = str(refusal)
 
     def _collect(self, record: Round, waiting: list[int], deadline: float | None) -> dict[int, Vector]:
@@ -210,7 +210,7 @@ class Server:
         return answers
 
     def _next(self, missing: Iterable[int], deadline: float | None) -> list[tuple[int, Vector]]:
-        """What comes next: with a deadline from whomever it comes, else from the first client in order."""
+        """The next message: with a deadline the first to come, else that of the first client in order."""
         if deadline is not None:
             return self._up.wait(deadline, owing=missing)
         first = next(iter(missing))

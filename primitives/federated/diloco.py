@@ -8,7 +8,7 @@
 Communication: one all-reduce of n bytes per H steps instead of per step, so bytes and latencies shrink by H; the
 price is that models drift apart in between, the more so the more their data differ. With H = 1, lr = 1, mu = 0 and
 plain SGD inside, this is synchronous data-parallel SGD; with H > 1, lr = 1, mu = 0 it is local SGD (FedAvg with
-everybody in every round).
+all ranks in every round).
 
 Sources: Douillard et al., "DiLoCo: Distributed low-communication training of language models" (2023); Stich, "Local
 SGD converges fast and communicates little" (ICLR 2019).

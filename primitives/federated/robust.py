@@ -7,10 +7,10 @@
     Krum               m > 2 f + 2  the update closest to its m - f - 2 nearest  (1 + sqrt((m-f-2)/(m-2f-1))) * diameter
     multi-Krum         m > 2 f + 2  mean of the m - f - 2 best by Krum's score   as Krum's, for each one chosen
 
-An update with NaN or infinity is a liar by itself: it is left out and counted, and the rule goes on with one update
-and one liar fewer. The number of liars is a promise by the caller; no rule can learn it, and with half or more of
-the updates no rule can exist (the liars could play the honest ones). All weights are equal: a claimed number of
-examples is one more thing to lie about.
+An update with NaN or infinity counts as a liar's: it is left out, and the rule goes on with one update and one liar
+fewer. The caller must know the largest number of liars: no rule can find it from the updates, and no rule bears half
+or more of them (two equal halves cannot be told apart). All weights are equal, because a claimed number of examples
+may be a lie too.
 
 Cost per round, on one rank: O(m log m) per coordinate for the first two, O(m n) per iteration for the third, O(m^2 n)
 for Krum.
@@ -155,7 +155,7 @@ def krum_scores(updates: ArrayLike, liars: int) -> Vector:
 
 
 def krum(updates: ArrayLike, liars: int) -> Vector:
-    """Choose the one update with the lowest score of `krum_scores`, shape (n,): always one that somebody sent.
+    """Choose the one update with the lowest score of `krum_scores`, shape (n,): always one of the updates.
 
     Parameters and errors as for `krum_scores`.
     """

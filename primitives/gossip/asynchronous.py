@@ -1,17 +1,17 @@
-"""Asynchronous gossip: ranks exchange without rounds, and no rank waits for a slow one.
+"""Asynchronous gossip: averaging without rounds, in which no rank waits for a slow one.
 
-    push-sum: halve what you hold, send one half to     pairwise: ask a random neighbour; if it is not itself
-    a random target; take in what has arrived           waiting for an answer, both take the mean
-    one-way, nobody waits, estimate s / w               two-way, atomic per pair, estimate is the value itself
+    push-sum: a rank halves its (s, w), sends one       pairwise: a rank asks a random neighbour; unless that one
+    half to a random target, adds what has arrived      waits for an answer itself, both take the mean
+    one-way, no rank waits, estimate s / w              two-way, atomic per pair, estimate is the value itself
 
 Both conserve their sums whatever the timing: push-sum because mass moves and is never copied, pairwise because a
-rank that waits for an answer refuses ("busy") to be changed meanwhile. Both end by a last message ("I push, or ask,
-no more") to every neighbour; MPI keeps order per pair, so once all are in nothing that matters is in flight.
+rank that waits for an answer refuses ("busy") to be changed meanwhile. Both end by a last message to every neighbour;
+MPI keeps the order of each pair's messages, so once all of these are in no data are in flight.
 
-Cost: one message per push; two per meeting (question and answer). The order of events depends on timing, so the
-result's last digits do, too; on an emulated network without pacing "when" means when a message physically arrived.
+Cost: one message per push; two per meeting (question and answer). The order of events depends on timing, and with it
+the last digits of the result; on an emulated network without pacing messages count when they are delivered.
 
-A neighbour that dies takes its mass with it; the others' estimates remain weighted means of what was put in.
+The mass of a neighbour that dies is lost; the others' estimates remain weighted means of the initial values.
 
 Sources: Kempe, Dobra and Gehrke (FOCS 2003); Assran et al., "Asynchronous gradient push" (2020); Boyd et al.,
 "Randomized gossip algorithms" (2006); Lian et al., "Asynchronous decentralized parallel SGD" (ICML 2018).
@@ -31,14 +31,14 @@ from primitives.mailbox import Mailbox
 from primitives.peers import Peers
 
 _PUSH, _ASK, _ANSWER, _BUSY, _LAST = range(5)
-# A rank that has given away all but this share of a weight waits a moment for mass to come in, and lets its turn pass
-# if none does: otherwise a fast rank would halve itself to nothing before the slow ones have begun.
-_POOREST, _PATIENCE_S = 1 / 16, 1e-3
+# A rank whose weight is below the least waits a moment for mass to arrive, and pushes nothing if none does: otherwise
+# a fast rank would halve its weight to almost 0 before the slow ones have begun.
+_LEAST_WEIGHT, _PATIENCE_S = 1 / 16, 1e-3
 
 
 @dataclass
 class Outcome:
-    """What one rank holds at the end.
+    """One rank's result.
 
     Attributes
     ----------
@@ -98,10 +98,10 @@ def push_sum(comm: MPI.Intracomm | Peers, x: NDArray[np.float64], graph: Graph, 
     for k in range(pushes):
         peers.carrier.phase("push", push=k)
         absorb(box.poll())
-        if mass[-1] < _POOREST:
+        if mass[-1] < _LEAST_WEIGHT:
             absorb(box.wait(patience_s=_PATIENCE_S))
         living = [j for j in targets if peers.alive(j)]
-        if mass[-1] >= _POOREST and living:
+        if mass[-1] >= _LEAST_WEIGHT and living:
             mass *= 0.5
             if box.send(living[int(rng.integers(len(living)))], np.concatenate([[_PUSH], mass])):
                 outcome.sent += 1
@@ -152,13 +152,13 @@ class _Meetings:
         for position, message in self.box.wait() if wait else self.box.poll():
             self.hear(position, int(message[0]), message[1:])
         if self.waiting is not None and not self.box.peers.alive(self.waiting):
-            self.waiting = None  # its answer will never come; nothing was given away
+            self.waiting = None  # no answer will come; neither value has changed
 
 
 def pairwise(
     comm: MPI.Intracomm | Peers, x: NDArray[np.float64], graph: Graph, meetings: int, seed: int = 0
 ) -> Outcome:
-    """Ask random neighbours for a meeting, `meetings` times; a connected graph with two-way edges.
+    """Ask a random neighbour for a meeting, `meetings` times; a connected graph with two-way edges.
 
     Parameters
     ----------

@@ -11,9 +11,9 @@ are exact after one pass over their schedule.
 Messages per rank and round: the degree d, of n bytes. Time on an idle network, for a graph whose k-th sends are
 permutations: alpha + d n beta (all d leave back to back, and arrive back to back). Rounds: `mixing.rounds_to`.
 
-A dead neighbour's weight stays with its neighbours (x_i takes its own value in its place), so the survivors go on
-towards agreement on a value between theirs. What the dead held is lost: the mean of the survivors moves by at
-most the dead's share. Push-sum loses sum and weight together, so estimates stay weighted means of what was put in.
+A dead neighbour's weight goes to the rank itself (x_i stands in for x_j), so the survivors still converge, to a value
+between theirs. The values of dead ranks are lost: the mean moves by at most their share. Push-sum loses sum and
+weight together, so estimates stay weighted means of the initial values.
 
 Sources: Xiao and Boyd (2004); Kempe, Dobra and Gehrke, "Gossip-based computation of aggregate information" (FOCS
 2003) for push-sum; Benezit et al. (ISIT 2010) for its weighted, one-way form.
@@ -62,7 +62,7 @@ def mix(comm: MPI.Intracomm | Peers, x: Array, mixing: Mixing) -> None:
 
 
 def _buffers(peers: Peers, count: int, like: Array) -> list[Array]:
-    """Arrays to receive into, kept by the communicator: the pages of new ones cost more than the messages."""
+    """Arrays to receive into, kept per communicator: to touch the pages of new ones takes longer than the messages."""
     rows = peers.carrier.state.get(mix)
     if rows is None or rows.dtype != like.dtype or rows.shape[1] != like.size or len(rows) < count:
         rows = peers.carrier.state[mix] = np.empty((count, like.size), like.dtype)
@@ -101,7 +101,7 @@ def average(
 
 
 class PushSum:
-    """Average on one-way graphs: mass is passed on and never copied, so its sums are conserved at every instant.
+    """Average on one-way graphs: mass is moved and never copied, so its sums are conserved at every instant.
 
     Each rank holds (s, w), at first (x, 1). Per round it cuts both into equal shares for itself and its targets,
     and adds up what arrives. Over all ranks sum s and sum w never change, and every s / w tends to their quotient.

@@ -7,13 +7,12 @@
                  |  |  |  (and around the edges)
 
 A graph says more than its edges: `Graph.neighbours[i]` is also the *order* in which rank i sends. The regular
-graphs are laid out so that the k-th messages of all ranks form a permutation (everybody receives exactly one of
+graphs are laid out so that the k-th messages of all ranks form a permutation (every rank receives exactly one of
 them). Then no two messages meet at a receiver's network card, and a round of degree d costs alpha + d n beta;
 in a careless order the last card to be served gets everything at the end, alpha + (2d - 1) n beta.
 
 Sources: torus, star, complete: folklore; exponential: Assran et al., "Stochastic gradient push" (ICML 2019);
-random regular as a union of random cycles: Friedman, "A proof of Alon's second eigenvalue conjecture" (2008);
-small world: Watts and Strogatz (Nature 393, 1998).
+random regular as a union of random cycles: Friedman, "A proof of Alon's second eigenvalue conjecture" (2008).
 """
 
 from __future__ import annotations
@@ -142,7 +141,7 @@ def by_distance(rank: int, targets: Iterable[int], p: int) -> tuple[int, ...]:
 
 
 def _by_offset(name: str, p: int, offsets: Iterable[int]) -> Graph:
-    """Circulant graph: everybody sends to the ranks at the same distances."""
+    """Circulant graph: every rank sends to the ranks at the same distances."""
     distances = list(dict.fromkeys(d % p for d in offsets if d % p)) if p > 1 else []
     return Graph(name, tuple(tuple((i + d) % p for d in distances) for i in range(p)))
 
@@ -153,7 +152,7 @@ def ring(p: int) -> Graph:
 
 
 def complete(p: int) -> Graph:
-    """Everybody to everybody; degree p - 1."""
+    """Every rank to every other; degree p - 1."""
     return _by_offset("complete", p, range(1, p))
 
 
@@ -229,38 +228,6 @@ def _random_edges(p: int, rng: np.random.Generator, used: list[np.ndarray], cycl
     return []
 
 
-def small_world(p: int, degree: int = 4, rewire: float = 0.2, seed: int = 0) -> Graph:
-    """Watts-Strogatz: a ring lattice of even `degree`, each edge's far end redrawn with probability `rewire`.
-
-    Redrawn until connected. Degrees vary, so a round's cost has no closed form beyond its bounds.
-
-    Raises
-    ------
-    UsageError
-        The degree is odd or not below p, or `rewire` is not a probability.
-    """
-    if degree % 2 or not 2 <= degree < p:
-        raise UsageError(f"a small world needs an even degree between 2 and p - 1 = {p - 1}, got {degree}")
-    if not 0 <= rewire <= 1:
-        raise UsageError(f"the probability of rewiring lies between 0 and 1, got {rewire}")
-    rng = np.random.default_rng((seed, p, degree))
-    while True:  # ends: an unlucky draw only disconnects a few ranks, and rewire = 0 is connected
-        edges = {i: {(i + d) % p for k in range(1, degree // 2 + 1) for d in (k, -k)} for i in range(p)}
-        for k in range(1, degree // 2 + 1):
-            for i in range(p):
-                free = sorted(set(range(p)) - edges[i] - {i})
-                j = (i + k) % p
-                if j in edges[i] and free and rng.random() < rewire:
-                    new = free[int(rng.integers(len(free)))]
-                    edges[i] -= {j}
-                    edges[j] -= {i}
-                    edges[i].add(new)
-                    edges[new].add(i)
-        graph = from_edges(p, ((i, j) for i in range(p) for j in edges[i]), name="small-world")
-        if graph.connected:
-            return graph
-
-
 def from_edges(p: int, edges: Iterable[tuple[int, int]], *, directed: bool = True, name: str = "given") -> Graph:
     """Build a graph from an edge list, sends ordered by distance so that receivers meet few queues.
 
@@ -288,7 +255,6 @@ NAMED: dict[str, Callable[[int], Graph]] = {
     "complete": complete,
     "exponential": exponential,
     "random-regular": lambda p: random_regular(p, min(4, p - 1 - (p * (p - 1)) % 2)) if p > 3 else ring(p),
-    "small-world": lambda p: small_world(p) if p > 4 else ring(p),
 }
 
 

@@ -1,19 +1,19 @@
 """Rumour spreading: one rank's message reaches all ranks by random contacts.
 
-    push        whoever knows tells a random rank          k, 2k, 4k, ... then slow: the last ones are hard to hit
-    pull        whoever does not know asks a random rank   slow start, then the rest halves, quarters, 1/16, ...
+    push        informed ranks send to a random rank       k, 2k, 4k, ... then slow: the last ones are hard to hit
+    pull        uninformed ranks ask a random rank         slow start, then their share is squared in each round
     push-pull   one contact, both ways                     fast start and fast end
 
-Rounds are synchronous: in each, every rank contacts one random neighbour. A contact by a rank that knows nothing is
-an empty message, so that nobody waits for news that will not come; ranks learn from a message's length. All ranks
-share the draw of who contacts whom (seed, round), so every receive names its source and a run can be repeated.
+Rounds are synchronous: in each, every rank contacts one random neighbour. A contact by an uninformed rank is an empty
+message, so that every receive completes; the length tells. All ranks draw the same contacts from (seed, round), so
+every receive names its source and a run can be repeated.
 
 Cost: every rank sends one message per round (two with pull: the contact and its answer); only those that carry
 the rumour have n bytes. A round takes alpha + n beta with push, 2 alpha + n beta with pull, more where several
 contacts meet at one receiver. Rounds on a complete graph: `distribution`, exactly; push: floor(lg p) + ln p - 1.116
 <= E[rounds] <= ceil(lg p) + ln p + 2.765 + o(1).
 
-A dead rank tells nobody and is told nothing; the others do not notice, which is why rumours are used.
+A dead rank neither sends nor receives; the others reach one another all the same.
 
 Sources: Demers et al., "Epidemic algorithms for replicated database maintenance" (PODC 1987); Karp, Schindelhauer,
 Shenker and Voecking, "Randomized rumor spreading" (FOCS 2000); bounds: Doerr and Kuennemann, "Tight analysis of
@@ -42,7 +42,7 @@ _NOTHING = np.empty(0, np.uint8)
 
 @dataclass
 class Heard:
-    """What one rank saw of a rumour.
+    """One rank's part in a rumour.
 
     Attributes
     ----------
@@ -70,7 +70,7 @@ def spread(
     graph: Graph | None = None,
     seed: int = 0,
 ) -> Heard:
-    """Spread `rumour` from position `origin` to everybody.
+    """Spread `rumour` from position `origin` to all members.
 
     Parameters
     ----------
@@ -79,9 +79,9 @@ def spread(
     mode
         One of `MODES`.
     rounds
-        Absent: as many as leave nobody uninformed but with probability 1e-6 (complete graph only).
+        Absent: so many that all are informed with probability 1 - 1e-6 (complete graph only).
     graph
-        Whom a rank may contact; absent: anybody.
+        The neighbours that a rank may contact; absent: all others.
 
     Raises
     ------
@@ -103,7 +103,7 @@ def _check(peers: Peers, rumour: NDArray, origin: int, mode: str, rounds: int | 
     if mode not in MODES:
         raise UsageError(f"a rumour spreads by {', '.join(MODES)}, got {mode!r}")
     if rumour.nbytes == 0 or not rumour.flags.c_contiguous:
-        raise UsageError("a rumour is a contiguous array of at least one byte: an empty message means 'no news'")
+        raise UsageError("a rumour must be a contiguous array of at least one byte, empty messages stand for none")
     if not 0 <= origin < peers.size:
         raise UsageError(f"a rumour starts at a position between 0 and {peers.size - 1}, got {origin}")
     if graph is not None:
@@ -116,7 +116,7 @@ def _check(peers: Peers, rumour: NDArray, origin: int, mode: str, rounds: int | 
 
 
 def _round(peers: Peers, rumour: NDArray, heard: Heard, contacts: tuple[int, ...], mode: str, number: int) -> None:
-    """One round: every rank's contact, then, with pull, the answers. Nobody passes on what came in this round."""
+    """One round: contacts, then, with pull, answers. A rank informed in it forwards the rumour from the next one on."""
     me, knew = peers.rank, heard.at is not None
     callers = [i for i, target in enumerate(contacts) if target == me]
     carries = knew and mode != "pull"
@@ -132,7 +132,7 @@ def _round(peers: Peers, rumour: NDArray, heard: Heard, contacts: tuple[int, ...
 def _deliver(
     peers: Peers, rumour: NDArray, heard: Heard, sends: list[tuple[int, bool]], sources: list[int], tag: int
 ) -> set[int]:
-    """Exchange messages that carry the rumour or nothing; returns who brought the rumour."""
+    """Exchange messages with or without the rumour; returns the positions whose message had it."""
     boxes = {i: np.empty_like(rumour) for i in sources}
     arrived = peers.exchange([(j, rumour if full else _NOTHING) for j, full in sends], list(boxes.items()), tag)
     heard.messages += len(sends)
@@ -146,7 +146,7 @@ def _deliver(
 def traffic(
     p: int, n: int, mode: str = "push", *, rounds: int, origin: int = 0, graph: Graph | None = None, seed: int = 0
 ) -> tuple[list[list[list[tuple[int, int]]]], int | None]:
-    """Replay what `spread` does with a rumour of n bytes, from the draws alone.
+    """The messages of `spread` with a rumour of n bytes, from the draws alone.
 
     Returns
     -------
@@ -179,7 +179,7 @@ def traffic(
 
 @lru_cache(maxsize=64)
 def distribution(p: int, mode: str = "push") -> tuple[float, ...]:
-    """P(everybody is informed after at most r rounds), r = 0, 1, ..., up to 1 - 1e-12, on a complete graph.
+    """P(all ranks are informed after at most r rounds), r = 0, 1, ..., up to 1 - 1e-12, on a complete graph.
 
     A Markov chain on the number k of informed ranks. Push: k calls into p - 1 ranks hit j new ones (balls into
     bins, call by call). Pull: each uninformed rank succeeds with probability k / (p - 1). Push-pull: first one,
@@ -229,7 +229,7 @@ def expected_rounds(p: int, mode: str = "push") -> float:
 
 
 def rounds_needed(p: int, mode: str = "push", failure: float = 1e-6) -> int:
-    """Rounds after which somebody is still uninformed with probability at most `failure`."""
+    """Rounds after which some rank is still uninformed with probability at most `failure`."""
     if p <= _LARGEST_EXACT:
         return next(r for r, done in enumerate(distribution(p, mode)) if 1 - done <= failure)
     # The tail is the coupon collector's: every further round divides what is left by at least e.

@@ -1,4 +1,4 @@
-"""Membership: a group that finds out together who is alive.
+"""Membership: the members of a group agree on which of them are alive.
 
 swim      the protocol, without transport and clock      detector  over MPI
 """

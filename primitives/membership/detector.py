@@ -1,4 +1,4 @@
-"""SWIM over MPI: the protocol of `swim`, messages of `primitives.mailbox`, a clock of the caller's choice.
+"""SWIM over MPI: the protocol of `swim` on the messages of `primitives.mailbox`, with a clock of the caller's choice.
 
     detector = Detector(comm)
     while training:
@@ -10,8 +10,8 @@
 A rank answers pings only while it polls: a computation longer than the suspicion time makes it look dead. Poll inside
 it, or set the period from the longest step.
 
-An error of MPI ("that process has died") is taken as proof: the member is declared dead at once and the news is
-spread. Messages are 6 + 3 * piggyback int64, 192 bytes by default.
+An error of MPI ("that process has died") is certain: the member is declared dead at once and the others are told.
+Messages are 6 + 3 * piggyback int64, 192 bytes by default.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Detector:
     comm
         Bare or emulated communicator, best a duplicate of its own.
     members
-        Ranks that take part; absent: all. Events and beliefs speak of ranks.
+        Ranks that take part; absent: all. Events name ranks.
     settings
         Times on `clock`. Set the period to several times the longest gap between polls.
     clock
@@ -68,7 +68,7 @@ class Detector:
     Attributes
     ----------
     swim
-        The protocol and its beliefs, in positions of the members' table.
+        The protocol and the states that it knows, by position in the members' table.
 
     Raises
     ------
@@ -103,7 +103,7 @@ class Detector:
         self.swim.declare_dead(self.peers.members.index(rank), self.clock())
 
     def poll(self) -> list[Event]:
-        """Take in and answer what has come, do what is due; returns what has changed since the last call."""
+        """Receive and answer messages, do what is due; returns the changes since the last call."""
         answers: list[Message] = []
         for _, wire in self._box.poll():
             answers += self.swim.receive(decode(wire), self.clock())
@@ -138,9 +138,9 @@ class Detector:
 
     @property
     def evicted(self) -> bool:
-        """The others have declared this rank dead: it must not go on."""
+        """Whether the others have declared this rank dead: it must stop."""
         return self.swim.evicted
 
     def close(self) -> None:
-        """Complete the sends. Ranks that leave should do so together: the others see them fall silent."""
+        """Complete the sends. Ranks should close together: the others take a silent rank for dead."""
         self._box.flush()

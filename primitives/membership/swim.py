@@ -1,28 +1,27 @@
-"""SWIM: members detect each other's failures, at a constant number of messages per member.
+"""SWIM: members detect one another's failures, at a constant number of messages per member.
 
     every period, each member i picks one member j:
         i -- ping --> j -- ack --> i                          fine
         no ack in time:  i -- ping-req --> k others -- ping --> j -- ack --> them -- ack --> i
-        still none at the end of the period:  i says "j is suspect"
-    j hears it is suspect: raises its incarnation number and says "j is alive"
-    nobody heard from j for the suspicion time:  "j is dead", for good
+        still none at the end of the period:  i reports "j is suspect"
+    j learns that it is suspect:  it raises its incarnation number and reports "j is alive"
+    no such report within the suspicion time:  "j is dead", finally
 
-News travel on the backs of pings and acks (each piece on about `repeats` lg n messages of each member, the least sent
-first), so there are no messages for it. Which news wins is decided without clocks:
+Reports are piggybacked on pings and acks (each on about `repeats` lg n messages of each member, the least sent first),
+so they cost no messages of their own. Which of two reports holds is decided without clocks:
 
     dead(j)              overrides everything
     suspect(j, i)        overrides alive(j, i') with i >= i', and suspect(j, i') with i > i'
     alive(j, i)          overrides alive and suspect(j, i') with i > i'    (only j itself raises i)
 
-Targets are taken from a shuffled list, round robin: every failure meets a ping within 2 n - 1 periods, on average
+Targets are taken from a shuffled list, round robin: a dead member is pinged within 2 n - 1 periods, on average
 within about e / (e - 1) = 1.6. Load: at most 2 + 4 * indirect messages per member and period, whatever n is.
 
 This file is the protocol alone, without transport and without a clock of its own: `tick(now)` and `receive(message,
-now)` return the messages to send. The caller's clock may be a fake one.
+now)` return the messages to send, on any clock.
 
 Sources: Das, Gupta and Motivala, "SWIM: scalable weakly-consistent infection-style process group membership protocol"
-(DSN 2002); telling a suspect that it is suspected in the very ping
-is from Dadgar, Phillips and Currey, "Lifeguard" (2017).
+(DSN 2002); a ping that tells its target that it is suspected is from Dadgar, Phillips and Currey, "Lifeguard" (2017).
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ from emulator.errors import UsageError
 
 
 class State(enum.IntEnum):
-    """What the group believes about a member."""
+    """State of a member as the group knows it."""
 
     ALIVE = 0
     SUSPECT = 1
@@ -55,14 +54,14 @@ class Kind(enum.IntEnum):
 
 @dataclass(frozen=True)
 class Update:
-    """What a member claims about the state of a member."""
+    """A report of a member's state."""
 
     member: int
     state: State
     incarnation: int
 
     def overrides(self, known: Update) -> bool:
-        """Whether this news replaces what is known about the same member."""
+        """Whether this report replaces what is known of the same member."""
         if known.state is State.DEAD or self.state is State.DEAD:
             return known.state is not State.DEAD
         if self.state is State.SUSPECT and known.state is State.ALIVE:
@@ -72,7 +71,7 @@ class Update:
 
 @dataclass(frozen=True)
 class Message:
-    """One datagram; `subject` is whom a PING_REQ wants pinged, `sequence` comes back in the ACK."""
+    """One datagram; `subject` is the member that a PING_REQ wants pinged, `sequence` comes back in the ACK."""
 
     kind: Kind
     source: int
@@ -84,7 +83,7 @@ class Message:
 
 @dataclass(frozen=True)
 class Event:
-    """A change of belief, at a time on the caller's clock."""
+    """A change of a member's known state, at a time on the caller's clock."""
 
     time: float
     member: int
@@ -93,7 +92,7 @@ class Event:
 
 @dataclass(frozen=True)
 class Settings:
-    """Times in seconds, and and sizes of the messages.
+    """Times in seconds, and sizes of the messages.
 
     Attributes
     ----------
@@ -104,12 +103,12 @@ class Settings:
     indirect
         How many others are asked.
     suspicion_periods
-        From suspect to dead; absent: 2 lg n, at least 4, for news take about lg n periods to reach everybody, and a
-        suspicion must get out and be contradicted. More means fewer false alarms and later detection.
+        From suspect to dead; absent: 2 lg n, at least 4, for a report takes about lg n periods to reach all members,
+        and a suspicion must spread and be contradicted. More means fewer false alarms and later detection.
     repeats
-        A piece of news rides on repeats * ceil(lg(n + 1)) messages of each member that has it.
+        A report is sent on repeats * ceil(lg(n + 1)) messages of each member that has it.
     piggyback
-        Most pieces of news per message.
+        Most reports per message.
     """
 
     period_s: float = 0.2
@@ -166,9 +165,9 @@ class Swim:
     Attributes
     ----------
     events
-        Changes of belief, oldest first; the caller may clear it.
+        Changes of known states, oldest first; the caller may clear it.
     evicted
-        The group has declared this member dead: it must stop, even if it feels well.
+        The group has declared this member dead: it must stop, even if it is alive.
     failed_probes
         Periods that ended without an answer, direct or indirect.
     """
@@ -195,15 +194,15 @@ class Swim:
         self._sequence = 0
         self.failed_probes = 0
 
-    # What the group believes.
+    # What the group knows.
 
     def state(self, member: int) -> State:
-        """Belief about one member."""
+        """Known state of one member."""
         return self.known[member].state
 
     @property
     def alive(self) -> set[int]:
-        """Members not declared dead; suspects are alive until proven otherwise."""
+        """Members not declared dead; suspects count as alive."""
         return {m for m, update in self.known.items() if update.state is not State.DEAD}
 
     @property
@@ -213,7 +212,7 @@ class Swim:
 
     @property
     def incarnation(self) -> int:
-        """How often this member has had to contradict."""
+        """How often this member has contradicted a suspicion of itself."""
         return self.known[self.me].incarnation
 
     @property
@@ -246,7 +245,7 @@ class Swim:
         return messages
 
     def receive(self, message: Message, now: float) -> list[Message]:
-        """Take in one message; returns the answers to send."""
+        """Process one message; returns the answers to send."""
         if self.evicted or message.source not in self.known:
             return []
         for update in message.updates:
@@ -265,13 +264,13 @@ class Swim:
         return [self._message(Kind.ACK, relay[0], relay[1])] if relay else []
 
     def declare_dead(self, member: int, now: float) -> None:
-        """Take in that a member is dead from a source that is never wrong, such as the MPI runtime."""
+        """Note that a member is dead, from a source that is never wrong such as the MPI runtime."""
         self._learn(Update(member, State.DEAD, self.known[member].incarnation), now)
 
     # How it is done.
 
     def _begin_period(self, now: float) -> list[Message]:
-        # A member that was held up (a long computation) starts afresh instead of catching up on missed periods.
+        # A member that was delayed (a long computation) skips the periods that it has missed.
         behind = now - self._next_period
         self._period_begin = now if behind > self.settings.period_s else self._next_period
         self._next_period = self._period_begin + self.settings.period_s
@@ -285,7 +284,7 @@ class Swim:
         return [self._message(Kind.PING, target, self._sequence)]
 
     def _next_target(self) -> int | None:
-        """Take the next member of a shuffled round; None when nobody else is left."""
+        """Take the next member of a shuffled round; None when no other is left."""
         others = self.alive - {self.me}
         self._queue = [m for m in self._queue if m in others]
         if not self._queue:
@@ -301,7 +300,7 @@ class Swim:
         known = self.known.get(update.member)
         if known is None or not update.overrides(known):
             if update.member == self.me and update.state is State.SUSPECT:
-                self._news[self.me] = (self.known[self.me], 0)  # somebody has missed the contradiction: say it again
+                self._news[self.me] = (self.known[self.me], 0)  # a member has missed the contradiction: report it again
             return
         if update.member == self.me:
             self.evicted = update.state is State.DEAD
@@ -320,7 +319,7 @@ class Swim:
         return Message(kind, self.me, destination, sequence, subject, self._pick_news(destination))
 
     def _pick_news(self, destination: int) -> tuple[Update, ...]:
-        """Choose the updates sent least often, first the one about the receiver: it may refute it, or must stop."""
+        """Choose the reports sent least often, first the one about the receiver: it may contradict it, or must stop."""
         chosen: list[Update] = []
         about = self.known.get(destination)
         if about is not None and about.state is not State.ALIVE:

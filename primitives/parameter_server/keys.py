@@ -8,7 +8,6 @@ The pieces are remembered: training asks for the whole dense table, or for the s
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,10 +16,9 @@ from numpy.typing import NDArray
 from emulator.errors import UsageError
 from primitives.parameter_server import messages
 from primitives.parameter_server.layout import Layout
-from primitives.parameter_server.messages import Piece
+from primitives.parameter_server.messages import KeyCache, Piece
 
 Array = NDArray[Any]
-_MOST = 256
 
 
 class ShardedKeys(NamedTuple):
@@ -47,7 +45,7 @@ class KeySharder:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
-        self._known: OrderedDict[tuple[int, int, int], ShardedKeys] = OrderedDict()
+        self._known = KeyCache(256)
 
     def shard(self, table: int, keys: slice | Array | None) -> ShardedKeys:
         """Cut a request for `keys` of table number `table`.
@@ -63,13 +61,10 @@ class KeySharder:
         else:
             keys = self._checked(table, np.asarray(keys))
             mark = (table, len(keys), messages.signature(keys))
-        sharded = self._known.get(mark)
-        if sharded is None:
-            sharded = self._list(table, keys) if isinstance(keys, np.ndarray) else self._range(table, first, last)
-            self._known[mark] = sharded
-            if len(self._known) > _MOST:
-                self._known.popitem(last=False)
-        self._known.move_to_end(mark)
+        if mark not in self._known:
+            cut = self._list(table, keys) if isinstance(keys, np.ndarray) else self._range(table, first, last)
+            self._known.add(mark, cut)
+        sharded: ShardedKeys = self._known.get(mark)
         return sharded
 
     def _bounds(self, table: int, keys: slice) -> tuple[int, int]:

@@ -130,20 +130,23 @@ def signature(keys: Array) -> int:
 
 
 class KeyCache:
-    """The last `size` key lists of one worker and one shard; both ends keep one.
+    """Key lists by their signatures, at both ends the same.
 
     Parameters
     ----------
     size
-        Lists kept; the least recently used one is dropped, at both ends the same.
+        Lists kept; the least recently used one is dropped.
     """
 
     def __init__(self, size: int = 64) -> None:
         self.size = size
-        self._lists: OrderedDict[int, Any] = OrderedDict()
+        self._lists: OrderedDict[Any, Any] = OrderedDict()
 
-    def add(self, mark: int, keys: Any) -> bool:
-        """Remember a list; returns whether it was known already."""
+    def __contains__(self, mark: Any) -> bool:
+        return mark in self._lists
+
+    def add(self, mark: Any, keys: Any) -> bool:
+        """Keep a list, or use it again; returns whether it was known already."""
         known = mark in self._lists
         self._lists[mark] = self._lists.get(mark, keys)
         self._lists.move_to_end(mark)
@@ -151,7 +154,7 @@ class KeyCache:
             self._lists.popitem(last=False)
         return known
 
-    def get(self, mark: int) -> Any:
-        """Look up a list that the other end knows to be here."""
+    def get(self, mark: Any) -> Any:
+        """Look up a list that is known to be here."""
         self._lists.move_to_end(mark)
         return self._lists[mark]

@@ -1,4 +1,4 @@
-"""Running one task: a call, or the steps of a generator; an exception is a result too, as its traceback."""
+"""Runs one task: a call, or the steps of a generator; an exception becomes a result, as its traceback."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator import now
+from emulator.errors import UsageError
 from primitives.scatter_gather.outcome import Outcome
 
 CANCELLED = object()  # in place of a value
@@ -50,6 +51,12 @@ def run_generator(body: Generator[Any, Any, Any], at_yield: Callable[[], bool]) 
         if at_yield():  # outside the try: an error of MPI in it is not the task's failure
             body.close()
             return CANCELLED, None
+
+
+def check_retries(retries: int) -> None:
+    """Refuse a negative number of further attempts."""
+    if retries < 0:
+        raise UsageError(f"retries must be >= 0, got {retries}: 0 means one attempt only")
 
 
 def traceback_text(error: BaseException) -> str:

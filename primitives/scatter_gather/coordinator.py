@@ -17,21 +17,18 @@ from mpi4py import MPI
 from emulator import carrier, now
 from emulator.errors import UsageError
 from primitives.inbox import Inbox, Outbox
-from primitives.scatter_gather.checks import check_workers
-from primitives.scatter_gather.deadline import Deadline
 from primitives.scatter_gather.ledger import Ledger
-from primitives.scatter_gather.messages import DOWN, UP, failed_ranks, pack, unpack
+from primitives.scatter_gather.messages import DOWN, UP, failed_ranks, pack, unpack, wrap
 from primitives.scatter_gather.outcome import Answer, Journal, Outcome, unpack_outcomes
-from primitives.scatter_gather.parcel import wrap
-from primitives.scatter_gather.speculation import Speculation
+from primitives.scatter_gather.stragglers import Deadline, Speculation
 
 LARGEST_BATCH = 1024
-ASK_S = 0.02  # a membership hook is asked after so long without a message, or with messages
-_NUMBERS = itertools.count(1)  # of requests and sessions: what belongs to an earlier one is told by its number
+ASK_S = 0.02  # seconds between two calls of a membership hook
+_NUMBERS = itertools.count(1)  # of requests and sessions: messages of an earlier one are recognised by it
 
 
 class Job(NamedTuple):
-    """One request to a coordinator: its tasks, their book, and the rules for the end."""
+    """One request to a coordinator: its tasks, their ledger, and the rules that end it."""
 
     tasks: Sequence[Any]
     ledger: Ledger
@@ -40,7 +37,7 @@ class Job(NamedTuple):
 
 
 class Coordinator:
-    """The coordinator's end; see :func:`coordinator` for the way in.
+    """The coordinator's end of dynamic scatter-gather; :func:`coordinator` makes one.
 
     Parameters
     ----------
@@ -117,7 +114,7 @@ class Coordinator:
         return map(job.ledger.journal.__getitem__, _in_order(done, todo) if ordered else done)
 
     def declare_dead(self, rank: int) -> None:
-        """Give up on a worker: its tasks run again elsewhere, and what it still sends is ignored."""
+        """Count a worker as dead: its tasks run again elsewhere, and its later messages are ignored."""
         if rank in self.living:
             self.living.remove(rank)
             self._inbox.forget(rank)
@@ -183,12 +180,12 @@ class Coordinator:
             self._leave(ledger)
 
     def _fill(self, job: Job) -> None:
-        """Give every worker with room a batch; one each before anybody gets a second."""
+        """Send every worker with room a batch; one to each before any worker gets a second."""
         ledger = job.ledger
         for depth in range(self._prefetch + 1):
             for rank in list(self.living):
                 if rank not in self.living or self._late[rank]:
-                    continue  # a send to another worker may just have shown that this one is dead
+                    continue  # a send to another worker may have shown that this one is dead
                 out = len(ledger.out[rank])
                 if out > depth * self._batch_size(ledger):
                     continue
@@ -249,7 +246,7 @@ class Coordinator:
                 self._send(rank, "cancel", self._request, None)
 
     def _next(self, until: float, owing: Iterable[int]) -> tuple[int, tuple[Any, ...]] | None:
-        """The next message, or None at the instant ``until``, after a death, or to let the caller look around."""
+        """The next message; None at the instant ``until``, after a death, or every `ASK_S` with a membership hook."""
         try:
             mail = self._inbox.next(until, math.inf if self._membership is None else ASK_S, owing)
         except MPI.Exception as error:
@@ -278,8 +275,9 @@ class Coordinator:
 
 
 def check_options(comm: MPI.Comm, prefetch: int, batch: int | None) -> None:
-    """Refuse on every rank alike, so that nobody waits for a coordinator that has given up."""
-    check_workers(comm)
+    """Refuse bad options, on every rank alike: no rank may wait for a coordinator that has raised."""
+    if comm.Get_size() < 2:
+        raise UsageError("scatter-gather needs a coordinator and at least 1 worker, got 1 rank: start at least 2")
     if prefetch < 0:
         raise UsageError(f"prefetch must be >= 0 batches, got {prefetch}: 1 hides the round trip")
     if batch is not None and batch < 1:
@@ -287,7 +285,7 @@ def check_options(comm: MPI.Comm, prefetch: int, batch: int | None) -> None:
 
 
 def _in_order(done: Iterator[int], todo: list[int]) -> Iterator[int]:
-    """The tasks ``todo`` in their order as they get done; what never comes is skipped at the end."""
+    """The tasks ``todo`` in their order as they get done; missing ones are skipped at the end."""
     held: set[int] = set()
     due = iter(todo)
     expected = next(due, None)

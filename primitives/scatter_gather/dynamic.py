@@ -1,16 +1,16 @@
 """Scatter-gather with a coordinator: workers pull tasks, results come back exactly once.
 
-                       coordinator                        A worker asks by reporting: whoever returns results
-        ----run [5 6]---->  |  <---done [1 2]---          gets the next batch, so a fast worker does more. One
-       w1                 book                 w2         more batch is always on its way (prefetch), so that a
-        <---done [3 4]---   |  ----run [7 8]--->          worker does not idle for a round trip.
+                       coordinator                        A worker that reports results gets the next batch,
+        ----run [5 6]---->  |  <---done [1 2]---          so a fast worker does more. One more batch is always
+       w1                ledger                w2         on its way (prefetch), so that a worker does not
+        <---done [3 4]---   |  ----run [7 8]--->          idle for a round trip.
 
     1. Every worker gets a first batch and, with prefetch, a second.
     2. A report is booked (first result wins, a task that raised waits again, at most ``retries`` times), and
        its worker gets a new batch: small at first, then as many tasks as ``batch_s`` seconds of work, but never
        more than 1/(2 workers) of what waits (guided self-scheduling), so that all end together.
     3. A worker with nothing left to do runs a backup of a straggler's task, if asked to (``speculate``).
-    4. The answer is given when all is done, or by the deadline's rule; what is still out is cancelled.
+    4. The answer is given when all tasks are done, or by the deadline's rule; running tasks are cancelled.
 
 Bytes: each task's argument once down, each result once up, all through the coordinator: about 60 bytes of
 frame for a message and 15 for a task. Time for N tasks of c seconds, s bytes down and r up, in batches of b on
@@ -33,8 +33,8 @@ from typing import Any
 
 from mpi4py import MPI
 
-from primitives.scatter_gather.checks import check_root
 from primitives.scatter_gather.coordinator import Coordinator, check_options
+from primitives.scatter_gather.messages import check_root
 from primitives.scatter_gather.outcome import Answer
 from primitives.scatter_gather.worker import serve
 

@@ -1,11 +1,10 @@
-"""Tasks that belong to data: a question goes to every shard, and a shard answers from any of its replicas.
+"""Questions to sharded data: each shard answers one, from any of its replicas.
 
         shard 0: w1 w2     shard 1: w2 w3     shard 2: w3 w1        (3 shards, 3 workers, 2 replicas)
 
 A key's shard is a hash; a shard's replicas lie on consecutive workers (chained declustering), so that a dead
-worker's load goes to two neighbours and not to one. Which replica answers is decided by pull: the first that is
-free. If it dies, or is late and ``speculate`` is on, another one is asked; a shard without a living replica is
-missing from the answer, and the answer says so.
+worker's load goes to two neighbours and not to one. Of the replicas the first free one answers. If it dies, or is late
+and ``speculate`` is on, another one is asked; the answer names the shards that have no living replica.
 
 Bytes: the question once to each shard, each shard's answer once back. Memory: ``replicas`` times the data.
 

@@ -1,4 +1,4 @@
-"""The coordinator's ledger: which task waits, which runs where, which is done. No messages here.
+"""The coordinator's ledger: which tasks wait, which rank runs which, which are done. No messages here.
 
     waiting --take--> out on a worker --finished--> done (the first result only)
        ^                   |  |   `---backup---> out on two workers
@@ -7,8 +7,8 @@
                            `--raised, no retries left--> done (failed)
 
 Every attempt ends in exactly one of finished, raised, dropped or lost, so a task that is not done is always
-either waiting, or out, or impossible (no living worker may run it). That is why nothing is lost; the journal
-refuses second results, and that is why nothing is counted twice.
+either waiting, or out, or impossible (no living worker may run it): no task is lost. The journal refuses second
+results: no task is counted twice.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Collection, Iterable, Sequence
 
 from emulator.errors import UsageError
-from primitives.scatter_gather.checks import check_retries
+from primitives.scatter_gather.attempt import check_retries
 from primitives.scatter_gather.outcome import Counts, Journal, Row
 
 

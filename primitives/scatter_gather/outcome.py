@@ -1,4 +1,4 @@
-"""Outcomes of tasks, the answer to a request, and the journal from which a new coordinator goes on."""
+"""Outcomes of tasks, the answer to a request, and the journal from which a successor of the coordinator resumes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from primitives.scatter_gather.parcel import Damaged, unwrap, wrap
+from primitives.scatter_gather.messages import Damaged, unwrap, wrap
 
 
 class Outcome(NamedTuple):
@@ -47,7 +47,7 @@ Row = tuple[int, Any, str | None, int, int, float]  # an outcome's fields: plain
 
 
 def pack_outcomes(rows: Sequence[Row]) -> bytes:
-    """The outcomes as bytes, column by column; a value that cannot travel is that task's failure, and only its."""
+    """The outcomes as bytes, column by column; a value that cannot be pickled makes its task a failed one."""
     tasks, values, *rest = zip(*rows, strict=True) if rows else ((), (), (), (), (), ())
     return pickle.dumps((tasks, wrap(values), *rest), protocol=5)
 

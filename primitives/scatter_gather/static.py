@@ -11,8 +11,8 @@ latencies, as on the emulated network, the linear form pays a single alpha and t
     linear   alpha + (p-1)/p n beta           (textbook, transfers in sequence: (p-1) alpha + ...)
     tree     ceil(lg p) alpha + (p-1)/p n beta
 
-Use it for tasks of equal cost on equal machines: nothing is asked for, nothing is balanced, a straggler holds up
-everybody, and a rank that dies takes its block with it (``MPI.Exception``; run it again, or use the dynamic form).
+For tasks of equal cost on equal machines: nothing is balanced, all ranks wait for a straggler, and the block of a
+rank that dies is lost (``MPI.Exception``; run it again, or use the dynamic form).
 
 Blocks are bytes of any size. Source of the costs: R. Thakur, R. Rabenseifner, W. Gropp (IJHPCA 19(1), 2005);
 ``emulator.costs.linear_blocks``, ``tree_scatter_blocks`` and ``tree_gather_blocks`` price given sizes exactly.
@@ -30,8 +30,8 @@ from emulator import carrier, now
 from emulator.errors import UsageError
 from primitives.blocks import counts, cut
 from primitives.collectives.tree import family, span
-from primitives.scatter_gather.attempt import attempt
-from primitives.scatter_gather.checks import check_retries, check_root
+from primitives.scatter_gather.attempt import attempt, check_retries
+from primitives.scatter_gather.messages import check_root
 from primitives.scatter_gather.outcome import Answer, Counts, Journal, pack_outcomes, unpack_outcomes
 
 SCATTER, GATHER = 7111, 7112
@@ -70,7 +70,7 @@ def scatter_blocks(comm: MPI.Comm, blocks: Sequence[bytes] | None, *, root: int 
         data = pickle.dumps(held[child - mine : end - mine], protocol=5)
         sends.append(comm.Isend([data, MPI.BYTE], (root + child) % p, SCATTER))
     MPI.Request.Waitall(sends)
-    if not held:  # told to all, so that nobody waits for a block that does not come
+    if not held:  # an empty list reaches all ranks, so that all raise
         got = f"{len(blocks)}" if blocks is not None else "another number at the root" if mine else "none"
         raise UsageError(f"scatter needs one block for each of the {p} ranks, got {got}")
     return held[0]

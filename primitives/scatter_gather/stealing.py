@@ -1,25 +1,23 @@
-"""Work stealing: every rank begins with its block of tasks; a rank that has none left takes half of another rank's.
+"""Work stealing: every rank begins with a block of tasks; a rank that has none left takes half of another's.
 
         rank 0 [######----]   <--- "any work?" ---   rank 2 [          ]
                               ---- half ------->            [##        ]
 
-    1. Every rank works on its own tasks from the front, and reports results to the root now and then.
-    2. A rank that has run out asks the others in random order, one at a time. Who has two or more tasks waiting
-       gives the back half; who has not says no, and remembers who asked.
-    3. A rank that was refused by all waits. If a rank that refused gets work itself, it passes half of it on to
-       those that it remembers (they are its lifelines), so nobody needs to ask again and again.
+    1. Every rank works on its own tasks from the front, and reports results to the root every `REPORT_EVERY_S`.
+    2. A rank that has run out (the thief) asks the others (its victims) in random order, one at a time. A victim with
+       two or more tasks gives the back half; another one refuses, and keeps the thief's rank.
+    3. A thief that all others have refused waits. A victim that gets tasks later passes half of them on to the thieves
+       that it has refused (lifelines), so that a thief asks each rank once.
     4. The root counts results; when all are there, it sends a stop to every rank, and every rank sends a bye to all.
 
-Nothing passes through a coordinator but results, so the root's port carries half of what it does in the dynamic
-form, and nobody waits for it between tasks. The balance is as good, at the cost of at most p-1 questions each
-time a rank runs out. A question is answered between two tasks (and at the yields of a generator task): a long
-plain task keeps its thief waiting.
+Only results pass through the root, so its port carries half of what it does in the dynamic form, and no rank waits
+for it between tasks. The balance is as good, for at most p-1 questions each time a rank runs out. A question is
+answered between two tasks (and at the yields of a generator task): behind a long plain task the thief waits.
 
-Tasks and their arguments must be known to every rank (``tasks[i]`` for i in the block), as when each rank reads
-its own part of a corpus; task numbers travel, not arguments. A rank that dies takes its tasks with it: the root
-learns of it by ``MPI.Exception`` and puts every task without a result back into its own queue, from where they are
-stolen again; some may run twice, the first result counts. The emulated time of a run depends on who asks whom
-when, and is meaningful with pacing only.
+Every rank must know all tasks and their arguments (``tasks[i]`` for i in the block), as when each rank reads its own
+part of a corpus: messages carry the numbers of tasks. When a rank dies (``MPI.Exception``) the root puts every task
+without a result back into its own queue; some may run twice, the first result counts. The emulated time of a run
+depends on the order in which ranks ask, and is meaningful with pacing only.
 
 Sources: R. Blumofe, C. Leiserson, "Scheduling Multithreaded Computations by Work Stealing" (JACM 46(5), 1999);
 V. Saraswat et al., "Lifeline-based Global Load Balancing" (PPoPP 2011).
@@ -36,17 +34,9 @@ from mpi4py import MPI
 
 from emulator import now
 from primitives.inbox import Inbox, Outbox
-from primitives.scatter_gather.attempt import attempt
-from primitives.scatter_gather.checks import check_retries, check_root
-from primitives.scatter_gather.messages import failed_ranks, pack, unpack
-from primitives.scatter_gather.outcome import (
-    Answer,
-    Counts,
-    Journal,
-    Outcome,
-    pack_outcomes,
-    unpack_outcomes,
-)
+from primitives.scatter_gather.attempt import attempt, check_retries
+from primitives.scatter_gather.messages import check_root, failed_ranks, pack, unpack
+from primitives.scatter_gather.outcome import Answer, Counts, Journal, Outcome, pack_outcomes, unpack_outcomes
 from primitives.scatter_gather.static import split
 
 TAG = 7121
@@ -57,13 +47,7 @@ class Thief:
     """State of one rank in a work-stealing run; see :func:`steal_tasks`."""
 
     def __init__(
-        self,
-        comm: MPI.Comm,
-        function: Callable[[Any], Any],
-        tasks: Sequence[Any],
-        root: int,
-        retries: int,
-        seed: int,
+        self, comm: MPI.Comm, function: Callable[[Any], Any], tasks: Sequence[Any], root: int, retries: int, seed: int
     ) -> None:
         self._comm, self._function, self._tasks = comm, function, tasks
         self._root, self._retries = root, retries
@@ -71,11 +55,11 @@ class Thief:
         self._inbox, self._outbox = Inbox(comm, TAG, ordered=False), Outbox(comm, TAG)
         self._queue = deque(split(range(len(tasks)), comm.Get_size())[self._rank])
         self._living = set(range(comm.Get_size())) - {self._rank}
-        self._gone: set[int] = set()  # who has said bye
+        self._gone: set[int] = set()  # ranks that have sent their bye
         self._random = random.Random(f"{seed}/{self._rank}")
-        self._unasked: list[int] | None = None  # None: has had work since it last asked
-        self._asked: int | None = None  # whose answer is on its way
-        self._refused: list[int] = []  # who was refused here
+        self._unasked: list[int] | None = None  # victims to ask; None: it has had tasks since it last asked
+        self._asked: int | None = None  # the victim that owes an answer
+        self._refused: list[int] = []  # thieves that were refused here
         self._busy = False
         self._over = False
         self._results: list[Outcome] = []
@@ -98,7 +82,7 @@ class Thief:
         self._guarded(self._outbox.drain)
 
     def _step(self) -> None:
-        """One task, or one move towards getting one."""
+        """Run one task, or ask for tasks and wait for a message."""
         self._listen(wait=False)
         if self._over:
             return
@@ -123,7 +107,7 @@ class Thief:
             mail = self._inbox.poll()
 
     def _ask(self) -> None:
-        """Ask the next rank for work, if no answer is due and one is left to ask."""
+        """Ask the next victim, if no answer is due and one is left to ask."""
         if self._asked is not None:
             return
         if self._unasked is None:
@@ -133,7 +117,7 @@ class Thief:
             self._send(self._asked, "ask")
 
     def _on_ask(self, thief: int) -> None:
-        if not self._over and not self._give(thief):  # after the end there are no answers, only byes
+        if not self._over and not self._give(thief):  # after the end ranks send byes only
             self._refused.append(thief)
             self._send(thief, "no")
 
@@ -169,7 +153,7 @@ class Thief:
         return True
 
     def _work(self, task: int) -> None:
-        """Run a task, again if it raises, and keep its outcome for the next report."""
+        """Run a task and keep its outcome for the next report."""
         self._busy = True
         outcome = attempt(self._comm, self._function, task, self._tasks[task], self._retries, self._answer_thieves)
         self._busy = False
@@ -200,7 +184,7 @@ class Thief:
         except MPI.Exception:
             dead = self._living.intersection(failed_ranks(self._comm))
             if not dead or (self._root in dead and not self._over):
-                raise  # after the end everybody may leave, the root too
+                raise  # after the end any rank may leave, the root too
             self._living -= dead
             for rank in dead:
                 self._inbox.forget(rank)

@@ -1,11 +1,11 @@
-"""The worker rank: runs the tasks that the coordinator sends, and reports each exactly once.
+"""The worker rank: runs the tasks that the coordinator sends, and reports each of them once.
 
 A task is a call ``function(argument)``. If it raises, its traceback is the report. If the function is a
 generator function, every ``yield`` in it is a point at which the task may be cancelled (its ``return`` is the
 result); a plain function runs to its end, and if its result has become useless the coordinator drops it.
 
-Tasks may be as small as a function call, so what is done for each one is little: the function, one reading of the
-clock, one line for the report. The coordinator is listened to every `LOOK_EVERY_S`, not after every task.
+Tasks may be as small as a function call, so the overhead of each is small: one reading of the clock, one line of the
+report. The worker looks for messages of the coordinator every `LOOK_EVERY_S`, not after every task.
 """
 
 from __future__ import annotations
@@ -20,16 +20,15 @@ from mpi4py import MPI
 from emulator import carrier
 from primitives.inbox import Inbox, Outbox
 from primitives.scatter_gather.attempt import CANCELLED, run_generator, traceback_text
-from primitives.scatter_gather.messages import DOWN, UP, failed_ranks, pack, unpack
+from primitives.scatter_gather.messages import DOWN, UP, Damaged, failed_ranks, pack, unpack, unwrap
 from primitives.scatter_gather.outcome import Row, pack_outcomes
-from primitives.scatter_gather.parcel import Damaged, unwrap
 
 LOOK_EVERY_S = 100e-6
 REPORT_EVERY_S = 0.005
 
 
 class Worker:
-    """One rank's side of the conversation; see :func:`serve`."""
+    """State of a rank that serves; see :func:`serve`."""
 
     def __init__(self, comm: MPI.Comm, function: Callable[[Any], Any], root: int) -> None:
         self._comm, self._function, self._root = comm, function, root
@@ -78,7 +77,7 @@ class Worker:
             self._outbox.send(self._root, data)  # the coordinator ignores a repeated report
 
     def _raise_unless_expected(self, error: MPI.Exception) -> None:
-        """Continue if another worker has died; raise the error if the coordinator has, or if no rank has."""
+        """Return if another worker has died; raise the error if the coordinator has, or if no rank has."""
         dead = set(failed_ranks(self._comm)) - self._dead
         if not dead or self._root in dead:
             raise error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -43,11 +44,7 @@ def test_a_design_is_cut_and_says_so() -> None:
     assert any("cut to 6 and 2" in note for note in made.notes)
 
 
-def test_what_has_no_skeleton_or_no_drill_is_refused_by_name() -> None:
-    for name, word in (("rag", "quorum"), ("swarm", "gossip")):
-        sheet = design.load(CASES / f"{name}.toml")
-        with pytest.raises(UsageError, match=word):
-            skeleton(sheet, facts_of(sheet), design_of(sheet))
+def test_what_has_no_drill_is_refused_by_name() -> None:
     chosen = replace(design_of(design.load(CASES / "example_a.toml")), policy="reexecute")
     with pytest.raises(UsageError, match="legal are ring: shrink"):
         design_drill.pattern_of(chosen)
@@ -65,9 +62,27 @@ def test_a_prediction_is_run_and_appears_in_the_receipts(tmp_path: Path) -> None
     listed = _command("receipts", cwd=tmp_path)
     assert "all-reduce: 1 run," in listed.stdout
     assert "not run: 0" in listed.stdout
+    assert "skipped" not in listed.stdout
+    (tmp_path / "runs" / "design" / "notes.txt").touch()
+    (tmp_path / "runs" / "design" / "other").mkdir()
+    (tmp_path / "runs" / "design" / "other" / "result.json").write_text("{}")
+    assert "skipped: 2" in _command("receipts", cwd=tmp_path).stdout
+    again = _command("predict", sheet, cwd=tmp_path)
+    assert "so far for all-reduce: 1 run, median error" in again.stdout
+    assert results.load(tmp_path / "runs" / "design" / "latest")["history"]["runs"] == 1
 
 
-def test_foreign_folders_are_refused_in_one_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["rag", "swarm"])
+def test_quorums_replicas_and_late_gossip_take_their_price(tmp_path: Path, name: str) -> None:
+    skeleton_of = tmp_path / "sheet.toml"
+    skeleton_of.write_text(re.sub("^program = .*\n", "", (CASES / f"{name}.toml").read_text(), flags=re.MULTILINE))
+    done = _command("run", str(skeleton_of), "-n", "5", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    total = results.load(tmp_path / "runs" / "design" / "latest")["design_run"]["rows"][-1]
+    assert total["predicted"] == pytest.approx(total["measured"], rel=0.05)
+
+
+def test_folders_without_a_run_are_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()
     for folder in (str(tmp_path), str(tmp_path / "missing")):

@@ -115,24 +115,28 @@ def test_a_missing_file_is_one_clear_line(tmp_path):
         results.load(tmp_path / "nowhere.json")
 
 
-def test_run_folders_never_collide_and_latest_is_the_newest(tmp_path):
-    folders = [results.run_folder("ring", root=tmp_path) for _ in range(3)]
+def test_run_folders_never_collide_and_latest_is_the_newest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = [results.run_folder("ring") for _ in range(3)]
     assert len(set(folders)) == 3
-    assert not (tmp_path / "ring" / "latest").exists()  # a run that has no result yet may never have one
+    latest = tmp_path / "runs" / "ring" / "latest"
+    assert not latest.exists()  # a run that has no result yet may never have one
     for folder in folders[:2]:
         results.save(a_result(), folder / results.RESULT)
-    assert (tmp_path / "ring" / "latest").resolve() == folders[1].resolve()
+    assert latest.resolve() == folders[1].resolve()
     results.discard(folders[1])
     results.discard(folders[2])
     assert [folder.exists() for folder in folders] == [True, True, False]
-    assert not os.path.isabs(os.readlink(tmp_path / "ring" / "latest"))
+    assert not os.path.isabs(os.readlink(latest))
 
 
-def test_the_users_own_file_named_latest_is_left_alone(tmp_path):
-    (tmp_path / "ring" / "latest").mkdir(parents=True)
-    (tmp_path / "ring" / "latest" / "mine").touch()
-    results.save(a_result(), results.run_folder("ring", root=tmp_path) / results.RESULT)
-    assert (tmp_path / "ring" / "latest" / "mine").exists()
+def test_the_users_own_file_named_latest_is_left_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mine = tmp_path / "runs" / "ring" / "latest" / "mine"
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    results.save(a_result(), results.run_folder("ring") / results.RESULT)
+    assert mine.exists()
 
 
 def test_out_is_the_folder_itself(tmp_path):
@@ -140,12 +144,14 @@ def test_out_is_the_folder_itself(tmp_path):
     assert list((tmp_path / "a" / "b").iterdir()) == []
 
 
-def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path):
+def test_a_folder_that_cannot_be_made_is_one_clear_line(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(UsageError, match=r"cannot write the run folder .* choose another with --out"):
         results.run_folder("ring", out=tmp_path / "file" / "below")
-    with pytest.raises(UsageError, match=r"cannot write the run folder"):
-        results.run_folder("ring", root=tmp_path / "file")
+    (tmp_path / "runs").touch()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match=r"cannot write the run folder runs/ring"):
+        results.run_folder("ring")
     with pytest.raises(CannotWrite, match=r"cannot write .*result\.json: Not a directory"):
         results.save(a_result(), tmp_path / "file" / "result.json")
 

@@ -3,6 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator import units
+from emulator.design import words
 from emulator.errors import UsageError
 
 
@@ -11,11 +12,26 @@ def test_a_formatted_size_parses_back(size):
     assert units.parse_size(units.format_size(size)) == size
 
 
+@given(st.floats(1e-30, 1e30), st.integers(1, 9))
+def test_a_formatted_time_parses_back(seconds, digits):
+    assert units.parse_time(units.format_time(seconds, digits)) == pytest.approx(seconds, rel=5.1 * 10**-digits)
+
+
+@given(st.floats(1e-30, 1e30))
+def test_a_formatted_rate_parses_back(rate):
+    assert units.parse_rate(units.format_rate(rate)) == pytest.approx(rate, rel=5.1e-3)
+
+
+@given(st.floats(0, 2**61))
+def test_a_size_in_words_parses_back(size):
+    assert units.parse_size(words.size(round(size))) == pytest.approx(size, rel=5.1e-2, abs=0.5)
+
+
 SIZES = {
     "8": 8, "8 B": 8, "64K": 65536, "64k": 65536, "1.5M": 3 << 19, "2G": 2 << 30,
     "64KiB": 65536, "64 kib": 65536, "1 MiB": 1 << 20, "2 GiB": 2 << 30,
     "1kB": 1000, "1KB": 1000, "1 kb": 1000, "350MB": 350 * 10**6, "350 mb": 350 * 10**6,
-    "1.5 GB": 15 * 10**8, "1e6": 10**6,
+    "1.5 GB": 15 * 10**8, "1e6": 10**6, "2 TB": 2 * 10**12, "1T": 1 << 40, "1 TiB": 1 << 40,
 }  # fmt: skip
 RATES = {
     "10 Gbit/s": 1.25e9, "1.25 GB/s": 1.25e9, "10gbit/s": 1.25e9, "10 Gb/s": 1.25e9, "10 Gbps": 1.25e9,
@@ -54,7 +70,7 @@ def test_a_range_of_sizes_doubles():
     ("parse", "text"),
     [
         *((units.parse_size, text) for text in (
-            "-1", "0.3", "1T", "1 Mb", "8 b", "1 Mbit", "K", "1 iB", "1e40", "nan",
+            "-1", "0.3", "1P", "1 Mb", "1 Tb", "8 b", "1 Mbit", "K", "1 iB", "1e40", "nan",
         )),
         *((units.parse_sizes, text) for text in ("8:4:2", "0:8")),
         *((units.parse_ranks, text) for text in ("2,x", "0")),

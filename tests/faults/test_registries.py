@@ -1,4 +1,4 @@
-"""Policies, fault kinds and patterns are objects: nobody compares their names, and a new one works at once."""
+"""Policies, fault kinds, detectors and patterns are objects: their names are not compared; a new one works at once."""
 
 import ast
 import signal
@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from faults import policies
+from faults.detect import DETECTORS
 from faults.drill.request import Request
 from faults.drill.survivors import at_work_after
 from faults.inject.injector import Injector
@@ -21,11 +22,11 @@ from faults.record.journal import NoJournal
 from faults.record.status_board import StatusBoard
 
 ROOT = Path(__file__).parents[2] / "faults"
-NAMES = {*POLICIES, *KINDS, *catalogue.CATALOGUE}
+NAMES = {*POLICIES, *KINDS, *catalogue.CATALOGUE, *DETECTORS}
 
 
 def compared(tree: ast.AST) -> list[tuple[int, str]]:
-    """Line and name of each comparison with the name of a policy, a kind or a pattern."""
+    """Line and name of each comparison with the name of a policy, a kind, a detector or a pattern."""
     found = []
     for node in ast.walk(tree):
         sides: list[ast.AST] = []
@@ -39,7 +40,7 @@ def compared(tree: ast.AST) -> list[tuple[int, str]]:
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
-def test_no_name_of_a_policy_a_kind_or_a_pattern_is_compared(path: Path) -> None:
+def test_no_name_of_a_policy_a_kind_a_detector_or_a_pattern_is_compared(path: Path) -> None:
     assert compared(ast.parse(path.read_text())) == []
 
 

@@ -32,7 +32,7 @@ _MODULES = {
     "soak": "emulator.report.drills:soak",
     "trace": "emulator.report.drills:trace",
 }  # fmt: skip
-"""Where the view of a result is, by its ``demo``. Imported when it is asked for: nobody needs all of them."""
+"""Where the view of a result is, by its ``demo``. Imported when it is asked for: no command needs all of them."""
 
 
 def view(result: Mapping[str, Any]) -> Iterator[Item]:

@@ -220,7 +220,7 @@ def held_out(result: Result) -> Iterator[Item]:
         yield Table.of(f"Held out: {told}", [RANKS, SIZE, *times, Column("error", "relative_error", formats.off)], rows)
 
 
-def checks(rows: Sequence[Row], title: str) -> Table:
+def checks(rows: Sequence[Row]) -> Table:
     """Configured beside recovered values, each in the unit that it names."""
     columns = [
         Column("what", left=True),
@@ -230,7 +230,7 @@ def checks(rows: Sequence[Row], title: str) -> Table:
         Column("off by", _off, lambda share: f"{share * 100:+.3f} %" if abs(share) >= 5e-6 else "0.000 %", priority=1),
         Column("", "passed", lambda passed: "PASS" if passed else "FAIL", tone=lambda p: "good" if p else "bad"),
     ]
-    return Table.of(title, columns, rows)
+    return Table.of("Configured and recovered (PASS within 1 %)", columns, rows)
 
 
 def _off(row: Row) -> float:

@@ -55,7 +55,7 @@ def _by_formula(winner: Row) -> str:
 
 
 def _stretch(winners: Sequence[Row]) -> str:
-    """Winners of neighbouring sizes, who are the same."""
+    """A range of sizes with the same winners."""
     first, last = format_size(winners[0]["bytes"]), format_size(winners[-1]["bytes"])
     ahead = [winner["ahead"] for winner in winners if winner["ahead"] is not None]
     sizes = first if first == last else f"{first} to {last}"

@@ -20,6 +20,10 @@ def view(result: common.Result) -> Iterator[Item]:
         f"the sheet: S({prediction['p']}) = {prediction['speedup']:.2f}, a step {format_time(prediction['step'])}, "
         f"p* = {prediction.get('p_star') or 'infeasible'}, nodes to ask for {knee}; {prediction['origin']}"
     )
+    if past := result.get("history"):
+        runs = f"{past['runs']} run" + "s" * (past["runs"] > 1)
+        errors = f"median error {past['median']:.1%}, worst {past['worst']:+.1%}"
+        yield f"earlier predictions of {past['kind']}: {runs}, {errors}"
     run = result.get("design_run")
     if run:
         yield from (f"cut: {note}" for note in run["notes"])

@@ -36,7 +36,7 @@ def view(result: common.Result) -> Iterator[Item]:
         f"table replicated and all-reduced: {_mb(traffic['replicated'])}"
     )
     if setup["workers"] == 1:
-        yield "one worker has nobody to all-reduce with: no comparison"
+        yield "one worker alone all-reduces nothing: no comparison"
     else:
         text = f"the hybrid moves {traffic['saved']:.0f} times less; a step takes {format_time(result['step_seconds'])}"
         ring = traffic["replicated_seconds"]

@@ -20,7 +20,7 @@ def view(result: common.Result) -> Iterator[Item]:
         yield from _what_terms_are(result)
     yield from common.held_out(result)
     if result.get("checks"):
-        yield common.checks(result["checks"], "Configured and recovered (PASS within 1 %)")
+        yield common.checks(result["checks"])
     yield from (Text(f"not checked: {text}", "dim") for text in result.get("unchecked") or ())
     for one in result.get("meaning") or ():
         yield from _meaning(one, result["clock"] == "wall")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -268,6 +269,30 @@ def test_the_report_does_not_wait_for_ranks_that_do_not_come(tmp_path: Path) -> 
     status, output = job(3, ["-m", "tests.emulator.commands.late_rank", str(tmp_path / "late")], tmp_path)
     assert status == 0, output
     assert output.splitlines() == ["note: ranks 2 have not ended 0.2 s after rank 0: reporting without", "2", "3"]
+
+
+@pytest.mark.parametrize("launched", [False, True])
+def test_ctrl_c_ends_a_program_with_one_line(tmp_path: Path, launched: bool) -> None:
+    """Under plain mpirun a rank says it; where this project started mpirun, the launcher does, with status 130."""
+    script = tmp_path / "busy.py"
+    script.write_text("from mpi4py import MPI\nMPI.COMM_WORLD.Barrier()\nprint('up', flush=True)\nwhile True: pass\n")
+    ours = ["-m", "emulator", "run", "--net", "10gbe", "--out", str(tmp_path / "run"), str(script)]
+    command = [sys.executable, *ours[:3], "-n", "2", *ours[3:]] if launched else mpirun.command(2, ours)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env=environment()
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=LIMIT)
+    said = [line for line in errors.splitlines() if "interrupted" in line]
+    assert len(said) == 1, errors
+    assert "Traceback" not in errors
+    if launched:
+        assert (process.returncode, len(errors.splitlines())) == (130, 1), errors
+    else:
+        assert said == ["interrupted: nothing was kept"]
+    assert not (tmp_path / "run").exists()
 
 
 def test_without_ranks_there_is_one_line(tmp_path: Path) -> None:

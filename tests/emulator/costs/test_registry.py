@@ -103,7 +103,7 @@ def test_the_slowest_rank_against_a_million_draws(p, quorum, backup):
         copy = np.exp(sigma * rng.standard_normal(len(draws)) - sigma**2 / 2)
         seen = np.maximum(draws[:, -2], np.minimum(draws[:, -1], copy))
     assert waiting.slowest(p, 0.3, quorum=quorum, backup=backup) == pytest.approx(seen.mean(), rel=0.003)
-    late = waiting.quantile_of_slowest(p, 0.3, 0.99, quorum=quorum, backup=backup)
+    late = waiting.slowest(p, 0.3, share=0.99, quorum=quorum, backup=backup)
     assert late == pytest.approx(np.quantile(seen, 0.99), rel=0.01)
 
 

@@ -108,22 +108,28 @@ def test_how_old_updates_get():
     assert balance.staleness(server, p).tolist() == [4] * 3
 
 
-DESIGNS = st.sampled_from(["all-reduce", "parameter-server", "gossip", "federated"]).map(
-    lambda pattern: Design("data", tuple(Flow(name, pattern, servers=4 * (pattern == "parameter-server"))
-                                         for name in ("dense", "table")))
-)  # fmt: skip
+@st.composite
+def designs(draw):
+    """Every pattern under every consistency, with and without a quorum."""
+    pattern = draw(st.sampled_from(["all-reduce", "parameter-server", "gossip", "federated", "scatter-gather"]))
+    options = {"servers": 4} if pattern == "parameter-server" else {}
+    options |= {"graph": draw(st.sampled_from(["one-peer", "ring", "torus"])), "every": draw(st.sampled_from([1, 8]))}
+    flows = tuple(Flow(name, pattern, quorum=0.9, **options) for name in ("dense", "table"))
+    model = draw(st.sampled_from(["synchronous", "bounded", "asynchronous"]))
+    return Design("data", flows, model=model, bound=4 * (model == "bounded"),
+                  stragglers=draw(st.sampled_from(["none", "backup", "quorum"])))  # fmt: skip
 
 
-@settings(deadline=None, max_examples=30)
-@given(DESIGNS, st.floats(1.0, 100.0))
+@settings(deadline=None, max_examples=60)
+@given(designs(), st.floats(1.0, 100.0))
 def test_more_memory_never_makes_a_design_infeasible(design, factor):
     known = facts(most=32)
     more = known.scaled(memory=int(known.job.memory * factor))
     assert not (pricing.price(known, design).feasible & ~pricing.price(more, design).feasible).any()
 
 
-@settings(deadline=None, max_examples=30)
-@given(DESIGNS, st.floats(0.01, 1.0), st.floats(0.01, 1.0))
+@settings(deadline=None, max_examples=60)
+@given(designs(), st.floats(0.01, 1.0), st.floats(0.01, 1.0))
 def test_a_faster_network_never_lowers_the_speedup(design, alpha, beta):
     known = facts(most=32)
     assert (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulator.design import check
+from emulator.design import check, parse
 from tests.emulator.design.sheets import CASES, sheet
 
 B = "example_b"
@@ -15,43 +15,70 @@ FEDERATED = ("communication.pattern=federated", "communication.servers=0")
 @pytest.mark.parametrize(
     ("rule", "name", "trips", "passes"),
     [
-        (1, B, ('job.memory="8 GB"',), ('job.memory="16 GB"',)),
+        (1, B, ('job.memory="12799 MB"',), ('job.memory="12800 MB"',)),
         (2, "example_a", ("communication.algorithm=tree",), ("communication.algorithm=auto",)),
         (3, B, TABLE_REDUCED, ()),
         (4, B, ("consistency.model=bounded", "consistency.bound=2"),
          ("consistency.model=bounded", "consistency.bound=2", "job.staleness=2")),
-        (5, B, ("job.spread=0.4",), ("job.spread=0.4", "load_balancing.stragglers=backup")),
-        (6, "swarm", ("coordination.control=central", 'coordination.if_lost="elect"'), ()),
+        (5, B, ("job.spread=0.16",), ("job.spread=0.15",)),
+        (5, B, ("job.spread=0.4", "load_balancing.stragglers=backup"),
+         ("job.spread=0.4", "consistency.model=bounded", "consistency.bound=4")),
+        (5, "rag", ("consistency.model=synchronous", "load_balancing.stragglers=none"),
+         ("consistency.model=synchronous", "load_balancing.stragglers=backup")),
         (7, "swarm", ("coordination.control=central",), ()),
+        (7, "swarm", ("coordination.data=central",), ()),
+        (7, "federated", ("coordination.data=central",), ()),
+        (7, "swarm", ("communication.pattern=federated",), ("communication.pattern=federated", "job.central=allowed")),
+        (7, "federated", ("communication.pattern=parameter-server", "communication.servers=1"), ()),
         (8, B, ("fault_tolerance.policy=continue",), ("fault_tolerance.policy=shrink",)),
-        (9, B, ('job.mtbf="1000 h"', 'fault_tolerance.interval="10 s"'),
+        (9, B, ('job.mtbf="1000 h"', 'fault_tolerance.interval="1000 s"'),
+         ('job.mtbf="1000 h"', 'fault_tolerance.interval="1100 s"')),
+        (9, B, ('job.mtbf="1000 h"', 'fault_tolerance.interval="4800 s"'),
          ('job.mtbf="1000 h"', 'fault_tolerance.interval="2400 s"')),
         (10, B, ("fault_tolerance.policy=replicate", "fault_tolerance.replicas=1", "fault_tolerance.survive=2"),
          ("fault_tolerance.policy=replicate", "fault_tolerance.replicas=2", "fault_tolerance.survive=2")),
         (11, "federated", ("communication.rule=mean",), ()),
+        (11, "federated", ("communication.rule=mean",), ("communication.rule=mean", "job.liars=0")),
         (11, "federated", ("job.liars=10",), ("job.liars=9",)),
-        (12, "example_a", ("partition.nodes=64",), ("partition.nodes=24",)),
-        (13, "example_a", ("partition.nodes=21",), ("partition.nodes=8",)),
-        (14, B, ("partition.parts=8",), ("partition.parts=32",)),
-        (14, B, ("partition.parts=17",), ("partition.parts=48",)),
-        (15, "rag", ("job.deadline=\"30 ms\"",), ()),
-        (16, B, ("consistency.why=\"\"",), ()),
+        (11, "federated", ("job.liars=10", "communication.rule=trimmed-mean"),
+         ("job.liars=9", "communication.rule=trimmed-mean")),
+        (11, "federated", ("job.liars=9", "communication.rule=krum"), ("job.liars=8", "communication.rule=krum")),
+        (12, "example_a", ("partition.nodes=35",), ("partition.nodes=31",)),
+        (12, "example_a", ("partition.nodes=32",), ("partition.nodes=31",)),
+        (13, "example_a", ("partition.nodes=13",), ("partition.nodes=12",)),
+        (14, B, ("partition.parts=15",), ("partition.parts=16",)),
+        (14, B, ("partition.parts=21",), ("partition.parts=22",)),
+        (15, "rag", ('job.deadline="32 ms"',), ('job.deadline="34 ms"',)),
+        (15, "rag", ('job.deadline="36 ms"', "load_balancing.stragglers=none"), ('job.deadline="36 ms"',)),
+        (16, B, ('consistency.why=""',), ('consistency.why="x"',)),
+        (16, B, ('communication.table.rejected=" "',), ('communication.table.rejected="x"',)),
         (17, B, ("consistency.bound=2",), ()),
+        (17, B, ("load_balancing.stragglers=backup",), ("load_balancing.stragglers=stealing",)),
+        (17, "rag", ('communication.query.quorum="100 %"', 'communication.index.quorum="100 %"'), ()),
         (17, B, ("fault_tolerance.policy=spare",), ("fault_tolerance.policy=spare", "fault_tolerance.spares=1")),
     ],
 )  # fmt: skip
 def test_a_rule(rule, name, trips, passes):
-    if rule == 6:  # TOML has no null: the sheet leaves the field out
-        tripped = sheet(*trips, name=name)
-        object.__setattr__(tripped.coordination, "if_lost", None)
-    else:
-        tripped = sheet(*trips, name=name)
+    tripped = sheet(*trips, name=name)
     found = [one for one in check(tripped) if one.rule == rule]
     assert found, [f"{one.rule}: {one.text}" for one in check(tripped)]
     for one in found:
         assert one.text
         assert one.remedy
     assert rule not in {one.rule for one in check(sheet(*passes, name=name))}
+
+
+def test_a_coordinator_whose_loss_is_not_planned():
+    """Rule 6: TOML has no null, so the sheet leaves the field out."""
+    text = (CASES / "example_b.toml").read_text()
+    silent = text.replace('if_lost = "restart"\n', "")
+    assert silent != text
+    (found,) = [one for one in check(parse(silent)) if one.rule == 6]
+    assert (found.slot, found.error) == ("coordination", True)
+    decentralized = silent.replace('control = "central"', 'control = "decentralized"')
+    for neighbour in (text, decentralized):
+        assert 6 not in {one.rule for one in check(parse(neighbour))}
+    assert 6 in {one.rule for one in check(parse(decentralized, changes=("coordination.data=central",)))}
 
 
 def test_the_section_on_b_with_all_reduce():

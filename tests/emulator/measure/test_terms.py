@@ -6,7 +6,7 @@ import pytest
 from emulator import costs, speedup
 from emulator.errors import UsageError
 from emulator.measure.series import Job, Series
-from emulator.measure.terms import fit_run, measurement
+from emulator.measure.terms import contention, fit_run, measurement
 
 ALPHA, BETA, GAMMA = 5e-6, 4e-10, 2e-10
 SIZES = (0, 8, 512, 8192, 1 << 17, 1 << 21)
@@ -39,7 +39,7 @@ def test_link_reduction_and_collective_have_their_terms(pattern):
     terms = found.collectives[pattern].headline
     assert (terms.alpha, terms.beta) == pytest.approx((ALPHA, BETA), rel=0.1)
     assert terms.gamma == found.reduction.headline.beta
-    factors = found.contention(pattern)
+    factors = contention(found.collectives[pattern], found.link)
     assert factors["alpha"]["value"] == pytest.approx(1, rel=0.1)
 
 

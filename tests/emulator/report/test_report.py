@@ -104,7 +104,7 @@ def test_a_map_leaves_out_what_was_not_measured():
 
 def test_a_check_says_pass_or_fail():
     check = {"what": "link", "term": "alpha", "configured": 50.0, "recovered": 51.0, "unit": "us", "passed": False}
-    text = printed([common.checks([check, {**check, "recovered": 50.0, "passed": True}], "checks")])
+    text = printed([common.checks([check, {**check, "recovered": 50.0, "passed": True}])])
     assert "+2.000 %  FAIL" in text
     assert " 0.000 %  PASS" in text
 

@@ -30,4 +30,5 @@ def test_an_option_reads_its_unit_and_help_explains_it(command, option):
             option.type.convert("50", option, context)
     else:
         assert option.type.convert("350MB", option, context) in (350 * 10**6, [350 * 10**6])
-        assert "kB, MB, GB are powers of 1000, KiB, MiB, GiB and the bare K, M, G of 1024" in text
+        powers = "kB, MB, GB, TB are powers of 1000, KiB, MiB, GiB, TiB and the bare K, M, G, T of 1024"
+        assert powers in text

@@ -129,7 +129,7 @@ def _gossip(comm: Any) -> Any:
     _apart(comm)
     for name in ("ring", "complete", "exponential"):
         mix(comm, x, mixing.of_graph(graphs.named(name, p)))
-    mean = average(comm, x, schedules.base_graph(p, 1))
+    mean = average(comm, x, schedules.base_graph(p))
     text = np.full(50, 7 if comm.Get_rank() == 1 else 0, np.uint8)
     heard = rumour.spread(comm, text, 1, mode="push-pull", seed=3)
     return x.tobytes(), mean.tobytes(), text.tobytes(), heard.rounds, heard.at

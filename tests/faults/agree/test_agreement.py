@@ -83,7 +83,7 @@ class Job:
         """`unrest[rank]`: what each knows of deaths as long as nothing hangs for it."""
         self.needed, news = set(range(size)), news or {}
         self.bases = []
-        for number in reversed(range(agreement.BASES)):
+        for number in reversed(range(agreement.AGREE_COMMS)):
             behind = self.bases[0] if self.bases else None
             self.bases.insert(0, Base(self.needed, hangs.get(number, {}), news.get(number, ()), behind))
         self.size, self.unrest, self.naps = size, unrest, naps
@@ -103,15 +103,15 @@ class Job:
         seen = iter([base.of(rank) for base in self.bases])
         comm = type("Comm", (), {"Dup": lambda _: next(seen)})()
 
-        def call_in(ahead):
+        def wake_workers(ahead):
             for event in self.revoked[len(self.got[rank]) : len(self.got[rank]) + 1 + ahead]:
                 event.set()
 
         def unrest():
-            hangs = rank in agreements.base.base.hangs.get(agreements.base.number - 1, ())
+            hangs = rank in agreements.comm.base.hangs.get(agreements.comm.number - 1, ())
             return max(self.unrest[rank], RECENT if hangs else QUIET)
 
-        agreements = Agreements(comm, unrest, call_in)
+        agreements = Agreements(comm, unrest, wake_workers)
         for step in range(WORDS):
             time.sleep(self.naps[step][rank])
             worked = self.work(rank, step)
@@ -133,12 +133,12 @@ class Job:
             time.sleep(1e-4)
         return not self.revoked[step].is_set()
 
-    def wait(self, request, in_vain, agreements):
+    def wait(self, request, superseded, agreements):
         while True:
             with LOCK:
                 if request.Test():
                     return True
-                if in_vain():
+                if superseded():
                     return False
             assert time.monotonic() < self.over, f"hangs for good: {vars(agreements)}, {vars(request)}, {self.said}"
             time.sleep(1e-4)
@@ -163,11 +163,11 @@ def hasty(monkeypatch):
 )
 @given(
     hangs=st.dictionaries(
-        st.integers(0, agreement.BASES - 2), st.dictionaries(st.integers(0, 4), SOME, max_size=2), max_size=3
+        st.integers(0, agreement.AGREE_COMMS - 2), st.dictionaries(st.integers(0, 4), SOME, max_size=2), max_size=3
     ),
     naps=st.lists(st.tuples(*[NAP] * SIZE), min_size=WORDS, max_size=WORDS),
     unrest=st.lists(st.sampled_from([QUIET, RECENT, FRESH]), min_size=SIZE, max_size=SIZE),
-    news=st.dictionaries(st.integers(0, agreement.BASES - 1), st.sets(st.integers(0, 4), max_size=2), max_size=3),
+    news=st.dictionaries(st.integers(0, agreement.AGREE_COMMS - 1), st.sets(st.integers(0, 4), max_size=2), max_size=3),
 )
 @example(
     hangs={0: {1: ALL}, 1: {0: ALL}}, unrest=[QUIET] * SIZE, naps=[AT_ONCE] * WORDS, news={0: {1}}
@@ -224,4 +224,4 @@ def test_where_nobody_knows_of_a_death_nobody_votes(hasty):
     job = Job(SIZE, {}, [QUIET] * SIZE, naps)
     job.run()
     assert all(word & 1 for said in job.said for word in said)
-    assert [base.said for base in job.bases[1:]] == [[]] * (agreement.BASES - 1)
+    assert [base.said for base in job.bases[1:]] == [[]] * (agreement.AGREE_COMMS - 1)

@@ -46,7 +46,7 @@ class Deaf:
 
 agreement.STUCK_S = 0.1
 quorum = survivor_group.SurvivorGroup(MPI.COMM_WORLD)
-quorum.agreements.bases[0] = Deaf(quorum.base)
+quorum.agreements.comms[0] = Deaf(quorum.agree_comm)
 if quorum.rank == 3:
     for other in range(3):
         quorum.work_comm.recv(source=other)
@@ -57,7 +57,7 @@ first = quorum.agree(True, 0b101 | quorum.rank & 0b010, wait)
 quorum.alive = first.alive
 second = quorum.agree(quorum.rank != 1)
 with open(os.path.join(sys.argv[1], str(quorum.rank)), "w") as file:
-    print(first.ok, first.alive, first.kept, second.ok, second.alive, len(quorum.agreements.bases), file=file)
+    print(first.ok, first.alive, first.kept, second.ok, second.alive, len(quorum.agreements.comms), file=file)
 quorum.agree(True)
 os._exit(0)
 """
@@ -68,7 +68,7 @@ def test_an_agreement_that_hangs_is_made_again_elsewhere(tmp_path) -> None:
     with start(mpirun.command(4, ["-c", HANGS, str(tmp_path)], ft=True), stderr=subprocess.DEVNULL) as job:
         job.wait(60)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {
-        str(rank): f"True (0, 1, 2) 5 False (0, 1, 2) {agreement.BASES - 1}\n" for rank in range(3)
+        str(rank): f"True (0, 1, 2) 5 False (0, 1, 2) {agreement.AGREE_COMMS - 1}\n" for rank in range(3)
     }
     assert job.leftovers() == []
 
@@ -84,7 +84,7 @@ quorum = survivor_group.SurvivorGroup(MPI.COMM_WORLD)
 if quorum.rank == 1:
     os.kill(os.getpid(), signal.SIGKILL)
 time.sleep(1.0)
-quorum.base.Revoke()
+quorum.agree_comm.Revoke()
 verdict = quorum.agree(False)
 print(verdict.ok, verdict.alive, verdict.rounds)
 os._exit(0)
@@ -107,7 +107,7 @@ from faults.agree import agreement, survivor_group
 def quiet(comm):
     comm.Set_errhandler(MPI.ERRORS_RETURN)
     quiet.seen += 1
-    if MPI.COMM_WORLD.rank == 1 and quiet.seen == 3 + agreement.BASES + survivor_group.WORK_COMMS:
+    if MPI.COMM_WORLD.rank == 1 and quiet.seen == 3 + agreement.AGREE_COMMS + survivor_group.WORK_COMMS:
         time.sleep(0.5)  # the others have their last communicator by then, and wait in the barrier
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -1,5 +1,6 @@
 """The commands: what they refuse, what they leave behind, and how they end."""
 
+import contextlib
 import json
 import os
 import signal
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
 from emulator import results
 from emulator.launch import job, mpirun
+from faults.__main__ import main
 
 TIMEOUT_S = 120
 SHORT = ("drill", "ring", "-n", "3", "--steps", "20")
@@ -30,10 +33,17 @@ def command(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
 
 
 def refuse(folder: Path, *arguments: str) -> str:
-    """The one line that says why nothing was done."""
-    done = command(folder, *arguments)
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stdout + done.stderr
+    """The one line that says why nothing was done, of the command in this process."""
+    with contextlib.chdir(folder):
+        done = CliRunner().invoke(main, arguments, prog_name="python -m faults")
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
     return done.stderr
+
+
+def test_a_refusal_ends_the_process_with_one_line_and_status_2(tmp_path) -> None:
+    done = command(tmp_path, "drill", "ring", "--limit", "0")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stdout + done.stderr
+    assert refuse(tmp_path, "drill", "ring", "--limit", "0") == done.stderr
 
 
 @pytest.mark.parametrize(

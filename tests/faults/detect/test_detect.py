@@ -1,6 +1,7 @@
 """Detectors on a board whose time is given by the test."""
 
 import math
+import signal
 import subprocess
 import sys
 import time
@@ -13,7 +14,8 @@ from emulator.errors import UsageError
 from faults import detect
 from faults.detect import swim
 from faults.detect.phi import PhiAccrual, phi
-from faults.launch import watchdog as watch
+from faults.launch.watchdog import Watch
+from faults.platform import LOCAL, Clock, Executioner, Platform
 from faults.record.status_board import LEFT, WORKING, StatusBoard
 
 
@@ -72,14 +74,14 @@ def test_the_limit_grows_with_the_ranks_per_core() -> None:
     assert detect.limit_for(1000, cores=2) > detect.limit_for(100, cores=2) > 0
 
 
-def test_an_unknown_detector_is_refused(tmp_path) -> None:
+def test_an_unknown_detector_is_refused() -> None:
     with pytest.raises(UsageError, match="runtime, heartbeat, phi"):
-        detect.detector("crystal ball", board_of(tmp_path), 1.0)
+        detect.of("crystal ball")
 
 
 def test_who_is_accused_by_others_is_suspected_until_a_sign_of_life_that_is_newer(tmp_path) -> None:
     board = StatusBoard.create(tmp_path / "board", 3, 0)
-    accused = detect.detector("swim", board, 1.0)
+    accused = detect.of("swim").watcher(board, 1.0)
     for member in (0, 1):
         board.enter(member, member, 0)
     board.rows["suspected"] = time.monotonic()  # member 2 has not come yet
@@ -132,8 +134,51 @@ def test_who_computes_in_its_first_thread_or_in_its_heart_runs(program: str, fir
         heart = int(process.stdout.readline())
         looks = []
         for _ in range(30):  # the first of them while it may still be on its way to bed
-            looks.append((watch._runs(process.pid, 0), watch._runs(process.pid, heart)))
+            looks.append((LOCAL.executioner.runs(process.pid, 0), LOCAL.executioner.runs(process.pid, heart)))
             time.sleep(0.02)
         process.kill()
     assert max(looks, key=looks.count) == (first, with_heart)
-    assert not watch._runs(process.pid, heart)
+    assert not LOCAL.executioner.runs(process.pid, heart)
+
+
+class Observed(Executioner):
+    """Processes in the states that the test gives; `sent` are those that were killed."""
+
+    def __init__(self, board: StatusBoard, states: list[str], beats_at: int | None = None) -> None:
+        super().__init__()
+        self.board, self.states, self.beats_at, self.looks, self.sent = board, states, beats_at, 0, []
+
+    def state(self, process: int) -> str:
+        if process == 0:  # of no heartbeat thread
+            return ""
+        self.looks += 1
+        if self.looks == self.beats_at:  # the thread beats after the detector has looked, and sleeps again
+            self.board.beat(0)
+        return self.states[min(self.looks, len(self.states)) - 1]
+
+    def send(self, process: int, number: int = signal.SIGKILL) -> bool:
+        self.sent.append(process)
+        return True
+
+
+@pytest.mark.parametrize(
+    ("states", "beats_at", "killed"),
+    [
+        (["S"], None, True),
+        (["T"], None, True),
+        (["R"], None, False),
+        (["D"], None, False),  # a slow disk below the mapped board
+        (["S"] * 4 + ["R", "R", "S"], None, False),  # the whole machine had paused
+        (["S"], 2, False),  # between the two looks
+    ],
+)
+def test_only_a_process_that_stays_silent_and_asleep_is_killed(tmp_path, states, beats_at, killed: bool) -> None:
+    clock = Clock()
+    board = StatusBoard.create(tmp_path / "board", 1, 0, Platform(clock))
+    board.rows["state"], board.rows["pid"], board.rows["beat"] = WORKING, 7, clock.now() - 10.0
+    observed = Observed(board, states, beats_at)
+    board.platform = Platform(clock, observed)
+    dog = Watch(tmp_path, board, 1.0, 1.0, detect.Heartbeat(board, 5.0))
+    for _ in range(6):
+        dog._fence(clock.now())
+    assert observed.sent == ([7] if killed else [])

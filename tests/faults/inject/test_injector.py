@@ -11,23 +11,36 @@ from emulator.core.instruments import Instrument
 from faults.inject.injector import Injector
 from faults.plan.events import resolve
 from faults.plan.grammar import parse
+from faults.platform import LOCAL, Clock, Platform
 from faults.record import journal
 from faults.record.status_board import StatusBoard
 
 SLEEPER = """
 import signal, time
-from faults.inject import executioner
+from faults.platform import LOCAL
+executioner = LOCAL.executioner
 {prelude}
 executioner.strike(signal.{signal}, time.monotonic() + {delay})
 sum(range(10**12))  # one call into C that lasts for ever
 """
 
 
-def injector(tmp_path, lines: list[str], place: int = 1, seen: list[str] | None = None) -> Injector:
+class GivenClock(Clock):
+    """Time passes when the test says so."""
+
+    def __init__(self) -> None:
+        self.t, self.slept = 100.0, []
+        self.now, self.sleep = lambda: self.t, self.slept.append
+
+
+def injector(
+    tmp_path, lines: list[str], place: int = 1, seen: list[str] | None = None, platform: Platform = LOCAL
+) -> Injector:
     events = resolve([parse(line) for line in lines], 4)
     (tmp_path / "journal").mkdir(exist_ok=True)
     path = tmp_path / "board"
-    board = StatusBoard(path, 8, len(events)) if path.exists() else StatusBoard.create(path, 8, len(events))
+    make = StatusBoard if path.exists() else StatusBoard.create
+    board = make(path, 8, len(events), platform)
     note = (lambda event: seen.append(event.text)) if seen is not None else (lambda event: None)
     kinds = dict.fromkeys(("corrupt", "full", "lose", "cut"), note)
     return Injector(events, board, journal.Journal(tmp_path / "journal", place), place, place, kinds)
@@ -113,18 +126,18 @@ def test_a_cut_is_made_by_every_rank_that_sends_across_it(tmp_path, line: str, a
     assert made == acting
 
 
-def test_what_is_to_happen_later_waits_for_its_instant(tmp_path, monkeypatch) -> None:
+def test_what_is_to_happen_later_waits_for_its_instant(tmp_path) -> None:
     seen: list[str] = []
-    now = 100.0
-    monkeypatch.setattr("faults.clock.now", lambda: now)
-    faults = injector(tmp_path, ["full 1 @ time 2 s", "full 1 @ step 1 + 5 s"], seen=seen)
+    clock = GivenClock()
+    lines = ["full 1 @ time 2 s", "full 1 @ step 1 + 5 s"]
+    faults = injector(tmp_path, lines, seen=seen, platform=Platform(clock))
     faults.begin(100.0)
     faults.at_step(1)
     assert (seen, list(faults._board.fired)) == ([], [0.0, 0.0])
-    now = 103.0
+    clock.t = 103.0
     faults.at_step(2)
     assert seen == ["full 1 @ time 2 s"]
-    now = 106.0
+    clock.t = 106.0
     faults.phase("all_gather")
     assert len(seen) == 2
 
@@ -157,11 +170,10 @@ def test_a_lie_ends_by_itself(tmp_path) -> None:
     assert faults.spoken(truth) is truth
 
 
-def test_a_slow_rank_sleeps_for_the_rest_of_its_time(tmp_path, monkeypatch) -> None:
-    slept: list[float] = []
-    monkeypatch.setattr("faults.clock.sleep", slept.append)
-    faults = injector(tmp_path, ["slow 1 @ step 0 by 4"])
+def test_a_slow_rank_sleeps_for_the_rest_of_its_time(tmp_path) -> None:
+    clock = GivenClock()
+    faults = injector(tmp_path, ["slow 1 @ step 0 by 4"], platform=Platform(clock))
     faults.drag(0.5)
     faults.at_step(0)
     faults.drag(0.5)
-    assert slept == [1.5]
+    assert clock.slept == [1.5]

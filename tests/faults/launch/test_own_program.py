@@ -1,5 +1,6 @@
 """Programs of one's own: every policy with a real kill, what is refused, and how failures end."""
 
+import json
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 
 from emulator.errors import UsageError
 from emulator.launch import mpirun
+from faults.launch.own_program import in_words, recoveries
 from faults.record import outcome
 from faults.recover import preconditions
 
@@ -98,6 +100,23 @@ def test_each_example_survives_its_kill(tmp_path, arguments: str, said: str) -> 
     assert DIED[name] in done.stderr
 
 
+def test_what_ranks_tell_of_a_recovery_becomes_one_fact_and_one_line() -> None:
+    of = {"dead": [2], "step": 40, "policy": "shrink", "ranks": 3}
+    told = [of | {"at": 11.0 + late, "seconds": 0.25 + late, "back_to": back} for late, back in ((0.0, 40), (0.5, 37))]
+    told += [{"dead": [0], "at": 12.0, "ranks": 2}, {"resumed": 30, "at": 14.0}, {"resumed": 30, "at": 15.0}]
+    found = recoveries(told, 10.0, relaunched=13.0)
+    assert found == [
+        {"dead": [2], "step": 40, "at": 1.0, "policy": "shrink", "seconds": 0.75, "lost_steps": 3, "ranks": 3},
+        {"dead": [0], "step": None, "at": 2.0, "ranks": 2},
+        {"resumed": 30, "at": 5.0, "seconds": 2.0},
+    ]
+    assert list(map(in_words, found)) == [
+        "rank 2 died in step 40, 1.00 s after the start: shrink, 3 ranks went on after 750 ms, 3 steps done again",
+        "rank 0 died, 2.00 s after the start: the other 2 went on without",
+        "restart: went on from step 30 after 2.00 s",
+    ]
+
+
 @pytest.fixture
 def program(tmp_path) -> Path:
     path = tmp_path / "program.py"
@@ -113,15 +132,27 @@ def refusal(done: subprocess.CompletedProcess) -> str:
     return line
 
 
+@pytest.mark.parametrize(
+    ("policy", "call"),
+    [
+        ("restart", r"use faults.restarting\(comm, state, folder\)"),
+        ("continue", r"use faults.routing\(comm\)"),
+        ("replicate", "ParameterServer with replicas=2"),
+        ("reexecute", r"use faults.reexecute\("),
+        ("prayer", "a policy is one of shrink, spare, respawn, restart, continue, replicate, reexecute, got 'prayer'"),
+    ],
+)
+def test_a_policy_of_another_call_is_refused_with_that_call(monkeypatch, policy: str, call: str) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(UsageError, match=call):
+        preconditions.check_policy(policy)
+
+
 @needs_ulfm
 @pytest.mark.parametrize(
     ("what", "call"),
     [
-        ("restart", "use faults.restarting(comm, state, folder)"),
-        ("continue", "use faults.routing(comm)"),
-        ("replicate", "ParameterServer with replicas=2"),
         ("reexecute", "use faults.reexecute("),
-        ("prayer", "a policy is one of shrink, spare, respawn, restart, continue, replicate, reexecute, got 'prayer'"),
         ("restarting", "leave it out, or python -m faults run --recovery restart -n 2"),
     ],
 )
@@ -165,8 +196,15 @@ def test_an_mpi_whose_jobs_never_survive_a_death_is_named_with_what_works_there(
     ],
 )
 def test_a_launcher_judges_by_the_verdict(program, what: str, status: int, printed: str) -> None:
-    done = finish([sys.executable, "-m", "faults", "run", "-n", 2, program, what], program.parent)
+    saved = program.parent / "facts.json"
+    done = finish([sys.executable, "-m", "faults", "run", "-n", 2, "--json", saved, program, what], program.parent)
     assert (done.returncode, done.stdout) == (status, printed), done.stderr
+    facts = json.loads(saved.read_text())
+    assert (facts["policy"], facts["status"], facts["launches"]) == ("shrink", status, 1)
+    dead = [(one["dead"], one["step"], one["policy"], one["ranks"]) for one in facts["recoveries"]]
+    assert dead == ([([1], 3, "shrink", 1)] if what == "bug of one" else [])
+    if dead:
+        assert 0 < facts["recoveries"][0]["seconds"] < facts["recoveries"][0]["at"]
 
 
 @needs_ulfm
@@ -198,7 +236,7 @@ def test_a_job_is_started_again_for_deaths_only_and_not_for_ever(tmp_path) -> No
     command = [sys.executable, "-m", "faults", "run", "--recovery", "restart", "-n", 2, "--launches", 2]
     killed = finish([*command, "killed.py"], tmp_path)
     assert (killed.returncode, killed.stderr.count("a rank died: launch")) == (3, 2 - 1)
-    assert "no verdict after 2 launches" in killed.stderr
+    assert "not finished after 2 launches" in killed.stderr
     (tmp_path / "checkpoints" / "job").unlink()
     wrong = finish([*command, "wrong.py"], tmp_path)
     assert (wrong.returncode, wrong.stderr.count("a rank died")) == (1, 0)

@@ -40,7 +40,7 @@ def test_a_process_dies_once(lines, refilled: bool) -> None:
 )
 def test_a_rank_whose_place_is_taken_can_die_again(lines) -> None:
     assert len(events(*lines, refilled=True)) == 2
-    with pytest.raises(UsageError, match="nobody replaces it; drop one, or recover by spare, respawn or restart"):
+    with pytest.raises(UsageError, match="no process replaces it; drop one, or recover by spare, respawn or restart"):
         events(*lines, refilled=False)
 
 

@@ -73,7 +73,7 @@ def test_a_kill_within_a_step_and_its_copy_to_the_buddy(tmp_path, offset: int) -
 @needs_ulfm
 @pytest.mark.parametrize(
     ("lines", "said"),
-    [(["kill 2,3 @ step 12"], "both lost"), (["kill 0 @ step 5", "kill 2,4 @ step 12"], "nobody is left to go on")],
+    [(["kill 2,3 @ step 12"], "both lost"), (["kill 0 @ step 5", "kill 2,4 @ step 12"], "no rank is left to go on")],
 )
 def test_what_no_level_has_is_lost_with_a_reason(tmp_path, lines, said) -> None:
     evaluation = carry_out(tmp_path, lines, levels="memory")

@@ -1,0 +1,294 @@
+"""An agentic language model as a case study: sharded training, then agents whose tasks are fanned out over workers.
+
+    mpirun -n 8 python -m demos.cases.agentic --net hdr
+
+A small character model learns the standard library's documentation. Ranks 1 to N-1 train it: pairs of ranks share the
+model out (tensor parallelism), the pairs share the batch out (data parallelism), with an all-reduce in both. Half-way
+a pair leaves, and the others go on from a checkpoint. Then rank 0 orchestrates: an episode is two drafts of a text and
+a judgement that needs both; tasks go out when what they need is there, lost and late ones are done again elsewhere.
+"""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+import emulator
+from demos._lib import case, screen
+from demos._lib import char_model as model
+from emulator.design.sheet import Sheet
+from emulator.run.options import demo
+from emulator.run.session import Run
+from emulator.units import format_time
+from faults.drill.job_spec import JobSpec
+from faults.inject.drill_context import DrillContext
+from faults.patterns.catalogue import Pattern
+from faults.recover.multilevel import Levels
+from faults.recover.reexecute import reexecute
+from faults.recover.step_loop import recovering
+from primitives.collectives.all_reduce import all_reduce
+from primitives.scatter_gather import Answer, Coordinator, coordinator
+
+RANKS = 3  # the orchestrator and a pair that shares the model out
+TENSOR = 2
+HIDDEN = 84  # units, a multiple of what up to 7 tensor ranks need
+STEPS = 400
+LENGTH, DRAFTS = 24, 2  # characters of a draft, drafts of an episode
+SHORT = 4  # characters of a draft in steps that are only timed
+PROMPTS = ("return the ", "the number of ", "a string ", "if the file ", "raise an error ", "create a new ")
+SECONDS = 1e-3  # declared computing as a share of the sheet's
+LOST = float("inf")  # the factor of a worker that never answers
+_ROUNDING = 1e-9  # of losses: sums in another order, over all steps
+
+
+# -- serving -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Agents:
+    """Workers that draft and judge, and the orchestrator's plan.
+
+    Attributes
+    ----------
+    seconds
+        Declared computing of a task.
+    factors
+        How many times longer a worker takes; `LOST`: it never answers.
+    """
+
+    comm: MPI.Intracomm
+    whole: model.Weights
+    seconds: float
+    factors: dict[int, float] = field(default_factory=dict)
+
+    def work(self, task: tuple[str, Any, int]) -> Generator[None, None, Any]:
+        """A worker's side: a draft, or the better of several."""
+        kind, given, variant = task
+        factor, slices = self.factors.get(self.comm.Get_rank(), 1.0), 0
+        while slices < 4 or factor == LOST:
+            emulator.compute(self.comm, self.seconds / 4 * (1.0 if factor == LOST else factor))
+            slices += 1
+            yield
+        return answer_of(self.whole, kind, given, variant)
+
+    def episodes(self, pool: Coordinator, **options: Any) -> tuple[list[str], list[Answer]]:
+        """Have a text made from every prompt: tasks go out as soon as all that they need is there."""
+        tasks: dict[tuple[int, int], tuple[str, list[tuple[int, int]]]] = {}
+        for number in range(len(PROMPTS)):
+            drafts = [(number, variant) for variant in range(DRAFTS)]
+            tasks |= {name: ("draft", []) for name in drafts} | {(number, DRAFTS): ("judge", drafts)}
+        done: dict[tuple[int, int], Any] = {}
+        answers: list[Answer] = []
+        while ready := [name for name, (_, needs) in tasks.items() if name not in done and done.keys() >= set(needs)]:
+            asked = [(tasks[name][0], [done[one] for one in tasks[name][1]] or PROMPTS[name[0]], name[1])
+                     for name in ready]  # fmt: skip
+            answers.append(pool.ask(asked, **options))
+            done |= zip(ready, answers[-1].values(), strict=True)
+        return [done[number, DRAFTS] for number in range(len(PROMPTS))], answers
+
+
+def answer_of(whole: model.Weights, kind: str, given: Any, variant: int) -> Any:
+    """What a task comes to, whoever does it."""
+    if kind == "draft":
+        return model.draft(whole, given, LENGTH, variant)
+    return max(given, key=lambda said: (model.likelihood(whole, said), said))
+
+
+def episodes_alone(whole: model.Weights) -> list[str]:
+    """The oracle: the same texts in one process."""
+    return [answer_of(whole, "judge", [answer_of(whole, "draft", one, v) for v in range(DRAFTS)], 0) for one in PROMPTS]
+
+
+# -- what the design sheet asks for --------------------------------------------------------------------
+
+
+def scaled(sheet: Sheet, ranks: int) -> Sheet:
+    """As many nodes as there are beside the orchestrator, eight tasks for each; a thousandth of the seconds."""
+    nodes, task = ranks - 1, sheet.task[0]
+    asked = sheet.partition.nodes if sheet.partition and sheet.partition.nodes else nodes
+    texts = {"request_bytes": len(pickle.dumps(("draft", PROMPTS[0], 0))), "answer_bytes": len(PROMPTS[0]) + SHORT}
+    return case.cut(
+        sheet, nodes, {"t_comp": SECONDS * sheet.job.t_comp * nodes / asked},
+        layers={"activations": model.BATCH * model.V * 8, "algorithm": "ring"},
+        episode={"count": 8 * nodes, "seconds": SECONDS * task.seconds, **texts},
+    )  # fmt: skip
+
+
+def data(control: MPI.Intracomm, sheet: Sheet) -> Any:
+    """The text, the same on every rank."""
+    return control.bcast(model.text() if control.Get_rank() == 0 else None)
+
+
+def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> case.Ends:
+    """A step of training over all nodes that share the model out, then its episodes."""
+    nodes, task = comm.Get_size() - 1, sheet.task[0]
+    layers = sheet.job.t_comp / nodes * steps.factors(nodes)
+    tasks = task.seconds * steps.factors(nodes + task.count)[:, nodes:]
+    sub: Any = comm.Split(MPI.UNDEFINED if comm.Get_rank() == 0 else 0, comm.Get_rank())
+    whole = model.begin(nodes * max(1, HIDDEN // nodes))
+    grid = model.Grid() if sub is None or sub == MPI.COMM_NULL else model.Grid.on(sub, nodes)
+    shard = model.part(whole, grid.tensor_place, grid.tensor)
+    ends: case.Ends = []
+
+    def work(given: tuple[str, str, float]) -> str:
+        emulator.compute(comm, given[2])
+        return model.draft(whole, given[1], SHORT, 0)
+
+    for number in range(steps.count):
+        if comm.Get_rank():
+            emulator.compute(comm, layers[number, grid.tensor_place])
+            model.step(grid, shard, data, number)
+        with coordinator(comm, work, batch=1) as pool:
+            if pool is not None:
+                pool.ask([("draft", PROMPTS[0], float(amount)) for amount in tasks[number]])
+                ends.append(emulator.now(comm))
+    return ends
+
+
+# -- its own screen ------------------------------------------------------------------------------------
+
+
+@demo("cases.agentic", needs=RANKS)
+def main(run: Run) -> None:
+    sheet = case.sheet_beside(__file__)
+    small, text = scaled(sheet, run.size), data(run.control, sheet)
+    whole = _training(run, small, text)
+    _serving(run, small, whole)
+    screen.terms(run, case.compare(run, sys.modules[__name__], sheet, text))
+
+
+def _training(run: Run, sheet: Sheet, text: Any) -> model.Weights:
+    """Train on pairs of ranks, on one pair fewer from half-way on; the model, on every rank."""
+    pairs, losses, began = (run.size - 1) // TENSOR, [], run.now()
+    kept: model.Weights = model.begin(HIDDEN)
+    used = [pairs, max(1, pairs - 1)]
+    for half, number in enumerate(used):
+        mine = 0 < run.rank <= number * TENSOR
+        sub: Any = run.comm.Split(0 if mine else MPI.UNDEFINED, run.rank)
+        if mine:
+            grid = model.Grid.on(sub, TENSOR)
+            shard = model.part(kept, grid.tensor_place, TENSOR)
+            for step in range(half * STEPS // 2, (half + 1) * STEPS // 2):
+                emulator.compute(run.comm, sheet.job.t_comp / (number * TENSOR))
+                losses.append(model.step(grid, shard, text, step))
+        shards = run.comm.gather(shard if mine and grid.data_place == 0 else None)  # the checkpoint, on rank 0
+        kept = run.comm.bcast(model.joined([one for one in shards if one is not None]) if shards else None)
+    took, told = run.now() - began, run.control.gather(losses)
+    if told is None:
+        return kept
+    seen = told[1]
+    right, model_alone = model.losses_alone(text, HIDDEN, STEPS)
+    rows = [[step, seen[step], right[step], abs(seen[step] - right[step])]
+            for step in (0, STEPS // 8, STEPS // 2 - 1, STEPS // 2, STEPS - 1)]  # fmt: skip
+    screen.table(run, f"training on {len(text):,} characters, {pairs} x {TENSOR} ranks, after step {STEPS // 2} "
+                 f"{used[1]} x {TENSOR}; {format_time(took)}",
+                 {"step": "plain", "loss": "figures", "one process": "figures", "apart": "plain"}, rows)  # fmt: skip
+    worst = float(np.abs(np.subtract(seen, right)).max())
+    same = max(float(np.abs(kept[name] - model_alone[name]).max()) for name in kept)
+    screen.verdict(run, max(worst, same) < _ROUNDING,
+                   f"losses are those of one process, {worst:.0e} apart (at most {_ROUNDING:.0e})")  # fmt: skip
+    return kept
+
+
+def _serving(run: Run, sheet: Sheet, whole: model.Weights) -> None:
+    """Episodes with all workers well, one slow, and one that never answers."""
+    last, rows, right = run.size - 1, [], True
+    again = {"speculate": 1.5}
+    ways: list[tuple[str, dict[int, float], dict[str, Any]]] = [
+        ("all well", {}, {}), ("a worker 20 times slower", {last: 20.0}, {}),
+        ("  its tasks again elsewhere", {last: 20.0}, again), ("a worker gone, tasks again", {last: LOST}, again),
+    ]  # fmt: skip
+    said: list[str] = []
+    for name, factors, options in ways:
+        agents = Agents(run.comm, whole, sheet.task[0].seconds, factors)
+        with coordinator(run.comm, agents.work, batch=1, prefetch=0) as pool:
+            if pool is None:
+                continue
+            said, answers = agents.episodes(pool, **options)
+        right = right and said == episodes_alone(whole)
+        rows.append([name, sum(one.seconds for one in answers), sum(one.counts.sent for one in answers),
+                     sum(one.counts.backups for one in answers)])  # fmt: skip
+    if run.rank == 0:
+        columns = {"way": "name", "time": "time", "tasks sent": "count", "backups": "count"}
+        screen.table(run, f"{len(PROMPTS)} episodes of {DRAFTS} drafts and a judgement", columns, rows)
+        screen.text(run, f"  {said[0]!r}")
+    screen.verdict(run, right, f"all {len(PROMPTS)} texts are those of one process, each way")
+
+
+# -- the drill: ranks are killed in training and in serving ----------------------------------------------
+
+TRAINING = 24  # steps of the drill; the others answer requests
+REQUESTS = 12
+
+
+def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
+    """One rank of a job that trains on shards and then answers requests; rank 0, or its heir, orchestrates."""
+    text = model.text(60)
+    begun = model.begin(4 * spec.ranks)
+    state = {"losses": np.zeros(TRAINING), "answers": np.full((spec.steps, REQUESTS), -1, np.int64)}
+    levels = Levels(model.part(begun, max(0, tools.member) % spec.ranks, spec.ranks))  # kept by the neighbour as well
+    with recovering(
+        MPI.COMM_WORLD, state, policy=spec.recovery, spares=spec.spares, at_least=spec.ranks, drill=tools, levels=levels
+    ) as job:
+        while job.next(spec.steps):
+            with job.attempt():
+                if job.place is None:
+                    continue
+                grid = model.Grid(0, 1, job.place, spec.ranks, None, job.comm)
+                if job.step < TRAINING:
+                    state["losses"][job.step] = model.step(grid, levels.own, text, job.step)
+                else:
+                    whole = _gathered(job.comm, levels.own, job.place)
+                    requests = [(job.step, number) for number in range(REQUESTS)]
+                    reexecute(job.comm, partial(_next, whole), requests, state["answers"][job.step])
+    return {"place": job.place, "losses": job.committed["losses"].tolist(),
+            "answers": job.committed["answers"].tolist(), "recoveries": job.recoveries}  # fmt: skip
+
+
+def _gathered(comm: MPI.Intracomm, shard: model.Weights, place: int) -> model.Weights:
+    """The whole model on every rank, as a sum of models that are zero but for one rank's shard."""
+    nothing = {name: np.zeros_like(value) for name, value in shard.items()}
+    parts = model.joined([shard if rank == place else nothing for rank in range(comm.Get_size())])
+    whole = {name: all_reduce(comm, value) for name, value in parts.items()}
+    return whole | {"b2": shard["b2"]}  # of which every rank has all
+
+
+def _next(whole: model.Weights, request: tuple[int, int]) -> int:
+    """The most likely character after a piece of a prompt."""
+    step, number = request
+    prompt = PROMPTS[(step + number) % len(PROMPTS)]
+    context = [model.CHARACTERS.index(c) for c in prompt[number % 3 :][: model.CONTEXT]]
+    return int(np.argmax(model.chances(whole, context)))
+
+
+def _matches(spec: JobSpec, folder: Path, verdicts: Sequence[dict[str, Any]]) -> tuple[bool, str]:
+    """Losses of every rank as in one process to rounding, and every answer."""
+    losses, whole = model.losses_alone(model.text(60), 4 * spec.ranks, TRAINING)
+    right = [[_next(whole, (step, number)) for number in range(REQUESTS)] for step in range(TRAINING, spec.steps)]
+    at_work = [one for one in verdicts if one["place"] is not None]
+    worst = max(float(np.abs(np.subtract(one["losses"], losses)).max()) for one in at_work)
+    wrong = sum(one["answers"][TRAINING:] != right for one in at_work)
+    answers = (spec.steps - TRAINING) * REQUESTS
+    return worst < _ROUNDING and not wrong, (
+        f"losses of {TRAINING} steps {worst:.0e} apart from one process, {answers} answers right on "
+        f"{len(at_work) - wrong} of {len(at_work)} ranks"
+    )
+
+
+DRILL = Pattern(
+    "agentic", "sharded training, then requests", ("respawn", "spare"), 40, _matches,
+    "losses and answers are those of one process", options={"program": "demos.cases.agentic"}, phases={}, transfer="",
+    least_ranks=RANKS,
+)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

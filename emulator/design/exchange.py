@@ -1,0 +1,189 @@
+"""One exchange of a design's skeleton: its sizes, its computing times, and its exact time on a configured network.
+
+Each exchange is followed message by message (`emulator.costs.steps`, `emulator.costs.coordinator`), with computing
+times drawn anew.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.costs import coordinator, steps
+from emulator.costs.replay import replay
+from emulator.design.model import Flow
+
+ITEM = 4  # bytes of an element of a sum
+WARM_UP = 2  # exchanges before the clock counts
+_REQUEST, _REPORT, _HEADER, _MODEL = 110, 75, 56, 16  # bytes around a task, its result, a push or pull, a model
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One flow of a design at the p of the run.
+
+    Attributes
+    ----------
+    ranks
+        p nodes that compute, and `extra` servers or a coordinator.
+    down, up
+        Bytes of one exchange: of a request or a pulled table, and of an answer, a push, a sum or a gossiped value.
+    compute
+        Mean seconds of a node before each exchange, of `between` steps; of one task where there are `tasks`.
+    needed
+        Answers that a coordinator waits for; 0: all.
+    late
+        Median turnarounds after which an idle node runs a task again; None: never.
+    copies
+        Nodes that can answer for a shard.
+    deadline
+        Seconds that a federated server waits in a round.
+    """
+
+    flow: Flow
+    model: str
+    bound: int
+    p: int
+    extra: int
+    down: int
+    up: int
+    compute: float
+    between: int = 1
+    tasks: int = 0
+    algorithm: str = ""
+    rows: int = 0
+    row_bytes: int = 0
+    touched: int = 0
+    needed: int = 0
+    late: float | None = None
+    copies: int = 1
+    deadline: float = math.inf
+
+    @property
+    def ranks(self) -> int:
+        return self.p + self.extra
+
+    @property
+    def prefetch(self) -> int:
+        """Tasks that a node holds in advance: none where one may be cancelled before it begins."""
+        return 0 if self.needed or self.late else 1
+
+    @property
+    def owners(self) -> list[list[int]] | None:
+        """For each request the nodes (from 0) that can answer it; None for tasks, which any node can do."""
+        return None if self.tasks else [[(i + k) % self.p for k in range(self.copies)] for i in range(self.p)]
+
+    @property
+    def waits(self) -> bool:
+        """Whether nodes wait for one another in every exchange."""
+        return self.flow.pattern not in ("parameter-server", "gossip") or self.model == "synchronous"
+
+    @property
+    def slack(self) -> float:
+        """Exchanges by which a gossiped message may be late; infinite where nothing is waited for."""
+        return {"synchronous": 0, "bounded": self.bound}.get(self.model, math.inf)
+
+    def smallest(self) -> Exchange:
+        """The same with messages of one element."""
+        if self.touched:
+            few = self.flow.servers
+            return replace(self, touched=few, up=few * (self.row_bytes + 8), down=few * self.row_bytes)
+        least = 8 * max(1, self.flow.servers) if self.flow.pattern != "all-reduce" else ITEM * self.p
+        return replace(self, down=min(self.down, least), up=min(self.up, least))
+
+    def draws(self, spread: float, count: int, seed: int) -> NDArray[np.float64]:
+        """Computing times, sums of `between` log-normal steps: for each of `count` exchanges and p nodes.
+
+        A node that answers a coordinator has several of them, in the middle dimension: one for each task that it runs.
+        """
+        attempts = (2 * max(1, -(-self.tasks // self.p)),) if self.flow.pattern == "scatter-gather" else ()
+        variance = math.log1p(spread**2)
+        rng = np.random.default_rng((seed, self.tasks or self.p, count))
+        normal = rng.standard_normal((count, *attempts, self.between, self.p))
+        factors = np.exp(math.sqrt(variance) * normal - variance / 2).sum(axis=-2)
+        # The sample has the declared mean: what is left to chance is only how much nodes wait for each other.
+        found: NDArray[np.float64] = self.compute * factors / factors[WARM_UP:].mean()
+        return found
+
+
+@dataclass(frozen=True)
+class Wires:
+    """The network between two nodes: seconds per message, per byte of a path, and per byte of a sender's card."""
+
+    alpha: float
+    beta: float
+    egress: float
+
+
+def price(one: Exchange, computes: NDArray[np.float64], wires: Wires) -> float:
+    """Seconds of one exchange in the steady state, by following the messages of all of them."""
+    if one.flow.pattern == "parameter-server" and not one.waits:
+        return _loose(one, computes, wires)
+    terms = (wires.alpha, wires.beta, wires.egress)
+    count = len(computes) - WARM_UP
+    if one.flow.pattern == "scatter-gather":
+        tasks = one.tasks or one.p
+        rules = coordinator.Rules(tasks, one.needed or tasks, one.down + _REQUEST, one.up + _REPORT, one.prefetch,
+                                  one.late, one.owners)  # fmt: skip
+        ends = coordinator.requests(computes, rules, *terms)
+    elif one.flow.pattern == "federated":
+        ends = coordinator.rounds(computes, one.down + _MODEL, one.up + _MODEL, one.deadline, *terms)
+    else:
+        of = max if one.waits else statistics.fmean
+        done = [of(replay(_programs(one, part), wires.alpha, wires.beta, egress=wires.egress))
+                for part in (computes[:WARM_UP], computes)]  # fmt: skip
+        return float(done[1] - done[0]) / count
+    return (ends[-1] - ends[WARM_UP - 1]) / count
+
+
+def _programs(one: Exchange, computes: NDArray[np.float64]) -> list[Any]:
+    if one.flow.pattern == "all-reduce":
+        return steps.all_reduces(computes, one.algorithm, one.up // ITEM, ITEM)
+    if one.flow.pattern == "gossip":
+        return steps.gossips(computes, sources(one.flow.graph, one.p), one.up, one.slack)
+    k = one.flow.servers
+    return steps.services(computes, k, one.up / k + _HEADER, one.down / k + _HEADER)
+
+
+def _loose(one: Exchange, computes: NDArray[np.float64], wires: Wires) -> float:
+    """A node that waits for no other: its own round trip, or its turn at a card that is always busy."""
+    mean = float(computes.mean())
+    k = one.flow.servers
+    push, pull = one.up / k + _HEADER, one.down / k + _HEADER
+    trip = 2 * wires.alpha + (k - 1) * push * wires.egress + push * wires.beta + k * pull * wires.beta
+    busy = one.p * max(push * wires.beta, pull * wires.egress)
+    if one.model == "bounded":
+        return max(steps.bounded_wait(computes, one.bound, trip), busy)
+    return max(mean + trip, busy)
+
+
+def sources(graph: str, p: int) -> list[list[list[int]]]:
+    """From whom each rank hears, for the rounds of a graph one after another; as `primitives.gossip` lays them out."""
+    if p == 1:
+        return [[[]]]
+    if graph == "one-peer":
+        return [[[(i - (1 << k)) % p] for i in range(p)] for k in range((p - 1).bit_length())]
+    if graph == "torus":
+        return [_torus(p)]
+    offsets = {"ring": {1, p - 1}, "complete": set(range(1, p)),
+               "exponential": {(1 << k) % p for k in range((p - 1).bit_length())}}[graph]  # fmt: skip
+    return [[[(i - d) % p for d in sorted(offsets)] for i in range(p)]]
+
+
+def _torus(p: int) -> list[list[int]]:
+    rows = next(r for r in range(math.isqrt(p), 0, -1) if p % r == 0)
+    width = p // rows
+
+    def at(row: int, column: int) -> int:
+        return row % rows * width + column % width
+
+    found = []
+    for rank in range(p):
+        r, c = divmod(rank, width)
+        found.append(sorted({at(r, c + 1), at(r, c - 1), at(r + 1, c), at(r - 1, c)} - {rank}))
+    return found

@@ -1,0 +1,89 @@
+"""The chapters of the cases: every command that they show prints what they show below it."""
+
+from __future__ import annotations
+
+import math
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from emulator.launch import mpirun
+from emulator.launch.job import start
+
+ROOT = Path(__file__).parents[3]
+CHAPTERS = sorted((ROOT / "docs" / "cases").glob("*.md"))
+_BLOCK = re.compile(r"^```\n(\$ .*?)^```$", re.MULTILINE | re.DOTALL)
+_NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")
+_MEASURED = re.compile(r"^(compute|latency|bandwidth|waiting|total) .*%$|by at most|err by")
+"""Lines whose numbers depend on which message a busy machine delivers first, or on rounding."""
+_OFF = 0.25
+_ROUNDING = 1e-9
+
+
+def shown(chapter: Path) -> list[tuple[str, list[str]]]:
+    """Commands of a chapter, each with the lines below it; ``...`` leaves lines out."""
+    found = []
+    for block in _BLOCK.findall(chapter.read_text(encoding="utf-8")):
+        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            command, _, lines = re.sub(r"\\\n\s*", "", part).partition("\n")
+            found.append((command, [line for line in lines.splitlines() if line.strip() not in ("", "...")]))
+    return found
+
+
+def printed(command: str, folder: Path) -> list[str]:
+    """Run a command of a chapter as a user does; its lines."""
+    words = shlex.split(command)
+    if words[:2] == ["mpirun", "-n"]:
+        words = mpirun.command(int(words[2]), words[4:])
+    elif words[0] == "python":
+        words[0] = sys.executable
+    words = [str(ROOT / word) if word.endswith(".toml") and "=" not in word else word for word in words]
+    with (folder / "output").open("w+") as output:
+        with start(
+            words, stdout=output, stderr=subprocess.STDOUT, cwd=folder, extra_env={"PYTHONPATH": str(ROOT)}
+        ) as job:
+            status = job.wait(timeout=180)
+        assert not job.leftovers()
+        output.seek(0)
+        text = output.read()
+    assert status == 0, text
+    return text.splitlines()
+
+
+def same(expected: str, seen: str) -> bool:
+    """Whether two lines say the same; measured numbers to a quarter, what is below any rounding altogether."""
+    if not _MEASURED.search(expected):
+        return expected.split() == seen.split()
+    if _NUMBER.sub("#", expected).split() != _NUMBER.sub("#", seen).split():
+        return False
+    if expected.endswith("%"):  # a term; how far off it is, and its share, follow from the two times
+        expected, seen = (" ".join(re.split(r"\s{2,}", line)[:3]) for line in (expected, seen))
+    pairs = zip(*([float(one.replace(",", "")) for one in _NUMBER.findall(line)] for line in (expected, seen)),
+                strict=True)  # fmt: skip
+    return all(math.isclose(a, b, rel_tol=_OFF) or max(abs(a), abs(b)) < _ROUNDING for a, b in pairs)
+
+
+@pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
+def test_commands_print_what_the_chapter_shows(chapter: Path, tmp_path: Path) -> None:
+    commands = shown(chapter)
+    assert commands
+    for number, (command, lines) in enumerate(commands):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        left = iter(printed(command, folder))
+        for line in lines:
+            assert any(same(line, one) for one in left), f"{command}\ndoes not print, in this order:\n{line}"
+
+
+def test_a_changed_figure_or_word_is_found() -> None:
+    line = "waiting     87.2 us    86.6 us  -0.7 %        4.0 %"
+    assert same(line, "waiting     90.0 us    86.6 us  -4.0 %        4.1 %")
+    assert not same(line, "waiting     187 us    86.6 us  -50 %        4.0 %")
+    assert not same(line, "waiting     87.2 ms    86.6 us  -0.7 %        4.0 %")
+    assert not same("median  97 %  96 %", "median  97 %  95 %")
+    assert same("differ by at most 1.1e-12 (allowed 1e-09): PASS", "differ by at most 8.7e-13 (allowed 1e-09): PASS")
+    assert not same("differ by at most 1.1e-12 (allowed 1e-09): PASS", "differ by at most 1e-3 (allowed 1e-09): FAIL")

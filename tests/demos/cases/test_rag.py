@@ -1,0 +1,112 @@
+"""Retrieval: exact parts of an index, and the case end to end on one launch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demos._lib import corpus, retrieval
+from demos._lib.retrieval import Index, Passage
+from demos._lib.search_service import Places
+from demos.cases import rag
+from emulator.errors import UsageError
+from tests.demos.launched import run_demo
+
+
+@pytest.fixture(scope="module")
+def held() -> list[Passage]:
+    texts = retrieval.passages(corpus.load(800))
+    return [Passage(number, *one) for number, one in enumerate(texts)]
+
+
+@pytest.fixture(scope="module")
+def shared(held: list[Passage]) -> retrieval.Statistics:
+    return retrieval.statistics([one.text for one in held])
+
+
+@pytest.mark.parametrize("parts", [2, 5])
+def test_the_best_of_the_shards_are_the_best_of_one_index(
+    held: list[Passage], shared: retrieval.Statistics, parts: int
+) -> None:
+    whole = Index(shared, held)
+    shards = [Index(shared, held[part::parts]) for part in range(parts)]
+    for one in held[:: len(held) // 40]:
+        query = shared.query(" ".join(corpus.words(one.text)[:5]))
+        merged = retrieval.merge([shard.search(query, 10) for shard in shards], 10)
+        for ours, theirs in zip(merged, whole.search(query, 10), strict=True):
+            assert np.array_equal(ours[0], theirs[0])
+            assert np.array_equal(ours[1], theirs[1])
+
+
+def test_an_index_that_grows_is_the_index_of_all(held: list[Passage], shared: retrieval.Statistics) -> None:
+    grown = Index(shared, held[:100])
+    grown.add(held[100:300])
+    whole, query = Index(shared, held[:300]), shared.query("return the value of an object")
+    assert len(grown) == 300
+    assert retrieval.fuse(grown.search(query, 10), 10) == retrieval.fuse(whole.search(query, 10), 10)
+
+
+def test_equal_scores_are_in_the_order_of_their_numbers_and_zero_is_no_hit() -> None:
+    scores, numbers = retrieval.best(np.array([0, 2, 2, 1, 2], np.float32), np.array([4, 9, 3, 1, 7]), 3)
+    assert numbers.tolist() == [3, 7, 9]
+    assert scores.tolist() == [2, 2, 2]
+    assert len(retrieval.best(np.zeros(50, np.float32), np.arange(50), 3)[1]) == 0
+
+
+def test_a_lost_worker_s_shards_go_to_the_workers_with_the_fewest() -> None:
+    places = Places(6, range(1, 7))
+    moves = places.lose(3)
+    assert [shard for shard, _ in moves] == [1, 2]
+    for shard in range(6):
+        assert len(set(places.replicas_of(shard))) == 2
+        assert 3 not in places.replicas_of(shard)
+    loads = [sum(rank in places.replicas_of(shard) for shard in range(6)) for rank in (1, 2, 4, 5, 6)]
+    assert max(loads) - min(loads) <= 1
+    assert places.lose(4)
+
+
+def test_packages_that_are_not_installed_are_named() -> None:
+    with pytest.raises(UsageError, match="got 'no_such_package'"):
+        list(corpus.of_packages(["no_such_package"]))
+
+
+def test_a_drill_spares_the_driver() -> None:
+    from faults.drill.request import Request
+    from faults.patterns.catalogue import CATALOGUE
+
+    CATALOGUE["rag"] = rag.DRILL
+    try:
+        with pytest.raises(UsageError, match="if_lost = restart"):
+            Request("rag", 8, ["kill 0 @ step 3"]).spec()
+        assert Request("rag", 8, ["kill 3 @ step 3"]).spec().recovery == "replicate"
+    finally:
+        del CATALOGUE["rag"]
+
+
+def test_answers_are_those_of_one_process_and_terms_are_as_predicted(tmp_path: Path) -> None:
+    done = run_demo("cases.rag", 5, tmp_path, "--net", "cloud-zone", "--packages", "numpy")
+    assert done.status == 0, done.text
+    parts = done.result["case"]
+    assert [part["passed"] for part in parts if "passed" in part] == [True, True]
+    ways = {row[0].strip(): row for part in parts for row in part.get("rows", ())}
+    assert ways["4 shards"][1] < ways["2 shards"][1] < ways["1 shard"][1]
+    assert ways["a worker 8 times slower"][1] > 3 * ways["4 shards"][1] > ways["asked again elsewhere"][1]
+    assert [row[3] for row in ways.values() if "deadline" not in row[0]] == [1.0] * 6
+    assert 0.5 < ways["quorum at a deadline"][3] < 1
+    terms = {row["term"]: row for part in parts for row in part.get("terms", {}).get("rows", ())}
+    assert terms["total"]["predicted"] == pytest.approx(terms["total"]["measured"], rel=0.15)
+    assert terms["waiting"]["predicted"] == pytest.approx(terms["waiting"]["measured"], rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "options", "rule"),
+    [(2, (), "needs at least 3 ranks, got 2"), (3, ("--packages", "numpy", "--question", "xq zzzz"), "no passage")],
+)
+def test_bad_input(ranks: int, options: tuple[str, ...], rule: str, tmp_path: Path) -> None:
+    done = run_demo("cases.rag", ranks, tmp_path, *options)
+    lines = [line for line in done.text.splitlines() if line.startswith("error:")]
+    assert done.status == 2
+    assert len(lines) == 1
+    assert rule in lines[0]
