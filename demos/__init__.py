@@ -1,4 +1,4 @@
-"""One short runnable file for each thing to see: ``mpirun -n 16 python -m demos.ring``."""
+"""One short runnable file for each demonstration: ``mpirun -n 16 python -m demos.ring``."""
 
 from emulator.launch import mpirun
 

@@ -194,12 +194,12 @@ def _winner(rows: list[dict[str, Any]], p: int, size: int) -> dict[str, Any]:
 
 
 def _quickest(times: dict[str, float]) -> list[str]:
-    """The pattern with the least time, and those that are as good as equal to it."""
+    """The pattern with the least time, and those within `TIE` of it."""
     return [name for name in PATTERNS if times[name] <= (1 + TIE) * min(times.values())]
 
 
 def _held(row: dict[str, Any]) -> bool:
-    """Whether the time is followed to the message, and kept.
+    """Whether the closed form is exact without pacing.
 
     Where p is no power of two, ranks of a gossip run ahead of others, and meet at a card in an order that a run without
     pacing does not keep.

@@ -18,14 +18,16 @@ import click
 import numpy as np
 
 import emulator
-from demos._lib import digits, federated_results
-from demos._lib.timing import begin_together, declared
+from demos._lib import digits
+from demos._lib.formulas import judge
+from demos._lib.timing import begin_together, declared, measured
+from emulator import costs
 from emulator.errors import UsageError
 from emulator.run.options import SHARE, TIME, demo
 from emulator.run.session import Run
 from primitives.collectives.all_reduce import all_reduce
 from primitives.federated import DiLoCo, participate, robust, serving, weighted_mean
-from primitives.federated.averaging import HEADER, Aggregate, draw_clients
+from primitives.federated.averaging import HEADER, Aggregate, Round, draw_clients
 
 SHAPE = (digits.FEATURES, digits.CLASSES)
 COUNT = digits.FEATURES * digits.CLASSES
@@ -51,7 +53,7 @@ class Setting:
         self.shards = [(rest[0][k::clients], rest[1][k::clients]) for k in range(clients)]
 
     def absent(self, client: int, number: int) -> bool:
-        """Whether a client sits a round out."""
+        """Whether a client declines a round."""
         return bool(np.random.default_rng((self.seed, 1, client, number)).random() < self.dropout)
 
     def seconds(self, client: int) -> float:
@@ -110,7 +112,7 @@ def main(
     setting = Setting(run.size, run.seed, dropout, 0, declared(run, step_time), slow)
     rows, model = _federate(run, setting, count, asked, weighted_mean, deadline)
     if run.rank == 0:
-        federated_results.rounds(run, rows, setting.declared if not slow else None, 8 * (HEADER + COUNT))
+        _keep_rounds(run, rows, setting.declared if not slow else None, 8 * (HEADER + COUNT))
         if deadline is None:
             _check(run, setting, model, count, asked)
     run.show()
@@ -210,8 +212,57 @@ def _seldom(run: Run, setting: Setting, steps: int = 160) -> None:
         loss, accuracy = setting.score(outer.model)
         row = {"every": gap, "rounds": steps // gap, "seconds": took, "loss": loss, "accuracy": accuracy, "same": same}
         if run.rank == 0:
-            rows.append(federated_results.seldom(run, row, steps, 8 * COUNT, setting.declared))
+            rows.append(_keep_seldom(run, row, steps, 8 * COUNT, setting.declared))
     run.extra |= {"diloco": rows, "steps": steps}
+
+
+def _keep_rounds(run: Run, rows: list[dict[str, Any]], training: float | None, n: int) -> None:
+    """Add the rounds, of a model of n bytes with its header, to the result and compare their times with the formula.
+
+    `training` is in seconds, that of every client; None where clients differ, so that no formula holds.
+    """
+    kept = [
+        {**vars(row["record"]), "at": row["at"], "loss": row["loss"], "accuracy": row["accuracy"],
+         "predicted": _round_time(run, row["record"], training, n)}
+        for row in rows
+    ]  # fmt: skip
+    asked = len(kept[0]["asked"])
+    closed = None
+    if run.network is not None and training is not None:
+        path = run.network.between(0, 1)
+        closed = training + costs.seconds("federated", asked, n, path.alpha, path.beta)
+    run.measurements.append(
+        measured("federated round", asked + 1, n, [one["seconds"] for one in kept], predicted=closed)
+    )
+    run.extra["rounds"] = kept
+    if not any(one["late"] for one in kept):
+        judge(run, "federated rounds", [(one["predicted"], one["seconds"]) for one in kept])
+
+
+def _round_time(run: Run, record: Round, training: float | None, n: int) -> float | None:
+    """A round followed message by message; with all clients taking part this is 2 alpha + (m + 1) n beta + training."""
+    if run.network is None or training is None:
+        return None
+    path = run.network.between(0, 1)
+    down: list[list[tuple[int, int]]] = [[] for _ in range(run.size)]
+    up: list[list[tuple[int, int]]] = [[] for _ in range(run.size)]
+    down[0] = [(c, n) for c in record.asked]
+    for client in record.asked:
+        up[client] = [(0, n if client in record.answered else 8 * HEADER)]
+    return costs.timeline([down, up], path.alpha, path.beta) + (training if record.answered else 0.0)
+
+
+def _keep_seldom(run: Run, row: dict[str, Any], steps: int, n: int, declared: float) -> dict[str, Any]:
+    """One gap between all-reduces of n bytes, with the bytes that each rank has moved and the predicted time."""
+    row["bytes_per_rank"] = 2 * (run.size - 1) / run.size * n * row["rounds"]
+    row["predicted"] = None
+    if run.network is not None:
+        path = run.network.between(0, 1)
+        each = costs.exact("ring", run.size, n // 8, 8, path.alpha, path.beta)
+        row["predicted"] = row["rounds"] * each + steps * declared
+    if not row["same"]:
+        run.fail(f"with H = {row['every']} the ranks' models must be equal bit by bit, they are not")
+    return row
 
 
 if __name__ == "__main__":

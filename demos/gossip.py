@@ -106,7 +106,8 @@ def _ways(run: Run, chosen: list[graphs.Graph], n: int) -> list[Way]:
     for name, schedule in _schedules(p).items():
         exact = len(schedule) if mixing.contraction(schedule) == 0 else None
         sigma = mixing.contraction(schedule)
-        ways.append(Way(name, _by_mixing(schedule), _mean_degree(schedule), None, sigma, wire, exact))
+        degree = float(np.mean([sum(map(len, m.graph.neighbours)) / m.size for m in schedule]))
+        ways.append(Way(name, _by_mixing(schedule), degree, None, sigma, wire, exact))
     everybody = graphs.complete(p)
     matchings = [schedules.random_matching(everybody, run.seed, k) for k in range(64)]
     expected = run.on_root(lambda: schedules.expected_contraction(everybody, run.seed, 1000))
@@ -126,11 +127,6 @@ def _schedules(p: int) -> dict[str, list[Mixing]]:
     return {"one-peer exponential": schedules.one_peer_exponential(p), "base graph": schedules.base_graph(p)}
 
 
-def _mean_degree(schedule: Sequence[Mixing]) -> float:
-    counts = [sum(map(len, m.graph.neighbours)) / m.size for m in schedule]
-    return float(np.mean(counts)) if counts else 0.0
-
-
 def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float, most: int = 400) -> dict[str, Any]:
     """Do rounds until the distance to the mean has shrunk to `error`; rank 0 gets what was seen.
 
@@ -140,16 +136,12 @@ def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float
     scale = np.maximum(np.abs(target), 1e-300)
     distances: list[float] = []
     for value in way.values(run.comm, x):
-        distances.append(_distance(run, value, target, scale))
+        apart = run.control.allreduce(float((((value - target) / scale) ** 2).sum()))
+        distances.append(float(np.sqrt(apart)))  # norm over all ranks of the relative distance to the mean
         if len(distances) > (way.exact or most) or distances[-1] <= error * distances[0] * (way.exact is None):
             break
     wrong = run.control.allreduce(int(np.sum(np.abs(value[:-1] / value[-1] / truth - 1) > 1e3 * error)))
     return gossip_results.convergence(run, way, distances, wrong, error)
-
-
-def _distance(run: Run, value: np.ndarray, target: np.ndarray, scale: np.ndarray) -> float:
-    """Norm over all ranks of the relative distance to the mean."""
-    return float(np.sqrt(run.control.allreduce(float((((value - target) / scale) ** 2).sum()))))
 
 
 def _asynchronous(run: Run, x: np.ndarray, truth: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""Incast: one receiver and more and more senders at once, as at the port of a parameter server.
+"""Incast: one receiver and a growing number of senders at once, as at the port of a parameter server.
 
 Senders 1 .. k each send n bytes to rank 0 at the same time. However fast the senders are, all bytes pass the
 receiver's card one after another::
@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 from mpi4py import MPI
 
-from demos._lib.formulas import fitted, judge, timed_rows
+from demos._lib.formulas import formula, judge
 from demos._lib.timing import Formula, keep, timed
 from emulator import costs
 from emulator.errors import UsageError
@@ -73,11 +73,10 @@ def job(comm: MPI.Intracomm | None, ranks: int, size: int) -> Job:
 
 def conclude(run: Run, series: list[Series]) -> None:
     """Put the measurements beside the formula, on rank 0; busbw is what goes into the receiver."""
-    if run.network is not None:
-        formula = on_network(run.network)
-    else:  # the terms of one queue: S = 1, V = number of senders
-        formula = fitted(run, timed_rows(series), lambda _, ranks: costs.terms("incast", ranks - 1), "incast")
-    pairs = keep(run, series, formula)
+    configured = on_network(run.network) if run.network is not None else lambda *_: None
+    # Fitted are the terms of one queue: S = 1, V = number of senders.
+    found = formula(run, series, configured, lambda _, ranks: costs.terms("incast", ranks - 1), "incast")
+    pairs = keep(run, series, found)
     for row in run.measurements:
         row["busbw"] = None if row["algbw"] is None else row["senders"] * row["algbw"]
     judge(run, "alpha + k n beta", pairs, EXACT, into=0)

@@ -1,4 +1,4 @@
-"""Measure what a message and a ring all-reduce really cost here, and how many nodes are worth having.
+"""Measure what a message and a ring all-reduce cost here, and how many nodes are worth having.
 
 Sub-communicators of 2, 4, 8, ... ranks are measured in the same run, beside the native MPI_Allreduce in interleaved
 repetitions. One repetition's time is that of the whole operation, from the first rank's start to the last one's end.

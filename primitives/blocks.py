@@ -1,4 +1,4 @@
-"""Cutting n things into p blocks that differ by at most one."""
+"""Cuts n elements into p blocks whose sizes differ by at most one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 def counts(total: int, parts: int) -> list[int]:
-    """Sizes of `parts` blocks of `total` things: the first ``total % parts`` have one more; blocks may be empty."""
+    """Sizes of `parts` blocks of `total` elements: the first ``total % parts`` have one more; blocks may be empty."""
     quotient, remainder = divmod(total, parts)
     return [quotient + 1] * remainder + [quotient] * (parts - remainder)
 

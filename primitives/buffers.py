@@ -1,4 +1,4 @@
-"""What may be a buffer: checks with clear words, and flat views."""
+"""Buffers of collectives: checks of arrays, flat views, scratch memory."""
 
 from __future__ import annotations
 
@@ -112,5 +112,5 @@ def put(target: Array, source: Array) -> None:
 
 
 def message(view: Array) -> list[Any]:
-    """What mpi4py is given to send or receive: bytes, since numpy computes and MPI need not know the dtype."""
+    """The buffer that mpi4py sends or receives: bytes, since numpy reduces and MPI need not know the dtype."""
     return [view, MPI.BYTE]

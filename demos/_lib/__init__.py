@@ -1,1 +1,1 @@
-"""What several demos share: data sets, training loops, timing, formulas."""
+"""Code that several demos share: data sets, training loops, timing, formulas."""

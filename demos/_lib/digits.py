@@ -55,7 +55,7 @@ def batch(size: int, seed: int, worker: int, step: int, count: int) -> NDArray[n
 
 
 def probabilities(weights: Array, images: Array) -> Array:
-    """Of each class for each image, shape (images, 10)."""
+    """Probability of each class for each image, shape (images, 10)."""
     scores = images @ weights
     scores -= scores.max(axis=1, keepdims=True)
     np.exp(scores, out=scores)
@@ -63,14 +63,14 @@ def probabilities(weights: Array, images: Array) -> Array:
 
 
 def gradient(weights: Array, images: Array, digits: NDArray[np.int64]) -> Array:
-    """Of the mean cross-entropy, shape (65, 10)."""
+    """Gradient of the mean cross-entropy, shape (65, 10)."""
     error = probabilities(weights, images)
     error[np.arange(len(digits)), digits] -= 1
     return images.T @ error / len(digits)
 
 
 def batch_gradient(weights: Array, shard: tuple[Any, Any], seed: int, worker: int, step: int, count: int) -> Array:
-    """On a worker's mini-batch of its images and digits, in the shape of `weights`, which may be flat."""
+    """Gradient on a worker's mini-batch of its images and digits, in the shape of `weights`, which may be flat."""
     images, labels = shard
     chosen = batch(len(labels), seed, worker, step, count)
     return gradient(weights.reshape(FEATURES, CLASSES), images[chosen], labels[chosen]).reshape(weights.shape)
@@ -83,5 +83,5 @@ def loss(weights: Array, images: Array, digits: NDArray[np.int64]) -> float:
 
 
 def accuracy(weights: Array, images: Array, digits: NDArray[np.int64]) -> float:
-    """Share of images whose most probable class is right."""
+    """Share of the images whose most probable class is the right one."""
     return float((probabilities(weights, images).argmax(axis=1) == digits).mean())

@@ -29,11 +29,6 @@ def fitted(run: Run, rows: Iterable[Timed], terms: Terms, name: str) -> Callable
     return lambda pattern, p, size: line.predict(terms(pattern, p), size)
 
 
-def timed_rows(series: Iterable[Series]) -> list[Timed]:
-    """The repetitions of jobs in the form that `fitted` takes."""
-    return [(one.job.pattern, one.job.ranks, one.job.bytes, one.seconds) for one in series]
-
-
 def formula(run: Run, series: Iterable[Series], configured: Formula, terms: Terms, name: str) -> Formula:
     """The closed form with the configured network's terms, or with terms fitted to these times; its origin is kept."""
     if run.network is not None:
@@ -43,7 +38,8 @@ def formula(run: Run, series: Iterable[Series], configured: Formula, terms: Term
         run.extra["formula"] = "no formula: fitting alpha and beta takes two --sizes"
         return lambda pattern, p, size: None
     run.extra["formula"] = "alpha and beta fitted to these very times"
-    return fitted(run, timed_rows(series), terms, name)
+    rows = [(one.job.pattern, one.job.ranks, one.job.bytes, one.seconds) for one in series]
+    return fitted(run, rows, terms, name)
 
 
 def slowest_path(run: Run) -> tuple[float, float]:

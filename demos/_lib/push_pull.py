@@ -19,7 +19,7 @@ WARM_UP = 2
 
 @dataclass(frozen=True)
 class Seen:
-    """What one rank saw."""
+    """Times, errors and traffic of one rank."""
 
     ends: NDArray[np.float64]  # when each of its pulls was complete, in seconds (empty on a server)
     wrong: int = 0  # elements that differ from the exact sum
@@ -62,7 +62,7 @@ def step_times(seen: list[Seen]) -> NDArray[np.float64]:
 
 
 def measure(control: MPI.Intracomm, comm: Any, size: int, servers: int, count: int, **options: Any) -> list[Seen]:
-    """Run `steps` on the members of `comm` (None elsewhere); rank 0 of `control` gets what every rank saw."""
+    """Run `steps` on the members of `comm` (None elsewhere); rank 0 of `control` gets every rank's `Seen`."""
     control.Barrier()
     if comm is not None:
         carrier.of(comm).align()
@@ -71,7 +71,7 @@ def measure(control: MPI.Intracomm, comm: Any, size: int, servers: int, count: i
 
 
 def measurement(pattern: str, p: int, size: int, seen: list[Seen], **more: Any) -> dict[str, Any]:
-    """What was seen in the form of the result file: a step lasts from one completion to the next one's."""
+    """The measurement in the form of the result file: a step lasts from one completion to the next one's."""
     times = step_times(seen)
     algbw, wrong = size / float(np.median(times)), sum(one.wrong for one in seen)
     return measured(pattern, p, size, times, algbw=algbw, wrong=wrong, **more)

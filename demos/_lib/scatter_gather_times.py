@@ -22,7 +22,7 @@ PREDICTED: dict[str, Callable[..., float]] = {
 
 
 def study(run: Run) -> None:
-    """Measure and predict."""
+    """Measure scatters and gathers on sub-communicators, beside their predictions."""
     counts = [p for p in run.sub_sizes((4, 8, 16)) if p > 1]
     if not counts:
         raise UsageError("scatter-gather is between 2 ranks or more, got --ranks 1: leave it out")

@@ -20,7 +20,7 @@ SNAPSHOTS = 12
 
 @dataclass(frozen=True)
 class Task:
-    """What is trained, and how."""
+    """A training: its ranks, steps, rates and declared times."""
 
     servers: int  # the first ranks serve, the others work
     steps: int  # iterations of each worker

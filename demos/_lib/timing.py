@@ -1,4 +1,4 @@
-"""Timing the jobs of a demo, and adding the measurements to its result."""
+"""Times the jobs of a demo, and adds the measurements to its result."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def measured(pattern: str, ranks: int, size: int, seconds: ArrayLike, **more: An
 
 
 def keep_checks(run: Run, checks: Iterable[Mapping[str, Any]]) -> None:
-    """Let the run fail for every configured value that was not recovered."""
+    """Fail the run for every configured value that was not recovered."""
     for check in checks:
         if not check["passed"]:
             run.fail("{what}: {term} is {recovered:.6g} {unit}, configured {configured:.6g}".format(**check))
@@ -94,7 +94,7 @@ def warn_unstable(run: Run) -> None:
 
 
 def begin_together(run: Run) -> float:
-    """Wait for all ranks, and give this one's clock at the common start. Collective over all ranks."""
+    """Wait for all ranks; returns this rank's clock at the common start. Collective over all ranks."""
     run.control.Barrier()
     carrier.of(run.comm).align()
     return run.now()

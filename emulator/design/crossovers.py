@@ -14,6 +14,7 @@ from emulator.design import pricing
 from emulator.design.menu import policies
 from emulator.design.model import Facts
 from emulator.design.pricing import Priced
+from emulator.design.words import counted
 
 
 def sentences(facts: Facts, priced: Priced, nodes: int) -> list[str]:
@@ -49,8 +50,8 @@ def _touched(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
 
         turn = bisect(server_wins, 1 / state.rows, 1.0)
         if turn is not None:
-            yield (f"{state.name}: a parameter server of {servers} beats all-reduce below {turn:.2%} touched rows at "
-                   f"p = {nodes} (this job touches {state.touched / state.rows:.2%})")  # fmt: skip
+            yield (f"{state.name}: a parameter server of {servers} beats all-reduce below {100 * turn:.2g} % touched "
+                   f"rows at p = {nodes} (this job touches {100 * state.touched / state.rows:.2g} %)")  # fmt: skip
 
 
 def _algorithms(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
@@ -94,5 +95,6 @@ def _policies(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
         turn = bisect(stays, facts.job.mtbf / 1e4, facts.job.mtbf * 1e4)
         if turn is not None:
             side = "below" if stays(facts.job.mtbf * 1e4) else "above"
-            yield (f"{other.policy} beats {priced.design.policy} {side} an MTBF of {turn / 3600:.3g} h per node (this "
+            name = other.policy + (f" ({counted(other.spares, 'node')})" if other.spares else "")
+            yield (f"{name} beats {priced.design.policy} {side} an MTBF of {turn / 3600:.3g} h per node (this "
                    f"job has {facts.job.mtbf / 3600:.3g} h)")  # fmt: skip

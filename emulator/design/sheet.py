@@ -223,8 +223,6 @@ class Sheet(Table):
 
     @model_validator(mode="after")
     def _names_exist(self) -> Self:
-        if self.partition and (self.partition.nodes or 0) > self.job.most:
-            raise UsageError(f"partition.nodes must be at most job.most = {self.job.most}, got {self.partition.nodes}")
         if not self.state and not self.task:
             raise UsageError("a sheet has at least one [[state]] or [[task]], got none")
         names = list(self.parts)
@@ -253,10 +251,13 @@ class Sheet(Table):
         return all(getattr(self, slot) for slot in SLOTS)
 
     def must_be_complete(self) -> None:
-        """Refuse a sheet with an empty slot."""
+        """Refuse a sheet with an empty slot, or with more nodes than can be had."""
         if empty := [slot for slot in SLOTS if not getattr(self, slot)]:
             missing = ", ".join(empty)
             raise UsageError(f"{self.origin}: all six slots must be filled, {missing} is missing: let plan fill it in")
+        nodes, most = self.partition.nodes if self.partition else None, self.job.most
+        if nodes and nodes > most:
+            raise UsageError(f"{self.origin}: partition.nodes must be at most job.most = {most}, got {nodes}")
 
     @cached_property
     def parts(self) -> dict[str, State | Task]:

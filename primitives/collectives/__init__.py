@@ -1,4 +1,4 @@
-"""All collectives in one place, on numpy arrays, over point-to-point messages alone.
+"""Collectives on numpy arrays, over point-to-point messages alone.
 
 An emulated communicator carries its collectives by these functions, and any program may call them. They take
 contiguous arrays of any dtype without objects, any number of ranks, any root, and blocks without elements. Each

@@ -45,7 +45,7 @@ Apply = Callable[[Array, Array, Array], object]
 
 
 class PersistentCollective:
-    """An operation that is laid out once and run any number of times, one run at a time.
+    """An operation that is prepared once and run any number of times, one run at a time.
 
     Parameters
     ----------

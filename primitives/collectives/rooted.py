@@ -85,7 +85,8 @@ def reduce(comm: MPI.Intracomm, send: Array, recv: Array | None = None, op: obje
     rank, size = comm.Get_rank(), comm.Get_size()
     base = root if operation.commutative else 0
     given = flat(send, "the send buffer")
-    taken = pair(send, _needed(recv, root))[1] if rank == root else None
+    whole = _at_root(comm, recv, root, "receive")
+    taken = None if whole is None else pair(send, whole)[1]
     if given.size == 0:
         return
     parent, children = family((rank - base) % size, size)
@@ -120,13 +121,10 @@ def gather(
         On the root an array of p times that size; ignored elsewhere.
     """
     _check(comm, root, algorithm)
-    rank, size = comm.Get_rank(), comm.Get_size()
-    block = flat(send, "the send buffer")
-    whole = None
-    if rank == root:
-        whole = _whole(flat(_needed(recv, root), "the receive buffer", writable=True), block, size, "receive")
+    block, whole = flat(send, "the send buffer"), _at_root(comm, recv, root, "receive")
+    _check_blocks(comm, whole, block, "receive")
     if algorithm == "linear":
-        _linear(comm, block, whole, [block.size] * size, None, root, gathers=True)
+        _linear(comm, block, whole, [block.size] * comm.Get_size(), None, root, gathers=True)
     elif block.size:
         _gather_binomial(comm, block, whole, root)
 
@@ -144,13 +142,10 @@ def scatter(comm: MPI.Intracomm, send: Array | None, recv: Array, root: int = 0,
         This rank's block, of the same size everywhere. On the root it may be its own place in `send`.
     """
     _check(comm, root, algorithm)
-    rank, size = comm.Get_rank(), comm.Get_size()
-    block = flat(recv, "the receive buffer", writable=True)
-    whole = None
-    if rank == root:
-        whole = _whole(flat(_needed(send, root), "the send buffer"), block, size, "send")
+    block, whole = flat(recv, "the receive buffer", writable=True), _at_root(comm, send, root, "send")
+    _check_blocks(comm, whole, block, "send")
     if algorithm == "linear":
-        _linear(comm, block, whole, [block.size] * size, None, root, gathers=False)
+        _linear(comm, block, whole, [block.size] * comm.Get_size(), None, root, gathers=False)
     elif block.size:
         _scatter_binomial(comm, whole, block, root)
 
@@ -174,9 +169,7 @@ def gather_v(
         Ignored elsewhere.
     """
     _check(comm, root)
-    block, whole = flat(send, "the send buffer"), None
-    if comm.Get_rank() == root:
-        whole = flat(_needed(recv, root), "the receive buffer", writable=True)
+    block, whole = flat(send, "the send buffer"), _at_root(comm, recv, root, "receive")
     _linear(comm, block, whole, counts, displacements, root, gathers=True)
 
 
@@ -190,9 +183,7 @@ def scatter_v(
 ) -> None:
     """Scatter blocks of any sizes from the root; `counts` and `displacements` as for `gather_v`, of `send`."""
     _check(comm, root)
-    block, whole = flat(recv, "the receive buffer", writable=True), None
-    if comm.Get_rank() == root:
-        whole = flat(_needed(send, root), "the send buffer")
+    block, whole = flat(recv, "the receive buffer", writable=True), _at_root(comm, send, root, "send")
     _linear(comm, block, whole, counts, displacements, root, gathers=False)
 
 
@@ -230,7 +221,7 @@ def _linear(
 def _binomial(
     comm: MPI.Intracomm, block: Array, whole: Array | None, root: int
 ) -> tuple[int | None, list[int], list[Array], Array]:
-    """Parent and children of this rank, the children's parts of what it holds, and that: the blocks of its subtree."""
+    """Parent and children of this rank, the children's parts of its buffer, and that: the blocks of its subtree."""
     size = comm.Get_size()
     place = (comm.Get_rank() - root) % size
     parent, children = family(place, size)
@@ -268,7 +259,7 @@ def _scatter_binomial(comm: MPI.Intracomm, whole: Array | None, block: Array, ro
 
 
 def _turn(source: Array, target: Array, shift: int) -> None:
-    """Copy `source` into `target`, its beginning placed at `shift` and its end brought round to the front."""
+    """Copy `source` into `target`, rotated by `shift` elements."""
     shift %= max(1, source.size)
     target[shift:] = source[: source.size - shift]
     target[:shift] = source[source.size - shift :]
@@ -281,16 +272,19 @@ def _check(comm: MPI.Intracomm, root: int, algorithm: str = "linear") -> None:
         raise UsageError(f"an algorithm with a root is binomial or linear, got {algorithm!r}")
 
 
-def _needed(buffer: Array | None, root: int) -> Array:
+def _at_root(comm: MPI.Intracomm, buffer: Array | None, root: int, what: str) -> Array | None:
+    """The root's buffer for all blocks as a flat array; None on other ranks."""
+    if comm.Get_rank() != root:
+        return None
     if buffer is None:
         raise UsageError(f"the root, rank {root}, needs a buffer for all blocks, got None")
-    return buffer
+    return flat(buffer, f"the {what} buffer", writable=what == "receive")
 
 
-def _whole(whole: Array, block: Array, size: int, what: str) -> Array:
-    if whole.size != size * block.size or whole.dtype != block.dtype:
+def _check_blocks(comm: MPI.Intracomm, whole: Array | None, block: Array, what: str) -> None:
+    size = comm.Get_size()
+    if whole is not None and (whole.size != size * block.size or whole.dtype != block.dtype):
         raise UsageError(
             f"the root's {what} buffer must hold {size} blocks of {block.size} x {block.dtype}, "
             f"got {whole.size} x {whole.dtype}"
         )
-    return whole

@@ -44,7 +44,7 @@ def span(place: int, size: int) -> int:
 
 
 class Tree(KAryTree):
-    """All-reduce as reduce and broadcast down a binomial tree, in one segment; see `Reduction` for the parameters."""
+    """All-reduce as reduce and broadcast on a binomial tree, in one segment; see `Reduction` for the parameters."""
 
     family = staticmethod(family)
     downward = slice(None, None, -1)

@@ -49,7 +49,7 @@ _ABSENT, _FAILED, _BYE = 0.0, -1.0, -2.0  # in place of a number of examples
 
 @dataclass
 class Round:
-    """What happened in one round.
+    """Record of one round.
 
     Attributes
     ----------

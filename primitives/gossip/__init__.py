@@ -1,6 +1,6 @@
 """Gossip: averages and rumours by messages between neighbours only.
 
-    graphs         who may talk to whom                 mixing         weights, spectral gap, contraction
+    graphs         which rank sends to which            mixing         weights, spectral gap, contraction
     schedules      one-peer exponential, base graph     averaging      neighbour averaging, push-sum
     asynchronous   push-sum and pairwise, no rounds     rumour         push, pull, push-pull
     overlap        push-sum with messages that may be some rounds late, beside computing

@@ -158,7 +158,7 @@ class _Meetings:
 def pairwise(
     comm: MPI.Intracomm | Peers, x: NDArray[np.float64], graph: Graph, meetings: int, seed: int = 0
 ) -> Outcome:
-    """Ask random neighbours for a meeting, `meetings` times; a connected graph with two-way edges.
+    """Ask a random neighbour for a meeting, `meetings` times; a connected graph with two-way edges.
 
     Parameters
     ----------

@@ -245,7 +245,7 @@ class Swim:
         return messages
 
     def receive(self, message: Message, now: float) -> list[Message]:
-        """Take in one message; returns the answers to send."""
+        """Process one message; returns the answers to send."""
         if self.evicted or message.source not in self.known:
             return []
         for update in message.updates:

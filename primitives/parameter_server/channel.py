@@ -114,7 +114,7 @@ class Channel:
         for shard in self.layout.shards:
             header = self.header(messages.LEAVE, shard)._replace(sequence=self._sequence[shard] + 1)
             answers.append(self.listen(Asked(header)))
-            self.tell(messages.LEAVE, shard, table=self.layout.chain(shard)[-1])  # who is to answer
+            self.tell(messages.LEAVE, shard, table=self.layout.chain(shard)[-1])  # the rank that is to reply
         for asked in answers:
             self.receive(asked)
         if self._server is None and self._on_failure is None:
@@ -199,13 +199,13 @@ class Channel:
         return True
 
     def _serve_until(self, ready: Callable[[], bool]) -> None:
-        """Wait until `ready`, serving others and asking for deaths meanwhile."""
+        """Wait until `ready`, serving others and asking the policy for dead ranks meanwhile."""
         over = False
 
         def look() -> bool:
             nonlocal over
             over = ready()
-            if over or self.serve_others():  # who has just served looks again at once
+            if over or self.serve_others():  # a rank that has just served looks again at once
                 return True
             self._failed(None)
             return False
@@ -214,7 +214,7 @@ class Channel:
             self._carrier.wait_until(look, longest_s=_LONGEST_NAP_S)
 
     def _failed(self, failure: MPI.Exception | None) -> None:
-        """Ask the policy whom to go on without."""
+        """Go on without the ranks that the policy names as dead."""
         if self._on_failure is None:
             if failure is not None:
                 raise failure

@@ -1,4 +1,4 @@
-"""What a server does with a gradient: w <- update(w, g), on the touched rows only, in place.
+"""Updates that servers apply: w <- update(w, g), on the touched rows only, in place.
 
 Rows are a slice (dense) or an array of distinct positions (sparse); state (velocity, squared sums) changes on the
 same rows only, as in sparse optimisers.

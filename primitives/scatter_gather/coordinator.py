@@ -114,7 +114,7 @@ class Coordinator:
         return map(job.ledger.journal.__getitem__, _in_order(done, todo) if ordered else done)
 
     def declare_dead(self, rank: int) -> None:
-        """Give up on a worker: its tasks run again elsewhere, and what it still sends is ignored."""
+        """Count a worker as dead: its tasks run again elsewhere, and its later messages are ignored."""
         if rank in self.living:
             self.living.remove(rank)
             self._inbox.forget(rank)
@@ -285,7 +285,7 @@ def check_options(comm: MPI.Comm, prefetch: int, batch: int | None) -> None:
 
 
 def _in_order(done: Iterator[int], todo: list[int]) -> Iterator[int]:
-    """The tasks ``todo`` in their order as they get done; what never comes is skipped at the end."""
+    """The tasks ``todo`` in their order as they get done; missing ones are skipped at the end."""
     held: set[int] = set()
     due = iter(todo)
     expected = next(due, None)

@@ -82,7 +82,7 @@ class Thief:
         self._guarded(self._outbox.drain)
 
     def _step(self) -> None:
-        """One task, or one move towards getting one."""
+        """Run one task, or ask for tasks and wait for a message."""
         self._listen(wait=False)
         if self._over:
             return

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from emulator.design import load, parse, tolerance
+from emulator.design import load, parse, plan, predict, tolerance
 from emulator.errors import UsageError
 from tests.emulator.design.sheets import SECTION, sheet
 
@@ -37,11 +37,6 @@ from tests.emulator.design.sheets import SECTION, sheet
         ),
         ('algorithm = "ring"', "servers = 2", r"servers belong to a parameter-server, got 2 with all-reduce"),
         ("[job]", "[job", r"not TOML"),
-        (
-            'split = "data"',
-            'split = "data"\nnodes = 5000',
-            r"partition.nodes must be at most job.most = 1024, got 5000",
-        ),
         ("spread = 0", "spread = 0\nmost = 100000", r"job.most must be less than or equal to 16384, got 100000"),
         ('name = "section"', 'name = ""', r"job.name .*at least 1 character, got ''"),
     ],
@@ -59,6 +54,12 @@ def test_a_missing_file_and_an_unknown_network():
         load("nowhere.toml")
     with pytest.raises(UsageError, match="there is no network '26gbe': did you mean"):
         tolerance(sheet('network.preset="26gbe"'))
+
+
+def test_more_nodes_than_can_be_had_are_refused_but_for_the_planner():
+    with pytest.raises(UsageError, match=r"partition.nodes must be at most job.most = 8, got 16"):
+        predict(sheet("job.most=8"))
+    assert plan(sheet("job.most=8")).winner.nodes <= 8
 
 
 def test_slots_may_be_empty_for_the_planner_only():
