@@ -120,8 +120,9 @@ def _answers(run: Run, service: Service, whole: Index, question: str) -> None:
             numbers, _ = service.ask(pool, query)
             same += numbers == retrieval.fuse(whole.search(query, BEST), BEST)
             found += source in numbers
-    screen.text(run, f"{len(library.passages):,} passages in {service.places.shards} shards, each on {REPLICAS} ranks; "
-                f"best of {question!r}:")  # fmt: skip
+    shards = service.places.shards
+    screen.text(run, f"{len(library.passages):,} passages in {shards} shards, each on {REPLICAS} ranks")
+    screen.text(run, f"best for {question!r}:")
     for number in best[:3]:
         one = library.passages[number]
         screen.text(run, f"  {one.name}: {one.text}"[:78])
@@ -187,7 +188,7 @@ def _changes(run: Run, service: Service, whole: Index) -> None:
     screen.text(run, f"{len(fresh)} new passages: visible after {format_time(float(np.median(times)))} (median), "
                 f"{format_time(max(times))} at most,")  # fmt: skip
     screen.text(run, f"  {late.stale} of {late.answers} answers meanwhile came from a replica that lacked some")
-    screen.text(run, f"rank {lost} lost: {moved:,} passages sent to other ranks and indexed, {format_time(took)}")
+    screen.text(run, f"rank {lost} lost: {moved:,} passages sent to other ranks in {format_time(took)} and indexed")
     screen.verdict(run, all(right), f"then {sum(right)} of {len(right)} answers are those of one process with them")
 
 

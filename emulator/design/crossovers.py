@@ -14,6 +14,7 @@ from emulator.design import pricing
 from emulator.design.menu import policies
 from emulator.design.model import Facts
 from emulator.design.pricing import Priced
+from emulator.design.words import counted
 
 
 def sentences(facts: Facts, priced: Priced, nodes: int) -> list[str]:
@@ -94,5 +95,6 @@ def _policies(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
         turn = bisect(stays, facts.job.mtbf / 1e4, facts.job.mtbf * 1e4)
         if turn is not None:
             side = "below" if stays(facts.job.mtbf * 1e4) else "above"
-            yield (f"{other.policy} beats {priced.design.policy} {side} an MTBF of {turn / 3600:.3g} h per node (this "
+            name = other.policy + (f" ({counted(other.spares, 'node')})" if other.spares else "")
+            yield (f"{name} beats {priced.design.policy} {side} an MTBF of {turn / 3600:.3g} h per node (this "
                    f"job has {facts.job.mtbf / 3600:.3g} h)")  # fmt: skip

@@ -163,7 +163,14 @@ def stragglers(case: Case) -> Iterator[Finding]:
     factor = float(waiting.slowest(case.nodes, case.facts.job.spread, bound=design.steps_between() - 1))
     if factor > WAIT:
         yield Finding(5, "load_balancing", f"at p = {case.nodes} the slowest node takes {factor:.2f} times the mean "
-                      f"(limit {WAIT})", _against_waiting(design))  # fmt: skip
+                      f"(limit {WAIT})", _against_waiting(design), error=_remediable(case))  # fmt: skip
+
+
+def _remediable(case: Case) -> bool:
+    """Whether the facts leave something to do about slow nodes but fewer of them."""
+    design = case.design
+    hurry = any(patterns & design.patterns for patterns in HURRY.values())
+    return hurry or 2 * design.steps_between() - 1 <= case.facts.job.staleness
 
 
 def _against_waiting(design: Design) -> str:

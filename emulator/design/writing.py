@@ -151,7 +151,7 @@ def _verdict(found: Plan, one: Design) -> tuple[float, str]:
         return np.inf, f"{name}: not feasible at p = {winner.nodes}"
     if times > 1.1:
         return times, f"{name}: {times:.2f} times the job's time at p = {winner.nodes}"
-    if 1 <= times < 1.0005:
+    if 0.9995 < times < 1.0005:
         return times, f"{name}: the same time to 0.1% at p = {winner.nodes}"
     if times >= 1:
         return times, f"{name}: {times - 1:.1%} more time at p = {winner.nodes}"

@@ -40,7 +40,7 @@ def terms(run: Row) -> Iterator[Item]:
     title = f"a step of {run['p']} nodes ({run['ranks']} ranks), {' and '.join(run['patterns'])}"
     sent = [f"all ranks together send {run['bytes']:,.0f} bytes in a step"] if run.get("bytes") else []
     if len(run["rows"]) == 1:
-        sent.append("wall time; predicted on the preset shm, a figure without a verdict: --net has one")
+        sent.append("wall time; the prediction is for the preset shm and has no verdict: give --net")
     yield Table.of(title, TERMS, run["rows"], notes=sent)
 
 

@@ -62,7 +62,7 @@ def test_a_network_loses_its_bandwidth_and_then_its_latency(name: str) -> None:
     for latency in (True, False):
         bare = case.without(whole, latency)
         path = bare.between(0, 1)
-        assert path.time(10**9) == (whole.between(0, 1).alpha if latency else 0.0)
+        assert (path.alpha, path.beta) == (whole.between(0, 1).alpha if latency else 0.0, 0.0)
         assert path.delay(1, 1, 100) == 0.0
 
 

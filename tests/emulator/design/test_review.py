@@ -68,6 +68,12 @@ def test_a_rule(rule, name, trips, passes):
     assert rule not in {one.rule for one in check(sheet(*passes, name=name))}
 
 
+@pytest.mark.parametrize(("staleness", "error"), [(0, False), (1, True)])
+def test_waiting_is_an_error_where_the_facts_leave_a_remedy(staleness, error):
+    (found,) = [one for one in check(sheet("job.spread=0.4", f"job.staleness={staleness}")) if one.rule == 5]
+    assert found.error is error
+
+
 def test_a_coordinator_whose_loss_is_not_planned():
     """Rule 6: TOML has no null, so the sheet leaves the field out."""
     text = (CASES / "example_b.toml").read_text()
