@@ -112,7 +112,7 @@ class Member:
         self.gone.add(rank)
 
     def elect(self, number: int) -> int:
-        """Everybody tells everybody its bid; the highest bid wins, of equal ones that of the highest rank."""
+        """Every member tells all others its bid; the highest bid wins, of equal ones that of the highest rank."""
         peers = self._peers()
         bid = np.array([self.plan.bid(self.rank, self.servers.count(self.rank), number)])
         others = {position: np.empty(1) for position in range(peers.size) if position != peers.rank}
@@ -121,7 +121,7 @@ class Member:
         return max(bids, key=lambda rank: (bids[rank], rank))
 
     def term(self, first: int) -> None:
-        """Elect a server, and train for it or lead; everybody has the model in the end, the last known if it died."""
+        """Elect a server, and train for it or lead; all have the model in the end, the last known if it died."""
         server = self.elect(first)
         self.servers.append(server)
         self.known.append(0)

@@ -104,7 +104,7 @@ def absences(size: int) -> dict[int, range]:
     return {2: range(3, 8), size - 2: range(4, 12)}
 
 
-def _counted(run: Run, train: Callable[[], Any]) -> tuple[Any, float, float | None]:
+def _counted(run: Run, train: Callable[[], Any]) -> tuple[Any, float, int | None]:
     """Train; its result, its seconds, and the bytes of all ranks where the network counts them."""
     comm: Any = run.comm
     begin = run.control.bcast(begin_together(run))
@@ -112,7 +112,7 @@ def _counted(run: Run, train: Callable[[], Any]) -> tuple[Any, float, float | No
     found = train()
     run.control.Barrier()
     took = run.control.allreduce(run.now(), MPI.MAX) - begin
-    return found, took, float(comm.traffic().bytes - before) if run.network else None
+    return found, took, int(comm.traffic().bytes - before) if run.network else None
 
 
 def _answer(run: Run, own: hospitals.Rows, parts: list[hospitals.Rows] | None) -> None:

@@ -4,7 +4,7 @@
     python -m demos.design drill demos/cases/swarm.toml -n 8
 
 Every rank is an agent. In a step it moves, measures the cells that it sees, and pushes a share of its map to all
-agents in range, so that the links change as the agents move; a push may be a step late, and nobody waits for the whole
+agents in range, so that the links change as the agents move; a push may be a step late, and none waits for the whole
 swarm. The agents divide the area among those that they have heard of lately. Half of them goes out of range and comes
 back, and two batteries run empty; in the drill an agent's process is killed for real.
 

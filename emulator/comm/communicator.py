@@ -61,9 +61,7 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
     ) -> None:
         self.engine, self._real, self.context = engine, real, context
         if members is None:
-            group = real.Get_group()
-            members = Members(engine.ranks_of(group))
-            group.Free()
+            members = self._find_members()
         self._members, self.members = members, members.ranks
         self._rank, self._size = real.Get_rank(), real.Get_size()
         self._acknowledged: set[int] = set()
@@ -73,7 +71,17 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         self._algorithms = algorithms
         self._buffer: Any = None
         self._freed = False
-        self.carrier = EmulatedCarrier(self, engine.instruments)
+        self.carrier = self._make_carrier()
+
+    def _make_carrier(self) -> EmulatedCarrier:
+        return EmulatedCarrier(self, self.engine.instruments)
+
+    def _find_members(self) -> Members:
+        group = self._real.Get_group()
+        try:
+            return Members(self.engine.ranks_of(group))
+        finally:
+            group.Free()
 
     def Get_rank(self) -> int:
         return self._rank

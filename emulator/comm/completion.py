@@ -71,6 +71,10 @@ class Batch(Operation):
         ready = [i for i, one in enumerate(self.operations) if one.active and one.poll()]
         return sorted(ready, key=lambda i: (self.operations[i].time(), i)) if len(ready) > 1 else ready
 
+    def idle(self) -> None:
+        """Note a test of these requests that found nothing."""
+        self.engine.idle(tuple(one for one in self.operations if one.active))
+
     def some(self, wait: bool) -> list[int] | None:
         """Give the complete requests, after at least one is if `wait`; None if no request is active."""
         if not any(one.active for one in self.operations):
@@ -132,7 +136,7 @@ def _test_all(
     with Batch(requests) as batch:
         batch.engine.progress()
         if not all(one.poll() for one in batch.operations if one.active):
-            batch.engine.idle()
+            batch.idle()
             return False, None
         return True, batch.finish(range(len(batch.operations)), statuses)
 
@@ -144,7 +148,7 @@ def _any(requests: Sequence[MPI.Request], status: MPI.Status | None, wait: bool)
             empty_status(status)
             return MPI.UNDEFINED, True, None
         if not found:
-            batch.engine.idle()
+            batch.idle()
             return MPI.UNDEFINED, False, None
         statuses = None if status is None else [status]
         return found[0], True, batch.finish(found[:1], statuses, one_by_one=True)[0]
@@ -158,7 +162,7 @@ def _some(
         if found is None:
             return None, None
         if not found:
-            batch.engine.idle()
+            batch.idle()
         return found, batch.finish(found, statuses)
 
 

@@ -29,7 +29,7 @@ class Members:
         whole = range(len(ranks))
         self.ranks: Sequence[int]
         self._places: Sequence[int] | Mapping[int, int]
-        if list(ranks) == list(whole):  # the usual case, which needs no memory
+        if ranks == whole or list(ranks) == list(whole):  # the usual case, which needs no memory
             self.ranks = self._places = whole
         else:
             self.ranks = tuple(ranks)

@@ -76,7 +76,7 @@ class Probes(PointToPoint):
         found = self._find(source, tag, take)
         if found is None:
             self.engine.idling = idling
-            self.engine.idle()
+            self.engine.idle((self.context, source, tag))
         else:
             self._describe(found, status)
         self._leave()

@@ -122,7 +122,7 @@ class EmulatedRequest(NoHandle, Operation, MPI.Request):
             engine.idling = False
             result = self.finish(status)
         else:
-            engine.idle()
+            engine.idle(self)
         if clock.measured:
             clock.leave()
         if done:
@@ -132,6 +132,7 @@ class EmulatedRequest(NoHandle, Operation, MPI.Request):
     def Get_status(self, status: MPI.Status | None = None) -> bool:
         self.engine.progress()
         if self.active and not self.poll():
+            self.engine.idle(self)
             return False
         self.fill(status)
         return True

@@ -8,7 +8,7 @@ ranks (`transmit`, `fetch`, `reply`, `progress`), waits (`wait`, `idle`), and ca
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from heapq import heappush
 from typing import Any
 
@@ -90,8 +90,8 @@ class Engine(ABC):
         """Return when ``operation.poll()`` is true; make progress meanwhile."""
 
     @abstractmethod
-    def idle(self) -> None:
-        """Note a test that found nothing: time passes for a program that polls."""
+    def idle(self, polled: Hashable) -> None:
+        """Note a poll of `polled` that found nothing: time passes for a program that polls."""
 
     # -- all ranks together
 

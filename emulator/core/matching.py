@@ -178,6 +178,10 @@ class Matcher:
         if not waiting:
             del self._unexpected[key]
 
+    def unexpected(self) -> list[Arrival]:
+        """List the messages that no receive has taken."""
+        return [*(message for waiting in self._unexpected.values() for message in waiting), *self.later]
+
     def next_time(self) -> float | None:
         """Give the emulated time at which the next postponed message can be matched."""
         return self.later[0].first if self.later else None

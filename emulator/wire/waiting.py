@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Hashable
 
 from emulator.core import wall_clock as clocks
 from emulator.core.engine import Engine
@@ -56,7 +57,7 @@ class Waiting(Engine):
         else:
             clocks.sleep_until(slice_end)
 
-    def idle(self) -> None:
+    def idle(self, polled: Hashable) -> None:
         self.idling = True
         if self._crowded:
             os.sched_yield()

@@ -11,7 +11,7 @@ It shows that the meaning of messages needs neither MPI nor processes, and lets 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Hashable, Sequence
 from typing import Any
 
 from emulator.core.cards import Cards, private_queue
@@ -53,7 +53,7 @@ class LocalEngine(Engine):
     def wait(self, operation: Operation) -> None:
         raise AssertionError("a rank yields what it waits for")
 
-    def idle(self) -> None: ...
+    def idle(self, polled: Hashable) -> None: ...
 
     def ranks_of(self, group: Any) -> Sequence[int]:
         ranks: Sequence[int] = group

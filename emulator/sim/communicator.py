@@ -1,0 +1,51 @@
+"""SimulatedComm: the emulated communicator over ranks of one process, and its carrier."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from emulator import carrier
+from emulator.comm.carrier import EmulatedCarrier
+from emulator.comm.communicator import EmulatedComm
+from emulator.comm.members import Members
+from emulator.sim.engine import SimulatedEngine
+
+
+class SimulatedCarrier(EmulatedCarrier):
+    """See `emulator.carrier.Carrier`; a rank that waits lets others run, and what may hang is given simulated time."""
+
+    def advance(self, t: float) -> None:
+        super().advance(t)
+        self.comm.engine.hold(t)
+
+    def wait_until(
+        self,
+        ready: Callable[[], bool],
+        deadline: float = math.inf,
+        patience_s: float = math.inf,
+        longest_s: float = carrier.LONGEST_NAP_S,
+    ) -> bool:
+        engine: SimulatedEngine = self.comm.engine
+        end = min(deadline, engine.loop.now + patience_s)
+        while not ready():
+            if engine.loop.now >= end:
+                return False
+            engine.pass_time(end)
+        return True
+
+
+class SimulatedComm(EmulatedComm):
+    """A communicator of simulated ranks; made by `emulator.sim.run`. Its methods are those of `EmulatedComm`."""
+
+    engine: SimulatedEngine
+
+    def _make_carrier(self) -> EmulatedCarrier:
+        return SimulatedCarrier(self, self.engine.instruments)
+
+    def _find_members(self) -> Members:
+        members: Members = self._real.shared.members  # type: ignore[attr-defined]
+        return members
+
+    def __repr__(self) -> str:
+        return f"<SimulatedComm rank {self._rank} of {self._size} on {self.engine.network.name}>"

@@ -1,0 +1,270 @@
+"""The control plane of a simulation: what ranks do together at no simulated time.
+
+Ranks meet: each leaves a value and waits for the others, the last one combines the values, and all go on at their own
+times. Communicators are split and duplicated in meetings, and what a harness does beside the network are meetings too.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from emulator.carrier import Carrier
+from emulator.comm.members import Members
+from emulator.core.operations import Operation
+from emulator.errors import UsageError
+from emulator.sim.engine import SimulatedEngine
+from emulator.sim.groups import SimulatedGroup
+
+Combine = Callable[[list[Any]], Any]
+
+
+class Meeting(Operation):
+    """Ranks that wait for each other; complete when all are there."""
+
+    def __init__(self, size: int) -> None:
+        self.values: list[Any] = [None] * size
+        self.there: list[tuple[int, SimulatedEngine]] = []
+        self.result: Any = None
+        self.complete = False
+
+    def poll(self) -> bool:
+        return self.complete
+
+
+class Shared:
+    """What all ranks of a communicator know: its members, and the meetings that are under way."""
+
+    def __init__(self, ranks: Sequence[int], members: Members | None = None) -> None:
+        self.ranks = ranks
+        self.members = Members(ranks) if members is None else members
+        self.meetings: dict[Any, Meeting] = {}
+
+
+class Control:
+    """One rank's control plane of a communicator; it stands where an emulated communicator has one of MPI's own."""
+
+    def __init__(self, shared: Shared, rank: int, engine: SimulatedEngine) -> None:
+        self.shared, self.rank, self.engine = shared, rank, engine
+        self.size = len(shared.ranks)
+        self._met = 0
+        self._groups: dict[tuple[int, ...], int] = {}
+        self._local: MPI.Intracomm | None = None  # keeps attributes, name, info and error handler
+        self.carrier = ControlCarrier(self)  # type: ignore[arg-type]
+
+    def __getattr__(self, name: str) -> Any:
+        if not hasattr(MPI.Intracomm, name):
+            raise AttributeError(name)
+        raise UsageError(f"{name} is not simulated: run the program with real ranks (mpirun) for it")
+
+    def _meet(self, value: Any, combine: Combine, size: int | None = None, key: Any = None) -> Any:
+        """Leave a value, wait for all others, and give what the last one made of the values."""
+        shared, engine = self.shared, self.engine
+        if key is None:
+            key = self._met
+            self._met += 1
+        size = self.size if size is None else size
+        meeting = shared.meetings.get(key)
+        if meeting is None:
+            meeting = shared.meetings[key] = Meeting(size)
+        place = len(meeting.there) if size != self.size else self.rank
+        meeting.values[place] = value
+        meeting.there.append((place, engine))
+        if len(meeting.there) < size:
+            engine.wait(meeting)
+            return meeting.result
+        del shared.meetings[key]
+        meeting.result = combine(meeting.values)
+        meeting.complete = True
+        for _, other in meeting.there[:-1]:
+            engine.loop.wake(other, other.since)
+        engine.sleep(engine.loop.now)  # ranks that are behind go first
+        return meeting.result
+
+    # -- collectives
+
+    def Barrier(self) -> None:
+        self._meet(None, _nothing)
+
+    barrier = Barrier
+
+    def Ibarrier(self) -> MPI.Request:
+        self.Barrier()
+        return MPI.Request()
+
+    def allgather(self, sendobj: Any) -> list[Any]:
+        return list(self._meet(sendobj, _as_they_are))
+
+    def gather(self, sendobj: Any, root: int = 0) -> list[Any] | None:
+        found = self._meet(sendobj, _as_they_are)
+        return list(found) if self.rank == root else None
+
+    def bcast(self, obj: Any, root: int = 0) -> Any:
+        """Give every rank a copy of the root's object, as a message would."""
+        data = MPI.pickle.dumps(obj) if self.rank == root else None
+        found = self._meet(data, lambda values: values[root])
+        return obj if self.rank == root else MPI.pickle.loads(found)
+
+    def scatter(self, sendobj: Sequence[Any] | None, root: int = 0) -> Any:
+        return self._meet(sendobj, lambda values: values[root])[self.rank]
+
+    def allreduce(self, sendobj: Any, op: Any = MPI.SUM) -> Any:
+        return self._meet(sendobj, lambda values: functools.reduce(op, values))
+
+    def reduce(self, sendobj: Any, op: Any = MPI.SUM, root: int = 0) -> Any:
+        found = self.allreduce(sendobj, op)
+        return found if self.rank == root else None
+
+    def Bcast(self, buf: Any, root: int = 0) -> None:
+        found = self._meet(np.array(buf) if self.rank == root else None, lambda values: values[root])
+        if self.rank != root:
+            buf[...] = found
+
+    def Gather(self, sendbuf: Any, recvbuf: Any, root: int = 0) -> None:
+        found = self._meet(np.array(sendbuf), _as_they_are)
+        if self.rank == root:
+            recvbuf.reshape(self.size, -1)[...] = np.reshape(found, (self.size, -1))
+
+    def Reduce(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM, root: int = 0) -> None:
+        found = self.allreduce(np.array(sendbuf), op)
+        if self.rank == root:
+            recvbuf[...] = found
+
+    def Allreduce(self, sendbuf: Any, recvbuf: Any, op: Any = MPI.SUM) -> None:
+        recvbuf[...] = self.allreduce(np.array(recvbuf if sendbuf is MPI.IN_PLACE else sendbuf), op)
+
+    # -- communicators
+
+    def Get_rank(self) -> int:
+        return self.rank
+
+    def Get_size(self) -> int:
+        return self.size
+
+    def Get_group(self) -> SimulatedGroup:
+        return SimulatedGroup(self.shared.ranks, self.engine.rank)
+
+    group = property(Get_group)
+
+    def Dup(self, info: Any = None) -> Control:
+        made = Control(
+            self._meet(None, lambda values: Shared(self.shared.ranks, self.shared.members)), self.rank, self.engine
+        )
+        if self._local is not None:
+            made._local = self._local.Dup()
+        return made
+
+    def Split(self, color: int = 0, key: int = 0) -> Any:
+        return self._child(self._meet((color, key), self._divide))
+
+    def _divide(self, asked: list[tuple[int, int]]) -> dict[int, Shared]:
+        """Make what the ranks of each color share; by color."""
+        colors: dict[int, list[tuple[int, int]]] = {}
+        for rank, (color, key) in enumerate(asked):
+            if color != MPI.UNDEFINED:
+                colors.setdefault(color, []).append((key, rank))
+        made: dict[int, Shared] = {}
+        for rows in colors.values():
+            ranks = [self.shared.ranks[rank] for _, rank in sorted(rows)]
+            shared = Shared(ranks)
+            made.update(dict.fromkeys(ranks, shared))
+        return made
+
+    def _child(self, made: dict[int, Shared]) -> Any:
+        shared = made.get(self.engine.rank)
+        if shared is None:
+            return MPI.COMM_NULL
+        return Control(shared, shared.members.place(self.engine.rank), self.engine)
+
+    def Split_type(self, split_type: int, key: int = 0, info: Any = MPI.INFO_NULL) -> Any:
+        return self.Split(self.engine.host if split_type != MPI.UNDEFINED else MPI.UNDEFINED, key)
+
+    def Create(self, group: SimulatedGroup) -> Any:
+        return self._child(self._meet(tuple(group.ranks), _divide_by_group))
+
+    def Create_group(self, group: SimulatedGroup, tag: int = 0) -> Any:
+        ranks = tuple(group.ranks)
+        count = self._groups[ranks] = self._groups.get(ranks, 0) + 1
+        made = self._meet(ranks, lambda values: dict.fromkeys(ranks, Shared(ranks)), len(ranks), (ranks, tag, count))
+        return self._child(made)
+
+    def Compare(self, other: Any) -> int:
+        ours, theirs = list(self.shared.ranks), list(other.shared.ranks)
+        if self.shared is other.shared:
+            return MPI.IDENT
+        return MPI.CONGRUENT if ours == theirs else MPI.SIMILAR if set(ours) == set(theirs) else MPI.UNEQUAL
+
+    def Free(self) -> None:
+        self.carrier.free()
+        if self._local is not None:
+            self._local.Free()
+            self._local = None
+
+    Disconnect = Free
+
+    # -- failures and errors
+
+    def Is_revoked(self) -> bool:
+        return False
+
+    def Abort(self, errorcode: int = 0) -> None:
+        raise SystemExit(errorcode)
+
+    def Call_errhandler(self, code: int) -> None:
+        """Do what the error handler says; without one of its own a communicator raises exceptions."""
+        if self._local is not None:
+            self._local.Call_errhandler(code)
+
+    @property
+    def _own(self) -> MPI.Intracomm:
+        if self._local is None:
+            self._local = MPI.COMM_SELF.Dup()
+        return self._local
+
+
+def _kept_locally(name: str) -> Any:
+    """Make the method that is carried out on a communicator of MPI's that this rank has for itself."""
+
+    def method(self: Control, *arguments: Any, **named: Any) -> Any:
+        return getattr(self._own, name)(*arguments, **named)
+
+    method.__name__ = name
+    return method
+
+
+_LOCAL = "Get_attr Set_attr Delete_attr Get_errhandler Set_errhandler Get_info Set_info Get_name Set_name"
+for _name in _LOCAL.split():
+    setattr(Control, _name, _kept_locally(_name))
+
+
+def _nothing(values: list[Any]) -> None:
+    return None
+
+
+def _as_they_are(values: list[Any]) -> list[Any]:
+    return values
+
+
+def _divide_by_group(asked: list[tuple[int, ...]]) -> dict[int, Shared]:
+    made: dict[int, Shared] = {}
+    for ranks in dict.fromkeys(asked):
+        shared = Shared(ranks)
+        made.update(dict.fromkeys(ranks, shared))
+    return made
+
+
+class ControlCarrier(Carrier):
+    """The carrier of a control plane: simulated time, waiting as the engine does it."""
+
+    timed = True
+
+    def now(self) -> float:
+        now: float = self.comm.engine.now()
+        return now
+
+    def meet(self, word: float = 0.0) -> float:
+        return float(self.comm._meet(word, lambda values: values[0]))

@@ -1,0 +1,89 @@
+"""The report of a deadlock: who waits for whom, where in the program, the cycle, and messages that no receive took."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from emulator.comm.requests import EmulatedRequest
+from emulator.core.message import ANY_SOURCE
+from emulator.errors import CheckFailed
+from emulator.sim.control import Meeting
+from emulator.sim.engine import SimulatedEngine
+
+_SHOWN = 8
+_LIBRARY = ("emulator", "primitives")  # not the program
+
+
+class DeadlockError(CheckFailed):
+    """All ranks that have not ended wait, and no message is under way that could end it."""
+
+
+def report(stuck: Sequence[SimulatedEngine], engines: Sequence[SimulatedEngine]) -> str:
+    """Say in some lines why a simulation cannot go on."""
+    lines = [f"deadlock at {max(engine.clock.t for engine in stuck):.9g} s: {len(stuck)} of {len(engines)} ranks wait"]
+    lines += [f"  rank {engine.rank} waits for {_awaited(engine)}{_place(engine)}" for engine in stuck[:_SHOWN]]
+    if len(stuck) > _SHOWN:
+        lines.append(f"  ... and {len(stuck) - _SHOWN} more")
+    if cycle := _cycle(stuck):
+        lines.append("  cycle: " + " -> ".join(map(str, cycle)))
+    waiting = {engine.rank for engine in stuck}
+    ended = [str(engine.rank) for engine in engines if engine.rank not in waiting]
+    if ended:
+        more = f" and {len(ended) - _SHOWN} more" if len(ended) > _SHOWN else ""
+        lines.append(f"  ended: {', '.join(ended[:_SHOWN])}{more}")
+    left = [message for engine in stuck for message in engine.unexpected()]
+    lines += [
+        f"  not received: {message.size} bytes with tag {message.tag} from rank {message.source} to rank {receiver}"
+        for receiver, message in [(e.rank, m) for e in stuck for m in e.unexpected()][:_SHOWN]
+    ]
+    if len(left) > _SHOWN:
+        lines.append(f"  ... and {len(left) - _SHOWN} more messages")
+    return "\n".join(lines)
+
+
+def _awaited(engine: SimulatedEngine) -> str:
+    operation = engine.operation
+    if operation is None:
+        return "a message (it polls)"
+    if isinstance(operation, Meeting):
+        return "the other ranks of a collective call that makes a communicator or belongs to the control plane"
+    destination = getattr(operation, "destination", None)
+    if destination is not None:
+        return f"rank {destination} to receive its synchronous message"
+    source = operation.source
+    who = "any rank" if source == ANY_SOURCE else f"rank {source}"
+    tag = getattr(operation, "tag", -1) if isinstance(operation, EmulatedRequest) else -1
+    return f"a message from {who}" + (f" with tag {tag}" if tag >= 0 else "")
+
+
+def _place(engine: SimulatedEngine) -> str:
+    """Name the line of the program in which a rank waits."""
+    frame: Any = engine.thread.gr_frame if engine.thread is not None else None
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").partition(".")[0] not in _LIBRARY:
+            return f" ({os.path.basename(frame.f_code.co_filename)}, line {frame.f_lineno}, in {frame.f_code.co_name})"
+        frame = frame.f_back
+    return ""
+
+
+def _cycle(stuck: Sequence[SimulatedEngine]) -> list[int]:
+    """Find ranks that wait for each other in a circle; the first one is named again at its end."""
+    waits: dict[int, int] = {}
+    for engine in stuck:
+        operation = engine.operation
+        target: int = getattr(operation, "destination", getattr(operation, "source", ANY_SOURCE))
+        if target != ANY_SOURCE:
+            waits[engine.rank] = target
+    done: set[int] = set()
+    for begin in waits:
+        path: list[int] = []
+        rank = begin
+        while rank in waits and rank not in done and rank not in path:
+            path.append(rank)
+            rank = waits[rank]
+        if rank in path:
+            return [*path[path.index(rank) :], rank]
+        done.update(path)
+    return []

@@ -1,0 +1,222 @@
+"""The engine of a simulated rank: messages go from memory to memory, and a rank waits by letting others run.
+
+Every rank lives on the time of the loop, which is that of the rank with the least clock. To the engine that is what the
+wall clock is to a paced emulation, only that nobody is ever late: a card serves its messages when their first bytes
+have arrived, ANY_SOURCE takes the earliest message, and a probe sees what has arrived by now.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+from emulator.comm.send_receive import SendRequest
+from emulator.core.cards import Cards, Port, Queue
+from emulator.core.clock import Clock, Pacer
+from emulator.core.engine import Engine
+from emulator.core.message import ANY_SOURCE, FOLLOWS, Arrival
+from emulator.core.operations import Operation
+from emulator.core.routes import Route
+from emulator.network import Network
+from emulator.sim import phantom
+from emulator.sim.loop import Loop, Sleeper
+
+_LEAST_STEP_S = 1e-6
+_STEP_SHARE = 1 / 8
+_EXCUSED = 10_000  # tests of sends at one instant
+
+
+class SimulatedTime(Pacer):
+    """Ties a rank's clock to the time of the loop."""
+
+    __slots__ = ("engine", "loop")
+
+    pace = 1.0
+
+    def __init__(self, loop: Loop) -> None:
+        self.loop = loop
+        self.engine: Any = None
+
+    def emulated(self) -> float:
+        return self.loop.now
+
+    def hold(self, t: float) -> None:
+        if t > self.loop.now:
+            self.engine.sleep(t)
+
+    def record(self, due: float, held: bool) -> None:
+        """Nothing to note: no receive is late."""
+
+
+class SimulatedPort(Port):
+    """A port that remembers when the messages it has served are complete, for a rank that polls."""
+
+    __slots__ = ("dues",)
+
+    def __init__(self, queue: Queue) -> None:
+        super().__init__(queue)
+        self.dues: list[float] = []
+
+    def serve(self, message: Arrival) -> float:
+        while message.due is None:
+            heappush(self.dues, super().serve(self.heap[0][3]))
+        return message.due
+
+    def next_event(self, now: float) -> float:
+        """Give the time after `now` at which a message's first byte arrives or its last one has passed."""
+        while self.heap and self.heap[0][0] <= now:
+            self.serve(self.heap[0][3])
+        while self.dues and self.dues[0] <= now:
+            heappop(self.dues)
+        first = self.heap[0][0] if self.heap else math.inf
+        return min(first, self.dues[0]) if self.dues else first
+
+
+class SimulatedEngine(Engine, Sleeper):
+    """See `emulator.core.engine.Engine`.
+
+    Attributes
+    ----------
+    loop, engines : the loop, and the engines of all ranks
+    operation : what this rank waits for
+    """
+
+    pacer: SimulatedTime
+    nic: SimulatedPort
+    loopback: SimulatedPort
+
+    def __init__(
+        self, loop: Loop, engines: Sequence[SimulatedEngine], network: Network, rank: int, seed: int, measured: bool,
+        cards: Cards,
+    ) -> None:  # fmt: skip
+        Sleeper.__init__(self)
+        clock = Clock(network.hosts[network.host_of(rank)].slowdown, measured)
+        super().__init__(network, rank, network.ranks, seed, clock, SimulatedTime(loop), cards)
+        self.pacer.engine = self
+        self.nic, self.loopback = SimulatedPort(self.nic.queue), SimulatedPort(self.loopback.queue)
+        self.loop, self.engines = loop, engines
+        self.operation: Any = None
+        self._polled: dict[Hashable, int] = {}  # with the number of messages sent before
+        self._excused = 0
+        self._polled_at = self._passed_at = self._polling_since = 0.0
+
+    # -- the transport
+
+    def transmit(
+        self, route: Route, context: int, tag: int, flags: int, first: float, service: float, size: int, token: int,
+        payload: Any,
+    ) -> None:  # fmt: skip
+        if phantom.holds(payload):
+            flags, data = flags | FOLLOWS, None
+        else:  # a copy: the sender may use its memory again before the message has arrived
+            data = memoryview(payload if type(payload) is bytes else bytes(payload))
+        message = Arrival(context, self.rank, tag, flags, first, service, size, token, data)
+        self.engines[route.destination].deliver(message)
+
+    def deliver(self, message: Arrival) -> None:
+        super().deliver(message)
+        if self.sleeping and message.first < self.wake_at:
+            operation = self.operation
+            if operation is None or operation.source in (ANY_SOURCE, message.source):
+                self.loop.wake(self, message.first)
+
+    def fetch(self, message: Arrival, place: memoryview) -> phantom.Arrived:
+        return phantom.Arrived(message.source, self.rank, place)
+
+    def reply(self, message: Arrival, time: float) -> None:
+        self.engines[message.source].acknowledged(message.token, time)
+
+    def acknowledged(self, token: int, time: float) -> None:
+        super().acknowledged(token, time)
+        self.loop.wake(self, self.loop.now)
+
+    def keep(self, transfer: Any, payload: Any) -> None:
+        """Nothing to keep: a payload was copied when it was sent."""
+
+    def progress(self) -> None:
+        self.release()
+
+    def unexpected(self) -> list[Arrival]:
+        """List the messages that have arrived here and match no receive."""
+        return [message for matcher in self.matchers.values() for message in matcher.unexpected()]
+
+    # -- waiting
+
+    def sleep(self, until: float = math.inf) -> None:
+        """Let others run until simulated time `until`, or until something happens to this rank."""
+        self.loop.block(self, until)
+
+    def wait(self, operation: Operation) -> None:
+        if operation.poll():
+            return
+        self.operation = operation
+        while True:
+            until = operation.hint
+            if until is None:
+                until = math.inf if operation.soonest is None else operation.soonest
+                if operation.source == ANY_SOURCE:
+                    until = min(until, self._next_event())
+            self.loop.block(self, until)
+            self.release()
+            if operation.poll():
+                break
+        self.operation = None
+
+    def idle(self, polled: Hashable) -> None:
+        """Note a poll that found nothing: the same poll again at the same instant lets time pass.
+
+        It passes up to the next message, but by an eighth of the time that this rank has polled at the most (and by
+        1 us at the least): a program may poll for something else than messages. To test a send after having sent
+        something else is no polling: a program may look after its sends whenever it makes another one.
+        """
+        self.idling = True
+        now = self.loop.now
+        if now != self._polled_at:
+            self._polled.clear()
+            self._polled_at, self._excused = now, 0
+        before = self._polled.get(polled)
+        if before is None or (before < self._token and isinstance(polled, SendRequest) and self._excused < _EXCUSED):
+            self._polled[polled] = self._token
+            self._excused += before is not None
+            return
+        if now != self._passed_at:
+            self._polling_since = now
+        self.pass_time(now + max(_LEAST_STEP_S, (now - self._polling_since) * _STEP_SHARE))
+        self._passed_at = self.loop.now
+
+    def pass_time(self, until: float = math.inf) -> None:
+        """Let time pass for a rank that has found nothing to do, up to `until` or the next message."""
+        self.loop.block(self, min(until, self._next_event()))
+        self.clock.t = max(self.clock.t, self.loop.now)
+        self._polled.clear()
+
+    def _next_event(self) -> float:
+        now = self.loop.now
+        return min(self.nic.next_event(now), self.loopback.next_event(now))
+
+    def now(self) -> float:
+        return self.clock.t
+
+    # -- all ranks together
+
+    def ranks_of(self, group: Any) -> Sequence[int]:
+        ranks: Sequence[int] = group.ranks
+        return ranks
+
+    def align(self, t: float, comm: Any) -> None:
+        """Nothing to do: the ranks have waited for this time."""
+
+    def fidelity(self, control: Any) -> dict[str, Any]:
+        inversions = control.allreduce(self.inversions())
+        words = None
+        if inversions:
+            words = (
+                f"{inversions} messages asked for a shared link after one that started later: "
+                f"queueing there is approximate"
+            )
+        return {
+            "overrun_share": 0.0, "late_p50": 0.0, "late_p99": 0.0, "inversions": inversions, "pace": None,
+            "words": words,
+        }  # fmt: skip

@@ -1,0 +1,139 @@
+"""The event loop of a simulation: ranks are greenlets, and the rank with the least time goes on.
+
+A rank runs until it waits. It then names the time at which it wants to go on, or leaves that to the rank that sends it
+something, and the loop switches to the rank whose time is least; equal times go in the order of the ranks. Nothing
+depends on the machine, so a simulation gives the same result in every run.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+from greenlet import GreenletExit, getcurrent, greenlet
+
+
+class Sleeper:
+    """What the loop knows of a rank.
+
+    Attributes
+    ----------
+    rank : orders ranks that want to go on at the same time
+    sleeping : the rank waits
+    since, wake_at : simulated times at which it began to wait, and at which it will go on; infinity if another rank
+        must wake it
+    """
+
+    rank: int
+
+    def __init__(self) -> None:
+        self.sleeping = False
+        self.since, self.wake_at = 0.0, 0.0
+        self.entry = 0  # only the latest of a rank's entries in the heap counts
+        self.thread: greenlet | None = None
+
+
+class Loop:
+    """Runs ranks in the order of their times.
+
+    Attributes
+    ----------
+    now : simulated time in seconds of the rank that is running
+    """
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._heap: list[tuple[float, int, int, Sleeper]] = []
+        self._hub: Any = None
+        self._to_start: Sleeper | None = None
+        self._failure: BaseException | None = None
+        self._over = False
+
+    def run(self, sleepers: Sequence[Sleeper], bodies: Sequence[Callable[[], None]]) -> list[Sleeper]:
+        """Run one body for each rank to its end; returns the ranks that wait for ever.
+
+        Raises
+        ------
+        BaseException
+            What the first failing rank raised, with a note that names the rank.
+        """
+        self._hub = getcurrent()
+        for sleeper, body in zip(sleepers, bodies, strict=True):
+            sleeper.thread = greenlet(self._guarded(sleeper, body), self._hub)
+            self._schedule(sleeper, 0.0)
+        while self._failure is None:
+            # Threads are started here and nowhere else: a thread inherits the recursion depth of its starter.
+            following, self._to_start = self._to_start or self._following(), None
+            if following is None:
+                break
+            following.thread.switch()  # type: ignore[union-attr]
+        stuck = [sleeper for sleeper in sleepers if not sleeper.thread.dead]  # type: ignore[union-attr]
+        if self._failure is not None:
+            self.close(stuck)
+            raise self._failure
+        return stuck
+
+    def close(self, stuck: Sequence[Sleeper]) -> None:
+        """End ranks that wait: their ``finally`` blocks run, and a wait in one of these ends at once."""
+        self._over = True
+        for sleeper in stuck:
+            if sleeper.thread is not None and not sleeper.thread.dead:
+                sleeper.thread.throw(GreenletExit)
+
+    def _guarded(self, sleeper: Sleeper, body: Callable[[], None]) -> Callable[[], None]:
+        def guarded() -> None:
+            try:
+                body()
+            except GreenletExit:
+                pass
+            except BaseException as error:
+                if self._failure is None and not self._over:
+                    error.add_note(f"raised on simulated rank {sleeper.rank} at {self.now:.9g} s")
+                    self._failure = error
+
+        return guarded
+
+    # -- called by the rank that is running
+
+    def block(self, sleeper: Sleeper, until: float = math.inf) -> None:
+        """Wait until simulated time `until`, or until another rank calls `wake`."""
+        if self._over:
+            raise GreenletExit
+        sleeper.since, sleeper.sleeping = self.now, True
+        if until < math.inf:
+            self._schedule(sleeper, until if until > self.now else self.now)
+        else:
+            sleeper.wake_at = math.inf
+            sleeper.entry += 1
+        following = self._following()
+        if following is not sleeper:
+            if following is None or not following.thread:  # a thread is false until it has been started
+                self._to_start = following
+                self._hub.switch()
+            else:
+                following.thread.switch()
+        sleeper.sleeping = False
+        if self._over:
+            raise GreenletExit
+
+    def wake(self, sleeper: Sleeper, time: float) -> None:
+        """Let a waiting rank go on at simulated time `time`, or at once if that is past, unless it does so earlier."""
+        time = max(time, sleeper.since)
+        if sleeper.sleeping and time < sleeper.wake_at:
+            self._schedule(sleeper, time)
+
+    def _schedule(self, sleeper: Sleeper, time: float) -> None:
+        sleeper.wake_at = time
+        entry = sleeper.entry = sleeper.entry + 1
+        heappush(self._heap, (time, sleeper.rank, entry, sleeper))
+
+    def _following(self) -> Sleeper | None:
+        """Take out the rank with the least time, which becomes now."""
+        while self._heap:
+            time, _, entry, sleeper = heappop(self._heap)
+            if sleeper.entry == entry:
+                self.now = time
+                return sleeper
+        return None

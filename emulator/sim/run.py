@@ -1,0 +1,148 @@
+"""`run`: a program on many ranks of one process, over a simulated network."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from emulator.comm import completion, refused
+from emulator.comm.management import context_number
+from emulator.core.cards import Cards, Queue, private_queue
+from emulator.errors import UsageError
+from emulator.network import Network, load
+from emulator.sim.communicator import SimulatedComm
+from emulator.sim.control import Control, Shared
+from emulator.sim.deadlock import DeadlockError, report
+from emulator.sim.engine import SimulatedEngine
+from emulator.sim.loop import Loop
+
+RANK_BYTES = 48 * 1024
+"""Memory of a rank with its greenlet, engine and a few messages; a program's own arrays come on top."""
+_COLLECTED_EVERY = 100_000
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a simulation gave.
+
+    Attributes
+    ----------
+    results : what the program returned on each rank
+    clocks : simulated time in seconds at which each rank ended
+    messages : messages that were sent
+    """
+
+    results: list[Any]
+    clocks: list[float]
+    messages: int
+
+    @property
+    def seconds(self) -> float:
+        """Simulated time at which the last rank ended."""
+        return max(self.clocks)
+
+
+def run(
+    program: Callable[[SimulatedComm], Any],
+    ranks: int,
+    network: Network | str,
+    *,
+    seed: int = 0,
+    compute: str = "none",
+    collectives: Any = None,
+) -> Outcome:
+    """Run an mpi4py program on simulated ranks.
+
+    All ranks live in this process, so what the program keeps in modules is common to them.
+
+    Parameters
+    ----------
+    program : called on each rank with the communicator of all ranks
+    ranks : how many
+    network : a `Network`, a preset's name or a network file
+    seed : of jitter and loss
+    compute : "measured" charges each rank its own CPU time between calls, "none" nothing
+    collectives : a module with the algorithms of the collectives; None: what the entry point group names
+
+    Raises
+    ------
+    UsageError
+        `ranks` or `compute` are not as above, the network has too few hosts, or the ranks do not fit into memory.
+    DeadlockError
+        All ranks wait.
+    Exception
+        What the first failing rank raised; a note names the rank.
+    """
+    if ranks < 1:
+        raise UsageError(f"a simulation needs at least 1 rank, got {ranks}")
+    if compute not in ("measured", "none"):
+        raise UsageError(f"compute is 'measured' or 'none', got {compute!r}")
+    check_memory(ranks * RANK_BYTES, ranks)
+    completion.install()
+    refused.refuse_outside()
+    network = (load(network) if isinstance(network, str) else network).sized(ranks)
+    loop = Loop()
+    engines = _engines(loop, network, seed, compute == "measured")
+    world = Shared(range(ranks))
+    results: list[Any] = [None] * ranks
+
+    def body(engine: SimulatedEngine) -> None:
+        comm = SimulatedComm(engine, Control(world, engine.rank, engine), context_number("world"), collectives)  # type: ignore[arg-type]
+        engine.clock.leave()
+        results[engine.rank] = program(comm)
+        if engine.clock.measured:
+            engine.clock.enter()
+
+    with _rare_garbage_collection():
+        stuck = loop.run(engines, [partial(body, engine) for engine in engines])
+    if stuck:
+        waiting = [engine for engine in engines if engine in stuck]
+        text = report(waiting, engines)
+        loop.close(stuck)
+        raise DeadlockError(text)
+    sent = sum(route.messages for engine in engines for route in engine.routes.values())
+    return Outcome(results, [engine.clock.t for engine in engines], sent)
+
+
+def check_memory(needed: int, ranks: int) -> None:
+    """Refuse a simulation whose ranks need more memory than is free, in bytes."""
+    import psutil
+
+    free = psutil.virtual_memory().available
+    if needed > free:
+        raise UsageError(
+            f"{ranks} simulated ranks need about {needed >> 20} MiB and {free >> 20} MiB are free: simulate fewer ranks"
+        )
+
+
+def _engines(loop: Loop, network: Network, seed: int, measured: bool) -> list[SimulatedEngine]:
+    """Make the engines of all ranks, with the cards of their hosts and the links that hosts share."""
+    queues = [private_queue(remembers=True) for _ in network.links]
+    crowded = network.ranks > len(network.hosts)
+    cards = [(private_queue(crowded), private_queue(remembers=True)) for _ in network.hosts]
+    engines: list[SimulatedEngine] = []
+    for rank in range(network.ranks):
+        out, into = cards[network.host_of(rank)]
+        mine = Cards(_same(out), _same(into), [_same(queue) for queue in queues])
+        engines.append(SimulatedEngine(loop, engines, network, rank, seed, measured, mine))
+    return engines
+
+
+def _same(queue: Queue) -> Queue:
+    """Give a rank a queue of its own on the same cells, which counts the inversions that this rank causes."""
+    return Queue(queue.cells, queue.cell, None, queue.remembers)
+
+
+@contextmanager
+def _rare_garbage_collection() -> Iterator[None]:
+    """Look for cycles rarely: each look goes through every rank's objects."""
+    before = gc.get_threshold()
+    gc.set_threshold(_COLLECTED_EVERY, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

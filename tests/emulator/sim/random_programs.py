@@ -1,0 +1,70 @@
+"""Randomly generated programs that every carrier must run alike: sends, receives, waits, probes, collectives."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+import emulator
+
+ROUNDS = 6
+
+
+def program(comm: Any, seed: int) -> list[Any]:
+    """Run `ROUNDS` rounds; in each, every rank sends some messages and receives those that are sent to it."""
+    rank, p = comm.Get_rank(), comm.Get_size()
+    draw, own = random.Random(seed), random.Random(seed * 1000 + rank)
+    seen: list[Any] = []
+    emulator.compute(comm, 1e-8 * np.sqrt(2.0 + rank))
+    for _ in range(ROUNDS):
+        # Every rank draws all messages of the round: (source, destination, tag, bytes).
+        messages = [
+            (draw.randrange(p), draw.randrange(p), draw.randrange(2), draw.choice([1, 100, 5000, 200_000]))
+            for _ in range(draw.randrange(1, 3 * p))
+        ]
+        emulator.compute(comm, own.random() * 1e-4)
+        sends = _send(comm, [message for message in messages if message[0] == rank], own)
+        seen += _receive(comm, [message for message in messages if message[1] == rank], own)
+        MPI.Request.Waitall(sends)
+        seen.append(comm.now())
+        if draw.random() < 0.3:
+            seen.append(comm.allreduce(rank))
+    return seen
+
+
+def _send(comm: Any, messages: list[Any], own: random.Random) -> list[Any]:
+    requests = []
+    for number, (_, destination, tag, size) in enumerate(messages):
+        box = np.full(size, number % 251, np.uint8)
+        requests.append((comm.Isend if own.random() < 0.8 else comm.Issend)(box, destination, tag))
+        if own.random() < 0.5:
+            emulator.compute(comm, own.random() * 1e-5)
+        box = np.zeros(0, np.uint8)
+    return requests
+
+
+def _receive(comm: Any, messages: list[Any], own: random.Random) -> list[Any]:
+    """Receive in one of several ways; returns what was received."""
+    way = own.randrange(4)
+    boxes = [np.zeros(size, np.uint8) for *_, size in messages]
+    if way == 0:
+        # One by one would wait for a synchronous send of this rank to itself in the wrong order: all are posted.
+        requests = [comm.Irecv(box, source, tag) for box, (source, _, tag, _) in zip(boxes, messages, strict=True)]
+        for request in requests:
+            request.Wait()
+    elif way == 1:
+        requests = [comm.Irecv(box, source, tag) for box, (source, _, tag, _) in zip(boxes, messages, strict=True)]
+        MPI.Request.Waitall(requests)
+    elif way == 2:
+        status = MPI.Status()
+        for box, (source, _, tag, _) in zip(boxes, messages, strict=True):
+            comm.Probe(source, tag, status)
+            assert status.Get_count(MPI.BYTE) == box.size
+            comm.Recv(box, source, tag)
+    else:
+        for box, (source, _, tag, _) in zip(boxes, messages, strict=True):
+            comm.Mprobe(source, tag).Recv(box)
+    return [(box.size, int(box[:1].sum())) for box in boxes]

@@ -1,0 +1,207 @@
+"""The simulated carrier alone: closed forms, order of messages, polls, deadlocks, errors, phantoms."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mpi4py import MPI
+
+import emulator
+from emulator import costs, network, sim
+from emulator.errors import UsageError
+from primitives.collectives.all_reduce import all_reduce
+from primitives.collectives.operations import Operation
+from tests.emulator.sim import random_programs
+from tests.emulator.small_networks import ALPHA, BETA, plain
+
+
+def exactly(seconds: float) -> Any:
+    return pytest.approx(seconds, rel=1e-9)
+
+
+@pytest.mark.parametrize("p", [2, 3, 8, 64, 256])
+@pytest.mark.parametrize("algorithm", ["ring", "recursive_doubling", "tree", "k_ary_tree"])
+def test_an_all_reduce_takes_the_closed_form(p: int, algorithm: str) -> None:
+    def program(comm: Any) -> int:
+        total = all_reduce(comm, np.full(1024, float(comm.Get_rank())), algorithm=algorithm)
+        return int((total != p * (p - 1) / 2).sum())
+
+    outcome = sim.run(program, p, plain(p))
+    assert outcome.results == [0] * p
+    assert outcome.seconds == exactly(costs.exact(algorithm, p, 1024, 8, ALPHA, BETA))
+
+
+@given(st.integers(0, 10**6), st.integers(2, 6))
+def test_a_simulation_is_repeatable_and_loses_nothing(seed: int, p: int) -> None:
+    run = partial(sim.run, partial(random_programs.program, seed=seed), p, "10gbe")
+    assert run() == run()
+
+
+@given(st.lists(st.integers(0, 1000), min_size=1, max_size=8, unique=True))
+def test_a_server_hears_its_clients_in_the_order_of_their_messages(delays_us: list[int]) -> None:
+    """Whatever the order in which ranks happen to run."""
+
+    def program(comm: Any) -> Any:
+        if comm.Get_rank():
+            emulator.compute(comm, delays_us[comm.Get_rank() - 1] * 1e-6)
+            comm.send(comm.Get_rank(), 0)
+            return None
+        return [comm.recv(source=MPI.ANY_SOURCE) for _ in delays_us]
+
+    p = len(delays_us) + 1
+    heard = sim.run(program, p, plain(p)).results[0]
+    assert heard == sorted(range(1, p), key=lambda rank: delays_us[rank - 1])
+
+
+def test_a_poll_lets_time_pass_to_the_message() -> None:
+    def program(comm: Any) -> Any:
+        if comm.Get_rank() == 1:
+            emulator.compute(comm, 0.01)
+            comm.Send(np.zeros(100, "B"), 0)
+            return None
+        box = np.zeros(100, "B")
+        request, polls = comm.Irecv(box, 1), 1
+        while not request.Test():
+            polls += 1
+        return polls, comm.now()
+
+    polls, t = sim.run(program, 2, plain(2)).results[0]
+    assert t == exactly(0.01 + ALPHA + 100 * BETA)
+    assert polls < 500
+
+
+def test_a_buffer_may_be_used_again_once_it_is_sent() -> None:
+    """The send is complete when the last byte has left, long before the message has arrived."""
+
+    def program(comm: Any) -> Any:
+        box = np.full(1000, 7.0)
+        if comm.Get_rank() == 0:
+            comm.Send(box, 1)
+            box[:] = 0
+            return None
+        emulator.compute(comm, 1.0)
+        comm.Recv(box, 0)
+        return float(box.sum())
+
+    assert sim.run(program, 2, plain(2)).results[1] == 7000.0
+
+
+def test_a_deadlock_is_reported_with_its_cycle_and_what_was_not_received() -> None:
+    def program(comm: Any) -> None:
+        rank = comm.Get_rank()
+        if rank == 3:
+            comm.send("unheard", 0, 9)
+            return
+        comm.Recv(np.zeros(1), (rank + 1) % 3, 5)
+
+    with pytest.raises(sim.DeadlockError) as caught:
+        sim.run(program, 4, plain(4))
+    text = str(caught.value)
+    assert "3 of 4 ranks wait" in text
+    assert "rank 1 waits for a message from rank 2 with tag 5 (test_run.py, line" in text
+    assert "cycle: 0 -> 1 -> 2 -> 0" in text
+    assert "ended: 3" in text
+    assert "with tag 9 from rank 3 to rank 0" in text
+
+
+def test_ranks_that_wait_for_a_collective_call_that_one_left_out_are_a_deadlock() -> None:
+    def program(comm: Any) -> None:
+        if comm.Get_rank():
+            comm.Split(0)
+
+    with pytest.raises(sim.DeadlockError, match="2 of 3 ranks wait"):
+        sim.run(program, 3, plain(3))
+
+
+def test_an_error_ends_all_ranks_and_names_its_own() -> None:
+    ended = []
+
+    def program(comm: Any) -> None:
+        try:
+            if comm.Get_rank() == 2:
+                raise ZeroDivisionError("here")
+            comm.Recv(np.zeros(1), 2)
+        finally:
+            ended.append(comm.Get_rank())
+            if comm.Get_rank() != 2:
+                comm.Barrier()  # waits in vain, and must not keep the others
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        sim.run(program, 4, plain(4))
+    assert "rank 2" in caught.value.__notes__[0]
+
+
+def test_phantoms_cost_time_and_no_memory() -> None:
+    """A model of 8 GB."""
+
+    def program(comm: Any) -> None:
+        model = sim.phantom(2 * 10**9, np.float32)
+        half = model[: model.size // 2], model[model.size // 2 :]
+        comm.Sendrecv(half[0], 1 - comm.Get_rank(), 0, half[1], 1 - comm.Get_rank(), 0)
+
+    assert sim.run(program, 2, plain(2)).seconds == exactly(ALPHA + 4 * 10**9 * BETA)
+
+
+def test_an_all_reduce_of_phantoms_takes_the_closed_form() -> None:
+    def program(comm: Any) -> None:
+        all_reduce(comm, sim.phantom(4096), sim.phantom(4096), op=Operation("ignored", sim.ignore), algorithm="ring")
+
+    assert sim.run(program, 16, plain(16)).seconds == exactly(costs.exact("ring", 16, 4096, 4, ALPHA, BETA))
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        lambda x: x[3], lambda x: x + 1, lambda x: x.sum(), lambda x: np.concatenate([x, x]), float, list, bool,
+        lambda x: x.copy(), lambda x: x.tolist(), lambda x: x.tobytes(), MPI.pickle.dumps,
+    ],
+)  # fmt: skip
+def test_looking_into_a_phantom_is_an_error(look: Any) -> None:
+    with pytest.raises(sim.PhantomRead, match="phantom"):
+        look(sim.phantom(10))
+
+
+def test_a_phantom_is_not_received_as_an_object() -> None:
+    def program(comm: Any) -> None:
+        if comm.Get_rank() == 0:
+            comm.Send(sim.phantom(10), 1)
+        else:
+            comm.recv(source=0)
+
+    with pytest.raises(sim.PhantomRead, match="rank 1 received a phantom from rank 0"):
+        sim.run(program, 2, plain(2))
+
+
+def test_bad_input() -> None:
+    for words, options in {
+        "at least 1 rank": {"ranks": 0},
+        "'measured' or 'none'": {"compute": "some"},
+        "simulate fewer ranks": {"ranks": 10**9},
+    }.items():
+        with pytest.raises(UsageError, match=words):
+            sim.run(lambda comm: None, **{"ranks": 2, "network": "10gbe", **options})
+
+
+def test_what_is_not_simulated_is_refused_by_name() -> None:
+    with pytest.raises(UsageError, match="Shrink is not simulated"):
+        sim.run(lambda comm: comm.Shrink(), 2, "10gbe")
+
+
+def test_groups_and_parts() -> None:
+    def program(comm: Any) -> Any:
+        whole = comm.Get_group()
+        some = whole.Incl([3, 1])
+        assert some.Translate_ranks([0, 1], whole) == [3, 1]
+        assert whole.Compare(whole.Excl([])) == MPI.IDENT
+        part = comm.Create_group(some) if comm.Get_rank() in (1, 3) else None
+        comm.Set_name("world")
+        return comm.Get_name(), None if part is None else (part.Get_rank(), part.allgather(comm.Get_rank()))
+
+    assert sim.run(program, 4, network.load("10gbe")).results == [
+        ("world", None), ("world", (1, [3, 1])), ("world", None), ("world", (0, [3, 1])),
+    ]  # fmt: skip
