@@ -33,11 +33,9 @@ def seconds(run: Run, one: Exchange, draws: Times, on: MPI.Intracomm | None = No
 
     To the last rank's end where ranks wait for one another; else the mean over the ranks that compute.
     """
-    if on is None:
-        comm = run.sub(one.ranks)
-    else:
-        comm = on.Split(0 if run.rank < one.ranks else MPI.UNDEFINED, run.rank)
-        comm = comm if run.rank < one.ranks else None
+    comm: Any = run.sub(one.ranks) if on is None else on.Split(0 if run.rank < one.ranks else MPI.UNDEFINED, run.rank)
+    if run.rank >= one.ranks:
+        comm = None
     run.control.Barrier()
     ends: Ends = []
     if comm is not None:
