@@ -5,7 +5,9 @@ before its next receive, so that ranks cannot deadlock.
 
 On an emulated network without pacing the order of delivery means nothing, and the server takes the message that is
 first in emulated time as soon as every worker that owes it one has sent one (`primitives.inbox`). With one server
-that makes any rule exact and repeatable. Two servers could wait for workers that wait for the other one; so with
+that makes any rule exact and repeatable, unless workers wait for each other outside of the service, as in an
+all-reduce: once no message has come for `PATIENCE_ALONE_S`, it is as impatient as several servers are.
+Two servers could wait for workers that wait for the other one; so with
 several servers a wait ends after `PATIENCE_S` of wall time with the earliest message that is there, and the fidelity
 counts an inversion if an earlier one comes later. Under bsp this is rare, and the patience longer; under the other
 rules it is frequent, and a run with several servers is an approximation.
@@ -34,6 +36,7 @@ SLOTS = 1 << 14
 
 PATIENCE_S = 20e-3
 PATIENCE_BSP_S = 0.5
+PATIENCE_ALONE_S = 10.0
 
 OnFailure = Callable[[MPI.Exception | None], Collection[int]]
 
@@ -79,7 +82,8 @@ class Server:
             for index in layout.kept_by(self.rank)
         }
         self._dropped: set[int] = set()
-        self._inbox = _inbox(comm, layout, consistency.together)
+        self._impatient_s = PATIENCE_BSP_S if consistency.together else PATIENCE_S
+        self._inbox = _inbox(comm, layout, self._impatient_s)
         self._outbox = Outbox(
             comm, REQUEST_TAG, lost=lambda rank, failure: self._failed(failure), most=2 * len(layout.workers), least=0
         )
@@ -122,6 +126,8 @@ class Server:
         mail = self._inbox.next(patience_s=patience_s, owing=self.owing if self._inbox.ordered else None)
         if mail is None:
             return None
+        if self._inbox.silence.sources:
+            self._inbox.silence.limit_s = min(self._inbox.silence.limit_s, self._impatient_s)
         self._inbox.silence.sources.clear()  # a worker that waits for another server is silent only for a while
         return mail[1]
 
@@ -181,9 +187,9 @@ class Server:
                 self.drop(rank)
 
 
-def _inbox(comm: MPI.Intracomm, layout: Layout, together: bool) -> Inbox:
+def _inbox(comm: MPI.Intracomm, layout: Layout, impatient_s: float) -> Inbox:
     """Inbox of a server; with replicas messages come through other servers, so that the next source is not known."""
     if not carrier.of(comm).ordered or layout.replicas > 1:
         return Inbox(comm, REQUEST_TAG, ordered=False)
-    several = PATIENCE_BSP_S if together else PATIENCE_S
-    return Inbox(comm, REQUEST_TAG, layout.workers, silence_s=several if len(layout.shards) > 1 else math.inf)
+    patience_s = impatient_s if len(layout.shards) > 1 else PATIENCE_ALONE_S
+    return Inbox(comm, REQUEST_TAG, layout.workers, silence_s=patience_s)

@@ -11,6 +11,7 @@ from mpi4py import MPI
 import emulator
 from demos._lib import push_pull
 from emulator import costs, network
+from primitives.collectives.all_reduce import all_reduce
 from primitives.parameter_server import Add, Consistency, ParameterServer, Table, Worker, messages
 from tests.primitives.parameter_server_training import ROLES, check_bit_equal
 from tests.ranks import on_ranks
@@ -101,3 +102,21 @@ def test_asynchronous_workers_wait_for_nobody(comm: Any) -> None:
         path = network.load("10gbe").sized(4).between(0, 1)
         alone = _free(3, 512 + messages.HEADER_BYTES, path, 1e-3)
         assert took == pytest.approx(30 * alone, rel=0.02)
+
+
+@on_ranks(4, net="10gbe", emulation=UNPACED)
+def test_workers_that_sum_among_themselves_do_not_stop_a_single_server(comm: Any) -> None:
+    group = comm.Split(int(comm.Get_rank() >= 1), comm.Get_rank())
+    ps = ParameterServer(comm, [Table("w", 8, update=Add())], servers=1, consistency=Consistency("bsp"))
+
+    def work(worker: Worker) -> Any:
+        total = np.empty(4)
+        for _ in range(2):
+            worker.pull("w")
+            all_reduce(group, np.ones(4), total)
+            assert total.tolist() == [3.0] * 4
+            worker.push("w", np.ones(8), closes=True)
+        return worker.pull("w")
+
+    found = ps.run(work)
+    assert found is None or found.tolist() == [6.0] * 8
