@@ -81,7 +81,7 @@ def check(sheet: str, terms: str | None, change: tuple[str, ...], path: str | No
     for line in report.findings(found):
         click.echo(line)
     _dump(path, [asdict(one) for one in found])
-    if errors := sum(one.error for one in found):
+    if errors := len({one.rule for one in found if one.error}):
         raise CheckFailed(f"{errors} of 17 rules must be met before this design is built: open the slots named above")
 
 
@@ -113,6 +113,11 @@ def predict(
 
         for line in report.sensitivity(vary(after, measured)):
             click.echo(line)
+    if measured is not None:
+        from emulator.measure.benchmark_text import extrapolated
+
+        for warning in extrapolated(measured["most_ranks"], max(*nodes, *(one.best() or 1 for one in priced))):
+            click.echo(f"warning: {warning}")
     records = [report.record(one, p) for one, p in zip(priced, nodes, strict=True)]
     _dump(path, records)
     kept, past = receipts_of.keep_prediction(after, records[-1], out)

@@ -166,9 +166,9 @@ def _outside(n: int, rows: Sequence[Mapping[str, Any]], name: str) -> list[str]:
 
 def _extrapolated(asked: Asked, most: int) -> list[str]:
     """A warning where the table goes on beyond the ranks that were measured."""
-    if asked.most_ranks is None or most <= asked.most_ranks:
-        return []
-    return [f"measured on at most {asked.most_ranks} ranks: what is said of p > {asked.most_ranks} is extrapolated"]
+    from emulator.measure import benchmark_text
+
+    return benchmark_text.extrapolated(asked.most_ranks, most)
 
 
 def _result(asked: Asked, model: Speedup, rows: list[Row], variations: list[speedup.Variation]) -> dict[str, Any]:

@@ -18,7 +18,8 @@ and, where its ranks may die,
 
 The program's messages cannot be made smaller, so its terms are differences of runs of the same steps on networks of
 which a part was removed: without latency and bandwidth (compute), with latency (latency), whole (bandwidth), and with
-unequal computing times (waiting).
+unequal computing times (waiting). Jitter and loss have no price: the terms are measured without them, and what they add
+to a step is measured beside the terms.
 """
 
 from __future__ import annotations
@@ -110,9 +111,13 @@ def program_of(sheet: Sheet, path: str) -> Case | None:
     return case
 
 
-def sheet_beside(file: str) -> Sheet:
-    """The sheet that lies beside a case's module, whose ``__file__`` is given, under the same name."""
-    return load(Path(file).with_suffix(".toml"))
+def sheet_beside(file: str, run: Run | None = None) -> Sheet:
+    """The sheet that lies beside a case's module, whose ``__file__`` is given, under the same name.
+
+    With `run` its network is that of the run, which a user has chosen by ``--net``, and the preset `shm` without one.
+    """
+    found = load(Path(file).with_suffix(".toml"))
+    return found if run is None else on_network(found, run.options.net or "shm")
 
 
 def ranks_for(sheet: Sheet, case: Case, most: int) -> int:
@@ -177,19 +182,27 @@ def without(network: Network, latency: bool = False) -> Network:
                            topology=topology, jitter=None, loss=None), network.ranks)  # fmt: skip
 
 
+def steady(network: Network) -> Network | None:
+    """The same network without jitter and loss, which no price covers; None if it has none of them."""
+    plan = network.plan
+    if plan.jitter is None and plan.loss is None:
+        return None
+    return Network(replace(plan, jitter=None, loss=None), network.ranks)
+
+
 def compare(run: Run, case: Any, sheet: Sheet, data: Any = None) -> dict[str, Any] | None:
     """Run a case and put its terms beside the price of its scaled sheet; collective. The comparison, on rank 0.
 
-    On the bare transport, whose terms nobody configured, the step as a whole stands beside its price on the preset
-    `shm`, without a verdict.
+    The sheet's network is that of the run. On the bare transport, whose terms are not configured, the step as a whole
+    stands beside its price, without a verdict.
     """
-    small = case.scaled(sheet if run.network else on_network(sheet, "shm"), run.size)
+    small = case.scaled(sheet, run.size)
     seconds = _Measured(run, case, small, case.data(run.control, small) if data is None else data)
     spread = small.job.spread
     if run.network is None:
-        measured = {"total": seconds.on(run.comm, Steps(skeletons.WARM_UP + 40, spread, run.seed))}
+        measured, varying = {"total": seconds.on(run.comm, Steps(skeletons.WARM_UP + 40, spread, run.seed))}, None
     else:
-        measured = _terms(run, seconds, spread)
+        measured, varying = _terms(run, seconds, spread)
     if run.rank:
         return None
     predicted, how = price(small, run.size, run.seed)
@@ -199,7 +212,7 @@ def compare(run: Run, case: Any, sheet: Sheet, data: Any = None) -> dict[str, An
     found = {
         "program": sheet.program, "p": _nodes(small), "ranks": run.size, "spread": spread, "how": how,
         "patterns": list(dict.fromkeys(flow.pattern for flow in small.communication)), "rows": rows, "notes": [],
-        "bytes": seconds.bytes,
+        "bytes": seconds.bytes, "varying": varying,
     }  # fmt: skip
     if run.network is not None and (wrong := skeletons.off(measured, predicted)):
         texts = [f"{term} measured {measured[term]:.4g} s, predicted {predicted[term]:.4g} s" for term in wrong]
@@ -229,17 +242,23 @@ class _Measured:
         return float(self.run.control.bcast(found))
 
 
-def _terms(run: Run, measured: _Measured, spread: float) -> dict[str, float]:
+def _terms(run: Run, measured: _Measured, spread: float) -> tuple[dict[str, float], float | None]:
+    """The terms of a step without jitter and loss, and the seconds that these add to it, where the network has any."""
     few = Steps(skeletons.WARM_UP + 6, 0.0, run.seed)
-    times = []
-    for network in (without(run.network), without(run.network, latency=True), run.network):
+    many = Steps(skeletons.WARM_UP + _EXCHANGES, spread, run.seed)
+    priced, times = steady(run.network), []
+    for network in (without(run.network), without(run.network, latency=True), priced or run.network):
         comm = emulator.emulate(MPI.COMM_WORLD, network, compute="none", seed=run.seed)
         times.append(measured.on(comm, few))
         measured.bytes = comm.traffic().bytes / few.count
     if spread:
-        times.append(measured.on(comm, Steps(skeletons.WARM_UP + _EXCHANGES, spread, run.seed)))
+        times.append(measured.on(comm, many))
+    varying = None
+    if priced is not None:
+        comm = emulator.emulate(MPI.COMM_WORLD, run.network, compute="none", seed=run.seed)
+        varying = measured.on(comm, many) - times[-1]
     names = dict(zip(skeletons.TERMS, np.diff([0.0, *times]).tolist(), strict=False))
-    return {term: names.get(term, 0.0) for term in skeletons.TERMS} | {"total": times[-1]}
+    return {term: names.get(term, 0.0) for term in skeletons.TERMS} | {"total": times[-1]}, varying
 
 
 def _nodes(sheet: Sheet) -> int:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulator.design import failures, pricing
 from emulator.design.pricing import Priced
-from emulator.design.words import short, size, slots
+from emulator.design.words import counted, short, size, slots
 from emulator.units import format_time
 
 if TYPE_CHECKING:
@@ -63,7 +63,9 @@ def prediction(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
         yield line("p*, 95 % interval", *(f"{found[0]}..{found[1]}" if found else "-" for found in intervals))
     yield line("nodes to ask for (5 % off)", *(str(one.knee() or "none") for one in priced))
     yield line("communication dominates from p", *(str(one.dominated() or "never") for one in priced))
-    yield line("lost to failures", *(f"{row['waste']:.2%}" for row in rows))
+    fails = [one.facts.job.mtbf is not None for one in priced]
+    lost = (f"{row['waste']:.2%}" if known else "not priced" for row, known in zip(rows, fails, strict=True))
+    yield line("lost to failures", *lost)
     yield line("recovery", *(format_time(failures.recovery_cost(facts, one.design)) for one in priced))
     yield line(f"job of {facts.job.steps} steps", *(_duration(row["job"]) for row in rows))
     yield line("node-hours", *(f"{row['node_seconds'] / 3600:.4g}" for row in rows))
@@ -72,6 +74,8 @@ def prediction(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     for one in priced:
         if stale := pricing.unpriced(one.design):
             yield f"not priced: the effect on progress of {', '.join(stale)} (give [consistency] penalty)"
+    if not all(fails):
+        yield "not priced: failures (give [job] mtbf, the mean time between failures of a node)"
     if facts.recovery is None:
         yield 'recovery: the shipped median of 16 ranks on one machine; [fault_tolerance] from = "RUN" takes a drill\'s'
 
@@ -87,7 +91,9 @@ def _best(one: Priced, best: int | None) -> str:
 def _duration(seconds: float) -> str:
     if seconds == float("inf"):
         return "infeasible"
-    return f"{seconds / 3600:.4g} h" if seconds >= 3600 else format_time(seconds)
+    if seconds >= 3600:
+        return f"{seconds / 3600:.4g} h"
+    return f"{seconds / 60:.3g} min" if seconds >= 120 else format_time(seconds)
 
 
 def reopened(before: Sequence[Finding], after: Sequence[Finding], changes: Sequence[str]) -> str:
@@ -113,7 +119,10 @@ def ranking(found: Plan) -> Iterator[str]:
     """The winner, what loses and why, the default, what the rules cut, and the crossovers."""
     winner = found.winner
     cut = sum(found.cut.values())
-    yield f"{found.facts.job.name}: {found.searched} designs by {found.objective}; {cut} choices cut by rules"
+    yield (
+        f"{found.facts.job.name}: {counted(found.searched, 'design')} by {found.objective}; "
+        f"{counted(cut, 'choice')} cut by rules"
+    )
     yield ""
     for slot, text in slots(found.facts, winner.design, winner.nodes).items():
         yield from textwrap.wrap(f"{slot.replace('_', ' '):<17}{text}", 110, subsequent_indent=" " * 17)
@@ -123,7 +132,8 @@ def ranking(found: Plan) -> Iterator[str]:
     yield f"\n{'nodes':>6} {'job':>11} {'memory':>9}  design, and why it is there"
     for place, one in enumerate(found.ranked):
         row = one.priced.at(one.nodes)
-        yield from _entry(one.nodes, _duration(row["job"]), size(row["memory"]), short(one.design),
+        fullest = max(row["memory"], one.priced.server_memory)
+        yield from _entry(one.nodes, _duration(row["job"]), size(fullest), short(one.design),
                           ("wins: " if not place else "") + one.reason)  # fmt: skip
     default = found.default
     job = _duration(default.priced.at(default.nodes)["job"]) if default.nodes else "-"
@@ -151,7 +161,8 @@ def margins(found: Sequence[Margin]) -> Iterator[str]:
     heads = ("until the nodes move by 10 %", "until other patterns win", "another policy")
     yield f"{'may grow by':<12} {heads[0]:>29} {heads[1]:>26} {heads[2]:>16}"
     for one in found:
-        cells = (f"{factor:.3g} x" if factor else "over 1000 x" for factor in (one.nodes, one.pattern, one.policy))
+        margins = (one.nodes, one.pattern, one.policy)
+        cells = (f"{factor:.3g} x" if factor and factor < 1000 else "over 1000 x" for factor in margins)
         nodes, pattern, policy = cells
         yield f"{one.fact:<12} {nodes:>29} {pattern:>26} {policy:>16}"
 

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import emulator
 from demos._lib import design_report as report
-from demos._lib.case import Case, compare, program_of, ranks_for
+from demos._lib.case import Case, compare, program_of, ranks_for, steady
 from demos._lib.design_receipts import kept
 from emulator import design
 from emulator.design import pricing
@@ -90,16 +91,25 @@ def _body(run: Run, sheet: Sheet, terms: dict[str, Any] | None, made: Skeleton) 
             "patterns": [one.flow.pattern for one in made.exchanges], "formula": dict(made.formula),
         }  # fmt: skip
     run.show()
-    measured = dict.fromkeys(TERMS, 0.0)
+    measured, varying, priced_on = dict.fromkeys(TERMS, 0.0), 0.0, steady(run.network)
+    comm = (
+        None
+        if priced_on is None
+        else emulator.emulate(run.control, priced_on, pace=run.pace, compute="none", seed=run.seed)
+    )
     for number, one in enumerate(made.exchanges):
 
-        def timed(each: Any, spread: float, seed: int = run.seed + number) -> float:
-            return seconds(run, each, each.draws(spread, made.count(each) if spread else 8, seed))
+        def timed(each: Any, spread: float, seed: int = run.seed + number, on: Any = comm) -> float:
+            return seconds(run, each, each.draws(spread, made.count(each) if spread else 8, seed), on)
 
         for term, value in by_term(timed, one, made.spread).items():
             measured[term] += value
+        if comm is not None:
+            spread = made.spread if one.compute else 0.0
+            varying += (timed(one, spread, on=None) - timed(one, spread)) / one.between
     if run.rank == 0:
         measured["total"] = sum(measured.values())
+        run.extra["design_run"]["varying"] = varying if comm is not None else None
         _keep(run, made, measured, predicted)
 
 

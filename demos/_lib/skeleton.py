@@ -26,12 +26,16 @@ Ends = list[float]
 """When this rank was done with each exchange, in seconds; empty on a rank that only serves."""
 
 
-def seconds(run: Run, one: Exchange, draws: Times) -> float:
+def seconds(run: Run, one: Exchange, draws: Times, on: MPI.Intracomm | None = None) -> float:
     """Seconds of one exchange after the warm-up. Collective over all ranks of the run.
+
+    On `on`, which has the ranks of the run; absent: on the run's communicator.
 
     To the last rank's end where ranks wait for one another; else the mean over the ranks that compute.
     """
-    comm = run.sub(one.ranks)
+    comm: Any = run.sub(one.ranks) if on is None else on.Split(0 if run.rank < one.ranks else MPI.UNDEFINED, run.rank)
+    if run.rank >= one.ranks:
+        comm = None
     run.control.Barrier()
     ends: Ends = []
     if comm is not None:

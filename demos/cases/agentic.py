@@ -158,7 +158,7 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> ca
 
 @demo("cases.agentic", needs=RANKS)
 def main(run: Run) -> None:
-    sheet = case.sheet_beside(__file__)
+    sheet = case.sheet_beside(__file__, run)
     small, text = scaled(sheet, run.size), data(run.control, sheet)
     whole = _training(run, small, text)
     _serving(run, small, whole)

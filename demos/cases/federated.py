@@ -90,7 +90,7 @@ def main(run: Run) -> None:
     parts = run.control.gather(own)  # for the comparison, on the control communicator; the training has `own` only
     _answer(run, own, parts)
     _rates(run, own)
-    screen.terms(run, case.compare(run, sys.modules[__name__], case.sheet_beside(__file__)))
+    screen.terms(run, case.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
 
 
 def _accuracy(run: Run, model: Array, own: hospitals.Rows) -> float:

@@ -89,7 +89,7 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> ca
 @click.option("--question", default="fit a straight line by least squares", show_default=True, help="What to ask.")
 @click.option("--packages", default=",".join(PACKAGES), show_default=True, help="Whose documentation is searched.")
 def main(run: Run, question: str, packages: str) -> None:
-    sheet = case.sheet_beside(__file__)
+    sheet = case.sheet_beside(__file__, run)
     small = scaled(sheet, run.size)
     found = data(run.control, small, packages.split(","))
     library, places, held = found

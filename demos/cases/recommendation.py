@@ -213,7 +213,7 @@ def main(run: Run) -> None:
     made = clicks.Clicks(run.seed)
     _answer(run, made)
     _trade(run, made)
-    screen.terms(run, case.compare(run, sys.modules[__name__], case.sheet_beside(__file__)))
+    screen.terms(run, case.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
 
 
 def _answer(run: Run, data: clicks.Clicks) -> None:

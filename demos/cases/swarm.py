@@ -156,7 +156,7 @@ def main(run: Run) -> None:
         _phases(run, world, logs)
         _map(run, world, logs)
     _converge(run)
-    screen.terms(run, case.compare(run, sys.modules[__name__], case.sheet_beside(__file__)))
+    screen.terms(run, case.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
 
 
 def _phases(run: Run, world: World, logs: list[Log]) -> None:

@@ -18,7 +18,7 @@ from emulator.design import pricing
 from emulator.design.failures import recovery_cost
 from emulator.design.model import Design
 from emulator.design.pricing import Priced
-from emulator.design.words import counted, size, slots
+from emulator.design.words import counted, failures_cost, size, slots
 from emulator.units import format_time
 
 WIDTH = 800
@@ -78,7 +78,7 @@ def _corner(priced: Priced, row: dict[str, float]) -> list[str]:
     recovery = format_time(recovery_cost(priced.facts, priced.design))
     lines = (f"p = {row['p']:g}: S = {row['speedup']:.2f}, R = {row['ratio']:.2g}",
              f"p* = {best}: S = {priced.at(best)['speedup']:.2f}" if best else "no p is feasible",
-             f"recovery {recovery}, failures cost {row['waste']:.1%}")  # fmt: skip
+             f"recovery {recovery}, {failures_cost(priced.facts, row['waste'], 1)}")  # fmt: skip
     return [_text(WIDTH - 24, 36 + 19 * k, line, "" if k else "strong", "end") for k, line in enumerate(lines)]
 
 

@@ -10,13 +10,18 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from emulator.errors import UsageError
 from emulator.units import parse_fraction, parse_rate, parse_size, parse_time
 
+_LONGEST = parse_time("1000 years")  # products of longer times would leave the range of numbers
+
 
 def _time(value: Any) -> float:
     if isinstance(value, dict) and set(value) == {"from"}:
         return _from_run(str(value["from"]))
     if not isinstance(value, str):
         raise UsageError(f"must be a time with its unit, such as '250 ms', or {{ from = \"RUN\" }}, got {value!r}")
-    return parse_time(value)
+    seconds = parse_time(value)
+    if seconds > _LONGEST:
+        raise UsageError(f"must be a time of at most 1000 years, got {value!r}")
+    return seconds
 
 
 def _positive_time(value: Any) -> float:
@@ -43,6 +48,13 @@ def _bytes(value: Any) -> int:
     return parse_size(str(value))
 
 
+def _positive_bytes(value: Any) -> int:
+    size = _bytes(value)
+    if not size:
+        raise UsageError(f"must be a size > 0 bytes, got {value!r}: write e.g. '16 GB'")
+    return size
+
+
 def _share(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise UsageError(f"must be a share such as '50 %' or 0.5, got {value!r}")
@@ -66,6 +78,7 @@ def _staleness(value: Any) -> float:
 Seconds = Annotated[float, BeforeValidator(_time)]
 PositiveSeconds = Annotated[float, BeforeValidator(_positive_time)]
 Bytes = Annotated[int, BeforeValidator(_bytes)]
+PositiveBytes = Annotated[int, BeforeValidator(_positive_bytes)]
 Share = Annotated[float, BeforeValidator(_share)]
 Beta = Annotated[float, BeforeValidator(_bandwidth)]
 Steps = Annotated[float, BeforeValidator(_staleness)]

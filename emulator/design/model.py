@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from emulator.design.sheet import Job, Sheet, State, Task, by_name
 from emulator.errors import UsageError
+
+if TYPE_CHECKING:
+    from emulator.network import Network
 
 HAS_POLICIES = {
     "all-reduce": ("restart", "shrink", "spare", "respawn"),
@@ -219,9 +222,19 @@ def _network_terms(sheet: Sheet) -> dict[str, Any]:
     from emulator import network
 
     name = given.preset or given.file or ""
-    described = network.load(name).sized(2).describe()
-    return {"alpha": described["alpha"]["max"], "beta": described["beta"]["max"], "gamma": given.gamma,
-            "origin": f"network {name}"}  # fmt: skip
+    described = _laid_out(network.load(name)).describe()
+    alpha, beta = described["alpha"], described["beta"]
+    alike = alpha["min"] == alpha["max"] and beta["min"] == beta["max"]
+    return {"alpha": alpha["max"], "beta": beta["max"], "gamma": given.gamma,
+            "origin": f"network {name}" + ("" if alike else ", its slowest path")}  # fmt: skip
+
+
+def _laid_out(network: Network) -> Network:
+    """The network for 64 ranks, which is enough to meet racks, regions and slow hosts; for fewer where it is small."""
+    for ranks in (64, 32, 16, 8, 4):
+        with suppress(UsageError):  # a fat tree or a torus has room for so many hosts only
+            return network.sized(ranks)
+    return network.sized(2)
 
 
 def fitted_terms(run: str) -> dict[str, Any]:

@@ -197,6 +197,10 @@ def _infeasible(priced: Priced) -> str:
         return "state and buffers together do not fit in a node's memory"
     if (balance.staleness(priced.design, priced.p) > job.staleness).all():
         return "updates are older than the computation tolerates"
+    if (priced.p + priced.extra_nodes > job.most).all():
+        return f"{priced.extra_nodes} servers and spares leave none of {job.most} nodes to compute"
+    if job.deadline is None:
+        return "no node count has room for both the state and its servers"
     return "the 99th percentile of an answer misses the deadline, or it does not fit in the nodes"
 
 

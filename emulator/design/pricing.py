@@ -231,7 +231,7 @@ _AUTO = ("ring", "rabenseifner", "recursive_doubling")
 def volume(design: Design, flow: Flow, part: State | Task) -> float:
     """n of a flow's formula: the bytes that a node exchanges in one operation."""
     if isinstance(part, Task):
-        return part.answer_bytes
+        return part.answer_bytes * flow.compression
     if flow.pattern == "parameter-server":
         return part.sparse * flow.compression
     if design.holder(part) == "shards":

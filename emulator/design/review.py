@@ -15,7 +15,7 @@ from emulator.design import balance, failures, pricing
 from emulator.design.model import HURRY, Design, Facts, Flow, design_of, facts_of, legal_policies
 from emulator.design.pricing import Priced
 from emulator.design.sheet import SLOTS, Sheet, State
-from emulator.design.words import size
+from emulator.design.words import age, size
 from emulator.units import format_time
 
 WAIT = 1.3
@@ -152,7 +152,7 @@ def staleness(case: Case) -> Iterator[Finding]:
     allowed, design = case.facts.job.staleness, case.design
     used = float(balance.staleness(design, np.array([case.nodes]))[0])
     if used > allowed:
-        yield Finding(4, "consistency", f"{design.model} updates may be {used:g} steps old, the job tolerates "
+        yield Finding(4, "consistency", f"{design.model} updates may be {age(used)}, the job tolerates "
                       f"{allowed:g}", f"bound <= {allowed:g}" if allowed else "synchronous")  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from emulator.design.fields import (
     Bytes,
     Count,
     Number,
+    PositiveBytes,
     PositiveSeconds,
     Seconds,
     Share,
@@ -48,7 +49,7 @@ class Job(Table):
     steps: Count = 1000
     examples: Whole = 0
     example_bytes: Bytes = 0
-    memory: Bytes
+    memory: PositiveBytes
     staleness: Steps = 0.0
     deadline: PositiveSeconds | None = None
     spread: Number = 0.1

@@ -185,7 +185,8 @@ def _exchange(
     if isinstance(part, Task):
         made = _with_tasks(made, part, p, compute, notes)
     if flow.pattern == "parameter-server" and isinstance(part, State) and part.touched:
-        made = replace(made, touched=part.touched, row_bytes=math.ceil(part.row_bytes / 8) * 8, rows=part.rows)
+        touched = math.ceil(part.touched * flow.compression)
+        made = replace(made, touched=touched, row_bytes=math.ceil(part.row_bytes / 8) * 8, rows=part.rows)
     if max(made.up, made.down) > cap:
         notes.append(f"{flow.of}: exchanges of {max(made.up, made.down)} bytes are cut to {cap} (--cap allows more)")
         share = cap / max(made.up, made.down)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from emulator.design.model import Design, Facts, Flow
 from emulator.units import format_time
 
@@ -17,6 +19,16 @@ def size(count: float) -> str:
 def counted(count: int, noun: str) -> str:
     """A count with its noun: 1 replica, 2 replicas."""
     return f"{count} {noun}" + ("s" if count != 1 else "")
+
+
+def age(steps: float) -> str:
+    """How old updates may get: up to 1 step old, up to 3 steps old, of any age."""
+    return "of any age" if math.isinf(steps) else f"up to {steps:g} step" + ("s" if steps != 1 else "") + " old"
+
+
+def failures_cost(facts: Facts, waste: float, digits: int = 2) -> str:
+    """The share of the time that failures cost, or that it is unknown because the job gives no MTBF."""
+    return "failures not priced" if facts.job.mtbf is None else f"failures cost {waste:.{digits}%} of the time"
 
 
 def flow_words(flow: Flow) -> str:

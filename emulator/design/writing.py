@@ -14,7 +14,7 @@ from emulator.design.menu import policies
 from emulator.design.model import Design, Flow
 from emulator.design.planner import EQUAL, Plan, Ranked
 from emulator.design.sheet import SLOTS
-from emulator.design.words import short, size
+from emulator.design.words import age, failures_cost, short, size
 from emulator.units import format_time
 
 
@@ -90,7 +90,7 @@ def reasons(found: Plan) -> dict[str, tuple[str, str]]:
         "consistency": (f"{_age(winner)}; waiting for slow nodes takes {waits}", _other(found, _consistencies(found))),
         "coordination": _coordination(design, facts.job.central, facts.job.sources),
         "fault_tolerance": (
-            f"failures cost {row['waste']:.2%} of the time; a recovery takes {recovery}",
+            f"{failures_cost(facts, row['waste'])}; a recovery takes {recovery}",
             _other(found, list(policies(facts, replace(design, replicas=0, spares=0)))),
         ),
         "load_balancing": (
@@ -130,7 +130,7 @@ def _age(winner: Ranked) -> str:
         return f"an answer may miss the newest data: {tolerated}"
     if not used:
         return f"every step waits for the updates of all nodes, {tolerated}"
-    return f"updates are {'of any age' if np.isinf(used) else f'up to {used:g} steps old'}, {tolerated}"
+    return f"updates are {age(used)}, {tolerated}"
 
 
 def _other(found: Plan, designs: Sequence[Design]) -> str:
@@ -145,7 +145,7 @@ def _verdict(found: Plan, one: Design) -> tuple[float, str]:
     p, name = np.array([winner.nodes]), _differs(winner.design, one)
     old = float(balance.staleness(one, p)[0])
     if old > job.staleness:
-        return np.inf, f"{name}: updates would be {old:g} steps old, the job tolerates {job.staleness:g}"
+        return np.inf, f"{name}: updates would be {age(old)}, the job tolerates {job.staleness:g}"
     times = float(pricing.price(found.facts, one, p).job[0]) / winner.priced.at(winner.nodes)["job"]
     if not np.isfinite(times):
         return np.inf, f"{name}: not feasible at p = {winner.nodes}"

@@ -62,6 +62,13 @@ def read(path: str | Path) -> dict[str, Any]:
     return {**found, **most, "origin": f"{name} in {path}"}
 
 
+def extrapolated(most_ranks: int | None, p: int) -> list[str]:
+    """A warning where something is said of more ranks than were measured."""
+    if most_ranks is None or p <= most_ranks:
+        return []
+    return [f"measured on at most {most_ranks} ranks: what is said of p > {most_ranks} is extrapolated"]
+
+
 def parse(text: str, origin: str = "terms") -> tuple[str, list[Timing]]:
     """The format's name and the timings of a text."""
     formats: list[tuple[str, bool, Callable[[str, str], list[Timing]]]] = [
@@ -159,11 +166,13 @@ def _two_points(text: str, origin: str) -> list[Timing]:
         ranks = re.search(r"\bp\s*=\s*(\d+)", line)
         if ranks is None:
             continue
-        number = r"([\d.]+(?:[eE][+-]?\d+)?)"
-        size = re.search(rf"bytes\s*=\s*{number}", line) or re.search(rf"{number}\s*([kMG]i?B|bytes|B)\b", line)
-        taken = re.search(rf"seconds\s*=\s*{number}", line) or re.search(rf"{number}\s*(us|ms|s|sec|seconds)\b", line)
-        if taken is None or size is None:
-            raise UsageError(f"{origin}: a timing line has p, bytes and a time, got {line.strip()!r}: write e.g. "
+        number = r"(?<![-\w.])(\d+\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?)(?![\d.])"
+        size = re.search(rf"bytes\s*=\s*{number}", line) or re.search(rf"{number}\s*([kMG]i?B|bytes|B)\b(?!\s*=)", line)
+        taken = re.search(rf"seconds\s*=\s*{number}", line) or re.search(
+            rf"{number}\s*(us|ms|s|sec|seconds)\b(?!\s*=)", line
+        )
+        if taken is None or size is None or int(ranks[1]) < 2:
+            raise UsageError(f"{origin}: a timing line has p >= 2, bytes and a time, got {line.strip()!r}: write e.g. "
                              "'p=2 bytes=104857600 seconds=0.0408'")  # fmt: skip
         n = float(size[1]) * (parse_size("1" + size[2].replace("bytes", "B")) if size.re.groups > 1 else 1)
         seconds = float(taken[1]) * (parse_time(f"1 {taken[2]}") if taken.re.groups > 1 else 1)

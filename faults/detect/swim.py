@@ -22,7 +22,8 @@ import numpy as np
 
 from faults.record.status_board import ABSENT, WORKING, StatusBoard
 from primitives.membership.detector import decode, encode
-from primitives.membership.swim import Message, Settings, State, Swim
+from primitives.membership.messages import Message, State
+from primitives.membership.swim import Settings, Swim
 
 _SUSPICION_PERIODS = 4.0
 _LOOK_S = 0.01

@@ -220,7 +220,7 @@ class Watch:
 
     def _line(self, member: int, pid: int) -> str:
         row = self.board.rows[member]
-        peer = "nobody in particular" if row["peer"] == NOBODY else f"rank {row['peer']}"
+        peer = "no one rank" if row["peer"] == NOBODY else f"rank {row['peer']}"
         letter = self._executioner.state(pid)
         state = " (stopped)" if letter == "T" else f" (state {letter or 'gone'})" if letter not in "RS" else ""
         return f"rank {member}{state} at step {row['step']} waits for {peer}: {self._where(member)}"

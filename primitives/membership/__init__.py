@@ -1,9 +1,10 @@
 """Membership: the members of a group agree on which of them are alive.
 
-swim      the protocol, without transport and clock      detector  over MPI
+swim      the protocol, without transport and clock      messages  messages and reports      detector  over MPI
 """
 
 from primitives.membership.detector import Detector
-from primitives.membership.swim import Event, Settings, State, Swim
+from primitives.membership.messages import Event, State
+from primitives.membership.swim import Settings, Swim
 
 __all__ = ["Detector", "Event", "Settings", "State", "Swim"]

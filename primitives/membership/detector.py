@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from emulator import carrier
 from emulator.errors import UsageError
 from primitives.mailbox import Mailbox
-from primitives.membership.swim import Event, Kind, Message, Settings, State, Swim, Update
+from primitives.membership.messages import Event, Kind, Message, State, Update
+from primitives.membership.swim import Settings, Swim
 from primitives.peers import Peers
 
 _TAG = 661

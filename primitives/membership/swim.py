@@ -26,7 +26,6 @@ Sources: Das, Gupta and Motivala, "SWIM: scalable weakly-consistent infection-st
 
 from __future__ import annotations
 
-import enum
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -34,60 +33,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emulator.errors import UsageError
-
-
-class State(enum.IntEnum):
-    """State of a member as the group knows it."""
-
-    ALIVE = 0
-    SUSPECT = 1
-    DEAD = 2
-
-
-class Kind(enum.IntEnum):
-    """Kinds of messages."""
-
-    PING = 0
-    ACK = 1
-    PING_REQ = 2
-
-
-@dataclass(frozen=True)
-class Update:
-    """A report of a member's state."""
-
-    member: int
-    state: State
-    incarnation: int
-
-    def overrides(self, known: Update) -> bool:
-        """Whether this report replaces what is known of the same member."""
-        if known.state is State.DEAD or self.state is State.DEAD:
-            return known.state is not State.DEAD
-        if self.state is State.SUSPECT and known.state is State.ALIVE:
-            return self.incarnation >= known.incarnation
-        return self.incarnation > known.incarnation
-
-
-@dataclass(frozen=True)
-class Message:
-    """One datagram; `subject` is the member that a PING_REQ wants pinged, `sequence` comes back in the ACK."""
-
-    kind: Kind
-    source: int
-    destination: int
-    sequence: int
-    subject: int = -1
-    updates: tuple[Update, ...] = ()
-
-
-@dataclass(frozen=True)
-class Event:
-    """A change of a member's known state, at a time on the caller's clock."""
-
-    time: float
-    member: int
-    state: State
+from primitives.membership.messages import Event, Kind, Message, State, Update
 
 
 @dataclass(frozen=True)

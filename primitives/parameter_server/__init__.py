@@ -28,7 +28,8 @@ survives r - 1 lost servers; a shard's replicas are fixed when it starts.
     consistency    the three rules, observed staleness       server     the loop around shards
     updates        SGD, momentum, Adagrad, your own          worker     pull, push, tick, leave
     messages       layout of messages, key lists             channel    a worker's messages
-    keys           requests cut by shard                     service    `ParameterServer`: all of it
+    keys           requests cut by shard                     compression    fp16, top-k with error feedback
+    service        `ParameterServer`: all of it
 
 Smola and Narayanamurthy, "An Architecture for Parallel Topic Models" (VLDB 2010); Li et al., "Scaling Distributed
 Machine Learning with the Parameter Server" (OSDI 2014); Ho et al. (NIPS 2013) for bounded staleness.

@@ -47,15 +47,18 @@ class Channel:
         Iterations closed; pulls and flushes so far.
     sent_bytes, received_bytes
         Headers included.
+    half
+        Whether values travel as float16, in both directions.
     not_finite
         By shard: pushes of this worker with NaN or infinity, as far as replies have told.
     """
 
     def __init__(
-        self, comm: MPI.Intracomm, layout: Layout, server: Server | None = None, on_failure: OnFailure | None = None
-    ) -> None:
+        self, comm: MPI.Intracomm, layout: Layout, server: Server | None = None, on_failure: OnFailure | None = None,
+        half: bool = False,
+    ) -> None:  # fmt: skip
         self.comm, self.layout = comm, layout
-        self.rank = comm.Get_rank()
+        self.rank, self.half = comm.Get_rank(), half
         self._carrier = carrier.of(comm)
         self.clock = self.number = 0
         self.waited = 0.0
@@ -74,7 +77,7 @@ class Channel:
         """Fill in a header; pulls and flushes are numbered by `number`, the rest by shard when sent."""
         return Header(
             kind, shard=shard, table=table, worker=self.rank, clock=self.clock, sequence=self.number,
-            seen=self._sequence[shard],
+            seen=self._sequence[shard], flags=messages.HALF if self.half else 0,
         )  # fmt: skip
 
     def tell(
@@ -83,7 +86,8 @@ class Channel:
     ) -> None:  # fmt: skip
         """Send a push, tick or leave to the head of the shard's chain, numbered."""
         self._sequence[shard] += 1
-        header = self.header(kind, shard, table)._replace(sequence=self._sequence[shard], flags=flags)
+        header = self.header(kind, shard, table)._replace(sequence=self._sequence[shard])
+        header = header._replace(flags=header.flags | flags)
         if flags & messages.ASKS:
             header = header._replace(seen=self.number)
         if self.layout.replicas > 1:  # before it is sent: if the send finds the server dead, its successor needs it

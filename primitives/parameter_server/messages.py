@@ -25,7 +25,8 @@ Bytes = NDArray[np.uint8]
 
 PUSH, PULL, TICK, LEAVE, FLUSH, REPLY, DROP = range(7)
 RANGE, LIST, CACHED = range(3)
-CLOSES, ASKS = 1, 2  # flags of a push: it closes the worker's iteration; it is a pull of the same rows as well
+# Flags of a push: it closes the worker's iteration; it is a pull of the same rows as well. HALF: values are float16.
+CLOSES, ASKS, HALF = 1, 2, 4
 
 _LAYOUT = struct.Struct("<BBBxiiiqqqqq")
 HEADER_BYTES = _LAYOUT.size
@@ -61,7 +62,7 @@ class Header(NamedTuple):
     Attributes
     ----------
     kind, keys, flags
-        PUSH...; RANGE, LIST or CACHED; CLOSES and ASKS.
+        PUSH...; RANGE, LIST or CACHED; CLOSES, ASKS and HALF.
     shard, table, worker
         Indices and the rank of the worker that asked; in a leave and its reply, `table` is the server that the worker
         wants to answer.

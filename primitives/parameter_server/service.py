@@ -11,6 +11,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from primitives.parameter_server.compression import parse
 from primitives.parameter_server.consistency import Consistency, Staleness
 from primitives.parameter_server.layout import Layout, roles
 from primitives.parameter_server.server import OnFailure, Server
@@ -79,6 +80,8 @@ class ParameterServer:
     replicas
         Servers that keep each shard; more than one survives the loss of a server, except while workers leave: then
         the recovery must let all workers leave together.
+    compression
+        ``"none"``, ``"fp16"`` or ``"topk:SHARE"``, see `compression`.
     refuse_nan
         Drop pushes that contain NaN or infinity (they are counted either way, by worker).
     on_failure
@@ -99,6 +102,7 @@ class ParameterServer:
         workers: int | Sequence[int] | None = None,
         consistency: Consistency | None = None,
         replicas: int = 1,
+        compression: str = "none",
         refuse_nan: bool = True,
         on_failure: OnFailure | None = None,
     ) -> None:
@@ -108,10 +112,11 @@ class ParameterServer:
         self.layout = Layout(size, server_ranks, worker_ranks, tables, replicas)
         self.server: Server | None = None
         self.worker: Worker | None = None
+        packer = parse(compression)
         if rank in server_ranks:
             self.server = Server(comm, self.layout, rule, refuse_nan, on_failure)
         if rank in worker_ranks:
-            self.worker = Worker(comm, self.layout, rule, self.server, on_failure)
+            self.worker = Worker(comm, self.layout, rule, self.server, on_failure, packer)
 
     def run(self, work: Callable[[Worker], T]) -> T | None:
         """Play this rank's roles to the end: call `work` on workers, serve on servers until every worker has left.

@@ -27,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from primitives.parameter_server import messages
+from primitives.parameter_server.compression import to_half
 from primitives.parameter_server.consistency import Clocks, Consistency
 from primitives.parameter_server.messages import Bytes, Header, KeyCache
 from primitives.parameter_server.table import Part, combine
@@ -128,7 +129,10 @@ class Shard:
         rows, count = self._rows(header, part, body)
         if header.kind == messages.PULL:
             return rows, body
-        return rows, body[: count * part.table.row_bytes].view(part.table.dtype).reshape(part.table.shape(count))
+        table = part.table
+        wire = table.wire(bool(header.flags & messages.HALF))
+        values = body[: count * table.width * wire.itemsize].view(wire)
+        return rows, values.astype(table.dtype, copy=False).reshape(table.shape(count))
 
     def _rows(self, header: Header, part: Part, body: Bytes) -> tuple[Rows, int]:
         if header.keys == messages.RANGE:
@@ -212,5 +216,7 @@ class Shard:
             clock=max(0, min(self.clocks.slowest, asked.clock)), sequence=asked.sequence,
             seen=self.applied[asked.worker], first=self.not_finite[asked.worker], last=asked.kind,
         )  # fmt: skip
-        values = (self.parts[asked.table].values[rows],) if asked.kind == messages.PULL else ()
-        return asked.worker, messages.pack(header, *values)
+        if asked.kind != messages.PULL:
+            return asked.worker, messages.pack(header)
+        values = self.parts[asked.table].values[rows]
+        return asked.worker, messages.pack(header, to_half(values) if asked.flags & messages.HALF else values)

@@ -61,10 +61,9 @@ class Table:
         """Shape of an array of that many rows."""
         return (rows,) if self.width == 1 else (rows, self.width)
 
-    @property
-    def row_bytes(self) -> int:
-        """Bytes of one row."""
-        return self.width * np.dtype(self.dtype).itemsize
+    def wire(self, half: bool) -> np.dtype[Any]:
+        """Type of a number in messages: float16 where they are compressed to `half`."""
+        return np.dtype(np.float16 if half else self.dtype)
 
 
 class Part:

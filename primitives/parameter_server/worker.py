@@ -17,6 +17,7 @@ from emulator import carrier
 from emulator.errors import UsageError
 from primitives.parameter_server import messages
 from primitives.parameter_server.channel import Asked, Channel
+from primitives.parameter_server.compression import Compression, to_half
 from primitives.parameter_server.consistency import Consistency, Staleness
 from primitives.parameter_server.keys import KeySharder, ShardedKeys, merge
 from primitives.parameter_server.layout import Layout
@@ -58,12 +59,12 @@ class Pull:
         """The rows of the distinct keys, in `out` if it is given."""
         table = self._table
         rows = np.empty(table.shape(self._sharded.distinct), table.dtype) if out is None else out
-        clocks = []
+        clocks, wire = [], table.wire(self._worker.compression.half)
         for asked in self._asked:
             header, body = self._worker.channel.receive(asked)
             clocks.append(header.clock)
             if asked.piece is not None:
-                rows[asked.piece.where] = body.view(table.dtype).reshape(table.shape(asked.piece.rows))
+                rows[asked.piece.where] = body.view(wire).reshape(table.shape(asked.piece.rows))
         if clocks:
             self._worker.staleness.observe(self._asked[0].header.clock - min(clocks))
         return rows
@@ -87,11 +88,12 @@ class Worker:
         consistency: Consistency,
         server: Server | None = None,
         on_failure: OnFailure | None = None,
+        compression: Compression | None = None,
     ) -> None:
-        self.layout = layout
+        self.layout, self.compression = layout, compression or Compression()
         self.rank = comm.Get_rank()
         self._phase = carrier.of(comm).phase
-        self.channel = Channel(comm, layout, server, on_failure)
+        self.channel = Channel(comm, layout, server, on_failure, self.compression.half)
         self.staleness = Staleness(consistency.staleness)
         self._asks_everyone = carrier.of(comm).ordered  # an ordered inbox must hear that this worker waits, rows or not
         self._sharder = KeySharder(layout)
@@ -137,25 +139,24 @@ class Worker:
             Whether this was the iteration's last push: saves the messages of `tick`.
         """
         self._phase("push")
-        index = self.layout.table(table)
-        sharded = self._sharder.shard(index, keys)
-        self._tell(index, sharded, self._merged(index, sharded, gradient), messages.CLOSES if closes else 0)
+        index, sharded, rows = self._prepare(table, gradient, keys)
+        self._tell(index, sharded, rows, messages.CLOSES if closes else 0)
         if closes:
             self._close({piece.shard for piece in sharded.pieces})
 
     def push_pull(self, table: str, gradient: Array, keys: Keys = None, out: Array | None = None) -> Pull:
         """Push, close the iteration and ask for the same rows for the next one, in one message to each shard.
 
-        With replicas, and where every shard must be asked but some have none of the rows, it is
+        With replicas, with top-k, and where every shard must be asked but some have none of the rows, it is
         ``push(..., closes=True)`` and `pull_async`, two messages to each shard.
         """
         sharded = self._sharder.shard(self.layout.table(table), keys)
-        touches_all = len(sharded.pieces) == len(self.layout.shards)
-        if self.layout.replicas > 1 or (self._asks_everyone and not touches_all):
+        apart = self._asks_everyone and len(sharded.pieces) < len(self.layout.shards)
+        if self.layout.replicas > 1 or apart or (keys is None and self.compression.sparse):
             self.push(table, gradient, keys, closes=True)
             return self.pull_async(table, keys, out)
-        index, sharded = self._request(table, keys, out)
-        rows = self._merged(index, sharded, gradient)
+        self._request(table, keys, out)
+        index, sharded, rows = self._prepare(table, gradient, keys)
         asked = []
         for piece in sharded.pieces:
             question = self._question(piece.shard, index, piece)
@@ -192,24 +193,30 @@ class Worker:
         self.channel.number += 1
         return index, sharded
 
-    def _merged(self, index: int, sharded: ShardedKeys, gradient: Array) -> Array:
-        """The gradient's rows of the distinct keys, after its shape has been checked."""
-        spec = self.layout.tables[index]
+    def _prepare(self, table: str, gradient: Array, keys: Keys) -> tuple[int, ShardedKeys, Array]:
+        """Check and compress a gradient: its table, the keys that travel by shard, the rows of the distinct ones."""
+        index = self.layout.table(table)
+        spec, sharded = self.layout.tables[index], self._sharder.shard(index, keys)
         gradient = np.asarray(gradient, spec.dtype)
         if gradient.shape != spec.shape(sharded.rows):
             raise UsageError(
                 f"a push of {sharded.rows} keys to table {spec.name!r} needs shape {spec.shape(sharded.rows)}, "
                 f"got {gradient.shape}"
             )
-        return merge(sharded, gradient)
+        if keys is None:
+            chosen, gradient = self.compression.select(index, gradient)
+            sharded = sharded if chosen is None else self._sharder.shard(index, chosen)
+        return index, sharded, merge(sharded, gradient)
 
     def _tell(self, index: int, sharded: ShardedKeys, rows: Array, flags: int) -> None:
         for piece in sharded.pieces:
-            values = np.ascontiguousarray(rows[piece.where])
+            part = rows[piece.where]
+            values = to_half(part) if self.compression.half else np.ascontiguousarray(part)
             self.channel.tell(messages.PUSH, piece.shard, index, values, piece, flags)
 
     def _question(self, shard: int, index: int, piece: Piece | None) -> Asked:
-        size = 0 if piece is None else piece.rows * self.layout.tables[index].row_bytes
+        spec = self.layout.tables[index]
+        size = 0 if piece is None else piece.rows * spec.width * spec.wire(self.compression.half).itemsize
         return Asked(self.channel.header(messages.PULL, shard, index), piece, size)
 
     def _close(self, told: Collection[int]) -> None:

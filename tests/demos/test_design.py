@@ -83,7 +83,30 @@ def test_a_prediction_loads_neither_the_planner_nor_the_reviewer_nor_mpi():
 def test_terms_from_a_benchmark(tmp_path):
     path = tmp_path / "timings.txt"
     path.write_text("p=2 bytes=100000000 seconds=0.0408\np=16 bytes=100000000 seconds=0.087\n")
-    assert f"two-point timing in {path}" in run("predict", B, "--terms", str(path))[1]
+    said = run("predict", B, "--terms", str(path))[1]
+    assert f"two-point timing in {path}" in said
+    assert "warning: measured on at most 16 ranks: what is said of p > 16 is extrapolated" in said
+
+
+def test_what_is_not_known_of_failures_has_no_price():
+    def lost(*change):
+        return next(line for line in run("predict", B, *change)[1].splitlines() if line.startswith("lost to failures"))
+
+    assert lost().split()[-2:] == ["not", "priced"]
+    assert lost("--change", 'job.mtbf="1000 h"').endswith("%")
+
+
+def test_the_plan_shows_the_memory_of_the_fullest_machine():
+    said = run("plan", B)[1].splitlines()
+    first = said[next(number for number, line in enumerate(said) if line.startswith(" nodes")) + 1]
+    assert "800 MB  dense by all-reduce" in first  # a server's; a node holds 18.1 MB
+    assert any(line.endswith("800 MB of 32 GB") for line in said)
+
+
+def test_a_rule_that_is_broken_twice_is_one_rule():
+    status, said, error = run("check", B, "--change", "job.liars=5")
+    assert (status, said.count("error 11")) == (1, 2)
+    assert "1 of 17 rules must be met" in error
 
 
 @pytest.mark.parametrize(

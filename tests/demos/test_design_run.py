@@ -16,6 +16,7 @@ from demos._lib import design_drill
 from emulator import costs, design, results
 from emulator.costs import steps
 from emulator.costs.replay import replay
+from emulator.design import pricing
 from emulator.design.model import design_of, facts_of
 from emulator.design.skeleton import skeleton
 from emulator.errors import UsageError
@@ -42,6 +43,29 @@ def test_a_design_is_cut_and_says_so() -> None:
     made = skeleton(sheet, facts_of(sheet), design_of(sheet), most=8)
     assert (made.ranks, made.p) == (8, 6)
     assert any("cut to 6 and 2" in note for note in made.notes)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes"),
+    [
+        ("example_b", ("communication.dense.pattern=all-reduce",)),
+        ("example_b", ("communication.dense.pattern=gossip", "communication.dense.graph=ring")),
+        ("example_b", ("communication.dense.pattern=federated",)),
+        ("example_b", ("communication.dense.pattern=parameter-server", "communication.dense.servers=4")),
+        ("rag", ()),
+    ],
+)
+def test_a_compressed_exchange_has_the_bytes_of_its_price(name: str, changes: tuple[str, ...]) -> None:
+    """Sums, gossip, rounds, dense and sparse pushes, and answers; what a whole exchange has beside it for scale."""
+    whole, tenth = (design.load(CASES / f"{name}.toml", (*changes, f"communication.compression={share}"))
+                    for share in (1.0, 0.1))  # fmt: skip
+    made = [skeleton(sheet, facts_of(sheet), design_of(sheet), most=64, cap=1 << 30) for sheet in (whole, tenth)]
+    facts, chosen = facts_of(tenth), design_of(tenth)
+    for full, one in zip(made[0].exchanges, made[1].exchanges, strict=True):
+        assert one.up == pytest.approx(pricing.volume(chosen, one.flow, facts.parts[one.flow.of]), rel=1e-3)
+        assert one.up == pytest.approx(0.1 * full.up, rel=1e-3)
+        if one.touched:
+            assert (one.touched, full.touched) == (400, 4000)
 
 
 def test_what_has_no_drill_is_refused_by_name() -> None:

@@ -70,6 +70,7 @@ def test_on_the_bare_transport(tmp_path: Path, consistency: str) -> None:
         (["--servers", "2", "--ranks", "2"], "--ranks must leave a rank to work beside 2 server(s), got 2"),
         (["--slow", "0 x4"], "--slow names a worker, ranks 1 to 2, got 0"),
         (["--replicas", "2"], "replicas must lie between 1 and the 1 servers, got 2"),
+        (["--compression", "zip"], "compression must be none, fp16 or topk:SHARE"),
         (["--placement", "here"], "placement must be one of"),
     ],
 )

@@ -39,6 +39,8 @@ def terms(run: Row) -> Iterator[Item]:
     """Measured terms of a step beside the predicted ones; `run` is a ``design_run``."""
     title = f"a step of {run['p']} nodes ({run['ranks']} ranks), {' and '.join(run['patterns'])}"
     sent = [f"all ranks together send {run['bytes']:,.0f} bytes in a step"] if run.get("bytes") else []
+    if run.get("varying") is not None:
+        sent.append(f"jitter and loss, which have no price, add {format_time(run['varying'])} to this step")
     if len(run["rows"]) == 1:
         sent.append("wall time; the prediction is for the preset shm and has no verdict: give --net")
     yield Table.of(title, TERMS, run["rows"], notes=sent)

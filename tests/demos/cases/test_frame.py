@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from demos._lib import case
+from demos.cases import federated
 from emulator import design, network
 from emulator.errors import UsageError
 
@@ -64,6 +67,27 @@ def test_a_network_loses_its_bandwidth_and_then_its_latency(name: str) -> None:
         path = bare.between(0, 1)
         assert (path.alpha, path.beta) == (whole.between(0, 1).alpha if latency else 0.0, 0.0)
         assert path.delay(1, 1, 100) == 0.0
+
+
+@pytest.mark.parametrize("name", ["home", "volunteers"])
+def test_a_steady_network_keeps_all_but_jitter_and_loss(name: str) -> None:
+    whole = network.load(name).sized(4)
+    found = case.steady(whole)
+    assert found is not None
+    assert (found.plan.jitter, found.plan.loss) == (None, None)
+    assert (found.plan.hosts, found.plan.alpha, found.plan.beta) == (
+        whole.plan.hosts,
+        whole.plan.alpha,
+        whole.plan.beta,
+    )
+    assert case.steady(network.load("10gbe").sized(4)) is None
+
+
+@pytest.mark.parametrize(("net", "priced"), [("home", "home"), (None, "shm")])
+def test_a_case_is_priced_on_the_network_of_its_run(net: str | None, priced: str) -> None:
+    run: Any = SimpleNamespace(options=SimpleNamespace(net=net))
+    assert case.sheet_beside(federated.__file__, run).network.preset == priced
+    assert case.sheet_beside(federated.__file__).network.preset == "wan"
 
 
 def test_factors_have_mean_one_and_the_spread() -> None:

@@ -144,3 +144,25 @@ def test_draws_of_terms_give_an_interval_of_p_star():
     assert low < 34 < high
     assert pricing.best_interval(predict(parse(SECTION))) is None
     assert isinstance(known, Facts)
+
+
+NETWORKS = Path(__file__).parents[3] / "examples" / "networks"
+
+
+@pytest.mark.parametrize(
+    ("name", "alpha", "beta"),
+    [
+        ("multicore", 20e-6, 0.32e-9),  # the first ranks share a host, and their messages do not meet the network
+        ("racks", 15e-6, 0.32e-9),
+        ("heterogeneous", 220e-6, 0.8e-9),
+        ("regions", 110e-3, 8e-9),
+        ("torus", 1.3e-6, 0.1e-9),  # no place for more than 16
+        ("smallest", 50e-6, 0.8e-9),
+    ],
+)
+def test_a_network_file_is_priced_by_its_slowest_path(name, alpha, beta):
+    own = 'latency = "400 us"\nbandwidth = "20 Gbit/s"\n'
+    assert own in SECTION
+    found = facts_of(parse(SECTION.replace(own, f'file = "{NETWORKS / name}.toml"\n')))
+    assert (found.alpha, found.beta) == pytest.approx((alpha, beta))
+    assert found.origin.endswith("slowest path") == (name not in ("multicore", "smallest"))

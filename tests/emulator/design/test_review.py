@@ -97,3 +97,11 @@ def test_the_section_on_b_with_all_reduce():
 @pytest.mark.parametrize("path", sorted(CASES.glob("*.toml")), ids=lambda path: path.stem)
 def test_the_shipped_sheets_have_no_errors(path):
     assert not [one for one in check(sheet(name=path.stem)) if one.error]
+
+
+def test_the_age_of_updates_in_words():
+    def said(*changes):
+        return next(one.text for one in check(sheet(*changes)) if one.rule == 4)
+
+    assert "may be up to 1 step old" in said("consistency.model=bounded", "consistency.bound=1")
+    assert "may be of any age" in said("consistency.model=asynchronous")

@@ -38,6 +38,9 @@ from tests.emulator.design.sheets import SECTION, sheet
         ('algorithm = "ring"', "servers = 2", r"servers belong to a parameter-server, got 2 with all-reduce"),
         ("[job]", "[job", r"not TOML"),
         ("spread = 0", "spread = 0\nmost = 100000", r"job.most must be less than or equal to 16384, got 100000"),
+        ('memory = "1000000000 B"', 'memory = "0 B"', r"job.memory: must be a size > 0 bytes, got '0 B'"),
+        ('t_comp = "1 s"', 't_comp = "1e300 h"', r"job.t_comp: must be a time of at most 1000 years, got '1e300 h'"),
+        ("spread = 0", 'mtbf = "2000 years"', r"job.mtbf: must be a time of at most 1000 years, got '2000 years'"),
         ('name = "section"', 'name = ""', r"job.name .*at least 1 character, got ''"),
     ],
 )

@@ -73,7 +73,7 @@ def test_terms_come_back(tmp_path, text, name):
         ("hello", "no known format: it must be the text output of nccl-tests, OSU"),
         (osu_allreduce().replace("# ranks 8\n", ""), "add a line '# ranks N'"),
         ("p=2 bytes=8 seconds=1e-6", "need timings of 2 sizes or 2 numbers of ranks, got 1"),
-        ("p=2 quickly", "a timing line has p, bytes and a time"),
+        ("p=2 quickly", "a timing line has p >= 2, bytes and a time"),
     ],
 )
 def test_other_texts_are_refused(tmp_path, text, said):
@@ -81,3 +81,15 @@ def test_other_texts_are_refused(tmp_path, text, said):
     path.write_text(text)
     with pytest.raises(UsageError, match=said):
         benchmark_text.read(path)
+
+
+@pytest.mark.parametrize("seconds", ["nan", "-1", "inf", "1.2.3", "- 1"])
+def test_a_timing_that_is_no_positive_number_is_refused(seconds):
+    text = f"p=2 bytes=1000 seconds=0.5\np=16 bytes=1000 seconds={seconds}\n"
+    with pytest.raises(UsageError, match=r"a timing line has p >= 2, bytes and a time, got 'p=16"):
+        benchmark_text.parse(text)
+
+
+def test_a_timing_of_one_rank_is_refused():
+    with pytest.raises(UsageError, match="a timing line has p >= 2"):
+        benchmark_text.parse("p=0 bytes=1000 seconds=0.5")

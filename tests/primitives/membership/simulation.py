@@ -18,7 +18,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from primitives.membership.swim import Message, Settings, State, Swim
+from primitives.membership.messages import Message, State
+from primitives.membership.swim import Settings, Swim
 
 
 @dataclass

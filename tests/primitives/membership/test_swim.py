@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from emulator.errors import UsageError
 from primitives.membership import Detector, Settings, State, Swim
 from primitives.membership.detector import decode, encode
-from primitives.membership.swim import Kind, Message, Update
+from primitives.membership.messages import Kind, Message, Update
 from tests.primitives.membership.simulation import Group, false_probe_rate, simulate
 from tests.ranks import on_ranks
 

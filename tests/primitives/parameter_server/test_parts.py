@@ -1,4 +1,4 @@
-"""The pieces around a shard: updates, key lists, requests cut by shard, roles, staleness."""
+"""The pieces around a shard: updates, compression, key lists, requests cut by shard, roles, staleness."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 from primitives.parameter_server import SGD, Adagrad, Add, Consistency, Function, Momentum, Table, Update, messages
 from primitives.parameter_server.channel import Asked, Channel
+from primitives.parameter_server.compression import TopK, parse, to_half
 from primitives.parameter_server.consistency import Staleness, StalenessExceeded
 from primitives.parameter_server.keys import KeySharder, merge
 from primitives.parameter_server.layout import Layout, roles
@@ -44,6 +45,57 @@ def test_two_steps_by_hand_touch_their_rows_only(update: Update, expected: list[
     update.apply(values, state, rows, np.array([-0.25]))
     assert values[1:2] == pytest.approx(expected)
     assert values[0] == values[2] == 7.0
+
+
+@given(st.integers(1, 40), st.sampled_from([1, 3]), st.floats(0.01, 1.0), st.integers(0, 99))
+def test_top_k_loses_nothing(rows: int, width: int, share: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    top = TopK(share)
+    shape = (rows,) if width == 1 else (rows, width)
+    # Whole numbers, so that sums are exact in any order.
+    gradients = rng.integers(-50, 50, (5, *shape)).astype(float)
+    sent = np.zeros(shape)
+    for step, gradient in enumerate(gradients):
+        keys, values = top.select(0, gradient)
+        assert keys is not None
+        assert len(keys) == max(1, round(share * rows))
+        assert (np.diff(keys) > 0).all()
+        sent[keys] += values
+        np.testing.assert_array_equal(sent + top.residual[0], gradients[: step + 1].sum(axis=0))
+
+
+def test_top_k_sends_the_largest() -> None:
+    keys, values = TopK(0.5).select(0, np.array([1.0, -9.0, 3.0, -2.0]))
+    assert keys is not None
+    assert keys.tolist() == [1, 2]
+    assert values.tolist() == [-9, 3]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_top_k_keeps_no_nan(bad: float) -> None:
+    """A gradient that the servers refuse must not come back with the next ones."""
+    top = TopK(0.25)
+    top.select(0, np.arange(4.0))
+    keys, values = top.select(0, np.array([1.0, bad, bad, 0.0]))
+    assert keys is None
+    assert not np.isfinite(values).all()
+    assert top.residual[0].tolist() == [0, 1, 2, 0]
+
+
+def test_half_clamps_but_keeps_what_is_not_finite() -> None:
+    half = to_half(np.array([1e9, -1e9, 0.5, np.inf, -np.inf, np.nan]))
+    assert half.tolist()[:5] == [65504, -65504, 0.5, np.inf, -np.inf]
+    assert np.isnan(half[5])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [(text, "must be none, fp16 or topk:SHARE") for text in ("zip", "topk", "topk:x", "fp16:1")]
+    + [(f"topk:{share}", "share must lie in") for share in ("0", "2", "nan", "-1")],
+)
+def test_bad_compression(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        parse(text)
 
 
 @given(st.lists(st.integers(0, 9), max_size=60), st.integers(1, 4))

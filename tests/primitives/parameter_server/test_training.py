@@ -201,6 +201,48 @@ def test_an_unchanged_key_list_travels_once(comm: Any) -> None:
         assert sizes == [headers + values + lists, headers + values, headers + values]
 
 
+@on_ranks(4, compression=["fp16", "topk:0.1"], replicas=[1, 2])
+def test_compression_sends_less_and_loses_little(comm: Any, compression: str, replicas: int) -> None:
+    table = Table("w", 1000, dtype=np.float32, update=Add())
+    ps = ParameterServer(comm, [table], servers=replicas, workers=[3], replicas=replicas, compression=compression)
+
+    def work(worker: Worker) -> tuple[int, int, np.ndarray]:
+        before = worker.channel.sent_bytes
+        for step in range(30):
+            worker.push("w", np.linspace(0, 1, 1000, dtype=np.float32) if step == 0 else np.zeros(1000), closes=True)
+        sent, before = worker.channel.sent_bytes - before, worker.channel.received_bytes
+        values = worker.pull("w")
+        return sent, worker.channel.received_bytes - before, values
+
+    outcome = ps.run(work)
+    if outcome is not None:
+        sent, received, values = outcome
+        full = 30 * (4000 + replicas * messages.HEADER_BYTES)
+        assert sent < full * (0.53 if compression == "fp16" else 0.23)
+        assert received == (2000 if compression == "fp16" else 4000) + replicas * messages.HEADER_BYTES
+        # Top-k sends a tenth at a time, largest first: thirty pushes are enough for everything to have arrived.
+        np.testing.assert_allclose(values, np.linspace(0, 1, 1000), atol=0 if compression != "fp16" else 5e-4)
+
+
+@on_ranks(4, compression=["fp16", "topk:0.5"], servers=[1, 2], kind=["bsp", "ssp", "async"])
+def test_compressed_push_and_pull_in_one_loses_nothing(comm: Any, compression: str, servers: int, kind: str) -> None:
+    """Small whole numbers are exact in float16, and each worker's last push of nothing sends what top-k has kept."""
+    ps = ParameterServer(
+        comm, [Table("w", 8, 2, update=Add())], servers=servers, consistency=Consistency(kind, 1),
+        compression=compression,
+    )  # fmt: skip
+    given = np.arange(16.0).reshape(8, 2)
+
+    def work(worker: Worker) -> None:
+        for gradient in (given, given[::-1], 0 * given, 0 * given):
+            worker.push_pull("w", gradient).wait()
+
+    ps.run(work)
+    parts = comm.allgather(ps.owned("w"))
+    total = np.concatenate([values for _, values in parts])
+    assert total.tolist() == ((4 - servers) * (given + given[::-1])).tolist()
+
+
 @on_ranks(4, gone=[0, 1], moment=[1, 4])
 def test_the_chain_goes_on_without_a_server(comm: Any, gone: int, moment: int) -> None:
     """A server stops taking part, its last messages unread; the result is still the sequential one, bit by bit."""
