@@ -57,11 +57,8 @@ def on_ranks(
     """
 
     def decorate(function: Callable[..., None]) -> Any:
-        combinations = [
-            dict(zip(parameters, values, strict=True)) for values in itertools.product(*parameters.values())
-        ]
-        cases = {_label(function.__name__, values): values for values in combinations}
-        if _INSIDE in os.environ:
+        cases = cases_of(function.__name__, parameters)
+        if inside():
             registry = sys.modules[function.__module__].__dict__.setdefault(_REGISTRY, [])
             registry += [(n, label, function, values, net, emulation or {}) for label, values in cases.items()]
             return function
@@ -76,6 +73,17 @@ def on_ranks(
         return test
 
     return decorate
+
+
+def cases_of(name: str, parameters: dict[str, list[Any]]) -> dict[str, dict[str, Any]]:
+    """The parameters of each combination, by the name of its case."""
+    combinations = [dict(zip(parameters, values, strict=True)) for values in itertools.product(*parameters.values())]
+    return {_label(name, values): values for values in combinations}
+
+
+def inside() -> bool:
+    """Whether this is a rank of a job that runs cases."""
+    return _INSIDE in os.environ
 
 
 def _label(name: str, values: dict[str, Any]) -> str:

@@ -28,10 +28,13 @@ class SimulatedCarrier(EmulatedCarrier):
     ) -> bool:
         engine: SimulatedEngine = self.comm.engine
         end = min(deadline, engine.loop.now + patience_s)
+        looked_at = engine.loop.now
         while not ready():
             if engine.loop.now >= end:
                 return False
-            engine.pass_time(end)
+            if engine.loop.now == looked_at:  # else time has passed within `ready`: look again at what has come since
+                engine.pass_time(end)
+            looked_at = engine.loop.now
         return True
 
 

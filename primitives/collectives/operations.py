@@ -39,10 +39,20 @@ class Operation:
     commutative: bool = True
 
 
+@dataclass(frozen=True)
+class _Ufunc:
+    """A numpy ufunc; `out` by name, because numpy deprecates it by position for minimum and maximum."""
+
+    function: np.ufunc
+
+    def __call__(self, a: Array, b: Array, out: Array) -> None:
+        self.function(a, b, out=out)
+
+
 SUM = Operation("sum", np.add)
 PROD = Operation("prod", np.multiply)
-MIN = Operation("min", np.minimum)
-MAX = Operation("max", np.maximum)
+MIN = Operation("min", _Ufunc(np.minimum))
+MAX = Operation("max", _Ufunc(np.maximum))
 
 NAMED: dict[str, Operation] = {operation.name: operation for operation in (SUM, PROD, MIN, MAX)}
 
@@ -97,7 +107,7 @@ def resolve(op: object) -> Operation:
     if isinstance(op, MPI.Op):
         return _of_mpi(op)
     if isinstance(op, np.ufunc) and op.nin == 2 and op.nout == 1:
-        return Operation(op.__name__, op)
+        return Operation(op.__name__, _Ufunc(op))
     if callable(op) and not isinstance(op, np.ufunc):
         return Operation(getattr(op, "__name__", "function"), _Storing(op))
     raise UsageError(

@@ -45,10 +45,15 @@ def run_demo(name: str, ranks: int, folder: Path, *options: str, timeout: float 
         errors.seek(0)
         printed, complaints = output.read(), errors.read()
     if status == 0:
-        again = CliRunner().invoke(report, [str(folder)])
-        assert again.exit_code == 0, again.output
-        *live, last = map(str.rstrip, printed.splitlines())
-        assert last == f"result: {folder / results.RESULT}"
-        assert live == [line.rstrip() for line in again.stdout.splitlines()]
-        fits_every_width(list(view(results.load(folder))))
+        assert same_as_reported(printed, folder) == f"result: {folder / results.RESULT}"
     return Done(status, printed + complaints, folder)
+
+
+def same_as_reported(printed: str, folder: Path) -> str:
+    """Compare what a run has printed with the report of its folder; returns the run's last line."""
+    again = CliRunner().invoke(report, [str(folder)])
+    assert again.exit_code == 0, again.output
+    *live, last = map(str.rstrip, printed.splitlines())
+    assert live == [line.rstrip() for line in again.stdout.splitlines()]
+    fits_every_width(list(view(results.load(folder))))
+    return last

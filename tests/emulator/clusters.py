@@ -12,6 +12,7 @@ import emulator
 from emulator.network.jitter import Exponential
 from emulator.network.loss import Loss
 from emulator.network.topology import Racks
+from emulator.sim import SimulatedComm
 from tests.emulator.small_networks import BETA, plain
 
 _made: dict[Any, Any] = {}
@@ -29,6 +30,11 @@ def emulated(key: str = "plain", **options: Any) -> Any:
         }[key.split()[0]]()
         _made[key] = emulator.emulate(MPI.COMM_WORLD, network, **options)
     return _made[key]
+
+
+def on_network(comm: Any, key: str = "plain") -> Any:
+    """The communicator of simulated ranks as it is; that of real ones emulated."""
+    return comm if isinstance(comm, SimulatedComm) else emulated(key)
 
 
 def part(comm: Any, p: int) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 from collections.abc import Callable, Iterator
 from functools import reduce
@@ -51,14 +52,22 @@ def values(rank: int, n: int, dtype: str, operation: str = "sum") -> Array:
 
 def noise(rank: int, n: int, dtype: str = "f8") -> Array:
     """Numbers whose sum depends on the order, known on every rank."""
+    return _noise(rank, n, dtype).copy()
+
+
+@functools.lru_cache(128)  # simulated ranks share a process and ask for the same
+def _noise(rank: int, n: int, dtype: str) -> Array:
     generator = np.random.default_rng([rank, n])
     return (generator.standard_normal(n) * 10.0 ** generator.integers(-3, 4, n)).astype(dtype)
 
 
+@functools.lru_cache(64)
 def reduced(p: int, n: int, dtype: str, operation: str) -> Array:
     """The exact result of reducing everybody's `values`."""
     parts = [values(rank, n, dtype, operation) for rank in range(p)]
-    return reduce(OPERATIONS[operation], parts).astype(dtype)
+    result = reduce(OPERATIONS[operation], parts).astype(dtype)
+    result.flags.writeable = False
+    return result
 
 
 def same_bits(comm: MPI.Intracomm, array: Array) -> bool:

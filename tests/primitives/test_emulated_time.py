@@ -1,4 +1,4 @@
-"""On an idle emulated network the algorithms take what their formulas say: no message more, none in the wrong order."""
+"""On an idle simulated network the algorithms take what their formulas say: no message more, none out of order."""
 
 from pathlib import Path
 
@@ -7,9 +7,9 @@ import pytest
 
 from emulator import costs
 from primitives import collectives as c
-from primitives.collectives.all_reduce import all_reduce
+from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
 from tests.primitives.groups import group
-from tests.ranks import on_ranks
+from tests.simulated import on_simulated_ranks
 
 NETWORK = str(Path(__file__).resolve().parents[1] / "data" / "one_link.toml")
 ALPHA, BETA = 50e-6, 8 / 10e9
@@ -37,14 +37,14 @@ def holds(part, name, count, call):
         assert seconds == pytest.approx(exact, rel=0.1)
 
 
-@on_ranks(16, net=NETWORK, p=RANKS, algorithm=["ring", "recursive_doubling", "rabenseifner", "tree", "k_ary_tree"])
+@on_simulated_ranks(16, net=NETWORK, p=RANKS, algorithm=list(ALGORITHMS))
 def test_all_reduce(comm, p, algorithm):
     with group(comm, p) as part:
         for n in LENGTHS if part else []:
             holds(part, algorithm, n, lambda n=n: all_reduce(part, np.ones(n), algorithm=algorithm))
 
 
-@on_ranks(16, net=NETWORK, p=RANKS)
+@on_simulated_ranks(16, net=NETWORK, p=RANKS)
 def test_binomial_trees(comm, p):
     with group(comm, p) as part:
         for n in LENGTHS if part else []:
@@ -58,7 +58,7 @@ def test_binomial_trees(comm, p):
                 holds(part, name, count, call)
 
 
-@on_ranks(16, net=NETWORK, p=RANKS)
+@on_simulated_ranks(16, net=NETWORK, p=RANKS)
 def test_lines_and_rings(comm, p):
     with group(comm, p) as part:
         for n in LENGTHS if part else []:
@@ -72,7 +72,7 @@ def test_lines_and_rings(comm, p):
                 holds(part, name, n * p, call)
 
 
-@on_ranks(16, net=NETWORK, p=[2, 3, 5, 16], segments=[2, 4, 7], elements=[350, 35_000])
+@on_simulated_ranks(16, net=NETWORK, p=[2, 3, 5, 16], segments=[2, 4, 7], elements=[350, 35_000])
 def test_segments_follow_one_another(comm, p, segments, elements):
     with group(comm, p) as part:
         if part:
@@ -86,6 +86,6 @@ def test_segments_follow_one_another(comm, p, segments, elements):
             assert seconds == pytest.approx(2 * ((p - 2) * hop + ALPHA + segments * each), rel=1e-9)
 
 
-@on_ranks(4, net=NETWORK)
+@on_simulated_ranks(4, net=NETWORK)
 def test_a_barrier_costs_its_rounds(comm):
     assert took(comm, lambda: c.barrier(comm)) == pytest.approx(2 * ALPHA, rel=1e-9)

@@ -7,15 +7,21 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from emulator import results
 from emulator.launch import mpirun
 from emulator.launch.job import start
+from tests.demos.cases import test_agentic, test_rag
+from tests.demos.launched import same_as_reported
 
 ROOT = Path(__file__).parents[3]
 CHAPTERS = sorted((ROOT / "docs" / "cases").glob("*.md"))
+CHECKS: dict[str, Callable[[dict[str, Any]], Any]] = {"rag": test_rag.check_run, "agentic": test_agentic.check_run}
 _BLOCK = re.compile(r"^```\n(\$ .*?)^```$", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")
 _MEASURED = re.compile(r"^(compute|latency|bandwidth|waiting|total) .*%$|by at most|err by")
@@ -74,9 +80,19 @@ def test_commands_print_what_the_chapter_shows(chapter: Path, tmp_path: Path) ->
     for number, (command, lines) in enumerate(commands):
         folder = tmp_path / str(number)
         folder.mkdir()
-        left = iter(printed(command, folder))
+        given = printed(command, folder)
+        if command.startswith("mpirun"):
+            check_result(chapter.stem, given, folder)
+        left = iter(given)
         for line in lines:
             assert any(same(line, one) for one in left), f"{command}\ndoes not print, in this order:\n{line}"
+
+
+def check_result(name: str, lines: list[str], folder: Path) -> None:
+    """Check a case's run by its result file: as its report prints it, and with what its own tests demand."""
+    (saved,) = folder.rglob(results.RESULT)
+    assert same_as_reported("\n".join(lines), saved.parent).startswith("result: ")
+    CHECKS.get(name, dict)(results.load(saved.parent))
 
 
 def test_a_changed_figure_or_word_is_found() -> None:

@@ -1,8 +1,9 @@
-"""Retrieval: exact parts of an index, and the case end to end on one launch."""
+"""Retrieval: exact parts of an index, and what must hold for the run that the chapter shows."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,14 +86,13 @@ def test_a_drill_spares_the_driver() -> None:
         del CATALOGUE["rag"]
 
 
-def test_answers_are_those_of_one_process_and_terms_are_as_predicted(tmp_path: Path) -> None:
-    done = run_demo("cases.rag", 5, tmp_path, "--net", "cloud-zone", "--packages", "numpy")
-    assert done.status == 0, done.text
-    parts = done.result["case"]
+def check_run(result: dict[str, Any]) -> None:
+    """Check the result of the chapter's run: answers are those of one process, terms are as predicted."""
+    parts = result["case"]
     assert [part["passed"] for part in parts if "passed" in part] == [True, True]
     ways = {row[0].strip(): row for part in parts for row in part.get("rows", ())}
-    assert ways["4 shards"][1] < ways["2 shards"][1] < ways["1 shard"][1]
-    assert ways["a worker 8 times slower"][1] > 3 * ways["4 shards"][1] > ways["asked again elsewhere"][1]
+    assert ways["7 shards"][1] < ways["3 shards"][1] < ways["1 shard"][1]
+    assert ways["a worker 8 times slower"][1] > 3 * ways["7 shards"][1] > ways["asked again elsewhere"][1]
     assert [row[3] for row in ways.values() if "deadline" not in row[0]] == [1.0] * 6
     assert 0.5 < ways["quorum at a deadline"][3] < 1
     terms = {row["term"]: row for part in parts for row in part.get("terms", {}).get("rows", ())}

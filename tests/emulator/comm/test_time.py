@@ -5,17 +5,19 @@ from __future__ import annotations
 import numpy as np
 from mpi4py import MPI
 
-from tests.emulator.clusters import emulated, exactly, part, took
-from tests.emulator.small_networks import ALPHA, BETA
-from tests.ranks import on_ranks
+from tests.emulator.clusters import exactly, on_network, part, took
+from tests.emulator.small_networks import ALPHA, BETA, plain
+from tests.simulated import on_simulated_ranks
 
 RANKS = [2, 3, 5, 8, 16]
 SIZES = [0, 1, 777, 100_003, 300_001]
+SAMPLE = {"ranks": 8, "p": [3, 8], "size": [777, 300_001]}
+"""Emulated by real ranks."""
 
 
-@on_ranks(16, p=RANKS, size=SIZES)
+@on_simulated_ranks(16, net=plain(), on_mpi=SAMPLE, p=RANKS, size=SIZES)
 def test_ring(comm: MPI.Intracomm, p: int, size: int) -> None:
-    sub = part(emulated(), p)
+    sub = part(on_network(comm), p)
     if sub is None:
         return
     out, box = np.full(size, sub.rank, "B"), np.zeros(size, "B")
@@ -28,10 +30,10 @@ def test_ring(comm: MPI.Intracomm, p: int, size: int) -> None:
     assert (box == (sub.rank - 1) % p).all()
 
 
-@on_ranks(16, p=RANKS, size=SIZES)
+@on_simulated_ranks(16, net=plain(), on_mpi=SAMPLE, p=RANKS, size=SIZES)
 def test_ring_of_persistent_requests_with_uneven_blocks(comm: MPI.Intracomm, p: int, size: int) -> None:
     """The largest block sets the pace, one step at a time."""
-    sub = part(emulated(), p)
+    sub = part(on_network(comm), p)
     if sub is None:
         return
     blocks = [size + 11 * rank for rank in range(p)]
@@ -49,9 +51,11 @@ def test_ring_of_persistent_requests_with_uneven_blocks(comm: MPI.Intracomm, p: 
     assert took(sub, ring) == exactly((p - 1) * (ALPHA + max(blocks) * BETA))
 
 
-@on_ranks(16, p=[2, 4, 8, 16], size=SIZES)
+@on_simulated_ranks(
+    16, net=plain(), on_mpi={"ranks": 8, "p": [2, 8], "size": [777, 300_001]}, p=[2, 4, 8, 16], size=SIZES
+)
 def test_recursive_doubling(comm: MPI.Intracomm, p: int, size: int) -> None:
-    sub = part(emulated(), p)
+    sub = part(on_network(comm), p)
     if sub is None:
         return
     out, box = np.zeros(size, "B"), np.zeros(size, "B")
@@ -66,10 +70,10 @@ def test_recursive_doubling(comm: MPI.Intracomm, p: int, size: int) -> None:
     assert took(sub, doubling) == exactly((p.bit_length() - 1) * (ALPHA + size * BETA))
 
 
-@on_ranks(16, p=RANKS, size=SIZES)
+@on_simulated_ranks(16, net=plain(), on_mpi=SAMPLE, p=RANKS, size=SIZES)
 def test_incast(comm: MPI.Intracomm, p: int, size: int) -> None:
     """Everybody sends to one: the latency is paid once, the receiver's card takes the bytes one after another."""
-    sub = part(emulated(), p)
+    sub = part(on_network(comm), p)
     if sub is None:
         return
     boxes = np.zeros((p, size), "B")
@@ -84,10 +88,10 @@ def test_incast(comm: MPI.Intracomm, p: int, size: int) -> None:
     assert all((boxes[rank] == rank).all() for rank in range(1, p) if sub.rank == 0)
 
 
-@on_ranks(16, p=RANKS, size=SIZES)
+@on_simulated_ranks(16, net=plain(), on_mpi=SAMPLE, p=RANKS, size=SIZES)
 def test_linear_scatter(comm: MPI.Intracomm, p: int, size: int) -> None:
     """One sends to everybody: its card sends the bytes one after another."""
-    sub = part(emulated(), p)
+    sub = part(on_network(comm), p)
     if sub is None:
         return
 
@@ -101,10 +105,10 @@ def test_linear_scatter(comm: MPI.Intracomm, p: int, size: int) -> None:
     assert took(sub, scatter) == exactly(ALPHA + (p - 1) * size * BETA)
 
 
-@on_ranks(16, p=RANKS)
+@on_simulated_ranks(16, net=plain(gap=1e-3), on_mpi={"ranks": 8, "p": [5, 8]}, p=RANKS)
 def test_gap(comm: MPI.Intracomm, p: int) -> None:
     """Small messages leave no faster than the card's gap allows."""
-    sub = part(emulated("gap"), p)
+    sub = part(on_network(comm, "gap"), p)
     if sub is None:
         return
 

@@ -163,6 +163,17 @@ def test_a_liar_says_something_else_than_it_means(tmp_path, how: str, expected: 
     np.testing.assert_array_equal(truth, [1.0, -2.0])
 
 
+def test_a_random_lie_is_another_one_each_time(tmp_path) -> None:
+    faults = injector(tmp_path, ["lie 1 @ step 1 by random"])
+    faults.at_step(1)
+    truth = np.array([1.0, -2.0])
+    one, other = faults.spoken(truth), faults.spoken(truth)
+    assert one.shape == truth.shape
+    assert np.isfinite(one).all()
+    assert not np.array_equal(one, truth)
+    assert not np.array_equal(one, other)
+
+
 def test_a_lie_ends_by_itself(tmp_path) -> None:
     faults = injector(tmp_path, ["lie 1 @ step 0 for 1 ns"])
     faults.at_step(0)

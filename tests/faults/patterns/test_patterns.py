@@ -33,25 +33,27 @@ def carry_out(tmp_path, pattern: str, lines: list[str], recovery: str, ranks: in
 
 @needs_ulfm
 @pytest.mark.parametrize(
-    ("lines", "recovery", "heirs"),
+    ("lines", "recovery", "heirs", "counted"),
     [
-        (["kill worker @ step 12 + 200 us"], "continue", []),
-        (["kill 2 @ step 12", "kill 4 @ step 20 + 1 ms"], "continue", []),
-        (["kill 0 @ step 12 + 300 us"], "replicate", ["rank 1 took over shard 0 from rank 0"]),
-        (["kill 1 @ step 12", "kill 3 @ step 20 + 300 us"], "replicate", ["rank 0 took over shard 1 from rank 1"]),
-        (["kill 3 @ step 10", "kill 1 @ step 25"], "replicate", ["rank 0 took over shard 1 from rank 1"]),
+        (["kill worker @ step 12 + 200 us", "kill 4 @ step 20 + 1 ms"], "continue", [], "push of the survivors"),
+        (["kill 0 @ step 12 + 300 us"], "replicate", ["rank 1 took over shard 0 from rank 0"], "push"),
+        (
+            ["kill 3 @ step 10", "kill 1 @ step 25 + 300 us"], "replicate",
+            ["rank 0 took over shard 1 from rank 1"], "push of the survivors",
+        ),
     ],
-)
-def test_parameter_servers_bear_the_loss_of_workers_and_servers(tmp_path, lines, recovery, heirs) -> None:
+)  # fmt: skip
+def test_parameter_servers_bear_the_loss_of_workers_and_servers(tmp_path, lines, recovery, heirs, counted) -> None:
     evaluation = carry_out(tmp_path, "parameter-server", lines, recovery)
     assert evaluation.ranks_after == 5 - len(lines)
     assert evaluation.lost_steps == 0
     assert [note for episode in evaluation.episodes for note in episode.notes] == heirs
+    assert f"bit-equal to the replay in one process, every {counted} counted" in evaluation.checks["result"][1]
 
 
 @needs_ulfm
-@pytest.mark.parametrize("lines", [["kill 3 @ step 10 + 50 us"], ["kill 0 @ step 10", "kill 5 @ step 14"]])
-def test_gossip_goes_on_around_the_dead(tmp_path, lines) -> None:
+def test_gossip_goes_on_around_the_dead(tmp_path) -> None:
+    lines = ["kill 0 @ step 10", "kill 3 @ step 12 + 50 us", "kill 5 @ step 14"]
     assert "agree" in carry_out(tmp_path, "gossip", lines, "continue", ranks=8).checks["result"][1]
 
 
@@ -74,7 +76,7 @@ def test_a_rank_that_dies_within_a_long_transfer_leaves_no_torn_array(tmp_path, 
 
 @needs_ulfm
 @pytest.mark.parametrize(
-    "lines", [["kill 2 @ step 10 + 1 ms"], ["kill coordinator @ step 10 + 1 ms"], ["kill 0-2 @ step 5"]]
+    "lines", [["kill 2 @ step 8 + 1 ms", "kill coordinator @ step 12 + 1 ms"], ["kill 0-2 @ step 5"]]
 )
 def test_lost_tasks_are_done_again(tmp_path, lines) -> None:
     assert "1920 answers right" in carry_out(tmp_path, "scatter-gather", lines, "reexecute").checks["result"][1]
@@ -82,21 +84,19 @@ def test_lost_tasks_are_done_again(tmp_path, lines) -> None:
 
 @needs_ulfm
 @pytest.mark.parametrize(
-    ("pattern", "line", "recovery"),
+    ("pattern", "lines", "recovery"),
     [
-        ("parameter-server", "kill 3 @ step 12 phase pull", "continue"),
-        ("parameter-server", "kill 3 @ step 12 phase push", "continue"),
-        ("parameter-server", "kill 0 @ step 12 phase apply", "replicate"),
-        ("scatter-gather", "kill 0 @ step 9 phase scatter", "reexecute"),
-        ("scatter-gather", "kill 3 @ step 9 phase compute", "reexecute"),
-        ("scatter-gather", "kill 0 @ step 9 phase gather", "reexecute"),
-        ("federated", "kill 2 @ step 9 phase train", "continue"),
-        ("federated", "slow server @ step 9 phase aggregate by 2", "continue"),
+        ("parameter-server", ["kill 3 @ step 12 phase pull", "kill 4 @ step 16 phase push"], "continue"),
+        ("parameter-server", ["kill 0 @ step 12 phase apply"], "replicate"),
+        ("scatter-gather", ["kill 3 @ step 7 phase compute", "kill 0 @ step 9 phase scatter"], "reexecute"),
+        ("scatter-gather", ["kill 0 @ step 9 phase gather"], "reexecute"),
+        ("federated", ["kill 2 @ step 9 phase train", "slow server @ step 12 phase aggregate by 2"], "continue"),
     ],
 )
-def test_each_pattern_has_named_points_at_which_a_fault_strikes(tmp_path, pattern, line, recovery) -> None:
-    evaluation = carry_out(tmp_path, pattern, [line], recovery, ranks=4)
-    assert evaluation.ranks_after == 4 - line.startswith("kill")
+def test_each_pattern_has_named_points_at_which_a_fault_strikes(tmp_path, pattern, lines, recovery) -> None:
+    evaluation = carry_out(tmp_path, pattern, lines, recovery)
+    assert evaluation.ranks_after == 5 - sum(line.startswith("kill") for line in lines)
+    assert all(fault["fired"] for fault in evaluation.fired)
 
 
 def test_a_named_point_of_another_role_is_refused(tmp_path) -> None:
@@ -122,7 +122,7 @@ def test_a_federation_goes_on_without_those_who_die_or_hang(tmp_path) -> None:
 
 
 @needs_ulfm
-@pytest.mark.parametrize("how", ["-1", "100", "random", "nan"])
+@pytest.mark.parametrize("how", ["100", "nan"])  # the others: tests/faults/inject
 def test_a_robust_federation_outvotes_a_liar(tmp_path, how: str) -> None:
     carry_out(tmp_path, "federated", [f"lie 2 @ step 1 by {how}"], "continue", rule="median", liars=1)
 
@@ -151,14 +151,6 @@ def test_too_few_ranks_for_the_roles_are_refused(tmp_path) -> None:
 def spec_of(pattern: str, steps: int, ranks: int, **options) -> JobSpec:
     plan = CATALOGUE[pattern]
     return JobSpec(pattern, ranks, steps=steps, recovery=plan.policies[0], options=plan.options | options)
-
-
-@needs_ulfm
-def test_a_killed_primary_costs_no_push(tmp_path) -> None:
-    """The backup takes over for good: the model is the fault-free one, bit by bit."""
-    evaluation = carry_out(tmp_path, "parameter-server", ["kill 0 @ step 20"], "replicate", ranks=6)
-    assert evaluation.ranks_after == 5
-    assert "bit-equal to the replay in one process, every push counted" in evaluation.checks["result"][1]
 
 
 def test_the_oracle_of_the_parameter_server_finds_lost_pushes_and_replicas_that_differ(tmp_path) -> None:

@@ -10,6 +10,7 @@ from primitives.federated import DiLoCo, Server, participate, robust, serving, w
 from primitives.federated.averaging import draw_clients
 from primitives.peers import Peers
 from tests.ranks import on_ranks
+from tests.simulated import on_simulated_ranks
 
 NET = "1gbe"
 N = 6
@@ -51,17 +52,12 @@ def check_oracle(comm, per_round, seed):
         assert done == sum(not absent(me, k) for k in asked)
 
 
-@on_ranks(6, per_round=[1, 3, 5], seed=[0, 1])
+@on_simulated_ranks(6, net=NET, on_mpi={"seed": [0]}, per_round=[1, 3, 5], seed=[0, 1, 2])
 def test_equals_one_process(comm, per_round, seed):
     check_oracle(comm, per_round, seed)
 
 
-@on_ranks(6, net=NET, per_round=[3, 5], seed=[2])
-def test_equals_one_process_emulated(comm, per_round, seed):
-    check_oracle(comm, per_round, seed)
-
-
-@on_ranks(6, net=NET, size=[8, 4096, 200_000], training=[0.0, 0.01])
+@on_simulated_ranks(6, net=NET, size=[8, 4096, 200_000], training=[0.0, 0.01])
 def test_a_round_takes_its_formula_on_an_idle_network(comm, size, training):
     from emulator import costs, network
 
@@ -82,7 +78,7 @@ def test_a_round_takes_its_formula_on_an_idle_network(comm, size, training):
         participate(comm, work)
 
 
-@on_ranks(5, net=NET, slow=[[4], [1, 2], [1, 2, 3, 4]])
+@on_simulated_ranks(5, net=NET, slow=[[4], [1, 2], [1, 2, 3, 4]])
 def test_a_deadline_leaves_the_slow_out_exactly(comm, slow):
     """Without pacing the deadline is exact: the slow are late by emulated time, however fast they really are."""
     me, deadline = comm.Get_rank(), 0.01
@@ -129,7 +125,13 @@ def test_a_failing_client_leaves_and_the_others_go_on(comm, rounds, error):
         assert participate(comm, lambda model, k: train(me, model, k)) == rounds
 
 
-@on_ranks(6, name=["median", "trimmed-mean", "geometric-median", "krum", "multi-krum"], lie=[np.nan, 1e9])
+@on_simulated_ranks(
+    6,
+    net=NET,
+    on_mpi={"name": ["median", "krum"]},
+    name=["median", "trimmed-mean", "geometric-median", "krum", "multi-krum"],
+    lie=[np.nan, 1e9],
+)
 def test_a_liar_does_not_get_through(comm, name, lie):
     me = comm.Get_rank()
     rule = robust.rule(name)
@@ -225,14 +227,9 @@ def check_diloco(comm, inner_steps, momentum):
         np.testing.assert_allclose(outer.model, theta, atol=1e-13)
 
 
-@on_ranks(4, inner_steps=[1, 3, 8], momentum=[0.0, 0.9])
+@on_simulated_ranks(4, net=NET, on_mpi={"inner_steps": [3]}, inner_steps=[1, 3, 8], momentum=[0.0, 0.9])
 def test_diloco_equals_one_process(comm, inner_steps, momentum):
     check_diloco(comm, inner_steps, momentum)
-
-
-@on_ranks(4, net=NET, inner_steps=[3])
-def test_diloco_equals_one_process_emulated(comm, inner_steps):
-    check_diloco(comm, inner_steps, 0.9)
 
 
 def test_diloco_with_one_step_is_synchronous_sgd():

@@ -1,4 +1,4 @@
-"""Gossip among ranks: conserved sums, spectral rates, exact schedules; bare and emulated."""
+"""Gossip among ranks: conserved sums, spectral rates, exact schedules; simulated, and samples on MPI."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,7 @@ from emulator.errors import UsageError
 from primitives.gossip import OverlapPush, PushSum, asynchronous, average, graphs, mix, mixing, schedules
 from primitives.peers import Peers
 from tests.ranks import on_ranks
-
-NET = "10gbe"
+from tests.simulated import NET, on_simulated_ranks
 
 
 def inner(comm, p):
@@ -20,7 +19,7 @@ def inner(comm, p):
 
 
 def gathered(comm, row):
-    """Rows of all ranks, by messages alone, so that it also works on an emulated communicator."""
+    """Rows of all ranks, by messages alone, so that it also works on a simulated communicator."""
     row = np.ascontiguousarray(row, float)
     rows = np.empty((comm.Get_size(), *row.shape))
     requests = [comm.Isend(row, i, 99) for i in range(comm.Get_size())]
@@ -48,17 +47,12 @@ def check_matches_matrix(comm, p, name):
     np.testing.assert_allclose(x, all_x[sub.Get_rank()], atol=1e-12)
 
 
-@on_ranks(8, p=[2, 3, 5, 8], name=list(graphs.NAMED))
+@on_simulated_ranks(8, on_mpi={"p": [3, 8]}, p=[2, 3, 5, 8], name=list(graphs.NAMED))
 def test_a_round_is_its_matrix(comm, p, name):
     check_matches_matrix(comm, p, name)
 
 
-@on_ranks(8, net=NET, p=[3, 8], name=["ring", "star", "exponential"])
-def test_a_round_is_its_matrix_emulated(comm, p, name):
-    check_matches_matrix(comm, p, name)
-
-
-@on_ranks(8, name=["ring", "torus", "star", "exponential", "complete"])
+@on_simulated_ranks(8, name=["ring", "torus", "star", "exponential", "complete"])
 def test_converges_at_the_spectral_rate(comm, name):
     w = mixing.of_graph(graphs.named(name, comm.Get_size()))
     sigma, x = mixing.contraction(w), start(comm)
@@ -86,13 +80,8 @@ def check_exact(comm, p):
         assert len({row.tobytes() for row in cube}) == 1
 
 
-@on_ranks(16, p=[1, 2, 3, 5, 7, 8, 12, 13, 16])
+@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [1, 5, 8]}, p=[1, 2, 3, 5, 7, 8, 12, 13, 16])
 def test_finite_schedules_are_exact(comm, p):
-    check_exact(comm, p)
-
-
-@on_ranks(8, net=NET, p=[5, 8])
-def test_finite_schedules_are_exact_emulated(comm, p):
     check_exact(comm, p)
 
 
@@ -111,17 +100,12 @@ def check_push_sum(comm, seed):
     np.testing.assert_allclose(state.estimate, before[:-1] / p, rtol=1e-6)
 
 
-@on_ranks(8, seed=[None, 0, 1])
+@on_simulated_ranks(8, on_mpi={}, seed=[None, 0, 1, 3])
 def test_push_sum_conserves_sums_at_every_round(comm, seed):
     check_push_sum(comm, seed)
 
 
-@on_ranks(8, net=NET, seed=[None, 3])
-def test_push_sum_conserves_sums_at_every_round_emulated(comm, seed):
-    check_push_sum(comm, seed)
-
-
-@on_ranks(8, seed=[0])
+@on_simulated_ranks(8, seed=[0])
 def test_push_sum_on_a_one_way_irregular_graph(comm, seed):
     p = comm.Get_size()
     cycle = [(i, (i + 1) % p) for i in range(p)]
@@ -148,8 +132,8 @@ def test_asynchronous_conserves_sums(comm, algorithm, name):
     check_asynchronous(comm, algorithm, graphs.named(name, comm.Get_size()))
 
 
-@on_ranks(8, net=NET, algorithm=[asynchronous.push_sum, asynchronous.pairwise])
-def test_asynchronous_conserves_sums_emulated(comm, algorithm):
+@on_simulated_ranks(8, algorithm=[asynchronous.push_sum, asynchronous.pairwise])
+def test_asynchronous_conserves_sums_simulated(comm, algorithm):
     check_asynchronous(comm, algorithm, graphs.torus(comm.Get_size()))
 
 
@@ -190,7 +174,7 @@ def test_a_graph_of_another_size_is_refused(comm, size):
         mix(comm, np.zeros(2, int), mixing.of_graph(graphs.complete(4)))
 
 
-@on_ranks(8, net=NET, p=[4, 8], name=sorted(graphs.NAMED), size=[8, 65536])
+@on_simulated_ranks(8, p=[4, 8], name=sorted(graphs.NAMED), size=[8, 65536])
 def test_a_round_takes_its_formula_on_an_idle_network(comm, p, name, size):
     from emulator import costs, network
 
@@ -231,13 +215,8 @@ def check_overlapping_pushes(comm, p, bound):
         np.testing.assert_allclose(estimate, mean, atol=1e-6)
 
 
-@on_ranks(8, p=[1, 2, 5, 8], bound=[0, 1, 3, None])
+@on_simulated_ranks(8, on_mpi={"p": [2, 8]}, p=[1, 2, 5, 8], bound=[0, 1, 3, None])
 def test_late_pushes_conserve_mass_and_reach_the_mean(comm, p, bound):
-    check_overlapping_pushes(comm, p, bound)
-
-
-@on_ranks(8, net=NET, p=[2, 5, 8], bound=[0, 1, 3, None])
-def test_late_pushes_conserve_mass_and_reach_the_mean_emulated(comm, p, bound):
     check_overlapping_pushes(comm, p, bound)
 
 

@@ -8,6 +8,7 @@ from emulator.errors import UsageError
 from primitives.gossip import graphs, rumour
 from primitives.peers import Peers
 from tests.ranks import on_ranks
+from tests.simulated import on_simulated_ranks
 
 
 def check_spread(comm, mode, seed):
@@ -24,17 +25,12 @@ def check_spread(comm, mode, seed):
     assert 0 <= heard.at <= last
 
 
-@on_ranks(8, mode=list(rumour.MODES), seed=[0, 1, 2, 3])
+@on_simulated_ranks(8, on_mpi={"seed": [0, 1]}, mode=list(rumour.MODES), seed=[0, 1, 2, 3, 4])
 def test_everybody_is_told(comm, mode, seed):
     check_spread(comm, mode, seed)
 
 
-@on_ranks(8, net="10gbe", mode=list(rumour.MODES), seed=[4])
-def test_everybody_is_told_emulated(comm, mode, seed):
-    check_spread(comm, mode, seed)
-
-
-@on_ranks(8, mode=list(rumour.MODES))
+@on_simulated_ranks(8, mode=list(rumour.MODES))
 def test_on_a_graph_with_given_rounds(comm, mode):
     text = np.full(3, float(comm.Get_rank() == 2))
     rumour.spread(comm, text, 2, mode=mode, graph=graphs.ring(8), rounds=60)

@@ -15,6 +15,7 @@ from primitives.collectives.all_reduce import all_reduce
 from primitives.parameter_server import Add, Consistency, ParameterServer, Table, Worker, messages
 from tests.primitives.parameter_server_training import ROLES, check_bit_equal
 from tests.ranks import on_ranks
+from tests.simulated import on_simulated_ranks
 
 UNPACED = {"pace": "none", "compute": "none"}
 
@@ -24,7 +25,7 @@ def test_bsp_is_bit_equal_to_the_sequential_run(comm: Any, roles: str, update: s
     check_bit_equal(comm, roles, update, "range")
 
 
-@on_ranks(8, net="10gbe", emulation=UNPACED, p=[2, 4, 8], servers=[1, 2], size=[64, 65536], compute=[0.0, 1e-3])
+@on_simulated_ranks(8, p=[2, 4, 8], servers=[1, 2], size=[64, 65536], compute=[0.0, 1e-3])
 def test_a_synchronous_step_takes_the_closed_form(comm: Any, p: int, servers: int, size: int, compute: float) -> None:
     if servers >= p:
         return
@@ -77,7 +78,7 @@ def test_without_pacing_a_run_is_repeatable(comm: Any, kind: str) -> None:
     assert first[1] == second[1]
 
 
-@on_ranks(4, net="10gbe", emulation=UNPACED, bound=[0, 1, 4])
+@on_simulated_ranks(4, bound=[0, 1, 4])
 def test_staleness_under_a_straggler_is_what_arithmetic_says(comm: Any, bound: int) -> None:
     """Workers four times as fast soon stand at the bound; the straggler itself never reads anything stale."""
     took, counts = free_run(comm, Consistency("ssp", bound), 4.0)
@@ -94,7 +95,7 @@ def test_staleness_under_a_straggler_is_what_arithmetic_says(comm: Any, bound: i
         assert dict(counts)[bound] >= 30 - 3 * (bound + 1)
 
 
-@on_ranks(4, net="10gbe", emulation=UNPACED)
+@on_simulated_ranks(4)
 def test_asynchronous_workers_wait_for_nobody(comm: Any) -> None:
     took, _ = free_run(comm, Consistency("async"), 4.0)
     rank = comm.Get_rank()

@@ -1,4 +1,4 @@
-"""Measured against predicted on an idle emulated network, without pacing."""
+"""Measured against predicted on an idle simulated network."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from emulator import costs, network
 from emulator.errors import UsageError
 from primitives.scatter_gather import Deadline, gather_blocks, map_tasks, scatter_blocks
 from tests.primitives.groups import group
-from tests.ranks import on_ranks
+from tests.simulated import on_simulated_ranks
 
 ALPHA, BETA = 20e-6, 8 / 9.41e9  # the preset 10gbe
-EMULATED: dict[str, Any] = {"net": "10gbe", "emulation": {"pace": "none", "compute": "none"}}
 PREDICTED = {
     ("scatter", "linear"): costs.linear_blocks,
     ("gather", "linear"): costs.linear_blocks,
@@ -27,7 +26,7 @@ PREDICTED = {
 }
 
 
-@on_ranks(16, p=[2, 3, 4, 8, 13, 16], shape=["linear", "tree"], uneven=[False, True], **EMULATED)
+@on_simulated_ranks(16, p=[2, 3, 4, 8, 13, 16], shape=["linear", "tree"], uneven=[False, True])
 def test_blocks(comm: Any, p: int, shape: str, uneven: bool) -> None:
     """Within 1 %: the messages' frames are not in the formula."""
     with group(comm, p) as part:
@@ -45,7 +44,7 @@ def test_blocks(comm: Any, p: int, shape: str, uneven: bool) -> None:
             assert measured == pytest.approx(PREDICTED[name, shape](sizes, ALPHA, BETA), rel=0.01)
 
 
-@on_ranks(8, net="wan", emulation={"pace": "none", "compute": "none"}, p=[2, 5, 8])
+@on_simulated_ranks(8, net="wan", p=[2, 5, 8])
 def test_linear_blocks_where_the_card_is_quicker_than_the_paths(comm: Any, p: int) -> None:
     wan = network.load("wan").sized(8)
     path, card = wan.between(0, 1), wan.hosts[0].nic.egress_beta
@@ -61,7 +60,7 @@ def test_linear_blocks_where_the_card_is_quicker_than_the_paths(comm: Any, p: in
         assert measured == pytest.approx(costs.linear_blocks(sizes, path.alpha, path.beta, card), rel=0.001)
 
 
-@on_ranks(16, p=[4, 8, 16], size=[100, 50_000], task_us=[0, 200, 2000], prefetch=[0, 1], **EMULATED)
+@on_simulated_ranks(16, p=[4, 8, 16], size=[100, 50_000], task_us=[0, 200, 2000], prefetch=[0, 1])
 def test_dynamic_tasks(comm: Any, p: int, size: int, task_us: int, prefetch: int) -> None:
     """Latency-bound, bandwidth-bound and compute-bound: within 10 %."""
     with group(comm, p) as part:
@@ -83,7 +82,7 @@ def test_dynamic_tasks(comm: Any, p: int, size: int, task_us: int, prefetch: int
             assert answer.seconds == pytest.approx(predicted, rel=0.1)
 
 
-@on_ranks(16, p=[4, 8, 16], deadline=[2e-3, math.inf], share=[0.5, 1.0], **EMULATED)
+@on_simulated_ranks(16, p=[4, 8, 16], deadline=[2e-3, math.inf], share=[0.5, 1.0])
 def test_answer_time(comm: Any, p: int, deadline: float, share: float) -> None:
     """Each worker has one task, worker r takes r ms."""
     with group(comm, p) as part:

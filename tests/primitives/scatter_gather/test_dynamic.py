@@ -22,11 +22,11 @@ from primitives.scatter_gather import (
     coordinator,
     map_tasks,
 )
-from tests.primitives.carriers import on_both_carriers
 from tests.ranks import on_ranks
+from tests.simulated import on_simulated_ranks
 
 
-@on_both_carriers(4, tasks=[0, 1, 2, 100], batch=[None, 1, 7], prefetch=[0, 2])
+@on_simulated_ranks(4, on_mpi={}, tasks=[0, 1, 2, 100], batch=[None, 1, 7], prefetch=[0, 2])
 def test_every_result_once(comm: Any, tasks: int, batch: int | None, prefetch: int) -> None:
     answer = map_tasks(comm, lambda x: x * x, range(tasks), batch=batch, prefetch=prefetch)
     assert (answer is None) == (comm.Get_rank() != 0)
@@ -36,7 +36,7 @@ def test_every_result_once(comm: Any, tasks: int, batch: int | None, prefetch: i
         assert answer.counts.sent == tasks
 
 
-@on_both_carriers(4, seed=list(range(6)))
+@on_simulated_ranks(4, on_mpi={}, seed=list(range(6)))
 def test_flaky_tasks_under_backups_retries_and_cancels(comm: Any, seed: int) -> None:
     """Tasks that raise now and then, take any time, and get backups at once: the oracle is the plain loop."""
     chance = random.Random(f"{seed} {comm.Get_rank()}")
@@ -59,7 +59,7 @@ def test_flaky_tasks_under_backups_retries_and_cancels(comm: Any, seed: int) -> 
         assert answer.missing == []
 
 
-@on_both_carriers(4)
+@on_simulated_ranks(4, on_mpi={})
 def test_a_task_that_raises_is_reported(comm: Any) -> None:
     def reciprocal(x: int) -> float:
         return 1 / x
@@ -76,7 +76,7 @@ def test_a_task_that_raises_is_reported(comm: Any) -> None:
             answer.values()
 
 
-@on_both_carriers(3)
+@on_simulated_ranks(3, on_mpi={})
 def test_a_result_that_cannot_be_sent_is_a_failure(comm: Any) -> None:
     answer = map_tasks(comm, lambda x: (lambda: x) if x == 1 else x, range(4), batch=4)
     if answer is not None:
@@ -91,7 +91,7 @@ class Grudging(Exception):
         super().__init__(first + second)
 
 
-@on_both_carriers(3)
+@on_simulated_ranks(3, on_mpi={})
 def test_what_cannot_be_read_on_arrival_harms_nothing_else(comm: Any) -> None:
     """A result and an argument that pickle and do not unpickle, and an argument that does not even pickle."""
     answer = map_tasks(comm, lambda x: Grudging(x, x) if x == 1 else x, range(4), batch=4, retries=0)
@@ -106,7 +106,7 @@ def test_what_cannot_be_read_on_arrival_harms_nothing_else(comm: Any) -> None:
         assert "cannot be sent" in answer.failures[3].error
 
 
-@on_both_carriers(3, form=["function", "generator"])
+@on_simulated_ranks(3, on_mpi={}, form=["function", "generator"])
 def test_a_task_that_exits_has_failed_and_nobody_hangs(comm: Any, form: str) -> None:
     def leave(x: int) -> int:
         if x == 2:
@@ -123,7 +123,7 @@ def test_a_task_that_exits_has_failed_and_nobody_hangs(comm: Any, form: str) -> 
         assert "SystemExit: enough" in answer.failures[2].error
 
 
-@on_both_carriers(4, ordered=[True, False])
+@on_simulated_ranks(4, on_mpi={}, ordered=[True, False])
 def test_results_can_be_streamed(comm: Any, ordered: bool) -> None:
     """The second task is the slowest by far: in order, it holds the others back."""
 
@@ -139,7 +139,7 @@ def test_results_can_be_streamed(comm: Any, ordered: bool) -> None:
             assert (outcomes == sorted(outcomes)) == ordered
 
 
-@on_both_carriers(4)
+@on_simulated_ranks(4, on_mpi={})
 def test_one_pool_answers_many_requests(comm: Any) -> None:
     """What was cancelled or late in one request does not turn up in the next."""
 
@@ -191,7 +191,7 @@ def test_deadline_without_quorum_takes_what_is_there(comm: Any) -> None:
         assert answer.seconds >= 0.02
 
 
-@on_ranks(4, net="10gbe", emulation={"pace": "none"}, quorum=[None, 0.5, 0.9, 1.0])
+@on_simulated_ranks(4, quorum=[None, 0.5, 0.9, 1.0])
 def test_deadline_in_emulated_time(comm: Any, quorum: float | None) -> None:
     """Six tasks of 1, 2, ..., 6 ms on three workers, two each: answers at 1, 2, 3, 5, 7 and 9 ms."""
 
@@ -207,7 +207,7 @@ def test_deadline_in_emulated_time(comm: Any, quorum: float | None) -> None:
         assert answer.missing == expected[1]
 
 
-@on_ranks(3, net="10gbe", emulation={"pace": "none", "compute": "none"}, begin=[0.1, 0.7, 1.3, 2.9])
+@on_simulated_ranks(3, begin=[0.1, 0.7, 1.3, 2.9])
 def test_a_deadline_is_met_whatever_the_rounding(comm: Any, begin: float) -> None:
     """Late in emulated time (start + d) - start is a little off d: the answer must come at d all the same."""
 
@@ -242,7 +242,7 @@ def test_a_backup_overtakes_a_straggler_that_never_ends(comm: Any) -> None:
         assert {outcome.rank for outcome in answer.journal} <= {1, 3}
 
 
-@on_ranks(4, net="10gbe", emulation={"pace": "none"}, speculate=[None, 1.5])
+@on_simulated_ranks(4, speculate=[None, 1.5])
 def test_what_a_backup_saves_in_emulated_time(comm: Any, speculate: float | None) -> None:
     """Rank 2 takes 100 ms for a task, the others 1 ms: without backups the answer takes as long as rank 2."""
 
@@ -297,7 +297,7 @@ def test_no_worker_left(comm: Any) -> None:
         assert answer.counts.dead == [1, 2]
 
 
-@on_both_carriers(3)
+@on_simulated_ranks(3, on_mpi={})
 def test_a_successor_goes_on_from_the_journal(comm: Any) -> None:
     """Tasks in the journal must not run: they would raise."""
 
@@ -320,7 +320,7 @@ def test_a_successor_goes_on_from_the_journal(comm: Any) -> None:
         assert sorted(copies) == [1, 2, 3, 4, 6, 7]
 
 
-@on_both_carriers(3)
+@on_simulated_ranks(3, on_mpi={})
 def test_an_error_in_the_caller_releases_the_workers(comm: Any) -> None:
     def consume() -> None:
         with coordinator(comm, lambda x: x) as pool:

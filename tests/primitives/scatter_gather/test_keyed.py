@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from emulator.errors import UsageError
 from primitives.scatter_gather import Deadline, Shards, TasksMissing, ask_shards, coordinator, stable_hash
-from tests.primitives.carriers import on_both_carriers
 from tests.ranks import on_ranks
+from tests.simulated import on_simulated_ranks
 
 
 @given(st.integers(1, 20), st.integers(1, 8), st.integers(1, 8))
@@ -67,7 +67,7 @@ def _placement(comm: Any, replicas: int) -> Shards:
     return Shards(6, range(1, comm.Get_size()), replicas)
 
 
-@on_both_carriers(4, replicas=[1, 2, 3])
+@on_simulated_ranks(4, on_mpi={}, replicas=[1, 2, 3])
 def test_only_owners_answer(comm: Any, replicas: int) -> None:
     placement = _placement(comm, replicas)
     mine = placement.held_by(comm.Get_rank())
@@ -87,7 +87,7 @@ def test_only_owners_answer(comm: Any, replicas: int) -> None:
                 ask_shards(pool, placement, "x", [4, 1, 4])
 
 
-@on_both_carriers(4, replicas=[1, 2])
+@on_simulated_ranks(4, on_mpi={}, replicas=[1, 2])
 def test_a_dead_worker_is_replaced_by_replicas_or_its_shards_are_missing(comm: Any, replicas: int) -> None:
     placement = _placement(comm, replicas)
     with coordinator(comm, lambda task: task[0]) as pool:

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from emulator.errors import UsageError
 from primitives.scatter_gather import gather_blocks, map_blocks, scatter_blocks
 from primitives.scatter_gather.static import split
-from tests.primitives.carriers import on_both_carriers
 from tests.primitives.groups import group
 from tests.ranks import on_ranks
+from tests.simulated import on_simulated_ranks
 
 
 @given(st.lists(st.integers()), st.integers(1, 20))
@@ -24,7 +24,7 @@ def test_split_loses_nothing(items: list[int], parts: int) -> None:
     assert max(map(len, pieces)) - min(map(len, pieces)) <= 1
 
 
-@on_both_carriers(8, p=[1, 2, 3, 5, 7, 8], shape=["linear", "tree"])
+@on_simulated_ranks(8, on_mpi={}, p=[1, 2, 3, 5, 7, 8], shape=["linear", "tree"])
 def test_blocks_of_any_size_reach_their_ranks_and_come_back(comm: Any, p: int, shape: str) -> None:
     with group(comm, p) as part:
         if part is None:
@@ -37,7 +37,7 @@ def test_blocks_of_any_size_reach_their_ranks_and_come_back(comm: Any, p: int, s
             assert back == ([block + b"!" for block in blocks] if part.Get_rank() == root else None)
 
 
-@on_both_carriers(5, tasks=[0, 1, 5, 23], shape=["linear", "tree"])
+@on_simulated_ranks(5, on_mpi={}, tasks=[0, 1, 5, 23], shape=["linear", "tree"])
 def test_map_blocks(comm: Any, tasks: int, shape: str) -> None:
     """The same as the loop; a task that raises is retried and reported, and harms no other."""
     calls: list[int] = []
@@ -72,7 +72,7 @@ def test_bad_input(comm: Any) -> None:
             call()
 
 
-@on_both_carriers(5, shape=["linear", "tree"], blocks=[None, 3, 6])
+@on_simulated_ranks(5, on_mpi={}, shape=["linear", "tree"], blocks=[None, 3, 6])
 def test_a_wrong_number_of_blocks_is_refused_on_every_rank(comm: Any, shape: str, blocks: int | None) -> None:
     """On the root alone it would leave the others waiting."""
     given = None if blocks is None else [b""] * blocks

@@ -10,12 +10,12 @@ import pytest
 import emulator
 from emulator.errors import UsageError
 from primitives.scatter_gather import steal_tasks
-from tests.primitives.carriers import on_both_carriers
 from tests.primitives.groups import group
 from tests.ranks import on_ranks
+from tests.simulated import on_simulated_ranks
 
 
-@on_both_carriers(5, p=[1, 2, 3, 5], tasks=[0, 1, 4, 200])
+@on_simulated_ranks(5, on_mpi={}, p=[1, 2, 3, 5], tasks=[0, 1, 4, 200])
 def test_nothing_is_lost(comm: Any, p: int, tasks: int) -> None:
     """Uneven tasks, some plain, some that answer thieves while they run; any root."""
     with group(comm, p) as part:
@@ -69,7 +69,7 @@ def test_idle_ranks_take_work_from_a_busy_one(comm: Any) -> None:
         comm.Recv(bytearray(1), tag=1)
 
 
-@on_both_carriers(3)
+@on_simulated_ranks(3, on_mpi={})
 def test_tasks_that_raise(comm: Any) -> None:
     attempts: dict[int, int] = {}
 
