@@ -9,7 +9,7 @@ the measured time stands beside the predicted one:
     all-reduce          the algorithm that is quickest by formula
     parameter server    rank 0 serves, the others push and pull synchronously (p-1 vectors are averaged, not p)
     gossip              one-peer exponential or base graph: pairwise averages that are exact after about lg p rounds
-    scatter-gather      rank 0 gathers all vectors, averages, and sends the result to everybody, directly
+    scatter-gather      rank 0 gathers all vectors, averages, and sends the result to every rank, directly
 
 The first sends as little as 2 (p-1)/p n through each port, a server's or coordinator's port carries (p-1) n each way,
 and gossip sends n in each of its rounds: for long vectors the order is fixed. For short ones latency decides, and the

@@ -108,13 +108,13 @@ def _ways(run: Run, chosen: list[graphs.Graph], n: int) -> list[Way]:
         sigma = mixing.contraction(schedule)
         degree = float(np.mean([sum(map(len, m.graph.neighbours)) / m.size for m in schedule]))
         ways.append(Way(name, _by_mixing(schedule), degree, None, sigma, wire, exact))
-    everybody = graphs.complete(p)
-    matchings = [schedules.random_matching(everybody, run.seed, k) for k in range(64)]
-    expected = run.on_root(lambda: schedules.expected_contraction(everybody, run.seed, 1000))
+    complete = graphs.complete(p)
+    matchings = [schedules.random_matching(complete, run.seed, k) for k in range(64)]
+    expected = run.on_root(lambda: schedules.expected_contraction(complete, run.seed, 1000))
     ways.append(Way("pairwise, random", _by_mixing(matchings), 1 - p % 2 / p, None, expected, wire))
 
     def push_sum(comm: Any, x: np.ndarray) -> Iterator[np.ndarray]:
-        state = PushSum(comm, x, everybody, seed=run.seed)
+        state = PushSum(comm, x, complete, seed=run.seed)
         while True:
             yield state.estimate
             state.step()

@@ -96,7 +96,7 @@ class Agents:
 
 
 def answer_of(whole: model.Weights, kind: str, given: Any, variant: int) -> Any:
-    """What a task comes to, whoever does it."""
+    """The result of a task, the same on every worker."""
     if kind == "draft":
         return model.draft(whole, given, LENGTH, variant)
     return max(given, key=lambda said: (model.likelihood(whole, said), said))

@@ -159,8 +159,8 @@ def train(run: Run, data: clicks.Clicks, how: Training) -> Trained:
 def scaled(sheet: Sheet, ranks: int) -> Sheet:
     """The design with this case's table, as many servers to a worker as in the sheet, and its time of a worker.
 
-    An all-reduce needs two servers: on an unpaced network a single one, which takes messages in the order of emulated
-    time, would wait for a worker that waits for another one in the all-reduce.
+    Beside an all-reduce there are two servers: without pacing a single one waits in emulated order, until its patience
+    ends, for a worker that waits for another one in the all-reduce.
     """
     data, asked = clicks.Clicks(), design_of(sheet).servers
     nodes = pricing.chosen_nodes(sheet, pricing.predict(sheet))

@@ -1,7 +1,7 @@
 """The engine of a simulated rank: messages go from memory to memory, and a rank waits by letting others run.
 
 Every rank lives on the time of the loop, which is that of the rank with the least clock. To the engine that is what the
-wall clock is to a paced emulation, only that nobody is ever late: a card serves its messages when their first bytes
+wall clock is to a paced emulation, only that no rank is ever late: a card serves its messages when their first bytes
 have arrived, ANY_SOURCE takes the earliest message, and a probe sees what has arrived by now.
 """
 

@@ -1,4 +1,4 @@
-"""Phantom payloads: arrays with a size and a dtype whose elements nobody may use, which take no memory.
+"""Phantom payloads: arrays with a size and a dtype whose elements no program may use, which take no memory.
 
 All phantom arrays are views of one address range that the operating system has reserved and given no memory. A
 message out of that range is transported as a size alone, so a model of 100 GB can be sent around between 1,024 ranks.

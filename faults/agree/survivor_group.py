@@ -63,10 +63,10 @@ def quiet(comm: MPI.Comm) -> None:
     comm.Set_errhandler(MPI.ERRORS_RETURN)
 
 
-def dead_ranks(comm: MPI.Comm, everybody: MPI.Group) -> set[int]:
-    """Ranks of `comm`, whose group is `everybody`, that this process knows to be dead."""
+def dead_ranks(comm: MPI.Comm, members: MPI.Group) -> set[int]:
+    """Ranks of `comm`, whose group is `members`, that this process knows to be dead."""
     group = comm.Get_failed()
-    dead = group.Translate_ranks(list(range(group.size)), everybody) if group.size else []
+    dead = group.Translate_ranks(list(range(group.size)), members) if group.size else []
     group.Free()
     return set(dead)
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from faults.plan.model import Event
 from faults.record.journal import Journal, NoJournal
-from faults.record.status_board import NOBODY, WORKING, StatusBoard
+from faults.record.status_board import NO_RANK, WORKING, StatusBoard
 
 Numbered = tuple[int, Event]
 
@@ -43,7 +43,7 @@ def holder(board: StatusBoard, rank: int) -> int | None:
     at_work = np.flatnonzero((rows["state"] == WORKING) & (rows["place"] == rank))
     if len(at_work):
         return int(at_work[-1])  # a process that takes a place has a higher number than its predecessors
-    waits = rows["state"][rank] == WORKING and rows["place"][rank] == NOBODY
+    waits = rows["state"][rank] == WORKING and rows["place"][rank] == NO_RANK
     return rank if waits else None
 
 
@@ -60,7 +60,7 @@ def strike(board: StatusBoard, journal: Journal | NoJournal, doomed: Sequence[Nu
             board.fired[index] = now
             journal.write(
                 "fault", event=event.ident, text=event.text, kind=event.kind.name, due=now, place=event.rank,
-                member=member, waiting=bool(board.rows["place"][member] == NOBODY),
+                member=member, waiting=bool(board.rows["place"][member] == NO_RANK),
             )  # fmt: skip
 
     if at > clock.now():

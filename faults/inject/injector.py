@@ -17,7 +17,7 @@ from emulator.carrier import Instrument
 from faults.inject import host_failure
 from faults.plan.model import Event
 from faults.record.journal import Journal, NoJournal
-from faults.record.status_board import NOBODY, StatusBoard
+from faults.record.status_board import NO_RANK, StatusBoard
 
 Handler = Callable[[Event], None]
 
@@ -88,7 +88,7 @@ class Injector(Instrument):
             self._fire(index, event, self._clock.now())
 
     def _open(self, meant: Callable[[Event], bool]) -> list[tuple[int, Event]]:
-        """The events for this process that `meant` picks and that have not happened to anybody."""
+        """The events for this process that `meant` picks and that have not happened to any rank."""
         if not self._events:
             return []
         now = self._clock.now()
@@ -127,7 +127,7 @@ class Injector(Instrument):
         self._board.fired[index] = at
         self._journal.write(
             "fault", event=event.ident, text=event.text, kind=event.kind.name, due=at, place=self.place,
-            waiting=bool(self._board.rows["place"][self._member] == NOBODY),
+            waiting=bool(self._board.rows["place"][self._member] == NO_RANK),
         )  # fmt: skip
         for instrument in self.instruments:
             instrument.fault(event.kind.name, text=event.text, place=self.place, due=at)

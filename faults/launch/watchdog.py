@@ -16,7 +16,7 @@ import numpy as np
 from emulator.launch.job import Job
 from faults.detect import Watcher
 from faults.drill import job_spec
-from faults.record.status_board import LEFT, NOBODY, WORKING, StatusBoard
+from faults.record.status_board import LEFT, NO_RANK, WORKING, StatusBoard
 
 TICK_S = 0.004
 _LOOK_S = 0.1  # between looks at whether anything moves: the watchdog shares the cores with those it watches
@@ -220,7 +220,7 @@ class Watch:
 
     def _line(self, member: int, pid: int) -> str:
         row = self.board.rows[member]
-        peer = "no one rank" if row["peer"] == NOBODY else f"rank {row['peer']}"
+        peer = "no one rank" if row["peer"] == NO_RANK else f"rank {row['peer']}"
         letter = self._executioner.state(pid)
         state = " (stopped)" if letter == "T" else f" (state {letter or 'gone'})" if letter not in "RS" else ""
         return f"rank {member}{state} at step {row['step']} waits for {peer}: {self._where(member)}"

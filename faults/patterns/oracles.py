@@ -162,8 +162,8 @@ def replayed_rounds(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
         return False, "the server left no result"
     clients = spec.ranks - 1
     model = np.load(folder / "model.npy")
-    everybody = [list(range(1, spec.ranks))] * spec.steps
-    honest = training.accuracy(_average(training, clients, everybody, spec))
+    all_clients = [list(range(1, spec.ranks))] * spec.steps
+    honest = training.accuracy(_average(training, clients, all_clients, spec))
     reached = training.accuracy(model)
     if any(event.kind.falsifies for event in spec.events):
         fine = reached > honest - _ACCURACY

@@ -19,7 +19,7 @@ import numpy as np
 from faults.platform import LOCAL, Platform
 
 ABSENT, WORKING, LEFT = 0, 1, 2
-NOBODY = -1
+NO_RANK = -1
 
 _ROW = np.dtype(
     [
@@ -30,8 +30,8 @@ _ROW = np.dtype(
         ("beats_from", "i8"),  # the kernel's number of the heartbeat thread; 0 for none
         ("step", "i8"),  # the step it works on
         ("state", "i4"),
-        ("place", "i4"),  # its rank among those at work, NOBODY for a spare
-        ("peer", "i4"),  # the member it waits for, NOBODY if for none
+        ("place", "i4"),  # its rank among those at work, NO_RANK for a spare
+        ("peer", "i4"),  # the member it waits for, NO_RANK if for none
         ("attempt", "i4"),  # which launch of the job it belongs to
     ]
 )
@@ -64,7 +64,7 @@ class StatusBoard:
     def enter(self, member: int, place: int, attempt: int) -> None:
         """A process takes its row."""
         process = self.platform.executioner.own_id()
-        self.rows[member] = (self._now(), 0.0, 0.0, process, 0, 0, WORKING, place, NOBODY, attempt)
+        self.rows[member] = (self._now(), 0.0, 0.0, process, 0, 0, WORKING, place, NO_RANK, attempt)
 
     def enter_heartbeat_thread(self, member: int) -> None:
         """The calling thread is the one that gives this member's signs of life."""
@@ -75,7 +75,7 @@ class StatusBoard:
 
     def furthest(self) -> int:
         """The latest step that a rank with a place has begun; -1 before the first."""
-        at_work = (self.rows["state"] == WORKING) & (self.rows["place"] != NOBODY)
+        at_work = (self.rows["state"] == WORKING) & (self.rows["place"] != NO_RANK)
         return int(np.max(self.rows["step"], where=at_work, initial=-1))
 
     def leave(self, member: int) -> None:

@@ -20,7 +20,7 @@ from mpi4py import MPI
 from emulator import carrier
 from emulator.carrier import LONGEST_NAP_S, Carrier
 from faults.agree.survivor_group import dead_ranks
-from faults.record.status_board import NOBODY
+from faults.record.status_board import NO_RANK
 
 Note = Callable[[int], None]
 _DEATHS = [getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING") if hasattr(MPI, name)]
@@ -39,7 +39,7 @@ class SurvivorComm(MPI.Intracomm):
     members
         The parent's rank of each rank.
     note
-        Called with a rank of the parent before waiting for it, with `NOBODY` after.
+        Called with a rank of the parent before waiting for it, with `NO_RANK` after.
     """
 
     def __new__(cls, parent: MPI.Intracomm, members: Sequence[int], note: Note | None = None) -> SurvivorComm:
@@ -51,7 +51,7 @@ class SurvivorComm(MPI.Intracomm):
         self._ranks = {member: rank for rank, member in enumerate(self.members)}
         self._rank = self._ranks.get(parent.Get_rank(), MPI.UNDEFINED)
         self.note = note or _ignore
-        self._everybody: MPI.Group | None = None
+        self._members: MPI.Group | None = None
         self.carrier = SurvivorCarrier(self)
 
     def Get_rank(self) -> int:
@@ -74,9 +74,9 @@ class SurvivorComm(MPI.Intracomm):
     def failed(self) -> list[int]:
         """Ranks that are known to be dead; receives from any source go on without them."""
         self.parent.Ack_failed()
-        if self._everybody is None:
-            self._everybody = self.parent.Get_group()
-        return [self._ranks[member] for member in dead_ranks(self.parent, self._everybody) if member in self._ranks]
+        if self._members is None:
+            self._members = self.parent.Get_group()
+        return [self._ranks[member] for member in dead_ranks(self.parent, self._members) if member in self._ranks]
 
     def _receive(self, source: int, call: Callable[..., Any], *arguments: Any) -> Any:
         """Make a receiving call; one from any source goes on when a process died that is none of these ranks.
@@ -97,7 +97,7 @@ class SurvivorComm(MPI.Intracomm):
         """Make a blocking call that waits for a rank of the parent."""
         self.note(peer)
         answer = call(*arguments)
-        self.note(NOBODY)
+        self.note(NO_RANK)
         return answer
 
     # -- blocking ----------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ class _NotedRequest(MPI.Prequest):
     def Wait(self, status: MPI.Status | None = None) -> Any:
         self._note(self._peer)
         super().Wait(status)
-        self._note(NOBODY)
+        self._note(NO_RANK)
         return True
 
 
@@ -187,7 +187,7 @@ class SurvivorCarrier(Carrier):
         self._parents = carrier.of(comm.parent)
         super().__init__(comm, self._parents.instruments)
         self.timed = self._parents.timed
-        self._missing = NOBODY  # the first source of which `arrivals` last found nothing
+        self._missing = NO_RANK  # the first source of which `arrivals` last found nothing
 
     @property
     def ordered(self) -> bool:  # type: ignore[override]
@@ -213,12 +213,12 @@ class SurvivorCarrier(Carrier):
         patience_s: float = math.inf,
         longest_s: float = LONGEST_NAP_S,
     ) -> bool:
-        self._missing = NOBODY
+        self._missing = NO_RANK
         if ready():
             return True
         self.comm.note(self._missing)
         came = self._parents.wait_until(ready, deadline, patience_s, longest_s)
-        self.comm.note(NOBODY)
+        self.comm.note(NO_RANK)
         return came
 
     def idle(self) -> None:
@@ -227,7 +227,7 @@ class SurvivorCarrier(Carrier):
     def arrivals(self, sources: Iterable[int], tag: int) -> dict[int, float]:
         ranks = {self.comm.members[source]: source for source in sources}
         found = {ranks[member]: due for member, due in self._parents.arrivals(ranks, tag).items()}
-        self._missing = next((member for member, rank in ranks.items() if rank not in found), NOBODY)
+        self._missing = next((member for member, rank in ranks.items() if rank not in found), NO_RANK)
         return found
 
     def all_sent(self, sources: Sequence[int], tag: int) -> list[Any]:

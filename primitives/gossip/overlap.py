@@ -2,7 +2,7 @@
 
     round t    compute    x = (s, w) / (1 + degree), a share to each target of round t    take in what may be late
 
-    bound s    the messages of round t - s are waited for: nobody is more than s rounds ahead of a neighbour
+    bound s    the messages of round t - s are waited for: no rank is more than s rounds ahead of a neighbour
     no bound   what has arrived is taken in, and nothing is waited for
 
 Mass is moved and never copied: s and w are conserved at every instant, with the shares under way, and every s / w tends

@@ -7,10 +7,11 @@ On an emulated network without pacing the order of delivery means nothing, and t
 first in emulated time as soon as every worker that owes it one has sent one (`primitives.inbox`). With one server
 that makes any rule exact and repeatable, unless workers wait for each other outside of the service, as in an
 all-reduce: once no message has come for `PATIENCE_ALONE_S`, it is as impatient as several servers are.
-Two servers could wait for workers that wait for the other one; so with
-several servers a wait ends after `PATIENCE_S` of wall time with the earliest message that is there, and the fidelity
-counts an inversion if an earlier one comes later. Under bsp this is rare, and the patience longer; under the other
-rules it is frequent, and a run with several servers is an approximation.
+
+Two servers could wait for workers that wait for the other one. So with several servers a wait ends after `PATIENCE_S`
+of wall time with the earliest message that is there, and the fidelity counts an inversion if an earlier one comes
+later. Under bsp this is rare, and the patience longer; under the other rules it is frequent, and a run with several
+servers is an approximation.
 """
 
 from __future__ import annotations

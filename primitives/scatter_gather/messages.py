@@ -81,12 +81,12 @@ def unpack(mail: Mail | None) -> tuple[int, Any] | None:
 def failed_ranks(comm: MPI.Comm) -> list[int]:
     """Ranks of ``comm`` that the MPI knows to be dead (ULFM); acknowledges them, so that receives go on."""
     comm.Ack_failed()
-    dead, everybody = comm.Get_failed(), comm.Get_group()
+    dead, group = comm.Get_failed(), comm.Get_group()
     try:
-        return list(MPI.Group.Translate_ranks(dead, list(range(dead.Get_size())), everybody))
+        return list(MPI.Group.Translate_ranks(dead, list(range(dead.Get_size())), group))
     finally:
         dead.Free()
-        everybody.Free()
+        group.Free()
 
 
 def check_root(comm: MPI.Comm, root: int) -> None:

@@ -26,7 +26,7 @@ def view(result: common.Result) -> Iterator[Item]:
         lying = f"{liars[0]['liars']} of {ranks - 1} lie"
         columns = [
             Column("rule", left=True),
-            Column("everybody honest", lambda row: row["accuracy"][0], _accuracy),
+            Column("no liars", lambda row: row["accuracy"][0], _accuracy),
             *[Column(lying, lambda row: row["accuracy"][-1], _accuracy)] * bool(liars[0]["liars"]),
         ]
         yield Table.of("accuracy when liars send -10 times what they have learned", columns, liars)

@@ -14,7 +14,7 @@ from faults.inject import host_failure
 from faults.plan.events import resolve
 from faults.plan.grammar import parse
 from faults.record import journal
-from faults.record.status_board import NOBODY, WORKING, StatusBoard
+from faults.record.status_board import NO_RANK, WORKING, StatusBoard
 
 FIRST = """
 import os, sys, time
@@ -37,8 +37,8 @@ def make_board(folder) -> StatusBoard:
     """Places 0 to 3 and a spare that waits, as member 4; nobody has a process."""
     board = StatusBoard.create(folder / "board", 8, 3)
     for member in range(5):
-        place = member if member < 4 else NOBODY
-        board.rows[["step", "state", "place", "peer"]][member] = (5, WORKING, place, NOBODY)
+        place = member if member < 4 else NO_RANK
+        board.rows[["step", "state", "place", "peer"]][member] = (5, WORKING, place, NO_RANK)
     return board
 
 

@@ -13,7 +13,7 @@ from emulator import carrier
 from emulator.carrier import Carrier, Instrument
 from emulator.launch import mpirun
 from emulator.launch.job import start
-from faults.record.status_board import NOBODY
+from faults.record.status_board import NO_RANK
 from faults.recover.survivor_comm import SurvivorComm
 
 MEMBERS = [1, 2, 4]  # of a parent of five, of which this process is rank 2
@@ -145,7 +145,7 @@ def test_who_is_waited_for_is_noted(survivors: SurvivorComm) -> None:
     mine = carrier.of(survivors)
     assert not mine.wait_until(lambda: len(mine.arrivals([0, 1, 2], 5)) == 3, 1.0, 2.0, 3.0)
     assert asked(survivors, "waits for", "wait_until") == [
-        ("waits for", (2,)), ("wait_until", (1.0, 2.0, 3.0)), ("waits for", (NOBODY,))
+        ("waits for", (2,)), ("wait_until", (1.0, 2.0, 3.0)), ("waits for", (NO_RANK,))
     ]  # fmt: skip
 
 
