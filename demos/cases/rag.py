@@ -66,10 +66,10 @@ def _places(ranks: int) -> Places:
 
 def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> case.Ends:
     """Ask a question in each step of a replica of every shard, and merge what they answer."""
-    library, places, held = data
+    library, _, held = data
     workers = comm.Get_size() - 1
     seconds = sheet.job.t_comp / workers * steps.factors(workers)
-    service = Service(comm, library, places, held, seconds)
+    service = Service(comm, library, _places(comm.Get_size()), held, seconds)
     queries = [library.shared.query(one) for one in library.questions]
     quorum = design_of(sheet).quorum
     options: dict[str, Any] = {"deadline": Deadline(quorum=quorum)} if quorum < 1 else {}

@@ -224,6 +224,10 @@ class SurvivorCarrier(Carrier):
     def idle(self) -> None:
         self._parents.idle()
 
+    def fidelity(self) -> dict[str, Any] | None:
+        """None: the figure is of all ranks together, and the dead cannot give theirs."""
+        return None
+
     def arrivals(self, sources: Iterable[int], tag: int) -> dict[int, float]:
         ranks = {self.comm.members[source]: source for source in sources}
         found = {ranks[member]: due for member, due in self._parents.arrivals(ranks, tag).items()}

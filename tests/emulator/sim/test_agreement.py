@@ -16,17 +16,31 @@ from tests.ranks import on_ranks
 NET = "10gbe"
 
 
-def agree(comm: Any, program: Program) -> bool:
-    """Run a program on emulated ranks, and in rank 0 on as many simulated ones; whether they could be compared."""
+def emulated_rows(comm: Any, program: Program) -> list[Any] | None:
+    """Run a program on emulated ranks; on rank 0 the result, the clock and the inversions of each rank."""
     emulated = emulator.emulate(comm, network.load(NET))
     result = program(emulated)
-    rows = comm.gather((result, emulated.engine.clock.t, emulated.engine.inversions()))
-    if comm.Get_rank() != 0 or any(row[2] for row in rows):
+    rows: list[Any] | None = comm.gather((result, emulated.engine.clock.t, emulated.engine.inversions()))
+    return rows
+
+
+def agree(comm: Any, program: Program) -> bool:
+    """Run a program on emulated ranks, and in rank 0 on as many simulated ones; whether they could be compared.
+
+    Without pacing a card serves messages of one instant in their physical order, which is no inversion. So where the
+    times of both carriers differ the emulated run is repeated: one that does not repeat itself is no witness.
+    """
+    rows, outcome = emulated_rows(comm, program), None
+    if rows is not None and not any(row[2] for row in rows):
+        outcome = sim.run(program, comm.Get_size(), NET)
+        assert outcome.results == [row[0] for row in rows]
+    same = comm.bcast(None if outcome is None or rows is None else outcome.clocks == [row[1] for row in rows])
+    if same is None:
         return False  # with inversions the emulated times depend on what the machine ran first
-    outcome = sim.run(program, comm.Get_size(), NET)
-    assert outcome.results == [row[0] for row in rows]
-    assert outcome.clocks == [row[1] for row in rows]
-    return True
+    if not same:
+        again = emulated_rows(comm, program)
+        assert again is None or rows is None or [row[1] for row in again] != [row[1] for row in rows]
+    return bool(same)
 
 
 @on_ranks(16, p=[2, 3, 5, 8, 13, 16], name=list(PROGRAMS))
