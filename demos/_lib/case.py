@@ -25,8 +25,7 @@ to a step is measured beside the terms.
 from __future__ import annotations
 
 import importlib
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -37,6 +36,7 @@ from numpy.typing import NDArray
 
 import emulator
 from emulator import carrier
+from emulator.costs.waiting import lognormal
 from emulator.design import pricing
 from emulator.design import skeleton as skeletons
 from emulator.design.model import design_of, facts_of
@@ -52,6 +52,7 @@ Fields = Mapping[str, Any]
 Ends = list[float]
 """When this rank was done with each step, in seconds; empty on a rank that only serves."""
 
+_PARTS = ("RANKS", "scaled", "data", "timed", "main")
 _EXCHANGES = 240  # steps with unequal computing times: their mean wait is known to about 3 %
 
 
@@ -65,10 +66,8 @@ class Steps:
 
     def factors(self, columns: int) -> Times:
         """Log-normal factors of mean 1 for the computing times of every step (row) and node or task (column)."""
-        variance = math.log1p(self.spread**2)
         normal = np.random.default_rng((self.seed, columns, self.count)).standard_normal((self.count, columns))
-        found: Times = np.exp(math.sqrt(variance) * normal - variance / 2)
-        return found
+        return lognormal(normal, self.spread)
 
 
 class Case(Protocol):
@@ -97,7 +96,7 @@ def program_of(sheet: Sheet, path: str) -> Case | None:
     """
     if sheet.program is None:
         return None
-    legal = f"{path}: program must be a module with RANKS, scaled, data, timed and main, got {sheet.program!r}: "
+    legal = f"{path}: program must be a module with {', '.join(_PARTS)}, got {sheet.program!r}: "
     try:
         found: Any = importlib.import_module(sheet.program)
     except UsageError:
@@ -105,7 +104,7 @@ def program_of(sheet: Sheet, path: str) -> Case | None:
     except Exception as error:  # whatever the module does as it is imported
         reason = str(error).splitlines()[0] if str(error) else ""
         raise UsageError(f"{legal}{type(error).__name__}: {reason}") from None
-    if missing := [name for name in ("RANKS", "scaled", "data", "timed", "main") if not hasattr(found, name)]:
+    if missing := [name for name in _PARTS if not hasattr(found, name)]:
         raise UsageError(f"{legal}it has no {', '.join(missing)}")
     case: Case = found
     return case
@@ -250,15 +249,20 @@ def _terms(run: Run, measured: _Measured, spread: float) -> tuple[dict[str, floa
     for network in (without(run.network), without(run.network, latency=True), priced or run.network):
         comm = emulator.emulate(MPI.COMM_WORLD, network, compute="none", seed=run.seed)
         times.append(measured.on(comm, few))
-        measured.bytes = comm.traffic().bytes / few.count
+    measured.bytes = comm.traffic().bytes / few.count
     if spread:
         times.append(measured.on(comm, many))
     varying = None
     if priced is not None:
         comm = emulator.emulate(MPI.COMM_WORLD, run.network, compute="none", seed=run.seed)
         varying = measured.on(comm, many) - times[-1]
-    names = dict(zip(skeletons.TERMS, np.diff([0.0, *times]).tolist(), strict=False))
-    return {term: names.get(term, 0.0) for term in skeletons.TERMS} | {"total": times[-1]}, varying
+    return _differences(times), varying
+
+
+def _differences(times: Sequence[float]) -> dict[str, float]:
+    """The terms and the total of a step from its seconds without messages, with latency, whole, and with spread."""
+    found = np.diff([0.0, *times]).tolist() + [0.0] * (len(skeletons.TERMS) - len(times))
+    return dict(zip(skeletons.TERMS, found, strict=True)) | {"total": times[-1]}
 
 
 def _nodes(sheet: Sheet) -> int:
@@ -284,5 +288,4 @@ def price(sheet: Sheet, ranks: int, seed: int) -> tuple[dict[str, float], str]:
             (whole, 0.0), (whole, made.spread)]  # fmt: skip
     times = [sum(skeletons.expected(one, spread if one.compute else 0.0, made.count(one), seed, wires) / one.between
                  for one in made.exchanges) for wires, spread in ways]  # fmt: skip
-    terms = dict(zip(skeletons.TERMS, np.diff([0.0, *times]).tolist(), strict=True))
-    return terms | {"total": times[-1]}, "message by message"
+    return _differences(times), "message by message"

@@ -25,10 +25,10 @@ _LOG_BELOW = np.log(np.maximum(_BELOW, 1e-300))
 _LOG_ABOVE = _LOG_BELOW[::-1]  # the distribution is symmetric, and its upper tail is precise this way
 
 
-def _quantiles(spread: float) -> Array:
-    """Times at the grid's points, of mean 1."""
+def lognormal(normal: Array, spread: float) -> Array:
+    """Turn standard normal values into log-normal times with mean 1 and coefficient of variation `spread`."""
     variance = math.log1p(spread**2)
-    times: Array = np.exp(math.sqrt(variance) * _GRID - variance / 2)
+    times: Array = np.exp(math.sqrt(variance) * normal - variance / 2)
     return times
 
 
@@ -58,7 +58,7 @@ def _time_until_done(p: int, spread: float, share: float | None, needed: int, ba
     """Quantile `share` of the time until `needed` ranks are done, None: its mean; over the mean time of a rank."""
     if spread <= 0 or (share is None and p == 1 and not backup):
         return 1.0
-    times, backed_up = _quantiles(spread), backup and needed == p
+    times, backed_up = lognormal(_GRID, spread), backup and needed == p
     if share is None:
         density = np.gradient(_backed_up(p), _STEP) if backed_up else _order_statistic(p, needed)
         return float((times * density).sum() * _STEP)

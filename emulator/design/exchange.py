@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from emulator.costs import coordinator, steps
 from emulator.costs.replay import replay
+from emulator.costs.waiting import lognormal
 from emulator.design.model import Flow
 
 ITEM = 4  # bytes of an element of a sum
@@ -102,10 +103,9 @@ class Exchange:
         A node that answers a coordinator has several of them, in the middle dimension: one for each task that it runs.
         """
         attempts = (2 * max(1, -(-self.tasks // self.p)),) if self.flow.pattern == "scatter-gather" else ()
-        variance = math.log1p(spread**2)
         rng = np.random.default_rng((seed, self.tasks or self.p, count))
         normal = rng.standard_normal((count, *attempts, self.between, self.p))
-        factors = np.exp(math.sqrt(variance) * normal - variance / 2).sum(axis=-2)
+        factors = lognormal(normal, spread).sum(axis=-2)
         # The sample has the declared mean: what is left to chance is only how much nodes wait for each other.
         found: NDArray[np.float64] = self.compute * factors / factors[WARM_UP:].mean()
         return found

@@ -265,6 +265,3 @@ class ControlCarrier(Carrier):
     def now(self) -> float:
         now: float = self.comm.engine.now()
         return now
-
-    def meet(self, word: float = 0.0) -> float:
-        return float(self.comm._meet(word, lambda values: values[0]))
