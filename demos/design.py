@@ -162,10 +162,10 @@ def tools(sheet: str, terms: str | None, change: tuple[str, ...], export: str | 
     """Name the production tools and options that each slot maps to."""
     from emulator import design
     from emulator.design import tools as known
-    from emulator.design.model import design_of, facts_of
+    from emulator.design.model import facts_and_design
 
     read = design.load(sheet, change)
-    facts, chosen = facts_of(read, _terms(terms)), design_of(read)
+    facts, chosen = facts_and_design(read, _terms(terms))
     if export:
         click.echo(known.torchrun(facts, chosen), nl=False)
         return

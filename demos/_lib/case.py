@@ -39,9 +39,10 @@ from emulator import carrier
 from emulator.costs.waiting import lognormal
 from emulator.design import pricing
 from emulator.design import skeleton as skeletons
-from emulator.design.model import design_of, facts_of
+from emulator.design.model import facts_and_design
 from emulator.design.sheet import Network as NetworkTable
 from emulator.design.sheet import Sheet, load
+from emulator.design.terms import ways_of
 from emulator.errors import UsageError
 from emulator.network import Network
 from emulator.network.topology import Flat
@@ -116,7 +117,7 @@ def sheet_beside(file: str, run: Run | None = None) -> Sheet:
     With `run` its network is that of the run, which a user has chosen by ``--net``, and the preset `shm` without one.
     """
     found = load(Path(file).with_suffix(".toml"))
-    return found if run is None else on_network(found, run.options.net or "shm")
+    return found if run is None else on_network(found, str(run.options.net or "shm"))
 
 
 def ranks_for(sheet: Sheet, case: Case, most: int) -> int:
@@ -127,7 +128,7 @@ def ranks_for(sheet: Sheet, case: Case, most: int) -> int:
     UsageError
         Fewer than the case needs.
     """
-    facts, chosen = facts_of(sheet), design_of(sheet)
+    facts, chosen = facts_and_design(sheet)
     asked = min(pricing.chosen_nodes(sheet, pricing.price(facts, chosen)), facts.job.most)
     ranks = min(most, asked + skeletons.beside(chosen))
     if ranks < case.RANKS:
@@ -277,15 +278,15 @@ def price(sheet: Sheet, ranks: int, seed: int) -> tuple[dict[str, float], str]:
 
     Message by message where the design has a skeleton, else by the formulas of `predict`.
     """
-    facts, chosen = facts_of(sheet), design_of(sheet)
+    facts, chosen = facts_and_design(sheet)
     try:
         made = skeletons.skeleton(sheet, facts, chosen, ranks, cap=1 << 40)
     except UsageError:  # a choice that no skeleton follows
         row = pricing.price(facts, chosen).at(_nodes(sheet))
         return skeletons.first_order(row), "by formula"
-    whole = made.wires
-    ways = [(replace(whole, alpha=0.0, beta=0.0, egress=0.0), 0.0), (replace(whole, beta=0.0, egress=0.0), 0.0),
-            (whole, 0.0), (whole, made.spread)]  # fmt: skip
-    times = [sum(skeletons.expected(one, spread if one.compute else 0.0, made.count(one), seed, wires) / one.between
-                 for one in made.exchanges) for wires, spread in ways]  # fmt: skip
+    whole = made.network
+    networks = [(without(whole), 0.0), (without(whole, latency=True), 0.0), (whole, 0.0), (whole, made.spread)]
+    times = [sum(skeletons.expected(one, spread if one.compute else 0.0, seed, ways) / one.between
+                 for one in made.exchanges)
+             for ways, spread in ((ways_of(network), spread) for network, spread in networks)]  # fmt: skip
     return _differences(times), "message by message"

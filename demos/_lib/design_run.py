@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import emulator
@@ -14,10 +10,11 @@ from demos._lib.case import Case, compare, program_of, ranks_for, steady
 from demos._lib.design_receipts import kept
 from emulator import design
 from emulator.design import pricing
-from emulator.design.model import design_of, facts_of
+from emulator.design.model import facts_and_design
 from emulator.design.sheet import Sheet
-from emulator.design.skeleton import TERMS, Skeleton, by_term, network_of, off, skeleton
+from emulator.design.skeleton import TERMS, Skeleton, network_of, off, skeleton
 from emulator.launch import job
+from emulator.network import Network
 from emulator.run.options import relaunch
 from emulator.run.session import CommonOptions, Run, execute
 
@@ -29,7 +26,7 @@ def start(
 
     Outside a job it starts mpirun with the ranks that are needed.
     """
-    facts, chosen = facts_of(sheet, terms), design_of(sheet)
+    facts, chosen = facts_and_design(sheet, terms)
     inside = job.inside()
     if inside:
         from mpi4py import MPI
@@ -40,27 +37,17 @@ def start(
         ranks = ranks_for(sheet, case, most)
         if not inside:
             return relaunch(ranks)
-        with _network_file(network_of(sheet, facts, ranks)[0]) as net:
-            common = CommonOptions(net=net, compute="none", sizes=[], ranks=None, budget=40.0, **options)
-            return execute("design", ranks, None, common, lambda run: _program(run, sheet, terms, case))
+        common = _common(network_of(sheet, facts, ranks), options)
+        return execute("design", ranks, None, common, lambda run: _program(run, sheet, terms, case))
     made = skeleton(sheet, facts, chosen, most, cap)
     if not inside:
         return relaunch(made.ranks)
-    with _network_file(made.network) as net:
-        common = CommonOptions(net=net, compute="none", sizes=[], ranks=None, budget=40.0, **options)
-        return execute("design", made.ranks, None, common, lambda run: _body(run, sheet, terms, made))
+    common = _common(made.network, options)
+    return execute("design", made.ranks, None, common, lambda run: _body(run, sheet, terms, made))
 
 
-@contextlib.contextmanager
-def _network_file(network: str) -> Iterator[str]:
-    """The network by name, or its text as a file for as long as the run lasts."""
-    if "\n" not in network:
-        yield network
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sheet.toml"
-        path.write_text(network, encoding="utf-8")
-        yield str(path)
+def _common(network: Network, options: dict[str, Any]) -> CommonOptions:
+    return CommonOptions(net=network, compute="none", sizes=[], ranks=None, budget=40.0, **options)
 
 
 def _program(run: Run, sheet: Sheet, terms: dict[str, Any] | None, case: Case) -> None:
@@ -100,9 +87,9 @@ def _body(run: Run, sheet: Sheet, terms: dict[str, Any] | None, made: Skeleton) 
     for number, one in enumerate(made.exchanges):
 
         def timed(each: Any, spread: float, seed: int = run.seed + number, on: Any = comm) -> float:
-            return seconds(run, each, each.draws(spread, made.count(each) if spread else 8, seed), on)
+            return seconds(run, each, each.draws(spread, each.count(spread), seed), on)
 
-        for term, value in by_term(timed, one, made.spread).items():
+        for term, value in made.by_term(timed, one).items():
             measured[term] += value
         if comm is not None:
             spread = made.spread if one.compute else 0.0

@@ -8,7 +8,8 @@ a message of n bytes that a rank sends at time t, every card serving one message
     first = start + alpha
     due   = max(first, ingress) + n beta = ingress                            of the receiver's card
 
-A card takes messages in the order of `first`, and of the senders' ranks where that is equal. The receive is complete at
+Where ranks share a host, or hosts an uplink, messages pass these queues too (`emulator.costs.ways`). A card takes
+messages in the order of `first`, and of the senders' ranks where that is equal. The receive is complete at
 ``max(t, due)`` of the receiver, and n bytes are reduced in ``n gamma``. Nothing of the emulated network's code is used
 here, so that each can be tested against the other.
 """
@@ -19,6 +20,8 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
+
+from emulator.costs.ways import Queues, Ways, alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +62,20 @@ Step = Send | Receive | Drain | Reduce | Compute
 Program = Sequence[Step]
 
 
+_ARRIVING = -1
+_Event = tuple[float, int, int, int, int, float]
+"""When, source, number, stage (station that is next, or _ARRIVING at the receiver's card), target, bytes."""
+
+
 class _Replay:
     """Clocks and cards of the ranks, and the messages on their way."""
 
-    def __init__(
-        self, programs: Sequence[Program], alpha: float, beta: float, gamma: float, gap: float, out: float
-    ) -> None:
-        self.alpha, self.beta, self.gamma, self.gap, self.out = alpha, beta, gamma, gap, out
-        self.clock, self.egress, self.ingress = ([0.0] * len(programs) for _ in range(3))
+    def __init__(self, programs: Sequence[Program], ways: Ways, gamma: float) -> None:
+        self.ways, self.gamma, self.queues = ways, gamma, Queues()
+        self.clock, self.left = ([0.0] * len(programs) for _ in range(2))
         self.steps = [deque(program) for program in programs]
-        self.flying: list[tuple[float, int, int, int, float]] = []  # first, source, number, target, bytes
+        self.leaving = [0] * len(programs)  # messages that wait for a card which others use as well
+        self.flying: list[_Event] = []
         self.due: dict[tuple[int, int], deque[float]] = {}
         self.sent = 0
 
@@ -84,7 +91,9 @@ class _Replay:
             elif isinstance(step, Compute):
                 self.clock[rank] += step.seconds
             elif isinstance(step, Drain):
-                self.clock[rank] = max(self.clock[rank], self.egress[rank])
+                if self.leaving[rank]:
+                    return
+                self.clock[rank] = max(self.clock[rank], self.left[rank])
             else:
                 arrived = self.due.get((step.source, rank))
                 if not arrived:
@@ -93,27 +102,65 @@ class _Replay:
             steps.popleft()
 
     def send(self, rank: int, step: Send) -> None:
-        start = max(self.clock[rank], self.egress[rank])
-        self.egress[rank] = start + max(self.gap, step.size * self.out)
         self.sent += 1
-        heappush(self.flying, (start + self.alpha, rank, self.sent, step.to, step.size))
+        event = (self.clock[rank], rank, self.sent, 0, step.to, step.size)
+        if self.ways(rank, step.to).shared:  # its turn comes with those of the other ranks, in the order of time
+            self.leaving[rank] += 1
+            heappush(self.flying, event)
+        else:
+            self.leave(event)
+
+    def leave(self, event: _Event) -> None:
+        """A message leaves its sender's card."""
+        time, source, number, _, target, size = event
+        way = self.ways(source, target)
+        start = self.queues.take(way.out, time, size)
+        self.left[source] = max(self.left[source], start + max(way.out.gap, size * way.out.beta))
+        if way.links:
+            heappush(self.flying, (start, source, number, 1, target, size))
+        else:
+            heappush(self.flying, (start + way.alpha, source, number, _ARRIVING, target, size))
+
+    def cross(self, event: _Event) -> None:
+        """A message crosses a link that hosts share."""
+        time, source, number, stage, target, size = event
+        way = self.ways(source, target)
+        start = self.queues.take(way.links[stage - 1], time, size)
+        if stage < len(way.links):
+            heappush(self.flying, (start, source, number, stage + 1, target, size))
+        else:
+            heappush(self.flying, (start + way.alpha, source, number, _ARRIVING, target, size))
+
+    def arrive(self, event: _Event) -> None:
+        """A message passes its receiver's card."""
+        first, source, _, _, target, size = event
+        into = self.ways(source, target).into
+        due = self.queues.take(into, first, size) + size * into.beta
+        self.due.setdefault((source, target), deque()).append(due)
+        self.go_on(target)
 
     def run(self) -> None:
         for rank in range(len(self.steps)):
             self.go_on(rank)
-        # Whatever a rank sends after a message arrives after it: the earliest one on its way is the next at its card.
+        # Whatever a rank sends after a message arrives after it: the earliest event is the next at its station.
         while self.flying:
-            first, source, _, target, size = heappop(self.flying)
-            self.ingress[target] = max(first, self.ingress[target]) + size * self.beta
-            self.due.setdefault((source, target), deque()).append(self.ingress[target])
-            self.go_on(target)
+            event = heappop(self.flying)
+            stage, source = event[3], event[1]
+            if stage == _ARRIVING:
+                self.arrive(event)
+            elif stage:
+                self.cross(event)
+            else:
+                self.leave(event)
+                self.leaving[source] -= 1
+                self.go_on(source)
 
 
 def replay(
     programs: Iterable[Program], alpha: float, beta: float, gamma: float = 0.0, gap: float = 0.0,
     egress: float | None = None,
 ) -> list[float]:  # fmt: skip
-    """When each rank is done with its program, in seconds.
+    """When each rank, on a host of its own and all hosts alike, is done with its program, in seconds.
 
     Parameters
     ----------
@@ -127,7 +174,12 @@ def replay(
     ValueError
         A rank waits for a message that no rank sends.
     """
-    state = _Replay(list(programs), alpha, beta, gamma, gap, beta if egress is None else egress)
+    return follow(programs, alike(alpha, beta, egress, gap), gamma)
+
+
+def follow(programs: Iterable[Program], ways: Ways, gamma: float = 0.0) -> list[float]:
+    """When each rank is done with its program, on any network; see `replay`."""
+    state = _Replay(list(programs), ways, gamma)
     state.run()
     for rank, steps in enumerate(state.steps):
         if steps:

@@ -82,14 +82,13 @@ def services(computes: Times, servers: int, push: float, pull: float) -> list[li
     return programs + [[step for seconds in column for step in (Compute(seconds), *told)] for column in computes.T]
 
 
-def bounded_wait(computes: Times, bound: int, answer: float = 0.0) -> float:
-    """Mean seconds of a step of ranks that run at most `bound` steps ahead of the slowest (Ho et al. 2013).
+def bounded(computes: Times, bound: int, answer: float | Times = 0.0) -> Times:
+    """When each rank (column) is done with each step (row), at most `bound` steps ahead of the slowest.
 
-    ``end(i, t) = max(end(i, t-1), max_j end(j, t-1-bound)) + answer + compute(i, t)``, after the first quarter.
+    Ho et al. (2013): ``end(i, t) = max(end(i, t-1), max_j end(j, t-1-bound)) + answer(i) + compute(i, t)``
     """
     ends = np.zeros((len(computes) + 1, computes.shape[1]))
     for step, row in enumerate(computes):
         begin = np.maximum(ends[step], ends[step - bound].max()) if step >= bound else ends[step]
         ends[step + 1] = begin + answer + row
-    skipped = len(computes) // 4
-    return float((ends[-1].mean() - ends[skipped].mean()) / (len(computes) - skipped))
+    return ends[1:]

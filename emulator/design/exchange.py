@@ -6,8 +6,10 @@ times drawn anew.
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.costs import coordinator, steps
-from emulator.costs.replay import replay
+from emulator.costs.replay import Receive, Send, follow
 from emulator.costs.waiting import lognormal
+from emulator.costs.ways import Ways
 from emulator.design.model import Flow
 
 ITEM = 4  # bytes of an element of a sum
@@ -89,6 +92,14 @@ class Exchange:
         """Exchanges by which a gossiped message may be late; infinite where nothing is waited for."""
         return {"synchronous": 0, "bounded": self.bound}.get(self.model, math.inf)
 
+    def count(self, spread: float) -> int:
+        """Exchanges to run: the wait's mean over 240 of them is known to about 3 %, with many tasks over fewer.
+
+        Nodes that wait for no other need some to settle.
+        """
+        many = max(60, min(240, 8_000 // max(1, self.tasks)))
+        return WARM_UP + (many if (spread and self.compute) or not self.waits else 6)
+
     def smallest(self) -> Exchange:
         """The same with messages of one element."""
         if self.touched:
@@ -111,32 +122,22 @@ class Exchange:
         return found
 
 
-@dataclass(frozen=True)
-class Wires:
-    """The network between two nodes: seconds per message, per byte of a path, and per byte of a sender's card."""
-
-    alpha: float
-    beta: float
-    egress: float
-
-
-def price(one: Exchange, computes: NDArray[np.float64], wires: Wires) -> float:
+def price(one: Exchange, computes: NDArray[np.float64], ways: Ways) -> float:
     """Seconds of one exchange in the steady state, by following the messages of all of them."""
+    computes = computes * [ways.slowdown(one.extra + node) for node in range(one.p)]
     if one.flow.pattern == "parameter-server" and not one.waits:
-        return _loose(one, computes, wires)
-    terms = (wires.alpha, wires.beta, wires.egress)
+        return _loose(one, computes, ways)
     count = len(computes) - WARM_UP
     if one.flow.pattern == "scatter-gather":
         tasks = one.tasks or one.p
         rules = coordinator.Rules(tasks, one.needed or tasks, one.down + _REQUEST, one.up + _REPORT, one.prefetch,
                                   one.late, one.owners)  # fmt: skip
-        ends = coordinator.requests(computes, rules, *terms)
+        ends = coordinator.requests(computes, rules, ways)
     elif one.flow.pattern == "federated":
-        ends = coordinator.rounds(computes, one.down + _MODEL, one.up + _MODEL, one.deadline, *terms)
+        ends = coordinator.rounds(computes, one.down + _MODEL, one.up + _MODEL, one.deadline, ways)
     else:
         of = max if one.waits else statistics.fmean
-        done = [of(replay(_programs(one, part), wires.alpha, wires.beta, egress=wires.egress))
-                for part in (computes[:WARM_UP], computes)]  # fmt: skip
+        done = [of(follow(_programs(one, part), ways)) for part in (computes[:WARM_UP], computes)]
         return float(done[1] - done[0]) / count
     return (ends[-1] - ends[WARM_UP - 1]) / count
 
@@ -146,20 +147,39 @@ def _programs(one: Exchange, computes: NDArray[np.float64]) -> list[Any]:
         return steps.all_reduces(computes, one.algorithm, one.up // ITEM, ITEM)
     if one.flow.pattern == "gossip":
         return steps.gossips(computes, sources(one.flow.graph, one.p), one.up, one.slack)
-    k = one.flow.servers
-    return steps.services(computes, k, one.up / k + _HEADER, one.down / k + _HEADER)
+    return steps.services(computes, one.flow.servers, *_pieces(one))
 
 
-def _loose(one: Exchange, computes: NDArray[np.float64], wires: Wires) -> float:
-    """A node that waits for no other: its own round trip, or its turn at a card that is always busy."""
-    mean = float(computes.mean())
+def _pieces(one: Exchange) -> tuple[float, float]:
+    """Bytes that a node sends to each server, and gets from it."""
     k = one.flow.servers
-    push, pull = one.up / k + _HEADER, one.down / k + _HEADER
-    trip = 2 * wires.alpha + (k - 1) * push * wires.egress + push * wires.beta + k * pull * wires.beta
-    busy = one.p * max(push * wires.beta, pull * wires.egress)
+    return one.up / k + _HEADER, one.down / k + _HEADER
+
+
+def _loose(one: Exchange, computes: NDArray[np.float64], ways: Ways) -> float:
+    """Nodes that wait for no other: each its own round trip, or its turn at a card or link that is always busy."""
+    k = one.flow.servers
+    push, pull = _pieces(one)
+    nodes, servers = range(k, k + one.p), range(k)
+    trips = np.array([_trip(node, servers, push, pull, ways) for node in nodes])
+    load: Counter[Any] = Counter()
+    for node, server in itertools.product(nodes, servers):
+        for way, size in ((ways(node, server), push), (ways(server, node), pull)):
+            load.update({station.name: size * station.beta for station in way.stations})
+    busy = max(load.values(), default=0.0)
     if one.model == "bounded":
-        return max(steps.bounded_wait(computes, one.bound, trip), busy)
-    return max(mean + trip, busy)
+        ends = steps.bounded(computes, one.bound, trips).mean(axis=1)
+        return max(float(ends[-1] - ends[WARM_UP - 1]) / (len(computes) - WARM_UP), busy)
+    return float(np.maximum(computes.mean(axis=0) + trips, busy).mean())
+
+
+def _trip(node: int, servers: range, push: float, pull: float, ways: Ways) -> float:
+    """Seconds until a node alone has pushed to all servers and has their answers."""
+    programs: list[list[Any]] = [[] for _ in range(node + 1)]
+    for server in servers:
+        programs[server] = [Receive(node), Send(node, pull)]
+    programs[node] = [*(Send(server, push) for server in servers), *map(Receive, servers)]
+    return follow(programs, ways)[node]
 
 
 def sources(graph: str, p: int) -> list[list[list[int]]]:

@@ -6,11 +6,12 @@
     no bound   what has arrived is taken in, and nothing is waited for
 
 Mass is moved and never copied: s and w are conserved at every instant, with the shares under way, and every s / w tends
-to the mean. With bound 0 this is synchronous push-sum. Sends are tested a round later and never waited for: their
+to the mean. With bound 0 this is synchronous push-sum. Sends are tested a round later and not waited for: their
 receivers may take them some rounds later.
 
 Time of a round of d messages of n bytes beside C seconds of computing: max(C, d n beta, (alpha + d n beta) / s) for
-equal ranks; the last term is the bound's.
+equal ranks; the last term is the bound's. Where d n beta > C, messages pile up at the card unless a rank drains its
+sends before each round (`OverlapPush.drain`).
 
 Source: Assran, Loizou, Ballas and Rabbat, "Stochastic gradient push for distributed deep learning" (ICML 2019),
 overlap SGP, whose tau is the bound.
@@ -85,6 +86,10 @@ class OverlapPush:
         self._due += [(self.round, source) for source in graph.sources(peers.rank)]
         self.round += 1
         self._take(self._arrived() if self.bound is None else self.round - self.bound)
+
+    def drain(self) -> None:
+        """Wait until what this rank has sent is complete: on an emulated network, until it has left the card."""
+        self._box.flush()
 
     def finish(self) -> NDArray[np.float64]:
         """Take in all that is under way; returns the estimate."""
