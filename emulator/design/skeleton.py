@@ -116,9 +116,9 @@ def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS,
         servers = min(servers, max(1, round(servers * most / (asked + extra)))) if servers else 0
         p = most - (servers or min(extra, 1))
         notes.append(f"{asked} nodes and {extra} beside them are cut to {p} and {most - p} (at most {most} ranks; "
-                     "-n allows more), predicted for the same")  # fmt: skip
+                     "-n or --simulate allows more), predicted for the same")  # fmt: skip
     if (p < 2 and extra == 0) or p < 1:
-        raise UsageError(f"a skeleton needs at least 2 ranks, got -n {most} for {extra} beside the nodes: give more")
+        raise UsageError(f"a skeleton needs at least 2 ranks, got {most} for {extra} beside the nodes: give more")
     cut = replace(design, flows=tuple(replace(flow, servers=min(flow.servers, servers), overlap=0.0)
                                       for flow in design.flows))  # fmt: skip
     at_p = pricing.price(facts, cut, np.array([p]))
