@@ -19,8 +19,8 @@ from emulator.report.views import common
 _MODULES = {
     name: f"emulator.report.views.{name}:view"
     for name in (
-        "ring", "links", "incast", "gossip", "decentralised", "federated", "membership", "parameter_server", "hybrid",
-        "scatter_gather", "compare", "speedup", "run", "design",
+        "ring", "links", "incast", "gossip", "federated", "membership", "parameter_server", "scatter_gather", "compare",
+        "speedup", "run", "design",
     )
 } | {
     f"cases.{name}": "emulator.report.views.case:view"
