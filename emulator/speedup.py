@@ -6,7 +6,9 @@ A step computes for T_comp seconds on one node and is divided perfectly; its com
 
 p* is the number of nodes with the shortest step. The number to ask for is smaller: S(p) is flat there, and the fewest
 nodes that come within 5 % of the shortest step may be half as many. A design is dominated by communication from the
-first p with R(p) >= 1. Three forms of T_comm are told apart by name, because their alpha and beta mean different things:
+first p with R(p) >= 1.
+
+Three forms of T_comm are told apart by name, because their alpha and beta mean different things:
 
 - ``textbook``: alpha (p-1) + 2 beta (p-1)/p, with alpha the latency per hop and **beta the time to move the whole
   model once** (seconds);
