@@ -37,6 +37,15 @@ def view(result: common.Result) -> Iterator[Item]:
             Column("dominated from", "dominated.p", lambda p: "never" if p is None else str(p)),
         ]
         yield Table.of("sensitivity: p* when alpha and beta are multiplied", columns, one["sensitivity"])
+    if result.get("checkpoints"):
+        columns = [
+            Column("p"),
+            Column("MTBF of the job", "mtbf", formats.time),
+            Column("interval by Young", "young", formats.time),
+            Column("by Daly", "daly", formats.time),
+            Column("time lost", "lost", formats.percent),
+        ]
+        yield Table.of("checkpoints: work between two of them", columns, result["checkpoints"])
     curve = Curve.line("S(p)", one["rows"], "p", "speedup")
     yield Series("speedup", one["form"], Axis("p", log=True), Axis("S(p)"), [curve])
 
