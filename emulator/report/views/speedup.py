@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table
+from emulator.report.model import Column, Item, Row, Scenario, Table
 from emulator.report.views import common
 from emulator.speedup import MOST_NODES
+
+_MOST_DRAWS = 200  # resamples of the terms that a page carries
+
+
+def finding(result: common.Result) -> str:
+    """p*, in a sentence."""
+    one = result["speedup"]
+    best, dominated = one["best"], one["dominated"]
+    told = f"The step is shortest on p* = {best['p']} nodes, {best['speedup']:.2f} times as fast as on one"
+    if best["p"] == MOST_NODES:
+        told = f"More nodes shorten the step as far as the model is asked, which is {MOST_NODES}"
+    return told + (f"; communication dominates from p = {dominated['p']}." if dominated else ".")
 
 
 def view(result: common.Result) -> Iterator[Item]:
@@ -46,8 +59,24 @@ def view(result: common.Result) -> Iterator[Item]:
             Column("time lost", "lost", formats.percent),
         ]
         yield Table.of("checkpoints: work between two of them", columns, result["checkpoints"])
-    curve = Curve.line("S(p)", one["rows"], "p", "speedup")
-    yield Series("speedup", one["form"], Axis("p", log=True), Axis("S(p)"), [curve])
+    terms = {name: one.get(name, 0.0) for name in ("alpha", "beta", "gamma")}
+    name = one.get("algorithm") or one.get("pattern") or one["form"].partition(":")[0]
+    yield scenario("S(p)", one["form"], name, one["t_comp"], terms, one.get("bytes"), (), one)
+
+
+def scenario(
+    title: str, form: str, name: str, t_comp: float, terms: Row, size: int | None, draws: Sequence[Any], found: Row
+) -> Scenario:
+    """A model whose terms the reader can change; `name` is a pattern, or ``textbook`` or ``ring`` without a `size`."""
+    from emulator.report import coefficients
+
+    known = {"textbook": coefficients.ONE_PASS, "ring": coefficients.TWO_PASSES}
+    pieces = coefficients.of_pattern(name) if size is not None else known[name]
+    every = max(1, len(draws) // _MOST_DRAWS)
+    return Scenario(
+        title, form, t_comp, terms["alpha"], terms["beta"], terms["gamma"], size, pieces, draws[::every],
+        found["best"], found["dominated"],
+    )  # fmt: skip
 
 
 def optimum(one: Row) -> Iterator[str]:
@@ -55,7 +84,7 @@ def optimum(one: Row) -> Iterator[str]:
 
     `one` has the `answers` of an `emulator.speedup.Speedup`, and ``best_ci95``, the interval of p*.
     """
-    best, knee, dominated, interval = one["best"], one["knee"], one["dominated"], one.get("best_ci95")
+    best, knee, dominated, interval = one["best"], one.get("knee"), one["dominated"], one.get("best_ci95")
     if best["p"] == MOST_NODES:
         yield f"p* > {MOST_NODES}: more nodes shorten the step as far as the model is asked"
     else:
@@ -64,7 +93,7 @@ def optimum(one: Row) -> Iterator[str]:
             f"p* = {best['p']}{bounds}, S(p*) = {best['speedup']:.2f}, efficiency {best['efficiency'] * 100:.1f} %, "
             f"R(p*) = {best['ratio']:.2f}"
         )
-    if best["p"] < MOST_NODES:
+    if knee and best["p"] < MOST_NODES:
         rest = f"; below 50 % from p = {one['inefficient']['p']}" if one["inefficient"] else ""
         yield (
             f"nodes to ask for: {knee['p']}, the fewest within 5 % of the shortest step: S = {knee['speedup']:.2f}, "
