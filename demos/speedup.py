@@ -173,6 +173,7 @@ def _extrapolated(asked: Asked, most: int) -> list[str]:
 
 def _result(asked: Asked, model: Speedup, rows: list[Row], variations: list[speedup.Variation]) -> dict[str, Any]:
     """All that is needed to make the table again."""
+    best, dominated = model.best(), model.dominated()
     result = results.new("speedup", ["python", *mpirun.this_program()])
     result["warnings"] = asked.warnings
     result["speedup"] = {
@@ -181,8 +182,9 @@ def _result(asked: Asked, model: Speedup, rows: list[Row], variations: list[spee
         "t_comp": model.t_comp,
         **asked.terms,
         "rows": [row.record() for row in rows],
-        **model.answers(),
+        "best": best.record(),
         "best_ci95": asked.interval,
+        "dominated": dominated.record() if dominated else None,
         "sensitivity": [asdict(one) for one in variations],
     }
     return result
