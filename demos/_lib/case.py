@@ -37,6 +37,7 @@ from numpy.typing import NDArray
 import emulator
 from emulator import carrier
 from emulator.costs.waiting import lognormal
+from emulator.costs.ways import Ways
 from emulator.design import pricing
 from emulator.design import skeleton as skeletons
 from emulator.design.model import facts_and_design
@@ -45,7 +46,7 @@ from emulator.design.sheet import Sheet, load
 from emulator.design.terms import ways_of
 from emulator.errors import UsageError
 from emulator.network import Network
-from emulator.network.topology import Flat
+from emulator.network.topology import Flat, LatencyOnly
 from emulator.run.session import Run
 
 Times = NDArray[np.float64]
@@ -177,7 +178,7 @@ def without(network: Network, latency: bool = False) -> Network:
         own = replace(host.loopback, alpha=keep * host.loopback.alpha, beta=0.0)
         return replace(host, nic=nic, loopback=own)
 
-    topology = plan.topology if latency else Flat()
+    topology = LatencyOnly(plan.topology) if latency else Flat()
     return Network(replace(plan, hosts=tuple(map(bare, plan.hosts)), alpha=keep * plan.alpha, beta=0.0,
                            topology=topology, jitter=None, loss=None), network.ranks)  # fmt: skip
 
@@ -286,7 +287,14 @@ def price(sheet: Sheet, ranks: int, seed: int) -> tuple[dict[str, float], str]:
         return skeletons.first_order(row), "by formula"
     whole = made.network
     networks = [(without(whole), 0.0), (without(whole, latency=True), 0.0), (whole, 0.0), (whole, made.spread)]
-    times = [sum(skeletons.expected(one, spread if one.compute else 0.0, seed, ways) / one.between
-                 for one in made.exchanges)
-             for ways, spread in ((ways_of(network), spread) for network, spread in networks)]  # fmt: skip
+    times = [_step(made, spread, ways_of(network), seed) for network, spread in networks]
     return _differences(times), "message by message"
+
+
+def _step(made: skeletons.Skeleton, spread: float, ways: Ways, seed: int) -> float:
+    """Seconds of a step: its exchanges one after another, or together where they meet at the same servers."""
+    first, *others = made.exchanges
+    if others and all(one.flow.pattern == "parameter-server" and not one.waits for one in made.exchanges):
+        return skeletons.expected(first, spread, seed, ways, others)
+    return sum(skeletons.expected(one, spread if one.compute else 0.0, seed, ways) / one.between
+               for one in made.exchanges)  # fmt: skip

@@ -19,9 +19,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
 
-from emulator.costs.ways import Queues, Ways, alike
+from emulator.costs.ways import Traffic, Ways, alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,38 +61,30 @@ Step = Send | Receive | Drain | Reduce | Compute
 Program = Sequence[Step]
 
 
-_ARRIVING = -1
-_Event = tuple[float, int, int, int, int, float]
-"""When, source, number, stage (station that is next, or _ARRIVING at the receiver's card), target, bytes."""
-
-
 class _Replay:
-    """Clocks and cards of the ranks, and the messages on their way."""
+    """Clocks of the ranks, and what has arrived for them."""
 
     def __init__(self, programs: Sequence[Program], ways: Ways, gamma: float) -> None:
-        self.ways, self.gamma, self.queues = ways, gamma, Queues()
-        self.clock, self.left = ([0.0] * len(programs) for _ in range(2))
+        self.gamma, self.clock = gamma, [0.0] * len(programs)
+        self.traffic = Traffic(ways, len(programs), left=self.go_on)
         self.steps = [deque(program) for program in programs]
-        self.leaving = [0] * len(programs)  # messages that wait for a card which others use as well
-        self.flying: list[_Event] = []
         self.due: dict[tuple[int, int], deque[float]] = {}
-        self.sent = 0
 
     def go_on(self, rank: int) -> None:
         """Take the rank as far as the messages that it has received allow."""
-        steps = self.steps[rank]
+        steps, traffic = self.steps[rank], self.traffic
         while steps:
             step = steps[0]
             if isinstance(step, Send):
-                self.send(rank, step)
+                traffic.send(self.clock[rank], rank, step.to, step.size)
             elif isinstance(step, Reduce):
                 self.clock[rank] += step.size * self.gamma
             elif isinstance(step, Compute):
                 self.clock[rank] += step.seconds
             elif isinstance(step, Drain):
-                if self.leaving[rank]:
+                if traffic.leaving[rank]:
                     return
-                self.clock[rank] = max(self.clock[rank], self.left[rank])
+                self.clock[rank] = max(self.clock[rank], traffic.gone[rank])
             else:
                 arrived = self.due.get((step.source, rank))
                 if not arrived:
@@ -101,59 +92,14 @@ class _Replay:
                 self.clock[rank] = max(self.clock[rank], arrived.popleft())
             steps.popleft()
 
-    def send(self, rank: int, step: Send) -> None:
-        self.sent += 1
-        event = (self.clock[rank], rank, self.sent, 0, step.to, step.size)
-        if self.ways(rank, step.to).shared:  # its turn comes with those of the other ranks, in the order of time
-            self.leaving[rank] += 1
-            heappush(self.flying, event)
-        else:
-            self.leave(event)
-
-    def leave(self, event: _Event) -> None:
-        """A message leaves its sender's card."""
-        time, source, number, _, target, size = event
-        way = self.ways(source, target)
-        start = self.queues.take(way.out, time, size)
-        self.left[source] = max(self.left[source], start + max(way.out.gap, size * way.out.beta))
-        if way.links:
-            heappush(self.flying, (start, source, number, 1, target, size))
-        else:
-            heappush(self.flying, (start + way.alpha, source, number, _ARRIVING, target, size))
-
-    def cross(self, event: _Event) -> None:
-        """A message crosses a link that hosts share."""
-        time, source, number, stage, target, size = event
-        way = self.ways(source, target)
-        start = self.queues.take(way.links[stage - 1], time, size)
-        if stage < len(way.links):
-            heappush(self.flying, (start, source, number, stage + 1, target, size))
-        else:
-            heappush(self.flying, (start + way.alpha, source, number, _ARRIVING, target, size))
-
-    def arrive(self, event: _Event) -> None:
-        """A message passes its receiver's card."""
-        first, source, _, _, target, size = event
-        into = self.ways(source, target).into
-        due = self.queues.take(into, first, size) + size * into.beta
-        self.due.setdefault((source, target), deque()).append(due)
-        self.go_on(target)
-
     def run(self) -> None:
         for rank in range(len(self.steps)):
             self.go_on(rank)
         # Whatever a rank sends after a message arrives after it: the earliest event is the next at its station.
-        while self.flying:
-            event = heappop(self.flying)
-            stage, source = event[3], event[1]
-            if stage == _ARRIVING:
-                self.arrive(event)
-            elif stage:
-                self.cross(event)
-            else:
-                self.leave(event)
-                self.leaving[source] -= 1
-                self.go_on(source)
+        while (arrival := self.traffic.next()) is not None:
+            due, source, target, _ = arrival
+            self.due.setdefault((source, target), deque()).append(due)
+            self.go_on(target)
 
 
 def replay(

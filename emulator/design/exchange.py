@@ -6,18 +6,17 @@ times drawn anew.
 
 from __future__ import annotations
 
-import itertools
 import math
 import statistics
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.costs import coordinator, steps
-from emulator.costs.replay import Receive, Send, follow
+from emulator.costs import coordinator, services, steps
+from emulator.costs.replay import follow
 from emulator.costs.waiting import lognormal
 from emulator.costs.ways import Ways
 from emulator.design.model import Flow
@@ -25,6 +24,7 @@ from emulator.design.model import Flow
 ITEM = 4  # bytes of an element of a sum
 WARM_UP = 2  # exchanges before the clock counts
 _REQUEST, _REPORT, _HEADER, _MODEL = 110, 75, 56, 16  # bytes around a task, its result, a push or pull, a model
+_KEY = 4  # bytes of a row's key in a message
 
 
 @dataclass(frozen=True)
@@ -122,11 +122,17 @@ class Exchange:
         return found
 
 
-def price(one: Exchange, computes: NDArray[np.float64], ways: Ways) -> float:
-    """Seconds of one exchange in the steady state, by following the messages of all of them."""
+def price(one: Exchange, computes: NDArray[np.float64], ways: Ways, beside: Sequence[Exchange] = ()) -> float:
+    """Seconds of one exchange in the steady state, by following the messages of all of them.
+
+    Parameters
+    ----------
+    beside
+        Further exchanges with the same servers in the same step, where no node waits for all others.
+    """
     computes = computes * [ways.slowdown(one.extra + node) for node in range(one.p)]
     if one.flow.pattern == "parameter-server" and not one.waits:
-        return _loose(one, computes, ways)
+        return _loose((one, *beside), computes, ways)
     count = len(computes) - WARM_UP
     if one.flow.pattern == "scatter-gather":
         tasks = one.tasks or one.p
@@ -147,39 +153,24 @@ def _programs(one: Exchange, computes: NDArray[np.float64]) -> list[Any]:
         return steps.all_reduces(computes, one.algorithm, one.up // ITEM, ITEM)
     if one.flow.pattern == "gossip":
         return steps.gossips(computes, sources(one.flow.graph, one.p), one.up, one.slack)
-    return steps.services(computes, one.flow.servers, *_pieces(one))
-
-
-def _pieces(one: Exchange) -> tuple[float, float]:
-    """Bytes that a node sends to each server, and gets from it."""
     k = one.flow.servers
-    return one.up / k + _HEADER, one.down / k + _HEADER
+    return steps.services(computes, k, one.up / k + _HEADER, one.down / k + _HEADER)
 
 
-def _loose(one: Exchange, computes: NDArray[np.float64], ways: Ways) -> float:
-    """Nodes that wait for no other: each its own round trip, or its turn at a card or link that is always busy."""
+def _loose(flows: Sequence[Exchange], computes: NDArray[np.float64], ways: Ways) -> float:
+    """Nodes that do not wait for all others: their messages queue at the servers' cards as they come."""
+    one = flows[0]
+    bound = one.bound if one.model == "bounded" else math.inf
+    ends = services.loose(computes, one.flow.servers, [_call(flow) for flow in flows], ways, bound).mean(axis=1)
+    return float(ends[-1] - ends[WARM_UP - 1]) / (len(ends) - WARM_UP)
+
+
+def _call(one: Exchange) -> services.Call:
+    """The bytes of a pull and a push at one server; keys travel with both."""
     k = one.flow.servers
-    push, pull = _pieces(one)
-    nodes, servers = range(k, k + one.p), range(k)
-    trips = np.array([_trip(node, servers, push, pull, ways) for node in nodes])
-    load: Counter[Any] = Counter()
-    for node, server in itertools.product(nodes, servers):
-        for way, size in ((ways(node, server), push), (ways(server, node), pull)):
-            load.update({station.name: size * station.beta for station in way.stations})
-    busy = max(load.values(), default=0.0)
-    if one.model == "bounded":
-        ends = steps.bounded(computes, one.bound, trips).mean(axis=1)
-        return max(float(ends[-1] - ends[WARM_UP - 1]) / (len(computes) - WARM_UP), busy)
-    return float(np.maximum(computes.mean(axis=0) + trips, busy).mean())
-
-
-def _trip(node: int, servers: range, push: float, pull: float, ways: Ways) -> float:
-    """Seconds until a node alone has pushed to all servers and has their answers."""
-    programs: list[list[Any]] = [[] for _ in range(node + 1)]
-    for server in servers:
-        programs[server] = [Receive(node), Send(node, pull)]
-    programs[node] = [*(Send(server, push) for server in servers), *map(Receive, servers)]
-    return follow(programs, ways)[node]
+    keys = one.touched * _KEY
+    push, pull = (one.up - keys) / k + _HEADER, one.down / k + _HEADER
+    return services.Call(keys / k + _HEADER if keys else 0.0, pull, push)
 
 
 def sources(graph: str, p: int) -> list[list[list[int]]]:

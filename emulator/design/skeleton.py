@@ -12,7 +12,7 @@ and with spread (waiting).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from statistics import fmean
@@ -74,10 +74,11 @@ class Skeleton:
         return by_term(seconds, one, self.spread, max(nodes) if one.waits else fmean(nodes))
 
 
-def expected(one: Exchange, spread: float, seed: int, ways: Ways) -> float:
+def expected(one: Exchange, spread: float, seed: int, ways: Ways, beside: Sequence[Exchange] = ()) -> float:
     """Seconds of an exchange: the mean over several series with computing times of their own."""
     series = range(_PREDICTED if spread else 1)
-    return fmean(price(one, one.draws(spread, one.count(spread), seed + 1_000_003 + k), ways) for k in series)
+    count = one.count(spread)
+    return fmean(price(one, one.draws(spread, count, seed + 1_000_003 + k), ways, beside) for k in series)
 
 
 def by_term(
