@@ -44,7 +44,7 @@ from emulator.design.sheet import Network as NetworkTable
 from emulator.design.sheet import Sheet, load
 from emulator.errors import UsageError
 from emulator.network import Network
-from emulator.network.topology import Flat
+from emulator.network.topology import Flat, LatencyOnly
 from emulator.run.session import Run
 
 Times = NDArray[np.float64]
@@ -176,7 +176,7 @@ def without(network: Network, latency: bool = False) -> Network:
         own = replace(host.loopback, alpha=keep * host.loopback.alpha, beta=0.0)
         return replace(host, nic=nic, loopback=own)
 
-    topology = plan.topology if latency else Flat()
+    topology = LatencyOnly(plan.topology) if latency else Flat()
     return Network(replace(plan, hosts=tuple(map(bare, plan.hosts)), alpha=keep * plan.alpha, beta=0.0,
                            topology=topology, jitter=None, loss=None), network.ranks)  # fmt: skip
 
@@ -286,6 +286,13 @@ def price(sheet: Sheet, ranks: int, seed: int) -> tuple[dict[str, float], str]:
     whole = made.wires
     ways = [(replace(whole, alpha=0.0, beta=0.0, egress=0.0), 0.0), (replace(whole, beta=0.0, egress=0.0), 0.0),
             (whole, 0.0), (whole, made.spread)]  # fmt: skip
-    times = [sum(skeletons.expected(one, spread if one.compute else 0.0, made.count(one), seed, wires) / one.between
-                 for one in made.exchanges) for wires, spread in ways]  # fmt: skip
-    return _differences(times), "message by message"
+    return _differences([_step(made, spread, wires, seed) for wires, spread in ways]), "message by message"
+
+
+def _step(made: skeletons.Skeleton, spread: float, wires: skeletons.Wires, seed: int) -> float:
+    """Seconds of a step: its exchanges one after another, or together where they meet at the same servers."""
+    first, *others = made.exchanges
+    if others and all(one.flow.pattern == "parameter-server" and not one.waits for one in made.exchanges):
+        return skeletons.expected(first, spread, made.count(first), seed, wires, others)
+    return sum(skeletons.expected(one, spread if one.compute else 0.0, made.count(one), seed, wires) / one.between
+               for one in made.exchanges)  # fmt: skip

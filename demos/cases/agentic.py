@@ -24,7 +24,9 @@ from mpi4py import MPI
 import emulator
 from demos._lib import case, screen
 from demos._lib import char_model as model
+from demos._lib.timing import begin_together
 from emulator.design.sheet import Sheet
+from emulator.errors import on_root
 from emulator.run.options import demo
 from emulator.run.session import Run
 from emulator.units import format_time
@@ -124,7 +126,7 @@ def scaled(sheet: Sheet, ranks: int) -> Sheet:
 
 def data(control: MPI.Intracomm, sheet: Sheet) -> Any:
     """The text, the same on every rank."""
-    return control.bcast(model.text() if control.Get_rank() == 0 else None)
+    return on_root(control, model.text)
 
 
 def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> case.Ends:
@@ -209,6 +211,7 @@ def _serving(run: Run, sheet: Sheet, whole: model.Weights) -> None:
     said: list[str] = []
     for name, factors, options in ways:
         agents = Agents(run.comm, whole, sheet.task[0].seconds, factors)
+        begin_together(run)
         with coordinator(run.comm, agents.work, batch=1, prefetch=0) as pool:
             if pool is None:
                 continue

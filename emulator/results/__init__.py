@@ -23,7 +23,7 @@ from emulator.results.files import check_writable, discard, point_latest, replac
 
 __all__ = [
     "RESULT", "SAMPLES", "check_writable", "discard", "keep", "load", "load_samples", "new", "plain", "run_folder",
-    "save", "save_samples",
+    "save", "save_samples", "write_json",
 ]  # fmt: skip
 
 RESULT, SAMPLES = "result.json", "samples.csv"
@@ -79,14 +79,19 @@ def save(result: Mapping[str, Any], path: str | Path) -> Path:
         The result does not follow the schema. The file is there all the same: nothing measured is lost.
     """
     path, content = Path(path), plain(result)
-    with replacing(path) as waiting:
-        waiting.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_json(content, path)
     if path.name == RESULT:
         point_latest(path.parent)
     complaint = _complaint(content)
     if complaint:
         raise ValueError(f"{path} does not follow schema 1: {complaint}")
     return path
+
+
+def write_json(content: Any, path: str | Path) -> None:
+    """Write numbers, texts, lists and dicts as JSON, in one step; raises `CannotWrite`."""
+    with replacing(Path(path)) as waiting:
+        waiting.write_text(json.dumps(plain(content), indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 
 def keep(
