@@ -167,7 +167,7 @@ def margins(found: Sequence[Margin]) -> Iterator[str]:
     yield f"{'may grow by':<12} {heads[0]:>29} {heads[1]:>26} {heads[2]:>16}"
     for one in found:
         margins = (one.nodes, one.pattern, one.policy)
-        cells = (f"{factor:.3g} x" if factor and factor < 1000 else "over 1000 x" for factor in margins)
+        cells = (f"{factor:.3g} x" if factor and factor < 1000 else f"over {one.most:.3g} x" for factor in margins)
         nodes, pattern, policy = cells
         yield f"{one.fact:<12} {nodes:>29} {pattern:>26} {policy:>16}"
 
