@@ -54,6 +54,7 @@ class Machine:
 
 _STARTS = {"restart": 1.06, "shrink": 0.02, "spare": 0.043}
 _FIXED = {"respawn": 0.15, "replicate": 0.026, "reexecute": 0.036, "continue": 0.012}
+_PER_RANK = 2.7 / 16  # seconds of a launch for each rank, where these were measured
 _ONE_PROCESS = 1.5
 _AGAIN = 2  # steps: the interrupted one, and the one before it that not all ranks have committed
 
@@ -62,12 +63,14 @@ def recovery_on(machine: Machine, policy: str) -> float:
     """Seconds of a recovery on one machine that runs more ranks than it has cores.
 
     Agreement and rebuilding take a share of what the launch takes, because both are the turns of n processes on few
-    cores; a respawned process, one and a half times its share of the launch; the others, detection and a message.
+    cores; a respawned process, one and a half times its share of the launch; the others take detection and a message,
+    by so much longer or shorter as a rank takes to start.
     The figures are those of docs/faults.md without the steps done again: on two machines that start 16 ranks in 1.4 s
-    and 2.7 s they give shrink 36 and 76 ms, spare 68 and 138 ms, respawn 289 and 425 ms, restart 1.49 and 2.88 s.
+    and 2.7 s they give shrink 36 and 76 ms, spare 68 and 138 ms, respawn 217 and 425 ms, restart 1.49 and 2.88 s.
     """
     started = _STARTS.get(policy, 0.0) + (_ONE_PROCESS / machine.ranks if policy == "respawn" else 0.0)
-    return started * machine.launch + _FIXED.get(policy, 0.0) + _AGAIN * machine.step
+    pace = machine.launch / (machine.ranks * _PER_RANK)
+    return started * machine.launch + pace * _FIXED.get(policy, 0.0) + _AGAIN * machine.step
 
 
 def intervals(facts: Facts, design: Design, p: NDArray[np.int64], memory: Array) -> Array:
