@@ -322,9 +322,9 @@ def _rebuilt(service: ParameterServer, how: Training, data: clicks.Clicks, folde
     return differ
 
 
-def _matches(spec: JobSpec, folder: Path, verdicts: Sequence[dict[str, Any]]) -> tuple[bool, str]:
-    off = [one["off"] for one in verdicts if "off" in one]
-    differ = [one["rebuilt"] for one in verdicts if "rebuilt" in one]
+def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> tuple[bool, str]:
+    off = [one["off"] for one in results if "off" in one]
+    differ = [one["rebuilt"] for one in results if "rebuilt" in one]
     if not off or not differ:
         return False, "no worker or no server is left"
     if len(off) < spec.ranks - SERVERS:

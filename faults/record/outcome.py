@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-FOLDER = "CLUSTER_EMULATOR_VERDICTS"
+FOLDER = "CLUSTER_EMULATOR_STATUS"
 """Environment variable that says where the files go."""
 RECOVERIES = "recoveries"
 BEGAN, REACHED, LEFT, UNDONE, FAILED = "began", "reached", "left", "undone", "failed"

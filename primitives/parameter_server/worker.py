@@ -66,7 +66,7 @@ class Pull:
             if asked.piece is not None:
                 rows[asked.piece.where] = body.view(wire).reshape(table.shape(asked.piece.rows))
         if clocks:
-            self._worker.staleness.observe(self._asked[0].header.clock - min(clocks))
+            self._worker.count_read(self._asked[0].header.clock - min(clocks))
         return rows
 
 
@@ -94,7 +94,7 @@ class Worker:
         self.rank = comm.Get_rank()
         self._phase = carrier.of(comm).phase
         self.channel = Channel(comm, layout, server, on_failure, self.compression.half)
-        self.staleness = Staleness(consistency.staleness)
+        self.staleness, self._stalest = Staleness(), consistency.staleness
         self._asks_everyone = carrier.of(comm).ordered  # an ordered inbox must hear that this worker waits, rows or not
         self._sharder = KeySharder(layout)
 
@@ -102,6 +102,10 @@ class Worker:
     def clock(self) -> int:
         """Iterations closed."""
         return self.channel.clock
+
+    def count_read(self, behind: int) -> None:
+        """Count a pull whose rows lack the slowest worker's last `behind` iterations."""
+        self.staleness.observe(behind, self._stalest)
 
     def pull(self, table: str, keys: Keys = None, out: Array | None = None) -> Array:
         """Read rows as the consistency rule allows; blocks until it does.

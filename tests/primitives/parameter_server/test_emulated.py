@@ -66,7 +66,7 @@ def free_run(comm: Any, rule: Consistency, slow: float) -> tuple[Any, ...]:
         return emulator.now(comm) - begin
 
     took = ps.run(work)
-    return took, sorted(ps.summary().staleness.counts.items())
+    return took, sorted(ps.summary().staleness.items())
 
 
 @on_ranks(4, net="10gbe", emulation=UNPACED, kind=["async", "ssp", "bsp"])
