@@ -14,12 +14,12 @@ from mpi4py import MPI
 
 from emulator import carrier
 from faults.agree import survivor_group
-from faults.agree.agreement import revoke
 from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
 from faults.platform import LOCAL
 from faults.policies import Policy
 from faults.recover import spawning
 from faults.recover.survivor_comm import SurvivorComm
+from faults.recover.tag_ranges import TagRanges
 
 if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
@@ -99,7 +99,11 @@ class JobProcesses:
         orphan_timer = spawning.arm() if spawning.spawned() else None
         work_comms = survivor_group.RENEWED_WORK_COMMS if spawning.spawned() else survivor_group.WORK_COMMS
         self.group = SurvivorGroup(
-            spawning.all_processes(comm), work_comms, begins=not spawning.spawned(), clock=drill.platform.clock
+            spawning.all_processes(comm),
+            work_comms,
+            beside=True,
+            begins=not spawning.spawned(),
+            clock=drill.platform.clock,
         )
         self.placement = Placement.begin(self.group.size - spares, spares)
         self.wanted = set(self.placement.places)
@@ -112,10 +116,14 @@ class JobProcesses:
         """Look up this rank's place, and make the communicator of those at work."""
         self.place = self.placement.place_of(self.group.rank)
         note = self._drill.waits_for if self._drill.board is not None else None
-        parents = carrier.of(self.group.work_comm)
-        parents.instruments = self._instruments  # a communicator that was made after a failure has inherited none
+        for parent in (self.group.comm_beside, self.group.work_comm):
+            parents = carrier.of(parent)
+            parents.instruments = self._instruments  # a communicator that was made after a failure has inherited none
         self.phase = parents.phase
-        self.comm = SurvivorComm(self.group.work_comm, self.placement.at_work, note)
+        if self._retired:
+            self._retired[-1].expire()
+        beside = TagRanges(self.group.comm_beside)
+        self.comm = SurvivorComm(self.group.work_comm, self.placement.at_work, note, beside)
         self._retired.append(self.comm)
         self._drill.placed(self.place if self.place is not None else -1)
 
@@ -134,7 +142,7 @@ class JobProcesses:
 
     def revoke(self) -> None:
         """Wake every rank that waits for a message on the communicator in use."""
-        revoke(self.group.work_comm)
+        self.group.revoke()
 
     def rebuild(self, decision: Decision) -> Decision | None:
         """Move every rank to its place and to the next communicator.
@@ -184,7 +192,7 @@ class JobProcesses:
             if empty:
                 comm = spawning.spawn(comm, len(empty))
             clock = self._drill.platform.clock
-            fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, begins=False, clock=clock)
+            fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, beside=True, begins=False, clock=clock)
         except MPI.Exception as error:
             self._drill.journal.write("noticed", how=f"error {error.Get_error_class()}")
         decision = self.group.agree(fresh is not None)
