@@ -6,6 +6,7 @@ that are filled, in order: after the death of place 3 of 0..7, place 4 is rank 3
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
 
 _SPAWNS = 3  # failed attempts to let new processes in, before the survivors go on with fewer
 _RENEWALS = 20
+_TRIES, _TRIES_REVOKED = 2, 4
+_OF_DEATHS = {
+    getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED") if hasattr(MPI, name)
+}
+_OF_PROGRAMS = {
+    MPI.ERR_ARG, MPI.ERR_BUFFER, MPI.ERR_COMM, MPI.ERR_COUNT, MPI.ERR_GROUP, MPI.ERR_OP, MPI.ERR_RANK, MPI.ERR_ROOT,
+    MPI.ERR_TAG, MPI.ERR_TRUNCATE, MPI.ERR_TYPE,
+}  # fmt: skip
+"""Classes of errors that no death causes; others, such as ERR_OTHER and ERR_IN_STATUS, have both kinds of causes."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +149,17 @@ class JobProcesses:
     def unchanged(self, decision: Decision) -> bool:
         """Whether the work succeeded on all ranks and none has died since the last repair."""
         return decision.ok and decision.alive == self.group.alive
+
+    def tries(self, error: MPI.Exception) -> float:
+        """How often a step may fail with such an error without a death, as far as this rank knows."""
+        if error.Get_error_class() in _OF_DEATHS or not self.group.failed().isdisjoint(self.group.alive):
+            return math.inf
+        # In a communicator that another rank has revoked, calls may fail with any error.
+        return _TRIES_REVOKED if self.group.work_comm.Is_revoked() else _TRIES
+
+    def programs_own(self, error: MPI.Exception) -> bool:
+        """Whether an error of a step is the program's: a wrong argument, or a buffer that is too short."""
+        return error.Get_error_class() in _OF_PROGRAMS and self.tries(error) == _TRIES
 
     def revoke(self) -> None:
         """Wake every rank that waits for a message on the communicator in use."""

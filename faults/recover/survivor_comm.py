@@ -171,6 +171,9 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
             return MPI.CONGRUENT
         return MPI.SIMILAR if set(self.members) == set(comm.members) else MPI.UNEQUAL
 
+    def Abort(self, errorcode: int = 0) -> Any:
+        MPI.COMM_WORLD.Abort(errorcode)
+
     def expire(self) -> None:
         """Refuse every use from now on, of what was made from it too: a recovery has replaced it."""
         if self._beside is not None:

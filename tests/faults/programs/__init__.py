@@ -1,0 +1,1 @@
+"""Small programs as a user writes them: a loop in `faults.recovering` that checks each of its own steps."""
