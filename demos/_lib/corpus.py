@@ -20,23 +20,26 @@ Hit = tuple[float, str]
 
 
 class Document(NamedTuple):
-    """A documentation string, the dotted name that it belongs to, and what that is: Module, Class, Function, Method."""
+    """A documentation string, and the dotted name that it belongs to."""
 
     name: str
     text: str
-    kind: str
 
 
 def load(most: int) -> list[Document]:
-    """The first `most` documentation strings of the standard library, in the order of their files."""
-    return list(islice(documents(), most))
+    """The first `most` documentation strings of the standard library, in the order of their files.
 
-
-def documents() -> Iterator[Document]:
-    """All documentation strings of the standard library, in the order of their files."""
+    Raises
+    ------
+    UsageError
+        This Python has no sources of its standard library.
+    """
     library = Path(sysconfig.get_path("stdlib"))
-    for path in _sources(library):
-        yield from _of_file(path, library)
+    found = list(islice((one for path in _sources(library) for one in _of_file(path, library)), most))
+    if not found:
+        raise UsageError(f"the text is the standard library's documentation, and {library} has no sources with any: "
+                         "use a Python that is installed with its sources")  # fmt: skip
+    return found
 
 
 def of_packages(names: Sequence[str], part: int = 0, parts: int = 1) -> Iterator[Document]:
@@ -70,19 +73,16 @@ def _of_file(path: Path, root: Path) -> Iterator[Document]:
     except (SyntaxError, ValueError, OSError):
         return
     name = ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
-    yield from _documents(tree, name, "Module")
+    yield from _documents(tree, name)
 
 
-def _documents(node: _Documented, name: str, kind: str) -> Iterator[Document]:
-    """The documentation strings of a module or class and of everything in it."""
+def _documents(node: _Documented, name: str) -> Iterator[Document]:
+    """The documentation strings of a module, class or function and of everything in it."""
     if text := ast.get_docstring(node):
-        yield Document(name, text, kind)
+        yield Document(name, text)
     for member in node.body:
-        if isinstance(member, ast.ClassDef):
-            yield from _documents(member, f"{name}.{member.name}", "Class")
-        elif isinstance(member, ast.FunctionDef | ast.AsyncFunctionDef):
-            inside = "Method" if kind == "Class" else "Function"
-            yield from _documents(member, f"{name}.{member.name}", inside)
+        if isinstance(member, _Documented):
+            yield from _documents(member, f"{name}.{member.name}")
 
 
 def words(text: str) -> list[str]:

@@ -17,7 +17,7 @@ from emulator.design.exchange import ITEM, WARM_UP, Exchange
 from emulator.run.session import Run
 from primitives.collectives.all_reduce import all_reduce
 from primitives.federated import participate, serving
-from primitives.gossip import OverlapPush, graphs, mix, mixing, schedules
+from primitives.gossip import PushSum, graphs, mix, mixing, schedules
 from primitives.parameter_server import Add, Consistency, ParameterServer, Table, Worker
 from primitives.scatter_gather import Deadline, coordinator
 
@@ -65,7 +65,7 @@ def _gossip(comm: MPI.Intracomm, one: Exchange, draws: Times) -> Ends:
     rounds = schedules.one_peer_exponential(p) if single else [mixing.of_graph(graphs.named(one.flow.graph, p))]
     late = None if math.isinf(one.slack) else int(one.slack)
     value = np.ones(one.up // 8 - (not one.waits))  # a late message has the sum's weight beside it
-    pushes = OverlapPush(comm, value, [each.graph for each in rounds], late)
+    pushes = PushSum(comm, value, [each.graph for each in rounds], late)
     for number, row in enumerate(draws):
         emulator.compute(comm, row[comm.Get_rank()])
         if one.waits:

@@ -35,7 +35,7 @@ from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
 from faults.patterns.catalogue import Pattern
 from faults.recover.exclusion import routing
-from primitives.gossip import OverlapPush, graphs, mix, mixing
+from primitives.gossip import PushSum, graphs, mix, mixing
 from primitives.gossip.graphs import Graph
 from primitives.peers import Peers
 
@@ -81,7 +81,7 @@ def search(
     rank = comm.Get_rank()
     agent, log = Agent(world, rank), Log()
     peers = Peers(comm, on_failure=air.peers.on_failure)
-    push = OverlapPush(peers, np.zeros(2 * CELLS), [graphs.complete(world.agents)], LATE)
+    push = PushSum(peers, np.zeros(2 * CELLS), [graphs.complete(world.agents)], LATE)
     for step in steps:
         living = world.living(rank, step)
         if living:
@@ -130,7 +130,7 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: list[Graph], steps: case.Step
     p, ends = comm.Get_size(), []
     late = {"synchronous": 0, "bounded": sheet.consistency.bound}.get(sheet.consistency.model or "")
     seconds = sheet.job.t_comp / p * steps.factors(p)[:, comm.Get_rank()]
-    push = OverlapPush(comm, np.zeros(2 * CELLS), data, late)
+    push = PushSum(comm, np.zeros(2 * CELLS), data, late)
     for amount in seconds:
         emulator.compute(comm, float(amount))
         push.step()

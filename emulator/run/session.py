@@ -38,6 +38,7 @@ class CommonOptions:
     out: str | None
     json: str | None
     quiet: bool
+    full: bool = False
 
 
 class Run:
@@ -82,7 +83,7 @@ class Run:
         self.result: dict[str, Any] = {}
         if self.rank == 0:
             self.result = results.new(
-                name, ["python", *mpirun.this_program()], ranks=self.size, hosts=hosts, clock=self.clock,
+                name, mpirun.this_job(self.size), ranks=self.size, hosts=hosts, clock=self.clock,
                 pace=self.pace, network=None if self.network is None else self.network.describe(),
             )  # fmt: skip
 
@@ -145,7 +146,9 @@ class Run:
             from emulator.report.views import view
 
             left: dict[str, Any] = {"failures": []} if ended else {"failures": [], "warnings": [], "fidelity": None}
-            self._shown = terminal.show(view(results.plain(self._content() | left)), self.console, skip=self._shown)
+            self._shown = terminal.show(
+                view(results.plain(self._content() | left)), self.console, self.options.full, self._shown
+            )
 
     def warn(self, text: str) -> None:
         """Keep a warning for the result, which is printed with it, once."""
@@ -181,6 +184,15 @@ class Run:
         path = self.folder / results.RESULT
         self.unwritten = results.keep(self.result, path, self.options.json, samples=self.samples)
         return path
+
+    def leave_page(self) -> None:
+        """Write the page of the saved result beside it, on rank 0, and say where it is."""
+        if self.rank == 0 and self.unwritten is None:
+            from emulator.report import page, terminal
+
+            self.unwritten = page.keep(self.folder, self.result)
+            if self.console is not None and self.unwritten is None:
+                terminal.show([page.where(self.folder)], self.console)
 
     def save_unfinished(self) -> bool:
         """Save what `emulator.measure.repetitions.measure` and the demo have so far; whether there was anything."""
@@ -232,11 +244,10 @@ def _finish(run: Run) -> int:
     fidelity = carrier.of(run.comm).fidelity()
     if fidelity is not None:
         run.result |= {"fidelity": fidelity, "pace": fidelity["pace"]}
-    path = run.on_root(run.save)
+    run.on_root(run.save)
     run.show(ended=True)
-    if run.unwritten is None:
-        run.echo(f"[dim]result: {path}[/]")
-    else:
+    run.leave_page()
+    if run.unwritten is not None:
         streams.print_error(str(run.unwritten))
     return int(run.control.bcast(1 if run.failures or run.unwritten else 0))
 

@@ -1,8 +1,6 @@
-"""Synchronous averaging: weighted neighbour averaging by any mixing or schedule, and push-sum.
+"""Synchronous averaging with neighbours, by any mixing or schedule.
 
-    neighbour averaging, one round on a ring          push-sum, one round on a one-way graph
-        x_i <- w_ii x_i + w_ij x_j + w_ik x_k             (s, w) -> equal shares to itself and its targets
-    needs a doubly stochastic W                       estimate s / w; needs only a strongly connected graph
+    x_i <- w_ii x_i + w_ij x_j + w_ik x_k       one round on a ring; W is doubly stochastic
 
 Every algorithm in `mixing` and `schedules` is run by the one function `mix`: a constant matrix is classical
 neighbour averaging, a random matching per round is pairwise gossip, and the one-peer exponential and base graphs
@@ -12,11 +10,9 @@ Messages per rank and round: the degree d, of n bytes. Time on an idle network, 
 permutations: alpha + d n beta (all d leave back to back, and arrive back to back). Rounds: `mixing.rounds_to`.
 
 A dead neighbour's weight goes to the rank itself (x_i stands in for x_j), so the survivors still converge, to a value
-between theirs. The values of dead ranks are lost: the mean moves by at most their share. Push-sum loses sum and
-weight together, so estimates stay weighted means of the initial values.
+between theirs. The values of dead ranks are lost: the mean moves by at most their share.
 
-Sources: Xiao and Boyd (2004); Kempe, Dobra and Gehrke, "Gossip-based computation of aggregate information" (FOCS
-2003) for push-sum; Benezit et al. (ISIT 2010) for its weighted, one-way form.
+Source: Xiao and Boyd, "Fast linear iterations for distributed averaging" (2004).
 """
 
 from __future__ import annotations
@@ -98,80 +94,6 @@ def average(
     for k in range(len(schedule) if count is None else count):
         mix(peers, value, schedule[k % len(schedule)])
     return value
-
-
-class PushSum:
-    """Average on one-way graphs: mass is moved and never copied, so its sums are conserved at every instant.
-
-    Each rank holds (s, w), at first (x, 1). Per round it cuts both into equal shares for itself and its targets,
-    and adds up what arrives. Over all ranks sum s and sum w never change, and every s / w tends to their quotient.
-
-    Parameters
-    ----------
-    comm
-        Communicator or table of peers.
-    x
-        Floating-point vector.
-    graph
-        Strongly connected; edges may go one way.
-    seed
-        None: shares go to all targets, every round. A number: half goes to *one* target, drawn from (seed,
-        round) by a generator that all ranks share, so that every receive can name its source. (On a complete
-        graph the expected error then shrinks by sqrt(1/2 - 1/(2p)) per round: Kempe et al., lemma 2.3.)
-
-    Attributes
-    ----------
-    mass
-        The array (s, w), length n + 1.
-    round
-        Rounds done.
-    """
-
-    def __init__(self, comm: MPI.Intracomm | Peers, x: Array, graph: Graph, seed: int | None = None) -> None:
-        self.peers = Peers.of(comm)
-        _check(self.peers, x, graph)
-        self.graph = graph.check_connected()
-        self.seed = seed
-        self.mass = np.append(x.ravel(), x.dtype.type(1))
-        self.shape = x.shape
-        self.round = 0
-
-    @property
-    def estimate(self) -> Array:
-        """This rank's estimate of the mean, shaped like x."""
-        return (self.mass[:-1] / self.mass[-1]).reshape(self.shape)
-
-    @property
-    def weight(self) -> float:
-        """This rank's weight; the weights of all ranks sum to p."""
-        return float(self.mass[-1])
-
-    def routes(self) -> tuple[tuple[int, ...], ...]:
-        """Targets of every position in this round."""
-        if self.seed is None:
-            return self.graph.neighbours
-        return tuple((target,) for target in self.graph.contacts(self.seed, self.round))
-
-    def step(self) -> None:
-        """Do one round; all members call it."""
-        self.peers.carrier.phase("push_sum", round=self.round)
-        me, routes = self.peers.rank, self.routes()
-        targets = [j for j in routes[me] if self.peers.alive(j)]
-        share = self.mass / (len(targets) + 1)
-        sources = self.graph.sources(me) if self.seed is None else [i for i, to in enumerate(routes) if me in to]
-        received = {i: np.empty_like(self.mass) for i in sources}
-        arrived = self.peers.exchange([(j, share) for j in targets], list(received.items()))
-        kept = 1 + sum(not self.peers.alive(j) for j in targets)  # shares that could not be delivered stay here
-        self.mass = kept * share
-        for i in sorted(arrived):
-            self.mass += received[i]
-        self.round += 1
-
-    def run(self, rounds: int) -> Array:
-        """Do `rounds` rounds; returns the estimate."""
-        for _ in range(rounds):
-            self.step()
-        return self.estimate
 
 
 def _check(peers: Peers, x: Array, graph: Graph) -> None:

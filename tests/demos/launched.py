@@ -12,6 +12,7 @@ from emulator import results
 from emulator.commands.report import report
 from emulator.launch import mpirun
 from emulator.launch.job import start
+from emulator.report import page
 from emulator.report.views import view
 from tests.emulator.report.widths import fits_every_width
 
@@ -45,7 +46,8 @@ def run_demo(name: str, ranks: int, folder: Path, *options: str, timeout: float 
         errors.seek(0)
         printed, complaints = output.read(), errors.read()
     if status == 0:
-        assert same_as_reported(printed, folder) == f"result: {folder / results.RESULT}"
+        assert same_as_reported(printed, folder) == page.where(folder).text
+        assert (folder / page.PAGE).stat().st_size < 1_000_000
     return Done(status, printed + complaints, folder)
 
 

@@ -1,4 +1,4 @@
-"""The parameter-server demos end to end: what they print is what the arithmetic says."""
+"""The parameter-server demo end to end: what it prints is what the arithmetic says."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demos import hybrid
-from demos._lib import digits, docstrings
+from demos._lib import digits
 from demos.parameter_server import TOLERANCE, parse_slow
 from emulator.errors import UsageError
 from tests.demos import launched
@@ -87,32 +86,6 @@ def test_slow_reads_ranks_and_factors() -> None:
         parse_slow(("3 x0.5",), 1, 4)
 
 
-def test_hybrid_equals_one_process_and_saves_traffic(tmp_path: Path) -> None:
-    status, text, result = run_demo(tmp_path, "hybrid", 4, "--net", "10gbe", "--steps", "8", "--rows", "65536")
-    assert status == 0, text
-    traffic = result["traffic"]
-    assert traffic["saved"] > 10
-    share = 2 * 2 * 2 / 3  # a ring of three moves 2 (p-1)/p of n out of every port, and as much in
-    assert traffic["replicated"] == pytest.approx(share * 8 * (hybrid.DENSE + 65536 * hybrid.WIDTH))
-    assert result["loss"][-1] < result["loss"][0]
-
-
-def test_gradients_are_those_of_finite_differences() -> None:
-    examples = docstrings.load(512, 20)[:6]
-    keys = np.unique(np.concatenate([example.rows for example in examples]))
-    dense, table = hybrid.dense_start(), hybrid.embeddings(keys)
-    _, d_dense, d_rows = hybrid.forward_backward(dense, table, keys, examples)
-    rng = np.random.default_rng(0)
-    for values, gradient in ((dense, d_dense), (table.reshape(-1), d_rows.reshape(-1))):
-        for index in rng.integers(0, len(values), 8):
-            around = []
-            for step in (1e-5, -2e-5):
-                values[index] += step
-                around.append(hybrid.forward_backward(dense, table, keys, examples)[0])
-            values[index] += 1e-5
-            assert gradient[index] == pytest.approx((around[0] - around[1]) / 2e-5, rel=1e-4, abs=1e-9)
-
-
 def test_softmax_gradient_is_that_of_finite_differences() -> None:
     images, labels = (part[:20] for part in digits.load())
     weights = np.random.default_rng(0).normal(size=(digits.FEATURES, digits.CLASSES))
@@ -123,18 +96,3 @@ def test_softmax_gradient_is_that_of_finite_differences() -> None:
         down[row, column] -= 1e-5
         slope = (digits.loss(up, images, labels) - digits.loss(down, images, labels)) / 2e-5
         assert gradient[row, column] == pytest.approx(slope, rel=1e-4, abs=1e-9)
-
-
-def test_hybrid_on_the_bare_transport(tmp_path: Path) -> None:
-    status, text, result = run_demo(tmp_path, "hybrid", 5, "--steps", "6", "--rows", "16384", "--servers", "2")
-    assert status == 0, text
-    assert "3 workers, 2 servers, table of 16384 x 16" in text
-    assert "largest difference from the one-process run" in text
-    assert result["traffic"]["saved"] > 5
-    assert len(result["loss"]) == 6
-
-
-def test_hybrid_needs_a_worker(tmp_path: Path) -> None:
-    status, text, _ = run_demo(tmp_path, "hybrid", 2, "--servers", "2")
-    assert status == 2
-    assert "--servers must leave a rank to work, got 2 of 2 ranks" in text

@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table
+from emulator.report.model import Column, Item, Row, Scenario, Table
 from emulator.report.views import common
 from emulator.speedup import MOST_NODES
+
+_MOST_DRAWS = 200  # resamples of the terms that a page carries
+
+
+def finding(result: common.Result) -> str:
+    """p*, in a sentence."""
+    one = result["speedup"]
+    best, dominated = one["best"], one["dominated"]
+    told = f"The step is shortest on p* = {best['p']} nodes, {best['speedup']:.2f} times as fast as on one"
+    return told + (f"; communication dominates from p = {dominated['p']}." if dominated else ".")
 
 
 def view(result: common.Result) -> Iterator[Item]:
@@ -37,8 +48,24 @@ def view(result: common.Result) -> Iterator[Item]:
             Column("dominated from", "dominated.p", lambda p: "never" if p is None else str(p)),
         ]
         yield Table.of("sensitivity: p* when alpha and beta are multiplied", columns, one["sensitivity"])
-    curve = Curve.line("S(p)", one["rows"], "p", "speedup")
-    yield Series("speedup", one["form"], Axis("p", log=True), Axis("S(p)"), [curve])
+    terms = {name: one.get(name, 0.0) for name in ("alpha", "beta", "gamma")}
+    name = one.get("algorithm") or one.get("pattern") or one["form"].partition(":")[0]
+    yield scenario("S(p)", one["form"], name, one["t_comp"], terms, one.get("bytes"), (), one)
+
+
+def scenario(
+    title: str, form: str, name: str, t_comp: float, terms: Row, size: int | None, draws: Sequence[Any], found: Row
+) -> Scenario:
+    """A model whose terms the reader can change; `name` is a pattern, or ``textbook`` or ``ring`` without a `size`."""
+    from emulator.report import coefficients
+
+    known = {"textbook": coefficients.ONE_PASS, "ring": coefficients.TWO_PASSES}
+    pieces = coefficients.of_pattern(name) if size is not None else known[name]
+    every = max(1, len(draws) // _MOST_DRAWS)
+    return Scenario(
+        title, form, t_comp, terms["alpha"], terms["beta"], terms["gamma"], size, pieces, draws[::every],
+        found["best"], found["dominated"],
+    )  # fmt: skip
 
 
 def optimum(best: Row, dominated: Row | None, interval: Sequence[int] | None = None) -> Iterator[str]:

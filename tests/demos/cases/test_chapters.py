@@ -91,7 +91,7 @@ def test_commands_print_what_the_chapter_shows(chapter: Path, tmp_path: Path) ->
 def check_result(name: str, lines: list[str], folder: Path) -> None:
     """Check a case's run by its result file: as its report prints it, and with what its own tests demand."""
     (saved,) = folder.rglob(results.RESULT)
-    assert same_as_reported("\n".join(lines), saved.parent).startswith("result: ")
+    assert same_as_reported("\n".join(lines), saved.parent).startswith("page: ")
     CHECKS.get(name, dict)(results.load(saved.parent))
 
 

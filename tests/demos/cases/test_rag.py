@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from demos._lib import corpus, retrieval
+from demos._lib import corpus, retrieval, search_service
 from demos._lib.retrieval import Index, Passage
 from demos._lib.search_service import Places
 from demos.cases import rag
@@ -71,6 +73,29 @@ def test_a_lost_worker_s_shards_go_to_the_workers_with_the_fewest() -> None:
 def test_packages_that_are_not_installed_are_named() -> None:
     with pytest.raises(UsageError, match="got 'no_such_package'"):
         list(corpus.of_packages(["no_such_package"]))
+
+
+ALONE: Any = SimpleNamespace(gather=lambda x: [x], bcast=lambda x: x, Get_rank=lambda: 0, Get_size=lambda: 1)
+"""A control communicator of one rank."""
+
+
+def test_a_collection_too_small_for_an_index_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"at least 200 passages, got \d+ in the documentation of iniconfig: name"):
+        search_service.collect(ALONE, ["iniconfig"])
+
+
+def test_a_missing_library_is_one_line_with_the_command_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "scipy" else found(name))
+    with pytest.raises(UsageError, match=r"needs SciPy, .* pip install 'cluster-emulator\[cases\]'") as error:
+        search_service.collect(ALONE, ["numpy"])
+    assert "\n" not in str(error.value)
+
+
+def test_a_python_without_the_sources_of_its_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    with pytest.raises(UsageError, match=r"has no sources with any: use a Python"):
+        corpus.load(400)
 
 
 def test_a_drill_spares_the_driver() -> None:

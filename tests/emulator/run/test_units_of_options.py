@@ -8,7 +8,7 @@ import pytest
 from emulator.errors import UsageError
 from faults.__main__ import main as faults
 
-DEMOS = ["compare", "decentralised", "federated", "hybrid", "incast", "links", "membership", "parameter_server", "ring"]
+DEMOS = ["compare", "federated", "incast", "links", "membership", "parameter_server", "ring"]
 COMMANDS = {name: importlib.import_module(f"demos.{name}").main for name in [*DEMOS, "scatter_gather", "speedup"]}
 COMMANDS |= {f"faults {name}": command for name, command in faults.commands.items()}
 OPTIONS = [

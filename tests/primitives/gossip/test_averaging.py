@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from emulator.errors import UsageError
-from primitives.gossip import OverlapPush, PushSum, asynchronous, average, graphs, mix, mixing, schedules
+from primitives.gossip import PushSum, asynchronous, average, graphs, mix, mixing, schedules
 from primitives.peers import Peers
 from tests.ranks import on_ranks
 from tests.simulated import NET, on_simulated_ranks
@@ -203,7 +203,7 @@ def check_overlapping_pushes(comm, p, bound):
     x = start(sub)
     rows = gathered(sub, x)
     mean = rows.mean(axis=0)
-    state = OverlapPush(sub, x, [mixing.graph for mixing in schedules.one_peer_exponential(p)], bound)
+    state = PushSum(sub, x, [mixing.graph for mixing in schedules.one_peer_exponential(p)], bound)
     for _ in range(80 * (1 + (bound or 0)) if p > 1 else 0):
         carrier.of(sub).compute(1e-5)
         state.step()
@@ -224,4 +224,4 @@ def test_a_negative_bound_is_refused():
     from mpi4py import MPI
 
     with pytest.raises(UsageError, match="a bound is at least 0 rounds, got -1"):
-        OverlapPush(MPI.COMM_SELF, np.ones(1), [], -1)
+        PushSum(MPI.COMM_SELF, np.ones(1), [], -1)
