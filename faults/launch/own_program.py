@@ -137,7 +137,7 @@ class _Job:
                 _say(f"error: not recovered: no end within the deadline of {self.deadline_s:g} s")
                 return NOT_RECOVERED
             processes, told = outcome.processes(Path(folder)), outcome.told(Path(folder))
-        new = recoveries(told, self.began, launched if number else None, processes)
+        new = recoveries(told, self.began, launched if number else None)
         for facts in new:
             _say(in_words(facts))
         self.recoveries += new
@@ -151,6 +151,8 @@ class _Job:
     def _judge(self, processes: list[Process], status: int, ended_for: str) -> int | None:
         said = [one.word for one in processes if one.word]
         own = max((one.code for one in processes if one.code and one.word in (outcome.LEFT, "")), default=0)
+        if outcome.ABORTED in said:  # even if the others came to the end meanwhile
+            return failed(processes, status, own)
         if outcome.succeeded(said):
             return max(own, 0)
         if status in _TOLD_TO_END and not ended_for:
@@ -196,9 +198,7 @@ def check_program(program: Sequence[str]) -> None:
         raise UsageError(f"a program is a Python file, {name!r} {what}: check the path, or give -m MODULE")
 
 
-def recoveries(
-    told: Sequence[dict[str, Any]], began: float, relaunched: float | None = None, processes: Sequence[Process] = ()
-) -> list[dict[str, Any]]:
+def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float | None = None) -> list[dict[str, Any]]:
     """What happened in each recovery, as in the file of ``--json``; times in seconds since the start.
 
     Parameters

@@ -13,7 +13,6 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -25,7 +24,19 @@ from faults.platform import LOCAL
 from faults.record import outcome
 
 _PATIENCE_S = 2.0
-_finalize: Callable[[], None] = MPI.Finalize
+
+
+class _Loop:
+    """Whether this process is in its loop, which it must not leave by finalizing MPI."""
+
+    entered = False
+    guarded = False
+
+    @classmethod
+    def at_finalize(cls, comm: MPI.Comm, keyval: int, value: object) -> None:
+        """End this rank: MPI_Finalize deletes the attributes of COMM_SELF before anything else, whoever calls it."""
+        if cls.entered:
+            _end(f"{_name()} ended itself by MPI.Finalize() before the last step", 1)
 
 
 def guard() -> None:
@@ -36,13 +47,16 @@ def guard() -> None:
 def enter_loop() -> None:
     """From now on the others also notice when this rank finalizes MPI or aborts."""
     guard()
-    MPI.Finalize = _finalize_in_the_loop
-    replace_methods(MPI.Comm, {"Abort": _abort})
+    _Loop.entered = True
+    if not _Loop.guarded:
+        _Loop.guarded = True
+        MPI.COMM_SELF.Set_attr(MPI.Comm.Create_keyval(delete_fn=_Loop.at_finalize), True)
+        replace_methods(MPI.Comm, {"Abort": _abort})
 
 
 def leave_loop() -> None:
     """MPI may be finalized again."""
-    MPI.Finalize = _finalize
+    _Loop.entered = False
 
 
 def end_in_the_loop(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
@@ -65,17 +79,14 @@ def die_loudly(kind: type[BaseException], error: BaseException, trace: Traceback
         from emulator.launch.streams import print_error  # every rank pays for an import, and few end here
 
         print_error(str(error))
-        _finalize()
+        leave_loop()
+        MPI.Finalize()
         os._exit(error.exit_code)  # type: ignore[attr-defined]
     if usage:
         print(f"error: {_name()}: {error}", file=sys.stderr)
     else:
         traceback.print_exception(kind, error, trace)
     _kill_myself()
-
-
-def _finalize_in_the_loop() -> NoReturn:
-    _end(f"{_name()} ended itself by MPI.Finalize() before the last step", 1)
 
 
 def _abort(comm: MPI.Comm, errorcode: int = 0) -> NoReturn:

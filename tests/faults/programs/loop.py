@@ -8,15 +8,37 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mpi4py import MPI
 
 import faults
+from faults.platform import LOCAL
+from tests.faults.programs import KILLS, STEPS
 
-STEPS = 30
+
+def arm(since: str) -> None:
+    """Set the kernel's timers for this rank's kills since then, each in the first launch that comes there."""
+    for number, kill in enumerate(filter(None, os.environ.get(KILLS, "").split(","))):
+        rank, _, when = kill.partition("@")
+        if when.startswith(since) and rank == os.environ.get("OMPI_COMM_WORLD_RANK") and not _spawned():
+            try:
+                os.close(os.open(Path(os.environ["SOAK_FOLDER"], str(number)), os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                continue
+            LOCAL.executioner.strike(signal.SIGKILL, time.monotonic() + float(when.partition("+")[2]))
+
+
+def _spawned() -> bool:
+    return os.environ.get("PMIX_NAMESPACE", "@1").rpartition("@")[2] != "1"
+
+
+arm("start")
+from mpi4py import MPI  # noqa: E402 - a kill may come while MPI starts
+
 ENDS: dict[str, Callable[[], Any]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
@@ -31,12 +53,14 @@ ENDS: dict[str, Callable[[], Any]] = {
 }
 
 
-def run(step: Callable[[Any], float], steps: int = STEPS) -> None:
+def run(step: Callable[[Any], float]) -> None:
     """Do the steps, whose results add up to the same total whatever the number of ranks."""
+    steps = int(os.environ.get(STEPS, 30))
     policy, every, *end = sys.argv[1:]
     state = {"total": np.zeros(1)}
     spares = 1 if policy == "spare" else 0
     with faults.recovering(MPI.COMM_WORLD, state, policy=policy, spares=spares, every=int(every)) as job:
+        arm("loop")
         while job.next(steps=steps):
             with job.attempt():
                 if end and job.recoveries == 0 and (MPI.COMM_WORLD.rank, job.step) == (int(end[0]), int(end[2])):
