@@ -222,7 +222,7 @@ _INSTEAD = {
     name: instead
     for names, instead in {
         "Mprobe Improbe mprobe improbe": "use Probe and Recv",
-        "Agree Iagree Shrink Ack_failed Get_failed": "the step loop agrees and repairs by itself",
+        "Agree Iagree Shrink": "the step loop agrees and repairs by itself",
         "Create_group Split_type": "use Split, which all ranks call",
     }.items()
     for name in names.split()

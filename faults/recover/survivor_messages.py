@@ -73,6 +73,12 @@ class SurvivorMessages:
     def Revoke(self) -> None:
         self.parent.Revoke()
 
+    def Ack_failed(self, num_to_ack: int | None = None) -> int:
+        return self.parent.Ack_failed(num_to_ack)
+
+    def Get_failed(self) -> MPI.Group:
+        return self.parent.Get_failed()
+
     def Is_revoked(self) -> bool:
         return self.parent.Is_revoked()
 
