@@ -10,6 +10,7 @@ from emulator.report import formats
 from emulator.report.model import Axis, Curve, Detail, Item, Row, Scenario, Series, Text, spread
 from emulator.report.views import common
 from emulator.report.views.speedup import optimum, scenario
+from emulator.speedup import MOST_NODES
 from emulator.units import format_size, format_time
 
 _MOST_SCENARIOS = 6
@@ -31,7 +32,7 @@ def finding(result: common.Result) -> str | None:
         f"{format_time(best['seconds']['median'])}{beside}."
     ]
     for one in result.get("meaning") or ():
-        if one["pattern"] == best["pattern"]:
+        if one["pattern"] == best["pattern"] and one["terms"]["alpha"] and one["best"]["p"] < MOST_NODES:
             p, gained = one["best"]["p"], one["best"]["speedup"]
             bounds = f" [{one['best_ci95'][0]}, {one['best_ci95'][1]}]" if one.get("best_ci95") else ""
             told.append(
@@ -136,7 +137,12 @@ def _meaning(one: dict[str, Any], launches_differ: bool) -> Iterator[str | Text 
         f"  with a core for each rank: alpha {format_time(terms['alpha'])}, beta {terms['beta'] * 1e9:.4g} ns/B, gamma "
         f"{terms['gamma'] * 1e9:.4g} ns/B ({one['form']})"
     )
-    yield from (f"  {line}" for line in optimum(one["best"], one["dominated"], one.get("best_ci95")))
+    if not terms["alpha"]:
+        yield Text(
+            "  p* is not known: the fit gives alpha 0, the latency is lost in the noise; a larger --budget", "warning"
+        )
+        return
+    yield from (f"  {line}" for line in optimum(one))
     if one.get("best_ci95") and launches_differ:
         pool = "python -m emulator pool RUN RUN ..."
         yield Text(f"  the interval is that of this fit; launches differ by more: {pool}", "dim")

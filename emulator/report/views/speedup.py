@@ -18,6 +18,8 @@ def finding(result: common.Result) -> str:
     one = result["speedup"]
     best, dominated = one["best"], one["dominated"]
     told = f"The step is shortest on p* = {best['p']} nodes, {best['speedup']:.2f} times as fast as on one"
+    if best["p"] == MOST_NODES:
+        told = f"More nodes shorten the step as far as the model is asked, which is {MOST_NODES}"
     return told + (f"; communication dominates from p = {dominated['p']}." if dominated else ".")
 
 
@@ -37,7 +39,7 @@ def view(result: common.Result) -> Iterator[Item]:
         Column("R(p)", "ratio", formats.fixed(".3f")),
     ]
     yield Table.of("", columns, one["rows"])
-    yield from optimum(one["best"], one["dominated"], one["best_ci95"])
+    yield from optimum(one)
     yield from (f"warning: {text}" for text in result.get("warnings") or ())
     if one["sensitivity"]:
         columns = [
@@ -48,6 +50,15 @@ def view(result: common.Result) -> Iterator[Item]:
             Column("dominated from", "dominated.p", lambda p: "never" if p is None else str(p)),
         ]
         yield Table.of("sensitivity: p* when alpha and beta are multiplied", columns, one["sensitivity"])
+    if result.get("checkpoints"):
+        columns = [
+            Column("p"),
+            Column("MTBF of the job", "mtbf", formats.time),
+            Column("interval by Young", "young", formats.time),
+            Column("by Daly", "daly", formats.time),
+            Column("time lost", "lost", formats.percent),
+        ]
+        yield Table.of("checkpoints: work between two of them", columns, result["checkpoints"])
     terms = {name: one.get(name, 0.0) for name in ("alpha", "beta", "gamma")}
     name = one.get("algorithm") or one.get("pattern") or one["form"].partition(":")[0]
     yield scenario("S(p)", one["form"], name, one["t_comp"], terms, one.get("bytes"), (), one)
@@ -68,15 +79,31 @@ def scenario(
     )  # fmt: skip
 
 
-def optimum(best: Row, dominated: Row | None, interval: Sequence[int] | None = None) -> Iterator[str]:
-    """Say what p* is, what it brings, and from where communication dominates."""
-    bounds = f" [{interval[0]}, {interval[1]}]" if interval else ""
-    limit = " (the most that is considered)" if best["p"] == MOST_NODES else ""
-    yield (
-        f"p* = {best['p']}{bounds}{limit}, S(p*) = {best['speedup']:.2f}, "
-        f"efficiency {best['efficiency'] * 100:.1f} %, R(p*) = {best['ratio']:.2f}"
-    )
+def optimum(one: Row) -> Iterator[str]:
+    """Say what p* is, how many nodes to ask for, and from where communication dominates.
+
+    `one` has the `answers` of an `emulator.speedup.Speedup`, and ``best_ci95``, the interval of p*.
+    """
+    best, knee, dominated, interval = one["best"], one.get("knee"), one["dominated"], one.get("best_ci95")
+    if best["p"] == MOST_NODES:
+        yield f"p* > {MOST_NODES}: more nodes shorten the step as far as the model is asked"
+    else:
+        bounds = f" [{_nodes(interval[0])}, {_nodes(interval[1])}]" if interval else ""
+        yield (
+            f"p* = {best['p']}{bounds}, S(p*) = {best['speedup']:.2f}, efficiency {best['efficiency'] * 100:.1f} %, "
+            f"R(p*) = {best['ratio']:.2f}"
+        )
+    if knee and best["p"] < MOST_NODES:
+        rest = f"; below 50 % from p = {one['inefficient']['p']}" if one["inefficient"] else ""
+        yield (
+            f"nodes to ask for: {knee['p']}, the fewest within 5 % of the shortest step: S = {knee['speedup']:.2f}, "
+            f"efficiency {knee['efficiency'] * 100:.1f} %{rest}"
+        )
     if dominated is None:
         yield f"communication does not dominate up to p = {MOST_NODES}"
     else:
         yield f"communication dominates from p = {dominated['p']}, where S = {dominated['speedup']:.2f}"
+
+
+def _nodes(p: int) -> str:
+    return f"> {p}" if p == MOST_NODES else str(p)

@@ -15,7 +15,8 @@ from demos._lib.retrieval import Index, Passage
 from demos._lib.search_service import Places
 from demos.cases import rag
 from emulator.errors import UsageError
-from tests.demos.launched import run_demo
+from tests.demos.launched import refuse, run_demo
+from tests.ranks import on_ranks
 
 
 @pytest.fixture(scope="module")
@@ -125,13 +126,14 @@ def check_run(result: dict[str, Any]) -> None:
     assert terms["waiting"]["predicted"] == pytest.approx(terms["waiting"]["measured"], rel=0.15)
 
 
-@pytest.mark.parametrize(
-    ("ranks", "options", "rule"),
-    [(2, (), "needs at least 3 ranks, got 2"), (3, ("--packages", "numpy", "--question", "xq zzzz"), "no passage")],
-)
-def test_bad_input(ranks: int, options: tuple[str, ...], rule: str, tmp_path: Path) -> None:
-    done = run_demo("cases.rag", ranks, tmp_path, *options)
+@on_ranks(2)
+def test_two_ranks_are_too_few(comm: Any) -> None:
+    assert "needs at least 3 ranks, got 2" in refuse(comm, "cases.rag", "")
+
+
+def test_a_question_without_a_word_of_the_corpus_is_refused(tmp_path: Path) -> None:
+    done = run_demo("cases.rag", 3, tmp_path, "--packages", "numpy", "--question", "xq zzzz")
     lines = [line for line in done.text.splitlines() if line.startswith("error:")]
     assert done.status == 2
     assert len(lines) == 1
-    assert rule in lines[0]
+    assert "no passage" in lines[0]
