@@ -286,6 +286,13 @@ def price(sheet: Sheet, ranks: int, seed: int) -> tuple[dict[str, float], str]:
     whole = made.wires
     ways = [(replace(whole, alpha=0.0, beta=0.0, egress=0.0), 0.0), (replace(whole, beta=0.0, egress=0.0), 0.0),
             (whole, 0.0), (whole, made.spread)]  # fmt: skip
-    times = [sum(skeletons.expected(one, spread if one.compute else 0.0, made.count(one), seed, wires) / one.between
-                 for one in made.exchanges) for wires, spread in ways]  # fmt: skip
-    return _differences(times), "message by message"
+    return _differences([_step(made, spread, wires, seed) for wires, spread in ways]), "message by message"
+
+
+def _step(made: skeletons.Skeleton, spread: float, wires: skeletons.Wires, seed: int) -> float:
+    """Seconds of a step: its exchanges one after another, or together where they meet at the same servers."""
+    first, *others = made.exchanges
+    if others and all(one.flow.pattern == "parameter-server" and not one.waits for one in made.exchanges):
+        return skeletons.expected(first, spread, made.count(first), seed, wires, others)
+    return sum(skeletons.expected(one, spread if one.compute else 0.0, made.count(one), seed, wires) / one.between
+               for one in made.exchanges)  # fmt: skip

@@ -24,6 +24,7 @@ from mpi4py import MPI
 import emulator
 from demos._lib import case, screen
 from demos._lib import char_model as model
+from demos._lib.timing import begin_together
 from emulator.design.sheet import Sheet
 from emulator.run.options import demo
 from emulator.run.session import Run
@@ -209,6 +210,7 @@ def _serving(run: Run, sheet: Sheet, whole: model.Weights) -> None:
     said: list[str] = []
     for name, factors, options in ways:
         agents = Agents(run.comm, whole, sheet.task[0].seconds, factors)
+        begin_together(run)
         with coordinator(run.comm, agents.work, batch=1, prefetch=0) as pool:
             if pool is None:
                 continue

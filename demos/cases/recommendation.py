@@ -196,7 +196,7 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
             weights = service.run(work) or weights
             living = _checkpoint(route, service, store, end)
             workers = [rank for rank in workers if rank in living]
-            servers = [rank for rank in (*servers, *workers) if rank in living][:SERVERS]
+            servers = [rank for rank in dict.fromkeys((*servers, *workers)) if rank in living][:SERVERS]
             if end < spec.steps:
                 route.renew()
         for _ in steps if route.rank in workers else ():  # commits the last step

@@ -8,6 +8,7 @@ from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming
 from emulator.comm.requests import EmulatedRequest, describe, empty_status
+from emulator.core.instruments import Wait
 from emulator.core.message import ANY_SOURCE, FOLLOWS, Arrival
 from emulator.core.operations import Transfer
 
@@ -16,7 +17,7 @@ class SendRequest(EmulatedRequest):
     """A pending send: complete when its last byte has left the network card and, if synchronous, it was matched."""
 
     __slots__ = (
-        "active", "comm", "destination", "end", "engine", "error", "hint", "payload", "transfer", "unmatched",
+        "active", "comm", "destination", "end", "engine", "error", "hint", "payload", "transfer", "unmatched", "why",
     )  # fmt: skip
 
     def __init__(self, comm: Any, destination: int, sync: bool = False) -> None:
@@ -28,6 +29,7 @@ class SendRequest(EmulatedRequest):
         self.transfer: Transfer | None = None
         self.payload: Any = None
         self.unmatched = sync
+        self.why = Wait.SEND
 
     def __del__(self) -> None:
         """Keep the payload of an unfinished send that the program has dropped: the transfer goes on."""
@@ -45,7 +47,8 @@ class SendRequest(EmulatedRequest):
     def acknowledged(self, time: float) -> None:
         """Record that the receiver has matched this synchronous send; the acknowledgement arrives at `time`."""
         self.unmatched = False
-        self.end = max(self.end, time)
+        if time > self.end:
+            self.end, self.why = time, Wait.MATCH
 
     def poll(self) -> bool:
         if self.unmatched:
@@ -73,9 +76,7 @@ class SendRequest(EmulatedRequest):
         return self.end
 
     def finish(self, status: MPI.Status | None = None) -> None:
-        clock = self.engine.clock
-        if self.end > clock.t:
-            clock.t = self.end
+        self.engine.wait_until(self.end, self.why, self.destination)
         self.active = False
         if status is not None:
             self.fill(status)

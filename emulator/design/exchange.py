@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import math
 import statistics
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.costs import coordinator, steps
+from emulator.costs import coordinator, services, steps
 from emulator.costs.replay import replay
 from emulator.costs.waiting import lognormal
 from emulator.design.model import Flow
@@ -22,6 +23,7 @@ from emulator.design.model import Flow
 ITEM = 4  # bytes of an element of a sum
 WARM_UP = 2  # exchanges before the clock counts
 _REQUEST, _REPORT, _HEADER, _MODEL = 110, 75, 56, 16  # bytes around a task, its result, a push or pull, a model
+_KEY = 4  # bytes of a row's key in a message
 
 
 @dataclass(frozen=True)
@@ -120,10 +122,16 @@ class Wires:
     egress: float
 
 
-def price(one: Exchange, computes: NDArray[np.float64], wires: Wires) -> float:
-    """Seconds of one exchange in the steady state, by following the messages of all of them."""
+def price(one: Exchange, computes: NDArray[np.float64], wires: Wires, beside: Sequence[Exchange] = ()) -> float:
+    """Seconds of one exchange in the steady state, by following the messages of all of them.
+
+    Parameters
+    ----------
+    beside
+        Further exchanges with the same servers in the same step, where no node waits for all others.
+    """
     if one.flow.pattern == "parameter-server" and not one.waits:
-        return _loose(one, computes, wires)
+        return _loose((one, *beside), computes, wires)
     terms = (wires.alpha, wires.beta, wires.egress)
     count = len(computes) - WARM_UP
     if one.flow.pattern == "scatter-gather":
@@ -150,16 +158,21 @@ def _programs(one: Exchange, computes: NDArray[np.float64]) -> list[Any]:
     return steps.services(computes, k, one.up / k + _HEADER, one.down / k + _HEADER)
 
 
-def _loose(one: Exchange, computes: NDArray[np.float64], wires: Wires) -> float:
-    """A node that waits for no other: its own round trip, or its turn at a card that is always busy."""
-    mean = float(computes.mean())
+def _loose(flows: Sequence[Exchange], computes: NDArray[np.float64], wires: Wires) -> float:
+    """Nodes that do not wait for all others: their messages queue at the servers' cards as they come."""
+    one = flows[0]
+    bound = one.bound if one.model == "bounded" else math.inf
+    calls = [_call(flow) for flow in flows]
+    ends = services.loose(computes, one.flow.servers, calls, wires.alpha, wires.beta, wires.egress, bound).mean(axis=1)
+    return float(ends[-1] - ends[WARM_UP - 1]) / (len(ends) - WARM_UP)
+
+
+def _call(one: Exchange) -> services.Call:
+    """The bytes of a pull and a push at one server; keys travel with both."""
     k = one.flow.servers
-    push, pull = one.up / k + _HEADER, one.down / k + _HEADER
-    trip = 2 * wires.alpha + (k - 1) * push * wires.egress + push * wires.beta + k * pull * wires.beta
-    busy = one.p * max(push * wires.beta, pull * wires.egress)
-    if one.model == "bounded":
-        return max(steps.bounded_wait(computes, one.bound, trip), busy)
-    return max(mean + trip, busy)
+    keys = one.touched * _KEY
+    push, pull = (one.up - keys) / k + _HEADER, one.down / k + _HEADER
+    return services.Call(keys / k + _HEADER if keys else 0.0, pull, push)
 
 
 def sources(graph: str, p: int) -> list[list[list[int]]]:

@@ -12,7 +12,7 @@ and with spread (waiting).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
@@ -67,10 +67,12 @@ class Skeleton:
         return expected(one, spread, self.count(one), seed, self.wires)
 
 
-def expected(one: Exchange, spread: float, count: int, seed: int, wires: Wires) -> float:
+def expected(
+    one: Exchange, spread: float, count: int, seed: int, wires: Wires, beside: Sequence[Exchange] = ()
+) -> float:
     """Seconds of an exchange: the mean over several series of `count` with computing times of their own."""
     series = range(_PREDICTED if spread else 1)
-    return fmean(price(one, one.draws(spread, count, seed + 1_000_003 + k), wires) for k in series)
+    return fmean(price(one, one.draws(spread, count, seed + 1_000_003 + k), wires, beside) for k in series)
 
 
 def by_term(seconds: Callable[[Exchange, float], float], one: Exchange, spread: float) -> dict[str, float]:

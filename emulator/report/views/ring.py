@@ -136,7 +136,12 @@ def _meaning(one: dict[str, Any], launches_differ: bool) -> Iterator[str | Text 
         f"  with a core for each rank: alpha {format_time(terms['alpha'])}, beta {terms['beta'] * 1e9:.4g} ns/B, gamma "
         f"{terms['gamma'] * 1e9:.4g} ns/B ({one['form']})"
     )
-    yield from (f"  {line}" for line in optimum(one["best"], one["dominated"], one.get("best_ci95")))
+    if not terms["alpha"]:
+        yield Text(
+            "  p* is not known: the fit gives alpha 0, the latency is lost in the noise; a larger --budget", "warning"
+        )
+        return
+    yield from (f"  {line}" for line in optimum(one))
     if one.get("best_ci95") and launches_differ:
         pool = "python -m emulator pool RUN RUN ..."
         yield Text(f"  the interval is that of this fit; launches differ by more: {pool}", "dim")

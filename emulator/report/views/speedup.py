@@ -37,7 +37,7 @@ def view(result: common.Result) -> Iterator[Item]:
         Column("R(p)", "ratio", formats.fixed(".3f")),
     ]
     yield Table.of("", columns, one["rows"])
-    yield from optimum(one["best"], one["dominated"], one["best_ci95"])
+    yield from optimum(one)
     yield from (f"warning: {text}" for text in result.get("warnings") or ())
     if one["sensitivity"]:
         columns = [
@@ -68,15 +68,31 @@ def scenario(
     )  # fmt: skip
 
 
-def optimum(best: Row, dominated: Row | None, interval: Sequence[int] | None = None) -> Iterator[str]:
-    """Say what p* is, what it brings, and from where communication dominates."""
-    bounds = f" [{interval[0]}, {interval[1]}]" if interval else ""
-    limit = " (the most that is considered)" if best["p"] == MOST_NODES else ""
-    yield (
-        f"p* = {best['p']}{bounds}{limit}, S(p*) = {best['speedup']:.2f}, "
-        f"efficiency {best['efficiency'] * 100:.1f} %, R(p*) = {best['ratio']:.2f}"
-    )
+def optimum(one: Row) -> Iterator[str]:
+    """Say what p* is, how many nodes to ask for, and from where communication dominates.
+
+    `one` has the `answers` of an `emulator.speedup.Speedup`, and ``best_ci95``, the interval of p*.
+    """
+    best, knee, dominated, interval = one["best"], one["knee"], one["dominated"], one.get("best_ci95")
+    if best["p"] == MOST_NODES:
+        yield f"p* > {MOST_NODES}: more nodes shorten the step as far as the model is asked"
+    else:
+        bounds = f" [{_nodes(interval[0])}, {_nodes(interval[1])}]" if interval else ""
+        yield (
+            f"p* = {best['p']}{bounds}, S(p*) = {best['speedup']:.2f}, efficiency {best['efficiency'] * 100:.1f} %, "
+            f"R(p*) = {best['ratio']:.2f}"
+        )
+    if best["p"] < MOST_NODES:
+        rest = f"; below 50 % from p = {one['inefficient']['p']}" if one["inefficient"] else ""
+        yield (
+            f"nodes to ask for: {knee['p']}, the fewest within 5 % of the shortest step: S = {knee['speedup']:.2f}, "
+            f"efficiency {knee['efficiency'] * 100:.1f} %{rest}"
+        )
     if dominated is None:
         yield f"communication does not dominate up to p = {MOST_NODES}"
     else:
         yield f"communication dominates from p = {dominated['p']}, where S = {dominated['speedup']:.2f}"
+
+
+def _nodes(p: int) -> str:
+    return f"> {p}" if p == MOST_NODES else str(p)

@@ -7,6 +7,7 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
+import emulator.speedup
 from emulator import results
 from emulator.commands.report import report
 from emulator.report import drills, formats, stability, terminal
@@ -110,11 +111,20 @@ def test_a_check_says_pass_or_fail():
 
 
 def test_the_verdict_names_optimum_interval_and_domination():
-    best = {"p": 34, "speedup": 7.489, "efficiency": 0.2203, "ratio": 3.54}
-    lines = list(speedup.optimum(best, {"p": 13, "speedup": 6.24}, (30, 40)))
-    assert lines[0] == "p* = 34 [30, 40], S(p*) = 7.49, efficiency 22.0 %, R(p*) = 3.54"
-    assert lines[1] == "communication dominates from p = 13, where S = 6.24"
-    assert "does not dominate" in list(speedup.optimum(best, None))[1]
+    textbook = emulator.speedup.textbook(1.0, 0.0008, 0.040).answers()
+    assert list(speedup.optimum({**textbook, "best_ci95": (30, 4096)})) == [
+        "p* = 34 [30, > 4096], S(p*) = 7.49, efficiency 22.0 %, R(p*) = 3.54",
+        "nodes to ask for: 21, the fewest within 5 % of the shortest step: S = 7.15, efficiency 34.1 %; "
+        "below 50 % from p = 13",
+        "communication dominates from p = 13, where S = 6.24",
+    ]
+
+
+def test_no_optimum_is_claimed_where_more_nodes_help_as_far_as_the_model_is_asked():
+    assert list(speedup.optimum(emulator.speedup.textbook(100.0, 1e-6, 1e-6).answers())) == [
+        "p* > 4096: more nodes shorten the step as far as the model is asked",
+        "communication does not dominate up to p = 4096",
+    ]
 
 
 def test_a_result_says_what_makes_it_unstable():
