@@ -1,6 +1,7 @@
 """What all tests share: property tests take the same examples every time and have no deadline of their own."""
 
 import os
+import sys
 
 import pytest
 from hypothesis import settings
@@ -11,6 +12,10 @@ from mpi4py import MPI
 from tests import ranks
 
 assert MPI.Is_initialized()
+
+# Keep bytecode, as `emulator.launch.job` does for ranks: else every worker and command compiles all modules anew.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # Tests' commands print into pipes: at a pipe's width, whatever the terminal's is.
 os.environ.pop("COLUMNS", None)

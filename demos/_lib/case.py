@@ -44,7 +44,7 @@ from emulator.design.sheet import Network as NetworkTable
 from emulator.design.sheet import Sheet, load
 from emulator.errors import UsageError
 from emulator.network import Network
-from emulator.network.topology import Flat
+from emulator.network.topology import Flat, LatencyOnly
 from emulator.run.session import Run
 
 Times = NDArray[np.float64]
@@ -176,7 +176,7 @@ def without(network: Network, latency: bool = False) -> Network:
         own = replace(host.loopback, alpha=keep * host.loopback.alpha, beta=0.0)
         return replace(host, nic=nic, loopback=own)
 
-    topology = plan.topology if latency else Flat()
+    topology = LatencyOnly(plan.topology) if latency else Flat()
     return Network(replace(plan, hosts=tuple(map(bare, plan.hosts)), alpha=keep * plan.alpha, beta=0.0,
                            topology=topology, jitter=None, loss=None), network.ranks)  # fmt: skip
 

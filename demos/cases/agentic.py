@@ -26,6 +26,7 @@ from demos._lib import case, screen
 from demos._lib import char_model as model
 from demos._lib.timing import begin_together
 from emulator.design.sheet import Sheet
+from emulator.errors import on_root
 from emulator.run.options import demo
 from emulator.run.session import Run
 from emulator.units import format_time
@@ -125,7 +126,7 @@ def scaled(sheet: Sheet, ranks: int) -> Sheet:
 
 def data(control: MPI.Intracomm, sheet: Sheet) -> Any:
     """The text, the same on every rank."""
-    return control.bcast(model.text() if control.Get_rank() == 0 else None)
+    return on_root(control, model.text)
 
 
 def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> case.Ends:

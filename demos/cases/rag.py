@@ -91,16 +91,16 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> ca
 def main(run: Run, question: str, packages: str) -> None:
     sheet = case.sheet_beside(__file__, run)
     small = scaled(sheet, run.size)
-    found = data(run.control, small, packages.split(","))
-    library, places, held = found
+    library, places = collect(run.control, packages.split(",")), _places(run.size)
     if not library.shared.query(question).columns.size:
         raise UsageError(f"a question needs a word that a passage has, got {question!r}: no passage matches any of it")
+    held = library.deal(run.control, places)
     whole = Index(library.shared, library.passages)
     service = Service(run.comm, library, places, held, _seconds(run, small, places.shards))
     _answers(run, service, whole, question)
     _latencies(run, library, service, whole, small)
     _changes(run, service, whole)
-    screen.terms(run, case.compare(run, sys.modules[__name__], sheet, found))
+    screen.terms(run, case.compare(run, sys.modules[__name__], sheet, (library, places, held)))
 
 
 def _seconds(run: Run, sheet: Sheet, shards: int) -> np.ndarray:

@@ -10,6 +10,7 @@ from emulator.report import formats
 from emulator.report.model import Axis, Curve, Detail, Item, Row, Scenario, Series, Text, spread
 from emulator.report.views import common
 from emulator.report.views.speedup import optimum, scenario
+from emulator.speedup import MOST_NODES
 from emulator.units import format_size, format_time
 
 _MOST_SCENARIOS = 6
@@ -31,7 +32,7 @@ def finding(result: common.Result) -> str | None:
         f"{format_time(best['seconds']['median'])}{beside}."
     ]
     for one in result.get("meaning") or ():
-        if one["pattern"] == best["pattern"]:
+        if one["pattern"] == best["pattern"] and one["terms"]["alpha"] and one["best"]["p"] < MOST_NODES:
             p, gained = one["best"]["p"], one["best"]["speedup"]
             bounds = f" [{one['best_ci95'][0]}, {one['best_ci95'][1]}]" if one.get("best_ci95") else ""
             told.append(

@@ -18,6 +18,8 @@ def finding(result: common.Result) -> str:
     one = result["speedup"]
     best, dominated = one["best"], one["dominated"]
     told = f"The step is shortest on p* = {best['p']} nodes, {best['speedup']:.2f} times as fast as on one"
+    if best["p"] == MOST_NODES:
+        told = f"More nodes shorten the step as far as the model is asked, which is {MOST_NODES}"
     return told + (f"; communication dominates from p = {dominated['p']}." if dominated else ".")
 
 
@@ -48,6 +50,15 @@ def view(result: common.Result) -> Iterator[Item]:
             Column("dominated from", "dominated.p", lambda p: "never" if p is None else str(p)),
         ]
         yield Table.of("sensitivity: p* when alpha and beta are multiplied", columns, one["sensitivity"])
+    if result.get("checkpoints"):
+        columns = [
+            Column("p"),
+            Column("MTBF of the job", "mtbf", formats.time),
+            Column("interval by Young", "young", formats.time),
+            Column("by Daly", "daly", formats.time),
+            Column("time lost", "lost", formats.percent),
+        ]
+        yield Table.of("checkpoints: work between two of them", columns, result["checkpoints"])
     terms = {name: one.get(name, 0.0) for name in ("alpha", "beta", "gamma")}
     name = one.get("algorithm") or one.get("pattern") or one["form"].partition(":")[0]
     yield scenario("S(p)", one["form"], name, one["t_comp"], terms, one.get("bytes"), (), one)
@@ -73,7 +84,7 @@ def optimum(one: Row) -> Iterator[str]:
 
     `one` has the `answers` of an `emulator.speedup.Speedup`, and ``best_ci95``, the interval of p*.
     """
-    best, knee, dominated, interval = one["best"], one["knee"], one["dominated"], one.get("best_ci95")
+    best, knee, dominated, interval = one["best"], one.get("knee"), one["dominated"], one.get("best_ci95")
     if best["p"] == MOST_NODES:
         yield f"p* > {MOST_NODES}: more nodes shorten the step as far as the model is asked"
     else:
@@ -82,7 +93,7 @@ def optimum(one: Row) -> Iterator[str]:
             f"p* = {best['p']}{bounds}, S(p*) = {best['speedup']:.2f}, efficiency {best['efficiency'] * 100:.1f} %, "
             f"R(p*) = {best['ratio']:.2f}"
         )
-    if best["p"] < MOST_NODES:
+    if knee and best["p"] < MOST_NODES:
         rest = f"; below 50 % from p = {one['inefficient']['p']}" if one["inefficient"] else ""
         yield (
             f"nodes to ask for: {knee['p']}, the fewest within 5 % of the shortest step: S = {knee['speedup']:.2f}, "
