@@ -10,7 +10,8 @@ from typing import Any
 
 import emulator
 from demos._lib import design_report as report
-from demos._lib.case import Case, compare, program_of, ranks_for, steady
+from demos._lib.case import Case, program_of, ranks_for
+from demos._lib.case_terms import compare, steady
 from demos._lib.design_receipts import kept
 from emulator import design
 from emulator.design import pricing

@@ -22,7 +22,7 @@ import numpy as np
 from mpi4py import MPI
 
 import emulator
-from demos._lib import case, screen
+from demos._lib import case, case_terms, screen
 from demos._lib import char_model as model
 from demos._lib.timing import begin_together
 from emulator.design.sheet import Sheet
@@ -164,7 +164,7 @@ def main(run: Run) -> None:
     small, text = scaled(sheet, run.size), data(run.control, sheet)
     whole = _training(run, small, text)
     _serving(run, small, whole)
-    screen.terms(run, case.compare(run, sys.modules[__name__], sheet, text))
+    screen.terms(run, case_terms.compare(run, sys.modules[__name__], sheet, text))
 
 
 def _training(run: Run, sheet: Sheet, text: Any) -> model.Weights:

@@ -22,7 +22,7 @@ import numpy as np
 from mpi4py import MPI
 
 import emulator
-from demos._lib import case, retrieval, screen
+from demos._lib import case, case_terms, retrieval, screen
 from demos._lib.retrieval import Index, Passage, Query
 from demos._lib.search_service import BEST, LOST, PACKAGES, QUESTIONS, REPLICAS, Library, Places, Service, collect
 from emulator.design.model import design_of
@@ -100,7 +100,7 @@ def main(run: Run, question: str, packages: str) -> None:
     _answers(run, service, whole, question)
     _latencies(run, library, service, whole, small)
     _changes(run, service, whole)
-    screen.terms(run, case.compare(run, sys.modules[__name__], sheet, (library, places, held)))
+    screen.terms(run, case_terms.compare(run, sys.modules[__name__], sheet, (library, places, held)))
 
 
 def _seconds(run: Run, sheet: Sheet, shards: int) -> np.ndarray:

@@ -24,7 +24,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 import emulator
-from demos._lib import case, screen, searching
+from demos._lib import case, case_terms, screen, searching
 from demos._lib.searching import CELLS, Agent, World
 from demos._lib.timing import declared
 from emulator.design.sheet import Sheet
@@ -156,7 +156,7 @@ def main(run: Run) -> None:
         _phases(run, world, logs)
         _map(run, world, logs)
     _converge(run)
-    screen.terms(run, case.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
+    screen.terms(run, case_terms.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
 
 
 def _phases(run: Run, world: World, logs: list[Log]) -> None:
