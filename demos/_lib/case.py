@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 from emulator.costs.waiting import lognormal
 from emulator.design import pricing
 from emulator.design import skeleton as skeletons
-from emulator.design.model import design_of, facts_of
+from emulator.design.model import facts_and_design
 from emulator.design.sheet import Network as NetworkTable
 from emulator.design.sheet import Sheet, load
 from emulator.errors import UsageError
@@ -108,7 +108,7 @@ def sheet_beside(file: str, run: Run | None = None) -> Sheet:
     With `run` its network is that of the run, which a user has chosen by ``--net``, and the preset `shm` without one.
     """
     found = load(Path(file).with_suffix(".toml"))
-    return found if run is None else on_network(found, run.options.net or "shm")
+    return found if run is None else on_network(found, str(run.options.net or "shm"))
 
 
 def ranks_for(sheet: Sheet, case: Case, most: int) -> int:
@@ -119,7 +119,7 @@ def ranks_for(sheet: Sheet, case: Case, most: int) -> int:
     UsageError
         Fewer than the case needs.
     """
-    facts, chosen = facts_of(sheet), design_of(sheet)
+    facts, chosen = facts_and_design(sheet)
     asked = min(pricing.chosen_nodes(sheet, pricing.price(facts, chosen)), facts.job.most)
     ranks = min(most, asked + skeletons.beside(chosen))
     if ranks < case.RANKS:

@@ -22,10 +22,12 @@ from mpi4py import MPI
 import emulator
 from demos._lib.case import Case, Steps
 from emulator import carrier
+from emulator.costs.ways import Ways
 from emulator.design import pricing
 from emulator.design import skeleton as skeletons
-from emulator.design.model import design_of, facts_of
+from emulator.design.model import facts_and_design
 from emulator.design.sheet import Sheet
+from emulator.design.terms import ways_of
 from emulator.errors import UsageError
 from emulator.network import Network
 from emulator.network.topology import Flat, LatencyOnly
@@ -162,27 +164,27 @@ def price(sheet: Sheet, ranks: int, seed: int) -> tuple[dict[str, float], str]:
 
     Message by message where the design has a skeleton, else by the formulas of `predict`.
     """
-    facts, chosen = facts_of(sheet), design_of(sheet)
+    facts, chosen = facts_and_design(sheet)
     try:
         made = skeletons.skeleton(sheet, facts, chosen, ranks, cap=1 << 40)
     except UsageError:  # a choice that no skeleton follows
         row = pricing.price(facts, chosen).at(_nodes(sheet))
         return skeletons.first_order(row), "by formula"
-    whole = made.wires
-    parts = {"nothing": replace(whole, alpha=0.0, beta=0.0, egress=0.0),
-             "latency": replace(whole, beta=0.0, egress=0.0), "whole": whole}  # fmt: skip
+    whole = made.network
+    parts = {"nothing": without(whole), "latency": without(whole, latency=True), "whole": whole}
+    ways = {part: ways_of(network) for part, network in parts.items()}
 
     @cache
     def seconds(part: str, unequal: bool) -> float:
-        return _step(made, made.spread if unequal else 0.0, parts[part], seed)
+        return _step(made, made.spread if unequal else 0.0, ways[part], seed)
 
     return _differences(sheet, seconds), "message by message"
 
 
-def _step(made: skeletons.Skeleton, spread: float, wires: skeletons.Wires, seed: int) -> float:
+def _step(made: skeletons.Skeleton, spread: float, ways: Ways, seed: int) -> float:
     """Seconds of a step: its exchanges one after another, or together where they meet at the same servers."""
     first, *others = made.exchanges
     if others and all(one.flow.pattern == "parameter-server" and not one.waits for one in made.exchanges):
-        return skeletons.expected(first, spread, made.count(first), seed, wires, others)
-    return sum(skeletons.expected(one, spread if one.compute else 0.0, made.count(one), seed, wires) / one.between
+        return skeletons.expected(first, spread, seed, ways, others)
+    return sum(skeletons.expected(one, spread if one.compute else 0.0, seed, ways) / one.between
                for one in made.exchanges)  # fmt: skip

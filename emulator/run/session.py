@@ -17,7 +17,7 @@ from mpi4py import MPI
 from emulator import carrier, results
 from emulator.errors import CannotWrite, CheckFailed, UsageError, on_root
 from emulator.launch import mpirun, streams
-from emulator.network import load
+from emulator.network import Network, load
 from emulator.run import console
 from emulator.run.interrupts import SaverOnSignal, leave
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 class CommonOptions:
     """Values of the options that every demo has: the same name means the same thing everywhere."""
 
-    net: str | None
+    net: str | Network | None
     pace: float | str
     compute: str
     sizes: list[int]
@@ -78,7 +78,7 @@ class Run:
         self.unwritten: CannotWrite | None = None  # what `save` could not write, which ends the run with status 1
         self._subs: dict[int, Any] = {}
         self._shown = 0  # lines of the view that have been printed
-        self.network: Any = self.on_root(lambda: None if common.net is None else load(common.net).sized(self.size))
+        self.network: Any = self.on_root(lambda: self._network(common.net))
         self.clock = "wall" if self.network is None else "emulated"
         self.pace: float | str | None = None if self.network is None else common.pace
         self.comm: MPI.Intracomm = self._carrier(common)
@@ -92,6 +92,12 @@ class Run:
                 name, mpirun.this_job(self.size), ranks=self.size, hosts=hosts, clock=self.clock,
                 pace=self.pace, network=None if self.network is None else self.network.describe(),
             )  # fmt: skip
+
+    def _network(self, net: str | Network | None) -> Network | None:
+        """The network for all ranks of the job: a preset's name, a file, or one that was loaded."""
+        if net is None:
+            return None
+        return (load(net) if isinstance(net, str) else net).sized(self.size)
 
     def _carrier(self, common: CommonOptions) -> MPI.Intracomm:
         if self.network is None:
