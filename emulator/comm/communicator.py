@@ -19,6 +19,7 @@ from emulator.comm.refused import Refused
 from emulator.core import traffic
 from emulator.core.dissemination import largest
 from emulator.core.engine import Engine
+from emulator.core.instruments import NO_PEER, Wait
 from emulator.core.network_changes import NetworkState
 from emulator.errors import UsageError
 
@@ -210,6 +211,8 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
             t: float = self._real.allreduce(engine.latest(), MPI.MAX)
         else:
             t = largest(self._real, ranks, engine.latest())
+        for instrument in engine.instruments:  # of the rank that is last as well: it shows for whom the others waited
+            instrument.waited(Wait.ALIGN, engine.clock.t, t, NO_PEER, 0)
         engine.clock.t = t
         engine.hold(t)
         if ranks is None:
