@@ -6,15 +6,15 @@
 The first ranks are parameter servers that hold the table by hash of the key, each with its Adagrad state; the others
 are workers with clicks of their own. In a step a worker pulls the rows that its clicks touch, computes, and pushes
 their gradients. The dense weights go by all-reduce where steps are synchronous (a barrier costs nothing then), and by
-the servers where they are not. In the drill a server is killed for real and its backup takes over; then a checkpoint of
-the backup's shards rebuilds the lost replica.
+the servers where they are not. In the drill a server is killed for real and its backup takes over; from the next
+checkpoint another rank fills its place, and every shard has two replicas again.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,8 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-import emulator
-from demos._lib import case, clicks, screen
-from demos._lib.timing import begin_together
+from demos._lib import case, case_terms, clicks, screen
+from demos._lib.click_training import BATCH, DENSE_RATE, RATE, SERVERS, STEPS, Learner, Training, train
 from emulator import costs
 from emulator.design import pricing
 from emulator.design.model import design_of
@@ -32,128 +31,23 @@ from emulator.design.sheet import Sheet
 from emulator.errors import UsageError
 from emulator.run.options import demo
 from emulator.run.session import Run
+from faults.checkpoint.part import Slice
 from faults.checkpoint.store import Store
 from faults.drill.job_spec import JobSpec
+from faults.drill.training import digest
 from faults.inject.drill_context import DrillContext
 from faults.patterns.catalogue import Pattern
 from faults.plan.grammar import parse
-from faults.recover.exclusion import routing
-from primitives.collectives.all_reduce import all_reduce
-from primitives.parameter_server import SGD, Adagrad, Consistency, ParameterServer, Table, Worker
-from primitives.parameter_server.shard import Shard
-from primitives.parameter_server.table import Part
+from faults.recover.exclusion import Route, routing
+from primitives.parameter_server import Consistency, ParameterServer, Worker
+from primitives.parameter_server.placement import place
 
 Array = NDArray[np.float64]
 RANKS, WHY = 4, "two servers, so that a shard has a replica, and two workers, so that one can be slower"
-SERVERS = 2
-BATCH, STEPS, RACE = 64, 80, 24  # clicks of a step; steps of a worker, and with a straggler
-DENSE_RATE, RATE = 0.5, 0.15
-STEP_S = 5e-3  # declared computing of a step in the demo
+RACE = 24  # steps of a worker beside a straggler
 SLOW = 4.0  # times as long for the straggler, the last rank
 TOLERANCE = 1e-9  # of a weight against the one-process run: an all-reduce adds in another order
-
-
-@dataclass(frozen=True)
-class Training:
-    """One way to train; `slow` has factors on the computing time by rank."""
-
-    name: str
-    rule: Consistency
-    dense: str  # "all-reduce" or "servers"
-    steps: int = STEPS
-    until_s: float | None = None  # end after so many seconds instead
-    step_s: float = STEP_S
-    slow: dict[int, float] = field(default_factory=dict)
-    servers: int = SERVERS
-    replicas: int = 1
-
-    def tables(self, data: clicks.Clicks) -> list[Table]:
-        """The embedding table, and the dense weights where servers hold them."""
-        own = Table("table", data.rows, data.width, update=Adagrad(RATE), placement="hash",
-                    initial=lambda keys: clicks.initial(data.seed, data.width, keys))  # fmt: skip
-        return [own, *([Table("dense", data.dense, update=SGD(DENSE_RATE))] if self.dense == "servers" else [])]
-
-
-@dataclass
-class Seen:
-    """What a worker saw: (end of a step in s, loss of its clicks before it trained on them, the generator's loss)."""
-
-    steps: list[tuple[float, float, float]]
-    dense: Array
-
-
-def learn(worker: Worker, comm: Any, group: Any, data: clicks.Clicks, how: Training, begin: float) -> Seen:
-    """A worker's steps: pull the touched rows, compute, push their gradients."""
-    dense, total, seen = np.zeros(data.dense), np.zeros(data.dense), Seen([], np.zeros(0))
-    truth = data.truth
-    while worker.clock < how.steps if how.until_s is None else emulator.now(comm) - begin < how.until_s:
-        batch = data.batch(worker.rank, worker.clock, BATCH)
-        keys = batch.keys.ravel()
-        if how.dense == "servers":
-            dense = worker.pull("dense")
-        rows = worker.pull("table", keys).reshape(*batch.keys.shape, data.width)
-        losses = clicks.loss(dense, rows, batch), clicks.loss(truth[0], truth[1][batch.keys], batch)
-        by_dense, by_rows = clicks.gradient(dense, rows, batch)
-        by_dense, by_rows = by_dense / len(worker.layout.workers), by_rows / len(worker.layout.workers)
-        emulator.compute(comm, how.step_s * how.slow.get(worker.rank, 1.0))
-        if how.dense == "servers":
-            worker.push("dense", by_dense)
-        else:
-            all_reduce(group, by_dense, total)
-            dense -= DENSE_RATE * total
-        worker.push("table", by_rows.reshape(-1, data.width), keys, closes=True)
-        seen.steps.append((emulator.now(comm) - begin, *losses))
-    seen.dense = dense
-    return seen
-
-
-@dataclass
-class Trained:
-    """What came of a training; complete on rank 0."""
-
-    dense: Array
-    table: Array
-    steps: list[tuple[float, float, float]]  # of all workers, by time
-    worker_bytes: float  # sent and received by a worker in a step
-    staleness: int
-
-    def loss(self, data: clicks.Clicks) -> float:
-        """On clicks that no worker trained on."""
-        held_out = data.batch(clicks.HELD_OUT, 0, 4000)
-        return clicks.loss(self.dense, self.table[held_out.keys], held_out)
-
-    def reached(self, excess: float, window: int = 30) -> float | None:
-        """When the loss above the generator's, over the last `window` steps of all workers, fell to `excess`."""
-        over = np.array([mine - least for _, mine, least in self.steps])
-        means = np.convolve(over, np.ones(window) / window, "valid")
-        below = np.flatnonzero(means <= excess)
-        return self.steps[int(below[0]) + window - 1][0] if below.size else None
-
-
-def train(run: Run, data: clicks.Clicks, how: Training) -> Trained:
-    """Train on all ranks; collective."""
-    group = run.comm.Split(int(run.rank >= how.servers), run.rank)
-    service = ParameterServer(
-        run.comm, how.tables(data), servers=how.servers, consistency=how.rule, replicas=how.replicas
-    )  # fmt: skip
-    begin = run.control.bcast(begin_together(run))
-    seen = service.run(lambda worker: learn(worker, run.comm, group, data, how, begin))
-    group.Free()
-    owned = {table.name: service.owned(table.name) for table in how.tables(data)}
-    gathered = run.control.gather((owned, seen, service.summary()))
-    weights = {"table": np.empty((data.rows, data.width)), "dense": np.empty(data.dense)}
-    if gathered is None:
-        return Trained(weights["dense"], weights["table"], [], 0.0, 0)
-    for name, values in weights.items():
-        for parts, *_ in gathered:
-            if name in parts:
-                values[parts[name][0]] = parts[name][1]
-    learned = [one for _, one, _ in gathered if one is not None]
-    steps = sorted(step for one in learned for step in one.steps)
-    moved = sum(summary.worker_bytes for *_, summary in gathered) / len(steps)
-    stale = max(summary.staleness.largest for *_, summary in gathered)
-    return Trained(learned[0].dense if how.dense == "all-reduce" else weights["dense"], weights["table"], steps,
-                   moved, stale)  # fmt: skip
+EVERY = 10  # steps between checkpoints of the drill
 
 
 def scaled(sheet: Sheet, ranks: int) -> Sheet:
@@ -186,23 +80,19 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: clicks.Clicks, steps: case.St
     """Steps of the training by the sheet's consistency, dense weights by the pattern that it gives them."""
     assert sheet.consistency is not None
     kind = {"synchronous": "bsp", "bounded": "ssp"}.get(sheet.consistency.model or "", "async")
-    servers = design_of(sheet).servers
-    workers = comm.Get_size() - servers
-    seconds = sheet.job.t_comp / workers * steps.factors(workers)
     rule = Consistency(kind, sheet.consistency.bound if kind == "ssp" else 0)
-    how = Training("", rule, _dense(sheet), steps.count, servers=servers)
-    group = comm.Split(int(comm.Get_rank() >= servers), comm.Get_rank())
-    service = ParameterServer(comm, how.tables(data), servers=servers, consistency=how.rule)
+    how = Training(rule, _dense(sheet), servers=design_of(sheet).servers)
+    workers = comm.Get_size() - how.servers
+    seconds = sheet.job.t_comp / workers * steps.factors(workers)
+    group = how.workers_of(comm)
 
     def work(worker: Worker) -> case.Ends:
-        ends: case.Ends = []
-        for amount in seconds[:, worker.rank - servers]:
-            step = replace(how, steps=worker.clock + 1, step_s=float(amount))
-            learn(worker, comm, group, data, step, 0.0)
-            ends.append(emulator.now(comm))
-        return ends
+        learner = Learner(worker, comm, group if how.dense == "all-reduce" else None, data)
+        for number, amount in enumerate(seconds[:, worker.rank - how.servers].tolist()):
+            learner.step(number, amount)
+        return [end for end, *_ in learner.seen]
 
-    return service.run(work) or []
+    return how.service(comm, data).run(work) or []
 
 
 @demo("cases.recommendation", needs=2)
@@ -213,12 +103,12 @@ def main(run: Run) -> None:
     made = clicks.Clicks(run.seed)
     _answer(run, made)
     _trade(run, made)
-    screen.terms(run, case.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
+    screen.terms(run, case_terms.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
 
 
 def _answer(run: Run, data: clicks.Clicks) -> None:
     """Train synchronously with replicas; hold the weights to the one-process run, and the traffic to a replica's."""
-    found = train(run, data, Training("synchronous", Consistency("bsp"), "all-reduce", replicas=2))
+    found = train(run, data, Training(Consistency("bsp"), "all-reduce", replicas=2))
     if run.rank:
         return
     workers = list(range(SERVERS, run.size))
@@ -250,13 +140,12 @@ def _trade(run: Run, data: clicks.Clicks) -> None:
     One server holds all, dense weights as well: only then does every run on an emulated network give the same figures.
     """
     one: dict[str, Any] = {"slow": {run.size - 1: SLOW}, "servers": 1, "steps": RACE}
-    first = train(run, data, Training("synchronous", Consistency("bsp"), "servers", **one))
+    first = train(run, data, Training(Consistency("bsp"), "servers", **one))
     took = run.control.bcast(first.steps[-1][0] if first.steps else 0.0)
-    ways = [
-        Training("bounded 8", Consistency("ssp", 8), "servers", until_s=took, **one),
-        Training("asynchronous", Consistency("async"), "servers", until_s=took, **one),
-    ]
-    found = {"synchronous": first} | {how.name: train(run, data, how) for how in ways}
+    rules = {"bounded 8": Consistency("ssp", 8), "asynchronous": Consistency("async")}
+    found = {"synchronous": first} | {
+        name: train(run, data, Training(rule, "servers", until_s=took, **one)) for name, rule in rules.items()
+    }
     if run.rank:
         return
     over = [mine - least for _, mine, least in first.steps]
@@ -275,78 +164,117 @@ def _trade(run: Run, data: clicks.Clicks) -> None:
 
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
-    """One rank of a synchronous training in which servers or workers die."""
-    data, how = clicks.Clicks(spec.seed), Training("", Consistency("bsp"), "servers", step_s=0.0, replicas=SERVERS)
-    workers = range(SERVERS, spec.ranks)
-    with routing(MPI.COMM_WORLD, tools) as route:
-        route.need("server", range(SERVERS))
-        route.need("worker", workers)
-        service = ParameterServer(route.comm, how.tables(data), servers=SERVERS, consistency=how.rule,
-                                  replicas=SERVERS, on_failure=route.look)  # fmt: skip
-        if route.rank in workers:
+    """One rank of a synchronous training in which servers or workers die.
 
-            def work(worker: Worker) -> tuple[Array, Array]:
-                for step in route.steps(spec.steps):
-                    learn(worker, route.comm, None, data, replace(how, steps=step + 1), 0.0)
-                return worker.pull("dense"), worker.pull("table")
+    Between two checkpoints a dead server's backup answers alone. At the next one a worker takes the dead one's place
+    beside its own work, and reads the shards that it is to keep.
+    """
+    data, how = clicks.Clicks(spec.seed), Training(Consistency("bsp"), "servers", replicas=SERVERS)
+    servers, workers = list(range(SERVERS)), list(range(SERVERS, spec.ranks))
+    ends = [*range(EVERY, spec.steps, EVERY), spec.steps]
+    weights: dict[str, Array] = {}
+    with routing(MPI.COMM_WORLD, tools, stages=len(ends)) as route:
+        store, steps = _store(folder), route.steps(spec.steps)
+        if route.rank in servers:
+            route.follow(workers)
 
-            found = service.run(work)
-            assert found is not None
-            dense, table = clicks.one_process(data, list(workers), spec.steps, BATCH, DENSE_RATE, RATE)
-            off = max(float(np.abs(found[0] - dense).max()), float(np.abs(found[1] - table).max()))
-            return {"place": route.rank, "off": off}
-        route.follow(workers)
-        service.run(lambda worker: None)
-        return {"place": route.rank, "rebuilt": _rebuilt(service, how, data, folder / "checkpoint", spec.steps)}
+        def work(worker: Worker) -> dict[str, Array]:
+            learner = Learner(worker, route.comm, None, data)
+            for step in islice(steps, end - begin):
+                learner.step(step, 0.0)
+            return {name: worker.pull(name) for name in ("table", "dense")} if end == spec.steps else {}
+
+        for begin, end in zip([0, *ends], ends, strict=False):
+            route.need("server", servers)
+            route.need("worker", workers)
+            service = ParameterServer(
+                route.comm, how.tables(data), servers=servers, workers=workers, consistency=how.rule,
+                replicas=min(SERVERS, len(servers)), on_failure=route.look,
+            )  # fmt: skip
+            if begin:
+                fill(service, store.load(begin))
+            weights = service.run(work) or weights
+            living = _checkpoint(route, service, store, end)
+            workers = [rank for rank in workers if rank in living]
+            servers = [rank for rank in dict.fromkeys((*servers, *workers)) if rank in living][:SERVERS]
+            if end < spec.steps:
+                route.renew()
+        for _ in steps if route.rank in workers else ():  # commits the last step
+            pass
+    shards = service.server.shards if service.server else {}
+    return {"place": route.rank, "weights": digest(weights) if weights else None,
+            "shards": {str(index): digest(shard.arrays()) for index, shard in shards.items()}}  # fmt: skip
 
 
-def _rebuilt(service: ParameterServer, how: Training, data: clicks.Clicks, folder: Path, step: int) -> int:
-    """Write this server's shards, with Adagrad's state, and fill a new server's from them; how many values differ."""
-    assert service.server is not None
-    store, names = Store(folder, f"server {service.server.rank}", keep=1), [one.name for one in how.tables(data)]
-    state: dict[str, Array] = {}
-    for index, shard in service.server.shards.items():
-        for name, part in zip(names, shard.parts, strict=True):
-            state |= {f"{name} {index} {at}": one for at, one in enumerate([part.values, *part.state])}
-    store.save(step, state, 0, 1)
-    read = store.load(step)
-    fresh = {index: Shard(index, [Part(t, p, index) for t, p in zip(service.layout.tables, service.layout.placements,
-                                                                    strict=True)], (), how.rule, True)
-             for index in service.server.shards}  # fmt: skip
-    differ = 0
-    for index, shard in fresh.items():
-        for name, part in zip(names, shard.parts, strict=True):
-            for at, values in enumerate([part.values, *part.state]):
-                values[:] = read[f"{name} {index} {at}"]
-                differ += int(np.count_nonzero(values != state[f"{name} {index} {at}"]))
-    return differ
+def _store(folder: Path) -> Store:
+    return Store(folder / "checkpoint", "recommendation", keep=1)
+
+
+def _checkpoint(route: Route, service: ParameterServer, store: Store, step: int) -> list[int]:
+    """Every living server writes the shards of which it is the head; anew if one dies meanwhile. The living ranks."""
+    living: list[int] = []
+    while living != (found := route.agree()):
+        living = found
+        service.layout.dead.update(route.dead)
+        writers = [rank for rank in service.layout.servers if rank in living]
+        if service.server is not None:
+            own = [shard for index, shard in service.server.shards.items()
+                   if service.layout.chain(index)[0] == route.rank]  # fmt: skip
+            arrays = {name: array for shard in own for name, array in shard.arrays().items()}
+            slices = {name: Slice(array.reshape(-1), 0, array.size, array.shape) for name, array in arrays.items()}
+            store.save_slices(step, slices, writers.index(route.rank), len(writers))
+    return living
+
+
+def fill(service: ParameterServer, arrays: Mapping[str, Array]) -> None:
+    """Give this server's shards the values and the state of Adagrad that a checkpoint holds."""
+    for shard in service.server.shards.values() if service.server is not None else ():
+        for name, array in shard.arrays().items():
+            array[:] = arrays[name]
 
 
 def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> tuple[bool, str]:
-    off = [one["off"] for one in results if "off" in one]
-    differ = [one["rebuilt"] for one in results if "rebuilt" in one]
-    if not off or not differ:
-        return False, "no worker or no server is left"
-    if len(off) < spec.ranks - SERVERS:
-        return not sum(differ), f"{len(off)} workers went on without the clicks of the dead"
-    text = f"weights differ from one process by at most {max(off):.1e}, a replica from its checkpoint in {sum(differ)}"
-    return max(off) <= TOLERANCE and not sum(differ), text
+    """Hold the last checkpoint to one process, the workers' weights to the checkpoint, and replicas to each other."""
+    data, read = clicks.Clicks(spec.seed), _store(folder).load(spec.steps)
+    kept = {"table": np.empty((data.rows, data.width)), "dense": np.empty(data.dense)}
+    for name, kind in (("table", "hash"), ("dense", "range")):
+        placement = place(kind, len(kept[name]), SERVERS)
+        for index in range(SERVERS):
+            kept[name][placement.keys(index)] = read[f"{name} {index} 0"]
+    pulled = {one["weights"] for one in results if one["weights"]}
+    copies = [[one["shards"][str(index)] for one in results if str(index) in one["shards"]] for index in range(SERVERS)]
+    whole = all(len(of) >= SERVERS and len(set(of)) == 1 for of in copies)
+    text = f"every shard is on {min(map(len, copies))} servers" + (", bit by bit" if whole else "")
+    if pulled != {digest(kept)}:
+        return False, f"the workers' weights are not those of the checkpoint; {text}"
+    if sum(bool(one["weights"]) for one in results) < spec.ranks - SERVERS:
+        return whole, f"the others went on without the clicks of the dead; {text}"
+    dense, table = clicks.one_process(data, list(range(SERVERS, spec.ranks)), spec.steps, BATCH, DENSE_RATE, RATE)
+    off = max(float(np.abs(kept["dense"] - dense).max()), float(np.abs(kept["table"] - table).max()))
+    return whole and off <= TOLERANCE, f"weights differ from one process by at most {off:.1e}; {text}"
 
 
 def _check(job: JobSpec) -> None:
-    struck = set().union(*(parse(line).target.ranks for line in job.faults))
-    if struck >= set(range(SERVERS)):
+    """Refuse faults that leave no server between two checkpoints, or no worker."""
+    struck: set[int] = set()
+    servers: dict[int, set[int]] = {}  # that are struck, by the checkpoint before
+    for fault in map(parse, job.faults):
+        struck.update(fault.target.ranks)
+        for stage in range(-(-job.steps // EVERY)) if fault.when.step is None else [fault.when.step // EVERY]:
+            servers.setdefault(stage, set()).update(set(fault.target.ranks).intersection(range(SERVERS)))
+    if any(len(ranks) == SERVERS for ranks in servers.values()):
         raise UsageError(
-            f"one of the {SERVERS} servers must stay whole, the faults meet all: the sheet says "
-            f"replicas = {SERVERS - 1}, which survives that many"
+            f"one of the {SERVERS} servers must stay whole between two checkpoints, {EVERY} steps apart, the faults "
+            f"meet all: the sheet says replicas = {SERVERS - 1}, which survives that many"
         )
+    if struck.issuperset(range(SERVERS, job.ranks)):
+        raise UsageError(f"one worker of ranks {SERVERS} to {job.ranks - 1} must stay whole, the faults meet all")
 
 
 DRILL = Pattern(
     "recommendation", "a click model whose shards have replicas", ("replicate",), 40, _matches,
     "the weights of the one-process training", options={"program": "demos.cases.recommendation"}, phases={},
-    transfer="", leader="server", needs_roles=True, least_ranks=RANKS, fewest=2,
-    check=_check,
+    transfer="", leader="server", least_ranks=RANKS, fewest=2, check=_check,
 )  # fmt: skip
 
 

@@ -8,13 +8,14 @@ ranks (`transmit`, `fetch`, `reply`, `progress`), waits (`wait`, `idle`), and ca
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from heapq import heappush
 from typing import Any
 
 from emulator.core.cards import Cards, Port, private_queue
 from emulator.core.clock import Clock, Pacer
-from emulator.core.instruments import Instrument
+from emulator.core.instruments import NO_PEER, Instrument, Wait
 from emulator.core.matching import Matcher, Receive
 from emulator.core.message import LOOPBACK, SYNC, Arrival
 from emulator.core.network_changes import NetworkState
@@ -32,7 +33,7 @@ class Engine(ABC):
     rank, size, host : this rank, how many there are, and the emulated host of this one
     clock, pacer : this rank's logical clock, and what paces it
     routes : the way to each rank
-    matchers : by context; `matcher` makes the one that is missing
+    matchers : by context; made when first used: messages may arrive before their communicator is made here
     instruments : observers of messages; the carrier of every communicator has this same list
     dead : ranks that are known to have failed
     awaiting : synchronous sends by token, until their receivers acknowledge the match
@@ -50,7 +51,7 @@ class Engine(ABC):
         self._links = cards.links
         self.queues = [cards.out, cards.into, *cards.links]
         self.routes = Routes(network, rank, seed, cards.out, self._memory)
-        self.matchers: dict[int, Matcher] = {}
+        self.matchers: defaultdict[int, Matcher] = defaultdict(lambda: Matcher(self.match))
         self.awaiting: dict[int, Synchronous] = {}
         self.instruments: list[Instrument] = []
         self.dead: set[int] = set()
@@ -128,12 +129,13 @@ class Engine(ABC):
         change = route.change
         if change is not None and change.holds(self.clock.t, destination, context, tag, payload, size, sync):
             return self.clock.t, None
-        start, end, first, service = self._depart(route, context, size)
+        asked = self.clock.t
+        start, end, first, service, queued = self._depart(route, context, size)
+        token = self._token = self._token + 1
         if self.instruments:
             for instrument in self.instruments:
-                instrument.sent(self.rank, destination, tag, size, start, end)
-        token = self._token = self._token + 1
-        flags = LOOPBACK if route.loopback else 0
+                instrument.sent(self.rank, destination, tag, size, start, end, asked, first, queued, token)
+        flags = route.flags
         if sync is not None:
             flags |= SYNC
             self.awaiting[token] = sync
@@ -143,19 +145,21 @@ class Engine(ABC):
             return end, None
         return end, self.transmit(route, context, tag, flags, first, service, size, token, payload)
 
-    def _depart(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
+    def _depart(self, route: Route, context: int, size: int) -> tuple[float, float, float, float, float]:
         """Charge a message to this end of its way.
 
-        Returns when its first and its last byte leave the card, when the first arrives, and its service there.
+        Returns when its first and its last byte leave the card, when the first arrives, its service there, and the
+        seconds that it waited at shared links.
         """
-        beta, beta_out = route.beta, route.beta_out
+        out, service = size * route.beta_out, size * route.beta
         change = route.change
         if change is not None:
-            beta, beta_out = change.betas(beta, beta_out)
-        out = size * beta_out
+            out *= change.stretch_out
+            service = max(service, out)
         start = first = route.queue.take(self.clock.t, out if out > route.gap else route.gap)
         for index in route.links:
             first = self._links[index].take(first, size * self.network.links[index].beta)
+        queued = first - start
         first += route.alpha
         if route.varies:
             first += route.path.delay(route.stream, route.sequence, size)
@@ -166,9 +170,8 @@ class Engine(ABC):
             first = last[context]
         last[context] = first
         route.sequence += 1
-        route.messages += 1
         route.bytes += size
-        return start, start + out, first, size * beta
+        return start, start + out, first, service, queued
 
     def _send_again(self, *message: Any) -> None:
         """Send what a cut has held back."""
@@ -180,13 +183,6 @@ class Engine(ABC):
 
     # -- receiving
 
-    def matcher(self, context: int) -> Matcher:
-        """Give the matcher of a context; messages may arrive before their communicator is made here."""
-        found = self.matchers.get(context)
-        if found is None:
-            found = self.matchers[context] = Matcher(self.match)
-        return found
-
     def deliver(self, message: Arrival) -> None:
         """Take in a message: the card serves it in its turn, and the receive that it belongs to gets it."""
         self._arrived += 1
@@ -196,9 +192,7 @@ class Engine(ABC):
         if self.instruments:
             for instrument in self.instruments:
                 instrument.arrived(message.source, self.rank, message.tag, message.size, message.first)
-        matcher = self.matchers.get(message.context)
-        if matcher is None:
-            matcher = self.matcher(message.context)
+        matcher = self.matchers[message.context]
         if self.pacer.pace:
             matcher.arrive(message, self.pacer.emulated())
         else:
@@ -236,8 +230,12 @@ class Engine(ABC):
             due = message.port.serve(message)
         clock = self.clock
         if self.instruments:
+            service = max(message.service, message.size * message.port.stretch)
             for instrument in self.instruments:
-                instrument.completed(message.source, self.rank, message.tag, message.size, clock.t, due)
+                instrument.completed(
+                    message.source, self.rank, message.tag, message.size, clock.t, due, message.first, service,
+                    message.token,
+                )  # fmt: skip
         if due > clock.t:
             clock.t = due
             if self.pacer.pace:
@@ -260,8 +258,16 @@ class Engine(ABC):
         clock = self.clock
         if self.idling and self.pacer.pace:
             self.idling = False
-            clock.t = max(clock.t, self.pacer.emulated())
+            self.wait_until(self.pacer.emulated(), Wait.POLL)
         return clock.t
+
+    def wait_until(self, t: float, why: Wait, peer: int = NO_PEER, token: int = 0) -> None:
+        """Set the clock to `t` unless it is later, after a wait, and tell the instruments why."""
+        clock = self.clock
+        if t > clock.t:
+            for instrument in self.instruments:
+                instrument.waited(why, clock.t, t, peer, token)
+            clock.t = t
 
     def hold(self, t: float) -> None:
         """Hold this rank until emulated time `t`, if paced."""
@@ -281,7 +287,7 @@ class Engine(ABC):
         for queue in self.queues:
             queue.inversions = 0
         for route in self.routes.values():
-            route.messages = route.bytes = 0
+            route.reset_counts()
 
     def reset(self) -> None:
         """Set emulated time, all queues and all counts to zero; all ranks do it together."""

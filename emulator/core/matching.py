@@ -1,6 +1,6 @@
 """MPI's matching: which message goes to which receive, within one context (a communicator, or its collectives).
 
-Both sides are kept in order, and exact envelopes are looked up at once however many are outstanding. A receive
+Both sides are kept in order, and looked up at once however many are outstanding, with wildcards or without. A receive
 from ANY_SOURCE takes the message whose first byte arrived earliest in emulated time; while such a receive
 is posted on a paced run, messages that physically came early wait for their time.
 """
@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any, Protocol
 
 from emulator.core.message import ANY_SOURCE, ANY_TAG, Arrival
 
-_NEVER = float("inf")
+_Entry = tuple[float, int, int, Arrival]
+"""A message in a heap, after what orders it: its first byte's time, its source, and its physical order."""
 
 
 class Receive(Protocol):
@@ -47,53 +48,102 @@ class Matcher:
 
     Attributes
     ----------
-    later : messages whose emulated time has not come, while a receive from ANY_SOURCE is posted
+    later : messages that matched no receive when they came, and whose emulated time had not come; one that an exact
+        receive has taken since stays here until its time
     """
 
-    __slots__ = ("_any_source", "_matched", "_posted", "_turn", "_unexpected", "_wild", "later")
+    __slots__ = (
+        "_any_source",
+        "_deferred",
+        "_earliest",
+        "_matched",
+        "_posted",
+        "_turn",
+        "_unexpected",
+        "_wild",
+        "later",
+    )
 
     def __init__(self, matched: Callable[[Receive, Arrival], None]) -> None:
         self._matched = matched
-        self._posted: dict[tuple[int, int], deque[Receive]] = {}
-        self._wild: list[Receive] = []
-        self._any_source = 0
-        self._unexpected: dict[tuple[int, int], deque[Arrival]] = {}
+        self._posted: dict[tuple[int, int], deque[Receive]] = {}  # by source and tag, wildcards as they are
+        self._wild = self._any_source = 0  # posted receives with a wildcard; those from ANY_SOURCE
+        self._deferred = False  # an exact receive may be posted although its message is here, before its time
+        self._unexpected: dict[int, dict[int, deque[Arrival]]] = {}  # by source, then by tag
+        # Of each tag that a receive from ANY_SOURCE or a probe has named: unexpected messages, the earliest first.
+        self._earliest: dict[int, list[_Entry]] = {}
         self._turn = 0
-        self.later: list[Arrival] = []
+        self.later: list[_Entry] = []
+
+    # -- messages
 
     def arrive(self, message: Arrival, now: float) -> None:
         """Match a message that has physically arrived in a paced run, in which the wall has reached `now`."""
         if self._any_source and (self.later or message.first > now):
-            heappush(self.later, message)
+            self._deferred = True
+            self._keep(message)
+            self._hold(message)
             if message.first <= now:
                 self.release(now)
-        else:
-            self.match(message)
+        elif not self.match(message) and message.first > now:
+            self._hold(message)
 
     def release(self, now: float) -> None:
         """Match the messages whose first byte has arrived by emulated time `now`."""
-        while self.later and self.later[0].first <= now:
-            self.match(heappop(self.later))
+        while self.later and self.later[0][0] <= now:
+            message = heappop(self.later)[3]
+            message.early = False
+            if message.unexpected:
+                taker = self._taker(message)
+                if taker is not None:
+                    self.remove(message)
+                    self._give(taker, message)
 
-    def match(self, message: Arrival) -> None:
-        """Give a message to the posted receive that it belongs to, or keep it as unexpected."""
-        key = (message.source, message.tag)
-        exact = self._posted.get(key)
-        taker = exact[0] if exact else None
-        for request in self._wild:
-            if taker is not None and taker.turn < request.turn:
-                break
-            if request.source in (ANY_SOURCE, message.source) and request.tag in (ANY_TAG, message.tag):
-                taker = request
-                break
+    def match(self, message: Arrival) -> bool:
+        """Give a message to the posted receive that it belongs to, or keep it as unexpected (and return False)."""
+        taker = self._taker(message) if self._posted else None
         if taker is None:
-            waiting = self._unexpected.get(key)
-            if waiting is None:
-                waiting = self._unexpected[key] = deque()
-            waiting.append(message)
-            return
+            self._keep(message)
+            return False
+        self._give(taker, message)
+        return True
+
+    def _taker(self, message: Arrival) -> Receive | None:
+        """The posted receive that a message belongs to: the first posted of those that accept it."""
+        source, tag = message.source, message.tag
+        exact = self._posted.get((source, tag))
+        taker = exact[0] if exact else None
+        if self._wild:
+            for key in ((source, ANY_TAG), (ANY_SOURCE, tag), (ANY_SOURCE, ANY_TAG)):
+                posted = self._posted.get(key)
+                if posted and (taker is None or posted[0].turn < taker.turn):
+                    taker = posted[0]
+        return taker
+
+    def _give(self, taker: Receive, message: Arrival) -> None:
         self.withdraw(taker)
         self._matched(taker, message)
+
+    def _hold(self, message: Arrival) -> None:
+        message.early = True
+        heappush(self.later, (message.first, message.source, message.order, message))
+
+    def _keep(self, message: Arrival) -> None:
+        """Keep an unexpected message."""
+        message.unexpected = True
+        by_tag = self._unexpected.get(message.source)
+        if by_tag is None:
+            by_tag = self._unexpected[message.source] = {}
+        waiting = by_tag.get(message.tag)
+        if waiting is None:
+            waiting = by_tag[message.tag] = deque()
+        waiting.append(message)
+        if self._earliest:
+            for tag in (message.tag, ANY_TAG):
+                if tag in self._earliest:
+                    heappush(self._earliest[tag], (message.first, message.source, message.order, message))
+
+    # -- receives
 
     def post(self, request: Receive, now: float | None) -> None:
         """Match a new receive with an unexpected message, or remember it."""
@@ -103,65 +153,81 @@ class Matcher:
             return
         self._turn += 1
         request.turn = self._turn
-        if request.source != ANY_SOURCE and request.tag != ANY_TAG:
-            posted = self._posted.get((request.source, request.tag))
-            if posted is None:
-                posted = self._posted[request.source, request.tag] = deque()
-            posted.append(request)
-            return
-        self._wild.append(request)
-        if request.source == ANY_SOURCE:
-            self._any_source += 1
-            if now is not None:
-                self._postpone(now)
-
-    def _postpone(self, now: float) -> None:
-        """Take back what is unexpected but, in emulated time, not there yet."""
-        for key in list(self._unexpected):
-            waiting = self._unexpected[key]
-            while waiting and waiting[-1].first > now:
-                heappush(self.later, waiting.pop())
-            if not waiting:
-                del self._unexpected[key]
+        key = (request.source, request.tag)
+        posted = self._posted.get(key)
+        if posted is None:
+            posted = self._posted[key] = deque()
+        posted.append(request)
+        if request.tag == ANY_TAG or request.source == ANY_SOURCE:
+            self._wild += 1
+            self._any_source += request.source == ANY_SOURCE
 
     def withdraw(self, request: Receive) -> bool:
         """Forget a posted receive; False if it was not posted (any more)."""
-        if request.source != ANY_SOURCE and request.tag != ANY_TAG:
-            key = (request.source, request.tag)
-            posted = self._posted.get(key)
-            if posted is None or request not in posted:
-                return False
-            if posted[0] is request:
-                posted.popleft()
-            else:
-                posted.remove(request)
-            if not posted:
-                del self._posted[key]
-            return True
-        if request not in self._wild:
+        key = (request.source, request.tag)
+        posted = self._posted.get(key)
+        if posted is None:
             return False
-        self._wild.remove(request)
-        if request.source == ANY_SOURCE:
-            self._any_source -= 1
-            if not self._any_source and self.later:
-                self.release(_NEVER)
+        if posted[0] is request:
+            posted.popleft()
+        elif request in posted:
+            posted.remove(request)
+        else:
+            return False
+        if not posted:
+            del self._posted[key]
+        if request.tag == ANY_TAG or request.source == ANY_SOURCE:
+            self._wild -= 1
+            if request.source == ANY_SOURCE:
+                self._any_source -= 1
+                if self._deferred and not self._any_source:
+                    self._settle()
         return True
 
+    def _settle(self) -> None:
+        """Match exact receives with what is here: no receive from ANY_SOURCE can take it any more."""
+        self._deferred = False
+        for request in sorted((one for posted in self._posted.values() for one in posted), key=lambda one: one.turn):
+            found = self.take(request.source, request.tag, None)
+            if found is not None:
+                self._give(request, found)
+
+    # -- unexpected messages
+
     def find(self, source: int, tag: int, now: float | None) -> Arrival | None:
-        """Give the unexpected message that a receive from (source, tag) would take, or None."""
-        if source != ANY_SOURCE and tag != ANY_TAG:
-            waiting = self._unexpected.get((source, tag))
-            return waiting[0] if waiting else None
-        best: Arrival | None = None
-        for (sender, its_tag), waiting in self._unexpected.items():
-            if source in (ANY_SOURCE, sender) and tag in (ANY_TAG, its_tag):
-                head = waiting[0]
-                if best is None or (head.order < best.order if source == sender else head < best):
-                    best = head
-        # From anywhere, a message whose time has not come may yet be beaten by one still under way.
-        if best is not None and source == ANY_SOURCE and now is not None and best.first > now:
+        """Give the unexpected message that a receive from (source, tag) would take, or None.
+
+        On a paced run a message whose time has not come is not taken from ANY_SOURCE, since one still under way may be
+        earlier, nor from its source while a receive from ANY_SOURCE is posted that it may belong to.
+        """
+        best = self._first(tag) if source == ANY_SOURCE else self._oldest(source, tag)
+        if best is None or (source == ANY_SOURCE and now is not None and best.first > now):
+            return None
+        if best.early and self._any_source:
+            self._deferred = True
             return None
         return best
+
+    def _oldest(self, source: int, tag: int) -> Arrival | None:
+        """The unexpected message of a source that came first."""
+        by_tag = self._unexpected.get(source)
+        if by_tag is None:
+            return None
+        if tag != ANY_TAG:
+            waiting = by_tag.get(tag)
+            return waiting[0] if waiting else None
+        return min((waiting[0] for waiting in by_tag.values()), key=lambda one: one.order)
+
+    def _first(self, tag: int) -> Arrival | None:
+        """The earliest unexpected message of a tag (or of any), from any source."""
+        heap = self._earliest.get(tag)
+        if heap is None:
+            known = (message for message in self.unexpected() if tag in (ANY_TAG, message.tag))
+            heap = self._earliest[tag] = [(one.first, one.source, one.order, one) for one in known]
+            heapify(heap)
+        while heap and not heap[0][3].unexpected:  # another receive has taken it
+            heappop(heap)
+        return heap[0][3] if heap else None
 
     def take(self, source: int, tag: int, now: float | None) -> Arrival | None:
         """Find such a message and remove it."""
@@ -172,16 +238,23 @@ class Matcher:
 
     def remove(self, found: Arrival) -> None:
         """Take out a message that `find` has given."""
-        key = (found.source, found.tag)
-        waiting = self._unexpected[key]
+        found.unexpected = False
+        by_tag = self._unexpected[found.source]
+        waiting = by_tag[found.tag]
         waiting.popleft()
         if not waiting:
-            del self._unexpected[key]
+            del by_tag[found.tag]
+            if not by_tag:
+                del self._unexpected[found.source]
+                if not self._unexpected:
+                    self._earliest.clear()
 
     def unexpected(self) -> list[Arrival]:
         """List the messages that no receive has taken."""
-        return [*(message for waiting in self._unexpected.values() for message in waiting), *self.later]
+        return [message for by_tag in self._unexpected.values() for waiting in by_tag.values() for message in waiting]
 
     def next_time(self) -> float | None:
-        """Give the emulated time at which the next postponed message can be matched."""
-        return self.later[0].first if self.later else None
+        """Give the emulated time at which the next message that is here before its time can be matched."""
+        while self.later and not self.later[0][3].unexpected:
+            heappop(self.later)
+        return self.later[0][0] if self.later else None

@@ -28,10 +28,12 @@ class Arrival:
     data : the payload, None when it `follows`
     port : the card (or loopback) that serves it
     order : physical order of arrival, which keeps a source's messages in theirs
+    unexpected, early : it waits for a receive that it matches; it came before its emulated time
     """
 
     __slots__ = (
-        "context", "data", "due", "first", "flags", "order", "port", "service", "size", "source", "tag", "token",
+        "context", "data", "due", "early", "first", "flags", "order", "port", "service", "size", "source", "tag",
+        "token", "unexpected",
     )  # fmt: skip
 
     port: Port
@@ -45,9 +47,4 @@ class Arrival:
         self.data = data
         self.due: float | None = None
         self.order = 0
-
-    def __lt__(self, other: Arrival) -> bool:
-        # Equal times, which symmetric ranks often have, come in the same order in every run.
-        if self.first != other.first:
-            return self.first < other.first
-        return (self.source, self.order) < (other.source, other.order)
+        self.unexpected = self.early = False

@@ -10,16 +10,19 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpi4py import MPI
 
 from emulator import carrier, results
 from emulator.errors import CannotWrite, CheckFailed, UsageError, on_root
 from emulator.launch import mpirun, streams
-from emulator.network import load
+from emulator.network import Network, load
 from emulator.run import console
 from emulator.run.interrupts import SaverOnSignal, leave
+
+if TYPE_CHECKING:
+    from emulator.trace.recorder import Recorder
 
 T = TypeVar("T")
 
@@ -28,7 +31,7 @@ T = TypeVar("T")
 class CommonOptions:
     """Values of the options that every demo has: the same name means the same thing everywhere."""
 
-    net: str | None
+    net: str | Network | None
     pace: float | str
     compute: str
     sizes: list[int]
@@ -38,6 +41,9 @@ class CommonOptions:
     out: str | None
     json: str | None
     quiet: bool
+    full: bool = False
+    trace: bool = False
+    trace_limit: int | None = None
 
 
 class Run:
@@ -72,19 +78,26 @@ class Run:
         self.unwritten: CannotWrite | None = None  # what `save` could not write, which ends the run with status 1
         self._subs: dict[int, Any] = {}
         self._shown = 0  # lines of the view that have been printed
-        self.network: Any = self.on_root(lambda: None if common.net is None else load(common.net).sized(self.size))
+        self.network: Any = self.on_root(lambda: self._network(common.net))
         self.clock = "wall" if self.network is None else "emulated"
         self.pace: float | str | None = None if self.network is None else common.pace
         self.comm: MPI.Intracomm = self._carrier(common)
         hosts = self.control.gather(MPI.Get_processor_name())
         self.on_root(lambda: results.check_writable(common.json))
         self.folder: Path = self.on_root(lambda: results.run_folder(name, common.out))
+        self._recorder = self._recording(common)
         self.result: dict[str, Any] = {}
         if self.rank == 0:
             self.result = results.new(
-                name, ["python", *mpirun.this_program()], ranks=self.size, hosts=hosts, clock=self.clock,
+                name, mpirun.this_job(self.size), ranks=self.size, hosts=hosts, clock=self.clock,
                 pace=self.pace, network=None if self.network is None else self.network.describe(),
             )  # fmt: skip
+
+    def _network(self, net: str | Network | None) -> Network | None:
+        """The network for all ranks of the job: a preset's name, a file, or one that was loaded."""
+        if net is None:
+            return None
+        return (load(net) if isinstance(net, str) else net).sized(self.size)
 
     def _carrier(self, common: CommonOptions) -> MPI.Intracomm:
         if self.network is None:
@@ -95,6 +108,37 @@ class Run:
         if comm.notice:
             self.warn(comm.notice)
         return comm
+
+    def _recording(self, common: CommonOptions) -> Recorder | None:
+        """Begin to record what this rank does, with ``--trace``."""
+        if not common.trace:
+            return None
+        if self.network is None:
+            raise UsageError("--trace records messages on an emulated network, got no --net: add --net 10gbe")
+        from emulator.trace import tracing
+
+        self.on_root(lambda: tracing.prepare(self.folder))
+        return tracing.begin(self.comm, self.folder, limit=common.trace_limit, clock=self.clock)
+
+    def end_recording(self) -> None:
+        """End what ``--trace`` records, and add the timeline to the result; collective."""
+        if self._recorder is None:
+            return
+        from emulator.trace import tracing
+
+        tracing.end(self.comm, self._recorder)
+        self.control.Barrier()
+        timeline = self.on_root(lambda: tracing.conclude(self.folder))
+        if self.rank == 0:
+            self.extra["timeline"] = timeline
+
+    def discard(self) -> None:
+        """Remove the folder of a rejected run, on rank 0."""
+        if self._recorder is not None:
+            from emulator.trace import tracing
+
+            tracing.discard(self.folder)
+        results.discard(self.folder)
 
     def now(self) -> float:
         """Seconds on the clock that counts here: emulated on an emulated network, else the wall's."""
@@ -145,7 +189,9 @@ class Run:
             from emulator.report.views import view
 
             left: dict[str, Any] = {"failures": []} if ended else {"failures": [], "warnings": [], "fidelity": None}
-            self._shown = terminal.show(view(results.plain(self._content() | left)), self.console, skip=self._shown)
+            self._shown = terminal.show(
+                view(results.plain(self._content() | left)), self.console, self.options.full, self._shown
+            )
 
     def warn(self, text: str) -> None:
         """Keep a warning for the result, which is printed with it, once."""
@@ -182,6 +228,15 @@ class Run:
         self.unwritten = results.keep(self.result, path, self.options.json, samples=self.samples)
         return path
 
+    def leave_page(self) -> None:
+        """Write the page of the saved result beside it, on rank 0, and say where it is."""
+        if self.rank == 0 and self.unwritten is None:
+            from emulator.report import page, terminal
+
+            self.unwritten = page.keep(self.folder, self.result)
+            if self.console is not None and self.unwritten is None:
+                terminal.show([page.where(self.folder)], self.console)
+
     def save_unfinished(self) -> bool:
         """Save what `emulator.measure.repetitions.measure` and the demo have so far; whether there was anything."""
         from emulator.measure import repetitions, terms
@@ -217,7 +272,7 @@ def execute(name: str, needs: int, asked: int | None, common: CommonOptions, bod
         return _finish(run)
     except (UsageError, CheckFailed) as error:
         if run is not None and run.rank == 0:
-            results.discard(run.folder)
+            run.discard()
         return _refuse(error)
     except KeyboardInterrupt:
         leave(saver)
@@ -232,11 +287,11 @@ def _finish(run: Run) -> int:
     fidelity = carrier.of(run.comm).fidelity()
     if fidelity is not None:
         run.result |= {"fidelity": fidelity, "pace": fidelity["pace"]}
-    path = run.on_root(run.save)
+    run.end_recording()
+    run.on_root(run.save)
     run.show(ended=True)
-    if run.unwritten is None:
-        run.echo(f"[dim]result: {path}[/]")
-    else:
+    run.leave_page()
+    if run.unwritten is not None:
         streams.print_error(str(run.unwritten))
     return int(run.control.bcast(1 if run.failures or run.unwritten else 0))
 

@@ -12,17 +12,18 @@ revoked. A death is known from an error, or by asking the runtime now and then; 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 
 from mpi4py import MPI
 
-from faults.agree.survivor_group import RecoveryFailed, SurvivorGroup
+from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.record.journal import What
 from faults.record.status_board import WORKING
 from faults.recover.preconditions import check_survival
+from faults.recover.program_failure import end_in_the_loop, enter_loop, leave_loop
 
 _ASK_EVERY_S = 1e-3
 _FOLLOW_EVERY_S = 1e-3
@@ -34,20 +35,21 @@ class Route:
     Attributes
     ----------
     comm
-        The communicator to use; it stays the same to the end.
+        The communicator to use, the same until `renew`.
     dead
         Ranks that this one knows to be dead; after the end, those that all know.
     """
 
-    def __init__(self, comm: MPI.Intracomm, drill: DrillContext) -> None:
+    def __init__(self, comm: MPI.Intracomm, drill: DrillContext, stages: int = 1) -> None:
         self.drill, self._clock = drill, drill.platform.clock
-        self.group = SurvivorGroup(comm, work_comms=1, revocable=False, clock=drill.platform.clock)
+        self.group = SurvivorGroup(comm, work_comms=stages, revocable=False, clock=drill.platform.clock)
         self.comm = self.group.work_comm
         self.rank, self.size = self.group.rank, self.group.size
         self.dead: set[int] = set()
         self._asked = 0.0
         self._over = threading.Event()
-        self._needed: list[tuple[str, set[int]]] = []
+        self._needed: dict[str, set[int]] = {}
+        self._decision: Decision | None = None
         self.drill.placed(self.rank)
         self.drill.ready()
 
@@ -62,7 +64,7 @@ class Route:
             yield step
             self.drill.journal.write(What.COMMIT, step=step)
 
-    def follow(self, others: range) -> None:
+    def follow(self, others: Sequence[int]) -> None:
         """Count the steps of the slowest of other living ranks, for a rank that serves and has none of its own.
 
         A thread looks at the board, so that a fault can meet a server at a step of its workers.
@@ -84,8 +86,24 @@ class Route:
         threading.Thread(target=look, name="follow", daemon=True).start()
 
     def need(self, role: str, ranks: Iterable[int]) -> None:
-        """Require that one of these ranks lives; without any of them the job fails."""
-        self._needed.append((role, set(ranks)))
+        """Require that one of these ranks lives, or the job fails. A later call replaces the ranks of the role."""
+        self._needed[role] = set(ranks)
+
+    def agree(self) -> list[int]:
+        """Wait for all living ranks, and agree with them on who lives; collective."""
+        self._decision = self.group.agree(True)
+        self._exclude(set(range(self.size)).difference(self._decision.alive))
+        return self.living
+
+    def renew(self) -> None:
+        """Go on on another communicator, to which no message of before can come; at most `stages` - 1 times.
+
+        Called by all living ranks, right after they have agreed.
+        """
+        assert self._decision is not None
+        assert self.group.advance(self._decision)
+        self.comm = self.group.work_comm
+        self.comm.Ack_failed()
 
     def lost(self, rank: int, error: MPI.Exception) -> None:
         """Leave a rank out with which an algorithm met an error."""
@@ -110,7 +128,7 @@ class Route:
             self.drill.journal.write(What.NOTICED, how=f"{sorted(dead)} dead")
             self.drill.noticed()
             self.drill.journal.write(What.REBUILT, places=self.living)
-            for role, ranks in self._needed:
+            for role, ranks in self._needed.items():
                 if ranks <= self.dead:
                     raise RecoveryFailed("rebuild", f"no {role} is left alive")
 
@@ -119,6 +137,7 @@ class Route:
         return [rank for rank in range(self.size) if rank not in self.dead]
 
     def __enter__(self) -> Route:
+        enter_loop()
         outcome.say(outcome.BEGAN)
         return self
 
@@ -127,19 +146,24 @@ class Route:
     ) -> None:
         """Leave together: a rank that leaves early counts as dead."""
         self._over.set()
+        if kind is not None and error is not None and self.drill.silent:
+            end_in_the_loop(kind, error, trace)
+        leave_loop()
         if kind is None:
             alive = self.group.agree(True).alive
             self.dead |= set(range(self.size)) - set(alive)  # a death may become known so late on a busy machine
         outcome.conclude(kind is None)
 
 
-def routing(comm: MPI.Intracomm, drill: DrillContext | None = None) -> Route:
+def routing(comm: MPI.Intracomm, drill: DrillContext | None = None, stages: int = 1) -> Route:
     """Begin a job whose algorithm copes with the loss of ranks by itself.
 
     Parameters
     ----------
     comm
         All ranks.
+    stages
+        Communicators that the job uses one after the other (`Route.renew`); all are built at the start.
 
     Raises
     ------
@@ -148,4 +172,4 @@ def routing(comm: MPI.Intracomm, drill: DrillContext | None = None) -> Route:
     """
     drill = drill or DrillContext()
     check_survival("routing", drill.platform.survives)
-    return Route(comm, drill)
+    return Route(comm, drill, stages)

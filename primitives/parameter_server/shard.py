@@ -84,6 +84,11 @@ class Shard:
         """Members that wait for no reply: their next message is still to come."""
         return self.clocks.clocks.keys() - self._parked.keys()
 
+    def arrays(self) -> dict[str, Array]:
+        """Values of every table and the state of its update, by name: what its checkpoint keeps. No copies."""
+        return {f"{part.table.name} {self.index} {at}": array
+                for part in self.parts for at, array in enumerate([part.values, *part.state])}  # fmt: skip
+
     def receive(self, message: Bytes) -> Replies:
         """Take one message and return the replies that may be sent now."""
         header, body = messages.unpack(message)

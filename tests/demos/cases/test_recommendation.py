@@ -9,23 +9,32 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demos._lib import clicks
+from demos._lib import click_training, clicks
+from demos._lib.click_training import BATCH, DENSE_RATE, RATE, SERVERS, Learner, Training
 from demos.cases import recommendation
-from demos.cases.recommendation import DENSE_RATE, RATE, SERVERS, Training
-from primitives.parameter_server import Consistency, ParameterServer
-from tests.demos.launched import run_demo
+from faults.checkpoint.store import Store
+from faults.drill.training import digest
+from primitives.parameter_server import Consistency, ParameterServer, Worker
+from primitives.parameter_server.placement import place
+from tests.demos.launched import refuse
 from tests.ranks import on_ranks
 
 SMALL = clicks.Clicks(3, rows_each=200)
 
 
+def _steps(worker: Worker, comm: Any, group: Any, count: int) -> Learner:
+    learner = Learner(worker, comm, group, SMALL)
+    for step in range(count):
+        learner.step(step, 0.0)
+    return learner
+
+
 @on_ranks(6, net="25gbe", dense=["all-reduce", "servers"], replicas=[1, 2])
 def test_synchronous_weights_are_those_of_one_process(comm: Any, dense: str, replicas: int) -> None:
-    how = Training("", Consistency("bsp"), dense, steps=6, step_s=0.0, replicas=replicas)
-    group = comm.Split(int(comm.Get_rank() >= SERVERS), comm.Get_rank())
-    service = ParameterServer(comm, how.tables(SMALL), servers=SERVERS, consistency=how.rule, replicas=replicas)
-    found = service.run(lambda worker: recommendation.learn(worker, comm, group, SMALL, how, 0.0))
-    by_dense, table = clicks.one_process(SMALL, list(range(SERVERS, 6)), 6, recommendation.BATCH, DENSE_RATE, RATE)
+    how = Training(Consistency("bsp"), dense, replicas=replicas)
+    group, service = how.workers_of(comm), how.service(comm, SMALL)
+    found = service.run(lambda worker: _steps(worker, comm, group if dense == "all-reduce" else None, 6))
+    by_dense, table = clicks.one_process(SMALL, list(range(SERVERS, 6)), 6, BATCH, DENSE_RATE, RATE)
     keys, values = service.owned("table")
     assert np.allclose(values, table[keys], rtol=0, atol=1e-9)
     assert (len(keys) > 0) == (comm.Get_rank() < SERVERS)
@@ -35,14 +44,35 @@ def test_synchronous_weights_are_those_of_one_process(comm: Any, dense: str, rep
 
 @on_ranks(6, net="25gbe")
 def test_a_worker_moves_its_touched_rows_and_nothing_else(comm: Any) -> None:
-    how = Training("", Consistency("bsp"), "servers", steps=4, step_s=0.0)
-    service = ParameterServer(comm, how.tables(SMALL), servers=SERVERS, consistency=how.rule)
-    service.run(lambda worker: recommendation.learn(worker, comm, None, SMALL, how, 0.0))
+    service = Training(Consistency("bsp"), "servers").service(comm, SMALL)
+    service.run(lambda worker: _steps(worker, comm, None, 4))
     if service.worker is not None:
         rank = comm.Get_rank()
-        rows = [len(np.unique(SMALL.batch(rank, step, recommendation.BATCH).keys)) for step in range(4)]
+        rows = [len(np.unique(SMALL.batch(rank, step, BATCH).keys)) for step in range(4)]
         least = sum(rows) * 2 * 8 * SMALL.width  # every row once each way
         assert least < service.summary().worker_bytes < 1.3 * least + 4 * 4096
+
+
+@on_ranks(4)
+def test_a_replica_filled_from_a_checkpoint_goes_on_as_the_first(comm: Any) -> None:
+    how = Training(Consistency("bsp"), "servers", replicas=2)
+    first = how.service(comm, SMALL)
+    first.run(lambda worker: _steps(worker, comm, None, 3))
+    written = comm.bcast(first.server.shards[0].arrays() | first.server.shards[1].arrays() if first.server else None)
+    kept = {name: array.copy() for name, array in written.items()}
+    second = ParameterServer(comm, how.tables(SMALL), servers=[1, 2], workers=[2, 3], consistency=how.rule, replicas=2)
+    recommendation.fill(second, kept)
+
+    def work(worker: Worker) -> None:
+        learner = Learner(worker, comm, None, SMALL)
+        for step in range(3, 6):
+            learner.step(step, 0.0)
+
+    second.run(work)
+    _, table = clicks.one_process(SMALL, [2, 3], 6, BATCH, DENSE_RATE, RATE)
+    keys, values = second.owned("table")
+    assert np.allclose(values, table[keys], rtol=0, atol=1e-9)
+    assert (len(keys) > 0) == (comm.Get_rank() in (1, 2))
 
 
 def test_keys_are_zipf_and_clicks_follow_the_generator() -> None:
@@ -96,20 +126,31 @@ def test_it_learns_towards_the_generator() -> None:
 
 def test_the_time_to_a_loss_is_when_the_mean_of_the_last_steps_reaches_it() -> None:
     steps = [(float(t), 1.0 if t < 5 else 0.0, 0.0) for t in range(10)]
-    trained = recommendation.Trained(np.zeros(0), np.zeros(0), steps, 0.0, 0)
+    trained = click_training.Trained(np.zeros(0), np.zeros(0), steps)
     assert trained.reached(0.0, window=3) == 7.0
     assert trained.reached(0.5, window=2) == 5.0
     assert trained.reached(-1.0, window=2) is None
 
 
-def test_the_drill_is_held_to_one_process_and_its_checkpoint() -> None:
-    job: Any = SimpleNamespace(ranks=4, steps=40)
-    good: list[dict[str, Any]] = [{"place": 1, "rebuilt": 0}, {"place": 2, "off": 1e-12}, {"place": 3, "off": 1e-12}]
+def test_the_drill_is_held_to_one_process_its_checkpoint_and_its_replicas(tmp_path: Path) -> None:
+    job: Any = SimpleNamespace(ranks=4, steps=3, seed=0)
+    dense, table = clicks.one_process(clicks.Clicks(0), [2, 3], 3, BATCH, DENSE_RATE, RATE)
+    weights = {"table": table, "dense": dense}
+    arrays = {f"{name} {shard} 0": weights[name][place(kind, len(weights[name]), SERVERS).keys(shard)]
+              for name, kind in (("table", "hash"), ("dense", "range")) for shard in range(SERVERS)}  # fmt: skip
+    store = Store(tmp_path / "checkpoint", "recommendation", keep=1)
+    store.save(3, arrays, 0, 1)
+    replicas = {"weights": None, "shards": {"0": "a", "1": "b"}}
+    worker = {"weights": digest(weights), "shards": {}}
+    good = [replicas, worker | {"shards": {"0": "a", "1": "b"}}, worker]
     matches = recommendation.DRILL.matches
-    assert matches(job, Path(), good)[0]
-    assert not matches(job, Path(), [good[0] | {"rebuilt": 2}, *good[1:]])[0]
-    assert not matches(job, Path(), [*good[:2], {"place": 3, "off": 1e-3}])[0]
-    assert not matches(job, Path(), good[1:])[0]
+    assert matches(job, tmp_path, good)[0]
+    assert matches(job, tmp_path, good[:2])[0]  # a worker died
+    assert not matches(job, tmp_path, [replicas, worker, worker])[0]  # the shards have one replica
+    assert not matches(job, tmp_path, [good[0] | {"shards": {"0": "a", "1": "c"}}, *good[1:]])[0]
+    assert not matches(job, tmp_path, [*good[:2], worker | {"weights": "other"}])[0]
+    store.save(3, {name: array + 1e-3 for name, array in arrays.items()}, 0, 1)
+    assert not matches(job, tmp_path, good)[0]
 
 
 def test_a_drill_leaves_a_server_whole() -> None:
@@ -119,21 +160,22 @@ def test_a_drill_leaves_a_server_whole() -> None:
 
     CATALOGUE["recommendation"] = recommendation.DRILL
     try:
-        with pytest.raises(UsageError, match=r"one of the 2 servers must stay whole.* replicas = 1"):
-            Request("recommendation", 6, ["kill 0 @ step 3", "kill 1 @ step 9"]).spec()
+        for second in ("1 @ step 9", "1 @ time 50 ms"):
+            with pytest.raises(UsageError, match=r"one of the 2 servers must stay whole between .* replicas = 1"):
+                Request("recommendation", 6, ["kill 0 @ step 3", f"kill {second}"]).spec()
+        with pytest.raises(UsageError, match=r"one worker of ranks 2 to 3 must stay whole"):
+            Request("recommendation", 4, ["kill 2 @ step 3", "kill 3 @ step 9"]).spec()
+        assert Request("recommendation", 6, ["kill 0 @ step 3", "kill 1 @ step 10"]).spec().recovery == "replicate"
         assert Request("recommendation", 6, ["kill 1 @ step 3", "kill 4 @ step 9"]).spec().recovery == "replicate"
     finally:
         del CATALOGUE["recommendation"]
 
 
-@pytest.mark.parametrize(
-    ("name", "rule"),
-    [("recommendation", "two servers"), ("federated", "no rule bears a liar"), ("swarm", "two halves")],
-)
-def test_too_few_ranks_are_told_how_many_and_why(name: str, rule: str, tmp_path: Path) -> None:
-    done = run_demo(f"cases.{name}", 3, tmp_path)
-    lines = [line for line in done.text.splitlines() if line.startswith("error:")]
-    assert done.status == 2
-    assert len(lines) == 1
-    assert f"{name} needs 4 ranks (" in lines[0]
-    assert rule in lines[0]
+FEWEST = {"recommendation": "two servers", "federated": "no rule bears a liar", "swarm": "two halves"}
+
+
+@on_ranks(3, name=list(FEWEST))
+def test_too_few_ranks_are_told_how_many_and_why(comm: Any, name: str) -> None:
+    line = refuse(comm, f"cases.{name}", "")
+    assert f"{name} needs 4 ranks (" in line
+    assert FEWEST[name] in line
