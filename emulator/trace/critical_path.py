@@ -85,7 +85,7 @@ class _Walk:
         row = self.trace.ranks[self.place].rows[index]
         since, self.row = float(row["t"]), index
         if row["kind"] == RECEIVED or row["why"] == Wait.PROBE:
-            sender = self.trace.senders.get((int(row["peer"]), int(row["token"])))
+            row, sender = self._last_sent(index)
             if sender is not None:
                 self._message(row, sender)
                 return
@@ -95,6 +95,22 @@ class _Walk:
         elif row["why"] == Wait.SEND:
             self._sending(index)
         self._to(since, activity.kind_of(row), peer=int(row["peer"]))
+
+    def _last_sent(self, index: int) -> tuple[np.void, tuple[int, int] | None]:
+        """A receive and where its message was sent; of receives that MPI completed in one call the last to be sent."""
+        rows = self.trace.ranks[self.place].rows
+        row, sender = rows[index], None
+        asked = -math.inf
+        for earlier in range(index, -1, -1):
+            one = rows[earlier]
+            if (one["kind"], one["t"]) != (row["kind"], row["t"]):
+                break
+            found = self.trace.sender(self.trace.ranks[self.place], one)
+            if found is not None and (sent := float(self.trace.ranks[found[0]].rows[found[1]]["t"])) > asked:
+                row, sender, asked = one, found, sent
+            if not math.isnan(one["u"][1]):
+                break
+        return row, sender
 
     def _message(self, row: np.void, sender: tuple[int, int]) -> None:
         place, index = sender

@@ -87,14 +87,17 @@ class Trace:
         return max(0.0, self.until - self.since)
 
     @cached_property
-    def senders(self) -> dict[tuple[int, int], tuple[int, int]]:
-        """Where each message was sent: by source and token, the place in `ranks` and in its rows."""
-        found: dict[tuple[int, int], tuple[int, int]] = {}
+    def _senders(self) -> dict[tuple[int, int, int], tuple[int, int]]:
+        found: dict[tuple[int, int, int], tuple[int, int]] = {}
         for place, one in enumerate(self.ranks):
             indices = np.flatnonzero(one.rows["kind"] == SENT)
             for index, token in zip(indices.tolist(), one.rows["token"][indices].tolist(), strict=True):
-                found[one.rank, token] = place, index
+                found[one.attempt, one.rank, token] = place, index
         return found
+
+    def sender(self, receiver: RankTrace, row: np.void) -> tuple[int, int] | None:
+        """Where the message of a row was sent: the place in `ranks` and in its rows; None if that was not kept."""
+        return self._senders.get((receiver.attempt, int(row["peer"]), int(row["token"])))
 
 
 def load(folder: str | Path) -> Trace:
@@ -118,12 +121,19 @@ def load(folder: str | Path) -> Trace:
 
 
 def trace(ranks: Iterable[RankTrace], about: Mapping[str, Any]) -> Trace:
-    """Put the events of ranks on one clock; one of the wall begins at zero."""
+    """Put the events of ranks on one clock.
+
+    One of the wall begins at zero; one of emulated time goes on where the launch before has ended.
+    """
     ranks = sorted(ranks, key=lambda one: (one.rank, one.attempt))
     clock = str(about.get("clock", "wall"))
     made = Trace(clock, ranks, dict(about))
     if clock == "wall" and ranks:
         _shift(ranks, -min(one.began for one in ranks))
+    elif ranks:
+        for attempt in sorted({one.attempt for one in ranks})[1:]:
+            before = max(one.ended for one in ranks if one.attempt < attempt)
+            _shift([one for one in ranks if one.attempt == attempt], before)
     return made
 
 
