@@ -22,10 +22,10 @@ from emulator.trace.loading import Trace
 from emulator.trace.recorder import RECEIVED, SENT, WAITED
 
 LATENCY, BANDWIDTH, CARD, LINK = "latency", "bandwidth", "waiting for a card", "waiting for a shared link"
-TRANSFER = "transfer"
-KINDS = (activity.COMPUTING, LATENCY, BANDWIDTH, CARD, LINK, TRANSFER, *activity.KINDS[1:])
+TRANSFER, STARTING = "transfer", "starting"
+KINDS = (activity.COMPUTING, LATENCY, BANDWIDTH, CARD, LINK, TRANSFER, *activity.KINDS[1:], STARTING)
 """Parts of a path, in the order in which they are shown. A transfer is a message over MPI itself, of which no more is
-known; the activities of a rank stand for waits that lead to no message."""
+known; a rank is starting until its recording begins; activities stand for waits that lead to no message."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class _Walk:
                 last -= 1
             if last < 0:
                 self._own(max(self.trace.since, min(self.trace.ranks[self.place].began, self.at)))
-                self._to(self.trace.since, activity.POLLING)  # a rank that was not there from the beginning
+                self._to(self.trace.since, STARTING)
                 return
             self._own(float(waits.until[last]))
             self._wait(int(waits.row[last]))
@@ -154,9 +154,8 @@ class _Walk:
         for earlier in range(index - 1, max(-1, index - 64), -1):
             row = rows[earlier]
             if row["kind"] == SENT and row["peer"] == peer and row["u"][1] == until and not math.isnan(row["u"][2]):
-                own = self.trace.ranks[self.place].rank
-                self._to(max(since, float(row["u"][0])), BANDWIDTH, own, peer)
-                self._to(since, CARD, own, peer)
+                self._to(max(since, float(row["u"][0])), BANDWIDTH)
+                self._to(since, CARD)
                 return
 
 

@@ -32,6 +32,7 @@ from emulator.launch.foreground import Ended, ending_in_order
 from emulator.network import load
 from emulator.report import terminal, views
 from emulator.report.model import Text
+from emulator.report.views import timeline
 from emulator.run import console
 
 _LINES_EVERY_S = 10.0
@@ -117,6 +118,8 @@ class Report:
         """Print what is saved, as ``python -m emulator report`` does, and where it is."""
         if self.screen:
             terminal.show(views.body(self._record), self.screen)
+            if "timeline" in self._record:
+                terminal.show(timeline.brief(self._record["timeline"]), self.screen)
             if self._unwritten is None:
                 terminal.show([Text(f"result: {self._path}", "dim")], self.screen)
 
