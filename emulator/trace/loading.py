@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from emulator.core.instruments import Wait
 from emulator.errors import UsageError
-from emulator.trace.recorder import FAULT, HEADER, MAGIC, RECEIVED, ROW, SENT, TEXT_AT, TRACES, WAITED
+from emulator.trace.recorder import FAULT, HEADER, MAGIC, RECEIVED, ROW, SENDING, SENT, TEXT_AT, TRACES, WAITED
 
 _TIMES = struct.Struct("<8sdd")
 
@@ -161,12 +162,24 @@ def _read(path: Path) -> tuple[RankTrace, dict[str, Any]]:
     rows = np.frombuffer(data[HEADER : HEADER + limit * ROW.itemsize], ROW).copy()
     rows = rows[(rows["serial"] > 0) & (rows["kind"] >= SENT) & (rows["kind"] <= FAULT)]
     rows = rows[np.argsort(rows["serial"], kind="stable")]
-    written = int(rows["serial"][-1]) if len(rows) else 0
+    dropped = int(rows["serial"][-1]) - len(rows) if len(rows) else 0
+    rows = _with_waits(rows)
     killed = math.isnan(ended)
     if killed:
         ended = _last_time(rows, began)
-    found = RankTrace(int(about["rank"]), rows, began, ended, attempt, killed, written - len(rows))
+    found = RankTrace(int(about["rank"]), rows, began, ended, attempt, killed, dropped)
     return found, about
+
+
+def _with_waits(rows: np.ndarray) -> np.ndarray:
+    """Give blocking sends their wait as a row of its own, which a recorder leaves out."""
+    places = np.flatnonzero((rows["kind"] == SENT) & (rows["why"] == SENDING))
+    if not len(places):
+        return rows
+    waits = rows[places].copy()
+    waits["kind"], waits["why"], waits["u"][:, 0] = WAITED, Wait.SEND, rows["u"][places, 1]
+    rows["why"][places] = 0
+    return np.insert(rows, places + 1, waits)
 
 
 def _last_time(rows: np.ndarray, began: float) -> float:
