@@ -62,6 +62,9 @@ def main(run: Run, names: str, error: float, rumours: int) -> None:
     chosen = [graphs.named(name, run.size) for name in asked]
     if not chosen:
         raise UsageError(f"--graphs names at least one of {ALL}, got {names!r}")
+    if min(run.sub_sizes()) < 2:
+        raise UsageError("gossip is between 2 ranks or more, got --ranks 1: leave it out")
+    check_sizes(run, np.float64)
     x, truth = _share_table(run)
     ways = _ways(run, chosen, len(x))
     run.extra["convergence"] = [_converge(run, way, x, truth, error) for way in ways]
@@ -167,11 +170,8 @@ def _asynchronous(run: Run, x: np.ndarray, truth: np.ndarray) -> None:
 
 def _time(run: Run, names: list[str]) -> None:
     """Time averaging on sub-communicators and sizes, beside the closed form."""
-    check_sizes(run, np.float64)
     jobs, shapes = [], {}
     for p in run.sub_sizes((4, 8, 16)):
-        if p < 2:
-            raise UsageError("gossip is between 2 ranks or more, got --ranks 1: leave it out")
         for name, schedule in _timed(p, names).items():
             shapes[name, p] = schedule
             jobs += [_job(run.sub(p), p, size, name, schedule) for size in run.sizes]

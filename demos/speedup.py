@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from emulator import results, speedup
+from emulator.costs import checkpoints
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.launch.job import rank
@@ -40,6 +41,10 @@ _FORMS = {"textbook": speedup.textbook, "ring": speedup.ring}
 @click.option("--pattern", help="With --from: whose terms. Default: the only collective that was fitted.")
 @click.option("--bytes", "size", type=SIZE, help="With --from, --fit: bytes per step. Default: the most measured.")
 @click.option("--nodes", type=RANKS, default=",".join(map(str, speedup.ROWS)), help="The p of the table.")
+@click.option("--checkpoint", type=TIME, help="Time to write a checkpoint: the best interval between two, by Young and "
+              "by Daly, and the share of time lost.")  # fmt: skip
+@click.option("--mtbf", type=TIME, help="With --checkpoint: mean time between failures of one node.")
+@click.option("--restart", type=TIME, default="0 s", help="With --checkpoint: time from a failure until work goes on.")
 @click.option("--sensitivity", is_flag=True, help="Vary alpha and beta by 10x each way.")
 @click.option("--json", "path", metavar="FILE", help="Write the result to this file.")
 @click.pass_context
@@ -57,6 +62,9 @@ def main(ctx: click.Context, source: str | None, benchmark: str | None, path: st
     asked.warnings += _extrapolated(asked, max(*nodes, model.best().p))
     variations = speedup.sensitivity(asked.vary, 1.0, 1.0) if options["sensitivity"] else []
     result = _result(asked, model, model.table(nodes), variations)
+    if options["checkpoint"] is not None:
+        intervals = [checkpoints.answer(options["checkpoint"], options["mtbf"] / p, options["restart"]) for p in nodes]
+        result["checkpoints"] = [{"p": p, **one} for p, one in zip(nodes, intervals, strict=True)]
     unwritten = results.keep(result, path)
     terminal.show(view(results.plain(result)), make_console())
     if unwritten is not None:
@@ -85,6 +93,9 @@ def _refuse_mixtures(ctx: click.Context, source: str | None, benchmark: str | No
         for name in ("alpha", "beta", "form"):
             if name in given:
                 raise UsageError(f"--{name} goes without {with_}: leave out {with_}")
+    if ("checkpoint" in given) != ("mtbf" in given) or ("restart" in given and "checkpoint" not in given):
+        raise UsageError("--checkpoint and --mtbf go together, and --restart with them: give both, such as "
+                         "--checkpoint '30 s' --mtbf '5 years'")  # fmt: skip
     if "pattern" in given and not source:
         raise UsageError("--pattern goes with --from: add it")
     if "size" in given and not (source or benchmark):
@@ -173,7 +184,6 @@ def _extrapolated(asked: Asked, most: int) -> list[str]:
 
 def _result(asked: Asked, model: Speedup, rows: list[Row], variations: list[speedup.Variation]) -> dict[str, Any]:
     """All that is needed to make the table again."""
-    best, dominated = model.best(), model.dominated()
     result = results.new("speedup", ["python", *mpirun.this_program()])
     result["warnings"] = asked.warnings
     result["speedup"] = {
@@ -182,9 +192,8 @@ def _result(asked: Asked, model: Speedup, rows: list[Row], variations: list[spee
         "t_comp": model.t_comp,
         **asked.terms,
         "rows": [row.record() for row in rows],
-        "best": best.record(),
+        **model.answers(),
         "best_ci95": asked.interval,
-        "dominated": dominated.record() if dominated else None,
         "sensitivity": [asdict(one) for one in variations],
     }
     return result

@@ -155,9 +155,9 @@ def _si(value: float, unit: str, digits: int, least: int, most: int) -> str:
 
 
 def format_time(seconds: float, digits: int = 3) -> str:
-    """``5e-05`` as ``50.0 us``; weeks and more in days or years, because Ms is taken for ms."""
-    if 1e6 <= seconds < 1e12:
-        unit = "d" if seconds < 1e8 else "years"
+    """``5e-05`` as ``50.0 us``; from 1000 s on in minutes, hours, days or years, as people write them."""
+    if 999.5 <= seconds < 1e12:  # which is 1000 with three figures
+        unit = next((unit for most, unit in ((1e4, "min"), (1e6, "h"), (1e8, "d")) if seconds < most), "years")
         return _si(seconds / float(SECONDS[unit]), unit, digits, 0, 0)
     return _si(seconds, "s", digits, -4, 1)
 

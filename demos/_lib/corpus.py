@@ -27,9 +27,19 @@ class Document(NamedTuple):
 
 
 def load(most: int) -> list[Document]:
-    """The first `most` documentation strings of the standard library, in the order of their files."""
+    """The first `most` documentation strings of the standard library, in the order of their files.
+
+    Raises
+    ------
+    UsageError
+        This Python has no sources of its standard library.
+    """
     library = Path(sysconfig.get_path("stdlib"))
-    return list(islice((one for path in _sources(library) for one in _of_file(path, library)), most))
+    found = list(islice((one for path in _sources(library) for one in _of_file(path, library)), most))
+    if not found:
+        raise UsageError(f"the text is the standard library's documentation, and {library} has no sources with any: "
+                         "use a Python that is installed with its sources")  # fmt: skip
+    return found
 
 
 def of_packages(names: Sequence[str], part: int = 0, parts: int = 1) -> Iterator[Document]:

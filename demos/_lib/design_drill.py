@@ -15,7 +15,7 @@ from demos._lib.design_receipts import kept
 from emulator import design
 from emulator.design import failures, pricing
 from emulator.design import skeleton as skeletons
-from emulator.design.model import Design, design_of, facts_of
+from emulator.design.model import Design, facts_and_design
 from emulator.design.sheet import Sheet
 from emulator.errors import UsageError
 from emulator.launch import mpirun
@@ -94,7 +94,7 @@ def start(
     faults
         Fault lines; absent: the deaths that the sheet says it survives.
     """
-    facts, chosen = facts_of(sheet, terms), design_of(sheet)
+    facts, chosen = facts_and_design(sheet, terms)
     priced = design.predict(sheet, terms)
     nodes = pricing.chosen_nodes(sheet, priced)
     program, why_not = drilled_program(sheet, path, chosen)

@@ -13,6 +13,7 @@ from emulator import results
 from emulator.design.sheet import Sheet
 from emulator.errors import UsageError
 from emulator.launch import mpirun
+from emulator.report import page
 from emulator.units import format_time
 
 Row = dict[str, Any]
@@ -34,7 +35,8 @@ def keep_prediction(sheet: Sheet, prediction: Row, out: str | None = None) -> tu
     past = history(folder.parent, kind)
     record = results.new("design", ["python", *mpirun.this_program()]) | kept(sheet, prediction)
     path = folder / results.RESULT
-    if problem := results.keep(record | {"history": past}, path):
+    record |= {"history": past}
+    if problem := results.keep(record, path) or page.keep(folder, record):
         raise problem
     return path, past
 

@@ -36,7 +36,9 @@ def table() -> tuple[Array, Array]:
     """
     found = importlib.util.find_spec("sklearn")
     if found is None or not found.submodule_search_locations:
-        raise UsageError("the breast-cancer table comes with scikit-learn, which is missing: pip install scikit-learn")
+        raise UsageError(
+            "the breast-cancer table comes with scikit-learn, which is missing: pip install 'cluster-emulator[cases]'"
+        )
     file = Path(found.submodule_search_locations[0]) / "datasets" / "data" / "breast_cancer.csv"
     if not file.exists():
         raise UsageError(f"the breast-cancer table must be at {file}, it is missing: pip install --force-reinstall "

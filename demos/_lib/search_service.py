@@ -18,14 +18,16 @@ from mpi4py import MPI
 import emulator
 from demos._lib import corpus, retrieval
 from demos._lib.retrieval import Index, Passage, Query
+from demos._lib.stragglers import in_parts
+from emulator.errors import UsageError, on_root
 from primitives.scatter_gather import Coordinator, ShardAnswer, Shards, ask_shards, coordinator
 
 BEST = 10  # passages of an answer
 REPLICAS = 2
 SLICES = 8  # points in a search at which it can be cancelled
 QUESTIONS = 60
+FEWEST = 200  # passages of a collection: fewer have too few words for the vectors
 PACKAGES = ("numpy", "sklearn")
-LOST = float("inf")  # the factor of a worker that never answers
 
 
 @dataclass
@@ -53,16 +55,19 @@ class Library:
 def collect(control: MPI.Intracomm, packages: Sequence[str] = PACKAGES) -> Library:
     """Read the passages, a share of the files on each rank, and count over all of them on rank 0; collective."""
     parts = control.gather(retrieval.passages(corpus.of_packages(packages, control.Get_rank(), control.Get_size())))
-    held: list[Passage] = []
-    made: Any = None
-    if parts is not None:
-        texts = sorted({one for part in parts for one in part})
-        held = [Passage(number, *one) for number, one in enumerate(texts)]
+    texts = sorted({one for part in parts or () for one in part})
+    held = [Passage(number, *one) for number, one in enumerate(texts)]
+
+    def count() -> Any:
+        if len(held) < FEWEST:
+            raise UsageError(f"a collection needs at least {FEWEST} passages, got {len(held)} in the documentation of "
+                             f"{', '.join(packages)}: name larger packages")  # fmt: skip
         draw = np.random.default_rng(0)  # a question: some words of a passage, in another order
         sources = draw.choice(len(held), QUESTIONS, replace=False).tolist()
         words = [draw.permutation(corpus.words(held[number].text))[:6] for number in sources]
-        made = retrieval.statistics([one.text for one in held]), [" ".join(one) for one in words], sources
-    shared, questions, sources = control.bcast(made)
+        return retrieval.statistics([one.text for one in held]), [" ".join(one) for one in words], sources
+
+    shared, questions, sources = on_root(control, count)
     return Library(shared, held, questions, sources)
 
 
@@ -121,7 +126,7 @@ class Service:
     seconds
         Declared computing of a search, for each question (row) and shard (column).
     factors
-        How many times longer a worker takes than others; `LOST`: it never answers.
+        How many times longer a worker takes than others; `stragglers.LOST`: it never answers.
     """
 
     comm: MPI.Intracomm
@@ -147,13 +152,8 @@ class Service:
         if query is None:
             self.held[shard] = Index(self.library.shared, news)
             return len(news)
-        factor = self.factors.get(self.comm.Get_rank(), 1.0)
-        slices = 0
-        while slices < SLICES or factor == LOST:
-            slow = 1.0 if factor == LOST else factor
-            emulator.compute(self.comm, slow * self.seconds[number % len(self.seconds), shard] / SLICES)
-            slices += 1
-            yield
+        seconds = self.seconds[number % len(self.seconds), shard]
+        yield from in_parts(self.comm, seconds, SLICES, self.factors.get(self.comm.Get_rank(), 1.0))
         self.held[shard].add(news)
         return self.held[shard].search(query, BEST)
 

@@ -22,9 +22,10 @@ import numpy as np
 from mpi4py import MPI
 
 import emulator
-from demos._lib import case, retrieval, screen
+from demos._lib import case, case_terms, retrieval, screen
 from demos._lib.retrieval import Index, Passage, Query
-from demos._lib.search_service import BEST, LOST, PACKAGES, QUESTIONS, REPLICAS, Library, Places, Service, collect
+from demos._lib.search_service import BEST, PACKAGES, QUESTIONS, REPLICAS, Library, Places, Service, collect
+from demos._lib.stragglers import LOST
 from emulator.design.model import design_of
 from emulator.design.sheet import Sheet
 from emulator.errors import UsageError
@@ -39,7 +40,7 @@ from faults.recover.exclusion import routing
 from primitives.scatter_gather import Deadline
 
 RANKS = 3  # the driver and two workers, so that a shard has a replica elsewhere
-DRILLED = ("numpy",)  # a small collection: a drill is started many times
+DRILLED = ("click", "rich")  # a small collection: a drill is started many times
 NEW = 120  # passages that are published while questions are answered
 
 
@@ -91,16 +92,16 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> ca
 def main(run: Run, question: str, packages: str) -> None:
     sheet = case.sheet_beside(__file__, run)
     small = scaled(sheet, run.size)
-    found = data(run.control, small, packages.split(","))
-    library, places, held = found
+    library, places = collect(run.control, packages.split(",")), _places(run.size)
     if not library.shared.query(question).columns.size:
         raise UsageError(f"a question needs a word that a passage has, got {question!r}: no passage matches any of it")
+    held = library.deal(run.control, places)
     whole = Index(library.shared, library.passages)
     service = Service(run.comm, library, places, held, _seconds(run, small, places.shards))
     _answers(run, service, whole, question)
     _latencies(run, library, service, whole, small)
     _changes(run, service, whole)
-    screen.terms(run, case.compare(run, sys.modules[__name__], sheet, found))
+    screen.terms(run, case_terms.compare(run, sys.modules[__name__], sheet, (library, places, held)))
 
 
 def _seconds(run: Run, sheet: Sheet, shards: int) -> np.ndarray:

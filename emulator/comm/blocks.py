@@ -18,7 +18,7 @@ Bytes = NDArray[np.uint8]
 
 def given(spec: Any, blocks: int = 1) -> Bytes:
     """Give the bytes that a collective takes from `spec`, whose explicit count is that of one of `blocks` blocks."""
-    return _bytes(outgoing(_multiplied(spec, blocks))[0])
+    return _bytes(outgoing(_multiplied(spec, blocks)))
 
 
 def wanted(spec: Any, blocks: int = 1) -> tuple[Bytes, Incoming]:

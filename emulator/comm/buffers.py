@@ -15,30 +15,32 @@ from mpi4py import MPI
 from emulator.comm.refused import NotEmulated
 
 _view = MPI.buffer.frombuffer
-_EMPTY = memoryview(b"")
 
 
-def outgoing(spec: Any) -> tuple[Any, int]:
-    """Give the bytes that a send of `spec` carries, and their number."""
+def outgoing(spec: Any) -> Any:
+    """Give the bytes that a send of `spec` carries; they have a length and the buffer protocol."""
     kind = type(spec)
-    view: Any
-    if kind is np.ndarray or kind is bytearray or kind is bytes:
-        if kind is np.ndarray and spec.dtype is not _DOUBLE and spec.dtype not in _NATIVE:
+    if kind is _ARRAY:
+        if spec.dtype not in _NATIVE:
             check_elements(spec)
-        view = _view(spec, readonly=True)
-        return view, len(view)
+    elif kind is not bytearray and kind is not bytes:
+        return _described(spec)
+    return _view(spec, readonly=True)
+
+
+def _described(spec: Any) -> Any:
+    """As `outgoing`, for a specification that may have a count, a displacement and a datatype."""
     data, count, displacement, datatype = parse(spec)
     if datatype is None:
-        view = _view(data, readonly=True)
-        return view, len(view)
+        return _view(data, readonly=True)
     if count == 0 or data is None:
-        return _EMPTY, 0
+        return b""
     size, contiguous = _shape(datatype)
-    if contiguous:
-        view = _view(data, readonly=True)
-        _check_room(len(view), displacement, count, size, datatype)
-        return memoryview(view)[displacement : displacement + count * size], count * size
-    return pack(data, displacement, count, datatype), count * size
+    if not contiguous:
+        return pack(data, displacement, count, datatype)
+    view: Any = _view(data, readonly=True)
+    _check_room(len(view), displacement, count, size, datatype)
+    return memoryview(view)[displacement : displacement + count * size]
 
 
 class Incoming:
@@ -56,8 +58,8 @@ class Incoming:
     def __init__(self, spec: Any) -> None:
         self.packed: _Unpacking | None = None
         kind = type(spec)
-        if kind is np.ndarray or kind is bytearray:
-            if kind is np.ndarray and spec.dtype is not _DOUBLE and spec.dtype not in _NATIVE:
+        if kind is _ARRAY or kind is bytearray:
+            if kind is _ARRAY and spec.dtype not in _NATIVE:
                 check_elements(spec)
             self.view = _writable(spec)
             self.room = len(self.view)
@@ -99,7 +101,7 @@ class _Unpacking:
             self.datatype.Free()
 
 
-_DOUBLE = np.dtype(np.float64)
+_ARRAY = np.ndarray
 _NATIVE = frozenset(map(np.dtype, "?bBhHiIlLqQefdgFDG"))
 
 

@@ -48,7 +48,7 @@ class EmulatedCarrier(Carrier):
     def _found(self, sources: Iterable[int], tag: int) -> dict[int, Any]:
         """The next message of each source with this tag, for those whose message has been taken in."""
         comm = self.comm
-        matcher = comm.engine.matcher(comm.context)
+        matcher = comm.engine.matchers[comm.context]
         found = {}
         for source in sources:
             message = matcher.find(comm.members[source], tag, None)

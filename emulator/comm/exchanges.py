@@ -7,12 +7,10 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming
-from emulator.comm.members import as_c_int
 from emulator.comm.persistent import Both
 from emulator.comm.point_to_point import PointToPoint
 from emulator.comm.requests import EmulatedRequest
 
-_NULL: int = MPI.PROC_NULL
 _ANY: int = MPI.ANY_SOURCE
 _ANY_TAG: int = MPI.ANY_TAG
 
@@ -25,22 +23,22 @@ class Exchanges(PointToPoint):
         recvtag: int = _ANY_TAG, status: MPI.Status | None = None,
     ) -> None:  # fmt: skip
         self._enter()
-        payload, size = self._given(sendbuf, dest)
-        self._exchange(payload, size, dest, sendtag, self._wanted(recvbuf, source), source, recvtag, status)
+        payload = self._given(sendbuf, dest)
+        self._exchange(payload, dest, sendtag, self._wanted(recvbuf, source), source, recvtag, status)
 
     def Sendrecv_replace(
         self, buf: Any, dest: int, sendtag: int = 0, source: int = _ANY, recvtag: int = _ANY_TAG,
         status: MPI.Status | None = None,
     ) -> None:  # fmt: skip
         self._enter()
-        payload, size = self._given(buf, dest)
-        self._exchange(bytes(payload), size, dest, sendtag, self._wanted(buf, source), source, recvtag, status)
+        payload = bytes(self._given(buf, dest))
+        self._exchange(payload, dest, sendtag, self._wanted(buf, source), source, recvtag, status)
 
     def _exchange(
-        self, payload: Any, size: int, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int,
+        self, payload: Any, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int,
         status: MPI.Status | None,
     ) -> Any:  # fmt: skip
-        send, receive = self._begin_both(payload, size, dest, sendtag, into, source, recvtag)
+        send, receive = self._begin_both(payload, dest, sendtag, into, source, recvtag)
         self.engine.wait(receive)
         self.engine.wait(send)
         send.finish()
@@ -51,35 +49,32 @@ class Exchanges(PointToPoint):
         return result
 
     def _begin_both(
-        self, payload: Any, size: int, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int
+        self, payload: Any, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int
     ) -> tuple[EmulatedRequest, EmulatedRequest]:
         """Post the receive and send; a wrong destination or tag is an error before the receive is posted."""
-        dest, sendtag = as_c_int(dest), as_c_int(sendtag)
-        if dest != _NULL:
-            self._check_tag(sendtag)
-            self._peer(dest)
+        peer, sendtag = self._target(dest, sendtag)
         receive = self._receive(into, source, recvtag)
-        return self._send(payload, size, dest, sendtag), receive
+        return self._send_to(peer, sendtag, payload), receive
 
     def Isendrecv(
         self, sendbuf: Any, dest: int, sendtag: int = 0, recvbuf: Any = None, source: int = _ANY,
         recvtag: int = _ANY_TAG,
     ) -> MPI.Request:  # fmt: skip
         self._enter()
-        payload, size = self._given(sendbuf, dest)
-        return self._start(payload, size, dest, sendtag, self._wanted(recvbuf, source), source, recvtag)
+        payload = self._given(sendbuf, dest)
+        return self._start(payload, dest, sendtag, self._wanted(recvbuf, source), source, recvtag)
 
     def Isendrecv_replace(
         self, buf: Any, dest: int, sendtag: int = 0, source: int = _ANY, recvtag: int = _ANY_TAG
     ) -> MPI.Request:
         self._enter()
-        payload, size = self._given(buf, dest)
-        return self._start(bytes(payload), size, dest, sendtag, self._wanted(buf, source), source, recvtag)
+        payload = bytes(self._given(buf, dest))
+        return self._start(payload, dest, sendtag, self._wanted(buf, source), source, recvtag)
 
     def _start(
-        self, payload: Any, size: int, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int
+        self, payload: Any, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int
     ) -> MPI.Request:
         self.engine.progress()
-        both = Both(self, *self._begin_both(payload, size, dest, sendtag, into, source, recvtag))
+        both = Both(self, *self._begin_both(payload, dest, sendtag, into, source, recvtag))
         self._leave()
         return both

@@ -17,13 +17,11 @@ class Pickled(Exchanges):
 
     def send(self, obj: Any, dest: int, tag: int = 0) -> None:
         self._enter()
-        data = MPI.pickle.dumps(obj)
-        self._send_now(data, len(data), dest, tag)
+        self._send_now(MPI.pickle.dumps(obj), dest, tag)
 
     def ssend(self, obj: Any, dest: int, tag: int = 0) -> None:
         self._enter()
-        data = MPI.pickle.dumps(obj)
-        self._complete(self._send(data, len(data), dest, tag, sync=True))
+        self._complete(self._send(MPI.pickle.dumps(obj), dest, tag, sync=True))
 
     def bsend(self, obj: Any, dest: int, tag: int = 0) -> None:
         self.Bsend(MPI.pickle.dumps(obj), dest, tag)
@@ -33,18 +31,17 @@ class Pickled(Exchanges):
 
     def isend(self, obj: Any, dest: int, tag: int = 0) -> MPI.Request:
         self._enter()
-        data = MPI.pickle.dumps(obj)
-        return self._begin_send(data, len(data), dest, tag)
+        return self._send(MPI.pickle.dumps(obj), dest, tag)
 
     def issend(self, obj: Any, dest: int, tag: int = 0) -> MPI.Request:
         self._enter()
-        data = MPI.pickle.dumps(obj)
-        return self._begin_send(data, len(data), dest, tag, sync=True)
+        return self._send(MPI.pickle.dumps(obj), dest, tag, sync=True)
 
     def recv(self, buf: Any = None, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> Any:
         self._enter()
-        self._look(source, tag)
-        return self._complete(self._receive(None, source, tag), status)
+        origin, tag = self._accepted(source, tag)
+        self._look(origin, tag)
+        return self._complete(self._receive_from(origin, tag, None), status)
 
     def irecv(self, buf: Any = None, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Request:
         self._enter()
@@ -55,5 +52,4 @@ class Pickled(Exchanges):
         recvtag: int = _ANY_TAG, status: MPI.Status | None = None,
     ) -> Any:  # fmt: skip
         self._enter()
-        data = MPI.pickle.dumps(sendobj)
-        return self._exchange(data, len(data), dest, sendtag, None, source, recvtag, status)
+        return self._exchange(MPI.pickle.dumps(sendobj), dest, sendtag, None, source, recvtag, status)

@@ -7,7 +7,7 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming, outgoing
-from emulator.comm.members import Addressing, as_c_int
+from emulator.comm.members import Addressing
 from emulator.comm.persistent import NullRequest, PersistentRequest
 from emulator.comm.requests import EmulatedRequest, describe
 from emulator.comm.send_receive import ObjectReceive, ReceiveRequest, SendRequest
@@ -24,58 +24,63 @@ class PointToPoint(Addressing):
 
     # -- buffers, which are ignored with PROC_NULL
 
-    def _given(self, buf: Any, dest: int) -> tuple[Any, int]:
-        return outgoing(buf) if dest != _NULL else (b"", 0)
+    def _given(self, buf: Any, dest: int) -> Any:
+        return outgoing(buf) if dest != _NULL else b""
 
     def _wanted(self, buf: Any, source: int) -> Incoming | None:
         return Incoming(buf) if source != _NULL else None
 
     # -- the two basic operations, of which all others are made
 
-    def _send(self, payload: Any, size: int, dest: int, tag: int, sync: bool = False) -> EmulatedRequest:
-        if type(dest) is not int or type(tag) is not int:
-            dest, tag = as_c_int(dest), as_c_int(tag)
-        if dest == _NULL:
-            return NullRequest(self, receive=False)
-        if tag < 0:
-            self._check_tag(tag)
-        peer = self._peer(dest)
-        request = SendRequest(self, peer, sync)
-        end, transfer = self.engine.send(peer, self.context, tag, payload, size, request if sync else None)
-        return request.sent(end, transfer, payload)
+    def _send(self, payload: Any, dest: int, tag: int, sync: bool = False) -> EmulatedRequest:
+        """Begin a send of bytes, which ends the call unless it waits for the request."""
+        peer, tag = self._target(dest, tag)
+        request = self._send_to(peer, tag, payload, sync)
+        if self.engine.clock.measured:
+            self.engine.clock.leave()
+        return request
 
-    def _send_now(self, payload: Any, size: int, dest: int, tag: int) -> None:
+    def _send_to(self, peer: int | None, tag: int, payload: Any, sync: bool = False) -> EmulatedRequest:
+        if peer is None:
+            return NullRequest(self, receive=False)
+        request = SendRequest(self, peer, payload, sync)
+        end, request.transfer = self.engine.send(
+            peer, self.context, tag, payload, len(payload), request if sync else None
+        )
+        if end > request.end:  # else the receiver has acknowledged it already
+            request.end = end
+        return request
+
+    def _send_now(self, payload: Any, dest: int, tag: int) -> None:
         """Send and wait until the last byte has left: a short message needs no request for that."""
-        if type(dest) is not int or type(tag) is not int or dest < 0 or tag < 0:
-            self._complete(self._send(payload, size, dest, tag))
-            return
         engine = self.engine
         clock = engine.clock
-        peer = self._peer(dest)
-        end, transfer = engine.send(peer, self.context, tag, payload, size)
-        if transfer is not None:
-            self._complete(SendRequest(self, peer).sent(end, transfer, payload))
-            return
-        if end > clock.t:
-            engine.wait_until(end, Wait.SEND, peer)
-            if engine.pacer.pace:
-                engine.pacer.hold(end)
+        peer, tag = self._target(dest, tag)
+        if peer is not None:
+            end, transfer = engine.send(peer, self.context, tag, payload, len(payload))
+            if transfer is not None:
+                request = SendRequest(self, peer, payload)
+                request.end, request.transfer = end, transfer
+                self._complete(request)
+                return
+            if end > clock.t:
+                engine.wait_until(end, Wait.SEND, peer)
+                if engine.pacer.pace:
+                    engine.pacer.hold(end)
         if clock.measured:
             clock.leave()
 
-    def _look(self, source: int, tag: int) -> Arrival | None:
-        """Progress, and return the message that a receive from this source and tag can complete with at once.
+    def _look(self, origin: int | None, tag: int) -> Arrival | None:
+        """Progress, and return the message that a receive of this origin and tag can complete with at once.
 
         Only a message that is here completely and due in emulated time: no receive need be posted for it. This is
         the usual case where messages arrive faster than this machine handles them.
         """
         engine = self.engine
-        if type(source) is not int or type(tag) is not int or not 0 <= source < len(self.members):
+        if origin is None or origin < 0:
             engine.progress()
             return None
-        if tag < 0:
-            tag = self._tag_of(tag)
-        matcher, origin = engine.matcher(self.context), self.members[source]
+        matcher = engine.matchers[self.context]
         message = matcher.find(origin, tag, None)
         if message is None:
             engine.progress()
@@ -103,16 +108,16 @@ class PointToPoint(Addressing):
             engine.clock.leave()
 
     def _receive(self, into: Incoming | None, source: int, tag: int) -> EmulatedRequest:
-        if type(source) is not int or type(tag) is not int:
-            source, tag = as_c_int(source), as_c_int(tag)
-        if source == _NULL:
+        origin, tag = self._accepted(source, tag)
+        return self._receive_from(origin, tag, into)
+
+    def _receive_from(self, origin: int | None, tag: int, into: Incoming | None) -> EmulatedRequest:
+        if origin is None:
             return NullRequest(self, receive=True)
-        if tag < 0:
-            tag = self._tag_of(tag)
         engine = self.engine
         kind = ReceiveRequest if into is not None else ObjectReceive
-        request = kind(self, self._origin(source), tag, into)
-        engine.matcher(self.context).post(request, engine.reached())
+        request = kind(self, origin, tag, into)
+        engine.matchers[self.context].post(request, engine.reached())
         return request
 
     def _complete(self, request: EmulatedRequest, status: MPI.Status | None = None) -> Any:
@@ -141,22 +146,15 @@ class PointToPoint(Addressing):
 
     def Send(self, buf: Any, dest: int, tag: int = 0) -> None:
         self._enter()
-        payload, size = outgoing(buf) if dest != _NULL else (b"", 0)
-        self._send_now(payload, size, dest, tag)
+        self._send_now(outgoing(buf) if dest != _NULL else b"", dest, tag)
 
     def Ssend(self, buf: Any, dest: int, tag: int = 0) -> None:
         self._enter()
-        payload, size = self._given(buf, dest)
-        self._complete(self._send(payload, size, dest, tag, sync=True))
+        self._complete(self._send(self._given(buf, dest), dest, tag, sync=True))
 
     def Bsend(self, buf: Any, dest: int, tag: int = 0) -> None:
         self._enter()
-        payload, size = self._given(buf, dest)
-        payload = bytes(payload)
-        request = self._send(payload, size, dest, tag)
-        if isinstance(request, SendRequest):
-            self.engine.keep(request.transfer, payload)
-        self._leave()
+        self._send(bytes(self._given(buf, dest)), dest, tag)
 
     def Ibsend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
         self.Bsend(buf, dest, tag)
@@ -167,29 +165,22 @@ class PointToPoint(Addressing):
     def Recv(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> None:
         self._enter()
         into = Incoming(buf) if source != _NULL else None
-        message = self._look(source, tag)
+        origin, tag = self._accepted(source, tag)
+        message = self._look(origin, tag)
         if message is not None and into is not None and message.size <= into.room:
             self._take(message, into, status)
         else:
-            self._complete(self._receive(into, source, tag), status)
+            self._complete(self._receive_from(origin, tag, into), status)
 
     # -- nonblocking, upper case
 
     def Isend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
         self._enter()
-        payload, size = self._given(buf, dest)
-        return self._begin_send(payload, size, dest, tag)
+        return self._send(outgoing(buf) if dest != _NULL else b"", dest, tag)
 
     def Issend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
         self._enter()
-        payload, size = self._given(buf, dest)
-        return self._begin_send(payload, size, dest, tag, sync=True)
-
-    def _begin_send(self, payload: Any, size: int, dest: int, tag: int, sync: bool = False) -> MPI.Request:
-        request = self._send(payload, size, dest, tag, sync)
-        if self.engine.clock.measured:
-            self.engine.clock.leave()
-        return request
+        return self._send(self._given(buf, dest), dest, tag, sync=True)
 
     def _begin_receive(self, into: Incoming | None, source: int, tag: int) -> MPI.Request:
         self.engine.progress()
@@ -215,13 +206,12 @@ class PointToPoint(Addressing):
     Rsend_init = Send_init
 
     def _persistent_send(self, buf: Any, dest: int, tag: int, sync: bool) -> MPI.Prequest:
-        payload, size = self._given(buf, dest)
-        packed = type(payload) is bytearray and payload is not buf
+        payload = self._given(buf, dest)
+        packed = type(payload) is bytearray
 
         def begin() -> Any:
             self._enter()
-            data = outgoing(buf)[0] if packed else payload
-            return self._begin_send(data, size, dest, tag, sync)
+            return self._send(outgoing(buf) if packed else payload, dest, tag, sync)
 
         return PersistentRequest(self, begin)
 

@@ -7,17 +7,15 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming
-from emulator.comm.members import as_c_int
 from emulator.comm.persistent import NullRequest
 from emulator.comm.point_to_point import PointToPoint
 from emulator.comm.refused import NoHandle
 from emulator.comm.requests import EmulatedRequest, empty_status
 from emulator.comm.send_receive import ObjectReceive, ReceiveRequest
 from emulator.core.instruments import Wait
-from emulator.core.message import Arrival
+from emulator.core.message import ANY_SOURCE, Arrival
 from emulator.core.operations import Operation
 
-_NULL: int = MPI.PROC_NULL
 _ANY: int = MPI.ANY_SOURCE
 _ANY_TAG: int = MPI.ANY_TAG
 
@@ -27,16 +25,13 @@ class Probes(PointToPoint):
 
     _expected: float | None = None
 
-    def _find(self, source: int, tag: int, take: bool) -> Arrival | None:
+    def _find(self, origin: int, tag: int, take: bool) -> Arrival | None:
         """Find, or take out, a message that is there in emulated time; one that is to come sets `_expected`."""
-        if tag < 0:
-            tag = self._tag_of(tag)
         engine = self.engine
         engine.progress()
         self._expected = None
         now = engine.reached()
-        origin = self._origin(source)
-        matcher = engine.matcher(self.context)
+        matcher = engine.matchers[self.context]
         found = matcher.find(origin, tag, now)
         if found is None:
             if error := self.failure(origin, blocking=True):
@@ -56,11 +51,11 @@ class Probes(PointToPoint):
 
     def _probe(self, source: int, tag: int, status: MPI.Status | None, take: bool) -> Arrival | None:
         self._enter()
-        source, tag = as_c_int(source), as_c_int(tag)
-        if source == _NULL:
+        origin, tag = self._accepted(source, tag)
+        if origin is None:
             self._describe(None, status)
             return None
-        search = _Search(self, source, tag, take)
+        search = _Search(self, origin, tag, take)
         self.engine.wait(search)
         self._describe(search.found, status)
         self._leave()
@@ -69,15 +64,14 @@ class Probes(PointToPoint):
     def _test_probe(self, source: int, tag: int, status: MPI.Status | None, take: bool) -> tuple[bool, Arrival | None]:
         idling = self.engine.idling
         self._enter()
-        if type(source) is not int or type(tag) is not int:
-            source, tag = as_c_int(source), as_c_int(tag)
-        if source == _NULL:
+        origin, tag = self._accepted(source, tag)
+        if origin is None:
             self._describe(None, status)
             return True, None
-        found = self._find(source, tag, take)
+        found = self._find(origin, tag, take)
         if found is None:
             self.engine.idling = idling
-            self.engine.idle((self.context, source, tag))
+            self.engine.idle((self.context, origin, tag))
         else:
             self._describe(found, status)
         self._leave()
@@ -88,7 +82,7 @@ class Probes(PointToPoint):
         if status is None:
             return
         if found is None:
-            status.source = _NULL
+            status.source = MPI.PROC_NULL
         else:
             status.source, status.tag = self.rank_of(found.source), found.tag
             status.Set_elements(MPI.BYTE, found.size)
@@ -113,8 +107,8 @@ class Probes(PointToPoint):
 class _Search(Operation):
     """A probe to wait for."""
 
-    def __init__(self, comm: Probes, source: int, tag: int, take: bool) -> None:
-        self._comm, self._what = comm, (source, tag, take)
+    def __init__(self, comm: Probes, origin: int, tag: int, take: bool) -> None:
+        self._comm, self._what = comm, (origin, tag, take)
         self.found: Arrival | None = None
         self.hint: float | None = None
         self.soonest: float | None = None
@@ -122,7 +116,7 @@ class _Search(Operation):
     def poll(self) -> bool:
         self.found = self._comm._find(*self._what)
         self.soonest = self._comm._expected
-        self.hint = self.soonest if self._what[0] != _ANY else None
+        self.hint = self.soonest if self._what[0] != ANY_SOURCE else None
         return self.found is not None
 
 

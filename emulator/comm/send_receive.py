@@ -14,35 +14,31 @@ from emulator.core.operations import Transfer
 
 
 class SendRequest(EmulatedRequest):
-    """A pending send: complete when its last byte has left the network card and, if synchronous, it was matched."""
+    """A pending send: complete when its last byte has left the network card and, if synchronous, it was matched.
+
+    Attributes
+    ----------
+    destination, payload : the receiver (a rank of the engine), and bytes that must not change until it is complete
+    end, transfer : what `Engine.send` returned; `end` is later if the receiver's acknowledgement is
+    """
 
     __slots__ = (
         "active", "comm", "destination", "end", "engine", "error", "hint", "payload", "transfer", "unmatched", "why",
     )  # fmt: skip
 
-    def __init__(self, comm: Any, destination: int, sync: bool = False) -> None:
+    def __init__(self, comm: Any, destination: int, payload: Any, sync: bool = False) -> None:
         self.comm, self.engine = comm, comm.engine
-        self.destination = destination
+        self.destination, self.payload, self.unmatched = destination, payload, sync
         self.active, self.error = True, 0
         self.hint = None
         self.end = 0.0
         self.transfer: Transfer | None = None
-        self.payload: Any = None
-        self.unmatched = sync
         self.why = Wait.SEND
 
     def __del__(self) -> None:
         """Keep the payload of an unfinished send that the program has dropped: the transfer goes on."""
         if self.transfer is not None:
             self.engine.keep(self.transfer, self.payload)
-
-    def sent(self, end: float, transfer: Transfer | None, payload: Any) -> SendRequest:
-        """Record what `Engine.send` returned; `payload` must not change until the request is complete."""
-        if transfer is not None:
-            self.transfer, self.payload = transfer, payload
-        if end > self.end:
-            self.end = end
-        return self
 
     def acknowledged(self, time: float) -> None:
         """Record that the receiver has matched this synchronous send; the acknowledgement arrives at `time`."""
@@ -157,9 +153,9 @@ class ReceiveRequest(EmulatedRequest):
             return True
         self.error = self.comm.failure(self.source, blocking=False)
         if self.error:
-            self.engine.matcher(self.comm.context).withdraw(self)
+            self.engine.matchers[self.comm.context].withdraw(self)
             return True
-        self.hint = self.engine.matcher(self.comm.context).next_time() if self.source == ANY_SOURCE else None
+        self.hint = self.engine.matchers[self.comm.context].next_time() if self.source == ANY_SOURCE else None
         return False
 
     def time(self) -> float:
@@ -199,7 +195,7 @@ class ReceiveRequest(EmulatedRequest):
 
     def Cancel(self) -> None:
         if self.active and self.message is None:
-            self.cancelled = self.engine.matcher(self.comm.context).withdraw(self)
+            self.cancelled = self.engine.matchers[self.comm.context].withdraw(self)
 
 
 class ObjectReceive(ReceiveRequest):

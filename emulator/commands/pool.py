@@ -32,7 +32,7 @@ def pool(runs: tuple[Path, ...], out: str | None, seed: int) -> None:
 
     python -m emulator pool runs/five/*
     """
-    from emulator.report import terminal
+    from emulator.report import page, terminal
     from emulator.report.views import view
     from emulator.report.views.links import launches
     from emulator.run.console import make_console
@@ -45,7 +45,10 @@ def pool(runs: tuple[Path, ...], out: str | None, seed: int) -> None:
     printer = make_console()
     terminal.show([launches(found), *view(results.plain(result))], printer)
     folder = results.run_folder("pool", out)
-    printer.print(f"[dim]result: {results.save(result, folder / results.RESULT)}[/]")
+    results.save(result, folder / results.RESULT)
+    if problem := page.keep(folder, result):
+        raise problem
+    terminal.show([page.where(folder)], printer)
 
 
 def pooled(loaded: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]], seed: int = 0) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""``python -m emulator report RUN``: a result again, from its folder; with plots or as one HTML page if asked for."""
+"""``python -m emulator report RUN...``: results again, from their folders, on the terminal or as one HTML page."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from emulator import results
-from emulator.errors import UsageError
+from emulator.errors import CannotWrite, UsageError
 from emulator.report import terminal
 from emulator.report.views import view
 from emulator.run.console import make_console
@@ -15,27 +15,24 @@ from emulator.run.options import OneLineCommand
 
 
 @click.command(cls=OneLineCommand)
-@click.argument("run", metavar="RUN", type=click.Path(path_type=Path))
-@click.option("--full", is_flag=True, help="All columns of tables that are too wide for the terminal.")
-@click.option("--plots", is_flag=True, help="Draw times and bandwidths into the run folder, as PNG files.")
-@click.option("--html", is_flag=True, help="Write the report with its plots as report.html into the run folder.")
-def report(run: Path, full: bool, plots: bool, html: bool) -> None:
-    """Print the result in the run folder RUN (or in a result file), such as runs/ring/latest."""
-    result = results.load(run)
-    folder = run if run.is_dir() else run.parent
-    items = list(view(result))
-    console = make_console(record=html)
-    terminal.show(items, console, full)
-    drawn: list[Path] = []
-    if plots or html:
-        from emulator.report import plots as drawing
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--full", is_flag=True, help="Print everything instead of one screen.")
+@click.option("-o", "page", metavar="FILE.html", type=click.Path(path_type=Path),
+              help="Write one page of all these results, side by side, and print nothing of them.")  # fmt: skip
+def report(runs: tuple[Path, ...], full: bool, page: Path | None) -> None:
+    """Print the result in each run folder RUN (or result file), such as runs/ring/latest."""
+    found = [results.load(run) for run in runs]
+    if page is not None:
+        from emulator.report import page as pages
 
-        drawn = drawing.draw(items, folder)
-        if plots and not drawn:
-            raise UsageError(f"there is nothing to draw in this result of {result['demo']}: leave out --plots")
-        for path in drawn:
-            click.echo(f"drawn: {path}")
-    if html:
-        from emulator.report import page
-
-        click.echo(f"written: {page.write(console.export_html(inline_styles=True), drawn, folder, result)}")
+        try:
+            click.echo(f"written: {pages.write(page, found)}")
+        except CannotWrite as error:
+            reason = f"cannot write {error.path}: {error.reason}"
+            raise UsageError(f"{reason}; -o takes a file in a folder that exists and can be written") from None
+        return
+    console = make_console()
+    for number, result in enumerate(found):
+        if number:
+            console.print()
+        terminal.show(view(result), console, full)

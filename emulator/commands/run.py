@@ -120,7 +120,7 @@ def _begin(comm: EmulatedComm, pace: float | str, hosts: list[str] | None, json:
     """Begin the result, on rank 0, before the program."""
     results.check_writable(json)
     return results.new(
-        "run", ["python", *mpirun.this_program()], ranks=comm.size, hosts=hosts, clock="emulated", pace=pace,
+        "run", mpirun.this_job(comm.size), ranks=comm.size, hosts=hosts, clock="emulated", pace=pace,
         network=comm.engine.network.describe(),
     )  # fmt: skip
 
@@ -150,8 +150,12 @@ def _close(
                 result["timeline"] = conclude(folder)
             path = folder / results.RESULT
             unwritten = results.keep(result, path, json)
+            if unwritten is None:
+                from emulator.report import page
+
+                unwritten = page.keep(folder, result)
             if not quiet:
-                _print(comm, ending, result, None if unwritten else path)
+                _print(comm, ending, result, None if unwritten else folder)
             if unwritten is not None:
                 raise unwritten
     except (UsageError, CheckFailed) as error:
@@ -162,9 +166,9 @@ def _close(
         program.leave(1)
 
 
-def _print(comm: EmulatedComm, ending: Ending, result: dict[str, Any], path: Path | None) -> None:
-    """Print what the run took, and where its result is if it could be saved."""
-    from emulator.report import terminal
+def _print(comm: EmulatedComm, ending: Ending, result: dict[str, Any], folder: Path | None) -> None:
+    """Print what the run took, and where its page is if it could be saved."""
+    from emulator.report import page, terminal
     from emulator.report.views import view
     from emulator.run.console import make_console
 
@@ -176,5 +180,5 @@ def _print(comm: EmulatedComm, ending: Ending, result: dict[str, Any], path: Pat
             f"emulated {result['traffic']['seconds']:.6g} s, wall {ending.wall():.3g} s: without pacing only MPI.Wtime "
             "reads emulated time; what the program times with time.perf_counter or time.time is the wall's"
         )
-    if path is not None:
-        console.print(f"[dim]result: {path}[/]")
+    if folder is not None:
+        terminal.show([page.where(folder)], console)

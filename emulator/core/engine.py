@@ -8,6 +8,7 @@ ranks (`transmit`, `fetch`, `reply`, `progress`), waits (`wait`, `idle`), and ca
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from heapq import heappush
 from typing import Any
@@ -32,7 +33,7 @@ class Engine(ABC):
     rank, size, host : this rank, how many there are, and the emulated host of this one
     clock, pacer : this rank's logical clock, and what paces it
     routes : the way to each rank
-    matchers : by context; `matcher` makes the one that is missing
+    matchers : by context; made when first used: messages may arrive before their communicator is made here
     instruments : observers of messages; the carrier of every communicator has this same list
     dead : ranks that are known to have failed
     awaiting : synchronous sends by token, until their receivers acknowledge the match
@@ -50,7 +51,7 @@ class Engine(ABC):
         self._links = cards.links
         self.queues = [cards.out, cards.into, *cards.links]
         self.routes = Routes(network, rank, seed, cards.out, self._memory)
-        self.matchers: dict[int, Matcher] = {}
+        self.matchers: defaultdict[int, Matcher] = defaultdict(lambda: Matcher(self.match))
         self.awaiting: dict[int, Synchronous] = {}
         self.instruments: list[Instrument] = []
         self.dead: set[int] = set()
@@ -134,7 +135,7 @@ class Engine(ABC):
         if self.instruments:
             for instrument in self.instruments:
                 instrument.sent(self.rank, destination, tag, size, start, end, asked, first, queued, token)
-        flags = LOOPBACK if route.loopback else 0
+        flags = route.flags
         if sync is not None:
             flags |= SYNC
             self.awaiting[token] = sync
@@ -150,11 +151,11 @@ class Engine(ABC):
         Returns when its first and its last byte leave the card, when the first arrives, its service there, and the
         seconds that it waited at shared links.
         """
-        beta, beta_out = route.beta, route.beta_out
+        out, service = size * route.beta_out, size * route.beta
         change = route.change
         if change is not None:
-            beta, beta_out = change.betas(beta, beta_out)
-        out = size * beta_out
+            out *= change.stretch_out
+            service = max(service, out)
         start = first = route.queue.take(self.clock.t, out if out > route.gap else route.gap)
         for index in route.links:
             first = self._links[index].take(first, size * self.network.links[index].beta)
@@ -169,9 +170,8 @@ class Engine(ABC):
             first = last[context]
         last[context] = first
         route.sequence += 1
-        route.messages += 1
         route.bytes += size
-        return start, start + out, first, size * beta, queued
+        return start, start + out, first, service, queued
 
     def _send_again(self, *message: Any) -> None:
         """Send what a cut has held back."""
@@ -183,13 +183,6 @@ class Engine(ABC):
 
     # -- receiving
 
-    def matcher(self, context: int) -> Matcher:
-        """Give the matcher of a context; messages may arrive before their communicator is made here."""
-        found = self.matchers.get(context)
-        if found is None:
-            found = self.matchers[context] = Matcher(self.match)
-        return found
-
     def deliver(self, message: Arrival) -> None:
         """Take in a message: the card serves it in its turn, and the receive that it belongs to gets it."""
         self._arrived += 1
@@ -199,9 +192,7 @@ class Engine(ABC):
         if self.instruments:
             for instrument in self.instruments:
                 instrument.arrived(message.source, self.rank, message.tag, message.size, message.first)
-        matcher = self.matchers.get(message.context)
-        if matcher is None:
-            matcher = self.matcher(message.context)
+        matcher = self.matchers[message.context]
         if self.pacer.pace:
             matcher.arrive(message, self.pacer.emulated())
         else:
@@ -296,7 +287,7 @@ class Engine(ABC):
         for queue in self.queues:
             queue.inversions = 0
         for route in self.routes.values():
-            route.messages = route.bytes = 0
+            route.reset_counts()
 
     def reset(self) -> None:
         """Set emulated time, all queues and all counts to zero; all ranks do it together."""

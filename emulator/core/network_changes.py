@@ -54,11 +54,6 @@ class Change:
         self.waiting.append((destination, context, tag, bytes(payload), size, sync))
         return True
 
-    def betas(self, beta: float, beta_out: float) -> tuple[float, float]:
-        """Give the path's and the card's seconds per byte as they are now."""
-        slow = beta_out * self.stretch_out
-        return max(beta, slow), slow
-
     def delay(self, first: float, start: float, route: Route, size: int) -> float:
         """Give the arrival of a message's first byte, held back by a cut or by extra loss."""
         if start < self.open_at:

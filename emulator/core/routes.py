@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emulator.core.cards import Queue
+from emulator.core.message import LOOPBACK
 from emulator.network import Network, Path
 from emulator.network.draws import stream
 
@@ -20,14 +21,15 @@ class Route:
     ----------
     back : latency of the opposite way
     here, loopback : it leads to this rank itself; to a rank on this host
+    flags : those of every message that goes along it
     beta_out, gap : seconds per byte of this rank's card, and its least time between two messages
     last : for each context, when the first byte of the latest message arrives: messages do not overtake
     change : what faults have done to this way; None on a healthy one
     """
 
     __slots__ = (
-        "alpha", "back", "beta", "beta_out", "bytes", "change", "destination", "gap", "here", "host", "last", "links",
-        "loopback", "messages", "path", "queue", "sequence", "stream", "varies",
+        "_counted_from", "alpha", "back", "beta", "beta_out", "bytes", "change", "destination", "flags", "gap", "here",
+        "host", "last", "links", "loopback", "path", "queue", "sequence", "stream", "varies",
     )  # fmt: skip
 
     def __init__(self, destination: int, host: int, path: Path, back: float, queue: Queue, stream: int) -> None:
@@ -40,10 +42,19 @@ class Route:
         self.alpha, self.beta, self.links = path.alpha, path.beta, path.links
         self.varies = path.jitter is not None or path.loss is not None
         self.here = self.loopback = False
+        self.flags = 0
         self.beta_out, self.gap = path.beta, 0.0
-        self.sequence = self.messages = self.bytes = 0
+        self.sequence = self.bytes = self._counted_from = 0
         self.last: dict[int, float] = {}
         self.change: Change | None = None
+
+    @property
+    def messages(self) -> int:
+        """Messages sent since the counts were last reset."""
+        return self.sequence - self._counted_from
+
+    def reset_counts(self) -> None:
+        self._counted_from, self.bytes = self.sequence, 0
 
 
 class Routes(dict[int, Route]):
@@ -75,6 +86,7 @@ class Routes(dict[int, Route]):
         queue = self._memory if local else self._card
         route = Route(rank, host, network.path(here, host), back, queue, stream(self.seed, self.rank, rank))
         route.here, route.loopback = rank == self.rank, local
+        route.flags = LOOPBACK if local else 0
         if not local:
             nic = network.hosts[here].nic
             route.beta_out, route.gap = nic.egress_beta, nic.gap

@@ -41,6 +41,13 @@ def waste(interval_s: float, cost_s: float, mtbf_s: float, restart_s: float) -> 
     return min(1.0, cost_s / (interval_s + cost_s) + (restart_s + (interval_s + cost_s) / 2) / mtbf_s)
 
 
+def answer(cost_s: float, mtbf_s: float, restart_s: float) -> dict[str, float]:
+    """The best interval by `young` and by `daly` (s), the job's `mtbf` (s), and the share of time lost at Daly's."""
+    best = float(daly(cost_s, mtbf_s))
+    lost = waste(best, cost_s, mtbf_s, restart_s)
+    return {"mtbf": mtbf_s, "young": float(young(cost_s, mtbf_s)), "daly": best, "lost": lost}
+
+
 def in_steps(interval_s: float, step_s: float) -> int:
     """The interval in whole steps, at least one."""
     return max(1, round(interval_s / step_s))

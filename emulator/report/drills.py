@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Item, Map, Row, Series, Table, Text, Verdict, grouped
+from emulator.report.model import Axis, Column, Curve, Detail, Item, Map, Row, Series, Table, Text, Verdict, grouped
 from emulator.units import format_time
 
 PHASES = {
@@ -19,6 +19,61 @@ PHASES = {
 """What the phases of a recovery mean, in their order."""
 
 _BAR = 40  # characters of the timeline
+
+
+def drill_finding(result: Mapping[str, Any]) -> str | None:
+    """What failed, how the job recovered, and what it took."""
+    one = result.get("drill")
+    if not one:
+        return None
+    what = "; ".join(fault["text"] for fault in one["faults"] if fault["fired"]) or "no fault"
+    if one["outcome"] != "recovered":
+        at = one.get("failed_at") or {}
+        return f"{what}: {one['pattern']} did not recover by {one['recovery']}" + (f" ({at['why']})." if at else ".")
+    took = "" if one["recovery_seconds"] is None else f" in {format_time(one['recovery_seconds'])}"
+    checks = one.get("checks") or {}
+    good = sum(check["ok"] for check in checks.values())
+    return (
+        f"{what}: {one['pattern']} recovered by {one['recovery']}{took}, {_lost(one['lost_steps'])}; "
+        f"{one['ranks_after']} of {one['ranks']} ranks go on, and {good} of {len(checks)} checks hold."
+    )
+
+
+def matrix_finding(result: Mapping[str, Any]) -> str:
+    """How many drills survived."""
+    ran, survived = _survivors(result.get("matrix") or [])
+    return f"{survived} of {ran} drills survived."
+
+
+def alarms_finding(result: Mapping[str, Any]) -> str | None:
+    """The quickest detector, and false alarms."""
+    found = [one for one in result.get("alarms") or [] if one["detection_seconds"] is not None]
+    if not found:
+        return None
+    best = min(found, key=lambda one: float(one["detection_seconds"]))
+    false = sum(len(one["false_alarms"]) for one in result["alarms"])
+    took = format_time(best["detection_seconds"])
+    return (
+        f"{best['detector']} is the quickest: {took} in {best['situation']}; {false} live ranks were suspected in all."
+    )
+
+
+def soak_finding(result: Mapping[str, Any]) -> str | None:
+    """Kills and failures."""
+    one = result.get("soak")
+    return None if not one else f"{one['kills']} kills in {one['launches']} launches: {len(one['failed'])} failed."
+
+
+def trace_finding(result: Mapping[str, Any]) -> str | None:
+    """The policy with the most goodput at the shortest mean time between failures."""
+    runs = [run for run in (result.get("trace") or {}).get("runs") or [] if run["mtbf_s"] and not run["wrong"]]
+    if not runs:
+        return None
+    least = min(float(run["mtbf_s"]) for run in runs)
+    best = max((run for run in runs if run["mtbf_s"] == least), key=lambda run: float(run["goodput"]))
+    return (
+        f"Where failures come every {format_time(least)}, {best['policy']} has the most goodput: {best['goodput']:.1%}."
+    )
 
 
 def drill(result: Mapping[str, Any]) -> Iterator[Item]:
@@ -127,15 +182,45 @@ def matrix(result: Mapping[str, Any]) -> Iterator[Item]:
     cells = result.get("matrix") or []
     title = "From the fault to the next complete step (steps lost), and the ranks that go on"
     jobs = [{**cell, "job": f"{cell['pattern']}\n{cell['recovery']}"} for cell in cells]
-    yield Map.pivot(title, jobs, "fault", "job", form=_survived, tone=lambda cell: _bad(cell["outcome"] == "failed"))
+    yield _by_job(cells)
+    tone = lambda cell: _bad(cell["outcome"] == "failed")  # noqa: E731
+    yield Detail(Map.pivot(title, jobs, "fault", "job", form=_survived, tone=tone))
     for outcome, label in (("refused", "not run (-)"), ("failed", "FAILED")):
         some = [cell for cell in cells if cell["outcome"] == outcome]
         for why, these in grouped(some, "why").items():
-            yield Text(f"  {label} {'; '.join(_named(cells, these))}: {why}", _bad(outcome == "failed"))
+            line = Text(f"  {label} {'; '.join(_named(cells, these))}: {why}", _bad(outcome == "failed"))
+            yield line if line.tone else Detail(line)
+    ran, survived = _survivors(cells)
+    yield Text("", lead=f"{survived} of {ran} drills survived")
+    yield from (Detail(f"  {name:9} {about}") for name, about in (result.get("scenarios") or {}).items())
+
+
+def _by_job(cells: Sequence[Row]) -> Table:
+    """A row for each pattern and policy: how many of its drills survived, and what recovery took."""
+    rows = []
+    for job, these in grouped(cells, _job).items():
+        ran, survived = _survivors(these)
+        took = sorted(
+            (cell["drill"]["recovery_seconds"], cell["fault"])
+            for cell in these
+            if cell["drill"] is not None and cell["drill"]["recovery_seconds"] is not None
+        )
+        middle, (slowest, fault) = (took[len(took) // 2][0], took[-1]) if took else (None, (None, ""))
+        rows.append([job, f"{survived} of {ran}", middle, slowest, fault])
+    columns = [
+        Column("job", left=True),
+        Column("survived"),
+        Column("median recovery", form=formats.time),
+        Column("slowest", form=formats.time),
+        Column("of", left=True),
+    ]
+    return Table("Recoveries, over all faults", columns, rows)
+
+
+def _survivors(cells: Sequence[Row]) -> tuple[int, int]:
+    """Drills that ran, and those of them that survived."""
     ran = [cell for cell in cells if cell["drill"] is not None or cell["outcome"] == "failed"]
-    survived = sum(cell["outcome"] != "failed" for cell in ran)
-    yield Text("", lead=f"{survived} of {len(ran)} drills survived")
-    yield from (f"  {name:9} {about}" for name, about in (result.get("scenarios") or {}).items())
+    return len(ran), sum(cell["outcome"] != "failed" for cell in ran)
 
 
 def _named(cells: Sequence[Row], some: Sequence[Row]) -> Iterator[str]:
@@ -175,8 +260,8 @@ def alarms(result: Mapping[str, Any]) -> Iterator[Item]:
     title = "Time to detection, and live ranks that were suspected; -: no rank was suspected"
     yield Map.pivot(title, found, "detector", "situation", form=_sighted, tone=lambda one: _bad(one["wrong"]))
     limits = {one["situation"]: format_time(one["limit_seconds"]) for one in found}
-    yield "limits of silence: " + ", ".join(f"{name} {limit}" for name, limit in limits.items())
-    yield from (f"  {name:9} {one['about']}" for name, one in situations.items())
+    yield Detail("limits of silence: " + ", ".join(f"{name} {limit}" for name, limit in limits.items()))
+    yield from (Detail(f"  {name:9} {one['about']}") for name, one in situations.items())
     yield from (
         Text(f"  wrong     {one['situation']} under {one['detector']}: {one['wrong']}", "bad")
         for one in found

@@ -40,10 +40,11 @@ class _Laid:
 
 
 def table(one: Table, width: int, full: bool = False) -> Iterator[Line]:
-    """Lay out a table; `full`: leave out no column, rows go on in further lines instead."""
+    """Lay out a table; `full`: leave out no row and no column, rows go on in further lines instead."""
+    shown = range(len(one.rows)) if full or one.key is None else one.key
     if one.title:
         yield [(one.title, "head")]
-    columns = [_laid(column, one, index) for index, column in enumerate(one.columns)]
+    columns = [_laid(column, one, index, shown) for index, column in enumerate(one.columns)]
     needed = _total(columns)
     left_out: list[_Laid] = []
     if needed > width:
@@ -52,11 +53,13 @@ def table(one: Table, width: int, full: bool = False) -> Iterator[Line]:
             if _total(columns) > width and column.priority:
                 columns.remove(column)
                 left_out.append(column)
-    yield from _lines(columns, width, len(one.rows))
+    yield from _lines(columns, width, len(shown))
     yield from ([(note, "dim")] for note in one.notes)
-    if left_out:
-        names = ", ".join(column.name for column in sorted(left_out, key=lambda column: column.priority))
-        yield [(f"left out at {width} columns: {names}; COLUMNS={needed} or report --full shows all", "dim")]
+    fewer = f"{len(shown)} of {len(one.rows)} rows" if len(shown) < len(one.rows) else ""
+    names = ", ".join(dict.fromkeys(column.name for column in sorted(left_out, key=lambda column: column.priority)))
+    if fewer or names:
+        text = ", ".join(part for part in (fewer, names and f"without {names}") if part)
+        yield [(f"{text} (--full{'' if fewer else f' or COLUMNS={needed}'})", "dim")]
 
 
 def blocks(one: Map, width: int) -> Iterator[Line]:
@@ -76,11 +79,11 @@ def blocks(one: Map, width: int) -> Iterator[Line]:
     yield from _lines(block, width, len(one.rows))
 
 
-def _laid(column: Column, one: Table, index: int) -> _Laid:
+def _laid(column: Column, one: Table, index: int, shown: Sequence[int]) -> _Laid:
     cells = []
-    for number, row in enumerate(one.rows):
-        tone = one.tones[number] if one.tones else ""
-        cells.append((column.form(row[index]), tone or column.tone(row[index])))
+    for number in shown:
+        value, tone = one.rows[number][index], one.tones[number] if one.tones else ""
+        cells.append((column.form(value), tone or column.tone(value)))
     return _Laid(column.heading.split("\n"), cells, column.left, column.heading, column.priority)
 
 

@@ -1,7 +1,7 @@
 """The items of a report as plain data: tables, lines of text, verdicts, maps and series.
 
 A view (`emulator.report.views`) makes a list of these from a saved result; a renderer (`emulator.report.terminal`,
-`emulator.report.plots`) shows them. Values stay raw: seconds, bytes, shares. How one is written is said by its column.
+`emulator.report.page`) shows them. Values stay raw: seconds, bytes, shares. How one is written is said by its column.
 
 A *tone* says what a value or a line means, and each renderer chooses how that looks: ``"good"``, ``"bad"``,
 ``"warning"``, ``"dim"``, ``"head"``, ``""`` for nothing special.
@@ -24,6 +24,13 @@ def grouped(records: Iterable[Row], key: str | Callable[[Row], Any]) -> dict[Any
     for record in records:
         groups.setdefault(key(record) if callable(key) else record[key], []).append(record)
     return groups
+
+
+def spread(count: int, most: int = 8) -> list[int]:
+    """At most so many of the numbers from 0 to `count` - 1, evenly, with the first and the last."""
+    if count <= most:
+        return list(range(count))
+    return [round(at * (count - 1) / (most - 1)) for at in range(most)]
 
 
 @dataclass(frozen=True)
@@ -55,7 +62,7 @@ class Column:
 class Table:
     """Rows of raw values under columns, with a title above and notes below.
 
-    `tones` has a tone for each row, or is empty.
+    `tones` has a tone for each row, or is empty. `key` are the numbers of the rows that one screen shows; None: all.
     """
 
     title: str
@@ -63,6 +70,7 @@ class Table:
     rows: Sequence[Sequence[Any]]
     notes: Sequence[str] = ()
     tones: Sequence[str] = ()
+    key: Sequence[int] | None = None
 
     @classmethod
     def of(cls, title: str, columns: Sequence[Column], records: Iterable[Any], **more: Any) -> Table:
@@ -90,16 +98,22 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis of a plot; raw values are multiplied by `factor` to be in `unit`."""
+    """An axis of a plot; raw values are multiplied by `factor` to be in `unit`, or written with their own unit."""
 
     name: str
     unit: str = ""
     factor: float = 1.0
     log: bool = False
+    binary: bool = False  # a logarithmic axis with its marks at powers of 2
+    form: Callable[[float], str] | None = None  # writes a raw value with its unit
 
     @property
     def label(self) -> str:
-        return f"{self.name}, {self.unit}" if self.unit else self.name
+        return f"{self.name}, {self.unit}" if self.unit and self.form is None else self.name
+
+    def write(self, value: float) -> str:
+        """A raw value in words, with four figures."""
+        return self.form(value) if self.form else formats.figure(value * self.factor)
 
 
 @dataclass(frozen=True)
@@ -133,7 +147,7 @@ class Curve:
     x: Sequence[Any]  # names where the style is "bars"
     y: Sequence[float]
     interval: Sequence[Sequence[float] | None] = ()  # low and high end of each y, or None for a point without
-    style: str = "points"  # "points", "line", "dotted" or "bars"
+    style: str = "points"  # "points", "line", "joined" (points with a line), "dotted", "bars", "band" (intervals only)
     group: Any = None  # curves of one (measured, fitted and native times of one number of ranks) share a colour
 
     @classmethod
@@ -144,15 +158,63 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Series:
-    """Curves over common axes: a plot. `name` is that of its file; a terminal leaves it out."""
+class Mark:
+    """A place on the x axis with a meaning: a line at `at`, or a shaded region from there to `to`."""
 
-    name: str
+    at: float
+    text: str
+    to: float | None = None
+
+
+@dataclass(frozen=True)
+class Series:
+    """Curves over common axes: a plot; a terminal leaves it out."""
+
+    name: str  # unique in its view
     title: str
     x: Axis
     y: Axis
     curves: Sequence[Curve] = field(default=())
+    marks: Sequence[Mark] = ()
+    stacked: bool = False  # bars of several curves stand end to end instead of side by side
+    about: str = ""  # how to read it, in a sentence
 
 
-Item = str | Text | Table | Verdict | Map | Series
+@dataclass(frozen=True)
+class Scenario:
+    """A speedup model whose terms a page lets its reader change: ``emulator.speedup`` with a pattern's coefficients.
+
+    `pieces` has for each of S, V and R the runs of p in which it is ``a + b p + c / p``: ``(first p, a, b, c)``.
+    """
+
+    name: str
+    form: str
+    t_comp: float  # s
+    alpha: float  # s
+    beta: float  # s per byte; s where `bytes` is None
+    gamma: float  # s per byte
+    bytes: float | None  # None: beta is the time of the whole model
+    pieces: Sequence[Sequence[tuple[float, float, float, float]]]
+    draws: Sequence[Sequence[float]] = ()  # alpha, beta and gamma of resamples, for a band
+    best: Row = field(default_factory=dict)
+    dominated: Row | None = None
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A picture that is an SVG already; `about` says in a sentence what it shows."""
+
+    title: str
+    svg: str
+    about: str = ""
+
+
+@dataclass(frozen=True)
+class Detail:
+    """What one screen leaves out: a page has it, and a terminal with ``--full``."""
+
+    item: str | Text | Table | Verdict | Map
+
+
+Item = str | Text | Table | Verdict | Map | Series | Scenario | Drawing | Detail
 """What a view is made of; a string stands for a line of text."""

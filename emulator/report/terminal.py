@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from emulator.report import layout
-from emulator.report.model import Item, Map, Series, Table, Text, Verdict
+from emulator.report.model import Detail, Drawing, Item, Map, Scenario, Series, Table, Text, Verdict
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,8 +22,8 @@ _WIDEST_NAME = 13  # of a verdict in a list; longer names push what follows to t
 def show(items: Iterable[Item], console: Console, full: bool = False, skip: int = 0) -> int:
     """Print a view, or a part of it, but for its first `skip` lines; gives the number of its lines.
 
-    Tables are fitted into the width of the console. With `full` no column of one that is too wide is left out: its
-    rows go on in further lines.
+    Tables are fitted into the width of the console. With `full` there are details, and all rows and columns of tables:
+    rows that are too wide go on in further lines.
     """
     number = 0
     for number, line in enumerate(lines(items, console.width, full), start=1):
@@ -35,9 +35,10 @@ def show(items: Iterable[Item], console: Console, full: bool = False, skip: int 
 def lines(items: Iterable[Item], width: int, full: bool = False) -> Iterator[layout.Line]:
     """The lines of a view; an empty line stands around tables and before paragraphs with a heading."""
     blank, below = True, False  # whether the last line was empty; whether a table ended with it
-    for item in items:
-        if isinstance(item, Series):
+    for shown in items:
+        if isinstance(shown, Series | Scenario | Drawing) or (isinstance(shown, Detail) and not full):
             continue
+        item = shown.item if isinstance(shown, Detail) else shown
         apart = isinstance(item, Table | Map)
         if (apart or below or (isinstance(item, Text) and item.lead)) and not blank:
             yield []

@@ -168,6 +168,7 @@ def common_options(*names: str, **changed: dict[str, Any]) -> list[click.Paramet
         "trace-limit": {"type": click.IntRange(min=1), "metavar": "EVENTS",
                         "help": "With --trace: events of each rank that are kept, the last ones."},
         "quiet": {"is_flag": True, "help": "Print nothing but errors."},
+        "full": {"is_flag": True, "help": "Print everything instead of one screen."},
     }  # fmt: skip
     made: list[click.Parameter] = []
     for name in names or options:

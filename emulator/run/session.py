@@ -17,7 +17,7 @@ from mpi4py import MPI
 from emulator import carrier, results
 from emulator.errors import CannotWrite, CheckFailed, UsageError, on_root
 from emulator.launch import mpirun, streams
-from emulator.network import load
+from emulator.network import Network, load
 from emulator.run import console
 from emulator.run.interrupts import SaverOnSignal, leave
 
@@ -31,7 +31,7 @@ T = TypeVar("T")
 class CommonOptions:
     """Values of the options that every demo has: the same name means the same thing everywhere."""
 
-    net: str | None
+    net: str | Network | None
     pace: float | str
     compute: str
     sizes: list[int]
@@ -41,6 +41,7 @@ class CommonOptions:
     out: str | None
     json: str | None
     quiet: bool
+    full: bool = False
     trace: bool = False
     trace_limit: int | None = None
 
@@ -77,7 +78,7 @@ class Run:
         self.unwritten: CannotWrite | None = None  # what `save` could not write, which ends the run with status 1
         self._subs: dict[int, Any] = {}
         self._shown = 0  # lines of the view that have been printed
-        self.network: Any = self.on_root(lambda: None if common.net is None else load(common.net).sized(self.size))
+        self.network: Any = self.on_root(lambda: self._network(common.net))
         self.clock = "wall" if self.network is None else "emulated"
         self.pace: float | str | None = None if self.network is None else common.pace
         self.comm: MPI.Intracomm = self._carrier(common)
@@ -88,9 +89,15 @@ class Run:
         self.result: dict[str, Any] = {}
         if self.rank == 0:
             self.result = results.new(
-                name, ["python", *mpirun.this_program()], ranks=self.size, hosts=hosts, clock=self.clock,
+                name, mpirun.this_job(self.size), ranks=self.size, hosts=hosts, clock=self.clock,
                 pace=self.pace, network=None if self.network is None else self.network.describe(),
             )  # fmt: skip
+
+    def _network(self, net: str | Network | None) -> Network | None:
+        """The network for all ranks of the job: a preset's name, a file, or one that was loaded."""
+        if net is None:
+            return None
+        return (load(net) if isinstance(net, str) else net).sized(self.size)
 
     def _carrier(self, common: CommonOptions) -> MPI.Intracomm:
         if self.network is None:
@@ -184,7 +191,9 @@ class Run:
             from emulator.report.views import view
 
             left: dict[str, Any] = {"failures": []} if ended else {"failures": [], "warnings": [], "fidelity": None}
-            self._shown = terminal.show(view(results.plain(self._content() | left)), self.console, skip=self._shown)
+            self._shown = terminal.show(
+                view(results.plain(self._content() | left)), self.console, self.options.full, self._shown
+            )
 
     def warn(self, text: str) -> None:
         """Keep a warning for the result, which is printed with it, once."""
@@ -220,6 +229,15 @@ class Run:
         path = self.folder / results.RESULT
         self.unwritten = results.keep(self.result, path, self.options.json, samples=self.samples)
         return path
+
+    def leave_page(self) -> None:
+        """Write the page of the saved result beside it, on rank 0, and say where it is."""
+        if self.rank == 0 and self.unwritten is None:
+            from emulator.report import page, terminal
+
+            self.unwritten = page.keep(self.folder, self.result)
+            if self.console is not None and self.unwritten is None:
+                terminal.show([page.where(self.folder)], self.console)
 
     def save_unfinished(self) -> bool:
         """Save what `emulator.measure.repetitions.measure` and the demo have so far; whether there was anything."""
@@ -272,11 +290,10 @@ def _finish(run: Run) -> int:
     if fidelity is not None:
         run.result |= {"fidelity": fidelity, "pace": fidelity["pace"]}
     run.end_recording()
-    path = run.on_root(run.save)
+    run.on_root(run.save)
     run.show(ended=True)
-    if run.unwritten is None:
-        run.echo(f"[dim]result: {path}[/]")
-    else:
+    run.leave_page()
+    if run.unwritten is not None:
         streams.print_error(str(run.unwritten))
     return int(run.control.bcast(1 if run.failures or run.unwritten else 0))
 

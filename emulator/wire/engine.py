@@ -96,9 +96,8 @@ class WireEngine(Waiting):
     ) -> MPI.Request | None:  # fmt: skip
         if size <= _PACKED:
             packet = bytearray(_SIZE + size)
+            packet[_SIZE:] = payload
             _pack_into(packet, 0, context, tag, flags, first, service, size, token)
-            if size:
-                packet[_SIZE:] = payload
             self._ship(packet, route.destination)
             return None
         packet = bytearray(_SIZE)

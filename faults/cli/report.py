@@ -30,8 +30,7 @@ from emulator.errors import CannotWrite
 from emulator.launch import mpirun
 from emulator.launch.foreground import Ended, ending_in_order
 from emulator.network import load
-from emulator.report import terminal, views
-from emulator.report.model import Text
+from emulator.report import page, terminal, views
 from emulator.report.views import timeline
 from emulator.run import console
 
@@ -58,9 +57,11 @@ class Report:
         Where to print; None where nothing shall be.
     """
 
-    def __init__(self, name: str, dry_run: bool, out: str | None, json_file: str | None, quiet: bool) -> None:
+    def __init__(
+        self, name: str, dry_run: bool, out: str | None, json_file: str | None, quiet: bool, full: bool = False
+    ) -> None:
         self.dry_run, self.screen = dry_run, None if quiet else console.make_console()
-        self._name, self._out, self._json_file = name, out, json_file
+        self._name, self._out, self._json_file, self._full = name, out, json_file, full
         self._record: dict[str, Any] = {}
         self._path = Path()
         self._unwritten: CannotWrite | None = None
@@ -115,13 +116,15 @@ class Report:
             self.screen.print(line)
 
     def show(self) -> None:
-        """Print what is saved, as ``python -m emulator report`` does, and where it is."""
+        """Print what is saved, as ``python -m emulator report`` does; write its page, and say where that is."""
         if self.screen:
-            terminal.show(views.body(self._record), self.screen)
+            terminal.show(views.body(self._record), self.screen, self._full)
             if "timeline" in self._record:
                 terminal.show(timeline.brief(self._record["timeline"]), self.screen)
-            if self._unwritten is None:
-                terminal.show([Text(f"result: {self._path}", "dim")], self.screen)
+        if self._unwritten is None:
+            self._unwritten = page.keep(self._path.parent, self._record)
+            if self.screen and self._unwritten is None:
+                terminal.show([page.where(self._path.parent)], self.screen)
 
     def progress(self, total: int, label: str) -> AbstractContextManager[console.Progress]:
         """A bar with the remaining time on a terminal, a line now and then in a pipe."""
@@ -141,10 +144,13 @@ def reporting(name: str, dry_run: str) -> Callable[[Callable[..., None]], Callab
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(function)
-        def command(*, dry_run: bool, out: str | None, json_file: str | None, quiet: bool, **options: Any) -> None:
-            function(report=Report(name, dry_run, out, json_file, quiet), **options)
+        def command(
+            *, dry_run: bool, out: str | None, json_file: str | None, quiet: bool, full: bool, **options: Any
+        ) -> None:
+            function(report=Report(name, dry_run, out, json_file, quiet, full), **options)
 
         for option in (
+            click.option("--full", is_flag=True, help="Print everything instead of one screen."),
             click.option("--quiet", is_flag=True, help="Print nothing but errors."),
             click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well."),
             click.option("--out", metavar="DIR", help=f"Run folder; absent: runs/{name}/<UTC time>."),

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import shlex
+import signal
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +16,7 @@ from emulator import results
 from emulator.commands.report import report
 from emulator.launch import mpirun
 from emulator.launch.job import start
+from emulator.report import page
 from emulator.report.views import view
 from tests.emulator.report.widths import fits_every_width
 
@@ -45,8 +50,32 @@ def run_demo(name: str, ranks: int, folder: Path, *options: str, timeout: float 
         errors.seek(0)
         printed, complaints = output.read(), errors.read()
     if status == 0:
-        assert same_as_reported(printed, folder) == f"result: {folder / results.RESULT}"
+        assert same_as_reported(printed, folder) == page.where(folder).text
+        assert (folder / page.PAGE).stat().st_size < 1_000_000
     return Done(status, printed + complaints, folder)
+
+
+def refuse(comm: Any, name: str, options: str) -> str:
+    """Start a demo's command in the ranks of this job, which refuse it alike; rank 0's line, the only one, everywhere.
+
+    How refusals end mpirun and its exit status is tested in `tests.emulator.run.test_options`.
+    """
+    command = importlib.import_module(f"demos.{name}").main
+    handler = signal.getsignal(signal.SIGTERM)
+    with tempfile.TemporaryDirectory() as own:
+        folder = Path(comm.bcast(own)) / "run"
+        comm.Barrier()  # ranks wait 2 s for others that refuse, which may have imported the demo later
+        try:
+            done = CliRunner().invoke(command, ["--out", str(folder), *shlex.split(options)])
+        finally:
+            signal.signal(signal.SIGTERM, handler)
+        assert (done.exit_code, done.stdout) == (2, ""), done.output
+        comm.Barrier()
+        assert not folder.exists(), "a refused run leaves nothing"
+        lines = [line for said in comm.allgather(done.stderr) for line in said.splitlines()]
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("error: ")
+    return lines[0]
 
 
 def same_as_reported(printed: str, folder: Path) -> str:

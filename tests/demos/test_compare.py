@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from demos.compare import PATTERNS, _own_terms, price
-from tests.demos.launched import run_demo
+from tests.demos.launched import refuse, run_demo
+from tests.ranks import on_ranks
 
 
 def test_on_an_emulated_network_the_formulas_hold(tmp_path: Path) -> None:
@@ -54,13 +56,12 @@ def test_own_terms_explain_the_shortest_and_the_longest_vector() -> None:
         assert _own_terms(rows, name, 4) == pytest.approx((3e-6, 2e-9), rel=1e-3)
 
 
-@pytest.mark.parametrize(
-    ("options", "rule"), [(("--ranks", "2"), "at least 3"), (("--sizes", "12"), "whole numbers of float64")]
-)
-def test_bad_input(options: tuple[str, ...], rule: str, tmp_path: Path) -> None:
-    done = run_demo("compare", 4, tmp_path, *options)
-    assert done.status == 2
-    assert rule in done.text
+REFUSED = {"--ranks 2": "at least 3", "--sizes 12": "whole numbers of float64"}
+
+
+@on_ranks(4, options=list(REFUSED))
+def test_bad_input(comm: Any, options: str) -> None:
+    assert REFUSED[options] in refuse(comm, "compare", options)
 
 
 def test_prices() -> None:

@@ -6,7 +6,7 @@ import pytest
 from demos._lib.formulas import uniform
 from demos.incast import EXACT, job, on_network
 from emulator.network import load
-from tests.demos.launched import run_demo
+from tests.demos.launched import refuse, run_demo
 from tests.ranks import on_ranks
 
 
@@ -34,19 +34,16 @@ def test_without_a_network_one_queue_is_fitted(tmp_path):
     assert all(row["predicted"] > 0 and row["wrong"] == 0 for row in result["measurements"])
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--sizes", "8"], "alpha and beta need at least 2 sizes to be told apart, got 1"),
-        (["--ranks", "1"], "incast needs a receiver and a sender, got --ranks 1"),
-        (["--ranks", "4"], "--ranks must lie between 1 and this job's 2 ranks, got 4"),
-    ],
-)
-def test_what_cannot_be_measured_is_refused_in_one_line(tmp_path, options, message):
-    done = run_demo("incast", 2, tmp_path, *options)
-    assert done.status == 2
-    assert message in done.text
-    assert not (tmp_path / "result.json").exists()
+REFUSED = {
+    "--sizes 8": "alpha and beta need at least 2 sizes to be told apart, got 1",
+    "--ranks 1": "incast needs a receiver and a sender, got --ranks 1",
+    "--ranks 4": "--ranks must lie between 1 and this job's 2 ranks, got 4",
+}
+
+
+@on_ranks(2, options=list(REFUSED))
+def test_what_cannot_be_measured_is_refused_in_one_line(comm, options):
+    assert REFUSED[options] in refuse(comm, "incast", options)
 
 
 @pytest.mark.parametrize(

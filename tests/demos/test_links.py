@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from demos.links import tournament
 from emulator import network
-from tests.demos.launched import run_demo
+from tests.demos.launched import refuse, run_demo
+from tests.ranks import on_ranks
 
 HETEROGENEOUS = """
 [link]
@@ -84,7 +85,6 @@ def test_a_sample_holds_the_headline_pair(tmp_path):
     assert ends == {(0, 1), (1, 0), (2, 3), (3, 2)}  # one round of the tournament
 
 
-def test_one_size_is_refused(tmp_path):
-    done = run_demo("links", 2, tmp_path, "--sizes", "8")
-    assert done.status == 2
-    assert "at least 2 sizes" in done.text
+@on_ranks(2)
+def test_one_size_is_refused(comm):
+    assert "at least 2 sizes" in refuse(comm, "links", "--sizes 8")

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.demos.launched import run_demo
+from tests.demos.launched import refuse, run_demo
+from tests.ranks import on_ranks
 
 
-def test_without_pacing_a_detector_is_refused(tmp_path: Path) -> None:
-    done = run_demo("membership", 4, tmp_path / "run", "--net", "10gbe", "--pace", "none")
-    assert done.status == 2
-    assert "--pace auto or --pace K" in done.text
+@on_ranks(4)
+def test_without_pacing_a_detector_is_refused(comm: Any) -> None:
+    assert "--pace auto or --pace K" in refuse(comm, "membership", "--net 10gbe --pace none")
 
 
 @pytest.mark.parametrize("carrier", [(), ("--net", "10gbe", "--pace", "1")], ids=["bare", "paced"])
@@ -26,7 +27,6 @@ def test_the_live_group_finds_the_silent_member(tmp_path: Path, carrier: tuple[s
     assert "live, 4 ranks, period 300 ms: rank 3 suspected after" in done.text
 
 
-def test_two_ranks_are_no_group(tmp_path: Path) -> None:
-    done = run_demo("membership", 2, tmp_path / "run")
-    assert done.status == 2
-    assert "3" in done.text
+@on_ranks(2)
+def test_two_ranks_are_no_group(comm: Any) -> None:
+    assert "3" in refuse(comm, "membership", "")

@@ -13,6 +13,7 @@ from demos._lib import digits
 from demos.parameter_server import TOLERANCE, parse_slow
 from emulator.errors import UsageError
 from tests.demos import launched
+from tests.ranks import on_ranks
 
 
 def run_demo(folder: Path, name: str, ranks: int, *options: str) -> tuple[int | None, str, Any]:
@@ -58,26 +59,23 @@ def test_on_the_bare_transport(tmp_path: Path, consistency: str) -> None:
     assert "which no alpha and beta describe" in " ".join(text.split())
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--consistency", "eventual"], "--consistency must be one of bsp, ssp, async, got 'eventual'"),
-        (["--staleness", "-1"], "staleness must be a whole number >= 0, got -1"),
-        (["--servers", "3"], "--servers must leave a rank to work, got 3 of 3 ranks"),
-        (["--slow", "1"], "--slow is 'RANK xFACTOR'"),
-        (["--slow", "1 x1.2.3"], "--slow is 'RANK xFACTOR'"),
-        (["--servers", "2", "--ranks", "2"], "--ranks must leave a rank to work beside 2 server(s), got 2"),
-        (["--slow", "0 x4"], "--slow names a worker, ranks 1 to 2, got 0"),
-        (["--replicas", "2"], "replicas must lie between 1 and the 1 servers, got 2"),
-        (["--compression", "zip"], "compression must be none, fp16 or topk:SHARE"),
-        (["--placement", "here"], "placement must be one of"),
-    ],
-)
-def test_bad_input_is_one_line(tmp_path: Path, options: list[str], message: str) -> None:
-    status, text, _ = run_demo(tmp_path, "parameter_server", 3, "--sizes", "64", "--steps", "2", *options)
-    assert status == 2, text
-    assert message in text
-    assert "Traceback" not in text
+REFUSED = {
+    "--consistency eventual": "--consistency must be one of bsp, ssp, async, got 'eventual'",
+    "--staleness -1": "staleness must be a whole number >= 0, got -1",
+    "--servers 3": "--servers must leave a rank to work, got 3 of 3 ranks",
+    "--slow 1": "--slow is 'RANK xFACTOR'",
+    "--slow '1 x1.2.3'": "--slow is 'RANK xFACTOR'",
+    "--servers 2 --ranks 2": "--ranks must leave a rank to work beside 2 server(s), got 2",
+    "--slow '0 x4'": "--slow names a worker, ranks 1 to 2, got 0",
+    "--replicas 2": "replicas must lie between 1 and the 1 servers, got 2",
+    "--compression zip": "compression must be none, fp16 or topk:SHARE",
+    "--placement here": "placement must be one of",
+}
+
+
+@on_ranks(3, options=list(REFUSED))
+def test_bad_input_is_one_line(comm: Any, options: str) -> None:
+    assert REFUSED[options] in launched.refuse(comm, "parameter_server", f"--sizes 64 --steps 2 {options}")
 
 
 def test_slow_reads_ranks_and_factors() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from demos._lib import corpus
-from tests.demos.launched import run_demo
+from tests.demos.launched import refuse, run_demo
+from tests.ranks import on_ranks
 
 
 def test_on_an_emulated_network_everything_is_checked(tmp_path: Path) -> None:
@@ -60,22 +61,22 @@ def same(one: Any, other: Any) -> bool:
     return math.isclose(one, other, rel_tol=1e-12) if isinstance(one, float) else one == other
 
 
-@pytest.mark.parametrize(
-    ("ranks", "options", "rule"),
-    [
-        (4, ("--quorum", "120 %"), "between 0 % and 100 %"),
-        (4, ("--deadline", "-1 ms"), "a time is a number >= 0"),
-        (4, ("--replicas", "4"), "1 to 3 replicas"),
-        (4, ("--slow", "0 x4"), "names a worker"),
-        (2, (), "at least 3 ranks"),
-    ],
-)
-def test_bad_input(ranks: int, options: tuple[str, ...], rule: str, tmp_path: Path) -> None:
-    done = run_demo("scatter_gather", ranks, tmp_path, *options)
-    lines = [line for line in done.text.splitlines() if line.startswith("error:")]
-    assert done.status == 2
-    assert len(lines) == 1
-    assert rule in lines[0]
+REFUSED = {
+    "--quorum '120 %'": "between 0 % and 100 %",
+    "--deadline '-1 ms'": "a time is a number >= 0",
+    "--replicas 4": "1 to 3 replicas",
+    "--slow '0 x4'": "names a worker",
+}
+
+
+@on_ranks(4, options=list(REFUSED))
+def test_bad_input(comm: Any, options: str) -> None:
+    assert REFUSED[options] in refuse(comm, "scatter_gather", options)
+
+
+@on_ranks(2)
+def test_two_ranks_are_too_few(comm: Any) -> None:
+    assert "at least 3 ranks" in refuse(comm, "scatter_gather", "")
 
 
 def test_the_corpus_is_python_s_own() -> None:

@@ -67,6 +67,24 @@ def test_the_standard_form_is_labelled_and_counts_both_passes():
     assert table(outcome.output) == [["2", "0.5000", "0.0416", "0.5416", "1.85", "0.083"]]
 
 
+def test_checkpoints_are_answered_by_young_and_daly():
+    outcome = run("--checkpoint", "30 s", "--mtbf", "5 years", "--restart", "2 min", "--nodes", "64,4096")
+    lines = outcome.output.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("checkpoints"))
+    assert [line.split() for line in lines[start + 2 :]] == [
+        # Young: sqrt(2 x 30 s x 5 years / 64) = 12,161 s
+        ["64", "28.5", "d", "3.38", "h", "3.37", "h", "0.5", "%"],
+        ["4096", "10.7", "h", "25.3", "min", "25.0", "min", "4.3", "%"],
+    ]
+
+
+@pytest.mark.parametrize("given", [("--checkpoint", "30 s"), ("--mtbf", "1 d"), ("--restart", "1 s")])
+def test_a_checkpoint_needs_a_cost_and_an_mtbf(given):
+    refused = run(*given)
+    assert refused.exit_code == 2
+    assert "--checkpoint and --mtbf go together" in refused.output
+
+
 def test_other_terms_change_it():
     outcome = run("--t-comp", "10 s", "--alpha", "1 us", "--beta", "0", "--nodes", "1,2")
     assert table(outcome.output)[1][:2] == ["2", "5.0000"]

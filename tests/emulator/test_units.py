@@ -97,7 +97,16 @@ def test_formats_are_read_by_people():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (0.99999, "1.00 s"), (999.96, "1.00 ks"), (1e-9, "1.00 ns"), (-2e-3, "-2.00 ms"), (1e20, "1.00e20 s")],
+    [
+        (0, "0 s"),
+        (0.99999, "1.00 s"),
+        (999.4, "999 s"),
+        (999.96, "16.7 min"),
+        (4e4, "11.1 h"),
+        (1e-9, "1.00 ns"),
+        (-2e-3, "-2.00 ms"),
+        (1e20, "1.00e20 s"),
+    ],
 )
 def test_a_time_has_three_digits_and_a_prefix(seconds, text):
     assert units.format_time(seconds) == text

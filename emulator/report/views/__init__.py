@@ -50,8 +50,23 @@ def view(result: Mapping[str, Any]) -> Iterator[Item]:
     yield from common.closing(result)
 
 
+def finding(result: Mapping[str, Any]) -> str:
+    """Say in a sentence what was found: by the function ``finding`` beside the result's view, if it has one.
+
+    A view called otherwise, such as ``soak``, has its sentence in ``soak_finding``.
+    """
+    module, _, function = _where(result)
+    name = "finding" if function == "view" else f"{function}_finding"
+    told: str | None = getattr(import_module(module), name, common.finding)(result)
+    return told or common.finding(result)
+
+
+def _where(result: Mapping[str, Any]) -> tuple[str, str, str]:
+    return _MODULES.get(result["demo"], "emulator.report.views.common:unknown").partition(":")
+
+
 def body(result: Mapping[str, Any]) -> Iterator[Item]:
     """Give the items of the result's own view, between the line that says what ran and the warnings."""
-    module, _, function = _MODULES.get(result["demo"], "emulator.report.views.common:unknown").partition(":")
+    module, _, function = _where(result)
     shown: Iterator[Item] = getattr(import_module(module), function)(result)
     yield from shown

@@ -18,6 +18,20 @@ FORMS: dict[str, Callable[[Any], str]] = {
 """How a column writes its values; `name` is left-aligned."""
 
 
+def finding(result: common.Result) -> str | None:
+    """How many of its checks hold, with the first of them; and how far the price of a step was off."""
+    parts = result.get("case") or ()
+    checks = [part for part in parts if "passed" in part]
+    if not checks:
+        return None
+    failed = [part["text"] for part in checks if not part["passed"]]
+    if failed:
+        return f"{len(failed)} of {len(checks)} checks fail: {failed[0]}."
+    off = [_off(part["terms"]["rows"][-1]) for part in parts if "terms" in part]
+    known = [f"; its step was priced {formats.off(one)} off" for one in off if one is not None][:1]
+    return f"All {len(checks)} checks hold ({checks[0]['text']}){''.join(known)}."
+
+
 def view(result: common.Result) -> Iterator[Item]:
     """The parts in the order in which the case gave them."""
     for part in result.get("case") or ():

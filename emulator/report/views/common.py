@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from typing import Any
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table, Text, Verdict, grouped
+from emulator.report.model import (
+    Axis,
+    Column,
+    Curve,
+    Detail,
+    Item,
+    Mark,
+    Row,
+    Series,
+    Table,
+    Text,
+    Verdict,
+    grouped,
+    spread,
+)
 from emulator.report.views import timeline
-from emulator.units import format_size
+from emulator.units import format_size, format_time
 
 Result = Mapping[str, Any]
 
-BYTES = Axis("size", "bytes", log=True)
-TIME = Axis("time", "us", 1e6, log=True)
+BYTES = Axis("size", "bytes", log=True, binary=True, form=lambda size: format_size(round(size)))
+TIME = Axis("time", "us", 1e6, log=True, form=format_time)
 BANDWIDTH = Axis("bus bandwidth", "GB/s", 1e-9, log=True)
+
+_MOST_PLOTS = 4
+_MOST_WARNINGS = 3  # on one screen
+_MOST_CHECKS = 4
 
 RANKS, SIZE = Column("ranks"), Column("bytes", form=formats.size)
 MICROSECONDS = [
@@ -48,8 +68,26 @@ def closing(result: Result) -> Iterator[Item]:
         yield from timeline.brief(result["timeline"])
     if result.get("warnings"):
         yield Text("", lead="Warnings")
-        yield from (f"  - {text}" for text in result["warnings"])
+        lines = [f"  - {text}" for text in result["warnings"]]
+        yield from lines[:_MOST_WARNINGS]
+        yield from map(Detail, lines[_MOST_WARNINGS:])
     yield from (Text(f"FAILED: {text}", "bad") for text in result.get("failures") or ())
+
+
+def finding(result: Result) -> str:
+    """What was measured, in a sentence: for results whose view has none of its own, or which are not complete."""
+    rows = result["measurements"]
+    if not rows:
+        return f"{result['demo']}: nothing was measured."
+    patterns = ", ".join(grouped(rows, "pattern"))
+    wrong = sum(row.get("wrong") or 0 for row in rows)
+    found = f"{wrong} wrong values were found" if wrong else "no value was wrong"
+    return f"{len(rows)} measurements of {patterns} on up to {max(row['ranks'] for row in rows)} ranks; {found}."
+
+
+def unknown_finding(result: Result) -> str:
+    """The sentence of a result whose command has no view."""
+    return finding(result)
 
 
 def fidelity(one: Row) -> Iterator[Item]:
@@ -99,19 +137,21 @@ def measurements(result: Result) -> Iterator[Item]:
     """Tables of all measurements but those of the link and of local reductions, one for each number of ranks."""
     rows = [row for row in result["measurements"] if row["pattern"] not in ("link", "reduction")]
     patterns = list(grouped(rows, "pattern"))
+    most = max((row["ranks"] for row in rows), default=0)
     for ranks, these in grouped(rows, "ranks").items():
         if len(patterns) == 1:
-            yield measured(these, f"{patterns[0]}, {ranks} ranks{emulated(result)}")
+            table = measured(these, f"{patterns[0]}, {ranks} ranks{emulated(result)}")
         else:
-            yield comparison(these, f"{ranks} ranks{emulated(result)}, microseconds")
+            table = comparison(these, f"{ranks} ranks{emulated(result)}, microseconds")
+        yield replace(table, key=spread(len(table.rows))) if ranks == most else Detail(table)
     if len(patterns) == 1 and any("held_out" in row for row in rows):
         held = any(row.get("held_out") for row in rows)
         unseen = "; predicted: by a fit on fewer ranks, which has not seen these" if held else ""
-        yield Text(
+        meaning = (
             "time: median over n repetitions of the whole operation, from the first rank's start to the last one's "
-            f"end; fitted: by the fit below, to these very times{unseen}; error: against time",
-            "dim",
+            f"end; fitted: by the fit below, to these very times{unseen}; error: against time"
         )
+        yield Detail(Text(meaning, "dim"))
 
 
 def measured(rows: Sequence[Row], title: str) -> Table:
@@ -160,7 +200,7 @@ def comparison(rows: Sequence[Row], title: str) -> Table:
             Column("native", lambda size: (best[size].get("native") or {}).get("median"), formats.microseconds),
             Column("best/native", lambda size: ratio(best[size]), formats.fixed(".2f")),
         ] * any(row.get("native") for row in rows),
-        Column("quickest", lambda size: best[size]["pattern"]),
+        Column("quickest", lambda size: best[size]["pattern"], priority=1),
         *[
             Column("#wrong", lambda size: sum(row.get("wrong") or 0 for row in of[size].values()), tone=WRONG.tone)
         ] * any(row.get("wrong") is not None for row in rows),
@@ -168,8 +208,13 @@ def comparison(rows: Sequence[Row], title: str) -> Table:
     return Table.of(title, columns, of)
 
 
-def fits(result: Result, rows: Sequence[Row] | None = None, title: str = "Fitted terms") -> Iterator[Table]:
-    """The table of fits: a line for each, and one for each of its segments."""
+def fits(
+    result: Result, rows: Sequence[Row] | None = None, title: str = "Fitted terms", key: Sequence[str] = ()
+) -> Iterator[Table]:
+    """The table of fits: a line for each, and one for each of its segments.
+
+    `key` are the patterns whose lines one screen shows; without any, all.
+    """
     rows = result["fits"] if rows is None else rows
     if not rows:
         return
@@ -187,7 +232,8 @@ def fits(result: Result, rows: Sequence[Row] | None = None, title: str = "Fitted
     columns = [Column("fit", "name", left=True)]
     for priority, (name, unit, factor) in enumerate(terms):
         columns.append(Column(name, f"{name}.value", value_of(factor), unit, priority=2 * (name == "gamma")))
-        columns.append(Column(f"95 % of {name}", f"{name}.ci95", interval_of(factor), priority=3 + priority))
+        if claimed:
+            columns.append(Column(f"95 % of {name}", f"{name}.ci95", interval_of(factor), priority=3 + priority))
     columns.append(Column("bandwidth", _bandwidth, formats.or_dash(lambda rate: f"{rate / 1e9:.3g} GB/s"), priority=2))
     columns.append(Column("median error", "median_relative_error", lambda v: "" if v is None else formats.percent(v)))
     shown: list[tuple[str, Row]] = []
@@ -200,7 +246,9 @@ def fits(result: Result, rows: Sequence[Row] | None = None, title: str = "Fitted
             shown.append(
                 ("dim", {"name": "  in segments", "median_relative_error": row.get("segmented_relative_error")})
             )
-    yield Table.of(title, columns, [row for _, row in shown], tones=[tone for tone, _ in shown])
+    tones = [tone for tone, _ in shown]
+    on_screen = [number for number, (tone, row) in enumerate(shown) if not tone and (not key or row["pattern"] in key)]
+    yield Table.of(title, columns, [row for _, row in shown], tones=tones, key=on_screen)
 
 
 def _bandwidth(row: Row) -> float | None:
@@ -216,11 +264,12 @@ def held_out(result: Result) -> Iterator[Item]:
         known = f"fitted on p <= {result['fitted_up_to']}, " if result.get("fitted_up_to") else ""
         typical, worst = formats.percent(errors[len(errors) // 2]), formats.percent(errors[-1])
         told = f"{pattern}, {known}predicts p = {rows[0]['ranks']}: median error {typical}, worst {worst}"
-        if len(of) > 1:
-            yield Text(told, lead="Held out: ")
-            continue
-        times = (Column(name, form=formats.microseconds, unit="us") for name in ("measured", "predicted"))
-        yield Table.of(f"Held out: {told}", [RANKS, SIZE, *times, Column("error", "relative_error", formats.off)], rows)
+        line = Text(told, lead="Held out: ")
+        yield line if len(of) == 1 else Detail(line)
+        if len(of) == 1:
+            times = (Column(name, form=formats.microseconds, unit="us") for name in ("measured", "predicted"))
+            columns = [RANKS, SIZE, *times, Column("error", "relative_error", formats.off)]
+            yield Detail(Table.of("Held-out points", columns, rows))
 
 
 def checks(rows: Sequence[Row]) -> Table:
@@ -233,7 +282,8 @@ def checks(rows: Sequence[Row]) -> Table:
         Column("off by", _off, lambda share: f"{share * 100:+.3f} %" if abs(share) >= 5e-6 else "0.000 %", priority=1),
         Column("", "passed", lambda passed: "PASS" if passed else "FAIL", tone=lambda p: "good" if p else "bad"),
     ]
-    return Table.of("Configured and recovered (PASS within 1 %)", columns, rows)
+    key = sorted(sorted(range(len(rows)), key=lambda number: bool(rows[number]["passed"]))[:_MOST_CHECKS])
+    return Table.of("Configured and recovered (PASS within 1 %)", columns, rows, key=key)
 
 
 def _off(row: Row) -> float:
@@ -263,32 +313,80 @@ def formula_errors(result: Result, *names: str) -> Iterator[Item]:
             continue
         apart = (
             f"{what}: formula and measurement {formats.percent(one['median'])} apart (median of {one['points']}), "
-            f"{formats.percent(worst)} at worst; "
+            f"{formats.percent(worst)} at worst"
         )
+        yield apart
         if result["clock"] != "wall":
-            yield f"{apart}no verdict: the formula is for steady, equal paths without shared links, and --compute none"
+            why = "the formula is for steady, equal paths without shared links, and --compute none"
+            yield Detail(f"  no verdict: {why}")
             continue
         crowded = seen["oversubscription"] > 1
         why = _CROWDED.format(ranks=seen["ranks"], cores=seen["cores"]) if crowded else _ROOMY
-        yield f"{apart}{why}, which no alpha and beta describe: with --net the formulas can be held to"
+        yield Detail(f"  {why}, which no alpha and beta describe: with --net the formulas can be held to")
 
 
 def plots(result: Result) -> Iterator[Series]:
     """Time, and bus bandwidth where there is one, over size: curves for each number of ranks, a plot for each pattern.
 
-    Link and reduction have nothing to do with a native collective on as many ranks.
+    Link and reduction have nothing to do with a native collective on as many ranks. Many patterns share one plot, on
+    the most ranks.
     """
-    for pattern, rows in grouped(timed(result), "pattern").items():
+    by_pattern = grouped(timed(result), "pattern")
+    if len(by_pattern) > _MOST_PLOTS:
+        yield _beside(result, by_pattern)
+        by_pattern = {name: rows for name, rows in by_pattern.items() if name in ("link", "reduction")}
+    for pattern, rows in by_pattern.items():
         if len(rows) < 2:
             continue
         name = pattern.replace(" ", "-").replace(",", "")
         groups = grouped(sorted(rows, key=lambda row: (row["ranks"], row["bytes"])), "ranks")
         native = pattern not in ("link", "reduction")
         curves = [one for p, group in groups.items() for one in times(group, f"p = {p}", p, native)]
-        yield Series(f"time-{name}", f"{pattern}: time by size ({result['clock']} clock)", BYTES, TIME, curves)
+        marks = switches([fit for fit in result["fits"] if fit["pattern"] == pattern])
+        yield Series(f"time-{name}", f"{pattern}: time by size ({result['clock']} clock)", BYTES, TIME, curves, marks)
         if all(row.get("busbw") for row in rows):
             speeds = [Curve.line(f"p = {p}", group, "bytes", "busbw", p) for p, group in groups.items()]
             yield Series(f"busbw-{name}", f"{pattern}: bus bandwidth by size", BYTES, BANDWIDTH, speeds)
+
+
+def _beside(result: Result, by_pattern: Mapping[str, Sequence[Row]]) -> Series:
+    """All patterns on the most ranks in one plot, a curve for each."""
+    most = max(row["ranks"] for rows in by_pattern.values() for row in rows)
+    curves = []
+    for pattern, rows in by_pattern.items():
+        these = sorted((row for row in rows if row["ranks"] == most), key=lambda row: row["bytes"])
+        if these and pattern not in ("link", "reduction"):
+            medians = [row["seconds"]["median"] for row in these]
+            intervals = [row["seconds"].get("ci95") for row in these]
+            curves.append(Curve(pattern, [row["bytes"] for row in these], medians, intervals, "joined"))
+    return Series("time-patterns", f"Time by size on {most} ranks ({result['clock']} clock)", BYTES, TIME, curves)
+
+
+def predictions(result: Result) -> Iterator[Series]:
+    """Predicted against measured times: on the diagonal where a prediction is right."""
+    rows = [row for row in timed(result) if row.get("predicted")]
+    if len(rows) < 2:
+        return
+    ends = [pick(row["seconds"]["median"] for row in rows) for pick in (min, max)]
+    curves = [Curve("right", ends, ends, style="dotted", group="diagonal")]
+    told = {False: "in the fit" if any("held_out" in row for row in rows) else "by formula", True: "held out"}
+    for held, these in sorted(grouped(rows, lambda row: bool(row.get("held_out"))).items()):
+        points = [(row["seconds"]["median"], row["predicted"]) for row in these]
+        curves.append(Curve(told[held], [x for x, _ in points], [y for _, y in points]))
+    measured, predicted = replace(TIME, name="measured"), replace(TIME, name="predicted")
+    yield Series("predicted", "Predicted against measured times", measured, predicted, curves)
+
+
+def segment(fit: Row, size: int) -> Row:
+    """The terms of a fit that hold for a size: those of its segment, if it has several."""
+    segments = fit.get("segments") or [fit]
+    return next((one for one in segments if "last" not in one or size <= one["last"]), segments[-1])
+
+
+def switches(fits: Sequence[Row]) -> list[Mark]:
+    """Where the segments of fits meet: a change of the transport's protocol, or of an algorithm."""
+    found = [left["last"] for fit in fits for left, _ in pairwise(fit.get("segments") or ())]
+    return [Mark(size, f"switch at {format_size(size)}") for size in sorted(set(found))]
 
 
 def timed(result: Result) -> list[Row]:

@@ -7,9 +7,19 @@ from itertools import groupby
 from typing import Any
 
 from emulator.report import formats
-from emulator.report.model import Column, Item, Row, Series, Table, grouped
+from emulator.report.model import Column, Detail, Item, Row, Series, Table, grouped, spread
 from emulator.report.views import common
 from emulator.units import format_size, format_time
+
+
+def finding(result: common.Result) -> str | None:
+    """The fastest patterns for ranges of sizes, on the most ranks."""
+    winners = grouped(result.get("winners") or [], "ranks")
+    if not winners:
+        return None
+    most = max(winners)
+    parts = [_stretch(list(those)) for _, those in groupby(winners[most], key=lambda winner: winner["measured"])]
+    return f"The fastest mean of {most} vectors: {'; '.join(parts)}."
 
 
 def view(result: common.Result) -> Iterator[Item]:
@@ -19,23 +29,38 @@ def view(result: common.Result) -> Iterator[Item]:
     patterns = grouped(result["measurements"], "pattern")
 
     def times(name: str) -> Callable[[Row], Any]:
-        return lambda winner: of[winner["ranks"], winner["bytes"], name]
+        return lambda winner: of[winner["ranks"], winner["bytes"], name]["seconds"]["median"]
+
+    def formula(name: str) -> Callable[[Row], Any]:
+        return lambda winner: of[winner["ranks"], winner["bytes"], name]["predicted"]
 
     columns = [
         common.SIZE,
-        *(Column(name, times(name), _time) for name in patterns),
+        *(
+            column
+            for name in patterns
+            for column in (
+                Column(name, times(name), format_time),
+                Column("formula", formula(name), formats.time, priority=2),
+            )
+        ),
         Column("wins", lambda winner: " = ".join(winner["measured"]), left=True),
         Column("by formula", _by_formula, left=True, priority=1),
     ]
+    most = max(winners, default=0)
     for p, mine in winners.items():
-        title = f"The mean of {p} vectors, on all {p} ranks: measured (predicted; {result['formula']})"
-        yield Table.of(title, columns, mine)
+        title = f"The mean of {p} vectors, on all {p} ranks ({result['formula']})"
+        table = Table.of(title, columns, mine, key=spread(len(mine)))
+        yield table if p == most else Detail(table)
     for p, mine in winners.items():
         parts = [_stretch(list(those)) for _, those in groupby(mine, key=lambda winner: winner["measured"])]
-        yield f"{p} ranks: " + "; ".join(parts)
+        line = f"{p} ranks: " + "; ".join(parts)
+        yield line if p == most else Detail(line)
     if winners:
-        yield "A mean that need not be exact, updates that may be stale, or uneven work are other jobs:"
-        yield "see demos.gossip, demos.parameter_server and demos.scatter_gather."
+        others = "see demos.gossip, demos.parameter_server and demos.scatter_gather"
+        yield Detail(
+            f"A mean that need not be exact, updates that may be stale, or uneven work are other jobs: {others}."
+        )
     yield from common.formula_errors(result)
     for p in winners:
         curves = [
@@ -44,10 +69,6 @@ def view(result: common.Result) -> Iterator[Item]:
             for curve in common.times([row for row in rows if row["ranks"] == p], name, name)
         ]
         yield Series(f"time-{p}-ranks", f"The mean of {p} vectors", common.BYTES, common.TIME, curves)
-
-
-def _time(row: Row) -> str:
-    return f"{format_time(row['seconds']['median'])} ({formats.time(row['predicted'])})"
 
 
 def _by_formula(winner: Row) -> str:

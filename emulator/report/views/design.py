@@ -4,9 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulator.report.model import Item
+from emulator.report import formats
+from emulator.report.model import Axis, Curve, Drawing, Item, Series
 from emulator.report.views import case, common
 from emulator.units import format_time
+
+
+def finding(result: common.Result) -> str | None:
+    """What the sheet predicts, and how far a run or a drill was from it."""
+    prediction = result.get("prediction")
+    if not prediction:
+        return None
+    name = (result.get("sheet") or {}).get("job", {}).get("name", "The design")
+    step, p = format_time(prediction["step"]), prediction["p"]
+    told = f"{name}: a step of {p} nodes takes {step}, S({p}) = {prediction['speedup']:.2f}"
+    rows = (result.get("design_run") or {}).get("rows") or []
+    if rows:
+        last = rows[-1]
+        off = common.off(last["predicted"], last["measured"])
+        told += f"; run on {result['environment']['ranks']} ranks, the price was {formats.off(off)} off"
+    one = result.get("drill")
+    if one and one.get("recovery_seconds") is not None:
+        told += f"; the drill recovered in {format_time(one['recovery_seconds'])}"
+    return told + "."
 
 
 def view(result: common.Result) -> Iterator[Item]:
@@ -24,6 +44,7 @@ def view(result: common.Result) -> Iterator[Item]:
         runs = f"{past['runs']} run" + "s" * (past["runs"] > 1)
         errors = f"median error {past['median']:.1%}, worst {past['worst']:+.1%}"
         yield f"earlier predictions of {past['kind']}: {runs}, {errors}"
+    yield from _by_term(result)
     run = result.get("design_run")
     if run:
         yield from (f"cut: {note}" for note in run["notes"])
@@ -32,6 +53,7 @@ def view(result: common.Result) -> Iterator[Item]:
             if run.get("formula"):
                 first = run["formula"]["total"]
                 yield f"formula of predict for the uncut bytes at this p, to first order: {format_time(first)}"
+    yield from _whiteboard(result)
     if result.get("drill"):
         from emulator.report import drills
 
@@ -39,3 +61,24 @@ def view(result: common.Result) -> Iterator[Item]:
         priced, seen = result["priced_recovery"], result["drill"].get("recovery_seconds")
         measured = format_time(seen) if seen is not None else "none"
         yield f"recovery: measured {measured}, priced {format_time(priced)} ({result['priced_by']})"
+
+
+def _by_term(result: common.Result) -> Iterator[Series]:
+    """Where the time of a step goes: measured beside predicted where it was run, else as predicted."""
+    rows = [row for row in (result.get("design_run") or {}).get("rows") or [] if row["term"] != "total"]
+    seconds = Axis("time of a step", form=format_time)
+    if rows:
+        names = [row["term"] for row in rows]
+        curves = [Curve(key, names, [row[key] for row in rows], style="bars") for key in ("measured", "predicted")]
+        yield Series("terms", "A step by term, as it was run", Axis("term"), seconds, curves)
+    terms = {name: value for name, value in result["prediction"]["terms"].items() if value}
+    if terms:
+        bars = Curve("predicted", list(terms), list(terms.values()), style="bars")
+        title = f"A step of {result['prediction']['p']} nodes by term, as predicted"
+        yield Series("predicted-terms", title, Axis("term"), seconds, [bars])
+
+
+def _whiteboard(result: common.Result) -> Iterator[Drawing]:
+    """The sheet's whiteboard, if the result has one."""
+    if result.get("whiteboard"):
+        yield Drawing("The design on a whiteboard", result["whiteboard"])

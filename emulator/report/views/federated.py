@@ -5,8 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator, Sized
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Item, Series, Table
+from emulator.report.model import Axis, Column, Curve, Item, Series, Table, spread
 from emulator.report.views import common
+
+
+def finding(result: common.Result) -> str | None:
+    """The accuracy after the last round, and which rules stand up to liars."""
+    rounds = result.get("rounds") or []
+    if not rounds:
+        return None
+    last = rounds[-1]
+    told = f"After {last['number']} rounds federated averaging is {formats.percent(last['accuracy'])} accurate"
+    liars = [row for row in result.get("liars") or [] if row["liars"] and row["accuracy"][-1] is not None]
+    if liars:
+        best = max(liars, key=lambda row: float(row["accuracy"][-1]))
+        lying = f"{best['liars']} of {result['environment']['ranks'] - 1} clients lie"
+        told += f"; where {lying}, {best['rule']} keeps {formats.percent(best['accuracy'][-1])}"
+    return told + "."
 
 
 def view(result: common.Result) -> Iterator[Item]:
@@ -14,9 +29,8 @@ def view(result: common.Result) -> Iterator[Item]:
     ranks = result["environment"]["ranks"]
     rounds = result.get("rounds") or []
     if rounds:
-        shown = {*range(min(3, len(rounds))), *range(4, len(rounds), 5), len(rounds) - 1}
         title = f"federated averaging, {ranks - 1} clients, {result['clock']} time"
-        yield Table.of(title, _ROUNDS, [row for row in rounds if row["number"] in shown])
+        yield Table.of(title, _ROUNDS, rounds, key=spread(len(rounds), 6))
         yield from common.formula_errors(result, "federated rounds")
     check = result.get("check")
     if check:

@@ -7,8 +7,21 @@ from collections.abc import Iterator
 from statistics import mean, median, stdev
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table
+from emulator.report.model import Axis, Column, Curve, Detail, Item, Row, Series, Table
 from emulator.report.views import common
+
+
+def finding(result: common.Result) -> str | None:
+    """The graphs with the fewest rounds and with the fewest bytes."""
+    ways = [way for way in result.get("convergence") or [] if way["reached"]]
+    if not ways:
+        return None
+    soonest = min(ways, key=lambda way: int(way["rounds"]))
+    cheapest = min(ways, key=lambda way: float(way["bytes_sent_per_rank"]))
+    return (
+        f"Of {len(ways)} graphs, {soonest['way']} comes to the mean in the fewest rounds ({soonest['rounds']}) and "
+        f"{cheapest['way']} with the fewest bytes ({cheapest['bytes_sent_per_rank'] / 1024:.1f} KiB per rank)."
+    )
 
 
 def view(result: common.Result) -> Iterator[Item]:
@@ -19,12 +32,15 @@ def view(result: common.Result) -> Iterator[Item]:
         title = f"the mean of 30 columns among {ranks} ranks, to {ways[0]['error']:g} of the first distance"
         yield Table.of(title, _CONVERGENCE, ways)
     for one in result.get("asynchronous") or ():
-        yield (
+        yield Detail(
             f"asynchronous {one['algorithm']}: {one['messages']:.0f} messages per rank, sums conserved to "
             f"{one['drift']:.0e}, mean of the table to {one['off']:.0e} (limit {one['limit']:.0%})"
         )
     if result.get("formula"):
-        yield Table.of(f"time of an average ({result['formula']})", _TIMES, result["measurements"])
+        rows = result["measurements"]
+        most = max(((row["ranks"], row["bytes"]) for row in rows), default=(0, 0))
+        key = [number for number, row in enumerate(rows) if (row["ranks"], row["bytes"]) == most]
+        yield Table.of(f"time of an average ({result['formula']})", _TIMES, rows, key=key)
         yield from common.formula_errors(result, "averages")
     rumours = result.get("rumours") or []
     if rumours:

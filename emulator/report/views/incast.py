@@ -7,7 +7,22 @@ from collections.abc import Iterator
 from emulator.report import formats
 from emulator.report.model import Column, Item, Table, grouped
 from emulator.report.views import common
-from emulator.units import format_size
+from emulator.units import format_size, format_time
+
+
+def finding(result: common.Result) -> str | None:
+    """How much longer the most senders take than the fewest."""
+    rows = result["measurements"]
+    if not rows:
+        return None
+    size = max(row["bytes"] for row in rows)
+    these = sorted((row for row in rows if row["bytes"] == size), key=lambda row: int(row["senders"]))
+    few, many = these[0], these[-1]
+    longer = many["seconds"]["median"] / few["seconds"]["median"]
+    return (
+        f"{format_size(size)} bytes from each of {many['senders']} senders at once take one receiver "
+        f"{format_time(many['seconds']['median'])}, {longer:.1f} times as long as from {few['senders']}."
+    )
 
 
 def view(result: common.Result) -> Iterator[Item]:

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 from emulator.measure import protocol_limits
 from emulator.report import formats
-from emulator.report.model import Column, Item, Map, Row, Series, Table, Text, Verdict, grouped
+from emulator.report.model import Column, Detail, Item, Map, Row, Series, Table, Text, Verdict, grouped
 from emulator.report.views import common
-from emulator.units import format_size, format_time
+from emulator.units import format_rate, format_size, format_time
 
 _MOST_CHECKS = 12
-_WIDEST_MAP = 32  # ranks
+_WIDEST_MAP = 10  # ranks, on one screen
+
+
+def finding(result: common.Result) -> str | None:
+    """The range of latencies and bandwidths over all pairs, and the protocol switches."""
+    alphas = [one["alpha"]["value"] for one in result["fits"]]
+    betas = [one["beta"]["value"] for one in result["fits"] if (one.get("beta") or {}).get("value")]
+    if not alphas:
+        return None
+    told = f"Over {len(alphas)} links a message starts after {_range(alphas, format_time)}"
+    if betas:
+        told += f" and then moves at {_range([1 / beta for beta in betas], format_rate)}"
+    switches = common.switches([one for one in result["fits"] if one.get("fine")])
+    return told + (f"; the transport changes its protocol {len(switches)} times." if switches else ".")
+
+
+def _range(values: Sequence[float], form: Callable[[float], str]) -> str:
+    low, high = form(min(values)), form(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def view(result: common.Result) -> Iterator[Item]:
@@ -40,22 +58,27 @@ def _switches(fits: Sequence[Row], result: Mapping[str, Any]) -> Iterator[Item]:
             yield f"switch of {one['pattern']} {where}: {meant}"
     if known:
         limits = ", ".join(f"{name} {format_size(limit)}" for name, limit in known.items())
-        yield Text(f"limits of the library ({result['limits_from']}): {limits}", "dim")
+        yield Detail(Text(f"limits of the library ({result['limits_from']}): {limits}", "dim"))
 
 
 def _maps(result: Mapping[str, Any]) -> Iterator[Item]:
-    ranks = result["environment"]["ranks"]
-    if ranks > _WIDEST_MAP:
-        yield Text(f"a map of {ranks} x {ranks} ranks does not fit a terminal; the result file has every pair", "dim")
-        return
     if not result["measurements"]:
         return
     largest = max(row["bytes"] for row in result["measurements"])
     alpha = {(one["source"], one["destination"]): one["alpha"]["value"] for one in result["fits"]}
-    yield _map("alpha from rank (down) to rank (across)", result, alpha)
+    yield from _extremes(alpha)
+    first = _map("alpha from rank (down) to rank (across)", result, alpha)
+    yield first if result["environment"]["ranks"] <= _WIDEST_MAP else Detail(first)
     rows = [row for row in result["measurements"] if row["bytes"] == largest]
     took = {(row["source"], row["destination"]): row["seconds"]["median"] for row in rows}
-    yield _map(f"time of {format_size(largest)} from rank (down) to rank (across)", result, took)
+    yield Detail(_map(f"time of {format_size(largest)} from rank (down) to rank (across)", result, took))
+
+
+def _extremes(alpha: Mapping[tuple[int, int], float]) -> Iterator[str]:
+    """The pairs that are nearest to each other and farthest from each other."""
+    if len(alpha) > 1:
+        ends = [(name, pick(alpha, key=alpha.__getitem__)) for name, pick in (("least", min), ("greatest", max))]
+        yield "; ".join(f"{name} alpha: {format_time(alpha[a, b])} from {a} to {b}" for name, (a, b) in ends)
 
 
 def _map(title: str, result: Mapping[str, Any], values: Mapping[tuple[int, int], float]) -> Map:
@@ -91,7 +114,8 @@ def _plots(result: Mapping[str, Any], fine: set[str]) -> Iterator[Series]:
     ]
     if curves:
         title = f"links: time by size ({result['clock']} clock)"
-        yield Series("time-link", title, common.BYTES, common.TIME, curves)
+        fits = [one for one in result["fits"] if one.get("fine")]
+        yield Series("time-link", title, common.BYTES, common.TIME, curves, common.switches(fits))
 
 
 def launches(found: Sequence[Mapping[str, Any]]) -> Table:

@@ -6,6 +6,16 @@ from collections.abc import Iterator
 
 from emulator.report.model import Item
 from emulator.report.views import common
+from emulator.units import format_time
+
+
+def finding(result: common.Result) -> str | None:
+    """When all ranks know of the silent one."""
+    live = result.get("live")
+    if not live:
+        return None
+    took = format_time(live["DEAD"][-1])
+    return f"{took} after rank {live['victim']} fell silent, all others have declared it dead."
 
 
 def view(result: common.Result) -> Iterator[Item]:

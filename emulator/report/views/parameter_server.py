@@ -6,11 +6,28 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table, Text
+from emulator.report.model import Axis, Column, Curve, Detail, Item, Row, Series, Table, Text
 from emulator.report.views import common
-from emulator.units import format_time
+from emulator.units import format_size, format_time
 
 _BAR, _MOST_BARS = 40, 12  # characters of the longest bar of a histogram, and its bars
+
+
+def finding(result: common.Result) -> str | None:
+    """The largest push and pull by the most workers, beside one worker's."""
+    rows = result["measurements"] if result.get("formula") else []
+    if not rows:
+        return None
+    last = max(rows, key=lambda row: (row["bytes"], row["workers"]))
+    took = last["seconds"]["median"]
+    told = f"A push and pull of {format_size(last['bytes'])} by {last['workers']} workers takes {format_time(took)}"
+    alone = [row for row in rows if (row["bytes"], row["workers"]) == (last["bytes"], 1)]
+    if alone and last["workers"] > 1:
+        told += f", {took / alone[0]['seconds']['median']:.1f} times as long as by one"
+    if result.get("trade"):
+        best = min(result["trade"], key=lambda row: float(row["loss"]))
+        told += f"; in the same time {best['rule']} reaches the lowest loss, {best['loss']:.4f}"
+    return told + "."
 
 
 def view(result: common.Result) -> Iterator[Item]:
@@ -32,7 +49,30 @@ def view(result: common.Result) -> Iterator[Item]:
         more = result["servers"] + 1
         shares = ", ".join(f"{kind} {share:.1%}" for kind, share in moved.items())
         yield f"keys of 10^6 that move when server {more} joins: {shares} (fair share {1 / more:.1%})"
+    yield from _pictures(result)
     yield from common.plots(result)
+
+
+def _pictures(result: common.Result) -> Iterator[Series]:
+    """Bytes per step and staleness of each rule, and the staleness that readers of the training saw."""
+    trade = result.get("trade") or []
+    if trade:
+        rules = [row["rule"] for row in trade]
+        sent = Axis("bytes per worker and step", form=lambda count: f"{count:,.0f}")
+        bars = [Curve("bytes", rules, [row["bytes_per_step"] for row in trade], style="bars")]
+        yield Series("bytes-per-step", "Bytes per step of each rule", Axis("rule"), sent, bars)
+        stale = [
+            Curve(name, rules, [row[f"staleness_{name}"] for row in trade], style="bars") for name in ("mean", "max")
+        ]
+        yield Series("staleness", "Staleness of each rule", Axis("rule"), Axis("iterations"), stale)
+    seen = (result.get("training") or {}).get("staleness") or {}
+    if seen:
+        total = sum(seen.values())
+        counts = sorted((int(value), count) for value, count in seen.items())
+        names, shares = [str(value) for value, _ in counts], [count / total for _, count in counts]
+        bars = [Curve("reads", names, shares, style="bars")]
+        share = Axis("share of the reads", "%", 100.0)
+        yield Series("observed-staleness", "Staleness of reads in training", Axis("iterations behind"), share, bars)
 
 
 def _prices(rows: list[Row]) -> Iterator[Table]:
@@ -52,7 +92,9 @@ def _prices(rows: list[Row]) -> Iterator[Table]:
         Column("bytes/step", "worker_bytes_per_step", formats.fixed(".0f"), priority=4),
         common.WRONG,
     ]
-    yield Table.of(f"Synchronous push and pull, {rows[0]['servers']} server(s)", columns, rows)
+    most = max(row["ranks"] for row in rows)
+    key = [number for number, row in enumerate(rows) if row["ranks"] == most][-8:]
+    yield Table.of(f"Synchronous push and pull, {rows[0]['servers']} server(s)", columns, rows, key=key)
 
 
 def _training(one: Row) -> Iterator[Item]:
@@ -63,11 +105,11 @@ def _training(one: Row) -> Iterator[Item]:
         lead=f"Training, {one['consistency']}: ",
     )
     columns = [Column("at", form=format_time), Column("step"), Column("loss", form=formats.fixed(".4f"))]
-    yield Table("", columns, one["loss"])
+    yield Detail(Table("", columns, one["loss"]))
     final, reference = one["final_loss"], one["one_process_loss"]
     yield f"final loss {final:.4f} (one process {reference:.4f}), accuracy {one['accuracy']:.1%}"
     title = "observed staleness (iterations behind the reader, share of the reads)"
-    yield histogram(title, {int(value): count for value, count in one["staleness"].items()})
+    yield Detail(histogram(title, {int(value): count for value, count in one["staleness"].items()}))
     check = one["check"]
     if "wrong" in check:
         yield f"check: {check['wrong']} of {check['weights']} weights differ from the one-process run (bit for bit)"

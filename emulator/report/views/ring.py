@@ -5,29 +5,109 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from emulator import costs
 from emulator.report import formats
-from emulator.report.model import Item, Row, Text
+from emulator.report.model import Axis, Curve, Detail, Item, Row, Scenario, Series, Text, spread
 from emulator.report.views import common
-from emulator.report.views.speedup import optimum
+from emulator.report.views.speedup import optimum, scenario
+from emulator.speedup import MOST_NODES
 from emulator.units import format_size, format_time
+
+_MOST_SCENARIOS = 6
+
+
+def finding(result: common.Result) -> str | None:
+    """The largest all-reduce on the most ranks beside the native one, and p*."""
+    rows = [row for row in result["measurements"] if row["pattern"] not in ("link", "reduction")]
+    if not rows:
+        return None
+    largest = max(row["bytes"] for row in rows)
+    most = max(row["ranks"] for row in rows)
+    these = [row for row in rows if (row["bytes"], row["ranks"]) == (largest, most)]
+    best = min(these, key=lambda row: row["seconds"]["median"], default=rows[-1])
+    native = common.ratio(best)
+    beside = f", {native:.2f} times as long as the native call" if native else ""
+    told = [
+        f"An all-reduce by {best['pattern']} of {format_size(largest)} on {most} ranks takes "
+        f"{format_time(best['seconds']['median'])}{beside}."
+    ]
+    for one in result.get("meaning") or ():
+        if one["pattern"] == best["pattern"] and one["terms"]["alpha"] and one["best"]["p"] < MOST_NODES:
+            p, gained = one["best"]["p"], one["best"]["speedup"]
+            bounds = f" [{one['best_ci95'][0]}, {one['best_ci95'][1]}]" if one.get("best_ci95") else ""
+            told.append(
+                f"With a core for each rank, a step of {format_time(one['t_comp'])} that ends with it is shortest on "
+                f"p* = {p}{bounds} nodes, {gained:.1f} times as fast as on one; more nodes make it slower."
+            )
+    return " ".join(told)
 
 
 def view(result: common.Result) -> Iterator[Item]:
     """The whole result, of one launch or of several pooled ones."""
     yield from common.measurements(result)
-    yield from common.fits(result)
+    known = result.get("meaning") or ()
+    best = max(known, key=lambda one: float(one["best"]["speedup"]), default=None)
+    yield from common.fits(result, key=["link", best["pattern"]] if best else [])
     if result["fits"]:
-        yield from _what_terms_are(result)
+        yield from map(Detail, _what_terms_are(result))
     yield from common.held_out(result)
     if result.get("checks"):
         yield common.checks(result["checks"])
-    yield from (Text(f"not checked: {text}", "dim") for text in result.get("unchecked") or ())
+    yield from (Detail(Text(f"not checked: {text}", "dim")) for text in result.get("unchecked") or ())
+    for one in known:
+        lines = _meaning(one, result["clock"] == "wall")
+        yield from lines if one is best else map(_detail, lines)
+    plots = list(common.plots(result))
+    alone = [one for one in plots if one.name in ("time-link", "time-reduction")]
+    yield from (one for one in plots if one not in alone)
+    yield from (_scenario(one, result) for one in (result.get("meaning") or ())[:_MOST_SCENARIOS])
+    yield from common.predictions(result)
+    yield from _terms(result)
+    yield from alone
+
+
+def _terms(result: common.Result) -> Iterator[Series]:
+    """The fitted times of the most ranks by term: what latency, bandwidth and reduction take of each."""
     for one in result.get("meaning") or ():
-        yield from _meaning(one, result["clock"] == "wall")
-    yield from common.plots(result)
+        rows = [row for row in common.timed(result) if row["pattern"] == one["pattern"] and row.get("predicted")]
+        most = [row for row in rows if row["ranks"] == max(row["ranks"] for row in rows)]
+        most = [most[number] for number in spread(len(most))]
+        fit = next((fit for fit in result["fits"] if fit["pattern"] == one["pattern"]), None)
+        if not most or fit is None:
+            continue
+        shares: dict[str, list[float]] = {"latency": [], "bandwidth": [], "reduction": []}
+        for row in most:
+            for name, value in _parts(row, common.segment(fit, row["bytes"])).items():
+                shares[name].append(value)
+        names = [format_size(row["bytes"]) for row in most]
+        curves = [Curve(name, names, values, style="bars") for name, values in shares.items()]
+        title = f"{one['pattern']} on {most[0]['ranks']} ranks: fitted time by term"
+        about = "alpha S(p), beta V(p) n and gamma R(p) n of the fit, as shares of their sum"
+        share = Axis("share of the time", "%", 100.0)
+        yield Series(f"terms-{one['pattern']}", title, Axis("bytes"), share, curves, stacked=True, about=about)
 
 
-def _what_terms_are(result: common.Result) -> Iterator[Item]:
+def _parts(row: Row, fitted: Row) -> dict[str, float]:
+    """Shares of the three terms in a fitted time."""
+    alpha, beta, gamma = ((fitted.get(name) or {}).get("value") or 0.0 for name in ("alpha", "beta", "gamma"))
+    price = costs.price(row.get("algorithm") or row["pattern"], alpha, beta, gamma, row["ranks"], row["bytes"])
+    whole = price.latency + price.bandwidth + price.reduction or 1.0
+    return {name: getattr(price, name) / whole for name in ("latency", "bandwidth", "reduction")}
+
+
+def _scenario(one: Row, result: common.Result) -> Scenario:
+    fit: Row = next((fit for fit in result["fits"] if fit["pattern"] == one["pattern"]), {})
+    draws = common.segment(fit, one["bytes"]).get("draws") or ()
+    stands = one.get("algorithm", one["pattern"])
+    title = f"S(p) of steps with an all-reduce by {one['pattern']} of {format_size(one['bytes'])}"
+    return scenario(title, one["form"], stands, one["t_comp"], one["terms"], one["bytes"], draws, one)
+
+
+def _detail(item: str | Text | Detail) -> Detail:
+    return item if isinstance(item, Detail) else Detail(item)
+
+
+def _what_terms_are(result: common.Result) -> Iterator[str | Text]:
     crowding = result["environment"]["oversubscription"]
     if crowding > 1 and result["clock"] == "wall":
         yield Text(
@@ -48,22 +128,27 @@ def _factor(one: Row) -> str:
     return f"{one['value']:.3g}" + (f" {formats.interval(one['ci95'], 1.0)}" if one["ci95"] else "")
 
 
-def _meaning(one: dict[str, Any], launches_differ: bool) -> Iterator[Item]:
+def _meaning(one: dict[str, Any], launches_differ: bool) -> Iterator[str | Text | Detail]:
     n, t_comp, terms = format_size(one["bytes"]), format_time(one["t_comp"]), one["terms"]
     stands = one.get("algorithm", one["pattern"])
     name = one["pattern"] if stands == one["pattern"] else f"auto, here {stands},"
     yield Text(f"{name} of {n} in each step, a step of {t_comp} on one node (--t-comp)", lead="What it means: ")
-    yield (
+    yield Detail(
         f"  with a core for each rank: alpha {format_time(terms['alpha'])}, beta {terms['beta'] * 1e9:.4g} ns/B, gamma "
         f"{terms['gamma'] * 1e9:.4g} ns/B ({one['form']})"
     )
-    yield from (f"  {line}" for line in optimum(one["best"], one["dominated"], one.get("best_ci95")))
+    if not terms["alpha"]:
+        yield Text(
+            "  p* is not known: the fit gives alpha 0, the latency is lost in the noise; a larger --budget", "warning"
+        )
+        return
+    yield from (f"  {line}" for line in optimum(one))
     if one.get("best_ci95") and launches_differ:
         pool = "python -m emulator pool RUN RUN ..."
         yield Text(f"  the interval is that of this fit; launches differ by more: {pool}", "dim")
     textbook = one.get("textbook")
     if textbook:
-        yield (
+        yield Detail(
             f"  for the textbook's calculator: python -m demos.speedup --t-comp {one['t_comp']:g}s "
             f"--alpha {textbook['alpha']:.4g}s --beta {textbook['beta']:.4g}s"
         )

@@ -6,11 +6,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Item, Map, Row, Series, Table
+from emulator.report.model import Axis, Column, Curve, Detail, Item, Map, Row, Series, Table
 from emulator.units import format_time
 
 _MOST_ROWS = 12
 _WIDEST_MAP = 16  # hosts
+_WIDEST_ON_A_SCREEN, _MOST_ON_A_SCREEN = 8, 8  # hosts of the map; rows
+
+
+def finding(result: Mapping[str, Any]) -> str:
+    """The emulated time, and what was busiest in it."""
+    traffic = result["traffic"]
+    told = f"The program took {format_time(traffic['seconds'])} of emulated time and sent {traffic['bytes']:,} bytes"
+    return told + (f"; {busiest(traffic)}." if traffic["resources"] else ".")
 
 
 def view(result: Mapping[str, Any]) -> Iterator[Item]:
@@ -25,7 +33,8 @@ def view(result: Mapping[str, Any]) -> Iterator[Item]:
     yield f"emulated time: {format_time(traffic['seconds'], 6)}; {total}"
     if not traffic["messages"]:
         return
-    yield pairs(traffic["pairs"])
+    found = pairs(traffic["pairs"])
+    yield found if isinstance(found, Table) or len(found.rows) <= _WIDEST_ON_A_SCREEN else Detail(found)
     if traffic["resources"]:
         yield resources(traffic["resources"], traffic["seconds"])
         yield busiest(traffic)
@@ -66,7 +75,8 @@ def resources(found: Sequence[Row], seconds: float, most: int = _MOST_ROWS) -> T
         Column("of the time", lambda one: _share(one, seconds), lambda share: share or ""),
     ]
     tones = [*[""] * min(most, len(found)), *["dim"] * bool(rest)]
-    return Table.of("Cards and links, the busiest first", columns, rows, tones=tones)
+    title = "Cards and links, the busiest first"
+    return Table.of(title, columns, rows, tones=tones, key=range(min(len(rows), _MOST_ON_A_SCREEN)))
 
 
 def _share(one: Row, seconds: float) -> str | None:

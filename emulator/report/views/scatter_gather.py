@@ -12,6 +12,21 @@ from emulator.units import format_time
 _MOST_SHARDS = 6  # named
 
 
+def finding(result: common.Result) -> str | None:
+    """The quickest way to hand out uneven tasks, and the quickest full search."""
+    uneven = {way: one for way, one in (result.get("uneven") or {}).items() if one["seconds"] is not None}
+    told = []
+    if uneven:
+        way, best = min(uneven.items(), key=lambda item: float(item[1]["seconds"]))
+        told.append(f"Uneven tasks are done soonest handed out {way}: {format_time(best['seconds'])}")
+    ways = (result.get("search") or {}).get("ways") or []
+    full = [one for one in ways if one["coverage"] == 1.0]
+    if full:
+        best = min(full, key=lambda one: float(one["seconds"]))
+        told.append(f"the quickest search that all shards answer is {best['name']}, {format_time(best['seconds'])}")
+    return "; ".join(told).capitalize() + "." if told else None
+
+
 def view(result: common.Result) -> Iterator[Item]:
     """The four parts, one after another."""
     if result.get("formula"):

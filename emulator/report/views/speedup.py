@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table
+from emulator.report.model import Column, Item, Row, Scenario, Table
 from emulator.report.views import common
 from emulator.speedup import MOST_NODES
+
+_MOST_DRAWS = 200  # resamples of the terms that a page carries
+
+
+def finding(result: common.Result) -> str:
+    """p*, in a sentence."""
+    one = result["speedup"]
+    best, dominated = one["best"], one["dominated"]
+    told = f"The step is shortest on p* = {best['p']} nodes, {best['speedup']:.2f} times as fast as on one"
+    if best["p"] == MOST_NODES:
+        told = f"More nodes shorten the step as far as the model is asked, which is {MOST_NODES}"
+    return told + (f"; communication dominates from p = {dominated['p']}." if dominated else ".")
 
 
 def view(result: common.Result) -> Iterator[Item]:
@@ -26,7 +39,7 @@ def view(result: common.Result) -> Iterator[Item]:
         Column("R(p)", "ratio", formats.fixed(".3f")),
     ]
     yield Table.of("", columns, one["rows"])
-    yield from optimum(one["best"], one["dominated"], one["best_ci95"])
+    yield from optimum(one)
     yield from (f"warning: {text}" for text in result.get("warnings") or ())
     if one["sensitivity"]:
         columns = [
@@ -37,19 +50,60 @@ def view(result: common.Result) -> Iterator[Item]:
             Column("dominated from", "dominated.p", lambda p: "never" if p is None else str(p)),
         ]
         yield Table.of("sensitivity: p* when alpha and beta are multiplied", columns, one["sensitivity"])
-    curve = Curve.line("S(p)", one["rows"], "p", "speedup")
-    yield Series("speedup", one["form"], Axis("p", log=True), Axis("S(p)"), [curve])
+    if result.get("checkpoints"):
+        columns = [
+            Column("p"),
+            Column("MTBF of the job", "mtbf", formats.time),
+            Column("interval by Young", "young", formats.time),
+            Column("by Daly", "daly", formats.time),
+            Column("time lost", "lost", formats.percent),
+        ]
+        yield Table.of("checkpoints: work between two of them", columns, result["checkpoints"])
+    terms = {name: one.get(name, 0.0) for name in ("alpha", "beta", "gamma")}
+    name = one.get("algorithm") or one.get("pattern") or one["form"].partition(":")[0]
+    yield scenario("S(p)", one["form"], name, one["t_comp"], terms, one.get("bytes"), (), one)
 
 
-def optimum(best: Row, dominated: Row | None, interval: Sequence[int] | None = None) -> Iterator[str]:
-    """Say what p* is, what it brings, and from where communication dominates."""
-    bounds = f" [{interval[0]}, {interval[1]}]" if interval else ""
-    limit = " (the most that is considered)" if best["p"] == MOST_NODES else ""
-    yield (
-        f"p* = {best['p']}{bounds}{limit}, S(p*) = {best['speedup']:.2f}, "
-        f"efficiency {best['efficiency'] * 100:.1f} %, R(p*) = {best['ratio']:.2f}"
-    )
+def scenario(
+    title: str, form: str, name: str, t_comp: float, terms: Row, size: int | None, draws: Sequence[Any], found: Row
+) -> Scenario:
+    """A model whose terms the reader can change; `name` is a pattern, or ``textbook`` or ``ring`` without a `size`."""
+    from emulator.report import coefficients
+
+    known = {"textbook": coefficients.ONE_PASS, "ring": coefficients.TWO_PASSES}
+    pieces = coefficients.of_pattern(name) if size is not None else known[name]
+    every = max(1, len(draws) // _MOST_DRAWS)
+    return Scenario(
+        title, form, t_comp, terms["alpha"], terms["beta"], terms["gamma"], size, pieces, draws[::every],
+        found["best"], found["dominated"],
+    )  # fmt: skip
+
+
+def optimum(one: Row) -> Iterator[str]:
+    """Say what p* is, how many nodes to ask for, and from where communication dominates.
+
+    `one` has the `answers` of an `emulator.speedup.Speedup`, and ``best_ci95``, the interval of p*.
+    """
+    best, knee, dominated, interval = one["best"], one.get("knee"), one["dominated"], one.get("best_ci95")
+    if best["p"] == MOST_NODES:
+        yield f"p* > {MOST_NODES}: more nodes shorten the step as far as the model is asked"
+    else:
+        bounds = f" [{_nodes(interval[0])}, {_nodes(interval[1])}]" if interval else ""
+        yield (
+            f"p* = {best['p']}{bounds}, S(p*) = {best['speedup']:.2f}, efficiency {best['efficiency'] * 100:.1f} %, "
+            f"R(p*) = {best['ratio']:.2f}"
+        )
+    if knee and best["p"] < MOST_NODES:
+        rest = f"; below 50 % from p = {one['inefficient']['p']}" if one["inefficient"] else ""
+        yield (
+            f"nodes to ask for: {knee['p']}, the fewest within 5 % of the shortest step: S = {knee['speedup']:.2f}, "
+            f"efficiency {knee['efficiency'] * 100:.1f} %{rest}"
+        )
     if dominated is None:
         yield f"communication does not dominate up to p = {MOST_NODES}"
     else:
         yield f"communication dominates from p = {dominated['p']}, where S = {dominated['speedup']:.2f}"
+
+
+def _nodes(p: int) -> str:
+    return f"> {p}" if p == MOST_NODES else str(p)

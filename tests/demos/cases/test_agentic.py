@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,8 @@ import pytest
 
 from demos._lib import char_model as model
 from demos.cases import agentic
-from tests.demos.launched import run_demo
+from tests.demos.launched import refuse
+from tests.ranks import on_ranks
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
@@ -53,7 +53,6 @@ def check_run(result: dict[str, Any]) -> None:
         assert terms[term]["predicted"] == pytest.approx(terms[term]["measured"], rel=0.15), term
 
 
-def test_two_ranks_are_too_few(tmp_path: Path) -> None:
-    done = run_demo("cases.agentic", 2, tmp_path)
-    assert done.status == 2
-    assert "needs at least 3 ranks, got 2" in done.text
+@on_ranks(2)
+def test_two_ranks_are_too_few(comm: Any) -> None:
+    assert "needs at least 3 ranks, got 2" in refuse(comm, "cases.agentic", "")

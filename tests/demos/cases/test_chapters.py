@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import re
 import shlex
@@ -12,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from demos import design
 from emulator import results
 from emulator.launch import mpirun
 from emulator.launch.job import start
@@ -41,13 +44,18 @@ def shown(chapter: Path) -> list[tuple[str, list[str]]]:
 
 
 def printed(command: str, folder: Path) -> list[str]:
-    """Run a command of a chapter as a user does; its lines."""
+    """Run a command of a chapter as a user does, in a folder; its lines. What starts no job runs in this process."""
     words = shlex.split(command)
+    words = [str(ROOT / word) if word.endswith(".toml") and "=" not in word else word for word in words]
+    if words[:3] == ["python", "-m", "demos.design"] and words[3] in ("check", "predict"):
+        with contextlib.chdir(folder):
+            done = CliRunner().invoke(design.main, words[3:])
+        assert done.exit_code == 0, done.output
+        return done.output.splitlines()
     if words[:2] == ["mpirun", "-n"]:
         words = mpirun.command(int(words[2]), words[4:])
     elif words[0] == "python":
         words[0] = sys.executable
-    words = [str(ROOT / word) if word.endswith(".toml") and "=" not in word else word for word in words]
     with (folder / "output").open("w+") as output:
         with start(
             words, stdout=output, stderr=subprocess.STDOUT, cwd=folder, extra_env={"PYTHONPATH": str(ROOT)}
@@ -91,7 +99,7 @@ def test_commands_print_what_the_chapter_shows(chapter: Path, tmp_path: Path) ->
 def check_result(name: str, lines: list[str], folder: Path) -> None:
     """Check a case's run by its result file: as its report prints it, and with what its own tests demand."""
     (saved,) = folder.rglob(results.RESULT)
-    assert same_as_reported("\n".join(lines), saved.parent).startswith("result: ")
+    assert same_as_reported("\n".join(lines), saved.parent).startswith("page: ")
     CHECKS.get(name, dict)(results.load(saved.parent))
 
 

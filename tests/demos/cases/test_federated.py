@@ -107,7 +107,7 @@ def test_the_split_is_complete_unequal_and_refuses_too_many() -> None:
 def test_missing_data_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     hospitals.table.cache_clear()
-    with pytest.raises(UsageError, match=r"missing: pip install scikit-learn") as error:
+    with pytest.raises(UsageError, match=r"missing: pip install 'cluster-emulator\[cases\]'") as error:
         hospitals.table()
     assert "\n" not in str(error.value)
     hospitals.table.cache_clear()

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demos._lib import case
+from demos._lib import case, case_terms
 from demos.cases import federated
 from emulator import design, network
 from emulator.errors import UsageError
 
+NETWORKS = Path(__file__).parents[3] / "examples" / "networks"
 CASES = Path(__file__).parents[3] / "demos" / "cases"
 
 
@@ -59,20 +60,24 @@ def test_a_cut_design_computes_as_long_on_each_node() -> None:
     assert small.communication == sheet.communication
 
 
-@pytest.mark.parametrize("name", ["cloud-zone", "hdr", "home", "volunteers"])
+@pytest.mark.parametrize(
+    "name", ["cloud-zone", "hdr", "home", "volunteers", "racks.toml", "regions.toml", "fat-tree.toml", "torus.toml"]
+)
 def test_a_network_loses_its_bandwidth_and_then_its_latency(name: str) -> None:
-    whole = network.load(name).sized(4)
+    whole = network.load(str(NETWORKS / name) if name.endswith(".toml") else name).sized(8)
     for latency in (True, False):
-        bare = case.without(whole, latency)
-        path = bare.between(0, 1)
-        assert (path.alpha, path.beta) == (whole.between(0, 1).alpha if latency else 0.0, 0.0)
-        assert path.delay(1, 1, 100) == 0.0
+        bare = case_terms.without(whole, latency)
+        for other in (1, 4, 7):
+            path = bare.between(0, other)
+            assert (path.alpha, path.beta) == (whole.between(0, other).alpha if latency else 0.0, 0.0)
+            assert path.delay(1, 1, 100) == 0.0
+            assert not path.links
 
 
 @pytest.mark.parametrize("name", ["home", "volunteers"])
 def test_a_steady_network_keeps_all_but_jitter_and_loss(name: str) -> None:
     whole = network.load(name).sized(4)
-    found = case.steady(whole)
+    found = case_terms.steady(whole)
     assert found is not None
     assert (found.plan.jitter, found.plan.loss) == (None, None)
     assert (found.plan.hosts, found.plan.alpha, found.plan.beta) == (
@@ -80,7 +85,7 @@ def test_a_steady_network_keeps_all_but_jitter_and_loss(name: str) -> None:
         whole.plan.alpha,
         whole.plan.beta,
     )
-    assert case.steady(network.load("10gbe").sized(4)) is None
+    assert case_terms.steady(network.load("10gbe").sized(4)) is None
 
 
 @pytest.mark.parametrize(("net", "priced"), [("home", "home"), (None, "shm")])

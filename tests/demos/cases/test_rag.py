@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from demos._lib import corpus, retrieval
+from demos._lib import corpus, retrieval, search_service
 from demos._lib.retrieval import Index, Passage
 from demos._lib.search_service import Places
 from demos.cases import rag
 from emulator.errors import UsageError
-from tests.demos.launched import run_demo
+from tests.demos.launched import refuse, run_demo
+from tests.ranks import on_ranks
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,29 @@ def test_packages_that_are_not_installed_are_named() -> None:
         list(corpus.of_packages(["no_such_package"]))
 
 
+ALONE: Any = SimpleNamespace(gather=lambda x: [x], bcast=lambda x: x, Get_rank=lambda: 0, Get_size=lambda: 1)
+"""A control communicator of one rank."""
+
+
+def test_a_collection_too_small_for_an_index_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"at least 200 passages, got \d+ in the documentation of iniconfig: name"):
+        search_service.collect(ALONE, ["iniconfig"])
+
+
+def test_a_missing_library_is_one_line_with_the_command_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "scipy" else found(name))
+    with pytest.raises(UsageError, match=r"needs SciPy, .* pip install 'cluster-emulator\[cases\]'") as error:
+        search_service.collect(ALONE, ["numpy"])
+    assert "\n" not in str(error.value)
+
+
+def test_a_python_without_the_sources_of_its_library_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(tmp_path))
+    with pytest.raises(UsageError, match=r"has no sources with any: use a Python"):
+        corpus.load(400)
+
+
 def test_a_drill_spares_the_driver() -> None:
     from faults.drill.request import Request
     from faults.patterns.catalogue import CATALOGUE
@@ -100,13 +126,14 @@ def check_run(result: dict[str, Any]) -> None:
     assert terms["waiting"]["predicted"] == pytest.approx(terms["waiting"]["measured"], rel=0.15)
 
 
-@pytest.mark.parametrize(
-    ("ranks", "options", "rule"),
-    [(2, (), "needs at least 3 ranks, got 2"), (3, ("--packages", "numpy", "--question", "xq zzzz"), "no passage")],
-)
-def test_bad_input(ranks: int, options: tuple[str, ...], rule: str, tmp_path: Path) -> None:
-    done = run_demo("cases.rag", ranks, tmp_path, *options)
+@on_ranks(2)
+def test_two_ranks_are_too_few(comm: Any) -> None:
+    assert "needs at least 3 ranks, got 2" in refuse(comm, "cases.rag", "")
+
+
+def test_a_question_without_a_word_of_the_corpus_is_refused(tmp_path: Path) -> None:
+    done = run_demo("cases.rag", 3, tmp_path, "--packages", "numpy", "--question", "xq zzzz")
     lines = [line for line in done.text.splitlines() if line.startswith("error:")]
     assert done.status == 2
     assert len(lines) == 1
-    assert rule in lines[0]
+    assert "no passage" in lines[0]

@@ -16,7 +16,7 @@ from faults.checkpoint.store import Store
 from faults.drill.training import digest
 from primitives.parameter_server import Consistency, ParameterServer, Worker
 from primitives.parameter_server.placement import place
-from tests.demos.launched import run_demo
+from tests.demos.launched import refuse
 from tests.ranks import on_ranks
 
 SMALL = clicks.Clicks(3, rows_each=200)
@@ -171,14 +171,11 @@ def test_a_drill_leaves_a_server_whole() -> None:
         del CATALOGUE["recommendation"]
 
 
-@pytest.mark.parametrize(
-    ("name", "rule"),
-    [("recommendation", "two servers"), ("federated", "no rule bears a liar"), ("swarm", "two halves")],
-)
-def test_too_few_ranks_are_told_how_many_and_why(name: str, rule: str, tmp_path: Path) -> None:
-    done = run_demo(f"cases.{name}", 3, tmp_path)
-    lines = [line for line in done.text.splitlines() if line.startswith("error:")]
-    assert done.status == 2
-    assert len(lines) == 1
-    assert f"{name} needs 4 ranks (" in lines[0]
-    assert rule in lines[0]
+FEWEST = {"recommendation": "two servers", "federated": "no rule bears a liar", "swarm": "two halves"}
+
+
+@on_ranks(3, name=list(FEWEST))
+def test_too_few_ranks_are_told_how_many_and_why(comm: Any, name: str) -> None:
+    line = refuse(comm, f"cases.{name}", "")
+    assert f"{name} needs 4 ranks (" in line
+    assert FEWEST[name] in line

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from mpi4py import MPI
 
@@ -49,6 +49,7 @@ def datatypes(draw: Any, depth: int = 2) -> MPI.Datatype:
     if kind == "subarray":
         return inner.Create_subarray([4, 3], [draw(st.integers(1, 3)), 2], [1, draw(st.integers(0, 1))], order)
     if kind == "darray":
+        assume(inner.Get_size())  # Open MPI makes no darray of an empty datatype
         return inner.Create_darray(
             4, draw(st.integers(0, 3)), [5, 4], [MPI.DISTRIBUTE_CYCLIC, MPI.DISTRIBUTE_BLOCK],
             [MPI.DISTRIBUTE_DFLT_DARG] * 2, [2, 2], order,
@@ -82,8 +83,8 @@ def test_any_datatype_moves_as_with_mpi(datatype: MPI.Datatype, count: int, miss
     size = count * whole.Get_size()
     expected = bytearray(size)
     moved_by_mpi([memory[_MIDDLE:], count, whole], expected)
-    data, length = outgoing([memory[_MIDDLE:], count, whole])
-    assert (bytes(data), length) == (expected, size)
+    data = outgoing([memory[_MIDDLE:], count, whole])
+    assert (bytes(data), len(data)) == (expected, size)
     if disjoint(whole, count):
         short = expected[: max(0, size - missing)]
         boxes = [np.zeros(_LENGTH, "u1") for _ in range(2)]

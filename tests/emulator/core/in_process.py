@@ -117,7 +117,7 @@ def ssend(engine: Engine, destination: int, size: int) -> SynchronousSend:
 def receive(engine: Engine, source: int, tag: int = ANY_TAG) -> Receive:
     """Post a receive; yield it to wait for its message."""
     posted = Receive(engine, source, tag)
-    engine.matcher(1).post(posted, None)
+    engine.matchers[1].post(posted, None)
     return posted
 
 

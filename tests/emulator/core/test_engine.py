@@ -183,6 +183,6 @@ def test_nobody_listens() -> None:
 def test_no_payload_follows_in_one_process() -> None:
     engines = engines_of(plain(2))
     send(engines[0], 1, 10**6)
-    found = engines[1].matcher(1).find(0, 0, None)
+    found = engines[1].matchers[1].find(0, 0, None)
     assert found is not None
     assert not found.flags & FOLLOWS

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from emulator.report import terminal
-from emulator.report.model import Item, Map, Table
+from emulator.report.model import Detail, Item, Map, Table
 
+_NOTE = re.compile(r"(\d+ of \d+ rows)?(, )?(without (?P<columns>.*))? \(--full( or COLUMNS=\d+)?\)")
 WIDTHS = (60, 80, 100, 200)
 
 
@@ -17,7 +19,8 @@ def text_of(items: Sequence[Item], width: int, full: bool = False) -> list[str]:
 
 def fits_every_width(items: Sequence[Item], widths: Sequence[int] = WIDTHS) -> None:
     """Check all tables and maps of a view."""
-    for item in items:
+    for shown in items:
+        item = shown.item if isinstance(shown, Detail) else shown
         for width in widths if isinstance(item, Table | Map) else ():
             for full in (False, True):
                 fits(item, width, full)
@@ -28,12 +31,16 @@ def fits(item: Table | Map, width: int, full: bool) -> None:
     first, *lines = text_of([item], width, full)
     if not item.title:
         lines = [first, *lines]
-    notes = [line for line in lines if line.startswith("left out at ")]
+    notes = [line for line in lines if _NOTE.fullmatch(line)]
     assert len(notes) <= (0 if full or isinstance(item, Map) else 1), lines
-    left_out = notes[0].partition(": ")[2].partition(";")[0].split(", ") if notes else []
+    left_out = (_NOTE.fullmatch(notes[0])["columns"] or "").split(", ") if notes else []
     said = set(item.notes) if isinstance(item, Table) else set()
     shown = [line for line in lines if line not in notes and line not in said]
-    cells = [(column.heading, column.form(row[i])) for row in _rows(item) for i, column in _columns(item)]
+    rows = _rows(item)
+    if isinstance(item, Table) and item.key is not None and not full:
+        rows = [rows[number] for number in item.key]
+        assert len(rows) == len(item.rows) or notes[0].startswith(f"{len(rows)} of {len(item.rows)} rows")
+    cells = [(column.heading, column.form(row[i])) for row in rows for i, column in _columns(item)]
     widest = max((len(text) for _, text in cells), default=0)
     assert all(len(line) <= max(width, widest + 4) for line in shown), (width, shown)
     whole = "\n".join(shown)

@@ -60,11 +60,21 @@ def test_a_full_disk_costs_a_demo_its_files_and_nothing_else(full):
     done = run([*TINY, "--out", str(full / "run"), "--json", str(full / "copy.json")])
     assert done.returncode == 1
     assert "2 ranks, sizes" in done.stdout
-    assert "result:" not in done.stdout
+    assert "page:" not in done.stdout
     for name in ("run/result.json", "run/samples.csv", "copy.json"):
         assert str(full / name) in one_line(done)
     assert "No space left on device" in one_line(done)
     assert files(full) == ["fill"]
+
+
+def test_a_page_that_cannot_be_written_costs_no_result(tmp_path):
+    (tmp_path / "report.html").mkdir()
+    done = run([*TINY, "--out", str(tmp_path)])
+    assert done.returncode == 1
+    assert "2 ranks, sizes" in done.stdout
+    assert "page:" not in done.stdout
+    assert one_line(done).startswith(f"error: cannot write {tmp_path}/report.html")
+    assert results.load(tmp_path)["environment"]["ranks"] == 2
 
 
 def test_a_full_disk_costs_a_program_its_result_and_nothing_else(full, tmp_path):

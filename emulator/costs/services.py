@@ -1,0 +1,108 @@
+"""What steps with parameter servers take where no worker waits for all others, message by message.
+
+    worker     ask ──► answer, for each table; compute; push ──►, for each table; ask ...
+    server     answers asks as they come; under a bound b it parks that of a worker's step t until every
+               worker has pushed step t - b - 1
+
+Workers do not move together then, so that their messages meet at the cards of the servers at any time: no closed form
+adds up who queues behind whom. The cards are those of `emulator.costs.ways`; the rule is that of
+`primitives.parameter_server` (stale synchronous parallel: Ho et al. 2013), of whose code nothing is used here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from emulator.costs.ways import Traffic, Ways
+
+_ASK, _PUSH, _ANSWER = range(3)
+
+
+@dataclass(frozen=True)
+class Call:
+    """Bytes that a worker exchanges with each server about one table: of a pull's request, its reply, and a push."""
+
+    ask: float
+    answer: float
+    push: float
+
+
+class _Service:
+    """Clocks and cards of servers and workers, and the messages on their way."""
+
+    def __init__(
+        self, computes: NDArray[np.float64], servers: int, calls: Sequence[Call], bound: float, ways: Ways
+    ) -> None:
+        self.servers, self.calls, self.bound = servers, calls, bound
+        self.workers = range(servers, servers + computes.shape[1])
+        self.clock = [0.0] * (servers + len(self.workers))
+        self.traffic = Traffic(ways, len(self.clock))
+        self.due = [0] * len(self.clock)  # answers that a worker waits for
+        self.pushed = [dict.fromkeys(self.workers, 0) for _ in range(servers)]  # steps that are closed, by worker
+        self.parked: list[list[tuple[int, int, int]]] = [[] for _ in range(servers)]  # worker, step, call
+        self.step = dict.fromkeys(self.workers, 0)
+        self.ends = np.zeros(computes.shape)
+        self.programs = {rank: self._worker(rank, computes[:, at].tolist()) for at, rank in enumerate(self.workers)}
+
+    def _send(self, source: int, target: int, size: float, kind: int, call: int) -> None:
+        self.traffic.send(self.clock[source], source, target, size, (kind, call))
+
+    def _worker(self, rank: int, seconds: Sequence[float]) -> Iterator[None]:
+        """A worker's program; it stops where it waits for answers."""
+        for step, amount in enumerate(seconds):
+            for number, call in enumerate(self.calls):
+                for server in range(self.servers):
+                    self._send(rank, server, call.ask, _ASK, number)
+                self.due[rank] = self.servers
+                yield
+            self.clock[rank] += amount
+            for number, call in enumerate(self.calls):
+                for server in range(self.servers):
+                    self._send(rank, server, call.push, _PUSH, number)
+            self.step[rank] += 1
+            self.ends[step, rank - self.servers] = self.clock[rank]
+
+    def run(self) -> NDArray[np.float64]:
+        for program in self.programs.values():
+            next(program, None)
+        while (arrival := self.traffic.next()) is not None:
+            due, source, target, (kind, number) = arrival
+            self.clock[target] = max(self.clock[target], due)
+            if kind == _ANSWER:
+                self.due[target] -= 1
+                if not self.due[target]:
+                    next(self.programs[target], None)
+                continue
+            if kind == _ASK:
+                self.parked[target].append((source, self.step[source], number))
+            elif number == len(self.calls) - 1:
+                self.pushed[target][source] += 1
+            self._answer(target)
+        return self.ends
+
+    def _answer(self, server: int) -> None:
+        slowest = min(self.pushed[server].values())
+        ready = [each for each in self.parked[server] if slowest >= each[1] - self.bound]
+        self.parked[server] = [each for each in self.parked[server] if each not in ready]
+        for worker, _, number in ready:
+            self._send(server, worker, self.calls[number].answer, _ANSWER, number)
+
+
+def loose(
+    computes: NDArray[np.float64], servers: int, calls: Sequence[Call], ways: Ways, bound: float = math.inf
+) -> NDArray[np.float64]:
+    """When each worker is done with each step, in seconds, as an array like `computes`.
+
+    Parameters
+    ----------
+    computes : seconds of each step (row) and worker (column)
+    calls : the tables, in the order in which a worker asks for them; the last push closes the step
+    ways : the ways between the ranks, servers first
+    bound : steps by which a worker may be ahead of the slowest; infinite: any number
+    """
+    return _Service(computes, servers, calls, bound, ways).run()

@@ -1,0 +1,126 @@
+"""The figures of a view: each chart with its legend and its data as a table."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from emulator.report.model import Axis, Column, Curve, Drawing, Item, Map, Scenario, Series, Table
+from emulator.report.page import bars, chart, heat
+
+_MOST_NAMED = 14  # curves in a legend
+
+
+@dataclass(frozen=True)
+class Key:
+    """An entry of a legend: a name, its colour, and the curves that it stands for."""
+
+    name: str
+    colour: int
+    curves: list[int]
+    style: str
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture with what belongs to it."""
+
+    title: str
+    svg: str
+    about: str = ""
+    legend: Sequence[Key] = ()
+    table: Table | None = None
+    wide: bool = False
+    scenario: Scenario | None = field(default=None)
+
+
+def figures(items: Iterable[Item]) -> Iterator[Figure]:
+    """A figure for each item of a view that is one."""
+    for item in items:
+        if isinstance(item, Series):
+            if any(len(curve.x) for curve in item.curves):
+                yield _series(item)
+        elif isinstance(item, Map) and item.scale is not None:
+            yield Figure(item.title, heat.draw(item, item.scale), table=_of_map(item))
+        elif isinstance(item, Scenario):
+            yield _scenario(item)
+        elif isinstance(item, Drawing):
+            yield Figure(item.title, _apart(item), item.about, wide=True)
+
+
+def _apart(one: Drawing) -> str:
+    """The drawing as an image, so that its style sheet is its own."""
+    data = base64.b64encode(one.svg.encode()).decode()
+    return f'<img alt="{escape(one.title)}" src="data:image/svg+xml;base64,{data}">'
+
+
+def _series(one: Series) -> Figure:
+    barred = one.curves[0].style == "bars"
+    drawn = bars.draw(one) if barred else chart.draw(one)
+    keys = list(_legend(one.curves))
+    named = keys if 1 < len(keys) <= _MOST_NAMED else []
+    return Figure(one.title, drawn, one.about, named, _of_series(one))
+
+
+def _legend(curves: Sequence[Curve]) -> Iterator[Key]:
+    """Curves of one name share an entry: fitted and native ones, whose colours are those of what was measured."""
+    colours = chart.colours_of(curves)
+    of: dict[str, list[int]] = {}
+    for number, curve in enumerate(curves):
+        of.setdefault(curve.name, []).append(number)
+    for name, numbers in of.items():
+        shared = len(numbers) > 1 or colours[numbers[0]] in colours[: numbers[0]]
+        yield Key(name, -1 if shared else colours[numbers[0]], numbers, curves[numbers[0]].style)
+
+
+def _of_series(one: Series) -> Table:
+    """A row for each place on the x axis, a column for each curve, and one for its intervals."""
+    rows: dict[Any, dict[int, tuple[Any, Any]]] = {}
+    for number, curve in enumerate(one.curves):
+        for index, (x, y) in enumerate(zip(curve.x, curve.y, strict=True)):
+            rows.setdefault(x, {})[number] = (y, curve.interval[index] if curve.interval else None)
+    barred = one.curves[0].style == "bars"
+    columns = [Column(one.x.name or "what", form=str if barred else _writer(one.x), unit=_unit(one.x), left=barred)]
+    picked: list[tuple[int, int]] = []
+    names = [curve.name for curve in one.curves]
+    for number, curve in enumerate(one.curves):
+        name = f"{curve.group} {curve.name}" if names.count(curve.name) > 1 else curve.name
+        columns.append(Column(name, form=_writer(one.y), unit=_unit(one.y)))
+        picked.append((number, 0))
+        if any(curve.interval):
+            columns.append(Column("95 %", form=_pair(one.y)))
+            picked.append((number, 1))
+    order = rows if barred else sorted(rows)
+    return Table(
+        "", columns, [[x, *(rows[x].get(number, (None, None))[part] for number, part in picked)] for x in order]
+    )
+
+
+def _of_map(one: Map) -> Table:
+    columns = [Column(one.corner or "", left=True), *(Column(name, form=_or_blank(one.form)) for name in one.columns)]
+    return Table("", columns, [[name, *values] for name, values in zip(one.rows, one.values, strict=True)])
+
+
+def _scenario(one: Scenario) -> Figure:
+    from emulator.report.page import scenarios
+
+    return Figure(one.name, scenarios.draw(one), one.form, table=scenarios.table(one), scenario=one)
+
+
+def _writer(axis: Axis) -> Any:
+    return _or_blank(axis.write)
+
+
+def _or_blank(form: Any) -> Any:
+    return lambda value: "" if value is None else form(value)
+
+
+def _pair(axis: Axis) -> Any:
+    return lambda pair: "" if pair is None else f"[{axis.write(pair[0])}, {axis.write(pair[1])}]"
+
+
+def _unit(axis: Axis) -> str:
+    return "" if axis.form else axis.unit

@@ -1,0 +1,140 @@
+"""The page of a run: self-contained, with every figure's data, and the very values of the result file."""
+
+import itertools
+import re
+from html.parser import HTMLParser
+
+import pytest
+from click.testing import CliRunner
+
+from emulator import results
+from emulator.commands.report import report
+from emulator.errors import CannotWrite
+from emulator.report import page
+from emulator.report.views import finding
+from tests.emulator.report.test_report import DRILL, a_matrix, a_result, a_run, fitted, links_result, row
+
+SIZES = (8, 1024, 1 << 20)
+
+
+def a_ring():
+    rows = []
+    for n, p in itertools.product(SIZES, (2, 4)):
+        took = 1e-3 * p * (1 + n / 1e5)
+        seconds = {"median": took, "ci95": [0.9 * took, 1.2 * took], "n": 30}
+        rows.append(row(bytes=n, ranks=p, predicted=1.1 * took, held_out=p == 4, seconds=seconds))
+    best = {"p": 34, "speedup": 7.489, "efficiency": 0.2203, "ratio": 3.54}
+    meaning = {"pattern": "ring", "algorithm": "ring", "bytes": 1 << 20, "t_comp": 0.1, "form": "measured: ring",
+               "terms": {"alpha": 2e-6, "beta": 5e-10, "gamma": 0.0}, "textbook": None, "best": best,
+               "best_ci95": [30, 40], "dominated": {"p": 13, "speedup": 6.24}, "knee": {**best, "p": 25},
+               "inefficient": {**best, "p": 16}}  # fmt: skip
+    fit = fitted(draws=[[2e-6, 5e-10, 0.0], [2.2e-6, 5.5e-10, 0.0]])
+    return a_result(measurements=rows, fits=[fit], meaning=[meaning], warnings=["few <repetitions>"])
+
+
+RESULTS = {
+    "ring": a_ring,
+    "links": links_result,
+    "run": a_run,
+    "drill": lambda: a_result(demo="faults", drill=DRILL),
+    "matrix": lambda: a_result(demo="matrix", matrix=a_matrix(), scenarios={"middle": "a middle rank is killed"}),
+    "empty": a_result,
+    "foreign": lambda: a_result(demo="somebody's", speed=3),
+}
+
+
+class Read(HTMLParser):
+    """What a test asks of a page: its values, its figures, what is open and what it loads."""
+
+    VOID = ("meta", "input", "path", "use", "circle", "rect", "img", "br")
+
+    def __init__(self, text):
+        super().__init__()
+        self.values, self.figures, self.open, self.loads, self.text = [], [], [], [], ""
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        of = dict(attrs)
+        if tag not in self.VOID:
+            self.open.append(tag)
+        if tag == "data":
+            self.values.append(float(of["value"]))
+        if tag == "figure":
+            self.figures.append({})
+        if self.figures and "figure" in self.open:
+            self.figures[-1].setdefault("chart" if of.get("class") == "chart" else tag, of)
+        self.loads += [of[name] for name in ("src", "href") if name in of and not of[name].startswith(("#", "data:"))]
+
+    def handle_endtag(self, tag):
+        if tag not in self.VOID:
+            assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.mark.parametrize("make", RESULTS.values(), ids=RESULTS)
+def test_a_page_is_whole_and_loads_nothing(make):
+    result = make()
+    text = page.render([results.plain(result)])
+    read = Read(text)
+    assert not read.open
+    assert not read.loads
+    assert "url(" not in text
+    assert "@import" not in text
+    assert len(text) < 1_000_000
+    assert finding(result) in read.text
+    assert "python -m demos.ring -n 4" in read.text
+    assert all(figure["chart"]["aria-label"] and figure["chart"]["tabindex"] == "0" for figure in read.figures)
+    assert all({"figcaption", "details", "table"} <= set(figure) for figure in read.figures)
+
+
+def test_the_figures_of_a_page_are_those_of_the_result_file(tmp_path):
+    results.save(a_ring(), tmp_path / "result.json")
+    result = results.load(tmp_path)
+    page.write(tmp_path / page.PAGE, [result])
+    values = Read((tmp_path / page.PAGE).read_text()).values
+    for one in result["measurements"]:
+        for value in (one["seconds"]["median"], one["predicted"], one["native"]["median"], one["bytes"]):
+            assert value in values
+    best = result["meaning"][0]["best"]
+    assert best["p"] in values
+
+
+def test_texts_of_a_result_are_no_markup():
+    text = page.render([a_ring()])
+    assert "few &lt;repetitions&gt;" in text
+    assert "<repetitions>" not in text
+
+
+def test_switches_intervals_and_held_out_points_are_on_the_charts():
+    result = a_ring()
+    cut = [{"first": 0, "last": 4096}, {"first": 4097, "last": 1 << 20}]
+    result["fits"][0]["segments"] = [{**fitted(), **one} for one in cut]
+    text = page.render([result])
+    assert "switch at 4K" in text
+    assert "held out" in text
+    assert re.search(r"p = 4: size 1M, time 45.9 ms, 95 % \[\d", text)
+
+
+def test_several_results_stand_side_by_side_in_one_page(tmp_path):
+    for name in ("ring", "links"):
+        (tmp_path / name).mkdir()
+        results.save(RESULTS[name](), tmp_path / name / "result.json")
+    file = tmp_path / "both.html"
+    outcome = CliRunner().invoke(report, [str(tmp_path / "ring"), str(tmp_path / "links"), "-o", str(file)])
+    assert (outcome.exit_code, outcome.output) == (0, f"written: {file}\n")
+    text = file.read_text()
+    assert text.count("<article") == 2
+    assert not Read(text).open
+
+
+def test_a_page_that_cannot_be_written_is_said_and_leaves_the_result(tmp_path):
+    (tmp_path / page.PAGE).mkdir()
+    results.save(a_result(), tmp_path / "result.json")
+    problem = page.keep(tmp_path, a_result())
+    assert isinstance(problem, CannotWrite)
+    assert problem.exit_code == 1
+    assert str(tmp_path / page.PAGE) in str(problem)
+    assert sorted(file.name for file in tmp_path.iterdir()) == [page.PAGE, "result.json"]
