@@ -81,8 +81,11 @@ class Repairing:
         self._processes.phase("agree")
         group = self._processes.group
         if self.place is None:
-            return group.agree(ok, wait=self._sleep)
-        return group.agree(ok, self._copies.flags if self._processes.has_state else survivor_group.ANY)
+            decision = group.agree(ok, wait=self._sleep)
+        else:
+            decision = group.agree(ok, self._copies.flags if self._processes.has_state else survivor_group.ANY)
+        self._processes.phase("agreed")  # the work goes on, unless the next phase is that of a repair
+        return decision
 
     def _sleep(self, request: MPI.Request, superseded: Callable[[], bool]) -> bool:
         """How a spare waits; without agreements after each step it reads the others' step from the status board."""
