@@ -51,14 +51,10 @@ EVERY = 10  # steps between checkpoints of the drill
 
 
 def scaled(sheet: Sheet, ranks: int) -> Sheet:
-    """The design with this case's table, as many servers to a worker as in the sheet, and its time of a worker.
-
-    Beside an all-reduce there are two servers: without pacing a single one waits in emulated order, until its patience
-    ends, for a worker that waits for another one in the all-reduce.
-    """
+    """The design with this case's table, as many servers to a worker as in the sheet, and its time of a worker."""
     data, asked = clicks.Clicks(), design_of(sheet).servers
     nodes = pricing.chosen_nodes(sheet, pricing.predict(sheet))
-    servers = max(1 if _dense(sheet) == "servers" else 2, round(ranks * asked / (asked + nodes)))
+    servers = max(1, round(ranks * asked / (asked + nodes)))
     table = {"bytes": 8 * data.rows * data.width, "rows": data.rows, "row_bytes": 8 * data.width,
              "touched": data.distinct(BATCH), "skew": 0.0, "servers": servers}  # fmt: skip
     dense = {"bytes": 8 * data.dense} | ({"servers": servers} if _dense(sheet) == "servers" else {})

@@ -101,7 +101,8 @@ class Route:
         Called by all living ranks, right after they have agreed.
         """
         assert self._decision is not None
-        assert self.group.advance(self._decision)
+        if not self.group.advance(self._decision):
+            raise ValueError(f"routing was told of {len(self.group.work_comms)} stages, and this is one more")
         self.comm = self.group.work_comm
         self.comm.Ack_failed()
 

@@ -181,6 +181,16 @@ class Worker:
         for asked in [self.channel.ask(Asked(header)) for header in headers]:
             self.channel.receive(asked)
 
+    def away(self) -> None:
+        """Tell the servers that this worker waits for the other workers next, as in an all-reduce.
+
+        On an emulated network without pacing a server takes messages in emulated order, for which it waits for those of
+        all workers; one that waits for another worker sends none. If all workers say so before a collective of theirs,
+        the order stays exact. Elsewhere nothing is sent.
+        """
+        if self._asks_everyone and self.layout.replicas == 1:
+            self.channel.away()
+
     def leave(self) -> None:
         """Leave every shard: all pushes so far take effect, and no server waits for this worker any more."""
         self.channel.goodbye()
