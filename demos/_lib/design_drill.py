@@ -123,7 +123,7 @@ def start(
     program, why_not = drilled_program(sheet, path, chosen)
     beside = skeletons.beside(chosen) if program else chosen.servers
     request = request_of(sheet, chosen, nodes + beside, most, repeat, seed, program)
-    request.faults = faults or request.faults
+    request.faults, request.trace = faults or request.faults, place["trace"]
     job = request.spec()
     report = Report("design", False, place["out"], place["json_file"], place["quiet"])
     with report.begun(job.ranks) as folder:
@@ -132,8 +132,11 @@ def start(
         def keep(outcome: drills.Outcome) -> None:
             if outcome.evaluations:
                 seconds, how = recovery_price(facts, chosen, folder, job.ranks)
-                report.save(**kept(sheet, design_report.record(priced, nodes)), drill=outcome.to_json(),
-                            priced_recovery=seconds, priced_by=how)  # fmt: skip
+                report.save(
+                    **kept(sheet, design_report.record(priced, nodes)), drill=outcome.to_json(),
+                    **({} if outcome.timeline is None else {"timeline": outcome.timeline}),
+                    priced_recovery=seconds, priced_by=how,
+                )  # fmt: skip
 
         if why_not:
             report.say(f"{why_not}: the drill of its pattern instead")

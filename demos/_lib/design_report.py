@@ -34,7 +34,7 @@ def prediction(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     """One screen for a design; a second one stands beside it in another column."""
     first = priced[0]
     facts = first.facts
-    yield facts.job.name + (f": {facts.job.sentence}" if facts.job.sentence else "")
+    yield from textwrap.wrap(facts.job.name + (f": {facts.job.sentence}" if facts.job.sentence else ""), 118)
     per_byte = f"beta {facts.beta * 1e9:.4g} ns/B, gamma {facts.gamma * 1e9:.4g} ns/B"
     yield f"alpha {format_time(facts.alpha)}, {per_byte}, {facts.origin}"
     yield ""

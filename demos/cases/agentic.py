@@ -24,6 +24,7 @@ from mpi4py import MPI
 import emulator
 from demos._lib import case, case_terms, screen
 from demos._lib import char_model as model
+from demos._lib.stragglers import LOST, in_parts
 from demos._lib.timing import begin_together
 from emulator.design.sheet import Sheet
 from emulator.errors import on_root
@@ -47,7 +48,6 @@ LENGTH, DRAFTS = 24, 2  # characters of a draft, drafts of an episode
 SHORT = 4  # characters of a draft in steps that are only timed
 PROMPTS = ("return the ", "the number of ", "a string ", "if the file ", "raise an error ", "create a new ")
 SECONDS = 1e-3  # declared computing as a share of the sheet's
-LOST = float("inf")  # the factor of a worker that never answers
 _ROUNDING = 1e-9  # of losses: sums in another order, over all steps
 
 
@@ -74,11 +74,7 @@ class Agents:
     def work(self, task: tuple[str, Any, int]) -> Generator[None, None, Any]:
         """A worker's side: a draft, or the better of several."""
         kind, given, variant = task
-        factor, slices = self.factors.get(self.comm.Get_rank(), 1.0), 0
-        while slices < 4 or factor == LOST:
-            emulator.compute(self.comm, self.seconds / 4 * (1.0 if factor == LOST else factor))
-            slices += 1
-            yield
+        yield from in_parts(self.comm, self.seconds, 4, self.factors.get(self.comm.Get_rank(), 1.0))
         return answer_of(self.whole, kind, given, variant)
 
     def episodes(self, pool: Coordinator, **options: Any) -> tuple[list[str], list[Answer]]:
@@ -272,11 +268,11 @@ def _next(whole: model.Weights, request: tuple[int, int]) -> int:
     return int(np.argmax(model.chances(whole, context)))
 
 
-def _matches(spec: JobSpec, folder: Path, verdicts: Sequence[dict[str, Any]]) -> tuple[bool, str]:
+def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> tuple[bool, str]:
     """Losses of every rank as in one process to rounding, and every answer."""
     losses, whole = model.losses_alone(model.text(60), 4 * spec.ranks, TRAINING)
     right = [[_next(whole, (step, number)) for number in range(REQUESTS)] for step in range(TRAINING, spec.steps)]
-    at_work = [one for one in verdicts if one["place"] is not None]
+    at_work = [one for one in results if one["place"] is not None]
     worst = max(float(np.abs(np.subtract(one["losses"], losses)).max()) for one in at_work)
     wrong = sum(one["answers"][TRAINING:] != right for one in at_work)
     answers = (spec.steps - TRAINING) * REQUESTS

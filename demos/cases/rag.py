@@ -24,7 +24,8 @@ from mpi4py import MPI
 import emulator
 from demos._lib import case, case_terms, retrieval, screen
 from demos._lib.retrieval import Index, Passage, Query
-from demos._lib.search_service import BEST, LOST, PACKAGES, QUESTIONS, REPLICAS, Library, Places, Service, collect
+from demos._lib.search_service import BEST, PACKAGES, QUESTIONS, REPLICAS, Library, Places, Service, collect
+from demos._lib.stragglers import LOST
 from emulator.design.model import design_of
 from emulator.design.sheet import Sheet
 from emulator.errors import UsageError
@@ -39,7 +40,7 @@ from faults.recover.exclusion import routing
 from primitives.scatter_gather import Deadline
 
 RANKS = 3  # the driver and two workers, so that a shard has a replica elsewhere
-DRILLED = ("numpy",)  # a small collection: a drill is started many times
+DRILLED = ("click", "rich")  # a small collection: a drill is started many times
 NEW = 120  # passages that are published while questions are answered
 
 
@@ -156,9 +157,9 @@ def _latencies(run: Run, library: Library, service: Service, whole: Index, sheet
             for query, right in zip(queries, truth, strict=False):
                 assert pool is not None  # `truth` is empty on a worker
                 numbers, answer = one.ask(pool, query, **options)
-                times.append(answer.answer.seconds)
+                times.append(answer.seconds)
                 recall.append(len(right & set(numbers)) / max(1, len(right)))
-                backups += answer.answer.counts.backups
+                backups += answer.counts.backups
         if run.rank == 0:
             rows.append([name, *np.quantile(times, [0.5, 0.99]).tolist(), float(np.mean(recall)), backups])
     columns = {"way": "name", "p50": "time", "p99": "time", "recall": "percent", "asked again": "count"}
@@ -220,8 +221,8 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     return {"place": 0, "right": right, "moved": moved, "replicas": min(map(len, places.now))}
 
 
-def _matches(spec: JobSpec, folder: Path, verdicts: Sequence[dict[str, Any]]) -> tuple[bool, str]:
-    driver = next((one for one in verdicts if one["place"] == 0), None)
+def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> tuple[bool, str]:
+    driver = next((one for one in results if one["place"] == 0), None)
     if driver is None:
         return False, "the driver left no result"
     text = f"{driver['right']} of {spec.steps} answers are those of one process, {driver['moved']} passages moved"

@@ -112,13 +112,7 @@ def scaled(sheet: Sheet, ranks: int) -> Sheet:
 def data(control: MPI.Intracomm, sheet: Sheet) -> list[Graph]:
     """Links to one agent in range, in each step of a search."""
     world, found = World(control.Get_size()), []
-    agents = [Agent(world, rank) for rank in range(world.agents)]
-    for step in range(STEPS):
-        for agent in agents:
-            agent.heard[:] = step
-            agent.move(step)
-            agent.look(step)
-        near = world.links({agent.rank: agent.position for agent in agents})
+    for step, near in enumerate(searching.links_over(world, STEPS)):
         one = [(i, targets[step % len(targets)]) for i, targets in enumerate(near.neighbours) if targets]
         found.append(graphs.from_edges(world.agents, one, name="radio, one peer"))
     return found
@@ -208,13 +202,7 @@ def _converge(run: Run) -> None:
     rows: list[list[Any]] = []
     for reach in (30.0, 45.0, 70.0):
         world = World(run.size, run.seed, reach)
-        agents, schedule = [Agent(world, rank) for rank in range(run.size)], []
-        for step in range(20):
-            for agent in agents:
-                agent.heard[:] = step
-                agent.move(step)
-                agent.look(step)
-            schedule.append(mixing.metropolis(world.links({agent.rank: agent.position for agent in agents})))
+        schedule = [mixing.metropolis(links) for links in searching.links_over(world, 20)]
         value = np.random.default_rng((run.seed, run.rank)).standard_normal(64)
         mean = run.control.allreduce(value) / run.size
         before = run.control.allreduce(float(((value - mean) ** 2).sum()))
@@ -247,13 +235,13 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
             "error": float(np.sqrt(np.mean(error[known] ** 2)))}  # fmt: skip
 
 
-def _matches(spec: JobSpec, folder: Path, verdicts: Sequence[dict[str, Any]]) -> tuple[bool, str]:
+def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> tuple[bool, str]:
     """What the dead had measured and not passed on is lost, so that the map is held to the truth."""
-    counted = sorted({dead for one in verdicts for dead in one["dead"] if dead in one["known"]})
+    counted = sorted({dead for one in results for dead in one["dead"] if dead in one["known"]})
     if counted:
         return False, f"agents still leave a part to the dead {counted}"
-    cells, error = min(one["cells"] for one in verdicts), max(one["error"] for one in verdicts)
-    text = f"{len(verdicts)} agents divide the area, know {cells} of {CELLS} cells and err by {error:.2f} at most"
+    cells, error = min(one["cells"] for one in results), max(one["error"] for one in results)
+    text = f"{len(results)} agents divide the area, know {cells} of {CELLS} cells and err by {error:.2f} at most"
     return cells >= KNOWN * CELLS and error <= searching.NOISE, text
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpi4py import MPI
 
@@ -20,6 +20,9 @@ from emulator.launch import mpirun, streams
 from emulator.network import Network, load
 from emulator.run import console
 from emulator.run.interrupts import SaverOnSignal, leave
+
+if TYPE_CHECKING:
+    from emulator.trace.recorder import Recorder
 
 T = TypeVar("T")
 
@@ -39,6 +42,8 @@ class CommonOptions:
     json: str | None
     quiet: bool
     full: bool = False
+    trace: bool = False
+    trace_limit: int | None = None
 
 
 class Run:
@@ -80,6 +85,7 @@ class Run:
         hosts = self.control.gather(MPI.Get_processor_name())
         self.on_root(lambda: results.check_writable(common.json))
         self.folder: Path = self.on_root(lambda: results.run_folder(name, common.out))
+        self._recorder = self._recording(common)
         self.result: dict[str, Any] = {}
         if self.rank == 0:
             self.result = results.new(
@@ -95,13 +101,46 @@ class Run:
 
     def _carrier(self, common: CommonOptions) -> MPI.Intracomm:
         if self.network is None:
-            return MPI.COMM_WORLD.Dup()
+            if not common.trace:
+                return MPI.COMM_WORLD.Dup()
+            from emulator.trace import bare
+
+            return bare.traced(MPI.COMM_WORLD.Dup())
         from emulator.wire.emulate import emulate
 
         comm = emulate(MPI.COMM_WORLD, self.network, pace=common.pace, compute=common.compute, seed=common.seed)
         if comm.notice:
             self.warn(comm.notice)
         return comm
+
+    def _recording(self, common: CommonOptions) -> Recorder | None:
+        """Begin to record what this rank does, with ``--trace``."""
+        if not common.trace:
+            return None
+        from emulator.trace import folder, tracing
+
+        self.on_root(lambda: folder.prepare(self.folder))
+        return tracing.begin(self.comm, self.folder, limit=common.trace_limit, clock=self.clock)
+
+    def end_recording(self) -> None:
+        """End what ``--trace`` records, and add the timeline to the result; collective."""
+        if self._recorder is None:
+            return
+        from emulator.trace import folder, tracing
+
+        tracing.end(self.comm, self._recorder)
+        self.control.Barrier()
+        timeline = self.on_root(lambda: folder.conclude(self.folder))
+        if self.rank == 0:
+            self.extra["timeline"] = timeline
+
+    def discard(self) -> None:
+        """Remove the folder of a rejected run, on rank 0."""
+        if self._recorder is not None:
+            from emulator.trace import folder
+
+            folder.discard(self.folder)
+        results.discard(self.folder)
 
     def now(self) -> float:
         """Seconds on the clock that counts here: emulated on an emulated network, else the wall's."""
@@ -235,7 +274,7 @@ def execute(name: str, needs: int, asked: int | None, common: CommonOptions, bod
         return _finish(run)
     except (UsageError, CheckFailed) as error:
         if run is not None and run.rank == 0:
-            results.discard(run.folder)
+            run.discard()
         return _refuse(error)
     except KeyboardInterrupt:
         leave(saver)
@@ -250,6 +289,7 @@ def _finish(run: Run) -> int:
     fidelity = carrier.of(run.comm).fidelity()
     if fidelity is not None:
         run.result |= {"fidelity": fidelity, "pace": fidelity["pace"]}
+    run.end_recording()
     run.on_root(run.save)
     run.show(ended=True)
     run.leave_page()

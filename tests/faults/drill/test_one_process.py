@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from faults.agree import survivor_group
+from faults.campaigns import random_trials
 from faults.drill import job_spec, timeline
 from faults.drill.checks import Evaluation, evaluate
 from faults.drill.job_spec import JobSpec
@@ -47,7 +48,7 @@ class Launched:
 def drill(folder, monkeypatch, request: Request) -> tuple[Job, Finished, Evaluation]:
     """Run it: all ranks and the watchdog, on a platform of the test's; then check it like any drill."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(survivor_group, "WORK_COMMS", 6)
+    monkeypatch.setattr(survivor_group, "WORK_COMMS", 64)  # one for each recovery: `Comm` has no Shrink
     ring = replace(CATALOGUE["ring"], matches=_right)
     monkeypatch.setitem(CATALOGUE, "ring", ring)
     spec = request.spec()
@@ -55,7 +56,7 @@ def drill(folder, monkeypatch, request: Request) -> tuple[Job, Finished, Evaluat
     for name in (job_spec.JOURNAL, job_spec.STACKS):
         (folder / name).mkdir(parents=True)
     board = StatusBoard.create(folder / job_spec.BOARD, spec.members, len(spec.events), job.platform)
-    verdicts: list[dict] = []
+    results: list[dict] = []
     endings: list[Ending] = []
 
     def launcher() -> None:
@@ -63,18 +64,18 @@ def drill(folder, monkeypatch, request: Request) -> tuple[Job, Finished, Evaluat
         endings.append(watch.until_end(Launched(job)))  # type: ignore[arg-type]
 
     began = job.scheduler.t
-    ranks = [lambda member=member: rank(folder, spec, job, board, member, verdicts) for member in range(spec.world)]
+    ranks = [lambda member=member: rank(folder, spec, job, board, member, results) for member in range(spec.world)]
     job.scheduler.run(*ranks, launcher)
     own = Journal(folder / job_spec.JOURNAL, 999, clock=job.platform.clock)
     for member, at in endings[0].fenced.items():
         own.write("fenced", whom=member, fenced=at)
     records = journal.read(folder / job_spec.JOURNAL)
     fired = [float(at) for at in board.fired]
-    finished = Finished(spec, folder, endings, verdicts, records, fired, began, job.scheduler.t)
+    finished = Finished(spec, folder, endings, results, records, fired, began, job.scheduler.t)
     return job, finished, evaluate(finished)
 
 
-def rank(folder, spec: JobSpec, job: Job, board: StatusBoard, member: int, verdicts: list[dict]) -> None:
+def rank(folder, spec: JobSpec, job: Job, board: StatusBoard, member: int, results: list[dict]) -> None:
     """The program of one rank: each step adds up what all ranks send to each other."""
     own = Journal(folder / job_spec.JOURNAL, member, clock=job.platform.clock)
     board.enter(member, member if member < spec.ranks else -1, 0)
@@ -90,6 +91,7 @@ def rank(folder, spec: JobSpec, job: Job, board: StatusBoard, member: int, verdi
             with loop.attempt():
                 with context.computing(STEP_S):
                     part = np.array([(loop.step + 1.0) / loop.comm.size])
+                comm.carrier.phase("reduce_scatter", step=loop.step)
                 peers = [one for one in range(loop.comm.size) if one != loop.comm.rank]
                 for peer in peers:
                     loop.comm.Send(part, peer)
@@ -99,14 +101,14 @@ def rank(folder, spec: JobSpec, job: Job, board: StatusBoard, member: int, verdi
                     loop.comm.Recv(theirs, peer, 0)
                     part += theirs
                 state["sum"] += part
-    verdicts.append({"place": loop.place, "attempt": 0, "sum": float(loop.committed["sum"][0])})
+    results.append({"place": loop.place, "attempt": 0, "sum": float(loop.committed["sum"][0])})
     own.write("left")
     board.leave(member)
 
 
-def _right(spec: JobSpec, folder, verdicts) -> tuple[bool, str]:
+def _right(spec: JobSpec, folder, results) -> tuple[bool, str]:
     expected = spec.steps * (spec.steps + 1) / 2
-    sums = [verdict["sum"] for verdict in verdicts if verdict["place"] is not None]
+    sums = [result["sum"] for result in results if result["place"] is not None]
     return all(abs(one - expected) < 1e-9 for one in sums), f"sums {sums}"
 
 
@@ -161,6 +163,19 @@ def test_a_drill_runs_on_a_platform_of_its_own(tmp_path, monkeypatch, lines, spa
     for member, at in ending.fenced.items():  # the last beat was that of the beginning of the step
         (struck,) = [t for t, pid, number in job.scheduler.struck if (pid, number) == (PID + member, signal.SIGSTOP)]
         assert abs(at - struck - LIMIT_S) < 2 * STEP_S
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_a_trial_of_the_soak(tmp_path, monkeypatch, number: int) -> None:
+    """Some 350 random kills in jobs of up to 16 ranks; `tests.faults.campaigns.test_soak` has real ones."""
+    trial = random_trials.draw(Request(ranks=16, seed=20), number)
+    job, finished, evaluation = drill(tmp_path, monkeypatch, trial.request)
+    assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
+    assert all(fault["fired"] for fault in evaluation.fired)
+    died = {death.member for death in timeline.deaths(finished.records)}
+    assert {pid - PID for _, pid, _ in job.scheduler.struck} == died
+    assert len(died) == len(trial.request.faults)
+    assert evaluation.lost_steps <= len(evaluation.episodes) * (trial.request.options["agree"] or APART)
 
 
 def test_virtual_time_is_the_same_every_time(tmp_path, monkeypatch) -> None:
