@@ -92,7 +92,8 @@ class _Run:
 
 
 def _run(result: Mapping[str, Any]) -> _Run:
-    items = [item.item if isinstance(item, Detail) else item for item in views.body(result)]
+    shown = [*views.body(result), *(timeline.view(result["timeline"]) if result.get("timeline") else ())]
+    items = [item.item if isinstance(item, Detail) else item for item in shown]
     network = result.get("network")
     over = f" over {network['name']}" if network else ""
     return _Run(
