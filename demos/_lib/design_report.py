@@ -36,8 +36,7 @@ def prediction(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     first = priced[0]
     facts = first.facts
     yield from textwrap.wrap(facts.job.name + (f": {facts.job.sentence}" if facts.job.sentence else ""), 118)
-    for said in dict.fromkeys(_terms_of(one.facts) for one in priced):
-        yield from textwrap.wrap(said, 118, subsequent_indent="  ")
+    yield from dict.fromkeys(_terms_of(one.facts) for one in priced)
     yield ""
     for one, p in zip(priced, nodes, strict=True):
         for slot, text in slots(facts, one.design, p).items():
@@ -179,7 +178,7 @@ def margins(found: Sequence[Margin]) -> Iterator[str]:
     yield f"{'may grow by':<12} {heads[0]:>29} {heads[1]:>26} {heads[2]:>16}"
     for one in found:
         margins = (one.nodes, one.pattern, one.policy)
-        cells = (f"{factor:.3g} x" if factor and factor < 1000 else f"over {one.most:.3g} x" for factor in margins)
+        cells = (f"{factor:.3g} x" if factor and factor < 1000 else f"over {one.most:.0f} x" for factor in margins)
         nodes, pattern, policy = cells
         yield f"{one.fact:<12} {nodes:>29} {pattern:>26} {policy:>16}"
 
