@@ -17,6 +17,7 @@ from typing import Any
 from emulator.errors import CannotWrite
 from emulator.report import views
 from emulator.report.model import Detail, Drawing, Item, Map, Scenario, Series, Table, Text, Verdict
+from emulator.report.page import coefficients
 from emulator.report.page.figures import Figure, figures
 from emulator.report.views import common, several, timeline
 from emulator.results import RESULT, plain
@@ -185,8 +186,9 @@ def _raw(value: Any) -> Any:
 
 def _scenario(one: Scenario) -> str:
     """A scenario as JSON, for the page's script."""
-    names = ("t_comp", "alpha", "beta", "gamma", "bytes", "pieces", "draws")
-    return json.dumps({name: getattr(one, name) for name in names}, separators=(",", ":"))
+    names = ("t_comp", "alpha", "beta", "gamma", "bytes", "draws")
+    pieces = coefficients.of_pattern(one.pattern, one.bytes is not None)
+    return json.dumps({"pieces": pieces} | {name: getattr(one, name) for name in names}, separators=(",", ":"))
 
 
 _SHAPES = (
