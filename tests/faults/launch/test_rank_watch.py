@@ -69,7 +69,8 @@ def test_ranks_that_end_themselves_get_the_time_to_end_together(tmp_path, monkey
             "error: not recovered: every rank ended before the last step: rank 0 was killed by SIGKILL; "
             "rank 1 was killed by SIGTERM",
         ),
-        ([Process(FAILED, 0, -9, status=3, began=True)], 3, ""),
+        ([AT_WORK], 3, "error: not recovered: every rank ended before the last step: mpirun ended, and its ranks with"),
+        ([Process(outcome.QUIT, 0, -9, status=3, began=True)], 3, ""),
         ([Process(FAILED, 0, -9, began=True)], 1, ""),
         ([], 3, "error: no rank has used faults.recovering, routing or restarting, which write status: see"),
     ],
