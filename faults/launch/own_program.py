@@ -163,7 +163,7 @@ class _Job:
             self.early += 1
             self.why = f"{lost.how} {EARLY}"
             return None
-        killed = [one for one in processes if one.killed]
+        killed = sorted((one for one in processes if one.killed), key=lambda one: one.at)
         if not said or outcome.failed(said) or not self.policy.relaunches:
             return failed(processes, status, own, ended_for)
         self.why = killed[0].how if killed else _NO_ENDS

@@ -102,7 +102,8 @@ def lost_early(processes: Sequence[Process], ranks: int) -> Process | None:
     """A rank that was killed before all had begun their loop, where none ended itself: a new launch may do better."""
     if sum(one.began for one in processes) >= ranks or any(map(_ended_itself, processes)):
         return None
-    return next((one for one in processes if one.killed), None)
+    # The others may have been killed since, by mpirun, because of it.
+    return min((one for one in processes if one.killed), key=lambda one: one.at, default=None)
 
 
 def _ended_itself(process: Process) -> bool:

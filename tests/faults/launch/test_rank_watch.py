@@ -82,6 +82,7 @@ def test_why_a_program_did_not_finish_is_said_as_it_was(capsys, processes, statu
 
 def test_only_a_rank_that_was_killed_makes_a_new_launch_worthwhile() -> None:
     assert lost_early([AT_WORK, KILLED], 2) is KILLED
+    assert lost_early([Process(rank=0, code=-15, at=2.0), Process(rank=2, code=-9, at=1.0)], 3).rank == 2, "the first"
     assert lost_early([AT_WORK, AT_WORK, KILLED], 2) is None, "all had begun"
     assert lost_early([Process(rank=0, code=2), KILLED], 2) is None, "mpirun kills the others of one that ends itself"
 
