@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,9 +83,12 @@ def test_why_a_program_did_not_finish_is_said_as_it_was(capsys, processes, statu
 
 def test_only_a_rank_that_was_killed_makes_a_new_launch_worthwhile() -> None:
     assert lost_early([AT_WORK, KILLED], 2) is KILLED
-    assert lost_early([Process(rank=0, code=-15, at=2.0), Process(rank=2, code=-9, at=1.0)], 3).rank == 2, "the first"
     assert lost_early([AT_WORK, AT_WORK, KILLED], 2) is None, "all had begun"
-    assert lost_early([Process(rank=0, code=2), KILLED], 2) is None, "mpirun kills the others of one that ends itself"
+    ended, killed, freed = Process(rank=0, code=1, at=2.0), Process(rank=1, code=-9, at=1.0), Process(rank=2, code=-15)
+    assert lost_early([ended, killed], 3) is killed, "the other one lost its mpirun"
+    assert lost_early([killed, replace(freed, at=3.0)], 3) is killed, "mpirun killed the other one"
+    assert lost_early([replace(ended, at=0.5), killed], 3) is None, "mpirun kills the others of one that ends itself"
+    assert lost_early([AT_WORK, Process(rank=1, code=0, at=0.5), killed], 3) is killed
 
 
 def test_a_rank_that_exits_well_behind_the_loop_came_to_the_end() -> None:
