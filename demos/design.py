@@ -201,6 +201,7 @@ def draw(sheet: str, terms: str | None, change: tuple[str, ...], out: str | None
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the computing times.")
 @click.option("--out", metavar="DIR", help="Run folder; absent: runs/design/<UTC time>.")
 @click.option("--json", metavar="FILE", help="Write the result to this file as well.")
+@click.option("--trace", is_flag=True, help="Record what each rank does when (see 'python -m emulator trace').")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def run(
     sheet: str, terms: str | None, change: tuple[str, ...], most: int, cap: int, simulate: int | None, **options: Any
@@ -228,6 +229,7 @@ def run(
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--out", metavar="DIR", help="Run folder; absent: runs/design/<UTC time>.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well.")
+@click.option("--trace", is_flag=True, help="Record what each rank does when (see 'python -m emulator trace').")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def drill(
     sheet: str,

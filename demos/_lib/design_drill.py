@@ -100,7 +100,7 @@ def start(
     program, why_not = drilled_program(sheet, path, chosen)
     beside = skeletons.beside(chosen) if program else chosen.servers
     request = request_of(sheet, chosen, nodes + beside, most, repeat, seed, program)
-    request.faults = faults or request.faults
+    request.faults, request.trace = faults or request.faults, place["trace"]
     job = request.spec()
     report = Report("design", False, place["out"], place["json_file"], place["quiet"])
     with report.begun(job.ranks) as folder:
@@ -110,6 +110,7 @@ def start(
             if outcome.evaluations:
                 report.save(
                     **kept(sheet, design_report.record(priced, nodes)), drill=outcome.to_json(),
+                    **({} if outcome.timeline is None else {"timeline": outcome.timeline}),
                     priced_recovery=failures.recovery_cost(facts, chosen),
                     priced_by="given in the sheet" if facts.recovery is not None else "the shipped median, 16 ranks",
                 )  # fmt: skip

@@ -127,9 +127,10 @@ def _begin(comm: EmulatedComm, pace: float | str, hosts: list[str] | None, json:
 
 def _recording(comm: EmulatedComm, folder: Path, limit: int | None) -> Recorder:
     """Begin to record what this rank does."""
+    from emulator.trace import folder as traces
     from emulator.trace import tracing
 
-    on_root(comm.control, lambda: tracing.prepare(folder))
+    on_root(comm.control, lambda: traces.prepare(folder))
     return tracing.begin(comm, folder, limit=limit)
 
 
@@ -144,9 +145,9 @@ def _close(
         for rows in ending.rows():
             result |= ending.describe(rows)
             if recorder is not None:
-                from emulator.trace import tracing
+                from emulator.trace.folder import conclude
 
-                result["timeline"] = tracing.conclude(folder)
+                result["timeline"] = conclude(folder)
             path = folder / results.RESULT
             unwritten = results.keep(result, path, json)
             if unwritten is None:

@@ -11,7 +11,7 @@ from emulator.report import terminal
 from emulator.report.views import timeline
 from emulator.run.console import make_console
 from emulator.run.options import OneLineCommand
-from emulator.trace import loading, perfetto
+from emulator.trace import diagram, loading, perfetto
 from emulator.trace.recorder import TRACES
 from emulator.trace.summary import summarise
 
@@ -26,10 +26,12 @@ def trace(run: Path) -> None:
     folder = _job(run)
     found = loading.load(folder)
     terminal.show(timeline.view(summarise(found)), make_console(width_in_a_pipe=80))
-    written = folder / perfetto.FILE
+    written, page = folder / perfetto.FILE, folder / diagram.PAGE
     if not written.exists():
         perfetto.write(found, written)
-    click.echo(f"in detail: open {written} at https://ui.perfetto.dev")
+    if not page.exists():
+        diagram.write(diagram.data(found), page)
+    click.echo(f"diagram: {page}; every event: open {written} at https://ui.perfetto.dev")
 
 
 def _job(run: Path) -> Path:

@@ -101,7 +101,11 @@ class Run:
 
     def _carrier(self, common: CommonOptions) -> MPI.Intracomm:
         if self.network is None:
-            return MPI.COMM_WORLD.Dup()
+            if not common.trace:
+                return MPI.COMM_WORLD.Dup()
+            from emulator.trace import bare
+
+            return bare.traced(MPI.COMM_WORLD.Dup())
         from emulator.wire.emulate import emulate
 
         comm = emulate(MPI.COMM_WORLD, self.network, pace=common.pace, compute=common.compute, seed=common.seed)
@@ -113,31 +117,29 @@ class Run:
         """Begin to record what this rank does, with ``--trace``."""
         if not common.trace:
             return None
-        if self.network is None:
-            raise UsageError("--trace records messages on an emulated network, got no --net: add --net 10gbe")
-        from emulator.trace import tracing
+        from emulator.trace import folder, tracing
 
-        self.on_root(lambda: tracing.prepare(self.folder))
+        self.on_root(lambda: folder.prepare(self.folder))
         return tracing.begin(self.comm, self.folder, limit=common.trace_limit, clock=self.clock)
 
     def end_recording(self) -> None:
         """End what ``--trace`` records, and add the timeline to the result; collective."""
         if self._recorder is None:
             return
-        from emulator.trace import tracing
+        from emulator.trace import folder, tracing
 
         tracing.end(self.comm, self._recorder)
         self.control.Barrier()
-        timeline = self.on_root(lambda: tracing.conclude(self.folder))
+        timeline = self.on_root(lambda: folder.conclude(self.folder))
         if self.rank == 0:
             self.extra["timeline"] = timeline
 
     def discard(self) -> None:
         """Remove the folder of a rejected run, on rank 0."""
         if self._recorder is not None:
-            from emulator.trace import tracing
+            from emulator.trace import folder
 
-            tracing.discard(self.folder)
+            folder.discard(self.folder)
         results.discard(self.folder)
 
     def now(self) -> float:

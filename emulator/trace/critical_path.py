@@ -22,10 +22,10 @@ from emulator.trace.loading import Trace
 from emulator.trace.recorder import RECEIVED, SENT, WAITED
 
 LATENCY, BANDWIDTH, CARD, LINK = "latency", "bandwidth", "waiting for a card", "waiting for a shared link"
-TRANSFER = "transfer"
-KINDS = (activity.COMPUTING, LATENCY, BANDWIDTH, CARD, LINK, TRANSFER, *activity.KINDS[1:])
+TRANSFER, STARTING = "transfer", "starting"
+KINDS = (activity.COMPUTING, LATENCY, BANDWIDTH, CARD, LINK, TRANSFER, *activity.KINDS[1:], STARTING)
 """Parts of a path, in the order in which they are shown. A transfer is a message over MPI itself, of which no more is
-known; the activities of a rank stand for waits that lead to no message."""
+known; a rank is starting until its recording begins; activities stand for waits that lead to no message."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class _Walk:
                 last -= 1
             if last < 0:
                 self._own(max(self.trace.since, min(self.trace.ranks[self.place].began, self.at)))
-                self._to(self.trace.since, activity.POLLING)  # a rank that was not there from the beginning
+                self._to(self.trace.since, STARTING)
                 return
             self._own(float(waits.until[last]))
             self._wait(int(waits.row[last]))
@@ -85,7 +85,7 @@ class _Walk:
         row = self.trace.ranks[self.place].rows[index]
         since, self.row = float(row["t"]), index
         if row["kind"] == RECEIVED or row["why"] == Wait.PROBE:
-            sender = self.trace.senders.get((int(row["peer"]), int(row["token"])))
+            row, sender = self._last_sent(index)
             if sender is not None:
                 self._message(row, sender)
                 return
@@ -95,6 +95,22 @@ class _Walk:
         elif row["why"] == Wait.SEND:
             self._sending(index)
         self._to(since, activity.kind_of(row), peer=int(row["peer"]))
+
+    def _last_sent(self, index: int) -> tuple[np.void, tuple[int, int] | None]:
+        """A receive and where its message was sent; of receives that MPI completed in one call the last to be sent."""
+        rows = self.trace.ranks[self.place].rows
+        row, sender = rows[index], None
+        asked = -math.inf
+        for earlier in range(index, -1, -1):
+            one = rows[earlier]
+            if (one["kind"], one["t"]) != (row["kind"], row["t"]):
+                break
+            found = self.trace.sender(self.trace.ranks[self.place], one)
+            if found is not None and (sent := float(self.trace.ranks[found[0]].rows[found[1]]["t"])) > asked:
+                row, sender, asked = one, found, sent
+            if not math.isnan(one["u"][1]):
+                break
+        return row, sender
 
     def _message(self, row: np.void, sender: tuple[int, int]) -> None:
         place, index = sender
@@ -138,9 +154,8 @@ class _Walk:
         for earlier in range(index - 1, max(-1, index - 64), -1):
             row = rows[earlier]
             if row["kind"] == SENT and row["peer"] == peer and row["u"][1] == until and not math.isnan(row["u"][2]):
-                own = self.trace.ranks[self.place].rank
-                self._to(max(since, float(row["u"][0])), BANDWIDTH, own, peer)
-                self._to(since, CARD, own, peer)
+                self._to(max(since, float(row["u"][0])), BANDWIDTH)
+                self._to(since, CARD)
                 return
 
 

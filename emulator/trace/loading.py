@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from emulator.core.instruments import Wait
 from emulator.errors import UsageError
-from emulator.trace.recorder import FAULT, HEADER, MAGIC, RECEIVED, ROW, SENT, TEXT_AT, TRACES, WAITED
+from emulator.trace.recorder import FAULT, HEADER, MAGIC, RECEIVED, ROW, SENDING, SENT, TEXT_AT, TRACES, WAITED
 
 _TIMES = struct.Struct("<8sdd")
 
@@ -87,14 +88,17 @@ class Trace:
         return max(0.0, self.until - self.since)
 
     @cached_property
-    def senders(self) -> dict[tuple[int, int], tuple[int, int]]:
-        """Where each message was sent: by source and token, the place in `ranks` and in its rows."""
-        found: dict[tuple[int, int], tuple[int, int]] = {}
+    def _senders(self) -> dict[tuple[int, int, int], tuple[int, int]]:
+        found: dict[tuple[int, int, int], tuple[int, int]] = {}
         for place, one in enumerate(self.ranks):
             indices = np.flatnonzero(one.rows["kind"] == SENT)
             for index, token in zip(indices.tolist(), one.rows["token"][indices].tolist(), strict=True):
-                found[one.rank, token] = place, index
+                found[one.attempt, one.rank, token] = place, index
         return found
+
+    def sender(self, receiver: RankTrace, row: np.void) -> tuple[int, int] | None:
+        """Where the message of a row was sent: the place in `ranks` and in its rows; None if that was not kept."""
+        return self._senders.get((receiver.attempt, int(row["peer"]), int(row["token"])))
 
 
 def load(folder: str | Path) -> Trace:
@@ -118,12 +122,19 @@ def load(folder: str | Path) -> Trace:
 
 
 def trace(ranks: Iterable[RankTrace], about: Mapping[str, Any]) -> Trace:
-    """Put the events of ranks on one clock; one of the wall begins at zero."""
+    """Put the events of ranks on one clock.
+
+    One of the wall begins at zero; one of emulated time goes on where the launch before has ended.
+    """
     ranks = sorted(ranks, key=lambda one: (one.rank, one.attempt))
     clock = str(about.get("clock", "wall"))
     made = Trace(clock, ranks, dict(about))
     if clock == "wall" and ranks:
         _shift(ranks, -min(one.began for one in ranks))
+    elif ranks:
+        for attempt in sorted({one.attempt for one in ranks})[1:]:
+            before = max(one.ended for one in ranks if one.attempt < attempt)
+            _shift([one for one in ranks if one.attempt == attempt], before)
     return made
 
 
@@ -151,12 +162,24 @@ def _read(path: Path) -> tuple[RankTrace, dict[str, Any]]:
     rows = np.frombuffer(data[HEADER : HEADER + limit * ROW.itemsize], ROW).copy()
     rows = rows[(rows["serial"] > 0) & (rows["kind"] >= SENT) & (rows["kind"] <= FAULT)]
     rows = rows[np.argsort(rows["serial"], kind="stable")]
-    written = int(rows["serial"][-1]) if len(rows) else 0
+    dropped = int(rows["serial"][-1]) - len(rows) if len(rows) else 0
+    rows = _with_waits(rows)
     killed = math.isnan(ended)
     if killed:
         ended = _last_time(rows, began)
-    found = RankTrace(int(about["rank"]), rows, began, ended, attempt, killed, written - len(rows))
+    found = RankTrace(int(about["rank"]), rows, began, ended, attempt, killed, dropped)
     return found, about
+
+
+def _with_waits(rows: np.ndarray) -> np.ndarray:
+    """Give blocking sends their wait as a row of its own, which a recorder leaves out."""
+    places = np.flatnonzero((rows["kind"] == SENT) & (rows["why"] == SENDING))
+    if not len(places):
+        return rows
+    waits = rows[places].copy()
+    waits["kind"], waits["why"], waits["u"][:, 0] = WAITED, Wait.SEND, rows["u"][places, 1]
+    rows["why"][places] = 0
+    return np.insert(rows, places + 1, waits)
 
 
 def _last_time(rows: np.ndarray, began: float) -> float:

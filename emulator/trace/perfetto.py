@@ -156,7 +156,7 @@ def messages(trace: Trace) -> Iterator[tuple[int, int, float, float, int]]:
     for place, one in enumerate(trace.ranks):
         for index in np.flatnonzero(one.rows["kind"] == RECEIVED).tolist():
             row = one.rows[index]
-            sender = trace.senders.get((int(row["peer"]), int(row["token"])))
+            sender = trace.sender(one, row)
             if sender is None:
                 continue
             sent = trace.ranks[sender[0]].rows[sender[1]]

@@ -25,12 +25,13 @@ from emulator.errors import UsageError
 from emulator.units import format_size
 
 SENT, RECEIVED, WAITED, PHASE, FAULT = 1, 2, 3, 4, 5
+SENDING = 1
 
 ROW = np.dtype(
     [
         ("serial", "u4"),  # counts the rows of the rank from 1; 0 where none has been written
         ("kind", "i2"),
-        ("why", "i2"),  # of a wait
+        ("why", "i2"),  # of a wait; of a send SENDING if the rank waited from `asked` until `end`
         ("peer", "i4"),  # the other rank; of a phase its step
         ("tag", "i4"),
         ("t", "f8"),  # sent: asked for; received and waited: since; phase and fault: at
@@ -45,6 +46,9 @@ HEADER = 1024
 MAGIC = b"timelin1"
 _BEGAN = struct.Struct("<8sdd")
 _EVENT = struct.Struct("<Ihhiidqqdddd").pack_into
+_WHY = struct.Struct("<h").pack_into
+_WHY_AT = 6  # of a row
+_LENGTH = ROW.itemsize
 _NAMED = struct.Struct(f"<Ihhiid{ROW.itemsize - TEXT_AT}s").pack_into
 
 TRACES = "trace"
@@ -83,24 +87,44 @@ class Recorder(Instrument):
         self._began = now()
         _BEGAN.pack_into(self._map, 0, MAGIC, self._began, math.nan)
         self._open = True
+        self._after_sent, self._asked, self._leaving = 0, math.nan, math.nan
 
     def sent(
         self, source: int, destination: int, tag: int, size: int, start: float, end: float, asked: float, first: float,
         queued: float, token: int,
     ) -> None:  # fmt: skip
         if self._open:
-            self._write(SENT, 0, destination, tag, asked, size, token, start, end, first, queued)
+            place = self._place
+            self._serial = serial = self._serial + 1
+            _EVENT(self._map, place, serial, SENT, 0, destination, tag, asked, size, token, start, end, first, queued)
+            place += _LENGTH
+            self._place = self._after_sent = place if place < self._end else HEADER
+            self._asked, self._leaving = asked, end
 
     def completed(
         self, source: int, destination: int, tag: int, size: int, waited: float, due: float, first: float,
         service: float, token: int,
     ) -> None:  # fmt: skip
         if self._open:
-            self._write(RECEIVED, 0, source, tag, waited, size, token, due, first, service, 0.0)
+            place = self._place
+            self._serial = serial = self._serial + 1
+            _EVENT(self._map, place, serial, RECEIVED, 0, source, tag, waited, size, token, due, first, service, 0.0)
+            place += _LENGTH
+            self._place = place if place < self._end else HEADER
 
     def waited(self, why: Wait, since: float, until: float, peer: int, token: int) -> None:
-        if self._open:
-            self._write(WAITED, why, peer, 0, since, 0, token, until, 0.0, 0.0, 0.0)
+        if not self._open:
+            return
+        place = self._place
+        if why is Wait.SEND and until == self._leaving and since == self._asked and place == self._after_sent:
+            # A blocking send, which is the usual case, takes one row.
+            _WHY(self._map, (place if place > HEADER else self._end) - _LENGTH + _WHY_AT, SENDING)
+            self._leaving = math.nan
+            return
+        self._serial = serial = self._serial + 1
+        _EVENT(self._map, place, serial, WAITED, why, peer, 0, since, 0, token, until, 0.0, 0.0, 0.0)
+        place += _LENGTH
+        self._place = place if place < self._end else HEADER
 
     def phase(self, name: str, **info: object) -> None:
         if self._open:
@@ -111,21 +135,11 @@ class Recorder(Instrument):
         if self._open:
             self._name(FAULT, str(info.get("text", kind)), -1)
 
-    def _write(
-        self, kind: int, why: int, peer: int, tag: int, t: float, size: int, token: int, a: float, b: float, c: float,
-        d: float,
-    ) -> None:  # fmt: skip
-        place = self._place
-        serial = self._serial = self._serial + 1
-        _EVENT(self._map, place, serial, kind, why, peer, tag, t, size, token, a, b, c, d)
-        place += 72
-        self._place = place if place < self._end else HEADER
-
     def _name(self, kind: int, text: str, step: int) -> None:
         place = self._place
         self._serial += 1
         _NAMED(self._map, place, self._serial, kind, 0, step, 0, self._now(), text.encode())
-        place += ROW.itemsize
+        place += _LENGTH
         self._place = place if place < self._end else HEADER
 
     def close(self) -> None:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 from emulator import carrier
 from emulator.errors import UsageError
-from emulator.trace import loading, perfetto
 from emulator.trace.recorder import TRACES, Recorder, default_limit
-from emulator.trace.summary import summarise
 
 
 def begin(
@@ -48,32 +45,6 @@ def begin(
     recorder = Recorder(path, rank, ranks, own.now, limit or default_limit(ranks), clock=clock, **about)
     own.instruments.append(recorder)
     return recorder
-
-
-def prepare(folder: Path) -> None:
-    """Remove what an earlier run has left in this run folder; one rank calls it before any begins."""
-    for file in (*(folder / TRACES).glob("*.bin"), folder / perfetto.FILE):
-        file.unlink(missing_ok=True)
-
-
-def discard(folder: Path) -> None:
-    """Remove what a run that was rejected has recorded; one rank calls it, and no rank needs to have ended."""
-    shutil.rmtree(folder / TRACES, ignore_errors=True)
-
-
-def conclude(folder: Path) -> dict[str, Any]:
-    """Read what all ranks have recorded, write `perfetto.FILE` beside it, and give the ``timeline`` of the result.
-
-    One rank calls it, after all have ended their recordings.
-
-    Raises
-    ------
-    CannotWrite
-        The file system refused the file.
-    """
-    found = loading.load(folder)
-    perfetto.write(found, folder / perfetto.FILE)
-    return summarise(found)
 
 
 def end(comm: Any, recorder: Recorder) -> None:

@@ -7,6 +7,7 @@ itself, and one with a factor N cuts and heals N times within its duration (flap
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from mpi4py import MPI
@@ -22,13 +23,29 @@ from faults.plan.model import Event
 def job_comm(spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
     """The communicator that the job's messages go by: MPI's own, or an emulated network that faults may change."""
     if spec.net is None:
-        return _listened_to(MPI.COMM_WORLD, drill)
+        return _listened_to(_recorded(MPI.COMM_WORLD, spec, drill), drill)
     comm = emulator.emulate(MPI.COMM_WORLD, spec.net, pace=spec.pace, compute="measured", seed=spec.seed)
     faults = NetworkFaults(comm)
     drill.network_faults = faults
     if drill.injector is not None:
         drill.injector.handlers |= faults.handlers()
-    return _listened_to(comm, drill)
+    return _listened_to(_recorded(comm, spec, drill), drill)
+
+
+def _recorded(comm: MPI.Intracomm, spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
+    """The communicator, or if the job is traced one whose messages, phases and faults are recorded."""
+    if drill.traces is None:
+        return comm
+    from emulator.trace import bare, tracing
+
+    clock = "wall" if spec.net is None else "emulated"
+    if spec.net is None:
+        mine = comm.Get_rank()
+        comm = bare.traced(comm, members=[drill.member + rank - mine for rank in range(comm.Get_size())])
+    drill.recorder = tracing.begin(
+        comm, drill.traces, limit=spec.trace_limit, clock=clock, member=drill.member, attempt=spec.attempt
+    )
+    return comm
 
 
 def _listened_to(comm: MPI.Intracomm, drill: DrillContext) -> MPI.Intracomm:
@@ -50,7 +67,7 @@ class NetworkFaults:
 
     def __init__(self, comm: Any) -> None:
         self._comm, self._state = comm, comm.network_state
-        self._ends: list[tuple[float, str]] = []
+        self._ends: list[tuple[float, Callable[[], None]]] = []  # when a change is over, and what undoes it
 
     def handlers(self) -> dict[str, Handler]:
         """What the injector calls for each kind of fault."""
@@ -65,8 +82,7 @@ class NetworkFaults:
         now = self.now()
         for end in [e for e in self._ends if e[0] <= now]:
             self._ends.remove(end)
-            {"lose": lambda: self._state.lose(0.0), "nic": lambda: self._state.weaken(1.0),
-             "slow": lambda: self._state.slow(1.0)}[end[1]]()  # fmt: skip
+            end[1]()
 
     def _cut(self, event: Event) -> None:
         begin, duration = self.now(), event.duration_s or 0.0
@@ -79,14 +95,15 @@ class NetworkFaults:
         factor = float(event.factor or 0.0)
         if event.nic:
             self._state.weaken(1.0 / factor)
+            self._undo_after(event, lambda: self._state.weaken(1.0))
         else:
             self._state.lose(factor)
-        self._end(event, "nic" if event.nic else "lose")
+            self._undo_after(event, lambda: self._state.lose(0.0))
 
     def _slow(self, event: Event) -> None:
         self._state.slow(float(event.factor or 1.0))
-        self._end(event, "slow")
+        self._undo_after(event, lambda: self._state.slow(1.0))
 
-    def _end(self, event: Event, kind: str) -> None:
+    def _undo_after(self, event: Event, undo: Callable[[], None]) -> None:
         if event.duration_s is not None and math.isfinite(event.duration_s):
-            self._ends.append((self.now() + event.duration_s, kind))
+            self._ends.append((self.now() + event.duration_s, undo))

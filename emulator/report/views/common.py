@@ -118,6 +118,11 @@ def unknown(result: Result) -> Iterator[Item]:
         yield Text(f"only in the result file: {', '.join(others)}", "dim")
 
 
+def knee(one: Row) -> str:
+    """How many nodes come close to the optimum, as the end of a sentence about it; empty in older results."""
+    return f" ({one['knee']['p']} nodes come within 5 % of that)" if one.get("knee") else ""
+
+
 def error(row: Row) -> float | None:
     """Relative error of a measurement's prediction."""
     return off(row.get("predicted"), row["seconds"]["median"])

@@ -201,10 +201,10 @@ def test_ordered_additions_are_bit_equal_too_and_plain_ones_to_rounding(tmp_path
         assert said in evaluation.checks["result"][1]
 
 
-def test_with_everybody_dead_there_is_no_verdict(tmp_path) -> None:
+def test_with_every_rank_dead_there_is_no_result(tmp_path) -> None:
     evaluation = carry_out(tmp_path, ["kill 0-3 @ rate 1000/s"], "shrink")
     assert not evaluation.recovered
-    assert not evaluation.checks["verdict"][0]
+    assert not evaluation.checks["finished"][0]
     assert evaluation.checks["leftovers"][0]
 
 
@@ -280,12 +280,17 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
 def test_the_command_prints_a_timeline_and_leaves_a_result(tmp_path) -> None:
     done = command(
         "drill", "ring", "-n", "4", "--fault", "kill 3 @ step 10", "--recovery", "shrink", "--steps", "25",
-        "--repeat", "2", "--out", str(tmp_path / "run"), "--json", str(tmp_path / "copy.json"),
+        "--repeat", "2", "--trace", "--out", str(tmp_path / "run"), "--json", str(tmp_path / "copy.json"),
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     for word in ("detect", "agree", "rebuild", "restore", "replay", "bit-equal", "median", "recovered"):
         assert word in done.stdout
-    record = json.loads((tmp_path / "copy.json").read_text())["drill"]
+    result = json.loads((tmp_path / "copy.json").read_text())
+    record, timeline = result["drill"], result["timeline"]
+    assert [row["rank"] for row in timeline["ranks"] if row["killed"]] == [3]
+    assert [(fault["rank"], fault["text"]) for fault in timeline["faults"]] == [(3, "kill 3 @ step 10")]
+    assert all(row["sent"] > 0 for row in timeline["ranks"])
+    assert all((tmp_path / "run" / f"repeat-00{number}" / "trace.json.gz").exists() for number in (0, 1))
     assert record["outcome"] == "recovered"
     assert record["ranks_after"] == 3
     assert record["faults"][0]["fired"]
