@@ -1,4 +1,5 @@
-# make demo: the ring on 16 ranks.  make test: the tests.  make bench: the figures.
+# make demo: the ring on 16 ranks.  make test: the tests.  make browser: what tests of pages need.
+# make bench: the figures.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -11,7 +12,7 @@ export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test lint bench env clean
+.PHONY: demo test browser lint bench env clean
 
 demo: env
 	mpirun -n $(N) python -m demos.ring
@@ -22,6 +23,14 @@ test: env
 	mypy
 	lint-imports
 	python -m pytest -n 2 --dist loadgroup
+
+# Chromium for the tests of the page, from Debian; elsewhere those tests are skipped and say why.
+browser:
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -q && apt-get install -y -q --no-install-recommends chromium chromium-driver || \
+		echo "chromium could not be installed: pages are not tested in a browser"; \
+	else echo "no chromium and chromedriver here, and only root on Debian can install them: pages are not tested in a browser"; fi
 
 lint: env
 	ruff check --fix .

@@ -15,13 +15,15 @@ import emulator
 from bench._common import write
 from demos._lib.skeleton import seconds
 from emulator.costs import waiting
-from emulator.design.exchange import WARM_UP, Exchange, Wires
+from emulator.costs.ways import Ways
+from emulator.design.exchange import Exchange
 from emulator.design.model import Flow
 from emulator.design.skeleton import LATE, TERMS, by_term, expected
+from emulator.design.terms import ways_of
 from emulator.network import load
 
 NETWORKS = ("10gbe", "cloud-zone", "wan")
-BYTES, COMPUTE_S, SPREAD, ENOUGH = 1 << 18, 0.02, 0.1, 240
+BYTES, COMPUTE_S, SPREAD = 1 << 18, 0.02, 0.1
 
 
 class _Job:
@@ -39,12 +41,14 @@ class _Job:
             self._subs[p] = self.comm.Split(0 if rank < p else MPI.UNDEFINED, rank)
         return self._subs[p] if rank < p else None
 
-    def wires(self) -> Wires:
-        seen = self.network.describe()
-        return Wires(seen["alpha"]["max"], seen["beta"]["max"], seen["hosts"][0]["nic"]["egress_beta"])
+    def ways(self) -> Ways:
+        return ways_of(self.network)
+
+    def terms(self) -> tuple[float, float]:
+        return self.network.slowest_path(range(self.network.ranks))
 
 
-def exchanges(p: int, wires: Wires) -> dict[str, Exchange]:
+def exchanges(p: int, alpha: float, beta: float) -> dict[str, Exchange]:
     """One of each pattern, and of each consistency and straggler strategy that has a schedule of its own."""
 
     def one(pattern: str, model: str = "synchronous", extra: int = 0, **options: Any) -> Exchange:
@@ -54,7 +58,7 @@ def exchanges(p: int, wires: Wires) -> dict[str, Exchange]:
 
     most = -(-9 * p // 10)
     slow = COMPUTE_S * float(waiting.slowest(p, SPREAD, quorum=0.9))
-    trip = 2 * wires.alpha + (p + 1) * BYTES * wires.beta
+    trip = 2 * alpha + (p + 1) * BYTES * beta
     return {
         "all-reduce ring": one("all-reduce", algorithm="ring"),
         "all-reduce rabenseifner": one("all-reduce", algorithm="rabenseifner"),
@@ -82,19 +86,18 @@ def main(nodes: str, budget: str) -> list[dict[str, Any]]:
     end, found = time.monotonic() + float(budget), []
     jobs = {network: _Job(network) for network in NETWORKS}
     points = [(network, p, spread, name) for p in ranks for spread in (SPREAD, 0.0) for network in NETWORKS
-              for name in exchanges(p, jobs[network].wires())]  # fmt: skip
+              for name in exchanges(p, *jobs[network].terms())]  # fmt: skip
     random.Random(0).shuffle(points)
     for network, p, spread, name in points:
         if not MPI.COMM_WORLD.bcast(time.monotonic() < end):
             break
-        job, one = jobs[network], exchanges(p, jobs[network].wires())[name]
+        job, one = jobs[network], exchanges(p, *jobs[network].terms())[name]
 
         def timed(each: Exchange, varied: float, job: _Job = job) -> float:
-            count = WARM_UP + (ENOUGH if varied else 6)
-            return seconds(job, each, each.draws(varied, count, 0))  # type: ignore[arg-type]
+            return seconds(job, each, each.draws(varied, each.count(varied), 0))  # type: ignore[arg-type]
 
         def said(each: Exchange, varied: float, job: _Job = job) -> float:
-            return expected(each, varied, WARM_UP + (ENOUGH if varied else 6), 0, job.wires())
+            return expected(each, varied, 0, job.ways())
 
         measured = by_term(timed, one, spread)
         if MPI.COMM_WORLD.rank:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,12 +15,13 @@ from mpi4py import MPI
 
 import emulator
 from bench._common import write
-from emulator import costs
+from emulator import carrier, costs
 from emulator.core import wall_clock
 from emulator.measure.fit import fit
 from emulator.measure.model import MESSAGE, Point
 from emulator.network import Host, Network, Nic, Plan
 from emulator.network import Path as Way
+from emulator.trace import tracing
 from primitives import collectives
 from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
 
@@ -157,6 +161,38 @@ def paced(budget: float) -> Figures:
     return figures | {"pace": [fidelity["pace"]], "overruns": [fidelity["overrun_share"]]}
 
 
+def traced(budget: float) -> Figures:
+    """CPU time of all ranks for a message of a ring, in us, recorded and not by turns.
+
+    Where ranks share cores it is what bounds the messages per second, and other programs on the machine count less.
+    """
+    world = MPI.COMM_WORLD
+    comm = emulator.emulate(world, network(50e-6))
+    out, box, steps, figures = np.zeros(8, "B"), np.zeros(8, "B"), 200, Figures(plain=[], traced=[])
+    folder = Path(world.bcast(tempfile.mkdtemp() if world.rank == 0 else None))
+    instruments = carrier.of(comm).instruments
+    recorder = tracing.begin(comm, folder)
+
+    def cpu(name: str) -> float:
+        instruments[:] = [recorder] if name == "traced" else []
+        comm.align()
+        begin = time.process_time()
+        for _ in range(steps):
+            comm.Sendrecv(out, (comm.rank + 1) % comm.size, 0, box, (comm.rank - 1) % comm.size, 0)
+        return (time.process_time() - begin) / steps * 1e6
+
+    def turn() -> None:
+        for name in ("plain", "traced") if len(figures["plain"]) % 2 else ("traced", "plain"):
+            figures[name].append(world.allreduce(cpu(name)) / comm.size)
+
+    repeat(budget, 10, turn)
+    recorder.close()
+    world.Barrier()
+    if world.rank == 0:
+        shutil.rmtree(folder)
+    return figures
+
+
 def large(budget: float) -> Figures:
     """Many more ranks than cores: a ring all-reduce of 1 MiB."""
     world = MPI.COMM_WORLD
@@ -179,7 +215,8 @@ def large(budget: float) -> Figures:
 
 
 def main(task: str, budget: str) -> Figures:
-    return {"cost": cost, "ring": ring, "patterns": patterns, "paced": paced, "large": large}[task](float(budget))
+    tasks = {"cost": cost, "ring": ring, "patterns": patterns, "paced": paced, "traced": traced, "large": large}
+    return tasks[task](float(budget))
 
 
 if __name__ == "__main__":

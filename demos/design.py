@@ -162,10 +162,10 @@ def tools(sheet: str, terms: str | None, change: tuple[str, ...], export: str | 
     """Name the production tools and options that each slot maps to."""
     from emulator import design
     from emulator.design import tools as known
-    from emulator.design.model import design_of, facts_of
+    from emulator.design.model import facts_and_design
 
     read = design.load(sheet, change)
-    facts, chosen = facts_of(read, _terms(terms)), design_of(read)
+    facts, chosen = facts_and_design(read, _terms(terms))
     if export:
         click.echo(known.torchrun(facts, chosen), nl=False)
         return
@@ -193,14 +193,19 @@ def draw(sheet: str, terms: str | None, change: tuple[str, ...], out: str | None
 @_verb
 @click.option("-n", "most", type=click.IntRange(min=2), default=16, show_default=True, metavar="N",
               help="Start at most N ranks; a larger design is cut to them.")  # fmt: skip
+@click.option("--simulate", type=click.IntRange(min=2), metavar="P",
+              help="Simulate at most P ranks in this process instead of starting them.")  # fmt: skip
 @click.option("--cap", type=SIZE, default="1M", show_default=True, help="Cut exchanges to so many bytes.")
 @click.option("--pace", type=PACE, default="none", metavar="auto|none|K", show_default=True,
               help="Wall seconds per emulated second; none holds nothing back.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the computing times.")
 @click.option("--out", metavar="DIR", help="Run folder; absent: runs/design/<UTC time>.")
 @click.option("--json", metavar="FILE", help="Write the result to this file as well.")
+@click.option("--trace", is_flag=True, help="Record what each rank does when (see 'python -m emulator trace').")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
-def run(sheet: str, terms: str | None, change: tuple[str, ...], most: int, cap: int, **options: Any) -> None:
+def run(
+    sheet: str, terms: str | None, change: tuple[str, ...], most: int, cap: int, simulate: int | None, **options: Any
+) -> None:
     """Run the design's program or skeleton on real ranks over its network; measured beside predicted, term by term.
 
     A sheet without `program` is run as a skeleton, which computes for the declared time and exchanges messages of the
@@ -210,7 +215,10 @@ def run(sheet: str, terms: str | None, change: tuple[str, ...], most: int, cap: 
     from demos._lib import design_run
     from emulator import design
 
-    sys.exit(design_run.start(sheet, design.load(sheet, change), _terms(terms), most, cap, options))
+    read, measured = design.load(sheet, change), _terms(terms)
+    if simulate is not None:
+        sys.exit(design_run.simulate(read, measured, simulate, cap, options["seed"], options))
+    sys.exit(design_run.start(sheet, read, measured, most, cap, options))
 
 
 @_verb
@@ -221,6 +229,7 @@ def run(sheet: str, terms: str | None, change: tuple[str, ...], most: int, cap: 
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option("--out", metavar="DIR", help="Run folder; absent: runs/design/<UTC time>.")
 @click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well.")
+@click.option("--trace", is_flag=True, help="Record what each rank does when (see 'python -m emulator trace').")
 @click.option("--quiet", is_flag=True, help="Print nothing but errors.")
 def drill(
     sheet: str,

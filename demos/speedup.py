@@ -184,7 +184,6 @@ def _extrapolated(asked: Asked, most: int) -> list[str]:
 
 def _result(asked: Asked, model: Speedup, rows: list[Row], variations: list[speedup.Variation]) -> dict[str, Any]:
     """All that is needed to make the table again."""
-    best, dominated = model.best(), model.dominated()
     result = results.new("speedup", ["python", *mpirun.this_program()])
     result["warnings"] = asked.warnings
     result["speedup"] = {
@@ -193,9 +192,8 @@ def _result(asked: Asked, model: Speedup, rows: list[Row], variations: list[spee
         "t_comp": model.t_comp,
         **asked.terms,
         "rows": [row.record() for row in rows],
-        "best": best.record(),
+        **model.answers(),
         "best_ci95": asked.interval,
-        "dominated": dominated.record() if dominated else None,
         "sensitivity": [asdict(one) for one in variations],
     }
     return result

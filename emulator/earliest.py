@@ -68,6 +68,20 @@ class Search:
 
     def look(self, until: float) -> int | None:
         """The source to receive from if that is known by now."""
+        there = self._there()
+        if self._carrier.ordered:
+            return self._first(there, until)
+        return next(iter(there), None)
+
+    def _there(self) -> dict[int, float]:
+        """The sources whose next message has been taken in, with its arrival; not ordered: the first one found."""
+        carrier = self._carrier
+        if carrier.ordered:
+            try:
+                return carrier.arrivals(self._left, self._tag)  # one look for all, which is what a wait costs
+            except MPI.Exception:
+                if self._lost is None:
+                    raise
         there: dict[int, float] = {}
         for source in list(self._left):
             try:
@@ -79,9 +93,9 @@ class Search:
                 self._left.remove(source)
                 self._owing.discard(source)
                 self.hopeless = not self._left or not self._owing
-            if there and not self._carrier.ordered:
-                return next(iter(there))
-        return self._first(there, until) if self._carrier.ordered else None
+            if there and not carrier.ordered:
+                break
+        return there
 
     def _next_of(self, source: int) -> dict[int, float]:
         carrier = self._carrier

@@ -4,8 +4,11 @@ A step computes for T_comp seconds on one node and is divided perfectly; its com
 
     T(p) = T_comp / p + T_comm(p)      S(p) = T_comp / T(p)      R(p) = T_comm(p) / (T_comp / p)
 
-p* is the number of nodes with the shortest step, and a design is dominated by communication from the first p with
-R(p) >= 1. Three forms of T_comm are told apart by name, because their alpha and beta mean different things:
+p* is the number of nodes with the shortest step. The number to ask for is smaller: S(p) is flat there, and the fewest
+nodes that come within 5 % of the shortest step may be half as many. A design is dominated by communication from the
+first p with R(p) >= 1.
+
+Three forms of T_comm are told apart by name, because their alpha and beta mean different things:
 
 - ``textbook``: alpha (p-1) + 2 beta (p-1)/p, with alpha the latency per hop and **beta the time to move the whole
   model once** (seconds);
@@ -24,6 +27,7 @@ from emulator import costs
 from emulator.errors import UsageError
 
 MOST_NODES = 4096
+KNEE = 0.05
 ROWS = tuple(2**k for k in range(11))  # the textbook's table: 1, 2, 4, ..., 1024
 
 Communication = Callable[[NDArray[Any]], NDArray[Any]]
@@ -89,6 +93,28 @@ class Speedup:
         p = np.arange(1, most + 1)
         return self.row(int(p[np.argmin(self.t_comp / p + self.communication(p))]))
 
+    def knee(self, most: int = MOST_NODES) -> Row:
+        """The row of the fewest nodes whose step is at most 5 % longer than the shortest: how many to ask for."""
+        p = np.arange(1, most + 1)
+        steps = self.t_comp / p + self.communication(p)
+        return self.row(int(p[np.flatnonzero(steps <= (1 + KNEE) * steps.min())[0]]))
+
+    def inefficient(self, most: int = MOST_NODES) -> Row | None:
+        """The row of the first p in 2..most with an efficiency S(p) / p below 50 %; None if there is none."""
+        p = np.arange(2, most + 1)
+        below = np.flatnonzero(self.t_comp / (self.t_comp / p + self.communication(p)) < 0.5 * p)
+        return self.row(int(p[below[0]])) if below.size else None
+
+    def answers(self) -> dict[str, Any]:
+        """`best`, `knee`, `inefficient` and `dominated` as records, None where there is none, for a result file."""
+        rows = {
+            "best": self.best(),
+            "knee": self.knee(),
+            "inefficient": self.inefficient(),
+            "dominated": self.dominated(),
+        }
+        return {name: row.record() if row else None for name, row in rows.items()}
+
     def dominated(self, most: int = MOST_NODES) -> Row | None:
         """The row of the first p in 2..most with R(p) >= 1; None if there is none."""
         p = np.arange(2, most + 1)
@@ -122,7 +148,7 @@ def ring(t_comp: float, alpha: float, beta: float) -> Speedup:
 def measured(t_comp: float, pattern: str, n: float, alpha: float, beta: float, gamma: float = 0.0) -> Speedup:
     """Any pattern with its terms, for n bytes; alpha in seconds, beta and gamma in seconds per byte."""
     _check_terms(alpha=alpha, beta=beta, gamma=gamma)
-    costs.collective(pattern)
+    costs.pattern(pattern)
     form = f"measured: alpha S(p) + beta V(p) n + gamma R(p) n of {pattern}"
     return Speedup(t_comp, lambda p: costs.seconds(pattern, p, n, alpha, beta, gamma), form)
 

@@ -9,9 +9,13 @@ from hypothesis import settings
 # Before a test imports `demos`, which keeps a mere launcher out of MPI: some tests call MPI in pytest's own process.
 from mpi4py import MPI
 
+from emulator.launch.job import ONE_THREAD
 from tests import ranks
 
 assert MPI.Is_initialized()
+
+# The workers share the cores, as ranks do; set before anything imports numpy.
+os.environ.update(ONE_THREAD)
 
 # Keep bytecode, as `emulator.launch.job` does for ranks: else every worker and command compiles all modules anew.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)

@@ -15,7 +15,7 @@ from demos._lib.design_receipts import kept
 from emulator import design
 from emulator.design import failures, pricing
 from emulator.design import skeleton as skeletons
-from emulator.design.model import Design, design_of, facts_of
+from emulator.design.model import Design, facts_and_design
 from emulator.design.sheet import Sheet
 from emulator.errors import UsageError
 from emulator.launch import mpirun
@@ -94,13 +94,13 @@ def start(
     faults
         Fault lines; absent: the deaths that the sheet says it survives.
     """
-    facts, chosen = facts_of(sheet, terms), design_of(sheet)
+    facts, chosen = facts_and_design(sheet, terms)
     priced = design.predict(sheet, terms)
     nodes = pricing.chosen_nodes(sheet, priced)
     program, why_not = drilled_program(sheet, path, chosen)
     beside = skeletons.beside(chosen) if program else chosen.servers
     request = request_of(sheet, chosen, nodes + beside, most, repeat, seed, program)
-    request.faults = faults or request.faults
+    request.faults, request.trace = faults or request.faults, place["trace"]
     job = request.spec()
     report = Report("design", False, place["out"], place["json_file"], place["quiet"])
     with report.begun(job.ranks) as folder:
@@ -110,6 +110,7 @@ def start(
             if outcome.evaluations:
                 report.save(
                     **kept(sheet, design_report.record(priced, nodes)), drill=outcome.to_json(),
+                    **({} if outcome.timeline is None else {"timeline": outcome.timeline}),
                     priced_recovery=failures.recovery_cost(facts, chosen),
                     priced_by="given in the sheet" if facts.recovery is not None else "the shipped median, 16 ranks",
                 )  # fmt: skip

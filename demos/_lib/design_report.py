@@ -74,6 +74,11 @@ def prediction(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     for one in priced:
         if stale := pricing.unpriced(one.design):
             yield f"not priced: the effect on progress of {', '.join(stale)} (give [consistency] penalty)"
+    if facts.crossed:
+        yield f"not priced: messages that meet on a link of the {facts.crossed} (run follows them)"
+    if facts.shared:
+        names = " and ".join(each.name for each in facts.shared)
+        yield f"to first order: nodes that share a {names} are taken to send through it at once (run follows messages)"
     if not all(fails):
         yield "not priced: failures (give [job] mtbf, the mean time between failures of a node)"
     if facts.recovery is None:

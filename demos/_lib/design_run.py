@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator
-from pathlib import Path
+import sys
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import emulator
 from demos._lib import design_report as report
-from demos._lib.case import Case, compare, program_of, ranks_for, steady
+from demos._lib.case import Case, program_of, ranks_for
+from demos._lib.case_terms import compare, steady
 from demos._lib.design_receipts import kept
 from emulator import design
 from emulator.design import pricing
-from emulator.design.model import design_of, facts_of
+from emulator.design.exchange import Exchange
+from emulator.design.model import facts_and_design
 from emulator.design.sheet import Sheet
-from emulator.design.skeleton import TERMS, Skeleton, by_term, network_of, off, skeleton
+from emulator.design.skeleton import TERMS, Skeleton, network_of, off, skeleton
 from emulator.launch import job
+from emulator.network import Network
 from emulator.run.options import relaunch
 from emulator.run.session import CommonOptions, Run, execute
 
@@ -29,7 +30,7 @@ def start(
 
     Outside a job it starts mpirun with the ranks that are needed.
     """
-    facts, chosen = facts_of(sheet, terms), design_of(sheet)
+    facts, chosen = facts_and_design(sheet, terms)
     inside = job.inside()
     if inside:
         from mpi4py import MPI
@@ -40,27 +41,17 @@ def start(
         ranks = ranks_for(sheet, case, most)
         if not inside:
             return relaunch(ranks)
-        with _network_file(network_of(sheet, facts, ranks)[0]) as net:
-            common = CommonOptions(net=net, compute="none", sizes=[], ranks=None, budget=40.0, **options)
-            return execute("design", ranks, None, common, lambda run: _program(run, sheet, terms, case))
+        common = _common(network_of(sheet, facts, ranks), options)
+        return execute("design", ranks, None, common, lambda run: _program(run, sheet, terms, case))
     made = skeleton(sheet, facts, chosen, most, cap)
     if not inside:
         return relaunch(made.ranks)
-    with _network_file(made.network) as net:
-        common = CommonOptions(net=net, compute="none", sizes=[], ranks=None, budget=40.0, **options)
-        return execute("design", made.ranks, None, common, lambda run: _body(run, sheet, terms, made))
+    common = _common(made.network, options)
+    return execute("design", made.ranks, None, common, lambda run: _body(run, sheet, terms, made))
 
 
-@contextlib.contextmanager
-def _network_file(network: str) -> Iterator[str]:
-    """The network by name, or its text as a file for as long as the run lasts."""
-    if "\n" not in network:
-        yield network
-        return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sheet.toml"
-        path.write_text(network, encoding="utf-8")
-        yield str(path)
+def _common(network: Network, options: dict[str, Any]) -> CommonOptions:
+    return CommonOptions(net=network, compute="none", sizes=[], ranks=None, budget=40.0, **options)
 
 
 def _program(run: Run, sheet: Sheet, terms: dict[str, Any] | None, case: Case) -> None:
@@ -79,19 +70,55 @@ def _measurement(patterns: list[str], ranks: int, size: int, total: dict[str, An
             "predicted": total["predicted"]}  # fmt: skip
 
 
+def simulate(
+    sheet: Sheet, terms: dict[str, Any] | None, most: int, cap: int, seed: int, place: dict[str, Any]
+) -> int:  # fmt: skip
+    """Run the skeleton of a sheet's design on simulated ranks, at most so many, in this process; the exit status."""
+    from mpi4py import MPI
+
+    from demos._lib.skeleton import simulated
+    from faults.cli.report import Report
+
+    if not MPI.Is_initialized():
+        MPI.Init()  # derived datatypes and statuses are the library's, also where no message is
+    made = skeleton(sheet, *facts_and_design(sheet, terms), most, cap)
+    shown = Report("design", False, place["out"], place["json"], place["quiet"])
+    with shown.begun(made.ranks, network=made.network.describe(), clock="emulated") as _:
+        about = _about(sheet, terms, made)
+        if sheet.program:
+            about["design_run"]["notes"].insert(0, f"{sheet.program} is not simulated: the skeleton of its design is")
+        priced_on = steady(made.network) or made.network
+
+        def timed(each: Exchange, spread: float) -> float:
+            return simulated(priced_on, each, each.draws(spread, each.count(spread), seed))
+
+        measured = _total([made.by_term(timed, one) for one in made.exchanges])
+        wrong = _compare(about["design_run"], made, measured, made.predicted(seed))
+        shown.save(**about, failures=wrong)
+        shown.show()
+    for text in wrong:
+        print(f"FAILED: {text}", file=sys.stderr)
+    return 1 if wrong else 0
+
+
+def _about(sheet: Sheet, terms: dict[str, Any] | None, made: Skeleton) -> dict[str, Any]:
+    """The sheet, its prediction, and the run of its skeleton without figures yet, as fields of a result."""
+    priced = design.predict(sheet, terms)
+    run = {
+        "p": made.p, "ranks": made.ranks, "spread": made.spread, "notes": list(made.notes), "rows": [],
+        "patterns": [one.flow.pattern for one in made.exchanges], "formula": dict(made.formula), "varying": None,
+    }  # fmt: skip
+    return kept(sheet, report.record(priced, pricing.chosen_nodes(sheet, priced))) | {"design_run": run}
+
+
 def _body(run: Run, sheet: Sheet, terms: dict[str, Any] | None, made: Skeleton) -> None:
     from demos._lib.skeleton import seconds
 
     if run.rank == 0:
-        priced = design.predict(sheet, terms)
         predicted = made.predicted(run.seed)
-        run.extra |= kept(sheet, report.record(priced, pricing.chosen_nodes(sheet, priced)))
-        run.extra["design_run"] = {
-            "p": made.p, "ranks": made.ranks, "spread": made.spread, "notes": list(made.notes), "rows": [],
-            "patterns": [one.flow.pattern for one in made.exchanges], "formula": dict(made.formula),
-        }  # fmt: skip
+        run.extra |= _about(sheet, terms, made)
     run.show()
-    measured, varying, priced_on = dict.fromkeys(TERMS, 0.0), 0.0, steady(run.network)
+    found, varying, priced_on = [], 0.0, steady(run.network)
     comm = (
         None
         if priced_on is None
@@ -99,28 +126,36 @@ def _body(run: Run, sheet: Sheet, terms: dict[str, Any] | None, made: Skeleton) 
     )
     for number, one in enumerate(made.exchanges):
 
-        def timed(each: Any, spread: float, seed: int = run.seed + number, on: Any = comm) -> float:
-            return seconds(run, each, each.draws(spread, made.count(each) if spread else 8, seed), on)
+        def timed(each: Exchange, spread: float, seed: int = run.seed + number, on: Any = comm) -> float:
+            return seconds(run, each, each.draws(spread, each.count(spread), seed), on)
 
-        for term, value in by_term(timed, one, made.spread).items():
-            measured[term] += value
+        found.append(made.by_term(timed, one))
         if comm is not None:
             spread = made.spread if one.compute else 0.0
             varying += (timed(one, spread, on=None) - timed(one, spread)) / one.between
     if run.rank == 0:
-        measured["total"] = sum(measured.values())
-        run.extra["design_run"]["varying"] = varying if comm is not None else None
-        _keep(run, made, measured, predicted)
+        told, measured = run.extra["design_run"], _total(found)
+        told["varying"] = varying if comm is not None else None
+        for text in _compare(told, made, measured, predicted):
+            run.fail(text)
+        size = sum(one.up for one in made.exchanges)
+        run.measurements.append(_measurement(told["patterns"], made.ranks, size, told["rows"][-1]))
 
 
-def _keep(run: Run, made: Skeleton, measured: dict[str, float], predicted: dict[str, float]) -> None:
+def _total(found: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The terms of a step, and their total, from those of its exchanges."""
+    summed = {term: sum(one[term] for one in found) for term in TERMS}
+    return summed | {"total": sum(summed.values())}
+
+
+def _compare(
+    told: dict[str, Any], made: Skeleton, measured: Mapping[str, float], predicted: Mapping[str, float]
+) -> list[str]:
+    """Put measured terms beside predicted ones; the terms that are too far off, in a sentence, if there are any."""
     for term in (*TERMS, "total"):
         seen, said = (float(each[term]) if abs(each[term]) > 1e-9 * measured["total"] else 0.0
                       for each in (measured, predicted))  # fmt: skip
-        run.extra["design_run"]["rows"].append({"term": term, "measured": seen, "predicted": said,
-                                                "share": seen / measured["total"]})  # fmt: skip
-    patterns, total = [one.flow.pattern for one in made.exchanges], run.extra["design_run"]["rows"][-1]
-    run.measurements.append(_measurement(patterns, made.ranks, sum(one.up for one in made.exchanges), total))
-    if wrong := off(measured, predicted):
-        texts = [f"{term} measured {measured[term]:.4g} s, predicted {predicted[term]:.4g} s" for term in wrong]
-        run.fail("more than 15 % off: " + "; ".join(texts))
+        told["rows"].append({"term": term, "measured": seen, "predicted": said, "share": seen / measured["total"]})
+    wrong = [f"{term} measured {measured[term]:.4g} s, predicted {predicted[term]:.4g} s"
+             for term in off(measured, predicted)]  # fmt: skip
+    return ["more than 15 % off: " + "; ".join(wrong)] if wrong else []

@@ -31,7 +31,7 @@ def verdict(run: Run, passed: bool, words: str) -> None:
 
 
 def terms(run: Run, comparison: dict[str, Any] | None) -> None:
-    """What `demos._lib.case.compare` gave: measured terms of a step beside predicted ones, and bytes."""
+    """What `demos._lib.case_terms.compare` gave: measured terms of a step beside predicted ones, and bytes."""
     if comparison is not None:
         _add(run, {"terms": comparison})
 

@@ -18,6 +18,7 @@ from mpi4py import MPI
 import emulator
 from demos._lib import corpus, retrieval
 from demos._lib.retrieval import Index, Passage, Query
+from demos._lib.stragglers import in_parts
 from emulator.errors import UsageError, on_root
 from primitives.scatter_gather import Coordinator, ShardAnswer, Shards, ask_shards, coordinator
 
@@ -27,7 +28,6 @@ SLICES = 8  # points in a search at which it can be cancelled
 QUESTIONS = 60
 FEWEST = 200  # passages of a collection: fewer have too few words for the vectors
 PACKAGES = ("numpy", "sklearn")
-LOST = float("inf")  # the factor of a worker that never answers
 
 
 @dataclass
@@ -126,7 +126,7 @@ class Service:
     seconds
         Declared computing of a search, for each question (row) and shard (column).
     factors
-        How many times longer a worker takes than others; `LOST`: it never answers.
+        How many times longer a worker takes than others; `stragglers.LOST`: it never answers.
     """
 
     comm: MPI.Intracomm
@@ -152,13 +152,8 @@ class Service:
         if query is None:
             self.held[shard] = Index(self.library.shared, news)
             return len(news)
-        factor = self.factors.get(self.comm.Get_rank(), 1.0)
-        slices = 0
-        while slices < SLICES or factor == LOST:
-            slow = 1.0 if factor == LOST else factor
-            emulator.compute(self.comm, slow * self.seconds[number % len(self.seconds), shard] / SLICES)
-            slices += 1
-            yield
+        seconds = self.seconds[number % len(self.seconds), shard]
+        yield from in_parts(self.comm, seconds, SLICES, self.factors.get(self.comm.Get_rank(), 1.0))
         self.held[shard].add(news)
         return self.held[shard].search(query, BEST)
 

@@ -126,6 +126,18 @@ class Agent:
         return found.ravel()
 
 
+def links_over(world: World, steps: int) -> list[Graph]:
+    """The links in each step of a search in which every agent hears of all others."""
+    agents, found = [Agent(world, rank) for rank in range(world.agents)], []
+    for step in range(steps):
+        for agent in agents:
+            agent.heard[:] = step
+            agent.move(step)
+            agent.look(step)
+        found.append(world.links({agent.rank: agent.position for agent in agents}))
+    return found
+
+
 def heights(mass: Array) -> Array:
     """The map in sums and numbers of measurements: heights, NaN where nothing is known."""
     sums, counts = np.split(mass[: 2 * CELLS], 2)

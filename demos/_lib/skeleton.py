@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 import emulator
 from emulator import carrier
 from emulator.design.exchange import ITEM, WARM_UP, Exchange
+from emulator.network import Network
 from emulator.run.session import Run
 from primitives.collectives.all_reduce import all_reduce
 from primitives.federated import participate, serving
@@ -42,12 +43,21 @@ def seconds(run: Run, one: Exchange, draws: Times, on: MPI.Intracomm | None = No
         carrier.of(comm).align()
         ends = _PATTERNS[one.flow.pattern](comm, one, draws)
     gathered = run.control.gather(ends)
-    found = 0.0
-    if gathered is not None:
-        table = np.array([row for row in gathered if row])
-        done = table.max(axis=0) if one.waits else table.mean(axis=0)
-        found = float(done[-1] - done[WARM_UP - 1]) / (len(done) - WARM_UP)
-    return float(run.control.bcast(found))
+    return float(run.control.bcast(0.0 if gathered is None else _each(one, gathered)))
+
+
+def simulated(network: Network, one: Exchange, draws: Times) -> float:
+    """The same on simulated ranks, in this process."""
+    from emulator import sim
+
+    return _each(one, sim.run(lambda comm: _PATTERNS[one.flow.pattern](comm, one, draws), one.ranks, network).results)
+
+
+def _each(one: Exchange, ends: Sequence[Ends]) -> float:
+    """Seconds of one exchange, from when each rank was done with every one of them."""
+    table = np.array([row for row in ends if row])
+    done = table.max(axis=0) if one.waits else table.mean(axis=0)
+    return float(done[-1] - done[WARM_UP - 1]) / (len(done) - WARM_UP)
 
 
 def _sums(comm: MPI.Intracomm, one: Exchange, draws: Times) -> Ends:
@@ -71,6 +81,7 @@ def _gossip(comm: MPI.Intracomm, one: Exchange, draws: Times) -> Ends:
         if one.waits:
             mix(comm, value, rounds[number % len(rounds)])
         else:
+            pushes.drain()
             pushes.step()
         ends.append(emulator.now(comm))
     pushes.finish()

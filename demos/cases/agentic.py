@@ -22,8 +22,9 @@ import numpy as np
 from mpi4py import MPI
 
 import emulator
-from demos._lib import case, screen
+from demos._lib import case, case_terms, screen
 from demos._lib import char_model as model
+from demos._lib.stragglers import LOST, in_parts
 from demos._lib.timing import begin_together
 from emulator.design.sheet import Sheet
 from emulator.errors import on_root
@@ -47,7 +48,6 @@ LENGTH, DRAFTS = 24, 2  # characters of a draft, drafts of an episode
 SHORT = 4  # characters of a draft in steps that are only timed
 PROMPTS = ("return the ", "the number of ", "a string ", "if the file ", "raise an error ", "create a new ")
 SECONDS = 1e-3  # declared computing as a share of the sheet's
-LOST = float("inf")  # the factor of a worker that never answers
 _ROUNDING = 1e-9  # of losses: sums in another order, over all steps
 
 
@@ -74,11 +74,7 @@ class Agents:
     def work(self, task: tuple[str, Any, int]) -> Generator[None, None, Any]:
         """A worker's side: a draft, or the better of several."""
         kind, given, variant = task
-        factor, slices = self.factors.get(self.comm.Get_rank(), 1.0), 0
-        while slices < 4 or factor == LOST:
-            emulator.compute(self.comm, self.seconds / 4 * (1.0 if factor == LOST else factor))
-            slices += 1
-            yield
+        yield from in_parts(self.comm, self.seconds, 4, self.factors.get(self.comm.Get_rank(), 1.0))
         return answer_of(self.whole, kind, given, variant)
 
     def episodes(self, pool: Coordinator, **options: Any) -> tuple[list[str], list[Answer]]:
@@ -164,7 +160,7 @@ def main(run: Run) -> None:
     small, text = scaled(sheet, run.size), data(run.control, sheet)
     whole = _training(run, small, text)
     _serving(run, small, whole)
-    screen.terms(run, case.compare(run, sys.modules[__name__], sheet, text))
+    screen.terms(run, case_terms.compare(run, sys.modules[__name__], sheet, text))
 
 
 def _training(run: Run, sheet: Sheet, text: Any) -> model.Weights:

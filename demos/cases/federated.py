@@ -22,7 +22,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 import emulator
-from demos._lib import case, hospitals, screen
+from demos._lib import case, case_terms, hospitals, screen
 from demos._lib.hospital_rounds import LIE, LOCAL, RATE, Member, Plan, admit, by_gossip, by_server, one_process
 from demos._lib.timing import begin_together, declared
 from emulator.design.sheet import Sheet
@@ -90,7 +90,7 @@ def main(run: Run) -> None:
     parts = run.control.gather(own)  # for the comparison, on the control communicator; the training has `own` only
     _answer(run, own, parts)
     _rates(run, own)
-    screen.terms(run, case.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
+    screen.terms(run, case_terms.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
 
 
 def _accuracy(run: Run, model: Array, own: hospitals.Rows) -> float:

@@ -22,9 +22,10 @@ import numpy as np
 from mpi4py import MPI
 
 import emulator
-from demos._lib import case, retrieval, screen
+from demos._lib import case, case_terms, retrieval, screen
 from demos._lib.retrieval import Index, Passage, Query
-from demos._lib.search_service import BEST, LOST, PACKAGES, QUESTIONS, REPLICAS, Library, Places, Service, collect
+from demos._lib.search_service import BEST, PACKAGES, QUESTIONS, REPLICAS, Library, Places, Service, collect
+from demos._lib.stragglers import LOST
 from emulator.design.model import design_of
 from emulator.design.sheet import Sheet
 from emulator.errors import UsageError
@@ -39,7 +40,7 @@ from faults.recover.exclusion import routing
 from primitives.scatter_gather import Deadline
 
 RANKS = 3  # the driver and two workers, so that a shard has a replica elsewhere
-DRILLED = ("numpy",)  # a small collection: a drill is started many times
+DRILLED = ("click", "rich")  # a small collection: a drill is started many times
 NEW = 120  # passages that are published while questions are answered
 
 
@@ -100,7 +101,7 @@ def main(run: Run, question: str, packages: str) -> None:
     _answers(run, service, whole, question)
     _latencies(run, library, service, whole, small)
     _changes(run, service, whole)
-    screen.terms(run, case.compare(run, sys.modules[__name__], sheet, (library, places, held)))
+    screen.terms(run, case_terms.compare(run, sys.modules[__name__], sheet, (library, places, held)))
 
 
 def _seconds(run: Run, sheet: Sheet, shards: int) -> np.ndarray:

@@ -22,7 +22,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from demos._lib import case, clicks, screen
+from demos._lib import case, case_terms, clicks, screen
 from demos._lib.click_training import BATCH, DENSE_RATE, RATE, SERVERS, STEPS, Learner, Training, train
 from emulator import costs
 from emulator.design import pricing
@@ -103,7 +103,7 @@ def main(run: Run) -> None:
     made = clicks.Clicks(run.seed)
     _answer(run, made)
     _trade(run, made)
-    screen.terms(run, case.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
+    screen.terms(run, case_terms.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
 
 
 def _answer(run: Run, data: clicks.Clicks) -> None:

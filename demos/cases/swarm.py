@@ -24,7 +24,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 import emulator
-from demos._lib import case, screen, searching
+from demos._lib import case, case_terms, screen, searching
 from demos._lib.searching import CELLS, Agent, World
 from demos._lib.timing import declared
 from emulator.design.sheet import Sheet
@@ -112,13 +112,7 @@ def scaled(sheet: Sheet, ranks: int) -> Sheet:
 def data(control: MPI.Intracomm, sheet: Sheet) -> list[Graph]:
     """Links to one agent in range, in each step of a search."""
     world, found = World(control.Get_size()), []
-    agents = [Agent(world, rank) for rank in range(world.agents)]
-    for step in range(STEPS):
-        for agent in agents:
-            agent.heard[:] = step
-            agent.move(step)
-            agent.look(step)
-        near = world.links({agent.rank: agent.position for agent in agents})
+    for step, near in enumerate(searching.links_over(world, STEPS)):
         one = [(i, targets[step % len(targets)]) for i, targets in enumerate(near.neighbours) if targets]
         found.append(graphs.from_edges(world.agents, one, name="radio, one peer"))
     return found
@@ -156,7 +150,7 @@ def main(run: Run) -> None:
         _phases(run, world, logs)
         _map(run, world, logs)
     _converge(run)
-    screen.terms(run, case.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
+    screen.terms(run, case_terms.compare(run, sys.modules[__name__], case.sheet_beside(__file__, run)))
 
 
 def _phases(run: Run, world: World, logs: list[Log]) -> None:
@@ -208,13 +202,7 @@ def _converge(run: Run) -> None:
     rows: list[list[Any]] = []
     for reach in (30.0, 45.0, 70.0):
         world = World(run.size, run.seed, reach)
-        agents, schedule = [Agent(world, rank) for rank in range(run.size)], []
-        for step in range(20):
-            for agent in agents:
-                agent.heard[:] = step
-                agent.move(step)
-                agent.look(step)
-            schedule.append(mixing.metropolis(world.links({agent.rank: agent.position for agent in agents})))
+        schedule = [mixing.metropolis(links) for links in searching.links_over(world, 20)]
         value = np.random.default_rng((run.seed, run.rank)).standard_normal(64)
         mean = run.control.allreduce(value) / run.size
         before = run.control.allreduce(float(((value - mean) ** 2).sum()))

@@ -12,6 +12,7 @@ from typing import Any
 
 from emulator.carrier import Carrier
 from emulator.comm.persistent import Condition
+from emulator.core.instruments import Wait
 
 
 class EmulatedCarrier(Carrier):
@@ -38,8 +39,7 @@ class EmulatedCarrier(Carrier):
         self.comm.engine.idling = True
 
     def advance(self, t: float) -> None:
-        clock = self.comm.engine.clock
-        clock.t = max(clock.t, t)
+        self.comm.engine.wait_until(t, Wait.POLL)
 
     def arrivals(self, sources: Iterable[int], tag: int) -> dict[int, float]:
         self.comm.engine.progress()

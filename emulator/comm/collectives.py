@@ -10,47 +10,27 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from emulator.comm import algorithms
 from emulator.comm.blocks import Vector, given, operand, wanted
-from emulator.comm.management import context_number
-from emulator.comm.members import as_c_int
-from emulator.comm.point_to_point import PointToPoint
 
 IN_PLACE = MPI.IN_PLACE
 
 
-class Collectives(PointToPoint):
-    """Barrier, Bcast, Gather(v), Scatter(v), Allgather(v), Alltoall(v), (All)Reduce(_scatter), Scan, Exscan."""
+class Collectives:
+    """Barrier, Bcast, Gather(v), Scatter(v), Allgather(v), Alltoall(v), (All)Reduce(_scatter), Scan, Exscan.
 
-    _hidden: Any
+    Attributes
+    ----------
+    hidden : a communicator of the same ranks whose messages are apart; it carries the collectives
+    """
+
+    hidden: Any
+    _a: Any  # the module with the algorithms
     _size: int
     _rank: int
 
-    @property
-    def hidden(self) -> Any:
-        """The communicator that sends this one's collectives: the same processes, another context."""
-        if self._hidden is None:
-            context = context_number(self.context, "collectives")
-            self._hidden = type(self)(self.engine, self._real, context, self._algorithms, self._members)  # type: ignore[call-arg]
-        return self._hidden
-
-    _algorithms: Any
-
-    @property
-    def _a(self) -> Any:
-        if self._algorithms is None:
-            # The import is not charged to the program as compute.
-            self._enter()
-            self._algorithms = algorithms.find()
-            self._leave()
-        self.engine.idling = False
-        return self._algorithms
-
     def _check_root(self, root: int) -> int:
-        root = as_c_int(root)
-        if not 0 <= root < self._size:
-            self.raise_error(MPI.ERR_ROOT)
-        return root
+        """Give the root as an int; raises MPI's error if there is no such rank."""
+        raise NotImplementedError
 
     def Barrier(self) -> None:
         self._a.barrier(self.hidden)

@@ -8,9 +8,10 @@ from typing import Any
 
 from mpi4py import MPI
 
+from emulator.comm import algorithms
 from emulator.comm.carrier import EmulatedCarrier
-from emulator.comm.management import Management
-from emulator.comm.members import Members
+from emulator.comm.management import Management, context_number
+from emulator.comm.members import Members, as_c_int
 from emulator.comm.object_collectives import ObjectCollectives
 from emulator.comm.pickled import Pickled
 from emulator.comm.probes import Probes
@@ -18,6 +19,7 @@ from emulator.comm.refused import Refused
 from emulator.core import traffic
 from emulator.core.dissemination import largest
 from emulator.core.engine import Engine
+from emulator.core.instruments import NO_PEER, Wait
 from emulator.core.network_changes import NetworkState
 from emulator.errors import UsageError
 
@@ -133,6 +135,32 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         """What faults may change of the network while the job runs."""
         return self.engine.network_state(self.members)
 
+    # -- what carries the collectives
+
+    @property
+    def hidden(self) -> Any:
+        """The communicator that sends this one's collectives: the same processes, another context."""
+        if self._hidden is None:
+            context = context_number(self.context, "collectives")
+            self._hidden = type(self)(self.engine, self._real, context, self._algorithms, self._members)
+        return self._hidden
+
+    @property
+    def _a(self) -> Any:
+        if self._algorithms is None:
+            # The import is not charged to the program as compute.
+            self._enter()
+            self._algorithms = algorithms.find()
+            self._leave()
+        self.engine.idling = False
+        return self._algorithms
+
+    def _check_root(self, root: int) -> int:
+        root = as_c_int(root)
+        if not 0 <= root < self._size:
+            self.raise_error(MPI.ERR_ROOT)
+        return root
+
     # -- emulated time
 
     def now(self) -> float:
@@ -183,6 +211,8 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
             t: float = self._real.allreduce(engine.latest(), MPI.MAX)
         else:
             t = largest(self._real, ranks, engine.latest())
+        for instrument in engine.instruments:  # of the rank that is last as well: it shows for whom the others waited
+            instrument.waited(Wait.ALIGN, engine.clock.t, t, NO_PEER, 0)
         engine.clock.t = t
         engine.hold(t)
         if ranks is None:

@@ -7,14 +7,13 @@ the replacements call the originals for lists without an emulated request.
 
 from __future__ import annotations
 
-import ctypes
 import functools
-import gc
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from mpi4py import MPI
 
+from emulator.comm.compiled_classes import replace_methods
 from emulator.comm.persistent import PersistentRequest
 from emulator.comm.requests import EmulatedRequest, empty_status
 from emulator.core.engine import Engine
@@ -239,10 +238,3 @@ def install() -> None:
     }
     replace_methods(MPI.Request, methods)
     replace_methods(MPI.Prequest, {"Startall": _dispatcher(MPI.Prequest.Startall, _start_all, PersistentRequest)})
-
-
-def replace_methods(cls: type, methods: dict[str, Any]) -> None:
-    """Replace methods of a compiled class in place, also for code that has imported it already."""
-    members: Any = gc.get_referents(cls.__dict__)[0]  # the dictionary behind the read-only view
-    members.update(methods)
-    ctypes.pythonapi.PyType_Modified(ctypes.py_object(cls))

@@ -11,6 +11,7 @@ from emulator.comm.members import Addressing
 from emulator.comm.persistent import NullRequest, PersistentRequest
 from emulator.comm.requests import EmulatedRequest, describe
 from emulator.comm.send_receive import ObjectReceive, ReceiveRequest, SendRequest
+from emulator.core.instruments import Wait
 from emulator.core.message import NOT_AT_ONCE, Arrival
 
 _NULL: int = MPI.PROC_NULL
@@ -63,7 +64,7 @@ class PointToPoint(Addressing):
                 self._complete(request)
                 return
             if end > clock.t:
-                clock.t = end
+                engine.wait_until(end, Wait.SEND, peer)
                 if engine.pacer.pace:
                     engine.pacer.hold(end)
         if clock.measured:

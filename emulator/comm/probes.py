@@ -12,6 +12,7 @@ from emulator.comm.point_to_point import PointToPoint
 from emulator.comm.refused import NoHandle
 from emulator.comm.requests import EmulatedRequest, empty_status
 from emulator.comm.send_receive import ObjectReceive, ReceiveRequest
+from emulator.core.instruments import Wait
 from emulator.core.message import ANY_SOURCE, Arrival
 from emulator.core.operations import Operation
 
@@ -45,7 +46,7 @@ class Probes(PointToPoint):
         if take:
             matcher.take(origin, tag, now)
         due = found.port.serve(found)
-        engine.clock.t = max(engine.clock.t, due)
+        engine.wait_until(due, Wait.PROBE, found.source, found.token)
         return found
 
     def _probe(self, source: int, tag: int, status: MPI.Status | None, take: bool) -> Arrival | None:

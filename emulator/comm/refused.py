@@ -7,6 +7,7 @@ from typing import Any
 
 from mpi4py import MPI
 
+from emulator.comm.compiled_classes import replace_methods
 from emulator.errors import UsageError
 
 
@@ -81,8 +82,6 @@ def refuse_outside() -> None:
     Once per process. Without this they would fail as well, for the handle is null, but with an error that explains
     nothing, or, in a library that ignores MPI's return codes, with none.
     """
-    from emulator.comm.completion import replace_methods
-
     for cls, names in ((MPI.Win, _WINDOWS), (MPI.File, ("Open",)), (MPI.Message, _PROBES)):
         guarded = {name: _guard(f"{cls.__name__}.{name}", getattr(cls, name)) for name in names}
         replace_methods(cls, {name: staticmethod(method) for name, method in guarded.items()})
@@ -101,8 +100,6 @@ def refuse_outside() -> None:
 
 def refuse_in_program() -> None:
     """Refuse what brings in other processes, or communicators that are not emulated, whatever it is called on."""
-    from emulator.comm.completion import replace_methods
-
     for cls, names in _OTHERS.items():
         for name in names.split():
             replace_methods(cls, {name: classmethod(_refusal(f"{cls.__name__}.{name}", _OTHER_PROCESSES))})

@@ -8,6 +8,7 @@ from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming
 from emulator.comm.requests import EmulatedRequest, describe, empty_status
+from emulator.core.instruments import Wait
 from emulator.core.message import ANY_SOURCE, FOLLOWS, Arrival
 from emulator.core.operations import Transfer
 
@@ -22,7 +23,7 @@ class SendRequest(EmulatedRequest):
     """
 
     __slots__ = (
-        "active", "comm", "destination", "end", "engine", "error", "hint", "payload", "transfer", "unmatched",
+        "active", "comm", "destination", "end", "engine", "error", "hint", "payload", "transfer", "unmatched", "why",
     )  # fmt: skip
 
     def __init__(self, comm: Any, destination: int, payload: Any, sync: bool = False) -> None:
@@ -32,6 +33,7 @@ class SendRequest(EmulatedRequest):
         self.hint = None
         self.end = 0.0
         self.transfer: Transfer | None = None
+        self.why = Wait.SEND
 
     def __del__(self) -> None:
         """Keep the payload of an unfinished send that the program has dropped: the transfer goes on."""
@@ -41,7 +43,8 @@ class SendRequest(EmulatedRequest):
     def acknowledged(self, time: float) -> None:
         """Record that the receiver has matched this synchronous send; the acknowledgement arrives at `time`."""
         self.unmatched = False
-        self.end = max(self.end, time)
+        if time > self.end:
+            self.end, self.why = time, Wait.MATCH
 
     def poll(self) -> bool:
         if self.unmatched:
@@ -69,9 +72,7 @@ class SendRequest(EmulatedRequest):
         return self.end
 
     def finish(self, status: MPI.Status | None = None) -> None:
-        clock = self.engine.clock
-        if self.end > clock.t:
-            clock.t = self.end
+        self.engine.wait_until(self.end, self.why, self.destination)
         self.active = False
         if status is not None:
             self.fill(status)

@@ -31,8 +31,9 @@ from emulator.run.options import OneLineCommand, common_options, relaunch
 if TYPE_CHECKING:
     from emulator.comm.communicator import EmulatedComm
     from emulator.commands.ending import Ending
+    from emulator.trace.recorder import Recorder
 
-_FLAGS = ("--quiet", "--help", "-h")
+_FLAGS = ("--quiet", "--trace", "--help", "-h")
 _JOINED = re.compile("-n.")  # -n4, an option with its value
 
 
@@ -54,7 +55,7 @@ class _Program(OneLineCommand):
     cls=_Program,
     context_settings={"allow_interspersed_args": False},
     params=common_options(
-        "-n", "net", "pace", "compute", "seed", "out", "json", "quiet",
+        "-n", "net", "pace", "compute", "seed", "out", "json", "trace", "trace-limit", "quiet",
         net={"required": True}, compute={"default": "measured"},
         quiet={"help": "Print nothing but what the program prints."},
     ),
@@ -63,7 +64,7 @@ class _Program(OneLineCommand):
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(
     launch_ranks: int | None, net: str, pace: float | str, compute: str, seed: int, out: str | None,
-    json: str | None, quiet: bool, module: str | None, arguments: tuple[str, ...],
+    json: str | None, trace: bool, trace_limit: int | None, quiet: bool, module: str | None, arguments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Run an mpi4py program, unchanged, over an emulated network: [-m MODULE | SCRIPT.py] [its arguments]."""
     _check(module, arguments)
@@ -93,8 +94,9 @@ def run(
     hosts = comm.control.gather(MPI.Get_processor_name())
     result = on_root(comm.control, lambda: _begin(comm, pace, hosts, json))
     folder = on_root(comm.control, lambda: results.run_folder("run", out).resolve())
+    recorder = _recording(comm, folder, trace_limit) if trace else None
     # At exit, because a program may end other ranks from an exit handler of its own, which runs before this one.
-    atexit.register(_close, comm, Ending(comm), folder, result, json, quiet)
+    atexit.register(_close, comm, Ending(comm), recorder, folder, result, json, quiet)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # mpirun passes Ctrl-C on as SIGTERM
     saver = SaverOnSignal(folder, lambda: False) if comm.rank == 0 else None
     comm.engine.clock.pause()
@@ -123,13 +125,29 @@ def _begin(comm: EmulatedComm, pace: float | str, hosts: list[str] | None, json:
     )  # fmt: skip
 
 
+def _recording(comm: EmulatedComm, folder: Path, limit: int | None) -> Recorder:
+    """Begin to record what this rank does."""
+    from emulator.trace import folder as traces
+    from emulator.trace import tracing
+
+    on_root(comm.control, lambda: traces.prepare(folder))
+    return tracing.begin(comm, folder, limit=limit)
+
+
 def _close(
-    comm: EmulatedComm, ending: Ending, folder: Path, result: dict[str, Any], json: str | None, quiet: bool
-) -> None:
+    comm: EmulatedComm, ending: Ending, recorder: Recorder | None, folder: Path, result: dict[str, Any],
+    json: str | None, quiet: bool,
+) -> None:  # fmt: skip
     """Report, and make this process end with a failure if that fails: an exit handler cannot do so by an exception."""
     try:
+        if recorder is not None:
+            recorder.close()
         for rows in ending.rows():
             result |= ending.describe(rows)
+            if recorder is not None:
+                from emulator.trace.folder import conclude
+
+                result["timeline"] = conclude(folder)
             path = folder / results.RESULT
             unwritten = results.keep(result, path, json)
             if unwritten is None:

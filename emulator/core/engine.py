@@ -15,7 +15,7 @@ from typing import Any
 
 from emulator.core.cards import Cards, Port, private_queue
 from emulator.core.clock import Clock, Pacer
-from emulator.core.instruments import Instrument
+from emulator.core.instruments import NO_PEER, Instrument, Wait
 from emulator.core.matching import Matcher, Receive
 from emulator.core.message import LOOPBACK, SYNC, Arrival
 from emulator.core.network_changes import NetworkState
@@ -129,11 +129,12 @@ class Engine(ABC):
         change = route.change
         if change is not None and change.holds(self.clock.t, destination, context, tag, payload, size, sync):
             return self.clock.t, None
-        start, end, first, service = self._depart(route, context, size)
+        asked = self.clock.t
+        start, end, first, service, queued = self._depart(route, context, size)
+        token = self._token = self._token + 1
         if self.instruments:
             for instrument in self.instruments:
-                instrument.sent(self.rank, destination, tag, size, start, end)
-        token = self._token = self._token + 1
+                instrument.sent(self.rank, destination, tag, size, start, end, asked, first, queued, token)
         flags = route.flags
         if sync is not None:
             flags |= SYNC
@@ -144,10 +145,11 @@ class Engine(ABC):
             return end, None
         return end, self.transmit(route, context, tag, flags, first, service, size, token, payload)
 
-    def _depart(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
+    def _depart(self, route: Route, context: int, size: int) -> tuple[float, float, float, float, float]:
         """Charge a message to this end of its way.
 
-        Returns when its first and its last byte leave the card, when the first arrives, and its service there.
+        Returns when its first and its last byte leave the card, when the first arrives, its service there, and the
+        seconds that it waited at shared links.
         """
         out, service = size * route.beta_out, size * route.beta
         change = route.change
@@ -157,6 +159,7 @@ class Engine(ABC):
         start = first = route.queue.take(self.clock.t, out if out > route.gap else route.gap)
         for index in route.links:
             first = self._links[index].take(first, size * self.network.links[index].beta)
+        queued = first - start
         first += route.alpha
         if route.varies:
             first += route.path.delay(route.stream, route.sequence, size)
@@ -168,7 +171,7 @@ class Engine(ABC):
         last[context] = first
         route.sequence += 1
         route.bytes += size
-        return start, start + out, first, service
+        return start, start + out, first, service, queued
 
     def _send_again(self, *message: Any) -> None:
         """Send what a cut has held back."""
@@ -227,8 +230,12 @@ class Engine(ABC):
             due = message.port.serve(message)
         clock = self.clock
         if self.instruments:
+            service = max(message.service, message.size * message.port.stretch)
             for instrument in self.instruments:
-                instrument.completed(message.source, self.rank, message.tag, message.size, clock.t, due)
+                instrument.completed(
+                    message.source, self.rank, message.tag, message.size, clock.t, due, message.first, service,
+                    message.token,
+                )  # fmt: skip
         if due > clock.t:
             clock.t = due
             if self.pacer.pace:
@@ -251,8 +258,16 @@ class Engine(ABC):
         clock = self.clock
         if self.idling and self.pacer.pace:
             self.idling = False
-            clock.t = max(clock.t, self.pacer.emulated())
+            self.wait_until(self.pacer.emulated(), Wait.POLL)
         return clock.t
+
+    def wait_until(self, t: float, why: Wait, peer: int = NO_PEER, token: int = 0) -> None:
+        """Set the clock to `t` unless it is later, after a wait, and tell the instruments why."""
+        clock = self.clock
+        if t > clock.t:
+            for instrument in self.instruments:
+                instrument.waited(why, clock.t, t, peer, token)
+            clock.t = t
 
     def hold(self, t: float) -> None:
         """Hold this rank until emulated time `t`, if paced."""

@@ -18,42 +18,49 @@ from heapq import heappop, heappush
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.costs.ways import Queues, Ways
+
 KNOWN = 0.5  # share of the tasks that must be done before one is late
 CANCEL = 45.0  # bytes of a message that cancels a task
 
 
 class Cards:
-    """The clock of rank 0, its card and those of p workers; the reports that are under way."""
+    """The clock of rank 0, the cards and links between it and its p workers, and the reports that are under way."""
 
-    def __init__(self, p: int, alpha: float, beta: float, egress: float) -> None:
-        self.alpha, self.beta, self.egress = alpha, beta, egress
-        self.clock = self.out = self.into = 0.0
-        self.card, self.free, self.leaves = ([0.0] * p for _ in range(3))
-        self.reports: list[tuple[float, int, int, int]] = []  # first, worker, request, task
+    def __init__(self, p: int, ways: Ways) -> None:
+        self.ways, self.queues, self.clock = ways, Queues(), 0.0
+        self.free = [0.0] * p
+        self.reports: list[tuple[float, int, int, int, int]] = []  # when, worker, request, task, stations passed
 
     def tell(self, worker: int, size: float) -> float:
         """Send a message now; when its last byte has reached the worker."""
-        start = max(self.clock, self.out)
-        self.out = start + size * self.egress
-        self.card[worker] = max(start + self.alpha, self.card[worker]) + size * self.beta
-        return self.card[worker]
+        way = self.ways(0, 1 + worker)
+        start = self.queues.take(way.out, self.clock, size)
+        for link in way.links:
+            start = self.queues.take(link, start, size)
+        return self.queues.take(way.into, start + way.alpha, size) + size * way.into.beta
 
-    def work(self, worker: int, begin: float, seconds: float, up: float, request: int, task: int = 0) -> None:
+    def work(self, worker: int, begin: float, seconds: float, request: int, task: int = 0) -> None:
         """A worker that has its order computes when it is free, and reports."""
         self.free[worker] = max(self.free[worker], begin) + seconds
-        start = max(self.free[worker], self.leaves[worker])
-        self.leaves[worker] = start + up * self.egress
-        heappush(self.reports, (start + self.alpha, worker, request, task))
+        heappush(self.reports, (self.free[worker], worker, request, task, 0))
 
     def next(self, up: float, until: float) -> tuple[int, int, int] | None:
         """Take the next report (worker, request, task) that is there until an instant; else it is that instant."""
-        due = max(self.reports[0][0], self.into) + up * self.beta if self.reports else math.inf
-        if due > until:
-            self.clock = max(self.clock, until)
-            return None
-        _, worker, request, task = heappop(self.reports)
-        self.into, self.clock = due, max(self.clock, due)
-        return worker, request, task
+        while self.reports and self.reports[0][0] <= until:
+            time, worker, request, task, passed = heappop(self.reports)
+            way = self.ways(1 + worker, 0)
+            if passed == len(way.stations):
+                self.clock = max(self.clock, time)
+                return worker, request, task
+            time = self.queues.take(way.stations[passed], time, up)
+            if passed == len(way.links):  # it has left the last station before the receiver's card
+                time += way.alpha
+            elif passed == len(way.links) + 1:
+                time += up * way.into.beta
+            heappush(self.reports, (time, worker, request, task, passed + 1))
+        self.clock = max(self.clock, until)
+        return None
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class Rules:
     owners: Sequence[Sequence[int]] | None = None
 
 
-def requests(draws: NDArray[np.float64], rules: Rules, alpha: float, beta: float, egress: float) -> list[float]:
+def requests(draws: NDArray[np.float64], rules: Rules, ways: Ways) -> list[float]:
     """When rank 0 has the answer of each request, in seconds.
 
     Parameters
@@ -91,8 +98,8 @@ def requests(draws: NDArray[np.float64], rules: Rules, alpha: float, beta: float
     draws
         ``draws[r, k, i]``: computing time of the k-th task that worker i runs of request r (k modulo their number).
     """
-    cards = Cards(draws.shape[2], alpha, beta, egress)
-    owed: list[set[tuple[int, int]]] = [set() for _ in cards.card]
+    cards = Cards(draws.shape[2], ways)
+    owed: list[set[tuple[int, int]]] = [set() for _ in cards.free]
     ends = []
     for number, times in enumerate(draws.tolist()):
         _Request(cards, owed, rules, number, times).run()
@@ -152,7 +159,7 @@ class _Request:
         self.out[worker][task] = self.cards.clock
         seconds = self.times[self.ran[worker] % len(self.times)][worker]
         self.ran[worker] += 1
-        self.cards.work(worker, self.cards.tell(worker, self.rules.down), seconds, self.rules.up, self.number, task)
+        self.cards.work(worker, self.cards.tell(worker, self.rules.down), seconds, self.number, task)
 
     def book(self, worker: int, task: int) -> None:
         begun = self.out[worker].pop(task)
@@ -197,16 +204,14 @@ class _Request:
         return min(starts, default=math.inf) + late
 
 
-def rounds(
-    draws: NDArray[np.float64], down: float, up: float, deadline: float, alpha: float, beta: float, egress: float
-) -> list[float]:
+def rounds(draws: NDArray[np.float64], down: float, up: float, deadline: float, ways: Ways) -> list[float]:
     """When each round of a federated server ends that waits for all p clients, but no longer than a deadline."""
-    cards = Cards(draws.shape[1], alpha, beta, egress)
+    cards = Cards(draws.shape[1], ways)
     ends = []
     for number, row in enumerate(draws.tolist()):
         until = cards.clock + deadline
         for client, seconds in enumerate(row):
-            cards.work(client, cards.tell(client, down), seconds, up, number)
+            cards.work(client, cards.tell(client, down), seconds, number)
         missing = set(range(len(row)))
         while missing and (report := cards.next(up, until)) is not None:
             if report[1] == number:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
@@ -61,6 +61,10 @@ class Price:
     def seconds(self) -> Any:
         """The sum of the terms."""
         return self.latency + self.bandwidth + self.reduction + self.waiting
+
+    def through(self, busy: Any) -> Price:
+        """The price where a resource is `busy` for so many seconds: the bytes take no less, wherever they queue."""
+        return replace(self, bandwidth=np.maximum(self.bandwidth, busy - self.waiting))
 
 
 Exact = Callable[[int, int, int, float, float, float], float]

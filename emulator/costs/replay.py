@@ -8,7 +8,8 @@ a message of n bytes that a rank sends at time t, every card serving one message
     first = start + alpha
     due   = max(first, ingress) + n beta = ingress                            of the receiver's card
 
-A card takes messages in the order of `first`, and of the senders' ranks where that is equal. The receive is complete at
+Where ranks share a host, or hosts an uplink, messages pass these queues too (`emulator.costs.ways`). A card takes
+messages in the order of `first`, and of the senders' ranks where that is equal. The receive is complete at
 ``max(t, due)`` of the receiver, and n bytes are reduced in ``n gamma``. Nothing of the emulated network's code is used
 here, so that each can be tested against the other.
 """
@@ -18,7 +19,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
+
+from emulator.costs.ways import Traffic, Ways, alike
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,31 +62,29 @@ Program = Sequence[Step]
 
 
 class _Replay:
-    """Clocks and cards of the ranks, and the messages on their way."""
+    """Clocks of the ranks, and what has arrived for them."""
 
-    def __init__(
-        self, programs: Sequence[Program], alpha: float, beta: float, gamma: float, gap: float, out: float
-    ) -> None:
-        self.alpha, self.beta, self.gamma, self.gap, self.out = alpha, beta, gamma, gap, out
-        self.clock, self.egress, self.ingress = ([0.0] * len(programs) for _ in range(3))
+    def __init__(self, programs: Sequence[Program], ways: Ways, gamma: float) -> None:
+        self.gamma, self.clock = gamma, [0.0] * len(programs)
+        self.traffic = Traffic(ways, len(programs), left=self.go_on)
         self.steps = [deque(program) for program in programs]
-        self.flying: list[tuple[float, int, int, int, float]] = []  # first, source, number, target, bytes
         self.due: dict[tuple[int, int], deque[float]] = {}
-        self.sent = 0
 
     def go_on(self, rank: int) -> None:
         """Take the rank as far as the messages that it has received allow."""
-        steps = self.steps[rank]
+        steps, traffic = self.steps[rank], self.traffic
         while steps:
             step = steps[0]
             if isinstance(step, Send):
-                self.send(rank, step)
+                traffic.send(self.clock[rank], rank, step.to, step.size)
             elif isinstance(step, Reduce):
                 self.clock[rank] += step.size * self.gamma
             elif isinstance(step, Compute):
                 self.clock[rank] += step.seconds
             elif isinstance(step, Drain):
-                self.clock[rank] = max(self.clock[rank], self.egress[rank])
+                if traffic.leaving[rank]:
+                    return
+                self.clock[rank] = max(self.clock[rank], traffic.gone[rank])
             else:
                 arrived = self.due.get((step.source, rank))
                 if not arrived:
@@ -92,20 +92,13 @@ class _Replay:
                 self.clock[rank] = max(self.clock[rank], arrived.popleft())
             steps.popleft()
 
-    def send(self, rank: int, step: Send) -> None:
-        start = max(self.clock[rank], self.egress[rank])
-        self.egress[rank] = start + max(self.gap, step.size * self.out)
-        self.sent += 1
-        heappush(self.flying, (start + self.alpha, rank, self.sent, step.to, step.size))
-
     def run(self) -> None:
         for rank in range(len(self.steps)):
             self.go_on(rank)
-        # Whatever a rank sends after a message arrives after it: the earliest one on its way is the next at its card.
-        while self.flying:
-            first, source, _, target, size = heappop(self.flying)
-            self.ingress[target] = max(first, self.ingress[target]) + size * self.beta
-            self.due.setdefault((source, target), deque()).append(self.ingress[target])
+        # Whatever a rank sends after a message arrives after it: the earliest event is the next at its station.
+        while (arrival := self.traffic.next()) is not None:
+            due, source, target, _ = arrival
+            self.due.setdefault((source, target), deque()).append(due)
             self.go_on(target)
 
 
@@ -113,7 +106,7 @@ def replay(
     programs: Iterable[Program], alpha: float, beta: float, gamma: float = 0.0, gap: float = 0.0,
     egress: float | None = None,
 ) -> list[float]:  # fmt: skip
-    """When each rank is done with its program, in seconds.
+    """When each rank, on a host of its own and all hosts alike, is done with its program, in seconds.
 
     Parameters
     ----------
@@ -127,7 +120,12 @@ def replay(
     ValueError
         A rank waits for a message that no rank sends.
     """
-    state = _Replay(list(programs), alpha, beta, gamma, gap, beta if egress is None else egress)
+    return follow(programs, alike(alpha, beta, egress, gap), gamma)
+
+
+def follow(programs: Iterable[Program], ways: Ways, gamma: float = 0.0) -> list[float]:
+    """When each rank is done with its program, on any network; see `replay`."""
+    state = _Replay(list(programs), ways, gamma)
     state.run()
     for rank, steps in enumerate(state.steps):
         if steps:

@@ -5,7 +5,7 @@
                worker has pushed step t - b - 1
 
 Workers do not move together then, so that their messages meet at the cards of the servers at any time: no closed form
-adds up who queues behind whom. The cards are those of `emulator.costs.replay`; the rule is that of
+adds up who queues behind whom. The cards are those of `emulator.costs.ways`; the rule is that of
 `primitives.parameter_server` (stale synchronous parallel: Ho et al. 2013), of whose code nothing is used here.
 """
 
@@ -14,10 +14,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
+
+from emulator.costs.ways import Traffic, Ways
 
 _ASK, _PUSH, _ANSWER = range(3)
 
@@ -35,15 +36,12 @@ class _Service:
     """Clocks and cards of servers and workers, and the messages on their way."""
 
     def __init__(
-        self, computes: NDArray[np.float64], servers: int, calls: Sequence[Call], bound: float,
-        alpha: float, beta: float, egress: float,
-    ) -> None:  # fmt: skip
+        self, computes: NDArray[np.float64], servers: int, calls: Sequence[Call], bound: float, ways: Ways
+    ) -> None:
         self.servers, self.calls, self.bound = servers, calls, bound
-        self.alpha, self.beta, self.out = alpha, beta, egress
         self.workers = range(servers, servers + computes.shape[1])
-        self.clock, self.egress, self.ingress = ([0.0] * (servers + len(self.workers)) for _ in range(3))
-        self.flying: list[tuple[float, int, int, int, int, int]] = []  # first, source, number, target, kind, call
-        self.sent = 0
+        self.clock = [0.0] * (servers + len(self.workers))
+        self.traffic = Traffic(ways, len(self.clock))
         self.due = [0] * len(self.clock)  # answers that a worker waits for
         self.pushed = [dict.fromkeys(self.workers, 0) for _ in range(servers)]  # steps that are closed, by worker
         self.parked: list[list[tuple[int, int, int]]] = [[] for _ in range(servers)]  # worker, step, call
@@ -52,10 +50,7 @@ class _Service:
         self.programs = {rank: self._worker(rank, computes[:, at].tolist()) for at, rank in enumerate(self.workers)}
 
     def _send(self, source: int, target: int, size: float, kind: int, call: int) -> None:
-        start = max(self.clock[source], self.egress[source])
-        self.egress[source] = start + size * self.out
-        self.sent += 1
-        heappush(self.flying, (start + self.alpha, source, self.sent, target, kind, call))
+        self.traffic.send(self.clock[source], source, target, size, (kind, call))
 
     def _worker(self, rank: int, seconds: Sequence[float]) -> Iterator[None]:
         """A worker's program; it stops where it waits for answers."""
@@ -75,12 +70,9 @@ class _Service:
     def run(self) -> NDArray[np.float64]:
         for program in self.programs.values():
             next(program, None)
-        while self.flying:
-            first, source, _, target, kind, number = heappop(self.flying)
-            call = self.calls[number]
-            size = (call.ask, call.push, call.answer)[kind]
-            self.ingress[target] = max(first, self.ingress[target]) + size * self.beta
-            self.clock[target] = max(self.clock[target], self.ingress[target])
+        while (arrival := self.traffic.next()) is not None:
+            due, source, target, (kind, number) = arrival
+            self.clock[target] = max(self.clock[target], due)
             if kind == _ANSWER:
                 self.due[target] -= 1
                 if not self.due[target]:
@@ -102,16 +94,15 @@ class _Service:
 
 
 def loose(
-    computes: NDArray[np.float64], servers: int, calls: Sequence[Call], alpha: float, beta: float, egress: float,
-    bound: float = math.inf,
-) -> NDArray[np.float64]:  # fmt: skip
+    computes: NDArray[np.float64], servers: int, calls: Sequence[Call], ways: Ways, bound: float = math.inf
+) -> NDArray[np.float64]:
     """When each worker is done with each step, in seconds, as an array like `computes`.
 
     Parameters
     ----------
     computes : seconds of each step (row) and worker (column)
     calls : the tables, in the order in which a worker asks for them; the last push closes the step
-    alpha, beta, egress : seconds per message, per byte of a path, and per byte of a sender's card
+    ways : the ways between the ranks, servers first
     bound : steps by which a worker may be ahead of the slowest; infinite: any number
     """
-    return _Service(computes, servers, calls, bound, alpha, beta, egress).run()
+    return _Service(computes, servers, calls, bound, ways).run()

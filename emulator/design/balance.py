@@ -13,6 +13,9 @@ from emulator.design.model import Design, Facts
 
 Array = NDArray[np.float64]
 
+WAIT_FOR_ALL = {"all-reduce", "scatter-gather", "federated"}
+"""Patterns whose exchange ends when all nodes have taken part, whatever the consistency."""
+
 
 def task_seconds(facts: Facts, p: NDArray[np.int64]) -> Array:
     """Seconds of a node's tasks: as many as the fullest node has."""
@@ -80,7 +83,7 @@ def staleness(design: Design, p: NDArray[np.int64]) -> Array:
 
 def wait(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
     """Expected time until enough nodes are done with a step, over the mean time of one."""
-    exact = {flow.pattern for flow in design.flows} & {"all-reduce", "scatter-gather", "federated"}
+    exact = design.patterns & WAIT_FOR_ALL
     if design.model == "asynchronous" and not exact:
         return np.ones(p.shape)
     between = design.rounds if exact else design.steps_between()  # these wait for all nodes, whatever the bound

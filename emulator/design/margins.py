@@ -10,7 +10,7 @@ import numpy as np
 
 from emulator.design import pricing
 from emulator.design.menu import Menu, grid
-from emulator.design.model import Design, Facts, design_of, facts_of
+from emulator.design.model import Design, Facts, facts_and_design
 from emulator.design.planner import family, search
 from emulator.design.pricing import Priced
 from emulator.design.sheet import Sheet
@@ -63,7 +63,7 @@ def _first(changed: Callable[[float], bool]) -> float | None:
 
 def tolerance(sheet: Sheet, terms: dict[str, Any] | None = None) -> list[Margin]:
     """Margins of a complete sheet's design."""
-    facts, design = facts_of(sheet, terms), design_of(sheet)
+    facts, design = facts_and_design(sheet, terms)
     at = grid(facts.job.most)
     knee = pricing.price(facts, design, at).knee() or 1
     facts_in_use = ["alpha", "beta"]
@@ -98,5 +98,5 @@ def _best(facts: Facts) -> Design | None:
 
 def sensitivity(sheet: Sheet, terms: dict[str, Any] | None = None) -> list[tuple[float, float, Priced]]:
     """The design with alpha and beta multiplied by 0.1, 1 and 10 each: (alpha factor, beta factor, price)."""
-    facts, design = facts_of(sheet, terms), design_of(sheet)
+    facts, design = facts_and_design(sheet, terms)
     return [(a, b, pricing.price(facts.scaled(a, b), design)) for a in FACTORS for b in FACTORS]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.design import terms as network_terms
 from emulator.design.sheet import Job, Sheet, State, Task, by_name
 from emulator.errors import UsageError
-
-if TYPE_CHECKING:
-    from emulator.network import Network
 
 HAS_POLICIES = {
     "all-reduce": ("restart", "shrink", "spare", "respawn"),
@@ -159,11 +158,19 @@ class Facts:
     Attributes
     ----------
     alpha, beta, gamma
-        Seconds per message, per byte sent, per byte reduced, between two nodes while all ranks of a host send.
+        Seconds per message, per byte sent, per byte reduced, between two nodes while no other sends.
     origin
         Where the terms come from.
     draws
         Rows of (alpha, beta, gamma) that the data allow as well; empty where no interval is known.
+    shared
+        Cards and links that groups of nodes send through.
+    places
+        Ranks that the network has room for.
+    crossed
+        The kind of a topology whose links messages cross, and meet on without a price; empty where there is none.
+    slowdown, slowest
+        How many times slower than declared the hosts compute, on average and the slowest of them.
     recovery, checkpoint
         Seconds, where they were measured or given; absent: the shipped medians.
     """
@@ -176,6 +183,11 @@ class Facts:
     gamma: float = 0.0
     origin: str = "given"
     draws: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+    shared: tuple[network_terms.Shared, ...] = ()
+    places: float = math.inf
+    crossed: str = ""
+    slowdown: float = 1.0
+    slowest: float = 1.0
     recovery: float | None = None
     checkpoint: float | None = None
 
@@ -202,52 +214,33 @@ def _about(sheet: Sheet, field: str) -> Iterator[None]:
 def facts_of(sheet: Sheet, terms: Mapping[str, Any] | None = None) -> Facts:
     """The facts of a sheet; `terms` (alpha, beta, gamma, draws, origin) replace those of its network."""
     with _about(sheet, "network"):
-        found = dict(terms) if terms is not None else _network_terms(sheet)
-    found = {name: found[name] for name in ("alpha", "beta", "gamma", "origin", "draws") if name in found}
-    sharing = sheet.network.ranks_per_host
-    found["beta"] *= sharing
-    if len(found.get("draws", ())):
-        found["draws"] = np.asarray(found["draws"]) * [1.0, sharing, 1.0]
+        given = sheet.network
+        found = network_terms.of_table(given) if terms is None else dict(terms)
+        if terms is not None or given.from_ is not None:
+            found = network_terms.measured(found, given.ranks_per_host)
     with _about(sheet, "fault_tolerance.from"):
         recovery, checkpoint = _fault_costs(sheet)
-    return Facts(sheet.job, sheet.state, sheet.task, recovery=recovery, checkpoint=checkpoint, **found)
+    facts = Facts(sheet.job, sheet.state, sheet.task, recovery=recovery, checkpoint=checkpoint, **found)
+    return facts if facts.places >= facts.job.most else facts.scaled(most=int(facts.places))
 
 
-def _network_terms(sheet: Sheet) -> dict[str, Any]:
-    given = sheet.network
-    if given.latency is not None and given.bandwidth is not None:
-        return {"alpha": given.latency, "beta": given.bandwidth, "gamma": given.gamma, "origin": "given in the sheet"}
-    if given.from_ is not None:
-        return fitted_terms(given.from_)
-    from emulator import network
+def facts_and_design(sheet: Sheet, terms: Mapping[str, Any] | None = None) -> tuple[Facts, Design]:
+    """Facts and design of a complete sheet.
 
-    name = given.preset or given.file or ""
-    described = _laid_out(network.load(name)).describe()
-    alpha, beta = described["alpha"], described["beta"]
-    alike = alpha["min"] == alpha["max"] and beta["min"] == beta["max"]
-    return {"alpha": alpha["max"], "beta": beta["max"], "gamma": given.gamma,
-            "origin": f"network {name}" + ("" if alike else ", its slowest path")}  # fmt: skip
-
-
-def _laid_out(network: Network) -> Network:
-    """The network for 64 ranks, which is enough to meet racks, regions and slow hosts; for fewer where it is small."""
-    for ranks in (64, 32, 16, 8, 4):
-        with suppress(UsageError):  # a fat tree or a torus has room for so many hosts only
-            return network.sized(ranks)
-    return network.sized(2)
-
-
-def fitted_terms(run: str) -> dict[str, Any]:
-    """alpha, beta and gamma that a run has fitted (to a collective, else to its link), with their draws."""
-    from emulator import results
-
-    fits = results.load(run)["fits"]
-    if not fits:
-        raise UsageError(f"{run}: this run has no fitted terms: take one of demos.ring or demos.links")
-    fit = next((one for one in fits if one["level"] == "collective"), fits[0])
-    alpha, beta, gamma = (fit[name]["value"] if fit.get(name) else 0.0 for name in ("alpha", "beta", "gamma"))
-    draws = np.asarray(fit.get("draws") or np.empty((0, 3)), dtype=float).reshape(-1, 3)
-    return {"alpha": alpha, "beta": beta, "gamma": gamma, "draws": draws, "origin": f"measured in {run}"}
+    Raises
+    ------
+    UsageError
+        A slot is empty, or the nodes are more than can be had or than the network has places for.
+    """
+    facts, design = facts_of(sheet, terms), design_of(sheet)
+    nodes = sheet.partition.nodes if sheet.partition else None
+    if nodes and nodes + design.servers > facts.places:
+        beside = f" and {design.servers} servers" if design.servers else ""
+        raise UsageError(
+            f"{sheet.origin}: partition.nodes: network {network_terms.network_name(sheet.network)} has places for "
+            f"{facts.places:g} ranks, got {nodes} nodes{beside}: fewer nodes, more hosts, or network.ranks_per_host"
+        )
+    return facts, design
 
 
 def _fault_costs(sheet: Sheet) -> tuple[float | None, float | None]:

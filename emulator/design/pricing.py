@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from emulator import costs
 from emulator.design import balance, failures
-from emulator.design.model import Design, Facts, Flow, design_of, facts_of
+from emulator.design.model import Design, Facts, Flow, facts_and_design
 from emulator.design.sheet import Sheet, State, Task
 
 Array = NDArray[np.float64]
@@ -158,6 +158,7 @@ def price(
     compute = _kept(memo, ("compute", holders, design.parts, design.sharding, design.stragglers == "stealing"),
                     lambda: _compute(facts, design, p))  # fmt: skip
     factor = _kept(memo, _waits(design), lambda: balance.wait(facts, design, p))
+    factor = factor * _unequal(facts, design)
     pulled = design.sharding == "dynamic" or design.stragglers == "stealing"
     tasks = balance.task_seconds(facts, p)
     # A slow node that pulls its tasks takes fewer of them: the others wait for its last one at most.
@@ -188,7 +189,7 @@ def least(facts: Facts, design: Design, p: NDArray[np.int64], memo: dict[Any, An
                  lambda: _compute(facts, design, p))  # fmt: skip
     pulled = design.sharding == "dynamic" or design.stragglers == "stealing"
     if not (pulled and facts.tasks):
-        step = step * _kept(memo, _waits(design), lambda: balance.wait(facts, design, p))
+        step = step * _kept(memo, _waits(design), lambda: balance.wait(facts, design, p)) * _unequal(facts, design)
     for flow in design.flows:
         key = ("least", flow, design.model, design.rounds, design.sharding, holders)
         step = step + _kept(memo, key, partial(_flow_seconds, facts, design, flow, p))
@@ -208,7 +209,13 @@ def _kept(memo: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
 
 def _compute(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
     compute = facts.job.t_comp / p * balance.imbalance(facts, design, p)
-    return compute + balance.task_seconds(facts, p)
+    return facts.slowdown * (compute + balance.task_seconds(facts, p))
+
+
+def _unequal(facts: Facts, design: Design) -> float:
+    """The slowest host's time over the mean, where nodes wait for it; nodes that pull their tasks share them evenly."""
+    waits = design.model != "asynchronous" or design.patterns & balance.WAIT_FOR_ALL
+    return facts.slowest / facts.slowdown if waits and design.sharding != "dynamic" else 1.0
 
 
 def _answer(facts: Facts, design: Design, p: NDArray[np.int64], compute: Array, step: Array) -> Array:
@@ -222,10 +229,39 @@ def algorithm_of(facts: Facts, flow: Flow, n: float, p: int) -> str:
     """The all-reduce algorithm of a flow at p: its own, or the quickest by formula."""
     if flow.algorithm != "auto":
         return flow.algorithm
-    return min(_AUTO, key=lambda name: costs.seconds(name, p, n, facts.alpha, facts.beta, facts.gamma))
+    return min(AUTO, key=lambda name: float(_reduced(facts, name, np.array([p]), n).seconds[0]))
 
 
-_AUTO = ("ring", "rabenseifner", "recursive_doubling")
+AUTO = ("ring", "rabenseifner", "recursive_doubling")
+"""All-reduce algorithms of which the quickest is taken."""
+
+
+def _reduced(facts: Facts, algorithm: str, p: Any, n: float) -> costs.Price:
+    """An all-reduce; only a ring's messages keep to the neighbour, and so to a host, a rack or a region but for one."""
+    one = costs.price(algorithm, facts.alpha, facts.beta, facts.gamma, p, n)
+    return _sharing(facts, one, p, stays=algorithm == "ring")
+
+
+def _sharing(
+    facts: Facts, one: costs.Price, p: Any, stays: bool = False, servers: int = 0, meanwhile: Any = 0.0
+) -> costs.Price:
+    """A price where groups of nodes send through one card or link at once: it passes the bytes of all of them.
+
+    Parameters
+    ----------
+    stays
+        Nodes send to their neighbours only: of a group one message at a time leaves it.
+    servers
+        Servers, which are neighbours of one another as well; what passes one of them is the price's `port`.
+    meanwhile
+        Seconds of computing in which messages travel.
+    """
+    for each in facts.shared:
+        if not stays or each.dealt:
+            members = each.members(np.asarray(p))
+            one = one.through(each.beta * members * one.sent - meanwhile)
+            one = one.through(each.beta * np.minimum(members, servers) * one.port - meanwhile) if servers else one
+    return one
 
 
 def volume(design: Design, flow: Flow, part: State | Task) -> float:
@@ -255,20 +291,25 @@ def flow_price(facts: Facts, design: Design, flow: Flow, p: Any) -> costs.Price:
     if silent(facts, flow):
         return costs.Price(*([np.zeros(np.shape(p))] * 6))
     if flow.pattern == "parameter-server":
-        return costs.price("parameter_server", *terms, p, n, servers=flow.servers, consistency=design.model,
-                           replicas=design.replicas, compute=facts.job.t_comp / p)  # fmt: skip
+        compute = facts.job.t_comp / p
+        found = costs.price("parameter_server", *terms, p, n, servers=flow.servers, consistency=design.model,
+                            replicas=design.replicas, compute=compute)  # fmt: skip
+        meanwhile = compute if design.model != "synchronous" else 0.0
+        return _sharing(facts, found, p, servers=flow.servers, meanwhile=meanwhile)
     if flow.pattern == "gossip":
         return _gossip_price(facts, design, flow, p, n)
     if flow.pattern == "federated":
-        return costs.price("federated", *terms, p, n)
+        return _sharing(facts, costs.price("federated", *terms, p, n), p)
     if flow.pattern == "scatter-gather":
         request = part.request_bytes / n if isinstance(part, Task) and n else 0.0
+        options = {"request": request}
         if isinstance(part, Task) and part.count > 1:
-            return costs.price("tasks", *terms, p, n, batches=part.count, request=request, compute=part.seconds)
-        return costs.price("scatter_gather", *terms, p, n, request=request)
+            options |= {"batches": part.count, "compute": part.seconds}
+        name = "tasks" if len(options) > 1 else "scatter_gather"
+        return _sharing(facts, costs.price(name, *terms, p, n, **options), p)
     if flow.algorithm != "auto":
-        return costs.price(flow.algorithm, *terms, p, n)
-    every = [costs.price(name, *terms, p, n) for name in _AUTO]
+        return _reduced(facts, flow.algorithm, p, n)
+    every = [_reduced(facts, name, p, n) for name in AUTO]
     pick = np.argmin([np.broadcast_to(one.seconds, np.shape(p)) for one in every], axis=0)
     fields = ("latency", "bandwidth", "reduction", "waiting", "sent", "port")
     return costs.Price(*(np.choose(pick, [np.broadcast_to(getattr(one, name), np.shape(p)) for one in every])
@@ -284,7 +325,9 @@ def _gossip_price(facts: Facts, design: Design, flow: Flow, p: Any, n: float) ->
     most = {"one-peer": 1, "ring": 2, "torus": 4}.get(flow.graph, facts.job.most)
     counts = np.minimum(np.maximum(p - 1, 0), most)
     sent = counts * n
-    latency, bandwidth = facts.alpha * (counts > 0), facts.beta * sent
+    free = costs.Price(facts.alpha * (counts > 0), facts.beta * sent, 0.0, np.zeros(np.shape(p)), sent, sent)
+    shared = _sharing(facts, free, p, stays=flow.graph == "ring")
+    latency, bandwidth = shared.latency, shared.bandwidth
     if design.model != "synchronous":
         compute = (facts.job.t_comp / p + balance.task_seconds(facts, np.asarray(p))) * design.rounds * flow.every
         trip = (latency + bandwidth) / (design.bound if design.model == "bounded" and design.bound else np.inf)
@@ -332,7 +375,7 @@ def _memory(facts: Facts, design: Design, p: NDArray[np.int64]) -> tuple[Array, 
 
 def predict(sheet: Sheet, terms: dict[str, Any] | None = None) -> Priced:
     """Price the design of a complete sheet; `terms` replace the network's."""
-    return price(facts_of(sheet, terms), design_of(sheet))
+    return price(*facts_and_design(sheet, terms))
 
 
 def best_interval(priced: Priced) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ import numpy as np
 from emulator import costs
 from emulator.costs import waiting
 from emulator.design import balance, failures, pricing
-from emulator.design.model import HURRY, Design, Facts, Flow, design_of, facts_of, legal_policies
+from emulator.design.model import HURRY, Design, Facts, Flow, facts_and_design, legal_policies
 from emulator.design.pricing import Priced
 from emulator.design.sheet import SLOTS, Sheet, State
 from emulator.design.words import age, size
@@ -68,7 +68,7 @@ class Case:
 
 def check(sheet: Sheet, terms: dict[str, Any] | None = None) -> list[Finding]:
     """Review a complete sheet; findings in the order of the rules, none for a sheet that passes."""
-    facts, design = facts_of(sheet, terms), design_of(sheet)
+    facts, design = facts_and_design(sheet, terms)
     priced = pricing.price(facts, design)
     nodes = min(pricing.chosen_nodes(sheet, priced), facts.job.most)
     case = Case(sheet, facts, design, priced, nodes)

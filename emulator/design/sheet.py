@@ -121,7 +121,7 @@ class Network(Table):
     latency: Seconds | None = None
     bandwidth: Beta | None = None
     gamma: Number = 0.0
-    ranks_per_host: Count = 1
+    ranks_per_host: Count | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

@@ -14,16 +14,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from statistics import fmean
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from emulator.costs import waiting
-from emulator.design import pricing
-from emulator.design.exchange import ITEM, WARM_UP, Exchange, Wires, price
+from emulator.costs.ways import Ways
+from emulator.design import pricing, terms
+from emulator.design.exchange import ITEM, WARM_UP, Exchange, price
 from emulator.design.model import Design, Facts, Flow
 from emulator.design.sheet import Sheet, State, Task
 from emulator.errors import UsageError
+
+if TYPE_CHECKING:
+    from emulator.network import Network
 
 TERMS = ("compute", "latency", "bandwidth", "waiting")
 MOST_RANKS, CAP = 16, 1 << 20
@@ -33,13 +39,12 @@ _PREDICTED = 5  # series of computing times are drawn for a prediction, one for 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """All exchanges of a design's step, what was cut, and the network of the run by name or as text."""
+    """All exchanges of a design's step, what was cut, and the network of the run."""
 
     exchanges: tuple[Exchange, ...]
     spread: float
     notes: tuple[str, ...]
-    network: str
-    wires: Wires
+    network: Network
     formula: Mapping[str, float]
 
     @property
@@ -50,40 +55,45 @@ class Skeleton:
     def ranks(self) -> int:
         return max(one.ranks for one in self.exchanges)
 
-    def count(self, exchange: Exchange) -> int:
-        """Exchanges to run: the wait's mean over 240 of them is known to about 3 %, with many tasks over fewer."""
-        many = max(60, min(240, 8_000 // max(1, exchange.tasks)))
-        return WARM_UP + (many if self.spread and exchange.compute else 6)
+    @cached_property
+    def ways(self) -> Ways:
+        """The ways between the ranks of the run."""
+        return terms.ways_of(self.network)
 
     def predicted(self, seed: int) -> dict[str, float]:
         """Seconds of a step by term, and their `total`."""
         totals = dict.fromkeys(TERMS, 0.0)
         for one in self.exchanges:
-            for term, seconds in by_term(lambda e, spread: self._price(e, spread, seed), one, self.spread).items():
+            for term, seconds in self.by_term(lambda e, spread: expected(e, spread, seed, self.ways), one).items():
                 totals[term] += seconds
         return totals | {"total": sum(totals.values())}
 
-    def _price(self, one: Exchange, spread: float, seed: int) -> float:
-        return expected(one, spread, self.count(one), seed, self.wires)
+    def by_term(self, seconds: Callable[[Exchange, float], float], one: Exchange) -> dict[str, float]:
+        """The terms of one of the exchanges; see the function."""
+        nodes = [self.ways.slowdown(one.extra + node) for node in range(one.p)]
+        return by_term(seconds, one, self.spread, max(nodes) if one.waits else fmean(nodes))
 
 
-def expected(
-    one: Exchange, spread: float, count: int, seed: int, wires: Wires, beside: Sequence[Exchange] = ()
-) -> float:
-    """Seconds of an exchange: the mean over several series of `count` with computing times of their own."""
+def expected(one: Exchange, spread: float, seed: int, ways: Ways, beside: Sequence[Exchange] = ()) -> float:
+    """Seconds of an exchange: the mean over several series with computing times of their own."""
     series = range(_PREDICTED if spread else 1)
-    return fmean(price(one, one.draws(spread, count, seed + 1_000_003 + k), wires, beside) for k in series)
+    count = one.count(spread)
+    return fmean(price(one, one.draws(spread, count, seed + 1_000_003 + k), ways, beside) for k in series)
 
 
-def by_term(seconds: Callable[[Exchange, float], float], one: Exchange, spread: float) -> dict[str, float]:
+def by_term(
+    seconds: Callable[[Exchange, float], float], one: Exchange, spread: float, slowdown: float = 1.0
+) -> dict[str, float]:
     """The terms of an exchange per step, as differences of the same exchange without messages, spread, or both.
 
     Parameters
     ----------
     seconds
         ``seconds(exchange, spread)`` of one exchange, measured or predicted.
+    slowdown
+        How many times slower the nodes that set the pace compute.
     """
-    compute = -(-one.tasks // one.p) * one.compute if one.tasks else one.compute
+    compute = slowdown * (-(-one.tasks // one.p) * one.compute if one.tasks else one.compute)
     small, whole = seconds(one.smallest(), 0.0), seconds(one, 0.0)
     full = seconds(one, spread) if spread and one.compute else whole
     terms = (compute, small - compute, whole - small, full - whole)
@@ -107,9 +117,9 @@ def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS,
         servers = min(servers, max(1, round(servers * most / (asked + extra)))) if servers else 0
         p = most - (servers or min(extra, 1))
         notes.append(f"{asked} nodes and {extra} beside them are cut to {p} and {most - p} (at most {most} ranks; "
-                     "-n allows more), predicted for the same")  # fmt: skip
+                     "-n or --simulate allows more), predicted for the same")  # fmt: skip
     if (p < 2 and extra == 0) or p < 1:
-        raise UsageError(f"a skeleton needs at least 2 ranks, got -n {most} for {extra} beside the nodes: give more")
+        raise UsageError(f"a skeleton needs at least 2 ranks, got {most} for {extra} beside the nodes: give more")
     cut = replace(design, flows=tuple(replace(flow, servers=min(flow.servers, servers), overlap=0.0)
                                       for flow in design.flows))  # fmt: skip
     at_p = pricing.price(facts, cut, np.array([p]))
@@ -120,10 +130,11 @@ def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS,
         if not pricing.silent(facts, flow):
             exchanges.append(_exchange(facts, cut, flow, p, compute, cap, notes))
             compute = 0.0
-    name, wires = network_of(sheet, facts, max(one.ranks for one in exchanges))
-    exchanges = [_hurried(facts, cut, one, wires) for one in exchanges]
+    network = network_of(sheet, facts, max(one.ranks for one in exchanges))
+    ways = terms.ways_of(network)
+    exchanges = [_hurried(facts, cut, one, ways) for one in exchanges]
     formula = first_order(at_p.at(p))
-    return Skeleton(tuple(exchanges), facts.job.spread, tuple(dict.fromkeys(notes)), name, wires, formula)
+    return Skeleton(tuple(exchanges), facts.job.spread, tuple(dict.fromkeys(notes)), network, formula)
 
 
 def first_order(row: Mapping[str, float]) -> dict[str, float]:
@@ -137,7 +148,7 @@ def beside(design: Design) -> int:
     return max(_extra(flow) for flow in design.flows)
 
 
-def _hurried(facts: Facts, design: Design, one: Exchange, wires: Wires) -> Exchange:
+def _hurried(facts: Facts, design: Design, one: Exchange, ways: Ways) -> Exchange:
     """The exchange with the design's way to deal with stragglers, where its pattern has one."""
     copies = 1 + design.replicas if one.flow.pattern == "scatter-gather" and not one.tasks else 1
     one = replace(one, copies=min(one.p, copies))
@@ -149,7 +160,7 @@ def _hurried(facts: Facts, design: Design, one: Exchange, wires: Wires) -> Excha
         return replace(one, needed=math.ceil(one.flow.quorum * (one.tasks or one.p) - 1e-9))
     if one.flow.pattern == "federated":
         slow = waiting.slowest(one.p, facts.job.spread / math.sqrt(one.between), quorum=one.flow.quorum)
-        trip = 2 * wires.alpha + (one.p + 1) * one.up * wires.beta
+        trip = price(replace(one, compute=0.0), np.zeros((WARM_UP + 1, one.p)), ways)
         return replace(one, deadline=1.01 * (trip + one.compute * slow))
     return one
 
@@ -221,18 +232,10 @@ def _with_tasks(made: Exchange, part: Task, p: int, compute: float, notes: list[
     return replace(made, tasks=count, between=1, compute=part.seconds + compute * p / part.count)
 
 
-def network_of(sheet: Sheet, facts: Facts, ranks: int) -> tuple[str, Wires]:
-    """The run's network, by name or as the text of a file, and its terms between two nodes."""
-    from emulator.network import files
-
-    name = sheet.network.preset or sheet.network.file
-    if name is None or sheet.network.ranks_per_host > 1 or not facts.origin.startswith("network "):
-        name = f'[link]\nlatency = "{facts.alpha!r} s"\nbandwidth = "{8 / facts.beta!r} bit/s"\n' if facts.beta else ""
-        if not name:
-            raise UsageError("network.bandwidth must be finite for a run: give one such as '10 Gbit/s'")
-    found = (files.parse(name, "sheet") if "\n" in name else files.load(name)).sized(ranks).describe()
-    egress = max(host["nic"]["egress_beta"] for host in found["hosts"])
-    return name, Wires(found["alpha"]["max"], found["beta"]["max"], egress)
+def network_of(sheet: Sheet, facts: Facts, ranks: int) -> Network:
+    """The sheet's network for so many ranks; equal hosts where the terms were measured elsewhere."""
+    own = facts.origin.startswith(("network ", "given "))
+    return (terms.load(sheet.network) if own else terms.load(sheet.network, facts.alpha, facts.beta)).sized(ranks)
 
 
 def off(measured: Mapping[str, float], predicted: Mapping[str, float], within: float = 0.15) -> list[str]:

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import IO
+from functools import partial
+from typing import IO, Protocol
 
 from emulator.launch import streams
 from emulator.launch.job import Job, start
@@ -37,13 +38,23 @@ _NOTICE = (
 )
 
 
+class Watch(Protocol):
+    """Who looks at a job while it runs, and may have it ended."""
+
+    def line(self, text: bytes) -> None:
+        """Read a line of the job's standard error."""
+
+    def over(self) -> bool:
+        """Whether to end the job now; called every few milliseconds."""
+
+
 def _forward_output(stream: IO[bytes]) -> None:
     """Copy a job's output: if mpirun wrote to a closed pipe itself, it would end the job."""
     while content := os.read(stream.fileno(), 1 << 16):
         streams.write(sys.stdout, content)
 
 
-def _forward_errors(stream: IO[bytes]) -> None:
+def _forward_errors(stream: IO[bytes], watch: Watch | None = None) -> None:
     """Copy a job's standard error without mpirun's dashed notices about how a rank ended.
 
     What the runtime prints about its own teardown is shown only if there is nothing else.
@@ -59,6 +70,8 @@ def _forward_errors(stream: IO[bytes]) -> None:
             silent = False
 
     for raw in stream:
+        if watch is not None:
+            watch.line(raw)
         line = raw.lstrip(b"\0")  # mpirun ends its notice of an abort with a stray NUL
         if line.startswith(b"-----"):
             if block:
@@ -126,11 +139,14 @@ def run_filtered(
     deadline_s: float | None = None,
     *,
     rank_0_first: bool = False,
+    watch: Watch | None = None,
 ) -> int:
     """Run a job in the foreground and return its exit status, 128 + signal if one ended it; nothing outlives it.
 
     With `rank_0_first` rank 0 saves what was measured when a signal ends the job, and gets the signal before mpirun,
     which would give it a quarter of a second: too short on a busy machine.
+
+    A `watch` is asked meanwhile whether to end the job.
 
     A launch that never began (see `session_directory`) is repeated: the leftover that stopped it is gone by then.
 
@@ -145,9 +161,9 @@ def run_filtered(
         with (
             start(arguments, extra_env=extra_env, stdout=output, stderr=subprocess.PIPE) as job,
             _interruptible(job, rank_0_first) as signals,
-            _forwarded(job.process),
+            _forwarded(job.process, watch),
         ):
-            status = job.wait(deadline_s)
+            status = job.wait(deadline_s, None if watch is None else partial(_look, watch, job))
             late = status is None and not signals
             if late:
                 job.stop()
@@ -167,10 +183,15 @@ def run_filtered(
     return 128 - status if status < 0 else status
 
 
+def _look(watch: Watch, job: Job) -> None:
+    if watch.over():
+        job.stop(grace=1.0)
+
+
 @contextlib.contextmanager
-def _forwarded(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def _forwarded(process: subprocess.Popen[bytes], watch: Watch | None) -> Iterator[None]:
     """Copy what a process prints into pipes, as it comes, until the last of it."""
-    pipes = ((process.stdout, _forward_output), (process.stderr, _forward_errors))
+    pipes = ((process.stdout, _forward_output), (process.stderr, partial(_forward_errors, watch=watch)))
     copies = [threading.Thread(target=copy, args=(pipe,), daemon=True) for pipe, copy in pipes if pipe is not None]
     for thread in copies:
         thread.start()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 # Set by the launchers of Open MPI 4 and 5 (PMIx), MPICH and Intel MPI (PMI), and by srun.
 _RANK_VARIABLES = ("OMPI_COMM_WORLD_RANK", "PMIX_RANK", "PMI_RANK", "MPI_LOCALRANKID")
 _JOB_MARK = "CLUSTER_EMULATOR_JOB"
+ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+"""Ranks share the cores: by default BLAS starts a thread for each core in each rank, which spins between two calls."""
 
 
 def rank() -> int | None:
@@ -50,8 +52,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     defaults = {
         "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
         "OMPI_MCA_rmaps_base_oversubscribe": "1",  # Open MPI 4's word for the same
-        "OMP_NUM_THREADS": "1",
-        "OPENBLAS_NUM_THREADS": "1",
+        **ONE_THREAD,
         "PYTHONUNBUFFERED": "1",
     }
     if hasattr(os, "geteuid") and os.geteuid() == 0:

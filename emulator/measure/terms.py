@@ -76,7 +76,6 @@ class RunFits:
         most = max((p for name, p, size in self.algorithms if (name, size) == (pattern, n)), default=0)
         algorithm = self._algorithm(pattern, most, n)
         model = speedup.measured(t_comp, algorithm, n, terms.alpha, terms.beta, terms.gamma)
-        dominated = model.dominated()
         return {
             "pattern": pattern,
             "algorithm": algorithm,
@@ -85,9 +84,8 @@ class RunFits:
             "form": model.form,
             "terms": {"alpha": terms.alpha, "beta": terms.beta, "gamma": terms.gamma},
             "textbook": textbook_terms(terms, n) if algorithm == "ring" else None,
-            "best": model.best().record(),
+            **model.answers(),
             "best_ci95": speedup.best_interval(t_comp, algorithm, n, terms.draws),
-            "dominated": dominated.record() if dominated else None,
         }
 
     def content(

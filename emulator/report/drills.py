@@ -61,7 +61,7 @@ def alarms_finding(result: Mapping[str, Any]) -> str | None:
 def soak_finding(result: Mapping[str, Any]) -> str | None:
     """Kills and failures."""
     one = result.get("soak")
-    return None if not one else f"{one['kills']} kills in {one['launches']} launches: {len(one['failed'])} failed."
+    return None if not one else f"{len(one['failed'])} failures in {one['kills']} kills of random ranks."
 
 
 def trace_finding(result: Mapping[str, Any]) -> str | None:

@@ -164,6 +164,9 @@ def common_options(*names: str, **changed: dict[str, Any]) -> list[click.Paramet
         "seed": {"type": click.IntRange(min=0), "default": 0, "help": "Of everything that is drawn at random."},
         "out": {"metavar": "DIR", "help": "Run folder; absent: runs/<name>/<UTC time>."},
         "json": {"metavar": "FILE", "help": "Write the result to this file as well."},
+        "trace": {"is_flag": True, "help": "Record what each rank does when (see 'python -m emulator trace')."},
+        "trace-limit": {"type": click.IntRange(min=1), "metavar": "EVENTS",
+                        "help": "With --trace: events of each rank that are kept, the last ones."},
         "quiet": {"is_flag": True, "help": "Print nothing but errors."},
         "full": {"is_flag": True, "help": "Print everything instead of one screen."},
     }  # fmt: skip

@@ -10,16 +10,19 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from mpi4py import MPI
 
 from emulator import carrier, results
 from emulator.errors import CannotWrite, CheckFailed, UsageError, on_root
 from emulator.launch import mpirun, streams
-from emulator.network import load
+from emulator.network import Network, load
 from emulator.run import console
 from emulator.run.interrupts import SaverOnSignal, leave
+
+if TYPE_CHECKING:
+    from emulator.trace.recorder import Recorder
 
 T = TypeVar("T")
 
@@ -28,7 +31,7 @@ T = TypeVar("T")
 class CommonOptions:
     """Values of the options that every demo has: the same name means the same thing everywhere."""
 
-    net: str | None
+    net: str | Network | None
     pace: float | str
     compute: str
     sizes: list[int]
@@ -39,6 +42,8 @@ class CommonOptions:
     json: str | None
     quiet: bool
     full: bool = False
+    trace: bool = False
+    trace_limit: int | None = None
 
 
 class Run:
@@ -73,13 +78,14 @@ class Run:
         self.unwritten: CannotWrite | None = None  # what `save` could not write, which ends the run with status 1
         self._subs: dict[int, Any] = {}
         self._shown = 0  # lines of the view that have been printed
-        self.network: Any = self.on_root(lambda: None if common.net is None else load(common.net).sized(self.size))
+        self.network: Any = self.on_root(lambda: self._network(common.net))
         self.clock = "wall" if self.network is None else "emulated"
         self.pace: float | str | None = None if self.network is None else common.pace
         self.comm: MPI.Intracomm = self._carrier(common)
         hosts = self.control.gather(MPI.Get_processor_name())
         self.on_root(lambda: results.check_writable(common.json))
         self.folder: Path = self.on_root(lambda: results.run_folder(name, common.out))
+        self._recorder = self._recording(common)
         self.result: dict[str, Any] = {}
         if self.rank == 0:
             self.result = results.new(
@@ -87,15 +93,54 @@ class Run:
                 pace=self.pace, network=None if self.network is None else self.network.describe(),
             )  # fmt: skip
 
+    def _network(self, net: str | Network | None) -> Network | None:
+        """The network for all ranks of the job: a preset's name, a file, or one that was loaded."""
+        if net is None:
+            return None
+        return (load(net) if isinstance(net, str) else net).sized(self.size)
+
     def _carrier(self, common: CommonOptions) -> MPI.Intracomm:
         if self.network is None:
-            return MPI.COMM_WORLD.Dup()
+            if not common.trace:
+                return MPI.COMM_WORLD.Dup()
+            from emulator.trace import bare
+
+            return bare.traced(MPI.COMM_WORLD.Dup())
         from emulator.wire.emulate import emulate
 
         comm = emulate(MPI.COMM_WORLD, self.network, pace=common.pace, compute=common.compute, seed=common.seed)
         if comm.notice:
             self.warn(comm.notice)
         return comm
+
+    def _recording(self, common: CommonOptions) -> Recorder | None:
+        """Begin to record what this rank does, with ``--trace``."""
+        if not common.trace:
+            return None
+        from emulator.trace import folder, tracing
+
+        self.on_root(lambda: folder.prepare(self.folder))
+        return tracing.begin(self.comm, self.folder, limit=common.trace_limit, clock=self.clock)
+
+    def end_recording(self) -> None:
+        """End what ``--trace`` records, and add the timeline to the result; collective."""
+        if self._recorder is None:
+            return
+        from emulator.trace import folder, tracing
+
+        tracing.end(self.comm, self._recorder)
+        self.control.Barrier()
+        timeline = self.on_root(lambda: folder.conclude(self.folder))
+        if self.rank == 0:
+            self.extra["timeline"] = timeline
+
+    def discard(self) -> None:
+        """Remove the folder of a rejected run, on rank 0."""
+        if self._recorder is not None:
+            from emulator.trace import folder
+
+            folder.discard(self.folder)
+        results.discard(self.folder)
 
     def now(self) -> float:
         """Seconds on the clock that counts here: emulated on an emulated network, else the wall's."""
@@ -229,7 +274,7 @@ def execute(name: str, needs: int, asked: int | None, common: CommonOptions, bod
         return _finish(run)
     except (UsageError, CheckFailed) as error:
         if run is not None and run.rank == 0:
-            results.discard(run.folder)
+            run.discard()
         return _refuse(error)
     except KeyboardInterrupt:
         leave(saver)
@@ -244,6 +289,7 @@ def _finish(run: Run) -> int:
     fidelity = carrier.of(run.comm).fidelity()
     if fidelity is not None:
         run.result |= {"fidelity": fidelity, "pace": fidelity["pace"]}
+    run.end_recording()
     run.on_root(run.save)
     run.show(ended=True)
     run.leave_page()

@@ -16,6 +16,7 @@ from emulator.comm.send_receive import SendRequest
 from emulator.core.cards import Cards, Port, Queue
 from emulator.core.clock import Clock, Pacer
 from emulator.core.engine import Engine
+from emulator.core.instruments import Wait
 from emulator.core.message import ANY_SOURCE, FOLLOWS, Arrival
 from emulator.core.operations import Operation
 from emulator.core.routes import Route
@@ -189,7 +190,7 @@ class SimulatedEngine(Engine, Sleeper):
     def pass_time(self, until: float = math.inf) -> None:
         """Let time pass for a rank that has found nothing to do, up to `until` or the next message."""
         self.loop.block(self, min(until, self._next_event()))
-        self.clock.t = max(self.clock.t, self.loop.now)
+        self.wait_until(self.loop.now, Wait.POLL)
         self._polled.clear()
 
     def _next_event(self) -> float:

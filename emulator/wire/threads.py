@@ -15,6 +15,7 @@ from mpi4py import MPI
 
 from emulator.comm import completion
 from emulator.comm.communicator import EmulatedComm
+from emulator.comm.compiled_classes import replace_methods
 from emulator.comm.management import Management
 from emulator.comm.probes import EmulatedMessage
 from emulator.comm.refused import NoHandle, Refused
@@ -66,7 +67,7 @@ def install() -> None:
                     setattr(cls, name, _one_at_a_time(method))
     for kind, names in ((MPI.Request, completion.METHODS), (MPI.Prequest, ("Startall",))):
         methods = {name: classmethod(_of_requests(vars(kind)[name].__func__)) for name in names}
-        completion.replace_methods(kind, methods)
+        replace_methods(kind, methods)
     Waiting.doze = _unlocked(Waiting.doze)  # type: ignore[method-assign]
 
 

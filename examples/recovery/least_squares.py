@@ -10,7 +10,6 @@ from mpi4py import MPI
 import faults
 from emulator.launch import mpirun
 from emulator.launch.job import inside
-from primitives.collectives.all_reduce import all_reduce
 
 policy = (sys.argv[1:] or ["spare"])[0]
 spares = int(policy == "spare")
@@ -28,6 +27,7 @@ with faults.recovering(MPI.COMM_WORLD, state, policy=policy, spares=spares, ever
         with job.attempt():
             mine = inputs[job.comm.rank :: job.comm.size]
             slope = mine.T @ (mine @ (state["weights"] - truth)) / len(inputs)
-            state["weights"] -= 0.5 * all_reduce(job.comm, slope)
+            job.comm.Allreduce(MPI.IN_PLACE, slope)
+            state["weights"] -= 0.5 * slope
     if job.comm.rank == 0:
         print(f"{job.comm.size} ranks, {job.recoveries} recovery, weights {np.round(state['weights'], 6)}")

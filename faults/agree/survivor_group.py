@@ -80,6 +80,8 @@ class SurvivorGroup:
         All processes, spares included; with ULFM. It is duplicated and itself left alone.
     work_comms
         Repairs that can be made before new communicators must be built.
+    beside
+        Whether each of them has another one beside it, for collectives.
     revocable
         Whether a rank that needs the others for an agreement may revoke the communicator that they work on.
     begins
@@ -100,6 +102,7 @@ class SurvivorGroup:
         self,
         comm: MPI.Intracomm,
         work_comms: int = WORK_COMMS,
+        beside: bool = False,
         revocable: bool = True,
         begins: bool = True,
         clock: Clock = LOCAL.clock,
@@ -110,7 +113,8 @@ class SurvivorGroup:
         self.agreements = Agreements(comm, self._unrest, self._wake_workers, clock)
         self._group = self.agree_comm.Get_group()
         self.work_comms = [comm.Dup() for _ in range(work_comms)]
-        for work_comm in (*self.agreements.comms, *self.work_comms):
+        self._beside = [comm.Dup() for _ in self.work_comms] if beside else []
+        for work_comm in (*self.agreements.comms, *self.work_comms, *self._beside):
             quiet(work_comm)
         self.rank, self.size = self.agree_comm.Get_rank(), self.agree_comm.Get_size()
         self.alive = tuple(range(self.size))
@@ -133,6 +137,18 @@ class SurvivorGroup:
     def work_comm(self) -> MPI.Intracomm:
         """The communicator that carries the work now, over all processes, the dead included."""
         return self.work_comms[self.epoch]
+
+    @property
+    def comm_beside(self) -> MPI.Intracomm:
+        """The communicator beside that one."""
+        return self._beside[self.epoch]
+
+    def revoke(self, epoch: int | None = None) -> None:
+        """Wake every rank that waits for a message on the communicators of that number, by default those in use."""
+        number = self.epoch if epoch is None else epoch
+        for comms in (self.work_comms, self._beside):
+            if number < len(comms):
+                revoke(comms[number])
 
     def failed(self) -> set[int]:
         """Processes that this process knows to be dead."""
@@ -195,7 +211,7 @@ class SurvivorGroup:
         if self._idle or not self._revocable:
             return
         for number in range(self.epoch, min(self.epoch + 1 + ahead, len(self.work_comms))):
-            revoke(self.work_comms[number])
+            self.revoke(number)
             if number > self.epoch or self._unrest() < FRESH:
                 self.spoiled.add(number)
 

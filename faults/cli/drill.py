@@ -45,7 +45,8 @@ def drill(request: Request, report: Report) -> None:
 
             def keep(outcome: Outcome) -> None:
                 if outcome.evaluations:
-                    report.save(drill=outcome.to_json())
+                    timeline = {} if outcome.timeline is None else {"timeline": outcome.timeline}
+                    report.save(drill=outcome.to_json(), **timeline)
                 bar.advance()
 
             outcome = drills.run(request, folder, seen=keep)
@@ -84,6 +85,8 @@ def _check_used(job: JobSpec) -> None:
         *others, last = [name for name, one in DETECTORS.items() if one.has_limit]
         able = f"{', '.join(others)} or {last}"
         raise UsageError(f"--limit is for --detector {able}, the {job.detector} has no limit of silence: leave it out")
+    if job.trace_limit and not job.trace:
+        raise UsageError(f"--trace-limit is for --trace, got --trace-limit {job.trace_limit} alone: add --trace")
     if job.net is None and source("pace") is not ParameterSource.DEFAULT:
         raise UsageError("--pace is for an emulated network, got no --net: leave it out, or choose --net 10gbe")
     given = [option for name, option in ON_DISK.items() if source(name) is not ParameterSource.DEFAULT]

@@ -87,6 +87,10 @@ _ASKED: dict[str, dict[str, Any]] = {
     "limit_s": _option("--limit", type=Positive(), help="The detector's limit; absent: from the ranks per core."),
     "deadline_s": _option("--deadline", type=Positive(), default="120 s", show_default=True,
                           help="Longest time for one launch."),
+    "trace": _option("--trace", is_flag=True,
+                     help="Record what each rank does when (see 'python -m emulator trace')."),
+    "trace_limit": _option("--trace-limit", type=_whole(1), metavar="EVENTS",
+                           help="With --trace: events of each rank that are kept, the last ones."),
     "seed": _option("--seed", type=_whole(0), help="Seed of all random choices; absent: the plan file's, else 0."),
     # of the pattern
     "reduction": _option("--reduction", type=click.Choice(REDUCTIONS),

@@ -31,6 +31,7 @@ from emulator.launch import mpirun
 from emulator.launch.foreground import Ended, ending_in_order
 from emulator.network import load
 from emulator.report import page, terminal, views
+from emulator.report.views import timeline
 from emulator.run import console
 
 _LINES_EVERY_S = 10.0
@@ -118,6 +119,8 @@ class Report:
         """Print what is saved, as ``python -m emulator report`` does; write its page, and say where that is."""
         if self.screen:
             terminal.show(views.body(self._record), self.screen, self._full)
+            if "timeline" in self._record:
+                terminal.show(timeline.brief(self._record["timeline"]), self.screen)
         if self._unwritten is None:
             self._unwritten = page.keep(self._path.parent, self._record)
             if self.screen and self._unwritten is None:

@@ -23,13 +23,18 @@ from faults.policies import POLICIES
 )
 @click.option("--launches", type=click.IntRange(min=1), default=LAUNCHES, show_default=True, help="Most launches.")
 @click.option("--deadline", type=Positive(), help="Longest time for one launch; absent: none.")
-@click.option("--json", "json_file", metavar="FILE", help="Write status, launches and recoveries to this file.")
+@click.option(
+    "--limit", "limit_s", type=Positive(), help="Kill a rank that is stopped for so long; absent: 1 s, more if busy."
+)
+@click.option("--detector/--no-detector", default=True, show_default=True, help="Look for stopped ranks.")
+@click.option("--json", "json_file", metavar="FILE", help="Write status, launches, recoveries and ranks' ends to it.")
 @click.argument("program", nargs=-1, required=True, metavar="PROGRAM.py|-m MODULE [ARGUMENT]...")
 def run(
-    ranks: int, recovery: str, launches: int, deadline: float | None, json_file: str | None, program: tuple[str, ...]
-) -> None:
+    ranks: int, recovery: str, launches: int, deadline: float | None, limit_s: float | None, detector: bool,
+    json_file: str | None, program: tuple[str, ...],
+) -> None:  # fmt: skip
     """Run a program that uses faults.recovering, routing or restarting, until its ranks have finished or failed.
 
     Exit status: 0 it came to its end, 2 bad usage, 3 not recovered, else the program's own, 1 if it failed without one.
     """
-    sys.exit(run_program(program, ranks, recovery, launches, deadline, json_file))
+    sys.exit(run_program(program, ranks, recovery, launches, deadline, json_file, limit_s if detector else 0.0))

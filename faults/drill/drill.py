@@ -12,6 +12,7 @@ from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.measure import statistics
 from emulator.report.drills import PHASES
+from emulator.trace import folder as traces
 from faults.checkpoint.store import MARK, Store
 from faults.drill.checks import Evaluation, evaluate
 from faults.drill.job_spec import FILE, JobSpec
@@ -36,6 +37,8 @@ class Outcome:
     job: JobSpec
     fault_free_s: float = 0.0
     evaluations: list[Evaluation] = field(default_factory=list)
+    timeline: dict[str, Any] | None = None
+    """What each rank of the first repeat did when, if that was traced."""
 
     @property
     def failed(self) -> Evaluation | None:
@@ -118,6 +121,9 @@ def run(
     for repeat in range(request.repeat):
         _, evaluation = launch_once(request.spec(request.seed + repeat), folder / _repeat(repeat), mpi)
         outcome.evaluations.append(evaluation)
+        if request.trace:
+            found = traces.conclude(folder / _repeat(repeat))
+            outcome.timeline = outcome.timeline or found
         if seen:
             seen(outcome)
     return outcome

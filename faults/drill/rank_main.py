@@ -61,7 +61,7 @@ def _instruments(folder: Path, spec: JobSpec, member: int) -> DrillContext:
     journal = Journal(folder / job_spec.JOURNAL, member, spec.attempt)
     injector = Injector(spec.events, board, journal, member, place)
     spec.failure_detector.take_part(board, member, spec.world, spec.attempt, spec.limit_s or 0.0)
-    return DrillContext(journal, board, injector, member)
+    return DrillContext(journal, board, injector, member, traces=folder if spec.trace else None)
 
 
 def _next_member(folder: Path, first: int) -> int:
@@ -78,6 +78,8 @@ def _next_member(folder: Path, first: int) -> int:
 def _leave(spec: JobSpec, tools: DrillContext) -> None:
     """Exit: without MPI_Finalize where ranks may have died, with it where mpirun needs it."""
     tools.journal.write("left")
+    if tools.recorder is not None:
+        tools.recorder.close()
     if tools.board is not None:
         tools.board.leave(tools.member)
     sys.stdout.flush()

@@ -34,6 +34,8 @@ class Request:
         Silence that means death to the detector; None: from the ranks per core.
     stall_s, deadline_s
         Longest time without any progress, and longest time of one launch.
+    trace, trace_limit
+        Whether each rank's events are recorded, and how many of a rank are kept; None: what suits their number.
     """
 
     pattern: str = "ring"
@@ -54,6 +56,8 @@ class Request:
     limit_s: float | None = None
     stall_s: float = 20.0
     deadline_s: float = 120.0
+    trace: bool = False
+    trace_limit: int | None = None
 
     def spec(self, seed: int | None = None) -> JobSpec:
         """The job that this means, with the draws of that seed (absent: its own); see `faults.drill.resolution`."""

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from emulator.trace.recorder import Recorder
 from faults.inject.injector import Injector
 from faults.platform import LOCAL, Platform
 from faults.record.journal import Journal, NoJournal
@@ -24,6 +26,8 @@ class DrillContext:
     injector: Injector | None = None
     member: int = 0
     platform: Platform = LOCAL
+    traces: Path | None = None  # the job's folder, where events are recorded
+    recorder: Recorder | None = None
     network_faults: Any = None  # of an emulated network (`faults.inject.network_changes.NetworkFaults`)
     _followed: int = -1
 

@@ -22,13 +22,29 @@ from faults.plan.model import Event
 def job_comm(spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
     """The communicator that the job's messages go by: MPI's own, or an emulated network that faults may change."""
     if spec.net is None:
-        return _listened_to(MPI.COMM_WORLD, drill)
+        return _listened_to(_recorded(MPI.COMM_WORLD, spec, drill), drill)
     comm = emulator.emulate(MPI.COMM_WORLD, spec.net, pace=spec.pace, compute="measured", seed=spec.seed)
     faults = NetworkFaults(comm)
     drill.network_faults = faults
     if drill.injector is not None:
         drill.injector.handlers |= faults.handlers()
-    return _listened_to(comm, drill)
+    return _listened_to(_recorded(comm, spec, drill), drill)
+
+
+def _recorded(comm: MPI.Intracomm, spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
+    """The communicator, or if the job is traced one whose messages, phases and faults are recorded."""
+    if drill.traces is None:
+        return comm
+    from emulator.trace import bare, tracing
+
+    clock = "wall" if spec.net is None else "emulated"
+    if spec.net is None:
+        mine = comm.Get_rank()
+        comm = bare.traced(comm, members=[drill.member + rank - mine for rank in range(comm.Get_size())])
+    drill.recorder = tracing.begin(
+        comm, drill.traces, limit=spec.trace_limit, clock=clock, member=drill.member, attempt=spec.attempt
+    )
+    return comm
 
 
 def _listened_to(comm: MPI.Intracomm, drill: DrillContext) -> MPI.Intracomm:

@@ -13,6 +13,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -22,13 +23,18 @@ from emulator.errors import UsageError
 from emulator.launch import foreground, mpirun
 from emulator.results.files import check_writable, replacing
 from emulator.units import format_time
-from faults import policies
+from faults import detect, policies
+from faults.launch.rank_watch import EARLY, RankWatch, environment, lost_early, parent_command
 from faults.platform import LOCAL
 from faults.policies import Policy
 from faults.record import outcome
+from faults.record.outcome import Process
 
 LAUNCHES = 25
 NOT_RECOVERED = 3
+_BEGINNINGS = 5  # launches that may lose a rank before its loop
+_LIMIT_S = 1.0
+_SHOWN = 4
 _TOLD_TO_END = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
 
@@ -39,6 +45,7 @@ def run(
     launches: int = LAUNCHES,
     deadline_s: float | None = None,
     json_file: str | None = None,
+    limit_s: float | None = None,
 ) -> int:
     """Run a program of one's own that uses `recovering`, `routing` or `restarting`; its output is passed on.
 
@@ -55,7 +62,9 @@ def run(
     deadline_s
         Longest time for one launch, after which it is ended; absent: none, and a job that hangs is waited for.
     json_file
-        Where to write the exit status, the number of launches and every recovery; absent: nowhere.
+        Where to write the exit status, the number of launches, every recovery and every rank's end; absent: nowhere.
+    limit_s
+        A rank that is stopped (SIGSTOP) for so many seconds is killed; 0: never; absent: 1, or more on a busy machine.
 
     Returns
     -------
@@ -70,48 +79,94 @@ def run(
     chosen = policies.of(policy)
     check_program(program)
     check_writable(json_file)
-    arguments = mpirun.command(ranks, program, ft=chosen.needs_ulfm)
-    found: list[dict[str, Any]] = []
-    began = LOCAL.clock.now()
+    limit = max(_LIMIT_S, detect.limit_for(ranks)) if limit_s is None else limit_s
+    job = _Job(mpirun.command(ranks, program, ft=chosen.needs_ulfm), ranks, len(program) + 1, chosen, deadline_s, limit)
     for number in range(launches):
-        status = _launch(arguments, chosen, deadline_s, began, found, first=number == 0)
+        status = job.launch(number)
         if json_file is not None:
             ended = NOT_RECOVERED if status is None else status
-            record = {"policy": policy, "status": ended, "launches": number + 1, "recoveries": found}
+            record = {"policy": policy, "status": ended, "launches": number + 1}
             with replacing(json_file) as waiting:
-                waiting.write_text(json.dumps(record))
+                waiting.write_text(json.dumps(record | {"recoveries": job.recoveries, "ends": job.ends}))
         if status is not None:
             return status
         if number + 1 < launches:
-            after = format_time(LOCAL.clock.now() - began)
-            _say(f"a rank died: launch {number + 2} of at most {launches}, {after} after the start")
+            after = format_time(LOCAL.clock.now() - job.began)
+            _say(f"{job.why}: launch {number + 2} of at most {launches}, {after} after the start")
     _say(f"error: not finished after {launches} launches: see why ranks die, or allow more")
     return NOT_RECOVERED
 
 
-def _launch(
-    arguments: Sequence[str], policy: Policy, deadline_s: float | None, began: float, found: list[Any], first: bool
-) -> int | None:
-    """Start the program once and add its recoveries to `found`; the status to end with, None to start it again."""
-    launched = LOCAL.clock.now()
-    with tempfile.TemporaryDirectory(prefix="status-") as folder:
-        try:
-            status = foreground.run_filtered(arguments, extra_env={outcome.FOLDER: folder}, deadline_s=deadline_s)
-        except TimeoutError:
-            _say(f"error: not recovered: no end within the deadline of {deadline_s:g} s")
-            return NOT_RECOVERED
-        said, told = outcome.words(Path(folder)), outcome.told(Path(folder))
-    new = recoveries(told, began, None if first else launched)
-    for facts in new:
-        _say(in_words(facts))
-    found += new
-    if outcome.succeeded(said):
-        return status if 0 < status < 128 and not policy.spawns else 0
-    if status in _TOLD_TO_END:
-        return status
-    if not said or outcome.failed(said) or not policy.relaunches:
-        return _failed(said, status)
-    return None
+@dataclass
+class _Job:
+    """The launches of a program, and what is known of them.
+
+    Attributes
+    ----------
+    why
+        Why the last launch is to be followed by another one.
+    """
+
+    arguments: list[str]
+    ranks: int
+    words: int  # of the arguments, that are the program
+    policy: Policy
+    deadline_s: float | None
+    limit_s: float
+    began: float = field(default_factory=LOCAL.clock.now)
+    recoveries: list[dict[str, Any]] = field(default_factory=list)
+    ends: list[dict[str, Any]] = field(default_factory=list)
+    early: int = 0
+    why: str = ""
+
+    def launch(self, number: int) -> int | None:
+        """Start the program once; the status to end with, None to start it again."""
+        launched = LOCAL.clock.now()
+        with tempfile.TemporaryDirectory(prefix="status-") as folder:
+            watch = RankWatch(Path(folder), self.ranks)
+            parent = parent_command(Path(folder), self.limit_s, self.policy.needs_ulfm)
+            arguments = [*self.arguments[: -self.words], *parent, *self.arguments[-self.words :]]
+            try:
+                status = foreground.run_filtered(
+                    arguments,
+                    extra_env={outcome.FOLDER: folder, **environment(parent)},
+                    deadline_s=self.deadline_s,
+                    watch=watch,
+                )
+            except TimeoutError:
+                _say(f"error: not recovered: no end within the deadline of {self.deadline_s:g} s")
+                return NOT_RECOVERED
+            processes, told = outcome.processes(Path(folder)), outcome.told(Path(folder))
+        new = recoveries(told, self.began, launched if number else None)
+        for facts in new:
+            _say(in_words(facts))
+        self.recoveries += new
+        self.ends += [
+            {"rank": one.rank, "launch": number + 1, "at": one.at - self.began, "how": one.how}
+            for one in processes
+            if one.code is not None
+        ]
+        return self._judge(processes, status, watch.why)
+
+    def _judge(self, processes: list[Process], status: int, ended_for: str) -> int | None:
+        said = [one.word for one in processes if one.word]
+        own = max((one.code for one in processes if one.code and one.word in (outcome.LEFT, "")), default=0)
+        if outcome.ABORTED in said:  # even if the others came to the end meanwhile
+            return failed(processes, status, own)
+        if outcome.succeeded(said):
+            return max(own, 0)
+        if status in _TOLD_TO_END and not ended_for:
+            return status
+        lost = lost_early(processes, self.ranks)
+        if lost and self.early < _BEGINNINGS:
+            self.early += 1
+            self.why = f"{lost.how} {EARLY}"
+            return None
+        killed = [one for one in processes if one.killed]
+        if outcome.failed(said) or not killed or not self.policy.relaunches:
+            return failed(processes, status, own, ended_for)
+        self.why = f"{killed[0].how}"
+        return None
 
 
 def _say(line: str) -> None:
@@ -185,13 +240,35 @@ def in_words(facts: dict[str, Any]) -> str:
     )
 
 
-def _failed(said: Sequence[str], status: int) -> int:
-    """Print why the program did not finish, if no rank has; returns the exit status."""
-    if outcome.failed(said):
-        return status if 0 < status < 128 else 1
-    if not said and status == 0:
+def failed(processes: Sequence[Process], status: int, own: int, ended_for: str = "") -> int:
+    """Print why the program did not finish, if no rank has; returns the exit status.
+
+    Parameters
+    ----------
+    status, own
+        Exit status of mpirun, and the program's own.
+    ended_for
+        Why the launch was ended.
+    """
+    said = [one.word for one in processes if one.word]
+    wanted = max((one.status for one in processes), default=0) or max(own, 0)
+    behind = [one for one in processes if one.word == outcome.REACHED]
+    if ended_for:
+        _say(f"error: not recovered: {ended_for}")
+    elif behind:
+        ended = f"{said.count(outcome.LEFT)} of {len(said)} processes came to the end of the program"
+        _say(f"error: all steps are done, but {_list(behind)} behind the loop, where a result may be missing: {ended}")
+    elif said and not outcome.failed(said):
+        _say(f"error: not recovered: every rank ended before the last step: {_list(processes)}")
+    elif not said and status == 0 and not own:
         why = "no rank has used faults.recovering, routing or restarting, which write status: see examples/recovery"
         _say(f"error: {why}")
-    elif said:
-        _say("error: not recovered: every rank ended before the last step")
-    return status if 0 < status < 128 else NOT_RECOVERED
+    if outcome.failed(said):
+        return wanted or 1
+    return wanted or (status if 0 < status < 128 else NOT_RECOVERED)
+
+
+def _list(processes: Sequence[Process]) -> str:
+    """Some processes, and how they ended."""
+    shown = [one.how for one in processes if one.code is not None]
+    return "; ".join(shown[:_SHOWN]) + (f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else "")

@@ -3,9 +3,11 @@
     began ─► reached ─► left        its loop came to the end, and then the program did
         │        └────► undone      the program raised an error behind the loop
         └─────────────► failed      it raised one in the loop, or recovery could not go on
+                      aborted       it called MPI's Abort: the job is to end
 
-Each process writes one of these words to its file; a killed process leaves the last one that it wrote. Files are
-written only under `faults.run`, which names their folder.
+Each process writes one of these words to its file, with its exit status where it ends itself; a killed process leaves
+the last one that it wrote. How it ended is beside that, from the process' parent (`faults.launch.rank_parent`). Files
+are written only under `faults.run`, which names their folder.
 """
 
 from __future__ import annotations
@@ -13,14 +15,74 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 FOLDER = "CLUSTER_EMULATOR_VERDICTS"
 """Environment variable that says where the files go."""
+PARENT = "CLUSTER_EMULATOR_RANK_PARENT"
+"""Environment variable with the words before a command that give the process a parent, for ranks that spawn others."""
 RECOVERIES = "recoveries"
-BEGAN, REACHED, LEFT, UNDONE, FAILED = "began", "reached", "left", "undone", "failed"
+BEGAN, REACHED, LEFT, UNDONE, FAILED, ABORTED = "began", "reached", "left", "undone", "failed", "aborted"
+ENDS = "ends"
+
+
+@dataclass(frozen=True)
+class Process:
+    """What is known of one process of a job.
+
+    Attributes
+    ----------
+    said
+        The last word that it wrote; empty for none.
+    rank
+        In the world that it was started in; -1 as long as it runs.
+    code
+        Its exit status, below 0 the signal that killed it; None as long as it runs.
+    stopped
+        Whether it was killed because it had been stopped for too long.
+    at
+        When it ended (s).
+    status
+        The exit status that it wanted for the job; 0 for none.
+    began
+        Whether it began its loop.
+    """
+
+    said: str = ""
+    rank: int = -1
+    code: int | None = None
+    stopped: bool = False
+    at: float = 0.0
+    status: int = 0
+    began: bool = False
+
+    @property
+    def killed(self) -> bool:
+        """Whether a signal ended it, and not itself."""
+        return self.code is not None and self.code < 0 and self.said not in (FAILED, UNDONE, ABORTED)
+
+    @property
+    def word(self) -> str:
+        """What it said, or `LEFT` where it ended well behind the loop, by ``os._exit(0)`` say."""
+        return LEFT if self.said == REACHED and self.code == 0 else self.said
+
+    @property
+    def how(self) -> str:
+        """Who it is, and how it ended."""
+        who = f"rank {self.rank}" if self.rank >= 0 else "a spawned process"
+        if self.stopped:
+            return f"{who} was stopped, and killed for that"
+        if self.said == ABORTED:
+            return f"{who} called Abort({self.status})"
+        if self.said in (FAILED, UNDONE):
+            return f"{who} ended {'itself' if self.status else 'by an error of the program'}"
+        if self.code is not None and self.code < 0:
+            return f"{who} was killed by {signal.Signals(-self.code).name}"
+        return f"{who} ended itself with exit status {self.code}"
 
 
 def _file() -> Path | None:
@@ -31,20 +93,26 @@ def _file() -> Path | None:
 def say(word: str) -> None:
     """Write `word` to this process' status file."""
     if file := _file():
-        file.write_text(word)
+        waiting = file.with_name(f".{file.name}")
+        waiting.write_text(word)
+        waiting.replace(file)  # the launcher reads it meanwhile
 
 
 def conclude(well: bool) -> None:
     """Record that the loop ended, and have the end of the program recorded as well."""
-    say(REACHED if well else FAILED)
-    if well:
-        atexit.register(say, LEFT)
+    if not well:
+        fail()
+        return
+    say(REACHED)
+    atexit.register(say, LEFT)
 
 
-def fail() -> None:
-    """Record that the program ends with an uncaught exception."""
-    file = _file()
-    say(UNDONE if file is not None and file.exists() and file.read_text() == REACHED else FAILED)
+def fail(status: int = 0, word: str = FAILED) -> None:
+    """Record that the program ends itself, by an uncaught exception or with that exit status."""
+    if file := _file():
+        before = file.read_text().split() if file.exists() else []
+        behind = REACHED in before and word == FAILED
+        say(" ".join([UNDONE if behind else word, str(status), *([BEGAN] if before else [])]))
 
 
 def tell(**record: Any) -> None:
@@ -62,9 +130,21 @@ def told(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
+def processes(folder: Path) -> list[Process]:
+    """What is known of each process that has said something or has ended."""
+    said = {path.name: path.read_text().split() for path in folder.glob("[!.]*") if path.is_file()}
+    ends = {path.name: json.loads(path.read_text()) for path in (folder / ENDS).glob("[!.]*")}
+    found = []
+    for name in sorted(said | ends):
+        word, *rest = said.get(name) or [""]
+        status, began = int(rest[0]) if rest else 0, bool(word) and (len(rest) != 1)
+        found.append(Process(word, status=status, began=began, **ends.get(name, {})))
+    return found
+
+
 def words(folder: Path) -> list[str]:
-    """The content of each process' status file."""
-    return [path.read_text() for path in folder.iterdir() if path.is_file()]
+    """The last word of each process that has written one."""
+    return [one.word for one in processes(folder) if one.word]
 
 
 def succeeded(said: Sequence[str]) -> bool:
@@ -73,5 +153,5 @@ def succeeded(said: Sequence[str]) -> bool:
 
 
 def failed(said: Sequence[str]) -> bool:
-    """Whether a process ended with an exception of its own, which a restart would only repeat."""
-    return FAILED in said or UNDONE in said
+    """Whether a process ended itself, by an exception say, which a restart would only repeat."""
+    return not {FAILED, UNDONE, ABORTED}.isdisjoint(said)

@@ -22,6 +22,7 @@ from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.record.status_board import WORKING
 from faults.recover.preconditions import check_survival
+from faults.recover.program_failure import end_in_the_loop, enter_loop, leave_loop
 
 _ASK_EVERY_S = 1e-3
 _FOLLOW_EVERY_S = 1e-3
@@ -135,6 +136,7 @@ class Route:
         return [rank for rank in range(self.size) if rank not in self.dead]
 
     def __enter__(self) -> Route:
+        enter_loop()
         outcome.say(outcome.BEGAN)
         return self
 
@@ -143,6 +145,9 @@ class Route:
     ) -> None:
         """Leave together: a rank that leaves early counts as dead."""
         self._over.set()
+        if kind is not None and error is not None and self.drill.silent:
+            end_in_the_loop(kind, error, trace)
+        leave_loop()
         if kind is None:
             alive = self.group.agree(True).alive
             self.dead |= set(range(self.size)) - set(alive)  # a death may become known so late on a busy machine

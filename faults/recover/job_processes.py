@@ -6,6 +6,7 @@ that are filled, in order: after the death of place 3 of 0..7, place 4 is rank 3
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -14,12 +15,12 @@ from mpi4py import MPI
 
 from emulator import carrier
 from faults.agree import survivor_group
-from faults.agree.agreement import revoke
 from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
 from faults.platform import LOCAL
 from faults.policies import Policy
 from faults.recover import spawning
 from faults.recover.survivor_comm import SurvivorComm
+from faults.recover.tag_ranges import TagRanges
 
 if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
 
 _SPAWNS = 3  # failed attempts to let new processes in, before the survivors go on with fewer
 _RENEWALS = 20
+_TRIES, _TRIES_REVOKED = 2, 4
+_OF_DEATHS = {
+    getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED") if hasattr(MPI, name)
+}
+_OF_PROGRAMS = {
+    MPI.ERR_ARG, MPI.ERR_BUFFER, MPI.ERR_COMM, MPI.ERR_COUNT, MPI.ERR_GROUP, MPI.ERR_OP, MPI.ERR_RANK, MPI.ERR_ROOT,
+    MPI.ERR_TAG, MPI.ERR_TRUNCATE, MPI.ERR_TYPE,
+}  # fmt: skip
+"""Classes of errors that no death causes; others, such as ERR_OTHER and ERR_IN_STATUS, have both kinds of causes."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,11 @@ class JobProcesses:
         orphan_timer = spawning.arm() if spawning.spawned() else None
         work_comms = survivor_group.RENEWED_WORK_COMMS if spawning.spawned() else survivor_group.WORK_COMMS
         self.group = SurvivorGroup(
-            spawning.all_processes(comm), work_comms, begins=not spawning.spawned(), clock=drill.platform.clock
+            spawning.all_processes(comm),
+            work_comms,
+            beside=True,
+            begins=not spawning.spawned(),
+            clock=drill.platform.clock,
         )
         self.placement = Placement.begin(self.group.size - spares, spares)
         self.wanted = set(self.placement.places)
@@ -112,10 +126,14 @@ class JobProcesses:
         """Look up this rank's place, and make the communicator of those at work."""
         self.place = self.placement.place_of(self.group.rank)
         note = self._drill.waits_for if self._drill.board is not None else None
-        parents = carrier.of(self.group.work_comm)
-        parents.instruments = self._instruments  # a communicator that was made after a failure has inherited none
+        for parent in (self.group.comm_beside, self.group.work_comm):
+            parents = carrier.of(parent)
+            parents.instruments = self._instruments  # a communicator that was made after a failure has inherited none
         self.phase = parents.phase
-        self.comm = SurvivorComm(self.group.work_comm, self.placement.at_work, note)
+        if self._retired:
+            self._retired[-1].expire()
+        beside = TagRanges(self.group.comm_beside)
+        self.comm = SurvivorComm(self.group.work_comm, self.placement.at_work, note, beside)
         self._retired.append(self.comm)
         self._drill.placed(self.place if self.place is not None else -1)
 
@@ -132,9 +150,20 @@ class JobProcesses:
         """Whether the work succeeded on all ranks and none has died since the last repair."""
         return decision.ok and decision.alive == self.group.alive
 
+    def tries(self, error: MPI.Exception) -> float:
+        """How often a step may fail with such an error without a death, as far as this rank knows."""
+        if error.Get_error_class() in _OF_DEATHS or not self.group.failed().isdisjoint(self.group.alive):
+            return math.inf
+        # In a communicator that another rank has revoked, calls may fail with any error.
+        return _TRIES_REVOKED if self.group.work_comm.Is_revoked() else _TRIES
+
+    def programs_own(self, error: MPI.Exception) -> bool:
+        """Whether an error of a step is the program's: a wrong argument, or a buffer that is too short."""
+        return error.Get_error_class() in _OF_PROGRAMS and self.tries(error) == _TRIES
+
     def revoke(self) -> None:
         """Wake every rank that waits for a message on the communicator in use."""
-        revoke(self.group.work_comm)
+        self.group.revoke()
 
     def rebuild(self, decision: Decision) -> Decision | None:
         """Move every rank to its place and to the next communicator.
@@ -184,7 +213,7 @@ class JobProcesses:
             if empty:
                 comm = spawning.spawn(comm, len(empty))
             clock = self._drill.platform.clock
-            fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, begins=False, clock=clock)
+            fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, beside=True, begins=False, clock=clock)
         except MPI.Exception as error:
             self._drill.journal.write("noticed", how=f"error {error.Get_error_class()}")
         decision = self.group.agree(fresh is not None)

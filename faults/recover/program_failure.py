@@ -1,4 +1,11 @@
-"""How a recovering rank ends when its program fails: so that the others are told."""
+"""How a recovering rank ends when its program fails or ends itself: so that the others are told.
+
+    an exception leaves the loop        its traceback, then SIGKILL
+    sys.exit(n), MPI.Finalize()         one line, then SIGKILL: to the others a death like any other
+    Abort(n)                            one line, then SIGKILL; `faults.run` ends the whole job with that status
+
+A rank that is killed is missed by the others; one that exits with an error code, finalizes MPI or aborts is not.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +14,11 @@ import signal
 import sys
 import traceback
 from types import TracebackType
+from typing import Any, NoReturn
 
 from mpi4py import MPI
 
+from emulator.comm.compiled_classes import replace_methods
 from emulator.errors import UsageError
 from faults.platform import LOCAL
 from faults.record import outcome
@@ -17,32 +26,94 @@ from faults.record import outcome
 _PATIENCE_S = 2.0
 
 
+class _Loop:
+    """Whether this process is in its loop, which it must not leave by finalizing MPI."""
+
+    entered = False
+    guarded = False
+
+    @classmethod
+    def at_finalize(cls, comm: MPI.Comm, keyval: int, value: object) -> None:
+        """End this rank: MPI_Finalize deletes the attributes of COMM_SELF before anything else, whoever calls it."""
+        if cls.entered:
+            _end(f"{_name()} ended itself by MPI.Finalize() before the last step", 1)
+
+
 def guard() -> None:
     """From now on an uncaught exception of this process is noticed by the others."""
     sys.excepthook = die_loudly
 
 
+def enter_loop() -> None:
+    """From now on the others also notice when this rank finalizes MPI or aborts."""
+    guard()
+    _Loop.entered = True
+    if not _Loop.guarded:
+        _Loop.guarded = True
+        MPI.COMM_SELF.Set_attr(MPI.Comm.Create_keyval(delete_fn=_Loop.at_finalize), True)
+        replace_methods(MPI.Comm, {"Abort": _abort})
+
+
+def leave_loop() -> None:
+    """MPI may be finalized again."""
+    _Loop.entered = False
+
+
+def end_in_the_loop(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """End this rank, whose loop is left by an exception: the others wait for it in there."""
+    if isinstance(error, SystemExit):
+        code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        said = "" if error.code is None or isinstance(error.code, int) else f"{error.code}\n"
+        _end(f"{said}{_name()} ended itself by sys.exit({code}) before the last step", code)
+    die_loudly(kind, error, trace)
+
+
 def die_loudly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """An uncaught exception must look like a crash: a process that exits with an error code is never missed.
 
-    Bad usage that all ranks have found out is no crash: one line, exit status 2.
+    Bad usage is one line; if all ranks have found it out, the exit status is 2.
     """
-    outcome.fail()
-    if isinstance(error, UsageError) and _all_are_here():
+    usage = isinstance(error, UsageError)
+    outcome.fail(error.exit_code if isinstance(error, UsageError) else 0)
+    if usage and _all_are_here():
         from emulator.launch.streams import print_error  # every rank pays for an import, and few end here
 
         print_error(str(error))
+        leave_loop()
         MPI.Finalize()
-        os._exit(error.exit_code)
-    traceback.print_exception(kind, error, trace)
-    sys.stderr.flush()
+        os._exit(error.exit_code)  # type: ignore[attr-defined]
+    if usage:
+        print(f"error: {_name()}: {error}", file=sys.stderr)
+    else:
+        traceback.print_exception(kind, error, trace)
+    _kill_myself()
+
+
+def _abort(comm: MPI.Comm, errorcode: int = 0) -> NoReturn:
+    _end(f"{_name()} called Abort({errorcode})", errorcode or 1, outcome.ABORTED)
+
+
+def _end(line: str, status: int, word: str = outcome.FAILED) -> NoReturn:
+    outcome.fail(status, word)
+    print(line, file=sys.stderr)
+    _kill_myself()
+
+
+def _kill_myself() -> NoReturn:
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
     LOCAL.executioner.strike(signal.SIGKILL)
+    raise AssertionError("a killed process goes on")
+
+
+def _name() -> str:
+    return f"rank {MPI.COMM_WORLD.Get_rank()}"
 
 
 def _all_are_here() -> bool:
     """Whether every process of the job ends like this one."""
     try:
-        together = MPI.COMM_WORLD.Ibarrier()
+        together: Any = MPI.COMM_WORLD.Ibarrier()
         deadline = LOCAL.clock.now() + _PATIENCE_S
         while not together.Test():
             if LOCAL.clock.now() > deadline:

@@ -58,7 +58,7 @@ class Repairing:
         self._clock = drill.platform.clock
         self._processes = processes
         self._look()
-        self._failure_known, self._known_at, self._broken_step = False, 0.0, 0
+        self._failure_known, self._known_at, self._broken_step, self._was_at_work = False, 0.0, 0, False
         self._copies = StateCopies(state, every or APART)
         self._commits = CommitLog(drill.journal, self._clock)
         if spawning.spawned():
@@ -80,8 +80,11 @@ class Repairing:
         self._processes.phase("agree")
         group = self._processes.group
         if self.place is None:
-            return group.agree(ok, wait=self._sleep)
-        return group.agree(ok, self._copies.flags if self._processes.has_state else survivor_group.ANY)
+            decision = group.agree(ok, wait=self._sleep)
+        else:
+            decision = group.agree(ok, self._copies.flags if self._processes.has_state else survivor_group.ANY)
+        self._processes.phase("agreed")  # the work goes on, unless the next phase is that of a repair
+        return decision
 
     def _sleep(self, request: MPI.Request, superseded: Callable[[], bool]) -> bool:
         """How a spare waits; without agreements after each step it reads the others' step from the status board."""
@@ -95,7 +98,8 @@ class Repairing:
 
         return survivor_group.sleepy(request, superseded, calm, _DOZE_S, self._clock)
 
-    def _fail(self, error: MPI.Exception) -> None:
+    def _interrupt(self, error: MPI.Exception) -> None:
+        """Note the failure, and have the others fail as well."""
         self._notice(f"error {error.Get_error_class()}")
         self._processes.revoke()
 
@@ -107,6 +111,7 @@ class Repairing:
     def _notice(self, how: str) -> None:
         if not self._failure_known:
             self._failure_known, self._known_at, self._broken_step = True, self._clock.now(), self.step
+            self._was_at_work = self._processes.has_state
             self._note("noticed", how=how)
         self.drill.noticed()
 
@@ -146,7 +151,7 @@ class Repairing:
                 processes.fresh.clear()
                 break
         self._note("restored")
-        if self._failure_known and self.place is not None:
+        if self._failure_known and self._was_at_work:
             outcome.tell(
                 dead=sorted(dead), step=self._broken_step, at=self._known_at, policy=processes.policy.name,
                 seconds=self._clock.now() - self._known_at, back_to=self.step,
@@ -181,7 +186,7 @@ class Repairing:
             if self.levels is not None:
                 self._restore_own(self.levels, giver)
         except MPI.Exception as error:
-            self._fail(error)
+            self._interrupt(error)
             return False
         return True
 

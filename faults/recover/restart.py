@@ -29,6 +29,7 @@ from faults.checkpoint import Damaged, Store
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.recover.preconditions import check_mortality
+from faults.recover.program_failure import end_in_the_loop, enter_loop, leave_loop
 
 State = dict[str, np.ndarray]
 Rule = Callable[[float, float], int]
@@ -131,12 +132,16 @@ class Restarting:
         return steps
 
     def __enter__(self) -> Restarting:
+        enter_loop()
         outcome.say(outcome.BEGAN)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if kind is not None and error is not None and self.drill.silent:
+            end_in_the_loop(kind, error, trace)
+        leave_loop()
         if kind is None:
             self.store.wait()
             self.comm.Barrier()

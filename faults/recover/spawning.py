@@ -11,6 +11,8 @@ starts on.
 from __future__ import annotations
 
 import json
+import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterable
@@ -21,6 +23,7 @@ from mpi4py import MPI
 
 from faults.agree.survivor_group import quiet, sleepy
 from faults.platform import LOCAL, Timer
+from faults.record import outcome
 
 _ORPHAN_S = 8.0
 _SPAWN_S = 15.0  # some twenty times what it takes 16 ranks on 2 cores
@@ -87,7 +90,8 @@ def _port_of_spawned(survivors: MPI.Intracomm, count: int) -> str:
     if survivors.Get_rank() == 0:
         # It may hang when a rank that was spawning died before: then this process ends too, and the next one spawns.
         stuck = LOCAL.executioner.strike(signal.SIGALRM, LOCAL.clock.now() + _SPAWN_S)
-        between = MPI.COMM_SELF.Spawn(sys.executable, sys.orig_argv[1:], maxprocs=count)
+        words = [*shlex.split(os.environ.get(outcome.PARENT, "")), sys.executable, *sys.orig_argv[1:]]
+        between = MPI.COMM_SELF.Spawn(words[0], words[1:], maxprocs=count)
         LOCAL.executioner.cancel(stuck)
         quiet(between)
         between.Recv(port, 0, _TAG_PORT)

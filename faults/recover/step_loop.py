@@ -25,7 +25,6 @@ which sends it, is the lowest living rank that holds the state.
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -36,7 +35,7 @@ from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.recover.job_processes import JobProcesses
 from faults.recover.preconditions import check_policy, check_survival
-from faults.recover.program_failure import die_loudly
+from faults.recover.program_failure import end_in_the_loop, enter_loop, leave_loop
 from faults.recover.repair import APART, Repairing
 from faults.recover.state_copies import State
 
@@ -48,6 +47,7 @@ class Recovering(Repairing):
     """A running job under one policy; made by `recovering`."""
 
     _steps = 0  # that there are to do
+    _in_vain = (-1, 0)  # the step that last failed without a death, and how often it did
 
     def __init__(
         self, processes: JobProcesses, state: State, drill: DrillContext, levels: Levels | None = None, every: int = 1
@@ -85,7 +85,6 @@ class Recovering(Repairing):
                 error = failed
         if error is not None:
             self._fail(error)
-            self._settle(False)
             return
         self._commits.finish()
         if due:
@@ -93,9 +92,32 @@ class Recovering(Repairing):
         else:
             self.step += 1
 
-    def _settle(self, ok: bool) -> None:
-        """Commit if it worked on all survivors (a death does not undo what they have); repair if a rank died."""
+    def _fail(self, error: MPI.Exception) -> None:
+        """The present step has failed on this rank: repair.
+
+        Raises
+        ------
+        MPI.Exception
+            `error`, if the step failed before and no death explains that: it would fail for ever.
+        """
+        step, limit = self.step, self._processes.tries(error)
+        self._interrupt(error)
+        if self._settle(False):
+            return
+        self._in_vain = (step, self._in_vain[1] + 1 if self._in_vain[0] == step else 1)
+        if self._in_vain[1] >= limit:
+            error.add_note(f"step {step} failed {self._in_vain[1]} times without a death")
+            raise error
+
+    def _settle(self, ok: bool) -> bool:
+        """Commit if it worked on all survivors (a death does not undo what they have); repair if a rank died.
+
+        Returns
+        -------
+        Whether one did.
+        """
         decision = self._agree(ok)
+        died = decision.alive != self._processes.group.alive
         if decision.ok:
             self._commit()
         if not self._processes.unchanged(decision):
@@ -103,6 +125,7 @@ class Recovering(Repairing):
             if not decision.ok:
                 self._go_back(decision.kept)
             self._recover(decision)
+        return died
 
     def _commit(self) -> None:
         """All have agreed that what they did worked."""
@@ -124,7 +147,7 @@ class Recovering(Repairing):
 
     # -- beginning and end -------------------------------------------------------------------------
     def __enter__(self) -> Recovering:
-        sys.excepthook = die_loudly
+        enter_loop()
         outcome.say(outcome.BEGAN)
         return self
 
@@ -132,6 +155,9 @@ class Recovering(Repairing):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave together: a rank that leaves early counts as dead."""
+        if kind is not None and error is not None and self.drill.silent:
+            end_in_the_loop(kind, error, trace)
+        leave_loop()
         if kind is None:
             self._processes.group.agree(True)
         outcome.conclude(kind is None)
@@ -162,7 +188,7 @@ class _Attempt:
                 job._commits.finish()
                 job._commits.commit(known - known % APART)
             return True
-        if error is not None and not isinstance(error, MPI.Exception):
+        if error is not None and (not isinstance(error, MPI.Exception) or job._processes.programs_own(error)):
             return False
         job._finish(error)
         return True

@@ -3,34 +3,36 @@
     program's rank   0   1   2   3   4   5   6         (7 survivors)
     parent's rank    0   1   2   4   5   6   7         (3 is dead)
 
-`SurvivorComm` is an `MPI.Intracomm` over the communicator in use (its `parent`, bare or emulated): `Send(buffer, 3)`
-goes to the parent's rank 4. Every blocking call notes on the status board which rank it waits for, so that a watchdog
-can say who waited for whom. `SurvivorCarrier` answers `emulator.carrier.of` for it: the parent's clock, ordered
-receive, terms and instruments, in the survivors' ranks.
+`SurvivorComm` has mpi4py's methods over the communicator in use (its `parent`, bare or emulated): `Send(buffer, 3)`
+goes to the parent's rank 4. Its collectives are made of messages by the algorithms of `primitives`, on a communicator
+beside that one, whose tags also tell apart what `Split` and `Dup` make (`faults.recover.tag_ranges`). Its MPI handle is
+null on purpose: what reaches past its methods would meet dead and waiting processes, and fails at once instead.
+
+Every blocking call notes on the status board which rank it waits for, so that a watchdog can say who waited for whom.
+`emulator.carrier.of` answers for it with `faults.recover.survivor_carrier`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
 from mpi4py import MPI
 
-from emulator import carrier
-from emulator.carrier import LONGEST_NAP_S, Carrier
-from faults.agree.survivor_group import dead_ranks
-from faults.record.status_board import NO_RANK
+from emulator.comm.object_collectives import ObjectCollectives
+from emulator.comm.refused import REFUSED, NoHandle
+from emulator.errors import UsageError
+from faults.recover.survivor_carrier import SurvivorCarrier
+from faults.recover.survivor_messages import SurvivorMessages, ignore
+from faults.recover.survivor_requests import Note
+from faults.recover.tag_ranges import BITS, TagRanges
 
-Note = Callable[[int], None]
-_DEATHS = [getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING") if hasattr(MPI, name)]
 
-
-class SurvivorComm(MPI.Intracomm):
+class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm):
     """The processes `members[0], members[1], ...` of `parent`, as ranks 0, 1, ...
 
-    It carries point-to-point messages, from which the algorithms of `primitives` are made. Messages received from any
-    source report the sender's rank among the survivors.
+    Messages received from any source report the sender's rank among the survivors.
 
     Parameters
     ----------
@@ -40,205 +42,189 @@ class SurvivorComm(MPI.Intracomm):
         The parent's rank of each rank.
     note
         Called with a rank of the parent before waiting for it, with `NO_RANK` after.
+    beside
+        Ranges of tags on another communicator over all processes, for what is made from this one; without it there are
+        no collectives, and no `Split`.
+    part
+        The range of tags of this communicator's messages, where the parent is that other communicator; 0: all tags.
     """
 
-    def __new__(cls, parent: MPI.Intracomm, members: Sequence[int], note: Note | None = None) -> SurvivorComm:
-        # An emulated communicator has no handle of MPI's own that could be shared, and refuses to be copied.
-        return super().__new__(cls) if carrier.of(parent).timed else super().__new__(cls, parent)
+    def __new__(cls, *arguments: Any, **named: Any) -> SurvivorComm:
+        return super().__new__(cls)
 
-    def __init__(self, parent: MPI.Intracomm, members: Sequence[int], note: Note | None = None) -> None:
-        self.parent, self.members = parent, list(members)
+    def __init__(
+        self,
+        parent: MPI.Intracomm,
+        members: Sequence[int],
+        note: Note | None = None,
+        beside: TagRanges | None = None,
+        part: int = 0,
+    ) -> None:
+        self.parent = parent
+        self.members: Any = list(members)
         self._ranks = {member: rank for rank, member in enumerate(self.members)}
-        self._rank = self._ranks.get(parent.Get_rank(), MPI.UNDEFINED)
-        self.note = note or _ignore
+        self._rank, self._size = self._ranks.get(parent.Get_rank(), MPI.UNDEFINED), len(self.members)
+        self.note = note or ignore
+        self._beside, self._part, self._first_tag = beside, part, part << BITS
         self._members: MPI.Group | None = None
+        self._hidden: SurvivorComm | None = None
+        self._release: Callable[[], object] = _nothing
         self.carrier = SurvivorCarrier(self)
+        if beside is not None:
+            beside.watch(self)
 
     def Get_rank(self) -> int:
         return self._rank
 
     def Get_size(self) -> int:
-        return len(self.members)
+        return self._size
 
     rank = property(Get_rank)
     size = property(Get_size)
 
-    def member(self, rank: int) -> int:
-        """The parent's rank of a rank; ANY_SOURCE and PROC_NULL stay what they are."""
-        return self.members[rank] if rank >= 0 else rank
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
-    def _rename_source(self, status: MPI.Status | None) -> None:
-        if status is not None and status.Get_source() in self._ranks:
-            status.Set_source(self._ranks[status.Get_source()])
+    def __ne__(self, other: object) -> bool:
+        return self is not other
 
-    def failed(self) -> list[int]:
-        """Ranks that are known to be dead; receives from any source go on without them."""
-        self.parent.Ack_failed()
-        if self._members is None:
-            self._members = self.parent.Get_group()
-        return [self._ranks[member] for member in dead_ranks(self.parent, self._members) if member in self._ranks]
+    def __hash__(self) -> int:
+        return id(self)
 
-    def _receive(self, source: int, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Make a receiving call; one from any source goes on when a process died that is none of these ranks.
-
-        MPI refuses any source on a communicator with a death that has not been acknowledged there.
-        """
-        refusals = 0
-        while True:
-            try:
-                return call(*arguments)
-            except MPI.Exception as error:
-                refusals += 1
-                strange = source == MPI.ANY_SOURCE and error.Get_error_class() in _DEATHS and not self.failed()
-                if not strange or refusals > self.parent.Get_size():
-                    raise
-
-    def _wait(self, peer: int, call: Callable[..., Any], *arguments: Any) -> Any:
-        """Make a blocking call that waits for a rank of the parent."""
-        self.note(peer)
-        answer = call(*arguments)
-        self.note(NO_RANK)
-        return answer
-
-    # -- blocking ----------------------------------------------------------------------------------
-    def Send(self, buf: Any, dest: int, tag: int = 0) -> None:
-        member = self.member(dest)
-        self._wait(member, self.parent.Send, buf, member, tag)
-
-    def Ssend(self, buf: Any, dest: int, tag: int = 0) -> None:
-        member = self.member(dest)
-        self._wait(member, self.parent.Ssend, buf, member, tag)
-
-    def Recv(
-        self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None
-    ) -> None:
-        member = self.member(source)
-        self._wait(member, self._receive, source, self.parent.Recv, buf, member, tag, status)
-        self._rename_source(status)
-
-    def Sendrecv(
-        self,
-        sendbuf: Any,
-        dest: int,
-        sendtag: int = 0,
-        recvbuf: Any = None,
-        source: int = MPI.ANY_SOURCE,
-        recvtag: int = MPI.ANY_TAG,
-        status: MPI.Status | None = None,
-    ) -> None:
-        to, member = self.member(dest), self.member(source)
-        self._wait(member, self.parent.Sendrecv, sendbuf, to, sendtag, recvbuf, member, recvtag, status)
-        self._rename_source(status)
-
-    def Probe(self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None) -> Any:
-        member = self.member(source)
-        answer = self._wait(member, self._receive, source, self.parent.Probe, member, tag, status)
-        self._rename_source(status)
-        return answer
-
-    # -- not blocking ------------------------------------------------------------------------------
-    def Isend(self, buf: Any, dest: int, tag: int = 0) -> MPI.Request:
-        return self.parent.Isend(buf, self.member(dest), tag)
-
-    def Irecv(self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG) -> MPI.Request:
-        return self.parent.Irecv(buf, self.member(source), tag)
-
-    def Iprobe(self, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None) -> bool:
-        found: bool = self._receive(source, self.parent.Iprobe, self.member(source), tag, status)
-        self._rename_source(status if found else None)
-        return found
-
-    def Send_init(self, buf: Any, dest: int, tag: int = 0) -> MPI.Prequest:
-        return self._noted(self.parent.Send_init(buf, self.member(dest), tag), dest)
-
-    def Recv_init(self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG) -> MPI.Prequest:
-        return self._noted(self.parent.Recv_init(buf, self.member(source), tag), source)
-
-    def _noted(self, request: MPI.Prequest, rank: int) -> MPI.Prequest:
-        if type(request) is not MPI.Prequest or self.note is _ignore:
-            return request  # an emulated one has its own ways of waiting
-        return _NotedRequest(request, self.member(rank), self.note)
-
-
-class _NotedRequest(MPI.Prequest):
-    """A persistent request that notes which rank it waits for."""
-
-    def __new__(cls, request: MPI.Prequest, peer: int, note: Note) -> _NotedRequest:
-        return super().__new__(cls, request)
-
-    def __init__(self, request: MPI.Prequest, peer: int, note: Note) -> None:
-        self._peer, self._note = peer, note
-
-    def Wait(self, status: MPI.Status | None = None) -> Any:
-        self._note(self._peer)
-        super().Wait(status)
-        self._note(NO_RANK)
+    def __bool__(self) -> bool:
         return True
 
+    def __repr__(self) -> str:
+        return f"<SurvivorComm rank {self._rank} of {self._size}>"
 
-def _ignore(rank: int) -> None:
-    """No watchdog reads it."""
+    def raise_error(self, code: int) -> None:
+        """Raise an MPI error."""
+        raise MPI.Exception(code)
 
-
-class SurvivorCarrier(Carrier):
-    """The parent's carrier, in the survivors' ranks; what algorithms keep per communicator is the survivors' own."""
-
-    def __init__(self, comm: SurvivorComm) -> None:
-        self._parents = carrier.of(comm.parent)
-        super().__init__(comm, self._parents.instruments)
-        self.timed = self._parents.timed
-        self._missing = NO_RANK  # the first source of which `arrivals` last found nothing
+    # -- collectives, and communicators of some of these ranks
+    @property
+    def hidden(self) -> Any:
+        """The communicator that carries the collectives: the same ranks, other tags."""
+        if self._hidden is None:
+            if self._beside is None:
+                raise UsageError("this communicator carries messages between two ranks, not collectives")
+            self._hidden = SurvivorComm(self._beside.comm, self.members, self.note, self._beside, self._part + 1)
+        return self._hidden
 
     @property
-    def ordered(self) -> bool:  # type: ignore[override]
-        return self._parents.ordered
+    def _a(self) -> Any:
+        from primitives import collectives  # the ranks that use none do not wait for the import
 
-    def now(self) -> float:
-        return self._parents.now()
+        return collectives
 
-    def compute(self, seconds: float) -> None:
-        self._parents.compute(seconds)
+    def _check_root(self, root: int) -> int:
+        if not 0 <= root < self._size:
+            raise MPI.Exception(MPI.ERR_ROOT)
+        return int(root)
 
-    def align(self, ranks: Sequence[int] | None = None) -> float:
-        chosen = range(self.comm.Get_size()) if ranks is None else ranks
-        return self._parents.align([self.comm.members[rank] for rank in chosen])
+    def Split(self, color: int = 0, key: int = 0) -> Any:
+        mine = np.concatenate(([color, key], self.hidden._beside.offered())).astype(np.int64)
+        rows = np.empty((self._size, mine.size), np.int64)
+        self.Allgather(mine, rows)
+        if color == MPI.UNDEFINED:
+            return MPI.COMM_NULL
+        ranks = sorted(np.flatnonzero(rows[:, 0] == color).tolist(), key=lambda rank: (rows[rank, 1], rank))
+        return self._made([self.members[rank] for rank in ranks], rows[:, 2:].min(axis=0))
 
-    def advance(self, t: float) -> None:
-        self._parents.advance(t)
+    def Dup(self, info: MPI.Info | None = None) -> Any:
+        return self.Split(0, self._rank)
 
-    def wait_until(
-        self,
-        ready: Callable[[], bool],
-        deadline: float = math.inf,
-        patience_s: float = math.inf,
-        longest_s: float = LONGEST_NAP_S,
-    ) -> bool:
-        self._missing = NO_RANK
-        if ready():
-            return True
-        self.comm.note(self._missing)
-        came = self._parents.wait_until(ready, deadline, patience_s, longest_s)
-        self.comm.note(NO_RANK)
-        return came
+    Dup_with_info = Clone = Dup
 
-    def idle(self) -> None:
-        self._parents.idle()
+    def Create(self, group: MPI.Group) -> Any:
+        (place,) = self.Get_group().Translate_ranks([self._rank], group)
+        return self.Split(0 if place >= 0 else MPI.UNDEFINED, place)
 
-    def fidelity(self) -> dict[str, Any] | None:
-        """None: the figure is of all ranks together, and the dead cannot give theirs."""
-        return None
+    def _made(self, members: list[int], free: np.ndarray) -> SurvivorComm:
+        beside = self._beside
+        assert beside is not None
+        pair = beside.first(free)
+        made = SurvivorComm(beside.comm, members, self.note, beside, 2 * pair)
+        made._release = beside.take(pair, made)
+        return made
 
-    def arrivals(self, sources: Iterable[int], tag: int) -> dict[int, float]:
-        ranks = {self.comm.members[source]: source for source in sources}
-        found = {ranks[member]: due for member, due in self._parents.arrivals(ranks, tag).items()}
-        self._missing = next((member for member, rank in ranks.items() if rank not in found), NO_RANK)
-        return found
+    def Get_group(self) -> MPI.Group:
+        whole = self.parent.Get_group()
+        try:
+            return whole.Incl(list(self.members))
+        finally:
+            whole.Free()
 
-    def all_sent(self, sources: Sequence[int], tag: int) -> list[Any]:
-        return self._parents.all_sent([self.comm.members[source] for source in sources], tag)
+    group = property(Get_group)
 
-    def all_matched(self, receives: Sequence[Any]) -> list[Any]:
-        return self._parents.all_matched(receives)
+    def Free(self) -> None:
+        """Let another communicator have the tags; `job.comm` itself is freed by its job."""
+        self.carrier.free()
+        self._release()
 
-    def terms(self) -> tuple[float, float] | None:
-        return self._parents.terms()
+    Disconnect = free = Free
+
+    def Compare(self, comm: Any) -> int:
+        if comm is self or not isinstance(comm, SurvivorComm):
+            return MPI.IDENT if comm is self else MPI.UNEQUAL
+        if self.members == comm.members:
+            return MPI.CONGRUENT
+        return MPI.SIMILAR if set(self.members) == set(comm.members) else MPI.UNEQUAL
+
+    def Abort(self, errorcode: int = 0) -> Any:
+        MPI.COMM_WORLD.Abort(errorcode)
+
+    def expire(self) -> None:
+        """Refuse every use from now on, of what was made from it too: a recovery has replaced it."""
+        if self._beside is not None:
+            self._beside.expire()
+
+    def Is_inter(self) -> bool:
+        return False
+
+    def Is_intra(self) -> bool:
+        return True
+
+    def Get_topology(self) -> int:
+        return MPI.UNDEFINED
+
+    is_inter, is_intra, is_topo, topology = False, True, False, MPI.UNDEFINED
+
+
+def _nothing() -> None:
+    """There is nothing to release."""
+
+
+def _refused(name: str, instead: str) -> Any:
+    """Make the method of this name, which says what to use instead."""
+
+    def method(self: SurvivorComm, *arguments: Any, **named: Any) -> Any:
+        raise UsageError(f"job.comm has no {name}: {instead}")
+
+    method.__name__, method.__doc__ = name, f"Refused: {instead}."
+    return property(method) if isinstance(getattr(MPI.Intracomm, name), property) else method
+
+
+def _complete(cls: type) -> None:
+    """Give the class each method of MPI.Intracomm that it lacks, which says what to use instead."""
+    own = {name for base in cls.__mro__ if base.__module__ != MPI.__name__ for name in vars(base)}
+    for name in dir(MPI.Intracomm):
+        if name[0] != "_" and name not in own and not _needs_no_comm(name):
+            setattr(cls, name, _refused(name, REFUSED.get(name) or _INSTEAD.get(name, _OTHERWISE)))
+
+
+def _needs_no_comm(name: str) -> bool:
+    return isinstance(vars(MPI.Intracomm).get(name, vars(MPI.Comm).get(name)), classmethod | staticmethod)
+
+
+_OTHERWISE = "use messages, blocking collectives, Split and Dup"
+_INSTEAD = {
+    name: instead
+    for names, instead in {
+        "Mprobe Improbe mprobe improbe": "use Probe and Recv",
+        "Agree Iagree Shrink": "the step loop agrees and repairs by itself",
+        "Create_group Split_type": "use Split, which all ranks call",
+    }.items()
+    for name in names.split()
+}  # fmt: skip
+_complete(SurvivorComm)

@@ -12,7 +12,8 @@ their receivers may take them some rounds later. A dead rank takes its s and w w
 stay weighted means of the initial values.
 
 Time of a round of d messages of n bytes beside C seconds of computing: C + alpha + d n beta with bound 0, else
-max(C, d n beta, (alpha + d n beta) / b) for equal ranks.
+max(C, d n beta, (alpha + d n beta) / b) for equal ranks. Where d n beta > C and there is no bound, messages pile up at
+the card, unless a rank drains its sends before each round (`PushSum.drain`).
 
 Sources: Kempe, Dobra and Gehrke, "Gossip-based computation of aggregate information" (FOCS 2003); Benezit et al. (ISIT
 2010) for the weighted, one-way form; Assran, Loizou, Ballas and Rabbat, "Stochastic gradient push for distributed deep
@@ -101,6 +102,10 @@ class PushSum:
         for _ in range(rounds):
             self.step()
         return self.estimate
+
+    def drain(self) -> None:
+        """Wait until what this rank has sent is complete: on an emulated network, until it has left the card."""
+        self._box.flush()
 
     def finish(self) -> NDArray[np.float64]:
         """Take in all that is under way; returns the estimate."""

@@ -20,6 +20,9 @@ from emulator.report import page
 from emulator.report.views import view
 from tests.emulator.report.widths import fits_every_width
 
+MOST_LINES = 42
+"""Of one screen, 80 columns wide."""
+
 
 @dataclass
 class Done:
@@ -82,6 +85,8 @@ def same_as_reported(printed: str, folder: Path) -> str:
     """Compare what a run has printed with the report of its folder; returns the run's last line."""
     again = CliRunner().invoke(report, [str(folder)])
     assert again.exit_code == 0, again.output
+    screen = CliRunner().invoke(report, [str(folder)], env={"COLUMNS": "80"}).stdout.splitlines()
+    assert len(screen) <= MOST_LINES, "\n".join(screen)
     *live, last = map(str.rstrip, printed.splitlines())
     assert live == [line.rstrip() for line in again.stdout.splitlines()]
     fits_every_width(list(view(results.load(folder))))

@@ -106,6 +106,17 @@ def test_quorums_replicas_and_late_gossip_take_their_price(tmp_path: Path, name:
     assert total["predicted"] == pytest.approx(total["measured"], rel=0.05)
 
 
+def test_more_nodes_than_ranks_can_be_started_are_simulated(tmp_path: Path) -> None:
+    sheet = str(CASES / "example_a.toml")
+    done = _command("run", sheet, "--simulate", "24", "--cap", "4K", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    kept = results.load(tmp_path / "runs" / "design" / "latest")
+    assert kept["design_run"]["p"] == 21
+    total = kept["design_run"]["rows"][-1]
+    assert total["predicted"] == pytest.approx(total["measured"], rel=1e-6)
+    assert "all-reduce: 1 run," in _command("receipts", cwd=tmp_path).stdout
+
+
 def test_folders_without_a_run_are_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").touch()

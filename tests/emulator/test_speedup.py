@@ -46,6 +46,24 @@ def test_the_best_is_the_minimum_and_the_first_dominated_is_the_first(alpha, bet
         assert (dominated.p if dominated else None) == (over[0] if over else None)
 
 
+@given(TIMES, TIMES, st.floats(0.01, 100))
+def test_the_nodes_to_ask_for_and_the_loss_of_efficiency_are_those_of_a_search(alpha, beta, t_comp):
+    model = speedup.textbook(t_comp, alpha, beta)
+    rows = [model.row(p) for p in range(1, 200)]
+    shortest = min(row.step for row in rows)
+    assert model.knee(199).p == next(row.p for row in rows if row.step <= 1.05 * shortest)
+    below = [row.p for row in rows[1:] if row.efficiency < 0.5]
+    inefficient = model.inefficient(199)
+    assert (inefficient.p if inefficient else None) == (below[0] if below else None)
+
+
+def test_a_large_model_on_a_fast_network_asks_for_far_fewer_nodes_than_the_optimum():
+    model = speedup.measured(1.0, "ring", 350e6, 10e-6, 8 / 25e9)
+    inefficient = model.inefficient()
+    assert inefficient is not None
+    assert model.best().p > 4 * model.knee().p > 4 * inefficient.p
+
+
 @given(TIMES, TIMES, st.integers(2, 500))
 def test_the_two_forms_differ_by_one_pass_of_latencies(alpha, beta, p):
     textbook, ring = speedup.textbook(1.0, alpha, beta), speedup.ring(1.0, alpha, beta)

@@ -18,7 +18,7 @@ from emulator.errors import CannotWrite
 from emulator.report import views
 from emulator.report.model import Detail, Drawing, Item, Map, Scenario, Series, Table, Text, Verdict
 from emulator.report.page.figures import Figure, figures
-from emulator.report.views import common
+from emulator.report.views import common, timeline
 from emulator.results import RESULT, plain
 from emulator.results.files import replacing
 
@@ -87,7 +87,8 @@ class _Run:
 
 
 def _run(result: Mapping[str, Any]) -> _Run:
-    items = [item.item if isinstance(item, Detail) else item for item in views.body(result)]
+    shown = [*views.body(result), *(timeline.view(result["timeline"]) if result.get("timeline") else ())]
+    items = [item.item if isinstance(item, Detail) else item for item in shown]
     network = result.get("network")
     over = f" over {network['name']}" if network else ""
     return _Run(

@@ -107,7 +107,7 @@ def _of_map(one: Map) -> Table:
 def _scenario(one: Scenario) -> Figure:
     from emulator.report.page import scenarios
 
-    return Figure(one.name, scenarios.draw(one), one.form, table=scenarios.table(one), scenario=one)
+    return Figure(one.name, scenarios.draw(one), scenarios.about(one), table=scenarios.table(one), scenario=one)
 
 
 def _writer(axis: Axis) -> Any:

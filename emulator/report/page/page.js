@@ -126,8 +126,9 @@ if (typeof document !== "undefined") {
       }
       const model = speedupModel(scenario, terms), { best, dominated } = model;
       box.querySelector(".verdict").textContent =
-        `p* = ${best.p}${best.p === MOST_NODES ? " (the most that is considered)" : ""}, S(p*) = ${best.speedup.toFixed(2)}, ` +
-        `efficiency ${(100 * best.efficiency).toFixed(1)} %; communication ` +
+        (best.p === MOST_NODES
+          ? `p* > ${MOST_NODES}: more nodes shorten the step as far as the model is asked; communication `
+          : `p* = ${best.p}, S(p*) = ${best.speedup.toFixed(2)}, efficiency ${(100 * best.efficiency).toFixed(1)} %; communication `) +
         (dominated ? `dominates from p = ${dominated.p}` : `does not dominate up to p = ${MOST_NODES}`);
       Object.assign(box.dataset, { best: best.p, speedup: best.speedup, dominated: dominated ? dominated.p : "" });
       chart.querySelector(".line").setAttribute("d", path(nodes.map((p) => [p, model.row(p).speedup])));

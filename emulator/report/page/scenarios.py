@@ -72,6 +72,12 @@ def draw(one: Scenario) -> str:
     return chart.draw(Series("speedup", one.name, _NODES, _SPEEDUP, curves, marks), (wide, high), scales + nodes)
 
 
+def about(one: Scenario) -> str:
+    """How to read the chart."""
+    band = "; shaded: 95 % of the fit's resamples" if one.draws else ""
+    return f"{one.form}. Dotted: S = p, without communication{band}."
+
+
 def table(one: Scenario) -> Table:
     """S(p) and its interval at powers of 2 and at p*."""
     shown = sorted({2**power for power in range(13)} | {one.best["p"]})

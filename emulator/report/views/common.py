@@ -24,6 +24,7 @@ from emulator.report.model import (
     grouped,
     spread,
 )
+from emulator.report.views import timeline
 from emulator.units import format_size, format_time
 
 Result = Mapping[str, Any]
@@ -63,6 +64,8 @@ def closing(result: Result) -> Iterator[Item]:
     """The fidelity of emulated time, warnings, and failed checks."""
     if result.get("fidelity"):
         yield from fidelity(result["fidelity"])
+    if result.get("timeline"):
+        yield from timeline.brief(result["timeline"])
     if result.get("warnings"):
         yield Text("", lead="Warnings")
         lines = [f"  - {text}" for text in result["warnings"]]
@@ -109,10 +112,15 @@ def unknown(result: Result) -> Iterator[Item]:
     yield from fits(result)
     yield from formula_errors(result)
     told = {"schema", "demo", "command", "started", "environment", "network", "clock", "pace", "fidelity",
-            "measurements", "fits", "held_out", "warnings", "failures", "formula_errors"}  # fmt: skip
+            "measurements", "fits", "held_out", "warnings", "failures", "formula_errors", "timeline"}  # fmt: skip
     others = [name for name, value in result.items() if name not in told and value not in (None, [], {})]
     if others:
         yield Text(f"only in the result file: {', '.join(others)}", "dim")
+
+
+def knee(one: Row) -> str:
+    """How many nodes come close to the optimum, as the end of a sentence about it; empty in older results."""
+    return f" ({one['knee']['p']} nodes come within 5 % of that)" if one.get("knee") else ""
 
 
 def error(row: Row) -> float | None:

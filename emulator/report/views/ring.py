@@ -37,7 +37,8 @@ def finding(result: common.Result) -> str | None:
             bounds = f" [{one['best_ci95'][0]}, {one['best_ci95'][1]}]" if one.get("best_ci95") else ""
             told.append(
                 f"With a core for each rank, a step of {format_time(one['t_comp'])} that ends with it is shortest on "
-                f"p* = {p}{bounds} nodes, {gained:.1f} times as fast as on one; more nodes make it slower."
+                f"p* = {p}{bounds} nodes, {gained:.1f} times as fast as on one{common.knee(one)}; more nodes make it "
+                "slower."
             )
     return " ".join(told)
 

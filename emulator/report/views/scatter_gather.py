@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from emulator.report import formats
-from emulator.report.model import Column, Item, Table, Text
+from emulator.report.model import Column, Detail, Item, Table, Text
 from emulator.report.views import common
 from emulator.units import format_time
 
@@ -30,9 +30,10 @@ def finding(result: common.Result) -> str | None:
 def view(result: common.Result) -> Iterator[Item]:
     """The four parts, one after another."""
     if result.get("formula"):
-        yield Table.of(
-            f"Scatter and gather of n bytes at the root ({result['formula']})", _TIMES, result["measurements"]
-        )
+        rows = result["measurements"]
+        most = max((row["ranks"], row["bytes"]) for row in rows)
+        key = [number for number, row in enumerate(rows) if (row["ranks"], row["bytes"]) == most]
+        yield Table.of(f"Scatter and gather of n bytes at the root ({result['formula']})", _TIMES, rows, key=key)
         yield from common.formula_errors(result, "scatters and gathers")
     words = result.get("word_count")
     if words:
@@ -41,7 +42,7 @@ def view(result: common.Result) -> Iterator[Item]:
             f"{format_time(words['seconds'])}; {words['wrong']} differ from one process",
             lead="Word count: ",
         )
-        yield f"  most frequent: {', '.join(f'{word} {count}' for word, count in words['common'])}"
+        yield Detail(f"  most frequent: {', '.join(f'{word} {count}' for word, count in words['common'])}")
     uneven = result.get("uneven")
     if uneven:
         tasks = result["tasks"]
@@ -50,10 +51,10 @@ def view(result: common.Result) -> Iterator[Item]:
         yield Table.of(title, _UNEVEN, [{"way": way, **one} for way, one in uneven.items()], notes=[note])
     search = result.get("search")
     if search:
-        found = Column(f"of the best {search['best']}", "recall", formats.fixed(".0%"))
+        found = Column(f"recall of {search['best']}", "recall", formats.fixed(".0%"))
         title = f"Search of {search['shards']} shards for {search['question']!r}"
         yield Table.of(title, [*_SEARCH, found], search["ways"])
-        yield f"  best: {', '.join(name for _, name in search['hits'][:3])}"
+        yield Detail(f"  best: {', '.join(name for _, name in search['hits'][:3])}")
         yield from common.formula_errors(result, "searches")
     yield from common.plots(result)
 

@@ -18,6 +18,7 @@ def finding(result: common.Result) -> str:
     one = result["speedup"]
     best, dominated = one["best"], one["dominated"]
     told = f"The step is shortest on p* = {best['p']} nodes, {best['speedup']:.2f} times as fast as on one"
+    told += common.knee(one)
     if best["p"] == MOST_NODES:
         told = f"More nodes shorten the step as far as the model is asked, which is {MOST_NODES}"
     return told + (f"; communication dominates from p = {dominated['p']}." if dominated else ".")

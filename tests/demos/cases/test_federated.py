@@ -65,7 +65,7 @@ def test_no_patient_s_row_leaves_its_hospital(comm: Any) -> None:
     class Counted(Instrument):
         count = size = 0
 
-        def sent(self, source: int, destination: int, tag: int, size: int, start: float, end: float) -> None:
+        def sent(self, source: int, destination: int, tag: int, size: int, *times: float) -> None:
             self.count, self.size = self.count + 1, self.size + size
 
     counted = Counted()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from demos._lib import case
+from demos._lib import case, case_terms
 from demos.cases import federated
 from emulator import design, network
 from emulator.errors import UsageError
@@ -66,7 +66,7 @@ def test_a_cut_design_computes_as_long_on_each_node() -> None:
 def test_a_network_loses_its_bandwidth_and_then_its_latency(name: str) -> None:
     whole = network.load(str(NETWORKS / name) if name.endswith(".toml") else name).sized(8)
     for latency in (True, False):
-        bare = case.without(whole, latency)
+        bare = case_terms.without(whole, latency)
         for other in (1, 4, 7):
             path = bare.between(0, other)
             assert (path.alpha, path.beta) == (whole.between(0, other).alpha if latency else 0.0, 0.0)
@@ -77,7 +77,7 @@ def test_a_network_loses_its_bandwidth_and_then_its_latency(name: str) -> None:
 @pytest.mark.parametrize("name", ["home", "volunteers"])
 def test_a_steady_network_keeps_all_but_jitter_and_loss(name: str) -> None:
     whole = network.load(name).sized(4)
-    found = case.steady(whole)
+    found = case_terms.steady(whole)
     assert found is not None
     assert (found.plan.jitter, found.plan.loss) == (None, None)
     assert (found.plan.hosts, found.plan.alpha, found.plan.beta) == (
@@ -85,7 +85,7 @@ def test_a_steady_network_keeps_all_but_jitter_and_loss(name: str) -> None:
         whole.plan.alpha,
         whole.plan.beta,
     )
-    assert case.steady(network.load("10gbe").sized(4)) is None
+    assert case_terms.steady(network.load("10gbe").sized(4)) is None
 
 
 @pytest.mark.parametrize(("net", "priced"), [("home", "home"), (None, "shm")])

@@ -143,6 +143,9 @@ class Listener(Instrument):
     def completed(self, *event: Any) -> None:
         self.seen.append(("completed", *event))
 
+    def waited(self, *event: Any) -> None:
+        self.seen.append(("waited", *event))
+
 
 def _one_message(engine: LocalEngine) -> Any:
     if engine.rank == 0:
@@ -158,9 +161,14 @@ def test_several_instruments_see_each_message_once() -> None:
     engines[1].instruments += listeners
     engines[0].instruments.append(listeners[0])
     run(engines, _one_message)
-    first, due = 1e-3 + ALPHA, 1e-3 + ALPHA + 1000 * BETA
-    at_receiver = [("arrived", 0, 1, 7, 1000, exactly(first)), ("completed", 0, 1, 7, 1000, 0.0, exactly(due))]
-    assert listeners[0].seen == [("sent", 0, 1, 7, 1000, 1e-3, exactly(1e-3 + 1000 * BETA)), *at_receiver]
+    first, service = 1e-3 + ALPHA, exactly(1000 * BETA)
+    due, left = exactly(1e-3 + ALPHA + 1000 * BETA), exactly(1e-3 + 1000 * BETA)
+    at_receiver = [
+        ("arrived", 0, 1, 7, 1000, exactly(first)),
+        ("completed", 0, 1, 7, 1000, 0.0, due, exactly(first), service, 1),
+    ]
+    at_sender = ("sent", 0, 1, 7, 1000, 1e-3, left, 1e-3, exactly(first), 0.0, 1)
+    assert listeners[0].seen == [at_sender, *at_receiver]
     assert listeners[1].seen == at_receiver
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import emulator
 from emulator.costs.services import Call, loose
+from emulator.costs.ways import alike
 from emulator.network.files import parse
 from primitives.parameter_server import Add, Consistency, ParameterServer, Table, Worker
 from tests.simulated import on_simulated_ranks
@@ -27,24 +28,24 @@ def _mean(ends: np.ndarray, skipped: int) -> float:
 @pytest.mark.parametrize("servers", [1, 3])
 def test_one_worker_computes_and_waits_for_its_own_round_trip(servers: int) -> None:
     call = Call(100, 2000, 3000)
-    ends = loose(np.full((20, 1), 5e-3), servers, [call], ALPHA, BETA, EGRESS)
+    ends = loose(np.full((20, 1), 5e-3), servers, [call], alike(ALPHA, BETA, EGRESS))
     # Its pushes, one after another, and the requests behind them leave its card; the answers meet at it.
     trip = 2 * ALPHA + (servers * (3000 + 100) - 100) * EGRESS + 100 * BETA + 2000 * BETA
     assert trip <= _mean(ends, 5) - 5e-3 <= trip + servers * 2000 * BETA
 
 
 def test_a_card_that_is_always_busy_sets_the_time() -> None:
-    ends = loose(np.full((30, 12), 1e-3), 1, [Call(0, 50_000, 1000)], ALPHA, BETA, EGRESS)
+    ends = loose(np.full((30, 12), 1e-3), 1, [Call(0, 50_000, 1000)], alike(ALPHA, BETA, EGRESS))
     assert _mean(ends, 10) == pytest.approx(12 * 50_000 * EGRESS, rel=0.01)
 
 
 def test_without_messages_that_take_time_a_bound_keeps_the_fastest_near_the_slowest() -> None:
     computes = np.tile([1.0, 3.0], (20, 1))
-    free = loose(computes, 1, [Call(0, 0, 0)], 0.0, 0.0, 0.0)
+    free = loose(computes, 1, [Call(0, 0, 0)], alike(0.0, 0.0))
     assert free[-1].tolist() == [20.0, 60.0]
-    bounded = loose(computes, 2, [Call(0, 0, 0)], 0.0, 0.0, 0.0, bound=2)
+    bounded = loose(computes, 2, [Call(0, 0, 0)], alike(0.0, 0.0), bound=2)
     assert bounded[-1].tolist() == [3.0 * 17 + 1, 60.0]  # its last step begins when the slowest has closed 17
-    assert loose(computes, 1, [Call(0, 0, 0)], 0.0, 0.0, 0.0, bound=0)[-1].tolist() == [58.0, 60.0]
+    assert loose(computes, 1, [Call(0, 0, 0)], alike(0.0, 0.0), bound=0)[-1].tolist() == [58.0, 60.0]
 
 
 @on_simulated_ranks(6, net=HOME, bound=[1, 8, None], tables=[1, 2])

@@ -104,6 +104,18 @@ def test_transports_are_chosen_for_this_environments_own_open_mpi_only(monkeypat
     assert environment()["OMPI_MCA_btl"] == "self,tcp"
 
 
+def test_a_rank_computes_in_one_thread_unless_the_user_says_otherwise(monkeypatch):
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    monkeypatch.delenv("OPENBLAS_NUM_THREADS")
+    monkeypatch.setattr(launch, "inside", lambda: False)
+    launch.prepare()
+    assert "OPENBLAS_NUM_THREADS" not in os.environ
+    monkeypatch.setattr(launch, "inside", lambda: True)
+    launch.prepare()
+    assert (os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]) == ("3", "1")
+
+
 def test_stop_leaves_nothing_even_of_a_process_that_ignores_it():
     stubborn = (
         "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(99)"

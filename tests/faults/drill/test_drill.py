@@ -1,6 +1,8 @@
 """Real jobs, real kills: each case is one launch, held against the fault-free run's result.
 
-The same deaths under every interval of agreements run in virtual time (`test_one_process`); here each meets one.
+These deaths, many others and random ones run in virtual time under every interval of agreements (`test_one_process`);
+here are those that show what MPI, mpirun and the kernel do: at the first and the last step, within a message, in a
+recovery, of the root, of nearly all.
 """
 
 import json
@@ -42,18 +44,12 @@ def check(evaluation: Evaluation, ranks_after: int) -> None:
 @pytest.mark.parametrize(
     ("lines", "agree", "ranks_after"),
     [
-        (["kill 2 @ step 10"], 1, 3),
         (["kill 0 @ step 0"], 0, 3),
         (["kill 0 @ step 10 + 400 us"], 1, 3),
-        (["kill 1,3 @ step 10"], 0, 2),
         (["kill 0-2 @ step 10"], 1, 1),
-        (["kill 2 @ step 10 phase all_gather"], 1, 3),
         (["kill 2 @ step 10", "kill 0 @ recovery"], 0, 2),
         (["kill 2 @ step 10", "kill 1 @ phase shrink"], 1, 2),
-        (["kill 2 @ step 10", "kill 3 @ recovery + 700 us"], 0, 2),
-        (["kill 2 @ step 24"], 0, 3),  # the last one
-        (["kill 2 @ step 24 phase all_gather + 200 us"], 0, 3),  # some may have finished it
-        (["kill 2 @ step 24 phase all_gather + 200 us"], 1, 3),
+        (["kill 2 @ step 24 phase all_gather + 200 us"], 0, 3),  # the last one: some may have finished it
         (["kill 1 @ step 10", "kill 2 @ phase agree"], 0, 2),
     ],
 )
@@ -64,15 +60,11 @@ def test_shrink_goes_on_with_the_survivors(tmp_path, lines: list[str], agree: in
 @pytest.mark.parametrize(
     ("lines", "agree", "spares", "ranks_after"),
     [
-        (["kill 0 @ step 10"], 0, 1, 4),
         (["kill 0 @ step 0"], 1, 1, 4),
-        (["kill 3 @ step 24 + 300 us"], 0, 1, 4),
         (["kill 2 @ step 8", "kill 2 @ step 16"], 0, 2, 4),  # the successor dies as well
         (["kill 2 @ step 8", "kill 0 @ phase restore"], 1, 2, 4),  # the rank that sends the state dies
         (["kill 1,3 @ step 8"], 1, 1, 3),  # one spare for two deaths
         (["kill 4 @ step 8", "kill 1 @ step 16"], 0, 1, 3),  # the spare itself dies while it waits
-        (["kill 4 @ step 8", "kill 1 @ step 16"], 1, 2, 4),  # one of two
-        (["kill 4 @ step 8"], 0, 1, 4),  # and is not missed before the end
     ],
 )
 def test_a_spare_takes_the_place(tmp_path, lines: list[str], agree: int, spares: int, ranks_after: int) -> None:
@@ -110,10 +102,7 @@ def test_a_death_at_the_end_is_found_when_all_agree_to_leave(tmp_path) -> None:
     ("lines", "recovery", "spares"),
     [
         (["kill 2 @ step 13"], "shrink", 0),
-        (["kill 2 @ step 10"], "shrink", 0),  # right after an agreement
-        (["kill 0 @ step 24 + 300 us"], "shrink", 0),
         (["kill 2 @ step 13", "kill 0 @ phase restore"], "spare", 2),
-        (["kill 4 @ step 7", "kill 1 @ step 13"], "spare", 2),  # a spare dies while it waits
         (["kill 2 @ step 13"], "respawn", 0),
     ],
 )
@@ -291,12 +280,17 @@ def command(*arguments: str) -> subprocess.CompletedProcess:
 def test_the_command_prints_a_timeline_and_leaves_a_result(tmp_path) -> None:
     done = command(
         "drill", "ring", "-n", "4", "--fault", "kill 3 @ step 10", "--recovery", "shrink", "--steps", "25",
-        "--repeat", "2", "--out", str(tmp_path / "run"), "--json", str(tmp_path / "copy.json"),
+        "--repeat", "2", "--trace", "--out", str(tmp_path / "run"), "--json", str(tmp_path / "copy.json"),
     )  # fmt: skip
     assert (done.returncode, done.stderr) == (0, "")
     for word in ("detect", "agree", "rebuild", "restore", "replay", "bit-equal", "median", "recovered"):
         assert word in done.stdout
-    record = json.loads((tmp_path / "copy.json").read_text())["drill"]
+    result = json.loads((tmp_path / "copy.json").read_text())
+    record, timeline = result["drill"], result["timeline"]
+    assert [row["rank"] for row in timeline["ranks"] if row["killed"]] == [3]
+    assert [(fault["rank"], fault["text"]) for fault in timeline["faults"]] == [(3, "kill 3 @ step 10")]
+    assert all(row["sent"] > 0 for row in timeline["ranks"])
+    assert all((tmp_path / "run" / f"repeat-00{number}" / "trace.json.gz").exists() for number in (0, 1))
     assert record["outcome"] == "recovered"
     assert record["ranks_after"] == 3
     assert record["faults"][0]["fired"]
@@ -312,7 +306,8 @@ def test_a_program_of_ones_own_survives_a_kill() -> None:
 
 
 def test_a_dry_run_says_what_would_happen_and_starts_nothing(tmp_path) -> None:
-    done = command("drill", "ring", "--fault", "kill 3 @ step 20", "--dry-run", "--out", str(tmp_path / "none"))
+    arguments = ["drill", "ring", "--fault", "kill 3 @ step 20", "--dry-run", "--out", str(tmp_path / "none")]
+    done = CliRunner().invoke(main, arguments)
     assert done.stdout.splitlines()[1:5] == [
         "kill rank 3 at step 20, before its work",
         "deaths are detected by runtime",

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from faults.agree import survivor_group
+from faults.campaigns import random_trials
 from faults.drill import job_spec, timeline
 from faults.drill.checks import Evaluation, evaluate
 from faults.drill.job_spec import JobSpec
@@ -47,7 +48,7 @@ class Launched:
 def drill(folder, monkeypatch, request: Request) -> tuple[Job, Finished, Evaluation]:
     """Run it: all ranks and the watchdog, on a platform of the test's; then check it like any drill."""
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    monkeypatch.setattr(survivor_group, "WORK_COMMS", 6)
+    monkeypatch.setattr(survivor_group, "WORK_COMMS", 64)  # one for each recovery: `Comm` has no Shrink
     ring = replace(CATALOGUE["ring"], matches=_right)
     monkeypatch.setitem(CATALOGUE, "ring", ring)
     spec = request.spec()
@@ -90,6 +91,7 @@ def rank(folder, spec: JobSpec, job: Job, board: StatusBoard, member: int, verdi
             with loop.attempt():
                 with context.computing(STEP_S):
                     part = np.array([(loop.step + 1.0) / loop.comm.size])
+                comm.carrier.phase("reduce_scatter", step=loop.step)
                 peers = [one for one in range(loop.comm.size) if one != loop.comm.rank]
                 for peer in peers:
                     loop.comm.Send(part, peer)
@@ -161,6 +163,19 @@ def test_a_drill_runs_on_a_platform_of_its_own(tmp_path, monkeypatch, lines, spa
     for member, at in ending.fenced.items():  # the last beat was that of the beginning of the step
         (struck,) = [t for t, pid, number in job.scheduler.struck if (pid, number) == (PID + member, signal.SIGSTOP)]
         assert abs(at - struck - LIMIT_S) < 2 * STEP_S
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_a_trial_of_the_soak(tmp_path, monkeypatch, number: int) -> None:
+    """Some 350 random kills in jobs of up to 16 ranks; `tests.faults.campaigns.test_soak` has real ones."""
+    trial = random_trials.draw(Request(ranks=16, seed=20), number)
+    job, finished, evaluation = drill(tmp_path, monkeypatch, trial.request)
+    assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
+    assert all(fault["fired"] for fault in evaluation.fired)
+    died = {death.member for death in timeline.deaths(finished.records)}
+    assert {pid - PID for _, pid, _ in job.scheduler.struck} == died
+    assert len(died) == len(trial.request.faults)
+    assert evaluation.lost_steps <= len(evaluation.episodes) * (trial.request.options["agree"] or APART)
 
 
 def test_virtual_time_is_the_same_every_time(tmp_path, monkeypatch) -> None:

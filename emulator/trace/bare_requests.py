@@ -1,0 +1,156 @@
+"""Requests of MPI itself whose completion is told of; `emulator.trace.bare` makes them."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from mpi4py import MPI
+
+from emulator.comm.completion import replace_methods
+from emulator.core.instruments import Wait
+from emulator.core.wall_clock import perf_counter as _now
+
+if TYPE_CHECKING:
+    from emulator.trace.bare import TracedComm
+
+
+class Sending:
+    """A send under way to `peer`."""
+
+    def __init__(self, peer: int) -> None:
+        self.peer = peer
+
+    def done(self, comm: TracedComm, status: MPI.Status, since: float) -> None:
+        comm.tell_wait(Wait.SEND, since, self.peer)
+
+
+class Receiving:
+    """A receive that is posted."""
+
+    def __init__(self, token: int | None) -> None:
+        self.token = token
+
+    def done(self, comm: TracedComm, status: MPI.Status, since: float) -> None:
+        comm.tell_receive(status, self.token, since)
+
+
+class _Traced:
+    """What traced requests have in common: the operation under way is told of once, when it is complete."""
+
+    comm: TracedComm
+    operation: Sending | Receiving | None
+
+    def done(self, status: MPI.Status, since: float) -> None:
+        """Tell of the completion."""
+        operation, self.operation = self.operation, None
+        if operation is not None and not status.Is_cancelled():
+            operation.done(self.comm, status, since)
+
+    def Wait(self, status: MPI.Status | None = None) -> bool:
+        since, status = _now(), status if status is not None else MPI.Status()
+        answer: bool = super().Wait(status)  # type: ignore[misc]
+        self.done(status, since)
+        return answer
+
+    def wait(self, status: MPI.Status | None = None) -> Any:
+        since, status = _now(), status if status is not None else MPI.Status()
+        answer = super().wait(status)  # type: ignore[misc]
+        self.done(status, since)
+        return answer
+
+    def Test(self, status: MPI.Status | None = None) -> bool:
+        status = status if status is not None else MPI.Status()
+        complete: bool = super().Test(status)  # type: ignore[misc]
+        if complete:
+            self.done(status, _now())
+        return complete
+
+    def test(self, status: MPI.Status | None = None) -> tuple[bool, Any]:
+        status = status if status is not None else MPI.Status()
+        complete, answer = super().test(status)  # type: ignore[misc]
+        if complete:
+            self.done(status, _now())
+        return complete, answer
+
+
+class TracedRequest(_Traced, MPI.Request):  # type: ignore[misc]
+    """A request whose completion is told of."""
+
+    def __new__(cls, request: MPI.Request, *_: Any) -> TracedRequest:
+        return MPI.Request.__new__(cls, request)
+
+    def __init__(self, request: MPI.Request, comm: TracedComm, operation: Sending | Receiving) -> None:
+        self.comm, self.operation = comm, operation
+
+
+class TracedPrequest(_Traced, MPI.Prequest):  # type: ignore[misc]
+    """A persistent request; `begin` gives the operation that a start begins."""
+
+    def __new__(cls, request: MPI.Prequest, *_: Any) -> TracedPrequest:
+        return MPI.Prequest.__new__(cls, request)
+
+    def __init__(self, request: MPI.Prequest, comm: TracedComm, begin: Callable[[], Sending | Receiving]) -> None:
+        self.comm, self.operation, self.begin = comm, None, begin
+
+    def Start(self) -> None:
+        self.operation = self.begin()
+        super().Start()
+
+
+def _completing(original: Any, complete: Callable[[Any, int], Sequence[int]], several: bool) -> Any:
+    """Wrap a class method of MPI.Request, such as Waitall; `complete` lists what its answer says is complete."""
+
+    @functools.wraps(original)
+    def call(cls: type, requests: Sequence[MPI.Request], statuses: Any = None) -> Any:
+        if not any(isinstance(one, _Traced) for one in requests):
+            return original(requests, statuses)
+        since = _now()
+        given: Any = statuses if statuses is not None else [] if several else MPI.Status()
+        answer = original(requests, given)
+        for place, index in enumerate(complete(answer, len(requests))):
+            one = requests[index]
+            if isinstance(one, _Traced):
+                one.done(given[place] if several else given, since)
+        return answer
+
+    return classmethod(call)
+
+
+def _all(answer: Any, count: int) -> Sequence[int]:
+    flag = answer[0] if isinstance(answer, tuple) else answer
+    return range(count) if flag is not False else ()
+
+
+def _one(answer: Any, count: int) -> Sequence[int]:
+    index = answer[0] if isinstance(answer, tuple) else answer
+    return (index,) if index != MPI.UNDEFINED and index >= 0 else ()
+
+
+def _some(answer: Any, count: int) -> Sequence[int]:
+    indices = answer[0] if isinstance(answer, tuple) else answer
+    return indices or ()
+
+
+@functools.cache
+def install() -> None:
+    """Make MPI.Request's class methods tell of traced requests, once per process."""
+    kinds = {"all": (_all, True), "any": (_one, False), "some": (_some, True)}
+    replace_methods(
+        MPI.Request,
+        {
+            verb + suffix: _completing(getattr(MPI.Request, verb + suffix), *kinds[suffix])
+            for verb in ("Wait", "Test", "wait", "test")
+            for suffix in kinds
+        },
+    )
+    start_all = MPI.Prequest.Startall
+
+    def start(cls: type, requests: list[MPI.Prequest]) -> None:
+        for one in requests:
+            if isinstance(one, TracedPrequest):
+                one.operation = one.begin()
+        start_all(requests)
+
+    replace_methods(MPI.Prequest, {"Startall": classmethod(start)})

@@ -1,0 +1,44 @@
+"""The traces in a run folder: what is done before ranks begin to record, and after all have ended."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from emulator.trace import diagram, loading, perfetto
+from emulator.trace.recorder import TRACES
+from emulator.trace.summary import summarise
+
+
+def prepare(folder: Path) -> None:
+    """Remove what an earlier run has left in this run folder; one rank calls it before any begins."""
+    for file in (*(folder / TRACES).glob("*.bin"), folder / perfetto.FILE, folder / diagram.PAGE):
+        file.unlink(missing_ok=True)
+
+
+def discard(folder: Path) -> None:
+    """Remove what a run that was rejected has recorded; one rank calls it, and no rank needs to have ended."""
+    shutil.rmtree(folder / TRACES, ignore_errors=True)
+
+
+def conclude(folder: Path) -> dict[str, Any]:
+    """Read what all ranks have recorded, write both pictures of it, and give the ``timeline`` of the result.
+
+    The pictures are `perfetto.FILE` and `diagram.PAGE`. The timeline is the summary, and in ``diagram`` what
+    `diagram.data` has picked, as JSON.
+
+    One rank calls it, after all have ended their recordings.
+
+    Raises
+    ------
+    CannotWrite
+        The file system refused the file.
+    """
+    found = loading.load(folder)
+    perfetto.write(found, folder / perfetto.FILE)
+    shown = diagram.data(found)
+    diagram.write(shown, folder / diagram.PAGE)
+    # As text, because a result file has a line for each number of a list.
+    return summarise(found) | {"diagram": json.dumps(shown, separators=(",", ":"))}

@@ -1,0 +1,90 @@
+"""When the launcher of a user's program ends a launch, from what is known of its ranks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from faults.launch import own_program, rank_watch
+from faults.launch.rank_watch import RankWatch, lost_early
+from faults.record import outcome
+from faults.record.outcome import BEGAN, FAILED, LEFT, REACHED, Process
+
+AT_WORK = Process(BEGAN, began=True)
+KILLED = Process(rank=1, code=-9)
+
+
+@pytest.mark.parametrize(
+    ("processes", "now", "unless_it_ends"),
+    [
+        ([AT_WORK, AT_WORK], "", ""),
+        ([AT_WORK, KILLED], "rank 1 was killed by SIGKILL before all ranks had begun their loop", ""),
+        ([AT_WORK, Process(BEGAN, 1, -9, began=True)], "", ""),
+        ([AT_WORK, Process(rank=1, code=7)], "", "rank 1 ended itself with exit status 7 before all ranks had"),
+        ([Process(FAILED, 0, -9), KILLED], "", "rank 0 ended by an error of the program before"),
+        ([AT_WORK, Process(FAILED, 1, -9, began=True)], "", ""),
+        ([AT_WORK, Process(outcome.ABORTED, 1, -9, status=6, began=True)], "rank 1 called Abort(6)", ""),
+        ([Process(LEFT, 0, 0, began=True), Process(LEFT, 1, 0, began=True)], "", "mpirun did not end with its ranks"),
+    ],
+)
+def test_a_launch_is_ended_when_its_ranks_wait_for_one_that_is_gone(processes, now: str, unless_it_ends: str) -> None:
+    urgent, others_follow = RankWatch(Path(), 2).reason(processes)
+    assert urgent.startswith(now)
+    assert others_follow.startswith(unless_it_ends)
+    assert (bool(urgent), bool(others_follow)) == (bool(now), bool(unless_it_ends))
+
+
+def test_what_began_once_has_begun(tmp_path) -> None:
+    watch = RankWatch(tmp_path, 2)
+    assert watch.reason([AT_WORK, AT_WORK]) == ("", "")
+    assert watch.reason([AT_WORK, KILLED]) == ("", "")
+
+
+def test_a_launch_whose_mpirun_lost_its_job_is_ended(tmp_path) -> None:
+    watch = RankWatch(tmp_path, 2)
+    watch.line(b"[host:1] LAUNCHER JOB OBJECT NOT FOUND\n")
+    assert watch.over()
+    assert "mpirun has lost track of its job" in watch.why
+
+
+def test_ranks_that_end_themselves_get_the_time_to_end_together(tmp_path, monkeypatch) -> None:
+    times = iter((10.0, 11.0, 11.01, 11.9, 12.1))
+    watch = RankWatch(tmp_path, 2)
+    watch._clock = type("Clock", (), {"now": lambda self: next(times)})()
+    monkeypatch.setattr(rank_watch.outcome, "processes", lambda folder: [Process(rank=1, code=7)])
+    assert [watch.over() for _ in range(5)] == [False, False, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("processes", "status", "line"),
+    [
+        (
+            [Process(REACHED, 3, -9, began=True), Process(LEFT, 0, 0, began=True)], 3,
+            "error: all steps are done, but rank 3 was killed by SIGKILL behind the loop, where a result may be "
+            "missing: 1 of 2 processes came to the end of the program",
+        ),
+        (
+            [Process(BEGAN, 0, -9, began=True), Process(BEGAN, 1, -15, began=True)], 3,
+            "error: not recovered: every rank ended before the last step: rank 0 was killed by SIGKILL; "
+            "rank 1 was killed by SIGTERM",
+        ),
+        ([Process(FAILED, 0, -9, status=3, began=True)], 3, ""),
+        ([Process(FAILED, 0, -9, began=True)], 1, ""),
+        ([], 3, "error: no rank has used faults.recovering, routing or restarting, which write status: see"),
+    ],
+)  # fmt: skip
+def test_why_a_program_did_not_finish_is_said_as_it_was(capsys, processes, status: int, line: str) -> None:
+    assert own_program.failed(processes, 0, 0) == status
+    assert capsys.readouterr().err.startswith(line)
+
+
+def test_only_a_rank_that_was_killed_makes_a_new_launch_worthwhile() -> None:
+    assert lost_early([AT_WORK, KILLED], 2) is KILLED
+    assert lost_early([AT_WORK, AT_WORK, KILLED], 2) is None, "all had begun"
+    assert lost_early([Process(rank=0, code=2), KILLED], 2) is None, "mpirun kills the others of one that ends itself"
+
+
+def test_a_rank_that_exits_well_behind_the_loop_came_to_the_end() -> None:
+    assert Process(REACHED, 0, 0, began=True).word == LEFT
+    assert Process(REACHED, 0, -9, began=True).word == REACHED

@@ -1,0 +1,70 @@
+"""What the programs share: a loop under the policy of the command line, and a rank that ends in a step of choice.
+
+``python -m faults run -n 4 -m tests.faults.programs.NAME POLICY EVERY [RANK HOW STEP]``
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import faults
+from faults.platform import LOCAL
+from tests.faults.programs import KILLS, STEPS
+
+
+def arm(since: str) -> None:
+    """Set the kernel's timers for this rank's kills since then, each in the first launch that comes there."""
+    for number, kill in enumerate(filter(None, os.environ.get(KILLS, "").split(","))):
+        rank, _, when = kill.partition("@")
+        if when.startswith(since) and rank == os.environ.get("OMPI_COMM_WORLD_RANK") and not _spawned():
+            try:
+                os.close(os.open(Path(os.environ["SOAK_FOLDER"], str(number)), os.O_CREAT | os.O_EXCL))
+            except FileExistsError:
+                continue
+            LOCAL.executioner.strike(signal.SIGKILL, time.monotonic() + float(when.partition("+")[2]))
+
+
+def _spawned() -> bool:
+    return os.environ.get("PMIX_NAMESPACE", "@1").rpartition("@")[2] != "1"
+
+
+arm("start")
+from mpi4py import MPI  # noqa: E402 - a kill may come while MPI starts
+
+ENDS: dict[str, Callable[[], Any]] = {
+    "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
+    "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
+    "exit3": lambda: sys.exit(3),
+    "exit0": lambda: sys.exit(0),
+    "_exit7": lambda: os._exit(7),
+    "_exit0": lambda: os._exit(0),
+    "finalize": MPI.Finalize,
+    "finalize_now": lambda: MPI.Finalize(),
+    "abort": lambda: MPI.COMM_WORLD.Abort(6),
+    "raise": lambda: [][1],
+}
+
+
+def run(step: Callable[[Any], float]) -> None:
+    """Do the steps, whose results add up to the same total whatever the number of ranks."""
+    steps = int(os.environ.get(STEPS, 30))
+    policy, every, *end = sys.argv[1:]
+    state = {"total": np.zeros(1)}
+    spares = 1 if policy == "spare" else 0
+    with faults.recovering(MPI.COMM_WORLD, state, policy=policy, spares=spares, every=int(every)) as job:
+        arm("loop")
+        while job.next(steps=steps):
+            with job.attempt():
+                if end and job.recoveries == 0 and (MPI.COMM_WORLD.rank, job.step) == (int(end[0]), int(end[2])):
+                    ENDS[end[1]]()
+                state["total"] += step(job)
+        if job.comm.Get_rank() == 0:
+            print(f"{steps} steps, total {state['total'][0]:.3f}", flush=True)
