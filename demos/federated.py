@@ -26,8 +26,9 @@ from emulator.errors import UsageError
 from emulator.run.options import SHARE, TIME, demo
 from emulator.run.session import Run
 from primitives.collectives.all_reduce import all_reduce
-from primitives.federated import DiLoCo, participate, robust, serving, weighted_mean
-from primitives.federated.averaging import HEADER, Aggregate, Round, draw_clients
+from primitives.federated.averaging import HEADER, Round, draw_clients, participate, serving
+from primitives.federated.diloco import DiLoCo
+from primitives.federated.rules import RULES, Aggregate, weighted_mean
 
 SHAPE = (digits.FEATURES, digits.CLASSES)
 COUNT = digits.FEATURES * digits.CLASSES
@@ -97,11 +98,11 @@ def main(
     """
     others = run.size - 1
     asked = max(1, others // 2) if clients is None else clients
-    liars = max(0, robust.most_liars("krum", others)) if liars is None else liars
-    if liars > robust.most_liars("median", others):
+    liars = max(0, RULES["krum"].most_liars(others)) if liars is None else liars
+    most = max(rule.most_liars(others) for rule in RULES.values())
+    if liars > most:
         raise UsageError(
-            f"no rule bears {liars} liars among {others} clients (the honest must outnumber them): at most "
-            f"{robust.most_liars('median', others)}"
+            f"no rule bears {liars} liars among {others} clients (the honest must outnumber them): at most {most}"
         )
     if asked > others:
         raise UsageError(f"--clients lies between 1 and the {others} clients there are, got {asked}")
@@ -166,26 +167,21 @@ def _check(run: Run, setting: Setting, model: np.ndarray, count: int, asked: int
 def _lie(run: Run, setting: Setting, count: int, liars: int) -> None:
     """All clients in every round, without drop-outs; the first few lie: one row for each rule."""
     rows = []
-    for name in ("mean", *robust.RULES):
+    for rule in RULES.values():
         accuracy: list[Any] = []
         for number in sorted({0, liars}):
-            expected = 0 if name == "mean" else number
-            if expected > robust.most_liars(name, run.size - 1):
+            expected = number if rule.bears else 0
+            if expected > rule.most_liars(run.size - 1):
                 accuracy.append(None)
                 continue
             lying = replace(setting, dropout=0.0, liars=number, slow=0)
-            seen, _ = _federate(run, lying, count, run.size - 1, _bearing(name, expected))
+            seen, _ = _federate(run, lying, count, run.size - 1, rule.bearing(expected))
             accuracy.append(seen[-1]["accuracy"] if seen else 0.0)
-        rows.append({"rule": name, "liars": liars, "accuracy": accuracy})
+        rows.append({"rule": rule.name, "liars": liars, "accuracy": accuracy})
         honest, lied = accuracy[0], accuracy[-1]
-        if run.rank == 0 and name != "mean" and liars and lied is not None and lied < honest - 0.1:
-            run.warn(f"{name} loses {100 * (honest - lied):.0f} % accuracy to {liars} liars")
+        if run.rank == 0 and rule.bears and liars and lied is not None and lied < honest - 0.1:
+            run.warn(f"{rule.name} loses {100 * (honest - lied):.0f} % accuracy to {liars} liars")
     run.extra["liars"] = rows
-
-
-def _bearing(name: str, liars: int) -> Aggregate:
-    rule = robust.rule(name)
-    return lambda models, examples: rule(models, liars)
 
 
 def _seldom(run: Run, setting: Setting, steps: int = 160) -> None:

@@ -92,7 +92,7 @@ def _communicators(run: Run, pairs: Sequence[Pair]) -> Iterator[tuple[Pair, Any]
 
 
 def _kind(run: Run, hosts: Sequence[str], pair: Pair) -> Any:
-    """Pairs of one kind should cost the same: the same configured path, or the same side of a host's border."""
+    """The kind of a pair (pairs of one kind should cost the same): its configured path, or whether on one host."""
     if run.network is not None:
         path = run.network.between(*pair)
         return path.alpha, path.beta

@@ -178,7 +178,7 @@ def _keep(run: Run, task: Task, rule: Consistency, trained: Trained) -> None:
         "consistency": str(rule), "workers": len(workers), "steps": steps, "seconds": trained.seconds,
         "loss": [(at, step, digits.loss(weights, images, labels)) for at, step, weights in trained.history],
         "final_loss": loss, "one_process_loss": reference, "accuracy": digits.accuracy(trained.weights, images, labels),
-        "staleness": dict(summary.staleness.counts), **trained.rates(),
+        "staleness": dict(summary.staleness), **trained.rates(),
         "check": _check(run, task, rule, trained, expected, loss, LOSS_FACTOR * reference + LOSS_SLACK),
     }  # fmt: skip
 

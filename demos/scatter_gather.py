@@ -29,8 +29,8 @@ from emulator.run.options import SHARE, TIME, demo
 from emulator.run.session import Run
 from emulator.units import format_time
 from primitives.scatter_gather import (
+    Answer,
     Deadline,
-    ShardAnswer,
     Shards,
     ask_shards,
     coordinator,
@@ -157,7 +157,7 @@ class Search:
             for shard in self.placement.held_by(self.run.rank)
         }
 
-    def ask(self, slow: dict[int, float], **options: Any) -> ShardAnswer | None:
+    def ask(self, slow: dict[int, float], **options: Any) -> Answer | None:
         """Search every shard; the answer on rank 0."""
         factor = slow.get(self.run.rank, 1.0)
 
@@ -198,7 +198,7 @@ def _search(
         found = len(set(hits) & set(truth)) / max(1, len(truth))
         if not answer.missing and hits != truth:
             run.fail(f"search, {name}: the hits differ from the one-process search")
-        seconds, backups = answer.answer.seconds, answer.answer.counts.backups
+        seconds, backups = answer.seconds, answer.counts.backups
         predicted = _predicted(run, search, who, options)
         pairs.append((predicted, seconds))
         rows.append({"name": name, "seconds": seconds, "predicted": predicted, "coverage": answer.coverage,

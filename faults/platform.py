@@ -31,7 +31,7 @@ class Clock:
     sleep: Callable[[float], None] = staticmethod(time.sleep)
     """Let that many seconds pass."""
     give_way: Callable[[], None] = staticmethod(os.sched_yield)
-    """Let other processes have the core, if they wait for it."""
+    """Yield the core to other processes that wait for it."""
     cpu: Callable[[], float] = staticmethod(time.thread_time)
     """Seconds of CPU time that the calling thread has used."""
 

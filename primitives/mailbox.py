@@ -76,7 +76,7 @@ class Mailbox:
         self._outbox.drain()
 
     def tidy(self) -> None:
-        """Test every send, and let go of those that are complete."""
+        """Test every send, and free the buffers of those that are complete."""
         self._outbox.done()
 
     def poll(self) -> list[tuple[int, NDArray]]:
@@ -87,13 +87,11 @@ class Mailbox:
             mail.append(self._opened(*found))
         return mail
 
-    def wait(
-        self, until: float = math.inf, patience_s: float = math.inf, owing: Iterable[int] | None = None
-    ) -> list[tuple[int, NDArray]]:
+    def wait(self, until: float = math.inf, owing: Iterable[int] | None = None) -> list[tuple[int, NDArray]]:
         """Wait as `Inbox.next` does; empty as well when a source was lost meanwhile."""
         self._skip_lost()
         owed = None if owing is None else [self.peers.members[position] for position in owing]
-        found = self._inbox.next(until, patience_s, owed)
+        found = self._inbox.next(until, owing=owed)
         return [] if found is None else [self._opened(*found)]
 
     def take(self, position: int) -> NDArray | None:

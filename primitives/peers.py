@@ -54,7 +54,7 @@ class Peers:
 
     @classmethod
     def of(cls, comm: MPI.Intracomm | Peers) -> Peers:
-        """Let a primitive take either a communicator or a table that its caller keeps."""
+        """Make a table of all ranks of a communicator; a table that a caller keeps is returned as it is."""
         return comm if isinstance(comm, Peers) else cls(comm)
 
     def adopt(self, members: Iterable[int], comm: MPI.Intracomm | None = None) -> None:

@@ -14,7 +14,7 @@ and, where its ranks may die,
 
     DRILL                          a `faults.patterns.catalogue.Pattern` whose option ``program`` is the module's name:
                                    the policies, steps and oracle of its drill
-    run(spec, folder, tools)       one rank's side of the job in which ranks die; gives the verdict for the oracle
+    run(spec, folder, tools)       one rank's side of the job in which ranks die; gives its result for the oracle
 
 Its terms are measured and priced by `demos._lib.case_terms`.
 """

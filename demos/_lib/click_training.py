@@ -102,6 +102,7 @@ class Learner:
             worker.push("dense", by_dense)
         else:
             total = np.empty_like(by_dense)
+            worker.away()
             all_reduce(self.group, by_dense, total)
             self.dense -= DENSE_RATE * total
         worker.push("table", by_rows.reshape(-1, data.width), keys, closes=True)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 import emulator
 from demos._lib import hospitals
 from primitives.collectives import all_reduce
-from primitives.federated import participate, robust, serving, weighted_mean
-from primitives.federated.averaging import Aggregate
+from primitives.federated import rules
+from primitives.federated.averaging import participate, serving
+from primitives.federated.rules import Aggregate
 from primitives.gossip import graphs, mix
 from primitives.gossip.mixing import Mixing, metropolis
 from primitives.peers import OnFailure, Peers
@@ -33,7 +34,7 @@ class Plan:
     Attributes
     ----------
     rule
-        Aggregation: ``"mean"`` weighted by rows, or one of `robust.RULES`, which bears the liar.
+        Aggregation: ``"mean"`` weighted by rows, or another one of `rules.RULES`, which bears the liar.
     local, terms, rounds
         Local steps of a round; elections, and rounds that an elected server leads.
     away
@@ -49,10 +50,12 @@ class Plan:
 
     def aggregate(self) -> Aggregate:
         """How the server joins the models."""
-        if self.rule == "mean":
-            return weighted_mean
-        rule, liars = robust.rule(self.rule), int(self.liar is not None)
-        return lambda models, examples: rule(models, liars)
+        return rules.of(self.rule).bearing(self.liars)
+
+    @property
+    def liars(self) -> int:
+        """Liars that the rule is to bear."""
+        return int(self.liar is not None and rules.of(self.rule).bears)
 
     def answer(self, rank: int, own: hospitals.Rows, model: Array, number: int) -> tuple[Array, float] | None:
         """A hospital's answer in a round; None while it is away."""
@@ -195,7 +198,7 @@ def one_process(parts: list[hospitals.Rows], plan: Plan) -> tuple[Array, list[Ar
             served[server] += 1
         given = [plan.answer(rank, own, model, number) for rank, own in enumerate(parts) if rank != server]
         answers = [one for one in given if one is not None]
-        if answers and robust.most_liars(plan.rule, len(answers)) >= int(plan.liar is not None and plan.rule != "mean"):
+        if answers and rules.of(plan.rule).most_liars(len(answers)) >= plan.liars:
             model = aggregate(np.array([one for one, _ in answers]), np.array([weight for _, weight in answers]))
     each, matrix = np.zeros((len(parts), hospitals.FEATURES)), mixing_of(len(parts)).matrix()
     for number in range(plan.terms * plan.rounds):

@@ -20,7 +20,7 @@ from demos._lib import corpus, retrieval
 from demos._lib.retrieval import Index, Passage, Query
 from demos._lib.stragglers import in_parts
 from emulator.errors import UsageError, on_root
-from primitives.scatter_gather import Coordinator, ShardAnswer, Shards, ask_shards, coordinator
+from primitives.scatter_gather import Answer, Coordinator, Shards, ask_shards, coordinator
 
 BEST = 10  # passages of an answer
 REPLICAS = 2
@@ -157,7 +157,7 @@ class Service:
         self.held[shard].add(news)
         return self.held[shard].search(query, BEST)
 
-    def ask(self, pool: Coordinator, query: Query, **options: Any) -> tuple[list[int], ShardAnswer]:
+    def ask(self, pool: Coordinator, query: Query, **options: Any) -> tuple[list[int], Answer]:
         """The best passages, and what the shards answered."""
         found = ask_shards(pool, self.places, (self.asked, query, []), **options)
         self.asked += 1

@@ -17,7 +17,7 @@ from emulator.design.exchange import ITEM, WARM_UP, Exchange
 from emulator.network import Network
 from emulator.run.session import Run
 from primitives.collectives.all_reduce import all_reduce
-from primitives.federated import participate, serving
+from primitives.federated.averaging import participate, serving
 from primitives.gossip import PushSum, graphs, mix, mixing, schedules
 from primitives.parameter_server import Add, Consistency, ParameterServer, Table, Worker
 from primitives.scatter_gather import Deadline, coordinator

@@ -268,11 +268,11 @@ def _next(whole: model.Weights, request: tuple[int, int]) -> int:
     return int(np.argmax(model.chances(whole, context)))
 
 
-def _matches(spec: JobSpec, folder: Path, verdicts: Sequence[dict[str, Any]]) -> tuple[bool, str]:
+def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> tuple[bool, str]:
     """Losses of every rank as in one process to rounding, and every answer."""
     losses, whole = model.losses_alone(model.text(60), 4 * spec.ranks, TRAINING)
     right = [[_next(whole, (step, number)) for number in range(REQUESTS)] for step in range(TRAINING, spec.steps)]
-    at_work = [one for one in verdicts if one["place"] is not None]
+    at_work = [one for one in results if one["place"] is not None]
     worst = max(float(np.abs(np.subtract(one["losses"], losses)).max()) for one in at_work)
     wrong = sum(one["answers"][TRAINING:] != right for one in at_work)
     answers = (spec.steps - TRAINING) * REQUESTS

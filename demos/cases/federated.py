@@ -33,7 +33,7 @@ from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
 from faults.patterns.catalogue import Pattern
 from faults.recover.exclusion import routing
-from primitives.federated import participate, serving, weighted_mean
+from primitives.federated.averaging import participate, serving, weighted_mean
 
 Array = NDArray[np.float64]
 RANKS, WHY = 4, "a server and three clients: with fewer no rule bears a liar"
@@ -193,21 +193,21 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
             "model": member.model.tolist()}  # fmt: skip
 
 
-def _matches(spec: JobSpec, folder: Path, verdicts: Sequence[dict[str, Any]]) -> tuple[bool, str]:
+def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> tuple[bool, str]:
     """Replay in one process who led and who answered; of a dead server's term, what its clients were last sent."""
     parts = [hospitals.rows(one) for one in hospitals.split(spec.ranks, spec.seed)]
     moments = np.sum([part.moments() for part in parts], axis=0)
     parts, plan, model = [part.standardised(moments) for part in parts], Plan(), np.zeros(hospitals.FEATURES)
-    servers, of = verdicts[0]["servers"], {one["place"]: one for one in verdicts}
+    servers, of = results[0]["servers"], {one["place"]: one for one in results}
     for term, server in enumerate(servers):
         members = [rank for rank in range(spec.ranks) if rank != server]
-        rounds = of[server]["led"] if server in of else [members] * max(one["known"][term] for one in verdicts)
+        rounds = of[server]["led"] if server in of else [members] * max(one["known"][term] for one in results)
         for answered in rounds:
             given = [plan.answer(rank, parts[rank], model, 0) for rank in answered]
             model = weighted_mean(
                 np.array([one[0] for one in given if one]), np.array([one[1] for one in given if one])
             )
-    off = max(float(np.abs(np.array(one["model"]) - model).max()) for one in verdicts)
+    off = max(float(np.abs(np.array(one["model"]) - model).max()) for one in results)
     good, count = hospitals.right(model, hospitals.pooled(parts))
     text = (f"ranks {', '.join(map(str, servers))} led; every survivor's model differs from one process by at most "
             f"{off:.1e}, right on {100 * good / count:.1f} %")  # fmt: skip

@@ -157,9 +157,9 @@ def _latencies(run: Run, library: Library, service: Service, whole: Index, sheet
             for query, right in zip(queries, truth, strict=False):
                 assert pool is not None  # `truth` is empty on a worker
                 numbers, answer = one.ask(pool, query, **options)
-                times.append(answer.answer.seconds)
+                times.append(answer.seconds)
                 recall.append(len(right & set(numbers)) / max(1, len(right)))
-                backups += answer.answer.counts.backups
+                backups += answer.counts.backups
         if run.rank == 0:
             rows.append([name, *np.quantile(times, [0.5, 0.99]).tolist(), float(np.mean(recall)), backups])
     columns = {"way": "name", "p50": "time", "p99": "time", "recall": "percent", "asked again": "count"}
@@ -221,8 +221,8 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     return {"place": 0, "right": right, "moved": moved, "replicas": min(map(len, places.now))}
 
 
-def _matches(spec: JobSpec, folder: Path, verdicts: Sequence[dict[str, Any]]) -> tuple[bool, str]:
-    driver = next((one for one in verdicts if one["place"] == 0), None)
+def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> tuple[bool, str]:
+    driver = next((one for one in results if one["place"] == 0), None)
     if driver is None:
         return False, "the driver left no result"
     text = f"{driver['right']} of {spec.steps} answers are those of one process, {driver['moved']} passages moved"

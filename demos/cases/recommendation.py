@@ -51,14 +51,10 @@ EVERY = 10  # steps between checkpoints of the drill
 
 
 def scaled(sheet: Sheet, ranks: int) -> Sheet:
-    """The design with this case's table, as many servers to a worker as in the sheet, and its time of a worker.
-
-    Beside an all-reduce there are two servers: without pacing a single one waits in emulated order, until its patience
-    ends, for a worker that waits for another one in the all-reduce.
-    """
+    """The design with this case's table, as many servers to a worker as in the sheet, and its time of a worker."""
     data, asked = clicks.Clicks(), design_of(sheet).servers
     nodes = pricing.chosen_nodes(sheet, pricing.predict(sheet))
-    servers = max(1 if _dense(sheet) == "servers" else 2, round(ranks * asked / (asked + nodes)))
+    servers = max(1, round(ranks * asked / (asked + nodes)))
     table = {"bytes": 8 * data.rows * data.width, "rows": data.rows, "row_bytes": 8 * data.width,
              "touched": data.distinct(BATCH), "skew": 0.0, "servers": servers}  # fmt: skip
     dense = {"bytes": 8 * data.dense} | ({"servers": servers} if _dense(sheet) == "servers" else {})
@@ -233,7 +229,7 @@ def fill(service: ParameterServer, arrays: Mapping[str, Array]) -> None:
             array[:] = arrays[name]
 
 
-def _matches(spec: JobSpec, folder: Path, verdicts: Sequence[dict[str, Any]]) -> tuple[bool, str]:
+def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> tuple[bool, str]:
     """Hold the last checkpoint to one process, the workers' weights to the checkpoint, and replicas to each other."""
     data, read = clicks.Clicks(spec.seed), _store(folder).load(spec.steps)
     kept = {"table": np.empty((data.rows, data.width)), "dense": np.empty(data.dense)}
@@ -241,15 +237,13 @@ def _matches(spec: JobSpec, folder: Path, verdicts: Sequence[dict[str, Any]]) ->
         placement = place(kind, len(kept[name]), SERVERS)
         for index in range(SERVERS):
             kept[name][placement.keys(index)] = read[f"{name} {index} 0"]
-    pulled = {one["weights"] for one in verdicts if one["weights"]}
-    copies = [
-        [one["shards"][str(index)] for one in verdicts if str(index) in one["shards"]] for index in range(SERVERS)
-    ]
+    pulled = {one["weights"] for one in results if one["weights"]}
+    copies = [[one["shards"][str(index)] for one in results if str(index) in one["shards"]] for index in range(SERVERS)]
     whole = all(len(of) >= SERVERS and len(set(of)) == 1 for of in copies)
     text = f"every shard is on {min(map(len, copies))} servers" + (", bit by bit" if whole else "")
     if pulled != {digest(kept)}:
         return False, f"the workers' weights are not those of the checkpoint; {text}"
-    if sum(bool(one["weights"]) for one in verdicts) < spec.ranks - SERVERS:
+    if sum(bool(one["weights"]) for one in results) < spec.ranks - SERVERS:
         return whole, f"the others went on without the clicks of the dead; {text}"
     dense, table = clicks.one_process(data, list(range(SERVERS, spec.ranks)), spec.steps, BATCH, DENSE_RATE, RATE)
     off = max(float(np.abs(kept["dense"] - dense).max()), float(np.abs(kept["table"] - table).max()))

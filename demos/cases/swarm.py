@@ -235,13 +235,13 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
             "error": float(np.sqrt(np.mean(error[known] ** 2)))}  # fmt: skip
 
 
-def _matches(spec: JobSpec, folder: Path, verdicts: Sequence[dict[str, Any]]) -> tuple[bool, str]:
+def _matches(spec: JobSpec, folder: Path, results: Sequence[dict[str, Any]]) -> tuple[bool, str]:
     """What the dead had measured and not passed on is lost, so that the map is held to the truth."""
-    counted = sorted({dead for one in verdicts for dead in one["dead"] if dead in one["known"]})
+    counted = sorted({dead for one in results for dead in one["dead"] if dead in one["known"]})
     if counted:
         return False, f"agents still leave a part to the dead {counted}"
-    cells, error = min(one["cells"] for one in verdicts), max(one["error"] for one in verdicts)
-    text = f"{len(verdicts)} agents divide the area, know {cells} of {CELLS} cells and err by {error:.2f} at most"
+    cells, error = min(one["cells"] for one in results), max(one["error"] for one in results)
+    text = f"{len(results)} agents divide the area, know {cells} of {CELLS} cells and err by {error:.2f} at most"
     return cells >= KNOWN * CELLS and error <= searching.NOISE, text
 
 

@@ -22,7 +22,7 @@ WAIT = 1.3
 IMBALANCE = 1.5
 TRAFFIC = 10
 NEEDED = {"mean": None, "median": (2, 1), "trimmed-mean": (2, 1), "krum": (2, 3)}
-"""Updates that a rule needs for f liars: a f + b (`primitives.federated.robust`); a mean bears none."""
+"""Updates that a rule needs for f liars: a f + b (`primitives.federated.rules`); a mean bears none."""
 
 
 @dataclass(frozen=True)

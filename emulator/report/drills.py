@@ -257,7 +257,7 @@ def alarms(result: Mapping[str, Any]) -> Iterator[Item]:
     "wrong"}``; ``situations`` says by name what they are: ``{"about", "real"}``, real where a rank does die.
     """
     found, situations = result.get("alarms") or [], result.get("situations") or {}
-    title = "Time to detection, and live ranks that were suspected; -: no rank was suspected"
+    title = "Time to detection, and live ranks that were killed; -: no rank was suspected"
     yield Map.pivot(title, found, "detector", "situation", form=_sighted, tone=lambda one: _bad(one["wrong"]))
     limits = {one["situation"]: format_time(one["limit_seconds"]) for one in found}
     yield Detail("limits of silence: " + ", ".join(f"{name} {limit}" for name, limit in limits.items()))
@@ -267,12 +267,7 @@ def alarms(result: Mapping[str, Any]) -> Iterator[Item]:
         for one in found
         if one["wrong"]
     )
-    # SWIM only suspects: no rank is ended for what it says.
-    harmless = [
-        one
-        for one in found
-        if one["detector"] != "swim" and not situations.get(one["situation"], {"real": True})["real"]
-    ]
+    harmless = [one for one in found if not situations.get(one["situation"], {"real": True})["real"]]
     if harmless:
         ended = sum(len(one["false_alarms"]) for one in harmless)
         yield Verdict(not ended, f"{ended} live ranks were ended in {len(harmless)} jobs without a failure")

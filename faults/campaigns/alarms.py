@@ -3,9 +3,8 @@
     real       kill: a process is gone            hang: a process is stopped for good
     harmless   long computing, 8 ranks per core, late messages, a straggler, a pause shorter than the limit
 
-Every pair of detector and situation is a job of its own; all jobs have the same limit of silence. With the runtime,
-heartbeats and phi-accrual the job is a drill, in which the launcher kills a rank that is declared dead. With SWIM the
-ranks detect failures among themselves, between two steps; their suspicions are counted and no rank is killed.
+Every pair of detector and situation is a drill of its own, in which the launcher kills a rank that is declared dead;
+all have the same limit of silence.
 """
 
 from __future__ import annotations
@@ -18,12 +17,10 @@ from emulator.core.wall_clock import cores
 from emulator.launch import mpirun
 from faults import detect
 from faults.detect import DETECTORS
-from faults.drill import drill, timeline
-from faults.drill.job_spec import JobSpec
+from faults.drill import drill
 from faults.drill.request import Request
-from faults.launch.supervise import need_ulfm, supervise
+from faults.launch.supervise import need_ulfm
 from faults.patterns.catalogue import check_names
-from faults.plan.events import resolve
 from faults.plan.grammar import parse
 
 _STEP_S = 0.01
@@ -110,12 +107,10 @@ def run(
     need_ulfm(mpi, "shrink")
     for name in situations or SITUATIONS:
         for detector in detectors or DETECTORS:
-            job = _job(base, SITUATIONS[name], detector, folder / f"{name}-{detector}")
-            found = Detection(detector, name, float(job.limit_s or 0.0))
+            place = folder / f"{name}-{detector}"
+            job = _job(base, SITUATIONS[name], detector, place)
             meant = {_victim(job)} if SITUATIONS[name].real else set()
-            detect_by = _by_ranks if DETECTORS[detector].among_ranks else _by_drill
-            detect_by(job, folder / f"{name}-{detector}", mpi, meant, found)
-            yield found
+            yield _drilled(job, place, mpi, meant, Detection(detector, name, float(job.limit_s or 0.0)))
 
 
 def check(detectors: Sequence[str], situations: Sequence[str]) -> None:
@@ -152,8 +147,8 @@ def _job(base: Request, situation: Situation, detector: str, folder: Path) -> Re
     return job
 
 
-def _by_drill(job: Request, folder: Path, mpi: mpirun.Mpi, meant: set[int], found: Detection) -> None:
-    """Run a drill; where no process detects the failure, the watchdog ends the job."""
+def _drilled(job: Request, folder: Path, mpi: mpirun.Mpi, meant: set[int], found: Detection) -> Detection:
+    """Complete `found` by a drill; where no process detects the failure, the watchdog ends the job."""
     # The runtime never notices a stopped rank.
     unnoticed = bool(meant) and not DETECTORS[str(job.detector)].has_limit and parse(job.faults[0]).kind.silent
     if unnoticed:
@@ -164,30 +159,4 @@ def _by_drill(job: Request, folder: Path, mpi: mpirun.Mpi, meant: set[int], foun
         found.detection_seconds = evaluation.episodes[0].phases["detect"]
     elif not evaluation.recovered and not unnoticed:
         found.wrong = f"{evaluation.phase}: {evaluation.reason}"
-
-
-def _by_ranks(job: Request, folder: Path, mpi: mpirun.Mpi, meant: set[int], found: Detection) -> None:
-    """Run ranks that only work and ask each other; read what those that are alive believe at the end."""
-    limit_s, steps, lines = found.limit_seconds, job.steps or 0, list(job.faults)
-    if meant:
-        steps = max(steps, round(4 * limit_s / _STEP_S))
-        if parse(lines[0]).kind.silent:
-            lines[0] += f" for {_ms(3 * limit_s)}"  # no process would kill it: it wakes up when the others know
-    spec = JobSpec(
-        "membership", job.ranks, lines, "continue", steps=steps, seed=job.seed, net=job.net, pace=1.0,
-        stall_s=job.stall_s, deadline_s=job.deadline_s,
-        options={"limit_s": limit_s, "step_s": _STEP_S, "grip_s": job.options["grip_s"]},
-        events=resolve([parse(line) for line in lines], job.ranks, steps=steps, seed=job.seed),
-    )  # fmt: skip
-    folder.mkdir(parents=True, exist_ok=True)
-    finished = supervise(spec, folder, mpi)
-    living = [verdict for verdict in finished.verdicts if verdict["place"] not in meant]
-    if not living:
-        found.wrong = f"no rank left a result: {finished.endings[-1].why}"
-        return
-    given_up = [(int(rank), at) for verdict in living for rank, at in verdict["given_up"].items()]
-    found.false_alarms = sorted({rank for rank, _ in given_up} - meant)
-    fault = min(timeline.struck(finished.records).values(), default=None)
-    seen = [at for rank, at in given_up if rank in meant]
-    if seen and fault is not None:
-        found.detection_seconds = min(seen) - fault
+    return found

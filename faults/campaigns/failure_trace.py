@@ -32,6 +32,7 @@ from faults.launch.supervise import need_ulfm
 from faults.patterns.catalogue import CATALOGUE, check_names
 from faults.plan.kinds import KINDS
 from faults.plan.model import Event, When
+from faults.record.journal import What
 
 PATTERN = "ring"
 POLICIES = CATALOGUE[PATTERN].policies
@@ -97,7 +98,7 @@ def run(
     spec.events = setting.failures(mtbf_s) if mtbf_s is not None else []
     finished, evaluation = drill.launch_once(spec, folder, mpi)
     seconds = _seconds(finished.records, spec.world)
-    saved = [r["cost"] for r in finished.records if r["what"] == "saved" and r["member"] == 0]
+    saved = [r["cost"] for r in finished.records if r["what"] == What.SAVED and r["member"] == 0]
     return Run(
         policy,
         mtbf_s,
@@ -114,14 +115,14 @@ def run(
 
 def _seconds(records: Sequence[Record], world: int) -> float:
     """Time from the start of the first launch's last rank to the end of the last step; NaN if no step was done."""
-    begun = [r["at"] for r in records if r["what"] == "started" and r["attempt"] == 0 and r["member"] < world]
-    done = [completed(r) for r in records if r["what"] == "commit"]
+    begun = [r["at"] for r in records if r["what"] == What.STARTED and r["attempt"] == 0 and r["member"] < world]
+    done = [completed(r) for r in records if r["what"] == What.COMMIT]
     return max(done) - max(begun) if begun and done else math.nan
 
 
 def redone(records: Sequence[Record], steps: int) -> int:
     """Steps that were committed more than once, because a checkpoint was older."""
-    done = {(r["attempt"], r["step"]) for r in records if r["what"] == "commit"}
+    done = {(r["attempt"], r["step"]) for r in records if r["what"] == What.COMMIT}
     return max(0, len(done) - steps)
 
 

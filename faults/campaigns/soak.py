@@ -97,7 +97,7 @@ def _count(tally: Tally, trial: Trial, evaluation: Evaluation) -> int:
     tally.recoveries += [job | {"seconds": episode.seconds} for episode in evaluation.episodes]
     if evaluation.recovered:
         return fired
-    hung = not evaluation.checks["verdict"][0]
+    hung = not evaluation.checks["finished"][0]
     tally.hangs += hung
     tally.wrong += not hung and not evaluation.checks["result"][0]
     tally.leftovers += not evaluation.checks["leftovers"][0]

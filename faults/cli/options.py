@@ -16,8 +16,9 @@ from faults.detect import DETECTORS
 from faults.drill.job_spec import CHECKPOINT, LEVELS
 from faults.drill.request import Request
 from faults.drill.training import REDUCTIONS
-from faults.patterns.catalogue import CATALOGUE, RULES
+from faults.patterns.catalogue import CATALOGUE
 from faults.plan.files import read_lines
+from primitives.federated.rules import RULES
 
 
 def _name_of(param: click.Parameter | None) -> str:
@@ -93,13 +94,13 @@ _ASKED: dict[str, dict[str, Any]] = {
                            help="With --trace: events of each rank that are kept, the last ones."),
     "seed": _option("--seed", type=_whole(0), help="Seed of all random choices; absent: the plan file's, else 0."),
     # of the pattern
-    "reduction": _option("--reduction", type=click.Choice(REDUCTIONS),
+    "reduction": _option("--reduction", type=click.Choice(tuple(REDUCTIONS)),
                          help="How the gradients of ring training are added."),
     "agree": _option("--agree-every", type=_whole(0),
         help="Steps between agreements (ring); absent: 0, only after a death and at the end (1 with --checkpoint)."),
     "ballast": _option("--ballast", type=SIZE,
                        help="Bytes that are sent along with the work (not in every step), for long messages."),
-    "rule": _option("--rule", type=click.Choice(RULES), help="How a federated server averages."),
+    "rule": _option("--rule", type=click.Choice(tuple(RULES)), help="How a federated server averages."),
     "liars": _option("--liars", type=_whole(0), help="Number of lying clients that the rule must tolerate."),
     # of the checkpoints
     "levels": _option("--checkpoint", type=click.Choice(tuple(LEVELS)),

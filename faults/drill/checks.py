@@ -11,12 +11,14 @@ from typing import Any
 
 from emulator.report.drills import PHASES
 from faults.drill import phase_checks, timeline
-from faults.drill.timeline import Episode, Record
+from faults.drill.timeline import PHASE_ENDS, Episode, Record
 from faults.launch.supervise import Finished
+from faults.launch.watchdog import BY_ITSELF
 from faults.patterns.catalogue import CATALOGUE
+from faults.record.journal import What
 
 CHECKS = {
-    "verdict": "a result file of a rank that reached the end",
+    "finished": "a result file of a rank that reached the end",
     "faults fired": "every fault fired",
     "commits": "every step is committed once",
     "deaths": "the dead are those of the plan",
@@ -61,11 +63,11 @@ class Evaluation:
 def evaluate(finished: Finished) -> Evaluation:
     """Check a finished job against its plan and its pattern's oracle."""
     records, spec, pattern = finished.records, finished.spec, CATALOGUE[finished.spec.pattern]
-    final = [v for v in finished.verdicts if v["attempt"] == spec.attempt]
+    final = [v for v in finished.results if v["attempt"] == spec.attempt]
     found = timeline.episodes(records)
     fired = _fired(finished)
     checks = {
-        "verdict": (bool(final), f"{len(final)} ranks left a result"),
+        "finished": (bool(final), f"{len(final)} ranks left a result"),
         "faults fired": (all(f["fired"] for f in fired), _count(fired)),
         "result": pattern.matches(spec, finished.folder, final) if final else (False, "no rank left a result"),
         "commits": _committed_once(records, spec.attempt, spec.steps) if final else (False, "the job did not end"),
@@ -107,7 +109,7 @@ def _committed_once(records: Sequence[Record], last_attempt: int, steps: int) ->
     """Whether each step is in the final history once; a later launch replaces it from where it resumed."""
     history: list[int] = []
     for attempt in range(last_attempt + 1):
-        resumed = [r["step"] for r in records if (r["what"], r["attempt"]) == ("resumed", attempt)]
+        resumed = [r["step"] for r in records if (r["what"], r["attempt"]) == (What.RESUMED, attempt)]
         if resumed:
             history = [step for step in history if step < min(resumed)]
         per_member = _commits_of(records, attempt)
@@ -126,14 +128,14 @@ def _committed_once(records: Sequence[Record], last_attempt: int, steps: int) ->
 
 def _commits_of(records: Sequence[Record], attempt: int, leavers: bool = False) -> dict[int, list[int]]:
     """Each member's committed steps in order; with `leavers` only of members that left by themselves."""
-    left = {r["member"] for r in records if (r["what"], r["attempt"]) == ("left", attempt)}
+    left = {r["member"] for r in records if (r["what"], r["attempt"]) == (What.LEFT, attempt)}
     found: dict[int, list[int]] = {}
     for r in records:
         if r["attempt"] != attempt or (leavers and r["member"] not in left):
             continue
-        if r["what"] == "commit":
+        if r["what"] == What.COMMIT:
             found.setdefault(r["member"], []).append(r["step"])
-        elif r["what"] == "rolled back":  # to a checkpoint on disk: later steps are no part of the history
+        elif r["what"] == What.ROLLED_BACK:  # to a checkpoint on disk: later steps are no part of the history
             found[r["member"]] = [step for step in found.get(r["member"], []) if step < r["step"]]
     return found
 
@@ -147,7 +149,7 @@ def _late_commits(records: Sequence[Record]) -> str:
     """A commit by a rank after its death; empty if there is none."""
     for death in timeline.deaths(records):
         mine = [r for r in records if (r["member"], r["attempt"]) == (death.member, death.attempt)]
-        late = [r for r in mine if r["what"] == "commit" and r["at"] > death.at]
+        late = [r for r in mine if r["what"] == What.COMMIT and r["at"] > death.at]
         if late:
             return f"rank {death.member} committed step {late[0]['step']} after it was gone"
     return ""
@@ -157,19 +159,19 @@ def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
     """Whether exactly the ranks of the plan died; any other one crashed silently."""
     records, last = finished.records, finished.spec.attempt
     for attempt in range(last):
-        begun = any((r["what"], r["attempt"]) == ("started", attempt) for r in records)
+        begun = any((r["what"], r["attempt"]) == (What.STARTED, attempt) for r in records)
         if begun and not any(death.attempt == attempt for death in timeline.deaths(records)):
             return False, f"launch {attempt} ended without a fault"
     injected = {d.member for d in timeline.deaths(records)}
-    joined = {r["member"] for r in records if r["what"] == "joined"}
+    joined = {r["member"] for r in records if r["what"] == What.JOINED}
     # A process that was being spawned when a rank died is abandoned, and another one is spawned.
     started = {
         r["member"]
         for r in records
-        if (r["what"], r["attempt"]) == ("started", last)
+        if (r["what"], r["attempt"]) == (What.STARTED, last)
         and (r["member"] < finished.spec.world or r["member"] in joined)
     }
-    left = {r["member"] for r in records if r["what"] == "left" and r["attempt"] == last}
+    left = {r["member"] for r in records if r["what"] == What.LEFT and r["attempt"] == last}
     dead = started - left
     meant = injected & started if not finished.spec.policy.relaunches else set()
     if dead != meant:
@@ -195,15 +197,14 @@ def _of_mpirun(status: int | None) -> str:
 
 def _where_it_stopped(finished: Finished, checks: dict[str, tuple[bool, str]]) -> tuple[str, str]:
     """The phase in which a drill failed, and why, in words."""
-    lost = next((r for r in finished.records if r["what"] == "lost"), None)
+    lost = next((r for r in finished.records if r["what"] == What.LOST), None)
     if lost is not None:
         return lost["phase"], lost["reason"]
     last = finished.endings[-1]
-    if not checks["verdict"][0]:
-        events = [r["what"] for r in finished.records if r["what"] in ("noticed", "agreed", "rebuilt", "restored")]
-        after = {"noticed": "agree", "agreed": "rebuild", "rebuilt": "restore", "restored": "replay"}
-        phase = after[events[-1]] if events else "detect"
-        why = last.why if last.why != "by itself" else _of_mpirun(last.status)
+    if not checks["finished"][0]:
+        following = dict(zip(PHASE_ENDS.values(), list(PHASES)[1:], strict=False))
+        phase = next((following[r["what"]] for r in reversed(finished.records) if r["what"] in following), "detect")
+        why = last.why if last.why != BY_ITSELF else _of_mpirun(last.status)
         return phase, "; ".join([why, *last.waits[:2]])
     broken = [f"{name}: {text}" for name, (ok, text) in checks.items() if not ok]
     return "check", "; ".join(broken)

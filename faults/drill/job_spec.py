@@ -14,7 +14,7 @@ from faults.plan.model import Event
 from faults.policies import Policy
 
 FILE = "job.json"
-BOARD, JOURNAL, VERDICTS, MEMBERS, STACKS = "board", "journal", "verdicts", "members", "stacks"
+BOARD, JOURNAL, RESULTS, MEMBERS, STACKS = "board", "journal", "results", "members", "stacks"
 NEWCOMERS = 64
 """Rows on the board for processes that are spawned later."""
 

@@ -19,10 +19,11 @@ from operator import itemgetter
 
 from faults.drill.timeline import Episode, Record, completed, deaths
 from faults.launch.supervise import Finished
+from faults.record.journal import What
 
 _ROUNDING_S = 1e-6
 # The order in which a survivor records the phases, as regular expressions over these letters.
-_LETTERS = {"noticed": "n", "agreed": "a", "rebuilt": "b", "restored": "s"}
+_LETTERS = {What.NOTICED: "n", What.AGREED: "a", What.REBUILT: "b", What.RESTORED: "s"}
 _REPAIR, _AGAIN = r"(n((an*)+b)+s)+", r"bs"
 _AROUND = r"b?(nb)*n?"  # not in lockstep: a further death, and the end, may fall between n and b
 _CUT_SHORT = r"(n((an*)+b?)*)?"  # the repair of a further death, which goes on after the episode
@@ -45,7 +46,7 @@ def _out_of_order(records: Sequence[Record]) -> str:
     """Records are sorted by time; a rank whose clock went back has them in another order in its file."""
     last: dict[tuple[int, int], Record] = {}
     for r in records:
-        if r["what"] in _LETTERS or r["what"] == "commit":
+        if r["what"] in _LETTERS or r["what"] == What.COMMIT:
             before = last.get((r["member"], r["attempt"]), r)
             if before.get("line", 0) > r.get("line", 0):
                 return f"rank {r['member']} wrote {r['what']} before {before['what']}, with a later time"
@@ -58,7 +59,7 @@ def _needless(finished: Finished) -> str:
     spec = finished.spec
     if not spec.policy.repairs or spec.failure_detector.among_ranks:
         return ""
-    rebuilt = Counter(r["member"] for r in finished.records if r["what"] == "rebuilt")
+    rebuilt = Counter(r["member"] for r in finished.records if r["what"] == What.REBUILT)
     died = len(deaths(finished.records))
     # A rank that waited too long for an agreement may have revoked its lane, which causes one more repair.
     spoiled = len({lane for r in finished.records for lane in r.get("spoiled", ())})
@@ -72,7 +73,7 @@ def _sum(finished: Finished, episode: Episode) -> str:
     first = next(death for death in episode.deaths if death.at == episode.began)
     events = [event.ident for event in finished.spec.events]
     died = finished.fired[events.index(first.event)]
-    stamps = [completed(r) for r in finished.records if (r["what"], r.get("step")) == ("commit", episode.step)]
+    stamps = [completed(r) for r in finished.records if (r["what"], r.get("step")) == (What.COMMIT, episode.step)]
     total, phases = max(stamps) - died, episode.phases
     if min(phases.values()) < 0:
         return f"{min(phases, key=lambda name: phases[name])} ends before it begins"
@@ -86,8 +87,8 @@ def _within(finished: Finished, episode: Episode) -> dict[int, list[Record]]:
     fallen = {(death.member, death.attempt) for death in episode.deaths}
     inside = [r for r in finished.records if episode.began < r["at"] <= episode.ended and r["what"] in _LETTERS]
     if finished.spec.policy.relaunches:
-        last = max((r["attempt"] for r in inside if r["what"] == "restored"), default=0)
-        inside = [r for r in inside if r["attempt"] == last and r["what"] in ("rebuilt", "restored")]
+        last = max((r["attempt"] for r in inside if r["what"] == What.RESTORED), default=0)
+        inside = [r for r in inside if r["attempt"] == last and r["what"] in (What.REBUILT, What.RESTORED)]
     told: dict[int, list[Record]] = {}
     for r in inside:
         if (r["member"], r["attempt"]) not in fallen:
@@ -111,7 +112,7 @@ def _chain(finished: Finished, episode: Episode) -> str:
 
 def _finishers(finished: Finished, episode: Episode) -> set[int]:
     """Members at work before the death that finished the interrupted step after it, in the same launch."""
-    commits = [r for r in finished.records if r["what"] == "commit"]
+    commits = [r for r in finished.records if r["what"] == What.COMMIT]
     fallen = {(death.member, death.attempt) for death in episode.deaths}
     began = {(r["member"], r["attempt"]) for r in commits if completed(r) < episode.began}
     return {
@@ -126,7 +127,7 @@ def _cause(finished: Finished, episode: Episode) -> str:
     if not finished.spec.policy.repairs:
         return ""
     told = _within(finished, episode)
-    outcomes = [r for wrote in told.values() for r in wrote if r["what"] == "agreed"]
+    outcomes = [r for wrote in told.values() for r in wrote if r["what"] == What.AGREED]
     agreed = min(outcomes, key=itemgetter("at"), default=None)
     for member, (noticed, *_) in told.items():  # a rank that was given the state meets errors of later deaths only
         if agreed and noticed.get("how", "").startswith("error") and noticed["at"] > agreed["at"]:

@@ -22,8 +22,7 @@ from faults.drill import job_spec  # noqa: E402
 from faults.drill.job_spec import JobSpec  # noqa: E402
 from faults.inject.drill_context import DrillContext  # noqa: E402
 from faults.inject.injector import Injector  # noqa: E402
-from faults.platform import LOCAL  # noqa: E402
-from faults.record.journal import Journal  # noqa: E402
+from faults.record.journal import Journal, What  # noqa: E402, What
 from faults.record.status_board import StatusBoard  # noqa: E402
 from faults.recover.program_failure import die_loudly  # noqa: E402
 from faults.recover.spawning import spawned  # noqa: E402
@@ -38,19 +37,19 @@ def main(folder: Path) -> None:
     stacks = (folder / job_spec.STACKS / f"{member:03d}.txt").open("w")
     faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
     tools = _instruments(folder, spec, member)
-    tools.journal.write("started", pid=os.getpid(), host=MPI.Get_processor_name())
+    tools.journal.write(What.STARTED, pid=os.getpid(), host=MPI.Get_processor_name())
     try:
         module = spec.options.get("program", f"faults.patterns.{spec.pattern.replace('-', '_')}")
         record = importlib.import_module(module).run(spec, folder, tools)
     except RecoveryFailed as lost:
-        tools.journal.write("lost", phase=lost.phase, reason=lost.reason)
+        tools.journal.write(What.LOST, phase=lost.phase, reason=lost.reason)
         _leave(spec, tools)
     except UsageError as error:  # of an algorithm that needs more ranks than are left
-        tools.journal.write("lost", phase="rebuild", reason=str(error))
+        tools.journal.write(What.LOST, phase="rebuild", reason=str(error))
         _leave(spec, tools)
-    waiting = folder / job_spec.VERDICTS / f".{member:03d}"
+    waiting = folder / job_spec.RESULTS / f".{member:03d}"
     waiting.write_text(json.dumps(record | {"member": member, "attempt": spec.attempt}))
-    waiting.replace(folder / job_spec.VERDICTS / f"{member:03d}.json")
+    waiting.replace(folder / job_spec.RESULTS / f"{member:03d}.json")
     _leave(spec, tools)
 
 
@@ -77,7 +76,7 @@ def _next_member(folder: Path, first: int) -> int:
 
 def _leave(spec: JobSpec, tools: DrillContext) -> None:
     """Exit: without MPI_Finalize where ranks may have died, with it where mpirun needs it."""
-    tools.journal.write("left")
+    tools.journal.write(What.LEFT)
     if tools.recorder is not None:
         tools.recorder.close()
     if tools.board is not None:
@@ -88,7 +87,7 @@ def _leave(spec: JobSpec, tools: DrillContext) -> None:
         MPI.Finalize()
     elif spec.policy.spawns and tools.board is not None:
         # When the first of the processes spawned together exits, mpirun ends the others.
-        clock, exists = LOCAL.clock, LOCAL.executioner.exists
+        clock, exists = tools.platform.clock, tools.platform.executioner.exists
         together = clock.now() + _TOGETHER_S
         while any(map(exists, tools.board.working(spec.attempt))) and clock.now() < together:
             clock.sleep(1e-3)

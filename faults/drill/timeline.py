@@ -13,10 +13,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from emulator.report.drills import PHASES
 from faults.plan.kinds import KINDS
+from faults.record.journal import What
 
 _NEVER = float("inf")
-_ENDS = {"detect": "noticed", "agree": "agreed", "rebuild": "rebuilt", "restore": "restored"}
+PHASE_ENDS = dict(zip(PHASES, (What.NOTICED, What.AGREED, What.REBUILT, What.RESTORED, What.COMMIT), strict=True))
+"""The record that ends each phase of a recovery, in their order."""
 
 Record = dict[str, Any]
 
@@ -64,14 +67,17 @@ def struck(records: Sequence[Record]) -> dict[str, float]:
 
 
 def _met(records: Sequence[Record]) -> dict[str, Record]:
-    """The record of each event that fired. A successor in a place, or the next launch, arms again the faults that its
-    predecessor died before, so the last process to arm one is the one that it hit."""
-    gone = {(r["member"], r["attempt"]): r["at"] for r in records if r["what"] == "left"}
+    """The record of each event that fired, by the event's id.
+
+    A successor in a place, or the next launch, arms again the faults that its predecessor died before, so the last
+    process to arm one is the one that it hit.
+    """
+    gone = {(r["member"], r["attempt"]): r["at"] for r in records if r["what"] == What.LEFT}
     for r in records:  # a dead process is hit by nothing more
-        if r["what"] == "fault" and KINDS[r["kind"]].final:
+        if r["what"] == What.FAULT and KINDS[r["kind"]].final:
             process = r["member"], r["attempt"]
             gone[process] = min(gone.get(process, _NEVER), r["due"])
-    over = {r["attempt"]: r["at"] for r in records if r["what"] == "ended"}  # written when all are dead
+    over = {r["attempt"]: r["at"] for r in records if r["what"] == What.ENDED}  # written when all are dead
 
     def existed_at(fault: Record) -> bool:
         happened = fault["at"] >= fault["due"]  # when it was written down: the launcher may have seen it before
@@ -80,13 +86,13 @@ def _met(records: Sequence[Record]) -> dict[str, Record]:
     return {
         r["event"]: r
         for r in records
-        if r["what"] == "fault" and r["due"] <= gone.get((r["member"], r["attempt"]), _NEVER) and existed_at(r)
+        if r["what"] == What.FAULT and r["due"] <= gone.get((r["member"], r["attempt"]), _NEVER) and existed_at(r)
     }
 
 
 def deaths(records: Sequence[Record]) -> list[Death]:
     """Kills and hangs that fired on a process that did not leave by itself."""
-    left = {(r["member"], r["attempt"]) for r in records if r["what"] == "left"}
+    left = {(r["member"], r["attempt"]) for r in records if r["what"] == What.LEFT}
     found = [
         Death(r["due"], r["member"], r["place"], r["text"], r["attempt"], r.get("waiting", False), r["event"])
         for r in _met(records).values()
@@ -110,7 +116,7 @@ def episodes(records: Sequence[Record]) -> list[Episode]:
         if found and death.at < found[-1].ended:
             found[-1].deaths.append(death)
             continue
-        first = next((r for r in records if r["what"] == "noticed" and r["at"] > death.at), None)
+        first = next((r for r in records if r["what"] == What.NOTICED and r["at"] > death.at), None)
         if first is None:  # the job was over
             continue
         if death.waiting and any(other.at < first["at"] for other in taken[number + 1 :]):
@@ -127,27 +133,27 @@ def episodes(records: Sequence[Record]) -> list[Episode]:
 def _interrupted(records: Sequence[Record], death: Death, first: Record) -> int:
     """The interrupted step; where ranks are a step apart, the earlier one."""
     told: dict[int, int] = {}
-    late = {r["member"] for r in records if r["what"] == "joined" and r["at"] > death.at}
+    late = {r["member"] for r in records if r["what"] == What.JOINED and r["at"] > death.at}
     for r in records:
-        if r["what"] == "noticed" and r["at"] > death.at and "step" in r and r["member"] not in late:
+        if r["what"] == What.NOTICED and r["at"] > death.at and "step" in r and r["member"] not in late:
             told.setdefault(r["member"], r["step"])
     if told:
         return min(told.values())
     # The launcher, which notices the end of a job, knows no step.
-    done = [r["step"] for r in records if r["what"] == "commit" and completed(r) < first["at"]]
+    done = [r["step"] for r in records if r["what"] == What.COMMIT and completed(r) < first["at"]]
     return max(done, default=-1) + 1
 
 
 def _episode(records: Sequence[Record], death: Death, first: Record) -> Episode | None:
     """The recovery that a death began; None if no step was interrupted."""
     step = _interrupted(records, death, first)
-    ends = [completed(r) for r in records if r["what"] == "commit" and r["step"] == step]
+    ends = [completed(r) for r in records if r["what"] == What.COMMIT and r["step"] == step]
     commits = [at for at in ends if at > death.at]
     if not commits:
         return None
     ended = max(commits)
     within = [r for r in records if death.at < r["at"] <= ended]
-    resumed = [r["step"] for r in within if r["what"] in ("restored", "rolled back")]
+    resumed = [r["step"] for r in within if r["what"] in (What.RESTORED, What.ROLLED_BACK)]
     return Episode(
         [death],
         death.at,
@@ -162,20 +168,22 @@ def _episode(records: Sequence[Record], death: Death, first: Record) -> Episode 
 
 def _notes(records: Sequence[Record], within: Sequence[Record], death: Death) -> list[str]:
     """Further facts: checkpoints that were skipped, ranks that were fenced, ranks that took over a shard."""
-    damaged = dict.fromkeys(f"skipped a checkpoint: {r['why']}" for r in within if r["what"] == "damaged")
+    damaged = dict.fromkeys(f"skipped a checkpoint: {r['why']}" for r in within if r["what"] == What.DAMAGED)
     fenced = [
         f"rank {r['whom']} was fenced {(r['fenced'] - death.at) * 1e3:.0f} ms after its last sign of life"
         for r in records
-        if r["what"] == "fenced" and (r["whom"], r["attempt"]) == (death.member, death.attempt)
+        if r["what"] == What.FENCED and (r["whom"], r["attempt"]) == (death.member, death.attempt)
     ]
     levels = {"memory": "from the buddy's memory", "disk": "from disk"}
     own = dict.fromkeys(
-        f"what ranks alone have: {levels[r['level']]}, as of step {r['step']}" for r in within if r["what"] == "level"
+        f"what ranks alone have: {levels[r['level']]}, as of step {r['step']}"
+        for r in within
+        if r["what"] == What.LEVEL
     )
     heirs = [  # a rank may learn that it is one when the step is complete already
         f"rank {r['member']} took over shard {r['shard']} from rank {r['whom']}"
         for r in records
-        if r["what"] == "took over" and (r["whom"], r["attempt"]) == (death.place, death.attempt)
+        if r["what"] == What.TOOK_OVER and (r["whom"], r["attempt"]) == (death.place, death.attempt)
     ]
     return [*damaged, *fenced, *own, *heirs]
 
@@ -183,14 +191,13 @@ def _notes(records: Sequence[Record], within: Sequence[Record], death: Death) ->
 def _phases(within: Sequence[Record], began: float, ended: float) -> dict[str, float]:
     """Lengths of the phases: to the first notice, then to the last rank's end of each; 0 without records."""
     phases, at = {}, began
-    for phase, what in _ENDS.items():
+    for phase, what in PHASE_ENDS.items():
         instants = [r["at"] for r in within if r["what"] == what]
-        if phase == "detect":
+        if what == What.NOTICED:
             instants = instants[:1]
-        end = max(instants, default=at)
+        end = ended if what == What.COMMIT else max(instants, default=at)
         phases[phase] = end - at
         at = end
-    phases["replay"] = ended - at
     return phases
 
 
@@ -203,7 +210,7 @@ def throughput(records: Sequence[Record], found: Sequence[Episode]) -> dict[str,
 def _rate(records: Sequence[Record], first: float, last: float) -> float | None:
     ends: dict[int, float] = {}
     for r in records:
-        if r["what"] == "commit" and first <= completed(r) <= last:
+        if r["what"] == What.COMMIT and first <= completed(r) <= last:
             ends[r["step"]] = max(completed(r), ends.get(r["step"], 0.0))
     if len(ends) < 2:
         return None

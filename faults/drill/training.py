@@ -17,6 +17,7 @@ With `exact` and `ordered` a run that lost ranks on its way ends bit-equal to th
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,7 +27,6 @@ from emulator.errors import UsageError
 from emulator.results.files import replacing
 
 DATA = "digits.npy"
-REDUCTIONS = ("exact", "ordered", "plain")
 _UNIT = 2.0**40
 _PIXELS, _DIGITS = 64, 10
 
@@ -143,12 +143,10 @@ class Training:
 
     def alone(self, steps: int, reduction: str = "exact") -> tuple[State, list[float]]:
         """The oracle: the same training in one process; the final state and the loss of each step."""
-        state, losses = self.begin(), []
+        state, losses, way = self.begin(), [], REDUCTIONS[reduction]
         for step in range(steps):
             parts = np.stack([self.gradient(state["weights"], step, shard) for shard in range(self.shards)])
-            exact = reduction == "exact"
-            total = from_exact(np.add.reduce(to_exact(parts))) if exact else np.add.reduce(parts)
-            losses.append(self.apply(state, total))
+            losses.append(self.apply(state, way.decode(np.add.reduce(way.encode(parts)))))
         return state, losses
 
 
@@ -159,6 +157,43 @@ def to_exact(gradient: np.ndarray) -> np.ndarray:
 
 def from_exact(total: np.ndarray) -> np.ndarray:
     return total / _UNIT
+
+
+@dataclass(frozen=True)
+class Reduction:
+    """A way to add up the gradients of all shards.
+
+    Attributes
+    ----------
+    dtype
+        Type of the elements that are sent and added.
+    encode, decode
+        A gradient in these elements, and their sum as a gradient.
+    gathers
+        Every rank gathers the gradients of all shards and adds them in their order; otherwise the ring adds them.
+    rounding
+        Largest difference from a loss of the fault-free run; 0: the bits are the same.
+    points
+        Named points of the collective operation at which a fault can strike.
+    """
+
+    name: str
+    dtype: type[np.generic] = np.float64
+    encode: Callable[[np.ndarray], np.ndarray] = np.asarray
+    decode: Callable[[np.ndarray], np.ndarray] = np.copy
+    gathers: bool = False
+    rounding: float = 0.0
+    points: tuple[str, ...] = ("reduce_scatter", "all_gather")
+
+
+REDUCTIONS = {
+    way.name: way
+    for way in (
+        Reduction("exact", np.int64, to_exact, from_exact),
+        Reduction("ordered", gathers=True, points=("all_gather",)),
+        Reduction("plain", rounding=1e-9),
+    )
+}
 
 
 def digest(state: State) -> str:

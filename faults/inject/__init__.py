@@ -1,1 +1,1 @@
-"""Making faults happen in the rank that they are planned for."""
+"""Injecting faults: each rank carries out those that are planned for it."""

@@ -38,7 +38,7 @@ class DrillContext:
         return isinstance(self.journal, NoJournal) and all(one is None for one in others)
 
     def ready(self) -> None:
-        """The job begins; a later launch of it counts time from the beginning of the first."""
+        """Start the faults by wall time; a later launch of the job counts from the beginning of the first."""
         if self.board is None or self.injector is None:
             return
         if self.board.origin[0] == 0:
@@ -46,7 +46,7 @@ class DrillContext:
         self.injector.begin(float(self.board.origin[0]))
 
     def working_on(self, step: int) -> None:
-        """A step begins; here a fault may strike."""
+        """Note on the board that this rank begins a step, and fire the faults that are planned for it."""
         if self.board is not None:
             self.board.steps[self.member] = step
             self.board.beat(self.member)
@@ -87,12 +87,12 @@ class DrillContext:
             self._followed = max(self._followed, furthest)
 
     def noticed(self) -> None:
-        """A failure became known."""
+        """Tell the injector that this process has learned of a failure."""
         if self.injector is not None:
             self.injector.at_recovery()
 
     def placed(self, place: int) -> None:
-        """This process works in another place from now on."""
+        """Note on the board that this process works in another place from now on."""
         if self.board is not None:
             self.board.rows["place"][self.member] = place
         if self.injector is not None and self.board is not None and place >= 0 and place != self.injector.place:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from faults.plan.model import Event
-from faults.record.journal import Journal, NoJournal
+from faults.record.journal import Journal, NoJournal, What
 from faults.record.status_board import NO_RANK, WORKING, StatusBoard
 
 Numbered = tuple[int, Event]
@@ -59,7 +59,7 @@ def strike(board: StatusBoard, journal: Journal | NoJournal, doomed: Sequence[Nu
         for index, event, member in hit:
             board.fired[index] = now
             journal.write(
-                "fault", event=event.ident, text=event.text, kind=event.kind.name, due=now, place=event.rank,
+                What.FAULT, event=event.ident, text=event.text, kind=event.kind.name, due=now, place=event.rank,
                 member=member, waiting=bool(board.rows["place"][member] == NO_RANK),
             )  # fmt: skip
 

@@ -16,7 +16,7 @@ import numpy as np
 from emulator.carrier import Instrument
 from faults.inject import host_failure
 from faults.plan.model import Event
-from faults.record.journal import Journal, NoJournal
+from faults.record.journal import Journal, NoJournal, What
 from faults.record.status_board import NO_RANK, StatusBoard
 
 Handler = Callable[[Event], None]
@@ -63,26 +63,26 @@ class Injector(Instrument):
             self._fire(index, event, origin + (event.when.time_s or 0.0))
 
     def at_step(self, step: int) -> None:
-        """The beginning of a step, before its work."""
+        """Fire the faults of a step, before its work."""
         self.step = step
         self._deliver()
         for index, event in self._open(lambda e: e.when.step == step and e.when.phase is None):
             self._fire(index, event, self._clock.now() + event.when.offset_s)
 
     def phase(self, name: str, **info: object) -> None:
-        """A named point inside an algorithm or a recovery."""
+        """Fire the faults of a named point inside an algorithm or a recovery."""
         self._deliver()
         step = info.get("step", self.step)
         for index, event in self._open(lambda e: e.when.phase == name and e.when.step in (None, step)):
             self._fire(index, event, self._clock.now() + event.when.offset_s)
 
     def at_recovery(self) -> None:
-        """This process hears of a failure for the first time."""
+        """Fire the faults that wait for a recovery: this process has just learned of a failure."""
         for index, event in self._open(lambda e: e.when.recovery):
             self._fire(index, event, self._clock.now() + event.when.offset_s)
 
     def at_emulated(self, seconds: float) -> None:
-        """The emulated clock has come to `seconds`."""
+        """Fire the faults whose emulated time, now `seconds`, has come."""
         due = self._open(lambda e: e.when.emulated_s is not None and e.when.emulated_s <= seconds)
         for index, event in due:
             self._fire(index, event, self._clock.now())
@@ -103,7 +103,7 @@ class Injector(Instrument):
         ]
 
     def _fire(self, index: int, event: Event, at: float) -> None:
-        """Let it happen at `at`: a signal by the kernel's timer, anything else when the program next comes by."""
+        """Make an event happen at `at`: a signal by the kernel's timer, anything else at its next named point."""
         self._armed.add(index)
         if event.kind.signal is None and at > self._clock.now():
             self._pending.append((at, index, event))
@@ -111,7 +111,7 @@ class Injector(Instrument):
             self._strike(index, event, at)
 
     def _deliver(self) -> None:
-        """Let happen what is due by now."""
+        """Make the pending events happen that are due by now."""
         if not self._pending:
             return
         now = self._clock.now()
@@ -126,7 +126,7 @@ class Injector(Instrument):
             return
         self._board.fired[index] = at
         self._journal.write(
-            "fault", event=event.ident, text=event.text, kind=event.kind.name, due=at, place=self.place,
+            What.FAULT, event=event.ident, text=event.text, kind=event.kind.name, due=at, place=self.place,
             waiting=bool(self._board.rows["place"][self._member] == NO_RANK),
         )  # fmt: skip
         for instrument in self.instruments:

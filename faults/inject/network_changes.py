@@ -7,6 +7,7 @@ itself, and one with a factor N cuts and heals N times within its duration (flap
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from mpi4py import MPI
@@ -66,7 +67,7 @@ class NetworkFaults:
 
     def __init__(self, comm: Any) -> None:
         self._comm, self._state = comm, comm.network_state
-        self._ends: list[tuple[float, str]] = []
+        self._ends: list[tuple[float, Callable[[], None]]] = []  # when a change is over, and what undoes it
 
     def handlers(self) -> dict[str, Handler]:
         """What the injector calls for each kind of fault."""
@@ -81,8 +82,7 @@ class NetworkFaults:
         now = self.now()
         for end in [e for e in self._ends if e[0] <= now]:
             self._ends.remove(end)
-            {"lose": lambda: self._state.lose(0.0), "nic": lambda: self._state.weaken(1.0),
-             "slow": lambda: self._state.slow(1.0)}[end[1]]()  # fmt: skip
+            end[1]()
 
     def _cut(self, event: Event) -> None:
         begin, duration = self.now(), event.duration_s or 0.0
@@ -95,14 +95,15 @@ class NetworkFaults:
         factor = float(event.factor or 0.0)
         if event.nic:
             self._state.weaken(1.0 / factor)
+            self._undo_after(event, lambda: self._state.weaken(1.0))
         else:
             self._state.lose(factor)
-        self._end(event, "nic" if event.nic else "lose")
+            self._undo_after(event, lambda: self._state.lose(0.0))
 
     def _slow(self, event: Event) -> None:
         self._state.slow(float(event.factor or 1.0))
-        self._end(event, "slow")
+        self._undo_after(event, lambda: self._state.slow(1.0))
 
-    def _end(self, event: Event, kind: str) -> None:
+    def _undo_after(self, event: Event, undo: Callable[[], None]) -> None:
         if event.duration_s is not None and math.isfinite(event.duration_s):
-            self._ends.append((self.now() + event.duration_s, kind))
+            self._ends.append((self.now() + event.duration_s, undo))

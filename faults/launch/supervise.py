@@ -23,6 +23,7 @@ from faults.launch import two_hosts
 from faults.launch.watchdog import A_RANK_DIED, BY_ITSELF, MPIRUN_STUCK, Ending, Watch
 from faults.platform import LOCAL
 from faults.record import journal
+from faults.record.journal import What
 from faults.record.status_board import StatusBoard
 
 _BEGINNINGS = 5
@@ -36,7 +37,7 @@ class Finished:
     spec: JobSpec
     folder: Path
     endings: list[Ending]
-    verdicts: list[dict[str, Any]]
+    results: list[dict[str, Any]]
     records: list[dict[str, Any]]
     fired: list[float]
     began: float
@@ -53,7 +54,7 @@ def supervise(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> Finished:
     UsageError
         The policy needs ULFM and the MPI at hand has none.
     """
-    for name in (job_spec.JOURNAL, job_spec.VERDICTS, job_spec.MEMBERS, job_spec.STACKS):
+    for name in (job_spec.JOURNAL, job_spec.RESULTS, job_spec.MEMBERS, job_spec.STACKS):
         (folder / name).mkdir(parents=True, exist_ok=True)
     board = StatusBoard.create(folder / job_spec.BOARD, spec.members, len(spec.events))
     ours = journal.Journal(folder / job_spec.JOURNAL, 999)
@@ -66,7 +67,7 @@ def supervise(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> Finished:
         spec.attempt = len(endings)
         spec.save(folder)
         ours.attempt = spec.attempt
-        ours.write("launched")
+        ours.write(What.LAUNCHED)
         # Without ULFM no rank outlives the first death, and the sooner all are gone the sooner they are back.
         all_for_one = spec.world if spec.policy.relaunches else 0
         _set_anew(spec, board, records)
@@ -74,13 +75,13 @@ def supervise(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> Finished:
         ending = _launch(spec, folder, mpi, watch, _lost_hosts(spec, records))
         endings.append(ending)
         for member, at in ending.fenced.items():
-            ours.write("fenced", whom=member, fenced=at)
-        ours.write("ended", ended=ending.at, why=ending.why, status=ending.status)
+            ours.write(What.FENCED, whom=member, fenced=at)
+        ours.write(What.ENDED, ended=ending.at, why=ending.why, status=ending.status)
         records = journal.read(folder / job_spec.JOURNAL)
         if _complete(folder) or not _again(spec, ending, endings, records):
             break
-        ours.write("noticed", how="the job ended")
-        ours.write("agreed", alive=[])
+        ours.write(What.NOTICED, how="the job ended")
+        ours.write(What.AGREED, alive=[])
     ours.close()
     for ending in endings:
         ending.join()
@@ -88,7 +89,7 @@ def supervise(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> Finished:
         spec,
         folder,
         endings,
-        _verdicts(folder),
+        _results(folder),
         records,
         [float(at) for at in board.fired],
         began,
@@ -120,13 +121,13 @@ def _launch(spec: JobSpec, folder: Path, mpi: mpirun.Mpi, watch: Watch, lost: se
 def _lost_hosts(spec: JobSpec, records: list[dict[str, Any]]) -> set[int]:
     """Real hosts whose daemon has been killed."""
     daemons = {event.ident: event.rank for event in spec.events if event.daemon}
-    struck = {r["event"] for r in records if r["what"] == "fault"}
+    struck = {r["event"] for r in records if r["what"] == What.FAULT}
     return {two_hosts.placement(spec.world)[rank] for ident, rank in daemons.items() if ident in struck}
 
 
 def _again(spec: JobSpec, ending: Ending, endings: list[Ending], records: list[dict[str, Any]]) -> bool:
     """Whether to launch once more: it never began, or the policy is to restart."""
-    started = {r["attempt"] for r in records if r["what"] == "started"}
+    started = {r["attempt"] for r in records if r["what"] == What.STARTED}
     # No rank came out of MPI_Init, so no fault can have struck: the MPI failed to start, or is stuck at it.
     if spec.attempt not in started and (ending.status == NEVER_BEGAN or ending.why.startswith("nothing moved")):
         return len(endings) - len(started) < _BEGINNINGS
@@ -135,18 +136,18 @@ def _again(spec: JobSpec, ending: Ending, endings: list[Ending], records: list[d
     return (
         spec.policy.relaunches
         and ending.why in (BY_ITSELF, MPIRUN_STUCK, A_RANK_DIED)
-        and "fault" in seen
-        and "lost" not in seen
+        and What.FAULT in seen
+        and What.LOST not in seen
         and (not spec.real_hosts or len(_lost_hosts(spec, records)) < two_hosts.HOSTS)
     )
 
 
 def _complete(folder: Path) -> bool:
-    return any((folder / job_spec.VERDICTS).glob("*.json"))
+    return any((folder / job_spec.RESULTS).glob("*.json"))
 
 
-def _verdicts(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted((folder / job_spec.VERDICTS).glob("*.json"))]
+def _results(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(path.read_text()) for path in sorted((folder / job_spec.RESULTS).glob("*.json"))]
 
 
 def need_ulfm(mpi: mpirun.Mpi, policy: str) -> None:

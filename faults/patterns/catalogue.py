@@ -12,11 +12,9 @@ from faults import policies
 from faults.drill.job_spec import JobSpec
 from faults.drill.training import REDUCTIONS
 from faults.patterns import oracles
-from faults.patterns.oracles import Finding, Verdicts
+from faults.patterns.oracles import Finding, Results
 from faults.policies import Policy
-
-RULES = ("mean", "median", "trimmed-mean", "geometric-median", "krum", "multi-krum")
-"""The rules of `primitives.federated.robust`, which this module does not import because it loads MPI."""
+from primitives.federated import rules
 
 _GRAPH_LOSSES = 3  # deaths after which no rank of the random 4-regular graph is cut off yet
 
@@ -63,7 +61,7 @@ class Pattern:
     summary: str
     policies: tuple[str, ...]
     steps: int
-    matches: Callable[[JobSpec, Path, Verdicts], Finding]
+    matches: Callable[[JobSpec, Path, Results], Finding]
     oracle: str
     options: dict[str, Any]
     phases: dict[str, str]
@@ -85,21 +83,16 @@ class Pattern:
 
     def points_under(self, policy: Policy, options: Mapping[str, Any]) -> tuple[str, ...]:
         """All named points of a job under that policy."""
-        ordered = options.get("reduction") == "ordered"  # an all-gather without a reduction before it
-        own = tuple(phase for phase in self.phases if not (ordered and phase == "reduce_scatter"))
+        own = REDUCTIONS[options["reduction"]].points if "reduction" in options else tuple(self.phases)
         return (*own, *policy.points)
 
 
 def _check_rule(spec: JobSpec) -> None:
     """Reject more liars than a rule tolerates among that many clients."""
-    rule, liars, clients = spec.options["rule"], spec.options["liars"], spec.ranks - 1
-    if rule not in RULES:
-        raise UsageError(f"a rule is one of {', '.join(RULES)}, got {rule!r}")
-    from primitives.federated import robust  # it loads MPI, which a dry run does not need
-
-    most = robust.most_liars(rule, clients)
+    rule, liars, clients = rules.of(spec.options["rule"]), spec.options["liars"], spec.ranks - 1
+    most = max(0, rule.most_liars(clients))
     if liars > most:
-        raise UsageError(f"{rule} tolerates at most {max(0, most)} liars among {clients} clients, got --liars {liars}")
+        raise UsageError(f"{rule.name} tolerates at most {most} liars among {clients} clients, got --liars {liars}")
 
 
 CATALOGUE = {
@@ -108,7 +101,7 @@ CATALOGUE = {
         Pattern(
             "ring", "data-parallel training over a ring all-reduce", ("shrink", "spare", "respawn", "restart"), 40,
             oracles.same_training, "the model is bit-equal to that of the fault-free run",
-            options={"reduction": REDUCTIONS[0], "shards": 32, "ballast": 0, "declared_s": 0.0, "grip_s": 0.0,
+            options={"reduction": "exact", "shards": 32, "ballast": 0, "declared_s": 0.0, "grip_s": 0.0,
                      "own": 0, "agree": 0},
             phases={"reduce_scatter": "", "all_gather": ""},
             transfer="phase all_gather + 2 ms",

@@ -16,8 +16,8 @@ from faults.inject.drill_context import DrillContext
 from faults.inject.network_changes import job_comm
 from faults.patterns import work
 from faults.recover.exclusion import Route, routing
-from primitives.federated import robust
-from primitives.federated.averaging import SERVER, participate, serving, weighted_mean
+from primitives.federated import rules
+from primitives.federated.averaging import SERVER, participate, serving
 from primitives.peers import Peers
 
 MODEL = "model.npy"
@@ -37,8 +37,7 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
 
 
 def _serve(spec: JobSpec, folder: Path, training: Training, route: Route, peers: Peers) -> dict[str, Any]:
-    rule, liars = spec.options["rule"], spec.options["liars"]
-    aggregate = weighted_mean if rule == "mean" else lambda rows, weights: robust.RULES[rule](rows, liars)
+    aggregate = rules.of(spec.options["rule"]).bearing(spec.options["liars"])
     answered: list[list[int]] = []
     begin = np.concatenate([training.begin()["weights"], work.ballast(spec.options["ballast"])])
     deadline_s = spec.options["deadline_s"] + spec.options["ballast"] * spec.ranks / _SLOWEST

@@ -15,6 +15,7 @@ from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
 from faults.inject.network_changes import job_comm
 from faults.patterns import work
+from faults.record.journal import What
 from faults.recover.exclusion import Route, routing
 from primitives.gossip import graphs
 from primitives.gossip.averaging import mix
@@ -43,7 +44,7 @@ class Witness(Peers):
         arrived = super().exchange(sends, receives, tag)
         for source in {source for source, _ in receives} - set(arrived) - self._missed:
             self._missed.add(source)
-            self._journal.write("missed", step=self._round, whom=source)
+            self._journal.write(What.MISSED, step=self._round, whom=source)
         self._round += 1
         return arrived
 

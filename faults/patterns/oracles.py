@@ -15,13 +15,15 @@ import numpy as np
 
 from emulator.launch import mpirun
 from faults.drill.job_spec import JOURNAL, JobSpec
-from faults.drill.training import DATA, Training, digest
+from faults.drill.training import DATA, REDUCTIONS, Training, digest
 from faults.patterns import work
 from faults.record import journal
+from faults.record.journal import What
+from primitives.federated import rules
 
-Verdicts = Sequence[dict[str, Any]]
+Results = Sequence[dict[str, Any]]
 Finding = tuple[bool, str]
-_ROUNDING, _AGREED, _ACCURACY = 1e-9, 1e-5, 0.05
+_AGREED, _ACCURACY = 1e-5, 0.05
 
 
 @lru_cache(maxsize=16)
@@ -31,18 +33,18 @@ def _alone(data: bytes, steps: int, seed: int, shards: int, reduction: str) -> t
     return digest(state | {"losses": np.array(losses)}), tuple(losses)
 
 
-def _torn(verdicts: Verdicts) -> str:
+def _torn(results: Results) -> str:
     """A message if the ballast did not arrive as it was sent; empty if it did."""
-    wrong = sum(v.get("wrong", 0) for v in verdicts)
+    wrong = sum(v.get("wrong", 0) for v in results)
     return f"the ballast arrived torn ({wrong} wrong)" if wrong else ""
 
 
-def same_training(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
+def same_training(spec: JobSpec, folder: Path, results: Results) -> Finding:
     """Ring training: the same bits, or with plain additions the same to rounding."""
     reduction = spec.options["reduction"]
     data = np.load(folder / DATA).tobytes()
     expected, losses = _alone(data, spec.steps, spec.seed, spec.options["shards"], reduction)
-    working = [v for v in verdicts if v["place"] is not None]
+    working = [v for v in results if v["place"] is not None]
     if torn := _torn(working):
         return False, torn
     if spec.checkpoint["levels"]:
@@ -52,7 +54,7 @@ def same_training(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
     if all(v["digest"] == expected for v in working):
         return True, f"loss {losses[-1]:.4f}, bit-equal to the fault-free run on {len(working)} ranks"
     off = max(float(np.abs(np.subtract(v["losses"], losses)).max()) for v in working)
-    if reduction == "plain" and off < _ROUNDING:
+    if off < REDUCTIONS[reduction].rounding:
         return True, f"loss {losses[-1]:.4f}, equal to the fault-free run to {off:.0e}"
     return False, f"the loss curve is off by up to {off:.2g}"
 
@@ -65,30 +67,30 @@ def _own(spec: JobSpec, place: int) -> str:
     return digest(own)
 
 
-def same_answers(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
+def same_answers(spec: JobSpec, folder: Path, results: Results) -> Finding:
     """Scatter-gather: every answer is right, whichever rank found it."""
     expected = digest({"answers": work.answers(spec.steps, spec.options["tasks"])})
-    if any(v["digest"] != expected for v in verdicts):
+    if any(v["digest"] != expected for v in results):
         return False, "an answer differs"
     needed = spec.steps * spec.options["tasks"]
-    return True, f"all {needed} answers right, {sum(v['executions'] for v in verdicts)} tasks run by those left"
+    return True, f"all {needed} answers right, {sum(v['executions'] for v in results)} tasks run by those left"
 
 
-def replayed_service(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
+def replayed_service(spec: JobSpec, folder: Path, results: Results) -> Finding:
     """Parameter server: the pushes that took effect, applied in one process, give the same bits in every replica."""
-    if torn := _torn(verdicts):
+    if torn := _torn(results):
         return False, torn
     training = Training(np.load(folder / DATA), shards=spec.options["shards"], seed=spec.seed)
-    kept = [s for v in verdicts if v["role"] == "server" for s in v["shards"]]
+    kept = [s for v in results if v["role"] == "server" for s in v["shards"]]
     shards = {s["shard"]: s for s in kept}
     if any(shards[s["shard"]] != s for s in kept):
         return False, "the replicas of a shard differ"
-    living = [v["place"] for v in verdicts if v["role"] == "worker"]
+    living = [v["place"] for v in results if v["role"] == "worker"]
     if lost := [rank for rank in living for s in kept if s["applied"].get(str(rank), 0) < spec.steps]:
         return False, f"pushes of rank {lost[0]}, which survived, were lost"
     workers = range(spec.policy.replicas, spec.ranks)
     weights, complete = _replay(training, spec.steps, workers, list(shards.values()))
-    finals = {v["digest"] for v in verdicts if v["role"] == "worker"}
+    finals = {v["digest"] for v in results if v["role"] == "worker"}
     if finals != {digest({"weights": weights})}:
         return False, "the model differs from the replay of the pushes that took effect"
     accuracy = training.accuracy(weights)
@@ -121,15 +123,15 @@ def _replay(training: Training, steps: int, workers: range, shards: list[dict[st
     return weights, complete
 
 
-def replayed_gossip(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
+def replayed_gossip(spec: JobSpec, folder: Path, results: Results) -> Finding:
     """Gossip: the bits of a replay in one process without the messages that were missed; and the survivors agree."""
-    if torn := _torn(verdicts):
+    if torn := _torn(results):
         return False, torn
     values = _mixed(spec, journal.read(folder / JOURNAL))
-    for verdict in verdicts:
-        if verdict["value"] != values[verdict["place"]].tolist():
-            return False, f"rank {verdict['place']} holds another value than the replay of its messages"
-    ends = values[[v["place"] for v in verdicts]]
+    for result in results:
+        if result["value"] != values[result["place"]].tolist():
+            return False, f"rank {result['place']} holds another value than the replay of its messages"
+    ends = values[[v["place"] for v in results]]
     spread = float((ends.max(axis=0) - ends.min(axis=0)).max())
     if spread > _AGREED:
         return False, f"the survivors differ by {spread:.1g}"
@@ -144,7 +146,7 @@ def _mixed(spec: JobSpec, records: Sequence[dict[str, Any]]) -> np.ndarray:
     from faults.patterns.gossip import mixing_of
 
     weights = mixing_of(spec.ranks, spec.seed).weights
-    since = {(r["member"], r["whom"]): r["step"] for r in records if r["what"] == "missed"}
+    since = {(r["member"], r["whom"]): r["step"] for r in records if r["what"] == What.MISSED}
     values = np.array([work.opinion(rank, spec.seed) for rank in range(spec.ranks)])
     for step in range(spec.steps):
         heard = [{j: j if step < since.get((i, j), spec.steps) else i for j in row} for i, row in enumerate(weights)]
@@ -152,12 +154,12 @@ def _mixed(spec: JobSpec, records: Sequence[dict[str, Any]]) -> np.ndarray:
     return values
 
 
-def replayed_rounds(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
+def replayed_rounds(spec: JobSpec, folder: Path, results: Results) -> Finding:
     """Federated: without liars the same bits from the same answers; with liars nearly the honest accuracy."""
-    if torn := _torn(verdicts):
+    if torn := _torn(results):
         return False, torn
     training = Training(np.load(folder / DATA), seed=spec.seed)
-    server = next((v for v in verdicts if v["role"] == "server"), None)
+    server = next((v for v in results if v["role"] == "server"), None)
     if server is None:
         return False, "the server left no result"
     clients = spec.ranks - 1
@@ -177,17 +179,9 @@ def replayed_rounds(spec: JobSpec, folder: Path, verdicts: Verdicts) -> Finding:
 
 def _average(training: Training, clients: int, answered: Sequence[Sequence[int]], spec: JobSpec) -> np.ndarray:
     """Replay the rounds of training and averaging, with the clients that answered in each."""
-    model = training.begin()["weights"]
+    model, aggregate = training.begin()["weights"], rules.of(spec.options["rule"]).bearing(spec.options["liars"])
     for number, those in enumerate(answered):
         if those:
             rows = np.array([training.locally(model, client - 1, clients, number) for client in those])
-            model = _aggregate(rows, spec.options["rule"], spec.options["liars"])
+            model = aggregate(rows, np.ones(len(rows)))
     return model
-
-
-def _aggregate(rows: np.ndarray, rule: str, liars: int) -> np.ndarray:
-    if rule == "mean":
-        return sum(rows, np.zeros(rows.shape[1])) / len(rows)
-    from primitives.federated import robust
-
-    return robust.RULES[rule](rows, liars)

@@ -19,6 +19,7 @@ from faults.drill.training import DATA, Training, digest
 from faults.inject.drill_context import DrillContext
 from faults.inject.network_changes import job_comm
 from faults.patterns import work
+from faults.record.journal import What
 from faults.recover.exclusion import Route, routing
 from primitives.parameter_server import SGD, Consistency, Momentum, ParameterServer, Table
 from primitives.parameter_server import Worker as Client
@@ -70,7 +71,7 @@ def _look(route: Route, failure: MPI.Exception | None, service: ParameterServer)
     for shard in service.server.shards:
         before = layout.chain(shard)
         if before[0] in dead and next((rank for rank in before if rank not in dead), None) == route.rank:
-            route.drill.journal.write("took over", shard=shard, whom=before[0])
+            route.drill.journal.write(What.TOOK_OVER, shard=shard, whom=before[0])
     return dead
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from mpi4py import MPI
 
 from faults.drill.job_spec import JobSpec
-from faults.drill.training import DATA, State, Training, digest, from_exact, to_exact
+from faults.drill.training import DATA, REDUCTIONS, State, Training, digest
 from faults.inject.drill_context import DrillContext
 from faults.inject.network_changes import job_comm
 from faults.patterns import work
@@ -34,7 +34,7 @@ class RingTraining:
     def __init__(self, spec: JobSpec, data: np.ndarray, drill: DrillContext | None = None) -> None:
         self.drill = drill or DrillContext()
         self.training = Training(data, shards=spec.options["shards"], seed=spec.seed)
-        self.reduction = spec.options["reduction"]
+        self.reduction = REDUCTIONS[spec.options["reduction"]]
         self.state: State = self.training.begin() | {"losses": np.zeros(spec.steps)}
         self.own: State = work.own_state(spec.options.get("own", 0))
         self._ballast = spec.options.get("ballast", 0) // 8
@@ -60,30 +60,27 @@ class RingTraining:
         """Prepare buffers and persistent requests for a new communicator."""
         self._comm = comm
         length = self.training.parameters + 1
-        if self.reduction == "ordered":
+        if self.reduction.gathers:
             self._rows = np.zeros((self.training.shards, length))
             cuts = [self.training.own(rank, comm.Get_size()) for rank in range(comm.Get_size())]
             blocks = [self._rows[cut.start : cut.stop].reshape(-1) for cut in cuts]
             self._plan = AllGather(comm, blocks)
             return
-        dtype = np.int64 if self.reduction == "exact" else np.float64
-        self._buffer = np.zeros(length + self._ballast, dtype)
+        self._buffer = np.zeros(length + self._ballast, self.reduction.dtype)
         self._plan = AllReduce(comm, self._buffer, self._buffer, np.add)
 
     def _total(self, parts: list[np.ndarray], own: range) -> np.ndarray:
         assert self._plan is not None
-        if self.reduction == "ordered":
+        if self.reduction.gathers:
             self._rows[own.start : own.stop] = parts
             self._plan.run()
             return np.add.reduce(self._rows, axis=0)
         length = self.training.parameters + 1
-        shaped = [to_exact(part) for part in parts] if self.reduction == "exact" else parts
-        self._buffer[:length] = np.add.reduce(shaped, axis=0) if shaped else 0
+        self._buffer[:length] = np.add.reduce([self.reduction.encode(part) for part in parts], axis=0) if parts else 0
         self._buffer[length:] = len(own)
         self._plan.run()
         self.wrong += int((self._buffer[length:] != self.training.shards).sum())
-        summed = self._buffer[:length]
-        return from_exact(summed) if self.reduction == "exact" else summed.copy()
+        return self.reduction.decode(self._buffer[:length])
 
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:

@@ -9,10 +9,29 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from faults.platform import LOCAL, Clock
+
+
+class What(StrEnum):
+    """The kinds of records; a comment names who writes one, and when."""
+
+    # the launcher
+    LAUNCHED, ENDED, FENCED = "launched", "ended", "fenced"  # a launch begins, has ended; a suspected rank is killed
+    # every rank: its process begins, takes a place as a spawned one, leaves by itself, or gives the job up
+    STARTED, JOINED, LEFT, LOST = "started", "joined", "left", "lost"
+    FAULT = "fault"  # strikes this rank, or is set to by a timer
+    COMMIT = "commit"  # a step is done and agreed on
+    # a recovery, in this order; each ends a phase (`faults.drill.timeline.PHASE_ENDS`)
+    NOTICED, AGREED, REBUILT, RESTORED = "noticed", "agreed", "rebuilt", "restored"
+    # checkpoints: where a rank goes on from; and what became of the writing of one
+    RESUMED, ROLLED_BACK, LEVEL, DAMAGED = "resumed", "rolled back", "level", "damaged"
+    SAVED, UNSAVED, INTERVAL = "saved", "unsaved", "interval"
+    # of one pattern: a parameter server inherits a shard, a gossiping rank misses a neighbour from now on
+    TOOK_OVER, MISSED = "took over", "missed"
 
 
 class Journal:
@@ -23,7 +42,7 @@ class Journal:
         path = Path(folder) / f"{attempt:03d}-{member:03d}.jsonl"
         self._file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
-    def write(self, what: str, **fields: Any) -> None:
+    def write(self, what: What, **fields: Any) -> None:
         record = {"at": self._clock.now(), "what": what, "member": self.member, "attempt": self.attempt, **fields}
         os.write(self._file, (json.dumps(record) + "\n").encode())
 
@@ -36,7 +55,7 @@ class NoJournal:
 
     attempt = 0
 
-    def write(self, what: str, **fields: Any) -> None:
+    def write(self, what: What, **fields: Any) -> None:
         """Keep nothing."""
 
     def close(self) -> None:

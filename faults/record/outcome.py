@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-FOLDER = "CLUSTER_EMULATOR_VERDICTS"
+FOLDER = "CLUSTER_EMULATOR_STATUS"
 """Environment variable that says where the files go."""
 PARENT = "CLUSTER_EMULATOR_RANK_PARENT"
 """Environment variable with the words before a command that give the process a parent, for ranks that spawn others."""

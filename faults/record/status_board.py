@@ -62,12 +62,12 @@ class StatusBoard:
         return cls(path, members, events, platform)
 
     def enter(self, member: int, place: int, attempt: int) -> None:
-        """A process takes its row."""
+        """Fill in the calling process' row."""
         process = self.platform.executioner.own_id()
         self.rows[member] = (self._now(), 0.0, 0.0, process, 0, 0, WORKING, place, NO_RANK, attempt)
 
     def enter_heartbeat_thread(self, member: int) -> None:
-        """The calling thread is the one that gives this member's signs of life."""
+        """Register the calling thread as this member's heartbeat thread."""
         self.rows["beats_from"][member] = threading.get_native_id()
 
     def beat(self, member: int) -> None:
@@ -79,7 +79,7 @@ class StatusBoard:
         return int(np.max(self.rows["step"], where=at_work, initial=-1))
 
     def leave(self, member: int) -> None:
-        """A process ends as it should: no detector may report it."""
+        """Mark a process that ends as it should, so that no detector reports it."""
         self.rows["state"][member] = LEFT
 
     def working(self, attempt: int) -> list[int]:

@@ -20,6 +20,7 @@ from mpi4py import MPI
 from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
+from faults.record.journal import What
 from faults.record.status_board import WORKING
 from faults.recover.preconditions import check_survival
 from faults.recover.program_failure import end_in_the_loop, enter_loop, leave_loop
@@ -61,7 +62,7 @@ class Route:
             self.look()
             self.drill.working_on(step)
             yield step
-            self.drill.journal.write("commit", step=step)
+            self.drill.journal.write(What.COMMIT, step=step)
 
     def follow(self, others: Sequence[int]) -> None:
         """Count the steps of the slowest of other living ranks, for a rank that serves and has none of its own.
@@ -85,7 +86,7 @@ class Route:
         threading.Thread(target=look, name="follow", daemon=True).start()
 
     def need(self, role: str, ranks: Iterable[int]) -> None:
-        """One of these ranks must live: without them the job is lost. A later call replaces the ranks of the role."""
+        """Require that one of these ranks lives, or the job fails. A later call replaces the ranks of the role."""
         self._needed[role] = set(ranks)
 
     def agree(self) -> list[int]:
@@ -100,12 +101,13 @@ class Route:
         Called by all living ranks, right after they have agreed.
         """
         assert self._decision is not None
-        assert self.group.advance(self._decision)
+        if not self.group.advance(self._decision):
+            raise ValueError(f"routing was told of {len(self.group.work_comms)} stages, and this is one more")
         self.comm = self.group.work_comm
         self.comm.Ack_failed()
 
     def lost(self, rank: int, error: MPI.Exception) -> None:
-        """An algorithm met an error with `rank`: it is to be left out."""
+        """Leave a rank out with which an algorithm met an error."""
         self.look(error)
         self._exclude({rank})
 
@@ -124,9 +126,9 @@ class Route:
             outcome.tell(dead=sorted(dead - self.dead), at=self._clock.now(), ranks=self.size - len(self.dead | dead))
             self.dead |= dead
             # Ranks are not in step with each other, so no step is said to be the one that was interrupted.
-            self.drill.journal.write("noticed", how=f"{sorted(dead)} dead")
+            self.drill.journal.write(What.NOTICED, how=f"{sorted(dead)} dead")
             self.drill.noticed()
-            self.drill.journal.write("rebuilt", places=self.living)
+            self.drill.journal.write(What.REBUILT, places=self.living)
             for role, ranks in self._needed.items():
                 if ranks <= self.dead:
                     raise RecoveryFailed("rebuild", f"no {role} is left alive")

@@ -18,6 +18,7 @@ from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
 from faults.platform import LOCAL
 from faults.policies import Policy
+from faults.record.journal import What
 from faults.recover import spawning
 from faults.recover.survivor_comm import SurvivorComm
 from faults.recover.tag_ranges import TagRanges
@@ -215,7 +216,7 @@ class JobProcesses:
             clock = self._drill.platform.clock
             fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, beside=True, begins=False, clock=clock)
         except MPI.Exception as error:
-            self._drill.journal.write("noticed", how=f"error {error.Get_error_class()}")
+            self._drill.journal.write(What.NOTICED, how=f"error {error.Get_error_class()}")
         decision = self.group.agree(fresh is not None)
         if fresh is None or not self.unchanged(decision):
             self._spawns_left -= 1

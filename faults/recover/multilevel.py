@@ -56,7 +56,7 @@ class Levels:
     def keep(self, comm: MPI.Intracomm, step: int) -> None:
         """Have the buddy keep the state as it will be when `step` steps are committed; called by all at work."""
         if self._buddy is None:
-            self._buddy = Buddy(comm, self.own, own=False)
+            self._buddy = Buddy(comm, self.own)
         self._buddy.adopt(comm)
         self._buddy.save(step, self.own)
 
@@ -87,7 +87,7 @@ class Levels:
     def from_memory(self, comm: MPI.Intracomm, step: int, newcomers: Collection[int]) -> None:
         """Newcomers get the state of `step` from their buddies; called by all at work, after `roll_back`."""
         if step:  # before that all ranks have what they were given
-            buddy = Buddy(comm, self.own, own=False)
+            buddy = Buddy(comm, self.own)
             if comm.Get_rank() not in newcomers and self._buddy is not None:
                 buddy.inherit(self._buddy)
             buddy.restore(step, self.own, newcomers)
@@ -115,7 +115,7 @@ class Levels:
         for name, array in self.own.items():
             np.copyto(array, found[_on_disk(name)].reshape(array.shape))
         self.commit()
-        self._buddy = Buddy(comm, self.own, own=False)
+        self._buddy = Buddy(comm, self.own)
         self._buddy.save(step, self.own)
 
 

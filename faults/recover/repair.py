@@ -19,6 +19,7 @@ from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision, RecoveryFailed
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
+from faults.record.journal import What
 from faults.recover import spawning
 from faults.recover.job_processes import JobProcesses
 from faults.recover.state_copies import CommitLog, State, StateCopies
@@ -103,7 +104,7 @@ class Repairing:
         self._notice(f"error {error.Get_error_class()}")
         self._processes.revoke()
 
-    def _note(self, what: str, **fields: Any) -> None:
+    def _note(self, what: What, **fields: Any) -> None:
         """Journal what a rank at work sees; one that waits or was just called in may not know the step."""
         if self._processes.has_state:
             self.drill.journal.write(what, step=self.step, **fields)
@@ -112,7 +113,7 @@ class Repairing:
         if not self._failure_known:
             self._failure_known, self._known_at, self._broken_step = True, self._clock.now(), self.step
             self._was_at_work = self._processes.has_state
-            self._note("noticed", how=how)
+            self._note(What.NOTICED, how=how)
         self.drill.noticed()
 
     def _go_back(self, kept: int) -> None:
@@ -129,7 +130,9 @@ class Repairing:
         dead: set[int] = set()
         while True:
             dead |= {place for place, one in processes.placement.places.items() if one not in decision.alive}
-            self._note("agreed", alive=decision.alive, rounds=decision.rounds, spoiled=sorted(processes.group.spoiled))
+            self._note(
+                What.AGREED, alive=decision.alive, rounds=decision.rounds, spoiled=sorted(processes.group.spoiled)
+            )
             died = processes.rebuild(decision)
             if died is not None:
                 decision = died
@@ -142,7 +145,9 @@ class Repairing:
                 )
             self._roll_back()
             self._note(
-                "rebuilt", places=sorted(processes.placement.places), coordinator=min(processes.holders(), default=None)
+                What.REBUILT,
+                places=sorted(processes.placement.places),
+                coordinator=min(processes.holders(), default=None),
             )
             if not processes.fresh:
                 break
@@ -150,7 +155,7 @@ class Repairing:
             if processes.unchanged(decision):
                 processes.fresh.clear()
                 break
-        self._note("restored")
+        self._note(What.RESTORED)
         if self._failure_known and self._was_at_work:
             outcome.tell(
                 dead=sorted(dead), step=self._broken_step, at=self._known_at, policy=processes.policy.name,
@@ -203,21 +208,21 @@ class Repairing:
         if self.step == 0 or levels.memory_has(len(at_work), fresh):
             if self.place is not None:
                 levels.from_memory(self.comm, self.step, fresh)
-                self.drill.journal.write("level", level="memory", step=self.step)
+                self.drill.journal.write(What.LEVEL, level="memory", step=self.step)
             return
         found = self._newest_on_disk(levels, giver)
         for text in levels.passed_over:
-            self.drill.journal.write("damaged", why=text)
+            self.drill.journal.write(What.DAMAGED, why=text)
         if found < 0:
             raise RecoveryFailed(
                 "restore", "a rank and its buddy are both lost, and there is no intact checkpoint on disk"
             )
         self._adopt(found)
-        self.drill.journal.write("rolled back", step=self.step)
+        self.drill.journal.write(What.ROLLED_BACK, step=self.step)
         if self.place is not None:
             levels.from_disk(self.comm, self.step, self._copies.newest)
             self._roll_back()
-            self.drill.journal.write("level", level="disk", step=self.step)
+            self.drill.journal.write(What.LEVEL, level="disk", step=self.step)
 
     def _newest_on_disk(self, levels: Levels, finder: int) -> int:
         """The step that one process finds, on every living one, waiting ones included; below 0 for none."""
@@ -232,8 +237,8 @@ class Repairing:
         return int(step[0])
 
     def _join(self) -> None:
-        """A spawned process, which has its place, gets the state."""
-        self.drill.journal.write("joined", place=self.place)
+        """Get the state, as a spawned process that has its place already."""
+        self.drill.journal.write(What.JOINED, place=self.place)
         decision = self._agree(self._restore())
         if self._processes.unchanged(decision):
             self._processes.fresh.clear()

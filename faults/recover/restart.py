@@ -28,6 +28,7 @@ from faults.agree.survivor_group import RecoveryFailed
 from faults.checkpoint import Damaged, Store
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
+from faults.record.journal import What
 from faults.recover.preconditions import check_mortality
 from faults.recover.program_failure import end_in_the_loop, enter_loop, leave_loop
 
@@ -78,9 +79,9 @@ class Restarting:
         if self.place == 0:
             found, damaged = self.store.newest_intact()
             for text in damaged:
-                self.drill.journal.write("damaged", why=text)
+                self.drill.journal.write(What.DAMAGED, why=text)
         found = self.comm.bcast(found)
-        self.drill.journal.write("rebuilt", places=list(range(self.comm.Get_size())), coordinator=0)
+        self.drill.journal.write(What.REBUILT, places=list(range(self.comm.Get_size())), coordinator=0)
         if found is not None:
             try:
                 for name, array in self.store.load(found).items():
@@ -88,9 +89,9 @@ class Restarting:
             except Damaged as error:
                 raise RecoveryFailed("restore", f"no intact checkpoint: {error}") from None
         step = found or 0
-        self.drill.journal.write("resumed", step=step)
+        self.drill.journal.write(What.RESUMED, step=step)
         outcome.tell(resumed=step, at=self._clock.now())
-        self.drill.journal.write("restored", step=step)
+        self.drill.journal.write(What.RESTORED, step=step)
         return step
 
     def next(self, steps: int) -> bool:
@@ -103,7 +104,7 @@ class Restarting:
         began = self._clock.now()
         self.drill.working_on(self.step)
         yield
-        self.drill.journal.write("commit", step=self.step)
+        self.drill.journal.write(What.COMMIT, step=self.step)
         self.step += 1
         self._step_s.append(self._clock.now() - began)
         if self._due():
@@ -118,8 +119,8 @@ class Restarting:
         self.store.save(self.step, self.state, self.place, self.comm.Get_size())
         cost = self._clock.now() - began
         for text in self.store.failures[failures:]:
-            self.drill.journal.write("unsaved", why=text)
-        self.drill.journal.write("saved", step=self.step, cost=cost)
+            self.drill.journal.write(What.UNSAVED, why=text)
+        self.drill.journal.write(What.SAVED, step=self.step, cost=cost)
         if not self._every:
             self._every = self._find_interval(cost)
 
@@ -128,7 +129,7 @@ class Restarting:
         assert self._mtbf_s is not None  # `restarting` and the command line refuse its absence
         steps = interval.in_steps(interval.daly(max(cost, 1e-6), self._mtbf_s), float(np.median(self._step_s)))
         steps = self.comm.bcast(steps)
-        self.drill.journal.write("interval", steps=steps, cost=cost, mtbf=self._mtbf_s)
+        self.drill.journal.write(What.INTERVAL, steps=steps, cost=cost, mtbf=self._mtbf_s)
         return steps
 
     def __enter__(self) -> Restarting:

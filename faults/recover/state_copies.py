@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from faults.platform import LOCAL, Clock
-from faults.record.journal import Journal, NoJournal
+from faults.record.journal import Journal, NoJournal, What
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -130,16 +130,16 @@ class CommitLog:
         self._finished: list[float] = []  # instants of the steps from `count` on
 
     def finish(self) -> None:
-        """This rank has finished one more step."""
+        """Note that this rank has finished one more step."""
         self._finished.append(self._clock.now())
 
     def commit(self, count: int) -> None:
-        """So many steps are committed."""
+        """Journal all steps before `count` as committed."""
         if self._silent:  # without a journal the instants are not needed, and the step loop does not even take them
             self.count = max(self.count, count)
             return
         while self.count < count:
-            self._journal.write("commit", step=self.count, done=self._finished.pop(0))
+            self._journal.write(What.COMMIT, step=self.count, done=self._finished.pop(0))
             self.count += 1
 
     def roll_back(self) -> None:

@@ -2,10 +2,5 @@
 
 averaging   rounds of weighted averaging over subsets of clients, with drop-outs
 diloco      local steps, one all-reduce every H of them
-robust      aggregation rules that tolerate clients that send wrong updates
+rules       aggregation rules: the weighted mean, and rules that bear clients that send wrong updates; no MPI
 """
-
-from primitives.federated.averaging import Round, Server, participate, serving, weighted_mean
-from primitives.federated.diloco import DiLoCo
-
-__all__ = ["DiLoCo", "Round", "Server", "participate", "serving", "weighted_mean"]

@@ -31,12 +31,10 @@ from numpy.typing import NDArray
 
 from emulator import now
 from emulator.errors import UsageError
+from primitives.federated.rules import Aggregate, Vector, weighted_mean
 from primitives.mailbox import Mailbox
 from primitives.peers import Peers
 
-Vector = NDArray[np.float64]
-Aggregate = Callable[[NDArray[np.float64], Vector], Vector]
-"""(models of shape (m, n), numbers of examples of shape (m,)) -> model of shape (n,)."""
 Train = Callable[[Vector, int], tuple[Vector, float] | None]
 """(model, round) -> (trained model, number of examples), or None to sit this round out."""
 
@@ -79,23 +77,6 @@ class Round:
     bytes: int = 0
 
 
-def weighted_mean(models: NDArray[np.float64], examples: Vector) -> Vector:
-    """Mean of the rows weighted by examples, added up in row order; rows that are not finite are left out.
-
-    Raises
-    ------
-    UsageError
-        No row is finite.
-    """
-    finite = np.isfinite(models).all(axis=1)
-    if not finite.any():
-        raise UsageError("no client sent a finite model, so there is nothing to average: lower the learning rate")
-    total = np.zeros(models.shape[1])
-    for model, weight in zip(models[finite], examples[finite], strict=True):
-        total += weight * model
-    return total / examples[finite].sum()
-
-
 def draw_clients(clients: list[int], count: int, seed: int, number: int) -> list[int]:
     """Draw `count` of the clients for one round (fewer if there are not so many), ascending."""
     rng = np.random.default_rng((seed, number))
@@ -114,7 +95,7 @@ class Server:
     per_round
         Clients to ask in each round; absent: all.
     aggregate
-        `weighted_mean`, or a robust rule: ``lambda rows, weights: robust.median(rows, liars=1)``.
+        `weighted_mean`, or a robust rule: ``rules.of("median").bearing(liars=1)``.
     deadline_s
         Seconds on `emulator.now` after which a round ends without those who have not answered; None waits for all.
     least

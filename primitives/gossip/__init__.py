@@ -2,8 +2,7 @@
 
     graphs         which rank sends to which            mixing         weights, spectral gap, contraction
     schedules      one-peer exponential, base graph     averaging      neighbour averaging
-    push_sum       one-way edges, messages may be late  asynchronous   push-sum and pairwise, no rounds
-    rumour         push, pull, push-pull
+    push_sum       one-way edges, messages may be late  rumour         push, pull, push-pull
 
 The ranks that take part, and what happens when one dies, are `primitives.peers.Peers`.
 """

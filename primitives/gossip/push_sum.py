@@ -108,7 +108,7 @@ class PushSum:
         self._box.flush()
 
     def finish(self) -> NDArray[np.float64]:
-        """Take in all that is under way; returns the estimate."""
+        """Receive all messages that are still on their way; returns the estimate."""
         self._take(self.round)
         self._box.flush()
         return self.estimate

@@ -94,6 +94,11 @@ class Channel:
             self._retained[shard].append((header.sequence, messages.pack_request(header, piece, values)))
         self._send(self._message(header, piece, values), self.layout.chain(shard)[0])
 
+    def away(self) -> None:
+        """Tell the servers that this worker waits for other workers before its next request."""
+        for shard in self.layout.shards:
+            self._send(messages.pack(self.header(messages.AWAY, shard)), self.layout.chain(shard)[0])
+
     def ask(self, asked: Asked) -> Asked:
         """Send a pull or flush to the tail of the shard's chain and listen for the reply."""
         self.listen(asked)

@@ -77,7 +77,7 @@ class Clocks:
         self.slowest = min(self._at, default=_NO_WORKER)
 
     def tick(self, worker: int, clock: int) -> None:
-        """`worker` has closed iteration `clock`."""
+        """Note that `worker` has closed iteration `clock`."""
         if worker in self.clocks:
             before, self.clocks[worker] = self.clocks[worker], clock + 1
             self._at[clock + 1] += 1
@@ -99,22 +99,10 @@ class StalenessExceeded(AssertionError):
     """A read was staler than its rule allows: an error in this package, not a condition to handle."""
 
 
-class Staleness:
-    """Histogram of how many iterations the slowest worker was behind the reader.
+class Staleness(Counter[int]):
+    """Histogram: reads by how many iterations the slowest worker was behind the reader."""
 
-    Parameters
-    ----------
-    bound
-        Largest legal value; None: any.
-    """
-
-    def __init__(self, bound: int | None = None, counts: Iterable[tuple[int, int]] = ()) -> None:
-        self.bound = bound
-        self.counts: Counter[int] = Counter()
-        for value, times in counts:
-            self.counts[value] += times
-
-    def observe(self, value: int) -> None:
+    def observe(self, value: int, bound: int | None = None) -> None:
         """Count one read.
 
         Raises
@@ -122,24 +110,16 @@ class Staleness:
         StalenessExceeded
             `value` is above the bound.
         """
-        if self.bound is not None and value > self.bound:
-            raise StalenessExceeded(f"a read was {value} iterations stale, the bound is {self.bound}")
-        self.counts[value] += 1
-
-    def __add__(self, other: Staleness) -> Staleness:
-        return Staleness(self.bound, [*self.counts.items(), *other.counts.items()])
-
-    @property
-    def reads(self) -> int:
-        """How many were counted."""
-        return self.counts.total()
+        if bound is not None and value > bound:
+            raise StalenessExceeded(f"a read was {value} iterations stale, the bound is {bound}")
+        self[value] += 1
 
     @property
     def mean(self) -> float:
         """Mean staleness in iterations; 0 without reads."""
-        return sum(value * times for value, times in self.counts.items()) / max(1, self.reads)
+        return sum(value * times for value, times in self.items()) / max(1, self.total())
 
     @property
     def largest(self) -> int:
         """Largest staleness seen; 0 without reads."""
-        return max(self.counts, default=0)
+        return max(self, default=0)

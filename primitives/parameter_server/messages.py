@@ -3,6 +3,7 @@
     request   | header | values | keys (int32) |      push, pull, tick, leave, flush
     reply     | header | values |                     to a pull, a flush or a leave
     drop      | header |                              from the head of a chain down: the worker has died
+    away      | header |                              the worker waits for other workers before its next request
 
 Keys travel as a range (two numbers in the header: every key of the shard in [first, last)), as a list, or, when
 this worker has sent the same list to this shard lately, as its 8-byte signature alone. Sender and receiver keep
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 Array = NDArray[Any]
 Bytes = NDArray[np.uint8]
 
-PUSH, PULL, TICK, LEAVE, FLUSH, REPLY, DROP = range(7)
+PUSH, PULL, TICK, LEAVE, FLUSH, REPLY, DROP, AWAY = range(8)
 RANGE, LIST, CACHED = range(3)
 # Flags of a push: it closes the worker's iteration; it is a pull of the same rows as well. HALF: values are float16.
 CLOSES, ASKS, HALF = 1, 2, 4

@@ -5,8 +5,9 @@ before its next receive, so that ranks cannot deadlock.
 
 On an emulated network without pacing the order of delivery means nothing, and the server takes the message that is
 first in emulated time as soon as every worker that owes it one has sent one (`primitives.inbox`). With one server
-that makes any rule exact and repeatable, unless workers wait for each other outside of the service, as in an
-all-reduce: once no message has come for `PATIENCE_ALONE_S`, it is as impatient as several servers are.
+that makes any rule exact and repeatable. Workers that wait for each other outside of the service, as in an all-reduce,
+say so first (`Worker.away`), and owe no message until they send the next one. If they do not, then once no message has
+come for `PATIENCE_ALONE_S` the server is as impatient as several servers are.
 
 Two servers could wait for workers that wait for the other one. So with several servers a wait ends after `PATIENCE_S`
 of wall time with the earliest message that is there, and the fidelity counts an inversion if an earlier one comes
@@ -83,6 +84,7 @@ class Server:
             for index in layout.kept_by(self.rank)
         }
         self._dropped: set[int] = set()
+        self._away: set[int] = set()
         self._impatient_s = PATIENCE_BSP_S if consistency.together else PATIENCE_S
         self._inbox = _inbox(comm, layout, self._impatient_s)
         self._outbox = Outbox(
@@ -96,8 +98,8 @@ class Server:
 
     @property
     def owing(self) -> set[int]:
-        """Workers that do not wait for this server, from whom a message will come."""
-        return set().union(*(shard.owing for shard in self.shards.values()))
+        """Workers that wait neither for this server nor for each other, from whom a message will come."""
+        return set().union(*(shard.owing for shard in self.shards.values())) - self._away
 
     @property
     def not_finite(self) -> Counter[int]:
@@ -153,6 +155,10 @@ class Server:
     def _take(self, message: Bytes | None) -> None:
         assert message is not None  # this inbox has no deadline and reports no lost source
         header, _ = messages.unpack(message)
+        if header.kind == messages.AWAY:
+            self._away.add(header.worker)
+            return
+        self._away.discard(header.worker)
         if header.kind == messages.PUSH:
             self._phase("apply", step=header.clock)
         # It takes its place here before it goes down the chain: in between a death may become known, and what the head

@@ -44,7 +44,7 @@ class Summary:
 
     def __add__(self, other: Summary) -> Summary:
         return Summary(
-            self.staleness + other.staleness,
+            Staleness(self.staleness + other.staleness),
             self.worker_bytes + other.worker_bytes,
             self.clocks | other.clocks,
             self.not_finite + other.not_finite,

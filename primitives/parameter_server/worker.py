@@ -66,7 +66,7 @@ class Pull:
             if asked.piece is not None:
                 rows[asked.piece.where] = body.view(wire).reshape(table.shape(asked.piece.rows))
         if clocks:
-            self._worker.staleness.observe(self._asked[0].header.clock - min(clocks))
+            self._worker.count_read(self._asked[0].header.clock - min(clocks))
         return rows
 
 
@@ -94,7 +94,7 @@ class Worker:
         self.rank = comm.Get_rank()
         self._phase = carrier.of(comm).phase
         self.channel = Channel(comm, layout, server, on_failure, self.compression.half)
-        self.staleness = Staleness(consistency.staleness)
+        self.staleness, self._stalest = Staleness(), consistency.staleness
         self._asks_everyone = carrier.of(comm).ordered  # an ordered inbox must hear that this worker waits, rows or not
         self._sharder = KeySharder(layout)
 
@@ -102,6 +102,10 @@ class Worker:
     def clock(self) -> int:
         """Iterations closed."""
         return self.channel.clock
+
+    def count_read(self, behind: int) -> None:
+        """Count a pull whose rows lack the slowest worker's last `behind` iterations."""
+        self.staleness.observe(behind, self._stalest)
 
     def pull(self, table: str, keys: Keys = None, out: Array | None = None) -> Array:
         """Read rows as the consistency rule allows; blocks until it does.
@@ -176,6 +180,16 @@ class Worker:
         headers = [self.channel.header(messages.FLUSH, shard) for shard in self.layout.shards]
         for asked in [self.channel.ask(Asked(header)) for header in headers]:
             self.channel.receive(asked)
+
+    def away(self) -> None:
+        """Tell the servers that this worker waits for the other workers next, as in an all-reduce.
+
+        On an emulated network without pacing a server takes messages in emulated order, for which it waits for those of
+        all workers; one that waits for another worker sends none. If all workers say so before a collective of theirs,
+        the order stays exact. Elsewhere nothing is sent.
+        """
+        if self._asks_everyone and self.layout.replicas == 1:
+            self.channel.away()
 
     def leave(self) -> None:
         """Leave every shard: all pushes so far take effect, and no server waits for this worker any more."""

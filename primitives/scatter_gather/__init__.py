@@ -10,7 +10,7 @@ runs what), messages.py, outcome.py (results, the journal) and stragglers.py (de
 """
 
 from primitives.scatter_gather.dynamic import Coordinator, coordinator, map_tasks
-from primitives.scatter_gather.keyed import ShardAnswer, Shards, ask_shards, stable_hash
+from primitives.scatter_gather.keyed import Shards, ask_shards, stable_hash
 from primitives.scatter_gather.messages import failed_ranks
 from primitives.scatter_gather.outcome import Answer, Counts, Journal, Outcome, TaskFailed, TasksMissing
 from primitives.scatter_gather.static import gather_blocks, map_blocks, scatter_blocks
@@ -19,7 +19,7 @@ from primitives.scatter_gather.stragglers import Deadline
 from primitives.scatter_gather.worker import serve
 
 __all__ = [
-    "Answer", "Coordinator", "Counts", "Deadline", "Journal", "Outcome", "ShardAnswer", "Shards", "TaskFailed",
+    "Answer", "Coordinator", "Counts", "Deadline", "Journal", "Outcome", "Shards", "TaskFailed",
     "TasksMissing", "ask_shards", "coordinator", "failed_ranks", "gather_blocks", "map_blocks", "map_tasks",
     "scatter_blocks", "serve", "stable_hash", "steal_tasks",
 ]  # fmt: skip

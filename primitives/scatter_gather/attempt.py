@@ -38,7 +38,7 @@ def attempt(
 
 
 def run_generator(body: Generator[Any, Any, Any], at_yield: Callable[[], bool]) -> tuple[Any, str | None]:
-    """Run a generator task; (its return value, traceback), or `CANCELLED` once ``at_yield()`` is true at a yield."""
+    """Run a generator task; returns (value, traceback), or `CANCELLED` once ``at_yield()`` is true at a yield."""
     while True:
         try:
             next(body)

@@ -1,4 +1,4 @@
-"""Questions to sharded data: each shard answers one, from any of its replicas.
+"""Ask sharded data a question: each shard answers, from any of its replicas.
 
         shard 0: w1 w2     shard 1: w2 w3     shard 2: w3 w1        (3 shards, 3 workers, 2 replicas)
 
@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from emulator.errors import UsageError
 from primitives.scatter_gather.coordinator import Coordinator
-from primitives.scatter_gather.outcome import Answer, Outcome, TaskFailed, TasksMissing
+from primitives.scatter_gather.outcome import Answer
 
 
 def stable_hash(key: Hashable) -> int:
@@ -107,53 +107,12 @@ class Shards:
         return parts
 
 
-@dataclass
-class ShardAnswer:
-    """An :class:`~primitives.scatter_gather.outcome.Answer` by shard.
-
-    Parameters
-    ----------
-    shards
-        The shards that were asked.
-    answer
-        The underlying answer; its task i is ``shards[i]``.
-    """
-
-    shards: list[int]
-    answer: Answer
-
-    @property
-    def missing(self) -> list[int]:
-        """Shards that did not answer in time, or have no living replica."""
-        return [self.shards[task] for task in self.answer.missing]
-
-    @property
-    def failures(self) -> dict[int, Outcome]:
-        """Shards whose function raised in its last attempt."""
-        return {self.shards[task]: outcome for task, outcome in self.answer.failures.items()}
-
-    @property
-    def coverage(self) -> float:
-        """Share of the shards that answered, 0 to 1."""
-        return self.answer.coverage
-
-    def present(self) -> dict[int, Any]:
-        """What each shard answered."""
-        return {self.shards[task]: value for task, value in self.answer.present().items()}
-
-    def values(self) -> list[Any]:
-        """All answers, in the order of ``shards``; raises if one is missing or failed."""
-        if self.failures:
-            raise TaskFailed(self.failures)
-        if self.missing:
-            raise TasksMissing(self.missing)
-        return self.answer.values()
-
-
 def ask_shards(
     pool: Coordinator, placement: Shards, question: Any, shards: Sequence[int] | None = None, **options: Any
-) -> ShardAnswer:
+) -> Answer:
     """Ask shards a question; the workers' function is called with ``(shard, question)`` on one of its replicas.
+
+    The answer goes by the shards' numbers.
 
     Parameters
     ----------
@@ -178,4 +137,4 @@ def ask_shards(
         twice = next(shard for shard in asked if asked.count(shard) > 1)
         raise UsageError(f"each shard may be asked once, got {twice} twice")
     where = [placement.replicas_of(shard) for shard in asked]
-    return ShardAnswer(asked, pool.ask([(shard, question) for shard in asked], where=where, **options))
+    return replace(pool.ask([(shard, question) for shard in asked], where=where, **options), names=asked)

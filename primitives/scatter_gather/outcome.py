@@ -6,6 +6,7 @@ import itertools
 import pickle
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from primitives.scatter_gather.messages import Damaged, unwrap, wrap
@@ -195,6 +196,8 @@ class Answer:
         Attempts, retries, backups and so on.
     order
         Task indices in the order in which their outcomes were accepted.
+    names
+        What the answer calls its tasks, such as the shards that they ask; None: their indices.
     """
 
     tasks: int
@@ -202,16 +205,20 @@ class Answer:
     seconds: float
     counts: Counts
     order: list[int]
+    names: Sequence[int] | None = None
+
+    def _name(self, task: int) -> int:
+        return task if self.names is None else self.names[task]
 
     @property
     def missing(self) -> list[int]:
         """Tasks without an outcome: too late for the deadline, or no living worker could run them."""
-        return self.journal.missing(self.tasks)
+        return [self._name(task) for task in self.journal.missing(self.tasks)]
 
     @property
     def failures(self) -> dict[int, Outcome]:
         """Tasks that raised in their last permitted attempt."""
-        return {row[0]: Outcome(*row) for row in self.journal.rows() if row[2] is not None}
+        return {self._name(row[0]): Outcome(*row) for row in self.journal.rows() if row[2] is not None}
 
     @property
     def coverage(self) -> float:
@@ -220,8 +227,8 @@ class Answer:
 
     def present(self) -> dict[int, Any]:
         """Values that are there, by task."""
-        value = {row[0]: row[1] for row in self.journal.rows() if row[2] is None}
-        return {task: value[task] for task in sorted(value)}
+        rows = sorted((row for row in self.journal.rows() if row[2] is None), key=itemgetter(0))
+        return {self._name(row[0]): row[1] for row in rows}
 
     def values(self) -> list[Any]:
         """All values in task order.
@@ -237,5 +244,4 @@ class Answer:
             raise TaskFailed(self.failures)
         if len(self.journal) < self.tasks:
             raise TasksMissing(self.missing)
-        value = {row[0]: row[1] for row in self.journal.rows()}
-        return [value[task] for task in range(self.tasks)]
+        return list(self.present().values())

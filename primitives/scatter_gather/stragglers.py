@@ -85,7 +85,7 @@ class Speculation:
         self._turnarounds: list[float] = []
 
     def observe(self, turnarounds: Iterable[float]) -> None:
-        """Tasks came back so many seconds after they were sent."""
+        """Add turnarounds: seconds from a task's sending to its result."""
         self._turnarounds += turnarounds
         self._turnarounds.sort()  # two sorted runs: merged in linear time
 

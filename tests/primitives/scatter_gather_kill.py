@@ -50,7 +50,7 @@ def main(form: str, verdict: str, victims: set[int]) -> None:
     else:
         placement = Shards(TASKS, range(1, comm.Get_size()), replicas=3)
         with coordinator(comm, lambda task: work(task[0])) as pool:
-            answer = None if pool is None else ask_shards(pool, placement, None).answer
+            answer = None if pool is None else ask_shards(pool, placement, None)
     if answer is not None:
         text = json.dumps({"values": answer.values(), "dead": answer.counts.dead, "order": answer.order})
         Path(verdict).write_text(text)

@@ -13,7 +13,7 @@ import numpy as np
 from mpi4py import MPI
 
 from emulator import carrier
-from primitives.federated import participate, serving
+from primitives.federated.averaging import participate, serving
 from primitives.gossip import average, mix, schedules
 from primitives.peers import Peers
 from tests.primitives.matrices import of_matrix

@@ -1,4 +1,4 @@
-"""Gossip: how fast each graph converges and what it costs, asynchronous averages, and rumours."""
+"""Gossip: how fast each graph converges and what it costs, late averages, and rumours."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ def finding(result: common.Result) -> str | None:
 
 
 def view(result: common.Result) -> Iterator[Item]:
-    """Convergence, asynchronous averages, times and rumours."""
+    """Convergence, late averages, times and rumours."""
     ranks = result["environment"]["ranks"]
     ways = result.get("convergence") or []
     if ways:
         title = f"the mean of 30 columns among {ranks} ranks, to {ways[0]['error']:g} of the first distance"
         yield Table.of(title, _CONVERGENCE, ways)
-    for one in result.get("asynchronous") or ():
+    if late := result.get("late"):
         yield Detail(
-            f"asynchronous {one['algorithm']}: {one['messages']:.0f} messages per rank, sums conserved to "
-            f"{one['drift']:.0e}, mean of the table to {one['off']:.0e} (limit {one['limit']:.0%})"
+            f"push-sum, messages up to {late['bound']} rounds late: {late['messages']} messages per rank, sums "
+            f"conserved to {late['drift']:.0e}, mean of the table to {late['off']:.0e} (limit {late['limit']:.0%})"
         )
     if result.get("formula"):
         rows = result["measurements"]

@@ -11,7 +11,7 @@ from mpi4py import MPI
 import emulator
 from primitives import collectives
 from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
-from primitives.federated import participate, serving
+from primitives.federated.averaging import participate, serving
 from primitives.gossip import average, graphs, mix, mixing, rumour, schedules
 from primitives.parameter_server import Add, Consistency, ParameterServer, Table, Worker
 from primitives.scatter_gather import Deadline, gather_blocks, map_tasks, scatter_blocks

@@ -85,8 +85,8 @@ if quorum.rank == 1:
     os.kill(os.getpid(), signal.SIGKILL)
 time.sleep(1.0)
 quorum.agree_comm.Revoke()
-verdict = quorum.agree(False)
-print(verdict.ok, verdict.alive, verdict.rounds)
+decision = quorum.agree(False)
+print(decision.ok, decision.alive, decision.rounds)
 os._exit(0)
 """
 
@@ -112,8 +112,8 @@ def quiet(comm):
         os.kill(os.getpid(), signal.SIGKILL)
 
 quiet.seen, survivor_group.quiet = 0, quiet
-verdict = survivor_group.SurvivorGroup(MPI.COMM_WORLD).agree(True)
-print(verdict.ok, verdict.alive)
+decision = survivor_group.SurvivorGroup(MPI.COMM_WORLD).agree(True)
+print(decision.ok, decision.alive)
 os._exit(0)
 """
 

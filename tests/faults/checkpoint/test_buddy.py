@@ -30,35 +30,35 @@ def test_the_last_two_saves_come_back_to_survivors_and_to_newcomers(comm, new: l
         buddy.save(saved, state_of(rank, saved))
     assert buddy.steps == [7, 8]
     if rank in new:  # a new process in that place knows nothing
-        buddy._own = [np.zeros_like(own) for own in buddy._own]
         buddy._kept = [np.zeros_like(kept) for kept in buddy._kept]
         buddy._steps = [-1, -1]
+    else:
+        state = state_of(rank, step)
     buddy.restore(step, state, new)
     assert equal(state, state_of(rank, step))
     # Whoever was restored holds its neighbour's state again: the next death is survived as well.
     second = [(rank_of + 1) % RANKS for rank_of in new]
     if rank in second:
-        buddy._own = [np.zeros_like(own) for own in buddy._own]
         buddy._steps = [-1, -1]
-    state = state_of(rank, 0)
+        state = state_of(rank, 0)
     buddy.restore(step, state, second)
     assert equal(state, state_of(rank, step))
 
 
 @on_ranks(RANKS, new=[[], [1], [3]], names=[["only"], ["one", "two"]])
-def test_where_the_caller_keeps_its_own_state_newcomers_get_theirs_all_the_same(comm, new, names: list[str]) -> None:
+def test_newcomers_with_fresh_buffers_get_their_state(comm, new, names: list[str]) -> None:
     rank = comm.Get_rank()
 
     def state_at(step: int) -> dict[str, np.ndarray]:
         return {name: np.full(3 + rank, 10.0 * step + rank + len(name)) for name in names}
 
     state = state_at(4)
-    buddy = Buddy(comm, state, own=False)
+    buddy = Buddy(comm, state)
     buddy.save(4, state)
     if rank in new:
         state = {name: np.zeros_like(array) for name, array in state.items()}
     # A process that comes in lays out its buffers together with the others.
-    fresh = Buddy(comm, state, own=False)
+    fresh = Buddy(comm, state)
     if rank in new:
         buddy = fresh
     buddy.restore(4, state, new)
@@ -114,4 +114,4 @@ def test_a_step_that_was_not_saved_is_refused(comm) -> None:
     buddy = Buddy(comm, state_of(comm.Get_rank(), 0))
     buddy.save(1, state_of(comm.Get_rank(), 1))
     with pytest.raises(UsageError, match="step 1, got 5"):
-        buddy.restore(5, state_of(comm.Get_rank(), 0))
+        buddy.restore(5, state_of(comm.Get_rank(), 0), [])

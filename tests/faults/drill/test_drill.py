@@ -201,10 +201,10 @@ def test_ordered_additions_are_bit_equal_too_and_plain_ones_to_rounding(tmp_path
         assert said in evaluation.checks["result"][1]
 
 
-def test_with_everybody_dead_there_is_no_verdict(tmp_path) -> None:
+def test_with_every_rank_dead_there_is_no_result(tmp_path) -> None:
     evaluation = carry_out(tmp_path, ["kill 0-3 @ rate 1000/s"], "shrink")
     assert not evaluation.recovered
-    assert not evaluation.checks["verdict"][0]
+    assert not evaluation.checks["finished"][0]
     assert evaluation.checks["leftovers"][0]
 
 

@@ -56,7 +56,7 @@ def drill(folder, monkeypatch, request: Request) -> tuple[Job, Finished, Evaluat
     for name in (job_spec.JOURNAL, job_spec.STACKS):
         (folder / name).mkdir(parents=True)
     board = StatusBoard.create(folder / job_spec.BOARD, spec.members, len(spec.events), job.platform)
-    verdicts: list[dict] = []
+    results: list[dict] = []
     endings: list[Ending] = []
 
     def launcher() -> None:
@@ -64,18 +64,18 @@ def drill(folder, monkeypatch, request: Request) -> tuple[Job, Finished, Evaluat
         endings.append(watch.until_end(Launched(job)))  # type: ignore[arg-type]
 
     began = job.scheduler.t
-    ranks = [lambda member=member: rank(folder, spec, job, board, member, verdicts) for member in range(spec.world)]
+    ranks = [lambda member=member: rank(folder, spec, job, board, member, results) for member in range(spec.world)]
     job.scheduler.run(*ranks, launcher)
     own = Journal(folder / job_spec.JOURNAL, 999, clock=job.platform.clock)
     for member, at in endings[0].fenced.items():
         own.write("fenced", whom=member, fenced=at)
     records = journal.read(folder / job_spec.JOURNAL)
     fired = [float(at) for at in board.fired]
-    finished = Finished(spec, folder, endings, verdicts, records, fired, began, job.scheduler.t)
+    finished = Finished(spec, folder, endings, results, records, fired, began, job.scheduler.t)
     return job, finished, evaluate(finished)
 
 
-def rank(folder, spec: JobSpec, job: Job, board: StatusBoard, member: int, verdicts: list[dict]) -> None:
+def rank(folder, spec: JobSpec, job: Job, board: StatusBoard, member: int, results: list[dict]) -> None:
     """The program of one rank: each step adds up what all ranks send to each other."""
     own = Journal(folder / job_spec.JOURNAL, member, clock=job.platform.clock)
     board.enter(member, member if member < spec.ranks else -1, 0)
@@ -101,14 +101,14 @@ def rank(folder, spec: JobSpec, job: Job, board: StatusBoard, member: int, verdi
                     loop.comm.Recv(theirs, peer, 0)
                     part += theirs
                 state["sum"] += part
-    verdicts.append({"place": loop.place, "attempt": 0, "sum": float(loop.committed["sum"][0])})
+    results.append({"place": loop.place, "attempt": 0, "sum": float(loop.committed["sum"][0])})
     own.write("left")
     board.leave(member)
 
 
-def _right(spec: JobSpec, folder, verdicts) -> tuple[bool, str]:
+def _right(spec: JobSpec, folder, results) -> tuple[bool, str]:
     expected = spec.steps * (spec.steps + 1) / 2
-    sums = [verdict["sum"] for verdict in verdicts if verdict["place"] is not None]
+    sums = [result["sum"] for result in results if result["place"] is not None]
     return all(abs(one - expected) < 1e-9 for one in sums), f"sums {sums}"
 
 

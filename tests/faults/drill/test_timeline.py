@@ -41,17 +41,17 @@ def shrunk() -> list[dict]:
 
 def finished(records: list[dict], *, fenced: dict[int, float] | None = None, leftovers: int = 0) -> Finished:
     spec = JobSpec("ring", 3, steps=STEPS, recovery="shrink", events=resolve([parse("kill 2 @ step 1")], 3))
-    verdicts = [{"member": m, "place": m, "attempt": 0} for m in (0, 1)]
+    results = [{"member": m, "place": m, "attempt": 0} for m in (0, 1)]
     records = [*records, record(9.5, "ended", 999, ended=9.4)]
     ending = Ending(0, 9.4, fenced=fenced or {}, leftovers=leftovers)
-    return Finished(spec, Path(), [ending], verdicts, records, [1.0], 0.0, 9.4, leftovers)
+    return Finished(spec, Path(), [ending], results, records, [1.0], 0.0, 9.4, leftovers)
 
 
 @pytest.fixture(autouse=True)
 def result(monkeypatch) -> list[tuple[bool, str]]:
     """What the oracle says; the last one counts."""
     said = [(True, "as it should be")]
-    ring = replace(CATALOGUE["ring"], matches=lambda spec, folder, verdicts: said[-1])
+    ring = replace(CATALOGUE["ring"], matches=lambda spec, folder, results: said[-1])
     monkeypatch.setitem(CATALOGUE, "ring", ring)
     return said
 
@@ -194,7 +194,7 @@ def test_a_crash_says_its_last_words_and_one_of_mpirun_that_it_was_its_own(tmp_p
     silent.folder = tmp_path
     assert "injected were [2]: ValueError: no (" in evaluate(silent).reason
     lost = finished([r for r in shrunk() if r["what"] not in ("left", "commit")])
-    lost.verdicts.clear()
+    lost.results.clear()
     lost.endings[0].status = -11
     assert "mpirun itself crashed (SIGSEGV)" in evaluate(lost).reason
 

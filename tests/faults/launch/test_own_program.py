@@ -195,7 +195,7 @@ def test_an_mpi_whose_jobs_never_survive_a_death_is_named_with_what_works_there(
         ("exit", 5, "sum 20.0 20.0 20.0\n"),
     ],
 )
-def test_a_launcher_judges_by_the_verdict(program, what: str, status: int, printed: str) -> None:
+def test_a_launcher_reads_success_from_the_status_files(program, what: str, status: int, printed: str) -> None:
     saved = program.parent / "facts.json"
     done = finish([sys.executable, "-m", "faults", "run", "-n", 2, "--json", saved, program, what], program.parent)
     assert (done.returncode, done.stdout) == (status, printed), done.stderr
@@ -208,7 +208,7 @@ def test_a_launcher_judges_by_the_verdict(program, what: str, status: int, print
 
 
 @needs_ulfm
-def test_a_program_without_any_loop_has_no_verdict(tmp_path) -> None:
+def test_a_program_without_any_loop_writes_no_status(tmp_path) -> None:
     (tmp_path / "program.py").write_text("from mpi4py import MPI\n")
     done = finish([sys.executable, "-m", "faults", "run", "-n", 2, "program.py"], tmp_path)
     assert done.returncode == 3

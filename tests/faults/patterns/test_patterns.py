@@ -212,11 +212,11 @@ def test_the_oracle_of_training_finds_a_changed_bit(tmp_path) -> None:
     spec = spec_of("ring", 2, 4)
     state, losses = Training(np.load(tmp_path / DATA)).alone(2)
     state |= {"losses": np.array(losses)}
-    verdict = {"place": 0, "wrong": 0, "digest": digest(state), "losses": losses}
-    assert oracles.same_training(spec, tmp_path, [verdict])[0]
+    result = {"place": 0, "wrong": 0, "digest": digest(state), "losses": losses}
+    assert oracles.same_training(spec, tmp_path, [result])[0]
     state["weights"][3] = np.nextafter(state["weights"][3], 1.0)
-    assert not oracles.same_training(spec, tmp_path, [verdict | {"digest": digest(state), "losses": [1.0, 2.0]}])[0]
-    assert not oracles.same_training(spec, tmp_path, [verdict | {"wrong": 1}])[0]
+    assert not oracles.same_training(spec, tmp_path, [result | {"digest": digest(state), "losses": [1.0, 2.0]}])[0]
+    assert not oracles.same_training(spec, tmp_path, [result | {"wrong": 1}])[0]
 
 
 def test_the_oracle_of_the_federation_finds_an_answer_that_did_not_count(tmp_path) -> None:
@@ -225,8 +225,8 @@ def test_the_oracle_of_the_federation_finds_an_answer_that_did_not_count(tmp_pat
     begin = training.begin()["weights"]
     model = (training.locally(begin, 0, 2, 0) + training.locally(begin, 1, 2, 0)) / 2
     np.save(tmp_path / "model.npy", model)
-    verdict = {"role": "server", "answered": [[1, 2]], "digest": digest({"model": model})}
-    assert oracles.replayed_rounds(spec, tmp_path, [verdict])[0]
-    assert not oracles.replayed_rounds(spec, tmp_path, [verdict | {"wrong": 1}])[0]
-    assert not oracles.replayed_rounds(spec, tmp_path, [json.loads(json.dumps(verdict | {"answered": [[1]]}))])[0]
+    result = {"role": "server", "answered": [[1, 2]], "digest": digest({"model": model})}
+    assert oracles.replayed_rounds(spec, tmp_path, [result])[0]
+    assert not oracles.replayed_rounds(spec, tmp_path, [result | {"wrong": 1}])[0]
+    assert not oracles.replayed_rounds(spec, tmp_path, [json.loads(json.dumps(result | {"answered": [[1]]}))])[0]
     assert not oracles.replayed_rounds(spec, tmp_path, [])[0]

@@ -104,7 +104,7 @@ def test_the_oracle_finds_a_rank_whose_own_state_missed_a_step(tmp_path) -> None
     own = work.own_state(80)
     for step in (0, 2):
         work.own_step(own, 1, step)
-    verdict = {"place": 1, "wrong": 0, "own": digest(own), "digest": "", "losses": []}
-    ok, said = oracles.same_training(spec, tmp_path, [verdict])
+    result = {"place": 1, "wrong": 0, "own": digest(own), "digest": "", "losses": []}
+    ok, said = oracles.same_training(spec, tmp_path, [result])
     assert not ok
     assert "rank 1 alone" in said

@@ -6,8 +6,10 @@ from mpi4py import MPI
 
 import emulator
 from emulator.errors import UsageError
-from primitives.federated import DiLoCo, Server, participate, robust, serving, weighted_mean
-from primitives.federated.averaging import draw_clients
+from primitives.federated import rules
+from primitives.federated.averaging import Server, draw_clients, participate, serving
+from primitives.federated.diloco import DiLoCo
+from primitives.federated.rules import weighted_mean
 from primitives.peers import Peers
 from tests.ranks import on_ranks
 from tests.simulated import on_simulated_ranks
@@ -134,9 +136,8 @@ def test_a_failing_client_leaves_and_the_others_go_on(comm, rounds, error):
 )
 def test_a_liar_does_not_get_through(comm, name, lie):
     me = comm.Get_rank()
-    rule = robust.rule(name)
     if me == 0:
-        with serving(comm, np.zeros(N), aggregate=lambda rows, _: rule(rows, 1)) as server:
+        with serving(comm, np.zeros(N), aggregate=rules.of(name).bearing(1)) as server:
             record = server.round()
         assert record.broken == ([3] if np.isnan(lie) else [])
         np.testing.assert_allclose(server.model, 1.0, atol=1e-3)
@@ -160,7 +161,7 @@ def test_drop_outs_that_leave_a_robust_rule_too_few_make_the_round_void(comm, ab
     """A median against one liar needs three answers: with two the model stays, and the round says why."""
     me = comm.Get_rank()
     if me == 0:
-        with serving(comm, np.zeros(N), aggregate=lambda rows, _: robust.median(rows, 1)) as server:
+        with serving(comm, np.zeros(N), aggregate=rules.of("median").bearing(1)) as server:
             records = [server.round() for _ in range(3)]
         assert [bool(record.void) for record in records] == [number == absent_in for number in range(3)]
         assert "3" in records[absent_in].void
@@ -173,7 +174,7 @@ def test_drop_outs_that_leave_a_robust_rule_too_few_make_the_round_void(comm, ab
 def test_a_rule_that_can_never_work_is_refused(comm, liars):
     if comm.Get_rank() == 0:
         with (
-            serving(comm, np.zeros(N), aggregate=lambda rows, _: robust.median(rows, liars)) as server,
+            serving(comm, np.zeros(N), aggregate=rules.of("median").bearing(liars)) as server,
             pytest.raises(UsageError, match="median"),
         ):
             server.round()

@@ -190,13 +190,13 @@ def test_chains_close_their_gaps() -> None:
 
 
 def test_staleness_above_the_bound_cannot_be_counted() -> None:
-    seen = Staleness(2)
+    seen = Staleness()
     for value in (0, 0, 1, 2):
-        seen.observe(value)
+        seen.observe(value, bound=2)
     with pytest.raises(StalenessExceeded, match="3 iterations stale, the bound is 2"):
-        seen.observe(3)
-    both = seen + Staleness(2, [(2, 4)])
-    assert (both.reads, both.mean, both.largest) == (8, 11 / 8, 2)
+        seen.observe(3, bound=2)
+    both = Staleness(seen + Staleness({2: 4}))
+    assert (both.total(), both.mean, both.largest) == (8, 11 / 8, 2)
 
 
 class Reply:

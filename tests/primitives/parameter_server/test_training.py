@@ -91,7 +91,7 @@ def test_ssp_under_a_straggler_never_exceeds_its_bound(comm: Any, bound: int, st
     assert behind is None or behind <= bound
     seen = ps.summary().staleness
     assert seen.largest <= bound
-    assert comm.allreduce(seen.reads) == 45
+    assert comm.allreduce(seen.total()) == 45
 
 
 @on_ranks(4, kind=["bsp", "ssp", "async"], early=[1, 3])

@@ -1,4 +1,4 @@
-"""Robust aggregation of m updates of which up to f (from "liars") are arbitrary.
+"""Aggregation of m updates, of which up to f (from "liars") are arbitrary: the weighted mean, and robust rules.
 
     rule               needs        result                                       how far a lie can move it
     median             m > 2 f      middle value of every coordinate             within the honest values
@@ -9,8 +9,8 @@
 
 An update with NaN or infinity counts as a liar's: it is left out, and the rule goes on with one update and one liar
 fewer. The caller must know the largest number of liars: no rule can find it from the updates, and no rule bears half
-or more of them (two equal halves cannot be told apart). All weights are equal, because a claimed number of examples
-may be a lie too.
+or more of them (two equal halves cannot be told apart). The robust rules weigh all updates equally, because a claimed
+number of examples may be a lie too.
 
 Cost per round, on one rank: O(m log m) per coordinate for the first two, O(m n) per iteration for the third, O(m^2 n)
 for Krum.
@@ -23,6 +23,7 @@ iteration with the step of Vardi and Zhang (PNAS 2000).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +31,8 @@ from numpy.typing import ArrayLike, NDArray
 from emulator.errors import UsageError
 
 Vector = NDArray[np.float64]
+Aggregate = Callable[[NDArray[np.float64], Vector], Vector]
+"""(models of shape (m, n), numbers of examples of shape (m,)) -> model of shape (n,)."""
 _TOLERANCE = 1e-10
 
 
@@ -58,17 +61,23 @@ def _admit(
     return rows[finite], liars - broken
 
 
-def mean(updates: ArrayLike, liars: int = 0) -> Vector:
-    """Plain mean of the rows, shape (n,): one liar can move it anywhere.
+def weighted_mean(models: NDArray[np.float64], examples: Vector) -> Vector:
+    """Mean of the rows weighted by examples, added up in row order; rows that are not finite are left out.
+
+    One liar can move it anywhere.
 
     Raises
     ------
     UsageError
-        `liars` is not 0.
+        No row is finite.
     """
-    if liars:
-        raise UsageError(f"a mean bears no liars, got {liars}: use {', '.join(RULES)}")
-    return np.asarray(updates, np.float64).mean(axis=0)
+    finite = np.isfinite(models).all(axis=1)
+    if not finite.any():
+        raise UsageError("no client sent a finite model, so there is nothing to average: lower the learning rate")
+    total = np.zeros(models.shape[1])
+    for model, weight in zip(models[finite], examples[finite], strict=True):
+        total += weight * model
+    return total / examples[finite].sum()
 
 
 def median(updates: ArrayLike, liars: int) -> Vector:
@@ -176,35 +185,69 @@ def _best_mean(updates: ArrayLike, scores: Vector, count: int) -> Vector:
     return np.asarray(updates, np.float64)[chosen].mean(axis=0)
 
 
-Rule = Callable[[ArrayLike, int], Vector]
+@dataclass(frozen=True)
+class Rule:
+    """An aggregation rule.
 
-RULES: dict[str, Rule] = {
-    "median": median,
-    "trimmed-mean": trimmed_mean,
-    "geometric-median": geometric_median,
-    "krum": krum,
-    "multi-krum": multi_krum,
+    Attributes
+    ----------
+    combine
+        (updates, liars) -> model, of equal weights; None: the weighted mean, which bears no liars.
+    margin
+        It bears f liars among 2 f + `margin` updates or more.
+    """
+
+    name: str
+    combine: Callable[[ArrayLike, int], Vector] | None
+    margin: int = 1
+
+    @property
+    def bears(self) -> bool:
+        """Whether it bears any liars."""
+        return self.combine is not None
+
+    def most_liars(self, updates: int) -> int:
+        """Largest number of liars that it bears among so many updates; -1 if it cannot work with so few."""
+        return (updates - self.margin) // 2 if self.bears else 0
+
+    def bearing(self, liars: int) -> Aggregate:
+        """How a server joins models of which at most `liars` are lies.
+
+        Raises
+        ------
+        UsageError
+            Liars among the models of a mean.
+        """
+        combine = self.combine
+        if combine is None:
+            if liars:
+                raise UsageError(f"a mean bears no liars, got {liars}: use {', '.join(list(RULES)[1:])}")
+            return weighted_mean
+        return lambda models, examples: combine(models, liars)
+
+
+RULES = {
+    rule.name: rule
+    for rule in (
+        Rule("mean", None),
+        Rule("median", median),
+        Rule("trimmed-mean", trimmed_mean),
+        Rule("geometric-median", geometric_median),
+        Rule("krum", krum, margin=3),
+        Rule("multi-krum", multi_krum, margin=3),
+    )
 }
-"""Rules that bear liars, by the name that a command line gives them."""
+"""By the name that a command line gives them."""
 
 
-def rule(name: str) -> Rule:
-    """Look an aggregation rule up: ``"mean"`` or one of `RULES`.
+def of(name: str) -> Rule:
+    """The rule of that name.
 
     Raises
     ------
     UsageError
-        The name is unknown.
+        There is none.
     """
-    if name == "mean":
-        return mean
     if name not in RULES:
-        raise UsageError(f"an aggregation is mean, {', '.join(RULES)}, got {name!r}")
+        raise UsageError(f"a rule is one of {', '.join(RULES)}, got {name!r}")
     return RULES[name]
-
-
-def most_liars(name: str, updates: int) -> int:
-    """Largest number of liars that a rule bears among so many updates (0 for the mean, -1 if it cannot work at all)."""
-    if name == "mean":
-        return 0
-    return (updates - 3) // 2 if "krum" in name else (updates - 1) // 2

@@ -1,4 +1,4 @@
-"""Robust aggregation: each rule within its proven bound, whatever the liars send."""
+"""Aggregation: each robust rule within its proven bound, whatever the liars send."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.errors import UsageError
-from primitives.federated import robust
+from primitives.federated import rules
+from primitives.federated.rules import weighted_mean
+
+ROBUST = [rule for rule in rules.RULES.values() if rule.bears]
 
 
 @st.composite
@@ -32,7 +35,7 @@ def attacked(draw, spare=0):
 @given(attacked())
 def test_median_lies_within_the_honest_values(case):
     rows, honest, f = case
-    value = robust.median(rows, f)
+    value = rules.median(rows, f)
     assert (value >= honest.min(axis=0) - 1e-12).all()
     assert (value <= honest.max(axis=0) + 1e-12).all()
 
@@ -40,7 +43,7 @@ def test_median_lies_within_the_honest_values(case):
 @given(attacked())
 def test_trimmed_mean_lies_between_two_honest_means(case):
     rows, honest, f = case
-    value, ordered, kept = robust.trimmed_mean(rows, f), np.sort(honest, axis=0), len(rows) - 2 * f
+    value, ordered, kept = rules.trimmed_mean(rows, f), np.sort(honest, axis=0), len(rows) - 2 * f
     assert (value >= ordered[:kept].mean(axis=0) - 1e-9).all()
     assert (value <= ordered[-kept:].mean(axis=0) + 1e-9).all()
 
@@ -49,7 +52,7 @@ def test_trimmed_mean_lies_between_two_honest_means(case):
 @settings(deadline=None)
 def test_geometric_median_stays_within_its_radius(case):
     rows, honest, f = case
-    value, m = robust.geometric_median(rows, f), len(rows)
+    value, m = rules.geometric_median(rows, f), len(rows)
     centre = honest.mean(axis=0)
     radius = np.linalg.norm(honest - centre, axis=1).max()
     # A thousandth for an iteration that stops short of the minimum.
@@ -62,47 +65,47 @@ def test_krum_chooses_an_update_near_the_honest(case):
     m = len(rows)
     diameter = max(np.linalg.norm(a - b) for a in honest for b in honest)
     bound = (1 + np.sqrt((m - f - 2) / (m - 2 * f - 1))) * diameter + 1e-9
-    chosen = robust.krum(rows, f)
+    chosen = rules.krum(rows, f)
     assert any((chosen == row).all() for row in rows)
     assert np.linalg.norm(chosen - honest.mean(axis=0)) <= bound
-    assert np.isfinite(robust.multi_krum(rows, f)).all()
+    assert np.isfinite(rules.multi_krum(rows, f)).all()
 
 
 @given(st.integers(3, 9), st.integers(0, 99))
 def test_without_liars_the_linear_rules_are_the_mean(m, seed):
     rows = np.random.default_rng(seed).normal(size=(m, 4))
-    np.testing.assert_allclose(robust.trimmed_mean(rows, 0), rows.mean(axis=0))
-    np.testing.assert_allclose(robust.mean(rows), rows.mean(axis=0))
+    np.testing.assert_allclose(rules.trimmed_mean(rows, 0), rows.mean(axis=0))
+    np.testing.assert_allclose(weighted_mean(rows, np.ones(m)), rows.mean(axis=0))
 
 
 def test_geometric_median_of_known_points():
     """The corners of a square: its centre; three points, one doubled: the doubled one; a line: its median."""
     square = [[0, 0], [0, 2], [2, 0], [2, 2]]
-    np.testing.assert_allclose(robust.geometric_median(square, 1), [1, 1], atol=1e-6)
-    np.testing.assert_allclose(robust.geometric_median([[0, 0], [0, 0], [3, 4]], 1), [0, 0], atol=1e-6)
-    np.testing.assert_allclose(robust.geometric_median([[0.0], [1.0], [50.0]], 1), [1], atol=1e-4)
+    np.testing.assert_allclose(rules.geometric_median(square, 1), [1, 1], atol=1e-6)
+    np.testing.assert_allclose(rules.geometric_median([[0, 0], [0, 0], [3, 4]], 1), [0, 0], atol=1e-6)
+    np.testing.assert_allclose(rules.geometric_median([[0.0], [1.0], [50.0]], 1), [1], atol=1e-4)
 
 
-@pytest.mark.parametrize("name", sorted(robust.RULES))
-def test_an_impossible_number_of_liars_is_refused_with_the_reason(name):
+@pytest.mark.parametrize("rule", ROBUST, ids=lambda rule: rule.name)
+def test_an_impossible_number_of_liars_is_refused_with_the_reason(rule):
     for m in (3, 4, 5, 8):
-        most = robust.most_liars(name, m)
+        most, examples = rule.most_liars(m), np.ones(m)
         rows = np.random.default_rng(m).normal(size=(m, 3))
         if most >= 0:
-            robust.rule(name)(rows, most)
+            rule.bearing(most)(rows, examples)
         with pytest.raises(UsageError, match=r"2 f \+ ") as caught:
-            robust.rule(name)(rows, most + 1)
+            rule.bearing(most + 1)(rows, examples)
         assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda rows: robust.median(rows, -1), "at least 0"),
-        (lambda rows: robust.mean(rows, 1), "bears no liars"),
-        (lambda rows: robust.median(rows[0], 0), "shape"),
-        (lambda rows: robust.rule("vote"), "an aggregation is"),
-        (lambda rows: robust.median(np.where(rows > -9, np.nan, 0), 1), "5 of 5 updates hold NaN"),
+        (lambda rows: rules.median(rows, -1), "at least 0"),
+        (lambda rows: rules.of("mean").bearing(1), "bears no liars"),
+        (lambda rows: rules.median(rows[0], 0), "shape"),
+        (lambda rows: rules.of("vote"), "a rule is one of"),
+        (lambda rows: rules.median(np.where(rows > -9, np.nan, 0), 1), "5 of 5 updates hold NaN"),
     ],
 )
 def test_bad_input(call, words):
@@ -113,6 +116,6 @@ def test_bad_input(call, words):
 def test_one_liar_ruins_a_mean_and_no_other_rule():
     honest = np.ones((8, 2))
     rows = np.vstack([honest, [[1e9, -1e9]]])
-    assert abs(robust.mean(rows)).max() > 1e6
-    for name in robust.RULES:
-        np.testing.assert_allclose(robust.rule(name)(rows, 1), [1, 1], atol=1e-3)
+    assert abs(weighted_mean(rows, np.ones(9))).max() > 1e6
+    for rule in ROBUST:
+        np.testing.assert_allclose(rule.bearing(1)(rows, np.ones(9)), [1, 1], atol=1e-3)
