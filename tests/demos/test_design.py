@@ -126,3 +126,26 @@ def test_bad_input_is_one_line_and_status_2(arguments):
     assert (status, said) == (2, "")
     assert error.startswith("error: ")
     assert error.count("\n") == 1
+
+
+def test_long_names_and_sentences_stay_within_their_place(tmp_path):
+    """A title is cut before the figures, a name in a box within the box; a word longer than a line is broken."""
+    name = "atmosphere-and-ocean-and-ice-and-snow-" * 4
+    path = tmp_path / "long.toml"
+    path.write_text(
+        (HERE / "example_a.toml").read_text().replace('"model"', f'"{name}"').replace('"vision"', f'"{name}"')
+    )
+    status, drawn, _ = run("draw", str(path))
+    assert status == 0
+    for text in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text"):
+        limit = {"title": 42, "small": 60}.get(text.get("class"), 90)
+        assert len(text.text or "") <= limit, text.text
+    assert all(len(line) <= 120 for line in run("predict", str(path))[1].splitlines())
+
+
+def test_timings_that_no_terms_give_are_refused(tmp_path):
+    path = tmp_path / "timings.txt"
+    path.write_text("p=2 bytes=100000000 seconds=0.087\np=16 bytes=100000000 seconds=0.0408\n")
+    status, said, error = run("predict", B, "--terms", str(path))
+    assert (status, said, error.count("\n")) == (2, "", 1)
+    assert "two timings must allow an alpha and a beta >= 0" in error

@@ -44,6 +44,7 @@ def view(result: common.Result) -> Iterator[Item]:
         runs = f"{past['runs']} run" + "s" * (past["runs"] > 1)
         errors = f"median error {past['median']:.1%}, worst {past['worst']:+.1%}"
         yield f"earlier predictions of {past['kind']}: {runs}, {errors}"
+    yield from _whiteboard(result)
     yield from _by_term(result)
     run = result.get("design_run")
     if run:
@@ -53,7 +54,6 @@ def view(result: common.Result) -> Iterator[Item]:
             if run.get("formula"):
                 first = run["formula"]["total"]
                 yield f"formula of predict for the uncut bytes at this p, to first order: {format_time(first)}"
-    yield from _whiteboard(result)
     if result.get("drill"):
         from emulator.report import drills
 

@@ -11,8 +11,11 @@ from typing import Any
 
 import pytest
 
+from emulator import results
+from emulator.report import page
 from emulator.trace import diagram
 from emulator.trace.loading import Trace
+from emulator.trace.summary import summarise
 from tests.emulator.trace.recorded import record
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
@@ -32,6 +35,12 @@ def _ping(turns: int) -> Trace:
                     comm.carrier.fault("slow", text="slow 1 @ step 3 by 2")
 
     return record(program, 3)
+
+
+def _drawn(path: Path) -> str:
+    """The page as the browser has it after its script has run."""
+    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", path.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def test_all_of_a_short_trace() -> None:
@@ -69,11 +78,25 @@ def test_a_fragment_is_plain_html_with_its_data() -> None:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs a Chromium: apt-get install chromium")
+def test_the_page_of_a_run_holds_it(tmp_path: Path) -> None:
+    """Its figures are those of the result file, and the page stays small."""
+    found = _ping(3000)
+    result = results.new("ring", ["python"], ranks=3, clock="simulated")
+    result["timeline"] = summarise(found) | {"diagram": json.dumps(diagram.data(found))}
+    written = page.write(tmp_path / page.PAGE, [results.plain(result)])
+    assert written.stat().st_size < 1_000_000
+    drawn = _drawn(written)
+    assert drawn.count('class="tl-msg faint"') == 2000
+    assert "Shown are 2,000 of 3,000 messages" in drawn
+    for seconds in result["timeline"]["path"].values():
+        assert f'<data value="{seconds}">' in drawn
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs a Chromium: apt-get install chromium")
 def test_a_browser_draws_it(tmp_path: Path) -> None:
     shown = diagram.data(_ping(30))
-    page = diagram.write(shown, tmp_path / diagram.PAGE)
-    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", page.as_uri()]
-    drawn = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    written = diagram.write(shown, tmp_path / diagram.PAGE)
+    drawn = _drawn(written)
     assert drawn.count('class="tl-msg"') == drawn.count('class="tl-head"') == 30
     assert drawn.count('class="tl-fault"') == 1
     assert drawn.count('class="tl-name"') == 3

@@ -1,5 +1,6 @@
 """Programs of one's own: every policy with a real kill, what is refused, and how failures end."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -10,9 +11,11 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
 from emulator.errors import UsageError
 from emulator.launch import mpirun
+from faults.__main__ import main
 from faults.launch.own_program import in_words, recoveries
 from faults.record import outcome
 from faults.recover import preconditions
@@ -296,8 +299,10 @@ def test_a_job_is_started_again_for_deaths_only_and_not_for_ever(tmp_path) -> No
     ],
 )
 def test_a_program_that_is_not_there_is_refused_before_anything_starts(tmp_path, program, said) -> None:
-    line = refusal(finish([sys.executable, "-m", "faults", "run", "-n", 4, *program], tmp_path))
-    assert said in line
+    with contextlib.chdir(tmp_path):
+        done = CliRunner().invoke(main, ["run", "-n", "4", *program])
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
+    assert said in done.stderr
 
 
 def test_success_is_somebody_at_the_end_and_nobody_who_failed_behind_the_loop() -> None:
