@@ -124,7 +124,8 @@ def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS,
                                       for flow in design.flows))  # fmt: skip
     at_p = pricing.price(facts, cut, np.array([p]))
     notes += _not_run(facts, design)
-    compute = float(at_p.compute[0] - sum(math.ceil(task.count / p) * task.seconds for task in facts.tasks))
+    tasks = sum(math.ceil(task.count / p) * task.seconds for task in facts.tasks)
+    compute = float(at_p.compute[0]) / facts.slowdown - tasks  # declared; the hosts' speeds are those of the network
     exchanges = []
     for flow in cut.flows:
         if not bill.silent(facts, flow):
