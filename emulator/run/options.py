@@ -88,9 +88,9 @@ def _unwritten(error: OSError) -> int:
     except FileNotFoundError:
         print_error(NO_DIRECTORY)
         return 2
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF):
         raise error
-    if traceback.extract_tb(error.__traceback__)[-1].name == "echo":
+    if error.errno == errno.EBADF or traceback.extract_tb(error.__traceback__)[-1].name == "echo":
         streams.lose(error)
     else:
         print_error(f"cannot write {error.filename or 'a file'}: {error.strerror}; make room there")
