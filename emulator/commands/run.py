@@ -26,7 +26,7 @@ from emulator.errors import CheckFailed, UsageError, on_root
 from emulator.launch import mpirun
 from emulator.launch.job import inside
 from emulator.launch.streams import print_error
-from emulator.run.options import OneLineCommand, common_options, relaunch
+from emulator.run.options import OneLineCommand, common_options, refuse_idle_limit, relaunch
 
 if TYPE_CHECKING:
     from emulator.comm.communicator import EmulatedComm
@@ -69,6 +69,7 @@ def run(
 ) -> None:  # fmt: skip
     """Run an mpi4py program, unchanged, over an emulated network: [-m MODULE | SCRIPT.py] [its arguments]."""
     _check(module, arguments)
+    refuse_idle_limit(trace, trace_limit)
     if not inside():
         if launch_ranks is None:
             raise UsageError("a job needs ranks, got no -n outside of mpirun: add -n 4, or start it with mpirun -n 4")
