@@ -85,6 +85,7 @@ Beta = Annotated[float, BeforeValidator(_bandwidth)]
 Steps = Annotated[float, BeforeValidator(_staleness)]
 Count = Annotated[int, Field(ge=1, strict=True)]
 Whole = Annotated[int, Field(ge=0, strict=True)]
+Shape = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]  # of a distribution: beyond, none describes a job
 Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 

@@ -22,6 +22,7 @@ from emulator.design.fields import (
     PositiveBytes,
     PositiveSeconds,
     Seconds,
+    Shape,
     Share,
     Slot,
     Steps,
@@ -47,7 +48,7 @@ class Job(Table):
     memory: PositiveBytes
     staleness: Steps = 0.0
     deadline: PositiveSeconds | None = None
-    spread: Number = 0.1
+    spread: Shape = 0.1
     sources: Literal["shared", "isolated"] = "shared"
     central: Literal["allowed", "none"] = "allowed"
     liars: Whole = 0
@@ -67,7 +68,7 @@ class State(Table):
     rows: Whole = 0
     row_bytes: Bytes = 0
     touched: Whole = 0
-    skew: Number = 0.0
+    skew: Shape = 0.0
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Self:

@@ -41,6 +41,7 @@ from tests.emulator.design.sheets import SECTION, sheet
         ('memory = "1000000000 B"', 'memory = "0 B"', r"job.memory: must be a size > 0 bytes, got '0 B'"),
         ('t_comp = "1 s"', 't_comp = "1e300 h"', r"job.t_comp: must be a time of at most 1000 years, got '1e300 h'"),
         ("spread = 0", 'mtbf = "2000 years"', r"job.mtbf: must be a time of at most 1000 years, got '2000 years'"),
+        ("spread = 0", "spread = 11", r"job.spread must be less than or equal to 10, got 11"),
         ('name = "section"', 'name = ""', r"job.name .*at least 1 character, got ''"),
     ],
 )
