@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 import psutil
 
-from tests.faults.programs import KILLS, STEPS
+from tests.faults.programs import KILLS, NET, STEPS
 
 PROGRAMS = sorted(
     path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "loop", "soak")
@@ -53,6 +53,7 @@ def main(kills: int, seed: int, ranks: int, early: float, policies: str) -> None
 def run(draw: random.Random, ranks: int, count: int, early: float, policies: list[str]) -> tuple[str, float, str]:
     """One job: what came of it, seconds, and what it was."""
     program, policy = draw.choice(PROGRAMS), draw.choice(policies)
+    emulated = {NET: "1gbe"} if policy != "respawn" and draw.random() < 0.3 else {}
     victims = draw.sample(range(ranks), count)
     kills = [f"{victim}@{_instant(draw, early)}" for victim in victims]
     command = [
@@ -69,12 +70,14 @@ def run(draw: random.Random, ranks: int, count: int, early: float, policies: lis
     ]
     command += ["-m", f"tests.faults.programs.{program}", policy, draw.choice("01")]
     with tempfile.TemporaryDirectory() as folder:
-        marked = os.environ | {KILLS: ",".join(kills), "SOAK_FOLDER": folder, STEPS: str(STEPS_IN_SOAK)}
+        marked = os.environ | {KILLS: ",".join(kills), "SOAK_FOLDER": folder, STEPS: str(STEPS_IN_SOAK)} | emulated
         began = time.monotonic()
         done = subprocess.run(command, env=marked, capture_output=True, text=True, timeout=6 * DEADLINE_S)
         seconds = time.monotonic() - began
         left = [one for one in psutil.process_iter() if _mark(one) == folder]
-    what = f"{' '.join(command[3:])} {marked[KILLS]}: {done.returncode} {done.stdout!r} {done.stderr[-600:]!r}"
+    what = (
+        f"{' '.join(command[3:])} {marked[KILLS]} {emulated}: {done.returncode} {done.stdout!r} {done.stderr[-600:]!r}"
+    )
     if left:
         return "left", seconds, f"{what} {left}"
     if "deadline" in done.stderr:
