@@ -33,12 +33,14 @@ BEHIND = "error: all steps are done, but rank"
 @click.option("--kills", default=100)
 @click.option("--seed", default=1)
 @click.option("-n", "ranks", default=5)
+@click.option("--minutes", default=60.0, help="No job begins after that.")
 @click.option("--early", default=0.15, help="Share of kills that strike before the loop.")
 @click.option("--policies", default="shrink,spare,respawn")
-def main(kills: int, seed: int, ranks: int, early: float, policies: str) -> None:
+def main(kills: int, seed: int, ranks: int, minutes: float, early: float, policies: str) -> None:
     """Run jobs until so many kills are planned; exit status 1 if one hung, was wrong or left a process."""
     draw, planned, tally = random.Random(seed), 0, collections.Counter[str]()
-    while planned < kills:
+    until = time.monotonic() + 60 * minutes
+    while planned < kills and time.monotonic() < until:
         job = draw.getrandbits(32)
         count = draw.choice((1, 1, 2, 3))
         planned += count
