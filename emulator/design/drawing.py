@@ -13,7 +13,7 @@ from textwrap import wrap
 
 import numpy as np
 
-from emulator.design import pricing
+from emulator.design import bill
 from emulator.design.failures import recovery_cost
 from emulator.design.model import Design
 from emulator.design.pricing import Priced
@@ -154,8 +154,8 @@ def _labels(priced: Priced, nodes: int) -> list[str]:
     facts, design = priced.facts, priced.design
     said = []
     for flow in design.flows:
-        if not pricing.silent(facts, flow):
-            sent = pricing.per_step(facts, design, flow, np.array([nodes]))[4, 0]
+        if not bill.silent(facts, flow):
+            sent = bill.per_step(facts, design, flow, np.array([nodes]))[4, 0]
             said.append(_named(flow.of, f"{flow.pattern}, {size(sent)}", _BESIDE_ARROW))
     more = [f"and {len(said) - 2} more"] if len(said) > 3 else []
     return (said[: 3 - len(more)] + more) + (["per node and step"] if len(said) + len(more) < 4 else [])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulator.design import pricing
+from emulator.design import bill
 from emulator.design.model import Design, Facts
 from emulator.design.sheet import State
 
@@ -74,7 +74,7 @@ def tools(facts: Facts, design: Design) -> Iterator[tuple[str, str, str]]:
 
 def torchrun(facts: Facts, design: Design) -> str:
     """A script that times the all-reduce of a step with torch.distributed; `demos.speedup --fit` reads its output."""
-    sizes = [int(pricing.volume(design, flow, facts.parts[flow.of])) for flow in design.flows]
+    sizes = [int(bill.volume(design, flow, facts.parts[flow.of])) for flow in design.flows]
     largest = max([n for n in sizes if n] or [1 << 20])
     return f'''"""Run with torchrun --nproc-per-node=N for two N, and keep what is printed for demos.speedup --fit."""
 import os

@@ -59,7 +59,9 @@ def test_a_change_stands_beside_the_sheet():
 
 def test_sensitivity_tolerance_and_tools():
     assert "alpha x" in run("predict", B, "--sensitivity")[1]
-    assert "may grow by" in run("tolerance", B)[1]
+    margins = run("tolerance", B)[1]
+    assert "may grow by" in margins
+    assert "over 60 x" in next(line for line in margins.splitlines() if line.startswith("spread"))  # 0.05 up to 3
     said = run("tools", B)[1]
     assert "DistributedDataParallel" in said
     for slot in ("partition", "communication", "consistency", "coordination", "fault tolerance", "load balancing"):
@@ -86,6 +88,11 @@ def test_terms_from_a_benchmark(tmp_path):
     said = run("predict", B, "--terms", str(path))[1]
     assert f"two-point timing in {path}" in said
     assert "warning: measured on at most 16 ranks: what is said of p > 16 is extrapolated" in said
+
+
+def test_a_changed_figure_of_failures_stands_in_its_own_column():
+    said = run("predict", B, "--change", 'fault_tolerance.recovery="8 s"')[1].splitlines()
+    assert next(line for line in said if line.startswith("recovery ")).split()[1:] == ["2.90", "s", "8.00", "s"]
 
 
 def test_what_is_not_known_of_failures_has_no_price():

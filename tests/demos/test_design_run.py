@@ -19,7 +19,7 @@ from demos.design import main
 from emulator import costs, design, results
 from emulator.costs import steps
 from emulator.costs.replay import replay
-from emulator.design import pricing
+from emulator.design import bill
 from emulator.design.model import design_of, facts_of
 from emulator.design.skeleton import skeleton
 from emulator.errors import UsageError
@@ -70,7 +70,7 @@ def test_a_compressed_exchange_has_the_bytes_of_its_price(name: str, changes: tu
     made = [skeleton(sheet, facts_of(sheet), design_of(sheet), most=64, cap=1 << 30) for sheet in (whole, tenth)]
     facts, chosen = facts_of(tenth), design_of(tenth)
     for full, one in zip(made[0].exchanges, made[1].exchanges, strict=True):
-        assert one.up == pytest.approx(pricing.volume(chosen, one.flow, facts.parts[one.flow.of]), rel=1e-3)
+        assert one.up == pytest.approx(bill.volume(chosen, one.flow, facts.parts[one.flow.of]), rel=1e-3)
         assert one.up == pytest.approx(0.1 * full.up, rel=1e-3)
         if one.touched:
             assert (one.touched, full.touched) == (400, 4000)

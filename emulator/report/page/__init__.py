@@ -17,6 +17,7 @@ from typing import Any
 from emulator.errors import CannotWrite
 from emulator.report import views
 from emulator.report.model import Detail, Drawing, Item, Map, Scenario, Series, Table, Text, Verdict
+from emulator.report.page import coefficients
 from emulator.report.page.figures import Figure, figures
 from emulator.report.views import common, several, timeline
 from emulator.results import RESULT, plain
@@ -94,8 +95,7 @@ class _Run:
 
 
 def _run(result: Mapping[str, Any], name: str) -> _Run:
-    shown = [*views.body(result), *(timeline.view(result["timeline"]) if result.get("timeline") else ())]
-    items = [item.item if isinstance(item, Detail) else item for item in shown]
+    items = [item.item if isinstance(item, Detail) else item for item in views.body(result)]
     return _Run(
         title=name,
         found=views.finding(result),
@@ -185,8 +185,9 @@ def _raw(value: Any) -> Any:
 
 def _scenario(one: Scenario) -> str:
     """A scenario as JSON, for the page's script."""
-    names = ("t_comp", "alpha", "beta", "gamma", "bytes", "pieces", "draws")
-    return json.dumps({name: getattr(one, name) for name in names}, separators=(",", ":"))
+    names = ("t_comp", "alpha", "beta", "gamma", "bytes", "draws")
+    pieces = coefficients.of_pattern(one.pattern, one.bytes is not None)
+    return json.dumps({"pieces": pieces} | {name: getattr(one, name) for name in names}, separators=(",", ":"))
 
 
 _SHAPES = (

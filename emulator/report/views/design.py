@@ -18,6 +18,7 @@ def finding(result: common.Result) -> str | None:
     name = (result.get("sheet") or {}).get("job", {}).get("name", "The design")
     step, p = format_time(prediction["step"]), prediction["p"]
     told = f"{name}: a step of {p} nodes takes {step}, S({p}) = {prediction['speedup']:.2f}"
+    told += f", p* = {prediction['p_star']}" if prediction.get("p_star") else ""
     rows = (result.get("design_run") or {}).get("rows") or []
     if rows:
         last = rows[-1]

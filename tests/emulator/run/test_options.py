@@ -80,6 +80,7 @@ def test_a_crash_on_one_rank_shows_its_traceback_and_ends_the_job(tmp_path):
         (["-n", "2", "--ranks", "0,2"], "at least 1, got 0"),
         (["-n", "2", "--pace", "-1"], "auto, none or a factor > 0"),
         (["-n", "2", "--pace", "5"], "goes with --net, got --pace 5.0 without"),
+        (["-n", "2", "--trace-limit", "9"], "--trace-limit is for --trace, got --trace-limit 9 alone"),
         (["-n", "2", "--compute", "none"], "goes with --net, got --compute none without"),
         (["-n", "2", "--budget", "nan"], "a finite number of seconds > 0, got 'nan'"),
         (["-n", "2", "--budget", "inf"], "a finite number of seconds > 0, got 'inf'"),

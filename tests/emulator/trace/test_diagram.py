@@ -21,10 +21,11 @@ from tests.emulator.trace.recorded import record
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
-def _ping(turns: int) -> Trace:
+def _ping(turns: int, phases: bool = True) -> Trace:
     def program(comm: Any) -> None:
         box = bytearray(1000)
-        comm.carrier.phase("<ping>")
+        if phases:
+            comm.carrier.phase("<ping>")
         for turn in range(turns):
             if comm.rank == 0:
                 comm.compute(1e-5)
@@ -56,6 +57,12 @@ def test_all_of_a_short_trace() -> None:
     path = shown["path"]
     assert (path[0][0], path[-1][1]) == (0, ticks)
     assert [one[1] for one in path[:-1]] == [one[0] for one in path[1:]]
+
+
+def test_a_program_without_phases() -> None:
+    shown = diagram.data(_ping(3, phases=False))
+    assert [rank["phases"] for rank in shown["ranks"]] == [[], [], []]
+    assert len(shown["messages"]) == 3
 
 
 def test_of_many_messages_those_around_the_fault() -> None:
