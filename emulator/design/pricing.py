@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -259,8 +259,8 @@ def best_interval(priced: Priced) -> tuple[int, int] | None:
         return None
     found = []
     for alpha, beta, gamma in facts.draws:
-        varied = Facts(facts.job, facts.states, facts.tasks, alpha, beta, gamma, recovery=facts.recovery,
-                       checkpoint=facts.checkpoint)  # fmt: skip
+        factor = beta / facts.beta if facts.beta else 1.0
+        varied = replace(facts.scaled(beta=factor), alpha=alpha, beta=beta, gamma=gamma)
         found.append(price(varied, priced.design).best() or 0)
     low, high = np.quantile(found, [0.025, 0.975], method="inverted_cdf")
     return int(low), int(high)

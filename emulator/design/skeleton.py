@@ -113,11 +113,13 @@ def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS,
     extra = beside(design)
     notes: list[str] = []
     p, servers = asked, design.servers
+    allows = "-n or --simulate allows more" if most <= facts.places else "as many as the network has places for"
+    most = int(min(most, facts.places))
     if asked + extra > most:
         servers = min(servers, max(1, round(servers * most / (asked + extra)))) if servers else 0
         p = most - (servers or min(extra, 1))
         notes.append(f"{asked} nodes and {extra} beside them are cut to {p} and {most - p} (at most {most} ranks; "
-                     "-n or --simulate allows more), predicted for the same")  # fmt: skip
+                     f"{allows}), predicted for the same")  # fmt: skip
     if (p < 2 and extra == 0) or p < 1:
         raise UsageError(f"a skeleton needs at least 2 ranks, got {most} for {extra} beside the nodes: give more")
     cut = replace(design, flows=tuple(replace(flow, servers=min(flow.servers, servers), overlap=0.0)

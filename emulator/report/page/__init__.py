@@ -95,8 +95,7 @@ class _Run:
 
 
 def _run(result: Mapping[str, Any], name: str) -> _Run:
-    shown = [*views.body(result), *(timeline.view(result["timeline"]) if result.get("timeline") else ())]
-    items = [item.item if isinstance(item, Detail) else item for item in shown]
+    items = [item.item if isinstance(item, Detail) else item for item in views.body(result)]
     return _Run(
         title=name,
         found=views.finding(result),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from emulator.costs import waiting
 from emulator.design import balance, bill, failures, parse, predict, pricing
 from emulator.design.model import Design, Facts, Flow, design_of, facts_of
+from emulator.design.terms import Shared
 from tests.emulator.design.sheets import SECTION, sheet
 
 GOLDEN = Path(__file__).parents[2] / "data" / "speedup_golden.csv"
@@ -140,10 +141,13 @@ def test_more_memory_never_makes_a_design_infeasible(design, factor):
     assert not (pricing.price(known, design).feasible & ~pricing.price(more, design).feasible).any()
 
 
+SHARED = ((), (Shared("card", 0.34e-9, 4),), (Shared("uplink", 1e-9, 4), Shared("pipe", 2e-9, share=1 / 3)))
+
+
 @settings(deadline=None, max_examples=60)
-@given(designs(), st.floats(0.01, 1.0), st.floats(0.01, 1.0))
-def test_a_faster_network_never_lowers_the_speedup(design, alpha, beta):
-    known = facts(most=32)
+@given(designs(), st.floats(0.01, 1.0), st.floats(0.01, 1.0), st.sampled_from(SHARED))
+def test_a_faster_network_never_lowers_the_speedup(design, alpha, beta, shared):
+    known = replace(facts(most=32), shared=shared)
     assert (
         pricing.price(known.scaled(alpha, beta), design).step <= pricing.price(known, design).step * (1 + 1e-9)
     ).all()
@@ -154,6 +158,10 @@ def test_draws_of_terms_give_an_interval_of_p_star():
     draws = np.column_stack([known.alpha * np.linspace(0.5, 2, 21), np.full(21, known.beta), np.zeros(21)])
     low, high = pricing.best_interval(pricing.price(replace(known, draws=draws), design_of(parse(SECTION))))
     assert low < 34 < high
+    same = np.array([[known.alpha, known.beta, 0.0]])
+    fixed = replace(known, draws=same, shared=(Shared("card", known.beta, 4, dealt=True),))
+    told = pricing.price(fixed, design_of(parse(SECTION)))
+    assert pricing.best_interval(told) == (told.best(), told.best())
     assert pricing.best_interval(predict(parse(SECTION))) is None
     assert isinstance(known, Facts)
 
