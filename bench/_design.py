@@ -5,16 +5,14 @@ mpirun -n 18 python -m bench._design FILE.json 2,4,8,16 BUDGET_S
 
 from __future__ import annotations
 
-import json
 import random
-import sys
 import time
-from pathlib import Path
 from typing import Any
 
 from mpi4py import MPI
 
 import emulator
+from bench._common import write
 from demos._lib.skeleton import seconds
 from emulator.costs import waiting
 from emulator.costs.ways import Ways
@@ -82,15 +80,16 @@ def exchanges(p: int, alpha: float, beta: float) -> dict[str, Exchange]:
     }
 
 
-def main(path: str, ranks: list[int], budget: float) -> None:
+def main(nodes: str, budget: str) -> list[dict[str, Any]]:
     """Measure points in an order that gives every pattern its turn, until the budget is used up."""
-    begin, found = time.monotonic(), []
+    ranks = [int(p) for p in nodes.split(",")]
+    end, found = time.monotonic() + float(budget), []
     jobs = {network: _Job(network) for network in NETWORKS}
     points = [(network, p, spread, name) for p in ranks for spread in (SPREAD, 0.0) for network in NETWORKS
               for name in exchanges(p, *jobs[network].terms())]  # fmt: skip
     random.Random(0).shuffle(points)
     for network, p, spread, name in points:
-        if not MPI.COMM_WORLD.bcast(time.monotonic() - begin < budget):
+        if not MPI.COMM_WORLD.bcast(time.monotonic() < end):
             break
         job, one = jobs[network], exchanges(p, *jobs[network].terms())[name]
 
@@ -109,8 +108,8 @@ def main(path: str, ranks: list[int], budget: float) -> None:
             "network": network, "p": p, "spread": spread, "pattern": name, "error": error,
             "measured": [measured[t] for t in TERMS], "predicted": [float(predicted[t]) for t in TERMS],
         })  # fmt: skip
-        Path(path).write_text(json.dumps(found))
+    return found
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], [int(p) for p in sys.argv[2].split(",")], float(sys.argv[3]))
+    write(main)

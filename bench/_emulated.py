@@ -1,10 +1,8 @@
-"""The ranks of `bench.emulator`: ``python -m bench._emulated TASK FILE BUDGET``; rank 0 writes lists of figures."""
+"""The ranks of `bench.emulator`: ``python -m bench._emulated FILE TASK BUDGET``; rank 0 writes lists of figures."""
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -16,6 +14,7 @@ import numpy as np
 from mpi4py import MPI
 
 import emulator
+from bench._common import write
 from emulator import carrier, costs
 from emulator.core import wall_clock
 from emulator.measure.fit import fit
@@ -215,14 +214,10 @@ def large(budget: float) -> Figures:
     return figures
 
 
-def main() -> None:
-    task, path, budget = sys.argv[1:]
-    figures = {"cost": cost, "ring": ring, "patterns": patterns, "paced": paced, "traced": traced, "large": large}[
-        task
-    ](float(budget))
-    if MPI.COMM_WORLD.rank == 0:
-        Path(path).write_text(json.dumps(figures))
+def main(task: str, budget: str) -> Figures:
+    tasks = {"cost": cost, "ring": ring, "patterns": patterns, "paced": paced, "traced": traced, "large": large}
+    return tasks[task](float(budget))
 
 
 if __name__ == "__main__":
-    main()
+    write(main)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 from mpi4py import MPI
 
+from bench._common import in_turns, write
 from primitives.gossip import PushSum, graphs, mix, mixing
 from primitives.gossip.mixing import Mixing
 
@@ -59,8 +57,8 @@ def _rate(comm: MPI.Intracomm, rounds: int, once: Callable[[], None], value: Cal
     return rounds / seconds
 
 
-def main(path: str, budget: float) -> None:
-    """Alternate all contestants until the time is up, at least three turns."""
+def main(budget: str) -> dict[str, list[float]]:
+    """The rates of all contestants, which alternate."""
     comm = MPI.COMM_WORLD
     w = mixing.of_graph(graphs.ring(comm.Get_size()))
     contestants: dict[str, Callable[[], float]] = {
@@ -70,16 +68,8 @@ def main(path: str, budget: float) -> None:
         "large native": lambda: neighbourhood(comm, w, LARGE, 100),
         "push-sum": lambda: push_sum(comm, 500),
     }
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
-    end, turn, more = time.perf_counter() + budget, 0, True
-    while more:
-        for name, run in contestants.items():
-            rates[name].append(run())
-        turn += 1
-        more = comm.bcast(turn < 3 or time.perf_counter() < end)
-    if comm.Get_rank() == 0:
-        Path(path).write_text(json.dumps(rates))
+    return in_turns(comm, contestants, float(budget))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]))
+    write(main)

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
-from pathlib import Path
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
+from bench._common import in_turns, write
 from primitives.parameter_server import Add, Consistency, ParameterServer, Table, Worker
 
 SMALL, LARGE = 64, 1 << 17  # elements of 8 bytes
@@ -76,11 +76,11 @@ def pickled(comm: MPI.Intracomm, rows: int, seconds: float) -> int:
     return 0
 
 
-def main(path: str, budget: float) -> None:
-    """Run every case five times in turn, so that a drift of the machine hits all."""
+def main(budget: str) -> dict[str, list[float]]:
+    """The rates of every case, which run five times in turn, so that a drift of the machine hits all."""
     comm = MPI.COMM_WORLD
     keys = np.random.default_rng(0).permutation(1 << 16)[:256]
-    cases = {
+    cases: dict[str, Callable[[float], int]] = {
         "small": lambda s: push_pull(comm, SMALL, s),
         "pickled": lambda s: pickled(comm, SMALL, s),
         "large": lambda s: push_pull(comm, LARGE, s),
@@ -88,17 +88,15 @@ def main(path: str, budget: float) -> None:
         "sparse": lambda s: push_pull(comm, 1 << 16, s, keys),
         "push": lambda s: push(comm, SMALL, s),
     }
-    share = budget / (5 * len(cases))
-    rates: dict[str, list[float]] = {name: [] for name in cases}
-    for _ in range(5):
-        for name, case in cases.items():
-            comm.Barrier()
-            start = time.perf_counter()
-            total = comm.allreduce(case(share))
-            rates[name].append(total / (time.perf_counter() - start))
-    if comm.Get_rank() == 0:
-        Path(path).write_text(json.dumps(rates))
+    share = float(budget) / (5 * len(cases))
+
+    def rate(case: Callable[[float], int]) -> float:
+        start = time.perf_counter()
+        total: int = comm.allreduce(case(share))
+        return total / (time.perf_counter() - start)
+
+    return in_turns(comm, {name: partial(rate, case) for name, case in cases.items()}, 0.0, least=5)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]))
+    write(main)

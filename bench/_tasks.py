@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 
 from mpi4py import MPI
 from mpi4py.futures import MPICommExecutor
 
+from bench._common import in_turns, write
 from primitives.scatter_gather import coordinator, steal_tasks
 
 FUTURES_CHUNK = 100
@@ -56,31 +53,18 @@ def _rate(values: list[int], tasks: int, start: float) -> float:
     return tasks / seconds
 
 
-def main(path: str, budget: float) -> None:
-    """Alternate all contestants, at least three turns each, until the time is up; rates are kept turn by turn."""
+def main(budget: str) -> dict[str, list[float]]:
+    """The rates of all contestants, which alternate."""
     comm = MPI.COMM_WORLD
-    contestants: dict[str, Callable[[], Any]] = {
+    contestants: dict[str, Callable[[], float | None]] = {
         "ours": lambda: ours(comm, 100_000, None),
         "ours, one by one": lambda: ours(comm, 3_000, 1),
         "stealing": lambda: stealing(comm, 100_000),
         "futures": lambda: futures(comm, 100_000, FUTURES_CHUNK),
         "futures, one by one": lambda: futures(comm, 3_000, 1),
     }
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
-    end, turn, more = time.perf_counter() + budget, 0, True
-    while more:
-        for name, run in contestants.items():
-            comm.Barrier()
-            rate = run()
-            if rate is not None:
-                rates[name].append(rate)
-        turn += 1
-        if comm.Get_rank() == 0:
-            new = Path(path + ".new")
-            new.write_text(json.dumps(rates))
-            new.replace(path)
-        more = comm.bcast(turn < 3 or time.perf_counter() < end)
+    return in_turns(comm, contestants, float(budget))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]))
+    write(main)

@@ -6,60 +6,36 @@ at a time.
 
 The floor: each rank must receive 2 (p-1)/p n bytes and reduce (p-1)/p n, on no more cores than there are. It takes
 the copy and add bandwidth that all these cores reach at once on blocks of n/p bytes.
-
-    python -m bench.all_reduce --ranks 2,4,16 --sizes 8,1K,1M,16M --budget 120 --json FILE
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 
+from bench._common import Row, figures, row, write
 from emulator import units
-from emulator.errors import UsageError
-from emulator.launch import mpirun
-from emulator.launch.job import inside, start
-from emulator.run.options import OneLineCommand
 
 RANKS = [2, 4, 16]
 SIZES = [8, 1 << 10, 16 << 10, 128 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20]
 SHORT, LONG = 16 << 10, 1 << 20
 BATCH_S = 2e-4  # a repetition is at least about that long, because ranks do not start at the same instant
 
-Row = dict[str, Any]
-
 
 def rows(budget: float) -> list[Row]:
     """Time every size on every number of ranks, one job after another; `budget` in seconds."""
-    return [row for p in RANKS for row in _job(p, SIZES, budget / len(RANKS))]
+    share = budget / len(RANKS)
+    return [row for p in RANKS for row in figures(p, "bench.all_reduce", share, limit_s=10 * share + 120)]
 
 
-def _job(p: int, sizes: list[int], budget: float) -> list[Row]:
-    """Run one job and read what its rank 0 wrote."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.json"
-        program = ["-m", "bench.all_reduce", "--sizes", ",".join(map(str, sizes)), "--json", str(path)]
-        command = mpirun.command(p, [*program, "--budget", str(budget)])
-        with start(command, stdout=subprocess.DEVNULL, cwd=Path(__file__).resolve().parent.parent) as job:
-            status = job.wait(timeout=10 * budget + 120)
-        if not path.exists():
-            raise RuntimeError(f"the job of {p} ranks ended with status {status} and no result")
-        found: list[Row] = json.loads(path.read_text())
-        return found
-
-
-def _measure(sizes: list[int], budget: float) -> list[Row]:
+def measure(budget: str) -> list[Row]:
     """Inside of a job: time everything, and on rank 0 make rows of it."""
     from mpi4py import MPI
 
@@ -69,17 +45,17 @@ def _measure(sizes: list[int], budget: float) -> list[Row]:
     p, members = comm.Get_size(), tuple(range(comm.Get_size()))
     gloo = _gloo(comm)
     jobs = []
-    for n in sizes:
+    for n in SIZES:
         for name, call, check in _contenders(comm, n, gloo):
             batch = _batch(comm, call)
             once = call if batch == 1 else _repeated(call, batch)
             jobs.append(repetitions.Job(name, p, n, members, comm, once, check, parts=batch))
-    series = repetitions.measure(comm.Dup(), jobs, repetitions.Stop(0.9 * budget, width=0.02))
-    floors = {n: _floor(comm, n) for n in sizes if n >= LONG}
+    series = repetitions.measure(comm.Dup(), jobs, repetitions.Stop(0.9 * float(budget), width=0.02))
+    floors = {n: _floor(comm, n) for n in SIZES if n >= LONG}
     if wrong := [one.job for one in series if one.wrong]:
         raise RuntimeError(f"{wrong[0].pattern} of {wrong[0].bytes} bytes on {p} ranks gave wrong elements")
     medians = {(one.job.pattern, one.job.bytes): float(np.median(one.seconds)) for one in series}
-    return [row for n in sizes for row in _compare(p, n, medians, floors)] if comm.Get_rank() == 0 else []
+    return [row for n in SIZES for row in _compare(p, n, medians, floors)] if comm.Get_rank() == 0 else []
 
 
 def _contenders(
@@ -181,7 +157,8 @@ def _compare(p: int, n: int, medians: dict[tuple[str, int], float], floors: dict
     native = found.pop("native")
     limit = 0.8 if n >= 16 * LONG else 1.0 if n >= LONG else 2.0 if n <= SHORT else None
     what = f"p={p} {units.format_size(n)}"
-    rows = [_row(f"{what} auto / native", found["auto"], native, limit)]
+    ours = found["auto"]
+    rows = [_row(f"{what} auto / native", ours, native, limit)]
     rows.append(_row(f"{what} ring / native", found["ring"], native, 1.0 if n >= LONG else None))
     rows += [
         _row(f"{what} {name} / native", found[name], native, None)
@@ -189,49 +166,15 @@ def _compare(p: int, n: int, medians: dict[tuple[str, int], float], floors: dict
         if name in found
     ]
     if "gloo" in found:
-        rows.append(_row(f"{what} auto / gloo", found["auto"], found["gloo"], 1.0))
+        rows.append(_row(f"{what} auto / gloo", ours, found["gloo"], 1.0))
     if n in floors:
-        rows.append(_row(f"{what} auto / floor", found["auto"], floors[n], None))
+        rows.append(_row(f"{what} auto / floor", ours, floors[n], None))
     return rows
 
 
 def _row(name: str, ours: float, other: float, limit: float | None) -> Row:
-    ratio = ours / other
-    return {
-        "name": name,
-        "ours": ours * 1e6,
-        "other": other * 1e6,
-        "ratio": ratio,
-        "unit": "us",
-        "target": "" if limit is None else f"<= {limit:g}",
-        "met": None if limit is None else ratio <= limit,
-    }
-
-
-@click.command(cls=OneLineCommand)
-@click.option("--ranks", default=",".join(map(str, RANKS)), show_default=True, help="Numbers of ranks, a job each.")
-@click.option("--sizes", default="8,1K,16K,128K,1M,4M,16M,64M", show_default=True, help="Bytes on each rank.")
-@click.option("--budget", type=click.FloatRange(min=1), default=120.0, show_default=True, help="Seconds in all.")
-@click.option("--json", "path", type=click.Path(), help="Write the rows to a file.")
-def main(ranks: str, sizes: str, budget: float, path: str | None) -> None:
-    """Time our all-reduce beside the native one, and print the ratios."""
-    lengths = units.parse_sizes(sizes)
-    if any(n % 8 or n == 0 for n in lengths):
-        raise UsageError(f"sizes are whole numbers of float64, 8 bytes and more, got {sizes}")
-    if inside():
-        found = _measure(lengths, budget)
-        if found and path:
-            Path(path).write_text(json.dumps(found))
-        return
-    numbers = units.parse_sizes(ranks)
-    found = [row for p in numbers for row in _job(p, lengths, budget / len(numbers))]
-    for row in found:
-        mark = {True: "met", False: "NOT MET", None: ""}[row["met"]]
-        times = f"{row['ours']:12.1f} {row['other']:12.1f} us"
-        print(f"{row['name']:<34} {times} {row['ratio']:8.2f} {row['target']:>7} {mark}")
-    if path:
-        Path(path).write_text(json.dumps(found, indent=1))
+    return row(name, ours * 1e6, "us", other * 1e6, most_ratio=limit)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    write(measure)

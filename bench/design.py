@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import tempfile
-from pathlib import Path
-from typing import Any
-
-from emulator.errors import CheckFailed
-from emulator.launch import mpirun
-from emulator.launch.job import start
+from bench._common import Row, figures, row
 
 _RANKS, _NODES = 18, "2,4,8,16"
 _TARGETS = {0.0: 0.01, 0.1: 0.05}  # largest error of a step, by spread
 
 
-def rows(budget: float) -> list[dict[str, Any]]:
+def rows(budget: float) -> list[Row]:
     """The largest error of each pattern on each network, of the points with 2 to 16 nodes that the budget allows."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "errors.json"
-        program = ["-m", "bench._design", str(path), _NODES, f"{budget}"]
-        with (Path(folder) / "errors").open("w+") as said:
-            with start(mpirun.command(_RANKS, program), stdout=subprocess.DEVNULL, stderr=said) as job:
-                status = job.wait(timeout=120 + 2 * budget)
-            said.seek(0)
-            lines = said.read().split("\n")
-        if status or not path.exists():
-            last = next((line for line in reversed(lines) if line.strip()), "they said nothing")
-            raise CheckFailed(f"the ranks of the bench ended with status {status}: {last}")
-        found = json.loads(path.read_text())
-    keys = dict.fromkeys((one["pattern"], one["network"], one["spread"]) for one in found)
-    return [_row(*key, [one["error"] for one in found if (one["pattern"], one["network"], one["spread"]) == key])
-            for key in keys]  # fmt: skip
-
-
-def _row(pattern: str, network: str, spread: float, errors: list[float]) -> dict[str, Any]:
-    worst, target = max(map(abs, errors)), _TARGETS[spread]
-    return {"name": f"error of the step: {pattern}, {network}, spread {spread:g}", "ours": worst, "other": None,
-            "ratio": None, "unit": "", "target": f"<= {target:g}", "met": worst <= target}  # fmt: skip
+    worst: dict[tuple[str, str, float], float] = {}
+    for one in figures(_RANKS, "bench._design", _NODES, budget, limit_s=120 + 2 * budget):
+        key = (one["pattern"], one["network"], one["spread"])
+        worst[key] = max(worst.get(key, 0.0), abs(one["error"]))
+    return [
+        row(f"error of the step: {pattern}, {network}, spread {spread:g}", error, most=_TARGETS[spread])
+        for (pattern, network, spread), error in worst.items()
+    ]

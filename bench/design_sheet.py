@@ -11,8 +11,8 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
+from bench._common import Row, row
 from demos.design import CASES
 from emulator.design import parse, plan
 from emulator.design.menu import Menu, policies
@@ -25,16 +25,16 @@ _TIMES = 5
 _BOUNDS = tuple(range(1, 54))  # finer than the planner's own, for a large menu
 
 
-def rows(budget: float) -> list[dict[str, Any]]:
+def rows(budget: float) -> list[Row]:
     """Median processor seconds of the commands on the shipped sheets, and of one plan of a large menu."""
-    found = [_row("design predict example_b", command("predict", "example_b"), PREDICT_S)]
-    found += [_row(f"design plan {case}", command("plan", case), PLAN_S) for case in CASES]
+    found = [row("design predict example_b", command("predict", "example_b"), "s", most=PREDICT_S)]
+    found += [row(f"design plan {case}", command("plan", case), "s", most=PLAN_S) for case in CASES]
     text = large()
     facts, menu = facts_of(parse(text)), Menu(bounds=_BOUNDS)
     count = sum(len(list(policies(facts, base))) for base in menu.designs(facts)) + sum(menu.cut.values())
     begin = time.process_time()
     plan(parse(text), menu=Menu(bounds=_BOUNDS))
-    return [*found, _row(f"plan of a menu of {count} combinations", time.process_time() - begin, MILLION_S)]
+    return [*found, row(f"plan of a menu of {count} combinations", time.process_time() - begin, "s", most=MILLION_S)]
 
 
 def command(verb: str, case: str) -> float:
@@ -59,8 +59,3 @@ def large() -> str:
     for old, new in changes:
         text = text.replace(old, new)
     return text + "".join(f'\n[[state]]\nname = "more{i}"\nbytes = "{40 * i} MB"\n' for i in (1, 2))
-
-
-def _row(name: str, ours: float, limit: float) -> dict[str, Any]:
-    return {"name": name, "ours": ours, "other": None, "ratio": None, "unit": "s", "target": f"<= {limit} s",
-            "met": ours <= limit}  # fmt: skip

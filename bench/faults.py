@@ -5,39 +5,29 @@ of the run each time. Being ready is measured within one job: blocks of steps wi
 blocks under it, and the median of the ratios of neighbours counts. A buddy checkpoint is set beside copies of the same
 bytes by as many ranks at once. Where PyTorch is installed (here, or where TORCH_PYTHON points), `torchrun` restarts as
 many workers after the same kill.
-
-    python -m bench.faults --budget 120
 """
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import click
 import numpy as np
 
 from bench import _elastic
-from emulator.launch import mpirun
-from emulator.launch.job import inside, rank, start
+from bench._common import Row, figures, row, write
 from emulator.measure import statistics
-from emulator.run.options import OneLineCommand
 
 RANKS, VICTIM, STEP = 16, 7, 22  # between two copies of the state: some steps are done again
 TARGETS_MS = {"shrink": 50.0, "spare": 100.0, "respawn": 300.0, "restart": 2000.0}
 READY = ("shrink", "spare")
-READY_LIMIT, BUDDY_LIMIT = 0.02, 2.0
+READY_LIMIT, BUDDY_LIMIT = 1.02, 2.0
 BUDDY_RANKS, BUDDY_BYTES = 4, 64 << 20
 BALLAST = 1 << 20
 _BLOCK, _FEWEST_BLOCKS, _FEWEST_DRILLS, _MOST_DRILLS = 8, 12, 3, 25  # a block holds two copies of the state
-
-Row = dict[str, Any]
 
 
 def rows(budget: float) -> list[Row]:
@@ -46,14 +36,6 @@ def rows(budget: float) -> list[Row]:
     found += [row for policy in READY for row in _job(RANKS + (policy == "spare"), policy, budget / 4)]
     found += _job(BUDDY_RANKS, "buddy", budget / 8)
     return [*found, _torch(found)]
-
-
-def _row(name: str, ours: float | None, other: float | None, unit: str, limit: float | None, what: str) -> Row:
-    """A ratio is held against the limit where there is another figure, else the figure itself."""
-    ratio = None if other is None or ours is None else ours / other
-    seen = ratio if ratio is not None else ours
-    met = None if limit is None or seen is None else seen <= limit
-    return {"name": name, "ours": ours, "other": other, "ratio": ratio, "unit": unit, "target": what, "met": met}
 
 
 # -- recovery ------------------------------------------------------------------------------------------
@@ -77,26 +59,17 @@ def _recovery(policy: str, budget: float) -> list[Row]:
                 raise RuntimeError(f"{policy} did not recover: {evaluation.phase}: {evaluation.reason}")
             seconds.append(evaluation.recovery_seconds)
     of = statistics.summary(seconds)
-    limit = TARGETS_MS[policy]
     name = f"p={RANKS} kill to next step, {policy} (median of {of['n']}, p95 {of['p95'] * 1e3:.3g})"
-    return [_row(name, of["median"] * 1e3, None, "ms", limit, f"<= {limit:g} ms")]
+    return [row(name, of["median"] * 1e3, "ms", most=TARGETS_MS[policy])]
 
 
 # -- jobs of our own -----------------------------------------------------------------------------------
 
 
 def _job(n: int, part: str, budget: float) -> list[Row]:
-    """Run one part inside of a job and read what its rank 0 wrote."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "rows.json"
-        program = ["-m", "bench.faults", "--part", part, "--budget", str(budget), "--json", str(path)]
-        arguments = mpirun.command(n, program, ft=part in READY)
-        with start(arguments, stdout=subprocess.DEVNULL, cwd=Path(__file__).resolve().parent.parent) as job:
-            status = job.wait(timeout=20 * budget + 120)
-        if not path.exists():
-            raise RuntimeError(f"the job of part {part} ended with status {status} and no result")
-        found: list[Row] = json.loads(path.read_text())
-        return found
+    """Run one part inside of a job of `n` ranks."""
+    found: list[Row] = figures(n, "bench.faults", part, budget, limit_s=20 * budget + 120, ft=part in READY)
+    return found
 
 
 def _ready(policy: str, budget: float) -> list[Row]:
@@ -111,10 +84,8 @@ def _ready(policy: str, budget: float) -> list[Row]:
         of = statistics.summary(np.array(ready) / np.array(plain))
         ratio, (low, high) = of["median"], of["ci95"]
         base = float(np.median(plain)) * 1e3
-        found.append(
-            _row(f"p={RANKS} a step, ready by {policy} / not, {what} [{low:.3f}, {high:.3f}]", base * ratio, base, "ms",
-                 limit and 1 + limit, f"<= {1 + limit:g}" if limit else "")
-        )  # fmt: skip
+        name = f"p={RANKS} a step, ready by {policy} / not, {what} [{low:.3f}, {high:.3f}]"
+        found.append(row(name, base * ratio, "ms", base, most_ratio=limit))
     return found
 
 
@@ -206,7 +177,7 @@ def _buddy(budget: float) -> list[Row]:
         going = bool(world.bcast(time.monotonic() < end or len(times[0]) < 5))
     copy, save = (float(np.median(one[2:])) * 1e3 for one in times)
     name = f"p={BUDDY_RANKS} buddy checkpoint of 64 MiB per rank / a copy"
-    return [_row(name, save, copy, "ms", BUDDY_LIMIT, f"<= {BUDDY_LIMIT:g}")]
+    return [row(name, save, "ms", copy, most_ratio=BUDDY_LIMIT)]
 
 
 # -- torchrun ------------------------------------------------------------------------------------------
@@ -218,31 +189,15 @@ def _torch(found: list[Row]) -> Row:
     ours = next(row["ours"] for row in found if ", restart" in row["name"])
     interpreter = _elastic.python()
     if interpreter is None:
-        return _row(f"{name}: PyTorch is not installed", ours, None, "ms", None, "")
+        return row(f"{name}: PyTorch is not installed", ours, "ms")
     with tempfile.TemporaryDirectory() as folder:
-        return _row(name, ours, _elastic.restart(interpreter, RANKS, VICTIM, STEP, Path(folder)) * 1e3, "ms", None, "")
+        return row(name, ours, "ms", _elastic.restart(interpreter, RANKS, VICTIM, STEP, Path(folder)) * 1e3)
 
 
-@click.command(cls=OneLineCommand)
-@click.option("--budget", type=click.FloatRange(min=1), default=120.0, show_default=True, help="Seconds in all.")
-@click.option("--part", hidden=True)
-@click.option("--json", "path", type=click.Path(), help="Write the rows to a file.")
-def main(budget: float, part: str | None, path: str | None) -> None:
-    """Time recovery, readiness and checkpoints in memory."""
-    if inside():
-        found = _buddy(budget) if part == "buddy" else _ready(str(part), budget)
-        if rank() == 0 and path:
-            Path(path).write_text(json.dumps(found))
-        sys.stdout.flush()
-        return
-    found = rows(budget)
-    for row in found:
-        mark = {True: "met", False: "NOT MET", None: ""}[row["met"]]
-        ratio = "" if row["ratio"] is None else f"{row['ratio']:.3f}"
-        print(f"{row['name']:<78} {row['ours']:10.2f} {row['unit']:<3} {ratio:>8} {row['target']:>10} {mark}")
-    if path:
-        Path(path).write_text(json.dumps(found, indent=1))
+def measure(part: str, budget: str) -> list[Row]:
+    """One part, as the ranks of a job measure it."""
+    return _buddy(float(budget)) if part == "buddy" else _ready(part, float(budget))
 
 
 if __name__ == "__main__":
-    main()
+    write(measure)

@@ -7,10 +7,10 @@ import pickle
 import time
 import timeit
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
+from bench._common import Row, row
 from emulator.network import load
 from emulator.network.draws import stream, uniform
 from emulator.network.files import parse
@@ -30,7 +30,7 @@ correlation = "25 %"
 """
 
 
-def rows(budget: float) -> list[dict[str, Any]]:
+def rows(budget: float) -> list[Row]:
     """Time each piece for an equal share of `budget` seconds, and of no more than a few."""
     pair = stream(1, 2, 3)
     path = parse(_VARYING).between(0, 1)
@@ -46,24 +46,12 @@ def rows(budget: float) -> list[dict[str, Any]]:
     large = _interleaved(lambda: path.delay(pair, next(number), 1 << 20), None, share)[0]
     copy = _interleaved(lambda: pickle.loads(pickle.dumps(network)), None, share)[0]
     return [
-        {
-            "name": "keyed uniform draw (other: numpy Philox)",
-            "ours": draw * 1e6,
-            "other": other * 1e6,
-            "ratio": draw / other,
-            "unit": "us",
-            "target": "below 1 us",
-            "met": draw < 1e-6,
-        },
-        _row("jitter and loss of a message of 100 bytes", small * 1e6, "us", "below 10 us", small < 10e-6),
-        _row("jitter and loss of a message of 1 MiB", large * 1e6, "us", "", None),
-        _row("a rank's copy of a network of 64 hosts", copy * 1e6, "us", "below 5 ms", copy < 5e-3),
-        _row("the same, as it is sent", len(pickle.dumps(network)), "bytes", "", None),
+        row("keyed uniform draw (other: numpy Philox)", draw * 1e6, "us", other * 1e6, most=1),
+        row("jitter and loss of a message of 100 bytes", small * 1e6, "us", most=10),
+        row("jitter and loss of a message of 1 MiB", large * 1e6, "us"),
+        row("a rank's copy of a network of 64 hosts", copy * 1e6, "us", most=5000),
+        row("the same, as it is sent", len(pickle.dumps(network)), "bytes"),
     ]
-
-
-def _row(name: str, ours: float, unit: str, target: str, met: bool | None) -> dict[str, Any]:
-    return {"name": name, "ours": ours, "other": None, "ratio": None, "unit": unit, "target": target, "met": met}
 
 
 def _interleaved(one: Callable[[], object], other: Callable[[], object] | None, seconds: float) -> tuple[float, float]:

@@ -6,7 +6,8 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from typing import Any
+
+from bench._common import Row, row
 
 _PROGRAM = """
 import json, resource, sys, time
@@ -66,7 +67,7 @@ _CASES: list[tuple[str, int, str, float, float]] = [
 ]
 
 
-def rows(budget: float) -> Iterator[dict[str, Any]]:
+def rows(budget: float) -> Iterator[Row]:
     """CPU time of each program; the last and longest one only with a budget of two minutes or more."""
     for program, ranks, what, most_cpu, most_mb in _CASES:
         if ranks == 1024 and program == "phantom_ring" and budget < 120:
@@ -81,11 +82,5 @@ def rows(budget: float) -> Iterator[dict[str, Any]]:
             yield {"name": f"{what}, p = {ranks}: {done.stderr.strip().splitlines()[-1][:60]}", "met": False}
             continue
         seen = json.loads(done.stdout)
-        yield {
-            "name": f"{what}, p = {ranks}, {seen['messages']} messages", "ours": seen["cpu"], "other": None,
-            "ratio": None, "unit": "CPU s", "target": f"<= {most_cpu:g} s", "met": seen["cpu"] <= most_cpu,
-        }  # fmt: skip
-        yield {
-            "name": "    peak memory", "ours": seen["mb"], "other": None, "ratio": None, "unit": "MB",
-            "target": f"<= {most_mb:g} MB", "met": seen["mb"] <= most_mb,
-        }  # fmt: skip
+        yield row(f"{what}, p = {ranks}, {seen['messages']} messages", seen["cpu"], "CPU s", most=most_cpu)
+        yield row("    peak memory", seen["mb"], "MB", most=most_mb)

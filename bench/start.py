@@ -11,8 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from typing import Any
 
+from bench._common import Row, row
 from emulator.errors import CheckFailed
 from emulator.launch import mpirun
 from emulator.launch.job import start
@@ -22,16 +22,15 @@ _FEWEST, _MOST = 5, 15
 _ENDS_WITHIN_S = 10.0
 
 
-def rows(budget: float) -> list[dict[str, Any]]:
+def rows(budget: float) -> list[Row]:
     """Start and end the demo for `budget` seconds; the median, and the slowest start."""
     begin, taken = time.monotonic(), []
     while len(taken) < _FEWEST or (len(taken) < _MOST and time.monotonic() - begin < budget):
         taken.append(first_line())
-    median = statistics.median(taken)
     what = f"mpirun -n {RANKS} python -m demos.ring: first line"
     return [
-        _row(f"{what} (median of {len(taken)})", median, f"<= {LIMIT_S} s", median <= LIMIT_S),
-        _row("the same, the slowest", max(taken), "", None),
+        row(f"{what} (median of {len(taken)})", statistics.median(taken), "s", most=LIMIT_S),
+        row("the same, the slowest", max(taken), "s"),
     ]
 
 
@@ -52,7 +51,3 @@ def first_line() -> float:
     if not said:
         raise CheckFailed(f"{' '.join(command)} printed nothing: python -m emulator doctor")
     return seconds
-
-
-def _row(name: str, ours: float, target: str, met: bool | None) -> dict[str, Any]:
-    return {"name": name, "ours": ours, "other": None, "ratio": None, "unit": "s", "target": target, "met": met}

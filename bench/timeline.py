@@ -2,23 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
-from typing import Any
-
-from bench.emulator import _job
-
-_MOST = 1.05
+from bench._common import Row, figures, medians, row
 
 
-def rows(budget: float) -> list[dict[str, Any]]:
+def rows(budget: float) -> list[Row]:
     """Measure it on 16 ranks."""
-    figures = _job(16, "traced", budget)
-    plain, traced = figures["plain"], figures["traced"]
-    ratio = statistics.median(traced) / statistics.median(plain)
-    return [
-        {
-            "name": "ring of 16: CPU for a message, with --trace", "ours": statistics.median(traced),
-            "other": statistics.median(plain), "ratio": ratio, "unit": "us", "target": f"< {_MOST}",
-            "met": ratio < _MOST,
-        }
-    ]  # fmt: skip
+    cost = medians(figures(16, "bench._emulated", "traced", budget, limit_s=180 + budget))
+    return [row("ring of 16: CPU for a message, with --trace", cost["traced"], "us", cost["plain"], most_ratio=1.05)]

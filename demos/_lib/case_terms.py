@@ -59,17 +59,11 @@ def steady(network: Network) -> Network | None:
     return Network(replace(plan, jitter=None, loss=None), network.ranks)
 
 
-def uneven(network: Network, within: float = 0.15) -> bool:
-    """Whether the paths between hosts differ by more than a verdict allows: the price knows the slowest path only."""
-    found = network.describe()
-    return any(found[term]["max"] > (1 + within) * found[term]["min"] for term in ("alpha", "beta"))
-
-
 def compare(run: Run, case: Any, sheet: Sheet, data: Any = None) -> dict[str, Any] | None:
     """Run a case and put its terms beside the price of its scaled sheet; collective. The comparison, on rank 0.
 
     The sheet's network is that of the run. On the bare transport, whose terms are not configured, the step as a whole
-    stands beside its price, without a verdict; where the paths of a network differ (racks, regions), all terms do.
+    stands beside its price, without a verdict.
     """
     small = case.scaled(sheet, run.size)
     seconds = _Measured(run, case, small, case.data(run.control, small) if data is None else data)
@@ -89,8 +83,7 @@ def compare(run: Run, case: Any, sheet: Sheet, data: Any = None) -> dict[str, An
         "patterns": list(dict.fromkeys(flow.pattern for flow in small.communication)), "rows": rows, "notes": [],
         "bytes": seconds.bytes, "varying": varying,
     }  # fmt: skip
-    found["uneven"] = run.network is not None and uneven(run.network)
-    if run.network is not None and not found["uneven"] and (wrong := skeletons.off(measured, predicted)):
+    if run.network is not None and (wrong := skeletons.off(measured, predicted)):
         texts = [f"{term} measured {measured[term]:.4g} s, predicted {predicted[term]:.4g} s" for term in wrong]
         run.fail("more than 15 % off: " + "; ".join(texts))
     return found
@@ -124,6 +117,7 @@ class _Measured:
 def _terms(run: Run, measured: _Measured, spread: float) -> tuple[dict[str, float], float | None]:
     """The terms of a step without jitter and loss, and the seconds that these add to it, where the network has any."""
     many = Steps(skeletons.WARM_UP + _EXCHANGES, spread, run.seed)
+    equal = Steps(many.count if _settles(measured.sheet) else skeletons.WARM_UP + 6, 0.0, run.seed)
 
     def on(network: Network, steps: Steps) -> float:
         return measured.on(emulator.emulate(MPI.COMM_WORLD, network, compute="none", seed=run.seed), steps)
@@ -134,18 +128,22 @@ def _terms(run: Run, measured: _Measured, spread: float) -> tuple[dict[str, floa
 
     @cache
     def seconds(part: str, unequal: bool) -> float:
-        return on(parts[part], many if unequal else Steps(skeletons.WARM_UP + 6, 0.0, run.seed))
+        return on(parts[part], many if unequal else equal)
 
     found = _differences(measured.sheet, seconds)
     return found, None if priced is None else on(run.network, many) - found["total"]
 
 
+def _settles(sheet: Sheet) -> bool:
+    """Whether workers of parameter servers run ahead of each other: they do so as far as they may after some steps."""
+    synchronous = sheet.consistency is None or sheet.consistency.model == "synchronous"
+    return not synchronous and any(flow.pattern == "parameter-server" for flow in sheet.communication)
+
+
 def _ways(sheet: Sheet) -> dict[str, tuple[str, bool]]:
     """For each term the run that is longer by it than the one before: its network, and whether computing is unequal."""
-    synchronous = sheet.consistency is None or sheet.consistency.model == "synchronous"
-    served = any(flow.pattern == "parameter-server" for flow in sheet.communication)
     last = {"bandwidth": ("whole", False), "waiting": ("whole", True)}
-    if served and not synchronous:
+    if _settles(sheet):
         last = {"waiting": ("latency", True), "bandwidth": ("whole", True)}
     return {"compute": ("nothing", False), "latency": ("latency", False)} | last
 

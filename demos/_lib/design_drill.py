@@ -7,6 +7,7 @@ or service of `faults` with the pattern of the design.
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 from demos._lib import design_report
@@ -15,15 +16,19 @@ from demos._lib.design_receipts import kept
 from emulator import design
 from emulator.design import failures, pricing
 from emulator.design import skeleton as skeletons
-from emulator.design.model import Design, facts_and_design
+from emulator.design.model import Design, Facts, facts_and_design
 from emulator.design.sheet import Sheet
 from emulator.errors import UsageError
 from emulator.launch import mpirun
+from emulator.units import format_time
 from faults import policies
 from faults.cli.report import NOT_RECOVERED, Report
 from faults.drill import drill as drills
+from faults.drill.job_spec import JOURNAL
 from faults.drill.request import Request
+from faults.drill.timeline import completed
 from faults.patterns.catalogue import CATALOGUE
+from faults.record import journal
 
 _STEP = 10  # at which the ranks are killed
 
@@ -83,6 +88,24 @@ def request_of(
     return Request(name, ranks, faults, recovery=chosen.policy, spares=spares, seed=seed, repeat=repeat)
 
 
+def recovery_price(facts: Facts, chosen: Design, folder: Path, ranks: int) -> tuple[float, str]:
+    """Seconds that a recovery should take in this drill, and where they are from.
+
+    Without a figure of the sheet's own, the job that ran without faults says how quick this machine is.
+    """
+    if facts.recovery is not None:
+        return facts.recovery, "given in the sheet"
+    records = journal.read(folder / drills.STEADY / JOURNAL)
+    begun = [one["at"] for one in records if one["what"] == "started"]
+    launched = next(one["at"] for one in records if one["what"] == "launched")
+    commits = [completed(one) for one in records if one["what"] == "commit"]
+    steps = len({one["step"] for one in records if one["what"] == "commit"})
+    step = (max(commits) - min(commits)) / max(1, steps - 1)
+    machine = failures.Machine(ranks, max(begun) - launched, step)
+    how = f"{ranks} ranks start here in {format_time(machine.launch)}, a step takes {format_time(step)}"
+    return failures.recovery_on(machine, chosen.policy), how
+
+
 def start(
     path: str, sheet: Sheet, terms: dict[str, Any] | None, most: int, repeat: int, seed: int, faults: tuple[str, ...],
     place: dict[str, Any],
@@ -108,11 +131,11 @@ def start(
 
         def keep(outcome: drills.Outcome) -> None:
             if outcome.evaluations:
+                seconds, how = recovery_price(facts, chosen, folder, job.ranks)
                 report.save(
                     **kept(sheet, design_report.record(priced, nodes)), drill=outcome.to_json(),
                     **({} if outcome.timeline is None else {"timeline": outcome.timeline}),
-                    priced_recovery=failures.recovery_cost(facts, chosen),
-                    priced_by="given in the sheet" if facts.recovery is not None else "the shipped median, 16 ranks",
+                    priced_recovery=seconds, priced_by=how,
                 )  # fmt: skip
 
         if why_not:

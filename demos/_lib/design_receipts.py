@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from emulator import results
+from emulator import design, results
+from emulator.design.drawing import draw
 from emulator.design.sheet import Sheet
 from emulator.errors import UsageError
 from emulator.launch import mpirun
@@ -21,8 +22,14 @@ _RECENT = 200  # entries of a folder that a prediction looks at
 
 
 def kept(sheet: Sheet, prediction: Row) -> Row:
-    """The fields `sheet` and `prediction` of a result."""
-    return {"sheet": sheet.model_dump(mode="json"), "prediction": prediction}
+    """The fields `sheet`, `prediction` and `whiteboard` of a result.
+
+    The whiteboard is the sheet's own: there is none of a prediction with the terms of a benchmark.
+    """
+    priced = design.predict(sheet)
+    own = priced.facts.origin == prediction["origin"]
+    board = draw(priced, min(prediction["p"], sheet.job.most)) if own else None
+    return {"sheet": sheet.model_dump(mode="json"), "prediction": prediction, "whiteboard": board}
 
 
 def keep_prediction(sheet: Sheet, prediction: Row, out: str | None = None) -> tuple[Path, Row | None]:

@@ -14,6 +14,7 @@ from emulator.units import format_time
 
 if TYPE_CHECKING:
     from emulator.design.margins import Margin
+    from emulator.design.model import Facts
     from emulator.design.planner import Plan
     from emulator.design.review import Finding
 
@@ -34,9 +35,8 @@ def prediction(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     """One screen for a design; a second one stands beside it in another column."""
     first = priced[0]
     facts = first.facts
-    yield f"{facts.job.name}: {facts.job.sentence}"
-    per_byte = f"beta {facts.beta * 1e9:.4g} ns/B, gamma {facts.gamma * 1e9:.4g} ns/B"
-    yield f"alpha {format_time(facts.alpha)}, {per_byte}, {facts.origin}"
+    yield from textwrap.wrap(facts.job.name + (f": {facts.job.sentence}" if facts.job.sentence else ""), 118)
+    yield from dict.fromkeys(_terms_of(one.facts) for one in priced)
     yield ""
     for one, p in zip(priced, nodes, strict=True):
         for slot, text in slots(facts, one.design, p).items():
@@ -66,22 +66,33 @@ def prediction(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     fails = [one.facts.job.mtbf is not None for one in priced]
     lost = (f"{row['waste']:.2%}" if known else "not priced" for row, known in zip(rows, fails, strict=True))
     yield line("lost to failures", *lost)
-    yield line("recovery", *(format_time(failures.recovery_cost(facts, one.design)) for one in priced))
+    yield line("recovery", *(format_time(failures.recovery_cost(one.facts, one.design)) for one in priced))
     yield line(f"job of {facts.job.steps} steps", *(_duration(row["job"]) for row in rows))
     yield line("node-hours", *(f"{row['node_seconds'] / 3600:.4g}" for row in rows))
     if facts.job.deadline is not None:
         yield line("99 % of the answers within", *(format_time(row["answer"]) for row in rows))
+    for text in _remarks(priced):
+        yield from textwrap.wrap(text, 118, subsequent_indent="  ")
+
+
+def _terms_of(facts: Facts) -> str:
+    per_byte = f"beta {facts.beta * 1e9:.4g} ns/B, gamma {facts.gamma * 1e9:.4g} ns/B"
+    return f"alpha {format_time(facts.alpha)}, {per_byte}, {facts.origin}"
+
+
+def _remarks(priced: Sequence[Priced]) -> Iterator[str]:
+    """What has no price, or one of first order, and where the others come from."""
+    facts = priced[0].facts
     for one in priced:
         if stale := pricing.unpriced(one.design):
             yield f"not priced: the effect on progress of {', '.join(stale)} (give [consistency] penalty)"
     if facts.crossed:
         yield f"not priced: messages that meet on a link of the {facts.crossed} (run follows them)"
-    if facts.shared:
-        names = " and ".join(each.name for each in facts.shared)
-        yield f"to first order: nodes that share a {names} are taken to send through it at once (run follows messages)"
-    if not all(fails):
+    for each in facts.shared:
+        yield f"to first order: nodes that share one {each.name} are taken to send at once (run follows them)"
+    if any(one.facts.job.mtbf is None for one in priced):
         yield "not priced: failures (give [job] mtbf, the mean time between failures of a node)"
-    if facts.recovery is None:
+    if any(one.facts.recovery is None for one in priced):
         yield 'recovery: the shipped median of 16 ranks on one machine; [fault_tolerance] from = "RUN" takes a drill\'s'
 
 
@@ -167,7 +178,7 @@ def margins(found: Sequence[Margin]) -> Iterator[str]:
     yield f"{'may grow by':<12} {heads[0]:>29} {heads[1]:>26} {heads[2]:>16}"
     for one in found:
         margins = (one.nodes, one.pattern, one.policy)
-        cells = (f"{factor:.3g} x" if factor and factor < 1000 else "over 1000 x" for factor in margins)
+        cells = (f"{factor:.3g} x" if factor and factor < 1000 else f"over {one.most:.0f} x" for factor in margins)
         nodes, pattern, policy = cells
         yield f"{one.fact:<12} {nodes:>29} {pattern:>26} {policy:>16}"
 

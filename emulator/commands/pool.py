@@ -25,7 +25,8 @@ _ONE_SOURCE = ("schema", "command", "started", "environment", "network", "clock"
 @click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(), default=None, help="Run folder to write to. [default: runs/pool/<time>]")
 @click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
-def pool(runs: tuple[Path, ...], out: str | None, seed: int) -> None:
+@click.option("--full", is_flag=True, help="Print everything instead of one screen.")
+def pool(runs: tuple[Path, ...], out: str | None, seed: int, full: bool) -> None:
     """Fit several launches of demos.ring together: alpha, beta and gamma with intervals over launches.
 
     for i in 1 2 3 4 5; do mpirun -n 16 python -m demos.ring --out runs/five/$i; done
@@ -43,7 +44,7 @@ def pool(runs: tuple[Path, ...], out: str | None, seed: int) -> None:
     loaded = list(zip(found, samples, strict=True))
     result = pooled(loaded, seed)
     printer = make_console()
-    terminal.show([launches(found), *view(results.plain(result))], printer)
+    terminal.show([launches(found), *view(results.plain(result))], printer, full)
     folder = results.run_folder("pool", out)
     results.save(result, folder / results.RESULT)
     if problem := page.keep(folder, result):

@@ -26,14 +26,14 @@ from emulator.errors import CheckFailed, UsageError, on_root
 from emulator.launch import mpirun
 from emulator.launch.job import inside
 from emulator.launch.streams import print_error
-from emulator.run.options import OneLineCommand, common_options, relaunch
+from emulator.run.options import OneLineCommand, common_options, refuse_idle_limit, relaunch
 
 if TYPE_CHECKING:
     from emulator.comm.communicator import EmulatedComm
     from emulator.commands.ending import Ending
     from emulator.trace.recorder import Recorder
 
-_FLAGS = ("--quiet", "--trace", "--help", "-h")
+_FLAGS = ("--quiet", "--full", "--trace", "--help", "-h")
 _JOINED = re.compile("-n.")  # -n4, an option with its value
 
 
@@ -55,7 +55,7 @@ class _Program(OneLineCommand):
     cls=_Program,
     context_settings={"allow_interspersed_args": False},
     params=common_options(
-        "-n", "net", "pace", "compute", "seed", "out", "json", "trace", "trace-limit", "quiet",
+        "-n", "net", "pace", "compute", "seed", "out", "json", "trace", "trace-limit", "quiet", "full",
         net={"required": True}, compute={"default": "measured"},
         quiet={"help": "Print nothing but what the program prints."},
     ),
@@ -64,10 +64,12 @@ class _Program(OneLineCommand):
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(
     launch_ranks: int | None, net: str, pace: float | str, compute: str, seed: int, out: str | None,
-    json: str | None, trace: bool, trace_limit: int | None, quiet: bool, module: str | None, arguments: tuple[str, ...],
+    json: str | None, trace: bool, trace_limit: int | None, quiet: bool, full: bool, module: str | None,
+    arguments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Run an mpi4py program, unchanged, over an emulated network: [-m MODULE | SCRIPT.py] [its arguments]."""
     _check(module, arguments)
+    refuse_idle_limit(trace, trace_limit)
     if not inside():
         if launch_ranks is None:
             raise UsageError("a job needs ranks, got no -n outside of mpirun: add -n 4, or start it with mpirun -n 4")
@@ -96,7 +98,7 @@ def run(
     folder = on_root(comm.control, lambda: results.run_folder("run", out).resolve())
     recorder = _recording(comm, folder, trace_limit) if trace else None
     # At exit, because a program may end other ranks from an exit handler of its own, which runs before this one.
-    atexit.register(_close, comm, Ending(comm), recorder, folder, result, json, quiet)
+    atexit.register(_close, comm, Ending(comm), recorder, folder, result, json, quiet, full)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # mpirun passes Ctrl-C on as SIGTERM
     saver = SaverOnSignal(folder, lambda: False) if comm.rank == 0 else None
     comm.engine.clock.pause()
@@ -136,7 +138,7 @@ def _recording(comm: EmulatedComm, folder: Path, limit: int | None) -> Recorder:
 
 def _close(
     comm: EmulatedComm, ending: Ending, recorder: Recorder | None, folder: Path, result: dict[str, Any],
-    json: str | None, quiet: bool,
+    json: str | None, quiet: bool, full: bool,
 ) -> None:  # fmt: skip
     """Report, and make this process end with a failure if that fails: an exit handler cannot do so by an exception."""
     try:
@@ -155,7 +157,7 @@ def _close(
 
                 unwritten = page.keep(folder, result)
             if not quiet:
-                _print(comm, ending, result, None if unwritten else folder)
+                _print(comm, ending, result, None if unwritten else folder, full)
             if unwritten is not None:
                 raise unwritten
     except (UsageError, CheckFailed) as error:
@@ -166,7 +168,7 @@ def _close(
         program.leave(1)
 
 
-def _print(comm: EmulatedComm, ending: Ending, result: dict[str, Any], folder: Path | None) -> None:
+def _print(comm: EmulatedComm, ending: Ending, result: dict[str, Any], folder: Path | None, full: bool) -> None:
     """Print what the run took, and where its page is if it could be saved."""
     from emulator.report import page, terminal
     from emulator.report.views import view
@@ -174,7 +176,7 @@ def _print(comm: EmulatedComm, ending: Ending, result: dict[str, Any], folder: P
 
     console = make_console()
     console.print()
-    terminal.show(view(results.plain(result)), console)
+    terminal.show(view(results.plain(result)), console, full)
     if not comm.engine.pacer.pace:
         console.print(
             f"emulated {result['traffic']['seconds']:.6g} s, wall {ending.wall():.3g} s: without pacing only MPI.Wtime "

@@ -16,6 +16,7 @@ perf_counter = time.perf_counter
 _PR_SET_TIMERSLACK = 29
 _YIELDS = 4
 _FIRST_NAP_S = 10e-6
+_FIRST_NAP_AT_MOST_S = 25e-6
 _sharpened = False
 
 
@@ -71,7 +72,7 @@ class Backoff:
         """Begin again, with another longest nap; without `ramp` every pause is one."""
         self.longest = longest
         self.turns = 0 if ramp else self.yields
-        self.nap = min(max(_FIRST_NAP_S, longest / 8), longest) if ramp else longest
+        self.nap = min(max(_FIRST_NAP_S, min(longest / 8, _FIRST_NAP_AT_MOST_S)), longest) if ramp else longest
 
     def __call__(self, deadline: float | None = None) -> None:
         """Pause once, but not beyond `deadline` (on `time.perf_counter`)."""

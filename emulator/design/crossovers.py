@@ -10,7 +10,7 @@ import numpy as np
 
 from emulator import costs
 from emulator.costs import waiting
-from emulator.design import pricing
+from emulator.design import bill, pricing
 from emulator.design.menu import policies
 from emulator.design.model import Facts
 from emulator.design.pricing import Priced
@@ -41,7 +41,7 @@ def _touched(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
             continue
         servers = priced.design.servers or 1
         reduced = min(costs.seconds(name, nodes, state.dense, facts.alpha, facts.beta, facts.gamma)
-                      for name in ("ring", "rabenseifner", "recursive_doubling"))  # fmt: skip
+                      for name in bill.AUTO)  # fmt: skip
         row = state.row_bytes + 8
 
         def server_wins(share: float, most: int = state.rows * row, k: int = servers, than: float = reduced) -> bool:

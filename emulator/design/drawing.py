@@ -7,14 +7,13 @@ picture is 800 units wide and its smallest text 13 units high.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Sequence
 from html import escape
 from textwrap import wrap
 
 import numpy as np
 
-from emulator.design import pricing
+from emulator.design import bill
 from emulator.design.failures import recovery_cost
 from emulator.design.model import Design
 from emulator.design.pricing import Priced
@@ -22,6 +21,7 @@ from emulator.design.words import counted, failures_cost, size, slots
 from emulator.units import format_time
 
 WIDTH = 800
+_IN_BOX, _BESIDE_ARROW = 20, 31  # characters of the smallest text that have room there
 _STYLE = """
 :root { --paper: #ffffff; --ink: #1b1f24; --soft: #57606a; --line: #8c959f; --node: #ddf4ff; --server: #fff1cc;
         --lead: #e6dcff; --copy: #f0f1f3; --arrow: #0969da; }
@@ -46,7 +46,7 @@ def draw(priced: Priced, nodes: int) -> str:
         '<defs><marker id="tip" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
         'orient="auto-start-reverse"><path d="M0 0 8 4 0 8z" fill="var(--arrow)"/></marker></defs>',
         f'<rect width="{WIDTH}" height="{height}" style="fill:var(--paper);stroke:none"/>',
-        _text(24, 36, facts.job.name, "title"),
+        _text(24, 36, _cut(facts.job.name, 42), "title"),
         *(_text(24, 58 + 17 * k, line, "small") for k, line in enumerate(wrap(facts.job.sentence, 56, max_lines=2))),
         *_corner(priced, row), *_picture(priced, nodes),
     ]  # fmt: skip
@@ -58,6 +58,16 @@ def draw(priced: Priced, nodes: int) -> str:
 
 def _text(x: float, y: float, text: str, kind: str = "", anchor: str = "start") -> str:
     return f'<text x="{x:g}" y="{y:g}" class="{kind}" text-anchor="{anchor}">{escape(text)}</text>'
+
+
+def _cut(text: str, most: int) -> str:
+    """The beginning of a text that has more than `most` characters."""
+    return text if len(text) <= most else text[: most - 1].rstrip() + "\u2026"
+
+
+def _named(name: str, rest: str, most: int) -> str:
+    """NAME: REST in at most so many characters; it is the name that is cut."""
+    return f"{_cut(name, max(4, most - len(rest) - 2))}: {rest}"
 
 
 def _box(x: float, y: float, width: float, height: float, colour: str, head: str, *lines: str) -> list[str]:
@@ -85,8 +95,8 @@ def _corner(priced: Priced, row: dict[str, float]) -> list[str]:
 def _picture(priced: Priced, nodes: int) -> list[str]:
     """Coordinator or servers above, three nodes below, arrows between."""
     design, facts = priced.design, priced.facts
-    held = [f"{s.name}: {_held(s.bytes, design.holder(s), nodes, design.servers)}" for s in facts.states]
-    tasks = [f"{task.count} {task.name}" + ("s" if task.count > 1 else "") for task in facts.tasks]
+    held = [_named(s.name, _held(s.bytes, design.holder(s), nodes, design.servers), _IN_BOX) for s in facts.states]
+    tasks = [_cut(f"{task.count} {task.name}" + ("s" if task.count > 1 else ""), _IN_BOX) for task in facts.tasks]
     of_nodes = [text for s, text in zip(facts.states, held, strict=True) if design.holder(s) != "servers"]
     xs, found = (90, 320, 550), []
     names = ("node 0", "node 1", f"node {nodes - 1}") if nodes > 2 else ("node 0", "node 1")[:nodes]
@@ -144,9 +154,9 @@ def _labels(priced: Priced, nodes: int) -> list[str]:
     facts, design = priced.facts, priced.design
     said = []
     for flow in design.flows:
-        if not pricing.silent(facts, flow):
-            sent = pricing.per_step(facts, design, flow, np.array([nodes]))[4, 0]
-            said.append(f"{flow.of}: {flow.pattern}, {size(sent)}")
+        if not bill.silent(facts, flow):
+            sent = bill.per_step(facts, design, flow, np.array([nodes]))[4, 0]
+            said.append(_named(flow.of, f"{flow.pattern}, {size(sent)}", _BESIDE_ARROW))
     more = [f"and {len(said) - 2} more"] if len(said) > 3 else []
     return (said[: 3 - len(more)] + more) + (["per node and step"] if len(said) + len(more) < 4 else [])
 
@@ -164,13 +174,6 @@ def _wrapped(texts: dict[str, str], most: int = 84) -> list[tuple[str, str]]:
     """Slots as lines of at most `most` characters; the name stands beside the first."""
     lines = []
     for slot, text in texts.items():
-        count = max(1, math.ceil(len(text) / most))
-        words, head = text.split(), slot.replace("_", " ")
-        for _ in range(count + 1):
-            line = ""
-            while words and len(line) + len(words[0]) < most:
-                line += (" " if line else "") + words.pop(0)
-            if line:
-                lines.append((head, line))
-                head = ""
+        heads = itertools.chain([slot.replace("_", " ")], itertools.repeat(""))
+        lines += list(zip(heads, wrap(text, most), strict=False))
     return lines

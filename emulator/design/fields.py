@@ -36,7 +36,8 @@ def _from_run(path: str) -> float:
     from emulator import results
 
     result = results.load(path)
-    for found in (result.get("speedup"), *(result.get("meaning") or [])):
+    sheet = (result.get("sheet") or {}).get("job")
+    for found in (result.get("speedup"), sheet, *(result.get("meaning") or [])):
         if found and found.get("t_comp"):
             return float(found["t_comp"])
     raise UsageError(f"{path}: this run has no compute time of a step (t_comp): give a time such as '250 ms'")

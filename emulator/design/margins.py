@@ -28,15 +28,21 @@ class Margin:
     fact
         ``"alpha"``, ``"beta"``, ``"spread"``, ``"skew"`` or ``"failures"``.
     nodes
-        Factor at which the node count to ask for moves by more than a tenth; None: not up to 1000.
+        Factor at which the node count to ask for moves by more than a tenth; None: not up to `most`.
     pattern, policy
         Factor at which the planner takes other patterns, or another policy.
+    most
+        Factors up to here were tried.
     """
 
     fact: str
     nodes: float | None
     pattern: float | None
     policy: float | None
+    most: float = 1000.0
+
+
+_SENSIBLE = 3.0  # spread, and Zipf exponent, above which neither distribution describes a real job
 
 
 def _varied(facts: Facts, fact: str, factor: float) -> Facts:
@@ -50,15 +56,22 @@ def _varied(facts: Facts, fact: str, factor: float) -> Facts:
     return replace(facts, states=states)
 
 
-def _first(changed: Callable[[float], bool]) -> float | None:
-    """The smallest factor of a ladder (steps of 2^(1/4), up to 1000) at which something has changed."""
-    if not changed(float(_LADDER[-1])):
+def _first(changed: Callable[[float], bool], most: float) -> float | None:
+    """The smallest factor of a ladder (steps of 2^(1/4), up to `most`) at which something has changed."""
+    ladder = [factor for factor in _LADDER.tolist() if factor < 1.1 * most]
+    if not ladder or not changed(ladder[-1]):
         return None
-    low, high = -1, len(_LADDER) - 1
+    low, high = -1, len(ladder) - 1
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if changed(float(_LADDER[middle])) else (middle, high)
-    return float(_LADDER[high])
+        low, high = (low, middle) if changed(ladder[middle]) else (middle, high)
+    return float(ladder[high])
+
+
+def _most(facts: Facts, fact: str) -> float:
+    """The factor up to which a fact makes sense."""
+    now = {"spread": facts.job.spread, "skew": max((state.skew for state in facts.states), default=0.0)}.get(fact)
+    return min(1000.0, max(1.0, _SENSIBLE / now)) if now else 1000.0
 
 
 def tolerance(sheet: Sheet, terms: dict[str, Any] | None = None) -> list[Margin]:
@@ -82,8 +95,10 @@ def tolerance(sheet: Sheet, terms: dict[str, Any] | None = None) -> list[Margin]
             new = _best(_varied(facts, fact, factor))
             return planned is not None and (new is None or what(new) != what(planned))
 
-        found.append(Margin(fact, _first(moved), _first(lambda f, o=other: o(f, _patterns)),  # type: ignore[misc]
-                            _first(lambda f, o=other: o(f, lambda one: one.policy))))  # type: ignore[misc]  # fmt: skip
+        most = _most(facts, fact)
+        patterns, policy = (_first(lambda f, o=other, w=what: o(f, w), most)  # type: ignore[misc]
+                            for what in (_patterns, lambda one: one.policy))  # fmt: skip
+        found.append(Margin(fact, _first(moved, most), patterns, policy, most))
     return found
 
 

@@ -64,7 +64,7 @@ class Menu:
         """Ways to hold and exchange one part: (flow, holder)."""
         job = facts.job
         for flow, holder in self._all_flows(facts, part):
-            if reason := _illegal(facts, part, flow, holder):
+            if reason := illegal(facts, part, flow, holder):
                 self.cut[f"{part.name}: {flow.pattern}: {reason}"] += 1
             elif isinstance(part, State) and (lack := _lacks_memory(facts, part, flow, holder)):
                 self.cut[f"{part.name}: {flow.pattern}, held by {holder}: {lack}"] += 1
@@ -154,7 +154,7 @@ def _coordinated(facts: Facts, base: Design) -> Design:
                    if_lost=if_lost)  # fmt: skip
 
 
-def _illegal(facts: Facts, part: State | Task, flow: Flow, holder: str) -> str:
+def illegal(facts: Facts, part: State | Task, flow: Flow, holder: str) -> str:
     """The rule that forbids a flow; empty if none does."""
     job, pattern = facts.job, flow.pattern
     if job.central == "none" and pattern != "gossip":

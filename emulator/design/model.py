@@ -197,8 +197,9 @@ class Facts:
         return by_name(self.states, self.tasks)
 
     def scaled(self, alpha: float = 1.0, beta: float = 1.0, **job: Any) -> Facts:
-        """The same with alpha and beta multiplied, and fields of the job replaced."""
-        return replace(self, alpha=self.alpha * alpha, beta=self.beta * beta,
+        """The same with alpha and beta multiplied (of what nodes share as well), and fields of the job replaced."""
+        shared = tuple(replace(each, beta=each.beta * beta) for each in self.shared)
+        return replace(self, alpha=self.alpha * alpha, beta=self.beta * beta, shared=shared,
                        job=self.job.model_copy(update=job) if job else self.job)  # fmt: skip
 
 

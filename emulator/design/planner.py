@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from emulator.design import balance, crossovers, pricing
-from emulator.design.menu import Menu, grid, policies
+from emulator.design.menu import Menu, grid, illegal, policies
 from emulator.design.model import Design, Facts, Flow, facts_of
 from emulator.design.pricing import Priced
 from emulator.design.sheet import Sheet, State
@@ -234,8 +234,12 @@ def default(facts: Facts, winner: Ranked, objective: str) -> Ranked:
                   for name, one in facts.parts.items())  # fmt: skip
     design = Design("data", flows, tuple(state.name for state in facts.states))
     found = _ranked(facts, design, objective)
+    broken = {f"{flow.of}: {reason}" for flow, part in zip(flows, facts.parts.values(), strict=True)
+              if (reason := illegal(facts, part, flow, "every node"))}  # fmt: skip
     if found.nodes:
-        return replace(found, reason=f"{found.score / winner.score:.2f} times the winner's")
+        times = f"{found.score / winner.score:.2f} times the winner's"
+        rule = "; ".join(sorted(broken))
+        return replace(found, reason=f"must not be built ({rule}); it would take {times}" if broken else times)
     priced, job = found.priced, facts.job
     short_of = priced.memory.min() - job.memory
     why = f"does not fit: a node lacks {size(short_of)}" if short_of > 0 else _infeasible(priced)

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator import costs
-from emulator.design import balance, failures
+from emulator.design import balance, bill, failures
 from emulator.design.model import Design, Facts, Flow, facts_and_design
-from emulator.design.sheet import Sheet, State, Task
+from emulator.design.sheet import Sheet, Task
 
 Array = NDArray[np.float64]
 
@@ -167,7 +166,7 @@ def price(
     priced = (design.model, design.rounds, design.replicas, design.sharding, holders)
     terms = np.zeros((5, len(p)))
     for flow in design.flows:
-        terms = terms + _kept(memo, (flow, *priced), partial(per_step, facts, design, flow, p))
+        terms = terms + _kept(memo, (flow, *priced), partial(bill.per_step, facts, design, flow, p))
     memory, server_memory = _kept(memo, (design.flows, design.replicas, holders), lambda: _memory(facts, design, p))
     step = compute + slow + terms[:4].sum(axis=0)
     waste = failures.waste(facts, design, p, step, np.maximum(memory, server_memory))
@@ -197,7 +196,7 @@ def least(facts: Facts, design: Design, p: NDArray[np.int64], memo: dict[Any, An
 
 
 def _flow_seconds(facts: Facts, design: Design, flow: Flow, p: NDArray[np.int64]) -> Array:
-    total: Array = per_step(facts, design, flow, p)[:4].sum(axis=0)
+    total: Array = bill.per_step(facts, design, flow, p)[:4].sum(axis=0)
     return total
 
 
@@ -225,134 +224,9 @@ def _answer(facts: Facts, design: Design, p: NDArray[np.int64], compute: Array, 
     return step + compute * (balance.late(facts, design, p) - balance.wait(facts, design, p))
 
 
-def algorithm_of(facts: Facts, flow: Flow, n: float, p: int) -> str:
-    """The all-reduce algorithm of a flow at p: its own, or the quickest by formula."""
-    if flow.algorithm != "auto":
-        return flow.algorithm
-    return min(AUTO, key=lambda name: float(_reduced(facts, name, np.array([p]), n).seconds[0]))
-
-
-AUTO = ("ring", "rabenseifner", "recursive_doubling")
-"""All-reduce algorithms of which the quickest is taken."""
-
-
-def _reduced(facts: Facts, algorithm: str, p: Any, n: float) -> costs.Price:
-    """An all-reduce; only a ring's messages keep to the neighbour, and so to a host, a rack or a region but for one."""
-    one = costs.price(algorithm, facts.alpha, facts.beta, facts.gamma, p, n)
-    return _sharing(facts, one, p, stays=algorithm == "ring")
-
-
-def _sharing(
-    facts: Facts, one: costs.Price, p: Any, stays: bool = False, servers: int = 0, meanwhile: Any = 0.0
-) -> costs.Price:
-    """A price where groups of nodes send through one card or link at once: it passes the bytes of all of them.
-
-    Parameters
-    ----------
-    stays
-        Nodes send to their neighbours only: of a group one message at a time leaves it.
-    servers
-        Servers, which are neighbours of one another as well; what passes one of them is the price's `port`.
-    meanwhile
-        Seconds of computing in which messages travel.
-    """
-    for each in facts.shared:
-        if not stays or each.dealt:
-            members = each.members(np.asarray(p))
-            one = one.through(each.beta * members * one.sent - meanwhile)
-            one = one.through(each.beta * np.minimum(members, servers) * one.port - meanwhile) if servers else one
-    return one
-
-
-def volume(design: Design, flow: Flow, part: State | Task) -> float:
-    """n of a flow's formula: the bytes that a node exchanges in one operation."""
-    if isinstance(part, Task):
-        return part.answer_bytes * flow.compression
-    if flow.pattern == "parameter-server":
-        return part.sparse * flow.compression
-    if design.holder(part) == "shards":
-        return part.activations * flow.compression
-    return part.dense * flow.compression
-
-
-def silent(facts: Facts, flow: Flow) -> bool:
-    """Whether a state part has no messages of its own: tasks ask for it, and their answers are what travels."""
-    part = facts.parts[flow.of]
-    if not isinstance(part, State) or part.activations or flow.pattern != "scatter-gather":
-        return False
-    return any(part.name in task.needs for task in facts.tasks)
-
-
-def flow_price(facts: Facts, design: Design, flow: Flow, p: Any) -> costs.Price:
-    """Price of one operation of a flow by `emulator.costs`, over an array of p."""
-    part = facts.parts[flow.of]
-    n = volume(design, flow, part)
-    terms = (facts.alpha, facts.beta, facts.gamma)
-    if silent(facts, flow):
-        return costs.Price(*([np.zeros(np.shape(p))] * 6))
-    if flow.pattern == "parameter-server":
-        compute = facts.job.t_comp / p
-        found = costs.price("parameter_server", *terms, p, n, servers=flow.servers, consistency=design.model,
-                            replicas=design.replicas, compute=compute)  # fmt: skip
-        meanwhile = compute if design.model != "synchronous" else 0.0
-        return _sharing(facts, found, p, servers=flow.servers, meanwhile=meanwhile)
-    if flow.pattern == "gossip":
-        return _gossip_price(facts, design, flow, p, n)
-    if flow.pattern == "federated":
-        return _sharing(facts, costs.price("federated", *terms, p, n), p)
-    if flow.pattern == "scatter-gather":
-        request = part.request_bytes / n if isinstance(part, Task) and n else 0.0
-        options = {"request": request}
-        if isinstance(part, Task) and part.count > 1:
-            options |= {"batches": part.count, "compute": part.seconds}
-        name = "tasks" if len(options) > 1 else "scatter_gather"
-        return _sharing(facts, costs.price(name, *terms, p, n, **options), p)
-    if flow.algorithm != "auto":
-        return _reduced(facts, flow.algorithm, p, n)
-    every = [_reduced(facts, name, p, n) for name in AUTO]
-    pick = np.argmin([np.broadcast_to(one.seconds, np.shape(p)) for one in every], axis=0)
-    fields = ("latency", "bandwidth", "reduction", "waiting", "sent", "port")
-    return costs.Price(*(np.choose(pick, [np.broadcast_to(getattr(one, name), np.shape(p)) for one in every])
-                         for name in fields))  # fmt: skip
-
-
-def _gossip_price(facts: Facts, design: Design, flow: Flow, p: Any, n: float) -> costs.Price:
-    """One round with the graph's neighbours, of whom a small group has fewer.
-
-    Where neighbours are not waited for, messages travel while the next steps are computed: a round of C seconds of
-    computing takes max(C, d n beta, (alpha + d n beta) / bound) (`primitives.gossip.push_sum`).
-    """
-    most = {"one-peer": 1, "ring": 2, "torus": 4}.get(flow.graph, facts.job.most)
-    counts = np.minimum(np.maximum(p - 1, 0), most)
-    sent = counts * n
-    free = costs.Price(facts.alpha * (counts > 0), facts.beta * sent, 0.0, np.zeros(np.shape(p)), sent, sent)
-    shared = _sharing(facts, free, p, stays=flow.graph == "ring")
-    latency, bandwidth = shared.latency, shared.bandwidth
-    if design.model != "synchronous":
-        compute = (facts.job.t_comp / p + balance.task_seconds(facts, np.asarray(p))) * design.rounds * flow.every
-        trip = (latency + bandwidth) / (design.bound if design.model == "bounded" and design.bound else np.inf)
-        latency = np.maximum(0.0, trip - np.maximum(compute, bandwidth))
-        bandwidth = np.maximum(0.0, bandwidth - compute)
-    return costs.Price(latency, bandwidth, 0.0, np.zeros(np.shape(p)), sent, sent)
-
-
 def _waits(design: Design) -> tuple[Any, ...]:
     """What the waiting of a design depends on."""
     return ("wait", design.model, design.bound, design.rounds, design.quorum, design.stragglers, design.patterns)
-
-
-def per_step(facts: Facts, design: Design, flow: Flow, p: NDArray[np.int64]) -> Array:
-    """Rows of latency, bandwidth, reduction, queueing and bytes of a flow per step, after overlap and `every`."""
-    one = flow_price(facts, design, flow, p)
-    often = 1 / (flow.every * design.rounds)
-    hidden = (1 - flow.overlap) * often
-    part = facts.parts[flow.of]
-    uneven: Any = 1.0
-    if flow.servers and isinstance(part, State) and part.skew and part.rows:
-        uneven = balance.skewed(part.rows, part.skew, flow.servers, design.sharding)
-    shares = ((one.latency, hidden), (one.bandwidth, hidden * uneven), (one.reduction, hidden),
-              (one.waiting, hidden * uneven), (one.sent, often))  # fmt: skip
-    return np.array([np.broadcast_to(value, p.shape) * factor for value, factor in shares])
 
 
 def _memory(facts: Facts, design: Design, p: NDArray[np.int64]) -> tuple[Array, float]:
@@ -385,8 +259,8 @@ def best_interval(priced: Priced) -> tuple[int, int] | None:
         return None
     found = []
     for alpha, beta, gamma in facts.draws:
-        varied = Facts(facts.job, facts.states, facts.tasks, alpha, beta, gamma, recovery=facts.recovery,
-                       checkpoint=facts.checkpoint)  # fmt: skip
+        factor = beta / facts.beta if facts.beta else 1.0
+        varied = replace(facts.scaled(beta=factor), alpha=alpha, beta=beta, gamma=gamma)
         found.append(price(varied, priced.design).best() or 0)
     low, high = np.quantile(found, [0.025, 0.975], method="inverted_cdf")
     return int(low), int(high)

@@ -11,7 +11,7 @@ import numpy as np
 
 from emulator import costs
 from emulator.costs import waiting
-from emulator.design import balance, failures, pricing
+from emulator.design import balance, bill, failures, pricing
 from emulator.design.model import HURRY, Design, Facts, Flow, facts_and_design, legal_policies
 from emulator.design.pricing import Priced
 from emulator.design.sheet import SLOTS, Sheet, State
@@ -116,8 +116,8 @@ def cheapest(case: Case) -> Iterator[Finding]:
             if seconds * 1.05 < own and changed.feasible[case.nodes - 1]:
                 name = other.pattern
                 if name == "all-reduce":
-                    n = pricing.volume(changed.design, other, case.facts.parts[flow.of])
-                    name += f" by {pricing.algorithm_of(case.facts, other, n, case.nodes)}"
+                    n = bill.volume(changed.design, other, case.facts.parts[flow.of])
+                    name += f" by {bill.algorithm_of(case.facts, other, n, case.nodes)}"
                 yield Finding(
                     2, "communication", f"{flow.of}: {flow.pattern} takes {format_time(own)} at p = {case.nodes}, "
                     f"{name} {format_time(seconds)}: {own / seconds:.1f} times less", f"take {name} for {flow.of}",
@@ -125,7 +125,7 @@ def cheapest(case: Case) -> Iterator[Finding]:
 
 
 def _seconds(case: Case, design: Design, flow: Flow) -> float:
-    found = pricing.flow_price(case.facts, design, flow, np.array([case.nodes])).seconds
+    found = bill.flow_price(case.facts, design, flow, np.array([case.nodes])).seconds
     return float(np.broadcast_to(found, (1,))[0])
 
 

@@ -32,11 +32,6 @@ from emulator.errors import UsageError, read_text
 from emulator.network.files import first_error
 
 SLOTS = ("partition", "communication", "consistency", "coordination", "fault_tolerance", "load_balancing")
-PATTERNS = ("all-reduce", "parameter-server", "gossip", "scatter-gather", "federated")
-POLICIES = ("restart", "shrink", "spare", "respawn", "replicate", "reexecute", "continue")
-ALGORITHMS = ("auto", "ring", "recursive_doubling", "rabenseifner", "tree", "k_ary_tree")
-GRAPHS = ("one-peer", "ring", "torus", "exponential", "complete")
-RULES = ("mean", "median", "trimmed-mean", "krum")
 
 
 class Job(Table):

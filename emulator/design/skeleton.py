@@ -22,7 +22,7 @@ import numpy as np
 
 from emulator.costs import waiting
 from emulator.costs.ways import Ways
-from emulator.design import pricing, terms
+from emulator.design import bill, pricing, terms
 from emulator.design.exchange import ITEM, WARM_UP, Exchange, price
 from emulator.design.model import Design, Facts, Flow
 from emulator.design.sheet import Sheet, State, Task
@@ -113,21 +113,24 @@ def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS,
     extra = beside(design)
     notes: list[str] = []
     p, servers = asked, design.servers
+    allows = "-n or --simulate allows more" if most <= facts.places else "as many as the network has places for"
+    most = int(min(most, facts.places))
     if asked + extra > most:
         servers = min(servers, max(1, round(servers * most / (asked + extra)))) if servers else 0
         p = most - (servers or min(extra, 1))
         notes.append(f"{asked} nodes and {extra} beside them are cut to {p} and {most - p} (at most {most} ranks; "
-                     "-n or --simulate allows more), predicted for the same")  # fmt: skip
+                     f"{allows}), predicted for the same")  # fmt: skip
     if (p < 2 and extra == 0) or p < 1:
         raise UsageError(f"a skeleton needs at least 2 ranks, got {most} for {extra} beside the nodes: give more")
     cut = replace(design, flows=tuple(replace(flow, servers=min(flow.servers, servers), overlap=0.0)
                                       for flow in design.flows))  # fmt: skip
     at_p = pricing.price(facts, cut, np.array([p]))
     notes += _not_run(facts, design)
-    compute = float(at_p.compute[0] - sum(math.ceil(task.count / p) * task.seconds for task in facts.tasks))
+    tasks = sum(math.ceil(task.count / p) * task.seconds for task in facts.tasks)
+    compute = float(at_p.compute[0]) / facts.slowdown - tasks  # declared; the hosts' speeds are those of the network
     exchanges = []
     for flow in cut.flows:
-        if not pricing.silent(facts, flow):
+        if not bill.silent(facts, flow):
             exchanges.append(_exchange(facts, cut, flow, p, compute, cap, notes))
             compute = 0.0
     network = network_of(sheet, facts, max(one.ranks for one in exchanges))
@@ -178,7 +181,7 @@ def _not_run(facts: Facts, design: Design) -> list[str]:
     if design.stragglers != "none" and not design.hurried:
         names = " and ".join(sorted(design.patterns))
         notes.append(f"stragglers = {design.stragglers!r} is not run: {names} waits for every node")
-    if sum(not pricing.silent(facts, flow) for flow in design.flows) > 1:
+    if sum(not bill.silent(facts, flow) for flow in design.flows) > 1:
         notes.append("the flows of a step run one after another, in series of their own; a step is their sum")
     return notes
 
@@ -191,7 +194,7 @@ def _exchange(
     facts: Facts, design: Design, flow: Flow, p: int, compute: float, cap: int, notes: list[str]
 ) -> Exchange:  # fmt: skip
     part = facts.parts[flow.of]
-    up = math.ceil(pricing.volume(design, flow, part))
+    up = math.ceil(bill.volume(design, flow, part))
     down = part.request_bytes if isinstance(part, Task) else 0 if flow.pattern == "scatter-gather" else up
     between = design.rounds * flow.every
     made = Exchange(flow, design.model, design.bound, p, _extra(flow), down, up, compute * between, between)
@@ -212,7 +215,7 @@ def _exchange(
                        up=touched * (made.row_bytes + 8), down=touched * made.row_bytes)  # fmt: skip
     elif flow.pattern == "all-reduce":
         elements = max(1, made.up // ITEM)
-        made = replace(made, up=elements * ITEM, algorithm=pricing.algorithm_of(facts, flow, elements * ITEM, p))
+        made = replace(made, up=elements * ITEM, algorithm=bill.algorithm_of(facts, flow, elements * ITEM, p))
     elif flow.pattern != "scatter-gather":
         whole = 8 * max(1, flow.servers)
         made = replace(made, up=max(1, made.up // whole) * whole, down=max(1, made.down // whole) * whole)

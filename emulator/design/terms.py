@@ -175,7 +175,8 @@ def ways_of(network: Network) -> Ways:
 
     Ranks of a host pass its card together; each copies its own memory where they talk to one another.
     """
-    crowded = network.ranks > len(network.hosts) or any(len(network.ranks_on(h)) > 1 for h in range(len(network.hosts)))
+    hosts_of_ranks = [network.host_of(rank) for rank in range(network.ranks)]
+    crowded = len(set(hosts_of_ranks)) < network.ranks
 
     def make(source: int, target: int) -> Way:
         here, there = network.host_of(source), network.host_of(target)

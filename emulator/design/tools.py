@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulator.design import pricing
+from emulator.design import bill
 from emulator.design.model import Design, Facts
 from emulator.design.sheet import State
 
@@ -32,8 +32,14 @@ _POLICIES = {
     "reexecute": ("Ray or Spark tasks that are tried again", "max_retries; spark.task.maxFailures"),
     "continue": ("Flower clients that drop out, gossip neighbours that fall silent", "accept_failures=True"),
 }
+_SHARDINGS = {
+    "even": ("equal shares by index", "DistributedSampler(drop_last=True); split_dataset_by_node"),
+    "hash": ("hash partitioning of Spark, Cassandra or Milvus", "HashPartitioner; num_tokens; num_partitions"),
+    "range": ("range partitioning of Spark or HBase", "repartitionByRange; hbase.hregion.max.filesize"),
+    "dynamic": ("tasks that idle workers pull in Ray, Dask or Spark", "ray.util.ActorPool; worker-saturation"),
+}  # fmt: skip
 _STRAGGLERS = {
-    "none": ("nothing", "-"),
+    "none": ("every node is waited for", "-"),
     "backup": ("Spark speculation, backup requests", "spark.speculation.multiplier"),
     "quorum": ("partial results", "allow_partial_search_results; ray.wait(num_returns=...)"),
     "stealing": ("dynamic tasks of Ray or Dask", "work-stealing: True"),
@@ -62,12 +68,13 @@ def tools(facts: Facts, design: Design) -> Iterator[tuple[str, str, str]]:
     else:
         yield "coordination", "etcd, or SWIM membership", "--rdzv-backend=etcd-v2"
     yield "fault tolerance", *_POLICIES[design.policy]
-    yield "load balancing", *_STRAGGLERS[design.stragglers]
+    yield "load balancing: sharding", *_SHARDINGS[design.sharding]
+    yield "load balancing: stragglers", *_STRAGGLERS[design.stragglers]
 
 
 def torchrun(facts: Facts, design: Design) -> str:
     """A script that times the all-reduce of a step with torch.distributed; `demos.speedup --fit` reads its output."""
-    sizes = [int(pricing.volume(design, flow, facts.parts[flow.of])) for flow in design.flows]
+    sizes = [int(bill.volume(design, flow, facts.parts[flow.of])) for flow in design.flows]
     largest = max([n for n in sizes if n] or [1 << 20])
     return f'''"""Run with torchrun --nproc-per-node=N for two N, and keep what is printed for demos.speedup --fit."""
 import os

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from emulator.design import balance, failures, pricing
+from emulator.design import balance, bill, failures, pricing
 from emulator.design.menu import policies
 from emulator.design.model import Design, Flow
 from emulator.design.planner import EQUAL, Plan, Ranked
@@ -109,9 +109,9 @@ def flow_reasons(found: Plan, flow: Flow) -> tuple[str, str]:
         rejected = f"{short(others[0].design)}: {others[0].reason}"
     else:
         rejected = cuts[0].removeprefix(f"{flow.of}: ") if cuts else "the facts leave no other pattern"
-    if pricing.silent(facts, flow):
+    if bill.silent(facts, flow):
         return "has no messages of its own: the answers of the tasks that ask for it carry what is found", rejected
-    alone = pricing.per_step(facts, winner.design, flow, np.array([winner.nodes]))[:, 0]
+    alone = bill.per_step(facts, winner.design, flow, np.array([winner.nodes]))[:, 0]
     step, took = format_time(winner.priced.at(winner.nodes)["step"]), float(alone[:4].sum())
     takes = f"{format_time(took)} of a step of {step}" if took else "while the next steps are computed"
     return f"{size(alone[4])} per node and step, {takes}", rejected

@@ -1,7 +1,8 @@
 """Standard output and standard error that may be closed, full, or without a reader.
 
 A run continues when its output fails, and saves its result. A reader that closes the pipe (a ``head``, say) is no
-error; output that cannot be written, as on a full disk, is reported in one line with exit status 1.
+error; output that cannot be written, as on a full disk or to a closed stream, is reported in one line with exit
+status 1.
 """
 
 from __future__ import annotations
@@ -20,11 +21,15 @@ _lost: list[str] = []  # why standard output cannot be written
 def reopen_closed() -> None:
     """Open /dev/null for standard streams that were closed when the process started (``>&-``).
 
-    Otherwise the next file to be opened would get their descriptor, and what is printed.
+    Otherwise the next file to be opened would get their descriptor, and what is printed. Standard output is opened for
+    reading, so that output is lost with an error, as on a full disk; standard error, where that would be said, is not.
     """
-    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(descriptor, True)
-    os.close(descriptor)
+    for descriptor, mode in enumerate((os.O_RDONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, mode)  # gets the lowest free descriptor, which is this one
+            os.set_inheritable(descriptor, True)
     sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 

@@ -31,6 +31,7 @@ from emulator.measure import bootstrap
 from emulator.measure.regression import huber
 from emulator.units import parse_size, parse_time
 
+_PAIR = 0.01  # by which two timings may be off the two terms that are fitted to them
 _COLLECTIVES = {
     "allreduce": "ring", "all_reduce": "ring", "reduce_scatter": "ring_reduce_scatter",
     "allgather": "ring_all_gather", "all_gather": "ring_all_gather", "bcast": "binomial_broadcast",
@@ -59,7 +60,8 @@ def read(path: str | Path) -> dict[str, Any]:
     name, timings = parse(read_text(Path(path), f"terms file {str(path)!r}"), str(path))
     found = fit(timings, str(path))
     most = {"most_bytes": max(one.bytes for one in timings), "most_ranks": max(one.ranks for one in timings)}
-    return {**found, **most, "origin": f"{name} in {path}"}
+    doubt = "" if found["alpha"] else ", whose timings show no latency"
+    return {**found, **most, "origin": f"{name} in {path}{doubt}"}
 
 
 def extrapolated(most_ranks: int | None, p: int) -> list[str]:
@@ -94,7 +96,17 @@ def fit(timings: list[Timing], origin: str = "terms", resamples: int = 200) -> d
         raise UsageError(f"{origin}: alpha and beta need timings of 2 sizes or 2 numbers of ranks, got {len(taken)}")
     data = np.array([one.seconds for one in taken])
     alpha, beta = huber(design, data).tolist()
+    _check_pair(alpha * design[:, 0] + beta * design[:, 1], taken, origin)
     return {"alpha": alpha, "beta": beta, "gamma": 0.0, "draws": _draws(design, data, taken, resamples)}
+
+
+def _check_pair(fitted: NDArray[Any], taken: list[Timing], origin: str) -> None:
+    """Refuse two timings that no alpha and beta >= 0 give, such as a time that falls as p grows."""
+    off = max(abs(said / one.seconds - 1) for said, one in zip(fitted.tolist(), taken, strict=True))
+    if len(taken) == 2 and off > _PAIR:
+        both = " and ".join(f"{one.seconds:.4g} s at p = {one.ranks} of {one.bytes:.0f} bytes" for one in taken)
+        raise UsageError(f"{origin}: two timings must allow an alpha and a beta >= 0, got {both}: take both on an idle "
+                         "machine, by the same algorithm, or add further sizes")  # fmt: skip
 
 
 def _draws(design: NDArray[Any], data: NDArray[Any], taken: list[Timing], resamples: int) -> NDArray[np.float64]:

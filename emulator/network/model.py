@@ -167,10 +167,6 @@ class Network:
             return rank // per_host % count
         return (rank * count // self.ranks if self.ranks > count else rank) % count
 
-    def ranks_on(self, host: int) -> list[int]:
-        """List the ranks that run on a host."""
-        return [rank for rank in range(self.ranks) if self.host_of(rank) == host]
-
     def path(self, source: int, destination: int) -> Path:
         """Give the path from one host to another (indices into `hosts`); a host reaches itself over its loopback."""
         found = self._paths.get((source, destination))
@@ -216,12 +212,17 @@ class Network:
             for host in used:
                 alike.setdefault((self.hosts[host].nic, self._fabric.groups[host]), []).append(host)
             used = sorted(host for hosts in alike.values() for host in hosts[:2])
-        return [self.path(a, b) for a in used for b in used if a != b]
+        cards = {self.hosts[host].nic for host in used}
+        starts = self.plan.topology.starts(used) if len(cards) == 1 else used
+        return [self.path(a, b) for a in starts for b in used if a != b]
 
     def describe(self) -> dict[str, Any]:
         """The configuration in the form of the result file."""
         paths = self._paths_between(range(self.ranks)) or [self.hosts[0].loopback]
         plan = self.plan
+        ranks: list[list[int]] = [[] for _ in self.hosts]
+        for rank in range(self.ranks):
+            ranks[self.host_of(rank)].append(rank)
         return {
             "name": self.name,
             "description": self.description,
@@ -229,19 +230,19 @@ class Network:
             "placement": plan.placement,
             "alpha": _span([path.alpha for path in paths]),
             "beta": _span([path.beta for path in paths]),
-            "hosts": [self._describe_host(index) for index in range(len(self.hosts))],
+            "hosts": [self._describe_host(index, ranks[index]) for index in range(len(self.hosts))],
             "links": [{"name": link.name, "beta": link.beta} for link in self.links],
             "jitter": _describe_variation(plan.jitter, plan.jitter_everywhere),
             "loss": _describe_variation(plan.loss, plan.loss_everywhere),
             "source": plan.source,
         }
 
-    def _describe_host(self, index: int) -> dict[str, Any]:
+    def _describe_host(self, index: int, ranks: list[int]) -> dict[str, Any]:
         host = self.hosts[index]
         return {
             "name": host.name,
             "group": self._fabric.groups[index],
-            "ranks": self.ranks_on(index),
+            "ranks": ranks,
             "slowdown": host.slowdown,
             "nic": asdict(host.nic),
             "loopback": {"alpha": host.loopback.alpha, "beta": host.loopback.beta},

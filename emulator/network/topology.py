@@ -55,6 +55,13 @@ class Topology:
         """
         raise NotImplementedError
 
+    def starts(self, hosts: Sequence[int]) -> Sequence[int]:
+        """Give those of some hosts, in order, from which a path of every kind leads to the others if cards are alike.
+
+        From one host alone where they are all alike in the topology: a path for each pair would cost p squared.
+        """
+        return hosts
+
 
 @dataclass(frozen=True, slots=True)
 class Flat(Topology):
@@ -77,6 +84,9 @@ class LatencyOnly(Topology):
     def lay_out(self, names: Sequence[str], groups: Sequence[str | None], cards: Sequence[float] = ()) -> Fabric:
         fabric = self.of.lay_out(names, groups, [1.0] * len(names))
         return Fabric([], lambda source, destination: Route(fabric.route(source, destination).alpha), fabric.groups)
+
+    def starts(self, hosts: Sequence[int]) -> Sequence[int]:
+        return self.of.starts(hosts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +190,10 @@ class FatTree(Topology):
 
         return Fabric(links, route, groups)
 
+    def starts(self, hosts: Sequence[int]) -> Sequence[int]:
+        # Pods and edge switches are filled in order: if any of them has two hosts, the first has.
+        return hosts[:1] if hosts == list(range(len(hosts))) else hosts
+
 
 @dataclass(frozen=True, slots=True)
 class Torus(Topology):
@@ -225,6 +239,10 @@ class Torus(Topology):
             return Route((len(taken) - 1) * self.hop_latency, tuple(taken))
 
         return Fabric(links, route, groups)
+
+    def starts(self, hosts: Sequence[int]) -> Sequence[int]:
+        # Every place of a torus sees the same distances, if none is empty.
+        return hosts[:1] if hosts == list(range(math.prod(self.dimensions or (len(hosts),)))) else hosts
 
 
 @dataclass(frozen=True, slots=True)

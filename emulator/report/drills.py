@@ -148,9 +148,27 @@ def _lost(steps: int) -> str:
     return f"{steps} more steps done again" if steps else "no committed step lost"
 
 
+def _ranks(episode: Row, title: str, number: int) -> Iterator[Series]:
+    """The phases of each process, end to end from the first death; a dead one has none."""
+    rows = episode.get("ranks") or ()
+    phases = dict.fromkeys(phase for row in rows for phase in row["phases"])
+    if not phases:
+        return
+    names = [f"process {row['process']}{'' if row['phases'] else ' (dead)'}" for row in rows]
+    curves = [Curve(phase, names, [row["phases"].get(phase, 0.0) for row in rows], style="bars") for phase in phases]
+    since = Axis("time since the first death", "ms", 1e3)
+    deaths = "; ".join(death["text"] for death in episode["deaths"])
+    yield Series(
+        f"recovery-{number}", f"{title}{deaths}", Axis("process"), since, curves, stacked=True,
+        about="; ".join(f"{phase}: {PHASES[phase]}" for phase in phases if phase in PHASES),
+    )  # fmt: skip
+
+
 def _pictures(one: Row) -> Iterator[Series]:
     phases = one["phases"] or {}
     title = f"{one['pattern']} by {one['recovery']}: "
+    for number, episode in enumerate(one.get("episodes") or (), start=1):
+        yield from _ranks(episode, title, number)
     milliseconds = Axis("time", "ms", 1e3)
     if phases:
         bars = Curve("median", list(phases), list(phases.values()), style="bars")

@@ -182,10 +182,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Scenario:
-    """A speedup model whose terms a page lets its reader change: ``emulator.speedup`` with a pattern's coefficients.
-
-    `pieces` has for each of S, V and R the runs of p in which it is ``a + b p + c / p``: ``(first p, a, b, c)``.
-    """
+    """A speedup model whose terms a page lets its reader change: ``emulator.speedup`` with a pattern's coefficients."""
 
     name: str
     form: str
@@ -194,7 +191,7 @@ class Scenario:
     beta: float  # s per byte; s where `bytes` is None
     gamma: float  # s per byte
     bytes: float | None  # None: beta is the time of the whole model
-    pieces: Sequence[Sequence[tuple[float, float, float, float]]]
+    pattern: str  # or, without bytes, "textbook" or "ring"
     draws: Sequence[Sequence[float]] = ()  # alpha, beta and gamma of resamples, for a band
     best: Row = field(default_factory=dict)
     dominated: Row | None = None

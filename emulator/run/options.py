@@ -88,9 +88,9 @@ def _unwritten(error: OSError) -> int:
     except FileNotFoundError:
         print_error(NO_DIRECTORY)
         return 2
-    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EBADF):
         raise error
-    if traceback.extract_tb(error.__traceback__)[-1].name == "echo":
+    if error.errno == errno.EBADF or traceback.extract_tb(error.__traceback__)[-1].name == "echo":
         streams.lose(error)
     else:
         print_error(f"cannot write {error.filename or 'a file'}: {error.strerror}; make room there")
@@ -179,9 +179,16 @@ def common_options(*names: str, **changed: dict[str, Any]) -> list[click.Paramet
     return made
 
 
+def refuse_idle_limit(trace: bool, trace_limit: int | None) -> None:
+    """Reject --trace-limit without --trace, where it would have no effect."""
+    if trace_limit is not None and not trace:
+        raise UsageError(f"--trace-limit is for --trace, got --trace-limit {trace_limit} alone: add --trace")
+
+
 def _refuse_idle(net: str | None) -> None:
     """Reject --pace and --compute without --net, where they would have no effect."""
     ctx = click.get_current_context()
+    refuse_idle_limit(ctx.params["trace"], ctx.params["trace_limit"])
     for option in ("pace", "compute"):
         if net is None and ctx.get_parameter_source(option) is click.core.ParameterSource.COMMANDLINE:
             raise UsageError(

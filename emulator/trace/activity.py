@@ -13,7 +13,7 @@ import numpy as np
 
 from emulator.core.instruments import NO_PEER, Wait
 from emulator.trace.loading import RankTrace, Trace
-from emulator.trace.recorder import PHASE, RECEIVED, WAITED
+from emulator.trace.recorder import RECEIVED, WAITED
 
 COMPUTING, SENDING, RECEIVING, RECOVERY = "computing", "sending", "waiting for a message", "recovery"
 ALIGNING, POLLING, COLLECTIVE, MATCHING = "aligning clocks", "polling", "in a collective", "waiting for a match"
@@ -65,10 +65,8 @@ def kind_of(row: np.void) -> str:
 def recoveries(one: RankTrace) -> list[tuple[float, float]]:
     """List the times in which a rank was in a phase of recovery."""
     found: list[tuple[float, float]] = []
-    phases = one.named(PHASE)
-    for number, (at, name, _) in enumerate(phases):
+    for at, end, name, _ in one.phases():
         if name in RECOVERY_PHASES:
-            end = phases[number + 1][0] if number + 1 < len(phases) else one.ended
             if found and found[-1][1] == at:
                 found[-1] = found[-1][0], end
             else:

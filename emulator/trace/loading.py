@@ -15,7 +15,7 @@ import numpy as np
 
 from emulator.core.instruments import Wait
 from emulator.errors import UsageError
-from emulator.trace.recorder import FAULT, HEADER, MAGIC, RECEIVED, ROW, SENDING, SENT, TEXT_AT, TRACES, WAITED
+from emulator.trace.recorder import FAULT, HEADER, MAGIC, PHASE, RECEIVED, ROW, SENDING, SENT, TEXT_AT, TRACES, WAITED
 
 _TIMES = struct.Struct("<8sdd")
 
@@ -48,6 +48,12 @@ class RankTrace:
             (float(row["t"]), bytes(text).rstrip(b"\0").decode(errors="replace"), int(row["peer"]))
             for row, text in zip(rows, texts, strict=True)
         ]
+
+    def phases(self) -> list[tuple[float, float, str, int]]:
+        """List the phases: begin, end, name, and step (-1: none). Each lasts until the next one."""
+        named = self.named(PHASE)
+        ends = [at for at, _, _ in named[1:]] + [self.ended]
+        return [(at, max(at, end), name, step) for (at, name, step), end in zip(named, ends, strict=False)]
 
 
 @dataclass

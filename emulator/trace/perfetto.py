@@ -23,7 +23,7 @@ from emulator.core.instruments import NO_PEER
 from emulator.results.files import replacing
 from emulator.trace import activity
 from emulator.trace.loading import RankTrace, Trace
-from emulator.trace.recorder import FAULT, PHASE, RECEIVED, SENT
+from emulator.trace.recorder import FAULT, RECEIVED, SENT
 
 FILE = "trace.json.gz"
 _JOB = 1  # the process of all tracks
@@ -111,10 +111,8 @@ def _activities(trace: Trace, one: RankTrace) -> Iterator[Slice]:
 
 def _phases(trace: Trace, one: RankTrace) -> Iterator[Slice]:
     """The phases of a rank: each lasts until the next one."""
-    named = one.named(PHASE)
-    for number, (at, name, step) in enumerate(named):
-        begin = max(0, _ns(trace, at))
-        end = _ns(trace, named[number + 1][0] if number + 1 < len(named) else one.ended)
+    for at, until, name, step in one.phases():
+        begin, end = max(0, _ns(trace, at)), _ns(trace, until)
         if end > begin:
             yield begin, end, name, {"step": step} if step >= 0 else {}
 

@@ -22,7 +22,8 @@ from faults.launch import two_hosts
 from faults.launch.supervise import Finished, need_ulfm, supervise
 from faults.patterns.catalogue import CATALOGUE
 
-_STEADY = "steady"
+STEADY = "steady"
+"""The folder of the job without faults."""
 _OF_A_REPEAT = ("recovered", "recovery_seconds", "phases", "lost_steps", "throughput", "seconds")
 
 
@@ -115,7 +116,7 @@ def run(
     """
     mpi = mpirun.find_mpi()
     job = check(request, folder, mpi)
-    outcome = Outcome(job, _steady_state(job, folder / _STEADY, mpi) if steady else 0.0)
+    outcome = Outcome(job, _steady_state(job, folder / STEADY, mpi) if steady else 0.0)
     if seen:
         seen(outcome)
     for repeat in range(request.repeat):
@@ -141,7 +142,7 @@ def check(request: Request, folder: Path, mpi: mpirun.Mpi) -> JobSpec:
     need_ulfm(mpi, spec.recovery)
     if spec.real_hosts:
         two_hosts.check(mpi, spec.ranks)
-    for job in (_STEADY, *map(_repeat, range(request.repeat))):
+    for job in (STEADY, *map(_repeat, range(request.repeat))):
         _check_free(folder / job)
         if spec.on_disk and spec.checkpoint["folder"]:
             _own_checkpoints(spec, job)

@@ -49,6 +49,7 @@ class Episode:
     lost_steps: int
     coordinator: int | None = None
     notes: list[str] = field(default_factory=list)
+    ranks: dict[int, dict[str, float]] = field(default_factory=dict)  # phases by process, of those that took part
 
     @property
     def seconds(self) -> float:
@@ -58,7 +59,9 @@ class Episode:
         """The recovery, with times in seconds since `origin`, as in the result file."""
         shown = ("phases", "lost_steps", "coordinator", "notes")
         deaths = [{"at": death.at - origin, "text": death.text, "place": death.place} for death in self.deaths]
-        return {"deaths": deaths} | {name: getattr(self, name) for name in shown}
+        by_process = self.ranks | {death.member: {} for death in self.deaths if not death.waiting}
+        ranks = [{"process": member, "phases": phases} for member, phases in sorted(by_process.items())]
+        return {"deaths": deaths} | {name: getattr(self, name) for name in shown} | {"ranks": ranks}
 
 
 def struck(records: Sequence[Record]) -> dict[str, float]:
@@ -163,7 +166,18 @@ def _episode(records: Sequence[Record], death: Death, first: Record) -> Episode 
         lost_steps=max(0, step - min(resumed, default=step)),
         coordinator=next((r["coordinator"] for r in reversed(within) if "coordinator" in r), None),
         notes=_notes(records, within, death),
+        ranks=_by_process([r for r in records if r["at"] > death.at], death.at, step),
     )
+
+
+def _by_process(later: Sequence[Record], began: float, step: int) -> dict[int, dict[str, float]]:
+    """The phases of each process that completed the interrupted step after the death, up to its own completion."""
+    done = {r["member"]: completed(r) for r in later if r["what"] == What.COMMIT and r["step"] == step}
+    return {
+        member: _phases([r for r in later if r["member"] == member and r["at"] <= ended], began, ended)
+        for member, ended in done.items()
+        if ended > began
+    }
 
 
 def _notes(records: Sequence[Record], within: Sequence[Record], death: Death) -> list[str]:

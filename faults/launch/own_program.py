@@ -35,6 +35,7 @@ NOT_RECOVERED = 3
 _BEGINNINGS = 5  # launches that may lose a rank before its loop
 _LIMIT_S = 1.0
 _SHOWN = 4
+_NO_ENDS = "mpirun ended, and its ranks with it"
 _TOLD_TO_END = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
 
@@ -162,10 +163,10 @@ class _Job:
             self.early += 1
             self.why = f"{lost.how} {EARLY}"
             return None
-        killed = [one for one in processes if one.killed]
-        if outcome.failed(said) or not killed or not self.policy.relaunches:
+        killed = sorted((one for one in processes if one.killed), key=lambda one: one.at)
+        if not said or outcome.failed(said) or not self.policy.relaunches:
             return failed(processes, status, own, ended_for)
-        self.why = f"{killed[0].how}"
+        self.why = killed[0].how if killed else _NO_ENDS
         return None
 
 
@@ -271,4 +272,6 @@ def failed(processes: Sequence[Process], status: int, own: int, ended_for: str =
 def _list(processes: Sequence[Process]) -> str:
     """Some processes, and how they ended."""
     shown = [one.how for one in processes if one.code is not None]
+    if not shown:
+        return _NO_ENDS
     return "; ".join(shown[:_SHOWN]) + (f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else "")

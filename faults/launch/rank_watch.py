@@ -99,10 +99,12 @@ class RankWatch:
 
 
 def lost_early(processes: Sequence[Process], ranks: int) -> Process | None:
-    """A rank that was killed before all had begun their loop, where none ended itself: a new launch may do better."""
-    if sum(one.began for one in processes) >= ranks or any(map(_ended_itself, processes)):
+    """The first rank to end, if it was killed before all had begun their loop: a new launch may do better."""
+    if sum(one.began for one in processes) >= ranks:
         return None
-    return next((one for one in processes if one.killed), None)
+    # The others may have ended since because of it: mpirun kills them, or they lose the connection to it.
+    first = min((one for one in processes if one.code), key=lambda one: one.at, default=None)
+    return first if first is not None and first.killed else None
 
 
 def _ended_itself(process: Process) -> bool:

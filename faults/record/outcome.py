@@ -3,6 +3,7 @@
     began ─► reached ─► left        its loop came to the end, and then the program did
         │        └────► undone      the program raised an error behind the loop
         └─────────────► failed      it raised one in the loop, or recovery could not go on
+                      quit          it ended itself in the loop, by sys.exit or MPI.Finalize
                       aborted       it called MPI's Abort: the job is to end
 
 Each process writes one of these words to its file, with its exit status where it ends itself; a killed process leaves
@@ -26,7 +27,9 @@ FOLDER = "CLUSTER_EMULATOR_STATUS"
 PARENT = "CLUSTER_EMULATOR_RANK_PARENT"
 """Environment variable with the words before a command that give the process a parent, for ranks that spawn others."""
 RECOVERIES = "recoveries"
-BEGAN, REACHED, LEFT, UNDONE, FAILED, ABORTED = "began", "reached", "left", "undone", "failed", "aborted"
+BEGAN, REACHED, LEFT, UNDONE, FAILED = "began", "reached", "left", "undone", "failed"
+QUIT, ABORTED = "quit", "aborted"
+_ENDED_THEMSELVES = {FAILED, UNDONE, QUIT, ABORTED}
 ENDS = "ends"
 
 
@@ -63,7 +66,7 @@ class Process:
     @property
     def killed(self) -> bool:
         """Whether a signal ended it, and not itself."""
-        return self.code is not None and self.code < 0 and self.said not in (FAILED, UNDONE, ABORTED)
+        return self.code is not None and self.code < 0 and self.said not in _ENDED_THEMSELVES
 
     @property
     def word(self) -> str:
@@ -79,7 +82,9 @@ class Process:
         if self.said == ABORTED:
             return f"{who} called Abort({self.status})"
         if self.said in (FAILED, UNDONE):
-            return f"{who} ended {'itself' if self.status else 'by an error of the program'}"
+            return f"{who} ended by an error of the program"
+        if self.said == QUIT:
+            return f"{who} ended itself"
         if self.code is not None and self.code < 0:
             return f"{who} was killed by {signal.Signals(-self.code).name}"
         return f"{who} ended itself with exit status {self.code}"
@@ -154,4 +159,4 @@ def succeeded(said: Sequence[str]) -> bool:
 
 def failed(said: Sequence[str]) -> bool:
     """Whether a process ended itself, by an exception say, which a restart would only repeat."""
-    return not {FAILED, UNDONE, ABORTED}.isdisjoint(said)
+    return not _ENDED_THEMSELVES.isdisjoint(said)

@@ -127,7 +127,7 @@ def _abort(comm: MPI.Comm, errorcode: int = 0) -> NoReturn:
     _end(f"{_name()} called Abort({errorcode})", errorcode or 1, outcome.ABORTED)
 
 
-def _end(line: str, status: int, word: str = outcome.FAILED) -> NoReturn:
+def _end(line: str, status: int, word: str = outcome.QUIT) -> NoReturn:
     outcome.fail(status, word)
     print(line, file=sys.stderr)
     _kill_myself()

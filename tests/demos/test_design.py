@@ -59,7 +59,9 @@ def test_a_change_stands_beside_the_sheet():
 
 def test_sensitivity_tolerance_and_tools():
     assert "alpha x" in run("predict", B, "--sensitivity")[1]
-    assert "may grow by" in run("tolerance", B)[1]
+    margins = run("tolerance", B)[1]
+    assert "may grow by" in margins
+    assert "over 60 x" in next(line for line in margins.splitlines() if line.startswith("spread"))  # 0.05 up to 3
     said = run("tools", B)[1]
     assert "DistributedDataParallel" in said
     for slot in ("partition", "communication", "consistency", "coordination", "fault tolerance", "load balancing"):
@@ -86,6 +88,11 @@ def test_terms_from_a_benchmark(tmp_path):
     said = run("predict", B, "--terms", str(path))[1]
     assert f"two-point timing in {path}" in said
     assert "warning: measured on at most 16 ranks: what is said of p > 16 is extrapolated" in said
+
+
+def test_a_changed_figure_of_failures_stands_in_its_own_column():
+    said = run("predict", B, "--change", 'fault_tolerance.recovery="8 s"')[1].splitlines()
+    assert next(line for line in said if line.startswith("recovery ")).split()[1:] == ["2.90", "s", "8.00", "s"]
 
 
 def test_what_is_not_known_of_failures_has_no_price():
@@ -126,3 +133,26 @@ def test_bad_input_is_one_line_and_status_2(arguments):
     assert (status, said) == (2, "")
     assert error.startswith("error: ")
     assert error.count("\n") == 1
+
+
+def test_long_names_and_sentences_stay_within_their_place(tmp_path):
+    """A title is cut before the figures, a name in a box within the box; a word longer than a line is broken."""
+    name = "atmosphere-and-ocean-and-ice-and-snow-" * 4
+    path = tmp_path / "long.toml"
+    path.write_text(
+        (HERE / "example_a.toml").read_text().replace('"model"', f'"{name}"').replace('"vision"', f'"{name}"')
+    )
+    status, drawn, _ = run("draw", str(path))
+    assert status == 0
+    for text in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text"):
+        limit = {"title": 42, "small": 60}.get(text.get("class"), 90)
+        assert len(text.text or "") <= limit, text.text
+    assert all(len(line) <= 120 for line in run("predict", str(path))[1].splitlines())
+
+
+def test_timings_that_no_terms_give_are_refused(tmp_path):
+    path = tmp_path / "timings.txt"
+    path.write_text("p=2 bytes=100000000 seconds=0.087\np=16 bytes=100000000 seconds=0.0408\n")
+    status, said, error = run("predict", B, "--terms", str(path))
+    assert (status, said, error.count("\n")) == (2, "", 1)
+    assert "two timings must allow an alpha and a beta >= 0" in error

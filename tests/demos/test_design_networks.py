@@ -102,9 +102,17 @@ def test_a_ring_keeps_to_its_rack_and_others_share_the_uplink() -> None:
     assert doubling["bandwidth"] == pytest.approx(4 * 4 * 1e8 * uplink.beta)
 
 
+def test_a_coordinator_needs_a_place_too() -> None:
+    changes = ("partition.nodes=5", "communication.pattern=federated", "fault_tolerance.policy=continue")
+    sheet = on("heterogeneous", 'communication.algorithm="auto"', *changes)
+    made = skeleton(sheet, *facts_and_design(sheet))
+    assert (made.p, made.ranks) == (4, 5)
+    assert any("as many as the network has places for" in note for note in made.notes)
+
+
 def test_ranks_of_a_host_are_run_on_one_card() -> None:
     sheet = on("smallest", "network.ranks_per_host=4", "partition.nodes=8")
     facts, design = facts_and_design(sheet)
     assert [(each.name, each.nodes) for each in facts.shared] == [("card", 4)]
     made = skeleton(sheet, facts, design)
-    assert made.network.ranks_on(0) == [0, 1, 2, 3]
+    assert [made.network.host_of(rank) for rank in range(8)] == [0] * 4 + [1] * 4

@@ -7,11 +7,12 @@ from demos._lib.formulas import uniform
 from demos.incast import EXACT, job, on_network
 from emulator.network import load
 from tests.demos.launched import refuse, run_demo
+from tests.emulator.trace.perfetto_format import checked
 from tests.ranks import on_ranks
 
 
 def test_the_formula_holds_on_an_emulated_network(tmp_path):
-    done = run_demo("incast", 4, tmp_path, "--net", "25gbe", "--sizes", "0,8,1000,64K", "--budget", "1")
+    done = run_demo("incast", 4, tmp_path, "--net", "25gbe", "--sizes", "0,8,1000,64K", "--budget", "1", "--trace")
     assert done.status == 0, done.text
     assert "PASS" in done.text
     result = done.result
@@ -23,12 +24,19 @@ def test_the_formula_holds_on_an_emulated_network(tmp_path):
         expected = alpha + row["senders"] * row["bytes"] * beta
         assert row["seconds"]["median"] == pytest.approx(expected, rel=EXACT)
         assert row["wrong"] == 0
+    timeline = result["timeline"]
+    assert sum(timeline["path"].values()) == pytest.approx(timeline["seconds"], rel=1e-9)
+    assert timeline["path"]["waiting for a card"] > 0
+    assert len(checked(tmp_path / "trace.json.gz")["s"]) > 0
+    assert "timeline: " in done.text
 
 
 def test_without_a_network_one_queue_is_fitted(tmp_path):
-    done = run_demo("incast", 3, tmp_path, "--sizes", "8,64K", "--budget", "1")
+    done = run_demo("incast", 3, tmp_path, "--sizes", "8,64K", "--budget", "1", "--trace")
     assert done.status == 0, done.text
     result = done.result
+    assert result["timeline"]["path"]["transfer"] > 0
+    assert [row["rank"] for row in result["timeline"]["ranks"]] == [0, 1, 2]
     (fit,) = result["fits"]
     assert (fit["level"], fit["pattern"]) == ("collective", "incast")
     assert all(row["predicted"] > 0 and row["wrong"] == 0 for row in result["measurements"])

@@ -1,7 +1,6 @@
 """The ring demo, run: right sums, the whole result file, emulated terms recovered, bad input refused."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from click.testing import CliRunner
 
 from demos.speedup import main as speedup_command
 from emulator import costs, results
+from emulator.__main__ import main as emulator_command
 from emulator.launch import mpirun
 from emulator.launch.job import start
 from primitives.collectives.all_reduce import ALGORITHMS
@@ -121,7 +121,7 @@ def test_a_fit_is_not_called_a_prediction_of_what_it_was_fitted_to(measured):
 
 def test_launches_are_pooled_into_one_result(measured, tmp_path):
     done = pool(measured.folder, measured.folder, "--out", tmp_path)
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     result = results.load(tmp_path)
     assert result["launches"] == 2
     once = {(row["pattern"], row["ranks"], row["bytes"]): row["seconds"] for row in measured.result["measurements"]}
@@ -167,14 +167,13 @@ def test_what_cannot_be_pooled_is_refused(measured, emulated, tmp_path):
         ([measured.folder, tmp_path], "a pool is of results of demos.ring, got that of python x"),
     ]:
         done = pool(*folders)
-        assert done.returncode == 2
+        assert done.exit_code == 2
         assert said in done.stderr
         assert len(done.stderr.splitlines()) == 1
 
 
 def pool(*arguments):
-    command = [sys.executable, "-m", "emulator", "pool", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
+    return CliRunner().invoke(emulator_command, ["pool", *map(str, arguments)])
 
 
 def test_configured_terms_are_recovered(emulated):

@@ -17,10 +17,12 @@ from typing import Any
 from emulator.errors import CannotWrite
 from emulator.report import views
 from emulator.report.model import Detail, Drawing, Item, Map, Scenario, Series, Table, Text, Verdict
+from emulator.report.page import coefficients
 from emulator.report.page.figures import Figure, figures
-from emulator.report.views import common, timeline
+from emulator.report.views import common, several, timeline
 from emulator.results import RESULT, plain
 from emulator.results.files import replacing
+from emulator.trace import diagram
 
 __all__ = ["PAGE", "keep", "render", "where", "write"]
 
@@ -60,11 +62,15 @@ def render(results: Sequence[Mapping[str, Any]]) -> str:
     """The page of these results as text."""
     from markupsafe import Markup
 
-    runs = [_run(result) for result in results]
+    runs = [_run(result, name) for result, name in zip(results, several.named(results), strict=True)]
     title = " · ".join(run.title for run in runs)
+    beside = [*several.view(results)] if len(runs) > 1 else []
     style, script = ((_HERE / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
+    if any(run.diagram for run in runs):
+        style, script = style + diagram.STYLE, script + diagram.SCRIPT
     page: str = _templates().get_template("page.html.j2").render(
         title=title, runs=runs, style=Markup(style), script=Markup(script), shapes=Markup(_SHAPES),
+        beside=[item for item in beside if not _pictured(item)], overlays=list(figures(beside)),
     )  # fmt: skip
     return page
 
@@ -77,6 +83,8 @@ class _Run:
     found: str
     facts: list[tuple[str, str]]
     figures: list[Figure]
+    diagram: str
+    timeline: list[Item]
     items: list[Item]
     warnings: list[str]
     failures: list[str]
@@ -86,16 +94,15 @@ class _Run:
     started: str
 
 
-def _run(result: Mapping[str, Any]) -> _Run:
-    shown = [*views.body(result), *(timeline.view(result["timeline"]) if result.get("timeline") else ())]
-    items = [item.item if isinstance(item, Detail) else item for item in shown]
-    network = result.get("network")
-    over = f" over {network['name']}" if network else ""
+def _run(result: Mapping[str, Any], name: str) -> _Run:
+    items = [item.item if isinstance(item, Detail) else item for item in views.body(result)]
     return _Run(
-        title=f"{result['demo']}{over}",
+        title=name,
         found=views.finding(result),
         facts=_facts(result),
         figures=list(figures(items)),
+        diagram=_diagram(result),
+        timeline=[_lined(item) for item in timeline.view(result["timeline"])] if result.get("timeline") else [],
         items=[_lined(item) for item in items if not _pictured(item)],
         warnings=list(result.get("warnings") or ()),
         failures=list(result.get("failures") or ()),
@@ -104,6 +111,12 @@ def _run(result: Mapping[str, Any]) -> _Run:
         command=shlex.join(result["command"]),
         started=result["started"],
     )
+
+
+def _diagram(result: Mapping[str, Any]) -> str:
+    """The time-space diagram of a run that was recorded; "" of others."""
+    shown = (result.get("timeline") or {}).get("diagram")
+    return diagram.fragment(json.loads(shown)) if shown else ""
 
 
 def _lined(item: Item) -> Item:
@@ -172,8 +185,9 @@ def _raw(value: Any) -> Any:
 
 def _scenario(one: Scenario) -> str:
     """A scenario as JSON, for the page's script."""
-    names = ("t_comp", "alpha", "beta", "gamma", "bytes", "pieces", "draws")
-    return json.dumps({name: getattr(one, name) for name in names}, separators=(",", ":"))
+    names = ("t_comp", "alpha", "beta", "gamma", "bytes", "draws")
+    pieces = coefficients.of_pattern(one.pattern, one.bytes is not None)
+    return json.dumps({"pieces": pieces} | {name: getattr(one, name) for name in names}, separators=(",", ":"))
 
 
 _SHAPES = (

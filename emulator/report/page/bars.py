@@ -9,7 +9,7 @@ from emulator.report.model import Series
 from emulator.report.page.chart import WIDTH, colours_of, svg
 from emulator.report.page.scales import Scale, fitted
 
-_LETTER, _ROW, _GAP, _TOP, _BOTTOM = 7.2, 18, 10, 8, 44
+_LETTER, _ROW, _GAP, _TOP, _BOTTOM = 8.6, 18, 10, 8, 44
 _WIDEST_NAME = 24  # letters
 
 

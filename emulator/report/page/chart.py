@@ -15,7 +15,7 @@ from emulator.report.page.scales import Scale, fitted
 WIDTH, HEIGHT = 480, 330
 COLOURS = 8
 _TOP, _RIGHT, _BOTTOM = 12, 16, 46
-_LETTER = 7.2  # width of a letter of a mark's text
+_LETTER = 7.8  # width of a letter of a mark's text
 _MOST_TIPS = 64  # points of a line that answer to the pointer
 
 

@@ -7,7 +7,7 @@ from html import escape
 from emulator.report.model import Axis, Map
 from emulator.report.page.chart import WIDTH, svg
 
-_LETTER, _TOP = 7.2, 40
+_LETTER, _TOP = 8.4, 40
 
 
 def draw(one: Map, scale: Axis) -> str:

@@ -9,7 +9,7 @@ import numpy as np
 
 from emulator.report import formats
 from emulator.report.model import Axis, Column, Curve, Mark, Scenario, Series, Table
-from emulator.report.page import chart
+from emulator.report.page import chart, coefficients
 from emulator.report.page.scales import Scale
 from emulator.speedup import MOST_NODES
 from emulator.units import format_time
@@ -22,7 +22,7 @@ def terms_at(one: Scenario, p: int) -> list[float]:
     """S, V n and R n on p nodes."""
     size = 1.0 if one.bytes is None else one.bytes
     values = []
-    for pieces in one.pieces:
+    for pieces in coefficients.of_pattern(one.pattern, one.bytes is not None):
         _, a, b, c = next(piece for piece in reversed(pieces) if piece[0] <= p)
         values.append(a + b * p + c / p)
     return [values[0], values[1] * size, values[2] * size]

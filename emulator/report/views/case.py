@@ -57,8 +57,6 @@ def terms(run: Row) -> Iterator[Item]:
         sent.append(f"jitter and loss, which have no price, add {format_time(run['varying'])} to this step")
     if len(run["rows"]) == 1:
         sent.append("wall time; the prediction is for the preset shm and has no verdict: give --net")
-    elif run.get("uneven"):
-        sent.append("the paths of this network differ, and the prediction, for its slowest one, has no verdict")
     else:
         sent.append("a term of less than 5 % of the step has no verdict")
     yield Table.of(title, TERMS, run["rows"], notes=sent)

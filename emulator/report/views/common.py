@@ -359,11 +359,9 @@ def _beside(result: Result, by_pattern: Mapping[str, Sequence[Row]]) -> Series:
     most = max(row["ranks"] for rows in by_pattern.values() for row in rows)
     curves = []
     for pattern, rows in by_pattern.items():
-        these = sorted((row for row in rows if row["ranks"] == most), key=lambda row: row["bytes"])
+        these = [row for row in rows if row["ranks"] == most]
         if these and pattern not in ("link", "reduction"):
-            medians = [row["seconds"]["median"] for row in these]
-            intervals = [row["seconds"].get("ci95") for row in these]
-            curves.append(Curve(pattern, [row["bytes"] for row in these], medians, intervals, "joined"))
+            curves.append(medians(these, pattern, style="joined"))
     return Series("time-patterns", f"Time by size on {most} ranks ({result['clock']} clock)", BYTES, TIME, curves)
 
 
@@ -399,12 +397,19 @@ def timed(result: Result) -> list[Row]:
     return [row for row in result["measurements"] if row["bytes"] > 0 and row["seconds"]["median"] > 0]
 
 
+def medians(rows: Sequence[Row], name: str, group: Any = None, style: str = "points") -> Curve:
+    """Median times over sizes, with their intervals."""
+    rows = sorted(rows, key=lambda row: row["bytes"])
+    seconds = [row["seconds"] for row in rows]
+    values, intervals = [one["median"] for one in seconds], [one.get("ci95") for one in seconds]
+    return Curve(name, [row["bytes"] for row in rows], values, intervals, style, group)
+
+
 def times(rows: Sequence[Row], name: str, group: Any, native: bool = True) -> Iterator[Curve]:
     """Medians with their intervals; the predicted times as a line, the native ones dotted, where all have them."""
     rows = sorted(rows, key=lambda row: row["bytes"])
     sizes = [row["bytes"] for row in rows]
-    intervals = [row["seconds"].get("ci95") for row in rows]
-    yield Curve(name, sizes, [row["seconds"]["median"] for row in rows], intervals, "points", group)
+    yield medians(rows, name, group)
     if all(row.get("predicted") for row in rows):
         yield Curve.line("fit", rows, "bytes", "predicted", group)
     if native and all(row.get("native") for row in rows):

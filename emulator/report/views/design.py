@@ -18,6 +18,7 @@ def finding(result: common.Result) -> str | None:
     name = (result.get("sheet") or {}).get("job", {}).get("name", "The design")
     step, p = format_time(prediction["step"]), prediction["p"]
     told = f"{name}: a step of {p} nodes takes {step}, S({p}) = {prediction['speedup']:.2f}"
+    told += f", p* = {prediction['p_star']}" if prediction.get("p_star") else ""
     rows = (result.get("design_run") or {}).get("rows") or []
     if rows:
         last = rows[-1]
@@ -44,6 +45,7 @@ def view(result: common.Result) -> Iterator[Item]:
         runs = f"{past['runs']} run" + "s" * (past["runs"] > 1)
         errors = f"median error {past['median']:.1%}, worst {past['worst']:+.1%}"
         yield f"earlier predictions of {past['kind']}: {runs}, {errors}"
+    yield from _whiteboard(result)
     yield from _by_term(result)
     run = result.get("design_run")
     if run:
@@ -53,7 +55,6 @@ def view(result: common.Result) -> Iterator[Item]:
             if run.get("formula"):
                 first = run["formula"]["total"]
                 yield f"formula of predict for the uncut bytes at this p, to first order: {format_time(first)}"
-    yield from _whiteboard(result)
     if result.get("drill"):
         from emulator.report import drills
 

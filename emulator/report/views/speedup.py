@@ -69,13 +69,9 @@ def scenario(
     title: str, form: str, name: str, t_comp: float, terms: Row, size: int | None, draws: Sequence[Any], found: Row
 ) -> Scenario:
     """A model whose terms the reader can change; `name` is a pattern, or ``textbook`` or ``ring`` without a `size`."""
-    from emulator.report import coefficients
-
-    known = {"textbook": coefficients.ONE_PASS, "ring": coefficients.TWO_PASSES}
-    pieces = coefficients.of_pattern(name) if size is not None else known[name]
     every = max(1, len(draws) // _MOST_DRAWS)
     return Scenario(
-        title, form, t_comp, terms["alpha"], terms["beta"], terms["gamma"], size, pieces, draws[::every],
+        title, form, t_comp, terms["alpha"], terms["beta"], terms["gamma"], size, name, draws[::every],
         found["best"], found["dominated"],
     )  # fmt: skip
 

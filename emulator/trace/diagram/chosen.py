@@ -8,7 +8,7 @@ from emulator.core.instruments import NO_PEER
 from emulator.trace import activity, perfetto
 from emulator.trace.critical_path import critical_path, merged
 from emulator.trace.loading import RankTrace, Trace
-from emulator.trace.recorder import FAULT, PHASE
+from emulator.trace.recorder import FAULT
 from emulator.units import format_time
 
 KINDS = activity.KINDS
@@ -86,9 +86,7 @@ def _window(trace: Trace, messages: list[Message], chosen: list[Message]) -> tup
 
 
 def _rank(trace: Trace, one: RankTrace, window: _Window) -> dict[str, Any]:
-    named = one.named(PHASE)
-    ends = [at for at, _, _ in named[1:]] + [one.ended]
-    phases = [(window.span(at, end), name) for (at, name, _), end in zip(named, ends, strict=True)]
+    phases = [(window.span(at, end), name) for at, end, name, _ in one.phases()]
     spans = [(window.span(span.since, span.until), span) for span in activity.spans(trace, one)]
     faults = [(at, text) for at, text, _ in one.named(FAULT)]
     if one.killed and not faults:

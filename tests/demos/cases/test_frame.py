@@ -101,10 +101,3 @@ def test_factors_have_mean_one_and_the_spread() -> None:
     assert factors.std() == pytest.approx(0.3, rel=0.05)
     assert np.array_equal(factors, case.Steps(4000, 0.3, seed=1).factors(3))
     assert (case.Steps(5).factors(2) == 1.0).all()
-
-
-@pytest.mark.parametrize(("name", "differ"), [("home", False), ("25gbe", False), ("volunteers", True),
-                                              ("racks.toml", True), ("regions.toml", True)])  # fmt: skip
-def test_paths_that_differ_have_no_verdict(name: str, differ: bool) -> None:
-    whole = network.load(str(NETWORKS / name) if name.endswith(".toml") else name).sized(8)
-    assert case_terms.uneven(whole) == differ

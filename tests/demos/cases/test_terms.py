@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from demos._lib import case, case_terms
 from emulator import network, sim
 from emulator.design import skeleton as skeletons
 
+REGIONS = str(Path(__file__).parents[3] / "examples" / "networks" / "regions.toml")
+
 
 def _measured(module: Any, sheet: Any, ranks: int, name: str) -> dict[str, float]:
     whole = network.load(name).sized(ranks)
@@ -21,7 +24,8 @@ def _measured(module: Any, sheet: Any, ranks: int, name: str) -> dict[str, float
 
     @cache
     def seconds(part: str, unequal: bool) -> float:
-        steps = case.Steps(62, sheet.job.spread, 0) if unequal else case.Steps(8)
+        settled = case_terms._settles(sheet)
+        steps = case.Steps(122 if settled else 62, sheet.job.spread * unequal) if unequal or settled else case.Steps(8)
         ends: dict[int, list[float]] = {}
 
         def rank(comm: Any) -> None:
@@ -41,7 +45,9 @@ def _measured(module: Any, sheet: Any, ranks: int, name: str) -> dict[str, float
     ("name", "net", "terms"),
     [
         ("recommendation", "home", {"compute", "latency", "bandwidth"}),  # answers queue at the server's slow card
+        ("recommendation", REGIONS, {"compute", "latency"}),  # paths of unequal latency
         ("federated", "wan", {"compute", "latency"}),
+        ("federated", "volunteers", {"compute", "latency"}),  # machines of unequal speed
         ("swarm", "home", {"compute"}),
     ],
 )

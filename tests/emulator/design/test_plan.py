@@ -33,6 +33,7 @@ def test_the_facts_of_a_case_lead_to_the_sections_row(name):
     assert (design.split, design.model, design.control) == (split, model, control)
     assert design.policy in policy
     assert found.default.reason
+    assert ("must not be built" in found.default.reason) == (name in ("federated", "swarm"))
     for one in found.ranked:
         assert one.reason
         assert "\n" not in one.reason

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.costs import waiting
-from emulator.design import balance, failures, parse, predict, pricing
+from emulator.design import balance, bill, failures, parse, predict, pricing
 from emulator.design.model import Design, Facts, Flow, design_of, facts_of
+from emulator.design.terms import Shared
 from tests.emulator.design.sheets import SECTION, sheet
 
 GOLDEN = Path(__file__).parents[2] / "data" / "speedup_golden.csv"
@@ -48,7 +49,7 @@ def test_example_b_moves_rows_instead_of_the_table():
     clicks = sheet()
     dense = design_of(clicks)
     table = clicks.parts["table"]
-    assert pricing.volume(dense, dense.flows[1], table) == 4000 * (512 + 8)
+    assert bill.volume(dense, dense.flows[1], table) == 4000 * (512 + 8)
     replica = predict(sheet("communication.table.pattern=all-reduce", "communication.table.servers=0"))
     assert replica.at(16)["sent"] > 10 * predict(clicks).at(16)["sent"]
 
@@ -57,7 +58,7 @@ def test_a_sharded_table_by_hand():
     """4 servers, 16 workers, 2.08 MB each: 2 alpha + (16 + 4)/4 n beta."""
     clicks = sheet()
     known, design = facts_of(clicks), design_of(clicks)
-    price = pricing.flow_price(known, design, design.flows[1], np.array([16]))
+    price = bill.flow_price(known, design, design.flows[1], np.array([16]))
     assert price.latency[0] == pytest.approx(2 * known.alpha)
     assert price.bandwidth[0] == pytest.approx(5 * 2_080_000 * known.beta)
     priced = predict(clicks)
@@ -82,6 +83,18 @@ def test_waste_by_hand(policy, expected):
     design = Design("data", (Flow("dense", "all-reduce"),), ("dense",), policy=policy, interval=600.0, spares=1)
     found = failures.waste(known, design, np.array([10]), np.array([2.0]), np.array([1e9]))
     assert found[0] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("policy", "quick", "slow"),
+    [("shrink", 35.3e-3, 76e-3), ("spare", 64.5e-3, 138e-3), ("respawn", 274e-3, 490e-3), ("restart", 1.24, 2.9)],
+)
+def test_a_recovery_is_as_quick_as_the_machine_starts_its_ranks(policy, quick, slow):
+    """The two machines of docs/faults.md: 1.4 s and 2.7 s for 16 ranks, steps of 4 ms and 11 ms."""
+    machines = failures.Machine(16, 1.4, 4e-3), failures.Machine(16, 2.7, 11e-3)
+    found = [failures.recovery_on(machine, policy) for machine in machines]
+    assert found == pytest.approx([quick, slow], rel=0.21)
+    assert failures.recovery_on(replace(machines[0], step=1.0), policy) > 2
 
 
 def test_what_replicas_are_for():
@@ -128,10 +141,13 @@ def test_more_memory_never_makes_a_design_infeasible(design, factor):
     assert not (pricing.price(known, design).feasible & ~pricing.price(more, design).feasible).any()
 
 
+SHARED = ((), (Shared("card", 0.34e-9, 4),), (Shared("uplink", 1e-9, 4), Shared("pipe", 2e-9, share=1 / 3)))
+
+
 @settings(deadline=None, max_examples=60)
-@given(designs(), st.floats(0.01, 1.0), st.floats(0.01, 1.0))
-def test_a_faster_network_never_lowers_the_speedup(design, alpha, beta):
-    known = facts(most=32)
+@given(designs(), st.floats(0.01, 1.0), st.floats(0.01, 1.0), st.sampled_from(SHARED))
+def test_a_faster_network_never_lowers_the_speedup(design, alpha, beta, shared):
+    known = replace(facts(most=32), shared=shared)
     assert (
         pricing.price(known.scaled(alpha, beta), design).step <= pricing.price(known, design).step * (1 + 1e-9)
     ).all()
@@ -142,6 +158,10 @@ def test_draws_of_terms_give_an_interval_of_p_star():
     draws = np.column_stack([known.alpha * np.linspace(0.5, 2, 21), np.full(21, known.beta), np.zeros(21)])
     low, high = pricing.best_interval(pricing.price(replace(known, draws=draws), design_of(parse(SECTION))))
     assert low < 34 < high
+    same = np.array([[known.alpha, known.beta, 0.0]])
+    fixed = replace(known, draws=same, shared=(Shared("card", known.beta, 4, dealt=True),))
+    told = pricing.price(fixed, design_of(parse(SECTION)))
+    assert pricing.best_interval(told) == (told.best(), told.best())
     assert pricing.best_interval(predict(parse(SECTION))) is None
     assert isinstance(known, Facts)
 

@@ -57,7 +57,7 @@ def test_cyclic_placement_deals_ranks_out(ranks, hosts):
 def test_more_ranks_than_listed_hosts_have_room_for_begin_again():
     network = parse(LINK + "[hosts]\ncount = 2\nranks_per_host = 2\n").sized(6)
     assert placed(network) == [0, 0, 1, 1, 0, 0]
-    assert network.ranks_on(0) == [0, 1, 4, 5]
+    assert network.describe()["hosts"][0]["ranks"] == [0, 1, 4, 5]
 
 
 def test_a_repeated_list_of_hosts_grows_with_the_ranks():
@@ -197,3 +197,17 @@ def test_ranks_need_neither_pydantic_nor_mpi_to_hold_a_network():
     code = "import sys, emulator.network; print([m for m in ('pydantic', 'mpi4py') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@given(
+    st.sampled_from(['kind = "fat-tree"', 'kind = "fat-tree"\nradix = 8', 'kind = "torus"',
+                     'kind = "torus"\ndimensions = [3, 4, 5]']),
+    st.integers(2, 60),
+)  # fmt: skip
+def test_the_paths_of_one_host_stand_for_all_pairs(topology, ranks):
+    """The slowest path is found without a path for each pair, which would cost p squared."""
+    network = parse(f'{LINK}[topology]\n{topology}\nhop_latency = "1 us"\n').sized(ranks)
+    paths = [network.between(a, b) for a in range(ranks) for b in range(ranks) if a != b]
+    alphas, betas = {path.alpha for path in paths}, {path.beta for path in paths}
+    assert network.slowest_path(range(ranks)) == (max(alphas), max(betas))
+    assert network.describe()["alpha"] == {"min": min(alphas), "max": max(alphas)}

@@ -15,11 +15,3 @@ def test_an_error_relative_to_next_to_nothing_is_not_shown() -> None:
     assert isinstance(table, Table)
     assert [row[3] for row in table.rows] == [None, pytest.approx(0.05)]
     assert any("no verdict" in note for note in table.notes)
-
-
-@pytest.mark.parametrize("uneven", [False, True])
-def test_terms_on_paths_that_differ_are_said_to_have_no_verdict(uneven: bool) -> None:
-    rows = [{"term": "latency", "measured": 0.2, "predicted": 0.44, "share": 1.0}] * 2
-    (table,) = case.terms({"p": 7, "ranks": 8, "patterns": ["gossip"], "rows": rows, "uneven": uneven})
-    assert isinstance(table, Table)
-    assert any("for its slowest one, has no verdict" in note for note in table.notes) == uneven

@@ -417,3 +417,19 @@ def test_staleness_is_a_bar_for_each_value_or_range_of_values():
 def test_a_recovery_that_took_no_time_has_no_bars():
     table = drills.timeline({"phases": dict.fromkeys(drills.PHASES, 0.0)})
     assert {row[3] for row in table.rows} == {""}
+
+
+def test_one_screen_has_eight_sizes_on_the_most_ranks_and_full_has_all():
+    rows = [row(ranks=p, bytes=8 << k) for p in (2, 4, 8, 16) for k in range(21)]
+    warnings = [f"a reason why figures may be unstable, number {number}" for number in range(6)]
+    result = a_result(measurements=rows, fits=[fitted()], warnings=warnings)
+    screen = printed(view(result), 80).splitlines()
+    assert len(screen) <= 40
+    assert max(map(len, screen[1:])) <= 80  # the first line is a paragraph, which is wrapped when it is printed
+    sizes = [line.split()[0] for line in screen if line.endswith("  0") and "1,000" in line]
+    assert sizes == ["8", "64", "512", "4K", "16K", "128K", "1M", "8M"]
+    assert "ring, 16 ranks" in screen
+    assert sum("a reason why" in line for line in screen) == 3
+    everything = printed(view(result), 150, full=True)
+    assert everything.count("1,000") == len(rows)
+    assert all(text in everything for text in warnings)

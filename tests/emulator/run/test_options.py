@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from emulator import results
 from emulator.launch import mpirun
 from emulator.launch.job import environment
+from tests.emulator import tiny
 
 ROOT = Path(__file__).resolve().parents[3]
 TINY = [sys.executable, "-m", "tests.emulator.tiny"]
@@ -73,20 +75,33 @@ def test_a_crash_on_one_rank_shows_its_traceback_and_ends_the_job(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["-n", "0"], "0 is not in the range x>=1"),
         (["-n", "2", "--sizes", "many"], "got 'many'"),
         (["-n", "2", "--sizes", "8:4"], "1 <= FIRST <= LAST"),
         (["-n", "2", "--ranks", "0,2"], "at least 1, got 0"),
         (["-n", "2", "--pace", "-1"], "auto, none or a factor > 0"),
         (["-n", "2", "--pace", "5"], "goes with --net, got --pace 5.0 without"),
+        (["-n", "2", "--trace-limit", "9"], "--trace-limit is for --trace, got --trace-limit 9 alone"),
         (["-n", "2", "--compute", "none"], "goes with --net, got --compute none without"),
         (["-n", "2", "--budget", "nan"], "a finite number of seconds > 0, got 'nan'"),
         (["-n", "2", "--budget", "inf"], "a finite number of seconds > 0, got 'inf'"),
         (["-n", "2", "--budget", "0"], "a finite number of seconds > 0, got '0'"),
-        (["-n", "2", "--net", "no-such-network"], "no-such-network"),
-        (["-n", "1"], "at least 2 ranks, got 1"),
         ([], "mpirun -n 16"),
         (["--frob"], "--frob"),
+    ],
+)
+def test_bad_usage_starts_nothing_and_is_one_line(arguments, words):
+    """In pytest's process; that the process ends so is tested with the usage that only ranks find bad."""
+    done = CliRunner().invoke(tiny.main, arguments)
+    assert (done.exit_code, done.stdout) == (2, ""), done.output
+    assert words in one_line(done)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["-n", "2", "--net", "no-such-network"], "no-such-network"),
+        (["-n", "1"], "at least 2 ranks, got 1"),
+        (["-n", "0"], "0 is not in the range x>=1"),
     ],
 )
 def test_bad_usage_is_one_line_and_status_2(arguments, words):

@@ -11,17 +11,21 @@ from typing import Any
 
 import pytest
 
+from emulator import results
+from emulator.report import page
 from emulator.trace import diagram
 from emulator.trace.loading import Trace
+from emulator.trace.summary import summarise
 from tests.emulator.trace.recorded import record
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
 
-def _ping(turns: int) -> Trace:
+def _ping(turns: int, phases: bool = True) -> Trace:
     def program(comm: Any) -> None:
         box = bytearray(1000)
-        comm.carrier.phase("<ping>")
+        if phases:
+            comm.carrier.phase("<ping>")
         for turn in range(turns):
             if comm.rank == 0:
                 comm.compute(1e-5)
@@ -32,6 +36,12 @@ def _ping(turns: int) -> Trace:
                     comm.carrier.fault("slow", text="slow 1 @ step 3 by 2")
 
     return record(program, 3)
+
+
+def _drawn(path: Path) -> str:
+    """The page as the browser has it after its script has run."""
+    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", path.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
 def test_all_of_a_short_trace() -> None:
@@ -47,6 +57,12 @@ def test_all_of_a_short_trace() -> None:
     path = shown["path"]
     assert (path[0][0], path[-1][1]) == (0, ticks)
     assert [one[1] for one in path[:-1]] == [one[0] for one in path[1:]]
+
+
+def test_a_program_without_phases() -> None:
+    shown = diagram.data(_ping(3, phases=False))
+    assert [rank["phases"] for rank in shown["ranks"]] == [[], [], []]
+    assert len(shown["messages"]) == 3
 
 
 def test_of_many_messages_those_around_the_fault() -> None:
@@ -69,11 +85,25 @@ def test_a_fragment_is_plain_html_with_its_data() -> None:
 
 
 @pytest.mark.skipif(BROWSER is None, reason="needs a Chromium: apt-get install chromium")
+def test_the_page_of_a_run_holds_it(tmp_path: Path) -> None:
+    """Its figures are those of the result file, and the page stays small."""
+    found = _ping(3000)
+    result = results.new("ring", ["python"], ranks=3, clock="simulated")
+    result["timeline"] = summarise(found) | {"diagram": json.dumps(diagram.data(found))}
+    written = page.write(tmp_path / page.PAGE, [results.plain(result)])
+    assert written.stat().st_size < 1_000_000
+    drawn = _drawn(written)
+    assert drawn.count('class="tl-msg faint"') == 2000
+    assert "Shown are 2,000 of 3,000 messages" in drawn
+    for seconds in result["timeline"]["path"].values():
+        assert f'<data value="{seconds}">' in drawn
+
+
+@pytest.mark.skipif(BROWSER is None, reason="needs a Chromium: apt-get install chromium")
 def test_a_browser_draws_it(tmp_path: Path) -> None:
     shown = diagram.data(_ping(30))
-    page = diagram.write(shown, tmp_path / diagram.PAGE)
-    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", page.as_uri()]
-    drawn = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    written = diagram.write(shown, tmp_path / diagram.PAGE)
+    drawn = _drawn(written)
     assert drawn.count('class="tl-msg"') == drawn.count('class="tl-head"') == 30
     assert drawn.count('class="tl-fault"') == 1
     assert drawn.count('class="tl-name"') == 3

@@ -56,7 +56,7 @@ def test_a_stopped_rank_is_never_noticed_by_the_runtime(tmp_path) -> None:
 
 
 def test_the_others_find_a_stopped_rank_by_swim(tmp_path) -> None:
-    found = meet(tmp_path, "hang", "swim", limit_s=2.0)
+    found = meet(tmp_path, "hang", "swim", limit_s=1.0)
     assert found.detection_seconds is not None
     assert found.detection_seconds > 0
 

@@ -126,7 +126,7 @@ def test_the_result_has_the_tally_and_every_recovery(tmp_path) -> None:
 @needs_ulfm
 @pytest.mark.parametrize("job", [job for job in ALL if job not in random_trials.USUAL], ids=" by ".join)
 def test_every_other_policy_bears_random_kills(tmp_path, job) -> None:
-    tally = soak.soak(3, Request(ranks=6, seed=3, options={"ballast": LONG}), tmp_path, [job])
+    tally = soak.soak(2, Request(ranks=6, seed=3, options={"ballast": LONG}), tmp_path, [job])
     assert tally.failed == []
     assert tally.recoveries
 

@@ -56,6 +56,19 @@ def result(monkeypatch) -> list[tuple[bool, str]]:
     return said
 
 
+def test_each_survivor_has_phases_up_to_its_own_completed_step_and_the_dead_have_none() -> None:
+    known_later = [r | {"at": r["at"] + 5, "done": r["at"]} if r["what"] == "commit" else r for r in shrunk()]
+    (episode,) = timeline.episodes(sorted(known_later, key=lambda r: r["at"]))
+    rows = {row["process"]: row["phases"] for row in episode.to_json(1.0)["ranks"]}
+    assert list(rows) == [0, 1, 2]
+    assert rows[2] == {}
+    for member in (0, 1):
+        assert list(rows[member]) == list(episode.phases)
+        assert sum(rows[member].values()) == pytest.approx(0.6 + 0.01 * member)
+        assert rows[member]["detect"] == pytest.approx(0.1 + 0.01 * member)
+        assert rows[member]["replay"] == pytest.approx(0.2)
+
+
 def test_the_phases_lie_end_to_end_from_the_death_to_the_completed_step() -> None:
     (episode,) = timeline.episodes(shrunk())
     assert episode.phases == pytest.approx(

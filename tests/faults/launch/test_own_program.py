@@ -1,6 +1,8 @@
 """Programs of one's own: every policy with a real kill, what is refused, and how failures end."""
 
+import contextlib
 import json
+import os
 import subprocess
 import sys
 import time
@@ -9,14 +11,18 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from click.testing import CliRunner
 
 from emulator.errors import UsageError
 from emulator.launch import mpirun
+from faults.__main__ import main
 from faults.launch.own_program import in_words, recoveries
 from faults.record import outcome
 from faults.recover import preconditions
+from tests.faults import programs
 
-EXAMPLES = Path(__file__).parents[3] / "examples" / "recovery"
+ROOT = Path(__file__).parents[3]
+EXAMPLES = ROOT / "examples" / "recovery"
 TIMEOUT_S = 120
 GRACE_S = 5
 DIED = {
@@ -61,13 +67,15 @@ if what == "exit":
 """
 
 
-def finish(command: list, folder: Path) -> subprocess.CompletedProcess:
+def finish(command: list, folder: Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess:
     """Run to the end; nothing whose working directory is this test's own may be left.
 
     Where ranks exit with an error, mpirun kills the others and returns without having seen them dead: those are waited
     for, but anything that lives on is a failure.
     """
-    done = subprocess.run(list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S)
+    done = subprocess.run(
+        list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment
+    )
     deadline = time.monotonic() + (GRACE_S if done.returncode else 0)
     while (left := living(folder)) and time.monotonic() < deadline:
         time.sleep(0.02)
@@ -208,6 +216,47 @@ def test_a_launcher_reads_success_from_the_status_files(program, what: str, stat
 
 
 @needs_ulfm
+def test_a_rank_that_ends_itself_dies_to_the_others_however_it_does_so(tmp_path) -> None:
+    """One job: ranks end by an exit status that MPI tells no rank of, by finalizing, by sys.exit and by a stop."""
+    done = loop(tmp_path, 6, "native_collectives shrink 1", "1 _exit7 3 2 finalize 6 3 exit0 9 4 stop 12")
+    assert (done.returncode, done.stdout) == (0, "30 steps, total 30.000\n"), done.stderr
+    for step, rank in ((3, 1), (6, 2), (9, 3), (12, 4)):
+        assert f"rank {rank} died in step {step}, " in done.stderr
+    ends = {one["rank"]: one["how"] for one in json.loads((tmp_path / "facts.json").read_text())["ends"]}
+    assert ends == {
+        0: "rank 0 ended itself with exit status 0",
+        1: "rank 1 ended itself with exit status 7",
+        2: "rank 2 ended itself",
+        3: "rank 3 ended itself",
+        4: "rank 4 was stopped, and killed for that",
+        5: "rank 5 ended itself with exit status 0",
+    }
+
+
+@needs_ulfm
+def test_abort_ends_the_job_with_its_status(tmp_path) -> None:
+    done = loop(tmp_path, 3, "object_messages shrink 0", "1 abort 5")
+    assert done.returncode == 6, done.stderr
+    assert "rank 1 called Abort(6)\n" in done.stderr
+
+
+@needs_ulfm
+def test_a_launch_that_loses_a_rank_before_its_loop_is_started_again(tmp_path) -> None:
+    done = loop(tmp_path, 3, "split_each_step spare 0", "", KILLS="1@start+0.2", SOAK_FOLDER=str(tmp_path))
+    assert (done.returncode, done.stdout) == (0, "30 steps, total 30.000\n"), done.stderr
+    assert "rank 1 was killed by SIGKILL before all ranks had begun their loop: launch 2 of at most 25" in done.stderr
+
+
+def loop(folder: Path, ranks: int, program: str, ends: str, **environment: str) -> subprocess.CompletedProcess:
+    """Run one of the small programs, of whose ranks some end as it says."""
+    module, *arguments = program.split()
+    command = [sys.executable, "-m", "faults", "run", "-n", ranks, "--json", "facts.json", "--deadline", "60 s", "-m"]
+    command += [f"tests.faults.programs.{module}", *arguments, *ends.split()]
+    kills = {programs.KILLS: environment.pop("KILLS")} if "KILLS" in environment else {}
+    return finish(command, folder, os.environ | {"PYTHONPATH": str(ROOT)} | kills | environment)
+
+
+@needs_ulfm
 def test_a_program_without_any_loop_writes_no_status(tmp_path) -> None:
     (tmp_path / "program.py").write_text("from mpi4py import MPI\n")
     done = finish([sys.executable, "-m", "faults", "run", "-n", 2, "program.py"], tmp_path)
@@ -250,8 +299,10 @@ def test_a_job_is_started_again_for_deaths_only_and_not_for_ever(tmp_path) -> No
     ],
 )
 def test_a_program_that_is_not_there_is_refused_before_anything_starts(tmp_path, program, said) -> None:
-    line = refusal(finish([sys.executable, "-m", "faults", "run", "-n", 4, *program], tmp_path))
-    assert said in line
+    with contextlib.chdir(tmp_path):
+        done = CliRunner().invoke(main, ["run", "-n", "4", *program])
+    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
+    assert said in done.stderr
 
 
 def test_success_is_somebody_at_the_end_and_nobody_who_failed_behind_the_loop() -> None:

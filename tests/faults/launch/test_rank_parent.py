@@ -44,7 +44,7 @@ SAY = f'echo {{}} > "$FOLDER/{os.uname().nodename}-$$"; '
         ("reached", "exit 0", 0, None),
         ("left", "exit 5", 5, "rank 2 ended itself with exit status 5"),
         ("began", "kill -TERM $$", -15, "rank 2 was killed by SIGTERM"),
-        ("failed 3 began", "kill -KILL $$", -9, "rank 2 ended itself"),
+        ("quit 3 began", "kill -KILL $$", -9, "rank 2 ended itself"),
         ("failed 0", "kill -KILL $$", -9, "rank 2 ended by an error of the program"),
         ("aborted 6 began", "kill -KILL $$", -9, "rank 2 called Abort(6)"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -69,7 +70,8 @@ def test_ranks_that_end_themselves_get_the_time_to_end_together(tmp_path, monkey
             "error: not recovered: every rank ended before the last step: rank 0 was killed by SIGKILL; "
             "rank 1 was killed by SIGTERM",
         ),
-        ([Process(FAILED, 0, -9, status=3, began=True)], 3, ""),
+        ([AT_WORK], 3, "error: not recovered: every rank ended before the last step: mpirun ended, and its ranks with"),
+        ([Process(outcome.QUIT, 0, -9, status=3, began=True)], 3, ""),
         ([Process(FAILED, 0, -9, began=True)], 1, ""),
         ([], 3, "error: no rank has used faults.recovering, routing or restarting, which write status: see"),
     ],
@@ -82,7 +84,11 @@ def test_why_a_program_did_not_finish_is_said_as_it_was(capsys, processes, statu
 def test_only_a_rank_that_was_killed_makes_a_new_launch_worthwhile() -> None:
     assert lost_early([AT_WORK, KILLED], 2) is KILLED
     assert lost_early([AT_WORK, AT_WORK, KILLED], 2) is None, "all had begun"
-    assert lost_early([Process(rank=0, code=2), KILLED], 2) is None, "mpirun kills the others of one that ends itself"
+    ended, killed, freed = Process(rank=0, code=1, at=2.0), Process(rank=1, code=-9, at=1.0), Process(rank=2, code=-15)
+    assert lost_early([ended, killed], 3) is killed, "the other one lost its mpirun"
+    assert lost_early([killed, replace(freed, at=3.0)], 3) is killed, "mpirun killed the other one"
+    assert lost_early([replace(ended, at=0.5), killed], 3) is None, "mpirun kills the others of one that ends itself"
+    assert lost_early([AT_WORK, Process(rank=1, code=0, at=0.5), killed], 3) is killed
 
 
 def test_a_rank_that_exits_well_behind_the_loop_came_to_the_end() -> None:

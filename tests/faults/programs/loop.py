@@ -1,6 +1,6 @@
 """What the programs share: a loop under the policy of the command line, and a rank that ends in a step of choice.
 
-``python -m faults run -n 4 -m tests.faults.programs.NAME POLICY EVERY [RANK HOW STEP]``
+``python -m faults run -n 4 -m tests.faults.programs.NAME POLICY EVERY [RANK HOW STEP]...``
 """
 
 from __future__ import annotations
@@ -56,15 +56,17 @@ ENDS: dict[str, Callable[[], Any]] = {
 def run(step: Callable[[Any], float]) -> None:
     """Do the steps, whose results add up to the same total whatever the number of ranks."""
     steps = int(os.environ.get(STEPS, 30))
-    policy, every, *end = sys.argv[1:]
+    policy, every, *rest = sys.argv[1:]
+    ends = {(int(rank), int(step)): how for rank, how, step in zip(rest[::3], rest[1::3], rest[2::3], strict=True)}
     state = {"total": np.zeros(1)}
     spares = 1 if policy == "spare" else 0
     with faults.recovering(MPI.COMM_WORLD, state, policy=policy, spares=spares, every=int(every)) as job:
         arm("loop")
         while job.next(steps=steps):
             with job.attempt():
-                if end and job.recoveries == 0 and (MPI.COMM_WORLD.rank, job.step) == (int(end[0]), int(end[2])):
-                    ENDS[end[1]]()
+                how = None if _spawned() else ends.get((MPI.COMM_WORLD.rank, job.step))
+                if how:
+                    ENDS[how]()
                 state["total"] += step(job)
         if job.comm.Get_rank() == 0:
             print(f"{steps} steps, total {state['total'][0]:.3f}", flush=True)

@@ -25,7 +25,7 @@ PROGRAMS = sorted(
     path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "loop", "soak")
 )
 STEPS_IN_SOAK = 150
-DEADLINE_S = 120
+DEADLINE_S, SLOW_S = 120, 40
 BEHIND = "error: all steps are done, but rank"
 
 
@@ -44,8 +44,8 @@ def main(kills: int, seed: int, ranks: int, early: float, policies: str) -> None
         planned += count
         found, seconds, text = run(random.Random(job), ranks, count, early, policies.split(","))
         tally[found] += 1
-        if found not in ("right", "behind"):
-            print(f"{found}: {text}", flush=True)
+        if found not in ("right", "behind") or seconds > SLOW_S:
+            print(f"{found}, {seconds:.1f} s: {text}", flush=True)
         print(f"{planned} kills, {dict(tally)}, last {seconds:.1f} s", flush=True)
     sys.exit(0 if set(tally) <= {"right", "behind"} else 1)
 

@@ -119,15 +119,20 @@ def test_switches_intervals_and_held_out_points_are_on_the_charts():
 
 
 def test_several_results_stand_side_by_side_in_one_page(tmp_path):
-    for name in ("ring", "links"):
+    names = ("ring", "again", "links")
+    for name in names:
         (tmp_path / name).mkdir()
-        results.save(RESULTS[name](), tmp_path / name / "result.json")
-    file = tmp_path / "both.html"
-    outcome = CliRunner().invoke(report, [str(tmp_path / "ring"), str(tmp_path / "links"), "-o", str(file)])
+        results.save(RESULTS.get(name, a_ring)(), tmp_path / name / "result.json")
+    file = tmp_path / "all.html"
+    outcome = CliRunner().invoke(report, [*(str(tmp_path / name) for name in names), "-o", str(file)])
     assert (outcome.exit_code, outcome.output) == (0, f"written: {file}\n")
     text = file.read_text()
-    assert text.count("<article") == 2
-    assert not Read(text).open
+    read = Read(text)
+    assert not read.open
+    assert text.count("<article") == 3
+    assert "ring 1, p = 4: size 1M" in text
+    assert "ring 2, p = 4: size 1M" in text
+    assert "links, p = 2" not in text  # no other run has measured links
 
 
 def test_a_page_that_cannot_be_written_is_said_and_leaves_the_result(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,14 +17,19 @@ Piece = tuple[float, float, float, float]
 _NODES = np.arange(1, MOST_NODES + 1, dtype=float)
 _EXACT = 1e-12  # relative error of a piece
 
-ONE_PASS = ([(1, -1.0, 1.0, 0.0)], [(1, 2.0, 0.0, -2.0)], [(1, 0.0, 0.0, 0.0)])
-"""The textbook's ring: alpha (p-1) + 2 beta (p-1)/p."""
-TWO_PASSES = ([(1, -2.0, 2.0, 0.0)], *ONE_PASS[1:])
-"""Both passes of the ring counted: 2 alpha (p-1) + 2 beta (p-1)/p."""
+_BETA = [(1, 2.0, 0.0, -2.0)], [(1, 0.0, 0.0, 0.0)]
+_WHOLE_MODEL: dict[str, Sequence[Sequence[Piece]]] = {
+    "textbook": ([(1, -1.0, 1.0, 0.0)], *_BETA),  # alpha (p-1) + 2 beta (p-1)/p
+    "ring": ([(1, -2.0, 2.0, 0.0)], *_BETA),  # 2 alpha (p-1) + 2 beta (p-1)/p
+}
+"""Forms in which beta is the time to move the whole model once."""
 
 
-def of_pattern(name: str) -> list[list[Piece]]:
-    """Pieces of S, V and R of a pattern with a cost formula."""
+@lru_cache
+def of_pattern(name: str, per_byte: bool) -> Sequence[Sequence[Piece]]:
+    """Pieces of S, V and R of a pattern with a cost formula; without `per_byte`, of a form with beta for all bytes."""
+    if not per_byte:
+        return _WHOLE_MODEL[name]
     found = [costs.terms(name, int(p)) for p in _NODES]
     return [pieces([getattr(one, field) for one in found]) for field in ("steps", "volume", "reduced")]
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from emulator import costs, speedup
-from emulator.report import coefficients
+from emulator.report.page import coefficients
 
 
 @pytest.mark.parametrize("name", costs.COLLECTIVES)
 def test_the_pieces_of_a_pattern_are_its_formula_at_every_p(name):
-    pieces = coefficients.of_pattern(name)
+    pieces = coefficients.of_pattern(name, True)
     for field, found in zip(("steps", "volume", "reduced"), pieces, strict=True):
         nodes = np.arange(1, speedup.MOST_NODES + 1)
         first = np.array([piece[0] for piece in found])

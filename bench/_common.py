@@ -1,0 +1,85 @@
+"""What the benches share: the rows of a table, jobs that write their figures into a file, contestants in turns."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from emulator.errors import CheckFailed
+from emulator.launch import mpirun
+from emulator.launch.job import start
+
+Row = dict[str, Any]
+
+
+def row(
+    name: str, ours: float | None, unit: str = "", other: float | None = None, *, most: float | None = None,
+    least: float | None = None, most_ratio: float | None = None, least_ratio: float | None = None,
+) -> Row:  # fmt: skip
+    """One row: a figure beside another one if there is one, and its target, for the figure or for their ratio."""
+    ratio = None if ours is None or other is None else ours / other
+    target, met = "", None
+    for sign, what, seen, limit in (
+        (1, f"<= {most} {unit}", ours, most), (-1, f">= {least} {unit}", ours, least),
+        (1, f"ratio <= {most_ratio}", ratio, most_ratio), (-1, f"ratio >= {least_ratio}", ratio, least_ratio),
+    ):  # fmt: skip
+        if limit is not None and seen is not None:
+            target, met = what.strip(), sign * seen <= sign * limit
+    return {"name": name, "ours": ours, "other": other, "ratio": ratio, "unit": unit, "target": target, "met": met}
+
+
+def figures(n: int, module: str, *arguments: object, limit_s: float, ft: bool = False) -> Any:
+    """Run ``python -m MODULE FILE ARGUMENTS...`` on `n` ranks; gives what its rank 0 wrote into the file as JSON."""
+    program = ["-m", module, "{file}", *map(str, arguments)]
+    return written(mpirun.command(n, program, ft=ft), limit_s)
+
+
+def written(command: Sequence[str], limit_s: float) -> Any:
+    """Run a command whose word ``{file}`` becomes a file's name; gives what it wrote into that file as JSON."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "figures.json"
+        words = [str(path) if word == "{file}" else word for word in command]
+        with start(words, stdout=subprocess.DEVNULL, cwd=Path(__file__).resolve().parents[1]) as job:
+            status = job.wait(timeout=limit_s)
+        if not path.exists():
+            raise CheckFailed(f"{' '.join(command)} ended with status {status} and no figures within {limit_s:g} s")
+        return json.loads(path.read_text())
+
+
+def write(measure: Callable[..., Any]) -> None:
+    """Be a rank of `figures`: call ``measure(*arguments)``, of which rank 0 writes the result."""
+    from mpi4py import MPI
+
+    path, *arguments = sys.argv[1:]
+    found = measure(*arguments)
+    if MPI.COMM_WORLD.Get_rank() == 0:
+        Path(path).write_text(json.dumps(found))
+
+
+def in_turns(
+    comm: Any, contestants: Mapping[str, Callable[[], float | None]], budget: float, least: int = 3
+) -> dict[str, list[float]]:
+    """Let all contestants alternate until the budget (s) is spent; gives what each call returned on this rank."""
+    found: dict[str, list[float]] = {name: [] for name in contestants}
+    end, turn, more = time.perf_counter() + budget, 0, True
+    while more:
+        for name, run in contestants.items():
+            comm.Barrier()
+            if (figure := run()) is not None:
+                found[name].append(figure)
+        turn += 1
+        more = comm.bcast(turn < least or time.perf_counter() < end)
+    return found
+
+
+def medians(found: Mapping[str, Sequence[float]]) -> dict[str, float]:
+    """The median of each contestant's figures."""
+    from statistics import median
+
+    return {name: median(values) for name, values in found.items() if values}
