@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from emulator.core.instruments import NO_PEER, Wait
-from emulator.errors import UsageError
-from emulator.trace import loading
+from emulator.errors import CannotWrite, UsageError
+from emulator.report.views.timeline import brief
+from emulator.trace import diagram, folder, loading, perfetto
 from emulator.trace.recorder import FAULT, PHASE, TRACES, Recorder, default_limit
 from emulator.trace.summary import summarise
 
@@ -76,6 +77,22 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UsageError, match="--trace-limit"):
         _recorder(tmp_path, limit=10)
     assert not list((tmp_path / TRACES).iterdir())
+
+
+def test_a_full_disk_at_the_end_costs_the_pictures_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = _recorder(tmp_path, limit=10)
+    recorder.waited(Wait.POLL, 9.0, 10.0, NO_PEER, 0)
+    recorder.close()
+
+    def full(*_: object) -> None:
+        raise CannotWrite(tmp_path / perfetto.FILE, "No space left on device")
+
+    monkeypatch.setattr(perfetto, "write", full)
+    timeline = folder.conclude(tmp_path)
+    assert timeline["events"] == 1
+    assert "No space left" in timeline["unwritten"]
+    assert (tmp_path / diagram.PAGE).exists()
+    assert any("No space left" in getattr(item, "text", "") for item in brief(timeline))
 
 
 def test_many_ranks_keep_fewer_events_each() -> None:
