@@ -5,13 +5,15 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from emulator import sim
 from emulator.core.instruments import NO_PEER, Wait
 from emulator.errors import CannotWrite, UsageError
 from emulator.report.views.timeline import brief
-from emulator.trace import diagram, folder, loading, perfetto
+from emulator.trace import diagram, folder, loading, perfetto, tracing
 from emulator.trace.recorder import FAULT, PHASE, TRACES, Recorder, default_limit
 from emulator.trace.summary import summarise
 
@@ -58,6 +60,23 @@ def test_a_killed_rank_leaves_its_events(tmp_path: Path) -> None:
     found = loading.load(tmp_path)
     assert found.ranks[0].killed
     assert (found.events, found.until) == (1, 12.0)
+
+
+def test_to_begin_and_to_end_takes_no_emulated_time(tmp_path: Path) -> None:
+    """Also where a rank's own CPU time advances its clock."""
+    clocks: list[float] = []
+
+    def program(comm: Any) -> None:
+        sum(range(100_000))
+        clocks.append(comm.engine.clock.t)
+        recorder = tracing.begin(comm, tmp_path, clock="simulated")
+        clocks.append(comm.engine.clock.t)
+        sum(range(100_000))
+        tracing.end(comm, recorder)
+        clocks.append(comm.engine.clock.t)
+
+    sim.run(program, 1, "10gbe", compute="measured")
+    assert clocks[0] == clocks[1] == clocks[2]
 
 
 def test_nothing_is_recorded_after_the_end(tmp_path: Path) -> None:
