@@ -8,8 +8,8 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
+from bench._common import Row, row
 from emulator.errors import CheckFailed
 from emulator.launch import mpirun
 from emulator.launch.job import environment
@@ -18,7 +18,7 @@ RANKS, LIMIT_S, LIMIT_BYTES = 16, 3.0, 1_000_000
 _TIMES = 5
 
 
-def rows(budget: float) -> list[dict[str, Any]]:
+def rows(budget: float) -> list[Row]:
     """Run the ring for a part of the budget, and write its page several times."""
     with tempfile.TemporaryDirectory() as folder:
         ring = ["-m", "demos.ring", "--quiet", "--budget", f"{budget / 4:g}", "--out", folder]
@@ -29,11 +29,10 @@ def rows(budget: float) -> list[dict[str, Any]]:
             _run([sys.executable, "-m", "emulator", "report", folder, "-o", str(file)])
             taken.append(time.perf_counter() - begin)
         size = file.stat().st_size
-    median = statistics.median(taken)
     what = f"page of a ring of {RANKS} ranks and 21 sizes"
     return [
-        _row(f"{what} (median of {_TIMES})", median, "s", f"<= {LIMIT_S} s", median <= LIMIT_S),
-        _row(f"{what}: its size", size, "B", f"< {LIMIT_BYTES / 1e6:g} MB", size < LIMIT_BYTES),
+        row(f"{what} (median of {_TIMES})", statistics.median(taken), "s", most=LIMIT_S),
+        row(f"{what}: its size", size, "B", most=LIMIT_BYTES),
     ]
 
 
@@ -41,7 +40,3 @@ def _run(command: list[str]) -> None:
     done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
     if done.returncode:
         raise CheckFailed(f"{' '.join(command)} failed: {done.stderr.strip()}")
-
-
-def _row(name: str, ours: float, unit: str, target: str, met: bool) -> dict[str, Any]:
-    return {"name": name, "ours": ours, "other": None, "ratio": None, "unit": unit, "target": target, "met": met}

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from statistics import median
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ import numpy as np
 from mpi4py import MPI
 
 from demos._lib import gossip_results
+from demos._lib.formulas import judge
 from demos._lib.timing import averaging, begin_together, check_sizes, timed
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job
@@ -209,6 +211,7 @@ def _rumours(run: Run, count: int) -> None:
         if run.rank == 0:
             rows.append(gossip_results.rumours(run, mode, rounds, seen))
     run.extra["rumours"] = rows
+    judge(run, "rumours", [(median(row["predicted"]), median(row["seconds"])) for row in rows if row["predicted"]])
 
 
 if __name__ == "__main__":

@@ -39,6 +39,8 @@ class Policy:
         Named points of the recovery at which a fault can strike, beside those of the algorithm.
     call
         The call for a user's program; empty for ``faults.recovering``, which takes the policy's name.
+    patterns
+        The patterns of `faults.patterns.catalogue` that recover by it.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Policy:
     replicas: int = 1
     points: tuple[str, ...] = ()
     call: str = ""
+    patterns: tuple[str, ...] = ("ring",)
 
 
 _SURVIVORS_GO_ON = ("agree", "rebuild", "shrink", "replay")  # without new ranks no state is restored
@@ -76,17 +79,24 @@ POLICIES = {
         Policy(
             "continue", "the algorithm leaves the dead out",
             call="faults.routing(comm) and an algorithm that leaves the dead out",
+            patterns=("parameter-server", "gossip", "federated"),
         ),
         Policy(
             "replicate", "the server that holds the copy takes over", replicas=2,
             call="faults.routing(comm) and a ParameterServer with replicas=2 and on_failure=route.look",
+            patterns=("parameter-server",),
         ),
         Policy(
             "reexecute", "other ranks do the tasks of the dead again", repairs=True, points=_SURVIVORS_GO_ON,
-            call="faults.reexecute(job.comm, ...) in a step under policy 'shrink'",
+            call="faults.reexecute(job.comm, ...) in a step under policy 'shrink'", patterns=("scatter-gather",),
         ),
     )
 }  # fmt: skip
+
+
+def of_pattern(pattern: str) -> tuple[str, ...]:
+    """Names of the policies of a pattern, its default first."""
+    return tuple(policy.name for policy in POLICIES.values() if pattern in policy.patterns)
 
 
 def of(name: str) -> Policy:

@@ -57,9 +57,14 @@ class Steps:
     seed: int = 0
 
     def factors(self, columns: int) -> Times:
-        """Log-normal factors of mean 1 for the computing times of every step (row) and node or task (column)."""
+        """Log-normal factors for the computing times of every step (row) and node or task (column).
+
+        Those that count have mean 1: what is left to chance is only how much nodes wait for each other.
+        """
         normal = np.random.default_rng((self.seed, columns, self.count)).standard_normal((self.count, columns))
-        return lognormal(normal, self.spread)
+        drawn = lognormal(normal, self.spread)
+        factors: Times = drawn / drawn[skeletons.WARM_UP :].mean()
+        return factors
 
 
 class Case(Protocol):

@@ -8,16 +8,20 @@ arrivals before: it waits until every source that owes it a message has sent one
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from emulator.carrier import Carrier
 from emulator.comm.persistent import Condition
+
+if TYPE_CHECKING:
+    from emulator.comm.communicator import EmulatedComm
 from emulator.core.instruments import Wait
 
 
 class EmulatedCarrier(Carrier):
     """See `emulator.carrier.Carrier`; all communicators of one emulated cluster share the instruments."""
 
+    comm: EmulatedComm
     timed = True
 
     @property
@@ -25,15 +29,13 @@ class EmulatedCarrier(Carrier):
         return not self.comm.engine.pacer.pace
 
     def now(self) -> float:
-        now: float = self.comm.now()
-        return now
+        return self.comm.now()
 
     def compute(self, seconds: float) -> None:
         self.comm.compute(seconds)
 
     def align(self, ranks: Sequence[int] | None = None) -> float:
-        t: float = self.comm.align(ranks)
-        return t
+        return self.comm.align(ranks)
 
     def idle(self) -> None:
         self.comm.engine.idling = True
@@ -69,9 +71,7 @@ class EmulatedCarrier(Carrier):
         return [Condition(self.comm, lambda: all(receive.poll() for receive in receives))]
 
     def fidelity(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.comm.fidelity()
-        return found
+        return self.comm.fidelity()
 
     def terms(self) -> tuple[float, float] | None:
-        alpha, beta = self.comm.slowest_path()
-        return alpha, beta
+        return self.comm.slowest_path()

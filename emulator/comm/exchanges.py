@@ -23,8 +23,8 @@ class Exchanges(PointToPoint):
         recvtag: int = _ANY_TAG, status: MPI.Status | None = None,
     ) -> None:  # fmt: skip
         self._enter()
-        payload = self._given(sendbuf, dest)
-        self._exchange(payload, dest, sendtag, self._wanted(recvbuf, source), source, recvtag, status)
+        both = self._both(self._given(sendbuf, dest), dest, sendtag, self._wanted(recvbuf, source), source, recvtag)
+        self._complete(both, status)
 
     def Sendrecv_replace(
         self, buf: Any, dest: int, sendtag: int = 0, source: int = _ANY, recvtag: int = _ANY_TAG,
@@ -32,49 +32,32 @@ class Exchanges(PointToPoint):
     ) -> None:  # fmt: skip
         self._enter()
         payload = bytes(self._given(buf, dest))
-        self._exchange(payload, dest, sendtag, self._wanted(buf, source), source, recvtag, status)
-
-    def _exchange(
-        self, payload: Any, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int,
-        status: MPI.Status | None,
-    ) -> Any:  # fmt: skip
-        send, receive = self._begin_both(payload, dest, sendtag, into, source, recvtag)
-        self.engine.wait(receive)
-        self.engine.wait(send)
-        send.finish()
-        result = receive.finish(status)
-        self._leave()
-        send.check()
-        receive.check(status)
-        return result
-
-    def _begin_both(
-        self, payload: Any, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int
-    ) -> tuple[EmulatedRequest, EmulatedRequest]:
-        """Post the receive and send; a wrong destination or tag is an error before the receive is posted."""
-        peer, sendtag = self._target(dest, sendtag)
-        receive = self._receive(into, source, recvtag)
-        return self._send_to(peer, sendtag, payload), receive
+        self._complete(self._both(payload, dest, sendtag, self._wanted(buf, source), source, recvtag), status)
 
     def Isendrecv(
         self, sendbuf: Any, dest: int, sendtag: int = 0, recvbuf: Any = None, source: int = _ANY,
         recvtag: int = _ANY_TAG,
     ) -> MPI.Request:  # fmt: skip
         self._enter()
-        payload = self._given(sendbuf, dest)
-        return self._start(payload, dest, sendtag, self._wanted(recvbuf, source), source, recvtag)
+        self.engine.progress()
+        both = self._both(self._given(sendbuf, dest), dest, sendtag, self._wanted(recvbuf, source), source, recvtag)
+        self._leave()
+        return both
 
     def Isendrecv_replace(
         self, buf: Any, dest: int, sendtag: int = 0, source: int = _ANY, recvtag: int = _ANY_TAG
     ) -> MPI.Request:
         self._enter()
-        payload = bytes(self._given(buf, dest))
-        return self._start(payload, dest, sendtag, self._wanted(buf, source), source, recvtag)
-
-    def _start(
-        self, payload: Any, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int
-    ) -> MPI.Request:
         self.engine.progress()
-        both = Both(self, *self._begin_both(payload, dest, sendtag, into, source, recvtag))
+        payload = bytes(self._given(buf, dest))
+        both = self._both(payload, dest, sendtag, self._wanted(buf, source), source, recvtag)
         self._leave()
         return both
+
+    def _both(
+        self, payload: Any, dest: int, sendtag: int, into: Incoming | None, source: int, recvtag: int
+    ) -> EmulatedRequest:
+        """Post the receive and send; a wrong destination or tag is an error before the receive is posted."""
+        peer, sendtag = self._target(dest, sendtag)
+        receive = self._receive_from(*self._accepted(source, recvtag), into)
+        return Both(self, self._send_to(peer, sendtag, payload), receive)

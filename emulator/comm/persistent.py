@@ -43,29 +43,32 @@ class Condition(NullRequest):
 
 
 class Both(EmulatedRequest):
-    """A send and a receive as one request; its status is the receive's."""
+    """A send and a receive as one request; its status, and the object that it returns, are the receive's."""
 
     def __init__(self, comm: Any, send: EmulatedRequest, receive: EmulatedRequest) -> None:
         self.comm, self.engine = comm, comm.engine
-        self.send, self.receive = send, receive
+        self.send, self.receive, self.source = send, receive, receive.source
         self.active, self.error = True, 0
         self.hint = None
 
     def poll(self) -> bool:
-        for one in (self.receive, self.send):
-            if not one.poll():
-                self.hint = one.hint
-                return False
+        if not self.receive.poll():
+            self.hint = self.receive.hint
+            return False
+        if not self.send.poll():
+            self.hint = self.send.hint
+            return False
         return True
 
     def time(self) -> float:
         return max(self.send.time(), self.receive.time())
 
-    def finish(self, status: MPI.Status | None = None) -> None:
+    def finish(self, status: MPI.Status | None = None) -> Any:
         self.active = False
         self.send.finish()
-        self.receive.finish(status)
-        self.error = self.receive.error or self.send.error
+        result = self.receive.finish(status)
+        self.error = self.send.error or self.receive.error
+        return result
 
     def fill(self, status: MPI.Status | None) -> None:
         self.receive.fill(status)

@@ -52,4 +52,4 @@ class Pickled(Exchanges):
         recvtag: int = _ANY_TAG, status: MPI.Status | None = None,
     ) -> Any:  # fmt: skip
         self._enter()
-        return self._exchange(MPI.pickle.dumps(sendobj), dest, sendtag, None, source, recvtag, status)
+        return self._complete(self._both(MPI.pickle.dumps(sendobj), dest, sendtag, None, source, recvtag), status)

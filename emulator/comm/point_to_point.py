@@ -64,7 +64,9 @@ class PointToPoint(Addressing):
                 self._complete(request)
                 return
             if end > clock.t:
-                engine.wait_until(end, Wait.SEND, peer)
+                if engine.instruments:
+                    engine.wait_until(end, Wait.SEND, peer)
+                clock.t = end
                 if engine.pacer.pace:
                     engine.pacer.hold(end)
         if clock.measured:
@@ -106,10 +108,6 @@ class PointToPoint(Addressing):
             describe(status, self.rank_of(message.source), message.tag, message.size)
         if engine.clock.measured:
             engine.clock.leave()
-
-    def _receive(self, into: Incoming | None, source: int, tag: int) -> EmulatedRequest:
-        origin, tag = self._accepted(source, tag)
-        return self._receive_from(origin, tag, into)
 
     def _receive_from(self, origin: int | None, tag: int, into: Incoming | None) -> EmulatedRequest:
         if origin is None:
@@ -184,7 +182,8 @@ class PointToPoint(Addressing):
 
     def _begin_receive(self, into: Incoming | None, source: int, tag: int) -> MPI.Request:
         self.engine.progress()
-        request = self._receive(into, source, tag)
+        origin, tag = self._accepted(source, tag)
+        request = self._receive_from(origin, tag, into)
         if self.engine.clock.measured:
             self.engine.clock.leave()
         return request
@@ -220,7 +219,7 @@ class PointToPoint(Addressing):
 
         def begin() -> EmulatedRequest:
             self._enter()
-            request = self._receive(into, source, tag)
+            request = self._receive_from(*self._accepted(source, tag), into)
             self._leave()
             return request
 

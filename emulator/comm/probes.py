@@ -10,7 +10,7 @@ from emulator.comm.buffers import Incoming
 from emulator.comm.persistent import NullRequest
 from emulator.comm.point_to_point import PointToPoint
 from emulator.comm.refused import NoHandle
-from emulator.comm.requests import EmulatedRequest, empty_status
+from emulator.comm.requests import EmulatedRequest, describe, empty_status
 from emulator.comm.send_receive import ObjectReceive, ReceiveRequest
 from emulator.core.instruments import Wait
 from emulator.core.message import ANY_SOURCE, Arrival
@@ -78,14 +78,14 @@ class Probes(PointToPoint):
         return found is not None, found
 
     def _describe(self, found: Arrival | None, status: MPI.Status | None) -> None:
-        empty_status(status)
+        """Make `status` that of a message, or of a probe of PROC_NULL."""
         if status is None:
             return
         if found is None:
+            empty_status(status)
             status.source = MPI.PROC_NULL
         else:
-            status.source, status.tag = self.rank_of(found.source), found.tag
-            status.Set_elements(MPI.BYTE, found.size)
+            describe(status, self.rank_of(found.source), found.tag, found.size)
 
     def Probe(self, source: int = _ANY, tag: int = _ANY_TAG, status: MPI.Status | None = None) -> bool:
         self._probe(source, tag, status, take=False)

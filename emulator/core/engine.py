@@ -130,11 +130,11 @@ class Engine(ABC):
         if change is not None and change.holds(self.clock.t, destination, context, tag, payload, size, sync):
             return self.clock.t, None
         asked = self.clock.t
-        start, end, first, service, queued = self._depart(route, context, size)
+        start, end, first, service = self._depart(route, context, size)
         token = self._token = self._token + 1
         if self.instruments:
             for instrument in self.instruments:
-                instrument.sent(self.rank, destination, tag, size, start, end, asked, first, queued, token)
+                instrument.sent(self.rank, destination, tag, size, start, end, asked, first, route.queued, token)
         flags = route.flags
         if sync is not None:
             flags |= SYNC
@@ -145,11 +145,10 @@ class Engine(ABC):
             return end, None
         return end, self.transmit(route, context, tag, flags, first, service, size, token, payload)
 
-    def _depart(self, route: Route, context: int, size: int) -> tuple[float, float, float, float, float]:
+    def _depart(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
         """Charge a message to this end of its way.
 
-        Returns when its first and its last byte leave the card, when the first arrives, its service there, and the
-        seconds that it waited at shared links.
+        Returns when its first and its last byte leave the card, when the first arrives, and its service there.
         """
         out, service = size * route.beta_out, size * route.beta
         change = route.change
@@ -159,7 +158,8 @@ class Engine(ABC):
         start = first = route.queue.take(self.clock.t, out if out > route.gap else route.gap)
         for index in route.links:
             first = self._links[index].take(first, size * self.network.links[index].beta)
-        queued = first - start
+        if route.links:
+            route.queued = first - start
         first += route.alpha
         if route.varies:
             first += route.path.delay(route.stream, route.sequence, size)
@@ -171,7 +171,7 @@ class Engine(ABC):
         last[context] = first
         route.sequence += 1
         route.bytes += size
-        return start, start + out, first, service, queued
+        return start, start + out, first, service
 
     def _send_again(self, *message: Any) -> None:
         """Send what a cut has held back."""

@@ -53,16 +53,8 @@ class Matcher:
     """
 
     __slots__ = (
-        "_any_source",
-        "_deferred",
-        "_earliest",
-        "_matched",
-        "_posted",
-        "_turn",
-        "_unexpected",
-        "_wild",
-        "later",
-    )
+        "_any_source", "_deferred", "_earliest", "_matched", "_posted", "_turn", "_unexpected", "_wild", "later",
+    )  # fmt: skip
 
     def __init__(self, matched: Callable[[Receive, Arrival], None]) -> None:
         self._matched = matched
@@ -97,7 +89,8 @@ class Matcher:
                 taker = self._taker(message)
                 if taker is not None:
                     self.remove(message)
-                    self._give(taker, message)
+                    self.withdraw(taker)
+                    self._matched(taker, message)
 
     def match(self, message: Arrival) -> bool:
         """Give a message to the posted receive that it belongs to, or keep it as unexpected (and return False)."""
@@ -105,7 +98,8 @@ class Matcher:
         if taker is None:
             self._keep(message)
             return False
-        self._give(taker, message)
+        self.withdraw(taker)
+        self._matched(taker, message)
         return True
 
     def _taker(self, message: Arrival) -> Receive | None:
@@ -119,10 +113,6 @@ class Matcher:
                 if posted and (taker is None or posted[0].turn < taker.turn):
                     taker = posted[0]
         return taker
-
-    def _give(self, taker: Receive, message: Arrival) -> None:
-        self.withdraw(taker)
-        self._matched(taker, message)
 
     def _hold(self, message: Arrival) -> None:
         message.early = True
@@ -158,7 +148,7 @@ class Matcher:
         if posted is None:
             posted = self._posted[key] = deque()
         posted.append(request)
-        if request.tag == ANY_TAG or request.source == ANY_SOURCE:
+        if request.tag < 0 or request.source < 0:  # a wildcard
             self._wild += 1
             self._any_source += request.source == ANY_SOURCE
 
@@ -176,7 +166,7 @@ class Matcher:
             return False
         if not posted:
             del self._posted[key]
-        if request.tag == ANY_TAG or request.source == ANY_SOURCE:
+        if request.tag < 0 or request.source < 0:  # a wildcard
             self._wild -= 1
             if request.source == ANY_SOURCE:
                 self._any_source -= 1
@@ -190,7 +180,8 @@ class Matcher:
         for request in sorted((one for posted in self._posted.values() for one in posted), key=lambda one: one.turn):
             found = self.take(request.source, request.tag, None)
             if found is not None:
-                self._give(request, found)
+                self.withdraw(request)
+                self._matched(request, found)
 
     # -- unexpected messages
 
@@ -213,10 +204,11 @@ class Matcher:
         by_tag = self._unexpected.get(source)
         if by_tag is None:
             return None
-        if tag != ANY_TAG:
-            waiting = by_tag.get(tag)
-            return waiting[0] if waiting else None
-        return min((waiting[0] for waiting in by_tag.values()), key=lambda one: one.order)
+        if tag == ANY_TAG:
+            heads = [waiting[0] for waiting in by_tag.values()]
+            return heads[0] if len(heads) == 1 else min(heads, key=lambda one: one.order)
+        waiting = by_tag.get(tag)
+        return waiting[0] if waiting else None
 
     def _first(self, tag: int) -> Arrival | None:
         """The earliest unexpected message of a tag (or of any), from any source."""

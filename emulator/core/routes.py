@@ -23,13 +23,14 @@ class Route:
     here, loopback : it leads to this rank itself; to a rank on this host
     flags : those of every message that goes along it
     beta_out, gap : seconds per byte of this rank's card, and its least time between two messages
+    queued : seconds that the latest message waited at links that hosts share
     last : for each context, when the first byte of the latest message arrives: messages do not overtake
     change : what faults have done to this way; None on a healthy one
     """
 
     __slots__ = (
         "_counted_from", "alpha", "back", "beta", "beta_out", "bytes", "change", "destination", "flags", "gap", "here",
-        "host", "last", "links", "loopback", "path", "queue", "sequence", "stream", "varies",
+        "host", "last", "links", "loopback", "path", "queue", "queued", "sequence", "stream", "varies",
     )  # fmt: skip
 
     def __init__(self, destination: int, host: int, path: Path, back: float, queue: Queue, stream: int) -> None:
@@ -43,7 +44,7 @@ class Route:
         self.varies = path.jitter is not None or path.loss is not None
         self.here = self.loopback = False
         self.flags = 0
-        self.beta_out, self.gap = path.beta, 0.0
+        self.beta_out, self.gap, self.queued = path.beta, 0.0, 0.0
         self.sequence = self.bytes = self._counted_from = 0
         self.last: dict[int, float] = {}
         self.change: Change | None = None

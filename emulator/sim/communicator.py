@@ -15,6 +15,8 @@ from emulator.sim.engine import SimulatedEngine
 class SimulatedCarrier(EmulatedCarrier):
     """See `emulator.carrier.Carrier`; a rank that waits lets others run, and what may hang is given simulated time."""
 
+    comm: SimulatedComm
+
     def advance(self, t: float) -> None:
         super().advance(t)
         self.comm.engine.hold(t)
@@ -26,7 +28,7 @@ class SimulatedCarrier(EmulatedCarrier):
         patience_s: float = math.inf,
         longest_s: float = carrier.LONGEST_NAP_S,
     ) -> bool:
-        engine: SimulatedEngine = self.comm.engine
+        engine = self.comm.engine
         end = min(deadline, engine.loop.now + patience_s)
         looked_at = engine.loop.now
         while not ready():

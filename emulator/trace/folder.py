@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from emulator.errors import CannotWrite
 from emulator.trace import diagram, loading, perfetto
 from emulator.trace.recorder import TRACES
 from emulator.trace.summary import summarise
@@ -26,19 +27,21 @@ def discard(folder: Path) -> None:
 def conclude(folder: Path) -> dict[str, Any]:
     """Read what all ranks have recorded, write both pictures of it, and give the ``timeline`` of the result.
 
-    The pictures are `perfetto.FILE` and `diagram.PAGE`. The timeline is the summary, and in ``diagram`` what
-    `diagram.data` has picked, as JSON.
-
-    One rank calls it, after all have ended their recordings.
-
-    Raises
-    ------
-    CannotWrite
-        The file system refused the file.
+    The pictures are `perfetto.FILE` and `diagram.PAGE`; ``unwritten`` says why one could not be written, so that a full
+    disk does not cost the result. The timeline is the summary, and in ``diagram`` what `diagram.data` has picked, as
+    JSON. One rank calls it, after all have ended their recordings.
     """
     found = loading.load(folder)
-    perfetto.write(found, folder / perfetto.FILE)
     shown = diagram.data(found)
-    diagram.write(shown, folder / diagram.PAGE)
+    problem: CannotWrite | None = None
+    for write in (
+        lambda: perfetto.write(found, folder / perfetto.FILE),
+        lambda: diagram.write(shown, folder / diagram.PAGE),
+    ):
+        try:
+            write()
+        except CannotWrite as error:
+            problem = error.beside(problem)
     # As text, because a result file has a line for each number of a list.
-    return summarise(found) | {"diagram": json.dumps(shown, separators=(",", ":"))}
+    pictured = {"diagram": json.dumps(shown, separators=(",", ":")), "unwritten": problem and str(problem)}
+    return summarise(found) | pictured

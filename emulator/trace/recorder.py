@@ -70,6 +70,7 @@ class Recorder(Instrument):
     rank, ranks : this rank and how many there are
     now : the clock of phases and faults, in seconds
     limit : rows that are kept, the last ones
+    reached : the same clock, read without charging what the rank has computed since its last call; None: `now`
     about : what the file says of the run besides: ``clock`` ("wall", "emulated" or "simulated"), ``network``
 
     Raises
@@ -78,13 +79,17 @@ class Recorder(Instrument):
         The file cannot be made, or the disk has no room for it.
     """
 
-    def __init__(self, path: Path, rank: int, ranks: int, now: Callable[[], float], limit: int, **about: Any) -> None:
+    def __init__(
+        self, path: Path, rank: int, ranks: int, now: Callable[[], float], limit: int,
+        reached: Callable[[], float] | None = None, **about: Any,
+    ) -> None:  # fmt: skip
         self._path, self._now, self.rank = path, now, rank
         self._serial, self._place, self._end = 0, HEADER, HEADER + limit * ROW.itemsize
         self._map = _mapped(path, self._end)
         text = json.dumps({"rank": rank, "ranks": ranks, "limit": limit, **about}).encode()
         self._map[_BEGAN.size : _BEGAN.size + len(text)] = text
-        self._began = now()
+        self._reached = reached or now
+        self._began = self._reached()
         _BEGAN.pack_into(self._map, 0, MAGIC, self._began, math.nan)
         self._open = True
         self._after_sent, self._asked, self._leaving = 0, math.nan, math.nan
@@ -147,7 +152,7 @@ class Recorder(Instrument):
         if not self._open:
             return
         self._open = False
-        _BEGAN.pack_into(self._map, 0, MAGIC, self._began, self._now())
+        _BEGAN.pack_into(self._map, 0, MAGIC, self._began, self._reached())
         size = min(self._end, HEADER + self._serial * ROW.itemsize)
         self._map.flush()
         self._map.close()

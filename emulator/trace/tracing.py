@@ -36,14 +36,19 @@ def begin(
         The trace cannot be written.
     """
     own = carrier.of(comm)
+    reached = (lambda: float(comm.engine.clock.t)) if own.timed else own.now
+    if own.timed:  # to begin takes no emulated time
+        comm.engine.clock.leave()
     rank, ranks = (comm.Get_rank() if member is None else member), comm.Get_size()
     path = folder / TRACES / f"{attempt:03d}-{rank:05d}.bin"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UsageError(f"a trace is written to {path.parent}, which failed: {error.strerror or error}") from None
-    recorder = Recorder(path, rank, ranks, own.now, limit or default_limit(ranks), clock=clock, **about)
+    recorder = Recorder(path, rank, ranks, own.now, limit or default_limit(ranks), reached, clock=clock, **about)
     own.instruments.append(recorder)
+    if own.timed:
+        comm.engine.clock.leave()
     return recorder
 
 

@@ -1,15 +1,5 @@
 """The result of a command: make the run folder, save the result after each job, print it at the end.
 
-    @click.command()
-    @click.option(...)
-    @reporting("matrix", "List the cells and start nothing.")
-    def matrix(ranks: int, ..., report: Report) -> None:
-        if report.dry_run: ...
-        with report.begun(ranks) as folder:
-            for one in run(folder):
-                report.save(matrix=[...])
-            report.show()
-
 The result is saved before it is printed: a closed pipe, Ctrl-C or SIGTERM loses nothing that was measured.
 """
 

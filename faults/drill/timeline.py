@@ -166,15 +166,15 @@ def _episode(records: Sequence[Record], death: Death, first: Record) -> Episode 
         lost_steps=max(0, step - min(resumed, default=step)),
         coordinator=next((r["coordinator"] for r in reversed(within) if "coordinator" in r), None),
         notes=_notes(records, within, death),
-        ranks=_by_process(within, death.at, step),
+        ranks=_by_process([r for r in records if r["at"] > death.at], death.at, step),
     )
 
 
-def _by_process(within: Sequence[Record], began: float, step: int) -> dict[int, dict[str, float]]:
-    """The phases of each process that completed the interrupted step in the episode, up to its own completion."""
-    done = {r["member"]: completed(r) for r in within if r["what"] == "commit" and r["step"] == step}
+def _by_process(later: Sequence[Record], began: float, step: int) -> dict[int, dict[str, float]]:
+    """The phases of each process that completed the interrupted step after the death, up to its own completion."""
+    done = {r["member"]: completed(r) for r in later if r["what"] == What.COMMIT and r["step"] == step}
     return {
-        member: _phases([r for r in within if r["member"] == member and r["at"] <= ended], began, ended)
+        member: _phases([r for r in later if r["member"] == member and r["at"] <= ended], began, ended)
         for member, ended in done.items()
         if ended > began
     }

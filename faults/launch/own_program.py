@@ -264,6 +264,8 @@ def failed(processes: Sequence[Process], status: int, own: int, ended_for: str =
     elif not said and status == 0 and not own:
         why = "no rank has used faults.recovering, routing or restarting, which write status: see examples/recovery"
         _say(f"error: {why}")
+    elif not said and not own:
+        _say(f"error: not recovered: no rank had begun its loop: {_list(processes)} (status {status})")
     if outcome.failed(said):
         return wanted or 1
     return wanted or (status if 0 < status < 128 else NOT_RECOVERED)

@@ -72,16 +72,18 @@ def _await(rank: int, limit_s: float) -> "tuple[int, bool]":
         _, status = os.waitpid(rank, os.WUNTRACED)
         if not os.WIFSTOPPED(status):
             return status, fenced
-        if limit_s:
-            deadline, ended = time.monotonic() + limit_s, 0
-            while not ended and time.monotonic() < deadline:
-                time.sleep(_LOOK_S)
-                ended, status = os.waitpid(rank, os.WNOHANG | os.WCONTINUED)
-                if ended and not os.WIFCONTINUED(status):
-                    return status, fenced
-            if not ended:
-                fenced = True
-                _send(rank, signal.SIGKILL)
+        # Looks are counted, not time: this process may have been stopped as well, with its whole job (Ctrl-Z).
+        looks, ended = int(limit_s / _LOOK_S) + 1 if limit_s else 0, 0
+        for _ in range(looks):
+            time.sleep(_LOOK_S)
+            ended, status = os.waitpid(rank, os.WNOHANG | os.WCONTINUED)
+            if ended:
+                break
+        if ended and not os.WIFCONTINUED(status):
+            return status, fenced
+        if looks and not ended:
+            fenced = True
+            _send(rank, signal.SIGKILL)
 
 
 def _is_missed(folder: str, name: str, code: int) -> bool:

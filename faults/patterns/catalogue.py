@@ -99,7 +99,7 @@ CATALOGUE = {
     pattern.name: pattern
     for pattern in (
         Pattern(
-            "ring", "data-parallel training over a ring all-reduce", ("shrink", "spare", "respawn", "restart"), 40,
+            "ring", "data-parallel training over a ring all-reduce", policies.of_pattern("ring"), 40,
             oracles.same_training, "the model is bit-equal to that of the fault-free run",
             options={"reduction": "exact", "shards": 32, "ballast": 0, "declared_s": 0.0, "grip_s": 0.0,
                      "own": 0, "agree": 0},
@@ -109,7 +109,7 @@ CATALOGUE = {
             lockstep=True,
         ),
         Pattern(
-            "parameter-server", "training with parameter servers", ("continue", "replicate"), 40,
+            "parameter-server", "training with parameter servers", policies.of_pattern("parameter-server"), 40,
             oracles.replayed_service,
             "the model is bit-equal to a replay of the pushes that took effect, among them all of the survivors'",
             options={"shards": 32, "ballast": 0},
@@ -122,7 +122,7 @@ CATALOGUE = {
             losses=lambda policy, ranks: (policy.replicas, ranks - policy.replicas - 1),
         ),
         Pattern(
-            "gossip", "averaging with neighbours", ("continue",), 320,
+            "gossip", "averaging with neighbours", policies.of_pattern("gossip"), 320,
             oracles.replayed_gossip,
             "the survivors agree, on what a replay of the messages that arrived gives, bit by bit",
             options={"ballast": 0},
@@ -131,7 +131,8 @@ CATALOGUE = {
             losses=lambda policy, ranks: (0, min(_GRAPH_LOSSES, ranks - 2)),
         ),
         Pattern(
-            "scatter-gather", "requests of many tasks, handed out by a coordinator", ("reexecute",), 30,
+            "scatter-gather", "requests of many tasks, handed out by a coordinator",
+            policies.of_pattern("scatter-gather"), 30,
             oracles.same_answers, "every answer is right",
             options={"tasks": 64, "ballast": 0},
             phases={"scatter": "coordinator", "compute": "worker", "gather": "coordinator"},
@@ -141,7 +142,7 @@ CATALOGUE = {
             fewest=2,
         ),
         Pattern(
-            "federated", "federated averaging", ("continue",), 20,
+            "federated", "federated averaging", policies.of_pattern("federated"), 20,
             oracles.replayed_rounds,
             "the model is bit-equal to a replay of the answers; with liars nearly as accurate as without",
             options={"rule": "mean", "liars": 0, "deadline_s": 2.0, "ballast": 0},

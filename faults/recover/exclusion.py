@@ -23,13 +23,13 @@ from faults.record import outcome
 from faults.record.journal import What
 from faults.record.status_board import WORKING
 from faults.recover.preconditions import check_survival
-from faults.recover.program_failure import end_in_the_loop, enter_loop, leave_loop
+from faults.recover.program_failure import GuardedLoop
 
 _ASK_EVERY_S = 1e-3
 _FOLLOW_EVERY_S = 1e-3
 
 
-class Route:
+class Route(GuardedLoop):
     """One rank of a job that leaves dead ranks out; made by `routing`.
 
     Attributes
@@ -137,23 +137,15 @@ class Route:
     def living(self) -> list[int]:
         return [rank for rank in range(self.size) if rank not in self.dead]
 
-    def __enter__(self) -> Route:
-        enter_loop()
-        outcome.say(outcome.BEGAN)
-        return self
-
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave together: a rank that leaves early counts as dead."""
         self._over.set()
-        if kind is not None and error is not None and self.drill.silent:
-            end_in_the_loop(kind, error, trace)
-        leave_loop()
-        if kind is None:
-            alive = self.group.agree(True).alive
-            self.dead |= set(range(self.size)) - set(alive)  # a death may become known so late on a busy machine
-        outcome.conclude(kind is None)
+        super().__exit__(kind, error, trace)
+
+    def _leave(self) -> None:
+        alive = self.group.agree(True).alive
+        self.dead |= set(range(self.size)) - set(alive)  # a death may become known so late on a busy machine
 
 
 def routing(comm: MPI.Intracomm, drill: DrillContext | None = None, stages: int = 1) -> Route:

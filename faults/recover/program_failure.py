@@ -14,7 +14,7 @@ import signal
 import sys
 import traceback
 from types import TracebackType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from mpi4py import MPI
 
@@ -22,6 +22,9 @@ from emulator.comm.compiled_classes import replace_methods
 from emulator.errors import UsageError
 from faults.platform import LOCAL
 from faults.record import outcome
+
+if TYPE_CHECKING:
+    from faults.inject.drill_context import DrillContext
 
 _PATIENCE_S = 2.0
 
@@ -59,13 +62,44 @@ def leave_loop() -> None:
     _Loop.entered = False
 
 
-def end_in_the_loop(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+class GuardedLoop:
+    """Base of a loop that all ranks enter and leave together, and whose other ranks are told when one fails in it.
+
+    Attributes
+    ----------
+    drill
+        Outside of a drill an exception that leaves the loop ends this rank.
+    """
+
+    drill: DrillContext
+
+    def __enter__(self) -> Self:
+        enter_loop()
+        outcome.say(outcome.BEGAN)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and self.drill.silent:
+            end_in_the_loop(error, trace)
+        leave_loop()
+        if error is None:
+            self._leave()
+        outcome.conclude(error is None)
+
+    def _leave(self) -> None:
+        """Wait for all living ranks at the end of the loop: one that leaves early would count as dead."""
+        raise NotImplementedError
+
+
+def end_in_the_loop(error: BaseException, trace: TracebackType | None) -> None:
     """End this rank, whose loop is left by an exception: the others wait for it in there."""
     if isinstance(error, SystemExit):
         code = error.code if isinstance(error.code, int) else int(error.code is not None)
         said = "" if error.code is None or isinstance(error.code, int) else f"{error.code}\n"
         _end(f"{said}{_name()} ended itself by sys.exit({code}) before the last step", code)
-    die_loudly(kind, error, trace)
+    die_loudly(type(error), error, trace)
 
 
 def die_loudly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

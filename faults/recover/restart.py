@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 from mpi4py import MPI
@@ -30,13 +29,13 @@ from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.record.journal import What
 from faults.recover.preconditions import check_mortality
-from faults.recover.program_failure import end_in_the_loop, enter_loop, leave_loop
+from faults.recover.program_failure import GuardedLoop
 
 State = dict[str, np.ndarray]
 Rule = Callable[[float, float], int]
 
 
-class Restarting:
+class Restarting(GuardedLoop):
     """A loop of steps that resumes from the newest intact checkpoint.
 
     Parameters
@@ -132,23 +131,11 @@ class Restarting:
         self.drill.journal.write(What.INTERVAL, steps=steps, cost=cost, mtbf=self._mtbf_s)
         return steps
 
-    def __enter__(self) -> Restarting:
-        enter_loop()
-        outcome.say(outcome.BEGAN)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None and error is not None and self.drill.silent:
-            end_in_the_loop(kind, error, trace)
-        leave_loop()
-        if kind is None:
-            self.store.wait()
-            self.comm.Barrier()
-            if self._clear and self.place == 0:
-                self.store.clear()
-        outcome.conclude(kind is None)
+    def _leave(self) -> None:
+        self.store.wait()
+        self.comm.Barrier()
+        if self._clear and self.place == 0:
+            self.store.clear()
 
 
 def restarting(

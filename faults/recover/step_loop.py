@@ -32,10 +32,9 @@ from mpi4py import MPI
 
 from emulator.errors import UsageError
 from faults.inject.drill_context import DrillContext
-from faults.record import outcome
 from faults.recover.job_processes import JobProcesses
 from faults.recover.preconditions import check_policy, check_survival
-from faults.recover.program_failure import end_in_the_loop, enter_loop, leave_loop
+from faults.recover.program_failure import GuardedLoop
 from faults.recover.repair import APART, Repairing
 from faults.recover.state_copies import State
 
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
     from faults.recover.multilevel import Levels
 
 
-class Recovering(Repairing):
+class Recovering(Repairing, GuardedLoop):
     """A running job under one policy; made by `recovering`."""
 
     _steps = 0  # that there are to do
@@ -145,22 +144,8 @@ class Recovering(Repairing):
             self.levels.commit()
             self.levels.to_disk(self.step, self.committed, self.comm.Get_rank(), self.comm.Get_size())
 
-    # -- beginning and end -------------------------------------------------------------------------
-    def __enter__(self) -> Recovering:
-        enter_loop()
-        outcome.say(outcome.BEGAN)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Leave together: a rank that leaves early counts as dead."""
-        if kind is not None and error is not None and self.drill.silent:
-            end_in_the_loop(kind, error, trace)
-        leave_loop()
-        if kind is None:
-            self._processes.group.agree(True)
-        outcome.conclude(kind is None)
+    def _leave(self) -> None:
+        self._processes.group.agree(True)
 
 
 class _Attempt:
@@ -225,10 +210,9 @@ def recovering(
         the places of the dead.
     every
         Steps from one agreement to the next: an agreement costs time in every run, and a death up to so many steps. 0
-        agrees on nothing before a rank dies or the end comes; a death then costs up to three steps more than the
-        one that it interrupts. It is right only where in every step each rank hears
-        from every other one, however indirectly: an all-reduce, an all-gather, a barrier. Where a rank could finish a
-        step that another has not begun (gossip with neighbours, say) they would have no state in common to go back to.
+        agrees on nothing before a rank dies or the end comes; a death then costs up to three steps more than the one
+        that it interrupts. It is right only where in every step each rank hears from every other one, however
+        indirectly, as in an all-reduce: else two ranks may have no state in common to go back to.
 
     Raises
     ------

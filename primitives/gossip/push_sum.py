@@ -22,6 +22,7 @@ learning" (ICML 2019) for late messages (overlap SGP, whose tau is the bound).
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 
 import numpy as np
@@ -123,7 +124,11 @@ class PushSum:
 
     def _take(self, until: int | list[tuple[int, int]]) -> None:
         """Wait for the messages of all rounds below a number, or for these."""
-        for one in [one for one in self._due if (one[0] < until if isinstance(until, int) else one in until)]:
+        wanted = [one for one in self._due if (one[0] < until if isinstance(until, int) else one in until)]
+        living = {source for _, source in wanted if self.peers.alive(source)}
+        with contextlib.suppress(MPI.Exception):  # about a source that is lost: the receive tells which
+            self.peers.carrier.wait_for_all([self.peers.members[source] for source in sorted(living)], _TAG)
+        for one in wanted:
             self._due.remove(one)
             message = self._box.take(one[1])
             if message is not None:  # else its sender is lost

@@ -26,10 +26,11 @@ def finding(result: common.Result) -> str | None:
         return None
     failed = [part["text"] for part in checks if not part["passed"]]
     if failed:
-        return f"{len(failed)} of {len(checks)} checks fail: {failed[0]}."
+        return f"{len(failed)} of {len(checks)} checks failed: {failed[0]}."
     off = [_off(part["terms"]["rows"][-1]) for part in parts if "terms" in part]
     known = [f"; its step was priced {formats.off(one)} off" for one in off if one is not None][:1]
-    return f"All {len(checks)} checks hold ({checks[0]['text']}){''.join(known)}."
+    held = "Its check holds" if len(checks) == 1 else f"All {len(checks)} checks hold"
+    return f"{held} ({checks[0]['text']}){''.join(known)}."
 
 
 def view(result: common.Result) -> Iterator[Item]:

@@ -41,11 +41,10 @@ def view(result: common.Result) -> Iterator[Item]:
         most = max(((row["ranks"], row["bytes"]) for row in rows), default=(0, 0))
         key = [number for number, row in enumerate(rows) if (row["ranks"], row["bytes"]) == most]
         yield Table.of(f"time of an average ({result['formula']})", _TIMES, rows, key=key)
-        yield from common.formula_errors(result, "averages")
     rumours = result.get("rumours") or []
     if rumours:
         yield Table.of(f"rumours of 1 KiB among {ranks} ranks", _RUMOURS, rumours)
-        yield from common.formula_errors(result, *(f"rumours by {row['mode']}" for row in rumours))
+        yield from common.formula_errors(result, "averages", "rumours")
     curves = [Curve(way["way"], range(len(way["distances"])), way["distances"], style="line") for way in ways]
     if curves:
         distance = Axis("distance to the mean", log=True)

@@ -54,7 +54,9 @@ def view(result: common.Result) -> Iterator[Item]:
     yield from common.held_out(result)
     if result.get("checks"):
         yield common.checks(result["checks"])
-    yield from (Detail(Text(f"not checked: {text}", "dim")) for text in result.get("unchecked") or ())
+    unchecked = [Text(f"not checked: {text}", "dim") for text in result.get("unchecked") or ()]
+    yield from unchecked[:1]
+    yield from map(Detail, unchecked[1:])
     for one in known:
         lines = _meaning(one, result["clock"] == "wall")
         yield from lines if one is best else map(_detail, lines)

@@ -34,6 +34,8 @@ def brief(timeline: Mapping[str, Any]) -> Iterator[Item]:
     left = f" ({timeline['dropped']:,} earlier events were not kept)" if timeline["dropped"] else ""
     text = f"{format_time(total)}{left}; critical path: {told}; {sentence(dict(timeline))}"
     yield Text(text, lead="timeline: ")
+    if timeline.get("unwritten"):
+        yield Text(timeline["unwritten"], "bad")
 
 
 def ranks(timeline: Mapping[str, Any]) -> Table:

@@ -15,3 +15,13 @@ def test_an_error_relative_to_next_to_nothing_is_not_shown() -> None:
     assert isinstance(table, Table)
     assert [row[3] for row in table.rows] == [None, pytest.approx(0.05)]
     assert any("no verdict" in note for note in table.notes)
+
+
+def test_the_sentence_of_a_case_says_whether_its_checks_hold() -> None:
+    good, bad = ({"passed": passed, "text": text} for passed, text in ((True, "equal bits"), (False, "3 differ")))
+    total = {"term": "total", "measured": 0.1, "predicted": 0.12, "share": 1.0}
+    assert case.finding({"case": [good, {"terms": {"rows": [total]}}]}) == (
+        "Its check holds (equal bits); its step was priced +20 % off."
+    )
+    assert case.finding({"case": [good, bad]}) == "1 of 2 checks failed: 3 differ."
+    assert case.finding({"case": []}) is None

@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from emulator import sim
 from emulator.core.instruments import NO_PEER, Wait
-from emulator.errors import UsageError
-from emulator.trace import loading
+from emulator.errors import CannotWrite, UsageError
+from emulator.report.views.timeline import brief
+from emulator.trace import diagram, folder, loading, perfetto, tracing
 from emulator.trace.recorder import FAULT, PHASE, TRACES, Recorder, default_limit
 from emulator.trace.summary import summarise
 
@@ -59,6 +62,23 @@ def test_a_killed_rank_leaves_its_events(tmp_path: Path) -> None:
     assert (found.events, found.until) == (1, 12.0)
 
 
+def test_to_begin_and_to_end_takes_no_emulated_time(tmp_path: Path) -> None:
+    """Also where a rank's own CPU time advances its clock."""
+    clocks: list[float] = []
+
+    def program(comm: Any) -> None:
+        sum(range(100_000))
+        clocks.append(comm.engine.clock.t)
+        recorder = tracing.begin(comm, tmp_path, clock="simulated")
+        clocks.append(comm.engine.clock.t)
+        sum(range(100_000))
+        tracing.end(comm, recorder)
+        clocks.append(comm.engine.clock.t)
+
+    sim.run(program, 1, "10gbe", compute="measured")
+    assert clocks[0] == clocks[1] == clocks[2]
+
+
 def test_nothing_is_recorded_after_the_end(tmp_path: Path) -> None:
     recorder = _recorder(tmp_path, limit=100)
     recorder.close()
@@ -76,6 +96,22 @@ def test_a_full_disk_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     with pytest.raises(UsageError, match="--trace-limit"):
         _recorder(tmp_path, limit=10)
     assert not list((tmp_path / TRACES).iterdir())
+
+
+def test_a_full_disk_at_the_end_costs_the_pictures_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recorder = _recorder(tmp_path, limit=10)
+    recorder.waited(Wait.POLL, 9.0, 10.0, NO_PEER, 0)
+    recorder.close()
+
+    def full(*_: object) -> None:
+        raise CannotWrite(tmp_path / perfetto.FILE, "No space left on device")
+
+    monkeypatch.setattr(perfetto, "write", full)
+    timeline = folder.conclude(tmp_path)
+    assert timeline["events"] == 1
+    assert "No space left" in timeline["unwritten"]
+    assert (tmp_path / diagram.PAGE).exists()
+    assert any("No space left" in getattr(item, "text", "") for item in brief(timeline))
 
 
 def test_many_ranks_keep_fewer_events_each() -> None:

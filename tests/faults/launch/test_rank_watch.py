@@ -81,6 +81,12 @@ def test_why_a_program_did_not_finish_is_said_as_it_was(capsys, processes, statu
     assert capsys.readouterr().err.startswith(line)
 
 
+def test_a_job_that_went_with_its_mpirun_before_any_loop_says_so(capsys) -> None:
+    assert own_program.failed([], 137, 0) == own_program.NOT_RECOVERED
+    said = "error: not recovered: no rank had begun its loop: mpirun ended, and its ranks with it (status 137)\n"
+    assert capsys.readouterr().err == said
+
+
 def test_only_a_rank_that_was_killed_makes_a_new_launch_worthwhile() -> None:
     assert lost_early([AT_WORK, KILLED], 2) is KILLED
     assert lost_early([AT_WORK, AT_WORK, KILLED], 2) is None, "all had begun"

@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
+import emulator
 import faults
 from faults.platform import LOCAL
-from tests.faults.programs import KILLS, STEPS
+from tests.faults.programs import KILLS, NET, STEPS
 
 
 def arm(since: str) -> None:
@@ -60,7 +61,10 @@ def run(step: Callable[[Any], float]) -> None:
     ends = {(int(rank), int(step)): how for rank, how, step in zip(rest[::3], rest[1::3], rest[2::3], strict=True)}
     state = {"total": np.zeros(1)}
     spares = 1 if policy == "spare" else 0
-    with faults.recovering(MPI.COMM_WORLD, state, policy=policy, spares=spares, every=int(every)) as job:
+    comm = MPI.COMM_WORLD
+    if NET in os.environ:
+        comm = emulator.emulate(comm, os.environ[NET], pace="none", compute="none")
+    with faults.recovering(comm, state, policy=policy, spares=spares, every=int(every)) as job:
         arm("loop")
         while job.next(steps=steps):
             with job.attempt():

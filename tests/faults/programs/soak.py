@@ -19,7 +19,7 @@ from pathlib import Path
 import click
 import psutil
 
-from tests.faults.programs import KILLS, STEPS
+from tests.faults.programs import KILLS, NET, STEPS
 
 PROGRAMS = sorted(
     path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "loop", "soak")
@@ -33,12 +33,14 @@ BEHIND = "error: all steps are done, but rank"
 @click.option("--kills", default=100)
 @click.option("--seed", default=1)
 @click.option("-n", "ranks", default=5)
+@click.option("--minutes", default=60.0, help="No job begins after that.")
 @click.option("--early", default=0.15, help="Share of kills that strike before the loop.")
 @click.option("--policies", default="shrink,spare,respawn")
-def main(kills: int, seed: int, ranks: int, early: float, policies: str) -> None:
+def main(kills: int, seed: int, ranks: int, minutes: float, early: float, policies: str) -> None:
     """Run jobs until so many kills are planned; exit status 1 if one hung, was wrong or left a process."""
     draw, planned, tally = random.Random(seed), 0, collections.Counter[str]()
-    while planned < kills:
+    until = time.monotonic() + 60 * minutes
+    while planned < kills and time.monotonic() < until:
         job = draw.getrandbits(32)
         count = draw.choice((1, 1, 2, 3))
         planned += count
@@ -53,6 +55,7 @@ def main(kills: int, seed: int, ranks: int, early: float, policies: str) -> None
 def run(draw: random.Random, ranks: int, count: int, early: float, policies: list[str]) -> tuple[str, float, str]:
     """One job: what came of it, seconds, and what it was."""
     program, policy = draw.choice(PROGRAMS), draw.choice(policies)
+    emulated = {NET: "1gbe"} if policy != "respawn" and draw.random() < 0.3 else {}
     victims = draw.sample(range(ranks), count)
     kills = [f"{victim}@{_instant(draw, early)}" for victim in victims]
     command = [
@@ -69,12 +72,14 @@ def run(draw: random.Random, ranks: int, count: int, early: float, policies: lis
     ]
     command += ["-m", f"tests.faults.programs.{program}", policy, draw.choice("01")]
     with tempfile.TemporaryDirectory() as folder:
-        marked = os.environ | {KILLS: ",".join(kills), "SOAK_FOLDER": folder, STEPS: str(STEPS_IN_SOAK)}
+        marked = os.environ | {KILLS: ",".join(kills), "SOAK_FOLDER": folder, STEPS: str(STEPS_IN_SOAK)} | emulated
         began = time.monotonic()
         done = subprocess.run(command, env=marked, capture_output=True, text=True, timeout=6 * DEADLINE_S)
         seconds = time.monotonic() - began
         left = [one for one in psutil.process_iter() if _mark(one) == folder]
-    what = f"{' '.join(command[3:])} {marked[KILLS]}: {done.returncode} {done.stdout!r} {done.stderr[-600:]!r}"
+    what = (
+        f"{' '.join(command[3:])} {marked[KILLS]} {emulated}: {done.returncode} {done.stdout!r} {done.stderr[-600:]!r}"
+    )
     if left:
         return "left", seconds, f"{what} {left}"
     if "deadline" in done.stderr:
