@@ -62,10 +62,10 @@ def test_waiting_ends_when_a_source_is_lost_though_others_live(gone: set[int]) -
     """Who lives may have nothing more to say."""
     comm = Comm({1: [], 2: [], 3: []}, dead=set())
     box = Mailbox(Peers(comm, on_failure=lambda rank, error: None), [1, 2, 3])  # type: ignore[arg-type]
-    assert box.wait(patience_s=0.01) == []
+    assert box.wait(until=time.perf_counter() + 0.01) == []
     comm.dead = gone
     began = time.monotonic()
-    assert box.wait(patience_s=20.0) == []
+    assert box.wait(until=time.perf_counter() + 20.0) == []
     assert time.monotonic() - began < 10.0
     assert box.sources == {1, 2, 3} - gone
 
