@@ -61,6 +61,16 @@ def _dump(path: str | None, value: Any) -> None:
         _write(path, json.dumps(value, indent=1, default=str) + "\n")
 
 
+def _load(path: str, changes: tuple[str, ...] = ()) -> Any:
+    """Read a sheet, and refuse one whose program is none."""
+    from demos._lib.program import check_program
+    from emulator import design
+
+    read = design.load(path, changes)
+    check_program(read, path)
+    return read
+
+
 @main.command()
 @click.option("--case", type=click.Choice(CASES), help="One of the five case studies.")
 @click.option("--example", type=click.Choice(["A", "B"]), default="A", show_default=True,
@@ -77,7 +87,7 @@ def check(sheet: str, terms: str | None, change: tuple[str, ...], path: str | No
     """Ask what a reviewer asks: 17 rules. Exit status 1 if a finding is an error, 0 if there are questions only."""
     from emulator import design
 
-    found = design.check(design.load(sheet, change), _terms(terms))
+    found = design.check(_load(sheet, change), _terms(terms))
     for line in report.findings(found):
         click.echo(line)
     _dump(path, [asdict(one) for one in found])
@@ -100,8 +110,8 @@ def predict(
     from emulator.design import pricing
 
     measured = _terms(terms)
-    before = design.load(sheet)
-    after = design.load(sheet, change) if change else before
+    before = _load(sheet)
+    after = _load(sheet, change) if change else before
     priced = [design.predict(one, measured) for one in ((before, after) if change else (before,))]
     nodes = [pricing.chosen_nodes(one, price) for one, price in zip((before, after), priced, strict=False)]
     for line in report.prediction(priced, nodes):
@@ -138,7 +148,7 @@ def plan(
     from emulator import design
     from emulator.design.writing import sheet_text
 
-    found = design.plan(design.load(sheet, change), objective, _terms(terms))
+    found = design.plan(_load(sheet, change), objective, _terms(terms))
     for line in report.ranking(found):
         click.echo(line)
     if save is not None:
@@ -152,7 +162,7 @@ def tolerance(sheet: str, terms: str | None, change: tuple[str, ...]) -> None:
     """Say how far alpha, beta, spread, skew and failures may grow before the answer changes."""
     from emulator import design
 
-    for line in report.margins(design.tolerance(design.load(sheet, change), _terms(terms))):
+    for line in report.margins(design.tolerance(_load(sheet, change), _terms(terms))):
         click.echo(line)
 
 
@@ -160,11 +170,10 @@ def tolerance(sheet: str, terms: str | None, change: tuple[str, ...]) -> None:
 @click.option("--export", type=click.Choice(["torchrun"]), help="Print a script that times this step's all-reduce.")
 def tools(sheet: str, terms: str | None, change: tuple[str, ...], export: str | None) -> None:
     """Name the production tools and options that each slot maps to."""
-    from emulator import design
     from emulator.design import tools as known
     from emulator.design.model import facts_and_design
 
-    read = design.load(sheet, change)
+    read = _load(sheet, change)
     facts, chosen = facts_and_design(read, _terms(terms))
     if export:
         click.echo(known.torchrun(facts, chosen), nl=False)
@@ -181,7 +190,7 @@ def draw(sheet: str, terms: str | None, change: tuple[str, ...], out: str | None
     from emulator.design import pricing
     from emulator.design.drawing import draw as drawn
 
-    read = design.load(sheet, change)
+    read = _load(sheet, change)
     priced = design.predict(read, _terms(terms))
     text = drawn(priced, min(pricing.chosen_nodes(read, priced), read.job.most))
     if out is None:
@@ -213,9 +222,8 @@ def run(
     status 1 if the total, or a term of at least 5 % of the step, is more than 15 % off.
     """
     from demos._lib import design_run
-    from emulator import design
 
-    read, measured = design.load(sheet, change), _terms(terms)
+    read, measured = _load(sheet, change), _terms(terms)
     if simulate is not None:
         sys.exit(design_run.simulate(read, measured, simulate, cap, options["seed"], options))
     sys.exit(design_run.start(sheet, read, measured, most, cap, options))
@@ -247,9 +255,8 @@ def drill(
     machine. Exit status 3 if it did not recover.
     """
     from demos._lib import design_drill
-    from emulator import design
 
-    read = design.load(sheet, change)
+    read = _load(sheet, change)
     sys.exit(design_drill.start(sheet, read, _terms(terms), most, repeat, seed, fault, place))
 
 

@@ -31,6 +31,7 @@ import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
+from demos._lib.program import PARTS
 from emulator.costs.waiting import lognormal
 from emulator.design import pricing
 from emulator.design import skeleton as skeletons
@@ -44,8 +45,6 @@ Times = NDArray[np.float64]
 Fields = Mapping[str, Any]
 Ends = list[float]
 """When this rank was done with each step, in seconds; empty on a rank that only serves."""
-
-_PARTS = ("RANKS", "scaled", "data", "timed", "main")
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def program_of(sheet: Sheet, path: str) -> Case | None:
     """
     if sheet.program is None:
         return None
-    legal = f"{path}: program must be a module with {', '.join(_PARTS)}, got {sheet.program!r}: "
+    legal = f"{path}: program must be a module with {', '.join(PARTS)}, got {sheet.program!r}: "
     try:
         found: Any = importlib.import_module(sheet.program)
     except UsageError:
@@ -101,7 +100,7 @@ def program_of(sheet: Sheet, path: str) -> Case | None:
     except Exception as error:  # whatever the module does as it is imported
         reason = str(error).splitlines()[0] if str(error) else ""
         raise UsageError(f"{legal}{type(error).__name__}: {reason}") from None
-    if missing := [name for name in _PARTS if not hasattr(found, name)]:
+    if missing := [name for name in PARTS if not hasattr(found, name)]:
         raise UsageError(f"{legal}it has no {', '.join(missing)}")
     case: Case = found
     return case

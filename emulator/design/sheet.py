@@ -233,6 +233,10 @@ class Sheet(Table):
                 near = difflib.get_close_matches(name, names, n=1)
                 hint = f"did you mean {near[0]!r}? " if near else ""
                 raise UsageError(f"{field} must name a state or task, got {name!r}: {hint}Legal: {', '.join(names)}")
+        exchanged = [one.of for one in self.communication]
+        if twice := sorted({name for name in exchanged if exchanged.count(name) > 1}):
+            more = ", ".join(twice)
+            raise UsageError(f"communication.of names every state and task once, got {more} more than once: leave one")
         if missing := [name for name in names if self.communication and name not in {c.of for c in self.communication}]:
             raise UsageError(f"every state and task needs a [[communication]], got none of {', '.join(missing)}")
         return self

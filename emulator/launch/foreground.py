@@ -140,13 +140,14 @@ def run_filtered(
     *,
     rank_0_first: bool = False,
     watch: Watch | None = None,
+    received: list[int] | None = None,
 ) -> int:
     """Run a job in the foreground and return its exit status, 128 + signal if one ended it; nothing outlives it.
 
     With `rank_0_first` rank 0 saves what was measured when a signal ends the job, and gets the signal before mpirun,
     which would give it a quarter of a second: too short on a busy machine.
 
-    A `watch` is asked meanwhile whether to end the job.
+    A `watch` is asked meanwhile whether to end the job. A signal that ended it is added to `received`.
 
     A launch that never began (see `session_directory`) is repeated: the leftover that stopped it is gone by then.
 
@@ -173,6 +174,8 @@ def run_filtered(
         if late:
             raise TimeoutError
         if signals:
+            if received is not None:
+                received.append(signals[0])
             how = "interrupted" if signals[0] == signal.SIGINT else f"ended by {signals[0].name}"
             kept = "what had been measured, if anything, is in the run folder" if rank_0_first else "the job was ended"
             print(f"{how}: {kept}", file=sys.stderr, flush=True)

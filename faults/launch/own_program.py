@@ -93,7 +93,8 @@ def run(
             return status
         if number + 1 < launches:
             after = format_time(LOCAL.clock.now() - job.began)
-            _say(f"{job.why}: launch {number + 2} of at most {launches}, {after} after the start")
+            most = min(launches, number + 2 + job.left)
+            _say(f"{job.why}: launch {number + 2} of at most {most}, {after} after the start")
     _say(f"error: not finished after {launches} launches: see why ranks die, or allow more")
     return NOT_RECOVERED
 
@@ -104,8 +105,8 @@ class _Job:
 
     Attributes
     ----------
-    why
-        Why the last launch is to be followed by another one.
+    why, left
+        Why the last launch is to be followed by another one, and by how many more for this reason.
     """
 
     arguments: list[str]
@@ -119,12 +120,13 @@ class _Job:
     ends: list[dict[str, Any]] = field(default_factory=list)
     early: int = 0
     why: str = ""
+    left: int = sys.maxsize
 
     def launch(self, number: int) -> int | None:
         """Start the program once; the status to end with, None to start it again."""
         launched = LOCAL.clock.now()
         with tempfile.TemporaryDirectory(prefix="status-") as folder:
-            watch = RankWatch(Path(folder), self.ranks)
+            watch, received = RankWatch(Path(folder), self.ranks), list[int]()
             parent = parent_command(Path(folder), self.limit_s, self.policy.needs_ulfm)
             arguments = [*self.arguments[: -self.words], *parent, *self.arguments[-self.words :]]
             try:
@@ -133,6 +135,7 @@ class _Job:
                     extra_env={outcome.FOLDER: folder, **environment(parent)},
                     deadline_s=self.deadline_s,
                     watch=watch,
+                    received=received,
                 )
             except TimeoutError:
                 _say(f"error: not recovered: no end within the deadline of {self.deadline_s:g} s")
@@ -147,6 +150,8 @@ class _Job:
             for one in processes
             if one.code is not None
         ]
+        if received:  # what the ranks did then says nothing
+            return status
         return self._judge(processes, status, watch.why)
 
     def _judge(self, processes: list[Process], status: int, ended_for: str) -> int | None:
@@ -161,12 +166,12 @@ class _Job:
         lost = lost_early(processes, self.ranks)
         if lost and self.early < _BEGINNINGS:
             self.early += 1
-            self.why = f"{lost.how} {EARLY}"
+            self.why, self.left = f"{lost.how} {EARLY}", _BEGINNINGS - self.early
             return None
         killed = sorted((one for one in processes if one.killed), key=lambda one: one.at)
         if not said or outcome.failed(said) or not self.policy.relaunches:
             return failed(processes, status, own, ended_for)
-        self.why = killed[0].how if killed else _NO_ENDS
+        self.why, self.left = killed[0].how if killed else _NO_ENDS, sys.maxsize
         return None
 
 

@@ -156,3 +156,23 @@ def test_timings_that_no_terms_give_are_refused(tmp_path):
     status, said, error = run("predict", B, "--terms", str(path))
     assert (status, said, error.count("\n")) == (2, "", 1)
     assert "two timings must allow an alpha and a beta >= 0" in error
+
+
+@pytest.mark.parametrize("program", ["nosuch.module", "json"])
+@pytest.mark.parametrize("verb", ["check", "predict", "plan"])
+def test_a_program_that_is_none_is_refused_before_anything_is_priced(tmp_path, verb, program):
+    sheet = tmp_path / "own.toml"
+    text = (HERE / "rag.toml").read_text()
+    sheet.write_text(text.replace('program = "demos.cases.rag"', f'program = "{program}"'))
+    status, _, said = run(verb, str(sheet))
+    assert status == 2
+    assert f"got {program!r}" in said
+    assert len(said.splitlines()) == 1
+
+
+def test_two_patterns_for_one_part_are_refused(tmp_path):
+    sheet = tmp_path / "twice.toml"
+    sheet.write_text(Path(B).read_text() + '\n[[communication]]\npattern = "gossip"\nof = "table"\n')
+    status, _, said = run("check", str(sheet))
+    assert status == 2
+    assert "communication.of names every state and task once, got table" in said

@@ -327,7 +327,7 @@ def formula_errors(result: Result, *names: str) -> Iterator[Item]:
             continue
         crowded = seen["oversubscription"] > 1
         why = _CROWDED.format(ranks=seen["ranks"], cores=seen["cores"]) if crowded else _ROOMY
-        yield Detail(f"  {why}, which no alpha and beta describe: with --net the formulas can be held to")
+        yield Detail(f"  {why}, which no alpha and beta describe; with --net they are checked")
 
 
 def plots(result: Result) -> Iterator[Series]:

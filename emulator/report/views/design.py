@@ -23,7 +23,7 @@ def finding(result: common.Result) -> str | None:
     if rows:
         last = rows[-1]
         off = common.off(last["predicted"], last["measured"])
-        told += f"; run on {result['environment']['ranks']} ranks, the price was {formats.off(off)} off"
+        told += f"; run on {result['environment']['ranks']} ranks, the predicted time is off by {formats.off(off)}"
     one = result.get("drill")
     if one and one.get("recovery_seconds") is not None:
         told += f"; the drill recovered in {format_time(one['recovery_seconds'])}"

@@ -15,7 +15,7 @@ def finding(result: common.Result) -> str | None:
     if not rounds:
         return None
     last = rounds[-1]
-    told = f"After {last['number']} rounds federated averaging is {formats.percent(last['accuracy'])} accurate"
+    told = f"After {len(rounds)} rounds federated averaging is {formats.percent(last['accuracy'])} accurate"
     liars = [row for row in result.get("liars") or [] if row["liars"] and row["accuracy"][-1] is not None]
     if liars:
         best = max(liars, key=lambda row: float(row["accuracy"][-1]))

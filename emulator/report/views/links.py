@@ -26,7 +26,7 @@ def finding(result: common.Result) -> str | None:
     if betas:
         told += f" and then moves at {_range([1 / beta for beta in betas], format_rate)}"
     switches = common.switches([one for one in result["fits"] if one.get("fine")])
-    return told + (f"; the transport changes its protocol {len(switches)} times." if switches else ".")
+    return told + (f"; sizes at which the protocol changes: {len(switches)}." if switches else ".")
 
 
 def _range(values: Sequence[float], form: Callable[[float], str]) -> str:
@@ -54,7 +54,7 @@ def _switches(fits: Sequence[Row], result: Mapping[str, Any]) -> Iterator[Item]:
         for left, right in pairwise(one["segments"]):
             names = protocol_limits.near(left["last"], right["first"], known)
             where = f"between {format_size(left['last'])} and {format_size(right['first'])}"
-            meant = f"the library's {', '.join(names)}" if names else "no limit of the library's that is known"
+            meant = f"the library's {', '.join(names)}" if names else "at no known limit of the library"
             yield f"switch of {one['pattern']} {where}: {meant}"
     if known:
         limits = ", ".join(f"{name} {format_size(limit)}" for name, limit in known.items())

@@ -18,12 +18,14 @@ def finding(result: common.Result) -> str | None:
     told = []
     if uneven:
         way, best = min(uneven.items(), key=lambda item: float(item[1]["seconds"]))
-        told.append(f"Uneven tasks are done soonest handed out {way}: {format_time(best['seconds'])}")
+        told.append(f"uneven tasks are done first by {way}, after {format_time(best['seconds'])}")
     ways = (result.get("search") or {}).get("ways") or []
     full = [one for one in ways if one["coverage"] == 1.0]
     if full:
         best = min(full, key=lambda one: float(one["seconds"]))
-        told.append(f"the quickest search that all shards answer is {best['name']}, {format_time(best['seconds'])}")
+        told.append(
+            f"of the searches that every shard answers the quickest is '{best['name']}', {format_time(best['seconds'])}"
+        )
     return "; ".join(told).capitalize() + "." if told else None
 
 

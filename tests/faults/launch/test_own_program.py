@@ -3,11 +3,13 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import psutil
 import pytest
@@ -16,6 +18,7 @@ from click.testing import CliRunner
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from faults.__main__ import main
+from faults.launch import own_program
 from faults.launch.own_program import in_words, recoveries
 from faults.record import outcome
 from faults.recover import preconditions
@@ -315,3 +318,20 @@ def test_success_is_somebody_at_the_end_and_nobody_who_failed_behind_the_loop() 
         ([outcome.BEGAN], False),
     ):
         assert outcome.succeeded(said) == well
+
+
+def test_a_signal_to_the_launcher_starts_nothing_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """mpirun ends the ranks then, before their loop perhaps, which is no death to recover from."""
+    started = []
+
+    def interrupted(arguments: list[str], *, received: list[int], **others: Any) -> int:
+        started.append(arguments)
+        received.append(signal.SIGINT)
+        return 130
+
+    monkeypatch.setattr(own_program.foreground, "run_filtered", interrupted)
+    monkeypatch.setattr(own_program, "lost_early", lambda processes, ranks: outcome.Process(rank=1, code=-15))
+    program = tmp_path / "program.py"
+    program.touch()
+    assert own_program.run([str(program)], 2) == 130
+    assert len(started) == 1
