@@ -40,7 +40,7 @@ from faults.recover.step_loop import recovering
 from primitives.collectives.all_reduce import all_reduce
 from primitives.scatter_gather import Answer, Coordinator, coordinator
 
-RANKS = 3  # the orchestrator and a pair that shares the model out
+RANKS, WHY = 3, "the orchestrator, and a pair that shares the model"
 TENSOR = 2
 HIDDEN = 84  # units, a multiple of what up to 7 tensor ranks need
 STEPS = 400
@@ -154,7 +154,7 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> ca
 # -- its own screen ------------------------------------------------------------------------------------
 
 
-@demo("cases.agentic", needs=RANKS)
+@demo("cases.agentic", needs=RANKS, why=WHY)
 def main(run: Run) -> None:
     sheet = case.sheet_beside(__file__, run)
     small, text = scaled(sheet, run.size), data(run.control, sheet)

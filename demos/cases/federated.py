@@ -26,7 +26,6 @@ from demos._lib import case, case_terms, hospitals, screen
 from demos._lib.hospital_rounds import LIE, LOCAL, RATE, Member, Plan, admit, by_gossip, by_server, one_process
 from demos._lib.timing import begin_together, declared
 from emulator.design.sheet import Sheet
-from emulator.errors import UsageError
 from emulator.run.options import demo
 from emulator.run.session import Run
 from faults.drill.job_spec import JobSpec
@@ -81,11 +80,9 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: hospitals.Rows, steps: case.S
     return ends
 
 
-@demo("cases.federated", needs=2)
+@demo("cases.federated", needs=RANKS, why=WHY)
 def main(run: Run) -> None:
     """Train one model in hospitals that keep their rows: servers by election, gossip, drop-outs, a liar."""
-    if run.size < RANKS:
-        raise UsageError(f"federated needs {RANKS} ranks ({WHY}), got {run.size}: give mpirun a larger -n")
     own = admit(run.comm, hospitals.rows(hospitals.split(run.size, run.seed)[run.rank]))
     parts = run.control.gather(own)  # for the comparison, on the control communicator; the training has `own` only
     _answer(run, own, parts)

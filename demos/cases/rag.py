@@ -39,7 +39,7 @@ from faults.plan.grammar import parse
 from faults.recover.exclusion import routing
 from primitives.scatter_gather import Deadline
 
-RANKS = 3  # the driver and two workers, so that a shard has a replica elsewhere
+RANKS, WHY = 3, "the driver and two workers, so that a shard has a replica elsewhere"
 DRILLED = ("click", "rich")  # a small collection: a drill is started many times
 NEW = 120  # passages that are published while questions are answered
 
@@ -86,7 +86,7 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> ca
 # -- its own screen ------------------------------------------------------------------------------------
 
 
-@demo("cases.rag", needs=RANKS)
+@demo("cases.rag", needs=RANKS, why=WHY)
 @click.option("--question", default="fit a straight line by least squares", show_default=True, help="What to ask.")
 @click.option("--packages", default=",".join(PACKAGES), show_default=True, help="Whose documentation is searched.")
 def main(run: Run, question: str, packages: str) -> None:

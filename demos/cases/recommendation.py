@@ -91,11 +91,9 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: clicks.Clicks, steps: case.St
     return how.service(comm, data).run(work) or []
 
 
-@demo("cases.recommendation", needs=2)
+@demo("cases.recommendation", needs=RANKS, why=WHY)
 def main(run: Run) -> None:
     """Predict clicks from a table on servers: answer, traffic, and staleness under a straggler."""
-    if run.size < RANKS:
-        raise UsageError(f"recommendation needs {RANKS} ranks ({WHY}), got {run.size}: give mpirun a larger -n")
     made = clicks.Clicks(run.seed)
     _answer(run, made)
     _trade(run, made)

@@ -28,7 +28,6 @@ from demos._lib import case, case_terms, screen, searching
 from demos._lib.searching import CELLS, Agent, World
 from demos._lib.timing import declared
 from emulator.design.sheet import Sheet
-from emulator.errors import UsageError
 from emulator.run.options import demo
 from emulator.run.session import Run
 from faults.drill.job_spec import JobSpec
@@ -138,11 +137,9 @@ def mission(agents: int, seed: int) -> World:
     return World(agents, seed, apart=APART, empty={agents - 1: 65, agents - 2: 80})
 
 
-@demo("cases.swarm", needs=2)
+@demo("cases.swarm", needs=RANKS, why=WHY)
 def main(run: Run) -> None:
     """Search an area with agents that hear their neighbours only: map, coverage, deaths, convergence."""
-    if run.size < RANKS:
-        raise UsageError(f"swarm needs {RANKS} ranks ({WHY}), got {run.size}: give mpirun a larger -n")
     world = mission(run.size, run.seed)
     log = search(run.comm, Air(Peers(run.control)), world, declared(run, STEP_S))
     logs = run.control.gather(log)

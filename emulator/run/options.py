@@ -198,14 +198,14 @@ def _refuse_idle(net: str | None) -> None:
 
 
 def demo(
-    name: str, *, needs: int = 2, sizes: str = "8:8M", budget: float = 40.0
+    name: str, *, needs: int = 2, why: str = "", sizes: str = "8:8M", budget: float = 40.0
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Make ``main(run, **own_options)`` a command with the common options.
 
     Parameters
     ----------
     name : of the run folder and the result's ``demo``
-    needs : the fewest ranks that make sense
+    needs, why : the fewest ranks that make sense, and what they are for
     sizes, budget : defaults of ``--sizes`` and ``--budget`` (seconds)
     """
 
@@ -215,8 +215,9 @@ def demo(
             if not inside() and launch_ranks is not None:
                 sys.exit(relaunch(launch_ranks))
             if not inside() and needs > 1:
+                reason = f" ({why})" if why else ""
                 raise UsageError(
-                    f"demos.{name} needs at least {needs} ranks, got 1: start it with 'mpirun -n 16 python -m "
+                    f"demos.{name} needs at least {needs} ranks{reason}, got 1: start it with 'mpirun -n 16 python -m "
                     f"demos.{name}' or 'python -m demos.{name} -n 16'"
                 )
             from emulator.run import session
@@ -224,7 +225,7 @@ def demo(
             common = session.CommonOptions(
                 **{key: options.pop(key) for key in session.CommonOptions.__dataclass_fields__}
             )
-            sys.exit(session.execute(name, needs, launch_ranks, common, lambda run: function(run, **options)))
+            sys.exit(session.execute(name, needs, launch_ranks, common, lambda run: function(run, **options), why))
 
         command: click.Command = click.command(name=name, cls=OneLineCommand)(callback)
         command.help = (function.__doc__ or sys.modules[function.__module__].__doc__ or "").strip()

@@ -255,7 +255,9 @@ class Run:
         return False
 
 
-def execute(name: str, needs: int, asked: int | None, common: CommonOptions, body: Callable[[Run], None]) -> int:
+def execute(
+    name: str, needs: int, asked: int | None, common: CommonOptions, body: Callable[[Run], None], why: str = ""
+) -> int:
     """Run `body` on every rank and return the exit status; no error leaves another rank waiting."""
     if not MPI.Is_initialized():
         MPI.Init()
@@ -264,7 +266,8 @@ def execute(name: str, needs: int, asked: int | None, common: CommonOptions, bod
     if asked is not None and asked != size:
         raise UsageError(f"-n starts a job from outside mpirun; this one already has {size} ranks, -n says {asked}")
     if size < needs:
-        raise UsageError(f"demos.{name} needs at least {needs} ranks, got {size}: give mpirun a larger -n")
+        reason = f" ({why})" if why else ""
+        raise UsageError(f"demos.{name} needs at least {needs} ranks{reason}, got {size}: give mpirun a larger -n")
     run: Run | None = None
     saver: SaverOnSignal | None = None
     try:

@@ -55,4 +55,6 @@ def check_run(result: dict[str, Any]) -> None:
 
 @on_ranks(2)
 def test_two_ranks_are_too_few(comm: Any) -> None:
-    assert "needs at least 3 ranks, got 2" in refuse(comm, "cases.agentic", "")
+    assert "needs at least 3 ranks (the orchestrator, and a pair that shares the model), got 2" in refuse(
+        comm, "cases.agentic", ""
+    )

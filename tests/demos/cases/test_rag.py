@@ -128,7 +128,10 @@ def check_run(result: dict[str, Any]) -> None:
 
 @on_ranks(2)
 def test_two_ranks_are_too_few(comm: Any) -> None:
-    assert "needs at least 3 ranks, got 2" in refuse(comm, "cases.rag", "")
+    assert (
+        "needs at least 3 ranks (the driver and two workers, so that a shard has a replica elsewhere), got 2"
+        in refuse(comm, "cases.rag", "")
+    )
 
 
 def test_a_question_without_a_word_of_the_corpus_is_refused(tmp_path: Path) -> None:
