@@ -29,7 +29,7 @@ _unpack_from = header.HEADER.unpack_from
 _SIZE = header.SIZE
 _PACKED = header.PACKED
 _ANY, _BYTE = MPI.ANY_SOURCE, MPI.BYTE
-_NAP_PER_RANK_S = 50e-6  # where ranks share a core, a look that finds nothing takes it from the one that is waited for
+_NAP_PER_RANK_S = 25e-6  # where ranks share a core, a look that finds nothing takes it from the one that is waited for
 _SPIN_S = 60e-6
 _REAPED_AT = 64
 

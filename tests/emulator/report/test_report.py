@@ -114,8 +114,7 @@ def test_the_verdict_names_optimum_interval_and_domination():
     textbook = emulator.speedup.textbook(1.0, 0.0008, 0.040).answers()
     assert list(speedup.optimum({**textbook, "best_ci95": (30, 4096)})) == [
         "p* = 34 [30, > 4096], S(p*) = 7.49, efficiency 22.0 %, R(p*) = 3.54",
-        "nodes to ask for: 21, the fewest within 5 % of the shortest step: S = 7.15, efficiency 34.1 %; "
-        "below 50 % from p = 13",
+        "nodes to ask for (5 % off): 21, S = 7.15, efficiency 34.1 %; half at p = 13",
         "communication dominates from p = 13, where S = 6.24",
     ]
 
