@@ -98,8 +98,12 @@ class Server:
 
     @property
     def owing(self) -> set[int]:
-        """Workers that wait neither for this server nor for each other, from whom a message will come."""
-        return set().union(*(shard.owing for shard in self.shards.values())) - self._away
+        """Workers from whom a message will come without one of this server: those that wait for no reply.
+
+        One that waits for other workers may need a reply to one of those first. If all wait for each other, none does.
+        """
+        unanswered: set[int] = set().union(*(shard.owing for shard in self.shards.values()))
+        return unanswered - self._away or unanswered
 
     @property
     def not_finite(self) -> Counter[int]:
