@@ -1,23 +1,18 @@
-"""Parts that several views share: measurements, fits, predictions, fidelity, warnings."""
+"""Text and tables that several views share: measurements, fits, predictions, fidelity, warnings."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 from emulator.report import formats
 from emulator.report.model import (
-    Axis,
     Column,
-    Curve,
     Detail,
     Item,
-    Mark,
     Row,
-    Series,
     Table,
     Text,
     Verdict,
@@ -25,15 +20,10 @@ from emulator.report.model import (
     spread,
 )
 from emulator.report.views import timeline
-from emulator.units import format_size, format_time
+from emulator.units import format_size
 
 Result = Mapping[str, Any]
 
-BYTES = Axis("size", "bytes", log=True, binary=True, form=lambda size: format_size(round(size)))
-TIME = Axis("time", "us", 1e6, log=True, form=format_time)
-BANDWIDTH = Axis("bus bandwidth", "GB/s", 1e-9, log=True)
-
-_MOST_PLOTS = 4
 _MOST_WARNINGS = 3  # on one screen
 _MOST_CHECKS = 4
 
@@ -328,89 +318,3 @@ def formula_errors(result: Result, *names: str) -> Iterator[Item]:
         crowded = seen["oversubscription"] > 1
         why = _CROWDED.format(ranks=seen["ranks"], cores=seen["cores"]) if crowded else _ROOMY
         yield Detail(f"  {why}, which no alpha and beta describe; with --net they are checked")
-
-
-def plots(result: Result) -> Iterator[Series]:
-    """Time, and bus bandwidth where there is one, over size: curves for each number of ranks, a plot for each pattern.
-
-    Link and reduction have nothing to do with a native collective on as many ranks. Many patterns share one plot, on
-    the most ranks.
-    """
-    by_pattern = grouped(timed(result), "pattern")
-    if len(by_pattern) > _MOST_PLOTS:
-        yield _beside(result, by_pattern)
-        by_pattern = {name: rows for name, rows in by_pattern.items() if name in ("link", "reduction")}
-    for pattern, rows in by_pattern.items():
-        if len(rows) < 2:
-            continue
-        name = pattern.replace(" ", "-").replace(",", "")
-        groups = grouped(sorted(rows, key=lambda row: (row["ranks"], row["bytes"])), "ranks")
-        native = pattern not in ("link", "reduction")
-        curves = [one for p, group in groups.items() for one in times(group, f"p = {p}", p, native)]
-        marks = switches([fit for fit in result["fits"] if fit["pattern"] == pattern])
-        yield Series(f"time-{name}", f"{pattern}: time by size ({result['clock']} clock)", BYTES, TIME, curves, marks)
-        if all(row.get("busbw") for row in rows):
-            speeds = [Curve.line(f"p = {p}", group, "bytes", "busbw", p) for p, group in groups.items()]
-            yield Series(f"busbw-{name}", f"{pattern}: bus bandwidth by size", BYTES, BANDWIDTH, speeds)
-
-
-def _beside(result: Result, by_pattern: Mapping[str, Sequence[Row]]) -> Series:
-    """All patterns on the most ranks in one plot, a curve for each."""
-    most = max(row["ranks"] for rows in by_pattern.values() for row in rows)
-    curves = []
-    for pattern, rows in by_pattern.items():
-        these = [row for row in rows if row["ranks"] == most]
-        if these and pattern not in ("link", "reduction"):
-            curves.append(medians(these, pattern, style="joined"))
-    return Series("time-patterns", f"Time by size on {most} ranks ({result['clock']} clock)", BYTES, TIME, curves)
-
-
-def predictions(result: Result) -> Iterator[Series]:
-    """Predicted against measured times: on the diagonal where a prediction is right."""
-    rows = [row for row in timed(result) if row.get("predicted")]
-    if len(rows) < 2:
-        return
-    ends = [pick(row["seconds"]["median"] for row in rows) for pick in (min, max)]
-    curves = [Curve("right", ends, ends, style="dotted", group="diagonal")]
-    told = {False: "in the fit" if any("held_out" in row for row in rows) else "by formula", True: "held out"}
-    for held, these in sorted(grouped(rows, lambda row: bool(row.get("held_out"))).items()):
-        points = [(row["seconds"]["median"], row["predicted"]) for row in these]
-        curves.append(Curve(told[held], [x for x, _ in points], [y for _, y in points]))
-    measured, predicted = replace(TIME, name="measured"), replace(TIME, name="predicted")
-    yield Series("predicted", "Predicted against measured times", measured, predicted, curves)
-
-
-def segment(fit: Row, size: int) -> Row:
-    """The terms of a fit that hold for a size: those of its segment, if it has several."""
-    segments = fit.get("segments") or [fit]
-    return next((one for one in segments if "last" not in one or size <= one["last"]), segments[-1])
-
-
-def switches(fits: Sequence[Row]) -> list[Mark]:
-    """Where the segments of fits meet: a change of the transport's protocol, or of an algorithm."""
-    found = [left["last"] for fit in fits for left, _ in pairwise(fit.get("segments") or ())]
-    return [Mark(size, f"switch at {format_size(size)}") for size in sorted(set(found))]
-
-
-def timed(result: Result) -> list[Row]:
-    """The measurements that have a place on logarithmic axes."""
-    return [row for row in result["measurements"] if row["bytes"] > 0 and row["seconds"]["median"] > 0]
-
-
-def medians(rows: Sequence[Row], name: str, group: Any = None, style: str = "points") -> Curve:
-    """Median times over sizes, with their intervals."""
-    rows = sorted(rows, key=lambda row: row["bytes"])
-    seconds = [row["seconds"] for row in rows]
-    values, intervals = [one["median"] for one in seconds], [one.get("ci95") for one in seconds]
-    return Curve(name, [row["bytes"] for row in rows], values, intervals, style, group)
-
-
-def times(rows: Sequence[Row], name: str, group: Any, native: bool = True) -> Iterator[Curve]:
-    """Medians with their intervals; the predicted times as a line, the native ones dotted, where all have them."""
-    rows = sorted(rows, key=lambda row: row["bytes"])
-    sizes = [row["bytes"] for row in rows]
-    yield medians(rows, name, group)
-    if all(row.get("predicted") for row in rows):
-        yield Curve.line("fit", rows, "bytes", "predicted", group)
-    if native and all(row.get("native") for row in rows):
-        yield Curve("native", sizes, [row["native"]["median"] for row in rows], style="dotted", group=group)

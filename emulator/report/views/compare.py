@@ -8,7 +8,7 @@ from typing import Any
 
 from emulator.report import formats
 from emulator.report.model import Column, Detail, Item, Row, Series, Table, grouped, spread
-from emulator.report.views import common
+from emulator.report.views import charts, common
 from emulator.units import format_size, format_time
 
 
@@ -66,9 +66,9 @@ def view(result: common.Result) -> Iterator[Item]:
         curves = [
             curve
             for name, rows in patterns.items()
-            for curve in common.times([row for row in rows if row["ranks"] == p], name, name)
+            for curve in charts.times([row for row in rows if row["ranks"] == p], name, name)
         ]
-        yield Series(f"time-{p}-ranks", f"The mean of {p} vectors", common.BYTES, common.TIME, curves)
+        yield Series(f"time-{p}-ranks", f"The mean of {p} vectors", charts.BYTES, charts.TIME, curves)
 
 
 def _by_formula(winner: Row) -> str:

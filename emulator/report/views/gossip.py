@@ -8,7 +8,7 @@ from statistics import mean, median, stdev
 
 from emulator.report import formats
 from emulator.report.model import Axis, Column, Curve, Detail, Item, Row, Series, Table
-from emulator.report.views import common
+from emulator.report.views import charts, common
 
 
 def finding(result: common.Result) -> str | None:
@@ -49,7 +49,7 @@ def view(result: common.Result) -> Iterator[Item]:
     if curves:
         distance = Axis("distance to the mean", log=True)
         yield Series("convergence", "Convergence of each graph", Axis("round"), distance, curves)
-    yield from common.plots(result)
+    yield from charts.plots(result)
 
 
 _CONVERGENCE = [

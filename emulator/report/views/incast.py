@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from emulator.report import formats
 from emulator.report.model import Column, Item, Table, grouped
-from emulator.report.views import common
+from emulator.report.views import charts, common
 from emulator.units import format_size, format_time
 
 
@@ -38,4 +38,4 @@ def view(result: common.Result) -> Iterator[Item]:
         yield Table.of(f"{format_size(size)} bytes from each sender{common.emulated(result)}", columns, rows)
     yield from common.fits(result)
     yield from common.formula_errors(result)
-    yield from common.plots(result)
+    yield from charts.plots(result)

@@ -9,7 +9,7 @@ from typing import Any
 from emulator.measure import protocol_limits
 from emulator.report import formats
 from emulator.report.model import Column, Detail, Item, Map, Row, Series, Table, Text, Verdict, grouped
-from emulator.report.views import common
+from emulator.report.views import charts, common
 from emulator.units import format_rate, format_size, format_time
 
 _MOST_CHECKS = 12
@@ -25,7 +25,7 @@ def finding(result: common.Result) -> str | None:
     told = f"Over {len(alphas)} links a message starts after {_range(alphas, format_time)}"
     if betas:
         told += f" and then moves at {_range([1 / beta for beta in betas], format_rate)}"
-    switches = common.switches([one for one in result["fits"] if one.get("fine")])
+    switches = charts.switches([one for one in result["fits"] if one.get("fine")])
     return told + (f"; sizes at which the protocol changes: {len(switches)}." if switches else ".")
 
 
@@ -90,7 +90,7 @@ def _map(title: str, result: Mapping[str, Any], values: Mapping[tuple[int, int],
         if result["clock"] == "wall":
             matrix[destination][source] = value
     names = [str(rank) for rank in range(ranks)]
-    return Map(title, names, names, matrix, form=lambda t: format_time(t).replace(" ", ""), scale=common.TIME)
+    return Map(title, names, names, matrix, form=lambda t: format_time(t).replace(" ", ""), scale=charts.TIME)
 
 
 def _checks(checks: Sequence[Row]) -> Iterator[Item]:
@@ -108,14 +108,14 @@ def _checks(checks: Sequence[Row]) -> Iterator[Item]:
 
 def _plots(result: Mapping[str, Any], fine: set[str]) -> Iterator[Series]:
     """The pairs that were measured at all sizes, a curve for each: others have too few sizes for one."""
-    rows = [row for row in common.timed(result) if _name(row) in fine]
+    rows = [row for row in charts.timed(result) if _name(row) in fine]
     curves = [
-        curve for name, group in grouped(rows, _name).items() for curve in common.times(group, name, name, native=False)
+        curve for name, group in grouped(rows, _name).items() for curve in charts.times(group, name, name, native=False)
     ]
     if curves:
         title = f"links: time by size ({result['clock']} clock)"
         fits = [one for one in result["fits"] if one.get("fine")]
-        yield Series("time-link", title, common.BYTES, common.TIME, curves, common.switches(fits))
+        yield Series("time-link", title, charts.BYTES, charts.TIME, curves, charts.switches(fits))
 
 
 def launches(found: Sequence[Mapping[str, Any]]) -> Table:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 from emulator.report import formats
 from emulator.report.model import Axis, Column, Curve, Detail, Item, Row, Series, Table, Text
-from emulator.report.views import common
+from emulator.report.views import charts, common
 from emulator.units import format_size, format_time
 
 _BAR, _MOST_BARS = 40, 12  # characters of the longest bar of a histogram, and its bars
@@ -50,7 +50,7 @@ def view(result: common.Result) -> Iterator[Item]:
         shares = ", ".join(f"{kind} {share:.1%}" for kind, share in moved.items())
         yield f"keys of 10^6 that move when server {more} joins: {shares} (fair share {1 / more:.1%})"
     yield from _pictures(result)
-    yield from common.plots(result)
+    yield from charts.plots(result)
 
 
 def _pictures(result: common.Result) -> Iterator[Series]:

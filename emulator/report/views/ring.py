@@ -8,7 +8,7 @@ from typing import Any
 from emulator import costs
 from emulator.report import formats
 from emulator.report.model import Axis, Curve, Detail, Item, Row, Scenario, Series, Text, spread
-from emulator.report.views import common
+from emulator.report.views import charts, common
 from emulator.report.views.speedup import optimum, scenario
 from emulator.speedup import MOST_NODES
 from emulator.units import format_size, format_time
@@ -60,11 +60,11 @@ def view(result: common.Result) -> Iterator[Item]:
     for one in known:
         lines = _meaning(one, result["clock"] == "wall")
         yield from lines if one is best else map(_detail, lines)
-    plots = list(common.plots(result))
+    plots = list(charts.plots(result))
     alone = [one for one in plots if one.name in ("time-link", "time-reduction")]
     yield from (one for one in plots if one not in alone)
     yield from (_scenario(one, result) for one in (result.get("meaning") or ())[:_MOST_SCENARIOS])
-    yield from common.predictions(result)
+    yield from charts.predictions(result)
     yield from _terms(result)
     yield from alone
 
@@ -72,7 +72,7 @@ def view(result: common.Result) -> Iterator[Item]:
 def _terms(result: common.Result) -> Iterator[Series]:
     """The fitted times of the most ranks by term: what latency, bandwidth and reduction take of each."""
     for one in result.get("meaning") or ():
-        rows = [row for row in common.timed(result) if row["pattern"] == one["pattern"] and row.get("predicted")]
+        rows = [row for row in charts.timed(result) if row["pattern"] == one["pattern"] and row.get("predicted")]
         most = [row for row in rows if row["ranks"] == max(row["ranks"] for row in rows)]
         most = [most[number] for number in spread(len(most))]
         fit = next((fit for fit in result["fits"] if fit["pattern"] == one["pattern"]), None)
@@ -80,7 +80,7 @@ def _terms(result: common.Result) -> Iterator[Series]:
             continue
         shares: dict[str, list[float]] = {"latency": [], "bandwidth": [], "reduction": []}
         for row in most:
-            for name, value in _parts(row, common.segment(fit, row["bytes"])).items():
+            for name, value in _parts(row, charts.segment(fit, row["bytes"])).items():
                 shares[name].append(value)
         names = [format_size(row["bytes"]) for row in most]
         curves = [Curve(name, names, values, style="bars") for name, values in shares.items()]
@@ -100,7 +100,7 @@ def _parts(row: Row, fitted: Row) -> dict[str, float]:
 
 def _scenario(one: Row, result: common.Result) -> Scenario:
     fit: Row = next((fit for fit in result["fits"] if fit["pattern"] == one["pattern"]), {})
-    draws = common.segment(fit, one["bytes"]).get("draws") or ()
+    draws = charts.segment(fit, one["bytes"]).get("draws") or ()
     stands = one.get("algorithm", one["pattern"])
     title = f"S(p) of steps with an all-reduce by {one['pattern']} of {format_size(one['bytes'])}"
     return scenario(title, one["form"], stands, one["t_comp"], one["terms"], one["bytes"], draws, one)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from emulator.report import formats
 from emulator.report.model import Column, Detail, Item, Table, Text
-from emulator.report.views import common
+from emulator.report.views import charts, common
 from emulator.units import format_time
 
 _MOST_SHARDS = 6  # named
@@ -58,7 +58,7 @@ def view(result: common.Result) -> Iterator[Item]:
         yield Table.of(title, [*_SEARCH, found], search["ways"])
         yield Detail(f"  best: {', '.join(name for _, name in search['hits'][:3])}")
         yield from common.formula_errors(result, "searches")
-    yield from common.plots(result)
+    yield from charts.plots(result)
 
 
 def _some(shards: Sequence[int]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import count
 
 from emulator.report.model import Column, Item, Row, Series, Table, grouped
-from emulator.report.views import common
+from emulator.report.views import charts, common
 
 
 def view(results: Sequence[common.Result]) -> Iterator[Item]:
@@ -26,15 +26,15 @@ def view(results: Sequence[common.Result]) -> Iterator[Item]:
     yield Table("", columns, rows)
     of: dict[str, list[tuple[str, list[Row]]]] = {}
     for name, result in zip(names, results, strict=True):
-        for pattern, measured in grouped(common.timed(result), "pattern").items():
+        for pattern, measured in grouped(charts.timed(result), "pattern").items():
             most = max(row["ranks"] for row in measured)
             of.setdefault(pattern, []).append((name, [row for row in measured if row["ranks"] == most]))
     for pattern, sides in of.items():
         if len(sides) > 1:
             curves = [
-                common.medians(those, f"{name}, p = {those[0]['ranks']}", style="joined") for name, those in sides
+                charts.medians(those, f"{name}, p = {those[0]['ranks']}", style="joined") for name, those in sides
             ]
-            yield Series(f"beside-{pattern}", f"{pattern}: time by size", common.BYTES, common.TIME, curves)
+            yield Series(f"beside-{pattern}", f"{pattern}: time by size", charts.BYTES, charts.TIME, curves)
 
 
 def named(results: Sequence[common.Result]) -> list[str]:

@@ -91,7 +91,7 @@ def optimum(one: Row) -> Iterator[str]:
             f"R(p*) = {best['ratio']:.2f}"
         )
     if knee and best["p"] < MOST_NODES:
-        rest = f"; half at p = {one['inefficient']['p']}" if one["inefficient"] else ""
+        rest = f" (50 % at p = {one['inefficient']['p']})" if one["inefficient"] else ""
         yield (
             f"nodes to ask for (5 % off): {knee['p']}, S = {knee['speedup']:.2f}, "
             f"efficiency {knee['efficiency'] * 100:.1f} %{rest}"

@@ -4,16 +4,13 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
-from hypothesis import strategies as st
 
-import emulator.speedup
 from emulator import results
 from emulator.commands.report import report
 from emulator.report import drills, formats, stability, terminal
-from emulator.report.model import Column, Detail, Map, Series, Table, Text
-from emulator.report.views import common, links, parameter_server, speedup, view
-from tests.emulator.report.widths import fits, fits_every_width
+from emulator.report.model import Detail, Map, Series, Text
+from emulator.report.views import charts, common, links, parameter_server, view
+from tests.emulator.report.widths import fits_every_width
 
 
 def printed(items, width=150, full=False):
@@ -98,7 +95,7 @@ def test_a_fit_with_segments_shows_them_all():
 
 
 def test_a_map_leaves_out_what_was_not_measured():
-    text = printed([Map("alpha", "01", "01", [[None, 1e-6], [5e-6, None]], "", formats.time, scale=common.TIME)])
+    text = printed([Map("alpha", "01", "01", [[None, 1e-6], [5e-6, None]], "", formats.time, scale=charts.TIME)])
     assert text.splitlines()[2].split() == ["0", ".", "1.00", "us"]
     assert text.splitlines()[3].split() == ["1", "5.00", "us", "."]
 
@@ -108,22 +105,6 @@ def test_a_check_says_pass_or_fail():
     text = printed([common.checks([check, {**check, "recovered": 50.0, "passed": True}])])
     assert "+2.000 %  FAIL" in text
     assert " 0.000 %  PASS" in text
-
-
-def test_the_verdict_names_optimum_interval_and_domination():
-    textbook = emulator.speedup.textbook(1.0, 0.0008, 0.040).answers()
-    assert list(speedup.optimum({**textbook, "best_ci95": (30, 4096)})) == [
-        "p* = 34 [30, > 4096], S(p*) = 7.49, efficiency 22.0 %, R(p*) = 3.54",
-        "nodes to ask for (5 % off): 21, S = 7.15, efficiency 34.1 %; half at p = 13",
-        "communication dominates from p = 13, where S = 6.24",
-    ]
-
-
-def test_no_optimum_is_claimed_where_more_nodes_help_as_far_as_the_model_is_asked():
-    assert list(speedup.optimum(emulator.speedup.textbook(100.0, 1e-6, 1e-6).answers())) == [
-        "p* > 4096: more nodes shorten the step as far as the model is asked",
-        "communication does not dominate up to p = 4096",
-    ]
 
 
 def test_a_result_says_what_makes_it_unstable():
@@ -301,32 +282,6 @@ def test_a_job_of_the_matrix_that_meets_no_fault_at_all_is_named_once() -> None:
     items = [one.item if isinstance(one, Detail) else one for one in drills.matrix({"matrix": cells})]
     told = [one.text for one in items if isinstance(one, Text) and "not run" in one.text]
     assert told == ["  not run (-) ring by respawn; ring by spare, two: no", "  not run (-) ring by spare, host: else"]
-
-
-def cell_texts():
-    return st.text("ab1.%é", max_size=12)
-
-
-@st.composite
-def any_table(draw):
-    columns = [
-        Column(f"c{index} {draw(st.text('xyz ', max_size=14))}".strip(), priority=draw(st.integers(0, 3)))
-        for index in range(draw(st.integers(1, 9)))
-    ]
-    rows = draw(st.lists(st.lists(cell_texts(), min_size=len(columns), max_size=len(columns)), max_size=4))
-    return Table(draw(st.sampled_from(["", "title"])), columns, rows)
-
-
-@given(any_table(), st.integers(16, 120), st.booleans())
-def test_no_table_is_cut_and_no_column_vanishes_without_a_word(table, width, full):
-    fits(table, width, full)
-
-
-@given(st.integers(1, 20), st.integers(16, 120))
-def test_a_wide_map_goes_on_in_blocks(size, width):
-    names = [f"host{index}" for index in range(size)]
-    values = [[None if a == b else f"{a}to{b}" for b in range(size)] for a in range(size)]
-    fits(Map("bytes", names, names, values), width, False)
 
 
 def a_run():
