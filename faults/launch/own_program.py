@@ -24,7 +24,7 @@ from emulator.launch import foreground, mpirun
 from emulator.results.files import check_writable, replacing
 from emulator.units import format_time
 from faults import detect, policies
-from faults.launch.rank_watch import EARLY, RankWatch, environment, lost_early, parent_command
+from faults.launch.rank_watch import EARLY, LOST_TRACK, RankWatch, environment, lost_early, parent_command
 from faults.platform import LOCAL
 from faults.policies import Policy
 from faults.record import outcome
@@ -32,7 +32,7 @@ from faults.record.outcome import Process
 
 LAUNCHES = 25
 NOT_RECOVERED = 3
-_BEGINNINGS = 5  # launches that may lose a rank before its loop
+_BEGINNINGS = 5  # launches that may lose a rank before its loop, or their mpirun
 _LIMIT_S = 1.0
 _SHOWN = 4
 _NO_ENDS = "mpirun ended, and its ranks with it"
@@ -163,16 +163,27 @@ class _Job:
             return max(own, 0)
         if status in _TOLD_TO_END and not ended_for:
             return status
-        lost = lost_early(processes, self.ranks)
-        if lost and self.early < _BEGINNINGS:
+        why = self._not_by_itself(processes, ended_for)
+        if why and self.early < _BEGINNINGS:
             self.early += 1
-            self.why, self.left = f"{lost.how} {EARLY}", _BEGINNINGS - self.early
+            self.why, self.left = why, _BEGINNINGS - self.early
             return None
         killed = sorted((one for one in processes if one.killed), key=lambda one: one.at)
         if not said or outcome.failed(said) or not self.policy.relaunches:
             return failed(processes, status, own, ended_for)
         self.why, self.left = killed[0].how if killed else _NO_ENDS, sys.maxsize
         return None
+
+    def _not_by_itself(self, processes: list[Process], ended_for: str) -> str:
+        """Why the launch failed, if that is no fault of the program and no policy helps; else empty."""
+        if lost := lost_early(processes, self.ranks):
+            return f"{lost.how} {EARLY}"
+        if not self.policy.spawns or outcome.failed([one.word for one in processes]):
+            return ""
+        if ended_for == LOST_TRACK:
+            return ended_for
+        # A rank that spawns dies: Open MPI's mpirun may crash of it, and ranks that have not ended are killed with it.
+        return _NO_ENDS if not ended_for and any(one.code is None for one in processes) else ""
 
 
 def _say(line: str) -> None:

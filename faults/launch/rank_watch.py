@@ -5,6 +5,7 @@ a rank ended itself before that, with a status > 0     end the launch: the other
 a rank called Abort                                    end the launch
 mpirun lost its own job                                end the launch: it will spawn no process any more
 all ranks have ended, mpirun has not                   end the launch
+all that live have come to the program's end           end the launch: MPI_Finalize hangs now and then after a death
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from faults.record import outcome
 from faults.record.outcome import Process
 
 _LOST_JOB = b"LAUNCHER JOB OBJECT NOT FOUND"
+LOST_TRACK = "mpirun has lost track of its job, as after many spawned processes"
 EARLY = "before all ranks had begun their loop"
 _LOOK_S = 0.05
 _GRACE_S = 2.0  # in which the others may end by themselves
@@ -82,7 +84,7 @@ class RankWatch:
     def reason(self, processes: Sequence[Process]) -> tuple[str, str]:
         """Why the launch must be ended: at once; and unless it ends by itself, as after an error of all ranks."""
         if self._lost_job:
-            return "mpirun has lost track of its job, as after many spawned processes", ""
+            return LOST_TRACK, ""
         aborted = next((one for one in processes if one.said == outcome.ABORTED and one.code is not None), None)
         if aborted:
             return aborted.how, ""
@@ -95,6 +97,8 @@ class RankWatch:
             return "", f"{itself.how} {EARLY}"
         if len(ended) >= max(self.ranks, len(processes)):
             return "", "mpirun did not end with its ranks"
+        if self._all_began and all(one.said == outcome.LEFT for one in processes if one.code is None):
+            return "", "ranks did not end with their program"
         return "", ""
 
 
