@@ -24,7 +24,7 @@ from emulator.launch import foreground, mpirun
 from emulator.results.files import check_writable, replacing
 from emulator.units import format_time
 from faults import detect, policies
-from faults.launch.rank_watch import EARLY, LOST_TRACK, RankWatch, environment, lost_early, parent_command
+from faults.launch.rank_watch import EARLY, RankWatch, environment, lost_early, parent_command
 from faults.platform import LOCAL
 from faults.policies import Policy
 from faults.record import outcome
@@ -178,12 +178,12 @@ class _Job:
         """Why the launch failed, if that is no fault of the program and no policy helps; else empty."""
         if lost := lost_early(processes, self.ranks):
             return f"{lost.how} {EARLY}"
-        if not self.policy.spawns or outcome.failed([one.word for one in processes]):
+        said = {one.word for one in processes if one.began}
+        if not (self.policy.spawns and said) or said & {outcome.LEFT, outcome.REACHED} or outcome.failed([*said]):
             return ""
-        if ended_for == LOST_TRACK:
-            return ended_for
-        # A rank that spawns dies: Open MPI's mpirun may crash of it, and ranks that have not ended are killed with it.
-        return _NO_ENDS if not ended_for and any(one.code is None for one in processes) else ""
+        # A death at the moment of a spawn may crash Open MPI's mpirun, or ranks within MPI_Comm_shrink.
+        killed = min((one for one in processes if one.killed), key=lambda one: one.at, default=None)
+        return ended_for or (killed.how if killed else _NO_ENDS)
 
 
 def _say(line: str) -> None:

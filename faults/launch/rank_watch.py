@@ -21,7 +21,6 @@ from faults.record import outcome
 from faults.record.outcome import Process
 
 _LOST_JOB = b"LAUNCHER JOB OBJECT NOT FOUND"
-LOST_TRACK = "mpirun has lost track of its job, as after many spawned processes"
 EARLY = "before all ranks had begun their loop"
 _LOOK_S = 0.05
 _GRACE_S = 2.0  # in which the others may end by themselves
@@ -84,7 +83,7 @@ class RankWatch:
     def reason(self, processes: Sequence[Process]) -> tuple[str, str]:
         """Why the launch must be ended: at once; and unless it ends by itself, as after an error of all ranks."""
         if self._lost_job:
-            return LOST_TRACK, ""
+            return "mpirun has lost track of its job, as after many spawned processes", ""
         aborted = next((one for one in processes if one.said == outcome.ABORTED and one.code is not None), None)
         if aborted:
             return aborted.how, ""
