@@ -30,7 +30,8 @@ or one element. The operation must be commutative. The input is never written, u
 *Running ahead.* Receives are posted as early as can be, and no rank waits for a send before the end: a rank goes as far
 as what has come from the left allows, which counts where ranks share a core and should do many steps in their turn. So
 each block arrives in a place of its own, is summed there and sent on from there. What does not fit into
-`SCRATCH_BYTES` (emulated: `EMULATED_SCRATCH_BYTES`) takes turns: a place is used again when what it held has gone to the right.
+`SCRATCH_BYTES` (emulated: `EMULATED_SCRATCH_BYTES`) takes turns: a place is used again when what it held has gone to
+the right.
 
 *Segments.* A block longer than a segment travels as several messages, and the sum of one is computed while the next is
 on its way: what has just arrived is added, and sent on, while it is still in the cache. With k segments to a block::
