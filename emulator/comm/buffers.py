@@ -58,12 +58,17 @@ class Incoming:
     def __init__(self, spec: Any) -> None:
         self.packed: _Unpacking | None = None
         kind = type(spec)
-        if kind is _ARRAY or kind is bytearray:
-            if kind is _ARRAY and spec.dtype not in _NATIVE:
+        if kind is _ARRAY:
+            if spec.dtype not in _NATIVE:
                 check_elements(spec)
-            self.view = _writable(spec)
-            self.room = len(self.view)
+        elif kind is not bytearray:
+            self._describe(spec)
             return
+        self.view = view = _writable(spec)
+        self.room = len(view)
+
+    def _describe(self, spec: Any) -> None:
+        """Set the attributes for a specification that may have a count, a displacement and a datatype."""
         data, count, displacement, datatype = parse(spec)
         if data is None or (datatype is not None and count == 0):
             self.view, self.room = memoryview(bytearray(0)), 0
