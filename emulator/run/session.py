@@ -19,7 +19,7 @@ from emulator.control import Control
 from emulator.errors import CannotWrite, CheckFailed, UsageError, on_root
 from emulator.launch import mpirun, streams
 from emulator.network import Network, load
-from emulator.run import console
+from emulator.run import console, launches
 from emulator.run.interrupts import SaverOnSignal, leave
 
 if TYPE_CHECKING:
@@ -66,7 +66,8 @@ class Run:
         self.control: MPI.Intracomm = Control(MPI.COMM_WORLD.Dup())
         self.rank, self.size = self.control.Get_rank(), self.control.Get_size()
         self.seed, self.quiet = common.seed, common.quiet
-        self.sizes, self.budget = common.sizes, common.budget
+        self.launch = self.on_root(launches.current)
+        self.sizes, self.budget = common.sizes, common.budget / self.launch.of
         self.ranks = common.ranks
         self.console = None if self.rank or common.quiet else console.make_console()
         self.measurements: list[dict[str, Any]] = []
@@ -85,7 +86,7 @@ class Run:
         self.comm: MPI.Intracomm = self._carrier(common)
         hosts = self.control.gather(MPI.Get_processor_name())
         self.on_root(lambda: results.check_writable(common.json))
-        self.folder: Path = self.on_root(lambda: results.run_folder(name, common.out))
+        self.folder: Path = self.on_root(lambda: results.run_folder(name, self.launch.folder or common.out))
         self._recorder = self._recording(common)
         self.result: dict[str, Any] = {}
         if self.rank == 0:
@@ -93,6 +94,7 @@ class Run:
                 name, mpirun.this_job(self.size), ranks=self.size, hosts=hosts, clock=self.clock,
                 pace=self.pace, network=None if self.network is None else self.network.describe(),
             )  # fmt: skip
+        self.on_root(lambda: launches.take_up(self))
 
     def _network(self, net: str | Network | None) -> Network | None:
         """The network for all ranks of the job: a preset's name, a file, or one that was loaded."""
@@ -192,9 +194,11 @@ class Run:
             from emulator.report.views import view
 
             left: dict[str, Any] = {"failures": []} if ended else {"failures": [], "warnings": [], "fidelity": None}
-            self._shown = terminal.show(
-                view(results.plain(self._content() | left)), self.console, self.options.full, self._shown
-            )
+            items = view(results.plain(self._content() | left))
+            if not ended and self.launch.number > 1:  # the first launch has printed it
+                self._shown = sum(1 for _ in terminal.lines(items, self.console.width, self.options.full))
+            elif not ended or self.launch.last:
+                self._shown = terminal.show(items, self.console, self.options.full, self._shown)
 
     def warn(self, text: str) -> None:
         """Keep a warning for the result, which is printed with it, once."""
@@ -233,7 +237,7 @@ class Run:
 
     def leave_page(self) -> None:
         """Write the page of the saved result beside it, on rank 0, and say where it is."""
-        if self.rank == 0 and self.unwritten is None:
+        if self.rank == 0 and self.unwritten is None and self.launch.last:
             from emulator.report import page, terminal
 
             self.unwritten = page.keep(self.folder, self.result)
