@@ -32,7 +32,7 @@ from faults.record.outcome import Process
 
 LAUNCHES = 25
 NOT_RECOVERED = 3
-_BEGINNINGS = 5  # launches that may lose a rank before its loop
+_BEGINNINGS = 5  # launches that may lose a rank before its loop, or their mpirun
 _LIMIT_S = 1.0
 _SHOWN = 4
 _NO_ENDS = "mpirun ended, and its ranks with it"
@@ -163,16 +163,27 @@ class _Job:
             return max(own, 0)
         if status in _TOLD_TO_END and not ended_for:
             return status
-        lost = lost_early(processes, self.ranks)
-        if lost and self.early < _BEGINNINGS:
+        why = self._not_by_itself(processes, ended_for)
+        if why and self.early < _BEGINNINGS:
             self.early += 1
-            self.why, self.left = f"{lost.how} {EARLY}", _BEGINNINGS - self.early
+            self.why, self.left = why, _BEGINNINGS - self.early
             return None
         killed = sorted((one for one in processes if one.killed), key=lambda one: one.at)
         if not said or outcome.failed(said) or not self.policy.relaunches:
             return failed(processes, status, own, ended_for)
         self.why, self.left = killed[0].how if killed else _NO_ENDS, sys.maxsize
         return None
+
+    def _not_by_itself(self, processes: list[Process], ended_for: str) -> str:
+        """Why the launch failed, if that is no fault of the program and no policy helps; else empty."""
+        if lost := lost_early(processes, self.ranks):
+            return f"{lost.how} {EARLY}"
+        said = {one.word for one in processes if one.began}
+        if not (self.policy.spawns and said) or said & {outcome.LEFT, outcome.REACHED} or outcome.failed([*said]):
+            return ""
+        # A death at the moment of a spawn may crash Open MPI's mpirun, or ranks within MPI_Comm_shrink.
+        killed = min((one for one in processes if one.killed), key=lambda one: one.at, default=None)
+        return ended_for or (killed.how if killed else _NO_ENDS)
 
 
 def _say(line: str) -> None:

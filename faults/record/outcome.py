@@ -104,12 +104,18 @@ def say(word: str) -> None:
 
 
 def conclude(well: bool) -> None:
-    """Record that the loop ended, and have the end of the program recorded as well."""
+    """Record that the loop ended."""
     if not well:
         fail()
         return
     say(REACHED)
-    atexit.register(say, LEFT)
+
+
+@atexit.register  # before any other, so that it runs behind them: the launcher does not wait long for what follows
+def _leave() -> None:
+    """Record that the program came to its end."""
+    if (file := _file()) and file.exists() and file.read_text() == REACHED:
+        say(LEFT)
 
 
 def fail(status: int = 0, word: str = FAILED) -> None:
