@@ -21,7 +21,7 @@ _QUANTITY = re.compile(
 
 
 def lines_of(output: str) -> list[str]:
-    """Split an output into lines without trailing blanks, empty lines at its ends and progress, which comes after 10 s."""
+    """Split an output into lines without trailing blanks, empty lines at its ends and the progress of slow machines."""
     lines = [line.rstrip() for line in output.splitlines() if not _PROGRESS.match(line)]
     return "\n".join(lines).strip("\n").splitlines()
 

@@ -33,7 +33,8 @@ def test_words_headings_and_lines_agree_where_figures_were_timed(changed):
 
 
 @pytest.mark.parametrize(
-    "expected", [["..."], ["...", *SHOWN[2:]], [*SHOWN[:2], "..."], [SHOWN[0], "...", SHOWN[3]], ["...", SHOWN[1], "..."]]
+    "expected",
+    [["..."], ["...", *SHOWN[2:]], [*SHOWN[:2], "..."], [SHOWN[0], "...", SHOWN[3]], ["...", SHOWN[1], "..."]],
 )
 def test_three_points_stand_for_any_lines(expected):
     assert differs(expected, SHOWN, timed=False) is None

@@ -54,7 +54,8 @@ def test_an_option_is_one_of_some_command():
 def test_commands_of_blocks_sentences_and_tables_are_found(tmp_path):
     path = tmp_path / "x.md"
     path.write_text(
-        "Run `make\ndemo`.\n\n| `python -m faults drill\\|soak` | x |\n\n```console timed\n$ a \\\n  b\nx\n\n$ c > d\n```\n"
+        "Run `make\ndemo`.\n\n| `python -m faults drill\\|soak` | x |\n\n"
+        "```console timed\n$ a \\\n  b\nx\n\n$ c > d\n```\n"
     )
     document = read(path)
     assert list(named(document)) == ["a \\\n  b", "c > d", "make demo", "python -m faults drill|soak"]
