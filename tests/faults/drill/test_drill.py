@@ -142,9 +142,17 @@ def test_who_starts_a_new_process_may_die_meanwhile(tmp_path) -> None:
     for number in range(4):
         evaluation = carry_out(tmp_path / str(number), lines, "respawn")
         assert evaluation.checks["leftovers"] == (True, "0 processes were left")
-        if not re.search(r"mpirun itself crashed|LAUNCHER JOB OBJECT NOT FOUND|a rank crashed in MPIX_", evaluation.reason):
+        if not re.search(
+            r"mpirun itself crashed|LAUNCHER JOB OBJECT NOT FOUND|a rank crashed in MPIX_", evaluation.reason
+        ):
             break
     check(evaluation, 4)
+
+
+def test_a_job_that_restarts_saves_the_step_at_which_a_rank_is_told_to_leave(tmp_path) -> None:
+    evaluation = carry_out(tmp_path, ["preempt 2 @ step 13 for 10 s"], "restart", ranks=3)
+    check(evaluation, 3)
+    assert evaluation.lost_steps == 0
 
 
 def test_restart_resumes_from_the_newest_whole_checkpoint(tmp_path) -> None:
