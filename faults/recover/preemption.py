@@ -2,9 +2,9 @@
 
     notice ─► the step is finished ─► all agree that the rank leaves ─► it ends; the others go on by their policy
 
-The notice is a signal to the process, a file (all ranks that see it leave) or a callable; a cloud gives one some seconds
-or minutes before it takes a machine away. A rank leaves when all agree next (``every``): if its time is over before
-that, its end is a death like any other.
+The notice is a signal to the process, a file (all ranks that see it leave) or a callable; a cloud gives one some
+seconds or minutes before it takes a machine away. A rank leaves when all agree next (``every``): if its time is over
+before that, its end is a death like any other.
 """
 
 from __future__ import annotations

@@ -142,9 +142,8 @@ def test_who_starts_a_new_process_may_die_meanwhile(tmp_path) -> None:
     for number in range(4):
         evaluation = carry_out(tmp_path / str(number), lines, "respawn")
         assert evaluation.checks["leftovers"] == (True, "0 processes were left")
-        if not re.search(
-            r"mpirun itself crashed|LAUNCHER JOB OBJECT NOT FOUND|a rank crashed in MPIX_", evaluation.reason
-        ):
+        crash_of_mpi = r"mpirun itself crashed|LAUNCHER JOB OBJECT NOT FOUND|a rank crashed in MPIX_"
+        if not re.search(crash_of_mpi, evaluation.reason):
             break
     check(evaluation, 4)
 
