@@ -226,6 +226,7 @@ def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float |
         When the program was started, and when its present launch was, if that is not the first.
     """
     seen: dict[Any, list[dict[str, Any]]] = {}
+    left = {one["left"] for one in told if "left" in one}
     for record in sorted((one for one in told if "dead" in one), key=itemgetter("at")):
         seen.setdefault((tuple(record["dead"]), record.get("step")), []).append(record)
     found = []
@@ -233,6 +234,7 @@ def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float |
         facts = {"dead": list(dead), "at": of[0]["at"] - began, "ranks": of[-1]["ranks"], "step": step}
         if step is not None:
             lost = max(step - min(one["back_to"] for one in of), 0)
+            facts |= {"left": bool(dead) and left.issuperset(dead)}
             facts |= {"policy": of[0]["policy"], "seconds": max(one["seconds"] for one in of), "lost_steps": lost}
         found.append(facts)
     resumed = [one for one in told if "resumed" in one]
@@ -248,7 +250,8 @@ def in_words(facts: dict[str, Any]) -> str:
         return f"restart: went on from step {facts['resumed']} after {format_time(facts['seconds'])}"
     dead, step = facts["dead"], facts["step"]
     who = f"rank{'s' if len(dead) > 1 else ''} {', '.join(map(str, dead))}" if dead else "a rank that waited"
-    line = f"{who} died{'' if step is None else f' in step {step}'}, {format_time(facts['at'])} after the start: "
+    went = "left" if facts.get("left") else "died"
+    line = f"{who} {went}{'' if step is None else f' in step {step}'}, {format_time(facts['at'])} after the start: "
     if step is None:
         return f"{line}the other {facts['ranks']} went on without"
     cost = format_time(facts["seconds"])
