@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -36,6 +37,11 @@ class DrillContext:
         """Whether nothing is to be told of what happens in a step."""
         others = (self.board, self.injector, self.network_faults)
         return isinstance(self.journal, NoJournal) and all(one is None for one in others)
+
+    @property
+    def notice(self) -> signal.Signals | None:
+        """The signal by which the plan tells ranks to leave, if it does."""
+        return None if self.injector is None else self.injector.notice
 
     def ready(self) -> None:
         """Start the faults by wall time; a later launch of the job counts from the beginning of the first."""
