@@ -66,7 +66,7 @@ def main(ctx: click.Context, source: str | None, benchmark: str | None, path: st
         intervals = [checkpoints.answer(options["checkpoint"], options["mtbf"] / p, options["restart"]) for p in nodes]
         result["checkpoints"] = [{"p": p, **one} for p, one in zip(nodes, intervals, strict=True)]
     unwritten = results.keep(result, path)
-    terminal.show(view(results.plain(result)), make_console())
+    terminal.show(view(results.plain(result)), make_console(80))
     if unwritten is not None:
         raise unwritten
 
@@ -111,14 +111,13 @@ def _given(t_comp: float, alpha: float, beta: float, form: str, **_: Any) -> Ask
 
 def _fitted(benchmark: str, t_comp: float, size: int | None, **_: Any) -> Asked:
     """The model of a ring all-reduce with the terms of a benchmark's text."""
+    from emulator.design.words import terms_words
     from emulator.measure import benchmark_text
 
     found = benchmark_text.read(benchmark)
     n, alpha, beta = int(size or found["most_bytes"]), found["alpha"], found["beta"]
-    about = (
-        f"T_comp {format_time(t_comp)}, ring of {format_size(n)}, fitted to {found['origin']}: alpha "
-        f"{format_time(alpha)}, beta {beta * 1e9:.4g} ns/B"
-    )
+    about = (f"T_comp {format_time(t_comp)}, ring of {format_size(n)}, fitted to {found['origin']}: "
+             f"{terms_words(alpha, beta, 0.0, found['draws'])}")  # fmt: skip
     terms = {"alpha": alpha, "beta": beta, "gamma": 0.0, "pattern": "ring", "bytes": n, "source": benchmark}
     return _of_terms(t_comp, "ring", about, terms, found["draws"], found["most_ranks"])
 

@@ -70,6 +70,12 @@ def terminal_width() -> int | None:
         os.close(descriptor)
 
 
+def columns(in_a_pipe: int) -> int:
+    """Columns to print in: COLUMNS, else those of the terminal, else `in_a_pipe`."""
+    asked = os.environ.get("COLUMNS", "")
+    return int(asked) if asked.isdecimal() and int(asked) else terminal_width() or in_a_pipe
+
+
 def make_console(width_in_a_pipe: int = _WIDTH_IN_A_PIPE, **options: Any) -> Console:
     """A console that stops printing when its reader (a ``head``, say) has closed the pipe; the run goes on and saves.
 
@@ -92,10 +98,8 @@ def make_console(width_in_a_pipe: int = _WIDTH_IN_A_PIPE, **options: Any) -> Con
                 self.quiet = True
                 streams.lose(error)
 
-    width = terminal_width()
-    asked = os.environ.get("COLUMNS", "")
-    columns = int(asked) if asked.isdecimal() and int(asked) else width or width_in_a_pipe
-    return SafeConsole(width=columns, force_terminal=width is not None, highlight=False, **options)
+    on_terminal = terminal_width() is not None
+    return SafeConsole(width=columns(width_in_a_pipe), force_terminal=on_terminal, highlight=False, **options)
 
 
 @contextlib.contextmanager
@@ -118,7 +122,7 @@ def progress(
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with RichProgress(*columns, console=console, transient=True) as bar:
+    shown = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with RichProgress(*shown, console=console, transient=True) as bar:
         task = bar.add_task(label, total=total)
         yield Progress(lambda step: bar.advance(task, step))
