@@ -28,7 +28,7 @@ from faults.checkpoint import Damaged, Store
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.record.journal import What
-from faults.recover.preconditions import check_mortality
+from faults.recover.preconditions import check_mortality, context_of
 from faults.recover.program_failure import GuardedLoop
 
 State = dict[str, np.ndarray]
@@ -57,7 +57,7 @@ class Restarting(GuardedLoop):
         clear: bool = False,
     ) -> None:
         self.comm, self.state, self.store, self._clear = comm, state, store, clear
-        self.drill = drill or DrillContext()
+        self.drill = context_of(drill)
         self._clock = self.drill.platform.clock
         self.place: int = comm.Get_rank()
         self.recoveries = 0
