@@ -15,6 +15,8 @@ from mpi4py import MPI
 from emulator.comm.refused import NotEmulated
 
 _view = MPI.buffer.frombuffer
+_BYTE = MPI.BYTE
+_ARRAY = np.ndarray
 
 
 def outgoing(spec: Any) -> Any:
@@ -24,8 +26,13 @@ def outgoing(spec: Any) -> Any:
         if spec.dtype not in _NATIVE:
             check_elements(spec)
     elif kind is not bytearray and kind is not bytes:
-        return _described(spec)
+        return _view(spec[0], readonly=True) if _is_bytes_of_array(spec) else _described(spec)
     return _view(spec, readonly=True)
+
+
+def _is_bytes_of_array(spec: Any) -> bool:
+    """Tell whether a specification is ``[array, MPI.BYTE]``, which needs no taking apart."""
+    return type(spec) is list and len(spec) == 2 and spec[1] is _BYTE and isinstance(spec[0], _ARRAY)
 
 
 def _described(spec: Any) -> Any:
@@ -58,12 +65,19 @@ class Incoming:
     def __init__(self, spec: Any) -> None:
         self.packed: _Unpacking | None = None
         kind = type(spec)
-        if kind is _ARRAY or kind is bytearray:
-            if kind is _ARRAY and spec.dtype not in _NATIVE:
+        if kind is _ARRAY:
+            if spec.dtype not in _NATIVE:
                 check_elements(spec)
-            self.view = _writable(spec)
-            self.room = len(self.view)
+        elif _is_bytes_of_array(spec):
+            spec = spec[0]
+        elif kind is not bytearray:
+            self._describe(spec)
             return
+        self.view = view = _writable(spec)
+        self.room = len(view)
+
+    def _describe(self, spec: Any) -> None:
+        """Set the attributes for a specification that may have a count, a displacement and a datatype."""
         data, count, displacement, datatype = parse(spec)
         if data is None or (datatype is not None and count == 0):
             self.view, self.room = memoryview(bytearray(0)), 0
@@ -101,7 +115,6 @@ class _Unpacking:
             self.datatype.Free()
 
 
-_ARRAY = np.ndarray
 _NATIVE = frozenset(map(np.dtype, "?bBhHiIlLqQefdgFDG"))
 
 

@@ -66,6 +66,7 @@ class Addressing:
     members: Sequence[int]
     _members: Members
     _real: MPI.Intracomm
+    _size: int
     _acknowledged: set[int]
 
     def rank_of(self, member: int) -> int:
@@ -93,7 +94,7 @@ class Addressing:
         """Give the rank of the engine to send to, None for PROC_NULL, and the tag; raises what MPI raises."""
         if type(rank) is not int or type(tag) is not int:
             rank, tag = as_c_int(rank), as_c_int(tag)
-        if tag < 0 or not 0 <= rank < len(self.members):
+        if tag < 0 or not 0 <= rank < self._size:
             if rank == MPI.PROC_NULL:
                 return None, tag
             self._refuse(MPI.ERR_TAG if tag < 0 else MPI.ERR_RANK, rank)
@@ -110,7 +111,7 @@ class Addressing:
             tag = messages.ANY_TAG
         elif tag < 0 and rank != MPI.PROC_NULL:
             self._refuse(MPI.ERR_TAG, rank)
-        if 0 <= rank < len(self.members):
+        if 0 <= rank < self._size:
             return self.members[rank], tag
         if rank == MPI.ANY_SOURCE:
             return messages.ANY_SOURCE, tag

@@ -64,11 +64,12 @@ class Queue:
         """Remember a busy span, or that the last one goes on."""
         cells, cell = self.cells, self.cell
         noted = int(cells[cell + NOTED])
-        place = cell + SPANS + _PER_SPAN * ((noted - 1) % _KEPT)
-        if joined and noted and cells[place + 1] == begin:
-            cells[place + 1] = end
-            cells[place + 2] = asked
-            return
+        if joined and noted:
+            place = cell + SPANS + _PER_SPAN * ((noted - 1) % _KEPT)
+            if cells[place + 1] == begin:
+                cells[place + 1] = end
+                cells[place + 2] = asked
+                return
         place = cell + SPANS + _PER_SPAN * (noted % _KEPT)
         cells[place], cells[place + 1], cells[place + 2] = begin, end, asked
         cells[cell + NOTED] = noted + 1

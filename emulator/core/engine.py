@@ -129,12 +129,11 @@ class Engine(ABC):
         change = route.change
         if change is not None and change.holds(self.clock.t, destination, context, tag, payload, size, sync):
             return self.clock.t, None
-        asked = self.clock.t
         start, end, first, service = self._depart(route, context, size)
         token = self._token = self._token + 1
         if self.instruments:
             for instrument in self.instruments:
-                instrument.sent(self.rank, destination, tag, size, start, end, asked, first, route.queued, token)
+                instrument.sent(self.rank, destination, tag, size, start, end, self.clock.t, first, route.queued, token)
         flags = route.flags
         if sync is not None:
             flags |= SYNC
@@ -185,8 +184,7 @@ class Engine(ABC):
 
     def deliver(self, message: Arrival) -> None:
         """Take in a message: the card serves it in its turn, and the receive that it belongs to gets it."""
-        self._arrived += 1
-        message.order = self._arrived
+        message.order = self._arrived = self._arrived + 1
         port = message.port = self.loopback if message.flags & LOOPBACK else self.nic
         heappush(port.heap, (message.first, message.source, message.order, message))
         if self.instruments:

@@ -191,8 +191,13 @@ class Matcher:
         On a paced run a message whose time has not come is not taken from ANY_SOURCE, since one still under way may be
         earlier, nor from its source while a receive from ANY_SOURCE is posted that it may belong to.
         """
-        best = self._first(tag) if source == ANY_SOURCE else self._oldest(source, tag)
-        if best is None or (source == ANY_SOURCE and now is not None and best.first > now):
+        if source == ANY_SOURCE:
+            best = self._first(tag)
+            if best is not None and now is not None and best.first > now:
+                return None
+        else:
+            best = self._oldest(source, tag)
+        if best is None:
             return None
         if best.early and self._any_source:
             self._deferred = True
@@ -205,8 +210,9 @@ class Matcher:
         if by_tag is None:
             return None
         if tag == ANY_TAG:
-            heads = [waiting[0] for waiting in by_tag.values()]
-            return heads[0] if len(heads) == 1 else min(heads, key=lambda one: one.order)
+            if len(by_tag) > 1:
+                return min((waiting[0] for waiting in by_tag.values()), key=lambda one: one.order)
+            (tag,) = by_tag
         waiting = by_tag.get(tag)
         return waiting[0] if waiting else None
 

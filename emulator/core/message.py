@@ -37,6 +37,7 @@ class Arrival:
     )  # fmt: skip
 
     port: Port
+    order: int
 
     def __init__(
         self, context: int, source: int, tag: int, flags: int, first: float, service: float, size: int, token: int,
@@ -46,5 +47,4 @@ class Arrival:
         self.first, self.service, self.size, self.token = first, service, size, token
         self.data = data
         self.due: float | None = None
-        self.order = 0
         self.unexpected = self.early = False

@@ -24,7 +24,7 @@ from emulator.wire.pacing import Pacer, summarise
 from emulator.wire.shared_clocks import SharedClocks
 from emulator.wire.waiting import Waiting
 
-_pack_into = header.HEADER.pack_into
+_pack = header.HEADER.pack
 _unpack_from = header.HEADER.unpack_from
 _SIZE = header.SIZE
 _PACKED = header.PACKED
@@ -95,22 +95,15 @@ class WireEngine(Waiting):
         payload: Any,
     ) -> MPI.Request | None:  # fmt: skip
         if size <= _PACKED:
-            packet = bytearray(_SIZE + size)
-            packet[_SIZE:] = payload
-            _pack_into(packet, 0, context, tag, flags, first, service, size, token)
-            self._ship(packet, route.destination)
+            self._ship(_pack(context, tag, flags, first, service, size, token) + payload, route.destination)
             return None
-        packet = bytearray(_SIZE)
-        _pack_into(packet, 0, context, tag, flags | FOLLOWS, first, service, size, token)
-        self._ship(packet, route.destination)
+        self._ship(_pack(context, tag, flags | FOLLOWS, first, service, size, token), route.destination)
         return self.wire.Isend((payload, size, _BYTE), route.destination, header.payload_tag(token))
 
     def reply(self, message: Arrival, time: float) -> None:
-        packet = bytearray(_SIZE)
-        _pack_into(packet, 0, message.context, 0, ACK, time, 0.0, 0, message.token)
-        self._ship(packet, message.source)
+        self._ship(_pack(message.context, 0, ACK, time, 0.0, 0, message.token), message.source)
 
-    def _ship(self, packet: bytearray, destination: int) -> None:
+    def _ship(self, packet: bytes, destination: int) -> None:
         request = self.wire.Isend(packet, destination, HEADERS_TAG)
         if not request.Test():
             self._outgoing.append((request, packet))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 from collections import Counter
 from collections.abc import Sequence
@@ -26,6 +27,9 @@ CHECKS = {
     "phases": "the phases of each recovery add up to its time",
 }
 """What is checked of every drill, beside the result."""
+
+_CRASH = re.compile(r"Signal: ([^(\n]+) \(\d+\)(?:(?!End of error message).)*?\((MPIX?_\w+)\+", re.DOTALL)
+"""What Open MPI prints when a rank gets a signal such as SIGSEGV: which, and the stack with the call of MPI."""
 
 
 @dataclass
@@ -149,7 +153,7 @@ def _late_commits(records: Sequence[Record]) -> str:
     """A commit by a rank after its death; empty if there is none."""
     for death in timeline.deaths(records):
         mine = [r for r in records if (r["member"], r["attempt"]) == (death.member, death.attempt)]
-        late = [r for r in mine if r["what"] == What.COMMIT and r["at"] > death.at]
+        late = [r for r in mine if r["what"] == What.COMMIT and r["at"] > death.gone]
         if late:
             return f"rank {death.member} committed step {late[0]['step']} after it was gone"
     return ""
@@ -181,18 +185,20 @@ def _dead_as_injected(finished: Finished) -> tuple[bool, str]:
 
 
 def _last_words(folder: Path) -> str:
-    """The last line of the job's output, such as an exception, and the file that holds it."""
+    """A rank's crash in a call of MPI, else the last line of the job's output; and the file that holds it."""
     output = folder / "output.txt"
-    lines = output.read_text(errors="replace").split("\n") if output.exists() else []
-    last = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    text = output.read_text(errors="replace") if output.exists() else ""
+    if crash := _CRASH.search(text):
+        return f": a rank crashed in {crash[2]} ({crash[1]}; {output})"
+    last = next((line.strip() for line in reversed(text.split("\n")) if line.strip()), "")
     return f": {last} ({output})" if last else ""
 
 
-def _of_mpirun(status: int | None) -> str:
+def _of_mpirun(status: int | None, folder: Path) -> str:
     if status is not None and status < 0:
         crash = signal.Signals(-status).name
         return f"mpirun itself crashed ({crash}), which no job survives: --recovery restart launches it again"
-    return f"mpirun returned {status} and no rank left a result"
+    return f"mpirun returned {status} and no rank left a result{_last_words(folder)}"
 
 
 def _where_it_stopped(finished: Finished, checks: dict[str, tuple[bool, str]]) -> tuple[str, str]:
@@ -204,7 +210,7 @@ def _where_it_stopped(finished: Finished, checks: dict[str, tuple[bool, str]]) -
     if not checks["finished"][0]:
         following = dict(zip(PHASE_ENDS.values(), list(PHASES)[1:], strict=False))
         phase = next((following[r["what"]] for r in reversed(finished.records) if r["what"] in following), "detect")
-        why = last.why if last.why != BY_ITSELF else _of_mpirun(last.status)
+        why = last.why if last.why != BY_ITSELF else _of_mpirun(last.status, finished.folder)
         return phase, "; ".join([why, *last.waits[:2]])
     broken = [f"{name}: {text}" for name, (ok, text) in checks.items() if not ok]
     return "check", "; ".join(broken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +46,11 @@ class DrillContext:
         """Note on the board of a program of one's own that this rank has left its loop."""
         if self.board is not None and not self.in_drill:
             self.board.leave(self.member)
+
+    @property
+    def notice(self) -> signal.Signals | None:
+        """The signal by which the plan tells ranks to leave, if it does."""
+        return None if self.injector is None else self.injector.notice
 
     def ready(self) -> None:
         """Start the faults by wall time; a later launch of the job counts from the beginning of the first."""

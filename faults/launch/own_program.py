@@ -35,7 +35,7 @@ from faults.record.status_board import StatusBoard
 
 LAUNCHES = 25
 NOT_RECOVERED = 3
-_BEGINNINGS = 5  # launches that may lose a rank before its loop
+_BEGINNINGS = 5  # launches that may lose a rank before its loop, or their mpirun
 _LIMIT_S = 1.0
 _SHOWN = 4
 _NO_ENDS = "mpirun ended, and its ranks with it"
@@ -167,16 +167,27 @@ class _Job:
             return max(own, 0)
         if status in _TOLD_TO_END and not ended_for:
             return status
-        lost = lost_early(processes, self.ranks)
-        if lost and self.early < _BEGINNINGS:
+        why = self._not_by_itself(processes, ended_for)
+        if why and self.early < _BEGINNINGS:
             self.early += 1
-            self.why, self.left = f"{lost.how} {EARLY}", _BEGINNINGS - self.early
+            self.why, self.left = why, _BEGINNINGS - self.early
             return None
         killed = sorted((one for one in processes if one.killed), key=lambda one: one.at)
         if not said or outcome.failed(said) or not self.policy.relaunches:
             return failed(processes, status, own, ended_for)
         self.why, self.left = killed[0].how if killed else _NO_ENDS, sys.maxsize
         return None
+
+    def _not_by_itself(self, processes: list[Process], ended_for: str) -> str:
+        """Why the launch failed, if that is no fault of the program and no policy helps; else empty."""
+        if lost := lost_early(processes, self.ranks):
+            return f"{lost.how} {EARLY}"
+        said = {one.word for one in processes if one.began}
+        if not (self.policy.spawns and said) or said & {outcome.LEFT, outcome.REACHED} or outcome.failed([*said]):
+            return ""
+        # A death at the moment of a spawn may crash Open MPI's mpirun, or ranks within MPI_Comm_shrink.
+        killed = min((one for one in processes if one.killed), key=lambda one: one.at, default=None)
+        return ended_for or (killed.how if killed else _NO_ENDS)
 
 
 def _say(line: str) -> None:
@@ -219,6 +230,7 @@ def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float |
         When the program was started, and when its present launch was, if that is not the first.
     """
     seen: dict[Any, list[dict[str, Any]]] = {}
+    left = {one["left"] for one in told if "left" in one}
     for record in sorted((one for one in told if "dead" in one), key=itemgetter("at")):
         seen.setdefault((tuple(record["dead"]), record.get("step")), []).append(record)
     found = []
@@ -226,6 +238,7 @@ def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float |
         facts = {"dead": list(dead), "at": of[0]["at"] - began, "ranks": of[-1]["ranks"], "step": step}
         if step is not None:
             lost = max(step - min(one["back_to"] for one in of), 0)
+            facts |= {"left": bool(dead) and left.issuperset(dead)}
             facts |= {"policy": of[0]["policy"], "seconds": max(one["seconds"] for one in of), "lost_steps": lost}
         found.append(facts)
     resumed = [one for one in told if "resumed" in one]
@@ -241,7 +254,8 @@ def in_words(facts: dict[str, Any]) -> str:
         return f"restart: went on from step {facts['resumed']} after {format_time(facts['seconds'])}"
     dead, step = facts["dead"], facts["step"]
     who = f"rank{'s' if len(dead) > 1 else ''} {', '.join(map(str, dead))}" if dead else "a rank that waited"
-    line = f"{who} died{'' if step is None else f' in step {step}'}, {format_time(facts['at'])} after the start: "
+    went = "left" if facts.get("left") else "died"
+    line = f"{who} {went}{'' if step is None else f' in step {step}'}, {format_time(facts['at'])} after the start: "
     if step is None:
         return f"{line}the other {facts['ranks']} went on without"
     cost = format_time(facts["seconds"])

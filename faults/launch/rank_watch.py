@@ -5,6 +5,7 @@ a rank ended itself before that, with a status > 0     end the launch: the other
 a rank called Abort                                    end the launch
 mpirun lost its own job                                end the launch: it will spawn no process any more
 all ranks have ended, mpirun has not                   end the launch
+all that live have come to the program's end           end the launch: MPI_Finalize hangs now and then after a death
 """
 
 from __future__ import annotations
@@ -107,6 +108,8 @@ class RankWatch:
             return "", f"{itself.how} {EARLY}"
         if len(ended) >= max(self.ranks, len(processes)):
             return "", "mpirun did not end with its ranks"
+        if self._all_began and all(one.said == outcome.LEFT for one in processes if one.code is None):
+            return "", "ranks did not end with their program"
         return "", ""
 
 

@@ -5,6 +5,7 @@
         └─────────────► failed      it raised one in the loop, or recovery could not go on
                       quit          it ended itself in the loop, by sys.exit or MPI.Finalize
                       aborted       it called MPI's Abort: the job is to end
+                      told          it left between two steps, as it was told to
 
 Each process writes one of these words to its file, with its exit status where it ends itself; a killed process leaves
 the last one that it wrote. How it ended is beside that, from the process' parent (`faults.launch.rank_parent`). Files
@@ -30,7 +31,7 @@ BOARD = ".board"
 """The file of the status board that the launcher shows."""
 RECOVERIES = "recoveries"
 BEGAN, REACHED, LEFT, UNDONE, FAILED = "began", "reached", "left", "undone", "failed"
-QUIT, ABORTED = "quit", "aborted"
+QUIT, ABORTED, TOLD = "quit", "aborted", "told"
 _ENDED_THEMSELVES = {FAILED, UNDONE, QUIT, ABORTED}
 ENDS = "ends"
 
@@ -85,6 +86,8 @@ class Process:
             return f"{who} called Abort({self.status})"
         if self.said in (FAILED, UNDONE):
             return f"{who} ended by an error of the program"
+        if self.said == TOLD:
+            return f"{who} left as it was told to"
         if self.said == QUIT:
             return f"{who} ended itself"
         if self.code is not None and self.code < 0:
@@ -110,12 +113,18 @@ def say(word: str) -> None:
 
 
 def conclude(well: bool) -> None:
-    """Record that the loop ended, and have the end of the program recorded as well."""
+    """Record that the loop ended."""
     if not well:
         fail()
         return
     say(REACHED)
-    atexit.register(say, LEFT)
+
+
+@atexit.register  # before any other, so that it runs behind them: the launcher does not wait long for what follows
+def _leave() -> None:
+    """Record that the program came to its end."""
+    if (file := _file()) and file.exists() and file.read_text() == REACHED:
+        say(LEFT)
 
 
 def fail(status: int = 0, word: str = FAILED) -> None:

@@ -137,14 +137,21 @@ def test_a_newcomer_may_die_whom_most_ranks_have_never_sent_anything(tmp_path) -
 
 
 def test_who_starts_a_new_process_may_die_meanwhile(tmp_path) -> None:
-    """A few times in a hundred that makes Open MPI's mpirun crash, or hang at the next spawn, and is said."""
+    """A few times in a hundred Open MPI's mpirun crashes of it, hangs at the next spawn, or ranks crash: it is said."""
     lines = ["kill 2 @ step 10", "kill 0 @ phase respawn + 100 ms"]
     for number in range(4):
         evaluation = carry_out(tmp_path / str(number), lines, "respawn")
         assert evaluation.checks["leftovers"] == (True, "0 processes were left")
-        if not re.search(r"mpirun itself crashed|LAUNCHER JOB OBJECT NOT FOUND", evaluation.reason):
+        crash_of_mpi = r"mpirun itself crashed|LAUNCHER JOB OBJECT NOT FOUND|a rank crashed in MPIX_"
+        if not re.search(crash_of_mpi, evaluation.reason):
             break
     check(evaluation, 4)
+
+
+def test_a_job_that_restarts_saves_the_step_at_which_a_rank_is_told_to_leave(tmp_path) -> None:
+    evaluation = carry_out(tmp_path, ["preempt 2 @ step 13 for 10 s"], "restart", ranks=3)
+    check(evaluation, 3)
+    assert evaluation.lost_steps == 0
 
 
 def test_restart_resumes_from_the_newest_whole_checkpoint(tmp_path) -> None:

@@ -244,6 +244,18 @@ def test_abort_ends_the_job_with_its_status(tmp_path) -> None:
 
 
 @needs_ulfm
+def test_a_rank_that_hangs_in_finalize_does_not_hang_a_job_whose_work_is_done(tmp_path) -> None:
+    program = (
+        f"import time\nfrom mpi4py import MPI\n{PROGRAM}\n"
+        "MPI.COMM_SELF.Set_attr(MPI.Comm.Create_keyval(delete_fn=lambda *_: time.sleep(600)), 1)\n"
+    )
+    (tmp_path / "program.py").write_text(program)
+    command = [sys.executable, "-m", "faults", "run", "-n", 2, "--deadline", "60 s", "program.py", "well"]
+    done = finish(command, tmp_path)
+    assert (done.returncode, done.stdout) == (0, "sum 20.0 20.0 20.0\n"), done.stderr
+
+
+@needs_ulfm
 def test_a_launch_that_loses_a_rank_before_its_loop_is_started_again(tmp_path) -> None:
     done = loop(tmp_path, 3, "split_each_step spare 0", "", KILLS="1@start+0.2", SOAK_FOLDER=str(tmp_path))
     assert (done.returncode, done.stdout) == (0, "30 steps, total 30.000\n"), done.stderr

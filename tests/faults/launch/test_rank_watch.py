@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from faults import policies
 from faults.launch import own_program, rank_watch
 from faults.launch.rank_watch import RankWatch, lost_early
 from faults.record import outcome
@@ -27,6 +28,9 @@ KILLED = Process(rank=1, code=-9)
         ([AT_WORK, Process(FAILED, 1, -9, began=True)], "", ""),
         ([AT_WORK, Process(outcome.ABORTED, 1, -9, status=6, began=True)], "rank 1 called Abort(6)", ""),
         ([Process(LEFT, 0, 0, began=True), Process(LEFT, 1, 0, began=True)], "", "mpirun did not end with its ranks"),
+        ([Process(LEFT, began=True), Process(BEGAN, 1, -9, began=True)], "", "ranks did not end with their program"),
+        ([Process(LEFT, began=True), Process(LEFT, began=True)], "", "ranks did not end with their program"),
+        ([Process(LEFT, began=True), Process(REACHED, began=True)], "", ""),
     ],
 )
 def test_a_launch_is_ended_when_its_ranks_wait_for_one_that_is_gone(processes, now: str, unless_it_ends: str) -> None:
@@ -79,6 +83,26 @@ def test_ranks_that_end_themselves_get_the_time_to_end_together(tmp_path, monkey
 def test_why_a_program_did_not_finish_is_said_as_it_was(capsys, processes, status: int, line: str) -> None:
     assert own_program.failed(processes, 0, 0) == status
     assert capsys.readouterr().err.startswith(line)
+
+
+@pytest.mark.parametrize(
+    ("policy", "processes", "ended_for", "again"),
+    [
+        ("respawn", [AT_WORK, Process(BEGAN, 1, -9, began=True)], "mpirun has lost track of its job", True),
+        ("respawn", [AT_WORK, Process(BEGAN, 1, -9, began=True)], "", True),  # mpirun crashed, and killed rank 0
+        ("respawn", [AT_WORK, Process(FAILED, 1, -9, began=True)], "", False),
+        ("respawn", [Process(BEGAN, 0, -11, began=True), Process(BEGAN, 1, -9, began=True)], "", True),  # they crashed
+        ("respawn", [Process(REACHED, 0, -11, began=True), Process(BEGAN, 1, -9, began=True)], "", False),
+        ("respawn", [Process("", 0, 7)], "", False),
+        ("respawn", [Process("", -1, -9), AT_WORK, Process(BEGAN, 1, -9, began=True)], "", True),
+        ("shrink", [AT_WORK, Process(BEGAN, 1, -9, began=True)], "", False),
+    ],
+)
+def test_a_launch_whose_mpirun_broke_at_a_spawn_is_started_again(policy, processes, ended_for: str, again) -> None:
+    job = own_program._Job([], 2, 0, policies.of(policy), None, 1.0)
+    statuses = [job._judge(processes, 3, ended_for) for _ in range(6)]
+    assert statuses == [None if again and number < 5 else statuses[-1] for number in range(6)]
+    assert statuses[-1] is not None, "not for ever"
 
 
 def test_a_job_that_went_with_its_mpirun_before_any_loop_says_so(capsys) -> None:
