@@ -24,11 +24,14 @@ from emulator.launch import foreground, mpirun
 from emulator.results.files import check_writable, replacing
 from emulator.units import format_time
 from faults import detect, policies
+from faults.launch import live
+from faults.launch.live import RanksAtWork
 from faults.launch.rank_watch import EARLY, RankWatch, environment, lost_early, parent_command
 from faults.platform import LOCAL
 from faults.policies import Policy
 from faults.record import outcome
 from faults.record.outcome import Process
+from faults.record.status_board import StatusBoard
 
 LAUNCHES = 25
 NOT_RECOVERED = 3
@@ -126,20 +129,18 @@ class _Job:
         """Start the program once; the status to end with, None to start it again."""
         launched = LOCAL.clock.now()
         with tempfile.TemporaryDirectory(prefix="status-") as folder:
-            watch, received = RankWatch(Path(folder), self.ranks), list[int]()
-            parent = parent_command(Path(folder), self.limit_s, self.policy.needs_ulfm)
+            at_work = RanksAtWork(StatusBoard.create(Path(folder, outcome.BOARD), self.ranks, 0), self.ranks)
+            watch = RankWatch(Path(folder), self.ranks, self.deadline_s, at_work)
+            parent, received = parent_command(Path(folder), self.limit_s, self.policy.needs_ulfm), list[int]()
             arguments = [*self.arguments[: -self.words], *parent, *self.arguments[-self.words :]]
-            try:
+            with live.shown(at_work):
                 status = foreground.run_filtered(
                     arguments,
                     extra_env={outcome.FOLDER: folder, **environment(parent)},
-                    deadline_s=self.deadline_s,
                     watch=watch,
                     received=received,
+                    write=live.write(),
                 )
-            except TimeoutError:
-                _say(f"error: not recovered: no end within the deadline of {self.deadline_s:g} s")
-                return NOT_RECOVERED
             processes, told = outcome.processes(Path(folder)), outcome.told(Path(folder))
         new = recoveries(told, self.began, launched if number else None)
         for facts in new:
@@ -152,6 +153,9 @@ class _Job:
         ]
         if received:  # what the ranks did then says nothing
             return status
+        if watch.late:
+            _say(f"error: not recovered: {watch.why}")
+            return NOT_RECOVERED
         return self._judge(processes, status, watch.why)
 
     def _judge(self, processes: list[Process], status: int, ended_for: str) -> int | None:

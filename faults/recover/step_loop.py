@@ -35,7 +35,7 @@ from emulator.errors import UsageError
 from faults.inject.drill_context import DrillContext
 from faults.record.journal import What
 from faults.recover.job_processes import JobProcesses
-from faults.recover.preconditions import check_policy, check_survival
+from faults.recover.preconditions import check_policy, check_survival, context_of
 from faults.recover.preemption import Notice, never
 from faults.recover.program_failure import GuardedLoop, depart
 from faults.recover.repair import APART, Repairing
@@ -178,10 +178,11 @@ class Recovering(Repairing, GuardedLoop):
 class _Attempt:
     """One try of one step, made once: this is what being ready costs in every step, so it is kept short."""
 
-    __slots__ = ("_implied", "_job", "_watched")
+    __slots__ = ("_implied", "_in_drill", "_job", "_watched")
 
     def __init__(self, job: Recovering) -> None:
-        self._job, self._implied, self._watched = job, not job.every, not job.drill.silent
+        self._job, self._implied = job, not job.every
+        self._in_drill, self._watched = job.drill.in_drill, not job.drill.silent
 
     def __enter__(self) -> None:
         if self._watched:
@@ -196,7 +197,7 @@ class _Attempt:
             job.step = step = known + 1
             if not step % APART:
                 job._copies.keep(step, job.state)
-            if self._watched:
+            if self._in_drill:
                 job._commits.finish()
                 job._commits.commit(known - known % APART)
             if not step % APART and job._may_change:
@@ -272,6 +273,6 @@ def recovering(
         raise UsageError(f"ranks agree every 1 or more steps, or 0 for only after a death, got {every}")
     if levels is not None and not every:
         raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
-    drill = drill or DrillContext()
+    drill = context_of(drill)
     check_survival(f"recovering by {policy}", drill.platform.survives)
     return Recovering(JobProcesses(comm, chosen, spares, at_least, drill), state, drill, levels, every, notice, rejoin)
