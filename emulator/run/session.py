@@ -217,7 +217,7 @@ class Run:
             print(f"FAILED: {text}", file=sys.stderr, flush=True)
 
     def progress(self, total: float, label: str = "") -> AbstractContextManager[console.Progress]:
-        """A progress bar on a terminal, nothing in a pipe: ``with run.progress(10) as bar: bar.advance()``."""
+        """Show how much is done, and how long the rest will take: ``with run.progress(10) as bar: bar.advance()``."""
         return console.progress(self.console, total, label)
 
     def _content(self) -> dict[str, Any]:
