@@ -66,7 +66,7 @@ def main(ctx: click.Context, source: str | None, benchmark: str | None, path: st
         intervals = [checkpoints.answer(options["checkpoint"], options["mtbf"] / p, options["restart"]) for p in nodes]
         result["checkpoints"] = [{"p": p, **one} for p, one in zip(nodes, intervals, strict=True)]
     unwritten = results.keep(result, path)
-    terminal.show(view(results.plain(result)), make_console(80))
+    terminal.show(view(results.plain(result)), make_console())
     if unwritten is not None:
         raise unwritten
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from emulator.design import failures, pricing
 from emulator.design.pricing import Priced
 from emulator.design.words import counted, short, size, slots, terms_words
-from emulator.run.console import columns
+from emulator.run.console import width
 from emulator.units import format_time
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ _TERMS = ("compute", "waiting", "latency", "bandwidth", "reduction", "queueing")
 
 def wrapped(text: str, first: str = "", more: str = "") -> list[str]:
     """A text in lines of the screen's width, 80 columns in a pipe; `first` begins it, `more` every further line."""
-    return textwrap.wrap(text, columns(80), initial_indent=first, subsequent_indent=more, break_on_hyphens=False)
+    return textwrap.wrap(text, width(), initial_indent=first, subsequent_indent=more, break_on_hyphens=False)
 
 
 def findings(found: Sequence[Finding]) -> Iterator[str]:

@@ -27,6 +27,8 @@ FOLDER = "CLUSTER_EMULATOR_STATUS"
 """Environment variable that says where the files go."""
 PARENT = "CLUSTER_EMULATOR_RANK_PARENT"
 """Environment variable with the words before a command that give the process a parent, for ranks that spawn others."""
+BOARD = ".board"
+"""The file of the status board that the launcher shows."""
 RECOVERIES = "recoveries"
 BEGAN, REACHED, LEFT, UNDONE, FAILED = "began", "reached", "left", "undone", "failed"
 QUIT, ABORTED, TOLD = "quit", "aborted", "told"
@@ -93,9 +95,13 @@ class Process:
         return f"{who} ended itself with exit status {self.code}"
 
 
+def folder() -> Path | None:
+    """The folder of the status files; None outside of `faults.run`."""
+    return Path(os.environ[FOLDER]) if FOLDER in os.environ else None
+
+
 def _file() -> Path | None:
-    folder = os.environ.get(FOLDER)
-    return Path(folder, f"{os.uname().nodename}-{os.getpid()}") if folder is not None else None
+    return None if (where := folder()) is None else where / f"{os.uname().nodename}-{os.getpid()}"
 
 
 def say(word: str) -> None:

@@ -82,11 +82,12 @@ class GuardedLoop:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and self.drill.silent:
+        if error is not None and not self.drill.in_drill:
             end_in_the_loop(error, trace)
         leave_loop()
         if error is None:
             self._leave()
+        self.drill.left()
         outcome.conclude(error is None)
 
     def _leave(self) -> None:

@@ -29,7 +29,7 @@ from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.record.journal import What
 from faults.recover import preemption
-from faults.recover.preconditions import check_mortality
+from faults.recover.preconditions import check_mortality, context_of
 from faults.recover.preemption import Notice
 from faults.recover.program_failure import GuardedLoop, depart
 
@@ -60,7 +60,7 @@ class Restarting(GuardedLoop):
         notice: Notice = None,
     ) -> None:
         self.comm, self.state, self.store, self._clear = comm, state, store, clear
-        self.drill = drill or DrillContext()
+        self.drill = context_of(drill)
         self._clock = self.drill.platform.clock
         self._told = preemption.listening(notice or self.drill.notice, self.drill.platform.executioner)
         self.place: int = comm.Get_rank()
