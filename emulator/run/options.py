@@ -186,7 +186,7 @@ def refuse_idle_limit(trace: bool, trace_limit: int | None) -> None:
         raise UsageError(f"--trace-limit is for --trace, got --trace-limit {trace_limit} alone: add --trace")
 
 
-def _refuse_idle(net: str | None) -> None:
+def refuse_idle(net: str | None) -> None:
     """Reject --pace and --compute without --net, where they would have no effect."""
     ctx = click.get_current_context()
     refuse_idle_limit(ctx.params["trace"], ctx.params["trace_limit"])
@@ -213,7 +213,7 @@ def demo(
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def callback(launch_ranks: int | None, **options: Any) -> None:
-            _refuse_idle(options["net"])
+            refuse_idle(options["net"])
             asked = options.pop("launches", None)
             if not inside() and launch_ranks is not None:
                 traced = options["net"] is not None, options["trace"]
