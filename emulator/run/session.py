@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mpi4py import MPI
 
 from emulator import carrier, results
+from emulator.control import Control
 from emulator.errors import CannotWrite, CheckFailed, UsageError, on_root
 from emulator.launch import mpirun, streams
 from emulator.network import Network, load
@@ -52,7 +53,7 @@ class Run:
     Attributes
     ----------
     comm : the communicator to use: MPI's own, or an emulated one with ``--net``
-    control : a private duplicate of the real world for barriers and gathers that cost no emulated time
+    control : a private duplicate of the real world for what costs no emulated time; its ranks wait asleep
     network, pace, clock : the emulated network or None; the pace or None; ``"wall"`` or ``"emulated"``
     folder : the run folder, the same on every rank
     measurements, fits, held_out, samples, extra : what rank 0 fills, in the form of the result file; `extra` adds
@@ -62,7 +63,7 @@ class Run:
     def __init__(self, name: str, common: CommonOptions) -> None:
         self.name = name
         self.options = common
-        self.control: MPI.Intracomm = MPI.COMM_WORLD.Dup()
+        self.control: MPI.Intracomm = Control(MPI.COMM_WORLD.Dup())
         self.rank, self.size = self.control.Get_rank(), self.control.Get_size()
         self.seed, self.quiet = common.seed, common.quiet
         self.launch = self.on_root(launches.current)
@@ -211,7 +212,7 @@ class Run:
             print(f"FAILED: {text}", file=sys.stderr, flush=True)
 
     def progress(self, total: float, label: str = "") -> AbstractContextManager[console.Progress]:
-        """A progress bar on a terminal, nothing in a pipe: ``with run.progress(10) as bar: bar.advance()``."""
+        """Show how much is done, and how long the rest will take: ``with run.progress(10) as bar: bar.advance()``."""
         return console.progress(self.console, total, label)
 
     def _content(self) -> dict[str, Any]:

@@ -118,6 +118,7 @@ class SurvivorGroup:
             quiet(work_comm)
         self.rank, self.size = self.agree_comm.Get_rank(), self.agree_comm.Get_size()
         self.alive = tuple(range(self.size))
+        self._gone: set[int] = set()
         self.epoch = 0
         self._settled, self._revocable = self.alive, revocable
         self.spoiled: set[int] = set()
@@ -154,7 +155,7 @@ class SurvivorGroup:
         """Processes that this process knows to be dead."""
         return dead_ranks(self.agree_comm, self._group)
 
-    def agree(self, ok: bool, kept: int = ANY, wait: Wait | None = None) -> Decision:
+    def agree(self, ok: bool, kept: int = ANY, wait: Wait | None = None, leaves: bool = False) -> Decision:
         """Agree with every living process; all return the same.
 
         A round in which a death is news to a rank raises on all ranks, so all run the same number of rounds. The
@@ -170,15 +171,18 @@ class SurvivorGroup:
             How to wait for a request where this rank has nothing else to do, as a spare, which sleeps where a working
             rank spins. It returns false as soon as the second argument, called again and again, says that the
             request was superseded.
+        leaves
+            This process ends after the agreement, and is to count as dead from then on.
         """
         wait, self._idle = wait or spin, wait is not None
         rounds, head = 0, kept << 1 | ok
+        absent = self._gone | {self.rank} if leaves else self._gone  # one that has left may not be known to be dead yet
         if not ok:
             self._hear()
         while True:
             rounds += 1
             self.agree_comm.Ack_failed()
-            given = packed(head, self.failed(), self.size)
+            given = packed(head, self.failed() | absent, self.size)
             outcomes = [self.agreements.agree(word, wait) for word in given]
             head, alive = unpacked([word for word, _ in outcomes], self.size)
             if all(clean for _, clean in outcomes):
@@ -218,6 +222,7 @@ class SurvivorGroup:
     def advance(self, decision: Decision) -> bool:
         """Adopt the agreed living and move to the next communicator; False when none is left."""
         self.alive = decision.alive
+        self._gone = set(range(self.size)).difference(self.alive)
         if self.epoch + 1 == len(self.work_comms):
             return False
         self.epoch += 1

@@ -153,7 +153,7 @@ def _late_commits(records: Sequence[Record]) -> str:
     """A commit by a rank after its death; empty if there is none."""
     for death in timeline.deaths(records):
         mine = [r for r in records if (r["member"], r["attempt"]) == (death.member, death.attempt)]
-        late = [r for r in mine if r["what"] == What.COMMIT and r["at"] > death.at]
+        late = [r for r in mine if r["what"] == What.COMMIT and r["at"] > death.gone]
         if late:
             return f"rank {death.member} committed step {late[0]['step']} after it was gone"
     return ""

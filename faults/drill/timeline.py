@@ -35,6 +35,7 @@ class Death:
     attempt: int = 0
     waiting: bool = False
     event: str = ""
+    gone: float = 0.0  # when the process ended: later than `at` where it was told beforehand
 
 
 @dataclass
@@ -77,7 +78,7 @@ def _met(records: Sequence[Record]) -> dict[str, Record]:
     """
     gone = {(r["member"], r["attempt"]): r["at"] for r in records if r["what"] == What.LEFT}
     for r in records:  # a dead process is hit by nothing more
-        if r["what"] == What.FAULT and KINDS[r["kind"]].final:
+        if r["what"] == What.FAULT and KINDS[r["kind"]].final and not KINDS[r["kind"]].told:
             process = r["member"], r["attempt"]
             gone[process] = min(gone.get(process, _NEVER), r["due"])
     over = {r["attempt"]: r["at"] for r in records if r["what"] == What.ENDED}  # written when all are dead
@@ -96,11 +97,15 @@ def _met(records: Sequence[Record]) -> dict[str, Record]:
 def deaths(records: Sequence[Record]) -> list[Death]:
     """Kills and hangs that fired on a process that did not leave by itself."""
     left = {(r["member"], r["attempt"]) for r in records if r["what"] == What.LEFT}
+    departed = {(r["member"], r["attempt"]): r["at"] for r in records if r["what"] == What.DEPARTED}
     found = [
-        Death(r["due"], r["member"], r["place"], r["text"], r["attempt"], r.get("waiting", False), r["event"])
+        Death(
+            r["due"], r["member"], r["place"], r["text"], r["attempt"], r.get("waiting", False), r["event"],
+            departed.get((r["member"], r["attempt"]), _NEVER) if KINDS[r["kind"]].told else r["due"],
+        )
         for r in _met(records).values()
         if KINDS[r["kind"]].ends and (r["member"], r["attempt"]) not in left
-    ]
+    ]  # fmt: skip
     return sorted(found, key=lambda death: death.at)
 
 

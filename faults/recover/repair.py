@@ -20,8 +20,9 @@ from faults.agree.survivor_group import Decision, RecoveryFailed
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.record.journal import What
-from faults.recover import spawning
+from faults.recover import preemption, spawning
 from faults.recover.job_processes import JobProcesses
+from faults.recover.preemption import Notice
 from faults.recover.state_copies import CommitLog, State, StateCopies
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ class Repairing:
     """
 
     def __init__(
-        self, processes: JobProcesses, state: State, drill: DrillContext, levels: Levels | None = None, every: int = 1
-    ) -> None:
+        self, processes: JobProcesses, state: State, drill: DrillContext, levels: Levels | None = None, every: int = 1,
+        notice: Notice = None,
+    ) -> None:  # fmt: skip
+        self._told = preemption.listening(notice or drill.notice, drill.platform.executioner)
         self.state, self.drill, self.levels, self.every = state, drill, levels, every
         self.step = self.recoveries = 0
         self._clock = drill.platform.clock
@@ -77,13 +80,12 @@ class Repairing:
         """Look up this rank's place and communicator."""
         self.comm, self.place = self._processes.comm, self._processes.place
 
-    def _agree(self, ok: bool) -> Decision:
+    def _agree(self, ok: bool, leaves: bool = False) -> Decision:
         self._processes.phase("agree")
         group = self._processes.group
-        if self.place is None:
-            decision = group.agree(ok, wait=self._sleep)
-        else:
-            decision = group.agree(ok, self._copies.flags if self._processes.has_state else survivor_group.ANY)
+        wait = self._sleep if self.place is None else None
+        kept = self._copies.flags if self._processes.has_state else survivor_group.ANY
+        decision = group.agree(ok, kept, wait, leaves)
         self._processes.phase("agreed")  # the work goes on, unless the next phase is that of a repair
         return decision
 

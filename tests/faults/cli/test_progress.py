@@ -5,6 +5,7 @@ import time
 
 from rich.console import Console
 
+from emulator.report.model import Table
 from emulator.run import console
 
 
@@ -19,7 +20,18 @@ def test_lines_say_how_much_is_done_and_how_long_the_rest_takes() -> None:
     assert first.endswith(" left")
 
 
-def test_without_an_interval_nothing_is_printed_into_a_pipe() -> None:
+def test_what_ranks_do_is_said_beside_it() -> None:
+    out = io.StringIO()
+    with (
+        console.progress(Console(file=out, width=100), None, lines_every_s=0.05) as bar,
+        bar.beside(lambda: Table("", [], []), lambda: "4 ranks at step 7"),
+    ):
+        while "\n" not in out.getvalue():
+            time.sleep(0.01)
+    assert out.getvalue().splitlines()[0] == "after 0 s; 4 ranks at step 7"
+
+
+def test_a_short_task_prints_nothing_into_a_pipe() -> None:
     out = io.StringIO()
     with console.progress(Console(file=out, width=100), 4, "jobs") as bar:
         bar.advance()

@@ -148,6 +148,12 @@ def test_who_starts_a_new_process_may_die_meanwhile(tmp_path) -> None:
     check(evaluation, 4)
 
 
+def test_a_job_that_restarts_saves_the_step_at_which_a_rank_is_told_to_leave(tmp_path) -> None:
+    evaluation = carry_out(tmp_path, ["preempt 2 @ step 13 for 10 s"], "restart", ranks=3)
+    check(evaluation, 3)
+    assert evaluation.lost_steps == 0
+
+
 def test_restart_resumes_from_the_newest_whole_checkpoint(tmp_path) -> None:
     lines = ["corrupt 1 @ step 17", "kill 0 @ step 18"]
     evaluation = carry_out(tmp_path, lines, "restart", checkpoint={"every": 5, "keep": 3})
