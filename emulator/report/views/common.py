@@ -46,6 +46,9 @@ def opening(result: Result) -> Item:
         where = f"{ranks} on {len(seen['hosts'])} hosts of {seen['cores']} cores"
     network = result.get("network")
     clock = f"emulated network {network['name']}, emulated seconds" if network else "wall clock"
+    if result.get("clock") == "simulated":
+        where = f"{seen['ranks']} simulated rank{'s' * (seen['ranks'] > 1)}"
+        clock = f"network {network['name']}, simulated seconds" if network else "simulated seconds"
     command = f"{shlex.join(result['command'])} on {result['started']}"
     return Text(f"{where}, {seen['mpi'] or 'without MPI'}, {clock}; {command}")
 
@@ -53,7 +56,7 @@ def opening(result: Result) -> Item:
 def closing(result: Result) -> Iterator[Item]:
     """The fidelity of emulated time, warnings, and failed checks."""
     if result.get("fidelity"):
-        yield from fidelity(result["fidelity"])
+        yield from fidelity(result["fidelity"], result["clock"])
     if result.get("timeline"):
         yield from timeline.brief(result["timeline"])
     if result.get("warnings"):
@@ -80,10 +83,10 @@ def unknown_finding(result: Result) -> str:
     return finding(result)
 
 
-def fidelity(one: Row) -> Iterator[Item]:
+def fidelity(one: Row, clock: str = "emulated") -> Iterator[Item]:
     """The fidelity of emulated time: late receives and messages served out of order."""
     if one.get("pace") is None:
-        text = "not paced"
+        text = "exact, once each where nothing varies" if clock == "simulated" else "not paced"
     else:
         late = " and ".join(
             f"{one[key] * 1e6:.0f} us ({name})"
@@ -91,7 +94,8 @@ def fidelity(one: Row) -> Iterator[Item]:
             if one.get(key) is not None
         )
         text = f"pace {one['pace']:.3g}; {one['overrun_share']:.2%} of the receives late; late by {late} of wall time"
-    yield Text(f"{text}; {one.get('inversions') or 0} inversions", lead="fidelity: ")
+    inversions = one.get("inversions") or 0
+    yield Text(f"{text}; {inversions} inversion{'s' * (inversions != 1)}", lead="fidelity: ")
     if one.get("words"):
         yield Text(one["words"], "warning")
 
