@@ -138,14 +138,13 @@ def _on_network(network: str, t_comp: float, pattern: str | None, size: int, **_
 
 def _fitted(benchmark: str, t_comp: float, size: int | None, **_: Any) -> Asked:
     """The model of a ring all-reduce with the terms of a benchmark's text."""
+    from emulator.design.words import terms_words
     from emulator.measure import benchmark_text
 
     found = benchmark_text.read(benchmark)
     n, alpha, beta = int(size or found["most_bytes"]), found["alpha"], found["beta"]
-    about = (
-        f"T_comp {format_time(t_comp)}, ring of {format_size(n)}, fitted to {found['origin']}: alpha "
-        f"{format_time(alpha)}, beta {beta * 1e9:.4g} ns/B"
-    )
+    about = (f"T_comp {format_time(t_comp)}, ring of {format_size(n)}, fitted to {found['origin']}: "
+             f"{terms_words(alpha, beta, 0.0, found['draws'])}")  # fmt: skip
     terms = {"alpha": alpha, "beta": beta, "gamma": 0.0, "pattern": "ring", "bytes": n, "source": benchmark}
     return _of_terms(t_comp, "ring", about, terms, found["draws"], found["most_ranks"])
 
