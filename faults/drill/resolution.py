@@ -170,6 +170,11 @@ def _check_kinds(job: JobSpec, pattern: Pattern, faults: Sequence[Fault]) -> Non
             raise UsageError(
                 f"fault {fault.text!r}: a rank hands over what it has by {able}, got {job.recovery}: choose ring"
             )
+        if kind.spoils_state and not (pattern.lockstep and job.policy.repairs):
+            raise UsageError(
+                f"fault {fault.text!r} meets state that all ranks hold and recovering keeps: ring by shrink, spare, "
+                f"respawn or rejoin, got {pattern.name} by {job.recovery}"
+            )
         if kind.needs_checkpoints and not job.on_disk:
             raise UsageError(
                 f"fault {fault.text!r} meets checkpoints, which --recovery restart and --checkpoint memory,disk "
