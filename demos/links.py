@@ -42,7 +42,7 @@ def main(run: Run, pairs: int, alone: bool) -> None:
     series = timed(run, jobs, 10 if run.network is None else 6)
     if run.rank == 0:
         launches.join(run, series, alone)
-        _conclude(run, series, examples)
+        _conclude(run, series, examples, hosts)
         warn_unstable(run)
 
 
@@ -63,7 +63,7 @@ def tournament(ranks: int) -> Iterator[list[Pair]]:
 def _jobs(run: Run, hosts: Sequence[str], wanted: int) -> tuple[list[repetitions.Job], set[Pair]]:
     """All sizes for one pair of each kind, a few for every other pair of the sample; and those examples."""
     rng = np.random.default_rng(run.seed)
-    fine = microbenchmarks.link_sizes(run.sizes, rng)
+    fine = microbenchmarks.link_sizes(run.sizes, run.seed)
     coarse = sorted({n for n in _MAP_SIZES if n < max(run.sizes)} | {max(run.sizes)})
     rounds = list(tournament(run.size))
     if wanted < run.size * (run.size - 1) // 2:
@@ -101,7 +101,7 @@ def _kind(run: Run, hosts: Sequence[str], pair: Pair) -> Any:
     return hosts[pair[0]] == hosts[pair[1]]
 
 
-def _conclude(run: Run, series: Sequence[repetitions.Series], examples: set[Pair]) -> None:
+def _conclude(run: Run, series: Sequence[repetitions.Series], examples: set[Pair], hosts: Sequence[str]) -> None:
     """Fit every measured direction and put it beside what is configured."""
     by_pair: dict[Pair, list[repetitions.Series]] = {}
     for one in series:
@@ -117,7 +117,8 @@ def _conclude(run: Run, series: Sequence[repetitions.Series], examples: set[Pair
         record = fitted.record("link", "link", closed_loop.configured(run.network, *pair))
         if not fine:
             del record["draws"]
-        run.fits.append({**record, "source": pair[0], "destination": pair[1], "fine": fine})
+        over = protocol_limits.transport(hosts[pair[0]] == hosts[pair[1]]) if run.network is None else ""
+        run.fits.append({**record, "source": pair[0], "destination": pair[1], "fine": fine, "transport": over})
         run.measurements += [measurement(one, fitted.predict(MESSAGE, one.job.bytes)) for one in rows if one.seconds]
         if run.network is not None and run.options.compute == "none":
             checks += closed_loop.compare_link(run.network, *pair, fitted.headline)
