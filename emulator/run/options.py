@@ -188,7 +188,7 @@ def refuse_idle_limit(trace: bool, trace_limit: int | None) -> None:
         raise UsageError(f"--trace-limit is for --trace, got --trace-limit {trace_limit} alone: add --trace")
 
 
-def _refuse_idle(net: str | None) -> None:
+def refuse_idle(net: str | None) -> None:
     """Reject --pace and --compute without --net, where they would have no effect."""
     ctx = click.get_current_context()
     refuse_idle_limit(ctx.params["trace"], ctx.params["trace_limit"])
@@ -234,7 +234,7 @@ def demo(
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def callback(launch_ranks: int | None, **options: Any) -> None:
-            _refuse_idle(options["net"])
+            refuse_idle(options["net"])
             simulated = options.pop("simulate")
             if simulated is not None:
                 if not simulates:
