@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -114,9 +114,15 @@ class Run:
             from emulator.trace import bare
 
             return bare.traced(MPI.COMM_WORLD.Dup())
+        from emulator.wire.automatic_pace import PATIENCE_S
         from emulator.wire.emulate import emulate
 
-        comm = emulate(MPI.COMM_WORLD, self.network, pace=common.pace, compute=common.compute, seed=common.seed)
+        searched = self.progress(PATIENCE_S, "finding the pace, s") if common.pace == "auto" else None
+        with searched or nullcontext(console.Progress()) as bar:
+            comm = emulate(
+                MPI.COMM_WORLD, self.network, pace=common.pace, compute=common.compute, seed=common.seed,
+                tick=bar.advance,
+            )  # fmt: skip
         if comm.notice:
             self.warn(comm.notice)
         return comm
