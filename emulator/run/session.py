@@ -248,7 +248,7 @@ class Run:
                 del series.seconds[len(series.skews) :]  # the two grow one after the other
                 self.measurements.append(terms.measurement(series))
                 self.samples += series.rows()
-        self.warnings.append("interrupted: the measurements are incomplete")
+        self.warnings.append("ended early: the measurements are incomplete")
         if self.measurements or self.extra:
             self.save()
             return self.unwritten is None

@@ -32,7 +32,8 @@ def brief(timeline: Mapping[str, Any]) -> Iterator[Item]:
     parts = sorted(timeline["path"].items(), key=lambda item: -item[1])[:4] if total else []
     told = ", ".join(f"{kind} {formats.percent(seconds / total)}" for kind, seconds in parts)
     left = f" ({timeline['dropped']:,} earlier events were not kept)" if timeline["dropped"] else ""
-    text = f"{format_time(total)}{left}; critical path: {told}; {sentence(dict(timeline))}"
+    length = f"{format_time(total)} between the first and the last recorded event"
+    text = f"{length}{left}; critical path: {told}; {sentence(dict(timeline))}"
     yield Text(text, lead="timeline: ")
     if timeline.get("unwritten"):
         yield Text(timeline["unwritten"], "bad")

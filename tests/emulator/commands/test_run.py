@@ -308,7 +308,7 @@ def test_ctrl_c_ends_a_program_with_one_line(tmp_path: Path, launched: bool) -> 
     if launched:
         assert (process.returncode, len(errors.splitlines())) == (130, 1), errors
     else:
-        assert said == ["interrupted: nothing was kept"]
+        assert said == ["ended early: nothing was kept"]
     assert not (tmp_path / "run").exists()
 
 
