@@ -59,7 +59,7 @@ def execute(comm: Any, module: str | None, arguments: list[str]) -> None:
 
     def in_thread(failure: Any) -> None:
         if isinstance(failure.exc_value, UsageError):
-            _refuse(comm, failure.exc_value)
+            _end_with_usage_error(comm, failure.exc_value)
         threading.__excepthook__(failure)
 
     threading.excepthook = in_thread
@@ -78,7 +78,7 @@ def execute(comm: Any, module: str | None, arguments: list[str]) -> None:
                 print(end.code, file=sys.stderr)
             leave(end.code if isinstance(end.code, int) else 1)
     except UsageError as error:
-        _refuse(comm, error)
+        _end_with_usage_error(comm, error)
     except KeyboardInterrupt:
         raise
     except BaseException:
@@ -86,7 +86,7 @@ def execute(comm: Any, module: str | None, arguments: list[str]) -> None:
         leave(1)
 
 
-def _refuse(comm: Any, error: UsageError) -> None:
+def _end_with_usage_error(comm: Any, error: UsageError) -> None:
     """End the rank with one line for a usage error: the program's line that caused it, and the message."""
     frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if not _ours(one)), None)
     place = f"{frame.filename}:{frame.lineno}: " if frame else ""

@@ -1,7 +1,7 @@
 """The control plane of a simulation: what ranks do together at no simulated time.
 
 Ranks meet: each leaves a value and waits for the others, the last one combines the values, and all go on at their own
-times. Communicators are split and duplicated in meetings, and what a harness does beside the network are meetings too.
+times. Communicators are split and duplicated in under_way, and what a harness does beside the network are under_way too.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from emulator.sim.groups import SimulatedGroup
 Combine = Callable[[list[Any]], Any]
 
 
-class Meeting(Operation):
-    """Ranks that wait for each other; complete when all are there."""
+class ControlCollective(Operation):
+    """A collective call of the control plane; complete when every rank has entered it."""
 
     def __init__(self, size: int) -> None:
         self.values: list[Any] = [None] * size
-        self.there: list[tuple[int, SimulatedEngine]] = []
+        self.entered: list[tuple[int, SimulatedEngine]] = []
         self.result: Any = None
         self.complete = False
 
@@ -37,12 +37,12 @@ class Meeting(Operation):
 
 
 class Shared:
-    """What all ranks of a communicator know: its members, and the meetings that are under way."""
+    """What all ranks of a communicator know: its members, and the collective calls that are under way."""
 
     def __init__(self, ranks: Sequence[int], members: Members | None = None) -> None:
         self.ranks = ranks
         self.members = Members(ranks) if members is None else members
-        self.meetings: dict[Any, Meeting] = {}
+        self.under_way: dict[Any, ControlCollective] = {}
 
 
 class Control:
@@ -68,22 +68,22 @@ class Control:
             key = self._met
             self._met += 1
         size = self.size if size is None else size
-        meeting = shared.meetings.get(key)
-        if meeting is None:
-            meeting = shared.meetings[key] = Meeting(size)
-        place = len(meeting.there) if size != self.size else self.rank
-        meeting.values[place] = value
-        meeting.there.append((place, engine))
-        if len(meeting.there) < size:
-            engine.wait(meeting)
-            return meeting.result
-        del shared.meetings[key]
-        meeting.result = combine(meeting.values)
-        meeting.complete = True
-        for _, other in meeting.there[:-1]:
+        call = shared.under_way.get(key)
+        if call is None:
+            call = shared.under_way[key] = ControlCollective(size)
+        place = len(call.entered) if size != self.size else self.rank
+        call.values[place] = value
+        call.entered.append((place, engine))
+        if len(call.entered) < size:
+            engine.wait(call)
+            return call.result
+        del shared.under_way[key]
+        call.result = combine(call.values)
+        call.complete = True
+        for _, other in call.entered[:-1]:
             engine.loop.wake(other, other.since)
         engine.sleep(engine.loop.now)  # ranks that are behind go first
-        return meeting.result
+        return call.result
 
     # -- collectives
 

@@ -35,7 +35,12 @@ def test_a_full_disk_ends_a_command_and_what_was_measured_until_then_is_printed(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = Report("faults", False, str(tmp_path), None, quiet=False)
-    with pytest.raises(CannotWrite, match=r"digits\.npy"), report.begun(4):
-        report.save(drill=DRILL)
-        raise CannotWrite(tmp_path / "digits.npy", "No space left on device")
+
+    def drill() -> None:
+        with report.begun(4):
+            report.save(drill=DRILL)
+            raise CannotWrite(tmp_path / "digits.npy", "No space left on device")
+
+    with pytest.raises(CannotWrite, match=r"digits\.npy"):
+        drill()
     assert "recovered" in capsys.readouterr().out
