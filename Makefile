@@ -1,5 +1,5 @@
 # make demo: the ring on 16 ranks.  make test: the tests.  make browser: what tests of pages need.
-# make bench: the figures.
+# make docs: what the documents' commands print.  make bench: the figures.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +12,7 @@ export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test browser lint bench env clean
+.PHONY: demo test browser lint docs bench env clean
 
 demo: env
 	mpirun -n $(N) python -m demos.ring
@@ -36,6 +36,10 @@ lint: env
 	ruff check --fix .
 	ruff format .
 	mypy
+
+# Runs every command of README.md and docs, about ten minutes, and puts what it prints below it.
+docs: env
+	python -m scripts.docs
 
 bench: env
 	python -m bench

@@ -17,6 +17,7 @@ from emulator.measure import closed_loop, microbenchmarks, protocol_limits, repe
 from emulator.measure.fit import fit
 from emulator.measure.model import MESSAGE, Point
 from emulator.measure.terms import measurement
+from emulator.run import launches
 from emulator.run.options import demo
 from emulator.run.session import Run
 
@@ -25,13 +26,13 @@ Pair = tuple[int, int]
 _MAP_SIZES = (0, 1 << 10, 1 << 16, 1 << 20)
 
 
-@demo("links", needs=2, sizes="8:4M", budget=30)
+@demo("links", needs=2, sizes="8:4M", budget=30, launches=True)
 @click.option("--pairs", type=click.IntRange(min=1), default=120, show_default=True, metavar="N",
               help="Measure all pairs of ranks, or a random sample of at least N.")  # fmt: skip
-def main(run: Run, pairs: int) -> None:
+def main(run: Run, pairs: int, alone: bool) -> None:
     """Measure what a message costs between each two ranks.
 
-    mpirun -n 8 python -m demos.links
+    python -m demos.links -n 8
     """
     if len(run.sizes) < 2:
         raise UsageError(f"alpha and beta need at least 2 sizes to be told apart, got {len(run.sizes)}: add --sizes")
@@ -40,6 +41,7 @@ def main(run: Run, pairs: int) -> None:
     run.show()
     series = timed(run, jobs, 10 if run.network is None else 6)
     if run.rank == 0:
+        launches.join(run, series, alone)
         _conclude(run, series, examples)
         warn_unstable(run)
 
@@ -110,7 +112,7 @@ def _conclude(run: Run, series: Sequence[repetitions.Series], examples: set[Pair
     checks = []
     for pair, rows in by_pair.items():
         fine = (min(pair), max(pair)) in examples
-        points = [Point(one.job.bytes, MESSAGE, one.seconds) for one in rows if any(one.seconds)]
+        points = [Point(one.job.bytes, MESSAGE, one.seconds, one.launches or None) for one in rows if any(one.seconds)]
         fitted = fit(points, most_segments=4 if fine else 1, resamples=200 if fine else 50, seed=run.seed)
         record = fitted.record("link", "link", closed_loop.configured_terms(run.network, *pair))
         if not fine:

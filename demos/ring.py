@@ -15,6 +15,7 @@ from demos._lib.timing import check_sizes, keep_checks, keep_samples, timed, war
 from emulator.errors import UsageError
 from emulator.measure import microbenchmarks, repetitions
 from emulator.results import environment
+from emulator.run import launches
 from emulator.run.options import TIME, demo
 from emulator.run.session import Run
 from primitives.collectives.all_reduce import ALGORITHMS, all_reduce
@@ -23,14 +24,14 @@ from primitives.collectives.tuning import automatic
 ITEM = np.dtype(np.float32)
 
 
-@demo("ring", needs=2, sizes="8:8M", budget=40)
+@demo("ring", needs=2, sizes="8:8M", budget=40, launches=True)
 @click.option("--algorithm", type=click.Choice([*ALGORITHMS, "auto", "all"]), default="ring", show_default=True,
               help="auto: what all_reduce takes by itself; all: each of them, side by side.")  # fmt: skip
 @click.option("--t-comp", type=TIME, default="100 ms", show_default=True, help="Compute time of a step on one node.")
-def main(run: Run, algorithm: str, t_comp: float) -> None:
+def main(run: Run, algorithm: str, t_comp: float, alone: bool) -> None:
     """Measure what a message and an all-reduce cost here, and say how many nodes are worth having.
 
-    mpirun -n 16 python -m demos.ring
+    python -m demos.ring -n 16
     """
     patterns = list(ALGORITHMS) if algorithm == "all" else [algorithm]
     ranks = _ranks(run)
@@ -39,6 +40,7 @@ def main(run: Run, algorithm: str, t_comp: float) -> None:
     run.show()
     series = timed(run, _jobs(run, patterns, ranks), 10 if run.network is None else 6)
     if run.rank == 0:
+        launches.join(run, series, alone)
         _conclude(run, series, patterns, hosts, t_comp)
         warn_unstable(run)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -94,6 +95,12 @@ class Executioner:
             code = ctypes.get_errno()
             raise OSError(code, f"no kernel timer: {os.strerror(code)}")
         return timer
+
+    def heed(self, number: signal.Signals) -> Callable[[], bool]:
+        """Have a signal noted that would end the calling process; the result says whether it has come."""
+        came = threading.Event()
+        signal.signal(number, lambda *_: came.set())
+        return came.is_set
 
     def cancel(self, timer: Timer | None) -> None:
         """Delete a timer of `strike`."""

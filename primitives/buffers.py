@@ -84,7 +84,7 @@ def scratch(like: Array, count: int) -> Sequence[Array]:
 def _room(size: int) -> Any:
     """Writable memory of at least `size` bytes."""
     if size < _HUGE // 2 or not hasattr(mmap, "MADV_HUGEPAGE"):
-        return bytearray(size)
+        return np.empty(size, np.uint8)  # gets memory page by page as it is used
     whole = -(-size // _HUGE) * _HUGE
     room = mmap.mmap(-1, whole + _HUGE)
     room.madvise(mmap.MADV_HUGEPAGE)

@@ -36,8 +36,8 @@ from emulator.costs.waiting import lognormal
 from emulator.design import pricing
 from emulator.design import skeleton as skeletons
 from emulator.design.model import facts_and_design
-from emulator.design.sheet import Network as NetworkTable
 from emulator.design.sheet import Sheet, load
+from emulator.design.tables import Network as NetworkTable
 from emulator.errors import UsageError
 from emulator.run.session import Run
 

@@ -15,6 +15,8 @@ from mpi4py import MPI
 from emulator.comm.refused import NotEmulated
 
 _view = MPI.buffer.frombuffer
+_BYTE = MPI.BYTE
+_ARRAY = np.ndarray
 
 
 def outgoing(spec: Any) -> Any:
@@ -24,8 +26,13 @@ def outgoing(spec: Any) -> Any:
         if spec.dtype not in _NATIVE:
             check_elements(spec)
     elif kind is not bytearray and kind is not bytes:
-        return _described(spec)
+        return _view(spec[0], readonly=True) if _is_bytes_of_array(spec) else _described(spec)
     return _view(spec, readonly=True)
+
+
+def _is_bytes_of_array(spec: Any) -> bool:
+    """Tell whether a specification is ``[array, MPI.BYTE]``, which needs no taking apart."""
+    return type(spec) is list and len(spec) == 2 and spec[1] is _BYTE and isinstance(spec[0], _ARRAY)
 
 
 def _described(spec: Any) -> Any:
@@ -61,6 +68,8 @@ class Incoming:
         if kind is _ARRAY:
             if spec.dtype not in _NATIVE:
                 check_elements(spec)
+        elif _is_bytes_of_array(spec):
+            spec = spec[0]
         elif kind is not bytearray:
             self._parse(spec)
             return
@@ -106,7 +115,6 @@ class _Unpacking:
             self.datatype.Free()
 
 
-_ARRAY = np.ndarray
 _NATIVE = frozenset(map(np.dtype, "?bBhHiIlLqQefdgFDG"))
 
 

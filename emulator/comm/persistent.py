@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
 
+from emulator.comm.buffers import Incoming, outgoing
 from emulator.comm.requests import EmulatedRequest, empty_status
+
+if TYPE_CHECKING:
+    from emulator.comm.point_to_point import PointToPoint
 
 
 class NullRequest(EmulatedRequest):
@@ -75,16 +79,25 @@ class Both(EmulatedRequest):
 
 
 class PersistentRequest(MPI.Prequest, EmulatedRequest):
-    """A persistent send or receive; each Start makes a plain request."""
+    """A persistent send or receive; each Start makes a plain request. A plan may have a million: they are small."""
+
+    __slots__ = ("_current", "comm", "error", "freed", "peer", "tag")
 
     def __new__(cls, *arguments: Any, **named: Any) -> Any:
         return MPI.Prequest.__new__(cls)
 
-    def __init__(self, comm: Any, begin: Callable[[], EmulatedRequest]) -> None:
-        self.comm, self.engine = comm, comm.engine
-        self._begin = begin
+    def __init__(self, comm: PointToPoint, peer: int, tag: int) -> None:
+        self.comm, self.peer, self.tag = comm, peer, tag
         self._current: EmulatedRequest | None = None
-        self.freed = False
+        self.freed, self.error = False, 0
+
+    def _begin(self) -> EmulatedRequest:
+        """Make the plain request."""
+        raise NotImplementedError
+
+    @property
+    def engine(self) -> Any:  # type: ignore[override]
+        return self.comm.engine
 
     @property
     def active(self) -> bool:  # type: ignore[override]
@@ -93,8 +106,6 @@ class PersistentRequest(MPI.Prequest, EmulatedRequest):
     @property
     def hint(self) -> float | None:  # type: ignore[override]
         return self._current.hint if self._current is not None else None
-
-    error = 0
 
     def __eq__(self, other: object) -> bool:
         return self is other or (self.freed and type(other) is MPI.Request and other == MPI.REQUEST_NULL)
@@ -110,6 +121,17 @@ class PersistentRequest(MPI.Prequest, EmulatedRequest):
         if self._current is not None:
             self.comm.raise_error(MPI.ERR_REQUEST)
         self._current = self._begin()
+
+    def wait(self, status: MPI.Status | None = None) -> Any:
+        current = self._current
+        if current is None:
+            empty_status(status)
+            return None
+        try:
+            return current.wait(status)
+        finally:
+            if not current.active:
+                self._current, self.error = None, current.error
 
     def poll(self) -> bool:
         return self._current is None or self._current.poll()
@@ -138,3 +160,36 @@ class PersistentRequest(MPI.Prequest, EmulatedRequest):
 
     def Free(self) -> None:
         self._current, self.freed = None, True
+
+
+class PersistentSend(PersistentRequest):
+    """A persistent send, synchronous if `sync`; a message that must be packed is so at each start."""
+
+    __slots__ = ("payload", "spec", "sync")
+
+    def __init__(self, comm: PointToPoint, spec: Any, dest: int, tag: int, sync: bool) -> None:
+        super().__init__(comm, dest, tag)
+        self.payload, self.sync = comm._given(spec, dest), sync
+        self.spec = spec if type(self.payload) is bytearray else None
+
+    def _begin(self) -> EmulatedRequest:
+        comm = self.comm
+        comm._enter()
+        return comm._send(self.payload if self.spec is None else outgoing(self.spec), self.peer, self.tag, self.sync)
+
+
+class PersistentReceive(PersistentRequest):
+    """A persistent receive."""
+
+    __slots__ = ("into",)
+
+    def __init__(self, comm: PointToPoint, into: Incoming | None, source: int, tag: int) -> None:
+        super().__init__(comm, source, tag)
+        self.into = into
+
+    def _begin(self) -> EmulatedRequest:
+        comm = self.comm
+        comm._enter()
+        request = comm._receive_from(*comm._accepted(self.peer, self.tag), self.into)
+        comm._leave()
+        return request

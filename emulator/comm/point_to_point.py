@@ -8,7 +8,7 @@ from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming, outgoing
 from emulator.comm.members import Addressing
-from emulator.comm.persistent import NullRequest, PersistentRequest
+from emulator.comm.persistent import NullRequest, PersistentReceive, PersistentSend
 from emulator.comm.requests import EmulatedRequest, describe
 from emulator.comm.send_receive import ObjectReceive, ReceiveRequest, SendRequest
 from emulator.core.instruments import Wait
@@ -197,30 +197,12 @@ class PointToPoint(Addressing):
     # -- persistent
 
     def Send_init(self, buf: Any, dest: int, tag: int = 0) -> MPI.Prequest:
-        return self._persistent_send(buf, dest, tag, sync=False)
+        return PersistentSend(self, buf, dest, tag, sync=False)
 
     def Ssend_init(self, buf: Any, dest: int, tag: int = 0) -> MPI.Prequest:
-        return self._persistent_send(buf, dest, tag, sync=True)
+        return PersistentSend(self, buf, dest, tag, sync=True)
 
     Rsend_init = Send_init
 
-    def _persistent_send(self, buf: Any, dest: int, tag: int, sync: bool) -> MPI.Prequest:
-        payload = self._given(buf, dest)
-        packed = type(payload) is bytearray
-
-        def begin() -> Any:
-            self._enter()
-            return self._send(outgoing(buf) if packed else payload, dest, tag, sync)
-
-        return PersistentRequest(self, begin)
-
     def Recv_init(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Prequest:
-        into = self._wanted(buf, source)
-
-        def begin() -> EmulatedRequest:
-            self._enter()
-            request = self._receive_from(*self._accepted(source, tag), into)
-            self._leave()
-            return request
-
-        return PersistentRequest(self, begin)
+        return PersistentReceive(self, self._wanted(buf, source), source, tag)

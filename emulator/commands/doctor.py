@@ -19,7 +19,7 @@ def doctor(fix: bool) -> None:
     """Say what MPI there is, whether 16 ranks can start, and what to do about what is missing."""
     from rich.table import Table
 
-    console = make_console(120)
+    console = make_console()
     for path in mca_parameters.tune() if fix else []:
         console.print(f"tuned: {path}")
     table = Table(box=None, show_header=False, pad_edge=False)

@@ -2,7 +2,7 @@
 
 A launch is a factor of its own: where the processes and their buffers come to lie makes the same message dearer or
 cheaper for as long as they live. So a single run, however many repetitions it has, can be off by more than its
-intervals say. Here the launches are resampled first and the repetitions of each second, and the intervals hold both.
+intervals say. The intervals here say where a further launch will be (see `emulator.measure.launches`).
 """
 
 from __future__ import annotations
@@ -38,11 +38,7 @@ def pool(runs: tuple[Path, ...], out: str | None, seed: int, full: bool) -> None
     from emulator.report.views.links import launches
     from emulator.run.console import make_console
 
-    found = [results.load(run) for run in runs]
-    _alike(found)  # what they are is a better reason than the samples that they lack
-    samples = [results.load_samples(run if run.is_dir() else run.parent) for run in runs]
-    loaded = list(zip(found, samples, strict=True))
-    result = pooled(loaded, seed)
+    result, found = pooled(runs, seed)
     printer = make_console()
     terminal.show([launches(found), *view(results.plain(result))], printer, full)
     folder = results.run_folder("pool", out)
@@ -52,69 +48,83 @@ def pool(runs: tuple[Path, ...], out: str | None, seed: int, full: bool) -> None
     terminal.show([page.where(folder)], printer)
 
 
-def pooled(loaded: Sequence[tuple[Mapping[str, Any], Sequence[Mapping[str, Any]]]], seed: int = 0) -> dict[str, Any]:
-    """One result of several launches.
+def pooled(runs: Sequence[Path], seed: int = 0) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """One result of several launches, and the results that it is made of.
 
     Parameters
     ----------
-    loaded : the result and the raw samples of each launch
+    runs : run folders of demos.ring, or their result files
     seed : of the bootstrap
 
     Raises
     ------
     UsageError
-        Fewer than two launches; runs of a demo without collectives, of different jobs, or on an emulated network.
+        Fewer than two launches, the same one twice, runs of a demo without collectives, of different jobs, or on an
+        emulated network.
     """
-    from emulator.measure.series import Job, Series
+    from emulator.measure import samples
     from emulator.measure.terms import fit_run, uncrowded
 
-    first = _alike([result for result, _ in loaded])
-    series: dict[tuple[str, int, int], Series] = {}
-    for launch, (_, samples) in enumerate(loaded):
-        for row in samples:
-            key = (row["pattern"], row["ranks"], row["bytes"])
-            labels = {"algorithm": row["algorithm"]} if row.get("algorithm") else {}
-            one = series.setdefault(key, Series(Job(*key, members=tuple(range(row["ranks"])), labels=labels)))
-            one.seconds.append(float(row["seconds"]))
-            one.skews.append(float(row["skew"] or 0.0))
-            one.launches.append(launch)
+    found = [results.load(run) for run in runs]
+    _check_alike(runs, found)  # what they are is a better reason than the samples that they lack
+    launches: list[samples.Rows] = []
+    for run in runs:
+        more = samples.split(results.load_samples(run if run.is_dir() else run.parent))
+        known, launches = len(launches), samples.distinct([*launches, *more])
+        if len(launches) == known:
+            raise UsageError(
+                f"a pool is of different launches, {run} has none that the runs before it have not: name each run once"
+            )
+    first = found[0]
+    series = samples.series_of([row for rows in launches for row in rows])
+    samples.join(series, launches)
     patterns = [fit["pattern"] for fit in first["fits"] if fit["level"] == "collective"]
     machine = first["environment"]
     hosts = environment.rank_hosts(machine)
     crowding = environment.crowding(hosts, machine["cores"]) if hosts else uncrowded
-    found = fit_run(list(series.values()), patterns, first["itemsize"], crowding, seed)
+    fits = fit_run(series, patterns, first["itemsize"], crowding, seed)
     t_comp = first["meaning"][0]["t_comp"] if first.get("meaning") else 0.1
-    return {
+    result = {
         **{key: first[key] for key in _ONE_SOURCE},
         "demo": first["demo"],
-        "launches": len(loaded),
-        **found.content(list(series.values()), t_comp),
-        "warnings": sorted({warning for result, _ in loaded for warning in result["warnings"]}),
-        "failures": [failure for result, _ in loaded for failure in result["failures"]],
+        "launches": len(launches),
+        **fits.content(series, t_comp),
+        "warnings": sorted({warning for result in found for warning in result["warnings"]}),
+        "failures": [failure for result in found for failure in result["failures"]],
         "fidelity": None,
         "drill": None,
     }
+    return result, found
 
 
-def _alike(found: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
-    """The first of these results, after a check that they are launches of one job."""
+def _check_alike(runs: Sequence[Path], found: Sequence[Mapping[str, Any]]) -> None:
+    """Check that these results are launches of one job."""
     if len(found) < 2:
         raise UsageError(f"a pool is of 2 run folders or more, got {len(found)}: python -m emulator pool RUN RUN ...")
     first = found[0]
-    for result in found:
-        what = f"got that of {' '.join(result['command'])} on {result['started']}"
+    for run, result in zip(runs, found, strict=True):
         if result["demo"] != "ring" or "itemsize" not in result:
-            raise UsageError(f"a pool is of results of demos.ring, {what}: name run folders of demos.ring")
+            command = " ".join(result["command"])
+            raise UsageError(f"a pool is of results of demos.ring, got that of {command} in {run}: leave it out")
         if result["clock"] != "wall":
             raise UsageError(
-                f"a pool is of runs on the bare transport, {what} on an emulated network: launches do not differ there"
+                f"a pool is of runs on the bare transport, {run} is on an emulated network, where launches do "
+                "not differ"
             )
-        for what in ("ranks", "cores", "hosts", "mpi"):
-            ours, theirs = result["environment"][what], first["environment"][what]
+        for what in ("ranks", "cores", "hosts", "cpu", "mpi"):
+            ours, theirs = result["environment"].get(what), first["environment"].get(what)
             if ours != theirs:
                 raise UsageError(
-                    f"launches of one pool run on the same {what}, got {theirs} and {ours}: pool those that are alike"
+                    f"launches of one pool have the same {what}, got {theirs} in {runs[0]} and {ours} in {run}: pool "
+                    "those that are alike"
                 )
-        if [fit["pattern"] for fit in result["fits"]] != [fit["pattern"] for fit in first["fits"]]:
-            raise UsageError("launches of one pool measure the same patterns: run them with the same --algorithm")
-    return first
+        ours, theirs = _jobs(result), _jobs(first)
+        if ours != theirs:
+            raise UsageError(
+                f"launches of one pool measure the same patterns, ranks and sizes, {runs[0]} and {run} do not: pool "
+                "runs with the same --algorithm, --ranks and --sizes"
+            )
+
+
+def _jobs(result: Mapping[str, Any]) -> set[tuple[str, int, int]]:
+    return {(row["pattern"], row["ranks"], row["bytes"]) for row in result["measurements"]}

@@ -25,7 +25,7 @@ def trace(run: Path) -> None:
     """
     folder = _job(run)
     found = loading.load(folder)
-    terminal.show(timeline.view(summarise(found)), make_console(width_in_a_pipe=80))
+    terminal.show(timeline.view(summarise(found)), make_console())
     written, page = folder / perfetto.FILE, folder / diagram.PAGE
     if not written.exists():
         perfetto.write(found, written)

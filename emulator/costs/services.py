@@ -20,14 +20,17 @@ from numpy.typing import NDArray
 
 from emulator.costs.ways import Traffic, Ways
 
-_ASK, _PUSH, _ANSWER = range(3)
+_ASK, _PUSH, _BOTH, _ANSWER = range(4)
 
 
 @dataclass(frozen=True)
 class Call:
-    """Bytes that a worker exchanges with each server about one table: of a pull's request, its reply, and a push."""
+    """Bytes that a worker exchanges with each server about one table: of a pull's request, its reply, and a push.
 
-    ask: float
+    Without a request of its own (None) a push is the request for the next step: one message instead of two.
+    """
+
+    ask: float | None
     answer: float
     push: float
 
@@ -56,14 +59,14 @@ class _Service:
         """A worker's program; it stops where it waits for answers."""
         for step, amount in enumerate(seconds):
             for number, call in enumerate(self.calls):
-                for server in range(self.servers):
-                    self._send(rank, server, call.ask, _ASK, number)
+                for server in range(self.servers) if call.ask is not None or not step else ():
+                    self._send(rank, server, call.ask or 0.0, _ASK, number)
                 self.due[rank] = self.servers
                 yield
             self.clock[rank] += amount
             for number, call in enumerate(self.calls):
                 for server in range(self.servers):
-                    self._send(rank, server, call.push, _PUSH, number)
+                    self._send(rank, server, call.push, _PUSH if call.ask is not None else _BOTH, number)
             self.step[rank] += 1
             self.ends[step, rank - self.servers] = self.clock[rank]
 
@@ -78,10 +81,10 @@ class _Service:
                 if not self.due[target]:
                     next(self.programs[target], None)
                 continue
-            if kind == _ASK:
-                self.parked[target].append((source, self.step[source], number))
-            elif number == len(self.calls) - 1:
+            if kind != _ASK and number == len(self.calls) - 1:
                 self.pushed[target][source] += 1
+            if kind != _PUSH:
+                self.parked[target].append((source, self.step[source], number))
             self._answer(target)
         return self.ends
 

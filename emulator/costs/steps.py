@@ -49,27 +49,30 @@ def all_reduces(computes: Times, algorithm: str, count: int, itemsize: int) -> l
 
 
 def gossips(
-    computes: Times, sources: Sequence[Sequence[Sequence[int]]], size: float, late: float = 0
+    computes: Times, targets: Sequence[Sequence[Sequence[int]]], size: float, late: float = 0
 ) -> list[list[Step]]:
-    """Compute, then exchange `size` bytes with neighbours; ``sources[k][i]`` are those from whom rank i receives.
+    """Compute, then exchange `size` bytes with neighbours; rank i sends to ``targets[k][i]``, one after another.
 
-    With `late` > 0 a message is waited for so many exchanges later, infinite: never; what a rank has sent before must
-    have left its card before it sends again.
+    A rank receives in the order in which these messages are sent. With `late` > 0 a message is waited for so many
+    exchanges later, infinite: never; what a rank has sent before must have left its card before it sends again.
     """
     p = computes.shape[1]
     programs: list[list[Step]] = [[] for _ in range(p)]
+    heard = [_sources(each, p) for each in targets]
     for number, row in enumerate(computes):
-        heard = sources[number % len(sources)]
         for rank in range(p):
             programs[rank] += [Compute(row[rank]), *([Drain()] if late else [])]
-        for offset in range(1, p):  # by distance, as the ranks send
-            for rank in range(p):
-                if rank in heard[target := (rank + offset) % p]:
-                    programs[rank].append(Send(target, size))
+            programs[rank] += [Send(target, size) for target in targets[number % len(targets)][rank]]
         for rank in range(p) if number >= late else ():
-            due = sources[int(number - late) % len(sources)][rank]
+            due = heard[int(number - late) % len(heard)][rank]
             programs[rank] += [*map(Receive, due), *([] if late else [Drain()])]
     return programs
+
+
+def _sources(targets: Sequence[Sequence[int]], p: int) -> list[list[int]]:
+    """From whom each rank hears: first from those that send to it first."""
+    slots = sorted((slot, source, target) for source, each in enumerate(targets) for slot, target in enumerate(each))
+    return [[source for _, source, target in slots if target == rank] for rank in range(p)]
 
 
 def services(computes: Times, servers: int, push: float, pull: float) -> list[list[Step]]:

@@ -6,10 +6,15 @@ A message of n bytes that is sent at time t passes one resource after another, e
     start = max(start, free)    free  = start + n beta               of each link that hosts share
     first = start + alpha
     due   = max(first, free) + n beta = free                         of the receiver's card
+
+A link serves messages in the order in which they are sent, as the emulated network does: one that reaches it before
+another that was sent earlier takes the first idle time in which it fits.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from heapq import heappop, heappush
@@ -98,13 +103,37 @@ class Queues:
         return start
 
 
-_ARRIVING = -1
-_Event = tuple[float, int, int, int, int, float, Any]
-"""When, source, number, stage (station that is next, or _ARRIVING at the receiver's card), target, bytes, content."""
+class Link:
+    """The busy times of a link that hosts share, of which those before the latest message's sending are dropped."""
+
+    def __init__(self) -> None:
+        self._begins: list[float] = []
+        self._ends: list[float] = []
+
+    def take(self, now: float, asked: float, seconds: float) -> float:
+        """Occupy the link from `asked` on, for a message that is sent at `now`; gives the start."""
+        past = bisect_right(self._ends, now)
+        del self._begins[:past], self._ends[:past]
+        begins, ends = self._begins, self._ends
+        start, at = asked, bisect_right(ends, asked)
+        while at < len(begins) and begins[at] < start + seconds:
+            start, at = ends[at], at + 1
+        if seconds > 0.0:
+            if at and ends[at - 1] == start:
+                ends[at - 1] = start + seconds
+            else:
+                begins.insert(at, start)
+                ends.insert(at, start + seconds)
+        return start
+
+
+_ARRIVES = True
+_Event = tuple[float, int, bool, int, int, int, float, Any]
+"""When, the rank at whose card, whether it arrives there, source, number, target, bytes, content."""
 
 
 class Traffic:
-    """Messages on their way, followed in the order of time.
+    """Messages on their way, followed in the order of time, and of the ranks at whose cards they are.
 
     Parameters
     ----------
@@ -117,13 +146,15 @@ class Traffic:
         self.gone = [0.0] * ranks  # when the last byte that a rank has sent leaves its card
         self.leaving = [0] * ranks  # messages that wait for a card which others use as well
         self._left = left
+        self._links: defaultdict[Hashable, Link] = defaultdict(Link)
         self._flying: list[_Event] = []
 
     def send(self, time: float, source: int, target: int, size: float, content: Any = None) -> None:
         """A rank sends a message, no earlier than the latest one that has arrived."""
         self.sent += 1
-        event = (time, source, self.sent, 0, target, size, content)
-        if self.ways(source, target).shared:  # its turn comes with those of the other ranks, in the order of time
+        event = (time, source, not _ARRIVES, source, self.sent, target, size, content)
+        # What other ranks use as well is taken in the order of time, and a rank's messages leave one after another.
+        if self.leaving[source] or self.ways(source, target).shared:
             self.leaving[source] += 1
             heappush(self._flying, event)
         else:
@@ -133,32 +164,22 @@ class Traffic:
         """The next message that arrives: when its last byte is there, source, target, content; None if none is left."""
         while self._flying:
             event = heappop(self._flying)
-            time, source, _, stage, target, size, content = event
-            if stage == _ARRIVING:
+            time, _, arrives, source, _, target, size, content = event
+            if arrives:
                 into = self.ways(source, target).into
                 return self.queues.take(into, time, size) + size * into.beta, source, target, content
-            if stage:
-                self._go_on(event, self.queues.take(self.ways(source, target).links[stage - 1], time, size))
-            else:
-                self._leave(event)
-                self.leaving[source] -= 1
-                if not self.leaving[source]:
-                    self._left(source)
+            self._leave(event)
+            self.leaving[source] -= 1
+            if not self.leaving[source]:
+                self._left(source)
         return None
 
     def _leave(self, event: _Event) -> None:
-        """A message leaves its sender's card."""
-        time, source, _, _, target, size, _ = event
-        out = self.ways(source, target).out
-        start = self.queues.take(out, time, size)
-        self.gone[source] = max(self.gone[source], start + max(out.gap, size * out.beta))
-        self._go_on(event, start)
-
-    def _go_on(self, event: _Event, start: float) -> None:
-        """The first byte has passed a station: on to the next link, or to the receiver's card."""
-        _, source, number, stage, target, size, content = event
+        """A message leaves its sender's card, takes its turn on each link, and reaches the receiver's card."""
+        time, _, _, source, number, target, size, content = event
         way = self.ways(source, target)
-        if stage < len(way.links):
-            heappush(self._flying, (start, source, number, stage + 1, target, size, content))
-        else:
-            heappush(self._flying, (start + way.alpha, source, number, _ARRIVING, target, size, content))
+        start = self.queues.take(way.out, time, size)
+        self.gone[source] = max(self.gone[source], start + max(way.out.gap, size * way.out.beta))
+        for link in way.links:
+            start = self._links[link.name].take(time, start, size * link.beta)
+        heappush(self._flying, (start + way.alpha, target, _ARRIVES, source, number, target, size, content))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from emulator import costs
 from emulator.design import balance
 from emulator.design.model import Design, Facts, Flow
-from emulator.design.sheet import State, Task
+from emulator.design.tables import State, Task
 
 Array = NDArray[np.float64]
 

@@ -14,6 +14,7 @@ from emulator.design import bill, pricing
 from emulator.design.menu import policies
 from emulator.design.model import Facts
 from emulator.design.pricing import Priced
+from emulator.design.tables import KEY_BYTES
 from emulator.design.words import counted
 
 
@@ -42,7 +43,7 @@ def _touched(facts: Facts, priced: Priced, nodes: int) -> Iterator[str]:
         servers = priced.design.servers or 1
         reduced = min(costs.seconds(name, nodes, state.dense, facts.alpha, facts.beta, facts.gamma)
                       for name in bill.AUTO)  # fmt: skip
-        row = state.row_bytes + 8
+        row = state.row_bytes + KEY_BYTES
 
         def server_wins(share: float, most: int = state.rows * row, k: int = servers, than: float = reduced) -> bool:
             terms = (facts.alpha, facts.beta, facts.gamma)

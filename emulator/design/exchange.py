@@ -20,11 +20,12 @@ from emulator.costs.replay import follow
 from emulator.costs.waiting import lognormal
 from emulator.costs.ways import Ways
 from emulator.design.model import Flow
+from emulator.design.tables import KEY_BYTES
 
 ITEM = 4  # bytes of an element of a sum
 WARM_UP = 2  # exchanges before the clock counts
 _REQUEST, _REPORT, _HEADER, _MODEL = 110, 75, 56, 16  # bytes around a task, its result, a push or pull, a model
-_KEY = 4  # bytes of a row's key in a message
+_KEY = 4  # bytes of a row's key in a pull; the push that follows names the list of keys by its signature
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ class Exchange:
         """The same with messages of one element."""
         if self.touched:
             few = self.flow.servers
-            return replace(self, touched=few, up=few * (self.row_bytes + 8), down=few * self.row_bytes)
+            return replace(self, touched=few, up=few * (self.row_bytes + KEY_BYTES), down=few * self.row_bytes)
         least = 8 * max(1, self.flow.servers) if self.flow.pattern != "all-reduce" else ITEM * self.p
         return replace(self, down=min(self.down, least), up=min(self.up, least))
 
@@ -131,7 +132,7 @@ def price(one: Exchange, computes: NDArray[np.float64], ways: Ways, beside: Sequ
         Further exchanges with the same servers in the same step, where no node waits for all others.
     """
     computes = computes * [ways.slowdown(one.extra + node) for node in range(one.p)]
-    if one.flow.pattern == "parameter-server" and not one.waits:
+    if one.flow.pattern == "parameter-server" and (one.touched or not one.waits):
         return _loose((one, *beside), computes, ways)
     count = len(computes) - WARM_UP
     if one.flow.pattern == "scatter-gather":
@@ -152,38 +153,40 @@ def _programs(one: Exchange, computes: NDArray[np.float64]) -> list[Any]:
     if one.flow.pattern == "all-reduce":
         return steps.all_reduces(computes, one.algorithm, one.up // ITEM, ITEM)
     if one.flow.pattern == "gossip":
-        return steps.gossips(computes, sources(one.flow.graph, one.p), one.up, one.slack)
+        return steps.gossips(computes, targets(one.flow.graph, one.p), one.up, one.slack)
     k = one.flow.servers
     return steps.services(computes, k, one.up / k + _HEADER, one.down / k + _HEADER)
 
 
 def _loose(flows: Sequence[Exchange], computes: NDArray[np.float64], ways: Ways) -> float:
-    """Nodes that do not wait for all others: their messages queue at the servers' cards as they come."""
+    """Nodes whose messages queue at the servers' cards as they come; under the bound 0 they wait for all others."""
     one = flows[0]
-    bound = one.bound if one.model == "bounded" else math.inf
-    ends = services.loose(computes, one.flow.servers, [_call(flow) for flow in flows], ways, bound).mean(axis=1)
+    bound = {"synchronous": 0, "bounded": one.bound}.get(one.model, math.inf)
+    calls = [_call(flow, alone=len(flows) == 1) for flow in flows]
+    ends = services.loose(computes, one.flow.servers, calls, ways, bound).mean(axis=1)
     return float(ends[-1] - ends[WARM_UP - 1]) / (len(ends) - WARM_UP)
 
 
-def _call(one: Exchange) -> services.Call:
-    """The bytes of a pull and a push at one server; keys travel with both."""
+def _call(one: Exchange, alone: bool) -> services.Call:
+    """The bytes of a pull and a push at one server; a whole table alone is one message."""
     k = one.flow.servers
     keys = one.touched * _KEY
-    push, pull = (one.up - keys) / k + _HEADER, one.down / k + _HEADER
-    return services.Call(keys / k + _HEADER if keys else 0.0, pull, push)
+    push, pull = (one.up - one.touched * KEY_BYTES) / k + _HEADER, one.down / k + _HEADER
+    asked = keys / k + _HEADER if keys else None if alone else 0.0
+    return services.Call(asked, pull, push)
 
 
-def sources(graph: str, p: int) -> list[list[list[int]]]:
-    """From whom each rank hears, for the rounds of a graph one after another; as `primitives.gossip` lays them out."""
+def targets(graph: str, p: int) -> list[list[list[int]]]:
+    """To whom each rank sends, in this order, in each round of a graph: as `primitives.gossip` does."""
     if p == 1:
         return [[[]]]
+    doubling = [1 << k for k in range((p - 1).bit_length())]
     if graph == "one-peer":
-        return [[[(i - (1 << k)) % p] for i in range(p)] for k in range((p - 1).bit_length())]
+        return [[[(i + d) % p] for i in range(p)] for d in doubling]
     if graph == "torus":
         return [_torus(p)]
-    offsets = {"ring": {1, p - 1}, "complete": set(range(1, p)),
-               "exponential": {(1 << k) % p for k in range((p - 1).bit_length())}}[graph]  # fmt: skip
-    return [[[(i - d) % p for d in sorted(offsets)] for i in range(p)]]
+    offsets = {"ring": (1, p - 1), "complete": range(1, p), "exponential": doubling}[graph]
+    return [[[(i + d) % p for d in dict.fromkeys(offsets)] for i in range(p)]]
 
 
 def _torus(p: int) -> list[list[int]]:
@@ -196,5 +199,6 @@ def _torus(p: int) -> list[list[int]]:
     found = []
     for rank in range(p):
         r, c = divmod(rank, width)
-        found.append(sorted({at(r, c + 1), at(r, c - 1), at(r + 1, c), at(r - 1, c)} - {rank}))
+        around = dict.fromkeys((at(r, c + 1), at(r, c - 1), at(r + 1, c), at(r - 1, c)))
+        found.append([other for other in around if other != rank])
     return found

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from emulator.costs import checkpoints
 from emulator.design.model import DISK, RECOVERY, Design, Facts
-from emulator.design.sheet import State
+from emulator.design.tables import State
 
 Array = NDArray[np.float64]
 

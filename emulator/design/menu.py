@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from emulator.design.model import Design, Facts, Flow, legal_policies
-from emulator.design.sheet import State, Task
+from emulator.design.tables import State, Task
 from emulator.design.words import size
 
 BOUNDS = (1, 2, 4, 8, 16)

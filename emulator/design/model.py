@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator.design import terms as network_terms
-from emulator.design.sheet import Job, Sheet, State, Task, by_name
+from emulator.design.sheet import Sheet
+from emulator.design.tables import Job, State, Task, by_name
 from emulator.errors import UsageError
 
 HAS_POLICIES = {

@@ -13,7 +13,8 @@ from emulator.design import balance, crossovers, pricing
 from emulator.design.menu import Menu, grid, illegal, policies
 from emulator.design.model import Design, Facts, Flow, facts_of
 from emulator.design.pricing import Priced
-from emulator.design.sheet import Sheet, State
+from emulator.design.sheet import Sheet
+from emulator.design.tables import State
 from emulator.design.words import short, size
 from emulator.errors import UsageError
 from emulator.units import format_time

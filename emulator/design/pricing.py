@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from emulator.design import balance, bill, failures
 from emulator.design.model import Design, Facts, Flow, facts_and_design
-from emulator.design.sheet import Sheet, Task
+from emulator.design.sheet import Sheet
+from emulator.design.tables import Task
 
 Array = NDArray[np.float64]
 

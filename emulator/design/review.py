@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,12 @@ import numpy as np
 from emulator import costs
 from emulator.costs import waiting
 from emulator.design import balance, bill, failures, pricing
-from emulator.design.model import HURRY, Design, Facts, Flow, facts_and_design, legal_policies
+from emulator.design.contradictions import contradictions
+from emulator.design.findings import Case, Finding
+from emulator.design.model import HURRY, Design, Flow, facts_and_design, legal_policies
 from emulator.design.pricing import Priced
-from emulator.design.sheet import SLOTS, Sheet, State
+from emulator.design.sheet import SLOTS, Sheet
+from emulator.design.tables import KEY_BYTES, State
 from emulator.design.words import age, size
 from emulator.units import format_time
 
@@ -23,47 +26,6 @@ IMBALANCE = 1.5
 TRAFFIC = 10
 NEEDED = {"mean": None, "median": (2, 1), "trimmed-mean": (2, 1), "krum": (2, 3)}
 """Updates that a rule needs for f liars: a f + b (`primitives.federated.rules`); a mean bears none."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One answer of the reviewer.
-
-    Attributes
-    ----------
-    rule
-        1 to 17, as docs/design.md lists them.
-    slot
-        The table of the sheet that is to be opened again.
-    text
-        What the rule says of this sheet, with the figure.
-    remedy
-        What would be better.
-    error
-        Whether the check fails; otherwise it is a question.
-    """
-
-    rule: int
-    slot: str
-    text: str
-    remedy: str
-    error: bool = True
-
-
-@dataclass(frozen=True, eq=False)
-class Case:
-    """What the rules look at."""
-
-    sheet: Sheet
-    facts: Facts
-    design: Design
-    priced: Priced
-    nodes: int
-
-    @property
-    def row(self) -> dict[str, float]:
-        """The figures at the chosen p."""
-        return self.priced.at(self.nodes)
 
 
 def check(sheet: Sheet, terms: dict[str, Any] | None = None) -> list[Finding]:
@@ -135,7 +97,7 @@ def touched_rows(case: Case) -> Iterator[Finding]:
         if not isinstance(state, State) or not state.touched or case.design.holder(state) == "shards":
             continue
         dense = costs.price("ring", 0, 0, 0, max(2, case.nodes), state.dense).sent
-        share, crossover = state.touched / state.rows, dense / ((state.row_bytes + 8) * state.rows)
+        share, crossover = state.touched / state.rows, dense / ((state.row_bytes + KEY_BYTES) * state.rows)
         turn = f"below a share of {crossover:.2g}" if crossover < 1 else "at every share"
         said = (f"{flow.of}: a step touches {share:.2g} of the {state.rows} rows, and {turn} a parameter server sends "
                 "less than all-reduce")  # fmt: skip
@@ -311,33 +273,6 @@ def reasons(case: Case) -> Iterator[Finding]:
                 said = "; synchronous all-reduce purely by default?" if plain else ""
                 yield Finding(16, slot, f"no {' and no '.join(missing)}{said}",
                               "one sentence each: the figure that decided, and the alternative")  # fmt: skip
-
-
-def contradictions(case: Case) -> Iterator[Finding]:
-    design = case.design
-    patterns = design.patterns
-    if design.model == "synchronous" and design.bound:
-        yield Finding(17, "consistency", f"synchronous with bound = {design.bound}", 'model = "bounded", or no bound')
-    if design.model == "bounded" and not design.bound and design.rounds == 1:
-        yield Finding(17, "consistency", "bounded with bound = 0 and rounds = 1 is synchronous", "say the bound")
-    if design.data == "decentralized" and patterns <= {"parameter-server"} and design.servers == 1:
-        yield Finding(17, "coordination", "data = \"decentralized\", but all of it passes one server",
-                      "data = \"central\", or more servers")  # fmt: skip
-    if design.data == "central" and patterns == {"gossip"}:
-        yield Finding(17, "coordination", 'data = "central" with gossip only', 'data = "decentralized"')
-    if design.policy == "spare" and not design.spares:
-        yield Finding(17, "fault_tolerance", "policy spare without spares", "spares = 1 or more")
-    if design.policy == "replicate" and not design.replicas:
-        yield Finding(17, "fault_tolerance", "policy replicate without replicas", "replicas = 1 or more")
-    if design.stragglers in HURRY and not design.hurried:
-        yield Finding(17, "load_balancing", f'stragglers = "{design.stragglers}", but {" and ".join(sorted(patterns))} '
-                      "waits for every node", 'stragglers = "none"')  # fmt: skip
-    elif design.stragglers in ("quorum", "drop") and design.quorum >= 1:
-        yield Finding(17, "load_balancing", f"stragglers = \"{design.stragglers}\" with a quorum of 100 %",
-                      "[[communication]] quorum below 100 %")  # fmt: skip
-    if design.split == "model" and not any(isinstance(p, State) and p.activations for p in case.facts.parts.values()):
-        yield Finding(17, "partition", "split = \"model\", and no state says its activations: nothing is exchanged",
-                      "activations of the state that is sharded")  # fmt: skip
 
 
 RULES: tuple[Callable[[Case], Iterator[Finding]], ...] = (

@@ -25,7 +25,8 @@ from emulator.costs.ways import Ways
 from emulator.design import bill, pricing, terms
 from emulator.design.exchange import ITEM, WARM_UP, Exchange, price
 from emulator.design.model import Design, Facts, Flow
-from emulator.design.sheet import Sheet, State, Task
+from emulator.design.sheet import Sheet
+from emulator.design.tables import KEY_BYTES, State, Task
 from emulator.errors import UsageError
 
 if TYPE_CHECKING:
@@ -212,7 +213,7 @@ def _exchange(
         k = flow.servers
         touched = max(k, made.touched // k * k)
         made = replace(made, touched=touched, rows=min(made.rows, 16 * touched) // touched * touched,
-                       up=touched * (made.row_bytes + 8), down=touched * made.row_bytes)  # fmt: skip
+                       up=touched * (made.row_bytes + KEY_BYTES), down=touched * made.row_bytes)  # fmt: skip
     elif flow.pattern == "all-reduce":
         elements = max(1, made.up // ITEM)
         made = replace(made, up=elements * ITEM, algorithm=bill.algorithm_of(facts, flow, elements * ITEM, p))

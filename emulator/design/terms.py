@@ -17,7 +17,7 @@ from emulator.errors import UsageError
 from emulator.network.topology import FatTree, Racks, Regions, Torus
 
 if TYPE_CHECKING:
-    from emulator.design.sheet import Network as Table
+    from emulator.design.tables import Network as Table
     from emulator.network import Network
 
 _LAID_OUT = (64, 32, 16, 8, 4)  # ranks that are enough to meet racks, regions and slow hosts; fewer where it is small

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from emulator.design import bill
 from emulator.design.model import Design, Facts
-from emulator.design.sheet import State
+from emulator.design.tables import State
 
 _PATTERNS = {
     "all-reduce": ("PyTorch DistributedDataParallel over NCCL", "bucket_cap_mb; NCCL_ALGO=Ring|Tree"),

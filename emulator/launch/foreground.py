@@ -48,13 +48,18 @@ class Watch(Protocol):
         """Whether to end the job now; called every few milliseconds."""
 
 
-def _forward_output(stream: IO[bytes]) -> None:
+Write = Callable[[IO[str], bytes], None]
+"""Writes to a standard stream, as `streams.write` does."""
+
+
+def _forward_output(stream: IO[bytes], write: Write) -> None:
     """Copy a job's output: if mpirun wrote to a closed pipe itself, it would end the job."""
+    out = sys.stdout
     while content := os.read(stream.fileno(), 1 << 16):
-        streams.write(sys.stdout, content)
+        write(out, content)
 
 
-def _forward_errors(stream: IO[bytes], watch: Watch | None = None) -> None:
+def _forward_errors(stream: IO[bytes], write: Write, watch: Watch | None = None) -> None:
     """Copy a job's standard error without mpirun's dashed notices about how a rank ended.
 
     What the runtime prints about its own teardown is shown only if there is nothing else.
@@ -66,7 +71,7 @@ def _forward_errors(stream: IO[bytes], watch: Watch | None = None) -> None:
     def emit(lines: list[bytes]) -> None:
         nonlocal silent
         if not any(notice in line for line in lines for notice in _NOTICE):
-            streams.write(sys.stderr, b"".join(lines))
+            write(sys.stderr, b"".join(lines))
             silent = False
 
     for raw in stream:
@@ -136,43 +141,34 @@ def run_filtered(
     arguments: Sequence[str],
     attempts: int = 3,
     extra_env: Mapping[str, str] | None = None,
-    deadline_s: float | None = None,
     *,
     rank_0_first: bool = False,
     watch: Watch | None = None,
     received: list[int] | None = None,
+    write: Write = streams.write,
 ) -> int:
     """Run a job in the foreground and return its exit status, 128 + signal if one ended it; nothing outlives it.
 
     With `rank_0_first` rank 0 saves what was measured when a signal ends the job, and gets the signal before mpirun,
     which would give it a quarter of a second: too short on a busy machine.
 
-    A `watch` is asked meanwhile whether to end the job. A signal that ended it is added to `received`.
+    A `watch` is asked meanwhile whether to end the job. A signal that ended it is added to `received`. What the job
+    prints goes through `write`.
 
     A launch that never began (see `session_directory`) is repeated: the leftover that stopped it is gone by then.
-
-    Raises
-    ------
-    TimeoutError
-        It took longer than `deadline_s` seconds and was ended.
     """
     # A terminal goes to mpirun as it is, so that rank 0 can ask for its width.
-    output = None if sys.stdout.isatty() else subprocess.PIPE
+    output = None if write is streams.write and sys.stdout.isatty() else subprocess.PIPE
     for attempt in range(attempts):
         with (
             start(arguments, extra_env=extra_env, stdout=output, stderr=subprocess.PIPE) as job,
             _interruptible(job, rank_0_first) as signals,
-            _forwarded(job.process, watch),
+            _forwarded(job.process, watch, write),
         ):
-            status = job.wait(deadline_s, None if watch is None else partial(_look, watch, job))
-            late = status is None and not signals
-            if late:
-                job.stop()
+            status = job.wait(None, None if watch is None else partial(_look, watch, job))
             if signals:
                 job.wait_gone(_SAVES_S)
                 job.stop()
-        if late:
-            raise TimeoutError
         if signals:
             if received is not None:
                 received.append(signals[0])
@@ -192,9 +188,12 @@ def _look(watch: Watch, job: Job) -> None:
 
 
 @contextlib.contextmanager
-def _forwarded(process: subprocess.Popen[bytes], watch: Watch | None) -> Iterator[None]:
+def _forwarded(process: subprocess.Popen[bytes], watch: Watch | None, write: Write) -> Iterator[None]:
     """Copy what a process prints into pipes, as it comes, until the last of it."""
-    pipes = ((process.stdout, _forward_output), (process.stderr, partial(_forward_errors, watch=watch)))
+    pipes = (
+        (process.stdout, partial(_forward_output, write=write)),
+        (process.stderr, partial(_forward_errors, write=write, watch=watch)),
+    )
     copies = [threading.Thread(target=copy, args=(pipe,), daemon=True) for pipe, copy in pipes if pipe is not None]
     for thread in copies:
         thread.start()

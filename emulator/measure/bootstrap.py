@@ -10,11 +10,13 @@ chapters 4 and 5). For few numbers of ranks that is Student's interval. The vari
 subtracted from the rest, so that nothing counts twice.
 """
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from emulator.measure import launches
 from emulator.measure.model import Point
 
 Array = NDArray[np.float64]
@@ -22,30 +24,37 @@ Array = NDArray[np.float64]
 _LARGEST_ERROR = 3.0  # of a logarithm: a factor of 20
 
 
-def medians(points: Sequence[Point], resamples: int, rng: np.random.Generator) -> Array:
-    """Medians of resampled repetitions, shape (resamples, points); of resampled launches, where there are several."""
-    launches = sorted({launch for p in points if p.launches is not None for launch in np.asarray(p.launches).tolist()})
-    if len(launches) < 2:
-        return np.column_stack([_of_repetitions(np.asarray(p.seconds, dtype=float), resamples, rng) for p in points])
-    found = np.empty((resamples, len(points)))
-    for row in found:
-        # A launch disturbs all its points together: one draw of launches is used for all of them.
-        drawn = rng.choice(launches, size=len(launches))
-        row[:] = [_of_launches(p, drawn, rng) for p in points]
-    return found
+def medians(points: Sequence[Point], resamples: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Medians of resampled repetitions, shape (resamples, points), and the variance of each point's logarithm.
+
+    Where there are several launches, they are resampled first, and the medians are those of a further launch (see
+    `emulator.measure.launches`); the variance is that of the repetitions alone.
+    """
+    numbers = sorted({launch for p in points if p.launches is not None for launch in np.asarray(p.launches).tolist()})
+    if len(numbers) < 2:
+        found = np.column_stack([_of_repetitions(np.asarray(p.seconds, dtype=float), resamples, rng) for p in points])
+        return found, noise(found)
+    resampled = np.full((len(numbers), resamples, len(points)), np.nan)
+    logs = np.full((len(numbers), len(points)), np.nan)
+    for column, point in enumerate(points):
+        samples, of = np.asarray(point.seconds, dtype=float), np.asarray(point.launches)
+        for row, number in enumerate(numbers):
+            if len(part := samples[of == number]):
+                resampled[row, :, column] = _of_repetitions(part, resamples, rng)
+                logs[row, column] = np.log(np.median(part))
+    # A launch disturbs all its points together: one draw of launches is used for all of them.
+    drawn = rng.integers(len(numbers), size=(len(numbers), resamples))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a point that none of the drawn launches has measured
+        found = np.nanmedian(resampled[drawn, np.arange(resamples)], axis=0)
+    own = np.array([point.median for point in points])
+    found = np.where(np.isnan(found), own, found) * np.exp(launches.deviations(logs, resamples, rng))
+    return found, noise(np.nanmedian(resampled, axis=0))
 
 
 def _of_repetitions(samples: Array, resamples: int, rng: np.random.Generator) -> Array:
     drawn = samples[rng.integers(len(samples), size=(resamples, len(samples)))]
     return np.median(drawn, axis=1)
-
-
-def _of_launches(point: Point, drawn: Array, rng: np.random.Generator) -> float:
-    samples, launches = np.asarray(point.seconds, dtype=float), np.asarray(point.launches)
-    parts = [samples[launches == launch] for launch in drawn]
-    parts = [rng.choice(part, size=len(part)) for part in parts if len(part)]
-    # A point that none of the drawn launches has measured keeps its own median.
-    return float(np.median(np.concatenate(parts))) if parts else point.median
 
 
 def noise(resampled: Array) -> Array:

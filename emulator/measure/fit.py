@@ -66,12 +66,12 @@ def fit(
     if min(np.size(p.seconds) for p in points) < FEWEST_FOR_INTERVAL:
         known = known[:0]
     rng = np.random.default_rng(seed)
-    medians = bootstrap.medians(points, len(known), rng)
-    headline = problem.coefficients(np.ones(len(points), dtype=bool), medians, known, rng)
+    medians, noise = bootstrap.medians(points, len(known), rng) if len(known) else (np.empty((0, len(points))),) * 2
+    headline = problem.coefficients(np.ones(len(points), dtype=bool), medians, noise, known, rng)
     if len(breaks) == 1:
         segments = [headline]
     else:
-        segments = [problem.coefficients(part, medians, known, rng) for part in breaks]
+        segments = [problem.coefficients(part, medians, noise, known, rng) for part in breaks]
     whole = Fit(headline, segments, problem.gamma_known, 0.0, 0.0)
     errors = [abs(headline.seconds(p.terms, p.bytes) / p.median - 1) for p in points]
     segmented = [abs(whole.predict(p.terms, p.bytes) / p.median - 1) for p in points]
@@ -118,25 +118,29 @@ class _Problem:
         return (errors * used).sum(axis=-1)
 
     def coefficients(
-        self, used: NDArray[np.bool_], medians: Array, gammas: Array, rng: np.random.Generator
+        self, used: NDArray[np.bool_], medians: Array, noise: Array, gammas: Array, rng: np.random.Generator
     ) -> Coefficients:
-        """Fit the points `used`, once as measured and once per row of resampled `medians`, with errors of the model."""
+        """Fit the points `used`, once as measured and once per row of resampled `medians`, with errors of the model.
+
+        `noise` is the variance that repetitions give each point's logarithm.
+        """
         found = self.solve(self.medians, self.given or 0.0, used)
         alpha, beta, gamma = found.tolist()
         sizes = self.sizes[used]
         draws = np.empty((0, 3))
         if len(medians):
-            errors = self._errors(found, used, medians, rng)
+            errors = self._errors(found, used, float(noise[used].mean()), len(medians), rng)
             draws = self.solve(medians[: len(errors)] * np.exp(errors), gammas[: len(errors)], used)
         return Coefficients(int(sizes.min()), int(sizes.max()), alpha, beta, gamma, draws)
 
-    def _errors(self, found: Array, used: NDArray[np.bool_], medians: Array, rng: np.random.Generator) -> Array:
+    def _errors(
+        self, found: Array, used: NDArray[np.bool_], noise: float, resamples: int, rng: np.random.Generator
+    ) -> Array:
         """Draws of what the model with the terms `found` misses, shape (resamples, points)."""
         predicted = np.maximum(self.design[used] @ found, 1e-3 * self.medians[used])
         residuals = np.log(self.medians[used] / predicted)
-        noise = float(bootstrap.noise(medians[:, used]).mean())
         drawn = bootstrap.model_errors(
-            residuals, self.ranks[used], self.sizes[used], noise, 2 + self.gamma_free, len(medians), rng
+            residuals, self.ranks[used], self.sizes[used], noise, 2 + self.gamma_free, resamples, rng
         )
         errors = np.zeros((len(drawn), len(used)))
         errors[:, used] = drawn

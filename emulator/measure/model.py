@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from emulator.costs import Terms
+from emulator.measure import launches
 
 Array = NDArray[np.float64]
 
@@ -38,8 +39,8 @@ class Point:
 
     @property
     def median(self) -> float:
-        """Median of the repetitions in seconds."""
-        return float(np.median(np.asarray(self.seconds, dtype=float)))
+        """Median of the repetitions in seconds; of the launches' medians, where there are several."""
+        return float(np.median(launches.medians(self.seconds, self.launches)))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from emulator.measure import statistics
+from emulator.measure import launches, statistics
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Series:
     skews : latest start minus earliest start of the members, in seconds per operation: the uncertainty of the time
     wrong : wrong elements over all members and all checks
     stopped : ``"interval"``, ``"repetitions"`` or ``"budget"``: why it was not repeated further
-    launches : the launch of each repetition, where several are pooled; else empty
+    launches : the number of each repetition's launch, from 0, where there are several; else empty
     """
 
     job: Job
@@ -56,14 +56,22 @@ class Series:
     launches: list[int] = field(default_factory=list)
 
     def summary(self) -> dict[str, Any]:
-        """``seconds`` of a measurement in the result file."""
-        return {**statistics.summary(self.seconds), "skew": float(np.median(self.skews)), "stopped": self.stopped}
+        """``seconds`` of a measurement in the result file; over launches, where there are several."""
+        found = {**statistics.summary(self.seconds), "skew": float(np.median(self.skews)), "stopped": self.stopped}
+        if len(medians := launches.medians(self.seconds, self.launches)) > 1:
+            found["median"] = float(np.median(medians))
+            known = found["ci95"] is not None and min(medians) > 0
+            found["ci95"] = launches.interval(medians) if known else None
+        return found
 
     def rows(self) -> list[dict[str, Any]]:
         """Raw samples, one row per repetition, for ``samples.csv``."""
         name = {"pattern": self.job.pattern, "ranks": self.job.ranks, "bytes": self.job.bytes, **self.job.labels}
         pairs = enumerate(zip(self.seconds, self.skews, strict=True))
-        return [{**name, "repetition": i, "seconds": seconds, "skew": skew} for i, (seconds, skew) in pairs]
+        rows = [{**name, "repetition": i, "seconds": seconds, "skew": skew} for i, (seconds, skew) in pairs]
+        if not self.launches:
+            return rows
+        return [{**row, "launch": launch} for row, launch in zip(rows, self.launches, strict=True)]
 
 
 @dataclass(frozen=True)

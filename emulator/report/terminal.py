@@ -26,10 +26,15 @@ def show(items: Iterable[Item], console: Console, full: bool = False, skip: int 
     rows that are too wide go on in further lines.
     """
     number = 0
-    for number, line in enumerate(lines(items, console.width, full), start=1):
+    for number, line in enumerate(styled(items, console.width, full), start=1):
         if number > skip:
-            console.print(_styled(line))  # which wraps paragraphs, and a value that is wider than the terminal
+            console.print(line)  # which wraps paragraphs, and a value that is wider than the terminal
     return number
+
+
+def styled(items: Iterable[Item], width: int, full: bool = False) -> Iterator[Styled]:
+    """The lines of a view, for rich."""
+    return map(_styled, lines(items, width, full))
 
 
 def lines(items: Iterable[Item], width: int, full: bool = False) -> Iterator[layout.Line]:

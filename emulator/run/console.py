@@ -10,8 +10,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import IO, TYPE_CHECKING, Any
 
 from emulator.launch import job, streams
 from emulator.units import format_time
@@ -19,32 +19,81 @@ from emulator.units import format_time
 if TYPE_CHECKING:
     from rich.console import Console
 
-_WIDTH_IN_A_PIPE = 150
+    from emulator.report.model import Table
+
+_WIDTH_IN_A_PIPE = 80  # columns where COLUMNS is not set
+_LINES_EVERY_S = 10.0
 
 
 class Progress:
-    """How much of a long task is done."""
+    """How much of a long task is done, and what its ranks do meanwhile."""
 
-    def __init__(self, show: Callable[[float], object] = lambda step: None) -> None:
-        self.done, self._show = 0.0, show
+    def __init__(self, console: Console | None = None) -> None:
+        self.done = 0.0
+        self.bar: Any = None  # rich's, on a terminal
+        self._console = console
+        self._table: Callable[[], Table] | None = None
+        self._line: Callable[[], str] | None = None
 
     def advance(self, step: float = 1) -> None:
         """Count `step` more of the total as done."""
         self.done += step
-        self._show(step)
+        if self.bar is not None:
+            self.bar.advance(self.bar.task_ids[0], step)
+
+    @contextlib.contextmanager
+    def beside(self, table: Callable[[], Table], line: Callable[[], str]) -> Iterator[None]:
+        """As long as the block runs, show what `table` gives on a terminal, or `line` in the lines of a pipe."""
+        before = self._table, self._line
+        self._table, self._line = table, line
+        try:
+            yield
+        finally:
+            self._table, self._line = before
+
+    def keep(self, lines: Iterable[str]) -> None:
+        """Print lines that stay."""
+        if self._console is not None:
+            for line in lines:
+                self._console.print(line, markup=False)
+
+    def write(self, stream: IO[str], content: bytes) -> None:
+        """Pass on what a job prints: above what is shown on a terminal, which rich does with whole lines of text."""
+        if self.bar is None:
+            streams.write(stream, content)
+        else:
+            (sys.stdout if stream is sys.__stdout__ else sys.stderr).write(content.decode(errors="replace"))
+
+    def said(self) -> str:
+        """What `line` says."""
+        return self._line() if self._line else ""
+
+    def shown(self, width: int) -> Iterator[Any]:
+        """What `table` gives, for rich."""
+        from emulator.report import terminal
+
+        if self._table is not None:
+            yield from terminal.styled([self._table()], width)
+
+
+def _told(progress: Progress, total: float | None, label: str, passed: float) -> str:
+    """A line about how much is done, how long the rest will take at this rate, and what the ranks do."""
+    found = f"after {passed:.0f} s"
+    if total is not None:
+        left = max(0.0, total - progress.done) * passed / progress.done if progress.done else None
+        rest = "" if left is None else f", about {format_time(float(f'{left:.1g}'))} left"
+        found = f"{progress.done:g} of {total:g} {label} {found}{rest}"
+    return "; ".join(part for part in (found, progress.said()) if part)
 
 
 @contextlib.contextmanager
-def _lines(console: Console, total: float, label: str, every_s: float) -> Iterator[Progress]:
-    """Print every `every_s` seconds, in a thread, how much is done and how long the rest will take at this rate."""
-    progress, began, over = Progress(), time.monotonic(), threading.Event()
+def _lines(console: Console, total: float | None, label: str, every_s: float) -> Iterator[Progress]:
+    """Print a line every `every_s` seconds, in a thread."""
+    progress, began, over = Progress(console), time.monotonic(), threading.Event()
 
     def print_lines() -> None:
         while not over.wait(every_s):
-            passed, done = time.monotonic() - began, progress.done
-            left = max(0.0, total - done) * passed / done if done else None
-            rest = "" if left is None else f", about {format_time(float(f'{left:.1g}'))} left"
-            console.print(f"{done:g} of {total:g} {label} after {passed:.0f} s{rest}", style="dim")
+            console.print(_told(progress, total, label, time.monotonic() - began), style="dim", markup=False)
 
     thread = threading.Thread(target=print_lines, name="progress", daemon=True)
     thread.start()
@@ -70,13 +119,12 @@ def terminal_width() -> int | None:
         os.close(descriptor)
 
 
-def make_console(width_in_a_pipe: int = _WIDTH_IN_A_PIPE, **options: Any) -> Console:
+def make_console(**options: Any) -> Console:
     """A console that stops printing when its reader (a ``head``, say) has closed the pipe; the run goes on and saves.
 
     Parameters
     ----------
-    width_in_a_pipe : columns where there is no terminal and COLUMNS is not set
-    **options : further options of `rich.console.Console`
+    **options : of `rich.console.Console`
     """
     from rich.console import Console
 
@@ -94,31 +142,43 @@ def make_console(width_in_a_pipe: int = _WIDTH_IN_A_PIPE, **options: Any) -> Con
 
     width = terminal_width()
     asked = os.environ.get("COLUMNS", "")
-    columns = int(asked) if asked.isdecimal() and int(asked) else width or width_in_a_pipe
+    columns = int(asked) if asked.isdecimal() and int(asked) else width or _WIDTH_IN_A_PIPE
     return SafeConsole(width=columns, force_terminal=width is not None, highlight=False, **options)
 
 
 @contextlib.contextmanager
 def progress(
-    console: Console | None, total: float, label: str, lines_every_s: float | None = None
+    console: Console | None, total: float | None, label: str = "", lines_every_s: float = _LINES_EVERY_S
 ) -> Iterator[Progress]:
-    """A bar with the remaining time on a terminal, which vanishes when done.
+    """A bar with the remaining time on a terminal, which vanishes when done; in a pipe a plain line now and then.
 
     Parameters
     ----------
-    lines_every_s : where there is no terminal: seconds between plain lines; None prints nothing
+    console : where to print; None: nothing is shown
+    total : of what is to be done; None where that is not known, so that there is no bar
+    lines_every_s : seconds between the lines in a pipe
     """
-    if console is None or (not console.is_terminal and lines_every_s is None):
+    if console is None:
         yield Progress()
         return
     if not console.is_terminal:
-        with _lines(console, total, label, lines_every_s or 0.0) as lines:
+        with _lines(console, total, label, lines_every_s) as lines:
             yield lines
         return
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
+    made, width = Progress(console), console.width
+
+    class Bar(RichProgress):
+        def get_renderables(self) -> Iterator[Any]:
+            yield from super().get_renderables()
+            yield from made.shown(width)
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with RichProgress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task(label, total=total)
-        yield Progress(lambda step: bar.advance(task, step))
+    bar = Bar(*columns, console=console, transient=True, redirect_stderr=sys.stderr.isatty())
+    made.bar = bar
+    with bar:
+        if total is not None:
+            bar.add_task(label, total=total)
+        yield made

@@ -30,6 +30,7 @@ from emulator.errors import NO_DIRECTORY, CheckFailed, UsageError
 from emulator.launch import foreground, mpirun, streams
 from emulator.launch.job import inside
 from emulator.launch.streams import print_error
+from emulator.run import launches as several
 
 
 class OneLineCommand(click.Command):
@@ -203,7 +204,7 @@ def _refuse_idle(net: str | None) -> None:
 
 
 def demo(
-    name: str, *, needs: int = 2, why: str = "", sizes: str = "8:8M", budget: float = 40.0
+    name: str, *, needs: int = 2, why: str = "", sizes: str = "8:8M", budget: float = 40.0, launches: bool = False
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Make ``main(run, **own_options)`` a command with the common options.
 
@@ -212,13 +213,19 @@ def demo(
     name : of the run folder and the result's ``demo``
     needs, why : the fewest ranks that make sense, and what they are for
     sizes, budget : defaults of ``--sizes`` and ``--budget`` (seconds)
+    launches : whether several launches can be one result (see `emulator.run.launches`)
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def callback(launch_ranks: int | None, **options: Any) -> None:
             _refuse_idle(options["net"])
+            asked = options.pop("launches", None)
             if not inside() and launch_ranks is not None:
-                sys.exit(relaunch(launch_ranks))
+                traced = options["net"] is not None, options["trace"]
+                sys.exit(several.start(launch_ranks, several.count(asked, *traced) if launches else 1, name,
+                                       options["out"]))  # fmt: skip
+            if asked is not None and several.current().of == 1 and asked != 1:
+                raise UsageError(f"mpirun starts one launch, got --launches {asked}: python -m demos.{name} -n N")
             if not inside() and needs > 1:
                 reason = f" ({why})" if why else ""
                 raise UsageError(
@@ -236,9 +243,19 @@ def demo(
         command.help = (function.__doc__ or sys.modules[function.__module__].__doc__ or "").strip()
         own = list(reversed(getattr(function, "__click_params__", [])))
         command.params = own + common_options(sizes={"default": sizes}, budget={"default": budget})
+        command.params += _launch_options() if launches else []
         return command
 
     return decorate
+
+
+def _launch_options() -> list[click.Parameter]:
+    return [
+        click.Option(["--launches"], type=click.IntRange(1, 99), metavar="K", help="With -n: starts of mpirun that "
+                     f"share the budget, each a sample. [default: {several.DEFAULT}; with --net and --trace 1]"),
+        click.Option(["--alone"], is_flag=True, help="Under mpirun: leave out earlier runs of the same command in "
+                     "runs/, which count as launches. A run with --out leaves them out, too."),
+    ]  # fmt: skip
 
 
 def relaunch(n: int) -> int:

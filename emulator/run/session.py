@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from mpi4py import MPI
 
 from emulator import carrier, results
+from emulator.control import Control
 from emulator.errors import CannotWrite, CheckFailed, UsageError, on_root
 from emulator.launch import mpirun, streams
 from emulator.network import Network, load
-from emulator.run import console
+from emulator.run import console, launches
 from emulator.run.interrupts import SaverOnSignal, leave
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class Run:
     Attributes
     ----------
     comm : the communicator to use: MPI's own, or an emulated one with ``--net``
-    control : a private duplicate of the real world for barriers and gathers that cost no emulated time
+    control : a private duplicate of the real world for what costs no emulated time; its ranks wait asleep
     network, pace, clock : the emulated network or None; the pace or None; ``"wall"`` or ``"emulated"``
     folder : the run folder, the same on every rank
     measurements, fits, held_out, samples, extra : what rank 0 fills, in the form of the result file; `extra` adds
@@ -62,10 +63,11 @@ class Run:
     def __init__(self, name: str, common: CommonOptions) -> None:
         self.name = name
         self.options = common
-        self.control: MPI.Intracomm = MPI.COMM_WORLD.Dup()
+        self.control: MPI.Intracomm = Control(MPI.COMM_WORLD.Dup())
         self.rank, self.size = self.control.Get_rank(), self.control.Get_size()
         self.seed, self.quiet = common.seed, common.quiet
-        self.sizes, self.budget = common.sizes, common.budget
+        self.launch = self.on_root(launches.current)
+        self.sizes, self.budget = common.sizes, common.budget / self.launch.of
         self.ranks = common.ranks
         self.console = None if self.rank or common.quiet else console.make_console()
         self.measurements: list[dict[str, Any]] = []
@@ -84,7 +86,7 @@ class Run:
         self.comm: MPI.Intracomm = self._carrier(common)
         hosts = self.control.gather(MPI.Get_processor_name())
         self.on_root(lambda: results.check_writable(common.json))
-        self.folder: Path = self.on_root(lambda: results.run_folder(name, common.out))
+        self.folder: Path = self.on_root(lambda: results.run_folder(name, self.launch.folder or common.out))
         self._recorder = self._recording(common)
         self.result: dict[str, Any] = {}
         if self.rank == 0:
@@ -92,6 +94,7 @@ class Run:
                 name, mpirun.this_job(self.size), ranks=self.size, hosts=hosts, clock=self.clock,
                 pace=self.pace, network=None if self.network is None else self.network.describe(),
             )  # fmt: skip
+        self.on_root(lambda: launches.take_up(self))
 
     def _network(self, net: str | Network | None) -> Network | None:
         """The network for all ranks of the job: a preset's name, a file, or one that was loaded."""
@@ -191,9 +194,11 @@ class Run:
             from emulator.report.views import view
 
             left: dict[str, Any] = {"failures": []} if ended else {"failures": [], "warnings": [], "fidelity": None}
-            self._shown = terminal.show(
-                view(results.plain(self._content() | left)), self.console, self.options.full, self._shown
-            )
+            items = view(results.plain(self._content() | left))
+            if not ended and self.launch.number > 1:  # the first launch has printed it
+                self._shown = sum(1 for _ in terminal.lines(items, self.console.width, self.options.full))
+            elif not ended or self.launch.last:
+                self._shown = terminal.show(items, self.console, self.options.full, self._shown)
 
     def warn(self, text: str) -> None:
         """Keep a warning for the result, which is printed with it, once."""
@@ -207,7 +212,7 @@ class Run:
             print(f"FAILED: {text}", file=sys.stderr, flush=True)
 
     def progress(self, total: float, label: str = "") -> AbstractContextManager[console.Progress]:
-        """A progress bar on a terminal, nothing in a pipe: ``with run.progress(10) as bar: bar.advance()``."""
+        """Show how much is done, and how long the rest will take: ``with run.progress(10) as bar: bar.advance()``."""
         return console.progress(self.console, total, label)
 
     def _content(self) -> dict[str, Any]:
@@ -232,7 +237,7 @@ class Run:
 
     def leave_page(self) -> None:
         """Write the page of the saved result beside it, on rank 0, and say where it is."""
-        if self.rank == 0 and self.unwritten is None:
+        if self.rank == 0 and self.unwritten is None and self.launch.last:
             from emulator.report import page, terminal
 
             self.unwritten = page.keep(self.folder, self.result)

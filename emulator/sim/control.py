@@ -1,7 +1,7 @@
 """The control plane of a simulation: what ranks do together at no simulated time.
 
-Ranks meet: each leaves a value and waits for the others, the last one combines the values, and all go on at their own
-times. Communicators are split and duplicated in under_way, and what a harness does beside the network are under_way too.
+A collective call: each rank hands in a value and waits for the others, the last one combines the values, and all go on
+at their own times. Communicators are split and duplicated so, and a harness aligns and gathers so beside the network.
 """
 
 from __future__ import annotations

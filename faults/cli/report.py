@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,8 @@ from emulator.network import load
 from emulator.report import page, terminal, views
 from emulator.report.views import timeline
 from emulator.run import console
+from faults.launch import live
 
-_LINES_EVERY_S = 10.0
 NOT_RECOVERED = 3
 """Exit status of a command that found something which did not recover."""
 
@@ -123,9 +123,17 @@ class Report:
             if self.screen and self._unwritten is None:
                 terminal.show([page.where(self._path.parent)], self.screen)
 
-    def progress(self, total: int, label: str) -> AbstractContextManager[console.Progress]:
-        """A bar with the remaining time on a terminal, a line now and then in a pipe."""
-        return console.progress(self.screen, total, label, lines_every_s=_LINES_EVERY_S)
+    @contextmanager
+    def progress(self, total: int, label: str, ranks: bool = True) -> Iterator[console.Progress]:
+        """A bar with the remaining time and a table of the ranks on a terminal, a line now and then in a pipe.
+
+        Parameters
+        ----------
+        ranks
+            Show the ranks of the jobs that are launched meanwhile.
+        """
+        with console.progress(self.screen, total, label) as bar, live.on(bar) if ranks else nullcontext():
+            yield bar
 
 
 def reporting(name: str, dry_run: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

@@ -6,7 +6,9 @@ import sys
 
 import click
 
+from emulator.run import console
 from faults.cli.options import Positive
+from faults.launch import live
 from faults.launch.own_program import LAUNCHES
 from faults.launch.own_program import run as run_program
 from faults.policies import POLICIES
@@ -37,4 +39,7 @@ def run(
 
     Exit status: 0 it came to its end, 2 bad usage, 3 not recovered, else the program's own, 1 if it failed without one.
     """
-    sys.exit(run_program(program, ranks, recovery, launches, deadline, json_file, limit_s if detector else 0.0))
+    screen = console.make_console(stderr=not sys.stdout.isatty())
+    with console.progress(screen, None) as ranks_at_work, live.on(ranks_at_work):
+        status = run_program(program, ranks, recovery, launches, deadline, json_file, limit_s if detector else 0.0)
+    sys.exit(status)

@@ -48,6 +48,7 @@ class Evaluation:
     seconds: float
     phase: str = ""
     reason: str = ""
+    joins: list[timeline.Join] = field(default_factory=list)
     fired: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -83,7 +84,9 @@ def evaluate(finished: Finished) -> Evaluation:
     phase, reason = ("", "") if recovered else _where_it_stopped(finished, checks)
     working = [v for v in final if v.get("place") is not None]
     throughput, seconds = timeline.throughput(records, found), finished.ended - finished.began
-    return Evaluation(recovered, checks, found, throughput, len(working), seconds, phase, reason, fired)
+    return Evaluation(
+        recovered, checks, found, throughput, len(working), seconds, phase, reason, timeline.joins(records), fired
+    )
 
 
 def _fired(finished: Finished) -> list[dict[str, Any]]:
@@ -153,7 +156,7 @@ def _late_commits(records: Sequence[Record]) -> str:
     """A commit by a rank after its death; empty if there is none."""
     for death in timeline.deaths(records):
         mine = [r for r in records if (r["member"], r["attempt"]) == (death.member, death.attempt)]
-        late = [r for r in mine if r["what"] == What.COMMIT and r["at"] > death.at]
+        late = [r for r in mine if r["what"] == What.COMMIT and r["at"] > death.gone]
         if late:
             return f"rank {death.member} committed step {late[0]['step']} after it was gone"
     return ""

@@ -131,7 +131,7 @@ def _check_ranks(job: JobSpec, pattern: Pattern) -> None:
 
 def _check_checkpoints(job: JobSpec, pattern: Pattern) -> None:
     policy, checkpoint = job.policy, job.checkpoint
-    if checkpoint["levels"] and not (pattern.lockstep and policy.repairs and policy.refills):
+    if checkpoint["levels"] and not (pattern.lockstep and policy.repairs and policy.keeps_places):
         raise UsageError(
             "levels of checkpoints are for what a rank alone has and another takes over: --checkpoint goes with "
             "ring and --recovery spare or respawn (restart keeps all on disk)"
@@ -165,6 +165,11 @@ def _check_kinds(job: JobSpec, pattern: Pattern, faults: Sequence[Fault]) -> Non
         if kind.falsifies and not pattern.detects_lies:
             able = ", ".join(one.name for one in CATALOGUE.values() if one.detects_lies)
             raise UsageError(f"fault {fault.text!r}: a lie is not detected in {pattern.name}: choose {able}")
+        if kind.told and not (job.policy.repairs or job.policy.relaunches):
+            able = ", ".join(one.name for one in policies.POLICIES.values() if one.repairs or one.relaunches)
+            raise UsageError(
+                f"fault {fault.text!r}: a rank hands over what it has by {able}, got {job.recovery}: choose ring"
+            )
         if kind.needs_checkpoints and not job.on_disk:
             raise UsageError(
                 f"fault {fault.text!r} meets checkpoints, which --recovery restart and --checkpoint memory,disk "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -32,10 +33,24 @@ class DrillContext:
     _followed: int = -1
 
     @property
+    def in_drill(self) -> bool:
+        """Whether this is a drill's, which records what happens and injects faults."""
+        return not isinstance(self.journal, NoJournal) or (self.injector, self.network_faults) != (None, None)
+
+    @property
     def silent(self) -> bool:
         """Whether nothing is to be told of what happens in a step."""
-        others = (self.board, self.injector, self.network_faults)
-        return isinstance(self.journal, NoJournal) and all(one is None for one in others)
+        return not self.in_drill and self.board is None
+
+    def left(self) -> None:
+        """Note on the board of a program of one's own that this rank has left its loop."""
+        if self.board is not None and not self.in_drill:
+            self.board.leave(self.member)
+
+    @property
+    def notice(self) -> signal.Signals | None:
+        """The signal by which the plan tells ranks to leave, if it does."""
+        return None if self.injector is None else self.injector.notice
 
     def ready(self) -> None:
         """Start the faults by wall time; a later launch of the job counts from the beginning of the first."""

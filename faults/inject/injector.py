@@ -9,6 +9,7 @@ ends or stops this process, at once or by a kernel timer; other kinds of faults 
 from __future__ import annotations
 
 import math
+import signal
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -48,6 +49,7 @@ class Injector(Instrument):
         self._board, self._journal, self._member = board, journal, member
         self._clock, self._executioner = board.platform.clock, board.platform.executioner
         self._events = list(enumerate(events))
+        self.notice = next((event.kind.signal for event in events if event.kind.told), None)
         self._armed: set[int] = set()
         self._pending: list[tuple[float, int, Event]] = []
         self._slow: list[tuple[float, float]] = []
@@ -132,7 +134,9 @@ class Injector(Instrument):
         for instrument in self.instruments:
             instrument.fault(event.kind.name, text=event.text, place=self.place, due=at)
         if event.kind.signal is not None:
-            if event.duration_s is not None:
+            if event.duration_s is not None and event.kind.final:
+                self._executioner.strike(signal.SIGKILL, at + event.duration_s)
+            elif event.duration_s is not None:
                 self._board.rows["wake_at"][self._member] = at + event.duration_s
             self._executioner.strike(event.kind.signal, at)
         else:

@@ -24,11 +24,14 @@ from emulator.launch import foreground, mpirun
 from emulator.results.files import check_writable, replacing
 from emulator.units import format_time
 from faults import detect, policies
+from faults.launch import live
+from faults.launch.live import RanksAtWork
 from faults.launch.rank_watch import EARLY, RankWatch, environment, lost_early, parent_command
 from faults.platform import LOCAL
 from faults.policies import Policy
 from faults.record import outcome
 from faults.record.outcome import Process
+from faults.record.status_board import StatusBoard
 
 LAUNCHES = 25
 NOT_RECOVERED = 3
@@ -126,20 +129,18 @@ class _Job:
         """Start the program once; the status to end with, None to start it again."""
         launched = LOCAL.clock.now()
         with tempfile.TemporaryDirectory(prefix="status-") as folder:
-            watch, received = RankWatch(Path(folder), self.ranks), list[int]()
-            parent = parent_command(Path(folder), self.limit_s, self.policy.needs_ulfm)
+            at_work = RanksAtWork(StatusBoard.create(Path(folder, outcome.BOARD), self.ranks, 0), self.ranks)
+            watch = RankWatch(Path(folder), self.ranks, self.deadline_s, at_work)
+            parent, received = parent_command(Path(folder), self.limit_s, self.policy.needs_ulfm), list[int]()
             arguments = [*self.arguments[: -self.words], *parent, *self.arguments[-self.words :]]
-            try:
+            with live.shown(at_work):
                 status = foreground.run_filtered(
                     arguments,
                     extra_env={outcome.FOLDER: folder, **environment(parent)},
-                    deadline_s=self.deadline_s,
                     watch=watch,
                     received=received,
+                    write=live.write(),
                 )
-            except TimeoutError:
-                _say(f"error: not recovered: no end within the deadline of {self.deadline_s:g} s")
-                return NOT_RECOVERED
             processes, told = outcome.processes(Path(folder)), outcome.told(Path(folder))
         new = recoveries(told, self.began, launched if number else None)
         for facts in new:
@@ -152,6 +153,9 @@ class _Job:
         ]
         if received:  # what the ranks did then says nothing
             return status
+        if watch.late:
+            _say(f"error: not recovered: {watch.why}")
+            return NOT_RECOVERED
         return self._judge(processes, status, watch.why)
 
     def _judge(self, processes: list[Process], status: int, ended_for: str) -> int | None:
@@ -226,13 +230,16 @@ def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float |
         When the program was started, and when its present launch was, if that is not the first.
     """
     seen: dict[Any, list[dict[str, Any]]] = {}
+    left = {one["left"] for one in told if "left" in one}
     for record in sorted((one for one in told if "dead" in one), key=itemgetter("at")):
-        seen.setdefault((tuple(record["dead"]), record.get("step")), []).append(record)
+        joined = tuple(record.get("joined", ()))
+        seen.setdefault((tuple(record["dead"]), record.get("step"), joined), []).append(record)
     found = []
-    for (dead, step), of in seen.items():
+    for (dead, step, joined), of in seen.items():
         facts = {"dead": list(dead), "at": of[0]["at"] - began, "ranks": of[-1]["ranks"], "step": step}
         if step is not None:
             lost = max(step - min(one["back_to"] for one in of), 0)
+            facts |= {"left": bool(dead) and left.issuperset(dead), "joined": list(joined)}
             facts |= {"policy": of[0]["policy"], "seconds": max(one["seconds"] for one in of), "lost_steps": lost}
         found.append(facts)
     resumed = [one for one in told if "resumed" in one]
@@ -247,14 +254,21 @@ def in_words(facts: dict[str, Any]) -> str:
     if "resumed" in facts:
         return f"restart: went on from step {facts['resumed']} after {format_time(facts['seconds'])}"
     dead, step = facts["dead"], facts["step"]
-    who = f"rank{'s' if len(dead) > 1 else ''} {', '.join(map(str, dead))}" if dead else "a rank that waited"
-    line = f"{who} died{'' if step is None else f' in step {step}'}, {format_time(facts['at'])} after the start: "
+    who = _ranks(dead) if dead else "a rank that waited"
+    went = "left" if facts.get("left") else "died"
+    if facts.get("joined") and not dead:
+        who, went = f"{_ranks(facts['joined'])}", "joined"
+    line = f"{who} {went}{'' if step is None else f' in step {step}'}, {format_time(facts['at'])} after the start: "
     if step is None:
         return f"{line}the other {facts['ranks']} went on without"
     cost = format_time(facts["seconds"])
     return (
         f"{line}{facts['policy']}, {facts['ranks']} ranks went on after {cost}, {facts['lost_steps']} steps done again"
     )
+
+
+def _ranks(ranks: Sequence[int]) -> str:
+    return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"
 
 
 def failed(processes: Sequence[Process], status: int, own: int, ended_for: str = "") -> int:

@@ -10,12 +10,14 @@ all that live have come to the program's end           end the launch: MPI_Final
 
 from __future__ import annotations
 
+import math
 import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from faults.launch import rank_parent
+from faults.launch import live, rank_parent
+from faults.launch.live import RanksAtWork
 from faults.platform import LOCAL
 from faults.record import outcome
 from faults.record.outcome import Process
@@ -52,13 +54,17 @@ class RankWatch:
 
     Attributes
     ----------
-    why
-        Why the launch was ended; empty if it ended by itself.
+    why, late
+        Why the launch was ended; empty if it ended by itself. Whether that was because of its deadline.
     """
 
-    def __init__(self, folder: Path, ranks: int) -> None:
-        self.folder, self.ranks, self.why = folder, ranks, ""
+    def __init__(
+        self, folder: Path, ranks: int, deadline_s: float | None = None, at_work: RanksAtWork | None = None
+    ) -> None:
+        self.folder, self.ranks, self.why, self.late = folder, ranks, "", False
+        self._at_work, self._deadline_s = at_work, math.inf if deadline_s is None else deadline_s
         self._clock = LOCAL.clock
+        self._began = self._clock.now()
         self._looked = self._since = 0.0
         self._all_began = self._lost_job = False
 
@@ -72,6 +78,12 @@ class RankWatch:
         if now - self._looked < _LOOK_S:
             return False
         self._looked = now
+        if now - self._began > self._deadline_s and not self.late:
+            self.late, self.why = True, f"no end within the deadline of {self._deadline_s:g} s"
+            if self._at_work is not None:
+                live.keep(self._at_work, f"Ranks when the launch was ended: {self.why}")
+        if self.late:
+            return True
         urgent, others_follow = self.reason(outcome.processes(self.folder))
         if others_follow:
             self._since = self._since or now

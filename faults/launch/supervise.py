@@ -19,7 +19,7 @@ from emulator.launch.session_directory import NEVER_BEGAN
 from faults import detect, policies
 from faults.drill import job_spec, timeline
 from faults.drill.job_spec import JobSpec
-from faults.launch import two_hosts
+from faults.launch import live, two_hosts
 from faults.launch.watchdog import A_RANK_DIED, BY_ITSELF, MPIRUN_STUCK, Ending, Watch
 from faults.platform import LOCAL
 from faults.record import journal
@@ -71,7 +71,7 @@ def supervise(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> Finished:
         # Without ULFM no rank outlives the first death, and the sooner all are gone the sooner they are back.
         all_for_one = spec.world if spec.policy.relaunches else 0
         _set_anew(spec, board, records)
-        watch = Watch(folder, board, spec.stall_s, spec.deadline_s, watcher, all_for_one)
+        watch = Watch(folder, board, spec.stall_s, spec.deadline_s, watcher, all_for_one, spec.world)
         ending = _launch(spec, folder, mpi, watch, _lost_hosts(spec, records))
         endings.append(ending)
         for member, at in ending.fenced.items():
@@ -115,7 +115,8 @@ def _launch(spec: JobSpec, folder: Path, mpi: mpirun.Mpi, watch: Watch, lost: se
     with (folder / "output.txt").open("ab") as output:
         beside = {"PATH": f"{mpi.mpirun.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
         running = start(arguments, extra_env=beside, stdout=output, stderr=output)
-        return watch.until_end(running)
+        with live.shown(watch.ranks):
+            return watch.until_end(running)
 
 
 def _lost_hosts(spec: JobSpec, records: list[dict[str, Any]]) -> set[int]:

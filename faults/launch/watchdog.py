@@ -16,6 +16,8 @@ import numpy as np
 from emulator.launch.job import Job
 from faults.detect import Watcher
 from faults.drill import job_spec
+from faults.launch import live
+from faults.launch.live import RanksAtWork
 from faults.record.status_board import LEFT, NO_RANK, WORKING, StatusBoard
 
 TICK_S = 0.004
@@ -76,6 +78,8 @@ class Watch:
         Longest time without a sign of progress, and for the whole launch.
     all_for_one
         Number of ranks of which the first death ends all, at once: mpirun itself takes a quarter of a second for that.
+    world
+        Processes that mpirun starts; absent: all members of the board.
     """
 
     def __init__(
@@ -86,10 +90,12 @@ class Watch:
         deadline_s: float,
         suspects: Watcher | None = None,
         all_for_one: int = 0,
+        world: int | None = None,
     ) -> None:
         self.folder, self.board, self.stall_s, self.deadline_s = folder, board, stall_s, deadline_s
         self._clock, self._executioner = board.platform.clock, board.platform.executioner
         self.suspects, self.all_for_one = suspects, all_for_one
+        self.ranks = RanksAtWork(board, len(board.rows) if world is None else world)
         self._fenced: dict[int, float] = {}
         self._silent: dict[int, int] = {}
         self._last_move, self._looked, self._seen = 0.0, 0.0, b""
@@ -109,7 +115,9 @@ class Watch:
                 if self._one_is_gone():
                     return self._end_all(running, now)
                 if why := self._complaint(now, began):
-                    waits = self._who_waits() if why != MPIRUN_STUCK else []
+                    if why != MPIRUN_STUCK:
+                        live.keep(self.ranks, f"Ranks when the job was ended: {why}")
+                        waits = self._who_waits()
                     break
                 self._clock.sleep(TICK_S)
             else:

@@ -1,6 +1,6 @@
 """One fault is one line: `KIND TARGET @ WHEN [for DURATION] [by FACTOR]`.
 
-    KIND     kill | hang | slow | cut | lose | lie | corrupt | full
+    KIND     one of `faults.plan.kinds`
     TARGET   RANKS | host RANKS | nic RANK | random | server | worker | coordinator
              | SIDE '|' SIDE (cut, both ways) | SIDE '>' SIDE (cut, one way)
     SIDE     RANKS | host RANKS
@@ -10,7 +10,8 @@
     TIME     2 s | 300 us | 1 d: a number and a unit of `emulator.units`
     FACTOR   4 | -1 | 1/10 | 5 % | random | nan
 
-`slow ... by 4` computes four times slower; `cut ... by 3` cuts and heals three times within its duration;
+`preempt ... for 2 s` kills a rank that has not left by then; `slow ... by 4` computes four times slower;
+`cut ... by 3` cuts and heals three times within its duration;
 `lose 3 ... by 5 %` loses messages, `lose nic 3 ... by 10` leaves a tenth of the NIC's speed;
 `lie ... by -1` flips signs, `by 10` scales, `by random` and `by nan` replace the values.
 """

@@ -35,6 +35,8 @@ class Kind:
         It takes the rank away: for good, or if it has a duration until that is over.
     final
         It takes the rank away for good, and nothing can wake it.
+    told
+        The rank is told beforehand, and leaves by itself at the end of a step; its duration is the time that it has.
     silent
         The MPI runtime does not notice it: a detector with a limit of silence must.
     whole_host
@@ -59,6 +61,7 @@ class Kind:
     signal: signal.Signals | None = None
     ends: bool = False
     final: bool = False
+    told: bool = False
     silent: bool = False
     whole_host: bool = False
     lasts: bool = False
@@ -95,6 +98,10 @@ KINDS = {
         Kind(
             "lie", "the rank sends other values than it computed", lasts=True, persists=True, factor=_MULTIPLE,
             falsifies=True,
+        ),
+        Kind(
+            "preempt", "the process is told to leave, and is gone after its time of grace", signal.SIGTERM, ends=True,
+            final=True, told=True, lasts=True,
         ),
         Kind("corrupt", "the newest checkpoint on disk is damaged", needs_checkpoints=True),
         Kind("full", "the disk of the checkpoints is full", lasts=True, needs_checkpoints=True),

@@ -77,7 +77,7 @@ class Event:
     @property
     def ends_rank(self) -> bool:
         """Whether it takes a rank away for good."""
-        return self.kind.ends and self.duration_s is None
+        return self.kind.ends and (self.duration_s is None or self.kind.final)
 
     @property
     def surely_ends_rank(self) -> bool:

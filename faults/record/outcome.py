@@ -5,6 +5,7 @@
         └─────────────► failed      it raised one in the loop, or recovery could not go on
                       quit          it ended itself in the loop, by sys.exit or MPI.Finalize
                       aborted       it called MPI's Abort: the job is to end
+                      told          it left between two steps, as it was told to
 
 Each process writes one of these words to its file, with its exit status where it ends itself; a killed process leaves
 the last one that it wrote. How it ended is beside that, from the process' parent (`faults.launch.rank_parent`). Files
@@ -26,9 +27,11 @@ FOLDER = "CLUSTER_EMULATOR_STATUS"
 """Environment variable that says where the files go."""
 PARENT = "CLUSTER_EMULATOR_RANK_PARENT"
 """Environment variable with the words before a command that give the process a parent, for ranks that spawn others."""
+BOARD = ".board"
+"""The file of the status board that the launcher shows."""
 RECOVERIES = "recoveries"
 BEGAN, REACHED, LEFT, UNDONE, FAILED = "began", "reached", "left", "undone", "failed"
-QUIT, ABORTED = "quit", "aborted"
+QUIT, ABORTED, TOLD = "quit", "aborted", "told"
 _ENDED_THEMSELVES = {FAILED, UNDONE, QUIT, ABORTED}
 ENDS = "ends"
 
@@ -83,6 +86,8 @@ class Process:
             return f"{who} called Abort({self.status})"
         if self.said in (FAILED, UNDONE):
             return f"{who} ended by an error of the program"
+        if self.said == TOLD:
+            return f"{who} left as it was told to"
         if self.said == QUIT:
             return f"{who} ended itself"
         if self.code is not None and self.code < 0:
@@ -90,9 +95,13 @@ class Process:
         return f"{who} ended itself with exit status {self.code}"
 
 
+def folder() -> Path | None:
+    """The folder of the status files; None outside of `faults.run`."""
+    return Path(os.environ[FOLDER]) if FOLDER in os.environ else None
+
+
 def _file() -> Path | None:
-    folder = os.environ.get(FOLDER)
-    return Path(folder, f"{os.uname().nodename}-{os.getpid()}") if folder is not None else None
+    return None if (where := folder()) is None else where / f"{os.uname().nodename}-{os.getpid()}"
 
 
 def say(word: str) -> None:

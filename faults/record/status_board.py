@@ -61,6 +61,11 @@ class StatusBoard:
         Path(path).write_bytes(bytes(members * _ROW.itemsize + 8 * max(1, events) + 16))
         return cls(path, members, events, platform)
 
+    @classmethod
+    def open(cls, path: str | Path, platform: Platform = LOCAL) -> StatusBoard:
+        """Map a file without events, of as many members as it has rows."""
+        return cls(path, (Path(path).stat().st_size - 24) // _ROW.itemsize, 0, platform)
+
     def enter(self, member: int, place: int, attempt: int) -> None:
         """Fill in the calling process' row."""
         process = self.platform.executioner.own_id()

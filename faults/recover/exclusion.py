@@ -22,7 +22,7 @@ from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.record.journal import What
 from faults.record.status_board import WORKING
-from faults.recover.preconditions import check_survival
+from faults.recover.preconditions import check_survival, context_of
 from faults.recover.program_failure import GuardedLoop
 
 _ASK_EVERY_S = 1e-3
@@ -163,6 +163,6 @@ def routing(comm: MPI.Intracomm, drill: DrillContext | None = None, stages: int 
     UsageError
         The job would end with the first death: its MPI cannot do without ranks, or was not told to.
     """
-    drill = drill or DrillContext()
+    drill = context_of(drill)
     check_survival("routing", drill.platform.survives)
     return Route(comm, drill, stages)

@@ -11,9 +11,14 @@ import os
 from mpi4py import MPI
 
 from emulator.errors import UsageError
+from emulator.launch import job
 from faults import policies
+from faults.inject.drill_context import DrillContext
 from faults.policies import Policy
+from faults.record import outcome
+from faults.record.status_board import StatusBoard
 from faults.recover.program_failure import guard
+from faults.recover.spawning import spawned
 
 _ENABLED = "OMPI_MCA_mpi_ft_enable"
 
@@ -94,3 +99,14 @@ def _open_mpi() -> int:
     """Major version of Open MPI; 0 for another MPI."""
     name, version = MPI.get_vendor()
     return version[0] if name == "Open MPI" else 0
+
+
+def context_of(drill: DrillContext | None) -> DrillContext:
+    """What a recovering program works with: its drill's, or of a program of one's own under `faults.run` the status
+    board that the launcher shows, on which processes that are spawned later have no row."""
+    folder, rank = outcome.folder(), job.rank()
+    if drill is not None or folder is None or rank is None or spawned() or not (folder / outcome.BOARD).exists():
+        return drill or DrillContext()
+    board = StatusBoard.open(folder / outcome.BOARD)
+    board.enter(rank, rank, attempt=0)
+    return DrillContext(board=board, member=rank)

@@ -20,8 +20,9 @@ from mpi4py import MPI
 
 from emulator.comm.compiled_classes import replace_methods
 from emulator.errors import UsageError
-from faults.platform import LOCAL
+from faults.platform import LOCAL, Executioner
 from faults.record import outcome
+from faults.record.journal import What
 
 if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
@@ -81,11 +82,12 @@ class GuardedLoop:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and self.drill.silent:
+        if error is not None and not self.drill.in_drill:
             end_in_the_loop(error, trace)
         leave_loop()
         if error is None:
             self._leave()
+        self.drill.left()
         outcome.conclude(error is None)
 
     def _leave(self) -> None:
@@ -133,10 +135,19 @@ def _end(line: str, status: int, word: str = outcome.QUIT) -> NoReturn:
     _kill_myself()
 
 
-def _kill_myself() -> NoReturn:
+def depart(drill: DrillContext, step: int, place: int | None) -> NoReturn:
+    """End this rank between two steps, as it was told to."""
+    drill.journal.write(What.DEPARTED, step=step)
+    outcome.fail(0, outcome.TOLD)
+    outcome.tell(left=place, at=drill.platform.clock.now())
+    print(f"{_name()} left before step {step}, as it was told to", file=sys.stderr)
+    _kill_myself(drill.platform.executioner)
+
+
+def _kill_myself(executioner: Executioner = LOCAL.executioner) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
-    LOCAL.executioner.strike(signal.SIGKILL)
+    executioner.strike(signal.SIGKILL)
     raise AssertionError("a killed process goes on")
 
 

@@ -28,8 +28,10 @@ from faults.checkpoint import Damaged, Store
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.record.journal import What
-from faults.recover.preconditions import check_mortality
-from faults.recover.program_failure import GuardedLoop
+from faults.recover import preemption
+from faults.recover.preconditions import check_mortality, context_of
+from faults.recover.preemption import Notice
+from faults.recover.program_failure import GuardedLoop, depart
 
 State = dict[str, np.ndarray]
 Rule = Callable[[float, float], int]
@@ -55,10 +57,12 @@ class Restarting(GuardedLoop):
         mtbf_s: float | None = None,
         drill: DrillContext | None = None,
         clear: bool = False,
+        notice: Notice = None,
     ) -> None:
         self.comm, self.state, self.store, self._clear = comm, state, store, clear
-        self.drill = drill or DrillContext()
+        self.drill = context_of(drill)
         self._clock = self.drill.platform.clock
+        self._told = preemption.listening(notice or self.drill.notice, self.drill.platform.executioner)
         self.place: int = comm.Get_rank()
         self.recoveries = 0
         self._every, self._mtbf_s = every, mtbf_s
@@ -106,8 +110,18 @@ class Restarting(GuardedLoop):
         self.drill.journal.write(What.COMMIT, step=self.step)
         self.step += 1
         self._step_s.append(self._clock.now() - began)
-        if self._due():
+        if self._told is not preemption.never and self.comm.allreduce(self._told(), MPI.LOR):
+            self._hand_over()
+        elif self._due():
             self._save()
+
+    def _hand_over(self) -> None:
+        """Save this step, and end the ranks that are told to leave, which ends the job: a new launch goes on here."""
+        self._save()
+        self.store.wait()
+        self.comm.Barrier()
+        if self._told():
+            depart(self.drill, self.step, self.place)
 
     def _due(self) -> bool:
         return self.step % self._every == 0 if self._every else len(self._step_s) == 5
@@ -147,6 +161,7 @@ def restarting(
     mtbf_s: float | None = None,
     keep: int = 2,
     background: bool = False,
+    notice: Notice = None,
 ) -> Restarting:
     """Begin a loop of steps that goes on from its newest intact checkpoint when the job is started again.
 
@@ -164,6 +179,9 @@ def restarting(
         Seconds between two deaths, on average.
     keep, background
         See `Store`.
+    notice
+        Tells a rank to leave (`faults.recover.preemption`): a checkpoint is written then, and the job ends. Given on
+        one rank it must be on all, which ask each other after each step.
 
     Raises
     ------
@@ -176,4 +194,4 @@ def restarting(
     from emulator.launch import mpirun  # a rank of a drill, whose start is what a restart waits for, does without
 
     store = Store(folder, " ".join(mpirun.this_program()), keep, background)
-    return Restarting(comm, state, store, every, mtbf_s, clear=True)
+    return Restarting(comm, state, store, every, mtbf_s, clear=True, notice=notice)

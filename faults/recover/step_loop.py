@@ -25,6 +25,7 @@ which sends it, is the lowest living rank that holds the state.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -32,14 +33,18 @@ from mpi4py import MPI
 
 from emulator.errors import UsageError
 from faults.inject.drill_context import DrillContext
+from faults.record.journal import What
 from faults.recover.job_processes import JobProcesses
-from faults.recover.preconditions import check_policy, check_survival
-from faults.recover.program_failure import GuardedLoop
+from faults.recover.preconditions import check_policy, check_survival, context_of
+from faults.recover.preemption import Notice, never
+from faults.recover.program_failure import GuardedLoop, depart
 from faults.recover.repair import APART, Repairing
 from faults.recover.state_copies import State
 
 if TYPE_CHECKING:
     from faults.recover.multilevel import Levels
+
+_SKEW_S = 0.01  # least time in which other ranks come to a boundary, too
 
 
 class Recovering(Repairing, GuardedLoop):
@@ -49,9 +54,12 @@ class Recovering(Repairing, GuardedLoop):
     _in_vain = (-1, 0)  # the step that last failed without a death, and how often it did
 
     def __init__(
-        self, processes: JobProcesses, state: State, drill: DrillContext, levels: Levels | None = None, every: int = 1
-    ) -> None:
-        super().__init__(processes, state, drill, levels, every)
+        self, processes: JobProcesses, state: State, drill: DrillContext, levels: Levels | None = None, every: int = 1,
+        notice: Notice = None, rejoin: Callable[[], bool] | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(processes, state, drill, levels, every, notice, rejoin)
+        self._boundary_at = self._clock.now()
+        self._may_change = processes.policy.later or self._told is not never
         self._try = _Attempt(self)
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -108,17 +116,36 @@ class Recovering(Repairing, GuardedLoop):
             error.add_note(f"step {step} failed {self._in_vain[1]} times without a death")
             raise error
 
+    def _at_boundary(self) -> None:
+        """Where nothing is agreed on: have all agree behind a copy of the state, if this rank leaves or lets others in.
+
+        It waits for as long as a step takes, in which the others come here too. One that does not finish the step goes
+        back to the copy before.
+        """
+        before, self._boundary_at = self._boundary_at, self._clock.now()
+        if self.step < self._steps and (self._told() or self._grows()):
+            self._clock.sleep(max(_SKEW_S, (self._boundary_at - before) / APART))
+            self._processes.revoke()
+            self._settle(False)
+
     def _settle(self, ok: bool) -> bool:
-        """Commit if it worked on all survivors (a death does not undo what they have); repair if a rank died.
+        """Commit if it worked on all survivors (a death does not undo what they have); repair if a rank died or left.
 
         Returns
         -------
         Whether one did.
         """
-        decision = self._agree(ok)
-        died = decision.alive != self._processes.group.alive
+        group = self._processes.group
+        calm = not self._failure_known and self.step + bool(self.every) < self._steps
+        grows = calm and self._grows()
+        if grows:
+            self._note(What.GROWS, first=self.step + bool(self.every))
+        decision = self._agree(ok, calm and self._told(), grows)
+        died = decision.alive != group.alive
         if decision.ok:
             self._commit()
+        if group.rank not in decision.alive:
+            depart(self.drill, self.step, self.place)
         if not self._processes.unchanged(decision):
             self._notice("agreement")
             if not decision.ok:
@@ -151,10 +178,11 @@ class Recovering(Repairing, GuardedLoop):
 class _Attempt:
     """One try of one step, made once: this is what being ready costs in every step, so it is kept short."""
 
-    __slots__ = ("_implied", "_job", "_watched")
+    __slots__ = ("_implied", "_in_drill", "_job", "_watched")
 
     def __init__(self, job: Recovering) -> None:
-        self._job, self._implied, self._watched = job, not job.every, not job.drill.silent
+        self._job, self._implied = job, not job.every
+        self._in_drill, self._watched = job.drill.in_drill, not job.drill.silent
 
     def __enter__(self) -> None:
         if self._watched:
@@ -169,9 +197,11 @@ class _Attempt:
             job.step = step = known + 1
             if not step % APART:
                 job._copies.keep(step, job.state)
-            if self._watched:
+            if self._in_drill:
                 job._commits.finish()
                 job._commits.commit(known - known % APART)
+            if not step % APART and job._may_change:
+                job._at_boundary()
             return True
         if error is not None and (not isinstance(error, MPI.Exception) or job._processes.programs_own(error)):
             return False
@@ -189,6 +219,8 @@ def recovering(
     drill: DrillContext | None = None,
     levels: Levels | None = None,
     every: int = 1,
+    notice: Notice = None,
+    rejoin: Callable[[], bool] | None = None,
 ) -> Recovering:
     """Begin a loop of steps that survives the death of ranks.
 
@@ -200,7 +232,7 @@ def recovering(
         The arrays that a step changes, in place or by assignment to the same name and shape; the same on every rank.
     policy
         ``"shrink"`` (fewer ranks go on), ``"spare"`` (a waiting rank takes the place), ``"respawn"`` (a new process
-        takes the place).
+        takes the place), ``"rejoin"`` (fewer ranks go on, and new processes take the places after a later step).
     spares
         How many of the ranks wait.
     at_least
@@ -213,6 +245,12 @@ def recovering(
         agrees on nothing before a rank dies or the end comes; a death then costs up to three steps more than the one
         that it interrupts. It is right only where in every step each rank hears from every other one, however
         indirectly, as in an all-reduce: else two ranks may have no state in common to go back to.
+    notice
+        Tells this rank to leave at the next agreement, with ``every=0`` within four steps, which costs no step: a
+        signal to its process, a file, or a callable (`faults.recover.preemption`).
+    rejoin
+        Under that policy: whether there is room for new processes now, asked on the coordinator after a step; by
+        default there is as soon as the survivors have done the interrupted step.
 
     Raises
     ------
@@ -223,7 +261,11 @@ def recovering(
     chosen = check_policy(policy)
     if not 0 <= spares < comm.Get_size():
         raise UsageError(f"spares must leave a rank to work, got {spares} of {comm.Get_size()} ranks")
-    if levels is not None and not chosen.refills:
+    if rejoin is not None and not chosen.later:
+        raise UsageError(
+            f"rejoin says when places are filled again under policy 'rejoin', got {policy!r}: leave it out"
+        )
+    if levels is not None and not chosen.keeps_places:
         raise UsageError(
             f"what a rank alone has needs another one in its place: policy 'spare' or 'respawn', got {policy!r}"
         )
@@ -231,6 +273,6 @@ def recovering(
         raise UsageError(f"ranks agree every 1 or more steps, or 0 for only after a death, got {every}")
     if levels is not None and not every:
         raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
-    drill = drill or DrillContext()
+    drill = context_of(drill)
     check_survival(f"recovering by {policy}", drill.platform.survives)
-    return Recovering(JobProcesses(comm, chosen, spares, at_least, drill), state, drill, levels, every)
+    return Recovering(JobProcesses(comm, chosen, spares, at_least, drill), state, drill, levels, every, notice, rejoin)

@@ -30,7 +30,8 @@ or one element. The operation must be commutative. The input is never written, u
 *Running ahead.* Receives are posted as early as can be, and no rank waits for a send before the end: a rank goes as far
 as what has come from the left allows, which counts where ranks share a core and should do many steps in their turn. So
 each block arrives in a place of its own, is summed there and sent on from there. What does not fit into
-`SCRATCH_BYTES` takes turns: a place is used again when what it held has gone to the right.
+`SCRATCH_BYTES` (emulated: `EMULATED_SCRATCH_BYTES`) takes turns: a place is used again when what it held has gone to
+the right.
 
 *Segments.* A block longer than a segment travels as several messages, and the sum of one is computed while the next is
 on its way: what has just arrived is added, and sent on, while it is still in the cache. With k segments to a block::
@@ -60,6 +61,8 @@ from primitives.collectives.persistent import TAG, Apply, PersistentCollective, 
 
 SEGMENT_BYTES = 1 << 20
 SCRATCH_BYTES = 1 << 20
+EMULATED_SCRATCH_BYTES = 1 << 17
+"""Emulated time does not depend on how far ranks run ahead, and many simulated ranks share one memory."""
 
 
 class _Phase(PersistentCollective):
@@ -100,7 +103,7 @@ class ReduceScatter(_Phase):
         first = split(blocks[left], segments)  # block r-1 is the one that this rank sends on its way
         arriving = [blocks[(self.rank - step - 2) % self.size] for step in range(self.size - 1)]
         addends = [segment for block in arriving for segment in split(block, segments)]
-        theirs, slots = _places(addends, segments)
+        theirs, slots = _places(addends, segments, EMULATED_SCRATCH_BYTES if carrier.of(comm).timed else SCRATCH_BYTES)
         sums = (theirs[:-segments] + split(own, segments))[: len(theirs)]
         receives = [self.receiver(segment, left) for segment in theirs]
         self.sends = [self.starter(segment, right) for segment in (first + sums)[: len(theirs)]]
@@ -201,7 +204,7 @@ def segments_of(comm: MPI.Intracomm, block_bytes: int, segment: int | None) -> i
     return max(1, -(-block_bytes // segment)) if segment else 1
 
 
-def _places(like: Sequence[Array], segments: int) -> tuple[list[Array], int]:
+def _places(like: Sequence[Array], segments: int, room: int) -> tuple[list[Array], int]:
     """A receive buffer for each segment, and how many buffers there are: where memory is short, segments share them.
 
     Two at the least, so that a message can come while the last one is added, and two more than the segments of a block
@@ -211,6 +214,6 @@ def _places(like: Sequence[Array], segments: int) -> tuple[list[Array], int]:
     if longest is None:
         return [], 0
     least = 2 if len(like) == segments else segments + 3
-    slots = min(len(like), max(least, SCRATCH_BYTES // max(1, longest.nbytes)))
+    slots = min(len(like), max(least, room // max(1, longest.nbytes)))
     places = [place[: longest.size] for place in scratch(longest, slots)]
     return [places[i % slots][: array.size] for i, array in enumerate(like)], slots

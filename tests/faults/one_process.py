@@ -80,6 +80,10 @@ class Scheduler(Clock, Executioner):
         if at <= self.t:
             self.sleep(0.0)
 
+    def heed(self, number: signal.Signals) -> Callable[[], bool]:
+        mine = self.own_id()
+        return lambda: any((pid, struck) == (mine, number) for _, pid, struck in self.struck)
+
     def send(self, process: int, number: int = signal.SIGKILL) -> bool:
         if process in self.ended:
             return False

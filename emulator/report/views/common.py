@@ -214,7 +214,9 @@ def fits(
     if not rows:
         return
     claimed = any((row.get("alpha") or {}).get("ci95") for row in rows)
-    title += ", with 95 % intervals" if claimed else ", without intervals: too few repetitions or points"
+    title += (
+        f", with 95 % intervals{sampled(result)}" if claimed else ", without intervals: too few repetitions or points"
+    )
     terms = [("alpha", "us", 1e6), ("beta", "ns/B", 1e9)]
     terms += [("gamma", "ns/B", 1e9)] * any(row.get("gamma") for row in rows)
 
@@ -244,6 +246,22 @@ def fits(
     tones = [tone for tone, _ in shown]
     on_screen = [number for number, (tone, row) in enumerate(shown) if not tone and (not key or row["pattern"] in key)]
     yield Table.of(title, columns, [row for _, row in shown], tones=tones, key=on_screen)
+
+
+def sampled(result: Result) -> str:
+    """What the intervals of a result hold for: a further launch, or the launch that was measured."""
+    count = result.get("launches")
+    if not count:
+        return ""
+    return " (this launch only)" if count == 1 else f" (of a further launch, from {count})"
+
+
+def earlier(result: Result) -> Iterator[Text]:
+    """Say which earlier runs count as launches of this result."""
+    names = [folder.rpartition("/")[2] for folder in result.get("earlier") or ()]
+    if names:
+        which = names[0] if len(names) == 1 else f"{len(names)} earlier runs of this command, {names[0]} to {names[-1]}"
+        yield Text(f"with {which} (--alone leaves them out)", "dim")
 
 
 def _bandwidth(row: Row) -> float | None:

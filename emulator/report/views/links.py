@@ -38,6 +38,7 @@ def view(result: common.Result) -> Iterator[Item]:
     """The whole result."""
     fine = [one | {"pattern": _name(one)} for one in result["fits"] if one.get("fine")]
     yield from common.fits(result, fine, "Links")
+    yield from common.earlier(result)
     yield from _switches(fine, result)
     yield from _maps(result)
     yield from _checks(result.get("checks") or ())

@@ -49,6 +49,7 @@ def view(result: common.Result) -> Iterator[Item]:
     known = result.get("meaning") or ()
     best = max(known, key=lambda one: float(one["best"]["speedup"]), default=None)
     yield from common.fits(result, key=["link", best["pattern"]] if best else [])
+    yield from common.earlier(result)
     if result["fits"]:
         yield from map(Detail, _what_terms_are(result))
     yield from common.held_out(result)
@@ -58,7 +59,7 @@ def view(result: common.Result) -> Iterator[Item]:
     yield from unchecked[:1]
     yield from map(Detail, unchecked[1:])
     for one in known:
-        lines = _meaning(one, result["clock"] == "wall")
+        lines = _meaning(one, common.sampled(result))
         yield from lines if one is best else map(_detail, lines)
     plots = list(charts.plots(result))
     alone = [one for one in plots if one.name in ("time-link", "time-reduction")]
@@ -131,7 +132,7 @@ def _factor(one: Row) -> str:
     return f"{one['value']:.3g}" + (f" {formats.interval(one['ci95'], 1.0)}" if one["ci95"] else "")
 
 
-def _meaning(one: dict[str, Any], launches_differ: bool) -> Iterator[str | Text | Detail]:
+def _meaning(one: dict[str, Any], sampled: str) -> Iterator[str | Text | Detail]:
     n, t_comp, terms = format_size(one["bytes"]), format_time(one["t_comp"]), one["terms"]
     stands = one.get("algorithm", one["pattern"])
     name = one["pattern"] if stands == one["pattern"] else f"auto, here {stands},"
@@ -146,9 +147,8 @@ def _meaning(one: dict[str, Any], launches_differ: bool) -> Iterator[str | Text 
         )
         return
     yield from (f"  {line}" for line in optimum(one))
-    if one.get("best_ci95") and launches_differ:
-        pool = "python -m emulator pool RUN RUN ..."
-        yield Text(f"  the interval is that of this fit; launches differ by more: {pool}", "dim")
+    if one.get("best_ci95") and sampled:
+        yield Detail(f"  the interval of p*{sampled}: what launches of the same command differ by")
     textbook = one.get("textbook")
     if textbook:
         yield Detail(

@@ -133,6 +133,15 @@ SHRINKS = [
     (["hang 1 @ step 5 for 100 ms"], 4),
     (["slow 1 @ step 5 by 4"], 4),
 ]
+LEAVES = [
+    (["preempt 2 @ step 5"], None, 3),
+    (["preempt 0 @ step 0 for 2 s"], None, 3),
+    (["preempt 1-2 @ step 5"], None, 2),
+    (["preempt 2 @ step 5", "preempt 3 @ step 6 + 3 ms"], None, 2),
+    (["preempt 2 @ step 5", "kill 0 @ recovery"], None, 2),
+    (["preempt 2 @ step 5", "preempt 2 @ step 10"], 2, 4),
+    (["preempt 0 @ step 5 + 3 ms"], 1, 4),
+]
 SPARES = [
     (["kill 0 @ step 5"], 1, 4),
     (["kill 0 @ step 0"], 1, 4),
@@ -163,6 +172,27 @@ def test_a_drill_runs_on_a_platform_of_its_own(tmp_path, monkeypatch, lines, spa
     for member, at in ending.fenced.items():  # the last beat was that of the beginning of the step
         (struck,) = [t for t, pid, number in job.scheduler.struck if (pid, number) == (PID + member, signal.SIGSTOP)]
         assert abs(at - struck - LIMIT_S) < 2 * STEP_S
+
+
+@pytest.mark.parametrize("agree", [0, 1, 2])
+@pytest.mark.parametrize(("lines", "spares", "ranks_after"), LEAVES)
+def test_a_rank_that_is_told_to_leave_costs_no_step(tmp_path, monkeypatch, lines, spares, ranks_after, agree) -> None:
+    request = Request("ring", 4, lines, "spare" if spares else "shrink", spares, steps=20, options={"agree": agree})
+    _, finished, evaluation = drill(tmp_path, monkeypatch, request)
+    assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
+    assert evaluation.ranks_after == ranks_after
+    departed = [r["member"] for r in finished.records if r["what"] == "departed"]
+    assert len(departed) == len([event for event in finished.spec.events if event.kind.told])
+    if not any("kill" in line for line in lines):
+        assert evaluation.lost_steps == 0
+
+
+def test_a_rank_that_has_not_left_in_its_time_of_grace_is_killed(tmp_path, monkeypatch) -> None:
+    request = Request("ring", 4, ["preempt 2 @ step 5 for 1 ms"], "shrink", steps=20, options={"agree": 1})
+    job, finished, evaluation = drill(tmp_path, monkeypatch, request)
+    assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
+    assert "departed" not in {r["what"] for r in finished.records}
+    assert (PID + 2, signal.SIGKILL) in {(pid, number) for _, pid, number in job.scheduler.struck}
 
 
 @pytest.mark.parametrize("number", range(40))

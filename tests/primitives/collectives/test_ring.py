@@ -15,7 +15,7 @@ from tests.ranks import on_ranks
 from tests.simulated import on_simulated_ranks
 
 SEGMENTS = [None, 0, 24, 1000]
-SCRATCH_BYTES = ring.SCRATCH_BYTES
+SCRATCH_BYTES = ring.SCRATCH_BYTES, ring.EMULATED_SCRATCH_BYTES
 
 
 @functools.cache  # every rank asks for the same again and again
@@ -188,7 +188,7 @@ def test_places_that_take_turns(comm, p, segments, slots):
     with group(comm, p) as part:
         if not part:
             return
-        ring.SCRATCH_BYTES = slots * 8 * 10
+        ring.SCRATCH_BYTES = ring.EMULATED_SCRATCH_BYTES = slots * 8 * 10
         try:
             n = p * segments * 10
             for _ in range(3):
@@ -200,7 +200,7 @@ def test_places_that_take_turns(comm, p, segments, slots):
                 assert np.array_equal(own, summed(p, n, part.rank))
                 plan.free()
         finally:
-            ring.SCRATCH_BYTES = SCRATCH_BYTES
+            ring.SCRATCH_BYTES, ring.EMULATED_SCRATCH_BYTES = SCRATCH_BYTES
 
 
 def test_a_segment_is_no_less_than_nothing():

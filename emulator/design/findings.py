@@ -1,0 +1,50 @@
+"""What a rule of the reviewer looks at, and what it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from emulator.design.model import Design, Facts
+from emulator.design.pricing import Priced
+from emulator.design.sheet import Sheet
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One answer of the reviewer.
+
+    Attributes
+    ----------
+    rule
+        1 to 17, as docs/design.md lists them.
+    slot
+        The table of the sheet that is to be opened again.
+    text
+        What the rule says of this sheet, with the figure.
+    remedy
+        What would be better.
+    error
+        Whether the check fails; otherwise it is a question.
+    """
+
+    rule: int
+    slot: str
+    text: str
+    remedy: str
+    error: bool = True
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """What the rules look at."""
+
+    sheet: Sheet
+    facts: Facts
+    design: Design
+    priced: Priced
+    nodes: int
+
+    @property
+    def row(self) -> dict[str, float]:
+        """The figures at the chosen p."""
+        return self.priced.at(self.nodes)

@@ -1,0 +1,185 @@
+"""Several launches of one command as one result: started one after the other, or found among earlier runs.
+
+A launch is a sample (see `emulator.measure.launches`). Where a demo starts mpirun itself, it starts several short
+launches that share the budget and the run folder: each adds its raw samples to those of the launches before it, and the
+last one prints. Under mpirun there is one launch, and earlier runs of the same command on the same machine count too.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from emulator import results
+from emulator.errors import UsageError
+from emulator.launch import foreground, mpirun
+
+if TYPE_CHECKING:
+    from emulator.measure.series import Series
+    from emulator.run.session import Run
+
+DEFAULT = 3
+_VARIABLE = "CLUSTER_EMULATOR_LAUNCH"
+_MOST_EARLIER = 5  # runs: what the machine was long ago says little of it now
+_SAME = ("hosts", "placement", "cores", "cpu", "mpi", "mpi4py", "python", "numpy")
+_OF_THE_OUTPUT = {"--quiet": 0, "--full": 0, "--json": 1}  # options that measure nothing, and their arguments
+
+
+@dataclass(frozen=True)
+class Launch:
+    """One of several launches that a demo starts: its number from 1, how many there are, and their run folder."""
+
+    number: int = 1
+    of: int = 1
+    folder: str | None = None
+
+    @property
+    def last(self) -> bool:
+        return self.number == self.of
+
+
+def current() -> Launch:
+    """The launch that this process belongs to."""
+    found = os.environ.get(_VARIABLE)
+    return Launch(**json.loads(found)) if found else Launch()
+
+
+def start(ranks: int, launches: int, name: str, out: str | None) -> int:
+    """Start this program under mpirun so many times, one after the other; the exit status is the greatest.
+
+    Parameters
+    ----------
+    ranks, launches : of mpirun, and how often it is started
+    name, out : of the demo, and the run folder that the user chose
+    """
+    arguments = mpirun.command(ranks, mpirun.this_program())
+    if launches == 1:
+        return foreground.run_filtered(arguments, rank_0_first=True)
+    folder = results.run_folder(name, out)
+    status = 0
+    try:
+        for number in range(1, launches + 1):
+            one = json.dumps(asdict(Launch(number, launches, str(folder))))
+            ended = foreground.run_filtered(arguments, extra_env={_VARIABLE: one}, rank_0_first=True)
+            status = max(status, ended)
+            if ended > 1:  # refused, or ended by a signal
+                break
+    finally:
+        results.discard(folder)
+    return status
+
+
+def count(asked: int | None, emulated: bool, traced: bool) -> int:
+    """How many launches to start.
+
+    Raises
+    ------
+    UsageError
+        Several are asked for where there is one: launches do not differ in emulated time, and a timeline is of one.
+    """
+    reason = "with --net, where launches do not differ" if emulated else "with --trace, which records one launch"
+    if not emulated and not traced:
+        return DEFAULT if asked is None else asked
+    if asked is not None and asked > 1:
+        raise UsageError(f"--launches is 1 {reason}, got {asked}: leave it out")
+    return 1
+
+
+def take_up(run: Run) -> None:
+    """Continue, on rank 0, the result that the launches before this one have left in the run folder."""
+    if run.launch.number > 1:
+        found = results.load(run.folder)
+        run.result |= {name: found[name] for name in ("started", "environment")}
+        run.failures += found.get("failures") or []
+
+
+def join(run: Run, series: Sequence[Series], alone: bool) -> None:
+    """Add the samples of the launches before this one to `series`, in place, and say so in the result; on rank 0.
+
+    Parameters
+    ----------
+    alone : leave out earlier runs
+    """
+    from emulator.measure import samples
+
+    if run.clock != "wall":
+        return
+    folders: list[Path] = []
+    launches: list[samples.Rows] = []
+    if run.launch.number > 1:
+        launches = samples.split(results.load_samples(run.folder))
+        _keep_wrong(results.load(run.folder), series)
+    elif not alone and run.launch.of == 1 and run.options.out is None and not run.options.trace:
+        folders = _earlier(run)
+        launches = [samples.of_itself(results.load_samples(folder)) for folder in folders]
+    if launches:
+        samples.join(series, launches)
+    run.result |= {"launches": 1 + len(launches), "earlier": [str(folder) for folder in folders]}
+
+
+def _keep_wrong(found: Mapping[str, Any], series: Sequence[Series]) -> None:
+    """Add the wrong elements of the launches before this one, by measurement."""
+    wrong = {
+        (row["pattern"], row["ranks"], row["bytes"], row.get("source"), row.get("destination")): row["wrong"] or 0
+        for row in found["measurements"]
+    }
+    for one in series:
+        labels = one.job.labels
+        name = (one.job.pattern, one.job.ranks, one.job.bytes, labels.get("source"), labels.get("destination"))
+        one.wrong += wrong.get(name, 0)
+
+
+def _earlier(run: Run) -> list[Path]:
+    """The folders of the last runs that measured the same on the same machine with the code as it is now, in order."""
+    found: list[Path] = []
+    changed = _last_change()
+    for folder in sorted((one for one in run.folder.parent.iterdir() if not one.is_symlink()), reverse=True):
+        path = folder / results.RESULT
+        if folder == run.folder or not path.is_file() or path.stat().st_mtime < changed:
+            continue
+        try:
+            other = json.loads(path.read_text(encoding="utf-8"))
+            same = _comparable(run.result, other)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue  # not a result of this version
+        if same and (folder / results.SAMPLES).is_file():
+            found.append(folder)
+        if len(found) == _MOST_EARLIER:
+            break
+    return found[::-1]
+
+
+def _last_change() -> float:
+    """When the newest of our own sources was written: a run of other code measured something else."""
+    root = Path(__file__).resolve().parents[2]
+    rooms = [root / name for name in ("emulator", "primitives", "demos")]
+    return max((path.stat().st_mtime for room in rooms for path in room.rglob("*.py")), default=0.0)
+
+
+def _comparable(ours: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    here, there = ours["environment"], other["environment"]
+    return (
+        other["clock"] == "wall"
+        and other["launches"]  # absent where the run was interrupted
+        and not other.get("failures")
+        and all(here[name] == there[name] for name in _SAME)
+        and _measuring(ours["command"]) == _measuring(other["command"])
+    )
+
+
+def _measuring(command: Sequence[str]) -> list[str]:
+    """A command without the options that say only where its output goes, and which runs count."""
+    words, found = iter(command), []
+    for word in words:
+        name, _, joined = word.partition("=")
+        if name == "--alone":
+            continue
+        if name not in _OF_THE_OUTPUT:
+            found.append(word)
+        elif _OF_THE_OUTPUT[name] and not joined:
+            next(words, None)
+    return found

@@ -1,0 +1,134 @@
+"""A live table of the ranks of a running job: step, state, and which rank each one waits for.
+
+The command that waits for the job has a screen (`emulator.run.console.Progress`, say) and calls `on`; a launcher calls
+`shown` with what its status board says while the job runs, and `keep` with the last table of a job that hangs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import ContextVar
+from typing import IO, Protocol
+
+import numpy as np
+
+from emulator.launch import streams
+from emulator.report import formats, layout
+from emulator.report.model import Column, Table
+from emulator.units import format_time
+from faults.record.status_board import LEFT, NO_RANK, StatusBoard
+
+_MOST_ROWS = 24
+
+
+class Screen(Protocol):
+    """What a command shows while it waits for a job."""
+
+    def beside(self, table: Callable[[], Table], line: Callable[[], str]) -> AbstractContextManager[None]:
+        """Show the table on a terminal, or the line now and then in a pipe, as long as the block runs."""
+
+    def keep(self, lines: list[str]) -> None:
+        """Print lines that stay."""
+
+    def write(self, stream: IO[str], content: bytes) -> None:
+        """Pass on what a job prints."""
+
+
+_screen: ContextVar[Screen | None] = ContextVar("screen", default=None)
+
+
+@contextmanager
+def on(screen: Screen) -> Iterator[None]:
+    """Show the ranks of every job that is launched in the block on this screen."""
+    token = _screen.set(screen)
+    try:
+        yield
+    finally:
+        _screen.reset(token)
+
+
+def shown(ranks: RanksAtWork) -> AbstractContextManager[None]:
+    """Show these ranks, as long as the block runs, on the screen of the command, if it has one."""
+    screen = _screen.get()
+    return nullcontext() if screen is None else screen.beside(ranks.table, ranks.line)
+
+
+def keep(ranks: RanksAtWork, title: str) -> None:
+    """Print the last table of a job that is about to be ended, where the command has a screen."""
+    if screen := _screen.get():
+        screen.keep(["".join(text for text, _ in line) for line in layout.table(ranks.table(title), width=80)])
+
+
+def write() -> Callable[[IO[str], bytes], None]:
+    """The function that passes on what a job prints."""
+    screen = _screen.get()
+    return streams.write if screen is None else screen.write
+
+
+class RanksAtWork:
+    """The ranks of a job, as its status board has them now.
+
+    Parameters
+    ----------
+    world
+        Processes that mpirun starts; others appear once they are spawned.
+    """
+
+    def __init__(self, board: StatusBoard, world: int) -> None:
+        self.board, self._world = board, world
+        self._clock, self._executioner = board.platform.clock, board.platform.executioner
+
+    def table(self, title: str = "") -> Table:
+        """A row for each rank; of many ranks those that are furthest behind."""
+        rows = np.array(self.board.rows)
+        members = [one for one in range(len(rows)) if one < self._world or rows["state"][one]]
+        kept = sorted(members, key=lambda one: (rows["state"][one] == LEFT, rows["step"][one]))[:_MOST_ROWS]
+        notes = (
+            [f"the {len(kept)} of {len(members)} ranks that are furthest behind"] if len(kept) < len(members) else []
+        )
+        now = self._clock.now()
+        return Table.of(title, _COLUMNS, [self._row(one, rows[one], now) for one in sorted(kept)], notes=notes)
+
+    def line(self) -> str:
+        """The steps that ranks are at, and for how long there was no sign of life."""
+        rows = self.board.rows
+        here = rows[(rows["state"] != 0) & (rows["place"] != NO_RANK)]
+        if not len(here):
+            return "no rank has begun"
+        first, last = int(here["step"].min()), int(here["step"].max())
+        silent = format_time(max(0.0, round(self._clock.now() - float(here["beat"].max()), 1)))
+        return f"{len(here)} ranks at step {first}" + (f" to {last}" if last > first else "") + f", seen {silent} ago"
+
+    def _row(self, member: int, row: np.void, now: float) -> dict[str, object]:
+        state = self._state(row)
+        waiting = row["peer"] != NO_RANK and state == "waits"
+        return {
+            "rank": member,
+            "step": None if not row["state"] or row["place"] == NO_RANK else int(row["step"]),
+            "state": state,
+            "waits for": f"rank {row['peer']}" if waiting else "",
+            "last sign of life": None if state in ("starts", "done") else max(0.0, now - float(row["beat"])),
+        }
+
+    def _state(self, row: np.void) -> str:
+        if not row["state"]:
+            return "starts"
+        if row["state"] == LEFT:
+            return "done"
+        letter = self._executioner.state(int(row["pid"]))
+        if letter in ("", "Z", "X"):
+            return "dead"
+        if letter == "T":
+            return "stopped"
+        return "waits" if row["peer"] != NO_RANK else "spare" if row["place"] == NO_RANK else "works"
+
+
+_TONES = {"dead": "bad", "stopped": "bad", "done": "good"}
+_COLUMNS = [
+    Column("rank"),
+    Column("step"),
+    Column("state", left=True, tone=lambda state: _TONES.get(state, "")),
+    Column("waits for", left=True),
+    Column("last sign of life", form=lambda age: formats.DASH if age is None else f"{format_time(round(age, 1))} ago"),
+]

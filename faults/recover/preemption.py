@@ -1,0 +1,44 @@
+"""Notice of a preemption: a rank is told that it must go, and leaves at the end of a step without losing one.
+
+    notice ─► the step is finished ─► all agree that the rank leaves ─► it ends; the others go on by their policy
+
+The notice is a signal to the process, a file (all ranks that see it leave) or a callable; a cloud gives one some
+seconds or minutes before it takes a machine away. A rank leaves when all agree next (``every``): if its time is over
+before that, its end is a death like any other.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+from emulator.errors import UsageError
+from faults.platform import Executioner
+
+Notice = Callable[[], bool] | signal.Signals | str | os.PathLike[str] | None
+
+
+def never() -> bool:
+    """No notice comes."""
+    return False
+
+
+def listening(notice: Notice, executioner: Executioner) -> Callable[[], bool]:
+    """What says whether the notice has come; a signal is heeded from now on instead of ending the process.
+
+    Raises
+    ------
+    UsageError
+        It is none of the kinds of notices.
+    """
+    if notice is None:
+        return never
+    if isinstance(notice, signal.Signals):
+        return executioner.heed(notice)
+    if isinstance(notice, str | os.PathLike):
+        path = notice
+        return lambda: os.path.exists(path)
+    if not callable(notice):
+        raise UsageError(f"notice is a signal such as signal.SIGTERM, the path of a file or a callable, got {notice!r}")
+    return notice

@@ -1,0 +1,66 @@
+"""Running a document's commands, one after the other, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from scripts.docs.blocks import ROOT, Block, Document, Step
+
+LIMIT = 300.0
+"""Seconds after which a command is ended."""
+
+
+def environment() -> dict[str, str]:
+    """The environment of a reader who has activated the project's environment, in a pipe's width."""
+    own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "PYTHONDONTWRITEBYTECODE")}
+    own["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), own.get("PATH", "")])
+    return own | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+
+
+def furnish(folder: Path) -> None:
+    """Make what the documents take as given: the project's folders, as seen from its root."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in ("demos", "examples", "scripts"):
+        (folder / name).symlink_to(ROOT / name)
+
+
+def play(document: Document, folder: Path, skipped: set[str]) -> Iterator[tuple[Block, Step, int, str]]:
+    """Run the commands of a document but those of blocks with a word in `skipped`; give status and output of each."""
+    furnish(folder)
+    for block in document.blocks:
+        if block.file:
+            (folder / block.file).write_text("\n".join(block.lines) + "\n", encoding="utf-8")
+        if not skipped & set(block.words):
+            for step in block.steps:
+                yield block, step, *run(step.command, folder)
+
+
+def run(command: str, folder: Path) -> tuple[int, str]:
+    """Run a command of a document in a shell; its exit status, its output and errors as one text.
+
+    Raises
+    ------
+    TimeoutError
+        It has not ended within `LIMIT`.
+    """
+    with subprocess.Popen(
+        ["bash", "-c", command],
+        cwd=folder,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=LIMIT)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGTERM)
+            raise TimeoutError(f"not ended after {LIMIT:g} s: {command}") from None
+        return process.returncode, output
