@@ -39,6 +39,9 @@ def view(result: common.Result) -> Iterator[Item]:
     fine = [one | {"pattern": _name(one)} for one in result["fits"] if one.get("fine")]
     yield from common.fits(result, fine, "Links")
     yield from common.misfits(fine)
+    if result.get("saved"):
+        yield f"network file, for --net: {result['saved']}"
+        yield from (Text(f"  {text}", "dim") for text in result["left_out"])
     yield from common.earlier(result)
     yield from _switches(fine, result)
     yield from _maps(result)
