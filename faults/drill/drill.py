@@ -63,6 +63,7 @@ class Outcome:
             "ranks_after": first.ranks_after,
             "recovery": job.recovery,
             "episodes": [episode.to_json(first.episodes[0].began) for episode in first.episodes],
+            "joins": [vars(join) | {"at": join.at - first.episodes[0].began} for join in first.joins if first.episodes],
             "detector": job.detector,
             "faults": [
                 one | {"fired": all(j.fired[number]["fired"] for j in repeats)}

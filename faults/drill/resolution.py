@@ -131,7 +131,7 @@ def _check_ranks(job: JobSpec, pattern: Pattern) -> None:
 
 def _check_checkpoints(job: JobSpec, pattern: Pattern) -> None:
     policy, checkpoint = job.policy, job.checkpoint
-    if checkpoint["levels"] and not (pattern.lockstep and policy.repairs and policy.refills):
+    if checkpoint["levels"] and not (pattern.lockstep and policy.repairs and policy.keeps_places):
         raise UsageError(
             "levels of checkpoints are for what a rank alone has and another takes over: --checkpoint goes with "
             "ring and --recovery spare or respawn (restart keeps all on disk)"

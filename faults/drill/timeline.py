@@ -65,6 +65,36 @@ class Episode:
         return {"deaths": deaths} | {name: getattr(self, name) for name in shown} | {"ranks": ranks}
 
 
+@dataclass(frozen=True)
+class Join:
+    """New processes took empty places: when the coordinator began with it, and seconds to the next complete step."""
+
+    at: float
+    step: int
+    places: list[int]
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """It in words."""
+        ranks = ", ".join(map(str, self.places))
+        return f"rank {ranks} joined at step {self.step}: {self.seconds * 1e3:.0f} ms to the next complete step"
+
+
+def joins(records: Sequence[Record]) -> list[Join]:
+    """The times at which new processes took empty places between two steps."""
+    asked = [r for r in records if r["what"] == What.GROWS]
+    found = []
+    for number, r in enumerate(asked):
+        after = asked[number + 1]["at"] if number + 1 < len(asked) else _NEVER
+        came = [one for one in records if one["what"] == What.JOINED and r["at"] < one["at"] < after]
+        ended = [completed(one) for one in records if one["what"] == What.COMMIT and one["step"] == r["first"]]
+        if came and ended:
+            places = sorted({one["place"] for one in came})
+            found.append(Join(r["at"], r["first"], places, max(ended) - r["at"]))
+    return found
+
+
 def struck(records: Sequence[Record]) -> dict[str, float]:
     """Events that fired, and when; one of a kernel timer only if its process still existed at that instant."""
     return {event: r["due"] for event, r in _met(records).items()}
@@ -135,6 +165,10 @@ def episodes(records: Sequence[Record]) -> list[Episode]:
             episode.deaths[:0] = unnoticed
             found.append(episode)
             unnoticed = []
+    for join in joins(records):
+        before = [episode for episode in found if episode.began <= join.at]
+        if before:
+            before[-1].notes.append(join.text)
     return found
 
 

@@ -35,6 +35,11 @@ _TAG_FOUND = 30_004
 _DOZE_S = 8e-3  # longest sleep of a spare between two looks before any death: each takes a core from the others
 
 
+def _always() -> bool:
+    """There is room for new processes at any time."""
+    return True
+
+
 class Repairing:
     """One rank's part of a repair, and its state; `faults.recover.step_loop` has the loop of steps.
 
@@ -54,8 +59,9 @@ class Repairing:
 
     def __init__(
         self, processes: JobProcesses, state: State, drill: DrillContext, levels: Levels | None = None, every: int = 1,
-        notice: Notice = None,
+        notice: Notice = None, rejoin: Callable[[], bool] | None = None,
     ) -> None:  # fmt: skip
+        self._rejoin = rejoin or _always
         self._told = preemption.listening(notice or drill.notice, drill.platform.executioner)
         self.state, self.drill, self.levels, self.every = state, drill, levels, every
         self.step = self.recoveries = 0
@@ -80,12 +86,16 @@ class Repairing:
         """Look up this rank's place and communicator."""
         self.comm, self.place = self._processes.comm, self._processes.place
 
-    def _agree(self, ok: bool, leaves: bool = False) -> Decision:
+    def _grows(self) -> bool:
+        """Whether this rank wants new processes in the empty places, before it does the next step."""
+        return self._processes.can_grow() and self._rejoin()
+
+    def _agree(self, ok: bool, leaves: bool = False, grows: bool = False) -> Decision:
         self._processes.phase("agree")
         group = self._processes.group
         wait = self._sleep if self.place is None else None
         kept = self._copies.flags if self._processes.has_state else survivor_group.ANY
-        decision = group.agree(ok, kept, wait, leaves)
+        decision = group.agree(ok, kept, wait, leaves, grows)
         self._processes.phase("agreed")  # the work goes on, unless the next phase is that of a repair
         return decision
 
@@ -130,6 +140,7 @@ class Repairing:
         """Rebuild and restore until both are done without another death."""
         processes = self._processes
         dead: set[int] = set()
+        places = set(processes.placement.places)
         while True:
             dead |= {place for place, one in processes.placement.places.items() if one not in decision.alive}
             self._note(
@@ -162,7 +173,7 @@ class Repairing:
             outcome.tell(
                 dead=sorted(dead), step=self._broken_step, at=self._known_at, policy=processes.policy.name,
                 seconds=self._clock.now() - self._known_at, back_to=self.step,
-                ranks=len(processes.placement.places),
+                ranks=len(processes.placement.places), joined=sorted(set(processes.placement.places) - places),
             )  # fmt: skip
         self.recoveries += 1
         self._failure_known = False

@@ -91,7 +91,8 @@ def fidelity(one: Row) -> Iterator[Item]:
             if one.get(key) is not None
         )
         text = f"pace {one['pace']:.3g}; {one['overrun_share']:.2%} of the receives late; late by {late} of wall time"
-    yield Text(f"{text}; {one.get('inversions') or 0} inversions", lead="fidelity: ")
+    inversions = one.get("inversions") or 0
+    yield Text(f"{text}; {inversions} inversion{'s' * (inversions != 1)}", lead="fidelity: ")
     if one.get("words"):
         yield Text(one["words"], "warning")
 

@@ -39,8 +39,10 @@ def view(result: Mapping[str, Any]) -> Iterator[Item]:
         yield resources(traffic["resources"], traffic["seconds"])
         yield busiest(traffic)
         first = traffic["resources"][:_MOST_ROWS]
-        bars = Curve("busy", [one["name"] for one in first], [one["busy"] for one in first], style="bars")
-        yield Series("busy", "Time that cards and links were busy", Axis(""), Axis("emulated time", "s"), [bars])
+        busy = [one["busy"] for one in first]
+        bars = Curve("busy", [one["name"] for one in first], busy, style="bars")
+        axis = Axis.time("emulated time", busy)
+        yield Series("busy", "Time that cards and links were busy", Axis("card or link"), axis, [bars])
 
 
 def busiest(traffic: Row) -> str:

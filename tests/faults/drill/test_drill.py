@@ -129,6 +129,17 @@ def test_a_new_process_takes_the_place(tmp_path, lines: list[str]) -> None:
     check(carry_out(tmp_path, lines, "respawn"), 4)
 
 
+@pytest.mark.parametrize(("end", "agree"), [("kill 2 @ step 5", 0), ("preempt 2 @ step 5 for 10 s", 1)])
+def test_a_new_process_joins_later(tmp_path, end: str, agree: int) -> None:
+    evaluation = carry_out(tmp_path, [end], "rejoin", options={"agree": agree})
+    check(evaluation, 4)
+    (join,) = evaluation.joins
+    assert join.places == [2]
+    assert join.step == (8 if agree == 0 else 7)
+    assert 0 < join.seconds < TIMEOUT_S
+    assert any("rank 2 joined at step" in note for note in evaluation.episodes[0].notes)
+
+
 def test_a_newcomer_may_die_whom_most_ranks_have_never_sent_anything(tmp_path) -> None:
     """Who passed on the news of it looked it up then, and never came back."""
     lines = ["kill 2 @ step 5 + 489 us", "kill 2 @ step 25 + 798 us"]
