@@ -35,7 +35,7 @@ class Death:
     attempt: int = 0
     waiting: bool = False
     event: str = ""
-    gone: float = 0.0  # when the process ended: later than `at` where it was told beforehand
+    gone: float = 0.0  # when the process ended: later than `at` of a fault after which it lingers
 
 
 @dataclass
@@ -108,7 +108,7 @@ def _met(records: Sequence[Record]) -> dict[str, Record]:
     """
     gone = {(r["member"], r["attempt"]): r["at"] for r in records if r["what"] == What.LEFT}
     for r in records:  # a dead process is hit by nothing more
-        if r["what"] == What.FAULT and KINDS[r["kind"]].final and not KINDS[r["kind"]].told:
+        if r["what"] == What.FAULT and KINDS[r["kind"]].final and not KINDS[r["kind"]].lingers:
             process = r["member"], r["attempt"]
             gone[process] = min(gone.get(process, _NEVER), r["due"])
     over = {r["attempt"]: r["at"] for r in records if r["what"] == What.ENDED}  # written when all are dead
@@ -131,7 +131,7 @@ def deaths(records: Sequence[Record]) -> list[Death]:
     found = [
         Death(
             r["due"], r["member"], r["place"], r["text"], r["attempt"], r.get("waiting", False), r["event"],
-            departed.get((r["member"], r["attempt"]), _NEVER) if KINDS[r["kind"]].told else r["due"],
+            departed.get((r["member"], r["attempt"]), _NEVER) if KINDS[r["kind"]].lingers else r["due"],
         )
         for r in _met(records).values()
         if KINDS[r["kind"]].ends and (r["member"], r["attempt"]) not in left

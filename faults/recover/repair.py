@@ -19,10 +19,12 @@ from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision, RecoveryFailed
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
+from faults.record.checksum import checksum
 from faults.record.journal import What
 from faults.recover import preemption, spawning
 from faults.recover.job_processes import JobProcesses
 from faults.recover.preemption import Notice
+from faults.recover.program_failure import end_corrupt
 from faults.recover.state_copies import CommitLog, State, StateCopies
 
 if TYPE_CHECKING:
@@ -59,8 +61,10 @@ class Repairing:
 
     def __init__(
         self, processes: JobProcesses, state: State, drill: DrillContext, levels: Levels | None = None, every: int = 1,
-        notice: Notice = None, rejoin: Callable[[], bool] | None = None,
+        notice: Notice = None, rejoin: Callable[[], bool] | None = None, checksum: bool = False,
     ) -> None:  # fmt: skip
+        self._checksum = checksum
+        drill.holds(state)
         self._rejoin = rejoin or _always
         self._told = preemption.listening(notice or drill.notice, drill.platform.executioner)
         self.state, self.drill, self.levels, self.every = state, drill, levels, every
@@ -85,6 +89,32 @@ class Repairing:
     def _look(self) -> None:
         """Look up this rank's place and communicator."""
         self.comm, self.place = self._processes.comm, self._processes.place
+
+    def _corruption(self) -> MPI.Exception | None:
+        """Compare a checksum of the state with the other ranks': one that has another one than most ends itself.
+
+        Returns
+        -------
+        MPI.Exception or None
+            Why the step is to be done again, by the ranks that are right.
+        """
+        if not self._checksum or self.place is None:
+            return None
+        mine, all_of_them = np.array([checksum(self.state)]), np.empty(self.comm.Get_size(), np.int64)
+        try:
+            self.comm.Allgather(mine, all_of_them)
+        except MPI.Exception as error:
+            return error
+        values, counts = np.unique(all_of_them, return_counts=True)
+        if len(values) == 1:
+            return None
+        if 2 * counts.max() <= len(all_of_them):
+            raise RecoveryFailed(
+                "detect", f"the state differs between {len(all_of_them)} ranks, and no majority agrees"
+            )
+        if mine[0] != values[counts.argmax()]:
+            end_corrupt(self.drill, self.step)
+        return MPI.Exception(survivor_group.PROCESS_FAILED)
 
     def _grows(self) -> bool:
         """Whether this rank wants new processes in the empty places, before it does the next step."""

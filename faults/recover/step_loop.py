@@ -55,9 +55,9 @@ class Recovering(Repairing, GuardedLoop):
 
     def __init__(
         self, processes: JobProcesses, state: State, drill: DrillContext, levels: Levels | None = None, every: int = 1,
-        notice: Notice = None, rejoin: Callable[[], bool] | None = None,
+        notice: Notice = None, rejoin: Callable[[], bool] | None = None, checksum: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__(processes, state, drill, levels, every, notice, rejoin)
+        super().__init__(processes, state, drill, levels, every, notice, rejoin, checksum)
         self._boundary_at = self._clock.now()
         self._may_change = processes.policy.later or self._told is not never
         self._try = _Attempt(self)
@@ -85,6 +85,8 @@ class Recovering(Repairing, GuardedLoop):
     def _finish(self, error: MPI.Exception | None = None) -> None:
         """The present step has worked on this rank, or has failed with `error`."""
         due = self.every and ((self.step + 1) % self.every == 0 or self.step + 1 == self._steps)
+        if error is None and due:
+            error = self._corruption()
         if error is None and due and self.levels is not None and self.place is not None:
             try:
                 self.levels.keep(self._processes.comm, self.step + 1)
@@ -194,7 +196,11 @@ class _Attempt:
         job = self._job
         if kind is None and self._implied:
             known = job.step  # steps that all ranks have finished
-            job.step = step = known + 1
+            step = known + 1
+            if job._checksum and (not step % APART or step == job._steps) and (failed := job._corruption()):
+                job._fail(failed)
+                return True
+            job.step = step
             if not step % APART:
                 job._copies.keep(step, job.state)
             if self._in_drill:
@@ -221,6 +227,7 @@ def recovering(
     every: int = 1,
     notice: Notice = None,
     rejoin: Callable[[], bool] | None = None,
+    checksum: bool = False,
 ) -> Recovering:
     """Begin a loop of steps that survives the death of ranks.
 
@@ -251,6 +258,10 @@ def recovering(
     rejoin
         Under that policy: whether there is room for new processes now, asked on the coordinator after a step; by
         default there is as soon as the survivors have done the interrupted step.
+    checksum
+        Compare checksums of the state before each agreement, with ``every=0`` every four steps: a rank whose state is
+        not that of most others ends itself, and what it may have spoiled is done again. Without it a bit that flips in
+        memory goes unnoticed.
 
     Raises
     ------
@@ -275,4 +286,6 @@ def recovering(
         raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
     drill = context_of(drill)
     check_survival(f"recovering by {policy}", drill.platform.survives)
-    return Recovering(JobProcesses(comm, chosen, spares, at_least, drill), state, drill, levels, every, notice, rejoin)
+    return Recovering(
+        JobProcesses(comm, chosen, spares, at_least, drill), state, drill, levels, every, notice, rejoin, checksum
+    )

@@ -107,7 +107,9 @@ def _run(result: Mapping[str, Any], name: str) -> _Run:
         items=[_lined(item) for item in items if not _pictured(item)],
         warnings=list(result.get("warnings") or ()),
         failures=list(result.get("failures") or ()),
-        fidelity=[_lined(item) for item in common.fidelity(result["fidelity"])] if result.get("fidelity") else [],
+        fidelity=[_lined(item) for item in common.fidelity(result["fidelity"], result["clock"])]
+        if result.get("fidelity")
+        else [],
         environment=_environment(result),
         command=shlex.join(result["command"]),
         started=result["started"],

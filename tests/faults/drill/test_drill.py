@@ -159,6 +159,20 @@ def test_who_starts_a_new_process_may_die_meanwhile(tmp_path) -> None:
     check(evaluation, 4)
 
 
+@pytest.mark.parametrize(("policy", "agree", "ranks_after"), [("shrink", 0, 3), ("spare", 1, 4)])
+def test_a_flipped_bit_is_found_by_checksums(tmp_path, policy: str, agree: int, ranks_after: int) -> None:
+    options = {"agree": agree, "checksum": True}
+    evaluation = carry_out(tmp_path, ["flip 3 @ step 9"], policy, options=options)
+    check(evaluation, ranks_after)
+    assert evaluation.lost_steps == (APART - 1 if agree == 0 else 0)
+
+
+def test_a_flipped_bit_goes_unnoticed_without_checksums(tmp_path) -> None:
+    evaluation = carry_out(tmp_path, ["flip 3 @ step 9"], "shrink")
+    assert {name for name, (ok, _) in evaluation.checks.items() if not ok} == {"result"}
+    assert evaluation.episodes == []
+
+
 def test_a_job_that_restarts_saves_the_step_at_which_a_rank_is_told_to_leave(tmp_path) -> None:
     evaluation = carry_out(tmp_path, ["preempt 2 @ step 13 for 10 s"], "restart", ranks=3)
     check(evaluation, 3)
