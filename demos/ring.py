@@ -47,7 +47,7 @@ def main(run: Run, algorithm: str, t_comp: float, alone: bool) -> None:
 
 def _conclude(run: Run, series: list[repetitions.Series], patterns: list[str], hosts: list[str], t_comp: float) -> None:
     """Turn what was measured into the result: medians, fits, predictions, and how many nodes are worth having."""
-    from emulator.measure.closed_loop import closed_loop, configured
+    from emulator.measure.closed_loop import closed_loop, configured_terms
     from emulator.measure.terms import fit_run, uncrowded
 
     crowding = environment.crowding(hosts) if run.network is None else uncrowded
@@ -59,7 +59,7 @@ def _conclude(run: Run, series: list[repetitions.Series], patterns: list[str], h
         ranks = sorted({one.job.ranks for one in series if one.job.pattern in patterns})
         checks, unchecked = closed_loop(found, run.network, ranks, run.options.compute)
     keep_checks(run, checks)
-    content = found.content(series, t_comp, configured(run.network))
+    content = found.content(series, t_comp, configured_terms(run.network))
     run.measurements, run.fits, run.held_out = (content.pop(name) for name in ("measurements", "fits", "held_out"))
     run.extra = {**content, "checks": checks, "unchecked": unchecked}
 
@@ -92,7 +92,9 @@ def _check(run: Run, t_comp: float) -> None:
 
 def _jobs(run: Run, patterns: list[str], ranks: list[int]) -> list[repetitions.Job]:
     """Messages between ranks 0 and 1, reductions on rank 0, and every all-reduce beside the native one."""
-    jobs = microbenchmarks.messages(run.sub(2), (0, 1), sorted({0, *run.sizes}), one_way=run.network is not None)
+    one_way = run.network is not None
+    sizes = sorted({0, *run.sizes}) if one_way else microbenchmarks.link_sizes(run.sizes, run.seed)
+    jobs = microbenchmarks.messages(run.sub(2), (0, 1), sizes, one_way=one_way)
     if run.network is None or run.options.compute == "measured":
         jobs += microbenchmarks.reductions(run.sub(1), 0, [n for n in run.sizes if n])
     for p in ranks:

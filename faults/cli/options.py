@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from emulator.errors import UsageError
-from emulator.run.options import PACE, SIZE
+from emulator.run.options import PACE, SIZE, refuse_idle_limit
 from emulator.units import parse_time
 from faults.detect import DETECTORS
 from faults.drill.job_spec import CHECKPOINT, LEVELS
@@ -151,6 +151,7 @@ def _request_of(pattern: str | None, asked: dict[str, Any]) -> Request:
     faults, planned = read_lines(asked.pop("faults", ()))
     if asked.get("seed") is None:
         asked["seed"] = planned or 0
+    refuse_idle_limit(asked.get("trace", False), asked.get("trace_limit"))
     known = {field.name for field in fields(Request)}
     own = {option for pattern in CATALOGUE.values() for option in pattern.options} - known
     levels = asked.pop("levels", None)

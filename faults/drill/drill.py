@@ -11,7 +11,7 @@ from typing import Any
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.measure import statistics
-from emulator.report.drills import PHASES
+from emulator.report.views.drill import PHASES
 from emulator.trace import folder as traces
 from faults.checkpoint.store import MARK, Store
 from faults.drill.checks import Evaluation, evaluate
@@ -27,7 +27,8 @@ STEADY = "steady"
 _OF_A_REPEAT = ("recovered", "recovery_seconds", "phases", "lost_steps", "throughput", "seconds")
 
 
-def _repeat(number: int) -> str:
+def repeat_folder(number: int) -> str:
+    """The folder of a repeat, within that of its drill."""
     return f"repeat-{number:03d}"
 
 
@@ -121,11 +122,9 @@ def run(
     if seen:
         seen(outcome)
     for repeat in range(request.repeat):
-        _, evaluation = launch_once(request.spec(request.seed + repeat), folder / _repeat(repeat), mpi)
+        finished, evaluation = launch_once(request.spec(request.seed + repeat), folder / repeat_folder(repeat), mpi)
         outcome.evaluations.append(evaluation)
-        if request.trace:
-            found = traces.conclude(folder / _repeat(repeat))
-            outcome.timeline = outcome.timeline or found
+        outcome.timeline = outcome.timeline or finished.timeline
         if seen:
             seen(outcome)
     return outcome
@@ -143,7 +142,7 @@ def check(request: Request, folder: Path, mpi: mpirun.Mpi) -> JobSpec:
     need_ulfm(mpi, spec.recovery)
     if spec.real_hosts:
         two_hosts.check(mpi, spec.ranks)
-    for job in (STEADY, *map(_repeat, range(request.repeat))):
+    for job in (STEADY, *map(repeat_folder, range(request.repeat))):
         _check_free(folder / job)
         if spec.on_disk and spec.checkpoint["folder"]:
             _own_checkpoints(spec, job)
@@ -160,6 +159,8 @@ def launch_once(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> tuple[Finished,
     if CATALOGUE[spec.pattern].trains:
         save_digits(folder / DATA)
     finished = supervise(spec, folder, mpi)
+    if spec.trace:
+        finished.timeline = traces.conclude(folder)
     return finished, evaluate(finished)
 
 

@@ -57,8 +57,8 @@ def resolve(request: Request, seed: int) -> JobSpec:
     _check_kinds(job, pattern, faults)
     pattern.check(job)
     job.events = events_of(
-        faults, job.ranks, spares=spares, steps=job.steps, hosts=placement(job), roles=pattern.roles(job), seed=seed,
-        refilled=policy.refills,
+        faults, job.ranks, spares=spares, steps=job.steps, hosts=placement(job), groups=_groups(job),
+        roles=pattern.roles(job), seed=seed, refilled=policy.refills,
     )  # fmt: skip
     consistency.check_recoveries(job.events, lambda when: _only_in_repair(job, when))
     if job.real_hosts:
@@ -78,6 +78,16 @@ def placement(job: JobSpec) -> list[int] | None:
         return job.hosts
     network = load(job.net).sized(job.world)
     return [network.host_of(rank) for rank in range(job.world)]
+
+
+def _groups(job: JobSpec) -> dict[str, list[int]]:
+    """The racks, or the regions, in which the network's hosts stand: the number of each rank's."""
+    if job.net is None:
+        return {}
+    network = load(job.net).sized(job.world)
+    names = [network.group_of(rank) for rank in range(job.world)]
+    order = list(dict.fromkeys(names))
+    return {} if None in names else {network.plan.topology.kind.removesuffix("s"): [order.index(one) for one in names]}
 
 
 def even_hosts(ranks: int, spares: int, hosts: int) -> list[int]:

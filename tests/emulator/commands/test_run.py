@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -288,6 +289,20 @@ def test_the_report_does_not_wait_for_ranks_that_do_not_come(tmp_path: Path) -> 
     assert output.splitlines() == ["note: ranks 2 have not ended 0.2 s after rank 0: reporting without", "2", "3"]
 
 
+def test_without_a_network_a_traced_program_runs_on_mpi_itself(tmp_path: Path) -> None:
+    script, report = tmp_path / "program.py", tmp_path / "report.json"
+    script.write_text(SCRIPT.replace("assert Wtime() - begin > 2e-3", "assert type(comm).__name__ == 'TracedComm'"))
+    done = emulated_run(tmp_path, 3, ["--trace", "--json", str(report), str(script)])
+    assert done.returncode == 0, done.stderr
+    result = json.loads(report.read_text())
+    assert (result["clock"], result["network"], result["timeline"]["clock"]) == ("wall", None, "wall")
+    assert [row["sent"] for row in result["timeline"]["ranks"]] == [1, 1, 1]
+    assert "3 messages" in done.stdout
+    refused = emulated_run(tmp_path, 3, [str(script)])
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1), refused.stderr
+    assert "--net" in refused.stderr
+
+
 @pytest.mark.parametrize("launched", [False, True])
 def test_ctrl_c_ends_a_program_with_one_line(tmp_path: Path, launched: bool) -> None:
     """Under plain mpirun a rank says it; where this project started mpirun, the launcher does, with status 130."""
@@ -302,13 +317,14 @@ def test_ctrl_c_ends_a_program_with_one_line(tmp_path: Path, launched: bool) -> 
         assert process.stdout.readline() == "up\n"
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=LIMIT)
-    said = [line for line in errors.splitlines() if "interrupted" in line]
+    said = [line for line in errors.splitlines() if line.startswith(("interrupted", "ended early"))]
     assert len(said) == 1, errors
     assert "Traceback" not in errors
     if launched:
+        assert said[0].startswith("interrupted: ")
         assert (process.returncode, len(errors.splitlines())) == (130, 1), errors
     else:
-        assert said == ["interrupted: nothing was kept"]
+        assert said == ["ended early: nothing was kept"]
     assert not (tmp_path / "run").exists()
 
 
