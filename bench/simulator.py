@@ -14,7 +14,9 @@ import json, resource, sys, time
 import numpy as np
 from mpi4py import MPI
 from emulator import sim
-from primitives.collectives.all_reduce import all_reduce
+from emulator.network import load
+from emulator.sim.schedule import replay
+from primitives.collectives.all_reduce import all_reduce, prepare
 from primitives.collectives.operations import Operation
 from primitives.gossip import graphs, mix, mixing
 
@@ -28,6 +30,12 @@ def phantom_ring(comm):
 
 def doubling(comm):
     all_reduce(comm, np.ones(1), algorithm="recursive_doubling")
+
+def plan(algorithm, size):
+    def make(comm):
+        x, y = sim.phantom(size // 4), sim.phantom(size // 4)
+        return prepare(comm, x, y, op=Operation("ignored", sim.ignore), algorithm=algorithm)
+    return make
 
 def server(comm):
     if comm.Get_rank():
@@ -49,7 +57,11 @@ ranks = int(sys.argv[2])
 if sys.argv[1] == "gossip":
     RING = mixing.of_graph(graphs.ring(ranks))
 begin = time.process_time()
-outcome = sim.run(globals()[sys.argv[1]], ranks, "100gbe")
+PLANS = {"replayed_ring": ("ring", 1 << 20), "replayed_doubling": ("recursive_doubling", 8)}
+if sys.argv[1] in PLANS:
+    outcome = replay(plan(*PLANS[sys.argv[1]]), ranks, load("100gbe"))
+else:
+    outcome = sim.run(globals()[sys.argv[1]], ranks, "100gbe")
 print(json.dumps({
     "cpu": time.process_time() - begin, "messages": outcome.messages, "seconds": outcome.seconds,
     "mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
@@ -60,6 +72,9 @@ print(json.dumps({
 _CASES: list[tuple[str, int, str, float, float]] = [
     ("ring", 256, "ring all-reduce of 1 MiB, real arrays", 4.0, 700.0),
     ("phantom_ring", 256, "ring all-reduce of 1 MiB, phantoms", 4.0, 700.0),
+    ("replayed_ring", 1024, "ring all-reduce of 1 MiB, replayed schedule", 0.5, 100.0),
+    ("replayed_ring", 4096, "ring all-reduce of 1 MiB, replayed schedule", 2.0, 100.0),
+    ("replayed_doubling", 65_536, "recursive doubling, 8 B, replayed schedule", 8.0, 300.0),
     ("doubling", 1024, "recursive doubling, 8 B", 8.0, 500.0),
     ("server", 10_000, "server with ANY_SOURCE, one answer each", 6.0, 700.0),
     ("gossip", 10_000, "gossip on a ring, 3 rounds", 10.0, 1500.0),

@@ -117,7 +117,8 @@ def predict(
     for line in report.prediction(priced, nodes):
         click.echo(line)
     if change:
-        click.echo(report.reopened(design.check(before, measured), design.check(after, measured), change))
+        text = report.reopened(design.check(before, measured), design.check(after, measured), change)
+        click.echo("\n".join(report.wrapped(text, more="  ")))
     if sensitivity:
         from emulator.design.margins import sensitivity as vary
 
@@ -127,12 +128,13 @@ def predict(
         from emulator.measure.benchmark_text import extrapolated
 
         for warning in extrapolated(measured["most_ranks"], max(*nodes, *(one.best() or 1 for one in priced))):
-            click.echo(f"warning: {warning}")
+            click.echo("\n".join(report.wrapped(f"warning: {warning}", more="  ")))
     records = [report.record(one, p) for one, p in zip(priced, nodes, strict=True)]
     _dump(path, records)
     kept, past = receipts_of.keep_prediction(after, records[-1], out)
     if past is not None:
-        click.echo(f"so far for {past['kind']}: {receipts_of.told(past)} (receipts)")
+        text = f"so far for {past['kind']}: {receipts_of.told(past)} (receipts)"
+        click.echo("\n".join(report.wrapped(text, more="  ")))
     click.echo(f"kept for receipts: {kept}")
 
 
@@ -178,8 +180,8 @@ def tools(sheet: str, terms: str | None, change: tuple[str, ...], export: str | 
     if export:
         click.echo(known.torchrun(facts, chosen), nl=False)
         return
-    for slot, tool, options in known.tools(facts, chosen):
-        click.echo(f"{slot:<28} {tool:<58} {options}")
+    for line in report.mapping(known.tools(facts, chosen)):
+        click.echo(line)
 
 
 @_verb
@@ -223,6 +225,8 @@ def run(
     """
     from demos._lib import design_run
 
+    if cap < 1:
+        raise UsageError(f"--cap must be at least 1 byte, got {cap}: write e.g. 64K")
     read, measured = _load(sheet, change), _terms(terms)
     if simulate is not None:
         sys.exit(design_run.simulate(read, measured, simulate, cap, options["seed"], options))

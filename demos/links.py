@@ -5,6 +5,7 @@ message goes one way, and each path's configured alpha and beta stand beside the
 """
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -12,8 +13,9 @@ import numpy as np
 from mpi4py import MPI
 
 from demos._lib.timing import keep_checks, timed, warn_unstable
+from emulator import results
 from emulator.errors import UsageError
-from emulator.measure import closed_loop, microbenchmarks, protocol_limits, repetitions
+from emulator.measure import closed_loop, microbenchmarks, network_file, protocol_limits, repetitions
 from emulator.measure.fit import fit
 from emulator.measure.model import MESSAGE, Point
 from emulator.measure.terms import measurement
@@ -29,21 +31,39 @@ _MAP_SIZES = (0, 1 << 10, 1 << 16, 1 << 20)
 @demo("links", needs=2, sizes="8:4M", budget=30, launches=True)
 @click.option("--pairs", type=click.IntRange(min=1), default=120, show_default=True, metavar="N",
               help="Measure all pairs of ranks, or a random sample of at least N.")  # fmt: skip
-def main(run: Run, pairs: int, alone: bool) -> None:
+@click.option("--save", metavar="NET.toml", help="Write what was measured as a network file, which --net takes back.")
+def main(run: Run, pairs: int, save: str | None, alone: bool) -> None:
     """Measure what a message costs between each two ranks.
 
     python -m demos.links -n 8
     """
     if len(run.sizes) < 2:
         raise UsageError(f"alpha and beta need at least 2 sizes to be told apart, got {len(run.sizes)}: add --sizes")
+    run.on_root(lambda: _check_save(save))
     hosts = run.control.allgather(MPI.Get_processor_name())
     jobs, examples = _jobs(run, hosts, pairs)
     run.show()
     series = timed(run, jobs, 10 if run.network is None else 6)
     if run.rank == 0:
         launches.join(run, series, alone)
-        _conclude(run, series, examples)
+        _conclude(run, series, examples, hosts)
         warn_unstable(run)
+        if save and run.launch.last:
+            _save(run, hosts, Path(save))
+
+
+def _check_save(save: str | None) -> None:
+    if save and (not save.endswith(".toml") or not Path(save).absolute().parent.is_dir()):
+        raise UsageError(f"--save takes a network file's name in a folder that exists, such as net.toml, got {save}")
+
+
+def _save(run: Run, hosts: Sequence[str], path: Path) -> None:
+    """Write the network file, and say what it leaves out."""
+    about = f"measured by demos.links on {run.result['started']} between ranks on {', '.join(sorted(set(hosts)))}"
+    text, left_out = network_file.written(run.fits, hosts, about)
+    with results.replacing(path) as waiting:
+        waiting.write_text(text, encoding="utf-8")
+    run.extra |= {"saved": str(path), "left_out": left_out}
 
 
 def tournament(ranks: int) -> Iterator[list[Pair]]:
@@ -63,7 +83,7 @@ def tournament(ranks: int) -> Iterator[list[Pair]]:
 def _jobs(run: Run, hosts: Sequence[str], wanted: int) -> tuple[list[repetitions.Job], set[Pair]]:
     """All sizes for one pair of each kind, a few for every other pair of the sample; and those examples."""
     rng = np.random.default_rng(run.seed)
-    fine = microbenchmarks.link_sizes(run.sizes, rng)
+    fine = microbenchmarks.link_sizes(run.sizes, run.seed)
     coarse = sorted({n for n in _MAP_SIZES if n < max(run.sizes)} | {max(run.sizes)})
     rounds = list(tournament(run.size))
     if wanted < run.size * (run.size - 1) // 2:
@@ -101,7 +121,7 @@ def _kind(run: Run, hosts: Sequence[str], pair: Pair) -> Any:
     return hosts[pair[0]] == hosts[pair[1]]
 
 
-def _conclude(run: Run, series: Sequence[repetitions.Series], examples: set[Pair]) -> None:
+def _conclude(run: Run, series: Sequence[repetitions.Series], examples: set[Pair], hosts: Sequence[str]) -> None:
     """Fit every measured direction and put it beside what is configured."""
     by_pair: dict[Pair, list[repetitions.Series]] = {}
     for one in series:
@@ -117,7 +137,8 @@ def _conclude(run: Run, series: Sequence[repetitions.Series], examples: set[Pair
         record = fitted.record("link", "link", closed_loop.configured(run.network, *pair))
         if not fine:
             del record["draws"]
-        run.fits.append({**record, "source": pair[0], "destination": pair[1], "fine": fine})
+        over = protocol_limits.transport(hosts[pair[0]] == hosts[pair[1]]) if run.network is None else ""
+        run.fits.append({**record, "source": pair[0], "destination": pair[1], "fine": fine, "transport": over})
         run.measurements += [measurement(one, fitted.predict(MESSAGE, one.job.bytes)) for one in rows if one.seconds]
         if run.network is not None and run.options.compute == "none":
             checks += closed_loop.compare_link(run.network, *pair, fitted.headline)

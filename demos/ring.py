@@ -92,7 +92,9 @@ def _check(run: Run, t_comp: float) -> None:
 
 def _jobs(run: Run, patterns: list[str], ranks: list[int]) -> list[repetitions.Job]:
     """Messages between ranks 0 and 1, reductions on rank 0, and every all-reduce beside the native one."""
-    jobs = microbenchmarks.messages(run.sub(2), (0, 1), sorted({0, *run.sizes}), one_way=run.network is not None)
+    one_way = run.network is not None
+    sizes = sorted({0, *run.sizes}) if one_way else microbenchmarks.link_sizes(run.sizes, run.seed)
+    jobs = microbenchmarks.messages(run.sub(2), (0, 1), sizes, one_way=one_way)
     if run.network is None or run.options.compute == "measured":
         jobs += microbenchmarks.reductions(run.sub(1), 0, [n for n in run.sizes if n])
     for p in ranks:

@@ -1,6 +1,7 @@
 """How many nodes are worth having: S(p), p*, R(p), and where communication dominates. Needs no mpirun.
 
-Without options it prints the textbook's own example. With --from it takes the terms that a demo has measured.
+Without options it prints the textbook's own example. With --from it takes the terms that a demo has measured, with
+--net those of a network.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,7 @@ from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.launch.job import rank
 from emulator.report import terminal
-from emulator.report.views import view
+from emulator.report.views import charts, view
 from emulator.run.console import make_console
 from emulator.run.options import RANKS, SIZE, TIME, OneLineCommand
 from emulator.speedup import Row, Speedup
@@ -38,8 +39,10 @@ _FORMS = {"textbook": speedup.textbook, "ring": speedup.ring}
 @click.option("--from", "source", metavar="RESULT", help="Take measured terms from this result file or run folder.")
 @click.option("--fit", "benchmark", metavar="FILE", help="Fit terms to the text of a benchmark: nccl-tests, OSU, "
               "Intel MPI Benchmarks, or two-point timings (p=2 bytes=... seconds=...).")  # fmt: skip
-@click.option("--pattern", help="With --from: whose terms. Default: the only collective that was fitted.")
-@click.option("--bytes", "size", type=SIZE, help="With --from, --fit: bytes per step. Default: the most measured.")
+@click.option("--net", "network", metavar="NAME|FILE.toml", help="Take the terms of this network.")
+@click.option("--pattern", help="With --from: whose terms. Default: the only collective that was fitted. With --net: "
+              "any pattern with a price. Default: ring.")  # fmt: skip
+@click.option("--bytes", "size", type=SIZE, help="Bytes per step; with --from and --fit by default the most measured.")
 @click.option("--nodes", type=RANKS, default=",".join(map(str, speedup.ROWS)), help="The p of the table.")
 @click.option("--checkpoint", type=TIME, help="Time to write a checkpoint: the best interval between two, by Young and "
               "by Daly, and the share of time lost.")  # fmt: skip
@@ -48,16 +51,13 @@ _FORMS = {"textbook": speedup.textbook, "ring": speedup.ring}
 @click.option("--sensitivity", is_flag=True, help="Vary alpha and beta by 10x each way.")
 @click.option("--json", "path", metavar="FILE", help="Write the result to this file.")
 @click.pass_context
-def main(ctx: click.Context, source: str | None, benchmark: str | None, path: str | None, **options: Any) -> None:
-    """Say how many nodes are worth having, from alpha and beta, a measured result or a benchmark's text."""
+def main(ctx: click.Context, path: str | None, **options: Any) -> None:
+    """Say how many nodes are worth having, from alpha and beta, a network, a measured result or a benchmark's text."""
     if rank() not in (None, 0):
         return  # under mpirun one table is enough
-    _refuse_mixtures(ctx, source, benchmark)
+    origin = _one_origin(ctx)
     results.check_writable(path)
-    if benchmark is not None:
-        asked = _fitted(benchmark, **options)
-    else:
-        asked = _given(**options) if source is None else _measured(source, **options)
+    asked = _ORIGINS[origin](**options)
     model, nodes = asked.vary(1.0, 1.0), options["nodes"]
     asked.warnings += _extrapolated(asked, max(*nodes, model.best().p))
     variations = speedup.sensitivity(asked.vary, 1.0, 1.0) if options["sensitivity"] else []
@@ -83,23 +83,27 @@ class Asked:
     warnings: list[str] = field(default_factory=list)
 
 
-def _refuse_mixtures(ctx: click.Context, source: str | None, benchmark: str | None) -> None:
-    """Options that would be ignored are an error: the user meant something by them."""
-    if source is not None and benchmark is not None:
-        raise UsageError("terms are from a result or from a benchmark's text, got --from and --fit: leave out one")
+def _one_origin(ctx: click.Context) -> str:
+    """Where the terms are from. Options that would be ignored are an error: the user meant something by them."""
     given = {name for name in ctx.params if ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE}
-    if source or benchmark:
-        with_ = "--from" if source else "--fit"
-        for name in ("alpha", "beta", "form"):
-            if name in given:
-                raise UsageError(f"--{name} goes without {with_}: leave out {with_}")
+    origins = [name for name in ("--from", "--fit", "--net") if ctx.params[_NAMES[name]] is not None]
+    if len(origins) > 1:
+        got = " and ".join(origins)
+        raise UsageError(f"terms are from a result, a benchmark's text or a network, got {got}: leave out one")
+    origin = origins[0] if origins else ""
+    for name in ("alpha", "beta", "form"):
+        if origin and name in given:
+            raise UsageError(f"--{name} goes without {origin}: leave out {origin}")
     if ("checkpoint" in given) != ("mtbf" in given) or ("restart" in given and "checkpoint" not in given):
         raise UsageError("--checkpoint and --mtbf go together, and --restart with them: give both, such as "
                          "--checkpoint '30 s' --mtbf '5 years'")  # fmt: skip
-    if "pattern" in given and not source:
-        raise UsageError("--pattern goes with --from: add it")
-    if "size" in given and not (source or benchmark):
-        raise UsageError("--bytes goes with --from or --fit: add it")
+    if "pattern" in given and origin not in ("--from", "--net"):
+        raise UsageError("--pattern goes with --from or --net: add one of them")
+    if "size" in given and not origin:
+        raise UsageError("--bytes goes with --from, --fit or --net: add one of them")
+    if origin == "--net" and "size" not in given:
+        raise UsageError("--net needs the bytes of a step, got no --bytes: add it, such as --bytes 350MB")
+    return origin
 
 
 def _given(t_comp: float, alpha: float, beta: float, form: str, **_: Any) -> Asked:
@@ -109,16 +113,38 @@ def _given(t_comp: float, alpha: float, beta: float, form: str, **_: Any) -> Ask
     return Asked(lambda a, b: make(t_comp, alpha * a, beta * b), about, {"alpha": alpha, "beta": beta})
 
 
+def _on_network(network: str, t_comp: float, pattern: str | None, size: int, **_: Any) -> Asked:
+    """The model of a pattern on a network: its terms as a sheet takes them, the price of `emulator.costs`."""
+    from emulator.design import sheet, terms
+
+    file = network.endswith(".toml")
+    found = terms.of_table(sheet.Network(file=network) if file else sheet.Network(preset=network))
+    alpha, beta, name = found["alpha"], found["beta"], pattern or "ring"
+
+    def vary(a: float, b: float) -> Speedup:
+        return speedup.measured(t_comp, name, size, alpha * a, beta * b, origin="on a network")
+
+    about = (
+        f"T_comp {format_time(t_comp)}, {name} of {format_size(size)}, {found['origin']}: alpha {format_time(alpha)}, "
+        f"beta {beta * 1e9:.4g} ns/B"
+    )
+    asked = Asked(vary, about, {"alpha": alpha, "beta": beta, "gamma": 0.0, "pattern": name, "bytes": size})
+    asked.terms["source"] = network
+    if found["shared"] or found["crossed"]:
+        what = ", ".join(sorted({one.name for one in found["shared"]} | {found["crossed"]} - {""}))
+        asked.warnings.append(f"what nodes share there ({what}) has no price here: a sheet counts it (demos.design)")
+    return asked
+
+
 def _fitted(benchmark: str, t_comp: float, size: int | None, **_: Any) -> Asked:
     """The model of a ring all-reduce with the terms of a benchmark's text."""
+    from emulator.design.words import terms_words
     from emulator.measure import benchmark_text
 
     found = benchmark_text.read(benchmark)
     n, alpha, beta = int(size or found["most_bytes"]), found["alpha"], found["beta"]
-    about = (
-        f"T_comp {format_time(t_comp)}, ring of {format_size(n)}, fitted to {found['origin']}: alpha "
-        f"{format_time(alpha)}, beta {beta * 1e9:.4g} ns/B"
-    )
+    about = (f"T_comp {format_time(t_comp)}, ring of {format_size(n)}, fitted to {found['origin']}: "
+             f"{terms_words(alpha, beta, 0.0, found['draws'])}")  # fmt: skip
     terms = {"alpha": alpha, "beta": beta, "gamma": 0.0, "pattern": "ring", "bytes": n, "source": benchmark}
     return _of_terms(t_comp, "ring", about, terms, found["draws"], found["most_ranks"])
 
@@ -142,20 +168,34 @@ def _measured(source: str, t_comp: float, pattern: str | None, size: int | None,
     if size is None and not rows:
         raise UsageError(f"this result has no measurements of {name}: say --bytes")
     n = max(row["bytes"] for row in rows) if size is None else size
-    found = next((one for one in fit["segments"] if n <= one["last"]), (fit["segments"] or [fit])[-1])
+    found = charts.segment(fit, n)
     alpha, beta, gamma = (found[term]["value"] if found.get(term) else 0.0 for term in ("alpha", "beta", "gamma"))
+    if not alpha:
+        raise UsageError(f"p* needs a latency, the fit of {name} to {format_size(n)} gives alpha 0, lost in the noise: "
+                         "measure with a larger --budget")  # fmt: skip
     form = _form(rows, name, n)
     stands = "" if form == name else f", here {form},"
     about = (
         f"T_comp {format_time(t_comp)}, {name}{stands} of {format_size(n)}, measured by demos.{result['demo']} on "
         f"{result['started']}: alpha {format_time(alpha)}, beta {beta * 1e9:.4g} ns/B, gamma {gamma * 1e9:.4g} ns/B"
     )
+    if len(fit["segments"]) > 1:
+        about += (
+            f", fitted to {format_size(found['first'])} to {format_size(found['last'])} (of all sizes: alpha "
+            f"{format_time(fit['alpha']['value'])}, beta {fit['beta']['value'] * 1e9:.4g} ns/B)"
+        )
     terms = {"alpha": alpha, "beta": beta, "gamma": gamma, "pattern": name, "algorithm": form, "bytes": n}
     terms |= {"source": source, "source_started": result["started"]}
     most = max((row["ranks"] for row in rows), default=None)
     asked = _of_terms(t_comp, form, about, terms, found.get("draws") or [], most)
     asked.warnings += _outside(n, rows, name)
     return asked
+
+
+_ORIGINS: dict[str, Callable[..., Asked]] = {
+    "": _given, "--from": _measured, "--fit": _fitted, "--net": _on_network,
+}  # fmt: skip
+_NAMES = {"--from": "source", "--fit": "benchmark", "--net": "network"}
 
 
 def _form(rows: Sequence[Mapping[str, Any]], name: str, n: int) -> str:

@@ -39,6 +39,7 @@ class Carrier:
     ----------
     comm : the communicator
     timed : whether it has a clock of its own; without one time is the wall's and `compute` sleeps
+    exact : whether an operation takes the same time each time that it is repeated
     ordered : whether messages must be taken by `arrivals` and not by physical delivery, because emulated time is not
         tied to the wall clock; conservative simulation then makes the result exact and repeatable (Chandy and
         Misra, IEEE TSE 5(5), 1979)
@@ -47,6 +48,7 @@ class Carrier:
     """
 
     timed = False
+    exact = False
     ordered = False
 
     def __init__(self, comm: MPI.Comm, instruments: list[Instrument] | None = None) -> None:

@@ -145,11 +145,16 @@ def ring(t_comp: float, alpha: float, beta: float) -> Speedup:
     return Speedup(t_comp, one_pass.communication, "ring: 2 alpha (p-1) + 2 beta (p-1)/p")
 
 
-def measured(t_comp: float, pattern: str, n: float, alpha: float, beta: float, gamma: float = 0.0) -> Speedup:
-    """Any pattern with its terms, for n bytes; alpha in seconds, beta and gamma in seconds per byte."""
+def measured(
+    t_comp: float, pattern: str, n: float, alpha: float, beta: float, gamma: float = 0.0, origin: str = "measured"
+) -> Speedup:
+    """Any pattern with its terms, for n bytes; alpha in seconds, beta and gamma in seconds per byte.
+
+    `origin` of the terms begins the name of the form.
+    """
     _check_terms(alpha=alpha, beta=beta, gamma=gamma)
     costs.pattern(pattern)
-    form = f"measured: alpha S(p) + beta V(p) n + gamma R(p) n of {pattern}"
+    form = f"{origin}: alpha S(p) + beta V(p) n + gamma R(p) n of {pattern}"
     return Speedup(t_comp, lambda p: costs.seconds(pattern, p, n, alpha, beta, gamma), form)
 
 

@@ -154,8 +154,13 @@ def _si(value: float, unit: str, digits: int, least: int, most: int) -> str:
     return f"{number} {'pnum kMGT'[power + 4].strip()}{unit}"
 
 
+_NOISE_S = 1e-13  # less is what rounding leaves of a difference of times
+
+
 def format_time(seconds: float, digits: int = 3) -> str:
     """``5e-05`` as ``50.0 us``; from 1000 s on in minutes, hours, days or years, as people write them."""
+    if abs(seconds) < _NOISE_S:
+        return "0 s"
     if 999.5 <= seconds < 1e12:  # which is 1000 with three figures
         unit = next((unit for most, unit in ((1e4, "min"), (1e6, "h"), (1e8, "d")) if seconds < most), "years")
         return _si(seconds / float(SECONDS[unit]), unit, digits, 0, 0)

@@ -2,7 +2,7 @@
 
 ``python -m faults drill ring -n 8 --fault 'kill 3 @ step 20' --recovery shrink``; in a program of one's own::
 
-    recovering    a loop of steps in a job that goes on: shrink, spare, respawn
+    recovering    a loop of steps in a job that goes on: shrink, spare, respawn, rejoin
     restarting    a loop of steps that goes on from its last checkpoint when the job is started again: restart
     routing       a job that leaves the dead out: continue; with a parameter server that has a backup: replicate
     reexecute     tasks of dead ranks are done by others: reexecute, in a step of `recovering`

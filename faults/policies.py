@@ -33,6 +33,8 @@ class Policy:
         Ranks wait from the start to take the places of the dead.
     spawns
         New processes are started to take the places of the dead.
+    later
+        The survivors go on first, and the new processes take the places at the end of a later step.
     replicas
         Copies of what a server holds.
     points
@@ -51,10 +53,16 @@ class Policy:
     refills: bool = False
     has_spares: bool = False
     spawns: bool = False
+    later: bool = False
     replicas: int = 1
     points: tuple[str, ...] = ()
     call: str = ""
     patterns: tuple[str, ...] = ("ring",)
+
+    @property
+    def keeps_places(self) -> bool:
+        """Whether no step is done without one of the places that the job began with."""
+        return self.refills and not self.later
 
 
 _SURVIVORS_GO_ON = ("agree", "rebuild", "shrink", "replay")  # without new ranks no state is restored
@@ -89,6 +97,10 @@ POLICIES = {
         Policy(
             "reexecute", "other ranks do the tasks of the dead again", repairs=True, points=_SURVIVORS_GO_ON,
             call="faults.reexecute(job.comm, ...) in a step under policy 'shrink'", patterns=("scatter-gather",),
+        ),
+        Policy(
+            "rejoin", "the survivors go on, and a new process takes the place later", repairs=True, refills=True,
+            spawns=True, later=True, points=("agree", "rebuild", "rejoin", "restore", "replay"),
         ),
     )
 }  # fmt: skip

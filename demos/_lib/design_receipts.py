@@ -135,10 +135,10 @@ def _row(what: str, p: int, predicted: float, measured: float) -> Row:
 def lines(made: Sequence[Row], waiting: int, skipped: int) -> Iterator[str]:
     """The rows, and median and worst error of each pattern."""
     if made:
-        yield f"{'design':<24} {'what':<36} {'p':>4} {'predicted':>12} {'measured':>12} {'off by':>8}"
+        yield f"{'design':<16} {'what':<26} {'p':>4} {'predicted':>10} {'measured':>10} {'off by':>8}"
     for row in made:
-        yield (f"{row['name'][:24]:<24} {row['what'][:36]:<36} {row['p']:>4} {format_time(row['predicted']):>12} "
-               f"{format_time(row['measured']):>12} {row['error']:>+8.1%}")  # fmt: skip
+        yield (f"{row['name'][:16]:<16} {row['what'][:26]:<26} {row['p']:>4} {format_time(row['predicted']):>10} "
+               f"{format_time(row['measured']):>10} {row['error']:>+8.1%}")  # fmt: skip
     for what in dict.fromkeys(row["what"] for row in made):
         yield f"{what}: {told(_summary([row['error'] for row in made if row['what'] == what]))}"
     yield f"predictions that were not run: {waiting}"

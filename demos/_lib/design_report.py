@@ -1,24 +1,30 @@
-"""What the design command prints: findings, predictions, rankings and margins, as lines of at most 118 characters."""
+"""What the design command prints: findings, predictions, rankings, margins and tools, as lines that fit the screen."""
 
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from emulator.design import failures, pricing
 from emulator.design.pricing import Priced
-from emulator.design.words import counted, short, size, slots
+from emulator.design.words import counted, short, size, slots, terms_words
+from emulator.run.console import width
 from emulator.units import format_time
 
 if TYPE_CHECKING:
     from emulator.design.margins import Margin
-    from emulator.design.model import Facts
+    from emulator.design.model import Design, Facts
     from emulator.design.planner import Plan
     from emulator.design.review import Finding
 
 _TERMS = ("compute", "waiting", "latency", "bandwidth", "reduction", "queueing")
+
+
+def wrapped(text: str, first: str = "", more: str = "") -> list[str]:
+    """A text in lines of the screen's width, 80 columns in a pipe; `first` begins it, `more` every further line."""
+    return textwrap.wrap(text, width(), initial_indent=first, subsequent_indent=more, break_on_hyphens=False)
 
 
 def findings(found: Sequence[Finding]) -> Iterator[str]:
@@ -27,20 +33,20 @@ def findings(found: Sequence[Finding]) -> Iterator[str]:
         yield "no objections: all 17 rules are met"
     for one in found:
         kind = "error" if one.error else "question"
-        yield from textwrap.wrap(f"{kind} {one.rule} [{one.slot}] {one.text}", 110, subsequent_indent="    ")
-        yield from textwrap.wrap(f"-> {one.remedy}", 110, initial_indent="    ", subsequent_indent="       ")
+        yield from wrapped(f"{kind} {one.rule} [{one.slot}] {one.text}", more="    ")
+        yield from wrapped(f"-> {one.remedy}", "    ", "       ")
 
 
 def prediction(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     """One screen for a design; a second one stands beside it in another column."""
     first = priced[0]
     facts = first.facts
-    yield from textwrap.wrap(facts.job.name + (f": {facts.job.sentence}" if facts.job.sentence else ""), 118)
-    yield from dict.fromkeys(_terms_of(one.facts) for one in priced)
+    yield from wrapped(facts.job.name + (f": {facts.job.sentence}" if facts.job.sentence else ""))
+    for each in dict.fromkeys(one.facts for one in priced):
+        yield from wrapped(f"{terms_words(each.alpha, each.beta, each.gamma, each.draws)}, {each.origin}", more="  ")
     yield ""
     for one, p in zip(priced, nodes, strict=True):
-        for slot, text in slots(facts, one.design, p).items():
-            yield from textwrap.wrap(f"{slot.replace('_', ' '):<17}{text}", 110, subsequent_indent=" " * 17)
+        yield from _slots(facts, one.design, p)
         yield ""
     rows = [one.at(min(p, facts.job.most)) for one, p in zip(priced, nodes, strict=True)]
 
@@ -71,13 +77,22 @@ def prediction(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     yield line("node-hours", *(f"{row['node_seconds'] / 3600:.4g}" for row in rows))
     if facts.job.deadline is not None:
         yield line("99 % of the answers within", *(format_time(row["answer"]) for row in rows))
-    for text in _remarks(priced):
-        yield from textwrap.wrap(text, 118, subsequent_indent="  ")
+    for text in (*_capped(priced), *_remarks(priced)):
+        yield from wrapped(text, more="  ")
 
 
-def _terms_of(facts: Facts) -> str:
-    per_byte = f"beta {facts.beta * 1e9:.4g} ns/B, gamma {facts.gamma * 1e9:.4g} ns/B"
-    return f"alpha {format_time(facts.alpha)}, {per_byte}, {facts.origin}"
+def _slots(facts: Facts, design: Design, nodes: int) -> Iterator[str]:
+    for slot, text in slots(facts, design, nodes).items():
+        yield from wrapped(text, f"{slot.replace('_', ' '):<17}", " " * 17)
+
+
+def _capped(priced: Sequence[Priced]) -> Iterator[str]:
+    """Where p* is the last node count that was looked at."""
+    for one in priced:
+        most = int(one.p[-1]) - one.extra_nodes
+        if one.best() == most and most > 1:
+            limit = "the network's places" if one.facts.places <= one.p[-1] else "[job] most"
+            yield f"p* = {most} is the limit, {limit} = {int(one.p[-1])}: the optimum may lie beyond it"
 
 
 def _remarks(priced: Sequence[Priced]) -> Iterator[str]:
@@ -135,16 +150,14 @@ def ranking(found: Plan) -> Iterator[str]:
     """The winner, what loses and why, the default, what the rules cut, and the crossovers."""
     winner = found.winner
     cut = sum(found.cut.values())
-    yield (
-        f"{found.facts.job.name}: {counted(found.searched, 'design')} by {found.objective}; "
-        f"{counted(cut, 'choice')} cut by rules"
-    )
+    yield from wrapped(f"{found.facts.job.name}: {counted(found.searched, 'design')} by {found.objective}; "
+                       f"{counted(cut, 'choice')} cut by rules")  # fmt: skip
     yield ""
-    for slot, text in slots(found.facts, winner.design, winner.nodes).items():
-        yield from textwrap.wrap(f"{slot.replace('_', ' '):<17}{text}", 110, subsequent_indent=" " * 17)
+    yield from _slots(found.facts, winner.design, winner.nodes)
     row = winner.priced.at(winner.nodes)
-    yield (f"S({winner.nodes}) = {row['speedup']:.2f}, a step {format_time(row['step'])}, job {_duration(row['job'])}, "
-           f"{size(max(row['memory'], winner.priced.server_memory))} of {size(found.facts.job.memory)}")  # fmt: skip
+    yield from wrapped(
+        f"S({winner.nodes}) = {row['speedup']:.2f}, a step {format_time(row['step'])}, job {_duration(row['job'])}, "
+        f"{size(max(row['memory'], winner.priced.server_memory))} of {size(found.facts.job.memory)}")  # fmt: skip
     yield f"\n{'nodes':>6} {'job':>11} {'memory':>9}  design, and why it is there"
     for place, one in enumerate(found.ranked):
         row = one.priced.at(one.nodes)
@@ -158,29 +171,36 @@ def ranking(found: Plan) -> Iterator[str]:
     if found.cut:
         yield "\ncut by rules"
         for reason, count in found.cut.most_common():
-            yield f"  {count:>4}  {reason}"
+            yield from wrapped(reason, f"  {count:>4}  ", " " * 8)
     for text in found.crossovers:
-        yield f"crossover: {text}"
+        yield from wrapped(f"crossover: {text}", more="  ")
     if stale := pricing.unpriced(winner.design):
-        yield f"not priced: the effect on progress of {', '.join(stale)}"
+        yield from wrapped(f"not priced: the effect on progress of {', '.join(stale)}", more="  ")
 
 
 def _entry(nodes: Any, job: str, memory: str, text: str, reason: str) -> Iterator[str]:
     head = f"{nodes:>6} {job:>11} {memory:>9}  "
     blank = " " * len(head)
-    yield from textwrap.wrap(text, 118, initial_indent=head, subsequent_indent=blank)
-    yield from textwrap.wrap(reason, 118, initial_indent=blank + "  ", subsequent_indent=blank + "  ")
+    yield from wrapped(text, head, blank)
+    yield from wrapped(reason, blank + "  ", blank + "  ")
 
 
 def margins(found: Sequence[Margin]) -> Iterator[str]:
     """One line for each fact."""
-    heads = ("until the nodes move by 10 %", "until other patterns win", "another policy")
-    yield f"{'may grow by':<12} {heads[0]:>29} {heads[1]:>26} {heads[2]:>16}"
+    yield f"{'may grow by, until':<20} {'the nodes move 10 %':>19} {'other patterns win':>19} {'policy changes':>15}"
     for one in found:
         margins = (one.nodes, one.pattern, one.policy)
         cells = (f"{factor:.3g} x" if factor and factor < 1000 else f"over {one.most:.0f} x" for factor in margins)
         nodes, pattern, policy = cells
-        yield f"{one.fact:<12} {nodes:>29} {pattern:>26} {policy:>16}"
+        yield f"{one.fact:<20} {nodes:>19} {pattern:>19} {policy:>15}"
+
+
+def mapping(rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
+    """The tool of each slot, and its options beneath."""
+    for slot, tool, options in rows:
+        yield from wrapped(tool, f"{slot:<29}", " " * 29)
+        if options != "-":
+            yield from wrapped(options, " " * 31, " " * 31)
 
 
 def record(one: Priced, nodes: int) -> dict[str, Any]:

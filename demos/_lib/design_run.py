@@ -83,7 +83,7 @@ def simulate(
         MPI.Init()  # derived datatypes and statuses are the library's, also where no message is
     made = skeleton(sheet, *facts_and_design(sheet, terms), most, cap)
     shown = Report("design", False, place["out"], place["json"], place["quiet"])
-    with shown.begun(made.ranks, network=made.network.describe(), clock="emulated") as _:
+    with shown.begun(made.ranks, network=made.network.describe(), clock="simulated") as _:
         about = _about(sheet, terms, made)
         if sheet.program:
             about["design_run"]["notes"].insert(0, f"{sheet.program} is not simulated: the skeleton of its design is")

@@ -80,7 +80,7 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: hospitals.Rows, steps: case.S
     return ends
 
 
-@demo("cases.federated", needs=RANKS, why=WHY)
+@demo("cases.federated", needs=RANKS, why=WHY, simulates=False)
 def main(run: Run) -> None:
     """Train one model in hospitals that keep their rows: servers by election, gossip, drop-outs, a liar."""
     own = admit(run.comm, hospitals.rows(hospitals.split(run.size, run.seed)[run.rank]))

@@ -137,7 +137,7 @@ def mission(agents: int, seed: int) -> World:
     return World(agents, seed, apart=APART, empty={agents - 1: 65, agents - 2: 80})
 
 
-@demo("cases.swarm", needs=RANKS, why=WHY)
+@demo("cases.swarm", needs=RANKS, why=WHY, simulates=False)
 def main(run: Run) -> None:
     """Search an area with agents that hear their neighbours only: map, coverage, deaths, convergence."""
     world = mission(run.size, run.seed)

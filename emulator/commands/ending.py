@@ -1,4 +1,4 @@
-"""Gather each rank's figures at the end of an emulated program, without a collective call.
+"""Gather each rank's figures at the end of a program, without a collective call.
 
 A rank may never end: it died, or it waits for one that has ended. The others must not wait for it.
 """
@@ -19,15 +19,21 @@ PATIENCE_S = 30.0
 """Wall seconds after which rank 0 reports without the ranks that have not ended; their end is a second report."""
 _NAP_S = 1e-3
 
-Row = tuple[Any, Any, int]
-"""A rank's traffic, its deadlines and overruns, its inversions."""
+Row = tuple[Any, Any, int] | None
+"""A rank's traffic, its deadlines and overruns, its inversions; None without an emulated network."""
 
 
 class Ending:
-    """Gathers the figures of ending ranks; all ranks construct one before the program (collective)."""
+    """Gathers the figures of ending ranks; all ranks construct one before the program (collective).
 
-    def __init__(self, comm: Any, patience_s: float = PATIENCE_S) -> None:
-        self._engine, self._control, self._patience_s = comm.engine, comm._real.Dup(), patience_s
+    Parameters
+    ----------
+    control : a communicator of MPI itself that the program does not use
+    engine : of the emulated communicator, if there is one
+    """
+
+    def __init__(self, control: MPI.Intracomm, engine: Any = None, patience_s: float = PATIENCE_S) -> None:
+        self._engine, self._control, self._patience_s = engine, control, patience_s
         self._began = time.perf_counter()
 
     def wall(self) -> float:
@@ -40,7 +46,7 @@ class Ending:
         Other ranks hand theirs in and get nothing.
         """
         engine = self._engine
-        mine = (traffic.of_rank(engine.clock.t, engine.routes), engine.pacer.figures(), engine.inversions())
+        mine = engine and (traffic.of_rank(engine.clock.t, engine.routes), engine.pacer.figures(), engine.inversions())
         if self._control.Get_rank() > 0:
             self._sent = self._control.isend(mine, 0)
             return
@@ -61,7 +67,8 @@ class Ending:
     def _arrived(self, missing: set[int]) -> list[Row]:
         """Take the rows of ranks that have ended since, and remove them and failed ranks from `missing`."""
         rows = []
-        self._engine.progress()  # others may need this rank to take in their last messages
+        if self._engine is not None:
+            self._engine.progress()  # others may need this rank to take in their last messages
         for rank in sorted(missing):
             try:
                 if not self._control.iprobe(rank):
@@ -74,9 +81,12 @@ class Ending:
 
     def describe(self, rows: list[Row]) -> dict[str, Any]:
         """Give the part of the result file that the ranks' rows make up."""
+        known = [row for row in rows if row is not None]
+        if self._engine is None:
+            return {}
         network, pace = self._engine.network, self._engine.pacer.pace
-        total = traffic.total(network, [row[0] for row in rows])
-        fidelity = summarise([row[1] for row in rows], sum(row[2] for row in rows), pace)
+        total = traffic.total(network, [row[0] for row in known])
+        fidelity = summarise([row[1] for row in known], sum(row[2] for row in known), pace)
         return {"traffic": total.describe(network), "fidelity": fidelity, "pace": fidelity["pace"]}
 
 

@@ -11,6 +11,7 @@ import runpy
 import sys
 import threading
 import traceback
+from collections.abc import Callable
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -47,19 +48,29 @@ def emulate_world(mpi: Any, comm: Any) -> None:
     from emulator.comm.refused import refuse_in_program
 
     refuse_in_program()
-    mpi.COMM_WORLD = comm
     mpi.Wtime = comm.now
-    # MPI is up already, and must stay up until the traffic is added up.
+    replace_world(mpi, comm)
+
+
+def replace_world(mpi: Any, comm: Any) -> None:
+    """Replace COMM_WORLD of the module mpi4py.MPI."""
+    mpi.COMM_WORLD = comm
+    # MPI is up already, and must stay up until the ranks' figures are gathered.
     mpi.Init = mpi.Finalize = lambda: None
     mpi.Init_thread = lambda required=mpi.THREAD_MULTIPLE: mpi.Query_thread()
 
 
-def execute(comm: Any, module: str | None, arguments: list[str]) -> None:
-    """Run the program; if it fails on one rank, the job ends, instead of waiting for that rank."""
+def execute(first: Callable[[], bool], module: str | None, arguments: list[str]) -> None:
+    """Run the program; if it fails on one rank, the job ends, instead of waiting for that rank.
+
+    Parameters
+    ----------
+    first : whether this rank is the first to ask, and prints an error that all have
+    """
 
     def in_thread(failure: Any) -> None:
         if isinstance(failure.exc_value, UsageError):
-            _refuse(comm, failure.exc_value)
+            _refuse(first, failure.exc_value)
         threading.__excepthook__(failure)
 
     threading.excepthook = in_thread
@@ -78,7 +89,7 @@ def execute(comm: Any, module: str | None, arguments: list[str]) -> None:
                 print(end.code, file=sys.stderr)
             leave(end.code if isinstance(end.code, int) else 1)
     except UsageError as error:
-        _refuse(comm, error)
+        _refuse(first, error)
     except KeyboardInterrupt:
         raise
     except BaseException:
@@ -86,11 +97,11 @@ def execute(comm: Any, module: str | None, arguments: list[str]) -> None:
         leave(1)
 
 
-def _refuse(comm: Any, error: UsageError) -> None:
+def _refuse(first: Callable[[], bool], error: UsageError) -> None:
     """End the rank with one line for a usage error: the program's line that caused it, and the message."""
     frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if not _ours(one)), None)
     place = f"{frame.filename}:{frame.lineno}: " if frame else ""
-    if comm.engine.shared.is_first_to_ask():  # the others have the same error
+    if first():  # the others have the same error
         print(f"error: {place}{error}", file=sys.stderr)
     leave(error.exit_code)
 

@@ -26,10 +26,9 @@ from emulator.errors import CheckFailed, UsageError, on_root
 from emulator.launch import mpirun
 from emulator.launch.job import inside
 from emulator.launch.streams import print_error
-from emulator.run.options import OneLineCommand, common_options, refuse_idle_limit, relaunch
+from emulator.run.options import OneLineCommand, common_options, refuse_idle, relaunch
 
 if TYPE_CHECKING:
-    from emulator.comm.communicator import EmulatedComm
     from emulator.commands.ending import Ending
     from emulator.trace.recorder import Recorder
 
@@ -56,20 +55,29 @@ class _Program(OneLineCommand):
     context_settings={"allow_interspersed_args": False},
     params=common_options(
         "-n", "net", "pace", "compute", "seed", "out", "json", "trace", "trace-limit", "quiet", "full",
-        net={"required": True}, compute={"default": "measured"},
+        net={"help": "Emulated network (see 'python -m emulator networks'); absent, with --trace: MPI as it is."},
+        compute={"default": "measured"},
         quiet={"help": "Print nothing but what the program prints."},
     ),
 )  # fmt: skip
 @click.option("-m", "module", metavar="MODULE", help="Run a module, as python -m does.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(
-    launch_ranks: int | None, net: str, pace: float | str, compute: str, seed: int, out: str | None,
+    launch_ranks: int | None, net: str | None, pace: float | str, compute: str, seed: int, out: str | None,
     json: str | None, trace: bool, trace_limit: int | None, quiet: bool, full: bool, module: str | None,
     arguments: tuple[str, ...],
 ) -> None:  # fmt: skip
-    """Run an mpi4py program, unchanged, over an emulated network: [-m MODULE | SCRIPT.py] [its arguments]."""
+    """Run an mpi4py program, unchanged, over an emulated network: [-m MODULE | SCRIPT.py] [its arguments].
+
+    With --trace and without --net it runs on MPI itself, and what its ranks do is recorded on the wall clock.
+    """
+    if net is None and not trace:
+        raise UsageError(
+            "a program runs over an emulated network, or is recorded, got neither --net nor --trace: add --net 10gbe, "
+            "or --trace"
+        )
+    refuse_idle(net)
     _check(module, arguments)
-    refuse_idle_limit(trace, trace_limit)
     if not inside():
         if launch_ranks is None:
             raise UsageError("a job needs ranks, got no -n outside of mpirun: add -n 4, or start it with mpirun -n 4")
@@ -79,31 +87,35 @@ def run(
     from emulator.comm import algorithms
     from emulator.commands.ending import Ending
     from emulator.run.interrupts import SaverOnSignal, leave
-    from emulator.wire.emulate import emulate
 
     if launch_ranks not in (None, MPI.COMM_WORLD.Get_size()):
         raise UsageError(
             f"-n starts a job from outside mpirun; this one already has {MPI.COMM_WORLD.Get_size()} ranks, -n says "
             f"{launch_ranks}: leave one of them out"
         )
-    comm = emulate(MPI.COMM_WORLD, net, pace=pace, compute=compute, seed=seed)
-    program.emulate_world(MPI, comm)
+    control = MPI.COMM_WORLD.Dup()
+    comm = _world(net, pace, compute, seed)
+    engine = None if net is None else comm.engine
     # Now, because the program's folder takes the place of ours on sys.path.
     algorithms.find()
-    if comm.notice and comm.rank == 0:
-        print(f"note: {comm.notice}", file=sys.stderr, flush=True)
     json = None if json is None else os.path.abspath(json)  # the program may change the directory
-    hosts = comm.control.gather(MPI.Get_processor_name())
-    result = on_root(comm.control, lambda: _begin(comm, pace, hosts, json))
-    folder = on_root(comm.control, lambda: results.run_folder("run", out).resolve())
-    recorder = _recording(comm, folder, trace_limit) if trace else None
+    hosts = control.gather(MPI.Get_processor_name())
+    about = {"clock": "wall"} if engine is None else {
+        "clock": "emulated", "pace": pace, "network": engine.network.describe(),
+    }  # fmt: skip
+    result = on_root(control, lambda: _begin(control.size, hosts, json, about))
+    folder = on_root(control, lambda: results.run_folder("run", out).resolve())
+    recorder = _recording(comm, control, folder, trace_limit, about["clock"]) if trace else None
+    ending = Ending(control, engine)
     # At exit, because a program may end other ranks from an exit handler of its own, which runs before this one.
-    atexit.register(_close, comm, Ending(comm), recorder, folder, result, json, quiet, full)
+    atexit.register(_close, ending, engine, recorder, folder, result, json, quiet, full)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # mpirun passes Ctrl-C on as SIGTERM
-    saver = SaverOnSignal(folder, lambda: False) if comm.rank == 0 else None
-    comm.engine.clock.pause()
+    saver = SaverOnSignal(folder, lambda: False) if control.rank == 0 else None
+    if engine is not None:
+        engine.clock.pause()
+    first = (lambda: control.rank == 0) if engine is None else engine.shared.is_first_to_ask
     try:
-        program.execute(comm, module, list(arguments))
+        program.execute(first, module, list(arguments))
     except KeyboardInterrupt:
         leave(saver)
 
@@ -118,26 +130,42 @@ def _check(module: str | None, arguments: Sequence[str]) -> None:
         raise UsageError(f"-m names a module that can be imported from here, found none called {module!r}")
 
 
-def _begin(comm: EmulatedComm, pace: float | str, hosts: list[str] | None, json: str | None) -> dict[str, Any]:
+def _world(net: str | None, pace: float | str, compute: str, seed: int) -> Any:
+    """Put the communicator that the program gets in the place of COMM_WORLD: an emulated one, or one that tells."""
+    from mpi4py import MPI
+
+    if net is None:
+        from emulator.trace import bare
+
+        comm: Any = bare.traced(MPI.COMM_WORLD.Dup())
+        program.replace_world(MPI, comm)
+        return comm
+    from emulator.wire.emulate import emulate
+
+    comm = emulate(MPI.COMM_WORLD, net, pace=pace, compute=compute, seed=seed)
+    program.emulate_world(MPI, comm)
+    if comm.notice and comm.rank == 0:
+        print(f"note: {comm.notice}", file=sys.stderr, flush=True)
+    return comm
+
+
+def _begin(ranks: int, hosts: list[str] | None, json: str | None, about: dict[str, Any]) -> dict[str, Any]:
     """Begin the result, on rank 0, before the program."""
     results.check_writable(json)
-    return results.new(
-        "run", mpirun.this_job(comm.size), ranks=comm.size, hosts=hosts, clock="emulated", pace=pace,
-        network=comm.engine.network.describe(),
-    )  # fmt: skip
+    return results.new("run", mpirun.this_job(ranks), ranks=ranks, hosts=hosts, **about)
 
 
-def _recording(comm: EmulatedComm, folder: Path, limit: int | None) -> Recorder:
+def _recording(comm: Any, control: Any, folder: Path, limit: int | None, clock: str) -> Recorder:
     """Begin to record what this rank does."""
     from emulator.trace import folder as traces
     from emulator.trace import tracing
 
-    on_root(comm.control, lambda: traces.prepare(folder))
-    return tracing.begin(comm, folder, limit=limit)
+    on_root(control, lambda: traces.prepare(folder))
+    return tracing.begin(comm, folder, limit=limit, clock=clock)
 
 
 def _close(
-    comm: EmulatedComm, ending: Ending, recorder: Recorder | None, folder: Path, result: dict[str, Any],
+    ending: Ending, engine: Any, recorder: Recorder | None, folder: Path, result: dict[str, Any],
     json: str | None, quiet: bool, full: bool,
 ) -> None:  # fmt: skip
     """Report, and make this process end with a failure if that fails: an exit handler cannot do so by an exception."""
@@ -157,7 +185,7 @@ def _close(
 
                 unwritten = page.keep(folder, result)
             if not quiet:
-                _print(comm, ending, result, None if unwritten else folder, full)
+                _print(engine, ending, result, None if unwritten else folder, full)
             if unwritten is not None:
                 raise unwritten
     except (UsageError, CheckFailed) as error:
@@ -168,7 +196,7 @@ def _close(
         program.leave(1)
 
 
-def _print(comm: EmulatedComm, ending: Ending, result: dict[str, Any], folder: Path | None, full: bool) -> None:
+def _print(engine: Any, ending: Ending, result: dict[str, Any], folder: Path | None, full: bool) -> None:
     """Print what the run took, and where its page is if it could be saved."""
     from emulator.report import page, terminal
     from emulator.report.views import view
@@ -177,7 +205,7 @@ def _print(comm: EmulatedComm, ending: Ending, result: dict[str, Any], folder: P
     console = make_console()
     console.print()
     terminal.show(view(results.plain(result)), console, full)
-    if not comm.engine.pacer.pace:
+    if engine is not None and not engine.pacer.pace:
         console.print(
             f"emulated {result['traffic']['seconds']:.6g} s, wall {ending.wall():.3g} s: without pacing only MPI.Wtime "
             "reads emulated time; what the program times with time.perf_counter or time.time is the wall's"

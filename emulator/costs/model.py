@@ -131,13 +131,13 @@ class Pattern:
 @lru_cache(maxsize=4096)
 def _coefficients(pattern: Pattern, p: Any, options: tuple[tuple[str, Any], ...]) -> tuple[Terms, Any, list[Terms]]:
     """Chain, traffic and shared resources of a pattern, as arrays over several p."""
+    chosen = dict(options)
     if isinstance(p, int):
-        chosen = dict(options)
         shared = list(pattern.shared(p, **chosen)) if pattern.shared is not None else []
         return pattern.terms(p, **chosen), pattern.traffic(p, **chosen), shared
-    each = [_coefficients.__wrapped__(pattern, one, options) for one in p]
-    chain, resources = _stack([one[0] for one in each]), zip(*(one[2] for one in each), strict=True)
-    sent, port = np.array([one[1] for one in each], dtype=float).reshape(-1, 2).T
+    chain = _stack([pattern.chain(one, **chosen) for one in p])
+    sent, port = np.array([pattern.traffic(one, **chosen) for one in p], dtype=float).reshape(-1, 2).T
+    resources = zip(*(pattern.shared(one, **chosen) for one in p), strict=True) if pattern.shared is not None else ()
     return chain, (sent, port), [_stack(list(of)) for of in resources]
 
 

@@ -21,7 +21,7 @@ from emulator.design.words import counted, failures_cost, size, slots
 from emulator.units import format_time
 
 WIDTH = 800
-_IN_BOX, _BESIDE_ARROW = 20, 31  # characters of the smallest text that have room there
+_IN_BOX, _BESIDE_ARROW = 20, (37, 33, 28)  # characters of the smallest text that have room there, line by line
 _STYLE = """
 :root { --paper: #ffffff; --ink: #1b1f24; --soft: #57606a; --line: #8c959f; --node: #ddf4ff; --server: #fff1cc;
         --lead: #e6dcff; --copy: #f0f1f3; --arrow: #0969da; }
@@ -152,11 +152,11 @@ def _between(xs: Sequence[int], nodes: int) -> list[str]:
 def _labels(priced: Priced, nodes: int) -> list[str]:
     """Pattern and bytes per node and step of each flow that has messages of its own, at most three lines."""
     facts, design = priced.facts, priced.design
-    said = []
+    said: list[str] = []
     for flow in design.flows:
         if not bill.silent(facts, flow):
             sent = bill.per_step(facts, design, flow, np.array([nodes]))[4, 0]
-            said.append(_named(flow.of, f"{flow.pattern}, {size(sent)}", _BESIDE_ARROW))
+            said.append(_named(flow.of, f"{flow.pattern}, {size(sent)}", _BESIDE_ARROW[min(len(said), 2)]))
     more = [f"and {len(said) - 2} more"] if len(said) > 3 else []
     return (said[: 3 - len(more)] + more) + (["per node and step"] if len(said) + len(more) < 4 else [])
 

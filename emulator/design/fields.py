@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any
+import math
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
 
 from emulator.errors import UsageError
 from emulator.units import parse_fraction, parse_rate, parse_size, parse_time
@@ -76,6 +77,40 @@ def _staleness(value: Any) -> float:
     return float(value)
 
 
+def _whole(least: int, most: float = math.inf) -> BeforeValidator:
+    legal = f"a whole number >= {least}" if math.isinf(most) else f"a whole number from {least} to {most:g}"
+
+    def checked(value: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            raise UsageError(f"must be {legal}, got {value!r}")
+        return value
+
+    return BeforeValidator(checked)
+
+
+def _real(most: float = math.inf) -> BeforeValidator:
+    legal = "a number >= 0" if math.isinf(most) else f"a number from 0 to {most:g}"
+
+    def checked(value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= most or value == math.inf:
+            raise UsageError(f"must be {legal}, got {value!r}")
+        return float(value)
+
+    return BeforeValidator(checked)
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise UsageError(f"must be a name in quotes, got {value!r}")
+    return value
+
+
+def _module(value: Any) -> str:
+    if not isinstance(value, str) or not all(part.isidentifier() for part in value.split(".")):
+        raise UsageError(f"must be the name of a Python module such as 'demos.cases.rag', got {value!r}")
+    return value
+
+
 Seconds = Annotated[float, BeforeValidator(_time)]
 PositiveSeconds = Annotated[float, BeforeValidator(_positive_time)]
 Bytes = Annotated[int, BeforeValidator(_bytes)]
@@ -83,10 +118,13 @@ PositiveBytes = Annotated[int, BeforeValidator(_positive_bytes)]
 Share = Annotated[float, BeforeValidator(_share)]
 Beta = Annotated[float, BeforeValidator(_bandwidth)]
 Steps = Annotated[float, BeforeValidator(_staleness)]
-Count = Annotated[int, Field(ge=1, strict=True)]
-Whole = Annotated[int, Field(ge=0, strict=True)]
-Shape = Annotated[float, Field(ge=0, le=10, allow_inf_nan=False)]  # of a distribution: beyond, none describes a job
-Number = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, _whole(1)]
+Most = Annotated[int, _whole(1, 16384)]
+Whole = Annotated[int, _whole(0)]
+Shape = Annotated[float, _real(10)]  # of a distribution: beyond, none describes a job
+Number = Annotated[float, _real()]
+Name = Annotated[str, BeforeValidator(_name)]
+Module = Annotated[str, BeforeValidator(_module)]
 
 
 class Table(BaseModel):
@@ -94,6 +132,7 @@ class Table(BaseModel):
 
     # The sheet's one validator is built when a sheet is read: one per table would take a tenth of a second.
     model_config = ConfigDict(frozen=True, defer_build=True)
+    holds: ClassVar[str] = "field"
 
     @model_validator(mode="before")
     @classmethod
@@ -103,7 +142,7 @@ class Table(BaseModel):
             if name not in legal:
                 near = difflib.get_close_matches(name, legal, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else "remove it."
-                raise UsageError(f"there is no field {name!r} here: {hint} Legal: {', '.join(legal)}")
+                raise UsageError(f"there is no {cls.holds} {name!r} here: {hint} Legal: {', '.join(legal)}")
         return values
 
 

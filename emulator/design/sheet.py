@@ -7,14 +7,15 @@ finds what is wrong with it.
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Any, ClassVar, Self
 
-from pydantic import Field, PrivateAttr, ValidationError, model_validator
+from pydantic import PrivateAttr, ValidationError, model_validator
 
-from emulator.design.fields import Table
+from emulator.design.fields import Module, Table
 from emulator.design.tables import (
     Communication,
     Consistency,
@@ -32,12 +33,16 @@ from emulator.errors import UsageError, read_text
 from emulator.network.files import first_error
 
 SLOTS = ("partition", "communication", "consistency", "coordination", "fault_tolerance", "load_balancing")
+_KEYS = {"state": "name", "task": "name", "communication": "of"}
+"""The tables that there are several of, and the field that names one of them, as `--change` does."""
 
 
 class Sheet(Table):
     """A whole sheet; the six slots may be missing where only `plan` reads it."""
 
-    program: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$")] | None = None
+    holds: ClassVar[str] = "table"
+
+    program: Module | None = None
     job: Job
     state: tuple[State, ...] = ()
     task: tuple[Task, ...] = ()
@@ -104,15 +109,35 @@ def parse(text: str, origin: str = "sheet", changes: tuple[str, ...] = ()) -> Sh
         values = tomllib.loads(text)
         for change in changes:
             _change(values, change)
+        _beside(values, origin)
         sheet = Sheet.model_validate(values)
         sheet._origin = origin
         return sheet
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{origin}: not TOML: {error}") from None
     except ValidationError as error:
-        raise UsageError(f"{origin}: {first_error(error.errors())}") from None
+        raise UsageError(f"{origin}: {_named(first_error(error.errors()), values)}") from None
     except UsageError as error:
         raise UsageError(f"{origin}: {error}") from None
+
+
+def _beside(values: dict[str, Any], origin: str) -> None:
+    """Look for the network's file in the sheet's folder first."""
+    network = values.get("network")
+    if isinstance(network, dict) and isinstance(file := network.get("file"), str):
+        beside = Path(origin).parent / file
+        network["file"] = str(beside) if beside.is_file() else file
+
+
+def _named(message: str, values: dict[str, Any]) -> str:
+    """The message with the name of a state, task or communication where it has a number."""
+
+    def name(found: re.Match[str]) -> str:
+        table, number = found[1], int(found[2])
+        called = values[table][number].get(_KEYS[table]) if isinstance(values[table][number], dict) else None
+        return f"{table}.{called}" if isinstance(called, str) and called else f"{table} number {number + 1}"
+
+    return re.sub(rf"^({'|'.join(_KEYS)})\[(\d+)\]", name, message)
 
 
 def load(path: str | Path, changes: tuple[str, ...] = ()) -> Sheet:
@@ -132,7 +157,7 @@ def _change(values: dict[str, Any], change: str) -> None:
         value = text.strip()
     target: Any = values.setdefault(table, {})
     if isinstance(target, list):
-        key = "of" if table == "communication" else "name"
+        key = _KEYS.get(table, "name")
         chosen = [one for one in target if len(path) == 1 or one.get(key) == path[0]]
         if not chosen:
             names = ", ".join(str(one.get(key)) for one in target)

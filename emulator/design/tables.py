@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -10,6 +10,8 @@ from emulator.design.fields import (
     Beta,
     Bytes,
     Count,
+    Most,
+    Name,
     Number,
     PositiveBytes,
     PositiveSeconds,
@@ -29,7 +31,7 @@ KEY_BYTES = 8  # of a row's key beside the row
 class Job(Table):
     """Facts: what is to be computed, on which nodes, and what it tolerates."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Name
     sentence: str = ""
     ceiling: Literal["data", "model", "throughput"] = "data"
     t_comp: PositiveSeconds
@@ -45,13 +47,13 @@ class Job(Table):
     liars: Whole = 0
     mtbf: PositiveSeconds | None = None
     repair: Seconds = 3600.0
-    most: Annotated[int, Field(ge=1, le=16384, strict=True)] = 1024
+    most: Most = 1024
 
 
 class State(Table):
     """A part of what is kept: dense layers, an embedding table, an index, positions."""
 
-    name: Annotated[str, Field(min_length=1)]
+    name: Name
     bytes: Bytes
     copies: Number = 0.0
     update: Bytes | None = None

@@ -112,7 +112,7 @@ def _flat(alpha: float, beta: float) -> Network:
 
     if not beta:
         raise UsageError("network.bandwidth must be finite for a run: give one such as '10 Gbit/s'")
-    return files.parse(f'[link]\nlatency = "{alpha!r} s"\nbandwidth = "{8 / beta!r} bit/s"\n', "sheet")
+    return files.parse(files.section("link", alpha, beta), "sheet")
 
 
 def _laid_out(network: Network) -> Network:

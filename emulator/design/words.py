@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
+
+import numpy as np
 
 from emulator.design.model import Design, Facts, Flow
 from emulator.units import format_time
@@ -24,6 +27,21 @@ def counted(count: int, noun: str) -> str:
 def age(steps: float) -> str:
     """How old updates may get: up to 1 step old, up to 3 steps old, of any age."""
     return "of any age" if math.isinf(steps) else f"up to {steps:g} step" + ("s" if steps != 1 else "") + " old"
+
+
+def terms_words(alpha: float, beta: float, gamma: float, draws: Any) -> str:
+    """alpha, beta and gamma, with 95 % intervals where there are draws of them."""
+    words = []
+    ends = np.quantile(draws, [0.025, 0.975], axis=0).T.tolist() if len(draws) else [(0.0, 0.0)] * 3
+    for name, value, (low, high) in zip(("alpha", "beta", "gamma"), (alpha, beta, gamma), ends, strict=True):
+        form = format_time if name == "alpha" else _per_byte
+        if value or name != "gamma":
+            words.append(f"{name} {form(value)}" + (f" ({form(low)} to {form(high)})" if low < high else ""))
+    return ", ".join(words)
+
+
+def _per_byte(seconds: float) -> str:
+    return f"{seconds * 1e9:.4g} ns/B"
 
 
 def failures_cost(facts: Facts, waste: float, digits: int = 2) -> str:

@@ -20,6 +20,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,7 @@ def read(path: str | Path) -> dict[str, Any]:
         The file cannot be read, is in no known format, or has too few timings.
     """
     name, timings = parse(read_text(Path(path), f"terms file {str(path)!r}"), str(path))
-    found = fit(timings, str(path))
+    found = fit(timings, str(path), name=name)
     most = {"most_bytes": max(one.bytes for one in timings), "most_ranks": max(one.ranks for one in timings)}
     doubt = "" if found["alpha"] else ", whose timings show no latency"
     return {**found, **most, "origin": f"{name} in {path}{doubt}"}
@@ -83,17 +84,22 @@ def parse(text: str, origin: str = "terms") -> tuple[str, list[Timing]]:
         if known:
             return name, reader(text, origin)
     names = ", ".join(name for name, _, _ in formats)
-    raise UsageError(f"{origin}: no known format: it must be the text output of {names}")
+    start = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    got = f"a text that begins with {shorten(start, 60, placeholder=' ...')!r}" if start else "an empty file"
+    raise UsageError(f"{origin}: no known format: it must be the text output of {names}, got {got}")
 
 
-def fit(timings: list[Timing], origin: str = "terms", resamples: int = 200) -> dict[str, Any]:
+def fit(
+    timings: list[Timing], origin: str = "terms", resamples: int = 200, name: str = "a benchmark"
+) -> dict[str, Any]:  # fmt: skip
     """alpha and beta of timings, with bootstrap draws (alpha, beta, gamma = 0) where the points are more than two."""
     taken = [one for one in timings if one.seconds > 0]
     terms = [costs.terms(one.pattern, one.ranks) if one.pattern != "message" else costs.Terms(1, 1) for one in taken]
     design = np.array([[t.steps, t.volume * one.bytes] for t, one in zip(terms, taken, strict=True)], dtype=float)
     lengths = np.linalg.norm(design, axis=0) if taken else np.zeros(2)
     if len(taken) < 2 or not lengths.all() or np.linalg.matrix_rank(design / lengths, tol=1e-6) < 2:
-        raise UsageError(f"{origin}: alpha and beta need timings of 2 sizes or 2 numbers of ranks, got {len(taken)}")
+        raise UsageError(f"{origin}: alpha and beta need timings of 2 sizes or 2 numbers of ranks, got {len(taken)} "
+                         f"of {name}")  # fmt: skip
     data = np.array([one.seconds for one in taken])
     alpha, beta = huber(design, data).tolist()
     _check_pair(alpha * design[:, 0] + beta * design[:, 1], taken, origin)
@@ -144,20 +150,26 @@ def _nccl(text: str, origin: str) -> list[Timing]:
 
 def _osu(text: str, origin: str) -> list[Timing]:
     title = re.search(r"# OSU MPI (.*?) Test", text)
-    named = title[1].removesuffix(" Latency").strip().lower() if title else ""
+    said = title[1] if title else ""
+    if not said.endswith("Latency"):
+        what = f"OSU MPI {said} Test" if said else "an OSU test without a name"
+        raise UsageError(f"{origin}: this is {what}: alpha and beta need times: take osu_latency, or a collective such "
+                         "as osu_allreduce")  # fmt: skip
+    named = said.removesuffix("Latency").strip().lower() or "latency"
     ranks, pattern = 2, "message"
     if named != "latency":
-        said = re.search(r"#\s*ranks\s+(\d+)", text)
-        if said is None:
+        pattern, told = _pattern(named, origin), re.search(r"#\s*ranks\s+(\d+)", text)
+        if told is None:
             raise UsageError(f"{origin}: OSU collectives do not print their number of ranks: add a line '# ranks N'")
-        ranks, pattern = int(said[1]), _pattern(named, origin)
+        ranks = int(told[1])
     return [Timing(pattern, ranks, float(row[0]), float(row[1]) * 1e-6) for row in _rows(text) if len(row) >= 2]
 
 
 def _intel(text: str, origin: str) -> list[Timing]:
-    found = []
+    found, named = [], []
     for part in re.split(r"#\s*Benchmarking\s+", text)[1:]:
         name = part.split()[0]
+        named.append(name)
         said = re.search(r"#processes\s*=\s*(\d+)", part)
         if said is None:
             raise UsageError(f"{origin}: a table of Intel MPI Benchmarks must say '#processes = N', {name} does not")
@@ -168,6 +180,9 @@ def _intel(text: str, origin: str) -> list[Timing]:
         column = 2 if single else 3  # t[usec]; t_max[usec]: the operation ends with its last rank
         rows = [row for row in _rows(part) if len(row) > column]
         found += [Timing(pattern, int(said[1]), float(row[0]), float(row[column]) * 1e-6) for row in rows]
+    if not found:
+        raise UsageError(f"{origin}: of Intel MPI Benchmarks PingPong, Allreduce, Bcast, Reduce, Allgather and "
+                         f"Reduce_scatter are read, got {', '.join(named)}: run one of them")  # fmt: skip
     return found
 
 

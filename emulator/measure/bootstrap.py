@@ -71,6 +71,7 @@ def model_errors(
     terms: int,
     resamples: int,
     rng: np.random.Generator,
+    turns: bool = False,
 ) -> Array:
     """Draw errors of a model like those that its residuals show.
 
@@ -81,7 +82,8 @@ def model_errors(
     ranks, sizes : array_like, shape (points,)
         Of each point.
     noise_variance : mean variance of the points' logarithms from their repetitions
-    terms : fitted terms, at least 2
+    terms : fitted terms, at least 2, without that of ranks that take turns on cores
+    turns : whether that one is fitted, too
     resamples, rng : number of draws, and the random generator
 
     Returns
@@ -91,12 +93,12 @@ def model_errors(
     """
     count = len(residuals)
     rest = residuals - residuals.mean()
-    free = count - terms
+    free = count - terms - turns
     if free < 1:
         return np.empty((0, count))
     effects = []
     # The level of a fit takes a degree of freedom of the ranks'; alpha and beta are told apart by sizes and take two.
-    for labels, taken in ((ranks, 1), (sizes, 2)):
+    for labels, taken in ((ranks, 1 + turns), (sizes, 2)):
         levels, index, members = np.unique(np.asarray(labels), return_inverse=True, return_counts=True)
         degrees = len(levels) - taken
         if len(levels) < count and degrees >= 1 and free > degrees:

@@ -4,10 +4,12 @@ A point is a pattern on p ranks with n bytes and its repetitions; the model is
 
     T = alpha S + beta V n + gamma R n,     alpha, beta, gamma >= 0
 
-with S, V and R from `emulator.costs` (a plain message has S = V = 1, R = 0). Times span six decades, so the loss is
-Huber's, on relative error (its logarithm), over the medians of the points: least squares on seconds would fit the
-largest sizes alone and give negative alphas. Protocols change with size, so the model is also fitted in segments of
-n; the break points minimise the summed relative error (dynamic programming), and their number is BIC's.
+with S, V and R from `emulator.costs` (a plain message has S = V = 1, R = 0). Where some ranks have a core each and
+others take turns, a step of these takes longer by a fourth term, so that alpha is that of ranks with a core each. Times
+span six decades, so the loss is Huber's, on relative error (its logarithm), over the medians of the points: least
+squares on seconds would fit the largest sizes alone and give negative alphas. Protocols change with size, so the model
+is fitted in segments of n; the break points minimise the summed relative error (dynamic programming), and their number
+is BIC's.
 
 Intervals are bootstrapped: repetitions are drawn (launches first, where there are several), and errors of the model
 such as its residuals show (see `emulator.measure.bootstrap`). Where a point has fewer than 6 repetitions, of whose
@@ -16,6 +18,7 @@ median there is no 95 % interval, or the points are no more than the terms, no i
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -67,15 +70,24 @@ def fit(
         known = known[:0]
     rng = np.random.default_rng(seed)
     medians, noise = bootstrap.medians(points, len(known), rng) if len(known) else (np.empty((0, len(points))),) * 2
-    headline = problem.coefficients(np.ones(len(points), dtype=bool), medians, noise, known, rng)
-    if len(breaks) == 1:
-        segments = [headline]
-    else:
-        segments = [problem.coefficients(part, medians, noise, known, rng) for part in breaks]
+    segments = [problem.coefficients(part, medians, noise, known, rng) for part in breaks]
+    headline = _headline(segments)
     whole = Fit(headline, segments, problem.gamma_known, 0.0, 0.0)
-    errors = [abs(headline.seconds(p.terms, p.bytes) / p.median - 1) for p in points]
-    segmented = [abs(whole.predict(p.terms, p.bytes) / p.median - 1) for p in points]
-    return Fit(headline, segments, problem.gamma_known, float(np.median(errors)), float(np.median(segmented)))
+    errors = [abs(headline.seconds(p.terms, p.bytes, p.shared) / p.median - 1) for p in points]
+    segmented = [whole.predict(p.terms, p.bytes, p.shared) / p.median - 1 for p in points]
+    off, point = max(zip(segmented, points, strict=True), key=lambda pair: abs(pair[0]))
+    worst = {"relative_error": off, "bytes": point.bytes, "ranks": point.ranks}
+    return replace(whole, error=float(np.median(errors)), segmented_error=float(np.median(np.abs(segmented))),
+                   worst=worst)  # fmt: skip
+
+
+def _headline(segments: Sequence[Coefficients]) -> Coefficients:
+    """What short messages pay for a start and long ones for a byte: one line through both would be wrong for each."""
+    first, last = segments[0], segments[-1]
+    draws = np.empty((0, 3))
+    if len(first.draws) and len(last.draws):
+        draws = np.column_stack([first.draws[:, 0], np.resize(last.draws, first.draws.shape)[:, 1:]])
+    return replace(first, last=last.last, beta=last.beta, gamma=last.gamma, draws=draws)
 
 
 class _Problem:
@@ -88,23 +100,24 @@ class _Problem:
             raise UsageError(
                 f"a fit needs points of at least 2 sizes, got {len(np.unique(self.sizes))}: give more --sizes"
             )
-        self.design = np.array(
-            [[p.terms.steps, p.terms.volume * p.bytes, p.terms.reduced * p.bytes] for p in points], dtype=float
-        )
+        rows = [[p.terms.steps, p.terms.volume * p.bytes, p.terms.reduced * p.bytes, p.terms.steps * p.shared]
+                for p in points]  # fmt: skip
+        self.design = np.array(rows, dtype=float)
         self.medians = np.array([p.median for p in points])
         if not (self.medians > 0).all():
             raise UsageError(f"a fit needs times > 0, got a median of {self.medians.min():g} s")
         self.given = gamma
-        self.gamma_free = gamma is None and _independent(self.design / self.medians[:, None])
+        self.gamma_free = gamma is None and _independent(self.design[:, :3] / self.medians[:, None])
+        self.turns_free = len({p.shared for p in points}) == 2
         self.gamma_known = self.gamma_free or gamma is not None
 
     def solve(self, medians: Array, gamma: ArrayLike, used: NDArray[np.bool_]) -> Array:
-        """Fit (alpha, beta, gamma) to stacks of medians over the points `used`; `gamma` counts where it is not free."""
-        free = [0, 1, 2] if self.gamma_free else [0, 1]
+        """Fit (alpha, beta, gamma, turn) to stacks of medians over the points `used`; `gamma` counts if not free."""
+        free = [0, 1, *[2] * self.gamma_free, *[3] * self.turns_free]
         known = np.zeros_like(gamma) if self.gamma_free else np.asarray(gamma, dtype=float)
         offset = known[..., None] * self.design[:, 2]
         shape = np.broadcast_shapes(medians.shape, offset.shape, used.shape)
-        found = np.zeros((*shape[:-1], 3))
+        found = np.zeros((*shape[:-1], 4))
         found[..., 2] = known
         data, counted = np.broadcast_to(medians, shape), np.broadcast_to(used, shape)
         found[..., free] = huber(self.design[:, free], data, counted, np.broadcast_to(offset, shape))
@@ -125,13 +138,13 @@ class _Problem:
         `noise` is the variance that repetitions give each point's logarithm.
         """
         found = self.solve(self.medians, self.given or 0.0, used)
-        alpha, beta, gamma = found.tolist()
+        alpha, beta, gamma, turn = found.tolist()
         sizes = self.sizes[used]
         draws = np.empty((0, 3))
         if len(medians):
             errors = self._errors(found, used, float(noise[used].mean()), len(medians), rng)
-            draws = self.solve(medians[: len(errors)] * np.exp(errors), gammas[: len(errors)], used)
-        return Coefficients(int(sizes.min()), int(sizes.max()), alpha, beta, gamma, draws)
+            draws = self.solve(medians[: len(errors)] * np.exp(errors), gammas[: len(errors)], used)[:, :3]
+        return Coefficients(int(sizes.min()), int(sizes.max()), alpha, beta, gamma, draws, turn)
 
     def _errors(
         self, found: Array, used: NDArray[np.bool_], noise: float, resamples: int, rng: np.random.Generator
@@ -140,7 +153,7 @@ class _Problem:
         predicted = np.maximum(self.design[used] @ found, 1e-3 * self.medians[used])
         residuals = np.log(self.medians[used] / predicted)
         drawn = bootstrap.model_errors(
-            residuals, self.ranks[used], self.sizes[used], noise, 2 + self.gamma_free, resamples, rng
+            residuals, self.ranks[used], self.sizes[used], noise, 2 + self.gamma_free, resamples, rng, self.turns_free
         )
         errors = np.zeros((len(drawn), len(used)))
         errors[:, used] = drawn

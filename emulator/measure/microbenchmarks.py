@@ -14,15 +14,22 @@ _ROUND_TRIPS = 50  # of a short message in one repetition: the time to start is 
 _BYTES_PER_REPETITION = 1 << 18
 
 
-def link_sizes(sizes: Sequence[int], rng: np.random.Generator) -> list[int]:
+_LARGEST = 4 << 20  # bytes: longer messages pay per byte what these pay, and take their time
+
+
+def link_sizes(sizes: Sequence[int], seed: int) -> list[int]:
     """Sizes that reveal protocol switches: 0, the given ones, each plus and minus 1, and random ones between them.
+
+    The same for everything that measures a link, so that it gives the same terms: up to 4 MiB, if any is.
 
     Parameters
     ----------
     sizes : sizes in bytes
-    rng : draws the random sizes (log-uniform)
+    seed : of the random sizes (log-uniform)
     """
+    sizes = [n for n in sizes if n <= _LARGEST] if len({n for n in sizes if n <= _LARGEST}) > 1 else sizes
     largest = max(sizes)
+    rng = np.random.default_rng(seed)
     between = np.exp(rng.uniform(0, np.log(max(largest, 2)), len(sizes))).astype(int).tolist()
     neighbours = [n + step for n in sizes for step in (-1, 0, 1)]
     return sorted({n for n in (0, *neighbours, *between) if 0 <= n <= largest})

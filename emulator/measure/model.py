@@ -29,6 +29,7 @@ class Point:
     launches : array_like, shape (repetitions,), optional
         The launch that each repetition belongs to, where the job was started several times.
     ranks : p
+    shared : whether these ranks take turns on the cores
     """
 
     bytes: int
@@ -36,6 +37,7 @@ class Point:
     seconds: ArrayLike
     launches: ArrayLike | None = None
     ranks: int = 2
+    shared: bool = False
 
     @property
     def median(self) -> float:
@@ -51,6 +53,7 @@ class Coefficients:
     ----------
     draws : array, shape (resamples, 3)
         One row (alpha, beta, gamma) per resample; no rows where no interval is claimed.
+    turn : seconds that a step takes longer where ranks take turns on the cores: to be scheduled, and to wake up
     """
 
     first: int
@@ -59,10 +62,11 @@ class Coefficients:
     beta: float
     gamma: float
     draws: Array = field(repr=False)
+    turn: float = 0.0
 
-    def seconds(self, terms: Terms, n: float) -> float:
-        """Predicted time of a pattern with these `terms` for n bytes."""
-        return terms.seconds(n, self.alpha, self.beta, self.gamma)
+    def seconds(self, terms: Terms, n: float, shared: bool = False) -> float:
+        """Predicted time of a pattern with these `terms` for n bytes, on ranks that take turns or not."""
+        return float(terms.seconds(n, self.alpha + shared * self.turn, self.beta, self.gamma))
 
     def interval(self, column: int) -> tuple[float, float] | None:
         """95 % interval of alpha (0), beta (1) or gamma (2); None where none is claimed."""
@@ -82,11 +86,13 @@ class Fit:
 
     Attributes
     ----------
-    headline : one segment for all sizes: the figures to quote
+    headline : the figures to quote: with several segments alpha of the first, which short messages pay, and beta and
+        gamma of the last, which long ones pay
     segments : several where that explains the data better: what `predict` uses
     gamma_known : false where the points cannot tell gamma from beta (R proportional to V, as in a ring alone) and none
         was given: beta then holds the cost of reducing as well
     error, segmented_error : median relative error of the headline and of the segments over the points
+    worst : the point that the segments miss by most, as ``{"relative_error", "bytes", "ranks"}``
     """
 
     headline: Coefficients
@@ -94,20 +100,23 @@ class Fit:
     gamma_known: bool
     error: float
     segmented_error: float
+    worst: dict[str, Any] = field(default_factory=dict)
 
     def at(self, n: float) -> Coefficients:
         """The segment that n bytes belong to."""
         return next((one for one in self.segments if n <= one.last), self.segments[-1])
 
-    def predict(self, terms: Terms, n: float) -> float:
-        """Time in seconds of a pattern with these `terms` for n bytes."""
-        return self.at(n).seconds(terms, n)
+    def predict(self, terms: Terms, n: float, shared: bool = False) -> float:
+        """Time in seconds of a pattern with these `terms` for n bytes, on ranks that take turns on the cores or not."""
+        return self.at(n).seconds(terms, n, shared)
 
     def record(self, level: str, pattern: str, configured: dict[str, float] | None = None) -> dict[str, Any]:
         """The fit in the form of the result file, with the draws that intervals of derived figures need."""
         return {
             "level": level,
             "pattern": pattern,
+            "first": self.headline.first,
+            "last": self.headline.last,
             **self._estimates(self.headline),
             "segments": [
                 {"first": one.first, "last": one.last, **self._estimates(one), "draws": _listed(one.draws)}
@@ -115,13 +124,14 @@ class Fit:
             ],
             "median_relative_error": self.error,
             "segmented_relative_error": self.segmented_error,
+            "worst": self.worst,
             "configured": configured,
             "draws": _listed(self.headline.draws),
         }
 
     def _estimates(self, one: Coefficients) -> dict[str, Any]:
         gamma = one.estimate(2) if self.gamma_known else None
-        return {"alpha": one.estimate(0), "beta": one.estimate(1), "gamma": gamma}
+        return {"alpha": one.estimate(0), "beta": one.estimate(1), "gamma": gamma, "turn": one.turn}
 
 
 def _listed(draws: Array) -> Array | None:

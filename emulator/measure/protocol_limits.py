@@ -1,6 +1,7 @@
 """Message sizes at which the MPI library changes its protocol, as the library reports them."""
 
 import contextlib
+import os
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,20 @@ def limits(library: str) -> tuple[dict[str, int], str]:
     return (found, "ompi_info") if found else (dict(_DOCUMENTED), "Open MPI's documentation")
 
 
+def transport(same_host: bool) -> str:
+    """The transport of Open MPI between two ranks, as its limits are named: ``"sm"``, ``"tcp"``, or empty: not known.
+
+    Ranks of one host share memory, and others speak TCP, unless the user has chosen: then that is in the environment.
+    """
+    chosen = {name: os.environ.get(f"OMPI_MCA_{name}") for name in ("pml", "btl")}
+    if chosen["pml"] not in (None, "ob1"):
+        return ""  # UCX and the like have limits of their own
+    words = chosen["btl"] or "self,sm,tcp"
+    names = words.lstrip("^").split(",")
+    allowed = [name for name in ("sm", "tcp") if (name in names) != words.startswith("^")]
+    return next((name for name in allowed if same_host or name != "sm"), "")
+
+
 def parse(answer: str) -> dict[str, int]:
     """Pick the limits out of what ``ompi_info --parsable`` prints."""
     found = {}
@@ -50,6 +65,7 @@ def parse(answer: str) -> dict[str, int]:
     return found
 
 
-def near(last: int, first: int, known: Mapping[str, int]) -> Sequence[str]:
-    """Name the limits that lie between the last size of one segment and the first of the next."""
-    return [name for name, limit in known.items() if last * (1 - _HEADERS) <= limit <= first * (1 + _HEADERS)]
+def near(last: int, first: int, known: Mapping[str, int], transport: str) -> Sequence[str]:
+    """Name the limits of a transport that lie between the last size of one segment and the first of the next."""
+    own = {name: limit for name, limit in known.items() if name.startswith(f"btl_{transport}_")}
+    return [name for name, limit in own.items() if last * (1 - _HEADERS) <= limit <= first * (1 + _HEADERS)]

@@ -8,6 +8,9 @@ import numpy as np
 
 from emulator.measure import launches, statistics
 
+EXACT = "exact"
+"""Why a simulated operation is not repeated: it takes the same time each time."""
+
 
 @dataclass
 class Job:
@@ -44,7 +47,7 @@ class Series:
     seconds : time of each repetition, from the first start to the last end
     skews : latest start minus earliest start of the members, in seconds per operation: the uncertainty of the time
     wrong : wrong elements over all members and all checks
-    stopped : ``"interval"``, ``"repetitions"`` or ``"budget"``: why it was not repeated further
+    stopped : ``"interval"``, ``"repetitions"``, ``"budget"`` or ``"exact"``: why it was not repeated further
     launches : the number of each repetition's launch, from 0, where there are several; else empty
     """
 
@@ -58,6 +61,8 @@ class Series:
     def summary(self) -> dict[str, Any]:
         """``seconds`` of a measurement in the result file; over launches, where there are several."""
         found = {**statistics.summary(self.seconds), "skew": float(np.median(self.skews)), "stopped": self.stopped}
+        if self.stopped == EXACT:
+            found["ci95"] = (found["median"], found["median"])
         if len(medians := launches.medians(self.seconds, self.launches)) > 1:
             found["median"] = float(np.median(medians))
             known = found["ci95"] is not None and min(medians) > 0

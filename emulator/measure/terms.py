@@ -4,7 +4,8 @@ Rank 0 does so from the series of `emulator.measure.repetitions`. gamma is fitte
 ring alone cannot tell gamma from beta.
 
 On the wall clock, p ranks that share c < p cores take p/c times as long. That factor is known, so it multiplies S, V
-and R, and the fitted terms are those of ranks with a core each.
+and R, and a step of theirs takes a turn longer (see `emulator.measure.fit`): the fitted terms are those of ranks with a
+core each. Where more than 8 ranks share a core, little but scheduling is measured, and no fit or prediction is made.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,6 +21,9 @@ from emulator.measure.model import MESSAGE, Coefficients, Fit, Point
 from emulator.measure.series import Job, Series
 
 Crowding = Callable[[int], float]
+
+MOST_CROWDED = 8.0
+"""Ranks per core up to which times are fitted."""
 
 
 @dataclass
@@ -37,6 +41,7 @@ class RunFits:
     itemsize : bytes of an element
     fewer : those fits on fewer ranks, by pattern
     algorithms : by (pattern, p, n), where a pattern stands for several: the one that was run
+    left_out : numbers of ranks that no fit has seen, because too many share a core
     """
 
     link: Fit
@@ -48,18 +53,25 @@ class RunFits:
     itemsize: int
     fewer: dict[str, Fit] = field(default_factory=dict)
     algorithms: dict[tuple[str, int, int], str] = field(default_factory=dict)
+    left_out: list[int] = field(default_factory=list)
 
     def unseen(self, pattern: str, p: int) -> bool:
         """Whether `predict` goes by a fit that has not seen p ranks."""
         return pattern in self.fewer and self.fitted_up_to is not None and p > self.fitted_up_to
 
-    def predict(self, pattern: str, p: int, n: int) -> float:
-        """Seconds of a pattern on p ranks for n bytes, by its fit; if p was held out, by the one without."""
+    def predict(self, pattern: str, p: int, n: int) -> float | None:
+        """Seconds of a pattern on p ranks for n bytes, by its fit; if p was held out, by the one without.
+
+        None where too many ranks share a core.
+        """
         single = {"link": self.link, "reduction": self.reduction}.get(pattern)
         if single is not None:
             return single.predict(MESSAGE, n)
+        if p in self.left_out:
+            return None
         fitted = (self.fewer if self.unseen(pattern, p) else self.collectives)[pattern]
-        return fitted.predict(_terms(self._algorithm(pattern, p, n), p, n, self.itemsize, self.crowding), n)
+        terms = _terms(self._algorithm(pattern, p, n), p, n, self.itemsize, self.crowding)
+        return fitted.predict(terms, n, self.crowding(p) > 1)
 
     def _algorithm(self, pattern: str, p: int, n: int) -> str:
         return self.algorithms.get((pattern, p, n), pattern)
@@ -83,6 +95,7 @@ class RunFits:
             "t_comp": t_comp,
             "form": model.form,
             "terms": {"alpha": terms.alpha, "beta": terms.beta, "gamma": terms.gamma},
+            "fitted": [terms.first, terms.last],
             "textbook": textbook_terms(terms, n) if algorithm == "ring" else None,
             **model.answers(),
             "best_ci95": speedup.best_interval(t_comp, algorithm, n, terms.draws),
@@ -94,6 +107,8 @@ class RunFits:
         """What a result says of these series: measurements beside fits and native times, fits, contention, meaning."""
         native = {(one.job.ranks, one.job.bytes): one for one in series if one.job.pattern == "native"}
         rows, largest = [], 0
+        # One number of ranks that is left of several says nothing of how times grow with p.
+        alone = bool(self.left_out) and self.fitted_up_to is None
         for one in series:
             pattern, p, n = one.job.pattern, one.job.ranks, one.job.bytes
             largest = max(largest, n)
@@ -107,8 +122,9 @@ class RunFits:
             "held_out": self.held_out,
             "itemsize": self.itemsize,
             "fitted_up_to": self.fitted_up_to,
+            "left_out": self.left_out,
             "contention": {pattern: contention(fitted, self.link) for pattern, fitted in self.collectives.items()},
-            "meaning": [self.meaning(pattern, largest, t_comp) for pattern in self.collectives],
+            "meaning": [] if alone else [self.meaning(pattern, largest, t_comp) for pattern in self.collectives],
         }
 
 
@@ -116,7 +132,7 @@ def held_out(fitted: Fit, points: Sequence[Point]) -> list[dict[str, Any]]:
     """Predict points that were left out of the fit, in the form of the result file."""
     rows = []
     for point in points:
-        measured, predicted = point.median, fitted.predict(point.terms, point.bytes)
+        measured, predicted = point.median, fitted.predict(point.terms, point.bytes, point.shared)
         row = {"ranks": point.ranks, "bytes": point.bytes, "measured": measured, "predicted": predicted}
         rows.append({**row, "relative_error": predicted / measured - 1})
     return rows
@@ -177,8 +193,11 @@ def fit_run(
     gamma = reduction.headline.beta if reduction else 0.0
     draws = reduction.headline.draws[:, 1] if reduction else None
     collectives, fewer, unseen, last = {}, {}, [], None
+    left_out = sorted({s.job.ranks for s in series if crowding(s.job.ranks) > MOST_CROWDED})
     for pattern in patterns:
-        points = _points(_of(series, pattern), itemsize, crowding)
+        points = _points([s for s in _of(series, pattern) if s.job.ranks not in left_out], itemsize, crowding)
+        if not points and left_out:
+            continue
         collectives[pattern] = fit(points, gamma=gamma, gamma_draws=draws, seed=seed)
         few, many = _split(points)
         if few and many:
@@ -188,7 +207,7 @@ def fit_run(
     algorithms = {
         (s.job.pattern, s.job.ranks, s.job.bytes): _form(s.job) for s in series if "algorithm" in s.job.labels
     }
-    return RunFits(link, reduction, collectives, unseen, last, crowding, itemsize, fewer, algorithms)
+    return RunFits(link, reduction, collectives, unseen, last, crowding, itemsize, fewer, algorithms, left_out)
 
 
 def _form(job: Job) -> str:
@@ -210,7 +229,8 @@ def _points(series: Iterable[Series], itemsize: int, crowding: Crowding) -> list
     for one in series:
         job = one.job
         terms = _terms(_form(job), job.ranks, job.bytes, itemsize, crowding)
-        points.append(Point(job.bytes, terms, one.seconds, one.launches or None, job.ranks))
+        shared = crowding(job.ranks) > 1
+        points.append(Point(job.bytes, terms, one.seconds, one.launches or None, job.ranks, shared))
     return points
 
 

@@ -64,6 +64,12 @@ def parse(text: str, origin: str = "network", folder: Path | None = None) -> Net
         raise UsageError(f"{origin}: {error}") from None
 
 
+def section(name: str, alpha: float, beta: float) -> str:
+    """A section of a network file with a latency of `alpha` seconds and `beta` seconds per byte, 0 without a limit."""
+    bandwidth = f'bandwidth = "{8 / beta!r} bit/s"\n' if beta else ""
+    return f'[{name}]\nlatency = "{alpha!r} s"\n{bandwidth}'
+
+
 _RULES = {
     "missing": "{field} is missing: give it",
     "union_tag_not_found": "{field}.{discriminator} is missing: say which",

@@ -167,6 +167,10 @@ class Network:
             return rank // per_host % count
         return (rank * count // self.ranks if self.ranks > count else rank) % count
 
+    def group_of(self, rank: int) -> str | None:
+        """Give the rack or region that a rank's host stands in; None where the topology has none."""
+        return self._fabric.groups[self.host_of(rank)]
+
     def path(self, source: int, destination: int) -> Path:
         """Give the path from one host to another (indices into `hosts`); a host reaches itself over its loopback."""
         found = self._paths.get((source, destination))

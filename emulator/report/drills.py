@@ -3,10 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Detail, Item, Map, Row, Series, Table, Text, Verdict, grouped
+from emulator.report.model import (
+    Axis,
+    Column,
+    Curve,
+    Detail,
+    Item,
+    Map,
+    Row,
+    Series,
+    Table,
+    Text,
+    Verdict,
+    grouped,
+    spread,
+)
 from emulator.units import format_time
 
 PHASES = {
@@ -19,6 +34,7 @@ PHASES = {
 """What the phases of a recovery mean, in their order."""
 
 _BAR = 40  # characters of the timeline
+_MOST_REPEATS = 24  # in a chart
 
 
 def drill_finding(result: Mapping[str, Any]) -> str | None:
@@ -156,7 +172,7 @@ def _ranks(episode: Row, title: str, number: int) -> Iterator[Series]:
         return
     names = [f"process {row['process']}{'' if row['phases'] else ' (dead)'}" for row in rows]
     curves = [Curve(phase, names, [row["phases"].get(phase, 0.0) for row in rows], style="bars") for phase in phases]
-    since = Axis("time since the first death", "ms", 1e3)
+    since = Axis.time("time since the first death", (sum(row["phases"].values()) for row in rows))
     deaths = "; ".join(death["text"] for death in episode["deaths"])
     yield Series(
         f"recovery-{number}", f"{title}{deaths}", Axis("process"), since, curves, stacked=True,
@@ -169,15 +185,16 @@ def _pictures(one: Row) -> Iterator[Series]:
     title = f"{one['pattern']} by {one['recovery']}: "
     for number, episode in enumerate(one.get("episodes") or (), start=1):
         yield from _ranks(episode, title, number)
-    milliseconds = Axis("time", "ms", 1e3)
     if phases:
         bars = Curve("median", list(phases), list(phases.values()), style="bars")
-        yield Series("recovery-phases", f"{title}phases of the recovery", Axis("phase"), milliseconds, [bars])
-    repeats = [repeat for repeat in one["repeats"] if repeat.get("phases")]
+        axis = Axis.time("time", phases.values(), form=format_time)
+        yield Series("recovery-phases", f"{title}phases of the recovery", Axis("phase"), axis, [bars])
+    repeats = [repeat["phases"] for repeat in one["repeats"] if repeat.get("phases")]
     if len(repeats) > 1:
-        numbers = list(range(len(repeats)))
-        curves = [Curve(name, numbers, [repeat["phases"][name] for repeat in repeats]) for name in phases]
-        yield Series("recovery-repeats", f"{title}repeats", Axis("repeat"), milliseconds, curves)
+        shown = {f"repeat {number}": repeats[number] for number in spread(len(repeats), _MOST_REPEATS)}
+        curves = [Curve(name, list(shown), [of[name] for of in shown.values()], style="bars") for name in phases]
+        axis = Axis.time("time since the first death", (sum(of.values()) for of in shown.values()))
+        yield Series("recovery-repeats", f"{title}repeats", Axis("repeat"), axis, curves, stacked=True)
 
 
 def _spread(of: Row | None, median: float | None = None) -> str:
@@ -316,7 +333,8 @@ def soak(result: Mapping[str, Any]) -> Iterator[Item]:
             Curve(job, those, [(i + 1) / len(those) for i in range(len(those))], style="line")
             for job, those in ends.items()
         ]
-        time, share = Axis("time of a recovery", "ms", 1e3, log=True), Axis("share of the recoveries")
+        time = Axis("time of a recovery", "s", log=True, form=format_time)
+        share = Axis("share of the recoveries")
         yield Series("recoveries", "Recoveries that took no longer", time, share, curves)
     yield from (Text(f"FAILED: {line}", "bad") for line in one["failed"])
     if one["failure_rate_below"] is not None:
@@ -374,10 +392,13 @@ def trace(result: Mapping[str, Any]) -> Iterator[Item]:
 
 def _goodput_curves(runs: Sequence[Row]) -> Iterator[Series]:
     failing = sorted((run for run in runs if run["mtbf_s"]), key=lambda run: float(run["mtbf_s"]))
-    curves = [Curve.line(name, those, "mtbf_s", "goodput") for name, those in grouped(failing, "policy").items()]
+    curves = [
+        replace(Curve.line(name, those, "mtbf_s", "goodput"), style="joined")
+        for name, those in grouped(failing, "policy").items()
+    ]
     if curves:
-        mtbf = Axis("mean time between failures", "s", log=True)
-        yield Series("goodput", "Goodput of each policy", mtbf, Axis("goodput"), curves)
+        mtbf = Axis("mean time between failures", "s", log=True, form=format_time)
+        yield Series("goodput", "Goodput of each policy", mtbf, Axis("goodput", "%", 100), curves)
 
 
 def _mtbf(seconds: float | None) -> str:

@@ -107,6 +107,14 @@ class Axis:
     binary: bool = False  # a logarithmic axis with its marks at powers of 2
     form: Callable[[float], str] | None = None  # writes a raw value with its unit
 
+    @classmethod
+    def time(cls, name: str, seconds: Iterable[float | None], **more: Any) -> Axis:
+        """Make an axis of times, in the unit in which the largest of them is above 1."""
+        most = max((value for value in seconds if value), default=0.0)
+        units = (("s", 1.0), ("ms", 1e3), ("us", 1e6), ("ns", 1e9))
+        unit, factor = next((one for one in units if most * one[1] >= 1), units[-1] if most else units[0])
+        return cls(name, unit, factor, **more)
+
     @property
     def label(self) -> str:
         return f"{self.name}, {self.unit}" if self.unit and self.form is None else self.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from emulator.measure.series import EXACT
 from emulator.measure.statistics import FEWEST_FOR_INTERVAL
 from emulator.report.model import Row
 from emulator.results import environment
@@ -15,7 +16,8 @@ def unstable(result: Mapping[str, Any]) -> list[str]:
     """List why the timings of a result may be unstable, as far as the result itself shows."""
     found = environment.warnings(result["environment"]) if result["clock"] == "wall" else []
     rows = result["measurements"]
-    few = [row for row in rows if (row["seconds"].get("n") or 0) < FEWEST_FOR_INTERVAL]
+    chosen = [row for row in rows if row["seconds"].get("stopped") != EXACT]
+    few = [row for row in chosen if (row["seconds"].get("n") or 0) < FEWEST_FOR_INTERVAL]
     if few:
         found.append(
             f"{len(few)} of {len(rows)} jobs have fewer than {FEWEST_FOR_INTERVAL} repetitions: there is no 95 % "

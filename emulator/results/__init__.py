@@ -22,8 +22,8 @@ from emulator.results import environment
 from emulator.results.files import check_writable, discard, point_latest, replacing, run_folder
 
 __all__ = [
-    "RESULT", "SAMPLES", "check_writable", "discard", "keep", "load", "load_samples", "new", "plain", "run_folder",
-    "save", "save_samples", "write_json",
+    "RESULT", "SAMPLES", "check_writable", "discard", "keep", "load", "load_samples", "new", "plain", "replacing",
+    "run_folder", "save", "save_samples", "write_json",
 ]  # fmt: skip
 
 RESULT, SAMPLES = "result.json", "samples.csv"

@@ -21,9 +21,14 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     CannotWrite
-        The file system refused it (it may be full). The temporary file is gone, and an old file at `path` untouched.
+        The file system refused it (it may be full), or `path` is no file but a device, say. The temporary file is gone,
+        and what was at `path` untouched.
     """
     path = Path(path)
+    if path.is_symlink() and not path.is_dir():
+        path = path.resolve()
+    if path.exists() and not path.is_file() and not path.is_symlink():
+        raise CannotWrite(path, "it is not a file")
     waiting = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         yield waiting

@@ -119,6 +119,12 @@ def terminal_width() -> int | None:
         os.close(descriptor)
 
 
+def width() -> int:
+    """Columns to print in: COLUMNS, else those of the terminal, else 80."""
+    asked = os.environ.get("COLUMNS", "")
+    return int(asked) if asked.isdecimal() and int(asked) else terminal_width() or _WIDTH_IN_A_PIPE
+
+
 def make_console(**options: Any) -> Console:
     """A console that stops printing when its reader (a ``head``, say) has closed the pipe; the run goes on and saves.
 
@@ -140,10 +146,8 @@ def make_console(**options: Any) -> Console:
                 self.quiet = True
                 streams.lose(error)
 
-    width = terminal_width()
-    asked = os.environ.get("COLUMNS", "")
-    columns = int(asked) if asked.isdecimal() and int(asked) else width or _WIDTH_IN_A_PIPE
-    return SafeConsole(width=columns, force_terminal=width is not None, highlight=False, **options)
+    on_terminal = terminal_width() is not None
+    return SafeConsole(width=width(), force_terminal=on_terminal, highlight=False, **options)
 
 
 @contextlib.contextmanager

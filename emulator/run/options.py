@@ -156,6 +156,8 @@ def common_options(*names: str, **changed: dict[str, Any]) -> list[click.Paramet
                 "the transport as it is."},
         "pace": {"type": PACE, "default": "none", "metavar": "auto|none|K",
                  "help": "With --net: wall seconds per emulated second; none holds nothing back."},
+        "simulate": {"type": click.IntRange(min=1), "metavar": "P", "help": "With --net: simulate P ranks in this "
+                     "process, in virtual time and without mpirun."},
         "compute": {"type": click.Choice(["measured", "none"]), "default": "none",
                     "help": "With --net: whether a rank's own CPU time advances the emulated clock."},
         "sizes": {"type": SIZES, "help": "Sizes: 8,1K,64K or 8:8M (doubling)."},
@@ -186,7 +188,7 @@ def refuse_idle_limit(trace: bool, trace_limit: int | None) -> None:
         raise UsageError(f"--trace-limit is for --trace, got --trace-limit {trace_limit} alone: add --trace")
 
 
-def _refuse_idle(net: str | None) -> None:
+def refuse_idle(net: str | None) -> None:
     """Reject --pace and --compute without --net, where they would have no effect."""
     ctx = click.get_current_context()
     refuse_idle_limit(ctx.params["trace"], ctx.params["trace_limit"])
@@ -198,8 +200,26 @@ def _refuse_idle(net: str | None) -> None:
             )
 
 
+def _refuse_beside_simulate(launch_ranks: int | None, launches: int | None) -> None:
+    """Reject with --simulate what belongs to ranks of MPI."""
+    ctx = click.get_current_context()
+    if inside():
+        raise UsageError("simulated ranks are all in one process, got --simulate under mpirun: leave out mpirun")
+    paced = ctx.get_parameter_source("pace") is click.core.ParameterSource.COMMANDLINE
+    for option, given in (("-n", launch_ranks is not None), ("--launches", launches is not None), ("--pace", paced)):
+        if given:
+            raise UsageError(f"{option} is about ranks of MPI and goes without --simulate, got both: leave one out")
+
+
 def demo(
-    name: str, *, needs: int = 2, why: str = "", sizes: str = "8:8M", budget: float = 40.0, launches: bool = False
+    name: str,
+    *,
+    needs: int = 2,
+    why: str = "",
+    sizes: str = "8:8M",
+    budget: float = 40.0,
+    launches: bool = False,
+    simulates: bool = True,
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Make ``main(run, **own_options)`` a command with the common options.
 
@@ -209,19 +229,25 @@ def demo(
     needs, why : the fewest ranks that make sense, and what they are for
     sizes, budget : defaults of ``--sizes`` and ``--budget`` (seconds)
     launches : whether several launches can be one result (see `emulator.run.launches`)
+    simulates : whether it runs on simulated ranks; not if it takes several networks or messages on the control plane
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def callback(launch_ranks: int | None, **options: Any) -> None:
-            _refuse_idle(options["net"])
+            refuse_idle(options["net"])
+            simulated = options.pop("simulate")
+            if simulated is not None:
+                if not simulates:
+                    raise UsageError(f"demos.{name} needs ranks of MPI, got --simulate {simulated}: start it with -n N")
+                _refuse_beside_simulate(launch_ranks, options.get("launches"))
             asked = options.pop("launches", None)
-            if not inside() and launch_ranks is not None:
+            if not simulated and not inside() and launch_ranks is not None:
                 traced = options["net"] is not None, options["trace"]
                 sys.exit(several.start(launch_ranks, several.count(asked, *traced) if launches else 1, name,
                                        options["out"]))  # fmt: skip
             if asked is not None and several.current().of == 1 and asked != 1:
                 raise UsageError(f"mpirun starts one launch, got --launches {asked}: python -m demos.{name} -n N")
-            if not inside() and needs > 1:
+            if not simulated and not inside() and needs > 1:
                 reason = f" ({why})" if why else ""
                 raise UsageError(
                     f"demos.{name} needs at least {needs} ranks{reason}, got 1: start it with 'mpirun -n 16 python -m "
@@ -232,6 +258,8 @@ def demo(
             common = session.CommonOptions(
                 **{key: options.pop(key) for key in session.CommonOptions.__dataclass_fields__}
             )
+            if simulated is not None:
+                sys.exit(session.simulate(name, needs, simulated, common, lambda run: function(run, **options), why))
             sys.exit(session.execute(name, needs, launch_ranks, common, lambda run: function(run, **options), why))
 
         command: click.Command = click.command(name=name, cls=OneLineCommand)(callback)

@@ -20,9 +20,10 @@ from emulator.errors import CannotWrite, CheckFailed, UsageError, on_root
 from emulator.launch import mpirun, streams
 from emulator.network import Network, load
 from emulator.run import console, launches
-from emulator.run.interrupts import SaverOnSignal, leave
+from emulator.run.interrupts import INTERRUPTED, SaverOnSignal, leave
 
 if TYPE_CHECKING:
+    from emulator.sim import SimulatedComm
     from emulator.trace.recorder import Recorder
 
 T = TypeVar("T")
@@ -54,16 +55,16 @@ class Run:
     ----------
     comm : the communicator to use: MPI's own, or an emulated one with ``--net``
     control : a private duplicate of the real world for what costs no emulated time; its ranks wait asleep
-    network, pace, clock : the emulated network or None; the pace or None; ``"wall"`` or ``"emulated"``
+    network, pace, clock : the network or None; the pace or None; ``"wall"``, ``"emulated"`` or ``"simulated"``
     folder : the run folder, the same on every rank
     measurements, fits, held_out, samples, extra : what rank 0 fills, in the form of the result file; `extra` adds
         fields to it, `samples` are rows of ``samples.csv``
     """
 
-    def __init__(self, name: str, common: CommonOptions) -> None:
+    def __init__(self, name: str, common: CommonOptions, simulated: SimulatedComm | None = None) -> None:
         self.name = name
         self.options = common
-        self.control: MPI.Intracomm = Control(MPI.COMM_WORLD.Dup())
+        self.control: MPI.Intracomm = Control(MPI.COMM_WORLD.Dup()) if simulated is None else simulated.control.Dup()
         self.rank, self.size = self.control.Get_rank(), self.control.Get_size()
         self.seed, self.quiet = common.seed, common.quiet
         self.launch = self.on_root(launches.current)
@@ -80,10 +81,14 @@ class Run:
         self.unwritten: CannotWrite | None = None  # what `save` could not write, which ends the run with status 1
         self._subs: dict[int, Any] = {}
         self._shown = 0  # lines of the view that have been printed
-        self.network: Any = self.on_root(lambda: self._network(common.net))
-        self.clock = "wall" if self.network is None else "emulated"
+        self.network: Any
+        if simulated is not None:
+            self.network, self.clock = simulated.engine.network, "simulated"
+        else:
+            self.network = self.on_root(lambda: self._network(common.net))
+            self.clock = "wall" if self.network is None else "emulated"
         self.pace: float | str | None = None if self.network is None else common.pace
-        self.comm: MPI.Intracomm = self._carrier(common)
+        self.comm: MPI.Intracomm = self._carrier(common) if simulated is None else simulated
         hosts = self.control.gather(MPI.Get_processor_name())
         self.on_root(lambda: results.check_writable(common.json))
         self.folder: Path = self.on_root(lambda: results.run_folder(name, self.launch.folder or common.out))
@@ -91,7 +96,7 @@ class Run:
         self.result: dict[str, Any] = {}
         if self.rank == 0:
             self.result = results.new(
-                name, mpirun.this_job(self.size), ranks=self.size, hosts=hosts, clock=self.clock,
+                name, _command(simulated is not None, self.size), ranks=self.size, hosts=hosts, clock=self.clock,
                 pace=self.pace, network=None if self.network is None else self.network.describe(),
             )  # fmt: skip
         self.on_root(lambda: launches.take_up(self))
@@ -290,6 +295,75 @@ def execute(
         traceback.print_exc()
         _abort(1)
         raise
+
+
+def simulate(
+    name: str, needs: int, ranks: int, common: CommonOptions, body: Callable[[Run], None], why: str = ""
+) -> int:
+    """Run `body` on so many simulated ranks of this process and return the exit status; no mpirun is started."""
+    from emulator import sim
+
+    if ranks < needs:
+        reason = f" ({why})" if why else ""
+        raise UsageError(f"demos.{name} needs at least {needs} ranks{reason}, got --simulate {ranks}: simulate more")
+    if not MPI.Is_initialized():
+        MPI.Init()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    begun: list[Run] = []  # rank 0's
+
+    def program(comm: SimulatedComm) -> int:
+        run = Run(name, common, comm)
+        if run.rank == 0:
+            begun.append(run)
+        body(run)
+        return _finish(run)
+
+    try:
+        found = sim.run(program, ranks, _holding(common.net, ranks), seed=common.seed, compute=common.compute)
+    except (UsageError, CheckFailed):
+        for run in begun:
+            run.discard()
+        raise
+    except KeyboardInterrupt:
+        return interrupted(begun)
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return int(found.results[0])
+
+
+def _holding(net: str | Network | None, ranks: int) -> Network:
+    """The network of a simulation; one that lists fewer hosts than there are ranks says how many ranks share a host."""
+    from emulator.sim.run import check_memory
+
+    if net is None:
+        raise UsageError(f"simulated ranks need a network, got --simulate {ranks} alone: add --net NAME or FILE.toml")
+    check_memory(ranks)  # before a network of so many hosts is laid out
+    network = (load(net) if isinstance(net, str) else net).sized(ranks)
+    hosts, shared = len(network.hosts), network.plan.ranks_per_host
+    if network.plan.listed and hosts * max(1, shared) < ranks:
+        raise UsageError(
+            f"network {network.name} lists hosts for {hosts * max(1, shared)} ranks, got --simulate {ranks}: simulate "
+            "fewer, or say in its file how many ranks share a host"
+        )
+    return network
+
+
+def interrupted(begun: Sequence[Run]) -> int:
+    """Save what a simulation has measured before Ctrl-C, say so in one line, and return the exit status."""
+    kept = "nothing was kept"
+    for run in begun:
+        if run.save_unfinished():
+            kept = f"what was measured until then is in {run.folder}"
+        else:
+            results.discard(run.folder)
+    print(f"interrupted: {kept}", file=sys.stderr, flush=True)
+    return INTERRUPTED
+
+
+def _command(simulated: bool, ranks: int) -> list[str]:
+    """The command line that the result names."""
+    return ["python", *mpirun.this_program()] if simulated else mpirun.this_job(ranks)
 
 
 def _finish(run: Run) -> int:

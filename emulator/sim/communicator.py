@@ -17,6 +17,10 @@ class SimulatedCarrier(EmulatedCarrier):
 
     comm: SimulatedComm
 
+    @property
+    def exact(self) -> bool:  # type: ignore[override]
+        return self.comm.engine.exact
+
     def advance(self, t: float) -> None:
         super().advance(t)
         self.comm.engine.hold(t)

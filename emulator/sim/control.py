@@ -36,6 +36,23 @@ class Meeting(Operation):
         return self.complete
 
 
+class _Barrier:
+    """The request of a barrier that a rank does not wait in; a test that finds it open lets simulated time pass."""
+
+    def __init__(self, engine: SimulatedEngine, meeting: Meeting) -> None:
+        self._engine, self._meeting = engine, meeting
+
+    def Test(self) -> bool:
+        if not self._meeting.complete:
+            self._engine.idle(self)
+        return self._meeting.complete
+
+    def Wait(self) -> bool:
+        if not self._meeting.complete:
+            self._engine.wait(self._meeting)
+        return True
+
+
 class Shared:
     """What all ranks of a communicator know: its members, and the meetings that are under way."""
 
@@ -63,6 +80,13 @@ class Control:
 
     def _meet(self, value: Any, combine: Combine, size: int | None = None, key: Any = None) -> Any:
         """Leave a value, wait for all others, and give what the last one made of the values."""
+        meeting = self._join(value, combine, size, key)
+        if not meeting.complete:
+            self.engine.wait(meeting)
+        return meeting.result
+
+    def _join(self, value: Any, combine: Combine, size: int | None = None, key: Any = None) -> Meeting:
+        """Leave a value; the last one to do so combines the values and lets the others go on."""
         shared, engine = self.shared, self.engine
         if key is None:
             key = self._met
@@ -74,16 +98,14 @@ class Control:
         place = len(meeting.there) if size != self.size else self.rank
         meeting.values[place] = value
         meeting.there.append((place, engine))
-        if len(meeting.there) < size:
-            engine.wait(meeting)
-            return meeting.result
-        del shared.meetings[key]
-        meeting.result = combine(meeting.values)
-        meeting.complete = True
-        for _, other in meeting.there[:-1]:
-            engine.loop.wake(other, other.since)
-        engine.sleep(engine.loop.now)  # ranks that are behind go first
-        return meeting.result
+        if len(meeting.there) == size:
+            del shared.meetings[key]
+            meeting.result = combine(meeting.values)
+            meeting.complete = True
+            for _, other in meeting.there[:-1]:
+                engine.loop.wake(other, other.since)
+            engine.sleep(engine.loop.now)  # ranks that are behind go first
+        return meeting
 
     # -- collectives
 
@@ -92,9 +114,8 @@ class Control:
 
     barrier = Barrier
 
-    def Ibarrier(self) -> MPI.Request:
-        self.Barrier()
-        return MPI.Request()
+    def Ibarrier(self) -> Any:
+        return _Barrier(self.engine, self._join(None, _nothing))
 
     def allgather(self, sendobj: Any) -> list[Any]:
         return list(self._meet(sendobj, _as_they_are))
@@ -261,6 +282,11 @@ class ControlCarrier(Carrier):
     """The carrier of a control plane: simulated time, waiting as the engine does it."""
 
     timed = True
+
+    @property
+    def exact(self) -> bool:  # type: ignore[override]
+        exact: bool = self.comm.engine.exact
+        return exact
 
     def now(self) -> float:
         now: float = self.comm.engine.now()

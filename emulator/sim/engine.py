@@ -202,6 +202,11 @@ class SimulatedEngine(Engine, Sleeper):
 
     # -- all ranks together
 
+    @property
+    def exact(self) -> bool:
+        """Whether no time depends on chance or on this machine: no jitter, no loss, no measured computing."""
+        return self.network.plan.jitter is None and self.network.plan.loss is None and not self.clock.measured
+
     def ranks_of(self, group: Any) -> Sequence[int]:
         ranks: Sequence[int] = group.ranks
         return ranks

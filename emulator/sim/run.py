@@ -81,7 +81,7 @@ def run(
         raise UsageError(f"a simulation needs at least 1 rank, got {ranks}")
     if compute not in ("measured", "none"):
         raise UsageError(f"compute is 'measured' or 'none', got {compute!r}")
-    check_memory(ranks * RANK_BYTES, ranks)
+    check_memory(ranks)
     completion.install()
     refused.refuse_outside()
     network = (load(network) if isinstance(network, str) else network).sized(ranks)
@@ -108,11 +108,11 @@ def run(
     return Outcome(results, [engine.clock.t for engine in engines], sent)
 
 
-def check_memory(needed: int, ranks: int) -> None:
-    """Refuse a simulation whose ranks need more memory than is free, in bytes."""
+def check_memory(ranks: int) -> None:
+    """Refuse a simulation whose ranks need more memory than is free."""
     import psutil
 
-    free = psutil.virtual_memory().available
+    needed, free = ranks * RANK_BYTES, psutil.virtual_memory().available
     if needed > free:
         raise UsageError(
             f"{ranks} simulated ranks need about {needed >> 20} MiB and {free >> 20} MiB are free: simulate fewer ranks"

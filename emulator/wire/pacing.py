@@ -110,7 +110,8 @@ def summarise(figures: list[tuple[int, int, list[float]]], inversions: int, pace
         )
     if inversions:
         words.append(
-            f"{inversions} messages were served by a shared card or link before one that started earlier: "
+            f"{inversions} message{' was' if inversions == 1 else 's were'} served by a shared card or link before one "
+            f"that started earlier: "
             f"queueing there is approximate" + ("" if pace else ", --pace auto makes it exact")
         )
     return {

@@ -14,7 +14,7 @@ agreement run another round. A rank that waits as a spare takes part in the agre
 Which state all ranks have is agreed on without a number: each says which copies it holds modulo 3, and the bits that
 are left tell (`faults.recover.state_copies`).
 
-Cost of an agreement without failures: a reduction and a broadcast over a tree, of 4 bytes per 27 ranks.
+Cost of an agreement without failures: a reduction and a broadcast over a tree, of 4 bytes per 26 ranks.
 Limits: as many repairs as there are `work_comms`; then a new group must be built, from a `shrink`.
 Source: Bland et al., "Post-failure recovery of MPI communication capability" (2013); Bosilca et al., "Failure
 detection and propagation in HPC systems" (2016); two-phase commit with the coordinator replaced by the agreement.
@@ -34,20 +34,34 @@ from faults.agree.agreement import FRESH, QUIET, RECENT, Agreements, Wait, revok
 from faults.platform import LOCAL, Clock
 
 WORK_COMMS, RENEWED_WORK_COMMS = 24, 4  # a new group is built while all ranks wait for it
-_PER_WORD = 27  # ranks per agreed int: 31 bits are free of the sign, one carries the outcome, three the copies
+_PER_WORD = 26  # ranks per agreed int, of whose 31 bits beside the sign five are the head
 _HEAR_S = 0.02  # longest wait for the runtime to name the dead, when a revoked communicator says that there are some
+PROCESS_FAILED = getattr(MPI, "ERR_PROC_FAILED", MPI.ERR_OTHER)
 ANY = 0b111
 """The copies of a rank that has none and takes what the others have."""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What all ranks agreed on: whether the work succeeded everywhere, which processes live, which copies all have."""
+    """What all ranks agreed on.
+
+    Attributes
+    ----------
+    ok
+        Whether the work succeeded everywhere.
+    alive
+        The processes that live.
+    kept
+        The copies that all have.
+    grows
+        Whether a process wants to let new ones in.
+    """
 
     ok: bool
     alive: tuple[int, ...]
     rounds: int
     kept: int = ANY
+    grows: bool = False
 
 
 class RecoveryFailed(RuntimeError):
@@ -155,7 +169,9 @@ class SurvivorGroup:
         """Processes that this process knows to be dead."""
         return dead_ranks(self.agree_comm, self._group)
 
-    def agree(self, ok: bool, kept: int = ANY, wait: Wait | None = None, leaves: bool = False) -> Decision:
+    def agree(
+        self, ok: bool, kept: int = ANY, wait: Wait | None = None, leaves: bool = False, grows: bool = False
+    ) -> Decision:
         """Agree with every living process; all return the same.
 
         A round in which a death is news to a rank raises on all ranks, so all run the same number of rounds. The
@@ -173,9 +189,11 @@ class SurvivorGroup:
             request was superseded.
         leaves
             This process ends after the agreement, and is to count as dead from then on.
+        grows
+            This process wants to let new ones in.
         """
         wait, self._idle = wait or spin, wait is not None
-        rounds, head = 0, kept << 1 | ok
+        rounds, head = 0, (not grows) << 4 | kept << 1 | ok
         absent = self._gone | {self.rank} if leaves else self._gone  # one that has left may not be known to be dead yet
         if not ok:
             self._hear()
@@ -187,7 +205,7 @@ class SurvivorGroup:
             head, alive = unpacked([word for word, _ in outcomes], self.size)
             if all(clean for _, clean in outcomes):
                 self._settled = self.alive
-                return Decision(bool(head & 1), alive, rounds, head >> 1)
+                return Decision(bool(head & 1), alive, rounds, head >> 1 & ANY, not head >> 4)
 
     def _hear(self) -> None:
         """Let the news of a death come in: a revocation outruns it, and news during a round costs another one.
@@ -296,7 +314,7 @@ def sleepy(
 
 
 def packed(head: int, dead: Collection[int], size: int) -> list[int]:
-    """Ints whose bitwise AND over all processes says what is common: four bits of `head`, and who is not dead."""
+    """Ints whose bitwise AND over all processes says what is common: five bits of `head`, and who is not dead."""
     words = []
     for first in range(0, size, _PER_WORD):
         ranks = range(first, min(first + _PER_WORD, size))

@@ -135,7 +135,7 @@ def _job(base: Request, situation: Situation, detector: str, folder: Path) -> Re
     job = Request(
         "ring", ranks, recovery="shrink", steps=situation.steps, seed=base.seed, detector=detector, limit_s=limit_s,
         options={"grip_s": situation.grip * limit_s, "declared_s": _STEP_S * ranks},
-        pace=1.0, stall_s=patience_s, deadline_s=2 * patience_s,
+        pace=1.0, stall_s=patience_s, deadline_s=2 * patience_s, trace=base.trace, trace_limit=base.trace_limit,
     )  # fmt: skip
     if situation.fault:
         job.faults = [situation.fault.format(rank=_victim(job), pause=_ms(limit_s / 2))]

@@ -54,6 +54,11 @@ def trials(kills: int, base: Request, chosen: Sequence[Job] = USUAL) -> Iterator
         fired, number = fired + len(trial.request.faults), number + 1
 
 
+def place(number: int) -> str:
+    """The folder of a trial."""
+    return f"trial-{number:05d}"
+
+
 def soak(
     kills: int,
     base: Request,
@@ -61,7 +66,7 @@ def soak(
     chosen: Sequence[Job] = USUAL,
     seen: Callable[[Tally, int], None] = lambda tally, fired: None,
 ) -> Tally:
-    """Run trials until `kills` have fired; the folders of failed ones are kept.
+    """Run trials until `kills` have fired; the folders of failed ones are kept, and of traced ones.
 
     Parameters
     ----------
@@ -77,11 +82,11 @@ def soak(
     most_launches = 10 + 2 * kills
     while tally.kills < kills and tally.launches <= most_launches:
         trial = draw(base, tally.launches, chosen)
-        place = folder / f"trial-{trial.number:05d}"
-        _, evaluation = launch_once(trial.request.spec(), place, mpi)
+        trials_folder = folder / place(trial.number)
+        _, evaluation = launch_once(trial.request.spec(), trials_folder, mpi)
         fired = _count(tally, trial, evaluation)
-        if evaluation.recovered:
-            shutil.rmtree(place)
+        if evaluation.recovered and not base.trace:
+            shutil.rmtree(trials_folder)
         if tally.kills < kills and tally.launches > most_launches:
             tally.failed.append(f"only {tally.kills} kills fired in {tally.launches} launches")
         seen(tally, fired)

@@ -16,7 +16,7 @@ from faults.drill.request import Request
 
 @click.command()
 @requesting(
-    "ranks", "limit_s", "seed",
+    "ranks", "limit_s", "trace", "trace_limit", "seed",
     ranks={"type": click.IntRange(min=3), "default": 4, "help": "Ranks; 8 per core in the crowd."},
     seed={"default": 0, "show_default": True, "help": "Seed of all random choices."},
 )  # fmt: skip
@@ -42,6 +42,10 @@ def alarms(request: Request, detectors: tuple[str, ...], situations: tuple[str, 
                 found.append(one)
                 report.save(alarms=[vars(each) for each in found], situations=about)
                 bar.advance()
+        if request.trace:
+            slowest = max(found, key=lambda one: one.detection_seconds or 0.0)
+            job = f"{slowest.situation}-{slowest.detector}"
+            report.add_timeline(folder / job, f"the slowest detection, {job}")
         report.show()
     if any(one.wrong or one.false_alarms for one in found):
         sys.exit(NOT_RECOVERED)

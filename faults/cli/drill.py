@@ -9,7 +9,6 @@ from click.core import ParameterSource
 
 from emulator.errors import UsageError
 from emulator.launch import mpirun
-from emulator.run.options import refuse_idle_limit
 from faults.cli.options import ALL, ON_DISK, requesting
 from faults.cli.report import NOT_RECOVERED, Report, over, reporting
 from faults.detect import DETECTORS
@@ -86,7 +85,6 @@ def _check_used(job: JobSpec) -> None:
         *others, last = [name for name, one in DETECTORS.items() if one.has_limit]
         able = f"{', '.join(others)} or {last}"
         raise UsageError(f"--limit is for --detector {able}, the {job.detector} has no limit of silence: leave it out")
-    refuse_idle_limit(job.trace, job.trace_limit)
     if job.net is None and source("pace") is not ParameterSource.DEFAULT:
         raise UsageError("--pace is for an emulated network, got no --net: leave it out, or choose --net 10gbe")
     given = [option for name, option in ON_DISK.items() if source(name) is not ParameterSource.DEFAULT]

@@ -11,12 +11,13 @@ from faults.campaigns import matrix as matrices
 from faults.campaigns.matrix import FAILED, SCENARIOS
 from faults.cli.options import Names, requesting
 from faults.cli.report import NOT_RECOVERED, Report, over, reporting
+from faults.drill.drill import repeat_folder
 from faults.drill.request import Request
 
 
 @click.command()
 @requesting(
-    "ranks", "spares", "repeat", "net", "deadline_s", "seed",
+    "ranks", "spares", "repeat", "net", "deadline_s", "trace", "trace_limit", "seed",
     ranks={"type": click.IntRange(min=3), "default": 6},
     spares={"type": click.IntRange(min=1), "default": 1, "show_default": True, "help": "Spare ranks, for spare."},
     repeat={"help": "Drills in each cell."},
@@ -51,6 +52,11 @@ def matrix(
                 found.append(vars(one))
                 report.save(matrix=found, scenarios=about)
                 bar.advance()
+        recovered = [one for one in found if one["drill"] and one["drill"]["recovery_seconds"]]
+        if request.trace and recovered:
+            slowest = max(recovered, key=lambda one: float(one["drill"]["recovery_seconds"]))
+            job = f"{slowest['pattern']}-{slowest['recovery']}-{slowest['fault']}"
+            report.add_timeline(folder / job / repeat_folder(0), f"the slowest recovery, {job}")
         report.show()
     if any(one["outcome"] == FAILED for one in found):
         sys.exit(NOT_RECOVERED)

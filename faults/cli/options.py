@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from emulator.errors import UsageError
-from emulator.run.options import PACE, SIZE
+from emulator.run.options import PACE, SIZE, refuse_idle_limit
 from emulator.units import parse_time
 from faults.detect import DETECTORS
 from faults.drill.job_spec import CHECKPOINT, LEVELS
@@ -98,6 +98,8 @@ _ASKED: dict[str, dict[str, Any]] = {
                          help="How the gradients of ring training are added."),
     "agree": _option("--agree-every", type=_whole(0),
         help="Steps between agreements (ring); absent: 0, only after a death and at the end (1 with --checkpoint)."),
+    "checksum": _option("--checksum", is_flag=True, default=None,
+        help="Compare checksums of the ranks' state (ring), so that a flipped bit is detected."),
     "ballast": _option("--ballast", type=SIZE,
                        help="Bytes that are sent along with the work (not in every step), for long messages."),
     "rule": _option("--rule", type=click.Choice(tuple(RULES)), help="How a federated server averages."),
@@ -149,6 +151,7 @@ def _request_of(pattern: str | None, asked: dict[str, Any]) -> Request:
     faults, planned = read_lines(asked.pop("faults", ()))
     if asked.get("seed") is None:
         asked["seed"] = planned or 0
+    refuse_idle_limit(asked.get("trace", False), asked.get("trace_limit"))
     known = {field.name for field in fields(Request)}
     own = {option for pattern in CATALOGUE.values() for option in pattern.options} - known
     levels = asked.pop("levels", None)

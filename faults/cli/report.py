@@ -23,6 +23,8 @@ from emulator.network import load
 from emulator.report import page, terminal, views
 from emulator.report.views import timeline
 from emulator.run import console
+from emulator.trace import folder as traces
+from emulator.trace.recorder import TRACES
 from faults.launch import live
 
 NOT_RECOVERED = 3
@@ -99,6 +101,11 @@ class Report:
         """Add to the result and write all of it, also where ``--json`` says."""
         self._record |= parts
         self._unwritten = results.keep(self._record, self._path, self._json_file)
+
+    def add_timeline(self, job: Path, of: str) -> None:
+        """Add the timeline of the job in that folder, if it was traced; `of` says which job it is."""
+        if (job / TRACES).is_dir():
+            self.save(timeline=traces.conclude(job) | {"of": of})
 
     def say(self, line: str) -> None:
         """Print a line before there is a result."""

@@ -20,7 +20,7 @@ from faults.patterns.catalogue import CATALOGUE
 @click.command()
 @click.option("--kills", type=click.IntRange(min=1), default=300, show_default=True, help="Kills to be fired.")
 @requesting(
-    "ranks", "net", "ballast", "seed",
+    "ranks", "net", "ballast", "trace", "trace_limit", "seed",
     ranks={"flag": "--most-ranks", "default": 16, "help": "Largest job."},
     ballast={"help": "Bytes that are sent along with the work, so that kills interrupt long messages."},
     seed={"default": 0, "show_default": True, "help": "Seed of all random choices."},
@@ -54,6 +54,10 @@ def soak(kills: int, request: Request, patterns: tuple[str, ...], policies: tupl
                 bar.advance(fired)
 
             tally = soaks.soak(kills, request, folder, chosen, keep)
+        if request.trace and tally.recoveries:
+            slowest = max(tally.recoveries, key=lambda one: float(one["seconds"]))
+            job = f"trial {slowest['trial']}, {slowest['pattern']} by {slowest['recovery']}"
+            report.add_timeline(folder / soaks.place(slowest["trial"]), f"the slowest recovery, in {job}")
         report.show()
     for line in tally.failed:
         print(f"error: {line}", file=sys.stderr)

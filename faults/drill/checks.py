@@ -48,6 +48,7 @@ class Evaluation:
     seconds: float
     phase: str = ""
     reason: str = ""
+    joins: list[timeline.Join] = field(default_factory=list)
     fired: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -83,7 +84,9 @@ def evaluate(finished: Finished) -> Evaluation:
     phase, reason = ("", "") if recovered else _where_it_stopped(finished, checks)
     working = [v for v in final if v.get("place") is not None]
     throughput, seconds = timeline.throughput(records, found), finished.ended - finished.began
-    return Evaluation(recovered, checks, found, throughput, len(working), seconds, phase, reason, fired)
+    return Evaluation(
+        recovered, checks, found, throughput, len(working), seconds, phase, reason, timeline.joins(records), fired
+    )
 
 
 def _fired(finished: Finished) -> list[dict[str, Any]]:

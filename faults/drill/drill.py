@@ -27,7 +27,8 @@ STEADY = "steady"
 _OF_A_REPEAT = ("recovered", "recovery_seconds", "phases", "lost_steps", "throughput", "seconds")
 
 
-def _repeat(number: int) -> str:
+def repeat_folder(number: int) -> str:
+    """The folder of a repeat, within that of its drill."""
     return f"repeat-{number:03d}"
 
 
@@ -63,6 +64,7 @@ class Outcome:
             "ranks_after": first.ranks_after,
             "recovery": job.recovery,
             "episodes": [episode.to_json(first.episodes[0].began) for episode in first.episodes],
+            "joins": [vars(join) | {"at": join.at - first.episodes[0].began} for join in first.joins if first.episodes],
             "detector": job.detector,
             "faults": [
                 one | {"fired": all(j.fired[number]["fired"] for j in repeats)}
@@ -120,11 +122,9 @@ def run(
     if seen:
         seen(outcome)
     for repeat in range(request.repeat):
-        _, evaluation = launch_once(request.spec(request.seed + repeat), folder / _repeat(repeat), mpi)
+        finished, evaluation = launch_once(request.spec(request.seed + repeat), folder / repeat_folder(repeat), mpi)
         outcome.evaluations.append(evaluation)
-        if request.trace:
-            found = traces.conclude(folder / _repeat(repeat))
-            outcome.timeline = outcome.timeline or found
+        outcome.timeline = outcome.timeline or finished.timeline
         if seen:
             seen(outcome)
     return outcome
@@ -142,7 +142,7 @@ def check(request: Request, folder: Path, mpi: mpirun.Mpi) -> JobSpec:
     need_ulfm(mpi, spec.recovery)
     if spec.real_hosts:
         two_hosts.check(mpi, spec.ranks)
-    for job in (STEADY, *map(_repeat, range(request.repeat))):
+    for job in (STEADY, *map(repeat_folder, range(request.repeat))):
         _check_free(folder / job)
         if spec.on_disk and spec.checkpoint["folder"]:
             _own_checkpoints(spec, job)
@@ -159,6 +159,8 @@ def launch_once(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> tuple[Finished,
     if CATALOGUE[spec.pattern].trains:
         save_digits(folder / DATA)
     finished = supervise(spec, folder, mpi)
+    if spec.trace:
+        finished.timeline = traces.conclude(folder)
     return finished, evaluate(finished)
 
 

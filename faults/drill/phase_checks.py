@@ -63,8 +63,9 @@ def _needless(finished: Finished) -> str:
     died = len(deaths(finished.records))
     # A rank that waited too long for an agreement may have revoked its lane, which causes one more repair.
     spoiled = len({lane for r in finished.records for lane in r.get("spoiled", ())})
+    joins = sum(r["what"] == What.GROWS for r in finished.records)
     for who, times in rebuilt.most_common(1):
-        if times > died + spoiled:
+        if times > died + spoiled + joins:
             return f"rank {who} rebuilt the job {times} times after {died} deaths"
     return ""
 

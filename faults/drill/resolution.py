@@ -57,8 +57,8 @@ def resolve(request: Request, seed: int) -> JobSpec:
     _check_kinds(job, pattern, faults)
     pattern.check(job)
     job.events = events_of(
-        faults, job.ranks, spares=spares, steps=job.steps, hosts=placement(job), roles=pattern.roles(job), seed=seed,
-        refilled=policy.refills,
+        faults, job.ranks, spares=spares, steps=job.steps, hosts=placement(job), groups=_groups(job),
+        roles=pattern.roles(job), seed=seed, refilled=policy.refills,
     )  # fmt: skip
     consistency.check_recoveries(job.events, lambda when: _only_in_repair(job, when))
     if job.real_hosts:
@@ -78,6 +78,16 @@ def placement(job: JobSpec) -> list[int] | None:
         return job.hosts
     network = load(job.net).sized(job.world)
     return [network.host_of(rank) for rank in range(job.world)]
+
+
+def _groups(job: JobSpec) -> dict[str, list[int]]:
+    """The racks, or the regions, in which the network's hosts stand: the number of each rank's."""
+    if job.net is None:
+        return {}
+    network = load(job.net).sized(job.world)
+    names = [network.group_of(rank) for rank in range(job.world)]
+    order = list(dict.fromkeys(names))
+    return {} if None in names else {network.plan.topology.kind.removesuffix("s"): [order.index(one) for one in names]}
 
 
 def even_hosts(ranks: int, spares: int, hosts: int) -> list[int]:
@@ -131,7 +141,7 @@ def _check_ranks(job: JobSpec, pattern: Pattern) -> None:
 
 def _check_checkpoints(job: JobSpec, pattern: Pattern) -> None:
     policy, checkpoint = job.policy, job.checkpoint
-    if checkpoint["levels"] and not (pattern.lockstep and policy.repairs and policy.refills):
+    if checkpoint["levels"] and not (pattern.lockstep and policy.repairs and policy.keeps_places):
         raise UsageError(
             "levels of checkpoints are for what a rank alone has and another takes over: --checkpoint goes with "
             "ring and --recovery spare or respawn (restart keeps all on disk)"
@@ -169,6 +179,11 @@ def _check_kinds(job: JobSpec, pattern: Pattern, faults: Sequence[Fault]) -> Non
             able = ", ".join(one.name for one in policies.POLICIES.values() if one.repairs or one.relaunches)
             raise UsageError(
                 f"fault {fault.text!r}: a rank hands over what it has by {able}, got {job.recovery}: choose ring"
+            )
+        if kind.spoils_state and not (pattern.lockstep and job.policy.repairs):
+            raise UsageError(
+                f"fault {fault.text!r} meets state that all ranks hold and recovering keeps: ring by shrink, spare, "
+                f"respawn or rejoin, got {pattern.name} by {job.recovery}"
             )
         if kind.needs_checkpoints and not job.on_disk:
             raise UsageError(

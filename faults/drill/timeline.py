@@ -35,7 +35,7 @@ class Death:
     attempt: int = 0
     waiting: bool = False
     event: str = ""
-    gone: float = 0.0  # when the process ended: later than `at` where it was told beforehand
+    gone: float = 0.0  # when the process ended: later than `at` of a fault after which it lingers
 
 
 @dataclass
@@ -65,6 +65,36 @@ class Episode:
         return {"deaths": deaths} | {name: getattr(self, name) for name in shown} | {"ranks": ranks}
 
 
+@dataclass(frozen=True)
+class Join:
+    """New processes took empty places: when the coordinator began with it, and seconds to the next complete step."""
+
+    at: float
+    step: int
+    places: list[int]
+    seconds: float
+
+    @property
+    def text(self) -> str:
+        """It in words."""
+        ranks = ", ".join(map(str, self.places))
+        return f"rank {ranks} joined at step {self.step}: {self.seconds * 1e3:.0f} ms to the next complete step"
+
+
+def joins(records: Sequence[Record]) -> list[Join]:
+    """The times at which new processes took empty places between two steps."""
+    asked = [r for r in records if r["what"] == What.GROWS]
+    found = []
+    for number, r in enumerate(asked):
+        after = asked[number + 1]["at"] if number + 1 < len(asked) else _NEVER
+        came = [one for one in records if one["what"] == What.JOINED and r["at"] < one["at"] < after]
+        ended = [completed(one) for one in records if one["what"] == What.COMMIT and one["step"] == r["first"]]
+        if came and ended:
+            places = sorted({one["place"] for one in came})
+            found.append(Join(r["at"], r["first"], places, max(ended) - r["at"]))
+    return found
+
+
 def struck(records: Sequence[Record]) -> dict[str, float]:
     """Events that fired, and when; one of a kernel timer only if its process still existed at that instant."""
     return {event: r["due"] for event, r in _met(records).items()}
@@ -78,7 +108,7 @@ def _met(records: Sequence[Record]) -> dict[str, Record]:
     """
     gone = {(r["member"], r["attempt"]): r["at"] for r in records if r["what"] == What.LEFT}
     for r in records:  # a dead process is hit by nothing more
-        if r["what"] == What.FAULT and KINDS[r["kind"]].final and not KINDS[r["kind"]].told:
+        if r["what"] == What.FAULT and KINDS[r["kind"]].final and not KINDS[r["kind"]].lingers:
             process = r["member"], r["attempt"]
             gone[process] = min(gone.get(process, _NEVER), r["due"])
     over = {r["attempt"]: r["at"] for r in records if r["what"] == What.ENDED}  # written when all are dead
@@ -101,7 +131,7 @@ def deaths(records: Sequence[Record]) -> list[Death]:
     found = [
         Death(
             r["due"], r["member"], r["place"], r["text"], r["attempt"], r.get("waiting", False), r["event"],
-            departed.get((r["member"], r["attempt"]), _NEVER) if KINDS[r["kind"]].told else r["due"],
+            departed.get((r["member"], r["attempt"]), _NEVER) if KINDS[r["kind"]].lingers else r["due"],
         )
         for r in _met(records).values()
         if KINDS[r["kind"]].ends and (r["member"], r["attempt"]) not in left
@@ -135,6 +165,10 @@ def episodes(records: Sequence[Record]) -> list[Episode]:
             episode.deaths[:0] = unnoticed
             found.append(episode)
             unnoticed = []
+    for join in joins(records):
+        before = [episode for episode in found if episode.began <= join.at]
+        if before:
+            before[-1].notes.append(join.text)
     return found
 
 

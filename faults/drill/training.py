@@ -16,7 +16,6 @@ With `exact` and `ordered` a run that lost ranks on its way ends bit-equal to th
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,6 +25,7 @@ import numpy as np
 from emulator import datasets
 from emulator.errors import UsageError
 from emulator.results.files import replacing
+from faults.record.checksum import checksum
 
 DATA = "digits.npy"
 _UNIT = 2.0**40
@@ -197,7 +197,4 @@ REDUCTIONS = {
 
 def digest(state: State) -> str:
     """Eight hex digits of everything in the state, bit for bit."""
-    value = 0
-    for name in sorted(state):
-        value = zlib.crc32(state[name].tobytes(), value)
-    return f"{value:08x}"
+    return f"{checksum(state):08x}"

@@ -52,6 +52,11 @@ class DrillContext:
         """The signal by which the plan tells ranks to leave, if it does."""
         return None if self.injector is None else self.injector.notice
 
+    def holds(self, state: dict[str, np.ndarray]) -> None:
+        """Tell the injector of the arrays that a fault can spoil."""
+        if self.injector is not None:
+            self.injector.state = state
+
     def ready(self) -> None:
         """Start the faults by wall time; a later launch of the job counts from the beginning of the first."""
         if self.board is None or self.injector is None:

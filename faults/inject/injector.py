@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -54,7 +54,9 @@ class Injector(Instrument):
         self._pending: list[tuple[float, int, Event]] = []
         self._slow: list[tuple[float, float]] = []
         self._lies: list[tuple[float, float | str]] = []
-        self.handlers: dict[str, Handler] = {"slow": self._slow_down, "lie": self._begin_to_lie} | (handlers or {})
+        ours = {"slow": self._slow_down, "lie": self._begin_to_lie, "flip": self._flip}
+        self.handlers: dict[str, Handler] = ours | (handlers or {})
+        self.state: Mapping[str, np.ndarray] = {}
         self.place, self.step = place, 0
         self.instruments: Sequence[Instrument] = ()
         self._draw = np.random.default_rng(member)
@@ -150,6 +152,14 @@ class Injector(Instrument):
             self._executioner.kill_daemon()
         doomed = host_failure.fellows(self._events, event)
         host_failure.strike(self._board, self._journal, doomed, at)
+
+    def _flip(self, event: Event) -> None:
+        """Flip a bit of the largest array; which one follows from the event."""
+        array = max(self.state.values(), key=lambda one: one.nbytes)
+        draw = np.random.default_rng(list(f"{event.ident}/{event.text}".encode()))
+        flat = array.reshape(-1).copy()
+        flat.view(np.uint8)[draw.integers(array.nbytes)] ^= np.uint8(1 << draw.integers(8))
+        array[...] = flat.reshape(array.shape)
 
     # -- slow ranks and false values -------------------------------------------------------------------
     def _slow_down(self, event: Event) -> None:

@@ -232,13 +232,14 @@ def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float |
     seen: dict[Any, list[dict[str, Any]]] = {}
     left = {one["left"] for one in told if "left" in one}
     for record in sorted((one for one in told if "dead" in one), key=itemgetter("at")):
-        seen.setdefault((tuple(record["dead"]), record.get("step")), []).append(record)
+        joined = tuple(record.get("joined", ()))
+        seen.setdefault((tuple(record["dead"]), record.get("step"), joined), []).append(record)
     found = []
-    for (dead, step), of in seen.items():
+    for (dead, step, joined), of in seen.items():
         facts = {"dead": list(dead), "at": of[0]["at"] - began, "ranks": of[-1]["ranks"], "step": step}
         if step is not None:
             lost = max(step - min(one["back_to"] for one in of), 0)
-            facts |= {"left": bool(dead) and left.issuperset(dead)}
+            facts |= {"left": bool(dead) and left.issuperset(dead), "joined": list(joined)}
             facts |= {"policy": of[0]["policy"], "seconds": max(one["seconds"] for one in of), "lost_steps": lost}
         found.append(facts)
     resumed = [one for one in told if "resumed" in one]
@@ -253,8 +254,10 @@ def in_words(facts: dict[str, Any]) -> str:
     if "resumed" in facts:
         return f"restart: went on from step {facts['resumed']} after {format_time(facts['seconds'])}"
     dead, step = facts["dead"], facts["step"]
-    who = f"rank{'s' if len(dead) > 1 else ''} {', '.join(map(str, dead))}" if dead else "a rank that waited"
+    who = _ranks(dead) if dead else "a rank that waited"
     went = "left" if facts.get("left") else "died"
+    if facts.get("joined") and not dead:
+        who, went = f"{_ranks(facts['joined'])}", "joined"
     line = f"{who} {went}{'' if step is None else f' in step {step}'}, {format_time(facts['at'])} after the start: "
     if step is None:
         return f"{line}the other {facts['ranks']} went on without"
@@ -262,6 +265,10 @@ def in_words(facts: dict[str, Any]) -> str:
     return (
         f"{line}{facts['policy']}, {facts['ranks']} ranks went on after {cost}, {facts['lost_steps']} steps done again"
     )
+
+
+def _ranks(ranks: Sequence[int]) -> str:
+    return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"
 
 
 def failed(processes: Sequence[Process], status: int, own: int, ended_for: str = "") -> int:

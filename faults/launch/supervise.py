@@ -44,6 +44,8 @@ class Finished:
     ended: float
     leftovers: int = 0
     notes: list[str] = field(default_factory=list)
+    timeline: dict[str, Any] | None = None
+    """What each rank did when, if that was traced."""
 
 
 def supervise(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> Finished:

@@ -121,6 +121,7 @@ def _session(spec: JobSpec, folder: Path, learner: RingTraining, tools: DrillCon
             drill=tools,
             levels=kept,
             every=spec.options["agree"],
+            checksum=spec.options["checksum"],
         )
     from faults.recover.restart import Restarting  # a respawned process starts sooner without it
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from emulator.errors import UsageError
 from emulator.units import format_time
 from faults.plan import consistency
-from faults.plan.model import Event, Fault, When
+from faults.plan.model import UNITS, Event, Fault, When
 
 
 def resolve(
@@ -19,6 +19,7 @@ def resolve(
     spares: int = 0,
     steps: int | None = None,
     hosts: Sequence[int] | None = None,
+    groups: Mapping[str, Sequence[int]] | None = None,
     roles: dict[str, Sequence[int]] | None = None,
     seed: int = 0,
     refilled: bool = True,
@@ -33,6 +34,8 @@ def resolve(
         Steps of the run; a fault at a later step would never fire.
     hosts
         Host number of each rank; absent: all on host 0.
+    groups
+        The number of each rank's rack or region, where the network has any: ``{"rack": [0, 0, 1, 1]}``.
     roles
         Ranks of each role of the pattern, e.g. ``{"server": [0], "worker": [1, 2, 3]}``.
     seed
@@ -45,10 +48,16 @@ def resolve(
     UsageError
         A rank, host, role or step outside the job, or faults that contradict each other.
     """
-    placed = list(hosts) if hosts is not None else [0] * (ranks + spares)
+    known = {UNITS[0]: list(hosts) if hosts is not None else [0] * (ranks + spares), **(groups or {})}
     events: list[Event] = []
     for number, fault in enumerate(faults):
         draw = random.Random(f"{seed}/{number}/{fault.text}")
+        if fault.target.unit not in known:
+            raise UsageError(
+                f"fault {fault.text!r}: the job's network has no {fault.target.unit}s: give --net a file that has, "
+                f"such as examples/networks/racks.toml"
+            )
+        placed = known[fault.target.unit]
         _check_step(fault, steps)
         if fault.kind.two_sides:
             events += _cut(fault, number, placed)
@@ -95,8 +104,9 @@ def _members(fault: Fault, ranks: Sequence[int], hosts: Sequence[int], placed: S
         raise UsageError(f"fault {fault.text!r}: rank {max(ranks)} is outside the job of ranks 0 to {len(placed) - 1}")
     for host in hosts:
         if host not in placed:
+            unit = fault.target.unit
             raise UsageError(
-                f"fault {fault.text!r}: host {host} is outside the job, whose hosts are 0 to {max(placed)}"
+                f"fault {fault.text!r}: {unit} {host} is outside the job, whose {unit}s are 0 to {max(placed)}"
             )
     return tuple(ranks) if not hosts else tuple(rank for rank, host in enumerate(placed) if host in hosts)
 

@@ -1,9 +1,10 @@
 """One fault is one line: `KIND TARGET @ WHEN [for DURATION] [by FACTOR]`.
 
     KIND     one of `faults.plan.kinds`
-    TARGET   RANKS | host RANKS | nic RANK | random | server | worker | coordinator
+    TARGET   RANKS | UNIT RANKS | nic RANK | random | server | worker | coordinator
              | SIDE '|' SIDE (cut, both ways) | SIDE '>' SIDE (cut, one way)
-    SIDE     RANKS | host RANKS
+    SIDE     RANKS | UNIT RANKS
+    UNIT     host | rack | region
     RANKS    3 | 0-3 | 0-3,7
     WHEN     step N [phase NAME] [+ TIME] | phase NAME [+ TIME] | recovery [+ TIME]
              | time TIME | emulated TIME | rate NUMBER/UNIT
@@ -25,7 +26,7 @@ from collections.abc import Sequence
 from emulator.errors import UsageError
 from emulator.units import SECONDS, TIME_HELP, parse_time
 from faults.plan.kinds import KINDS, Factor, Kind
-from faults.plan.model import ROLES, Fault, Target, When
+from faults.plan.model import ROLES, UNITS, Fault, Target, When
 
 _TOKEN = re.compile(r"[^\W\d]\w*|\d+(?:\.\d+)?(?:[eE][-+]?\d+)?|\S")
 _TIMES = ("step", "phase", "recovery", "time", "emulated", "rate")
@@ -126,18 +127,19 @@ class _Reader:
             return Target(ranks=self.ranks(), nic=True)
         if role := self.take(*ROLES):
             return Target(role=role)
-        if not self.peek().isdecimal() and self.peek() != "host":
+        if not self.peek().isdecimal() and self.peek() not in UNITS:
             raise self.fail(["a rank (3, 0-3 or 0-3,7)", "host N", "nic N", "random", *ROLES])
-        ranks, hosts = self.side()
+        unit = self.take(*UNITS)
+        ranks = self.ranks()
         if not kind.two_sides:
-            return Target(ranks=ranks, hosts=hosts)
+            return Target(hosts=ranks, unit=unit) if unit else Target(ranks)
         direction = self.expect("|", ">")
-        others, other_hosts = self.side()
-        return Target(ranks, hosts, others, other_hosts, one_way=direction == ">")
-
-    def side(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Ranks, or the numbers of hosts."""
-        return ((), self.ranks()) if self.take("host") else (self.ranks(), ())
+        other_unit = self.take(*((unit,) if unit else UNITS))
+        others = self.ranks()
+        return Target(
+            () if unit else ranks, ranks if unit else (), () if other_unit else others, others if other_unit else (),
+            unit or other_unit or UNITS[0], one_way=direction == ">",
+        )  # fmt: skip
 
     def ranks(self) -> tuple[int, ...]:
         found: set[int] = set()

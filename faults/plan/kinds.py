@@ -37,6 +37,10 @@ class Kind:
         It takes the rank away for good, and nothing can wake it.
     told
         The rank is told beforehand, and leaves by itself at the end of a step; its duration is the time that it has.
+    lingers
+        The rank goes on after the instant of the fault: to the end of a step, or until the fault is detected, if it is.
+    spoils_state
+        It changes the state that `faults.recovering` keeps the same on all ranks.
     silent
         The MPI runtime does not notice it: a detector with a limit of silence must.
     whole_host
@@ -62,6 +66,8 @@ class Kind:
     ends: bool = False
     final: bool = False
     told: bool = False
+    lingers: bool = False
+    spoils_state: bool = False
     silent: bool = False
     whole_host: bool = False
     lasts: bool = False
@@ -101,8 +107,9 @@ KINDS = {
         ),
         Kind(
             "preempt", "the process is told to leave, and is gone after its time of grace", signal.SIGTERM, ends=True,
-            final=True, told=True, lasts=True,
+            final=True, told=True, lingers=True, lasts=True,
         ),
+        Kind("flip", "a bit of the rank's state flips in memory", ends=True, lingers=True, spoils_state=True),
         Kind("corrupt", "the newest checkpoint on disk is damaged", needs_checkpoints=True),
         Kind("full", "the disk of the checkpoints is full", lasts=True, needs_checkpoints=True),
     )

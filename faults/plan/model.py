@@ -8,16 +8,22 @@ from typing import Any
 from faults.plan.kinds import KINDS, Kind
 
 ROLES = ("server", "worker", "coordinator")
+UNITS = ("host", "rack", "region")
+"""What fails as one: a host, or all hosts behind one switch."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """The target of a fault: ranks, hosts, a rank's NIC, a rank drawn at random, a role, or two sides of a cut."""
+    """The target of a fault: ranks, hosts, a rank's NIC, a rank drawn at random, a role, or two sides of a cut.
+
+    `unit` says of what `hosts` and `other_hosts` are the numbers.
+    """
 
     ranks: tuple[int, ...] = ()
     hosts: tuple[int, ...] = ()
     others: tuple[int, ...] = ()
     other_hosts: tuple[int, ...] = ()
+    unit: str = "host"
     one_way: bool = False
     nic: bool = False
     random: bool = False
@@ -54,9 +60,9 @@ class Event:
     """One thing that happens to one rank (or between two groups of ranks) of one job.
 
     `ident` is its name in the journal: a fault line may mean several events (a host, a rate). Of `rated` ones, drawn
-    as a Poisson process, the last may come after the end of the run. With a number of a `host` all ranks of that host
-    are ended at once, by the first that comes to the point. With `daemon` the process that started the rank, a real
-    host's daemon, dies first.
+    as a Poisson process, the last may come after the end of the run. With a number of a `host` (or rack, or region)
+    all of its ranks are ended at once, by the first that comes to the point. With `daemon` the process that started the
+    rank, a real host's daemon, dies first.
     """
 
     ident: str

@@ -5,6 +5,7 @@
         └─────────────► failed      it raised one in the loop, or recovery could not go on
                       quit          it ended itself in the loop, by sys.exit or MPI.Finalize
                       aborted       it called MPI's Abort: the job is to end
+                      corrupt       it ended itself because its state was not that of the other ranks
                       told          it left between two steps, as it was told to
 
 Each process writes one of these words to its file, with its exit status where it ends itself; a killed process leaves
@@ -31,7 +32,7 @@ BOARD = ".board"
 """The file of the status board that the launcher shows."""
 RECOVERIES = "recoveries"
 BEGAN, REACHED, LEFT, UNDONE, FAILED = "began", "reached", "left", "undone", "failed"
-QUIT, ABORTED, TOLD = "quit", "aborted", "told"
+QUIT, ABORTED, TOLD, CORRUPT = "quit", "aborted", "told", "corrupt"
 _ENDED_THEMSELVES = {FAILED, UNDONE, QUIT, ABORTED}
 ENDS = "ends"
 
@@ -88,6 +89,8 @@ class Process:
             return f"{who} ended by an error of the program"
         if self.said == TOLD:
             return f"{who} left as it was told to"
+        if self.said == CORRUPT:
+            return f"{who} ended itself: its state was not that of the other ranks"
         if self.said == QUIT:
             return f"{who} ended itself"
         if self.code is not None and self.code < 0:

@@ -148,8 +148,13 @@ class JobProcesses:
         return [place for place in sorted(self.placement.places) if place not in self.fresh]
 
     def unchanged(self, decision: Decision) -> bool:
-        """Whether the work succeeded on all ranks and none has died since the last repair."""
-        return decision.ok and decision.alive == self.group.alive
+        """Whether the work succeeded on all ranks, none has died since the last repair, and none is to be let in."""
+        return decision.ok and decision.alive == self.group.alive and not decision.grows
+
+    def can_grow(self) -> bool:
+        """Whether this rank is to see to it that new processes take empty places at the end of a step."""
+        empty = len(self.placement.places) < len(self.wanted)
+        return self.policy.later and empty and self._spawns_left > 0 and self.holders()[0] == self.place
 
     def tries(self, error: MPI.Exception) -> float:
         """How often a step may fail with such an error without a death, as far as this rank knows."""
@@ -185,7 +190,8 @@ class JobProcesses:
         called = {place for place, holder in self.placement.places.items() if before.places.get(place) != holder}
         self.fresh = (self.fresh | called) & set(self.placement.places)
         empty = sorted(self.wanted - set(self.placement.places))
-        spawn = self.policy.spawns and bool(empty) and self._spawns_left > 0
+        now = self.policy.spawns and (decision.grows or not self.policy.later)
+        spawn = now and bool(empty) and self._spawns_left > 0
         if spawn or not comms_left:
             died = self._renew(empty if spawn else [])
             if died is not None:

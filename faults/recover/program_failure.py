@@ -144,6 +144,14 @@ def depart(drill: DrillContext, step: int, place: int | None) -> NoReturn:
     _kill_myself(drill.platform.executioner)
 
 
+def end_corrupt(drill: DrillContext, step: int) -> NoReturn:
+    """End this rank, whose state is not that of most others."""
+    drill.journal.write(What.DEPARTED, step=step)
+    outcome.fail(0, outcome.CORRUPT)
+    print(f"{_name()} ended itself in step {step}: its state is not that of the other ranks", file=sys.stderr)
+    _kill_myself(drill.platform.executioner)
+
+
 def _kill_myself(executioner: Executioner = LOCAL.executioner) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         stream.flush()

@@ -19,10 +19,12 @@ from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision, RecoveryFailed
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
+from faults.record.checksum import checksum
 from faults.record.journal import What
 from faults.recover import preemption, spawning
 from faults.recover.job_processes import JobProcesses
 from faults.recover.preemption import Notice
+from faults.recover.program_failure import end_corrupt
 from faults.recover.state_copies import CommitLog, State, StateCopies
 
 if TYPE_CHECKING:
@@ -33,6 +35,11 @@ APART = 4
 goes to memory that no cache holds any more. A death costs up to three steps more than the one that it interrupts."""
 _TAG_FOUND = 30_004
 _DOZE_S = 8e-3  # longest sleep of a spare between two looks before any death: each takes a core from the others
+
+
+def _always() -> bool:
+    """There is room for new processes at any time."""
+    return True
 
 
 class Repairing:
@@ -54,8 +61,11 @@ class Repairing:
 
     def __init__(
         self, processes: JobProcesses, state: State, drill: DrillContext, levels: Levels | None = None, every: int = 1,
-        notice: Notice = None,
+        notice: Notice = None, rejoin: Callable[[], bool] | None = None, checksum: bool = False,
     ) -> None:  # fmt: skip
+        self._checksum = checksum
+        drill.holds(state)
+        self._rejoin = rejoin or _always
         self._told = preemption.listening(notice or drill.notice, drill.platform.executioner)
         self.state, self.drill, self.levels, self.every = state, drill, levels, every
         self.step = self.recoveries = 0
@@ -80,12 +90,42 @@ class Repairing:
         """Look up this rank's place and communicator."""
         self.comm, self.place = self._processes.comm, self._processes.place
 
-    def _agree(self, ok: bool, leaves: bool = False) -> Decision:
+    def _corruption(self) -> MPI.Exception | None:
+        """Compare a checksum of the state with the other ranks': one that has another one than most ends itself.
+
+        Returns
+        -------
+        MPI.Exception or None
+            Why the step is to be done again, by the ranks that are right.
+        """
+        if not self._checksum or self.place is None:
+            return None
+        mine, all_of_them = np.array([checksum(self.state)]), np.empty(self.comm.Get_size(), np.int64)
+        try:
+            self.comm.Allgather(mine, all_of_them)
+        except MPI.Exception as error:
+            return error
+        values, counts = np.unique(all_of_them, return_counts=True)
+        if len(values) == 1:
+            return None
+        if 2 * counts.max() <= len(all_of_them):
+            raise RecoveryFailed(
+                "detect", f"the state differs between {len(all_of_them)} ranks, and no majority agrees"
+            )
+        if mine[0] != values[counts.argmax()]:
+            end_corrupt(self.drill, self.step)
+        return MPI.Exception(survivor_group.PROCESS_FAILED)
+
+    def _grows(self) -> bool:
+        """Whether this rank wants new processes in the empty places, before it does the next step."""
+        return self._processes.can_grow() and self._rejoin()
+
+    def _agree(self, ok: bool, leaves: bool = False, grows: bool = False) -> Decision:
         self._processes.phase("agree")
         group = self._processes.group
         wait = self._sleep if self.place is None else None
         kept = self._copies.flags if self._processes.has_state else survivor_group.ANY
-        decision = group.agree(ok, kept, wait, leaves)
+        decision = group.agree(ok, kept, wait, leaves, grows)
         self._processes.phase("agreed")  # the work goes on, unless the next phase is that of a repair
         return decision
 
@@ -130,6 +170,7 @@ class Repairing:
         """Rebuild and restore until both are done without another death."""
         processes = self._processes
         dead: set[int] = set()
+        places = set(processes.placement.places)
         while True:
             dead |= {place for place, one in processes.placement.places.items() if one not in decision.alive}
             self._note(
@@ -162,7 +203,7 @@ class Repairing:
             outcome.tell(
                 dead=sorted(dead), step=self._broken_step, at=self._known_at, policy=processes.policy.name,
                 seconds=self._clock.now() - self._known_at, back_to=self.step,
-                ranks=len(processes.placement.places),
+                ranks=len(processes.placement.places), joined=sorted(set(processes.placement.places) - places),
             )  # fmt: skip
         self.recoveries += 1
         self._failure_known = False

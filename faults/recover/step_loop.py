@@ -25,6 +25,7 @@ which sends it, is the lowest living rank that holds the state.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ from mpi4py import MPI
 
 from emulator.errors import UsageError
 from faults.inject.drill_context import DrillContext
+from faults.record.journal import What
 from faults.recover.job_processes import JobProcesses
 from faults.recover.preconditions import check_policy, check_survival, context_of
 from faults.recover.preemption import Notice, never
@@ -53,10 +55,11 @@ class Recovering(Repairing, GuardedLoop):
 
     def __init__(
         self, processes: JobProcesses, state: State, drill: DrillContext, levels: Levels | None = None, every: int = 1,
-        notice: Notice = None,
+        notice: Notice = None, rejoin: Callable[[], bool] | None = None, checksum: bool = False,
     ) -> None:  # fmt: skip
-        super().__init__(processes, state, drill, levels, every, notice)
+        super().__init__(processes, state, drill, levels, every, notice, rejoin, checksum)
         self._boundary_at = self._clock.now()
+        self._may_change = processes.policy.later or self._told is not never
         self._try = _Attempt(self)
 
     # -- the loop ----------------------------------------------------------------------------------
@@ -82,6 +85,8 @@ class Recovering(Repairing, GuardedLoop):
     def _finish(self, error: MPI.Exception | None = None) -> None:
         """The present step has worked on this rank, or has failed with `error`."""
         due = self.every and ((self.step + 1) % self.every == 0 or self.step + 1 == self._steps)
+        if error is None and due:
+            error = self._corruption()
         if error is None and due and self.levels is not None and self.place is not None:
             try:
                 self.levels.keep(self._processes.comm, self.step + 1)
@@ -114,13 +119,13 @@ class Recovering(Repairing, GuardedLoop):
             raise error
 
     def _at_boundary(self) -> None:
-        """Where nothing is agreed on: have all agree here, behind a copy of the state, if this rank is to leave.
+        """Where nothing is agreed on: have all agree behind a copy of the state, if this rank leaves or lets others in.
 
         It waits for as long as a step takes, in which the others come here too. One that does not finish the step goes
         back to the copy before.
         """
         before, self._boundary_at = self._boundary_at, self._clock.now()
-        if self.step < self._steps and self._told():
+        if self.step < self._steps and (self._told() or self._grows()):
             self._clock.sleep(max(_SKEW_S, (self._boundary_at - before) / APART))
             self._processes.revoke()
             self._settle(False)
@@ -133,7 +138,11 @@ class Recovering(Repairing, GuardedLoop):
         Whether one did.
         """
         group = self._processes.group
-        decision = self._agree(ok, not self._failure_known and self._told())
+        calm = not self._failure_known and self.step + bool(self.every) < self._steps
+        grows = calm and self._grows()
+        if grows:
+            self._note(What.GROWS, first=self.step + bool(self.every))
+        decision = self._agree(ok, calm and self._told(), grows)
         died = decision.alive != group.alive
         if decision.ok:
             self._commit()
@@ -187,13 +196,17 @@ class _Attempt:
         job = self._job
         if kind is None and self._implied:
             known = job.step  # steps that all ranks have finished
-            job.step = step = known + 1
+            step = known + 1
+            if job._checksum and (not step % APART or step == job._steps) and (failed := job._corruption()):
+                job._fail(failed)
+                return True
+            job.step = step
             if not step % APART:
                 job._copies.keep(step, job.state)
             if self._in_drill:
                 job._commits.finish()
                 job._commits.commit(known - known % APART)
-            if not step % APART and job._told is not never:
+            if not step % APART and job._may_change:
                 job._at_boundary()
             return True
         if error is not None and (not isinstance(error, MPI.Exception) or job._processes.programs_own(error)):
@@ -213,6 +226,8 @@ def recovering(
     levels: Levels | None = None,
     every: int = 1,
     notice: Notice = None,
+    rejoin: Callable[[], bool] | None = None,
+    checksum: bool = False,
 ) -> Recovering:
     """Begin a loop of steps that survives the death of ranks.
 
@@ -224,7 +239,7 @@ def recovering(
         The arrays that a step changes, in place or by assignment to the same name and shape; the same on every rank.
     policy
         ``"shrink"`` (fewer ranks go on), ``"spare"`` (a waiting rank takes the place), ``"respawn"`` (a new process
-        takes the place).
+        takes the place), ``"rejoin"`` (fewer ranks go on, and new processes take the places after a later step).
     spares
         How many of the ranks wait.
     at_least
@@ -240,6 +255,13 @@ def recovering(
     notice
         Tells this rank to leave at the next agreement, with ``every=0`` within four steps, which costs no step: a
         signal to its process, a file, or a callable (`faults.recover.preemption`).
+    rejoin
+        Under that policy: whether there is room for new processes now, asked on the coordinator after a step; by
+        default there is as soon as the survivors have done the interrupted step.
+    checksum
+        Compare checksums of the state before each agreement, with ``every=0`` every four steps: a rank whose state is
+        not that of most others ends itself, and what it may have spoiled is done again. Without it a bit that flips in
+        memory goes unnoticed.
 
     Raises
     ------
@@ -250,7 +272,11 @@ def recovering(
     chosen = check_policy(policy)
     if not 0 <= spares < comm.Get_size():
         raise UsageError(f"spares must leave a rank to work, got {spares} of {comm.Get_size()} ranks")
-    if levels is not None and not chosen.refills:
+    if rejoin is not None and not chosen.later:
+        raise UsageError(
+            f"rejoin says when places are filled again under policy 'rejoin', got {policy!r}: leave it out"
+        )
+    if levels is not None and not chosen.keeps_places:
         raise UsageError(
             f"what a rank alone has needs another one in its place: policy 'spare' or 'respawn', got {policy!r}"
         )
@@ -260,4 +286,6 @@ def recovering(
         raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
     drill = context_of(drill)
     check_survival(f"recovering by {policy}", drill.platform.survives)
-    return Recovering(JobProcesses(comm, chosen, spares, at_least, drill), state, drill, levels, every, notice)
+    return Recovering(
+        JobProcesses(comm, chosen, spares, at_least, drill), state, drill, levels, every, notice, rejoin, checksum
+    )

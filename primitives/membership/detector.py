@@ -124,7 +124,9 @@ class Detector:
             events.extend(self.poll())
             return self.clock() >= end or until()
 
-        self.peers.carrier.wait_until(over, longest_s=self.swim.settings.timeout / 10)
+        nap = self.swim.settings.timeout / 10  # the detector's own timers run out without a message
+        while not self.peers.carrier.wait_until(over, self.peers.carrier.now() + nap, longest_s=nap):
+            pass
         return events
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
@@ -37,7 +38,7 @@ def test_every_case_is_new_checked_planned_and_drawn(tmp_path, case):
     status, drawn, _ = run("draw", str(saved))
     assert ElementTree.fromstring(drawn).get("viewBox").startswith("0 0 800 ")
     assert "prefers-color-scheme: dark" in drawn
-    assert all(len(line) <= 120 for line in said.splitlines())
+    assert all(len(line) <= 80 for line in said.splitlines())
 
 
 def test_b_with_all_reduce_is_refused_with_the_figures(tmp_path):
@@ -71,6 +72,40 @@ def test_sensitivity_tolerance_and_tools():
     assert "p={dist.get_world_size()} bytes=" in script
 
 
+@pytest.mark.parametrize("verb", ["check", "predict", "plan", "tolerance", "tools"])
+def test_lines_fit_the_screen(monkeypatch, verb):
+    for columns in ("", "100"):
+        monkeypatch.setenv("COLUMNS", columns)
+        lines = run(verb, str(HERE / "rag.toml"))[1].splitlines()
+        assert lines
+        assert not [line for line in lines if len(line) > int(columns or 80) and "kept for receipts" not in line]
+
+
+def test_the_optimum_at_the_limit_is_said_to_be_one():
+    assert "p* = 12 is the limit, [job] most = 16" in run("predict", B, "--change", "job.most=16")[1]
+    assert "is the limit" not in run("predict", B)[1]
+
+
+def test_terms_come_with_their_intervals(tmp_path):
+    path = tmp_path / "latency.txt"
+    path.write_text("# OSU MPI Latency Test v7\n0 1.2\n1 1.22\n1024 1.9\n65536 12.2\n1048576 120.2\n")
+    said = " ".join(run("predict", B, "--terms", str(path))[1].split())
+    assert re.search(r"alpha 1\.\d+ us \(\S+ \S+ to \S+ us\), beta 0\.1\d+ ns/B \(0\S+ ns/B to 0\S+ ns/B\)", said)
+
+
+def test_a_network_file_lies_beside_its_sheet(tmp_path):
+    (tmp_path / "own.toml").write_text('[link]\nlatency = "77 us"\nbandwidth = "1 Gbit/s"\n')
+    sheet = tmp_path / "sheet.toml"
+    sheet.write_text(Path(B).read_text().replace('preset = "25gbe"', 'file = "own.toml"'))
+    assert "alpha 77.0 us" in run("predict", str(sheet))[1]
+
+
+def test_a_cap_of_no_bytes_is_refused():
+    status, _, error = run("run", B, "--cap", "0")
+    assert (status, error.count("\n")) == (2, 1)
+    assert "--cap must be at least 1 byte, got 0" in error
+
+
 def test_a_prediction_loads_neither_the_planner_nor_the_reviewer_nor_mpi():
     code = "import sys; from demos.design import main; main(['predict', sys.argv[1]], standalone_mode=False)"
     lists = "import atexit, sys; atexit.register(lambda: print('\\n'.join(sys.modules)));"
@@ -86,7 +121,7 @@ def test_terms_from_a_benchmark(tmp_path):
     path = tmp_path / "timings.txt"
     path.write_text("p=2 bytes=100000000 seconds=0.0408\np=16 bytes=100000000 seconds=0.087\n")
     said = run("predict", B, "--terms", str(path))[1]
-    assert f"two-point timing in {path}" in said
+    assert f"two-point timing in {path}" in " ".join(said.split())
     assert "warning: measured on at most 16 ranks: what is said of p > 16 is extrapolated" in said
 
 
@@ -147,7 +182,7 @@ def test_long_names_and_sentences_stay_within_their_place(tmp_path):
     for text in ElementTree.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text"):
         limit = {"title": 42, "small": 60}.get(text.get("class"), 90)
         assert len(text.text or "") <= limit, text.text
-    assert all(len(line) <= 120 for line in run("predict", str(path))[1].splitlines())
+    assert all(len(line) <= 80 for line in run("predict", str(path))[1].splitlines())
 
 
 def test_timings_that_no_terms_give_are_refused(tmp_path):

@@ -3,14 +3,18 @@
 import itertools
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demos.links import tournament
+from demos.links import main, tournament
 from emulator import network
+from emulator.measure import network_file
+from emulator.network import files
 from tests.demos.launched import refuse, run_demo
 from tests.ranks import on_ranks
 
+ONE_LINK = "tests/data/one_link.toml"
 HETEROGENEOUS = """
 [link]
 latency = "50 us"
@@ -85,6 +89,45 @@ def test_a_sample_holds_the_headline_pair(tmp_path):
     assert ends == {(0, 1), (1, 0), (2, 3), (3, 2)}  # one round of the tournament
 
 
-@on_ranks(2)
-def test_one_size_is_refused(comm):
-    assert "at least 2 sizes" in refuse(comm, "links", "--sizes 8")
+def test_what_was_measured_is_a_network_file(tmp_path):
+    saved = tmp_path / "measured.toml"
+    options = [
+        "--simulate",
+        "3",
+        "--net",
+        "tests/data/one_link.toml",
+        "--sizes",
+        "8,64K",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    done = CliRunner().invoke(main, [*options, "--save", str(saved)])
+    assert done.exit_code == 0, done.output
+    assert f"network file, for --net: {saved}" in done.output.replace("\n", "")
+    configured, path = (network.load(name).sized(3).between(0, 2) for name in (ONE_LINK, str(saved)))
+    assert (path.alpha, path.beta) == pytest.approx((configured.alpha, configured.beta), rel=1e-6)
+
+
+def a_fit(source, destination, alpha, beta, segments=1):
+    terms = {"alpha": {"value": alpha}, "beta": {"value": beta}}
+    return {"source": source, "destination": destination, **terms, "segments": [terms] * segments}
+
+
+def test_links_inside_and_between_hosts_are_told_apart():
+    near, far = (1e-6, 1e-10), (50e-6, 8e-10)
+    fits = [a_fit(0, 1, *near), a_fit(0, 2, *far), a_fit(1, 2, far[0] * 1.5, far[1]), a_fit(1, 3, *far, segments=2)]
+    text, left_out = network_file.written(fits, ["a", "a", "b", "b"], "measured")
+    found = files.parse(text).sized(4)
+    assert [found.host_of(rank) for rank in range(4)] == [0, 0, 1, 1]
+    assert (found.between(0, 1).alpha, found.between(0, 1).beta) == pytest.approx(near)
+    assert (found.between(1, 2).alpha, found.between(1, 2).beta) == pytest.approx(far)
+    assert left_out == [
+        "links between hosts differ by up to 50%: the file has their median",
+        "1 of 3 links change their protocol with size: the file has the alpha of short and the beta of long messages",
+    ]
+
+
+@on_ranks(2, options=["--sizes 8", "--save net", "--save nowhere/net.toml"])
+def test_bad_input_is_refused(comm, options):
+    said = "at least 2 sizes" if "sizes" in options else "--save takes a network file's name in a folder that exists"
+    assert said in refuse(comm, "links", options)

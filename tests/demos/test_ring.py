@@ -1,5 +1,6 @@
 """The ring demo, run: right sums, the whole result file, emulated terms recovered, bad input refused."""
 
+import os
 import re
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from emulator.launch.job import start
 from emulator.report import page
 from primitives.collectives.all_reduce import ALGORITHMS
 from primitives.collectives.tuning import choose
-from tests.demos.launched import refuse, run_demo, same_as_reported
+from tests.demos.launched import WIDE, refuse, run_demo, same_as_reported
 from tests.ranks import on_ranks
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -73,14 +74,20 @@ def test_link_and_collective_are_fitted_and_the_most_ranks_held_out(measured):
     assert set(result["contention"]["ring"]) == {"alpha", "beta"}
 
 
+def full_report(folder):
+    """All that there is to say of a run, on lines that are long enough."""
+    return CliRunner().invoke(report, [str(folder), "--full"], env=WIDE).stdout
+
+
 def test_it_says_what_it_means_and_what_makes_it_doubtful(measured):
     assert "p* = " in measured.text
     assert "a step of 100 ms on one node (--t-comp)" in measured.text
-    assert "time us" in measured.text
     assert "#wrong" in measured.text
     assert measured.result["warnings"] or measured.result["environment"]["oversubscription"] <= 1
+    everything = full_report(measured.folder)  # one screen has three warnings
+    assert "time us" in everything
     for warning in measured.result["warnings"]:
-        assert f"- {warning}" in " ".join(measured.text.split())  # long ones are wrapped
+        assert f"- {warning}" in " ".join(everything.split())  # long ones are wrapped
 
 
 def test_every_algorithm_takes_its_closed_form_in_emulated_time(emulated):
@@ -119,7 +126,7 @@ def test_a_fit_is_not_called_a_prediction_of_what_it_was_fitted_to(measured):
     assert {row["ranks"]: row["held_out"] for row in rows} == {2: False, 3: True}
     unseen = {row["bytes"]: row["predicted"] for row in measured.result["held_out"]}
     assert {row["bytes"]: row["predicted"] for row in rows if row["held_out"]} == pytest.approx(unseen)
-    everything = CliRunner().invoke(report, [str(measured.folder), "--full"]).stdout
+    everything = full_report(measured.folder)
     heads = [line for line in everything.splitlines() if "time us" in line]
     assert ["fitted us" in line for line in heads] == [True, False]
     assert ["predicted us" in line for line in heads] == [False, True]
@@ -164,7 +171,7 @@ def test_launches_are_pooled_into_one_result(measured, tmp_path):
 def test_several_launches_are_one_result_and_one_screen(tmp_path):
     options = ["--launches", "2", "--sizes", "4,1K", "--ranks", "2", "--budget", "0.6", "--out"]
     command = [sys.executable, "-m", "demos.ring", "-n", "2", *options, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=ROOT, env=os.environ | WIDE)
     assert done.returncode == 0, done.stdout + done.stderr
     result, samples = results.load(tmp_path), results.load_samples(tmp_path)
     assert result["launches"] == 2

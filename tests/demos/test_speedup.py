@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from demos.speedup import main
-from emulator import costs, results, speedup
+from emulator import costs, network, results, speedup
 from emulator.commands.report import report
 from emulator.measure.fit import fit
 from emulator.measure.model import Point
@@ -198,6 +198,11 @@ def test_terms_that_are_none_are_refused(measured, change, said):
         (["--fit", "{}", "--from", "{}"], "got --from and --fit: leave out one"),
         (["--fit", "{}/foreign.json"], "no known format: it must be the text output of nccl-tests"),
         (["--bytes", "8"], "--bytes goes with --from"),
+        (["--net", "25gbe"], "--net needs the bytes of a step, got no --bytes"),
+        (["--net", "nowhere", "--bytes", "8"], "nowhere"),
+        (["--net", "25gbe", "--bytes", "8", "--pattern", "star"], "got 'star'"),
+        (["--net", "25gbe", "--bytes", "8", "--beta", "1 us"], "--beta goes without --net"),
+        (["--net", "25gbe", "--fit", "{}"], "got --fit and --net: leave out one"),
         (["--t-comp", "0"], "must be > 0 s"),
         (["--t-comp", "soon"], "a time is a number"),
         (["--nodes", "0"], "at least 1"),
@@ -221,13 +226,47 @@ def test_a_result_without_collectives_is_refused(tmp_path):
     assert "none: take one of demos.ring" in outcome.stderr
 
 
+@pytest.mark.parametrize(("net", "alpha", "beta"), [("tests/data/one_link.toml", 50e-6, 0.8e-9), ("shm", None, None)])
+@pytest.mark.parametrize("pattern", [None, "recursive_doubling", "parameter_server"])
+def test_a_network_answers_directly(tmp_path, net, alpha, beta, pattern):
+    options = [] if pattern is None else ["--pattern", pattern]
+    done = run("--net", net, "--bytes", "350MB", "--t-comp", "30 s", *options, "--json", tmp_path / "result.json")
+    assert done.exit_code == 0, done.output
+    one = results.load(tmp_path)["speedup"]
+    if alpha is None:
+        path = network.load(net).sized(2).between(0, 1)
+        alpha, beta = path.alpha, path.beta
+    truth = speedup.measured(30, pattern or "ring", 350_000_000, alpha, beta)
+    assert one["best"]["p"] == truth.best().p
+    assert one["knee"]["p"] == truth.knee().p
+    assert [row["step"] for row in one["rows"]] == pytest.approx([row.step for row in truth.table()])
+    assert ("nodes to ask for (5 % off)" in done.output) == (truth.best().p < speedup.MOST_NODES)
+    assert "measured" not in done.output
+
+
+def test_what_nodes_of_a_network_share_is_said(tmp_path):
+    done = run("--net", "examples/networks/racks.toml", "--bytes", "1MB")
+    assert (done.exit_code, "uplink" in done.output) == (0, True), done.output
+
+
+def test_a_fit_without_latency_gives_no_p_star(tmp_path):
+    result = results.new("ring", ["x"])
+    seconds, nothing = {"median": 1.0}, {"value": 0.0}
+    result["measurements"] = [{"pattern": "ring", "ranks": 2, "bytes": 8, "seconds": seconds}]
+    result["fits"] = [{"level": "collective", "pattern": "ring", "alpha": nothing, "beta": {"value": 1e-9}}]
+    results.save(result, tmp_path / "result.json")
+    done = run("--from", tmp_path)
+    assert done.exit_code == 2
+    assert "the fit of ring to 8 gives alpha 0" in done.stderr
+
+
 def test_two_timings_of_the_section_give_its_p_star(tmp_path):
     """The all-reduce of 100 MB at 2 and at 16 nodes, as the section's own terms have it."""
     path = tmp_path / "timings.txt"
     path.write_text("p = 2: 100 MB in 40.8 ms\np = 16: 100 MB in 87 ms\n")
     said = run("--fit", path).output
     assert "p* = 34, S(p*) = 7.49, efficiency 22.0 %, R(p*) = 3.54" in said
-    assert f"two-point timing in {path}" in said
+    assert f"two-point timing in {path}" in " ".join(said.split())
     assert "measured on at most 16 ranks" in said
 
 

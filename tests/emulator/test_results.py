@@ -9,6 +9,7 @@ import pytest
 from emulator import results
 from emulator.errors import CannotWrite, UsageError
 from emulator.results import environment
+from emulator.results.files import replacing
 
 MEASUREMENT = {
     "pattern": "ring",
@@ -137,6 +138,22 @@ def test_the_users_own_file_named_latest_is_left_alone(tmp_path, monkeypatch):
     mine.touch()
     results.save(a_result(), results.run_folder("ring") / results.RESULT)
     assert mine.exists()
+
+
+def test_a_device_is_never_replaced_by_a_file_and_a_link_keeps_its_place(tmp_path):
+    pipe, link, file, to_file = (tmp_path / name for name in ("pipe", "link", "file", "to-file"))
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    file.touch()
+    to_file.symlink_to(file)
+    for path in (pipe, link):
+        with pytest.raises(CannotWrite, match="it is not a file"), replacing(path):
+            raise AssertionError("nothing is written")
+    assert pipe.is_fifo()
+    with replacing(to_file) as waiting:
+        waiting.write_text("new")
+    assert to_file.is_symlink()
+    assert file.read_text() == "new"
 
 
 def test_out_is_the_folder_itself(tmp_path):

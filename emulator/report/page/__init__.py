@@ -18,6 +18,7 @@ from emulator.errors import CannotWrite
 from emulator.report import views
 from emulator.report.model import Detail, Drawing, Item, Map, Scenario, Series, Table, Text, Verdict
 from emulator.report.page import coefficients
+from emulator.report.page.chart import key
 from emulator.report.page.figures import Figure, figures
 from emulator.report.views import common, several, timeline
 from emulator.results import RESULT, plain
@@ -106,7 +107,9 @@ def _run(result: Mapping[str, Any], name: str) -> _Run:
         items=[_lined(item) for item in items if not _pictured(item)],
         warnings=list(result.get("warnings") or ()),
         failures=list(result.get("failures") or ()),
-        fidelity=[_lined(item) for item in common.fidelity(result["fidelity"])] if result.get("fidelity") else [],
+        fidelity=[_lined(item) for item in common.fidelity(result["fidelity"], result["clock"])]
+        if result.get("fidelity")
+        else [],
         environment=_environment(result),
         command=shlex.join(result["command"]),
         started=result["started"],
@@ -160,7 +163,7 @@ def _templates() -> Any:
     kinds = {"table": Table, "verdict": Verdict, "map": Map, "text": Text}
     for name, kind in kinds.items():
         made.tests[name] = lambda item, kind=kind: isinstance(item, kind)
-    made.filters |= {"svg": Markup, "cells": _cells, "map_cells": _map_cells, "scenario": _scenario}
+    made.filters |= {"svg": Markup, "cells": _cells, "map_cells": _map_cells, "scenario": _scenario, "key": _key}
     return made
 
 
@@ -177,6 +180,11 @@ def _cells(table: Table) -> Iterable[list[tuple[str, Any, str, bool]]]:
 def _map_cells(one: Map) -> Iterable[tuple[str, list[tuple[str, str]]]]:
     for name, row in zip(one.rows, one.values, strict=True):
         yield name, [("", "") if value is None else (one.form(value), one.tone(value)) for value in row]
+
+
+def _key(colour: int) -> str:
+    """The classes of a legend's entry; below 0 for one that stands for curves of several colours."""
+    return key(colour) if colour >= 0 else "s-1"
 
 
 def _raw(value: Any) -> Any:

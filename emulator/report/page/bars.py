@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from html import escape
 
 from emulator.report.model import Series
-from emulator.report.page.chart import WIDTH, colours_of, svg
+from emulator.report.page.chart import WIDTH, across, colours_of, key, svg
 from emulator.report.page.scales import Scale, fitted
 
 _LETTER, _ROW, _GAP, _TOP, _BOTTOM = 8.6, 18, 10, 8, 44
@@ -29,7 +29,7 @@ def draw(one: Series) -> str:
     colours = colours_of(one.curves)
     for number in range(len(one.curves)):
         bars = "".join(_bars(one, number, names, values, scale, slot))
-        body.append(f'<g class="curve s{colours[number]}" data-curve="{number}">{bars}</g>')
+        body.append(f'<g class="curve {key(colours[number])}" data-curve="{number}">{bars}</g>')
     for row, name in enumerate(names):
         y = _TOP + slot * (row + 0.5) + 4
         short = name if len(name) <= _WIDEST_NAME else name[: _WIDEST_NAME - 1] + "…"
@@ -38,10 +38,7 @@ def draw(one: Series) -> str:
 
 
 def _grid(scale: Scale, left: float, bottom: float, one: Series) -> Iterator[str]:
-    for value, text in scale.ticks():
-        x = scale(value)
-        yield f'<path class="grid" d="M{x} {_TOP}V{bottom:g}"/>'
-        yield f'<text class="tick" x="{x}" y="{bottom + 17:g}" text-anchor="middle">{escape(text)}</text>'
+    yield from across(scale, _TOP, bottom)
     yield f'<path class="axis" d="M{left:g} {_TOP}V{bottom:g}"/>'
     middle = (left + WIDTH) / 2
     yield f'<text class="name" x="{middle:g}" y="{bottom + 38:g}" text-anchor="middle">{escape(one.y.label)}</text>'

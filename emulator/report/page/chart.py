@@ -10,10 +10,10 @@ from collections.abc import Iterator, Sequence
 from html import escape
 
 from emulator.report.model import Axis, Curve, Mark, Series
-from emulator.report.page.scales import Scale, fitted
+from emulator.report.page.scales import LETTER, Scale, fitted, labels
 
 WIDTH, HEIGHT = 480, 330
-COLOURS = 8
+COLOURS, KEYS = 8, 16  # a second round of the colours is drawn dashed and hollow
 _TOP, _RIGHT, _BOTTOM = 12, 16, 46
 _LETTER = 7.8  # width of a letter of a mark's text
 _MOST_TIPS = 64  # points of a line that answer to the pointer
@@ -26,7 +26,7 @@ def draw(one: Series, scales: tuple[Scale, Scale] | None = None, attributes: str
     colours = colours_of(one.curves)
     for number, curve in enumerate(one.curves):
         drawn = _curve(curve, one, wide, high, colours[number])
-        body.append(f'<g class="curve s{colours[number]}" data-curve="{number}">{drawn}</g>')
+        body.append(f'<g class="curve {key(colours[number])}" data-curve="{number}">{drawn}</g>')
     return svg(one.title, body, attributes=attributes)
 
 
@@ -44,7 +44,7 @@ def upright(scale: Scale) -> Scale:
 
 def left_of(high: Scale) -> float:
     """Where the x axis begins: right of what is written at the y axis."""
-    return 26 + _LETTER * max(len(text) for _, text in high.ticks())
+    return 28 + LETTER * max(len(text) for _, text in high.ticks())
 
 
 def svg(title: str, body: Sequence[str], height: float = HEIGHT, attributes: str = "") -> str:
@@ -58,7 +58,12 @@ def svg(title: str, body: Sequence[str], height: float = HEIGHT, attributes: str
 def colours_of(curves: Sequence[Curve]) -> list[int]:
     """The number of each curve's colour: curves of one group share it."""
     groups = list(dict.fromkeys(group_of(curve) for curve in curves))
-    return [groups.index(group_of(curve)) % COLOURS for curve in curves]
+    return [groups.index(group_of(curve)) % KEYS for curve in curves]
+
+
+def key(number: int) -> str:
+    """The classes of a curve of that colour."""
+    return f"s{number % COLOURS}" + " again" * (number >= COLOURS)
 
 
 def group_of(curve: Curve) -> object:
@@ -69,16 +74,20 @@ def group_of(curve: Curve) -> object:
 def axes(wide: Scale, high: Scale, left: float) -> Iterator[str]:
     """Grid, marks and names of both axes."""
     bottom = HEIGHT - _BOTTOM
-    for value, text in high.ticks():
-        y = high(value)
+    for y, text in labels(high, upright=True):
         yield f'<path class="grid" d="M{left:g} {y}H{WIDTH - _RIGHT}"/>'
         yield f'<text class="tick" x="{left - 6:g}" y="{y + 4:g}" text-anchor="end">{escape(text)}</text>'
-    for value, text in wide.ticks():
-        x = wide(value)
-        yield f'<path class="grid" d="M{x} {_TOP}V{bottom}"/>'
-        yield f'<text class="tick" x="{x}" y="{bottom + 17}" text-anchor="middle">{escape(text)}</text>'
+    yield from across(wide, _TOP, bottom)
     yield f'<path class="axis" d="M{left:g} {_TOP}V{bottom}H{WIDTH - _RIGHT}"/>'
     yield from names(wide.axis, high.axis, left, bottom)
+
+
+def across(wide: Scale, top: float, bottom: float) -> Iterator[str]:
+    """Grid and marks of the x axis; a text that would reach beyond the chart ends at its edge."""
+    for x, text in labels(wide):
+        yield f'<path class="grid" d="M{x} {top:g}V{bottom:g}"/>'
+        place, anchor = (WIDTH - 1, "end") if x + LETTER * len(text) / 2 > WIDTH else (x, "middle")
+        yield f'<text class="tick" x="{place}" y="{bottom + 17:g}" text-anchor="{anchor}">{escape(text)}</text>'
 
 
 def names(wide: Axis, high: Axis, left: float, bottom: float) -> Iterator[str]:
@@ -145,7 +154,7 @@ def _curve(curve: Curve, one: Series, wide: Scale, high: Scale, colour: int) -> 
             whiskers.append(f"M{place:g} {high(pair[0]):g}V{high(pair[1]):g}m-3 0h6M{place - 3:g} {high(pair[0]):g}h6")
         if index % every == 0:
             tip = escape(_tip(curve, one, x, y, pair))
-            parts.append(f'<use class="{kind}" href="#m{colour}" x="{place:g}" y="{at:g}" data-tip="{tip}"/>')
+            parts.append(f'<use class="{kind}" href="#m{colour % COLOURS}" x="{place:g}" y="{at:g}" data-tip="{tip}"/>')
     if whiskers:
         parts.insert(0, f'<path class="whisker" d="{"".join(whiskers)}"/>')
     return "".join(parts)

@@ -42,11 +42,11 @@ def draw(one: Map, scale: Axis) -> str:
                 f'height="{side - 1:.3g}" style="--q:{share:.3f}" data-tip="{tip}"/>'
             )
     bottom = _TOP + side * len(one.rows) + 14
-    text = escape(f"{scale.name} {one.form(low)}")
+    text = escape(f"{scale.name} {scale.write(low)}")
     body.append(f'<text class="name" x="{left:g}" y="{bottom + 11:g}">{text}</text>')
     start = left + 12 + _LETTER * len(text)
     for shade in range(5):
         body.append(f'<rect class="cell" x="{start + 22 * shade:g}" y="{bottom:g}" width="21" height="13" '
                     f'style="--q:{shade / 4:g}"/>')  # fmt: skip
-    body.append(f'<text class="name" x="{start + 118:g}" y="{bottom + 11:g}">{escape(one.form(high))}</text>')
+    body.append(f'<text class="name" x="{start + 118:g}" y="{bottom + 11:g}">{escape(scale.write(high))}</text>')
     return svg(one.title, body, bottom + 24)

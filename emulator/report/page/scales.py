@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from emulator.report.model import Axis
 
 _MOST_TICKS = 7
+LETTER, LINE = 8.4, 17.0
+"""Width and height of a letter of a tick's text, in the largest font of the style sheet, which phones have."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,20 @@ class Scale:
         shown = value * self.axis.factor
         largest = max(abs(one) for one in all_of_them) * self.axis.factor
         return f"{shown:.0e}" if largest >= 1e6 or 0 < largest < 1e-3 else f"{shown:.6g}"
+
+
+def labels(scale: Scale, upright: bool = False) -> list[tuple[float, str]]:
+    """The place of each tick and its text; where texts would touch, only every second, third, ... has one."""
+    found = [(scale(value), text) for value, text in scale.ticks()]
+
+    def apart(every: int) -> bool:
+        return all(
+            abs(there - here) >= (LINE if upright else LETTER * (len(one) + len(other)) / 2 + LETTER)
+            for (here, one), (there, other) in pairwise(found[::every])
+        )
+
+    every = next(every for every in range(1, len(found) + 2) if apart(every))
+    return [(place, text if not number % every else "") for number, (place, text) in enumerate(found)]
 
 
 def fitted(axis: Axis, values: Iterable[float], start: float, end: float, *, from_zero: bool = False) -> Scale:

@@ -7,7 +7,7 @@ from operator import itemgetter
 from typing import Any
 
 from emulator.report import formats
-from emulator.report.model import Column, Item, Row, Table, Text, Verdict
+from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table, Text, Verdict
 from emulator.report.views import common
 from emulator.units import format_time
 
@@ -61,6 +61,10 @@ def terms(run: Row) -> Iterator[Item]:
     else:
         sent.append("a term of less than 5 % of the step has no verdict")
     yield Table.of(title, TERMS, run["rows"], notes=sent)
+    rows = [row for row in run["rows"] if row["term"] != "total"]
+    names = [row["term"] for row in rows]
+    curves = [Curve(key, names, [row[key] for row in rows], style="bars") for key in ("measured", "predicted")]
+    yield Series("terms", "A step by term, as it was run", Axis("term"), SECONDS, curves)
 
 
 def _off(row: Row) -> float | None:
@@ -71,6 +75,7 @@ def _off(row: Row) -> float | None:
     return found if abs(found) <= 10 else None
 
 
+SECONDS = Axis("time of a step", form=format_time)
 TERMS = [
     Column("term", left=True),
     Column("measured", form=format_time),

@@ -46,6 +46,9 @@ def opening(result: Result) -> Item:
         where = f"{ranks} on {len(seen['hosts'])} hosts of {seen['cores']} cores"
     network = result.get("network")
     clock = f"emulated network {network['name']}, emulated seconds" if network else "wall clock"
+    if result.get("clock") == "simulated":
+        where = f"{seen['ranks']} simulated rank{'s' * (seen['ranks'] > 1)}"
+        clock = f"network {network['name']}, simulated seconds" if network else "simulated seconds"
     command = f"{shlex.join(result['command'])} on {result['started']}"
     return Text(f"{where}, {seen['mpi'] or 'without MPI'}, {clock}; {command}")
 
@@ -53,7 +56,7 @@ def opening(result: Result) -> Item:
 def closing(result: Result) -> Iterator[Item]:
     """The fidelity of emulated time, warnings, and failed checks."""
     if result.get("fidelity"):
-        yield from fidelity(result["fidelity"])
+        yield from fidelity(result["fidelity"], result["clock"])
     if result.get("timeline"):
         yield from timeline.brief(result["timeline"])
     if result.get("warnings"):
@@ -80,10 +83,10 @@ def unknown_finding(result: Result) -> str:
     return finding(result)
 
 
-def fidelity(one: Row) -> Iterator[Item]:
+def fidelity(one: Row, clock: str = "emulated") -> Iterator[Item]:
     """The fidelity of emulated time: late receives and messages served out of order."""
     if one.get("pace") is None:
-        text = "not paced"
+        text = "exact, once each where nothing varies" if clock == "simulated" else "not paced"
     else:
         late = " and ".join(
             f"{one[key] * 1e6:.0f} us ({name})"
@@ -91,7 +94,8 @@ def fidelity(one: Row) -> Iterator[Item]:
             if one.get(key) is not None
         )
         text = f"pace {one['pace']:.3g}; {one['overrun_share']:.2%} of the receives late; late by {late} of wall time"
-    yield Text(f"{text}; {one.get('inversions') or 0} inversions", lead="fidelity: ")
+    inversions = one.get("inversions") or 0
+    yield Text(f"{text}; {inversions} inversion{'s' * (inversions != 1)}", lead="fidelity: ")
     if one.get("words"):
         yield Text(one["words"], "warning")
 
@@ -246,6 +250,32 @@ def fits(
     tones = [tone for tone, _ in shown]
     on_screen = [number for number, (tone, row) in enumerate(shown) if not tone and (not key or row["pattern"] in key)]
     yield Table.of(title, columns, [row for _, row in shown], tones=tones, key=on_screen)
+
+
+_POOR = 0.1
+"""Median relative error above which a fit is said to miss its points."""
+
+
+def misfits(rows: Sequence[Row], most: int = 4) -> Iterator[Text | Detail]:
+    """Say which fits miss their own points, and where the quoted terms of those in several segments hold.
+
+    One screen has one line for each of the first `most` fits.
+    """
+    for number, row in enumerate(rows):
+        notes: list[Text] = []
+        worst, typical = row.get("worst"), row.get("segmented_relative_error")
+        if worst and typical is not None and typical > _POOR:
+            where = f"{formats.off(worst['relative_error'])} at {format_size(worst['bytes'])}, p = {worst['ranks']}"
+            told = f"{row['pattern']} misses its own points by {formats.percent(typical)} (median), {where}"
+            notes.append(Text(told, "warning"))
+        if len(parts := row["segments"]) > 1:
+            short, long = (
+                f"{format_size(one['first'])} to {format_size(one['last'])}" for one in (parts[0], parts[-1])
+            )
+            told = f"{row['pattern']}: alpha of {short}, beta of {long}; between them segments count"
+            notes.append(Text(told, "dim"))
+        yield from notes[: number < most]
+        yield from map(Detail, notes[number < most :])
 
 
 def sampled(result: Result) -> str:

@@ -65,18 +65,12 @@ def view(result: common.Result) -> Iterator[Item]:
 
 
 def _by_term(result: common.Result) -> Iterator[Series]:
-    """Where the time of a step goes: measured beside predicted where it was run, else as predicted."""
-    rows = [row for row in (result.get("design_run") or {}).get("rows") or [] if row["term"] != "total"]
-    seconds = Axis("time of a step", form=format_time)
-    if rows:
-        names = [row["term"] for row in rows]
-        curves = [Curve(key, names, [row[key] for row in rows], style="bars") for key in ("measured", "predicted")]
-        yield Series("terms", "A step by term, as it was run", Axis("term"), seconds, curves)
+    """Where the time of a step goes, as predicted."""
     terms = {name: value for name, value in result["prediction"]["terms"].items() if value}
     if terms:
         bars = Curve("predicted", list(terms), list(terms.values()), style="bars")
         title = f"A step of {result['prediction']['p']} nodes by term, as predicted"
-        yield Series("predicted-terms", title, Axis("term"), seconds, [bars])
+        yield Series("predicted-terms", title, Axis("term"), case.SECONDS, [bars])
 
 
 def _whiteboard(result: common.Result) -> Iterator[Drawing]:

@@ -36,12 +36,18 @@ def view(result: common.Result) -> Iterator[Item]:
     if check:
         yield f"against one process that plays all clients: {check['wrong']} of {check['weights']} weights differ"
     liars = result.get("liars") or []
-    if liars:
+    if liars and not liars[0]["liars"]:
+        kept = [row["accuracy"][0] for row in liars]
+        yield (
+            f"no client lied, as Krum bears no liar among {ranks - 1} (give --liars, or more ranks): the rules reach "
+            f"{formats.percent(min(kept))} to {formats.percent(max(kept))}"
+        )
+    elif liars:
         lying = f"{liars[0]['liars']} of {ranks - 1} lie"
         columns = [
             Column("rule", left=True),
             Column("no liars", lambda row: row["accuracy"][0], _accuracy),
-            *[Column(lying, lambda row: row["accuracy"][-1], _accuracy)] * bool(liars[0]["liars"]),
+            Column(lying, lambda row: row["accuracy"][-1], _accuracy),
         ]
         yield Table.of("accuracy when liars send -10 times what they have learned", columns, liars)
     diloco = result.get("diloco") or []
@@ -51,7 +57,7 @@ def view(result: common.Result) -> Iterator[Item]:
         yield Table.of(title, [*_DILOCO[:3], saved, *_DILOCO[3:]], diloco)
     if rounds:
         curve = Curve.line("accuracy", rounds, "at", "accuracy")
-        time = Axis(f"{result['clock']} time", "ms", 1e3)
+        time = Axis.time(f"{result['clock']} time", curve.x)
         yield Series("accuracy", "Accuracy of federated averaging", time, Axis("accuracy", "%", 100), [curve])
 
 
@@ -64,8 +70,8 @@ def _count(clients: Sized) -> str:
 
 
 _TIMES = [
-    Column("time", "seconds", formats.microseconds, "us"),
-    Column("formula", "predicted", formats.microseconds, "us", priority=1),
+    Column("time", "seconds", formats.time),
+    Column("formula", "predicted", formats.time, priority=1),
     Column("off by", lambda row: common.off(row["predicted"], row["seconds"]), formats.off, priority=2),
 ]
 
@@ -74,7 +80,7 @@ _ROUNDS = [
     *(Column(name, form=_count, priority=4) for name in ("asked", "answered", "declined", "late")),
     Column("KiB moved", "bytes", lambda n: f"{n / 1024:.1f}", priority=3),
     *_TIMES,
-    Column("at", form=formats.microseconds, unit="us", priority=3),
+    Column("at", form=formats.time, priority=3),
     Column("loss", form=formats.fixed(".4f")),
     Column("accuracy", form=formats.percent),
 ]

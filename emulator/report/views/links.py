@@ -38,6 +38,10 @@ def view(result: common.Result) -> Iterator[Item]:
     """The whole result."""
     fine = [one | {"pattern": _name(one)} for one in result["fits"] if one.get("fine")]
     yield from common.fits(result, fine, "Links")
+    yield from common.misfits(fine)
+    if result.get("saved"):
+        yield f"network file, for --net: {result['saved']}"
+        yield from (Text(f"  {text}", "dim") for text in result["left_out"])
     yield from common.earlier(result)
     yield from _switches(fine, result)
     yield from _maps(result)
@@ -53,9 +57,10 @@ def _switches(fits: Sequence[Row], result: Mapping[str, Any]) -> Iterator[Item]:
     known = result.get("limits") or {}
     for one in fits:
         for left, right in pairwise(one["segments"]):
-            names = protocol_limits.near(left["last"], right["first"], known)
+            names = protocol_limits.near(left["last"], right["first"], known, one.get("transport") or "")
             where = f"between {format_size(left['last'])} and {format_size(right['first'])}"
-            meant = f"the library's {', '.join(names)}" if names else "at no known limit of the library"
+            over = f" over {one['transport']}" if one.get("transport") else ""
+            meant = f"the library's {', '.join(names)}" if names else f"at no known limit of the library{over}"
             yield f"switch of {one['pattern']} {where}: {meant}"
     if known:
         limits = ", ".join(f"{name} {format_size(limit)}" for name, limit in known.items())

@@ -118,7 +118,7 @@ def _training(one: Row) -> Iterator[Item]:
         yield f"check: final loss {final:.4f} <= {limit}"
     curve = Curve.line("loss", one["loss"], 0, 2)
     title = f"Training, {one['consistency']}"
-    yield Series("training", title, Axis("time", "ms", 1e3), Axis("loss", log=True), [curve])
+    yield Series("training", title, Axis.time("time", curve.x), Axis("loss", log=True), [curve])
 
 
 def histogram(title: str, counts: Mapping[int, int]) -> Table:

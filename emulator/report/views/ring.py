@@ -48,8 +48,12 @@ def view(result: common.Result) -> Iterator[Item]:
     yield from common.measurements(result)
     known = result.get("meaning") or ()
     best = max(known, key=lambda one: float(one["best"]["speedup"]), default=None)
-    yield from common.fits(result, key=["link", best["pattern"]] if best else [])
+    key = ["link", best["pattern"]] if best else []
+    yield from common.fits(result, key=key)
+    yield from common.misfits([fit for fit in result["fits"] if not key or fit["pattern"] in key])
     yield from common.earlier(result)
+    if result.get("left_out"):
+        yield Text(_too_crowded(result), "warning")
     if result["fits"]:
         yield from map(Detail, _what_terms_are(result))
     yield from common.held_out(result)
@@ -64,10 +68,17 @@ def view(result: common.Result) -> Iterator[Item]:
     plots = list(charts.plots(result))
     alone = [one for one in plots if one.name in ("time-link", "time-reduction")]
     yield from (one for one in plots if one not in alone)
-    yield from (_scenario(one, result) for one in (result.get("meaning") or ())[:_MOST_SCENARIOS])
+    with_alpha = [one for one in known if one["terms"]["alpha"]]
+    yield from (_scenario(one, result) for one in with_alpha[:_MOST_SCENARIOS])
     yield from charts.predictions(result)
     yield from _terms(result)
     yield from alone
+
+
+def _too_crowded(result: common.Result) -> str:
+    ranks, cores = ", ".join(map(str, result["left_out"])), result["environment"]["cores"]
+    unknown = "" if result.get("meaning") else ", and p* is not known"
+    return f"p = {ranks}: more than 8 ranks per core ({cores} cores), where scheduling is measured: not fitted{unknown}"
 
 
 def _terms(result: common.Result) -> Iterator[Series]:
@@ -79,9 +90,10 @@ def _terms(result: common.Result) -> Iterator[Series]:
         fit = next((fit for fit in result["fits"] if fit["pattern"] == one["pattern"]), None)
         if not most or fit is None:
             continue
+        shared = most[0]["ranks"] > result["environment"]["cores"] * len(result["environment"]["hosts"] or "1")
         shares: dict[str, list[float]] = {"latency": [], "bandwidth": [], "reduction": []}
         for row in most:
-            for name, value in _parts(row, charts.segment(fit, row["bytes"])).items():
+            for name, value in _parts(row, charts.segment(fit, row["bytes"]), shared).items():
                 shares[name].append(value)
         names = [format_size(row["bytes"]) for row in most]
         curves = [Curve(name, names, values, style="bars") for name, values in shares.items()]
@@ -91,9 +103,10 @@ def _terms(result: common.Result) -> Iterator[Series]:
         yield Series(f"terms-{one['pattern']}", title, Axis("bytes"), share, curves, stacked=True, about=about)
 
 
-def _parts(row: Row, fitted: Row) -> dict[str, float]:
-    """Shares of the three terms in a fitted time."""
+def _parts(row: Row, fitted: Row, shared: bool) -> dict[str, float]:
+    """Shares of the three terms in a fitted time, on ranks that take turns on cores or not."""
     alpha, beta, gamma = ((fitted.get(name) or {}).get("value") or 0.0 for name in ("alpha", "beta", "gamma"))
+    alpha += (fitted.get("turn") or 0.0) * shared
     price = costs.price(row.get("algorithm") or row["pattern"], alpha, beta, gamma, row["ranks"], row["bytes"])
     whole = price.latency + price.bandwidth + price.reduction or 1.0
     return {name: getattr(price, name) / whole for name in ("latency", "bandwidth", "reduction")}
@@ -105,6 +118,11 @@ def _scenario(one: Row, result: common.Result) -> Scenario:
     stands = one.get("algorithm", one["pattern"])
     title = f"S(p) of steps with an all-reduce by {one['pattern']} of {format_size(one['bytes'])}"
     return scenario(title, one["form"], stands, one["t_comp"], one["terms"], one["bytes"], draws, one)
+
+
+def _range(one: Row) -> str:
+    fitted = one.get("fitted")
+    return f", fitted to {format_size(fitted[0])} to {format_size(fitted[1])}" if fitted else ""
 
 
 def _detail(item: str | Text | Detail) -> Detail:
@@ -119,6 +137,9 @@ def _what_terms_are(result: common.Result) -> Iterator[str | Text]:
             f"{crowding:g} at most, and its terms are those of ranks with a core each",
             "dim",
         )
+    for fit in result["fits"]:
+        if fit.get("turn"):
+            yield f"a step of {fit['pattern']} takes {format_time(fit['turn'])} longer where ranks share cores"
     for pattern, factors in (result.get("contention") or {}).items():
         known = [f"{term} x {_factor(one)}" for term, one in factors.items() if one is not None]
         if known:
@@ -139,7 +160,7 @@ def _meaning(one: dict[str, Any], sampled: str) -> Iterator[str | Text | Detail]
     yield Text(f"{name} of {n} in each step, a step of {t_comp} on one node (--t-comp)", lead="What it means: ")
     yield Detail(
         f"  with a core for each rank: alpha {format_time(terms['alpha'])}, beta {terms['beta'] * 1e9:.4g} ns/B, gamma "
-        f"{terms['gamma'] * 1e9:.4g} ns/B ({one['form']})"
+        f"{terms['gamma'] * 1e9:.4g} ns/B{_range(one)} ({one['form']})"
     )
     if not terms["alpha"]:
         yield Text(

@@ -7,6 +7,7 @@ from typing import Any
 
 from emulator.report import formats
 from emulator.report.model import Axis, Column, Curve, Detail, Item, Map, Row, Series, Table
+from emulator.trace.summary import sentence
 from emulator.units import format_time
 
 _MOST_ROWS = 12
@@ -16,18 +17,25 @@ _WIDEST_ON_A_SCREEN, _MOST_ON_A_SCREEN = 8, 8  # hosts of the map; rows
 
 def finding(result: Mapping[str, Any]) -> str:
     """The emulated time, and what was busiest in it."""
+    if "traffic" not in result:
+        seen = result["timeline"]
+        return f"The program took {format_time(seen['seconds'])}; {sentence(seen)}."
     traffic = result["traffic"]
     told = f"The program took {format_time(traffic['seconds'])} of emulated time and sent {traffic['bytes']:,} bytes"
     return told + (f"; {busiest(traffic)}." if traffic["resources"] else ".")
 
 
 def view(result: Mapping[str, Any]) -> Iterator[Item]:
-    """Emulated time and traffic.
+    """Emulated time and traffic; of a program that was only recorded, how many messages were seen.
 
     ``traffic`` is ``{"seconds", "messages", "bytes", "pairs": [{"from", "to", "messages", "bytes"}], "resources":
     [{"name", "messages", "bytes", "busy"}]}``: times in emulated seconds, resources (sides of cards, shared links) with
     the busiest first.
     """
+    if "traffic" not in result:
+        sent = sum(row["sent"] for row in result["timeline"]["ranks"])
+        yield f"the program ran on MPI itself, recorded on the wall clock: {sent:,} messages"
+        return
     traffic = result["traffic"]
     total = f"{traffic['messages']:,} messages, {traffic['bytes']:,} bytes"
     yield f"emulated time: {format_time(traffic['seconds'], 6)}; {total}"
@@ -39,8 +47,10 @@ def view(result: Mapping[str, Any]) -> Iterator[Item]:
         yield resources(traffic["resources"], traffic["seconds"])
         yield busiest(traffic)
         first = traffic["resources"][:_MOST_ROWS]
-        bars = Curve("busy", [one["name"] for one in first], [one["busy"] for one in first], style="bars")
-        yield Series("busy", "Time that cards and links were busy", Axis(""), Axis("emulated time", "s"), [bars])
+        busy = [one["busy"] for one in first]
+        bars = Curve("busy", [one["name"] for one in first], busy, style="bars")
+        axis = Axis.time("emulated time", busy)
+        yield Series("busy", "Time that cards and links were busy", Axis("card or link"), axis, [bars])
 
 
 def busiest(traffic: Row) -> str:

@@ -37,8 +37,17 @@ def view(results: Sequence[common.Result]) -> Iterator[Item]:
             yield Series(f"beside-{pattern}", f"{pattern}: time by size", charts.BYTES, charts.TIME, curves)
 
 
+def _title(result: common.Result) -> str:
+    if drill := result.get("drill"):
+        return f"drill of {drill['pattern']} by {drill['recovery']}"
+    if sheet := result.get("sheet"):
+        return f"design {sheet['job']['name']}"
+    kind, _, name = result["demo"].partition(".")
+    return f"case study {name}" if name else {"trace": "failure trace", "run": "program"}.get(kind, kind)
+
+
 def named(results: Sequence[common.Result]) -> list[str]:
-    """The demo and the network of each result, with a number where several have the same."""
-    plain = [f"{one['demo']} over {one['network']['name']}" if one.get("network") else one["demo"] for one in results]
+    """What was run over which network in each result, with a number where several have the same."""
+    plain = [_title(one) + (f" over {one['network']['name']}" if one.get("network") else "") for one in results]
     numbers = {name: count(1) for name in plain}
     return [f"{name} {next(numbers[name])}" if plain.count(name) > 1 else name for name in plain]

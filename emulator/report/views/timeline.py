@@ -18,6 +18,8 @@ _LISTED = (activity.COMPUTING, activity.SENDING, activity.RECEIVING, activity.RE
 def view(timeline: Mapping[str, Any]) -> Iterator[Item]:
     """The timeline on one screen; `timeline` is what `emulator.trace.summary.summarise` gives."""
     left = f", after {timeline['dropped']:,} earlier ones that were not kept" if timeline["dropped"] else ""
+    if timeline.get("of"):
+        yield Text(timeline["of"], lead="Of ")
     yield f"{format_time(timeline['seconds'], 4)} on the {timeline['clock']} clock, {timeline['events']:,} events{left}"
     yield ranks(timeline)
     yield path(timeline)
@@ -32,7 +34,8 @@ def brief(timeline: Mapping[str, Any]) -> Iterator[Item]:
     parts = sorted(timeline["path"].items(), key=lambda item: -item[1])[:4] if total else []
     told = ", ".join(f"{kind} {formats.percent(seconds / total)}" for kind, seconds in parts)
     left = f" ({timeline['dropped']:,} earlier events were not kept)" if timeline["dropped"] else ""
-    text = f"{format_time(total)}{left}; critical path: {told}; {sentence(dict(timeline))}"
+    of = f"{timeline['of']}, " if timeline.get("of") else ""
+    text = f"{of}{format_time(total)}{left}; critical path: {told}; {sentence(dict(timeline))}"
     yield Text(text, lead="timeline: ")
     if timeline.get("unwritten"):
         yield Text(timeline["unwritten"], "bad")

@@ -2,7 +2,7 @@
 /* Time-space diagrams: each figure.timeline has its data in a script element; see emulator/trace/diagram. */
 (() => {
   const NS = "http://www.w3.org/2000/svg";
-  const LEFT = 76, RIGHT = 10, TOP = 24, SHAPES = 9000, CROWD = 400;
+  const LEFT = 76, RIGHT = 10, TOP = 24, SHAPES = 9000, CROWD = 400, OPENING = 100;
 
   function time(seconds) {
     const size = Math.abs(seconds);
@@ -29,12 +29,22 @@
       this.output = figure.querySelector(".tl-bar output");
       this.pathButton = figure.querySelector('[data-do="path"]');
       this.whole = Math.max(1, Math.round(this.data.seconds / this.data.tick));
-      this.from = 0;
-      this.to = this.whole;
+      [this.from, this.to] = this.opening();
       this.showPath = false;
       this.row = Math.max(14, Math.min(46, 620 / this.data.ranks.length));
       this.listen(figure);
       this.draw();
+    }
+
+    /* The first view: as many messages as can be told apart, around the first fault, if there is one. */
+    opening() {
+      const sent = this.data.messages.map(([, , asked]) => asked).sort((one, other) => one - other);
+      if (sent.length <= OPENING) return [0, this.whole];
+      const faults = this.data.ranks.flatMap((rank) => rank.faults.map(([at]) => at));
+      const before = faults.length ? sent.filter((at) => at < Math.min(...faults)).length - OPENING / 2 : 0;
+      const first = Math.max(0, Math.min(sent.length - OPENING, before));
+      const from = sent[first], to = Math.max(sent[first + OPENING - 1], from + 20);
+      return [from, Math.min(this.whole, to)];
     }
 
     listen(figure) {
@@ -111,7 +121,8 @@
       this.faults(inside);
       this.view.replaceChildren(svg);
       const left = this.hidden ? `; ${this.hidden} shapes not drawn: zoom in` : "";
-      this.output.textContent = `${this.at(this.from)} to ${this.at(this.to)}${left}`;
+      const part = this.to - this.from < this.whole ? ` of ${time(this.whole * this.data.tick)}` : "";
+      this.output.textContent = `${this.at(this.from)} to ${this.at(this.to)}${part}${left}`;
     }
 
     axis(svg, height) {
@@ -143,7 +154,8 @@
         const x = this.x(begin), width = this.x(end) - x;
         const tip = `${rank.name}: phase ${name}, ${this.at(begin)} to ${this.at(end)}`;
         make(inside, "rect", { class: number % 2 ? "tl-band odd" : "tl-band", x, width, y: y - this.row * 0.48, height: this.row * 0.96, "data-tip": tip });
-        if (width > 7 * name.length && this.row >= 24) make(inside, "text", { class: "tl-phase", x: Math.max(x, LEFT) + 2, y: y - this.row * 0.3 }, name);
+        const left = Math.max(x, LEFT);
+        if (x + width - left > 6.5 * name.length && this.row >= 24) make(inside, "text", { class: "tl-phase", x: left + 2, y: y - this.row * 0.3 }, name);
       });
       for (const [begin, end, kind, peer] of rank.spans) {
         if (!this.visible(begin, end)) continue;

@@ -13,7 +13,7 @@ from emulator.commands.ending import Ending
 
 if __name__ == "__main__":
     comm = emulator.emulate(MPI.COMM_WORLD, "10gbe")
-    ending, reported = Ending(comm, patience_s=0.2), Path(sys.argv[1])
+    ending, reported = Ending(comm._real.Dup(), comm.engine, patience_s=0.2), Path(sys.argv[1])
     while comm.rank == 2 and not reported.exists():
         time.sleep(0.01)
     for rows in ending.rows():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -286,6 +287,20 @@ def test_the_report_does_not_wait_for_ranks_that_do_not_come(tmp_path: Path) -> 
     status, output = job(3, ["-m", "tests.emulator.commands.late_rank", str(tmp_path / "late")], tmp_path)
     assert status == 0, output
     assert output.splitlines() == ["note: ranks 2 have not ended 0.2 s after rank 0: reporting without", "2", "3"]
+
+
+def test_without_a_network_a_traced_program_runs_on_mpi_itself(tmp_path: Path) -> None:
+    script, report = tmp_path / "program.py", tmp_path / "report.json"
+    script.write_text(SCRIPT.replace("assert Wtime() - begin > 2e-3", "assert type(comm).__name__ == 'TracedComm'"))
+    done = emulated_run(tmp_path, 3, ["--trace", "--json", str(report), str(script)])
+    assert done.returncode == 0, done.stderr
+    result = json.loads(report.read_text())
+    assert (result["clock"], result["network"], result["timeline"]["clock"]) == ("wall", None, "wall")
+    assert [row["sent"] for row in result["timeline"]["ranks"]] == [1, 1, 1]
+    assert "3 messages" in done.stdout
+    refused = emulated_run(tmp_path, 3, [str(script)])
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1), refused.stderr
+    assert "--net" in refused.stderr
 
 
 @pytest.mark.parametrize("launched", [False, True])

@@ -70,6 +70,9 @@ def test_terms_come_back(tmp_path, text, name):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
+        ("", "no known format: .* got an empty file"),
+        ("# OSU MPI Bandwidth Test v7\n1 3.2\n2 6.4\n", "this is OSU MPI Bandwidth Test: .* take osu_latency"),
+        ("# Benchmarking Exchange\n#processes = 4\n 0 9 1.2 1.3 1.4\n", "PingPong, .* got Exchange: run one of them"),
         ("hello", "no known format: it must be the text output of nccl-tests, OSU"),
         (osu_allreduce().replace("# ranks 8\n", ""), "add a line '# ranks N'"),
         ("p=2 bytes=8 seconds=1e-6", "need timings of 2 sizes or 2 numbers of ranks, got 1"),

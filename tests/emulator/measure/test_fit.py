@@ -166,6 +166,23 @@ def test_a_protocol_switch_is_found_and_improves_the_prediction():
     assert found.at(1 << 40) is found.segments[-1]
 
 
+def test_the_quoted_terms_are_what_short_and_what_long_messages_pay():
+    """A line of 50 Mbit/s behind a bucket that lets short messages pass: one line through all would quote 124 ns/B."""
+    rng = np.random.default_rng(5)
+    sizes = sorted({0, *(2**k for k in range(23)), *(3 * 2**k for k in range(21))})
+    truth = {n: 2e-4 + 1e-8 * n if n <= 65536 else 1.5e-3 + 168e-9 * n for n in sizes}
+    found = fit([Point(n, MESSAGE, repetitions(truth[n], rng, noise=0.03, outliers=0)) for n in sizes])
+    assert found.headline.alpha == pytest.approx(2e-4, rel=0.05)
+    assert found.headline.beta == pytest.approx(168e-9, rel=0.05)
+    assert (found.headline.first, found.headline.last) == (0, sizes[-1])
+    assert found.headline.interval(0) == found.segments[0].interval(0)
+    assert found.headline.interval(1) == found.segments[-1].interval(1)
+    assert found.segmented_error < 0.05
+    assert abs(found.worst["relative_error"]) < 0.2
+    record = found.record("link", "link")
+    assert (record["first"], record["last"], record["worst"]["ranks"]) == (0, sizes[-1], 2)
+
+
 def test_a_straight_line_through_noise_is_not_broken():
     broken = sum(
         len(fit(messages(ALPHA, BETA, np.random.default_rng(seed)), resamples=2).segments) > 1 for seed in range(20)

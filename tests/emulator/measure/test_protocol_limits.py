@@ -38,13 +38,34 @@ def test_values_that_the_library_did_not_say_are_not_called_its_own(monkeypatch)
 
 
 @pytest.mark.parametrize(
-    ("last", "first", "names"),
+    ("last", "first", "transport", "names"),
     [
-        (4096, 8192, ["btl_sm_eager_limit"]),
-        (3983, 4095, ["btl_sm_eager_limit"]),  # the limit counts the header too
-        (2048, 3000, []),
-        (16384, 131072, ["btl_sm_rndv_eager_limit", "btl_tcp_eager_limit"]),
+        (4096, 8192, "sm", ["btl_sm_eager_limit"]),
+        (3983, 4095, "sm", ["btl_sm_eager_limit"]),  # the limit counts the header too
+        (2048, 3000, "sm", []),
+        (16384, 131072, "sm", ["btl_sm_rndv_eager_limit"]),
+        (16384, 131072, "tcp", ["btl_tcp_eager_limit"]),
+        (4096, 8192, "tcp", []),  # not another transport's
+        (4096, 8192, "", []),
     ],
 )
-def test_a_switch_is_explained_by_the_limits_between_its_sizes(last, first, names):
-    assert protocol_limits.near(last, first, LIMITS) == names
+def test_a_switch_is_explained_by_the_limits_of_its_transport(last, first, transport, names):
+    assert protocol_limits.near(last, first, LIMITS, transport) == names
+
+
+@pytest.mark.parametrize(
+    ("chosen", "one_host", "two_hosts"),
+    [
+        ({}, "sm", "tcp"),
+        ({"OMPI_MCA_btl": "self,tcp"}, "tcp", "tcp"),
+        ({"OMPI_MCA_btl": "^sm"}, "tcp", "tcp"),
+        ({"OMPI_MCA_btl": "self,sm"}, "sm", ""),
+        ({"OMPI_MCA_pml": "ucx"}, "", ""),
+    ],
+)
+def test_the_transport_is_the_one_in_use(monkeypatch, chosen, one_host, two_hosts):
+    for name in ("OMPI_MCA_btl", "OMPI_MCA_pml"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in chosen.items():
+        monkeypatch.setenv(name, value)
+    assert (protocol_limits.transport(True), protocol_limits.transport(False)) == (one_host, two_hosts)

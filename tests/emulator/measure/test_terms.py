@@ -51,6 +51,36 @@ def test_cores_that_are_shared_do_not_change_the_terms():
     assert found.predict("ring", 8, 1 << 21) == pytest.approx(crowded, rel=0.1)
 
 
+def test_ranks_that_take_turns_do_not_spoil_the_fit_of_those_with_a_core_each():
+    """A step of ranks that share a core waits to be scheduled: one alpha for all was off by +451 % at 8 bytes."""
+    rng, shared, turn = np.random.default_rng(3), lambda p: max(1.0, p / 2), 30e-6
+    rows = [series("link", 2, n, ALPHA + BETA * n, rng) for n in SIZES]
+    for p in (2, 4, 8, 16):
+        for n in SIZES:
+            form = costs.collective("ring").block_terms(p, n // 4, 4)
+            alpha = ALPHA + turn * (p > 2)
+            rows.append(series("ring", p, n, form.seconds(n, alpha, BETA) * shared(p), rng))
+    found = fit_run(rows, ["ring"], itemsize=4, crowding=shared)
+    terms = found.collectives["ring"].headline
+    assert (terms.alpha, terms.turn) == pytest.approx((ALPHA, turn), rel=0.15)
+    assert abs(found.collectives["ring"].worst["relative_error"]) < 0.2
+    assert found.predict("ring", 2, 8) == pytest.approx(2 * ALPHA, rel=0.15)
+    assert max(abs(row["relative_error"]) for row in found.held_out) < 0.2
+
+
+def test_more_than_eight_ranks_per_core_are_neither_fitted_nor_predicted():
+    shared = lambda p: max(1.0, p / 2)  # noqa: E731
+    runs = {ranks: run_of(["ring"], ranks=ranks, crowding=shared) for ranks in ((2, 4, 16, 32), (2, 200))}
+    found = fit_run(runs[2, 4, 16, 32], ["ring"], itemsize=4, crowding=shared)
+    assert (found.left_out, found.fitted_up_to) == ([32], 4)
+    assert found.predict("ring", 32, 8) is None
+    assert found.content(runs[2, 4, 16, 32], 0.1)["meaning"][0]["best"]["p"] > 1
+    found = fit_run(runs[2, 200], ["ring"], itemsize=4, crowding=shared)
+    content = found.content(runs[2, 200], 0.1)
+    assert (content["left_out"], content["meaning"], content["held_out"]) == ([200], [], [])
+    assert [row["predicted"] is None for row in content["measurements"] if row["ranks"] == 200] == [True] * len(SIZES)
+
+
 def test_the_most_ranks_are_predicted_from_fewer():
     found = fit_run(run_of(["ring"]), ["ring"], itemsize=4)
     assert found.fitted_up_to == 4

@@ -129,6 +129,22 @@ def test_too_few_repetitions_for_an_interval_are_said_and_not_claimed():
     assert "with 95 % intervals" in printed(common.fits(a_result(fits=[fitted()])))
 
 
+def test_a_fit_says_where_its_terms_hold_and_what_it_misses():
+    parts = [{"first": 0, "last": 4096}, {"first": 8192, "last": 1 << 20}]
+    terms = {"alpha": estimate(1e-6), "beta": estimate(1e-9), "gamma": None}
+    worst = {"relative_error": 4.51, "bytes": 8, "ranks": 2}
+    one = fitted(segments=[part | terms for part in parts], worst=worst, segmented_relative_error=0.17)
+    where = "ring: alpha of 0 to 4K, beta of 8K to 1M; between them segments count"
+    misses = "ring misses its own points by 17 % (median), +451 % at 8, p = 2"
+    assert printed(common.misfits([one])).splitlines() == [misses]
+    assert printed(common.misfits([one]), full=True).splitlines() == [misses, where]
+    assert printed(common.misfits([one | {"segmented_relative_error": 0.09}])).splitlines() == [where]
+    assert printed(common.misfits([one], most=0)) == ""
+    text = printed(view(a_result(fits=[one], left_out=[32, 200], meaning=[])))
+    assert "p = 32, 200: more than 8 ranks per core" in text
+    assert "p* is not known" in text
+
+
 def test_a_held_out_point_shows_its_error():
     held = [{"pattern": "ring", "ranks": 16, "bytes": 8, "measured": 1e-5, "predicted": 1.2e-5, "relative_error": 0.2}]
     text = printed(view(a_result(held_out=held, fitted_up_to=8)), full=True)
@@ -164,7 +180,7 @@ def test_a_switch_is_put_beside_the_librarys_limit():
     result = links_result()
     cut = [{"first": 0, "last": 4096}, {"first": 4097, "last": 1 << 20}]
     terms = {"alpha": estimate(1e-6), "beta": estimate(1e-9), "gamma": None}
-    result["fits"][0]["segments"] = [{**one, **terms} for one in cut]
+    result["fits"][0] |= {"segments": [{**one, **terms} for one in cut], "transport": "sm"}
     result |= {"limits": {"btl_sm_eager_limit": 4096}, "limits_from": "ompi_info"}
     text = printed(links.view(result), full=True)
     assert "switch of 0 -> 1 between 4K and 4097: the library's btl_sm_eager_limit" in text

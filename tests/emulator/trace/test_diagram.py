@@ -93,7 +93,8 @@ def test_the_page_of_a_run_holds_it(tmp_path: Path) -> None:
     written = page.write(tmp_path / page.PAGE, [results.plain(result)])
     assert written.stat().st_size < 1_000_000
     drawn = _drawn(written)
-    assert drawn.count('class="tl-msg faint"') == 2000
+    assert len(json.loads(result["timeline"]["diagram"])["messages"]) == 2000
+    assert 100 <= drawn.count('class="tl-msg"') <= 120, "it opens where messages can be told apart"
     assert "Shown are 2,000 of 3,000 messages" in drawn
     for seconds in result["timeline"]["path"].values():
         assert f'<data value="{seconds}">' in drawn

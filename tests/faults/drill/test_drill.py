@@ -129,6 +129,17 @@ def test_a_new_process_takes_the_place(tmp_path, lines: list[str]) -> None:
     check(carry_out(tmp_path, lines, "respawn"), 4)
 
 
+@pytest.mark.parametrize(("end", "agree"), [("kill 2 @ step 5", 0), ("preempt 2 @ step 5 for 10 s", 1)])
+def test_a_new_process_joins_later(tmp_path, end: str, agree: int) -> None:
+    evaluation = carry_out(tmp_path, [end], "rejoin", options={"agree": agree})
+    check(evaluation, 4)
+    (join,) = evaluation.joins
+    assert join.places == [2]
+    assert join.step == (8 if agree == 0 else 7)
+    assert 0 < join.seconds < TIMEOUT_S
+    assert any("rank 2 joined at step" in note for note in evaluation.episodes[0].notes)
+
+
 def test_a_newcomer_may_die_whom_most_ranks_have_never_sent_anything(tmp_path) -> None:
     """Who passed on the news of it looked it up then, and never came back."""
     lines = ["kill 2 @ step 5 + 489 us", "kill 2 @ step 25 + 798 us"]
@@ -146,6 +157,20 @@ def test_who_starts_a_new_process_may_die_meanwhile(tmp_path) -> None:
         if not re.search(crash_of_mpi, evaluation.reason):
             break
     check(evaluation, 4)
+
+
+@pytest.mark.parametrize(("policy", "agree", "ranks_after"), [("shrink", 0, 3), ("spare", 1, 4)])
+def test_a_flipped_bit_is_found_by_checksums(tmp_path, policy: str, agree: int, ranks_after: int) -> None:
+    options = {"agree": agree, "checksum": True}
+    evaluation = carry_out(tmp_path, ["flip 3 @ step 9"], policy, options=options)
+    check(evaluation, ranks_after)
+    assert evaluation.lost_steps == (APART - 1 if agree == 0 else 0)
+
+
+def test_a_flipped_bit_goes_unnoticed_without_checksums(tmp_path) -> None:
+    evaluation = carry_out(tmp_path, ["flip 3 @ step 9"], "shrink")
+    assert {name for name, (ok, _) in evaluation.checks.items() if not ok} == {"result"}
+    assert evaluation.episodes == []
 
 
 def test_a_job_that_restarts_saves_the_step_at_which_a_rank_is_told_to_leave(tmp_path) -> None:

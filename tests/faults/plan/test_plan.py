@@ -1,18 +1,21 @@
 """Fault lines, plan files, and what they mean for a job."""
 
 import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.errors import UsageError
+from faults.drill.request import Request
 from faults.plan.events import describe, resolve
 from faults.plan.files import load, read_lines
 from faults.plan.grammar import parse
 from faults.plan.kinds import KINDS
 from faults.plan.model import Event, Target, When
 
+ROOT = Path(__file__).parents[3]
 LEGAL = [
     ("kill 3 @ step 20", Target(ranks=(3,)), When(step=20)),
     ("kill host 1 @ step 20", Target(hosts=(1,)), When(step=20)),
@@ -32,6 +35,9 @@ LEGAL = [
     ("cut 0-3|4-7 @ step 10", Target(ranks=(0, 1, 2, 3), others=(4, 5, 6, 7)), When(step=10)),
     ("cut 0>1 @ step 10", Target(ranks=(0,), others=(1,), one_way=True), When(step=10)),
     ("cut host 0|host 1 @ step 10", Target(hosts=(0,), other_hosts=(1,)), When(step=10)),
+    ("kill rack 1 @ step 20", Target(hosts=(1,), unit="rack"), When(step=20)),
+    ("cut region 0|region 1 @ step 10", Target(hosts=(0,), other_hosts=(1,), unit="region"), When(step=10)),
+    ("cut rack 0>7 @ step 10", Target(hosts=(0,), others=(7,), unit="rack", one_way=True), When(step=10)),
 ]
 
 
@@ -157,6 +163,12 @@ def test_a_host_dies_with_all_of_its_ranks() -> None:
     assert [event.rank for event in events] == [2, 3]
 
 
+def test_a_rack_dies_with_all_of_its_hosts() -> None:
+    request = Request("ring", 8, ["kill rack 1 @ step 2"], "shrink", net=str(ROOT / "examples/networks/racks.toml"))
+    events = request.spec().events
+    assert [(event.rank, event.host) for event in events] == [(4, 1), (5, 1), (6, 1), (7, 1)]
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [
@@ -166,13 +178,15 @@ def test_a_host_dies_with_all_of_its_ranks() -> None:
         ("cut 0-3|3-7 @ step 1", "3 is on both"),
         ("cut 0-3|host 0 @ step 1", "0 is on both"),
         ("kill host 4 @ step 1", "host 4 is outside the job"),
+        ("kill rack 2 @ step 1", "rack 2 is outside the job, whose racks are 0 to 1"),
+        ("kill region 0 @ step 1", "the job's network has no regions"),
         ("kill 3 @ step 40", "outside the run of steps 0 to 39"),
         ("kill server @ step 1", "no server"),
     ],
 )
 def test_what_the_job_does_not_have_is_refused(line: str, said: str) -> None:
     with pytest.raises(UsageError, match=said):
-        resolve([parse(line)], 8, steps=40)
+        resolve([parse(line)], 8, steps=40, groups={"rack": [0, 0, 0, 0, 1, 1, 1, 1]})
 
 
 @given(seed=st.integers(0, 10**6), ranks=st.integers(2, 32))
@@ -194,6 +208,7 @@ def test_random_victims_are_never_the_same(seed: int) -> None:
 
 @pytest.mark.parametrize("line", [line for line, _, _ in LEGAL if "server" not in line])
 def test_every_event_survives_the_way_to_the_ranks_and_can_be_told(line: str) -> None:
-    for event in resolve([parse(line)], 8, hosts=[0, 0, 0, 0, 1, 1, 1, 1]):
+    halves = [0, 0, 0, 0, 1, 1, 1, 1]
+    for event in resolve([parse(line)], 8, hosts=halves, groups={"rack": halves, "region": halves}):
         assert Event.from_json(event.to_json()) == event
         assert event.kind.name in describe(event)

@@ -1,0 +1,122 @@
+"""Demos on simulated ranks: exact times, no mpirun, and one line for what cannot be simulated."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from demos import compare, gossip, incast, membership, parameter_server, ring, scatter_gather
+from demos.cases import swarm
+from emulator import results
+
+NET = ["--net", "100gbe", "--quiet"]
+
+
+def invoke(demo, *arguments):
+    return CliRunner().invoke(demo.main, [*arguments, *NET])
+
+
+def test_a_ring_takes_its_closed_form_and_is_measured_once(tmp_path):
+    done = invoke(ring, "--simulate", "32", "--sizes", "1K,64K", "--ranks", "4,32", "--out", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    found = results.load(tmp_path)
+    assert found["clock"] == "simulated"
+    assert found["pace"] is None
+    assert found["environment"]["ranks"] == 32
+    for row in found["measurements"]:
+        median = row["seconds"]["median"]
+        assert row["seconds"]["ci95"] == [median, median]
+        assert row["seconds"]["n"] == 1
+        assert row["seconds"]["stopped"] == "exact"
+        assert row["wrong"] == 0
+        assert row["predicted"] == pytest.approx(median, rel=1e-9)
+    assert not any("repetitions" in text for text in found["warnings"])
+
+
+def test_what_varies_is_repeated(tmp_path):
+    network = tmp_path / "jitter.toml"
+    network.write_text(
+        '[link]\nlatency = "10 us"\nbandwidth = "10 Gbit/s"\n[jitter]\ndistribution = "exponential"\nmean = "5 us"\n'
+    )
+    arguments = ["--simulate", "3", "--sizes", "1K", "--net", str(network), "--quiet", "--out", str(tmp_path / "run")]
+    done = CliRunner().invoke(incast.main, arguments)
+    assert done.exit_code == 0, done.output
+    for row in results.load(tmp_path / "run")["measurements"]:
+        low, high = row["seconds"]["ci95"]
+        assert low < high
+        assert row["seconds"]["n"] >= 10
+
+
+@pytest.mark.parametrize(
+    ("demo", "ranks", "more"),
+    [
+        (compare, 5, ["--sizes", "64,4K"]),
+        (gossip, 6, ["--sizes", "64", "--graphs", "ring,complete", "--rumours", "3"]),
+        (parameter_server, 4, ["--sizes", "64,8K", "--steps", "20"]),
+        (scatter_gather, 5, ["--sizes", "1K", "--documents", "300"]),
+        (membership, 5, []),
+    ],
+    ids=lambda one: getattr(one, "__name__", ""),
+)
+def test_demos_run_and_repeat_themselves(demo, ranks, more, tmp_path):
+    seen = []
+    for name in ("first", "second"):
+        done = invoke(demo, "--simulate", str(ranks), *more, "--out", str(tmp_path / name))
+        assert done.exit_code == 0, done.output
+        content = json.loads((tmp_path / name / "result.json").read_text())
+        for field in ("started", "command", "environment"):
+            del content[field]
+        seen.append(content)
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--simulate", "4"], "add --net"),
+        (["--simulate", "4", "--net", "100gbe", "--pace", "1"], "--pace"),
+        (["--simulate", "4", "--net", "100gbe", "-n", "4"], "-n"),
+        (["--simulate", "4", "--net", "100gbe", "--launches", "2"], "--launches"),
+        (["--simulate", "1", "--net", "100gbe"], "at least 2 ranks"),
+        (["--simulate", "50000000", "--net", "100gbe"], "MiB are free"),
+        (["--simulate", "0", "--net", "100gbe"], "--simulate"),
+    ],
+)
+def test_what_cannot_be_simulated_is_one_line(arguments, words):
+    done = CliRunner().invoke(ring.main, arguments)
+    assert done.exit_code == 2
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1
+    assert words in lines[0]
+
+
+def test_a_network_with_too_few_hosts_is_refused(tmp_path):
+    network = tmp_path / "two.toml"
+    network.write_text('[link]\nlatency = "10 us"\nbandwidth = "10 Gbit/s"\n[hosts]\nnames = ["a", "b"]\n')
+    done = CliRunner().invoke(ring.main, ["--simulate", "4", "--net", str(network)])
+    assert done.exit_code == 2
+    assert "lists hosts for 2 ranks, got --simulate 4" in done.stderr
+
+
+def test_a_case_is_refused_by_name():
+    done = invoke(swarm, "--simulate", "4")
+    assert done.exit_code == 2
+    assert "demos.cases.swarm needs ranks of MPI" in done.stderr
+
+
+def test_a_run_that_is_interrupted_keeps_what_it_has(tmp_path, monkeypatch):
+    from emulator.measure import simulated
+
+    add, seen = simulated._add, []
+
+    def interrupt(series, rows):
+        add(series, rows)
+        seen.append(series)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(simulated, "_add", interrupt)
+    done = invoke(incast, "--simulate", "4", "--sizes", "8,1K", "--out", str(tmp_path))
+    assert done.exit_code == 130
+    assert f"what was measured until then is in {tmp_path}" in done.stderr
+    assert len(results.load(tmp_path)["measurements"]) == 3

@@ -1,0 +1,109 @@
+"""Replayed schedules against ranks that run, to the bit, and against the closed forms."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import emulator
+from emulator import costs, sim
+from emulator.network import load
+from emulator.sim.schedule import NoReplay, replay
+from primitives.collectives.all_reduce import prepare
+from primitives.collectives.operations import Operation
+
+IGNORED = Operation("ignored", sim.ignore)
+SHIFTED = ["ring", "recursive_doubling", "rabenseifner"]
+
+
+def plan(algorithm, size):
+    def make(comm):
+        return prepare(comm, sim.phantom(size // 4), sim.phantom(size // 4), op=IGNORED, algorithm=algorithm)
+
+    return make
+
+
+def live(algorithm, size, ranks, network, late):
+    def program(comm):
+        emulator.compute(comm, late[comm.Get_rank()])
+        plan(algorithm, size)(comm).run()
+        return emulator.now(comm)
+
+    return sim.run(program, ranks, network)
+
+
+@pytest.mark.parametrize("ranks", [2, 4, 8, 16])
+@pytest.mark.parametrize("algorithm", SHIFTED)
+def test_a_replay_is_what_running_every_rank_gives(algorithm, ranks):
+    network = load("100gbe")
+    found, expected = (
+        replay(plan(algorithm, 1 << 14), ranks, network),
+        live(algorithm, 1 << 14, ranks, network, [0.0] * ranks),
+    )
+    assert found.clocks.tolist() == expected.clocks
+    assert found.messages == expected.messages
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    late=st.lists(st.floats(0, 1e-3), min_size=8, max_size=8),
+    algorithm=st.sampled_from(SHIFTED),
+    size=st.sampled_from([32, 4096, 1 << 18]),
+)
+def test_late_ranks_are_exact_or_declined(late, algorithm, size):
+    network = load("10gbe")
+    try:
+        found = replay(plan(algorithm, size), 8, network, np.array(late))
+    except NoReplay:
+        assert algorithm != "ring"  # its messages all come from one neighbour
+        return
+    assert found.clocks.tolist() == live(algorithm, size, 8, network, late).clocks
+
+
+def test_unlike_hosts_are_exact(tmp_path):
+    file = tmp_path / "unlike.toml"
+    file.write_text(
+        '[link]\nlatency = "10 us"\nbandwidth = "10 Gbit/s"\n'
+        '[[host]]\nname = "a"\ncount = 5\n[[host]]\nname = "b"\ncount = 3\nbandwidth = "2 Gbit/s"\n'
+    )
+    network = load(str(file))
+    found = replay(plan("ring", 1 << 16), 8, network)
+    assert found.clocks.tolist() == live("ring", 1 << 16, 8, network, [0.0] * 8).clocks
+    blocks, seconds_per_byte, latency = 2 * 7, 8 / 2e9, 10e-6
+    assert found.seconds >= blocks * (1 << 16) / 8 * seconds_per_byte + latency  # all of them pass the slow card
+
+
+@pytest.mark.parametrize(("ranks", "size"), [(64, 1 << 16), (1024, 1 << 20), (4096, 1 << 20)])
+def test_a_ring_of_thousands_takes_its_closed_form(ranks, size):
+    network = load("100gbe")
+    path = network.between(0, 1)
+    expected = costs.exact("ring", ranks, size // 4, 4, path.alpha, path.beta)
+    assert replay(plan("ring", size), ranks, network).seconds == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "ranks", "size", "network", "reason"),
+    [
+        ("tree", 8, 64, "100gbe", "different steps"),
+        ("ring", 8, 40, "100gbe", "different sizes"),
+        ("recursive_doubling", 12, 64, "100gbe", "different steps"),
+        ("ring", 8, 64, "home", "jitter and loss"),
+    ],
+)
+def test_what_cannot_be_exact_is_declined(algorithm, ranks, size, network, reason):
+    with pytest.raises(NoReplay, match=reason):
+        replay(plan(algorithm, size), ranks, load(network))
+
+
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ('[topology]\nkind = "racks"\nhosts_per_rack = 4\noversubscription = 2\n', "share links"),
+        ("[hosts]\nranks_per_host = 2\n", "share hosts"),
+    ],
+)
+def test_what_ranks_or_hosts_share_is_declined(more, reason, tmp_path):
+    file = tmp_path / "shared.toml"
+    file.write_text('[link]\nlatency = "10 us"\nbandwidth = "10 Gbit/s"\n' + more)
+    with pytest.raises(NoReplay, match=reason):
+        replay(plan("ring", 64), 8, load(str(file)))
