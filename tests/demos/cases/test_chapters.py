@@ -21,7 +21,7 @@ from emulator.launch import mpirun
 from emulator.launch.job import start
 from scripts.docs.blocks import OMITTED, read
 from tests.demos.cases import test_agentic, test_rag
-from tests.demos.launched import same_as_reported
+from tests.demos.launched import WIDE, same_as_reported
 
 ROOT = Path(__file__).parents[3]
 CHAPTERS = sorted((ROOT / "docs" / "cases").glob("*.md"))
@@ -50,7 +50,7 @@ def printed(command: str, folder: Path) -> list[str]:
         words[0] = sys.executable
     with (folder / "output").open("w+") as output:
         with start(
-            words, stdout=output, stderr=subprocess.STDOUT, cwd=folder, extra_env={"PYTHONPATH": str(ROOT)}
+            words, stdout=output, stderr=subprocess.STDOUT, cwd=folder, extra_env={"PYTHONPATH": str(ROOT), **WIDE}
         ) as job:
             status = job.wait(timeout=180)
         assert not job.leftovers()
