@@ -54,6 +54,7 @@ EXCHANGES = {
         ("asymmetric", "gossip bounded"), ("asymmetric", "gossip asynchronous"), ("asymmetric", "scatter-gather"),
         ("torus", "server"), ("racks", "server"), ("racks", "gossip ring"), ("racks", "gossip torus"),
         ("racks", "server bounded"), ("regions", "gossip ring"), ("torus", "server sparse"),
+        ("regions", "server sparse"),
     ],
 )  # fmt: skip
 def test_a_skeleton_takes_its_price_where_nodes_share_links(network: str, name: str) -> None:
