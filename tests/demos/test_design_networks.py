@@ -72,6 +72,15 @@ def test_a_skeleton_takes_its_price_where_nodes_share_links(network: str, name: 
     assert priced[1] - priced[0] == pytest.approx(measured[1] - measured[0], rel=0.05, abs=1e-6)
 
 
+def test_an_exchange_of_fewer_ranks_keeps_its_places() -> None:
+    """A sum over 6 nodes beside servers: of 8 ranks in three regions the first 6, not 6 ranks laid out anew."""
+    one, net = EXCHANGES["ring"], load(str(NETWORKS / "regions.toml"))
+    draws = one.draws(0.0, one.count(0.0), 0)
+    measured, _ = simulated(net, one, draws, 8)
+    assert price(one, draws, ways_of(net.sized(8))) == pytest.approx(measured, rel=1e-6)
+    assert price(one, draws, ways_of(net.sized(6))) != pytest.approx(measured, rel=0.01)
+
+
 @pytest.mark.parametrize("name", ["ring", "gossip bounded", "server", "server asynchronous", "tasks"])
 def test_unequal_hosts_compute_at_their_own_speed(name: str) -> None:
     net = load(str(NETWORKS / "heterogeneous.toml"))
