@@ -50,6 +50,9 @@ def view(result: common.Result) -> Iterator[Item]:
     run = result.get("design_run")
     if run:
         yield from (f"cut: {note}" for note in run["notes"])
+        if run.get("inversions"):
+            yield (f"approximate: {run['inversions']} messages of the run passed a shared card or link out of order, "
+                   "which no price covers (without --simulate, --pace auto keeps the order)")  # fmt: skip
         if run["rows"]:
             yield from case.terms(run)
             if run.get("formula"):
