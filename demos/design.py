@@ -20,6 +20,7 @@ import click
 from demos._lib import design_receipts as receipts_of
 from demos._lib import design_report as report
 from emulator.errors import CheckFailed, UsageError
+from emulator.results.files import replacing
 from emulator.run.options import PACE, SIZE, OneLineGroup
 
 CASES = ("agentic", "federated", "rag", "recommendation", "swarm")
@@ -49,10 +50,10 @@ def _terms(path: str | None) -> dict[str, Any] | None:
 
 
 def _write(path: str, text: str) -> None:
-    try:
-        Path(path).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path!r} cannot be written: {error.strerror}") from None
+    if not Path(path).parent.is_dir():
+        raise UsageError(f"a file is written into a folder that exists, got {path!r}: make its folder first")
+    with replacing(path) as waiting:
+        waiting.write_text(text, encoding="utf-8")
     click.echo(f"written: {path}")
 
 

@@ -134,7 +134,7 @@ def _conclude(run: Run, series: Sequence[repetitions.Series], examples: set[Pair
         fine = (min(pair), max(pair)) in examples
         points = [Point(one.job.bytes, MESSAGE, one.seconds, one.launches or None) for one in rows if any(one.seconds)]
         fitted = fit(points, most_segments=4 if fine else 1, resamples=200 if fine else 50, seed=run.seed)
-        record = fitted.record("link", "link", closed_loop.configured(run.network, *pair))
+        record = fitted.record("link", "link", closed_loop.configured_terms(run.network, *pair))
         if not fine:
             del record["draws"]
         over = protocol_limits.transport(hosts[pair[0]] == hosts[pair[1]]) if run.network is None else ""

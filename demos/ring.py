@@ -47,7 +47,7 @@ def main(run: Run, algorithm: str, t_comp: float, alone: bool) -> None:
 
 def _conclude(run: Run, series: list[repetitions.Series], patterns: list[str], hosts: list[str], t_comp: float) -> None:
     """Turn what was measured into the result: medians, fits, predictions, and how many nodes are worth having."""
-    from emulator.measure.closed_loop import closed_loop, configured
+    from emulator.measure.closed_loop import closed_loop, configured_terms
     from emulator.measure.terms import fit_run, uncrowded
 
     crowding = environment.crowding(hosts) if run.network is None else uncrowded
@@ -59,7 +59,7 @@ def _conclude(run: Run, series: list[repetitions.Series], patterns: list[str], h
         ranks = sorted({one.job.ranks for one in series if one.job.pattern in patterns})
         checks, unchecked = closed_loop(found, run.network, ranks, run.options.compute)
     keep_checks(run, checks)
-    content = found.content(series, t_comp, configured(run.network))
+    content = found.content(series, t_comp, configured_terms(run.network))
     run.measurements, run.fits, run.held_out = (content.pop(name) for name in ("measurements", "fits", "held_out"))
     run.extra = {**content, "checks": checks, "unchecked": unchecked}
 

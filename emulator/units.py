@@ -142,7 +142,7 @@ def format_size(size: int) -> str:
     return str(size)
 
 
-def _si(value: float, unit: str, digits: int, least: int, most: int) -> str:
+def _with_prefix(value: float, unit: str, digits: int, least: int, most: int) -> str:
     """A value with `digits` digits and one of SI's prefixes, from 1000 ** least to 1000 ** most."""
     if value == 0 or not math.isfinite(value):
         return f"{value:g} {unit}"
@@ -163,10 +163,10 @@ def format_time(seconds: float, digits: int = 3) -> str:
         return "0 s"
     if 999.5 <= seconds < 1e12:  # which is 1000 with three figures
         unit = next((unit for most, unit in ((1e4, "min"), (1e6, "h"), (1e8, "d")) if seconds < most), "years")
-        return _si(seconds / float(SECONDS[unit]), unit, digits, 0, 0)
-    return _si(seconds, "s", digits, -4, 1)
+        return _with_prefix(seconds / float(SECONDS[unit]), unit, digits, 0, 0)
+    return _with_prefix(seconds, "s", digits, -4, 1)
 
 
 def format_rate(bytes_per_second: float) -> str:
     """``1.25e9`` as ``1.25 GB/s``."""
-    return _si(bytes_per_second, "B/s", 3, 0, 4)
+    return _with_prefix(bytes_per_second, "B/s", 3, 0, 4)

@@ -14,6 +14,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import emulator  # noqa: F401 - quiet after Ctrl-C from the first import of a command
+
 if TYPE_CHECKING:
     from faults.launch.own_program import run
     from faults.recover.exclusion import Route, routing

@@ -71,12 +71,12 @@ class Incoming:
         elif _is_bytes_of_array(spec):
             spec = spec[0]
         elif kind is not bytearray:
-            self._describe(spec)
+            self._parse(spec)
             return
         self.view = view = _writable(spec)
         self.room = len(view)
 
-    def _describe(self, spec: Any) -> None:
+    def _parse(self, spec: Any) -> None:
         """Set the attributes for a specification that may have a count, a displacement and a datatype."""
         data, count, displacement, datatype = parse(spec)
         if data is None or (datatype is not None and count == 0):

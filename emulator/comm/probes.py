@@ -53,11 +53,11 @@ class Probes(PointToPoint):
         self._enter()
         origin, tag = self._accepted(source, tag)
         if origin is None:
-            self._describe(None, status)
+            self._fill_status(None, status)
             return None
         search = _Search(self, origin, tag, take)
         self.engine.wait(search)
-        self._describe(search.found, status)
+        self._fill_status(search.found, status)
         self._leave()
         return search.found
 
@@ -66,18 +66,18 @@ class Probes(PointToPoint):
         self._enter()
         origin, tag = self._accepted(source, tag)
         if origin is None:
-            self._describe(None, status)
+            self._fill_status(None, status)
             return True, None
         found = self._find(origin, tag, take)
         if found is None:
             self.engine.idling = idling
             self.engine.idle((self.context, origin, tag))
         else:
-            self._describe(found, status)
+            self._fill_status(found, status)
         self._leave()
         return found is not None, found
 
-    def _describe(self, found: Arrival | None, status: MPI.Status | None) -> None:
+    def _fill_status(self, found: Arrival | None, status: MPI.Status | None) -> None:
         """Make `status` that of a message, or of a probe of PROC_NULL."""
         if status is None:
             return

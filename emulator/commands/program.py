@@ -70,7 +70,7 @@ def execute(first: Callable[[], bool], module: str | None, arguments: list[str])
 
     def in_thread(failure: Any) -> None:
         if isinstance(failure.exc_value, UsageError):
-            _refuse(first, failure.exc_value)
+            _end_with_usage_error(first, failure.exc_value)
         threading.__excepthook__(failure)
 
     threading.excepthook = in_thread
@@ -89,7 +89,7 @@ def execute(first: Callable[[], bool], module: str | None, arguments: list[str])
                 print(end.code, file=sys.stderr)
             leave(end.code if isinstance(end.code, int) else 1)
     except UsageError as error:
-        _refuse(first, error)
+        _end_with_usage_error(first, error)
     except KeyboardInterrupt:
         raise
     except BaseException:
@@ -97,7 +97,7 @@ def execute(first: Callable[[], bool], module: str | None, arguments: list[str])
         leave(1)
 
 
-def _refuse(first: Callable[[], bool], error: UsageError) -> None:
+def _end_with_usage_error(first: Callable[[], bool], error: UsageError) -> None:
     """End the rank with one line for a usage error: the program's line that caused it, and the message."""
     frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if not _ours(one)), None)
     place = f"{frame.filename}:{frame.lineno}: " if frame else ""

@@ -125,7 +125,7 @@ class _Request:
         workers, rules = range(len(self.owed)), self.rules
         for depth in range(rules.prefetch + 1):
             for worker in workers:
-                self.hand_out(worker, depth)
+                self.assign_tasks(worker, depth)
         while True:
             self.back_up()
             if len(self.done) >= rules.needed:  # an idle worker has got its next task by then
@@ -138,13 +138,13 @@ class _Request:
                 self.book(worker, task)
             else:
                 self.owed[worker].discard((request, task))
-            self.hand_out(worker, rules.prefetch)
+            self.assign_tasks(worker, rules.prefetch)
         for worker in workers:
             if self.out[worker]:
                 self.owed[worker] |= {(self.number, task) for task in self.out[worker]}
                 self.cards.tell(worker, CANCEL)
 
-    def hand_out(self, worker: int, most: int) -> None:
+    def assign_tasks(self, worker: int, most: int) -> None:
         """Give a worker that holds at most so many tasks the next one that it may run."""
         if not self.waiting or self.owed[worker] or len(self.out[worker]) > most:
             return

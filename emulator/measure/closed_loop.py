@@ -12,7 +12,7 @@ from emulator.network.model import Network, Path
 TOLERANCE = 0.01
 
 
-def configured(network: Network | None, source: int = 0, destination: int = 1) -> dict[str, float] | None:
+def configured_terms(network: Network | None, source: int = 0, destination: int = 1) -> dict[str, float] | None:
     """alpha (s) and beta (s/byte) of the path between two ranks; None without a network."""
     if network is None:
         return None

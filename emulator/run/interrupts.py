@@ -2,7 +2,7 @@
 
 mpirun forwards Ctrl-C to its ranks as SIGTERM, drops what they print after it, kills them a quarter of a second later,
 and exits with status 1 whatever their status is. So rank 0 forks a process that saves the result and writes one line
-to mpirun's standard error.
+to mpirun's standard error. That line names no cause: mpirun sends the same SIGTERM when another rank has failed.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class SaverOnSignal:
                 results.discard(self.folder)
                 if not job.started_by_us():  # otherwise the launcher prints this line
                     kept = f"what was measured until then is in {self.folder}" if saved else "nothing was kept"
-                    os.write(errors, f"interrupted: {kept}\n".encode())
+                    os.write(errors, f"ended early: {kept}\n".encode())
                 os._exit(0)
             sys.stdout.flush()
             os.read(own_session, 1)  # when this rank exits, mpirun kills everything in its process group

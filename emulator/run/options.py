@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -51,6 +52,8 @@ class OneLineCommand(click.Command):
             return 0
 
     def main(self, *args: Any, **kwargs: Any) -> NoReturn:
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # as `emulator` has left it during the imports
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         sys.exit(streams.finish(self._status(*args, **kwargs)))
 
     def _status(self, *args: Any, **kwargs: Any) -> int:
@@ -70,7 +73,9 @@ class OneLineCommand(click.Command):
             return 2
         except click.ClickException as error:
             hint = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else None
-            print_error(error.format_message() + (f" (see: {hint} --help)" if hint else ""))
+            # click calls the type of a number with bounds a range, and says so of a value such as 20KB.
+            message = error.format_message().replace("valid integer range", "whole number")
+            print_error(message.replace("valid float range", "number") + (f" (see: {hint} --help)" if hint else ""))
             return 2
         except (UsageError, CheckFailed) as error:
             print_error(str(error))

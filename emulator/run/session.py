@@ -7,7 +7,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -114,9 +114,15 @@ class Run:
             from emulator.trace import bare
 
             return bare.traced(MPI.COMM_WORLD.Dup())
+        from emulator.wire.automatic_pace import PATIENCE_S
         from emulator.wire.emulate import emulate
 
-        comm = emulate(MPI.COMM_WORLD, self.network, pace=common.pace, compute=common.compute, seed=common.seed)
+        searched = self.progress(PATIENCE_S, "finding the pace, s") if common.pace == "auto" else None
+        with searched or nullcontext(console.Progress()) as bar:
+            comm = emulate(
+                MPI.COMM_WORLD, self.network, pace=common.pace, compute=common.compute, seed=common.seed,
+                tick=bar.advance,
+            )  # fmt: skip
         if comm.notice:
             self.warn(comm.notice)
         return comm
@@ -258,7 +264,7 @@ class Run:
                 del series.seconds[len(series.skews) :]  # the two grow one after the other
                 self.measurements.append(terms.measurement(series))
                 self.samples += series.rows()
-        self.warnings.append("interrupted: the measurements are incomplete")
+        self.warnings.append("ended early: the measurements are incomplete")
         if self.measurements or self.extra:
             self.save()
             return self.unwritten is None
@@ -288,7 +294,7 @@ def execute(
     except (UsageError, CheckFailed) as error:
         if run is not None and run.rank == 0:
             run.discard()
-        return _refuse(error)
+        return _end_with_error(error)
     except KeyboardInterrupt:
         leave(saver)
     except Exception:
@@ -380,7 +386,7 @@ def _finish(run: Run) -> int:
     return int(run.control.bcast(1 if run.failures or run.unwritten else 0))
 
 
-def _refuse(error: UsageError | CheckFailed, patience: float = 2.0) -> int:
+def _end_with_error(error: UsageError | CheckFailed, patience: float = 2.0) -> int:
     """End with one line: rank 0's if every rank came here, else the line of the rank that did."""
     together = MPI.COMM_WORLD.Ibarrier()
     deadline = time.monotonic() + patience

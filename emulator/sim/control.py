@@ -1,7 +1,7 @@
 """The control plane of a simulation: what ranks do together at no simulated time.
 
-Ranks meet: each leaves a value and waits for the others, the last one combines the values, and all go on at their own
-times. Communicators are split and duplicated in meetings, and what a harness does beside the network are meetings too.
+A collective call: each rank hands in a value and waits for the others, the last one combines the values, and all go on
+at their own times. Communicators are split and duplicated so, and a harness aligns and gathers so beside the network.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from emulator.sim.groups import SimulatedGroup
 Combine = Callable[[list[Any]], Any]
 
 
-class Meeting(Operation):
-    """Ranks that wait for each other; complete when all are there."""
+class ControlCollective(Operation):
+    """A collective call of the control plane; complete when every rank has entered it."""
 
     def __init__(self, size: int) -> None:
         self.values: list[Any] = [None] * size
-        self.there: list[tuple[int, SimulatedEngine]] = []
+        self.entered: list[tuple[int, SimulatedEngine]] = []
         self.result: Any = None
         self.complete = False
 
@@ -39,27 +39,27 @@ class Meeting(Operation):
 class _Barrier:
     """The request of a barrier that a rank does not wait in; a test that finds it open lets simulated time pass."""
 
-    def __init__(self, engine: SimulatedEngine, meeting: Meeting) -> None:
-        self._engine, self._meeting = engine, meeting
+    def __init__(self, engine: SimulatedEngine, call: ControlCollective) -> None:
+        self._engine, self._call = engine, call
 
     def Test(self) -> bool:
-        if not self._meeting.complete:
+        if not self._call.complete:
             self._engine.idle(self)
-        return self._meeting.complete
+        return self._call.complete
 
     def Wait(self) -> bool:
-        if not self._meeting.complete:
-            self._engine.wait(self._meeting)
+        if not self._call.complete:
+            self._engine.wait(self._call)
         return True
 
 
 class Shared:
-    """What all ranks of a communicator know: its members, and the meetings that are under way."""
+    """What all ranks of a communicator know: its members, and the collective calls that are under way."""
 
     def __init__(self, ranks: Sequence[int], members: Members | None = None) -> None:
         self.ranks = ranks
         self.members = Members(ranks) if members is None else members
-        self.meetings: dict[Any, Meeting] = {}
+        self.under_way: dict[Any, ControlCollective] = {}
 
 
 class Control:
@@ -80,32 +80,32 @@ class Control:
 
     def _meet(self, value: Any, combine: Combine, size: int | None = None, key: Any = None) -> Any:
         """Leave a value, wait for all others, and give what the last one made of the values."""
-        meeting = self._join(value, combine, size, key)
-        if not meeting.complete:
-            self.engine.wait(meeting)
-        return meeting.result
+        call = self._join(value, combine, size, key)
+        if not call.complete:
+            self.engine.wait(call)
+        return call.result
 
-    def _join(self, value: Any, combine: Combine, size: int | None = None, key: Any = None) -> Meeting:
+    def _join(self, value: Any, combine: Combine, size: int | None = None, key: Any = None) -> ControlCollective:
         """Leave a value; the last one to do so combines the values and lets the others go on."""
         shared, engine = self.shared, self.engine
         if key is None:
             key = self._met
             self._met += 1
         size = self.size if size is None else size
-        meeting = shared.meetings.get(key)
-        if meeting is None:
-            meeting = shared.meetings[key] = Meeting(size)
-        place = len(meeting.there) if size != self.size else self.rank
-        meeting.values[place] = value
-        meeting.there.append((place, engine))
-        if len(meeting.there) == size:
-            del shared.meetings[key]
-            meeting.result = combine(meeting.values)
-            meeting.complete = True
-            for _, other in meeting.there[:-1]:
+        call = shared.under_way.get(key)
+        if call is None:
+            call = shared.under_way[key] = ControlCollective(size)
+        place = len(call.entered) if size != self.size else self.rank
+        call.values[place] = value
+        call.entered.append((place, engine))
+        if len(call.entered) == size:
+            del shared.under_way[key]
+            call.result = combine(call.values)
+            call.complete = True
+            for _, other in call.entered[:-1]:
                 engine.loop.wake(other, other.since)
             engine.sleep(engine.loop.now)  # ranks that are behind go first
-        return meeting
+        return call
 
     # -- collectives
 

@@ -9,7 +9,7 @@ from typing import Any
 from emulator.comm.requests import EmulatedRequest
 from emulator.core.message import ANY_SOURCE
 from emulator.errors import CheckFailed
-from emulator.sim.control import Meeting
+from emulator.sim.control import ControlCollective
 from emulator.sim.engine import SimulatedEngine
 
 _SHOWN = 8
@@ -47,7 +47,7 @@ def _awaited(engine: SimulatedEngine) -> str:
     operation = engine.operation
     if operation is None:
         return "a message (it polls)"
-    if isinstance(operation, Meeting):
+    if isinstance(operation, ControlCollective):
         return "the other ranks of a collective call that makes a communicator or belongs to the control plane"
     destination = getattr(operation, "destination", None)
     if destination is not None:

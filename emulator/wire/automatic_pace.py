@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,12 @@ _ROUNDS = 40
 _TRIAL_S = 0.2
 _STEP = 1.5
 _MARGIN = 1.25
-_PATIENCE_S = 5.0
+PATIENCE_S = 5.0
+"""Longest time of a search, as far as no trial is under way (wall seconds)."""
 SLOWEST = 20.0
 
 
-def find_pace(comm: Any) -> tuple[float, str | None]:
+def find_pace(comm: Any, tick: Callable[[float], object] = lambda seconds: None) -> tuple[float, str | None]:
     """Try paces on a stream of small messages between all ranks; collective, once, before the program starts.
 
     A receive is on time if its message has physically arrived before its deadline. The first guess is the pace at
@@ -28,6 +30,10 @@ def find_pace(comm: Any) -> tuple[float, str | None]:
 
     The search ends at `SLOWEST`: a latency of some microseconds is less than a hiccup of the machine at any pace that
     one would wait for, and what names its sources has the right time however late it returns.
+
+    Parameters
+    ----------
+    tick : called after each trial with the seconds that have passed since the last call, of `PATIENCE_S` at most
 
     Returns
     -------
@@ -43,9 +49,11 @@ def find_pace(comm: Any) -> tuple[float, str | None]:
     _exchange(comm, _ROUNDS)
     step: float = comm.control.allreduce((perf_counter() - begin) / _ROUNDS, MPI.MAX)
     pace = min(max(2 * step / engine.pacer.latency, floor, 1e-3), slowest)
-    late = _late(comm, pace)
-    while comm.control.bcast(perf_counter() - begin < _PATIENCE_S):
-        good = late <= GOOD_SHARE
+    late, told = _late(comm, pace), begin
+    while comm.control.bcast(perf_counter() - begin < PATIENCE_S):
+        now = perf_counter()
+        tick(now - told)
+        told, good = now, late <= GOOD_SHARE
         following = max(pace / _STEP, floor) if good else min(pace * _STEP, slowest)
         if following == pace:
             break

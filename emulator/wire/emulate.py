@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+from collections.abc import Callable
 from typing import Any
 
 from mpi4py import MPI
@@ -24,6 +25,7 @@ def emulate(
     compute: str = "none",
     seed: int = 0,
     collectives: Any = None,
+    tick: Callable[[float], object] = lambda seconds: None,
 ) -> EmulatedComm:
     """Put the processes of `comm` on an emulated network. Collective over `comm`.
 
@@ -36,6 +38,7 @@ def emulate(
     compute : "measured" charges each rank its own CPU time between calls, "none" nothing
     seed : of jitter and loss
     collectives : a module with the algorithms of the collectives; None: what the entry point group names
+    tick : of `automatic_pace.find_pace`, for a progress bar
 
     Raises
     ------
@@ -56,15 +59,15 @@ def emulate(
     _drain_before_finalize(engine)
     emulated = EmulatedComm(engine, comm.Dup(), context_number("world"), collectives)
     if pace == "auto":
-        _find_pace(engine, emulated)
+        _find_pace(engine, emulated, tick)
     emulated.align()
     return emulated
 
 
-def _find_pace(engine: WireEngine, emulated: EmulatedComm) -> None:
+def _find_pace(engine: WireEngine, emulated: EmulatedComm, tick: Callable[[float], object]) -> None:
     """Choose the pace, and forget that messages were sent for it."""
     engine.automatic = True
-    pace, emulated.notice = automatic_pace.find_pace(emulated)
+    pace, emulated.notice = automatic_pace.find_pace(emulated, tick)
     engine.set_pace(pace)
     emulated.align()
     engine.reset()

@@ -57,7 +57,7 @@ class Store:
         self.folder, self.job, self.keep, self.background = Path(folder), job, keep, background
         self.failures: list[str] = []
         self._thread: threading.Thread | None = None
-        self._full_until = 0.0
+        self._full_until = self._stalled_until = 0.0
         if keep < 1:
             raise UsageError(f"a store keeps at least 1 checkpoint, got {keep}")
         self._claim()
@@ -105,6 +105,7 @@ class Store:
 
     def _write(self, step: int, slices: dict[str, Slice], rank: int, size: int) -> None:
         folder = self._place(step)
+        self._clock.sleep(max(0.0, self._stalled_until - self._clock.now()))
         try:
             folder.mkdir(exist_ok=True)
             about = {"job": self.job, "step": step, "part": rank, "parts": size}
@@ -224,3 +225,7 @@ class Store:
     def fill_disk(self, duration_s: float | None = None) -> None:
         """For so many seconds (absent: from now on) the disk has no room left."""
         self._full_until = self._clock.now() + (math.inf if duration_s is None else duration_s)
+
+    def stall(self, duration_s: float | None = None) -> None:
+        """For so many seconds the disk takes nothing in: what is written waits."""
+        self._stalled_until = self._clock.now() + (duration_s or 0.0)

@@ -57,6 +57,7 @@ class Report:
         self._record: dict[str, Any] = {}
         self._path = Path()
         self._unwritten: CannotWrite | None = None
+        self._unshown = False  # there are results that have not been printed
 
     @contextmanager
     def begun(self, ranks: int, **about: Any) -> Iterator[Path]:
@@ -93,6 +94,10 @@ class Report:
             kept = f"what was measured until then is in {folder}" if self._path.exists() else "nothing was measured"
             print(f"{how}: {kept}", file=sys.stderr, flush=True)
             sys.exit(status)
+        except (CannotWrite, OSError):  # a full disk ends the run, and costs nothing of what was measured before
+            if self._unshown:
+                self.show()
+            raise
         finally:
             if not chosen_before:
                 results.discard(folder)
@@ -100,6 +105,7 @@ class Report:
     def save(self, **parts: Any) -> None:
         """Add to the result and write all of it, also where ``--json`` says."""
         self._record |= parts
+        self._unshown = True
         self._unwritten = results.keep(self._record, self._path, self._json_file)
 
     def add_timeline(self, job: Path, of: str) -> None:
@@ -114,6 +120,7 @@ class Report:
 
     def show(self) -> None:
         """Print what is saved, as ``python -m emulator report`` does; write its page, and say where that is."""
+        self._unshown = False
         if self.screen:
             terminal.show(views.body(self._record), self.screen, self._full)
             if "timeline" in self._record:

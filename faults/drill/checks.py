@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from emulator.report.drills import PHASES
+from emulator.report.views.drill import PHASES
 from faults.drill import phase_checks, timeline
 from faults.drill.timeline import PHASE_ENDS, Episode, Record
 from faults.launch.supervise import Finished

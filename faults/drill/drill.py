@@ -11,7 +11,7 @@ from typing import Any
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.measure import statistics
-from emulator.report.drills import PHASES
+from emulator.report.views.drill import PHASES
 from emulator.trace import folder as traces
 from faults.checkpoint.store import MARK, Store
 from faults.drill.checks import Evaluation, evaluate

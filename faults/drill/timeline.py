@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from emulator.report.drills import PHASES
+from emulator.report.views.drill import PHASES
 from faults.plan.kinds import KINDS
 from faults.record.journal import What
 

@@ -145,5 +145,6 @@ def _store(spec: JobSpec, folder: Path, tools: DrillContext) -> Store:
         tools.injector.handlers |= {
             "corrupt": lambda event: store.corrupt(event.rank),
             "full": lambda event: store.fill_disk(event.duration_s),
+            "stall": lambda event: store.stall(event.duration_s),
         }
     return store

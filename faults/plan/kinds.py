@@ -112,5 +112,9 @@ KINDS = {
         Kind("flip", "a bit of the rank's state flips in memory", ends=True, lingers=True, spoils_state=True),
         Kind("corrupt", "the newest checkpoint on disk is damaged", needs_checkpoints=True),
         Kind("full", "the disk of the checkpoints is full", lasts=True, needs_checkpoints=True),
+        Kind(
+            "stall", "the disk of the checkpoints does not answer", lasts=True, needs_duration=True,
+            needs_checkpoints=True,
+        ),
     )
 }  # fmt: skip

@@ -16,10 +16,10 @@ LIMIT = 300.0
 
 
 def environment() -> dict[str, str]:
-    """The environment of a reader who has activated the project's environment, in a pipe's width."""
-    own = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "PYTHONDONTWRITEBYTECODE")}
+    """The environment of a reader who has activated the project's environment, in a terminal of 100 columns."""
+    own = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     own["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), own.get("PATH", "")])
-    return own | {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    return own | {"COLUMNS": "100", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
 
 
 def furnish(folder: Path) -> None:

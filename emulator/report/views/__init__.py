@@ -26,11 +26,11 @@ _MODULES = {
     f"cases.{name}": "emulator.report.views.case:view"
     for name in ("agentic", "federated", "rag", "recommendation", "swarm")
 } | {
-    "faults": "emulator.report.drills:drill",
-    "matrix": "emulator.report.drills:matrix",
-    "alarms": "emulator.report.drills:alarms",
-    "soak": "emulator.report.drills:soak",
-    "trace": "emulator.report.drills:trace",
+    "faults": "emulator.report.views.drill:view",
+    "matrix": "emulator.report.views.campaigns:matrix",
+    "alarms": "emulator.report.views.campaigns:alarms",
+    "soak": "emulator.report.views.campaigns:soak",
+    "trace": "emulator.report.views.campaigns:trace",
 }  # fmt: skip
 """Where the view of a result is, by its ``demo``. Imported when it is asked for: no command needs all of them."""
 

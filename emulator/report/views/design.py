@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from emulator.report import formats
 from emulator.report.model import Axis, Curve, Drawing, Item, Series
-from emulator.report.views import case, common
+from emulator.report.views import case, common, drill
 from emulator.units import format_time
 
 
@@ -56,9 +56,7 @@ def view(result: common.Result) -> Iterator[Item]:
                 first = run["formula"]["total"]
                 yield f"formula of predict for the uncut bytes at this p, to first order: {format_time(first)}"
     if result.get("drill"):
-        from emulator.report import drills
-
-        yield from drills.drill(result)
+        yield from drill.view(result)
         priced, seen = result["priced_recovery"], result["drill"].get("recovery_seconds")
         measured = format_time(seen) if seen is not None else "none"
         yield f"recovery: measured {measured}, priced {format_time(priced)} ({result['priced_by']})"

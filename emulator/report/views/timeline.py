@@ -35,7 +35,8 @@ def brief(timeline: Mapping[str, Any]) -> Iterator[Item]:
     told = ", ".join(f"{kind} {formats.percent(seconds / total)}" for kind, seconds in parts)
     left = f" ({timeline['dropped']:,} earlier events were not kept)" if timeline["dropped"] else ""
     of = f"{timeline['of']}, " if timeline.get("of") else ""
-    text = f"{of}{format_time(total)}{left}; critical path: {told}; {sentence(dict(timeline))}"
+    length = f"{of}{format_time(total)} between the first and the last recorded event"
+    text = f"{length}{left}; critical path: {told}; {sentence(dict(timeline))}"
     yield Text(text, lead="timeline: ")
     if timeline.get("unwritten"):
         yield Text(timeline["unwritten"], "bad")

@@ -53,8 +53,8 @@ def test_measured_compute_and_jitter_are_not_held_to_anything():
 
 
 def test_what_is_configured_goes_into_the_record():
-    assert closed_loop.configured(None) is None
-    assert closed_loop.configured(plain(4)) == {"alpha": ALPHA, "beta": BETA}
+    assert closed_loop.configured_terms(None) is None
+    assert closed_loop.configured_terms(plain(4)) == {"alpha": ALPHA, "beta": BETA}
 
 
 def test_a_formula_that_is_only_a_bound_is_not_held_to_the_digit():

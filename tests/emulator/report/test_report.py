@@ -7,9 +7,9 @@ from click.testing import CliRunner
 
 from emulator import results
 from emulator.commands.report import report
-from emulator.report import drills, formats, stability, terminal
+from emulator.report import formats, stability, terminal
 from emulator.report.model import Detail, Map, Series, Text
-from emulator.report.views import charts, common, links, parameter_server, view
+from emulator.report.views import campaigns, charts, common, drill, links, parameter_server, view
 from tests.emulator.report.widths import fits_every_width
 
 
@@ -295,7 +295,7 @@ def test_a_job_of_the_matrix_that_meets_no_fault_at_all_is_named_once() -> None:
             ("respawn", "middle", "no"), ("respawn", "two", "no"), ("spare", "two", "no"), ("spare", "host", "else"),
         )
     ]  # fmt: skip
-    items = [one.item if isinstance(one, Detail) else one for one in drills.matrix({"matrix": cells})]
+    items = [one.item if isinstance(one, Detail) else one for one in campaigns.matrix({"matrix": cells})]
     told = [one.text for one in items if isinstance(one, Text) and "not run" in one.text]
     assert told == ["  not run (-) ring by respawn; ring by spare, two: no", "  not run (-) ring by spare, host: else"]
 
@@ -385,7 +385,7 @@ def test_staleness_is_a_bar_for_each_value_or_range_of_values():
 
 
 def test_a_recovery_that_took_no_time_has_no_bars():
-    table = drills.timeline({"phases": dict.fromkeys(drills.PHASES, 0.0)})
+    table = drill.timeline({"phases": dict.fromkeys(drill.PHASES, 0.0)})
     assert {row[3] for row in table.rows} == {""}
 
 

@@ -154,7 +154,7 @@ def test_ctrl_c_ends_the_job_keeps_the_measurements_and_leaves_nothing(tmp_path)
     kept = results.load(saved)
     assert [row["bytes"] for row in kept["measurements"]] == [0, 8]
     assert all(row["seconds"]["n"] >= 1 for row in kept["measurements"])
-    assert any("interrupted" in warning for warning in kept["warnings"])
+    assert any("ended early" in warning for warning in kept["warnings"])
 
 
 def test_a_reader_that_leaves_costs_nothing(tmp_path):

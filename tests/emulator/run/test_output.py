@@ -96,13 +96,18 @@ def test_a_full_disk_is_one_line_of_a_drill(full):
     assert files(full) == ["fill"]
 
 
-def test_a_file_that_cannot_be_written_costs_no_table(tmp_path):
+@pytest.mark.parametrize(
+    ("command", "printed"),
+    [(["demos.speedup"], "p* ="), (["demos.design", "predict", "demos/cases/rag.toml"], "node-hours")],
+    ids=["speedup", "design"],
+)
+def test_a_file_that_cannot_be_written_costs_no_table(tmp_path, command, printed):
     def no_file_may_grow():
         resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
 
-    done = run([*PYTHON, "demos.speedup", "--json", str(tmp_path / "it.json")], preexec_fn=no_file_may_grow)
+    done = run([*PYTHON, *command, "--json", str(tmp_path / "it.json")], preexec_fn=no_file_may_grow)
     assert done.returncode == 1
-    assert "p* =" in done.stdout
+    assert printed in done.stdout
     assert one_line(done).startswith(f"error: cannot write {tmp_path}/it.json: File too large")
     assert list(tmp_path.iterdir()) == []
 
@@ -158,8 +163,25 @@ def test_ctrl_c_under_a_plain_mpirun_says_what_is_kept(tmp_path):
         assert any("waiting" in line for line in process.stdout)
         process.send_signal(signal.SIGINT)
         errors = process.stderr.read()  # until the process that saves has ended, too
-    assert errors.splitlines() == [f"interrupted: what was measured until then is in {tmp_path}"]
+    assert errors.splitlines() == [f"ended early: what was measured until then is in {tmp_path}"]
     assert [row["bytes"] for row in results.load(tmp_path)["measurements"]] == [0, 8]
+
+
+@pytest.mark.parametrize("module", ["emulator", "demos.ring", "faults"])
+def test_ctrl_c_while_a_command_is_importing_ends_it_without_a_traceback(tmp_path, module):
+    (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    env = environment({"PYTHONPATH": f"{tmp_path}:{ROOT}"})
+    done = subprocess.run([*PYTHON, module, "-h"], capture_output=True, text=True, timeout=60, env=env, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
+
+
+def test_ctrl_c_is_a_program_s_own_business_where_it_imports_the_emulator(tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "__init__.py").write_text("import emulator\n")
+    (tmp_path / "mine" / "__main__.py").write_text("import signal\nprint(signal.getsignal(signal.SIGINT).__name__)\n")
+    env = environment({"PYTHONPATH": f"{tmp_path}:{ROOT}"})
+    done = subprocess.run([*PYTHON, "mine"], capture_output=True, text=True, timeout=60, env=env, check=True)
+    assert done.stdout == "default_int_handler\n"
 
 
 @pytest.mark.parametrize("command", ["pool", "report", "networks"])

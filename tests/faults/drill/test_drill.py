@@ -129,6 +129,25 @@ def test_a_new_process_takes_the_place(tmp_path, lines: list[str]) -> None:
     check(carry_out(tmp_path, lines, "respawn"), 4)
 
 
+def test_all_ranks_are_replaced_one_by_one_without_a_lost_step(tmp_path) -> None:
+    lines = ["preempt 0 @ step 4", "preempt 1 @ step 12", "preempt 2 @ step 20"]
+    evaluation = carry_out(tmp_path, lines, "respawn", ranks=3, steps=28)
+    check(evaluation, 3)
+    assert evaluation.lost_steps == 0
+
+
+@pytest.mark.parametrize("detector", ["heartbeat", "swim"])
+def test_a_cut_that_is_longer_than_the_detectors_limit_makes_no_two_jobs(tmp_path, detector: str) -> None:
+    """Two sides that live: each needs the other for its next step, and neither is declared dead."""
+    lines = ["cut 0-1|2-4 @ step 3 for 1500 ms"]
+    evaluation = carry_out(
+        tmp_path, lines, "shrink", ranks=5, steps=12, net="1gbe", pace=1.0, detector=detector, limit_s=0.4
+    )
+    check(evaluation, 5)
+    assert evaluation.seconds > 1.5
+    assert evaluation.episodes == []
+
+
 @pytest.mark.parametrize(("end", "agree"), [("kill 2 @ step 5", 0), ("preempt 2 @ step 5 for 10 s", 1)])
 def test_a_new_process_joins_later(tmp_path, end: str, agree: int) -> None:
     evaluation = carry_out(tmp_path, [end], "rejoin", options={"agree": agree})
@@ -187,8 +206,9 @@ def test_restart_resumes_from_the_newest_whole_checkpoint(tmp_path) -> None:
     assert any("damaged" in note for note in evaluation.episodes[0].notes)
 
 
-def test_restart_survives_a_disk_without_room(tmp_path) -> None:
-    lines = ["full 2 @ step 12", "kill 0 @ step 18"]
+@pytest.mark.parametrize("disk", ["full 2 @ step 12", "stall 2 @ step 12 for 60 s"])
+def test_restart_survives_a_disk_without_room_and_one_that_is_slow(tmp_path, disk: str) -> None:
+    lines = [disk, "kill 0 @ step 18"]
     evaluation = carry_out(tmp_path, lines, "restart", checkpoint={"every": 5, "background": True})
     check(evaluation, 4)
     assert evaluation.lost_steps == 8

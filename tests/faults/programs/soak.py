@@ -35,7 +35,7 @@ BEHIND = "error: all steps are done, but rank"
 @click.option("-n", "ranks", default=5)
 @click.option("--minutes", default=60.0, help="No job begins after that.")
 @click.option("--early", default=0.15, help="Share of kills that strike before the loop.")
-@click.option("--policies", default="shrink,spare,respawn")
+@click.option("--policies", default="shrink,spare,respawn,rejoin")
 def main(kills: int, seed: int, ranks: int, minutes: float, early: float, policies: str) -> None:
     """Run jobs until so many kills are planned; exit status 1 if one hung, was wrong or left a process."""
     draw, planned, tally = random.Random(seed), 0, collections.Counter[str]()
@@ -55,7 +55,7 @@ def main(kills: int, seed: int, ranks: int, minutes: float, early: float, polici
 def run(draw: random.Random, ranks: int, count: int, early: float, policies: list[str]) -> tuple[str, float, str]:
     """One job: what came of it, seconds, and what it was."""
     program, policy = draw.choice(PROGRAMS), draw.choice(policies)
-    emulated = {NET: "1gbe"} if policy != "respawn" and draw.random() < 0.3 else {}
+    emulated = {NET: "1gbe"} if policy not in ("respawn", "rejoin") and draw.random() < 0.3 else {}
     victims = draw.sample(range(ranks), count)
     kills = [f"{victim}@{_instant(draw, early)}" for victim in victims]
     command = [

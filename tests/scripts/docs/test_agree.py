@@ -69,5 +69,12 @@ def test_a_shape_has_the_words(one, other):
     assert shape(one) != shape(other)
 
 
+def test_only_the_number_of_repetitions_may_differ_where_figures_are_exact():
+    shown = ["bytes  #wrong   n", "    8       0  36", "", "messages  40"]
+    assert differs(shown, [shown[0], "    8       0  12", *shown[2:]], timed=False) is None
+    assert differs(shown, [*shown[:3], "messages  41"], timed=False)
+    assert differs(shown, [shown[0], "    8       1  36", *shown[2:]], timed=False)
+
+
 def test_an_output_has_no_empty_ends():
     assert lines_of("\n\na  \n\nb\n\n") == ["a", "", "b"]

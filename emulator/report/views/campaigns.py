@@ -1,4 +1,4 @@
-"""Views of the results of ``python -m faults``: drill, matrix, alarms, soak, trace."""
+"""Views of campaigns of drills: matrix, alarms, soak, failure trace."""
 
 from __future__ import annotations
 
@@ -20,45 +20,18 @@ from emulator.report.model import (
     Text,
     Verdict,
     grouped,
-    spread,
 )
 from emulator.units import format_time
 
-PHASES = {
-    "detect": "until the first survivor learns of it",
-    "agree": "until the survivors agree who is alive",
-    "rebuild": "until every rank has its place",
-    "restore": "until every rank has the state",
-    "replay": "until the interrupted step is complete",
-}
-"""What the phases of a recovery mean, in their order."""
-
-_BAR = 40  # characters of the timeline
-_MOST_REPEATS = 24  # in a chart
-
-
-def drill_finding(result: Mapping[str, Any]) -> str | None:
-    """What failed, how the job recovered, and what it took."""
-    one = result.get("drill")
-    if not one:
-        return None
-    what = "; ".join(fault["text"] for fault in one["faults"] if fault["fired"]) or "no fault"
-    if one["outcome"] != "recovered":
-        at = one.get("failed_at") or {}
-        return f"{what}: {one['pattern']} did not recover by {one['recovery']}" + (f" ({at['why']})." if at else ".")
-    took = "" if one["recovery_seconds"] is None else f" in {format_time(one['recovery_seconds'])}"
-    checks = one.get("checks") or {}
-    good = sum(check["ok"] for check in checks.values())
-    return (
-        f"{what}: {one['pattern']} recovered by {one['recovery']}{took}, {_lost(one['lost_steps'])}; "
-        f"{one['ranks_after']} of {one['ranks']} ranks go on, and {good} of {len(checks)} checks hold."
-    )
-
 
 def matrix_finding(result: Mapping[str, Any]) -> str:
-    """How many drills survived."""
-    ran, survived = _survivors(result.get("matrix") or [])
-    return f"{survived} of {ran} drills survived."
+    """How many drills survived, and the slowest recovery."""
+    cells = result.get("matrix") or []
+    ran, survived = _survivors(cells)
+    rows = [row for row in _by_job(cells).rows if row[2] is not None]
+    job, _, _, took, fault = max(rows, key=lambda row: float(row[3]), default=("", "", None, None, ""))
+    slowest = f"; the slowest recovery took {format_time(took)}, {job} after {fault}" if took is not None else ""
+    return f"{survived} of {ran} drills survived{slowest}."
 
 
 def alarms_finding(result: Mapping[str, Any]) -> str | None:
@@ -92,123 +65,6 @@ def trace_finding(result: Mapping[str, Any]) -> str | None:
     )
 
 
-def drill(result: Mapping[str, Any]) -> Iterator[Item]:
-    """Each recovery as a timeline, its cost over all repeats, and every check.
-
-    ``drill`` has, besides the fields of the schema: ``episodes`` (of the first repeat: ``{"deaths": [{"at", "text",
-    "place"}], "phases", "lost_steps", "coordinator", "notes"}``, times from the first death of the job in seconds),
-    ``recovery_spread``, ``phases_spread`` and ``throughput_spread`` (medians and intervals over the repeats),
-    ``checks`` (``{"ok", "seen"}`` by name) and ``failed_at``.
-    """
-    one = result.get("drill")
-    if not one:
-        return
-    fired = "; ".join(fault["text"] + ("" if fault["fired"] else " (did not fire)") for fault in one["faults"])
-    yield f"{fired or 'no fault'}, recovery by {one['recovery']}"
-    episodes = one.get("episodes") or ([{"phases": one["phases"]}] if sum((one["phases"] or {}).values()) else [])
-    for episode in episodes:
-        yield timeline(episode)
-        yield from episode.get("notes") or ()
-    if one["recovery_seconds"] is not None:
-        took = _spread(one.get("recovery_spread"), one["recovery_seconds"])
-        yield Text(f"{took}, {_lost(one['lost_steps'])}", lead="recovery: ")
-    if len(one["repeats"]) > 1 and one.get("phases_spread"):
-        phases = ", ".join(f"{name} {_spread(of)}" for name, of in one["phases_spread"].items())
-        yield f"phases over {len(one['repeats'])} repeats: {phases}"
-    rates = one.get("throughput_spread") or {}
-    if rates.get("before") and rates.get("after"):
-        before, after = (_interval(rates[when], "{:.0f}".format) for when in ("before", "after"))
-        yield f"steps per second: {before} before, {after} after"
-    cost = one.get("overhead") or {}
-    if cost.get("fault_free_seconds") and cost.get("drill_seconds"):
-        whole, free = format_time(cost["drill_seconds"]), format_time(cost["fault_free_seconds"])
-        yield f"whole job: {whole}, without faults {free}"
-    yield from (Verdict(check["ok"], check["seen"], name) for name, check in (one.get("checks") or {}).items())
-    what = f"{one['pattern']} by {one['recovery']}: {one['ranks']} ranks, {one['ranks_after']} after"
-    if one["outcome"] == "recovered":
-        yield Text(what, lead="recovered ")
-    else:
-        at = one.get("failed_at") or {}
-        yield Text(f"not recovered {what}" + (f"; at phase {at['phase']}: {at['why']}" if at else ""), "bad")
-    yield from _pictures(one)
-
-
-def timeline(episode: Row) -> Table:
-    """One recovery: its deaths, then a bar for each phase on the time since the first death."""
-    phases = episode["phases"]
-    deaths = "; ".join(
-        f"{format_time(one['at'])}: {one['text']} (rank {one['place']})" for one in episode.get("deaths") or ()
-    )
-    total, at, rows = sum(phases.values()), 0.0, []
-    scale = _BAR / total if total else 0.0
-    for phase, seconds in phases.items():
-        left, width = round(scale * at), max(1 if seconds else 0, round(scale * seconds))
-        rows.append([phase, at, seconds, " " * left + "█" * width, PHASES.get(phase, "")])
-        at += seconds
-    known = [_lost(episode["lost_steps"])] if "lost_steps" in episode else []
-    if episode.get("coordinator") is not None:
-        known.append(f"rank {episode['coordinator']} coordinates")
-    return Table(deaths, _TIMELINE, [*rows, ["total", None, total, "", ", ".join(known)]])
-
-
-_TIMELINE = [
-    Column("phase", left=True),
-    Column("from", form=lambda seconds: "" if seconds is None else format_time(seconds)),
-    Column("takes", form=format_time),
-    Column("", left=True, priority=1),
-    Column("meaning", left=True, priority=2),
-]
-
-
-def _lost(steps: int) -> str:
-    return f"{steps} more steps done again" if steps else "no committed step lost"
-
-
-def _ranks(episode: Row, title: str, number: int) -> Iterator[Series]:
-    """The phases of each process, end to end from the first death; a dead one has none."""
-    rows = episode.get("ranks") or ()
-    phases = dict.fromkeys(phase for row in rows for phase in row["phases"])
-    if not phases:
-        return
-    names = [f"process {row['process']}{'' if row['phases'] else ' (dead)'}" for row in rows]
-    curves = [Curve(phase, names, [row["phases"].get(phase, 0.0) for row in rows], style="bars") for phase in phases]
-    since = Axis.time("time since the first death", (sum(row["phases"].values()) for row in rows))
-    deaths = "; ".join(death["text"] for death in episode["deaths"])
-    yield Series(
-        f"recovery-{number}", f"{title}{deaths}", Axis("process"), since, curves, stacked=True,
-        about="; ".join(f"{phase}: {PHASES[phase]}" for phase in phases if phase in PHASES),
-    )  # fmt: skip
-
-
-def _pictures(one: Row) -> Iterator[Series]:
-    phases = one["phases"] or {}
-    title = f"{one['pattern']} by {one['recovery']}: "
-    for number, episode in enumerate(one.get("episodes") or (), start=1):
-        yield from _ranks(episode, title, number)
-    if phases:
-        bars = Curve("median", list(phases), list(phases.values()), style="bars")
-        axis = Axis.time("time", phases.values(), form=format_time)
-        yield Series("recovery-phases", f"{title}phases of the recovery", Axis("phase"), axis, [bars])
-    repeats = [repeat["phases"] for repeat in one["repeats"] if repeat.get("phases")]
-    if len(repeats) > 1:
-        shown = {f"repeat {number}": repeats[number] for number in spread(len(repeats), _MOST_REPEATS)}
-        curves = [Curve(name, list(shown), [of[name] for of in shown.values()], style="bars") for name in phases]
-        axis = Axis.time("time since the first death", (sum(of.values()) for of in shown.values()))
-        yield Series("recovery-repeats", f"{title}repeats", Axis("repeat"), axis, curves, stacked=True)
-
-
-def _spread(of: Row | None, median: float | None = None) -> str:
-    """A median with its interval, and of how many, where there are several."""
-    if of is None or of.get("n", 1) < 2:
-        return format_time(of["median"] if of and median is None else median or 0.0)
-    return f"median {_interval(of, format_time)} of {of['n']}"
-
-
-def _interval(of: Row, form: Any) -> str:
-    bounds = f" [{form(of['ci95'][0])}, {form(of['ci95'][1])}]" if of.get("ci95") else ""
-    return f"{form(of['median'])}{bounds}"
-
-
 def matrix(result: Mapping[str, Any]) -> Iterator[Item]:
     """A row for each fault, a column for each pattern and policy; then what was not run and what failed.
 
@@ -216,10 +72,11 @@ def matrix(result: Mapping[str, Any]) -> Iterator[Item]:
     """
     cells = result.get("matrix") or []
     title = "From the fault to the next complete step (steps lost), and the ranks that go on"
-    jobs = [{**cell, "job": f"{cell['pattern']}\n{cell['recovery']}"} for cell in cells]
-    yield _by_job(cells)
+    rows = [{**cell, "job": f"{cell['pattern']}\n{cell['recovery']}"} for cell in cells]
+    jobs = _by_job(cells)
+    yield jobs
     tone = lambda cell: _bad(cell["outcome"] == "failed")  # noqa: E731
-    yield Detail(Map.pivot(title, jobs, "fault", "job", form=_survived, tone=tone))
+    yield Detail(Map.pivot(title, rows, "fault", "job", form=_survived, tone=tone))
     for outcome, label in (("refused", "not run (-)"), ("failed", "FAILED")):
         some = [cell for cell in cells if cell["outcome"] == outcome]
         for why, these in grouped(some, "why").items():
@@ -227,7 +84,15 @@ def matrix(result: Mapping[str, Any]) -> Iterator[Item]:
             yield line if line.tone else Detail(line)
     ran, survived = _survivors(cells)
     yield Text("", lead=f"{survived} of {ran} drills survived")
-    yield from (Detail(f"  {name:9} {about}") for name, about in (result.get("scenarios") or {}).items())
+    yield from (Detail(f"  {name}: {about}") for name, about in (result.get("scenarios") or {}).items())
+    known = [row for row in jobs.rows if row[2] is not None]
+    if known:
+        names, axis = [row[0] for row in known], Axis.time("time", (row[3] for row in known), form=format_time)
+        bars = [Curve(name, names, [row[at] for row in known], style="bars") for at, name in _RECOVERED.items()]
+        yield Series("recoveries", "Recoveries, over all faults", Axis("job"), axis, bars)
+
+
+_RECOVERED = {2: "median", 3: "slowest"}  # columns of the table of jobs
 
 
 def _by_job(cells: Sequence[Row]) -> Table:
@@ -296,7 +161,7 @@ def alarms(result: Mapping[str, Any]) -> Iterator[Item]:
     yield Map.pivot(title, found, "detector", "situation", form=_sighted, tone=lambda one: _bad(one["wrong"]))
     limits = {one["situation"]: format_time(one["limit_seconds"]) for one in found}
     yield Detail("limits of silence: " + ", ".join(f"{name} {limit}" for name, limit in limits.items()))
-    yield from (Detail(f"  {name:9} {one['about']}") for name, one in situations.items())
+    yield from (Detail(f"  {name}: {one['about']}") for name, one in situations.items())
     yield from (
         Text(f"  wrong     {one['situation']} under {one['detector']}: {one['wrong']}", "bad")
         for one in found
