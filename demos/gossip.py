@@ -21,6 +21,7 @@ from mpi4py import MPI
 from demos._lib import gossip_results
 from demos._lib.formulas import judge
 from demos._lib.timing import averaging, begin_together, check_sizes, timed
+from emulator import datasets
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job
 from emulator.run.options import demo
@@ -81,9 +82,7 @@ def _share_table(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Give every rank its part's column sums and row count, and the whole table's column means for the check."""
 
     def parts() -> list[tuple[np.ndarray, np.ndarray]]:
-        from sklearn.datasets import load_breast_cancer
-
-        table = load_breast_cancer().data
+        table = datasets.breast_cancer()[:, :-1]
         sums = [np.append(part.sum(axis=0), len(part)) for part in np.array_split(table, run.size)]
         return [(one, table.mean(axis=0)) for one in sums]
 

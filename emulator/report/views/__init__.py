@@ -20,7 +20,7 @@ _MODULES = {
     name: f"emulator.report.views.{name}:view"
     for name in (
         "ring", "links", "incast", "gossip", "federated", "membership", "parameter_server", "scatter_gather", "compare",
-        "speedup", "run", "design",
+        "speedup", "run", "design", "scale",
     )
 } | {
     f"cases.{name}": "emulator.report.views.case:view"
