@@ -46,11 +46,22 @@ def seconds(run: Run, one: Exchange, draws: Times, on: MPI.Intracomm | None = No
     return float(run.control.bcast(0.0 if gathered is None else _each(one, gathered)))
 
 
-def simulated(network: Network, one: Exchange, draws: Times) -> float:
-    """The same on simulated ranks, in this process."""
+def simulated(network: Network, one: Exchange, draws: Times) -> tuple[float, int]:
+    """The same on simulated ranks, in this process; and the messages that a shared card or link took out of order."""
     from emulator import sim
 
-    return _each(one, sim.run(lambda comm: _PATTERNS[one.flow.pattern](comm, one, draws), one.ranks, network).results)
+    def program(comm: MPI.Intracomm) -> tuple[Ends, int]:
+        ends = _PATTERNS[one.flow.pattern](comm, one, draws)
+        return ends, inversions(comm)
+
+    found = sim.run(program, one.ranks, network).results
+    return _each(one, [ends for ends, _ in found]), found[0][1]
+
+
+def inversions(comm: MPI.Intracomm) -> int:
+    """Messages that a shared card or link served before one that had started earlier; collective."""
+    fidelity = carrier.of(comm).fidelity()
+    return int(fidelity["inversions"]) if fidelity else 0
 
 
 def _each(one: Exchange, ends: Sequence[Ends]) -> float:
