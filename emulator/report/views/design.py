@@ -43,7 +43,7 @@ def view(result: common.Result) -> Iterator[Item]:
     )
     if past := result.get("history"):
         runs = f"{past['runs']} run" + "s" * (past["runs"] > 1)
-        errors = f"median error {past['median']:.1%}, worst {past['worst']:+.1%}"
+        errors = f"median error {formats.percent(past['median'])}, worst {formats.off(past['worst'])}"
         yield f"earlier predictions of {past['kind']}: {runs}, {errors}"
     yield from _whiteboard(result)
     yield from _by_term(result)
