@@ -1,5 +1,6 @@
 # make demo: the ring on 16 ranks.  make test: the tests.  make browser: what tests of pages need.
 # make docs: what the documents' commands print.  make bench: the figures.
+# make truth: this product beside other tools and the real kernel.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +13,7 @@ export OMPI_ALLOW_RUN_AS_ROOT_CONFIRM = 1
 endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: demo test browser lint docs bench env clean
+.PHONY: demo test browser lint docs bench truth env clean
 
 demo: env
 	mpirun -n $(N) python -m demos.ring
@@ -43,6 +44,9 @@ docs: env
 
 bench: env
 	python -m bench
+
+truth: env
+	python -m bench truth
 
 env: $(VENV)/ready
 

@@ -79,7 +79,7 @@ def _collective(run: Run, counts: list[int]) -> list[dict[str, Any]]:
         algorithm = "" if comm is None else _algorithm(run, comm, size)
         ways: dict[str, Callable[[np.ndarray], np.ndarray]] = {
             "all-reduce": partial(_mean, comm, algorithm),
-            "gossip": partial(average, comm, rounds=_schedule(p)),
+            "gossip": partial(average, comm, rounds=shortest_schedule(p)),
             "scatter-gather": partial(through_coordinator, comm),
         }
         jobs += [averaging(comm, name, p, size, way, (p - 1) / 2) for name, way in ways.items()]
@@ -93,7 +93,7 @@ def _mean(comm: Any, algorithm: str, x: np.ndarray) -> np.ndarray:
     return all_reduce(comm, x, algorithm=algorithm) / comm.Get_size()
 
 
-def _schedule(p: int) -> list[Mixing]:
+def shortest_schedule(p: int) -> list[Mixing]:
     """The shorter of the schedules that average p ranks exactly."""
     known = [schedules.base_graph(p), schedules.one_peer_exponential(p)]
     return min((way for way in known if mixing.contraction(way) < 1e-9), key=len)
@@ -177,7 +177,7 @@ def price(name: str, p: int, size: int, alpha: float, beta: float, algorithm: st
         return float(costs.seconds("parameter_server", p - 1, size + messages.HEADER_BYTES, alpha, beta))
     if name == "gossip":
         # Followed message by message, because on some p a rank sits out a round and runs ahead.
-        sends = [[[(peer, size) for peer in to] for to in one.graph.neighbours] for one in _schedule(p)]
+        sends = [[[(peer, size) for peer in to] for to in one.graph.neighbours] for one in shortest_schedule(p)]
         return costs.timeline(sends, alpha, beta)
     return costs.linear_blocks([size] * p, alpha, beta) + costs.linear_blocks([size] * p, alpha, beta, card)
 

@@ -33,6 +33,7 @@ from primitives.federated.rules import RULES, Aggregate, weighted_mean
 SHAPE = (digits.FEATURES, digits.CLASSES)
 COUNT = digits.FEATURES * digits.CLASSES
 LOCAL_STEPS, BATCH, RATE = 10, 32, 0.5
+STEPS = 160  # of each rank where they seldom average
 HELD_OUT = 360  # images that no client trains on
 
 
@@ -184,7 +185,7 @@ def _lie(run: Run, setting: Setting, count: int, liars: int) -> None:
     run.extra["liars"] = rows
 
 
-def _seldom(run: Run, setting: Setting, steps: int = 160) -> None:
+def _seldom(run: Run, setting: Setting) -> None:
     """The same number of local steps, with an all-reduce after every 1, 4, 16, 40 of them; all ranks train."""
     shard = setting.shards[run.rank % (run.size - 1)]
 
@@ -201,15 +202,15 @@ def _seldom(run: Run, setting: Setting, steps: int = 160) -> None:
         begin = begin_together(run)
         plain = gap == 1  # every step: synchronous data-parallel SGD, the thing to compare with
         outer = DiLoCo(np.zeros(COUNT), mean, lr=1.0 if plain else 0.7, momentum=0.0 if plain else 0.5)
-        for _ in range(steps // gap):
+        for _ in range(STEPS // gap):
             outer.round(inner, gap)
         took = max(run.control.allgather(run.now() - begin))
         same = len(set(run.control.allgather(outer.model.tobytes()))) == 1
         loss, accuracy = setting.score(outer.model)
-        row = {"every": gap, "rounds": steps // gap, "seconds": took, "loss": loss, "accuracy": accuracy, "same": same}
+        row = {"every": gap, "rounds": STEPS // gap, "seconds": took, "loss": loss, "accuracy": accuracy, "same": same}
         if run.rank == 0:
-            rows.append(_keep_seldom(run, row, steps, 8 * COUNT, setting.declared))
-    run.extra |= {"diloco": rows, "steps": steps}
+            rows.append(_keep_seldom(run, row, 8 * COUNT, setting.declared))
+    run.extra |= {"diloco": rows, "steps": STEPS}
 
 
 def _keep_rounds(run: Run, rows: list[dict[str, Any]], training: float | None, n: int) -> None:
@@ -248,14 +249,14 @@ def _round_time(run: Run, record: Round, training: float | None, n: int) -> floa
     return costs.timeline([down, up], path.alpha, path.beta) + (training if record.answered else 0.0)
 
 
-def _keep_seldom(run: Run, row: dict[str, Any], steps: int, n: int, declared: float) -> dict[str, Any]:
+def _keep_seldom(run: Run, row: dict[str, Any], n: int, declared: float) -> dict[str, Any]:
     """One gap between all-reduces of n bytes, with the bytes that each rank has moved and the predicted time."""
     row["bytes_per_rank"] = 2 * (run.size - 1) / run.size * n * row["rounds"]
     row["predicted"] = None
     if run.network is not None:
         path = run.network.between(0, 1)
         each = costs.exact("ring", run.size, n // 8, 8, path.alpha, path.beta)
-        row["predicted"] = row["rounds"] * each + steps * declared
+        row["predicted"] = row["rounds"] * each + STEPS * declared
     if not row["same"]:
         run.fail(f"with H = {row['every']} the ranks' models must be equal bit by bit, they are not")
     return row

@@ -21,6 +21,7 @@ from mpi4py import MPI
 from demos._lib import gossip_results
 from demos._lib.formulas import judge
 from demos._lib.timing import averaging, begin_together, check_sizes, timed
+from emulator import datasets
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job
 from emulator.run.options import demo
@@ -29,6 +30,7 @@ from primitives.gossip import PushSum, average, graphs, mix, mixing, rumour, sch
 from primitives.gossip.mixing import Mixing
 
 LATE, PUSHES = 3, 80  # rounds that a message may be late, and rounds in all
+MOST_ROUNDS = 400  # towards the mean
 NEAR = 0.05  # of the mean: how far off an average of so few messages may be
 ALL = "ring,torus,star,random-regular,exponential,complete"
 
@@ -81,9 +83,7 @@ def _share_table(run: Run) -> tuple[np.ndarray, np.ndarray]:
     """Give every rank its part's column sums and row count, and the whole table's column means for the check."""
 
     def parts() -> list[tuple[np.ndarray, np.ndarray]]:
-        from sklearn.datasets import load_breast_cancer
-
-        table = load_breast_cancer().data
+        table = datasets.breast_cancer()[:, :-1]
         sums = [np.append(part.sum(axis=0), len(part)) for part in np.array_split(table, run.size)]
         return [(one, table.mean(axis=0)) for one in sums]
 
@@ -133,7 +133,7 @@ def _schedules(p: int) -> dict[str, list[Mixing]]:
     return {"one-peer exponential": schedules.one_peer_exponential(p), "base graph": schedules.base_graph(p)}
 
 
-def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float, most: int = 400) -> dict[str, Any]:
+def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float) -> dict[str, Any]:
     """Do rounds until the distance to the mean has shrunk to `error`; rank 0 gets what was seen.
 
     The distances are looked at on the control communicator, which costs no emulated time.
@@ -144,7 +144,7 @@ def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float
     for value in way.values(run.comm, x):
         apart = run.control.allreduce(float((((value - target) / scale) ** 2).sum()))
         distances.append(float(np.sqrt(apart)))  # norm over all ranks of the relative distance to the mean
-        if len(distances) > (way.exact or most) or distances[-1] <= error * distances[0] * (way.exact is None):
+        if len(distances) > (way.exact or MOST_ROUNDS) or distances[-1] <= error * distances[0] * (way.exact is None):
             break
     wrong = run.control.allreduce(int(np.sum(np.abs(value[:-1] / value[-1] / truth - 1) > 1e3 * error)))
     return gossip_results.convergence(run, way, distances, wrong, error)

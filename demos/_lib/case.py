@@ -32,7 +32,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from demos._lib.program import PARTS
-from emulator.costs.waiting import lognormal
+from emulator.costs.waiting import lognormal, stratified_normals
 from emulator.design import pricing
 from emulator.design import skeleton as skeletons
 from emulator.design.model import facts_and_design
@@ -49,18 +49,24 @@ Ends = list[float]
 
 @dataclass(frozen=True)
 class Steps:
-    """How many steps to run, the first `skeletons.WARM_UP` of which do not count, and how unequal they are."""
+    """How many steps to run, the first `skeletons.WARM_UP` of which do not count, and how unequal they are.
+
+    `stratified` is for steps in which all nodes wait for each other: their mean wait is known from fewer.
+    """
 
     count: int
     spread: float = 0.0
     seed: int = 0
+    stratified: bool = False
 
     def factors(self, columns: int) -> Times:
         """Log-normal factors for the computing times of every step (row) and node or task (column).
 
         Those that count have mean 1: what is left to chance is only how much nodes wait for each other.
         """
-        normal = np.random.default_rng((self.seed, columns, self.count)).standard_normal((self.count, columns))
+        rng = np.random.default_rng((self.seed, columns, self.count))
+        draw = stratified_normals if self.stratified else np.random.Generator.standard_normal
+        normal = draw(rng, (self.count, columns))
         drawn = lognormal(normal, self.spread)
         factors: Times = drawn / drawn[skeletons.WARM_UP :].mean()
         return factors

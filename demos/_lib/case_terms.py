@@ -25,6 +25,7 @@ from emulator import carrier
 from emulator.costs.ways import Ways
 from emulator.design import pricing
 from emulator.design import skeleton as skeletons
+from emulator.design.exchange import INDEPENDENT, STRATIFIED
 from emulator.design.model import facts_and_design
 from emulator.design.sheet import Sheet
 from emulator.design.terms import ways_of
@@ -32,8 +33,6 @@ from emulator.errors import UsageError
 from emulator.network import Network
 from emulator.network.topology import Flat, LatencyOnly
 from emulator.run.session import Run
-
-_EXCHANGES = 240  # steps with unequal computing times: their mean wait is known to about 3 %
 
 
 def without(network: Network, latency: bool = False) -> Network:
@@ -116,8 +115,10 @@ class _Measured:
 
 def _terms(run: Run, measured: _Measured, spread: float) -> tuple[dict[str, float], float | None]:
     """The terms of a step without jitter and loss, and the seconds that these add to it, where the network has any."""
-    many = Steps(skeletons.WARM_UP + _EXCHANGES, spread, run.seed)
-    equal = Steps(many.count if _settles(measured.sheet) else skeletons.WARM_UP + 6, 0.0, run.seed)
+    settles = _settles(measured.sheet)
+    meets = not settles and all(flow.pattern != "gossip" for flow in measured.sheet.communication)
+    many = Steps(skeletons.WARM_UP + (STRATIFIED if meets else INDEPENDENT), spread, run.seed, stratified=meets)
+    equal = Steps(many.count if settles else skeletons.WARM_UP + 6, 0.0, run.seed)
 
     def on(network: Network, steps: Steps) -> float:
         return measured.on(emulator.emulate(MPI.COMM_WORLD, network, compute="none", seed=run.seed), steps)

@@ -77,7 +77,7 @@ def prediction(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     yield line("node-hours", *(f"{row['node_seconds'] / 3600:.4g}" for row in rows))
     if facts.job.deadline is not None:
         yield line("99 % of the answers within", *(format_time(row["answer"]) for row in rows))
-    for text in (*_capped(priced), *_remarks(priced)):
+    for text in dict.fromkeys((*_capped(priced), *_remarks(priced))):
         yield from wrapped(text, more="  ")
 
 
@@ -92,7 +92,8 @@ def _capped(priced: Sequence[Priced]) -> Iterator[str]:
         most = int(one.p[-1]) - one.extra_nodes
         if one.best() == most and most > 1:
             limit = "the network's places" if one.facts.places <= one.p[-1] else "[job] most"
-            yield f"p* = {most} is the limit, {limit} = {int(one.p[-1])}: the optimum may lie beyond it"
+            beside = f" with {one.extra_nodes} beside them" if one.extra_nodes else ""
+            yield f"p* = {most}{beside} is the limit, {limit} = {int(one.p[-1])}: the optimum may lie beyond it"
 
 
 def _remarks(priced: Sequence[Priced]) -> Iterator[str]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 from numpy.typing import NDArray
 
-from emulator.errors import UsageError
+from emulator import datasets
 
 Array = NDArray[np.float64]
 FEATURES, CLASSES = 65, 10  # 64 pixels and a constant
@@ -19,20 +17,8 @@ FEATURES, CLASSES = 65, 10  # 64 pixels and a constant
 
 @cache
 def load() -> tuple[Array, NDArray[np.int64]]:
-    """Images (1797, 65) in 0..1 with a last column of ones, and their digits, in a fixed shuffled order.
-
-    Reads the file that comes with scikit-learn; importing the library itself would take a second of every start.
-
-    Raises
-    ------
-    UsageError
-        scikit-learn is not installed.
-    """
-    found = importlib.util.find_spec("sklearn")
-    if found is None or not found.submodule_search_locations:
-        raise UsageError("the digits come with scikit-learn, which is not installed: pip install scikit-learn")
-    folder = Path(found.submodule_search_locations[0]) / "datasets" / "data"
-    rows = np.loadtxt(folder / "digits.csv.gz", delimiter=",")
+    """Images (1797, 65) in 0..1 with a last column of ones, and their digits, in a fixed shuffled order."""
+    rows = datasets.digits()
     features = np.hstack([rows[:, :-1] / 16.0, np.ones((len(rows), 1))])
     order = np.random.default_rng(0).permutation(len(rows))
     return features[order], rows[order, -1].astype(np.int64)

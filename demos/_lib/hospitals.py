@@ -7,14 +7,13 @@ distribution for federated visual classification", 2019). The model is logistic 
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator import datasets
 from emulator.errors import UsageError
 
 Array = NDArray[np.float64]
@@ -25,25 +24,8 @@ _PENALTY = 1e-3
 
 @cache
 def table() -> tuple[Array, Array]:
-    """Columns (569, 30) and labels (1 is malignant), in a fixed shuffled order.
-
-    Reads the file that comes with scikit-learn; importing the library itself would take a second of every start.
-
-    Raises
-    ------
-    UsageError
-        scikit-learn is not installed, or its file is missing.
-    """
-    found = importlib.util.find_spec("sklearn")
-    if found is None or not found.submodule_search_locations:
-        raise UsageError(
-            "the breast-cancer table comes with scikit-learn, which is missing: pip install 'cluster-emulator[cases]'"
-        )
-    file = Path(found.submodule_search_locations[0]) / "datasets" / "data" / "breast_cancer.csv"
-    if not file.exists():
-        raise UsageError(f"the breast-cancer table must be at {file}, it is missing: pip install --force-reinstall "
-                         "scikit-learn")  # fmt: skip
-    rows = np.loadtxt(file, delimiter=",", skiprows=1)
+    """Columns (569, 30) and labels (1 is malignant), in a fixed shuffled order."""
+    rows = datasets.breast_cancer()
     order = np.random.default_rng(0).permutation(len(rows))
     return rows[order, :-1], 1.0 - rows[order, -1]
 

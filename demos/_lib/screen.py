@@ -11,9 +11,9 @@ from typing import Any
 from emulator.run.session import Run
 
 
-def text(run: Run, words: str, lead: str = "") -> None:
-    """A line or paragraph; `lead` are its first words, which stand out."""
-    _add(run, {"text": words, "lead": lead})
+def text(run: Run, words: str) -> None:
+    """A line or paragraph."""
+    _add(run, {"text": words})
 
 
 def table(

@@ -46,11 +46,33 @@ def seconds(run: Run, one: Exchange, draws: Times, on: MPI.Intracomm | None = No
     return float(run.control.bcast(0.0 if gathered is None else _each(one, gathered)))
 
 
-def simulated(network: Network, one: Exchange, draws: Times) -> float:
-    """The same on simulated ranks, in this process."""
+def simulated(network: Network, one: Exchange, draws: Times, ranks: int | None = None) -> tuple[float, int]:
+    """The same on simulated ranks, in this process; and the messages that a shared card or link took out of order.
+
+    Parameters
+    ----------
+    ranks
+        Ranks that have a place on the network, of which the first ones have this exchange; absent: only these.
+    """
     from emulator import sim
 
-    return _each(one, sim.run(lambda comm: _PATTERNS[one.flow.pattern](comm, one, draws), one.ranks, network).results)
+    def program(comm: MPI.Intracomm) -> tuple[Ends, int]:
+        part: Any = comm
+        ends: Ends = []
+        if comm.Get_size() > one.ranks:
+            part = comm.Split(0 if comm.Get_rank() < one.ranks else MPI.UNDEFINED, comm.Get_rank())
+        if part != MPI.COMM_NULL:
+            ends = _PATTERNS[one.flow.pattern](part, one, draws)
+        return ends, inversions(comm)
+
+    found = sim.run(program, ranks or one.ranks, network).results
+    return _each(one, [ends for ends, _ in found]), found[0][1]
+
+
+def inversions(comm: MPI.Intracomm) -> int:
+    """Messages that a shared card or link served before one that had started earlier; collective."""
+    fidelity = carrier.of(comm).fidelity()
+    return int(fidelity["inversions"]) if fidelity else 0
 
 
 def _each(one: Exchange, ends: Sequence[Ends]) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 
 from emulator import results
 from emulator.errors import CannotWrite, UsageError
-from emulator.measure import two_samples
+from emulator.measure import samples, two_samples
 from emulator.measure.two_samples import Timings
 from emulator.run.options import SHARE, OneLineCommand
 
@@ -87,10 +87,15 @@ class Side:
                 )
         return cls(path, found, _timings(found, [folder if folder.is_dir() else folder.parent for folder in folders]))
 
+    @property
+    def launches(self) -> int:
+        """How many launches there are: a run can hold several."""
+        return max([len(self.found), *(len(one.launches) for one in self.timings.values())])
+
     def describe(self) -> dict[str, Any]:
         first = self.found[0]
         command = shlex.join(first["command"])
-        return {"path": str(self.path), "launches": len(self.found), "started": first["started"], "command": command}
+        return {"path": str(self.path), "launches": self.launches, "started": first["started"], "command": command}
 
 
 def differences(a: Side, b: Side, margin: float | None = None) -> dict[str, Any]:
@@ -114,7 +119,7 @@ def differences(a: Side, b: Side, margin: float | None = None) -> dict[str, Any]
             f"{a.path} and {b.path} have no measurement in common (same name, ranks and size): run both with the same "
             "--sizes and number of ranks"
         )
-    one_launch = len(a.found) == len(b.found) == 1 and first["clock"] == "wall"
+    one_launch = a.launches == b.launches == 1 and first["clock"] == "wall"
     margin = (two_samples.MARGIN_OF_ONE_LAUNCH if one_launch else 0.0) if margin is None else margin
     compared = two_samples.compare({name: (a.timings[name], b.timings[name]) for name in common}, margin)
     return {
@@ -156,7 +161,7 @@ def _loads(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
 
 def _timings(found: list[dict[str, Any]], folders: list[Path]) -> dict[Name, Timings]:
     """The timings of each measurement that all launches have, and the recovery times of a drill."""
-    launches = [_repetitions(result, folder) for result, folder in zip(found, folders, strict=True)]
+    launches = [one for result, folder in zip(found, folders, strict=True) for one in _repetitions(result, folder)]
     timings = {}
     for name in [name for name in launches[0] if all(name in one for one in launches)]:
         seconds = [one[name] for one in launches]
@@ -174,16 +179,22 @@ def _name(row: Mapping[str, Any]) -> Name:
     return ", ".join([what, *labels]), row["ranks"], row["bytes"]
 
 
-def _repetitions(result: Mapping[str, Any], folder: Path) -> dict[Name, list[float]]:
-    seconds: dict[Name, list[float]] = {}
+def _repetitions(result: Mapping[str, Any], folder: Path) -> list[dict[Name, list[float]]]:
+    """The times of each measurement, by launch."""
+    launches: list[dict[Name, list[float]]] = []
     if (folder / results.SAMPLES).exists():
-        for row in results.load_samples(folder):
-            seconds.setdefault(_name(row), []).append(float(row["seconds"]))
+        raw = results.load_samples(folder)
+        # Earlier runs that it took in are not what this one measured.
+        for rows in [samples.of_itself(raw)] if result.get("earlier") else samples.split(raw):
+            launches.append({})
+            for row in rows:
+                launches[-1].setdefault(_name(row), []).append(float(row["seconds"]))
+    launches = launches or [{}]
     drill = result["drill"]
     if drill:
         for what in ("recovery_seconds", "seconds"):
             times = [one[what] for one in drill["repeats"] if one.get(what) is not None]
             if times:
                 label = "recovery" if what == "recovery_seconds" else "whole drill"
-                seconds[(f"{drill['pattern']} by {drill['recovery']}: {label}", drill["ranks"], None)] = times
-    return seconds
+                launches[0][(f"{drill['pattern']} by {drill['recovery']}: {label}", drill["ranks"], None)] = times
+    return launches

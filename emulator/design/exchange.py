@@ -17,13 +17,14 @@ from numpy.typing import NDArray
 
 from emulator.costs import coordinator, services, steps
 from emulator.costs.replay import follow
-from emulator.costs.waiting import lognormal
+from emulator.costs.waiting import lognormal, stratified_normals
 from emulator.costs.ways import Ways
 from emulator.design.model import Flow
 from emulator.design.tables import KEY_BYTES
 
 ITEM = 4  # bytes of an element of a sum
 WARM_UP = 2  # exchanges before the clock counts
+STRATIFIED, INDEPENDENT = 80, 240  # exchanges with computing times so drawn, for a mean wait known to about 3 %
 _REQUEST, _REPORT, _HEADER, _MODEL = 110, 75, 56, 16  # bytes around a task, its result, a push or pull, a model
 _KEY = 4  # bytes of a row's key in a pull; the push that follows names the list of keys by its signature
 
@@ -89,16 +90,21 @@ class Exchange:
         return self.flow.pattern not in ("parameter-server", "gossip") or self.model == "synchronous"
 
     @property
+    def meets(self) -> bool:
+        """Whether all nodes, or a quorum, wait for each other: computing times of long before make no difference."""
+        return self.waits and self.flow.pattern != "gossip"
+
+    @property
     def slack(self) -> float:
         """Exchanges by which a gossiped message may be late; infinite where nothing is waited for."""
         return {"synchronous": 0, "bounded": self.bound}.get(self.model, math.inf)
 
     def count(self, spread: float) -> int:
-        """Exchanges to run: the wait's mean over 240 of them is known to about 3 %, with many tasks over fewer.
+        """Exchanges to run: their mean wait is known to about 3 %, with many tasks over fewer to 4 %.
 
-        Nodes that wait for no other need some to settle.
+        Nodes that do not meet need some to settle.
         """
-        many = max(60, min(240, 8_000 // max(1, self.tasks)))
+        many = max(40, min(STRATIFIED, 8_000 // max(1, self.tasks))) if self.meets else INDEPENDENT
         return WARM_UP + (many if (spread and self.compute) or not self.waits else 6)
 
     def smallest(self) -> Exchange:
@@ -116,7 +122,8 @@ class Exchange:
         """
         attempts = (2 * max(1, -(-self.tasks // self.p)),) if self.flow.pattern == "scatter-gather" else ()
         rng = np.random.default_rng((seed, self.tasks or self.p, count))
-        normal = rng.standard_normal((count, *attempts, self.between, self.p))
+        draw = stratified_normals if self.meets else np.random.Generator.standard_normal
+        normal = draw(rng, (count, *attempts, self.between, self.p))
         factors = lognormal(normal, spread).sum(axis=-2)
         # The sample has the declared mean: what is left to chance is only how much nodes wait for each other.
         found: NDArray[np.float64] = self.compute * factors / factors[WARM_UP:].mean()
@@ -162,8 +169,9 @@ def _loose(flows: Sequence[Exchange], computes: NDArray[np.float64], ways: Ways)
     """Nodes whose messages queue at the servers' cards as they come; under the bound 0 they wait for all others."""
     one = flows[0]
     bound = {"synchronous": 0, "bounded": one.bound}.get(one.model, math.inf)
-    calls = [_call(flow, alone=len(flows) == 1) for flow in flows]
-    ends = services.loose(computes, one.flow.servers, calls, ways, bound).mean(axis=1)
+    alone = len(flows) == 1
+    calls = [_call(flow, alone) for flow in flows]
+    ends = services.loose(computes, one.flow.servers, calls, ways, bound, pulled=alone).mean(axis=1)
     return float(ends[-1] - ends[WARM_UP - 1]) / (len(ends) - WARM_UP)
 
 

@@ -52,25 +52,26 @@ class Machine:
     step: float
 
 
-_STARTS = {"restart": 1.06, "shrink": 0.02, "spare": 0.043}
-_FIXED = {"respawn": 0.15, "replicate": 0.026, "reexecute": 0.036, "continue": 0.012}
-_PER_RANK = 2.7 / 16  # seconds of a launch for each rank, where these were measured
+_SHARES = {"restart": 1.06, "shrink": 0.02, "spare": 0.043, "respawn": 0.056, "replicate": 0.0096, "reexecute": 0.0133,
+           "continue": 0.0044}  # fmt: skip
+"""Seconds of a recovery over those of the launch, without the steps done again."""
 _ONE_PROCESS = 1.5
-_AGAIN = 2  # steps: the interrupted one, and the one before it that not all ranks have committed
+_AGAIN = {"continue": 0, "replicate": 0}
+"""Steps done again; of the other policies 2: the interrupted one, and the one before that not all have committed."""
 
 
 def recovery_on(machine: Machine, policy: str) -> float:
     """Seconds of a recovery on one machine that runs more ranks than it has cores.
 
-    Agreement and rebuilding take a share of what the launch takes, because both are the turns of n processes on few
-    cores; a respawned process, one and a half times its share of the launch; the others take detection and a message,
-    by so much longer or shorter as a rank takes to start.
-    The figures are those of docs/faults.md without the steps done again: on two machines that start 16 ranks in 1.4 s
-    and 2.7 s they give shrink 36 and 76 ms, spare 68 and 138 ms, respawn 217 and 425 ms, restart 1.49 and 2.88 s.
+    All of it is the turns of n processes on few cores, as the launch is, so that it takes a share of the launch's time;
+    a respawned process takes one and a half times its own share beside it. Ranks that go on without the dead one, or
+    with its replica, do no step again.
+    The shares are those of docs/faults.md without the steps done again: on two machines that start 16 ranks in 1.4 s
+    and 2.7 s they give shrink 36 and 76 ms, spare 68 and 138 ms, respawn 217 and 425 ms, restart 1.49 and 2.88 s; for
+    8 ranks that start in 5.7 s and 6.7 s, continue 25 and 29 ms where 28 and 33 ms were measured.
     """
-    started = _STARTS.get(policy, 0.0) + (_ONE_PROCESS / machine.ranks if policy == "respawn" else 0.0)
-    pace = machine.launch / (machine.ranks * _PER_RANK)
-    return started * machine.launch + pace * _FIXED.get(policy, 0.0) + _AGAIN * machine.step
+    share = _SHARES[policy] + (_ONE_PROCESS / machine.ranks if policy == "respawn" else 0.0)
+    return share * machine.launch + _AGAIN.get(policy, 2) * machine.step
 
 
 def intervals(facts: Facts, design: Design, p: NDArray[np.int64], memory: Array) -> Array:

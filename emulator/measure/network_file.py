@@ -39,7 +39,8 @@ def written(fits: Fits, hosts: Sequence[str], about: str) -> tuple[str, list[str
                 if (apart := _apart(group)) > _ALIKE]  # fmt: skip
     if not alone:
         each = Counter(hosts)
-        parts.append(f"[hosts]\nranks_per_host = {max(each.values())}\n")
+        placement = "block" if list(hosts) == sorted(hosts, key=list(each).index) else "cyclic"
+        parts.append(f'[hosts]\nranks_per_host = {max(each.values())}\nplacement = "{placement}"\n')
         if len(set(each.values())) > 1:
             left_out.append(f"hosts have {min(each.values())} to {max(each.values())} ranks: the file has the most")
     broken = [fit for fit in between if len(fit["segments"]) > 1]

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
+from emulator import datasets
 from emulator.errors import UsageError
 from emulator.results.files import replacing
 from faults.record.checksum import checksum
@@ -34,12 +35,10 @@ State = dict[str, np.ndarray]
 
 
 def save_digits(path: str | Path) -> None:
-    """Write scikit-learn's digits once (1797 rows: 64 pixels in [0, 1] and the label), so that no rank imports it."""
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
+    """Write scikit-learn's digits once (1797 rows: 64 pixels in [0, 1] and the label), for all ranks."""
+    rows = datasets.digits()
     with replacing(path) as waiting, waiting.open("wb") as file:
-        np.save(file, np.column_stack([digits.data / 16.0, digits.target]))
+        np.save(file, np.column_stack([rows[:, :-1] / 16.0, rows[:, -1]]))
 
 
 @dataclass

@@ -34,6 +34,7 @@ Vector = NDArray[np.float64]
 Aggregate = Callable[[NDArray[np.float64], Vector], Vector]
 """(models of shape (m, n), numbers of examples of shape (m,)) -> model of shape (n,)."""
 _TOLERANCE = 1e-10
+_MOST_STEPS = 1000
 
 
 def _admit(
@@ -110,7 +111,7 @@ def trimmed_mean(updates: ArrayLike, liars: int) -> Vector:
     return ordered[left : len(ordered) - left].mean(axis=0)
 
 
-def geometric_median(updates: ArrayLike, liars: int, iterations: int = 1000) -> Vector:
+def geometric_median(updates: ArrayLike, liars: int) -> Vector:
     """Point with the least sum of Euclidean distances to the rows, shape (n,).
 
     At most 2 (m - f) / (m - 2 f) * r away from any point that has all honest updates within r. Weiszfeld's weighted
@@ -120,7 +121,7 @@ def geometric_median(updates: ArrayLike, liars: int, iterations: int = 1000) -> 
     rows, _ = _admit(updates, liars, "the geometric median")
     point = np.median(rows, axis=0)
     scale = float(np.abs(rows - point).max(initial=0.0))
-    for _ in range(iterations):
+    for _ in range(_MOST_STEPS):
         step = _weiszfeld(rows, point, scale * 1e-14)
         moved = float(np.linalg.norm(step - point))
         point = step

@@ -82,7 +82,7 @@ def test_lines_fit_the_screen(monkeypatch, verb):
 
 
 def test_the_optimum_at_the_limit_is_said_to_be_one():
-    assert "p* = 12 is the limit, [job] most = 16" in run("predict", B, "--change", "job.most=16")[1]
+    assert "p* = 12 with 4 beside them is the limit, [job] most = 16" in run("predict", B, "--change", "job.most=16")[1]
     assert "is the limit" not in run("predict", B)[1]
 
 

@@ -47,7 +47,7 @@ def view(result: common.Result) -> Iterator[Item]:
         elif "passed" in part:
             yield Verdict(part["passed"], part["text"])
         else:
-            yield Text(part["text"], lead=part["lead"])
+            yield Text(part["text"])
 
 
 def terms(run: Row) -> Iterator[Item]:

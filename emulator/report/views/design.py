@@ -43,13 +43,16 @@ def view(result: common.Result) -> Iterator[Item]:
     )
     if past := result.get("history"):
         runs = f"{past['runs']} run" + "s" * (past["runs"] > 1)
-        errors = f"median error {past['median']:.1%}, worst {past['worst']:+.1%}"
+        errors = f"median error {formats.percent(past['median'])}, worst {formats.off(past['worst'])}"
         yield f"earlier predictions of {past['kind']}: {runs}, {errors}"
     yield from _whiteboard(result)
     yield from _by_term(result)
     run = result.get("design_run")
     if run:
         yield from (f"cut: {note}" for note in run["notes"])
+        if run.get("inversions"):
+            yield (f"approximate: {run['inversions']} messages of the run passed a shared card or link out of order, "
+                   "which no price covers (without --simulate, --pace auto keeps the order)")  # fmt: skip
         if run["rows"]:
             yield from case.terms(run)
             if run.get("formula"):

@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from statistics import mean, median, stdev
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Detail, Item, Row, Series, Table
+from emulator.report.model import Axis, Column, Curve, Detail, Item, Row, Series, Table, spread
 from emulator.report.views import charts, common
+
+_MOST_TIMES = 5  # rows of times on one screen
 
 
 def finding(result: common.Result) -> str | None:
@@ -40,7 +42,12 @@ def view(result: common.Result) -> Iterator[Item]:
         rows = result["measurements"]
         most = max(((row["ranks"], row["bytes"]) for row in rows), default=(0, 0))
         key = [number for number, row in enumerate(rows) if (row["ranks"], row["bytes"]) == most]
-        yield Table.of(f"time of an average ({result['formula']})", _TIMES, rows, key=key)
+        yield Table.of(
+            f"time of an average ({result['formula']})",
+            _TIMES,
+            rows,
+            key=[key[at] for at in spread(len(key), _MOST_TIMES)],
+        )
     rumours = result.get("rumours") or []
     if rumours:
         yield Table.of(f"rumours of 1 KiB among {ranks} ranks", _RUMOURS, rumours)
@@ -75,8 +82,8 @@ _TIMES = [
 
 def _rounds(row: Row) -> str:
     rounds = row["rounds"]
-    spread = f" ± {1.96 * stdev(rounds) / math.sqrt(len(rounds)):.2f}" if len(rounds) > 1 else ""
-    return f"{mean(rounds):.2f}{spread}"
+    within = f" ± {1.96 * stdev(rounds) / math.sqrt(len(rounds)):.2f}" if len(rounds) > 1 else ""
+    return f"{mean(rounds):.2f}{within}"
 
 
 def _followed(row: Row) -> float | None:

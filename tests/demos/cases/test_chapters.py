@@ -1,8 +1,10 @@
-"""The chapters of the cases: every command that they show prints what they show below it."""
+"""The chapters of the cases: every command that runs or drills a case prints what they show below it.
+
+The other commands are run by `tests.scripts.docs.test_documents`.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import math
 import re
 import shlex
@@ -13,19 +15,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner
 
-from demos import design
 from emulator import results
 from emulator.launch import mpirun
 from emulator.launch.job import start
+from scripts.docs.blocks import OMITTED, read
 from tests.demos.cases import test_agentic, test_rag
-from tests.demos.launched import same_as_reported
+from tests.demos.launched import WIDE, same_as_reported
 
 ROOT = Path(__file__).parents[3]
 CHAPTERS = sorted((ROOT / "docs" / "cases").glob("*.md"))
 CHECKS: dict[str, Callable[[dict[str, Any]], Any]] = {"rag": test_rag.check_run, "agentic": test_agentic.check_run}
-_BLOCK = re.compile(r"^```\n(\$ .*?)^```$", re.MULTILINE | re.DOTALL)
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")
 _MEASURED = re.compile(r"^(compute|latency|bandwidth|waiting|total) .*%$|by at most|err by")
 """Lines whose numbers depend on which message a busy machine delivers first, or on rounding."""
@@ -34,31 +34,23 @@ _ROUNDING = 1e-9
 
 
 def shown(chapter: Path) -> list[tuple[str, list[str]]]:
-    """Commands of a chapter, each with the lines below it; ``...`` leaves lines out."""
-    found = []
-    for block in _BLOCK.findall(chapter.read_text(encoding="utf-8")):
-        for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
-            command, _, lines = re.sub(r"\\\n\s*", "", part).partition("\n")
-            found.append((command, [line for line in lines.splitlines() if line.strip() not in ("", "...")]))
-    return found
+    """Commands of a chapter that start a job, each with the lines below it but those that are left out."""
+    steps = [step for block in read(chapter).blocks if "slow" in block.words for step in block.steps]
+    return [(re.sub(r"\\\n\s*", "", step.command), [line for line in step.output if line.strip() not in ("", OMITTED)])
+            for step in steps]  # fmt: skip
 
 
 def printed(command: str, folder: Path) -> list[str]:
-    """Run a command of a chapter as a user does, in a folder; its lines. What starts no job runs in this process."""
+    """Run a command of a chapter as a user does, in a folder; its lines."""
     words = shlex.split(command)
     words = [str(ROOT / word) if word.endswith(".toml") and "=" not in word else word for word in words]
-    if words[:3] == ["python", "-m", "demos.design"] and words[3] in ("check", "predict"):
-        with contextlib.chdir(folder):
-            done = CliRunner().invoke(design.main, words[3:])
-        assert done.exit_code == 0, done.output
-        return done.output.splitlines()
     if words[:2] == ["mpirun", "-n"]:
         words = mpirun.command(int(words[2]), words[4:])
     elif words[0] == "python":
         words[0] = sys.executable
     with (folder / "output").open("w+") as output:
         with start(
-            words, stdout=output, stderr=subprocess.STDOUT, cwd=folder, extra_env={"PYTHONPATH": str(ROOT)}
+            words, stdout=output, stderr=subprocess.STDOUT, cwd=folder, extra_env={"PYTHONPATH": str(ROOT), **WIDE}
         ) as job:
             status = job.wait(timeout=180)
         assert not job.leftovers()

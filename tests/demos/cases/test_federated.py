@@ -104,15 +104,6 @@ def test_the_split_is_complete_unequal_and_refuses_too_many() -> None:
         hospitals.split(40, 0)
 
 
-def test_missing_data_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    hospitals.table.cache_clear()
-    with pytest.raises(UsageError, match=r"missing: pip install 'cluster-emulator\[cases\]'") as error:
-        hospitals.table()
-    assert "\n" not in str(error.value)
-    hospitals.table.cache_clear()
-
-
 def test_training_learns_and_the_gradient_is_that_of_the_loss() -> None:
     whole = hospitals.pooled(_parts(3))
     model = hospitals.train(np.zeros(hospitals.FEATURES), whole, 200, 0.5)

@@ -64,6 +64,21 @@ def test_folders_of_several_runs_compare_launches_without_a_margin(tmp_path: Pat
     assert [row["ratio"] for row in found["measurements"]] == pytest.approx([1.2, 1.2], rel=0.02)
 
 
+def test_the_launches_of_one_run_are_launches_and_earlier_runs_are_not_its_own(tmp_path: Path) -> None:
+    sides = [saved(tmp_path / name, factor, seed=seed) for name, factor, seed in (("a", 1.0, 0), ("b", 1.2, 1))]
+    for folder in sides:
+        rows = results.load_samples(folder)
+        results.save_samples(folder, [{**row, "launch": row["repetition"] // 10} for row in rows])
+    assert run(*sides, "--json", tmp_path / "out.json").exit_code == 1
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert (found["sides"]["A"]["launches"], found["margin"]) == (3, 0.0)
+    content = results.load(sides[1])
+    results.save(content | {"earlier": ["runs/ring/1", "runs/ring/2"]}, sides[1] / results.RESULT)
+    assert run(*sides, "--json", tmp_path / "out.json").exit_code == 1
+    found = json.loads((tmp_path / "out.json").read_text())
+    assert [found["sides"][side]["launches"] for side in "AB"] == [3, 1]
+
+
 def test_a_drills_recovery_is_compared(tmp_path: Path) -> None:
     def drill(seconds: float) -> dict[str, Any]:
         times = seconds * np.random.default_rng(0).lognormal(sigma=0.05, size=8)

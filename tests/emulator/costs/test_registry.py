@@ -1,6 +1,9 @@
 """Prices of the registry's patterns, against figures worked out by hand and against each other."""
 
 import math
+from collections.abc import Callable
+from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,3 +119,21 @@ def test_what_lowers_the_wait(p, spread):
     assert waiting.slowest(p, spread, backup=True) < barrier
     assert waiting.slowest(p, spread, quorum=0.5) < barrier
     assert waiting.slowest(p, 0.0) == 1
+
+
+def test_stratified_values_fill_every_part_of_the_distribution_in_every_column() -> None:
+    drawn = waiting.stratified_normals(np.random.default_rng(0), (50, 3, 4))
+    parts = np.floor(50 * np.array([NormalDist().cdf(z) for z in drawn.ravel()])).reshape(drawn.shape)
+    assert np.array_equal(np.sort(parts, axis=0), np.broadcast_to(np.arange(50)[:, None, None], drawn.shape))
+    assert abs(np.corrcoef(drawn[:, 0, 0], drawn[:, 1, 2])[0, 1]) < 0.4  # columns are shuffled apart
+
+
+def test_80_stratified_rows_tell_a_mean_wait_as_well_as_240_independent_ones() -> None:
+    def error(draw: Callable[[np.random.Generator], Any]) -> float:
+        times = (waiting.lognormal(draw(np.random.default_rng(seed)), 0.3) for seed in range(200))
+        waits = np.array([(one / one.mean()).max(axis=1).mean() for one in times]) - 1
+        assert waits.mean() == pytest.approx(waiting.slowest(7, 0.3) - 1, rel=0.01)
+        return float(waits.std() / waits.mean())
+
+    independent = error(lambda rng: rng.standard_normal((240, 7)))
+    assert error(lambda rng: waiting.stratified_normals(rng, (80, 7))) < 1.1 * independent < 0.04

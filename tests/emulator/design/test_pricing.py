@@ -97,6 +97,12 @@ def test_a_recovery_is_as_quick_as_the_machine_starts_its_ranks(policy, quick, s
     assert failures.recovery_on(replace(machines[0], step=1.0), policy) > 2
 
 
+@pytest.mark.parametrize(("launch", "step", "measured"), [(5.73, 8.28e-3, 27.7e-3), (6.7, 32e-3, 33.1e-3)])
+def test_ranks_that_go_on_without_the_dead_one_do_no_step_again(launch, step, measured):
+    """Gossip and federated learning of 8 ranks on a busy machine."""
+    assert failures.recovery_on(failures.Machine(8, launch, step), "continue") == pytest.approx(measured, rel=0.15)
+
+
 def test_what_replicas_are_for():
     served = Design("data", (Flow("table", "parameter-server", servers=2),), policy="replicate")
     assert failures.needs_checkpoints(facts(), served)

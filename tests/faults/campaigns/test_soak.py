@@ -13,6 +13,7 @@ from emulator import results
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.report import page
+from emulator.trace import perfetto
 from faults.__main__ import main
 from faults.campaigns import random_trials, soak
 from faults.campaigns.soak import Tally
@@ -122,6 +123,22 @@ def test_the_result_has_the_tally_and_every_recovery(tmp_path) -> None:
     assert f"below {found['failure_rate_below']:.2%} per kill" in done.stdout
     assert all(recovery["seconds"] > 0 for recovery in found["recoveries"])
     assert sorted(path.name for path in out.iterdir()) == [page.PAGE, results.RESULT]  # clean trials' folders are gone
+
+
+@needs_ulfm
+def test_a_traced_soak_shows_its_slowest_recovery_and_keeps_every_trace(tmp_path) -> None:
+    out = tmp_path / "run"
+    asked = ["--kills", "1", "--most-ranks", "4", "--patterns", "gossip", "--trace", "--out", out]
+    done = subprocess.run(
+        [sys.executable, "-m", "faults", "soak", *asked], capture_output=True, text=True, timeout=300
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = results.load(out)
+    slowest = max(result["soak"]["recoveries"], key=lambda one: one["seconds"])
+    assert result["timeline"]["of"] == f"the slowest recovery, in trial {slowest['trial']}, gossip by continue"
+    assert sum(row["killed"] for row in result["timeline"]["ranks"]) >= 1
+    assert all((trial / perfetto.FILE).exists() for trial in out.glob("trial-*"))
+    assert '<figure class="wide timeline">' in (out / page.PAGE).read_text()
 
 
 @needs_ulfm

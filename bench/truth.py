@@ -1,0 +1,148 @@
+"""The product beside others on this machine: other tools' links, and the real kernel's patterns beside emulated ones.
+
+The real kernel: two network namespaces on a cable that tc's tbf limits (`scripts/two-hosts`), TCP between them.
+demos.links measures it and writes a network file; then the same demos run there and on simulated ranks with that file.
+What differs is what the network model leaves out: TCP's windows, tbf's burst, CPU per byte, flows that share a card
+packet by packet. What is not installed is named, and skipped.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench._common import Row, row
+from emulator import results
+from emulator.errors import CheckFailed
+from emulator.launch import mpirun
+from emulator.launch.job import environment
+
+_ROOT = Path(__file__).resolve().parents[1]
+_RATE = "200mbit"
+_EACH = 2  # ranks on each of two hosts
+_LIMIT_S = 300.0
+_CANNOT = 77  # status of scripts/two-hosts where a machine has no namespaces
+_TOOLS = {"osu_latency": ["osu_latency"], "IMB-MPI1": ["IMB-MPI1", "PingPong"]}
+_PATTERNS = {"ring": "64K,1M,4M", "incast": "64K,1M", "parameter_server": "64K,1M"}
+_MEDIAN, _WORST = 5.0, 15.0  # percent
+
+
+def rows(budget: float) -> Iterator[Row]:
+    """Compare links with other tools and patterns with the real kernel, within about `budget` seconds."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield from _links(Path(folder), budget / 4)
+        yield from _kernel(Path(folder), budget / 2)
+
+
+def _links(folder: Path, budget: float) -> Iterator[Row]:
+    """alpha and beta of two ranks of this machine by demos.links, and by each tool that is here."""
+    _run(
+        [
+            sys.executable,
+            "-m",
+            "demos.links",
+            "-n",
+            "2",
+            "--quiet",
+            "--budget",
+            f"{budget:g}",
+            "--out",
+            str(folder / "l"),
+        ]
+    )
+    fit = results.load(folder / "l")["fits"][0]
+    ours = {"alpha": fit["alpha"]["value"] * 1e6, "beta": fit["beta"]["value"] * 1e9}
+    programs = {"mpi4py.bench pingpong": [sys.executable, "-m", "mpi4py.bench", "pingpong", "-n", str(4 << 20)]}
+    programs |= {name: words for name, words in _TOOLS.items() if shutil.which(name)}
+    for name, words in programs.items():
+        text = _run([*mpirun.command(2, [])[:-1], *words])
+        theirs = _terms(text, folder / "text") if name in _TOOLS else _of_table(text)
+        for term, unit in (("alpha", "us"), ("beta", "ns/B")):
+            yield row(f"link between two ranks: {term} (other: {name})", ours[term], unit, theirs[term])
+    for name in _TOOLS.keys() - programs.keys():
+        yield row(f"{name}: not installed, not compared", None)
+
+
+def _terms(text: str, path: Path) -> dict[str, float]:
+    from emulator.measure import benchmark_text
+
+    path.write_text(text)
+    found = benchmark_text.read(str(path))
+    return {"alpha": found["alpha"] * 1e6, "beta": found["beta"] * 1e9}
+
+
+def _of_table(text: str) -> dict[str, float]:
+    """Terms of the table of mpi4py.bench by the fit that our own points get."""
+    from emulator.measure.fit import fit
+    from emulator.measure.model import MESSAGE, Point
+
+    found = re.findall(r"^\s*(\d+)\s+[\d.]+ \| ([\d.e+-]+)", text, re.MULTILINE)
+    headline = fit([Point(int(size), MESSAGE, [float(mean)]) for size, mean in found]).headline
+    return {"alpha": headline.alpha * 1e6, "beta": headline.beta * 1e9}
+
+
+def _kernel(folder: Path, budget: float) -> Iterator[Row]:
+    """Patterns on two hosts behind tbf, and on simulated ranks with the terms that were measured there."""
+    net, share = folder / "measured.toml", budget / (1 + len(_PATTERNS))
+    probe = [
+        "links",
+        "--alone",
+        "--budget",
+        f"{share:g}",
+        "--sizes",
+        "8:4M",
+        "--save",
+        str(net),
+        "--out",
+        str(folder / "k"),
+    ]
+    if (why := _on_two_hosts(probe)) is not None:
+        yield row(f"the real kernel is not compared: {why}", None)
+        return
+    errors = []
+    for name, sizes in _PATTERNS.items():
+        options = [name, "--sizes", sizes, "--ranks", f"2,{2 * _EACH}", "--budget", f"{share:g}", "--quiet", "--out"]
+        _on_two_hosts([*options, str(folder / name), *["--alone"] * (name == "ring")])
+        emulated = ["--simulate", str(2 * _EACH), "--net", str(net)]
+        _run([sys.executable, "-m", f"demos.{options[0]}", *options[1:], str(folder / f"{name}-emulated"), *emulated])
+        real, ours = (_medians(folder / one) for one in (name, f"{name}-emulated"))
+        for key in [key for key in real if key in ours]:
+            what, ranks, size, _ = key
+            errors.append(100 * abs(ours[key] / real[key] - 1))
+            label = f"{what}, {ranks} ranks, {size} bytes, {_RATE}: emulated (other: kernel)"
+            yield row(label, 1e3 * ours[key], "ms", 1e3 * real[key])
+    yield row("patterns on the real kernel: median error", statistics.median(errors), "%", most=_MEDIAN)
+    yield row("patterns on the real kernel: worst error", max(errors), "%", most=_WORST)
+
+
+def _medians(folder: Path) -> dict[tuple[Any, ...], float]:
+    """Seconds by what was measured between hosts."""
+    rows = results.load(folder)["measurements"]
+    return {(one["pattern"], one["ranks"], one["bytes"], one.get("senders")): one["seconds"]["median"]
+            for one in rows if one["pattern"] not in ("link", "reduction", "native")}  # fmt: skip
+
+
+def _on_two_hosts(words: Sequence[str]) -> str | None:
+    """Run a demo on two namespaces; the reason if this machine cannot."""
+    program = [sys.executable, "-m", f"demos.{words[0]}", *words[1:]]
+    command = [str(_ROOT / "scripts" / "two-hosts"), "--rate", _RATE, str(_EACH), *program]
+    done = subprocess.run(command, cwd=_ROOT, env=environment(), capture_output=True, text=True, timeout=_LIMIT_S)
+    if done.returncode == _CANNOT:
+        return done.stderr.strip().removeprefix("two-hosts: cannot run here: ")
+    if done.returncode:
+        raise CheckFailed(f"{' '.join(command)} ended with status {done.returncode}: {done.stderr.strip()[-300:]}")
+    return None
+
+
+def _run(command: Sequence[str]) -> str:
+    done = subprocess.run(command, cwd=_ROOT, env=environment(), capture_output=True, text=True, timeout=_LIMIT_S)
+    if done.returncode:
+        raise CheckFailed(f"{' '.join(command)} ended with status {done.returncode}: {done.stderr.strip()[-300:]}")
+    return done.stdout

@@ -1,0 +1,180 @@
+"""S(p) from 2 nodes to thousands under the four patterns on one network: the closed form beside simulated ranks.
+
+    python -m demos.scale --net 100gbe
+
+Each node computes for T_comp/p and then takes part in averaging a vector of n bytes, as in `demos.compare`. All ranks
+are simulated in this process: the primitives' own code runs on live ranks up to `--live`. An all-reduce is replayed
+from its own recorded schedule (`emulator.sim.schedule`), which gives the same times to the bit. Where closed form and
+simulation part by more than 1 %, the network's features that the form does not know are named.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import click
+import numpy as np
+from mpi4py import MPI
+
+from demos._lib import push_pull
+from demos.compare import PATTERNS, STEPS, price, shortest_schedule, through_coordinator
+from emulator import costs, sim
+from emulator.errors import UsageError
+from emulator.network import Network, load
+from emulator.run.options import BUDGET, RANKS, SIZE, TIME, OneLineCommand, common_options
+from emulator.sim.schedule import NoReplay, replay
+from faults.cli.report import Report
+from primitives.collectives.all_reduce import prepare
+from primitives.collectives.operations import Operation
+from primitives.gossip import average
+
+APART = 0.01  # share by which closed form and simulation part
+ALGORITHMS = ("ring", "recursive_doubling", "rabenseifner")
+_IGNORED = Operation("ignored", sim.ignore)
+Timed = tuple[float, str]
+"""Seconds, and how they were found."""
+
+
+@click.command(
+    name="scale",
+    cls=OneLineCommand,
+    params=common_options("net", "out", "json", "quiet", "full", net={"required": True}),
+    help=(__doc__ or "").strip(),
+)
+@click.option("--bytes", "size", type=SIZE, default="64K", show_default=True, help="Of the vector, on every node.")
+@click.option("--t-comp", type=TIME, default="100 ms", show_default=True, help="Compute time of a step on one node.")
+@click.option("--nodes", type=RANKS, default="2,4,8,16,32,64,128,256,512,1024,2048,4096", show_default=True,
+              help="The p to simulate.")  # fmt: skip
+@click.option("--live", type=click.IntRange(min=2), default=128, show_default=True, help="Most ranks that run live.")
+@click.option("--every-rank", is_flag=True, help="Replay no schedule: run every rank.")
+@click.option("--budget", type=BUDGET, default="60", show_default=True, help="Wall time for live ranks.")
+def main(
+    net: str, size: int, t_comp: float, nodes: list[int], live: int, every_rank: bool, budget: float, **place: Any
+) -> None:
+    """Simulate the four patterns on many numbers of nodes."""
+    if min(nodes) < 2 or size % 8 or size < 8:
+        raise UsageError(
+            f"a mean of 8-byte elements is between 2 nodes or more, got --nodes {min(nodes)} and --bytes {size}"
+        )
+    if not MPI.Is_initialized():
+        MPI.Init()
+    network = load(net).sized(2)
+    report = Report("scale", False, place["out"], place["json"], place["quiet"], place["full"])
+    found = _Scale(network, size, t_comp, live, every_rank, time.perf_counter() + budget)
+    with report.begun(max(nodes), network=network.describe(), clock="simulated"):
+        report.save(**found.content())
+        for p in sorted(set(nodes)):
+            found.add(p)
+            report.save(**found.content())
+        report.show()
+
+
+class _Scale:
+    """The rows that are known so far."""
+
+    def __init__(self, network: Network, size: int, t_comp: float, live: int, every_rank: bool, until: float) -> None:
+        self.network, self.size, self.t_comp = network, size, t_comp
+        self.live, self.every_rank, self.until = live, every_rank, until
+        self.rows: list[dict[str, Any]] = []
+        self.left_out: list[str] = []
+
+    def content(self) -> dict[str, Any]:
+        """The fields of the result."""
+        told = {"bytes": self.size, "t_comp": self.t_comp, "rows": self.rows, "causes": causes(self.network)}
+        return {"scale": told, "warnings": self.left_out}
+
+    def add(self, p: int) -> None:
+        """Simulate every pattern on p nodes, as far as that is asked for and time is left."""
+        network = self.network.sized(p)
+        for name in PATTERNS:
+            if name == "parameter server" and p == 2:
+                continue  # one worker has nobody to share with
+            timed = self._timed(name, p, network)
+            predicted = self._predicted(name, p, network)
+            if timed is None and predicted is None:
+                continue
+            row = {"pattern": name, "ranks": p, "predicted": predicted, "simulated": None, "how": None}
+            if timed is not None:
+                row |= {"simulated": timed[0], "how": timed[1]}
+            self.rows.append(row | {"algorithm": _algorithm(network, p, self.size) if name == "all-reduce" else None})
+
+    def _predicted(self, name: str, p: int, network: Network) -> float | None:
+        """The closed form; that of gossip takes a message-by-message replay, so none beyond the live ranks."""
+        if p <= self.live:
+            alpha, beta = network.slowest_path(range(p))
+        else:  # too many paths to look at each
+            path = network.between(0, p - 1)
+            alpha, beta = path.alpha, path.beta
+        if name == "all-reduce":
+            return _form(_algorithm(network, p, self.size), p, self.size, alpha, beta)
+        return price(name, p, self.size, alpha, beta, "") if p <= self.live or name != "gossip" else None
+
+    def _timed(self, name: str, p: int, network: Network) -> Timed | None:
+        if name == "all-reduce" and not self.every_rank:
+            make = partial(_plan, _algorithm(network, p, self.size), self.size)
+            try:
+                return replay(make, p, network).seconds, "replayed"
+            except NoReplay:
+                pass
+        if p > self.live:
+            return None
+        if time.perf_counter() > self.until:
+            self.left_out.append(f"{name} on {p} nodes was left out: the time was up; give a larger --budget")
+            return None
+        return _seconds(name, p, self.size, network), "live"
+
+
+def _algorithm(network: Network, p: int, size: int) -> str:
+    """The all-reduce that is quickest by its closed form."""
+    path = network.between(0, 1)
+    chosen = ALGORITHMS if p & (p - 1) == 0 else ALGORITHMS[:1]
+    return min(chosen, key=lambda name: _form(name, p, size, path.alpha, path.beta))
+
+
+def _form(algorithm: str, p: int, size: int, alpha: float, beta: float) -> float:
+    """The closed form, in seconds: the ring's with uneven blocks, the others' on p = 2^k."""
+    if algorithm == "ring":
+        return float(costs.exact(algorithm, p, size // 8, 8, alpha, beta))
+    return float(costs.seconds(algorithm, p, size, alpha, beta))
+
+
+def _plan(algorithm: str, size: int, comm: Any) -> Any:
+    """A rank's all-reduce of phantoms."""
+    given, taken = sim.phantom(size // 8, np.float64), sim.phantom(size // 8, np.float64)
+    return prepare(comm, given, taken, op=_IGNORED, algorithm=algorithm)
+
+
+def _seconds(name: str, p: int, size: int, network: Network) -> float:
+    """Seconds of one pattern with every rank live."""
+    if name == "parameter server":
+        seen = sim.run(lambda comm: push_pull.steps(comm, size, 1, STEPS), p, network).results
+        return float(np.median(push_pull.step_times(seen)))
+    ways: dict[str, Callable[[Any], object]] = {
+        "all-reduce": lambda comm: _plan(_algorithm(network, p, size), size, comm).run(),
+        "scatter-gather": lambda comm: through_coordinator(comm, np.ones(size // 8)),
+    }
+    if name == "gossip":
+        rounds = shortest_schedule(p)
+        ways["gossip"] = lambda comm: average(comm, np.ones(size // 8), rounds=rounds)
+    return sim.run(ways[name], p, network).seconds
+
+
+def causes(network: Network) -> list[str]:
+    """What a network has that closed forms of one idle path do not know."""
+    plan, found = network.plan, []
+    if network.sized(64).links:
+        found.append("hosts share links, at which messages of other pairs queue (contention)")
+    if plan.ranks_per_host > 1 or plan.listed:
+        found.append("ranks may share a host and its card")
+    if len({(host.nic.egress_beta, host.slowdown) for host in plan.hosts}) > 1:
+        found.append("hosts are unlike, and the slowest sets the pace (stragglers)")
+    if plan.jitter is not None or plan.loss is not None:
+        found.append("jitter and loss delay single messages, for which all others wait")
+    return found
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""S(p) of the four patterns from 2 nodes to thousands: closed forms as lines, simulated ranks as points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from emulator.report.model import Axis, Column, Curve, Detail, Item, Row, Series, Table, grouped, spread
+from emulator.report.views import common
+from emulator.units import format_size, format_time
+
+_APART = 0.01  # share by which closed form and simulation part
+_NODES = Axis("nodes p", log=True, binary=True, form=lambda p: f"{round(p)}")
+
+
+def _speedup(one: Row, row: Row, key: str) -> float | None:
+    took, t_comp = row[key], one["t_comp"]
+    return None if took is None else t_comp / (t_comp / row["ranks"] + took)
+
+
+def finding(result: common.Result) -> str | None:
+    """The largest simulated speedup, and under which pattern."""
+    one = result["scale"]
+    best = max((row for row in one["rows"] if row["simulated"]), key=lambda row: _speedup(one, row, "simulated") or 0.0,
+               default=None)  # fmt: skip
+    if best is None:
+        return None
+    return (
+        f"The largest simulated speedup is {_speedup(one, best, 'simulated'):.2f}, by {best['pattern']} on "
+        f"{best['ranks']} nodes."
+    )
+
+
+def view(result: common.Result) -> Iterator[Item]:
+    """A row for each number of nodes, where form and simulation part, and the curves."""
+    one = result["scale"]
+    patterns = grouped(one["rows"], "pattern")
+    if not patterns:
+        return
+    of = {(row["ranks"], row["pattern"]): row for row in one["rows"]}
+    nodes = sorted({row["ranks"] for row in one["rows"]})
+
+    def seconds(name: str, key: str) -> Callable[[int], Any]:
+        return lambda p: of[p, name][key] if (p, name) in of else None
+
+    def speedup(name: str) -> Callable[[int], Any]:
+        return lambda p: _speedup(one, of[p, name], "simulated") if (p, name) in of else None
+
+    def time(value: Any) -> str:
+        return "-" if value is None else format_time(value)
+
+    def figure(value: Any) -> str:
+        return "-" if value is None else f"{value:.2f}"
+
+    columns = [Column("p", lambda p: p)]
+    for name in patterns:
+        columns += [Column(name, seconds(name, "simulated"), time), Column("formula", seconds(name, "predicted"), time,
+                    priority=2), Column("S(p)", speedup(name), figure, priority=1)]  # fmt: skip
+    title = f"A mean of p vectors of {format_size(one['bytes'])} in each step, {format_time(one['t_comp'])} on one node"
+    yield Table.of(title, columns, nodes, key=spread(len(nodes), 12))
+    yield from (f"{name}: {text}" for name, rows in patterns.items() if (text := _parted(rows)))
+    if any(_parted(rows) for rows in patterns.values()):
+        yield "why: " + ("; ".join(one["causes"]) or "nothing of this network: the closed form itself is approximate")
+    replayed = [row["ranks"] for row in one["rows"] if row["how"] == "replayed"]
+    if replayed:
+        yield Detail(f"all-reduces on up to {max(replayed)} nodes are replayed from their recorded schedules")
+    yield Series("speedup", "S(p): closed form (line) and simulated ranks (points)", _NODES, Axis("S(p)", log=True),
+                 [curve for name, rows in patterns.items() for curve in _curves(one, name, rows)])  # fmt: skip
+
+
+def _parted(rows: Sequence[Row]) -> str | None:
+    """Where closed form and simulation part, in words; None where they do not."""
+    off = [(row["ranks"], row["predicted"] / row["simulated"] - 1) for row in rows
+           if row["simulated"] and row["predicted"]]  # fmt: skip
+    apart = [(p, error) for p, error in off if abs(error) > _APART]
+    if not apart:
+        return None
+    worst = max(apart, key=lambda one: abs(one[1]))
+    return f"closed form and simulation part from p = {apart[0][0]}, at most {worst[1]:+.1%} at p = {worst[0]}"
+
+
+def _curves(one: Row, name: str, rows: Sequence[Row]) -> Iterator[Curve]:
+    for key, style, told in (("predicted", "line", "by formula"), ("simulated", "points", "simulated")):
+        these = [row for row in rows if row[key]]
+        if these:
+            yield Curve(f"{name}, {told}", [row["ranks"] for row in these],
+                        [_speedup(one, row, key) or 0.0 for row in these], style=style, group=name)  # fmt: skip
