@@ -53,7 +53,7 @@ def main(run: Run) -> None:
     counts = [p for p in run.sub_sizes((4, 8, 16)) if p > 2]
     if not counts:
         raise UsageError("--ranks must hold a number of at least 3: a server, and two workers to share with")
-    check_sizes(run, np.float64)
+    check_sizes(run, np.float64, buffers=8)
     rows = _collective(run, counts) + _servers(run, counts)
     if run.rank != 0:
         return

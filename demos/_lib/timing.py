@@ -19,12 +19,31 @@ Formula = Callable[[str, int, int], float | None]
 """Seconds of a pattern on p ranks for n bytes; None where there is no formula."""
 
 
-def check_sizes(run: Run, dtype: DTypeLike) -> None:
-    """Refuse --sizes that are no whole numbers of elements."""
+def check_sizes(run: Run, dtype: DTypeLike, buffers: int) -> None:
+    """Refuse --sizes that are no whole numbers of elements, or do not fit into memory; collective over all ranks.
+
+    Parameters
+    ----------
+    buffers : of the largest size that a rank needs
+    """
     item = np.dtype(dtype)
     for size in run.sizes:
         if size % item.itemsize:
             raise UsageError(f"sizes are whole numbers of {item.name} ({item.itemsize} bytes), got {size}")
+    run.on_root(lambda: _check_room(run, buffers))
+
+
+def _check_room(run: Run, buffers: int) -> None:
+    """Refuse, on rank 0, what its host has no memory for."""
+    import psutil
+
+    ranks = -(-run.size // len(run.result["environment"]["hosts"]))
+    room, needed = psutil.virtual_memory().available, buffers * max(run.sizes) * ranks
+    if needed > room:
+        raise UsageError(
+            f"{ranks} ranks need {buffers} buffers each of the largest size, {needed >> 20} MiB in all, and "
+            f"{room >> 20} MiB are free: choose smaller --sizes or fewer ranks"
+        )
 
 
 def answering(

@@ -62,7 +62,9 @@ class Progress:
         if self.bar is None:
             streams.write(stream, content)
         else:
-            (sys.stdout if stream is sys.__stdout__ else sys.stderr).write(content.decode(errors="replace"))
+            # While a bar is shown, rich stands in for sys.stdout.
+            to = sys.stdout if stream in (sys.stdout, sys.__stdout__) else sys.stderr
+            to.write(content.decode(errors="replace"))
 
     def said(self) -> str:
         """What `line` says."""

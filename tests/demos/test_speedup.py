@@ -244,6 +244,13 @@ def test_a_network_answers_directly(tmp_path, net, alpha, beta, pattern):
     assert "measured" not in done.output
 
 
+def test_a_network_file_is_known_by_its_path(tmp_path):
+    file = tmp_path / "measured.net"
+    file.write_text('[link]\nlatency = "50 us"\nbandwidth = "10 Gbit/s"\n')
+    done = run("--net", file, "--bytes", "1MB")
+    assert (done.exit_code, "alpha 50.0 us" in done.output) == (0, True), done.output
+
+
 def test_what_nodes_of_a_network_share_is_said(tmp_path):
     done = run("--net", "examples/networks/racks.toml", "--bytes", "1MB")
     assert (done.exit_code, "uplink" in done.output) == (0, True), done.output

@@ -1,5 +1,6 @@
 """Earlier runs that count as launches: the same command on the same machine, and nothing else."""
 
+import json
 import os
 from types import SimpleNamespace
 
@@ -16,6 +17,10 @@ COMMAND = ["mpirun", "-n", "4", "python", "-m", "demos.ring", "--sizes", "8,16"]
 def leave(folder, seconds, **changes):
     """The folder of an earlier run with one repetition."""
     folder.mkdir(parents=True)
+    leave_files(folder, seconds, **changes)
+
+
+def leave_files(folder, seconds, **changes):
     result = results.new("ring", changes.pop("command", COMMAND), ranks=4) | {"launches": 1}
     result["environment"] |= changes.pop("environment", {})
     results.save(result | changes, folder / "result.json")
@@ -52,6 +57,32 @@ def test_earlier_runs_of_the_same_command_are_taken_in(tmp_path):
     assert joined(run) == [1.0, 2.0, 9.0]
     assert run.result["launches"] == 3
     assert run.result["earlier"] == [str(tmp_path / "1"), str(tmp_path / "2")]
+
+
+def test_runs_without_samples_are_passed_over(tmp_path):
+    for name in "12":
+        leave(tmp_path / name, 1.0)
+    (tmp_path / "1" / "samples.csv").write_text("pattern,ranks,bytes,seconds,skew\n")
+    (tmp_path / "2" / "samples.csv").unlink()
+    run = a_run(tmp_path)
+    assert joined(run) == [9.0]
+    assert run.result["earlier"] == []
+
+
+@pytest.mark.parametrize(("written", "started"), [(False, 1), (True, 3)])
+def test_launches_end_where_one_could_not_save(tmp_path, monkeypatch, written, started):
+    folders = []
+
+    def launch(arguments, extra_env, **options):
+        folder = launches.Launch(**json.loads(extra_env["CLUSTER_EMULATOR_LAUNCH"])).folder
+        folders.append(folder)
+        if written:
+            leave_files(tmp_path / "out", 1.0)
+        return 1
+
+    monkeypatch.setattr(launches.foreground, "run_filtered", launch)
+    assert launches.start(2, 3, "ring", str(tmp_path / "out")) == 1
+    assert folders == [str(tmp_path / "out")] * started
 
 
 @pytest.mark.parametrize(("alone", "options"), [(True, {}), (False, {"out": "x"}), (False, {"trace": True})])
