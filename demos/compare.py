@@ -187,7 +187,7 @@ def _winner(rows: list[dict[str, Any]], p: int, size: int) -> dict[str, Any]:
     these = {row["pattern"]: row for row in rows if (row["ranks"], row["bytes"]) == (p, size)}
     measured = {name: these[name]["seconds"]["median"] for name in PATTERNS}
     first = _quickest(measured)
-    others = [time for name, time in measured.items() if name not in first]
+    others = [time for name, time in measured.items() if name not in first and measured[first[0]]]
     return {"ranks": p, "bytes": size, "measured": first,
             "predicted": _quickest({name: these[name]["predicted"] for name in PATTERNS}),
             "ahead": min(others) / measured[first[0]] if others else None}  # fmt: skip

@@ -12,7 +12,7 @@ import click
 import numpy as np
 from mpi4py import MPI
 
-from demos._lib.timing import keep_checks, timed, warn_unstable
+from demos._lib.timing import check_room, keep_checks, timed, warn_unstable
 from emulator import results
 from emulator.errors import CannotWrite, UsageError
 from emulator.measure import closed_loop, microbenchmarks, network_file, protocol_limits, repetitions
@@ -40,8 +40,9 @@ def main(run: Run, pairs: int, save: str | None, alone: bool) -> None:
     if len(run.sizes) < 2:
         raise UsageError(f"alpha and beta need at least 2 sizes to be told apart, got {len(run.sizes)}: add --sizes")
     run.on_root(lambda: _check_save(save))
-    hosts = _hosts(run)
-    jobs, examples = _jobs(run, hosts, pairs)
+    hosts, rounds = _hosts(run), _rounds(run, pairs)
+    check_room(run, buffers=(2 if run.network is None else 4) * len(rounds))
+    jobs, examples = _jobs(run, hosts, rounds)
     if save:
         _check_between({job.members for job in jobs}, hosts)
     run.show()
@@ -104,16 +105,20 @@ def tournament(ranks: int) -> Iterator[list[Pair]]:
         circle = circle[-1:] + circle[:-1]
 
 
-def _jobs(run: Run, hosts: Sequence[str], wanted: int) -> tuple[list[repetitions.Job], set[Pair]]:
-    """All sizes for one pair of each kind, a few for every other pair of the sample; and those examples."""
-    rng = np.random.default_rng(run.seed)
-    fine = microbenchmarks.link_sizes(run.sizes, run.seed)
-    coarse = sorted({n for n in _MAP_SIZES if n < max(run.sizes)} | {max(run.sizes)})
-    rounds = list(tournament(run.size))
+def _rounds(run: Run, wanted: int) -> list[list[Pair]]:
+    """The rounds of a tournament that have so many pairs, those of a random sample where it has more."""
+    rng, rounds = np.random.default_rng(run.seed), list(tournament(run.size))
     if wanted < run.size * (run.size - 1) // 2:
         enough = -(-wanted // len(rounds[0]))
         # The round of 0 and 1 is always in it: the headline figures are theirs.
         rounds = sorted(rounds, key=lambda pairs: ((0, 1) not in pairs, rng.random()))[:enough]
+    return rounds
+
+
+def _jobs(run: Run, hosts: Sequence[str], rounds: Sequence[list[Pair]]) -> tuple[list[repetitions.Job], set[Pair]]:
+    """All sizes for one pair of each kind, a few for every other pair of the rounds; and those examples."""
+    fine = microbenchmarks.link_sizes(run.sizes, run.seed)
+    coarse = sorted({n for n in _MAP_SIZES if n < max(run.sizes)} | {max(run.sizes)})
     examples: dict[Any, Pair] = {}
     for pair in sorted(pair for pairs in rounds for pair in pairs):
         examples.setdefault(_kind(run, hosts, pair), pair)

@@ -66,6 +66,8 @@ def main(
                          "leave out what lies beyond")  # fmt: skip
     if size % 8 or size < 8:
         raise UsageError(f"--bytes are whole 8-byte elements, at least one, got {size}: write e.g. 64K")
+    if not t_comp:
+        raise UsageError("the compute time of a step must be > 0 s, got --t-comp 0: write e.g. '100 ms'")
     if not MPI.Is_initialized():
         MPI.Init()
     network = load(net).sized(2)
@@ -140,7 +142,8 @@ class _Scale:
     def _too_long(self, algorithm: str, p: int) -> str:
         """What a replay takes where that is more than the budget; else nothing."""
         took = costs.terms(algorithm, p).steps * (_REPLAYED_STEP_S + p * _REPLAYED_RANK_S)
-        return f"its replay would take about {format_time(took, 1)}; give a larger --budget" if took > self.budget else ""
+        why = f"its replay would take about {format_time(took, 1)}; give a larger --budget"
+        return why if took > self.budget else ""
 
     def _lacking(self, name: str, p: int) -> str:
         """What there is too little of to run every rank live; nothing where there is enough of all."""

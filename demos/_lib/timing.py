@@ -30,11 +30,15 @@ def check_sizes(run: Run, dtype: DTypeLike, buffers: int) -> None:
     for size in run.sizes:
         if size % item.itemsize:
             raise UsageError(f"sizes are whole numbers of {item.name} ({item.itemsize} bytes), got {size}")
+    check_room(run, buffers)
+
+
+def check_room(run: Run, buffers: int) -> None:
+    """Refuse --sizes of which so many buffers in each rank do not fit into memory; collective over all ranks."""
     run.on_root(lambda: _check_room(run, buffers))
 
 
 def _check_room(run: Run, buffers: int) -> None:
-    """Refuse, on rank 0, what its host has no memory for."""
     import psutil
 
     ranks = -(-run.size // len(run.result["environment"]["hosts"]))

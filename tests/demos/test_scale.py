@@ -79,6 +79,7 @@ def test_a_simulation_under_mpirun_is_refused(tmp_path, monkeypatch):
         (["--nodes", "1,2"], "2 nodes or more"),
         (["--nodes", "4,2000000"], "at most 1048576, got 4 to 2000000"),
         (["--bytes", "12"], "8-byte elements"),
+        (["--t-comp", "0"], "must be > 0 s, got --t-comp 0"),
     ],
 )
 def test_bad_values_are_refused(arguments, words):

@@ -206,6 +206,7 @@ def test_terms_that_are_none_are_refused(measured, change, said):
         (["--t-comp", "0"], "must be > 0 s"),
         (["--t-comp", "soon"], "a time is a number"),
         (["--nodes", "0"], "at least 1"),
+        (["--checkpoint", "1 s", "--mtbf", "0 s"], "the MTBF must be > 0 s, got 1 s and 0 s"),
         (["--json", "{}/no/such/folder"], "cannot write"),
         (["--nonsense"], "No such option"),
     ],

@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from demos import compare, gossip, incast, membership, parameter_server, ring, scatter_gather
+from demos import compare, gossip, incast, links, membership, parameter_server, ring, scatter_gather
 from demos.cases import swarm
 from emulator import results
 
@@ -90,10 +90,18 @@ def test_what_cannot_be_simulated_is_one_line(arguments, words):
     assert words in lines[0]
 
 
-def test_sizes_beyond_the_memory_are_refused():
-    done = invoke(compare, "--simulate", "4", "--sizes", "1T")
-    assert done.exit_code == 2
-    assert "4 ranks need 8 buffers each of the largest size" in done.stderr
+@pytest.mark.parametrize("demo", [compare, gossip, incast, links, ring, scatter_gather])
+def test_sizes_beyond_the_memory_are_refused(demo, tmp_path):
+    done = invoke(demo, "--simulate", "4", "--sizes", "8,1T", "--out", str(tmp_path))
+    assert done.exit_code == 2, done.output
+    assert "buffers each of the largest size" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_pattern_is_ahead_of_one_that_takes_no_time(tmp_path):
+    done = invoke(compare, "--simulate", "4", "--sizes", "0", "--out", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    assert [one["ahead"] for one in results.load(tmp_path)["winners"]] == [None]
 
 
 def test_a_network_with_too_few_hosts_is_refused(tmp_path):
