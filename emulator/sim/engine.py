@@ -219,7 +219,7 @@ class SimulatedEngine(Engine, Sleeper):
         words = None
         if inversions:
             words = (
-                f"{inversions} message{'s' * (inversions != 1)} asked for a card or shared link after one that "
+                f"{inversions} message{'s' * (inversions != 1)} asked for a card or link after one that "
                 "started later: queueing there is approximate"
             )
         return {
