@@ -75,7 +75,7 @@ def averaging(comm: Any, name: str, p: int, size: int, average: Callable[[Any], 
 def timed(run: Run, jobs: Sequence[Job], fewest: int = 5) -> list[Series]:
     """Repeat jobs within the run's budget, with a progress bar. Collective over all ranks."""
     which = f"launch {run.launch.number} of {run.launch.of}: " if run.launch.of > 1 else ""
-    with run.progress(run.budget, f"{which}timing {len(jobs)} jobs") as bar:
+    with run.progress(run.budget, f"{which}timing {len(jobs)} jobs, s") as bar:
         return measure(run.control, jobs, Stop(run.budget, fewest=fewest), seed=run.seed, tick=bar.advance)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from emulator import results
 from emulator.errors import UsageError
-from emulator.launch import foreground, mpirun
+from emulator.launch import foreground, job, mpirun
 
 if TYPE_CHECKING:
     from emulator.measure.samples import Rows
@@ -119,7 +119,7 @@ def join(run: Run, series: Sequence[Series], alone: bool) -> None:
     if run.launch.number > 1:
         launches = samples.split(results.load_samples(run.folder))
         _keep_wrong(results.load(run.folder), series)
-    elif not alone and run.launch.of == 1 and run.options.out is None and not run.options.trace:
+    elif not (alone or job.started_by_us() or run.options.out is not None or run.options.trace):
         found = _earlier(run)
         folders, launches = list(found), list(found.values())
     if launches:

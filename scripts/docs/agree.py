@@ -10,7 +10,7 @@ from collections.abc import Callable
 from scripts.docs.blocks import OMITTED
 
 _BARS = re.compile(r"[─━═█▉▊▋▌▍▎▏░▒▓#=]{2,}|█")
-_PROGRESS = re.compile(r"\d+ of \d+ \w+ after \d")
+_PROGRESS = re.compile(r".*: [\d.]+ of [\d.]+ after \d")
 _STAMP = re.compile(r"\d{8}T\d{6}Z|\d{4}-\d\d-\d\dT")
 """Of a run folder or an environment: its line is left out of a document."""
 _QUANTITY = re.compile(

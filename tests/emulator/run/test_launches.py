@@ -93,6 +93,12 @@ def test_a_run_stands_alone_where_it_is_asked_to(tmp_path, alone, options):
     assert (run.result["launches"], run.result["earlier"]) == (1, [])
 
 
+def test_the_only_launch_that_a_demo_starts_is_alone(tmp_path, monkeypatch):
+    leave(tmp_path / "1", 1.0)
+    monkeypatch.setattr(launches.job, "started_by_us", lambda: True)
+    assert joined(a_run(tmp_path)) == [9.0]
+
+
 def test_the_launches_of_one_command_are_in_its_folder(tmp_path):
     leave(tmp_path / "1", 1.0)
     run = a_run(tmp_path)
