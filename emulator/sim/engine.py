@@ -44,7 +44,7 @@ class SimulatedTime(Pacer):
         return self.loop.now
 
     def hold(self, t: float) -> None:
-        if t > self.loop.now:
+        while t > self.loop.now:  # a message that arrives meanwhile wakes the rank
             self.engine.sleep(t)
 
     def record(self, due: float, held: bool) -> None:
