@@ -1,4 +1,4 @@
-"""``python -m faults drill|matrix|soak|alarms|trace|run``: fault drills from outside the job."""
+"""``python -m faults drill|matrix|soak|alarms|trace|month|run``: fault drills from outside the job."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from emulator.run.options import OneLineGroup  # noqa: E402
 from faults.cli.alarms import alarms  # noqa: E402
 from faults.cli.drill import drill  # noqa: E402
 from faults.cli.matrix import matrix  # noqa: E402
+from faults.cli.month import month  # noqa: E402
 from faults.cli.run import run  # noqa: E402
 from faults.cli.soak import soak  # noqa: E402
 from faults.cli.trace import trace  # noqa: E402
@@ -22,7 +23,7 @@ def main() -> None:
     """Kill, hang, slow or cut off ranks of a running job and see what recovery costs."""
 
 
-for command in (drill, matrix, soak, alarms, trace, run):
+for command in (drill, matrix, soak, alarms, trace, month, run):
     main.add_command(command)
 
 if __name__ == "__main__":

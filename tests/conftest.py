@@ -30,7 +30,11 @@ settings.load_profile("steady")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Cases that share a launch, and tests that share what a module has made, stay in one process of pytest."""
+    """Cases that share a launch, and tests that share what a module has made, stay in one process of pytest.
+
+    The documents' tests begin, some of which are the longest: at the end the other process would wait for them.
+    """
+    items.sort(key=lambda item: not item.nodeid.startswith("tests/scripts/"))
     for item in items:
         n = _ranks(item)
         if n is not None:

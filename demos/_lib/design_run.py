@@ -93,7 +93,7 @@ def simulate(
 
         def timed(each: Exchange, spread: float) -> float:
             nonlocal inverted
-            took, more = simulated(priced_on, each, each.draws(spread, each.count(spread), seed))
+            took, more = simulated(priced_on, each, each.draws(spread, each.count(spread), seed), made.ranks)
             inverted += more
             return took
 

@@ -46,15 +46,26 @@ def seconds(run: Run, one: Exchange, draws: Times, on: MPI.Intracomm | None = No
     return float(run.control.bcast(0.0 if gathered is None else _each(one, gathered)))
 
 
-def simulated(network: Network, one: Exchange, draws: Times) -> tuple[float, int]:
-    """The same on simulated ranks, in this process; and the messages that a shared card or link took out of order."""
+def simulated(network: Network, one: Exchange, draws: Times, ranks: int | None = None) -> tuple[float, int]:
+    """The same on simulated ranks, in this process; and the messages that a shared card or link took out of order.
+
+    Parameters
+    ----------
+    ranks
+        Ranks that have a place on the network, of which the first ones have this exchange; absent: only these.
+    """
     from emulator import sim
 
     def program(comm: MPI.Intracomm) -> tuple[Ends, int]:
-        ends = _PATTERNS[one.flow.pattern](comm, one, draws)
+        part: Any = comm
+        ends: Ends = []
+        if comm.Get_size() > one.ranks:
+            part = comm.Split(0 if comm.Get_rank() < one.ranks else MPI.UNDEFINED, comm.Get_rank())
+        if part != MPI.COMM_NULL:
+            ends = _PATTERNS[one.flow.pattern](part, one, draws)
         return ends, inversions(comm)
 
-    found = sim.run(program, one.ranks, network).results
+    found = sim.run(program, ranks or one.ranks, network).results
     return _each(one, [ends for ends, _ in found]), found[0][1]
 
 

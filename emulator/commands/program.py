@@ -92,8 +92,11 @@ def execute(first: Callable[[], bool], module: str | None, arguments: list[str])
         _end_with_usage_error(first, error)
     except KeyboardInterrupt:
         raise
-    except BaseException:
-        traceback.print_exc()
+    except BaseException as error:
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_globals.get("__name__") in (__name__, "runpy"):
+            trace = trace.tb_next  # the program's own frames are what python prints for it
+        traceback.print_exception(error.with_traceback(trace))
         leave(1)
 
 

@@ -86,6 +86,7 @@ def run(
 
     from emulator.comm import algorithms
     from emulator.commands.ending import Ending
+    from emulator.control import Control
     from emulator.run.interrupts import SaverOnSignal, leave
 
     if launch_ranks not in (None, MPI.COMM_WORLD.Get_size()):
@@ -93,7 +94,7 @@ def run(
             f"-n starts a job from outside mpirun; this one already has {MPI.COMM_WORLD.Get_size()} ranks, -n says "
             f"{launch_ranks}: leave one of them out"
         )
-    control = MPI.COMM_WORLD.Dup()
+    control = Control(MPI.COMM_WORLD.Dup())
     comm = _world(net, pace, compute, seed)
     engine = None if net is None else comm.engine
     # Now, because the program's folder takes the place of ours on sys.path.

@@ -39,9 +39,9 @@ class _Service:
     """Clocks and cards of servers and workers, and the messages on their way."""
 
     def __init__(
-        self, computes: NDArray[np.float64], servers: int, calls: Sequence[Call], bound: float, ways: Ways
+        self, computes: NDArray[np.float64], servers: int, calls: Sequence[Call], bound: float, ways: Ways, pulled: bool
     ) -> None:
-        self.servers, self.calls, self.bound = servers, calls, bound
+        self.servers, self.calls, self.bound, self.pulled = servers, calls, bound, pulled
         self.workers = range(servers, servers + computes.shape[1])
         self.clock = [0.0] * (servers + len(self.workers))
         self.traffic = Traffic(ways, len(self.clock))
@@ -57,18 +57,28 @@ class _Service:
 
     def _worker(self, rank: int, seconds: Sequence[float]) -> Iterator[None]:
         """A worker's program; it stops where it waits for answers."""
+        ends = self.ends[:, rank - self.servers]
         for step, amount in enumerate(seconds):
-            for number, call in enumerate(self.calls):
-                for server in range(self.servers) if call.ask is not None or not step else ():
-                    self._send(rank, server, call.ask or 0.0, _ASK, number)
-                self.due[rank] = self.servers
-                yield
+            yield from self._pull(rank, first=not step)
+            if step and self.pulled:
+                ends[step - 1] = self.clock[rank]
             self.clock[rank] += amount
             for number, call in enumerate(self.calls):
                 for server in range(self.servers):
                     self._send(rank, server, call.push, _PUSH if call.ask is not None else _BOTH, number)
             self.step[rank] += 1
-            self.ends[step, rank - self.servers] = self.clock[rank]
+            ends[step] = self.clock[rank]
+        if self.pulled:
+            yield from self._pull(rank, first=False)
+            ends[-1] = self.clock[rank]
+
+    def _pull(self, rank: int, first: bool) -> Iterator[None]:
+        """Ask for each table, unless the latest push has done so, and wait for the answers."""
+        for number, call in enumerate(self.calls):
+            for server in range(self.servers) if call.ask is not None or first else ():
+                self._send(rank, server, call.ask or 0.0, _ASK, number)
+            self.due[rank] = self.servers
+            yield
 
     def run(self) -> NDArray[np.float64]:
         for program in self.programs.values():
@@ -97,8 +107,9 @@ class _Service:
 
 
 def loose(
-    computes: NDArray[np.float64], servers: int, calls: Sequence[Call], ways: Ways, bound: float = math.inf
-) -> NDArray[np.float64]:
+    computes: NDArray[np.float64], servers: int, calls: Sequence[Call], ways: Ways, bound: float = math.inf,
+    pulled: bool = False,
+) -> NDArray[np.float64]:  # fmt: skip
     """When each worker is done with each step, in seconds, as an array like `computes`.
 
     Parameters
@@ -107,5 +118,6 @@ def loose(
     calls : the tables, in the order in which a worker asks for them; the last push closes the step
     ways : the ways between the ranks, servers first
     bound : steps by which a worker may be ahead of the slowest; infinite: any number
+    pulled : a step ends when its worker has the tables for the next one, instead of with its pushes
     """
-    return _Service(computes, servers, calls, bound, ways).run()
+    return _Service(computes, servers, calls, bound, ways, pulled).run()

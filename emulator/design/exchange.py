@@ -169,8 +169,9 @@ def _loose(flows: Sequence[Exchange], computes: NDArray[np.float64], ways: Ways)
     """Nodes whose messages queue at the servers' cards as they come; under the bound 0 they wait for all others."""
     one = flows[0]
     bound = {"synchronous": 0, "bounded": one.bound}.get(one.model, math.inf)
-    calls = [_call(flow, alone=len(flows) == 1) for flow in flows]
-    ends = services.loose(computes, one.flow.servers, calls, ways, bound).mean(axis=1)
+    alone = len(flows) == 1
+    calls = [_call(flow, alone) for flow in flows]
+    ends = services.loose(computes, one.flow.servers, calls, ways, bound, pulled=alone).mean(axis=1)
     return float(ends[-1] - ends[WARM_UP - 1]) / (len(ends) - WARM_UP)
 
 

@@ -58,13 +58,16 @@ def install() -> None:
     if _first is not None:
         return
     _first = threading.get_ident()
-    for cls in (*EmulatedComm.__mro__, *_descendants(EmulatedRequest), EmulatedMessage):
+    # On the communicator's own class: other communicators inherit its parts, too, and have no engine.
+    pairs = [(EmulatedComm, cls) for cls in EmulatedComm.__mro__]
+    for target, cls in (*pairs, *((one, one) for one in (*_descendants(EmulatedRequest), EmulatedMessage))):
         interface = next((one for one in _INTERFACES if issubclass(cls, one)), MPI.Intracomm)
         # What the control plane does waits inside of MPI, and would keep the lock.
         if cls.__module__.startswith("emulator.comm.") and cls not in (Management, Refused, NoHandle):
             for name, method in list(vars(cls).items()):
-                if not name.startswith("_") and callable(method) and hasattr(interface, name):
-                    setattr(cls, name, _one_at_a_time(method))
+                used = not name.startswith("_") and callable(method) and getattr(target, name) is method
+                if used and hasattr(interface, name):
+                    setattr(target, name, _one_at_a_time(method))
     for kind, names in ((MPI.Request, completion.METHODS), (MPI.Prequest, ("Startall",))):
         methods = {name: classmethod(_of_requests(vars(kind)[name].__func__)) for name in names}
         replace_methods(kind, methods)

@@ -124,6 +124,9 @@ def _segments(expected: list[str]) -> tuple[list[list[str]], bool, bool]:
 
 
 def _diff(expected: list[str], printed: list[str]) -> str:
+    shown = printed
     with contextlib.suppress(ValueError):
-        printed = renewed(expected, printed)
-    return "\n".join(difflib.unified_diff(expected, printed, "the document", "what it prints", lineterm=""))
+        shown = renewed(expected, printed)
+    if shown == expected:
+        shown = printed
+    return "\n".join(difflib.unified_diff(expected, shown, "the document", "what it prints", lineterm=""))

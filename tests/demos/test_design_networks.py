@@ -54,6 +54,7 @@ EXCHANGES = {
         ("asymmetric", "gossip bounded"), ("asymmetric", "gossip asynchronous"), ("asymmetric", "scatter-gather"),
         ("torus", "server"), ("racks", "server"), ("racks", "gossip ring"), ("racks", "gossip torus"),
         ("racks", "server bounded"), ("regions", "gossip ring"), ("torus", "server sparse"),
+        ("regions", "server sparse"),
     ],
 )  # fmt: skip
 def test_a_skeleton_takes_its_price_where_nodes_share_links(network: str, name: str) -> None:
@@ -69,6 +70,15 @@ def test_a_skeleton_takes_its_price_where_nodes_share_links(network: str, name: 
         priced.append(price(each, draws, ways))
     assert priced[1] == pytest.approx(measured[1], rel=0.01)
     assert priced[1] - priced[0] == pytest.approx(measured[1] - measured[0], rel=0.05, abs=1e-6)
+
+
+def test_an_exchange_of_fewer_ranks_keeps_its_places() -> None:
+    """A sum over 6 nodes beside servers: of 8 ranks in three regions the first 6, not 6 ranks laid out anew."""
+    one, net = EXCHANGES["ring"], load(str(NETWORKS / "regions.toml"))
+    draws = one.draws(0.0, one.count(0.0), 0)
+    measured, _ = simulated(net, one, draws, 8)
+    assert price(one, draws, ways_of(net.sized(8))) == pytest.approx(measured, rel=1e-6)
+    assert price(one, draws, ways_of(net.sized(6))) != pytest.approx(measured, rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["ring", "gossip bounded", "server", "server asynchronous", "tasks"])

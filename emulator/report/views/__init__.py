@@ -20,7 +20,7 @@ _MODULES = {
     name: f"emulator.report.views.{name}:view"
     for name in (
         "ring", "links", "incast", "gossip", "federated", "membership", "parameter_server", "scatter_gather", "compare",
-        "speedup", "run", "design", "scale",
+        "speedup", "run", "design", "scale", "month",
     )
 } | {
     f"cases.{name}": "emulator.report.views.case:view"
@@ -62,7 +62,7 @@ def finding(result: Mapping[str, Any]) -> str:
 
 
 def _where(result: Mapping[str, Any]) -> tuple[str, str, str]:
-    return _MODULES.get(result["demo"], "emulator.report.views.common:unknown").partition(":")
+    return _MODULES.get(result["demo"], "emulator.report.views.unknown:view").partition(":")
 
 
 def body(result: Mapping[str, Any]) -> Iterator[Item]:

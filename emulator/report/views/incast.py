@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from emulator.report import formats
 from emulator.report.model import Column, Item, Table, grouped
-from emulator.report.views import charts, common
+from emulator.report.views import charts, common, fits
 from emulator.units import format_size, format_time
 
 
@@ -36,6 +36,6 @@ def view(result: common.Result) -> Iterator[Item]:
     ]
     for size, rows in grouped(result["measurements"], "bytes").items():
         yield Table.of(f"{format_size(size)} bytes from each sender{common.emulated(result)}", columns, rows)
-    yield from common.fits(result)
+    yield from fits.fits(result)
     yield from common.formula_errors(result)
     yield from charts.plots(result)

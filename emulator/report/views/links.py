@@ -9,7 +9,7 @@ from typing import Any
 from emulator.measure import protocol_limits
 from emulator.report import formats
 from emulator.report.model import Column, Detail, Item, Map, Row, Series, Table, Text, Verdict, grouped
-from emulator.report.views import charts, common
+from emulator.report.views import charts, common, fits
 from emulator.units import format_rate, format_size, format_time
 
 _MOST_CHECKS = 12
@@ -37,12 +37,12 @@ def _range(values: Sequence[float], form: Callable[[float], str]) -> str:
 def view(result: common.Result) -> Iterator[Item]:
     """The whole result."""
     fine = [one | {"pattern": _name(one)} for one in result["fits"] if one.get("fine")]
-    yield from common.fits(result, fine, "Links")
-    yield from common.misfits(fine)
+    yield from fits.fits(result, fine, "Links")
+    yield from fits.misfits(fine)
     if result.get("saved"):
         yield f"network file, for --net: {result['saved']}"
         yield from (Text(f"  {text}", "dim") for text in result["left_out"])
-    yield from common.earlier(result)
+    yield from fits.earlier(result)
     yield from _switches(fine, result)
     yield from _maps(result)
     yield from _checks(result.get("checks") or ())
@@ -107,7 +107,7 @@ def _checks(checks: Sequence[Row]) -> Iterator[Item]:
     # Where there are many, one of each configured value.
     examples = list({(one["term"], one["configured"]): one for one in reversed(checks)}.values())[::-1]
     shown = checks if len(checks) <= _MOST_CHECKS else (failed or examples)[:_MOST_CHECKS]
-    yield common.checks(shown)
+    yield fits.checks(shown)
     good = len(checks) - len(failed)
     yield Verdict(not failed, f"{good} of {len(checks)} terms of configured paths recovered within 1 %")
 

@@ -8,7 +8,7 @@ from typing import Any
 from emulator import costs
 from emulator.report import formats
 from emulator.report.model import Axis, Curve, Detail, Item, Row, Scenario, Series, Text, spread
-from emulator.report.views import charts, common
+from emulator.report.views import charts, common, fits
 from emulator.report.views.speedup import optimum, scenario
 from emulator.speedup import MOST_NODES
 from emulator.units import format_size, format_time
@@ -49,21 +49,21 @@ def view(result: common.Result) -> Iterator[Item]:
     known = result.get("meaning") or ()
     best = max(known, key=lambda one: float(one["best"]["speedup"]), default=None)
     key = ["link", best["pattern"]] if best else []
-    yield from common.fits(result, key=key)
-    yield from common.misfits([fit for fit in result["fits"] if not key or fit["pattern"] in key])
-    yield from common.earlier(result)
+    yield from fits.fits(result, key=key)
+    yield from fits.misfits([fit for fit in result["fits"] if not key or fit["pattern"] in key])
+    yield from fits.earlier(result)
     if result.get("left_out"):
         yield Text(_too_crowded(result), "warning")
     if result["fits"]:
         yield from map(Detail, _what_terms_are(result))
-    yield from common.held_out(result)
+    yield from fits.held_out(result)
     if result.get("checks"):
-        yield common.checks(result["checks"])
+        yield fits.checks(result["checks"])
     unchecked = [Text(f"not checked: {text}", "dim") for text in result.get("unchecked") or ()]
     yield from unchecked[:1]
     yield from map(Detail, unchecked[1:])
     for one in known:
-        lines = _meaning(one, common.sampled(result))
+        lines = _meaning(one, fits.sampled(result))
         yield from lines if one is best else map(_detail, lines)
     plots = list(charts.plots(result))
     alone = [one for one in plots if one.name in ("time-link", "time-reduction")]

@@ -141,6 +141,7 @@ def test_a_script_that_fails_on_one_rank_ends_the_job(tmp_path: Path) -> None:
     done = script_run(tmp_path, "fail")
     assert done.returncode == 1
     assert "on purpose" in done.stderr
+    assert "runpy" not in done.stderr  # the traceback begins in the script, as python's own does
 
 
 def test_what_is_not_emulated_is_one_line_that_names_it(tmp_path: Path) -> None:

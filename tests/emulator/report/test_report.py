@@ -9,7 +9,7 @@ from emulator import results
 from emulator.commands.report import report
 from emulator.report import formats, stability, terminal
 from emulator.report.model import Detail, Map, Series, Text
-from emulator.report.views import campaigns, charts, common, drill, links, parameter_server, view
+from emulator.report.views import campaigns, charts, common, drill, fits, links, parameter_server, view
 from tests.emulator.report.widths import fits_every_width
 
 
@@ -86,7 +86,7 @@ def test_a_fit_with_segments_shows_them_all():
         {"first": 0, "last": 4096, "alpha": estimate(1e-6), "beta": estimate(1e-9), "gamma": None},
         {"first": 8192, "last": 1 << 20, "alpha": estimate(5e-6), "beta": estimate(2.5e-10), "gamma": None},
     ]
-    text = printed(common.fits(a_result(fits=[fitted(segments=parts, segmented_relative_error=0.01)])), full=True)
+    text = printed(fits.fits(a_result(fits=[fitted(segments=parts, segmented_relative_error=0.01)])), full=True)
     assert "0 to 4K" in text
     assert "8K to 1M" in text
     assert "4 GB/s" in text
@@ -102,7 +102,7 @@ def test_a_map_leaves_out_what_was_not_measured():
 
 def test_a_check_says_pass_or_fail():
     check = {"what": "link", "term": "alpha", "configured": 50.0, "recovered": 51.0, "unit": "us", "passed": False}
-    text = printed([common.checks([check, {**check, "recovered": 50.0, "passed": True}])])
+    text = printed([fits.checks([check, {**check, "recovered": 50.0, "passed": True}])])
     assert "+2.000 %  FAIL" in text
     assert " 0.000 %  PASS" in text
 
@@ -125,8 +125,8 @@ def test_too_few_repetitions_for_an_interval_are_said_and_not_claimed():
     assert len(said) == 1
     assert said[0].startswith("1 of 2 jobs have fewer than 6 repetitions")
     bare = {"value": 2e-6, "ci95": None}
-    assert "with 95 % intervals" not in printed(common.fits(a_result(fits=[fitted(alpha=bare, beta=bare)])))
-    assert "with 95 % intervals" in printed(common.fits(a_result(fits=[fitted()])))
+    assert "with 95 % intervals" not in printed(fits.fits(a_result(fits=[fitted(alpha=bare, beta=bare)])))
+    assert "with 95 % intervals" in printed(fits.fits(a_result(fits=[fitted()])))
 
 
 def test_a_fit_says_where_its_terms_hold_and_what_it_misses():
@@ -136,10 +136,10 @@ def test_a_fit_says_where_its_terms_hold_and_what_it_misses():
     one = fitted(segments=[part | terms for part in parts], worst=worst, segmented_relative_error=0.17)
     where = "ring: alpha of 0 to 4K, beta of 8K to 1M; between them segments count"
     misses = "ring misses its own points by 17 % (median), +451 % at 8, p = 2"
-    assert printed(common.misfits([one])).splitlines() == [misses]
-    assert printed(common.misfits([one]), full=True).splitlines() == [misses, where]
-    assert printed(common.misfits([one | {"segmented_relative_error": 0.09}])).splitlines() == [where]
-    assert printed(common.misfits([one], most=0)) == ""
+    assert printed(fits.misfits([one])).splitlines() == [misses]
+    assert printed(fits.misfits([one]), full=True).splitlines() == [misses, where]
+    assert printed(fits.misfits([one | {"segmented_relative_error": 0.09}])).splitlines() == [where]
+    assert printed(fits.misfits([one], most=0)) == ""
     text = printed(view(a_result(fits=[one], left_out=[32, 200], meaning=[])))
     assert "p = 32, 200: more than 8 ranks per core" in text
     assert "p* is not known" in text

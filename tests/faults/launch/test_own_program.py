@@ -242,6 +242,12 @@ def test_a_rank_that_ends_itself_dies_to_the_others_however_it_does_so(tmp_path)
 
 
 @needs_ulfm
+def test_a_program_with_threads_recovers_on_an_emulated_network(tmp_path) -> None:
+    done = loop(tmp_path, 3, "threads shrink 0", "1 kill 7", **{programs.NET: "1gbe"})
+    assert (done.returncode, done.stdout) == (0, "30 steps, total 30.000\n"), done.stderr
+
+
+@needs_ulfm
 def test_abort_ends_the_job_with_its_status(tmp_path) -> None:
     done = loop(tmp_path, 3, "object_messages shrink 0", "1 abort 5")
     assert done.returncode == 6, done.stderr

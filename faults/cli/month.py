@@ -1,0 +1,40 @@
+"""``python -m faults month``: a month of a large job with failures, in simulated time, for each recovery policy."""
+
+from __future__ import annotations
+
+import click
+
+from faults.campaigns.month import MEASURED_S, SOURCE, Month, compare
+from faults.cli.options import Names, Positive
+from faults.cli.report import Report, reporting
+
+
+@click.command()
+@click.option("--nodes", type=click.IntRange(min=1), default=4096, show_default=True, help="Nodes that compute.")
+@click.option("--mtbf", type=Positive(), default="5 years", show_default=True, help="Mean time between failures of one "
+              "node.")  # fmt: skip
+@click.option("--recovery", type=Names(), default=tuple(MEASURED_S), show_default=True, help="Policies.")
+@click.option("--spares", type=click.IntRange(min=0), default=64, show_default=True, help="Waiting nodes, for spare.")
+@click.option("--length", type=Positive(), default="30 days", show_default=True, help="Of the job.")
+@click.option("--step", type=Positive(), default="1 s", show_default=True, help="Of one step, which a failure undoes.")
+@click.option("--checkpoint", type=Positive(), default="60 s", show_default=True, help="Time to write a "
+              "checkpoint, for restart.")  # fmt: skip
+@click.option("--recovery-time", type=Positive(), help=f"What a recovery takes. Absent: {SOURCE}.")
+@click.option("--draws", type=click.IntRange(min=1, max=10_000), default=100, show_default=True, help="Months to draw.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@reporting("month", "Check the options and simulate nothing.")
+def month(
+    nodes: int, mtbf: float, recovery: tuple[str, ...], spares: int, length: float, step: float, checkpoint: float,
+    recovery_time: float | None, draws: int, seed: int, report: Report,
+) -> None:  # fmt: skip
+    """Simulate a month of failures: goodput, the share lost, and the best checkpoint interval, for each policy."""
+    asked = Month(nodes, mtbf, spares, length, step, checkpoint, recovery_time, draws, seed)
+    if report.dry_run:
+        compare(Month(nodes, mtbf, spares, length, step, checkpoint, recovery_time, 1, seed), recovery)
+        return
+    with report.begun(1, clock="simulated"):
+        rows = compare(asked, recovery)
+        told = {"nodes": nodes, "mtbf_s": mtbf, "length_s": length, "step_s": step, "checkpoint_s": checkpoint,
+                "draws": draws, "source": SOURCE if recovery_time is None else "given"}  # fmt: skip
+        report.save(month={**told, "rows": rows})
+        report.show()
