@@ -9,6 +9,7 @@ python -m demos.design plan demos/cases/recommendation.toml --save mine.toml
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
@@ -151,11 +152,16 @@ def plan(
     from emulator import design
     from emulator.design.writing import sheet_text
 
-    found = design.plan(_load(sheet, change), objective, _terms(terms))
+    read = _load(sheet, change)
+    found = design.plan(read, objective, _terms(terms))
     for line in report.ranking(found):
         click.echo(line)
     if save is not None:
-        _write(save, sheet_text(found, Path(sheet).read_text(encoding="utf-8")))
+        text = Path(sheet).read_text(encoding="utf-8")
+        if read.network.file and Path(save).resolve().parent != Path(sheet).resolve().parent:
+            place = json.dumps(str(Path(read.network.file).resolve()), ensure_ascii=False)
+            text = re.sub(r"^file\s*=.*", lambda _: f"file = {place}", text, flags=re.MULTILINE)
+        _write(save, sheet_text(found, text))
     _dump(path, [{**report.record(one.priced, one.nodes), "score": one.score, "reason": one.reason}
                  for one in found.ranked if one.nodes])  # fmt: skip
 

@@ -98,6 +98,10 @@ def test_a_network_file_lies_beside_its_sheet(tmp_path):
     sheet = tmp_path / "sheet.toml"
     sheet.write_text(Path(B).read_text().replace('preset = "25gbe"', 'file = "own.toml"'))
     assert "alpha 77.0 us" in run("predict", str(sheet))[1]
+    (tmp_path / "apart").mkdir()
+    saved = str(tmp_path / "apart" / "best.toml")
+    assert run("plan", str(sheet), "--save", saved)[0] == 0
+    assert "alpha 77.0 us" in run("predict", saved)[1]
 
 
 def test_a_cap_of_no_bytes_is_refused():
