@@ -82,7 +82,7 @@ def _told(progress: Progress, total: float | None, label: str, passed: float) ->
     if total is not None:
         left = max(0.0, total - progress.done) * passed / progress.done if progress.done else None
         rest = "" if left is None else f", about {format_time(float(f'{left:.1g}'))} left"
-        found = f"{progress.done:g} of {total:g} {label} {found}{rest}"
+        found = f"{round(progress.done, 1):g} of {total:g} {label} {found}{rest}"
     return "; ".join(part for part in (found, progress.said()) if part)
 
 
