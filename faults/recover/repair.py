@@ -42,6 +42,10 @@ def _always() -> bool:
     return True
 
 
+class _FoundByAll(MPI.Exception):
+    """A failure that every rank has found in the same data."""
+
+
 class Repairing:
     """One rank's part of a repair, and its state; `faults.recover.step_loop` has the loop of steps.
 
@@ -114,7 +118,7 @@ class Repairing:
             )
         if mine[0] != values[counts.argmax()]:
             end_corrupt(self.drill, self.step)
-        return MPI.Exception(survivor_group.PROCESS_FAILED)
+        return _FoundByAll(survivor_group.PROCESS_FAILED)
 
     def _grows(self) -> bool:
         """Whether this rank wants new processes in the empty places, before it does the next step."""
@@ -142,9 +146,13 @@ class Repairing:
         return survivor_group.sleepy(request, superseded, calm, _DOZE_S, self._clock)
 
     def _interrupt(self, error: MPI.Exception) -> None:
-        """Note the failure, and have the others fail as well."""
+        """Note the failure, and have the others fail as well, unless they have found it by themselves.
+
+        A revocation could otherwise reach the corrupt rank in the middle of the comparison, and it would live on.
+        """
         self._notice(f"error {error.Get_error_class()}")
-        self._processes.revoke()
+        if not isinstance(error, _FoundByAll):
+            self._processes.revoke()
 
     def _note(self, what: What, **fields: Any) -> None:
         """Journal what a rank at work sees; one that waits or was just called in may not know the step."""

@@ -274,7 +274,7 @@ def test_two_timings_of_the_section_give_its_p_star(tmp_path):
     path.write_text("p = 2: 100 MB in 40.8 ms\np = 16: 100 MB in 87 ms\n")
     said = run("--fit", path).output
     assert "p* = 34, S(p*) = 7.49, efficiency 22.0 %, R(p*) = 3.54" in said
-    assert f"two-point timing in {path}" in " ".join(said.split())
+    assert f"two-pointtimingin{path}" in "".join(said.split())  # wherever the line was broken
     assert "measured on at most 16 ranks" in said
 
 

@@ -119,7 +119,8 @@ def test_what_ranks_tell_of_a_recovery_becomes_one_fact_and_one_line() -> None:
     told += [{"dead": [0], "at": 12.0, "ranks": 2}, {"resumed": 30, "at": 14.0}, {"resumed": 30, "at": 15.0}]
     found = recoveries(told, 10.0, relaunched=13.0)
     assert found == [
-        {"dead": [2], "step": 40, "at": 1.0, "policy": "shrink", "seconds": 0.75, "lost_steps": 3, "ranks": 3},
+        {"dead": [2], "step": 40, "at": 1.0, "policy": "shrink", "seconds": 0.75, "lost_steps": 3, "ranks": 3}
+        | {"left": False, "joined": []},
         {"dead": [0], "step": None, "at": 2.0, "ranks": 2},
         {"resumed": 30, "at": 5.0, "seconds": 2.0},
     ]
