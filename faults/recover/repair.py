@@ -122,8 +122,8 @@ class Repairing:
         return self._processes.can_grow() and self._rejoin()
 
     def _agree(self, ok: bool, leaves: bool = False, grows: bool = False) -> Decision:
-        self._processes.phase("agree")
         self.drill.enters(AGREES)
+        self._processes.phase("agree")
         group = self._processes.group
         wait = self._sleep if self.place is None else None
         kept = self._copies.flags if self._processes.has_state else survivor_group.ANY
