@@ -64,7 +64,7 @@ class Repairing:
         self, processes: JobProcesses, state: State, drill: DrillContext, levels: Levels | None = None, every: int = 1,
         notice: Notice = None, rejoin: Callable[[], bool] | None = None, checksum: bool = False,
     ) -> None:  # fmt: skip
-        self._checksum = checksum
+        self._checksum, self._mismatch = checksum, MPI.Exception(MPI.SUCCESS)
         drill.holds(state)
         self._rejoin = rejoin or _always
         self._told = preemption.listening(notice or drill.notice, drill.platform.executioner)
@@ -115,7 +115,8 @@ class Repairing:
             )
         if mine[0] != values[counts.argmax()]:
             end_corrupt(self.drill, self.step)
-        return MPI.Exception(survivor_group.PROCESS_FAILED)
+        self._mismatch = MPI.Exception(survivor_group.PROCESS_FAILED)
+        return self._mismatch
 
     def _grows(self) -> bool:
         """Whether this rank wants new processes in the empty places, before it does the next step."""
@@ -145,9 +146,13 @@ class Repairing:
         return survivor_group.sleepy(request, superseded, calm, _DOZE_S, self._clock)
 
     def _interrupt(self, error: MPI.Exception) -> None:
-        """Note the failure, and have the others fail as well."""
+        """Note the failure, and have the others fail as well.
+
+        After a mismatch of checksums none is woken: all are about to see it, and the one that is wrong must.
+        """
         self._notice(f"error {error.Get_error_class()}")
-        self._processes.revoke()
+        if error is not self._mismatch:
+            self._processes.revoke()
 
     def _note(self, what: What, **fields: Any) -> None:
         """Journal what a rank at work sees; one that waits or was just called in may not know the step."""
