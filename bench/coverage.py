@@ -27,15 +27,17 @@ def rows(budget: float) -> Iterator[Row]:
     """Start enough launches for the sets, overlapping ones, and count the intervals that held the next launch."""
     with tempfile.TemporaryDirectory() as folder:
         launches = [_launch(Path(folder) / str(number), budget) for number in range(SETS + TOGETHER)]
-    held = dict.fromkeys(_TERMS, 0)
+    held: dict[str, list[bool]] = {name: [] for name in _TERMS}
     for first in range(SETS):
         further = first + TOGETHER
         values = {name: value for name, (value, _) in _figures(_fits(launches[further : further + 1])).items()}
         for name, (_, interval) in _figures(_fits(launches[first:further])).items():
-            held[name] += interval is not None and interval[0] <= values[name] <= interval[1]
-    for name in _TERMS:
-        yield row(f"{name}: 95 % intervals of {TOGETHER} launches that hold the next", 100 * held[name] / SETS, "%",
-                  least=90)  # fmt: skip
+            if interval is not None:  # none is claimed where a point has fewer than 6 repetitions
+                held[name].append(interval[0] <= values[name] <= interval[1])
+    yield row("sets of launches with enough repetitions for intervals", min(map(len, held.values())), least=SETS)
+    for name, found in held.items():
+        share = 100 * sum(found) / len(found) if found else None
+        yield row(f"{name}: 95 % intervals of {TOGETHER} launches that hold the next", share, "%", least=90)
 
 
 def _launch(folder: Path, budget: float) -> samples.Rows:

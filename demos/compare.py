@@ -53,7 +53,7 @@ def main(run: Run) -> None:
     counts = [p for p in run.sub_sizes((4, 8, 16)) if p > 2]
     if not counts:
         raise UsageError("--ranks must hold a number of at least 3: a server, and two workers to share with")
-    check_sizes(run, np.float64)
+    check_sizes(run, np.float64, buffers=8)
     rows = _collective(run, counts) + _servers(run, counts)
     if run.rank != 0:
         return
@@ -187,7 +187,7 @@ def _winner(rows: list[dict[str, Any]], p: int, size: int) -> dict[str, Any]:
     these = {row["pattern"]: row for row in rows if (row["ranks"], row["bytes"]) == (p, size)}
     measured = {name: these[name]["seconds"]["median"] for name in PATTERNS}
     first = _quickest(measured)
-    others = [time for name, time in measured.items() if name not in first]
+    others = [time for name, time in measured.items() if name not in first and measured[first[0]]]
     return {"ranks": p, "bytes": size, "measured": first,
             "predicted": _quickest({name: these[name]["predicted"] for name in PATTERNS}),
             "ahead": min(others) / measured[first[0]] if others else None}  # fmt: skip

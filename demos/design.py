@@ -22,7 +22,7 @@ from demos._lib import design_receipts as receipts_of
 from demos._lib import design_report as report
 from emulator.errors import CheckFailed, UsageError
 from emulator.results.files import replacing
-from emulator.run.options import PACE, SIZE, OneLineGroup
+from emulator.run.options import PACE, SIZE, OneLineGroup, refuse_beside_simulate
 
 CASES = ("agentic", "federated", "rag", "recommendation", "swarm")
 _CASES = Path(__file__).parent / "cases"
@@ -236,6 +236,7 @@ def run(
         raise UsageError(f"--cap must be at least 1 byte, got {cap}: write e.g. 64K")
     read, measured = _load(sheet, change), _terms(terms)
     if simulate is not None:
+        refuse_beside_simulate("most", "pace", "trace")
         sys.exit(design_run.simulate(read, measured, simulate, cap, options["seed"], options))
     sys.exit(design_run.start(sheet, read, measured, most, cap, options))
 

@@ -69,7 +69,7 @@ def main(run: Run, names: str, error: float, rumours: int) -> None:
         raise UsageError(f"--graphs names at least one of {ALL}, got {names!r}")
     if min(run.sub_sizes()) < 2:
         raise UsageError("gossip is between 2 ranks or more, got --ranks 1: leave it out")
-    check_sizes(run, np.float64)
+    check_sizes(run, np.float64, buffers=8)
     x, truth = _share_table(run)
     ways = _ways(run, chosen, len(x))
     run.extra["convergence"] = [_converge(run, way, x, truth, error) for way in ways]

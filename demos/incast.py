@@ -19,7 +19,7 @@ import numpy as np
 from mpi4py import MPI
 
 from demos._lib.formulas import formula, judge
-from demos._lib.timing import Formula, keep, timed
+from demos._lib.timing import Formula, check_room, keep, timed
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job, Series
@@ -41,6 +41,7 @@ def main(run: Run) -> None:
         raise UsageError("incast needs a receiver and a sender, got --ranks 1: ask for 2 or more")
     if run.network is None and len(run.sizes) < 2:
         raise UsageError(f"alpha and beta need at least 2 sizes to be told apart, got {len(run.sizes)}: add --sizes")
+    check_room(run, buffers=3)
     jobs = [job(run.sub(p), p, size) for size in run.sizes for p in counts]
     series = timed(run, jobs, fewest=10)
     if run.rank == 0:

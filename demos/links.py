@@ -4,7 +4,7 @@ On the machine's own transport a message is timed as half a round trip, while al
 message goes one way, and each path's configured alpha and beta stand beside the recovered ones.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,9 @@ import click
 import numpy as np
 from mpi4py import MPI
 
-from demos._lib.timing import keep_checks, timed, warn_unstable
+from demos._lib.timing import check_room, keep_checks, timed, warn_unstable
 from emulator import results
-from emulator.errors import UsageError
+from emulator.errors import CannotWrite, UsageError
 from emulator.measure import closed_loop, microbenchmarks, network_file, protocol_limits, repetitions
 from emulator.measure.fit import fit
 from emulator.measure.model import MESSAGE, Point
@@ -40,8 +40,11 @@ def main(run: Run, pairs: int, save: str | None, alone: bool) -> None:
     if len(run.sizes) < 2:
         raise UsageError(f"alpha and beta need at least 2 sizes to be told apart, got {len(run.sizes)}: add --sizes")
     run.on_root(lambda: _check_save(save))
-    hosts = run.control.allgather(MPI.Get_processor_name())
-    jobs, examples = _jobs(run, hosts, pairs)
+    hosts, rounds = _hosts(run), _rounds(run, pairs)
+    check_room(run, buffers=(2 if run.network is None else 4) * len(rounds))
+    jobs, examples = _jobs(run, hosts, rounds)
+    if save:
+        _check_between({job.members for job in jobs}, hosts)
     run.show()
     series = timed(run, jobs, 10 if run.network is None else 6)
     if run.rank == 0:
@@ -52,17 +55,39 @@ def main(run: Run, pairs: int, save: str | None, alone: bool) -> None:
             _save(run, hosts, Path(save))
 
 
+def _hosts(run: Run) -> list[str]:
+    """The host of each rank: that of the network where there is one."""
+    if run.network is not None:
+        return [f"host {run.network.host_of(rank)}" for rank in range(run.size)]
+    return run.control.allgather(MPI.Get_processor_name())
+
+
 def _check_save(save: str | None) -> None:
+    """Refuse, before anything is measured, a file that cannot be written."""
     if save and (not save.endswith(".toml") or not Path(save).absolute().parent.is_dir()):
         raise UsageError(f"--save takes a network file's name in a folder that exists, such as net.toml, got {save}")
+    results.check_writable(save, "--save")
+
+
+def _check_between(pairs: Collection[tuple[int, ...]], hosts: Sequence[str]) -> None:
+    """Refuse a sample of pairs without a link between hosts, which is what a network file is about."""
+    if len(set(hosts)) > 1 and all(hosts[a] == hosts[b] for a, b in pairs):
+        raise UsageError(
+            f"--save needs a link between hosts, got a sample of {len(pairs)} links inside of hosts: raise --pairs"
+        )
 
 
 def _save(run: Run, hosts: Sequence[str], path: Path) -> None:
     """Write the network file, and say what it leaves out."""
-    about = f"measured by demos.links on {run.result['started']} between ranks on {', '.join(sorted(set(hosts)))}"
+    where = f"on network {run.network.name}" if run.network is not None else f"on {', '.join(sorted(set(hosts)))}"
+    about = f"measured by demos.links on {run.result['started']} between ranks {where}"
     text, left_out = network_file.written(run.fits, hosts, about)
-    with results.replacing(path) as waiting:
-        waiting.write_text(text, encoding="utf-8")
+    try:
+        with results.replacing(path) as waiting:
+            waiting.write_text(text, encoding="utf-8")
+    except CannotWrite as error:  # what was measured is still to be saved
+        run.unwritten = error
+        return
     run.extra |= {"saved": str(path), "left_out": left_out}
 
 
@@ -80,16 +105,20 @@ def tournament(ranks: int) -> Iterator[list[Pair]]:
         circle = circle[-1:] + circle[:-1]
 
 
-def _jobs(run: Run, hosts: Sequence[str], wanted: int) -> tuple[list[repetitions.Job], set[Pair]]:
-    """All sizes for one pair of each kind, a few for every other pair of the sample; and those examples."""
-    rng = np.random.default_rng(run.seed)
-    fine = microbenchmarks.link_sizes(run.sizes, run.seed)
-    coarse = sorted({n for n in _MAP_SIZES if n < max(run.sizes)} | {max(run.sizes)})
-    rounds = list(tournament(run.size))
+def _rounds(run: Run, wanted: int) -> list[list[Pair]]:
+    """The rounds of a tournament that have so many pairs, those of a random sample where it has more."""
+    rng, rounds = np.random.default_rng(run.seed), list(tournament(run.size))
     if wanted < run.size * (run.size - 1) // 2:
         enough = -(-wanted // len(rounds[0]))
         # The round of 0 and 1 is always in it: the headline figures are theirs.
         rounds = sorted(rounds, key=lambda pairs: ((0, 1) not in pairs, rng.random()))[:enough]
+    return rounds
+
+
+def _jobs(run: Run, hosts: Sequence[str], rounds: Sequence[list[Pair]]) -> tuple[list[repetitions.Job], set[Pair]]:
+    """All sizes for one pair of each kind, a few for every other pair of the rounds; and those examples."""
+    fine = microbenchmarks.link_sizes(run.sizes, run.seed)
+    coarse = sorted({n for n in _MAP_SIZES if n < max(run.sizes)} | {max(run.sizes)})
     examples: dict[Any, Pair] = {}
     for pair in sorted(pair for pairs in rounds for pair in pairs):
         examples.setdefault(_kind(run, hosts, pair), pair)

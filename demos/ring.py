@@ -35,6 +35,7 @@ def main(run: Run, algorithm: str, t_comp: float, alone: bool) -> None:
     """
     patterns = list(ALGORITHMS) if algorithm == "all" else [algorithm]
     ranks = _ranks(run)
+    check_sizes(run, ITEM, buffers=4)
     run.on_root(lambda: _check(run, t_comp))
     hosts = run.control.allgather(MPI.Get_processor_name())
     run.show()
@@ -72,21 +73,12 @@ def _ranks(run: Run) -> list[int]:
 
 
 def _check(run: Run, t_comp: float) -> None:
-    """Refuse what could not be fitted, held in memory or interpreted, before anything is measured."""
-    import psutil
-
+    """Refuse what could not be fitted or interpreted, before anything is measured."""
     if t_comp <= 0:
         raise UsageError(f"the compute time of a step must be > 0 s, got --t-comp {t_comp:g}: write e.g. '100 ms'")
-    check_sizes(run, ITEM)
     if len(sizes := [size for size in run.sizes if size]) < 2:
         raise UsageError(
             f"alpha and beta need at least 2 sizes above 0 to be told apart, got {len(sizes)}: add --sizes"
-        )
-    room, needed = psutil.virtual_memory().available, 4 * max(run.sizes) * run.size
-    if needed > room:
-        raise UsageError(
-            f"{run.size} ranks need 4 buffers each of the largest size, {needed >> 20} MiB in all, and {room >> 20} "
-            "MiB are free: choose smaller --sizes or fewer ranks"
         )
 
 

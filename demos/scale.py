@@ -24,15 +24,19 @@ from demos.compare import PATTERNS, STEPS, price, shortest_schedule, through_coo
 from emulator import costs, sim
 from emulator.errors import UsageError
 from emulator.network import Network, load
-from emulator.run.options import BUDGET, RANKS, SIZE, TIME, OneLineCommand, common_options
+from emulator.run.options import BUDGET, RANKS, SIZE, TIME, OneLineCommand, common_options, refuse_inside
+from emulator.sim.run import RANK_BYTES
 from emulator.sim.schedule import NoReplay, replay
+from emulator.units import format_time
 from faults.cli.report import Report
 from primitives.collectives.all_reduce import prepare
 from primitives.collectives.operations import Operation
 from primitives.gossip import average
 
-APART = 0.01  # share by which closed form and simulation part
 ALGORITHMS = ("ring", "recursive_doubling", "rabenseifner")
+MOST_NODES = 1 << 20
+_REPLAYED_STEP_S, _REPLAYED_RANK_S = 1e-4, 3e-8  # wall seconds of a replayed step, and more for each rank
+_VECTORS = 4  # of each live rank: its own, its answer, and both on their way
 _IGNORED = Operation("ignored", sim.ignore)
 Timed = tuple[float, str]
 """Seconds, and how they were found."""
@@ -47,37 +51,45 @@ Timed = tuple[float, str]
 @click.option("--bytes", "size", type=SIZE, default="64K", show_default=True, help="Of the vector, on every node.")
 @click.option("--t-comp", type=TIME, default="100 ms", show_default=True, help="Compute time of a step on one node.")
 @click.option("--nodes", type=RANKS, default="2,4,8,16,32,64,128,256,512,1024,2048,4096", show_default=True,
-              help="The p to simulate.")  # fmt: skip
+              help=f"The p to simulate, up to {MOST_NODES}.")  # fmt: skip
 @click.option("--live", type=click.IntRange(min=2), default=128, show_default=True, help="Most ranks that run live.")
 @click.option("--every-rank", is_flag=True, help="Replay no schedule: run every rank.")
-@click.option("--budget", type=BUDGET, default="60", show_default=True, help="Wall time for live ranks.")
+@click.option("--budget", type=BUDGET, default="60", show_default=True, help="Wall time for all live ranks, "
+              "and for each replay.")  # fmt: skip
 def main(
     net: str, size: int, t_comp: float, nodes: list[int], live: int, every_rank: bool, budget: float, **place: Any
 ) -> None:
     """Simulate the four patterns on many numbers of nodes."""
-    if min(nodes) < 2 or size % 8 or size < 8:
-        raise UsageError(
-            f"a mean of 8-byte elements is between 2 nodes or more, got --nodes {min(nodes)} and --bytes {size}"
-        )
+    refuse_inside()
+    if min(nodes) < 2 or max(nodes) > MOST_NODES:
+        raise UsageError(f"--nodes are 2 nodes or more, and at most {MOST_NODES}, got {min(nodes)} to {max(nodes)}: "
+                         "leave out what lies beyond")  # fmt: skip
+    if size % 8 or size < 8:
+        raise UsageError(f"--bytes are whole 8-byte elements, at least one, got {size}: write e.g. 64K")
+    if not t_comp:
+        raise UsageError("the compute time of a step must be > 0 s, got --t-comp 0: write e.g. '100 ms'")
     if not MPI.Is_initialized():
         MPI.Init()
     network = load(net).sized(2)
     report = Report("scale", False, place["out"], place["json"], place["quiet"], place["full"])
-    found = _Scale(network, size, t_comp, live, every_rank, time.perf_counter() + budget)
+    found = _Scale(network, size, t_comp, live, every_rank, budget)
     with report.begun(max(nodes), network=network.describe(), clock="simulated"):
         report.save(**found.content())
-        for p in sorted(set(nodes)):
-            found.add(p)
-            report.save(**found.content())
+        with report.progress(len(nodes), "numbers of nodes", ranks=False) as bar:
+            for p in nodes:
+                found.add(p)
+                report.save(**found.content())
+                bar.advance()
         report.show()
 
 
 class _Scale:
     """The rows that are known so far."""
 
-    def __init__(self, network: Network, size: int, t_comp: float, live: int, every_rank: bool, until: float) -> None:
+    def __init__(self, network: Network, size: int, t_comp: float, live: int, every_rank: bool, budget: float) -> None:
         self.network, self.size, self.t_comp = network, size, t_comp
-        self.live, self.every_rank, self.until = live, every_rank, until
+        self.live, self.every_rank = live, every_rank
+        self.budget, self.until = budget, time.perf_counter() + budget
         self.rows: list[dict[str, Any]] = []
         self.left_out: list[str] = []
 
@@ -91,7 +103,7 @@ class _Scale:
         network = self.network.sized(p)
         for name in PATTERNS:
             if name == "parameter server" and p == 2:
-                continue  # one worker has nobody to share with
+                continue  # a server with a single worker averages nothing
             timed = self._timed(name, p, network)
             predicted = self._predicted(name, p, network)
             if timed is None and predicted is None:
@@ -113,18 +125,37 @@ class _Scale:
         return price(name, p, self.size, alpha, beta, "") if p <= self.live or name != "gossip" else None
 
     def _timed(self, name: str, p: int, network: Network) -> Timed | None:
+        why = ""
         if name == "all-reduce" and not self.every_rank:
-            make = partial(_plan, _algorithm(network, p, self.size), self.size)
+            algorithm = _algorithm(network, p, self.size)
             try:
-                return replay(make, p, network).seconds, "replayed"
+                if not (why := self._too_long(algorithm, p)):
+                    return replay(partial(_plan, algorithm, self.size), p, network).seconds, "replayed"
             except NoReplay:
                 pass
-        if p > self.live:
-            return None
+        if p <= self.live:
+            why = self._lacking(name, p)
+        if why:
+            self.left_out.append(f"{name} on {p} nodes was left out: {why}")
+        return None if why or p > self.live else (_seconds(name, p, self.size, network), "live")
+
+    def _too_long(self, algorithm: str, p: int) -> str:
+        """What a replay takes where that is more than the budget; else nothing."""
+        took = costs.terms(algorithm, p).steps * (_REPLAYED_STEP_S + p * _REPLAYED_RANK_S)
+        why = f"its replay would take about {format_time(took, 1)}; give a larger --budget"
+        return why if took > self.budget else ""
+
+    def _lacking(self, name: str, p: int) -> str:
+        """What there is too little of to run every rank live; nothing where there is enough of all."""
+        import psutil
+
         if time.perf_counter() > self.until:
-            self.left_out.append(f"{name} on {p} nodes was left out: the time was up; give a larger --budget")
-            return None
-        return _seconds(name, p, self.size, network), "live"
+            return "the time was up; give a larger --budget"
+        vectors = 0 if name == "all-reduce" else _VECTORS  # an all-reduce is one of phantoms
+        needed, free = p * (RANK_BYTES + vectors * self.size), psutil.virtual_memory().available
+        if needed > free:
+            return f"its ranks need {needed >> 20} MiB, {free >> 20} MiB are free; give a smaller --bytes or --live"
+        return ""
 
 
 def _algorithm(network: Network, p: int, size: int) -> str:

@@ -115,10 +115,9 @@ def _given(t_comp: float, alpha: float, beta: float, form: str, **_: Any) -> Ask
 
 def _on_network(network: str, t_comp: float, pattern: str | None, size: int, **_: Any) -> Asked:
     """The model of a pattern on a network: its terms as a sheet takes them, the price of `emulator.costs`."""
-    from emulator.design import sheet, terms
+    from emulator.design import tables, terms
 
-    file = network.endswith(".toml")
-    found = terms.of_table(sheet.Network(file=network) if file else sheet.Network(preset=network))
+    found = terms.of_table(tables.Network(preset=network))  # or a file: they are told apart when it is loaded
     alpha, beta, name = found["alpha"], found["beta"], pattern or "ring"
 
     def vary(a: float, b: float) -> Speedup:

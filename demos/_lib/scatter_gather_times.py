@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from demos._lib.formulas import formula, judge
-from demos._lib.timing import Formula, answering, keep, timed
+from demos._lib.timing import Formula, answering, check_room, keep, timed
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job, Series
@@ -26,6 +26,7 @@ def study(run: Run) -> None:
     counts = [p for p in run.sub_sizes((4, 8, 16)) if p > 1]
     if not counts:
         raise UsageError("scatter-gather is between 2 ranks or more, got --ranks 1: leave it out")
+    check_room(run, buffers=4)
     series = timed(run, [_job(run.sub(p), name, p, size) for p in counts for size in run.sizes for name in PREDICTED])
     if run.rank == 0:
         judge(run, "scatters and gathers", keep(run, series, _formula(run, series)))

@@ -19,12 +19,35 @@ Formula = Callable[[str, int, int], float | None]
 """Seconds of a pattern on p ranks for n bytes; None where there is no formula."""
 
 
-def check_sizes(run: Run, dtype: DTypeLike) -> None:
-    """Refuse --sizes that are no whole numbers of elements."""
+def check_sizes(run: Run, dtype: DTypeLike, buffers: int) -> None:
+    """Refuse --sizes that are no whole numbers of elements, or do not fit into memory; collective over all ranks.
+
+    Parameters
+    ----------
+    buffers : of the largest size that a rank needs
+    """
     item = np.dtype(dtype)
     for size in run.sizes:
         if size % item.itemsize:
             raise UsageError(f"sizes are whole numbers of {item.name} ({item.itemsize} bytes), got {size}")
+    check_room(run, buffers)
+
+
+def check_room(run: Run, buffers: int) -> None:
+    """Refuse --sizes of which so many buffers in each rank do not fit into memory; collective over all ranks."""
+    run.on_root(lambda: _check_room(run, buffers))
+
+
+def _check_room(run: Run, buffers: int) -> None:
+    import psutil
+
+    ranks = -(-run.size // len(run.result["environment"]["hosts"]))
+    room, needed = psutil.virtual_memory().available, buffers * max(run.sizes) * ranks
+    if needed > room:
+        raise UsageError(
+            f"{ranks} ranks need {buffers} buffers each of the largest size, {needed >> 20} MiB in all, and "
+            f"{room >> 20} MiB are free: choose smaller --sizes or fewer ranks"
+        )
 
 
 def answering(
@@ -52,7 +75,7 @@ def averaging(comm: Any, name: str, p: int, size: int, average: Callable[[Any], 
 def timed(run: Run, jobs: Sequence[Job], fewest: int = 5) -> list[Series]:
     """Repeat jobs within the run's budget, with a progress bar. Collective over all ranks."""
     which = f"launch {run.launch.number} of {run.launch.of}: " if run.launch.of > 1 else ""
-    with run.progress(run.budget, f"{which}timing {len(jobs)} jobs") as bar:
+    with run.progress(run.budget, f"{which}timing {len(jobs)} jobs, s") as bar:
         return measure(run.control, jobs, Stop(run.budget, fewest=fewest), seed=run.seed, tick=bar.advance)
 
 

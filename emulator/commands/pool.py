@@ -24,7 +24,7 @@ _ONE_SOURCE = ("schema", "command", "started", "environment", "network", "clock"
 @click.command(cls=OneLineCommand)
 @click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(), default=None, help="Run folder to write to. [default: runs/pool/<time>]")
-@click.option("--seed", default=0, show_default=True, help="Of the bootstrap.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
 @click.option("--full", is_flag=True, help="Print everything instead of one screen.")
 def pool(runs: tuple[Path, ...], out: str | None, seed: int, full: bool) -> None:
     """Fit several launches of demos.ring together: alpha, beta and gamma with intervals over launches.

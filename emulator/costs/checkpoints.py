@@ -16,7 +16,8 @@ from emulator.errors import UsageError
 
 def _check(cost_s: Any, mtbf_s: Any) -> None:
     if np.min(cost_s) <= 0 or np.min(mtbf_s) <= 0:
-        raise UsageError(f"cost and MTBF must be > 0 s, got {np.min(cost_s):g} and {np.min(mtbf_s):g}")
+        raise UsageError(f"the cost of a checkpoint and the MTBF must be > 0 s, got {np.min(cost_s):g} s and "
+                         f"{np.min(mtbf_s):g} s: give both, such as '30 s' and '5 years'")  # fmt: skip
 
 
 def young(cost_s: Any, mtbf_s: Any) -> Any:
@@ -27,8 +28,8 @@ def young(cost_s: Any, mtbf_s: Any) -> Any:
 
 def daly(cost_s: Any, mtbf_s: Any) -> Any:
     """Daly's estimate; M itself where a checkpoint costs 2 M or more; of numbers or of arrays."""
-    ratio = cost_s / (2 * mtbf_s)
-    estimate = young(cost_s, mtbf_s) * (1 + np.sqrt(ratio) / 3 + ratio / 9) - cost_s
+    first_order, ratio = young(cost_s, mtbf_s), cost_s / (2 * mtbf_s)
+    estimate = first_order * (1 + np.sqrt(ratio) / 3 + ratio / 9) - cost_s
     return np.where(ratio >= 1, mtbf_s, estimate)[()]
 
 

@@ -158,11 +158,16 @@ def _change(values: dict[str, Any], change: str) -> None:
     target: Any = values.setdefault(table, {})
     if isinstance(target, list):
         key = _KEYS.get(table, "name")
-        chosen = [one for one in target if len(path) == 1 or one.get(key) == path[0]]
+        tables = [one for one in target if isinstance(one, dict)]
+        chosen = [one for one in tables if len(path) == 1 or one.get(key) == path[0]]
         if not chosen:
-            names = ", ".join(str(one.get(key)) for one in target)
+            names = ", ".join(str(one.get(key)) for one in tables)
             raise UsageError(f"--change {change!r}: {table} has no {path[0]!r}. Legal: {names}")
-    else:
+    elif isinstance(target, dict) and len(path) == 1:
         chosen = [target]
+    else:
+        what = "a value of its own" if not isinstance(target, dict) else "one table"
+        raise UsageError(f"--change {change!r}: {table} is {what}, and a change of it is TABLE.FIELD=VALUE or an edit "
+                         "of the sheet")  # fmt: skip
     for one in chosen:
         one[path[-1]] = value

@@ -71,8 +71,8 @@ def run_folder(demo: str, out: str | Path | None = None) -> Path:
     return folder
 
 
-def check_writable(path: str | Path | None) -> None:
-    """Check before the measurements that the file of --json can be written; the check leaves no new file behind.
+def check_writable(path: str | Path | None, option: str = "--json") -> None:
+    """Check before the measurements that the file of an option can be written; the check leaves no new file behind.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def check_writable(path: str | Path | None) -> None:
         return
     path = Path(path)
     if path.exists() and not path.is_file():  # a device, say, whose place the result would take
-        raise UsageError(f"--json takes the name of a file, {path} is something else: choose another")
+        raise UsageError(f"{option} takes the name of a file, {path} is something else: choose another")
     try:
         was_there = path.exists()
         path.open("a").close()
@@ -92,7 +92,7 @@ def check_writable(path: str | Path | None) -> None:
     except OSError as error:
         reason = error.strerror or error
         raise UsageError(
-            f"cannot write {path}: {reason}; --json takes a file in a folder that exists and can be written"
+            f"cannot write {path}: {reason}; {option} takes a file in a folder that exists and can be written"
         ) from None
 
 

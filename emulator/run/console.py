@@ -62,7 +62,9 @@ class Progress:
         if self.bar is None:
             streams.write(stream, content)
         else:
-            (sys.stdout if stream is sys.__stdout__ else sys.stderr).write(content.decode(errors="replace"))
+            # While a bar is shown, rich stands in for sys.stdout.
+            to = sys.stdout if stream in (sys.stdout, sys.__stdout__) else sys.stderr
+            to.write(content.decode(errors="replace"))
 
     def said(self) -> str:
         """What `line` says."""
@@ -82,7 +84,7 @@ def _told(progress: Progress, total: float | None, label: str, passed: float) ->
     if total is not None:
         left = max(0.0, total - progress.done) * passed / progress.done if progress.done else None
         rest = "" if left is None else f", about {format_time(float(f'{left:.1g}'))} left"
-        found = f"{progress.done:g} of {total:g} {label} {found}{rest}"
+        found = f"{label}{': ' * bool(label)}{round(progress.done, 1):g} of {total:g} {found}{rest}"
     return "; ".join(part for part in (found, progress.said()) if part)
 
 

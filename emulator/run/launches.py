@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 from emulator import results
 from emulator.errors import UsageError
-from emulator.launch import foreground, mpirun
+from emulator.launch import foreground, job, mpirun
 
 if TYPE_CHECKING:
+    from emulator.measure.samples import Rows
     from emulator.measure.series import Series
     from emulator.run.session import Run
 
@@ -66,11 +67,16 @@ def start(ranks: int, launches: int, name: str, out: str | None) -> int:
             one = json.dumps(asdict(Launch(number, launches, str(folder))))
             ended = foreground.run_filtered(arguments, extra_env={_VARIABLE: one}, rank_0_first=True)
             status = max(status, ended)
-            if ended > 1:  # refused, or ended by a signal
+            if ended > 1 or not _saved(folder):  # refused, ended by a signal, or nothing for the next one to go on from
                 break
     finally:
         results.discard(folder)
     return status
+
+
+def _saved(folder: Path) -> bool:
+    """Whether a launch could write what it has measured."""
+    return all((folder / name).is_file() for name in (results.RESULT, results.SAMPLES))
 
 
 def count(asked: int | None, emulated: bool, traced: bool) -> int:
@@ -113,9 +119,9 @@ def join(run: Run, series: Sequence[Series], alone: bool) -> None:
     if run.launch.number > 1:
         launches = samples.split(results.load_samples(run.folder))
         _keep_wrong(results.load(run.folder), series)
-    elif not alone and run.launch.of == 1 and run.options.out is None and not run.options.trace:
-        folders = _earlier(run)
-        launches = [samples.of_itself(results.load_samples(folder)) for folder in folders]
+    elif not (alone or job.started_by_us() or run.options.out is not None or run.options.trace):
+        found = _earlier(run)
+        folders, launches = list(found), list(found.values())
     if launches:
         samples.join(series, launches)
     run.result |= {"launches": 1 + len(launches), "earlier": [str(folder) for folder in folders]}
@@ -133,9 +139,17 @@ def _keep_wrong(found: Mapping[str, Any], series: Sequence[Series]) -> None:
         one.wrong += wrong.get(name, 0)
 
 
-def _earlier(run: Run) -> list[Path]:
-    """The folders of the last runs that measured the same on the same machine with the code as it is now, in order."""
-    found: list[Path] = []
+def _earlier(run: Run) -> dict[Path, Rows]:
+    """The last runs that measured the same on the same machine with the code as it is now, in order.
+
+    Returns
+    -------
+    dict
+        By run folder the raw samples of its own launch.
+    """
+    from emulator.measure import samples
+
+    found: dict[Path, Rows] = {}
     changed = _last_change()
     for folder in sorted((one for one in run.folder.parent.iterdir() if not one.is_symlink()), reverse=True):
         path = folder / results.RESULT
@@ -143,14 +157,13 @@ def _earlier(run: Run) -> list[Path]:
             continue
         try:
             other = json.loads(path.read_text(encoding="utf-8"))
-            same = _comparable(run.result, other)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue  # not a result of this version
-        if same and (folder / results.SAMPLES).is_file():
-            found.append(folder)
+            if _comparable(run.result, other):
+                found[folder] = samples.of_itself(results.load_samples(folder))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
+            continue  # not a result of this version, or without its samples
         if len(found) == _MOST_EARLIER:
             break
-    return found[::-1]
+    return dict(reversed(found.items()))
 
 
 def _last_change() -> float:

@@ -205,15 +205,21 @@ def refuse_idle(net: str | None) -> None:
             )
 
 
-def _refuse_beside_simulate(launch_ranks: int | None, launches: int | None) -> None:
-    """Reject with --simulate what belongs to ranks of MPI."""
-    ctx = click.get_current_context()
+def refuse_inside() -> None:
+    """Reject a simulation under mpirun, where each process would simulate all ranks."""
     if inside():
-        raise UsageError("simulated ranks are all in one process, got --simulate under mpirun: leave out mpirun")
-    paced = ctx.get_parameter_source("pace") is click.core.ParameterSource.COMMANDLINE
-    for option, given in (("-n", launch_ranks is not None), ("--launches", launches is not None), ("--pace", paced)):
-        if given:
-            raise UsageError(f"{option} is about ranks of MPI and goes without --simulate, got both: leave one out")
+        raise UsageError("simulated ranks are all in one process, got a simulation under mpirun: leave out mpirun")
+
+
+def refuse_beside_simulate(*names: str) -> None:
+    """Reject with --simulate mpirun and those of the parameters of these names that were given."""
+    refuse_inside()
+    ctx = click.get_current_context()
+    for option in ctx.command.params:
+        given = ctx.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE
+        if option.name in names and given:
+            word = option.opts[0]
+            raise UsageError(f"{word} is for ranks of MPI and goes without --simulate, got both: leave one out")
 
 
 def demo(
@@ -244,12 +250,11 @@ def demo(
             if simulated is not None:
                 if not simulates:
                     raise UsageError(f"demos.{name} needs ranks of MPI, got --simulate {simulated}: start it with -n N")
-                _refuse_beside_simulate(launch_ranks, options.get("launches"))
+                refuse_beside_simulate("launch_ranks", "launches", "alone", "pace")
             asked = options.pop("launches", None)
             if not simulated and not inside() and launch_ranks is not None:
-                traced = options["net"] is not None, options["trace"]
-                sys.exit(several.start(launch_ranks, several.count(asked, *traced) if launches else 1, name,
-                                       options["out"]))  # fmt: skip
+                starts = several.count(asked, options["net"] is not None, options["trace"]) if launches else 1
+                sys.exit(several.start(launch_ranks, starts, name, options["out"]))
             if asked is not None and several.current().of == 1 and asked != 1:
                 raise UsageError(f"mpirun starts one launch, got --launches {asked}: python -m demos.{name} -n N")
             if not simulated and not inside() and needs > 1:

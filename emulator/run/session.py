@@ -78,7 +78,7 @@ class Run:
         self.extra: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.failures: list[str] = []
-        self.unwritten: CannotWrite | None = None  # what `save` could not write, which ends the run with status 1
+        self.unwritten: CannotWrite | None = None  # what could not be written, which ends the run with status 1
         self._subs: dict[int, Any] = {}
         self._shown = 0  # lines of the view that have been printed
         self.network: Any
@@ -243,7 +243,8 @@ class Run:
             return None
         self.result = self._content()
         path = self.folder / results.RESULT
-        self.unwritten = results.keep(self.result, path, self.options.json, samples=self.samples)
+        problem = results.keep(self.result, path, self.options.json, samples=self.samples)
+        self.unwritten = problem.beside(self.unwritten) if problem else self.unwritten
         return path
 
     def leave_page(self) -> None:
@@ -259,6 +260,8 @@ class Run:
         """Save what `emulator.measure.repetitions.measure` and the demo have so far; whether there was anything."""
         from emulator.measure import repetitions, terms
 
+        if self.launch.number > 1:  # the launches before this one have left a whole result
+            return True
         for series in repetitions.under_way:
             if series.seconds:
                 del series.seconds[len(series.skews) :]  # the two grow one after the other

@@ -44,7 +44,7 @@ class SimulatedTime(Pacer):
         return self.loop.now
 
     def hold(self, t: float) -> None:
-        if t > self.loop.now:
+        while t > self.loop.now:  # a message that arrives meanwhile wakes the rank
             self.engine.sleep(t)
 
     def record(self, due: float, held: bool) -> None:
@@ -219,8 +219,8 @@ class SimulatedEngine(Engine, Sleeper):
         words = None
         if inversions:
             words = (
-                f"{inversions} messages asked for a shared link after one that started later: "
-                f"queueing there is approximate"
+                f"{inversions} message{'s' * (inversions != 1)} asked for a card or link after one that "
+                "started later: queueing there is approximate"
             )
         return {
             "overrun_share": 0.0, "late_p50": 0.0, "late_p99": 0.0, "inversions": inversions, "pace": None,

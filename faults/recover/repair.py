@@ -43,6 +43,10 @@ def _always() -> bool:
     return True
 
 
+class _FoundByAll(MPI.Exception):
+    """A failure that every rank has found in the same data."""
+
+
 class Repairing:
     """One rank's part of a repair, and its state; `faults.recover.step_loop` has the loop of steps.
 
@@ -64,7 +68,7 @@ class Repairing:
         self, processes: JobProcesses, state: State, drill: DrillContext, levels: Levels | None = None, every: int = 1,
         notice: Notice = None, rejoin: Callable[[], bool] | None = None, checksum: bool = False,
     ) -> None:  # fmt: skip
-        self._checksum, self._mismatch = checksum, MPI.Exception(MPI.SUCCESS)
+        self._checksum = checksum
         drill.holds(state)
         self._rejoin = rejoin or _always
         self._told = preemption.listening(notice or drill.notice, drill.platform.executioner)
@@ -115,8 +119,7 @@ class Repairing:
             )
         if mine[0] != values[counts.argmax()]:
             end_corrupt(self.drill, self.step)
-        self._mismatch = MPI.Exception(survivor_group.PROCESS_FAILED)
-        return self._mismatch
+        return _FoundByAll(survivor_group.PROCESS_FAILED)
 
     def _grows(self) -> bool:
         """Whether this rank wants new processes in the empty places, before it does the next step."""
@@ -146,12 +149,12 @@ class Repairing:
         return survivor_group.sleepy(request, superseded, calm, _DOZE_S, self._clock)
 
     def _interrupt(self, error: MPI.Exception) -> None:
-        """Note the failure, and have the others fail as well.
+        """Note the failure, and have the others fail as well, unless they have found it by themselves.
 
-        After a mismatch of checksums none is woken: all are about to see it, and the one that is wrong must.
+        A revocation could otherwise reach the corrupt rank in the middle of the comparison, and it would live on.
         """
         self._notice(f"error {error.Get_error_class()}")
-        if error is not self._mismatch:
+        if not isinstance(error, _FoundByAll):
             self._processes.revoke()
 
     def _note(self, what: What, **fields: Any) -> None:

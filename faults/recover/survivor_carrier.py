@@ -27,6 +27,10 @@ class SurvivorCarrier(Carrier):
     def ordered(self) -> bool:  # type: ignore[override]
         return self._parents.ordered
 
+    @property
+    def exact(self) -> bool:  # type: ignore[override]
+        return self._parents.exact
+
     def now(self) -> float:
         return self._parents.now()
 

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from scripts.docs.blocks import OMITTED
 
 _BARS = re.compile(r"[─━═█▉▊▋▌▍▎▏░▒▓#=]{2,}|█")
-_PROGRESS = re.compile(r"\d+ of \d+ \w+ after \d")
+_END = "\0"
+"""Stands for the ends of an output, where a document leaves nothing out; no line is like it."""
+_PROGRESS = re.compile(r".*: [\d.]+ of [\d.]+ after \d")
 _STAMP = re.compile(r"\d{8}T\d{6}Z|\d{4}-\d\d-\d\dT")
 """Of a run folder or an environment: its line is left out of a document."""
 _QUANTITY = re.compile(
@@ -44,11 +46,11 @@ def differs(expected: list[str], printed: list[str], *, timed: bool) -> str | No
     if not segments:
         return None
     if not open_start:
-        segments[0] = ["", *segments[0]]
-        formed = ["", *formed]  # an output has no empty first line, nor last one
+        segments[0] = [_END, *segments[0]]
+        formed = [_END, *formed]
     if not open_end:
-        segments[-1] = [*segments[-1], ""]
-        formed = [*formed, ""]
+        segments[-1] = [*segments[-1], _END]
+        formed = [*formed, _END]
     at = 0
     for segment in segments:
         ends = (end for end in range(at + len(segment), len(formed) + 1) if formed[end - len(segment) : end] == segment)

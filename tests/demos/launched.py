@@ -21,7 +21,7 @@ from emulator.report import page
 from emulator.report.views import view
 from tests.emulator.report.widths import fits_every_width
 
-_PROGRESS = re.compile(r"[\d.e-]+ of [\d.e-]+ .* after \d+ s")
+_PROGRESS = re.compile(r".*: [\d.]+ of [\d.]+ after \d+ s")
 WIDE = {"COLUMNS": "150"}  # so that the name of a test's folder fits a line
 MOST_LINES = 42
 """Of one screen, 80 columns wide."""

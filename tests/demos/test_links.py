@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demos.links import main, tournament
-from emulator import network
+from emulator import network, results
 from emulator.measure import network_file
 from emulator.network import files
 from tests.demos.launched import refuse, run_demo
@@ -106,6 +106,48 @@ def test_what_was_measured_is_a_network_file(tmp_path):
     assert f"network file, for --net: {saved}" in done.output.replace("\n", "")
     configured, path = (network.load(name).sized(3).between(0, 2) for name in (ONE_LINK, str(saved)))
     assert (path.alpha, path.beta) == pytest.approx((configured.alpha, configured.beta), rel=1e-6)
+
+
+def simulated(tmp_path, *options):
+    sizes = ["--sizes", "8,64K", "--out", str(tmp_path / "run")]
+    return CliRunner().invoke(main, ["--simulate", "4", *sizes, *options])
+
+
+HOSTS_OF_TWO = '[link]\nlatency = "50 us"\nbandwidth = "10 Gbit/s"\n[hosts]\nranks_per_host = 2\n'
+
+
+def test_a_saved_file_has_the_hosts_of_the_network(tmp_path):
+    file, saved = tmp_path / "two.toml", tmp_path / "saved.toml"
+    file.write_text(HOSTS_OF_TWO)
+    done = simulated(tmp_path, "--net", str(file), "--save", str(saved))
+    assert done.exit_code == 0, done.output
+    given, found = (network.load(str(name)).sized(4) for name in (file, saved))
+    for source, destination in ((0, 1), (1, 2), (0, 3)):
+        configured, measured = (one.between(source, destination) for one in (given, found))
+        assert (measured.alpha, measured.beta) == pytest.approx((configured.alpha, configured.beta), rel=1e-6)
+
+
+def test_a_sample_without_a_link_between_hosts_is_refused(tmp_path):
+    file = tmp_path / "two.toml"
+    file.write_text(HOSTS_OF_TWO)
+    done = simulated(tmp_path, "--net", str(file), "--pairs", "1", "--save", str(tmp_path / "saved.toml"))
+    assert done.exit_code == 2
+    assert "--save needs a link between hosts" in done.stderr
+
+
+def test_a_network_file_that_cannot_be_written_costs_nothing_of_what_was_measured(tmp_path, monkeypatch):
+    folder = tmp_path / "of the file"
+    folder.mkdir()
+
+    def written(*arguments):
+        folder.rmdir()  # as a disk that is full by then
+        return "", []
+
+    monkeypatch.setattr(network_file, "written", written)
+    done = simulated(tmp_path, "--net", ONE_LINK, "--save", str(folder / "net.toml"))
+    assert done.exit_code == 1
+    assert f"cannot write {folder / 'net.toml'}: No such file or directory" in done.stderr
+    assert results.load(tmp_path / "run")["fits"]
 
 
 def a_fit(source, destination, alpha, beta, segments=1):

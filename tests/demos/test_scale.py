@@ -54,7 +54,33 @@ def test_shared_uplinks_are_named_where_form_and_simulation_part(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"), [(["--nodes", "1,2"], "2 nodes or more"), (["--bytes", "12"], "8-byte elements")]
+    ("arguments", "words"),
+    [
+        (["--bytes", "8G", "--nodes", "4"], "scatter-gather on 4 nodes was left out: its ranks need"),
+        (["--nodes", "65537", "--budget", "1"], "all-reduce on 65537 nodes was left out: its replay would take about"),
+    ],
+)
+def test_what_does_not_fit_is_left_out_and_named(tmp_path, arguments, words):
+    done, result = run(tmp_path, "--net", "100gbe", "--live", "4", *arguments)
+    assert done.exit_code == 0, done.output
+    assert words in " ".join(result["warnings"])
+
+
+def test_a_simulation_under_mpirun_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("PMIX_RANK", "0")
+    done, _ = run(tmp_path, "--net", "100gbe", "--nodes", "4")
+    assert done.exit_code == 2
+    assert "leave out mpirun" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--nodes", "1,2"], "2 nodes or more"),
+        (["--nodes", "4,2000000"], "at most 1048576, got 4 to 2000000"),
+        (["--bytes", "12"], "8-byte elements"),
+        (["--t-comp", "0"], "must be > 0 s, got --t-comp 0"),
+    ],
 )
 def test_bad_values_are_refused(arguments, words):
     done = CliRunner().invoke(scale.main, ["--net", "100gbe", *arguments])

@@ -78,8 +78,10 @@ def finding(result: Result) -> str:
 
 def fidelity(one: Row, clock: str = "emulated") -> Iterator[Item]:
     """The fidelity of emulated time: late receives and messages served out of order."""
+    inversions = one.get("inversions") or 0
     if one.get("pace") is None:
-        text = "exact, once each where nothing varies" if clock == "simulated" else "not paced"
+        exact = "exact but for inversions" if inversions else "exact"
+        text = f"{exact}, timed once where nothing varies" if clock == "simulated" else "not paced"
     else:
         late = " and ".join(
             f"{one[key] * 1e6:.0f} us ({name})"
@@ -87,7 +89,6 @@ def fidelity(one: Row, clock: str = "emulated") -> Iterator[Item]:
             if one.get(key) is not None
         )
         text = f"pace {one['pace']:.3g}; {one['overrun_share']:.2%} of the receives late; late by {late} of wall time"
-    inversions = one.get("inversions") or 0
     yield Text(f"{text}; {inversions} inversion{'s' * (inversions != 1)}", lead="fidelity: ")
     if one.get("words"):
         yield Text(one["words"], "warning")
@@ -127,8 +128,13 @@ def measurements(result: Result) -> Iterator[Item]:
     if len(patterns) == 1 and any("held_out" in row for row in rows):
         held = any(row.get("held_out") for row in rows)
         unseen = "; predicted: by a fit on fewer ranks, which has not seen these" if held else ""
+        several = result.get("launches") or 1
+        how = "median over n repetitions" if several == 1 else (
+            f"median of the medians of {several} launches, n repetitions in all, and its interval that of a further "
+            "launch's median"
+        )  # fmt: skip
         meaning = (
-            "time: median over n repetitions of the whole operation, from the first rank's start to the last one's "
+            f"time: {how}, of the whole operation, from the first rank's start to the last one's "
             f"end; fitted: by the fit below, to these very times{unseen}; error: against time"
         )
         yield Detail(Text(meaning, "dim"))

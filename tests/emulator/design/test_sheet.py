@@ -84,11 +84,17 @@ def test_slots_may_be_empty_for_the_planner_only():
         ("consistency", "a change is TABLE.FIELD=VALUE"),
         ("communication.nothing.pattern=gossip", "communication has no 'nothing'. Legal: dense, table"),
         ("consistency.modle=bounded", "did you mean 'model'"),
+        ("consistency.bounded.bound=2", "consistency is one table, and a change of it is TABLE.FIELD=VALUE"),
     ],
 )
 def test_bad_changes_are_refused(change, said):
     with pytest.raises(UsageError, match=said):
         sheet(change)
+
+
+def test_a_change_of_what_is_no_table_is_refused():
+    with pytest.raises(UsageError, match="program is a value of its own"):
+        parse('program = "demos.cases.rag"\n' + SECTION, changes=("program.name=x",))
 
 
 def test_margins_of_the_section():

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from emulator.errors import UsageError
-from emulator.launch import foreground, session_directory
+from emulator.launch import foreground, session_directory, streams
 from emulator.launch import mpirun as launch
 from emulator.launch.job import environment, inside, rank, start
 
@@ -159,13 +159,15 @@ def test_mpiruns_notice_is_left_out_and_the_rest_kept(capfdbinary):
         b"thus causing the job to be terminated.\n   Process name: [x@1,1]\n   Exit code:    2\n-----\n"
     )
     other = b"-----\nThere are not enough slots available\n-----\n"
-    foreground._forward_errors(iter([line + b"\n" for line in (notice + b"kept\n" + other).splitlines()]))  # type: ignore[arg-type]
+    foreground._forward_errors(
+        iter([line + b"\n" for line in (notice + b"kept\n" + other).splitlines()]), streams.write
+    )  # type: ignore[arg-type]
     assert capfdbinary.readouterr().err == b"kept\n" + other
 
 
 def test_an_agreement_that_was_given_up_is_not_reported(capfdbinary):
     line = b"[host:87] [[5901,1],2] ftagree:agreement (ERA) ERRONEOUS: Agreement ID (4.2).1 was started by some\n"
-    foreground._forward_errors(iter([line, b"mine\n", line]))  # type: ignore[arg-type]
+    foreground._forward_errors(iter([line, b"mine\n", line]), streams.write)  # type: ignore[arg-type]
     assert capfdbinary.readouterr().err == b"mine\n"
 
 
@@ -178,5 +180,5 @@ def test_an_agreement_that_was_given_up_is_not_reported(capfdbinary):
     ],
 )
 def test_the_runtimes_mutterings_are_shown_only_when_nobody_else_speaks(capfdbinary, others, shown, muttering):
-    foreground._forward_errors(iter([muttering, *others]))  # type: ignore[arg-type]
+    foreground._forward_errors(iter([muttering, *others]), streams.write)  # type: ignore[arg-type]
     assert capfdbinary.readouterr().err == (shown or muttering)

@@ -1,5 +1,6 @@
 """Earlier runs that count as launches: the same command on the same machine, and nothing else."""
 
+import json
 import os
 from types import SimpleNamespace
 
@@ -16,6 +17,10 @@ COMMAND = ["mpirun", "-n", "4", "python", "-m", "demos.ring", "--sizes", "8,16"]
 def leave(folder, seconds, **changes):
     """The folder of an earlier run with one repetition."""
     folder.mkdir(parents=True)
+    leave_files(folder, seconds, **changes)
+
+
+def leave_files(folder, seconds, **changes):
     result = results.new("ring", changes.pop("command", COMMAND), ranks=4) | {"launches": 1}
     result["environment"] |= changes.pop("environment", {})
     results.save(result | changes, folder / "result.json")
@@ -54,12 +59,44 @@ def test_earlier_runs_of_the_same_command_are_taken_in(tmp_path):
     assert run.result["earlier"] == [str(tmp_path / "1"), str(tmp_path / "2")]
 
 
+def test_runs_without_samples_are_passed_over(tmp_path):
+    for name in "12":
+        leave(tmp_path / name, 1.0)
+    (tmp_path / "1" / "samples.csv").write_text("pattern,ranks,bytes,seconds,skew\n")
+    (tmp_path / "2" / "samples.csv").unlink()
+    run = a_run(tmp_path)
+    assert joined(run) == [9.0]
+    assert run.result["earlier"] == []
+
+
+@pytest.mark.parametrize(("written", "started"), [(False, 1), (True, 3)])
+def test_launches_end_where_one_could_not_save(tmp_path, monkeypatch, written, started):
+    folders = []
+
+    def launch(arguments, extra_env, **options):
+        folder = launches.Launch(**json.loads(extra_env["CLUSTER_EMULATOR_LAUNCH"])).folder
+        folders.append(folder)
+        if written:
+            leave_files(tmp_path / "out", 1.0)
+        return 1
+
+    monkeypatch.setattr(launches.foreground, "run_filtered", launch)
+    assert launches.start(2, 3, "ring", str(tmp_path / "out")) == 1
+    assert folders == [str(tmp_path / "out")] * started
+
+
 @pytest.mark.parametrize(("alone", "options"), [(True, {}), (False, {"out": "x"}), (False, {"trace": True})])
 def test_a_run_stands_alone_where_it_is_asked_to(tmp_path, alone, options):
     leave(tmp_path / "1", 1.0)
     run = a_run(tmp_path, **options)
     assert joined(run, alone) == [9.0]
     assert (run.result["launches"], run.result["earlier"]) == (1, [])
+
+
+def test_the_only_launch_that_a_demo_starts_is_alone(tmp_path, monkeypatch):
+    leave(tmp_path / "1", 1.0)
+    monkeypatch.setattr(launches.job, "started_by_us", lambda: True)
+    assert joined(a_run(tmp_path)) == [9.0]
 
 
 def test_the_launches_of_one_command_are_in_its_folder(tmp_path):

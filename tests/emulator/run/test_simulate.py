@@ -5,7 +5,7 @@ import json
 import pytest
 from click.testing import CliRunner
 
-from demos import compare, gossip, incast, membership, parameter_server, ring, scatter_gather
+from demos import compare, gossip, incast, links, membership, parameter_server, ring, scatter_gather
 from demos.cases import swarm
 from emulator import results
 
@@ -90,6 +90,20 @@ def test_what_cannot_be_simulated_is_one_line(arguments, words):
     assert words in lines[0]
 
 
+@pytest.mark.parametrize("demo", [compare, gossip, incast, links, ring, scatter_gather])
+def test_sizes_beyond_the_memory_are_refused(demo, tmp_path):
+    done = invoke(demo, "--simulate", "4", "--sizes", "8,1T", "--out", str(tmp_path))
+    assert done.exit_code == 2, done.output
+    assert "buffers each of the largest size" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_no_pattern_is_ahead_of_one_that_takes_no_time(tmp_path):
+    done = invoke(compare, "--simulate", "4", "--sizes", "0", "--out", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    assert [one["ahead"] for one in results.load(tmp_path)["winners"]] == [None]
+
+
 def test_a_network_with_too_few_hosts_is_refused(tmp_path):
     network = tmp_path / "two.toml"
     network.write_text('[link]\nlatency = "10 us"\nbandwidth = "10 Gbit/s"\n[hosts]\nnames = ["a", "b"]\n')
@@ -104,7 +118,9 @@ def test_a_case_is_refused_by_name():
     assert "demos.cases.swarm needs ranks of MPI" in done.stderr
 
 
-def test_a_run_that_is_interrupted_keeps_what_it_has(tmp_path, monkeypatch):
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Ctrl-C after the third repetition."""
     from emulator.measure import simulated
 
     add, seen = simulated._add, []
@@ -116,6 +132,18 @@ def test_a_run_that_is_interrupted_keeps_what_it_has(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(simulated, "_add", interrupt)
+
+
+def test_a_launch_that_is_interrupted_leaves_the_result_of_those_before_it(interrupted, tmp_path, monkeypatch):
+    command = [incast, "--simulate", "4", "--sizes", "8,1K", "--out", str(tmp_path)]
+    before = results.save(results.new("incast", ["x"], ranks=4) | {"launches": 1}, tmp_path / "result.json")
+    content = before.read_bytes()
+    monkeypatch.setenv("CLUSTER_EMULATOR_LAUNCH", json.dumps({"number": 2, "of": 2, "folder": str(tmp_path)}))
+    assert invoke(*command).exit_code == 130
+    assert before.read_bytes() == content
+
+
+def test_a_run_that_is_interrupted_keeps_what_it_has(interrupted, tmp_path):
     done = invoke(incast, "--simulate", "4", "--sizes", "8,1K", "--out", str(tmp_path))
     assert done.exit_code == 130
     assert f"what was measured until then is in {tmp_path}" in done.stderr

@@ -75,6 +75,24 @@ def test_a_poll_lets_time_pass_to_the_message() -> None:
     assert polls < 500
 
 
+def test_a_rank_that_computes_sees_what_has_arrived_until_its_end() -> None:
+    """The first message comes while rank 0 computes, which it does not cut short."""
+
+    def program(comm: Any) -> list[bool]:
+        if comm.Get_rank() == 1:
+            comm.Send(np.ones(1), 0, 1)
+            emulator.compute(comm, 0.4e-3)
+            comm.Send(np.ones(1), 0, 2)
+            return []
+        emulator.compute(comm, 1e-3)
+        seen = [comm.Iprobe(1, tag) for tag in (1, 2)]
+        for tag in (1, 2):
+            comm.Recv(np.empty(1), 1, tag)
+        return seen
+
+    assert sim.run(program, 2, plain(2)).results == [[True, True], []]
+
+
 def test_a_buffer_may_be_used_again_once_it_is_sent() -> None:
     """The send is complete when the last byte has left, long before the message has arrived."""
 

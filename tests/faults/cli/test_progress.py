@@ -17,11 +17,11 @@ from tests.emulator.report.test_report import DRILL
 def test_lines_say_how_much_is_done_and_how_long_the_rest_takes() -> None:
     out = io.StringIO()
     with console.progress(Console(file=out, width=100), 4, "jobs", lines_every_s=0.05) as bar:
-        bar.advance()
+        bar.advance(1.23456)
         while "\n" not in out.getvalue():
             time.sleep(0.01)
     first = out.getvalue().splitlines()[0]
-    assert first.startswith("1 of 4 jobs after 0 s, about ")
+    assert first.startswith("jobs: 1.2 of 4 after 0 s, about ")
     assert first.endswith(" left")
 
 

@@ -356,7 +356,7 @@ def test_the_command_prints_a_timeline_and_leaves_a_result(tmp_path) -> None:
 def test_a_program_of_ones_own_survives_a_kill() -> None:
     program = Path(__file__).parents[3] / "examples" / "recovery" / "least_squares.py"
     done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=TIMEOUT_S)
-    assert "4 ranks, 1 recovery, weights [ 1.  -2.   0.5]" in done.stdout
+    assert "4 ranks, recoveries: 1, weights [ 1.  -2.   0.5]" in done.stdout
 
 
 def test_a_dry_run_says_what_would_happen_and_starts_nothing(tmp_path) -> None:

@@ -1,6 +1,7 @@
 """The table of a running job's ranks: what it says of each, and where it is shown."""
 
 import io
+import sys
 
 from rich.console import Console
 
@@ -55,6 +56,15 @@ def test_the_table_is_shown_below_the_bar_on_a_terminal_and_the_last_one_stays(t
     shown, _, kept = out.getvalue().partition("Ranks when the job was ended")
     assert "waits  rank 1" in shown
     assert "waits  rank 1" in kept
+
+
+def test_what_a_job_prints_beside_a_bar_stays_on_its_stream(capsys) -> None:
+    out = io.StringIO()
+    with console.progress(Console(file=out, width=80, force_terminal=True), None) as bar:
+        bar.write(sys.stdout, b"printed\n")
+        bar.write(sys.stderr, b"complained\n")
+    assert "printed" in out.getvalue()
+    assert capsys.readouterr().err == "complained\n"
 
 
 def test_without_a_screen_nothing_is_shown(tmp_path, capsys) -> None:

@@ -151,9 +151,9 @@ def test_what_ranks_tell_of_a_recovery_becomes_one_fact_and_one_line() -> None:
     told = [of | {"at": 11.0 + late, "seconds": 0.25 + late, "back_to": back} for late, back in ((0.0, 40), (0.5, 37))]
     told += [{"dead": [0], "at": 12.0, "ranks": 2}, {"resumed": 30, "at": 14.0}, {"resumed": 30, "at": 15.0}]
     found = recoveries(told, 10.0, relaunched=13.0)
-    of |= {"left": False, "joined": []}
     assert found == [
-        of | {"at": 1.0, "seconds": 0.75, "lost_steps": 3},
+        {"dead": [2], "step": 40, "at": 1.0, "policy": "shrink", "seconds": 0.75, "lost_steps": 3, "ranks": 3}
+        | {"left": False, "joined": []},
         {"dead": [0], "step": None, "at": 2.0, "ranks": 2},
         {"resumed": 30, "at": 5.0, "seconds": 2.0},
     ]

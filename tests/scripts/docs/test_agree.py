@@ -46,6 +46,13 @@ def test_lines_that_nothing_stands_for_must_be_shown(expected):
     assert differs(expected, SHOWN, timed=False)
 
 
+def test_an_empty_line_is_no_end_of_an_output():
+    printed = ["head", "", *SHOWN, "", "foot"]
+    assert differs(["...", *SHOWN, "..."], printed, timed=False) is None
+    assert differs([*SHOWN, "..."], printed, timed=False)
+    assert differs(["...", *SHOWN], printed, timed=False)
+
+
 def test_what_has_no_counterpart_is_left_to_an_editor():
     with pytest.raises(ValueError, match="no line is like"):
         renewed(["...", "median of the readings"], ["x"])
