@@ -108,8 +108,8 @@ def _remarks(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     for one, p in zip(priced, nodes, strict=True):
         p = min(p, facts.job.most)
         if p in one.followed:
-            yield (f"latency and bandwidth at p = {p} are exact, followed message by message; at other node counts (p*, "
-                   "nodes to ask for) they are of first order")  # fmt: skip
+            yield (f"latency and bandwidth at p = {p} are exact, followed message by message; at other node counts "
+                   "(p*, nodes to ask for) they are of first order")  # fmt: skip
         elif one.first_order(p):
             yield f"latency and bandwidth at p = {p} are by formulas of first order: the slowest path for all messages"
     for each in facts.shared if rough else ():

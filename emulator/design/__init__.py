@@ -17,8 +17,8 @@ from emulator.design.sheet import Sheet, load, parse
 if TYPE_CHECKING:
     from emulator.design.margins import tolerance
     from emulator.design.planner import plan
-    from emulator.design.walk import predict
     from emulator.design.review import check
+    from emulator.design.walk import predict
 
 __all__ = ["Sheet", "check", "load", "parse", "plan", "predict", "tolerance"]
 

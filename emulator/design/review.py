@@ -129,10 +129,12 @@ def touched_rows(case: Case) -> Iterator[Finding]:
         if flow.pattern == "all-reduce" and dense > TRAFFIC * state.sparse:
             yield Finding(3, "communication", f"{said}. all-reduce sends {size(dense)} per node and step, a parameter "
                           f"server {size(state.sparse)}: {dense / state.sparse:.0f} times less",
-                          "shard it over servers and pull the touched rows only", error=_quicker(case, flow))  # fmt: skip
+                          "shard it over servers and pull the touched rows only",
+                          error=_quicker(case, flow))  # fmt: skip
         if flow.pattern == "parameter-server" and state.sparse > TRAFFIC * dense:
             yield Finding(3, "communication", f"{said}. The parameter server sends {size(state.sparse)} per node and "
-                          f"step, all-reduce {size(dense)}", "replicate it and all-reduce", error=_quicker(case, flow))  # fmt: skip
+                          f"step, all-reduce {size(dense)}", "replicate it and all-reduce",
+                          error=_quicker(case, flow))  # fmt: skip
 
 
 def staleness(case: Case) -> Iterator[Finding]:
@@ -247,7 +249,8 @@ def nodes(case: Case) -> Iterator[Finding]:
                       + _how(case, exact), f"nodes = {knee} (5 % off the best time)", error=exact)  # fmt: skip
     elif case.nodes > 1.5 * knee:
         yield Finding(12, "partition", f"p = {case.nodes} is {case.nodes / knee:.1f} times the {knee} nodes that come "
-                      f"within 5 % of the best time{_how(case, exact=False)}", f"nodes = {knee}", error=False)  # fmt: skip
+                      f"within 5 % of the best time{_how(case, exact=False)}", f"nodes = {knee}",
+                      error=False)  # fmt: skip
 
 
 def dominated(case: Case) -> Iterator[Finding]:

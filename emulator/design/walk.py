@@ -81,4 +81,3 @@ def predict(sheet: Sheet, terms: dict[str, Any] | None = None) -> Priced:
     """Price the design of a complete sheet, exactly at its own node count; `terms` replace the network's."""
     priced = pricing.predict(sheet, terms)
     return exact(sheet, priced, min(pricing.chosen_nodes(sheet, priced), priced.facts.job.most))
-

@@ -10,8 +10,8 @@ from demos._lib.design_report import prediction
 from demos._lib.skeleton import simulated
 from emulator.design import check, load, predict, pricing
 from emulator.design.model import facts_and_design
-from emulator.design.skeleton import skeleton
 from emulator.design.sheet import Sheet
+from emulator.design.skeleton import skeleton
 
 EU = """
 [link]
@@ -31,7 +31,7 @@ def on(tmp_path):
     (tmp_path / "eu.toml").write_text(EU)
     text = (CASES / "example_b.toml").read_text()
     before, _, rest = text.partition("[network]\n")
-    text = before + '[network]\nfile = "eu.toml"\n' + rest[rest.index("[partition]"):]
+    text = before + '[network]\nfile = "eu.toml"\n' + rest[rest.index("[partition]") :]
     (tmp_path / "b.toml").write_text(text)
 
     def made(nodes: int, *changes: str) -> Sheet:
