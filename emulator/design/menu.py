@@ -183,6 +183,7 @@ def _lacks_memory(facts: Facts, part: State, flow: Flow, holder: str) -> str:
 
 
 def grid(most: int) -> np.ndarray:
-    """Node counts of the search: all up to 64, then in steps of 3 %."""
-    beyond = np.unique(np.round(64 * 1.03 ** np.arange(1, 400)).astype(int))
-    return np.concatenate([np.arange(1, min(64, most) + 1), beyond[beyond <= most]])
+    """Node counts of the search: all up to 64, steps of 3 %, powers of two (where sums are cheapest), and `most`."""
+    steps = np.round(64 * 1.03 ** np.arange(1, 400)).astype(int)
+    beyond = np.unique([*steps, *(2 ** np.arange(7, 15)), most])
+    return np.concatenate([np.arange(1, min(64, most) + 1), beyond[(beyond > 64) & (beyond <= most)]])

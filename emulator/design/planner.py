@@ -15,13 +15,13 @@ from emulator.design.model import Design, Facts, Flow, facts_of
 from emulator.design.pricing import Priced
 from emulator.design.sheet import Sheet
 from emulator.design.tables import State
-from emulator.design.words import short, size
+from emulator.design.words import machines, short, size
 from emulator.errors import UsageError
 from emulator.units import format_time
 
 OBJECTIVES = ("time", "cost", "knee")
 EQUAL = pricing.KNEE
-"""Designs within this share of the best are equal: the simplest of them wins."""
+"""Designs within this share of the best are equal: the simplest of them wins (`simplicity`)."""
 
 _MODELS = ("synchronous", "bounded", "asynchronous")
 _STRAGGLERS = ("none", "backup", "quorum", "drop", "stealing")
@@ -170,7 +170,11 @@ def family(design: Design) -> tuple[Any, ...]:
 
 
 def simplicity(design: Design) -> tuple[Any, ...]:
-    """Sort key of equally good designs: the least stale, the fewest mechanisms and nodes first."""
+    """Sort key of equally good designs: the fewest servers, spares and replicas first, then the least stale.
+
+    Machines of another kind count before the number of computing nodes: each kind has to be placed, watched and
+    recovered by rules of its own, while the nodes that compute are all alike.
+    """
     return (design.servers + design.spares + design.replicas, _MODELS.index(design.model), design.steps_between(),
             _STRAGGLERS.index(design.stragglers), -design.quorum, design.sharding == "dynamic")  # fmt: skip
 
@@ -217,13 +221,19 @@ def _why_first(winner: Ranked, losers: Sequence[Ranked]) -> str:
         return "the only family of designs that is feasible"
     ahead = losers[0].score / winner.score
     return f"the next, {short(losers[0].design)}, takes {ahead:.2f} times as much" if ahead > 1 + EQUAL else (
-        f"as quick as {short(losers[0].design)} to {EQUAL:.0%}, and simpler")  # fmt: skip
+        f"as quick as {short(losers[0].design)} to {EQUAL:.0%}, and simpler" + _against(winner, losers[0]))  # fmt: skip
+
+
+def _against(one: Ranked, other: Ranked) -> str:
+    """The machines of both, where they differ: how many more one has is said beside its being simpler, or not."""
+    own, others = machines(one.design, one.nodes), machines(other.design, other.nodes)
+    return f": {own} against {others}" if own != others else ""
 
 
 def _lose(one: Ranked, winner: Ranked) -> Ranked:
     times = one.score / winner.score
     if times <= 1 + EQUAL:
-        return replace(one, reason=f"equal to {EQUAL:.0%}, and no simpler")
+        return replace(one, reason=f"equal to {EQUAL:.0%}, and no simpler{_against(one, winner)}")
     waste = one.priced.at(one.nodes)["waste"]
     lost = f"; failures cost {waste:.1%}" if waste > 0.02 else ""
     return replace(one, reason=f"{times:.2f} times as much: {_dearest(one.priced, one.nodes)}{lost}")

@@ -24,6 +24,12 @@ def counted(count: int, noun: str) -> str:
     return f"{count} {noun}" + ("s" if count != 1 else "")
 
 
+def machines(design: Design, nodes: int) -> str:
+    """The machines of a design by kind: 27 nodes + 64 servers."""
+    beside = ((design.servers, "server"), (design.spares, "spare"))
+    return " + ".join([counted(nodes, "node"), *(counted(count, noun) for count, noun in beside if count)])
+
+
 def age(steps: float) -> str:
     """How old updates may get: up to 1 step old, up to 3 steps old, of any age."""
     return "of any age" if math.isinf(steps) else f"up to {steps:g} step" + ("s" if steps != 1 else "") + " old"
@@ -83,7 +89,7 @@ def slots(facts: Facts, design: Design, nodes: int) -> dict[str, str]:
     more += [counted(design.spares, "spare")] if design.spares else []
     more += [f"checkpoint every {format_time(design.interval)}"] if design.interval else []
     return {
-        "partition": f"{design.split} over {nodes} nodes, {parts}{by}" + "".join(f"; {one}" for one in held),
+        "partition": "; ".join([f"{design.split} over {machines(design, nodes)}, {parts}{by}", *held]),
         "communication": "; ".join(f"{flow.of}: {flow_words(flow)}" for flow in design.flows),
         "consistency": consistency_words(design),
         "coordination": f"{design.control} control, {design.data} data{lost}",

@@ -122,7 +122,8 @@ def run(
     if seen:
         seen(outcome)
     for repeat in range(request.repeat):
-        finished, evaluation = launch_once(request.spec(request.seed + repeat), folder / repeat_folder(repeat), mpi)
+        place, first = folder / repeat_folder(repeat), folder / (STEADY if steady else repeat_folder(0))
+        finished, evaluation = launch_once(request.spec(request.seed + repeat), place, mpi, first / DATA)
         outcome.evaluations.append(evaluation)
         outcome.timeline = outcome.timeline or finished.timeline
         if seen:
@@ -149,15 +150,23 @@ def check(request: Request, folder: Path, mpi: mpirun.Mpi) -> JobSpec:
     return spec
 
 
-def launch_once(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> tuple[Finished, Evaluation]:
-    """Prepare a job's folder, run the job to its end, and check it."""
+def launch_once(
+    spec: JobSpec, folder: Path, mpi: mpirun.Mpi, digits: Path | None = None
+) -> tuple[Finished, Evaluation]:
+    """Prepare a job's folder, run the job to its end, and check it.
+
+    Parameters
+    ----------
+    digits
+        The training data of another job of the same drill, of which this one gets a link.
+    """
     _check_free(folder)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if spec.checkpoint["folder"] and spec.on_disk:
         spec.checkpoint = spec.checkpoint | {"folder": _own_checkpoints(spec, folder.name)}
     if CATALOGUE[spec.pattern].trains:
-        save_digits(folder / DATA)
+        save_digits(folder / DATA, digits)
     finished = supervise(spec, folder, mpi)
     if spec.trace:
         finished.timeline = traces.conclude(folder)

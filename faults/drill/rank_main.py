@@ -23,7 +23,7 @@ from faults.drill.job_spec import JobSpec  # noqa: E402
 from faults.inject.drill_context import DrillContext  # noqa: E402
 from faults.inject.injector import Injector  # noqa: E402
 from faults.record.journal import Journal, What  # noqa: E402, What
-from faults.record.status_board import StatusBoard  # noqa: E402
+from faults.record.status_board import StatusBoard, claim  # noqa: E402
 from faults.recover.program_failure import die_loudly  # noqa: E402
 from faults.recover.spawning import spawned  # noqa: E402
 
@@ -33,7 +33,7 @@ _TOGETHER_S = 2.0  # longest wait for the other ranks to be ready to leave, as t
 def main(folder: Path) -> None:
     """Run this rank of the job in that folder, and write its result file if it reached the end."""
     spec = JobSpec.load(folder)
-    member = _next_member(folder, spec.world) if spawned() else MPI.COMM_WORLD.Get_rank()
+    member = claim(folder / job_spec.MEMBERS, spec.world) if spawned() else MPI.COMM_WORLD.Get_rank()
     stacks = (folder / job_spec.STACKS / f"{member:03d}.txt").open("w")
     faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
     tools = _instruments(folder, spec, member)
@@ -61,17 +61,6 @@ def _instruments(folder: Path, spec: JobSpec, member: int) -> DrillContext:
     injector = Injector(spec.events, board, journal, member, place)
     spec.failure_detector.take_part(board, member, spec.world, spec.attempt, spec.limit_s or 0.0)
     return DrillContext(journal, board, injector, member, traces=folder if spec.trace else None)
-
-
-def _next_member(folder: Path, first: int) -> int:
-    """A free member number for a spawned process, claimed by creating a file."""
-    number = first
-    while True:
-        try:
-            os.close(os.open(folder / job_spec.MEMBERS / str(number), os.O_CREAT | os.O_EXCL))
-            return number
-        except FileExistsError:
-            number += 1
 
 
 def _leave(spec: JobSpec, tools: DrillContext) -> None:

@@ -64,6 +64,7 @@ def resolve(request: Request, seed: int) -> JobSpec:
     if job.real_hosts:
         job.events = [_with_daemon(event, faults) for event in job.events]
     _check_roles(job, pattern)
+    _check_flips(job)
     survivors.check(job, pattern)
     return job
 
@@ -150,6 +151,11 @@ def _check_checkpoints(job: JobSpec, pattern: Pattern) -> None:
         raise UsageError(
             "--checkpoint-every 0 finds the interval from --mtbf, got none: give --mtbf '1 h', or a number of steps"
         )
+    if job.options.get("checksum") and not policy.repairs:
+        raise UsageError(
+            f"--checksum compares the state that recovering keeps the same on all ranks: ring by shrink, spare, "
+            f"respawn or rejoin, got {job.recovery}: leave it out"
+        )
     if checkpoint["levels"] and job.options["agree"] == 0:
         raise UsageError("what a rank alone has is kept with each agreement: --agree-every 1 or more, got 0")
 
@@ -218,6 +224,22 @@ def _check_roles(job: JobSpec, pattern: Pattern) -> None:
             raise UsageError(
                 f"fault {event.text!r}: phase {event.when.phase} of {pattern.name} is the {role}'s, and rank "
                 f"{event.rank} is none: name one of {', '.join(map(str, pattern.roles(job)[role]))}, or {role!r}"
+            )
+
+
+def _check_flips(job: JobSpec) -> None:
+    """Reject flips that meet no state, and those after which no majority of ranks has the right one."""
+    flips = [event for event in job.events if event.kind.spoils_state]
+    for event in flips:
+        together = {other.rank for other in flips if other.when == event.when}
+        if event.rank >= job.ranks:
+            raise UsageError(
+                f"fault {event.text!r}: rank {event.rank} waits, and holds no state: name one of 0 to {job.ranks - 1}"
+            )
+        if job.options.get("checksum") and 2 * len(together) >= job.ranks:
+            raise UsageError(
+                f"fault {event.text!r}: checksums tell which state is right by a majority of ranks, and "
+                f"{len(together)} of {job.ranks} would have another one: flip fewer, or give -n more"
             )
 
 

@@ -120,6 +120,11 @@ class DrillContext:
             if self.board.origin[0]:
                 self.injector.begin(float(self.board.origin[0]))  # the faults by time for that place
 
+    def enters(self, phase: int) -> None:
+        """Note on the board that this rank begins a phase (`faults.record.status_board`), or moves on in it."""
+        if self.board is not None:
+            self.board.enter_phase(self.member, phase)
+
     def waits_for(self, process: int) -> None:
         """Note which process this one waits for."""
         if self.board is not None:

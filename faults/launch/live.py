@@ -6,7 +6,7 @@ The command that waits for the job has a screen (`emulator.run.console.Progress`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import IO, Protocol
@@ -17,7 +17,7 @@ from emulator.launch import streams
 from emulator.report import formats, layout
 from emulator.report.model import Column, Table
 from emulator.units import format_time
-from faults.record.status_board import LEFT, NO_RANK, StatusBoard
+from faults.record.status_board import ABSENT, IN_STEPS, LEFT, NO_RANK, REBUILDS, StatusBoard
 
 _MOST_ROWS = 24
 
@@ -99,6 +99,27 @@ class RanksAtWork:
         first, last = int(here["step"].min()), int(here["step"].max())
         silent = format_time(max(0.0, round(self._clock.now() - float(here["beat"].max()), 1)))
         return f"{len(here)} ranks at step {first}" + (f" to {last}" if last > first else "") + f", seen {silent} ago"
+
+    def waiting(self) -> set[Hashable]:
+        """Marks of what live ranks wait for in a repair: one that stays the same for long belongs to a hang.
+
+        A rank that rebuilds waits for the runtime alone. One that agrees waits for the others, so it tells something
+        only if all live ranks agree or rebuild. Nothing is told where a rank is stopped, or where spawned processes
+        may have found no row on the board.
+        """
+        rows = np.array(self.board.rows)
+        full = len(rows) > self._world and rows["state"][-1] != ABSENT
+        members = np.flatnonzero(rows["state"] != ABSENT)
+        states = {int(one): self._executioner.state(int(rows["pid"][one])) for one in members}
+        if full or "T" in states.values():
+            return set()
+        living = [one for one, letter in states.items() if letter not in ("", "Z", "X")]
+        phases = {one: IN_STEPS if rows["state"][one] == LEFT else int(rows["phase"][one]) for one in living}
+        marks = {one: (one, float(rows["phase_at"][one])) for one in living}
+        found: set[Hashable] = {marks[one] for one in living if phases[one] == REBUILDS}
+        if living and IN_STEPS not in phases.values():
+            found.add(tuple(marks.values()))
+        return found
 
     def _row(self, member: int, row: np.void, now: float) -> dict[str, object]:
         state = self._state(row)

@@ -129,7 +129,7 @@ class _Job:
         """Start the program once; the status to end with, None to start it again."""
         launched = LOCAL.clock.now()
         with tempfile.TemporaryDirectory(prefix="status-") as folder:
-            at_work = RanksAtWork(StatusBoard.create(Path(folder, outcome.BOARD), self.ranks, 0), self.ranks)
+            at_work = RanksAtWork(_board(Path(folder), self.ranks), self.ranks)
             watch = RankWatch(Path(folder), self.ranks, self.deadline_s, at_work)
             parent, received = parent_command(Path(folder), self.limit_s, self.policy.needs_ulfm), list[int]()
             arguments = [*self.arguments[: -self.words], *parent, *self.arguments[-self.words :]]
@@ -156,18 +156,18 @@ class _Job:
         if watch.late:
             _say(f"error: not recovered: {watch.why}")
             return NOT_RECOVERED
-        return self._judge(processes, status, watch.why)
+        return self._judge(processes, status, watch.why, watch.stalled)
 
-    def _judge(self, processes: list[Process], status: int, ended_for: str) -> int | None:
+    def _judge(self, processes: list[Process], status: int, ended_for: str, stalled: bool = False) -> int | None:
         said = [one.word for one in processes if one.word]
         own = max((one.code for one in processes if one.code and one.word in (outcome.LEFT, "")), default=0)
         if outcome.ABORTED in said:  # even if the others came to the end meanwhile
             return failed(processes, status, own)
-        if outcome.succeeded(said):
+        if outcome.succeeded(said) and not stalled:
             return max(own, 0)
         if status in _TOLD_TO_END and not ended_for:
             return status
-        why = self._not_by_itself(processes, ended_for)
+        why = self._not_by_itself(processes, ended_for, stalled)
         if why and self.early < _BEGINNINGS:
             self.early += 1
             self.why, self.left = why, _BEGINNINGS - self.early
@@ -178,16 +178,24 @@ class _Job:
         self.why, self.left = killed[0].how if killed else _NO_ENDS, sys.maxsize
         return None
 
-    def _not_by_itself(self, processes: list[Process], ended_for: str) -> str:
+    def _not_by_itself(self, processes: list[Process], ended_for: str, stalled: bool) -> str:
         """Why the launch failed, if that is no fault of the program and no policy helps; else empty."""
         if lost := lost_early(processes, self.ranks):
             return f"{lost.how} {EARLY}"
         said = {one.word for one in processes if one.began}
-        if not (self.policy.spawns and said) or said & {outcome.LEFT, outcome.REACHED} or outcome.failed([*said]):
+        if said & {outcome.LEFT, outcome.REACHED}:
+            return ""
+        if not stalled and (not (self.policy.spawns and said) or outcome.failed([*said])):
             return ""
         # A death at the moment of a spawn may crash Open MPI's mpirun, or ranks within MPI_Comm_shrink.
         killed = min((one for one in processes if one.killed), key=lambda one: one.at, default=None)
         return ended_for or (killed.how if killed else _NO_ENDS)
+
+
+def _board(folder: Path, ranks: int) -> StatusBoard:
+    """A new status board with rows for processes that are spawned later."""
+    (folder / outcome.MEMBERS).mkdir()
+    return StatusBoard.create(folder / outcome.BOARD, ranks + outcome.MOST_SPAWNED, 0)
 
 
 def _say(line: str) -> None:
@@ -230,7 +238,7 @@ def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float |
         When the program was started, and when its present launch was, if that is not the first.
     """
     seen: dict[Any, list[dict[str, Any]]] = {}
-    left = {one["left"] for one in told if "left" in one}
+    left = [(one["left"], one["at"]) for one in told if "left" in one]
     for record in sorted((one for one in told if "dead" in one), key=itemgetter("at")):
         joined = tuple(record.get("joined", ()))
         seen.setdefault((tuple(record["dead"]), record.get("step"), joined), []).append(record)
@@ -239,7 +247,10 @@ def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float |
         facts = {"dead": list(dead), "at": of[0]["at"] - began, "ranks": of[-1]["ranks"], "step": step}
         if step is not None:
             lost = max(step - min(one["back_to"] for one in of), 0)
-            facts |= {"left": bool(dead) and left.issuperset(dead), "joined": list(joined)}
+            over = max(one["at"] + one["seconds"] for one in of)  # a place that was left may be filled, and lost again
+            gone = {place: at for place, at in left if place in dead and at <= over}
+            left = [one for one in left if one not in gone.items()]
+            facts |= {"left": bool(dead) and gone.keys() >= set(dead), "joined": list(joined)}
             facts |= {"policy": of[0]["policy"], "seconds": max(one["seconds"] for one in of), "lost_steps": lost}
         found.append(facts)
     resumed = [one for one in told if "resumed" in one]

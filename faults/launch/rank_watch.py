@@ -6,16 +6,20 @@ a rank called Abort                                    end the launch
 mpirun lost its own job                                end the launch: it will spawn no process any more
 all ranks have ended, mpirun has not                   end the launch
 all that live have come to the program's end           end the launch: MPI_Finalize hangs now and then after a death
+a repair does not move on, and no rank computes        end the launch, start it again: of two deaths close together
+                                                       Open MPI's calls that build communicators hang now and then
 """
 
 from __future__ import annotations
 
 import math
+import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
 
+from emulator.core import wall_clock
 from faults.launch import live, rank_parent
 from faults.launch.live import RanksAtWork
 from faults.platform import LOCAL
@@ -26,6 +30,11 @@ _LOST_JOB = b"LAUNCHER JOB OBJECT NOT FOUND"
 EARLY = "before all ranks had begun their loop"
 _LOOK_S = 0.05
 _GRACE_S = 2.0  # in which the others may end by themselves
+STALL_S = 20.0
+"""Longest time in which a repair does not move on, with 8 ranks per core or less: a spawn there takes a second at most,
+and a rank whose spawn hangs ends after 15 s, whereupon another one spawns."""
+_STALL_LOOK_S = 0.5
+_RANKS_PER_CORE = 8
 
 
 def parent_command(folder: Path, limit_s: float, survives: bool) -> list[str]:
@@ -56,16 +65,19 @@ class RankWatch:
     ----------
     why, late
         Why the launch was ended; empty if it ended by itself. Whether that was because of its deadline.
+    stalled
+        Whether that was because of a repair that did not move on.
     """
 
     def __init__(
         self, folder: Path, ranks: int, deadline_s: float | None = None, at_work: RanksAtWork | None = None
     ) -> None:
-        self.folder, self.ranks, self.why, self.late = folder, ranks, "", False
+        self.folder, self.ranks, self.why, self.late, self.stalled = folder, ranks, "", False, False
         self._at_work, self._deadline_s = at_work, math.inf if deadline_s is None else deadline_s
         self._clock = LOCAL.clock
         self._began = self._clock.now()
-        self._looked = self._since = 0.0
+        self._looked = self._since = self._compared = 0.0
+        self._still: dict[Hashable, float] = {}  # seconds for which a mark has been the same
         self._all_began = self._lost_job = False
 
     def line(self, text: bytes) -> None:
@@ -79,10 +91,12 @@ class RankWatch:
             return False
         self._looked = now
         if now - self._began > self._deadline_s and not self.late:
-            self.late, self.why = True, f"no end within the deadline of {self._deadline_s:g} s"
-            if self._at_work is not None:
-                live.keep(self._at_work, f"Ranks when the launch was ended: {self.why}")
-        if self.late:
+            self.late = True
+            self._end(f"no end within the deadline of {self._deadline_s:g} s")
+        elif self._repair_stands_still(now):
+            self.stalled = True
+            self._end(f"a repair did not move on for {self._stall_s():.0f} s")
+        if self.late or self.stalled:
             return True
         urgent, others_follow = self.reason(outcome.processes(self.folder))
         if others_follow:
@@ -91,6 +105,27 @@ class RankWatch:
                 urgent = others_follow
         self.why = urgent
         return bool(urgent)
+
+    def _end(self, why: str) -> None:
+        self.why = why
+        if self._at_work is not None:
+            live.keep(self._at_work, f"Ranks when the launch was ended: {why}")
+
+    def _stall_s(self) -> float:
+        """Seconds after which a repair is taken to hang."""
+        return STALL_S * max(1.0, max(self.ranks, os.getloadavg()[0]) / wall_clock.cores() / _RANKS_PER_CORE)
+
+    def _repair_stands_still(self, now: float) -> bool:
+        """Whether a repair has not moved on for long, and no rank computes.
+
+        A long pause between two looks does not count: the launcher was stopped then, with its job perhaps (Ctrl-Z).
+        """
+        passed = min(now - self._compared, 2 * _STALL_LOOK_S)
+        if self._at_work is None or self.stalled or passed < _STALL_LOOK_S:
+            return False
+        self._compared = now
+        self._still = {mark: self._still.get(mark, -passed) + passed for mark in self._at_work.waiting()}
+        return max(self._still.values(), default=0.0) > self._stall_s()
 
     def reason(self, processes: Sequence[Process]) -> tuple[str, str]:
         """Why the launch must be ended: at once; and unless it ends by itself, as after an error of all ranks."""

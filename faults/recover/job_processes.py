@@ -19,6 +19,7 @@ from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
 from faults.platform import LOCAL
 from faults.policies import Policy
 from faults.record.journal import What
+from faults.record.status_board import IN_STEPS, REBUILDS
 from faults.recover import spawning
 from faults.recover.survivor_comm import SurvivorComm
 from faults.recover.tag_ranges import TagRanges
@@ -121,6 +122,7 @@ class JobProcesses:
         self.fresh: set[int] = set()
         if spawning.spawned():
             self._receive_placement(orphan_timer)
+            drill.enters(IN_STEPS)
         self._look()
 
     def _look(self) -> None:
@@ -147,14 +149,25 @@ class JobProcesses:
         """Places whose holder has the state; the first coordinates."""
         return [place for place in sorted(self.placement.places) if place not in self.fresh]
 
+    @property
+    def coordinates(self) -> bool:
+        """Whether this rank is the first that has the state."""
+        return self.holders()[:1] == [self.place]
+
     def unchanged(self, decision: Decision) -> bool:
         """Whether the work succeeded on all ranks, none has died since the last repair, and none is to be let in."""
         return decision.ok and decision.alive == self.group.alive and not decision.grows
 
+    def deserted(self, decision: Decision) -> bool:
+        """Whether all that have the state would leave together, though other processes could go on with it."""
+        heirs = self.policy.spawns or not set(self.placement.waiting).isdisjoint(decision.alive)
+        holders = [self.placement.places[place] for place in self.holders()]
+        return heirs and len(holders) > 1 and set(holders).isdisjoint(decision.alive)
+
     def can_grow(self) -> bool:
         """Whether this rank is to see to it that new processes take empty places at the end of a step."""
         empty = len(self.placement.places) < len(self.wanted)
-        return self.policy.later and empty and self._spawns_left > 0 and self.holders()[0] == self.place
+        return self.policy.later and empty and self._spawns_left > 0 and self.coordinates
 
     def tries(self, error: MPI.Exception) -> float:
         """How often a step may fail with such an error without a death, as far as this rank knows."""
@@ -179,6 +192,7 @@ class JobProcesses:
         Decision or None
             None when it is done; what the survivors agreed on instead if a rank died meanwhile.
         """
+        self._drill.enters(REBUILDS)
         self.phase("rebuild")
         self.phase(self.policy.name)
         self.revoke()
@@ -201,6 +215,7 @@ class JobProcesses:
                 "rebuild", f"{len(self.placement.places)} ranks are left of at least {self.at_least} that the job needs"
             )
         self._look()
+        self._drill.enters(IN_STEPS)
         return None
 
     def _renew(self, empty: list[int]) -> Decision | None:
@@ -217,8 +232,9 @@ class JobProcesses:
         fresh: SurvivorGroup | None = None
         try:
             comm = survivor_group.shrink(self.group.agree_comm)
+            self._drill.enters(REBUILDS)
             if empty:
-                comm = spawning.spawn(comm, len(empty))
+                comm = spawning.spawn(comm, len(empty), self._drill)
             clock = self._drill.platform.clock
             fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, beside=True, begins=False, clock=clock)
         except MPI.Exception as error:

@@ -18,7 +18,7 @@ from faults import policies
 from faults.inject.drill_context import DrillContext
 from faults.policies import Policy
 from faults.record import outcome
-from faults.record.status_board import StatusBoard
+from faults.record.status_board import NO_RANK, REBUILDS, StatusBoard, claim
 from faults.recover.program_failure import guard
 from faults.recover.spawning import spawned
 
@@ -129,11 +129,17 @@ def _open_mpi() -> int:
 
 
 def context_of(drill: DrillContext | None) -> DrillContext:
-    """What a recovering program works with: its drill's, or of a program of one's own under `faults.run` the status
-    board that the launcher shows, on which processes that are spawned later have no row."""
+    """What a recovering program works with: its drill's, or of a user's program under `faults.run` the status board
+    that the launcher reads; a process that was spawned gets one of the rows that are left."""
     folder, rank = outcome.folder(), job.rank()
-    if drill is not None or folder is None or rank is None or spawned() or not (folder / outcome.BOARD).exists():
+    if drill is not None or folder is None or rank is None or not (folder / outcome.BOARD).exists():
         return drill or DrillContext()
     board = StatusBoard.open(folder / outcome.BOARD)
-    board.enter(rank, rank, attempt=0)
-    return DrillContext(board=board, member=rank)
+    member = claim(folder / outcome.MEMBERS, len(board.rows) - outcome.MOST_SPAWNED) if spawned() else rank
+    if member >= len(board.rows):
+        return DrillContext()
+    board.enter(member, NO_RANK if spawned() else rank, attempt=0)
+    context = DrillContext(board=board, member=member)
+    if spawned():
+        context.enters(REBUILDS)  # until it has its place
+    return context

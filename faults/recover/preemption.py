@@ -2,6 +2,7 @@
 
     notice ─► the step is finished ─► all agree that the rank leaves ─► it ends; the others go on by their policy
 
+If all ranks that have the state are told at once, and others wait or are to be spawned, the coordinator leaves last.
 The notice is a signal to the process, a file (all ranks that see it leave) or a callable; a cloud gives one some
 seconds or minutes before it takes a machine away. A rank leaves when all agree next (``every``): if its time is over
 before that, its end is a death like any other.
@@ -34,11 +35,14 @@ def listening(notice: Notice, executioner: Executioner) -> Callable[[], bool]:
     """
     if notice is None:
         return never
-    if isinstance(notice, signal.Signals):
+    if isinstance(notice, signal.Signals) and notice not in (signal.SIGKILL, signal.SIGSTOP):
         return executioner.heed(notice)
-    if isinstance(notice, str | os.PathLike):
+    if isinstance(notice, str | os.PathLike) and notice not in signal.Signals.__members__:  # a signal's name is no file
         path = notice
         return lambda: os.path.exists(path)
     if not callable(notice):
-        raise UsageError(f"notice is a signal such as signal.SIGTERM, the path of a file or a callable, got {notice!r}")
+        raise UsageError(
+            f"notice is a signal that a process can handle, such as signal.SIGTERM, the path of a file or a callable, "
+            f"got {notice!r}"
+        )
     return notice

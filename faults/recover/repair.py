@@ -21,6 +21,7 @@ from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.record.checksum import checksum
 from faults.record.journal import What
+from faults.record.status_board import AGREES, IN_STEPS
 from faults.recover import preemption, spawning
 from faults.recover.job_processes import JobProcesses
 from faults.recover.preemption import Notice
@@ -125,11 +126,13 @@ class Repairing:
         return self._processes.can_grow() and self._rejoin()
 
     def _agree(self, ok: bool, leaves: bool = False, grows: bool = False) -> Decision:
+        self.drill.enters(AGREES)
         self._processes.phase("agree")
         group = self._processes.group
         wait = self._sleep if self.place is None else None
         kept = self._copies.flags if self._processes.has_state else survivor_group.ANY
         decision = group.agree(ok, kept, wait, leaves, grows)
+        self.drill.enters(IN_STEPS)
         self._processes.phase("agreed")  # the work goes on, unless the next phase is that of a repair
         return decision
 

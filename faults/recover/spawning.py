@@ -16,7 +16,7 @@ import shlex
 import signal
 import sys
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from mpi4py import MPI
@@ -24,6 +24,10 @@ from mpi4py import MPI
 from faults.agree.survivor_group import quiet, sleepy
 from faults.platform import LOCAL, Timer
 from faults.record import outcome
+from faults.record.status_board import IN_STEPS, REBUILDS
+
+if TYPE_CHECKING:
+    from faults.inject.drill_context import DrillContext
 
 _ORPHAN_S = 8.0
 _SPAWN_S = 15.0  # some twenty times what it takes 16 ranks on 2 cores
@@ -52,7 +56,7 @@ def all_processes(comm: MPI.Intracomm) -> MPI.Intracomm:
     return _greeted(MPI.COMM_WORLD.Accept(port).Merge(high=True), MPI.COMM_WORLD.Get_size())
 
 
-def spawn(survivors: MPI.Intracomm, count: int) -> MPI.Intracomm:
+def spawn(survivors: MPI.Intracomm, count: int, drill: DrillContext) -> MPI.Intracomm:
     """Start `count` processes of this program; survivors come first in the communicator of all.
 
     Raises
@@ -61,7 +65,8 @@ def spawn(survivors: MPI.Intracomm, count: int) -> MPI.Intracomm:
         A rank died meanwhile; ranks that wait for others are told so.
     """
     try:
-        port = _port_of_spawned(survivors, count)
+        port = _port_of_spawned(survivors, count, drill)
+        drill.enters(REBUILDS)
         return _greeted(survivors.Connect(port).Merge(high=False), count)
     except MPI.Exception:
         survivors.Revoke()
@@ -85,7 +90,7 @@ def _greeted(comm: MPI.Intracomm, count: int) -> MPI.Intracomm:
     return comm
 
 
-def _port_of_spawned(survivors: MPI.Intracomm, count: int) -> str:
+def _port_of_spawned(survivors: MPI.Intracomm, count: int, drill: DrillContext) -> str:
     port = np.zeros(_PORT, np.uint8)
     if survivors.Get_rank() == 0:
         # It may hang when a rank that was spawning died before: then this process ends too, and the next one spawns.
@@ -94,10 +99,12 @@ def _port_of_spawned(survivors: MPI.Intracomm, count: int) -> str:
         between = MPI.COMM_SELF.Spawn(words[0], words[1:], maxprocs=count)
         LOCAL.executioner.cancel(stuck)
         quiet(between)
+        drill.enters(IN_STEPS)  # until the new processes have come to their loop, as long as the program takes for that
         between.Recv(port, 0, _TAG_PORT)
         for rank in range(1, survivors.Get_size()):
             survivors.Send(port, rank, _TAG_PORT)
     else:
+        drill.enters(IN_STEPS)
         sleepy(survivors.Irecv(port, 0, _TAG_PORT))
     return port.tobytes().decode().rstrip()
 

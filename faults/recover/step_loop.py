@@ -34,6 +34,7 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 from faults.inject.drill_context import DrillContext
 from faults.record.journal import What
+from faults.record.status_board import AGREES
 from faults.recover.job_processes import JobProcesses
 from faults.recover.preconditions import check_policy, check_state, check_survival, context_of
 from faults.recover.preemption import Notice, never
@@ -142,7 +143,11 @@ class Recovering(Repairing, GuardedLoop):
         grows = calm and self._grows()
         if grows:
             self._note(What.GROWS, first=self.step + bool(self.every))
-        decision = self._agree(ok, calm and self._told(), grows)
+        leaves = calm and self._told()
+        decision = self._agree(ok, leaves, grows)
+        for stays in (self._processes.coordinates, True):  # if the coordinator is dead, none leaves now
+            if self._processes.deserted(decision):
+                decision = self._agree(ok, leaves and not stays, grows)
         died = decision.alive != group.alive
         if decision.ok:
             self._commit()
@@ -174,6 +179,7 @@ class Recovering(Repairing, GuardedLoop):
             self.levels.to_disk(self.step, self.committed, self.comm.Get_rank(), self.comm.Get_size())
 
     def _leave(self) -> None:
+        self.drill.enters(AGREES)
         self._processes.group.agree(True)
 
 
@@ -268,7 +274,8 @@ def recovering(
     ------
     UsageError
         A policy that another call is for, state other than arrays of numbers, no rank left to work, state of the
-        ranks' own under a policy that loses their places or without agreements, or a job that would end with the first death.
+        ranks' own under a policy that loses their places or without agreements, or a job that would end
+        with the first death.
     """
     chosen = check_policy(policy)
     check_state(state)
@@ -278,6 +285,8 @@ def recovering(
         raise UsageError(
             f"rejoin says when places are filled again under policy 'rejoin', got {policy!r}: leave it out"
         )
+    if rejoin is not None and not callable(rejoin):
+        raise UsageError(f"rejoin is a callable that says whether there is room for new processes, got {rejoin!r}")
     if levels is not None and not chosen.keeps_places:
         raise UsageError(
             f"what a rank alone has needs another one in its place: policy 'spare' or 'respawn', got {policy!r}"

@@ -9,6 +9,7 @@ from emulator.design import check, parse, plan, pricing
 from emulator.design.menu import Menu, grid, policies
 from emulator.design.model import design_of, facts_of
 from emulator.design.planner import EQUAL, simplicity
+from emulator.design.words import slots
 from emulator.design.writing import facts_text, sheet_text
 from emulator.errors import UsageError
 from tests.emulator.design.sheets import CASES, sheet
@@ -37,6 +38,28 @@ def test_the_facts_of_a_case_lead_to_the_sections_row(name):
     for one in found.ranked:
         assert one.reason
         assert "\n" not in one.reason
+
+
+def test_the_sections_students_come_to_their_patterns():
+    """A: an all-reduce needs no servers and is no slower; B: the table by a parameter server. Machines are named."""
+    first, second = plan(sheet(name="example_a")), plan(sheet(name="example_b"))
+    assert first.winner.design.flows[0].pattern == "all-reduce"
+    assert first.winner.design.model == "synchronous"
+    assert first.winner.priced.extra_nodes == 0
+    assert first.default.score <= first.winner.score * (1 + EQUAL)
+    assert "against 27 nodes + 64 servers" in first.winner.reason
+    assert {flow.of: flow.pattern for flow in second.winner.design.flows}["table"] == "parameter-server"
+    shown = slots(second.facts, second.winner.design, second.winner.nodes)["partition"]
+    assert f"{second.winner.nodes} nodes + {second.winner.design.servers} servers" in shown
+
+
+def test_the_search_looks_at_powers_of_two_and_at_all_nodes():
+    """A sum by halves and doubles is cheapest at a power of two: without these a slower design seems the best."""
+    for most in (1, 7, 64, 65, 128, 1000, 1024, 16384):
+        p = grid(most)
+        assert p[-1] == most
+        assert (np.diff(p) > 0).all()
+        assert {2**k for k in range(15) if 2**k <= most} <= set(p.tolist())
 
 
 @pytest.mark.parametrize("name", ROWS)

@@ -343,6 +343,8 @@ def test_the_command_prints_a_timeline_and_leaves_a_result(tmp_path) -> None:
     assert [(fault["rank"], fault["text"]) for fault in timeline["faults"]] == [(3, "kill 3 @ step 10")]
     assert all(row["sent"] > 0 for row in timeline["ranks"])
     assert all((tmp_path / "run" / f"repeat-00{number}" / "trace.json.gz").exists() for number in (0, 1))
+    first, *others = (tmp_path / "run").glob("*/digits.npy")
+    assert [other.samefile(first) for other in others] == [True, True]
     assert record["outcome"] == "recovered"
     assert record["ranks_after"] == 3
     assert record["faults"][0]["fired"]

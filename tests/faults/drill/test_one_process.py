@@ -140,6 +140,7 @@ LEAVES = [
     (["preempt 2 @ step 5", "preempt 3 @ step 6 + 3 ms"], None, 2),
     (["preempt 2 @ step 5", "kill 0 @ recovery"], None, 2),
     (["preempt 2 @ step 5", "preempt 2 @ step 10"], 2, 4),
+    (["preempt 0-2 @ step 5", "preempt 3 @ step 5 + 1 ms"], 2, 2),  # all that have the state, at once
     (["preempt 0 @ step 5 + 3 ms"], 1, 4),
 ]
 SPARES = [

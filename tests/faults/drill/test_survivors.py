@@ -36,6 +36,30 @@ def test_too_few_survivors_are_rejected_in_one_line(request_: Request, said: str
     assert "\n" not in str(error.value)
 
 
+CHECKED = {"checksum": True}
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (Request("ring", 2, ["flip 1 @ step 3"], options=CHECKED), "1 of 2 would have another one: flip fewer"),
+        (Request("ring", 4, ["flip 0 @ step 3", "flip 2 @ step 3"], options=CHECKED), "2 of 4 would have another one"),
+        (Request("ring", 4, ["flip 4 @ step 3"], "spare"), "rank 4 waits, and holds no state: name one of 0 to 3"),
+        (Request("ring", 4, ["kill 1 @ step 3"], "restart", options=CHECKED), "or rejoin, got restart: leave it out"),
+    ],
+)
+def test_flips_and_checksums_without_any_use_are_rejected_in_one_line(request_: Request, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as error:
+        request_.spec()
+    assert "\n" not in str(error.value)
+
+
+def test_flips_of_fewer_ranks_than_half_are_not_rejected() -> None:
+    lines = ["flip 0 @ step 3", "flip 2 @ step 9"]
+    assert at_work_after(Request("ring", 4, lines, options=CHECKED).spec()) == 2
+    assert at_work_after(Request("ring", 2, ["flip 1 @ step 3"]).spec()) == 1
+
+
 @pytest.mark.parametrize(
     ("request_", "after"),
     [

@@ -16,6 +16,13 @@ def data(tmp_path_factory) -> np.ndarray:
     return np.load(path)
 
 
+def test_the_jobs_of_a_drill_share_one_file_of_digits(tmp_path, data) -> None:
+    for name, same in (("first", "none"), ("second", "first"), ("third", "second")):
+        save_digits(tmp_path / name, tmp_path / same)
+        assert np.array_equal(np.load(tmp_path / name), data)
+    assert (tmp_path / "first").samefile(tmp_path / "third")
+
+
 def over(training: Training, ranks: list[int], reduction: str) -> str:
     """Train with `ranks[step]` ranks in each step, adding as a ring over so many ranks would; the digest."""
     state = training.begin()

@@ -23,8 +23,9 @@ from emulator.launch import mpirun
 from faults.__main__ import main
 from faults.launch import own_program
 from faults.launch.own_program import in_words, recoveries
+from faults.platform import LOCAL
 from faults.record import outcome
-from faults.recover import preconditions, recovering
+from faults.recover import preconditions, preemption, recovering
 from faults.recover.multilevel import Levels
 from faults.recover.restart import restarting
 from tests.faults import programs
@@ -73,6 +74,36 @@ if what == "bug behind" and MPI.COMM_WORLD.rank == 1:
     raise ValueError("mine")
 if what == "exit":
     sys.exit(5)
+"""
+
+HANGS = """
+import os, signal, sys, time
+import numpy as np
+from mpi4py import MPI
+import faults
+from emulator import carrier
+
+policy, point = sys.argv[1:]
+
+class HangsOnce(carrier.Instrument):
+    def phase(self, name, **info):
+        if name == point and os.path.exists("killed") and not os.path.exists("hung") and MPI.COMM_WORLD.rank == 0:
+            open("hung", "x").close()
+            time.sleep(600)
+
+carrier.of(MPI.COMM_WORLD).instruments.append(HangsOnce())
+state = {"sum": np.zeros(1)}
+with faults.recovering(MPI.COMM_WORLD, state, policy=policy, every=0) as job:
+    while job.next(steps=10):
+        if job.step == 3 and MPI.COMM_WORLD.rank == 1 and not os.path.exists("killed"):
+            open("killed", "x").close()
+            os.kill(os.getpid(), signal.SIGKILL)
+        with job.attempt():
+            ones = np.ones(1)
+            job.comm.Allreduce(MPI.IN_PLACE, ones)
+            state["sum"] += ones
+    if job.comm.rank == 0:
+        print("sum", *state["sum"])
 """
 
 
@@ -134,6 +165,25 @@ def test_what_ranks_tell_of_a_recovery_becomes_one_fact_and_one_line() -> None:
         "rank 0 died, 2.00 s after the start: the other 2 went on without",
         "restart: went on from step 30 after 2.00 s",
     ]
+
+
+def test_a_place_that_was_left_and_later_lost_is_said_to_be_so() -> None:
+    died = {"dead": [2], "policy": "respawn", "ranks": 4, "joined": [2], "seconds": 0.5}
+    told = [died | {"at": at, "step": step, "back_to": step} for at, step in ((11.0, 4), (13.0, 9), (15.0, 20))]
+    told += [{"left": 2, "at": 11.2}, {"left": 2, "at": 15.1}]
+    assert [facts["left"] for facts in recoveries(told, 10.0)] == [True, False, True]
+
+
+@pytest.mark.parametrize("notice", ["SIGTERM", signal.SIGKILL, signal.SIGSTOP, 15, True])
+def test_a_notice_that_could_never_come_is_refused(notice) -> None:
+    with pytest.raises(UsageError, match=r"notice is a signal that a process can handle, .* got "):
+        preemption.listening(notice, LOCAL.executioner)
+
+
+def test_rejoin_is_asked_and_so_a_callable(monkeypatch) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    with pytest.raises(UsageError, match=r"rejoin is a callable that says whether there is room .*, got True"):
+        recovering(MPI.COMM_SELF, {}, policy="rejoin", rejoin=True)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -303,6 +353,17 @@ def test_a_launch_that_loses_a_rank_before_its_loop_is_started_again(tmp_path) -
     assert "rank 1 was killed by SIGKILL before all ranks had begun their loop: launch 2 of at most 6" in done.stderr
 
 
+@needs_ulfm
+@pytest.mark.parametrize(("policy", "point"), [("shrink", "shrink"), ("respawn", "respawn"), ("shrink", "agree")])
+def test_a_launch_whose_repair_hangs_is_started_again(tmp_path, policy: str, point: str) -> None:
+    (tmp_path / "program.py").write_text(HANGS)
+    call = f"own_program.run(['program.py', '{policy}', '{point}'], 3, '{policy}', deadline_s={TIMEOUT_S / 2})"
+    script = f"from faults.launch import own_program, rank_watch; rank_watch.STALL_S = 1.5; exit({call})"
+    done = finish([sys.executable, "-c", script], tmp_path)
+    assert (done.returncode, done.stdout) == (0, "sum 30.0\n"), done.stderr
+    assert re.search(r"a repair did not move on for \d+ s: launch 2 of at most 6, ", done.stderr)
+
+
 def loop(folder: Path, ranks: int, program: str, ends: str, **environment: str) -> subprocess.CompletedProcess:
     """Run one of the small programs, of whose ranks some end as it says."""
     module, *arguments = program.split()
@@ -363,7 +424,7 @@ def test_a_program_that_is_not_there_is_refused_before_anything_starts(tmp_path,
     assert said in done.stderr
 
 
-def test_success_is_somebody_at_the_end_and_nobody_who_failed_behind_the_loop() -> None:
+def test_success_is_a_rank_at_the_end_and_none_that_failed_behind_the_loop() -> None:
     for said, well in (
         ([], False),
         ([outcome.LEFT, outcome.BEGAN], True),  # a rank was killed in the loop

@@ -9,9 +9,12 @@ import pytest
 
 from faults import policies
 from faults.launch import own_program, rank_watch
-from faults.launch.rank_watch import RankWatch, lost_early
+from faults.launch.live import RanksAtWork
+from faults.launch.rank_watch import STALL_S, RankWatch, lost_early
+from faults.platform import Clock, Executioner, Platform
 from faults.record import outcome
 from faults.record.outcome import BEGAN, FAILED, LEFT, REACHED, Process
+from faults.record.status_board import AGREES, IN_STEPS, REBUILDS, StatusBoard
 
 AT_WORK = Process(BEGAN, began=True)
 KILLED = Process(rank=1, code=-9)
@@ -59,6 +62,113 @@ def test_ranks_that_end_themselves_get_the_time_to_end_together(tmp_path, monkey
     watch._clock = type("Clock", (), {"now": lambda self: next(times)})()
     monkeypatch.setattr(rank_watch.outcome, "processes", lambda folder: [Process(rank=1, code=7)])
     assert [watch.over() for _ in range(5)] == [False, False, False, False, True]
+
+
+class Ranks(Clock, Executioner):
+    """Ranks 0 to 2 and two spawned processes, each with its state in the kernel and its phase; time passes in looks."""
+
+    def __init__(self, folder: Path, ranks: dict[int, tuple[str, int]]) -> None:
+        self.t, self.states, self.clock = 100.0, {pid: letter for pid, (letter, _) in ranks.items()}, self
+        self.board = StatusBoard.create(folder / outcome.BOARD, 5, 0, Platform(self, self))
+        for self.pid, (_, phase) in ranks.items():
+            self.board.enter(self.pid, self.pid, 0)
+            self.board.enter_phase(self.pid, phase)
+
+    def now(self) -> float:
+        return self.t
+
+    def own_id(self) -> int:
+        return self.pid
+
+    def state(self, process: int) -> str:
+        return self.states[process]
+
+    def ended_after(self, folder: Path, moves: int | None = None, most_s: float = 5 * STALL_S) -> float | None:
+        """Seconds until the launch is ended; absent: it is not. The rank `moves` moves on now and then."""
+        watch = RankWatch(folder, 3, at_work=RanksAtWork(self.board, 3))
+        watch._clock, began = self, self.t
+        while self.t < began + most_s:
+            self.t += 0.1
+            if moves is not None and self.t % 3 < 0.1:
+                self.board.enter_phase(moves, self.board.rows["phase"][moves])
+            if watch.over():
+                assert watch.stalled
+                assert watch.why == f"a repair did not move on for {STALL_S:g} s"
+                return self.t - began
+        return None
+
+
+@pytest.fixture
+def free_machine(monkeypatch) -> None:
+    monkeypatch.setattr(rank_watch.os, "getloadavg", lambda: (0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    "ranks",
+    [
+        {0: ("R", AGREES), 1: ("S", AGREES), 2: ("R", REBUILDS)},
+        {0: ("R", AGREES), 1: ("", IN_STEPS), 2: ("R", AGREES)},  # the one in a step is dead
+        {0: ("R", REBUILDS), 1: ("R", IN_STEPS)},  # no rank that rebuilds waits for one that computes
+        {0: ("R", AGREES), 3: ("R", REBUILDS)},
+    ],
+)
+def test_a_launch_whose_repair_does_not_move_on_is_ended(tmp_path, free_machine, ranks) -> None:
+    assert Ranks(tmp_path, ranks).ended_after(tmp_path) == pytest.approx(STALL_S, abs=2.0)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "moves"),
+    [
+        ({0: ("R", IN_STEPS), 1: ("R", AGREES), 2: ("R", AGREES)}, None),  # two wait for one that computes
+        ({0: ("R", AGREES), 1: ("R", AGREES), 3: ("R", IN_STEPS)}, None),  # a spawned one computes
+        ({0: ("R", AGREES), 1: ("R", AGREES)}, 1),
+        ({0: ("R", REBUILDS), 1: ("R", IN_STEPS)}, 0),
+        ({0: ("R", REBUILDS), 1: ("T", REBUILDS)}, None),  # a stopped one is another matter
+        ({0: ("R", REBUILDS), 4: ("R", REBUILDS)}, None),  # the board is full: there may be more processes
+        ({0: ("", REBUILDS), 1: ("R", IN_STEPS)}, None),
+    ],
+)
+def test_a_rank_that_computes_or_a_repair_that_moves_on_ends_no_launch(tmp_path, free_machine, ranks, moves) -> None:
+    assert Ranks(tmp_path, ranks).ended_after(tmp_path, moves) is None
+
+
+def test_a_pause_of_the_launcher_is_not_taken_for_one_of_its_job(tmp_path, free_machine) -> None:
+    ranks = Ranks(tmp_path, {0: ("R", AGREES), 1: ("R", AGREES)})
+    watch = RankWatch(tmp_path, 3, at_work=RanksAtWork(ranks.board, 3))
+    watch._clock = ranks
+    for ranks.t in (100.0, 101.0, 4000.0, 4001.0):
+        assert not watch.over()
+
+
+def test_a_rank_that_has_left_its_loop_may_take_its_time(tmp_path, free_machine) -> None:
+    ranks = Ranks(tmp_path, {0: ("R", AGREES), 1: ("R", AGREES)})
+    ranks.board.leave(1)
+    assert ranks.ended_after(tmp_path) is None
+
+
+def test_a_repair_on_a_busy_machine_gets_more_time(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(rank_watch.wall_clock, "cores", lambda: 2)
+    for load, factor in ((16.0, 1), (48.0, 3)):
+        monkeypatch.setattr(rank_watch.os, "getloadavg", lambda load=load: (load, 0.0, 0.0))
+        assert RankWatch(tmp_path, 3)._stall_s() == factor * STALL_S
+
+
+@pytest.mark.parametrize(
+    ("policy", "said", "again"),
+    [
+        ("shrink", [BEGAN, BEGAN], True),
+        ("respawn", [BEGAN, FAILED], True),  # the repair after that error hangs: a new one may do better
+        ("shrink", [BEGAN, LEFT], False),  # all steps are done
+        ("continue", [BEGAN, REACHED], False),
+    ],
+)
+def test_a_launch_whose_repair_hung_is_started_again_unless_all_steps_are_done(policy, said, again, capsys) -> None:
+    processes = [Process(word, rank, -9, began=True) for rank, word in enumerate(said)]
+    job = own_program._Job([], 2, 0, policies.of(policy), None, 1.0)
+    statuses = [job._judge(processes, 137, "a repair did not move on for 20 s", stalled=True) for _ in range(6)]
+    assert statuses == [None if again and number < 5 else statuses[-1] for number in range(6)]
+    assert statuses[-1] not in (None, 0)
+    assert "error: not recovered: a repair did not move on for 20 s\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

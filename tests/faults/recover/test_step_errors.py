@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,11 +12,30 @@ from mpi4py import MPI
 
 from faults.agree import survivor_group
 from faults.inject.drill_context import DrillContext
+from faults.record.checksum import checksum
 from faults.record.journal import Journal
 from faults.recover import recovering
+from faults.recover.step_loop import Recovering
 from tests.faults.one_process import Comm, Job
 
 RANKS, STEPS = 3, 6
+
+
+def test_ranks_that_find_a_mismatch_of_checksums_let_the_one_that_is_wrong_find_it(monkeypatch) -> None:
+    """If they revoked its communicator, it would go back like the others, and the error would not be told."""
+    loop, revoked = object.__new__(Recovering), []
+    loop._checksum, loop.place, loop.step, loop.state = True, 0, 4, {"sum": np.ones(3)}
+    monkeypatch.setattr(Recovering, "_settle", lambda self, ok: True)
+    monkeypatch.setattr(Recovering, "_notice", lambda self, how: None)
+    loop._processes = SimpleNamespace(tries=lambda error: 1, revoke=lambda: revoked.append(0))
+    found = np.array([checksum(loop.state)] * 3 + [1])
+    loop.comm = SimpleNamespace(Get_size=lambda: 4, Allgather=lambda mine, others: np.copyto(others, found))
+    mismatch = loop._corruption()
+    assert mismatch is not None
+    loop._fail(mismatch)
+    assert not revoked
+    loop._fail(MPI.Exception(MPI.ERR_OTHER))
+    assert revoked
 
 
 class Run:
