@@ -46,8 +46,8 @@ from tests.emulator.design.sheets import SECTION, sheet
             'bytes = "103 MB"\nrows = 1000000\nrow_bytes = 93',  # 101 bytes a row with its key: 1.98 % more
             r"rows x row_bytes must be bytes to 1%",
         ),
-        ('bytes = "100000000 B"', 'bytes = "1 KB"\nrow_bytes = 5', r"got rows = 0 and row_bytes = 5: give rows as well"),
-        ('bytes = "100000000 B"', 'bytes = "1 KB"\nrows = 5', r"got rows = 5 and row_bytes = 0: give row_bytes as well"),
+        ('bytes = "100000000 B"', 'bytes = "1 KB"\nrow_bytes = 5', r"rows = 0 and row_bytes = 5: give rows as well"),
+        ('bytes = "100000000 B"', 'bytes = "1 KB"\nrows = 5', r"rows = 5 and row_bytes = 0: give row_bytes"),
         ('algorithm = "ring"', "servers = 2", r"servers belong to a parameter-server, got 2 with all-reduce"),
         ("[job]", "[job", r"not TOML"),
         ("spread = 0", "spread = 0\nmost = 100000", r"job.most: must be a whole number from 1 to 16384, got 100000"),
