@@ -160,6 +160,7 @@ def test_what_ranks_tell_of_a_recovery_becomes_one_fact_and_one_line() -> None:
         {"dead": [0], "step": None, "at": 2.0, "ranks": 2},
         {"resumed": 30, "at": 5.0, "seconds": 2.0},
     ]
+    assert recoveries([{"aborted": 0, "at": 11.2}, *told], 10.0)[1:] == []
     assert list(map(in_words, found)) == [
         "rank 2 died in step 40, 1.00 s after the start: shrink, 3 ranks went on after 750 ms, 3 steps done again",
         "rank 0 died, 2.00 s after the start: the other 2 went on without",
@@ -329,9 +330,11 @@ def test_a_program_with_threads_recovers_on_an_emulated_network(tmp_path) -> Non
 
 @needs_ulfm
 def test_abort_ends_the_job_with_its_status(tmp_path) -> None:
-    done = loop(tmp_path, 3, "object_messages shrink 0", "1 abort 5")
-    assert done.returncode == 6, done.stderr
-    assert "rank 1 called Abort(6)\n" in done.stderr
+    done = loop(tmp_path, 4, "object_messages shrink 0", "2 kill 2 1 abort 5")
+    assert (done.returncode, done.stdout) == (6, ""), done.stderr
+    went, aborted = done.stderr.splitlines()[::-1]  # the launcher's line comes when the launch is over
+    assert went.startswith("rank 2 died in step 2, ")
+    assert aborted == "rank 1 called Abort(6) in step 5: all ranks end"
 
 
 @needs_ulfm
