@@ -95,7 +95,8 @@ class _Scale:
 
     def content(self) -> dict[str, Any]:
         """The fields of the result."""
-        told = {"bytes": self.size, "t_comp": self.t_comp, "rows": self.rows, "causes": causes(self.network)}
+        told = {"bytes": self.size, "t_comp": self.t_comp, "rows": self.rows, "causes": causes(self.network),
+                "live": self.live}  # fmt: skip
         return {"scale": told, "warnings": self.left_out}
 
     def add(self, p: int) -> None:

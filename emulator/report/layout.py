@@ -56,9 +56,11 @@ def table(one: Table, width: int, full: bool = False) -> Iterator[Line]:
     yield from _lines(columns, width, len(shown))
     yield from ([(note, "dim")] for note in one.notes)
     fewer = f"{len(shown)} of {len(one.rows)} rows" if len(shown) < len(one.rows) else ""
-    names = ", ".join(dict.fromkeys(column.name for column in sorted(left_out, key=lambda column: column.priority)))
+    names = list(dict.fromkeys(column.name for column in sorted(left_out, key=lambda column: column.priority)))
     if fewer or names:
-        text = ", ".join(part for part in (fewer, names and f"without {names}") if part)
+        quoted = ", ".join(f'"{" ".join(name.split())}"' for name in names)
+        without = f"without the column{'s' * (len(names) > 1)} {quoted}" if names else ""
+        text = ", ".join(part for part in (fewer, without) if part)
         yield [(f"{text} (--full{'' if fewer else f' or COLUMNS={needed}'})", "dim")]
 
 

@@ -4,7 +4,7 @@ A view (`emulator.report.views`) makes a list of these from a saved result; a re
 `emulator.report.page`) shows them. Values stay raw: seconds, bytes, shares. How one is written is said by its column.
 
 A *tone* says what a value or a line means, and each renderer chooses how that looks: ``"good"``, ``"bad"``,
-``"warning"``, ``"dim"``, ``"head"``, ``""`` for nothing special.
+``"warning"``, ``"dim"``, ``"head"``, ``"command"`` (a line to copy, which is never broken), ``""`` for nothing special.
 """
 
 from __future__ import annotations
@@ -44,6 +44,10 @@ class Column:
     left: bool = False  # left-aligned; numbers stand at the right
     priority: int = 0  # a table that is too wide leaves out columns with the largest first, and those with 0 never
     tone: Callable[[Any], str] = lambda value: ""
+
+    def __post_init__(self) -> None:
+        if self.priority and not self.name:
+            raise ValueError("a column that may be left out must have a name, got none: what is left out is named")
 
     @property
     def heading(self) -> str:

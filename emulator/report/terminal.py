@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,25 @@ def show(items: Iterable[Item], console: Console, full: bool = False, skip: int 
     number = 0
     for number, line in enumerate(styled(items, console.width, full), start=1):
         if number > skip:
-            console.print(line)  # which wraps paragraphs, and a value that is wider than the terminal
+            _print(line, console)
     return number
+
+
+def _print(line: Styled, console: Console) -> None:
+    """Print a line, wrapped between words: no word is broken, such as a path, and no blank ends a line."""
+    for paragraph in line.split("\n"):
+        for part in paragraph.divide([] if line.no_wrap else _breaks(paragraph.plain, console.width)):
+            part.rstrip()
+            console.print(part, soft_wrap=True)
+
+
+def _breaks(text: str, width: int) -> Iterator[int]:
+    """Where lines begin but for the first; rich itself would break a word that is wider than the line."""
+    start = 0
+    for word in re.finditer(r"\S+", text):
+        if word.end() - start > width and text[start : word.start()].strip():
+            start = word.start()
+            yield start
 
 
 def styled(items: Iterable[Item], width: int, full: bool = False) -> Iterator[Styled]:
@@ -76,7 +94,7 @@ def _verdict(one: Verdict) -> layout.Line:
 def _styled(line: layout.Line) -> Styled:
     from rich.text import Text as Styled
 
-    styled = Styled()
+    styled = Styled(no_wrap=any(tone == "command" for _, tone in line))
     for text, tone in line:
         styled.append(text, _STYLES.get(tone))
     return styled

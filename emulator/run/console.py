@@ -149,6 +149,8 @@ def make_console(**options: Any) -> Console:
                 streams.lose(error)
 
     on_terminal = terminal_width() is not None
+    if os.environ.get("NO_COLOR"):
+        options["color_system"] = None  # rich's own reading of NO_COLOR leaves bold and dim
     return SafeConsole(width=width(), force_terminal=on_terminal, highlight=False, **options)
 
 

@@ -215,7 +215,7 @@ class SimulatedEngine(Engine, Sleeper):
         """Nothing to do: the ranks have waited for this time."""
 
     def fidelity(self, control: Any) -> dict[str, Any]:
-        inversions = int(control.allreduce(self.inversions()))  # it may be a NumPy integer
+        inversions = int(control.allreduce(self.inversions()))
         words = None
         if inversions:
             words = (

@@ -29,6 +29,7 @@ def test_forms_hold_on_a_uniform_network(tmp_path):
     )
     assert rows["scatter-gather", 512]["simulated"] is None
     assert "part from" not in done.output
+    assert "-: not simulated; beyond --live 8 nodes only all-reduces are" in done.output
 
 
 def test_every_rank_gives_the_replayed_times(tmp_path):
@@ -51,6 +52,7 @@ def test_shared_uplinks_are_named_where_form_and_simulation_part(tmp_path):
     said = " ".join(done.output.split())
     assert "closed form and simulation part from p = 16" in said
     assert "hosts share links" in said
+    assert "not simulated" not in said
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def view(result: Mapping[str, Any]) -> Iterator[Item]:
     if result["demo"] == "speedup":  # it measures nothing, so there is no machine to tell of
         yield from body(result)
         return
-    yield common.opening(result)
+    yield from common.opening(result)
     yield ""
     yield from body(result)
     yield from common.closing(result)

@@ -200,7 +200,7 @@ def soak(result: Mapping[str, Any]) -> Iterator[Item]:
         ]
         time = Axis("time of a recovery", "s", log=True, form=format_time)
         share = Axis("share of the recoveries")
-        yield Series("recoveries", "Recoveries that took no longer", time, share, curves)
+        yield Series("recoveries", "Share of recoveries within a time", time, share, curves)
     yield from (Text(f"FAILED: {line}", "bad") for line in one["failed"])
     if one["failure_rate_below"] is not None:
         bound = one["failure_rate_below"]

@@ -35,8 +35,8 @@ MICROSECONDS = [
 WRONG = Column("#wrong", "wrong", tone=lambda value: "bad" if value else "")
 
 
-def opening(result: Result) -> Item:
-    """One line that says what ran where, by which clock."""
+def opening(result: Result) -> Iterator[Text]:
+    """A line that says what ran where and when, by which clock, and one with the command, to be copied."""
     seen = result["environment"]
     ranks = f"{seen['ranks']} rank{'s' * (seen['ranks'] > 1)}"
     where = f"{ranks} on {seen['cores']} cores of {', '.join(seen['hosts'])}"
@@ -47,8 +47,8 @@ def opening(result: Result) -> Item:
     if result.get("clock") == "simulated":
         where = f"{seen['ranks']} simulated rank{'s' * (seen['ranks'] > 1)}"
         clock = f"network {network['name']}, simulated seconds" if network else "simulated seconds"
-    command = f"{shlex.join(result['command'])} on {result['started']}"
-    return Text(f"{where}, {seen['mpi'] or 'without MPI'}, {clock}; {command}")
+    yield Text(f"{where}, {seen['mpi'] or 'without MPI'}, {clock}, {result['started']}")
+    yield Text(shlex.join(result["command"]), "command")
 
 
 def closing(result: Result) -> Iterator[Item]:

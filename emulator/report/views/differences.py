@@ -18,7 +18,8 @@ def view(found: Mapping[str, Any], full: bool = False) -> Iterator[Item]:
     rows = found["measurements"]
     for name, side in found["sides"].items():
         launches = f"{side['launches']} launches" if side["launches"] > 1 else "1 launch"
-        yield f"{name}: {side['path']} ({launches}, {side['started']}): {side['command']}"
+        yield f"{name}: {side['path']} ({launches}, {side['started']})"
+        yield Text(side["command"], "command")
     yield from (Text(f"not alike: {text}", "warning") for text in found["unlike"])
     shown = rows if full else sorted(_apart(rows), key=lambda row: -abs(row["log_ratio"] or 0.0))[:_MOST_ROWS]
     if shown:

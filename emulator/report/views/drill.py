@@ -113,7 +113,7 @@ _TIMELINE = [
     Column("phase", left=True),
     Column("from", form=lambda seconds: "" if seconds is None else format_time(seconds)),
     Column("takes", form=format_time),
-    Column("", left=True, priority=1),
+    Column("bar", left=True, priority=1),
     Column("meaning", left=True, priority=2),
 ]
 

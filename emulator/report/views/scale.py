@@ -58,6 +58,8 @@ def view(result: common.Result) -> Iterator[Item]:
                     priority=2), Column("S(p)", speedup(name), figure, priority=1)]  # fmt: skip
     title = f"A mean of p vectors of {format_size(one['bytes'])} in each step, {format_time(one['t_comp'])} on one node"
     yield Table.of(title, columns, nodes, key=spread(len(nodes), 12))
+    if "live" in one and any(row["simulated"] is None and row["ranks"] > one["live"] for row in one["rows"]):
+        yield f"-: not simulated; beyond --live {one['live']} nodes only all-reduces are, by replay of their schedules"
     yield from (f"{name}: {text}" for name, rows in patterns.items() if (text := _parted(rows)))
     if any(_parted(rows) for rows in patterns.values()):
         yield "why: " + ("; ".join(one["causes"]) or "nothing of this network: the closed form itself is approximate")

@@ -121,7 +121,7 @@
       this.faults(inside);
       this.view.replaceChildren(svg);
       const left = this.hidden ? `; ${this.hidden} shapes not drawn: zoom in` : "";
-      const part = this.to - this.from < this.whole ? ` of ${time(this.whole * this.data.tick)}` : "";
+      const part = this.to - this.from < this.whole ? `, of ${this.at(0)} to ${this.at(this.whole)}` : "";
       this.output.textContent = `${this.at(this.from)} to ${this.at(this.to)}${part}${left}`;
     }
 

@@ -1,5 +1,6 @@
 """Tables and maps at any width: no cell is cut, and what is left out is said."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +25,12 @@ def any_table(draw):
 @given(any_table(), st.integers(16, 120), st.booleans())
 def test_no_table_is_cut_and_no_column_vanishes_without_a_word(table, width, full):
     fits(table, width, full)
+
+
+def test_a_column_that_may_be_left_out_has_a_name():
+    with pytest.raises(ValueError, match="must have a name"):
+        Column("", priority=1)
+    assert Column("").heading == ""
 
 
 @given(st.integers(1, 20), st.integers(16, 120))

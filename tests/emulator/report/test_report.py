@@ -1,6 +1,8 @@
 """Reports read results and say what is in them: every figure where its column says, every verdict in words."""
 
+import io
 import json
+import shlex
 
 import pytest
 from click.testing import CliRunner
@@ -8,8 +10,9 @@ from click.testing import CliRunner
 from emulator import results
 from emulator.commands.report import report
 from emulator.report import formats, stability, terminal
-from emulator.report.model import Detail, Map, Series, Text
+from emulator.report.model import Column, Detail, Map, Series, Table, Text
 from emulator.report.views import campaigns, charts, common, drill, fits, links, parameter_server, view
+from emulator.run.console import make_console
 from tests.emulator.report.widths import fits_every_width
 
 
@@ -65,7 +68,7 @@ def test_a_narrow_terminal_keeps_the_columns_that_matter():
     *shown, note = text.splitlines()
     assert {"time", "us", "busbw", "1,000", "1.57"} <= set(" ".join(shown).split())
     assert "p99" not in " ".join(shown)
-    assert note == "without p99, n (--full or COLUMNS=111)"
+    assert note == 'without the columns "p99", "n" (--full or COLUMNS=111)'
 
 
 def test_wrong_elements_stand_out_and_absent_ones_are_a_dash():
@@ -214,7 +217,7 @@ def test_a_drill_is_told_from_its_file_alone(tmp_path):
     command = ["python", "-m", "faults", "drill", "ring", "--fault", "kill 2 @ step 5"]
     results.save(a_result(demo="faults", command=command, drill=DRILL), tmp_path / "result.json")
     lines = lines_of(results.load(tmp_path))
-    assert "python -m faults drill ring --fault 'kill 2 @ step 5' on" in " ".join(lines)
+    assert "python -m faults drill ring --fault 'kill 2 @ step 5'" in lines
     for line in (
         f"detect 0 s 12.0 ms {24 * '█'} until the first survivor learns of it",
         f"replay 15.0 ms 5.00 ms {10 * '█'} until the interrupted step is complete",
@@ -344,6 +347,31 @@ def test_columns_and_pipes_are_obeyed(tmp_path, monkeypatch):
     assert "without" not in full
     assert "[900, 1200]" in full
     assert max(map(len, full.splitlines())) <= 60
+
+
+def test_in_a_pipe_commands_are_one_line_and_no_line_ends_in_a_blank(tmp_path, monkeypatch):
+    command = ["python", "-m", "demos.ring", "--out", "a folder/" + 120 * "x", "--sizes", "8,64,512"]
+    path = "/" + 100 * "p"
+    found = a_result(command=command, measurements=[row()], warnings=[f"{20 * 'words and '}{path}"])
+    results.save(found, tmp_path / "result.json")
+    monkeypatch.setenv("COLUMNS", "80")
+    output = CliRunner().invoke(report, [str(tmp_path)]).output
+    assert shlex.join(command) in output.splitlines()
+    assert path in output.splitlines()
+    assert [line for line in output.splitlines() if line != line.rstrip()] == []
+
+
+def test_no_color_means_no_escape_at_all(monkeypatch):
+    monkeypatch.setattr("emulator.run.console.terminal_width", lambda: 80)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    printed_with = {}
+    for value in ("", "1"):
+        monkeypatch.setenv("NO_COLOR", value)
+        console = make_console(file=io.StringIO())
+        terminal.show([Table("bold", [Column("a")], [["1"]], notes=["dim"])], console)
+        printed_with[value] = console.file.getvalue()
+    assert "\x1b[1m" in printed_with[""]
+    assert "\x1b" not in printed_with["1"]
 
 
 def test_links_are_a_curve_for_each_pair_and_have_nothing_native():

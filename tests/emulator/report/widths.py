@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from emulator.report import terminal
 from emulator.report.model import Detail, Item, Map, Table
 
-_NOTE = re.compile(r"(\d+ of \d+ rows)?(, )?(without (?P<columns>.*))? \(--full( or COLUMNS=\d+)?\)")
+_NOTE = re.compile(r"(\d+ of \d+ rows)?(, )?(without the columns? (?P<columns>.*))? \(--full( or COLUMNS=\d+)?\)")
 WIDTHS = (60, 80, 100, 200)
 
 
@@ -33,21 +33,22 @@ def fits(item: Table | Map, width: int, full: bool) -> None:
         lines = [first, *lines]
     notes = [line for line in lines if _NOTE.fullmatch(line)]
     assert len(notes) <= (0 if full or isinstance(item, Map) else 1), lines
-    left_out = (_NOTE.fullmatch(notes[0])["columns"] or "").split(", ") if notes else []
+    left_out = re.findall(r'"([^"]+)"', _NOTE.fullmatch(notes[0])["columns"] or "") if notes else []
     said = set(item.notes) if isinstance(item, Table) else set()
     shown = [line for line in lines if line not in notes and line not in said]
     rows = _rows(item)
     if isinstance(item, Table) and item.key is not None and not full:
         rows = [rows[number] for number in item.key]
         assert len(rows) == len(item.rows) or notes[0].startswith(f"{len(rows)} of {len(item.rows)} rows")
-    cells = [(column.heading, column.form(row[i])) for row in rows for i, column in _columns(item)]
+    cells = [(" ".join(column.heading.split()), column.form(row[i])) for row in rows for i, column in _columns(item)]
     widest = max((len(text) for _, text in cells), default=0)
     assert all(len(line) <= max(width, widest + 4) for line in shown), (width, shown)
     whole = "\n".join(shown)
     for heading, text in cells:
         assert text in whole or heading in left_out, (width, heading, text, shown)
     for _, column in _columns(item):
-        assert all(word in whole for word in column.heading.split()) or column.heading in left_out, (width, column.name)
+        words = column.heading.split()
+        assert all(word in whole for word in words) or " ".join(words) in left_out, (width, column.name)
 
 
 def _columns(item: Table | Map):

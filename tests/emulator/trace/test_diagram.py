@@ -96,6 +96,12 @@ def test_the_page_of_a_run_holds_it(tmp_path: Path) -> None:
     assert len(json.loads(result["timeline"]["diagram"])["messages"]) == 2000
     assert 100 <= drawn.count('class="tl-msg"') <= 120, "it opens where messages can be told apart"
     assert "Shown are 2,000 of 3,000 messages" in drawn
+    time = r"(\S+) ([mun]?s)"
+    ends = re.search(f"<output>{time} to {time}, of {time} to {time}</output>", drawn)
+    assert ends is not None, "the window and the whole are on the same clock"
+    seconds_of = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+    begin, end, since, until = (float(ends[at]) * seconds_of[ends[at + 1]] for at in (1, 3, 5, 7))
+    assert 0 < since <= begin < end <= until
     for seconds in result["timeline"]["path"].values():
         assert f'<data value="{seconds}">' in drawn
 
