@@ -125,7 +125,8 @@ def skeleton(
     UsageError
         A choice that no skeleton runs, or too few ranks.
     """
-    asked = nodes or min(pricing.chosen_nodes(sheet, pricing.price(facts, design)), facts.job.most)
+    priced = pricing.price(facts, design)
+    asked = nodes or min(pricing.chosen_nodes(sheet, priced), facts.job.most)
     extra = beside(design)
     notes: list[str] = []
     needs: dict[str, str] = {}
