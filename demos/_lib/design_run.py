@@ -16,7 +16,7 @@ from emulator.design import pricing
 from emulator.design.exchange import Exchange
 from emulator.design.model import facts_and_design
 from emulator.design.sheet import Sheet
-from emulator.design.skeleton import TERMS, Skeleton, network_of, off, skeleton
+from emulator.design.skeleton import TERMS, Skeleton, network_of, off, skeleton, unjudged
 from emulator.launch import job
 from emulator.network import Network
 from emulator.run.options import relaunch
@@ -168,7 +168,7 @@ def _compare(
         seen, said = (float(each[term]) if abs(each[term]) > 1e-9 * measured["total"] else 0.0
                       for each in (measured, predicted))  # fmt: skip
         told["rows"].append({"term": term, "measured": seen, "predicted": said, "share": seen / measured["total"]})
-    told["inversions"] = inverted
+    told["inversions"], told["unjudged"] = inverted, unjudged(made, measured)
     doubt = f"unreliable: {inverted} messages passed a shared card or link out of order, which no price covers"
     wrong = [f"{term} measured {measured[term]:.4g} s, predicted {predicted[term]:.4g} s"
              for term in off(measured, predicted)]  # fmt: skip

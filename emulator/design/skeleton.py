@@ -28,6 +28,7 @@ from emulator.design.model import Design, Facts, Flow
 from emulator.design.sheet import Sheet
 from emulator.design.tables import KEY_BYTES, State, Task
 from emulator.errors import UsageError
+from emulator.units import format_size
 
 if TYPE_CHECKING:
     from emulator.network import Network
@@ -40,13 +41,23 @@ _PREDICTED = 5  # series of computing times are drawn for a prediction, one for 
 
 @dataclass(frozen=True)
 class Skeleton:
-    """All exchanges of a design's step, what was cut, and the network of the run."""
+    """All exchanges of a design's step, what was cut, and the network of the run.
+
+    Attributes
+    ----------
+    formula, whole
+        The terms by formula: of this cut with its bytes uncut, and of the whole sheet.
+    needs
+        What was cut ("bytes were cut to 1M", "nodes ..."), with the option that runs it whole.
+    """
 
     exchanges: tuple[Exchange, ...]
     spread: float
     notes: tuple[str, ...]
     network: Network
     formula: Mapping[str, float]
+    whole: Mapping[str, float]
+    needs: Mapping[str, str]
 
     @property
     def p(self) -> int:
@@ -113,6 +124,7 @@ def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS,
     asked = min(pricing.chosen_nodes(sheet, priced), facts.job.most)
     extra = beside(design)
     notes: list[str] = []
+    needs: dict[str, str] = {}
     p, servers = asked, design.servers
     allows = "-n or --simulate allows more" if most <= facts.places else "as many as the network has places for"
     most = int(min(most, facts.places))
@@ -121,6 +133,8 @@ def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS,
         p = most - (servers or min(extra, 1))
         notes.append(f"{asked} nodes and {extra} beside them are cut to {p} and {most - p} (at most {most} ranks; "
                      f"{allows}), predicted for the same")  # fmt: skip
+        if asked + extra <= facts.places:
+            needs[f"nodes were cut from {asked} to {p}"] = f"-n {asked + extra} or --simulate {asked + extra}"
     if (p < 2 and extra == 0) or p < 1:
         raise UsageError(f"a skeleton needs at least 2 ranks, got {most} for {extra} beside the nodes: give more")
     cut = replace(design, flows=tuple(replace(flow, servers=min(flow.servers, servers), overlap=0.0)
@@ -130,6 +144,9 @@ def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS,
     tasks = sum(math.ceil(task.count / p) * task.seconds for task in facts.tasks)
     compute = float(at_p.compute[0]) / facts.slowdown - tasks  # declared; the hosts' speeds are those of the network
     exchanges = []
+    largest = max(max(_sizes(cut, flow, facts.parts[flow.of])) for flow in cut.flows if not bill.silent(facts, flow))
+    if largest > cap:
+        needs[f"bytes were cut to {format_size(cap)}"] = f"--cap {math.ceil(largest / (1 << 20))}M"
     for flow in cut.flows:
         if not bill.silent(facts, flow):
             exchanges.append(_exchange(facts, cut, flow, p, compute, cap, notes))
@@ -137,8 +154,8 @@ def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS,
     network = network_of(sheet, facts, max(one.ranks for one in exchanges))
     ways = terms.ways_of(network)
     exchanges = [_hurried(facts, cut, one, ways) for one in exchanges]
-    formula = first_order(at_p.at(p))
-    return Skeleton(tuple(exchanges), facts.job.spread, tuple(dict.fromkeys(notes)), network, formula)
+    formula, whole = first_order(at_p.at(p)), first_order(priced.at(asked))
+    return Skeleton(tuple(exchanges), facts.job.spread, tuple(dict.fromkeys(notes)), network, formula, whole, needs)
 
 
 def first_order(row: Mapping[str, float]) -> dict[str, float]:
@@ -191,12 +208,17 @@ def _extra(flow: Flow) -> int:
     return flow.servers or int(flow.pattern in ("scatter-gather", "federated"))
 
 
+def _sizes(design: Design, flow: Flow, part: State | Task) -> tuple[int, int]:
+    """Bytes of one whole exchange, `down` and `up`."""
+    up = math.ceil(bill.volume(design, flow, part))
+    return part.request_bytes if isinstance(part, Task) else 0 if flow.pattern == "scatter-gather" else up, up
+
+
 def _exchange(
     facts: Facts, design: Design, flow: Flow, p: int, compute: float, cap: int, notes: list[str]
 ) -> Exchange:  # fmt: skip
     part = facts.parts[flow.of]
-    up = math.ceil(bill.volume(design, flow, part))
-    down = part.request_bytes if isinstance(part, Task) else 0 if flow.pattern == "scatter-gather" else up
+    down, up = _sizes(design, flow, part)
     between = design.rounds * flow.every
     made = Exchange(flow, design.model, design.bound, p, _extra(flow), down, up, compute * between, between)
     if isinstance(part, Task):
@@ -242,11 +264,25 @@ def network_of(sheet: Sheet, facts: Facts, ranks: int) -> Network:
     return (terms.load(sheet.network) if own else terms.load(sheet.network, facts.alpha, facts.beta)).sized(ranks)
 
 
+LEAST = 0.05  # of the step: a smaller term has no verdict
+
+
+def unjudged(made: Skeleton, measured: Mapping[str, float]) -> str:
+    """The terms without a verdict because the run was cut, and the options that run them whole; empty if none is."""
+    shares = {term: (measured[term] / measured["total"], made.whole[term] / made.whole["total"]) for term in TERMS}
+    hidden = [f"{term} is {run:.1%} of this run's step and {sheet:.1%} of the sheet's"
+              for term, (run, sheet) in shares.items() if abs(run) < LEAST <= sheet]  # fmt: skip
+    if not hidden or not made.needs:
+        return ""
+    return (f"{' and '.join(made.needs)}: {', '.join(hidden)}, without a verdict here; "
+            f"{' with '.join(made.needs.values())} runs it whole")  # fmt: skip
+
+
 def off(measured: Mapping[str, float], predicted: Mapping[str, float], within: float = 0.15) -> list[str]:
-    """The terms, and the total, that are further off than `within`; a term below 5 % of the step is none of them."""
+    """The terms, and the total, that are further off than `within`, but for terms below `LEAST` of the step."""
     found = []
     for term in (*TERMS, "total"):
         seen, said = measured[term], predicted[term]
-        if max(abs(seen), abs(said)) >= 0.05 * measured["total"] and abs(said - seen) > within * max(abs(seen), 1e-15):
+        if max(abs(seen), abs(said)) >= LEAST * measured["total"] and abs(said - seen) > within * max(abs(seen), 1e-15):
             found.append(term)
     return found

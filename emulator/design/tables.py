@@ -26,6 +26,7 @@ from emulator.design.fields import (
 from emulator.errors import UsageError
 
 KEY_BYTES = 8  # of a row's key beside the row
+NEAR = 0.01  # rounded sizes of a table may differ by this share
 
 
 class Job(Table):
@@ -65,8 +66,16 @@ class State(Table):
 
     @model_validator(mode="after")
     def _sizes_agree(self) -> Self:
-        if self.rows * self.row_bytes > self.bytes:
-            raise UsageError(f"rows x row_bytes must fit in bytes, got {self.rows} x {self.row_bytes} > {self.bytes}")
+        if bool(self.rows) != bool(self.row_bytes):
+            absent = "row_bytes" if self.rows else "rows"
+            raise UsageError(f"rows and row_bytes belong together, got rows = {self.rows} and row_bytes = "
+                             f"{self.row_bytes}: give {absent} as well, or neither")  # fmt: skip
+        least = self.rows * self.row_bytes
+        most = least + self.rows * KEY_BYTES  # a key beside each row
+        if self.rows and not (1 - NEAR) * least <= self.bytes <= (1 + NEAR) * most:
+            raise UsageError(f"rows x row_bytes must be bytes to {NEAR:.0%} (a key of {KEY_BYTES} bytes beside each "
+                             f"row is legal), got {self.rows} x {self.row_bytes} = {least} with bytes = {self.bytes}: "
+                             f'write bytes = "{least} B", or rows = {round(self.bytes / self.row_bytes)}')  # fmt: skip
         if self.touched > self.rows:
             raise UsageError(f"touched must be between 0 and rows = {self.rows}, got {self.touched}")
         if self.touched and not self.row_bytes:

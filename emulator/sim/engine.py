@@ -215,7 +215,7 @@ class SimulatedEngine(Engine, Sleeper):
         """Nothing to do: the ranks have waited for this time."""
 
     def fidelity(self, control: Any) -> dict[str, Any]:
-        inversions = control.allreduce(self.inversions())
+        inversions = int(control.allreduce(self.inversions()))
         words = None
         if inversions:
             words = (

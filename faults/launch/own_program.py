@@ -8,6 +8,7 @@ is above 0.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -238,6 +239,8 @@ def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float |
         When the program was started, and when its present launch was, if that is not the first.
     """
     seen: dict[Any, list[dict[str, Any]]] = {}
+    aborted = min((one["at"] for one in told if "aborted" in one), default=math.inf)
+    told = [one for one in told if one["at"] < aborted]  # the ranks that die after it are ended, and none goes on
     left = [(one["left"], one["at"]) for one in told if "left" in one]
     for record in sorted((one for one in told if "dead" in one), key=itemgetter("at")):
         joined = tuple(record.get("joined", ()))
@@ -297,7 +300,7 @@ def failed(processes: Sequence[Process], status: int, own: int, ended_for: str =
     behind = [one for one in processes if one.word == outcome.REACHED]
     if ended_for:
         _say(f"error: not recovered: {ended_for}")
-    elif behind:
+    elif behind and outcome.ABORTED not in said:
         ended = f"{said.count(outcome.LEFT)} of {len(said)} processes came to the end of the program"
         _say(f"error: all steps are done, but {_list(behind)} behind the loop, where a result may be missing: {ended}")
     elif said and not outcome.failed(said):

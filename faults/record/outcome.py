@@ -84,7 +84,7 @@ class Process:
     @property
     def how(self) -> str:
         """Who it is, and how it ended."""
-        who = f"rank {self.rank}" if self.rank >= 0 else "a spawned process"
+        who = f"rank {self.rank}" if self.rank >= 0 else "a rank" if self.code is None else "a spawned process"
         if self.stopped:
             return f"{who} was stopped, and killed for that"
         if self.said == ABORTED:

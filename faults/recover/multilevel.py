@@ -19,6 +19,7 @@ import numpy as np
 from faults.agree.survivor_group import RecoveryFailed
 from faults.checkpoint.buddy import Buddy
 from faults.checkpoint.part import Damaged, Slice, even_slice
+from faults.recover.preconditions import check_state
 
 if TYPE_CHECKING:
     from mpi4py import MPI
@@ -41,6 +42,11 @@ class Levels:
     every
         Steps between checkpoints on disk.
 
+    Raises
+    ------
+    UsageError
+        `own` is other than arrays of numbers.
+
     Attributes
     ----------
     passed_over
@@ -48,6 +54,7 @@ class Levels:
     """
 
     def __init__(self, own: State, store: Store | None = None, every: int = 10) -> None:
+        check_state(own)
         self.own, self.store, self.every = own, store, every
         self.passed_over: list[str] = []
         self._committed = {name: array.copy() for name, array in own.items()}

@@ -7,7 +7,9 @@ on, which Open MPI >= 5 starts with ``--with-ft ulfm``; its ranks find a variabl
 from __future__ import annotations
 
 import os
+from typing import Any
 
+import numpy as np
 from mpi4py import MPI
 
 from emulator.errors import UsageError
@@ -21,6 +23,7 @@ from faults.recover.program_failure import guard
 from faults.recover.spawning import spawned
 
 _ENABLED = "OMPI_MCA_mpi_ft_enable"
+_NUMBERS = "biufc"  # numpy's kinds of dtype that MPI sends
 
 
 def check_policy(name: str) -> Policy:
@@ -37,6 +40,30 @@ def check_policy(name: str) -> Policy:
         ours = ", ".join(one.name for one in policies.POLICIES.values() if not one.call)
         raise UsageError(f"recovering is for {ours}, got {name!r}: use {policy.call}")
     return policy
+
+
+def check_state(state: Any) -> None:
+    """Refuse a state that cannot be copied, sent and put back in place.
+
+    Raises
+    ------
+    UsageError
+        It is no dict, a key is no str, or a value is no numpy array of numbers.
+    """
+    guard()
+    if not isinstance(state, dict):
+        raise UsageError(f"a state is a dict of numpy arrays, got {type(state).__name__}: {{'name': array}}")
+    for name, value in state.items():
+        if not isinstance(name, str):
+            raise UsageError(f"the keys of a state are str, got {name!r} ({type(name).__name__}): {str(name)!r}")
+        if not isinstance(value, np.ndarray):
+            number = isinstance(value, int | float | complex | np.generic)
+            remedy = f"np.array({value})" if number else "np.array(...)"
+            raise UsageError(f"a state holds numpy arrays only, got {type(value).__name__} as {name!r}: {remedy}")
+        if value.dtype.kind not in _NUMBERS:
+            raise UsageError(
+                f"a state holds arrays of numbers only, got dtype {value.dtype} as {name!r}: np.array(..., dtype=float)"
+            )
 
 
 def check_survival(call: str, survives: bool | None = None) -> None:

@@ -29,7 +29,7 @@ from faults.inject.drill_context import DrillContext
 from faults.record import outcome
 from faults.record.journal import What
 from faults.recover import preemption
-from faults.recover.preconditions import check_mortality, context_of
+from faults.recover.preconditions import check_mortality, check_state, context_of
 from faults.recover.preemption import Notice
 from faults.recover.program_failure import GuardedLoop, depart
 
@@ -186,10 +186,12 @@ def restarting(
     Raises
     ------
     UsageError
-        The job would go on after a death, the folder is another program's, or there is no interval.
+        The state is other than arrays of numbers, the job would go on after a death, the folder is another program's,
+        or there is no interval.
     """
     if every < 0 or (not every and not (mtbf_s or 0.0) > 0):
         raise UsageError(f"checkpoints are every 1 or more steps, or 0 with mtbf_s above 0, got {every} and {mtbf_s}")
+    check_state(state)
     check_mortality()
     from emulator.launch import mpirun  # a rank of a drill, whose start is what a restart waits for, does without
 

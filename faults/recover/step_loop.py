@@ -36,7 +36,7 @@ from faults.inject.drill_context import DrillContext
 from faults.record.journal import What
 from faults.record.status_board import AGREES
 from faults.recover.job_processes import JobProcesses
-from faults.recover.preconditions import check_policy, check_survival, context_of
+from faults.recover.preconditions import check_policy, check_state, check_survival, context_of
 from faults.recover.preemption import Notice, never
 from faults.recover.program_failure import GuardedLoop, depart
 from faults.recover.repair import APART, Repairing
@@ -242,7 +242,8 @@ def recovering(
     comm
         All processes, the spares last.
     state
-        The arrays that a step changes, in place or by assignment to the same name and shape; the same on every rank.
+        The arrays of numbers that a step changes, in place or by assignment to the same name and shape; the same on
+        every rank. A single number is one of no dimension, ``np.array(0)``.
     policy
         ``"shrink"`` (fewer ranks go on), ``"spare"`` (a waiting rank takes the place), ``"respawn"`` (a new process
         takes the place), ``"rejoin"`` (fewer ranks go on, and new processes take the places after a later step).
@@ -272,10 +273,12 @@ def recovering(
     Raises
     ------
     UsageError
-        A policy that another call is for, no rank left to work, state of the ranks' own under a policy that loses their
-        places or without agreements, or a job that would end with the first death.
+        A policy that another call is for, state other than arrays of numbers, no rank left to work, state of the
+        ranks' own under a policy that loses their places or without agreements, or a job that would end
+        with the first death.
     """
     chosen = check_policy(policy)
+    check_state(state)
     if not 0 <= spares < comm.Get_size():
         raise UsageError(f"spares must leave a rank to work, got {spares} of {comm.Get_size()} ranks")
     if rejoin is not None and not chosen.later:

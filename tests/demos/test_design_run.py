@@ -21,7 +21,7 @@ from emulator.costs import steps
 from emulator.costs.replay import replay
 from emulator.design import bill
 from emulator.design.model import design_of, facts_of
-from emulator.design.skeleton import skeleton
+from emulator.design.skeleton import skeleton, unjudged
 from emulator.errors import UsageError
 
 ROOT = Path(__file__).parents[2]
@@ -74,6 +74,21 @@ def test_a_compressed_exchange_has_the_bytes_of_its_price(name: str, changes: tu
         assert one.up == pytest.approx(0.1 * full.up, rel=1e-3)
         if one.touched:
             assert (one.touched, full.touched) == (400, 4000)
+
+
+def test_a_term_that_the_cut_hides_is_named_with_what_runs_it_whole() -> None:
+    """100 MB are 31 % of a step of 8 nodes; cut to 1 MiB they are less than the 5 % that have a verdict."""
+    sheet = design.load(CASES / "example_a.toml", ("partition.nodes=8",))
+    facts, chosen = facts_of(sheet), design_of(sheet)
+    cut, fewer = skeleton(sheet, facts, chosen, most=8), skeleton(sheet, facts, chosen, most=4)
+    share = cut.whole["bandwidth"] / cut.whole["total"]
+    assert share > 0.3
+    said = unjudged(cut, cut.predicted(0))
+    assert said.startswith("bytes were cut to 1M: bandwidth is 0.")
+    assert f"{share:.1%} of the sheet's, without a verdict here; --cap 96M runs it whole" in said
+    assert "-n 8 or --simulate 8 with --cap 96M runs it whole" in unjudged(fewer, fewer.predicted(0))
+    whole = skeleton(sheet, facts, chosen, most=8, cap=96 << 20)
+    assert unjudged(whole, whole.predicted(0)) == ""
 
 
 def test_what_has_no_drill_is_refused_by_name() -> None:

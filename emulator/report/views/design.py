@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emulator.report import formats
-from emulator.report.model import Axis, Curve, Drawing, Item, Mark, Scenario, Series
+from emulator.report.model import Axis, Curve, Drawing, Item, Mark, Scenario, Series, Text
 from emulator.report.views import case, charts, common, drill, speedup
 from emulator.units import format_time
 
@@ -24,6 +24,7 @@ def finding(result: common.Result) -> str | None:
         last = rows[-1]
         off = common.off(last["predicted"], last["measured"])
         told += f"; run on {result['environment']['ranks']} ranks, the predicted time is off by {formats.off(off)}"
+        told += f" (not judged: {result['design_run']['unjudged']})" if result["design_run"].get("unjudged") else ""
     one = result.get("drill")
     if one and one.get("recovery_seconds") is not None:
         told += f"; the drill recovered in {format_time(one['recovery_seconds'])}"
@@ -59,6 +60,8 @@ def view(result: common.Result) -> Iterator[Item]:
             if run.get("formula"):
                 first = run["formula"]["total"]
                 yield f"formula of predict for the uncut bytes at this p, to first order: {format_time(first)}"
+            if run.get("unjudged"):
+                yield Text(run["unjudged"], lead="not judged: ")
     if result.get("drill"):
         yield from drill.view(result)
         priced, seen = result["priced_recovery"], result["drill"].get("recovery_seconds")

@@ -33,8 +33,21 @@ from tests.emulator.design.sheets import SECTION, sheet
         (
             'bytes = "100000000 B"',
             'bytes = "1 KB"\nrows = 9\nrow_bytes = "1 KB"',
-            r"row_bytes must fit in bytes",
+            r"state.model: rows x row_bytes must be bytes to 1%.*got 9 x 1000 = 9000 with bytes = 1000: "
+            r"write bytes = \"9000 B\", or rows = 1",
         ),
+        (
+            'bytes = "100000000 B"',
+            'bytes = "100 MB"\nrows = 5\nrow_bytes = 3',
+            r"got 5 x 3 = 15 with bytes = 100000000: write bytes = \"15 B\", or rows = 33333333",
+        ),
+        (
+            'bytes = "100000000 B"',
+            'bytes = "103 MB"\nrows = 1000000\nrow_bytes = 93',  # 101 bytes a row with its key: 1.98 % more
+            r"rows x row_bytes must be bytes to 1%",
+        ),
+        ('bytes = "100000000 B"', 'bytes = "1 KB"\nrow_bytes = 5', r"rows = 0 and row_bytes = 5: give rows as well"),
+        ('bytes = "100000000 B"', 'bytes = "1 KB"\nrows = 5', r"rows = 5 and row_bytes = 0: give row_bytes"),
         ('algorithm = "ring"', "servers = 2", r"servers belong to a parameter-server, got 2 with all-reduce"),
         ("[job]", "[job", r"not TOML"),
         ("spread = 0", "spread = 0\nmost = 100000", r"job.most: must be a whole number from 1 to 16384, got 100000"),
@@ -56,6 +69,12 @@ def test_bad_sheets_are_refused_in_one_line(old, new, said):
         parse(SECTION.replace(old, new), "mine.toml")
     assert str(error.value).startswith("mine.toml: ")
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("row_bytes", [101, 100, 93, 92])
+def test_sizes_of_a_table_agree_to_a_percent_with_or_without_keys(row_bytes):
+    table = f"rows = 1000000\nrow_bytes = {row_bytes}"
+    assert parse(SECTION.replace('bytes = "100000000 B"', f'bytes = "100 MB"\n{table}')).state[0].rows == 1000000
 
 
 def test_a_missing_file_and_an_unknown_network():

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import psutil
 import pytest
 from click.testing import CliRunner
@@ -25,6 +26,8 @@ from faults.launch.own_program import in_words, recoveries
 from faults.platform import LOCAL
 from faults.record import outcome
 from faults.recover import preconditions, preemption, recovering
+from faults.recover.multilevel import Levels
+from faults.recover.restart import restarting
 from tests.faults import programs
 
 ROOT = Path(__file__).parents[3]
@@ -53,7 +56,7 @@ import faults
 from primitives.collectives.all_reduce import all_reduce
 
 what = sys.argv[1]
-state = {"sum": np.zeros(3)}
+state = {"sum": np.zeros(3)} | ({"n": 0} if what == "a number in its state" else {})
 if what == "routing":
     faults.routing(MPI.COMM_WORLD)
 if what == "restarting":
@@ -157,6 +160,7 @@ def test_what_ranks_tell_of_a_recovery_becomes_one_fact_and_one_line() -> None:
         {"dead": [0], "step": None, "at": 2.0, "ranks": 2},
         {"resumed": 30, "at": 5.0, "seconds": 2.0},
     ]
+    assert recoveries([{"aborted": 0, "at": 11.2}, *told], 10.0)[1:] == []
     assert list(map(in_words, found)) == [
         "rank 2 died in step 40, 1.00 s after the start: shrink, 3 ranks went on after 750 ms, 3 steps done again",
         "rank 0 died, 2.00 s after the start: the other 2 went on without",
@@ -217,10 +221,34 @@ def test_a_policy_of_another_call_is_refused_with_that_call(monkeypatch, policy:
         preconditions.check_policy(policy)
 
 
+@pytest.mark.parametrize(
+    ("state", "said"),
+    [
+        ({"w": np.zeros(4), "n": 0}, "a state holds numpy arrays only, got int as 'n': np.array(0)"),
+        ({"n": np.float64(0.5)}, "a state holds numpy arrays only, got float64 as 'n': np.array(0.5)"),
+        ({"n": [1, 2]}, "a state holds numpy arrays only, got list as 'n': np.array(...)"),
+        ({"n": np.array([None])}, "a state holds arrays of numbers only, got dtype object as 'n': np.array(..., dtype"),
+        ({"n": np.array("x")}, "a state holds arrays of numbers only, got dtype <U1 as 'n': np.array(..., dtype"),
+        ({3: np.zeros(4)}, "the keys of a state are str, got 3 (int): '3'"),
+        (np.zeros(4), "a state is a dict of numpy arrays, got ndarray: {'name': array}"),
+    ],
+)
+def test_a_state_of_anything_but_arrays_of_numbers_is_refused_at_every_call(monkeypatch, state: Any, said: str) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    for call in (
+        lambda: recovering(MPI.COMM_SELF, state),
+        lambda: restarting(MPI.COMM_SELF, state, "unused"),
+        lambda: Levels(state),
+    ):
+        with pytest.raises(UsageError, match=re.escape(said)):
+            call()
+
+
 @needs_ulfm
 @pytest.mark.parametrize(
     ("what", "call"),
     [
+        ("a number in its state", "got int as 'n': np.array(0)"),
         ("reexecute", "use faults.reexecute("),
         ("restarting", "leave it out, or python -m faults run --recovery restart -n 2"),
     ],
@@ -302,9 +330,11 @@ def test_a_program_with_threads_recovers_on_an_emulated_network(tmp_path) -> Non
 
 @needs_ulfm
 def test_abort_ends_the_job_with_its_status(tmp_path) -> None:
-    done = loop(tmp_path, 3, "object_messages shrink 0", "1 abort 5")
-    assert done.returncode == 6, done.stderr
-    assert "rank 1 called Abort(6)\n" in done.stderr
+    done = loop(tmp_path, 4, "object_messages shrink 0", "2 kill 2 1 abort 5")
+    assert (done.returncode, done.stdout) == (6, ""), done.stderr
+    went, aborted = done.stderr.splitlines()[::-1]  # the launcher's line comes when the launch is over
+    assert went.startswith("rank 2 died in step 2, ")
+    assert aborted == "rank 1 called Abort(6) in step 5: all ranks end"
 
 
 @needs_ulfm
