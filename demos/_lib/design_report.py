@@ -7,8 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from emulator import costs, speedup
 from emulator.design import failures, pricing
 from emulator.design.pricing import Priced
+from emulator.design.tables import State
 from emulator.design.words import counted, short, size, slots, terms_words
 from emulator.run.console import width
 from emulator.units import format_time
@@ -219,5 +223,29 @@ def record(one: Priced, nodes: int) -> dict[str, Any]:
         "design": asdict(one.design), "terms": {term: row[term] for term in _TERMS}, "step": row["step"],
         "speedup": row["speedup"], "p": row["p"], "p_star": one.best(), "knee": one.knee(), "waste": row["waste"],
         "recovery": failures.recovery_cost(one.facts, one.design), "job": row["job"], "sent": row["sent"],
-        "memory": row["memory"], "origin": one.facts.origin, "first_order": one.first_order(int(row["p"])),
+        "memory": row["memory"], "origin": one.facts.origin, "curve": _curve(one), "model": _model(one),
+        "first_order": one.first_order(int(row["p"])),
     }  # fmt: skip
+
+
+def _curve(one: Priced) -> dict[str, Any]:
+    """S(p) at four p per octave up to the most nodes, and the first p that communication dominates."""
+    nodes = sorted({min(round(2 ** (step / 4)), one.facts.job.most) for step in range(4 * 21)})
+    total = pricing.work(one.facts)
+    speedups = [total / float(one.step[p - 1]) for p in nodes]
+    return {"p": nodes, "speedup": speedups, "dominated": one.dominated()}
+
+
+def _model(one: Priced) -> dict[str, Any] | None:
+    """The terms of the `emulator.speedup` model that prices this design alike at every p; None if there is none."""
+    facts, flow, total = one.facts, one.design.flows[0], pricing.work(one.facts)
+    part = facts.parts[flow.of]
+    alone = len(one.design.flows) == 1
+    if not alone or not isinstance(part, State) or flow.algorithm not in costs.PATTERNS or not total:
+        return None
+    terms = {"t_comp": total, "alpha": facts.alpha, "beta": facts.beta, "gamma": facts.gamma}
+    model = speedup.measured(total, flow.algorithm, part.bytes, facts.alpha, facts.beta, facts.gamma, facts.origin)
+    alike = np.allclose(one.step, total / one.p + model.communication(one.p), rtol=1e-9, atol=0.0)
+    if not alike or model.best().p != one.best():
+        return None
+    return terms | {"bytes": part.bytes, "pattern": flow.algorithm, "form": model.form} | model.answers()

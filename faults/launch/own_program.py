@@ -143,7 +143,7 @@ class _Job:
                     write=live.write(),
                 )
             processes, told = outcome.processes(Path(folder)), outcome.told(Path(folder))
-        new = recoveries(told, self.began, launched if number else None)
+        new = recoveries(told, self.began, launched if number else None, processes)
         for facts in new:
             _say(in_words(facts))
         self.recoveries += new
@@ -228,7 +228,9 @@ def check_program(program: Sequence[str]) -> None:
         raise UsageError(f"a program is a Python file, {name!r} {what}: check the path, or give -m MODULE")
 
 
-def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float | None = None) -> list[dict[str, Any]]:
+def recoveries(
+    told: Sequence[dict[str, Any]], began: float, relaunched: float | None = None, processes: Sequence[Process] = ()
+) -> list[dict[str, Any]]:
     """What happened in each recovery, as in the file of ``--json``; times in seconds since the start.
 
     Parameters
@@ -237,6 +239,8 @@ def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float |
         Records of all ranks (`outcome.tell`): those of one recovery name the same dead ranks.
     began, relaunched
         When the program was started, and when its present launch was, if that is not the first.
+    processes
+        Of this launch. A recovery from the death of one that was stopped counts from its stop, its last sign of life.
     """
     seen: dict[Any, list[dict[str, Any]]] = {}
     aborted = min((one["at"] for one in told if "aborted" in one), default=math.inf)
@@ -256,11 +260,24 @@ def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float |
             facts |= {"left": bool(dead) and gone.keys() >= set(dead), "joined": list(joined)}
             facts |= {"policy": of[0]["policy"], "seconds": max(one["seconds"] for one in of), "lost_steps": lost}
         found.append(facts)
+    for one in processes:
+        if one.stopped_at and (of_it := [it for it in found if it["dead"] and _end(it) + began > one.at]):
+            _count_from(of_it[0], one.stopped_at - began)
     resumed = [one for one in told if "resumed" in one]
     if relaunched is not None and resumed:
         at = max(one["at"] for one in resumed)
         found.append({"resumed": resumed[0]["resumed"], "at": at - began, "seconds": at - relaunched})
     return found
+
+
+def _end(facts: dict[str, Any]) -> float:
+    return facts["at"] + facts.get("seconds", 0.0)
+
+
+def _count_from(facts: dict[str, Any], stopped_at: float) -> None:
+    """Count a recovery from the stop of one of its dead ranks; times in seconds since the start."""
+    end, at = _end(facts), min(facts["at"], stopped_at)
+    facts |= {"at": at, "stopped": facts.get("stopped", 0) + 1} | ({"seconds": end - at} if "seconds" in facts else {})
 
 
 def in_words(facts: dict[str, Any]) -> str:
@@ -270,6 +287,8 @@ def in_words(facts: dict[str, Any]) -> str:
     dead, step = facts["dead"], facts["step"]
     who = _ranks(dead) if dead else "a rank that waited"
     went = "left" if facts.get("left") else "died"
+    if stopped := facts.get("stopped", 0):
+        went = f"{'were' if len(dead) > 1 else 'was'} stopped" if stopped == len(dead) else "died or were stopped"
     if facts.get("joined") and not dead:
         who, went = f"{_ranks(facts['joined'])}", "joined"
     line = f"{who} {went}{'' if step is None else f' in step {step}'}, {format_time(facts['at'])} after the start: "
