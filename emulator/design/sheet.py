@@ -145,7 +145,8 @@ def _first(errors: list[Any]) -> str:
         return f"{message}: a table [{where[0]}]" + (f" with {', '.join(needed)}" if needed else "")
     field = kind.model_fields[where[-1]]
     try:
-        TypeAdapter(Annotated[field.annotation, "", *field.metadata]).validate_python(None)
+        whole: Any = Annotated[field.annotation, "", *field.metadata]
+        TypeAdapter(whole).validate_python(None)
     except ValidationError as error:
         return f"{message}; it {first_error(error.errors()).strip().removesuffix(', got None')}"
     except UsageError as error:

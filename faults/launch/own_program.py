@@ -8,6 +8,7 @@ is above 0.
 from __future__ import annotations
 
 import json
+import math
 import os
 import signal
 import sys
@@ -142,7 +143,7 @@ class _Job:
                     write=live.write(),
                 )
             processes, told = outcome.processes(Path(folder)), outcome.told(Path(folder))
-        new = recoveries(told, self.began, launched if number else None)
+        new = recoveries(told, self.began, launched if number else None, processes)
         for facts in new:
             _say(in_words(facts))
         self.recoveries += new
@@ -227,7 +228,9 @@ def check_program(program: Sequence[str]) -> None:
         raise UsageError(f"a program is a Python file, {name!r} {what}: check the path, or give -m MODULE")
 
 
-def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float | None = None) -> list[dict[str, Any]]:
+def recoveries(
+    told: Sequence[dict[str, Any]], began: float, relaunched: float | None = None, processes: Sequence[Process] = ()
+) -> list[dict[str, Any]]:
     """What happened in each recovery, as in the file of ``--json``; times in seconds since the start.
 
     Parameters
@@ -236,8 +239,12 @@ def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float |
         Records of all ranks (`outcome.tell`): those of one recovery name the same dead ranks.
     began, relaunched
         When the program was started, and when its present launch was, if that is not the first.
+    processes
+        Of this launch. A recovery from the death of one that was stopped counts from its stop, its last sign of life.
     """
     seen: dict[Any, list[dict[str, Any]]] = {}
+    aborted = min((one["at"] for one in told if "aborted" in one), default=math.inf)
+    told = [one for one in told if one["at"] < aborted]  # the ranks that die after it are ended, and none goes on
     left = [(one["left"], one["at"]) for one in told if "left" in one]
     for record in sorted((one for one in told if "dead" in one), key=itemgetter("at")):
         joined = tuple(record.get("joined", ()))
@@ -253,11 +260,24 @@ def recoveries(told: Sequence[dict[str, Any]], began: float, relaunched: float |
             facts |= {"left": bool(dead) and gone.keys() >= set(dead), "joined": list(joined)}
             facts |= {"policy": of[0]["policy"], "seconds": max(one["seconds"] for one in of), "lost_steps": lost}
         found.append(facts)
+    for one in processes:
+        if one.stopped_at and (of_it := [it for it in found if it["dead"] and _end(it) + began > one.at]):
+            _count_from(of_it[0], one.stopped_at - began)
     resumed = [one for one in told if "resumed" in one]
     if relaunched is not None and resumed:
         at = max(one["at"] for one in resumed)
         found.append({"resumed": resumed[0]["resumed"], "at": at - began, "seconds": at - relaunched})
     return found
+
+
+def _end(facts: dict[str, Any]) -> float:
+    return facts["at"] + facts.get("seconds", 0.0)
+
+
+def _count_from(facts: dict[str, Any], stopped_at: float) -> None:
+    """Count a recovery from the stop of one of its dead ranks; times in seconds since the start."""
+    end, at = _end(facts), min(facts["at"], stopped_at)
+    facts |= {"at": at, "stopped": facts.get("stopped", 0) + 1} | ({"seconds": end - at} if "seconds" in facts else {})
 
 
 def in_words(facts: dict[str, Any]) -> str:
@@ -267,6 +287,8 @@ def in_words(facts: dict[str, Any]) -> str:
     dead, step = facts["dead"], facts["step"]
     who = _ranks(dead) if dead else "a rank that waited"
     went = "left" if facts.get("left") else "died"
+    if stopped := facts.get("stopped", 0):
+        went = f"{'were' if len(dead) > 1 else 'was'} stopped" if stopped == len(dead) else "died or were stopped"
     if facts.get("joined") and not dead:
         who, went = f"{_ranks(facts['joined'])}", "joined"
     line = f"{who} {went}{'' if step is None else f' in step {step}'}, {format_time(facts['at'])} after the start: "
@@ -297,7 +319,7 @@ def failed(processes: Sequence[Process], status: int, own: int, ended_for: str =
     behind = [one for one in processes if one.word == outcome.REACHED]
     if ended_for:
         _say(f"error: not recovered: {ended_for}")
-    elif behind:
+    elif behind and outcome.ABORTED not in said:
         ended = f"{said.count(outcome.LEFT)} of {len(said)} processes came to the end of the program"
         _say(f"error: all steps are done, but {_list(behind)} behind the loop, where a result may be missing: {ended}")
     elif said and not outcome.failed(said):

@@ -47,10 +47,10 @@ def run(folder: str, limit_s: float, as_signal: bool, command: "list[str]") -> i
         os.execvp(command[0], command)
     for name in _FORWARDED:  # mpirun sends them to the whole process group, or to this process alone
         signal.signal(getattr(signal, name), lambda number, _: _send(rank, number))
-    status, fenced = _await(rank, limit_s)
+    status, stopped_at = _await(rank, limit_s)
     code = os.waitstatus_to_exitcode(status)
     name = f"{os.uname().nodename}-{rank}"
-    _record(folder, name, code, fenced)
+    _record(folder, name, code, stopped_at)
     if code < 0 or (as_signal and _is_missed(folder, name, code)):
         number = -code if code < 0 else signal.SIGKILL
         with contextlib.suppress(OSError):
@@ -65,13 +65,15 @@ def _send(process: int, number: int) -> None:
         os.kill(process, number)
 
 
-def _await(rank: int, limit_s: float) -> "tuple[int, bool]":
-    """The rank's wait status, and whether it was killed for having been stopped for `limit_s` seconds (0: never)."""
-    fenced = False
+def _await(rank: int, limit_s: float) -> "tuple[int, float]":
+    """The rank's wait status, and since when it was stopped (s) if it was killed because that lasted `limit_s` seconds
+    (0: never)."""
+    fenced_for = 0.0
     while True:
         _, status = os.waitpid(rank, os.WUNTRACED)
         if not os.WIFSTOPPED(status):
-            return status, fenced
+            return status, fenced_for
+        stopped_at = time.monotonic()
         # Looks are counted, not time: this process may have been stopped as well, with its whole job (Ctrl-Z).
         looks, ended = int(limit_s / _LOOK_S) + 1 if limit_s else 0, 0
         for _ in range(looks):
@@ -80,9 +82,9 @@ def _await(rank: int, limit_s: float) -> "tuple[int, bool]":
             if ended:
                 break
         if ended and not os.WIFCONTINUED(status):
-            return status, fenced
+            return status, fenced_for
         if looks and not ended:
-            fenced = True
+            fenced_for = stopped_at
             _send(rank, signal.SIGKILL)
 
 
@@ -96,12 +98,12 @@ def _is_missed(folder: str, name: str, code: int) -> bool:
     return said not in ("reached", "left") if code == 0 else said != "left"
 
 
-def _record(folder: str, name: str, code: int, fenced: bool) -> None:
+def _record(folder: str, name: str, code: int, stopped_at: float) -> None:
     """Write how the rank ended to a file of its own, in one move."""
     world = next((os.environ[key] for key in _RANK if key in os.environ), "-1")
     if os.environ.get("PMIX_NAMESPACE", "@1").rpartition("@")[2] != "1":
         world = "-1"  # a spawned process, which has the numbers of a world of its own
-    text = json.dumps({"rank": int(world), "code": code, "stopped": fenced, "at": time.monotonic()})
+    text = json.dumps({"rank": int(world), "code": code, "stopped_at": stopped_at, "at": time.monotonic()})
     with contextlib.suppress(OSError):  # a folder that is gone: the launcher does not read it any more
         os.makedirs(os.path.join(folder, "ends"), exist_ok=True)
         waiting = os.path.join(folder, "ends", f".{name}")

@@ -131,7 +131,7 @@ class RankWatch:
         """Why the launch must be ended: at once; and unless it ends by itself, as after an error of all ranks."""
         if self._lost_job:
             return "mpirun has lost track of its job, as after many spawned processes", ""
-        aborted = next((one for one in processes if one.said == outcome.ABORTED and one.code is not None), None)
+        aborted = next((one for one in processes if one.said == outcome.ABORTED), None)  # it waits for its end
         if aborted:
             return aborted.how, ""
         self._all_began = self._all_began or sum(one.began for one in processes) >= self.ranks

@@ -53,8 +53,8 @@ class Process:
         In the world that it was started in; -1 as long as it runs.
     code
         Its exit status, below 0 the signal that killed it; None as long as it runs.
-    stopped
-        Whether it was killed because it had been stopped for too long.
+    stopped_at
+        Since when it was stopped (s), if it was killed because that lasted too long; else 0.
     at
         When it ended (s).
     status
@@ -66,7 +66,7 @@ class Process:
     said: str = ""
     rank: int = -1
     code: int | None = None
-    stopped: bool = False
+    stopped_at: float = 0.0
     at: float = 0.0
     status: int = 0
     began: bool = False
@@ -84,8 +84,8 @@ class Process:
     @property
     def how(self) -> str:
         """Who it is, and how it ended."""
-        who = f"rank {self.rank}" if self.rank >= 0 else "a spawned process"
-        if self.stopped:
+        who = f"rank {self.rank}" if self.rank >= 0 else "a rank" if self.code is None else "a spawned process"
+        if self.stopped_at:
             return f"{who} was stopped, and killed for that"
         if self.said == ABORTED:
             return f"{who} called Abort({self.status})"

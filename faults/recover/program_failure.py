@@ -2,7 +2,7 @@
 
     an exception leaves the loop        its traceback, then SIGKILL
     sys.exit(n), MPI.Finalize()         one line, then SIGKILL: to the others a death like any other
-    Abort(n)                            one line, then SIGKILL; `faults.run` ends the whole job with that status
+    Abort(n)                            one line, then `faults.run` ends the whole job with that status; SIGKILL without
 
 A rank that is killed is missed by the others; one that exits with an error code, finalizes MPI or aborts is not.
 """
@@ -28,13 +28,15 @@ if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
 
 _PATIENCE_S = 2.0
+_ENDED_WITHIN_S = 10.0  # by the launcher, after an Abort
 
 
 class _Loop:
-    """Whether this process is in its loop, which it must not leave by finalizing MPI."""
+    """Whether this process is in its loop, which it must not leave by finalizing MPI, and the context of that loop."""
 
     entered = False
     guarded = False
+    drill: DrillContext | None = None
 
     @classmethod
     def at_finalize(cls, comm: MPI.Comm, keyval: int, value: object) -> None:
@@ -76,6 +78,7 @@ class GuardedLoop:
 
     def __enter__(self) -> Self:
         enter_loop()
+        _Loop.drill = self.drill
         outcome.say(outcome.BEGAN)
         return self
 
@@ -126,7 +129,19 @@ def die_loudly(kind: type[BaseException], error: BaseException, trace: Traceback
 
 
 def _abort(comm: MPI.Comm, errorcode: int = 0) -> NoReturn:
-    _end(f"{_name()} called Abort({errorcode})", errorcode or 1, outcome.ABORTED)
+    """End this rank and, under `faults.run`, the job: the rank waits for that, so that no other one sees it dead and
+    goes on."""
+    line = f"{_name()} called Abort({errorcode})"
+    if outcome.folder() is not None:
+        drill = _Loop.drill if _Loop.entered else None
+        step = "" if drill is None or drill.board is None else f" in step {drill.board.steps[drill.member]}"
+        print(f"{line}{step}: all ranks end", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        outcome.tell(aborted=MPI.COMM_WORLD.Get_rank(), at=LOCAL.clock.now())
+        outcome.fail(errorcode or 1, outcome.ABORTED)
+        LOCAL.clock.sleep(_ENDED_WITHIN_S)
+        _kill_myself()
+    _end(line, errorcode or 1, outcome.ABORTED)
 
 
 def _end(line: str, status: int, word: str = outcome.QUIT) -> NoReturn:

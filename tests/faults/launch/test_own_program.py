@@ -25,6 +25,7 @@ from faults.launch import own_program
 from faults.launch.own_program import in_words, recoveries
 from faults.platform import LOCAL
 from faults.record import outcome
+from faults.record.outcome import Process
 from faults.recover import preconditions, preemption, recovering
 from faults.recover.multilevel import Levels
 from faults.recover.restart import restarting
@@ -160,6 +161,7 @@ def test_what_ranks_tell_of_a_recovery_becomes_one_fact_and_one_line() -> None:
         {"dead": [0], "step": None, "at": 2.0, "ranks": 2},
         {"resumed": 30, "at": 5.0, "seconds": 2.0},
     ]
+    assert recoveries([{"aborted": 0, "at": 11.2}, *told], 10.0)[1:] == []
     assert list(map(in_words, found)) == [
         "rank 2 died in step 40, 1.00 s after the start: shrink, 3 ranks went on after 750 ms, 3 steps done again",
         "rank 0 died, 2.00 s after the start: the other 2 went on without",
@@ -184,6 +186,17 @@ def test_rejoin_is_asked_and_so_a_callable(monkeypatch) -> None:
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     with pytest.raises(UsageError, match=r"rejoin is a callable that says whether there is room .*, got True"):
         recovering(MPI.COMM_SELF, {}, policy="rejoin", rejoin=True)  # type: ignore[arg-type]
+
+
+def test_a_recovery_from_a_stop_counts_from_the_stop() -> None:
+    of = {"policy": "shrink", "seconds": 0.25, "back_to": 4, "at": 20.0}
+    told = [of | {"dead": [3], "step": 4, "ranks": 4}, of | {"dead": [1, 2], "step": 8, "ranks": 2, "at": 30.0}]
+    first, both = Process(rank=1, code=-9, stopped_at=26.0, at=29.9), Process(rank=2, code=-9, stopped_at=27.0, at=30.1)
+    said = [list(map(in_words, recoveries(told, 10.0, processes=stopped)))[1] for stopped in ([first], [first, both])]
+    rest = "in step 8, 16.0 s after the start: shrink, 2 ranks went on after 4.25 s, 4 steps done again"
+    assert said == [f"ranks 1, 2 died or were stopped {rest}", f"ranks 1, 2 were stopped {rest}"]
+    (alone,) = recoveries([{"dead": [1], "at": 30.0, "ranks": 2}], 10.0, processes=[first])
+    assert in_words(alone) == "rank 1 was stopped, 16.0 s after the start: the other 2 went on without"
 
 
 @pytest.fixture
@@ -308,8 +321,9 @@ def test_a_rank_that_ends_itself_dies_to_the_others_however_it_does_so(tmp_path)
     """One job: ranks end by an exit status that MPI tells no rank of, by finalizing, by sys.exit and by a stop."""
     done = loop(tmp_path, 6, "native_collectives shrink 1", "1 _exit7 3 2 finalize 6 3 exit0 9 4 stop 12")
     assert (done.returncode, done.stdout) == (0, "30 steps, total 30.000\n"), done.stderr
-    for step, rank in ((3, 1), (6, 2), (9, 3), (12, 4)):
-        assert f"rank {rank} died in step {step}, " in done.stderr
+    for step, rank, how in ((3, 1, "died"), (6, 2, "died"), (9, 3, "died"), (12, 4, "was stopped")):
+        assert f"rank {rank} {how} in step {step}, " in done.stderr
+    assert json.loads((tmp_path / "facts.json").read_text())["recoveries"][-1]["seconds"] > own_program._LIMIT_S
     ends = {one["rank"]: one["how"] for one in json.loads((tmp_path / "facts.json").read_text())["ends"]}
     assert ends == {
         0: "rank 0 ended itself with exit status 0",
@@ -329,9 +343,11 @@ def test_a_program_with_threads_recovers_on_an_emulated_network(tmp_path) -> Non
 
 @needs_ulfm
 def test_abort_ends_the_job_with_its_status(tmp_path) -> None:
-    done = loop(tmp_path, 3, "object_messages shrink 0", "1 abort 5")
-    assert done.returncode == 6, done.stderr
-    assert "rank 1 called Abort(6)\n" in done.stderr
+    done = loop(tmp_path, 4, "object_messages shrink 0", "2 kill 2 1 abort 5")
+    assert (done.returncode, done.stdout) == (6, ""), done.stderr
+    went, aborted = done.stderr.splitlines()[::-1]  # the launcher's line comes when the launch is over
+    assert went.startswith("rank 2 died in step 2, ")
+    assert aborted == "rank 1 called Abort(6) in step 5: all ranks end"
 
 
 @needs_ulfm

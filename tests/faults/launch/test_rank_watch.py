@@ -30,6 +30,7 @@ KILLED = Process(rank=1, code=-9)
         ([Process(FAILED, 0, -9), KILLED], "", "rank 0 ended by an error of the program before"),
         ([AT_WORK, Process(FAILED, 1, -9, began=True)], "", ""),
         ([AT_WORK, Process(outcome.ABORTED, 1, -9, status=6, began=True)], "rank 1 called Abort(6)", ""),
+        ([AT_WORK, Process(outcome.ABORTED, status=6, began=True)], "a rank called Abort(6)", ""),
         ([Process(LEFT, 0, 0, began=True), Process(LEFT, 1, 0, began=True)], "", "mpirun did not end with its ranks"),
         ([Process(LEFT, began=True), Process(BEGAN, 1, -9, began=True)], "", "ranks did not end with their program"),
         ([Process(LEFT, began=True), Process(LEFT, began=True)], "", "ranks did not end with their program"),
