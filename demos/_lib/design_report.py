@@ -7,8 +7,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from emulator import costs, speedup
 from emulator.design import failures, pricing
 from emulator.design.pricing import Priced
+from emulator.design.tables import State
 from emulator.design.words import counted, short, size, slots, terms_words
 from emulator.run.console import width
 from emulator.units import format_time
@@ -77,7 +81,7 @@ def prediction(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     yield line("node-hours", *(f"{row['node_seconds'] / 3600:.4g}" for row in rows))
     if facts.job.deadline is not None:
         yield line("99 % of the answers within", *(format_time(row["answer"]) for row in rows))
-    for text in dict.fromkeys((*_capped(priced), *_remarks(priced))):
+    for text in dict.fromkeys((*_capped(priced), *_remarks(priced, nodes))):
         yield from wrapped(text, more="  ")
 
 
@@ -96,15 +100,23 @@ def _capped(priced: Sequence[Priced]) -> Iterator[str]:
             yield f"p* = {most}{beside} is the limit, {limit} = {int(one.p[-1])}: the optimum may lie beyond it"
 
 
-def _remarks(priced: Sequence[Priced]) -> Iterator[str]:
+def _remarks(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     """What has no price, or one of first order, and where the others come from."""
     facts = priced[0].facts
     for one in priced:
         if stale := pricing.unpriced(one.design):
             yield f"not priced: the effect on progress of {', '.join(stale)} (give [consistency] penalty)"
-    if facts.crossed:
+    rough = [one for one, p in zip(priced, nodes, strict=True) if one.first_order(min(p, facts.job.most))]
+    if facts.crossed and rough:
         yield f"not priced: messages that meet on a link of the {facts.crossed} (run follows them)"
-    for each in facts.shared:
+    for one, p in zip(priced, nodes, strict=True):
+        p = min(p, facts.job.most)
+        if p in one.followed:
+            yield (f"latency and bandwidth at p = {p} are exact, followed message by message; at other node counts "
+                   "(p*, nodes to ask for) they are of first order")  # fmt: skip
+        elif one.first_order(p):
+            yield f"latency and bandwidth at p = {p} are by formulas of first order: the slowest path for all messages"
+    for each in facts.shared if rough else ():
         yield f"to first order: nodes that share one {each.name} are taken to send at once (run follows them)"
     if any(one.facts.job.mtbf is None for one in priced):
         yield "not priced: failures (give [job] mtbf, the mean time between failures of a node)"
@@ -211,5 +223,29 @@ def record(one: Priced, nodes: int) -> dict[str, Any]:
         "design": asdict(one.design), "terms": {term: row[term] for term in _TERMS}, "step": row["step"],
         "speedup": row["speedup"], "p": row["p"], "p_star": one.best(), "knee": one.knee(), "waste": row["waste"],
         "recovery": failures.recovery_cost(one.facts, one.design), "job": row["job"], "sent": row["sent"],
-        "memory": row["memory"], "origin": one.facts.origin,
+        "memory": row["memory"], "origin": one.facts.origin, "curve": _curve(one), "model": _model(one),
+        "first_order": one.first_order(int(row["p"])),
     }  # fmt: skip
+
+
+def _curve(one: Priced) -> dict[str, Any]:
+    """S(p) at four p per octave up to the most nodes, and the first p that communication dominates."""
+    nodes = sorted({min(round(2 ** (step / 4)), one.facts.job.most) for step in range(4 * 21)})
+    total = pricing.work(one.facts)
+    speedups = [total / float(one.step[p - 1]) for p in nodes]
+    return {"p": nodes, "speedup": speedups, "dominated": one.dominated()}
+
+
+def _model(one: Priced) -> dict[str, Any] | None:
+    """The terms of the `emulator.speedup` model that prices this design alike at every p; None if there is none."""
+    facts, flow, total = one.facts, one.design.flows[0], pricing.work(one.facts)
+    part = facts.parts[flow.of]
+    alone = len(one.design.flows) == 1
+    if not alone or not isinstance(part, State) or flow.algorithm not in costs.PATTERNS or not total:
+        return None
+    terms = {"t_comp": total, "alpha": facts.alpha, "beta": facts.beta, "gamma": facts.gamma}
+    model = speedup.measured(total, flow.algorithm, part.bytes, facts.alpha, facts.beta, facts.gamma, facts.origin)
+    alike = np.allclose(one.step, total / one.p + model.communication(one.p), rtol=1e-9, atol=0.0)
+    if not alike or model.best().p != one.best():
+        return None
+    return terms | {"bytes": part.bytes, "pattern": flow.algorithm, "form": model.form} | model.answers()

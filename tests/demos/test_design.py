@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from demos.design import CASES, main
+from emulator import design, results
 
 HERE = Path(__file__).parents[2] / "demos" / "cases"
 B = str(HERE / "example_b.toml")
@@ -215,3 +216,23 @@ def test_two_patterns_for_one_part_are_refused(tmp_path):
     status, _, said = run("check", str(sheet))
     assert status == 2
     assert "communication.of names every state and task once, got table" in said
+
+
+@pytest.mark.parametrize(("sheet", "sliders"), [("example_a.toml", True), ("example_b.toml", False)])
+def test_the_page_of_a_prediction_has_its_speedup_and_its_network(tmp_path, sheet, sliders):
+    """A model with sliders only where it prices the sheet alike: example B has a server and a table beside the sum."""
+    assert run("predict", str(HERE / sheet), "--out", str(tmp_path))[0] == 0
+    result = results.load(tmp_path)
+    one = result["prediction"]
+    priced = design.predict(design.load(str(HERE / sheet)))
+    assert one["curve"]["dominated"] == priced.dominated()
+    expected = [priced.at(p)["speedup"] for p in one["curve"]["p"]]
+    assert one["curve"]["speedup"] == pytest.approx(expected, rel=1e-12)
+    page = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert f"p* = {one['p_star']}" in page
+    assert ("data-scenario=" in page) is sliders
+    assert "<dd>priced</dd>" in page
+    assert "none emulated" not in page
+    if sliders:
+        assert one["model"]["best"]["p"] == one["p_star"]
+        assert one["model"]["dominated"]["p"] == one["curve"]["dominated"]

@@ -132,6 +132,9 @@ def _pictured(item: Item) -> bool:
 
 def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     seen, network = result["environment"], result.get("network")
+    if common.only_priced(result):
+        one = result["prediction"]
+        return [("nodes", str(one["p"])), ("clock", "priced"), ("network", one["origin"].removeprefix("network "))]
     return [
         ("ranks", str(seen["ranks"])),
         ("cores", str(seen["cores"])),

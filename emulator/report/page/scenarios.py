@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 
 from emulator.report import formats
-from emulator.report.model import Axis, Column, Curve, Mark, Scenario, Series, Table
+from emulator.report.model import Column, Curve, Mark, Scenario, Series, Table
 from emulator.report.page import chart, coefficients
 from emulator.report.page.scales import Scale
+from emulator.report.views import charts
 from emulator.speedup import MOST_NODES
 from emulator.units import format_time
 
@@ -49,10 +50,6 @@ def band(one: Scenario) -> list[tuple[float, float] | None]:
     return list(zip(low.tolist(), high.tolist(), strict=True))
 
 
-_NODES = Axis("nodes p", log=True, binary=True, form=lambda p: f"{p:.0f}")
-_SPEEDUP = Axis("S(p)", log=True, binary=True, form=lambda value: f"{value:.4g}")
-
-
 def draw(one: Scenario) -> str:
     """The chart as the page first shows it, on scales that do not move with the sliders."""
     found = speedups(one)
@@ -63,13 +60,14 @@ def draw(one: Scenario) -> str:
     ]
     marks = [Mark(one.best["p"], f"p* = {one.best['p']}")]
     marks.append(Mark(one.dominated["p"] if one.dominated else MOST_NODES, "communication dominates", MOST_NODES))
-    high = chart.upright(Scale(_SPEEDUP, 0.25, float(MOST_NODES), 1.0, 0.0))
-    wide = Scale(_NODES, 1.0, float(MOST_NODES), chart.left_of(high), chart.WIDTH - 16.0)
+    high = chart.upright(Scale(charts.SPEEDUP, 0.25, float(MOST_NODES), 1.0, 0.0))
+    wide = Scale(charts.NODES, 1.0, float(MOST_NODES), chart.left_of(high), chart.WIDTH - 16.0)
     scales = "".join(
         f' data-{name}="{of.low:g} {of.high:g} {of.start:g} {of.end:g}"' for name, of in (("x", wide), ("y", high))
     )
     nodes = f' data-nodes="{" ".join(map(str, NODES))}"'
-    return chart.draw(Series("speedup", one.name, _NODES, _SPEEDUP, curves, marks), (wide, high), scales + nodes)
+    shown = Series("speedup", one.name, charts.NODES, charts.SPEEDUP, curves, marks)
+    return chart.draw(shown, (wide, high), scales + nodes)
 
 
 def about(one: Scenario) -> str:

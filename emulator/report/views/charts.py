@@ -13,6 +13,8 @@ from emulator.units import format_size, format_time
 
 BYTES = Axis("size", "bytes", log=True, binary=True, form=lambda size: format_size(round(size)))
 TIME = Axis("time", "us", 1e6, log=True, form=format_time)
+NODES = Axis("nodes p", log=True, binary=True, form=lambda p: f"{p:.0f}")
+SPEEDUP = Axis("S(p)", log=True, binary=True, form=lambda value: f"{value:.4g}")
 BANDWIDTH = Axis("bus bandwidth", "GB/s", 1e-9, log=True)
 
 _MOST_PLOTS = 4

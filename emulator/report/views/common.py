@@ -37,6 +37,10 @@ WRONG = Column("#wrong", "wrong", tone=lambda value: "bad" if value else "")
 
 def opening(result: Result) -> Iterator[Text]:
     """A line that says what ran where and when, by which clock, and one with the command, to be copied."""
+    if only_priced(result):
+        yield Text(f"priced, nothing was run: {result['prediction']['origin']}, {result['started']}")
+        yield Text(shlex.join(result["command"]), "command")
+        return
     seen = result["environment"]
     ranks = f"{seen['ranks']} rank{'s' * (seen['ranks'] > 1)}"
     where = f"{ranks} on {seen['cores']} cores of {', '.join(seen['hosts'])}"
@@ -49,6 +53,11 @@ def opening(result: Result) -> Iterator[Text]:
         clock = f"network {network['name']}, simulated seconds" if network else "simulated seconds"
     yield Text(f"{where}, {seen['mpi'] or 'without MPI'}, {clock}, {result['started']}")
     yield Text(shlex.join(result["command"]), "command")
+
+
+def only_priced(result: Result) -> bool:
+    """Whether the result is the prediction of a design sheet of which nothing was run."""
+    return bool(result.get("prediction")) and not (result.get("design_run") or result.get("drill"))
 
 
 def closing(result: Result) -> Iterator[Item]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from emulator.report import formats
-from emulator.report.model import Axis, Curve, Drawing, Item, Series, Text
-from emulator.report.views import case, common, drill
+from emulator.report.model import Axis, Curve, Drawing, Item, Mark, Scenario, Series, Text
+from emulator.report.views import case, charts, common, drill, speedup
 from emulator.units import format_time
 
 
@@ -47,6 +47,7 @@ def view(result: common.Result) -> Iterator[Item]:
         errors = f"median error {formats.percent(past['median'])}, worst {formats.off(past['worst'])}"
         yield f"earlier predictions of {past['kind']}: {runs}, {errors}"
     yield from _whiteboard(result)
+    yield from _speedup(prediction)
     yield from _by_term(result)
     run = result.get("design_run")
     if run:
@@ -66,6 +67,20 @@ def view(result: common.Result) -> Iterator[Item]:
         priced, seen = result["priced_recovery"], result["drill"].get("recovery_seconds")
         measured = format_time(seen) if seen is not None else "none"
         yield f"recovery: measured {measured}, priced {format_time(priced)} ({result['priced_by']})"
+
+
+def _speedup(prediction: common.Row) -> Iterator[Series | Scenario]:
+    """S(p) by the sheet's own pricing; with terms to change where a speedup model prices the design alike."""
+    if one := prediction.get("model"):
+        yield speedup.scenario("S(p)", one["form"], one["pattern"], one["t_comp"], one, one["bytes"], (), one)
+    elif one := prediction.get("curve"):
+        most, dominated = one["p"][-1], one["dominated"]
+        marks = [Mark(prediction["p_star"], f"p* = {prediction['p_star']}")] if prediction["p_star"] else []
+        marks += [Mark(dominated, "communication dominates", most)] if dominated else []
+        curves = [Curve("S(p)", one["p"], one["speedup"], style="line"),
+                  Curve("S = p", [1, most], [1, most], style="dotted")]  # fmt: skip
+        about = f"As the sheet is priced: {prediction['origin']}. Dotted: S = p, without communication."
+        yield Series("speedup", "S(p)", charts.NODES, charts.SPEEDUP, curves, marks, about=about)
 
 
 def _by_term(result: common.Result) -> Iterator[Series]:

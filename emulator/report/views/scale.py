@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from emulator.report.model import Axis, Column, Curve, Detail, Item, Row, Series, Table, grouped, spread
-from emulator.report.views import common
+from emulator.report.views import charts, common
 from emulator.units import format_size, format_time
 
 _APART = 0.01  # share by which closed form and simulation part
-_NODES = Axis("nodes p", log=True, binary=True, form=lambda p: f"{round(p)}")
 
 
 def _speedup(one: Row, row: Row, key: str) -> float | None:
@@ -66,7 +65,8 @@ def view(result: common.Result) -> Iterator[Item]:
     replayed = [row["ranks"] for row in one["rows"] if row["how"] == "replayed"]
     if replayed:
         yield Detail(f"all-reduces on up to {max(replayed)} nodes are replayed from their recorded schedules")
-    yield Series("speedup", "S(p): closed form (line) and simulated ranks (points)", _NODES, Axis("S(p)", log=True),
+    title = "S(p): closed form (line) and simulated ranks (points)"
+    yield Series("speedup", title, charts.NODES, Axis("S(p)", log=True),
                  [curve for name, rows in patterns.items() for curve in _curves(one, name, rows)])  # fmt: skip
 
 
