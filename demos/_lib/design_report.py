@@ -81,7 +81,7 @@ def prediction(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     yield line("node-hours", *(f"{row['node_seconds'] / 3600:.4g}" for row in rows))
     if facts.job.deadline is not None:
         yield line("99 % of the answers within", *(format_time(row["answer"]) for row in rows))
-    for text in dict.fromkeys((*_capped(priced), *_remarks(priced))):
+    for text in dict.fromkeys((*_capped(priced), *_remarks(priced, nodes))):
         yield from wrapped(text, more="  ")
 
 
@@ -100,15 +100,23 @@ def _capped(priced: Sequence[Priced]) -> Iterator[str]:
             yield f"p* = {most}{beside} is the limit, {limit} = {int(one.p[-1])}: the optimum may lie beyond it"
 
 
-def _remarks(priced: Sequence[Priced]) -> Iterator[str]:
+def _remarks(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     """What has no price, or one of first order, and where the others come from."""
     facts = priced[0].facts
     for one in priced:
         if stale := pricing.unpriced(one.design):
             yield f"not priced: the effect on progress of {', '.join(stale)} (give [consistency] penalty)"
-    if facts.crossed:
+    rough = [one for one, p in zip(priced, nodes, strict=True) if one.first_order(min(p, facts.job.most))]
+    if facts.crossed and rough:
         yield f"not priced: messages that meet on a link of the {facts.crossed} (run follows them)"
-    for each in facts.shared:
+    for one, p in zip(priced, nodes, strict=True):
+        p = min(p, facts.job.most)
+        if p in one.followed:
+            yield (f"latency and bandwidth at p = {p} are exact, followed message by message; at other node counts "
+                   "(p*, nodes to ask for) they are of first order")  # fmt: skip
+        elif one.first_order(p):
+            yield f"latency and bandwidth at p = {p} are by formulas of first order: the slowest path for all messages"
+    for each in facts.shared if rough else ():
         yield f"to first order: nodes that share one {each.name} are taken to send at once (run follows them)"
     if any(one.facts.job.mtbf is None for one in priced):
         yield "not priced: failures (give [job] mtbf, the mean time between failures of a node)"
@@ -216,6 +224,7 @@ def record(one: Priced, nodes: int) -> dict[str, Any]:
         "speedup": row["speedup"], "p": row["p"], "p_star": one.best(), "knee": one.knee(), "waste": row["waste"],
         "recovery": failures.recovery_cost(one.facts, one.design), "job": row["job"], "sent": row["sent"],
         "memory": row["memory"], "origin": one.facts.origin, "curve": _curve(one), "model": _model(one),
+        "first_order": one.first_order(int(row["p"])),
     }  # fmt: skip
 
 

@@ -17,12 +17,12 @@ from emulator.design.sheet import Sheet, load, parse
 if TYPE_CHECKING:
     from emulator.design.margins import tolerance
     from emulator.design.planner import plan
-    from emulator.design.pricing import predict
     from emulator.design.review import check
+    from emulator.design.walk import predict
 
 __all__ = ["Sheet", "check", "load", "parse", "plan", "predict", "tolerance"]
 
-_MODULES = {"check": "review", "plan": "planner", "predict": "pricing", "tolerance": "margins"}
+_MODULES = {"check": "review", "plan": "planner", "predict": "walk", "tolerance": "margins"}
 
 
 def __getattr__(name: str) -> Any:

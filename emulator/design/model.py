@@ -170,6 +170,8 @@ class Facts:
         Ranks that the network has room for.
     crossed
         The kind of a topology whose links messages cross, and meet on without a price; empty where there is none.
+    alike
+        Whether all paths between nodes are equal.
     slowdown, slowest
         How many times slower than declared the hosts compute, on average and the slowest of them.
     recovery, checkpoint
@@ -187,10 +189,16 @@ class Facts:
     shared: tuple[network_terms.Shared, ...] = ()
     places: float = math.inf
     crossed: str = ""
+    alike: bool = True
     slowdown: float = 1.0
     slowest: float = 1.0
     recovery: float | None = None
     checkpoint: float | None = None
+
+    @property
+    def uniform(self) -> bool:
+        """Whether the formulas are exact: equal hosts and paths, and nothing that nodes share."""
+        return self.alike and not self.shared and not self.crossed and self.slowest == self.slowdown
 
     @cached_property
     def parts(self) -> dict[str, State | Task]:

@@ -10,8 +10,8 @@ and goodput = 1 - waste. Everything is an array over p, so that the planner pric
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -51,6 +51,8 @@ class Priced:
         Servers and spares beside the p nodes.
     staleness
         Steps after which every node has seen an update, where older ones than the job tolerates are infeasible.
+    followed
+        Figures at those p whose messages were followed one by one (`emulator.design.walk`).
     """
 
     facts: Facts
@@ -69,6 +71,7 @@ class Priced:
     answer: Array
     extra_nodes: int
     staleness: Array | None = None
+    followed: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
 
     @property
     def communication(self) -> Array:
@@ -120,7 +123,9 @@ class Priced:
         return int(self.p[over[0]]) if over.size else None
 
     def at(self, p: int) -> dict[str, float]:
-        """All figures at one p."""
+        """All figures at one p, followed message by message if they were."""
+        if p in self.followed:
+            return dict(self.followed[p])
         index = int(np.flatnonzero(self.p == p)[0])
         names = ("compute", "waiting", "latency", "bandwidth", "reduction", "queueing", "sent", "memory", "waste",
                  "answer", "communication", "step", "job", "node_seconds")  # fmt: skip
@@ -128,6 +133,14 @@ class Priced:
         total = work(self.facts)
         row |= {"p": p, "speedup": total / row["step"], "efficiency": total / row["step"] / p}
         return row | {"ratio": row["communication"] / row["compute"] if row["compute"] else math.inf}
+
+    def with_row(self, row: Mapping[str, float]) -> Priced:
+        """The same with the figures at ``row["p"]`` replaced by those of messages that were followed."""
+        return replace(self, followed={**self.followed, int(row["p"]): row})
+
+    def first_order(self, p: int) -> bool:
+        """Whether the communication at p is of first order: paths differ, and no message was followed."""
+        return not self.facts.uniform and p > 1 and p not in self.followed
 
 
 def work(facts: Facts) -> float:
@@ -141,6 +154,7 @@ def price(
     p: NDArray[np.int64] | None = None,
     memo: dict[Any, Any] | None = None,
     fresh: bool = False,
+    terms: Array | None = None,
 ) -> Priced:
     """Price a design for every p of an array, 1..most if absent.
 
@@ -151,6 +165,8 @@ def price(
     fresh
         Whether updates that are older than the job tolerates make a node count infeasible, as for the planner; a
         prediction is made all the same.
+    terms
+        Latency, bandwidth, reduction, queueing and bytes of a step over p, in the place of the formulas'.
     """
     p = np.arange(1, facts.job.most + 1) if p is None else p
     memo = {} if memo is None else memo
@@ -165,9 +181,10 @@ def price(
     last = np.minimum(tasks, sum(task.seconds for task in facts.tasks)) if pulled else tasks
     slow = (compute - tasks + last) * (factor - 1)
     priced = (design.model, design.rounds, design.replicas, design.sharding, holders)
-    terms = np.zeros((5, len(p)))
-    for flow in design.flows:
-        terms = terms + _kept(memo, (flow, *priced), partial(bill.per_step, facts, design, flow, p))
+    if terms is None:
+        terms = np.zeros((5, len(p)))
+        for flow in design.flows:
+            terms = terms + _kept(memo, (flow, *priced), partial(bill.per_step, facts, design, flow, p))
     memory, server_memory = _kept(memo, (design.flows, design.replicas, holders), lambda: _memory(facts, design, p))
     step = compute + slow + terms[:4].sum(axis=0)
     waste = failures.waste(facts, design, p, step, np.maximum(memory, server_memory))

@@ -11,7 +11,7 @@ import numpy as np
 
 from emulator import costs
 from emulator.costs import waiting
-from emulator.design import balance, bill, failures, pricing
+from emulator.design import balance, bill, failures, pricing, walk
 from emulator.design.contradictions import contradictions
 from emulator.design.findings import Case, Finding
 from emulator.design.model import HURRY, Design, Flow, facts_and_design, legal_policies
@@ -33,7 +33,7 @@ def check(sheet: Sheet, terms: dict[str, Any] | None = None) -> list[Finding]:
     facts, design = facts_and_design(sheet, terms)
     priced = pricing.price(facts, design)
     nodes = min(pricing.chosen_nodes(sheet, priced), facts.job.most)
-    case = Case(sheet, facts, design, priced, nodes)
+    case = Case(sheet, facts, design, walk.exact(sheet, priced, nodes), nodes)
     return [finding for rule in RULES for finding in rule(case)]
 
 
@@ -69,12 +69,11 @@ def _with(case: Case, flow: Flow, other: Flow) -> Priced:
 
 def cheapest(case: Case) -> Iterator[Finding]:
     for flow in case.design.flows:
-        own = _seconds(case, case.design, flow)
         for other in _alternatives(case, flow):
             if other.pattern == flow.pattern and (flow.pattern != "all-reduce" or flow.algorithm == "auto"):
                 continue
             changed = _with(case, flow, other)
-            seconds = _seconds(case, changed.design, other)
+            own, seconds, exact = _both(case, flow, changed.design, other)
             if seconds * 1.05 < own and changed.feasible[case.nodes - 1]:
                 name = other.pattern
                 if name == "all-reduce":
@@ -82,13 +81,39 @@ def cheapest(case: Case) -> Iterator[Finding]:
                     name += f" by {bill.algorithm_of(case.facts, other, n, case.nodes)}"
                 yield Finding(
                     2, "communication", f"{flow.of}: {flow.pattern} takes {format_time(own)} at p = {case.nodes}, "
-                    f"{name} {format_time(seconds)}: {own / seconds:.1f} times less", f"take {name} for {flow.of}",
-                )  # fmt: skip
+                    f"{name} {format_time(seconds)}: {own / seconds:.1f} times less{_how(case, exact)}",
+                    f"take {name} for {flow.of}", error=exact)  # fmt: skip
 
 
-def _seconds(case: Case, design: Design, flow: Flow) -> float:
-    found = bill.flow_price(case.facts, design, flow, np.array([case.nodes])).seconds
-    return float(np.broadcast_to(found, (1,))[0])
+def _both(case: Case, flow: Flow, changed: Design, other: Flow) -> tuple[float, float, bool]:
+    """Seconds of a flow, and of another in its place; and whether both are exact, not of first order."""
+    pairs, found, exact = ((case.design, flow), (changed, other)), [], []
+    for design, one in pairs:
+        terms = walk.followed(case.sheet, case.facts, design, case.nodes, one.of)
+        exact.append(case.facts.uniform or terms is not None)
+        price = bill.flow_price(case.facts, design, one, np.array([case.nodes]))
+        formula, reduction = (float(np.broadcast_to(part, (1,))[0]) for part in (price.seconds, price.reduction))
+        found.append((formula, sum(terms[one.of]) + reduction if terms else formula))
+    own, seconds = (each[all(exact)] for each in found)
+    return own, seconds, all(exact)
+
+
+def _how(case: Case, exact: bool) -> str:
+    """How the figures of a comparison were found, where the network leaves two ways."""
+    if case.facts.uniform:
+        return ""
+    return " (message by message)" if exact else " (by formulas of first order)"
+
+
+def _quicker(case: Case, flow: Flow) -> bool:
+    """Whether another pattern is quicker than the flow's: by its bytes, where the network is uniform."""
+    if case.facts.uniform:
+        return True
+    for other in _alternatives(case, flow):
+        if other.pattern != flow.pattern:
+            own, seconds, exact = _both(case, flow, _with(case, flow, other).design, other)
+            return exact and seconds < own
+    return False
 
 
 def touched_rows(case: Case) -> Iterator[Finding]:
@@ -104,10 +129,12 @@ def touched_rows(case: Case) -> Iterator[Finding]:
         if flow.pattern == "all-reduce" and dense > TRAFFIC * state.sparse:
             yield Finding(3, "communication", f"{said}. all-reduce sends {size(dense)} per node and step, a parameter "
                           f"server {size(state.sparse)}: {dense / state.sparse:.0f} times less",
-                          "shard it over servers and pull the touched rows only")  # fmt: skip
+                          "shard it over servers and pull the touched rows only",
+                          error=_quicker(case, flow))  # fmt: skip
         if flow.pattern == "parameter-server" and state.sparse > TRAFFIC * dense:
             yield Finding(3, "communication", f"{said}. The parameter server sends {size(state.sparse)} per node and "
-                          f"step, all-reduce {size(dense)}", "replicate it and all-reduce")  # fmt: skip
+                          f"step, all-reduce {size(dense)}", "replicate it and all-reduce",
+                          error=_quicker(case, flow))  # fmt: skip
 
 
 def staleness(case: Case) -> Iterator[Finding]:
@@ -215,12 +242,15 @@ def nodes(case: Case) -> Iterator[Finding]:
     best, knee = case.priced.best(), case.priced.knee()
     if best is None or knee is None:
         return
-    if case.nodes > best:
-        yield Finding(12, "partition", f"p = {case.nodes} is above p* = {best}: more nodes make the job slower",
-                      f"nodes = {knee} (5 % off the best time)")  # fmt: skip
+    fewer = walk.exact(case.sheet, case.priced, best) if case.nodes > best else case.priced
+    exact = case.facts.uniform or not (case.priced.first_order(case.nodes) or fewer.first_order(best))
+    if case.nodes > best and (not exact or case.row["job"] > fewer.at(best)["job"]):
+        yield Finding(12, "partition", f"p = {case.nodes} is above p* = {best}: more nodes make the job slower"
+                      + _how(case, exact), f"nodes = {knee} (5 % off the best time)", error=exact)  # fmt: skip
     elif case.nodes > 1.5 * knee:
         yield Finding(12, "partition", f"p = {case.nodes} is {case.nodes / knee:.1f} times the {knee} nodes that come "
-                      "within 5 % of the best time", f"nodes = {knee}", error=False)  # fmt: skip
+                      f"within 5 % of the best time{_how(case, exact=False)}", f"nodes = {knee}",
+                      error=False)  # fmt: skip
 
 
 def dominated(case: Case) -> Iterator[Finding]:

@@ -80,10 +80,13 @@ class Skeleton:
                 totals[term] += seconds
         return totals | {"total": sum(totals.values())}
 
-    def by_term(self, seconds: Callable[[Exchange, float], float], one: Exchange) -> dict[str, float]:
-        """The terms of one of the exchanges; see the function."""
+    def by_term(
+        self, seconds: Callable[[Exchange, float], float], one: Exchange, spread: float | None = None
+    ) -> dict[str, float]:
+        """The terms of one of the exchanges, with the job's spread if absent; see the function."""
         nodes = [self.ways.slowdown(one.extra + node) for node in range(one.p)]
-        return by_term(seconds, one, self.spread, max(nodes) if one.waits else fmean(nodes))
+        spread = self.spread if spread is None else spread
+        return by_term(seconds, one, spread, max(nodes) if one.waits else fmean(nodes))
 
 
 def expected(one: Exchange, spread: float, seed: int, ways: Ways, beside: Sequence[Exchange] = ()) -> float:
@@ -112,8 +115,10 @@ def by_term(
     return {name: term / one.between for name, term in zip(TERMS, terms, strict=True)}
 
 
-def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS, cap: int = CAP) -> Skeleton:
-    """Cut a design to at most `most` ranks and `cap` bytes of an exchange.
+def skeleton(
+    sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS, cap: int = CAP, nodes: int | None = None
+) -> Skeleton:  # fmt: skip
+    """Cut a design of `nodes` (absent: the sheet's) to at most `most` ranks and `cap` bytes of an exchange.
 
     Raises
     ------
@@ -121,7 +126,7 @@ def skeleton(sheet: Sheet, facts: Facts, design: Design, most: int = MOST_RANKS,
         A choice that no skeleton runs, or too few ranks.
     """
     priced = pricing.price(facts, design)
-    asked = min(pricing.chosen_nodes(sheet, priced), facts.job.most)
+    asked = nodes or min(pricing.chosen_nodes(sheet, priced), facts.job.most)
     extra = beside(design)
     notes: list[str] = []
     needs: dict[str, str] = {}

@@ -63,7 +63,7 @@ def of_table(given: Table) -> dict[str, Any]:
         alpha, beta = seen["alpha"], seen["beta"]
         alike = alpha["min"] == alpha["max"] and beta["min"] == beta["max"]
         origin = f"network {network_name(given)}" + ("" if alike else ", its slowest path")
-        found = {"alpha": alpha["max"], "beta": beta["max"], "origin": origin}
+        found = {"alpha": alpha["max"], "beta": beta["max"], "origin": origin, "alike": alike}
     slow = [host.slowdown for host in _laid_out(network).hosts]
     unequal = {"slowdown": fmean(slow), "slowest": max(slow)}
     crossed = network.plan.topology.kind if network.links and not isinstance(network.plan.topology, _PRICED) else ""
