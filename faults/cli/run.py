@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 import click
+from click.core import ParameterSource
 
 from emulator.run import console
 from faults.cli.options import Positive
@@ -39,7 +41,22 @@ def run(
 
     Exit status: 0 it came to its end, 2 bad usage, 3 not recovered, else the program's own, 1 if it failed without one.
     """
+    name = program[: 2 if program[0] == "-m" else 1]
+    if after := _options_after(click.get_current_context(), program[len(name) :]):
+        hint = f"{', '.join(after)} after {' '.join(name)} goes to the program; options of faults run come before it"
+        print(f"hint: {hint}", file=sys.stderr)
     screen = console.make_console(stderr=not sys.stdout.isatty())
     with console.progress(screen, None) as ranks_at_work, live.on(ranks_at_work):
         status = run_program(program, ranks, recovery, launches, deadline, json_file, limit_s if detector else 0.0)
     sys.exit(status)
+
+
+def _options_after(context: click.Context, arguments: Sequence[str]) -> list[str]:
+    """The program's arguments that are spelled like an option that was not given to this command."""
+    ours = {
+        name
+        for option in context.command.params
+        if option.name and context.get_parameter_source(option.name) is ParameterSource.DEFAULT
+        for name in (*option.opts, *option.secondary_opts)
+    }
+    return [name for name in (one.partition("=")[0] for one in arguments) if name in ours]

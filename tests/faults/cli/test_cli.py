@@ -40,6 +40,23 @@ def refuse(folder: Path, *arguments: str) -> str:
     return done.stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ("program.py --recovery bogus", "--recovery after program.py goes"),
+        ("-m pytest --limit=2s --no-detector", "--limit, --no-detector after -m pytest goes"),
+        ("--recovery spare program.py --recovery bogus -n 7 --rate 3", None),
+    ],
+)
+def test_an_option_after_the_program_is_the_programs_and_a_hint_says_so(monkeypatch, arguments: str, said) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("faults.cli.run.run_program", lambda program, *_: started.append(list(program)) or 0)
+    done = CliRunner().invoke(main, ["run", "-n", "5", *arguments.split()])
+    assert (done.exit_code, len(started)) == (0, 1)
+    assert arguments.endswith(" ".join(started[0]))
+    assert done.stderr == (f"hint: {said} to the program; options of faults run come before it\n" if said else "")
+
+
 def test_a_refusal_ends_the_process_with_one_line_and_status_2(tmp_path) -> None:
     done = command(tmp_path, "drill", "ring", "--limit", "0")
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stdout + done.stderr
