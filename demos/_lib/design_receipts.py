@@ -52,7 +52,8 @@ def rows(folder: str) -> tuple[list[Row], int, int]:
     """A row for each measured prediction under a folder, oldest first; predictions that were not run; other entries.
 
     A row has ``name``, ``what`` (pattern, or recovery and its policy), ``p``, ``predicted``, ``measured``, ``error``
-    (predicted over measured, minus 1) and ``before`` (whether `predict` was asked before the run).
+    (predicted over measured, minus 1), ``asked`` (what `predict` gives, of a run without a cut)
+    and ``before`` (whether `predict` was asked before the run).
 
     Raises
     ------
@@ -121,7 +122,8 @@ def _measured(one: Row) -> list[Row]:
     run, drill = one.get("design_run"), one.get("drill")
     if run and run["rows"]:
         total = run["rows"][-1]
-        made.append(_row("+".join(sorted(set(run["patterns"]))), run["p"], total["predicted"], total["measured"]))
+        row = _row("+".join(sorted(set(run["patterns"]))), run["p"], total["predicted"], total["measured"])
+        made.append(row | {"asked": one["prediction"]["step"] if run.get("whole") else None})
     if drill and drill["recovery_seconds"]:
         what = f"recovery by {drill['recovery']}"
         made.append(_row(what, drill["ranks"], one["priced_recovery"], drill["recovery_seconds"]))
@@ -135,9 +137,10 @@ def _row(what: str, p: int, predicted: float, measured: float) -> Row:
 def lines(made: Sequence[Row], waiting: int, skipped: int) -> Iterator[str]:
     """The rows, and median and worst error of each pattern."""
     if made:
-        yield f"{'design':<16} {'what':<26} {'p':>4} {'predicted':>10} {'measured':>10} {'off by':>8}"
+        yield f"{'design':<12} {'what':<20} {'p':>3} {'predict':>8} {'predicted':>10} {'measured':>10} {'off by':>8}"
     for row in made:
-        yield (f"{row['name'][:16]:<16} {row['what'][:26]:<26} {row['p']:>4} {format_time(row['predicted']):>10} "
+        yield (f"{row['name'][:12]:<12} {row['what'][:20]:<20} {row['p']:>3} "
+               f"{format_time(row['asked']) if row.get('asked') else '-':>8} {format_time(row['predicted']):>10} "
                f"{format_time(row['measured']):>10} {row['error']:>+8.1%}")  # fmt: skip
     for what in dict.fromkeys(row["what"] for row in made):
         yield f"{what}: {told(_summary([row['error'] for row in made if row['what'] == what]))}"

@@ -112,6 +112,7 @@ def _about(sheet: Sheet, terms: dict[str, Any] | None, made: Skeleton) -> dict[s
     run = {
         "p": made.p, "ranks": made.ranks, "spread": made.spread, "notes": list(made.notes), "rows": [],
         "patterns": [one.flow.pattern for one in made.exchanges], "formula": dict(made.formula), "varying": None,
+        "whole": not made.needs,
     }  # fmt: skip
     return kept(sheet, report.record(priced, pricing.chosen_nodes(sheet, priced))) | {"design_run": run}
 

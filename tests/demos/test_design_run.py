@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import subprocess
@@ -23,6 +24,7 @@ from emulator.design import bill
 from emulator.design.model import design_of, facts_of
 from emulator.design.skeleton import skeleton, unjudged
 from emulator.errors import UsageError
+from tests.emulator.design.sheets import SECTION
 
 ROOT = Path(__file__).parents[2]
 CASES = ROOT / "demos" / "cases"
@@ -147,3 +149,27 @@ def test_folders_without_a_run_are_refused_in_one_line(tmp_path: Path) -> None:
         done = _command("receipts", folder, cwd=tmp_path)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
+
+
+def test_a_run_without_a_cut_judges_what_predict_gives(tmp_path: Path) -> None:
+    """On regions, where 36 nodes are too many to follow for predict: its figure stands beside the run's own."""
+    sheet = tmp_path / "section.toml"
+    network = Path(__file__).parents[2] / "examples" / "networks" / "regions.toml"
+    own = 'latency = "400 us"\nbandwidth = "20 Gbit/s"\n'
+    sheet.write_text(
+        SECTION.replace(own, f'file = "{network}"\n')
+        .replace("100000000 B", "400000 B")
+        .replace('algorithm = "ring"', 'algorithm = "recursive_doubling"')
+    )
+    options = ("--simulate", "40", "--cap", "1M", "--change", "partition.nodes=36")
+    done = _command("run", str(sheet), *options, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    kept = results.load(tmp_path / "runs" / "design" / "latest")
+    step, seen = kept["prediction"]["step"], kept["design_run"]["rows"][-1]["measured"]
+    assert abs(step / seen - 1) > 0.15
+    assert "off the measured, more than 15 %" in " ".join(done.stdout.split())
+    cut = _command("run", str(sheet), "--simulate", "8", "--change", "partition.nodes=36", "--cap", "64K", cwd=tmp_path)
+    assert "off the measured" not in cut.stdout
+    _command("receipts", "runs/design", "--json", "rows.json", cwd=tmp_path)
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert [row["asked"] for row in rows] == [step, None]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 from emulator.report import formats
 from emulator.report.model import Axis, Curve, Drawing, Item, Mark, Scenario, Series, Text
 from emulator.report.views import case, charts, common, drill, speedup
 from emulator.units import format_time
+
+_FAR = 0.15  # error of a prediction that a run points out
 
 
 def finding(result: common.Result) -> str | None:
@@ -60,6 +63,7 @@ def view(result: common.Result) -> Iterator[Item]:
             if run.get("formula"):
                 first = run["formula"]["total"]
                 yield f"formula of predict for the uncut bytes at this p, to first order: {format_time(first)}"
+            yield from _asked(prediction, run)
             if run.get("unjudged"):
                 yield Text(run["unjudged"], lead="not judged: ")
     if result.get("drill"):
@@ -81,6 +85,15 @@ def _speedup(prediction: common.Row) -> Iterator[Series | Scenario]:
                   Curve("S = p", [1, most], [1, most], style="dotted")]  # fmt: skip
         about = f"As the sheet is priced: {prediction['origin']}. Dotted: S = p, without communication."
         yield Series("speedup", "S(p)", charts.NODES, charts.SPEEDUP, curves, marks, about=about)
+
+
+def _asked(prediction: dict[str, Any], run: dict[str, Any]) -> Iterator[Item]:
+    """The step that predict gives for the sheet, and how far it is from a run that nothing was cut from."""
+    text = f"predict gives {format_time(prediction['step'])} for a step of {prediction['p']} nodes of the whole sheet"
+    error = prediction["step"] / run["rows"][-1]["measured"] - 1
+    if run.get("whole") and abs(error) > _FAR:
+        text += f": {formats.off(error)} off the measured, more than {formats.percent(_FAR)}"
+    yield text
 
 
 def _by_term(result: common.Result) -> Iterator[Series]:
