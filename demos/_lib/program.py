@@ -29,7 +29,8 @@ def check_program(sheet: Sheet, path: str) -> None:
     except (ImportError, ValueError):
         spec = None
     if spec is None or not spec.origin or not spec.origin.endswith(".py"):
-        raise UsageError(f"{legal}there is no such module in Python source")
+        raise UsageError(f"{legal}there is no such module in Python source: name one such as "
+                         "'demos.cases.rag', or leave program out and run the design's skeleton")  # fmt: skip
     source = Path(spec.origin).read_text(encoding="utf-8")
     if missing := [name for name in PARTS if not re.search(rf"\b{name}\b", source)]:
-        raise UsageError(f"{legal}it has no {', '.join(missing)}")
+        raise UsageError(f"{legal}it has no {', '.join(missing)}: define them as demos.cases.rag does")

@@ -223,8 +223,9 @@ def _about(sheet: Sheet, field: str) -> Iterator[None]:
 
 def facts_of(sheet: Sheet, terms: Mapping[str, Any] | None = None) -> Facts:
     """The facts of a sheet; `terms` (alpha, beta, gamma, draws, origin) replace those of its network."""
-    with _about(sheet, "network"):
-        given = sheet.network
+    given = sheet.network
+    sources = {"preset": given.preset, "file": given.file, "from": given.from_}
+    with _about(sheet, ".".join(["network", *(name for name, value in sources.items() if value is not None)])):
         found = network_terms.of_table(given) if terms is None else dict(terms)
         if terms is not None or given.from_ is not None:
             found = network_terms.measured(found, given.ranks_per_host)

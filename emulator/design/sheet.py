@@ -7,13 +7,14 @@ finds what is wrong with it.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import tomllib
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self, get_args
 
-from pydantic import PrivateAttr, ValidationError, model_validator
+from pydantic import PrivateAttr, TypeAdapter, ValidationError, model_validator
 
 from emulator.design.fields import Module, Table
 from emulator.design.tables import (
@@ -116,7 +117,7 @@ def parse(text: str, origin: str = "sheet", changes: tuple[str, ...] = ()) -> Sh
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"{origin}: not TOML: {error}") from None
     except ValidationError as error:
-        raise UsageError(f"{origin}: {_named(first_error(error.errors()), values)}") from None
+        raise UsageError(f"{origin}: {_named(_first(error.errors()), values)}") from None
     except UsageError as error:
         raise UsageError(f"{origin}: {error}") from None
 
@@ -126,7 +127,31 @@ def _beside(values: dict[str, Any], origin: str) -> None:
     network = values.get("network")
     if isinstance(network, dict) and isinstance(file := network.get("file"), str):
         beside = Path(origin).parent / file
-        network["file"] = str(beside) if beside.is_file() else file
+        if beside.is_file():
+            plain = os.path.normpath(beside)  # another file where a folder before .. is a symbolic link
+            network["file"] = plain if Path(plain).exists() and beside.samefile(plain) else str(beside)
+
+
+def _first(errors: list[Any]) -> str:
+    """The first of pydantic's errors; what is missing comes with what is legal there."""
+    message, where = first_error(errors), errors[0]["loc"]
+    if errors[0]["type"] != "missing":
+        return message
+    table = Sheet.model_fields[where[0]]
+    kinds = [one for one in (*get_args(table.annotation), table.annotation) if isinstance(one, type)]
+    kind = next(one for one in kinds if issubclass(one, Table))
+    if len(where) == 1:
+        needed = [name for name, one in kind.model_fields.items() if one.is_required()]
+        return f"{message}: a table [{where[0]}]" + (f" with {', '.join(needed)}" if needed else "")
+    field = kind.model_fields[where[-1]]
+    try:
+        whole: Any = Annotated[field.annotation, "", *field.metadata]
+        TypeAdapter(whole).validate_python(None)
+    except ValidationError as error:
+        return f"{message}; it {first_error(error.errors()).strip().removesuffix(', got None')}"
+    except UsageError as error:
+        return f"{message}; it {str(error).removesuffix(', got None')}"
+    return message
 
 
 def _named(message: str, values: dict[str, Any]) -> str:

@@ -86,7 +86,7 @@ class Skeleton:
         """The terms of one of the exchanges, with the job's spread if absent; see the function."""
         nodes = [self.ways.slowdown(one.extra + node) for node in range(one.p)]
         spread = self.spread if spread is None else spread
-        return by_term(seconds, one, spread, max(nodes) if one.waits else fmean(nodes))
+        return by_term(seconds, one, spread, fmean(nodes), max(nodes) if one.waits else fmean(nodes))
 
 
 def expected(one: Exchange, spread: float, seed: int, ways: Ways, beside: Sequence[Exchange] = ()) -> float:
@@ -97,7 +97,7 @@ def expected(one: Exchange, spread: float, seed: int, ways: Ways, beside: Sequen
 
 
 def by_term(
-    seconds: Callable[[Exchange, float], float], one: Exchange, spread: float, slowdown: float = 1.0
+    seconds: Callable[[Exchange, float], float], one: Exchange, spread: float, mean: float = 1.0, pace: float = 1.0
 ) -> dict[str, float]:
     """The terms of an exchange per step, as differences of the same exchange without messages, spread, or both.
 
@@ -105,13 +105,15 @@ def by_term(
     ----------
     seconds
         ``seconds(exchange, spread)`` of one exchange, measured or predicted.
-    slowdown
-        How many times slower the nodes that set the pace compute.
+    mean, pace
+        How many times slower than declared the nodes compute on average, and those that set the pace: as in the
+        formula, the others wait for the difference.
     """
-    compute = slowdown * (-(-one.tasks // one.p) * one.compute if one.tasks else one.compute)
+    declared = -(-one.tasks // one.p) * one.compute if one.tasks else one.compute
+    compute, slowest = mean * declared, pace * declared
     small, whole = seconds(one.smallest(), 0.0), seconds(one, 0.0)
     full = seconds(one, spread) if spread and one.compute else whole
-    terms = (compute, small - compute, whole - small, full - whole)
+    terms = (compute, small - slowest, whole - small, full - whole + slowest - compute)
     return {name: term / one.between for name, term in zip(TERMS, terms, strict=True)}
 
 

@@ -72,6 +72,8 @@ def section(name: str, alpha: float, beta: float) -> str:
 
 _RULES = {
     "missing": "{field} is missing: give it",
+    "string_type": "{field} must be a text in quotes, got {input!r}",
+    "tuple_type": "{field} must be a list such as ['a', 'b'], got {input!r}",
     "union_tag_not_found": "{field}.{discriminator} is missing: say which",
     "union_tag_invalid": "{field}.{discriminator} must be one of {expected_tags}, got {tag!r}",
     "too_short": "{field} must have at least {min_length} entry, got {input!r}",
@@ -100,5 +102,5 @@ def first_error(errors: list[Any]) -> str:
         values = {"field": field, "input": error["input"], **context}
         values["discriminator"] = str(context.get("discriminator")).strip("'")
         return rule.format_map(values)
-    message = error["msg"].removeprefix("Input ").replace("should be", "must be", 1).replace("valid tuple", "list", 1)
+    message = error["msg"].removeprefix("Input ").replace("should be", "must be", 1)
     return f"{field} {message}, got {shorten(repr(error['input']), 80, placeholder=' ...')}"

@@ -90,6 +90,18 @@ def test_unequal_hosts_compute_at_their_own_speed(name: str) -> None:
     assert expected(one, 0.0, 0, ways_of(net.sized(5))) == pytest.approx(measured, rel=0.01)
 
 
+def test_a_run_and_a_prediction_split_unequal_hosts_alike() -> None:
+    """Both count the mean host's time as compute, and what the slowest needs more as waiting."""
+    sheet = on("heterogeneous", "partition.nodes=5")
+    facts, design = facts_and_design(sheet)
+    made = skeleton(sheet, facts, design, cap=1 << 30)
+    said = made.predicted(0)
+    assert facts.slowest > facts.slowdown > 1
+    for term in ("compute", "waiting"):
+        assert said[term] == pytest.approx(made.formula[term], rel=1e-6), term
+    assert said["waiting"] == pytest.approx((facts.slowest - facts.slowdown) / 5, rel=1e-6)
+
+
 def on(file: str, *changes: str):
     assert OWN in SECTION
     return parse(SECTION.replace(OWN, f'file = "{NETWORKS / file}.toml"\n'), "mine.toml", changes)

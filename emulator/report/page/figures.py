@@ -52,9 +52,10 @@ def figures(items: Iterable[Item]) -> Iterator[Figure]:
 
 
 def _apart(one: Drawing) -> str:
-    """The drawing as an image, so that its style sheet is its own."""
+    """The drawing as an image, so that its style sheet is its own, in a box that scrolls where it is too wide."""
     data = base64.b64encode(one.svg.encode()).decode()
-    return f'<img alt="{escape(one.title)}" src="data:image/svg+xml;base64,{data}">'
+    image = f'<img alt="{escape(one.title)}" src="data:image/svg+xml;base64,{data}">'
+    return f'<div class="drawing" tabindex="0" role="region" aria-label="{escape(one.title)}">{image}</div>'
 
 
 def _series(one: Series) -> Figure:

@@ -60,6 +60,10 @@ def terms(run: Row) -> Iterator[Item]:
         sent.append("wall time; the prediction is for the preset shm and has no verdict: give --net")
     else:
         sent.append("a term of less than 5 % of the step has no verdict")
+    least = -1e-3 * run["rows"][-1]["measured"]  # of the total: less is rounding
+    if any(min(row["measured"], row["predicted"]) < least for row in run["rows"] if row["term"] == "waiting"):
+        sent.append("waiting below 0 s: unequal computing times keep nodes from meeting at a server's card or a link, "
+                    "which gains more than the wait for the slowest costs")  # fmt: skip
     yield Table.of(title, TERMS, run["rows"], notes=sent)
     rows = [row for row in run["rows"] if row["term"] != "total"]
     names = [row["term"] for row in rows]

@@ -60,6 +60,12 @@ from tests.emulator.design.sheets import SECTION, sheet
         ('bytes = "100000000 B"', 'bytes = "many"', r"state.model.bytes: a size is a number of bytes"),
         ('name = "model"', "name = 3", r"state number 1.name: must be a name in quotes, got 3"),
         ('of = "model"', 'of = "model"\nevery = 0', r"communication.model.every: must be a whole number >= 1, got 0"),
+        ('t_comp = "1 s"\n', "", r"job.t_comp is missing: give it; it must be a time with its unit, such as '250 ms'"),
+        ('split = "data"', "", r"partition.split is missing: give it; it must be 'data', 'model' or 'work'"),
+        ('of = "model"\n', "", r"communication number 1.of is missing: give it; it must be a text in quotes"),
+        ("[job]", "[job_]", r"there is no table 'job_' here"),
+        ('split = "data"', 'split = "data"\nwhy = 3', r"partition.why must be a text in quotes, got 3"),
+        ('split = "data"', 'split = "data"\nreplicated = 3', r"partition.replicated must be a list such as .*, got 3"),
         ('name = "section"', 'name = ""', r"job.name: must be a name in quotes, got ''"),
     ],
 )
@@ -77,10 +83,28 @@ def test_sizes_of_a_table_agree_to_a_percent_with_or_without_keys(row_bytes):
     assert parse(SECTION.replace('bytes = "100000000 B"', f'bytes = "100 MB"\n{table}')).state[0].rows == 1000000
 
 
+def test_an_empty_sheet_says_what_the_first_table_needs():
+    with pytest.raises(UsageError, match=r"job is missing: give it: a table \[job\] with name, t_comp, memory"):
+        parse("")
+
+
+def test_a_network_file_is_named_without_detours(tmp_path):
+    """A path is shortened where that names the same file, not behind a symbolic link."""
+    for folder in ("sheets", "nets", "far/away"):
+        (tmp_path / folder).mkdir(parents=True)
+    for place in ("nets/own.toml", "far/own.toml"):
+        (tmp_path / place).write_text('[link]\nlatency = "77 us"\nbandwidth = "1 Gbit/s"\n')
+    own = SECTION.replace('latency = "400 us"\nbandwidth = "20 Gbit/s"', 'file = "../nets/own.toml"')
+    assert parse(own, str(tmp_path / "sheets/mine.toml")).network.file == str(tmp_path / "nets/own.toml")
+    (tmp_path / "link").symlink_to(tmp_path / "far/away")
+    linked = parse(own.replace("../nets/", "../"), str(tmp_path / "link/mine.toml")).network.file
+    assert linked == str(tmp_path / "link/../own.toml")
+
+
 def test_a_missing_file_and_an_unknown_network():
     with pytest.raises(UsageError, match="cannot be read: No such file"):
         load("nowhere.toml")
-    with pytest.raises(UsageError, match="there is no network '26gbe': did you mean"):
+    with pytest.raises(UsageError, match=r"network\.preset: there is no network '26gbe': did you mean"):
         tolerance(sheet('network.preset="26gbe"'))
 
 

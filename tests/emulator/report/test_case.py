@@ -21,6 +21,17 @@ def test_an_error_relative_to_next_to_nothing_is_not_shown() -> None:
     assert any("no verdict" in note for note in table.notes)
 
 
+def test_waiting_below_zero_is_explained() -> None:
+    def notes(waiting: float) -> str:
+        rows = [{"term": "waiting", "measured": waiting, "predicted": waiting, "share": waiting / 0.1},
+                {"term": "total", "measured": 0.1, "predicted": 0.1, "share": 1.0}]  # fmt: skip
+        return " ".join(next(iter(case.terms({"p": 7, "ranks": 8, "patterns": ["gossip"], "rows": rows}))).notes)
+
+    assert "waiting below 0 s: unequal computing times keep nodes from meeting" in notes(-4.2e-3)
+    assert "below 0 s" not in notes(-1e-9)
+    assert "below 0 s" not in notes(4.2e-3)
+
+
 def test_the_sentence_of_a_case_says_whether_its_checks_hold() -> None:
     good, bad = ({"passed": passed, "text": text} for passed, text in ((True, "equal bits"), (False, "3 differ")))
     total = {"term": "total", "measured": 0.1, "predicted": 0.12, "share": 1.0}

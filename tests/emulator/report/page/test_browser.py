@@ -162,6 +162,25 @@ def test_pages_fit_a_phone_in_both_colour_schemes(show, make, scheme):
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
+@pytest.mark.parametrize("width", [400, 1200])
+def test_a_whiteboard_scrolls_on_a_phone_and_keeps_its_size(show, width):
+    drawn = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 500" width="800" height="500"></svg>'
+    told = {"p": 4, "p_star": 4, "knee": 4, "speedup": 3.5, "step": 0.1, "terms": {}, "origin": "network 25gbe"}
+    browser = show(a_result(demo="design", prediction=told, whiteboard=drawn))
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width == 400}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        box, image, page_width = browser.execute_script(
+            """const box = document.querySelector(".drawing");
+            return [box.clientWidth, box.firstChild.clientWidth, document.documentElement.scrollWidth]"""
+        )
+        assert page_width <= width
+        assert image >= 800
+        assert (image > box) == (width == 400)
+    finally:
+        browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
 def _luminance(colour):
     """Relative luminance of ``rgb(r, g, b)``, as WCAG 2 defines it."""
     parts = [int(part) / 255 for part in colour.partition("(")[2].rstrip(")").split(",")[:3]]
