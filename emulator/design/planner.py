@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from emulator.design import balance, crossovers, pricing
+from emulator.design import balance, crossovers, pricing, walk
 from emulator.design.menu import Menu, grid, illegal, policies
 from emulator.design.model import Design, Facts, Flow, facts_of
 from emulator.design.pricing import Priced
@@ -106,16 +106,19 @@ def plan(sheet: Sheet, objective: str = "time", terms: dict[str, Any] | None = N
         raise UsageError(f"no design is feasible for {facts.job.name!r}: {why or 'none fits memory and deadline'}")
     best = min(score for score, _ in found)
     close = [design for score, design in found if score <= (1 + EQUAL) * best]
-    winner = _ranked(facts, min(close, key=simplicity), objective)
+    first = min(close, key=simplicity)
     families: dict[Any, tuple[float, Design]] = {}
     for score, design in found:
         if family(design) not in families or score < families[family(design)][0]:
             families[family(design)] = (score, design)
-    families.pop(family(winner.design))
-    others = [_ranked(facts, design, objective) for _, design in families.values()]
-    losers = sorted(others, key=lambda one: one.score)
+    families.pop(family(first))
+    priced = [_ranked(sheet, facts, design, objective) for design in (first, *(one for _, one in families.values()))]
+    winner = _first(priced)
+    losers = sorted((one for one in priced if one is not winner), key=lambda one: one.score)
     ranked = [replace(winner, reason=_why_first(winner, losers)), *(_lose(one, winner) for one in losers)]
-    return Plan(facts, objective, ranked, default(facts, winner, objective), menu.cut, searched,
+    ranked = [replace(one, reason=one.reason + "; to first order") if one.priced.first_order(one.nodes) else one
+              for one in ranked]  # fmt: skip
+    return Plan(facts, objective, ranked, default(sheet, facts, winner, objective), menu.cut, searched,
                 crossovers.sentences(facts, winner.priced, winner.nodes))  # fmt: skip
 
 
@@ -188,12 +191,24 @@ def _score(priced: Priced, objective: str) -> float:
     return float("inf") if knee is None else priced.at(knee)["node_seconds"]
 
 
-def _ranked(facts: Facts, design: Design, objective: str) -> Ranked:
+def _first(priced: Sequence[Ranked]) -> Ranked:
+    """The winner: the first, which the search prefers; where messages were followed, the simplest of the quickest."""
+    if priced[0].priced.facts.uniform:
+        return priced[0]
+    best = min(one.score for one in priced)
+    return min((one for one in priced if one.score <= (1 + EQUAL) * best), key=lambda one: simplicity(one.design))
+
+
+def _ranked(sheet: Sheet, facts: Facts, design: Design, objective: str) -> Ranked:
+    """A design at the nodes to ask for; where paths differ, its messages are followed and it is scored by them."""
     priced = pricing.price(facts, design, fresh=True)
     nodes = priced.knee() or 0
     if objective == "cost" and nodes:
         nodes = int(priced.p[np.argmin(priced.node_seconds)])
-    return Ranked(priced, nodes, _score(priced, objective), "")
+    if facts.uniform or not nodes:
+        return Ranked(priced, nodes, _score(priced, objective), "")
+    priced = walk.exact(sheet, priced, nodes)
+    return Ranked(priced, nodes, priced.at(nodes)["job" if objective == "time" else "node_seconds"], "")
 
 
 def _infeasible(priced: Priced) -> str:
@@ -239,12 +254,12 @@ def _lose(one: Ranked, winner: Ranked) -> Ranked:
     return replace(one, reason=f"{times:.2f} times as much: {_dearest(one.priced, one.nodes)}{lost}")
 
 
-def default(facts: Facts, winner: Ranked, objective: str) -> Ranked:
+def default(sheet: Sheet, facts: Facts, winner: Ranked, objective: str) -> Ranked:
     """Synchronous all-reduce of everything, even shards, restart; priced at the winner's nodes where infeasible."""
     flows = tuple(Flow(name, "all-reduce" if isinstance(one, State) else "scatter-gather")
                   for name, one in facts.parts.items())  # fmt: skip
     design = Design("data", flows, tuple(state.name for state in facts.states))
-    found = _ranked(facts, design, objective)
+    found = _ranked(sheet, facts, design, objective)
     broken = {f"{flow.of}: {reason}" for flow, part in zip(flows, facts.parts.values(), strict=True)
               if (reason := illegal(facts, part, flow, "every node"))}  # fmt: skip
     if found.nodes:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from demos._lib.design_report import prediction
 from demos._lib.skeleton import simulated
-from emulator.design import check, load, predict, pricing
+from emulator.design import check, load, plan, predict, pricing
 from emulator.design.model import facts_and_design
 from emulator.design.sheet import Sheet
 from emulator.design.skeleton import skeleton
+from emulator.design.writing import sheet_text
 
 EU = """
 [link]
@@ -104,3 +106,27 @@ def test_touched_rows_are_an_error_only_where_the_messages_confirm_it(on) -> Non
     small, large = ([one.error for one in check(on(nodes, *reduced)) if one.rule == 3] for nodes in (6, 60))
     assert small == [True]
     assert large == [False]
+
+
+def test_the_plan_ranks_by_the_messages_of_its_designs(on, tmp_path) -> None:
+    """By formula the dense layers go by the servers: then a step takes 1.7 times as long as the winner's."""
+    found = plan(on(6))
+    scores = [one.score for one in found.ranked]
+    assert scores == sorted(scores)
+    seen = []
+    for one in (found.winner, found.ranked[-1]):
+        only = replace(found, ranked=[one], crossovers=[])
+        (tmp_path / "found.toml").write_text(sheet_text(only, (tmp_path / "b.toml").read_text()))
+        messages = measured(load(tmp_path / "found.toml"))
+        row = one.priced.at(one.nodes)
+        assert row["communication"] == pytest.approx(messages, rel=0.01)
+        seen.append(row["step"] - row["communication"] + messages)
+    assert {flow.pattern for flow in found.ranked[-1].design.flows} == {"parameter-server"}
+    assert seen[0] < 0.7 * seen[1]
+
+
+def test_a_design_of_the_plan_that_was_not_followed_is_marked(on) -> None:
+    ranked = plan(on(6, "job.staleness=4")).ranked
+    marked = {"to first order" in one.reason for one in ranked if one.priced.first_order(one.nodes)}
+    followed = {"to first order" in one.reason for one in ranked if not one.priced.first_order(one.nodes)}
+    assert (marked, followed) == ({True}, {False})
