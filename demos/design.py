@@ -142,7 +142,9 @@ def predict(
 
 @_verb
 @click.option("--objective", type=click.Choice(["time", "cost", "knee"]), default="time", show_default=True,
-              help="time: the shortest job; cost: the fewest node-seconds; knee: both, within 5 %.")  # fmt: skip
+              help="time: the shortest job; cost: the fewest node-seconds; knee: the fewest node-seconds at the "
+              "nodes to ask for. Designs within 5 % are equal: the one with the fewest servers and spares wins; with "
+              "time and knee p is the smallest whose job takes at most 5 % longer.")  # fmt: skip
 @click.option("--save", metavar="FILE", help="Write the winner as a sheet, with why and rejected of every slot.")
 @click.option("--json", "path", metavar="FILE", help="Write the ranking to this file as well.")
 def plan(

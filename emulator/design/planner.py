@@ -90,8 +90,8 @@ def plan(sheet: Sheet, objective: str = "time", terms: dict[str, Any] | None = N
     Parameters
     ----------
     objective
-        ``"time"``: the shortest job with failures; ``"cost"``: the fewest node-seconds; ``"knee"``: the fewest
-        node-seconds at the node count that comes within 5 % of the shortest time.
+        ``"time"``: the shortest job with failures, on the fewest nodes within 5 % of it; ``"cost"``: the fewest
+        node-seconds; ``"knee"``: the fewest node-seconds at the node count that ``"time"`` takes.
     terms
         alpha, beta, gamma and draws in the place of the network's.
     menu

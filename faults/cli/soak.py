@@ -18,7 +18,7 @@ from faults.patterns.catalogue import CATALOGUE
 
 
 @click.command()
-@click.option("--kills", type=click.IntRange(min=1), default=300, show_default=True, help="Kills to be fired.")
+@click.option("--kills", type=click.IntRange(min=1), default=300, show_default=True, help="Least kills fired.")
 @requesting(
     "ranks", "net", "ballast", "trace", "trace_limit", "seed",
     ranks={"flag": "--most-ranks", "default": 16, "help": "Largest job."},

@@ -9,6 +9,7 @@ import sys
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -40,6 +41,14 @@ def test_every_case_is_new_checked_planned_and_drawn(tmp_path, case):
     assert ElementTree.fromstring(drawn).get("viewBox").startswith("0 0 800 ")
     assert "prefers-color-scheme: dark" in drawn
     assert all(len(line) <= 80 for line in said.splitlines())
+
+
+def test_the_help_of_plan_says_which_p_is_taken():
+    said = " ".join(run("plan", "--help")[1].split())
+    assert "p is the smallest whose job takes at most 5 % longer" in said
+    found = design.plan(design.load(B))
+    jobs = found.winner.priced.job
+    assert found.winner.nodes == int(found.winner.priced.p[np.flatnonzero(jobs <= 1.05 * jobs.min())[0]])
 
 
 def test_b_with_all_reduce_is_refused_with_the_figures(tmp_path):

@@ -136,7 +136,7 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         one = result["prediction"]
         return [("nodes", str(one["p"])), ("clock", "priced"), ("network", one["origin"].removeprefix("network "))]
     return [
-        ("ranks", str(seen["ranks"])),
+        ("ranks", common.ranks_of(result)),
         ("cores", str(seen["cores"])),
         ("hosts", ", ".join(seen["hosts"]) or "-"),
         ("clock", result["clock"]),

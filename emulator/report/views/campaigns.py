@@ -187,8 +187,9 @@ def soak(result: Mapping[str, Any]) -> Iterator[Item]:
     if not one:
         return
     yield (
-        f"{one['kills']} kills in {one['launches']} launches: {one['hangs']} hangs, {one['wrong']} wrong results, "
-        f"{one['leftovers']} with leftovers, {len(one['failed'])} failed"
+        f"{one['kills']} kills in {one['launches']} launch{'es' * (one['launches'] != 1)}: "
+        f"{one['hangs']} hangs, {one['wrong']} wrong results, {one['leftovers']} with leftovers, "
+        f"{len(one['failed'])} failed"
     )
     of = grouped(one["recoveries"], _job)
     if of:

@@ -35,6 +35,11 @@ MICROSECONDS = [
 WRONG = Column("#wrong", "wrong", tone=lambda value: "bad" if value else "")
 
 
+def ranks_of(result: Result) -> str:
+    """The number of ranks; of a soak, whose jobs are of random sizes, the most that one may have."""
+    return f"{'up to ' if result.get('soak') else ''}{result['environment']['ranks']}"
+
+
 def opening(result: Result) -> Iterator[Text]:
     """A line that says what ran where and when, by which clock, and one with the command, to be copied."""
     if only_priced(result):
@@ -42,7 +47,7 @@ def opening(result: Result) -> Iterator[Text]:
         yield Text(shlex.join(result["command"]), "command")
         return
     seen = result["environment"]
-    ranks = f"{seen['ranks']} rank{'s' * (seen['ranks'] > 1)}"
+    ranks = f"{ranks_of(result)} rank{'s' * (seen['ranks'] > 1)}"
     where = f"{ranks} on {seen['cores']} cores of {', '.join(seen['hosts'])}"
     if len(seen["hosts"]) > 1:
         where = f"{ranks} on {len(seen['hosts'])} hosts of {seen['cores']} cores"

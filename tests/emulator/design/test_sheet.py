@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+from typing import get_args
+
 import pytest
 
-from emulator.design import load, parse, plan, predict, tolerance
+from emulator.design import Sheet, load, parse, plan, predict, tolerance
+from emulator.design.fields import Slot, Table
 from emulator.errors import UsageError
 from tests.emulator.design.sheets import SECTION, sheet
 
@@ -81,6 +86,26 @@ def test_bad_sheets_are_refused_in_one_line(old, new, said):
 def test_sizes_of_a_table_agree_to_a_percent_with_or_without_keys(row_bytes):
     table = f"rows = 1000000\nrow_bytes = {row_bytes}"
     assert parse(SECTION.replace('bytes = "100000000 B"', f'bytes = "100 MB"\n{table}')).state[0].rows == 1000000
+
+
+def test_the_document_names_every_field():
+    """Required and optional fields of each table, as the model has them."""
+    text = (Path(__file__).parents[3] / "docs" / "design.md").read_text(encoding="utf-8")
+    section = text.split("## The sheet's fields\n")[1].split("\n## ")[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in section.splitlines() if line.startswith("| ")]
+    said = {row[0]: [set(re.findall(r"`(\w+)`", cell)) for cell in row[1:]] for row in rows[1:]}
+    expected = {}
+    for name, field in Sheet.model_fields.items():
+        kinds = [one for one in (*get_args(field.annotation), field.annotation) if isinstance(one, type)]
+        table = next((one for one in kinds if issubclass(one, Table)), None)
+        if table is None:
+            assert f"`{name}` stands above all tables" in section
+            continue
+        fields = table.model_fields.items()
+        required = {one.alias or key for key, one in fields if one.is_required()}
+        slot = {"why", "rejected"} if issubclass(table, Slot) else set()
+        expected[name] = [required, {one.alias or key for key, one in fields} - required - slot]
+    assert said == expected
 
 
 def test_an_empty_sheet_says_what_the_first_table_needs():

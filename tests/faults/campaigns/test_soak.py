@@ -13,6 +13,7 @@ from emulator import results
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.report import page
+from emulator.report.views import campaigns, common
 from emulator.trace import perfetto
 from faults.__main__ import main
 from faults.campaigns import random_trials, soak
@@ -155,3 +156,12 @@ def test_random_kills(tmp_path) -> None:
     assert tally.failed == []
     assert tally.kills >= KILLS
     assert len(tally.recoveries) > KILLS / 10
+
+
+def test_a_page_says_up_to_how_many_ranks_the_jobs_may_have() -> None:
+    """A soak's jobs are of random sizes, of which the environment's is the largest."""
+    saved = results.new("soak", ["soak"], ranks=16)
+    one = saved | {"soak": Tally(launches=1, kills=10).to_json()}
+    assert [next(common.opening(each)).text.split(" on ")[0] for each in (saved, one)] == ["16 ranks", "up to 16 ranks"]
+    assert ("ranks", "up to 16") in page._facts(one)
+    assert next(campaigns.soak(one)).startswith("10 kills in 1 launch: ")
