@@ -103,7 +103,7 @@ def test_what_was_measured_is_a_network_file(tmp_path):
     ]
     done = CliRunner().invoke(main, [*options, "--save", str(saved)])
     assert done.exit_code == 0, done.output
-    assert f"network file, for --net: {saved}" in done.output.replace("\n", "")
+    assert f"networkfile,for--net:{saved}" in "".join(done.output.split())
     configured, path = (network.load(name).sized(3).between(0, 2) for name in (ONE_LINK, str(saved)))
     assert (path.alpha, path.beta) == pytest.approx((configured.alpha, configured.beta), rel=1e-6)
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from emulator import carrier
 from tests.emulator.same import Cases, envelope, error_of, same_as_mpi, same_when_paced
 from tests.ranks import on_ranks
 
@@ -115,9 +116,9 @@ def truncation_in_waitall(comm: Any) -> Any:
         boxes = [np.zeros(4, "B"), np.zeros(4, "B")]
         requests = [comm.Irecv(boxes[0], 1, 1), comm.Irecv(boxes[1], 1, 2)]
         result = error_of(lambda: MPI.Request.Waitall(requests)) != 0, boxes[0].tolist()
-        # What is complete raises its error once.
-        assert error_of(lambda: MPI.Request.Waitall(requests)) == 0
-        assert error_of(requests[1].Wait) == 0
+        if carrier.of(comm).timed:  # What is complete raises its error once; Open MPI itself repeats it now and then.
+            assert error_of(lambda: MPI.Request.Waitall(requests)) == 0
+            assert error_of(requests[1].Wait) == 0
     comm.Barrier()
     return result
 

@@ -36,7 +36,7 @@ def test_a_newcomer_that_dies_before_its_welcome_is_found_when_it_gets_the_state
         agree_comm=None, alive=(0, 2), agree=lambda ok: Decision(True, (0, 2), 1), renumbered=lambda newer: [0, -1, 1]
     )
     monkeypatch.setattr(survivor_group, "shrink", lambda base: None)
-    monkeypatch.setattr(spawning, "spawn", lambda comm, count: None)
+    monkeypatch.setattr(spawning, "spawn", lambda comm, count, drill: None)
     monkeypatch.setattr(job_processes, "SurvivorGroup", lambda comm, work_comms, **options: fresh)
     mine = job_processes.JobProcesses.__new__(job_processes.JobProcesses)
     mine.group, mine.wanted, mine.fresh, mine._spawns_left = old, {0, 1, 2}, set(), 2
