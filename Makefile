@@ -38,7 +38,7 @@ lint: env
 	ruff format .
 	mypy
 
-# Runs every command of README.md and docs, about ten minutes, and puts what it prints below it.
+# Runs every command of README.md and docs, the slow ones too, and puts what it prints below it.
 docs: env
 	python -m scripts.docs
 

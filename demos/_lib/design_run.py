@@ -19,8 +19,9 @@ from emulator.design.sheet import Sheet
 from emulator.design.skeleton import TERMS, Skeleton, network_of, off, skeleton, unjudged
 from emulator.launch import job
 from emulator.network import Network
+from emulator.run.execution import execute
 from emulator.run.options import relaunch
-from emulator.run.session import CommonOptions, Run, execute
+from emulator.run.session import CommonOptions, Run
 
 
 def start(

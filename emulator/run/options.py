@@ -263,14 +263,13 @@ def demo(
                     f"demos.{name} needs at least {needs} ranks{reason}, got 1: start it with 'mpirun -n 16 python -m "
                     f"demos.{name}' or 'python -m demos.{name} -n 16'"
                 )
-            from emulator.run import session
+            from emulator.run import execution
+            from emulator.run.session import CommonOptions
 
-            common = session.CommonOptions(
-                **{key: options.pop(key) for key in session.CommonOptions.__dataclass_fields__}
-            )
+            common = CommonOptions(**{key: options.pop(key) for key in CommonOptions.__dataclass_fields__})
             if simulated is not None:
-                sys.exit(session.simulate(name, needs, simulated, common, lambda run: function(run, **options), why))
-            sys.exit(session.execute(name, needs, launch_ranks, common, lambda run: function(run, **options), why))
+                sys.exit(execution.simulate(name, needs, simulated, common, lambda run: function(run, **options), why))
+            sys.exit(execution.execute(name, needs, launch_ranks, common, lambda run: function(run, **options), why))
 
         command: click.Command = click.command(name=name, cls=OneLineCommand)(callback)
         command.help = (function.__doc__ or sys.modules[function.__module__].__doc__ or "").strip()

@@ -60,9 +60,9 @@ def view(result: common.Result) -> Iterator[Item]:
                    "which no price covers (without --simulate, --pace auto keeps the order)")  # fmt: skip
         if run["rows"]:
             yield from case.terms(run)
-            if run.get("formula"):
-                first = run["formula"]["total"]
-                yield f"formula of predict for the uncut bytes at this p, to first order: {format_time(first)}"
+            if run.get("formula") and not run.get("whole"):
+                first = format_time(run["formula"]["total"])
+                yield f"formulas for the nodes of this run with all bytes, to first order: {first}"
             yield from _asked(prediction, run)
             if run.get("unjudged"):
                 yield Text(run["unjudged"], lead="not judged: ")
