@@ -364,7 +364,7 @@ def test_a_rank_that_hangs_in_finalize_does_not_hang_a_job_whose_work_is_done(tm
 
 @needs_ulfm
 def test_a_launch_that_loses_a_rank_before_its_loop_is_started_again(tmp_path) -> None:
-    done = loop(tmp_path, 3, "split_each_step spare 0", "", KILLS="1@start+0.2", SOAK_FOLDER=str(tmp_path))
+    done = loop(tmp_path, 3, "split_each_step spare 0", "", KILLS="1@mpi+0", SOAK_FOLDER=str(tmp_path))
     assert (done.returncode, done.stdout) == (0, "30 steps, total 30.000\n"), done.stderr
     assert "rank 1 was killed by SIGKILL before all ranks had begun their loop: launch 2 of at most 6" in done.stderr
 

@@ -40,6 +40,8 @@ def _spawned() -> bool:
 arm("start")
 from mpi4py import MPI  # noqa: E402 - a kill may come while MPI starts
 
+arm("mpi")
+
 ENDS: dict[str, Callable[[], Any]] = {
     "kill": lambda: os.kill(os.getpid(), signal.SIGKILL),
     "stop": lambda: os.kill(os.getpid(), signal.SIGSTOP),
