@@ -9,6 +9,7 @@ from emulator import carrier
 from emulator.comm.carrier import EmulatedCarrier
 from emulator.comm.communicator import EmulatedComm
 from emulator.comm.members import Members
+from emulator.core.instruments import Wait
 from emulator.sim.engine import SimulatedEngine
 
 
@@ -55,6 +56,12 @@ class SimulatedComm(EmulatedComm):
     def _find_members(self) -> Members:
         members: Members = self._real.shared.members  # type: ignore[attr-defined]
         return members
+
+    def raise_error(self, code: int) -> None:
+        engine = self.engine
+        if engine.dead:  # no message says when: the news of a death may have ended the wait
+            engine.wait_until(engine.loop.now, Wait.POLL)
+        super().raise_error(code)
 
     def __repr__(self) -> str:
         return f"<SimulatedComm rank {self._rank} of {self._size} on {self.engine.network.name}>"
