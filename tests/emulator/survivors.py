@@ -18,7 +18,6 @@ from mpi4py import MPI  # noqa: E402
 import emulator  # noqa: E402
 from tests.emulator.small_networks import plain  # noqa: E402
 
-
 SENT = f"{sys.argv[1]}.sent"  # beside the folder of what the ranks write
 
 
