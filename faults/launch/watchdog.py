@@ -75,8 +75,8 @@ class Watch:
         Given the time, the members that a detector suspects: they are fenced (killed), so that no other takes the place
         of a process that may wake up again.
     stall_s, deadline_s
-        Longest time without a sign of progress, from the first step on, and for the whole launch: how long ranks take to
-        start, to import and to make their data depends on what else the machine does.
+        Longest time without a sign of progress, from the first step on, and for the whole launch: how long
+        ranks take to start, to import and to make their data depends on what else the machine does.
     all_for_one
         Number of ranks of which the first death ends all, at once: mpirun itself takes a quarter of a second for that.
     world
