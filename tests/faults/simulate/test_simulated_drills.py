@@ -16,7 +16,9 @@ from faults.launch.supervise import Finished
 from faults.record.journal import What
 
 
-def run(folder: Path, *lines: str, pattern: str = "ring", ranks: int = 6, **options: Any) -> tuple[Finished, Evaluation]:
+def run(
+    folder: Path, *lines: str, pattern: str = "ring", ranks: int = 6, **options: Any
+) -> tuple[Finished, Evaluation]:
     spec = Request(pattern, ranks, lines, simulate=True, **options).spec()
     return drill.launch_once(spec, folder, None)  # type: ignore[arg-type]
 
