@@ -12,7 +12,7 @@ from demos.links import _jobs, main, tournament
 from emulator import network, results
 from emulator.measure import network_file
 from emulator.network import files
-from tests.demos.launched import refuse, run_demo
+from tests.demos.launched import refuse, run_demo, simulate_demo
 from tests.ranks import on_ranks
 
 ONE_LINK = "tests/data/one_link.toml"
@@ -49,7 +49,7 @@ def heterogeneous(tmp_path_factory):
     folder = tmp_path_factory.mktemp("links")
     file = folder / "net.toml"
     file.write_text(HETEROGENEOUS)
-    return file, run_demo("links", 3, folder / "run", "--net", str(file), "--sizes", "8,1K,64K,1M", "--budget", "2")
+    return file, simulate_demo("links", 3, folder / "run", "--net", str(file), "--sizes", "8,1K,64K,1M", "--budget", "2")
 
 
 def test_a_heterogeneous_matrix_comes_back_in_both_directions(heterogeneous):

@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from demos._lib import corpus
-from tests.demos.launched import refuse, run_demo
+from tests.demos.launched import refuse, run_demo, simulate_demo
 from tests.ranks import on_ranks
 
 
 def test_on_an_emulated_network_everything_is_checked(tmp_path: Path) -> None:
     options = ("--net", "10gbe", "--sizes", "1K,64K", "--budget", "2", "--documents", "800")
-    done = run_demo("scatter_gather", 5, tmp_path, *options)
+    done = simulate_demo("scatter_gather", 5, tmp_path, *options)
     assert done.status == 0, done.text
     result = done.result
     assert {row["pattern"] for row in result["measurements"]} == {
