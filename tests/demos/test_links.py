@@ -49,7 +49,9 @@ def heterogeneous(tmp_path_factory):
     folder = tmp_path_factory.mktemp("links")
     file = folder / "net.toml"
     file.write_text(HETEROGENEOUS)
-    return file, simulate_demo("links", 3, folder / "run", "--net", str(file), "--sizes", "8,1K,64K,1M", "--budget", "2")
+    return file, simulate_demo(
+        "links", 3, folder / "run", "--net", str(file), "--sizes", "8,1K,64K,1M", "--budget", "2"
+    )
 
 
 def test_a_heterogeneous_matrix_comes_back_in_both_directions(heterogeneous):

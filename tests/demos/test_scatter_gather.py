@@ -86,6 +86,28 @@ def test_the_corpus_is_python_s_own() -> None:
     assert all(document.text for document in documents)
 
 
+def test_sources_come_in_the_order_of_their_paths_without_those_of_tests(tmp_path: Path) -> None:
+    names = (
+        "a.py",
+        "a/b.py",
+        "a/test/c.py",
+        "a-b.py",
+        "b/c/d.py",
+        "b/c.py",
+        "b/test.py",
+        "tests/x.py",
+        "z.txt",
+        "Z.py",
+    )
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in corpus._sources(tmp_path)]
+    every = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.py"))
+    assert found == [path.as_posix() for path in every if {"test", "tests"}.isdisjoint(path.parts)]
+    assert len(found) == 7
+
+
 def test_search_is_the_same_in_parts() -> None:
     """The best of the parts' best are the best of all."""
     documents = corpus.load(300)
