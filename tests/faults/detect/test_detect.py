@@ -201,3 +201,24 @@ def test_only_a_process_that_stays_silent_and_asleep_is_killed(tmp_path, states,
     for _ in range(6):
         dog._fence(clock.now())
     assert observed.sent == ([7] if killed else [])
+
+
+def test_nothing_moves_is_said_from_the_first_step_on(tmp_path) -> None:
+    """Until then only the deadline ends a launch: imports and data take what a busy machine leaves them."""
+    clock = Clock()
+    board = StatusBoard.create(tmp_path / "board", 1, 0, Platform(clock))
+    (tmp_path / "journal").mkdir()
+    board.rows["state"], board.rows["pid"] = WORKING, 7
+    dog = Watch(tmp_path, board, 10.0, 120.0)
+    dog._executioner = Observed(board, ["S"])
+    dog._at_start = board.rows["step"].tobytes()
+
+    def said(at: float) -> str:
+        dog._looked = 0.0
+        return dog._complaint(at, 1.0)
+
+    assert said(2.0) == said(100.0) == ""
+    assert said(122.0) == "the deadline of 120 s passed"
+    board.rows["step"] += 1
+    assert said(101.0) == said(111.0) == ""
+    assert said(111.5) == "nothing moved for 10 s"
