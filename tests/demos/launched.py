@@ -61,7 +61,7 @@ def run_demo(name: str, ranks: int, folder: Path, *options: str, timeout: float 
 def simulate_demo(name: str, ranks: int, folder: Path, *options: str) -> Done:
     """Run ``python -m demos.<name> --simulate`` in this process, with the checks of `run_demo`.
 
-    What a demo computes, its emulated times and what it prints are the same there (`tests.emulator.sim.test_agreement`);
+    Results, emulated times and output are the same there (`tests.emulator.sim.test_agreement`);
     how the same demo starts, talks and ends as processes is tested beside it.
     """
     command = importlib.import_module(f"demos.{name}").main
