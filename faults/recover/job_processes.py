@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mpi4py import MPI
 
 from emulator import carrier
+from emulator.errors import UsageError
 from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
 from faults.platform import LOCAL
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 _SPAWNS = 3  # failed attempts to let new processes in, before the survivors go on with fewer
 _RENEWALS = 20
-_TRIES, _TRIES_REVOKED = 2, 4
+TRIES, _TRIES_REVOKED, _TRIES_ELSEWHERE = 2, 4, 8
 _OF_DEATHS = {
     getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED") if hasattr(MPI, name)
 }
@@ -84,6 +85,33 @@ class Placement:
         return Placement(left.places | called, left.waiting[len(called) :])
 
 
+class _Last:
+    """The processes of the loop before in this program, and the communicator that it was given."""
+
+    processes: JobProcesses | None = None
+    comm: MPI.Intracomm | None = None
+
+
+def survivors_of_last_loop(comm: MPI.Intracomm, policy: Policy) -> MPI.Intracomm:
+    """The communicator for a program's next loop: `comm` itself, or if a loop has run on it, of the living.
+
+    Raises
+    ------
+    UsageError
+        One of the two loops spawns processes, which begin the program at its first loop.
+    """
+    last = _Last.processes
+    if last is not None and (last.policy.spawns or policy.spawns):
+        raise UsageError(
+            f"a program has one loop where processes are spawned, got a second one, by {policy.name!r} after "
+            f"{last.policy.name!r}: do both in one loop, or use policy 'shrink' or 'spare'"
+        )
+    if last is None or comm != _Last.comm:
+        _Last.comm = comm
+        return comm
+    return survivor_group.shrink(last.group.agree_comm)
+
+
 class JobProcesses:
     """All processes that are alive, as one of them knows them.
 
@@ -105,6 +133,8 @@ class JobProcesses:
 
     def __init__(self, comm: MPI.Intracomm, policy: Policy, spares: int, at_least: int, drill: DrillContext) -> None:
         self.policy, self.at_least, self._drill = policy, at_least, drill
+        if drill.platform.survives is None:
+            _Last.processes = self
         self._instruments = carrier.of(comm).instruments
         self._retired: list[SurvivorComm] = []  # their buffers may still be the target of messages under way
         self._spawns_left = _SPAWNS
@@ -171,18 +201,27 @@ class JobProcesses:
 
     def tries(self, error: MPI.Exception) -> float:
         """How often a step may fail with such an error without a death, as far as this rank knows."""
-        if error.Get_error_class() in _OF_DEATHS or not self.group.failed().isdisjoint(self.group.alive):
-            return math.inf
+        of_death = error.Get_error_class() in _OF_DEATHS
         # In a communicator that another rank has revoked, calls may fail with any error.
-        return _TRIES_REVOKED if self.group.work_comm.Is_revoked() else _TRIES
+        revoked = self.group.work_comm.Is_revoked() or self.group.comm_beside.Is_revoked()
+        if self.group.death_is_news() or (of_death and revoked):
+            return math.inf
+        if of_death or error.Get_error_class() == MPI.ERR_REQUEST:  # of another communicator, MPI.COMM_WORLD say
+            return _TRIES_ELSEWHERE
+        return _TRIES_REVOKED if revoked else TRIES
 
     def programs_own(self, error: MPI.Exception) -> bool:
         """Whether an error of a step is the program's: a wrong argument, or a buffer that is too short."""
-        return error.Get_error_class() in _OF_PROGRAMS and self.tries(error) == _TRIES
+        return error.Get_error_class() in _OF_PROGRAMS and self.tries(error) == TRIES
 
     def revoke(self) -> None:
-        """Wake every rank that waits for a message on the communicator in use."""
+        """Wake every rank that waits for a message on the communicator in use.
+
+        After a death also on MPI.COMM_WORLD: a program may use it in a step, against the rules.
+        """
         self.group.revoke()
+        if self._drill.platform.survives is None and self.group.failed():
+            survivor_group.revoke(MPI.COMM_WORLD)
 
     def rebuild(self, decision: Decision) -> Decision | None:
         """Move every rank to its place and to the next communicator.
