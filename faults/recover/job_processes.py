@@ -28,6 +28,7 @@ from faults.recover.tag_ranges import TagRanges
 if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
     from faults.platform import Timer
+    from faults.recover.checked_messages import MessageSums
 
 _SPAWNS = 3  # failed attempts to let new processes in, before the survivors go on with fewer
 _RENEWALS = 20
@@ -129,9 +130,17 @@ class JobProcesses:
         The places that the job began with.
     fresh
         Places whose holder has not got the state yet.
+
+    Parameters
+    ----------
+    checks
+        Messages of MPI are checked by checksums.
     """
 
-    def __init__(self, comm: MPI.Intracomm, policy: Policy, spares: int, at_least: int, drill: DrillContext) -> None:
+    def __init__(
+        self, comm: MPI.Intracomm, policy: Policy, spares: int, at_least: int, drill: DrillContext, checks: bool = False
+    ) -> None:
+        self._checks = checks
         self.policy, self.at_least, self._drill = policy, at_least, drill
         if drill.platform.survives is None:
             _Last.processes = self
@@ -159,16 +168,36 @@ class JobProcesses:
         """Look up this rank's place, and make the communicator of those at work."""
         self.place = self.placement.place_of(self.group.rank)
         note = self._drill.waits_for if self._drill.board is not None else None
-        for parent in (self.group.comm_beside, self.group.work_comm):
+        work_comm, comm_beside = self.group.work_comm, self.group.comm_beside
+        self._sums = self._new_sums()
+        if self._sums is not None:
+            from faults.recover.checked_messages import CheckedComm  # few jobs pay for the import
+
+            work_comm, comm_beside = (CheckedComm(comm, self._sums) for comm in (work_comm, comm_beside))
+        for parent in (comm_beside, work_comm):
             parents = carrier.of(parent)
             parents.instruments = self._instruments  # a communicator that was made after a failure has inherited none
         self.phase = parents.phase
         if self._retired:
             self._retired[-1].expire()
-        beside = TagRanges(self.group.comm_beside)
-        self.comm = SurvivorComm(self.group.work_comm, self.placement.at_work, note, beside)
+        beside = TagRanges(comm_beside)
+        self.comm = SurvivorComm(work_comm, self.placement.at_work, note, beside)
         self._retired.append(self.comm)
         self._drill.placed(self.place if self.place is not None else -1)
+
+    def _new_sums(self) -> MessageSums | None:
+        """The checksums of messages over the communicators in use, where they are compared or one is to be spoiled."""
+        injector = self._drill.injector
+        flip = injector.spoil if injector is not None and injector.spoils_messages else None
+        if (flip is None and not self._checks) or carrier.of(self.group.work_comm).timed:
+            return None
+        from faults.recover.checked_messages import MessageSums
+
+        return MessageSums(self.group.size, flip)
+
+    def spoiled(self) -> bool:
+        """Whether a message came to this rank other than it was sent; collective."""
+        return self._checks and self._sums is not None and self._sums.differ(self.comm, self.placement.at_work)
 
     @property
     def has_state(self) -> bool:

@@ -103,7 +103,7 @@ class Repairing:
         self.comm, self.place = self._processes.comm, self._processes.place
 
     def _corruption(self) -> MPI.Exception | None:
-        """Compare a checksum of the state with the other ranks': one that has another one than most ends itself.
+        """Compare checksums of messages, and of the state: a rank that has another state than most ends itself.
 
         Returns
         -------
@@ -112,6 +112,13 @@ class Repairing:
         """
         if not self._checksum or self.place is None:
             return None
+        try:
+            if self._processes.spoiled():
+                error = MPI.Exception(MPI.ERR_OTHER)
+                error.add_note("a message arrived other than it was sent")
+                return error
+        except MPI.Exception as error:
+            return error
         mine, all_of_them = np.array([checksum(self.state)]), np.empty(self.comm.Get_size(), np.int64)
         try:
             self.comm.Allgather(mine, all_of_them)

@@ -290,9 +290,10 @@ def recovering(
         Under that policy: whether there is room for new processes now, asked on the coordinator after a step; by
         default there is as soon as the survivors have done the interrupted step.
     checksum
-        Compare checksums of the state before each agreement, with ``every=0`` every four steps: a rank whose state is
-        not that of most others ends itself, and what it may have spoiled is done again. Without it a bit that flips in
-        memory goes unnoticed.
+        Compare checksums of the state and of messages before each agreement, with ``every=0`` every four steps: a rank
+        whose state is not that of most others ends itself, and what it may have spoiled is done again, as it is where
+        a message arrived other than it was sent. Without it a bit that flips goes unnoticed. A message must be received
+        in the step in which it is sent; those of objects and of an emulated network are not checked.
 
     Raises
     ------
@@ -324,5 +325,12 @@ def recovering(
     if levels is not None and not every:
         raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
     return Recovering(
-        JobProcesses(comm, chosen, spares, at_least, drill), state, drill, levels, every, notice, rejoin, checksum
+        JobProcesses(comm, chosen, spares, at_least, drill, checksum),
+        state,
+        drill,
+        levels,
+        every,
+        notice,
+        rejoin,
+        checksum,
     )
