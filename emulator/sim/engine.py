@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from emulator.comm.send_receive import SendRequest
-from emulator.core.cards import Cards, Port, Queue
+from emulator.core.cards import Cards, FairPort, Port, Queue
 from emulator.core.clock import Clock, Pacer
 from emulator.core.engine import Engine
 from emulator.core.instruments import Wait
@@ -85,7 +85,7 @@ class SimulatedEngine(Engine, Sleeper):
     """
 
     pacer: SimulatedTime
-    nic: SimulatedPort
+    nic: SimulatedPort | FairPort
     loopback: SimulatedPort
 
     def __init__(
@@ -96,7 +96,9 @@ class SimulatedEngine(Engine, Sleeper):
         clock = Clock(network.hosts[network.host_of(rank)].slowdown, measured)
         super().__init__(network, rank, network.ranks, seed, clock, SimulatedTime(loop), cards)
         self.pacer.engine = self
-        self.nic, self.loopback = SimulatedPort(self.nic.queue), SimulatedPort(self.loopback.queue)
+        if self.flows is None:
+            self.nic = SimulatedPort(self.nic.queue)
+        self.loopback = SimulatedPort(self.loopback.queue)
         self.loop, self.engines = loop, engines
         self.operation: Any = None
         self._polled: dict[Hashable, int] = {}  # with the number of messages sent before
