@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from mpi4py import MPI
+
 from emulator import carrier
 from emulator.comm.carrier import EmulatedCarrier
 from emulator.comm.communicator import EmulatedComm
@@ -62,6 +64,10 @@ class SimulatedComm(EmulatedComm):
         if engine.dead:  # no message says when: the news of a death may have ended the wait
             engine.wait_until(engine.loop.now, Wait.POLL)
         super().raise_error(code)
+
+    @property
+    def native(self) -> MPI.Intracomm:
+        return self._real.alone  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         return f"<SimulatedComm rank {self._rank} of {self._size} on {self.engine.network.name}>"
