@@ -158,7 +158,7 @@ def _request_of(pattern: str | None, asked: dict[str, Any]) -> Request:
     own = {option for pattern in CATALOGUE.values() for option in pattern.options} - known
     levels = asked.pop("levels", None)
     if simulated := asked.get("simulate"):
-        refuse_beside_simulate("ranks", "pace", "real_hosts", "background")
+        refuse_beside_simulate("ranks", "pace", "real_hosts")
         asked["ranks"] = simulated
     asked["simulate"] = simulated is not None
     return Request(

@@ -148,6 +148,8 @@ def _check_simulated(job: JobSpec) -> None:
     if job.policy.spawns:
         able = ", ".join(one.name for one in policies.POLICIES.values() if not one.spawns)
         raise UsageError(f"simulated ranks are not started later, got --recovery {job.recovery}: choose of {able}")
+    if job.checkpoint["background"]:
+        raise UsageError("simulated ranks have no threads, got --background: leave it out")
     if job.failure_detector.name not in (RUNTIME, HEARTBEAT):
         raise UsageError(
             f"--detector {job.detector} is a thread of each rank, which is not simulated: choose {HEARTBEAT}"

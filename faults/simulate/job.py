@@ -91,7 +91,7 @@ class Launch:
         wake_at = float(self.board.rows["wake_at"][member])
         if wake_at:
             self.board.rows["wake_at"][member] = 0.0
-            failures.at(wake_at - self.clock.origin, lambda: failures.resume(member))
+            self.clock.call_at(wake_at, lambda: failures.resume(member))
 
         def fence() -> None:
             if engine.held and engine.stopped_at == since:

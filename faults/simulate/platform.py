@@ -58,6 +58,10 @@ class SimulatedClock(Clock):
             self._worked[own] = self.cpu() + declared_s
         carrier.of(self.worlds[own]).compute(declared_s)
 
+    def call_at(self, at: float, act: Callable[[], None], owner: int = -1) -> None:
+        """Call a function at `at` seconds of this clock; see `Failures.at`."""
+        self.failures.at(at - self.origin, act, owner)
+
     def every(self, period_s: float, act: Callable[[], None], over: threading.Event) -> None:
         failures, own = self.failures, self.failures.own
 
@@ -78,6 +82,8 @@ class SimulatedExecutioner(Executioner):
         Called with a rank that was stopped.
     """
 
+    clock: SimulatedClock
+
     def __init__(self, failures: Failures, clock: SimulatedClock, stopped: Callable[[int], None]) -> None:
         super().__init__(clock)
         self._failures, self._stopped = failures, stopped
@@ -87,12 +93,11 @@ class SimulatedExecutioner(Executioner):
         return self._failures.own + FIRST_ID
 
     def strike(self, number: signal.Signals, at: float = 0.0) -> None:
-        failures, own = self._failures, self._failures.own
-        due = at - self.clock.origin  # type: ignore[attr-defined]
-        if due <= failures.now:
+        own = self._failures.own
+        if at <= self.clock.now():
             self._deliver(own, number)
         else:
-            failures.at(due, lambda: self._deliver(own, number), own)
+            self.clock.call_at(at, lambda: self._deliver(own, number), own)
 
     def heed(self, number: signal.Signals) -> Callable[[], bool]:
         came = self._heeded[self._failures.own, number] = []
@@ -127,7 +132,7 @@ class SimulatedExecutioner(Executioner):
         return "T" if self._failures.engines[rank].held else "R"
 
     def later(self, at: float, act: Callable[[], None]) -> None:
-        self._failures.at(at - self.clock.origin, act)  # type: ignore[attr-defined]
+        self.clock.call_at(at, act)
 
     def kill_daemon(self) -> None:
         """There is none."""
