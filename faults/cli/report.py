@@ -27,6 +27,7 @@ from emulator.trace import folder as traces
 from emulator.trace.recorder import TRACES
 from faults.drill.request import Request
 from faults.launch import live
+from faults.simulate.costs import JobCosts
 
 NOT_RECOVERED = 3
 """Exit status of a command that found something which did not recover."""
@@ -122,6 +123,11 @@ class Report:
         """Print a line before there is a result."""
         if self.screen:
             self.screen.print(line)
+
+    def say_given(self, request: Request) -> None:
+        """Print the times that simulated jobs are told."""
+        if request.simulate:
+            self.say(JobCosts().line())
 
     def show(self) -> None:
         """Print what is saved, as ``python -m emulator report`` does; write its page, and say where that is."""
