@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 
 from emulator.network import Path, load, presets
 from emulator.network.files import preset_path
+from emulator.network.protocol import Protocol
 from emulator.report import formats, terminal
 from emulator.report.model import Column, Item, Map, Table
 from emulator.run.console import make_console
+from emulator.units import format_size
 
 _WIDEST_MATRIX = 16
 
@@ -47,6 +51,8 @@ def check(name_or_file: str, ranks: int) -> None:
     if network.plan.sharing == "packet":
         title += "; messages that meet share cards and links packet by packet"
     items: list[Item] = [title, Table.of("", _HOSTS, network.describe()["hosts"])]
+    if (protocol := network.plan.protocol) is not None:
+        items.append("between hosts: " + ", ".join(_protocol(protocol)))
     if network.links:
         more = len(network.links) - _WIDEST_MATRIX
         links = [{"shared link": link.name, "bandwidth": _rate(link.beta)} for link in network.links[:_WIDEST_MATRIX]]
@@ -61,6 +67,18 @@ def check(name_or_file: str, ranks: int) -> None:
 
 def _rate(beta: float) -> str:
     return formats.rate(1 / beta if beta else None)
+
+
+def _protocol(protocol: Protocol) -> Iterator[str]:
+    """The parts of a protocol in words."""
+    if protocol.eager_limit is not None:
+        yield f"messages above {format_size(protocol.eager_limit)} wait for their receives"
+    for end, overhead, byte in (
+        ("sender", protocol.send_overhead, protocol.send_byte),
+        ("receiver", protocol.receive_overhead, protocol.receive_byte),
+    ):
+        if overhead or byte:
+            yield f"a message keeps its {end} busy for {formats.time(overhead)} + {byte * 1e9:.4g} ns/B"
 
 
 def _path(path: Path) -> str:

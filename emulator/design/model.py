@@ -172,6 +172,8 @@ class Facts:
         The kind of a topology whose links messages cross, and meet on without a price; empty where there is none.
     sharing
         How cards serve messages that meet: "message" or "packet" (`emulator.costs.sharing`).
+    protocol
+        Whether messages wait for their receives, or keep ranks busy: what no formula has.
     alike
         Whether all paths between nodes are equal.
     slowdown, slowest
@@ -192,6 +194,7 @@ class Facts:
     places: float = math.inf
     crossed: str = ""
     sharing: str = "message"
+    protocol: bool = False
     alike: bool = True
     slowdown: float = 1.0
     slowest: float = 1.0
@@ -201,7 +204,7 @@ class Facts:
     @property
     def uniform(self) -> bool:
         """Whether the formulas are exact: equal hosts and paths, and nothing that nodes share."""
-        alone = not self.shared and not self.crossed and self.sharing == "message"
+        alone = not self.shared and not self.crossed and self.sharing == "message" and not self.protocol
         return self.alike and alone and self.slowest == self.slowdown
 
     @cached_property

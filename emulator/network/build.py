@@ -8,6 +8,7 @@ from pathlib import Path as FilePath
 
 from emulator.errors import UsageError, read_text
 from emulator.network import jitter as jitters
+from emulator.network import protocol as protocols
 from emulator.network import schema
 from emulator.network.graph import Edge, Graph
 from emulator.network.loss import Loss
@@ -33,7 +34,9 @@ def plan(file: schema.NetworkFile, name: str, folder: FilePath | None = None) ->
         name=file.name or name,
         description=file.description,
         source=file.source,
-        sharing=file.sharing,
+        sharing=file.sharing
+        or ("packet" if file.protocol and file.protocol.preset in protocols.PACKETS else "message"),
+        protocol=_protocol(file.protocol),
         hosts=hosts,
         listed=_listed(file),
         ranks_per_host=file.hosts.ranks_per_host or (0 if _listed(file) else 1),
@@ -51,6 +54,15 @@ def plan(file: schema.NetworkFile, name: str, folder: FilePath | None = None) ->
         for source, destination in itertools.permutations(range(len(hosts)), 2):
             network.path(source, destination)  # a pair of hosts without a path is an error now, on one rank
     return made
+
+
+def _protocol(section: schema.ProtocolSection | None) -> protocols.Protocol | None:
+    if section is None:
+        return None
+    own = section.model_dump(exclude={"preset"}, exclude_none=True)
+    if not section.preset and not own:
+        raise UsageError('protocol: it says nothing: give eager_limit, an overhead, or preset = "openmpi-tcp"')
+    return protocols.Protocol(**{**protocols.PRESETS.get(section.preset or "", {}), **own})
 
 
 def _listed(file: schema.NetworkFile) -> bool:

@@ -13,6 +13,7 @@ from typing import Any
 from emulator.network.draws import key as message_key
 from emulator.network.jitter import Jitter
 from emulator.network.loss import Loss
+from emulator.network.protocol import Protocol
 from emulator.network.topology import Flat, Topology
 
 
@@ -103,6 +104,7 @@ class Plan:
     jitter, loss : what varies from message to message between hosts; None where nothing does
     jitter_everywhere, loss_everywhere : on every path between hosts, not only on those that cross a shared link
     source : where the figures come from
+    protocol : eager limit and overheads; None where messages have neither
     sharing : how messages that meet at a card or a shared link are served: "message", whole, one after another, or
         "packet", all at once
     """
@@ -122,6 +124,7 @@ class Plan:
     loss_everywhere: bool = True
     source: str = ""
     sharing: str = "message"
+    protocol: Protocol | None = None
 
 
 class Network:
@@ -236,6 +239,7 @@ class Network:
             "topology": plan.topology.kind,
             "placement": plan.placement,
             "sharing": plan.sharing,
+            "protocol": None if plan.protocol is None else asdict(plan.protocol),
             "alpha": _span([path.alpha for path in paths]),
             "beta": _span([path.beta for path in paths]),
             "hosts": [self._describe_host(index, ranks[index]) for index in range(len(self.hosts))],

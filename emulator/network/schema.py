@@ -250,16 +250,33 @@ class LossSection(Variation):
     mtu: Bytes = Field(default=1460, description="bytes of a message in one packet")
 
 
+class ProtocolSection(Section):
+    """What the MPI library does with a message between hosts."""
+
+    preset: Literal["openmpi-tcp", "openmpi-sm", "infiniband"] | None = Field(
+        default=None, description="what the other fields are by default"
+    )
+    eager_limit: Bytes | None = Field(
+        default=None, description="bytes of the longest message that does not wait for its receive"
+    )
+    send_overhead: Seconds | None = Field(default=None, description="for which a message keeps its sender busy")
+    receive_overhead: Seconds | None = Field(default=None, description="for which a message keeps its receiver busy")
+    send_byte: Seconds | None = Field(default=None, description="the same for each byte, at the sender")
+    receive_byte: Seconds | None = Field(default=None, description="the same for each byte, at the receiver")
+
+
 class NetworkFile(Section):
     """A whole network file."""
 
     name: str | None = Field(default=None, description="default: the file's name")
     description: str = Field(default="", description="one line for lists")
     source: str = Field(default="", description="where the figures come from")
-    sharing: Literal["message", "packet"] = Field(
-        default="message",
-        description="messages that meet at a card or a shared link: whole, one after another, or packet by packet",
+    sharing: Literal["message", "packet"] | None = Field(
+        default=None,
+        description='messages that meet at a card or a shared link: "message", whole, one after another, or "packet", '
+        "packet by packet; default: packet with the preset openmpi-tcp of [protocol], else message",
     )
+    protocol: ProtocolSection | None = Field(default=None, description="eager limit and overheads")
     link: LinkSection = Field(default=LinkSection(), description="the way between each two hosts")
     nic: NicSection = Field(default=NicSection(), description="every host's network card")
     loopback: LoopbackSection = Field(default=LoopbackSection(), description="between ranks on one host")
