@@ -124,7 +124,7 @@ BESIDE = {"parameter_server": "first push at the server", "short_beside_long": "
 """What the value that a pattern returns is."""
 
 
-def measure(comm: Any, repetitions: int, together: Callable[[], None]) -> dict[str, float]:
+def measure(comm: Any, repetitions: int, together: Callable[[], object]) -> dict[str, float]:
     """The median time of each pattern and of what it returns; `together` lets all ranks begin."""
     patterns, clock = Patterns(comm), carrier.of(comm)
     medians: dict[str, float] = {}
@@ -137,8 +137,8 @@ def measure(comm: Any, repetitions: int, together: Callable[[], None]) -> dict[s
             rows.append((begin, clock.now(), seen))
         every = comm.gather(rows)
         if comm.rank == 0:
-            spans = zip(*every, strict=True)
-            medians[name] = statistics.median(max(one[1] for one in span) - min(one[0] for one in span) for span in spans)
+            spans = [(min(one[0] for one in span), max(one[1] for one in span)) for span in zip(*every, strict=True)]
+            medians[name] = statistics.median(end - begin for begin, end in spans)
             if name in BESIDE:
                 with_value = next(rows for rows in every if rows[0][2] is not None)
                 medians[BESIDE[name]] = statistics.median(row[2] for row in with_value)

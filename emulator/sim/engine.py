@@ -217,14 +217,24 @@ class SimulatedEngine(Engine, Sleeper):
         """Nothing to do: the ranks have waited for this time."""
 
     def fidelity(self, control: Any) -> dict[str, Any]:
-        inversions = int(control.allreduce(self.inversions()))
-        words = None
-        if inversions:
-            words = (
-                f"{inversions} message{'s' * (inversions != 1)} asked for a card or link after one that "
-                "started later: queueing there is approximate"
-            )
-        return {
-            "overrun_share": 0.0, "late_p50": 0.0, "late_p99": 0.0, "inversions": inversions, "pace": None,
-            "words": words,
-        }  # fmt: skip
+        return describe_fidelity(int(control.allreduce(self.inversions())), self.exact)
+
+
+def describe_fidelity(inversions: int, exact: bool) -> dict[str, Any]:
+    """Make the fidelity record of a simulation's result.
+
+    Parameters
+    ----------
+    inversions : messages that asked for a card or link after one that started later, of all ranks
+    exact : of `SimulatedEngine`
+    """
+    words = None
+    if inversions:
+        words = (
+            f"{inversions} message{'s' * (inversions != 1)} asked for a card or link after one that "
+            "started later: queueing there is approximate"
+        )
+    return {
+        "overrun_share": 0.0, "late_p50": 0.0, "late_p99": 0.0, "inversions": inversions, "pace": None,
+        "exact": exact, "words": words,
+    }  # fmt: skip
