@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import click
 
-from emulator.network import Path, load, presets
+from emulator.network import Path, Plan, load, presets
 from emulator.network.files import preset_path
 from emulator.network.protocol import Protocol
 from emulator.report import formats, terminal
@@ -51,8 +51,8 @@ def check(name_or_file: str, ranks: int) -> None:
     if network.plan.sharing == "packet":
         title += "; messages that meet share cards and links packet by packet"
     items: list[Item] = [title, Table.of("", _HOSTS, network.describe()["hosts"])]
-    if (protocol := network.plan.protocol) is not None:
-        items.append("between hosts: " + ", ".join(_protocol(protocol)))
+    if parts := list(_protocol(network.plan)):
+        items.append("between hosts: " + ", ".join(parts))
     if network.links:
         more = len(network.links) - _WIDEST_MATRIX
         links = [{"shared link": link.name, "bandwidth": _rate(link.beta)} for link in network.links[:_WIDEST_MATRIX]]
@@ -69,8 +69,15 @@ def _rate(beta: float) -> str:
     return formats.rate(1 / beta if beta else None)
 
 
-def _protocol(protocol: Protocol) -> Iterator[str]:
-    """The parts of a protocol in words."""
+def _protocol(plan: Plan) -> Iterator[str]:
+    """What messages between hosts take beside alpha + n beta, in words."""
+    for segment in plan.segments:
+        terms = f"{formats.time(segment.alpha)} and {_rate(segment.beta)}"
+        yield f"messages above {format_size(segment.above)} have {terms}"
+    if plan.slow_start is not None:
+        window, idle = format_size(plan.slow_start.window), formats.time(plan.slow_start.idle)
+        yield f"a connection begins with a window of {window}, and again after {idle} without a message"
+    protocol = plan.protocol or Protocol()
     if protocol.eager_limit is not None:
         yield f"messages above {format_size(protocol.eager_limit)} wait for their receives"
     for end, overhead, byte in (

@@ -55,7 +55,7 @@ class Engine(ABC):
         self.loopback = Port(private_queue(remembers=True))
         self.links = cards.links
         self.queues = [cards.out, cards.into, *cards.links]
-        self.routes = Routes(network, rank, seed, cards.out, self._memory)
+        self.routes = Routes(network, rank, seed, cards.out, self._memory, clock)
         self.matchers: defaultdict[int, Matcher] = defaultdict(lambda: Matcher(self.match))
         self.awaiting: dict[int, Synchronous] = {}
         self.instruments: list[Instrument] = []

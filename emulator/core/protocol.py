@@ -16,6 +16,7 @@ from collections.abc import Callable
 from heapq import heapify, heappush
 from typing import TYPE_CHECKING, Any
 
+from emulator.core.connection import Connection
 from emulator.core.matching import Receive
 from emulator.core.message import LOOPBACK, Arrival
 from emulator.core.operations import Synchronous, Transfer
@@ -61,6 +62,7 @@ class ByProtocol:
     def __init__(self, engine: Engine, protocol: Protocol, out_of: Callable[[int], Queue]) -> None:
         self.engine, self.protocol, self._out_of = engine, protocol, out_of
         self._asks = False
+        self._from: dict[int, Connection] = {}  # what this rank knows of the connections to it, where these have state
         self._send, self._match, self._complete, self._depart = (
             engine.send,
             engine.match,
@@ -85,6 +87,9 @@ class ByProtocol:
         self._asks = True
         end, handshake.payload = self._send(destination, context, tag, payload, size, handshake)
         self._asks = False
+        path = engine.routes[destination].path
+        if isinstance(path, Connection):
+            path.saw(engine.clock.t, size)
         return end, handshake
 
     def depart(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
@@ -126,6 +131,9 @@ class ByProtocol:
         there, back = engine.network.host_of(message.source), engine.routes[message.source].back
         path = engine.network.path(there, engine.host)
         go = matched + engine.routes[message.source].alpha
+        connection = self._connection(message.source)
+        if connection is not None:
+            go += connection.begin(go, size)
         if engine.flows is not None:
             first = go + back
             late = engine.flows.add((message.source, message.token), engine.rank, first, size, engine.network.plan.beta)
@@ -137,9 +145,21 @@ class ByProtocol:
             begin = engine.links[index].take(begin, size * engine.network.links[index].beta)
         return begin + back, size * path.beta, start + out
 
+    def _connection(self, source: int) -> Connection | None:
+        """What this rank knows of the connection from another; None where connections have no state."""
+        network, route = self.engine.network, self.engine.routes[source]
+        if not isinstance(route.path, Connection):
+            return None
+        if source not in self._from:
+            path = network.path(network.host_of(source), self.engine.host)
+            self._from[source] = Connection(network.plan, path, route.alpha, self.engine.clock)
+        return self._from[source]
+
     def complete(self, message: Arrival, held: bool) -> None:
         """See `Engine.complete`: the receiving rank is busy with it for a while."""
         self._complete(message, held)
         if not message.flags & LOOPBACK:
+            if not self.waits(message) and (connection := self._connection(message.source)) is not None:
+                connection.saw(message.first, message.size)
             clock, protocol = self.engine.clock, self.protocol
             clock.t += protocol.receive_overhead + protocol.receive_byte * message.size

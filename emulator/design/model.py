@@ -173,7 +173,7 @@ class Facts:
     sharing
         How cards serve messages that meet: "message" or "packet" (`emulator.costs.sharing`).
     protocol
-        Whether messages wait for their receives, or keep ranks busy: what no formula has.
+        Whether messages take more than alpha + n beta (protocol, segments, slow start): what no formula has.
     alike
         Whether all paths between nodes are equal.
     slowdown, slowest
