@@ -258,7 +258,7 @@ class Run:
 
         if self.launch.number > 1:  # the launches before this one have left a whole result
             return True
-        for series in repetitions.under_way:
+        for series in repetitions.under_way(self.control):
             if series.seconds:
                 del series.seconds[len(series.skews) :]  # the two grow one after the other
                 self.measurements.append(terms.measurement(series))
