@@ -70,8 +70,7 @@ class GuardedLoop:
 
     Attributes
     ----------
-    drill
-        Outside of a drill an exception that leaves the loop ends this rank.
+    drill : outside of a drill an exception that leaves the loop ends this rank
     """
 
     drill: DrillContext

@@ -40,16 +40,11 @@ class Coordinator:
 
     Parameters
     ----------
-    comm
-        Communicator, bare or emulated; every other rank must be in :func:`serve`.
-    prefetch
-        Batches that a worker holds beside the one that it works on. 0 balances few long tasks better.
-    batch
-        Tasks in a message; None: by measured duration.
-    batch_s
-        Without ``batch``: seconds of work in a batch.
-    membership
-        Called as ``membership(comm)`` after an MPI error, and now and then while waiting; returns the ranks
+    comm : communicator, bare or emulated; every other rank must be in :func:`serve`
+    prefetch : batches that a worker holds beside the one that it works on. 0 balances few long tasks better
+    batch : tasks in a message; None: by measured duration
+    batch_s : without ``batch``: seconds of work in a batch
+    membership : called as ``membership(comm)`` after an MPI error, and now and then while waiting; returns the ranks
         known to be dead. None: ask the MPI after an error.
 
     Raises
@@ -94,10 +89,8 @@ class Coordinator:
 
         Parameters
         ----------
-        tasks
-            Arguments of the workers' function.
-        ordered
-            Hold outcomes back until all before them are there (missing ones are skipped at the end).
+        tasks : arguments of the workers' function
+        ordered : hold outcomes back until all before them are there (missing ones are skipped at the end)
         where : Sequence[Collection[int]], optional
             For each task the ranks that may run it.
         deadline : Deadline, optional

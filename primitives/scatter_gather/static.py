@@ -43,12 +43,9 @@ def scatter_blocks(comm: MPI.Comm, blocks: Sequence[bytes] | None, *, root: int 
 
     Parameters
     ----------
-    comm
-        Communicator, bare or emulated.
-    blocks
-        On the root, bytes for every rank; ignored elsewhere.
-    root, shape
-        Rank that has the blocks; "linear" or "tree".
+    comm : communicator, bare or emulated
+    blocks : on the root, bytes for every rank; ignored elsewhere
+    root, shape : rank that has the blocks; "linear" or "tree"
 
     Raises
     ------
@@ -81,12 +78,9 @@ def gather_blocks(comm: MPI.Comm, block: bytes, *, root: int = 0, shape: str = "
 
     Parameters
     ----------
-    comm
-        Communicator, bare or emulated.
-    block
-        This rank's bytes.
-    root, shape
-        Rank that receives; "linear" or "tree".
+    comm : communicator, bare or emulated
+    block : this rank's bytes
+    root, shape : rank that receives; "linear" or "tree"
 
     Raises
     ------
@@ -123,12 +117,9 @@ def map_blocks(
 
     Parameters
     ----------
-    comm, function, tasks, root
-        As for :func:`~primitives.scatter_gather.dynamic.map_tasks`.
-    shape
-        "linear" or "tree".
-    retries
-        Further attempts for a task that raised.
+    comm, function, tasks, root : as for :func:`~primitives.scatter_gather.dynamic.map_tasks`
+    shape : "linear" or "tree"
+    retries : further attempts for a task that raised
 
     Returns
     -------

@@ -213,18 +213,12 @@ def steal_tasks(
 
     Parameters
     ----------
-    comm
-        Communicator, bare or emulated. Every rank works, the root too.
-    function
-        Called with a task's argument; a generator function's tasks answer thieves at each ``yield``.
-    tasks
-        The same sequence on every rank.
-    root
-        Rank that collects the results.
-    retries
-        Further attempts, on the same rank, for a task that raised.
-    seed
-        Of the order in which victims are asked.
+    comm : communicator, bare or emulated. Every rank works, the root too.
+    function : called with a task's argument; a generator function's tasks answer thieves at each ``yield``
+    tasks : the same sequence on every rank
+    root : rank that collects the results
+    retries : further attempts, on the same rank, for a task that raised
+    seed : of the order in which victims are asked
 
     Raises
     ------
