@@ -28,7 +28,7 @@ from mpi4py import MPI
 
 from emulator import carrier, now
 from emulator.errors import UsageError
-from primitives.blocks import counts, cut
+from primitives.blocks import split
 from primitives.collectives.tree import family, span
 from primitives.scatter_gather.attempt import attempt, check_retries
 from primitives.scatter_gather.messages import check_root
@@ -141,17 +141,6 @@ def map_blocks(
         journal.record_all(rows)
         counts.retries += sum(row[4] - 1 for row in rows)
     return Answer(len(tasks), journal, now(comm) - start, counts, [outcome.task for outcome in journal])
-
-
-def split(items: Sequence[Any], parts: int) -> list[Sequence[Any]]:
-    """Cut into ``parts`` consecutive pieces whose lengths differ by at most one, longer ones first.
-
-    Examples
-    --------
-    >>> split([1, 2, 3, 4, 5], 3)
-    [[1, 2], [3, 4], [5]]
-    """
-    return cut(items, counts(len(items), parts))
 
 
 def _family(node: int, p: int, shape: str) -> tuple[int, list[int]]:

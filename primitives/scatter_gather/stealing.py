@@ -33,11 +33,11 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator import now
+from primitives.blocks import split
 from primitives.inbox import Inbox, Outbox
 from primitives.scatter_gather.attempt import attempt, check_retries
 from primitives.scatter_gather.messages import check_root, failed_ranks, pack, unpack
 from primitives.scatter_gather.outcome import Answer, Counts, Journal, Outcome, pack_outcomes, unpack_outcomes
-from primitives.scatter_gather.static import split
 
 TAG = 7121
 REPORT_EVERY_S = 0.005
