@@ -38,6 +38,7 @@ def measure(
     *,
     seed: int = 0,
     tick: Callable[[float], None] | None = None,
+    under_way: list[Series] | None = None,
 ) -> list[Series]:
     """Repeat all jobs until each is known well enough or the time is up. Collective over `control`.
 
@@ -48,15 +49,16 @@ def measure(
     stop : when to stop
     seed : of the shuffled order
     tick : called on rank 0 with the seconds that have passed since the last call, for a progress bar
+    under_way : has the series, on rank 0, until all is done: a job that is ended by a signal saves them
 
     Returns
     -------
     list of Series
         On rank 0, in the order of `jobs`; empty on the others.
     """
-    carried = carrier.of(control)
-    series = carried.state[Series] = [Series(job) for job in jobs] if control.rank == 0 else []
-    if carried.timed:
+    kept = [] if under_way is None else under_way
+    series = kept[:] = [Series(job) for job in jobs] if control.rank == 0 else []
+    if carrier.of(control).timed:
         simulated.measure(control, jobs, series, stop, tick)
     else:
         rounds = _Rounds(control, jobs, series, stop, seed, tick)
@@ -65,14 +67,8 @@ def measure(
         # Not after an error: freeing is collective, and what is under way may yet be saved.
         for gate in rounds.gates.values():
             gate.comm.Free()
-    del carried.state[Series]
+    kept.clear()
     return series
-
-
-def under_way(control: MPI.Intracomm) -> Sequence[Series]:
-    """On rank 0, what a `measure` that has not ended has so far: a job that is ended by a signal saves it."""
-    found: Sequence[Series] = carrier.of(control).state.get(Series, ())
-    return found
 
 
 class _Gate:
