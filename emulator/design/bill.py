@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator import costs
+from emulator.costs import graphs
 from emulator.design import balance
 from emulator.design.model import Design, Facts, Flow
 from emulator.design.tables import State, Task
@@ -84,13 +85,13 @@ def flow_price(facts: Facts, design: Design, flow: Flow, p: Any) -> costs.Price:
     if flow.pattern == "parameter-server":
         compute = facts.job.t_comp / p
         found = costs.price("parameter_server", *terms, p, n, servers=flow.servers, consistency=design.model,
-                            replicas=design.replicas, compute=compute)  # fmt: skip
+                            replicas=design.replicas, sharing=facts.sharing, compute=compute)  # fmt: skip
         meanwhile = compute if design.model != "synchronous" else 0.0
         return _sharing(facts, found, p, servers=flow.servers, meanwhile=meanwhile)
     if flow.pattern == "gossip":
         return _gossip_price(facts, design, flow, p, n)
     if flow.pattern == "federated":
-        return _sharing(facts, costs.price("federated", *terms, p, n), p)
+        return _sharing(facts, costs.price("federated", *terms, p, n, sharing=facts.sharing), p)
     if flow.pattern == "scatter-gather":
         request = part.request_bytes / n if isinstance(part, Task) and n else 0.0
         options = {"request": request}
@@ -113,8 +114,7 @@ def _gossip_price(facts: Facts, design: Design, flow: Flow, p: Any, n: float) ->
     Where neighbours are not waited for, messages travel while the next steps are computed: a round of C seconds of
     computing takes max(C, d n beta, (alpha + d n beta) / bound) (`primitives.gossip.push_sum`).
     """
-    most = {"one-peer": 1, "ring": 2, "torus": 4}.get(flow.graph, facts.job.most)
-    counts = np.minimum(np.maximum(p - 1, 0), most)
+    counts = graphs.degrees(flow.graph, np.asarray(p))
     sent = counts * n
     free = costs.Price(facts.alpha * (counts > 0), facts.beta * sent, 0.0, np.zeros(np.shape(p)), sent, sent)
     shared = _sharing(facts, free, p, stays=flow.graph == "ring")

@@ -164,6 +164,7 @@ class Facts:
     shared : cards and links that groups of nodes send through
     places : ranks that the network has room for
     crossed : the kind of a topology whose links messages cross, and meet on without a price; empty where there is none
+    sharing : how cards serve messages that meet: "message" or "packet" (`emulator.costs.sharing`)
     alike : whether all paths between nodes are equal
     slowdown, slowest : how many times slower than declared the hosts compute, on average and the slowest of them
     recovery, checkpoint : seconds, where they were measured or given; absent: the shipped medians
@@ -180,6 +181,7 @@ class Facts:
     shared: tuple[network_terms.Shared, ...] = ()
     places: float = math.inf
     crossed: str = ""
+    sharing: str = "message"
     alike: bool = True
     slowdown: float = 1.0
     slowest: float = 1.0
@@ -189,7 +191,8 @@ class Facts:
     @property
     def uniform(self) -> bool:
         """Whether the formulas are exact: equal hosts and paths, and nothing that nodes share."""
-        return self.alike and not self.shared and not self.crossed and self.slowest == self.slowdown
+        alone = not self.shared and not self.crossed and self.sharing == "message"
+        return self.alike and alone and self.slowest == self.slowdown
 
     @cached_property
     def parts(self) -> dict[str, State | Task]:
