@@ -76,7 +76,8 @@ def timed(run: Run, jobs: Sequence[Job], fewest: int = 5) -> list[Series]:
     """Repeat jobs within the run's budget, with a progress bar. Collective over all ranks."""
     which = f"launch {run.launch.number} of {run.launch.of}: " if run.launch.of > 1 else ""
     with run.progress(run.budget, f"{which}timing {len(jobs)} jobs, s") as bar:
-        return measure(run.control, jobs, Stop(run.budget, fewest=fewest), seed=run.seed, tick=bar.advance)
+        stop = Stop(run.budget, fewest=fewest)
+        return measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance, under_way=run.under_way)
 
 
 def keep_samples(run: Run, series: Iterable[Series]) -> None:
