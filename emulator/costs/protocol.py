@@ -2,14 +2,15 @@
 
 LogGP: Alexandrov, Ionescu, Schauser and Scheiman (SPAA 1995). A message above the eager limit asks, is answered when
 its receive has matched, and only then sends its bytes: 2 alpha more, and from the receive on where that comes late.
+`protocol` is an `emulator.network.protocol.Protocol`.
 """
 
 from __future__ import annotations
 
-from emulator.network.protocol import Protocol
+from typing import Any
 
 
-def message(n: int, alpha: float, beta: float, protocol: Protocol, posted: float = 0.0) -> float:
+def message(n: int, alpha: float, beta: float, protocol: Any, posted: float = 0.0) -> float:
     """When a message of n bytes, sent at 0, is received by a receive that was posted at `posted`."""
     asked = protocol.send_overhead + protocol.send_byte * n + alpha
     busy = protocol.receive_overhead + protocol.receive_byte * n
@@ -18,7 +19,7 @@ def message(n: int, alpha: float, beta: float, protocol: Protocol, posted: float
     return max(asked + n * beta, posted) + busy
 
 
-def sent(n: int, alpha: float, beta: float, protocol: Protocol, posted: float = 0.0) -> float:
+def sent(n: int, alpha: float, beta: float, protocol: Any, posted: float = 0.0) -> float:
     """When the send of such a message is complete, where cards serve messages whole: its last byte has left."""
     begun = protocol.send_overhead + protocol.send_byte * n
     if protocol.rendezvous(n):
@@ -26,6 +27,6 @@ def sent(n: int, alpha: float, beta: float, protocol: Protocol, posted: float = 
     return begun + n * beta
 
 
-def chain(hops: int, n: int, alpha: float, beta: float, protocol: Protocol) -> float:
+def chain(hops: int, n: int, alpha: float, beta: float, protocol: Any) -> float:
     """When a message that each rank receives whole and hands on has passed so many hops; receives are posted at 0."""
     return hops * message(n, alpha, beta, protocol)
