@@ -37,10 +37,17 @@ from faults.policies import POLICIES
 )
 @click.option("--detector/--no-detector", default=True, show_default=True, help="Look for stopped ranks.")
 @click.option("--trace", is_flag=True, help="Record what each rank does when (see 'python -m emulator trace').")
-@click.option("--trace-limit", type=click.IntRange(min=1), metavar="EVENTS",
-              help="With --trace: events of each rank that are kept, the last ones.")
-@click.option("--out", metavar="DIR", help="Keep a result and its page in this folder; absent: with --trace, in "
-              "runs/program/<UTC time>, else nowhere.")
+@click.option(
+    "--trace-limit",
+    type=click.IntRange(min=1),
+    metavar="EVENTS",
+    help="With --trace: events of each rank that are kept, the last ones.",
+)
+@click.option(
+    "--out",
+    metavar="DIR",
+    help="Keep a result and its page in this folder; absent: with --trace, in runs/program/<UTC time>, else nowhere.",
+)
 @click.option("--json", "json_file", metavar="FILE", help="Write status, launches, recoveries and ranks' ends to it.")
 @click.argument("program", nargs=-1, required=True, metavar="PROGRAM.py|-m MODULE [ARGUMENT]...")
 def run(

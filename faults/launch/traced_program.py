@@ -11,6 +11,7 @@ import atexit
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from mpi4py import MPI
 
@@ -30,7 +31,8 @@ def main(arguments: Sequence[str]) -> None:
     comm = bare.traced(world, members=[number - rank + other for other in range(world.Get_size())])
     recorder = tracing.begin(comm, folder, limit=limit or None, clock="wall", member=number, attempt=launch)
     atexit.register(recorder.close)
-    MPI.COMM_WORLD = comm
+    mpi: Any = MPI
+    mpi.COMM_WORLD = comm  # not `program.replace_world`: the program may finalize MPI itself
     program.become(*program.named(arguments[4:]))
 
 
