@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 class Sending:
     """A send under way to `peer`."""
 
+    tag = MPI.ANY_TAG  # is not noted
+
     def __init__(self, peer: int) -> None:
         self.peer = peer
 
@@ -27,10 +29,10 @@ class Sending:
 
 
 class Receiving:
-    """A receive that is posted."""
+    """A receive that is posted, from the member with number `peer` or from any."""
 
-    def __init__(self, token: int | None) -> None:
-        self.token = token
+    def __init__(self, token: int | None, peer: int, tag: int) -> None:
+        self.token, self.peer, self.tag = token, peer, tag
 
     def done(self, comm: TracedComm, status: MPI.Status, since: float) -> None:
         comm.tell_receive(status, self.token, since)
@@ -45,17 +47,28 @@ class _Traced:
     def done(self, status: MPI.Status, since: float) -> None:
         """Tell of the completion."""
         operation, self.operation = self.operation, None
-        if operation is not None and not status.Is_cancelled():
+        if operation is None:
+            return
+        if status.Is_cancelled():
+            self.comm.goes_on()
+        else:
             operation.done(self.comm, status, since)
+
+    def begin_to_wait(self, since: float) -> None:
+        """Note for which rank this one waits from now on."""
+        if self.operation is not None:
+            self.comm.begin_to_wait(since, self.operation.peer, self.operation.tag)
 
     def Wait(self, status: MPI.Status | None = None) -> bool:
         since, status = _now(), status if status is not None else MPI.Status()
+        self.begin_to_wait(since)
         answer: bool = super().Wait(status)  # type: ignore[misc]
         self.done(status, since)
         return answer
 
     def wait(self, status: MPI.Status | None = None) -> Any:
         since, status = _now(), status if status is not None else MPI.Status()
+        self.begin_to_wait(since)
         answer = super().wait(status)  # type: ignore[misc]
         self.done(status, since)
         return answer
@@ -99,7 +112,7 @@ class TracedPrequest(_Traced, MPI.Prequest):  # type: ignore[misc]
         super().Start()
 
 
-def _completing(original: Any, complete: Callable[[Any, int], Sequence[int]], several: bool) -> Any:
+def _completing(original: Any, complete: Callable[[Any, int], Sequence[int]], several: bool, waits: bool) -> Any:
     """Wrap a class method of MPI.Request, such as Waitall; `complete` lists what its answer says is complete."""
 
     @functools.wraps(original)
@@ -107,6 +120,8 @@ def _completing(original: Any, complete: Callable[[Any, int], Sequence[int]], se
         if not any(isinstance(one, _Traced) for one in requests):
             return original(requests, statuses)
         since = _now()
+        if waits:  # for the first of them, as far as is known
+            next(one for one in requests if isinstance(one, _Traced)).begin_to_wait(since)
         given: Any = statuses if statuses is not None else [] if several else MPI.Status()
         answer = original(requests, given)
         for place, index in enumerate(complete(answer, len(requests))):
@@ -133,6 +148,9 @@ def _some(answer: Any, count: int) -> Sequence[int]:
     return indices or ()
 
 
+_WAITS = ("Wait", "wait")
+
+
 @functools.cache
 def install() -> None:
     """Make MPI.Request's class methods tell of traced requests, once per process."""
@@ -140,8 +158,8 @@ def install() -> None:
     replace_methods(
         MPI.Request,
         {
-            verb + suffix: _completing(getattr(MPI.Request, verb + suffix), *kinds[suffix])
-            for verb in ("Wait", "Test", "wait", "test")
+            verb + suffix: _completing(getattr(MPI.Request, verb + suffix), *kinds[suffix], verb in _WAITS)
+            for verb in (*_WAITS, "Test", "test")
             for suffix in kinds
         },
     )
