@@ -8,6 +8,7 @@ import pytest
 
 import emulator
 from emulator.control import Control
+from emulator.core import wall_clock
 from emulator.core.instruments import NO_PEER
 from emulator.report import terminal
 from emulator.run import stall
@@ -77,8 +78,7 @@ def test_a_wait_that_lasts_is_told_and_ends(comm, over: str, call: str) -> None:
     watch = stall.StallWatch(used, control, console if comm.rank == 0 else None)
     box = np.zeros(3)
     if comm.rank == 1:
-        while not (folder / "said").exists():
-            pass
+        wall_clock.wait_until((folder / "said").exists)
     if call == "Barrier":
         used.Barrier()
     elif comm.rank == 1:
