@@ -69,9 +69,9 @@ class StallWatch:
 def table(waiters: Sequence[Waiter], ranks: int) -> list[Item]:
     """Which rank waits for which, and for how long; then a circle of ranks, if there is one, and what the others do."""
     columns = [
-        Column("rank"),
+        Column("rank", lambda one: one.rank),
         Column("waits for", _awaited, left=True),
-        Column("for", lambda one: format_time(float(f"{one.seconds:.2g}"))),
+        Column("for", lambda one: one.seconds, lambda seconds: format_time(round(seconds))),
     ]
     more = len(waiters) - _SHOWN
     notes = [f"and {more} more"] if more > 0 else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from emulator.report.model import Axis, Column, Curve, Item, Row, Series, Table, Verdict
+from emulator.report.model import Axis, Column, Curve, Detail, Item, Row, Series, Table, Verdict
 from emulator.units import format_time
 
 _BARS = 40  # recoveries in the chart, the last ones
@@ -26,7 +26,7 @@ def view(result: Mapping[str, Any]) -> Iterator[Item]:
     one = result.get("program")
     if not one:
         return
-    yield from (recovery["told"] for recovery in one["recoveries"])
+    yield from (Detail(recovery["told"]) for recovery in one["recoveries"])  # the launcher has printed them
     early = [end for end in one["ends"] if not end["how"].endswith("exit status 0")]
     if early:
         yield Table.of("Ranks that did not end with status 0", _ENDS, early, key=range(min(len(early), 8)))
@@ -42,7 +42,7 @@ def view(result: Mapping[str, Any]) -> Iterator[Item]:
 def _ended(one: Row) -> str:
     came = "the program came to its end" if not one["status"] else f"the program failed with status {one['status']}"
     recoveries, launches = len(one["recoveries"]), one["launches"]
-    told = f"{recoveries} recover{'y' if recoveries == 1 else 'ies'} by {one['policy']}"
+    told = f"{recoveries} recover{'y' if recoveries == 1 else 'ies'}"
     return f"{came}: {told}, {launches} launch{'' if launches == 1 else 'es'}"
 
 

@@ -26,7 +26,7 @@ def test_a_circle_is_named_in_the_table_and_in_the_line() -> None:
     waiters = [Waiter(0, 12.4, 2, 7), Waiter(1, 11.9, 0), Waiter(2, 12.0, 1, 3)]
     assert _shown(waiters, 3) == [
         "No message has come for long",
-        "rank  waits for       for",
+        "rank  waits for          for",
         "   0  rank 2 (tag 7)  12.0 s",
         "   1  rank 0          12.0 s",
         "   2  rank 1 (tag 3)  12.0 s",
