@@ -119,14 +119,19 @@ Predict = Callable[[int, int], float | None]
 def _configured(run: Run, servers: int) -> Predict:
     """The closed form with the network's own alpha and beta (of the slowest path)."""
     alpha, beta = slowest_path(run)
+    assert run.network is not None
+    sharing = run.network.plan.sharing
+    whole = "(w + k)" if sharing == "message" else "2 max(w, k)"
     run.extra["formula"] = (
         f"alpha {format_time(alpha)}, beta {beta * 1e9:.4g} ns/B as configured; full duplex: "
-        "2 alpha + (w + k) (n/k + header) beta"
+        f"2 alpha + {whole} (n/k + header) beta"
     )
 
     def predict(p: int, size: int) -> float:
         framed = size + servers * messages.HEADER_BYTES
-        return float(costs.seconds("parameter_server", p - servers, framed, alpha, beta, servers=servers))
+        return float(
+            costs.seconds("parameter_server", p - servers, framed, alpha, beta, servers=servers, sharing=sharing)
+        )
 
     return predict
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from emulator import results, speedup
+from emulator import costs, results, speedup
 from emulator.costs import checkpoints
 from emulator.errors import UsageError
 from emulator.launch import mpirun
@@ -120,8 +120,11 @@ def _on_network(network: str, t_comp: float, pattern: str | None, size: int, **_
     found = terms.of_table(tables.Network(preset=network))  # or a file: they are told apart when it is loaded
     alpha, beta, name = found["alpha"], found["beta"], pattern or "ring"
 
+    packets = found.get("sharing") == "packet"
+    options: dict[str, Any] = {"sharing": "packet"} if packets and "sharing" in costs.pattern(name).options else {}
+
     def vary(a: float, b: float) -> Speedup:
-        return speedup.measured(t_comp, name, size, alpha * a, beta * b, origin="on a network")
+        return speedup.measured(t_comp, name, size, alpha * a, beta * b, origin="on a network", **options)
 
     about = (
         f"T_comp {format_time(t_comp)}, {name} of {format_size(size)}, {found['origin']}: alpha {format_time(alpha)}, "
@@ -129,6 +132,8 @@ def _on_network(network: str, t_comp: float, pattern: str | None, size: int, **_
     )
     asked = Asked(vary, about, {"alpha": alpha, "beta": beta, "gamma": 0.0, "pattern": name, "bytes": size})
     asked.terms["source"] = network
+    if packets and not options:
+        asked.warnings.append(f'the price of {name} is that of messages served whole: sharing = "packet" has none')
     if found["shared"] or found["crossed"]:
         what = ", ".join(sorted({one.name for one in found["shared"]} | {found["crossed"]} - {""}))
         asked.warnings.append(f"what nodes share there ({what}) has no price here: a sheet counts it (demos.design)")

@@ -146,16 +146,17 @@ def ring(t_comp: float, alpha: float, beta: float) -> Speedup:
 
 
 def measured(
-    t_comp: float, pattern: str, n: float, alpha: float, beta: float, gamma: float = 0.0, origin: str = "measured"
-) -> Speedup:
+    t_comp: float, pattern: str, n: float, alpha: float, beta: float, gamma: float = 0.0, origin: str = "measured",
+    **options: Any,
+) -> Speedup:  # fmt: skip
     """Any pattern with its terms, for n bytes; alpha in seconds, beta and gamma in seconds per byte.
 
-    `origin` of the terms begins the name of the form.
+    `origin` of the terms begins the name of the form; `options` are the pattern's (`emulator.costs`).
     """
     _check_terms(alpha=alpha, beta=beta, gamma=gamma)
     costs.pattern(pattern)
     form = f"{origin}: alpha S(p) + beta V(p) n + gamma R(p) n of {pattern}"
-    return Speedup(t_comp, lambda p: costs.seconds(pattern, p, n, alpha, beta, gamma), form)
+    return Speedup(t_comp, lambda p: costs.seconds(pattern, p, n, alpha, beta, gamma, **options), form)
 
 
 def best_interval(t_comp: float, pattern: str, n: float, draws: ArrayLike) -> tuple[int, int] | None:

@@ -109,6 +109,9 @@ def _remarks(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     rough = [one for one, p in zip(priced, nodes, strict=True) if one.first_order(min(p, facts.job.most))]
     if facts.crossed and rough:
         yield f"not priced: messages that meet on a link of the {facts.crossed} (run follows them)"
+    if facts.sharing == "packet":
+        yield ('not priced: sharing = "packet"; messages are followed as if cards served them whole, only the formulas '
+               "of parameter servers and federated averaging have it (run follows it)")  # fmt: skip
     for one, p in zip(priced, nodes, strict=True):
         p = min(p, facts.job.most)
         if p in one.followed:

@@ -14,6 +14,7 @@ from mpi4py import MPI
 
 from emulator.comm.refused import NotEmulated
 
+_SELF = MPI.COMM_SELF  # a program on simulated ranks has another one
 _view = MPI.buffer.frombuffer
 _BYTE = MPI.BYTE
 _ARRAY = np.ndarray
@@ -121,7 +122,7 @@ _NATIVE = frozenset(map(np.dtype, "?bBhHiIlLqQefdgFDG"))
 def check_elements(data: Any) -> None:
     """Raise what mpi4py raises for a buffer whose elements have no MPI datatype, such as those of big-endian arrays."""
     if not isinstance(data, np.ndarray) or data.dtype not in _NATIVE:
-        MPI.COMM_SELF.Send_init(data, 0).Free()
+        _SELF.Send_init(data, 0).Free()
 
 
 def _writable(data: Any) -> Any:
@@ -135,7 +136,7 @@ def pack(data: Any, displacement: int, count: int, datatype: MPI.Datatype) -> by
     """Copy `count` elements of a datatype, from byte `displacement` of a buffer on, into contiguous memory."""
     packed = bytearray(count * datatype.Get_size())
     with _Elements(data, displacement, count, datatype) as (memory, whole):
-        whole.Pack(memory, packed, 0, MPI.COMM_SELF)
+        whole.Pack(memory, packed, 0, _SELF)
     return packed
 
 
@@ -147,7 +148,7 @@ def unpack(packed: Any, data: Any, displacement: int, datatype: MPI.Datatype) ->
     count, rest = divmod(len(packed), size)
     if count:
         with _Elements(data, displacement, count, datatype) as (memory, whole):
-            whole.Unpack(packed[: count * size], 0, memory, MPI.COMM_SELF)
+            whole.Unpack(packed[: count * size], 0, memory, _SELF)
     if rest:
         place = displacement + count * datatype.Get_extent()[1]
         element = pack(data, place, 1, datatype)

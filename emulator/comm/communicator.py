@@ -130,6 +130,11 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
         """The control plane: a communicator of the same processes, whose calls cost no emulated time."""
         return self._real
 
+    @property
+    def native(self) -> MPI.Intracomm:
+        """A communicator of MPI's own for what sends nothing, such as packing."""
+        return self._real
+
     @cached_property
     def network_state(self) -> NetworkState:
         """What faults may change of the network while the job runs."""

@@ -40,8 +40,8 @@ class Probes(PointToPoint):
         if now is not None and found.first > now:
             self._expected = found.first
             return None
-        if now is not None and found.port.serve(found) > max(now, engine.clock.t):
-            self._expected = found.due
+        if now is not None and (expected := found.port.serve(found)) > max(now, engine.clock.t):
+            self._expected = expected
             return None
         if take:
             matcher.take(origin, tag, now)

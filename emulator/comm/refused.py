@@ -93,7 +93,7 @@ def refuse_outside() -> None:
     replace_methods(
         MPI.Datatype, {name: _on_the_real_one(getattr(MPI.Datatype, name)) for name in ("Pack", "Unpack", "Pack_size")}
     )
-    replace_methods(MPI.Comm, {"Compare": _on_the_real_one(MPI.Comm.Compare)})
+    replace_methods(MPI.Comm, {"Compare": _compare(MPI.Comm.Compare)})
     for name in ("_addressof", "_handleof"):
         setattr(MPI, name, _guard(f"MPI.{name}", getattr(MPI, name), _C_LIBRARY))
 
@@ -133,10 +133,22 @@ def _on_the_real_one(original: Any) -> Any:
     """Wrap a function so that it takes the real communicator behind an emulated one; it sends nothing."""
 
     def real(value: Any) -> Any:
-        return value._real if isinstance(value, Refused) else value  # type: ignore[attr-defined]
+        return value.native if isinstance(value, Refused) else value  # type: ignore[attr-defined]
 
     @functools.wraps(original)
     def call(*arguments: Any, **named: Any) -> Any:
         return original(*map(real, arguments), **{name: real(value) for name, value in named.items()})
+
+    return call
+
+
+def _compare(original: Any) -> Any:
+    """Wrap the comparison of communicators so that an emulated one compares itself with the other."""
+
+    @functools.wraps(original)
+    def call(one: Any, comm: Any) -> Any:
+        if isinstance(comm, Refused) and not isinstance(one, Refused):
+            one, comm = comm, one
+        return one.Compare(comm) if isinstance(one, Refused) else original(one, comm)  # type: ignore[attr-defined]
 
     return call

@@ -44,7 +44,12 @@ def check(name_or_file: str, ranks: int) -> None:
     network = load(name_or_file).sized(ranks)
     hosts = f"{len(network.hosts)} hosts, {len(network.links)} shared links"
     title = f"{network.name}, laid out for {ranks} ranks (-n N for another number): {hosts}"
-    items: list[Item] = [title, Table.of("", _HOSTS, network.describe()["hosts"])]
+    shared = {"message": "whole, one after another", "packet": "packet by packet, all at once"}[network.plan.sharing]
+    items: list[Item] = [
+        title,
+        f"messages that meet at a card or a link: {shared}",
+        Table.of("", _HOSTS, network.describe()["hosts"]),
+    ]
     if network.links:
         more = len(network.links) - _WIDEST_MATRIX
         links = [{"shared link": link.name, "bandwidth": _rate(link.beta)} for link in network.links[:_WIDEST_MATRIX]]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+import sysconfig
 import threading
 import traceback
 from collections.abc import Callable, Sequence
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from emulator.errors import UsageError
+
+_INSTALLED = tuple({*(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")), "<frozen"})
+_STARTERS = (__name__, "runpy", "emulator.sim.program")
 
 
 def exists(module: str) -> bool:
@@ -86,10 +90,7 @@ def execute(first: Callable[[], bool], module: str | None, arguments: list[str])
     except KeyboardInterrupt:
         raise
     except BaseException as error:
-        trace = error.__traceback__
-        while trace is not None and trace.tb_frame.f_globals.get("__name__") in (__name__, "runpy"):
-            trace = trace.tb_next  # the program's own frames are what python prints for it
-        traceback.print_exception(error.with_traceback(trace))
+        traceback.print_exception(without_ours(error))
         leave(1)
 
 
@@ -110,13 +111,26 @@ def named(words: Sequence[str]) -> tuple[str | None, list[str]]:
     return (words[1], [*words[2:]]) if words[0] == "-m" else (None, [*words])
 
 
+def without_ours(error: BaseException) -> BaseException:
+    """Leave out the frames before the program's own, which are what python prints for it."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__") in _STARTERS:
+        trace = trace.tb_next
+    return error.with_traceback(trace)
+
+
 def _end_with_usage_error(first: Callable[[], bool], error: UsageError) -> None:
     """End the rank with one line for a usage error: the program's line that caused it, and the message."""
-    frame = next((one for one in reversed(traceback.extract_tb(error.__traceback__)) if not _ours(one)), None)
-    place = f"{frame.filename}:{frame.lineno}: " if frame else ""
     if first():  # the others have the same error
-        print(f"error: {place}{error}", file=sys.stderr)
+        print(f"error: {place(error)}{error}", file=sys.stderr)
     leave(error.exit_code)
+
+
+def place(error: BaseException) -> str:
+    """Name the program's line that caused an error: ``"FILE:LINE: "``."""
+    frames = [one for one in reversed(traceback.extract_tb(error.__traceback__)) if not _ours(one)]
+    frame = next((one for one in frames if not one.filename.startswith(_INSTALLED)), frames[0] if frames else None)
+    return f"{frame.filename}:{frame.lineno}: " if frame else ""
 
 
 def _ours(frame: traceback.FrameSummary) -> bool:

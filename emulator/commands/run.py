@@ -26,7 +26,7 @@ from emulator.errors import CheckFailed, UsageError, on_root
 from emulator.launch import mpirun
 from emulator.launch.job import inside
 from emulator.launch.streams import print_error
-from emulator.run.options import OneLineCommand, common_options, refuse_idle, relaunch
+from emulator.run.options import OneLineCommand, common_options, refuse_beside_simulate, refuse_idle, relaunch
 
 if TYPE_CHECKING:
     from emulator.commands.ending import Ending
@@ -55,7 +55,7 @@ class _Program(OneLineCommand):
     cls=_Program,
     context_settings={"allow_interspersed_args": False},
     params=common_options(
-        "-n", "net", "pace", "compute", "seed", "out", "json", "trace", "trace-limit", "quiet", "full",
+        "-n", "net", "pace", "simulate", "compute", "seed", "out", "json", "trace", "trace-limit", "quiet", "full",
         net={"help": "Emulated network (see 'python -m emulator networks'); absent, with --trace: MPI as it is."},
         compute={"default": "measured"},
         quiet={"help": "Print nothing but what the program prints."},
@@ -64,13 +64,14 @@ class _Program(OneLineCommand):
 @click.option("-m", "module", metavar="MODULE", help="Run a module, as python -m does.")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(
-    launch_ranks: int | None, net: str | None, pace: float | str, compute: str, seed: int, out: str | None,
-    json: str | None, trace: bool, trace_limit: int | None, quiet: bool, full: bool, module: str | None,
-    arguments: tuple[str, ...],
+    launch_ranks: int | None, net: str | None, pace: float | str, simulate: int | None, compute: str, seed: int,
+    out: str | None, json: str | None, trace: bool, trace_limit: int | None, quiet: bool, full: bool,
+    module: str | None, arguments: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Run an mpi4py program, unchanged, over an emulated network: [-m MODULE | SCRIPT.py] [its arguments].
 
-    With --trace and without --net it runs on MPI itself, and what its ranks do is recorded on the wall clock.
+    With --trace and without --net it runs on MPI itself, and what its ranks do is recorded on the wall clock. With
+    --simulate it runs on simulated ranks, each with modules and random numbers of its own.
     """
     if net is None and not trace:
         raise UsageError(
@@ -79,6 +80,16 @@ def run(
         )
     refuse_idle(net)
     _check(module, arguments)
+    if simulate is not None:
+        refuse_beside_simulate("launch_ranks", "pace")
+        if net is None:
+            raise UsageError(f"simulated ranks need a network, got --simulate {simulate} alone: add --net NAME")
+        from emulator.commands import simulated
+
+        sys.exit(simulated.simulate(
+            module, arguments, simulate, net, compute=compute, seed=seed, out=out, json=json, trace=trace,
+            trace_limit=trace_limit, quiet=quiet, full=full,
+        ))  # fmt: skip
     if not inside():
         if launch_ranks is None:
             raise UsageError("a job needs ranks, got no -n outside of mpirun: add -n 4, or start it with mpirun -n 4")

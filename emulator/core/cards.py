@@ -6,9 +6,14 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from heapq import heappop
-from typing import Any, Protocol
+from math import inf
+from typing import TYPE_CHECKING, Any, Protocol
 
 from emulator.core.message import Arrival
+
+if TYPE_CHECKING:
+    from emulator.core.clock import Pacer
+    from emulator.core.flows import Flows
 
 # Cells of a queue: when it is free for good, the latest request, how many busy spans were noted, and the last of those.
 FREE, ASKED, NOTED, SPANS = range(4)
@@ -107,11 +112,15 @@ def private_queue(remembers: bool) -> Queue:
 
 @dataclass(frozen=True)
 class Cards:
-    """The queues that a rank's messages pass: out of its host, into its host, and every shared link of the network."""
+    """The queues that a rank's messages pass: out of its host, into its host, and every shared link of the network.
+
+    Where messages share them packet by packet, `flows` has all that are under way.
+    """
 
     out: Queue
     into: Queue
     links: Sequence[Queue]
+    flows: Flows | None = None
 
 
 class Port:
@@ -151,3 +160,48 @@ class Port:
             if ahead is message:
                 break
         return float(free)
+
+
+class FairPort(Port):
+    """The receiving side of a card whose messages share it packet by packet, see `emulator.core.flows`.
+
+    A message's due time is known for good once emulated time has reached it; `serve` and `expected` give until then
+    what is known.
+    """
+
+    __slots__ = ("_flows", "_host", "_pacer", "_stretch")
+
+    def __init__(self, queue: Queue, flows: Flows, host: int, pacer: Pacer) -> None:
+        self._flows, self._host, self._pacer = flows, host, pacer
+        super().__init__(queue)
+
+    @property
+    def stretch(self) -> float:
+        return self._stretch
+
+    @stretch.setter
+    def stretch(self, beta: float) -> None:
+        self._stretch = beta
+        self._flows.weaken(self._host, beta)
+
+    def serve(self, message: Arrival) -> float:
+        if message.due is not None:
+            return message.due
+        now = self._pacer.emulated() if self._pacer.pace else inf
+        begin, due = self._flows.due((message.source, message.token), now)
+        message.service = due - begin
+        if due <= now:
+            message.due = due
+            heap = self.heap
+            while heap and heap[0][3].due is not None:
+                heappop(heap)
+        return due
+
+    def expected(self, message: Arrival) -> float:
+        return self._flows.expected((message.source, message.token)) if message.due is None else message.due
+
+    def next_event(self, now: float) -> float:
+        """Give the time after `now` at which a message's first byte arrives, or its last one as far as is known."""
+        waiting = [entry[3] for entry in self.heap if entry[3].due is None]
+        times = [message.first if message.first > now else self.expected(message) for message in waiting]
+        return min((time for time in times if time > now), default=inf)

@@ -13,7 +13,7 @@ from collections.abc import Hashable, Sequence
 from heapq import heappush
 from typing import Any
 
-from emulator.core.cards import Cards, Port, private_queue
+from emulator.core.cards import Cards, FairPort, Port, private_queue
 from emulator.core.clock import Clock, Pacer
 from emulator.core.instruments import NO_PEER, Instrument, Wait
 from emulator.core.matching import Matcher, Receive
@@ -36,6 +36,7 @@ class Engine(ABC):
     routes : the way to each rank
     matchers : by context; made when first used: messages may arrive before their communicator is made here
     instruments : observers of messages; the carrier of every communicator has this same list
+    flows : the messages under way where they share cards packet by packet; None where cards serve them whole
     dead : ranks that are known to have failed
     awaiting : synchronous sends by token, until their receivers acknowledge the match
     board : where this rank notes a wait on the wall clock that lasts; None: nowhere
@@ -46,7 +47,9 @@ class Engine(ABC):
         self.network, self.rank, self.size, self.seed = network, rank, size, seed
         self.host = network.host_of(rank)
         self.clock, self.pacer = clock, pacer
-        self.nic = Port(cards.into)
+        self.flows = cards.flows
+        self.nic = Port(cards.into) if self.flows is None else FairPort(cards.into, self.flows, self.host, pacer)
+        self._depart = self._leave if self.flows is None else self._join
         # Every rank has a core, and copies its own memory: no two ranks share a loopback.
         self._memory = private_queue(remembers=False)
         self.loopback = Port(private_queue(remembers=True))
@@ -59,7 +62,7 @@ class Engine(ABC):
         self.dead: set[int] = set()
         self.idling = False
         self.board: WaitNotes | None = None
-        self._arrived = self._token = 0
+        self._arrived = self._token = self._late = 0
 
     # -- the transport
 
@@ -147,7 +150,7 @@ class Engine(ABC):
             return end, None
         return end, self.transmit(route, context, tag, flags, first, service, size, token, payload)
 
-    def _depart(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
+    def _leave(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
         """Charge a message to this end of its way.
 
         Returns when its first and its last byte leave the card, when the first arrives, and its service there.
@@ -174,6 +177,14 @@ class Engine(ABC):
         route.sequence += 1
         route.bytes += size
         return start, start + out, first, service
+
+    def _join(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
+        """Charge a message that shares what it uses: it has left when it is in the socket's buffer, at once."""
+        left = self._leave(route, context, size)
+        if not route.loopback and self.flows is not None:
+            key, beta = (self.rank, self._token + 1), self.network.plan.beta
+            self._late += self.flows.add(key, route.destination, left[2], size, beta)
+        return left
 
     def _send_again(self, *message: Any) -> None:
         """Send what a cut has held back."""
@@ -277,14 +288,16 @@ class Engine(ABC):
 
     def latest(self) -> float:
         """Give the emulated time at which this rank and all that it uses are idle."""
-        return max([self.clock.t, self._memory.cells[0], *(queue.cells[queue.cell] for queue in self.queues)])
+        under_way = 0.0 if self.flows is None else self.flows.idle(self.host)
+        return max([self.clock.t, under_way, self._memory.cells[0], *(each.cells[each.cell] for each in self.queues)])
 
     def inversions(self) -> int:
         """Count the messages that this rank put out of order at a shared card or link."""
-        return sum(queue.inversions for queue in self.queues)
+        return self._late + sum(queue.inversions for queue in self.queues)
 
     def reset_counts(self) -> None:
         """Set the counts of traffic and inversions to zero."""
+        self._late = 0
         for queue in self.queues:
             queue.inversions = 0
         for route in self.routes.values():
@@ -295,6 +308,8 @@ class Engine(ABC):
         self.clock.t = 0.0
         for queue in [self._memory, self.loopback.queue, *self.queues]:
             queue.clear()
+        if self.flows is not None:
+            self.flows.clear()
         for route in self.routes.values():
             route.sequence = 0
             route.last.clear()

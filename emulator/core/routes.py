@@ -91,6 +91,8 @@ class Routes(dict[int, Route]):
         if not local:
             nic = network.hosts[here].nic
             route.beta_out, route.gap = nic.egress_beta, nic.gap
+            if network.plan.sharing == "packet":  # `emulator.core.flows` has what it takes
+                route.beta_out, route.links = 0.0, ()
         return route
 
     def change_all(self, name: str, change: Callable[[Route], None]) -> None:

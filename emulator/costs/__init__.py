@@ -20,7 +20,7 @@ collective communication operations in MPICH" (2005); Patarasuk and Yuan, "Bandw
 
 from typing import Any
 
-from emulator.costs import rounds, scatter_gather, servers
+from emulator.costs import rounds, scatter_gather, servers, sharing
 from emulator.costs.collectives import COLLECTIVES, largest_block
 from emulator.costs.model import Collective, Pattern, Price, Terms, ceil_lg, floor_lg, is_power_of_two
 from emulator.costs.rounds import rumour_rounds, timeline
@@ -37,7 +37,7 @@ from emulator.errors import UsageError
 __all__ = [
     "COLLECTIVES", "PATTERNS", "Collective", "Pattern", "Price", "Terms", "answer_time", "ceil_lg", "collective",
     "dynamic_tasks", "exact", "floor_lg", "incast", "is_power_of_two", "largest_block", "linear_blocks", "pattern",
-    "price", "rumour_rounds", "seconds", "terms", "timeline", "tree_gather_blocks",
+    "price", "rumour_rounds", "seconds", "sharing", "terms", "timeline", "tree_gather_blocks",
     "tree_scatter_blocks",
 ]  # fmt: skip
 

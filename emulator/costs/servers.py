@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from emulator.costs.model import Pattern, Terms
+from emulator.costs.sharing import check_sharing
 from emulator.errors import UsageError
 
 CONSISTENCIES = ("synchronous", "bounded", "asynchronous")
@@ -21,10 +22,17 @@ def _checked(workers: int, servers: int, consistency: str = "synchronous") -> No
 # own k pieces. Exact on an idle emulated network of one rank per host. A worker that waits for no other (bounded below
 # its bound, asynchronous) has its own round trip, or, when the servers are full, its turn among all: a lower bound,
 # since steps that happen to meet at a server queue there. Each replica takes the push over one more message.
+# Packet by packet all pushes are through at the same time, when the last one is, and so are all answers: nothing
+# overlaps, and each way takes the busier of a server's card and a worker's.
 
 
-def _chain(workers: int, servers: int, consistency: str, touched: float, replicas: int) -> Terms:
+def _chain(workers: int, servers: int, consistency: str, touched: float, replicas: int, sharing: str) -> Terms:
     _checked(workers, servers, consistency)
+    check_sharing(sharing)
+    if sharing == "packet":
+        meet = workers if consistency == "synchronous" else 1
+        way = max(1.0, meet / servers)
+        return Terms(2 + replicas, touched * way * (2 + replicas), touched * meet / servers)
     if consistency == "synchronous":
         volume, reduced = (workers + servers) / servers, workers / servers
         forwarded = replicas * workers / servers
@@ -33,14 +41,18 @@ def _chain(workers: int, servers: int, consistency: str, touched: float, replica
     return Terms(2 + replicas, touched * (volume + forwarded), touched * reduced)
 
 
-def _shared(workers: int, servers: int, consistency: str, touched: float, replicas: int) -> Iterable[Terms]:
+def _shared(
+    workers: int, servers: int, consistency: str, touched: float, replicas: int, sharing: str
+) -> Iterable[Terms]:
     if consistency == "synchronous":
         return []
     share = touched * workers / servers
     return [Terms(0, share * (1 + replicas)), Terms(0, 0, share)]
 
 
-def _traffic(workers: int, servers: int, consistency: str, touched: float, replicas: int) -> tuple[float, float]:
+def _traffic(
+    workers: int, servers: int, consistency: str, touched: float, replicas: int, sharing: str
+) -> tuple[float, float]:
     return touched, touched * max(1.0, workers / servers * (1 + replicas))
 
 
@@ -63,12 +75,13 @@ def incast(n: float, paths: Sequence[tuple[float, float]]) -> float:
 
 PARAMETER_SERVER = Pattern(
     "parameter_server",
-    "synchronous: 2 alpha + (p + k)/k n beta + p/k n gamma; otherwise max(2 alpha + (1 + 1/k) n beta + n/k gamma, "
+    "synchronous: 2 alpha + (p + k)/k n beta + p/k n gamma, where cards are shared packet by packet 2 alpha + "
+    "2 max(1, p/k) n beta + p/k n gamma; otherwise max(2 alpha + (1 + 1/k) n beta + n/k gamma, "
     "p n/k max(beta, gamma)); p workers beside k servers, n bytes that a worker pushes and pulls; each replica adds "
     "alpha and its copy of the pushes",
     "Li et al. (OSDI 2014) for the pattern, Ho et al. (2013) for bounded staleness; the pipeline is derived here",
     _chain, _traffic,
-    {"servers": 1, "consistency": "synchronous", "touched": 1.0, "replicas": 0}, _shared,
+    {"servers": 1, "consistency": "synchronous", "touched": 1.0, "replicas": 0, "sharing": "message"}, _shared,
 )  # fmt: skip
 
 SERIAL_SERVER = Pattern(
@@ -86,10 +99,16 @@ INCAST = Pattern(
     lambda p: Terms(1, p), lambda p: (1.0, p),
 )  # fmt: skip
 
+
+def _federated(p: int, sharing: str) -> Terms:
+    check_sharing(sharing)
+    return Terms(2, p + 1 if sharing == "message" else 2 * p)
+
+
 FEDERATED = Pattern(
     "federated",
-    "2 alpha + (p + 1) n beta, p clients, n bytes of a model with its header",
+    "2 alpha + (p + 1) n beta, p clients, n bytes of a model with its header; packet by packet 2 alpha + 2 p n beta",
     "McMahan et al. (2017) for the pattern; the k-th client answers k models later, just when the server's card has "
     "taken in the (k-1)-th answer",
-    lambda p: Terms(2, p + 1), lambda p: (1.0, p),
+    _federated, lambda p, sharing: (1.0, p), {"sharing": "message"},
 )  # fmt: skip

@@ -87,13 +87,13 @@ def flow_price(facts: Facts, design: Design, flow: Flow, p: Any) -> costs.Price:
     if flow.pattern == "parameter-server":
         compute = facts.job.t_comp / p
         found = costs.price("parameter_server", *terms, p, n, servers=flow.servers, consistency=design.model,
-                            replicas=design.replicas, compute=compute)  # fmt: skip
+                            replicas=design.replicas, sharing=facts.sharing, compute=compute)  # fmt: skip
         meanwhile = compute if design.model != "synchronous" else 0.0
         return _sharing(facts, found, p, servers=flow.servers, meanwhile=meanwhile)
     if flow.pattern == "gossip":
         return _gossip_price(facts, design, flow, p, n)
     if flow.pattern == "federated":
-        return _sharing(facts, costs.price("federated", *terms, p, n), p)
+        return _sharing(facts, costs.price("federated", *terms, p, n, sharing=facts.sharing), p)
     if flow.pattern == "scatter-gather":
         request = part.request_bytes / n if isinstance(part, Task) and n else 0.0
         options = {"request": request}

@@ -170,6 +170,8 @@ class Facts:
         Ranks that the network has room for.
     crossed
         The kind of a topology whose links messages cross, and meet on without a price; empty where there is none.
+    sharing
+        How cards serve messages that meet: "message" or "packet" (`emulator.costs.sharing`).
     alike
         Whether all paths between nodes are equal.
     slowdown, slowest
@@ -189,6 +191,7 @@ class Facts:
     shared: tuple[network_terms.Shared, ...] = ()
     places: float = math.inf
     crossed: str = ""
+    sharing: str = "message"
     alike: bool = True
     slowdown: float = 1.0
     slowest: float = 1.0
@@ -198,7 +201,8 @@ class Facts:
     @property
     def uniform(self) -> bool:
         """Whether the formulas are exact: equal hosts and paths, and nothing that nodes share."""
-        return self.alike and not self.shared and not self.crossed and self.slowest == self.slowdown
+        alone = not self.shared and not self.crossed and self.sharing == "message"
+        return self.alike and alone and self.slowest == self.slowdown
 
     @cached_property
     def parts(self) -> dict[str, State | Task]:

@@ -67,7 +67,8 @@ def of_table(given: Table) -> dict[str, Any]:
     slow = [host.slowdown for host in _laid_out(network).hosts]
     unequal = {"slowdown": fmean(slow), "slowest": max(slow)}
     crossed = network.plan.topology.kind if network.links and not isinstance(network.plan.topology, _PRICED) else ""
-    found |= {"gamma": given.gamma, "shared": shared(network), "places": places(network), "crossed": crossed}
+    found |= {"gamma": given.gamma, "shared": shared(network), "places": places(network), "crossed": crossed,
+              "sharing": network.plan.sharing}  # fmt: skip
     return found | unequal
 
 

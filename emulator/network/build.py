@@ -33,6 +33,7 @@ def plan(file: schema.NetworkFile, name: str, folder: FilePath | None = None) ->
         name=file.name or name,
         description=file.description,
         source=file.source,
+        sharing=file.sharing,
         hosts=hosts,
         listed=_listed(file),
         ranks_per_host=file.hosts.ranks_per_host or (0 if _listed(file) else 1),

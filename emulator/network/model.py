@@ -103,6 +103,8 @@ class Plan:
     jitter, loss : what varies from message to message between hosts; None where nothing does
     jitter_everywhere, loss_everywhere : on every path between hosts, not only on those that cross a shared link
     source : where the figures come from
+    sharing : how messages that meet at a card or a shared link are served: "message", whole, one after another, or
+        "packet", all at once
     """
 
     name: str
@@ -119,6 +121,7 @@ class Plan:
     jitter_everywhere: bool = True
     loss_everywhere: bool = True
     source: str = ""
+    sharing: str = "message"
 
 
 class Network:
@@ -232,6 +235,7 @@ class Network:
             "description": self.description,
             "topology": plan.topology.kind,
             "placement": plan.placement,
+            "sharing": plan.sharing,
             "alpha": _span([path.alpha for path in paths]),
             "beta": _span([path.beta for path in paths]),
             "hosts": [self._describe_host(index, ranks[index]) for index in range(len(self.hosts))],

@@ -256,6 +256,10 @@ class NetworkFile(Section):
     name: str | None = Field(default=None, description="default: the file's name")
     description: str = Field(default="", description="one line for lists")
     source: str = Field(default="", description="where the figures come from")
+    sharing: Literal["message", "packet"] = Field(
+        default="message",
+        description="messages that meet at a card or a shared link: whole, one after another, or packet by packet",
+    )
     link: LinkSection = Field(default=LinkSection(), description="the way between each two hosts")
     nic: NicSection = Field(default=NicSection(), description="every host's network card")
     loopback: LoopbackSection = Field(default=LoopbackSection(), description="between ranks on one host")

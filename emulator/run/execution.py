@@ -76,7 +76,7 @@ def simulate(
         return _finish(run)
 
     try:
-        found = sim.run(program, ranks, _holding(common.net, ranks), seed=common.seed, compute=common.compute)
+        found = sim.run(program, ranks, sized(common.net, ranks), seed=common.seed, compute=common.compute)
     except (UsageError, CheckFailed):
         for run in begun:
             run.discard()
@@ -89,7 +89,7 @@ def simulate(
     return int(found.results[0])
 
 
-def _holding(net: str | Network | None, ranks: int) -> Network:
+def sized(net: str | Network | None, ranks: int) -> Network:
     """The network of a simulation; one that lists fewer hosts than there are ranks says how many ranks share a host."""
     from emulator.sim.run import check_memory
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from mpi4py import MPI
+
 from emulator import carrier
 from emulator.comm.carrier import EmulatedCarrier
 from emulator.comm.communicator import EmulatedComm
@@ -55,6 +57,10 @@ class SimulatedComm(EmulatedComm):
     def _find_members(self) -> Members:
         members: Members = self._real.shared.members  # type: ignore[attr-defined]
         return members
+
+    @property
+    def native(self) -> MPI.Intracomm:
+        return self._real.alone  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
         return f"<SimulatedComm rank {self._rank} of {self._size} on {self.engine.network.name}>"

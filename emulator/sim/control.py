@@ -23,6 +23,13 @@ from emulator.sim.groups import SimulatedGroup
 Combine = Callable[[list[Any]], Any]
 
 
+class Aborted(SystemExit):
+    """A rank has called Abort, which ends all ranks."""
+
+
+_SELF = MPI.COMM_SELF  # a program on simulated ranks has another one
+
+
 class ControlCollective(Operation):
     """A collective call of the control plane; complete when every rank has entered it."""
 
@@ -233,7 +240,7 @@ class Control:
         return False
 
     def Abort(self, errorcode: int = 0) -> None:
-        raise SystemExit(errorcode)
+        raise Aborted(errorcode)
 
     def Call_errhandler(self, code: int) -> None:
         """Do what the error handler says; without one of its own a communicator raises exceptions."""
@@ -241,9 +248,10 @@ class Control:
             self._local.Call_errhandler(code)
 
     @property
-    def _own(self) -> MPI.Intracomm:
+    def alone(self) -> MPI.Intracomm:
+        """A communicator of MPI's that this rank has for itself."""
         if self._local is None:
-            self._local = MPI.COMM_SELF.Dup()
+            self._local = _SELF.Dup()
         return self._local
 
 
@@ -251,7 +259,7 @@ def _kept_locally(name: str) -> Any:
     """Make the method that is carried out on a communicator of MPI's that this rank has for itself."""
 
     def method(self: Control, *arguments: Any, **named: Any) -> Any:
-        return getattr(self._own, name)(*arguments, **named)
+        return getattr(self.alone, name)(*arguments, **named)
 
     method.__name__ = name
     return method

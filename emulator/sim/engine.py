@@ -13,7 +13,7 @@ from heapq import heappop, heappush
 from typing import Any
 
 from emulator.comm.send_receive import SendRequest
-from emulator.core.cards import Cards, Port, Queue
+from emulator.core.cards import Cards, FairPort, Port, Queue
 from emulator.core.clock import Clock, Pacer
 from emulator.core.engine import Engine
 from emulator.core.instruments import Wait
@@ -85,7 +85,7 @@ class SimulatedEngine(Engine, Sleeper):
     """
 
     pacer: SimulatedTime
-    nic: SimulatedPort
+    nic: SimulatedPort | FairPort
     loopback: SimulatedPort
 
     def __init__(
@@ -96,7 +96,9 @@ class SimulatedEngine(Engine, Sleeper):
         clock = Clock(network.hosts[network.host_of(rank)].slowdown, measured)
         super().__init__(network, rank, network.ranks, seed, clock, SimulatedTime(loop), cards)
         self.pacer.engine = self
-        self.nic, self.loopback = SimulatedPort(self.nic.queue), SimulatedPort(self.loopback.queue)
+        if self.flows is None:
+            self.nic = SimulatedPort(self.nic.queue)
+        self.loopback = SimulatedPort(self.loopback.queue)
         self.loop, self.engines = loop, engines
         self.operation: Any = None
         self._polled: dict[Hashable, int] = {}  # with the number of messages sent before
@@ -215,14 +217,24 @@ class SimulatedEngine(Engine, Sleeper):
         """Nothing to do: the ranks have waited for this time."""
 
     def fidelity(self, control: Any) -> dict[str, Any]:
-        inversions = int(control.allreduce(self.inversions()))
-        words = None
-        if inversions:
-            words = (
-                f"{inversions} message{'s' * (inversions != 1)} asked for a card or link after one that "
-                "started later: queueing there is approximate"
-            )
-        return {
-            "overrun_share": 0.0, "late_p50": 0.0, "late_p99": 0.0, "inversions": inversions, "pace": None,
-            "words": words,
-        }  # fmt: skip
+        return describe_fidelity(int(control.allreduce(self.inversions())), self.exact)
+
+
+def describe_fidelity(inversions: int, exact: bool) -> dict[str, Any]:
+    """Make the fidelity record of a simulation's result.
+
+    Parameters
+    ----------
+    inversions : messages that asked for a card or link after one that started later, of all ranks
+    exact : of `SimulatedEngine`
+    """
+    words = None
+    if inversions:
+        words = (
+            f"{inversions} message{'s' * (inversions != 1)} asked for a card or link after one that "
+            "started later: queueing there is approximate"
+        )
+    return {
+        "overrun_share": 0.0, "late_p50": 0.0, "late_p99": 0.0, "inversions": inversions, "pace": None,
+        "exact": exact, "words": words,
+    }  # fmt: skip

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,6 +12,7 @@ from typing import Any
 from emulator.comm import completion, refused
 from emulator.comm.management import context_number
 from emulator.core.cards import Cards, Queue, private_queue
+from emulator.core.flows import Flows
 from emulator.errors import UsageError
 from emulator.network import Network, load
 from emulator.sim.communicator import SimulatedComm
@@ -125,11 +126,20 @@ def _engines(loop: Loop, network: Network, seed: int, measured: bool) -> list[Si
     crowded = network.ranks > len(network.hosts)
     cards = [(private_queue(crowded), private_queue(remembers=True)) for _ in network.hosts]
     engines: list[SimulatedEngine] = []
+    flows = Flows(network) if network.plan.sharing == "packet" else None
     for rank in range(network.ranks):
         out, into = cards[network.host_of(rank)]
-        mine = Cards(_same(out), _same(into), [_same(queue) for queue in queues])
+        mine = Cards(_same(out), _same(into), [_same(queue) for queue in queues], flows)
         engines.append(SimulatedEngine(loop, engines, network, rank, seed, measured, mine))
+    if flows is not None:
+        flows.forgotten = lambda flights: _look_again(loop, [engines[one.destination] for one in flights])
     return engines
+
+
+def _look_again(loop: Loop, engines: Iterable[SimulatedEngine]) -> None:
+    """Let ranks that wait for the ends of messages ask again: these may be earlier now as well as later."""
+    for engine in engines:
+        loop.wake(engine, loop.now)
 
 
 def _same(queue: Queue) -> Queue:

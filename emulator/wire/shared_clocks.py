@@ -19,6 +19,8 @@ from mpi4py import MPI
 from emulator.core.cards import CELLS, Cards, Queue
 from emulator.errors import UsageError
 from emulator.network import Network
+from emulator.wire import shared_flows
+from emulator.wire.shared_flows import SharedFlows
 
 PACING = 8
 LINKS_LOCK, PACING_LOCK = 0, 1
@@ -79,6 +81,10 @@ class SharedClocks:
         self.is_leader = machine.Get_rank() == 0
         self._file = common_file(machine, length)
         self._map = mmap.mmap(self._file, length)
+        self.flows: SharedFlows | None = None
+        if network.plan.sharing == "packet":
+            file = _common_file(machine, shared_flows.LENGTH)
+            self.flows = SharedFlows(network, file, RecordLock(file, 0))
         self.cells = memoryview(self._map).cast("d")
         self.pacing = self.cells[:PACING]
         machine.Free()
@@ -91,7 +97,8 @@ class SharedClocks:
         )
         out.remembers = shared  # the requests of one rank come in order
         first, links = PACING + 2 * self.hosts * CELLS, self.lock(LINKS_LOCK)
-        return Cards(out, into, [Queue(self.cells, first + index * CELLS, links) for index in range(self._links)])
+        shared_links = [Queue(self.cells, first + index * CELLS, links) for index in range(self._links)]
+        return Cards(out, into, shared_links, self.flows)
 
     def is_first_to_ask(self) -> bool:
         """Tell whether this rank is the first of its machine to ask."""
@@ -135,6 +142,11 @@ def _check_machines(machines: Sequence[int], placed: Sequence[int], network: Net
                 f"ranks of one emulated host must run on one real machine, host {network.hosts[host].name!r} has some "
                 f"on two: map ranks by node, or give the network as many ranks per host as a machine has"
             )
+    if network.plan.sharing == "packet":
+        raise UsageError(
+            f'sharing = "packet" needs all ranks on one real machine, this job has {len(set(machines))}: use simulated '
+            'ranks (--simulate P), or sharing = "message"'
+        )
     if network.links:
         raise UsageError(
             f"a link that hosts share needs all ranks on one real machine, network {network.name!r} has "

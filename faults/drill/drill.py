@@ -204,8 +204,7 @@ def _steady_state(job: JobSpec, folder: Path, mpi: mpirun.Mpi) -> float:
     """Seconds of the fault-free run, which must pass all checks."""
     _, calm = launch_once(replace(job, events=[]), folder, mpi)
     if not calm.recovered:
-        broken = next(f"{name}: {text}" for name, (ok, text) in calm.checks.items() if not ok)
         raise UsageError(
-            f"a drill begins from a job that works; without any fault this one does not ({broken}): see {folder}"
+            f"a drill begins from a job that works; without any fault this one does not ({calm.reason}): see {folder}"
         )
     return calm.seconds

@@ -33,7 +33,13 @@ def main(arguments: Sequence[str]) -> None:
     atexit.register(recorder.close)
     mpi: Any = MPI
     mpi.COMM_WORLD = comm  # not `program.replace_world`: the program may finalize MPI itself
-    program.become(*program.named(arguments[4:]))
+    try:
+        program.become(*program.named(arguments[4:]))
+    except Exception as error:
+        assert error.__traceback__ is not None
+        shown = program.without_ours(error.with_traceback(error.__traceback__.tb_next))
+        sys.excepthook(type(shown), shown, shown.__traceback__)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

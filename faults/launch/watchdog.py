@@ -75,7 +75,8 @@ class Watch:
         Given the time, the members that a detector suspects: they are fenced (killed), so that no other takes the place
         of a process that may wake up again.
     stall_s, deadline_s
-        Longest time without a sign of progress, and for the whole launch.
+        Longest time without a sign of progress, from the first step on, and for the whole launch: how long
+        ranks take to start, to import and to make their data depends on what else the machine does.
     all_for_one
         Number of ranks of which the first death ends all, at once: mpirun itself takes a quarter of a second for that.
     world
@@ -98,13 +99,14 @@ class Watch:
         self.ranks = RanksAtWork(board, len(board.rows) if world is None else world)
         self._fenced: dict[int, float] = {}
         self._silent: dict[int, int] = {}
-        self._last_move, self._looked, self._seen = 0.0, 0.0, b""
+        self._last_move, self._looked, self._seen, self._at_start = 0.0, 0.0, b"", b""
         self._all_gone: float | None = None
 
     def until_end(self, running: Job) -> Ending:
         """Wait for the job's end, or end it; no process is left of it afterwards."""
         began = self._last_move = self._clock.now()
         self._fenced, self._seen, self._all_gone, self._looked = {}, b"", None, 0.0
+        self._at_start = self.board.rows["step"].tobytes()
         why = BY_ITSELF
         waits: list[str] = []
         try:
@@ -156,8 +158,9 @@ class Watch:
         self._looked = now
         if now - began > self.deadline_s:
             return f"the deadline of {self.deadline_s:g} s passed"
-        progress = self.board.rows["step"].tobytes() + self.board.rows["state"].tobytes() + self._journal_size()
-        if progress != self._seen:
+        steps = self.board.rows["step"].tobytes()
+        progress = steps + self.board.rows["state"].tobytes() + self._journal_size()
+        if progress != self._seen or steps == self._at_start:
             self._seen, self._last_move = progress, now
         if now - self._last_move > self.stall_s:
             return f"nothing moved for {self.stall_s:g} s"

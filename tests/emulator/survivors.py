@@ -18,6 +18,8 @@ from mpi4py import MPI  # noqa: E402
 import emulator  # noqa: E402
 from tests.emulator.small_networks import plain  # noqa: E402
 
+SENT = f"{sys.argv[1]}.sent"  # beside the folder of what the ranks write
+
 
 def raises(what: str, function: Callable[[], object]) -> int:
     """The class of the error that `function` must raise."""
@@ -69,7 +71,9 @@ def leave_behind(comm: emulator.comm.EmulatedComm, old: emulator.comm.EmulatedCo
     if comm.rank == 1:
         posted = old.Irecv(got, 0, 5)
         comm.send(None, 0, 9)
-        time.sleep(0.5)  # nothing is taken in meanwhile
+        while not os.path.exists(SENT):  # asleep: nothing is taken in meanwhile
+            time.sleep(0.01)
+        time.sleep(0.1)  # in which rank 0 comes to wait, if it is quick
         old.Revoke()
         comm.recv(source=0, tag=9)
         assert got[0] == 0.0
@@ -77,6 +81,7 @@ def leave_behind(comm: emulator.comm.EmulatedComm, old: emulator.comm.EmulatedCo
     elif comm.rank == 0:
         comm.recv(source=1, tag=9)
         old.Send(np.ones(1), 1, 5)
+        open(SENT, "x").close()
         assert raises("never taken", lambda: old.Send(np.ones(1 << 20), 1, 6)) == MPI.ERR_REVOKED
         comm.send(None, 1, 9)
 

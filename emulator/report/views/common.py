@@ -95,7 +95,10 @@ def fidelity(one: Row, clock: str = "emulated") -> Iterator[Item]:
     inversions = one.get("inversions") or 0
     if one.get("pace") is None:
         exact = "exact but for inversions" if inversions else "exact"
-        text = f"{exact}, timed once where nothing varies" if clock == "simulated" else "not paced"
+        text = "not paced"
+        if clock == "simulated":
+            varies = "times vary with jitter, loss or --compute measured"
+            text = f"{exact}, timed once where nothing varies" if one.get("exact", True) else varies
     else:
         late = " and ".join(
             f"{one[key] * 1e6:.0f} us ({name})"

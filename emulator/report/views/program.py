@@ -14,7 +14,7 @@ _BARS = 40  # recoveries in the chart, the last ones
 def finding(result: Mapping[str, Any]) -> str | None:
     """Whether the program came to its end, and through how many recoveries."""
     one = result.get("program")
-    return one and f"{_ended(one)}."
+    return one and f"T{_ended(one)[1:]}."
 
 
 def view(result: Mapping[str, Any]) -> Iterator[Item]:
@@ -33,10 +33,21 @@ def view(result: Mapping[str, Any]) -> Iterator[Item]:
     yield Verdict(not one["status"], _ended(one))
     timed = [recovery for recovery in one["recoveries"] if "seconds" in recovery][-_BARS:]
     if timed:
-        names = [format_time(recovery["at"]) for recovery in timed]
+        names = [f"{_who(recovery)}{format_time(recovery['at'])}" for recovery in timed]
         seconds = [recovery["seconds"] for recovery in timed]
         bars = [Curve("recovery", names, seconds, style="bars")]
-        yield Series("recoveries", "Time of each recovery", Axis("after the start"), Axis.time("time", seconds), bars)
+        yield Series(
+            "recoveries",
+            "Time of each recovery",
+            Axis("rank, and when after the start"),
+            Axis.time("time", seconds),
+            bars,
+        )
+
+
+def _who(recovery: Row) -> str:
+    ranks = recovery.get("dead") or recovery.get("joined") or []
+    return f"{', '.join(map(str, ranks))}: " if ranks else ""
 
 
 def _ended(one: Row) -> str:

@@ -13,7 +13,10 @@ from emulator.commands.ending import Ending
 
 if __name__ == "__main__":
     comm = emulator.emulate(MPI.COMM_WORLD, "10gbe")
-    ending, reported = Ending(comm._real.Dup(), comm.engine, patience_s=0.2), Path(sys.argv[1])
+    control, reported = comm._real.Dup(), Path(sys.argv[1])
+    ending = Ending(control, comm.engine, patience_s=0.2)
+    while comm.rank == 0 and not control.iprobe(1):  # rank 1 has ended when rank 0 does
+        time.sleep(0.01)
     while comm.rank == 2 and not reported.exists():
         time.sleep(0.01)
     for rows in ending.rows():

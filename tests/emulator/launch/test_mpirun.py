@@ -125,7 +125,7 @@ def test_stop_leaves_nothing_even_of_a_process_that_ignores_it():
     assert job.process.stdout is not None
     assert job.process.stdout.readline() == b"up\n"
     assert len(job.leftovers()) == 1
-    job.stop(grace=0.5)
+    job.stop(grace=60.0)
     assert job.leftovers() == []
     assert job.poll() == -signal.SIGTERM
     job.process.stdout.close()

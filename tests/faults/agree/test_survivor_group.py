@@ -32,20 +32,30 @@ def test_combined_words_say_what_all_have_in_common(case) -> None:
 
 
 HANGS = """
-import os, signal, sys, time
+import os, signal, sys
 import mpi4py
 mpi4py.rc.finalize = False
 from mpi4py import MPI
 from faults.agree import agreement, survivor_group
+from faults.platform import Clock
+
+class Ticks(Clock):
+    '''Time passes while this rank waits for the deaf one and has not voted: no other wait lasts too long.'''
+    t = 0.0
+    def now(self): return self.t
+    def give_way(self): self.t += 1e-3
 
 class Deaf:
     def __init__(self, comm): self.comm = comm
     def __getattr__(self, name): return getattr(self.comm, name)
     def Iagree(self, word): return self
-    def Test(self): return MPI.COMM_SELF.Iprobe()
+    def Test(self):
+        if not quorum.agreements._votes:
+            clock.give_way()
+        return MPI.COMM_SELF.Iprobe()
 
-agreement.STUCK_S = 0.1
-quorum = survivor_group.SurvivorGroup(MPI.COMM_WORLD)
+clock = Ticks()
+quorum = survivor_group.SurvivorGroup(MPI.COMM_WORLD, clock=clock)
 quorum.agreements.comms[0] = Deaf(quorum.agree_comm)
 if quorum.rank == 3:
     for other in range(3):
@@ -74,16 +84,16 @@ def test_an_agreement_that_hangs_is_made_again_elsewhere(tmp_path) -> None:
 
 
 HEARS = """
-import os, signal, time
+import os, signal
 import mpi4py
 mpi4py.rc.finalize = False
 from mpi4py import MPI
 from faults.agree import survivor_group
 
+survivor_group._HEAR_S = 60.0  # however late the news
 quorum = survivor_group.SurvivorGroup(MPI.COMM_WORLD)
 if quorum.rank == 1:
     os.kill(os.getpid(), signal.SIGKILL)
-time.sleep(1.0)
 quorum.agree_comm.Revoke()
 decision = quorum.agree(False)
 print(decision.ok, decision.alive, decision.rounds)
@@ -98,7 +108,7 @@ def test_news_of_a_death_come_in_before_the_first_round_on_a_revoked_base_too() 
 
 
 DIES_AT_THE_BARRIER = """
-import os, signal, time
+import os, signal
 import mpi4py
 mpi4py.rc.finalize = False
 from mpi4py import MPI
@@ -107,9 +117,12 @@ from faults.agree import agreement, survivor_group
 def quiet(comm):
     comm.Set_errhandler(MPI.ERRORS_RETURN)
     quiet.seen += 1
-    if MPI.COMM_WORLD.rank == 1 and quiet.seen == 3 + agreement.AGREE_COMMS + survivor_group.WORK_COMMS:
-        time.sleep(0.5)  # the others have their last communicator by then, and wait in the barrier
-        os.kill(os.getpid(), signal.SIGKILL)
+    if quiet.seen == 3 + agreement.AGREE_COMMS + survivor_group.WORK_COMMS:  # the last communicator
+        if MPI.COMM_WORLD.rank == 0:
+            MPI.COMM_WORLD.send("I have it, too", 1)
+        else:
+            MPI.COMM_WORLD.recv(source=0)
+            os.kill(os.getpid(), signal.SIGKILL)
 
 quiet.seen, survivor_group.quiet = 0, quiet
 decision = survivor_group.SurvivorGroup(MPI.COMM_WORLD).agree(True)

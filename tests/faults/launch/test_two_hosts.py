@@ -1,5 +1,9 @@
 """Two real hosts, one of which dies with its daemon; skipped, with the reason, where no hosts can be made."""
 
+import subprocess
+import time
+from types import SimpleNamespace
+
 import pytest
 
 from emulator.errors import UsageError
@@ -46,11 +50,22 @@ def test_an_odd_number_of_ranks_is_refused() -> None:
 
 
 def test_hosts_on_which_nothing_starts_are_refused_and_taken_down(tmp_path, monkeypatch) -> None:
-    script = tmp_path / "stands-still"
-    script.write_text(f"#!/bin/bash\ntrap 'echo down >> {tmp_path}/ends; exit' TERM\nsleep 60 & wait\n")
+    script, up = tmp_path / "stands-still", tmp_path / "up"
+    script.write_text(
+        f"#!/bin/bash\nsleep 60 & trap 'kill $!; echo down >> {tmp_path}/ends; exit' TERM\ntouch {up}\nwait\n"
+    )
     script.chmod(0o755)
+
+    class Started(subprocess.Popen):
+        def communicate(self, *given, **options):
+            while not up.exists():  # no time counts before it can be told to end
+                time.sleep(1e-3)
+            up.unlink()
+            return super().communicate(*given, **options)
+
+    monkeypatch.setattr(two_hosts, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": Started}))
     monkeypatch.setattr(two_hosts, "_SCRIPT", script)
-    monkeypatch.setattr(two_hosts, "_TRY_S", 0.5)
+    monkeypatch.setattr(two_hosts, "_TRY_S", 0.01)
     with pytest.raises(UsageError, match="3 times mpirun did not start"):
         two_hosts.check(mpirun.find_mpi(), 4)
     assert (tmp_path / "ends").read_text() == "down\n" * 3

@@ -1,0 +1,333 @@
+"""Messages that share cards and links fairly, packet by packet, as TCP's connections do.
+
+::
+
+    |first              |due            a message alone: size * beta of the narrowest part
+    |======= 1 ========|
+    |first                          |due
+    |== 1/2 ==|=== 1/2 ==|== 1 ==|     two that meet at a card get half of it each while both are there
+
+The bytes from one rank to another form one stream, in the order in which they were sent. A message uses the sender's
+card, the links on its way and the receiver's card all together, from the time at which its first byte is at the
+receiver's card. The messages that are under way share what they use by max-min fairness: the narrowest resource is
+divided equally among those that cross it, what they leave of the others goes to the rest in the same way.
+
+So the end of a message depends on messages that begin later. `Flows.due` gives it with what is known: for good once
+emulated time has reached it, because what begins later cannot change it any more; unpaced, with the messages that have
+been sent by then. A message that comes too late to be taken into account gets what those that are through left free.
+
+Source: Bertsekas and Gallager, "Data Networks" (1992), section 6.5.2, max-min fair rates by filling; for TCP: Casanova
+and Marchal, "A network model for simulation of grid application" (2002).
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from emulator.network import Network
+
+Key = tuple[int, int]
+"""A message: the rank that sends it, and its token."""
+Piece = tuple[float, float, float]
+"""From, until, and bytes per second in between."""
+
+_KEPT = 32  # pieces of each card that are kept for messages that come too late
+_NOTHING = 1e-9  # share of a card that rounding leaves
+
+
+class Flight:
+    """A message on its way.
+
+    Attributes
+    ----------
+    key, destination : which message, and the rank that it goes to
+    first, size : when its first byte is at the receiver's card, at the earliest; its bytes
+    most : bytes per second that it gets when alone
+    uses : the resources on its way, by number
+    due : when its last byte is there as far as is known; None while that is not worked out
+    pieces : its rate up to then
+    """
+
+    __slots__ = ("destination", "due", "first", "key", "most", "pieces", "size", "uses")
+
+    def __init__(self, key: Key, destination: int, first: float, size: float, most: float, uses: Sequence[int]) -> None:
+        self.key, self.destination, self.first, self.size = key, destination, first, size
+        self.most, self.uses = most, uses
+        self.due: float | None = None
+        self.pieces: list[Piece] = []
+
+    @property
+    def stream(self) -> tuple[int, int]:
+        """The ranks that it goes from and to."""
+        return self.key[0], self.destination
+
+
+class Flows:
+    """All messages that are under way between the hosts of a network, and how fast.
+
+    Attributes
+    ----------
+    forgotten : called with messages whose known end does not hold any more, because another one has been sent
+    """
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        hosts = len(network.hosts)
+        self._links = 2 * hosts
+        betas = [beta for host in network.hosts for beta in (host.nic.egress_beta, host.nic.ingress_beta)]
+        betas += [link.beta for link in network.links]
+        self._capacity = [1 / beta if beta else math.inf for beta in betas]
+        self._whole = list(self._capacity)
+        self.forgotten: Callable[[Iterable[Flight]], None] = lambda flights: None
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget every message."""
+        self.open: dict[Key, Flight] = {}
+        self.at: defaultdict[int, dict[Key, Flight]] = defaultdict(dict)
+        self.through: defaultdict[int, list[Piece]] = defaultdict(list)  # what messages that are through have used
+        self.ended: dict[tuple[int, int], float] = {}  # by stream, when its latest message was through
+        # Begin and end of messages that are through and that their receivers have not asked for.
+        self.dues: dict[Key, tuple[float, float]] = {}
+
+    # -- what ranks ask
+
+    def add(self, key: Key, destination: int, first: float, size: float, beta: float) -> bool:
+        """A message is sent; `beta` is the least seconds per byte of its own.
+
+        Returns whether it comes too late: another message is through that it would have shared a card with.
+        """
+        network = self.network
+        here, there = network.host_of(key[0]), network.host_of(destination)
+        links = network.path(here, there).links
+        uses = [self._cards(here)[0], *(self._links + link for link in links), self._cards(there)[1]]
+        flight = Flight(key, destination, first, size, 1 / beta if beta else math.inf, uses)
+        begin = max(first, self.ended.get(flight.stream, 0.0))
+        late = any(until > begin for use in uses for _, until, _ in self.through[use])
+        self._enter(flight)
+        if known := [each for each in self._together(flight) if each.due is not None]:
+            for each in known:
+                each.due = None
+            self.forgotten(known)
+        return late
+
+    def due(self, key: Key, now: float) -> tuple[float, float]:
+        """When a message begins and ends at the receiver's card: for good if it has ended by `now`.
+
+        Parameters
+        ----------
+        now : no message that is sent later begins before; infinite: that is not known, and the answer is made to hold
+        """
+        flight = self.open.get(key)
+        if flight is not None:
+            ends = self.expected(key)
+            if ends > now:
+                return self._begin(flight), ends
+            for each in self._together(flight):
+                before = each.stream == flight.stream and each.key <= key
+                if before if now == math.inf else each.due is not None and each.due <= now:
+                    self._end(each, now)
+        known = self.dues[key]
+        if known[1] <= now:  # else another rank has seen more of the time than this one
+            del self.dues[key]
+        return known
+
+    def expected(self, key: Key) -> float:
+        """When a message will have ended, as far as is known; changes nothing."""
+        flight = self.open.get(key)
+        if flight is None:
+            return self.dues[key][1]
+        if flight.due is None:
+            self._work_out(flight)
+        ends: Any = flight.due
+        return float(ends)
+
+    def idle(self, host: int) -> float:
+        """When all messages out of a host and into it have ended, as far as is known."""
+        uses = self._cards(host)
+        flights = [flight for use in uses for flight in self.at[use].values()]
+        ends = [until for use in uses for _, until, _ in self.through[use][-1:]]
+        return max([self.expected(flight.key) for flight in flights] + ends, default=0.0)
+
+    def weaken(self, host: int, beta: float) -> None:
+        """Let a host's card take `beta` seconds per byte into it (0: as configured), and out of it in proportion.
+
+        For whole messages: those under way, too, are slower from their beginnings.
+        """
+        into = self._whole[self._cards(host)[1]]
+        fraction = 1 / (beta * into) if beta else 1.0
+        for use in self._cards(host):
+            self._capacity[use] = self._whole[use] * fraction
+            for flight in [one for each in self.at[use].values() for one in self._together(each)]:
+                flight.due = None
+
+    # -- bookkeeping
+
+    @staticmethod
+    def _cards(host: int) -> tuple[int, int]:
+        """The numbers of a host's card: out of it and into it."""
+        return 2 * host, 2 * host + 1
+
+    def _enter(self, flight: Flight) -> None:
+        self.open[flight.key] = flight
+        for use in flight.uses:
+            self.at[use][flight.key] = flight
+
+    def _together(self, flight: Flight) -> list[Flight]:
+        """All messages that share something with this one, or with one that does."""
+        found, seen, ahead = {flight.key: flight}, set(flight.uses), list(flight.uses)
+        while ahead:
+            for key, other in self.at[ahead.pop()].items():
+                if key not in found:
+                    found[key] = other
+                    ahead += [use for use in other.uses if use not in seen]
+                    seen.update(other.uses)
+        return list(found.values())
+
+    def _begin(self, flight: Flight) -> float:
+        known: Any = flight.pieces[0][0] if flight.pieces else flight.due
+        return float(known)
+
+    def _end(self, flight: Flight, now: float) -> None:
+        """Note that a message is through: its rate is what it was, whatever comes."""
+        due: Any = flight.due
+        del self.open[flight.key]
+        self.ended[flight.stream] = due
+        self.dues[flight.key] = self._begin(flight), due
+        for use in flight.uses:
+            rest, through = self.at[use], self.through[use]
+            del rest[flight.key]
+            through += flight.pieces
+            through.sort()
+            needed = min([now, *(other.first for other in rest.values())])
+            before = bisect_right(through, needed, key=lambda piece: piece[1])
+            del through[: max(0, min(before, len(through) - _KEPT))]
+
+    # -- who gets what
+
+    def _work_out(self, flight: Flight) -> None:
+        """Follow all messages that share something with this one to their ends, with those that are known."""
+        streams: dict[tuple[int, int], list[Flight]] = {}
+        flights = self._together(flight)
+        for each in sorted(flights, key=lambda one: one.key, reverse=True):
+            each.pieces = []
+            streams.setdefault(each.stream, []).append(each)  # the next one is the last
+        uses = {use for each in flights for use in each.uses}
+        run = _Run(self._capacity, {use: self.through[use] for use in uses})
+        ready = {stream: max(waiting[-1].first, self.ended.get(stream, 0.0)) for stream, waiting in streams.items()}
+        time = min(ready.values())
+        while streams:
+            active = [waiting[-1] for stream, waiting in streams.items() if ready[stream] <= time]
+            following = min((at for at in ready.values() if at > time), default=math.inf)
+            for ended in run.step(time, following, active):
+                ended.due = run.time
+                waiting = streams[ended.stream]
+                waiting.pop()
+                if waiting:
+                    ready[ended.stream] = max(waiting[-1].first, run.time)
+                else:
+                    del streams[ended.stream], ready[ended.stream]
+            time = run.time
+
+    # -- as plain data, for ranks that are processes
+
+    def dump(self) -> Any:
+        """Give everything as lists and tuples."""
+        flights = [
+            (one.key, one.destination, one.first, one.size, one.most, one.uses, one.due, one.pieces)
+            for one in self.open.values()
+        ]
+        through = {use: pieces for use, pieces in self.through.items() if pieces}
+        return flights, through, self.ended, self.dues, self._capacity
+
+    def load(self, state: Any) -> None:
+        """Take over what `dump` gave."""
+        flights, through, ended, dues, capacity = state
+        self.clear()
+        for *known, due, pieces in flights:
+            flight = Flight(*known)
+            flight.due, flight.pieces = due, pieces
+            self._enter(flight)
+        self.through.update(through)
+        self.ended, self.dues, self._capacity = ended, dues, capacity
+
+
+class _Run:
+    """The messages of one group of resources, followed through time.
+
+    Attributes
+    ----------
+    time : how far
+    """
+
+    def __init__(self, capacity: Sequence[float], through: dict[int, list[Piece]]) -> None:
+        self.capacity, self.through = capacity, through
+        self.edges = sorted({edge for pieces in through.values() for piece in pieces for edge in piece[:2]})
+        self.left: dict[Key, float] = {}
+        self.time = 0.0
+
+    def step(self, time: float, following: float, active: Sequence[Flight]) -> list[Flight]:
+        """Go on from `time` to the next change, at the latest to `following`; gives the messages that end there."""
+        left, ends = self.left, {}
+        rates = max_min(active, self._spare(time, active))
+        for each in active:
+            rate, remains = rates[each.key], left.get(each.key, each.size)
+            if remains <= 0 or rate == math.inf:
+                ends[each.key] = time
+            elif rate > 0:
+                ends[each.key] = time + remains / rate
+        after = bisect_right(self.edges, time)
+        edge = self.edges[after] if after < len(self.edges) else math.inf
+        self.time = until = min([*ends.values(), following, edge])
+        ended = []
+        for each in active:
+            rate = rates[each.key]
+            if until > time and rate > 0:
+                _lengthen(each.pieces, time, until, rate)
+            if ends.get(each.key) == until:
+                ended.append(each)
+            elif rate < math.inf:
+                left[each.key] = left.get(each.key, each.size) - rate * (until - time)
+        return ended
+
+    def _spare(self, time: float, active: Sequence[Flight]) -> dict[int, float]:
+        """What messages that are through leave of each resource at a time, in bytes per second."""
+        spare = {}
+        for use in {use for each in active for use in each.uses}:
+            whole = self.capacity[use]
+            free = whole - sum(rate for begin, until, rate in self.through[use] if begin <= time < until)
+            spare[use] = free if whole == math.inf or free > whole * _NOTHING else 0.0
+        return spare
+
+
+def _lengthen(pieces: list[Piece], begin: float, until: float, rate: float) -> None:
+    """Note a rate, or that the last one goes on."""
+    if pieces and pieces[-1][1:] == (begin, rate):
+        pieces[-1] = pieces[-1][0], until, rate
+    else:
+        pieces.append((begin, until, rate))
+
+
+def max_min(flights: Sequence[Flight], spare: dict[int, float]) -> dict[Key, float]:
+    """Divide what is spare of each resource fairly among the messages that use it, in bytes per second."""
+    rates: dict[Key, float] = {}
+    users: defaultdict[int, int] = defaultdict(int)
+    for flight in flights:
+        for use in flight.uses:
+            users[use] += 1
+    rest = list(flights)
+    while rest:
+        shares = {use: spare[use] / users[use] for use in {use for each in rest for use in each.uses}}
+        least = min([*shares.values(), *(each.most for each in rest)])
+        fixed = [each for each in rest if each.most <= least or any(shares[use] <= least for use in each.uses)]
+        for each in fixed:
+            rates[each.key] = least
+            for use in each.uses:
+                users[use] -= 1
+                spare[use] = max(0.0, spare[use] - least) if least < math.inf else spare[use]
+        rest = [each for each in rest if each.key not in rates]
+    return rates
