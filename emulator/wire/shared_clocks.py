@@ -83,7 +83,7 @@ class SharedClocks:
         self._map = mmap.mmap(self._file, length)
         self.flows: SharedFlows | None = None
         if network.plan.sharing == "packet":
-            file = _common_file(machine, shared_flows.LENGTH)
+            file = common_file(machine, shared_flows.LENGTH)
             self.flows = SharedFlows(network, file, RecordLock(file, 0))
         self.cells = memoryview(self._map).cast("d")
         self.pacing = self.cells[:PACING]

@@ -36,8 +36,8 @@ def main(arguments: Sequence[str]) -> None:
     try:
         program.become(*program.named(arguments[4:]))
     except Exception as error:
-        assert error.__traceback__ is not None
-        shown = program.without_ours(error.with_traceback(error.__traceback__.tb_next))
+        own = error.__traceback__
+        shown = program.without_ours(error.with_traceback(own and own.tb_next))
         sys.excepthook(type(shown), shown, shown.__traceback__)
         sys.exit(1)
 
