@@ -7,7 +7,7 @@ their passages.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,7 +47,8 @@ class Library:
         """Send every rank the passages of its shards, and index them there; collective."""
         parts: list[Any] | None = None
         if control.Get_rank() == 0:
-            shelves = [self.of_shard(placement, shard) for shard in range(placement.shards)]
+            numbered: dict[Hashable, Passage] = {one.number: one for one in self.passages}
+            shelves = [[numbered[number] for number in part] for part in placement.split(numbered)]
             parts = [{shard: shelves[shard] for shard in placement.held_by(rank)} for rank in range(control.Get_size())]
         return {shard: Index(self.shared, held) for shard, held in control.scatter(parts).items()}
 

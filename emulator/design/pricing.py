@@ -50,7 +50,8 @@ class Priced:
     extra_nodes
         Servers and spares beside the p nodes.
     staleness
-        Steps after which every node has seen an update, where older ones than the job tolerates are infeasible.
+        Steps after which every node has seen an update, where older ones than the job tolerates, and neighbours whom
+        liars outvote, are infeasible.
     followed
         Figures at those p whose messages were followed one by one (`emulator.design.walk`).
     """
@@ -97,7 +98,7 @@ class Priced:
         fits = (self.memory <= job.memory) & (self.server_memory <= job.memory) & (self.waste < 1)
         fits &= self.p + self.extra_nodes <= job.most
         if self.staleness is not None:
-            fits &= self.staleness <= job.staleness
+            fits &= (self.staleness <= job.staleness) & balance.honest(self.facts, self.design.flows, self.p)
         return fits & (self.answer <= (job.deadline or np.inf))
 
     @property
@@ -163,8 +164,8 @@ def price(
     memo
         Keeps what several designs of the same facts and the same p have in common.
     fresh
-        Whether updates that are older than the job tolerates make a node count infeasible, as for the planner; a
-        prediction is made all the same.
+        Whether updates that are older than the job tolerates, or too few neighbours for its liars, make a node count
+        infeasible, as for the planner; a prediction is made all the same.
     terms
         Latency, bandwidth, reduction, queueing and bytes of a step over p, in the place of the formulas'.
     """
@@ -244,7 +245,8 @@ def _answer(facts: Facts, design: Design, p: NDArray[np.int64], compute: Array, 
 
 def _waits(design: Design) -> tuple[Any, ...]:
     """What the waiting of a design depends on."""
-    return ("wait", design.model, design.bound, design.rounds, design.quorum, design.stragglers, design.patterns)
+    flows = tuple((flow.pattern, flow.graph, flow.every) for flow in design.flows)
+    return ("wait", design.model, design.bound, design.rounds, design.quorum, design.stragglers, flows)
 
 
 def _memory(facts: Facts, design: Design, p: NDArray[np.int64]) -> tuple[Array, float]:

@@ -142,6 +142,9 @@ def skeleton(
                      f"{allows}), predicted for the same")  # fmt: skip
         if asked + extra <= facts.places:
             needs[f"nodes were cut from {asked} to {p}"] = f"-n {asked + extra} or --simulate {asked + extra}"
+    if asked == 1 and extra == 0:
+        raise UsageError(f"{sheet.origin}: partition.nodes: a skeleton exchanges messages among at least 2 nodes, got "
+                         "1: give more, or ask predict for its price")  # fmt: skip
     if (p < 2 and extra == 0) or p < 1:
         raise UsageError(f"a skeleton needs at least 2 ranks, got {most} for {extra} beside the nodes: give more")
     cut = replace(design, flows=tuple(replace(flow, servers=min(flow.servers, servers), overlap=0.0)

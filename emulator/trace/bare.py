@@ -117,7 +117,7 @@ class TracedComm(MPI.Intracomm):
             return NO_PEER
         peer = self.members[dest]
         token = self._next(self._sent, dest, tag, self.me, peer)
-        size, until = _size_of(buf), _now()
+        size, until = size_of(buf), _now()
         for instrument in self.carrier.instruments:
             instrument.sent(self.me, peer, tag, size, since, until, since, _NAN, 0.0, token)
         return peer
@@ -330,14 +330,14 @@ for _names, _make in (
             setattr(TracedComm, _name, _make(_name))
 
 
-def _size_of(buf: Any) -> int:
+def size_of(buf: Any) -> int:
     """Bytes of a buffer as mpi4py takes them; 0 of an object that is pickled."""
     if isinstance(buf, list | tuple):
         count = buf[1] if len(buf) > 1 else None
         kind = buf[-1] if isinstance(buf[-1], MPI.Datatype) else None
         if isinstance(count, int) and kind is not None:
             return count * kind.Get_size()
-        return _size_of(buf[0]) if buf else 0
+        return size_of(buf[0]) if buf else 0
     size = getattr(buf, "nbytes", None)
     if isinstance(size, int):
         return size

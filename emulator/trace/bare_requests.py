@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mpi4py import MPI
 
@@ -14,6 +14,13 @@ from emulator.core.wall_clock import perf_counter as _now
 
 if TYPE_CHECKING:
     from emulator.trace.bare import TracedComm
+
+
+class Operation(Protocol):
+    """What a request does."""
+
+    def done(self, comm: Any, status: MPI.Status, since: float) -> None:
+        """Called once it is complete, for which the rank waited since `since`."""
 
 
 class Sending:
@@ -41,8 +48,8 @@ class Receiving:
 class _Traced:
     """What traced requests have in common: the operation under way is told of once, when it is complete."""
 
-    comm: TracedComm
-    operation: Sending | Receiving | None
+    comm: Any
+    operation: Operation | None
 
     def done(self, status: MPI.Status, since: float) -> None:
         """Tell of the completion."""
@@ -94,7 +101,7 @@ class TracedRequest(_Traced, MPI.Request):  # type: ignore[misc]
     def __new__(cls, request: MPI.Request, *_: Any) -> TracedRequest:
         return MPI.Request.__new__(cls, request)
 
-    def __init__(self, request: MPI.Request, comm: TracedComm, operation: Sending | Receiving) -> None:
+    def __init__(self, request: MPI.Request, comm: Any, operation: Operation) -> None:
         self.comm, self.operation = comm, operation
 
 
@@ -104,7 +111,7 @@ class TracedPrequest(_Traced, MPI.Prequest):  # type: ignore[misc]
     def __new__(cls, request: MPI.Prequest, *_: Any) -> TracedPrequest:
         return MPI.Prequest.__new__(cls, request)
 
-    def __init__(self, request: MPI.Prequest, comm: TracedComm, begin: Callable[[], Sending | Receiving]) -> None:
+    def __init__(self, request: MPI.Prequest, comm: Any, begin: Callable[[], Operation]) -> None:
         self.comm, self.operation, self.begin = comm, None, begin
 
     def Start(self) -> None:

@@ -169,6 +169,10 @@ class SurvivorGroup:
         """Processes that this process knows to be dead."""
         return dead_ranks(self.agree_comm, self._group)
 
+    def death_is_news(self) -> bool:
+        """Whether this process knows of a death that the last decision does not."""
+        return not self.failed().isdisjoint(self.alive)
+
     def agree(
         self, ok: bool, kept: int = ANY, wait: Wait | None = None, leaves: bool = False, grows: bool = False
     ) -> Decision:
@@ -214,7 +218,7 @@ class SurvivorGroup:
         progress is denied by neither.
         """
         until = self._clock.now() + _HEAR_S
-        while self.failed().isdisjoint(self.alive) and self._clock.now() < until:
+        while not self.death_is_news() and self._clock.now() < until:
             MPI.COMM_SELF.Iprobe()
             self._clock.give_way()
 

@@ -99,7 +99,7 @@ _ASKED: dict[str, dict[str, Any]] = {
     "agree": _option("--agree-every", type=_whole(0),
         help="Steps between agreements (ring); absent: 0, only after a death and at the end (1 with --checkpoint)."),
     "checksum": _option("--checksum", is_flag=True, default=None,
-        help="Compare checksums of the ranks' state (ring), so that a flipped bit is detected."),
+        help="Compare checksums of the ranks' state and messages (ring), so that a flipped bit is detected."),
     "ballast": _option("--ballast", type=SIZE,
                        help="Bytes that are sent along with the work (not in every step), for long messages."),
     "rule": _option("--rule", type=click.Choice(tuple(RULES)), help="How a federated server averages."),

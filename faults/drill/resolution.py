@@ -186,7 +186,9 @@ def _check_kinds(job: JobSpec, pattern: Pattern, faults: Sequence[Fault]) -> Non
             raise UsageError(
                 f"fault {fault.text!r}: a rank hands over what it has by {able}, got {job.recovery}: choose ring"
             )
-        if kind.spoils_state and not (pattern.lockstep and job.policy.repairs):
+        if kind.spoils_messages and job.net is not None:
+            raise UsageError(f"fault {fault.text!r} meets messages of MPI itself, got --net {job.net}: leave it out")
+        if (kind.spoils_state or kind.spoils_messages) and not (pattern.lockstep and job.policy.repairs):
             raise UsageError(
                 f"fault {fault.text!r} meets state that all ranks hold and recovering keeps: ring by shrink, spare, "
                 f"respawn or rejoin, got {pattern.name} by {job.recovery}"
@@ -229,9 +231,9 @@ def _check_roles(job: JobSpec, pattern: Pattern) -> None:
 
 def _check_flips(job: JobSpec) -> None:
     """Reject flips that meet no state, and those after which no majority of ranks has the right one."""
-    flips = [event for event in job.events if event.kind.spoils_state]
+    flips = [event for event in job.events if event.kind.spoils_state or event.kind.spoils_messages]
     for event in flips:
-        together = {other.rank for other in flips if other.when == event.when}
+        together = {other.rank for other in flips if other.when == event.when and other.kind.spoils_state}
         if event.rank >= job.ranks:
             raise UsageError(
                 f"fault {event.text!r}: rank {event.rank} waits, and holds no state: name one of 0 to {job.ranks - 1}"

@@ -41,6 +41,10 @@ class Kind:
         The rank goes on after the instant of the fault: to the end of a step, or until the fault is detected, if it is.
     spoils_state
         It changes the state that `faults.recovering` keeps the same on all ranks.
+    spoils_messages
+        It changes messages of MPI.
+    in_message
+        The kind of the same fault ``in message``; empty where there is none.
     silent
         The MPI runtime does not notice it: a detector with a limit of silence must.
     whole_host
@@ -68,6 +72,8 @@ class Kind:
     told: bool = False
     lingers: bool = False
     spoils_state: bool = False
+    spoils_messages: bool = False
+    in_message: str = ""
     silent: bool = False
     whole_host: bool = False
     lasts: bool = False
@@ -109,7 +115,11 @@ KINDS = {
             "preempt", "the process is told to leave, and is gone after its time of grace", signal.SIGTERM, ends=True,
             final=True, told=True, lingers=True, lasts=True,
         ),
-        Kind("flip", "a bit of the rank's state flips in memory", ends=True, lingers=True, spoils_state=True),
+        Kind(
+            "flip", "a bit of the rank's state flips in memory", ends=True, lingers=True, spoils_state=True,
+            in_message="flip-message",
+        ),
+        Kind("flip-message", "a bit of the next message to the rank flips on its way", spoils_messages=True),
         Kind("corrupt", "the newest checkpoint on disk is damaged", needs_checkpoints=True),
         Kind("full", "the disk of the checkpoints is full", lasts=True, needs_checkpoints=True),
         Kind(

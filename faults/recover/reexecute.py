@@ -43,6 +43,8 @@ def reexecute(comm: MPI.Intracomm, task: Callable[[Any], Any], requests: Sequenc
     TaskFailed
         A task raised again and again, and no rank died.
     """
+    if isinstance(comm, SurvivorComm):
+        comm.copes = True
     answer = map_tasks(comm, task, requests, root=COORDINATOR, membership=_dead)
     if answer is not None:
         answers[...] = _values(answer, comm)

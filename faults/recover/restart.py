@@ -69,6 +69,7 @@ class Restarting(GuardedLoop):
         self._step_s: list[float] = []
         if self.drill.journal.attempt:
             self.drill.noticed()  # a later launch is the recovery: here a second fault strikes
+        self._loaded: State | None = None
         self.step = self._resume()
         self.drill.ready()
 
@@ -87,7 +88,8 @@ class Restarting(GuardedLoop):
         self.drill.journal.write(What.REBUILT, places=list(range(self.comm.Get_size())), coordinator=0)
         if found is not None:
             try:
-                for name, array in self.store.load(found).items():
+                self._loaded = self.store.load(found)
+                for name, array in self._loaded.items():
                     np.copyto(self.state[name], array)
             except Damaged as error:
                 raise RecoveryFailed("restore", f"no intact checkpoint: {error}") from None
@@ -99,6 +101,11 @@ class Restarting(GuardedLoop):
 
     def next(self, steps: int) -> bool:
         """Whether there is a step left."""
+        self._check_use()
+        if self._loaded is not None:
+            for name, array in self._loaded.items():  # the program may have filled its state like in the first launch
+                np.copyto(self.state[name], array)
+            self._loaded = None
         return self.step < steps
 
     @contextmanager
@@ -106,7 +113,11 @@ class Restarting(GuardedLoop):
         """One step, which ends with a checkpoint when one is due."""
         began = self._clock.now()
         self.drill.working_on(self.step)
-        yield
+        try:
+            yield
+        except BaseException as error:
+            self._left_by = error
+            raise
         self.drill.journal.write(What.COMMIT, step=self.step)
         self.step += 1
         self._step_s.append(self._clock.now() - began)

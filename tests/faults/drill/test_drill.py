@@ -192,6 +192,16 @@ def test_a_flipped_bit_goes_unnoticed_without_checksums(tmp_path) -> None:
     assert evaluation.episodes == []
 
 
+def test_a_bit_that_flips_in_a_message_is_found_by_checksums_and_no_rank_dies(tmp_path) -> None:
+    evaluation = carry_out(tmp_path, ["flip 3 @ step 9 in message"], "shrink", options={"agree": 0, "checksum": True})
+    check(evaluation, 4)
+
+
+def test_a_bit_that_flips_in_a_message_goes_unnoticed_without_checksums(tmp_path) -> None:
+    evaluation = carry_out(tmp_path, ["flip 3 @ step 9 in message"], "shrink")
+    assert {name for name, (ok, _) in evaluation.checks.items() if not ok} == {"result"}
+
+
 def test_a_job_that_restarts_saves_the_step_at_which_a_rank_is_told_to_leave(tmp_path) -> None:
     evaluation = carry_out(tmp_path, ["preempt 2 @ step 13 for 10 s"], "restart", ranks=3)
     check(evaluation, 3)

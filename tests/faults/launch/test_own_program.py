@@ -25,7 +25,7 @@ from emulator.trace import loading
 from faults import policies
 from faults.__main__ import main
 from faults.launch import own_program
-from faults.launch.own_program import in_words, recoveries
+from faults.launch.recoveries import in_words, recoveries
 from faults.platform import LOCAL
 from faults.record import outcome
 from faults.record.outcome import Process
