@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
 
@@ -16,30 +16,45 @@ if TYPE_CHECKING:
     from emulator.trace.bare import TracedComm
 
 
-class Operation(Protocol):
-    """What a request does."""
+class Operation:
+    """What a request does; `comm` is the communicator that made it. Nothing is told of one of this very class."""
+
+    def begins(self, comm: Any, since: float) -> None:
+        """Called when the rank begins to wait for it."""
 
     def done(self, comm: Any, status: MPI.Status, since: float) -> None:
         """Called once it is complete, for which the rank waited since `since`."""
 
+    def cancelled(self, comm: Any) -> None:
+        """Called once it is cancelled."""
 
-class Sending:
-    """A send under way to `peer`."""
 
-    tag = MPI.ANY_TAG  # is not noted
+class _Told(Operation):
+    """An operation of a `TracedComm`, with the member with number `peer` or with any."""
 
-    def __init__(self, peer: int) -> None:
-        self.peer = peer
+    def __init__(self, peer: int, tag: int = MPI.ANY_TAG) -> None:
+        self.peer, self.tag = peer, tag
+
+    def begins(self, comm: TracedComm, since: float) -> None:
+        comm.begin_to_wait(since, self.peer, self.tag)
+
+    def cancelled(self, comm: TracedComm) -> None:
+        comm.goes_on()
+
+
+class Sending(_Told):
+    """A send under way."""
 
     def done(self, comm: TracedComm, status: MPI.Status, since: float) -> None:
         comm.tell_wait(Wait.SEND, since, self.peer)
 
 
-class Receiving:
-    """A receive that is posted, from the member with number `peer` or from any."""
+class Receiving(_Told):
+    """A receive that is posted; `token` is None where only its message will say which one it is."""
 
     def __init__(self, token: int | None, peer: int, tag: int) -> None:
-        self.token, self.peer, self.tag = token, peer, tag
+        super().__init__(peer, tag)
+        self.token = token
 
     def done(self, comm: TracedComm, status: MPI.Status, since: float) -> None:
         comm.tell_receive(status, self.token, since)
@@ -57,25 +72,25 @@ class _Traced:
         if operation is None:
             return
         if status.Is_cancelled():
-            self.comm.goes_on()
+            operation.cancelled(self.comm)
         else:
             operation.done(self.comm, status, since)
 
-    def begin_to_wait(self, since: float) -> None:
-        """Note for which rank this one waits from now on."""
+    def begins(self, since: float) -> None:
+        """Tell that this rank begins to wait."""
         if self.operation is not None:
-            self.comm.begin_to_wait(since, self.operation.peer, self.operation.tag)
+            self.operation.begins(self.comm, since)
 
     def Wait(self, status: MPI.Status | None = None) -> bool:
         since, status = _now(), status if status is not None else MPI.Status()
-        self.begin_to_wait(since)
+        self.begins(since)
         answer: bool = super().Wait(status)  # type: ignore[misc]
         self.done(status, since)
         return answer
 
     def wait(self, status: MPI.Status | None = None) -> Any:
         since, status = _now(), status if status is not None else MPI.Status()
-        self.begin_to_wait(since)
+        self.begins(since)
         answer = super().wait(status)  # type: ignore[misc]
         self.done(status, since)
         return answer
@@ -128,7 +143,7 @@ def _completing(original: Any, complete: Callable[[Any, int], Sequence[int]], se
             return original(requests, statuses)
         since = _now()
         if waits:  # for the first of them, as far as is known
-            next(one for one in requests if isinstance(one, _Traced)).begin_to_wait(since)
+            next(one for one in requests if isinstance(one, _Traced)).begins(since)
         given: Any = statuses if statuses is not None else [] if several else MPI.Status()
         answer = original(requests, given)
         for place, index in enumerate(complete(answer, len(requests))):
