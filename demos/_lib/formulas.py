@@ -77,14 +77,10 @@ def judge(
 
     Parameters
     ----------
-    what
-        What was measured, in the plural.
-    pairs
-        Predicted (None where there is no formula) and measured seconds.
-    into
-        The formula is only of paths into this rank.
-    exact
-        Whether the order of messages at a card is that of the formula, so that an ideal network keeps to it.
+    what : what was measured, in the plural
+    pairs : predicted (None where there is no formula) and measured seconds
+    into : the formula is only of paths into this rank
+    exact : whether the order of messages at a card is that of the formula, so that an ideal network keeps to it
     """
     off = [abs(predicted / measured - 1) for predicted, measured in pairs if predicted is not None and measured]
     if not off:

@@ -80,7 +80,8 @@ def timed(run: Run, jobs: Sequence[Job], fewest: int = 5) -> list[Series]:
     began = perf_counter()
     which = f"launch {run.launch.number} of {run.launch.of}: " if run.launch.of > 1 else ""
     with run.progress(run.budget, f"{which}timing {len(jobs)} jobs, s") as bar:
-        found = measure(run.control, jobs, Stop(run.budget, fewest=fewest), seed=run.seed, tick=bar.advance)
+        stop = Stop(run.budget, fewest=fewest)
+        found = measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance, under_way=run.under_way)
     if perf_counter() - began > run.budget + _OVERRUN_S:
         run.warn(
             f"the {len(jobs)} jobs did not fit into --budget {run.options.budget:g}: each of them runs at least twice; "

@@ -45,10 +45,8 @@ class Skeleton:
 
     Attributes
     ----------
-    formula, whole
-        The terms by formula: of this cut with its bytes uncut, and of the whole sheet.
-    needs
-        What was cut ("bytes were cut to 1M", "nodes ..."), with the option that runs it whole.
+    formula, whole : the terms by formula: of this cut with its bytes uncut, and of the whole sheet
+    needs : what was cut ("bytes were cut to 1M", "nodes ..."), with the option that runs it whole
     """
 
     exchanges: tuple[Exchange, ...]
@@ -103,11 +101,9 @@ def by_term(
 
     Parameters
     ----------
-    seconds
-        ``seconds(exchange, spread)`` of one exchange, measured or predicted.
-    mean, pace
-        How many times slower than declared the nodes compute on average, and those that set the pace: as in the
-        formula, the others wait for the difference.
+    seconds : ``seconds(exchange, spread)`` of one exchange, measured or predicted
+    mean, pace : how many times slower than declared the nodes compute on average, and those that set the pace: as in
+        the formula, the others wait for the difference
     """
     declared = -(-one.tasks // one.p) * one.compute if one.tasks else one.compute
     compute, slowest = mean * declared, pace * declared

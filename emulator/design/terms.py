@@ -85,8 +85,7 @@ def load(given: Table, alpha: float | None = None, beta: float | None = None) ->
 
     Parameters
     ----------
-    alpha, beta
-        Terms that were measured elsewhere, and replace the sheet's.
+    alpha, beta : terms that were measured elsewhere, and replace the sheet's
     """
     from emulator.network import files
 

@@ -7,7 +7,7 @@ documentation: `docs/networks.md` lists them.
 from __future__ import annotations
 
 import difflib
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
@@ -43,18 +43,21 @@ Where = Literal["every path", "shared links"]
 
 
 class Section(BaseModel):
-    """A table of a network file: unknown fields are refused with a suggestion."""
+    """A table of a network file or of a design sheet: unknown fields are refused with a suggestion."""
 
-    model_config = ConfigDict(frozen=True, defer_build=True)  # one validator is built, of the whole file
+    # One validator is built, of the whole file: one per table would take a tenth of a second.
+    model_config = ConfigDict(frozen=True, defer_build=True)
+    holds: ClassVar[str] = "field"
 
     @model_validator(mode="before")
     @classmethod
     def _know_every_field(cls, values: Any) -> Any:
+        legal = [field.alias or name for name, field in cls.model_fields.items()]
         for name in values if isinstance(values, dict) else ():
-            if name not in cls.model_fields:
-                near = difflib.get_close_matches(name, cls.model_fields, n=1)
+            if name not in legal:
+                near = difflib.get_close_matches(name, legal, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else "remove it."
-                raise UsageError(f"there is no field {name!r} here: {hint} Legal: {', '.join(cls.model_fields)}")
+                raise UsageError(f"there is no {cls.holds} {name!r} here: {hint} Legal: {', '.join(legal)}")
         return values
 
 

@@ -20,6 +20,7 @@ from emulator.run import console, launches
 from emulator.run.stall import StallWatch
 
 if TYPE_CHECKING:
+    from emulator.measure.series import Series
     from emulator.sim import SimulatedComm
     from emulator.trace.recorder import Recorder
 
@@ -72,6 +73,7 @@ class Run:
         self.fits: list[dict[str, Any]] = []
         self.held_out: list[dict[str, Any]] = []
         self.samples: list[dict[str, Any]] = []
+        self.under_way: list[Series] = []  # what is being measured now
         self.extra: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.failures: list[str] = []
@@ -262,11 +264,11 @@ class Run:
 
     def save_unfinished(self) -> bool:
         """Save what `emulator.measure.repetitions.measure` and the demo have so far; whether there was anything."""
-        from emulator.measure import repetitions, terms
+        from emulator.measure import terms
 
         if self.launch.number > 1:  # the launches before this one have left a whole result
             return True
-        for series in repetitions.under_way:
+        for series in self.under_way:
             if series.seconds:
                 del series.seconds[len(series.skews) :]  # the two grow one after the other
                 self.measurements.append(terms.measurement(series))

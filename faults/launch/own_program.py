@@ -58,25 +58,18 @@ def run(
 
     Parameters
     ----------
-    program
-        What Python is told to run: ``["program.py", "--rate", "0.1"]`` or ``["-m", "package.module"]``.
-    ranks
-        Processes to start, spares included.
-    policy
-        ``"restart"`` starts the job again when ranks were killed; under the others the job itself goes on.
-    launches
-        Most times that it is started.
-    deadline_s
-        Longest time for one launch, after which it is ended; absent: none, and a job that hangs is waited for.
-    json_file
-        Where to write the exit status, the number of launches, every recovery and every rank's end; absent: nowhere.
-    limit_s
-        A rank that is stopped (SIGSTOP) for so many seconds is killed; 0: never; absent: 1, or more on a busy machine.
-    traces, trace_limit
-        Run folder in which each rank records what it does when, and events of a rank that are kept; absent: nothing is
-        recorded, and so many as suit the number of ranks.
-    seen
-        Called after each launch with what `json_file` gets.
+    program : what Python is told to run: ``["program.py", "--rate", "0.1"]`` or ``["-m", "package.module"]``
+    ranks : processes to start, spares included
+    policy : ``"restart"`` starts the job again when ranks were killed; under the others the job itself goes on
+    launches : most times that it is started
+    deadline_s : longest time for one launch, after which it is ended; absent: none, and a job that hangs is waited for
+    json_file : where to write the exit status, the number of launches, every recovery and every rank's end; absent:
+        nowhere
+    limit_s : a rank that is stopped (SIGSTOP) for so many seconds is killed; 0: never; absent: 1, or more on a busy
+        machine
+    traces, trace_limit : run folder in which each rank records what it does when, and events of a rank that are kept;
+        absent: nothing is recorded, and so many as suit the number of ranks
+    seen : called after each launch with what `json_file` gets
 
     Returns
     -------
@@ -119,8 +112,7 @@ class _Job:
 
     Attributes
     ----------
-    why, left
-        Why the last launch is to be followed by another one, and by how many more for this reason.
+    why, left : why the last launch is to be followed by another one, and by how many more for this reason
     """
 
     arguments: list[str]
@@ -256,10 +248,8 @@ def failed(processes: Sequence[Process], status: int, own: int, ended_for: str =
 
     Parameters
     ----------
-    status, own
-        Exit status of mpirun, and the program's own.
-    ended_for
-        Why the launch was ended.
+    status, own : exit status of mpirun, and the program's own
+    ended_for : why the launch was ended
     """
     said = [one.word for one in processes if one.word]
     wanted = max((one.status for one in processes), default=0) or max(own, 0)

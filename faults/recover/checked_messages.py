@@ -31,10 +31,8 @@ class MessageSums:
 
     Parameters
     ----------
-    size
-        Processes, the dead included.
-    flip
-        Called with every message that has arrived, which it may change.
+    size : processes, the dead included
+    flip : called with every message that has arrived, which it may change
     """
 
     def __init__(self, size: int, flip: Flip | None = None) -> None:
@@ -61,8 +59,7 @@ class MessageSums:
 
         Parameters
         ----------
-        comm, members
-            The communicator of the ranks at work, and the process of each.
+        comm, members : the communicator of the ranks at work, and the process of each
         """
         mine, theirs = self.sent[members], np.empty(len(members), np.int64)
         arrived = self.received[members]
