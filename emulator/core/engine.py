@@ -22,6 +22,7 @@ from emulator.core.network_changes import NetworkState
 from emulator.core.operations import Operation, Synchronous, Transfer
 from emulator.core.protocol import ByProtocol
 from emulator.core.routes import Route, Routes
+from emulator.core.waits_for import WaitNotes
 from emulator.network import Network
 
 
@@ -40,6 +41,7 @@ class Engine(ABC):
     links, late : the links that hosts share; messages that came too late to share a card with others
     dead : ranks that are known to have failed
     awaiting : synchronous sends by token, until their receivers acknowledge the match
+    board : where this rank notes a wait on the wall clock that lasts; None: nowhere
     idling : the last test found nothing, so that the program sees time pass if it looks at the clock
     """
 
@@ -61,6 +63,7 @@ class Engine(ABC):
         self.instruments: list[Instrument] = []
         self.dead: set[int] = set()
         self.idling = False
+        self.board: WaitNotes | None = None
         self._arrived = self._token = self.late = 0
         if network.plan.protocol is not None:
             ByProtocol(self, network.plan.protocol, cards.out_of)
