@@ -177,10 +177,8 @@ class Platform:
 
     Attributes
     ----------
-    survives
-        Whether the job goes on when a rank dies; None where that depends on how mpirun was started.
-    world
-        The communicator of all processes; None: ``MPI.COMM_WORLD``.
+    survives : whether the job goes on when a rank dies; None where that depends on how mpirun was started
+    world : the communicator of all processes; None: ``MPI.COMM_WORLD``
     """
 
     clock: Clock = field(default_factory=Clock)

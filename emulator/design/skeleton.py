@@ -45,10 +45,8 @@ class Skeleton:
 
     Attributes
     ----------
-    formula, whole
-        The terms by formula: of this cut with its bytes uncut, and of the whole sheet.
-    needs
-        What was cut ("bytes were cut to 1M", "nodes ..."), with the option that runs it whole.
+    formula, whole : the terms by formula: of this cut with its bytes uncut, and of the whole sheet
+    needs : what was cut ("bytes were cut to 1M", "nodes ..."), with the option that runs it whole
     """
 
     exchanges: tuple[Exchange, ...]
@@ -103,11 +101,9 @@ def by_term(
 
     Parameters
     ----------
-    seconds
-        ``seconds(exchange, spread)`` of one exchange, measured or predicted.
-    mean, pace
-        How many times slower than declared the nodes compute on average, and those that set the pace: as in the
-        formula, the others wait for the difference.
+    seconds : ``seconds(exchange, spread)`` of one exchange, measured or predicted
+    mean, pace : how many times slower than declared the nodes compute on average, and those that set the pace: as in
+        the formula, the others wait for the difference
     """
     declared = -(-one.tasks // one.p) * one.compute if one.tasks else one.compute
     compute, slowest = mean * declared, pace * declared
@@ -204,6 +200,8 @@ def _not_run(facts: Facts, design: Design) -> list[str]:
         notes.append("reducing (gamma) is neither declared nor predicted here")
     if any(state.skew for state in facts.states):
         notes.append("skew of the keys is not run: they lie evenly on the shards")
+    if design.sharding != "dynamic" and any(task.count > 1 for task in facts.tasks):
+        notes.append(f'sharding = "{design.sharding}" of tasks is not run: free nodes pull them, as with "dynamic"')
     if design.replicas and design.servers:
         notes.append("replicas of the servers are not run")
     if design.stragglers != "none" and not design.hurried:

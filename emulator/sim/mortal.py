@@ -23,8 +23,8 @@ class MortalEngine(SimulatedEngine):
         self._leaving: deque[tuple[float, MortalEngine, Arrival]] = deque()
         self._takers: dict[int, Any] = {}  # receives of messages that are still leaving
 
-    def _leave(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
-        departed = super()._leave(route, context, size)
+    def leave(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
+        departed = super().leave(route, context, size)
         self._leaves = departed[1]
         return departed
 

@@ -129,7 +129,7 @@ def _engines(
 ) -> list[SimulatedEngine]:
     """Make the engines of all ranks, with the cards of their hosts and the links that hosts share."""
     queues = [private_queue(remembers=True) for _ in network.links]
-    crowded = network.ranks > len(network.hosts)
+    crowded = network.ranks > len(network.hosts) or network.plan.protocol is not None
     cards = [(private_queue(crowded), private_queue(remembers=True)) for _ in network.hosts]
     engines: list[SimulatedEngine] = []
     kind: type[SimulatedEngine] = SimulatedEngine if failures is None else MortalEngine
@@ -138,7 +138,7 @@ def _engines(
     flows = Flows(network) if network.plan.sharing == "packet" else None
     for rank in range(network.ranks):
         out, into = cards[network.host_of(rank)]
-        mine = Cards(_same(out), _same(into), [_same(queue) for queue in queues], flows)
+        mine = Cards(_same(out), _same(into), [_same(queue) for queue in queues], flows, lambda host: cards[host][0])
         engines.append(kind(loop, engines, network, rank, seed, measured, mine, failures))
     if flows is not None:
         flows.forgotten = lambda flights: _look_again(loop, [engines[one.destination] for one in flights])

@@ -83,8 +83,7 @@ class DrillContext:
 
         Parameters
         ----------
-        declared_s
-            Seconds of work that is declared instead of done, which pass here.
+        declared_s : seconds of work that is declared instead of done, which pass here
         """
         clock = self.platform.clock
         began = clock.cpu()

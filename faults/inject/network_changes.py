@@ -63,8 +63,7 @@ class NetworkFaults:
 
     Parameters
     ----------
-    comm
-        An emulated communicator over all ranks.
+    comm : an emulated communicator over all ranks
     """
 
     def __init__(self, comm: Any) -> None:

@@ -41,8 +41,7 @@ class Launch:
 
     Parameters
     ----------
-    origin
-        Seconds on the job's clock at which it begins.
+    origin : seconds on the job's clock at which it begins
     """
 
     def __init__(self, spec: JobSpec, folder: Path, costs: JobCosts, origin: float) -> None:

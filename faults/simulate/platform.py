@@ -23,17 +23,14 @@ class SimulatedClock(Clock):
 
     Parameters
     ----------
-    failures
-        Of the running simulation.
+    failures : of the running simulation
     origin
         Seconds at which this launch begins.
-    work_s
-        Seconds of a piece of work whose length the pattern does not declare.
+    work_s : seconds of a piece of work whose length the pattern does not declare
 
     Attributes
     ----------
-    worlds
-        The communicator of all ranks, as each rank has it.
+    worlds : the communicator of all ranks, as each rank has it
     """
 
     def __init__(self, failures: Failures, origin: float, work_s: float) -> None:
@@ -78,8 +75,7 @@ class SimulatedExecutioner(Executioner):
 
     Parameters
     ----------
-    stopped
-        Called with a rank that was stopped.
+    stopped : called with a rank that was stopped
     """
 
     clock: SimulatedClock
