@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from emulator.run.options import sharing
 from faults.campaigns.month import MEASURED_S, SOURCE, Month, compare
 from faults.cli.options import Names, Positive
 from faults.cli.report import Report, reporting
@@ -21,7 +22,7 @@ from faults.cli.report import Report, reporting
               "checkpoint, for restart.")  # fmt: skip
 @click.option("--recovery-time", type=Positive(), help=f"What a recovery takes. Absent: {SOURCE}.")
 @click.option("--draws", type=click.IntRange(min=1, max=10_000), default=100, show_default=True, help="Months to draw.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@sharing("seed")
 @reporting("month", "Check the options and simulate nothing.")
 def month(
     nodes: int, mtbf: float, recovery: tuple[str, ...], spares: int, length: float, step: float, checkpoint: float,
