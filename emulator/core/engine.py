@@ -21,6 +21,7 @@ from emulator.core.message import LOOPBACK, SYNC, Arrival
 from emulator.core.network_changes import NetworkState
 from emulator.core.operations import Operation, Synchronous, Transfer
 from emulator.core.routes import Route, Routes
+from emulator.core.waits_for import WaitNotes
 from emulator.network import Network
 
 
@@ -38,6 +39,7 @@ class Engine(ABC):
     flows : the messages under way where they share cards packet by packet; None where cards serve them whole
     dead : ranks that are known to have failed
     awaiting : synchronous sends by token, until their receivers acknowledge the match
+    board : where this rank notes a wait on the wall clock that lasts; None: nowhere
     idling : the last test found nothing, so that the program sees time pass if it looks at the clock
     """
 
@@ -59,6 +61,7 @@ class Engine(ABC):
         self.instruments: list[Instrument] = []
         self.dead: set[int] = set()
         self.idling = False
+        self.board: WaitNotes | None = None
         self._arrived = self._token = self._late = 0
 
     # -- the transport

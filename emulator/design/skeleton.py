@@ -200,6 +200,8 @@ def _not_run(facts: Facts, design: Design) -> list[str]:
         notes.append("reducing (gamma) is neither declared nor predicted here")
     if any(state.skew for state in facts.states):
         notes.append("skew of the keys is not run: they lie evenly on the shards")
+    if design.sharding != "dynamic" and any(task.count > 1 for task in facts.tasks):
+        notes.append(f'sharding = "{design.sharding}" of tasks is not run: free nodes pull them, as with "dynamic"')
     if design.replicas and design.servers:
         notes.append("replicas of the servers are not run")
     if design.stragglers != "none" and not design.hurried:

@@ -79,11 +79,11 @@ class SharedClocks:
         self.machines = len(set(homes))
         self.ranks_here = machine.Get_size()
         self.is_leader = machine.Get_rank() == 0
-        self._file = _common_file(machine, length)
+        self._file = common_file(machine, length)
         self._map = mmap.mmap(self._file, length)
         self.flows: SharedFlows | None = None
         if network.plan.sharing == "packet":
-            file = _common_file(machine, shared_flows.LENGTH)
+            file = common_file(machine, shared_flows.LENGTH)
             self.flows = SharedFlows(network, file, RecordLock(file, 0))
         self.cells = memoryview(self._map).cast("d")
         self.pacing = self.cells[:PACING]
@@ -112,7 +112,7 @@ class SharedClocks:
         return RecordLock(self._file, which)
 
 
-def _common_file(machine: MPI.Intracomm, length: int) -> int:
+def common_file(machine: MPI.Intracomm, length: int) -> int:
     """Open one nameless file of `length` zero bytes on every rank of a machine."""
     folder = "/dev/shm" if os.path.isdir("/dev/shm") else None
     path = ""
