@@ -107,10 +107,8 @@ class Late:
 
     Attributes
     ----------
-    seconds
-        For each new passage, from its publication to the answer after which all replicas have it.
-    stale
-        Answers for which a replica was asked that lacked some of them, of all `answers`.
+    seconds : for each new passage, from its publication to the answer after which all replicas have it
+    stale : answers for which a replica was asked that lacked some of them, of all `answers`
     """
 
     seconds: dict[int, float] = field(default_factory=dict)
@@ -124,10 +122,8 @@ class Service:
 
     Attributes
     ----------
-    seconds
-        Declared computing of a search, for each question (row) and shard (column).
-    factors
-        How many times longer a worker takes than others; `stragglers.LOST`: it never answers.
+    seconds : declared computing of a search, for each question (row) and shard (column)
+    factors : how many times longer a worker takes than others; `stragglers.LOST`: it never answers
     """
 
     comm: MPI.Intracomm
