@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.costs import waiting
-from emulator.design.model import Design, Facts
+from emulator.costs import graphs, waiting
+from emulator.design.model import Design, Facts, Flow
 
 Array = NDArray[np.float64]
 
@@ -72,28 +73,47 @@ def staleness(design: Design, p: NDArray[np.int64]) -> Array:
     if design.model == "asynchronous":
         return np.full(p.shape, np.inf)
     for flow in design.flows:
-        if flow.pattern == "gossip":
-            diameter = {"one-peer": np.ceil(np.log2(p)), "ring": p // 2, "torus": 2 * (np.ceil(np.sqrt(p)) // 2)}
-            far = np.maximum(1, diameter.get(flow.graph, np.ones(p.shape)))
-            steps = np.maximum(steps, design.steps_between() * far * flow.every)
-        elif flow.every > 1:
-            steps = np.maximum(steps, design.steps_between() * float(flow.every))
+        far = graphs.diameters(flow.graph, p) if flow.pattern == "gossip" else 1.0
+        steps = np.maximum(steps, design.steps_between() * far * flow.every)
     return steps - 1
+
+
+def honest(facts: Facts, flows: Sequence[Flow], p: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Where nodes of a gossip have the 2 f + 1 neighbours that f liars take: a median leaves 2 f of them out.
+
+    LeBlanc, Zhang, Koutsoukos and Sundaram, "Resilient asymptotic consensus in robust networks" (2013).
+    """
+    needed = 2 * facts.job.liars + 1 if facts.job.liars else 0
+    fewest = [graphs.degrees(flow.graph, p) for flow in flows if flow.pattern == "gossip"]
+    return np.all([each >= needed for each in fewest], axis=0) if fewest else np.ones(p.shape, dtype=bool)
 
 
 def wait(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
     """Expected time until enough nodes are done with a step, over the mean time of one."""
-    exact = design.patterns & WAIT_FOR_ALL
-    if design.model == "asynchronous" and not exact:
+    waiting_for_all = [flow for flow in design.flows if flow.pattern in WAIT_FOR_ALL]  # whatever the bound
+    if design.model == "asynchronous" and not waiting_for_all:
         return np.ones(p.shape)
-    between = design.rounds if exact else design.steps_between()  # these wait for all nodes, whatever the bound
-    return _slowest(facts.job.spread, tuple(p.tolist()), between - 1, design.quorum,
-                    design.stragglers == "backup" and design.hurried)  # fmt: skip
+    flows = waiting_for_all or design.flows
+    steps = design.rounds * min(flow.every for flow in flows)
+    group = tuple(np.max([_awaited(flow, p) for flow in flows], axis=0).tolist())
+    if design.model == "bounded" and design.bound and not waiting_for_all:
+        return _bounded(facts.job.spread / math.sqrt(steps), group, design.bound)
+    return _slowest(facts.job.spread, group, steps, design.quorum, design.stragglers == "backup" and design.hurried)
+
+
+def _awaited(flow: Flow, p: NDArray[np.int64]) -> Array:
+    return graphs.awaited(flow.graph, p) if flow.pattern == "gossip" else p.astype(float)
 
 
 @lru_cache(maxsize=512)
-def _slowest(spread: float, p: tuple[int, ...], bound: int, quorum: float, backup: bool) -> Array:
-    found: Array = waiting.slowest(np.array(p), spread, bound=bound, quorum=quorum, backup=backup)
+def _bounded(spread: float, group: tuple[float, ...], bound: int) -> Array:
+    found: Array = waiting.bounded(np.array(group), spread, bound)
+    return found
+
+
+@lru_cache(maxsize=512)
+def _slowest(spread: float, group: tuple[float, ...], steps: int, quorum: float, backup: bool) -> Array:
+    found: Array = waiting.slowest(np.array(group), spread, steps=steps, quorum=quorum, backup=backup)
     return found
 
 

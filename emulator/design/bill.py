@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from emulator import costs
+from emulator.costs import graphs
 from emulator.design import balance
 from emulator.design.model import Design, Facts, Flow
 from emulator.design.tables import State, Task
@@ -43,12 +44,9 @@ def _sharing(
 
     Parameters
     ----------
-    stays
-        Nodes send to their neighbours only: of a group one message at a time leaves it.
-    servers
-        Servers, which are neighbours of one another as well; what passes one of them is the price's `port`.
-    meanwhile
-        Seconds of computing in which messages travel.
+    stays : nodes send to their neighbours only: of a group one message at a time leaves it
+    servers : servers, which are neighbours of one another as well; what passes one of them is the price's `port`
+    meanwhile : seconds of computing in which messages travel
     """
     for each in facts.shared:
         if not stays or each.dealt:
@@ -116,8 +114,7 @@ def _gossip_price(facts: Facts, design: Design, flow: Flow, p: Any, n: float) ->
     Where neighbours are not waited for, messages travel while the next steps are computed: a round of C seconds of
     computing takes max(C, d n beta, (alpha + d n beta) / bound) (`primitives.gossip.push_sum`).
     """
-    most = {"one-peer": 1, "ring": 2, "torus": 4}.get(flow.graph, facts.job.most)
-    counts = np.minimum(np.maximum(p - 1, 0), most)
+    counts = graphs.degrees(flow.graph, np.asarray(p))
     sent = counts * n
     free = costs.Price(facts.alpha * (counts > 0), facts.beta * sent, 0.0, np.zeros(np.shape(p)), sent, sent)
     shared = _sharing(facts, free, p, stays=flow.graph == "ring")

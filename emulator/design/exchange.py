@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.costs import coordinator, services, steps
+from emulator.costs import coordinator, graphs, services, steps
 from emulator.costs.replay import follow
 from emulator.costs.waiting import lognormal, stratified_normals
 from emulator.costs.ways import Ways
@@ -35,20 +35,14 @@ class Exchange:
 
     Attributes
     ----------
-    ranks
-        p nodes that compute, and `extra` servers or a coordinator.
-    down, up
-        Bytes of one exchange: of a request or a pulled table, and of an answer, a push, a sum or a gossiped value.
-    compute
-        Mean seconds of a node before each exchange, of `between` steps; of one task where there are `tasks`.
-    needed
-        Answers that a coordinator waits for; 0: all.
-    late
-        Median turnarounds after which an idle node runs a task again; None: never.
-    copies
-        Nodes that can answer for a shard.
-    deadline
-        Seconds that a federated server waits in a round.
+    ranks : p nodes that compute, and `extra` servers or a coordinator
+    down, up : bytes of one exchange: of a request or a pulled table, and of an answer, a push, a sum or a gossiped
+        value
+    compute : mean seconds of a node before each exchange, of `between` steps; of one task where there are `tasks`
+    needed : answers that a coordinator waits for; 0: all
+    late : median turnarounds after which an idle node runs a task again; None: never
+    copies : nodes that can answer for a shard
+    deadline : seconds that a federated server waits in a round
     """
 
     flow: Flow
@@ -135,8 +129,7 @@ def price(one: Exchange, computes: NDArray[np.float64], ways: Ways, beside: Sequ
 
     Parameters
     ----------
-    beside
-        Further exchanges with the same servers in the same step, where no node waits for all others.
+    beside : further exchanges with the same servers in the same step, where no node waits for all others
     """
     computes = computes * [ways.slowdown(one.extra + node) for node in range(one.p)]
     if one.flow.pattern == "parameter-server" and (one.touched or not one.waits):
@@ -160,7 +153,7 @@ def _programs(one: Exchange, computes: NDArray[np.float64]) -> list[Any]:
     if one.flow.pattern == "all-reduce":
         return steps.all_reduces(computes, one.algorithm, one.up // ITEM, ITEM)
     if one.flow.pattern == "gossip":
-        return steps.gossips(computes, targets(one.flow.graph, one.p), one.up, one.slack)
+        return steps.gossips(computes, graphs.targets(one.flow.graph, one.p), one.up, one.slack)
     k = one.flow.servers
     return steps.services(computes, k, one.up / k + _HEADER, one.down / k + _HEADER)
 
@@ -182,31 +175,3 @@ def _call(one: Exchange, alone: bool) -> services.Call:
     push, pull = (one.up - one.touched * KEY_BYTES) / k + _HEADER, one.down / k + _HEADER
     asked = keys / k + _HEADER if keys else None if alone else 0.0
     return services.Call(asked, pull, push)
-
-
-def targets(graph: str, p: int) -> list[list[list[int]]]:
-    """To whom each rank sends, in this order, in each round of a graph: as `primitives.gossip` does."""
-    if p == 1:
-        return [[[]]]
-    doubling = [1 << k for k in range((p - 1).bit_length())]
-    if graph == "one-peer":
-        return [[[(i + d) % p] for i in range(p)] for d in doubling]
-    if graph == "torus":
-        return [_torus(p)]
-    offsets = {"ring": (1, p - 1), "complete": range(1, p), "exponential": doubling}[graph]
-    return [[[(i + d) % p for d in dict.fromkeys(offsets)] for i in range(p)]]
-
-
-def _torus(p: int) -> list[list[int]]:
-    rows = next(r for r in range(math.isqrt(p), 0, -1) if p % r == 0)
-    width = p // rows
-
-    def at(row: int, column: int) -> int:
-        return row % rows * width + column % width
-
-    found = []
-    for rank in range(p):
-        r, c = divmod(rank, width)
-        around = dict.fromkeys((at(r, c + 1), at(r, c - 1), at(r + 1, c), at(r - 1, c)))
-        found.append([other for other in around if other != rank])
-    return found

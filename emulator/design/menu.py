@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from emulator.design import balance
 from emulator.design.model import Design, Facts, Flow, legal_policies
 from emulator.design.tables import State, Task
 from emulator.design.words import size
@@ -163,9 +164,8 @@ def illegal(facts: Facts, part: State | Task, flow: Flow, holder: str) -> str:
         return "data may not leave their owner"
     if pattern == "gossip" and not job.staleness:
         return "neighbours' averages are not exact, and staleness = 0"
-    neighbours = {"one-peer": 1, "ring": 2, "torus": 4}.get(flow.graph, job.most) + 1
-    if pattern == "gossip" and neighbours < 2 * job.liars + 1:
-        return f"{neighbours} values cannot outvote {job.liars} liars"
+    if pattern == "gossip" and job.liars and not balance.honest(facts, (flow,), np.arange(1, job.most + 1)).any():
+        return f"{flow.graph} has too few neighbours to outvote {job.liars} liars: {2 * job.liars + 1} are needed"
     if job.liars and pattern not in ("federated", "gossip"):
         return f"a sum bears none of {job.liars} liars"
     if flow.servers > job.most:

@@ -23,7 +23,8 @@ OBJECTIVES = ("time", "cost", "knee")
 EQUAL = pricing.KNEE
 """Designs within this share of the best are equal: the simplest of them wins (`simplicity`)."""
 
-_MODELS = ("synchronous", "bounded", "asynchronous")
+_MODELS = ("synchronous", "asynchronous", "bounded")
+"""The simplest first: a job that may be asynchronous tolerates any age, and a bound is more to count and wait for."""
 _STRAGGLERS = ("none", "backup", "quorum", "drop", "stealing")
 
 
@@ -33,12 +34,9 @@ class Ranked:
 
     Attributes
     ----------
-    priced, nodes
-        Its price, and the node count to ask for.
-    score
-        What the objective compares: seconds, or node-seconds.
-    reason
-        Why it wins or loses.
+    priced, nodes : its price, and the node count to ask for
+    score : what the objective compares: seconds, or node-seconds
+    reason : why it wins or loses
     """
 
     priced: Priced
@@ -58,16 +56,12 @@ class Plan:
 
     Attributes
     ----------
-    ranked
-        The best design of each family (the patterns and who holds what), the winner first.
-    default
-        Synchronous all-reduce, even shards, restart: what is built without thinking; nodes is 0 where it is infeasible.
-    cut
-        Numbers of choices that a rule forbids, by reason.
-    searched
-        Designs that were compared.
-    crossovers
-        Sentences with the figure at which a choice turns.
+    ranked : the best design of each family (the patterns and who holds what), the winner first
+    default : synchronous all-reduce, even shards, restart: what is built without thinking; nodes is 0 where it is
+        infeasible
+    cut : numbers of choices that a rule forbids, by reason
+    searched : designs that were compared
+    crossovers : sentences with the figure at which a choice turns
     """
 
     facts: Facts
@@ -89,13 +83,10 @@ def plan(sheet: Sheet, objective: str = "time", terms: dict[str, Any] | None = N
 
     Parameters
     ----------
-    objective
-        ``"time"``: the shortest job with failures, on the fewest nodes within 5 % of it; ``"cost"``: the fewest
-        node-seconds; ``"knee"``: the fewest node-seconds at the node count that ``"time"`` takes.
-    terms
-        alpha, beta, gamma and draws in the place of the network's.
-    menu
-        What may be combined; the whole of SHEET if absent.
+    objective : ``"time"``: the shortest job with failures, on the fewest nodes within 5 % of it; ``"cost"``: the fewest
+        node-seconds; ``"knee"``: the fewest node-seconds at the node count that ``"time"`` takes
+    terms : alpha, beta, gamma and draws in the place of the network's
+    menu : what may be combined; the whole of SHEET if absent
     """
     if objective not in OBJECTIVES:
         raise UsageError(f"an objective is one of {', '.join(OBJECTIVES)}, got {objective!r}")
@@ -173,13 +164,14 @@ def family(design: Design) -> tuple[Any, ...]:
 
 
 def simplicity(design: Design) -> tuple[Any, ...]:
-    """Sort key of equally good designs: the fewest servers, spares and replicas first, then the least stale.
+    """Sort key of equally good designs: the fewest servers, spares and replicas, exact averages, simple consistency.
 
     Machines of another kind count before the number of computing nodes: each kind has to be placed, watched and
     recovered by rules of its own, while the nodes that compute are all alike.
     """
-    return (design.servers + design.spares + design.replicas, _MODELS.index(design.model), design.steps_between(),
-            _STRAGGLERS.index(design.stragglers), -design.quorum, design.sharding == "dynamic")  # fmt: skip
+    return (design.servers + design.spares + design.replicas, "gossip" in design.patterns,
+            _MODELS.index(design.model), design.steps_between(), _STRAGGLERS.index(design.stragglers), -design.quorum,
+            design.sharding == "dynamic")  # fmt: skip
 
 
 def _score(priced: Priced, objective: str) -> float:
@@ -215,6 +207,8 @@ def _infeasible(priced: Priced) -> str:
     job = priced.facts.job
     if priced.server_memory > job.memory or (priced.memory > job.memory).all():
         return "state and buffers together do not fit in a node's memory"
+    if not balance.honest(priced.facts, priced.design.flows, priced.p).any():
+        return f"too few neighbours to outvote {job.liars} liars"
     if (balance.staleness(priced.design, priced.p) > job.staleness).all():
         return "updates are older than the computation tolerates"
     if (priced.p + priced.extra_nodes > job.most).all():
@@ -234,9 +228,17 @@ def _dearest(priced: Priced, nodes: int) -> str:
 def _why_first(winner: Ranked, losers: Sequence[Ranked]) -> str:
     if not losers:
         return "the only family of designs that is feasible"
-    ahead = losers[0].score / winner.score
-    return f"the next, {short(losers[0].design)}, takes {ahead:.2f} times as much" if ahead > 1 + EQUAL else (
-        f"as quick as {short(losers[0].design)} to {EQUAL:.0%}, and simpler" + _against(winner, losers[0]))  # fmt: skip
+    second = losers[0]
+    ahead = second.score / winner.score
+    return f"the next, {short(second.design)}, takes {ahead:.2f} times as much" if ahead > 1 + EQUAL else (
+        f"as quick as {short(second.design)} to {EQUAL:.0%}{_where(winner, second)}, and simpler"
+        + _against(winner, second))  # fmt: skip
+
+
+def _where(*both: Ranked) -> str:
+    """At which node counts two designs are equal, if not at those that they ask for, whose times are shown."""
+    first, second = (one.priced.at(one.nodes)["job"] for one in both)
+    return "" if max(first, second) <= (1 + EQUAL) * min(first, second) else " at the best p of each"
 
 
 def _against(one: Ranked, other: Ranked) -> str:
@@ -248,7 +250,7 @@ def _against(one: Ranked, other: Ranked) -> str:
 def _lose(one: Ranked, winner: Ranked) -> Ranked:
     times = one.score / winner.score
     if times <= 1 + EQUAL:
-        return replace(one, reason=f"equal to {EQUAL:.0%}, and no simpler{_against(one, winner)}")
+        return replace(one, reason=f"equal to {EQUAL:.0%}{_where(winner, one)}, and no simpler{_against(one, winner)}")
     waste = one.priced.at(one.nodes)["waste"]
     lost = f"; failures cost {waste:.1%}" if waste > 0.02 else ""
     return replace(one, reason=f"{times:.2f} times as much: {_dearest(one.priced, one.nodes)}{lost}")

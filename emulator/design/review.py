@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from emulator import costs
-from emulator.costs import waiting
+from emulator.costs import graphs
 from emulator.design import balance, bill, failures, pricing, walk
 from emulator.design.contradictions import contradictions
 from emulator.design.findings import Case, Finding
@@ -149,7 +149,7 @@ def stragglers(case: Case) -> Iterator[Finding]:
     design = case.design
     if design.model != "synchronous" or design.hurried:
         return
-    factor = float(waiting.slowest(case.nodes, case.facts.job.spread, bound=design.steps_between() - 1))
+    factor = float(balance.wait(case.facts, design, np.array([case.nodes]))[0])
     if factor > WAIT:
         yield Finding(5, "load_balancing", f"at p = {case.nodes} the slowest node takes {factor:.2f} times the mean "
                       f"(limit {WAIT})", _against_waiting(design), error=_remediable(case))  # fmt: skip
@@ -236,6 +236,10 @@ def liars(case: Case) -> Iterator[Finding]:
             yield Finding(11, "communication", f"{flow.of}: {flow.rule} bears {count} liars among "
                           f"{needs[0] * count + needs[1]} nodes or more, got {case.nodes}",
                           f"more nodes; {case.nodes} nodes bear at most {most} liars under the median")  # fmt: skip
+        elif not balance.honest(case.facts, (flow,), np.array([case.nodes]))[0]:
+            yield Finding(11, "communication", f"{flow.of}: {graphs.degrees(flow.graph, np.array([case.nodes]))[0]} "
+                          f"neighbours in a {flow.graph} of {case.nodes} nodes cannot outvote {count} liars",
+                          f"a graph of at least {2 * count + 1} neighbours, or federated")  # fmt: skip
 
 
 def nodes(case: Case) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import IO, Protocol
 
@@ -42,7 +42,7 @@ class Watch(Protocol):
     """Who looks at a job while it runs, and may have it ended."""
 
     def line(self, text: bytes) -> None:
-        """Read a line of the job's standard error."""
+        """Read a line of the job's standard error, or as much of it as has come: mpirun does not end its last one."""
 
     def over(self) -> bool:
         """Whether to end the job now; called every few milliseconds."""
@@ -59,7 +59,21 @@ def _forward_output(stream: IO[bytes], write: Write) -> None:
         write(out, content)
 
 
-def _forward_errors(stream: IO[bytes], write: Write, watch: Watch | None = None) -> None:
+def _lines(stream: IO[bytes], watch: Watch | None) -> Iterator[bytes]:
+    """The lines of a job's standard error, which `watch` reads as they come."""
+    rest = b""
+    while content := os.read(stream.fileno(), 1 << 16):
+        *whole, rest = (rest + content).split(b"\n")
+        if watch is not None:
+            for text in (*whole, rest):
+                watch.line(text)
+        for text in whole:
+            yield text + b"\n"
+    if rest:
+        yield rest
+
+
+def _forward_errors(lines: Iterable[bytes], write: Write) -> None:
     """Copy a job's standard error without mpirun's dashed notices about how a rank ended.
 
     What the runtime prints about its own teardown is shown only if there is nothing else.
@@ -74,9 +88,7 @@ def _forward_errors(stream: IO[bytes], write: Write, watch: Watch | None = None)
             write(sys.stderr, b"".join(lines))
             silent = False
 
-    for raw in stream:
-        if watch is not None:
-            watch.line(raw)
+    for raw in lines:
         line = raw.lstrip(b"\0")  # mpirun ends its notice of an abort with a stray NUL
         if line.startswith(b"-----"):
             if block:
@@ -192,7 +204,7 @@ def _forwarded(process: subprocess.Popen[bytes], watch: Watch | None, write: Wri
     """Copy what a process prints into pipes, as it comes, until the last of it."""
     pipes = (
         (process.stdout, partial(_forward_output, write=write)),
-        (process.stderr, partial(_forward_errors, write=write, watch=watch)),
+        (process.stderr, lambda pipe: _forward_errors(_lines(pipe, watch), write)),
     )
     copies = [threading.Thread(target=copy, args=(pipe,), daemon=True) for pipe, copy in pipes if pipe is not None]
     for thread in copies:

@@ -28,16 +28,11 @@ class Scenario:
 
     Attributes
     ----------
-    lines
-        The fault lines for so many ranks of a pattern.
-    needs
-        An option that a pattern must have for this fault to mean something to it.
-    options
-        What the job's options are to be.
-    net
-        The emulated network that the fault is one of, where none is chosen.
-    hosts
-        Hosts of the job, in even blocks of ranks.
+    lines : the fault lines for so many ranks of a pattern
+    needs : an option that a pattern must have for this fault to mean something to it
+    options : what the job's options are to be
+    net : the emulated network that the fault is one of, where none is chosen
+    hosts : hosts of the job, in even blocks of ranks
     """
 
     about: str
@@ -148,7 +143,8 @@ def cells(patterns: Sequence[str] = (), policies: Sequence[str] = (), faults: Se
 def refusal(cell: Cell, request: Request) -> str:
     """Why a cell cannot be run; empty if it can."""
     try:
-        need_ulfm(mpirun.find_mpi(), cell.recovery)
+        if not request.simulate:
+            need_ulfm(mpirun.find_mpi(), cell.recovery)
         request.spec()
     except UsageError as error:
         return str(error)

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from emulator.errors import UsageError
-from emulator.run.options import PACE, SIZE, refuse_idle_limit
+from emulator.run.options import PACE, SIZE, refuse_beside_simulate, refuse_idle_limit
 from emulator.units import parse_time
 from faults.detect import DETECTORS
 from faults.drill.job_spec import CHECKPOINT, LEVELS
@@ -70,6 +70,8 @@ def _whole(least: int) -> click.IntRange:
 
 _ASKED: dict[str, dict[str, Any]] = {
     "ranks": _option("-n", type=_whole(2), default=8, show_default=True, help="Working ranks."),
+    "simulate": _option("--simulate", type=_whole(2), metavar="P",
+                        help="Simulate P working ranks in this process, in simulated time and without mpirun."),
     "faults": _option("--fault", multiple=True, metavar="LINE|FILE.toml",
                       help="KIND TARGET @ WHEN [for DURATION] [by FACTOR]; may be given several times."),
     "recovery": _option("--recovery", metavar="POLICY", help="How to recover; absent: the pattern's first policy."),
@@ -99,7 +101,7 @@ _ASKED: dict[str, dict[str, Any]] = {
     "agree": _option("--agree-every", type=_whole(0),
         help="Steps between agreements (ring); absent: 0, only after a death and at the end (1 with --checkpoint)."),
     "checksum": _option("--checksum", is_flag=True, default=None,
-        help="Compare checksums of the ranks' state (ring), so that a flipped bit is detected."),
+        help="Compare checksums of the ranks' state and messages (ring), so that a flipped bit is detected."),
     "ballast": _option("--ballast", type=SIZE,
                        help="Bytes that are sent along with the work (not in every step), for long messages."),
     "rule": _option("--rule", type=click.Choice(tuple(RULES)), help="How a federated server averages."),
@@ -126,10 +128,8 @@ def requesting(*names: str, **changes: dict[str, Any]) -> Callable[[Callable[...
 
     Parameters
     ----------
-    *names
-        Keys of the options, in the order of the help.
-    **changes
-        By key: what differs from the option as it is elsewhere, its ``flag`` included.
+    *names : keys of the options, in the order of the help
+    **changes : by key: what differs from the option as it is elsewhere, its ``flag`` included
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
@@ -155,6 +155,10 @@ def _request_of(pattern: str | None, asked: dict[str, Any]) -> Request:
     known = {field.name for field in fields(Request)}
     own = {option for pattern in CATALOGUE.values() for option in pattern.options} - known
     levels = asked.pop("levels", None)
+    if simulated := asked.get("simulate"):
+        refuse_beside_simulate("ranks", "pace", "real_hosts")
+        asked["ranks"] = simulated
+    asked["simulate"] = simulated is not None
     return Request(
         pattern or Request.pattern,
         faults=[fault.text for fault in faults],

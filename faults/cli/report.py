@@ -25,17 +25,23 @@ from emulator.report.views import timeline
 from emulator.run import console
 from emulator.trace import folder as traces
 from emulator.trace.recorder import TRACES
+from faults.drill.request import Request
 from faults.launch import live
+from faults.simulate.costs import JobCosts
 
 NOT_RECOVERED = 3
 """Exit status of a command that found something which did not recover."""
 
 
-def over(net: str | None, ranks: int, pace: float | str = "none") -> dict[str, Any]:
-    """The fields of a result about the emulated network of so many ranks; none without a network."""
-    if net is None:
+def over(request: Request, ranks: int) -> dict[str, Any]:
+    """The fields of a result about the network of so many ranks; none where it is the transport as it is."""
+    if request.network is None:
         return {}
-    return {"network": load(net).sized(ranks).describe(), "clock": "emulated", "pace": None if pace == "none" else pace}
+    return {
+        "network": load(request.network).sized(ranks).describe(),
+        "clock": "simulated" if request.simulate else "emulated",
+        "pace": None if request.pace == "none" else request.pace,
+    }
 
 
 class Report:
@@ -43,10 +49,8 @@ class Report:
 
     Attributes
     ----------
-    dry_run
-        Only say what would happen.
-    screen
-        Where to print; None where nothing shall be.
+    dry_run : only say what would happen
+    screen : where to print; None where nothing shall be
     """
 
     def __init__(
@@ -65,8 +69,7 @@ class Report:
 
         Parameters
         ----------
-        ranks, **about
-            Of `results.new`.
+        ranks, **about : of `results.new`
 
         Raises
         ------
@@ -118,6 +121,11 @@ class Report:
         if self.screen:
             self.screen.print(line)
 
+    def say_given(self, request: Request) -> None:
+        """Print the times that simulated jobs are told."""
+        if request.simulate:
+            self.say(JobCosts().line())
+
     def show(self) -> None:
         """Print what is saved, as ``python -m emulator report`` does; write its page, and say where that is."""
         self._unshown = False
@@ -136,8 +144,7 @@ class Report:
 
         Parameters
         ----------
-        ranks
-            Show the ranks of the jobs that are launched meanwhile.
+        ranks : show the ranks of the jobs that are launched meanwhile
         """
         with console.progress(self.screen, total, label) as bar, live.on(bar) if ranks else nullcontext():
             yield bar
@@ -148,10 +155,8 @@ def reporting(name: str, dry_run: str) -> Callable[[Callable[..., None]], Callab
 
     Parameters
     ----------
-    name
-        Of the run folder and the result's ``demo``.
-    dry_run
-        What ``--dry-run`` does, for its help.
+    name : of the run folder and the result's ``demo``
+    dry_run : what ``--dry-run`` does, for its help
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:

@@ -5,7 +5,7 @@
     chain   each survivor went through every phase of its policy, and recorded them in that order
     cause   no rank knows the outcome of the agreement before the last rank that met an error has met it
     frame   all of it happened while the launcher saw the job run
-    need    no rank rebuilt the job more often than a rank died
+    need    no rank rebuilt the job more often than a rank died, joined, or found a message spoiled
 
 A clock that is off, a missing record, and a record in the wrong order each break one of these.
 """
@@ -64,8 +64,9 @@ def _needless(finished: Finished) -> str:
     # A rank that waited too long for an agreement may have revoked its lane, which causes one more repair.
     spoiled = len({lane for r in finished.records for lane in r.get("spoiled", ())})
     joins = sum(r["what"] == What.GROWS for r in finished.records)
+    flips = sum(event.kind.spoils_messages for event in spec.events) if spec.options.get("checksum") else 0
     for who, times in rebuilt.most_common(1):
-        if times > died + spoiled + joins:
+        if times > died + spoiled + joins + flips:
             return f"rank {who} rebuilt the job {times} times after {died} deaths"
     return ""
 

@@ -46,6 +46,7 @@ def resolve(request: Request, seed: int) -> JobSpec:
         "recovery": policy.name,
         "spares": spares,
         "steps": request.steps or pattern.steps,
+        "net": request.network,
         "options": pattern.options | own | request.options,
         "checkpoint": checkpoint,
         "detector": request.detector or (HEARTBEAT if any(fault.kind.silent for fault in faults) else RUNTIME),
@@ -136,8 +137,23 @@ def _check_ranks(job: JobSpec, pattern: Pattern) -> None:
             "the loss of a real host's daemon ends the whole job: --real-hosts goes with --recovery restart, "
             "and without --net and --hosts"
         )
+    if job.simulate:
+        _check_simulated(job)
     if job.net is not None:
         check_network(job.net, job.world, policy)
+
+
+def _check_simulated(job: JobSpec) -> None:
+    """Reject what simulated ranks do not do."""
+    if job.policy.spawns:
+        able = ", ".join(one.name for one in policies.POLICIES.values() if not one.spawns)
+        raise UsageError(f"simulated ranks are not started later, got --recovery {job.recovery}: choose of {able}")
+    if job.checkpoint["background"]:
+        raise UsageError("simulated ranks have no threads, got --background: leave it out")
+    if job.failure_detector.name not in (RUNTIME, HEARTBEAT):
+        raise UsageError(
+            f"--detector {job.detector} is a thread of each rank, which is not simulated: choose {HEARTBEAT}"
+        )
 
 
 def _check_checkpoints(job: JobSpec, pattern: Pattern) -> None:
@@ -186,7 +202,9 @@ def _check_kinds(job: JobSpec, pattern: Pattern, faults: Sequence[Fault]) -> Non
             raise UsageError(
                 f"fault {fault.text!r}: a rank hands over what it has by {able}, got {job.recovery}: choose ring"
             )
-        if kind.spoils_state and not (pattern.lockstep and job.policy.repairs):
+        if kind.spoils_messages and job.net is not None:
+            raise UsageError(f"fault {fault.text!r} meets messages of MPI itself, got --net {job.net}: leave it out")
+        if (kind.spoils_state or kind.spoils_messages) and not (pattern.lockstep and job.policy.repairs):
             raise UsageError(
                 f"fault {fault.text!r} meets state that all ranks hold and recovering keeps: ring by shrink, spare, "
                 f"respawn or rejoin, got {pattern.name} by {job.recovery}"
@@ -229,9 +247,9 @@ def _check_roles(job: JobSpec, pattern: Pattern) -> None:
 
 def _check_flips(job: JobSpec) -> None:
     """Reject flips that meet no state, and those after which no majority of ranks has the right one."""
-    flips = [event for event in job.events if event.kind.spoils_state]
+    flips = [event for event in job.events if event.kind.spoils_state or event.kind.spoils_messages]
     for event in flips:
-        together = {other.rank for other in flips if other.when == event.when}
+        together = {other.rank for other in flips if other.when == event.when and other.kind.spoils_state}
         if event.rank >= job.ranks:
             raise UsageError(
                 f"fault {event.text!r}: rank {event.rank} waits, and holds no state: name one of 0 to {job.ranks - 1}"

@@ -28,13 +28,10 @@ class Injector(Instrument):
 
     Parameters
     ----------
-    events
-        Every event of the job, in the order of the status board's account.
-    member, place
-        This process' row on the board, and the rank by which faults address it now, which changes when a spare is
-        called in.
-    handlers
-        What to do for kinds of faults that meet checkpoints or the network (cut, lose, corrupt, full).
+    events : every event of the job, in the order of the status board's account
+    member, place : this process' row on the board, and the rank by which faults address it now, which changes when a
+        spare is called in
+    handlers : what to do for kinds of faults that meet checkpoints or the network (cut, lose, corrupt, full)
     """
 
     def __init__(
@@ -54,7 +51,11 @@ class Injector(Instrument):
         self._pending: list[tuple[float, int, Event]] = []
         self._slow: list[tuple[float, float]] = []
         self._lies: list[tuple[float, float | str]] = []
-        ours = {"slow": self._slow_down, "lie": self._begin_to_lie, "flip": self._flip}
+        ours = {
+            "slow": self._slow_down, "lie": self._begin_to_lie, "flip": self._flip, "flip-message": self._flip_next,
+        }  # fmt: skip
+        self.spoils_messages = any(event.kind.spoils_messages for event in events)
+        self._flips: list[Event] = []  # of the next messages
         self.handlers: dict[str, Handler] = ours | (handlers or {})
         self.state: Mapping[str, np.ndarray] = {}
         self.place, self.step = place, 0
@@ -156,10 +157,20 @@ class Injector(Instrument):
     def _flip(self, event: Event) -> None:
         """Flip a bit of the largest array; which one follows from the event."""
         array = max(self.state.values(), key=lambda one: one.nbytes)
-        draw = np.random.default_rng(list(f"{event.ident}/{event.text}".encode()))
+        draw = _draw_of(event)
         flat = array.reshape(-1).copy()
         flat.view(np.uint8)[draw.integers(array.nbytes)] ^= np.uint8(1 << draw.integers(8))
         array[...] = flat.reshape(array.shape)
+
+    def _flip_next(self, event: Event) -> None:
+        self._flips.append(event)
+
+    def spoil(self, message: memoryview) -> None:
+        """Flip a bit of a message that has arrived, for each event that waits for one."""
+        for event in self._flips:
+            draw = _draw_of(event)
+            message[int(draw.integers(len(message)))] ^= 1 << int(draw.integers(8))
+        self._flips.clear()
 
     # -- slow ranks and false values -------------------------------------------------------------------
     def _slow_down(self, event: Event) -> None:
@@ -188,3 +199,8 @@ class Injector(Instrument):
         if how == "random":
             return (self._draw.standard_normal(values.shape) * (np.abs(values).max() + 1)).astype(values.dtype)
         return (values * float(how)).astype(values.dtype)
+
+
+def _draw_of(event: Event) -> np.random.Generator:
+    """Random numbers that follow from the event."""
+    return np.random.default_rng(list(f"{event.ident}/{event.text}".encode()))

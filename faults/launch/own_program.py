@@ -8,14 +8,12 @@ is above 0.
 from __future__ import annotations
 
 import json
-import math
 import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +26,7 @@ from faults import detect, policies
 from faults.launch import live
 from faults.launch.live import RanksAtWork
 from faults.launch.rank_watch import EARLY, RankWatch, environment, lost_early, parent_command
+from faults.launch.recoveries import in_words, recoveries
 from faults.platform import LOCAL
 from faults.policies import Policy
 from faults.record import outcome
@@ -51,25 +50,26 @@ def run(
     deadline_s: float | None = None,
     json_file: str | None = None,
     limit_s: float | None = None,
+    traces: Path | None = None,
+    trace_limit: int | None = None,
+    seen: Callable[[dict[str, Any]], object] = lambda record: None,
 ) -> int:
     """Run a program of one's own that uses `recovering`, `routing` or `restarting`; its output is passed on.
 
     Parameters
     ----------
-    program
-        What Python is told to run: ``["program.py", "--rate", "0.1"]`` or ``["-m", "package.module"]``.
-    ranks
-        Processes to start, spares included.
-    policy
-        ``"restart"`` starts the job again when ranks were killed; under the others the job itself goes on.
-    launches
-        Most times that it is started.
-    deadline_s
-        Longest time for one launch, after which it is ended; absent: none, and a job that hangs is waited for.
-    json_file
-        Where to write the exit status, the number of launches, every recovery and every rank's end; absent: nowhere.
-    limit_s
-        A rank that is stopped (SIGSTOP) for so many seconds is killed; 0: never; absent: 1, or more on a busy machine.
+    program : what Python is told to run: ``["program.py", "--rate", "0.1"]`` or ``["-m", "package.module"]``
+    ranks : processes to start, spares included
+    policy : ``"restart"`` starts the job again when ranks were killed; under the others the job itself goes on
+    launches : most times that it is started
+    deadline_s : longest time for one launch, after which it is ended; absent: none, and a job that hangs is waited for
+    json_file : where to write the exit status, the number of launches, every recovery and every rank's end; absent:
+        nowhere
+    limit_s : a rank that is stopped (SIGSTOP) for so many seconds is killed; 0: never; absent: 1, or more on a busy
+        machine
+    traces, trace_limit : run folder in which each rank records what it does when, and events of a rank that are kept;
+        absent: nothing is recorded, and so many as suit the number of ranks
+    seen : called after each launch with what `json_file` gets
 
     Returns
     -------
@@ -82,17 +82,20 @@ def run(
         An unknown policy, no rank, one that needs ULFM where the MPI has none, or a file that cannot be written.
     """
     chosen = policies.of(policy)
-    check_program(program)
+    check_program(program, traces is not None)
     check_writable(json_file)
     limit = max(_LIMIT_S, detect.limit_for(ranks)) if limit_s is None else limit_s
     job = _Job(mpirun.command(ranks, program, ft=chosen.needs_ulfm), ranks, len(program) + 1, chosen, deadline_s, limit)
+    job.traces, job.trace_limit = traces, trace_limit
     for number in range(launches):
         status = job.launch(number)
+        ended = NOT_RECOVERED if status is None else status
+        record = {"policy": policy, "status": ended, "launches": number + 1}
+        record |= {"recoveries": job.recoveries, "ends": job.ends}
+        seen(record)
         if json_file is not None:
-            ended = NOT_RECOVERED if status is None else status
-            record = {"policy": policy, "status": ended, "launches": number + 1}
             with replacing(json_file) as waiting:
-                waiting.write_text(json.dumps(record | {"recoveries": job.recoveries, "ends": job.ends}))
+                waiting.write_text(json.dumps(record))
         if status is not None:
             return status
         if number + 1 < launches:
@@ -109,8 +112,7 @@ class _Job:
 
     Attributes
     ----------
-    why, left
-        Why the last launch is to be followed by another one, and by how many more for this reason.
+    why, left : why the last launch is to be followed by another one, and by how many more for this reason
     """
 
     arguments: list[str]
@@ -125,6 +127,8 @@ class _Job:
     early: int = 0
     why: str = ""
     left: int = sys.maxsize
+    traces: Path | None = None
+    trace_limit: int | None = None
 
     def launch(self, number: int) -> int | None:
         """Start the program once; the status to end with, None to start it again."""
@@ -133,7 +137,7 @@ class _Job:
             at_work = RanksAtWork(_board(Path(folder), self.ranks), self.ranks)
             watch = RankWatch(Path(folder), self.ranks, self.deadline_s, at_work)
             parent, received = parent_command(Path(folder), self.limit_s, self.policy.needs_ulfm), list[int]()
-            arguments = [*self.arguments[: -self.words], *parent, *self.arguments[-self.words :]]
+            arguments = [*self.arguments[: -self.words], *parent, *self._program(number)]
             with live.shown(at_work):
                 status = foreground.run_filtered(
                     arguments,
@@ -158,6 +162,14 @@ class _Job:
             _say(f"error: not recovered: {watch.why}")
             return NOT_RECOVERED
         return self._judge(processes, status, watch.why, watch.stalled)
+
+    def _program(self, number: int) -> list[str]:
+        """The command of a rank: Python and the program, or what runs the program and records meanwhile."""
+        python, *program = self.arguments[-self.words :]
+        if self.traces is None:
+            return [python, *program]
+        about = map(str, (self.traces.resolve(), number, self.ranks, self.trace_limit or 0))
+        return [python, "-m", "faults.launch.traced_program", *about, *program]
 
     def _judge(self, processes: list[Process], status: int, ended_for: str, stalled: bool = False) -> int | None:
         said = [one.word for one in processes if one.word]
@@ -203,13 +215,14 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def check_program(program: Sequence[str]) -> None:
-    """Refuse a program that Python could not begin to run.
+def check_program(program: Sequence[str], traced: bool = False) -> None:
+    """Refuse a program that Python could not begin to run, or that could not be traced.
 
     Raises
     ------
     UsageError
-        No such file or module, a folder without ``__main__.py``, or a file that cannot be read.
+        No such file or module, a folder without ``__main__.py``, a file that cannot be read, or an option of Python's
+        before a program that is to be traced.
     """
     name = program[0] if program else ""
     if name == "-m":
@@ -218,8 +231,10 @@ def check_program(program: Sequence[str]) -> None:
                 f"-m takes a module that can be run, got {' '.join(program[1:2]) or 'nothing'}: see PYTHONPATH"
             )
         return
-    if name.startswith("-"):
-        return  # one of Python's own options
+    if name.startswith("-"):  # one of Python's own options
+        if traced:
+            raise UsageError(f"--trace records a Python file or -m MODULE, got Python's option {name}: leave it out")
+        return
     path = Path(name)
     if path.is_dir() and not (path / "__main__.py").exists():
         raise UsageError(f"a program is a Python file, {name} is a folder: name a file in it")
@@ -228,91 +243,13 @@ def check_program(program: Sequence[str]) -> None:
         raise UsageError(f"a program is a Python file, {name!r} {what}: check the path, or give -m MODULE")
 
 
-def recoveries(
-    told: Sequence[dict[str, Any]], began: float, relaunched: float | None = None, processes: Sequence[Process] = ()
-) -> list[dict[str, Any]]:
-    """What happened in each recovery, as in the file of ``--json``; times in seconds since the start.
-
-    Parameters
-    ----------
-    told
-        Records of all ranks (`outcome.tell`): those of one recovery name the same dead ranks.
-    began, relaunched
-        When the program was started, and when its present launch was, if that is not the first.
-    processes
-        Of this launch. A recovery from the death of one that was stopped counts from its stop, its last sign of life.
-    """
-    seen: dict[Any, list[dict[str, Any]]] = {}
-    aborted = min((one["at"] for one in told if "aborted" in one), default=math.inf)
-    told = [one for one in told if one["at"] < aborted]  # the ranks that die after it are ended, and none goes on
-    left = [(one["left"], one["at"]) for one in told if "left" in one]
-    for record in sorted((one for one in told if "dead" in one), key=itemgetter("at")):
-        joined = tuple(record.get("joined", ()))
-        seen.setdefault((tuple(record["dead"]), record.get("step"), joined), []).append(record)
-    found = []
-    for (dead, step, joined), of in seen.items():
-        facts = {"dead": list(dead), "at": of[0]["at"] - began, "ranks": of[-1]["ranks"], "step": step}
-        if step is not None:
-            lost = max(step - min(one["back_to"] for one in of), 0)
-            over = max(one["at"] + one["seconds"] for one in of)  # a place that was left may be filled, and lost again
-            gone = {place: at for place, at in left if place in dead and at <= over}
-            left = [one for one in left if one not in gone.items()]
-            facts |= {"left": bool(dead) and gone.keys() >= set(dead), "joined": list(joined)}
-            facts |= {"policy": of[0]["policy"], "seconds": max(one["seconds"] for one in of), "lost_steps": lost}
-        found.append(facts)
-    for one in processes:
-        if one.stopped_at and (of_it := [it for it in found if it["dead"] and _end(it) + began > one.at]):
-            _count_from(of_it[0], one.stopped_at - began)
-    resumed = [one for one in told if "resumed" in one]
-    if relaunched is not None and resumed:
-        at = max(one["at"] for one in resumed)
-        found.append({"resumed": resumed[0]["resumed"], "at": at - began, "seconds": at - relaunched})
-    return found
-
-
-def _end(facts: dict[str, Any]) -> float:
-    return facts["at"] + facts.get("seconds", 0.0)
-
-
-def _count_from(facts: dict[str, Any], stopped_at: float) -> None:
-    """Count a recovery from the stop of one of its dead ranks; times in seconds since the start."""
-    end, at = _end(facts), min(facts["at"], stopped_at)
-    facts |= {"at": at, "stopped": facts.get("stopped", 0) + 1} | ({"seconds": end - at} if "seconds" in facts else {})
-
-
-def in_words(facts: dict[str, Any]) -> str:
-    """A line about one recovery: which ranks died when, how the job went on, and what it cost."""
-    if "resumed" in facts:
-        return f"restart: went on from step {facts['resumed']} after {format_time(facts['seconds'])}"
-    dead, step = facts["dead"], facts["step"]
-    who = _ranks(dead) if dead else "a rank that waited"
-    went = "left" if facts.get("left") else "died"
-    if stopped := facts.get("stopped", 0):
-        went = f"{'were' if len(dead) > 1 else 'was'} stopped" if stopped == len(dead) else "died or were stopped"
-    if facts.get("joined") and not dead:
-        who, went = f"{_ranks(facts['joined'])}", "joined"
-    line = f"{who} {went}{'' if step is None else f' in step {step}'}, {format_time(facts['at'])} after the start: "
-    if step is None:
-        return f"{line}the other {facts['ranks']} went on without"
-    cost = format_time(facts["seconds"])
-    return (
-        f"{line}{facts['policy']}, {facts['ranks']} ranks went on after {cost}, {facts['lost_steps']} steps done again"
-    )
-
-
-def _ranks(ranks: Sequence[int]) -> str:
-    return f"rank{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"
-
-
 def failed(processes: Sequence[Process], status: int, own: int, ended_for: str = "") -> int:
     """Print why the program did not finish, if no rank has; returns the exit status.
 
     Parameters
     ----------
-    status, own
-        Exit status of mpirun, and the program's own.
-    ended_for
-        Why the launch was ended.
+    status, own : exit status of mpirun, and the program's own
+    ended_for : why the launch was ended
     """
     said = [one.word for one in processes if one.word]
     wanted = max((one.status for one in processes), default=0) or max(own, 0)

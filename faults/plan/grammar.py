@@ -1,4 +1,4 @@
-"""One fault is one line: `KIND TARGET @ WHEN [for DURATION] [by FACTOR]`.
+"""One fault is one line: `KIND TARGET @ WHEN [for DURATION] [by FACTOR] [in memory|message]`.
 
     KIND     one of `faults.plan.kinds`
     TARGET   RANKS | UNIT RANKS | nic RANK | random | server | worker | coordinator
@@ -11,6 +11,7 @@
     TIME     2 s | 300 us | 1 d: a number and a unit of `emulator.units`
     FACTOR   4 | -1 | 1/10 | 5 % | random | nan
 
+`flip ... in message` spoils the next message to the rank instead of its state;
 `preempt ... for 2 s` kills a rank that has not left by then; `slow ... by 4` computes four times slower;
 `cut ... by 3` cuts and heals three times within its duration;
 `lose 3 ... by 5 %` loses messages, `lose nic 3 ... by 10` leaves a tenth of the NIC's speed;
@@ -112,11 +113,15 @@ class _Reader:
 
     # -- parts -------------------------------------------------------------------------------------
     def fault(self) -> Fault:
-        kind = KINDS[self.expect(*KINDS)]
+        kind = KINDS[self.expect(*filter(str.isidentifier, KINDS))]
         target = self.target(kind)
         self.expect("@")
         when = self.when()
         duration, factor = self.modifiers(kind, target)
+        if self.take("in"):
+            kind = KINDS[kind.in_message] if self.expect("memory", "message") == "message" else kind
+            if self.peek():
+                raise self.fail("the end of the line")
         self._check(kind, target)
         return Fault(self.line, kind, target, when, duration, factor)
 
@@ -185,8 +190,9 @@ class _Reader:
         duration: float | None = None
         rule = kind.nic_factor if target.nic else kind.factor
         factor: float | str | None = rule.default if rule else None
-        legal = [word for word, ok in (("for", kind.lasts), ("by", rule)) if ok] + ["the end of the line"]
-        while self.peek():
+        legal = [word for word, ok in (("for", kind.lasts), ("by", rule), ("in", kind.in_message)) if ok]
+        legal.append("the end of the line")
+        while self.peek() and not (kind.in_message and self.peek() == "in"):
             word = self.take(*legal)
             if word is None:
                 raise self.fail(legal)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from mpi4py import MPI
 
 from emulator import carrier
+from emulator.errors import UsageError
 from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
 from faults.platform import LOCAL
@@ -27,10 +28,11 @@ from faults.recover.tag_ranges import TagRanges
 if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
     from faults.platform import Timer
+    from faults.recover.checked_messages import MessageSums
 
 _SPAWNS = 3  # failed attempts to let new processes in, before the survivors go on with fewer
 _RENEWALS = 20
-_TRIES, _TRIES_REVOKED = 2, 4
+TRIES, _TRIES_REVOKED, _TRIES_ELSEWHERE = 2, 4, 8
 _OF_DEATHS = {
     getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED") if hasattr(MPI, name)
 }
@@ -84,27 +86,57 @@ class Placement:
         return Placement(left.places | called, left.waiting[len(called) :])
 
 
+class _Last:
+    """The processes of the loop before in this program, and the communicator that it was given."""
+
+    processes: JobProcesses | None = None
+    comm: MPI.Intracomm | None = None
+
+
+def survivors_of_last_loop(comm: MPI.Intracomm, policy: Policy) -> MPI.Intracomm:
+    """The communicator for a program's next loop: `comm` itself, or if a loop has run on it, of the living.
+
+    Raises
+    ------
+    UsageError
+        One of the two loops spawns processes, which begin the program at its first loop.
+    """
+    last = _Last.processes
+    if last is not None and (last.policy.spawns or policy.spawns):
+        raise UsageError(
+            f"a program has one loop where processes are spawned, got a second one, by {policy.name!r} after "
+            f"{last.policy.name!r}: do both in one loop, or use policy 'shrink' or 'spare'"
+        )
+    if last is None or comm != _Last.comm:
+        _Last.comm = comm
+        return comm
+    return survivor_group.shrink(last.group.agree_comm)
+
+
 class JobProcesses:
     """All processes that are alive, as one of them knows them.
 
     Attributes
     ----------
-    group
-        The agreements, and the communicators for the work.
-    placement
-        Which process works where, and which wait.
-    place
-        This rank's own place; None while it waits.
-    comm
-        The communicator of those at work; it is another one after a recovery.
-    wanted
-        The places that the job began with.
-    fresh
-        Places whose holder has not got the state yet.
+    group : the agreements, and the communicators for the work
+    placement : which process works where, and which wait
+    place : this rank's own place; None while it waits
+    comm : the communicator of those at work; it is another one after a recovery
+    wanted : the places that the job began with
+    fresh : places whose holder has not got the state yet
+
+    Parameters
+    ----------
+    checks : messages of MPI are checked by checksums
     """
 
-    def __init__(self, comm: MPI.Intracomm, policy: Policy, spares: int, at_least: int, drill: DrillContext) -> None:
+    def __init__(
+        self, comm: MPI.Intracomm, policy: Policy, spares: int, at_least: int, drill: DrillContext, checks: bool = False
+    ) -> None:
+        self._checks = checks
         self.policy, self.at_least, self._drill = policy, at_least, drill
+        if drill.platform.survives is None:
+            _Last.processes = self
         self._instruments = carrier.of(comm).instruments
         self._retired: list[SurvivorComm] = []  # their buffers may still be the target of messages under way
         self._spawns_left = _SPAWNS
@@ -129,16 +161,36 @@ class JobProcesses:
         """Look up this rank's place, and make the communicator of those at work."""
         self.place = self.placement.place_of(self.group.rank)
         note = self._drill.waits_for if self._drill.board is not None else None
-        for parent in (self.group.comm_beside, self.group.work_comm):
+        work_comm, comm_beside = self.group.work_comm, self.group.comm_beside
+        self._sums = self._new_sums()
+        if self._sums is not None:
+            from faults.recover.checked_messages import CheckedComm  # few jobs pay for the import
+
+            work_comm, comm_beside = (CheckedComm(comm, self._sums) for comm in (work_comm, comm_beside))
+        for parent in (comm_beside, work_comm):
             parents = carrier.of(parent)
             parents.instruments = self._instruments  # a communicator that was made after a failure has inherited none
         self.phase = parents.phase
         if self._retired:
             self._retired[-1].expire()
-        beside = TagRanges(self.group.comm_beside)
-        self.comm = SurvivorComm(self.group.work_comm, self.placement.at_work, note, beside)
+        beside = TagRanges(comm_beside)
+        self.comm = SurvivorComm(work_comm, self.placement.at_work, note, beside)
         self._retired.append(self.comm)
         self._drill.placed(self.place if self.place is not None else -1)
+
+    def _new_sums(self) -> MessageSums | None:
+        """The checksums of messages over the communicators in use, where they are compared or one is to be spoiled."""
+        injector = self._drill.injector
+        flip = injector.spoil if injector is not None and injector.spoils_messages else None
+        if (flip is None and not self._checks) or carrier.of(self.group.work_comm).timed:
+            return None
+        from faults.recover.checked_messages import MessageSums
+
+        return MessageSums(self.group.size, flip)
+
+    def spoiled(self) -> bool:
+        """Whether a message came to this rank other than it was sent; collective."""
+        return self._checks and self._sums is not None and self._sums.differ(self.comm, self.placement.at_work)
 
     @property
     def has_state(self) -> bool:
@@ -171,18 +223,27 @@ class JobProcesses:
 
     def tries(self, error: MPI.Exception) -> float:
         """How often a step may fail with such an error without a death, as far as this rank knows."""
-        if error.Get_error_class() in _OF_DEATHS or not self.group.failed().isdisjoint(self.group.alive):
-            return math.inf
+        of_death = error.Get_error_class() in _OF_DEATHS
         # In a communicator that another rank has revoked, calls may fail with any error.
-        return _TRIES_REVOKED if self.group.work_comm.Is_revoked() else _TRIES
+        revoked = self.group.work_comm.Is_revoked() or self.group.comm_beside.Is_revoked()
+        if self.group.death_is_news() or (of_death and revoked):
+            return math.inf
+        if of_death or error.Get_error_class() == MPI.ERR_REQUEST:  # of another communicator, MPI.COMM_WORLD say
+            return _TRIES_ELSEWHERE
+        return _TRIES_REVOKED if revoked else TRIES
 
     def programs_own(self, error: MPI.Exception) -> bool:
         """Whether an error of a step is the program's: a wrong argument, or a buffer that is too short."""
-        return error.Get_error_class() in _OF_PROGRAMS and self.tries(error) == _TRIES
+        return error.Get_error_class() in _OF_PROGRAMS and self.tries(error) == TRIES
 
     def revoke(self) -> None:
-        """Wake every rank that waits for a message on the communicator in use."""
+        """Wake every rank that waits for a message on the communicator in use.
+
+        After a death also on MPI.COMM_WORLD: a program may use it in a step, against the rules.
+        """
         self.group.revoke()
+        if self._drill.platform.survives is None and self.group.failed():
+            survivor_group.revoke(MPI.COMM_WORLD)
 
     def rebuild(self, decision: Decision) -> Decision | None:
         """Move every rank to its place and to the next communicator.

@@ -19,7 +19,7 @@ from faults.inject.drill_context import DrillContext
 from faults.policies import Policy
 from faults.record import outcome
 from faults.record.status_board import NO_RANK, REBUILDS, StatusBoard, claim
-from faults.recover.program_failure import guard
+from faults.recover.program_failure import check_no_loop, guard
 from faults.recover.spawning import spawned
 
 _ENABLED = "OMPI_MCA_mpi_ft_enable"
@@ -71,8 +71,7 @@ def check_survival(call: str, survives: bool | None = None) -> None:
 
     Parameters
     ----------
-    survives
-        Whether the job's platform lets it go on (`faults.platform.Platform`); None: as mpirun was told.
+    survives : whether the job's platform lets it go on (`faults.platform.Platform`); None: as mpirun was told
 
     Raises
     ------
@@ -80,6 +79,7 @@ def check_survival(call: str, survives: bool | None = None) -> None:
         It was started without fault tolerance, or its MPI has none.
     """
     guard()
+    check_no_loop(call)
     size = MPI.COMM_WORLD.Get_size()
     if survives or size == 1 or (_open_mpi() >= 5 and os.environ.get(_ENABLED) == "1"):
         return
@@ -106,6 +106,7 @@ def check_mortality() -> None:
         It was started with fault tolerance.
     """
     guard()
+    check_no_loop("restarting")
     if MPI.COMM_WORLD.Get_size() > 1 and os.environ.get(_ENABLED) == "1":
         raise UsageError(
             "restarting needs a job that ends with the first death, this one was started with --with-ft ulfm: leave it "

@@ -20,6 +20,7 @@ from mpi4py import MPI
 
 from emulator.comm.compiled_classes import replace_methods
 from emulator.errors import UsageError
+from faults.agree.survivor_group import RecoveryFailed
 from faults.platform import LOCAL, Executioner
 from faults.record import outcome
 from faults.record.journal import What
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
 
 _PATIENCE_S = 2.0
+_DEATHS = [getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_REVOKED") if hasattr(MPI, name)]
 _ENDED_WITHIN_S = 10.0  # by the launcher, after an Abort
 
 
@@ -60,6 +62,20 @@ def enter_loop() -> None:
         replace_methods(MPI.Comm, {"Abort": _abort})
 
 
+def check_no_loop(call: str) -> None:
+    """Refuse a loop within a loop.
+
+    Raises
+    ------
+    UsageError
+        This process is in one.
+    """
+    if _Loop.entered and not _in_drill():
+        raise UsageError(
+            f"{call} begins a loop in a loop, and a death would leave ranks in different ones: end the first before"
+        )
+
+
 def leave_loop() -> None:
     """MPI may be finalized again."""
     _Loop.entered = False
@@ -70,13 +86,27 @@ class GuardedLoop:
 
     Attributes
     ----------
-    drill
-        Outside of a drill an exception that leaves the loop ends this rank.
+    drill : outside of a drill an exception that leaves the loop ends this rank
+    step : the step to be done
     """
 
     drill: DrillContext
+    step: int
+    _inside = False
+    _left_by: BaseException | None = None
+
+    def _check_use(self) -> None:
+        """Refuse a loop outside of its ``with``, and one that goes on behind an exception that left a step."""
+        if self._left_by is not None:
+            left, what = self._left_by, type(self._left_by).__name__
+            raise UsageError(
+                f"step {self.step} was left by {what}: {left}, and the program went on: catch it inside job.attempt()"
+            )
+        if not self._inside:
+            raise UsageError("the loop has no with, got job.next() outside: with faults.recovering(...) as job: while")
 
     def __enter__(self) -> Self:
+        self._inside = True
         enter_loop()
         _Loop.drill = self.drill
         outcome.say(outcome.BEGAN)
@@ -112,6 +142,8 @@ def die_loudly(kind: type[BaseException], error: BaseException, trace: Traceback
 
     Bad usage is one line; if all ranks have found it out, the exit status is 2.
     """
+    if isinstance(error, MPI.Exception) and error.Get_error_class() in _DEATHS and not _in_drill():
+        error = _of_a_death(error, trace)
     usage = isinstance(error, UsageError)
     outcome.fail(error.exit_code if isinstance(error, UsageError) else 0)
     if usage and _all_are_here():
@@ -121,11 +153,27 @@ def die_loudly(kind: type[BaseException], error: BaseException, trace: Traceback
         leave_loop()
         MPI.Finalize()
         os._exit(error.exit_code)  # type: ignore[attr-defined]
-    if usage:
+    if usage or isinstance(error, RecoveryFailed):
         print(f"error: {_name()}: {error}", file=sys.stderr)
     else:
         traceback.print_exception(kind, error, trace)
     _kill_myself()
+
+
+def _in_drill() -> bool:
+    return _Loop.drill is not None and _Loop.drill.in_drill
+
+
+def _of_a_death(error: MPI.Exception, trace: TracebackType | None) -> UsageError:
+    """What to say of a call that met a dead rank where nothing is done again."""
+    frames = traceback.extract_tb(trace)
+    main = getattr(sys.modules["__main__"], "__file__", None)
+    where = next((frame for frame in reversed(frames) if frame.filename == main), frames[0] if frames else None)
+    line = f"{os.path.basename(where.filename)}:{where.lineno}: " if where else ""
+    return UsageError(
+        f"{line}a rank has died, got {error}: in the loop use job.comm inside job.attempt(), and behind it job.comm, "
+        "which has only living ranks"
+    )
 
 
 def _abort(comm: MPI.Comm, errorcode: int = 0) -> NoReturn:
@@ -155,7 +203,7 @@ def depart(drill: DrillContext, step: int, place: int | None) -> NoReturn:
     drill.journal.write(What.DEPARTED, step=step)
     outcome.fail(0, outcome.TOLD)
     outcome.tell(left=place, at=drill.platform.clock.now())
-    print(f"{_name()} left before step {step}, as it was told to", file=sys.stderr)
+    print(f"{_name(drill)} left before step {step}, as it was told to", file=sys.stderr)
     _kill_myself(drill.platform.executioner)
 
 
@@ -163,7 +211,7 @@ def end_corrupt(drill: DrillContext, step: int) -> NoReturn:
     """End this rank, whose state is not that of most others."""
     drill.journal.write(What.DEPARTED, step=step)
     outcome.fail(0, outcome.CORRUPT)
-    print(f"{_name()} ended itself in step {step}: its state is not that of the other ranks", file=sys.stderr)
+    print(f"{_name(drill)} ended itself in step {step}: its state is not that of the other ranks", file=sys.stderr)
     _kill_myself(drill.platform.executioner)
 
 
@@ -174,8 +222,9 @@ def _kill_myself(executioner: Executioner = LOCAL.executioner) -> NoReturn:
     raise AssertionError("a killed process goes on")
 
 
-def _name() -> str:
-    return f"rank {MPI.COMM_WORLD.Get_rank()}"
+def _name(drill: DrillContext | None = None) -> str:
+    world = MPI.COMM_WORLD if drill is None else drill.platform.world or MPI.COMM_WORLD
+    return f"rank {world.Get_rank()}"
 
 
 def _all_are_here() -> bool:

@@ -29,12 +29,9 @@ def reexecute(comm: MPI.Intracomm, task: Callable[[Any], Any], requests: Sequenc
 
     Parameters
     ----------
-    comm
-        The communicator of a recovering job, of 2 ranks or more.
-    requests
-        Arguments, of which rank 0's count.
-    answers
-        Filled on every rank, in the order of the requests.
+    comm : the communicator of a recovering job, of 2 ranks or more
+    requests : arguments, of which rank 0's count
+    answers : filled on every rank, in the order of the requests
 
     Raises
     ------
@@ -43,6 +40,8 @@ def reexecute(comm: MPI.Intracomm, task: Callable[[Any], Any], requests: Sequenc
     TaskFailed
         A task raised again and again, and no rank died.
     """
+    if isinstance(comm, SurvivorComm):
+        comm.copes = True
     answer = map_tasks(comm, task, requests, root=COORDINATOR, membership=_dead)
     if answer is not None:
         answers[...] = _values(answer, comm)

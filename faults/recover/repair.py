@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mpi4py import MPI
 
+from emulator.errors import UsageError
 from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision, RecoveryFailed
 from faults.inject.drill_context import DrillContext
@@ -43,6 +44,11 @@ def _always() -> bool:
     return True
 
 
+def _same(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two arrays have the same bits."""
+    return one.tobytes() == other.tobytes()
+
+
 class _FoundByAll(MPI.Exception):
     """A failure that every rank has found in the same data."""
 
@@ -52,16 +58,11 @@ class Repairing:
 
     Attributes
     ----------
-    step
-        The step to be done, counted from 0.
-    every
-        Steps from one agreement to the next; 0 for none before a death or the end.
-    recoveries
-        Repairs so far.
-    comm
-        The communicator of those at work, by which the step's messages go: another one after a recovery.
-    place
-        The place that this rank works in, its rank as the job began; None while it waits.
+    step : the step to be done, counted from 0
+    every : steps from one agreement to the next; 0 for none before a death or the end
+    recoveries : repairs so far
+    comm : the communicator of those at work, by which the step's messages go: another one after a recovery
+    place : the place that this rank works in, its rank as the job began; None while it waits
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Repairing:
         self._told = preemption.listening(notice or drill.notice, drill.platform.executioner)
         self.state, self.drill, self.levels, self.every = state, drill, levels, every
         self.step = self.recoveries = 0
+        self._begun = False
         self._clock = drill.platform.clock
         self._processes = processes
         self._look()
@@ -96,7 +98,7 @@ class Repairing:
         self.comm, self.place = self._processes.comm, self._processes.place
 
     def _corruption(self) -> MPI.Exception | None:
-        """Compare a checksum of the state with the other ranks': one that has another one than most ends itself.
+        """Compare checksums of messages, and of the state: a rank that has another state than most ends itself.
 
         Returns
         -------
@@ -105,6 +107,13 @@ class Repairing:
         """
         if not self._checksum or self.place is None:
             return None
+        try:
+            if self._processes.spoiled():
+                error = MPI.Exception(MPI.ERR_OTHER)
+                error.add_note("a message arrived other than it was sent")
+                return error
+        except MPI.Exception as error:
+            return error
         mine, all_of_them = np.array([checksum(self.state)]), np.empty(self.comm.Get_size(), np.int64)
         try:
             self.comm.Allgather(mine, all_of_them)
@@ -120,6 +129,40 @@ class Repairing:
         if mine[0] != values[counts.argmax()]:
             end_corrupt(self.drill, self.step)
         return _FoundByAll(survivor_group.PROCESS_FAILED)
+
+    def _hidden_death(self) -> MPI.Exception | None:
+        """An error if this rank, at the end of its step, knows of a death: the program may have caught what told it.
+
+        Waitall of Open MPI 5.0.11 may also return without an error for messages of a dead rank.
+        """
+        if self.place is None or not self._processes.group.death_is_news():
+            return None
+        if self.comm.copes:
+            self.comm.copes = False
+            return None
+        return MPI.Exception(survivor_group.PROCESS_FAILED)
+
+    def _check_copy(self) -> None:
+        """At the beginning make the copy of the state, and refuse a program that changes its state outside of steps.
+
+        Raises
+        ------
+        UsageError
+            The state is not what it was at the end of the step: after a death that change would be lost.
+        """
+        if not self._begun:
+            self._begun = True
+            if spawning.spawned():
+                self._copies.put_back(self.state)  # the program may have filled it like the first processes
+            elif self.step == 0:
+                self._copies.begin(self.state)
+        elif self.step == self._copies.step and self.place is not None:
+            changed = [name for name, array in self._copies.newest.items() if not _same(array, self.state[name])]
+            if changed:
+                raise UsageError(
+                    f"state[{changed[0]!r}] was changed between two steps, and a death would undo that: change it "
+                    f"inside job.attempt()"
+                )
 
     def _grows(self) -> bool:
         """Whether this rank wants new processes in the empty places, before it does the next step."""
@@ -144,7 +187,7 @@ class Repairing:
 
         def calm() -> bool:
             self.drill.follow()
-            return not self._failure_known and group.failed().isdisjoint(group.alive)  # in a repair all wait for it
+            return not self._failure_known and not group.death_is_news()  # in a repair all wait for it
 
         return survivor_group.sleepy(request, superseded, calm, _DOZE_S, self._clock)
 

@@ -42,10 +42,8 @@ class Restarting(GuardedLoop):
 
     Parameters
     ----------
-    every
-        Steps between checkpoints; 0 to find the number from measured cost, measured step time and `mtbf_s` (Daly).
-    clear
-        Remove the checkpoints when the last step is done, so that the program, started once more, begins anew.
+    every : steps between checkpoints; 0 to find the number from measured cost, measured step time and `mtbf_s` (Daly)
+    clear : remove the checkpoints when the last step is done, so that the program, started once more, begins anew
     """
 
     def __init__(
@@ -69,6 +67,7 @@ class Restarting(GuardedLoop):
         self._step_s: list[float] = []
         if self.drill.journal.attempt:
             self.drill.noticed()  # a later launch is the recovery: here a second fault strikes
+        self._loaded: State | None = None
         self.step = self._resume()
         self.drill.ready()
 
@@ -87,7 +86,8 @@ class Restarting(GuardedLoop):
         self.drill.journal.write(What.REBUILT, places=list(range(self.comm.Get_size())), coordinator=0)
         if found is not None:
             try:
-                for name, array in self.store.load(found).items():
+                self._loaded = self.store.load(found)
+                for name, array in self._loaded.items():
                     np.copyto(self.state[name], array)
             except Damaged as error:
                 raise RecoveryFailed("restore", f"no intact checkpoint: {error}") from None
@@ -99,6 +99,11 @@ class Restarting(GuardedLoop):
 
     def next(self, steps: int) -> bool:
         """Whether there is a step left."""
+        self._check_use()
+        if self._loaded is not None:
+            for name, array in self._loaded.items():  # the program may have filled its state like in the first launch
+                np.copyto(self.state[name], array)
+            self._loaded = None
         return self.step < steps
 
     @contextmanager
@@ -106,7 +111,11 @@ class Restarting(GuardedLoop):
         """One step, which ends with a checkpoint when one is due."""
         began = self._clock.now()
         self.drill.working_on(self.step)
-        yield
+        try:
+            yield
+        except BaseException as error:
+            self._left_by = error
+            raise
         self.drill.journal.write(What.COMMIT, step=self.step)
         self.step += 1
         self._step_s.append(self._clock.now() - began)
@@ -167,21 +176,14 @@ def restarting(
 
     Parameters
     ----------
-    comm
-        All ranks.
-    state
-        The arrays that a step changes, in place; the same on every rank. They are filled from the checkpoint.
-    folder
-        Of the checkpoints, which all ranks share; they are removed when the last step is done.
-    every
-        Steps between checkpoints; 0 to find the number from what one costs and `mtbf_s` (Daly).
-    mtbf_s
-        Seconds between two deaths, on average.
-    keep, background
-        See `Store`.
-    notice
-        Tells a rank to leave (`faults.recover.preemption`): a checkpoint is written then, and the job ends. Given on
-        one rank it must be on all, which ask each other after each step.
+    comm : all ranks
+    state : the arrays that a step changes, in place; the same on every rank. They are filled from the checkpoint.
+    folder : of the checkpoints, which all ranks share; they are removed when the last step is done
+    every : steps between checkpoints; 0 to find the number from what one costs and `mtbf_s` (Daly)
+    mtbf_s : seconds between two deaths, on average
+    keep, background : see `Store`
+    notice : tells a rank to leave (`faults.recover.preemption`): a checkpoint is written then, and the job ends. Given
+        on one rank it must be on all, which ask each other after each step.
 
     Raises
     ------

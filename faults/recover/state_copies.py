@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from emulator.errors import UsageError
 from faults.platform import LOCAL, Clock
 from faults.record.journal import Journal, NoJournal, What
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from mpi4py import MPI
 
 State = dict[str, np.ndarray]
+_IN_TIME = "put every array in before the loop, and change it in place"
 _TAG_STATE, _TAG_STEP = 30_002, 30_005
 
 
@@ -36,15 +38,12 @@ class StateCopies:
 
     Parameters
     ----------
-    apart
-        Steps from one copy to the next.
+    apart : steps from one copy to the next
 
     Attributes
     ----------
-    step
-        Finished steps that are in the newest copy.
-    newest
-        That copy.
+    step : finished steps that are in the newest copy
+    newest : that copy
     """
 
     def __init__(self, state: State, apart: int = 1) -> None:
@@ -58,13 +57,23 @@ class StateCopies:
 
     def keep(self, step: int, state: State) -> None:
         """Copy the state after `step` steps, over the older of the two copies."""
+        if len(state) != len(self.newest):
+            raise UsageError(f"a state keeps its names, got {sorted(state)} after {sorted(self.newest)}: {_IN_TIME}")
         self.newest, self._older = self._older, self.newest
         for name, array in self.newest.items():
-            array[...] = state[name]
+            value = state.get(name)
+            if value.__class__ is not np.ndarray or value.dtype != array.dtype or value.shape != array.shape:
+                _check_like(name, value, array)
+            array[...] = value
         # Three bits tell only copies with numbers that follow one another; others are a job's last and what it goes on
         # from, where all agree and no rank needs the older one.
         follows = self._number(step) == self._number(self.step) + 1
         self._older_step, self.step = self.step if follows else -1, step
+
+    def begin(self, state: State) -> None:
+        """Take the state, before the first step, for the newest copy."""
+        self.keep(self.step, state)
+        self.adopt(self.step)
 
     def adopt(self, step: int) -> None:
         """Take what has been written into `newest` for the state after `step` steps, and the only copy."""
@@ -96,8 +105,14 @@ class StateCopies:
 
     def put_back(self, state: State) -> None:
         """Copy the newest copy into `state`."""
-        for name, array in state.items():
-            array[...] = self.newest[name]
+        for name in [name for name in state if name not in self.newest]:
+            del state[name]  # a program may have added it: `keep` refuses that
+        for name, array in self.newest.items():
+            value = state.get(name)
+            if isinstance(value, np.ndarray) and value.dtype == array.dtype and value.shape == array.shape:
+                value[...] = array
+            else:
+                state[name] = array.copy()
 
     def send(self, comm: MPI.Intracomm, rank: int, step: int) -> None:
         """Send the newest copy, which is the state after `step` steps."""
@@ -114,13 +129,26 @@ class StateCopies:
         return int(step[0])
 
 
+def _check_like(name: str, value: object, array: np.ndarray) -> None:
+    """Refuse a value of the state that is no array like the one that the job began with.
+
+    Raises
+    ------
+    UsageError
+        It has another type, dtype or shape, so that it could not be put back after a death.
+    """
+    if isinstance(value, np.ndarray) and (value.dtype, value.shape) == (array.dtype, array.shape):
+        return
+    kind = f"{value.dtype}{list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
+    raise UsageError(f"state[{name!r}] was {array.dtype}{list(array.shape)} and became {kind}: {_IN_TIME}")
+
+
 class CommitLog:
     """Journals each step once, in order, when it is committed, with the instant at which this rank finished it.
 
     Attributes
     ----------
-    count
-        Committed steps: all ranks are known to have finished them.
+    count : committed steps: all ranks are known to have finished them
     """
 
     def __init__(self, journal: Journal | NoJournal, clock: Clock = LOCAL.clock) -> None:

@@ -35,7 +35,7 @@ from emulator.errors import UsageError
 from faults.inject.drill_context import DrillContext
 from faults.record.journal import What
 from faults.record.status_board import AGREES
-from faults.recover.job_processes import JobProcesses
+from faults.recover.job_processes import TRIES, JobProcesses, survivors_of_last_loop
 from faults.recover.preconditions import check_policy, check_state, check_survival, context_of
 from faults.recover.preemption import Notice, never
 from faults.recover.program_failure import GuardedLoop, depart
@@ -45,6 +45,7 @@ from faults.recover.state_copies import State
 if TYPE_CHECKING:
     from faults.recover.multilevel import Levels
 
+_LOOKS = 8  # at the end of so many steps, whether the program changes its state outside of them
 _SKEW_S = 0.01  # least time in which other ranks come to a boundary, too
 
 
@@ -67,6 +68,10 @@ class Recovering(Repairing, GuardedLoop):
     def next(self, steps: int) -> bool:
         """Whether there is a step to do for this rank; a spare waits in here until it is called in or the job ends."""
         self._steps = steps
+        if self._left_by is not None or not self._inside:
+            self._check_use()
+        if self.step <= _LOOKS:
+            self._check_copy()
         if self.step < steps and self._processes.place is not None:
             return True
         while self.place is None and self.step < steps:
@@ -77,6 +82,8 @@ class Recovering(Repairing, GuardedLoop):
                 self._settle(True)
         if not self.every and self.place is not None and self.step == steps > self._commits.count:
             self._settle(True)
+        if self.step >= steps:
+            self.comm.open()
         return self.step < steps
 
     def attempt(self) -> _Attempt:
@@ -87,7 +94,7 @@ class Recovering(Repairing, GuardedLoop):
         """The present step has worked on this rank, or has failed with `error`."""
         due = self.every and ((self.step + 1) % self.every == 0 or self.step + 1 == self._steps)
         if error is None and due:
-            error = self._corruption()
+            error = self._hidden_death() or self._corruption()
         if error is None and due and self.levels is not None and self.place is not None:
             try:
                 self.levels.keep(self._processes.comm, self.step + 1)
@@ -116,7 +123,11 @@ class Recovering(Repairing, GuardedLoop):
             return
         self._in_vain = (step, self._in_vain[1] + 1 if self._in_vain[0] == step else 1)
         if self._in_vain[1] >= limit:
-            error.add_note(f"step {step} failed {self._in_vain[1]} times without a death")
+            self._left_by = error
+            times = f"step {step} failed {self._in_vain[1]} times without a death"
+            if limit > TRIES:
+                raise UsageError(f"{times}: {_FOREIGN}, got {error}") from error
+            error.add_note(times)
             raise error
 
     def _at_boundary(self) -> None:
@@ -179,8 +190,14 @@ class Recovering(Repairing, GuardedLoop):
             self.levels.to_disk(self.step, self.committed, self.comm.Get_rank(), self.comm.Get_size())
 
     def _leave(self) -> None:
+        self.comm.open()
         self.drill.enters(AGREES)
         self._processes.group.agree(True)
+
+
+_FOREIGN = (
+    "MPI.COMM_WORLD, and what was made before a recovery, do not work after it: use job.comm, and make requests anew"
+)
 
 
 class _Attempt:
@@ -193,6 +210,7 @@ class _Attempt:
         self._in_drill, self._watched = job.drill.in_drill, not job.drill.silent
 
     def __enter__(self) -> None:
+        self._job.comm.open()
         if self._watched:
             self._job.drill.working_on(self._job.step)
 
@@ -203,9 +221,12 @@ class _Attempt:
         if kind is None and self._implied:
             known = job.step  # steps that all ranks have finished
             step = known + 1
-            if job._checksum and (not step % APART or step == job._steps) and (failed := job._corruption()):
-                job._fail(failed)
-                return True
+            if not step % APART or step == job._steps:
+                failed = job._hidden_death() or job._corruption()
+                if failed is not None:
+                    job._fail(failed)
+                    job.comm.close()
+                    return True
             job.step = step
             if not step % APART:
                 job._copies.keep(step, job.state)
@@ -214,10 +235,13 @@ class _Attempt:
                 job._commits.commit(known - known % APART)
             if not step % APART and job._may_change:
                 job._at_boundary()
+            job.comm.close()
             return True
         if error is not None and (not isinstance(error, MPI.Exception) or job._processes.programs_own(error)):
+            job._left_by = error
             return False
         job._finish(error)
+        job.comm.close()
         return True
 
 
@@ -239,36 +263,27 @@ def recovering(
 
     Parameters
     ----------
-    comm
-        All processes, the spares last.
-    state
-        The arrays of numbers that a step changes, in place or by assignment to the same name and shape; the same on
+    comm : all processes, the spares last
+    state : the arrays of numbers that a step changes, in place or by assignment to the same name and shape; the same on
         every rank. A single number is one of no dimension, ``np.array(0)``.
-    policy
-        ``"shrink"`` (fewer ranks go on), ``"spare"`` (a waiting rank takes the place), ``"respawn"`` (a new process
-        takes the place), ``"rejoin"`` (fewer ranks go on, and new processes take the places after a later step).
-    spares
-        How many of the ranks wait.
-    at_least
-        Fewer ranks than this cannot do the work.
-    levels
-        Arrays that each rank alone has, and where they are kept (`faults.recover.multilevel`); with a policy that fills
-        the places of the dead.
-    every
-        Steps from one agreement to the next: an agreement costs time in every run, and a death up to so many steps. 0
-        agrees on nothing before a rank dies or the end comes; a death then costs up to three steps more than the one
+    policy : ``"shrink"`` (fewer ranks go on), ``"spare"`` (a waiting rank takes the place), ``"respawn"`` (a new
+        process takes the place), ``"rejoin"`` (fewer ranks go on, and new processes take the places after a later step)
+    spares : how many of the ranks wait
+    at_least : fewer ranks than this cannot do the work
+    levels : arrays that each rank alone has, and where they are kept (`faults.recover.multilevel`); with a policy that
+        fills the places of the dead
+    every : steps from one agreement to the next: an agreement costs time in every run, and a death up to so many steps.
+        0 agrees on nothing before a rank dies or the end comes; a death then costs up to three steps more than the one
         that it interrupts. It is right only where in every step each rank hears from every other one, however
         indirectly, as in an all-reduce: else two ranks may have no state in common to go back to.
-    notice
-        Tells this rank to leave at the next agreement, with ``every=0`` within four steps, which costs no step: a
-        signal to its process, a file, or a callable (`faults.recover.preemption`).
-    rejoin
-        Under that policy: whether there is room for new processes now, asked on the coordinator after a step; by
-        default there is as soon as the survivors have done the interrupted step.
-    checksum
-        Compare checksums of the state before each agreement, with ``every=0`` every four steps: a rank whose state is
-        not that of most others ends itself, and what it may have spoiled is done again. Without it a bit that flips in
-        memory goes unnoticed.
+    notice : tells this rank to leave at the next agreement, with ``every=0`` within four steps, which costs no step: a
+        signal to its process, a file, or a callable (`faults.recover.preemption`)
+    rejoin : under that policy: whether there is room for new processes now, asked on the coordinator after a step; by
+        default there is as soon as the survivors have done the interrupted step
+    checksum : compare checksums of the state and of messages before each agreement, with ``every=0`` every four steps:
+        a rank whose state is not that of most others ends itself, and what it may have spoiled is done again, as it is
+        where a message arrived other than it was sent. Without it a bit that flips goes unnoticed. A message must be
+        received in the step in which it is sent; those of objects and of an emulated network are not checked.
 
     Raises
     ------
@@ -279,6 +294,10 @@ def recovering(
     """
     chosen = check_policy(policy)
     check_state(state)
+    drill = context_of(drill)
+    check_survival(f"recovering by {policy}", drill.platform.survives)
+    if drill.platform.survives is None:
+        comm = survivors_of_last_loop(comm, chosen)
     if not 0 <= spares < comm.Get_size():
         raise UsageError(f"spares must leave a rank to work, got {spares} of {comm.Get_size()} ranks")
     if rejoin is not None and not chosen.later:
@@ -295,8 +314,13 @@ def recovering(
         raise UsageError(f"ranks agree every 1 or more steps, or 0 for only after a death, got {every}")
     if levels is not None and not every:
         raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
-    drill = context_of(drill)
-    check_survival(f"recovering by {policy}", drill.platform.survives)
     return Recovering(
-        JobProcesses(comm, chosen, spares, at_least, drill), state, drill, levels, every, notice, rejoin, checksum
+        JobProcesses(comm, chosen, spares, at_least, drill, checksum),
+        state,
+        drill,
+        levels,
+        every,
+        notice,
+        rejoin,
+        checksum,
     )

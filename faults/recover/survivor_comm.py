@@ -26,7 +26,7 @@ from emulator.errors import UsageError
 from faults.recover.survivor_carrier import SurvivorCarrier
 from faults.recover.survivor_messages import SurvivorMessages, ignore
 from faults.recover.survivor_requests import Note
-from faults.recover.tag_ranges import BITS, TagRanges
+from faults.recover.tag_ranges import BETWEEN_STEPS, BITS, TagRanges
 
 
 class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm):
@@ -36,17 +36,16 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
 
     Parameters
     ----------
-    parent
-        A communicator over all processes, bare or emulated.
-    members
-        The parent's rank of each rank.
-    note
-        Called with a rank of the parent before waiting for it, with `NO_RANK` after.
-    beside
-        Ranges of tags on another communicator over all processes, for what is made from this one; without it there are
-        no collectives, and no `Split`.
-    part
-        The range of tags of this communicator's messages, where the parent is that other communicator; 0: all tags.
+    parent : a communicator over all processes, bare or emulated
+    members : the parent's rank of each rank
+    note : called with a rank of the parent before waiting for it, with `NO_RANK` after
+    beside : ranges of tags on another communicator over all processes, for what is made from this one; without it there
+        are no collectives, and no `Split`
+    part : the range of tags of this communicator's messages, where the parent is that other communicator; 0: all tags
+
+    Attributes
+    ----------
+    copes : whether what this step does goes on when a rank dies, so that a death is no reason to do it again
     """
 
     def __new__(cls, *arguments: Any, **named: Any) -> SurvivorComm:
@@ -66,6 +65,7 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
         self._rank, self._size = self._ranks.get(parent.Get_rank(), MPI.UNDEFINED), len(self.members)
         self.note = note or ignore
         self._beside, self._part, self._first_tag = beside, part, part << BITS
+        self.copes = False
         self._members: MPI.Group | None = None
         self._hidden: SurvivorComm | None = None
         self._release: Callable[[], object] = _nothing
@@ -105,6 +105,7 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
     @property
     def hidden(self) -> Any:
         """The communicator that carries the collectives: the same ranks, other tags."""
+        len(self.members)  # refused where it carries nothing now
         if self._hidden is None:
             if self._beside is None:
                 raise UsageError("this communicator carries messages between two ranks, not collectives")
@@ -173,6 +174,15 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
 
     def Abort(self, errorcode: int = 0) -> Any:
         MPI.COMM_WORLD.Abort(errorcode)
+
+    def close(self) -> None:
+        """Refuse messages until `open`, which the program's other ranks may not send or receive."""
+        self._open_members, self.members = self.members, BETWEEN_STEPS
+
+    def open(self) -> None:
+        """Carry messages again."""
+        if self.members is BETWEEN_STEPS:
+            self.members = self._open_members
 
     def expire(self) -> None:
         """Refuse every use from now on, of what was made from it too: a recovery has replaced it."""

@@ -26,20 +26,31 @@ from emulator.errors import UsageError
 BITS = 20
 PAIRS = 1 << 31 - BITS - 1
 """Ranges come in pairs: one for a communicator's own messages, one for its collectives. Pair 0 is of `job.comm`."""
-_STALE = "job.comm is another one after a recovery: read job.comm, and make its communicators, anew in each step"
 
 
-class _Stale:
-    """In place of the members of a communicator that a recovery has replaced: every look at them is refused."""
+class _Refusing:
+    """In place of the members of a communicator that carries nothing now: every look at them is refused."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
 
     def __getitem__(self, rank: Any) -> Any:
-        raise UsageError(_STALE)
+        raise UsageError(self._why)
 
     def __len__(self) -> int:
-        raise UsageError(_STALE)
+        raise UsageError(self._why)
 
     def __iter__(self) -> Any:
-        raise UsageError(_STALE)
+        raise UsageError(self._why)
+
+
+REPLACED = _Refusing(
+    "job.comm is another one after a recovery: read job.comm, and make its communicators, anew in each step"
+)
+BETWEEN_STEPS = _Refusing(
+    "job.comm carries no messages between two steps, which are not done again after a death: use it inside "
+    "job.attempt(), or behind the loop"
+)
 
 
 class TagRanges:
@@ -47,13 +58,11 @@ class TagRanges:
 
     Parameters
     ----------
-    comm
-        A communicator over all processes, bare or emulated, that carries nothing else.
+    comm : a communicator over all processes, bare or emulated, that carries nothing else
 
     Attributes
     ----------
-    free
-        A byte for each pair of ranges: 1 if this process does not use it.
+    free : a byte for each pair of ranges: 1 if this process does not use it
     """
 
     def __init__(self, comm: MPI.Intracomm) -> None:
@@ -70,7 +79,7 @@ class TagRanges:
     def expire(self) -> None:
         """From now on every use of a communicator of these ranges is refused."""
         for comm in self._comms:
-            comm.members = _Stale()
+            comm.members = REPLACED
 
     def offered(self) -> np.ndarray:
         """The bytes of `free`, after what the program has dropped is collected if few pairs are left."""

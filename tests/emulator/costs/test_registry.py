@@ -115,7 +115,7 @@ def test_what_lowers_the_wait(p, spread):
     barrier = waiting.slowest(p, spread)
     assert barrier > 1
     assert waiting.slowest(p + 1, spread) >= barrier
-    assert waiting.slowest(p, spread, bound=3) < barrier
+    assert 1 < waiting.bounded(p, spread, 3) <= waiting.slowest(p, spread, steps=4) < barrier
     assert waiting.slowest(p, spread, backup=True) < barrier
     assert waiting.slowest(p, spread, quorum=0.5) < barrier
     assert waiting.slowest(p, 0.0) == 1

@@ -2,7 +2,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -163,6 +165,20 @@ def test_mpiruns_notice_is_left_out_and_the_rest_kept(capfdbinary):
         iter([line + b"\n" for line in (notice + b"kept\n" + other).splitlines()]), streams.write
     )  # type: ignore[arg-type]
     assert capfdbinary.readouterr().err == b"kept\n" + other
+
+
+def test_a_launcher_reads_the_line_that_mpirun_does_not_end_as_long_as_mpirun_goes_on():
+    said, read, write = threading.Event(), *os.pipe()
+    watch = SimpleNamespace(line=lambda text: said.set() if b"NOT FOUND" in text else None)
+    with os.fdopen(read, "rb") as stream, os.fdopen(write, "wb", buffering=0) as mpirun_end:
+        lines: list[bytes] = []
+        reader = threading.Thread(target=lambda: lines.extend(foreground._lines(stream, watch)))
+        reader.start()
+        mpirun_end.write(b"first\nLAUNCHER JOB OBJECT NOT FOUND")
+        assert said.wait(30)
+        mpirun_end.close()
+        reader.join()
+    assert lines == [b"first\n", b"LAUNCHER JOB OBJECT NOT FOUND"]
 
 
 def test_an_agreement_that_was_given_up_is_not_reported(capfdbinary):

@@ -45,6 +45,8 @@ CHECKED = {"checksum": True}
         (Request("ring", 2, ["flip 1 @ step 3"], options=CHECKED), "1 of 2 would have another one: flip fewer"),
         (Request("ring", 4, ["flip 0 @ step 3", "flip 2 @ step 3"], options=CHECKED), "2 of 4 would have another one"),
         (Request("ring", 4, ["flip 4 @ step 3"], "spare"), "rank 4 waits, and holds no state: name one of 0 to 3"),
+        (Request("ring", 4, ["flip 1 @ step 3 in message"], net="1gbe"), "messages of MPI itself, got --net 1gbe"),
+        (Request("gossip", 4, ["flip 1 @ step 3 in message"]), "got gossip by continue"),
         (Request("ring", 4, ["kill 1 @ step 3"], "restart", options=CHECKED), "or rejoin, got restart: leave it out"),
     ],
 )

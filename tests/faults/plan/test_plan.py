@@ -31,6 +31,7 @@ LEGAL = [
     ("kill random @ rate 2/d", Target(random=True), When(rate_hz=2 / 86400)),
     ("kill 0 @ time 5 years", Target(ranks=(0,)), When(time_s=5 * 31557600.0)),
     ("kill server @ step 3", Target(role="server"), When(step=3)),
+    ("flip 3 @ step 5 in message", Target(ranks=(3,)), When(step=5)),
     ("lose nic 3 @ step 5 by 10", Target(ranks=(3,), nic=True), When(step=5)),
     ("cut 0-3|4-7 @ step 10", Target(ranks=(0, 1, 2, 3), others=(4, 5, 6, 7)), When(step=10)),
     ("cut 0>1 @ step 10", Target(ranks=(0,), others=(1,), one_way=True), When(step=10)),
@@ -45,6 +46,12 @@ LEGAL = [
 def test_a_legal_line_says_whom_and_when(line: str, target: Target, when: When) -> None:
     fault = parse(line)
     assert (fault.text, fault.target, fault.when) == (line, target, when)
+
+
+def test_a_bit_flips_in_memory_unless_the_line_says_in_a_message() -> None:
+    kinds = [parse(f"flip 3 @ step 5{where}").kind for where in ("", " in memory", " in message")]
+    assert [kind.spoils_state for kind in kinds] == [True, True, False]
+    assert [kind.spoils_messages for kind in kinds] == [False, False, True]
 
 
 @pytest.mark.parametrize(
@@ -94,6 +101,10 @@ def test_modifiers_come_in_any_order_and_have_defaults(line: str, duration: floa
         ("hang 3 @ step 1 for 0 s", 21, "a time above 0"),
         ("cut host 0 @ step 1", 12, "expected | or >"),
         ("", 1, "expected kill"),
+        ("flip-message 3 @ step 1", 5, "a rank"),
+        ("flip 3 @ step 1 in", 19, "expected memory or message"),
+        ("flip 3 @ step 1 in message by 3", 28, "the end of the line"),
+        ("kill 3 @ step 1 in message", 17, "the end of the line"),
     ],
 )
 def test_an_illegal_line_names_the_column_and_the_legal_words(line: str, column: int, said: str) -> None:

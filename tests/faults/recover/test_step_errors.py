@@ -27,7 +27,7 @@ def test_ranks_that_find_a_mismatch_of_checksums_let_the_one_that_is_wrong_find_
     loop._checksum, loop.place, loop.step, loop.state = True, 0, 4, {"sum": np.ones(3)}
     monkeypatch.setattr(Recovering, "_settle", lambda self, ok: True)
     monkeypatch.setattr(Recovering, "_notice", lambda self, how: None)
-    loop._processes = SimpleNamespace(tries=lambda error: 1, revoke=lambda: revoked.append(0))
+    loop._processes = SimpleNamespace(tries=lambda error: 1, revoke=lambda: revoked.append(0), spoiled=lambda: False)
     found = np.array([checksum(loop.state)] * 3 + [1])
     loop.comm = SimpleNamespace(Get_size=lambda: 4, Allgather=lambda mine, others: np.copyto(others, found))
     mismatch = loop._corruption()

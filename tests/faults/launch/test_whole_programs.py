@@ -1,0 +1,50 @@
+"""Programs with real deaths that use more than one loop, or MPI.COMM_WORLD in a step."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.faults.launch.test_own_program import finish, needs_ulfm
+
+LOOPS = """
+import os, signal, sys
+import numpy as np
+from mpi4py import MPI
+import faults
+
+what = sys.argv[1]
+state = {"sum": np.zeros(1)}
+for loop in range(2 if what == "two loops" else 1):
+    with faults.recovering(MPI.COMM_WORLD, state) as job:
+        while job.next(steps=8):
+            with job.attempt():
+                if (MPI.COMM_WORLD.rank, loop, job.step) in ((1, 0, 3), (2, 1, 5)):
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if what == "world":
+                    MPI.COMM_WORLD.allreduce(1)
+                state["sum"] += job.comm.allreduce(1) / job.comm.size
+if what == "behind":
+    MPI.COMM_WORLD.Barrier()
+if job.comm.rank == 0:
+    print("sum", *state["sum"])
+"""
+
+
+@needs_ulfm
+@pytest.mark.parametrize(
+    ("what", "status", "said"),
+    [
+        ("two loops", 0, "sum 16.0\n"),
+        ("world", 2, "step 3 failed 8 times without a death: MPI.COMM_WORLD, "),
+        ("behind", 2, "program.py:19: a rank has died, got MPI_ERR_"),
+    ],
+)
+def test_a_program_goes_on_with_the_living_or_is_told_what_to_use(tmp_path, what: str, status: int, said: str) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(LOOPS)
+    done = finish([sys.executable, "-m", "faults", "run", "-n", 4, program, what], tmp_path)
+    assert done.returncode == status, done.stderr
+    assert said in (done.stderr if status else done.stdout)
+    assert "Traceback" not in done.stderr
