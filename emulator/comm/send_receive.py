@@ -54,6 +54,9 @@ class SendRequest(EmulatedRequest):
             return self.error != 0
         if self.transfer is not None and not self.transfer.Test():
             self.hint = None
+            if isinstance(self.transfer, Handshake):
+                self.error = self.comm.failure(self.destination, blocking=True)
+                return self.error != 0
             # The transfer runs on the wire, which is not revoked: the receiver may never receive it.
             self.error = self.comm.failure(self.destination, blocking=True)
             return self.error != 0

@@ -214,8 +214,9 @@ class SimulatedEngine(Engine, Sleeper):
 
     @property
     def exact(self) -> bool:
-        """Whether no time depends on chance or on this machine: no jitter, no loss, no measured computing."""
-        return self.network.plan.jitter is None and self.network.plan.loss is None and not self.clock.measured
+        """Whether no time depends on chance, on this machine or on what was sent before, so that none need repeat."""
+        plan = self.network.plan
+        return plan.jitter is None and plan.loss is None and plan.slow_start is None and not self.clock.measured
 
     def ranks_of(self, group: Any) -> Sequence[int]:
         ranks: Sequence[int] = group.ranks

@@ -138,7 +138,9 @@ def _engines(
     flows = Flows(network) if network.plan.sharing == "packet" else None
     for rank in range(network.ranks):
         out, into = cards[network.host_of(rank)]
-        mine = Cards(_same(out), _same(into), [_same(queue) for queue in queues], flows, lambda host: cards[host][0])
+        mine = Cards(
+            _same(out), _same(into), [_same(queue) for queue in queues], flows, lambda host: _same(cards[host][0])
+        )
         engines.append(kind(loop, engines, network, rank, seed, measured, mine, failures))
     if flows is not None:
         flows.forgotten = lambda flights: _look_again(loop, [engines[one.destination] for one in flights])
