@@ -90,6 +90,8 @@ _ASKED: dict[str, dict[str, Any]] = {
                           help="Longest time for one launch."),
     "trace": _option("--trace", is_flag=True,
                      help="Record what each rank does when (see 'python -m emulator trace')."),
+    "quorum_s": _option("--quorum", type=Positive(),
+        help="A cut that lasts longer than this stops the side without a quorum; absent: both sides wait."),
     "trace_limit": _option("--trace-limit", type=_whole(1), metavar="EVENTS",
                            help="With --trace: events of each rank that are kept, the last ones."),
     "seed": _option("--seed", type=_whole(0), help="Seed of all random choices; absent: the plan file's, else 0."),

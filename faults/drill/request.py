@@ -32,6 +32,9 @@ class Request:
         On two hosts made by ``scripts/two-hosts``.
     limit_s
         Silence that means death to the detector; None: from the ranks per core.
+    quorum_s
+        A cut that lasts longer stops the side without a quorum after so many emulated seconds (`faults.agree.quorum`);
+        None: both sides wait.
     stall_s, deadline_s
         Longest time without any progress, and longest time of one launch.
     trace, trace_limit
@@ -54,6 +57,7 @@ class Request:
     pace: float | str = "none"
     detector: str | None = None
     limit_s: float | None = None
+    quorum_s: float | None = None
     stall_s: float = 20.0
     deadline_s: float = 120.0
     trace: bool = False
