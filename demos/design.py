@@ -75,11 +75,13 @@ def _load(path: str, changes: tuple[str, ...] = ()) -> Any:
 
 @main.command()
 @click.option("--case", type=click.Choice(CASES), help="One of the five case studies.")
-@click.option("--example", type=click.Choice(["A", "B"]), default="A", show_default=True,
-              help="A: images, data-parallel; B: clicks, with a table that fits on no worker.")  # fmt: skip
-def new(case: str | None, example: str) -> None:
+@click.option("--example", type=click.Choice(["A", "B"]),
+              help="A: images, data-parallel (default); B: clicks, with a table that fits on no worker.")  # fmt: skip
+def new(case: str | None, example: str | None) -> None:
     """Print a sheet to fill in: a commented example, or a case study."""
-    name = f"{case}.toml" if case else f"example_{example.lower()}.toml"
+    if case and example:
+        raise UsageError(f"a sheet is a case study or an example, got --case {case} and --example {example}: give one")
+    name = f"{case}.toml" if case else f"example_{(example or 'A').lower()}.toml"
     click.echo((_CASES / name).read_text(encoding="utf-8"), nl=False)
 
 

@@ -132,6 +132,8 @@ def _on_network(network: str, t_comp: float, pattern: str | None, size: int, **_
     )
     asked = Asked(vary, about, {"alpha": alpha, "beta": beta, "gamma": 0.0, "pattern": name, "bytes": size})
     asked.terms["source"] = network
+    if found.get("protocol"):
+        asked.warnings.append("[protocol], [slow_start] and segments of the link have no price here")
     if packets and not options:
         asked.warnings.append(f'the price of {name} is that of messages served whole: sharing = "packet" has none')
     if found["shared"] or found["crossed"]:

@@ -162,8 +162,7 @@ class Platform:
 
     Attributes
     ----------
-    survives
-        Whether the job goes on when a rank dies; None where that depends on how mpirun was started.
+    survives : whether the job goes on when a rank dies; None where that depends on how mpirun was started
     """
 
     clock: Clock = field(default_factory=Clock)

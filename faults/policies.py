@@ -18,31 +18,19 @@ class Policy:
 
     Attributes
     ----------
-    about
-        What happens after a death, in words.
-    needs_ulfm
-        The job goes on when a rank dies, which MPI must support; without it the first death is to end the job.
-    relaunches
-        The launcher starts the job again, from its last checkpoint on disk.
-    repairs
-        The survivors agree on the live ranks, rebuild the communicator and go back to a common step. Under other
+    about : what happens after a death, in words
+    needs_ulfm : the job goes on when a rank dies, which MPI must support; without it the first death is to end the job
+    relaunches : the launcher starts the job again, from its last checkpoint on disk
+    repairs : the survivors agree on the live ranks, rebuild the communicator and go back to a common step. Under other
         policies the algorithm leaves the dead out, or the job starts again.
-    refills
-        Another process takes the place of a dead rank, so that later faults can hit that place again.
-    has_spares
-        Ranks wait from the start to take the places of the dead.
-    spawns
-        New processes are started to take the places of the dead.
-    later
-        The survivors go on first, and the new processes take the places at the end of a later step.
-    replicas
-        Copies of what a server holds.
-    points
-        Named points of the recovery at which a fault can strike, beside those of the algorithm.
-    call
-        The call for a user's program; empty for ``faults.recovering``, which takes the policy's name.
-    patterns
-        The patterns of `faults.patterns.catalogue` that recover by it.
+    refills : another process takes the place of a dead rank, so that later faults can hit that place again
+    has_spares : ranks wait from the start to take the places of the dead
+    spawns : new processes are started to take the places of the dead
+    later : the survivors go on first, and the new processes take the places at the end of a later step
+    replicas : copies of what a server holds
+    points : named points of the recovery at which a fault can strike, beside those of the algorithm
+    call : the call for a user's program; empty for ``faults.recovering``, which takes the policy's name
+    patterns : the patterns of `faults.patterns.catalogue` that recover by it
     """
 
     name: str

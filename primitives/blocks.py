@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-import numpy as np
-
 
 def counts(total: int, parts: int) -> list[int]:
     """Sizes of `parts` blocks of `total` elements: the first ``total % parts`` have one more; blocks may be empty."""
@@ -29,6 +27,12 @@ def cut(items: Any, sizes: Sequence[int]) -> list[Any]:
     return [items[begin:end] for begin, end in pairwise(begins)]
 
 
-def split(array: np.ndarray[Any, Any], parts: int) -> list[np.ndarray[Any, Any]]:
-    """Views of `parts` consecutive blocks of a one-dimensional array, as even as can be."""
-    return cut(array, counts(array.size, parts))
+def split(items: Any, parts: int) -> list[Any]:
+    """Consecutive blocks of a sequence, as even as can be; of a one-dimensional array they are views.
+
+    Examples
+    --------
+    >>> split([1, 2, 3, 4, 5], 3)
+    [[1, 2], [3, 4], [5]]
+    """
+    return cut(items, counts(len(items), parts))

@@ -40,19 +40,14 @@ class Inbox:
 
     Parameters
     ----------
-    comm
-        Communicator, bare or emulated.
-    tag
-        Of all messages.
-    sources
-        Ranks to receive from; None: any, until one is forgotten.
-    lost
-        Absent: errors of MPI are raised.
-    ordered
-        Whether to take messages by their emulated arrival where time is not tied to the wall clock; without it, and
-        elsewhere, in the order in which they are delivered.
-    silence_s
-        Seconds on the wall after which an ordered inbox waits no longer for a source that owes a message: it may hang.
+    comm : communicator, bare or emulated
+    tag : of all messages
+    sources : ranks to receive from; None: any, until one is forgotten
+    lost : absent: errors of MPI are raised
+    ordered : whether to take messages by their emulated arrival where time is not tied to the wall clock; without it,
+        and elsewhere, in the order in which they are delivered
+    silence_s : seconds on the wall after which an ordered inbox waits no longer for a source that owes a message: it
+        may hang
     """
 
     def __init__(
@@ -91,12 +86,9 @@ class Inbox:
 
         Parameters
         ----------
-        until
-            Instant of `emulator.now` at which to give up.
-        patience_s
-            Seconds on the wall after which to give up; 0 looks once.
-        owing
-            Sources that are certain to send a message: an ordered inbox waits for them; absent: all sources.
+        until : instant of `emulator.now` at which to give up
+        patience_s : seconds on the wall after which to give up; 0 looks once
+        owing : sources that are certain to send a message: an ordered inbox waits for them; absent: all sources
 
         Returns
         -------
@@ -174,15 +166,11 @@ class Outbox:
 
     Parameters
     ----------
-    comm
-        Communicator, bare or emulated.
-    tag
-        Of all messages that are given no other.
-    lost
-        Absent: errors of MPI are raised.
-    most, least
-        As soon as more than `most` (absent: `MOST`) sends are under way they are tested, the oldest first, until
-        `least` (absent: `most`) are left: a test takes time too.
+    comm : communicator, bare or emulated
+    tag : of all messages that are given no other
+    lost : absent: errors of MPI are raised
+    most, least : as soon as more than `most` (absent: `MOST`) sends are under way they are tested, the oldest first,
+        until `least` (absent: `most`) are left: a test takes time too
     """
 
     MOST = 64

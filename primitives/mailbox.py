@@ -25,18 +25,12 @@ class Mailbox:
 
     Parameters
     ----------
-    peers
-        The table; members that it loses are dropped from the mailbox.
-    sources
-        Positions to receive from.
-    dtype
-        Of every array.
-    tag
-        Of all messages; use one tag per mailbox.
-    ordered
-        See `Inbox`; without it the result depends on the order of delivery.
-    most
-        See `Outbox`: a test may wait until a message has left the card.
+    peers : the table; members that it loses are dropped from the mailbox
+    sources : positions to receive from
+    dtype : of every array
+    tag : of all messages; use one tag per mailbox
+    ordered : see `Inbox`; without it the result depends on the order of delivery
+    most : see `Outbox`: a test may wait until a message has left the card
     """
 
     def __init__(

@@ -33,12 +33,9 @@ class Peers:
 
     Parameters
     ----------
-    comm
-        Bare or emulated communicator.
-    members
-        Ranks of `comm` that take part, in the order of their positions; absent: all of them.
-    on_failure
-        See above; absent: errors are raised.
+    comm : bare or emulated communicator
+    members : ranks of `comm` that take part, in the order of their positions; absent: all of them
+    on_failure : see above; absent: errors are raised
 
     Raises
     ------
@@ -95,10 +92,8 @@ class Peers:
 
         Parameters
         ----------
-        sends, receives
-            (position, contiguous array); sends leave in the order given. Lost members are skipped.
-        tag
-            Of all these messages.
+        sends, receives : (position, contiguous array); sends leave in the order given. Lost members are skipped.
+        tag : of all these messages
 
         Returns
         -------

@@ -147,10 +147,8 @@ def cut(sheet: Sheet, nodes: int, job: Fields | None = None, **parts: Fields) ->
 
     Parameters
     ----------
-    job
-        Fields of the job to replace, `t_comp` if a node is not to compute as long as one of the sheet's.
-    **parts
-        For each state part, task or flow (by the name of what it exchanges) the fields to replace.
+    job : fields of the job to replace, `t_comp` if a node is not to compute as long as one of the sheet's
+    **parts : for each state part, task or flow (by the name of what it exchanges) the fields to replace
     """
     asked = pricing.chosen_nodes(sheet, pricing.predict(sheet))
 

@@ -28,12 +28,9 @@ class Training:
 
     Attributes
     ----------
-    dense
-        How the dense weights are exchanged: ``"all-reduce"`` between workers, or ``"servers"``.
-    steps, until_s
-        Steps of a worker; with `until_s` it ends after so many seconds instead.
-    step_s, slow
-        Declared computing of a step, and factors on it by rank.
+    dense : how the dense weights are exchanged: ``"all-reduce"`` between workers, or ``"servers"``
+    steps, until_s : steps of a worker; with `until_s` it ends after so many seconds instead
+    step_s, slow : declared computing of a step, and factors on it by rank
     """
 
     rule: Consistency
@@ -68,12 +65,9 @@ class Learner:
 
     Attributes
     ----------
-    group
-        Communicator of the workers, for the all-reduce of the dense weights; None where servers hold these.
-    dense
-        The dense weights that it used last.
-    seen
-        Of each step: its end in seconds, the loss of its clicks before it trained on them, the generator's loss.
+    group : communicator of the workers, for the all-reduce of the dense weights; None where servers hold these
+    dense : the dense weights that it used last
+    seen : of each step: its end in seconds, the loss of its clicks before it trained on them, the generator's loss
     """
 
     worker: Worker
@@ -115,12 +109,9 @@ class Trained:
 
     Attributes
     ----------
-    steps
-        (end in s, loss before it, the generator's loss) of all workers' steps, by time.
-    worker_bytes
-        Sent and received by a worker in a step.
-    staleness
-        Steps by which a read was stale at most.
+    steps : (end in s, loss before it, the generator's loss) of all workers' steps, by time
+    worker_bytes : sent and received by a worker in a step
+    staleness : steps by which a read was stale at most
     """
 
     dense: Array

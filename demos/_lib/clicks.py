@@ -38,10 +38,9 @@ class Clicks:
 
     Attributes
     ----------
-    fields, rows_each, width, dense
-        Categorical fields, keys in each, numbers in a row of the table, dense features with a constant.
-    skew
-        Exponent of the Zipf distribution of the keys.
+    fields, rows_each, width, dense : categorical fields, keys in each, numbers in a row of the table, dense features
+        with a constant
+    skew : exponent of the Zipf distribution of the keys
     """
 
     seed: int = 0

@@ -68,8 +68,7 @@ def request_of(
 
     Parameters
     ----------
-    program
-        The drill's name in the catalogue; absent: that of the design's pattern.
+    program : the drill's name in the catalogue; absent: that of the design's pattern
     """
     name = program or pattern_of(chosen)
     plan, policy = CATALOGUE[name], policies.of(chosen.policy)
@@ -114,8 +113,7 @@ def start(
 
     Parameters
     ----------
-    faults
-        Fault lines; absent: the deaths that the sheet says it survives.
+    faults : fault lines; absent: the deaths that the sheet says it survives
     """
     facts, chosen = facts_and_design(sheet, terms)
     priced = design.predict(sheet, terms)

@@ -106,12 +106,16 @@ def _remarks(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     for one in priced:
         if stale := pricing.unpriced(one.design):
             yield f"not priced: the effect on progress of {', '.join(stale)} (give [consistency] penalty)"
+    if facts.slowest > facts.slowdown and any(one.design.quorum < 1 for one in priced):
+        yield "not priced: that a quorum leaves slow hosts out (run follows it)"
     rough = [one for one, p in zip(priced, nodes, strict=True) if one.first_order(min(p, facts.job.most))]
     if facts.crossed and rough:
         yield f"not priced: messages that meet on a link of the {facts.crossed} (run follows them)"
     if facts.sharing == "packet":
         yield ('not priced: sharing = "packet"; messages are followed as if cards served them whole, only the formulas '
                "of parameter servers and federated averaging have it (run follows it)")  # fmt: skip
+    if facts.protocol:
+        yield "not priced: [protocol], [slow_start] and segments of the link (run follows them)"
     for one, p in zip(priced, nodes, strict=True):
         p = min(p, facts.job.most)
         if p in one.followed:

@@ -163,8 +163,7 @@ def _compare(
 
     Parameters
     ----------
-    inverted
-        Messages of the run that a card or link which ranks share served out of order: the price has none of them.
+    inverted : messages of the run that a card or link which ranks share served out of order: the price has none of them
     """
     for term in (*TERMS, "total"):
         seen, said = (float(each[term]) if abs(each[term]) > 1e-9 * measured["total"] else 0.0

@@ -62,7 +62,9 @@ def uniform(network: Network, into: int | None = None) -> bool:
 
 def ideal(run: Run, into: int | None = None) -> bool:
     """Whether the formulas are exact: an emulated network with uniform paths, and no compute time."""
-    return run.network is not None and run.options.compute == "none" and uniform(run.network.sized(run.size), into)
+    if run.network is None or run.options.compute != "none" or not run.network.plan.linear:
+        return False
+    return run.network.plan.sharing == "message" and uniform(run.network.sized(run.size), into)
 
 
 def judge(
@@ -77,14 +79,10 @@ def judge(
 
     Parameters
     ----------
-    what
-        What was measured, in the plural.
-    pairs
-        Predicted (None where there is no formula) and measured seconds.
-    into
-        The formula is only of paths into this rank.
-    exact
-        Whether the order of messages at a card is that of the formula, so that an ideal network keeps to it.
+    what : what was measured, in the plural
+    pairs : predicted (None where there is no formula) and measured seconds
+    into : the formula is only of paths into this rank
+    exact : whether the order of messages at a card is that of the formula, so that an ideal network keeps to it
     """
     off = [abs(predicted / measured - 1) for predicted, measured in pairs if predicted is not None and measured]
     if not off:

@@ -33,12 +33,9 @@ class Plan:
 
     Attributes
     ----------
-    rule
-        Aggregation: ``"mean"`` weighted by rows, or another one of `rules.RULES`, which bears the liar.
-    local, terms, rounds
-        Local steps of a round; elections, and rounds that an elected server leads.
-    away
-        The rounds that a hospital misses, by rank.
+    rule : aggregation: ``"mean"`` weighted by rows, or another one of `rules.RULES`, which bears the liar
+    local, terms, rounds : local steps of a round; elections, and rounds that an elected server leads
+    away : the rounds that a hospital misses, by rank
     """
 
     rule: str = "mean"
@@ -75,16 +72,11 @@ class Member:
 
     Attributes
     ----------
-    lost
-        What is done about a dead member; without it a death is an error.
-    at_round
-        Called as this member begins a round.
-    servers
-        Who was elected in each term.
-    known
-        Rounds of each term that the model is known after.
-    led
-        Who answered in each round that this member led, and `curve` the model after it.
+    lost : what is done about a dead member; without it a death is an error
+    at_round : called as this member begins a round
+    servers : who was elected in each term
+    known : rounds of each term that the model is known after
+    led : who answered in each round that this member led, and `curve` the model after it
     """
 
     comm: Any

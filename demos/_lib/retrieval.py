@@ -54,14 +54,10 @@ class Statistics:
 
     Attributes
     ----------
-    columns
-        The column of every word that occurs in two passages or more.
-    rarity
-        BM25's inverse document frequency of each column.
-    length
-        Mean number of words of a passage.
-    directions
-        (columns, DIMENSIONS): from weighted words to the vector.
+    columns : the column of every word that occurs in two passages or more
+    rarity : BM25's inverse document frequency of each column
+    length : mean number of words of a passage
+    directions : (columns, DIMENSIONS): from weighted words to the vector
     """
 
     columns: dict[str, int]
@@ -132,8 +128,7 @@ class Index:
 
     Parameters
     ----------
-    shared
-        Counts over all passages, the same in every shard.
+    shared : counts over all passages, the same in every shard
     """
 
     def __init__(self, shared: Statistics, held: Sequence[Passage]) -> None:

@@ -7,7 +7,7 @@ their passages.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -47,7 +47,8 @@ class Library:
         """Send every rank the passages of its shards, and index them there; collective."""
         parts: list[Any] | None = None
         if control.Get_rank() == 0:
-            shelves = [self.of_shard(placement, shard) for shard in range(placement.shards)]
+            numbered: dict[Hashable, Passage] = {one.number: one for one in self.passages}
+            shelves = [[numbered[number] for number in part] for part in placement.split(numbered)]
             parts = [{shard: shelves[shard] for shard in placement.held_by(rank)} for rank in range(control.Get_size())]
         return {shard: Index(self.shared, held) for shard, held in control.scatter(parts).items()}
 
@@ -106,10 +107,8 @@ class Late:
 
     Attributes
     ----------
-    seconds
-        For each new passage, from its publication to the answer after which all replicas have it.
-    stale
-        Answers for which a replica was asked that lacked some of them, of all `answers`.
+    seconds : for each new passage, from its publication to the answer after which all replicas have it
+    stale : answers for which a replica was asked that lacked some of them, of all `answers`
     """
 
     seconds: dict[int, float] = field(default_factory=dict)
@@ -123,10 +122,8 @@ class Service:
 
     Attributes
     ----------
-    seconds
-        Declared computing of a search, for each question (row) and shard (column).
-    factors
-        How many times longer a worker takes than others; `stragglers.LOST`: it never answers.
+    seconds : declared computing of a search, for each question (row) and shard (column)
+    factors : how many times longer a worker takes than others; `stragglers.LOST`: it never answers
     """
 
     comm: MPI.Intracomm

@@ -33,12 +33,9 @@ class World:
 
     Attributes
     ----------
-    reach
-        Radio range in metres.
-    apart
-        Steps in which one half of the agents stays at the left edge and the other at the right, out of range.
-    empty
-        The step in which an agent's battery is empty, by agent.
+    reach : radio range in metres
+    apart : steps in which one half of the agents stays at the left edge and the other at the right, out of range
+    empty : the step in which an agent's battery is empty, by agent
     """
 
     agents: int
@@ -78,10 +75,8 @@ class Agent:
 
     Attributes
     ----------
-    heard
-        The step in which each agent was last heard of.
-    seen
-        The step in which this agent saw each cell last.
+    heard : the step in which each agent was last heard of
+    seen : the step in which this agent saw each cell last
     """
 
     def __init__(self, world: World, rank: int) -> None:
@@ -156,10 +151,8 @@ def one_process(world: World, steps: int, sensing: int, late: int) -> tuple[Arra
 
     Parameters
     ----------
-    sensing
-        Steps in which the agents measure; in the others they only move and push.
-    late
-        Steps that a push is under way.
+    sensing : steps in which the agents measure; in the others they only move and push
+    late : steps that a push is under way
     """
     agents = [Agent(world, rank) for rank in range(world.agents)]
     mass = np.zeros((world.agents, 2 * CELLS + 1))

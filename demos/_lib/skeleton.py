@@ -51,8 +51,7 @@ def simulated(network: Network, one: Exchange, draws: Times, ranks: int | None =
 
     Parameters
     ----------
-    ranks
-        Ranks that have a place on the network, of which the first ones have this exchange; absent: only these.
+    ranks : ranks that have a place on the network, of which the first ones have this exchange; absent: only these
     """
     from emulator import sim
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,8 @@ from emulator.run.session import Run
 
 Formula = Callable[[str, int, int], float | None]
 """Seconds of a pattern on p ranks for n bytes; None where there is no formula."""
+
+_OVERRUN_S = 3.0  # beyond a budget that needs no warning: a large job may be under way at its end
 
 
 def check_sizes(run: Run, dtype: DTypeLike, buffers: int) -> None:
@@ -73,10 +76,18 @@ def averaging(comm: Any, name: str, p: int, size: int, average: Callable[[Any], 
 
 
 def timed(run: Run, jobs: Sequence[Job], fewest: int = 5) -> list[Series]:
-    """Repeat jobs within the run's budget, with a progress bar. Collective over all ranks."""
+    """Repeat jobs within the run's budget, with a progress bar, and warn if that was too short. Collective."""
+    began = perf_counter()
     which = f"launch {run.launch.number} of {run.launch.of}: " if run.launch.of > 1 else ""
     with run.progress(run.budget, f"{which}timing {len(jobs)} jobs, s") as bar:
-        return measure(run.control, jobs, Stop(run.budget, fewest=fewest), seed=run.seed, tick=bar.advance)
+        stop = Stop(run.budget, fewest=fewest)
+        found = measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance, under_way=run.under_way)
+    if perf_counter() - began > run.budget + _OVERRUN_S:
+        run.warn(
+            f"the {len(jobs)} jobs did not fit into --budget {run.options.budget:g}: each of them runs at least twice; "
+            "choose fewer --sizes or --ranks for a shorter run"
+        )
+    return found
 
 
 def keep_samples(run: Run, series: Iterable[Series]) -> None:

@@ -60,10 +60,8 @@ class Agents:
 
     Attributes
     ----------
-    seconds
-        Declared computing of a task.
-    factors
-        How many times longer a worker takes; `LOST`: it never answers.
+    seconds : declared computing of a task
+    factors : how many times longer a worker takes; `LOST`: it never answers
     """
 
     comm: MPI.Intracomm

@@ -16,6 +16,7 @@ from emulator.comm.persistent import Condition
 if TYPE_CHECKING:
     from emulator.comm.communicator import EmulatedComm
 from emulator.core.instruments import Wait
+from emulator.core.waits_for import WaitNotes
 
 
 class EmulatedCarrier(Carrier):
@@ -27,6 +28,9 @@ class EmulatedCarrier(Carrier):
     @property
     def ordered(self) -> bool:  # type: ignore[override]
         return not self.comm.engine.pacer.pace
+
+    def note_waits_on(self, board: WaitNotes) -> None:
+        self.comm.engine.board = board
 
     def now(self) -> float:
         return self.comm.now()

@@ -202,8 +202,8 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
 
         Parameters
         ----------
-        ranks
-            Those that take part, in the same order everywhere, where others are dead; the tie to the wall then stays.
+        ranks : those that take part, in the same order everywhere, where others are dead; the tie to the wall then
+            stays
 
         Returns
         -------

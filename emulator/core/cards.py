@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop
 from math import inf
@@ -110,17 +110,23 @@ def private_queue(remembers: bool) -> Queue:
     return Queue(array("d", [0.0] * CELLS), 0, None, remembers)
 
 
+def _unknown(host: int) -> Queue:
+    raise NotImplementedError(f"this transport does not know the card of host {host}")
+
+
 @dataclass(frozen=True)
 class Cards:
     """The queues that a rank's messages pass: out of its host, into its host, and every shared link of the network.
 
-    Where messages share them packet by packet, `flows` has all that are under way.
+    Where messages share them packet by packet, `flows` has all that are under way. Where messages wait for their
+    receives, `out_of` gives the queue out of any host.
     """
 
     out: Queue
     into: Queue
     links: Sequence[Queue]
     flows: Flows | None = None
+    out_of: Callable[[int], Queue] = _unknown
 
 
 class Port:
@@ -188,6 +194,8 @@ class FairPort(Port):
         if message.due is not None:
             return message.due
         now = self._pacer.emulated() if self._pacer.pace else inf
+        if not self._flows.has((message.source, message.token)):
+            return message.first  # it waits for its receive, and only its envelope is here
         begin, due = self._flows.due((message.source, message.token), now)
         message.service = due - begin
         if due <= now:
@@ -198,7 +206,10 @@ class FairPort(Port):
         return due
 
     def expected(self, message: Arrival) -> float:
-        return self._flows.expected((message.source, message.token)) if message.due is None else message.due
+        if message.due is not None:
+            return message.due
+        key = message.source, message.token
+        return self._flows.expected(key) if self._flows.has(key) else message.first
 
     def next_event(self, now: float) -> float:
         """Give the time after `now` at which a message's first byte arrives, or its last one as far as is known."""

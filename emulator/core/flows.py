@@ -115,6 +115,10 @@ class Flows:
             self.forgotten(known)
         return late
 
+    def has(self, key: Key) -> bool:
+        """Tell whether a message is on its way, or through and not asked for."""
+        return key in self.open or key in self.dues
+
     def due(self, key: Key, now: float) -> tuple[float, float]:
         """When a message begins and ends at the receiver's card: for good if it has ended by `now`.
 
@@ -128,7 +132,7 @@ class Flows:
             if ends > now:
                 return self._begin(flight), ends
             for each in self._together(flight):
-                before = each.stream == flight.stream and each.key <= key
+                before = each.stream == flight.stream and (each.first, each.key) <= (flight.first, key)
                 if before if now == math.inf else each.due is not None and each.due <= now:
                     self._end(each, now)
         known = self.dues[key]
@@ -213,7 +217,7 @@ class Flows:
         """Follow all messages that share something with this one to their ends, with those that are known."""
         streams: dict[tuple[int, int], list[Flight]] = {}
         flights = self._together(flight)
-        for each in sorted(flights, key=lambda one: one.key, reverse=True):
+        for each in sorted(flights, key=lambda one: (one.first, one.key), reverse=True):
             each.pieces = []
             streams.setdefault(each.stream, []).append(each)  # the next one is the last
         uses = {use for each in flights for use in each.uses}

@@ -69,16 +69,11 @@ class Rules:
 
     Attributes
     ----------
-    tasks, needed
-        Tasks of a request, and how many of their results make an answer.
-    down, up
-        Bytes of a task's message, and of a report.
-    prefetch
-        Tasks that a worker holds beside the one that it works on.
-    late
-        Median turnarounds after which an idle worker runs a task again; None: never.
-    owners
-        For each task the workers (from 0) that may run it; None: any.
+    tasks, needed : tasks of a request, and how many of their results make an answer
+    down, up : bytes of a task's message, and of a report
+    prefetch : tasks that a worker holds beside the one that it works on
+    late : median turnarounds after which an idle worker runs a task again; None: never
+    owners : for each task the workers (from 0) that may run it; None: any
     """
 
     tasks: int
@@ -95,8 +90,7 @@ def requests(draws: NDArray[np.float64], rules: Rules, ways: Ways) -> list[float
 
     Parameters
     ----------
-    draws
-        ``draws[r, k, i]``: computing time of the k-th task that worker i runs of request r (k modulo their number).
+    draws : ``draws[r, k, i]``: computing time of the k-th task that worker i runs of request r (k modulo their number)
     """
     cards = Cards(draws.shape[2], ways)
     owed: list[set[tuple[int, int]]] = [set() for _ in cards.free]

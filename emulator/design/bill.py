@@ -44,12 +44,9 @@ def _sharing(
 
     Parameters
     ----------
-    stays
-        Nodes send to their neighbours only: of a group one message at a time leaves it.
-    servers
-        Servers, which are neighbours of one another as well; what passes one of them is the price's `port`.
-    meanwhile
-        Seconds of computing in which messages travel.
+    stays : nodes send to their neighbours only: of a group one message at a time leaves it
+    servers : servers, which are neighbours of one another as well; what passes one of them is the price's `port`
+    meanwhile : seconds of computing in which messages travel
     """
     for each in facts.shared:
         if not stays or each.dealt:

@@ -86,7 +86,7 @@ def _corner(priced: Priced, row: dict[str, float]) -> list[str]:
     """The figures to defend, top right."""
     best = priced.best()
     recovery = format_time(recovery_cost(priced.facts, priced.design))
-    lines = (f"p = {row['p']:g}: S = {row['speedup']:.2f}, R = {row['ratio']:.2g}",
+    lines = (f"p = {row['p']:g}: S = {row['speedup']:.2f}, R = {float(format(row['ratio'], '.2g')):g}",
              f"p* = {best}: S = {priced.at(best)['speedup']:.2f}" if best else "no p is feasible",
              f"recovery {recovery}, {failures_cost(priced.facts, row['waste'], 1)}")  # fmt: skip
     return [_text(WIDTH - 24, 36 + 19 * k, line, "" if k else "strong", "end") for k, line in enumerate(lines)]

@@ -35,20 +35,14 @@ class Exchange:
 
     Attributes
     ----------
-    ranks
-        p nodes that compute, and `extra` servers or a coordinator.
-    down, up
-        Bytes of one exchange: of a request or a pulled table, and of an answer, a push, a sum or a gossiped value.
-    compute
-        Mean seconds of a node before each exchange, of `between` steps; of one task where there are `tasks`.
-    needed
-        Answers that a coordinator waits for; 0: all.
-    late
-        Median turnarounds after which an idle node runs a task again; None: never.
-    copies
-        Nodes that can answer for a shard.
-    deadline
-        Seconds that a federated server waits in a round.
+    ranks : p nodes that compute, and `extra` servers or a coordinator
+    down, up : bytes of one exchange: of a request or a pulled table, and of an answer, a push, a sum or a gossiped
+        value
+    compute : mean seconds of a node before each exchange, of `between` steps; of one task where there are `tasks`
+    needed : answers that a coordinator waits for; 0: all
+    late : median turnarounds after which an idle node runs a task again; None: never
+    copies : nodes that can answer for a shard
+    deadline : seconds that a federated server waits in a round
     """
 
     flow: Flow
@@ -135,8 +129,7 @@ def price(one: Exchange, computes: NDArray[np.float64], ways: Ways, beside: Sequ
 
     Parameters
     ----------
-    beside
-        Further exchanges with the same servers in the same step, where no node waits for all others.
+    beside : further exchanges with the same servers in the same step, where no node waits for all others
     """
     computes = computes * [ways.slowdown(one.extra + node) for node in range(one.p)]
     if one.flow.pattern == "parameter-server" and (one.touched or not one.waits):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BeforeValidator
 
 from emulator.errors import UsageError
+from emulator.network.schema import Section
 from emulator.units import parse_fraction, parse_rate, parse_size, parse_time
 
 _LONGEST = parse_time("1000 years")  # products of longer times would leave the range of numbers
@@ -127,26 +127,7 @@ Name = Annotated[str, BeforeValidator(_name)]
 Module = Annotated[str, BeforeValidator(_module)]
 
 
-class Table(BaseModel):
-    """A table of a sheet: unknown fields are refused with a suggestion."""
-
-    # The sheet's one validator is built when a sheet is read: one per table would take a tenth of a second.
-    model_config = ConfigDict(frozen=True, defer_build=True)
-    holds: ClassVar[str] = "field"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _know_every_field(cls, values: Any) -> Any:
-        legal = [field.alias or name for name, field in cls.model_fields.items()]
-        for name in values if isinstance(values, dict) else ():
-            if name not in legal:
-                near = difflib.get_close_matches(name, legal, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else "remove it."
-                raise UsageError(f"there is no {cls.holds} {name!r} here: {hint} Legal: {', '.join(legal)}")
-        return values
-
-
-class Slot(Table):
+class Slot(Section):
     """A table that is a decision: says why, and what was rejected."""
 
     why: str = ""

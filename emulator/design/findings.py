@@ -15,16 +15,11 @@ class Finding:
 
     Attributes
     ----------
-    rule
-        1 to 17, as docs/design.md lists them.
-    slot
-        The table of the sheet that is to be opened again.
-    text
-        What the rule says of this sheet, with the figure.
-    remedy
-        What would be better.
-    error
-        Whether the check fails; otherwise it is a question.
+    rule : 1 to 17, as docs/design.md lists them
+    slot : the table of the sheet that is to be opened again
+    text : what the rule says of this sheet, with the figure
+    remedy : what would be better
+    error : whether the check fails; otherwise it is a question
     """
 
     rule: int

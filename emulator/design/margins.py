@@ -25,14 +25,10 @@ class Margin:
 
     Attributes
     ----------
-    fact
-        ``"alpha"``, ``"beta"``, ``"spread"``, ``"skew"`` or ``"failures"``.
-    nodes
-        Factor at which the node count to ask for moves by more than a tenth; None: not up to `most`.
-    pattern, policy
-        Factor at which the planner takes other patterns, or another policy.
-    most
-        Factors up to here were tried.
+    fact : ``"alpha"``, ``"beta"``, ``"spread"``, ``"skew"`` or ``"failures"``
+    nodes : factor at which the node count to ask for moves by more than a tenth; None: not up to `most`
+    pattern, policy : factor at which the planner takes other patterns, or another policy
+    most : factors up to here were tried
     """
 
     fact: str

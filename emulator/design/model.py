@@ -158,26 +158,17 @@ class Facts:
 
     Attributes
     ----------
-    alpha, beta, gamma
-        Seconds per message, per byte sent, per byte reduced, between two nodes while no other sends.
-    origin
-        Where the terms come from.
-    draws
-        Rows of (alpha, beta, gamma) that the data allow as well; empty where no interval is known.
-    shared
-        Cards and links that groups of nodes send through.
-    places
-        Ranks that the network has room for.
-    crossed
-        The kind of a topology whose links messages cross, and meet on without a price; empty where there is none.
-    sharing
-        How cards serve messages that meet: "message" or "packet" (`emulator.costs.sharing`).
-    alike
-        Whether all paths between nodes are equal.
-    slowdown, slowest
-        How many times slower than declared the hosts compute, on average and the slowest of them.
-    recovery, checkpoint
-        Seconds, where they were measured or given; absent: the shipped medians.
+    alpha, beta, gamma : seconds per message, per byte sent, per byte reduced, between two nodes while no other sends
+    origin : where the terms come from
+    draws : rows of (alpha, beta, gamma) that the data allow as well; empty where no interval is known
+    shared : cards and links that groups of nodes send through
+    places : ranks that the network has room for
+    crossed : the kind of a topology whose links messages cross, and meet on without a price; empty where there is none
+    sharing : how cards serve messages that meet: "message" or "packet" (`emulator.costs.sharing`)
+    protocol : whether messages take more than alpha + n beta (protocol, segments, slow start): what no formula has
+    alike : whether all paths between nodes are equal
+    slowdown, slowest : how many times slower than declared the hosts compute, on average and the slowest of them
+    recovery, checkpoint : seconds, where they were measured or given; absent: the shipped medians
     """
 
     job: Job
@@ -192,6 +183,7 @@ class Facts:
     places: float = math.inf
     crossed: str = ""
     sharing: str = "message"
+    protocol: bool = False
     alike: bool = True
     slowdown: float = 1.0
     slowest: float = 1.0
@@ -201,7 +193,7 @@ class Facts:
     @property
     def uniform(self) -> bool:
         """Whether the formulas are exact: equal hosts and paths, and nothing that nodes share."""
-        alone = not self.shared and not self.crossed and self.sharing == "message"
+        alone = not self.shared and not self.crossed and self.sharing == "message" and not self.protocol
         return self.alike and alone and self.slowest == self.slowdown
 
     @cached_property

@@ -34,12 +34,9 @@ class Ranked:
 
     Attributes
     ----------
-    priced, nodes
-        Its price, and the node count to ask for.
-    score
-        What the objective compares: seconds, or node-seconds.
-    reason
-        Why it wins or loses.
+    priced, nodes : its price, and the node count to ask for
+    score : what the objective compares: seconds, or node-seconds
+    reason : why it wins or loses
     """
 
     priced: Priced
@@ -59,16 +56,12 @@ class Plan:
 
     Attributes
     ----------
-    ranked
-        The best design of each family (the patterns and who holds what), the winner first.
-    default
-        Synchronous all-reduce, even shards, restart: what is built without thinking; nodes is 0 where it is infeasible.
-    cut
-        Numbers of choices that a rule forbids, by reason.
-    searched
-        Designs that were compared.
-    crossovers
-        Sentences with the figure at which a choice turns.
+    ranked : the best design of each family (the patterns and who holds what), the winner first
+    default : synchronous all-reduce, even shards, restart: what is built without thinking; nodes is 0 where it is
+        infeasible
+    cut : numbers of choices that a rule forbids, by reason
+    searched : designs that were compared
+    crossovers : sentences with the figure at which a choice turns
     """
 
     facts: Facts
@@ -90,13 +83,10 @@ def plan(sheet: Sheet, objective: str = "time", terms: dict[str, Any] | None = N
 
     Parameters
     ----------
-    objective
-        ``"time"``: the shortest job with failures, on the fewest nodes within 5 % of it; ``"cost"``: the fewest
-        node-seconds; ``"knee"``: the fewest node-seconds at the node count that ``"time"`` takes.
-    terms
-        alpha, beta, gamma and draws in the place of the network's.
-    menu
-        What may be combined; the whole of SHEET if absent.
+    objective : ``"time"``: the shortest job with failures, on the fewest nodes within 5 % of it; ``"cost"``: the fewest
+        node-seconds; ``"knee"``: the fewest node-seconds at the node count that ``"time"`` takes
+    terms : alpha, beta, gamma and draws in the place of the network's
+    menu : what may be combined; the whole of SHEET if absent
     """
     if objective not in OBJECTIVES:
         raise UsageError(f"an objective is one of {', '.join(OBJECTIVES)}, got {objective!r}")

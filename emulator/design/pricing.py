@@ -35,25 +35,16 @@ class Priced:
 
     Attributes
     ----------
-    compute, waiting
-        T_comp/p with its imbalance; and what waiting for slow nodes adds.
-    latency, bandwidth, reduction, queueing
-        Parts of the communication, after overlap and divided by `every`.
-    sent
-        Bytes that a node sends per step.
-    memory, server_memory
-        Bytes of a node that computes, and of a server.
-    waste
-        Share of the time that failures cost; 1 where the job makes no progress.
-    answer
-        99th percentile of a step: what a deadline is compared with.
-    extra_nodes
-        Servers and spares beside the p nodes.
-    staleness
-        Steps after which every node has seen an update, where older ones than the job tolerates, and neighbours whom
-        liars outvote, are infeasible.
-    followed
-        Figures at those p whose messages were followed one by one (`emulator.design.walk`).
+    compute, waiting : T_comp/p with its imbalance; and what waiting for slow nodes adds
+    latency, bandwidth, reduction, queueing : parts of the communication, after overlap and divided by `every`
+    sent : bytes that a node sends per step
+    memory, server_memory : bytes of a node that computes, and of a server
+    waste : share of the time that failures cost; 1 where the job makes no progress
+    answer : 99th percentile of a step: what a deadline is compared with
+    extra_nodes : servers and spares beside the p nodes
+    staleness : steps after which every node has seen an update, where older ones than the job tolerates, and neighbours
+        whom liars outvote, are infeasible
+    followed : figures at those p whose messages were followed one by one (`emulator.design.walk`)
     """
 
     facts: Facts
@@ -161,13 +152,10 @@ def price(
 
     Parameters
     ----------
-    memo
-        Keeps what several designs of the same facts and the same p have in common.
-    fresh
-        Whether updates that are older than the job tolerates, or too few neighbours for its liars, make a node count
-        infeasible, as for the planner; a prediction is made all the same.
-    terms
-        Latency, bandwidth, reduction, queueing and bytes of a step over p, in the place of the formulas'.
+    memo : keeps what several designs of the same facts and the same p have in common
+    fresh : whether updates that are older than the job tolerates, or too few neighbours for its liars, make a node
+        count infeasible, as for the planner; a prediction is made all the same
+    terms : latency, bandwidth, reduction, queueing and bytes of a step over p, in the place of the formulas'
     """
     p = np.arange(1, facts.job.most + 1) if p is None else p
     memo = {} if memo is None else memo

@@ -16,7 +16,7 @@ from typing import Annotated, Any, ClassVar, Self, get_args
 
 from pydantic import PrivateAttr, TypeAdapter, ValidationError, model_validator
 
-from emulator.design.fields import Module, Table
+from emulator.design.fields import Module
 from emulator.design.tables import (
     Communication,
     Consistency,
@@ -32,13 +32,14 @@ from emulator.design.tables import (
 )  # fmt: skip
 from emulator.errors import UsageError, read_text
 from emulator.network.files import first_error
+from emulator.network.schema import Section
 
 SLOTS = ("partition", "communication", "consistency", "coordination", "fault_tolerance", "load_balancing")
 _KEYS = {"state": "name", "task": "name", "communication": "of"}
 """The tables that there are several of, and the field that names one of them, as `--change` does."""
 
 
-class Sheet(Table):
+class Sheet(Section):
     """A whole sheet; the six slots may be missing where only `plan` reads it."""
 
     holds: ClassVar[str] = "table"
@@ -139,7 +140,7 @@ def _first(errors: list[Any]) -> str:
         return message
     table = Sheet.model_fields[where[0]]
     kinds = [one for one in (*get_args(table.annotation), table.annotation) if isinstance(one, type)]
-    kind = next(one for one in kinds if issubclass(one, Table))
+    kind = next(one for one in kinds if issubclass(one, Section))
     if len(where) == 1:
         needed = [name for name, one in kind.model_fields.items() if one.is_required()]
         return f"{message}: a table [{where[0]}]" + (f" with {', '.join(needed)}" if needed else "")

@@ -45,10 +45,8 @@ class Skeleton:
 
     Attributes
     ----------
-    formula, whole
-        The terms by formula: of this cut with its bytes uncut, and of the whole sheet.
-    needs
-        What was cut ("bytes were cut to 1M", "nodes ..."), with the option that runs it whole.
+    formula, whole : the terms by formula: of this cut with its bytes uncut, and of the whole sheet
+    needs : what was cut ("bytes were cut to 1M", "nodes ..."), with the option that runs it whole
     """
 
     exchanges: tuple[Exchange, ...]
@@ -103,11 +101,9 @@ def by_term(
 
     Parameters
     ----------
-    seconds
-        ``seconds(exchange, spread)`` of one exchange, measured or predicted.
-    mean, pace
-        How many times slower than declared the nodes compute on average, and those that set the pace: as in the
-        formula, the others wait for the difference.
+    seconds : ``seconds(exchange, spread)`` of one exchange, measured or predicted
+    mean, pace : how many times slower than declared the nodes compute on average, and those that set the pace: as in
+        the formula, the others wait for the difference
     """
     declared = -(-one.tasks // one.p) * one.compute if one.tasks else one.compute
     compute, slowest = mean * declared, pace * declared
@@ -142,6 +138,9 @@ def skeleton(
                      f"{allows}), predicted for the same")  # fmt: skip
         if asked + extra <= facts.places:
             needs[f"nodes were cut from {asked} to {p}"] = f"-n {asked + extra} or --simulate {asked + extra}"
+    if asked == 1 and extra == 0:
+        raise UsageError(f"{sheet.origin}: partition.nodes: a skeleton exchanges messages among at least 2 nodes, got "
+                         "1: give more, or ask predict for its price")  # fmt: skip
     if (p < 2 and extra == 0) or p < 1:
         raise UsageError(f"a skeleton needs at least 2 ranks, got {most} for {extra} beside the nodes: give more")
     cut = replace(design, flows=tuple(replace(flow, servers=min(flow.servers, servers), overlap=0.0)
@@ -201,6 +200,8 @@ def _not_run(facts: Facts, design: Design) -> list[str]:
         notes.append("reducing (gamma) is neither declared nor predicted here")
     if any(state.skew for state in facts.states):
         notes.append("skew of the keys is not run: they lie evenly on the shards")
+    if design.sharding != "dynamic" and any(task.count > 1 for task in facts.tasks):
+        notes.append(f'sharding = "{design.sharding}" of tasks is not run: free nodes pull them, as with "dynamic"')
     if design.replicas and design.servers:
         notes.append("replicas of the servers are not run")
     if design.stragglers != "none" and not design.hurried:

@@ -20,16 +20,16 @@ from emulator.design.fields import (
     Share,
     Slot,
     Steps,
-    Table,
     Whole,
 )  # fmt: skip
 from emulator.errors import UsageError
+from emulator.network.schema import Section
 
 KEY_BYTES = 8  # of a row's key beside the row
 NEAR = 0.01  # rounded sizes of a table may differ by this share
 
 
-class Job(Table):
+class Job(Section):
     """Facts: what is to be computed, on which nodes, and what it tolerates."""
 
     name: Name
@@ -51,7 +51,7 @@ class Job(Table):
     most: Most = 1024
 
 
-class State(Table):
+class State(Section):
     """A part of what is kept: dense layers, an embedding table, an index, positions."""
 
     name: Name
@@ -93,7 +93,7 @@ class State(Table):
         return self.touched * (self.row_bytes + KEY_BYTES) if self.touched else self.dense
 
 
-class Task(Table):
+class Task(Section):
     """Work by task: requests that are answered, or tasks of a step."""
 
     name: str = "task"
@@ -110,7 +110,7 @@ def by_name(states: tuple[State, ...], tasks: tuple[Task, ...]) -> dict[str, Sta
     return found | {one.name: one for one in tasks}
 
 
-class Network(Table):
+class Network(Section):
     """Between the nodes: a preset, a file, own terms, or the terms of a run."""
 
     preset: str | None = None

@@ -68,7 +68,7 @@ def of_table(given: Table) -> dict[str, Any]:
     unequal = {"slowdown": fmean(slow), "slowest": max(slow)}
     crossed = network.plan.topology.kind if network.links and not isinstance(network.plan.topology, _PRICED) else ""
     found |= {"gamma": given.gamma, "shared": shared(network), "places": places(network), "crossed": crossed,
-              "sharing": network.plan.sharing}  # fmt: skip
+              "sharing": network.plan.sharing, "protocol": not network.plan.linear}  # fmt: skip
     return found | unequal
 
 
@@ -85,8 +85,7 @@ def load(given: Table, alpha: float | None = None, beta: float | None = None) ->
 
     Parameters
     ----------
-    alpha, beta
-        Terms that were measured elsewhere, and replace the sheet's.
+    alpha, beta : terms that were measured elsewhere, and replace the sheet's
     """
     from emulator.network import files
 

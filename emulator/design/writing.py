@@ -35,8 +35,7 @@ def sheet_text(found: Plan, text: str) -> str:
 
     Parameters
     ----------
-    text
-        The sheet that was planned: its facts are kept.
+    text : the sheet that was planned: its facts are kept
     """
     winner = found.winner
     whys = reasons(found)

@@ -31,10 +31,6 @@ _MOST_PER_VISIT = 8
 _AHEAD = 30e-6  # how far ahead the members agree on their start, in seconds
 
 
-under_way: list[Series] = []
-"""On rank 0, what `measure` has so far: the thread that saves results when the job is ended reads it."""
-
-
 def measure(
     control: MPI.Intracomm,
     jobs: Sequence[Job],
@@ -42,6 +38,7 @@ def measure(
     *,
     seed: int = 0,
     tick: Callable[[float], None] | None = None,
+    under_way: list[Series] | None = None,
 ) -> list[Series]:
     """Repeat all jobs until each is known well enough or the time is up. Collective over `control`.
 
@@ -52,23 +49,26 @@ def measure(
     stop : when to stop
     seed : of the shuffled order
     tick : called on rank 0 with the seconds that have passed since the last call, for a progress bar
+    under_way : has the series, on rank 0, until all is done: a job that is ended by a signal saves them
 
     Returns
     -------
     list of Series
         On rank 0, in the order of `jobs`; empty on the others.
     """
+    kept = [] if under_way is None else under_way
+    series = kept[:] = [Series(job) for job in jobs] if control.rank == 0 else []
     if carrier.of(control).timed:
-        return simulated.measure(control, jobs, stop, under_way, tick)
-    rounds = _Rounds(control, jobs, stop, seed, tick)
-    under_way[:] = rounds.series
-    with _no_garbage_collection():
-        found = rounds.run()
-    # Not after an error: freeing is collective, and what is under way may yet be saved.
-    for gate in rounds.gates.values():
-        gate.comm.Free()
-    under_way.clear()
-    return found
+        simulated.measure(control, jobs, series, stop, tick)
+    else:
+        rounds = _Rounds(control, jobs, series, stop, seed, tick)
+        with _no_garbage_collection():
+            rounds.run()
+        # Not after an error: freeing is collective, and what is under way may yet be saved.
+        for gate in rounds.gates.values():
+            gate.comm.Free()
+    kept.clear()
+    return series
 
 
 class _Gate:
@@ -117,11 +117,12 @@ class _Rounds:
         self,
         control: MPI.Intracomm,
         jobs: Sequence[Job],
+        series: list[Series],
         stop: Stop,
         seed: int,
         tick: Callable[[float], None] | None,
     ) -> None:
-        self.control, self.jobs, self.stop, self.seed, self.tick = control, jobs, stop, seed, tick
+        self.control, self.jobs, self.series, self.stop, self.seed, self.tick = control, jobs, series, stop, seed, tick
         sync = synchronise(control)
         self.now = time.perf_counter if sync.clocks == 1 else sync.now
         all_ranks = tuple(range(control.size))
@@ -133,10 +134,9 @@ class _Rounds:
         }
         self.all = self.gates[all_ranks]
         self.wrong = np.zeros(len(jobs), dtype=np.int64)
-        self.series = [Series(job) for job in jobs] if control.rank == 0 else []
         self.began = self.ticked = time.perf_counter()
 
-    def run(self) -> list[Series]:
+    def run(self) -> None:
         for index in range(len(self.jobs)):
             self._visit(index, np.zeros((0, 2)), checked=True)
         plan = np.ones(len(self.jobs), dtype=np.int64)
@@ -149,7 +149,6 @@ class _Rounds:
         self.control.Reduce(self.wrong, total)
         for index, series in enumerate(self.series):
             series.wrong = int(total[index])
-        return self.series
 
     def _round(self, plan: NDArray[np.int64], number: int) -> NDArray[np.float64]:
         """Visit every job of the plan once, in an order of this round's own; returns this rank's starts and ends."""

@@ -13,25 +13,17 @@ from emulator.measure.series import EXACT, Job, Series, Stop
 
 
 def measure(
-    control: Any, jobs: Sequence[Job], stop: Stop, under_way: list[Series], tick: Callable[[float], None] | None
-) -> list[Series]:
+    control: Any, jobs: Sequence[Job], series: Sequence[Series], stop: Stop, tick: Callable[[float], None] | None
+) -> None:
     """Run each job once, or until it is known well enough where its time varies; collective over `control`.
 
     Parameters
     ----------
     control : the control plane of simulated ranks
     jobs, stop, tick : as of `emulator.measure.repetitions.measure`; every job runs at least once, whatever the budget
-    under_way : on rank 0, filled with what there is so far
-
-    Returns
-    -------
-    list of Series
-        On rank 0, in the order of `jobs`; empty on the others.
+    series : on rank 0, of these jobs: filled in as they run
     """
     root, exact = control.Get_rank() == 0, carrier.of(control).exact
-    series = [Series(job) for job in jobs] if root else []
-    if root:
-        under_way[:] = series
     began = ticked = time.perf_counter()
     for index, job in enumerate(jobs):
         reason = ""
@@ -46,8 +38,6 @@ def measure(
                     tick(now - ticked)
                 ticked = now
             reason = control.bcast(reason)
-    under_way.clear()
-    return series
 
 
 def _repetition(job: Job, rank: int) -> tuple[float, float, int] | None:

@@ -13,6 +13,8 @@ from typing import Any
 from emulator.network.draws import key as message_key
 from emulator.network.jitter import Jitter
 from emulator.network.loss import Loss
+from emulator.network.protocol import Protocol
+from emulator.network.slow_start import Segment, SlowStart
 from emulator.network.topology import Flat, Topology
 
 
@@ -103,6 +105,8 @@ class Plan:
     jitter, loss : what varies from message to message between hosts; None where nothing does
     jitter_everywhere, loss_everywhere : on every path between hosts, not only on those that cross a shared link
     source : where the figures come from
+    protocol : eager limit and overheads; None where messages have neither
+    segments : terms of longer messages, in rising order of size; slow_start : None where connections have no window
     sharing : how messages that meet at a card or a shared link are served: "message", whole, one after another, or
         "packet", all at once
     """
@@ -122,6 +126,14 @@ class Plan:
     loss_everywhere: bool = True
     source: str = ""
     sharing: str = "message"
+    protocol: Protocol | None = None
+    segments: tuple[Segment, ...] = ()
+    slow_start: SlowStart | None = None
+
+    @property
+    def linear(self) -> bool:
+        """Whether a message alone takes alpha + n beta, whatever its size and whatever was sent before."""
+        return self.protocol is None and not self.segments and self.slow_start is None
 
 
 class Network:
@@ -236,6 +248,9 @@ class Network:
             "topology": plan.topology.kind,
             "placement": plan.placement,
             "sharing": plan.sharing,
+            "segments": [asdict(segment) for segment in plan.segments],
+            "slow_start": None if plan.slow_start is None else asdict(plan.slow_start),
+            "protocol": None if plan.protocol is None else asdict(plan.protocol),
             "alpha": _span([path.alpha for path in paths]),
             "beta": _span([path.beta for path in paths]),
             "hosts": [self._describe_host(index, ranks[index]) for index in range(len(self.hosts))],

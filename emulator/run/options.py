@@ -168,7 +168,8 @@ def common_options(*names: str, **changed: dict[str, Any]) -> list[click.Paramet
         "sizes": {"type": SIZES, "help": "Sizes: 8,1K,64K or 8:8M (doubling)."},
         "ranks": {"type": RANKS, "help": "Rank counts measured in this run, such as 2,4,8,16."},
         "budget": {"type": BUDGET, "metavar": "SECONDS",
-                   "help": "Wall time to spend on measuring: seconds, or a time with its unit."},
+                   "help": "Wall time to spend on measuring: seconds, or a time with its unit. Every job runs at least "
+                   "twice, whatever the budget."},
         "seed": {"type": click.IntRange(min=0), "default": 0, "help": "Of everything that is drawn at random."},
         "out": {"metavar": "DIR", "help": "Run folder; absent: runs/<name>/<UTC time>."},
         "json": {"metavar": "FILE", "help": "Write the result to this file as well."},

@@ -17,8 +17,10 @@ from emulator.errors import CannotWrite, UsageError, on_root
 from emulator.launch import mpirun
 from emulator.network import Network, load
 from emulator.run import console, launches
+from emulator.run.stall import StallWatch
 
 if TYPE_CHECKING:
+    from emulator.measure.series import Series
     from emulator.sim import SimulatedComm
     from emulator.trace.recorder import Recorder
 
@@ -71,6 +73,7 @@ class Run:
         self.fits: list[dict[str, Any]] = []
         self.held_out: list[dict[str, Any]] = []
         self.samples: list[dict[str, Any]] = []
+        self.under_way: list[Series] = []  # what is being measured now
         self.extra: dict[str, Any] = {}
         self.warnings: list[str] = []
         self.failures: list[str] = []
@@ -89,6 +92,7 @@ class Run:
         self.on_root(lambda: results.check_writable(common.json))
         self.folder: Path = self.on_root(lambda: results.run_folder(name, self.launch.folder or common.out))
         self._recorder = self._recording(common)
+        self._stalls = None if simulated is not None else StallWatch(self.comm, self.control, self._stall_console())
         self.result: dict[str, Any] = {}
         if self.rank == 0:
             self.result = results.new(
@@ -96,6 +100,12 @@ class Run:
                 pace=self.pace, network=None if self.network is None else self.network.describe(),
             )  # fmt: skip
         self.on_root(lambda: launches.take_up(self))
+
+    def _stall_console(self) -> Any:
+        """Where to say who waits for whom: above a bar on a terminal, else beside the results."""
+        if self.console is None or self.console.is_terminal:
+            return self.console
+        return console.make_console(stderr=True)
 
     def _network(self, net: str | Network | None) -> Network | None:
         """The network for all ranks of the job: a preset's name, a file, or one that was loaded."""
@@ -254,11 +264,11 @@ class Run:
 
     def save_unfinished(self) -> bool:
         """Save what `emulator.measure.repetitions.measure` and the demo have so far; whether there was anything."""
-        from emulator.measure import repetitions, terms
+        from emulator.measure import terms
 
         if self.launch.number > 1:  # the launches before this one have left a whole result
             return True
-        for series in repetitions.under_way:
+        for series in self.under_way:
             if series.seconds:
                 del series.seconds[len(series.skews) :]  # the two grow one after the other
                 self.measurements.append(terms.measurement(series))

@@ -8,6 +8,7 @@ from typing import Any
 
 from emulator.comm.requests import EmulatedRequest
 from emulator.core.message import ANY_SOURCE
+from emulator.core.waits_for import cycle
 from emulator.errors import CheckFailed
 from emulator.sim.control import ControlCollective
 from emulator.sim.engine import SimulatedEngine
@@ -26,8 +27,8 @@ def report(stuck: Sequence[SimulatedEngine], engines: Sequence[SimulatedEngine])
     lines += [f"  rank {engine.rank} waits for {_awaited(engine)}{_place(engine)}" for engine in stuck[:_SHOWN]]
     if len(stuck) > _SHOWN:
         lines.append(f"  ... and {len(stuck) - _SHOWN} more")
-    if cycle := _cycle(stuck):
-        lines.append("  cycle: " + " -> ".join(map(str, cycle)))
+    if circle := _cycle(stuck):
+        lines.append("  cycle: " + " -> ".join(map(str, circle)))
     waiting = {engine.rank for engine in stuck}
     ended = [str(engine.rank) for engine in engines if engine.rank not in waiting]
     if ended:
@@ -76,14 +77,4 @@ def _cycle(stuck: Sequence[SimulatedEngine]) -> list[int]:
         target: int = getattr(operation, "destination", getattr(operation, "source", ANY_SOURCE))
         if target != ANY_SOURCE:
             waits[engine.rank] = target
-    done: set[int] = set()
-    for begin in waits:
-        path: list[int] = []
-        rank = begin
-        while rank in waits and rank not in done and rank not in path:
-            path.append(rank)
-            rank = waits[rank]
-        if rank in path:
-            return [*path[path.index(rank) :], rank]
-        done.update(path)
-    return []
+    return cycle(waits)

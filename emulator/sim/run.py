@@ -123,13 +123,13 @@ def check_memory(ranks: int) -> None:
 def _engines(loop: Loop, network: Network, seed: int, measured: bool) -> list[SimulatedEngine]:
     """Make the engines of all ranks, with the cards of their hosts and the links that hosts share."""
     queues = [private_queue(remembers=True) for _ in network.links]
-    crowded = network.ranks > len(network.hosts)
+    crowded = network.ranks > len(network.hosts) or network.plan.protocol is not None
     cards = [(private_queue(crowded), private_queue(remembers=True)) for _ in network.hosts]
     engines: list[SimulatedEngine] = []
     flows = Flows(network) if network.plan.sharing == "packet" else None
     for rank in range(network.ranks):
         out, into = cards[network.host_of(rank)]
-        mine = Cards(_same(out), _same(into), [_same(queue) for queue in queues], flows)
+        mine = Cards(_same(out), _same(into), [_same(queue) for queue in queues], flows, lambda host: cards[host][0])
         engines.append(SimulatedEngine(loop, engines, network, rank, seed, measured, mine))
     if flows is not None:
         flows.forgotten = lambda flights: _look_again(loop, [engines[one.destination] for one in flights])

@@ -164,6 +164,8 @@ def _check(network: Network) -> None:
     plan = network.plan
     if plan.jitter is not None or plan.loss is not None:
         raise NoReplay("jitter and loss differ from message to message: run every rank")
+    if not plan.linear:
+        raise NoReplay("a message's time is more than alpha + n beta there: run every rank")
     if plan.sharing != "message":
         raise NoReplay("messages share cards packet by packet: run every rank")
     if network.links:

@@ -48,13 +48,10 @@ class Agreements:
 
     Parameters
     ----------
-    comm
-        All processes; it is duplicated and itself left alone.
-    unrest
-        Whether an agreement may hang: `QUIET`, `RECENT` or `FRESH`. A quiet rank votes only if others ask for it.
-    wake_workers
-        Called by a rank that waits long, to wake ranks that are at work and may be needed here. The argument is
-        whether they may have had one more word than this rank.
+    comm : all processes; it is duplicated and itself left alone
+    unrest : whether an agreement may hang: `QUIET`, `RECENT` or `FRESH`. A quiet rank votes only if others ask for it.
+    wake_workers : called by a rank that waits long, to wake ranks that are at work and may be needed here. The argument
+        is whether they may have had one more word than this rank.
     """
 
     def __init__(
@@ -83,8 +80,7 @@ class Agreements:
 
         Parameters
         ----------
-        word
-            31 bits.
+        word : 31 bits
         """
         outcome = self._word(word, wait)
         while outcome is None:  # on another communicator now

@@ -47,14 +47,10 @@ class Decision:
 
     Attributes
     ----------
-    ok
-        Whether the work succeeded everywhere.
-    alive
-        The processes that live.
-    kept
-        The copies that all have.
-    grows
-        Whether a process wants to let new ones in.
+    ok : whether the work succeeded everywhere
+    alive : the processes that live
+    kept : the copies that all have
+    grows : whether a process wants to let new ones in
     """
 
     ok: bool
@@ -90,26 +86,19 @@ class SurvivorGroup:
 
     Parameters
     ----------
-    comm
-        All processes, spares included; with ULFM. It is duplicated and itself left alone.
-    work_comms
-        Repairs that can be made before new communicators must be built.
-    beside
-        Whether each of them has another one beside it, for collectives.
-    revocable
-        Whether a rank that needs the others for an agreement may revoke the communicator that they work on.
-    begins
-        Whether the job begins with it: a death in these first instants is then left to the first agreement, where
-        otherwise it is an error.
+    comm : all processes, spares included; with ULFM. It is duplicated and itself left alone.
+    work_comms : repairs that can be made before new communicators must be built
+    beside : whether each of them has another one beside it, for collectives
+    revocable : whether a rank that needs the others for an agreement may revoke the communicator that they work on
+    begins : whether the job begins with it: a death in these first instants is then left to the first agreement, where
+        otherwise it is an error
 
     Attributes
     ----------
-    alive
-        Processes that live, as of the last decision that was adopted.
-    epoch
-        Number of the communicator in use.
-    spoiled
-        Numbers of communicators that this rank revoked without a new death: each causes a repair more than deaths do.
+    alive : processes that live, as of the last decision that was adopted
+    epoch : number of the communicator in use
+    spoiled : numbers of communicators that this rank revoked without a new death: each causes a repair more than deaths
+        do
     """
 
     def __init__(
@@ -183,18 +172,13 @@ class SurvivorGroup:
 
         Parameters
         ----------
-        ok
-            Whether this process' work succeeded.
-        kept
-            The copies that it has, as three bits (`faults.recover.state_copies`).
-        wait
-            How to wait for a request where this rank has nothing else to do, as a spare, which sleeps where a working
-            rank spins. It returns false as soon as the second argument, called again and again, says that the
+        ok : whether this process' work succeeded
+        kept : the copies that it has, as three bits (`faults.recover.state_copies`)
+        wait : how to wait for a request where this rank has nothing else to do, as a spare, which sleeps where a
+            working rank spins. It returns false as soon as the second argument, called again and again, says that the
             request was superseded.
-        leaves
-            This process ends after the agreement, and is to count as dead from then on.
-        grows
-            This process wants to let new ones in.
+        leaves : this process ends after the agreement, and is to count as dead from then on
+        grows : this process wants to let new ones in
         """
         wait, self._idle = wait or spin, wait is not None
         rounds, head = 0, (not grows) << 4 | kept << 1 | ok

@@ -33,14 +33,10 @@ class Situation:
 
     Attributes
     ----------
-    fault
-        The fault line, with ``{rank}`` for the victim and ``{pause}`` for half of the limit of silence.
-    real
-        A rank does fail, and must be detected.
-    grip, late
-        As multiples of the limit: how long a rank computes without a pause, and every message's latency.
-    crowded
-        With 8 ranks per core.
+    fault : the fault line, with ``{rank}`` for the victim and ``{pause}`` for half of the limit of silence
+    real : a rank does fail, and must be detected
+    grip, late : as multiples of the limit: how long a rank computes without a pause, and every message's latency
+    crowded : with 8 ranks per core
     """
 
     about: str
@@ -71,12 +67,9 @@ class Detection:
 
     Attributes
     ----------
-    detection_seconds
-        From the instant of the fault to the first process that knew; None if none did in time.
-    false_alarms
-        Live ranks that were declared dead.
-    wrong
-        What else failed in the job.
+    detection_seconds : from the instant of the fault to the first process that knew; None if none did in time
+    false_alarms : live ranks that were declared dead
+    wrong : what else failed in the job
     """
 
     detector: str
@@ -94,8 +87,7 @@ def run(
 
     Parameters
     ----------
-    base
-        Ranks, limit of silence and seed of all jobs.
+    base : ranks, limit of silence and seed of all jobs
 
     Raises
     ------

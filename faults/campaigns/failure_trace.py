@@ -185,8 +185,7 @@ def intervals(
 
     Parameters
     ----------
-    seen
-        Called after each job with what has been tried.
+    seen : called after each job with what has been tried
     """
     mpi = mpirun.find_mpi()
     young = interval.in_steps(interval.young(cost_s, mtbf_s), setting.step_s)

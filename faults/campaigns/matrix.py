@@ -28,16 +28,11 @@ class Scenario:
 
     Attributes
     ----------
-    lines
-        The fault lines for so many ranks of a pattern.
-    needs
-        An option that a pattern must have for this fault to mean something to it.
-    options
-        What the job's options are to be.
-    net
-        The emulated network that the fault is one of, where none is chosen.
-    hosts
-        Hosts of the job, in even blocks of ranks.
+    lines : the fault lines for so many ranks of a pattern
+    needs : an option that a pattern must have for this fault to mean something to it
+    options : what the job's options are to be
+    net : the emulated network that the fault is one of, where none is chosen
+    hosts : hosts of the job, in even blocks of ranks
     """
 
     about: str

@@ -60,8 +60,7 @@ def jobs(patterns: Sequence[str], policies: Sequence[str], base: Request) -> tup
 
     Parameters
     ----------
-    base
-        With the most ranks of a job, and the network.
+    base : with the most ranks of a job, and the network
 
     Raises
     ------

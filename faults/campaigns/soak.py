@@ -70,12 +70,9 @@ def soak(
 
     Parameters
     ----------
-    base
-        What all trials share: the most ranks, the seed, the network, the ballast.
-    chosen
-        The pairs of pattern and policy, of `faults.campaigns.random_trials.jobs`.
-    seen
-        Called after each trial with the tally and the kills of that trial.
+    base : what all trials share: the most ranks, the seed, the network, the ballast
+    chosen : the pairs of pattern and policy, of `faults.campaigns.random_trials.jobs`
+    seen : called after each trial with the tally and the kills of that trial
     """
     mpi = mpirun.find_mpi()
     tally = Tally()

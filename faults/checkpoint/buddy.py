@@ -34,11 +34,9 @@ class Buddy:
 
     Parameters
     ----------
-    comm
-        Those at work; after a recovery make a new one, or `adopt` the communicator if it has as many ranks.
-    state
-        Contiguous arrays of the shapes that will be saved; they may differ from rank to rank. A state of one array is
-        sent from where it lies, several are copied together first.
+    comm : those at work; after a recovery make a new one, or `adopt` the communicator if it has as many ranks
+    state : contiguous arrays of the shapes that will be saved; they may differ from rank to rank. A state of one array
+        is sent from where it lies, several are copied together first.
     """
 
     def __init__(self, comm: MPI.Intracomm, state: State) -> None:
@@ -81,11 +79,9 @@ class Buddy:
 
         Parameters
         ----------
-        state
-            Of a newcomer: filled; of another rank: its state of that step.
-        newcomers
-            Ranks that come without memory: each gets its state from its right neighbour, and then
-            its left neighbour's copy from that one.
+        state : of a newcomer: filled; of another rank: its state of that step
+        newcomers : ranks that come without memory: each gets its state from its right neighbour, and then its left
+            neighbour's copy from that one
 
         Raises
         ------

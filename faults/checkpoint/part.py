@@ -48,10 +48,8 @@ def write(path: Path, about: dict[str, Any], slices: dict[str, Slice], device: P
 
     Parameters
     ----------
-    about
-        What the header says beside the arrays: job, step, part, parts.
-    device
-        Write to this instead (``/dev/full`` is a disk without room).
+    about : what the header says beside the arrays: job, step, part, parts
+    device : write to this instead (``/dev/full`` is a disk without room)
 
     Raises
     ------

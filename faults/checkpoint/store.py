@@ -35,14 +35,11 @@ class Store:
 
     Parameters
     ----------
-    folder
-        Where they are, shared by all ranks.
-    job
-        What tells this job's checkpoints from another's.
-    keep
-        How many are kept, at least 1; two let one be damaged.
-    background
-        Write in a thread, from a copy: the job goes on meanwhile, and waits only if the last one is not done yet.
+    folder : where they are, shared by all ranks
+    job : what tells this job's checkpoints from another's
+    keep : how many are kept, at least 1; two let one be damaged
+    background : write in a thread, from a copy: the job goes on meanwhile, and waits only if the last one is not done
+        yet
 
     Raises
     ------

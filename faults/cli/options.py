@@ -128,10 +128,8 @@ def requesting(*names: str, **changes: dict[str, Any]) -> Callable[[Callable[...
 
     Parameters
     ----------
-    *names
-        Keys of the options, in the order of the help.
-    **changes
-        By key: what differs from the option as it is elsewhere, its ``flag`` included.
+    *names : keys of the options, in the order of the help
+    **changes : by key: what differs from the option as it is elsewhere, its ``flag`` included
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:

@@ -43,10 +43,8 @@ class Report:
 
     Attributes
     ----------
-    dry_run
-        Only say what would happen.
-    screen
-        Where to print; None where nothing shall be.
+    dry_run : only say what would happen
+    screen : where to print; None where nothing shall be
     """
 
     def __init__(
@@ -65,8 +63,7 @@ class Report:
 
         Parameters
         ----------
-        ranks, **about
-            Of `results.new`.
+        ranks, **about : of `results.new`
 
         Raises
         ------
@@ -136,8 +133,7 @@ class Report:
 
         Parameters
         ----------
-        ranks
-            Show the ranks of the jobs that are launched meanwhile.
+        ranks : show the ranks of the jobs that are launched meanwhile
         """
         with console.progress(self.screen, total, label) as bar, live.on(bar) if ranks else nullcontext():
             yield bar
@@ -148,10 +144,8 @@ def reporting(name: str, dry_run: str) -> Callable[[Callable[..., None]], Callab
 
     Parameters
     ----------
-    name
-        Of the run folder and the result's ``demo``.
-    dry_run
-        What ``--dry-run`` does, for its help.
+    name : of the run folder and the result's ``demo``
+    dry_run : what ``--dry-run`` does, for its help
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:

@@ -95,15 +95,12 @@ class Detector:
 
     Attributes
     ----------
-    watcher
-        Makes the launcher's part from the board and the limit of silence (s): given the time, the suspected members.
-    take_part
-        Starts a rank's part: board, member, members of the job, attempt, limit of silence (s).
-    has_limit
-        A limit of silence means death to it, so that it notices stopped ranks.
-    among_ranks
-        The ranks detect failures among themselves and may refute a suspicion, after which all repair without a death.
-        They are the processes that the job began with.
+    watcher : makes the launcher's part from the board and the limit of silence (s): given the time, the suspected
+        members
+    take_part : starts a rank's part: board, member, members of the job, attempt, limit of silence (s)
+    has_limit : a limit of silence means death to it, so that it notices stopped ranks
+    among_ranks : the ranks detect failures among themselves and may refute a suspicion, after which all repair without
+        a death. They are the processes that the job began with.
     """
 
     name: str

@@ -34,9 +34,8 @@ class PhiAccrual:
 
     Parameters
     ----------
-    limit_s
-        Used for as long as there are too few gaps to know a member's habits; and no deviation below a sixth of it
-        is assumed, because the machine may be busier in the next gap: no member is suspected much earlier.
+    limit_s : used for as long as there are too few gaps to know a member's habits; and no deviation below a sixth of it
+        is assumed, because the machine may be busier in the next gap: no member is suspected much earlier
     """
 
     def __init__(self, board: StatusBoard, limit_s: float, threshold: float = THRESHOLD) -> None:

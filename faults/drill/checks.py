@@ -212,7 +212,9 @@ def _where_it_stopped(finished: Finished, checks: dict[str, tuple[bool, str]]) -
     last = finished.endings[-1]
     if not checks["finished"][0]:
         following = dict(zip(PHASE_ENDS.values(), list(PHASES)[1:], strict=False))
-        phase = next((following[r["what"]] for r in reversed(finished.records) if r["what"] in following), "detect")
+        # While the launcher kills one rank after the other, those left may notice and agree.
+        reached = [r["what"] for r in finished.records if r["what"] in following and r["at"] <= last.at]
+        phase = following[reached[-1]] if reached else "detect"
         why = last.why if last.why != BY_ITSELF else _of_mpirun(last.status, finished.folder)
         return phase, "; ".join([why, *last.waits[:2]])
     broken = [f"{name}: {text}" for name, (ok, text) in checks.items() if not ok]

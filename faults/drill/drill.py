@@ -106,10 +106,8 @@ def run(
 
     Parameters
     ----------
-    steady
-        Run the job without faults first: if that is not right, no recovery can be judged.
-    seen
-        Called after the fault-free job and after each repeat, with the outcome so far.
+    steady : run the job without faults first: if that is not right, no recovery can be judged
+    seen : called after the fault-free job and after each repeat, with the outcome so far
 
     Raises
     ------
@@ -157,8 +155,7 @@ def launch_once(
 
     Parameters
     ----------
-    digits
-        The training data of another job of the same drill, of which this one gets a link.
+    digits : the training data of another job of the same drill, of which this one gets a link
     """
     _check_free(folder)
     shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from faults.drill.job_spec import JobSpec
 
+SIMULATED_NET = "10gbe"
+"""The network of simulated ranks where none is named."""
+
 
 @dataclass
 class Request:
@@ -16,29 +19,21 @@ class Request:
 
     Attributes
     ----------
-    faults
-        Fault lines.
-    recovery
-        The policy's name; None: the first one of the pattern.
-    spares
-        Ranks that wait; None: one where the policy has spares.
-    options
-        Of the pattern (`faults.patterns.catalogue.Pattern.options`).
-    checkpoint
-        Differences from `faults.drill.job_spec.CHECKPOINT`.
-    hosts
-        So many hosts, each with an even block of ranks; or the host of each rank, spares included; None: the network's.
-    real_hosts
-        On two hosts made by ``scripts/two-hosts``.
-    limit_s
-        Silence that means death to the detector; None: from the ranks per core.
-    quorum_s
-        A cut that lasts longer stops the side without a quorum after so many emulated seconds (`faults.agree.quorum`);
-        None: both sides wait.
-    stall_s, deadline_s
-        Longest time without any progress, and longest time of one launch.
-    trace, trace_limit
-        Whether each rank's events are recorded, and how many of a rank are kept; None: what suits their number.
+    faults : fault lines
+    recovery : the policy's name; None: the first one of the pattern
+    spares : ranks that wait; None: one where the policy has spares
+    options : of the pattern (`faults.patterns.catalogue.Pattern.options`)
+    checkpoint : differences from `faults.drill.job_spec.CHECKPOINT`
+    hosts : so many hosts, each with an even block of ranks; or the host of each rank, spares included; None: the
+        network's
+    real_hosts : on two hosts made by ``scripts/two-hosts``
+    limit_s : silence that means death to the detector; None: from the ranks per core
+    quorum_s : a cut that lasts longer stops the side without a quorum after so many emulated seconds
+        (`faults.agree.quorum`); None: both sides wait
+    stall_s, deadline_s : longest time without any progress, and longest time of one launch
+    simulate : on simulated ranks of this process, in simulated time
+    trace, trace_limit : whether each rank's events are recorded, and how many of a rank are kept; None: what suits
+        their number
     """
 
     pattern: str = "ring"
@@ -60,8 +55,14 @@ class Request:
     quorum_s: float | None = None
     stall_s: float = 20.0
     deadline_s: float = 120.0
+    simulate: bool = False
     trace: bool = False
     trace_limit: int | None = None
+
+    @property
+    def network(self) -> str | None:
+        """The network by name or file; None for the transport as it is."""
+        return self.net or (SIMULATED_NET if self.simulate else None)
 
     def spec(self, seed: int | None = None) -> JobSpec:
         """The job that this means, with the draws of that seed (absent: its own); see `faults.drill.resolution`."""

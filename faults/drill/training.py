@@ -41,8 +41,7 @@ def save_digits(path: str | Path, same: Path | None = None) -> None:
 
     Parameters
     ----------
-    same
-        A file that has them, perhaps: it is linked then, where the file system can.
+    same : a file that has them, perhaps: it is linked then, where the file system can
     """
     with contextlib.suppress(OSError):
         if same is not None:
@@ -59,12 +58,9 @@ class Training:
 
     Parameters
     ----------
-    data
-        (rows, 65): pixels and label.
-    shards
-        V, the virtual shards of a batch; the most ranks that can have work.
-    batch, hidden, rate, momentum, seed
-        As usual; the seed makes the first weights and the order of the rows.
+    data : (rows, 65): pixels and label
+    shards : V, the virtual shards of a batch; the most ranks that can have work
+    batch, hidden, rate, momentum, seed : as usual; the seed makes the first weights and the order of the rows
     """
 
     data: np.ndarray
@@ -176,16 +172,11 @@ class Reduction:
 
     Attributes
     ----------
-    dtype
-        Type of the elements that are sent and added.
-    encode, decode
-        A gradient in these elements, and their sum as a gradient.
-    gathers
-        Every rank gathers the gradients of all shards and adds them in their order; otherwise the ring adds them.
-    rounding
-        Largest difference from a loss of the fault-free run; 0: the bits are the same.
-    points
-        Named points of the collective operation at which a fault can strike.
+    dtype : type of the elements that are sent and added
+    encode, decode : a gradient in these elements, and their sum as a gradient
+    gathers : every rank gathers the gradients of all shards and adds them in their order; otherwise the ring adds them
+    rounding : largest difference from a loss of the fault-free run; 0: the bits are the same
+    points : named points of the collective operation at which a fault can strike
     """
 
     name: str

@@ -83,8 +83,7 @@ class DrillContext:
 
         Parameters
         ----------
-        declared_s
-            Seconds of work that is declared instead of done; they are slept here.
+        declared_s : seconds of work that is declared instead of done; they are slept here
         """
         clock = self.platform.clock
         began = clock.cpu()

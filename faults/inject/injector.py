@@ -28,13 +28,10 @@ class Injector(Instrument):
 
     Parameters
     ----------
-    events
-        Every event of the job, in the order of the status board's account.
-    member, place
-        This process' row on the board, and the rank by which faults address it now, which changes when a spare is
-        called in.
-    handlers
-        What to do for kinds of faults that meet checkpoints or the network (cut, lose, corrupt, full).
+    events : every event of the job, in the order of the status board's account
+    member, place : this process' row on the board, and the rank by which faults address it now, which changes when a
+        spare is called in
+    handlers : what to do for kinds of faults that meet checkpoints or the network (cut, lose, corrupt, full)
     """
 
     def __init__(

@@ -25,7 +25,9 @@ def job_comm(spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
     """The communicator that the job's messages go by: MPI's own, or an emulated network that faults may change."""
     if spec.net is None:
         return _listened_to(_recorded(MPI.COMM_WORLD, spec, drill), drill)
-    comm = emulator.emulate(MPI.COMM_WORLD, spec.net, pace=spec.pace, compute="measured", seed=spec.seed)
+    comm = drill.platform.world
+    if comm is None:
+        comm = emulator.emulate(MPI.COMM_WORLD, spec.net, pace=spec.pace, compute="measured", seed=spec.seed)
     limit_s = (spec.quorum_s or 0.0) * (spec.pace if isinstance(spec.pace, float) else 0.0)
     faults = NetworkFaults(comm, lambda event: end_cut_off(drill, event, limit_s))
     drill.network_faults = faults
@@ -40,7 +42,7 @@ def _recorded(comm: MPI.Intracomm, spec: JobSpec, drill: DrillContext) -> MPI.In
         return comm
     from emulator.trace import bare, tracing
 
-    clock = "wall" if spec.net is None else "emulated"
+    clock = "simulated" if spec.simulate else "wall" if spec.net is None else "emulated"
     if spec.net is None:
         mine = comm.Get_rank()
         comm = bare.traced(comm, members=[drill.member + rank - mine for rank in range(comm.Get_size())])
@@ -63,10 +65,8 @@ class NetworkFaults:
 
     Parameters
     ----------
-    comm
-        An emulated communicator over all ranks.
-    stop
-        Ends this rank, which has no quorum.
+    comm : an emulated communicator over all ranks
+    stop : ends this rank, which has no quorum
     """
 
     def __init__(self, comm: Any, stop: Handler) -> None:

@@ -71,8 +71,7 @@ class RanksAtWork:
 
     Parameters
     ----------
-    world
-        Processes that mpirun starts; others appear once they are spawned.
+    world : processes that mpirun starts; others appear once they are spawned
     """
 
     def __init__(self, board: StatusBoard, world: int) -> None:

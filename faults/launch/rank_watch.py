@@ -44,12 +44,9 @@ def parent_command(folder: Path, limit_s: float, survives: bool) -> list[str]:
 
     Parameters
     ----------
-    folder
-        Of the ranks' status files.
-    limit_s
-        A rank that is stopped for so many seconds is killed; 0: never.
-    survives
-        Whether the job goes on when a rank dies, so that no end of a rank may be missed.
+    folder : of the ranks' status files
+    limit_s : a rank that is stopped for so many seconds is killed; 0: never
+    survives : whether the job goes on when a rank dies, so that no end of a rank may be missed
     """
     how = "SIGNAL" if survives else "STATUS"
     return [sys.executable, "-I", "-S", rank_parent.__file__, str(folder), f"{limit_s:g}", how]
@@ -65,10 +62,8 @@ class RankWatch:
 
     Attributes
     ----------
-    why, late
-        Why the launch was ended; empty if it ended by itself. Whether that was because of its deadline.
-    stalled
-        Whether that was because of a repair that did not move on, or of Open MPI itself.
+    why, late : why the launch was ended; empty if it ended by itself. Whether that was because of its deadline.
+    stalled : whether that was because of a repair that did not move on, or of Open MPI itself
     """
 
     def __init__(

@@ -18,12 +18,10 @@ def recoveries(
 
     Parameters
     ----------
-    told
-        Records of all ranks (`outcome.tell`): those of one recovery name the same dead ranks.
-    began, relaunched
-        When the program was started, and when its present launch was, if that is not the first.
-    processes
-        Of this launch. A recovery from the death of one that was stopped counts from its stop, its last sign of life.
+    told : records of all ranks (`outcome.tell`): those of one recovery name the same dead ranks
+    began, relaunched : when the program was started, and when its present launch was, if that is not the first
+    processes : of this launch. A recovery from the death of one that was stopped counts from its stop, its last sign of
+        life.
     """
     seen: dict[Any, list[dict[str, Any]]] = {}
     aborted = min((one["at"] for one in told if "aborted" in one), default=math.inf)

@@ -69,18 +69,14 @@ class Watch:
 
     Parameters
     ----------
-    folder
-        The job's folder; stacks go there.
-    suspects
-        Given the time, the members that a detector suspects: they are fenced (killed), so that no other takes the place
-        of a process that may wake up again.
-    stall_s, deadline_s
-        Longest time without a sign of progress, from the first step on, and for the whole launch: how long
-        ranks take to start, to import and to make their data depends on what else the machine does.
-    all_for_one
-        Number of ranks of which the first death ends all, at once: mpirun itself takes a quarter of a second for that.
-    world
-        Processes that mpirun starts; absent: all members of the board.
+    folder : the job's folder; stacks go there
+    suspects : given the time, the members that a detector suspects: they are fenced (killed), so that no other takes
+        the place of a process that may wake up again
+    stall_s, deadline_s : longest time without a sign of progress, from the first step on, and for the whole launch: how
+        long ranks take to start, to import and to make their data depends on what else the machine does
+    all_for_one : number of ranks of which the first death ends all, at once: mpirun itself takes a quarter of a second
+        for that
+    world : processes that mpirun starts; absent: all members of the board
     """
 
     def __init__(

@@ -25,36 +25,22 @@ class Pattern:
 
     Attributes
     ----------
-    policies
-        Its recovery policies, the default first.
-    matches
-        The oracle: whether what the ranks reported is the right result, and in words.
-    oracle
-        What the result is compared with, in words.
-    options
-        Names and defaults of its options. The option ``program`` names the module whose ``run(spec, folder, tools)``
-        the ranks call; absent: the module of `faults.patterns` of the pattern's name.
-    phases
-        Named points of its algorithm at which a fault can strike, each with the role that comes there; empty: every
-        rank does.
-    transfer
-        The point within a step at which a rank sends or receives the bytes of option ``ballast``.
-    trains
-        The ranks read the training data from the job's folder.
-    leader
-        The role of the first ranks, as many as the policy keeps replicas; all others are workers. Empty: no roles.
-    needs_roles
-        It cannot go on without a rank of each role; a leader without a replica must not fail even for a time.
-    least_ranks, fewest
-        The fewest ranks with which it can begin, and go on after deaths.
-    losses
-        For random kills: the first rank that may die under a policy, and the most of so many ranks that may.
-    lockstep
-        In every step each rank receives from every other one, so that ranks need not agree after each step.
-    detects_lies
-        A rank that sends other values than it computed is outvoted, or shows in the result.
-    check
-        Rejects options that contradict each other.
+    policies : its recovery policies, the default first
+    matches : the oracle: whether what the ranks reported is the right result, and in words
+    oracle : what the result is compared with, in words
+    options : names and defaults of its options. The option ``program`` names the module whose ``run(spec, folder,
+        tools)`` the ranks call; absent: the module of `faults.patterns` of the pattern's name.
+    phases : named points of its algorithm at which a fault can strike, each with the role that comes there; empty:
+        every rank does
+    transfer : the point within a step at which a rank sends or receives the bytes of option ``ballast``
+    trains : the ranks read the training data from the job's folder
+    leader : the role of the first ranks, as many as the policy keeps replicas; all others are workers. Empty: no roles.
+    needs_roles : it cannot go on without a rank of each role; a leader without a replica must not fail even for a time
+    least_ranks, fewest : the fewest ranks with which it can begin, and go on after deaths
+    losses : for random kills: the first rank that may die under a policy, and the most of so many ranks that may
+    lockstep : in every step each rank receives from every other one, so that ranks need not agree after each step
+    detects_lies : a rank that sends other values than it computed is outvoted, or shows in the result
+    check : rejects options that contradict each other
     """
 
     name: str

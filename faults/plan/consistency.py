@@ -22,8 +22,7 @@ def check(events: Sequence[Event], refilled: bool) -> None:
 
     Parameters
     ----------
-    refilled
-        Another process takes a dead rank's place, and later faults can hit it.
+    refilled : another process takes a dead rank's place, and later faults can hit it
 
     Raises
     ------
@@ -49,8 +48,7 @@ def check_recoveries(events: Sequence[Event], only_in_repair: Callable[[When], b
 
     Parameters
     ----------
-    only_in_repair
-        Whether a job reaches that point only in a recovery.
+    only_in_repair : whether a job reaches that point only in a recovery
     """
     if any(event.kind.ends and not only_in_repair(event.when) for event in events):
         return

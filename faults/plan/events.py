@@ -28,20 +28,13 @@ def resolve(
 
     Parameters
     ----------
-    ranks, spares
-        Ranks at work (0 to ranks-1) and ranks that wait (numbered after them).
-    steps
-        Steps of the run; a fault at a later step would never fire.
-    hosts
-        Host number of each rank; absent: all on host 0.
-    groups
-        The number of each rank's rack or region, where the network has any: ``{"rack": [0, 0, 1, 1]}``.
-    roles
-        Ranks of each role of the pattern, e.g. ``{"server": [0], "worker": [1, 2, 3]}``.
-    seed
-        Key of every random choice: the same seed gives the same victims at the same instants.
-    refilled
-        Another process takes a dead rank's place, and later faults can hit it.
+    ranks, spares : ranks at work (0 to ranks-1) and ranks that wait (numbered after them)
+    steps : steps of the run; a fault at a later step would never fire
+    hosts : host number of each rank; absent: all on host 0
+    groups : the number of each rank's rack or region, where the network has any: ``{"rack": [0, 0, 1, 1]}``
+    roles : ranks of each role of the pattern, e.g. ``{"server": [0], "worker": [1, 2, 3]}``.
+    seed : key of every random choice: the same seed gives the same victims at the same instants
+    refilled : another process takes a dead rank's place, and later faults can hit it
 
     Raises
     ------

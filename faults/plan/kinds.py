@@ -27,41 +27,26 @@ class Kind:
 
     Attributes
     ----------
-    about
-        What happens, in words.
-    signal
-        The signal that the rank gets, by its kernel's timer; None where a handler does it.
-    ends
-        It takes the rank away: for good, or if it has a duration until that is over.
-    final
-        It takes the rank away for good, and nothing can wake it.
-    told
-        The rank is told beforehand, and leaves by itself at the end of a step; its duration is the time that it has.
-    lingers
-        The rank goes on after the instant of the fault: to the end of a step, or until the fault is detected, if it is.
-    spoils_state
-        It changes the state that `faults.recovering` keeps the same on all ranks.
-    spoils_messages
-        It changes messages of MPI.
-    in_message
-        The kind of the same fault ``in message``; empty where there is none.
-    silent
-        The MPI runtime does not notice it: a detector with a limit of silence must.
-    whole_host
-        Aimed at a host it hits all of the host's ranks at one instant.
-    lasts, needs_duration
-        It may, or must, have ``for DURATION``.
-    persists
-        It stays in force, without a duration to the end of the run, so that a second one on the same target would
-        replace the first.
-    factor, nic_factor
-        What ``by`` may be; None where there is none. `nic_factor` where it may be aimed at a rank's NIC.
-    two_sides
-        Its target is two groups of ranks.
-    needs_network, needs_checkpoints
-        It acts on an emulated network, or on checkpoints on disk.
-    falsifies
-        The rank sends other values than it computed: only some patterns detect it.
+    about : what happens, in words
+    signal : the signal that the rank gets, by its kernel's timer; None where a handler does it
+    ends : it takes the rank away: for good, or if it has a duration until that is over
+    final : it takes the rank away for good, and nothing can wake it
+    told : the rank is told beforehand, and leaves by itself at the end of a step; its duration is the time that it has
+    lingers : the rank goes on after the instant of the fault: to the end of a step, or until the fault is detected, if
+        it is
+    spoils_state : it changes the state that `faults.recovering` keeps the same on all ranks
+    spoils_messages : it changes messages of MPI
+    in_message : the kind of the same fault ``in message``; empty where there is none
+    silent : the MPI runtime does not notice it: a detector with a limit of silence must
+    whole_host : aimed at a host it hits all of the host's ranks at one instant
+    lasts, needs_duration : it may, or must, have ``for DURATION``
+    persists : it stays in force, without a duration to the end of the run, so that a second one on the same target
+        would replace the first
+    factor, nic_factor : what ``by`` may be; None where there is none. `nic_factor` where it may be aimed at a rank's
+        NIC.
+    two_sides : its target is two groups of ranks
+    needs_network, needs_checkpoints : it acts on an emulated network, or on checkpoints on disk
+    falsifies : the rank sends other values than it computed: only some patterns detect it
     """
 
     name: str

@@ -47,20 +47,13 @@ class Process:
 
     Attributes
     ----------
-    said
-        The last word that it wrote; empty for none.
-    rank
-        In the world that it was started in; -1 as long as it runs.
-    code
-        Its exit status, below 0 the signal that killed it; None as long as it runs.
-    stopped_at
-        Since when it was stopped (s), if it was killed because that lasted too long; else 0.
-    at
-        When it ended (s).
-    status
-        The exit status that it wanted for the job; 0 for none.
-    began
-        Whether it began its loop.
+    said : the last word that it wrote; empty for none
+    rank : in the world that it was started in; -1 as long as it runs
+    code : its exit status, below 0 the signal that killed it; None as long as it runs
+    stopped_at : since when it was stopped (s), if it was killed because that lasted too long; else 0
+    at : when it ended (s)
+    status : the exit status that it wanted for the job; 0 for none
+    began : whether it began its loop
     """
 
     said: str = ""

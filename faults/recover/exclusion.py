@@ -34,10 +34,8 @@ class Route(GuardedLoop):
 
     Attributes
     ----------
-    comm
-        The communicator to use, the same until `renew`.
-    dead
-        Ranks that this one knows to be dead; after the end, those that all know.
+    comm : the communicator to use, the same until `renew`
+    dead : ranks that this one knows to be dead; after the end, those that all know
     """
 
     def __init__(self, comm: MPI.Intracomm, drill: DrillContext, stages: int = 1) -> None:
@@ -153,10 +151,8 @@ def routing(comm: MPI.Intracomm, drill: DrillContext | None = None, stages: int 
 
     Parameters
     ----------
-    comm
-        All ranks.
-    stages
-        Communicators that the job uses one after the other (`Route.renew`); all are built at the start.
+    comm : all ranks
+    stages : communicators that the job uses one after the other (`Route.renew`); all are built at the start
 
     Raises
     ------

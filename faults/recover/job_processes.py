@@ -118,23 +118,16 @@ class JobProcesses:
 
     Attributes
     ----------
-    group
-        The agreements, and the communicators for the work.
-    placement
-        Which process works where, and which wait.
-    place
-        This rank's own place; None while it waits.
-    comm
-        The communicator of those at work; it is another one after a recovery.
-    wanted
-        The places that the job began with.
-    fresh
-        Places whose holder has not got the state yet.
+    group : the agreements, and the communicators for the work
+    placement : which process works where, and which wait
+    place : this rank's own place; None while it waits
+    comm : the communicator of those at work; it is another one after a recovery
+    wanted : the places that the job began with
+    fresh : places whose holder has not got the state yet
 
     Parameters
     ----------
-    checks
-        Messages of MPI are checked by checksums.
+    checks : messages of MPI are checked by checksums
     """
 
     def __init__(

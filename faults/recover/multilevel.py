@@ -34,13 +34,10 @@ class Levels:
 
     Parameters
     ----------
-    own
-        This rank's own arrays, of the same names, types and shapes on every rank, changed in place. As they are given
+    own : this rank's own arrays, of the same names, types and shapes on every rank, changed in place. As they are given
         they are the state before step 0, also on ranks that wait or are started later.
-    store
-        The second level; without it the loss of a rank together with its buddy ends the job.
-    every
-        Steps between checkpoints on disk.
+    store : the second level; without it the loss of a rank together with its buddy ends the job
+    every : steps between checkpoints on disk
 
     Raises
     ------
@@ -49,8 +46,7 @@ class Levels:
 
     Attributes
     ----------
-    passed_over
-        What was wrong with newer checkpoints than the one that was found last.
+    passed_over : what was wrong with newer checkpoints than the one that was found last
     """
 
     def __init__(self, own: State, store: Store | None = None, every: int = 10) -> None:

@@ -71,8 +71,7 @@ def check_survival(call: str, survives: bool | None = None) -> None:
 
     Parameters
     ----------
-    survives
-        Whether the job's platform lets it go on (`faults.platform.Platform`); None: as mpirun was told.
+    survives : whether the job's platform lets it go on (`faults.platform.Platform`); None: as mpirun was told
 
     Raises
     ------

@@ -87,10 +87,8 @@ class GuardedLoop:
 
     Attributes
     ----------
-    drill
-        Outside of a drill an exception that leaves the loop ends this rank.
-    step
-        The step to be done.
+    drill : outside of a drill an exception that leaves the loop ends this rank
+    step : the step to be done
     """
 
     drill: DrillContext

@@ -29,12 +29,9 @@ def reexecute(comm: MPI.Intracomm, task: Callable[[Any], Any], requests: Sequenc
 
     Parameters
     ----------
-    comm
-        The communicator of a recovering job, of 2 ranks or more.
-    requests
-        Arguments, of which rank 0's count.
-    answers
-        Filled on every rank, in the order of the requests.
+    comm : the communicator of a recovering job, of 2 ranks or more
+    requests : arguments, of which rank 0's count
+    answers : filled on every rank, in the order of the requests
 
     Raises
     ------

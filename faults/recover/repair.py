@@ -53,16 +53,11 @@ class Repairing:
 
     Attributes
     ----------
-    step
-        The step to be done, counted from 0.
-    every
-        Steps from one agreement to the next; 0 for none before a death or the end.
-    recoveries
-        Repairs so far.
-    comm
-        The communicator of those at work, by which the step's messages go: another one after a recovery.
-    place
-        The place that this rank works in, its rank as the job began; None while it waits.
+    step : the step to be done, counted from 0
+    every : steps from one agreement to the next; 0 for none before a death or the end
+    recoveries : repairs so far
+    comm : the communicator of those at work, by which the step's messages go: another one after a recovery
+    place : the place that this rank works in, its rank as the job began; None while it waits
     """
 
     def __init__(

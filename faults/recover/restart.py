@@ -44,10 +44,8 @@ class Restarting(GuardedLoop):
 
     Parameters
     ----------
-    every
-        Steps between checkpoints; 0 to find the number from measured cost, measured step time and `mtbf_s` (Daly).
-    clear
-        Remove the checkpoints when the last step is done, so that the program, started once more, begins anew.
+    every : steps between checkpoints; 0 to find the number from measured cost, measured step time and `mtbf_s` (Daly)
+    clear : remove the checkpoints when the last step is done, so that the program, started once more, begins anew
     """
 
     def __init__(
@@ -186,21 +184,14 @@ def restarting(
 
     Parameters
     ----------
-    comm
-        All ranks.
-    state
-        The arrays that a step changes, in place; the same on every rank. They are filled from the checkpoint.
-    folder
-        Of the checkpoints, which all ranks share; they are removed when the last step is done.
-    every
-        Steps between checkpoints; 0 to find the number from what one costs and `mtbf_s` (Daly).
-    mtbf_s
-        Seconds between two deaths, on average.
-    keep, background
-        See `Store`.
-    notice
-        Tells a rank to leave (`faults.recover.preemption`): a checkpoint is written then, and the job ends. Given on
-        one rank it must be on all, which ask each other after each step.
+    comm : all ranks
+    state : the arrays that a step changes, in place; the same on every rank. They are filled from the checkpoint.
+    folder : of the checkpoints, which all ranks share; they are removed when the last step is done
+    every : steps between checkpoints; 0 to find the number from what one costs and `mtbf_s` (Daly)
+    mtbf_s : seconds between two deaths, on average
+    keep, background : see `Store`
+    notice : tells a rank to leave (`faults.recover.preemption`): a checkpoint is written then, and the job ends. Given
+        on one rank it must be on all, which ask each other after each step.
 
     Raises
     ------

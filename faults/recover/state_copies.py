@@ -42,15 +42,12 @@ class StateCopies:
 
     Parameters
     ----------
-    apart
-        Steps from one copy to the next.
+    apart : steps from one copy to the next
 
     Attributes
     ----------
-    step
-        Finished steps that are in the newest copy.
-    newest
-        That copy.
+    step : finished steps that are in the newest copy
+    newest : that copy
     """
 
     def __init__(self, state: State, apart: int = 1) -> None:
@@ -159,8 +156,7 @@ class CommitLog:
 
     Attributes
     ----------
-    count
-        Committed steps: all ranks are known to have finished them.
+    count : committed steps: all ranks are known to have finished them
     """
 
     def __init__(self, journal: Journal | NoJournal, clock: Clock = LOCAL.clock) -> None:

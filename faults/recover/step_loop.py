@@ -262,37 +262,27 @@ def recovering(
 
     Parameters
     ----------
-    comm
-        All processes, the spares last.
-    state
-        The arrays of numbers that a step changes, in place or by assignment to the same name and shape; the same on
+    comm : all processes, the spares last
+    state : the arrays of numbers that a step changes, in place or by assignment to the same name and shape; the same on
         every rank. A single number is one of no dimension, ``np.array(0)``.
-    policy
-        ``"shrink"`` (fewer ranks go on), ``"spare"`` (a waiting rank takes the place), ``"respawn"`` (a new process
-        takes the place), ``"rejoin"`` (fewer ranks go on, and new processes take the places after a later step).
-    spares
-        How many of the ranks wait.
-    at_least
-        Fewer ranks than this cannot do the work.
-    levels
-        Arrays that each rank alone has, and where they are kept (`faults.recover.multilevel`); with a policy that fills
-        the places of the dead.
-    every
-        Steps from one agreement to the next: an agreement costs time in every run, and a death up to so many steps. 0
-        agrees on nothing before a rank dies or the end comes; a death then costs up to three steps more than the one
+    policy : ``"shrink"`` (fewer ranks go on), ``"spare"`` (a waiting rank takes the place), ``"respawn"`` (a new
+        process takes the place), ``"rejoin"`` (fewer ranks go on, and new processes take the places after a later step)
+    spares : how many of the ranks wait
+    at_least : fewer ranks than this cannot do the work
+    levels : arrays that each rank alone has, and where they are kept (`faults.recover.multilevel`); with a policy that
+        fills the places of the dead
+    every : steps from one agreement to the next: an agreement costs time in every run, and a death up to so many steps.
+        0 agrees on nothing before a rank dies or the end comes; a death then costs up to three steps more than the one
         that it interrupts. It is right only where in every step each rank hears from every other one, however
         indirectly, as in an all-reduce: else two ranks may have no state in common to go back to.
-    notice
-        Tells this rank to leave at the next agreement, with ``every=0`` within four steps, which costs no step: a
-        signal to its process, a file, or a callable (`faults.recover.preemption`).
-    rejoin
-        Under that policy: whether there is room for new processes now, asked on the coordinator after a step; by
-        default there is as soon as the survivors have done the interrupted step.
-    checksum
-        Compare checksums of the state and of messages before each agreement, with ``every=0`` every four steps: a rank
-        whose state is not that of most others ends itself, and what it may have spoiled is done again, as it is where
-        a message arrived other than it was sent. Without it a bit that flips goes unnoticed. A message must be received
-        in the step in which it is sent; those of objects and of an emulated network are not checked.
+    notice : tells this rank to leave at the next agreement, with ``every=0`` within four steps, which costs no step: a
+        signal to its process, a file, or a callable (`faults.recover.preemption`)
+    rejoin : under that policy: whether there is room for new processes now, asked on the coordinator after a step; by
+        default there is as soon as the survivors have done the interrupted step
+    checksum : compare checksums of the state and of messages before each agreement, with ``every=0`` every four steps:
+        a rank whose state is not that of most others ends itself, and what it may have spoiled is done again, as it is
+        where a message arrived other than it was sent. Without it a bit that flips goes unnoticed. A message must be
+        received in the step in which it is sent; those of objects and of an emulated network are not checked.
 
     Raises
     ------

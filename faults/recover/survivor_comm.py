@@ -36,22 +36,16 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
 
     Parameters
     ----------
-    parent
-        A communicator over all processes, bare or emulated.
-    members
-        The parent's rank of each rank.
-    note
-        Called with a rank of the parent before waiting for it, with `NO_RANK` after.
-    beside
-        Ranges of tags on another communicator over all processes, for what is made from this one; without it there are
-        no collectives, and no `Split`.
-    part
-        The range of tags of this communicator's messages, where the parent is that other communicator; 0: all tags.
+    parent : a communicator over all processes, bare or emulated
+    members : the parent's rank of each rank
+    note : called with a rank of the parent before waiting for it, with `NO_RANK` after
+    beside : ranges of tags on another communicator over all processes, for what is made from this one; without it there
+        are no collectives, and no `Split`
+    part : the range of tags of this communicator's messages, where the parent is that other communicator; 0: all tags
 
     Attributes
     ----------
-    copes
-        Whether what this step does goes on when a rank dies, so that a death is no reason to do it again.
+    copes : whether what this step does goes on when a rank dies, so that a death is no reason to do it again
     """
 
     def __new__(cls, *arguments: Any, **named: Any) -> SurvivorComm:

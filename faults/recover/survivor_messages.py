@@ -23,12 +23,9 @@ class SurvivorMessages:
 
     Attributes
     ----------
-    parent
-        The communicator that carries the messages.
-    members
-        Its rank of each rank.
-    note
-        Called with a rank of the parent before waiting for it, with `NO_RANK` after.
+    parent : the communicator that carries the messages
+    members : its rank of each rank
+    note : called with a rank of the parent before waiting for it, with `NO_RANK` after
     """
 
     parent: MPI.Intracomm

@@ -58,13 +58,11 @@ class TagRanges:
 
     Parameters
     ----------
-    comm
-        A communicator over all processes, bare or emulated, that carries nothing else.
+    comm : a communicator over all processes, bare or emulated, that carries nothing else
 
     Attributes
     ----------
-    free
-        A byte for each pair of ranges: 1 if this process does not use it.
+    free : a byte for each pair of ranges: 1 if this process does not use it
     """
 
     def __init__(self, comm: MPI.Intracomm) -> None:

@@ -61,19 +61,14 @@ def all_reduce(
 
     Parameters
     ----------
-    comm
-        The communicator. Messages carry tags from 20000 to 28000.
-    send
-        The input, an array of any shape and of any dtype without objects.
-    recv
-        The output, like `send`; `IN_PLACE` to overwrite `send`; None for a new array.
-    op
-        ``"sum"``, ``"prod"``, ``"min"``, ``"max"``, an ``MPI.Op``, a numpy ufunc, or a commutative function of two
-        arrays (see `primitives.collectives.operations`).
-    algorithm
-        ``"auto"`` or a name in `ALGORITHMS`.
-    segment
-        Of ring and k_ary_tree: the longest message in bytes, 0 for whole blocks, None for what suits the communicator.
+    comm : the communicator. Messages carry tags from 20000 to 28000.
+    send : the input, an array of any shape and of any dtype without objects
+    recv : the output, like `send`; `IN_PLACE` to overwrite `send`; None for a new array
+    op : ``"sum"``, ``"prod"``, ``"min"``, ``"max"``, an ``MPI.Op``, a numpy ufunc, or a commutative function of two
+        arrays (see `primitives.collectives.operations`)
+    algorithm : ``"auto"`` or a name in `ALGORITHMS`
+    segment : of ring and k_ary_tree: the longest message in bytes, 0 for whole blocks, None for what suits the
+        communicator
 
     Returns
     -------

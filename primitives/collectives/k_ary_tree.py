@@ -55,8 +55,7 @@ class KAryTree(Reduction):
 
     Parameters
     ----------
-    segment
-        Longest message in bytes, 0 for the whole array; None for what suits the communicator.
+    segment : longest message in bytes, 0 for the whole array; None for what suits the communicator
     """
 
     family = staticmethod(family)

@@ -26,12 +26,9 @@ class Operation:
 
     Attributes
     ----------
-    name
-        For messages.
-    apply
-        ``apply(a, b, out)`` stores ``a op b`` in `out`, element by element; `out` may be `a` or `b` itself.
-    commutative
-        Without it only algorithms that keep the order of the ranks are allowed.
+    name : for messages
+    apply : ``apply(a, b, out)`` stores ``a op b`` in `out`, element by element; `out` may be `a` or `b` itself
+    commutative : without it only algorithms that keep the order of the ranks are allowed
     """
 
     name: str
@@ -90,10 +87,9 @@ def resolve(op: object) -> Operation:
 
     Parameters
     ----------
-    op
-        ``"sum"``, ``"prod"``, ``"min"`` or ``"max"``; one of MPI's predefined operations or one made by
-        ``MPI.Op.Create``; a numpy ufunc of two arguments; an `Operation`; or a commutative function of two arrays
-        that returns an array of the same shape.
+    op : ``"sum"``, ``"prod"``, ``"min"`` or ``"max"``; one of MPI's predefined operations or one made by
+        ``MPI.Op.Create``; a numpy ufunc of two arguments; an `Operation`; or a commutative function of two arrays that
+        returns an array of the same shape
 
     Raises
     ------

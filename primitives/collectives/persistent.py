@@ -49,10 +49,8 @@ class PersistentCollective:
 
     Parameters
     ----------
-    comm
-        A communicator, or what behaves as one.
-    tag
-        Tag of all messages of this collective, the same on every rank.
+    comm : a communicator, or what behaves as one
+    tag : tag of all messages of this collective, the same on every rank
     """
 
     once = False
@@ -145,10 +143,8 @@ class Reduction(PersistentCollective):
 
     Parameters
     ----------
-    send, recv
-        Flat arrays of the same size and dtype, separate or the same.
-    op
-        An associative operation; commutative too, where the algorithm does not keep the order of the ranks.
+    send, recv : flat arrays of the same size and dtype, separate or the same
+    op : an associative operation; commutative too, where the algorithm does not keep the order of the ranks
     """
 
     def __init__(self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, tag: int = TAG) -> None:

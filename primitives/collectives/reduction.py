@@ -83,12 +83,9 @@ def reduce_into(comm: MPI.Intracomm, send: Array, recv: Output, op: object, key:
 
     Parameters
     ----------
-    comm, send, recv, op
-        As for `primitives.collectives.all_reduce.all_reduce`.
-    key
-        What distinguishes the call, all but the memory.
-    make
-        Makes the collective.
+    comm, send, recv, op : as for `primitives.collectives.all_reduce.all_reduce`
+    key : what distinguishes the call, all but the memory
+    make : makes the collective
 
     Returns
     -------

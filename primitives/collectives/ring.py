@@ -84,14 +84,10 @@ class ReduceScatter(_Phase):
 
     Parameters
     ----------
-    blocks
-        This rank's input: p flat arrays, block i as long on every rank.
-    own
-        Where the sum of block r goes; may be ``blocks[r]`` itself.
-    op
-        ``op(a, b, out)``, commutative.
-    segments
-        Messages per block.
+    blocks : this rank's input: p flat arrays, block i as long on every rank
+    own : where the sum of block r goes; may be ``blocks[r]`` itself
+    op : ``op(a, b, out)``, commutative
+    segments : messages per block
     """
 
     def __init__(
@@ -137,10 +133,8 @@ class AllGather(_Phase):
 
     Parameters
     ----------
-    blocks
-        The output: p flat arrays, block i as long on every rank, block r filled in on rank r.
-    segments
-        Messages per block.
+    blocks : the output: p flat arrays, block i as long on every rank, block r filled in on rank r
+    segments : messages per block
     """
 
     def __init__(self, comm: MPI.Intracomm, blocks: Sequence[Array], segments: int = 1, tag: int = TAG) -> None:
@@ -167,8 +161,7 @@ class AllReduce(Reduction):
 
     Parameters
     ----------
-    segment
-        Longest message in bytes, 0 for whole blocks; None for what suits the communicator.
+    segment : longest message in bytes, 0 for whole blocks; None for what suits the communicator
     """
 
     def __init__(

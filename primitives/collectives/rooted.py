@@ -43,12 +43,9 @@ def broadcast(comm: MPI.Intracomm, buffer: Array, root: int = 0, algorithm: str 
 
     Parameters
     ----------
-    comm, root
-        Communicator, and the rank that has the data.
-    buffer
-        A contiguous array, of the same dtype and size on every rank.
-    algorithm
-        ``"binomial"`` or ``"linear"``.
+    comm, root : communicator, and the rank that has the data
+    buffer : a contiguous array, of the same dtype and size on every rank
+    algorithm : ``"binomial"`` or ``"linear"``
     """
     _check(comm, root, algorithm)
     rank, size = comm.Get_rank(), comm.Get_size()
@@ -72,13 +69,10 @@ def reduce(comm: MPI.Intracomm, send: Array, recv: Array | None = None, op: obje
 
     Parameters
     ----------
-    comm, op, root
-        As everywhere. If the operation is not commutative, the tree stands on rank 0, in the order of the ranks,
-        and its result is sent on to the root.
-    send
-        The input, left as it is.
-    recv
-        The output on the root, which may be `send` itself; ignored elsewhere.
+    comm, op, root : as everywhere. If the operation is not commutative, the tree stands on rank 0, in the order of the
+        ranks, and its result is sent on to the root.
+    send : the input, left as it is
+    recv : the output on the root, which may be `send` itself; ignored elsewhere
     """
     _check(comm, root)
     operation = operations.resolve(op)
@@ -113,12 +107,9 @@ def gather(
 
     Parameters
     ----------
-    comm, root, algorithm
-        As for `broadcast`.
-    send
-        This rank's block, of the same size everywhere. On the root it may be its own place in `recv`.
-    recv
-        On the root an array of p times that size; ignored elsewhere.
+    comm, root, algorithm : as for `broadcast`
+    send : this rank's block, of the same size everywhere. On the root it may be its own place in `recv`.
+    recv : on the root an array of p times that size; ignored elsewhere
     """
     _check(comm, root, algorithm)
     block, whole = flat(send, "the send buffer"), _at_root(comm, recv, root, "receive")
@@ -134,12 +125,9 @@ def scatter(comm: MPI.Intracomm, send: Array | None, recv: Array, root: int = 0,
 
     Parameters
     ----------
-    comm, root, algorithm
-        As for `broadcast`.
-    send
-        On the root an array of p times the size of `recv`; ignored elsewhere.
-    recv
-        This rank's block, of the same size everywhere. On the root it may be its own place in `send`.
+    comm, root, algorithm : as for `broadcast`
+    send : on the root an array of p times the size of `recv`; ignored elsewhere
+    recv : this rank's block, of the same size everywhere. On the root it may be its own place in `send`.
     """
     _check(comm, root, algorithm)
     block, whole = flat(recv, "the receive buffer", writable=True), _at_root(comm, send, root, "send")
@@ -162,11 +150,9 @@ def gather_v(
 
     Parameters
     ----------
-    comm, send, root
-        As for `gather`; sizes may differ.
-    recv, counts, displacements
-        On the root: the output, elements of each rank's block, and where each begins (None: one after another).
-        Ignored elsewhere.
+    comm, send, root : as for `gather`; sizes may differ
+    recv, counts, displacements : on the root: the output, elements of each rank's block, and where each begins (None:
+        one after another). Ignored elsewhere.
     """
     _check(comm, root)
     block, whole = flat(send, "the send buffer"), _at_root(comm, recv, root, "receive")

@@ -50,13 +50,10 @@ class Terms:
 
     Attributes
     ----------
-    alpha, beta, gamma
-        Per message, per byte sent, per byte reduced.
-    cores
-        What the ranks share, if there are more of them than cores: then the terms are a core's time. 0 where every
-        rank has a core of its own.
-    usual
-        They were not measured here: `automatic` corrects the formulas where these are known to be wrong.
+    alpha, beta, gamma : per message, per byte sent, per byte reduced
+    cores : what the ranks share, if there are more of them than cores: then the terms are a core's time. 0 where every
+        rank has a core of its own
+    usual : they were not measured here: `automatic` corrects the formulas where these are known to be wrong
     """
 
     alpha: float
@@ -77,15 +74,11 @@ def choose(
 
     Parameters
     ----------
-    p, n
-        Ranks, and bytes on each.
-    alpha, beta, gamma
-        Seconds per message, per byte sent, and per byte reduced.
-    cores
-        If the p ranks share fewer cores: how many. An algorithm then takes no less than all its work on so many
+    p, n : ranks, and bytes on each
+    alpha, beta, gamma : seconds per message, per byte sent, and per byte reduced
+    cores : if the p ranks share fewer cores: how many. An algorithm then takes no less than all its work on so many
         cores.
-    among
-        The algorithms to choose from.
+    among : the algorithms to choose from
 
     Returns
     -------
@@ -119,10 +112,8 @@ def set_terms(comm: MPI.Intracomm, terms: Terms | None) -> None:
 
     Parameters
     ----------
-    comm
-        The communicator; duplicates of it do not inherit the terms.
-    terms
-        What was measured, such as `terms_from` reads from a result, or None for what is usual.
+    comm : the communicator; duplicates of it do not inherit the terms
+    terms : what was measured, such as `terms_from` reads from a result, or None for what is usual
     """
     cache = cache_of(comm)
     cache.free()
@@ -134,9 +125,8 @@ def terms_from(result: str | Path | Mapping[str, Any]) -> Terms:
 
     Parameters
     ----------
-    result
-        A result, its file or its run folder: of `demos.ring`, whose collectives say what a message costs among many
-        (the ring's, if it is among them), or of `demos.links`, where the slowest pair counts.
+    result : a result, its file or its run folder: of `demos.ring`, whose collectives say what a message costs among
+        many (the ring's, if it is among them), or of `demos.links`, where the slowest pair counts
 
     Returns
     -------

@@ -44,12 +44,9 @@ def all_gather(comm: MPI.Intracomm, send: Array, recv: Array) -> None:
 
     Parameters
     ----------
-    comm
-        The communicator.
-    send
-        This rank's block, of the same size everywhere; may be its own place in `recv`.
-    recv
-        An array of p times that size.
+    comm : the communicator
+    send : this rank's block, of the same size everywhere; may be its own place in `recv`
+    recv : an array of p times that size
     """
     size = comm.Get_size()
     block, whole = flat(send, "the send buffer"), flat(recv, "the receive buffer", writable=True)
@@ -66,12 +63,10 @@ def all_gather_v(
 
     Parameters
     ----------
-    comm, send
-        As for `all_gather`; sizes may differ.
-    recv
-        The output, the same size everywhere.
-    counts, displacements
-        Elements of each rank's block and where it begins in `recv` (None: one after another), the same everywhere.
+    comm, send : as for `all_gather`; sizes may differ
+    recv : the output, the same size everywhere
+    counts, displacements : elements of each rank's block and where it begins in `recv` (None: one after another), the
+        same everywhere
     """
     block, whole = flat(send, "the send buffer"), flat(recv, "the receive buffer", writable=True)
     blocks = blocks_of(whole, counts, displacements, comm.Get_size())
@@ -86,10 +81,8 @@ def all_to_all(comm: MPI.Intracomm, send: Array, recv: Array) -> None:
 
     Parameters
     ----------
-    comm
-        The communicator.
-    send, recv
-        Separate arrays of the same size, a multiple of p.
+    comm : the communicator
+    send, recv : separate arrays of the same size, a multiple of p
     """
     size = comm.Get_size()
     given, taken = pair(send, recv)
@@ -107,15 +100,11 @@ def all_to_all_v(
 
     Parameters
     ----------
-    comm
-        The communicator.
-    send, recv
-        Separate arrays.
-    send_counts, recv_counts
-        Elements to and from each rank. What rank i sends to j is what j receives from i; between two ranks nothing
-        is sent if that is nothing.
-    send_displacements, recv_displacements
-        Where each block begins (None: one after another).
+    comm : the communicator
+    send, recv : separate arrays
+    send_counts, recv_counts : elements to and from each rank. What rank i sends to j is what j receives from i; between
+        two ranks nothing is sent if that is nothing.
+    send_displacements, recv_displacements : where each block begins (None: one after another)
     """
     rank, size = comm.Get_rank(), comm.Get_size()
     given = blocks_of(flat(send, "the send buffer"), send_counts, send_displacements, size)
@@ -140,14 +129,10 @@ def reduce_scatter(
 
     Parameters
     ----------
-    comm, op
-        As everywhere.
-    send
-        The input, left as it is.
-    recv
-        The output, ``counts[rank]`` elements.
-    counts
-        Elements of each block, the same everywhere; None for p equal blocks.
+    comm, op : as everywhere
+    send : the input, left as it is
+    recv : the output, ``counts[rank]`` elements
+    counts : elements of each block, the same everywhere; None for p equal blocks
     """
     rank, size = comm.Get_rank(), comm.Get_size()
     given, taken = flat(send, "the send buffer"), flat(recv, "the receive buffer", writable=True)

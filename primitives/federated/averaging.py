@@ -51,19 +51,13 @@ class Round:
 
     Attributes
     ----------
-    number
-        From 0.
-    asked, answered, declined, late
-        Positions of the clients that were drawn, that took part, that declined or failed, and that the deadline or
-        death cut off.
-    broken
-        Clients whose model held NaN or infinity.
-    void
-        Why the answers were too few to update the model; empty if they were not.
-    seconds
-        On the communicator's clock.
-    bytes
-        Through the server's port, both ways.
+    number : from 0
+    asked, answered, declined, late : positions of the clients that were drawn, that took part, that declined or failed,
+        and that the deadline or death cut off
+    broken : clients whose model held NaN or infinity
+    void : why the answers were too few to update the model; empty if they were not
+    seconds : on the communicator's clock
+    bytes : through the server's port, both ways
     """
 
     number: int
@@ -88,18 +82,13 @@ class Server:
 
     Parameters
     ----------
-    comm
-        Communicator or table of peers; all positions but 0 run `participate`.
-    model
-        float64 vector to begin with.
-    per_round
-        Clients to ask in each round; absent: all.
-    aggregate
-        `weighted_mean`, or a robust rule: ``rules.of("median").bearing(liars=1)``.
-    deadline_s
-        Seconds on `emulator.now` after which a round ends without those who have not answered; None waits for all.
-    least
-        Fewest answers that make a round count.
+    comm : communicator or table of peers; all positions but 0 run `participate`
+    model : float64 vector to begin with
+    per_round : clients to ask in each round; absent: all
+    aggregate : `weighted_mean`, or a robust rule: ``rules.of("median").bearing(liars=1)``
+    deadline_s : seconds on `emulator.now` after which a round ends without those who have not answered; None waits for
+        all
+    least : fewest answers that make a round count
 
     Raises
     ------
@@ -225,8 +214,7 @@ def participate(comm: MPI.Intracomm | Peers, train: Train) -> int:
 
     Parameters
     ----------
-    train
-        See `Train`. If it raises, the server is told that this client leaves, and once the job ends the error is
+    train : see `Train`. If it raises, the server is told that this client leaves, and once the job ends the error is
         raised.
     """
     peers = Peers.of(comm)

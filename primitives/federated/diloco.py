@@ -33,17 +33,13 @@ class DiLoCo:
 
     Parameters
     ----------
-    model
-        float64 vector, the same on every rank.
-    average
-        See `Average`. Its vector is used up: it may work in place.
-    lr, momentum
-        Of the outer steps. The paper's values suit large models; 1 and 0 give local SGD.
+    model : float64 vector, the same on every rank
+    average : see `Average`. Its vector is used up: it may work in place.
+    lr, momentum : of the outer steps. The paper's values suit large models; 1 and 0 give local SGD.
 
     Attributes
     ----------
-    model, velocity
-        The same on every rank after every round.
+    model, velocity : the same on every rank after every round
     """
 
     def __init__(self, model: Vector, average: Average, *, lr: float = 0.7, momentum: float = 0.9) -> None:
@@ -61,10 +57,8 @@ class DiLoCo:
 
         Parameters
         ----------
-        inner
-            One step of the local optimiser; `step` counts from 0 over all rounds. It may work in place.
-        inner_steps
-            H >= 1.
+        inner : one step of the local optimiser; `step` counts from 0 over all rounds. It may work in place.
+        inner_steps : H >= 1
 
         Returns
         -------

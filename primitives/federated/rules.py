@@ -86,10 +86,8 @@ def median(updates: ArrayLike, liars: int) -> Vector:
 
     Parameters
     ----------
-    updates
-        Rows of shape (m, n).
-    liars
-        Largest number f of liars among them; m > 2 f.
+    updates : rows of shape (m, n)
+    liars : largest number f of liars among them; m > 2 f
 
     Raises
     ------
@@ -192,10 +190,8 @@ class Rule:
 
     Attributes
     ----------
-    combine
-        (updates, liars) -> model, of equal weights; None: the weighted mean, which bears no liars.
-    margin
-        It bears f liars among 2 f + `margin` updates or more.
+    combine : (updates, liars) -> model, of equal weights; None: the weighted mean, which bears no liars
+    margin : it bears f liars among 2 f + `margin` updates or more
     """
 
     name: str

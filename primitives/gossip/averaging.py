@@ -37,8 +37,7 @@ def mix(comm: MPI.Intracomm | Peers, x: Array, mixing: Mixing) -> None:
 
     Parameters
     ----------
-    x
-        Contiguous floating-point vector, the same length everywhere.
+    x : contiguous floating-point vector, the same length everywhere
 
     Raises
     ------
@@ -83,10 +82,8 @@ def average(
 
     Parameters
     ----------
-    rounds
-        One `Mixing`, or a schedule such as `base_graph(p)`.
-    count
-        Number of rounds; absent: one pass over the schedule.
+    rounds : one `Mixing`, or a schedule such as `base_graph(p)`
+    count : number of rounds; absent: one pass over the schedule
     """
     peers = Peers.of(comm)
     schedule = [rounds] if isinstance(rounds, Mixing) else rounds

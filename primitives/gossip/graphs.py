@@ -35,10 +35,8 @@ class Graph:
 
     Attributes
     ----------
-    name
-        For tables and error messages.
-    neighbours
-        `neighbours[i]`: the ranks that i sends to, in the order of its sends.
+    name : for tables and error messages
+    neighbours : `neighbours[i]`: the ranks that i sends to, in the order of its sends
     """
 
     name: str
@@ -233,10 +231,8 @@ def from_edges(p: int, edges: Iterable[tuple[int, int]], *, directed: bool = Tru
 
     Parameters
     ----------
-    p
-        Number of ranks.
-    edges
-        Pairs (from, to); with ``directed=False`` each goes both ways.
+    p : number of ranks
+    edges : pairs (from, to); with ``directed=False`` each goes both ways
     """
     table: list[set[int]] = [set() for _ in range(p)]
     for i, j in edges:

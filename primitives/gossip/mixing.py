@@ -36,10 +36,8 @@ class Mixing:
 
     Attributes
     ----------
-    graph
-        The messages of the round.
-    weights
-        `weights[i][j]` = w_ij for every j that sends to i, and `weights[i][i]`.
+    graph : the messages of the round
+    weights : `weights[i][j]` = w_ij for every j that sends to i, and `weights[i][i]`
     """
 
     graph: Graph

@@ -42,25 +42,18 @@ class PushSum:
 
     Parameters
     ----------
-    comm
-        Communicator or table of peers.
-    x
-        float64 vector, the same length everywhere.
-    rounds
-        A strongly connected graph, whose edges may go one way, or graphs that are taken round robin.
-    bound
-        Rounds that a message may be late; None: any number.
-    seed
-        None: shares go to all targets of the round's graph. A number: half goes to *one* of them, drawn from (seed,
-        round) by a generator that all ranks share, so that every receive can name its source. (On a complete graph
-        the expected error then shrinks by sqrt(1/2 - 1/(2p)) per round: Kempe et al., lemma 2.3.)
+    comm : communicator or table of peers
+    x : float64 vector, the same length everywhere
+    rounds : a strongly connected graph, whose edges may go one way, or graphs that are taken round robin
+    bound : rounds that a message may be late; None: any number
+    seed : None: shares go to all targets of the round's graph. A number: half goes to *one* of them, drawn from (seed,
+        round) by a generator that all ranks share, so that every receive can name its source. (On a complete graph the
+        expected error then shrinks by sqrt(1/2 - 1/(2p)) per round: Kempe et al., lemma 2.3.)
 
     Attributes
     ----------
-    mass
-        The array (s, w), length n + 1; the weights w of all ranks sum to p.
-    round
-        Rounds done.
+    mass : the array (s, w), length n + 1; the weights w of all ranks sum to p
+    round : rounds done
     """
 
     def __init__(

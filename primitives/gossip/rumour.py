@@ -46,12 +46,9 @@ class Heard:
 
     Attributes
     ----------
-    at
-        Round in which it learned the rumour, from 1; 0 at the origin; None: never.
-    rounds
-        Rounds that were run.
-    messages, informative
-        Messages that this rank sent, and how many of them carried the rumour.
+    at : round in which it learned the rumour, from 1; 0 at the origin; None: never
+    rounds : rounds that were run
+    messages, informative : messages that this rank sent, and how many of them carried the rumour
     """
 
     at: int | None
@@ -74,14 +71,10 @@ def spread(
 
     Parameters
     ----------
-    rumour
-        Contiguous array of the same shape and dtype everywhere, at least one byte; overwritten where it arrives.
-    mode
-        One of `MODES`.
-    rounds
-        Absent: so many that all are informed with probability 1 - 1e-6 (complete graph only).
-    graph
-        The neighbours that a rank may contact; absent: all others.
+    rumour : contiguous array of the same shape and dtype everywhere, at least one byte; overwritten where it arrives
+    mode : one of `MODES`
+    rounds : absent: so many that all are informed with probability 1 - 1e-6 (complete graph only)
+    graph : the neighbours that a rank may contact; absent: all others
 
     Raises
     ------

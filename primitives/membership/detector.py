@@ -57,19 +57,14 @@ class Detector:
 
     Parameters
     ----------
-    comm
-        Bare or emulated communicator, best a duplicate of its own.
-    members
-        Ranks that take part; absent: all. Events name ranks.
-    settings
-        Times on `clock`. Set the period to several times the longest gap between polls.
-    clock
-        Seconds; absent: the communicator's, emulated or the wall's.
+    comm : bare or emulated communicator, best a duplicate of its own
+    members : ranks that take part; absent: all. Events name ranks.
+    settings : times on `clock`. Set the period to several times the longest gap between polls.
+    clock : seconds; absent: the communicator's, emulated or the wall's
 
     Attributes
     ----------
-    swim
-        The protocol and the states that it knows, by position in the members' table.
+    swim : the protocol and the states that it knows, by position in the members' table
 
     Raises
     ------

@@ -42,19 +42,13 @@ class Settings:
 
     Attributes
     ----------
-    period_s
-        One probe per member and period.
-    ping_timeout_s
-        After which others are asked to ping; below the period, above a round trip. Absent: period / 3.
-    indirect
-        How many others are asked.
-    suspicion_periods
-        From suspect to dead; absent: 2 lg n, at least 4, for a report takes about lg n periods to reach all members,
-        and a suspicion must spread and be contradicted. More means fewer false alarms and later detection.
-    repeats
-        A report is sent on repeats * ceil(lg(n + 1)) messages of each member that has it.
-    piggyback
-        Most reports per message.
+    period_s : one probe per member and period
+    ping_timeout_s : after which others are asked to ping; below the period, above a round trip. Absent: period / 3.
+    indirect : how many others are asked
+    suspicion_periods : from suspect to dead; absent: 2 lg n, at least 4, for a report takes about lg n periods to reach
+        all members, and a suspicion must spread and be contradicted. More means fewer false alarms and later detection.
+    repeats : a report is sent on repeats * ceil(lg(n + 1)) messages of each member that has it
+    piggyback : most reports per message
     """
 
     period_s: float = 0.2
@@ -103,19 +97,14 @@ class Swim:
 
     Parameters
     ----------
-    me, members
-        Numbers; `me` is one of `members`.
-    now
-        Time at which the first period begins; give members different fractions of a period to spread the load.
+    me, members : numbers; `me` is one of `members`
+    now : time at which the first period begins; give members different fractions of a period to spread the load
 
     Attributes
     ----------
-    events
-        Changes of known states, oldest first; the caller may clear it.
-    evicted
-        The group has declared this member dead: it must stop, even if it is alive.
-    failed_probes
-        Periods that ended without an answer, direct or indirect.
+    events : changes of known states, oldest first; the caller may clear it
+    evicted : the group has declared this member dead: it must stop, even if it is alive
+    failed_probes : periods that ended without an answer, direct or indirect
     """
 
     def __init__(

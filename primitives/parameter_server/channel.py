@@ -41,16 +41,11 @@ class Channel:
 
     Attributes
     ----------
-    waited
-        Seconds spent waiting for replies, on the communicator's clock.
-    clock, number
-        Iterations closed; pulls and flushes so far.
-    sent_bytes, received_bytes
-        Headers included.
-    half
-        Whether values travel as float16, in both directions.
-    not_finite
-        By shard: pushes of this worker with NaN or infinity, as far as replies have told.
+    waited : seconds spent waiting for replies, on the communicator's clock
+    clock, number : iterations closed; pulls and flushes so far
+    sent_bytes, received_bytes : headers included
+    half : whether values travel as float16, in both directions
+    not_finite : by shard: pushes of this worker with NaN or infinity, as far as replies have told
     """
 
     def __init__(

@@ -28,10 +28,8 @@ class Compression:
 
     Attributes
     ----------
-    half
-        Whether values travel as float16.
-    sparse
-        Whether `select` leaves rows out.
+    half : whether values travel as float16
+    sparse : whether `select` leaves rows out
     """
 
     half = sparse = False

@@ -31,10 +31,8 @@ class Consistency:
 
     Attributes
     ----------
-    kind
-        ``"bsp"``, ``"async"`` or ``"ssp"``.
-    bound
-        Iterations, for ssp; not used by the others.
+    kind : ``"bsp"``, ``"async"`` or ``"ssp"``
+    bound : iterations, for ssp; not used by the others
     """
 
     kind: str = "bsp"
@@ -65,10 +63,8 @@ class Clocks:
 
     Attributes
     ----------
-    clocks
-        Of each worker that has not left.
-    slowest
-        Smallest clock; larger than any clock when all workers have left.
+    clocks : of each worker that has not left
+    slowest : smallest clock; larger than any clock when all workers have left
     """
 
     def __init__(self, workers: Iterable[int]) -> None:

@@ -26,12 +26,9 @@ class ShardedKeys(NamedTuple):
 
     Attributes
     ----------
-    rows, distinct
-        Rows of the user's array, and of the distinct keys in it.
-    inverse
-        For each of the user's rows its place among the distinct ones; None: the same order.
-    pieces
-        For each shard concerned.
+    rows, distinct : rows of the user's array, and of the distinct keys in it
+    inverse : for each of the user's rows its place among the distinct ones; None: the same order
+    pieces : for each shard concerned
     """
 
     rows: int

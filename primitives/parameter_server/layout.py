@@ -32,16 +32,11 @@ class Layout:
 
     Attributes
     ----------
-    size
-        Ranks of the communicator.
-    servers, workers
-        Their ranks; a rank may be both.
-    tables
-        What is stored.
-    replicas
-        Servers that keep each shard.
-    dead
-        Ranks to go on without.
+    size : ranks of the communicator
+    servers, workers : their ranks; a rank may be both
+    tables : what is stored
+    replicas : servers that keep each shard
+    dead : ranks to go on without
 
     Raises
     ------
@@ -125,12 +120,9 @@ def roles(
 
     Parameters
     ----------
-    size
-        Ranks of the communicator.
-    servers
-        How many (the first ranks), or the ranks themselves.
-    workers
-        How many (the first ranks that do not serve; None: all of them), or the ranks themselves.
+    size : ranks of the communicator
+    servers : how many (the first ranks), or the ranks themselves
+    workers : how many (the first ranks that do not serve; None: all of them), or the ranks themselves
 
     Raises
     ------

@@ -39,14 +39,10 @@ class Piece(NamedTuple):
 
     Attributes
     ----------
-    shard, rows
-        Its number, and how many rows.
-    where
-        Where these rows lie among the (distinct, sorted) rows of the request.
-    keys
-        The list as it travels; None for a range.
-    first, last
-        The range; or the list's length and signature.
+    shard, rows : its number, and how many rows
+    where : where these rows lie among the (distinct, sorted) rows of the request
+    keys : the list as it travels; None for a range
+    first, last : the range; or the list's length and signature
     """
 
     shard: int
@@ -62,20 +58,15 @@ class Header(NamedTuple):
 
     Attributes
     ----------
-    kind, keys, flags
-        PUSH...; RANGE, LIST or CACHED; CLOSES, ASKS and HALF.
-    shard, table, worker
-        Indices and the rank of the worker that asked; in a leave and its reply, `table` is the server that the worker
-        wants to answer.
-    clock
-        The worker's; in a reply, the shard's slowest.
-    sequence
-        Number of this push, tick or leave of the worker to the shard; in a pull and its reply, of the pull.
-    seen
-        In a pull, the last push that the reply must include; in a reply, the last one that is in all replicas; in
-        a push that is a pull as well, the number of the pull.
-    first, last
-        The key range; or the number of keys and the signature of the list; in a reply, see the properties below.
+    kind, keys, flags : PUSH...; RANGE, LIST or CACHED; CLOSES, ASKS and HALF
+    shard, table, worker : indices and the rank of the worker that asked; in a leave and its reply, `table` is the
+        server that the worker wants to answer
+    clock : the worker's; in a reply, the shard's slowest
+    sequence : number of this push, tick or leave of the worker to the shard; in a pull and its reply, of the pull
+    seen : in a pull, the last push that the reply must include; in a reply, the last one that is in all replicas; in a
+        push that is a pull as well, the number of the pull
+    first, last : the key range; or the number of keys and the signature of the list; in a reply, see the properties
+        below
     """
 
     kind: int
@@ -136,8 +127,7 @@ class KeyCache:
 
     Parameters
     ----------
-    size
-        Lists kept; the least recently used one is dropped.
+    size : lists kept; the least recently used one is dropped
     """
 
     def __init__(self, size: int = 64) -> None:

@@ -35,10 +35,8 @@ class Placement:
 
     Parameters
     ----------
-    rows
-        Number of keys.
-    shards
-        Number of shards, or their names (integers) when a shard in the middle has joined or left.
+    rows : number of keys
+    shards : number of shards, or their names (integers) when a shard in the middle has joined or left
     """
 
     def __init__(self, rows: int, shards: int | Sequence[int]) -> None:

@@ -53,12 +53,9 @@ class Server:
 
     Parameters
     ----------
-    comm
-        Communicator of all roles; used for nothing else meanwhile.
-    layout, consistency, refuse_nan
-        As in `ParameterServer`.
-    on_failure
-        Called with the MPI error of a receive or send; returns the dead ranks to go on without (see `drop`). A
+    comm : communicator of all roles; used for nothing else meanwhile
+    layout, consistency, refuse_nan : as in `ParameterServer`
+    on_failure : called with the MPI error of a receive or send; returns the dead ranks to go on without (see `drop`). A
         waiting worker also calls it, with None. Absent: errors are raised.
     """
 

@@ -27,14 +27,10 @@ class Summary:
 
     Attributes
     ----------
-    staleness
-        Of the pulls.
-    worker_bytes
-        Sent and received by workers.
-    clocks
-        Iterations that each worker closed, by rank.
-    not_finite
-        Pushes (per shard) with NaN or infinity, by worker rank.
+    staleness : of the pulls
+    worker_bytes : sent and received by workers
+    clocks : iterations that each worker closed, by rank
+    not_finite : pushes (per shard) with NaN or infinity, by worker rank
     """
 
     staleness: Staleness = field(default_factory=Staleness)
@@ -67,25 +63,17 @@ class ParameterServer:
 
     Parameters
     ----------
-    comm
-        Any intracommunicator; nothing else may use it meanwhile (give a `Dup` if something does).
-    tables
-        What is stored.
-    servers, workers
-        How many (the first ranks serve, the others work), or the ranks themselves. A rank may be both: it then
-        serves others whenever it waits for the parameter server, and only then (not while it computes, nor inside
-        another blocking call, so that workers who also all-reduce need servers of their own).
-    consistency
-        The rule, see `Consistency`.
-    replicas
-        Servers that keep each shard; more than one survives the loss of a server, except while workers leave: then
-        the recovery must let all workers leave together.
-    compression
-        ``"none"``, ``"fp16"`` or ``"topk:SHARE"``, see `compression`.
-    refuse_nan
-        Drop pushes that contain NaN or infinity (they are counted either way, by worker).
-    on_failure
-        Called after a failure, see `Server`.
+    comm : any intracommunicator; nothing else may use it meanwhile (give a `Dup` if something does)
+    tables : what is stored
+    servers, workers : how many (the first ranks serve, the others work), or the ranks themselves. A rank may be both:
+        it then serves others whenever it waits for the parameter server, and only then (not while it computes, nor
+        inside another blocking call, so that workers who also all-reduce need servers of their own).
+    consistency : the rule, see `Consistency`
+    replicas : servers that keep each shard; more than one survives the loss of a server, except while workers leave:
+        then the recovery must let all workers leave together
+    compression : ``"none"``, ``"fp16"`` or ``"topk:SHARE"``, see `compression`
+    refuse_nan : drop pushes that contain NaN or infinity (they are counted either way, by worker)
+    on_failure : called after a failure, see `Server`
 
     Raises
     ------

@@ -24,19 +24,13 @@ class Table:
 
     Attributes
     ----------
-    name
-        For the user.
-    rows, width
-        Shape; a table of width 1 is a vector, shape (rows,), otherwise (rows, width).
-    dtype
-        A floating type.
-    update
-        What the servers do with a push.
-    initial
-        A number, an array of the table's shape, or a function from keys to their rows (only servers call it, each
-        for its own keys: a table that fits on no single rank has no other way).
-    placement
-        ``"range"``, ``"hash"`` or ``"consistent"``.
+    name : for the user
+    rows, width : shape; a table of width 1 is a vector, shape (rows,), otherwise (rows, width)
+    dtype : a floating type
+    update : what the servers do with a push
+    initial : a number, an array of the table's shape, or a function from keys to their rows (only servers call it, each
+        for its own keys: a table that fits on no single rank has no other way)
+    placement : ``"range"``, ``"hash"`` or ``"consistent"``
     """
 
     name: str

@@ -75,10 +75,8 @@ class Worker:
 
     Attributes
     ----------
-    channel
-        Its messages, and the counts of them (bytes, seconds waited).
-    staleness
-        Histogram of what its pulls saw.
+    channel : its messages, and the counts of them (bytes, seconds waited)
+    staleness : histogram of what its pulls saw
     """
 
     def __init__(
@@ -112,12 +110,9 @@ class Worker:
 
         Parameters
         ----------
-        table
-            Its name.
-        keys
-            None: all of them; a slice: a range; integers in any order, repeated or not: those.
-        out
-            Where the rows go, shape (keys,) or (keys, width).
+        table : its name
+        keys : None: all of them; a slice: a range; integers in any order, repeated or not: those
+        out : where the rows go, shape (keys,) or (keys, width)
         """
         return self.pull_async(table, keys, out).wait()
 
@@ -135,12 +130,9 @@ class Worker:
 
         Parameters
         ----------
-        table, keys
-            As for `pull`; rows of a key that is named twice are added.
-        gradient
-            Shape (keys,) or (keys, width).
-        closes
-            Whether this was the iteration's last push: saves the messages of `tick`.
+        table, keys : as for `pull`; rows of a key that is named twice are added
+        gradient : shape (keys,) or (keys, width)
+        closes : whether this was the iteration's last push: saves the messages of `tick`
         """
         self._phase("push")
         index, sharded, rows = self._prepare(table, gradient, keys)

@@ -24,7 +24,6 @@ from primitives.scatter_gather.stragglers import Deadline, Speculation
 
 LARGEST_BATCH = 1024
 ASK_S = 0.02  # seconds between two calls of a membership hook
-_NUMBERS = itertools.count(1)  # of requests and sessions: messages of an earlier one are recognised by it
 
 
 class Job(NamedTuple):
@@ -41,16 +40,11 @@ class Coordinator:
 
     Parameters
     ----------
-    comm
-        Communicator, bare or emulated; every other rank must be in :func:`serve`.
-    prefetch
-        Batches that a worker holds beside the one that it works on. 0 balances few long tasks better.
-    batch
-        Tasks in a message; None: by measured duration.
-    batch_s
-        Without ``batch``: seconds of work in a batch.
-    membership
-        Called as ``membership(comm)`` after an MPI error, and now and then while waiting; returns the ranks
+    comm : communicator, bare or emulated; every other rank must be in :func:`serve`
+    prefetch : batches that a worker holds beside the one that it works on. 0 balances few long tasks better
+    batch : tasks in a message; None: by measured duration
+    batch_s : without ``batch``: seconds of work in a batch
+    membership : called as ``membership(comm)`` after an MPI error, and now and then while waiting; returns the ranks
         known to be dead. None: ask the MPI after an error.
 
     Raises
@@ -75,7 +69,9 @@ class Coordinator:
         self._prefetch, self._batch, self._batch_s = prefetch, batch, batch_s
         self._membership, self._asked = membership, -math.inf
         self._inbox, self._outbox = Inbox(comm, UP), Outbox(comm, DOWN)
-        self._request = next(_NUMBERS)
+        # Of requests and sessions: messages of an earlier one are recognised by it.
+        self._numbers = carrier.of(comm).state.setdefault(Coordinator, itertools.count(1))
+        self._request = next(self._numbers)
         self._ledger = Ledger(0, self.living)
         self._late: dict[int, set[tuple[int, int]]] = {rank: set() for rank in self.living}
         self._task_s: float | None = None
@@ -93,10 +89,8 @@ class Coordinator:
 
         Parameters
         ----------
-        tasks
-            Arguments of the workers' function.
-        ordered
-            Hold outcomes back until all before them are there (missing ones are skipped at the end).
+        tasks : arguments of the workers' function
+        ordered : hold outcomes back until all before them are there (missing ones are skipped at the end)
         where : Sequence[Collection[int]], optional
             For each task the ranks that may run it.
         deadline : Deadline, optional
@@ -122,12 +116,12 @@ class Coordinator:
             self._late.pop(rank)
             self._ledger.lost(rank)
             with contextlib.suppress(MPI.Exception):  # in case that it lives
-                self._outbox.send(rank, pack(("stop", next(_NUMBERS))))
+                self._outbox.send(rank, pack(("stop", next(self._numbers))))
 
     def close(self) -> None:
         """Tell the workers to stop, and wait for each one's last message."""
         self._ledger = Ledger(0, self.living)  # a worker that leaves from here on is no loss to the last answer
-        session = next(_NUMBERS)
+        session = next(self._numbers)
         for rank in list(self.living):
             self._send(rank, "stop", session)
         waiting = set(self.living)
@@ -157,7 +151,7 @@ class Coordinator:
         """Have the tasks done; yields those that have an outcome now and had none before."""
         ledger, deadline = job.ledger, job.deadline
         self._phase("scatter")
-        self._ledger, self._request = ledger, next(_NUMBERS)
+        self._ledger, self._request = ledger, next(self._numbers)
         start, yielded = now(self.comm), 0
         due = wake = math.inf if deadline.seconds is None else start + deadline.seconds
         try:

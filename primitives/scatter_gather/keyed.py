@@ -40,12 +40,9 @@ class Shards:
 
     Parameters
     ----------
-    shards
-        Number of shards, >= 1.
-    workers
-        Ranks that hold them.
-    replicas
-        Copies of each shard, on as many different workers.
+    shards : number of shards, >= 1
+    workers : ranks that hold them
+    replicas : copies of each shard, on as many different workers
 
     Raises
     ------
@@ -116,16 +113,11 @@ def ask_shards(
 
     Parameters
     ----------
-    pool
-        The coordinator.
-    placement
-        Where the shards are; the workers hold what ``placement.held_by(rank)`` says.
-    question
-        Sent to every shard.
-    shards
-        Which to ask; None: all.
-    **options
-        ``deadline``, ``speculate``, ``retries``, ... of :meth:`Coordinator.stream`.
+    pool : the coordinator
+    placement : where the shards are; the workers hold what ``placement.held_by(rank)`` says
+    question : sent to every shard
+    shards : which to ask; None: all
+    **options : ``deadline``, ``speculate``, ``retries``, ... of :meth:`Coordinator.stream`
 
     Raises
     ------

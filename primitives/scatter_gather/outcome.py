@@ -17,18 +17,12 @@ class Outcome(NamedTuple):
 
     Parameters
     ----------
-    task
-        Index of the task in the request.
-    value
-        What the function returned; None where ``error`` is set.
-    error
-        None, or the traceback of the last attempt as text.
-    rank
-        Rank that produced the result.
-    attempts
-        How often the task raised or lost its worker before this outcome, plus one.
-    seconds
-        Time that the attempt took on its worker (emulated seconds on an emulated network).
+    task : index of the task in the request
+    value : what the function returned; None where ``error`` is set
+    error : None, or the traceback of the last attempt as text
+    rank : rank that produced the result
+    attempts : how often the task raised or lost its worker before this outcome, plus one
+    seconds : time that the attempt took on its worker (emulated seconds on an emulated network)
     """
 
     task: int
@@ -186,18 +180,12 @@ class Answer:
 
     Parameters
     ----------
-    tasks
-        How many tasks were asked for.
-    journal
-        The outcomes that arrived in time.
-    seconds
-        From the request to the answer (emulated seconds on an emulated network).
-    counts
-        Attempts, retries, backups and so on.
-    order
-        Task indices in the order in which their outcomes were accepted.
-    names
-        What the answer calls its tasks, such as the shards that they ask; None: their indices.
+    tasks : how many tasks were asked for
+    journal : the outcomes that arrived in time
+    seconds : from the request to the answer (emulated seconds on an emulated network)
+    counts : attempts, retries, backups and so on
+    order : task indices in the order in which their outcomes were accepted
+    names : what the answer calls its tasks, such as the shards that they ask; None: their indices
     """
 
     tasks: int

@@ -28,7 +28,7 @@ from mpi4py import MPI
 
 from emulator import carrier, now
 from emulator.errors import UsageError
-from primitives.blocks import counts, cut
+from primitives.blocks import split
 from primitives.collectives.tree import family, span
 from primitives.scatter_gather.attempt import attempt, check_retries
 from primitives.scatter_gather.messages import check_root
@@ -43,12 +43,9 @@ def scatter_blocks(comm: MPI.Comm, blocks: Sequence[bytes] | None, *, root: int 
 
     Parameters
     ----------
-    comm
-        Communicator, bare or emulated.
-    blocks
-        On the root, bytes for every rank; ignored elsewhere.
-    root, shape
-        Rank that has the blocks; "linear" or "tree".
+    comm : communicator, bare or emulated
+    blocks : on the root, bytes for every rank; ignored elsewhere
+    root, shape : rank that has the blocks; "linear" or "tree"
 
     Raises
     ------
@@ -81,12 +78,9 @@ def gather_blocks(comm: MPI.Comm, block: bytes, *, root: int = 0, shape: str = "
 
     Parameters
     ----------
-    comm
-        Communicator, bare or emulated.
-    block
-        This rank's bytes.
-    root, shape
-        Rank that receives; "linear" or "tree".
+    comm : communicator, bare or emulated
+    block : this rank's bytes
+    root, shape : rank that receives; "linear" or "tree"
 
     Raises
     ------
@@ -123,12 +117,9 @@ def map_blocks(
 
     Parameters
     ----------
-    comm, function, tasks, root
-        As for :func:`~primitives.scatter_gather.dynamic.map_tasks`.
-    shape
-        "linear" or "tree".
-    retries
-        Further attempts for a task that raised.
+    comm, function, tasks, root : as for :func:`~primitives.scatter_gather.dynamic.map_tasks`
+    shape : "linear" or "tree"
+    retries : further attempts for a task that raised
 
     Returns
     -------
@@ -150,17 +141,6 @@ def map_blocks(
         journal.record_all(rows)
         counts.retries += sum(row[4] - 1 for row in rows)
     return Answer(len(tasks), journal, now(comm) - start, counts, [outcome.task for outcome in journal])
-
-
-def split(items: Sequence[Any], parts: int) -> list[Sequence[Any]]:
-    """Cut into ``parts`` consecutive pieces whose lengths differ by at most one, longer ones first.
-
-    Examples
-    --------
-    >>> split([1, 2, 3, 4, 5], 3)
-    [[1, 2], [3, 4], [5]]
-    """
-    return cut(items, counts(len(items), parts))
 
 
 def _family(node: int, p: int, shape: str) -> tuple[int, list[int]]:

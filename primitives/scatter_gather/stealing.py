@@ -33,11 +33,11 @@ from typing import Any
 from mpi4py import MPI
 
 from emulator import now
+from primitives.blocks import split
 from primitives.inbox import Inbox, Outbox
 from primitives.scatter_gather.attempt import attempt, check_retries
 from primitives.scatter_gather.messages import check_root, failed_ranks, pack, unpack
 from primitives.scatter_gather.outcome import Answer, Counts, Journal, Outcome, pack_outcomes, unpack_outcomes
-from primitives.scatter_gather.static import split
 
 TAG = 7121
 REPORT_EVERY_S = 0.005
@@ -213,18 +213,12 @@ def steal_tasks(
 
     Parameters
     ----------
-    comm
-        Communicator, bare or emulated. Every rank works, the root too.
-    function
-        Called with a task's argument; a generator function's tasks answer thieves at each ``yield``.
-    tasks
-        The same sequence on every rank.
-    root
-        Rank that collects the results.
-    retries
-        Further attempts, on the same rank, for a task that raised.
-    seed
-        Of the order in which victims are asked.
+    comm : communicator, bare or emulated. Every rank works, the root too.
+    function : called with a task's argument; a generator function's tasks answer thieves at each ``yield``
+    tasks : the same sequence on every rank
+    root : rank that collects the results
+    retries : further attempts, on the same rank, for a task that raised
+    seed : of the order in which victims are asked
 
     Raises
     ------

@@ -38,10 +38,8 @@ class Deadline:
 
     Parameters
     ----------
-    seconds
-        Deadline in seconds after the request (emulated seconds on an emulated network), >= 0; None: none.
-    quorum
-        Share of the tasks, in (0, 1]; None: see the table.
+    seconds : deadline in seconds after the request (emulated seconds on an emulated network), >= 0; None: none
+    quorum : share of the tasks, in (0, 1]; None: see the table
     """
 
     seconds: float | None = None
@@ -72,10 +70,8 @@ class Speculation:
 
     Parameters
     ----------
-    tasks
-        Tasks in the request.
-    multiplier
-        A task is late after this many median turnarounds; >= 1.
+    tasks : tasks in the request
+    multiplier : a task is late after this many median turnarounds; >= 1
     """
 
     def __init__(self, tasks: int, multiplier: float) -> None:

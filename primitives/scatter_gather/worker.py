@@ -162,12 +162,9 @@ def serve(comm: MPI.Comm, function: Callable[[Any], Any], root: int = 0) -> None
 
     Parameters
     ----------
-    comm
-        Communicator, bare or emulated.
-    function
-        Called with each task's argument; a generator function's tasks can be cancelled at each ``yield``.
-    root
-        Rank of the coordinator.
+    comm : communicator, bare or emulated
+    function : called with each task's argument; a generator function's tasks can be cancelled at each ``yield``
+    root : rank of the coordinator
 
     Raises
     ------

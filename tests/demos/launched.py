@@ -55,10 +55,26 @@ def run_demo(name: str, ranks: int, folder: Path, *options: str, timeout: float 
         output.seek(0)
         errors.seek(0)
         printed, complaints = output.read(), errors.read()
-    if status == 0:
-        assert same_as_reported(printed, folder) == page.where(folder).text
-        assert (folder / page.PAGE).stat().st_size < 1_000_000
-    return Done(status, printed + complaints, folder)
+    return _checked(Done(status, printed + complaints, folder), printed)
+
+
+def simulate_demo(name: str, ranks: int, folder: Path, *options: str) -> Done:
+    """Run ``python -m demos.<name> --simulate`` in this process, with the checks of `run_demo`.
+
+    Results, emulated times and output are the same there (`tests.emulator.sim.test_agreement`);
+    how the same demo starts, talks and ends as processes is tested beside it.
+    """
+    command = importlib.import_module(f"demos.{name}").main
+    done = CliRunner().invoke(command, ["--simulate", str(ranks), "--out", str(folder), *options], env=WIDE)
+    return _checked(Done(done.exit_code, done.output, folder), done.stdout)
+
+
+def _checked(done: Done, printed: str) -> Done:
+    """What a run that went well has printed is what the report of its folder prints, and its page is not too large."""
+    if done.status == 0:
+        assert same_as_reported(printed, done.folder) == page.where(done.folder).text
+        assert (done.folder / page.PAGE).stat().st_size < 1_000_000
+    return done
 
 
 def refuse(comm: Any, name: str, options: str) -> str:

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from demos.compare import PATTERNS, _own_terms, price
-from tests.demos.launched import refuse, run_demo
+from tests.demos.launched import refuse, run_demo, simulate_demo
 from tests.ranks import on_ranks
 
 
 def test_on_an_emulated_network_the_formulas_hold(tmp_path: Path) -> None:
     options = ("--net", "10gbe", "--sizes", "64,256K", "--ranks", "4,8", "--budget", "2")
-    done = run_demo("compare", 8, tmp_path, *options)
+    done = simulate_demo("compare", 8, tmp_path, *options)
     assert done.status == 0, done.text
     rows = done.result["measurements"]
     assert {(row["pattern"], row["ranks"], row["bytes"]) for row in rows} == {
@@ -40,7 +40,7 @@ def test_on_the_bare_transport_the_answers_are_right(tmp_path: Path) -> None:
 
 def test_on_a_network_whose_cards_are_quicker_than_its_paths(tmp_path: Path) -> None:
     """A coordinator's answers leave by the card, and only the last one's path counts."""
-    done = run_demo("compare", 4, tmp_path, "--net", "wan", "--sizes", "64,4M", "--budget", "1")
+    done = simulate_demo("compare", 4, tmp_path, "--net", "wan", "--sizes", "64,4M", "--budget", "1")
     assert done.status == 0, done.text
     for row in done.result["measurements"]:
         assert row["predicted"] == pytest.approx(row["seconds"]["median"], rel=0.01), row["pattern"]

@@ -43,6 +43,19 @@ def test_every_case_is_new_checked_planned_and_drawn(tmp_path, case):
     assert all(len(line) <= 80 for line in said.splitlines())
 
 
+def test_a_case_and_an_example_are_not_one_sheet():
+    status, said, error = run("new", "--case", "rag", "--example", "B")
+    assert (status, said, error.count("\n")) == (2, "", 1)
+    assert "got --case rag and --example B: give one" in error
+    assert run("new")[1] == (HERE / "example_a.toml").read_text(encoding="utf-8")
+
+
+def test_a_run_of_one_node_is_refused_by_its_field():
+    status, _, error = run("run", str(HERE / "example_a.toml"), "--change", "partition.nodes=1", "--simulate", "4")
+    assert status == 2
+    assert "partition.nodes: a skeleton exchanges messages among at least 2 nodes, got 1" in error
+
+
 def test_the_help_of_plan_says_which_p_is_taken():
     said = " ".join(run("plan", "--help")[1].split())
     assert "p is the smallest whose job takes at most 5 % longer" in said

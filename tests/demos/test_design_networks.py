@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from demos._lib.design_report import prediction
 from demos._lib.skeleton import simulated
 from emulator.design import parse, predict
 from emulator.design.exchange import Exchange, price
@@ -19,6 +20,7 @@ from emulator.network import load
 from tests.emulator.design.sheets import SECTION
 
 NETWORKS = Path(__file__).parents[2] / "examples" / "networks"
+CASES = Path(__file__).parents[2] / "demos" / "cases"
 OWN = 'latency = "400 us"\nbandwidth = "20 Gbit/s"\n'
 
 
@@ -88,6 +90,18 @@ def test_unequal_hosts_compute_at_their_own_speed(name: str) -> None:
     one = replace(one, p=5 - one.extra, tasks=one.tasks and 12)
     measured, _ = simulated(net, one, one.draws(0.0, one.count(0.0), 0))
     assert expected(one, 0.0, 0, ways_of(net.sized(5))) == pytest.approx(measured, rel=0.01)
+
+
+def test_what_the_formulas_and_the_run_do_otherwise_is_said() -> None:
+    """Tasks that are dealt are pulled in a run, and a quorum's price has the slowest host in it."""
+    sheet = parse((CASES / "agentic.toml").read_text(encoding="utf-8"), changes=("load_balancing.sharding=hash",))
+    made = skeleton(sheet, *facts_and_design(sheet))
+    assert any("free nodes pull them" in note for note in made.notes)
+    sheet = parse(
+        (CASES / "federated.toml").read_text(encoding="utf-8").replace('preset = "wan"', 'preset = "volunteers"'),
+        changes=("communication.quorum=0.8", "load_balancing.stragglers=drop"),
+    )
+    assert any("leaves slow hosts out" in line for line in prediction([predict(sheet)], [19]))
 
 
 def test_a_run_and_a_prediction_split_unequal_hosts_alike() -> None:

@@ -1,17 +1,19 @@
 """The links demo: every pair is met, a heterogeneous network comes back out of it, a real one gets its figures."""
 
 import itertools
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demos.links import main, tournament
-from emulator import network, results
+from demos.links import _jobs, main, tournament
+from emulator import network, results, sim
 from emulator.measure import network_file
 from emulator.network import files
-from tests.demos.launched import refuse, run_demo
+from tests.demos.launched import refuse, run_demo, simulate_demo
 from tests.ranks import on_ranks
 
 ONE_LINK = "tests/data/one_link.toml"
@@ -48,7 +50,9 @@ def heterogeneous(tmp_path_factory):
     folder = tmp_path_factory.mktemp("links")
     file = folder / "net.toml"
     file.write_text(HETEROGENEOUS)
-    return file, run_demo("links", 3, folder / "run", "--net", str(file), "--sizes", "8,1K,64K,1M", "--budget", "2")
+    return file, simulate_demo(
+        "links", 3, folder / "run", "--net", str(file), "--sizes", "8,1K,64K,1M", "--budget", "2"
+    )
 
 
 def test_a_heterogeneous_matrix_comes_back_in_both_directions(heterogeneous):
@@ -78,8 +82,21 @@ def test_the_machines_own_links_get_figures(tmp_path):
     result = done.result
     assert {(fit["source"], fit["destination"]) for fit in result["fits"]} == {(0, 1), (0, 2), (1, 2)}
     assert all(row["wrong"] == 0 for row in result["measurements"])
-    alphas = [fit["alpha"]["value"] for fit in result["fits"]]
-    assert max(alphas) < 20 * min(alphas)  # one machine: a pair that were divided by too few trips would be 100 x off
+
+
+@on_ranks(3)
+def test_each_pair_is_divided_by_its_own_trips(comm):
+    """On every rank alike: rank 0 divides also what the others have measured."""
+    run = SimpleNamespace(comm=comm, rank=comm.rank, size=comm.size, sizes=[8, 1024, 65536], seed=0, network=None)
+    jobs, examples = _jobs(run, ["here"] * 3, list(tournament(3)))
+    assert {job.members for job in jobs} == {(0, 1), (0, 2), (1, 2)}
+    for job in jobs:
+        assert job.parts == (2 * 50 if job.bytes < 4096 else 2 * ((1 << 18) // job.bytes)), job.bytes
+        assert (job.once is None) == (comm.rank not in job.members)
+    assert {(job.members, job.bytes) for job in jobs} >= {
+        (pair, n) for pair in [(0, 1), (0, 2), (1, 2)] for n in (0, 1024, 65536)
+    }
+    assert examples == {(0, 1)}
 
 
 def test_a_sample_holds_the_headline_pair(tmp_path):
@@ -167,6 +184,28 @@ def test_links_inside_and_between_hosts_are_told_apart():
         "links between hosts differ by up to 50%: the file has their median",
         "1 of 3 links change their protocol with size: the file has the alpha of short and the beta of long messages",
     ]
+
+
+def test_links_that_change_their_terms_with_size_are_saved_with_their_segments():
+    terms = [(64, 20e-6, 2e-9), (8192, 30e-6, 1e-9), (1 << 22, 90e-6, 1.5e-9)]
+    fit = a_fit(0, 1, 20e-6, 1.5e-9) | {
+        "segments": [{"last": last, "alpha": {"value": a}, "beta": {"value": b}} for last, a, b in terms]
+    }
+    text, left_out = network_file.written([fit, fit], ["a", "b"], "measured")
+    assert not left_out
+    net = files.parse(text).sized(2)
+
+    def seconds(size):
+        def program(comm):
+            x = np.zeros(size, np.uint8)
+            (comm.Recv if comm.rank else comm.Send)(x, 1 - comm.rank)
+            return comm.now()
+
+        return sim.run(program, 2, net).results[1]
+
+    sizes = [2, 64, 65, 8192, 8193, 100_000]
+    expected = [next(a + size * b for last, a, b in terms if size <= last) for size in sizes]
+    assert [seconds(size) for size in sizes] == pytest.approx(expected, rel=1e-9)
 
 
 @on_ranks(2, options=["--sizes 8", "--save net", "--save nowhere/net.toml"])

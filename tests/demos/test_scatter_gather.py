@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from demos._lib import corpus
-from tests.demos.launched import refuse, run_demo
+from tests.demos.launched import refuse, run_demo, simulate_demo
 from tests.ranks import on_ranks
 
 
 def test_on_an_emulated_network_everything_is_checked(tmp_path: Path) -> None:
     options = ("--net", "10gbe", "--sizes", "1K,64K", "--budget", "2", "--documents", "800")
-    done = run_demo("scatter_gather", 5, tmp_path, *options)
+    done = simulate_demo("scatter_gather", 5, tmp_path, *options)
     assert done.status == 0, done.text
     result = done.result
     assert {row["pattern"] for row in result["measurements"]} == {
@@ -84,6 +84,28 @@ def test_the_corpus_is_python_s_own() -> None:
     assert len(documents) == 200
     assert len({document.name for document in documents}) > 150
     assert all(document.text for document in documents)
+
+
+def test_sources_come_in_the_order_of_their_paths_without_those_of_tests(tmp_path: Path) -> None:
+    names = (
+        "a.py",
+        "a/b.py",
+        "a/test/c.py",
+        "a-b.py",
+        "b/c/d.py",
+        "b/c.py",
+        "b/test.py",
+        "tests/x.py",
+        "z.txt",
+        "Z.py",
+    )
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = [path.relative_to(tmp_path).as_posix() for path in corpus._sources(tmp_path)]
+    every = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*.py"))
+    assert found == [path.as_posix() for path in every if {"test", "tests"}.isdisjoint(path.parts)]
+    assert len(found) == 7
 
 
 def test_search_is_the_same_in_parts() -> None:

@@ -52,7 +52,7 @@ def _measure_for_ever(run: Run) -> None:
             run.control.recv(source=(run.rank + 1) % run.size)  # for ever: nobody sends
 
     jobs = [Job("none", run.size, size, tuple(range(run.size)), run.control, once) for size in (0, 8)]
-    measure(run.control.Dup(), jobs, Stop(budget=1000, width=0, most=10**9))
+    measure(run.control.Dup(), jobs, Stop(budget=1000, width=0, most=10**9), under_way=run.under_way)
 
 
 if __name__ == "__main__":

@@ -9,8 +9,9 @@ from typing import get_args
 import pytest
 
 from emulator.design import Sheet, load, parse, plan, predict, tolerance
-from emulator.design.fields import Slot, Table
+from emulator.design.fields import Slot
 from emulator.errors import UsageError
+from emulator.network.schema import Section
 from tests.emulator.design.sheets import SECTION, sheet
 
 
@@ -97,7 +98,7 @@ def test_the_document_names_every_field():
     expected = {}
     for name, field in Sheet.model_fields.items():
         kinds = [one for one in (*get_args(field.annotation), field.annotation) if isinstance(one, type)]
-        table = next((one for one in kinds if issubclass(one, Table)), None)
+        table = next((one for one in kinds if issubclass(one, Section)), None)
         if table is None:
             assert f"`{name}` stands above all tables" in section
             continue

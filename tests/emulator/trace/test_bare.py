@@ -102,10 +102,12 @@ def test_the_path_goes_to_the_rank_that_computed(comm: Any) -> None:
 
     def program(traced: Any) -> None:
         own = carrier.of(traced)
-        own.compute(0.05 if traced.rank == 2 else 0.0)
         if traced.rank == 2:
+            traced.Recv(bytearray(1), 0)  # rank 0 begins to wait
+            own.compute(0.05)
             traced.Send(bytes(10), 0)
         elif traced.rank == 0:
+            traced.Send(bytes(1), 2)
             traced.Recv(bytearray(10), 2)
         own.compute(0.05 if traced.rank == 1 else 0.0)
         traced.Barrier()

@@ -212,6 +212,15 @@ def test_a_crash_says_its_last_words_and_one_of_mpirun_that_it_was_its_own(tmp_p
     assert "mpirun itself crashed (SIGSEGV)" in evaluate(lost).reason
 
 
+def test_a_job_that_was_ended_stopped_in_the_phase_that_it_was_in_by_then() -> None:
+    """What the ranks do while the launcher kills them one after the other is no part of it."""
+    stuck = finished([r for r in shrunk() if r["what"] not in ("left", "commit") and r["at"] < 1.29])
+    stuck.results.clear()
+    for ended, phase in ((1.09, "detect"), (1.15, "agree"), (9.4, "rebuild")):
+        stuck.endings[0] = Ending(1, ended, why="nothing moved for 2 s")
+        assert (evaluate(stuck).phase, evaluate(stuck).reason) == (phase, "nothing moved for 2 s")
+
+
 def test_a_fault_that_did_not_fire_fails_the_drill() -> None:
     survivor = [r for r in shrunk() if r["what"] != "fault"] + [record(9.0, "left", 2)]
     assert "faults fired" in broken(survivor)

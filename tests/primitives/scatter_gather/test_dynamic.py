@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import emulator
+from emulator import sim
 from emulator.errors import UsageError
 from primitives.scatter_gather import (
     Deadline,
@@ -23,7 +24,7 @@ from primitives.scatter_gather import (
     map_tasks,
 )
 from tests.ranks import on_ranks
-from tests.simulated import on_simulated_ranks
+from tests.simulated import NET, on_simulated_ranks
 
 
 @on_simulated_ranks(4, on_mpi={}, tasks=[0, 1, 2, 100], batch=[None, 1, 7], prefetch=[0, 2])
@@ -390,3 +391,18 @@ def test_bad_deadlines(seconds: float | None, quorum: float | None, rule: str) -
 )
 def test_when_an_answer_is_due(rule: Deadline, elapsed: float, done: int, expected: bool) -> None:
     assert rule.answered(elapsed, done, 20) == expected
+
+
+def test_simulated_seconds_do_not_depend_on_earlier_requests_of_the_process() -> None:
+    """Requests are numbered per communicator: a greater number is a longer message."""
+
+    def seconds(requests: int) -> float:
+        def ask(comm: Any) -> None:
+            with coordinator(comm, len) as pool:
+                for _ in range(requests if pool is not None else 0):
+                    pool.ask(["a"] * 3)
+
+        return sim.run(ask, 3, NET).seconds
+
+    first, _, again = seconds(4), seconds(300), seconds(4)
+    assert first == again

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.errors import UsageError
+from primitives.blocks import split
 from primitives.scatter_gather import gather_blocks, map_blocks, scatter_blocks
-from primitives.scatter_gather.static import split
 from tests.primitives.groups import group
 from tests.ranks import on_ranks
 from tests.simulated import on_simulated_ranks
