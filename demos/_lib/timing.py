@@ -15,11 +15,22 @@ from emulator.measure import statistics
 from emulator.measure.repetitions import Job, Series, Stop, measure
 from emulator.measure.terms import measurement
 from emulator.run.session import Run
+from primitives.collectives.all_reduce import prepare
+from primitives.collectives.operations import Operation
+from primitives.collectives.persistent import PersistentCollective
 
 Formula = Callable[[str, int, int], float | None]
 """Seconds of a pattern on p ranks for n bytes; None where there is no formula."""
 
 _OVERRUN_S = 3.0  # beyond a budget that needs no warning: a large job may be under way at its end
+
+
+def phantoms(algorithm: str, size: int, dtype: np.dtype[Any], comm: Any) -> PersistentCollective:
+    """A rank's all-reduce of `size` bytes of phantoms, whose schedule a simulation replays."""
+    from emulator import sim
+
+    given, taken = (sim.phantom(size // dtype.itemsize, dtype) for _ in range(2))
+    return prepare(comm, given, taken, op=Operation("ignored", sim.ignore), algorithm=algorithm)
 
 
 def check_sizes(run: Run, dtype: DTypeLike, buffers: int) -> None:

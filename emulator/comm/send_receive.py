@@ -54,8 +54,11 @@ class SendRequest(EmulatedRequest):
             return self.error != 0
         if self.transfer is not None and not self.transfer.Test():
             self.hint = None
+            if isinstance(self.transfer, Handshake):
+                self.error = self.comm.failure(self.destination, blocking=True)
+                return self.error != 0
             # The transfer runs on the wire, which is not revoked: the receiver may never receive it.
-            self.error = MPI.ERR_REVOKED if self.comm.Is_revoked() else 0
+            self.error = self.comm.failure(self.destination, blocking=True)
             return self.error != 0
         if isinstance(self.transfer, Handshake):
             self.end, self.why = max(self.end, self.transfer.end or 0.0), Wait.MATCH

@@ -194,9 +194,10 @@ class FairPort(Port):
         if message.due is not None:
             return message.due
         now = self._pacer.emulated() if self._pacer.pace else inf
-        if not self._flows.has((message.source, message.token)):
+        known = self._flows.due((message.source, message.token), now)
+        if known is None:
             return message.first  # it waits for its receive, and only its envelope is here
-        begin, due = self._flows.due((message.source, message.token), now)
+        begin, due = known
         message.service = due - begin
         if due <= now:
             message.due = due
@@ -208,8 +209,8 @@ class FairPort(Port):
     def expected(self, message: Arrival) -> float:
         if message.due is not None:
             return message.due
-        key = message.source, message.token
-        return self._flows.expected(key) if self._flows.has(key) else message.first
+        known = self._flows.expected((message.source, message.token))
+        return message.first if known is None else known
 
     def next_event(self, now: float) -> float:
         """Give the time after `now` at which a message's first byte arrives, or its last one as far as is known."""

@@ -60,7 +60,8 @@ class ByProtocol:
     """
 
     def __init__(self, engine: Engine, protocol: Protocol, out_of: Callable[[int], Queue]) -> None:
-        self.engine, self.protocol, self._out_of = engine, protocol, out_of
+        self.engine, self.protocol, self._make_queue = engine, protocol, out_of
+        self._outs: dict[int, Queue] = {}
         self._asks = False
         self._from: dict[int, Connection] = {}  # what this rank knows of the connections to it, where these have state
         self._send, self._match, self._complete, self._depart = (
@@ -154,6 +155,14 @@ class ByProtocol:
             path = network.path(network.host_of(source), self.engine.host)
             self._from[source] = Connection(network.plan, path, route.alpha, self.engine.clock)
         return self._from[source]
+
+    def _out_of(self, host: int) -> Queue:
+        """The queue out of another host; what this rank puts out of order there counts as its own."""
+        found = self._outs.get(host)
+        if found is None:
+            found = self._outs[host] = self._make_queue(host)
+            self.engine.queues.append(found)
+        return found
 
     def complete(self, message: Arrival, held: bool) -> None:
         """See `Engine.complete`: the receiving rank is busy with it for a while."""

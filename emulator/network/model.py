@@ -215,15 +215,15 @@ class Network:
 
     def smallest_latency(self) -> float:
         """Give the least one-way latency in seconds between two ranks on different hosts; 0.0 on a single host."""
-        return min((path.alpha for path in self._paths_between(range(self.ranks))), default=0.0)
+        return min((path.alpha for path in self.paths_between(range(self.ranks))), default=0.0)
 
     def slowest_path(self, ranks: Iterable[int]) -> tuple[float, float]:
         """Give the longest latency in seconds and the most seconds per byte among the paths between some ranks."""
         ranks = list(ranks)
-        paths = self._paths_between(ranks) or [self.hosts[self.host_of(ranks[0])].loopback]
+        paths = self.paths_between(ranks) or [self.hosts[self.host_of(ranks[0])].loopback]
         return max(path.alpha for path in paths), max(path.beta for path in paths)
 
-    def _paths_between(self, ranks: Iterable[int]) -> list[Path]:
+    def paths_between(self, ranks: Iterable[int]) -> list[Path]:
         """List every kind of path between the hosts of some ranks, not every pair where many are alike."""
         used = sorted({self.host_of(rank) for rank in ranks})
         if self.plan.topology.by_group:
@@ -237,7 +237,7 @@ class Network:
 
     def describe(self) -> dict[str, Any]:
         """The configuration in the form of the result file."""
-        paths = self._paths_between(range(self.ranks)) or [self.hosts[0].loopback]
+        paths = self.paths_between(range(self.ranks)) or [self.hosts[0].loopback]
         plan = self.plan
         ranks: list[list[int]] = [[] for _ in self.hosts]
         for rank in range(self.ranks):

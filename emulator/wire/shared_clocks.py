@@ -143,6 +143,12 @@ def _check_machines(machines: Sequence[int], placed: Sequence[int], network: Net
                 f"ranks of one emulated host must run on one real machine, host {network.hosts[host].name!r} has some "
                 f"on two: map ranks by node, or give the network as many ranks per host as a machine has"
             )
+    protocol = network.plan.protocol
+    if protocol is not None and protocol.eager_limit is not None:
+        raise UsageError(
+            f"protocol.eager_limit needs all ranks on one real machine, this job has {len(set(machines))}: simulate "
+            "the ranks (--simulate P), or leave it out"
+        )
     if network.plan.sharing == "packet":
         raise UsageError(
             f'sharing = "packet" needs all ranks on one real machine, this job has {len(set(machines))}: use simulated '

@@ -84,5 +84,5 @@ def _alone(method: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-for _name in ("add", "has", "due", "expected", "idle", "weaken", "clear"):
+for _name in ("add", "due", "expected", "idle", "weaken", "clear"):
     setattr(SharedFlows, _name, _alone(getattr(Flows, _name)))

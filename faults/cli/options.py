@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from emulator.errors import UsageError
-from emulator.run.options import PACE, SIZE, refuse_idle_limit
+from emulator.run.options import PACE, SIZE, refuse_beside_simulate, refuse_idle_limit
 from emulator.units import parse_time
 from faults.detect import DETECTORS
 from faults.drill.job_spec import CHECKPOINT, LEVELS
@@ -70,6 +70,8 @@ def _whole(least: int) -> click.IntRange:
 
 _ASKED: dict[str, dict[str, Any]] = {
     "ranks": _option("-n", type=_whole(2), default=8, show_default=True, help="Working ranks."),
+    "simulate": _option("--simulate", type=_whole(2), metavar="P",
+                        help="Simulate P working ranks in this process, in simulated time and without mpirun."),
     "faults": _option("--fault", multiple=True, metavar="LINE|FILE.toml",
                       help="KIND TARGET @ WHEN [for DURATION] [by FACTOR]; may be given several times."),
     "recovery": _option("--recovery", metavar="POLICY", help="How to recover; absent: the pattern's first policy."),
@@ -155,6 +157,10 @@ def _request_of(pattern: str | None, asked: dict[str, Any]) -> Request:
     known = {field.name for field in fields(Request)}
     own = {option for pattern in CATALOGUE.values() for option in pattern.options} - known
     levels = asked.pop("levels", None)
+    if simulated := asked.get("simulate"):
+        refuse_beside_simulate("ranks", "pace", "real_hosts")
+        asked["ranks"] = simulated
+    asked["simulate"] = simulated is not None
     return Request(
         pattern or Request.pattern,
         faults=[fault.text for fault in faults],

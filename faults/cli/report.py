@@ -25,17 +25,23 @@ from emulator.report.views import timeline
 from emulator.run import console
 from emulator.trace import folder as traces
 from emulator.trace.recorder import TRACES
+from faults.drill.request import Request
 from faults.launch import live
+from faults.simulate.costs import JobCosts
 
 NOT_RECOVERED = 3
 """Exit status of a command that found something which did not recover."""
 
 
-def over(net: str | None, ranks: int, pace: float | str = "none") -> dict[str, Any]:
-    """The fields of a result about the emulated network of so many ranks; none without a network."""
-    if net is None:
+def over(request: Request, ranks: int) -> dict[str, Any]:
+    """The fields of a result about the network of so many ranks; none where it is the transport as it is."""
+    if request.network is None:
         return {}
-    return {"network": load(net).sized(ranks).describe(), "clock": "emulated", "pace": None if pace == "none" else pace}
+    return {
+        "network": load(request.network).sized(ranks).describe(),
+        "clock": "simulated" if request.simulate else "emulated",
+        "pace": None if request.pace == "none" else request.pace,
+    }
 
 
 class Report:
@@ -114,6 +120,11 @@ class Report:
         """Print a line before there is a result."""
         if self.screen:
             self.screen.print(line)
+
+    def say_given(self, request: Request) -> None:
+        """Print the times that simulated jobs are told."""
+        if request.simulate:
+            self.say(JobCosts().line())
 
     def show(self) -> None:
         """Print what is saved, as ``python -m emulator report`` does; write its page, and say where that is."""

@@ -48,6 +48,7 @@ def resolve(request: Request, seed: int) -> JobSpec:
         "recovery": policy.name,
         "spares": spares,
         "steps": request.steps or pattern.steps,
+        "net": request.network,
         "options": pattern.options | own | request.options,
         "checkpoint": checkpoint,
         "detector": request.detector or (HEARTBEAT if any(fault.kind.silent for fault in faults) else RUNTIME),
@@ -141,8 +142,23 @@ def _check_ranks(job: JobSpec, pattern: Pattern) -> None:
             "the loss of a real host's daemon ends the whole job: --real-hosts goes with --recovery restart, "
             "and without --net and --hosts"
         )
+    if job.simulate:
+        _check_simulated(job)
     if job.net is not None:
         check_network(job.net, job.world, policy)
+
+
+def _check_simulated(job: JobSpec) -> None:
+    """Reject what simulated ranks do not do."""
+    if job.policy.spawns:
+        able = ", ".join(one.name for one in policies.POLICIES.values() if not one.spawns)
+        raise UsageError(f"simulated ranks are not started later, got --recovery {job.recovery}: choose of {able}")
+    if job.checkpoint["background"]:
+        raise UsageError("simulated ranks have no threads, got --background: leave it out")
+    if job.failure_detector.name not in (RUNTIME, HEARTBEAT):
+        raise UsageError(
+            f"--detector {job.detector} is a thread of each rank, which is not simulated: choose {HEARTBEAT}"
+        )
 
 
 def _check_checkpoints(job: JobSpec, pattern: Pattern) -> None:

@@ -204,7 +204,7 @@ def depart(drill: DrillContext, step: int, place: int | None) -> NoReturn:
     drill.journal.write(What.DEPARTED, step=step)
     outcome.fail(0, outcome.TOLD)
     outcome.tell(left=place, at=drill.platform.clock.now())
-    print(f"{_name()} left before step {step}, as it was told to", file=sys.stderr)
+    print(f"{_name(drill)} left before step {step}, as it was told to", file=sys.stderr)
     _kill_myself(drill.platform.executioner)
 
 
@@ -212,7 +212,7 @@ def end_corrupt(drill: DrillContext, step: int) -> NoReturn:
     """End this rank, whose state is not that of most others."""
     drill.journal.write(What.DEPARTED, step=step)
     outcome.fail(0, outcome.CORRUPT)
-    print(f"{_name()} ended itself in step {step}: its state is not that of the other ranks", file=sys.stderr)
+    print(f"{_name(drill)} ended itself in step {step}: its state is not that of the other ranks", file=sys.stderr)
     _kill_myself(drill.platform.executioner)
 
 
@@ -232,8 +232,9 @@ def _kill_myself(executioner: Executioner = LOCAL.executioner) -> NoReturn:
     raise AssertionError("a killed process goes on")
 
 
-def _name() -> str:
-    return f"rank {MPI.COMM_WORLD.Get_rank()}"
+def _name(drill: DrillContext | None = None) -> str:
+    world = MPI.COMM_WORLD if drill is None else drill.platform.world or MPI.COMM_WORLD
+    return f"rank {world.Get_rank()}"
 
 
 def _all_are_here() -> bool:
