@@ -13,12 +13,12 @@ from emulator.errors import CannotWrite, UsageError
 from emulator.report import terminal
 from emulator.report.views import view
 from emulator.run.console import make_console
-from emulator.run.options import OneLineCommand
+from emulator.run.options import OneLineCommand, sharing
 
 
 @click.command(cls=OneLineCommand)
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--full", is_flag=True, help="Print everything instead of one screen.")
+@sharing("full")
 @click.option("-o", "page", metavar="FILE.html", type=click.Path(path_type=Path),
               help="Write one page of all these results, side by side, and print nothing of them.")  # fmt: skip
 def report(runs: tuple[Path, ...], full: bool, page: Path | None) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from heapq import heappop
 from math import inf
@@ -156,16 +156,17 @@ class Port:
             following.due = self.queue.take(following.first, service) + service
         return message.due
 
-    def expected(self, message: Arrival) -> float:
-        """Give the time at which a message will be due, after those that are served before it; serves nothing."""
-        if message.due is not None:
-            return message.due
-        free: float = self.queue.cells[self.queue.cell]
-        for *_, ahead in sorted(self.heap):
+    def expected(self, messages: Collection[Arrival]) -> list[float]:
+        """Give the times at which messages will be due, after those that are served before them; serves nothing."""
+        asked, dues = {id(message) for message in messages if message.due is None}, {}
+        free = float(self.queue.cells[self.queue.cell])
+        for *_, ahead in sorted(self.heap) if asked else ():
             free = max(free, ahead.first) + max(ahead.service, ahead.size * self.stretch)
-            if ahead is message:
-                break
-        return float(free)
+            if id(ahead) in asked:
+                dues[id(ahead)] = free
+                if len(dues) == len(asked):
+                    break
+        return [dues.get(id(message), free) if message.due is None else message.due for message in messages]
 
 
 class FairPort(Port):
@@ -206,7 +207,10 @@ class FairPort(Port):
                 heappop(heap)
         return due
 
-    def expected(self, message: Arrival) -> float:
+    def expected(self, messages: Collection[Arrival]) -> list[float]:
+        return [self._expected(message) for message in messages]
+
+    def _expected(self, message: Arrival) -> float:
         if message.due is not None:
             return message.due
         known = self._flows.expected((message.source, message.token))
@@ -215,5 +219,5 @@ class FairPort(Port):
     def next_event(self, now: float) -> float:
         """Give the time after `now` at which a message's first byte arrives, or its last one as far as is known."""
         waiting = [entry[3] for entry in self.heap if entry[3].due is None]
-        times = [message.first if message.first > now else self.expected(message) for message in waiting]
+        times = [message.first if message.first > now else self._expected(message) for message in waiting]
         return min((time for time in times if time > now), default=inf)

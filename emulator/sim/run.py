@@ -113,11 +113,11 @@ def run(
     return Outcome(results, [engine.clock.t for engine in engines], sent)
 
 
-def check_memory(ranks: int) -> None:
-    """Refuse a simulation whose ranks need more memory than is free."""
+def check_memory(ranks: int, each: int = RANK_BYTES) -> None:
+    """Refuse a simulation whose ranks, of so many bytes each, need more memory than is free."""
     import psutil
 
-    needed, free = ranks * RANK_BYTES, psutil.virtual_memory().available
+    needed, free = ranks * each, psutil.virtual_memory().available
     if needed > free:
         raise UsageError(
             f"{ranks} simulated ranks need about {needed >> 20} MiB and {free >> 20} MiB are free: simulate fewer ranks"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import click
 
 from emulator.errors import UsageError
+from emulator.run.options import sharing
 from faults.campaigns.month import MEASURED_S, SOURCE, Month, compare, costs_of
 from faults.cli.options import Names, Positive
 from faults.cli.report import Report, reporting
@@ -26,7 +27,7 @@ from faults.cli.report import Report, reporting
 @click.option("--costs", metavar="RUN", help="Run of a drill, a matrix or a soak: a recovery takes its median. Absent "
               f"there, or here: medians of {SOURCE}.")  # fmt: skip
 @click.option("--draws", type=click.IntRange(min=1, max=10_000), default=100, show_default=True, help="Months to draw.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@sharing("seed")
 @reporting("month", "Check the options and simulate nothing.")
 def month(
     nodes: int, mtbf: float, recovery: tuple[str, ...], spares: int, length: float, step: float, checkpoint: float,

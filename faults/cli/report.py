@@ -23,6 +23,7 @@ from emulator.network import load
 from emulator.report import page, terminal, views
 from emulator.report.views import timeline
 from emulator.run import console
+from emulator.run.options import sharing
 from emulator.trace import folder as traces
 from emulator.trace.recorder import TRACES
 from faults.drill.request import Request
@@ -160,20 +161,13 @@ def reporting(name: str, dry_run: str) -> Callable[[Callable[..., None]], Callab
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @sharing("out", "json", "quiet", "full", out={"help": f"Run folder; absent: runs/{name}/<UTC time>."})
         @functools.wraps(function)
         def command(
-            *, dry_run: bool, out: str | None, json_file: str | None, quiet: bool, full: bool, **options: Any
+            *, dry_run: bool, out: str | None, json: str | None, quiet: bool, full: bool, **options: Any
         ) -> None:
-            function(report=Report(name, dry_run, out, json_file, quiet, full), **options)
+            function(report=Report(name, dry_run, out, json, quiet, full), **options)
 
-        for option in (
-            click.option("--full", is_flag=True, help="Print everything instead of one screen."),
-            click.option("--quiet", is_flag=True, help="Print nothing but errors."),
-            click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well."),
-            click.option("--out", metavar="DIR", help=f"Run folder; absent: runs/{name}/<UTC time>."),
-            click.option("--dry-run", is_flag=True, help=dry_run),
-        ):
-            command = option(command)
-        return command
+        return click.option("--dry-run", is_flag=True, help=dry_run)(command)
 
     return decorate

@@ -23,6 +23,7 @@ from faults.plan.kinds import KINDS
 from faults.plan.model import Event, Fault, When
 from faults.policies import Policy
 
+_SIMULATED_BYTES = 3 << 20  # of a simulated rank with its communicators and its model
 OWN_BYTES = 1 << 16  # of arrays that only one rank has, where there are levels of checkpoints
 
 
@@ -149,7 +150,10 @@ def _check_ranks(job: JobSpec, pattern: Pattern) -> None:
 
 
 def _check_simulated(job: JobSpec) -> None:
-    """Reject what simulated ranks do not do."""
+    """Reject what simulated ranks do not do, and more of them than fit into memory."""
+    from emulator.sim.run import check_memory  # it imports MPI, which a launcher does without
+
+    check_memory(job.world, _SIMULATED_BYTES)
     if job.policy.spawns:
         able = ", ".join(one.name for one in policies.POLICIES.values() if not one.spawns)
         raise UsageError(f"simulated ranks are not started later, got --recovery {job.recovery}: choose of {able}")

@@ -24,8 +24,7 @@ class SimulatedClock(Clock):
     Parameters
     ----------
     failures : of the running simulation
-    origin
-        Seconds at which this launch begins.
+    origin : seconds at which this launch begins
     work_s : seconds of a piece of work whose length the pattern does not declare
 
     Attributes

@@ -95,6 +95,7 @@ def test_a_dead_rank_does_nothing_more(tmp_path: Path) -> None:
     ("options", "words"),
     [
         ({"recovery": "respawn"}, "simulated ranks are not started later"),
+        ({"ranks": 10**8}, "simulate fewer ranks"),
         ({"recovery": "restart", "checkpoint": {"background": True}}, "simulated ranks have no threads"),
         ({"faults": ["hang 2 @ step 3"], "detector": "swim"}, "--detector swim is a thread of each rank"),
     ],
