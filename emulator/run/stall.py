@@ -62,8 +62,10 @@ class StallWatch:
         from emulator.report import terminal
 
         assert self._console is not None
-        items = table(waiters, self._size) if self._console.is_terminal else [line(waiters)]
-        terminal.show(items, self._console)
+        if self._console.is_terminal:
+            terminal.show(table(waiters, self._size), self._console)
+        else:
+            self._console.print(line(waiters), markup=False, soft_wrap=True)
 
 
 def table(waiters: Sequence[Waiter], ranks: int) -> list[Item]:

@@ -27,9 +27,7 @@ _NAN = math.nan
 _NUMBERS = 22  # bits of a token that count the messages of one channel
 
 
-def traced(
-    comm: MPI.Intracomm, instruments: list[Instrument] | None = None, members: Sequence[int] | None = None
-) -> TracedComm:
+def traced(comm: MPI.Intracomm, members: Sequence[int] | None = None) -> TracedComm:
     """Make a communicator with the same handle that tells its instruments of messages.
 
     Parameters
@@ -38,7 +36,7 @@ def traced(
     """
     install()
     whole = range(comm.Get_size()) if members is None else members
-    return TracedComm(comm, context_number("world"), whole, [] if instruments is None else instruments)
+    return TracedComm(comm, context_number("world"), whole, [])
 
 
 class TracedCarrier(Carrier):

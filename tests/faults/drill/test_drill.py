@@ -10,7 +10,6 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -372,12 +371,6 @@ def test_the_command_prints_a_timeline_and_leaves_a_result(tmp_path) -> None:
     assert record["overhead"]["fault_free_seconds"] > 0
     for repeat in record["repeats"]:
         assert sum(repeat["phases"].values()) == pytest.approx(repeat["recovery_seconds"])
-
-
-def test_a_program_of_ones_own_survives_a_kill() -> None:
-    program = Path(__file__).parents[3] / "examples" / "recovery" / "least_squares.py"
-    done = subprocess.run([sys.executable, program], capture_output=True, text=True, timeout=TIMEOUT_S)
-    assert "4 ranks, recoveries: 1, weights [ 1.  -2.   0.5]" in done.stdout
 
 
 def test_a_dry_run_says_what_would_happen_and_starts_nothing(tmp_path) -> None:

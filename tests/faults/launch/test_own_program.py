@@ -138,7 +138,7 @@ def living(folder: Path) -> list[psutil.Process]:
     ("arguments", "said"),
     [
         ("least_squares.py shrink", "3 ranks, recoveries: 1, weights [ 1.  -2.   0.5]\n"),
-        ("least_squares.py spare", "4 ranks, recoveries: 1, weights [ 1.  -2.   0.5]\n"),
+        ("least_squares.py", "4 ranks, recoveries: 1, weights [ 1.  -2.   0.5]\n"),  # by a spare
         ("least_squares.py respawn", "4 ranks, recoveries: 1, weights [ 1.  -2.   0.5]\n"),
         ("least_squares.py rejoin", "4 ranks, recoveries: 2, weights [ 1.  -2.   0.5]\n"),
         ("restart.py", "4 ranks, went on from step 40, weights [ 1.  -2.   0.5]\n"),
