@@ -25,7 +25,7 @@ class DeadlockError(CheckFailed):
 def report(stuck: Sequence[SimulatedEngine], engines: Sequence[SimulatedEngine]) -> str:
     """Say in some lines why a simulation cannot go on."""
     lines = [f"deadlock at {max(engine.clock.t for engine in stuck):.9g} s: {len(stuck)} of {len(engines)} ranks wait"]
-    lines += [f"  rank {engine.rank} {_state(engine)}{_place(engine)}" for engine in _stopped_first(stuck)[:_SHOWN]]
+    lines += [f"  rank {engine.rank} {_state(engine)}" for engine in _stopped_first(stuck)[:_SHOWN]]
     if len(stuck) > _SHOWN:
         lines.append(f"  ... and {len(stuck) - _SHOWN} more")
     if circle := _cycle(stuck):
@@ -53,7 +53,7 @@ def _stopped_first(stuck: Sequence[SimulatedEngine]) -> list[SimulatedEngine]:
 
 
 def _state(engine: SimulatedEngine) -> str:
-    return "is stopped" if engine.held else f"waits for {_awaited(engine)}"
+    return "is stopped" if engine.held else f"waits for {_awaited(engine)}{_place(engine)}"
 
 
 def _awaited(engine: SimulatedEngine) -> str:

@@ -89,6 +89,8 @@ _ASKED: dict[str, dict[str, Any]] = {
     "limit_s": _option("--limit", type=Positive(), help="The detector's limit; absent: from the ranks per core."),
     "deadline_s": _option("--deadline", type=Positive(), default="120 s", show_default=True,
                           help="Longest time for one launch."),
+    "quorum_s": _option("--quorum", type=Positive(),
+        help="A cut that lasts longer than this stops the side without a quorum; absent: both sides wait."),
     "trace": _option("--trace", **COMMON["trace"]),
     "trace_limit": _option("--trace-limit", **COMMON["trace-limit"]),
     "seed": _option("--seed", type=_whole(0), help="Seed of all random choices; absent: the plan file's, else 0."),

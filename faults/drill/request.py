@@ -28,6 +28,8 @@ class Request:
         network's
     real_hosts : on two hosts made by ``scripts/two-hosts``
     limit_s : silence that means death to the detector; None: from the ranks per core
+    quorum_s : a cut that lasts longer stops the side without a quorum after so many emulated seconds
+        (`faults.agree.quorum`); None: both sides wait
     stall_s, deadline_s : longest time without any progress, and longest time of one launch
     simulate : on simulated ranks of this process, in simulated time
     trace, trace_limit : whether each rank's events are recorded, and how many of a rank are kept; None: what suits
@@ -50,6 +52,7 @@ class Request:
     pace: float | str = "none"
     detector: str | None = None
     limit_s: float | None = None
+    quorum_s: float | None = None
     stall_s: float = 20.0
     deadline_s: float = 120.0
     simulate: bool = False

@@ -18,6 +18,7 @@ from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
 from faults.inject.injector import Handler
 from faults.plan.model import Event
+from faults.recover.program_failure import end_cut_off
 
 
 def job_comm(spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
@@ -27,7 +28,8 @@ def job_comm(spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
     comm = drill.platform.world
     if comm is None:
         comm = emulator.emulate(MPI.COMM_WORLD, spec.net, pace=spec.pace, compute="measured", seed=spec.seed)
-    faults = NetworkFaults(comm)
+    limit_s = (spec.quorum_s or 0.0) * (spec.pace if isinstance(spec.pace, float) else 0.0)
+    faults = NetworkFaults(comm, lambda event: end_cut_off(drill, event, limit_s))
     drill.network_faults = faults
     if drill.injector is not None:
         drill.injector.handlers |= faults.handlers()
@@ -64,15 +66,17 @@ class NetworkFaults:
     Parameters
     ----------
     comm : an emulated communicator over all ranks
+    stop : ends this rank, which has no quorum
     """
 
-    def __init__(self, comm: Any) -> None:
+    def __init__(self, comm: Any, stop: Handler) -> None:
+        self._stop = stop
         self._comm, self._state = comm, comm.network_state
         self._ends: list[tuple[float, Callable[[], None]]] = []  # when a change is over, and what undoes it
 
     def handlers(self) -> dict[str, Handler]:
         """What the injector calls for each kind of fault."""
-        return {"cut": self._cut, "lose": self._lose, "slow": self._slow}
+        return {"cut": self._cut, "cut-off": self._stop, "lose": self._lose, "slow": self._slow}
 
     def now(self) -> float:
         """Emulated seconds."""

@@ -205,6 +205,13 @@ def test_a_bit_that_flips_in_a_message_goes_unnoticed_without_checksums(tmp_path
     assert {name for name, (ok, _) in evaluation.checks.items() if not ok} == {"result"}
 
 
+def test_only_the_side_with_a_quorum_goes_on_after_a_cut(tmp_path) -> None:
+    evaluation = carry_out(tmp_path, ["cut 0-2|3 @ step 9 for 2 s"], "shrink", net="1gbe", quorum_s=0.2)
+    check(evaluation, 3)
+    (output,) = tmp_path.rglob("output.txt")
+    assert "rank 3 stops: it reaches no quorum without ranks 0, 1, 2" in output.read_text()
+
+
 def test_a_job_that_restarts_saves_the_step_at_which_a_rank_is_told_to_leave(tmp_path) -> None:
     evaluation = carry_out(tmp_path, ["preempt 2 @ step 13 for 10 s"], "restart", ranks=3)
     check(evaluation, 3)

@@ -75,12 +75,22 @@ def test_two_runs_leave_the_same_journals(tmp_path: Path) -> None:
     assert one.records == two.records
 
 
-def test_a_hang_that_no_detector_notices_is_a_deadlock_that_names_who_waits_for_whom(tmp_path: Path) -> None:
-    _, found = run(tmp_path / "job", "hang 3 @ step 20", recovery="shrink", detector="runtime")
+@pytest.mark.parametrize(
+    ("options", "why", "waits"),
+    [
+        ({}, "deadlock", "rank 0 waits for a message from rank"),
+        ({"agree": 1}, "the deadline of 120 s passed", "rank 0 waits for rank 3 in an agreement of the survivors"),
+    ],
+)
+def test_a_hang_that_no_detector_notices_ends_and_says_who_waits_for_whom(
+    tmp_path: Path, options: dict[str, int], why: str, waits: str
+) -> None:
+    line = "hang 3 @ step 5 phase agree" if options else "hang 3 @ step 5"
+    _, found = run(tmp_path / "job", line, recovery="shrink", detector="runtime", options=options, steps=10)
     assert not found.recovered
     assert found.phase == "detect"
-    assert "deadlock" in found.reason
-    assert "rank 3 is stopped" in found.reason
+    for words in (why, "rank 3 is stopped;", waits):
+        assert words in found.reason
 
 
 def test_a_dead_rank_does_nothing_more(tmp_path: Path) -> None:
