@@ -222,10 +222,10 @@ class Flows:
         for each in sorted(flights, key=lambda one: (one.first, one.key), reverse=True):
             each.pieces = []
             streams.setdefault(each.stream, []).append(each)  # the next one is the last
-        uses = {use for each in flights for use in each.uses}
-        run = _Run(self._capacity, {use: self.through[use] for use in uses})
         ready = {stream: max(waiting[-1].first, self.ended.get(stream, 0.0)) for stream, waiting in streams.items()}
         time = min(ready.values())
+        uses = {use for each in flights for use in each.uses}
+        run = _Run(self._capacity, {use: [each for each in self.through[use] if each[1] > time] for use in uses})
         while streams:
             active = [waiting[-1] for stream, waiting in streams.items() if ready[stream] <= time]
             following = min((at for at in ready.values() if at > time), default=math.inf)
