@@ -129,7 +129,8 @@ class ReceiveRequest(EmulatedRequest):
             self.data = into.view[:size] if into is not None and fits else memoryview(bytearray(size))
             place: memoryview = self.data
             return place
-        data, message.data = message.data, None
+        data: Any = message.data
+        message.data = None
         if into is None:
             self.data = bytes(data)
         elif fits and size:
