@@ -152,7 +152,7 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> ca
 # -- its own screen ------------------------------------------------------------------------------------
 
 
-@demo("cases.agentic", needs=RANKS, why=WHY, simulates=False)
+@demo("cases.agentic", needs=RANKS, why=WHY)
 def main(run: Run) -> None:
     sheet = case.sheet_beside(__file__, run)
     small, text = scaled(sheet, run.size), data(run.control, sheet)

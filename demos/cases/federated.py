@@ -55,7 +55,7 @@ def data(control: MPI.Intracomm, sheet: Sheet) -> hospitals.Rows:
 def own_rows(control: MPI.Intracomm, seed: int) -> hospitals.Rows:
     """Read this hospital's rows, and standardise their columns."""
     own = hospitals.rows(hospitals.split(control.Get_size(), seed)[control.Get_rank()])
-    return admit(control, own)
+    return own.standardised(control.allreduce(own.moments()))
 
 
 def timed(comm: MPI.Intracomm, sheet: Sheet, data: hospitals.Rows, steps: case.Steps) -> case.Ends:
@@ -80,7 +80,7 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: hospitals.Rows, steps: case.S
     return ends
 
 
-@demo("cases.federated", needs=RANKS, why=WHY, simulates=False)
+@demo("cases.federated", needs=RANKS, why=WHY)
 def main(run: Run) -> None:
     """Train one model in hospitals that keep their rows: servers by election, gossip, drop-outs, a liar."""
     own = admit(run.comm, hospitals.rows(hospitals.split(run.size, run.seed)[run.rank]))

@@ -86,7 +86,7 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> ca
 # -- its own screen ------------------------------------------------------------------------------------
 
 
-@demo("cases.rag", needs=RANKS, why=WHY, simulates=False)
+@demo("cases.rag", needs=RANKS, why=WHY)
 @click.option("--question", default="fit a straight line by least squares", show_default=True, help="What to ask.")
 @click.option("--packages", default=",".join(PACKAGES), show_default=True, help="Whose documentation is searched.")
 def main(run: Run, question: str, packages: str) -> None:

@@ -91,7 +91,7 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: clicks.Clicks, steps: case.St
     return how.service(comm, data).run(work) or []
 
 
-@demo("cases.recommendation", needs=RANKS, why=WHY, simulates=False)
+@demo("cases.recommendation", needs=RANKS, why=WHY)
 def main(run: Run) -> None:
     """Predict clicks from a table on servers: answer, traffic, and staleness under a straggler."""
     made = clicks.Clicks(run.seed)

@@ -84,6 +84,7 @@ class SimulatedEngine(Engine, Sleeper):
     loop, engines, failures : the loop, the engines of all ranks, and which of these have failed
     operation : what this rank waits for
     polled : what it looked for in vain, if it waits by looking now and then
+    waits : how often it has let others run
     missed : its turn came while it was stopped
     """
 
@@ -105,6 +106,7 @@ class SimulatedEngine(Engine, Sleeper):
         self.loop, self.engines, self.failures = loop, engines, failures
         self.operation: Any = None
         self.polled: Any = None
+        self.waits = 0
         self.missed = False
         self._polled: dict[Hashable, int] = {}  # with the number of messages sent before
         self._excused = 0
@@ -154,12 +156,14 @@ class SimulatedEngine(Engine, Sleeper):
 
     def sleep(self, until: float = math.inf) -> None:
         """Let others run until simulated time `until`, or until something happens to this rank."""
+        self.waits += 1
         self.loop.block(self, until)
 
     def wait(self, operation: Operation) -> None:
         if operation.poll():
             return
         self.operation = operation
+        self.waits += 1
         while True:
             until = operation.hint
             if until is None:
@@ -199,6 +203,7 @@ class SimulatedEngine(Engine, Sleeper):
 
     def pass_time(self, until: float = math.inf) -> None:
         """Let time pass for a rank that has found nothing to do, up to `until` or the next message."""
+        self.waits += 1
         self.loop.block(self, min(until, self._next_event()))
         self.wait_until(self.loop.now, Wait.POLL)
         self._polled.clear()
