@@ -30,6 +30,7 @@ from emulator.run.options import demo
 from emulator.run.session import Run
 from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
+from faults.inject.network_changes import job_comm
 from faults.patterns.catalogue import Pattern
 from faults.recover.exclusion import routing
 from primitives.federated.averaging import participate, serving, weighted_mean
@@ -176,7 +177,7 @@ def _rates(run: Run, own: hospitals.Rows) -> None:
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     """One hospital of a training in which members die; the living elect another server when theirs is dead."""
-    with routing(MPI.COMM_WORLD, tools) as route:
+    with routing(job_comm(spec, tools), tools) as route:
         own = admit(route.comm, hospitals.rows(hospitals.split(spec.ranks, spec.seed)[route.rank]))
         steps = route.steps(spec.steps)
         member = Member(route.comm, own, Plan(terms=2, rounds=spec.steps // 2), lost=route.lost,

@@ -32,6 +32,7 @@ from emulator.run.options import demo
 from emulator.run.session import Run
 from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
+from faults.inject.network_changes import job_comm
 from faults.patterns.catalogue import Pattern
 from faults.recover.exclusion import routing
 from primitives.gossip import PushSum, graphs, mix, mixing
@@ -250,7 +251,7 @@ def _converge(run: Run) -> None:
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     """One agent of a swarm whose agents die; it tells whom it counts on in the end, and how far its map is off."""
-    with routing(MPI.COMM_WORLD, tools) as route:
+    with routing(job_comm(spec, tools), tools) as route:
         world = World(spec.ranks, spec.seed)
         log = search(route.comm, AirOfMortals(route.comm, route.lost), world, 0.0, route.steps(spec.steps))
         error = searching.heights(log.mass) - world.heights
