@@ -237,7 +237,7 @@ def run(
     read, measured = _load(sheet, change), _terms(terms)
     if simulate is not None:
         refuse_beside_simulate("most", "pace", "trace")
-        sys.exit(design_run.simulate(read, measured, simulate, cap, options["seed"], options))
+        sys.exit(design_run.simulate(sheet, read, measured, simulate, cap, options))
     sys.exit(design_run.start(sheet, read, measured, most, cap, options))
 
 

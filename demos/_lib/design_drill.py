@@ -79,7 +79,7 @@ def request_of(
     """
     if simulate and policies.of(chosen.policy).spawns:
         raise UsageError(f"simulated ranks are not started later, got fault_tolerance.policy {chosen.policy!r}: start "
-                         "real ones (-n N), or choose another policy with --set")  # fmt: skip
+                         "real ones (-n N), or choose another policy with --change")  # fmt: skip
     name = program or pattern_of(chosen)
     plan, policy = CATALOGUE[name], policies.of(chosen.policy)
     ranks = max(plan.least_ranks, min(most, nodes))
