@@ -106,8 +106,6 @@ def _remarks(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     for one in priced:
         if stale := pricing.unpriced(one.design):
             yield f"not priced: the effect on progress of {', '.join(stale)} (give [consistency] penalty)"
-    if facts.slowest > facts.slowdown and any(one.design.quorum < 1 for one in priced):
-        yield "not priced: that a quorum leaves slow hosts out (run follows it)"
     rough = [one for one, p in zip(priced, nodes, strict=True) if one.first_order(min(p, facts.job.most))]
     if facts.crossed and rough:
         yield f"not priced: messages that meet on a link of the {facts.crossed} (run follows them)"
