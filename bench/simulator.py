@@ -53,6 +53,21 @@ def gossip(comm):
     for _ in range(3):
         mix(comm, x, graph)
 
+def drill(ranks):
+    import tempfile
+    from pathlib import Path
+    import faults.patterns.ring, faults.simulate.job
+    from faults.drill import drill
+    from faults.drill.request import Request
+
+    request = Request("ring", ranks, ["kill 3 @ step 20"], "shrink", simulate=True)
+    with tempfile.TemporaryDirectory() as folder:
+        global begin
+        begin = time.process_time()
+        found = drill.run(request, Path(folder)).evaluations[0]
+    assert found.recovered
+    return sim.Outcome([], [found.seconds], 0)
+
 ranks = int(sys.argv[2])
 if sys.argv[1] == "gossip":
     RING = mixing.of_graph(graphs.ring(ranks))
@@ -60,6 +75,8 @@ begin = time.process_time()
 PLANS = {"replayed_ring": ("ring", 1 << 20), "replayed_doubling": ("recursive_doubling", 8)}
 if sys.argv[1] in PLANS:
     outcome = replay(plan(*PLANS[sys.argv[1]]), ranks, load("100gbe"))
+elif sys.argv[1] == "drill":
+    outcome = drill(ranks)
 else:
     outcome = sim.run(globals()[sys.argv[1]], ranks, "100gbe")
 print(json.dumps({
@@ -78,6 +95,7 @@ _CASES: list[tuple[str, int, str, float, float]] = [
     ("doubling", 1024, "recursive doubling, 8 B", 8.0, 500.0),
     ("server", 10_000, "server with ANY_SOURCE, one answer each", 6.0, 700.0),
     ("gossip", 10_000, "gossip on a ring, 3 rounds", 10.0, 1500.0),
+    ("drill", 6, "drill of ring training, a kill and shrink, with its fault-free job", 0.5, 300.0),
     ("phantom_ring", 1024, "ring all-reduce of 1 MiB, phantoms", 25.0, 500.0),
 ]
 

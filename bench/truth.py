@@ -2,12 +2,15 @@
 
 The real kernel: two network namespaces on a cable that tc's tbf limits (`scripts/two-hosts`), TCP between them.
 demos.links measures it and writes a network file; then the same demos run there and on simulated ranks with that file.
-What differs is what the network model leaves out: TCP's windows, tbf's burst, CPU per byte, flows that share a card
-packet by packet. What is not installed is named, and skipped.
+What differs is what the network model leaves out: TCP's windows, tbf's burst, CPU per byte. Patterns whose messages
+meet at a card run on four hosts, and on simulated ranks with and without `sharing = "packet"` and a protocol; what is
+left of exchanges in both directions at once are acknowledgements, which queue behind the other direction's bytes. What
+is not installed is named, and skipped.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import statistics
@@ -18,14 +21,16 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import _meeting as _meetings
 from bench._common import Row, row
-from emulator import results
+from emulator import carrier, results, sim
 from emulator.errors import CheckFailed
 from emulator.launch import mpirun
 from emulator.launch.job import environment
+from emulator.network import files
 
 _ROOT = Path(__file__).resolve().parents[1]
-_RATE = "200mbit"
+_RATE, _SLOW = "200mbit", "50mbit"
 _EACH = 2  # ranks on each of two hosts
 _LIMIT_S = 300.0
 _CANNOT = 77  # status of scripts/two-hosts where a machine has no namespaces
@@ -39,6 +44,7 @@ def rows(budget: float) -> Iterator[Row]:
     with tempfile.TemporaryDirectory() as folder:
         yield from _links(Path(folder), budget / 4)
         yield from _kernel(Path(folder), budget / 2)
+        yield from _meeting(Path(folder))
 
 
 def _links(folder: Path, budget: float) -> Iterator[Row]:
@@ -122,6 +128,44 @@ def _kernel(folder: Path, budget: float) -> Iterator[Row]:
     yield row("patterns on the real kernel: worst error", max(errors), "%", most=_WORST)
 
 
+_WAYS = {
+    "message": ("", ""),
+    "packet": ('sharing = "packet"\n', ""),
+    "packet, TCP's protocol": ("", '[protocol]\npreset = "openmpi-tcp"\n'),
+}
+"""How messages share cards: what stands before and after the link's terms in a network file."""
+_HELD = "parameter_server", "short message beside a long one"
+
+
+def _meeting(folder: Path) -> Iterator[Row]:
+    """Patterns whose messages meet at cards, on four hosts and on simulated ranks with terms of their ping-pongs."""
+    found = folder / "meeting.json"
+    program = [sys.executable, "-m", "bench._meeting", str(found)]
+    if (why := _in_namespaces(["--hosts", "4", "--rate", _SLOW, "--burst", "32kb", "1", *program])) is not None:
+        yield row(f"messages that meet are not compared: {why}", None)
+        return
+    real = json.loads(found.read_text())
+    alpha = real["short_ping_pong"] / 2
+    beta = (real["long_ping_pong"] / 2 - 3 * alpha) / _meetings.LONG
+    for label, (head, tail) in _WAYS.items():
+        network = files.parse(head + files.section("link", alpha, beta) + tail)
+        ours = sim.run(_simulated, 4, network).results[0]
+        for name, seconds in real.items():
+            yield row(
+                f"{name.replace('_', ' ')}, {_SLOW}, {label} (other: kernel)", 1e3 * ours[name], "ms", 1e3 * seconds
+            )
+        if label == "packet, TCP's protocol":
+            server, short = (ours[name] / real[name] for name in _HELD)
+            yield row("a parameter server's error", 100 * abs(server - 1), "%", most=10)
+            yield row(
+                "a short message beside a long one: the larger time over the smaller", max(short, 1 / short), most=2
+            )
+
+
+def _simulated(comm: Any) -> dict[str, float]:
+    return _meetings.measure(comm, 1, lambda: carrier.of(comm).align())
+
+
 def _medians(folder: Path) -> dict[tuple[Any, ...], float]:
     """Seconds by what was measured between hosts."""
     rows = results.load(folder)["measurements"]
@@ -131,8 +175,12 @@ def _medians(folder: Path) -> dict[tuple[Any, ...], float]:
 
 def _on_two_hosts(words: Sequence[str]) -> str | None:
     """Run a demo on two namespaces; the reason if this machine cannot."""
-    program = [sys.executable, "-m", f"demos.{words[0]}", *words[1:]]
-    command = [str(_ROOT / "scripts" / "two-hosts"), "--rate", _RATE, str(_EACH), *program]
+    return _in_namespaces(["--rate", _RATE, str(_EACH), sys.executable, "-m", f"demos.{words[0]}", *words[1:]])
+
+
+def _in_namespaces(words: Sequence[str]) -> str | None:
+    """Run scripts/two-hosts; the reason if this machine cannot."""
+    command = [str(_ROOT / "scripts" / "two-hosts"), *words]
     done = subprocess.run(command, cwd=_ROOT, env=environment(), capture_output=True, text=True, timeout=_LIMIT_S)
     if done.returncode == _CANNOT:
         return done.stderr.strip().removeprefix("two-hosts: cannot run here: ")

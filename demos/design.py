@@ -22,10 +22,11 @@ from demos._lib import design_receipts as receipts_of
 from demos._lib import design_report as report
 from emulator.errors import CheckFailed, UsageError
 from emulator.results.files import replacing
-from emulator.run.options import PACE, SIZE, OneLineGroup, refuse_beside_simulate
+from emulator.run.options import SIZE, OneLineGroup, refuse_beside_simulate, sharing
 
 CASES = ("agentic", "federated", "rag", "recommendation", "swarm")
 _CASES = Path(__file__).parent / "cases"
+_PLACE = {"help": "Run folder; absent: runs/design/<UTC time>."}
 
 
 @click.group(name="design", cls=OneLineGroup)
@@ -218,13 +219,8 @@ def draw(sheet: str, terms: str | None, change: tuple[str, ...], out: str | None
 @click.option("--simulate", type=click.IntRange(min=2), metavar="P",
               help="Simulate at most P ranks in this process instead of starting them.")  # fmt: skip
 @click.option("--cap", type=SIZE, default="1M", show_default=True, help="Cut exchanges to so many bytes.")
-@click.option("--pace", type=PACE, default="none", metavar="auto|none|K", show_default=True,
-              help="Wall seconds per emulated second; none holds nothing back.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the computing times.")
-@click.option("--out", metavar="DIR", help="Run folder; absent: runs/design/<UTC time>.")
-@click.option("--json", metavar="FILE", help="Write the result to this file as well.")
-@click.option("--trace", is_flag=True, help="Record what each rank does when (see 'python -m emulator trace').")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@sharing("pace", "seed", "out", "json", "trace", "quiet", out=_PLACE,
+         pace={"help": "Wall seconds per emulated second; none holds nothing back."})  # fmt: skip
 def run(
     sheet: str, terms: str | None, change: tuple[str, ...], most: int, cap: int, simulate: int | None, **options: Any
 ) -> None:
@@ -250,11 +246,7 @@ def run(
               help="Start at most N ranks.")  # fmt: skip
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Drills, for the median.")
 @click.option("--fault", multiple=True, metavar="LINE", help="Such as 'kill 3 @ step 10'; absent: what the sheet says.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
-@click.option("--out", metavar="DIR", help="Run folder; absent: runs/design/<UTC time>.")
-@click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well.")
-@click.option("--trace", is_flag=True, help="Record what each rank does when (see 'python -m emulator trace').")
-@click.option("--quiet", is_flag=True, help="Print nothing but errors.")
+@sharing("seed", "out", "json", "trace", "quiet", out=_PLACE)
 def drill(
     sheet: str,
     terms: str | None,

@@ -21,7 +21,7 @@ from mpi4py import MPI
 from demos._lib import gossip_results
 from demos._lib.formulas import judge
 from demos._lib.timing import averaging, begin_together, check_sizes, timed
-from emulator import datasets
+from emulator import carrier, datasets
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job
 from emulator.run.options import demo
@@ -143,6 +143,7 @@ def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float
     distances: list[float] = []
     for value in way.values(run.comm, x):
         apart = run.control.allreduce(float((((value - target) / scale) ** 2).sum()))
+        carrier.of(run.comm).align()  # else a rank that is behind sends messages that are earlier than those received
         distances.append(float(np.sqrt(apart)))  # norm over all ranks of the relative distance to the mean
         if len(distances) > (way.exact or MOST_ROUNDS) or distances[-1] <= error * distances[0] * (way.exact is None):
             break

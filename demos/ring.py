@@ -5,13 +5,14 @@ repetitions. One repetition's time is that of the whole operation, from the firs
 With --net the same table is in emulated seconds, and the configured alpha and beta stand beside the recovered ones.
 """
 
+from functools import partial
 from typing import Any
 
 import click
 import numpy as np
 from mpi4py import MPI
 
-from demos._lib.timing import check_sizes, keep_checks, keep_samples, timed, warn_unstable
+from demos._lib.timing import check_sizes, keep_checks, keep_samples, phantoms, timed, warn_unstable
 from emulator.errors import UsageError
 from emulator.measure import microbenchmarks, repetitions
 from emulator.results import environment
@@ -27,8 +28,9 @@ ITEM = np.dtype(np.float32)
 @demo("ring", needs=2, sizes="8:8M", budget=40, launches=True)
 @click.option("--algorithm", type=click.Choice([*ALGORITHMS, "auto", "all"]), default="ring", show_default=True,
               help="auto: what all_reduce takes by itself; all: each of them, side by side.")  # fmt: skip
+@click.option("--every-rank", is_flag=True, help="With --simulate: replay no schedule, run every rank.")
 @click.option("--t-comp", type=TIME, default="100 ms", show_default=True, help="Compute time of a step on one node.")
-def main(run: Run, algorithm: str, t_comp: float, alone: bool) -> None:
+def main(run: Run, algorithm: str, every_rank: bool, t_comp: float, alone: bool) -> None:
     """Measure what a message and an all-reduce cost here, and say how many nodes are worth having.
 
     python -m demos.ring -n 16
@@ -36,10 +38,10 @@ def main(run: Run, algorithm: str, t_comp: float, alone: bool) -> None:
     patterns = list(ALGORITHMS) if algorithm == "all" else [algorithm]
     ranks = _ranks(run)
     check_sizes(run, ITEM, buffers=4)
-    run.on_root(lambda: _check(run, t_comp))
+    run.on_root(lambda: _check(run, t_comp, every_rank))
     hosts = run.control.allgather(MPI.Get_processor_name())
     run.show()
-    series = timed(run, _jobs(run, patterns, ranks), 10 if run.network is None else 6)
+    series = timed(run, _jobs(run, patterns, ranks, every_rank), 10 if run.network is None else 6)
     if run.rank == 0:
         launches.join(run, series, alone)
         _conclude(run, series, patterns, hosts, t_comp)
@@ -72,8 +74,10 @@ def _ranks(run: Run) -> list[int]:
     return ranks
 
 
-def _check(run: Run, t_comp: float) -> None:
+def _check(run: Run, t_comp: float, every_rank: bool) -> None:
     """Refuse what could not be fitted or interpreted, before anything is measured."""
+    if every_rank and run.clock != "simulated":
+        raise UsageError("--every-rank is for simulated ranks, got it without --simulate: leave it out")
     if t_comp <= 0:
         raise UsageError(f"the compute time of a step must be > 0 s, got --t-comp {t_comp:g}: write e.g. '100 ms'")
     if len(sizes := [size for size in run.sizes if size]) < 2:
@@ -82,7 +86,7 @@ def _check(run: Run, t_comp: float) -> None:
         )
 
 
-def _jobs(run: Run, patterns: list[str], ranks: list[int]) -> list[repetitions.Job]:
+def _jobs(run: Run, patterns: list[str], ranks: list[int], every_rank: bool) -> list[repetitions.Job]:
     """Messages between ranks 0 and 1, reductions on rank 0, and every all-reduce beside the native one."""
     one_way = run.network is not None
     sizes = sorted({0, *run.sizes}) if one_way else microbenchmarks.link_sizes(run.sizes, run.seed)
@@ -99,6 +103,8 @@ def _jobs(run: Run, patterns: list[str], ranks: list[int]) -> list[repetitions.J
                     buffers.fill_in(job)
                     if pattern == "auto":
                         job.labels["algorithm"] = automatic(buffers.comm, n)
+                    if run.clock == "simulated" and not every_rank:
+                        job.schedule = partial(phantoms, job.labels.get("algorithm", pattern), n, ITEM)
                 jobs.append(job)
     return jobs
 

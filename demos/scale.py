@@ -20,6 +20,7 @@ import numpy as np
 from mpi4py import MPI
 
 from demos._lib import push_pull
+from demos._lib.timing import phantoms
 from demos.compare import PATTERNS, STEPS, price, shortest_schedule, through_coordinator
 from emulator import costs, sim
 from emulator.errors import UsageError
@@ -29,15 +30,13 @@ from emulator.sim.run import RANK_BYTES
 from emulator.sim.schedule import NoReplay, replay
 from emulator.units import format_time
 from faults.cli.report import Report
-from primitives.collectives.all_reduce import prepare
-from primitives.collectives.operations import Operation
 from primitives.gossip import average
 
 ALGORITHMS = ("ring", "recursive_doubling", "rabenseifner")
 MOST_NODES = 1 << 20
 _REPLAYED_STEP_S, _REPLAYED_RANK_S = 1e-4, 3e-8  # wall seconds of a replayed step, and more for each rank
 _VECTORS = 4  # of each live rank: its own, its answer, and both on their way
-_IGNORED = Operation("ignored", sim.ignore)
+DTYPE = np.dtype(np.float64)
 Timed = tuple[float, str]
 """Seconds, and how they were found."""
 
@@ -131,7 +130,7 @@ class _Scale:
             algorithm = _algorithm(network, p, self.size)
             try:
                 if not (why := self._too_long(algorithm, p)):
-                    return replay(partial(_plan, algorithm, self.size), p, network).seconds, "replayed"
+                    return replay(partial(phantoms, algorithm, self.size, DTYPE), p, network).seconds, "replayed"
             except NoReplay:
                 pass
         if p <= self.live:
@@ -173,19 +172,13 @@ def _form(algorithm: str, p: int, size: int, alpha: float, beta: float) -> float
     return float(costs.seconds(algorithm, p, size, alpha, beta))
 
 
-def _plan(algorithm: str, size: int, comm: Any) -> Any:
-    """A rank's all-reduce of phantoms."""
-    given, taken = sim.phantom(size // 8, np.float64), sim.phantom(size // 8, np.float64)
-    return prepare(comm, given, taken, op=_IGNORED, algorithm=algorithm)
-
-
 def _seconds(name: str, p: int, size: int, network: Network) -> float:
     """Seconds of one pattern with every rank live."""
     if name == "parameter server":
         seen = sim.run(lambda comm: push_pull.steps(comm, size, 1, STEPS), p, network).results
         return float(np.median(push_pull.step_times(seen)))
     ways: dict[str, Callable[[Any], object]] = {
-        "all-reduce": lambda comm: _plan(_algorithm(network, p, size), size, comm).run(),
+        "all-reduce": lambda comm: phantoms(_algorithm(network, p, size), size, DTYPE, comm).run(),
         "scatter-gather": lambda comm: through_coordinator(comm, np.ones(size // 8)),
     }
     if name == "gossip":

@@ -55,11 +55,13 @@ def main(ctx: click.Context, path: str | None, **options: Any) -> None:
     """Say how many nodes are worth having, from alpha and beta, a network, a measured result or a benchmark's text."""
     if rank() not in (None, 0):
         return  # under mpirun one table is enough
+    from emulator.measure.benchmark_text import extrapolated
+
     origin = _one_origin(ctx)
     results.check_writable(path)
     asked = _ORIGINS[origin](**options)
     model, nodes = asked.vary(1.0, 1.0), options["nodes"]
-    asked.warnings += _extrapolated(asked, max(*nodes, model.best().p))
+    asked.warnings += extrapolated(asked.most_ranks, max(*nodes, model.best().p))
     variations = speedup.sensitivity(asked.vary, 1.0, 1.0) if options["sensitivity"] else []
     result = _result(asked, model, model.table(nodes), variations)
     if options["checkpoint"] is not None:
@@ -132,6 +134,8 @@ def _on_network(network: str, t_comp: float, pattern: str | None, size: int, **_
     )
     asked = Asked(vary, about, {"alpha": alpha, "beta": beta, "gamma": 0.0, "pattern": name, "bytes": size})
     asked.terms["source"] = network
+    if found.get("protocol"):
+        asked.warnings.append("[protocol], [slow_start] and segments of the link have no price here")
     if packets and not options:
         asked.warnings.append(f'the price of {name} is that of messages served whole: sharing = "packet" has none')
     if found["shared"] or found["crossed"]:
@@ -217,13 +221,6 @@ def _outside(n: int, rows: Sequence[Mapping[str, Any]], name: str) -> list[str]:
         return []
     measured = f"{format_size(min(sizes))} to {format_size(max(sizes))}"
     return [f"{format_size(n)} lies outside of the sizes that were measured, {measured}: protocols may differ there"]
-
-
-def _extrapolated(asked: Asked, most: int) -> list[str]:
-    """A warning where the table goes on beyond the ranks that were measured."""
-    from emulator.measure import benchmark_text
-
-    return benchmark_text.extrapolated(asked.most_ranks, most)
 
 
 def _result(asked: Asked, model: Speedup, rows: list[Row], variations: list[speedup.Variation]) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from mpi4py import MPI
 from emulator.core import wall_clock
 from emulator.core.dissemination import largest
 from emulator.core.instruments import Instrument
+from emulator.core.waits_for import WaitNotes
 from emulator.earliest import Search, Silence
 from emulator.errors import UsageError
 
@@ -55,6 +56,9 @@ class Carrier:
         self.comm: Any = comm
         self.instruments: list[Instrument] = [] if instruments is None else instruments
         self.state: dict[Hashable, Any] = {}
+
+    def note_waits_on(self, board: WaitNotes) -> None:
+        """Have this rank note on `board` for which rank it waits; without effect where that is not known."""
 
     # -- time
 

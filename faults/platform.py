@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 Timer = ctypes.c_void_p
 _CLOCK_MONOTONIC, _TIMER_ABSTIME = 1, 1
@@ -35,6 +36,20 @@ class Clock:
     """Yield the core to other processes that wait for it."""
     cpu: Callable[[], float] = staticmethod(time.thread_time)
     """Seconds of CPU time that the calling thread has used."""
+
+    def work(self, declared_s: float) -> None:
+        """Let declared work take its time, as if the rank had a core to itself."""
+        if declared_s:
+            self.sleep(declared_s)
+
+    def every(self, period_s: float, act: Callable[[], None], over: threading.Event) -> None:
+        """Call `act` again and again beside the calling rank's own work, in its name, until that is `over`."""
+
+        def repeat() -> None:
+            while not over.wait(period_s):
+                act()
+
+        threading.Thread(target=repeat, daemon=True).start()
 
 
 class _SigEvent(ctypes.Structure):
@@ -163,11 +178,13 @@ class Platform:
     Attributes
     ----------
     survives : whether the job goes on when a rank dies; None where that depends on how mpirun was started
+    world : the communicator of all processes; None: ``MPI.COMM_WORLD``
     """
 
     clock: Clock = field(default_factory=Clock)
     executioner: Executioner = field(default_factory=Executioner)
     survives: bool | None = None
+    world: Any = None
 
 
 LOCAL = Platform()

@@ -122,7 +122,7 @@ def start(
     request = request_of(sheet, chosen, nodes + beside, most, repeat, seed, program)
     request.faults, request.trace = faults or request.faults, place["trace"]
     job = request.spec()
-    report = Report("design", False, place["out"], place["json_file"], place["quiet"])
+    report = Report("design", False, place["out"], place["json"], place["quiet"])
     with report.begun(job.ranks) as folder:
         drills.check(request, folder, mpirun.find_mpi())
 

@@ -112,6 +112,8 @@ def _remarks(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     if facts.sharing == "packet":
         yield ('not priced: sharing = "packet"; messages are followed as if cards served them whole, only the formulas '
                "of parameter servers and federated averaging have it (run follows it)")  # fmt: skip
+    if facts.protocol:
+        yield "not priced: [protocol], [slow_start] and segments of the link (run follows them)"
     for one, p in zip(priced, nodes, strict=True):
         p = min(p, facts.job.most)
         if p in one.followed:

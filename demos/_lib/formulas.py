@@ -62,7 +62,9 @@ def uniform(network: Network, into: int | None = None) -> bool:
 
 def ideal(run: Run, into: int | None = None) -> bool:
     """Whether the formulas are exact: an emulated network with uniform paths, and no compute time."""
-    return run.network is not None and run.options.compute == "none" and uniform(run.network.sized(run.size), into)
+    if run.network is None or run.options.compute != "none" or not run.network.plan.linear:
+        return False
+    return run.network.plan.sharing == "message" and uniform(run.network.sized(run.size), into)
 
 
 def judge(

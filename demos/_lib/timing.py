@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -14,9 +15,22 @@ from emulator.measure import statistics
 from emulator.measure.repetitions import Job, Series, Stop, measure
 from emulator.measure.terms import measurement
 from emulator.run.session import Run
+from primitives.collectives.all_reduce import prepare
+from primitives.collectives.operations import Operation
+from primitives.collectives.persistent import PersistentCollective
 
 Formula = Callable[[str, int, int], float | None]
 """Seconds of a pattern on p ranks for n bytes; None where there is no formula."""
+
+_OVERRUN_S = 3.0  # beyond a budget that needs no warning: a large job may be under way at its end
+
+
+def phantoms(algorithm: str, size: int, dtype: np.dtype[Any], comm: Any) -> PersistentCollective:
+    """A rank's all-reduce of `size` bytes of phantoms, whose schedule a simulation replays."""
+    from emulator import sim
+
+    given, taken = (sim.phantom(size // dtype.itemsize, dtype) for _ in range(2))
+    return prepare(comm, given, taken, op=Operation("ignored", sim.ignore), algorithm=algorithm)
 
 
 def check_sizes(run: Run, dtype: DTypeLike, buffers: int) -> None:
@@ -73,11 +87,18 @@ def averaging(comm: Any, name: str, p: int, size: int, average: Callable[[Any], 
 
 
 def timed(run: Run, jobs: Sequence[Job], fewest: int = 5) -> list[Series]:
-    """Repeat jobs within the run's budget, with a progress bar. Collective over all ranks."""
+    """Repeat jobs within the run's budget, with a progress bar, and warn if that was too short. Collective."""
+    began = perf_counter()
     which = f"launch {run.launch.number} of {run.launch.of}: " if run.launch.of > 1 else ""
     with run.progress(run.budget, f"{which}timing {len(jobs)} jobs, s") as bar:
         stop = Stop(run.budget, fewest=fewest)
-        return measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance, under_way=run.under_way)
+        found = measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance, under_way=run.under_way)
+    if perf_counter() - began > run.budget + _OVERRUN_S:
+        run.warn(
+            f"the {len(jobs)} jobs did not fit into --budget {run.options.budget:g}: each of them runs at least twice; "
+            "choose fewer --sizes or --ranks for a shorter run"
+        )
+    return found
 
 
 def keep_samples(run: Run, series: Iterable[Series]) -> None:

@@ -16,6 +16,7 @@ from emulator.comm.persistent import Condition
 if TYPE_CHECKING:
     from emulator.comm.communicator import EmulatedComm
 from emulator.core.instruments import Wait
+from emulator.core.waits_for import WaitNotes
 
 
 class EmulatedCarrier(Carrier):
@@ -27,6 +28,9 @@ class EmulatedCarrier(Carrier):
     @property
     def ordered(self) -> bool:  # type: ignore[override]
         return not self.comm.engine.pacer.pace
+
+    def note_waits_on(self, board: WaitNotes) -> None:
+        self.comm.engine.board = board
 
     def now(self) -> float:
         return self.comm.now()
@@ -45,7 +49,12 @@ class EmulatedCarrier(Carrier):
 
     def arrivals(self, sources: Iterable[int], tag: int) -> dict[int, float]:
         self.comm.engine.progress()
-        return {source: message.port.expected(message) for source, message in self._found(sources, tag).items()}
+        found = self._found(sources, tag)
+        dues: dict[int, float] = {}
+        for port in {message.port for message in found.values()}:
+            there = {source: message for source, message in found.items() if message.port is port}
+            dues |= zip(there, port.expected(there.values()), strict=True)
+        return dues
 
     def _found(self, sources: Iterable[int], tag: int) -> dict[int, Any]:
         """The next message of each source with this tag, for those whose message has been taken in."""

@@ -11,6 +11,7 @@ from emulator.comm.requests import EmulatedRequest, describe, empty_status
 from emulator.core.instruments import Wait
 from emulator.core.message import ANY_SOURCE, FOLLOWS, Arrival
 from emulator.core.operations import Transfer
+from emulator.core.protocol import Handshake
 
 
 class SendRequest(EmulatedRequest):
@@ -53,9 +54,14 @@ class SendRequest(EmulatedRequest):
             return self.error != 0
         if self.transfer is not None and not self.transfer.Test():
             self.hint = None
+            if isinstance(self.transfer, Handshake):
+                self.error = self.comm.failure(self.destination, blocking=True)
+                return self.error != 0
             # The transfer runs on the wire, which is not revoked: the receiver may never receive it.
-            self.error = MPI.ERR_REVOKED if self.comm.Is_revoked() else 0
+            self.error = self.comm.failure(self.destination, blocking=True)
             return self.error != 0
+        if isinstance(self.transfer, Handshake):
+            self.end, self.why = max(self.end, self.transfer.end or 0.0), Wait.MATCH
         self.transfer = self.payload = None
         pacer = self.engine.pacer
         if pacer.pace and self.end > self.engine.clock.t and self.end > pacer.emulated():

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import click
 
-from emulator.network import Path, load, presets
+from emulator.network import Path, Plan, load, presets
 from emulator.network.files import preset_path
+from emulator.network.protocol import Protocol
 from emulator.report import formats, terminal
 from emulator.report.model import Column, Item, Map, Table
 from emulator.run.console import make_console
+from emulator.units import format_size
 
 _WIDEST_MATRIX = 16
 
@@ -44,12 +48,11 @@ def check(name_or_file: str, ranks: int) -> None:
     network = load(name_or_file).sized(ranks)
     hosts = f"{len(network.hosts)} hosts, {len(network.links)} shared links"
     title = f"{network.name}, laid out for {ranks} ranks (-n N for another number): {hosts}"
-    shared = {"message": "whole, one after another", "packet": "packet by packet, all at once"}[network.plan.sharing]
-    items: list[Item] = [
-        title,
-        f"messages that meet at a card or a link: {shared}",
-        Table.of("", _HOSTS, network.describe()["hosts"]),
-    ]
+    if network.plan.sharing == "packet":
+        title += "; messages that meet share cards and links packet by packet"
+    items: list[Item] = [title, Table.of("", _HOSTS, network.describe()["hosts"])]
+    if parts := list(_protocol(network.plan)):
+        items.append("between hosts: " + ", ".join(parts))
     if network.links:
         more = len(network.links) - _WIDEST_MATRIX
         links = [{"shared link": link.name, "bandwidth": _rate(link.beta)} for link in network.links[:_WIDEST_MATRIX]]
@@ -64,6 +67,25 @@ def check(name_or_file: str, ranks: int) -> None:
 
 def _rate(beta: float) -> str:
     return formats.rate(1 / beta if beta else None)
+
+
+def _protocol(plan: Plan) -> Iterator[str]:
+    """What messages between hosts take beside alpha + n beta, in words."""
+    for segment in plan.segments:
+        terms = f"{formats.time(segment.alpha)} and {_rate(segment.beta)}"
+        yield f"messages above {format_size(segment.above)} have {terms}"
+    if plan.slow_start is not None:
+        window, idle = format_size(plan.slow_start.window), formats.time(plan.slow_start.idle)
+        yield f"a connection begins with a window of {window}, and again after {idle} without a message"
+    protocol = plan.protocol or Protocol()
+    if protocol.eager_limit is not None:
+        yield f"messages above {format_size(protocol.eager_limit)} wait for their receives"
+    for end, overhead, byte in (
+        ("sender", protocol.send_overhead, protocol.send_byte),
+        ("receiver", protocol.receive_overhead, protocol.receive_byte),
+    ):
+        if overhead or byte:
+            yield f"a message keeps its {end} busy for {formats.time(overhead)} + {byte * 1e9:.4g} ns/B"
 
 
 def _path(path: Path) -> str:

@@ -16,16 +16,16 @@ import click
 from emulator import results
 from emulator.errors import UsageError
 from emulator.results import environment
-from emulator.run.options import OneLineCommand
+from emulator.run.options import OneLineCommand, sharing
 
 _ONE_SOURCE = ("schema", "command", "started", "environment", "network", "clock", "pace")
 
 
 @click.command(cls=OneLineCommand)
 @click.argument("runs", metavar="RUN RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(), default=None, help="Run folder to write to. [default: runs/pool/<time>]")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
-@click.option("--full", is_flag=True, help="Print everything instead of one screen.")
+@sharing(
+    "out", "seed", "full", out={"help": "Run folder; absent: runs/pool/<UTC time>."}, seed={"help": "Of the bootstrap."}
+)
 def pool(runs: tuple[Path, ...], out: str | None, seed: int, full: bool) -> None:
     """Fit several launches of demos.ring together: alpha, beta and gamma with intervals over launches.
 

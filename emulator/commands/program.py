@@ -12,7 +12,7 @@ import sys
 import sysconfig
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from typing import Any
@@ -79,14 +79,7 @@ def execute(first: Callable[[], bool], module: str | None, arguments: list[str])
 
     threading.excepthook = in_thread
     try:
-        if module is not None:
-            sys.argv = [module, *arguments]
-            sys.path[0] = os.getcwd()
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
-        else:
-            sys.argv = arguments
-            sys.path[0] = os.path.dirname(os.path.realpath(arguments[0]))
-            runpy.run_path(arguments[0], run_name="__main__")
+        become(module, arguments)
     except SystemExit as end:
         if end.code not in (None, 0):
             if not isinstance(end.code, int):
@@ -99,6 +92,23 @@ def execute(first: Callable[[], bool], module: str | None, arguments: list[str])
     except BaseException as error:
         traceback.print_exception(without_ours(error))
         leave(1)
+
+
+def become(module: str | None, arguments: Sequence[str]) -> None:
+    """Run the program as python itself does: as ``__main__``, with its own arguments, its folder first on sys.path."""
+    if module is not None:
+        sys.argv = [module, *arguments]
+        sys.path[0] = os.getcwd()
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    else:
+        sys.argv = list(arguments)
+        sys.path[0] = os.path.dirname(os.path.realpath(arguments[0]))
+        runpy.run_path(arguments[0], run_name="__main__")
+
+
+def named(words: Sequence[str]) -> tuple[str | None, list[str]]:
+    """Divide ``["-m", "module", ...]`` or ``["script.py", ...]`` into the module (None) and the other words."""
+    return (words[1], [*words[2:]]) if words[0] == "-m" else (None, [*words])
 
 
 def without_ours(error: BaseException) -> BaseException:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -11,12 +13,12 @@ from emulator.errors import CannotWrite, UsageError
 from emulator.report import terminal
 from emulator.report.views import view
 from emulator.run.console import make_console
-from emulator.run.options import OneLineCommand
+from emulator.run.options import OneLineCommand, sharing
 
 
 @click.command(cls=OneLineCommand)
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--full", is_flag=True, help="Print everything instead of one screen.")
+@sharing("full")
 @click.option("-o", "page", metavar="FILE.html", type=click.Path(path_type=Path),
               help="Write one page of all these results, side by side, and print nothing of them.")  # fmt: skip
 def report(runs: tuple[Path, ...], full: bool, page: Path | None) -> None:
@@ -26,7 +28,8 @@ def report(runs: tuple[Path, ...], full: bool, page: Path | None) -> None:
         from emulator.report import page as pages
 
         try:
-            click.echo(f"written: {pages.write(page, found)}")
+            with _of_this_version(*runs):
+                click.echo(f"written: {pages.write(page, found)}")
         except CannotWrite as error:
             reason = f"cannot write {error.path}: {error.reason}"
             raise UsageError(f"{reason}; -o takes a file in a folder that exists and can be written") from None
@@ -35,4 +38,20 @@ def report(runs: tuple[Path, ...], full: bool, page: Path | None) -> None:
     for number, result in enumerate(found):
         if number:
             console.print()
-        terminal.show(view(result), console, full)
+        with _of_this_version(runs[number]):
+            terminal.show([*view(result)], console, full)
+
+
+@contextlib.contextmanager
+def _of_this_version(*runs: Path) -> Iterator[None]:
+    """Turn an error of a view into one line: the schema knows the fields that all commands share, not those of one."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        named = " or ".join(map(str, runs))
+        raise UsageError(
+            f"a result is shown by the version that wrote it, {named} has a field of another kind "
+            f"({type(error).__name__}: {error}): run its command again"
+        ) from None

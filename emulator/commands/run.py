@@ -30,6 +30,7 @@ from emulator.run.options import OneLineCommand, common_options, refuse_beside_s
 
 if TYPE_CHECKING:
     from emulator.commands.ending import Ending
+    from emulator.run.stall import StallWatch
     from emulator.trace.recorder import Recorder
 
 _FLAGS = ("--quiet", "--full", "--trace", "--help", "-h")
@@ -98,7 +99,9 @@ def run(
     from emulator.comm import algorithms
     from emulator.commands.ending import Ending
     from emulator.control import Control
+    from emulator.run.console import make_console
     from emulator.run.interrupts import SaverOnSignal, leave
+    from emulator.run.stall import StallWatch
 
     if launch_ranks not in (None, MPI.COMM_WORLD.Get_size()):
         raise UsageError(
@@ -119,8 +122,9 @@ def run(
     folder = on_root(control, lambda: results.run_folder("run", out).resolve())
     recorder = _recording(comm, control, folder, trace_limit, about["clock"]) if trace else None
     ending = Ending(control, engine)
+    stalls = StallWatch(comm, control, None if quiet or control.rank else make_console(stderr=True))
     # At exit, because a program may end other ranks from an exit handler of its own, which runs before this one.
-    atexit.register(_close, ending, engine, recorder, folder, result, json, quiet, full)
+    atexit.register(_close, stalls, ending, engine, recorder, folder, result, json, quiet, full)
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # mpirun passes Ctrl-C on as SIGTERM
     saver = SaverOnSignal(folder, lambda: False) if control.rank == 0 else None
     if engine is not None:
@@ -177,7 +181,7 @@ def _recording(comm: Any, control: Any, folder: Path, limit: int | None, clock: 
 
 
 def _close(
-    ending: Ending, engine: Any, recorder: Recorder | None, folder: Path, result: dict[str, Any],
+    stalls: StallWatch, ending: Ending, engine: Any, recorder: Recorder | None, folder: Path, result: dict[str, Any],
     json: str | None, quiet: bool, full: bool,
 ) -> None:  # fmt: skip
     """Report, and make this process end with a failure if that fails: an exit handler cannot do so by an exception."""
@@ -200,6 +204,7 @@ def _close(
                 _print(engine, ending, result, None if unwritten else folder, full)
             if unwritten is not None:
                 raise unwritten
+        stalls.stop()
     except (UsageError, CheckFailed) as error:
         print_error(str(error))
         program.leave(error.exit_code)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from heapq import heappop
 from math import inf
@@ -110,17 +110,23 @@ def private_queue(remembers: bool) -> Queue:
     return Queue(array("d", [0.0] * CELLS), 0, None, remembers)
 
 
+def _unknown(host: int) -> Queue:
+    raise NotImplementedError(f"this transport does not know the card of host {host}")
+
+
 @dataclass(frozen=True)
 class Cards:
     """The queues that a rank's messages pass: out of its host, into its host, and every shared link of the network.
 
-    Where messages share them packet by packet, `flows` has all that are under way.
+    Where messages share them packet by packet, `flows` has all that are under way. Where messages wait for their
+    receives, `out_of` gives the queue out of any host.
     """
 
     out: Queue
     into: Queue
     links: Sequence[Queue]
     flows: Flows | None = None
+    out_of: Callable[[int], Queue] = _unknown
 
 
 class Port:
@@ -150,16 +156,17 @@ class Port:
             following.due = self.queue.take(following.first, service) + service
         return message.due
 
-    def expected(self, message: Arrival) -> float:
-        """Give the time at which a message will be due, after those that are served before it; serves nothing."""
-        if message.due is not None:
-            return message.due
-        free: float = self.queue.cells[self.queue.cell]
-        for *_, ahead in sorted(self.heap):
+    def expected(self, messages: Collection[Arrival]) -> list[float]:
+        """Give the times at which messages will be due, after those that are served before them; serves nothing."""
+        asked, dues = {id(message) for message in messages if message.due is None}, {}
+        free = float(self.queue.cells[self.queue.cell])
+        for *_, ahead in sorted(self.heap) if asked else ():
             free = max(free, ahead.first) + max(ahead.service, ahead.size * self.stretch)
-            if ahead is message:
-                break
-        return float(free)
+            if id(ahead) in asked:
+                dues[id(ahead)] = free
+                if len(dues) == len(asked):
+                    break
+        return [dues.get(id(message), free) if message.due is None else message.due for message in messages]
 
 
 class FairPort(Port):
@@ -188,7 +195,10 @@ class FairPort(Port):
         if message.due is not None:
             return message.due
         now = self._pacer.emulated() if self._pacer.pace else inf
-        begin, due = self._flows.due((message.source, message.token), now)
+        known = self._flows.due((message.source, message.token), now)
+        if known is None:
+            return message.first  # it waits for its receive, and only its envelope is here
+        begin, due = known
         message.service = due - begin
         if due <= now:
             message.due = due
@@ -197,11 +207,17 @@ class FairPort(Port):
                 heappop(heap)
         return due
 
-    def expected(self, message: Arrival) -> float:
-        return self._flows.expected((message.source, message.token)) if message.due is None else message.due
+    def expected(self, messages: Collection[Arrival]) -> list[float]:
+        return [self._expected(message) for message in messages]
+
+    def _expected(self, message: Arrival) -> float:
+        if message.due is not None:
+            return message.due
+        known = self._flows.expected((message.source, message.token))
+        return message.first if known is None else known
 
     def next_event(self, now: float) -> float:
         """Give the time after `now` at which a message's first byte arrives, or its last one as far as is known."""
         waiting = [entry[3] for entry in self.heap if entry[3].due is None]
-        times = [message.first if message.first > now else self.expected(message) for message in waiting]
+        times = [message.first if message.first > now else self._expected(message) for message in waiting]
         return min((time for time in times if time > now), default=inf)

@@ -20,7 +20,9 @@ from emulator.core.matching import Matcher, Receive
 from emulator.core.message import LOOPBACK, SYNC, Arrival
 from emulator.core.network_changes import NetworkState
 from emulator.core.operations import Operation, Synchronous, Transfer
+from emulator.core.protocol import ByProtocol
 from emulator.core.routes import Route, Routes
+from emulator.core.waits_for import WaitNotes
 from emulator.network import Network
 
 
@@ -36,8 +38,10 @@ class Engine(ABC):
     matchers : by context; made when first used: messages may arrive before their communicator is made here
     instruments : observers of messages; the carrier of every communicator has this same list
     flows : the messages under way where they share cards packet by packet; None where cards serve them whole
+    links, late : the links that hosts share; messages that came too late to share a card with others
     dead : ranks that are known to have failed
     awaiting : synchronous sends by token, until their receivers acknowledge the match
+    board : where this rank notes a wait on the wall clock that lasts; None: nowhere
     idling : the last test found nothing, so that the program sees time pass if it looks at the clock
     """
 
@@ -47,19 +51,22 @@ class Engine(ABC):
         self.clock, self.pacer = clock, pacer
         self.flows = cards.flows
         self.nic = Port(cards.into) if self.flows is None else FairPort(cards.into, self.flows, self.host, pacer)
-        self._depart = self._leave if self.flows is None else self._join
+        self.depart = self.leave if self.flows is None else self._join
         # Every rank has a core, and copies its own memory: no two ranks share a loopback.
         self._memory = private_queue(remembers=False)
         self.loopback = Port(private_queue(remembers=True))
-        self._links = cards.links
+        self.links = cards.links
         self.queues = [cards.out, cards.into, *cards.links]
-        self.routes = Routes(network, rank, seed, cards.out, self._memory)
+        self.routes = Routes(network, rank, seed, cards.out, self._memory, clock)
         self.matchers: defaultdict[int, Matcher] = defaultdict(lambda: Matcher(self.match))
         self.awaiting: dict[int, Synchronous] = {}
         self.instruments: list[Instrument] = []
         self.dead: set[int] = set()
         self.idling = False
-        self._arrived = self._token = self._late = 0
+        self.board: WaitNotes | None = None
+        self._arrived = self._token = self.late = 0
+        if network.plan.protocol is not None:
+            ByProtocol(self, network.plan.protocol, cards.out_of)
 
     # -- the transport
 
@@ -132,7 +139,7 @@ class Engine(ABC):
         change = route.change
         if change is not None and change.holds(self.clock.t, destination, context, tag, payload, size, sync):
             return self.clock.t, None
-        start, end, first, service = self._depart(route, context, size)
+        start, end, first, service = self.depart(route, context, size)
         token = self._token = self._token + 1
         if self.instruments:
             for instrument in self.instruments:
@@ -147,7 +154,7 @@ class Engine(ABC):
             return end, None
         return end, self.transmit(route, context, tag, flags, first, service, size, token, payload)
 
-    def _leave(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
+    def leave(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
         """Charge a message to this end of its way.
 
         Returns when its first and its last byte leave the card, when the first arrives, and its service there.
@@ -159,7 +166,7 @@ class Engine(ABC):
             service = max(service, out)
         start = first = route.queue.take(self.clock.t, out if out > route.gap else route.gap)
         for index in route.links:
-            first = self._links[index].take(first, size * self.network.links[index].beta)
+            first = self.links[index].take(first, size * self.network.links[index].beta)
         if route.links:
             route.queued = first - start
         first += route.alpha
@@ -177,10 +184,10 @@ class Engine(ABC):
 
     def _join(self, route: Route, context: int, size: int) -> tuple[float, float, float, float]:
         """Charge a message that shares what it uses: it has left when it is in the socket's buffer, at once."""
-        left = self._leave(route, context, size)
+        left = self.leave(route, context, size)
         if not route.loopback and self.flows is not None:
             key, beta = (self.rank, self._token + 1), self.network.plan.beta
-            self._late += self.flows.add(key, route.destination, left[2], size, beta)
+            self.late += self.flows.add(key, route.destination, left[2], size, beta)
         return left
 
     def _send_again(self, *message: Any) -> None:
@@ -290,11 +297,11 @@ class Engine(ABC):
 
     def inversions(self) -> int:
         """Count the messages that this rank put out of order at a shared card or link."""
-        return self._late + sum(queue.inversions for queue in self.queues)
+        return self.late + sum(queue.inversions for queue in self.queues)
 
     def reset_counts(self) -> None:
         """Set the counts of traffic and inversions to zero."""
-        self._late = 0
+        self.late = 0
         for queue in self.queues:
             queue.inversions = 0
         for route in self.routes.values():

@@ -115,8 +115,10 @@ class Flows:
             self.forgotten(known)
         return late
 
-    def due(self, key: Key, now: float) -> tuple[float, float]:
+    def due(self, key: Key, now: float) -> tuple[float, float] | None:
         """When a message begins and ends at the receiver's card: for good if it has ended by `now`.
+
+        None if it has not been sent, because it waits for its receive.
 
         Parameters
         ----------
@@ -124,23 +126,27 @@ class Flows:
         """
         flight = self.open.get(key)
         if flight is not None:
-            ends = self.expected(key)
+            ends = self._ends(flight)
             if ends > now:
                 return self._begin(flight), ends
             for each in self._together(flight):
-                before = each.stream == flight.stream and each.key <= key
+                before = each.stream == flight.stream and (each.first, each.key) <= (flight.first, key)
                 if before if now == math.inf else each.due is not None and each.due <= now:
                     self._end(each, now)
-        known = self.dues[key]
-        if known[1] <= now:  # else another rank has seen more of the time than this one
+        known = self.dues.get(key)
+        if known is not None and known[1] <= now:  # else another rank has seen more of the time than this one
             del self.dues[key]
         return known
 
-    def expected(self, key: Key) -> float:
-        """When a message will have ended, as far as is known; changes nothing."""
+    def expected(self, key: Key) -> float | None:
+        """When a message will have ended, as far as is known, None if it has not been sent; changes nothing."""
         flight = self.open.get(key)
         if flight is None:
-            return self.dues[key][1]
+            known = self.dues.get(key)
+            return None if known is None else known[1]
+        return self._ends(flight)
+
+    def _ends(self, flight: Flight) -> float:
         if flight.due is None:
             self._work_out(flight)
         ends: Any = flight.due
@@ -151,7 +157,7 @@ class Flows:
         uses = self._cards(host)
         flights = [flight for use in uses for flight in self.at[use].values()]
         ends = [until for use in uses for _, until, _ in self.through[use][-1:]]
-        return max([self.expected(flight.key) for flight in flights] + ends, default=0.0)
+        return max([self._ends(flight) for flight in flights] + ends, default=0.0)
 
     def weaken(self, host: int, beta: float) -> None:
         """Let a host's card take `beta` seconds per byte into it (0: as configured), and out of it in proportion.
@@ -213,7 +219,7 @@ class Flows:
         """Follow all messages that share something with this one to their ends, with those that are known."""
         streams: dict[tuple[int, int], list[Flight]] = {}
         flights = self._together(flight)
-        for each in sorted(flights, key=lambda one: one.key, reverse=True):
+        for each in sorted(flights, key=lambda one: (one.first, one.key), reverse=True):
             each.pieces = []
             streams.setdefault(each.stream, []).append(each)  # the next one is the last
         uses = {use for each in flights for use in each.uses}

@@ -235,11 +235,14 @@ class Matcher:
         return found
 
     def remove(self, found: Arrival) -> None:
-        """Take out a message that `find` has given."""
+        """Take out an unexpected message; one that `find` has given is the first of its source and tag."""
         found.unexpected = False
         by_tag = self._unexpected[found.source]
         waiting = by_tag[found.tag]
-        waiting.popleft()
+        if waiting[0] is found:
+            waiting.popleft()
+        else:
+            waiting.remove(found)
         if not waiting:
             del by_tag[found.tag]
             if not by_tag:

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from emulator.core.cards import Queue
+from emulator.core.clock import Clock
+from emulator.core.connection import Connection
 from emulator.core.message import LOOPBACK
 from emulator.network import Network, Path
 from emulator.network.draws import stream
@@ -36,7 +38,7 @@ class Route:
     def __init__(self, destination: int, host: int, path: Path, back: float, queue: Queue, stream: int) -> None:
         self.destination = destination
         self.host = host
-        self.path = path
+        self.path: Path | Connection = path
         self.back = back
         self.queue = queue
         self.stream = stream
@@ -64,13 +66,14 @@ class Routes(dict[int, Route]):
     Parameters
     ----------
     card, memory : the queues that messages to other hosts, and to this host, leave by
+    clock : the rank's
     """
 
-    def __init__(self, network: Network, rank: int, seed: int, card: Queue, memory: Queue) -> None:
+    def __init__(self, network: Network, rank: int, seed: int, card: Queue, memory: Queue, clock: Clock) -> None:
         super().__init__()
         self.network, self.rank, self.seed = network, rank, seed
         self.host = network.host_of(rank)
-        self._card, self._memory = card, memory
+        self._card, self._memory, self._clock = card, memory, clock
         self._changes: dict[str, Callable[[Route], None]] = {}
 
     def __missing__(self, rank: int) -> Route:
@@ -91,6 +94,8 @@ class Routes(dict[int, Route]):
         if not local:
             nic = network.hosts[here].nic
             route.beta_out, route.gap = nic.egress_beta, nic.gap
+            if network.plan.segments or network.plan.slow_start:
+                route.path, route.varies = Connection(network.plan, network.path(here, host), back, self._clock), True
             if network.plan.sharing == "packet":  # `emulator.core.flows` has what it takes
                 route.beta_out, route.links = 0.0, ()
         return route

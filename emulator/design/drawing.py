@@ -77,16 +77,15 @@ def _box(x: float, y: float, width: float, height: float, colour: str, head: str
     return found + [_text(middle, y + 40 + 17 * k, line, "small", "middle") for k, line in enumerate(lines)]
 
 
-def _arrow(x1: float, y1: float, x2: float, y2: float, label: str = "", dx: float = 8) -> list[str]:
-    line = f'<path class="arrow" d="M{x1:g} {y1:g} {x2:g} {y2:g}" marker-start="url(#tip)" marker-end="url(#tip)"/>'
-    return [line, _text((x1 + x2) / 2 + dx, (y1 + y2) / 2 + 4, label, "small")] if label else [line]
+def _arrow(x1: float, y1: float, x2: float, y2: float) -> str:
+    return f'<path class="arrow" d="M{x1:g} {y1:g} {x2:g} {y2:g}" marker-start="url(#tip)" marker-end="url(#tip)"/>'
 
 
 def _corner(priced: Priced, row: dict[str, float]) -> list[str]:
     """The figures to defend, top right."""
     best = priced.best()
     recovery = format_time(recovery_cost(priced.facts, priced.design))
-    lines = (f"p = {row['p']:g}: S = {row['speedup']:.2f}, R = {row['ratio']:.2g}",
+    lines = (f"p = {row['p']:g}: S = {row['speedup']:.2f}, R = {float(format(row['ratio'], '.2g')):g}",
              f"p* = {best}: S = {priced.at(best)['speedup']:.2f}" if best else "no p is feasible",
              f"recovery {recovery}, {failures_cost(priced.facts, row['waste'], 1)}")  # fmt: skip
     return [_text(WIDTH - 24, 36 + 19 * k, line, "" if k else "strong", "end") for k, line in enumerate(lines)]
@@ -111,7 +110,7 @@ def _picture(priced: Priced, nodes: int) -> list[str]:
         if design.replicas:
             found += _box(550, 92, 160, 90, "copy", counted(design.replicas, "replica"),
                           "of each server", "on other hosts")  # fmt: skip
-            found += _arrow(510, 137, 550, 137)
+            found.append(_arrow(510, 137, 550, 137))
     elif _coordinated(design):
         free = design.control == "decentralized"
         serves = "data" if design.data == "central" else "tasks" if facts.tasks else "models"
@@ -122,7 +121,7 @@ def _picture(priced: Priced, nodes: int) -> list[str]:
             found += _box(550, 92, 160, 90, "copy", counted(design.replicas, "replica"), "of each shard",
                           "on other hosts")  # fmt: skip
     if design.servers or _coordinated(design):
-        found += [part for x in xs[: len(names)] for part in _arrow(400 + (x - 320) / 4, 182, x + 80, 262)]
+        found += [_arrow(400 + (x - 320) / 4, 182, x + 80, 262) for x in xs[: len(names)]]
         if any(flow.pattern in ("all-reduce", "gossip") for flow in design.flows):
             found += _between(xs[: len(names)], nodes)
         found += [_text(24, 200 + 17 * k, line, "small") for k, line in enumerate(flows)]
@@ -145,7 +144,7 @@ def _between(xs: Sequence[int], nodes: int) -> list[str]:
     found = []
     for number, (a, b) in enumerate(itertools.pairwise(xs)):
         gap = [(a + 160, 324, b, 324)] if nodes <= 3 or not number else [(a + 160, 324, 506, 324), (524, 324, b, 324)]
-        found += [part for ends in gap for part in _arrow(*ends)]
+        found += [_arrow(*ends) for ends in gap]
     return found
 
 

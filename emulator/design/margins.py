@@ -93,13 +93,9 @@ def tolerance(sheet: Sheet, terms: dict[str, Any] | None = None) -> list[Margin]
 
         most = _most(facts, fact)
         patterns, policy = (_first(lambda f, o=other, w=what: o(f, w), most)  # type: ignore[misc]
-                            for what in (_patterns, lambda one: one.policy))  # fmt: skip
+                            for what in (family, lambda one: one.policy))  # fmt: skip
         found.append(Margin(fact, _first(moved, most), patterns, policy, most))
     return found
-
-
-def _patterns(design: Design) -> tuple[Any, ...]:
-    return family(design)
 
 
 def _best(facts: Facts) -> Design | None:

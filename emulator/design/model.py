@@ -180,6 +180,7 @@ class Facts:
     places : ranks that the network has room for
     crossed : the kind of a topology whose links messages cross, and meet on without a price; empty where there is none
     sharing : how cards serve messages that meet: "message" or "packet" (`emulator.costs.sharing`)
+    protocol : whether messages take more than alpha + n beta (protocol, segments, slow start): what no formula has
     alike : whether all paths between nodes are equal
     slowdowns : how many times slower than declared the hosts of the first ranks compute; further ones are like them
     recovery, checkpoint : seconds, where they were measured or given; absent: the shipped medians
@@ -197,6 +198,7 @@ class Facts:
     places: float = math.inf
     crossed: str = ""
     sharing: str = "message"
+    protocol: bool = False
     alike: bool = True
     slowdowns: tuple[float, ...] = (1.0,)
     recovery: float | None = None
@@ -222,7 +224,7 @@ class Facts:
     @property
     def uniform(self) -> bool:
         """Whether the formulas are exact: equal hosts and paths, and nothing that nodes share."""
-        alone = not self.shared and not self.crossed and self.sharing == "message"
+        alone = not self.shared and not self.crossed and self.sharing == "message" and not self.protocol
         return self.alike and alone and self.equal
 
     @cached_property

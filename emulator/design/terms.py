@@ -65,7 +65,8 @@ def of_table(given: Table) -> dict[str, Any]:
         found = {"alpha": alpha["max"], "beta": beta["max"], "origin": origin, "alike": alike}
     crossed = network.plan.topology.kind if network.links and not isinstance(network.plan.topology, _PRICED) else ""
     found |= {"gamma": given.gamma, "shared": shared(network), "places": places(network), "crossed": crossed,
-              "sharing": network.plan.sharing, "slowdowns": _slowdowns(network)}  # fmt: skip
+              "sharing": network.plan.sharing, "protocol": not network.plan.linear,
+              "slowdowns": _slowdowns(network)}  # fmt: skip
     return found
 
 

@@ -25,6 +25,8 @@ class Job:
     check : counts this member's wrong elements after an operation
     parts : operations that one call of `once` stands for; the time is divided by it
     labels : more columns for the raw samples
+    schedule : makes the operation's persistent collective of phantoms on a communicator, for a simulation that replays
+        it (see `emulator.sim.schedule`); None: every rank runs
     """
 
     pattern: str
@@ -36,6 +38,7 @@ class Job:
     check: Callable[[], int] | None = None
     parts: int = 1
     labels: dict[str, Any] = field(default_factory=dict)
+    schedule: Callable[[Any], Any] | None = None
 
 
 @dataclass
@@ -46,7 +49,7 @@ class Series:
     ----------
     seconds : time of each repetition, from the first start to the last end
     skews : latest start minus earliest start of the members, in seconds per operation: the uncertainty of the time
-    wrong : wrong elements over all members and all checks
+    wrong : wrong elements over all members and all checks; None where no element was computed
     stopped : ``"interval"``, ``"repetitions"``, ``"budget"`` or ``"exact"``: why it was not repeated further
     launches : the number of each repetition's launch, from 0, where there are several; else empty
     """
@@ -54,7 +57,7 @@ class Series:
     job: Job
     seconds: list[float] = field(default_factory=list)
     skews: list[float] = field(default_factory=list)
-    wrong: int = 0
+    wrong: int | None = 0
     stopped: str = ""
     launches: list[int] = field(default_factory=list)
 

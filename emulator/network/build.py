@@ -8,10 +8,12 @@ from pathlib import Path as FilePath
 
 from emulator.errors import UsageError, read_text
 from emulator.network import jitter as jitters
+from emulator.network import protocol as protocols
 from emulator.network import schema
 from emulator.network.graph import Edge, Graph
 from emulator.network.loss import Loss
 from emulator.network.model import Host, Network, Nic, Path, Plan
+from emulator.network.slow_start import Segment, SlowStart
 from emulator.network.topology import FatTree, Flat, Racks, Regions, Topology, Torus
 from emulator.units import parse_time
 
@@ -33,7 +35,11 @@ def plan(file: schema.NetworkFile, name: str, folder: FilePath | None = None) ->
         name=file.name or name,
         description=file.description,
         source=file.source,
-        sharing=file.sharing,
+        sharing=file.sharing
+        or ("packet" if file.protocol and file.protocol.preset in protocols.PACKETS else "message"),
+        protocol=_protocol(file.protocol),
+        segments=_segments(file.link),
+        slow_start=None if file.slow_start is None else SlowStart(file.slow_start.window, file.slow_start.idle),
         hosts=hosts,
         listed=_listed(file),
         ranks_per_host=file.hosts.ranks_per_host or (0 if _listed(file) else 1),
@@ -51,6 +57,29 @@ def plan(file: schema.NetworkFile, name: str, folder: FilePath | None = None) ->
         for source, destination in itertools.permutations(range(len(hosts)), 2):
             network.path(source, destination)  # a pair of hosts without a path is an error now, on one rank
     return made
+
+
+def _protocol(section: schema.ProtocolSection | None) -> protocols.Protocol | None:
+    if section is None:
+        return None
+    own = section.model_dump(exclude={"preset"}, exclude_none=True)
+    if not section.preset and not own:
+        raise UsageError('protocol: it says nothing: give eager_limit, an overhead, or preset = "openmpi-tcp"')
+    return protocols.Protocol(**{**protocols.PRESETS.get(section.preset or "", {}), **own})
+
+
+def _segments(link: schema.LinkSection) -> tuple[Segment, ...]:
+    found = tuple(Segment(each.above, each.latency, each.bandwidth) for each in link.segment)
+    sizes = [each.above for each in found]
+    if sizes != sorted(set(sizes)):
+        raise UsageError(f"link.segment.above: segments stand in rising order of size, got {sizes}: reorder them")
+    fastest = min((each.beta for each in found), default=0.0)
+    if found and fastest < (link.bandwidth or 0.0):
+        raise UsageError(
+            f"link.segment.bandwidth: a segment is no quicker than the link, got {1 / fastest:g} B/s and "
+            f"{1 / (link.bandwidth or 1.0):g} B/s: give link.bandwidth that of the quickest"
+        )
+    return found
 
 
 def _listed(file: schema.NetworkFile) -> bool:

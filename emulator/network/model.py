@@ -13,6 +13,8 @@ from typing import Any
 from emulator.network.draws import key as message_key
 from emulator.network.jitter import Jitter
 from emulator.network.loss import Loss
+from emulator.network.protocol import Protocol
+from emulator.network.slow_start import Segment, SlowStart
 from emulator.network.topology import Flat, Topology
 
 
@@ -103,6 +105,8 @@ class Plan:
     jitter, loss : what varies from message to message between hosts; None where nothing does
     jitter_everywhere, loss_everywhere : on every path between hosts, not only on those that cross a shared link
     source : where the figures come from
+    protocol : eager limit and overheads; None where messages have neither
+    segments : terms of longer messages, in rising order of size; slow_start : None where connections have no window
     sharing : how messages that meet at a card or a shared link are served: "message", whole, one after another, or
         "packet", all at once
     """
@@ -122,6 +126,14 @@ class Plan:
     loss_everywhere: bool = True
     source: str = ""
     sharing: str = "message"
+    protocol: Protocol | None = None
+    segments: tuple[Segment, ...] = ()
+    slow_start: SlowStart | None = None
+
+    @property
+    def linear(self) -> bool:
+        """Whether a message alone takes alpha + n beta, whatever its size and whatever was sent before."""
+        return self.protocol is None and not self.segments and self.slow_start is None
 
 
 class Network:
@@ -203,15 +215,15 @@ class Network:
 
     def smallest_latency(self) -> float:
         """Give the least one-way latency in seconds between two ranks on different hosts; 0.0 on a single host."""
-        return min((path.alpha for path in self._paths_between(range(self.ranks))), default=0.0)
+        return min((path.alpha for path in self.paths_between(range(self.ranks))), default=0.0)
 
     def slowest_path(self, ranks: Iterable[int]) -> tuple[float, float]:
         """Give the longest latency in seconds and the most seconds per byte among the paths between some ranks."""
         ranks = list(ranks)
-        paths = self._paths_between(ranks) or [self.hosts[self.host_of(ranks[0])].loopback]
+        paths = self.paths_between(ranks) or [self.hosts[self.host_of(ranks[0])].loopback]
         return max(path.alpha for path in paths), max(path.beta for path in paths)
 
-    def _paths_between(self, ranks: Iterable[int]) -> list[Path]:
+    def paths_between(self, ranks: Iterable[int]) -> list[Path]:
         """List every kind of path between the hosts of some ranks, not every pair where many are alike."""
         used = sorted({self.host_of(rank) for rank in ranks})
         if self.plan.topology.by_group:
@@ -225,7 +237,7 @@ class Network:
 
     def describe(self) -> dict[str, Any]:
         """The configuration in the form of the result file."""
-        paths = self._paths_between(range(self.ranks)) or [self.hosts[0].loopback]
+        paths = self.paths_between(range(self.ranks)) or [self.hosts[0].loopback]
         plan = self.plan
         ranks: list[list[int]] = [[] for _ in self.hosts]
         for rank in range(self.ranks):
@@ -236,6 +248,9 @@ class Network:
             "topology": plan.topology.kind,
             "placement": plan.placement,
             "sharing": plan.sharing,
+            "segments": [asdict(segment) for segment in plan.segments],
+            "slow_start": None if plan.slow_start is None else asdict(plan.slow_start),
+            "protocol": None if plan.protocol is None else asdict(plan.protocol),
             "alpha": _span([path.alpha for path in paths]),
             "beta": _span([path.beta for path in paths]),
             "hosts": [self._describe_host(index, ranks[index]) for index in range(len(self.hosts))],

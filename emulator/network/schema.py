@@ -61,11 +61,22 @@ class Section(BaseModel):
         return values
 
 
+class SegmentSection(Section):
+    """Terms of messages above a size, in the place of the link's."""
+
+    above: Bytes = Field(description="bytes; messages that are longer have these terms")
+    latency: Seconds = Field(description="one way, in the place of link.latency")
+    bandwidth: Beta = Field(description="most that such a message gets; at most link.bandwidth")
+
+
 class LinkSection(Section):
     """The way between each two hosts."""
 
     latency: Seconds = Field(default=0.0, description="one way, between each two hosts")
     bandwidth: Beta | None = Field(default=None, description="most that one message stream gets")
+    segment: tuple[SegmentSection, ...] = Field(
+        default=(), description="other terms of longer messages, one [[link.segment]] table each"
+    )
 
 
 class NicSection(Section):
@@ -253,16 +264,41 @@ class LossSection(Variation):
     mtu: Bytes = Field(default=1460, description="bytes of a message in one packet")
 
 
+class ProtocolSection(Section):
+    """What the MPI library does with a message between hosts."""
+
+    preset: Literal["openmpi-tcp", "openmpi-sm", "infiniband"] | None = Field(
+        default=None, description="what the other fields are by default"
+    )
+    eager_limit: Bytes | None = Field(
+        default=None, description="bytes of the longest message that does not wait for its receive"
+    )
+    send_overhead: Seconds | None = Field(default=None, description="for which a message keeps its sender busy")
+    receive_overhead: Seconds | None = Field(default=None, description="for which a message keeps its receiver busy")
+    send_byte: Seconds | None = Field(default=None, description="the same for each byte, at the sender")
+    receive_byte: Seconds | None = Field(default=None, description="the same for each byte, at the receiver")
+
+
+class SlowStartSection(Section):
+    """A connection's window of bytes, which doubles with each round trip (TCP)."""
+
+    window: Bytes = Field(default=14_480, description="bytes that are sent before the first acknowledgement")
+    idle: Seconds = Field(default=1.0, description="without a message after which a connection begins anew")
+
+
 class NetworkFile(Section):
     """A whole network file."""
 
     name: str | None = Field(default=None, description="default: the file's name")
     description: str = Field(default="", description="one line for lists")
     source: str = Field(default="", description="where the figures come from")
-    sharing: Literal["message", "packet"] = Field(
-        default="message",
-        description="messages that meet at a card or a shared link: whole, one after another, or packet by packet",
+    sharing: Literal["message", "packet"] | None = Field(
+        default=None,
+        description='messages that meet at a card or a shared link: "message", whole, one after another, or "packet", '
+        "packet by packet; default: packet with the preset openmpi-tcp of [protocol], else message",
     )
+    slow_start: SlowStartSection | None = Field(default=None, description="windows that begin small")
+    protocol: ProtocolSection | None = Field(default=None, description="eager limit and overheads")
     link: LinkSection = Field(default=LinkSection(), description="the way between each two hosts")
     nic: NicSection = Field(default=NicSection(), description="every host's network card")
     loopback: LoopbackSection = Field(default=LoopbackSection(), description="between ranks on one host")

@@ -20,8 +20,8 @@ def unstable(result: Mapping[str, Any]) -> list[str]:
     few = [row for row in chosen if (row["seconds"].get("n") or 0) < FEWEST_FOR_INTERVAL]
     if few:
         found.append(
-            f"{len(few)} of {len(rows)} jobs have fewer than {FEWEST_FOR_INTERVAL} repetitions: there is no 95 % "
-            "interval of their medians, nor of what is fitted to them; give a larger --budget"
+            f"{len(few)} of {len(rows)} jobs have fewer than {FEWEST_FOR_INTERVAL} repetitions, so no interval: "
+            "raise --budget"
         )
     loose = [row for row in rows if row["seconds"].get("stopped") == "budget" and _loose(row)]
     if loose:

@@ -57,7 +57,7 @@ def warnings(environment: dict[str, Any]) -> list[str]:
         )
     load = environment.get("load") or [0.0]
     if load[0] > 0.5 * cores:
-        found.append(f"the machine was busy before the run (load {load[0]:.1f} on {cores} cores): close other programs")
+        found.append(f"the machine was busy before (load {load[0]:.1f} on {cores} cores): close other programs")
     governor = environment.get("governor")
     if governor not in (None, "performance"):
         found.append(f"the cores change frequency (governor {governor}): choose the governor performance")

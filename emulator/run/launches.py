@@ -136,7 +136,7 @@ def _keep_wrong(found: Mapping[str, Any], series: Sequence[Series]) -> None:
     for one in series:
         labels = one.job.labels
         name = (one.job.pattern, one.job.ranks, one.job.bytes, labels.get("source"), labels.get("destination"))
-        one.wrong += wrong.get(name, 0)
+        one.wrong = (one.wrong or 0) + wrong.get(name, 0)
 
 
 def _earlier(run: Run) -> dict[Path, Rows]:

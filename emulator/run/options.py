@@ -153,38 +153,53 @@ PACE = Parsed("pace", units.parse_pace)
 BUDGET = Parsed("seconds", _parse_budget)
 
 
+COMMON: dict[str, dict[str, Any]] = {
+    "-n": {"type": click.IntRange(min=1), "metavar": "N", "help": "Start mpirun with N ranks."},
+    "net": {"metavar": "NAME|FILE.toml", "help": "Emulated network (see 'python -m emulator networks'); absent: "
+            "the transport as it is."},
+    "pace": {"type": PACE, "default": "none", "metavar": "auto|none|K",
+             "help": "With --net: wall seconds per emulated second; none holds nothing back."},
+    "simulate": {"type": click.IntRange(min=1), "metavar": "P", "help": "With --net: simulate P ranks in this "
+                 "process, in virtual time and without mpirun."},
+    "compute": {"type": click.Choice(["measured", "none"]), "default": "none",
+                "help": "With --net: whether a rank's own CPU time advances the emulated clock."},
+    "sizes": {"type": SIZES, "help": "Sizes: 8,1K,64K or 8:8M (doubling)."},
+    "ranks": {"type": RANKS, "help": "Rank counts measured in this run, such as 2,4,8,16."},
+    "budget": {"type": BUDGET, "metavar": "SECONDS",
+               "help": "Wall time to spend on measuring: seconds, or a time with its unit. Every job runs at least "
+               "twice, whatever the budget."},
+    "seed": {"type": click.IntRange(min=0), "default": 0, "help": "Of everything that is drawn at random."},
+    "out": {"metavar": "DIR", "help": "Run folder; absent: runs/<name>/<UTC time>."},
+    "json": {"metavar": "FILE", "help": "Write the result to this file as well."},
+    "trace": {"is_flag": True, "help": "Record what each rank does when (see 'python -m emulator trace')."},
+    "trace-limit": {"type": click.IntRange(min=1), "metavar": "EVENTS",
+                    "help": "With --trace: events of each rank that are kept, the last ones."},
+    "quiet": {"is_flag": True, "help": "Print nothing but errors."},
+    "full": {"is_flag": True, "help": "Print everything instead of one screen."},
+}  # fmt: skip
+"""The options that commands share: their attributes by name."""
+
+
 def common_options(*names: str, **changed: dict[str, Any]) -> list[click.Parameter]:
     """The options that commands share, all or those of these names, with `changed` attributes by name."""
-    options: dict[str, dict[str, Any]] = {
-        "-n": {"type": click.IntRange(min=1), "metavar": "N", "help": "Start mpirun with N ranks."},
-        "net": {"metavar": "NAME|FILE.toml", "help": "Emulated network (see 'python -m emulator networks'); absent: "
-                "the transport as it is."},
-        "pace": {"type": PACE, "default": "none", "metavar": "auto|none|K",
-                 "help": "With --net: wall seconds per emulated second; none holds nothing back."},
-        "simulate": {"type": click.IntRange(min=1), "metavar": "P", "help": "With --net: simulate P ranks in this "
-                     "process, in virtual time and without mpirun."},
-        "compute": {"type": click.Choice(["measured", "none"]), "default": "none",
-                    "help": "With --net: whether a rank's own CPU time advances the emulated clock."},
-        "sizes": {"type": SIZES, "help": "Sizes: 8,1K,64K or 8:8M (doubling)."},
-        "ranks": {"type": RANKS, "help": "Rank counts measured in this run, such as 2,4,8,16."},
-        "budget": {"type": BUDGET, "metavar": "SECONDS",
-                   "help": "Wall time to spend on measuring: seconds, or a time with its unit."},
-        "seed": {"type": click.IntRange(min=0), "default": 0, "help": "Of everything that is drawn at random."},
-        "out": {"metavar": "DIR", "help": "Run folder; absent: runs/<name>/<UTC time>."},
-        "json": {"metavar": "FILE", "help": "Write the result to this file as well."},
-        "trace": {"is_flag": True, "help": "Record what each rank does when (see 'python -m emulator trace')."},
-        "trace-limit": {"type": click.IntRange(min=1), "metavar": "EVENTS",
-                        "help": "With --trace: events of each rank that are kept, the last ones."},
-        "quiet": {"is_flag": True, "help": "Print nothing but errors."},
-        "full": {"is_flag": True, "help": "Print everything instead of one screen."},
-    }  # fmt: skip
     made: list[click.Parameter] = []
-    for name in names or options:
-        attributes = options[name] | changed.get(name, {})
+    for name in names or COMMON:
+        attributes = COMMON[name] | changed.get(name, {})
         words = ["-n", "launch_ranks"] if name == "-n" else [f"--{name}"]
         shown = "default" in attributes and not attributes.get("is_flag")
         made.append(click.Option(words, show_default=shown, **attributes))
     return made
+
+
+def sharing(*names: str, **changed: dict[str, Any]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give the function of a click command some of the options that commands share, as `common_options` makes them."""
+
+    def decorate(function: Any) -> Any:
+        own = getattr(function, "__click_params__", [])
+        function.__click_params__ = own + common_options(*names, **changed)[::-1]
+        return function
+
+    return decorate
 
 
 def refuse_idle_limit(trace: bool, trace_limit: int | None) -> None:

@@ -17,6 +17,7 @@ from emulator.errors import CannotWrite, UsageError, on_root
 from emulator.launch import mpirun
 from emulator.network import Network, load
 from emulator.run import console, launches
+from emulator.run.stall import StallWatch
 
 if TYPE_CHECKING:
     from emulator.measure.series import Series
@@ -91,6 +92,7 @@ class Run:
         self.on_root(lambda: results.check_writable(common.json))
         self.folder: Path = self.on_root(lambda: results.run_folder(name, self.launch.folder or common.out))
         self._recorder = self._recording(common)
+        self._stalls = None if simulated is not None else StallWatch(self.comm, self.control, self._stall_console())
         self.result: dict[str, Any] = {}
         if self.rank == 0:
             self.result = results.new(
@@ -98,6 +100,12 @@ class Run:
                 pace=self.pace, network=None if self.network is None else self.network.describe(),
             )  # fmt: skip
         self.on_root(lambda: launches.take_up(self))
+
+    def _stall_console(self) -> Any:
+        """Where to say who waits for whom: above a bar on a terminal, else beside the results."""
+        if self.console is None or self.console.is_terminal:
+            return self.console
+        return console.make_console(stderr=True)
 
     def _network(self, net: str | Network | None) -> Network | None:
         """The network for all ranks of the job: a preset's name, a file, or one that was loaded."""

@@ -11,6 +11,7 @@ from emulator import carrier
 from emulator.comm.carrier import EmulatedCarrier
 from emulator.comm.communicator import EmulatedComm
 from emulator.comm.members import Members
+from emulator.core.instruments import Wait
 from emulator.sim.engine import SimulatedEngine
 
 
@@ -57,6 +58,12 @@ class SimulatedComm(EmulatedComm):
     def _find_members(self) -> Members:
         members: Members = self._real.shared.members  # type: ignore[attr-defined]
         return members
+
+    def raise_error(self, code: int) -> None:
+        engine = self.engine
+        if engine.dead:  # no message says when: the news of a death may have ended the wait
+            engine.wait_until(engine.loop.now, Wait.POLL)
+        super().raise_error(code)
 
     @property
     def native(self) -> MPI.Intracomm:

@@ -18,6 +18,7 @@ from emulator.comm.members import Members
 from emulator.core.operations import Operation
 from emulator.errors import UsageError
 from emulator.sim.engine import SimulatedEngine
+from emulator.sim.fault_tolerance import PROCESS_FAILED, REVOKED, FaultTolerance
 from emulator.sim.groups import SimulatedGroup
 
 Combine = Callable[[list[Any]], Any]
@@ -31,16 +32,37 @@ _SELF = MPI.COMM_SELF  # a program on simulated ranks has another one
 
 
 class ControlCollective(Operation):
-    """A collective call of the control plane; complete when every rank has entered it."""
+    """A collective call of the control plane; complete when every rank has entered it.
 
-    def __init__(self, size: int) -> None:
+    Attributes
+    ----------
+    entered : place and engine of each rank that has
+    error : the MPI error that it ends with because a rank is dead that has not entered, or it was revoked; 0 for none
+    """
+
+    def __init__(self, shared: Shared, size: int) -> None:
+        self._shared = shared
         self.values: list[Any] = [None] * size
         self.entered: list[tuple[int, SimulatedEngine]] = []
         self.result: Any = None
+        self.error = 0
         self.complete = False
 
+    @property
+    def missing(self) -> list[int]:
+        """Ranks of the engine that have not entered."""
+        here = {engine.rank for _, engine in self.entered}
+        return [rank for rank in self._shared.ranks if rank not in here]
+
     def poll(self) -> bool:
-        return self.complete
+        if self.complete:
+            return True
+        first = self.entered[0][1]
+        if self._shared.revoked:
+            self.error = REVOKED
+        elif first.dead and not first.dead.isdisjoint(self.missing):
+            self.error = PROCESS_FAILED
+        return self.error != 0
 
 
 class _Barrier:
@@ -50,26 +72,36 @@ class _Barrier:
         self._engine, self._call = engine, call
 
     def Test(self) -> bool:
-        if not self._call.complete:
+        if not self._call.poll():
             self._engine.idle(self)
-        return self._call.complete
+        return self._end() if self._call.poll() else False
 
     def Wait(self) -> bool:
-        if not self._call.complete:
-            self._engine.wait(self._call)
+        self._engine.wait(self._call)
+        return self._end()
+
+    def _end(self) -> bool:
+        if self._call.error:
+            raise MPI.Exception(self._call.error)
         return True
 
 
 class Shared:
-    """What all ranks of a communicator know: its members, and the collective calls that are under way."""
+    """What all ranks of a communicator know: its members, and the collective calls that are under way.
+
+    Attributes
+    ----------
+    revoked : ranks of the engine on which it is revoked
+    """
 
     def __init__(self, ranks: Sequence[int], members: Members | None = None) -> None:
         self.ranks = ranks
         self.members = Members(ranks) if members is None else members
-        self.under_way: dict[Any, ControlCollective] = {}
+        self.under_way: dict[Any, Any] = {}
+        self.revoked: set[int] = set()
 
 
-class Control:
+class Control(FaultTolerance):
     """One rank's control plane of a communicator; it stands where an emulated communicator has one of MPI's own."""
 
     def __init__(self, shared: Shared, rank: int, engine: SimulatedEngine) -> None:
@@ -78,6 +110,7 @@ class Control:
         self._met = 0
         self._groups: dict[tuple[int, ...], int] = {}
         self._local: MPI.Intracomm | None = None  # keeps attributes, name, info and error handler
+        self._begin_tolerance()
         self.carrier = ControlCarrier(self)  # type: ignore[arg-type]
 
     def __getattr__(self, name: str) -> Any:
@@ -90,6 +123,8 @@ class Control:
         call = self._join(value, combine, size, key)
         if not call.complete:
             self.engine.wait(call)
+        if call.error:
+            raise MPI.Exception(call.error)
         return call.result
 
     def _join(self, value: Any, combine: Combine, size: int | None = None, key: Any = None) -> ControlCollective:
@@ -101,7 +136,7 @@ class Control:
         size = self.size if size is None else size
         call = shared.under_way.get(key)
         if call is None:
-            call = shared.under_way[key] = ControlCollective(size)
+            call = shared.under_way[key] = ControlCollective(shared, size)
         place = len(call.entered) if size != self.size else self.rank
         call.values[place] = value
         call.entered.append((place, engine))
@@ -235,9 +270,6 @@ class Control:
     Disconnect = Free
 
     # -- failures and errors
-
-    def Is_revoked(self) -> bool:
-        return False
 
     def Abort(self, errorcode: int = 0) -> None:
         raise Aborted(errorcode)

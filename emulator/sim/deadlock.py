@@ -8,9 +8,11 @@ from typing import Any
 
 from emulator.comm.requests import EmulatedRequest
 from emulator.core.message import ANY_SOURCE
+from emulator.core.waits_for import cycle
 from emulator.errors import CheckFailed
 from emulator.sim.control import ControlCollective
 from emulator.sim.engine import SimulatedEngine
+from emulator.sim.fault_tolerance import SurvivorCall
 
 _SHOWN = 8
 _LIBRARY = ("emulator", "primitives")  # not the program
@@ -23,13 +25,16 @@ class DeadlockError(CheckFailed):
 def report(stuck: Sequence[SimulatedEngine], engines: Sequence[SimulatedEngine]) -> str:
     """Say in some lines why a simulation cannot go on."""
     lines = [f"deadlock at {max(engine.clock.t for engine in stuck):.9g} s: {len(stuck)} of {len(engines)} ranks wait"]
-    lines += [f"  rank {engine.rank} waits for {_awaited(engine)}{_place(engine)}" for engine in stuck[:_SHOWN]]
+    lines += [f"  rank {engine.rank} {_state(engine)}" for engine in _stopped_first(stuck)[:_SHOWN]]
     if len(stuck) > _SHOWN:
         lines.append(f"  ... and {len(stuck) - _SHOWN} more")
-    if cycle := _cycle(stuck):
-        lines.append("  cycle: " + " -> ".join(map(str, cycle)))
+    if circle := _cycle(stuck):
+        lines.append("  cycle: " + " -> ".join(map(str, circle)))
     waiting = {engine.rank for engine in stuck}
-    ended = [str(engine.rank) for engine in engines if engine.rank not in waiting]
+    dead = [engine.rank for engine in engines if engine.killed]
+    if dead:
+        lines.append(f"  dead: {_named(dead)}")
+    ended = [str(engine.rank) for engine in engines if engine.rank not in waiting and not engine.killed]
     if ended:
         more = f" and {len(ended) - _SHOWN} more" if len(ended) > _SHOWN else ""
         lines.append(f"  ended: {', '.join(ended[:_SHOWN])}{more}")
@@ -43,12 +48,23 @@ def report(stuck: Sequence[SimulatedEngine], engines: Sequence[SimulatedEngine])
     return "\n".join(lines)
 
 
+def _stopped_first(stuck: Sequence[SimulatedEngine]) -> list[SimulatedEngine]:
+    return sorted(stuck, key=lambda engine: not engine.held)
+
+
+def _state(engine: SimulatedEngine) -> str:
+    return "is stopped" if engine.held else f"waits for {_awaited(engine)}{_place(engine)}"
+
+
 def _awaited(engine: SimulatedEngine) -> str:
-    operation = engine.operation
+    operation = engine.operation or (engine.polled if isinstance(engine.polled, SurvivorCall) else None)
     if operation is None:
         return "a message (it polls)"
     if isinstance(operation, ControlCollective):
-        return "the other ranks of a collective call that makes a communicator or belongs to the control plane"
+        who = _named(operation.missing)
+        return f"{who} in a collective call that makes a communicator or belongs to the control plane"
+    if isinstance(operation, SurvivorCall):
+        return f"{_named(operation.missing)} in an agreement of the survivors"
     destination = getattr(operation, "destination", None)
     if destination is not None:
         return f"rank {destination} to receive its synchronous message"
@@ -56,6 +72,12 @@ def _awaited(engine: SimulatedEngine) -> str:
     who = "any rank" if source == ANY_SOURCE else f"rank {source}"
     tag = getattr(operation, "tag", -1) if isinstance(operation, EmulatedRequest) else -1
     return f"a message from {who}" + (f" with tag {tag}" if tag >= 0 else "")
+
+
+def _named(ranks: Sequence[int]) -> str:
+    """Name some ranks, the first few of many."""
+    more = f" and {len(ranks) - _SHOWN} more" if len(ranks) > _SHOWN else ""
+    return f"rank{'s' * (len(ranks) != 1)} {', '.join(map(str, ranks[:_SHOWN]))}{more}"
 
 
 def _place(engine: SimulatedEngine) -> str:
@@ -76,14 +98,4 @@ def _cycle(stuck: Sequence[SimulatedEngine]) -> list[int]:
         target: int = getattr(operation, "destination", getattr(operation, "source", ANY_SOURCE))
         if target != ANY_SOURCE:
             waits[engine.rank] = target
-    done: set[int] = set()
-    for begin in waits:
-        path: list[int] = []
-        rank = begin
-        while rank in waits and rank not in done and rank not in path:
-            path.append(rank)
-            rank = waits[rank]
-        if rank in path:
-            return [*path[path.index(rank) :], rank]
-        done.update(path)
-    return []
+    return cycle(waits)

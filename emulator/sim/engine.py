@@ -22,6 +22,7 @@ from emulator.core.operations import Operation
 from emulator.core.routes import Route
 from emulator.network import Network
 from emulator.sim import phantom
+from emulator.sim.failures import Failures
 from emulator.sim.loop import Loop, Sleeper
 
 _LEAST_STEP_S = 1e-6
@@ -80,8 +81,10 @@ class SimulatedEngine(Engine, Sleeper):
 
     Attributes
     ----------
-    loop, engines : the loop, and the engines of all ranks
+    loop, engines, failures : the loop, the engines of all ranks, and which of these have failed
     operation : what this rank waits for
+    polled : what it looked for in vain, if it waits by looking now and then
+    missed : its turn came while it was stopped
     """
 
     pacer: SimulatedTime
@@ -90,7 +93,7 @@ class SimulatedEngine(Engine, Sleeper):
 
     def __init__(
         self, loop: Loop, engines: Sequence[SimulatedEngine], network: Network, rank: int, seed: int, measured: bool,
-        cards: Cards,
+        cards: Cards, failures: Failures,
     ) -> None:  # fmt: skip
         Sleeper.__init__(self)
         clock = Clock(network.hosts[network.host_of(rank)].slowdown, measured)
@@ -99,8 +102,10 @@ class SimulatedEngine(Engine, Sleeper):
         if self.flows is None:
             self.nic = SimulatedPort(self.nic.queue)
         self.loopback = SimulatedPort(self.loopback.queue)
-        self.loop, self.engines = loop, engines
+        self.loop, self.engines, self.failures = loop, engines, failures
         self.operation: Any = None
+        self.polled: Any = None
+        self.missed = False
         self._polled: dict[Hashable, int] = {}  # with the number of messages sent before
         self._excused = 0
         self._polled_at = self._passed_at = self._polling_since = 0.0
@@ -167,6 +172,9 @@ class SimulatedEngine(Engine, Sleeper):
                 break
         self.operation = None
 
+    def turn(self) -> None:
+        self.missed = True
+
     def idle(self, polled: Hashable) -> None:
         """Note a poll that found nothing: the same poll again at the same instant lets time pass.
 
@@ -174,7 +182,7 @@ class SimulatedEngine(Engine, Sleeper):
         1 us at the least): a program may poll for something else than messages. To test a send after having sent
         something else is no polling: a program may look after its sends whenever it makes another one.
         """
-        self.idling = True
+        self.idling, self.polled = True, polled
         now = self.loop.now
         if now != self._polled_at:
             self._polled.clear()
@@ -206,8 +214,9 @@ class SimulatedEngine(Engine, Sleeper):
 
     @property
     def exact(self) -> bool:
-        """Whether no time depends on chance or on this machine: no jitter, no loss, no measured computing."""
-        return self.network.plan.jitter is None and self.network.plan.loss is None and not self.clock.measured
+        """Whether no time depends on chance, on this machine or on what was sent before, so that none need repeat."""
+        plan = self.network.plan
+        return plan.jitter is None and plan.loss is None and plan.slow_start is None and not self.clock.measured
 
     def ranks_of(self, group: Any) -> Sequence[int]:
         ranks: Sequence[int] = group.ranks

@@ -24,15 +24,32 @@ class Sleeper:
     sleeping : the rank waits
     since, wake_at : simulated times at which it began to wait, and at which it will go on; infinity if another rank
         must wake it
+    killed : it never runs again
+    held : its turn is not simply to run: it is stopped, or a call of the loop itself
     """
 
     rank: int
+    killed = held = False
 
     def __init__(self) -> None:
         self.sleeping = False
         self.since, self.wake_at = 0.0, 0.0
         self.entry = 0  # only the latest of a rank's entries in the heap counts
         self.thread: greenlet | None = None
+
+    def turn(self) -> None:
+        """Its turn has come while it is `held`."""
+
+
+class _Call(Sleeper):
+    """A function that the loop calls at a simulated time, before the ranks that go on at that time."""
+
+    held = True
+    rank = -1
+
+    def __init__(self, number: int, act: Callable[[], None], background: bool) -> None:
+        super().__init__()
+        self.entry, self.background, self.turn = number, background, act  # type: ignore[method-assign]
 
 
 class Loop:
@@ -41,10 +58,16 @@ class Loop:
     Attributes
     ----------
     now : simulated time in seconds of the rank that is running
+    running : that rank
+    calling : a function of `call_at` is being called, which no rank can wait in
     """
 
     def __init__(self) -> None:
         self.now = 0.0
+        self.running: Sleeper | None = None
+        self.calling = False
+        self._calls = self._pending = 0
+        self._sleepers: Sequence[Sleeper] = ()
         self._heap: list[tuple[float, int, int, Sleeper]] = []
         self._hub: Any = None
         self._to_start: Sleeper | None = None
@@ -59,7 +82,7 @@ class Loop:
         BaseException
             What the first failing rank raised, with a note that names the rank.
         """
-        self._hub = getcurrent()
+        self._hub, self._sleepers = getcurrent(), sleepers
         for sleeper, body in zip(sleepers, bodies, strict=True):
             sleeper.thread = greenlet(self._guarded(sleeper, body), self._hub)
             self._schedule(sleeper, 0.0)
@@ -69,17 +92,19 @@ class Loop:
             if following is None:
                 break
             following.thread.switch()  # type: ignore[union-attr]
-        stuck = [sleeper for sleeper in sleepers if not sleeper.thread.dead]  # type: ignore[union-attr]
+        left = [sleeper for sleeper in sleepers if not sleeper.thread.dead]  # type: ignore[union-attr]
         if self._failure is not None:
-            self.close(stuck)
+            self.close(left)
             raise self._failure
-        return stuck
+        self.close([sleeper for sleeper in left if sleeper.killed])
+        return [sleeper for sleeper in left if not sleeper.killed]
 
     def close(self, stuck: Sequence[Sleeper]) -> None:
         """End ranks that wait: their ``finally`` blocks run, and a wait in one of these ends at once."""
         self._over = True
         for sleeper in stuck:
             if sleeper.thread is not None and not sleeper.thread.dead:
+                self.running = sleeper
                 sleeper.thread.throw(GreenletExit)
 
     def _guarded(self, sleeper: Sleeper, body: Callable[[], None]) -> Callable[[], None]:
@@ -107,6 +132,13 @@ class Loop:
         else:
             sleeper.wake_at = math.inf
             sleeper.entry += 1
+        self._pass_on(sleeper)
+        sleeper.sleeping = False
+        if self._over:
+            raise GreenletExit
+
+    def _pass_on(self, sleeper: Sleeper) -> None:
+        """Let the rank run whose turn is next; returns when it is this one's again."""
         following = self._following()
         if following is not sleeper:
             if following is None or not following.thread:  # a thread is false until it has been started
@@ -114,8 +146,33 @@ class Loop:
                 self._hub.switch()
             else:
                 following.thread.switch()
-        sleeper.sleeping = False
-        if self._over:
+
+    def call_at(self, time: float, act: Callable[[], None], background: bool = False) -> None:
+        """Call a function at simulated time `time`, or next if that is past; it must not wait.
+
+        Parameters
+        ----------
+        background : it is not called if all ranks wait for ever by then
+        """
+        self._calls += 1
+        self._pending += not background
+        heappush(self._heap, (max(time, self.now), -1, self._calls, _Call(self._calls, act, background)))
+
+    def stop(self, error: BaseException) -> None:
+        """End the simulation: `run` closes all ranks and raises the error."""
+        if self._failure is None:
+            self._failure = error
+
+    def kill(self, sleeper: Sleeper) -> None:
+        """Let a rank never run again. It is not unwound as long as others run: its ``finally`` blocks are not its own.
+
+        A rank that kills itself does not return from here.
+        """
+        sleeper.killed, sleeper.sleeping = True, False
+        sleeper.entry += 1
+        if sleeper is self.running:
+            if not self.calling:
+                self._pass_on(sleeper)
             raise GreenletExit
 
     def wake(self, sleeper: Sleeper, time: float) -> None:
@@ -123,6 +180,10 @@ class Loop:
         time = max(time, sleeper.since)
         if sleeper.sleeping and time < sleeper.wake_at:
             self._schedule(sleeper, time)
+
+    def go_on(self, sleeper: Sleeper) -> None:
+        """Let a rank go on that was held when its turn came."""
+        self._schedule(sleeper, self.now)
 
     def _schedule(self, sleeper: Sleeper, time: float) -> None:
         sleeper.wake_at = time
@@ -134,6 +195,35 @@ class Loop:
         while self._heap:
             time, _, entry, sleeper = heappop(self._heap)
             if sleeper.entry == entry:
+                if sleeper.held:
+                    self._take_turn(sleeper, time)
+                    if self._failure is not None:
+                        break
+                    continue
                 self.now = time
+                self.running = sleeper
                 return sleeper
         return None
+
+    def _take_turn(self, sleeper: Sleeper, time: float) -> None:
+        """Let what is held have its turn: a call is made, a stopped rank notes that it is due."""
+        if isinstance(sleeper, _Call):
+            if sleeper.background and self._idle():
+                return
+            self._pending -= not sleeper.background
+        self.now = time
+        self.running, self.calling = None, True
+        try:
+            sleeper.turn()
+        except GreenletExit:  # it has killed the rank in whose name it acted
+            pass
+        except BaseException as error:
+            self.stop(error)
+        self.calling = False
+
+    def _idle(self) -> bool:
+        """Whether all ranks have ended, are dead or stopped, or wait for something that no time brings."""
+        return not self._pending and all(
+            one.killed or one.held or one.thread.dead or (one.sleeping and one.wake_at == math.inf)  # type: ignore[union-attr]
+            for one in self._sleepers
+        )

@@ -19,7 +19,9 @@ from emulator.sim.communicator import SimulatedComm
 from emulator.sim.control import Control, Shared
 from emulator.sim.deadlock import DeadlockError, report
 from emulator.sim.engine import SimulatedEngine
+from emulator.sim.failures import Failures
 from emulator.sim.loop import Loop
+from emulator.sim.mortal import MortalEngine
 
 RANK_BYTES = 48 * 1024
 """Memory of a rank with its greenlet, engine and a few messages; a program's own arrays come on top."""
@@ -55,6 +57,7 @@ def run(
     seed: int = 0,
     compute: str = "none",
     collectives: Any = None,
+    failures: Failures | None = None,
 ) -> Outcome:
     """Run an mpi4py program on simulated ranks.
 
@@ -68,6 +71,7 @@ def run(
     seed : of jitter and loss
     compute : "measured" charges each rank its own CPU time between calls, "none" nothing
     collectives : a module with the algorithms of the collectives; None: what the entry point group names
+    failures : lets ranks die and stop; None: no rank does
 
     Raises
     ------
@@ -87,7 +91,7 @@ def run(
     refused.refuse_outside()
     network = (load(network) if isinstance(network, str) else network).sized(ranks)
     loop = Loop()
-    engines = _engines(loop, network, seed, compute == "measured")
+    engines = _engines(loop, network, seed, compute == "measured", failures)
     world = Shared(range(ranks))
     results: list[Any] = [None] * ranks
 
@@ -109,28 +113,35 @@ def run(
     return Outcome(results, [engine.clock.t for engine in engines], sent)
 
 
-def check_memory(ranks: int) -> None:
-    """Refuse a simulation whose ranks need more memory than is free."""
+def check_memory(ranks: int, each: int = RANK_BYTES) -> None:
+    """Refuse a simulation whose ranks, of so many bytes each, need more memory than is free."""
     import psutil
 
-    needed, free = ranks * RANK_BYTES, psutil.virtual_memory().available
+    needed, free = ranks * each, psutil.virtual_memory().available
     if needed > free:
         raise UsageError(
             f"{ranks} simulated ranks need about {needed >> 20} MiB and {free >> 20} MiB are free: simulate fewer ranks"
         )
 
 
-def _engines(loop: Loop, network: Network, seed: int, measured: bool) -> list[SimulatedEngine]:
+def _engines(
+    loop: Loop, network: Network, seed: int, measured: bool, failures: Failures | None
+) -> list[SimulatedEngine]:
     """Make the engines of all ranks, with the cards of their hosts and the links that hosts share."""
     queues = [private_queue(remembers=True) for _ in network.links]
-    crowded = network.ranks > len(network.hosts)
+    crowded = network.ranks > len(network.hosts) or network.plan.protocol is not None
     cards = [(private_queue(crowded), private_queue(remembers=True)) for _ in network.hosts]
     engines: list[SimulatedEngine] = []
+    kind: type[SimulatedEngine] = SimulatedEngine if failures is None else MortalEngine
+    failures = failures or Failures()
+    failures.attach(loop, engines)  # type: ignore[arg-type]
     flows = Flows(network) if network.plan.sharing == "packet" else None
     for rank in range(network.ranks):
         out, into = cards[network.host_of(rank)]
-        mine = Cards(_same(out), _same(into), [_same(queue) for queue in queues], flows)
-        engines.append(SimulatedEngine(loop, engines, network, rank, seed, measured, mine))
+        mine = Cards(
+            _same(out), _same(into), [_same(queue) for queue in queues], flows, lambda host: _same(cards[host][0])
+        )
+        engines.append(kind(loop, engines, network, rank, seed, measured, mine, failures))
     if flows is not None:
         flows.forgotten = lambda flights: _look_again(loop, [engines[one.destination] for one in flights])
     return engines

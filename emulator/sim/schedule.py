@@ -24,7 +24,9 @@ from emulator.network import Network
 from emulator.network.topology import Flat
 
 _SEND, _RECEIVE, _WAIT_SEND, _WAIT_RECEIVE = range(4)
+_MOST_ROWS = 2_000_000  # of all ranks' schedules: more would take longer to record than is worth it
 _Floats = NDArray[np.float64]
+_Step = tuple[int, int, bool, Any]
 
 
 class NoReplay(UsageError):
@@ -164,6 +166,8 @@ def _check(network: Network) -> None:
     plan = network.plan
     if plan.jitter is not None or plan.loss is not None:
         raise NoReplay("jitter and loss differ from message to message: run every rank")
+    if not plan.linear:
+        raise NoReplay("a message's time is more than alpha + n beta there: run every rank")
     if plan.sharing != "message":
         raise NoReplay("messages share cards packet by packet: run every rank")
     if network.links:
@@ -172,15 +176,20 @@ def _check(network: Network) -> None:
         raise NoReplay(f"ranks of {network.name} share hosts: run every rank")
 
 
-def _folded(make: Make, ranks: int) -> list[tuple[int, int, bool, int]]:
-    """Record sampled ranks and give the one schedule: kind, shift or mask or number, whether it is a mask, bytes."""
+def _folded(make: Make, ranks: int) -> list[_Step]:
+    """Record sampled ranks and give the one schedule: kind, shift or mask or number, whether it is a mask, bytes.
+
+    All ranks are recorded where they send blocks of different sizes; the bytes of such a step are an array by rank.
+    """
     samples = sorted({rank % ranks for rank in (0, 1, 2, ranks // 3, ranks // 2, ranks - 1)})
-    found = [record(make, rank, ranks) for rank in samples]
-    first = found[0]
-    if any(one.shape != first.shape or (one[:, 0] != first[:, 0]).any() for one in found):
-        raise NoReplay("ranks do different steps: run every rank")
-    if any((one[:, 2] != first[:, 2]).any() for one in found):
-        raise NoReplay("ranks send blocks of different sizes: run every rank")
+    found = _recorded(make, samples, ranks)
+    if any((one[:, 2] != found[0][:, 2]).any() for one in found):  # who sends how much is known of recorded ranks only
+        if ranks * len(found[0]) > _MOST_ROWS:
+            raise NoReplay("ranks send blocks of different sizes: run every rank")
+        samples = list(range(ranks))
+        found = _recorded(make, samples, ranks)
+    first, sizes = found[0], np.array([one[:, 2] for one in found])
+    alike = (sizes == sizes[0]).all(axis=0).tolist()
     peers = np.array([one[:, 1] for one in found])
     own = np.array(samples)[:, None]
     shifts, masks = (peers - own) % ranks, peers ^ own
@@ -193,13 +202,21 @@ def _folded(make: Make, ranks: int) -> list[tuple[int, int, bool, int]]:
     if not (waits | by_shift | by_mask).all():
         raise NoReplay("peers are no shift or mask of the rank: run every rank")
     numbers = np.where(waits, peers[0], np.where(by_shift, shifts[0], masks[0]))
-    rows = zip(first[:, 0].tolist(), numbers.tolist(), (~by_shift).tolist(), first[:, 2].tolist(), strict=True)
-    return list(rows)
+    told: list[Any] = [int(sizes[0, i]) if same else sizes[:, i] for i, same in enumerate(alike)]
+    return list(zip(first[:, 0].tolist(), numbers.tolist(), (~by_shift).tolist(), told, strict=True))
 
 
-def _needed(steps: list[tuple[int, int, bool, int]]) -> list[tuple[int, int, bool, int]]:
+def _recorded(make: Make, samples: list[int], ranks: int) -> list[NDArray[np.int64]]:
+    """Record these ranks, which must all do the same kinds of steps."""
+    found = [record(make, rank, ranks) for rank in samples]
+    if any(one.shape != found[0].shape or (one[:, 0] != found[0][:, 0]).any() for one in found):
+        raise NoReplay("ranks do different steps: run every rank")
+    return found
+
+
+def _needed(steps: list[_Step]) -> list[_Step]:
     """Leave out waits for sends that say nothing: of several in a row the last send's is the latest."""
-    kept: list[tuple[int, int, bool, int]] = []
+    kept: list[_Step] = []
     done = -1
     for step in steps:
         if step[0] == _WAIT_SEND:
@@ -257,7 +274,7 @@ class _State:
             self._paths[number, xor] = known
         return known
 
-    def send(self, number: int, xor: bool, size: int) -> None:
+    def send(self, number: int, xor: bool, size: int | NDArray[np.int64]) -> None:
         """Every rank sends to the rank that is so far away; see `emulator.core.engine.Engine._depart`."""
         targets = self._targets(number, xor)
         alpha, beta = self._path(number, xor, targets)

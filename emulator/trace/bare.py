@@ -18,16 +18,16 @@ from mpi4py import MPI
 from emulator.carrier import LONGEST_NAP_S, Carrier
 from emulator.comm.management import context_number
 from emulator.core.instruments import NO_PEER, Instrument, Wait
+from emulator.core.waits_for import WaitNotes
 from emulator.core.wall_clock import perf_counter as _now
 from emulator.trace.bare_requests import Receiving, Sending, TracedPrequest, TracedRequest, install
+from emulator.wire.wait_board import COLLECTIVE
 
 _NAN = math.nan
 _NUMBERS = 22  # bits of a token that count the messages of one channel
 
 
-def traced(
-    comm: MPI.Intracomm, instruments: list[Instrument] | None = None, members: Sequence[int] | None = None
-) -> TracedComm:
+def traced(comm: MPI.Intracomm, members: Sequence[int] | None = None) -> TracedComm:
     """Make a communicator with the same handle that tells its instruments of messages.
 
     Parameters
@@ -36,11 +36,16 @@ def traced(
     """
     install()
     whole = range(comm.Get_size()) if members is None else members
-    return TracedComm(comm, context_number("world"), whole, [] if instruments is None else instruments)
+    return TracedComm(comm, context_number("world"), whole, [])
 
 
 class TracedCarrier(Carrier):
     """The carrier of MPI itself; notes the waiting for a condition."""
+
+    board: WaitNotes | None = None
+
+    def note_waits_on(self, board: WaitNotes) -> None:
+        self.board = board
 
     def wait_until(
         self,
@@ -90,6 +95,20 @@ class TracedComm(MPI.Intracomm):
         counts[peer, tag] = found + 1
         return found
 
+    def begin_to_wait(self, since: float, peer: int = NO_PEER, tag: int = MPI.ANY_TAG) -> None:
+        """Note that the rank waits from now on, until `tell_receive` or `tell_wait`; `peer` is a number of a member."""
+        if self.carrier.board is not None:
+            self.carrier.board.waits(since, peer, tag)
+
+    def goes_on(self) -> None:
+        """Note that the rank waits no longer."""
+        if self.carrier.board is not None:
+            self.carrier.board.goes_on()
+
+    def number(self, rank: int) -> int:
+        """The number of a rank of this communicator; NO_PEER for any rank, or none."""
+        return self.members[rank] if rank >= 0 else NO_PEER
+
     def tell_send(self, buf: Any, dest: int, tag: int, since: float) -> int:
         """Tell of a send that was called at `since`; gives the number of its destination."""
         if dest < 0:
@@ -113,6 +132,7 @@ class TracedComm(MPI.Intracomm):
         if source < 0:
             return
         peer = self.members[source]
+        self.goes_on()
         if token is None:
             token = self._next(self._received, source, tag, peer, self.me)
         size, until = status.Get_count(MPI.BYTE), _now()
@@ -121,6 +141,7 @@ class TracedComm(MPI.Intracomm):
 
     def tell_wait(self, why: Wait, since: float, peer: int = NO_PEER, token: int = 0) -> None:
         """Tell of a wait that has ended."""
+        self.goes_on()
         until = _now()
         for instrument in self.carrier.instruments:
             instrument.waited(why, since, until, peer, token)
@@ -140,6 +161,7 @@ class TracedComm(MPI.Intracomm):
     def _take(self, call: Callable[..., Any], buf: Any, source: int, tag: int, status: MPI.Status | None) -> Any:
         since, status = _now(), status if status is not None else MPI.Status()
         token = self.expect(source, tag)
+        self.begin_to_wait(since, self.number(source), tag)
         answer = call(buf, source, tag, status)
         self.tell_receive(status, token, since)
         return answer
@@ -163,18 +185,22 @@ class TracedComm(MPI.Intracomm):
         since, status = _now(), status if status is not None else MPI.Status()
         self.tell_send(sendbuf, dest, sendtag, since)
         token = self.expect(source, recvtag)
+        self.begin_to_wait(since, self.number(source), recvtag)
         answer = call(sendbuf, dest, sendtag, recvbuf, source, recvtag, status)
         self.tell_receive(status, token, since)
         return answer
 
     def Irecv(self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG) -> MPI.Request:
-        return TracedRequest(super().Irecv(buf, source, tag), self, Receiving(self.expect(source, tag)))
+        return TracedRequest(super().Irecv(buf, source, tag), self, self._receiving(source, tag))
 
     def irecv(self, buf: Any = None, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG) -> MPI.Request:
-        return TracedRequest(super().irecv(buf, source, tag), self, Receiving(self.expect(source, tag)))
+        return TracedRequest(super().irecv(buf, source, tag), self, self._receiving(source, tag))
+
+    def _receiving(self, source: int, tag: int) -> Receiving:
+        return Receiving(self.expect(source, tag), self.number(source), tag)
 
     def Recv_init(self, buf: Any, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG) -> MPI.Prequest:
-        return TracedPrequest(super().Recv_init(buf, source, tag), self, lambda: Receiving(self.expect(source, tag)))
+        return TracedPrequest(super().Recv_init(buf, source, tag), self, lambda: self._receiving(source, tag))
 
     # -- communicators
 
@@ -188,7 +214,9 @@ class TracedComm(MPI.Intracomm):
         mine.Free()
         theirs.Free()
         members = [self.members[rank] for rank in ranks]
-        return TracedComm(comm, context_number(self.context, self._made, *how), members, self.carrier.instruments)
+        made = TracedComm(comm, context_number(self.context, self._made, *how), members, self.carrier.instruments)
+        made.carrier.board = self.carrier.board
+        return made
 
     def Free(self) -> None:
         self.carrier.free()
@@ -206,6 +234,8 @@ def _sending(name: str, blocking: bool) -> Any:
     @functools.wraps(original)
     def call(self: TracedComm, buf: Any, dest: int, tag: int = 0) -> Any:
         since = _now()
+        if blocking:
+            self.begin_to_wait(since, self.number(dest), tag)
         answer = original(self, buf, dest, tag)
         peer = self.tell_send(buf, dest, tag, since)
         if not blocking:
@@ -225,6 +255,8 @@ def _finding(name: str) -> Any:
         self: TracedComm, source: int = MPI.ANY_SOURCE, tag: int = MPI.ANY_TAG, status: MPI.Status | None = None
     ) -> Any:
         since, status = _now(), status if status is not None else MPI.Status()
+        if waits:
+            self.begin_to_wait(since, self.number(source), tag)
         found = original(self, source, tag, status)
         if takes and found is not None:
             self.tell_receive(status, None, since if waits else _now())
@@ -254,6 +286,7 @@ def _meeting(name: str) -> Any:
     @functools.wraps(original)
     def call(self: TracedComm, *arguments: Any, **named: Any) -> Any:
         since, token = _now(), self.meet()
+        self.begin_to_wait(since, tag=COLLECTIVE)
         answer = original(self, *arguments, **named)
         self.tell_wait(Wait.COLLECTIVE, since, NO_PEER, token)
         return answer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
 
@@ -16,27 +16,44 @@ if TYPE_CHECKING:
     from emulator.trace.bare import TracedComm
 
 
-class Operation(Protocol):
-    """What a request does."""
+class Operation:
+    """What a request does; `comm` is the communicator that made it. Nothing is told of one of this very class."""
+
+    def begins(self, comm: Any, since: float) -> None:
+        """Called when the rank begins to wait for it."""
 
     def done(self, comm: Any, status: MPI.Status, since: float) -> None:
         """Called once it is complete, for which the rank waited since `since`."""
 
+    def cancelled(self, comm: Any) -> None:
+        """Called once it is cancelled."""
 
-class Sending:
-    """A send under way to `peer`."""
 
-    def __init__(self, peer: int) -> None:
-        self.peer = peer
+class _Told(Operation):
+    """An operation of a `TracedComm`, with the member with number `peer` or with any."""
+
+    def __init__(self, peer: int, tag: int = MPI.ANY_TAG) -> None:
+        self.peer, self.tag = peer, tag
+
+    def begins(self, comm: TracedComm, since: float) -> None:
+        comm.begin_to_wait(since, self.peer, self.tag)
+
+    def cancelled(self, comm: TracedComm) -> None:
+        comm.goes_on()
+
+
+class Sending(_Told):
+    """A send under way."""
 
     def done(self, comm: TracedComm, status: MPI.Status, since: float) -> None:
         comm.tell_wait(Wait.SEND, since, self.peer)
 
 
-class Receiving:
-    """A receive that is posted."""
+class Receiving(_Told):
+    """A receive that is posted; `token` is None where only its message will say which one it is."""
 
-    def __init__(self, token: int | None) -> None:
+    def __init__(self, token: int | None, peer: int, tag: int) -> None:
+        super().__init__(peer, tag)
         self.token = token
 
     def done(self, comm: TracedComm, status: MPI.Status, since: float) -> None:
@@ -52,17 +69,28 @@ class _Traced:
     def done(self, status: MPI.Status, since: float) -> None:
         """Tell of the completion."""
         operation, self.operation = self.operation, None
-        if operation is not None and not status.Is_cancelled():
+        if operation is None:
+            return
+        if status.Is_cancelled():
+            operation.cancelled(self.comm)
+        else:
             operation.done(self.comm, status, since)
+
+    def begins(self, since: float) -> None:
+        """Tell that this rank begins to wait."""
+        if self.operation is not None:
+            self.operation.begins(self.comm, since)
 
     def Wait(self, status: MPI.Status | None = None) -> bool:
         since, status = _now(), status if status is not None else MPI.Status()
+        self.begins(since)
         answer: bool = super().Wait(status)  # type: ignore[misc]
         self.done(status, since)
         return answer
 
     def wait(self, status: MPI.Status | None = None) -> Any:
         since, status = _now(), status if status is not None else MPI.Status()
+        self.begins(since)
         answer = super().wait(status)  # type: ignore[misc]
         self.done(status, since)
         return answer
@@ -106,7 +134,7 @@ class TracedPrequest(_Traced, MPI.Prequest):  # type: ignore[misc]
         super().Start()
 
 
-def _completing(original: Any, complete: Callable[[Any, int], Sequence[int]], several: bool) -> Any:
+def _completing(original: Any, complete: Callable[[Any, int], Sequence[int]], several: bool, waits: bool) -> Any:
     """Wrap a class method of MPI.Request, such as Waitall; `complete` lists what its answer says is complete."""
 
     @functools.wraps(original)
@@ -114,6 +142,8 @@ def _completing(original: Any, complete: Callable[[Any, int], Sequence[int]], se
         if not any(isinstance(one, _Traced) for one in requests):
             return original(requests, statuses)
         since = _now()
+        if waits:  # for the first of them, as far as is known
+            next(one for one in requests if isinstance(one, _Traced)).begins(since)
         given: Any = statuses if statuses is not None else [] if several else MPI.Status()
         answer = original(requests, given)
         for place, index in enumerate(complete(answer, len(requests))):
@@ -140,6 +170,9 @@ def _some(answer: Any, count: int) -> Sequence[int]:
     return indices or ()
 
 
+_WAITS = ("Wait", "wait")
+
+
 @functools.cache
 def install() -> None:
     """Make MPI.Request's class methods tell of traced requests, once per process."""
@@ -147,8 +180,8 @@ def install() -> None:
     replace_methods(
         MPI.Request,
         {
-            verb + suffix: _completing(getattr(MPI.Request, verb + suffix), *kinds[suffix])
-            for verb in ("Wait", "Test", "wait", "test")
+            verb + suffix: _completing(getattr(MPI.Request, verb + suffix), *kinds[suffix], verb in _WAITS)
+            for verb in (*_WAITS, "Test", "test")
             for suffix in kinds
         },
     )

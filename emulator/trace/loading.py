@@ -165,7 +165,8 @@ def _read(path: Path) -> tuple[RankTrace, dict[str, Any]]:
         magic = b""
     if magic != MAGIC:
         raise UsageError(f"{path} is no trace of this version: run it again with --trace")
-    rows = np.frombuffer(data[HEADER : HEADER + limit * ROW.itemsize], ROW).copy()
+    kept = data[HEADER : HEADER + limit * ROW.itemsize]
+    rows = np.frombuffer(kept, ROW, count=len(kept) // ROW.itemsize).copy()  # of a file that was cut off, whole rows
     rows = rows[(rows["serial"] > 0) & (rows["kind"] >= SENT) & (rows["kind"] <= FAULT)]
     rows = rows[np.argsort(rows["serial"], kind="stable")]
     dropped = int(rows["serial"][-1]) - len(rows) if len(rows) else 0

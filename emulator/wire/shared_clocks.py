@@ -72,6 +72,7 @@ class SharedClocks:
         ranks = Counter(placed)
         self.shared = [ranks[host] > 1 for host in range(self.hosts)]
         self._links = len(network.links)
+        self._asked = network.plan.protocol is not None  # receivers let messages go out of their senders' cards
         length = 8 * (PACING + CELLS * (2 * self.hosts + self._links))
         machine: MPI.Intracomm = control.Split_type(MPI.COMM_TYPE_SHARED)  # type: ignore[assignment]
         homes = control.allgather(machine.bcast(control.Get_rank()))
@@ -79,11 +80,11 @@ class SharedClocks:
         self.machines = len(set(homes))
         self.ranks_here = machine.Get_size()
         self.is_leader = machine.Get_rank() == 0
-        self._file = _common_file(machine, length)
+        self._file = common_file(machine, length)
         self._map = mmap.mmap(self._file, length)
         self.flows: SharedFlows | None = None
         if network.plan.sharing == "packet":
-            file = _common_file(machine, shared_flows.LENGTH)
+            file = common_file(machine, shared_flows.LENGTH)
             self.flows = SharedFlows(network, file, RecordLock(file, 0))
         self.cells = memoryview(self._map).cast("d")
         self.pacing = self.cells[:PACING]
@@ -91,14 +92,14 @@ class SharedClocks:
 
     def cards(self, host: int) -> Cards:
         """Make the queues that the messages of a rank on this host pass."""
-        begin, shared = PACING + 2 * host * CELLS, self.shared[host]
+        begin, shared = PACING + 2 * host * CELLS, self.shared[host] or self._asked
         out, into = (
             Queue(self.cells, cell, self.lock(1 + cell) if shared else None) for cell in (begin, begin + CELLS)
         )
         out.remembers = shared  # the requests of one rank come in order
         first, links = PACING + 2 * self.hosts * CELLS, self.lock(LINKS_LOCK)
         shared_links = [Queue(self.cells, first + index * CELLS, links) for index in range(self._links)]
-        return Cards(out, into, shared_links, self.flows)
+        return Cards(out, into, shared_links, self.flows, lambda other: self.cards(other).out)
 
     def is_first_to_ask(self) -> bool:
         """Tell whether this rank is the first of its machine to ask."""
@@ -112,7 +113,7 @@ class SharedClocks:
         return RecordLock(self._file, which)
 
 
-def _common_file(machine: MPI.Intracomm, length: int) -> int:
+def common_file(machine: MPI.Intracomm, length: int) -> int:
     """Open one nameless file of `length` zero bytes on every rank of a machine."""
     folder = "/dev/shm" if os.path.isdir("/dev/shm") else None
     path = ""
@@ -142,6 +143,12 @@ def _check_machines(machines: Sequence[int], placed: Sequence[int], network: Net
                 f"ranks of one emulated host must run on one real machine, host {network.hosts[host].name!r} has some "
                 f"on two: map ranks by node, or give the network as many ranks per host as a machine has"
             )
+    protocol = network.plan.protocol
+    if protocol is not None and protocol.eager_limit is not None:
+        raise UsageError(
+            f"protocol.eager_limit needs all ranks on one real machine, this job has {len(set(machines))}: simulate "
+            "the ranks (--simulate P), or leave it out"
+        )
     if network.plan.sharing == "packet":
         raise UsageError(
             f'sharing = "packet" needs all ranks on one real machine, this job has {len(set(machines))}: use simulated '

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable
 
+from emulator.comm.send_receive import ReceiveRequest, SendRequest
 from emulator.core import wall_clock as clocks
 from emulator.core.engine import Engine
 from emulator.core.operations import Operation
 from emulator.wire.pacing import Pacer
+from emulator.wire.wait_board import NO_TAG, NOTED_S
 
 
 class Waiting(Engine):
@@ -22,13 +24,23 @@ class Waiting(Engine):
     def wait(self, operation: Operation) -> None:
         if operation.poll():
             return
-        nap = self._longest_nap(operation)
+        nap, board = self._longest_nap(operation), self.board
         self._pause.restart(nap, ramp=not self.pacer.pace)
-        while True:
-            self.progress()
-            if operation.poll():
-                return
-            self.doze(operation, nap)
+        since = 0.0 if board is None else clocks.perf_counter()
+        try:
+            while True:
+                self.progress()
+                if operation.poll():
+                    return
+                self.doze(operation, nap)
+                if since and board is not None and clocks.perf_counter() - since > NOTED_S:
+                    peer = operation.destination if isinstance(operation, SendRequest) else operation.source
+                    tag = operation.tag if isinstance(operation, ReceiveRequest) else NO_TAG
+                    board.waits(since, peer, tag)
+                    since = 0.0
+        finally:
+            if board is not None and not since:
+                board.goes_on()
 
     def doze(self, operation: Operation, nap: float) -> None:
         """Sleep before the next poll; other threads of this rank may make calls meanwhile."""

@@ -14,19 +14,21 @@ Nothing of the policies' own code runs here: what a recovery takes is a paramete
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from emulator import results
 from emulator.costs import checkpoints
 from emulator.errors import UsageError
 from faults import policies
 
 MEASURED_S = {"shrink": 35.3e-3, "spare": 64.5e-3, "respawn": 274e-3, "restart": 1.24}
 """Seconds from a kill to the next complete step, medians of drills: 16 ranks on one machine (docs/faults.md)."""
-SOURCE = "median of drills with 16 ranks on one machine, docs/faults.md"
+SOURCE = "drills with 16 ranks on one machine, docs/faults.md"
 MULTIPLES = (0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
 """Checkpoint intervals that are tried, as multiples of Young's."""
 MOST_FAILURES = 1e5  # of a month: more would simulate for minutes, and no job lives with them
@@ -43,6 +45,7 @@ class Month:
     length_s, step_s : of the whole, and of one step
     checkpoint_s : what writing a checkpoint takes, for `restart`
     recovery_s : what a recovery takes; None: what drills have measured
+    costs, costs_from : what it takes under some policies, of the run of that name (`costs_of`)
     draws, seed : how many months are drawn, and the seed of their failures
     """
 
@@ -53,12 +56,45 @@ class Month:
     step_s: float = 1.0
     checkpoint_s: float = 60.0
     recovery_s: float | None = None
+    costs: Mapping[str, float] = field(default_factory=dict)
+    costs_from: str = ""
     draws: int = 100
     seed: int = 0
 
     def recovery(self, policy: str) -> float:
         """Seconds that a recovery takes under a policy."""
-        return MEASURED_S[policy] if self.recovery_s is None else self.recovery_s
+        return self.costs.get(policy, MEASURED_S[policy]) if self.recovery_s is None else self.recovery_s
+
+    def source(self, policy: str) -> str:
+        """Where that is from."""
+        if self.recovery_s is not None:
+            return "given"
+        return self.costs_from if policy in self.costs else SOURCE
+
+
+def costs_of(run: str | Path) -> dict[str, float]:
+    """Median seconds of a recovery under each policy, of the drills in a drill's, a matrix' or a soak's result.
+
+    Raises
+    ------
+    UsageError
+        It is none of these, or has no recovery.
+    """
+    result = results.load(run)
+    drills = [result.get("drill") or {}, *((cell.get("drill") or {}) for cell in result.get("matrix") or ())]
+    took: dict[str, list[float]] = {}
+    for one in drills:
+        if one.get("recovery_seconds") is not None:
+            took.setdefault(one["recovery"], []).append(one["recovery_seconds"])
+    for one in (result.get("soak") or {}).get("recoveries", ()):
+        took.setdefault(one["recovery"], []).append(one["seconds"])
+    found = {policy: float(np.median(seconds)) for policy, seconds in took.items() if policy in MEASURED_S}
+    if not found:
+        raise UsageError(
+            f"--costs takes a drill's, a matrix' or a soak's run with a recovery by {', '.join(MEASURED_S)}, "
+            f"got {run}: name one, or give --recovery-time"
+        )
+    return found
 
 
 def compare(month: Month, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -84,7 +120,8 @@ def _row(month: Month, name: str, goodputs: Sequence[float], failures: Sequence[
     low, high = np.quantile(goodputs, [0.05, 0.95])
     mean = float(np.mean(goodputs))
     return {
-        "policy": name, "recovery_s": month.recovery(name), "goodput": mean, "p5": float(low), "p95": float(high),
+        "policy": name, "recovery_s": month.recovery(name), "source": month.source(name), "goodput": mean,
+        "p5": float(low), "p95": float(high),
         "lost": 1 - mean, "failures": float(np.mean(failures)), "young": None, "daly": None, "intervals": [], **more,
     }  # fmt: skip
 

@@ -38,7 +38,7 @@ def drill(request: Request, report: Report) -> None:
         for line in _plan(job, request.repeat):
             click.echo(line)
         return
-    with report.begun(job.ranks, **over(job.net, job.world, job.pace)) as folder:
+    with report.begun(job.ranks, **over(job, job.world)) as folder:
         drills.check(request, folder, mpirun.find_mpi())
         report.say(_summary(job))
         with report.progress(1 + request.repeat, "jobs") as bar:

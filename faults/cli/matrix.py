@@ -17,7 +17,7 @@ from faults.drill.request import Request
 
 @click.command()
 @requesting(
-    "ranks", "spares", "repeat", "net", "deadline_s", "trace", "trace_limit", "seed",
+    "ranks", "simulate", "spares", "repeat", "net", "deadline_s", "trace", "trace_limit", "seed",
     ranks={"type": click.IntRange(min=3), "default": 6},
     spares={"type": click.IntRange(min=1), "default": 1, "show_default": True, "help": "Spare ranks, for spare."},
     repeat={"help": "Drills in each cell."},
@@ -36,7 +36,7 @@ def matrix(
     Exit status: 0 all that can survive did, 2 bad input, 3 something did not.
     """
     chosen = matrices.cells(patterns, policies, scenarios)
-    emulated = over(request.net, request.ranks + (request.spares or 0))
+    emulated = over(request, request.ranks + (request.spares or 0))
     if report.dry_run:
         for cell in chosen:
             asked = cell.request(request)
@@ -47,6 +47,7 @@ def matrix(
     about = {name: SCENARIOS[name].about for name in dict.fromkeys(cell.fault for cell in chosen)}
     found: list[dict[str, Any]] = []
     with report.begun(request.ranks, **emulated) as folder:
+        report.say_given(request)
         with report.progress(len(chosen), "drills") as bar:
             for one in matrices.run(chosen, request, folder):
                 found.append(vars(one))

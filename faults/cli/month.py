@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
-from faults.campaigns.month import MEASURED_S, SOURCE, Month, compare
+from emulator.errors import UsageError
+from emulator.run.options import sharing
+from faults.campaigns.month import MEASURED_S, SOURCE, Month, compare, costs_of
 from faults.cli.options import Names, Positive
 from faults.cli.report import Report, reporting
 
@@ -19,22 +23,27 @@ from faults.cli.report import Report, reporting
 @click.option("--step", type=Positive(), default="1 s", show_default=True, help="Of one step, which a failure undoes.")
 @click.option("--checkpoint", type=Positive(), default="60 s", show_default=True, help="Time to write a "
               "checkpoint, for restart.")  # fmt: skip
-@click.option("--recovery-time", type=Positive(), help=f"What a recovery takes. Absent: {SOURCE}.")
+@click.option("--recovery-time", type=Positive(), help="What a recovery takes, by any policy. Absent: as --costs says.")
+@click.option("--costs", metavar="RUN", help="Run of a drill, a matrix or a soak: a recovery takes its median. Absent "
+              f"there, or here: medians of {SOURCE}.")  # fmt: skip
 @click.option("--draws", type=click.IntRange(min=1, max=10_000), default=100, show_default=True, help="Months to draw.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@sharing("seed")
 @reporting("month", "Check the options and simulate nothing.")
 def month(
     nodes: int, mtbf: float, recovery: tuple[str, ...], spares: int, length: float, step: float, checkpoint: float,
-    recovery_time: float | None, draws: int, seed: int, report: Report,
+    recovery_time: float | None, costs: str | None, draws: int, seed: int, report: Report,
 ) -> None:  # fmt: skip
     """Simulate a month of failures: goodput, the share lost, and the best checkpoint interval, for each policy."""
-    asked = Month(nodes, mtbf, spares, length, step, checkpoint, recovery_time, draws, seed)
+    if costs is not None and recovery_time is not None:
+        raise UsageError("--costs and --recovery-time both say what a recovery takes, got both: leave one out")
+    known = {} if costs is None else costs_of(costs)
+    asked = Month(nodes, mtbf, spares, length, step, checkpoint, recovery_time, known, f"{costs}", draws, seed)
     if report.dry_run:
-        compare(Month(nodes, mtbf, spares, length, step, checkpoint, recovery_time, 1, seed), recovery)
+        compare(replace(asked, draws=1), recovery)
         return
     with report.begun(1, clock="simulated"):
         rows = compare(asked, recovery)
         told = {"nodes": nodes, "mtbf_s": mtbf, "length_s": length, "step_s": step, "checkpoint_s": checkpoint,
-                "draws": draws, "source": SOURCE if recovery_time is None else "given"}  # fmt: skip
+                "draws": draws}  # fmt: skip
         report.save(month={**told, "rows": rows})
         report.show()

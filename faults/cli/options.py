@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from emulator.errors import UsageError
-from emulator.run.options import PACE, SIZE, refuse_idle_limit
+from emulator.run.options import COMMON, SIZE, refuse_beside_simulate, refuse_idle_limit
 from emulator.units import parse_time
 from faults.detect import DETECTORS
 from faults.drill.job_spec import CHECKPOINT, LEVELS
@@ -70,6 +70,8 @@ def _whole(least: int) -> click.IntRange:
 
 _ASKED: dict[str, dict[str, Any]] = {
     "ranks": _option("-n", type=_whole(2), default=8, show_default=True, help="Working ranks."),
+    "simulate": _option("--simulate", type=_whole(2), metavar="P",
+                        help="Simulate P working ranks in this process, in simulated time and without mpirun."),
     "faults": _option("--fault", multiple=True, metavar="LINE|FILE.toml",
                       help="KIND TARGET @ WHEN [for DURATION] [by FACTOR]; may be given several times."),
     "recovery": _option("--recovery", metavar="POLICY", help="How to recover; absent: the pattern's first policy."),
@@ -80,18 +82,17 @@ _ASKED: dict[str, dict[str, Any]] = {
                      help="Hosts for `kill host N`, in even blocks of ranks; absent: --net's."),
     "real_hosts": _option("--real-hosts", is_flag=True,
                           help="Two hosts made by scripts/two-hosts; a host dies with its daemon."),
-    "net": _option("--net", metavar="NAME|FILE.toml", help="Emulated network; absent: the transport as it is."),
-    "pace": _option("--pace", type=PACE, default="none", metavar="auto|none|K", show_default=True,
-                    help="Wall seconds per emulated second; none holds nothing back."),
+    "net": _option("--net", **COMMON["net"]),
+    "pace": _option("--pace", show_default=True, **COMMON["pace"]),
     "detector": _option("--detector", metavar="|".join(DETECTORS),
         help="Failure detector; absent: heartbeat where the plan has a hang, else runtime."),
     "limit_s": _option("--limit", type=Positive(), help="The detector's limit; absent: from the ranks per core."),
     "deadline_s": _option("--deadline", type=Positive(), default="120 s", show_default=True,
                           help="Longest time for one launch."),
-    "trace": _option("--trace", is_flag=True,
-                     help="Record what each rank does when (see 'python -m emulator trace')."),
-    "trace_limit": _option("--trace-limit", type=_whole(1), metavar="EVENTS",
-                           help="With --trace: events of each rank that are kept, the last ones."),
+    "quorum_s": _option("--quorum", type=Positive(),
+        help="A cut that lasts longer than this stops the side without a quorum; absent: both sides wait."),
+    "trace": _option("--trace", **COMMON["trace"]),
+    "trace_limit": _option("--trace-limit", **COMMON["trace-limit"]),
     "seed": _option("--seed", type=_whole(0), help="Seed of all random choices; absent: the plan file's, else 0."),
     # of the pattern
     "reduction": _option("--reduction", type=click.Choice(tuple(REDUCTIONS)),
@@ -153,6 +154,10 @@ def _request_of(pattern: str | None, asked: dict[str, Any]) -> Request:
     known = {field.name for field in fields(Request)}
     own = {option for pattern in CATALOGUE.values() for option in pattern.options} - known
     levels = asked.pop("levels", None)
+    if simulated := asked.get("simulate"):
+        refuse_beside_simulate("ranks", "pace", "real_hosts")
+        asked["ranks"] = simulated
+    asked["simulate"] = simulated is not None
     return Request(
         pattern or Request.pattern,
         faults=[fault.text for fault in faults],

@@ -23,19 +23,26 @@ from emulator.network import load
 from emulator.report import page, terminal, views
 from emulator.report.views import timeline
 from emulator.run import console
+from emulator.run.options import sharing
 from emulator.trace import folder as traces
 from emulator.trace.recorder import TRACES
+from faults.drill.request import Request
 from faults.launch import live
+from faults.simulate.costs import JobCosts
 
 NOT_RECOVERED = 3
 """Exit status of a command that found something which did not recover."""
 
 
-def over(net: str | None, ranks: int, pace: float | str = "none") -> dict[str, Any]:
-    """The fields of a result about the emulated network of so many ranks; none without a network."""
-    if net is None:
+def over(request: Request, ranks: int) -> dict[str, Any]:
+    """The fields of a result about the network of so many ranks; none where it is the transport as it is."""
+    if request.network is None:
         return {}
-    return {"network": load(net).sized(ranks).describe(), "clock": "emulated", "pace": None if pace == "none" else pace}
+    return {
+        "network": load(request.network).sized(ranks).describe(),
+        "clock": "simulated" if request.simulate else "emulated",
+        "pace": None if request.pace == "none" else request.pace,
+    }
 
 
 class Report:
@@ -115,6 +122,11 @@ class Report:
         if self.screen:
             self.screen.print(line)
 
+    def say_given(self, request: Request) -> None:
+        """Print the times that simulated jobs are told."""
+        if request.simulate:
+            self.say(JobCosts().line())
+
     def show(self) -> None:
         """Print what is saved, as ``python -m emulator report`` does; write its page, and say where that is."""
         self._unshown = False
@@ -149,20 +161,13 @@ def reporting(name: str, dry_run: str) -> Callable[[Callable[..., None]], Callab
     """
 
     def decorate(function: Callable[..., None]) -> Callable[..., None]:
+        @sharing("out", "json", "quiet", "full", out={"help": f"Run folder; absent: runs/{name}/<UTC time>."})
         @functools.wraps(function)
         def command(
-            *, dry_run: bool, out: str | None, json_file: str | None, quiet: bool, full: bool, **options: Any
+            *, dry_run: bool, out: str | None, json: str | None, quiet: bool, full: bool, **options: Any
         ) -> None:
-            function(report=Report(name, dry_run, out, json_file, quiet, full), **options)
+            function(report=Report(name, dry_run, out, json, quiet, full), **options)
 
-        for option in (
-            click.option("--full", is_flag=True, help="Print everything instead of one screen."),
-            click.option("--quiet", is_flag=True, help="Print nothing but errors."),
-            click.option("--json", "json_file", metavar="FILE", help="Write the result to this file as well."),
-            click.option("--out", metavar="DIR", help=f"Run folder; absent: runs/{name}/<UTC time>."),
-            click.option("--dry-run", is_flag=True, help=dry_run),
-        ):
-            command = option(command)
-        return command
+        return click.option("--dry-run", is_flag=True, help=dry_run)(command)
 
     return decorate

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
 
 import click
 from click.core import ParameterSource
 
 from emulator.run import console
+from emulator.run.options import refuse_idle_limit
+from emulator.trace.folder import prepare
 from faults.cli.options import Positive
+from faults.cli.report import Report
 from faults.launch import live
-from faults.launch.own_program import LAUNCHES
+from faults.launch.own_program import LAUNCHES, check_program, in_words
 from faults.launch.own_program import run as run_program
 from faults.policies import POLICIES
 
@@ -31,23 +36,53 @@ from faults.policies import POLICIES
     "--limit", "limit_s", type=Positive(), help="Kill a rank that is stopped for so long; absent: 1 s, more if busy."
 )
 @click.option("--detector/--no-detector", default=True, show_default=True, help="Look for stopped ranks.")
+@click.option("--trace", is_flag=True, help="Record what each rank does when (see 'python -m emulator trace').")
+@click.option(
+    "--trace-limit",
+    type=click.IntRange(min=1),
+    metavar="EVENTS",
+    help="With --trace: events of each rank that are kept, the last ones.",
+)
+@click.option(
+    "--out",
+    metavar="DIR",
+    help="Keep a result and its page in this folder; absent: with --trace, in runs/program/<UTC time>, else nowhere.",
+)
 @click.option("--json", "json_file", metavar="FILE", help="Write status, launches, recoveries and ranks' ends to it.")
 @click.argument("program", nargs=-1, required=True, metavar="PROGRAM.py|-m MODULE [ARGUMENT]...")
 def run(
     ranks: int, recovery: str, launches: int, deadline: float | None, limit_s: float | None, detector: bool,
-    json_file: str | None, program: tuple[str, ...],
+    trace: bool, trace_limit: int | None, out: str | None, json_file: str | None, program: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Run a program that uses faults.recovering, routing or restarting, until its ranks have finished or failed.
 
     Exit status: 0 it came to its end, 2 bad usage, 3 not recovered, else the program's own, 1 if it failed without one.
     """
+    refuse_idle_limit(trace, trace_limit)
     name = program[: 2 if program[0] == "-m" else 1]
     if after := _options_after(click.get_current_context(), program[len(name) :]):
         hint = f"{', '.join(after)} after {' '.join(name)} goes to the program; options of faults run come before it"
         print(f"hint: {hint}", file=sys.stderr)
     screen = console.make_console(stderr=not sys.stdout.isatty())
-    with console.progress(screen, None) as ranks_at_work, live.on(ranks_at_work):
-        status = run_program(program, ranks, recovery, launches, deadline, json_file, limit_s if detector else 0.0)
+
+    def start(traces: Path | None = None, seen: Callable[[dict[str, Any]], object] = lambda record: None) -> int:
+        limit = limit_s if detector else 0.0
+        with console.progress(screen, None) as ranks_at_work, live.on(ranks_at_work):
+            return run_program(
+                program, ranks, recovery, launches, deadline, json_file, limit, traces, trace_limit, seen
+            )
+
+    if not trace and out is None:
+        sys.exit(start())
+    check_program(program, trace)  # before there is a folder
+    report = Report("program", False, out, None, quiet=True)
+    report.screen = screen
+    with report.begun(ranks) as folder:
+        if trace:
+            prepare(folder)
+        status = start(folder if trace else None, lambda record: report.save(program=in_result(record)))
+        report.add_timeline(folder, "")
+        report.show()
     sys.exit(status)
 
 
@@ -60,3 +95,8 @@ def _options_after(context: click.Context, arguments: Sequence[str]) -> list[str
         for name in (*option.opts, *option.secondary_opts)
     }
     return [name for name in (one.partition("=")[0] for one in arguments) if name in ours]
+
+
+def in_result(record: dict[str, Any]) -> dict[str, Any]:
+    """What a result says of the program: as in the file of ``--json``, with each recovery in words as well."""
+    return record | {"recoveries": [facts | {"told": in_words(facts)} for facts in record["recoveries"]]}

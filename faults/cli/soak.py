@@ -20,7 +20,7 @@ from faults.patterns.catalogue import CATALOGUE
 @click.command()
 @click.option("--kills", type=click.IntRange(min=1), default=300, show_default=True, help="Least kills fired.")
 @requesting(
-    "ranks", "net", "ballast", "trace", "trace_limit", "seed",
+    "ranks", "simulate", "net", "ballast", "trace", "trace_limit", "seed",
     ranks={"flag": "--most-ranks", "default": 16, "help": "Largest job."},
     ballast={"help": "Bytes that are sent along with the work, so that kills interrupt long messages."},
     seed={"default": 0, "show_default": True, "help": "Seed of all random choices."},
@@ -38,15 +38,16 @@ def soak(kills: int, request: Request, patterns: tuple[str, ...], policies: tupl
         for trial in soaks.trials(kills, request, chosen):
             click.echo(f"{trial.text}: {'; '.join(trial.request.faults)}")
         return
-    for policy in {policy for _, policy in chosen}:
+    for policy in {policy for _, policy in chosen if not request.simulate}:
         need_ulfm(mpirun.find_mpi(), policy)
     about = {
         "seed": request.seed,
-        "net": request.net,
+        "net": request.network,
         "ballast": request.options.get("ballast", 0),
         "jobs": [f"{pattern} by {policy}" for pattern, policy in chosen],
     }
-    with report.begun(request.ranks, **over(request.net, request.ranks)) as folder:
+    with report.begun(request.ranks, **over(request, request.ranks)) as folder:
+        report.say_given(request)
         with report.progress(kills, "kills") as bar:
 
             def keep(tally: Tally, fired: int) -> None:

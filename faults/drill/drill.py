@@ -66,6 +66,7 @@ class Outcome:
             "episodes": [episode.to_json(first.episodes[0].began) for episode in first.episodes],
             "joins": [vars(join) | {"at": join.at - first.episodes[0].began} for join in first.joins if first.episodes],
             "detector": job.detector,
+            "given": job.costs.line() if job.simulate else None,
             "faults": [
                 one | {"fired": all(j.fired[number]["fired"] for j in repeats)}
                 for number, one in enumerate(first.fired)
@@ -138,7 +139,8 @@ def check(request: Request, folder: Path, mpi: mpirun.Mpi) -> JobSpec:
         As `run`, but for a job that fails without any fault.
     """
     spec = request.spec()
-    need_ulfm(mpi, spec.recovery)
+    if not spec.simulate:
+        need_ulfm(mpi, spec.recovery)
     if spec.real_hosts:
         two_hosts.check(mpi, spec.ranks)
     for job in (STEADY, *map(repeat_folder, range(request.repeat))):
@@ -164,10 +166,17 @@ def launch_once(
         spec.checkpoint = spec.checkpoint | {"folder": _own_checkpoints(spec, folder.name)}
     if CATALOGUE[spec.pattern].trains:
         save_digits(folder / DATA, digits)
-    finished = supervise(spec, folder, mpi)
+    finished = simulated(spec, folder) if spec.simulate else supervise(spec, folder, mpi)
     if spec.trace:
         finished.timeline = traces.conclude(folder)
     return finished, evaluate(finished)
+
+
+def simulated(spec: JobSpec, folder: Path) -> Finished:
+    """Run the job on simulated ranks."""
+    from faults.simulate.job import simulate  # it loads MPI, which a launcher does without
+
+    return simulate(spec, folder)
 
 
 def _check_free(folder: Path) -> None:

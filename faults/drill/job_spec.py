@@ -12,6 +12,7 @@ from faults.detect import Detector
 from faults.drill.request import Request
 from faults.plan.model import Event
 from faults.policies import Policy
+from faults.simulate.costs import JobCosts
 
 FILE = "job.json"
 BOARD, JOURNAL, RESULTS, MEMBERS, STACKS = "board", "journal", "results", "members", "stacks"
@@ -39,6 +40,11 @@ class JobSpec(Request):
     @property
     def policy(self) -> Policy:
         return policies.of(self.recovery)
+
+    @property
+    def costs(self) -> JobCosts:
+        """What a simulated job is told."""
+        return JobCosts()
 
     @property
     def failure_detector(self) -> Detector:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import importlib
-import json
 import os
 import signal
 import sys
@@ -16,14 +14,11 @@ mpi4py.rc.finalize = False  # after a failure MPI_Finalize can hang; ranks agree
 
 from mpi4py import MPI  # noqa: E402
 
-from emulator.errors import UsageError  # noqa: E402
-from faults.agree.survivor_group import RecoveryFailed  # noqa: E402
-from faults.drill import job_spec  # noqa: E402
+from faults.drill import job_spec, rank  # noqa: E402
 from faults.drill.job_spec import JobSpec  # noqa: E402
 from faults.inject.drill_context import DrillContext  # noqa: E402
-from faults.inject.injector import Injector  # noqa: E402
-from faults.record.journal import Journal, What  # noqa: E402, What
-from faults.record.status_board import StatusBoard, claim  # noqa: E402
+from faults.record.journal import What  # noqa: E402
+from faults.record.status_board import claim  # noqa: E402
 from faults.recover.program_failure import die_loudly  # noqa: E402
 from faults.recover.spawning import spawned  # noqa: E402
 
@@ -36,40 +31,17 @@ def main(folder: Path) -> None:
     member = claim(folder / job_spec.MEMBERS, spec.world) if spawned() else MPI.COMM_WORLD.Get_rank()
     stacks = (folder / job_spec.STACKS / f"{member:03d}.txt").open("w")
     faulthandler.register(signal.SIGUSR1, stacks, all_threads=True)
-    tools = _instruments(folder, spec, member)
+    tools = rank.instruments(folder, spec, member)
+    assert tools.board is not None
+    spec.failure_detector.take_part(tools.board, member, spec.world, spec.attempt, spec.limit_s or 0.0)
     tools.journal.write(What.STARTED, pid=os.getpid(), host=MPI.Get_processor_name())
-    try:
-        module = spec.options.get("program", f"faults.patterns.{spec.pattern.replace('-', '_')}")
-        record = importlib.import_module(module).run(spec, folder, tools)
-    except RecoveryFailed as lost:
-        tools.journal.write(What.LOST, phase=lost.phase, reason=lost.reason)
-        _leave(spec, tools)
-    except UsageError as error:  # of an algorithm that needs more ranks than are left
-        tools.journal.write(What.LOST, phase="rebuild", reason=str(error))
-        _leave(spec, tools)
-    waiting = folder / job_spec.RESULTS / f".{member:03d}"
-    waiting.write_text(json.dumps(record | {"member": member, "attempt": spec.attempt}))
-    waiting.replace(folder / job_spec.RESULTS / f"{member:03d}.json")
+    rank.work(spec, folder, tools)
     _leave(spec, tools)
-
-
-def _instruments(folder: Path, spec: JobSpec, member: int) -> DrillContext:
-    board = StatusBoard(folder / job_spec.BOARD, spec.members, len(spec.events))
-    place = member if member < spec.world else -1
-    board.enter(member, place, spec.attempt)
-    journal = Journal(folder / job_spec.JOURNAL, member, spec.attempt)
-    injector = Injector(spec.events, board, journal, member, place)
-    spec.failure_detector.take_part(board, member, spec.world, spec.attempt, spec.limit_s or 0.0)
-    return DrillContext(journal, board, injector, member, traces=folder if spec.trace else None)
 
 
 def _leave(spec: JobSpec, tools: DrillContext) -> None:
     """Exit: without MPI_Finalize where ranks may have died, with it where mpirun needs it."""
-    tools.journal.write(What.LEFT)
-    if tools.recorder is not None:
-        tools.recorder.close()
-    if tools.board is not None:
-        tools.board.leave(tools.member)
+    rank.leave(tools)
     sys.stdout.flush()
     sys.stderr.flush()
     if spec.policy.relaunches:

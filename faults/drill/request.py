@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from faults.drill.job_spec import JobSpec
 
+SIMULATED_NET = "10gbe"
+"""The network of simulated ranks where none is named."""
+
 
 @dataclass
 class Request:
@@ -25,7 +28,10 @@ class Request:
         network's
     real_hosts : on two hosts made by ``scripts/two-hosts``
     limit_s : silence that means death to the detector; None: from the ranks per core
+    quorum_s : a cut that lasts longer stops the side without a quorum after so many emulated seconds
+        (`faults.agree.quorum`); None: both sides wait
     stall_s, deadline_s : longest time without any progress, and longest time of one launch
+    simulate : on simulated ranks of this process, in simulated time
     trace, trace_limit : whether each rank's events are recorded, and how many of a rank are kept; None: what suits
         their number
     """
@@ -46,10 +52,17 @@ class Request:
     pace: float | str = "none"
     detector: str | None = None
     limit_s: float | None = None
+    quorum_s: float | None = None
     stall_s: float = 20.0
     deadline_s: float = 120.0
+    simulate: bool = False
     trace: bool = False
     trace_limit: int | None = None
+
+    @property
+    def network(self) -> str | None:
+        """The network by name or file; None for the transport as it is."""
+        return self.net or (SIMULATED_NET if self.simulate else None)
 
     def spec(self, seed: int | None = None) -> JobSpec:
         """The job that this means, with the draws of that seed (absent: its own); see `faults.drill.resolution`."""

@@ -8,6 +8,7 @@ from dataclasses import replace
 from emulator.errors import UsageError
 from emulator.network import load
 from faults import policies
+from faults.agree.quorum import has_quorum
 from faults.detect import HEARTBEAT, RUNTIME
 from faults.drill import survivors
 from faults.drill.job_spec import CHECKPOINT, JobSpec
@@ -18,9 +19,11 @@ from faults.patterns.catalogue import CATALOGUE, Pattern
 from faults.plan import consistency
 from faults.plan.events import resolve as events_of
 from faults.plan.grammar import parse
+from faults.plan.kinds import KINDS
 from faults.plan.model import Event, Fault, When
 from faults.policies import Policy
 
+_SIMULATED_BYTES = 3 << 20  # of a simulated rank with its communicators and its model
 OWN_BYTES = 1 << 16  # of arrays that only one rank has, where there are levels of checkpoints
 
 
@@ -46,6 +49,7 @@ def resolve(request: Request, seed: int) -> JobSpec:
         "recovery": policy.name,
         "spares": spares,
         "steps": request.steps or pattern.steps,
+        "net": request.network,
         "options": pattern.options | own | request.options,
         "checkpoint": checkpoint,
         "detector": request.detector or (HEARTBEAT if any(fault.kind.silent for fault in faults) else RUNTIME),
@@ -60,6 +64,9 @@ def resolve(request: Request, seed: int) -> JobSpec:
         faults, job.ranks, spares=spares, steps=job.steps, hosts=placement(job), groups=_groups(job),
         roles=pattern.roles(job), seed=seed, refilled=policy.refills,
     )  # fmt: skip
+    if job.quorum_s is not None:
+        job.events += _cut_off(job, job.quorum_s)
+        consistency.check(job.events, policy.refills)
     consistency.check_recoveries(job.events, lambda when: _only_in_repair(job, when))
     if job.real_hosts:
         job.events = [_with_daemon(event, faults) for event in job.events]
@@ -136,8 +143,26 @@ def _check_ranks(job: JobSpec, pattern: Pattern) -> None:
             "the loss of a real host's daemon ends the whole job: --real-hosts goes with --recovery restart, "
             "and without --net and --hosts"
         )
+    if job.simulate:
+        _check_simulated(job)
     if job.net is not None:
         check_network(job.net, job.world, policy)
+
+
+def _check_simulated(job: JobSpec) -> None:
+    """Reject what simulated ranks do not do, and more of them than fit into memory."""
+    from emulator.sim.run import check_memory  # it imports MPI, which a launcher does without
+
+    check_memory(job.world, _SIMULATED_BYTES)
+    if job.policy.spawns:
+        able = ", ".join(one.name for one in policies.POLICIES.values() if not one.spawns)
+        raise UsageError(f"simulated ranks are not started later, got --recovery {job.recovery}: choose of {able}")
+    if job.checkpoint["background"]:
+        raise UsageError("simulated ranks have no threads, got --background: leave it out")
+    if job.failure_detector.name not in (RUNTIME, HEARTBEAT):
+        raise UsageError(
+            f"--detector {job.detector} is a thread of each rank, which is not simulated: choose {HEARTBEAT}"
+        )
 
 
 def _check_checkpoints(job: JobSpec, pattern: Pattern) -> None:
@@ -243,6 +268,34 @@ def _check_flips(job: JobSpec) -> None:
                 f"fault {event.text!r}: checksums tell which state is right by a majority of ranks, and "
                 f"{len(together)} of {job.ranks} would have another one: flip fewer, or give -n more"
             )
+
+
+def _cut_off(job: JobSpec, limit_s: float) -> list[Event]:
+    """An event for each rank that stops because a cut that lasts longer than that leaves it without a quorum.
+
+    Raises
+    ------
+    UsageError
+        A cut whose two sides are not all living ranks: some would reach both.
+    """
+    cuts = [event for event in job.events if event.kind.two_sides and not event.one_way]
+    found = []
+    for event in cuts:
+        if (event.duration_s or 0.0) <= limit_s:
+            continue
+        gone = {
+            one.rank for one in job.events if one.surely_ends_rank and (one.when.step or 0) < (event.when.step or 0)
+        }
+        members = set(range(job.world)) - gone
+        mine, others = set(event.side) & members, set(event.others) & members
+        if mine | others != members:
+            raise UsageError(
+                f"fault {event.text!r}: --quorum is for a cut into two sides, and ranks "
+                f"{', '.join(map(str, sorted(members - mine - others)))} are on none: name them"
+            )
+        if event.rank in members and not has_quorum(mine if event.rank in mine else others, members):
+            found.append(replace(event, ident=f"{event.ident}-off", kind=KINDS["cut-off"], duration_s=None))
+    return found
 
 
 def _with_daemon(event: Event, faults: Sequence[Fault]) -> Event:

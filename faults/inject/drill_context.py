@@ -83,13 +83,12 @@ class DrillContext:
 
         Parameters
         ----------
-        declared_s : seconds of work that is declared instead of done; they are slept here
+        declared_s : seconds of work that is declared instead of done, which pass here
         """
         clock = self.platform.clock
         began = clock.cpu()
         yield
-        if declared_s:
-            clock.sleep(declared_s)
+        clock.work(declared_s)
         if self.injector is not None:
             self.injector.drag(clock.cpu() - began + declared_s)
 

@@ -18,14 +18,18 @@ from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
 from faults.inject.injector import Handler
 from faults.plan.model import Event
+from faults.recover.program_failure import end_cut_off
 
 
 def job_comm(spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
     """The communicator that the job's messages go by: MPI's own, or an emulated network that faults may change."""
     if spec.net is None:
         return _listened_to(_recorded(MPI.COMM_WORLD, spec, drill), drill)
-    comm = emulator.emulate(MPI.COMM_WORLD, spec.net, pace=spec.pace, compute="measured", seed=spec.seed)
-    faults = NetworkFaults(comm)
+    comm = drill.platform.world
+    if comm is None:
+        comm = emulator.emulate(MPI.COMM_WORLD, spec.net, pace=spec.pace, compute="measured", seed=spec.seed)
+    limit_s = (spec.quorum_s or 0.0) * (spec.pace if isinstance(spec.pace, float) else 0.0)
+    faults = NetworkFaults(comm, lambda event: end_cut_off(drill, event, limit_s))
     drill.network_faults = faults
     if drill.injector is not None:
         drill.injector.handlers |= faults.handlers()
@@ -38,7 +42,7 @@ def _recorded(comm: MPI.Intracomm, spec: JobSpec, drill: DrillContext) -> MPI.In
         return comm
     from emulator.trace import bare, tracing
 
-    clock = "wall" if spec.net is None else "emulated"
+    clock = "simulated" if spec.simulate else "wall" if spec.net is None else "emulated"
     if spec.net is None:
         mine = comm.Get_rank()
         comm = bare.traced(comm, members=[drill.member + rank - mine for rank in range(comm.Get_size())])
@@ -62,15 +66,17 @@ class NetworkFaults:
     Parameters
     ----------
     comm : an emulated communicator over all ranks
+    stop : ends this rank, which has no quorum
     """
 
-    def __init__(self, comm: Any) -> None:
+    def __init__(self, comm: Any, stop: Handler) -> None:
+        self._stop = stop
         self._comm, self._state = comm, comm.network_state
         self._ends: list[tuple[float, Callable[[], None]]] = []  # when a change is over, and what undoes it
 
     def handlers(self) -> dict[str, Handler]:
         """What the injector calls for each kind of fault."""
-        return {"cut": self._cut, "lose": self._lose, "slow": self._slow}
+        return {"cut": self._cut, "cut-off": self._stop, "lose": self._lose, "slow": self._slow}
 
     def now(self) -> float:
         """Emulated seconds."""

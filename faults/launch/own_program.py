@@ -12,7 +12,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,9 @@ def run(
     deadline_s: float | None = None,
     json_file: str | None = None,
     limit_s: float | None = None,
+    traces: Path | None = None,
+    trace_limit: int | None = None,
+    seen: Callable[[dict[str, Any]], object] = lambda record: None,
 ) -> int:
     """Run a program of one's own that uses `recovering`, `routing` or `restarting`; its output is passed on.
 
@@ -64,6 +67,9 @@ def run(
         nowhere
     limit_s : a rank that is stopped (SIGSTOP) for so many seconds is killed; 0: never; absent: 1, or more on a busy
         machine
+    traces, trace_limit : run folder in which each rank records what it does when, and events of a rank that are kept;
+        absent: nothing is recorded, and so many as suit the number of ranks
+    seen : called after each launch with what `json_file` gets
 
     Returns
     -------
@@ -76,17 +82,20 @@ def run(
         An unknown policy, no rank, one that needs ULFM where the MPI has none, or a file that cannot be written.
     """
     chosen = policies.of(policy)
-    check_program(program)
+    check_program(program, traces is not None)
     check_writable(json_file)
     limit = max(_LIMIT_S, detect.limit_for(ranks)) if limit_s is None else limit_s
     job = _Job(mpirun.command(ranks, program, ft=chosen.needs_ulfm), ranks, len(program) + 1, chosen, deadline_s, limit)
+    job.traces, job.trace_limit = traces, trace_limit
     for number in range(launches):
         status = job.launch(number)
+        ended = NOT_RECOVERED if status is None else status
+        record = {"policy": policy, "status": ended, "launches": number + 1}
+        record |= {"recoveries": job.recoveries, "ends": job.ends}
+        seen(record)
         if json_file is not None:
-            ended = NOT_RECOVERED if status is None else status
-            record = {"policy": policy, "status": ended, "launches": number + 1}
             with replacing(json_file) as waiting:
-                waiting.write_text(json.dumps(record | {"recoveries": job.recoveries, "ends": job.ends}))
+                waiting.write_text(json.dumps(record))
         if status is not None:
             return status
         if number + 1 < launches:
@@ -118,6 +127,8 @@ class _Job:
     early: int = 0
     why: str = ""
     left: int = sys.maxsize
+    traces: Path | None = None
+    trace_limit: int | None = None
 
     def launch(self, number: int) -> int | None:
         """Start the program once; the status to end with, None to start it again."""
@@ -126,7 +137,7 @@ class _Job:
             at_work = RanksAtWork(_board(Path(folder), self.ranks), self.ranks)
             watch = RankWatch(Path(folder), self.ranks, self.deadline_s, at_work)
             parent, received = parent_command(Path(folder), self.limit_s, self.policy.needs_ulfm), list[int]()
-            arguments = [*self.arguments[: -self.words], *parent, *self.arguments[-self.words :]]
+            arguments = [*self.arguments[: -self.words], *parent, *self._program(number)]
             with live.shown(at_work):
                 status = foreground.run_filtered(
                     arguments,
@@ -151,6 +162,14 @@ class _Job:
             _say(f"error: not recovered: {watch.why}")
             return NOT_RECOVERED
         return self._judge(processes, status, watch.why, watch.stalled)
+
+    def _program(self, number: int) -> list[str]:
+        """The command of a rank: Python and the program, or what runs the program and records meanwhile."""
+        python, *program = self.arguments[-self.words :]
+        if self.traces is None:
+            return [python, *program]
+        about = map(str, (self.traces.resolve(), number, self.ranks, self.trace_limit or 0))
+        return [python, "-m", "faults.launch.traced_program", *about, *program]
 
     def _judge(self, processes: list[Process], status: int, ended_for: str, stalled: bool = False) -> int | None:
         said = [one.word for one in processes if one.word]
@@ -196,13 +215,14 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def check_program(program: Sequence[str]) -> None:
-    """Refuse a program that Python could not begin to run.
+def check_program(program: Sequence[str], traced: bool = False) -> None:
+    """Refuse a program that Python could not begin to run, or that could not be traced.
 
     Raises
     ------
     UsageError
-        No such file or module, a folder without ``__main__.py``, or a file that cannot be read.
+        No such file or module, a folder without ``__main__.py``, a file that cannot be read, or an option of Python's
+        before a program that is to be traced.
     """
     name = program[0] if program else ""
     if name == "-m":
@@ -211,8 +231,10 @@ def check_program(program: Sequence[str]) -> None:
                 f"-m takes a module that can be run, got {' '.join(program[1:2]) or 'nothing'}: see PYTHONPATH"
             )
         return
-    if name.startswith("-"):
-        return  # one of Python's own options
+    if name.startswith("-"):  # one of Python's own options
+        if traced:
+            raise UsageError(f"--trace records a Python file or -m MODULE, got Python's option {name}: leave it out")
+        return
     path = Path(name)
     if path.is_dir() and not (path / "__main__.py").exists():
         raise UsageError(f"a program is a Python file, {name} is a folder: name a file in it")

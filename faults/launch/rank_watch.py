@@ -4,6 +4,7 @@ a rank was killed before all had begun their loop      end the launch, start it 
 a rank ended itself before that, with a status > 0     end the launch: the others may wait for it for ever
 a rank called Abort                                    end the launch
 mpirun lost its own job                                end the launch: it will spawn no process any more
+Open MPI ended the job for a send to a dead rank       end the launch, start it again: no error handler is asked there
 all ranks have ended, mpirun has not                   end the launch
 all that live have come to the program's end           end the launch: MPI_Finalize hangs now and then after a death
 a repair does not move on, and no rank computes        end the launch, start it again: of two deaths close together
@@ -27,6 +28,7 @@ from faults.record import outcome
 from faults.record.outcome import Process
 
 _LOST_JOB = b"LAUNCHER JOB OBJECT NOT FOUND"
+_SEND_TO_THE_DEAD = b"Send error after request freed"
 EARLY = "before all ranks had begun their loop"
 _LOOK_S = 0.05
 _GRACE_S = 2.0  # in which the others may end by themselves
@@ -61,7 +63,7 @@ class RankWatch:
     Attributes
     ----------
     why, late : why the launch was ended; empty if it ended by itself. Whether that was because of its deadline.
-    stalled : whether that was because of a repair that did not move on
+    stalled : whether that was because of a repair that did not move on, or of Open MPI itself
     """
 
     def __init__(
@@ -78,6 +80,9 @@ class RankWatch:
     def line(self, text: bytes) -> None:
         """Read a line of mpirun's standard error."""
         self._lost_job = self._lost_job or _LOST_JOB in text
+        if _SEND_TO_THE_DEAD in text and not self.stalled:
+            self.stalled = True
+            self.why = "Open MPI ended the job because a message that had been sent did not reach a dead rank"
 
     def over(self) -> bool:
         """Whether the launch is to be ended now."""

@@ -72,7 +72,7 @@ def supervise(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> Finished:
         ours.write(What.LAUNCHED)
         # Without ULFM no rank outlives the first death, and the sooner all are gone the sooner they are back.
         all_for_one = spec.world if spec.policy.relaunches else 0
-        _set_anew(spec, board, records)
+        set_anew(spec, board, records)
         watch = Watch(folder, board, spec.stall_s, spec.deadline_s, watcher, all_for_one, spec.world)
         ending = _launch(spec, folder, mpi, watch, _lost_hosts(spec, records))
         endings.append(ending)
@@ -91,7 +91,7 @@ def supervise(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> Finished:
         spec,
         folder,
         endings,
-        _results(folder),
+        left_results(folder),
         records,
         [float(at) for at in board.fired],
         began,
@@ -100,7 +100,7 @@ def supervise(spec: JobSpec, folder: Path, mpi: mpirun.Mpi) -> Finished:
     )
 
 
-def _set_anew(spec: JobSpec, board: StatusBoard, records: list[dict[str, Any]]) -> None:
+def set_anew(spec: JobSpec, board: StatusBoard, records: list[dict[str, Any]]) -> None:
     """Reset the board for a launch: no rank has come, and faults that hit no process so far are still to happen."""
     board.rows["state"] = 0
     struck = timeline.struck(records)
@@ -149,7 +149,7 @@ def _complete(folder: Path) -> bool:
     return any((folder / job_spec.RESULTS).glob("*.json"))
 
 
-def _results(folder: Path) -> list[dict[str, Any]]:
+def left_results(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted((folder / job_spec.RESULTS).glob("*.json"))]
 
 

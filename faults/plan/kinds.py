@@ -88,6 +88,7 @@ KINDS = {
             "cut", "no message passes between two groups of ranks", lasts=True, persists=True, needs_duration=True,
             factor=_TIMES, two_sides=True, needs_network=True,
         ),
+        Kind("cut-off", "the rank stops, on the side of a cut that has no quorum", ends=True, lingers=True),
         Kind(
             "lose", "messages are lost", lasts=True, persists=True, factor=_SHARE, nic_factor=_SLOWER_CARD,
             needs_network=True,

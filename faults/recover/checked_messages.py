@@ -21,7 +21,7 @@ import numpy as np
 from mpi4py import MPI
 
 from emulator.trace.bare import size_of
-from emulator.trace.bare_requests import TracedPrequest, TracedRequest, install
+from emulator.trace.bare_requests import Operation, TracedPrequest, TracedRequest, install
 
 Flip = Callable[[memoryview], None]
 
@@ -80,7 +80,7 @@ def _content(buffer: Any) -> memoryview | None:
         return None
 
 
-class _Arriving:
+class _Arriving(Operation):
     """A receive into a buffer that is posted."""
 
     def __init__(self, buffer: Any) -> None:
@@ -88,13 +88,6 @@ class _Arriving:
 
     def done(self, comm: Any, status: MPI.Status, since: float) -> None:
         comm.sums.has_arrived(self._buffer, status)
-
-
-class _Leaving:
-    """A send under way."""
-
-    def done(self, comm: Any, status: MPI.Status, since: float) -> None:
-        """It was counted when it began."""
 
 
 class CheckedComm(MPI.Intracomm):
@@ -153,9 +146,9 @@ def _starting(name: str) -> Any:
     original = getattr(MPI.Intracomm, name)
 
     def call(self: CheckedComm, buf: Any, dest: int, tag: int = 0) -> Any:
-        def begin() -> _Leaving:
+        def begin() -> Operation:  # the send is counted when it begins
             self.sums.sends(buf, dest)
-            return _Leaving()
+            return Operation()
 
         return TracedPrequest(original(self, buf, dest, tag), self, begin)
 

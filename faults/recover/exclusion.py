@@ -65,23 +65,23 @@ class Route(GuardedLoop):
     def follow(self, others: Sequence[int]) -> None:
         """Count the steps of the slowest of other living ranks, for a rank that serves and has none of its own.
 
-        A thread looks at the board, so that a fault can meet a server at a step of its workers.
+        It looks at the board now and then beside its work, so that a fault can meet a server at a step of its workers.
         """
         board = self.drill.board
         if board is None:
             return
+        seen = -1
 
         def look() -> None:
-            seen = -1
-            while not self._over.wait(_FOLLOW_EVERY_S):
-                rows = board.rows
-                at_work = [rank for rank in others if rank not in self.dead and rows["state"][rank] == WORKING]
-                slowest = min((int(rows["step"][rank]) for rank in at_work), default=seen)
-                for step in range(seen + 1, slowest + 1):
-                    self.drill.working_on(step)
-                seen = max(seen, slowest)
+            nonlocal seen
+            rows = board.rows
+            at_work = [rank for rank in others if rank not in self.dead and rows["state"][rank] == WORKING]
+            slowest = min((int(rows["step"][rank]) for rank in at_work), default=seen)
+            for step in range(seen + 1, slowest + 1):
+                self.drill.working_on(step)
+            seen = max(seen, slowest)
 
-        threading.Thread(target=look, name="follow", daemon=True).start()
+        self._clock.every(_FOLLOW_EVERY_S, look, self._over)
 
     def need(self, role: str, ranks: Iterable[int]) -> None:
         """Require that one of these ranks lives, or the job fails. A later call replaces the ranks of the role."""

@@ -27,6 +27,7 @@ from faults.record.journal import What
 
 if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
+    from faults.plan.model import Event
 
 _PATIENCE_S = 2.0
 _DEATHS = [getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_REVOKED") if hasattr(MPI, name)]
@@ -203,7 +204,7 @@ def depart(drill: DrillContext, step: int, place: int | None) -> NoReturn:
     drill.journal.write(What.DEPARTED, step=step)
     outcome.fail(0, outcome.TOLD)
     outcome.tell(left=place, at=drill.platform.clock.now())
-    print(f"{_name()} left before step {step}, as it was told to", file=sys.stderr)
+    print(f"{_name(drill)} left before step {step}, as it was told to", file=sys.stderr)
     _kill_myself(drill.platform.executioner)
 
 
@@ -211,7 +212,16 @@ def end_corrupt(drill: DrillContext, step: int) -> NoReturn:
     """End this rank, whose state is not that of most others."""
     drill.journal.write(What.DEPARTED, step=step)
     outcome.fail(0, outcome.CORRUPT)
-    print(f"{_name()} ended itself in step {step}: its state is not that of the other ranks", file=sys.stderr)
+    print(f"{_name(drill)} ended itself in step {step}: its state is not that of the other ranks", file=sys.stderr)
+    _kill_myself(drill.platform.executioner)
+
+
+def end_cut_off(drill: DrillContext, event: Event, limit_s: float) -> NoReturn:
+    """End this rank, which reaches too few others, after `limit_s` seconds in which the network might have healed."""
+    drill.platform.clock.sleep(limit_s)
+    drill.journal.write(What.DEPARTED, step=event.when.step)
+    unreached = event.others if event.rank in event.side else event.side
+    print(f"{_name()} stops: it reaches no quorum without ranks {', '.join(map(str, unreached))}", file=sys.stderr)
     _kill_myself(drill.platform.executioner)
 
 
@@ -222,8 +232,9 @@ def _kill_myself(executioner: Executioner = LOCAL.executioner) -> NoReturn:
     raise AssertionError("a killed process goes on")
 
 
-def _name() -> str:
-    return f"rank {MPI.COMM_WORLD.Get_rank()}"
+def _name(drill: DrillContext | None = None) -> str:
+    world = MPI.COMM_WORLD if drill is None else drill.platform.world or MPI.COMM_WORLD
+    return f"rank {world.Get_rank()}"
 
 
 def _all_are_here() -> bool:

@@ -27,7 +27,7 @@ from faults.recover import preemption, spawning
 from faults.recover.job_processes import JobProcesses
 from faults.recover.preemption import Notice
 from faults.recover.program_failure import end_corrupt
-from faults.recover.state_copies import CommitLog, State, StateCopies
+from faults.recover.state_copies import CHANGED, CommitLog, State, StateCopies
 
 if TYPE_CHECKING:
     from faults.recover.multilevel import Levels
@@ -42,11 +42,6 @@ _DOZE_S = 8e-3  # longest sleep of a spare between two looks before any death: e
 def _always() -> bool:
     """There is room for new processes at any time."""
     return True
-
-
-def _same(one: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two arrays have the same bits."""
-    return one.tobytes() == other.tobytes()
 
 
 class _FoundByAll(MPI.Exception):
@@ -156,13 +151,8 @@ class Repairing:
                 self._copies.put_back(self.state)  # the program may have filled it like the first processes
             elif self.step == 0:
                 self._copies.begin(self.state)
-        elif self.step == self._copies.step and self.place is not None:
-            changed = [name for name, array in self._copies.newest.items() if not _same(array, self.state[name])]
-            if changed:
-                raise UsageError(
-                    f"state[{changed[0]!r}] was changed between two steps, and a death would undo that: change it "
-                    f"inside job.attempt()"
-                )
+        elif self.step == self._copies.step and self.place is not None and not self._copies.are_of(self.state):
+            raise UsageError(CHANGED)
 
     def _grows(self) -> bool:
         """Whether this rank wants new processes in the empty places, before it does the next step."""

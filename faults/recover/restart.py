@@ -27,11 +27,13 @@ from faults.agree.survivor_group import RecoveryFailed
 from faults.checkpoint import Damaged, Store
 from faults.inject.drill_context import DrillContext
 from faults.record import outcome
+from faults.record.checksum import checksum
 from faults.record.journal import What
 from faults.recover import preemption
 from faults.recover.preconditions import check_mortality, check_state, context_of
 from faults.recover.preemption import Notice
 from faults.recover.program_failure import GuardedLoop, depart
+from faults.recover.state_copies import CHANGED, LOOKS
 
 State = dict[str, np.ndarray]
 Rule = Callable[[float, float], int]
@@ -68,6 +70,7 @@ class Restarting(GuardedLoop):
         if self.drill.journal.attempt:
             self.drill.noticed()  # a later launch is the recovery: here a second fault strikes
         self._loaded: State | None = None
+        self._ended_as: int | None = None  # the state's checksum at the end of the step
         self.step = self._resume()
         self.drill.ready()
 
@@ -100,6 +103,9 @@ class Restarting(GuardedLoop):
     def next(self, steps: int) -> bool:
         """Whether there is a step left."""
         self._check_use()
+        if self._ended_as is not None and self._ended_as != checksum(self.state):
+            raise UsageError(CHANGED)
+        self._ended_as = None
         if self._loaded is not None:
             for name, array in self._loaded.items():  # the program may have filled its state like in the first launch
                 np.copyto(self.state[name], array)
@@ -118,6 +124,8 @@ class Restarting(GuardedLoop):
             raise
         self.drill.journal.write(What.COMMIT, step=self.step)
         self.step += 1
+        if self.step <= LOOKS:
+            self._ended_as = checksum(self.state)
         self._step_s.append(self._clock.now() - began)
         if self._told is not preemption.never and self.comm.allreduce(self._told(), MPI.LOR):
             self._hand_over()

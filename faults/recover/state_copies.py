@@ -23,12 +23,16 @@ import numpy as np
 
 from emulator.errors import UsageError
 from faults.platform import LOCAL, Clock
+from faults.record.checksum import checksum
 from faults.record.journal import Journal, NoJournal, What
 
 if TYPE_CHECKING:
     from mpi4py import MPI
 
 State = dict[str, np.ndarray]
+LOOKS = 8
+"""Steps at whose end it is looked whether the program changes its state outside of them."""
+CHANGED = "the state was changed between two steps, and a death would undo that: change it inside job.attempt()"
 _IN_TIME = "put every array in before the loop, and change it in place"
 _TAG_STATE, _TAG_STEP = 30_002, 30_005
 
@@ -102,6 +106,10 @@ class StateCopies:
         if step != self.step:
             self.newest, self._older = self.of(step), self.newest
         self.adopt(step)
+
+    def are_of(self, state: State) -> bool:
+        """Whether the state has the bits of the newest copy."""
+        return checksum(state) == checksum(self.newest)
 
     def put_back(self, state: State) -> None:
         """Copy the newest copy into `state`."""

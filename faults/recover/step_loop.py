@@ -40,12 +40,11 @@ from faults.recover.preconditions import check_policy, check_state, check_surviv
 from faults.recover.preemption import Notice, never
 from faults.recover.program_failure import GuardedLoop, depart
 from faults.recover.repair import APART, Repairing
-from faults.recover.state_copies import State
+from faults.recover.state_copies import LOOKS, State
 
 if TYPE_CHECKING:
     from faults.recover.multilevel import Levels
 
-_LOOKS = 8  # at the end of so many steps, whether the program changes its state outside of them
 _SKEW_S = 0.01  # least time in which other ranks come to a boundary, too
 
 
@@ -70,7 +69,7 @@ class Recovering(Repairing, GuardedLoop):
         self._steps = steps
         if self._left_by is not None or not self._inside:
             self._check_use()
-        if self.step <= _LOOKS:
+        if self.step <= LOOKS:
             self._check_copy()
         if self.step < steps and self._processes.place is not None:
             return True

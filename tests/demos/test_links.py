@@ -3,13 +3,14 @@
 import itertools
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from demos.links import _jobs, main, tournament
-from emulator import network, results
+from emulator import network, results, sim
 from emulator.measure import network_file
 from emulator.network import files
 from tests.demos.launched import refuse, run_demo, simulate_demo
@@ -183,6 +184,28 @@ def test_links_inside_and_between_hosts_are_told_apart():
         "links between hosts differ by up to 50%: the file has their median",
         "1 of 3 links change their protocol with size: the file has the alpha of short and the beta of long messages",
     ]
+
+
+def test_links_that_change_their_terms_with_size_are_saved_with_their_segments():
+    terms = [(64, 20e-6, 2e-9), (8192, 30e-6, 1e-9), (1 << 22, 90e-6, 1.5e-9)]
+    fit = a_fit(0, 1, 20e-6, 1.5e-9) | {
+        "segments": [{"last": last, "alpha": {"value": a}, "beta": {"value": b}} for last, a, b in terms]
+    }
+    text, left_out = network_file.written([fit, fit], ["a", "b"], "measured")
+    assert not left_out
+    net = files.parse(text).sized(2)
+
+    def seconds(size):
+        def program(comm):
+            x = np.zeros(size, np.uint8)
+            (comm.Recv if comm.rank else comm.Send)(x, 1 - comm.rank)
+            return comm.now()
+
+        return sim.run(program, 2, net).results[1]
+
+    sizes = [2, 64, 65, 8192, 8193, 100_000]
+    expected = [next(a + size * b for last, a, b in terms if size <= last) for size in sizes]
+    assert [seconds(size) for size in sizes] == pytest.approx(expected, rel=1e-9)
 
 
 @on_ranks(2, options=["--sizes 8", "--save net", "--save nowhere/net.toml"])

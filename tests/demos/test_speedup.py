@@ -257,6 +257,28 @@ def test_what_nodes_of_a_network_share_is_said(tmp_path):
     assert (done.exit_code, "uplink" in done.output) == (0, True), done.output
 
 
+@pytest.mark.parametrize(
+    ("pattern", "more", "said"),
+    [
+        ("parameter_server", "", ""),
+        ("tree", "", 'the price of tree is that of messages served whole: sharing = "packet" has none'),
+        ("parameter_server", "[slow_start]\n", "segments of the link have no price here"),
+    ],
+)
+def test_what_a_network_has_that_no_price_knows_is_said(tmp_path, pattern, more, said):
+    (tmp_path / "net.toml").write_text(
+        'sharing = "packet"\n[link]\nlatency = "50 us"\nbandwidth = "10 Gbit/s"\n' + more
+    )
+    options = ["--bytes", "350MB", "--t-comp", "30 s", "--pattern", pattern, "--json", tmp_path / "result.json"]
+    done = run("--net", tmp_path / "net.toml", *options)
+    assert done.exit_code == 0, done.output
+    assert said in " ".join(done.output.split())
+    assert ("warning" in done.output) == bool(said)
+    options = {"sharing": "packet"} if pattern == "parameter_server" else {}
+    truth = speedup.measured(30, pattern, 350_000_000, 50e-6, 0.8e-9, **options)
+    assert results.load(tmp_path)["speedup"]["best"]["p"] == truth.best().p
+
+
 def test_a_fit_without_latency_gives_no_p_star(tmp_path):
     result = results.new("ring", ["x"])
     seconds, nothing = {"median": 1.0}, {"value": 0.0}

@@ -135,6 +135,8 @@ def _facts(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     if common.only_priced(result):
         one = result["prediction"]
         return [("nodes", str(one["p"])), ("clock", "priced"), ("network", one["origin"].removeprefix("network "))]
+    if result.get("month"):  # of a job that no machine has run
+        return [("nodes", f"{result['month']['nodes']:,}"), ("clock", result["clock"])]
     return [
         ("ranks", common.ranks_of(result)),
         ("cores", str(seen["cores"])),

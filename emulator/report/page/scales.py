@@ -8,8 +8,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from emulator.report.model import Axis
+from emulator.units import format_time
 
 _MOST_TICKS = 7
+_LONG_TIMES = [
+    many * unit
+    for unit, numbers in ((60.0, (1, 2, 5, 10, 20, 30)), (3600.0, (1, 2, 5, 10)), (86400.0, (1, 2, 5, 10, 30, 100)))
+    for many in numbers
+]
+"""Seconds at which a logarithmic axis of minutes, hours and days has its marks."""
 LETTER, LINE = 8.4, 17.0
 """Width and height of a letter of a tick's text, in the largest font of the style sheet, which phones have."""
 
@@ -37,6 +44,8 @@ class Scale:
         """The values to mark, each with its text."""
         if self.axis.log:
             found = _powers(self.low, self.high, 2.0) if self.axis.binary else _decades(self.low, self.high)
+            long = [seconds for seconds in _LONG_TIMES if self.low <= seconds <= self.high]
+            found = long if self.axis.form is format_time and self.low >= _LONG_TIMES[0] and len(long) > 1 else found
         else:
             factor = self.axis.factor
             found = [tick / factor for tick in _steps(self.low * factor, self.high * factor)]

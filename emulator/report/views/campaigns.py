@@ -50,7 +50,15 @@ def alarms_finding(result: Mapping[str, Any]) -> str | None:
 def soak_finding(result: Mapping[str, Any]) -> str | None:
     """Kills and failures."""
     one = result.get("soak")
-    return None if not one else f"{len(one['failed'])} failures in {one['kills']} kills of random ranks."
+    return (
+        None
+        if not one
+        else f"{_count(len(one['failed']), 'failure')} in {_count(one['kills'], 'kill')} of random ranks."
+    )
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def trace_finding(result: Mapping[str, Any]) -> str | None:
@@ -187,7 +195,7 @@ def soak(result: Mapping[str, Any]) -> Iterator[Item]:
     if not one:
         return
     yield (
-        f"{one['kills']} kills in {one['launches']} launch{'es' * (one['launches'] != 1)}: "
+        f"{_count(one['kills'], 'kill')} in {one['launches']} launch{'es' * (one['launches'] != 1)}: "
         f"{one['hangs']} hangs, {one['wrong']} wrong results, {one['leftovers']} with leftovers, "
         f"{len(one['failed'])} failed"
     )
@@ -198,10 +206,12 @@ def soak(result: Mapping[str, Any]) -> Iterator[Item]:
         curves = [
             Curve(job, those, [(i + 1) / len(those) for i in range(len(those))], style="line")
             for job, those in ends.items()
+            if len(those) > 1
         ]
         time = Axis("time of a recovery", "s", log=True, form=format_time)
         share = Axis("share of the recoveries")
-        yield Series("recoveries", "Share of recoveries within a time", time, share, curves)
+        if curves:
+            yield Series("recoveries", "Share of recoveries within a time", time, share, curves)
     yield from (Text(f"FAILED: {line}", "bad") for line in one["failed"])
     if one["failure_rate_below"] is not None:
         bound = one["failure_rate_below"]

@@ -49,7 +49,8 @@ def view(result: common.Result) -> Iterator[Item]:
         runs = f"{past['runs']} run" + "s" * (past["runs"] > 1)
         errors = f"median error {formats.percent(past['median'])}, worst {formats.off(past['worst'])}"
         yield f"earlier predictions of {past['kind']}: {runs}, {errors}"
-    yield from _whiteboard(result)
+    if result.get("whiteboard"):
+        yield Drawing("The design on a whiteboard", result["whiteboard"])
     yield from _speedup(prediction)
     yield from _by_term(result)
     run = result.get("design_run")
@@ -103,9 +104,3 @@ def _by_term(result: common.Result) -> Iterator[Series]:
         bars = Curve("predicted", list(terms), list(terms.values()), style="bars")
         title = f"A step of {result['prediction']['p']} nodes by term, as predicted"
         yield Series("predicted-terms", title, Axis("term"), case.SECONDS, [bars])
-
-
-def _whiteboard(result: common.Result) -> Iterator[Drawing]:
-    """The sheet's whiteboard, if the result has one."""
-    if result.get("whiteboard"):
-        yield Drawing("The design on a whiteboard", result["whiteboard"])

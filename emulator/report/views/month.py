@@ -38,10 +38,14 @@ def view(result: common.Result) -> Iterator[Item]:
         f"{one['nodes']} nodes with an MTBF of {format_time(one['mtbf_s'])} each for {format_time(one['length_s'])}, "
         f"mean of {one['draws']} months"
     )
-    notes = [f"recovery: {one['source']}; a step is {format_time(one['step_s'])}",
-             "respawn and restart: a failed node is replaced at once; waiting nodes do not fail"]  # fmt: skip
-    if one["source"] != "given":
-        notes.append("a job of thousands of nodes takes longer to start again: give --recovery-time")
+    named: dict[str, list[str]] = {}
+    for row in one["rows"]:
+        named.setdefault(row["source"], []).append(row["policy"])
+    notes = [f"recovery of {', '.join(policies)}: {source}" for source, policies in named.items()]
+    notes += [f"a step is {format_time(one['step_s'])}; respawn and restart: a failed node is replaced at once; "
+              "waiting nodes do not fail"]  # fmt: skip
+    if set(named) != {"given"}:
+        notes.append("a job of thousands of nodes takes longer to start again: give --recovery-time, or --costs RUN")
     yield Table.of(title, columns, one["rows"], notes=notes)
     for row in one["rows"]:
         if row["intervals"]:

@@ -12,6 +12,7 @@ from emulator.trace.summary import sentence
 from emulator.units import format_time
 
 _MOST_RANKS = 16
+_LEAST_SHARE = 0.005  # of the critical path, that one screen shows
 _LISTED = (activity.COMPUTING, activity.SENDING, activity.RECEIVING, activity.RECOVERY)
 
 
@@ -31,11 +32,12 @@ def view(timeline: Mapping[str, Any]) -> Iterator[Item]:
 def brief(timeline: Mapping[str, Any]) -> Iterator[Item]:
     """The timeline in one paragraph, for a screen that is about something else."""
     total = timeline["seconds"]
-    parts = sorted(timeline["path"].items(), key=lambda item: -item[1])[:4] if total else []
+    longest = sorted(timeline["path"].items(), key=lambda item: -item[1])[:4] if total else []
+    parts = [part for part in longest if part[1] >= _LEAST_SHARE * total]
     told = ", ".join(f"{kind} {formats.percent(seconds / total)}" for kind, seconds in parts)
     left = f" ({timeline['dropped']:,} earlier events were not kept)" if timeline["dropped"] else ""
     of = f"{timeline['of']}, " if timeline.get("of") else ""
-    length = f"{of}{format_time(total)} between the first and the last recorded event"
+    length = f"{of}{format_time(total)} from first to last event"
     text = f"{length}{left}; critical path: {told}; {sentence(dict(timeline))}"
     yield Text(text, lead="timeline: ")
     if timeline.get("unwritten"):

@@ -248,9 +248,10 @@ for call in sys.argv[1:-1]:
         eval(call)
     except Exception as error:
         if comm.rank == 0:
-            print(error)
+            print(error, flush=True)
     else:
         raise AssertionError(call)
+comm.Barrier()  # the first rank to end ends the job
 eval(sys.argv[-1])
 """
 CAUGHT = {

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import random
+from types import SimpleNamespace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from emulator.core.cards import private_queue
+from emulator.core.cards import Port, private_queue
 
 REQUESTS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 6)), max_size=30)
 
@@ -45,6 +47,18 @@ def test_requests_that_do_not_meet_start_when_they_ask(slots: list[int], order: 
     queue = private_queue(remembers=True)
     assert [queue.take(slot * 10.0, 10.0) for slot in slots] == [slot * 10.0 for slot in slots]
     assert queue.inversions == 0
+
+
+@given(REQUESTS, st.data())
+def test_what_is_expected_of_some_messages_is_when_serving_them_delivers_them(requests, data) -> None:
+    """Of any of them, in any order, among others; and being asked serves nothing."""
+    port = Port(private_queue(remembers=False))
+    messages: list[Any] = [SimpleNamespace(first=float(at), service=float(s), size=0, due=None) for at, s in requests]
+    port.heap = sorted((message.first, 0, order, message) for order, message in enumerate(messages))
+    asked = data.draw(st.permutations(messages))[: data.draw(st.integers(0, len(messages)))]
+    once, again = port.expected(asked), port.expected(asked)
+    served = [port.serve(message) for message in asked]
+    assert once == again == served == port.expected(asked)
 
 
 def test_an_inversion_is_counted() -> None:

@@ -27,6 +27,9 @@ _SECTIONS: list[tuple[str, list[type[schema.Section]]]] = [
     ("topology.links", [schema.EdgeSection]),
     ("[jitter]", _alternatives(schema.JitterSection)),
     ("[loss]", [schema.LossSection]),
+    ("[[link.segment]]", [schema.SegmentSection]),
+    ("[slow_start]", [schema.SlowStartSection]),
+    ("[protocol]", [schema.ProtocolSection]),
 ]
 _DEFAULTS = {5e-7: '"0.5 us"', 1e-10: '"10 GB/s"', 0.2: '"200 ms"', 0.0: "0"}
 

@@ -19,6 +19,7 @@ SQUARE = 'latency = [["1 ms", "2 ms"], ["2 ms", "1 ms"]]\n'
 
 MISTAKES = {
     "latency = ": "my.toml: not TOML: ",
+    'sharing = "fair"': "my.toml: sharing must be 'message' or 'packet', got 'fair'",
     "lnik = 3": "my.toml: there is no field 'lnik' here: did you mean 'link'? Legal: name, description, ",
     "link = 3": "my.toml: link must be a table, got 3",
     '[link]\nlatancy = "1 us"': "my.toml: link: there is no field 'latancy' here: did you mean 'latency'? Legal: ",
@@ -170,6 +171,19 @@ def test_check_prints_hosts_links_and_paths(name):
     done = CliRunner().invoke(networks, ["check", where, "-n", "6"])
     assert done.exit_code == 0, done.output
     assert "latency, bandwidth" in done.output
+
+
+def test_check_says_what_messages_take_beside_latency_and_bandwidth(tmp_path):
+    (tmp_path / "tcp.toml").write_text(
+        LINK + '[[link.segment]]\nabove = "64K"\nlatency = "80 us"\nbandwidth = "8 Gbit/s"\n[slow_start]\n'
+        '[protocol]\npreset = "openmpi-tcp"\nsend_overhead = "2 us"\n'
+    )
+    said = " ".join(CliRunner().invoke(networks, ["check", str(tmp_path / "tcp.toml")]).output.split())
+    assert "messages that meet share cards and links packet by packet" in said
+    assert "messages above 64K have 80.0 us and 1.00 GB/s" in said
+    assert "begins with a window of 14480, and again after 1.00 s without a message" in said
+    assert "messages above 65472 wait for their receives" in said
+    assert "a message keeps its sender busy for 2.00 us" in said
 
 
 @pytest.mark.parametrize("bandwidth", ["500 Mbit/s", "500 mbit/s", "500 mbps", "500 MBit/s", "62.5 MB/s"])

@@ -280,6 +280,8 @@ def test_matrix_alarms_and_trace_are_tables():
         (None, [], "cannot read"),
         ({"schema": 9}, [], "not a result file"),
         (a_result(), ["-o", "/proc/no/page.html"], "cannot write /proc/no/page.html"),
+        (a_result(demo="soak", soak={"kills": 1}), [], "a field of another kind (KeyError: 'launches')"),
+        (a_result(timeline=[1]), ["-o", "page.html"], "a field of another kind (AttributeError: "),
     ],
 )
 def test_what_cannot_be_reported_is_one_line_and_status_2(tmp_path, content, options, said):

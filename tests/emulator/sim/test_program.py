@@ -134,7 +134,6 @@ REFUSED = {
     "Win.Create": "MPI.Win.Create(np.zeros(1), comm=MPI.COMM_WORLD)",
     "File.Open": "MPI.File.Open(MPI.COMM_WORLD, 'x')",
     "Spawn": "MPI.COMM_WORLD.Spawn('true')",
-    "Shrink": "MPI.COMM_WORLD.Shrink()",
 }
 
 

@@ -206,8 +206,8 @@ def test_bad_input() -> None:
 
 
 def test_what_is_not_simulated_is_refused_by_name() -> None:
-    with pytest.raises(UsageError, match="Shrink is not simulated"):
-        sim.run(lambda comm: comm.Shrink(), 2, "10gbe")
+    with pytest.raises(UsageError, match="Spawn is not simulated"):
+        sim.run(lambda comm: comm.control.Spawn("program"), 2, "10gbe")
 
 
 def test_groups_and_parts() -> None:

@@ -14,7 +14,7 @@ from emulator.core.instruments import NO_PEER, Wait
 from emulator.errors import CannotWrite, UsageError
 from emulator.report.views.timeline import brief
 from emulator.trace import diagram, folder, loading, perfetto, tracing
-from emulator.trace.recorder import FAULT, PHASE, TRACES, Recorder, default_limit
+from emulator.trace.recorder import FAULT, HEADER, PHASE, ROW, TRACES, Recorder, default_limit
 from emulator.trace.summary import summarise
 
 
@@ -118,3 +118,14 @@ def test_many_ranks_keep_fewer_events_each() -> None:
     assert default_limit(4) == 20_000
     assert default_limit(100) == 4000
     assert default_limit(100_000) == 200
+
+
+@pytest.mark.parametrize(("length", "rows"), [(HEADER + 2 * ROW.itemsize + 5, 2), (HEADER, 0), (HEADER - 100, 0)])
+def test_a_file_that_was_cut_off_keeps_its_whole_rows(tmp_path: Path, length: int, rows: int) -> None:
+    recorder = Recorder(tmp_path / "000-00000.bin", 0, 1, lambda: 1.0, 10)
+    for _ in range(4):
+        recorder.phase("work")
+    recorder.close()
+    os.truncate(tmp_path / "000-00000.bin", length)
+    (rank,) = loading.load(tmp_path).ranks
+    assert len(rank.rows) == rows

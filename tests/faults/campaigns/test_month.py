@@ -8,7 +8,7 @@ from click.testing import CliRunner
 from emulator import results
 from emulator.errors import UsageError
 from faults.__main__ import main
-from faults.campaigns.month import MEASURED_S, Month, compare
+from faults.campaigns.month import MEASURED_S, Month, compare, costs_of
 
 BUSY = Month(
     nodes=10, mtbf_s=10_000.0, spares=0, length_s=1e6, step_s=50.0, checkpoint_s=20.0, recovery_s=100.0, draws=40
@@ -74,12 +74,38 @@ def test_the_command_prints_what_recoveries_were_taken_to_cost(tmp_path):
     assert results.load(tmp_path)["clock"] == "simulated"
 
 
+def test_recoveries_take_what_a_run_has_measured(tmp_path):
+    run = [
+        "drill",
+        "ring",
+        "--simulate",
+        "4",
+        "--fault",
+        "kill 2 @ step 20",
+        "--out",
+        str(tmp_path / "drill"),
+        "--quiet",
+    ]
+    assert CliRunner().invoke(main, run).exit_code == 0
+    measured = results.load(tmp_path / "drill")["drill"]["recovery_seconds"]
+    assert costs_of(tmp_path / "drill") == {"shrink": measured}
+    arguments = ["month", "--draws", "2", "--costs", str(tmp_path / "drill"), "--out", str(tmp_path / "month")]
+    done = CliRunner().invoke(main, arguments)
+    assert done.exit_code == 0, done.output
+    rows = {row["policy"]: row for row in results.load(tmp_path / "month")["month"]["rows"]}
+    assert rows["shrink"]["recovery_s"] == measured
+    assert rows["shrink"]["source"] == str(tmp_path / "drill")
+    assert rows["spare"]["recovery_s"] == MEASURED_S["spare"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
         (["--recovery", "continue"], "--recovery takes"),
         (["--mtbf", "1 ms"], "longer --mtbf"),
         (["--nodes", "0"], "--nodes"),
+        (["--costs", "nowhere"], "cannot read nowhere"),
+        (["--costs", "nowhere", "--recovery-time", "1 s"], "leave one out"),
     ],
 )
 def test_bad_input_is_one_line(arguments, words, tmp_path):

@@ -13,6 +13,7 @@ from emulator import results
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.report import page
+from emulator.report.model import Series
 from emulator.report.views import campaigns, common
 from emulator.trace import perfetto
 from faults.__main__ import main
@@ -165,3 +166,12 @@ def test_a_page_says_up_to_how_many_ranks_the_jobs_may_have() -> None:
     assert [next(common.opening(each)).text.split(" on ")[0] for each in (saved, one)] == ["16 ranks", "up to 16 ranks"]
     assert ("ranks", "up to 16") in page._facts(one)
     assert next(campaigns.soak(one)).startswith("10 kills in 1 launch: ")
+
+
+@pytest.mark.parametrize(("recoveries", "charts"), [(1, 0), (2, 1)])
+def test_a_distribution_is_drawn_of_two_recoveries_or_more(recoveries: int, charts: int) -> None:
+    one = results.new("soak", ["soak"], ranks=16) | {"soak": Tally(launches=1, kills=1).to_json()}
+    took = [{"pattern": "ring", "recovery": "shrink", "seconds": 0.1 + trial} for trial in range(recoveries)]
+    one["soak"] |= {"recoveries": took}
+    assert sum(isinstance(item, Series) for item in campaigns.soak(one)) == charts
+    assert campaigns.soak_finding(one) == "0 failures in 1 kill of random ranks."

@@ -56,6 +56,39 @@ def test_flips_and_checksums_without_any_use_are_rejected_in_one_line(request_: 
     assert "\n" not in str(error.value)
 
 
+QUORUM = {"net": "1gbe", "quorum_s": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("ranks", "lines", "stops"),
+    [
+        (6, ["cut 0-3|4-5 @ step 3 for 1 s"], [4, 5]),
+        (6, ["cut 0-1|2-5 @ step 3 for 1 s"], [0, 1]),
+        (6, ["cut 3-5|0-2 @ step 3 for 1 s"], [3, 4, 5]),
+        (6, ["kill 0 @ step 2", "cut 1-3|4-5 @ step 3 for 1 s"], [4, 5]),
+        (6, ["cut 0-3|4-5 @ step 3 for 200 ms"], []),
+        (6, ["cut 0-3>4-5 @ step 3 for 1 s"], []),
+    ],
+)
+def test_a_cut_that_lasts_stops_the_side_without_a_quorum(ranks: int, lines: list[str], stops: list[int]) -> None:
+    job = Request("gossip", ranks, lines, **QUORUM).spec()
+    assert [event.rank for event in job.events if event.kind.name == "cut-off"] == stops
+    assert at_work_after(job) == ranks - len(stops) - sum("kill" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("request_", "said"),
+    [
+        (Request("ring", 6, ["cut 0|1-4 @ step 3 for 1 s"], **QUORUM), "ranks 5 are on none: name them"),
+        (Request("parameter-server", 4, ["cut 0|1-3 @ step 3 for 1 s"], **QUORUM), "cannot do without rank 0"),
+    ],
+)
+def test_a_cut_without_two_sides_or_without_a_server_is_rejected_in_one_line(request_: Request, said: str) -> None:
+    with pytest.raises(UsageError, match=said) as error:
+        request_.spec()
+    assert "\n" not in str(error.value)
+
+
 def test_flips_of_fewer_ranks_than_half_are_not_rejected() -> None:
     lines = ["flip 0 @ step 3", "flip 2 @ step 9"]
     assert at_work_after(Request("ring", 4, lines, options=CHECKED).spec()) == 2

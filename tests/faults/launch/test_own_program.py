@@ -18,8 +18,11 @@ import pytest
 from click.testing import CliRunner
 from mpi4py import MPI
 
+from emulator import results
 from emulator.errors import UsageError
 from emulator.launch import mpirun
+from emulator.trace import loading
+from faults import policies
 from faults.__main__ import main
 from faults.launch import own_program
 from faults.launch.recoveries import in_words, recoveries
@@ -29,6 +32,7 @@ from faults.record.outcome import Process
 from faults.recover import preconditions, preemption, recovering
 from faults.recover.multilevel import Levels
 from faults.recover.restart import restarting
+from tests.emulator.trace import perfetto_format
 from tests.faults import programs
 
 ROOT = Path(__file__).parents[3]
@@ -134,7 +138,7 @@ def living(folder: Path) -> list[psutil.Process]:
     ("arguments", "said"),
     [
         ("least_squares.py shrink", "3 ranks, recoveries: 1, weights [ 1.  -2.   0.5]\n"),
-        ("least_squares.py spare", "4 ranks, recoveries: 1, weights [ 1.  -2.   0.5]\n"),
+        ("least_squares.py", "4 ranks, recoveries: 1, weights [ 1.  -2.   0.5]\n"),  # by a spare
         ("least_squares.py respawn", "4 ranks, recoveries: 1, weights [ 1.  -2.   0.5]\n"),
         ("least_squares.py rejoin", "4 ranks, recoveries: 2, weights [ 1.  -2.   0.5]\n"),
         ("restart.py", "4 ranks, went on from step 40, weights [ 1.  -2.   0.5]\n"),
@@ -398,6 +402,51 @@ def test_a_program_without_any_loop_writes_no_status(tmp_path) -> None:
 
 
 @needs_ulfm
+def test_a_program_is_traced_through_its_recovery(tmp_path) -> None:
+    program = EXAMPLES / "least_squares.py"
+    command = [sys.executable, "-m", "faults", "run", "-n", 4, "--trace", "--out", "run", program, "shrink"]
+    done = finish(command, tmp_path)
+    assert (done.returncode, done.stdout) == (0, "3 ranks, recoveries: 1, weights [ 1.  -2.   0.5]\n"), done.stderr
+    run = tmp_path / "run"
+    assert f"page: {Path('run', 'report.html')} " in done.stderr
+    result = results.load(run)
+    timeline, about = result["timeline"], result["program"]
+    assert [(rank["rank"], rank["killed"]) for rank in timeline["ranks"]] == [
+        (0, False), (1, False), (2, True), (3, False),
+    ]  # fmt: skip
+    assert all(rank["sent"] for rank in timeline["ranks"])
+    assert (about["status"], about["launches"], [one["dead"] for one in about["recoveries"]]) == (0, 1, [[2]])
+    found = perfetto_format.checked(run / "trace.json.gz")
+    assert {"agree", "rebuild"} <= {event["name"] for event in found["X"]}
+    assert len(found["s"]) > 100
+    html = (run / "report.html").read_text()
+    assert about["recoveries"][0]["told"] in html
+    assert "What each rank did when" in html
+
+
+def test_what_a_traced_rank_runs_is_the_program_itself(tmp_path) -> None:
+    lines = (
+        "import sys\nfrom mpi4py import MPI\nimport numpy as np\nassert __name__ == '__main__'\n"
+        "request = MPI.COMM_WORLD.Irecv(np.zeros(1), 0)\nMPI.COMM_WORLD.Send(np.ones(1), 0)\nrequest.Wait()\n"
+        "print(*sys.argv)\nsys.exit(3)"
+    )
+    (tmp_path / "program.py").write_text(lines)
+    job = own_program._Job(["mpirun", sys.executable, "program.py", "a b"], 1, 3, policies.of("restart"), None, 1.0)
+    assert job._program(0) == [sys.executable, "program.py", "a b"]
+    job.traces, job.trace_limit = tmp_path / "run", 50
+    done = finish(job._program(2), tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == (3, "program.py a b\n", "")
+    (tmp_path / "wrong.py").write_text("raise ValueError('mine')")
+    wrong = finish([*job._program(0)[:-2], "wrong.py"], tmp_path)
+    assert wrong.returncode == 1
+    assert wrong.stderr.splitlines()[1:] == [
+        '  File "wrong.py", line 1, in <module>', "    raise ValueError('mine')", "ValueError: mine",
+    ]  # fmt: skip
+    (rank,) = [one for one in loading.load(tmp_path / "run").ranks if one.attempt]
+    assert (rank.rank, rank.attempt, rank.killed, len(rank.rows)) == (0, 2, False, 3)
+
+
+@needs_ulfm
 def test_a_program_that_hangs_ends_at_its_deadline(tmp_path) -> None:
     (tmp_path / "program.py").write_text("import time\nfrom mpi4py import MPI\ntime.sleep(600)")
     command = [sys.executable, "-m", "faults", "run", "-n", 2, "--deadline", "5 s", "program.py"]
@@ -431,6 +480,9 @@ def test_a_job_is_started_again_for_deaths_only_and_not_for_ever(tmp_path) -> No
         (["nofile.py"], "'nofile.py' does not exist"),
         (["."], ". is a folder"),
         (["-m", "no.such_module"], "a module that can be run, got no.such_module"),
+        (["--trace", "nofile.py"], "'nofile.py' does not exist"),
+        (["--trace", "-u", "nofile.py"], "got Python's option -u"),
+        (["--trace-limit", "5", "nofile.py"], "--trace-limit is for --trace"),
     ],
 )
 def test_a_program_that_is_not_there_is_refused_before_anything_starts(tmp_path, program, said) -> None:
@@ -438,6 +490,7 @@ def test_a_program_that_is_not_there_is_refused_before_anything_starts(tmp_path,
         done = CliRunner().invoke(main, ["run", "-n", "4", *program])
     assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
     assert said in done.stderr
+    assert not (tmp_path / "runs" / "program").exists()
 
 
 def test_success_is_a_rank_at_the_end_and_none_that_failed_behind_the_loop() -> None:

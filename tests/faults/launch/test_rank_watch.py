@@ -57,6 +57,16 @@ def test_a_launch_whose_mpirun_lost_its_job_is_ended(tmp_path) -> None:
     assert "mpirun has lost track of its job" in watch.why
 
 
+def test_a_launch_that_open_mpi_ended_for_a_send_to_a_dead_rank_is_started_again(tmp_path) -> None:
+    watch = RankWatch(tmp_path, 2)
+    watch.line(b"[host:1] *** An error occurred in Send error after request freed\n")
+    assert watch.over()
+    job = own_program._Job([], 2, 0, policies.of("shrink"), None, 1.0)
+    ended = [Process(outcome.BEGAN, rank, code=1, began=True) for rank in range(2)]
+    assert job._judge(ended, 1, watch.why, watch.stalled) is None
+    assert job.why.startswith("Open MPI ended the job")
+
+
 def test_ranks_that_end_themselves_get_the_time_to_end_together(tmp_path, monkeypatch) -> None:
     times = iter((10.0, 11.0, 11.01, 11.9, 12.1))
     watch = RankWatch(tmp_path, 2)

@@ -24,11 +24,18 @@ needs_ulfm = pytest.mark.skipif(
 )
 
 
-def carry_out(tmp_path, pattern: str, lines: list[str], recovery: str, ranks: int = 5, **options) -> Evaluation:
-    order = Request(pattern, ranks, lines, recovery, options=options)
+def carry_out(
+    tmp_path, pattern: str, lines: list[str], recovery: str, ranks: int = 5, simulate: bool = False, **options
+) -> Evaluation:
+    order = Request(pattern, ranks, lines, recovery, simulate=simulate, options=options)
     (evaluation,) = drill.run(order, tmp_path, steady=False).evaluations
     assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
     return evaluation
+
+
+def simulated(tmp_path, pattern: str, lines: list[str], recovery: str, ranks: int = 5, **options) -> Evaluation:
+    """The same on simulated ranks, for what concerns a pattern's and a policy's own code alone."""
+    return carry_out(tmp_path, pattern, lines, recovery, ranks, simulate=True, **options)
 
 
 @needs_ulfm
@@ -57,14 +64,13 @@ def test_gossip_goes_on_around_the_dead(tmp_path) -> None:
     assert "agree" in carry_out(tmp_path, "gossip", lines, "continue", ranks=8).checks["result"][1]
 
 
-@needs_ulfm
 def test_who_gossips_with_none_of_the_dead_hears_of_them_all_the_same(tmp_path) -> None:
     """Rank 9 is no neighbour of rank 8, and a fault at a recovery is to meet it."""
     mpirun.prepare()
     from faults.patterns.gossip import mixing_of
 
     assert 9 not in mixing_of(16, 0).graph.neighbours[8]
-    assert carry_out(tmp_path, "gossip", ["kill 8 @ step 12", "kill 9 @ recovery"], "continue", 16).ranks_after == 14
+    assert simulated(tmp_path, "gossip", ["kill 8 @ step 12", "kill 9 @ recovery"], "continue", 16).ranks_after == 14
 
 
 @needs_ulfm
@@ -82,7 +88,6 @@ def test_lost_tasks_are_done_again(tmp_path, lines) -> None:
     assert "1920 answers right" in carry_out(tmp_path, "scatter-gather", lines, "reexecute").checks["result"][1]
 
 
-@needs_ulfm
 @pytest.mark.parametrize(
     ("pattern", "lines", "recovery"),
     [
@@ -94,7 +99,7 @@ def test_lost_tasks_are_done_again(tmp_path, lines) -> None:
     ],
 )
 def test_each_pattern_has_named_points_at_which_a_fault_strikes(tmp_path, pattern, lines, recovery) -> None:
-    evaluation = carry_out(tmp_path, pattern, lines, recovery)
+    evaluation = simulated(tmp_path, pattern, lines, recovery)
     assert evaluation.ranks_after == 5 - sum(line.startswith("kill") for line in lines)
     assert all(fault["fired"] for fault in evaluation.fired)
 
@@ -121,10 +126,9 @@ def test_a_federation_goes_on_without_those_who_die_or_hang(tmp_path) -> None:
     assert "bit-equal to the replay" in evaluation.checks["result"][1]
 
 
-@needs_ulfm
 @pytest.mark.parametrize("how", ["100", "nan"])  # the others: tests/faults/inject
 def test_a_robust_federation_outvotes_a_liar(tmp_path, how: str) -> None:
-    carry_out(tmp_path, "federated", [f"lie 2 @ step 1 by {how}"], "continue", rule="median", liars=1)
+    simulated(tmp_path, "federated", [f"lie 2 @ step 1 by {how}"], "continue", rule="median", liars=1)
 
 
 @pytest.mark.parametrize(

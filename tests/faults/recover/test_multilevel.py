@@ -51,8 +51,9 @@ def test_the_nearest_level_that_has_it_is_used(tmp_path, lines, recovery, levels
 
 
 @needs_ulfm
-@pytest.mark.parametrize("recovery", ["spare", "respawn"])
-@pytest.mark.parametrize("damage", ["corrupt 1 @ step 17", "full 1 @ step 12"])
+@pytest.mark.parametrize(
+    ("damage", "recovery"), [("corrupt 1 @ step 17", "spare"), ("full 1 @ step 12", "respawn")]
+)  # what a checkpoint lacks, and who takes the places, are found and filled independently
 def test_a_rank_and_its_buddy_go_back_past_a_damaged_checkpoint(tmp_path, damage: str, recovery: str) -> None:
     evaluation = carry_out(tmp_path, [damage, "kill 2,3 @ step 18"], recovery)
     assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
@@ -63,7 +64,7 @@ def test_a_rank_and_its_buddy_go_back_past_a_damaged_checkpoint(tmp_path, damage
 
 
 @needs_ulfm
-@pytest.mark.parametrize("offset", [300, 1500, 3000, 5000])
+@pytest.mark.parametrize("offset", [300, 1500, 3000])
 def test_a_kill_within_a_step_and_its_copy_to_the_buddy(tmp_path, offset: int) -> None:
     evaluation = carry_out(tmp_path, [f"kill 2 @ step 12 + {offset} us", f"kill 0 @ step 20 + {offset} us"])
     assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"

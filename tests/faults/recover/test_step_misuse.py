@@ -14,9 +14,11 @@ from mpi4py import MPI
 
 from emulator.errors import UsageError
 from faults.agree import survivor_group
+from faults.checkpoint import Store
 from faults.inject.drill_context import DrillContext
 from faults.record.journal import Journal
 from faults.recover import program_failure, recovering
+from faults.recover.restart import Restarting
 from faults.recover.step_loop import Recovering
 from tests.faults.one_process import Comm, Job
 
@@ -128,7 +130,7 @@ def adds_to_its_state(loop: Recovering, state: State, rank: int) -> None:
 @pytest.mark.parametrize(
     ("program", "said"),
     [
-        (changes_its_state_between_steps, r"state\['total'\] was changed between two steps, .* inside job.attempt\(\)"),
+        (changes_its_state_between_steps, r"the state was changed between two steps, .* inside job.attempt\(\)"),
         (sends_between_steps, r"job.comm carries no messages between two steps, .* inside job.attempt\(\)"),
         (splits_between_steps, "job.comm carries no messages between two steps"),
         (fails_on_another_communicator, r"step 2 failed \d+ times without a death: MPI.COMM_WORLD, .* use job.comm"),
@@ -213,3 +215,39 @@ def test_a_loop_in_a_loop_is_refused(monkeypatch) -> None:
     monkeypatch.setattr(program_failure._Loop, "drill", None)
     with pytest.raises(UsageError, match=r"recovering begins a loop in a loop, .* end the first before"):
         program_failure.check_no_loop("recovering")
+
+
+def restart(folder, name: str) -> tuple[Restarting, State]:
+    """A loop in this process that goes on from its checkpoints, and its state."""
+    state = {"total": np.zeros(1)}
+    (folder / name).mkdir()
+    drill = DrillContext(Journal(folder / name, 0))
+    return Restarting(MPI.COMM_SELF, state, Store(folder / "checkpoints", "test"), 2, drill=drill), state
+
+
+def test_a_restarting_program_that_changes_its_state_between_steps_is_refused(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    loop, state = restart(tmp_path, "journal")
+
+    def run() -> None:
+        with loop:
+            while loop.next(STEPS):
+                with loop.attempt():
+                    pass
+                state["total"] += 1
+
+    with pytest.raises(UsageError, match=r"the state was changed between two steps, .* inside job.attempt\(\)"):
+        run()
+    assert loop.step == 1
+
+
+def test_a_state_that_is_filled_behind_the_call_does_not_undo_the_checkpoint(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    for launch, steps in ((0, 4), (1, 6)):
+        loop, state = restart(tmp_path, f"journal {launch}")
+        with loop:
+            state["total"][:] = 50
+            while loop.next(steps):
+                with loop.attempt():
+                    state["total"] += 1
+    assert state["total"] == [56]

@@ -5,13 +5,15 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from scripts.docs import agree, commands
 from scripts.docs.blocks import ROOT, documents, read
-from scripts.docs.running import play
+from scripts.docs.running import environment, play
 
 DOCUMENTS = [read(path) for path in documents()]
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=[document.name for document in DOCUMENTS])
@@ -54,6 +56,23 @@ def test_each_import_of_python_exists(document):
                 elif isinstance(node, ast.Import):
                     for name in node.names:
                         importlib.import_module(name.name)
+
+
+@pytest.mark.parametrize(
+    ("name", "printed"),
+    [
+        ("README.md", r"0 0\.0 emulated seconds"),
+        ("docs/hosts.md", r"[\d.]+ [\d.e-]+ [\d.e-]+"),
+        ("docs/simulation.md", r"1024\.0 0\.000\d+ 10240"),
+    ],
+)
+def test_whole_programs_in_python_run_as_a_job_of_one(name, printed, tmp_path):
+    """The first block; the ring of one rank takes no time, and recursive doubling of 1024 sends 10 messages each."""
+    block = next(block for block in read(ROOT / name).blocks if block.words[:1] == ["python"])
+    command = [sys.executable, "-c", "\n".join(block.lines)]
+    done = subprocess.run(command, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(printed, done.stdout.strip()), done.stdout
 
 
 @each_document

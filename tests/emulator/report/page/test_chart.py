@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from emulator.report.model import Axis, Curve, Series
 from emulator.report.page import chart
 from emulator.report.page.scales import LETTER, LINE, Scale, labels
+from emulator.units import format_time
 
 
 @given(st.floats(1e-9, 1e6), st.floats(1.01, 1e6), st.booleans(), st.booleans(), st.floats(120, 480))
@@ -34,6 +35,14 @@ def test_a_second_round_of_the_colours_is_dashed():
         "s0 again",
         "s1 again",
     ]
+
+
+def test_long_times_have_their_marks_at_minutes_and_hours():
+    axis = Axis("interval", "s", log=True, form=format_time)
+    assert [text for _, text in Scale(axis, 1500.0, 40_000.0, 60.0, 460.0).ticks()] == [
+        "30 min", "60 min", "120 min", "5 h", "10 h",
+    ]  # fmt: skip
+    assert [text for _, text in Scale(axis, 0.01, 200.0, 60.0, 460.0).ticks()][:2] == ["10 ms", "100 ms"]
 
 
 @pytest.mark.parametrize(

@@ -32,11 +32,19 @@ def a_ring():
     return a_result(measurements=rows, fits=[fit], meaning=[meaning], warnings=["few <repetitions>"])
 
 
+PROGRAM = {
+    "policy": "shrink", "status": 0, "launches": 1,
+    "recoveries": [{"dead": [2], "at": 1.5, "seconds": 0.02, "told": "rank 2 died in step 40"}],
+    "ends": [{"rank": 2, "launch": 1, "at": 1.5, "how": "rank 2 was killed by SIGKILL"},
+             {"rank": 0, "launch": 1, "at": 2.5, "how": "rank 0 ended itself with exit status 0"}],
+}  # fmt: skip
+
 RESULTS = {
     "ring": a_ring,
     "links": links_result,
     "run": a_run,
     "drill": lambda: a_result(demo="faults", drill=DRILL),
+    "program": lambda: a_result(demo="program", program=PROGRAM),
     "matrix": lambda: a_result(demo="matrix", matrix=a_matrix(), scenarios={"middle": "a middle rank is killed"}),
     "empty": a_result,
     "foreign": lambda: a_result(demo="somebody's", speed=3),

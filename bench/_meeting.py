@@ -1,0 +1,164 @@
+"""Patterns whose messages meet at cards: a program that runs on MPI itself and, the same, on simulated ranks.
+
+    mpirun -n 4 python -m bench._meeting RESULT.json     medians on MPI itself, by pattern, in seconds
+
+A pattern's time is that from the first rank's start to the last rank's end.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mpi4py import MPI
+
+from emulator import carrier
+
+LONG, SHORT = 1_000_000, 4096
+LATE_S = 0.3
+REPETITIONS = 5
+_PAUSE_S = 0.02
+_GO = 9
+
+
+class Patterns:
+    """The patterns on a communicator of four ranks; each returns what else it has seen, in seconds."""
+
+    def __init__(self, comm: Any) -> None:
+        self.comm, self.carrier = comm, carrier.of(comm)
+        self.out, self.into = np.zeros(LONG, np.uint8), np.zeros((comm.size, LONG), np.uint8)
+        self.short = np.zeros(SHORT, np.uint8)
+
+    def _ping_pong(self, buffer: Any) -> None:
+        if self.comm.rank < 2:
+            order = (self.comm.Send, self.comm.Recv)
+            for method in order if self.comm.rank == 0 else order[::-1]:
+                method(buffer, 1 - self.comm.rank)
+
+    def short_ping_pong(self) -> None:
+        self._ping_pong(self.short[:8])
+
+    def eager_ping_pong(self) -> None:
+        self._ping_pong(self.out[:60_000])
+
+    def long_ping_pong(self) -> None:
+        self._ping_pong(self.out)
+
+    def incast(self) -> None:
+        if self.comm.rank:
+            self.comm.Send(self.out, 0)
+        else:
+            MPI.Request.Waitall([self.comm.Irecv(self.into[source], source) for source in range(1, self.comm.size)])
+
+    def parameter_server(self) -> float | None:
+        """Gives when the first push was there."""
+        if self.comm.rank:
+            self.comm.Send(self.out, 0)
+            self.comm.Recv(self.into[0], 0)
+            return None
+        begin, others = self.carrier.now(), range(1, self.comm.size)
+        pushes = [self.comm.Irecv(self.into[source], source) for source in others]
+        MPI.Request.Waitany(pushes)
+        first = self.carrier.now() - begin
+        MPI.Request.Waitall(pushes)
+        MPI.Request.Waitall([self.comm.Isend(self.out, other) for other in others])
+        return first
+
+    def short_beside_long(self) -> float | None:
+        """Gives the time of the short message, from the word to send it."""
+        comm, go = self.comm, self.short[:1]
+        if comm.rank == 0:
+            long = comm.Irecv(self.into[1], 1)
+            comm.Send(go, 1, _GO)
+            self.carrier.compute(0.05)
+            begin = self.carrier.now()
+            comm.Send(go, 2, _GO)
+            comm.Recv(self.short, 2)
+            seen = self.carrier.now() - begin
+            long.Wait()
+            return seen
+        if comm.rank < 3:
+            comm.Recv(go, 0, _GO)
+            comm.Send(self.out if comm.rank == 1 else self.short, 0)
+        return None
+
+    def late_receiver(self) -> None:
+        if self.comm.rank == 0:
+            self.comm.Send(self.out, 1)
+        elif self.comm.rank == 1:
+            self.carrier.compute(LATE_S)
+            self.comm.Recv(self.into[0], 0)
+
+    def exchange_around_a_ring(self) -> None:
+        rank, size = self.comm.rank, self.comm.size
+        receive = self.comm.Irecv(self.into[0], (rank - 1) % size)
+        self.comm.Send(self.out, (rank + 1) % size)
+        receive.Wait()
+
+    def all_to_all_at_once(self) -> None:
+        rank, size = self.comm.rank, self.comm.size
+        requests = [self.comm.Irecv(self.into[other], other) for other in range(size) if other != rank]
+        MPI.Request.Waitall(requests + [self.comm.Isend(self.out, (rank + k) % size) for k in range(1, size)])
+
+    def all_to_all_in_turns(self) -> None:
+        rank, size = self.comm.rank, self.comm.size
+        for k in range(1, size):
+            self.comm.Sendrecv(self.out, (rank + k) % size, 0, self.into[0], (rank - k) % size, 0)
+
+    def broadcast(self) -> None:
+        """Down a binomial tree, to all children at once."""
+        parent, children = {0: (None, (2, 1)), 1: (0, ()), 2: (0, (3,)), 3: (2, ())}[self.comm.rank]
+        if parent is not None:
+            self.comm.Recv(self.out, parent)
+        MPI.Request.Waitall([self.comm.Isend(self.out, child) for child in children])
+
+
+PATTERNS = [name for name in vars(Patterns) if not name.startswith("_")]
+"""In the order in which they run."""
+BESIDE = {"parameter_server": "first push at the server", "short_beside_long": "short message beside a long one"}
+"""What the value that a pattern returns is."""
+
+
+def measure(comm: Any, repetitions: int, together: Callable[[], object]) -> dict[str, float]:
+    """The median time of each pattern and of what it returns, of ping-pongs the least; `together` lets all begin."""
+    patterns, clock = Patterns(comm), carrier.of(comm)
+    medians: dict[str, float] = {}
+    for name in PATTERNS:
+        rows = []
+        for _ in range(repetitions):
+            together()
+            begin = clock.now()
+            seen = getattr(patterns, name)()
+            rows.append((begin, clock.now(), seen))
+        every = comm.gather(rows)
+        if comm.rank == 0:
+            spans = [(min(one[0] for one in span), max(one[1] for one in span)) for span in zip(*every, strict=True)]
+            least = min if name.endswith("ping_pong") else statistics.median  # terms without the machine's other work
+            medians[name] = least(end - begin for begin, end in spans)
+            if name in BESIDE:
+                with_value = next(rows for rows in every if rows[0][2] is not None)
+                medians[BESIDE[name]] = statistics.median(row[2] for row in with_value)
+    return medians
+
+
+def main() -> None:
+    """Measure on MPI itself."""
+    comm = MPI.COMM_WORLD
+
+    def together() -> None:
+        comm.Barrier()
+        carrier.of(comm).compute(_PAUSE_S)  # the queues on the way are empty then
+        comm.Barrier()
+
+    medians = measure(comm, REPETITIONS, together)
+    if comm.rank == 0:
+        Path(sys.argv[1]).write_text(json.dumps(medians))
+
+
+if __name__ == "__main__":
+    main()

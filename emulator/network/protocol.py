@@ -1,0 +1,44 @@
+"""What the MPI library does with a message besides sending its bytes: eager or by rendezvous, and its overheads.
+
+Sources: the LogGP model of Alexandrov, Ionescu, Schauser and Scheiman (SPAA 1995) for o and O; Open MPI's
+documentation for btl_tcp_eager_limit (64 KiB) and btl_sm_eager_limit (4 KiB), which count a header; UCX's rendezvous
+threshold depends on the card, 8 KiB is a usual one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """The protocol of messages between hosts.
+
+    Attributes
+    ----------
+    eager_limit : bytes of the longest message that is sent at once; a longer one asks its receiver first, which answers
+        when a receive has matched. None: all are sent at once
+    send_overhead, receive_overhead : seconds for which a message keeps its sender's and its receiver's rank busy
+    send_byte, receive_byte : the same for each byte of it
+    """
+
+    eager_limit: int | None = None
+    send_overhead: float = 0.0
+    receive_overhead: float = 0.0
+    send_byte: float = 0.0
+    receive_byte: float = 0.0
+
+    def rendezvous(self, size: int) -> bool:
+        """Tell whether a message of so many bytes waits for its receive."""
+        return self.eager_limit is not None and size > self.eager_limit
+
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "openmpi-tcp": {"eager_limit": (1 << 16) - 64},
+    "openmpi-sm": {"eager_limit": (1 << 12) - 64},
+    "infiniband": {"eager_limit": 1 << 13},
+}
+"""Fields by name. TCP shares cards packet by packet as well, unless the file says otherwise."""
+
+PACKETS = ("openmpi-tcp",)

@@ -1,0 +1,1 @@
+"""Drills on simulated ranks: one process, simulated time, the policies' own code."""

@@ -1,0 +1,115 @@
+"""Drills on simulated ranks: the policies' own code, the checks of a drill, the same result as that of real ranks."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from emulator.errors import UsageError
+from faults.drill import drill
+from faults.drill.checks import Evaluation
+from faults.drill.request import Request
+from faults.launch.supervise import Finished
+from faults.record.journal import What
+
+
+def run(
+    folder: Path, *lines: str, pattern: str = "ring", ranks: int = 6, **options: Any
+) -> tuple[Finished, Evaluation]:
+    spec = Request(pattern, ranks, lines, simulate=True, **options).spec()
+    return drill.launch_once(spec, folder, None)  # type: ignore[arg-type]
+
+
+RECOVERED = [
+    ("ring", "shrink", ["kill 3 @ step 20"], 5),
+    ("ring", "shrink", ["kill 3 @ step 20 phase all_gather + 10 us"], 5),
+    ("ring", "shrink", ["kill 3 @ step 20", "kill 0 @ recovery"], 4),
+    ("ring", "shrink", ["kill 3 @ step 20", "kill 1 @ phase rebuild"], 4),
+    ("ring", "shrink", ["kill 0 @ step 39"], 5),
+    ("ring", "shrink", ["kill 1-5 @ step 20"], 1),
+    ("ring", "shrink", ["kill 2 @ time 20 ms"], 5),
+    ("ring", "shrink", ["kill host 1 @ step 20"], 3),
+    ("ring", "shrink", ["hang 3 @ step 20"], 5),
+    ("ring", "shrink", ["hang 3 @ step 20 for 100 ms"], 6),
+    ("ring", "shrink", ["slow 3 @ step 20 by 4"], 6),
+    ("ring", "shrink", ["cut 0-2|3-5 @ step 12 for 50 ms"], 6),
+    ("ring", "shrink", ["lose 3 @ step 12 by 5 %"], 6),
+    ("ring", "shrink", ["preempt 3 @ step 20"], 5),
+    ("ring", "spare", ["kill 3 @ step 20"], 6),
+    ("ring", "spare", ["kill 0 @ step 20", "kill 2 @ phase restore"], 5),
+    ("ring", "restart", ["kill 3 @ step 20"], 6),
+    ("parameter-server", "continue", ["kill 3 @ step 20"], 5),
+    ("parameter-server", "replicate", ["kill 0 @ step 20"], 5),
+    ("gossip", "continue", ["kill 3 @ step 20"], 5),
+    ("scatter-gather", "reexecute", ["kill 3 @ step 12"], 5),
+    ("scatter-gather", "reexecute", ["kill 0 @ step 12"], 5),
+    ("federated", "continue", ["kill 3 @ step 12"], 5),
+]
+
+
+@pytest.mark.parametrize(("pattern", "policy", "lines", "after"), RECOVERED)
+def test_a_job_recovers_and_its_result_is_right(
+    tmp_path: Path, pattern: str, policy: str, lines: list[str], after: int
+) -> None:
+    hosts = 2 if "host" in lines[0] else None
+    _, found = run(tmp_path / "job", *lines, pattern=pattern, recovery=policy, hosts=hosts)
+    assert found.recovered, f"{found.phase}: {found.reason}"
+    assert found.ranks_after == after
+
+
+def test_the_phases_are_those_that_the_model_was_given(tmp_path: Path) -> None:
+    finished, found = run(tmp_path / "job", "kill 3 @ step 20", recovery="shrink")
+    costs = finished.spec.costs
+    assert found.phases["detect"] == pytest.approx(costs.detect_s, rel=1e-9)
+    assert found.phases["agree"] == pytest.approx(costs.revoke_s + costs.agree_s, rel=1e-9)  # one round
+    assert 0 < found.phases["replay"] < 2 * costs.work_s
+
+
+def test_two_runs_leave_the_same_journals(tmp_path: Path) -> None:
+    one, two = (
+        run(tmp_path / name, "kill 3 @ step 20", "kill 1 @ recovery", recovery="spare")[0] for name in ("one", "two")
+    )
+    assert one.records == two.records
+
+
+@pytest.mark.parametrize(
+    ("options", "why", "waits"),
+    [
+        ({}, "deadlock", "rank 0 waits for a message from rank"),
+        ({"agree": 1}, "the deadline of 120 s passed", "rank 0 waits for rank 3 in an agreement of the survivors"),
+    ],
+)
+def test_a_hang_that_no_detector_notices_ends_and_says_who_waits_for_whom(
+    tmp_path: Path, options: dict[str, int], why: str, waits: str
+) -> None:
+    line = "hang 3 @ step 5 phase agree" if options else "hang 3 @ step 5"
+    _, found = run(tmp_path / "job", line, recovery="shrink", detector="runtime", options=options, steps=10)
+    assert not found.recovered
+    assert found.phase == "detect"
+    for words in (why, "rank 3 is stopped;", waits):
+        assert words in found.reason
+
+
+def test_a_dead_rank_does_nothing_more(tmp_path: Path) -> None:
+    finished, _ = run(tmp_path / "job", "kill 3 @ step 20", recovery="shrink")
+    last = [r["what"] for r in finished.records if r["member"] == 3][-1]
+    assert last == What.FAULT
+    results = [json.loads(path.read_text())["member"] for path in (tmp_path / "job" / "results").iterdir()]
+    assert sorted(results) == [0, 1, 2, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"recovery": "respawn"}, "simulated ranks are not started later"),
+        ({"ranks": 10**8}, "simulate fewer ranks"),
+        ({"recovery": "restart", "checkpoint": {"background": True}}, "simulated ranks have no threads"),
+        ({"faults": ["hang 2 @ step 3"], "detector": "swim"}, "--detector swim is a thread of each rank"),
+    ],
+)
+def test_what_is_not_simulated_is_refused(options: dict[str, Any], words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        Request(simulate=True, **options).spec()
