@@ -203,7 +203,7 @@ def _entry(nodes: Any, job: str, memory: str, text: str, reason: str) -> Iterato
     yield from wrapped(reason, blank + "  ", blank + "  ")
 
 
-def margins(found: Sequence[Margin]) -> Iterator[str]:
+def margins(found: Sequence[Margin], facts: Facts) -> Iterator[str]:
     """One line for each fact."""
     yield f"{'may grow by, until':<20} {'the nodes move 10 %':>19} {'other patterns win':>19} {'policy changes':>15}"
     for one in found:
@@ -211,6 +211,9 @@ def margins(found: Sequence[Margin]) -> Iterator[str]:
         cells = (f"{factor:.3g} x" if factor and factor < 1000 else f"over {one.most:.0f} x" for factor in margins)
         nodes, pattern, policy = cells
         yield f"{one.fact:<20} {nodes:>19} {pattern:>19} {policy:>15}"
+    if not facts.uniform:
+        yield from wrapped("by formulas of first order, also where predict follows the messages at the sheet's own p",
+                           more="  ")  # fmt: skip
 
 
 def mapping(rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
