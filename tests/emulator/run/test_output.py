@@ -176,8 +176,9 @@ def heed_ctrl_c() -> None:
 def test_ctrl_c_while_a_command_is_importing_ends_it_without_a_traceback(tmp_path, module):
     (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     env = environment({"PYTHONPATH": f"{tmp_path}:{ROOT}"})
+    command = [*PYTHON, module, "-h"]
     done = subprocess.run(
-        [*PYTHON, module, "-h"], capture_output=True, text=True, timeout=60, env=env, check=False, preexec_fn=heed_ctrl_c
+        command, capture_output=True, text=True, timeout=60, env=env, check=False, preexec_fn=heed_ctrl_c
     )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
