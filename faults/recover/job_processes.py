@@ -221,11 +221,14 @@ class JobProcesses:
         empty = len(self.placement.places) < len(self.wanted)
         return self.policy.later and empty and self._spawns_left > 0 and self.coordinates
 
+    @property
+    def revoked(self) -> bool:
+        """Whether another rank has given up the present step: calls may fail with any error then."""
+        return self.group.work_comm.Is_revoked() or self.group.comm_beside.Is_revoked()
+
     def tries(self, error: MPI.Exception) -> float:
         """How often a step may fail with such an error without a death, as far as this rank knows."""
-        of_death = error.Get_error_class() in _OF_DEATHS
-        # In a communicator that another rank has revoked, calls may fail with any error.
-        revoked = self.group.work_comm.Is_revoked() or self.group.comm_beside.Is_revoked()
+        of_death, revoked = error.Get_error_class() in _OF_DEATHS, self.revoked
         if self.group.death_is_news() or (of_death and revoked):
             return math.inf
         if of_death or error.Get_error_class() == MPI.ERR_REQUEST:  # of another communicator, MPI.COMM_WORLD say

@@ -180,6 +180,30 @@ def test_a_step_whose_program_catches_the_error_of_a_death_is_done_again(tmp_pat
     assert run.totals == {0: STEPS, 2: STEPS}
 
 
+@pytest.mark.parametrize("every", [0, 1, 3])
+def test_a_step_that_another_rank_gave_up_is_done_again_where_the_program_catches_the_error(
+    tmp_path, monkeypatch, every: int
+) -> None:
+    """A revocation may reach a rank before the news of the death that caused it; here there is no death at all."""
+    tries = []
+
+    def program(loop: Recovering, state: State, rank: int) -> None:
+        while loop.next(STEPS):
+            with loop.attempt():
+                if rank == 1 and loop.step == 2 and not tries:
+                    tries.append(loop.step)
+                    raise MPI.Exception(MPI.ERR_OTHER)
+                try:
+                    exchange(loop)
+                except MPI.Exception:
+                    state["total"] += 100
+                state["total"] += 1
+
+    run = Run(tmp_path, monkeypatch, program, every)
+    assert tries == [2]
+    assert run.totals == {0: STEPS, 1: STEPS, 2: STEPS}
+
+
 def test_a_state_that_is_filled_behind_the_call_is_what_the_first_step_goes_back_to(tmp_path, monkeypatch) -> None:
     def program(loop: Recovering, state: State, rank: int) -> None:
         state["total"][:] = 50
