@@ -118,8 +118,8 @@ class SurvivorGroup:
         self._group = self.agree_comm.Get_group()
         self.work_comms = [comm.Dup() for _ in range(work_comms)]
         self._beside = [comm.Dup() for _ in self.work_comms] if beside else []
-        for work_comm in (*self.agreements.comms, *self.work_comms, *self._beside):
-            quiet(work_comm)
+        for made in self.comms:
+            quiet(made)
         self.rank, self.size = self.agree_comm.Get_rank(), self.agree_comm.Get_size()
         self.alive = tuple(range(self.size))
         self._gone: set[int] = set()
@@ -132,6 +132,11 @@ class SurvivorGroup:
         except MPI.Exception:  # the rank that leaves it first may die while others are still in it
             if not begins:
                 raise
+
+    @property
+    def comms(self) -> list[MPI.Intracomm]:
+        """All communicators that it has made and may use."""
+        return [*self.agreements.comms, *self.work_comms, *self._beside]
 
     @property
     def agree_comm(self) -> MPI.Intracomm:

@@ -126,10 +126,11 @@ class Repairing:
         return _FoundByAll(survivor_group.PROCESS_FAILED)
 
     def _hidden_death(self) -> MPI.Exception | None:
-        """An error if this rank, at the end of its step, knows that it failed: the program may have caught what told it.
+        """An error if this rank, at the end of its step, knows that the step failed.
 
+               The program may have caught the error.
         Another rank's revocation may come before the news of a death. Waitall of Open MPI 5.0.11 may also return
-        without an error for messages of a dead rank.
+               without an error for messages of a dead rank.
         """
         if self.place is None:
             return None

@@ -120,6 +120,19 @@ def becomes(value: Any) -> Program:
     return program
 
 
+def uses_it_as_a_list(loop: Recovering, state: State, rank: int) -> None:
+    while loop.next(STEPS):
+        with loop.attempt():
+            state["total"] = [0.0]
+            state["total"] /= 2
+
+
+def opens_a_window(loop: Recovering, state: State, rank: int) -> None:
+    while loop.next(STEPS):
+        with loop.attempt():
+            MPI.Win.Create(state["total"], comm=loop.comm)
+
+
 def adds_to_its_state(loop: Recovering, state: State, rank: int) -> None:
     while loop.next(STEPS):
         with loop.attempt():
@@ -137,6 +150,8 @@ def adds_to_its_state(loop: Recovering, state: State, rank: int) -> None:
         (becomes(3.0), r"state\['total'\] was float64\[1\] and became float: .* change it in place"),
         (becomes(np.zeros(2)), r"state\['total'\] was float64\[1\] and became float64\[2\]"),
         (becomes(np.zeros(1, np.int64)), r"state\['total'\] was float64\[1\] and became int64\[1\]"),
+        (uses_it_as_a_list, r"state\['total'\] was float64\[1\] and became list: .* change it in place"),
+        (opens_a_window, "Win.Create takes no job.comm, which MPI does not know: use messages, blocking collectives"),
         (adds_to_its_state, r"a state keeps its names, got \['more', 'total'\] after \['total'\]: put every array in"),
     ],
 )
