@@ -147,7 +147,7 @@ class RankWatch:
                 continue
             where = stack_dump.line_of(self.folder, member)
             print(
-                f"a rank has died, and others wait for rank {member}, in step {step} for {seconds:.0f} s"
+                f"a rank has died, and others wait for rank {member}, in step {step} for over {self._stall_s():.0f} s"
                 f"{' at ' + where if where else ''}: it computes, or waits outside of job.comm, which no repair ends",
                 file=sys.stderr,
                 flush=True,

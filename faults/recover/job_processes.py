@@ -21,7 +21,7 @@ from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
 from faults.platform import LOCAL
 from faults.policies import Policy
 from faults.record.journal import What
-from faults.record.status_board import IN_STEPS, REBUILDS
+from faults.record.status_board import IN_STEPS, NO_RANK, REBUILDS
 from faults.recover import other_comms, spawning, world_calls
 from faults.recover.survivor_comm import SurvivorComm
 from faults.recover.tag_ranges import TagRanges
@@ -186,6 +186,7 @@ class JobProcesses:
         beside = TagRanges(comm_beside)
         self.comm = SurvivorComm(work_comm, self.placement.at_work, note, beside)
         self._retired.append(self.comm)
+        self._drill.waits_for(NO_RANK)  # the error that ended a wait left its note
         self._drill.placed(self.place if self.place is not None else -1)
 
     def _new_sums(self) -> MessageSums | None:

@@ -149,7 +149,7 @@ def test_a_rank_that_computes_or_a_repair_that_moves_on_ends_no_launch(tmp_path,
 @pytest.mark.parametrize(
     ("letters", "phases", "named"),
     [
-        (("R", "R", ""), (AGREES, IN_STEPS, IN_STEPS), "in step 7 for 20 s at program.py:2: win.Fence(): it computes,"),
+        (("R", "R", ""), (AGREES, IN_STEPS, IN_STEPS), "in step 7 for over 20 s at program.py:2: win.Fence(): it computes,"),
         (("R", "R", "R"), (AGREES, IN_STEPS, IN_STEPS), ""),  # no rank has died
         (("R", "R", ""), (IN_STEPS, IN_STEPS, IN_STEPS), ""),  # none waits
     ],
@@ -159,12 +159,14 @@ def test_the_rank_that_others_wait_for_after_a_death_is_named_once_with_its_line
 ) -> None:
     ranks = Ranks(tmp_path, dict(enumerate(zip(letters, phases, strict=True))))
     ranks.board.rows["step"][1] = 7
-    (tmp_path / "program.py").write_text("import faults\nwin.Fence()\n")
-    dump = f'Stack:\n  File "{stack_dump.__file__}", line 9 in f\n  File "{tmp_path}/program.py", line 2 in <module>\n'
+    program, folder = tmp_path / "program.py", tmp_path / "status"
+    folder.mkdir()
+    program.write_text("import faults\nwin.Fence()\n")
+    dump = f'Stack:\n  File "{stack_dump.__file__}", line 9 in f\n  File "{program}", line 2 in <module>\n'
     monkeypatch.setattr(
         stack_dump, "ask", lambda folder, member, pid: (folder / f".stack-{member}").write_text(dump * (member == pid))
     )
-    assert ranks.ended_after(tmp_path) is None
+    assert ranks.ended_after(folder) is None
     said = capsys.readouterr().err
     assert (said.count("others wait for rank 1, "), named in said) == (bool(named), True)
 
