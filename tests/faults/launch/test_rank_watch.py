@@ -149,7 +149,7 @@ def test_a_rank_that_computes_or_a_repair_that_moves_on_ends_no_launch(tmp_path,
 @pytest.mark.parametrize(
     ("letters", "phases", "named"),
     [
-        (("R", "R", ""), (AGREES, IN_STEPS, IN_STEPS), "in step 7 for over 20 s at program.py:2: win.Fence(): it computes,"),
+        (("R", "R", ""), (AGREES, IN_STEPS, IN_STEPS), "in step 7 for over 20 s at program.py:2: win.Fence(): it "),
         (("R", "R", "R"), (AGREES, IN_STEPS, IN_STEPS), ""),  # no rank has died
         (("R", "R", ""), (IN_STEPS, IN_STEPS, IN_STEPS), ""),  # none waits
     ],
