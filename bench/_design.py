@@ -18,7 +18,7 @@ from emulator.costs import waiting
 from emulator.costs.ways import Ways
 from emulator.design.exchange import Exchange
 from emulator.design.model import Flow
-from emulator.design.skeleton import LATE, TERMS, by_term, expected
+from emulator.design.skeleton import TERMS, by_term, expected
 from emulator.design.terms import ways_of
 from emulator.network import load
 
@@ -72,9 +72,9 @@ def exchanges(p: int, alpha: float, beta: float) -> dict[str, Exchange]:
         "gossip one-peer asynchronous": one("gossip", "asynchronous", graph="one-peer"),
         "scatter-gather": one("scatter-gather", extra=1),
         "scatter-gather quorum": one("scatter-gather", extra=1, needed=most),
-        "scatter-gather backup": one("scatter-gather", extra=1, late=LATE, copies=2),
+        "scatter-gather backup": one("scatter-gather", extra=1, late=waiting.LATE, copies=2),
         "scatter-gather tasks": one("scatter-gather", extra=1, tasks=4 * p),
-        "scatter-gather tasks backup": one("scatter-gather", extra=1, tasks=4 * p, late=LATE),
+        "scatter-gather tasks backup": one("scatter-gather", extra=1, tasks=4 * p, late=waiting.LATE),
         "federated": one("federated", extra=1),
         "federated drop": one("federated", extra=1, deadline=1.01 * (trip + slow)),
     }

@@ -175,8 +175,10 @@ def plan(
 def tolerance(sheet: str, terms: str | None, change: tuple[str, ...]) -> None:
     """Say how far alpha, beta, spread, skew and failures may grow before the answer changes."""
     from emulator import design
+    from emulator.design.model import facts_of
 
-    for line in report.margins(design.tolerance(_load(sheet, change), _terms(terms))):
+    read, measured = _load(sheet, change), _terms(terms)
+    for line in report.margins(design.tolerance(read, measured), facts_of(read, measured)):
         click.echo(line)
 
 

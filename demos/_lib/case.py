@@ -131,7 +131,7 @@ def ranks_for(sheet: Sheet, case: Case, most: int) -> int:
     """
     facts, chosen = facts_and_design(sheet)
     asked = min(pricing.chosen_nodes(sheet, pricing.price(facts, chosen)), facts.job.most)
-    ranks = min(most, asked + skeletons.beside(chosen))
+    ranks = min(most, asked + chosen.beside)
     if ranks < case.RANKS:
         raise UsageError(f"{sheet.program} needs at least {case.RANKS} ranks, got -n {most}: give more")
     return ranks

@@ -15,7 +15,6 @@ from demos._lib.case import program_of
 from demos._lib.design_receipts import kept
 from emulator import design
 from emulator.design import failures, pricing
-from emulator.design import skeleton as skeletons
 from emulator.design.model import Design, Facts, facts_and_design
 from emulator.design.sheet import Sheet
 from emulator.errors import UsageError
@@ -119,7 +118,7 @@ def start(
     priced = design.predict(sheet, terms)
     nodes = pricing.chosen_nodes(sheet, priced)
     program, why_not = drilled_program(sheet, path, chosen)
-    beside = skeletons.beside(chosen) if program else chosen.servers
+    beside = chosen.beside if program else chosen.servers
     request = request_of(sheet, chosen, nodes + beside, most, repeat, seed, program)
     request.faults, request.trace = faults or request.faults, place["trace"]
     job = request.spec()

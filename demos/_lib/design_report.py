@@ -106,8 +106,6 @@ def _remarks(priced: Sequence[Priced], nodes: Sequence[int]) -> Iterator[str]:
     for one in priced:
         if stale := pricing.unpriced(one.design):
             yield f"not priced: the effect on progress of {', '.join(stale)} (give [consistency] penalty)"
-    if facts.slowest > facts.slowdown and any(one.design.quorum < 1 for one in priced):
-        yield "not priced: that a quorum leaves slow hosts out (run follows it)"
     rough = [one for one, p in zip(priced, nodes, strict=True) if one.first_order(min(p, facts.job.most))]
     if facts.crossed and rough:
         yield f"not priced: messages that meet on a link of the {facts.crossed} (run follows them)"
@@ -205,7 +203,7 @@ def _entry(nodes: Any, job: str, memory: str, text: str, reason: str) -> Iterato
     yield from wrapped(reason, blank + "  ", blank + "  ")
 
 
-def margins(found: Sequence[Margin]) -> Iterator[str]:
+def margins(found: Sequence[Margin], facts: Facts) -> Iterator[str]:
     """One line for each fact."""
     yield f"{'may grow by, until':<20} {'the nodes move 10 %':>19} {'other patterns win':>19} {'policy changes':>15}"
     for one in found:
@@ -213,6 +211,9 @@ def margins(found: Sequence[Margin]) -> Iterator[str]:
         cells = (f"{factor:.3g} x" if factor and factor < 1000 else f"over {one.most:.0f} x" for factor in margins)
         nodes, pattern, policy = cells
         yield f"{one.fact:<20} {nodes:>19} {pattern:>19} {policy:>15}"
+    if not facts.uniform:
+        yield from wrapped("by formulas of first order, also where predict follows the messages at the sheet's own p",
+                           more="  ")  # fmt: skip
 
 
 def mapping(rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:

@@ -95,10 +95,33 @@ def wait(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
         return np.ones(p.shape)
     flows = waiting_for_all or design.flows
     steps = design.rounds * min(flow.every for flow in flows)
+    spread = facts.job.spread / math.sqrt(steps)
+    if knows_hosts(facts, design):
+        return _unequal(spread, facts, tuple(p.tolist()), design.quorum, design.beside)
+    if _repeats(facts, design):
+        return _repeated(spread, tuple(p.tolist()), None)
     group = tuple(np.max([_awaited(flow, p) for flow in flows], axis=0).tolist())
     if design.model == "bounded" and design.bound and not waiting_for_all:
         return _bounded(facts.job.spread / math.sqrt(steps), group, design.bound)
-    return _slowest(facts.job.spread, group, steps, design.quorum, design.stragglers == "backup" and design.hurried)
+    return _slowest(facts.job.spread, group, steps, design.quorum, _tasks_repeated(facts, design))
+
+
+def knows_hosts(facts: Facts, design: Design) -> bool:
+    """Whether `wait` has the speeds of unequal hosts in it: where nodes wait for a quorum, or for all at a barrier."""
+    if facts.equal or design.pulls:
+        return False
+    return bool(design.patterns & WAIT_FOR_ALL) or (design.model == "synchronous" and "gossip" not in design.patterns)
+
+
+def _tasks_repeated(facts: Facts, design: Design) -> bool:
+    """Whether an idle node runs a late task again; any can."""
+    return design.stragglers == "backup" and design.hurried and any(task.count > 1 for task in facts.tasks)
+
+
+def _repeats(facts: Facts, design: Design) -> bool:
+    """Whether a node with a replica answers a late request again; without replicas none can."""
+    late = design.stragglers == "backup" and design.hurried and not _tasks_repeated(facts, design)
+    return late and design.replicas > 0
 
 
 def _awaited(flow: Flow, p: NDArray[np.int64]) -> Array:
@@ -111,6 +134,20 @@ def _bounded(spread: float, group: tuple[float, ...], bound: int) -> Array:
     return found
 
 
+@lru_cache(maxsize=64)
+def _unequal(spread: float, facts: Facts, nodes: tuple[int, ...], quorum: float, beside: int) -> Array:
+    """All of the unequal nodes, or a quorum, that follow `beside` other ranks; over the mean node's time."""
+    each = [waiting.unequal(facts.nodes(p, beside), spread, quorum) for p in nodes]
+    found: Array = np.array(each) / facts.slowdown(np.array(nodes), beside)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _repeated(spread: float, nodes: tuple[int, ...], share: float | None) -> Array:
+    found: Array = waiting.repeated(np.array(nodes), spread, share)
+    return found
+
+
 @lru_cache(maxsize=512)
 def _slowest(spread: float, group: tuple[float, ...], steps: int, quorum: float, backup: bool) -> Array:
     found: Array = waiting.slowest(np.array(group), spread, steps=steps, quorum=quorum, backup=backup)
@@ -119,7 +156,13 @@ def _slowest(spread: float, group: tuple[float, ...], steps: int, quorum: float,
 
 def late(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
     """99th percentile of what `wait` is the mean of."""
-    return _late(facts.job.spread, tuple(p.tolist()), design.quorum, design.stragglers == "backup" and design.hurried)
+    spread, nodes = facts.job.spread, tuple(p.tolist())
+    if _repeats(facts, design):
+        return _repeated(spread, nodes, 0.99)
+    found = _late(spread, nodes, design.quorum, _tasks_repeated(facts, design))
+    if knows_hosts(facts, design):  # as much later than the mean as on equal hosts
+        found = found / _slowest(spread, nodes, 1, design.quorum, False) * wait(facts, design, p)
+    return found
 
 
 @lru_cache(maxsize=64)

@@ -6,6 +6,7 @@ price of first order, which `emulator.design.skeleton` follows message by messag
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -83,9 +84,12 @@ def flow_price(facts: Facts, design: Design, flow: Flow, p: Any) -> costs.Price:
     if silent(facts, flow):
         return costs.Price(*([np.zeros(np.shape(p))] * 6))
     if flow.pattern == "parameter-server":
-        compute = facts.job.t_comp / p
-        found = costs.price("parameter_server", *terms, p, n, servers=flow.servers, consistency=design.model,
-                            replicas=design.replicas, sharing=facts.sharing, compute=compute)  # fmt: skip
+        compute = facts.slowdown(np.asarray(p), design.beside) * facts.job.t_comp / p
+        options: dict[str, Any] = {"servers": flow.servers, "consistency": design.model, "replicas": design.replicas,
+                   "sharing": facts.sharing}  # fmt: skip
+        found = costs.price("parameter_server", *terms, p, n, compute=compute, **options)
+        if design.model == "asynchronous" and not facts.equal:
+            found = _at_own_rates(facts, costs.price("parameter_server", *terms, p, n, **options), p, design.beside)
         meanwhile = compute if design.model != "synchronous" else 0.0
         return _sharing(facts, found, p, servers=flow.servers, meanwhile=meanwhile)
     if flow.pattern == "gossip":
@@ -96,7 +100,7 @@ def flow_price(facts: Facts, design: Design, flow: Flow, p: Any) -> costs.Price:
         request = part.request_bytes / n if isinstance(part, Task) and n else 0.0
         options = {"request": request}
         if isinstance(part, Task) and part.count > 1:
-            options |= {"batches": part.count, "compute": part.seconds}
+            options |= {"batches": part.count, "compute": part.seconds, "prefetch": 0 if design.hurried else 1}
         name = "tasks" if len(options) > 1 else "scatter_gather"
         return _sharing(facts, costs.price(name, *terms, p, n, **options), p)
     if flow.algorithm != "auto":
@@ -106,6 +110,28 @@ def flow_price(facts: Facts, design: Design, flow: Flow, p: Any) -> costs.Price:
     fields = ("latency", "bandwidth", "reduction", "waiting", "sent", "port")
     return costs.Price(*(np.choose(pick, [np.broadcast_to(getattr(one, name), np.shape(p)) for one in every])
                          for name in fields))  # fmt: skip
+
+
+def _at_own_rates(facts: Facts, idle: costs.Price, p: NDArray[np.int64], beside: int) -> costs.Price:
+    """The price where nodes of unequal speed, each at its own rate, are together no quicker than the servers.
+
+    A node that computes for c has a round of c + a + w, a alone with the servers and w for their queue, which is as
+    long as the servers need: the mean of 1/(c + a + w) is at most 1/B, B the servers' time for all nodes once.
+
+    Parameters
+    ----------
+    idle : the price for nodes that do not compute, whose queue is B - a
+    """
+    alone = idle.seconds - idle.waiting
+    slowdowns = np.unique(facts.slowdowns)[:, None]
+    shares = np.cumsum(facts.nodes(p.max(), beside) == slowdowns, axis=1)[:, p - 1] / p
+    own = slowdowns * facts.job.t_comp / p + alone
+    low, high = np.zeros(p.shape), idle.waiting
+    for _ in range(40):
+        middle = (low + high) / 2
+        full = (shares / np.maximum(own + middle, 1e-300)).sum(axis=0) * idle.seconds > 1
+        low, high = np.where(full, middle, low), np.where(full, high, middle)
+    return replace(idle, waiting=high)
 
 
 def _gossip_price(facts: Facts, design: Design, flow: Flow, p: Any, n: float) -> costs.Price:

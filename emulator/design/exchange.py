@@ -39,6 +39,7 @@ class Exchange:
     down, up : bytes of one exchange: of a request or a pulled table, and of an answer, a push, a sum or a gossiped
         value
     compute : mean seconds of a node before each exchange, of `between` steps; of one task where there are `tasks`
+    dealt : whether each task has its node, instead of the next free one
     needed : answers that a coordinator waits for; 0: all
     late : median turnarounds after which an idle node runs a task again; None: never
     copies : nodes that can answer for a shard
@@ -55,6 +56,7 @@ class Exchange:
     compute: float
     between: int = 1
     tasks: int = 0
+    dealt: bool = False
     algorithm: str = ""
     rows: int = 0
     row_bytes: int = 0
@@ -75,7 +77,9 @@ class Exchange:
 
     @property
     def owners(self) -> list[list[int]] | None:
-        """For each request the nodes (from 0) that can answer it; None for tasks, which any node can do."""
+        """For each request or task the nodes (from 0) that can answer it; None where any node can."""
+        if self.dealt:
+            return [[task % self.p] for task in range(self.tasks)]
         return None if self.tasks else [[(i + k) % self.p for k in range(self.copies)] for i in range(self.p)]
 
     @property
@@ -112,9 +116,11 @@ class Exchange:
     def draws(self, spread: float, count: int, seed: int) -> NDArray[np.float64]:
         """Computing times, sums of `between` log-normal steps: for each of `count` exchanges and p nodes.
 
-        A node that answers a coordinator has several of them, in the middle dimension: one for each task that it runs.
+        A node that answers a coordinator has several of them, in the middle dimension: one for each task that it pulls,
+        one for all that it is dealt, which is its step.
         """
-        attempts = (2 * max(1, -(-self.tasks // self.p)),) if self.flow.pattern == "scatter-gather" else ()
+        pulled = 1 if self.dealt else 2 * max(1, -(-self.tasks // self.p))
+        attempts = (pulled,) if self.flow.pattern == "scatter-gather" else ()
         rng = np.random.default_rng((seed, self.tasks or self.p, count))
         draw = stratified_normals if self.meets else np.random.Generator.standard_normal
         normal = draw(rng, (count, *attempts, self.between, self.p))

@@ -71,6 +71,11 @@ class Flow:
     overlap: float = 0.0
     rule: str = "mean"
 
+    @property
+    def beside(self) -> int:
+        """Ranks that do not compute: servers, or the coordinator of requests and rounds."""
+        return self.servers or int(self.pattern in ("scatter-gather", "federated"))
+
     def __hash__(self) -> int:
         return self._hash
 
@@ -115,6 +120,11 @@ class Design:
         return max((flow.servers for flow in self.flows), default=0)
 
     @cached_property
+    def beside(self) -> int:
+        """Ranks of a run that do not compute: `servers`, or a coordinator."""
+        return max((flow.beside for flow in self.flows), default=0)
+
+    @cached_property
     def patterns(self) -> frozenset[str]:
         """Patterns of the flows."""
         return frozenset(flow.pattern for flow in self.flows)
@@ -135,6 +145,11 @@ class Design:
         return (
             min(flow.quorum for flow in self.flows) if self.stragglers in ("quorum", "drop") and self.hurried else 1.0
         )
+
+    @property
+    def pulls(self) -> bool:
+        """Whether free nodes take the next task, or one that another node is late with, of those that were dealt."""
+        return self.sharding == "dynamic" or self.stragglers in ("stealing", "backup")
 
     def holder(self, state: State) -> str:
         """Who holds a state part: ``"every node"``, ``"servers"``, or ``"shards"`` of the nodes."""
@@ -167,7 +182,7 @@ class Facts:
     sharing : how cards serve messages that meet: "message" or "packet" (`emulator.costs.sharing`)
     protocol : whether messages take more than alpha + n beta (protocol, segments, slow start): what no formula has
     alike : whether all paths between nodes are equal
-    slowdown, slowest : how many times slower than declared the hosts compute, on average and the slowest of them
+    slowdowns : how many times slower than declared the hosts of the first ranks compute; further ones are like them
     recovery, checkpoint : seconds, where they were measured or given; absent: the shipped medians
     """
 
@@ -185,16 +200,32 @@ class Facts:
     sharing: str = "message"
     protocol: bool = False
     alike: bool = True
-    slowdown: float = 1.0
-    slowest: float = 1.0
+    slowdowns: tuple[float, ...] = (1.0,)
     recovery: float | None = None
     checkpoint: float | None = None
+
+    @cached_property
+    def equal(self) -> bool:
+        """Whether all hosts compute equally fast."""
+        return max(self.slowdowns) == min(self.slowdowns)
+
+    def nodes(self, p: int, beside: int) -> NDArray[np.float64]:
+        """The slowdowns of p nodes that follow `beside` ranks which do not compute."""
+        return np.resize(np.roll(self.slowdowns, -beside), p)
+
+    def slowdown(self, p: NDArray[np.int64], beside: int) -> Any:
+        """The mean slowdown of the first p nodes, over an array of p."""
+        return self.slowdowns[0] if self.equal else np.cumsum(self.nodes(p.max(), beside))[p - 1] / p
+
+    def slowest(self, p: NDArray[np.int64], beside: int) -> Any:
+        """The largest of them."""
+        return self.slowdowns[0] if self.equal else np.maximum.accumulate(self.nodes(p.max(), beside))[p - 1]
 
     @property
     def uniform(self) -> bool:
         """Whether the formulas are exact: equal hosts and paths, and nothing that nodes share."""
         alone = not self.shared and not self.crossed and self.sharing == "message" and not self.protocol
-        return self.alike and alone and self.slowest == self.slowdown
+        return self.alike and alone and self.equal
 
     @cached_property
     def parts(self) -> dict[str, State | Task]:

@@ -160,14 +160,13 @@ def price(
     p = np.arange(1, facts.job.most + 1) if p is None else p
     memo = {} if memo is None else memo
     holders = design.holders
-    compute = _kept(memo, ("compute", holders, design.parts, design.sharding, design.stragglers == "stealing"),
+    compute = _kept(memo, ("compute", holders, design.parts, design.sharding, design.pulls, design.beside),
                     lambda: _compute(facts, design, p))  # fmt: skip
     factor = _kept(memo, _waits(design), lambda: balance.wait(facts, design, p))
-    factor = factor * _unequal(facts, design)
-    pulled = design.sharding == "dynamic" or design.stragglers == "stealing"
+    factor = factor * _unequal(facts, design, p)
     tasks = balance.task_seconds(facts, p)
     # A slow node that pulls its tasks takes fewer of them: the others wait for its last one at most.
-    last = np.minimum(tasks, sum(task.seconds for task in facts.tasks)) if pulled else tasks
+    last = np.minimum(tasks, sum(task.seconds for task in facts.tasks)) if design.pulls else tasks
     slow = (compute - tasks + last) * (factor - 1)
     priced = (design.model, design.rounds, design.replicas, design.sharding, holders)
     if terms is None:
@@ -191,11 +190,10 @@ def least(facts: Facts, design: Design, p: NDArray[np.int64], memo: dict[Any, An
     Replicas only add to it, so the bound holds under every policy.
     """
     holders = design.holders
-    step = _kept(memo, ("compute", holders, design.parts, design.sharding, design.stragglers == "stealing"),
+    step = _kept(memo, ("compute", holders, design.parts, design.sharding, design.pulls, design.beside),
                  lambda: _compute(facts, design, p))  # fmt: skip
-    pulled = design.sharding == "dynamic" or design.stragglers == "stealing"
-    if not (pulled and facts.tasks):
-        step = step * _kept(memo, _waits(design), lambda: balance.wait(facts, design, p)) * _unequal(facts, design)
+    if not (design.pulls and facts.tasks):
+        step = step * _kept(memo, _waits(design), lambda: balance.wait(facts, design, p)) * _unequal(facts, design, p)
     for flow in design.flows:
         key = ("least", flow, design.model, design.rounds, design.sharding, holders)
         step = step + _kept(memo, key, partial(_flow_seconds, facts, design, flow, p))
@@ -215,13 +213,18 @@ def _kept(memo: dict[Any, Any], key: Any, make: Callable[[], Any]) -> Any:
 
 def _compute(facts: Facts, design: Design, p: NDArray[np.int64]) -> Array:
     compute = facts.job.t_comp / p * balance.imbalance(facts, design, p)
-    return facts.slowdown * (compute + balance.task_seconds(facts, p))
+    return facts.slowdown(p, design.beside) * (compute + balance.task_seconds(facts, p))
 
 
-def _unequal(facts: Facts, design: Design) -> float:
-    """The slowest host's time over the mean, where nodes wait for it; nodes that pull their tasks share them evenly."""
+def _unequal(facts: Facts, design: Design, p: NDArray[np.int64]) -> Any:
+    """The slowest host's time over the mean, where nodes wait for it; nodes that pull their tasks share them evenly.
+
+    At a barrier `balance.wait` has it already.
+    """
+    if balance.knows_hosts(facts, design) or design.sharding == "dynamic":
+        return 1.0
     waits = design.model != "asynchronous" or design.patterns & balance.WAIT_FOR_ALL
-    return facts.slowest / facts.slowdown if waits and design.sharding != "dynamic" else 1.0
+    return facts.slowest(p, design.beside) / facts.slowdown(p, design.beside) if waits else 1.0
 
 
 def _answer(facts: Facts, design: Design, p: NDArray[np.int64], compute: Array, step: Array) -> Array:
@@ -234,7 +237,8 @@ def _answer(facts: Facts, design: Design, p: NDArray[np.int64], compute: Array, 
 def _waits(design: Design) -> tuple[Any, ...]:
     """What the waiting of a design depends on."""
     flows = tuple((flow.pattern, flow.graph, flow.every) for flow in design.flows)
-    return ("wait", design.model, design.bound, design.rounds, design.quorum, design.stragglers, flows)
+    return ("wait", design.model, design.bound, design.rounds, design.quorum, design.stragglers, design.replicas,
+            design.beside, design.pulls, flows)  # fmt: skip
 
 
 def _memory(facts: Facts, design: Design, p: NDArray[np.int64]) -> tuple[Array, float]:

@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 TERMS = ("compute", "latency", "bandwidth", "waiting")
 MOST_RANKS, CAP = 16, 1 << 20
-LATE = 1.5  # median turnarounds after which a task is run again, as in Spark
 _PREDICTED = 5  # series of computing times are drawn for a prediction, one for a run
 
 
@@ -84,7 +83,9 @@ class Skeleton:
         """The terms of one of the exchanges, with the job's spread if absent; see the function."""
         nodes = [self.ways.slowdown(one.extra + node) for node in range(one.p)]
         spread = self.spread if spread is None else spread
-        return by_term(seconds, one, spread, fmean(nodes), max(nodes) if one.waits else fmean(nodes))
+        quorum = one.flow.quorum if one.needed or one.deadline < math.inf else 1.0
+        slow = waiting.unequal(np.array(nodes), 0.0, quorum) if one.waits else fmean(nodes)
+        return by_term(seconds, one, spread, fmean(nodes), slow)
 
 
 def expected(one: Exchange, spread: float, seed: int, ways: Ways, beside: Sequence[Exchange] = ()) -> float:
@@ -125,7 +126,7 @@ def skeleton(
     """
     priced = pricing.price(facts, design)
     asked = nodes or min(pricing.chosen_nodes(sheet, priced), facts.job.most)
-    extra = beside(design)
+    extra = design.beside
     notes: list[str] = []
     needs: dict[str, str] = {}
     p, servers = asked, design.servers
@@ -148,7 +149,8 @@ def skeleton(
     at_p = pricing.price(facts, cut, np.array([p]))
     notes += _not_run(facts, design)
     tasks = sum(math.ceil(task.count / p) * task.seconds for task in facts.tasks)
-    compute = float(at_p.compute[0]) / facts.slowdown - tasks  # declared; the hosts' speeds are those of the network
+    slowdown = facts.slowdown(at_p.p, cut.beside)
+    compute = float((at_p.compute / slowdown)[0]) - tasks  # declared; the hosts' speeds are those of the network
     exchanges = []
     largest = max(max(_sizes(cut, flow, facts.parts[flow.of])) for flow in cut.flows if not bill.silent(facts, flow))
     if largest > cap:
@@ -170,24 +172,20 @@ def first_order(row: Mapping[str, float]) -> dict[str, float]:
             "bandwidth": row["bandwidth"] + row["reduction"] + row["queueing"], "total": row["step"]}  # fmt: skip
 
 
-def beside(design: Design) -> int:
-    """Ranks of a design that do not compute: its servers, or the coordinator of requests and rounds."""
-    return max(_extra(flow) for flow in design.flows)
-
-
 def _hurried(facts: Facts, design: Design, one: Exchange, ways: Ways) -> Exchange:
     """The exchange with the design's way to deal with stragglers, where its pattern has one."""
     copies = 1 + design.replicas if one.flow.pattern == "scatter-gather" and not one.tasks else 1
     one = replace(one, copies=min(one.p, copies))
     if design.stragglers == "backup" and one.flow.pattern == "scatter-gather":
-        return replace(one, late=LATE)
+        return replace(one, late=waiting.LATE)
     if design.stragglers not in ("quorum", "drop") or one.flow.quorum >= 1:
         return one
     if one.flow.pattern == "scatter-gather":
         return replace(one, needed=math.ceil(one.flow.quorum * (one.tasks or one.p) - 1e-9))
     if one.flow.pattern == "federated":
-        slow = waiting.slowest(one.p, facts.job.spread / math.sqrt(one.between), quorum=one.flow.quorum)
-        trip = price(replace(one, compute=0.0), np.zeros((WARM_UP + 1, one.p)), ways)
+        hosts = np.array([ways.slowdown(one.extra + node) for node in range(one.p)])
+        slow = waiting.unequal(hosts, facts.job.spread / math.sqrt(one.between), one.flow.quorum)
+        trip = price(one, np.full((WARM_UP + 1, one.p), one.compute), ways) - one.compute * float(hosts.max())
         return replace(one, deadline=1.01 * (trip + one.compute * slow))
     return one
 
@@ -200,8 +198,6 @@ def _not_run(facts: Facts, design: Design) -> list[str]:
         notes.append("reducing (gamma) is neither declared nor predicted here")
     if any(state.skew for state in facts.states):
         notes.append("skew of the keys is not run: they lie evenly on the shards")
-    if design.sharding != "dynamic" and any(task.count > 1 for task in facts.tasks):
-        notes.append(f'sharding = "{design.sharding}" of tasks is not run: free nodes pull them, as with "dynamic"')
     if design.replicas and design.servers:
         notes.append("replicas of the servers are not run")
     if design.stragglers != "none" and not design.hurried:
@@ -210,10 +206,6 @@ def _not_run(facts: Facts, design: Design) -> list[str]:
     if sum(not bill.silent(facts, flow) for flow in design.flows) > 1:
         notes.append("the flows of a step run one after another, in series of their own; a step is their sum")
     return notes
-
-
-def _extra(flow: Flow) -> int:
-    return flow.servers or int(flow.pattern in ("scatter-gather", "federated"))
 
 
 def _sizes(design: Design, flow: Flow, part: State | Task) -> tuple[int, int]:
@@ -228,9 +220,9 @@ def _exchange(
     part = facts.parts[flow.of]
     down, up = _sizes(design, flow, part)
     between = design.rounds * flow.every
-    made = Exchange(flow, design.model, design.bound, p, _extra(flow), down, up, compute * between, between)
+    made = Exchange(flow, design.model, design.bound, p, flow.beside, down, up, compute * between, between)
     if isinstance(part, Task):
-        made = _with_tasks(made, part, p, compute, notes)
+        made = replace(_with_tasks(made, part, p, compute, notes), dealt=part.count > 1 and not design.pulls)
     if flow.pattern == "parameter-server" and isinstance(part, State) and part.touched:
         touched = math.ceil(part.touched * flow.compression)
         made = replace(made, touched=touched, row_bytes=math.ceil(part.row_bytes / 8) * 8, rows=part.rows)

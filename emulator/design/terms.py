@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -64,12 +63,17 @@ def of_table(given: Table) -> dict[str, Any]:
         alike = alpha["min"] == alpha["max"] and beta["min"] == beta["max"]
         origin = f"network {network_name(given)}" + ("" if alike else ", its slowest path")
         found = {"alpha": alpha["max"], "beta": beta["max"], "origin": origin, "alike": alike}
-    slow = [host.slowdown for host in _laid_out(network).hosts]
-    unequal = {"slowdown": fmean(slow), "slowest": max(slow)}
     crossed = network.plan.topology.kind if network.links and not isinstance(network.plan.topology, _PRICED) else ""
     found |= {"gamma": given.gamma, "shared": shared(network), "places": places(network), "crossed": crossed,
-              "sharing": network.plan.sharing, "protocol": not network.plan.linear}  # fmt: skip
-    return found | unequal
+              "sharing": network.plan.sharing, "protocol": not network.plan.linear,
+              "slowdowns": _slowdowns(network)}  # fmt: skip
+    return found
+
+
+def _slowdowns(network: Network) -> tuple[float, ...]:
+    """Of the ranks of each host in turn."""
+    each = max(1, network.plan.ranks_per_host)
+    return tuple(host.slowdown for host in _laid_out(network).hosts for _ in range(each))
 
 
 _PRICED = (Racks, Regions)

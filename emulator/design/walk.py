@@ -32,12 +32,14 @@ def followed(
     """Seconds of latency and of bandwidth of one operation of each flow, by the name of its part; of `only` one.
 
     None where the formulas stay: they are exact, or the design is too large to follow, or it has something that its
-    skeleton does not do. Nodes that do not wait, quorums and pulled tasks meet by chance, so that a price takes
+    skeleton does not do. Nodes that do not wait, backup requests and pulled tasks meet by chance, so that a price takes
     hundreds of exchanges: the formulas stay there as well.
     """
-    if facts.uniform or nodes < 2 or nodes + skeletons.beside(design) > min(MOST, facts.places):
+    if facts.uniform or nodes < 2 or nodes + design.beside > min(MOST, facts.places):
         return None
-    if design.hurried or (design.replicas and design.servers) or any(map(_chancy, facts.parts.values())):
+    if (design.hurried and design.quorum == 1) or (design.replicas and design.servers):
+        return None
+    if any(_chancy(part) for part in facts.parts.values()):
         return None
     try:
         made = skeletons.skeleton(sheet, facts, design, MOST, _WHOLE, nodes)

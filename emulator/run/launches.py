@@ -96,11 +96,13 @@ def count(asked: int | None, emulated: bool, traced: bool) -> int:
 
 
 def take_up(run: Run) -> None:
-    """Continue, on rank 0, the result that the launches before this one have left in the run folder."""
+    """Continue, on rank 0, the result that the launches before this one have left in the run folder.
+
+    Not its failures: they are wrong elements, which `join` adds to those of this launch, so that they are said again.
+    """
     if run.launch.number > 1:
         found = results.load(run.folder)
         run.result |= {name: found[name] for name in ("started", "environment")}
-        run.failures += found.get("failures") or []
 
 
 def join(run: Run, series: Sequence[Series], alone: bool) -> None:

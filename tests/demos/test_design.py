@@ -84,6 +84,8 @@ def test_a_change_stands_beside_the_sheet():
 def test_sensitivity_tolerance_and_tools():
     assert "alpha x" in run("predict", B, "--sensitivity")[1]
     margins = run("tolerance", B)[1]
+    assert "first order" not in margins  # all nodes and paths are alike
+    assert "by formulas of first order" in run("tolerance", B, "--change", "network.ranks_per_host=4")[1]
     assert "may grow by" in margins
     assert "over 60 x" in next(line for line in margins.splitlines() if line.startswith("spread"))  # 0.05 up to 3
     said = run("tools", B)[1]

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from demos._lib.timing import keep_samples
 from emulator import results
 from emulator.errors import UsageError
 from emulator.measure.series import Job, Series
+from emulator.measure.terms import measurement
 from emulator.run import launches
 
 COMMAND = ["mpirun", "-n", "4", "python", "-m", "demos.ring", "--sizes", "8,16"]
@@ -105,6 +107,20 @@ def test_the_launches_of_one_command_are_in_its_folder(tmp_path):
     run.folder, run.launch = tmp_path / "1", launches.Launch(2, 3, str(tmp_path / "1"))
     assert joined(run) == [1.0, 9.0]
     assert run.result["earlier"] == []
+
+
+def test_wrong_elements_of_earlier_launches_are_counted_once(tmp_path):
+    row = measurement(Series(Job("ring", 4, 8, (0, 1, 2, 3)), [1.0], [0.0], 3))
+    leave(tmp_path / "1", 1.0, measurements=[row], failures=["ring of 8 bytes on 4 ranks has 3 wrong elements"])
+    run = a_run(tmp_path)
+    run.folder, run.launch = tmp_path / "1", launches.Launch(2, 3, str(tmp_path / "1"))
+    run.samples, run.failures = [], []
+    run.fail = run.failures.append
+    launches.take_up(run)
+    series = [Series(Job("ring", 4, 8, (0, 1, 2, 3)), [9.0], [0.0], 2)]
+    launches.join(run, series, alone=False)
+    keep_samples(run, series)
+    assert run.failures == ["ring of 8 bytes on 4 ranks has 5 wrong elements"]
 
 
 def test_launches_are_counted_where_they_differ():
