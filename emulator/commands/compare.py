@@ -42,12 +42,12 @@ def compare(a: Path, b: Path, margin: float | None, full: bool, file: str | None
     from emulator.report.views.differences import view
     from emulator.run.console import make_console
 
-    sides = []
-    for path in (a, b):
-        with of_this_version(path):
-            sides.append(Side.load(path))
+    with of_this_version(a):
+        first = Side.load(a)
+    with of_this_version(b):
+        second = Side.load(b)
     with of_this_version(a, b):
-        found = differences(*sides, margin)
+        found = differences(first, second, margin)
     unwritten = None
     if file:
         try:

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 
-from emulator.report.model import Axis, Column, Curve, Drawing, Item, Map, Scenario, Series, Table
+from emulator.report.model import Axis, Column, Curve, Drawing, Item, Map, Scenario, Series, Table, spread
 from emulator.report.page import bars, chart, heat
 
 _MOST_NAMED = 14  # curves in a legend
-_MOST_ROWS, _WIDEST_MAP = 400, 32  # of a table, and ranks of a map, so that a page stays below 1 MB
+_MOST_ROWS, _WIDEST_MAP, _MOST_POINTS = 400, 32, 200  # of a table, a map, a curve: a page stays below 1 MB
 
 
 @dataclass(frozen=True)
@@ -95,11 +95,20 @@ def _apart(one: Drawing) -> str:
 
 
 def _series(one: Series) -> Figure:
-    barred = one.curves[0].style == "bars"
-    drawn = bars.draw(one) if barred else chart.draw(one)
+    barred, about = one.curves[0].style == "bars", one.about
+    if not barred and any(len(curve.x) > _MOST_POINTS for curve in one.curves):
+        about = f"{about} Of each curve {_MOST_POINTS} points are drawn at most; result.json has all.".strip()
+    drawn = bars.draw(one) if barred else chart.draw(replace(one, curves=list(map(_thinned, one.curves))))
     keys = list(_legend(one.curves))
     named = keys if 1 < len(keys) <= _MOST_NAMED else []
-    return Figure(one.title, drawn, one.about, named, bounded(_of_series(one)))
+    return Figure(one.title, drawn, about, named, bounded(_of_series(one)))
+
+
+def _thinned(curve: Curve) -> Curve:
+    """The curve, or so many of its points as a chart has."""
+    kept = spread(len(curve.x), _MOST_POINTS)
+    x, y = ([values[number] for number in kept] for values in (curve.x, curve.y))
+    return replace(curve, x=x, y=y, interval=[curve.interval[number] for number in kept] if curve.interval else ())
 
 
 def _legend(curves: Sequence[Curve]) -> Iterator[Key]:

@@ -115,11 +115,6 @@ def _without_repeats(folder: Path) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"drill": drill}))
 
 
-def _network_without_a_name(folder: Path) -> None:
-    path = folder / results.RESULT
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"network": {"name": {}}}))
-
-
 def _samples(text: str) -> Callable[[Path], object]:
     return lambda folder: (folder / results.SAMPLES).write_text(text)
 
@@ -128,7 +123,6 @@ def _samples(text: str) -> Callable[[Path], object]:
     "spoil",
     [
         _without_repeats,
-        _network_without_a_name,
         _samples("pattern,ranks,bytes,repetition,seconds\nring,4,8,0,soon\n"),
         _samples("pattern,ranks,bytes,repetition,seconds\nring,4,8,0\n"),
         _samples("name,ranks\nring,4\n"),
