@@ -48,6 +48,11 @@ class _Loop:
             _end(f"{_name()} ended itself by MPI.Finalize() before the last step", 1)
 
 
+def in_loop() -> bool:
+    """Whether this process is in its loop."""
+    return _Loop.entered
+
+
 def guard() -> None:
     """From now on an uncaught exception of this process is noticed by the others."""
     sys.excepthook = die_loudly

@@ -196,7 +196,8 @@ class Recovering(Repairing, GuardedLoop):
 
 
 _FOREIGN = (
-    "MPI.COMM_WORLD, and what was made before a recovery, do not work after it: use job.comm, and make requests anew"
+    "MPI.COMM_WORLD, what was made from it, and what was made before a recovery do not work after it: use job.comm, "
+    "and make requests anew"
 )
 
 
@@ -239,6 +240,8 @@ class _Attempt:
             return True
         if error is not None and (not isinstance(error, MPI.Exception) or job._processes.programs_own(error)):
             job._left_by = error
+            if isinstance(error, Exception) and job.place is not None:
+                job._copies.check(job.state)  # a value of another type explains most errors
             return False
         job._finish(error)
         job.comm.close()

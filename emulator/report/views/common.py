@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -188,6 +188,12 @@ def ratio(row: Row) -> float | None:
     return row["seconds"]["median"] / native["median"] if native else None
 
 
+def _wrong(rows: Iterable[Row]) -> int | None:
+    """Wrong elements of some measurements; None where nothing was computed in one of them, and none was wrong."""
+    found = [row.get("wrong") for row in rows]
+    return sum(one or 0 for one in found) or (None if None in found else 0)
+
+
 def comparison(rows: Sequence[Row], title: str) -> Table:
     """Several patterns on the same ranks: a column for each, and the quickest of them."""
     of = {size: {row["pattern"]: row for row in these} for size, these in grouped(rows, "bytes").items()}
@@ -205,7 +211,7 @@ def comparison(rows: Sequence[Row], title: str) -> Table:
         ] * any(row.get("native") for row in rows),
         Column("quickest", lambda size: best[size]["pattern"], priority=1),
         *[
-            Column("#wrong", lambda size: sum(row.get("wrong") or 0 for row in of[size].values()), tone=WRONG.tone)
+            Column("#wrong", lambda size: _wrong(of[size].values()), tone=WRONG.tone)
         ] * any(row.get("wrong") is not None for row in rows),
     ]  # fmt: skip
     return Table.of(title, columns, of)

@@ -77,6 +77,12 @@ def test_wrong_elements_stand_out_and_absent_ones_are_a_dash():
     assert text.splitlines()[3].split()[-2] == "-"
 
 
+@pytest.mark.parametrize(("wrong", "shown"), [((0, 0), "0"), ((0, None), "-"), ((2, None), "2")])
+def test_patterns_side_by_side_that_were_not_computed_have_no_count_of_wrong_elements(wrong, shown):
+    rows = [row(pattern=name, wrong=count) for name, count in zip(("ring", "tree"), wrong, strict=True)]
+    assert printed([common.comparison(rows, "4 ranks")]).splitlines()[2].split()[-1] == shown
+
+
 def test_patterns_side_by_side_name_the_quickest():
     slow = row(pattern="tree", seconds={**row()["seconds"], "median": 2e-3})
     text = printed([common.comparison([row(), slow], "4 ranks")])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mpi4py import MPI
 
 import emulator
-from emulator import costs, network, sim
+from emulator import carrier, costs, network, sim
 from emulator.errors import UsageError
 from primitives.collectives.all_reduce import all_reduce
 from primitives.collectives.operations import Operation
@@ -73,6 +73,20 @@ def test_a_poll_lets_time_pass_to_the_message() -> None:
     polls, t = sim.run(program, 2, plain(2)).results[0]
     assert t == exactly(0.01 + ALPHA + 100 * BETA)
     assert polls < 500
+
+
+def test_a_message_that_comes_while_a_rank_looks_for_it_is_seen_at_the_same_instant() -> None:
+    """Without latency it has arrived when the second poll, which let rank 1 run, has found nothing."""
+
+    def program(comm: Any) -> float:
+        if comm.Get_rank() == 1:
+            comm.Send(np.ones(1), 0)
+        else:
+            carrier.of(comm).wait_until(lambda: comm.Iprobe(1) or comm.Iprobe(1))
+            comm.Recv(np.empty(1), 1)
+        return float(comm.now())
+
+    assert sim.run(program, 2, plain(2, alpha=0.0, beta=0.0)).results == [0.0, 0.0]
 
 
 def test_a_rank_that_computes_sees_what_has_arrived_until_its_end() -> None:
