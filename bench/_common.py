@@ -9,13 +9,16 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from emulator.errors import CheckFailed
 from emulator.launch import mpirun
 from emulator.launch.job import start
 
 Row = dict[str, Any]
+
+_ROOT = Path(__file__).resolve().parents[1]
+_ENDS_WITHIN_S = 10.0  # a job that was told to
 
 
 def row(
@@ -45,11 +48,41 @@ def written(command: Sequence[str], limit_s: float) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "figures.json"
         words = [str(path) if word == "{file}" else word for word in command]
-        with start(words, stdout=subprocess.DEVNULL, cwd=Path(__file__).resolve().parents[1]) as job:
+        with start(words, stdout=subprocess.DEVNULL, cwd=_ROOT) as job:
             status = job.wait(timeout=limit_s)
         if not path.exists():
             raise CheckFailed(f"{' '.join(command)} ended with status {status} and no figures within {limit_s:g} s")
         return json.loads(path.read_text())
+
+
+def output(
+    command: Sequence[str], limit_s: float, cwd: Path | None = None, passed: Sequence[int] = ()
+) -> tuple[int, str]:
+    """Run a command, in the project's folder by default; gives its exit status and what it said.
+
+    That is its standard output, or, for a status in `passed`, its standard error.
+
+    Raises
+    ------
+    CheckFailed
+        It has not ended within `limit_s` seconds and was ended, or its status is neither 0 nor in `passed`.
+    """
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        with start(command, stdout=out, stderr=err, cwd=cwd or _ROOT) as job:
+            status = job.wait(limit_s)
+            if status is None:
+                job.stop(_ENDS_WITHIN_S)
+        said, complaint = (_text(file) for file in (out, err))
+    if status is None:
+        raise CheckFailed(f"{' '.join(command)} has not ended within {limit_s:g} s")
+    if status and status not in passed:
+        raise CheckFailed(f"{' '.join(command)} ended with status {status}: {complaint.strip()[-300:]}")
+    return status, complaint if status else said
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 def write(measure: Callable[..., Any]) -> None:

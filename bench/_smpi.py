@@ -12,16 +12,14 @@ Source: Degomme, Legrand, Markomanolis, Quinson, Stillwell and Suter, "Simulatin
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from mpi4py import MPI
 
-from bench._common import Row, row
+from bench._common import Row, output, row
 from emulator import carrier, sim
-from emulator.errors import CheckFailed
 from emulator.network import Network, files
 
 _ALPHA_S, _BETA = 50e-6, 8e-10  # seconds, seconds per byte
@@ -88,7 +86,7 @@ def _built(folder: Path) -> Path:
     program = folder / "smpi"
     (folder / "platform.xml").write_text(_PLATFORM)
     (folder / "hosts").write_text("".join(f"host{rank}\n" for rank in range(max(_RANKS))))
-    _run(["smpicc", "-O1", str(Path(__file__).with_name("smpi.c")), "-o", str(program)], folder)
+    output(["smpicc", "-O1", str(Path(__file__).with_name("smpi.c")), "-o", str(program)], _LIMIT_S)
     return program
 
 
@@ -97,15 +95,8 @@ def _theirs(program: Path, ranks: int, size: int, protocol: str) -> dict[str, fl
     thresholds = dict.fromkeys(("smpi/async-small-thresh", "smpi/send-is-detached-thresh"), _THRESHOLD[protocol])
     options = [f"--cfg={name}:{value}" for name, value in (_MODEL | thresholds).items()]
     start = ["smpirun", "-np", str(ranks), "-platform", "platform.xml", "-hostfile", "hosts", *options]
-    text = _run([*start, str(program), str(size)], program.parent)
+    _, text = output([*start, str(program), str(size)], _LIMIT_S, program.parent)
     return {name: float(seconds) for name, seconds in map(str.split, text.splitlines())}
-
-
-def _run(command: list[str], folder: Path) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=_LIMIT_S)
-    if done.returncode:
-        raise CheckFailed(f"{' '.join(command)} ended with status {done.returncode}: {done.stderr.strip()[-300:]}")
-    return done.stdout
 
 
 def measure(ranks: int, size: int, network: Network) -> dict[str, float]:

@@ -239,13 +239,15 @@ def run(
     read, measured = _load(sheet, change), _terms(terms)
     if simulate is not None:
         refuse_beside_simulate("most", "pace", "trace")
-        sys.exit(design_run.simulate(read, measured, simulate, cap, options["seed"], options))
+        sys.exit(design_run.simulate(sheet, read, measured, simulate, cap, options))
     sys.exit(design_run.start(sheet, read, measured, most, cap, options))
 
 
 @_verb
 @click.option("-n", "most", type=click.IntRange(min=3), default=8, show_default=True, metavar="N",
               help="Start at most N ranks.")  # fmt: skip
+@click.option("--simulate", type=click.IntRange(min=3), metavar="P",
+              help="Simulate at most P ranks in this process, in simulated time.")  # fmt: skip
 @click.option("--repeat", type=click.IntRange(min=1), default=1, show_default=True, help="Drills, for the median.")
 @click.option("--fault", multiple=True, metavar="LINE", help="Such as 'kill 3 @ step 10'; absent: what the sheet says.")
 @sharing("seed", "out", "json", "trace", "quiet", out=_PLACE)
@@ -254,6 +256,7 @@ def drill(
     terms: str | None,
     change: tuple[str, ...],
     most: int,
+    simulate: int | None,
     repeat: int,
     fault: tuple[str, ...],
     seed: int,
@@ -267,7 +270,12 @@ def drill(
     from demos._lib import design_drill
 
     read = _load(sheet, change)
-    sys.exit(design_drill.start(sheet, read, _terms(terms), most, repeat, seed, fault, place))
+    if simulate is not None:
+        refuse_beside_simulate("most")
+    chosen = most if simulate is None else simulate
+    sys.exit(design_drill.start(
+        sheet, read, _terms(terms), chosen, simulate is not None, repeat, seed, fault, place
+    ))  # fmt: skip
 
 
 @main.command()

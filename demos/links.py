@@ -81,7 +81,7 @@ def _save(run: Run, hosts: Sequence[str], path: Path) -> None:
     """Write the network file, and say what it leaves out."""
     where = f"on network {run.network.name}" if run.network is not None else f"on {', '.join(sorted(set(hosts)))}"
     about = f"measured by demos.links on {run.result['started']} between ranks {where}"
-    text, left_out = network_file.written(run.fits, hosts, about)
+    text, left_out = network_file.written(run.fits, hosts, about, run.extra["limits"])
     try:
         with results.replacing(path) as waiting:
             waiting.write_text(text, encoding="utf-8")

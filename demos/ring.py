@@ -25,7 +25,7 @@ from primitives.collectives.tuning import automatic
 ITEM = np.dtype(np.float32)
 
 
-@demo("ring", needs=2, sizes="8:8M", budget=40, launches=True)
+@demo("ring", needs=2, sizes="8:8M", budget=40, launches=True, simulated_only=("every_rank",))
 @click.option("--algorithm", type=click.Choice([*ALGORITHMS, "auto", "all"]), default="ring", show_default=True,
               help="auto: what all_reduce takes by itself; all: each of them, side by side.")  # fmt: skip
 @click.option("--every-rank", is_flag=True, help="With --simulate: replay no schedule, run every rank.")
@@ -38,7 +38,7 @@ def main(run: Run, algorithm: str, every_rank: bool, t_comp: float, alone: bool)
     patterns = list(ALGORITHMS) if algorithm == "all" else [algorithm]
     ranks = _ranks(run)
     check_sizes(run, ITEM, buffers=4)
-    run.on_root(lambda: _check(run, t_comp, every_rank))
+    run.on_root(lambda: _check(run, t_comp))
     hosts = run.control.allgather(MPI.Get_processor_name())
     run.show()
     series = timed(run, _jobs(run, patterns, ranks, every_rank), 10 if run.network is None else 6)
@@ -74,10 +74,8 @@ def _ranks(run: Run) -> list[int]:
     return ranks
 
 
-def _check(run: Run, t_comp: float, every_rank: bool) -> None:
+def _check(run: Run, t_comp: float) -> None:
     """Refuse what could not be fitted or interpreted, before anything is measured."""
-    if every_rank and run.clock != "simulated":
-        raise UsageError("--every-rank is for simulated ranks, got it without --simulate: leave it out")
     if t_comp <= 0:
         raise UsageError(f"the compute time of a step must be > 0 s, got --t-comp {t_comp:g}: write e.g. '100 ms'")
     if len(sizes := [size for size in run.sizes if size]) < 2:

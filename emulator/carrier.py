@@ -29,6 +29,8 @@ from emulator.core.waits_for import WaitNotes
 from emulator.earliest import Search, Silence
 from emulator.errors import UsageError
 
+CARRIES_OTHERS = "carries other communicators"
+"""MPI's name of a communicator that no program uses itself."""
 LONGEST_NAP_S = 500e-6
 """Longest sleep between two tests of a condition that is waited for."""
 

@@ -20,8 +20,8 @@ import numpy as np
 from mpi4py import MPI
 
 import emulator
-from demos._lib.case import Case, Steps
-from emulator import carrier
+from demos._lib.case import Case, Ends, Steps
+from emulator import carrier, sim
 from emulator.costs.ways import Ways
 from emulator.design import pricing
 from emulator.design import skeleton as skeletons
@@ -68,7 +68,7 @@ def compare(run: Run, case: Any, sheet: Sheet, data: Any = None) -> dict[str, An
     seconds = _Measured(run, case, small, case.data(run.control, small) if data is None else data)
     spread = small.job.spread
     if run.network is None:
-        measured, varying = {"total": seconds.on(run.comm, Steps(skeletons.WARM_UP + 40, spread, run.seed))}, None
+        measured, varying = {"total": seconds.on(None, Steps(skeletons.WARM_UP + 40, spread, run.seed))}, None
     else:
         measured, varying = _terms(run, seconds, spread)
     if run.rank:
@@ -98,19 +98,44 @@ class _Measured:
     data: Any
     bytes: float | None = None
 
-    def on(self, comm: Any, steps: Steps) -> float:
-        """Mean seconds of a step after the warm-up; collective."""
-        self.run.control.Barrier()
+    def on(self, network: Network | None, steps: Steps) -> float:
+        """Mean seconds of a step after the warm-up, on a network or the bare transport; collective."""
+        control = self.run.control
+        found = (self._simulated if self.run.clock == "simulated" else self._emulated)(network, steps)
+        seconds = 0.0
+        if found is not None:
+            ends, sent = found
+            done = np.array([row for row in ends if row]).mean(axis=0)
+            seconds = float(done[-1] - done[skeletons.WARM_UP - 1]) / (len(done) - skeletons.WARM_UP)
+            self.bytes = None if sent is None else sent / steps.count
+        return float(control.bcast(seconds))
+
+    def _emulated(self, network: Network | None, steps: Steps) -> tuple[list[Ends], int | None] | None:
+        """When each rank of the job was done with each step, and the bytes that they sent; on rank 0."""
+        run = self.run
+        comm: Any = run.comm
+        if network is not None:
+            comm = emulator.emulate(MPI.COMM_WORLD, network, compute="none", seed=run.seed)
+        run.control.Barrier()
         carrier.of(comm).align()
-        before = comm.traffic().bytes if self.run.network else 0
-        gathered = self.run.control.gather(self.case.timed(comm, self.sheet, self.data, steps))
-        if self.run.network:
-            self.bytes = (comm.traffic().bytes - before) / steps.count
-        found = 0.0
-        if gathered is not None:
-            done = np.array([row for row in gathered if row]).mean(axis=0)
-            found = float(done[-1] - done[skeletons.WARM_UP - 1]) / (len(done) - skeletons.WARM_UP)
-        return float(self.run.control.bcast(found))
+        before = 0 if network is None else comm.traffic().bytes
+        gathered = run.control.gather(self.case.timed(comm, self.sheet, self.data, steps))
+        sent = None if network is None else comm.traffic().bytes - before
+        return None if gathered is None else (gathered, sent)
+
+    def _simulated(self, network: Network | None, steps: Steps) -> tuple[list[Ends], int | None] | None:
+        """The same of a simulation with as many ranks, which rank 0 runs while the others wait for it."""
+        run = self.run
+        given = run.control.gather(self.data)
+        if given is None or network is None:
+            return None
+
+        def program(comm: sim.SimulatedComm) -> tuple[Ends, int]:
+            ends = self.case.timed(comm, self.sheet, given[comm.Get_rank()], steps)
+            return ends, comm.traffic().bytes
+
+        results = sim.run(program, run.size, network, seed=run.seed).results
+        return [ends for ends, _ in results], results[0][1]
 
 
 def _terms(run: Run, measured: _Measured, spread: float) -> tuple[dict[str, float], float | None]:
@@ -120,19 +145,16 @@ def _terms(run: Run, measured: _Measured, spread: float) -> tuple[dict[str, floa
     many = Steps(skeletons.WARM_UP + (STRATIFIED if meets else INDEPENDENT), spread, run.seed, stratified=meets)
     equal = Steps(many.count if settles else skeletons.WARM_UP + 6, 0.0, run.seed)
 
-    def on(network: Network, steps: Steps) -> float:
-        return measured.on(emulator.emulate(MPI.COMM_WORLD, network, compute="none", seed=run.seed), steps)
-
     priced = steady(run.network)
     parts = {"nothing": without(run.network), "latency": without(run.network, latency=True),
              "whole": priced or run.network}  # fmt: skip
 
     @cache
     def seconds(part: str, unequal: bool) -> float:
-        return on(parts[part], many if unequal else equal)
+        return measured.on(parts[part], many if unequal else equal)
 
     found = _differences(measured.sheet, seconds)
-    return found, None if priced is None else on(run.network, many) - found["total"]
+    return found, None if priced is None else measured.on(run.network, many) - found["total"]
 
 
 def _settles(sheet: Sheet) -> bool:

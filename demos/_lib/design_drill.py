@@ -21,9 +21,9 @@ from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.units import format_time
 from faults import policies
-from faults.cli.report import NOT_RECOVERED, Report
+from faults.cli.report import NOT_RECOVERED, Report, over
 from faults.drill import drill as drills
-from faults.drill.job_spec import JOURNAL
+from faults.drill.job_spec import JOURNAL, JobSpec
 from faults.drill.request import Request
 from faults.drill.timeline import completed
 from faults.patterns.catalogue import CATALOGUE
@@ -61,14 +61,24 @@ def drilled_program(sheet: Sheet, path: str, chosen: Design) -> tuple[str | None
 
 
 def request_of(
-    sheet: Sheet, chosen: Design, nodes: int, most: int, repeat: int, seed: int, program: str | None = None
+    sheet: Sheet, chosen: Design, nodes: int, most: int, repeat: int, seed: int, program: str | None = None,
+    simulate: bool = False,
 ) -> Request:  # fmt: skip
     """As many ranks as the design has, at most `most`; the last ones die, or a server where servers are replicated.
 
     Parameters
     ----------
     program : the drill's name in the catalogue; absent: that of the design's pattern
+    simulate : on simulated ranks
+
+    Raises
+    ------
+    UsageError
+        The deaths leave too few ranks, or the policy starts processes, which are not simulated.
     """
+    if simulate and policies.of(chosen.policy).spawns:
+        raise UsageError(f"simulated ranks are not started later, got fault_tolerance.policy {chosen.policy!r}: start "
+                         "real ones (-n N), or choose another policy with --change")  # fmt: skip
     name = program or pattern_of(chosen)
     plan, policy = CATALOGUE[name], policies.of(chosen.policy)
     ranks = max(plan.least_ranks, min(most, nodes))
@@ -83,13 +93,16 @@ def request_of(
             raise UsageError(f"fault_tolerance.survive must leave 2 of the drill's {ranks} ranks, got {deaths}: -n N")
         victims = [ranks - 1 - number for number in range(deaths)]
     faults = [f"kill {rank} @ step {_STEP}" for rank in victims]
-    return Request(name, ranks, faults, recovery=chosen.policy, spares=spares, seed=seed, repeat=repeat)
+    return Request(
+        name, ranks, faults, recovery=chosen.policy, spares=spares, seed=seed, repeat=repeat, simulate=simulate
+    )
 
 
-def recovery_price(facts: Facts, chosen: Design, folder: Path, ranks: int) -> tuple[float, str]:
+def recovery_price(facts: Facts, chosen: Design, folder: Path, job: JobSpec) -> tuple[float, str]:
     """Seconds that a recovery should take in this drill, and where they are from.
 
-    Without a figure of the sheet's own, the job that ran without faults says how quick this machine is.
+    Without a figure of the sheet's own, the job that ran without faults says how quick this machine is; what the launch
+    of a simulated job takes is given.
     """
     if facts.recovery is not None:
         return facts.recovery, "given in the sheet"
@@ -99,19 +112,22 @@ def recovery_price(facts: Facts, chosen: Design, folder: Path, ranks: int) -> tu
     commits = [completed(one) for one in records if one["what"] == "commit"]
     steps = len({one["step"] for one in records if one["what"] == "commit"})
     step = (max(commits) - min(commits)) / max(1, steps - 1)
-    machine = failures.Machine(ranks, max(begun) - launched, step)
-    how = f"{ranks} ranks start here in {format_time(machine.launch)}, a step takes {format_time(step)}"
+    launch = job.costs.launch_s if job.simulate else max(begun) - launched
+    machine = failures.Machine(job.ranks, launch, step)
+    how = (f"{job.ranks} ranks start {'by what is given' if job.simulate else 'here'} in {format_time(launch)}, a step "
+           f"takes {format_time(step)}")  # fmt: skip
     return failures.recovery_on(machine, chosen.policy), how
 
 
 def start(
-    path: str, sheet: Sheet, terms: dict[str, Any] | None, most: int, repeat: int, seed: int, faults: tuple[str, ...],
-    place: dict[str, Any],
+    path: str, sheet: Sheet, terms: dict[str, Any] | None, most: int, simulate: bool, repeat: int, seed: int,
+    faults: tuple[str, ...], place: dict[str, Any],
 ) -> int:  # fmt: skip
     """Carry the drill out and print it; returns the exit status.
 
     Parameters
     ----------
+    most, simulate : at most so many ranks, simulated or real
     faults : fault lines; absent: the deaths that the sheet says it survives
     """
     facts, chosen = facts_and_design(sheet, terms)
@@ -119,16 +135,16 @@ def start(
     nodes = pricing.chosen_nodes(sheet, priced)
     program, why_not = drilled_program(sheet, path, chosen)
     beside = chosen.beside if program else chosen.servers
-    request = request_of(sheet, chosen, nodes + beside, most, repeat, seed, program)
+    request = request_of(sheet, chosen, nodes + beside, most, repeat, seed, program, simulate)
     request.faults, request.trace = faults or request.faults, place["trace"]
     job = request.spec()
     report = Report("design", False, place["out"], place["json"], place["quiet"])
-    with report.begun(job.ranks) as folder:
+    with report.begun(job.ranks, **over(job, job.world)) as folder:
         drills.check(request, folder, mpirun.find_mpi())
 
         def keep(outcome: drills.Outcome) -> None:
             if outcome.evaluations:
-                seconds, how = recovery_price(facts, chosen, folder, job.ranks)
+                seconds, how = recovery_price(facts, chosen, folder, job)
                 report.save(
                     **kept(sheet, design_report.record(priced, nodes)), drill=outcome.to_json(),
                     **({} if outcome.timeline is None else {"timeline": outcome.timeline}),

@@ -19,7 +19,7 @@ from emulator.design.sheet import Sheet
 from emulator.design.skeleton import TERMS, Skeleton, network_of, off, skeleton, unjudged
 from emulator.launch import job
 from emulator.network import Network
-from emulator.run.execution import execute
+from emulator.run import execution
 from emulator.run.options import relaunch
 from emulator.run.session import CommonOptions, Run
 
@@ -43,12 +43,12 @@ def start(
         if not inside:
             return relaunch(ranks)
         common = _common(network_of(sheet, facts, ranks), options)
-        return execute("design", ranks, None, common, lambda run: _program(run, sheet, terms, case))
+        return execution.execute("design", ranks, None, common, lambda run: _program(run, sheet, terms, case))
     made = skeleton(sheet, facts, chosen, most, cap)
     if not inside:
         return relaunch(made.ranks)
     common = _common(made.network, options)
-    return execute("design", made.ranks, None, common, lambda run: _body(run, sheet, terms, made))
+    return execution.execute("design", made.ranks, None, common, lambda run: _body(run, sheet, terms, made))
 
 
 def _common(network: Network, options: dict[str, Any]) -> CommonOptions:
@@ -72,9 +72,22 @@ def _measurement(patterns: list[str], ranks: int, size: int, total: dict[str, An
 
 
 def simulate(
-    sheet: Sheet, terms: dict[str, Any] | None, most: int, cap: int, seed: int, place: dict[str, Any]
+    path: str, sheet: Sheet, terms: dict[str, Any] | None, most: int, cap: int, options: dict[str, Any]
 ) -> int:  # fmt: skip
-    """Run the skeleton of a sheet's design on simulated ranks, at most so many, in this process; the exit status."""
+    """Run a sheet's program, or its design's skeleton, on at most so many simulated ranks; returns the exit status."""
+    facts, chosen = facts_and_design(sheet, terms)
+    case = program_of(sheet, path)
+    if case is None:
+        return _simulate_skeleton(sheet, terms, skeleton(sheet, facts, chosen, most, cap), options)
+    ranks = ranks_for(sheet, case, most)
+    common = _common(network_of(sheet, facts, ranks), options)
+    return execution.simulate("design", ranks, ranks, common, lambda run: _program(run, sheet, terms, case))
+
+
+def _simulate_skeleton(
+    sheet: Sheet, terms: dict[str, Any] | None, made: Skeleton, options: dict[str, Any]
+) -> int:  # fmt: skip
+    """Time the exchanges of a skeleton in simulations of their own; returns the exit status."""
     from mpi4py import MPI
 
     from demos._lib.skeleton import simulated
@@ -82,12 +95,10 @@ def simulate(
 
     if not MPI.Is_initialized():
         MPI.Init()  # derived datatypes and statuses are the library's, also where no message is
-    made = skeleton(sheet, *facts_and_design(sheet, terms), most, cap)
-    shown = Report("design", False, place["out"], place["json"], place["quiet"])
+    shown = Report("design", False, options["out"], options["json"], options["quiet"])
     with shown.begun(made.ranks, network=made.network.describe(), clock="simulated") as _:
         about = _about(sheet, terms, made)
-        if sheet.program:
-            about["design_run"]["notes"].insert(0, f"{sheet.program} is not simulated: the skeleton of its design is")
+        seed = options["seed"]
         priced_on = steady(made.network) or made.network
 
         inverted = 0

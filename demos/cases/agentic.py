@@ -33,6 +33,7 @@ from emulator.run.session import Run
 from emulator.units import format_time
 from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
+from faults.inject.network_changes import job_comm
 from faults.patterns.catalogue import Pattern
 from faults.recover.multilevel import Levels
 from faults.recover.reexecute import reexecute
@@ -152,7 +153,7 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> ca
 # -- its own screen ------------------------------------------------------------------------------------
 
 
-@demo("cases.agentic", needs=RANKS, why=WHY, simulates=False)
+@demo("cases.agentic", needs=RANKS, why=WHY)
 def main(run: Run) -> None:
     sheet = case.sheet_beside(__file__, run)
     small, text = scaled(sheet, run.size), data(run.control, sheet)
@@ -233,7 +234,13 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     state = {"losses": np.zeros(TRAINING), "answers": np.full((spec.steps, REQUESTS), -1, np.int64)}
     levels = Levels(model.part(begun, max(0, tools.member) % spec.ranks, spec.ranks))  # kept by the neighbour as well
     with recovering(
-        MPI.COMM_WORLD, state, policy=spec.recovery, spares=spec.spares, at_least=spec.ranks, drill=tools, levels=levels
+        job_comm(spec, tools),
+        state,
+        policy=spec.recovery,
+        spares=spec.spares,
+        at_least=spec.ranks,
+        drill=tools,
+        levels=levels,
     ) as job:
         while job.next(spec.steps):
             with job.attempt():

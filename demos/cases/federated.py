@@ -30,6 +30,7 @@ from emulator.run.options import demo
 from emulator.run.session import Run
 from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
+from faults.inject.network_changes import job_comm
 from faults.patterns.catalogue import Pattern
 from faults.recover.exclusion import routing
 from primitives.federated.averaging import participate, serving, weighted_mean
@@ -55,7 +56,7 @@ def data(control: MPI.Intracomm, sheet: Sheet) -> hospitals.Rows:
 def own_rows(control: MPI.Intracomm, seed: int) -> hospitals.Rows:
     """Read this hospital's rows, and standardise their columns."""
     own = hospitals.rows(hospitals.split(control.Get_size(), seed)[control.Get_rank()])
-    return admit(control, own)
+    return own.standardised(control.allreduce(own.moments()))
 
 
 def timed(comm: MPI.Intracomm, sheet: Sheet, data: hospitals.Rows, steps: case.Steps) -> case.Ends:
@@ -80,7 +81,7 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: hospitals.Rows, steps: case.S
     return ends
 
 
-@demo("cases.federated", needs=RANKS, why=WHY, simulates=False)
+@demo("cases.federated", needs=RANKS, why=WHY)
 def main(run: Run) -> None:
     """Train one model in hospitals that keep their rows: servers by election, gossip, drop-outs, a liar."""
     own = admit(run.comm, hospitals.rows(hospitals.split(run.size, run.seed)[run.rank]))
@@ -176,7 +177,7 @@ def _rates(run: Run, own: hospitals.Rows) -> None:
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     """One hospital of a training in which members die; the living elect another server when theirs is dead."""
-    with routing(MPI.COMM_WORLD, tools) as route:
+    with routing(job_comm(spec, tools), tools) as route:
         own = admit(route.comm, hospitals.rows(hospitals.split(spec.ranks, spec.seed)[route.rank]))
         steps = route.steps(spec.steps)
         member = Member(route.comm, own, Plan(terms=2, rounds=spec.steps // 2), lost=route.lost,

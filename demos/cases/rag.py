@@ -34,6 +34,7 @@ from emulator.run.session import Run
 from emulator.units import format_time
 from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
+from faults.inject.network_changes import job_comm
 from faults.patterns.catalogue import Pattern
 from faults.plan.grammar import parse
 from faults.recover.exclusion import routing
@@ -86,7 +87,7 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: Any, steps: case.Steps) -> ca
 # -- its own screen ------------------------------------------------------------------------------------
 
 
-@demo("cases.rag", needs=RANKS, why=WHY, simulates=False)
+@demo("cases.rag", needs=RANKS, why=WHY)
 @click.option("--question", default="fit a straight line by least squares", show_default=True, help="What to ask.")
 @click.option("--packages", default=",".join(PACKAGES), show_default=True, help="Whose documentation is searched.")
 def main(run: Run, question: str, packages: str) -> None:
@@ -198,7 +199,7 @@ def _changes(run: Run, service: Service, whole: Index) -> None:
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     """One rank of a job that answers a question in each step while workers die; rank 0 compares with one process."""
-    with routing(MPI.COMM_WORLD, tools) as route:
+    with routing(job_comm(spec, tools), tools) as route:
         library, places, held = data(route.comm, case.sheet_beside(__file__), DRILLED)
 
         def look(number: int) -> None:

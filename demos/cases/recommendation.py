@@ -36,6 +36,7 @@ from faults.checkpoint.store import Store
 from faults.drill.job_spec import JobSpec
 from faults.drill.training import digest
 from faults.inject.drill_context import DrillContext
+from faults.inject.network_changes import job_comm
 from faults.patterns.catalogue import Pattern
 from faults.plan.grammar import parse
 from faults.recover.exclusion import Route, routing
@@ -91,7 +92,7 @@ def timed(comm: MPI.Intracomm, sheet: Sheet, data: clicks.Clicks, steps: case.St
     return how.service(comm, data).run(work) or []
 
 
-@demo("cases.recommendation", needs=RANKS, why=WHY, simulates=False)
+@demo("cases.recommendation", needs=RANKS, why=WHY)
 def main(run: Run) -> None:
     """Predict clicks from a table on servers: answer, traffic, and staleness under a straggler."""
     made = clicks.Clicks(run.seed)
@@ -167,7 +168,7 @@ def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     servers, workers = list(range(SERVERS)), list(range(SERVERS, spec.ranks))
     ends = [*range(EVERY, spec.steps, EVERY), spec.steps]
     weights: dict[str, Array] = {}
-    with routing(MPI.COMM_WORLD, tools, stages=len(ends)) as route:
+    with routing(job_comm(spec, tools), tools, stages=len(ends)) as route:
         store, steps = _store(folder), route.steps(spec.steps)
         if route.rank in servers:
             route.follow(workers)

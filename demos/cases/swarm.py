@@ -8,13 +8,13 @@ agents in range, so that the links change as the agents move; a push may be a st
 swarm. The agents divide the area among those that they have heard of lately. Half of them goes out of range and comes
 back, and two batteries run empty; in the drill an agent's process is killed for real.
 
-The air is simulated on the control communicator, which costs no emulated time: who is where decides who hears whom.
+Who is where decides who hears whom: the agents tell each other on the control communicator, at no emulated time.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,11 +32,12 @@ from emulator.run.options import demo
 from emulator.run.session import Run
 from faults.drill.job_spec import JobSpec
 from faults.inject.drill_context import DrillContext
+from faults.inject.network_changes import job_comm
 from faults.patterns.catalogue import Pattern
 from faults.recover.exclusion import routing
 from primitives.gossip import PushSum, graphs, mix, mixing
 from primitives.gossip.graphs import Graph
-from primitives.peers import Peers
+from primitives.peers import OnFailure, Peers
 
 Array = NDArray[np.float64]
 RANKS, WHY = 4, "two agents in each of two halves"
@@ -48,19 +49,46 @@ TOLERANCE = 1e-9  # of a height against the one-process run
 _TAG = 681
 
 
-@dataclass
 class Air:
-    """Tells every agent who is where and what the others have heard; only those in range may be listened to."""
+    """Tells every agent who is where and what the others have heard; only those in range may be listened to.
 
-    peers: Peers
+    Parameters
+    ----------
+    control : tells all ranks at no emulated time; none of them may die
+    """
+
+    on_failure: OnFailure | None = None
+
+    def __init__(self, control: MPI.Intracomm) -> None:
+        self._control = control
+
+    def tell(self, own: Array) -> Mapping[int, Array]:
+        """Exchange an array with all others; what arrived, by rank."""
+        return dict(enumerate(self._control.allgather(own)))
 
     def beacons(self, living: bool, position: Array, heard: Array) -> dict[int, Array]:
         """Exchange (living, x, y, heard) between all; those of the agents that live, by rank."""
-        own = np.concatenate([[float(living)], position, heard])
-        others = {at: np.empty_like(own) for at in range(self.peers.size) if at != self.peers.rank}
-        arrived = self.peers.exchange([(at, own) for at in others], list(others.items()), _TAG)
-        found = {at: others[at] for at in arrived} | {self.peers.rank: own}
+        found = self.tell(np.concatenate([[float(living)], position, heard]))
         return {at: found[at] for at in sorted(found) if found[at][0]}
+
+
+class AirOfMortals(Air):
+    """The same by messages, to agents whose processes may die.
+
+    Parameters
+    ----------
+    comm : carries the messages
+    on_failure : see `primitives.peers`
+    """
+
+    def __init__(self, comm: MPI.Intracomm, on_failure: OnFailure | None) -> None:
+        self._peers, self.on_failure = Peers(comm, on_failure=on_failure), on_failure
+
+    def tell(self, own: Array) -> Mapping[int, Array]:
+        peers = self._peers
+        others = {at: np.empty_like(own) for at in range(peers.size) if at != peers.rank}
+        arrived = peers.exchange([(at, own) for at in others], list(others.items()), _TAG)
+        return {at: others[at] for at in arrived} | {peers.rank: own}
 
 
 @dataclass
@@ -79,7 +107,7 @@ def search(
     """One agent's mission; all ranks call it."""
     rank = comm.Get_rank()
     agent, log = Agent(world, rank), Log()
-    peers = Peers(comm, on_failure=air.peers.on_failure)
+    peers = Peers(comm, on_failure=air.on_failure)
     push = PushSum(peers, np.zeros(2 * CELLS), [graphs.complete(world.agents)], LATE)
     for step in steps:
         living = world.living(rank, step)
@@ -137,11 +165,11 @@ def mission(agents: int, seed: int) -> World:
     return World(agents, seed, apart=APART, empty={agents - 1: 65, agents - 2: 80})
 
 
-@demo("cases.swarm", needs=RANKS, why=WHY, simulates=False)
+@demo("cases.swarm", needs=RANKS, why=WHY)
 def main(run: Run) -> None:
     """Search an area with agents that hear their neighbours only: map, coverage, deaths, convergence."""
     world = mission(run.size, run.seed)
-    log = search(run.comm, Air(Peers(run.control)), world, declared(run, STEP_S))
+    log = search(run.comm, Air(run.control), world, declared(run, STEP_S))
     logs = run.control.gather(log)
     if logs is not None:
         _phases(run, world, logs)
@@ -223,9 +251,9 @@ def _converge(run: Run) -> None:
 
 def run(spec: JobSpec, folder: Path, tools: DrillContext) -> dict[str, Any]:
     """One agent of a swarm whose agents die; it tells whom it counts on in the end, and how far its map is off."""
-    with routing(MPI.COMM_WORLD, tools) as route:
+    with routing(job_comm(spec, tools), tools) as route:
         world = World(spec.ranks, spec.seed)
-        log = search(route.comm, Air(Peers(route.comm, on_failure=route.lost)), world, 0.0, route.steps(spec.steps))
+        log = search(route.comm, AirOfMortals(route.comm, route.lost), world, 0.0, route.steps(spec.steps))
         error = searching.heights(log.mass) - world.heights
     known = np.isfinite(error)
     return {"place": route.rank, "known": log.known[-1], "cells": int(known.sum()), "dead": sorted(route.dead),

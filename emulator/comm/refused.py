@@ -62,6 +62,10 @@ class NoHandle:
 
     __slots__ = ()
 
+    def refusal(self, method: str, instead: str) -> UsageError:
+        """The error of a call that takes communicators of MPI's own only, and got this object."""
+        return NotEmulated(method, instead=instead)
+
 
 class Refused(NoHandle):
     """Every method in `REFUSED` raises `NotEmulated`."""
@@ -118,11 +122,12 @@ _WINDOWS = ("Create", "Allocate", "Allocate_shared", "Create_dynamic")
 def _guard(
     name: str, original: Any, instead: str = "use messages, or a communicator of MPI's own", first: int = 0
 ) -> Any:
-    """Wrap a function so that it refuses emulated objects among its arguments from `first` on."""
+    """Wrap a function so that it refuses objects without a handle among its arguments from `first` on."""
 
     def call(*arguments: Any, **named: Any) -> Any:
-        if any(isinstance(value, NoHandle) for value in (*arguments[first:], *named.values())):
-            raise NotEmulated(name, instead=instead)
+        for value in (*arguments[first:], *named.values()):
+            if isinstance(value, NoHandle):
+                raise value.refusal(name, instead)
         return original(*arguments, **named)
 
     call.__name__, call.__doc__ = name.rpartition(".")[2], original.__doc__

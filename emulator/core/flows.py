@@ -16,8 +16,11 @@ So the end of a message depends on messages that begin later. `Flows.due` gives 
 emulated time has reached it, because what begins later cannot change it any more; unpaced, with the messages that have
 been sent by then. A message that comes too late to be taken into account gets what those that are through left free.
 
-Source: Bertsekas and Gallager, "Data Networks" (1992), section 6.5.2, max-min fair rates by filling; for TCP: Casanova
-and Marchal, "A network model for simulation of grid application" (2002).
+A message that meets no other costs a few look-ups. Where messages meet, their rates are worked out anew when an end is
+asked for that a later message may have changed.
+
+Source: Casanova and Marchal, "A network model for simulation of grid application" (2002); for the rates, see
+`emulator.core.fair_rates`.
 """
 
 from __future__ import annotations
@@ -25,45 +28,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any
 
+from emulator.core.fair_rates import Flight, FluidModel, Key, Piece
 from emulator.network import Network
 
-Key = tuple[int, int]
-"""A message: the rank that sends it, and its token."""
-Piece = tuple[float, float, float]
-"""From, until, and bytes per second in between."""
-
 _KEPT = 32  # pieces of each card that are kept for messages that come too late
-_NOTHING = 1e-9  # share of a card that rounding leaves
-
-
-class Flight:
-    """A message on its way.
-
-    Attributes
-    ----------
-    key, destination : which message, and the rank that it goes to
-    first, size : when its first byte is at the receiver's card, at the earliest; its bytes
-    most : bytes per second that it gets when alone
-    uses : the resources on its way, by number
-    due : when its last byte is there as far as is known; None while that is not worked out
-    pieces : its rate up to then
-    """
-
-    __slots__ = ("destination", "due", "first", "key", "most", "pieces", "size", "uses")
-
-    def __init__(self, key: Key, destination: int, first: float, size: float, most: float, uses: Sequence[int]) -> None:
-        self.key, self.destination, self.first, self.size = key, destination, first, size
-        self.most, self.uses = most, uses
-        self.due: float | None = None
-        self.pieces: list[Piece] = []
-
-    @property
-    def stream(self) -> tuple[int, int]:
-        """The ranks that it goes from and to."""
-        return self.key[0], self.destination
 
 
 class Flows:
@@ -90,6 +61,8 @@ class Flows:
         self.open: dict[Key, Flight] = {}
         self.at: defaultdict[int, dict[Key, Flight]] = defaultdict(dict)
         self.through: defaultdict[int, list[Piece]] = defaultdict(list)  # what messages that are through have used
+        self.until: dict[int, float] = {}  # by resource, when the last of these was through
+        self.known: set[Key] = set()  # those under way whose end is worked out
         self.ended: dict[tuple[int, int], float] = {}  # by stream, when its latest message was through
         # Begin and end of messages that are through and that their receivers have not asked for.
         self.dues: dict[Key, tuple[float, float]] = {}
@@ -107,12 +80,12 @@ class Flows:
         uses = [self._cards(here)[0], *(self._links + link for link in links), self._cards(there)[1]]
         flight = Flight(key, destination, first, size, 1 / beta if beta else math.inf, uses)
         begin = max(first, self.ended.get(flight.stream, 0.0))
-        late = any(until > begin for use in uses for _, until, _ in self.through[use])
+        late = any(self.until.get(use, 0.0) > begin for use in uses)
         self._enter(flight)
-        if known := [each for each in self._together(flight) if each.due is not None]:
-            for each in known:
-                each.due = None
-            self.forgotten(known)
+        if self.known:
+            changed = [each for each in self._together(flight) if each.due is not None and each.due > begin]
+            self._forget(changed)
+            self.forgotten(changed)
         return late
 
     def due(self, key: Key, now: float) -> tuple[float, float] | None:
@@ -156,8 +129,7 @@ class Flows:
         """When all messages out of a host and into it have ended, as far as is known."""
         uses = self._cards(host)
         flights = [flight for use in uses for flight in self.at[use].values()]
-        ends = [until for use in uses for _, until, _ in self.through[use][-1:]]
-        return max([self._ends(flight) for flight in flights] + ends, default=0.0)
+        return max([self._ends(flight) for flight in flights] + [self.until.get(use, 0.0) for use in uses])
 
     def weaken(self, host: int, beta: float) -> None:
         """Let a host's card take `beta` seconds per byte into it (0: as configured), and out of it in proportion.
@@ -168,8 +140,7 @@ class Flows:
         fraction = 1 / (beta * into) if beta else 1.0
         for use in self._cards(host):
             self._capacity[use] = self._whole[use] * fraction
-            for flight in [one for each in self.at[use].values() for one in self._together(each)]:
-                flight.due = None
+            self._forget(one for each in self.at[use].values() for one in self._together(each))
 
     # -- bookkeeping
 
@@ -182,6 +153,12 @@ class Flows:
         self.open[flight.key] = flight
         for use in flight.uses:
             self.at[use][flight.key] = flight
+
+    def _forget(self, flights: Iterable[Flight]) -> None:
+        """Forget ends that do not hold any more."""
+        for flight in flights:
+            flight.due = None
+            self.known.discard(flight.key)
 
     def _together(self, flight: Flight) -> list[Flight]:
         """All messages that share something with this one, or with one that does."""
@@ -202,12 +179,18 @@ class Flows:
         """Note that a message is through: its rate is what it was, whatever comes."""
         due: Any = flight.due
         del self.open[flight.key]
+        self.known.discard(flight.key)
         self.ended[flight.stream] = due
         self.dues[flight.key] = self._begin(flight), due
         for use in flight.uses:
             rest, through = self.at[use], self.through[use]
             del rest[flight.key]
+            if not flight.pieces:
+                continue
+            self.until[use] = max(self.until.get(use, 0.0), flight.pieces[-1][1])
             through += flight.pieces
+            if len(through) <= _KEPT:
+                continue
             through.sort()
             needed = min([now, *(other.first for other in rest.values())])
             before = bisect_right(through, needed, key=lambda piece: piece[1])
@@ -217,15 +200,19 @@ class Flows:
 
     def _work_out(self, flight: Flight) -> None:
         """Follow all messages that share something with this one to their ends, with those that are known."""
-        streams: dict[tuple[int, int], list[Flight]] = {}
         flights = self._together(flight)
+        self.known.update(each.key for each in flights)
+        if self._goes_alone(flight, flights):
+            return
+        streams: dict[tuple[int, int], list[Flight]] = {}
         for each in sorted(flights, key=lambda one: (one.first, one.key), reverse=True):
             each.pieces = []
             streams.setdefault(each.stream, []).append(each)  # the next one is the last
-        uses = {use for each in flights for use in each.uses}
-        run = _Run(self._capacity, {use: self.through[use] for use in uses})
         ready = {stream: max(waiting[-1].first, self.ended.get(stream, 0.0)) for stream, waiting in streams.items()}
         time = min(ready.values())
+        uses = {use for each in flights for use in each.uses}
+        through = {use: [piece for piece in self.through[use] if piece[1] > time] for use in uses}
+        run = FluidModel(self._capacity, through)
         while streams:
             active = [waiting[-1] for stream, waiting in streams.items() if ready[stream] <= time]
             following = min((at for at in ready.values() if at > time), default=math.inf)
@@ -239,6 +226,20 @@ class Flows:
                     del streams[ended.stream], ready[ended.stream]
             time = run.time
 
+    def _goes_alone(self, flight: Flight, flights: Iterable[Flight]) -> bool:
+        """Follow a message to its end if all others are through when it begins; returns whether it is so."""
+        begin = max(flight.first, self.ended.get(flight.stream, 0.0))
+        if any(self.until.get(use, 0.0) > begin for use in flight.uses):
+            return False
+        if not all(each is flight or (each.due is not None and each.due <= begin) for each in flights):
+            return False
+        rate = min([flight.most, *(self._capacity[use] for use in flight.uses)])
+        if not rate:
+            return False
+        flight.due = begin + flight.size / rate
+        flight.pieces = [(begin, flight.due, rate)] if flight.due > begin else []
+        return True
+
     # -- as plain data, for ranks that are processes
 
     def dump(self) -> Any:
@@ -248,92 +249,17 @@ class Flows:
             for one in self.open.values()
         ]
         through = {use: pieces for use, pieces in self.through.items() if pieces}
-        return flights, through, self.ended, self.dues, self._capacity
+        return flights, through, self.until, self.ended, self.dues, self._capacity
 
     def load(self, state: Any) -> None:
         """Take over what `dump` gave."""
-        flights, through, ended, dues, capacity = state
+        flights, through, until, ended, dues, capacity = state
         self.clear()
         for *known, due, pieces in flights:
             flight = Flight(*known)
             flight.due, flight.pieces = due, pieces
             self._enter(flight)
+            if due is not None:
+                self.known.add(flight.key)
         self.through.update(through)
-        self.ended, self.dues, self._capacity = ended, dues, capacity
-
-
-class _Run:
-    """The messages of one group of resources, followed through time.
-
-    Attributes
-    ----------
-    time : how far
-    """
-
-    def __init__(self, capacity: Sequence[float], through: dict[int, list[Piece]]) -> None:
-        self.capacity, self.through = capacity, through
-        self.edges = sorted({edge for pieces in through.values() for piece in pieces for edge in piece[:2]})
-        self.left: dict[Key, float] = {}
-        self.time = 0.0
-
-    def step(self, time: float, following: float, active: Sequence[Flight]) -> list[Flight]:
-        """Go on from `time` to the next change, at the latest to `following`; gives the messages that end there."""
-        left, ends = self.left, {}
-        rates = max_min(active, self._spare(time, active))
-        for each in active:
-            rate, remains = rates[each.key], left.get(each.key, each.size)
-            if remains <= 0 or rate == math.inf:
-                ends[each.key] = time
-            elif rate > 0:
-                ends[each.key] = time + remains / rate
-        after = bisect_right(self.edges, time)
-        edge = self.edges[after] if after < len(self.edges) else math.inf
-        self.time = until = min([*ends.values(), following, edge])
-        ended = []
-        for each in active:
-            rate = rates[each.key]
-            if until > time and rate > 0:
-                _lengthen(each.pieces, time, until, rate)
-            if ends.get(each.key) == until:
-                ended.append(each)
-            elif rate < math.inf:
-                left[each.key] = left.get(each.key, each.size) - rate * (until - time)
-        return ended
-
-    def _spare(self, time: float, active: Sequence[Flight]) -> dict[int, float]:
-        """What messages that are through leave of each resource at a time, in bytes per second."""
-        spare = {}
-        for use in {use for each in active for use in each.uses}:
-            whole = self.capacity[use]
-            free = whole - sum(rate for begin, until, rate in self.through[use] if begin <= time < until)
-            spare[use] = free if whole == math.inf or free > whole * _NOTHING else 0.0
-        return spare
-
-
-def _lengthen(pieces: list[Piece], begin: float, until: float, rate: float) -> None:
-    """Note a rate, or that the last one goes on."""
-    if pieces and pieces[-1][1:] == (begin, rate):
-        pieces[-1] = pieces[-1][0], until, rate
-    else:
-        pieces.append((begin, until, rate))
-
-
-def max_min(flights: Sequence[Flight], spare: dict[int, float]) -> dict[Key, float]:
-    """Divide what is spare of each resource fairly among the messages that use it, in bytes per second."""
-    rates: dict[Key, float] = {}
-    users: defaultdict[int, int] = defaultdict(int)
-    for flight in flights:
-        for use in flight.uses:
-            users[use] += 1
-    rest = list(flights)
-    while rest:
-        shares = {use: spare[use] / users[use] for use in {use for each in rest for use in each.uses}}
-        least = min([*shares.values(), *(each.most for each in rest)])
-        fixed = [each for each in rest if each.most <= least or any(shares[use] <= least for use in each.uses)]
-        for each in fixed:
-            rates[each.key] = least
-            for use in each.uses:
-                users[use] -= 1
-                spare[use] = max(0.0, spare[use] - least) if least < math.inf else spare[use]
-        rest = [each for each in rest if each.key not in rates]
-    return rates
+        self.until, self.ended, self.dues, self._capacity = until, ended, dues, capacity

@@ -4,29 +4,40 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
+from emulator.measure import protocol_limits
 from emulator.network.files import section
 
 Fits = Sequence[Mapping[str, Any]]
+Segment = tuple[int, float, float]
+"""Bytes above which it holds, alpha (s), beta (s/B)."""
 
 _ALIKE = 0.1
 """Relative difference of alpha or beta up to which links count as equal."""
+_SAME = 0.01
+"""The same for two segments."""
 
 
-def written(fits: Fits, hosts: Sequence[str], about: str) -> tuple[str, list[str]]:
+def written(
+    fits: Fits, hosts: Sequence[str], about: str, limits: Mapping[str, int] = MappingProxyType({})
+) -> tuple[str, list[str]]:
     """The text of a network file with the median terms of the links that were measured, and what it leaves out.
 
     Links between hosts are its ``[link]``, those inside of hosts its ``[loopback]``. Where all ranks are on one host,
-    each stands for a host of its own.
+    each stands for a host of its own. Where messages above some size take an alpha more, or longer, they ask their
+    receiver first (2 alpha): that size is the eager limit of its ``[protocol]``.
 
     Parameters
     ----------
     fits : of links, as `demos.links` leaves them in its result
     hosts : of each rank
     about : comment in the first line
+    limits : sizes at which the library changes its protocol, see `emulator.measure.protocol_limits.limits`
     """
     alone = len(set(hosts)) == 1
     inside = [fit for fit in fits if hosts[fit["source"]] == hosts[fit["destination"]]]
@@ -35,8 +46,11 @@ def written(fits: Fits, hosts: Sequence[str], about: str) -> tuple[str, list[str
     alpha, beta = _median(between)
     if segments:
         alpha, beta = segments[0][1], min(each[2] for each in segments)
+    eager_limit, protocol = _protocol(between, segments, limits)
     parts = [f"# {about}\n", section("link", alpha, beta)]
-    parts += [f"[[link.segment]]\nabove = {above}\n{_terms(*terms)}" for above, *terms in segments]
+    for above, *terms in _without_handshakes(segments, eager_limit):
+        parts.append(f"[[link.segment]]\nabove = {above}\n{_terms(*terms)}")
+    parts.append(protocol)
     if inside and not alone:
         parts.append(section("loopback", *_median(inside)))
     left_out = [f"links {where} differ by up to {apart:.0%}: the file has their median"
@@ -52,24 +66,67 @@ def written(fits: Fits, hosts: Sequence[str], about: str) -> tuple[str, list[str
     if broken:
         which = f"{len(broken)} of {len(between)} links change their protocol with size"
         left_out.append(f"{which}: the file has the alpha of short and the beta of long messages")
-    return "\n".join(parts), left_out
+    return "\n".join(filter(None, parts)), left_out
 
 
 def _terms(alpha: float, beta: float) -> str:
     return section("", alpha, beta).partition("\n")[2]
 
 
-def _segments(fits: Fits) -> list[tuple[int, float, float]]:
-    """Bytes above which the terms change, with the median terms, where all links change them equally often."""
-    numbers = {len(fit["segments"]) for fit in fits}
+def _segments(fits: Fits) -> list[Segment]:
+    """Bytes above which the terms change, with the median terms, where all links change them equally often.
+
+    Of links that were measured at a few sizes only, the segments are not known.
+    """
+    fine = [fit for fit in fits if fit.get("fine", True)]
+    numbers = {len(fit["segments"]) for fit in fine}
     if len(numbers) != 1 or numbers == {1}:
         return []
-    each = [list(fit["segments"]) for fit in fits]
-    groups = list(zip(*each, strict=True))
+    groups = _groups(fine)
     if any(not one["beta"]["value"] for group in groups for one in group):
         return []
-    lasts = [1, *(round(float(np.median([one["last"] for one in group]))) for group in groups[:-1])]
+    lasts = [1, *(_middle(group, "last") for group in groups[:-1])]
     return [(last, *_median(group)) for last, group in zip(lasts, groups, strict=True)]
+
+
+def _groups(fits: Fits) -> list[Fits]:
+    """The first segments of all links, the second ones, and so on."""
+    return list(zip(*(fit["segments"] for fit in fits), strict=True))
+
+
+def _middle(group: Fits, name: str) -> int:
+    return round(float(np.median([one[name] for one in group])))
+
+
+def _protocol(fits: Fits, segments: Sequence[Segment], limits: Mapping[str, int]) -> tuple[int | None, str]:
+    """The size above which messages ask their receiver first, and the section that says so; None and no text without.
+
+    It is the library's limit where one lies between the two sizes that were measured, else the smaller one of these.
+    """
+    transport = next((fit["transport"] for fit in fits if fit.get("transport")), "")
+    for (_, alpha, beta), (above, *longer) in pairwise(segments):
+        least = segments[0][1]
+        if longer[0] < 2 * least or longer[0] + above * longer[1] - alpha - above * beta < least:
+            continue
+        first = min(one["first"] for fit in fits for one in fit["segments"] if one["last"] > above)
+        named = protocol_limits.near(above, first, limits, transport)
+        limit = max(above, limits[named[0]] - protocol_limits.HEADER) if named else above
+        preset = f'preset = "openmpi-{transport}"\n' if named else ""
+        return above, f"[protocol]\n{preset}eager_limit = {limit}\n"
+    return None, ""
+
+
+def _without_handshakes(segments: Sequence[Segment], eager_limit: int | None) -> list[Segment]:
+    """Segments without the 2 alpha of the handshake above the eager limit; what changes nothing is left out."""
+    if eager_limit is None:
+        return list(segments)
+    first = segments[0][1]
+    found: list[Segment] = []
+    for above, alpha, beta in segments:
+        alpha = max(0.0, alpha - 2 * first) if above >= eager_limit else alpha
+        if not found or not np.allclose((alpha, beta), found[-1][1:], rtol=_SAME, atol=0):
+            found.append((above, alpha, beta))
+    return found if len(found) > 1 else []
 
 
 def _median(fits: Iterable[Mapping[str, Any]]) -> tuple[float, float]:
@@ -78,8 +135,13 @@ def _median(fits: Iterable[Mapping[str, Any]]) -> tuple[float, float]:
     return alpha, beta
 
 
-def _apart(fits: Iterable[Mapping[str, Any]]) -> float:
-    """The largest term of links over the smallest, less 1."""
+def _apart(fits: Fits) -> float:
+    """The largest term of links over the smallest, less 1; of links that were measured at the same sizes."""
+    each = ([fit for fit in fits if fit.get("fine", True) == fine] for fine in (True, False))
+    return max(_spread(alike) for alike in each)
+
+
+def _spread(fits: Fits) -> float:
     terms = np.array([(fit["alpha"]["value"], fit["beta"]["value"]) for fit in fits]).reshape(-1, 2)
     if not len(terms) or not (terms > 0).all():
         return 0.0

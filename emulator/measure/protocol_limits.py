@@ -14,6 +14,8 @@ _DOCUMENTED = {
     "btl_tcp_eager_limit": 65536,
 }
 _HEADERS = 0.1  # a limit counts the header too, so the switch comes a little earlier than it says
+HEADER = 64
+"""Bytes of a message's header, at most, which the limits count."""
 _NAMES = (*_DOCUMENTED, "btl_tcp_rndv_eager_limit")
 
 

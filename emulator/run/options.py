@@ -20,7 +20,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 import click
@@ -237,6 +237,14 @@ def refuse_beside_simulate(*names: str) -> None:
             raise UsageError(f"{word} is for ranks of MPI and goes without --simulate, got both: leave one out")
 
 
+def _refuse_without_simulate(names: Sequence[str]) -> None:
+    """Reject without --simulate those of the parameters of these names that were given."""
+    ctx = click.get_current_context()
+    for option in ctx.command.params:
+        if option.name in names and ctx.params[option.name]:
+            raise UsageError(f"{option.opts[0]} is for simulated ranks, got it without --simulate: leave it out")
+
+
 def demo(
     name: str,
     *,
@@ -245,7 +253,7 @@ def demo(
     sizes: str = "8:8M",
     budget: float = 40.0,
     launches: bool = False,
-    simulates: bool = True,
+    simulated_only: Sequence[str] = (),
 ) -> Callable[[Callable[..., None]], click.Command]:
     """Make ``main(run, **own_options)`` a command with the common options.
 
@@ -255,16 +263,16 @@ def demo(
     needs, why : the fewest ranks that make sense, and what they are for
     sizes, budget : defaults of ``--sizes`` and ``--budget`` (seconds)
     launches : whether several launches can be one result (see `emulator.run.launches`)
-    simulates : whether it runs on simulated ranks; not if it takes several networks or messages on the control plane
+    simulated_only : its own flags that mean nothing to ranks of MPI
     """
 
     def decorate(function: Callable[..., None]) -> click.Command:
         def callback(launch_ranks: int | None, **options: Any) -> None:
             refuse_idle(options["net"])
             simulated = options.pop("simulate")
-            if simulated is not None:
-                if not simulates:
-                    raise UsageError(f"demos.{name} needs ranks of MPI, got --simulate {simulated}: start it with -n N")
+            if simulated is None:
+                _refuse_without_simulate(simulated_only)
+            else:
                 refuse_beside_simulate("launch_ranks", "launches", "alone", "pace")
             asked = options.pop("launches", None)
             if not simulated and not inside() and launch_ranks is not None:

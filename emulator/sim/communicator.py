@@ -37,13 +37,13 @@ class SimulatedCarrier(EmulatedCarrier):
     ) -> bool:
         engine = self.comm.engine
         end = min(deadline, engine.loop.now + patience_s)
-        looked_at = engine.loop.now
+        waits = engine.waits
         while not ready():
             if engine.loop.now >= end:
                 return False
-            if engine.loop.now == looked_at:  # else time has passed within `ready`: look again at what has come since
+            if engine.waits == waits:  # else others have run within `ready`: look again at what has come since
                 engine.pass_time(end)
-            looked_at = engine.loop.now
+            waits = engine.waits
         return True
 
 

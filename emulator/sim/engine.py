@@ -53,26 +53,40 @@ class SimulatedTime(Pacer):
 
 
 class SimulatedPort(Port):
-    """A port that remembers when the messages it has served are complete, for a rank that polls."""
+    """A port that remembers when the messages it has served are complete, for a rank that polls.
 
-    __slots__ = ("dues",)
+    The ranks of a host share its card, and its ports one heap: whichever rank asks first, the card serves their
+    messages in the order of their first bytes; those of one instant by their source, and by its own order.
+    """
+
+    __slots__ = ("dues", "shared")
 
     def __init__(self, queue: Queue) -> None:
         super().__init__(queue)
         self.dues: list[float] = []
+        self.shared = False
+
+    def share(self, other: SimulatedPort) -> None:
+        """Use the card of another rank of this host."""
+        self.heap, self.shared, other.shared = other.heap, True, True
 
     def serve(self, message: Arrival) -> float:
         while message.due is None:
-            heappush(self.dues, super().serve(self.heap[0][3]))
+            following = self.heap[0][3]
+            heappush(following.port.dues, Port.serve(following.port, following))  # type: ignore[attr-defined]
         return message.due
 
     def next_event(self, now: float) -> float:
         """Give the time after `now` at which a message's first byte arrives or its last one has passed."""
-        while self.heap and self.heap[0][0] <= now:
-            self.serve(self.heap[0][3])
+        heap = self.heap
+        while heap and heap[0][0] <= now:
+            self.serve(heap[0][3])
         while self.dues and self.dues[0] <= now:
             heappop(self.dues)
-        first = self.heap[0][0] if self.heap else math.inf
+        if self.shared:
+            first = min((entry[0] for entry in heap if entry[3].port is self), default=math.inf)
+        else:
+            first = heap[0][0] if heap else math.inf
         return min(first, self.dues[0]) if self.dues else first
 
 
@@ -84,6 +98,7 @@ class SimulatedEngine(Engine, Sleeper):
     loop, engines, failures : the loop, the engines of all ranks, and which of these have failed
     operation : what this rank waits for
     polled : what it looked for in vain, if it waits by looking now and then
+    waits : how often it has let others run
     missed : its turn came while it was stopped
     """
 
@@ -105,6 +120,7 @@ class SimulatedEngine(Engine, Sleeper):
         self.loop, self.engines, self.failures = loop, engines, failures
         self.operation: Any = None
         self.polled: Any = None
+        self.waits = 0
         self.missed = False
         self._polled: dict[Hashable, int] = {}  # with the number of messages sent before
         self._excused = 0
@@ -124,6 +140,7 @@ class SimulatedEngine(Engine, Sleeper):
         self.engines[route.destination].deliver(message)
 
     def deliver(self, message: Arrival) -> None:
+        self._arrived = message.token - 1  # the order of its source, for messages to several ranks of this host, too
         super().deliver(message)
         if self.sleeping and message.first < self.wake_at:
             operation = self.operation
@@ -154,12 +171,14 @@ class SimulatedEngine(Engine, Sleeper):
 
     def sleep(self, until: float = math.inf) -> None:
         """Let others run until simulated time `until`, or until something happens to this rank."""
+        self.waits += 1
         self.loop.block(self, until)
 
     def wait(self, operation: Operation) -> None:
         if operation.poll():
             return
         self.operation = operation
+        self.waits += 1
         while True:
             until = operation.hint
             if until is None:
@@ -199,6 +218,7 @@ class SimulatedEngine(Engine, Sleeper):
 
     def pass_time(self, until: float = math.inf) -> None:
         """Let time pass for a rank that has found nothing to do, up to `until` or the next message."""
+        self.waits += 1
         self.loop.block(self, min(until, self._next_event()))
         self.wait_until(self.loop.now, Wait.POLL)
         self._polled.clear()

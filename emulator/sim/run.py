@@ -18,7 +18,7 @@ from emulator.network import Network, load
 from emulator.sim.communicator import SimulatedComm
 from emulator.sim.control import Control, Shared
 from emulator.sim.deadlock import DeadlockError, report
-from emulator.sim.engine import SimulatedEngine
+from emulator.sim.engine import SimulatedEngine, SimulatedPort
 from emulator.sim.failures import Failures
 from emulator.sim.loop import Loop
 from emulator.sim.mortal import MortalEngine
@@ -132,6 +132,7 @@ def _engines(
     crowded = network.ranks > len(network.hosts) or network.plan.protocol is not None
     cards = [(private_queue(crowded), private_queue(remembers=True)) for _ in network.hosts]
     engines: list[SimulatedEngine] = []
+    receiving: dict[int, SimulatedPort] = {}
     kind: type[SimulatedEngine] = SimulatedEngine if failures is None else MortalEngine
     failures = failures or Failures()
     failures.attach(loop, engines)  # type: ignore[arg-type]
@@ -141,7 +142,11 @@ def _engines(
         mine = Cards(
             _same(out), _same(into), [_same(queue) for queue in queues], flows, lambda host: _same(cards[host][0])
         )
-        engines.append(kind(loop, engines, network, rank, seed, measured, mine, failures))
+        engine = kind(loop, engines, network, rank, seed, measured, mine, failures)
+        port = engine.nic
+        if isinstance(port, SimulatedPort) and (first := receiving.setdefault(engine.host, port)) is not port:
+            port.share(first)
+        engines.append(engine)
     if flows is not None:
         flows.forgotten = lambda flights: _look_again(loop, [engines[one.destination] for one in flights])
     return engines

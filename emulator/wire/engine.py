@@ -12,6 +12,7 @@ from typing import Any
 
 from mpi4py import MPI
 
+from emulator.carrier import CARRIES_OTHERS
 from emulator.core import wall_clock as clocks
 from emulator.core.clock import Clock
 from emulator.core.message import FOLLOWS, Arrival
@@ -49,6 +50,7 @@ class WireEngine(Waiting):
     def __init__(self, real: MPI.Intracomm, network: Network, pace: float, measured: bool, seed: int) -> None:
         clocks.sharpen_sleep()
         self.wire = real.Dup()
+        self.wire.Set_name(CARRIES_OTHERS)
         self.wire.Set_errhandler(MPI.ERRORS_RETURN)
         rank = self.wire.Get_rank()
         self.shared = SharedClocks(self.wire, network)

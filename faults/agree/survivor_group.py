@@ -37,6 +37,7 @@ WORK_COMMS, RENEWED_WORK_COMMS = 24, 4  # a new group is built while all ranks w
 _PER_WORD = 26  # ranks per agreed int, of whose 31 bits beside the sign five are the head
 _HEAR_S = 0.02  # longest wait for the runtime to name the dead, when a revoked communicator says that there are some
 PROCESS_FAILED = getattr(MPI, "ERR_PROC_FAILED", MPI.ERR_OTHER)
+REVOKED = getattr(MPI, "ERR_REVOKED", MPI.ERR_OTHER)
 ANY = 0b111
 """The copies of a rank that has none and takes what the others have."""
 
@@ -117,8 +118,8 @@ class SurvivorGroup:
         self._group = self.agree_comm.Get_group()
         self.work_comms = [comm.Dup() for _ in range(work_comms)]
         self._beside = [comm.Dup() for _ in self.work_comms] if beside else []
-        for work_comm in (*self.agreements.comms, *self.work_comms, *self._beside):
-            quiet(work_comm)
+        for made in self.comms:
+            quiet(made)
         self.rank, self.size = self.agree_comm.Get_rank(), self.agree_comm.Get_size()
         self.alive = tuple(range(self.size))
         self._gone: set[int] = set()
@@ -131,6 +132,11 @@ class SurvivorGroup:
         except MPI.Exception:  # the rank that leaves it first may die while others are still in it
             if not begins:
                 raise
+
+    @property
+    def comms(self) -> list[MPI.Intracomm]:
+        """All communicators that it has made and may use."""
+        return [*self.agreements.comms, *self.work_comms, *self._beside]
 
     @property
     def agree_comm(self) -> MPI.Intracomm:

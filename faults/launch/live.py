@@ -17,7 +17,7 @@ from emulator.launch import streams
 from emulator.report import formats, layout
 from emulator.report.model import Column, Table
 from emulator.units import format_time
-from faults.record.status_board import ABSENT, IN_STEPS, LEFT, NO_RANK, REBUILDS, StatusBoard
+from faults.record.status_board import ABSENT, IN_STEPS, LEFT, NO_RANK, REBUILDS, WORKING, StatusBoard
 
 _MOST_ROWS = 24
 
@@ -97,7 +97,11 @@ class RanksAtWork:
             return "no rank has begun"
         first, last = int(here["step"].min()), int(here["step"].max())
         silent = format_time(max(0.0, round(self._clock.now() - float(here["beat"].max()), 1)))
-        return f"{len(here)} ranks at step {first}" + (f" to {last}" if last > first else "") + f", seen {silent} ago"
+        return (
+            f"{len(here)} rank{'s' * (len(here) > 1)} at step {first}"
+            + (f" to {last}" if last > first else "")
+            + f", seen {silent} ago"
+        )
 
     def waiting(self) -> set[Hashable]:
         """Marks of what live ranks wait for in a repair: one that stays the same for long belongs to a hang.
@@ -119,6 +123,17 @@ class RanksAtWork:
         if living and IN_STEPS not in phases.values():
             found.add(tuple(marks.values()))
         return found
+
+    def awaited(self) -> dict[int, int]:
+        """The steps of live ranks that are known to wait for none, where a rank has died and others wait."""
+        rows = np.array(self.board.rows)
+        working = np.flatnonzero((rows["state"] == WORKING) & (rows["place"] != NO_RANK))
+        states = {int(one): self._executioner.state(int(rows["pid"][one])) for one in working}
+        living = [one for one, letter in states.items() if letter not in ("", "Z", "X")]
+        at_work = [one for one in living if rows["phase"][one] == IN_STEPS and rows["peer"][one] == NO_RANK]
+        if len(living) == len(states) or len(at_work) == len(living):
+            return {}
+        return {one: int(rows["step"][one]) for one in at_work}
 
     def _row(self, member: int, row: np.void, now: float) -> dict[str, object]:
         state = self._state(row)

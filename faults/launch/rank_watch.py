@@ -9,6 +9,7 @@ all ranks have ended, mpirun has not                   end the launch
 all that live have come to the program's end           end the launch: MPI_Finalize hangs now and then after a death
 a repair does not move on, and no rank computes        end the launch, start it again: of two deaths close together
                                                        Open MPI's calls that build communicators hang now and then
+others wait for one that stays in a step               print the line of its program that it is at, and wait on
 """
 
 from __future__ import annotations
@@ -17,16 +18,18 @@ import math
 import os
 import shlex
 import sys
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from emulator.core import wall_clock
 from faults.launch import live, rank_parent
 from faults.launch.live import RanksAtWork
 from faults.platform import LOCAL
-from faults.record import outcome
+from faults.record import outcome, stack_dump
 from faults.record.outcome import Process
 
+Mark = TypeVar("Mark", bound=Hashable)
 _LOST_JOB = b"LAUNCHER JOB OBJECT NOT FOUND"
 _SEND_TO_THE_DEAD = b"Send error after request freed"
 EARLY = "before all ranks had begun their loop"
@@ -75,6 +78,8 @@ class RankWatch:
         self._began = self._clock.now()
         self._looked = self._since = self._compared = 0.0
         self._still: dict[Hashable, float] = {}  # seconds for which a mark has been the same
+        self._away: dict[tuple[int, int], float] = {}  # seconds for which others have waited for a rank in that step
+        self._told: dict[int, bool] = {}  # of ranks that were asked where they are, whether that was printed
         self._all_began = self._lost_job = False
 
     def line(self, text: bytes) -> None:
@@ -124,8 +129,29 @@ class RankWatch:
         if self._at_work is None or self.stalled or passed < _STALL_LOOK_S:
             return False
         self._compared = now
-        self._still = {mark: self._still.get(mark, -passed) + passed for mark in self._at_work.waiting()}
+        self._still = _longer(self._still, passed, self._at_work.waiting())
+        self._away = _longer(self._away, passed, self._at_work.awaited().items())
+        self._name_the_awaited(self._at_work)
         return max(self._still.values(), default=0.0) > self._stall_s()
+
+    def _name_the_awaited(self, at_work: RanksAtWork) -> None:
+        """Print once for each rank where it is when others have waited for it for so long; it answers until the next
+        look."""
+        for (member, step), seconds in self._away.items():
+            told = self._told.get(member)
+            if seconds < self._stall_s() or told:
+                continue
+            self._told[member] = told is not None
+            if told is None:
+                stack_dump.ask(self.folder, member, int(at_work.board.rows["pid"][member]))
+                continue
+            where = stack_dump.line_of(self.folder, member)
+            print(
+                f"a rank has died, and others wait for rank {member}, in step {step} for over {self._stall_s():.0f} s"
+                f"{' at ' + where if where else ''}: it computes, or waits outside of job.comm, which no repair ends",
+                file=sys.stderr,
+                flush=True,
+            )
 
     def reason(self, processes: Sequence[Process]) -> tuple[str, str]:
         """Why the launch must be ended: at once; and unless it ends by itself, as after an error of all ranks."""
@@ -146,6 +172,11 @@ class RankWatch:
         if self._all_began and all(one.said == outcome.LEFT for one in processes if one.code is None):
             return "", "ranks did not end with their program"
         return "", ""
+
+
+def _longer(before: dict[Mark, float], passed: float, marks: Iterable[Mark]) -> dict[Mark, float]:
+    """Seconds for which each mark has been there, `passed` seconds after the look before."""
+    return {mark: before.get(mark, -passed) + passed for mark in marks}
 
 
 def lost_early(processes: Sequence[Process], ranks: int) -> Process | None:

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING
 from mpi4py import MPI
 
 from emulator import carrier
+from emulator.comm import refused
 from emulator.errors import UsageError
 from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
 from faults.platform import LOCAL
 from faults.policies import Policy
 from faults.record.journal import What
-from faults.record.status_board import IN_STEPS, REBUILDS
-from faults.recover import spawning
+from faults.record.status_board import IN_STEPS, NO_RANK, REBUILDS
+from faults.recover import other_comms, spawning, world_calls
 from faults.recover.survivor_comm import SurvivorComm
 from faults.recover.tag_ranges import TagRanges
 
@@ -137,6 +138,9 @@ class JobProcesses:
         self.policy, self.at_least, self._drill = policy, at_least, drill
         if drill.platform.survives is None:
             _Last.processes = self
+        refused.refuse_outside()
+        if spares and drill.platform.survives is None and not drill.in_drill:
+            world_calls.refuse_in_loops_with_spares()
         self._instruments = carrier.of(comm).instruments
         self._retired: list[SurvivorComm] = []  # their buffers may still be the target of messages under way
         self._spawns_left = _SPAWNS
@@ -149,6 +153,7 @@ class JobProcesses:
             begins=not spawning.spawned(),
             clock=drill.platform.clock,
         )
+        self._claim()
         self.placement = Placement.begin(self.group.size - spares, spares)
         self.wanted = set(self.placement.places)
         self.fresh: set[int] = set()
@@ -156,6 +161,11 @@ class JobProcesses:
             self._receive_placement(orphan_timer)
             drill.enters(IN_STEPS)
         self._look()
+
+    def _claim(self) -> None:
+        """Tell the communicators of the group from those of the program."""
+        if self._drill.platform.survives is None:
+            other_comms.claim(self.group.comms)
 
     def _look(self) -> None:
         """Look up this rank's place, and make the communicator of those at work."""
@@ -176,6 +186,7 @@ class JobProcesses:
         beside = TagRanges(comm_beside)
         self.comm = SurvivorComm(work_comm, self.placement.at_work, note, beside)
         self._retired.append(self.comm)
+        self._drill.waits_for(NO_RANK)  # the error that ended a wait left its note
         self._drill.placed(self.place if self.place is not None else -1)
 
     def _new_sums(self) -> MessageSums | None:
@@ -221,11 +232,14 @@ class JobProcesses:
         empty = len(self.placement.places) < len(self.wanted)
         return self.policy.later and empty and self._spawns_left > 0 and self.coordinates
 
+    @property
+    def revoked(self) -> bool:
+        """Whether another rank has given up the present step: calls may fail with any error then."""
+        return self.group.work_comm.Is_revoked() or self.group.comm_beside.Is_revoked()
+
     def tries(self, error: MPI.Exception) -> float:
         """How often a step may fail with such an error without a death, as far as this rank knows."""
-        of_death = error.Get_error_class() in _OF_DEATHS
-        # In a communicator that another rank has revoked, calls may fail with any error.
-        revoked = self.group.work_comm.Is_revoked() or self.group.comm_beside.Is_revoked()
+        of_death, revoked = error.Get_error_class() in _OF_DEATHS, self.revoked
         if self.group.death_is_news() or (of_death and revoked):
             return math.inf
         if of_death or error.Get_error_class() == MPI.ERR_REQUEST:  # of another communicator, MPI.COMM_WORLD say
@@ -239,11 +253,11 @@ class JobProcesses:
     def revoke(self) -> None:
         """Wake every rank that waits for a message on the communicator in use.
 
-        After a death also on MPI.COMM_WORLD: a program may use it in a step, against the rules.
+        After a death also on those of the program's own, which it may use in a step against the rules.
         """
         self.group.revoke()
         if self._drill.platform.survives is None and self.group.failed():
-            survivor_group.revoke(MPI.COMM_WORLD)
+            other_comms.revoke_others()
 
     def rebuild(self, decision: Decision) -> Decision | None:
         """Move every rank to its place and to the next communicator.
@@ -308,6 +322,7 @@ class JobProcesses:
             return decision
         self.placement = self.placement.moved(self.group.renumbered(fresh))
         self.group = fresh
+        self._claim()
         first = fresh.size - len(empty)
         arrived = {place: first + i for i, place in enumerate(empty)}
         self.placement = Placement(self.placement.places | arrived, self.placement.waiting)

@@ -17,7 +17,7 @@ from emulator.launch import job
 from faults import policies
 from faults.inject.drill_context import DrillContext
 from faults.policies import Policy
-from faults.record import outcome
+from faults.record import outcome, stack_dump
 from faults.record.status_board import NO_RANK, REBUILDS, StatusBoard, claim
 from faults.recover.program_failure import check_no_loop, guard
 from faults.recover.spawning import spawned
@@ -139,6 +139,7 @@ def context_of(drill: DrillContext | None) -> DrillContext:
     member = claim(folder / outcome.MEMBERS, len(board.rows) - outcome.MOST_SPAWNED) if spawned() else rank
     if member >= len(board.rows):
         return DrillContext()
+    stack_dump.listen(folder, member)
     board.enter(member, NO_RANK if spawned() else rank, attempt=0)
     context = DrillContext(board=board, member=member)
     if spawned():

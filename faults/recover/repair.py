@@ -126,11 +126,17 @@ class Repairing:
         return _FoundByAll(survivor_group.PROCESS_FAILED)
 
     def _hidden_death(self) -> MPI.Exception | None:
-        """An error if this rank, at the end of its step, knows of a death: the program may have caught what told it.
+        """An error if this rank, at the end of its step, knows that the step failed.
 
-        Waitall of Open MPI 5.0.11 may also return without an error for messages of a dead rank.
+               The program may have caught the error.
+        Another rank's revocation may come before the news of a death. Waitall of Open MPI 5.0.11 may also return
+               without an error for messages of a dead rank.
         """
-        if self.place is None or not self._processes.group.death_is_news():
+        if self.place is None:
+            return None
+        if self._processes.revoked:
+            return MPI.Exception(survivor_group.REVOKED)
+        if not self._processes.group.death_is_news():
             return None
         if self.comm.copes:
             self.comm.copes = False

@@ -61,8 +61,7 @@ class StateCopies:
 
     def keep(self, step: int, state: State) -> None:
         """Copy the state after `step` steps, over the older of the two copies."""
-        if len(state) != len(self.newest):
-            raise UsageError(f"a state keeps its names, got {sorted(state)} after {sorted(self.newest)}: {_IN_TIME}")
+        self._check_names(state)
         self.newest, self._older = self._older, self.newest
         for name, array in self.newest.items():
             value = state.get(name)
@@ -73,6 +72,22 @@ class StateCopies:
         # from, where all agree and no rank needs the older one.
         follows = self._number(step) == self._number(self.step) + 1
         self._older_step, self.step = self.step if follows else -1, step
+
+    def check(self, state: State) -> None:
+        """Refuse a state of other names, types, dtypes or shapes than those that the job began with.
+
+        Raises
+        ------
+        UsageError
+            The first one found.
+        """
+        self._check_names(state)
+        for name, array in self.newest.items():
+            _check_like(name, state.get(name), array)
+
+    def _check_names(self, state: State) -> None:
+        if len(state) != len(self.newest):
+            raise UsageError(f"a state keeps its names, got {sorted(state)} after {sorted(self.newest)}: {_IN_TIME}")
 
     def begin(self, state: State) -> None:
         """Take the state, before the first step, for the newest copy."""

@@ -11,6 +11,7 @@ from emulator.carrier import LONGEST_NAP_S, Carrier
 from faults.record.status_board import NO_RANK
 
 if TYPE_CHECKING:
+    from emulator.core.waits_for import WaitNotes
     from faults.recover.survivor_comm import SurvivorComm
 
 
@@ -40,6 +41,9 @@ class SurvivorCarrier(Carrier):
     def align(self, ranks: Sequence[int] | None = None) -> float:
         chosen = range(self.comm.Get_size()) if ranks is None else ranks
         return self._parents.align([self.comm.members[rank] for rank in chosen])
+
+    def note_waits_on(self, board: WaitNotes) -> None:
+        self._parents.note_waits_on(board)
 
     def advance(self, t: float) -> None:
         self._parents.advance(t)

@@ -189,6 +189,10 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
         if self._beside is not None:
             self._beside.expire()
 
+    def refusal(self, method: str, instead: str) -> UsageError:
+        """The error of a call that takes communicators of MPI's own only, a window's say."""
+        return UsageError(f"{method} takes no job.comm, which MPI does not know: {_OTHERWISE}")
+
     def Is_inter(self) -> bool:
         return False
 

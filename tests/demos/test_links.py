@@ -189,7 +189,10 @@ def test_links_inside_and_between_hosts_are_told_apart():
 def test_links_that_change_their_terms_with_size_are_saved_with_their_segments():
     terms = [(64, 20e-6, 2e-9), (8192, 30e-6, 1e-9), (1 << 22, 90e-6, 1.5e-9)]
     fit = a_fit(0, 1, 20e-6, 1.5e-9) | {
-        "segments": [{"last": last, "alpha": {"value": a}, "beta": {"value": b}} for last, a, b in terms]
+        "segments": [
+            {"first": first, "last": last, "alpha": {"value": a}, "beta": {"value": b}}
+            for first, (last, a, b) in zip((0, 65, 8193), terms, strict=True)
+        ]
     }
     text, left_out = network_file.written([fit, fit], ["a", "b"], "measured")
     assert not left_out
@@ -206,6 +209,44 @@ def test_links_that_change_their_terms_with_size_are_saved_with_their_segments()
     sizes = [2, 64, 65, 8192, 8193, 100_000]
     expected = [next(a + size * b for last, a, b in terms if size <= last) for size in sizes]
     assert [seconds(size) for size in sizes] == pytest.approx(expected, rel=1e-9)
+
+
+ABOVE_LIMITS = """
+[link]
+latency = "50 us"
+bandwidth = "10 Gbit/s"
+
+[[link.segment]]
+above = 100000
+latency = "80 us"
+bandwidth = "8 Gbit/s"
+
+[protocol]
+eager_limit = 8192
+"""
+
+
+def test_a_switch_to_rendezvous_is_saved_and_gives_the_measured_times_again(tmp_path):
+    file, saved = tmp_path / "given.toml", tmp_path / "saved.toml"
+    file.write_text(ABOVE_LIMITS)
+    medians = []
+    for net, *more in ((file, "--save", str(saved)), (saved,)):
+        options = ["--net", str(net), "--sizes", "8:4M", "--out", str(tmp_path / net.stem), *more]
+        done = CliRunner().invoke(main, ["--simulate", "3", *options])
+        assert done.exit_code == 0, done.output
+        rows = results.load(tmp_path / net.stem)["measurements"]
+        medians.append({(row["source"], row["destination"], row["bytes"]): row["seconds"]["median"] for row in rows})
+    assert network.load(str(saved)).plan.protocol.eager_limit == 8192
+    assert medians[1] == pytest.approx(medians[0], rel=1e-3)
+
+
+def test_a_switch_at_the_limit_of_a_transport_is_saved_as_its_preset():
+    terms = [(8, 65_000, 20e-6, 2e-9), (66_000, 1 << 22, 61e-6, 2e-9)]
+    segments = [{"first": a, "last": b, "alpha": {"value": c}, "beta": {"value": d}} for a, b, c, d in terms]
+    fit = a_fit(0, 1, 20e-6, 2e-9) | {"segments": segments, "transport": "tcp"}
+    limits = {"btl_sm_eager_limit": 4096, "btl_tcp_eager_limit": 65536}
+    plan = files.parse(network_file.written([fit], ["a", "b"], "measured", limits)[0]).plan
+    assert (plan.protocol.eager_limit, plan.sharing) == (65472, "packet")
 
 
 @on_ranks(2, options=["--sizes 8", "--save net", "--save nowhere/net.toml"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -77,6 +77,12 @@ def closing(result: Result) -> Iterator[Item]:
         yield from lines[:_MOST_WARNINGS]
         yield from map(Detail, lines[_MOST_WARNINGS:])
     yield from (Text(f"FAILED: {text}", "bad") for text in result.get("failures") or ())
+
+
+def given(result: Result) -> Iterator[str]:
+    """The times that simulated jobs were told, because their own code cannot say them."""
+    if result.get("given"):
+        yield result["given"]
 
 
 def finding(result: Result) -> str:
@@ -188,6 +194,12 @@ def ratio(row: Row) -> float | None:
     return row["seconds"]["median"] / native["median"] if native else None
 
 
+def _wrong(rows: Iterable[Row]) -> int | None:
+    """Wrong elements of some measurements; None where nothing was computed in one of them, and none was wrong."""
+    found = [row.get("wrong") for row in rows]
+    return sum(one or 0 for one in found) or (None if None in found else 0)
+
+
 def comparison(rows: Sequence[Row], title: str) -> Table:
     """Several patterns on the same ranks: a column for each, and the quickest of them."""
     of = {size: {row["pattern"]: row for row in these} for size, these in grouped(rows, "bytes").items()}
@@ -196,16 +208,17 @@ def comparison(rows: Sequence[Row], title: str) -> Table:
     def time_of(name: str) -> Callable[[int], float | None]:
         return lambda size: of[size][name]["seconds"]["median"] if name in of[size] else None
 
+    patterns = grouped(rows, "pattern")
     columns = [
         Column("bytes", lambda size: size, formats.size),
-        *(Column(name, time_of(name), formats.microseconds) for name in grouped(rows, "pattern")),
+        *(Column(name.replace("_", " "), time_of(name), formats.microseconds) for name in patterns),
         *[
             Column("native", lambda size: (best[size].get("native") or {}).get("median"), formats.microseconds),
-            Column("best/native", lambda size: ratio(best[size]), formats.fixed(".2f")),
+            Column("best/native", lambda size: ratio(best[size]), formats.fixed(".2f"), priority=1),
         ] * any(row.get("native") for row in rows),
-        Column("quickest", lambda size: best[size]["pattern"], priority=1),
+        Column("quickest", lambda size: best[size]["pattern"], priority=2),
         *[
-            Column("#wrong", lambda size: sum(row.get("wrong") or 0 for row in of[size].values()), tone=WRONG.tone)
+            Column("#wrong", lambda size: _wrong(of[size].values()), tone=WRONG.tone)
         ] * any(row.get("wrong") is not None for row in rows),
     ]  # fmt: skip
     return Table.of(title, columns, of)

@@ -15,7 +15,7 @@ from demos._lib.retrieval import Index, Passage
 from demos._lib.search_service import Places
 from demos.cases import rag
 from emulator.errors import UsageError
-from tests.demos.launched import refuse, run_demo
+from tests.demos.launched import refuse, simulate_demo
 from tests.ranks import on_ranks
 
 
@@ -135,7 +135,7 @@ def test_two_ranks_are_too_few(comm: Any) -> None:
 
 
 def test_a_question_without_a_word_of_the_corpus_is_refused(tmp_path: Path) -> None:
-    done = run_demo("cases.rag", 3, tmp_path, "--packages", "numpy", "--question", "xq zzzz")
+    done = simulate_demo("cases.rag", 3, tmp_path, "--net", "home", "--packages", "numpy", "--question", "xq zzzz")
     lines = [line for line in done.text.splitlines() if line.startswith("error:")]
     assert done.status == 2
     assert len(lines) == 1

@@ -10,16 +10,17 @@ import pytest
 
 from demos._lib import searching
 from demos._lib.searching import CELLS, Agent, World
+from emulator import results
+from tests.demos.launched import simulate_demo
 from tests.ranks import on_ranks
 
 
 @on_ranks(5, net="home", reach=[25.0, 45.0])
 def test_every_agent_s_map_is_that_of_one_process(comm: Any, reach: float) -> None:
-    from demos.cases.swarm import LATE, Air, search
-    from primitives.peers import Peers
+    from demos.cases.swarm import LATE, AirOfMortals, search
 
     world = World(5, 3, reach, apart=range(10, 18), empty={4: 20})
-    log = search(comm, Air(Peers(comm)), world, 0.0, range(30), 24)
+    log = search(comm, AirOfMortals(comm, None), world, 0.0, range(30), 24)
     mass, visits = searching.one_process(world, 30, 24, LATE)
     assert np.allclose(log.mass, mass[comm.Get_rank()], rtol=0, atol=1e-9)
     assert all(visits[step, cells].all() for step, cells in enumerate(log.visits[:24]))
@@ -86,3 +87,15 @@ def test_the_drill_is_held_to_the_truth() -> None:
     assert swarm.DRILL.matches(None, Path(), [good])[0]  # type: ignore[arg-type]
     for wrong in ({"known": [0, 1, 2]}, {"cells": 100}, {"error": 0.9}):
         assert not swarm.DRILL.matches(None, Path(), [good | wrong])[0]  # type: ignore[arg-type]
+
+
+def test_the_case_runs_on_simulated_ranks(tmp_path: Path) -> None:
+    """Its map is that of one process, and a step takes what its sheet says: both are verdicts of the run."""
+    done = simulate_demo("cases.swarm", 4, tmp_path, "--net", "home")
+    assert done.status == 0, done.text
+    found = results.load(tmp_path)
+    assert found["clock"] == "simulated"
+    terms = next(part["terms"] for part in found["case"] if "terms" in part)
+    compute = terms["rows"][0]
+    assert compute["term"] == "compute"
+    assert compute["measured"] == pytest.approx(compute["predicted"], rel=1e-9)

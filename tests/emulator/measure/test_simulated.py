@@ -11,7 +11,7 @@ import pytest
 import emulator
 from demos._lib.timing import phantoms
 from emulator import sim
-from emulator.measure import simulated
+from emulator.measure import repetitions, simulated
 from emulator.measure.series import Job, Series, Stop
 from primitives.collectives.all_reduce import all_reduce
 
@@ -32,7 +32,7 @@ def timed(comm: Any, replayed: bool, seconds: float = 0.0) -> list[Series]:
             schedule=partial(phantoms, "ring", size, ITEM) if replayed else None)
         for size in SIZES
     ]  # fmt: skip
-    return simulated.measure(comm.control.Dup(), jobs, Stop(10.0), [], None)
+    return repetitions.measure(comm.control.Dup(), jobs, Stop(10.0))
 
 
 def series(ranks: int, *arguments: Any, net: str = "10gbe") -> list[Series]:

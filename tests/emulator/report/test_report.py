@@ -77,6 +77,12 @@ def test_wrong_elements_stand_out_and_absent_ones_are_a_dash():
     assert text.splitlines()[3].split()[-2] == "-"
 
 
+@pytest.mark.parametrize(("wrong", "shown"), [((0, 0), "0"), ((0, None), "-"), ((2, None), "2")])
+def test_patterns_side_by_side_that_were_not_computed_have_no_count_of_wrong_elements(wrong, shown):
+    rows = [row(pattern=name, wrong=count) for name, count in zip(("ring", "tree"), wrong, strict=True)]
+    assert printed([common.comparison(rows, "4 ranks")]).splitlines()[2].split()[-1] == shown
+
+
 def test_patterns_side_by_side_name_the_quickest():
     slow = row(pattern="tree", seconds={**row()["seconds"], "median": 2e-3})
     text = printed([common.comparison([row(), slow], "4 ranks")])
@@ -141,8 +147,9 @@ def test_a_fit_says_where_its_terms_hold_and_what_it_misses():
     misses = "ring misses its own points by 17 % (median), +451 % at 8, p = 2"
     assert printed(fits.misfits([one])).splitlines() == [misses]
     assert printed(fits.misfits([one]), full=True).splitlines() == [misses, where]
-    assert printed(fits.misfits([one | {"segmented_relative_error": 0.09}])).splitlines() == [where]
+    assert printed(fits.misfits([one | {"segmented_relative_error": 0.09}]), full=True).splitlines() == [where]
     assert printed(fits.misfits([one], most=0)) == ""
+    assert printed(fits.misfits([one], most=0), full=True).splitlines() == [misses, where]
     text = printed(view(a_result(fits=[one], left_out=[32, 200], meaning=[])))
     assert "p = 32, 200: more than 8 ranks per core" in text
     assert "p* is not known" in text
@@ -412,6 +419,21 @@ def test_staleness_is_a_bar_for_each_value_or_range_of_values():
     many = parameter_server.histogram("staleness", {99: 1})
     assert [many.rows[0][0], many.rows[-1][0]] == ["0-8", "99-107"]
     assert len(many.rows) == 12
+
+
+@pytest.mark.parametrize(
+    ("demo", "parts"),
+    [
+        ("faults", {"drill": DRILL}),
+        ("matrix", {"matrix": []}),
+        ("soak", {"soak": {"kills": 3, "launches": 1, "hangs": 0, "wrong": 0, "leftovers": 0, "failed": [],
+                           "recoveries": [], "failure_rate_below": None}}),
+    ],
+)  # fmt: skip
+def test_what_simulated_jobs_were_told_is_said_with_their_result(demo, parts):
+    given = "given, not simulated: detect 6.00 ms"
+    assert printed(view(a_result(demo=demo, given=given, **parts))).count(given) == 1
+    assert "given" not in printed(view(a_result(demo=demo, **parts)))
 
 
 def test_a_recovery_that_took_no_time_has_no_bars():

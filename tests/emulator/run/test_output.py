@@ -167,11 +167,19 @@ def test_ctrl_c_under_a_plain_mpirun_says_what_is_kept(tmp_path):
     assert [row["bytes"] for row in results.load(tmp_path)["measurements"]] == [0, 8]
 
 
+def heed_ctrl_c() -> None:
+    """Let Ctrl-C end this process, though a shell has started the tests in the background, where it is ignored."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("module", ["emulator", "demos.ring", "faults"])
 def test_ctrl_c_while_a_command_is_importing_ends_it_without_a_traceback(tmp_path, module):
     (tmp_path / "click.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
     env = environment({"PYTHONPATH": f"{tmp_path}:{ROOT}"})
-    done = subprocess.run([*PYTHON, module, "-h"], capture_output=True, text=True, timeout=60, env=env, check=False)
+    command = [*PYTHON, module, "-h"]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env=env, check=False, preexec_fn=heed_ctrl_c
+    )
     assert (done.returncode, done.stdout, done.stderr) == (-signal.SIGINT, "", "")
 
 
@@ -180,7 +188,9 @@ def test_ctrl_c_is_a_program_s_own_business_where_it_imports_the_emulator(tmp_pa
     (tmp_path / "mine" / "__init__.py").write_text("import emulator\n")
     (tmp_path / "mine" / "__main__.py").write_text("import signal\nprint(signal.getsignal(signal.SIGINT).__name__)\n")
     env = environment({"PYTHONPATH": f"{tmp_path}:{ROOT}"})
-    done = subprocess.run([*PYTHON, "mine"], capture_output=True, text=True, timeout=60, env=env, check=True)
+    done = subprocess.run(
+        [*PYTHON, "mine"], capture_output=True, text=True, timeout=60, env=env, check=True, preexec_fn=heed_ctrl_c
+    )
     assert done.stdout == "default_int_handler\n"
 
 

@@ -6,7 +6,6 @@ import pytest
 from click.testing import CliRunner
 
 from demos import compare, gossip, incast, links, membership, parameter_server, ring, scatter_gather
-from demos.cases import swarm
 from emulator import results
 
 NET = ["--net", "100gbe", "--quiet"]
@@ -115,10 +114,11 @@ def test_a_network_with_too_few_hosts_is_refused(tmp_path):
     assert "lists hosts for 2 ranks, got --simulate 4" in done.stderr
 
 
-def test_a_case_is_refused_by_name():
-    done = invoke(swarm, "--simulate", "4")
+def test_a_flag_of_simulated_ranks_is_refused_before_mpirun_starts(monkeypatch):
+    monkeypatch.setattr("emulator.run.options.several.start", lambda *_: pytest.fail("mpirun was started"))
+    done = CliRunner().invoke(ring.main, ["-n", "4", "--every-rank"])
     assert done.exit_code == 2
-    assert "demos.cases.swarm needs ranks of MPI" in done.stderr
+    assert done.stderr == "error: --every-rank is for simulated ranks, got it without --simulate: leave it out\n"
 
 
 @pytest.fixture

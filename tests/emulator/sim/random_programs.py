@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from mpi4py import MPI
@@ -13,11 +13,18 @@ import emulator
 ROUNDS = 6
 
 
-def program(comm: Any, seed: int) -> list[Any]:
+class Seen(NamedTuple):
+    """What a rank received, and its time after each round."""
+
+    values: list[Any]
+    times: list[float]
+
+
+def program(comm: Any, seed: int) -> Seen:
     """Run `ROUNDS` rounds; in each, every rank sends some messages and receives those that are sent to it."""
     rank, p = comm.Get_rank(), comm.Get_size()
     draw, own = random.Random(seed), random.Random(seed * 1000 + rank)
-    seen: list[Any] = []
+    seen = Seen([], [])
     emulator.compute(comm, 1e-8 * np.sqrt(2.0 + rank))
     for _ in range(ROUNDS):
         # Every rank draws all messages of the round: (source, destination, tag, bytes).
@@ -27,11 +34,11 @@ def program(comm: Any, seed: int) -> list[Any]:
         ]
         emulator.compute(comm, own.random() * 1e-4)
         sends = _send(comm, [message for message in messages if message[0] == rank], own)
-        seen += _receive(comm, [message for message in messages if message[1] == rank], own)
+        seen.values.extend(_receive(comm, [message for message in messages if message[1] == rank], own))
         MPI.Request.Waitall(sends)
-        seen.append(comm.now())
+        seen.times.append(comm.now())
         if draw.random() < 0.3:
-            seen.append(comm.allreduce(rank))
+            seen.values.append(comm.allreduce(rank))
     return seen
 
 

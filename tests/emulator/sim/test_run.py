@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mpi4py import MPI
 
 import emulator
-from emulator import costs, network, sim
+from emulator import carrier, costs, network, sim
 from emulator.errors import UsageError
 from primitives.collectives.all_reduce import all_reduce
 from primitives.collectives.operations import Operation
@@ -75,6 +75,20 @@ def test_a_poll_lets_time_pass_to_the_message() -> None:
     assert polls < 500
 
 
+def test_a_message_that_comes_while_a_rank_looks_for_it_is_seen_at_the_same_instant() -> None:
+    """Without latency it has arrived when the second poll, which let rank 1 run, has found nothing."""
+
+    def program(comm: Any) -> float:
+        if comm.Get_rank() == 1:
+            comm.Send(np.ones(1), 0)
+        else:
+            carrier.of(comm).wait_until(lambda: comm.Iprobe(1) or comm.Iprobe(1))
+            comm.Recv(np.empty(1), 1)
+        return float(comm.now())
+
+    assert sim.run(program, 2, plain(2, alpha=0.0, beta=0.0)).results == [0.0, 0.0]
+
+
 def test_a_rank_that_computes_sees_what_has_arrived_until_its_end() -> None:
     """The first message comes while rank 0 computes, which it does not cut short."""
 
@@ -120,10 +134,9 @@ def test_a_deadlock_is_reported_with_its_cycle_and_what_was_not_received() -> No
     with pytest.raises(sim.DeadlockError) as caught:
         sim.run(program, 4, plain(4))
     text = str(caught.value)
-    assert "3 of 4 ranks wait" in text
+    assert "3 of 4 ranks wait: rank 0 waits for" in " ".join(text.split())
+    assert "; cycle: 0 -> 1 -> 2 -> 0; ended: 3; not received:" in " ".join(text.split())
     assert "rank 1 waits for a message from rank 2 with tag 5 (test_run.py, line" in text
-    assert "cycle: 0 -> 1 -> 2 -> 0" in text
-    assert "ended: 3" in text
     assert "with tag 9 from rank 3 to rank 0" in text
 
 

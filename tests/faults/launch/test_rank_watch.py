@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +15,7 @@ from faults.launch import own_program, rank_watch
 from faults.launch.live import RanksAtWork
 from faults.launch.rank_watch import STALL_S, RankWatch, lost_early
 from faults.platform import Clock, Executioner, Platform
-from faults.record import outcome
+from faults.record import outcome, stack_dump
 from faults.record.outcome import BEGAN, FAILED, LEFT, REACHED, Process
 from faults.record.status_board import AGREES, IN_STEPS, REBUILDS, StatusBoard
 
@@ -141,6 +144,47 @@ def test_a_launch_whose_repair_does_not_move_on_is_ended(tmp_path, free_machine,
 )
 def test_a_rank_that_computes_or_a_repair_that_moves_on_ends_no_launch(tmp_path, free_machine, ranks, moves) -> None:
     assert Ranks(tmp_path, ranks).ended_after(tmp_path, moves) is None
+
+
+@pytest.mark.parametrize(
+    ("letters", "phases", "named"),
+    [
+        (("R", "R", ""), (AGREES, IN_STEPS, IN_STEPS), "in step 7 for over 20 s at program.py:2: win.Fence(): it "),
+        (("R", "R", "R"), (AGREES, IN_STEPS, IN_STEPS), ""),  # no rank has died
+        (("R", "R", ""), (IN_STEPS, IN_STEPS, IN_STEPS), ""),  # none waits
+    ],
+)
+def test_the_rank_that_others_wait_for_after_a_death_is_named_once_with_its_line(
+    tmp_path, free_machine, capsys, monkeypatch, letters, phases, named: str
+) -> None:
+    ranks = Ranks(tmp_path, dict(enumerate(zip(letters, phases, strict=True))))
+    ranks.board.rows["step"][1] = 7
+    program, folder = tmp_path / "program.py", tmp_path / "status"
+    folder.mkdir()
+    program.write_text("import faults\nwin.Fence()\n")
+    dump = f'Stack:\n  File "{stack_dump.__file__}", line 9 in f\n  File "{program}", line 2 in <module>\n'
+    monkeypatch.setattr(
+        stack_dump, "ask", lambda folder, member, pid: (folder / f".stack-{member}").write_text(dump * (member == pid))
+    )
+    assert ranks.ended_after(folder) is None
+    said = capsys.readouterr().err
+    assert (said.count("others wait for rank 1, "), named in said) == (bool(named), True)
+
+
+def test_a_process_writes_where_it_is_while_c_code_keeps_it(tmp_path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import ctypes, sys\nfrom pathlib import Path\nfrom faults.record import stack_dump\n"
+        "stack_dump.listen(Path(sys.argv[1]), 3)\nprint(flush=True)\nctypes.PyDLL(None).sleep(60)\n"
+    )
+    with subprocess.Popen([sys.executable, program, tmp_path], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        while "sleep" not in stack_dump.line_of(tmp_path, 3) and process.poll() is None:
+            stack_dump.ask(tmp_path, 3, process.pid)
+            time.sleep(0.05)
+        process.kill()
+    assert stack_dump.line_of(tmp_path, 3) == "program.py:6: ctypes.PyDLL(None).sleep(60)"
 
 
 def test_a_pause_of_the_launcher_is_not_taken_for_one_of_its_job(tmp_path, free_machine) -> None:

@@ -1,4 +1,4 @@
-"""Programs with real deaths that use more than one loop, or MPI.COMM_WORLD in a step."""
+"""Programs that use more than one loop, or MPI.COMM_WORLD or what was made from it in a step."""
 
 from __future__ import annotations
 
@@ -16,14 +16,16 @@ import faults
 
 what = sys.argv[1]
 state = {"sum": np.zeros(1)}
+other = MPI.COMM_WORLD.Split(0) if what == "made from it" else MPI.COMM_WORLD
+spares = {"policy": "spare", "spares": 1} if what == "spares" else {}
 for loop in range(2 if what == "two loops" else 1):
-    with faults.recovering(MPI.COMM_WORLD, state) as job:
+    with faults.recovering(MPI.COMM_WORLD, state, **spares) as job:
         while job.next(steps=8):
             with job.attempt():
                 if (MPI.COMM_WORLD.rank, loop, job.step) in ((1, 0, 3), (2, 1, 5)):
                     os.kill(os.getpid(), signal.SIGKILL)
-                if what == "world":
-                    MPI.COMM_WORLD.allreduce(1)
+                if what in ("world", "made from it", "spares"):
+                    other.allreduce(1)
                 state["sum"] += job.comm.allreduce(1) / job.comm.size
 if what == "behind":
     MPI.COMM_WORLD.Barrier()
@@ -38,7 +40,9 @@ if job.comm.rank == 0:
     [
         ("two loops", 0, "sum 16.0\n"),
         ("world", 2, "step 3 failed 8 times without a death: MPI.COMM_WORLD, "),
-        ("behind", 2, "program.py:19: a rank has died, got MPI_ERR_"),
+        ("made from it", 2, "step 3 failed 8 times without a death: MPI.COMM_WORLD, what was made from it, "),
+        ("spares", 2, "MPI.COMM_WORLD.allreduce in the loop would wait for the spares, which take part in no step: "),
+        ("behind", 2, "program.py:21: a rank has died, got MPI_ERR_"),
     ],
 )
 def test_a_program_goes_on_with_the_living_or_is_told_what_to_use(tmp_path, what: str, status: int, said: str) -> None:

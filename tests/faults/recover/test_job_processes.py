@@ -31,7 +31,7 @@ class Lane:
 @pytest.mark.parametrize("dies", [False, True])
 def test_a_newcomer_that_dies_before_its_welcome_is_found_when_it_gets_the_state(monkeypatch, dies: bool) -> None:
     work_comm = Lane(dies)
-    fresh = SimpleNamespace(rank=0, size=3, work_comm=work_comm, revoke=work_comm.Revoke, failed=set)
+    fresh = SimpleNamespace(rank=0, size=3, work_comm=work_comm, comms=[], revoke=work_comm.Revoke, failed=set)
     old = SimpleNamespace(
         agree_comm=None, alive=(0, 2), agree=lambda ok: Decision(True, (0, 2), 1), renumbered=lambda newer: [0, -1, 1]
     )

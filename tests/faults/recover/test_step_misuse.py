@@ -120,6 +120,19 @@ def becomes(value: Any) -> Program:
     return program
 
 
+def uses_it_as_a_list(loop: Recovering, state: State, rank: int) -> None:
+    while loop.next(STEPS):
+        with loop.attempt():
+            state["total"] = [0.0]
+            state["total"] /= 2
+
+
+def opens_a_window(loop: Recovering, state: State, rank: int) -> None:
+    while loop.next(STEPS):
+        with loop.attempt():
+            MPI.Win.Create(state["total"], comm=loop.comm)
+
+
 def adds_to_its_state(loop: Recovering, state: State, rank: int) -> None:
     while loop.next(STEPS):
         with loop.attempt():
@@ -137,6 +150,8 @@ def adds_to_its_state(loop: Recovering, state: State, rank: int) -> None:
         (becomes(3.0), r"state\['total'\] was float64\[1\] and became float: .* change it in place"),
         (becomes(np.zeros(2)), r"state\['total'\] was float64\[1\] and became float64\[2\]"),
         (becomes(np.zeros(1, np.int64)), r"state\['total'\] was float64\[1\] and became int64\[1\]"),
+        (uses_it_as_a_list, r"state\['total'\] was float64\[1\] and became list: .* change it in place"),
+        (opens_a_window, "Win.Create takes no job.comm, which MPI does not know: use messages, blocking collectives"),
         (adds_to_its_state, r"a state keeps its names, got \['more', 'total'\] after \['total'\]: put every array in"),
     ],
 )
@@ -180,6 +195,30 @@ def test_a_step_whose_program_catches_the_error_of_a_death_is_done_again(tmp_pat
     assert run.totals == {0: STEPS, 2: STEPS}
 
 
+@pytest.mark.parametrize("every", [0, 1, 3])
+def test_a_step_that_another_rank_gave_up_is_done_again_where_the_program_catches_the_error(
+    tmp_path, monkeypatch, every: int
+) -> None:
+    """A revocation may reach a rank before the news of the death that caused it; here there is no death at all."""
+    tries = []
+
+    def program(loop: Recovering, state: State, rank: int) -> None:
+        while loop.next(STEPS):
+            with loop.attempt():
+                if rank == 1 and loop.step == 2 and not tries:
+                    tries.append(loop.step)
+                    raise MPI.Exception(MPI.ERR_OTHER)
+                try:
+                    exchange(loop)
+                except MPI.Exception:
+                    state["total"] += 100
+                state["total"] += 1
+
+    run = Run(tmp_path, monkeypatch, program, every)
+    assert tries == [2]
+    assert run.totals == {0: STEPS, 1: STEPS, 2: STEPS}
+
+
 def test_a_state_that_is_filled_behind_the_call_is_what_the_first_step_goes_back_to(tmp_path, monkeypatch) -> None:
     def program(loop: Recovering, state: State, rank: int) -> None:
         state["total"][:] = 50
@@ -208,6 +247,23 @@ def test_a_loop_outside_of_its_with_is_refused(tmp_path, monkeypatch) -> None:
     job = Job(2)
     job.scheduler.run(lambda: rank(job, 0), lambda: rank(job, 1))
     assert sorted(said) == [0, 1]
+
+
+def test_exit_behind_the_last_step_leaves_the_loop_as_its_end_does(tmp_path, monkeypatch) -> None:
+    said, well = [], []
+
+    def program(loop: Recovering, state: State, rank: int) -> None:
+        while loop.next(STEPS):
+            with loop.attempt():
+                exchange(loop)
+                state["total"] += 1
+        said.append(state["total"][0])
+        sys.exit(0)
+
+    monkeypatch.setattr(program_failure.outcome, "conclude", well.append)
+    with pytest.raises(SystemExit):
+        Run(tmp_path, monkeypatch, program)
+    assert (said, well) == ([STEPS] * RANKS, [True] * RANKS)
 
 
 def test_a_loop_in_a_loop_is_refused(monkeypatch) -> None:

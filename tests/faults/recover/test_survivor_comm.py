@@ -44,6 +44,9 @@ class Recorder(Carrier):
     def advance(self, t: float) -> None:
         self.note("advance", t)
 
+    def note_waits_on(self, board: Any) -> None:
+        self.note("note_waits_on", board)
+
     def wait_until(self, ready: Any, *patience: float) -> bool:
         self.note("wait_until", *patience)
         return bool(ready())
@@ -98,8 +101,8 @@ def asked(survivors: SurvivorComm, *names: str) -> list[tuple[str, tuple[Any, ..
     return [call for call in survivors.parent.carrier.calls if call[0] in names]  # type: ignore[attr-defined]
 
 
-INHERITED = {"phase", "fault", "free", "comm", "instruments", "state", "wait_for_all", "earliest"}
-"""What `Carrier` itself makes of the other members, for any communicator."""
+INHERITED = {"phase", "fault", "free", "comm", "instruments", "state", "wait_for_all", "earliest", "note_waits_on"}
+"""What `Carrier` itself makes of the other members, for any communicator; survivors have notes of their own."""
 
 
 def test_every_member_of_a_carrier_is_answered_for_the_survivors(survivors: SurvivorComm) -> None:
@@ -117,7 +120,14 @@ def test_time_terms_and_instruments_are_the_parents(survivors: SurvivorComm) -> 
     mine.compute(0.5)
     mine.advance(0.25)
     mine.all_matched(["a", "b"])
-    assert parents.calls == [("compute", (0.5,)), ("advance", (0.25,)), ("all_matched", ("a", "b"))]  # type: ignore[attr-defined]
+    board: Any = object()
+    mine.note_waits_on(board)
+    assert parents.calls == [  # type: ignore[attr-defined]
+        ("compute", (0.5,)),
+        ("advance", (0.25,)),
+        ("all_matched", ("a", "b")),
+        ("note_waits_on", (board,)),
+    ]
     mine.phase("all_gather")
     mine.fault("kill")
     assert mine.instruments is parents.instruments
