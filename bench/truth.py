@@ -4,9 +4,9 @@ The real kernel: two network namespaces on a cable that tc's tbf limits (`script
 demos.links measures it and writes a network file; then the same demos run there and on simulated ranks with that file.
 What differs is what the network model leaves out: TCP's windows, tbf's burst, CPU per byte. Patterns whose messages
 meet at a card run on four hosts, and on simulated ranks with and without `sharing = "packet"` and a protocol; what is
-left of exchanges in both directions at once are acknowledgements, which queue behind the other direction's bytes.
+left of exchanges in both directions at once are probably acknowledgements behind the other direction's bytes.
 SMPI of SimGrid, which has nothing of a kernel, runs the same patterns as simulated ranks. What is not installed is
-named, and skipped. All of it takes three to five minutes.
+named, and skipped; the last line says how long it took.
 """
 
 from __future__ import annotations

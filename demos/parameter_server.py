@@ -123,8 +123,7 @@ def _configured(run: Run, servers: int) -> Predict:
     sharing = run.network.plan.sharing
     whole = "(w + k)" if sharing == "message" else "2 max(w, k)"
     run.extra["formula"] = (
-        f"alpha {format_time(alpha)}, beta {beta * 1e9:.4g} ns/B as configured; full duplex: "
-        f"2 alpha + {whole} (n/k + header) beta"
+        f"2 alpha + {whole} (n/k + header) beta, with alpha {format_time(alpha)}, beta {beta * 1e9:.4g} ns/B"
     )
 
     def predict(p: int, size: int) -> float:

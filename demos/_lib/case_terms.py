@@ -143,7 +143,7 @@ def _terms(run: Run, measured: _Measured, spread: float) -> tuple[dict[str, floa
     settles = _settles(measured.sheet)
     meets = not settles and all(flow.pattern != "gossip" for flow in measured.sheet.communication)
     many = Steps(skeletons.WARM_UP + (STRATIFIED if meets else INDEPENDENT), spread, run.seed, stratified=meets)
-    equal = Steps(many.count if settles else skeletons.WARM_UP + 6, 0.0, run.seed)
+    few = Steps(skeletons.WARM_UP + 6, 0.0, run.seed)
 
     priced = steady(run.network)
     parts = {"nothing": without(run.network), "latency": without(run.network, latency=True),
@@ -151,6 +151,8 @@ def _terms(run: Run, measured: _Measured, spread: float) -> tuple[dict[str, floa
 
     @cache
     def seconds(part: str, unequal: bool) -> float:
+        # Equal workers come to run ahead of each other only where a message waits for another one at a card.
+        equal = replace(few, count=many.count) if settles and part == "whole" else few
         return measured.on(parts[part], many if unequal else equal)
 
     found = _differences(measured.sheet, seconds)

@@ -153,7 +153,6 @@ def start(
 
         if why_not:
             report.say(f"{why_not}: the drill of its pattern instead")
-        report.say_given(request)
         report.say(f"{job.pattern} of {job.ranks} ranks by {job.recovery}: {'; '.join(request.faults)}")
         outcome = drills.run(request, folder, seen=keep)
         report.show()

@@ -13,6 +13,7 @@ import click
 import numpy as np
 
 from emulator import results
+from emulator.commands.foreign import of_this_version
 from emulator.errors import CannotWrite, UsageError
 from emulator.measure import samples, two_samples
 from emulator.measure.two_samples import Timings
@@ -41,7 +42,12 @@ def compare(a: Path, b: Path, margin: float | None, full: bool, file: str | None
     from emulator.report.views.differences import view
     from emulator.run.console import make_console
 
-    found = differences(Side.load(a), Side.load(b), margin)
+    with of_this_version(a):
+        first = Side.load(a)
+    with of_this_version(b):
+        second = Side.load(b)
+    with of_this_version(a, b):
+        found = differences(first, second, margin)
     unwritten = None
     if file:
         try:
@@ -179,6 +185,13 @@ def _name(row: Mapping[str, Any]) -> Name:
     return ", ".join([what, *labels]), row["ranks"], row["bytes"]
 
 
+def _time(value: Any) -> float:
+    seconds = float(value)
+    if not 0 <= seconds < math.inf:
+        raise ValueError(f"a time is a number of seconds >= 0, got {seconds:g}")
+    return seconds
+
+
 def _repetitions(result: Mapping[str, Any], folder: Path) -> list[dict[Name, list[float]]]:
     """The times of each measurement, by launch."""
     launches: list[dict[Name, list[float]]] = []
@@ -188,12 +201,12 @@ def _repetitions(result: Mapping[str, Any], folder: Path) -> list[dict[Name, lis
         for rows in [samples.of_itself(raw)] if result.get("earlier") else samples.split(raw):
             launches.append({})
             for row in rows:
-                launches[-1].setdefault(_name(row), []).append(float(row["seconds"]))
+                launches[-1].setdefault(_name(row), []).append(_time(row["seconds"]))
     launches = launches or [{}]
     drill = result["drill"]
     if drill:
         for what in ("recovery_seconds", "seconds"):
-            times = [one[what] for one in drill["repeats"] if one.get(what) is not None]
+            times = [_time(one[what]) for one in drill["repeats"] if one.get(what) is not None]
             if times:
                 label = "recovery" if what == "recovery_seconds" else "whole drill"
                 launches[0][(f"{drill['pattern']} by {drill['recovery']}: {label}", drill["ranks"], None)] = times

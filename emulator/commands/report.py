@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
 
 from emulator import results
+from emulator.commands.foreign import of_this_version
 from emulator.errors import CannotWrite, UsageError
 from emulator.report import terminal
 from emulator.report.views import view
@@ -28,7 +27,7 @@ def report(runs: tuple[Path, ...], full: bool, page: Path | None) -> None:
         from emulator.report import page as pages
 
         try:
-            with _of_this_version(*runs):
+            with of_this_version(*runs):
                 click.echo(f"written: {pages.write(page, found)}")
         except CannotWrite as error:
             reason = f"cannot write {error.path}: {error.reason}"
@@ -38,20 +37,5 @@ def report(runs: tuple[Path, ...], full: bool, page: Path | None) -> None:
     for number, result in enumerate(found):
         if number:
             console.print()
-        with _of_this_version(runs[number]):
+        with of_this_version(runs[number]):
             terminal.show([*view(result)], console, full)
-
-
-@contextlib.contextmanager
-def _of_this_version(*runs: Path) -> Iterator[None]:
-    """Turn an error of a view into one line: the schema knows the fields that all commands share, not those of one."""
-    try:
-        yield
-    except UsageError:
-        raise
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        named = " or ".join(map(str, runs))
-        raise UsageError(
-            f"a result is shown by the version that wrote it, {named} has a field of another kind "
-            f"({type(error).__name__}: {error}): run its command again"
-        ) from None

@@ -78,7 +78,7 @@ def closed_loop(
         return [], ["jitter and loss make every message differ, so that terms cannot be compared with the network's"]
     checks, unchecked = compare_link(network, 0, 1, found.link.headline), []
     if not network.plan.linear:
-        return [], ["a protocol, segments or slow start: no one alpha and beta describe a message"]
+        return [], ["no one alpha and beta with a protocol, segments or slow start"]
     if not _alike(network, max(ranks)):
         return checks, ["the ranks' paths differ, so that no one alpha and beta describe a collective"]
     several = {pattern for pattern, *_ in found.algorithms}

@@ -20,20 +20,17 @@ def unstable(result: Mapping[str, Any]) -> list[str]:
     few = [row for row in chosen if (row["seconds"].get("n") or 0) < FEWEST_FOR_INTERVAL]
     if few:
         found.append(
-            f"{len(few)} of {len(rows)} jobs have fewer than {FEWEST_FOR_INTERVAL} repetitions, so no interval: "
+            f"{len(few)} of {len(rows)} jobs have fewer than {FEWEST_FOR_INTERVAL} repetitions, no interval: "
             "raise --budget"
         )
     loose = [row for row in rows if row["seconds"].get("stopped") == "budget" and _loose(row)]
     if loose:
-        found.append(
-            f"{len(loose)} of {len(rows)} medians are known no better than to 20 % when the time was up: "
-            "give a larger --budget"
-        )
+        found.append(f"{len(loose)} of {len(rows)} medians are known no better than to 20 %: raise --budget")
     skewed = [row for row in rows if (row["seconds"].get("skew") or 0) > 0.5 * row["seconds"]["median"]]
     if skewed:
         found.append(
-            f"in {len(skewed)} of {len(rows)} jobs the ranks start further apart than half of the time measured, "
-            f"up to {format_size(max(row['bytes'] for row in skewed))} bytes: there the time is mostly waiting"
+            f"{len(skewed)} of {len(rows)} jobs (up to {format_size(max(row['bytes'] for row in skewed))}): "
+            "ranks start further apart than half the median"
         )
     return found
 

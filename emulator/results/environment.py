@@ -52,8 +52,8 @@ def warnings(environment: dict[str, Any]) -> list[str]:
     found = []
     if environment["oversubscription"] > 1:
         found.append(
-            f"{ranks} ranks share {cores} cores (oversubscription {environment['oversubscription']:.3g}): "
-            "a rank often waits for a core, not for a message; one rank per core shows the transport itself"
+            f"{ranks} ranks take turns on {cores} cores (oversubscription {environment['oversubscription']:.3g}): "
+            "run one per core"
         )
     load = environment.get("load") or [0.0]
     if load[0] > 0.5 * cores:

@@ -24,7 +24,7 @@ class DeadlockError(CheckFailed):
 
 def report(stuck: Sequence[SimulatedEngine], engines: Sequence[SimulatedEngine]) -> str:
     """Say in some lines why a simulation cannot go on."""
-    lines = [f"deadlock at {max(engine.clock.t for engine in stuck):.9g} s: {len(stuck)} of {len(engines)} ranks wait"]
+    lines = [f"deadlock at {max(engine.clock.t for engine in stuck):.9g} s: {len(stuck)} of {len(engines)} ranks wait:"]
     lines += [f"  rank {engine.rank} {_state(engine)}" for engine in _stopped_first(stuck)[:_SHOWN]]
     if len(stuck) > _SHOWN:
         lines.append(f"  ... and {len(stuck) - _SHOWN} more")
@@ -45,7 +45,7 @@ def report(stuck: Sequence[SimulatedEngine], engines: Sequence[SimulatedEngine])
     ]
     if len(left) > _SHOWN:
         lines.append(f"  ... and {len(left) - _SHOWN} more messages")
-    return "\n".join(lines)
+    return "\n".join([lines[0], ";\n".join(lines[1:])])  # an error of a command puts it into one line
 
 
 def _stopped_first(stuck: Sequence[SimulatedEngine]) -> list[SimulatedEngine]:

@@ -106,7 +106,7 @@ def compare(month: Month, names: Sequence[str]) -> list[dict[str, Any]]:
         A policy without a measured recovery, or more failures than can be simulated.
     """
     if unknown := [name for name in names if name not in MEASURED_S]:
-        raise UsageError(f"--recovery takes {', '.join(MEASURED_S)}, got {', '.join(unknown)}: leave it out")
+        raise UsageError(f"--recovery takes {', '.join(MEASURED_S)}, got {', '.join(unknown)}: choose from these")
     expected = month.nodes * month.length_s / month.mtbf_s
     if expected > MOST_FAILURES:
         raise UsageError(

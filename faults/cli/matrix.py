@@ -47,7 +47,6 @@ def matrix(
     about = {name: SCENARIOS[name].about for name in dict.fromkeys(cell.fault for cell in chosen)}
     found: list[dict[str, Any]] = []
     with report.begun(request.ranks, **emulated) as folder:
-        report.say_given(request)
         with report.progress(len(chosen), "drills") as bar:
             for one in matrices.run(chosen, request, folder):
                 found.append(vars(one))

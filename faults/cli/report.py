@@ -35,13 +35,17 @@ NOT_RECOVERED = 3
 
 
 def over(request: Request, ranks: int) -> dict[str, Any]:
-    """The fields of a result about the network of so many ranks; none where it is the transport as it is."""
+    """The fields of a result about the network of so many ranks, and the times that simulated jobs are told.
+
+    None where it is the transport as it is.
+    """
     if request.network is None:
         return {}
     return {
         "network": load(request.network).sized(ranks).describe(),
         "clock": "simulated" if request.simulate else "emulated",
         "pace": None if request.pace == "none" else request.pace,
+        "given": JobCosts().line() if request.simulate else None,
     }
 
 
@@ -65,11 +69,12 @@ class Report:
         self._unshown = False  # there are results that have not been printed
 
     @contextmanager
-    def begun(self, ranks: int, **about: Any) -> Iterator[Path]:
+    def begun(self, ranks: int, given: str | None = None, **about: Any) -> Iterator[Path]:
         """The run folder, to work in; a run that is refused leaves none.
 
         Parameters
         ----------
+        given : of simulated jobs, the times that they are told
         ranks, **about : of `results.new`
 
         Raises
@@ -90,6 +95,7 @@ class Report:
                 # Only the jobs load MPI, so the environment's record of this process knows of none.
                 mpis = {"mpi": f"{mpi.provider} v{mpi.version}", "mpi4py": metadata.version("mpi4py")}
                 self._record["environment"] |= mpis
+                self._record |= {"given": given} if given else {}
                 yield folder
             if self._unwritten is not None:
                 raise self._unwritten
@@ -121,11 +127,6 @@ class Report:
         """Print a line before there is a result."""
         if self.screen:
             self.screen.print(line)
-
-    def say_given(self, request: Request) -> None:
-        """Print the times that simulated jobs are told."""
-        if request.simulate:
-            self.say(JobCosts().line())
 
     def show(self) -> None:
         """Print what is saved, as ``python -m emulator report`` does; write its page, and say where that is."""

@@ -47,7 +47,6 @@ def soak(kills: int, request: Request, patterns: tuple[str, ...], policies: tupl
         "jobs": [f"{pattern} by {policy}" for pattern, policy in chosen],
     }
     with report.begun(request.ranks, **over(request, request.ranks)) as folder:
-        report.say_given(request)
         with report.progress(kills, "kills") as bar:
 
             def keep(tally: Tally, fired: int) -> None:

@@ -66,7 +66,6 @@ class Outcome:
             "episodes": [episode.to_json(first.episodes[0].began) for episode in first.episodes],
             "joins": [vars(join) | {"at": join.at - first.episodes[0].began} for join in first.joins if first.episodes],
             "detector": job.detector,
-            "given": job.costs.line() if job.simulate else None,
             "faults": [
                 one | {"fired": all(j.fired[number]["fired"] for j in repeats)}
                 for number, one in enumerate(first.fired)

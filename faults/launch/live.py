@@ -97,7 +97,11 @@ class RanksAtWork:
             return "no rank has begun"
         first, last = int(here["step"].min()), int(here["step"].max())
         silent = format_time(max(0.0, round(self._clock.now() - float(here["beat"].max()), 1)))
-        return f"{len(here)} ranks at step {first}" + (f" to {last}" if last > first else "") + f", seen {silent} ago"
+        return (
+            f"{len(here)} rank{'s' * (len(here) > 1)} at step {first}"
+            + (f" to {last}" if last > first else "")
+            + f", seen {silent} ago"
+        )
 
     def waiting(self) -> set[Hashable]:
         """Marks of what live ranks wait for in a repair: one that stays the same for long belongs to a hang.

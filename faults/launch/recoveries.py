@@ -23,18 +23,23 @@ def recoveries(
     processes : of this launch. A recovery from the death of one that was stopped counts from its stop, its last sign of
         life.
     """
-    seen: dict[Any, list[dict[str, Any]]] = {}
     aborted = min((one["at"] for one in told if "aborted" in one), default=math.inf)
     told = [one for one in told if one["at"] < aborted]  # the ranks that die after it are ended, and none goes on
     left = [(one["left"], one["at"]) for one in told if "left" in one]
+    seen: list[list[dict[str, Any]]] = []
     for record in sorted((one for one in told if "dead" in one), key=itemgetter("at")):
-        joined = tuple(record.get("joined", ()))
-        seen.setdefault((tuple(record["dead"]), record.get("step"), joined), []).append(record)
+        of = next((of for of in reversed(seen) if _same(of, record)), None)
+        if of is None:
+            seen.append([record])
+        else:
+            of.append(record)
     found = []
-    for (dead, step, joined), of in seen.items():
+    for of in seen:
+        dead, joined, steps = of[0]["dead"], of[0].get("joined", ()), [one["step"] for one in of if "step" in one]
+        step = min(steps, default=None)
         facts = {"dead": list(dead), "at": of[0]["at"] - began, "ranks": of[-1]["ranks"], "step": step}
         if step is not None:
-            lost = max(step - min(one["back_to"] for one in of), 0)
+            lost = max(max(steps) - min(one["back_to"] for one in of), 0)
             over = max(one["at"] + one["seconds"] for one in of)  # a place that was left may be filled, and lost again
             gone = {place: at for place, at in left if place in dead and at <= over}
             left = [one for one in left if one not in gone.items()]
@@ -49,6 +54,17 @@ def recoveries(
         at = max(one["at"] for one in resumed)
         found.append({"resumed": resumed[0]["resumed"], "at": at - began, "seconds": at - relaunched})
     return found
+
+
+def _same(of: Sequence[dict[str, Any]], record: dict[str, Any]) -> bool:
+    """Whether `record` is of the recovery of the records `of`.
+
+    Its ranks may have been in different steps (``every=0``), but all were in it at once; a place that is filled again
+    and lost again is another recovery.
+    """
+    if (of[0]["dead"], of[0].get("joined")) != (record["dead"], record.get("joined")):
+        return False
+    return of[0].get("step") == record.get("step") or record["at"] <= max(map(_end, of))
 
 
 def _end(facts: dict[str, Any]) -> float:

@@ -99,6 +99,7 @@ class GuardedLoop:
     drill: DrillContext
     step: int
     _inside = False
+    _ended = False  # no step is left: sys.exit() ends the program as it does behind the ``with``
     _left_by: BaseException | None = None
 
     def _check_use(self) -> None:
@@ -121,13 +122,14 @@ class GuardedLoop:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if error is not None and not self.drill.in_drill:
+        well = error is None or (self._ended and isinstance(error, SystemExit))
+        if error is not None and not well and not self.drill.in_drill:
             end_in_the_loop(error, trace)
         leave_loop()
-        if error is None:
+        if well:
             self._leave()
         self.drill.left()
-        outcome.conclude(error is None)
+        outcome.conclude(well)
 
     def _leave(self) -> None:
         """Wait for all living ranks at the end of the loop: one that leaves early would count as dead."""

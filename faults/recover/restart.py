@@ -110,7 +110,8 @@ class Restarting(GuardedLoop):
             for name, array in self._loaded.items():  # the program may have filled its state like in the first launch
                 np.copyto(self.state[name], array)
             self._loaded = None
-        return self.step < steps
+        self._ended = self.step >= steps
+        return not self._ended
 
     @contextmanager
     def attempt(self) -> Iterator[None]:

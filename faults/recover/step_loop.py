@@ -66,7 +66,7 @@ class Recovering(Repairing, GuardedLoop):
     # -- the loop ----------------------------------------------------------------------------------
     def next(self, steps: int) -> bool:
         """Whether there is a step to do for this rank; a spare waits in here until it is called in or the job ends."""
-        self._steps = steps
+        self._steps, self._ended = steps, False
         if self._left_by is not None or not self._inside:
             self._check_use()
         if self.step <= LOOKS:
@@ -81,9 +81,10 @@ class Recovering(Repairing, GuardedLoop):
                 self._settle(True)
         if not self.every and self.place is not None and self.step == steps > self._commits.count:
             self._settle(True)
-        if self.step >= steps:
+        self._ended = self.step >= steps
+        if self._ended:
             self.comm.open()
-        return self.step < steps
+        return not self._ended
 
     def attempt(self) -> _Attempt:
         """One try of one step: afterwards it is done, or the job is repaired and back before a step to be done."""

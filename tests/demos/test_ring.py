@@ -81,7 +81,7 @@ def full_report(folder):
 
 def test_it_says_what_it_means_and_what_makes_it_doubtful(measured):
     assert "p* = " in measured.text
-    assert "a step of 100 ms on one node (--t-comp)" in measured.text
+    assert "in each step, 100 ms on one node (--t-comp)" in measured.text
     assert "#wrong" in measured.text
     assert measured.result["warnings"] or measured.result["environment"]["oversubscription"] <= 1
     everything = full_report(measured.folder)  # one screen has three warnings

@@ -212,5 +212,5 @@ def test_an_environment_says_what_makes_it_unstable():
     assert environment.warnings(calm) == []
     crowded = {**calm, "ranks": 16, "oversubscription": 4.0, "load": [3.9, 0, 0], "governor": "powersave"}
     said = environment.warnings(crowded)
-    for line, reason in zip(said, ["16 ranks share 4 cores", "load 3.9", "powersave"], strict=True):
+    for line, reason in zip(said, ["16 ranks take turns on 4 cores", "load 3.9", "powersave"], strict=True):
         assert reason in line

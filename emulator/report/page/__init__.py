@@ -19,7 +19,7 @@ from emulator.report import views
 from emulator.report.model import Detail, Drawing, Item, Map, Scenario, Series, Table, Text, Verdict
 from emulator.report.page import coefficients
 from emulator.report.page.chart import key
-from emulator.report.page.figures import Figure, figures
+from emulator.report.page.figures import Figure, bounded, figures
 from emulator.report.views import common, several, timeline
 from emulator.results import RESULT, plain
 from emulator.results.files import replacing
@@ -123,6 +123,8 @@ def _diagram(result: Mapping[str, Any]) -> str:
 
 
 def _lined(item: Item) -> Item:
+    if isinstance(item, Table):
+        return bounded(item)
     return Text(item) if isinstance(item, str) else item
 
 

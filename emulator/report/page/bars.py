@@ -9,8 +9,8 @@ from emulator.report.model import Series
 from emulator.report.page.chart import WIDTH, across, colours_of, key, svg
 from emulator.report.page.scales import Scale, fitted
 
-_LETTER, _ROW, _GAP, _TOP, _BOTTOM = 8.6, 18, 10, 8, 44
-_WIDEST_NAME = 24  # letters
+_LETTER, _ROW, _GAP, _TOP, _BOTTOM = 8.0, 18, 10, 8, 44
+_WIDEST_NAME = 29  # letters
 
 
 def draw(one: Series) -> str:

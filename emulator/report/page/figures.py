@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from html import escape
 from typing import Any
 
-from emulator.report.model import Axis, Column, Curve, Drawing, Item, Map, Scenario, Series, Table
+from emulator.report.model import Axis, Column, Curve, Drawing, Item, Map, Scenario, Series, Table, spread
 from emulator.report.page import bars, chart, heat
 
 _MOST_NAMED = 14  # curves in a legend
+_MOST_ROWS, _WIDEST_MAP, _MOST_POINTS = 400, 32, 200  # of a table, a map, a curve: a page stays below 1 MB
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,46 @@ def figures(items: Iterable[Item]) -> Iterator[Figure]:
             if any(len(curve.x) for curve in item.curves):
                 yield _series(item)
         elif isinstance(item, Map) and item.scale is not None:
-            yield Figure(item.title, heat.draw(item, item.scale), table=_of_map(item))
+            yield _map(item, item.scale)
         elif isinstance(item, Scenario):
             yield _scenario(item)
         elif isinstance(item, Drawing):
             yield Figure(item.title, _apart(item), item.about, wide=True)
+
+
+def bounded(table: Table) -> Table:
+    """The table, or its first rows and a note of how many there are."""
+    if len(table.rows) <= _MOST_ROWS:
+        return table
+    note = f"the first {_MOST_ROWS} of {len(table.rows):,} rows; result.json has all"
+    return replace(
+        table, rows=table.rows[:_MOST_ROWS], tones=table.tones[:_MOST_ROWS], notes=[*table.notes, note], key=None
+    )
+
+
+def _map(one: Map, scale: Axis) -> Figure:
+    """The map; of more than `_WIDEST_MAP` rows or columns, the medians of square blocks of them."""
+    side = -(-max(len(one.rows), len(one.columns)) // _WIDEST_MAP)
+    about = ""
+    if side > 1:
+        about = f"Each square is the median of {side} x {side} pairs; result.json has each of them."
+        blocks = range(0, len(one.rows), side), range(0, len(one.columns), side)
+        rows, columns = ([_ends(names[at : at + side]) for at in of]
+                         for names, of in zip((one.rows, one.columns), blocks, strict=True))  # fmt: skip
+        values = [[_median(one, down, across, side) for across in blocks[1]] for down in blocks[0]]
+        one = replace(one, rows=rows, columns=columns, values=values)
+    return Figure(one.title, heat.draw(one, scale), about, table=_of_map(one))
+
+
+def _ends(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"
+
+
+def _median(one: Map, down: int, across: int, side: int) -> float | None:
+    """The median of the values in a block; None where there are none."""
+    rows = (row[across : across + side] for row in one.values[down : down + side])
+    known = sorted(value for row in rows for value in row if value is not None)
+    return known[len(known) // 2] if known else None
 
 
 def _apart(one: Drawing) -> str:
@@ -59,22 +95,31 @@ def _apart(one: Drawing) -> str:
 
 
 def _series(one: Series) -> Figure:
-    barred = one.curves[0].style == "bars"
-    drawn = bars.draw(one) if barred else chart.draw(one)
+    barred, about = one.curves[0].style == "bars", one.about
+    if not barred and any(len(curve.x) > _MOST_POINTS for curve in one.curves):
+        about = f"{about} Of each curve {_MOST_POINTS} points are drawn at most; result.json has all.".strip()
+    drawn = bars.draw(one) if barred else chart.draw(replace(one, curves=list(map(_thinned, one.curves))))
     keys = list(_legend(one.curves))
     named = keys if 1 < len(keys) <= _MOST_NAMED else []
-    return Figure(one.title, drawn, one.about, named, _of_series(one))
+    return Figure(one.title, drawn, about, named, bounded(_of_series(one)))
+
+
+def _thinned(curve: Curve) -> Curve:
+    """The curve, or so many of its points as a chart has."""
+    kept = spread(len(curve.x), _MOST_POINTS)
+    x, y = ([values[number] for number in kept] for values in (curve.x, curve.y))
+    return replace(curve, x=x, y=y, interval=[curve.interval[number] for number in kept] if curve.interval else ())
 
 
 def _legend(curves: Sequence[Curve]) -> Iterator[Key]:
-    """Curves of one name share an entry: fitted and native ones, whose colours are those of what was measured."""
+    """Curves of one name share an entry, grey where they have several colours: fitted ones of several rank counts."""
     colours = chart.colours_of(curves)
     of: dict[str, list[int]] = {}
     for number, curve in enumerate(curves):
         of.setdefault(curve.name, []).append(number)
     for name, numbers in of.items():
-        shared = len(numbers) > 1 or colours[numbers[0]] in colours[: numbers[0]]
-        yield Key(name, -1 if shared else colours[numbers[0]], numbers, curves[numbers[0]].style)
+        colour = colours[numbers[0]] if len({colours[number] for number in numbers}) == 1 else -1
+        yield Key(name, colour, numbers, curves[numbers[0]].style)
 
 
 def _of_series(one: Series) -> Table:

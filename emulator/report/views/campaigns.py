@@ -21,6 +21,7 @@ from emulator.report.model import (
     Verdict,
     grouped,
 )
+from emulator.report.views import common
 from emulator.units import format_time
 
 
@@ -92,6 +93,7 @@ def matrix(result: Mapping[str, Any]) -> Iterator[Item]:
             yield line if line.tone else Detail(line)
     ran, survived = _survivors(cells)
     yield Text("", lead=f"{survived} of {ran} drills survived")
+    yield from common.given(result)
     yield from (Detail(f"  {name}: {about}") for name, about in (result.get("scenarios") or {}).items())
     known = [row for row in jobs.rows if row[2] is not None]
     if known:
@@ -216,6 +218,7 @@ def soak(result: Mapping[str, Any]) -> Iterator[Item]:
     if one["failure_rate_below"] is not None:
         bound = one["failure_rate_below"]
         yield f"0 of {one['kills']} failed: below {bound:.2%} per kill with 95 % confidence"
+    yield from common.given(result)
 
 
 _RECOVERIES = [

@@ -79,6 +79,12 @@ def closing(result: Result) -> Iterator[Item]:
     yield from (Text(f"FAILED: {text}", "bad") for text in result.get("failures") or ())
 
 
+def given(result: Result) -> Iterator[str]:
+    """The times that simulated jobs were told, because their own code cannot say them."""
+    if result.get("given"):
+        yield result["given"]
+
+
 def finding(result: Result) -> str:
     """What was measured, in a sentence: for results whose view has none of its own, or which are not complete."""
     rows = result["measurements"]
@@ -202,14 +208,15 @@ def comparison(rows: Sequence[Row], title: str) -> Table:
     def time_of(name: str) -> Callable[[int], float | None]:
         return lambda size: of[size][name]["seconds"]["median"] if name in of[size] else None
 
+    patterns = grouped(rows, "pattern")
     columns = [
         Column("bytes", lambda size: size, formats.size),
-        *(Column(name, time_of(name), formats.microseconds) for name in grouped(rows, "pattern")),
+        *(Column(name.replace("_", " "), time_of(name), formats.microseconds) for name in patterns),
         *[
             Column("native", lambda size: (best[size].get("native") or {}).get("median"), formats.microseconds),
-            Column("best/native", lambda size: ratio(best[size]), formats.fixed(".2f")),
+            Column("best/native", lambda size: ratio(best[size]), formats.fixed(".2f"), priority=1),
         ] * any(row.get("native") for row in rows),
-        Column("quickest", lambda size: best[size]["pattern"], priority=1),
+        Column("quickest", lambda size: best[size]["pattern"], priority=2),
         *[
             Column("#wrong", lambda size: _wrong(of[size].values()), tone=WRONG.tone)
         ] * any(row.get("wrong") is not None for row in rows),

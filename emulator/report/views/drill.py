@@ -17,6 +17,7 @@ from emulator.report.model import (
     Verdict,
     spread,
 )
+from emulator.report.views import common
 from emulator.units import format_time
 
 PHASES = {
@@ -56,7 +57,7 @@ def view(result: Mapping[str, Any]) -> Iterator[Item]:
     ``drill`` has, besides the fields of the schema: ``episodes`` (of the first repeat: ``{"deaths": [{"at", "text",
     "place"}], "phases", "lost_steps", "coordinator", "notes"}``, times from the first death of the job in seconds),
     ``recovery_spread``, ``phases_spread`` and ``throughput_spread`` (medians and intervals over the repeats),
-    ``checks`` (``{"ok", "seen"}`` by name), ``failed_at`` and ``given`` (of a simulated drill, the times it was told).
+    ``checks`` (``{"ok", "seen"}`` by name) and ``failed_at``.
     """
     one = result.get("drill")
     if not one:
@@ -81,8 +82,7 @@ def view(result: Mapping[str, Any]) -> Iterator[Item]:
     if cost.get("fault_free_seconds") and cost.get("drill_seconds"):
         whole, free = format_time(cost["drill_seconds"]), format_time(cost["fault_free_seconds"])
         yield f"whole job: {whole}, without faults {free}"
-    if one.get("given"):
-        yield one["given"]
+    yield from common.given(result)
     yield from (Verdict(check["ok"], check["seen"], name) for name, check in (one.get("checks") or {}).items())
     what = f"{one['pattern']} by {one['recovery']}: {one['ranks']} ranks, {one['ranks_after']} after"
     if one["outcome"] == "recovered":

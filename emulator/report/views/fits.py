@@ -73,23 +73,21 @@ _POOR = 0.1
 def misfits(rows: Sequence[Row], most: int = 4) -> Iterator[Text | Detail]:
     """Say which fits miss their own points, and where the quoted terms of those in several segments hold.
 
-    One screen has one line for each of the first `most` fits.
+    One screen has the first `most` of the misses; where terms hold is a detail.
     """
     for number, row in enumerate(rows):
-        notes: list[Text] = []
         worst, typical = row.get("worst"), row.get("segmented_relative_error")
         if worst and typical is not None and typical > _POOR:
             where = f"{formats.off(worst['relative_error'])} at {format_size(worst['bytes'])}, p = {worst['ranks']}"
             told = f"{row['pattern']} misses its own points by {formats.percent(typical)} (median), {where}"
-            notes.append(Text(told, "warning"))
+            missed = Text(told, "warning")
+            yield missed if number < most else Detail(missed)
         if len(parts := row["segments"]) > 1:
             short, long = (
                 f"{format_size(one['first'])} to {format_size(one['last'])}" for one in (parts[0], parts[-1])
             )
             told = f"{row['pattern']}: alpha of {short}, beta of {long}; between them segments count"
-            notes.append(Text(told, "dim"))
-        yield from notes[: number < most]
-        yield from map(Detail, notes[number < most :])
+            yield Detail(Text(told, "dim"))
 
 
 def sampled(result: common.Result) -> str:

@@ -48,7 +48,8 @@ def view(result: common.Result) -> Iterator[Item]:
     if moved:
         more = result["servers"] + 1
         shares = ", ".join(f"{kind} {share:.1%}" for kind, share in moved.items())
-        yield f"keys of 10^6 that move when server {more} joins: {shares} (fair share {1 / more:.1%})"
+        yield f"keys that move when server {more} joins: {shares}"
+        yield Detail(f"  of 10^6 keys, of which a fair share is {1 / more:.1%}")
     yield from _pictures(result)
     yield from charts.plots(result)
 

@@ -157,7 +157,7 @@ def _meaning(one: dict[str, Any], sampled: str) -> Iterator[str | Text | Detail]
     n, t_comp, terms = format_size(one["bytes"]), format_time(one["t_comp"]), one["terms"]
     stands = one.get("algorithm", one["pattern"])
     name = one["pattern"] if stands == one["pattern"] else f"auto, here {stands},"
-    yield Text(f"{name} of {n} in each step, a step of {t_comp} on one node (--t-comp)", lead="What it means: ")
+    yield Text(f"{name} of {n} in each step, {t_comp} on one node (--t-comp)", lead="What it means: ")
     yield Detail(
         f"  with a core for each rank: alpha {format_time(terms['alpha'])}, beta {terms['beta'] * 1e9:.4g} ns/B, gamma "
         f"{terms['gamma'] * 1e9:.4g} ns/B{_range(one)} ({one['form']})"

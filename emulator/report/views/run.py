@@ -12,7 +12,8 @@ from emulator.units import format_time
 
 _MOST_ROWS = 12
 _WIDEST_MAP = 16  # hosts
-_WIDEST_ON_A_SCREEN, _MOST_ON_A_SCREEN = 8, 8  # hosts of the map; rows
+_WIDEST_ON_A_SCREEN, _MOST_ON_A_SCREEN = 8, 6  # hosts of the map; rows
+_WRITTEN_IN_MB = 1_000_000  # bytes of the largest pair, so that the map of 8 hosts fits in 80 columns
 
 
 def finding(result: Mapping[str, Any]) -> str:
@@ -107,7 +108,9 @@ def pairs(found: Sequence[Row]) -> Map | Table:
         return Table.of(f"Largest {_MOST_ROWS} of {len(found)} pairs", columns, largest)
     sent = {(pair["from"], pair["to"]): pair["bytes"] for pair in found}
     values = [[sent.get((source, destination)) for destination in hosts] for source in hosts]
-    return Map("Bytes from host to host", hosts, hosts, values, "from \\ to", formats.count, scale=Axis("bytes"))
+    large = max(sent.values()) >= _WRITTEN_IN_MB
+    form, unit = (lambda size: formats.figure(size / 1e6), "MB") if large else (formats.count, "Bytes")
+    return Map(f"{unit} from host to host", hosts, hosts, values, "from \\ to", form, scale=Axis("bytes"))
 
 
 def _natural(name: str) -> tuple[str, int]:

@@ -52,9 +52,9 @@ def view(result: common.Result) -> Iterator[Item]:
         return "-" if value is None else f"{value:.2f}"
 
     columns = [Column("p", lambda p: p)]
-    for name in patterns:
+    for number, name in enumerate(patterns, start=1):  # where there is no room, the last pattern loses its S(p) first
         columns += [Column(name, seconds(name, "simulated"), time), Column("formula", seconds(name, "predicted"), time,
-                    priority=2), Column("S(p)", speedup(name), figure, priority=1)]  # fmt: skip
+                    priority=len(patterns) + 1), Column("S(p)", speedup(name), figure, priority=number)]  # fmt: skip
     title = f"A mean of p vectors of {format_size(one['bytes'])} in each step, {format_time(one['t_comp'])} on one node"
     yield Table.of(title, columns, nodes, key=spread(len(nodes), 12))
     if "live" in one and any(row["simulated"] is None and row["ranks"] > one["live"] for row in one["rows"]):

@@ -12,7 +12,7 @@ from emulator.trace.summary import sentence
 from emulator.units import format_time
 
 _MOST_RANKS = 16
-_LEAST_SHARE = 0.005  # of the critical path, that one screen shows
+_MOST_PARTS, _LEAST_SHARE = 3, 0.005  # of the critical path, that one screen shows
 _LISTED = (activity.COMPUTING, activity.SENDING, activity.RECEIVING, activity.RECOVERY)
 
 
@@ -32,13 +32,12 @@ def view(timeline: Mapping[str, Any]) -> Iterator[Item]:
 def brief(timeline: Mapping[str, Any]) -> Iterator[Item]:
     """The timeline in one paragraph, for a screen that is about something else."""
     total = timeline["seconds"]
-    longest = sorted(timeline["path"].items(), key=lambda item: -item[1])[:4] if total else []
+    longest = sorted(timeline["path"].items(), key=lambda item: -item[1])[:_MOST_PARTS] if total else []
     parts = [part for part in longest if part[1] >= _LEAST_SHARE * total]
     told = ", ".join(f"{kind} {formats.percent(seconds / total)}" for kind, seconds in parts)
-    left = f" ({timeline['dropped']:,} earlier events were not kept)" if timeline["dropped"] else ""
+    last = "the last " if timeline["dropped"] else ""
     of = f"{timeline['of']}, " if timeline.get("of") else ""
-    length = f"{of}{format_time(total)} from first to last event"
-    text = f"{length}{left}; critical path: {told}; {sentence(dict(timeline))}"
+    text = f"{of}{last}{format_time(total)}, critical path: {told}; {sentence(dict(timeline))}"
     yield Text(text, lead="timeline: ")
     if timeline.get("unwritten"):
         yield Text(timeline["unwritten"], "bad")

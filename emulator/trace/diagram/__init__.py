@@ -53,6 +53,7 @@ def fragment(shown: Mapping[str, Any]) -> str:
         f'<div class="tl-legend">{legend}<span><b class="tl-cross">&#10005;</b>fault</span></div>'
         f'<div class="tl-bar">{buttons}<output></output></div>'
         f'<div class="tl-view" tabindex="0" role="group" aria-label="{label}. {_KEYS}"></div>'
+        "<noscript><p>JavaScript draws the diagram; the tables below have its data.</p></noscript>"
         f'<p class="dim tl-tip" aria-live="polite">{_KEYS}</p><p class="dim">{escape(shown["note"])}</p>'
         f"{_tables(shown)}"
         f'<script type="application/json">{content}</script></figure>'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,36 @@ def test_what_cannot_be_compared_is_one_line_and_status_2(tmp_path: Path, change
     assert refused.exit_code == 2
     assert said in refused.output
     assert len(refused.output.strip().splitlines()) == 1
+
+
+def _without_repeats(folder: Path) -> None:
+    path = folder / results.RESULT
+    drill = {"pattern": "ring", "ranks": 4, "recovery": "shrink", "outcome": "recovered", "repeats": [0.5]}
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"drill": drill}))
+
+
+def _samples(text: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / results.SAMPLES).write_text(text)
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        _without_repeats,
+        _samples("pattern,ranks,bytes,repetition,seconds\nring,4,8,0,soon\n"),
+        _samples("pattern,ranks,bytes,repetition,seconds\nring,4,8,0\n"),
+        _samples("name,ranks\nring,4\n"),
+        _samples("pattern,ranks,bytes,repetition,seconds\nring,4,8,0,nan\nring,4,8,1,-1\n"),
+    ],
+)
+def test_a_result_with_malformed_fields_of_its_own_is_one_line_and_status_2(
+    tmp_path: Path, spoil: Callable[[Path], object]
+) -> None:
+    a, b = saved(tmp_path / "a"), saved(tmp_path / "b")
+    spoil(b)
+    refused = run(a, b)
+    assert (refused.exit_code, len(refused.output.strip().splitlines())) == (2, 1), refused.output
+    assert str(b) in refused.output
 
 
 def test_a_folder_of_unlike_runs_and_one_without_any_are_refused(tmp_path: Path) -> None:

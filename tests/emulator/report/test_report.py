@@ -147,8 +147,9 @@ def test_a_fit_says_where_its_terms_hold_and_what_it_misses():
     misses = "ring misses its own points by 17 % (median), +451 % at 8, p = 2"
     assert printed(fits.misfits([one])).splitlines() == [misses]
     assert printed(fits.misfits([one]), full=True).splitlines() == [misses, where]
-    assert printed(fits.misfits([one | {"segmented_relative_error": 0.09}])).splitlines() == [where]
+    assert printed(fits.misfits([one | {"segmented_relative_error": 0.09}]), full=True).splitlines() == [where]
     assert printed(fits.misfits([one], most=0)) == ""
+    assert printed(fits.misfits([one], most=0), full=True).splitlines() == [misses, where]
     text = printed(view(a_result(fits=[one], left_out=[32, 200], meaning=[])))
     assert "p = 32, 200: more than 8 ranks per core" in text
     assert "p* is not known" in text
@@ -418,6 +419,21 @@ def test_staleness_is_a_bar_for_each_value_or_range_of_values():
     many = parameter_server.histogram("staleness", {99: 1})
     assert [many.rows[0][0], many.rows[-1][0]] == ["0-8", "99-107"]
     assert len(many.rows) == 12
+
+
+@pytest.mark.parametrize(
+    ("demo", "parts"),
+    [
+        ("faults", {"drill": DRILL}),
+        ("matrix", {"matrix": []}),
+        ("soak", {"soak": {"kills": 3, "launches": 1, "hangs": 0, "wrong": 0, "leftovers": 0, "failed": [],
+                           "recoveries": [], "failure_rate_below": None}}),
+    ],
+)  # fmt: skip
+def test_what_simulated_jobs_were_told_is_said_with_their_result(demo, parts):
+    given = "given, not simulated: detect 6.00 ms"
+    assert printed(view(a_result(demo=demo, given=given, **parts))).count(given) == 1
+    assert "given" not in printed(view(a_result(demo=demo, **parts)))
 
 
 def test_a_recovery_that_took_no_time_has_no_bars():

@@ -35,6 +35,15 @@ def test_the_matrix_has_every_pair_and_a_dot_for_none():
     ]
 
 
+def test_the_map_of_eight_hosts_with_many_bytes_fits_80_columns_in_mb():
+    pairs = [{"from": f"host{a}", "to": f"host{b}", "messages": 1, "bytes": 32_000_000 + a}
+             for a in range(8) for b in range(8) if a != b]  # fmt: skip
+    lines = ["".join(text for text, _ in line) for line in terminal.lines([traffic.pairs(pairs)], 80)]
+    assert lines[0] == "MB from host to host"
+    assert len(lines) == 10
+    assert lines[2].split() == ["host0", ".", *["32"] * 7]
+
+
 def test_hosts_are_in_the_order_of_their_numbers():
     heading = text_of(traffic.pairs(made(1.0, hosts=12)["pairs"])).splitlines()[1]
     assert heading.split()[3:] == [f"host{i}" for i in range(12)]

@@ -53,12 +53,12 @@ def agree(comm: Any, program: Program, net: str | Network = NET) -> bool:
     return same
 
 
-@on_ranks(16, p=[2, 3, 5, 8, 13, 16], name=COLLECTIVE)
+@on_ranks(13, p=[2, 3, 5, 8, 13], name=COLLECTIVE)
 def test_collectives(comm: Any, p: int, name: str) -> None:
     _on_the_first(comm, p, name)
 
 
-@on_ranks(16, p=[2, 5, 8, 16], name=[name for name in PROGRAMS if name not in COLLECTIVE])
+@on_ranks(13, p=[2, 5, 8, 13], name=[name for name in PROGRAMS if name not in COLLECTIVE])
 def test_patterns(comm: Any, p: int, name: str) -> None:
     _on_the_first(comm, p, name)
 

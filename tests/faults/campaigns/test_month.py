@@ -101,7 +101,7 @@ def test_recoveries_take_what_a_run_has_measured(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--recovery", "continue"], "--recovery takes"),
+        (["--recovery", "continue"], "restart, got continue: choose from these"),
         (["--mtbf", "1 ms"], "longer --mtbf"),
         (["--nodes", "0"], "--nodes"),
         (["--costs", "nowhere"], "cannot read nowhere"),

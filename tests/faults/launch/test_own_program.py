@@ -173,6 +173,15 @@ def test_what_ranks_tell_of_a_recovery_becomes_one_fact_and_one_line() -> None:
     ]
 
 
+def test_ranks_that_a_death_met_in_two_steps_tell_of_one_recovery() -> None:
+    died = {"dead": [1], "policy": "shrink", "ranks": 3, "joined": []}
+    told = [
+        died | {"at": 11.0 + late, "seconds": 0.06, "step": step, "back_to": 28} for late, step in ((0, 31), (0.01, 30))
+    ]
+    told.append(died | {"at": 12.0, "seconds": 0.06, "step": 33, "back_to": 33})  # its place was filled, and lost again
+    assert [(facts["step"], facts["lost_steps"]) for facts in recoveries(told, 10.0)] == [(30, 3), (33, 0)]
+
+
 def test_a_place_that_was_left_and_later_lost_is_said_to_be_so() -> None:
     died = {"dead": [2], "policy": "respawn", "ranks": 4, "joined": [2], "seconds": 0.5}
     told = [died | {"at": at, "step": step, "back_to": step} for at, step in ((11.0, 4), (13.0, 9), (15.0, 20))]

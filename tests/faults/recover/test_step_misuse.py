@@ -249,6 +249,23 @@ def test_a_loop_outside_of_its_with_is_refused(tmp_path, monkeypatch) -> None:
     assert sorted(said) == [0, 1]
 
 
+def test_exit_behind_the_last_step_leaves_the_loop_as_its_end_does(tmp_path, monkeypatch) -> None:
+    said, well = [], []
+
+    def program(loop: Recovering, state: State, rank: int) -> None:
+        while loop.next(STEPS):
+            with loop.attempt():
+                exchange(loop)
+                state["total"] += 1
+        said.append(state["total"][0])
+        sys.exit(0)
+
+    monkeypatch.setattr(program_failure.outcome, "conclude", well.append)
+    with pytest.raises(SystemExit):
+        Run(tmp_path, monkeypatch, program)
+    assert (said, well) == ([STEPS] * RANKS, [True] * RANKS)
+
+
 def test_a_loop_in_a_loop_is_refused(monkeypatch) -> None:
     monkeypatch.setattr(program_failure._Loop, "entered", True)
     monkeypatch.setattr(program_failure._Loop, "drill", None)

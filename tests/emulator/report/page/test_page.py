@@ -11,7 +11,10 @@ from emulator import results
 from emulator.commands.report import report
 from emulator.errors import CannotWrite
 from emulator.report import page
+from emulator.report.model import Axis, Curve, Map, Series
+from emulator.report.page.figures import figures
 from emulator.report.views import finding
+from emulator.units import format_time
 from tests.emulator.report.test_report import DRILL, a_matrix, a_result, a_run, fitted, links_result, row
 
 SIZES = (8, 1024, 1 << 20)
@@ -96,6 +99,32 @@ def test_a_page_is_whole_and_loads_nothing(make):
     assert "python -m demos.ring -n 4" in read.text
     assert all(figure["chart"]["aria-label"] and figure["chart"]["tabindex"] == "0" for figure in read.figures)
     assert all({"figcaption", "details", "table"} <= set(figure) for figure in read.figures)
+
+
+def test_a_page_of_very_many_figures_is_below_1_mb_and_says_what_it_leaves_out():
+    many = [row(bytes=n, ranks=p) for p in (2, 4) for n in range(8, 1000)]
+    text = page.render([results.plain(a_result(measurements=many))])
+    assert len(text) < 1_000_000
+    assert "the first 400 of 992 rows; result.json has all" in text
+
+
+def test_a_legend_has_the_colours_of_its_curves_and_grey_for_names_of_several_curves():
+    curves = [Curve(name, [1, 2], [1, 2], style="line", group=group)
+              for name, group in (("a", 1), ("a, fitted", 1), ("b", 2), ("native", 1), ("native", 2))]  # fmt: skip
+    (one,) = figures([Series("s", "times", Axis("x"), Axis("y"), curves)])
+    assert {key.name: key.colour for key in one.legend} == {"a": 0, "a, fitted": 0, "b": 1, "native": -1}
+
+
+def test_a_map_of_many_ranks_shows_the_medians_of_blocks_of_pairs():
+    p, took = 70, Axis("time", form=format_time)
+    names = [str(rank) for rank in range(p)]
+    values = [[None if a == b else 1e-6 * (a + b) for b in range(p)] for a in range(p)]
+    (one,) = figures([Map("time from rank to rank", names, names, values, scale=took)])
+    assert one.table.rows[0][:2] == ["0 to 2", 2e-6]  # of 1, 2, 1, 3, 2, 3 us
+    assert one.table.rows[-1][0] == "69"
+    assert len(one.table.rows) == len(one.table.columns) - 1 == 24
+    assert one.about == "Each square is the median of 3 x 3 pairs; result.json has each of them."
+    assert len(one.svg) < 200_000
 
 
 def test_the_figures_of_a_page_are_those_of_the_result_file(tmp_path):
