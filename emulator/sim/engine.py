@@ -179,17 +179,19 @@ class SimulatedEngine(Engine, Sleeper):
             return
         self.operation = operation
         self.waits += 1
-        while True:
-            until = operation.hint
-            if until is None:
-                until = math.inf if operation.soonest is None else operation.soonest
-                if operation.source == ANY_SOURCE:
-                    until = min(until, self._next_event())
-            self.loop.block(self, until)
-            self.release()
-            if operation.poll():
-                break
-        self.operation = None
+        try:
+            while True:
+                until = operation.hint
+                if until is None:
+                    until = math.inf if operation.soonest is None else operation.soonest
+                    if operation.source == ANY_SOURCE:
+                        until = min(until, self._next_event())
+                self.loop.block(self, until)
+                self.release()
+                if operation.poll():
+                    break
+        finally:
+            self.operation = None
 
     def turn(self) -> None:
         self.missed = True
