@@ -36,3 +36,20 @@ def split(items: Any, parts: int) -> list[Any]:
     [[1, 2], [3, 4], [5]]
     """
     return cut(items, counts(len(items), parts))
+
+
+class Blocks(Sequence[Any]):
+    """What `split` gives; each block is made when it is asked for, so that many of them take no memory."""
+
+    def __init__(self, items: Any, parts: int) -> None:
+        self._items, self._parts = items, parts
+        self._quotient, self._longer = divmod(len(items), parts)
+
+    def __len__(self) -> int:
+        return self._parts
+
+    def __getitem__(self, i: Any) -> Any:
+        if not 0 <= i < self._parts:
+            raise IndexError(f"blocks are 0 to {self._parts - 1}, got {i}")
+        begin = i * self._quotient + min(i, self._longer)
+        return self._items[begin : begin + self._quotient + (i < self._longer)]

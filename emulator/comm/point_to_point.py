@@ -47,6 +47,8 @@ class PointToPoint(Addressing):
         end, request.transfer = self.engine.send(
             peer, self.context, tag, payload, len(payload), request if sync else None
         )
+        if request.transfer is None:
+            request.payload = None  # a program may keep many requests
         if end > request.end:  # else the receiver has acknowledged it already
             request.end = end
         return request

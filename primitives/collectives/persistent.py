@@ -55,6 +55,8 @@ class PersistentCollective:
 
     once = False
     """Free the collective when its run is complete."""
+    keeps = True
+    """The persistent requests live until the collective is freed."""
 
     def __init__(self, comm: MPI.Intracomm, tag: int = TAG) -> None:
         self.comm = comm
@@ -76,13 +78,15 @@ class PersistentCollective:
     def starter(self, view: Array, target: int) -> MPI.Prequest:
         """A persistent request that sends `view`: quicker to start, for sends that are waited for at the end only."""
         request = self.comm.Send_init(message(view), target, self.tag)
-        self._requests.append(request)
+        if self.keeps:
+            self._requests.append(request)
         return request
 
     def receiver(self, view: Array, source: int) -> MPI.Prequest:
         """A persistent request that receives into `view`."""
         request = self.comm.Recv_init(message(view), source, self.tag)
-        self._requests.append(request)
+        if self.keeps:
+            self._requests.append(request)
         return request
 
     def steps(self) -> Iterator[Request]:

@@ -46,8 +46,8 @@ Comput. 69 (2009).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import zip_longest
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, cycle, islice, repeat, tee, zip_longest
 from typing import Any
 
 import numpy as np
@@ -55,27 +55,83 @@ from mpi4py import MPI
 
 from emulator import carrier
 from emulator.errors import UsageError
-from primitives.blocks import split
+from primitives.blocks import Blocks, split
 from primitives.buffers import Array, scratch
 from primitives.collectives.persistent import TAG, Apply, PersistentCollective, Reduction, Request
 
 SEGMENT_BYTES = 1 << 20
 SCRATCH_BYTES = 1 << 20
 EMULATED_SCRATCH_BYTES = 1 << 17
-"""Emulated time does not depend on how far ranks run ahead, and many simulated ranks share one memory."""
+EMULATED_AHEAD = 64
+"""Emulated time does not depend on how far ranks run ahead, and many simulated ranks share one memory: where there are
+more ranks than this, so many receives are posted, and half as many sends begun, that are not complete."""
 
 
 class _Phase(PersistentCollective):
-    """One way round the ring: `hops`, then waiting for the sends."""
+    """One way round the ring: `hops`, then waiting for the sends.
 
-    sends: list[MPI.Prequest]
+    Requests are made once and kept. More than `EMULATED_AHEAD` ranks of an emulated network, which may share one
+    memory, make each when they come to it, in each run.
+    """
+
+    name: str
+    op: Apply
+
+    def __init__(self, comm: MPI.Intracomm, tag: int) -> None:
+        super().__init__(comm, tag)
+        self.emulated = carrier.of(comm).timed
+        self.ahead = EMULATED_AHEAD
+        self.keeps = not self.emulated or self.size <= self.ahead
+        self.left, self.right = (self.rank - 1) % self.size, (self.rank + 1) % self.size
+        self.first: list[MPI.Prequest] = []
+        self.sends: Iterable[MPI.Prequest] = ()  # those that `hops` has not waited for, without the first ones
+        self._kept: list[Any] = []
+
+    def _hops(self) -> Iterator[Any]:
+        """What to start at the beginning, then of each hop: its receive, send, next post, and what else it needs."""
+        raise NotImplementedError
+
+    def _keep(self) -> None:
+        if self.keeps:
+            self._kept, self.sends = list(self._hops()), list(self.sends)
+
+    def _requests_of(
+        self, theirs: Iterable[Array], ours: Iterable[Array], segments: int, ahead: int, *others: Iterable[Array]
+    ) -> Iterator[Any]:
+        """As `_hops`: receives into `theirs`, sends out of `ours`, and at most `ahead` receives posted.
+
+        The send that began half as many hops ago is complete before another receive is posted.
+        """
+        receives, posts = tee(self.receiver(view, self.left) for view in theirs)
+        starts, sent = tee(self.starter(view, self.right) for view in ours)
+        self.first = list(islice(starts, segments))
+        self.sends = islice(sent, segments, None)
+        waiting = repeat(None, ahead // 2 if self.size > 2 else 0)
+        yield [*islice(posts, ahead), *self.first]
+        again = ((post, next(self.sends, None)) for post in posts)
+        yield from zip_longest(receives, starts, chain(waiting, again), *others)
 
     def hops(self) -> Iterator[Request]:
         """The algorithm without the final wait for its sends."""
-        raise NotImplementedError
+        self.phase(self.name)
+        hops = iter(self._kept) if self.keeps else self._hops()
+        for request in next(hops):
+            request.Start()
+        for receive, onward, again, *operands in hops:
+            yield receive
+            if operands:
+                self.op(*operands)
+            if onward is not None:
+                onward.Start()
+            if again is not None:
+                post, sent = again
+                if sent is not None:
+                    yield sent
+                post.Start()
 
     def steps(self) -> Iterator[Request]:
         yield from self.hops()
+        yield from self.first
         yield from self.sends
 
 
@@ -90,42 +146,37 @@ class ReduceScatter(_Phase):
     segments : messages per block
     """
 
+    name = "reduce_scatter"
+
     def __init__(
         self, comm: MPI.Intracomm, blocks: Sequence[Array], own: Array, op: Apply, segments: int = 1, tag: int = TAG
     ) -> None:
         super().__init__(comm, tag)
         self.op, self.mine, self.own = op, blocks[self.rank], own
-        left, right = (self.rank - 1) % self.size, (self.rank + 1) % self.size
-        first = split(blocks[left], segments)  # block r-1 is the one that this rank sends on its way
-        arriving = [blocks[(self.rank - step - 2) % self.size] for step in range(self.size - 1)]
-        addends = [segment for block in arriving for segment in split(block, segments)]
-        theirs, slots = _places(addends, segments, EMULATED_SCRATCH_BYTES if carrier.of(comm).timed else SCRATCH_BYTES)
-        sums = (theirs[:-segments] + split(own, segments))[: len(theirs)]
-        receives = [self.receiver(segment, left) for segment in theirs]
-        self.sends = [self.starter(segment, right) for segment in (first + sums)[: len(theirs)]]
-        self.first, onward = self.sends[:segments], self.sends[segments:]
-        self._posted = receives[:slots]
-        # A slot is used again when its sum has been sent on: half of the slots wait for that, half for messages.
-        again = list(zip_longest(receives[slots:], onward[: max(0, len(receives) - slots)]))
-        waiting = [None] * (slots // 2 if onward else 0)
-        self._hops: list[Any] = list(zip_longest(receives, addends, theirs, sums, onward, [*waiting, *again]))
+        self._blocks, self._segments = blocks, segments
+        arriving = [(self.rank - step - 2) % self.size for step in range(self.size - 1)]
+        longest = split(max((blocks[i] for i in arriving), key=len), segments)[0] if arriving else own
+        room = EMULATED_SCRATCH_BYTES if self.emulated else SCRATCH_BYTES
+        room = room if self.keeps else min(room, self.ahead * longest.nbytes)
+        self._places = _places(longest, len(arriving) * segments, segments, room)
+        self._keep()
+
+    def _hops(self) -> Iterator[Any]:
+        blocks, segments, places = self._blocks, self._segments, self._places
+        count = (self.size - 1) * segments
+        first = split(blocks[self.left], segments)  # block r-1 is the one that this rank sends on its way
+        arriving = (split(blocks[(self.rank - step - 2) % self.size], segments) for step in range(self.size - 1))
+        addends, again = tee(chain.from_iterable(arriving))
+        theirs, received, sums = tee((place[: like.size] for place, like in zip(cycle(places), again, strict=False)), 3)
+        sums = chain(islice(sums, max(0, count - segments)), split(self.own, segments))
+        sums, ours = tee(sums)
+        ours = islice(chain(first, ours), count)
+        yield from self._requests_of(theirs, ours, segments, len(places), addends, received, islice(sums, count))
 
     def hops(self) -> Iterator[Request]:
-        self.phase("reduce_scatter")
         if self.size == 1:
             np.copyto(self.own, self.mine)
-        for request in (*self._posted, *self.first):
-            request.Start()
-        for receive, mine, theirs, total, onward, again in self._hops:
-            yield receive
-            self.op(mine, theirs, total)
-            if onward is not None:
-                onward.Start()
-            if again is not None:
-                post, sent = again
-                if sent is not None:
-                    yield sent
-                post.Start()
+        return super().hops()
 
 
 class AllGather(_Phase):
@@ -137,23 +188,20 @@ class AllGather(_Phase):
     segments : messages per block
     """
 
+    name = "all_gather"
+
     def __init__(self, comm: MPI.Intracomm, blocks: Sequence[Array], segments: int = 1, tag: int = TAG) -> None:
         super().__init__(comm, tag)
-        left, right = (self.rank - 1) % self.size, (self.rank + 1) % self.size
-        route = [split(blocks[(self.rank - step) % self.size], segments) for step in range(self.size)]
-        self._receives = [self.receiver(segment, left) for block in route[1:] for segment in block]
-        self.sends = [self.starter(segment, right) for block in route[:-1] for segment in block]
-        self.first = self.sends[:segments]
-        self._hops: list[Any] = list(zip_longest(self._receives, self.sends[segments:]))
+        self._blocks, self._segments = blocks, segments
+        self._keep()
 
-    def hops(self) -> Iterator[Request]:
-        self.phase("all_gather")
-        for request in (*self._receives, *self.first):
-            request.Start()
-        for receive, onward in self._hops:
-            yield receive
-            if onward is not None:
-                onward.Start()
+    def _hops(self) -> Iterator[Any]:
+        blocks, segments = self._blocks, self._segments
+        route = (split(blocks[(self.rank - step) % self.size], segments) for step in range(self.size))
+        ours, theirs = tee(chain.from_iterable(route))
+        count = (self.size - 1) * segments
+        ahead = count if self.keeps else min(count, max(self.ahead, 2 * segments))
+        yield from self._requests_of(islice(theirs, segments, None), islice(ours, count), segments, ahead)
 
 
 class AllReduce(Reduction):
@@ -168,7 +216,7 @@ class AllReduce(Reduction):
         self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, segment: int | None = None, tag: int = TAG
     ) -> None:
         super().__init__(comm, send, recv, op, tag)
-        given, taken = split(send, self.size), split(recv, self.size)
+        given, taken = Blocks(send, self.size), Blocks(recv, self.size)
         segments = segments_of(comm, taken[0].nbytes, segment)
         self._phases = (
             ReduceScatter(comm, given, taken[self.rank], op, segments, tag),
@@ -181,6 +229,7 @@ class AllReduce(Reduction):
         yield from scatter.first  # in place, the blocks that they carry are overwritten from here on
         yield from gather.hops()
         yield from scatter.sends
+        yield from gather.first
         yield from gather.sends
 
     def free(self) -> None:
@@ -197,16 +246,11 @@ def segments_of(comm: MPI.Intracomm, block_bytes: int, segment: int | None) -> i
     return max(1, -(-block_bytes // segment)) if segment else 1
 
 
-def _places(like: Sequence[Array], segments: int, room: int) -> tuple[list[Array], int]:
-    """A receive buffer for each segment, and how many buffers there are: where memory is short, segments share them.
+def _places(like: Array, messages: int, segments: int, room: int) -> Sequence[Array]:
+    """Buffers for so many messages as long as `like`: where memory is short, messages share them.
 
     Two at the least, so that a message can come while the last one is added, and two more than the segments of a block
     where segments are sent on.
     """
-    longest = max(like, key=len, default=None)
-    if longest is None:
-        return [], 0
-    least = 2 if len(like) == segments else segments + 3
-    slots = min(len(like), max(least, room // max(1, longest.nbytes)))
-    places = [place[: longest.size] for place in scratch(longest, slots)]
-    return [places[i % slots][: array.size] for i, array in enumerate(like)], slots
+    least = 2 if messages == segments else segments + 3
+    return scratch(like, min(messages, max(least, room // max(1, like.nbytes))))

@@ -178,6 +178,13 @@ def test_phantoms_cost_time_and_no_memory() -> None:
     assert sim.run(program, 2, plain(2)).seconds == exactly(ALPHA + 4 * 10**9 * BETA)
 
 
+def test_an_array_like_a_phantom_is_a_phantom() -> None:
+    model = sim.phantom(2 * 10**9, np.float32)
+    assert type(np.empty_like(model)) is type(model)
+    assert np.empty_like(model).size == 2 * 10**9
+    assert np.empty_like(model, dtype=np.float64, shape=(2, 3)).nbytes == 48
+
+
 def test_an_all_reduce_of_phantoms_takes_the_closed_form() -> None:
     def program(comm: Any) -> None:
         all_reduce(comm, sim.phantom(4096), sim.phantom(4096), op=Operation("ignored", sim.ignore), algorithm="ring")

@@ -8,7 +8,7 @@ from mpi4py import MPI
 
 from emulator import carrier
 from emulator.errors import UsageError
-from primitives.blocks import counts, cut, split
+from primitives.blocks import Blocks, counts, cut, split
 from primitives.collectives import ring
 from tests.primitives.groups import GROUPS, group, noise, same_bits, sizes, values
 from tests.ranks import on_ranks
@@ -201,6 +201,38 @@ def test_places_that_take_turns(comm, p, segments, slots):
                 plan.free()
         finally:
             ring.SCRATCH_BYTES, ring.EMULATED_SCRATCH_BYTES = SCRATCH_BYTES
+
+
+@on_simulated_ranks(16, on_mpi={"ranks": 8, "p": [5]}, p=[1, 2, 3, 5, 16], segment=[0, 40], in_place=[False, True])
+def test_requests_made_in_each_run_are_those_that_are_kept(comm, p, segment, in_place):
+    with group(comm, p) as part:
+        if not part:
+            return
+        times = []
+        for ahead in (64, 0):
+            ring.EMULATED_AHEAD = ahead
+            try:
+                send = noise(part.rank, 301)
+                recv = send if in_place else np.empty(301)
+                plan = ring.AllReduce(part, send, recv, np.add, segment)
+            finally:
+                ring.EMULATED_AHEAD = 64
+            assert all(phase.keeps == (ahead > 0 or not carrier.of(part).timed) for phase in plan._phases)
+            for _ in range(2):
+                send[:] = noise(part.rank, 301)
+                begin = carrier.of(part).align()
+                plan.run()
+                times.append(carrier.of(part).now() - begin)
+                assert np.array_equal(recv, expected(p, 301))
+            plan.free()
+        if carrier.of(part).timed:
+            assert times == pytest.approx([times[0]] * 4, rel=1e-12)
+
+
+def test_blocks_are_those_of_split():
+    for n in (0, 1, 7, 16):
+        for p in (1, 3, 7, 16):
+            assert list(Blocks(range(n), p)) == split(range(n), p)
 
 
 def test_a_segment_is_no_less_than_nothing():
