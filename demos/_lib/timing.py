@@ -99,8 +99,8 @@ def timed(run: Run, jobs: Sequence[Job], fewest: int = 5) -> list[Series]:
         run.warn(_left_out(jobs, found, run.options.budget))
     elif perf_counter() - began > run.budget + _OVERRUN_S:
         run.warn(
-            f"the {len(jobs)} jobs did not fit into --budget {run.options.budget:g}: each of them runs at least twice; "
-            "choose fewer --sizes or --ranks for a shorter run"
+            f"the {len(jobs)} jobs did not fit into --budget {run.options.budget:g}: each of them runs at least "
+            f"{'once' if run.clock == 'simulated' else 'twice'}; choose fewer --sizes or --ranks for a shorter run"
         )
     return found
 

@@ -62,7 +62,8 @@ class _Root:
             self._at, one = at, self._series[at]
             settled = self._replays is not None and self._replays.settle(one)
             now = self._advance()
-            if not settled and not self._left.out(one.job, self._began + self._stop.budget - now):
+            left = self._began + self._stop.budget - now
+            if not settled and not self._left.out(one.job, max(left, self._stop.budget / len(self._jobs))):
                 self._started = now
                 return at
         return None

@@ -2,11 +2,13 @@
 
 One step of all ranks is one operation on arrays (see `emulator.sim.recording`). The times are those of the emulated
 network to the bit, late ranks and unlike hosts included: a card must serve its messages in the order in which the
-program sends them, which is checked for each message.
+program sends them, which is checked for each message, and a link that hosts share, or the card of a host with several
+ranks, must belong to one pair of ranks. So it does in a ring that follows the hosts.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,10 +78,81 @@ def _check(network: Network) -> None:
         raise NoReplay("a message's time is more than alpha + n beta there: run every rank")
     if plan.sharing != "message":
         raise NoReplay("messages share cards packet by packet: run every rank")
-    if network.links:
-        raise NoReplay(f"hosts of {network.name} share links: run every rank")
-    if len(network.hosts) < network.ranks:
-        raise NoReplay(f"ranks of {network.name} share hosts: run every rank")
+
+
+@dataclass(frozen=True)
+class _Ways:
+    """The ways from all ranks to their targets of one shift or mask: numbers, or arrays by rank.
+
+    Attributes
+    ----------
+    alpha, beta : latency and seconds per byte
+    beta_out, gap : seconds per byte of the sender's card, and its least time between two messages
+    links : of each link on the ways, the ranks whose messages pass it, where it is, and its seconds per byte: arrays
+    """
+
+    alpha: Any
+    beta: Any
+    beta_out: Any
+    gap: Any
+    links: list[tuple[NDArray[np.int64], NDArray[np.int64], _Floats]]
+
+
+class _Roads:
+    """The ways of every shift and mask, each laid when it is first used; refuses what two pairs of ranks share."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.alike = isinstance(network.plan.topology, Flat) and not network.plan.listed
+        self.alike = self.alike and len(network.hosts) == network.ranks
+        self._pairs: dict[tuple[str, int], tuple[int, int]] = {}
+        self._local: list[bool] = []  # whether each rank's target is on its own host
+        self._known: dict[tuple[int, bool], _Ways] = {}
+
+    def ways(self, key: tuple[int, bool], targets: NDArray[np.int64]) -> _Ways:
+        """Give the ways from all ranks to these targets, of that shift or mask."""
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._lay_one() if self.alike else self._lay(targets.tolist())
+        return known
+
+    def _lay_one(self) -> _Ways:
+        path, nic = self.network.between(0, 1), self.network.hosts[0].nic
+        return _Ways(path.alpha, path.beta, nic.egress_beta, nic.gap, [])
+
+    def _lay(self, targets: list[int]) -> _Ways:
+        network, pairs = self.network, list(enumerate(targets))
+        hosts = [(network.host_of(rank), network.host_of(target)) for rank, target in pairs]
+        paths, local = [network.path(*two) for two in hosts], [one == other for one, other in hosts]
+        if self._local and local != self._local:
+            raise NoReplay(f"ranks of {network.name} share hosts: run every rank")
+        self._local = local
+        for pair, (here, there), path, near in zip(pairs, hosts, paths, local, strict=True):
+            if not near and len(network.hosts) < network.ranks:
+                self._claim(pair, ("out of", here), ("into", there))
+            self._claim(pair, *(("link", link) for link in path.links))
+        nics = [network.hosts[here].nic for here, _ in hosts]
+        columns = [
+            (path.alpha, path.beta, path.beta, 0.0) if near else (path.alpha, path.beta, nic.egress_beta, nic.gap)
+            for path, near, nic in zip(paths, local, nics, strict=True)
+        ]
+        alpha, beta, beta_out, gap = np.array(columns).T
+        return _Ways(alpha, beta, beta_out, gap, [*self._stages([path.links for path in paths])])
+
+    def _claim(self, pair: tuple[int, int], *resources: tuple[str, int]) -> None:
+        """Note that a pair uses these cards and links, which no other pair may."""
+        for one in resources:
+            if self._pairs.setdefault(one, pair) != pair:
+                what = "links" if one[0] == "link" else "hosts"
+                whose = "hosts" if one[0] == "link" else "ranks"
+                raise NoReplay(f"{whose} of {self.network.name} share {what}: run every rank")
+
+    def _stages(self, links: list[Any]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], _Floats]]:
+        """Give the first link of every way that has one, then the second, and so on."""
+        for at in range(max(len(one) for one in links)):
+            users = [rank for rank, one in enumerate(links) if len(one) > at]
+            found = [links[rank][at] for rank in users]
+            yield np.array(users), np.array(found), np.array([self.network.links[link].beta for link in found])
 
 
 class _State:
@@ -93,58 +166,47 @@ class _State:
     """
 
     def __init__(self, network: Network, clocks: _Floats | None, awaited: set[int], same: bool) -> None:
-        self.network, self.size = network, network.ranks
-        p = self.size
-        hosts = [network.hosts[network.host_of(rank)] for rank in range(p)]
-        self.alike = isinstance(network.plan.topology, Flat) and not network.plan.listed
-        if same and self.alike and len({(host.nic.egress_beta, host.nic.gap) for host in hosts}) == 1:
-            p, hosts = 1, hosts[:1]
+        self.size, self._roads = network.ranks, _Roads(network)
+        p = 1 if same and self._roads.alike else self.size
         self.ranks = np.arange(p)
         self.t: _Floats = np.zeros(p) if clocks is None else np.array(clocks, dtype=float)
         self.egress, self.ingress, self.latest = np.zeros(p), np.zeros(p), np.full(p, -np.inf)
+        self.links = np.zeros(len(network.links))  # when each is free
         self.source: Any = None  # of the message that each card served last, as a shift or a mask
-        self.beta_out = np.array([host.nic.egress_beta for host in hosts])
-        self.gap = np.array([host.nic.gap for host in hosts])
         self.sent, self._waited_for = 0, awaited
         self.ends: dict[int, _Floats] = {}
         self._awaited: list[tuple[int, bool, int]] = []  # of each receive, which message of its source it is
         self._received: dict[tuple[int, bool], int] = {}
         self._due: dict[tuple[int, bool], dict[int, _Floats]] = {}
         self._arrived: dict[tuple[int, bool], int] = {}
-        self._paths: dict[tuple[int, bool], tuple[Any, Any]] = {}
 
     def _targets(self, number: int, xor: bool) -> NDArray[np.int64]:
         if len(self.ranks) < self.size:
             return self.ranks
         return self.ranks ^ number if xor else (self.ranks + number) % self.size
 
-    def _path(self, number: int, xor: bool, targets: NDArray[np.int64]) -> tuple[Any, Any]:
-        """Latency and seconds per byte of each rank's path to its target."""
-        known = self._paths.get((number, xor))
-        if known is None:
-            between = self.network.between
-            if self.alike:
-                path = between(0, 1)
-                known = path.alpha, path.beta
-            else:
-                paths = [between(rank, target) for rank, target in enumerate(targets.tolist())]
-                known = np.array([path.alpha for path in paths]), np.array([path.beta for path in paths])
-            self._paths[number, xor] = known
-        return known
-
     def send(self, number: int, xor: bool, size: int | NDArray[np.int64]) -> None:
-        """Every rank sends to the rank that is so far away; see `emulator.core.engine.Engine._depart`."""
+        """Every rank sends to the rank that is so far away; see `emulator.core.engine.Engine.leave`."""
         targets = self._targets(number, xor)
-        alpha, beta = self._path(number, xor, targets)
-        out = size * self.beta_out
+        ways = self._roads.ways((number, xor), targets)
+        out = size * ways.beta_out
         start = np.maximum(self.t, self.egress)
-        self.egress = start + np.maximum(out, self.gap)
+        self.egress = start + np.maximum(out, ways.gap)
         if self.sent in self._waited_for:
             self.ends[self.sent] = start + out
         self.sent += 1
         first, service = np.empty_like(start), np.empty_like(start)
-        first[targets], service[targets] = start + alpha, size * beta
+        first[targets], service[targets] = self._pass(start, size, ways) + ways.alpha, size * ways.beta
         self._serve(first, service, (number, xor))
+
+    def _pass(self, start: _Floats, size: int | NDArray[np.int64], ways: _Ways) -> _Floats:
+        """Pass the links on the ways; gives when the first bytes have passed the last one."""
+        if ways.links:
+            start = start.copy()
+        for users, links, beta in ways.links:
+            start[users] = np.maximum(start[users], self.links[links])
+            self.links[links] = start[users] + (size if isinstance(size, int) else size[users]) * beta
+        return start
 
     def _serve(self, first: _Floats, service: _Floats, key: tuple[int, bool]) -> None:
         """Every card serves a message; see `emulator.core.cards.Port`."""

@@ -143,15 +143,16 @@ def test_what_cannot_be_exact_is_declined(algorithm, ranks, size, network, reaso
         replay(plan(algorithm, size), ranks, load(network))
 
 
-@pytest.mark.parametrize(
-    ("more", "reason"),
-    [
-        ('[topology]\nkind = "racks"\nhosts_per_rack = 4\noversubscription = 2\n', "share links"),
-        ("[hosts]\nranks_per_host = 2\n", "share hosts"),
-    ],
-)
-def test_what_ranks_or_hosts_share_is_declined(more, reason, tmp_path):
-    file = tmp_path / "shared.toml"
-    file.write_text('[link]\nlatency = "10 us"\nbandwidth = "10 Gbit/s"\n' + more)
+@pytest.mark.parametrize("name", ["racks", "regions", "multicore", "links", "asymmetric", "fat-tree"])
+@pytest.mark.parametrize("ranks", [2, 5, 8, 16])
+@pytest.mark.parametrize("size", [12, 1 << 16])
+def test_a_ring_that_follows_the_hosts_shares_no_link_and_is_exact(name, ranks, size):
+    network, late = load(f"examples/networks/{name}.toml"), [1e-6 * (rank * 7 % 5) for rank in range(ranks)]
+    found = replay(plan("ring", size), ranks, network, np.array(late))
+    assert found.clocks.tolist() == live("ring", size, ranks, network, late).clocks
+
+
+@pytest.mark.parametrize(("name", "reason"), [("racks", "share links"), ("multicore", "share hosts")])
+def test_what_several_pairs_share_is_declined(name, reason):
     with pytest.raises(NoReplay, match=reason):
-        replay(plan("ring", 64), 8, load(str(file)))
+        replay(plan("recursive_doubling", 64), 8, load(f"examples/networks/{name}.toml"))
