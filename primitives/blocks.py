@@ -35,7 +35,7 @@ def split(items: Any, parts: int) -> list[Any]:
     >>> split([1, 2, 3, 4, 5], 3)
     [[1, 2], [3, 4], [5]]
     """
-    return cut(items, counts(len(items), parts))
+    return cut(items, counts(len(items), parts)) if parts > 1 else [items[:]]
 
 
 class Blocks(Sequence[Any]):

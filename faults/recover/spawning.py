@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 _ORPHAN_S = 8.0
 _SPAWN_S = 15.0  # some twenty times what it takes 16 ranks on 2 cores
 _PORT = MPI.MAX_PORT_NAME
+_SPAWN = MPI.Intracomm.Spawn  # a program's own is refused in its loop
 _TAG_PLACEMENT, _TAG_PORT, _TAG_HELLO = 30_001, 30_003, 30_006
 
 
@@ -96,7 +97,7 @@ def _port_of_spawned(survivors: MPI.Intracomm, count: int, drill: DrillContext) 
         # It may hang when a rank that was spawning died before: then this process ends too, and the next one spawns.
         stuck = LOCAL.executioner.strike(signal.SIGALRM, LOCAL.clock.now() + _SPAWN_S)
         words = [*shlex.split(os.environ.get(outcome.PARENT, "")), sys.executable, *sys.orig_argv[1:]]
-        between = MPI.COMM_SELF.Spawn(words[0], words[1:], maxprocs=count)
+        between = _SPAWN(MPI.COMM_SELF, words[0], words[1:], maxprocs=count)
         LOCAL.executioner.cancel(stuck)
         quiet(between)
         drill.enters(IN_STEPS)  # until the new processes have come to their loop, as long as the program takes for that

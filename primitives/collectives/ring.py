@@ -167,7 +167,11 @@ class ReduceScatter(_Phase):
         first = split(blocks[self.left], segments)  # block r-1 is the one that this rank sends on its way
         arriving = (split(blocks[(self.rank - step - 2) % self.size], segments) for step in range(self.size - 1))
         addends, again = tee(chain.from_iterable(arriving))
-        theirs, received, sums = tee((place[: like.size] for place, like in zip(cycle(places), again, strict=False)), 3)
+        fitting = (
+            place if place.size == like.size else place[: like.size]
+            for place, like in zip(cycle(places), again, strict=False)
+        )
+        theirs, received, sums = tee(fitting, 3)
         sums = chain(islice(sums, max(0, count - segments)), split(self.own, segments))
         sums, ours = tee(sums)
         ours = islice(chain(first, ours), count)

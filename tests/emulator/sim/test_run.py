@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from functools import partial
 from typing import Any
 
@@ -178,13 +179,6 @@ def test_phantoms_cost_time_and_no_memory() -> None:
     assert sim.run(program, 2, plain(2)).seconds == exactly(ALPHA + 4 * 10**9 * BETA)
 
 
-def test_an_array_like_a_phantom_is_a_phantom() -> None:
-    model = sim.phantom(2 * 10**9, np.float32)
-    assert type(np.empty_like(model)) is type(model)
-    assert np.empty_like(model).size == 2 * 10**9
-    assert np.empty_like(model, dtype=np.float64, shape=(2, 3)).nbytes == 48
-
-
 def test_an_all_reduce_of_phantoms_takes_the_closed_form() -> None:
     def program(comm: Any) -> None:
         all_reduce(comm, sim.phantom(4096), sim.phantom(4096), op=Operation("ignored", sim.ignore), algorithm="ring")
@@ -243,3 +237,23 @@ def test_groups_and_parts() -> None:
     assert sim.run(program, 4, network.load("10gbe")).results == [
         ("world", None), ("world", (1, [3, 1])), ("world", None), ("world", (0, [3, 1])),
     ]  # fmt: skip
+
+
+def test_an_interrupt_ends_all_ranks_though_one_would_wait_for_others_before_it_ends() -> None:
+    ended: list[int] = []
+
+    def program(comm: Any) -> None:
+        if comm.Get_rank() == 0:
+            comm.recv(source=1, tag=5)
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            try:
+                comm.recv(source=0, tag=6)  # which rank 0 never sends
+            finally:
+                ended.append(comm.Get_rank())
+
+    with pytest.raises(KeyboardInterrupt):
+        sim.run(program, 3, "100gbe")
+    assert len(ended) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
