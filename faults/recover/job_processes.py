@@ -7,7 +7,7 @@ that are filled, in order: after the death of place 3 of 0..7, place 4 is rank 3
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
     from faults.platform import Timer
     from faults.recover.checked_messages import MessageSums
+    from faults.recover.newcomers import Newcomers
 
 _SPAWNS = 3  # failed attempts to let new processes in, before the survivors go on with fewer
 _RENEWALS = 20
@@ -125,6 +126,7 @@ class JobProcesses:
     comm : the communicator of those at work; it is another one after a recovery
     wanted : the places that the job began with
     fresh : places whose holder has not got the state yet
+    growing_since : since when this rank has tried to fill empty places; None if it does not
 
     Parameters
     ----------
@@ -144,10 +146,12 @@ class JobProcesses:
         self._instruments = carrier.of(comm).instruments
         self._retired: list[SurvivorComm] = []  # their buffers may still be the target of messages under way
         self._spawns_left = _SPAWNS
-        orphan_timer = spawning.arm() if spawning.spawned() else None
+        self._newcomers: Newcomers | None = None  # started by this rank, and not let in yet
+        self.growing_since: float | None = None
+        everyone, orphan_timer = spawning.all_processes(comm, drill)
         work_comms = survivor_group.RENEWED_WORK_COMMS if spawning.spawned() else survivor_group.WORK_COMMS
         self.group = SurvivorGroup(
-            spawning.all_processes(comm),
+            everyone,
             work_comms,
             beside=True,
             begins=not spawning.spawned(),
@@ -217,6 +221,11 @@ class JobProcesses:
         """Whether this rank is the first that has the state."""
         return self.holders()[:1] == [self.place]
 
+    @property
+    def _coordinator(self) -> int:
+        """The process that is the first that has the state; the first one alive, if none has."""
+        return next((self.placement.places[place] for place in self.holders()), self.group.alive[0])
+
     def unchanged(self, decision: Decision) -> bool:
         """Whether the work succeeded on all ranks, none has died since the last repair, and none is to be let in."""
         return decision.ok and decision.alive == self.group.alive and not decision.grows
@@ -227,10 +236,40 @@ class JobProcesses:
         holders = [self.placement.places[place] for place in self.holders()]
         return heirs and len(holders) > 1 and set(holders).isdisjoint(decision.alive)
 
-    def can_grow(self) -> bool:
-        """Whether this rank is to see to it that new processes take empty places at the end of a step."""
-        empty = len(self.placement.places) < len(self.wanted)
-        return self.policy.later and empty and self._spawns_left > 0 and self.coordinates
+    def grows(self, room: Callable[[], bool], step: int, waits: bool) -> bool:
+        """Whether new processes are ready to take empty places; this rank starts them, if it is to and there is room.
+
+        Parameters
+        ----------
+        room : asked before they are started
+        step : the next one
+        waits : wait for those that have been started: there is no later occasion
+        """
+        empty = len(self.wanted) - len(self.placement.places)
+        if not (self.policy.later and empty and self._spawns_left > 0 and self.coordinates):
+            return False
+        if self._newcomers is None:
+            if not room():
+                return False
+            self._drill.journal.write(What.GROWS, step=step)
+            self.growing_since = self.growing_since or self._drill.platform.clock.now()
+            self._newcomers = spawning.start(empty)
+        try:
+            while not self._newcomers.ready():
+                if not waits:
+                    return False
+                self._drill.platform.clock.sleep(1e-3)
+        except MPI.Exception:
+            self._spawns_left -= 1
+            self.close()
+            return False
+        return True
+
+    def close(self) -> None:
+        """Give up the new processes that this rank has started, if they have not been let in."""
+        if self._newcomers is not None:
+            self._newcomers.close()
+            self._newcomers = None
 
     @property
     def revoked(self) -> bool:
@@ -271,7 +310,7 @@ class JobProcesses:
         self.phase("rebuild")
         self.phase(self.policy.name)
         self.revoke()
-        before = self.placement
+        before, coordinator = self.placement, self._coordinator
         comms_left = self.group.advance(decision)
         alive = decision.alive
         # A spawned process is not in the communicator yet: the survivors go on without it first.
@@ -279,8 +318,8 @@ class JobProcesses:
         called = {place for place, holder in self.placement.places.items() if before.places.get(place) != holder}
         self.fresh = (self.fresh | called) & set(self.placement.places)
         empty = sorted(self.wanted - set(self.placement.places))
-        now = self.policy.spawns and (decision.grows or not self.policy.later)
-        spawn = now and bool(empty) and self._spawns_left > 0
+        may = decision.grows and coordinator in alive if self.policy.later else self._spawns_left > 0
+        spawn = self.policy.spawns and bool(empty) and may
         if spawn or not comms_left:
             died = self._renew(empty if spawn else [])
             if died is not None:
@@ -309,7 +348,7 @@ class JobProcesses:
             comm = survivor_group.shrink(self.group.agree_comm)
             self._drill.enters(REBUILDS)
             if empty:
-                comm = spawning.spawn(comm, len(empty), self._drill)
+                comm, empty = self._let_in(comm, empty)
             clock = self._drill.platform.clock
             fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, beside=True, begins=False, clock=clock)
         except MPI.Exception as error:
@@ -333,6 +372,24 @@ class JobProcesses:
             except MPI.Exception:  # one has died again: the exchange of the state will find that
                 self.revoke()
         return None
+
+    def _let_in(self, survivors: MPI.Intracomm, empty: list[int]) -> tuple[MPI.Intracomm, list[int]]:
+        """The communicator of the survivors and new processes, and the places of these: the lowest ones.
+
+        Raises
+        ------
+        MPI.Exception
+            They could not be started, or a rank died meanwhile.
+        """
+        members = survivors.Get_group()
+        starter = self.group.rank_in(members, self._coordinator)
+        if survivors.Get_rank() == starter and not self.policy.later:
+            self._newcomers = spawning.start(len(empty))
+        try:
+            comm = spawning.let_in(survivors, starter, self._newcomers, self._drill)
+        finally:
+            self.close()
+        return comm, empty[: comm.Get_size() - survivors.Get_size()]
 
     def _message(self) -> dict[str, object]:
         return {

@@ -137,7 +137,7 @@ class Recovering(Repairing, GuardedLoop):
         back to the copy before.
         """
         before, self._boundary_at = self._boundary_at, self._clock.now()
-        if self.step < self._steps and (self._told() or self._grows()):
+        if self.step < self._steps and (self._told() or self._grows(self._steps)):
             self._clock.sleep(max(_SKEW_S, (self._boundary_at - before) / APART))
             self._processes.revoke()
             self._settle(False)
@@ -151,9 +151,10 @@ class Recovering(Repairing, GuardedLoop):
         """
         group = self._processes.group
         calm = not self._failure_known and self.step + bool(self.every) < self._steps
-        grows = calm and self._grows()
+        since = self._clock.now() if self.every else self._boundary_at
+        grows = calm and self._grows(self._steps)
         if grows:
-            self._note(What.GROWS, first=self.step + bool(self.every))
+            self._note(What.ADMITS, first=self.step + bool(self.every), since=since)
         leaves = calm and self._told()
         decision = self._agree(ok, leaves, grows)
         for stays in (self._processes.coordinates, True):  # if the coordinator is dead, none leaves now
@@ -190,6 +191,7 @@ class Recovering(Repairing, GuardedLoop):
             self.levels.to_disk(self.step, self.committed, self.comm.Get_rank(), self.comm.Get_size())
 
     def _leave(self) -> None:
+        self._processes.close()
         self.comm.open()
         self.drill.enters(AGREES)
         self._processes.group.agree(True)
