@@ -100,12 +100,13 @@ def joins(records: Sequence[Record]) -> list[Join]:
     for number, r in enumerate(asked):
         after = asked[number + 1]["at"] if number + 1 < len(asked) else _NEVER
         came = [one for one in records if one["what"] == What.JOINED and r["at"] < one["at"] < after]
-        ended = [completed(one) for one in records if one["what"] == What.COMMIT and one["step"] == r["first"]]
-        if came and ended:
+        done = [one for one in records if one["what"] == What.COMMIT and one["step"] == r["first"]]
+        finishers = {one["member"] for one in done}
+        places = sorted({one["place"] for one in came if one["member"] in finishers})  # without those that died at once
+        if places:
             began = next(one["at"] for one in records if one["what"] == What.GROWS and one["at"] > before)
-            end = max(ended)
+            end = max(map(completed, done))
             ready = [one["at"] for one in records if one["what"] == What.RESTORED and r["at"] < one["at"] <= end]
-            places = sorted({one["place"] for one in came})
             found.append(Join(began, r["first"], places, end - began, max(ready) - r["since"]))
             before = r["at"]
     return found

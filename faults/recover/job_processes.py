@@ -7,8 +7,7 @@ that are filled, in order: after the death of place 3 of 0..7, place 4 is rank 3
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mpi4py import MPI
@@ -23,6 +22,7 @@ from faults.policies import Policy
 from faults.record.journal import What
 from faults.record.status_board import IN_STEPS, NO_RANK, REBUILDS
 from faults.recover import other_comms, spawning, world_calls
+from faults.recover.placement import Placement
 from faults.recover.survivor_comm import SurvivorComm
 from faults.recover.tag_ranges import TagRanges
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _SPAWNS = 3  # failed attempts to let new processes in, before the survivors go on with fewer
 _RENEWALS = 20
+_LOOK_S = 1e-3
 TRIES, _TRIES_REVOKED, _TRIES_ELSEWHERE = 2, 4, 8
 _OF_DEATHS = {
     getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED") if hasattr(MPI, name)
@@ -43,49 +44,6 @@ _OF_PROGRAMS = {
     MPI.ERR_TAG, MPI.ERR_TRUNCATE, MPI.ERR_TYPE,
 }  # fmt: skip
 """Classes of errors that no death causes; others, such as ERR_OTHER and ERR_IN_STATUS, have both kinds of causes."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """The process (its rank in the communicator of all) in each filled place, and the processes that wait for one."""
-
-    places: dict[int, int]
-    waiting: tuple[int, ...] = ()
-
-    @classmethod
-    def begin(cls, ranks: int, spares: int = 0) -> Placement:
-        """Processes 0 to ranks-1 at work in the places of the same number, the rest waiting."""
-        return cls({rank: rank for rank in range(ranks)}, tuple(range(ranks, ranks + spares)))
-
-    @property
-    def at_work(self) -> list[int]:
-        """Processes in the order of their places: the program's ranks 0, 1, ..."""
-        return [self.places[place] for place in sorted(self.places)]
-
-    def place_of(self, process: int) -> int | None:
-        return next((place for place, holder in self.places.items() if holder == process), None)
-
-    def moved(self, new_rank: Sequence[int]) -> Placement:
-        """The same in other numbers: `new_rank[old]` is a process' new number, -1 for one that is gone."""
-        return Placement(
-            {place: new_rank[process] for place, process in self.places.items() if new_rank[process] >= 0},
-            tuple(new_rank[process] for process in self.waiting if new_rank[process] >= 0),
-        )
-
-    def survivors(self, alive: Collection[int]) -> Placement:
-        """After deaths, the survivors in their places."""
-        living = set(alive)
-        return Placement(
-            {place: process for place, process in self.places.items() if process in living},
-            tuple(process for process in self.waiting if process in living),
-        )
-
-    def refilled(self, alive: Collection[int]) -> Placement:
-        """After deaths, waiting processes in the places of the dead, lowest first, as far as there are any."""
-        left = self.survivors(alive)
-        empty = sorted(set(self.places) - set(left.places))
-        called = dict(zip(empty, left.waiting, strict=False))
-        return Placement(left.places | called, left.waiting[len(called) :])
 
 
 class _Last:
@@ -245,25 +203,25 @@ class JobProcesses:
         step : the next one
         waits : wait for those that have been started: there is no later occasion
         """
-        empty = len(self.wanted) - len(self.placement.places)
-        if not (self.policy.later and empty and self._spawns_left > 0 and self.coordinates):
-            return False
-        if self._newcomers is None:
-            if not room():
-                return False
-            self._drill.journal.write(What.GROWS, step=step)
-            self.growing_since = self.growing_since or self._drill.platform.clock.now()
-            self._newcomers = spawning.start(empty)
-        try:
-            while not self._newcomers.ready():
-                if not waits:
+        empty, clock = len(self.wanted) - len(self.placement.places), self._drill.platform.clock
+        while self.policy.later and empty and self._spawns_left > 0 and self.coordinates:
+            if self._newcomers is None:
+                if not room():
                     return False
-                self._drill.platform.clock.sleep(1e-3)
-        except MPI.Exception:
-            self._spawns_left -= 1
-            self.close()
-            return False
-        return True
+                self._drill.journal.write(What.GROWS, step=step)
+                self.growing_since = self.growing_since or clock.now()
+                self._newcomers = spawning.start(empty)
+            try:
+                if self._newcomers.ready():
+                    return True
+            except MPI.Exception:
+                self._spawns_left -= 1
+                self.close()
+                continue
+            if not waits:
+                return False
+            clock.sleep(_LOOK_S)
+        return False
 
     def close(self) -> None:
         """Give up the new processes that this rank has started, if they have not been let in."""

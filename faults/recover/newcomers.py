@@ -30,7 +30,7 @@ from faults.recover import newcomer_start
 _MINE = os.environ.pop(newcomer_start.CONNECTION, "")  # not for the processes that this one starts
 _SPAWN_S = 15.0  # some twenty times what it takes 16 ranks on 2 cores
 _READY = b"r"
-_STRING = 3  # PMIX_STRING
+_BOOL, _STRING = 1, 3  # PMIX_BOOL, PMIX_STRING
 _OF_MPIRUN = ("OMPI_MCA_PREFIXES", "OMPI_MCA_num_procs", "OMPI_MCA_initial_wdir", "OMPI_MCA_cpu_type")
 _TOO_FEW = getattr(MPI, "ERR_SPAWN", MPI.ERR_OTHER)
 
@@ -152,6 +152,8 @@ def _pmix_spawn(command: Sequence[str], environment: Sequence[str], count: int) 
     pmix.PMIx_Info_list_start.restype = ctypes.c_void_p
     infos, array, world = ctypes.c_void_p(pmix.PMIx_Info_list_start()), _Infos(), ctypes.create_string_buffer(256)
     pmix.PMIx_Info_list_add(infos, b"pmix.pers", ctypes.c_char_p(b"ompi"), _STRING)
+    # Else mpirun ends all of these processes with the first one that dies, and its exit status tells of that.
+    pmix.PMIx_Info_list_add(infos, b"pmix.recover", ctypes.byref(ctypes.c_bool(True)), _BOOL)
     pmix.PMIx_Info_list_convert(infos, ctypes.byref(array))
     words, settings = _strings(command), _strings(environment)
     app = _App(command[0].encode(), words, settings, os.getcwd().encode(), count, None, 0)
