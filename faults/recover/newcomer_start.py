@@ -6,7 +6,6 @@ It is started as a file, without the site's packages: ``python -I -S newcomer_st
 the number of the connection in the environment.
 """
 
-import _socket  # the module socket takes ten times as long to import
 import os
 import sys
 
@@ -16,6 +15,8 @@ CONNECTION = "CLUSTER_EMULATOR_JOIN"
 
 def connected(address: str) -> int:
     """The file descriptor of a connection to ``HOST:PORT:PASSWORD``, over which the password was sent."""
+    import _socket  # the module socket takes ten times as long
+
     host, port, password = address.rsplit(":", 2)
     if host == os.uname().nodename:
         host = "127.0.0.1"

@@ -15,11 +15,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mpi4py import MPI
@@ -27,9 +26,7 @@ from mpi4py import MPI
 from faults.platform import LOCAL
 from faults.recover import newcomer_start
 
-_MINE = os.environ.pop(newcomer_start.CONNECTION, "")  # not for the processes that this one starts
 _SPAWN_S = 15.0  # some twenty times what it takes 16 ranks on 2 cores
-_READY = b"r"
 _BOOL, _STRING = 1, 3  # PMIX_BOOL, PMIX_STRING
 _OF_MPIRUN = ("OMPI_MCA_PREFIXES", "OMPI_MCA_num_procs", "OMPI_MCA_initial_wdir", "OMPI_MCA_cpu_type")
 _TOO_FEW = getattr(MPI, "ERR_SPAWN", MPI.ERR_OTHER)
@@ -49,15 +46,6 @@ class _App(ctypes.Structure):  # pmix_app_t
 
 class _Infos(ctypes.Structure):  # pmix_data_array_t
     _fields_ = (("type", ctypes.c_uint16), ("size", ctypes.c_size_t), ("array", ctypes.c_void_p))
-
-
-if _MINE:
-    os.set_inheritable(int(_MINE), False)
-
-
-def spawned() -> bool:
-    """Whether this process was started into a running job."""
-    return bool(_MINE)
 
 
 class Newcomers:
@@ -183,20 +171,3 @@ def _pmix_library() -> str:
     if found := find_library("pmix"):
         return found
     raise OSError("no PMIx is loaded")
-
-
-def wait_to_be_let_in(waits: Callable[[], None], called: Callable[[], None]) -> str:
-    """As a new process, tell the rank that started it that it is ready, and wait, asleep; the port to connect to.
-
-    If that rank dies, or needs it no more, this process ends.
-    """
-    waits()
-    said = b""
-    with contextlib.suppress(OSError), socket.socket(fileno=int(_MINE)) as rank:
-        rank.sendall(_READY)
-        while not said.endswith(b"\n") and (more := rank.recv(MPI.MAX_PORT_NAME)):
-            said += more
-    if not said.endswith(b"\n"):
-        LOCAL.executioner.strike(signal.SIGKILL)
-    called()
-    return said.decode().rstrip()

@@ -9,6 +9,7 @@ Under a policy that lets them in later, they have been started, and are ready, b
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -24,18 +25,31 @@ from faults.agree.survivor_group import PROCESS_FAILED, quiet, sleepy
 from faults.platform import LOCAL, Timer
 from faults.record import outcome
 from faults.record.status_board import IN_STEPS, REBUILDS
-from faults.recover.newcomers import Newcomers, spawned, wait_to_be_let_in
+from faults.recover.newcomer_start import CONNECTION
 
 if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
+    from faults.recover.newcomers import Newcomers
 
+_MINE = os.environ.pop(CONNECTION, "")  # not for the processes that this one starts
 _ORPHAN_S = 8.0
 _LOOK_S = 1e-3
 _TAG_PLACEMENT, _TAG_READY, _TAG_HELLO = 30_001, 30_003, 30_006
 
 
+if _MINE:
+    os.set_inheritable(int(_MINE), False)
+
+
+def spawned() -> bool:
+    """Whether this process was started into a running job."""
+    return bool(_MINE)
+
+
 def start(count: int) -> Newcomers:
     """Start `count` processes of this program, to be let in later."""
+    from faults.recover.newcomers import Newcomers  # every rank pays for an import, and one starts others
+
     return Newcomers([*shlex.split(os.environ.get(outcome.PARENT, "")), sys.executable, *sys.orig_argv[1:]], count)
 
 
@@ -50,10 +64,28 @@ def all_processes(comm: MPI.Intracomm, drill: DrillContext) -> tuple[MPI.Intraco
     """
     if not spawned():
         return comm, None
-    port = wait_to_be_let_in(lambda: drill.enters(IN_STEPS), lambda: drill.enters(REBUILDS))
+    port = wait_to_be_let_in(drill)
     orphan_timer = LOCAL.executioner.strike(signal.SIGKILL, LOCAL.clock.now() + _ORPHAN_S)
     world = MPI.COMM_WORLD
     return _greeted(world.Connect(port).Merge(high=True), world.Get_size()), orphan_timer
+
+
+def wait_to_be_let_in(drill: DrillContext) -> str:
+    """As a new process, tell the rank that started it that it is ready, and wait, asleep; the port to connect to.
+
+    If that rank dies, or needs it no more, this process ends.
+    """
+    drill.enters(IN_STEPS)
+    connection, said = int(_MINE), b""
+    with contextlib.suppress(OSError):
+        os.write(connection, b"r")
+        while not said.endswith(b"\n") and (more := os.read(connection, MPI.MAX_PORT_NAME)):
+            said += more
+    if not said.endswith(b"\n"):
+        LOCAL.executioner.strike(signal.SIGKILL)
+    os.close(connection)
+    drill.enters(REBUILDS)
+    return said.decode().rstrip()
 
 
 def let_in(survivors: MPI.Intracomm, starter: int, newcomers: Newcomers | None, drill: DrillContext) -> MPI.Intracomm:
