@@ -150,8 +150,15 @@ def predict(
               "time and knee p is the smallest whose job takes at most 5 % longer.")  # fmt: skip
 @click.option("--save", metavar="FILE", help="Write the winner as a sheet, with why and rejected of every slot.")
 @click.option("--json", "path", metavar="FILE", help="Write the ranking to this file as well.")
+@sharing("full")
 def plan(
-    sheet: str, terms: str | None, change: tuple[str, ...], objective: str, save: str | None, path: str | None
+    sheet: str,
+    terms: str | None,
+    change: tuple[str, ...],
+    objective: str,
+    save: str | None,
+    path: str | None,
+    full: bool,
 ) -> None:
     """Search all designs for the job's facts; the sheet's slots, if it has any, are not looked at."""
     from emulator import design
@@ -159,7 +166,7 @@ def plan(
 
     read = _load(sheet, change)
     found = design.plan(read, objective, _terms(terms))
-    for line in report.ranking(found):
+    for line in report.ranking(found, full):
         click.echo(line)
     if save is not None:
         text = Path(sheet).read_text(encoding="utf-8")

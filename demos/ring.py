@@ -15,6 +15,7 @@ from mpi4py import MPI
 from demos._lib.timing import check_sizes, keep_checks, keep_samples, phantoms, timed, warn_unstable
 from emulator.errors import UsageError
 from emulator.measure import microbenchmarks, repetitions
+from emulator.measure.simulated import CHECKED_RANKS
 from emulator.results import environment
 from emulator.run import launches
 from emulator.run.options import TIME, demo
@@ -37,7 +38,7 @@ def main(run: Run, algorithm: str, every_rank: bool, t_comp: float, alone: bool)
     """
     patterns = list(ALGORITHMS) if algorithm == "all" else [algorithm]
     ranks = _ranks(run)
-    check_sizes(run, ITEM, buffers=4)
+    check_sizes(run, ITEM, buffers=4, most_ranks=CHECKED_RANKS if _exact(run) else None)
     run.on_root(lambda: _check(run, t_comp))
     hosts = run.control.allgather(MPI.Get_processor_name())
     run.show()
@@ -93,50 +94,77 @@ def _jobs(run: Run, patterns: list[str], ranks: list[int], every_rank: bool) -> 
         jobs += microbenchmarks.reductions(run.sub(1), 0, [n for n in run.sizes if n])
     for p in ranks:
         comm = run.sub(p)
-        buffers = _Buffers(comm, max(run.sizes)) if comm is not None else None
+        buffers = None if comm is None else _Buffers(comm, 0 if _exact(run) else max(run.sizes))
+        members = tuple(range(p))
         for n in run.sizes:
             for pattern in patterns if run.network is not None else [*patterns, "native"]:
-                job = repetitions.Job(pattern, p, n, tuple(range(p)))
+                job = repetitions.Job(pattern, p, n, members, every_rank=every_rank)
                 if buffers is not None:
-                    buffers.fill_in(job)
                     if pattern == "auto":
                         job.labels["algorithm"] = automatic(buffers.comm, n)
-                    if run.clock == "simulated" and not every_rank:
+                    if run.clock == "simulated":
                         job.schedule = partial(phantoms, job.labels.get("algorithm", pattern), n, ITEM)
+                    buffers.fill_in(job, phantom=_exact(run) and p > CHECKED_RANKS)
                 jobs.append(job)
     return jobs
 
 
-class _Buffers:
-    """Input, output and expected sum of one communicator, shared by all of its jobs."""
+def _exact(run: Run) -> bool:
+    """Whether a simulation declares compute: it may make arrays in a timed operation, and need none on many ranks."""
+    return run.clock == "simulated" and run.options.compute == "none"
 
-    def __init__(self, comm: MPI.Intracomm, largest: int) -> None:
+
+class _Buffers:
+    """Input, output and expected sum of one communicator, shared by all of its jobs.
+
+    Parameters
+    ----------
+    size : bytes of the largest job; longer ones make longer buffers when they run
+    """
+
+    def __init__(self, comm: MPI.Intracomm, size: int) -> None:
         self.comm = comm
-        p, rank = comm.Get_size(), comm.Get_rank()
+        self._lengthen(size // ITEM.itemsize)
+
+    def _lengthen(self, count: int) -> None:
+        p, rank = self.comm.Get_size(), self.comm.Get_rank()
         # Small whole numbers: every order of summing them gives the same float32, so one wrong element shows.
-        self.send = ((np.arange(largest // ITEM.itemsize) + rank) % 17).astype(ITEM)
+        self.send = ((np.arange(count) + rank) % 17).astype(ITEM)
         self.received = np.zeros_like(self.send)
         shifts = np.bincount(np.arange(p) % 17, minlength=17)
         sums = np.array([sum(shifts[s] * ((i + s) % 17) for s in range(17)) for i in range(17)], dtype=ITEM)
-        self.expected = np.resize(sums, self.send.shape)
+        self.expected = np.resize(sums, count)
 
-    def fill_in(self, job: repetitions.Job) -> None:
-        """Give a job its operation and its check."""
+    def fill_in(self, job: repetitions.Job, phantom: bool) -> None:
+        """Give a job its operation and its check; one on phantoms has nothing to check."""
         comm, count, pattern = self.comm, job.bytes // ITEM.itemsize, job.pattern
-        send, received, expected = self.send[:count], self.received[:count], self.expected[:count]
+        job.comm = comm
+        if phantom:
+            job.once = partial(_once, job.schedule, comm)
+            return
 
         def native() -> None:
-            comm.Allreduce(send, received)
+            comm.Allreduce(self.send[:count], self.received[:count])
 
         def ours() -> None:
-            all_reduce(comm, send, received, algorithm=pattern)
+            if count > len(self.send):
+                self._lengthen(count)
+            all_reduce(comm, self.send[:count], self.received[:count], algorithm=pattern)
 
         def wrong() -> int:
-            count = int((received != expected).sum())
+            received = self.received[:count]
+            found = int((received != self.expected[:count]).sum())
             received[:] = -1
-            return count
+            return found
 
-        job.comm, job.once, job.check = comm, native if pattern == "native" else ours, wrong
+        job.once, job.check = native if pattern == "native" else ours, wrong
+
+
+def _once(make: Any, comm: MPI.Intracomm) -> None:
+    """Make a collective, run it, and free it."""
+    collective = make(comm)
+    collective.run()
+    collective.free()
 
 
 if __name__ == "__main__":

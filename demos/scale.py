@@ -26,8 +26,9 @@ from emulator import costs, sim
 from emulator.errors import UsageError
 from emulator.network import Network, load
 from emulator.run.options import BUDGET, RANKS, SIZE, TIME, OneLineCommand, common_options, refuse_inside
+from emulator.sim.recording import NoReplay
 from emulator.sim.run import RANK_BYTES
-from emulator.sim.schedule import NoReplay, replay
+from emulator.sim.schedule import replay
 from emulator.units import format_time
 from faults.cli.report import Report
 from primitives.gossip import average

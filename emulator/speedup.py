@@ -5,8 +5,9 @@ A step computes for T_comp seconds on one node and is divided perfectly; its com
     T(p) = T_comp / p + T_comm(p)      S(p) = T_comp / T(p)      R(p) = T_comm(p) / (T_comp / p)
 
 p* is the number of nodes with the shortest step. The number to ask for is smaller: S(p) is flat there, and the fewest
-nodes that come within 5 % of the shortest step may be half as many. A design is dominated by communication from the
-first p with R(p) >= 1.
+nodes that come within 5 % of the shortest step may be half as many. Where these have an efficiency S(p) / p below 50 %,
+the most nodes before it falls below that are recommended: of each further one, less than half is of use. A design is
+dominated by communication from the first p with R(p) >= 1.
 
 Three forms of T_comm are told apart by name, because their alpha and beta mean different things:
 
@@ -99,18 +100,18 @@ class Speedup:
         steps = self.t_comp / p + self.communication(p)
         return self.row(int(p[np.flatnonzero(steps <= (1 + KNEE) * steps.min())[0]]))
 
-    def inefficient(self, most: int = MOST_NODES) -> Row | None:
-        """The row of the first p in 2..most with an efficiency S(p) / p below 50 %; None if there is none."""
+    def efficient(self, most: int = MOST_NODES) -> Row | None:
+        """The row of the p before the first in 2..most with an efficiency S(p) / p below 50 %; None without such."""
         p = np.arange(2, most + 1)
         below = np.flatnonzero(self.t_comp / (self.t_comp / p + self.communication(p)) < 0.5 * p)
-        return self.row(int(p[below[0]])) if below.size else None
+        return self.row(int(p[below[0]]) - 1) if below.size else None
 
     def answers(self) -> dict[str, Any]:
-        """`best`, `knee`, `inefficient` and `dominated` as records, None where there is none, for a result file."""
+        """`best`, `knee`, `efficient` and `dominated` as records, None where there is none, for a result file."""
         rows = {
             "best": self.best(),
             "knee": self.knee(),
-            "inefficient": self.inefficient(),
+            "efficient": self.efficient(),
             "dominated": self.dominated(),
         }
         return {name: row.record() if row else None for name, row in rows.items()}

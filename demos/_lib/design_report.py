@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from emulator.design.planner import Plan
     from emulator.design.review import Finding
 
+_RANKED = 4  # designs of a plan on one screen
+_UNDER = " " * 7  # before the further lines of one
 _TERMS = ("compute", "waiting", "latency", "bandwidth", "reduction", "queueing")
 
 
@@ -164,8 +167,13 @@ def sensitivity(varied: Sequence[tuple[float, float, Priced]]) -> Iterator[str]:
                f"{one.dominated() or 'never':>15}")  # fmt: skip
 
 
-def ranking(found: Plan) -> Iterator[str]:
-    """The winner, what loses and why, the default, what the rules cut, and the crossovers."""
+def ranking(found: Plan, full: bool = False) -> Iterator[str]:
+    """The winner, what loses and why, the default, what the rules cut, and the crossovers.
+
+    Parameters
+    ----------
+    full : all that lose and each cut, instead of the next ones and a line for each rule
+    """
     winner = found.winner
     cut = sum(found.cut.values())
     yield from wrapped(f"{found.facts.job.name}: {counted(found.searched, 'design')} by {found.objective}; "
@@ -177,18 +185,21 @@ def ranking(found: Plan) -> Iterator[str]:
         f"S({winner.nodes}) = {row['speedup']:.2f}, a step {format_time(row['step'])}, job {_duration(row['job'])}, "
         f"{size(max(row['memory'], winner.priced.server_memory))} of {size(found.facts.job.memory)}")  # fmt: skip
     yield f"\n{'nodes':>6} {'job':>11} {'memory':>9}  design, and why it is there"
-    for place, one in enumerate(found.ranked):
+    shown = found.ranked if full else found.ranked[:_RANKED]
+    for place, one in enumerate(shown):
         row = one.priced.at(one.nodes)
         fullest = max(row["memory"], one.priced.server_memory)
         yield from _entry(one.nodes, _duration(row["job"]), size(fullest), short(one.design),
                           ("wins: " if not place else "") + one.reason)  # fmt: skip
+    if hidden := len(found.ranked) - len(shown):
+        yield f"{'':>6} {hidden} more that lose: --full"
     default = found.default
     job = _duration(default.priced.at(default.nodes)["job"]) if default.nodes else "-"
     yield from _entry(default.nodes or "-", job, size(default.priced.memory.min()),
                       f"the default: {short(default.design)}", default.reason)  # fmt: skip
     if found.cut:
         yield "\ncut by rules"
-        for reason, count in found.cut.most_common():
+        for reason, count in found.cut.most_common() if full else _by_rule(found.cut):
             yield from wrapped(reason, f"  {count:>4}  ", " " * 8)
     for text in found.crossovers:
         yield from wrapped(f"crossover: {text}", more="  ")
@@ -196,11 +207,22 @@ def ranking(found: Plan) -> Iterator[str]:
         yield from wrapped(f"not priced: the effect on progress of {', '.join(stale)}", more="  ")
 
 
+def _by_rule(cut: Counter[str]) -> list[tuple[str, int]]:
+    """What each rule cuts, in one line, and how many choices."""
+    counts: Counter[str] = Counter()
+    choices: defaultdict[str, dict[str, None]] = defaultdict(dict)
+    for reason, count in cut.most_common():
+        choice, _, rule = reason.rpartition(": ")
+        counts[rule] += count
+        if choice:
+            part, _, way = choice.partition(": ")
+            choices[rule][f"{part} by {way.partition(',')[0]}"] = None
+    return [(": ".join(filter(None, (rule, ", ".join(choices[rule])))), count) for rule, count in counts.most_common()]
+
+
 def _entry(nodes: Any, job: str, memory: str, text: str, reason: str) -> Iterator[str]:
-    head = f"{nodes:>6} {job:>11} {memory:>9}  "
-    blank = " " * len(head)
-    yield from wrapped(text, head, blank)
-    yield from wrapped(reason, blank + "  ", blank + "  ")
+    yield from wrapped(text, f"{nodes:>6} {job:>11} {memory:>9}  ", _UNDER)
+    yield from wrapped(reason, _UNDER + "- ", _UNDER + "  ")
 
 
 def margins(found: Sequence[Margin], facts: Facts) -> Iterator[str]:

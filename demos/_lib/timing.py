@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter
 from typing import Any
@@ -33,29 +34,30 @@ def phantoms(algorithm: str, size: int, dtype: np.dtype[Any], comm: Any) -> Pers
     return prepare(comm, given, taken, op=Operation("ignored", sim.ignore), algorithm=algorithm)
 
 
-def check_sizes(run: Run, dtype: DTypeLike, buffers: int) -> None:
+def check_sizes(run: Run, dtype: DTypeLike, buffers: int, most_ranks: int | None = None) -> None:
     """Refuse --sizes that are no whole numbers of elements, or do not fit into memory; collective over all ranks.
 
     Parameters
     ----------
     buffers : of the largest size that a rank needs
+    most_ranks : how many ranks need buffers at the most; absent: all
     """
     item = np.dtype(dtype)
     for size in run.sizes:
         if size % item.itemsize:
             raise UsageError(f"sizes are whole numbers of {item.name} ({item.itemsize} bytes), got {size}")
-    check_room(run, buffers)
+    check_room(run, buffers, most_ranks)
 
 
-def check_room(run: Run, buffers: int) -> None:
+def check_room(run: Run, buffers: int, most_ranks: int | None = None) -> None:
     """Refuse --sizes of which so many buffers in each rank do not fit into memory; collective over all ranks."""
-    run.on_root(lambda: _check_room(run, buffers))
+    run.on_root(lambda: _check_room(run, buffers, run.size if most_ranks is None else min(run.size, most_ranks)))
 
 
-def _check_room(run: Run, buffers: int) -> None:
+def _check_room(run: Run, buffers: int, ranks: int) -> None:
     import psutil
 
-    ranks = -(-run.size // len(run.result["environment"]["hosts"]))
+    ranks = -(-ranks // len(run.result["environment"]["hosts"]))
     room, needed = psutil.virtual_memory().available, buffers * max(run.sizes) * ranks
     if needed > room:
         raise UsageError(
@@ -93,12 +95,22 @@ def timed(run: Run, jobs: Sequence[Job], fewest: int = 5) -> list[Series]:
     with run.progress(run.budget, f"{which}timing {len(jobs)} jobs, s") as bar:
         stop = Stop(run.budget, fewest=fewest)
         found = measure(run.control, jobs, stop, seed=run.seed, tick=bar.advance, under_way=run.under_way)
-    if perf_counter() - began > run.budget + _OVERRUN_S:
+    if found and len(found) < len(jobs):
+        run.warn(_left_out(jobs, found, run.options.budget))
+    elif perf_counter() - began > run.budget + _OVERRUN_S:
         run.warn(
-            f"the {len(jobs)} jobs did not fit into --budget {run.options.budget:g}: each of them runs at least twice; "
-            "choose fewer --sizes or --ranks for a shorter run"
+            f"the {len(jobs)} jobs did not fit into --budget {run.options.budget:g}: each of them runs at least "
+            f"{'once' if run.clock == 'simulated' else 'twice'}; choose fewer --sizes or --ranks for a shorter run"
         )
     return found
+
+
+def _left_out(jobs: Sequence[Job], found: Sequence[Series], budget: float) -> str:
+    """Say which jobs a simulation has left out."""
+    done = {id(one.job) for one in found}
+    left = Counter((job.pattern, job.ranks) for job in jobs if id(job) not in done)
+    told = ", ".join(f"{pattern} on {ranks} ranks ({count} sizes)" for (pattern, ranks), count in left.items())
+    return f"left out, since every rank must run and --budget {budget:g} is too short for it: {told}"
 
 
 def keep_samples(run: Run, series: Iterable[Series]) -> None:

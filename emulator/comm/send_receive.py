@@ -129,10 +129,12 @@ class ReceiveRequest(EmulatedRequest):
             self.data = into.view[:size] if into is not None and fits else memoryview(bytearray(size))
             place: memoryview = self.data
             return place
-        self.data = message.data
+        data: Any = message.data
         message.data = None
-        if into is not None and fits and size:
-            into.view[:size] = self.data
+        if into is None:
+            self.data = bytes(data)
+        elif fits and size:
+            into.view[:size] = data
         return None
 
     def poll(self) -> bool:

@@ -94,11 +94,19 @@ class Matcher:
 
     def match(self, message: Arrival) -> bool:
         """Give a message to the posted receive that it belongs to, or keep it as unexpected (and return False)."""
-        taker = self._taker(message) if self._posted else None
+        if self._wild:
+            taker = self._taker(message)
+            if taker is not None:
+                self.withdraw(taker)
+        else:
+            key = (message.source, message.tag)
+            posted = self._posted.get(key)
+            taker = posted.popleft() if posted else None
+            if taker is not None and not posted:
+                del self._posted[key]
         if taker is None:
             self._keep(message)
             return False
-        self.withdraw(taker)
         self._matched(taker, message)
         return True
 

@@ -1,7 +1,8 @@
 """What the planner may choose from: the legal combinations of the six slots, and the rules that cut the others.
 
-A cut has a reason in one line; nothing is dropped without one. Coordination has no price: central control is taken
-where the facts allow it, because one place then sees failures and stragglers.
+A cut has a reason in one line, whose last part, after a colon, is the rule; nothing is dropped without one.
+Coordination has no price: central control is taken where the facts allow it, because one place then sees failures and
+stragglers.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class Menu:
             if reason := illegal(facts, part, flow, holder):
                 self.cut[f"{part.name}: {flow.pattern}: {reason}"] += 1
             elif isinstance(part, State) and (lack := _lacks_memory(facts, part, flow, holder)):
-                self.cut[f"{part.name}: {flow.pattern}, held by {holder}: {lack}"] += 1
+                self.cut[f"{part.name}: {flow.pattern}, {lack}"] += 1
             else:
                 rule = "median" if job.liars else "mean"
                 yield replace(flow, rule=rule if flow.pattern in ("federated", "gossip") else "mean"), holder
@@ -165,7 +166,7 @@ def illegal(facts: Facts, part: State | Task, flow: Flow, holder: str) -> str:
     if pattern == "gossip" and not job.staleness:
         return "neighbours' averages are not exact, and staleness = 0"
     if pattern == "gossip" and job.liars and not balance.honest(facts, (flow,), np.arange(1, job.most + 1)).any():
-        return f"{flow.graph} has too few neighbours to outvote {job.liars} liars: {2 * job.liars + 1} are needed"
+        return f"{flow.graph} has too few neighbours to outvote {job.liars} liars, {2 * job.liars + 1} are needed"
     if job.liars and pattern not in ("federated", "gossip"):
         return f"a sum bears none of {job.liars} liars"
     if flow.servers > job.most:
@@ -174,12 +175,12 @@ def illegal(facts: Facts, part: State | Task, flow: Flow, holder: str) -> str:
 
 
 def _lacks_memory(facts: Facts, part: State, flow: Flow, holder: str) -> str:
-    """How much memory one state part lacks even at the most nodes; empty if it fits."""
+    """What a holder must hold of a state part, even at the most nodes, and the memory that it has; empty if it fits."""
     whole = part.bytes * (1 + part.copies)
     share = {"servers": flow.servers, "shards": facts.job.most}.get(holder, 1)
     if whole / share <= facts.job.memory:
         return ""
-    return f"{size(whole / share)} do not fit in a node of {size(facts.job.memory)}"
+    return f"{size(whole / share)} held by {holder}: too much for a node of {size(facts.job.memory)}"
 
 
 def grid(most: int) -> np.ndarray:

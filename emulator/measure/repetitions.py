@@ -54,7 +54,7 @@ def measure(
     Returns
     -------
     list of Series
-        On rank 0, in the order of `jobs`; empty on the others.
+        On rank 0, in the order of `jobs`, without those that a simulation left out; empty on the others.
     """
     kept = [] if under_way is None else under_way
     series = kept[:] = [Series(job) for job in jobs] if control.rank == 0 else []
@@ -68,7 +68,7 @@ def measure(
         for gate in rounds.gates.values():
             gate.comm.Free()
     kept.clear()
-    return series
+    return [one for one in series if one.seconds]
 
 
 class _Gate:

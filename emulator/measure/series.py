@@ -26,7 +26,8 @@ class Job:
     parts : operations that one call of `once` stands for; the time is divided by it
     labels : more columns for the raw samples
     schedule : makes the operation's persistent collective of phantoms on a communicator, for a simulation that replays
-        it (see `emulator.sim.schedule`); None: every rank runs
+        it (see `emulator.sim.schedule`) or counts its messages; None: unknown
+    every_rank : nothing is replayed
     """
 
     pattern: str
@@ -39,6 +40,7 @@ class Job:
     parts: int = 1
     labels: dict[str, Any] = field(default_factory=dict)
     schedule: Callable[[Any], Any] | None = None
+    every_rank: bool = False
 
 
 @dataclass

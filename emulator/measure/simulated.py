@@ -1,7 +1,8 @@
 """Time operations of simulated ranks: a repetition is exact, so that one is enough unless the network varies.
 
 Where it is exact, a collective is timed by replaying its recorded schedule. On up to `CHECKED_RANKS` ranks the first
-size runs on every rank as well, and only if both times agree are the further sizes replayed.
+size runs on every rank as well, and only if both times agree are the further sizes replayed. A collective that must run
+on more ranks is left out where its messages would take longer than is left of the budget.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ import numpy as np
 from emulator import carrier
 from emulator.measure.series import EXACT, Job, Series, Stop
 from emulator.network.topology import Flat
-from emulator.sim.schedule import NoReplay, replay
+from emulator.sim.recording import NoReplay, messages
+from emulator.sim.schedule import replay
 
 CHECKED_RANKS = 64
 _TOLERANCE = 1e-9
+_MESSAGE_S = 15e-6  # wall seconds of a message between live ranks, until some have been timed
 
 
 def measure(
@@ -29,27 +32,82 @@ def measure(
     Parameters
     ----------
     control : the control plane of simulated ranks
-    jobs, stop, tick : as of `emulator.measure.repetitions.measure`; every job runs at least once, whatever the budget
-    series : on rank 0, of these jobs: filled in as they run
+    jobs, stop, tick : as of `emulator.measure.repetitions.measure`; every job runs at least once, whatever the budget,
+        but for collectives on more than `CHECKED_RANKS` ranks
+    series : on rank 0, of these jobs: filled in as they run; those left out stay empty
     """
-    root, exact = control.Get_rank() == 0, carrier.of(control).exact
-    began = ticked = time.perf_counter()
-    replays = _Replays(control) if root and exact else None
-    for index, job in enumerate(jobs):
-        reason = control.bcast(replays.settle(series[index]) if replays is not None else "")
-        while not reason:
-            rows = control.gather(_repetition(job, control.Get_rank()))
-            if root:
-                now = time.perf_counter()
-                _add(series[index], rows)
-                if replays is not None:
-                    replays.compare(series[index])
-                over = "budget" if now - began > stop.budget else ""
-                reason = series[index].stopped = EXACT if exact else stop.reason(series[index].seconds) or over
-                if tick is not None:
-                    tick(now - ticked)
-                ticked = now
-            reason = control.bcast(reason)
+    rank, exact = control.Get_rank(), carrier.of(control).exact
+    root = _Root(control, jobs, series, stop, tick, exact) if rank == 0 else None
+    running = control.bcast(root and root.next())
+    while running is not None:
+        rows = control.gather(_repetition(jobs[running], rank))
+        running = control.bcast(root and root.add(rows))
+
+
+class _Root:
+    """Decides on rank 0 which job all ranks run next, and times those that need not run."""
+
+    def __init__(
+        self, control: Any, jobs: Sequence[Job], series: Sequence[Series], stop: Stop,
+        tick: Callable[[float], None] | None, exact: bool,
+    ) -> None:  # fmt: skip
+        self._jobs, self._series, self._stop, self._tick, self._exact = jobs, series, stop, tick, exact
+        self._replays, self._left = (_Replays(control) if exact else None), _Left()
+        self._at = -1
+        self._began = self._started = self._ticked = time.perf_counter()
+
+    def next(self) -> int | None:
+        """Go on to the next job that must run, and give its index; None where no more must."""
+        for at in range(self._at + 1, len(self._jobs)):
+            self._at, one = at, self._series[at]
+            settled = self._replays is not None and self._replays.settle(one)
+            now = self._advance()
+            left = self._began + self._stop.budget - now
+            if not settled and not self._left.out(one.job, max(left, self._stop.budget / len(self._jobs))):
+                self._started = now
+                return at
+        return None
+
+    def add(self, rows: Sequence[tuple[float, float, int] | None]) -> int | None:
+        """Add a repetition of the job that runs; gives the index of the one to run next."""
+        one, now = self._series[self._at], self._advance()
+        _add(one, rows)
+        self._left.took(now - self._started)
+        self._started = now
+        if self._replays is not None:
+            self._replays.compare(one)
+        share = self._stop.budget * (self._at + 1) / len(self._jobs)  # with what earlier jobs have not used
+        over = "budget" if now - self._began > share else ""
+        one.stopped = EXACT if self._exact else self._stop.reason(one.seconds) or over
+        return self.next() if one.stopped else self._at
+
+    def _advance(self) -> float:
+        """Move the progress bar on; gives the wall time."""
+        now = time.perf_counter()
+        if self._tick is not None:
+            self._tick(now - self._ticked)
+        self._ticked = now
+        return now
+
+
+class _Left:
+    """Which collectives on many ranks are left out, by how long a message between live ranks has taken so far."""
+
+    def __init__(self) -> None:
+        self._each, self._messages = _MESSAGE_S, 0
+
+    def out(self, job: Job, seconds: float) -> bool:
+        """Tell whether a job is left out, if so many wall seconds are left."""
+        self._messages = 0
+        if job.schedule is None or job.ranks <= CHECKED_RANKS:
+            return False
+        self._messages = messages(job.schedule, job.ranks)
+        return self._messages * self._each > seconds
+
+    def took(self, seconds: float) -> None:
+        """Take note of the wall seconds of a repetition."""
+        if self._messages:
+            self._each = seconds / self._messages
 
 
 class _Replays:
@@ -65,17 +123,17 @@ class _Replays:
         self.agreed: dict[tuple[str, int], bool] = {}
         self._replayed: float | None = None
 
-    def settle(self, series: Series) -> str:
-        """Time a job without running it if that is exact; gives why it is not repeated, else nothing."""
+    def settle(self, series: Series) -> bool:
+        """Time a job without running it, and tell whether that is exact."""
         job = series.job
         agreed = self.agreed.get((job.pattern, job.ranks))
         self._replayed = None if agreed is False else self._replay(job)
         if self._replayed is None or (agreed is None and job.ranks <= CHECKED_RANKS):
-            return ""
+            return False
         series.seconds.append(self._replayed / job.parts)
         series.skews.append(0.0)
         series.wrong, series.stopped = None, EXACT
-        return EXACT
+        return True
 
     def compare(self, series: Series) -> None:
         """Compare the time of a job that has run with its replay."""
@@ -87,7 +145,8 @@ class _Replays:
         """Seconds of a job by its schedule; None if it has none, or the result could not be exact."""
         network = self._network
         whole = job.ranks == network.ranks
-        if job.schedule is None or not (whole or (isinstance(network.plan.topology, Flat) and not network.plan.listed)):
+        flat = isinstance(network.plan.topology, Flat) and not network.plan.listed
+        if job.schedule is None or job.every_rank or not (whole or flat):
             return None  # part of another topology than a flat one has paths of its own
         try:
             return replay(job.schedule, job.ranks, network).seconds

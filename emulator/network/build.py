@@ -72,7 +72,7 @@ def _segments(link: schema.LinkSection) -> tuple[Segment, ...]:
     found = tuple(Segment(each.above, each.latency, each.bandwidth) for each in link.segment)
     sizes = [each.above for each in found]
     if sizes != sorted(set(sizes)):
-        raise UsageError(f"link.segment.above: segments stand in rising order of size, got {sizes}: reorder them")
+        raise UsageError(f"link.segment.above: segments stand in rising order of size, got {sizes}: sort them")
     fastest = min((each.beta for each in found), default=0.0)
     if found and fastest < (link.bandwidth or 0.0):
         raise UsageError(

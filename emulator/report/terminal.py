@@ -56,19 +56,22 @@ def styled(items: Iterable[Item], width: int, full: bool = False) -> Iterator[St
 
 
 def lines(items: Iterable[Item], width: int, full: bool = False) -> Iterator[layout.Line]:
-    """The lines of a view; an empty line stands around tables and before paragraphs with a heading."""
+    """The lines of a view; an empty line stands around tables, before headings and before a group of led paragraphs."""
     blank, below = True, False  # whether the last line was empty; whether a table ended with it
+    led = False  # whether a paragraph with a lead ended with it
     for shown in items:
         if isinstance(shown, Series | Scenario | Drawing) or (isinstance(shown, Detail) and not full):
             continue
         item = shown.item if isinstance(shown, Detail) else shown
         apart = isinstance(item, Table | Map)
-        if (apart or below or (isinstance(item, Text) and item.lead)) and not blank:
+        leads = isinstance(item, Text) and bool(item.lead)
+        begins = isinstance(item, Text) and bool(item.lead) and not (led and item.text)
+        if (apart or below or begins) and not blank:
             yield []
         for line in _lines(item, width, full):
             yield line
             blank = not line
-        below = apart
+        below, led = apart, leads
 
 
 def _lines(item: Item, width: int, full: bool) -> Iterator[layout.Line]:

@@ -279,6 +279,10 @@ class Control(FaultTolerance):
         if self._local is not None:
             self._local.Call_errhandler(code)
 
+    def Set_errhandler(self, errhandler: MPI.Errhandler) -> None:
+        if self._local is not None or errhandler != MPI.ERRORS_RETURN:  # which is how a communicator begins
+            self.alone.Set_errhandler(errhandler)
+
     @property
     def alone(self) -> MPI.Intracomm:
         """A communicator of MPI's that this rank has for itself."""
@@ -297,7 +301,7 @@ def _kept_locally(name: str) -> Any:
     return method
 
 
-_LOCAL = "Get_attr Set_attr Delete_attr Get_errhandler Set_errhandler Get_info Set_info Get_name Set_name"
+_LOCAL = "Get_attr Set_attr Delete_attr Get_errhandler Get_info Set_info Get_name Set_name"
 for _name in _LOCAL.split():
     setattr(Control, _name, _kept_locally(_name))
 

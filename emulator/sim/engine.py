@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-from emulator.comm.send_receive import SendRequest
+from emulator.comm.send_receive import ReceiveRequest, SendRequest
 from emulator.core.cards import Cards, FairPort, Port, Queue
 from emulator.core.clock import Clock, Pacer
 from emulator.core.engine import Engine
@@ -133,11 +133,11 @@ class SimulatedEngine(Engine, Sleeper):
         payload: Any,
     ) -> None:  # fmt: skip
         if phantom.holds(payload):
-            flags, data = flags | FOLLOWS, None
-        else:  # a copy: the sender may use its memory again before the message has arrived
-            data = memoryview(payload if type(payload) is bytes else bytes(payload))
-        message = Arrival(context, self.rank, tag, flags, first, service, size, token, data)
+            flags, payload = flags | FOLLOWS, None
+        message = Arrival(context, self.rank, tag, flags, first, service, size, token, payload)
         self.engines[route.destination].deliver(message)
+        if message.data is not None:  # a copy: the sender may use its memory again before a receive takes the message
+            message.data = memoryview(bytes(payload))
 
     def deliver(self, message: Arrival) -> None:
         self._arrived = message.token - 1  # the order of its source, for messages to several ranks of this host, too
@@ -179,20 +179,36 @@ class SimulatedEngine(Engine, Sleeper):
             return
         self.operation = operation
         self.waits += 1
-        while True:
-            until = operation.hint
-            if until is None:
-                until = math.inf if operation.soonest is None else operation.soonest
-                if operation.source == ANY_SOURCE:
-                    until = min(until, self._next_event())
-            self.loop.block(self, until)
-            self.release()
-            if operation.poll():
-                break
-        self.operation = None
+        try:
+            while True:
+                until = operation.hint
+                if until is None:
+                    until = math.inf if operation.soonest is None else operation.soonest
+                    if operation.source == ANY_SOURCE:
+                        until = min(until, self._next_event())
+                self.loop.block(self, until)
+                self.release()
+                if operation.poll():
+                    break
+        finally:
+            self.operation = None
 
     def turn(self) -> None:
         self.missed = True
+
+    def waits_on(self, now: float) -> float | None:
+        """See `Sleeper.waits_on`: a receive whose message is on its way waits for its first and its last byte."""
+        operation = self.operation
+        message = operation.message if isinstance(operation, ReceiveRequest) else None
+        if message is None or (message.due is not None and message.due <= now):
+            return None
+        for matcher in self.matchers.values():
+            if matcher.later:  # it may be their time
+                return None
+        if message.due is None and message.first > now:
+            return message.first
+        due = message.port.serve(message)
+        return due if due > now and due > self.clock.t else None
 
     def idle(self, polled: Hashable) -> None:
         """Note a poll that found nothing: the same poll again at the same instant lets time pass.

@@ -40,6 +40,10 @@ class Sleeper:
     def turn(self) -> None:
         """Its turn has come while it is `held`."""
 
+    def waits_on(self, now: float) -> float | None:
+        """Give the time until which it would only wait again if it ran now; None: it runs."""
+        return None
+
 
 class _Call(Sleeper):
     """A function that the loop calls at a simulated time, before the ranks that go on at that time."""
@@ -127,11 +131,12 @@ class Loop:
         if self._over:
             raise GreenletExit
         sleeper.since, sleeper.sleeping = self.now, True
+        sleeper.entry += 1
         if until < math.inf:
-            self._schedule(sleeper, until if until > self.now else self.now)
-        else:
-            sleeper.wake_at = math.inf
-            sleeper.entry += 1
+            if until < self.now:
+                until = self.now
+            heappush(self._heap, (until, sleeper.rank, sleeper.entry, sleeper))
+        sleeper.wake_at = until
         self._pass_on(sleeper)
         sleeper.sleeping = False
         if self._over:
@@ -201,6 +206,11 @@ class Loop:
                         break
                     continue
                 self.now = time
+                until = sleeper.waits_on(time) if sleeper.sleeping else None
+                if until is not None:  # spares two switches
+                    sleeper.since = time
+                    self._schedule(sleeper, until)
+                    continue
                 self.running = sleeper
                 return sleeper
         return None

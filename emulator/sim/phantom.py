@@ -37,7 +37,9 @@ class Phantom(np.ndarray[Any, Any]):
         raise _refused(f"numpy.{ufunc.__name__}")
 
     def __array_function__(self, function: Any, types: Any, arguments: Any, named: Any) -> Any:
-        if function in (np.empty_like, np.shape, np.ndim, np.size, np.may_share_memory):
+        if function is np.empty_like and arguments == (self,) and not named:
+            return phantom(self.size, self.dtype).reshape(self.shape)
+        if function in (np.shape, np.ndim, np.size, np.may_share_memory):
             return super().__array_function__(function, types, arguments, named)
         raise _refused(f"numpy.{function.__name__}")
 

@@ -1,118 +1,25 @@
-"""A collective's schedule, recorded from its own `steps` and replayed in numpy for all ranks at once.
+"""A collective's recorded schedule, replayed in numpy for all ranks at once.
 
-The schedule of a collective does not depend on data: which messages a rank sends, and what it waits for in between. It
-is recorded on a communicator that carries nothing, for a few sampled ranks. If their schedules are the same but for the
-peers, and each peer is ``(rank + shift) mod p`` or ``rank XOR mask`` with the same shift or mask on all of them, they
-are taken to be the schedule of every rank, and one step of all ranks is one operation on arrays. That is evidence from
-samples, not proof. The times are those of the emulated network to the bit, late ranks and unlike hosts included: a card
-must serve its messages in the order in which the program sends them, which is checked for each message.
+One step of all ranks is one operation on arrays (see `emulator.sim.recording`). The times are those of the emulated
+network to the bit, late ranks and unlike hosts included: a card must serve its messages in the order in which the
+program sends them, which is checked for each message, and a link that hosts share, or the card of a host with several
+ranks, must belong to one pair of ranks. So it does in a ring that follows the hosts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.carrier import Carrier
-from emulator.comm.buffers import outgoing
-from emulator.errors import UsageError
 from emulator.network import Network
 from emulator.network.topology import Flat
+from emulator.sim.recording import RECEIVE, SEND, WAIT_SEND, Make, NoReplay, folded, needed
 
-_SEND, _RECEIVE, _WAIT_SEND, _WAIT_RECEIVE = range(4)
-_MOST_ROWS = 2_000_000  # of all ranks' schedules: more would take longer to record than is worth it
 _Floats = NDArray[np.float64]
-_Step = tuple[int, int, bool, Any]
-
-
-class NoReplay(UsageError):
-    """The schedule cannot be replayed exactly for all ranks at once: run every rank."""
-
-
-class Collective(Protocol):
-    """What a persistent collective of `primitives` has."""
-
-    def steps(self) -> Iterator[Any]:
-        """Yield each request that must be complete before it goes on."""
-
-
-Make = Callable[[Any], Collective]
-"""Makes a rank's collective on a communicator, with phantoms or arrays of its own."""
-
-
-class _Request:
-    """A request of the recording communicator: it records that it was started, and that it is waited for."""
-
-    def __init__(self, comm: _Recorder, kind: int, peer: int, size: int) -> None:
-        self._comm, self._kind, self._peer, self._size = comm, kind, peer, size
-        self._number = -1
-
-    def Start(self) -> None:
-        self._number = self._comm.note(self._kind, self._peer, self._size)
-
-    def Wait(self) -> bool:
-        self._comm.note(_WAIT_SEND if self._kind == _SEND else _WAIT_RECEIVE, self._number, 0)
-        return True
-
-    def Free(self) -> None:
-        """Do nothing."""
-
-
-class _RecordingCarrier(Carrier):
-    timed = True
-
-
-class _Recorder:
-    """A communicator that carries nothing and notes what one rank does."""
-
-    def __init__(self, rank: int, size: int) -> None:
-        self._rank, self._size = rank, size
-        self.carrier = _RecordingCarrier(self)  # type: ignore[arg-type]
-        self.rows: list[tuple[int, int, int]] = []  # kind, peer or number of the awaited one, bytes
-        self._started = [0, 0]
-
-    def Get_rank(self) -> int:
-        return self._rank
-
-    def Get_size(self) -> int:
-        return self._size
-
-    def note(self, kind: int, peer: int, size: int) -> int:
-        """Note a step; gives the number of a send among the sends, of a receive among the receives."""
-        self.rows.append((kind, peer, size))
-        if kind > _RECEIVE:
-            return -1
-        self._started[kind] += 1
-        return self._started[kind] - 1
-
-    def Isend(self, buf: Any, dest: int, tag: int = 0) -> _Request:
-        request = self.Send_init(buf, dest, tag)
-        request.Start()
-        return request
-
-    def Send(self, buf: Any, dest: int, tag: int = 0) -> None:
-        self.Isend(buf, dest, tag).Wait()
-
-    def __getattr__(self, name: str) -> Any:
-        raise NoReplay(f"{name} is not recorded: run every rank")
-
-    def Send_init(self, buf: Any, dest: int, tag: int = 0) -> _Request:
-        return _Request(self, _SEND, dest, len(outgoing(buf)))
-
-    def Recv_init(self, buf: Any, source: int, tag: int = 0) -> _Request:
-        return _Request(self, _RECEIVE, source, len(outgoing(buf)))
-
-
-def record(make: Make, rank: int, ranks: int) -> NDArray[np.int64]:
-    """Record what one rank of so many does, shape (steps, 3)."""
-    comm = _Recorder(rank, ranks)
-    for request in make(comm).steps():
-        request.Wait()
-    return np.array(comm.rows, dtype=np.int64).reshape(-1, 3)
 
 
 @dataclass(frozen=True)
@@ -147,18 +54,19 @@ def replay(make: Make, ranks: int, network: Network, clocks: _Floats | None = No
     if ranks < 2:
         return Replayed(np.zeros(ranks) if clocks is None else clocks.copy(), 0)
     _check(network)
-    steps = _needed(_folded(make, ranks))
-    state = _State(network, clocks, {number for kind, number, *_ in steps if kind == _WAIT_SEND})
+    steps = needed(folded(make, ranks))
+    same = clocks is None and all(isinstance(size, int) for *_, size in steps)
+    state = _State(network, clocks, {number for kind, number, *_ in steps if kind == WAIT_SEND}, same)
     for kind, number, xor, size in steps:
-        if kind == _SEND:
+        if kind == SEND:
             state.send(number, xor, size)
-        elif kind == _RECEIVE:
+        elif kind == RECEIVE:
             state.receive(number, xor)
-        elif kind == _WAIT_SEND:
+        elif kind == WAIT_SEND:
             np.maximum(state.t, state.ends.pop(number), out=state.t)
         else:
             state.wait(number)
-    return Replayed(state.t, ranks * state.sent)
+    return Replayed(np.broadcast_to(state.t, ranks), ranks * state.sent)
 
 
 def _check(network: Network) -> None:
@@ -170,67 +78,85 @@ def _check(network: Network) -> None:
         raise NoReplay("a message's time is more than alpha + n beta there: run every rank")
     if plan.sharing != "message":
         raise NoReplay("messages share cards packet by packet: run every rank")
-    if network.links:
-        raise NoReplay(f"hosts of {network.name} share links: run every rank")
-    if len(network.hosts) < network.ranks:
-        raise NoReplay(f"ranks of {network.name} share hosts: run every rank")
 
 
-def _folded(make: Make, ranks: int) -> list[_Step]:
-    """Record sampled ranks and give the one schedule: kind, shift or mask or number, whether it is a mask, bytes.
+@dataclass(frozen=True)
+class _Ways:
+    """The ways from all ranks to their targets of one shift or mask: numbers, or arrays by rank.
 
-    All ranks are recorded where they send blocks of different sizes; the bytes of such a step are an array by rank.
+    Attributes
+    ----------
+    alpha, beta : latency and seconds per byte
+    beta_out, gap : seconds per byte of the sender's card, and its least time between two messages
+    links : of each link on the ways, the ranks whose messages pass it, where it is, and its seconds per byte: arrays
     """
-    samples = sorted({rank % ranks for rank in (0, 1, 2, ranks // 3, ranks // 2, ranks - 1)})
-    found = _recorded(make, samples, ranks)
-    if any((one[:, 2] != found[0][:, 2]).any() for one in found):  # who sends how much is known of recorded ranks only
-        if ranks * len(found[0]) > _MOST_ROWS:
-            raise NoReplay("ranks send blocks of different sizes: run every rank")
-        samples = list(range(ranks))
-        found = _recorded(make, samples, ranks)
-    first, sizes = found[0], np.array([one[:, 2] for one in found])
-    alike = (sizes == sizes[0]).all(axis=0).tolist()
-    peers = np.array([one[:, 1] for one in found])
-    own = np.array(samples)[:, None]
-    shifts, masks = (peers - own) % ranks, peers ^ own
-    waits = first[:, 0] > _RECEIVE
-    if (peers[:, waits] != peers[0, waits]).any():
-        raise NoReplay("ranks wait in different orders: run every rank")
-    by_shift, by_mask = (shifts == shifts[0]).all(axis=0), (masks == masks[0]).all(axis=0)
-    if ranks & (ranks - 1):
-        by_mask[:] = False  # a mask leads out of the ranks
-    if not (waits | by_shift | by_mask).all():
-        raise NoReplay("peers are no shift or mask of the rank: run every rank")
-    numbers = np.where(waits, peers[0], np.where(by_shift, shifts[0], masks[0]))
-    told: list[Any] = [int(sizes[0, i]) if same else sizes[:, i] for i, same in enumerate(alike)]
-    return list(zip(first[:, 0].tolist(), numbers.tolist(), (~by_shift).tolist(), told, strict=True))
+
+    alpha: Any
+    beta: Any
+    beta_out: Any
+    gap: Any
+    links: list[tuple[NDArray[np.int64], NDArray[np.int64], _Floats]]
 
 
-def _recorded(make: Make, samples: list[int], ranks: int) -> list[NDArray[np.int64]]:
-    """Record these ranks, which must all do the same kinds of steps."""
-    found = [record(make, rank, ranks) for rank in samples]
-    if any(one.shape != found[0].shape or (one[:, 0] != found[0][:, 0]).any() for one in found):
-        raise NoReplay("ranks do different steps: run every rank")
-    return found
+class _Roads:
+    """The ways of every shift and mask, each laid when it is first used; refuses what two pairs of ranks share."""
 
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        self.alike = isinstance(network.plan.topology, Flat) and not network.plan.listed
+        self.alike = self.alike and len(network.hosts) == network.ranks
+        self._pairs: dict[tuple[str, int], tuple[int, int]] = {}
+        self._local: list[bool] = []  # whether each rank's target is on its own host
+        self._known: dict[tuple[int, bool], _Ways] = {}
 
-def _needed(steps: list[_Step]) -> list[_Step]:
-    """Leave out waits for sends that say nothing: of several in a row the last send's is the latest."""
-    kept: list[_Step] = []
-    done = -1
-    for step in steps:
-        if step[0] == _WAIT_SEND:
-            if step[1] <= done:
-                continue
-            done = step[1]
-            if kept and kept[-1][0] == _WAIT_SEND:
-                kept.pop()
-        kept.append(step)
-    return kept
+    def ways(self, key: tuple[int, bool], targets: NDArray[np.int64]) -> _Ways:
+        """Give the ways from all ranks to these targets, of that shift or mask."""
+        known = self._known.get(key)
+        if known is None:
+            known = self._known[key] = self._lay_one() if self.alike else self._lay(targets.tolist())
+        return known
+
+    def _lay_one(self) -> _Ways:
+        path, nic = self.network.between(0, 1), self.network.hosts[0].nic
+        return _Ways(path.alpha, path.beta, nic.egress_beta, nic.gap, [])
+
+    def _lay(self, targets: list[int]) -> _Ways:
+        network, pairs = self.network, list(enumerate(targets))
+        hosts = [(network.host_of(rank), network.host_of(target)) for rank, target in pairs]
+        paths, local = [network.path(*two) for two in hosts], [one == other for one, other in hosts]
+        if self._local and local != self._local:
+            raise NoReplay(f"ranks of {network.name} share hosts: run every rank")
+        self._local = local
+        for pair, (here, there), path, near in zip(pairs, hosts, paths, local, strict=True):
+            if not near and len(network.hosts) < network.ranks:
+                self._claim(pair, ("out of", here), ("into", there))
+            self._claim(pair, *(("link", link) for link in path.links))
+        nics = [network.hosts[here].nic for here, _ in hosts]
+        columns = [
+            (path.alpha, path.beta, path.beta, 0.0) if near else (path.alpha, path.beta, nic.egress_beta, nic.gap)
+            for path, near, nic in zip(paths, local, nics, strict=True)
+        ]
+        alpha, beta, beta_out, gap = np.array(columns).T
+        return _Ways(alpha, beta, beta_out, gap, [*self._stages([path.links for path in paths])])
+
+    def _claim(self, pair: tuple[int, int], *resources: tuple[str, int]) -> None:
+        """Note that a pair uses these cards and links, which no other pair may."""
+        for one in resources:
+            if self._pairs.setdefault(one, pair) != pair:
+                what = "links" if one[0] == "link" else "hosts"
+                whose = "hosts" if one[0] == "link" else "ranks"
+                raise NoReplay(f"{whose} of {self.network.name} share {what}: run every rank")
+
+    def _stages(self, links: list[Any]) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], _Floats]]:
+        """Give the first link of every way that has one, then the second, and so on."""
+        for at in range(max(len(one) for one in links)):
+            users = [rank for rank, one in enumerate(links) if len(one) > at]
+            found = [links[rank][at] for rank in users]
+            yield np.array(users), np.array(found), np.array([self.network.links[link].beta for link in found])
 
 
 class _State:
-    """Clocks and cards of all ranks, as arrays.
+    """Clocks and cards of all ranks, as arrays: of one element where all ranks do the `same` at the same times.
 
     Attributes
     ----------
@@ -239,54 +165,48 @@ class _State:
     ends : when the last byte of a send has left, by the number of the send, of those that are waited for
     """
 
-    def __init__(self, network: Network, clocks: _Floats | None, awaited: set[int]) -> None:
-        self.network, p = network, network.ranks
+    def __init__(self, network: Network, clocks: _Floats | None, awaited: set[int], same: bool) -> None:
+        self.size, self._roads = network.ranks, _Roads(network)
+        p = 1 if same and self._roads.alike else self.size
         self.ranks = np.arange(p)
         self.t: _Floats = np.zeros(p) if clocks is None else np.array(clocks, dtype=float)
         self.egress, self.ingress, self.latest = np.zeros(p), np.zeros(p), np.full(p, -np.inf)
+        self.links = np.zeros(len(network.links))  # when each is free
         self.source: Any = None  # of the message that each card served last, as a shift or a mask
-        hosts = [network.hosts[network.host_of(rank)] for rank in range(p)]
-        self.beta_out = np.array([host.nic.egress_beta for host in hosts])
-        self.gap = np.array([host.nic.gap for host in hosts])
-        self.alike = isinstance(network.plan.topology, Flat) and not network.plan.listed
         self.sent, self._waited_for = 0, awaited
         self.ends: dict[int, _Floats] = {}
         self._awaited: list[tuple[int, bool, int]] = []  # of each receive, which message of its source it is
         self._received: dict[tuple[int, bool], int] = {}
         self._due: dict[tuple[int, bool], dict[int, _Floats]] = {}
         self._arrived: dict[tuple[int, bool], int] = {}
-        self._paths: dict[tuple[int, bool], tuple[Any, Any]] = {}
 
     def _targets(self, number: int, xor: bool) -> NDArray[np.int64]:
-        return self.ranks ^ number if xor else (self.ranks + number) % len(self.ranks)
-
-    def _path(self, number: int, xor: bool, targets: NDArray[np.int64]) -> tuple[Any, Any]:
-        """Latency and seconds per byte of each rank's path to its target."""
-        known = self._paths.get((number, xor))
-        if known is None:
-            between = self.network.between
-            if self.alike:
-                path = between(0, 1)
-                known = path.alpha, path.beta
-            else:
-                paths = [between(rank, target) for rank, target in enumerate(targets.tolist())]
-                known = np.array([path.alpha for path in paths]), np.array([path.beta for path in paths])
-            self._paths[number, xor] = known
-        return known
+        if len(self.ranks) < self.size:
+            return self.ranks
+        return self.ranks ^ number if xor else (self.ranks + number) % self.size
 
     def send(self, number: int, xor: bool, size: int | NDArray[np.int64]) -> None:
-        """Every rank sends to the rank that is so far away; see `emulator.core.engine.Engine._depart`."""
+        """Every rank sends to the rank that is so far away; see `emulator.core.engine.Engine.leave`."""
         targets = self._targets(number, xor)
-        alpha, beta = self._path(number, xor, targets)
-        out = size * self.beta_out
+        ways = self._roads.ways((number, xor), targets)
+        out = size * ways.beta_out
         start = np.maximum(self.t, self.egress)
-        self.egress = start + np.maximum(out, self.gap)
+        self.egress = start + np.maximum(out, ways.gap)
         if self.sent in self._waited_for:
             self.ends[self.sent] = start + out
         self.sent += 1
         first, service = np.empty_like(start), np.empty_like(start)
-        first[targets], service[targets] = start + alpha, size * beta
+        first[targets], service[targets] = self._pass(start, size, ways) + ways.alpha, size * ways.beta
         self._serve(first, service, (number, xor))
+
+    def _pass(self, start: _Floats, size: int | NDArray[np.int64], ways: _Ways) -> _Floats:
+        """Pass the links on the ways; gives when the first bytes have passed the last one."""
+        if ways.links:
+            start = start.copy()
+        for users, links, beta in ways.links:
+            start[users] = np.maximum(start[users], self.links[links])
+            self.links[links] = start[users] + (size if isinstance(size, int) else size[users]) * beta
+        return start
 
     def _serve(self, first: _Floats, service: _Floats, key: tuple[int, bool]) -> None:
         """Every card serves a message; see `emulator.core.cards.Port`."""
@@ -300,7 +220,7 @@ class _State:
 
     def receive(self, number: int, xor: bool) -> None:
         """Every rank posts a receive from the rank that is so far away."""
-        key = (number, xor) if xor else (-number % len(self.ranks), xor)  # as its sender counts
+        key = (number, xor) if xor else (-number % self.size, xor)  # as its sender counts
         count = self._received[key] = self._received.get(key, -1) + 1
         self._awaited.append((*key, count))
 

@@ -15,6 +15,7 @@ _END = "\0"
 _PROGRESS = re.compile(r".*: [\d.]+ of [\d.]+ after \d")
 _STAMP = re.compile(r"\d{8}T\d{6}Z|\d{4}-\d\d-\d\dT")
 """Of a run folder or an environment: its line is left out of a document."""
+_INTERVAL = re.compile(r"\[[^]]+]")
 _QUANTITY = re.compile(
     r"""[-+±]?(?<![\w.])\d[\d,]*(\.\d+)?(e[-+]?\d+)?   # a number
         (\s?(ns|us|ms|s|min|h|%|x|[kKMGT]?i?B(/s)?|[kMG]?bit/s)(?![\w/]))?  # and its unit""",
@@ -62,12 +63,15 @@ def differs(expected: list[str], printed: list[str], *, timed: bool) -> str | No
 
 
 def _formed(lines: list[str], timed: bool) -> list[str]:
-    """Put lines into the form that is compared; how often a row was repeated depends on the machine everywhere."""
+    """Put lines into the form that is compared.
+
+    How often a row was repeated, and so whether it has an interval, depends on the machine everywhere.
+    """
     formed = []
     counted = False
     for line in lines:
         counted = line.endswith("  n") or (counted and line.strip() not in ("", OMITTED))
-        kept = re.sub(r"\s+(\d+|n)$", " n", line) if counted else line
+        kept = " ".join(_INTERVAL.sub("-", re.sub(r"(\d+|n)$", "n", line)).split()) if counted else line
         formed.append(shape(kept) if timed and line.strip() != OMITTED else kept)
     return formed
 

@@ -100,6 +100,20 @@ def refuse(comm: Any, name: str, options: str) -> str:
     return lines[0]
 
 
+def refuse_simulated(name: str, ranks: int, options: str) -> str:
+    """Start a demo's command on simulated ranks, which it refuses as `refuse` of real ones; the only line."""
+    command = importlib.import_module(f"demos.{name}").main
+    with tempfile.TemporaryDirectory() as own:
+        folder = Path(own) / "run"
+        words = ["--simulate", str(ranks), "--net", "home", "--out", str(folder), *shlex.split(options)]
+        done = CliRunner().invoke(command, words)
+        assert (done.exit_code, done.stdout) == (2, ""), done.output
+        assert not folder.exists(), "a refused run leaves nothing"
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("error: ")
+    return done.stderr
+
+
 def same_as_reported(printed: str, folder: Path) -> str:
     """Compare what a run has printed with the report of its folder; returns the run's last line."""
     again = CliRunner().invoke(report, [str(folder)], env=WIDE)

@@ -15,7 +15,7 @@ def test_a_budget_that_was_too_short_is_warned_of(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(timing, "perf_counter", lambda: next(clock))
     monkeypatch.setattr(timing, "measure", lambda *arguments, **named: [])
     run = SimpleNamespace(
-        budget=2.0, seed=0, control=None, under_way=[], launch=SimpleNamespace(of=1),
+        budget=2.0, seed=0, clock="wall", control=None, under_way=[], launch=SimpleNamespace(of=1),
         options=SimpleNamespace(budget=2.0),
         progress=lambda *arguments: nullcontext(Progress()), warn=warnings.append,
     )  # fmt: skip

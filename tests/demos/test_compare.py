@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from demos.compare import PATTERNS, _own_terms, price
-from tests.demos.launched import refuse, run_demo, simulate_demo
-from tests.ranks import on_ranks
+from tests.demos.launched import refuse_simulated, run_demo, simulate_demo
 
 
 def test_on_an_emulated_network_the_formulas_hold(tmp_path: Path) -> None:
@@ -59,9 +57,9 @@ def test_own_terms_explain_the_shortest_and_the_longest_vector() -> None:
 REFUSED = {"--ranks 2": "at least 3", "--sizes 12": "whole numbers of float64"}
 
 
-@on_ranks(4, options=list(REFUSED))
-def test_bad_input(comm: Any, options: str) -> None:
-    assert REFUSED[options] in refuse(comm, "compare", options)
+@pytest.mark.parametrize("options", REFUSED)
+def test_bad_input(options: str) -> None:
+    assert REFUSED[options] in refuse_simulated("compare", 4, options)
 
 
 def test_prices() -> None:

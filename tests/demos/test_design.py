@@ -34,6 +34,7 @@ def test_every_case_is_new_checked_planned_and_drawn(tmp_path, case):
     assert status == 0
     assert "wins: " in said
     assert "the default: " in said
+    assert len(said.splitlines()) <= 43  # one screen, with the line about the file
     assert run("check", str(saved))[0] == 0
     status, said, _ = run("predict", str(saved))
     assert "nodes to ask for" in said
@@ -172,6 +173,19 @@ def test_the_plan_shows_the_memory_of_the_fullest_machine():
     first = said[next(number for number, line in enumerate(said) if line.startswith(" nodes")) + 1]
     assert "800 MB  dense by all-reduce" in first  # a server's; a node holds 18.1 MB
     assert any(line.endswith("800 MB of 32 GB") for line in said)
+
+
+def test_a_plan_merges_cuts_of_one_rule_and_lists_all_when_asked():
+    sheet = str(HERE / "recommendation.toml")
+    screen, full = run("plan", sheet)[1], run("plan", sheet, "--full")[1]
+    found = design.plan(design.load(sheet))
+    assert full.count(" times as much") == len(found.ranked)  # the winner's reason says it of the next
+    assert screen.count("too much for a node") == 1
+    assert full.count("too much for a node") == sum("too much" in reason for reason in found.cut)
+    cuts = [
+        re.findall(r"^ {2,5}(\d+)  ", text.partition("\ncut by rules\n")[2], re.MULTILINE) for text in (screen, full)
+    ]
+    assert [sum(map(int, counts)) for counts in cuts] == [sum(found.cut.values())] * 2
 
 
 def test_a_rule_that_is_broken_twice_is_one_rule():

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.demos.launched import run_demo
+from tests.demos.launched import simulate_demo
 
-NETWORK = ("--net", "10gbe", "--pace", "none", "--compute", "none", "--rounds", "3")
+NETWORK = ("--net", "10gbe", "--compute", "none", "--rounds", "3")
 
 
 def test_rounds_liars_and_diloco_are_printed_as_they_are_kept(tmp_path: Path) -> None:
-    done = run_demo("federated", 5, tmp_path / "run", *NETWORK)
+    done = simulate_demo("federated", 5, tmp_path / "run", *NETWORK)
     assert done.status == 0, done.text
     result = done.result
     assert result["check"]["wrong"] == 0

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from demos._lib.gossip_results import measured_contraction
-from tests.demos.launched import refuse, run_demo, simulate_demo
-from tests.ranks import on_ranks
+from tests.demos.launched import refuse_simulated, run_demo, simulate_demo
 
 SHORT = ("--sizes", "8,1K", "--rumours", "2", "--budget", "2", "--graphs", "ring,exponential,complete")
 
@@ -55,9 +54,9 @@ def test_one_size_alone_is_measured_without_a_formula(tmp_path: Path) -> None:
 REFUSED = {"--graphs moebius": "moebius", "--graphs '0-1;2-3'": "connected", "--ranks 1": "between 2 ranks or more"}
 
 
-@on_ranks(4, options=list(REFUSED))
-def test_bad_input_is_one_line(comm: Any, options: str) -> None:
-    assert REFUSED[options] in refuse(comm, "gossip", f"--sizes 8 --rumours 1 --budget 1 {options}")
+@pytest.mark.parametrize("options", REFUSED)
+def test_bad_input_is_one_line(options: str) -> None:
+    assert REFUSED[options] in refuse_simulated("gossip", 4, f"--sizes 8 --rumours 1 --budget 1 {options}")
 
 
 def test_a_contraction_is_measured_where_the_slowest_mode_rules() -> None:

@@ -14,7 +14,6 @@ from demos.parameter_server import TOLERANCE, parse_slow
 from emulator.errors import UsageError
 from emulator.report import page
 from tests.demos import launched
-from tests.ranks import on_ranks
 
 
 def run_demo(folder: Path, name: str, ranks: int, *options: str) -> tuple[int | None, str, Any]:
@@ -74,9 +73,9 @@ REFUSED = {
 }
 
 
-@on_ranks(3, options=list(REFUSED))
-def test_bad_input_is_one_line(comm: Any, options: str) -> None:
-    assert REFUSED[options] in launched.refuse(comm, "parameter_server", f"--sizes 64 --steps 2 {options}")
+@pytest.mark.parametrize("options", REFUSED)
+def test_bad_input_is_one_line(options: str) -> None:
+    assert REFUSED[options] in launched.refuse_simulated("parameter_server", 3, f"--sizes 64 --steps 2 {options}")
 
 
 def test_slow_reads_ranks_and_factors() -> None:

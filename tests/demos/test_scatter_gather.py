@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from demos._lib import corpus
-from tests.demos.launched import refuse, run_demo, simulate_demo
-from tests.ranks import on_ranks
+from tests.demos.launched import refuse_simulated, run_demo, simulate_demo
 
 
 def test_on_an_emulated_network_everything_is_checked(tmp_path: Path) -> None:
@@ -69,14 +68,13 @@ REFUSED = {
 }
 
 
-@on_ranks(4, options=list(REFUSED))
-def test_bad_input(comm: Any, options: str) -> None:
-    assert REFUSED[options] in refuse(comm, "scatter_gather", options)
+@pytest.mark.parametrize("options", REFUSED)
+def test_bad_input(options: str) -> None:
+    assert REFUSED[options] in refuse_simulated("scatter_gather", 4, options)
 
 
-@on_ranks(2)
-def test_two_ranks_are_too_few(comm: Any) -> None:
-    assert "at least 3 ranks" in refuse(comm, "scatter_gather", "")
+def test_two_ranks_are_too_few() -> None:
+    assert "at least 3 ranks" in refuse_simulated("scatter_gather", 2, "")
 
 
 def test_the_corpus_is_python_s_own() -> None:

@@ -96,6 +96,13 @@ def test_the_status_is_the_programs_and_nothing_is_left():
     assert alive == []
 
 
+def test_a_limit_has_the_queue_and_the_congestion_control_that_were_asked_for():
+    line = ["--rate", "50mbit", "--burst", "32kb", "--queue", "1s", "--congestion", "reno"]
+    done = two_hosts(*line, "1", "sh", "-c", "echo SEEN $(tc qdisc show dev cable) $(ip route show dev cable)")
+    seen = [text for text in done.stdout.splitlines() if text.startswith("SEEN")]
+    assert [("rate 50Mbit" in one, "lat 1s" in one, "congctl reno" in one) for one in seen] == 2 * [3 * (True,)]
+
+
 def running(pid):
     return Path(f"/proc/{pid}").exists()
 

@@ -13,12 +13,13 @@ from emulator.report.model import (
     Row,
     Table,
     Text,
+    Verdict,
     grouped,
 )
 from emulator.report.views import common
 from emulator.units import format_size
 
-_MOST_CHECKS = 4  # on one screen
+_MOST_CHECKS = 8  # that failed, on one screen
 
 
 def fits(
@@ -116,9 +117,9 @@ def held_out(result: common.Result) -> Iterator[Item]:
     of = grouped(result["held_out"], lambda row: row.get("pattern", ""))
     for pattern, rows in of.items():
         errors = sorted(abs(row["relative_error"]) for row in rows)
-        known = f"fitted on p <= {result['fitted_up_to']}, " if result.get("fitted_up_to") else ""
+        known = f"fitted on p <= {result['fitted_up_to']} " if result.get("fitted_up_to") else ""
         typical, worst = formats.percent(errors[len(errors) // 2]), formats.percent(errors[-1])
-        told = f"{pattern}, {known}predicts p = {rows[0]['ranks']}: median error {typical}, worst {worst}"
+        told = f"{pattern} {known}predicts p = {rows[0]['ranks']}: median error {typical}, worst {worst}"
         line = Text(told, lead="Held out: ")
         yield line if len(of) == 1 else Detail(line)
         if len(of) == 1:
@@ -127,8 +128,10 @@ def held_out(result: common.Result) -> Iterator[Item]:
             yield Detail(Table.of("Held-out points", columns, rows))
 
 
-def checks(rows: Sequence[Row]) -> Table:
-    """Configured beside recovered values, each in the unit that it names."""
+def checks(rows: Sequence[Row]) -> Iterator[Item]:
+    """How many terms were recovered, after a table of configured beside recovered values: of failures on one screen."""
+    if not rows:
+        return
     columns = [
         Column("what", left=True),
         Column("term", left=True),
@@ -137,8 +140,11 @@ def checks(rows: Sequence[Row]) -> Table:
         Column("off by", _off, lambda share: f"{share * 100:+.3f} %" if abs(share) >= 5e-6 else "0.000 %", priority=1),
         Column("", "passed", lambda passed: "PASS" if passed else "FAIL", tone=lambda p: "good" if p else "bad"),
     ]
-    key = sorted(sorted(range(len(rows)), key=lambda number: bool(rows[number]["passed"]))[:_MOST_CHECKS])
-    return Table.of("Configured and recovered (PASS within 1 %)", columns, rows, key=key)
+    failed = [number for number, row in enumerate(rows) if not row["passed"]]
+    table = Table.of("Configured and recovered (PASS within 1 %)", columns, rows, key=failed[:_MOST_CHECKS])
+    yield table if failed else Detail(table)
+    good = len(rows) - len(failed)
+    yield Verdict(not failed, f"{good} of {len(rows)} configured terms recovered within 1 %")
 
 
 def _off(row: Row) -> float:

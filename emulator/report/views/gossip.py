@@ -10,7 +10,7 @@ from emulator.report import formats
 from emulator.report.model import Axis, Column, Curve, Detail, Item, Row, Series, Table, spread
 from emulator.report.views import charts, common
 
-_MOST_TIMES = 5  # rows of times on one screen
+_MOST_TIMES = 4  # rows of times on one screen
 
 
 def finding(result: common.Result) -> str | None:
@@ -50,7 +50,7 @@ def view(result: common.Result) -> Iterator[Item]:
         )
     rumours = result.get("rumours") or []
     if rumours:
-        yield Table.of(f"rumours of 1 KiB among {ranks} ranks", _RUMOURS, rumours)
+        yield Table.of(f"rumours of 1 KiB among {ranks} ranks: rounds until all know", _RUMOURS, rumours)
         yield from common.formula_errors(result, "averages", "rumours")
     curves = [Curve(way["way"], range(len(way["distances"])), way["distances"], style="line") for way in ways]
     if curves:
@@ -92,12 +92,12 @@ def _followed(row: Row) -> float | None:
 
 _RUMOURS = [
     Column("mode", left=True),
-    Column("rounds until all know", _rounds),
+    Column("rounds", _rounds),
     Column("expected", form=formats.fixed(".2f")),
     Column("bounds (push)", "bounds", formats.or_dash(lambda ends: f"{ends[0]:.2f} .. {ends[1]:.2f}"), priority=4),
     Column("rounds given", "rounds_given", priority=5),
     Column("messages", form=formats.fixed(".0f"), priority=2),
-    Column("with the rumour", "informative", formats.fixed(".0f"), priority=3),
+    Column("with rumour", "informative", formats.fixed(".0f"), priority=3),
     Column("time", lambda row: median(row["seconds"]), formats.microseconds, "us"),
     Column("followed", _followed, formats.microseconds, "us"),
     Column("off by", lambda row: common.off(_followed(row), median(row["seconds"])), formats.off, priority=1),

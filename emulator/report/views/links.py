@@ -8,11 +8,10 @@ from typing import Any
 
 from emulator.measure import protocol_limits
 from emulator.report import formats
-from emulator.report.model import Column, Detail, Item, Map, Row, Series, Table, Text, Verdict, grouped
+from emulator.report.model import Column, Detail, Item, Map, Row, Series, Table, Text, grouped
 from emulator.report.views import charts, common, fits
 from emulator.units import format_rate, format_size, format_time
 
-_MOST_CHECKS = 12
 _WIDEST_MAP = 10  # ranks, on one screen
 
 
@@ -45,7 +44,7 @@ def view(result: common.Result) -> Iterator[Item]:
     yield from fits.earlier(result)
     yield from _switches(fine, result)
     yield from _maps(result)
-    yield from _checks(result.get("checks") or ())
+    yield from fits.checks(result.get("checks") or ())
     yield from _plots(result, {one["pattern"] for one in fine})
 
 
@@ -97,19 +96,6 @@ def _map(title: str, result: Mapping[str, Any], values: Mapping[tuple[int, int],
             matrix[destination][source] = value
     names = [str(rank) for rank in range(ranks)]
     return Map(title, names, names, matrix, form=lambda t: format_time(t).replace(" ", ""), scale=charts.TIME)
-
-
-def _checks(checks: Sequence[Row]) -> Iterator[Item]:
-    """A line per configured pair of terms if there are few; else the failures, and a count of the others."""
-    if not checks:
-        return
-    failed = [one for one in checks if not one["passed"]]
-    # Where there are many, one of each configured value.
-    examples = list({(one["term"], one["configured"]): one for one in reversed(checks)}.values())[::-1]
-    shown = checks if len(checks) <= _MOST_CHECKS else (failed or examples)[:_MOST_CHECKS]
-    yield fits.checks(shown)
-    good = len(checks) - len(failed)
-    yield Verdict(not failed, f"{good} of {len(checks)} terms of configured paths recovered within 1 %")
 
 
 def _plots(result: Mapping[str, Any], fine: set[str]) -> Iterator[Series]:

@@ -57,8 +57,7 @@ def view(result: common.Result) -> Iterator[Item]:
     if result["fits"]:
         yield from map(Detail, _what_terms_are(result))
     yield from fits.held_out(result)
-    if result.get("checks"):
-        yield fits.checks(result["checks"])
+    yield from fits.checks(result.get("checks") or ())
     unchecked = [Text(f"not checked: {text}", "dim") for text in result.get("unchecked") or ()]
     yield from unchecked[:1]
     yield from map(Detail, unchecked[1:])

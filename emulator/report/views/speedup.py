@@ -91,15 +91,18 @@ def optimum(one: Row) -> Iterator[str]:
             f"R(p*) = {best['ratio']:.2f}"
         )
     if knee and best["p"] < MOST_NODES:
-        rest = f" (50 % at p = {one['inefficient']['p']})" if one["inefficient"] else ""
-        yield (
-            f"nodes to ask for (5 % off): {knee['p']}, S = {knee['speedup']:.2f}, "
-            f"efficiency {knee['efficiency'] * 100:.1f} %{rest}"
-        )
+        yield f"nodes to ask for (5 % off): {_worth(knee)}"
+        efficient = one.get("efficient")
+        if efficient and efficient["p"] < knee["p"]:
+            yield f"recommended (efficiency >= 50 %): {_worth(efficient)}"
     if dominated is None:
         yield f"communication does not dominate up to p = {MOST_NODES}"
     else:
         yield f"communication dominates from p = {dominated['p']}, where S = {dominated['speedup']:.2f}"
+
+
+def _worth(row: Row) -> str:
+    return f"{row['p']}, S = {row['speedup']:.2f}, efficiency {row['efficiency'] * 100:.1f} %"
 
 
 def _nodes(p: int) -> str:

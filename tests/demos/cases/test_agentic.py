@@ -9,8 +9,7 @@ import pytest
 
 from demos._lib import char_model as model
 from demos.cases import agentic
-from tests.demos.launched import refuse
-from tests.ranks import on_ranks
+from tests.demos.launched import refuse_simulated
 
 
 @pytest.mark.parametrize("parts", [1, 2, 3, 7])
@@ -53,8 +52,6 @@ def check_run(result: dict[str, Any]) -> None:
         assert terms[term]["predicted"] == pytest.approx(terms[term]["measured"], rel=0.15), term
 
 
-@on_ranks(2)
-def test_two_ranks_are_too_few(comm: Any) -> None:
-    assert "needs at least 3 ranks (the orchestrator, and a pair that shares the model), got 2" in refuse(
-        comm, "cases.agentic", ""
-    )
+def test_two_ranks_are_too_few() -> None:
+    why = "the orchestrator, and a pair that shares the model"
+    assert f"needs at least 3 ranks ({why}), got --simulate 2" in refuse_simulated("cases.agentic", 2, "")

@@ -1,10 +1,12 @@
 """The chapters of the cases: every command that runs or drills a case prints what they show below it.
 
+A case prints the same on simulated ranks as on real ones, so its commands run there, but for `ON_REAL_RANKS`.
 The other commands are run by `tests.scripts.docs.test_documents`.
 """
 
 from __future__ import annotations
 
+import importlib
 import math
 import re
 import shlex
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 from emulator import results
 from emulator.launch import mpirun
@@ -26,6 +29,13 @@ from tests.demos.launched import WIDE, same_as_reported
 ROOT = Path(__file__).parents[3]
 CHAPTERS = sorted((ROOT / "docs" / "cases").glob("*.md"))
 CHECKS: dict[str, Callable[[dict[str, Any]], Any]] = {"rag": test_rag.check_run, "agentic": test_agentic.check_run}
+ON_REAL_RANKS = (
+    "mpirun -n 8 python -m demos.cases.federated ",
+    "python -m demos.design drill demos/cases/agentic.toml ",
+)
+"""A sample, and the drill whose policy starts processes, which are not simulated."""
+RANKS = "8"
+"""Of a job whose command names no number."""
 _NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?(?:e[-+]\d+)?")
 _MEASURED = re.compile(r"^(compute|latency|bandwidth|waiting|total) .*%$|by at most|err by")
 """Lines whose numbers depend on which message a busy machine delivers first, or on rounding."""
@@ -40,10 +50,27 @@ def shown(chapter: Path) -> list[tuple[str, list[str]]]:
             for step in steps]  # fmt: skip
 
 
+def simulated(command: str, folder: Path) -> list[str]:
+    """Run a command of a chapter on as many simulated ranks, in this process; its lines."""
+    words = _words(command)
+    ranks = words[words.index("-n") + 1] if "-n" in words else RANKS
+    module, *options = words[words.index("-m") + 1 :]
+    if "-n" in options:
+        del options[(at := options.index("-n")) : at + 2]
+    options += ["--simulate", ranks, "--out", str(folder)]
+    done = CliRunner().invoke(importlib.import_module(module).main, options, env=WIDE)
+    assert done.exit_code == 0, done.output
+    return done.output.splitlines()
+
+
+def _words(command: str) -> list[str]:
+    """A command's words, files by their absolute paths."""
+    return [str(ROOT / word) if word.endswith(".toml") and "=" not in word else word for word in shlex.split(command)]
+
+
 def printed(command: str, folder: Path) -> list[str]:
     """Run a command of a chapter as a user does, in a folder; its lines."""
-    words = shlex.split(command)
-    words = [str(ROOT / word) if word.endswith(".toml") and "=" not in word else word for word in words]
+    words = _words(command)
     if words[:2] == ["mpirun", "-n"]:
         words = mpirun.command(int(words[2]), words[4:])
     elif words[0] == "python":
@@ -73,6 +100,7 @@ def same(expected: str, seen: str) -> bool:
     return all(math.isclose(a, b, rel_tol=_OFF) or max(abs(a), abs(b)) < _ROUNDING for a, b in pairs)
 
 
+@pytest.mark.usefixtures("catalogue_as_it_was")
 @pytest.mark.parametrize("chapter", CHAPTERS, ids=lambda path: path.stem)
 def test_commands_print_what_the_chapter_shows(chapter: Path, tmp_path: Path) -> None:
     commands = shown(chapter)
@@ -80,9 +108,11 @@ def test_commands_print_what_the_chapter_shows(chapter: Path, tmp_path: Path) ->
     for number, (command, lines) in enumerate(commands):
         folder = tmp_path / str(number)
         folder.mkdir()
-        given = printed(command, folder)
+        given = (printed if command.startswith(ON_REAL_RANKS) else simulated)(command, folder)
         if command.startswith("mpirun"):
             check_result(chapter.stem, given, folder)
+        elif " drill " in command:
+            check_drill(folder)
         left = iter(given)
         for line in lines:
             assert any(same(line, one) for one in left), f"{command}\ndoes not print, in this order:\n{line}"
@@ -93,6 +123,15 @@ def check_result(name: str, lines: list[str], folder: Path) -> None:
     (saved,) = folder.rglob(results.RESULT)
     assert same_as_reported("\n".join(lines), saved.parent).startswith("page: ")
     CHECKS.get(name, dict)(results.load(saved.parent))
+
+
+def check_drill(folder: Path) -> None:
+    """Check by its result file that a case survived its drill: every fault fired, and every check holds."""
+    (saved,) = folder.rglob(results.RESULT)
+    drill = results.load(saved.parent)["drill"]
+    assert drill["outcome"] == "recovered"
+    assert all(fault["fired"] for fault in drill["faults"])
+    assert all(check["ok"] for check in drill["checks"].values())
 
 
 def test_a_changed_figure_or_word_is_found() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,10 +9,10 @@ from click.testing import CliRunner
 
 from demos import design
 from demos._lib import design_drill
-from emulator import results
 from emulator.design.model import design_of
 from emulator.design.sheet import load
 from faults.patterns import catalogue
+from tests.demos.cases.test_chapters import check_drill
 
 CASES = Path(__file__).parents[3] / "demos" / "cases"
 
@@ -26,36 +25,13 @@ def test_a_policy_that_the_program_does_not_have_is_drilled_by_its_pattern() -> 
     assert "rag" not in catalogue.CATALOGUE
 
 
-@pytest.fixture
-def catalogue_as_it_was() -> Iterator[None]:
-    before = dict(catalogue.CATALOGUE)
-    yield
-    catalogue.CATALOGUE.clear()
-    catalogue.CATALOGUE.update(before)
-
-
 @pytest.mark.usefixtures("catalogue_as_it_was")
-@pytest.mark.parametrize(
-    ("name", "ranks", "change"),
-    [
-        ("swarm", 6, ()),
-        ("federated", 6, ()),
-        ("rag", 4, ()),
-        ("recommendation", 6, ()),
-        ("agentic", 4, ("--change", "fault_tolerance.policy=spare")),
-    ],
-)
-def test_a_case_survives_its_drill_on_simulated_ranks(
-    tmp_path: Path, name: str, ranks: int, change: tuple[str, ...]
-) -> None:
-    options = ["--simulate", str(ranks), "--out", str(tmp_path), *change]
-    done = CliRunner().invoke(design.main, ["drill", str(CASES / f"{name}.toml"), *options])
+def test_a_drill_of_another_policy_is_survived_on_simulated_ranks(tmp_path: Path) -> None:
+    """The agentic case, whose own policy starts processes; the other cases' drills are those of their chapters."""
+    options = ["--simulate", "4", "--out", str(tmp_path), "--change", "fault_tolerance.policy=spare"]
+    done = CliRunner().invoke(design.main, ["drill", str(CASES / "agentic.toml"), *options])
     assert done.exit_code == 0, done.output
-    found = results.load(tmp_path)
-    assert found["clock"] == "simulated"
-    assert found["drill"]["outcome"] == "recovered"
-    assert all(fault["fired"] for fault in found["drill"]["faults"])
-    assert all(check["ok"] for check in found["drill"]["checks"].values())
+    check_drill(tmp_path)
 
 
 @pytest.mark.usefixtures("catalogue_as_it_was")

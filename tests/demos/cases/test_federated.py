@@ -1,4 +1,4 @@
-"""The hospitals: their rows, their rounds on real ranks beside one process, and that no row leaves its rank."""
+"""The hospitals: their rows, their rounds beside one process, and that no row leaves its rank."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from demos._lib import hospitals
 from demos._lib.hospital_rounds import Plan, admit, by_gossip, by_server, one_process
 from emulator.errors import UsageError
 from tests.ranks import on_ranks
+from tests.simulated import on_simulated_ranks
 
 AWAY = {2: range(1, 4), 3: range(2, 6)}
 
@@ -23,7 +24,7 @@ def _parts(count: int) -> list[hospitals.Rows]:
     return [part.standardised(moments) for part in parts]
 
 
-@on_ranks(5, net="wan", rule=["mean", "median"], liar=[None, 1])
+@on_simulated_ranks(5, net="wan", rule=["mean", "median"], liar=[None, 1])
 def test_by_server_and_by_gossip_the_model_is_that_of_one_process(comm: Any, rule: str, liar: int | None) -> None:
     plan = Plan(rule, 8, 3, 2, liar, AWAY)
     own = admit(comm, hospitals.rows(hospitals.split(5, 1)[comm.Get_rank()]))

@@ -15,8 +15,7 @@ from demos._lib.retrieval import Index, Passage
 from demos._lib.search_service import Places
 from demos.cases import rag
 from emulator.errors import UsageError
-from tests.demos.launched import refuse, simulate_demo
-from tests.ranks import on_ranks
+from tests.demos.launched import refuse_simulated, simulate_demo
 
 
 @pytest.fixture(scope="module")
@@ -126,12 +125,9 @@ def check_run(result: dict[str, Any]) -> None:
     assert terms["waiting"]["predicted"] == pytest.approx(terms["waiting"]["measured"], rel=0.15)
 
 
-@on_ranks(2)
-def test_two_ranks_are_too_few(comm: Any) -> None:
-    assert (
-        "needs at least 3 ranks (the driver and two workers, so that a shard has a replica elsewhere), got 2"
-        in refuse(comm, "cases.rag", "")
-    )
+def test_two_ranks_are_too_few() -> None:
+    why = "the driver and two workers, so that a shard has a replica elsewhere"
+    assert f"needs at least 3 ranks ({why}), got --simulate 2" in refuse_simulated("cases.rag", 2, "")
 
 
 def test_a_question_without_a_word_of_the_corpus_is_refused(tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from faults.checkpoint.store import Store
 from faults.drill.training import digest
 from primitives.parameter_server import Consistency, ParameterServer, Worker
 from primitives.parameter_server.placement import place
-from tests.demos.launched import refuse
+from tests.demos.launched import refuse_simulated
 from tests.ranks import on_ranks
+from tests.simulated import on_simulated_ranks
 
 SMALL = clicks.Clicks(3, rows_each=200)
 
@@ -29,7 +30,7 @@ def _steps(worker: Worker, comm: Any, group: Any, count: int) -> Learner:
     return learner
 
 
-@on_ranks(6, net="25gbe", dense=["all-reduce", "servers"], replicas=[1, 2])
+@on_simulated_ranks(6, net="25gbe", dense=["all-reduce", "servers"], replicas=[1, 2])
 def test_synchronous_weights_are_those_of_one_process(comm: Any, dense: str, replicas: int) -> None:
     how = Training(Consistency("bsp"), dense, replicas=replicas)
     group, service = how.workers_of(comm), how.service(comm, SMALL)
@@ -42,7 +43,7 @@ def test_synchronous_weights_are_those_of_one_process(comm: Any, dense: str, rep
         assert np.allclose(found.dense, by_dense, rtol=0, atol=1e-9)
 
 
-@on_ranks(6, net="25gbe")
+@on_simulated_ranks(6, net="25gbe")
 def test_a_worker_moves_its_touched_rows_and_nothing_else(comm: Any) -> None:
     service = Training(Consistency("bsp"), "servers").service(comm, SMALL)
     service.run(lambda worker: _steps(worker, comm, None, 4))
@@ -174,8 +175,8 @@ def test_a_drill_leaves_a_server_whole() -> None:
 FEWEST = {"recommendation": "two servers", "federated": "no rule bears a liar", "swarm": "two halves"}
 
 
-@on_ranks(3, name=list(FEWEST))
-def test_too_few_ranks_are_told_how_many_and_why(comm: Any, name: str) -> None:
-    line = refuse(comm, f"cases.{name}", "")
+@pytest.mark.parametrize("name", FEWEST)
+def test_too_few_ranks_are_told_how_many_and_why(name: str) -> None:
+    line = refuse_simulated(f"cases.{name}", 3, "")
     assert f"{name} needs at least 4 ranks (" in line
     assert FEWEST[name] in line

@@ -1,4 +1,4 @@
-"""The swarm: agents without messages, the search on real ranks beside them, and the demo."""
+"""The swarm: agents without messages, the search on ranks beside them, and the demo."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from demos._lib import searching
 from demos._lib.searching import CELLS, Agent, World
 from emulator import results
 from tests.demos.launched import simulate_demo
-from tests.ranks import on_ranks
+from tests.simulated import on_simulated_ranks
 
 
-@on_ranks(5, net="home", reach=[25.0, 45.0])
+@on_simulated_ranks(5, net="home", reach=[25.0, 45.0])
 def test_every_agent_s_map_is_that_of_one_process(comm: Any, reach: float) -> None:
     from demos.cases.swarm import LATE, AirOfMortals, search
 
@@ -28,7 +28,7 @@ def test_every_agent_s_map_is_that_of_one_process(comm: Any, reach: float) -> No
     assert log.known[19] is not None
 
 
-@on_ranks(5, net="home", model=["asynchronous", "synchronous"])
+@on_simulated_ranks(5, net="home", model=["asynchronous", "synchronous"])
 def test_a_step_waits_for_nobody_unless_it_is_synchronous(comm: Any, model: str) -> None:
     from demos._lib import case
     from demos.cases import swarm

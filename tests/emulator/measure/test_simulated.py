@@ -59,3 +59,25 @@ def test_many_ranks_do_not_run_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_network_whose_times_vary_replays_nothing() -> None:
     assert all(one.wrong == 0 for one in series(4, True, net="home"))
+
+
+@pytest.mark.parametrize(("budget", "sizes"), [(1e-9, []), (1e9, list(SIZES))])
+def test_many_ranks_that_must_run_are_left_out_where_the_budget_is_too_short(
+    budget: float, sizes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(simulated, "CHECKED_RANKS", 4)
+
+    def program(comm: Any) -> list[Series]:
+        members = tuple(range(8))
+        jobs = [
+            Job("ring", 8, size, members, comm, partial(phantoms_once, size, comm), every_rank=True,
+                schedule=partial(phantoms, "ring", size, ITEM))
+            for size in SIZES
+        ]  # fmt: skip
+        return repetitions.measure(comm.control.Dup(), jobs, Stop(budget))
+
+    assert [one.job.bytes for one in sim.run(program, 8, "10gbe").results[0]] == sizes
+
+
+def phantoms_once(size: int, comm: Any) -> None:
+    phantoms("ring", size, ITEM, comm).run()

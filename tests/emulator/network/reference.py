@@ -8,6 +8,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from emulator.network import schema
+from emulator.units import parse_time
 
 
 def _alternatives(union: Any) -> list[type[schema.Section]]:
@@ -69,6 +70,8 @@ def _default(field: FieldInfo) -> str:
         return str(default).lower()
     if isinstance(default, str):
         return f'"{default}"'
+    if default not in _DEFAULTS and any(getattr(each, "func", None) is parse_time for each in field.metadata):
+        return f'"{default:g} s"'
     return _DEFAULTS.get(default, f"{default:g}")
 
 

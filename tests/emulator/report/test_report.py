@@ -111,9 +111,10 @@ def test_a_map_leaves_out_what_was_not_measured():
 
 def test_a_check_says_pass_or_fail():
     check = {"what": "link", "term": "alpha", "configured": 50.0, "recovered": 51.0, "unit": "us", "passed": False}
-    text = printed([fits.checks([check, {**check, "recovered": 50.0, "passed": True}])])
-    assert "+2.000 %  FAIL" in text
-    assert " 0.000 %  PASS" in text
+    good = {**check, "recovered": 50.0, "passed": True}
+    assert "+2.000 %  FAIL" in printed(fits.checks([check, good]))
+    assert " 0.000 %  PASS" in printed(fits.checks([check, good]), full=True)
+    assert printed(fits.checks([good])).strip() == "1 of 1 configured terms recovered within 1 %: PASS"
 
 
 def test_a_result_says_what_makes_it_unstable():
@@ -158,7 +159,7 @@ def test_a_fit_says_where_its_terms_hold_and_what_it_misses():
 def test_a_held_out_point_shows_its_error():
     held = [{"pattern": "ring", "ranks": 16, "bytes": 8, "measured": 1e-5, "predicted": 1.2e-5, "relative_error": 0.2}]
     text = printed(view(a_result(held_out=held, fitted_up_to=8)), full=True)
-    assert "ring, fitted on p <= 8, predicts p = 16: median error 20 %" in text
+    assert "ring fitted on p <= 8 predicts p = 16: median error 20 %" in text
     assert "+20 %" in text
 
 
@@ -181,7 +182,7 @@ def test_many_checks_are_counted_and_the_failures_shown():
     good = {"what": "link 0 -> 1", "term": "alpha", "configured": 50.0, "recovered": 50.0, "unit": "us", "passed": True}
     bad = {**good, "what": "link 7 -> 3", "recovered": 60.0, "passed": False}
     text = printed(links.view(links_result([good] * 40 + [bad])))
-    assert "40 of 41 terms of configured paths recovered within 1 %: FAIL" in text
+    assert "40 of 41 configured terms recovered within 1 %: FAIL" in text
     assert "link 7 -> 3" in text
     assert "link 0 -> 1" not in text
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 import emulator
 from emulator import costs, sim
 from emulator.network import load
-from emulator.sim import schedule
-from emulator.sim.schedule import NoReplay, replay
+from emulator.sim import recording
+from emulator.sim.recording import NoReplay
+from emulator.sim.schedule import replay
 from primitives.collectives.all_reduce import prepare
 from primitives.collectives.operations import Operation
 
@@ -53,10 +54,43 @@ def test_blocks_of_different_sizes_are_exact(ranks, size):
     assert found.clocks.tolist() == live("ring", size, ranks, network, late).clocks
 
 
+@pytest.mark.parametrize("ranks", [2, 3, 5, 8, 13, 16])
+@pytest.mark.parametrize("size", [4, 8, 12, 36, 256, 1004, 4096])
+def test_blocks_that_travel_round_a_ring_need_no_record_of_each_rank(ranks, size, monkeypatch):
+    network, late = load("10gbe"), 1e-6 * (np.arange(ranks) * 7 % 5)
+    found = replay(plan("ring", size), ranks, network, late)
+    monkeypatch.setattr(recording, "_round_trip", lambda *rows: None)
+    assert found.clocks.tolist() == replay(plan("ring", size), ranks, network, late).clocks.tolist()
+
+
+def test_blocks_that_do_not_travel_round_a_ring_are_recorded_on_each_rank(monkeypatch):
+    blocks = [3, 5, 4, 4, 4, 4, 4, 4]  # of a made-up collective, whose ranks send the same block three times
+
+    class Repeated:
+        def __init__(self, comm):
+            self.comm, self.rank, self.size = comm, comm.Get_rank(), comm.Get_size()
+
+        def steps(self):
+            for _ in range(3):
+                yield self.comm.Isend([sim.phantom(blocks[self.rank]), "B"], (self.rank + 1) % self.size)
+
+    sizes = [np.asarray(step[3]).tolist() for step in recording.folded(Repeated, 8) if step[0] == recording.SEND]
+    assert sizes == [[4 * size for size in blocks]] * 3
+
+
 def test_many_ranks_with_blocks_of_different_sizes_are_declined(monkeypatch):
-    monkeypatch.setattr(schedule, "_MOST_ROWS", 100)
+    monkeypatch.setattr(recording, "_MOST_ROWS", 100)
     with pytest.raises(NoReplay, match="different sizes"):
-        replay(plan("ring", 40), 8, load("100gbe"))
+        replay(plan("rabenseifner", 20), 8, load("100gbe"))
+
+
+@pytest.mark.parametrize("algorithm", SHIFTED)
+@pytest.mark.parametrize("size", [8 << power for power in range(12)])
+@pytest.mark.parametrize("ranks", [4, 8, 16])
+def test_every_default_size_is_exact(algorithm, size, ranks):
+    network = load("100gbe")
+    found = replay(plan(algorithm, size), ranks, network)
+    assert found.clocks.tolist() == live(algorithm, size, ranks, network, [0.0] * ranks).clocks
 
 
 @settings(max_examples=30, deadline=None)
@@ -109,15 +143,16 @@ def test_what_cannot_be_exact_is_declined(algorithm, ranks, size, network, reaso
         replay(plan(algorithm, size), ranks, load(network))
 
 
-@pytest.mark.parametrize(
-    ("more", "reason"),
-    [
-        ('[topology]\nkind = "racks"\nhosts_per_rack = 4\noversubscription = 2\n', "share links"),
-        ("[hosts]\nranks_per_host = 2\n", "share hosts"),
-    ],
-)
-def test_what_ranks_or_hosts_share_is_declined(more, reason, tmp_path):
-    file = tmp_path / "shared.toml"
-    file.write_text('[link]\nlatency = "10 us"\nbandwidth = "10 Gbit/s"\n' + more)
+@pytest.mark.parametrize("name", ["racks", "regions", "multicore", "links", "asymmetric", "fat-tree"])
+@pytest.mark.parametrize("ranks", [2, 5, 8, 16])
+@pytest.mark.parametrize("size", [12, 1 << 16])
+def test_a_ring_that_follows_the_hosts_shares_no_link_and_is_exact(name, ranks, size):
+    network, late = load(f"examples/networks/{name}.toml"), [1e-6 * (rank * 7 % 5) for rank in range(ranks)]
+    found = replay(plan("ring", size), ranks, network, np.array(late))
+    assert found.clocks.tolist() == live("ring", size, ranks, network, late).clocks
+
+
+@pytest.mark.parametrize(("name", "reason"), [("racks", "share links"), ("multicore", "share hosts")])
+def test_what_several_pairs_share_is_declined(name, reason):
     with pytest.raises(NoReplay, match=reason):
-        replay(plan("ring", 64), 8, load(str(file)))
+        replay(plan("recursive_doubling", 64), 8, load(f"examples/networks/{name}.toml"))

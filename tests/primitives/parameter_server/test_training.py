@@ -24,9 +24,16 @@ from tests.primitives.parameter_server_training import (
     train,
 )
 from tests.ranks import on_ranks
+from tests.simulated import on_simulated_ranks
 
 
-@on_ranks(4, roles=list(ROLES), update=list(UPDATES), placement=["range", "consistent"])
+@on_simulated_ranks(
+    4,
+    on_mpi={"update": ["momentum"], "placement": ["range"]},
+    roles=list(ROLES),
+    update=list(UPDATES),
+    placement=["range", "consistent"],
+)
 def test_bsp_is_bit_equal_to_the_sequential_run(comm: Any, roles: str, update: str, placement: str) -> None:
     ps = check_bit_equal(comm, roles, update, placement)
     assert ps.summary().staleness.largest == 0
@@ -45,7 +52,7 @@ def test_replicas_hold_the_same_bits(comm: Any, roles: str, replicas: int) -> No
         assert all(other == first for other in others)
 
 
-@on_ranks(4, kind=["async", "ssp"], servers=[1, 2, 3], replicas=[1, 2])
+@on_simulated_ranks(4, on_mpi={"servers": [2]}, kind=["async", "ssp"], servers=[1, 2, 3], replicas=[1, 2])
 def test_sums_are_exact_whatever_the_order(comm: Any, kind: str, servers: int, replicas: int) -> None:
     """Whole numbers add up exactly in any order: nothing is lost, nothing counts twice, one's own is always there."""
     if replicas > servers:
@@ -71,7 +78,7 @@ def test_sums_are_exact_whatever_the_order(comm: Any, kind: str, servers: int, r
     np.testing.assert_array_equal(values, expected[keys])
 
 
-@on_ranks(4, bound=[0, 1, 3], straggler=[1, 3])
+@on_simulated_ranks(4, on_mpi={"straggler": [3]}, bound=[0, 1, 3], straggler=[1, 3])
 def test_ssp_under_a_straggler_never_exceeds_its_bound(comm: Any, bound: int, straggler: int) -> None:
     """Each worker counts in its own row: what a read misses is seen from outside, not from the rule's own figures."""
     ps = ParameterServer(comm, [Table("w", 4, update=Add())], consistency=Consistency("ssp", bound))
@@ -224,7 +231,13 @@ def test_compression_sends_less_and_loses_little(comm: Any, compression: str, re
         np.testing.assert_allclose(values, np.linspace(0, 1, 1000), atol=0 if compression != "fp16" else 5e-4)
 
 
-@on_ranks(4, compression=["fp16", "topk:0.5"], servers=[1, 2], kind=["bsp", "ssp", "async"])
+@on_simulated_ranks(
+    4,
+    on_mpi={"servers": [2], "kind": ["ssp"]},
+    compression=["fp16", "topk:0.5"],
+    servers=[1, 2],
+    kind=["bsp", "ssp", "async"],
+)
 def test_compressed_push_and_pull_in_one_loses_nothing(comm: Any, compression: str, servers: int, kind: str) -> None:
     """Small whole numbers are exact in float16, and each worker's last push of nothing sends what top-k has kept."""
     ps = ParameterServer(

@@ -27,7 +27,9 @@ from tests.ranks import on_ranks
 from tests.simulated import NET, on_simulated_ranks
 
 
-@on_simulated_ranks(4, on_mpi={}, tasks=[0, 1, 2, 100], batch=[None, 1, 7], prefetch=[0, 2])
+@on_simulated_ranks(
+    4, on_mpi={"tasks": [2, 100], "batch": [None, 7]}, tasks=[0, 1, 2, 100], batch=[None, 1, 7], prefetch=[0, 2]
+)
 def test_every_result_once(comm: Any, tasks: int, batch: int | None, prefetch: int) -> None:
     answer = map_tasks(comm, lambda x: x * x, range(tasks), batch=batch, prefetch=prefetch)
     assert (answer is None) == (comm.Get_rank() != 0)

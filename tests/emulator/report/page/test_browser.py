@@ -54,7 +54,7 @@ def result_of(form, pattern, t_comp, alpha, beta, gamma=0.0, size=None):
     one = {
         "form": model.form, "about": "", "t_comp": t_comp, "alpha": alpha, "beta": beta, "gamma": gamma, "rows": [],
         "best": model.best().record(), "best_ci95": None, "dominated": dominated.record() if dominated else None,
-        "knee": model.best().record(), "inefficient": None, "sensitivity": [],
+        "knee": model.best().record(), "efficient": None, "sensitivity": [],
     }  # fmt: skip
     one |= {} if size is None else {"pattern": pattern, "bytes": size}
     return a_result(demo="speedup", speedup=one)

@@ -30,7 +30,7 @@ def a_ring():
     meaning = {"pattern": "ring", "algorithm": "ring", "bytes": 1 << 20, "t_comp": 0.1, "form": "measured: ring",
                "terms": {"alpha": 2e-6, "beta": 5e-10, "gamma": 0.0}, "textbook": None, "best": best,
                "best_ci95": [30, 40], "dominated": {"p": 13, "speedup": 6.24}, "knee": {**best, "p": 25},
-               "inefficient": {**best, "p": 16}}  # fmt: skip
+               "efficient": {**best, "p": 16}}  # fmt: skip
     fit = fitted(draws=[[2e-6, 5e-10, 0.0], [2.2e-6, 5.5e-10, 0.0]])
     return a_result(measurements=rows, fits=[fit], meaning=[meaning], warnings=["few <repetitions>"])
 
