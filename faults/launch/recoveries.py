@@ -44,7 +44,8 @@ def recoveries(
             gone = {place: at for place, at in left if place in dead and at <= over}
             left = [one for one in left if one not in gone.items()]
             facts |= {"left": bool(dead) and gone.keys() >= set(dead), "joined": list(joined)}
-            facts |= {"started": next((one["started"] for one in of if one.get("started")), None)}
+            if started := [one["started"] for one in of if one.get("started")]:
+                facts["started"] = started[0]
             facts |= {"policy": of[0]["policy"], "seconds": max(one["seconds"] for one in of), "lost_steps": lost}
         found.append(facts)
     for one in processes:
