@@ -283,8 +283,8 @@ def recovering(
         indirectly, as in an all-reduce: else two ranks may have no state in common to go back to.
     notice : tells this rank to leave at the next agreement, with ``every=0`` within four steps, which costs no step: a
         signal to its process, a file, or a callable (`faults.recover.preemption`)
-    rejoin : under that policy: whether there is room for new processes now, asked on the coordinator after a step; by
-        default there is as soon as the survivors have done the interrupted step
+    rejoin : under that policy: whether there is room for new processes now, asked on the coordinator after a step until
+        it starts them; by default there is as soon as the survivors have done the interrupted step
     checksum : compare checksums of the state and of messages before each agreement, with ``every=0`` every four steps:
         a rank whose state is not that of most others ends itself, and what it may have spoiled is done again, as it is
         where a message arrived other than it was sent. Without it a bit that flips goes unnoticed. A message must be
