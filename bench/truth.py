@@ -142,9 +142,9 @@ _TERMS = "short_ping_pong", "eager_ping_pong", "long_ping_pong"
 _SHORT = "short_beside_long", "short message beside a long one"
 """What is shorter than the machine's noise, or has to wait for it: the short message has a target of its own."""
 _WHY = (
-    "rendezvous: an answer to a request waits behind the bytes that its rank's socket already holds for the same rank,",
-    "  so that two ranks that exchange send one after the other (all to all in turns); eager, they do not",
-    "both: acknowledgements take 2 % of a card that sends and receives, and ranks that share cores are late",
+    "all to all in turns by rendezvous: at times one rank of a pair sends only when it has received; eager, not",
+    "a ring, all to all: acknowledgements take 2 % of a card that sends and receives",
+    "ranks that share cores are late: what is short, or waits for an answer, takes longer",
 )
 
 
