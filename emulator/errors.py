@@ -1,6 +1,6 @@
 """Errors that are no bug of this program: each is printed as one line and sets the exit status."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +15,13 @@ class UsageError(ValueError):
     """
 
     exit_code = 2
+
+
+def entry_of(table: Mapping[str, T], name: str, what: str) -> T:
+    """The entry of that name; if there is none, the UsageError lists the names of `what`, such as ``"a policy"``."""
+    if name not in table:
+        raise UsageError(f"{what} is one of {', '.join(table)}, got {name!r}")
+    return table[name]
 
 
 def read_text(path: Path, what: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from emulator.errors import UsageError
+from emulator.errors import entry_of
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,4 @@ def of(name: str) -> Policy:
     UsageError
         There is none.
     """
-    if name not in POLICIES:
-        raise UsageError(f"a policy is one of {', '.join(POLICIES)}, got {name!r}")
-    return POLICIES[name]
+    return entry_of(POLICIES, name, "a policy")

@@ -20,9 +20,9 @@ collective communication operations in MPICH" (2005); Patarasuk and Yuan, "Bandw
 
 from typing import Any
 
-from emulator.costs import rounds, scatter_gather, servers, sharing
-from emulator.costs.collectives import COLLECTIVES, largest_block
-from emulator.costs.model import Collective, Pattern, Price, Terms, ceil_lg, floor_lg, is_power_of_two
+from emulator.costs import rounds, scatter_gather, servers
+from emulator.costs.collectives import COLLECTIVES
+from emulator.costs.model import Collective, Pattern, Price, Terms, is_power_of_two
 from emulator.costs.rounds import rumour_rounds, timeline
 from emulator.costs.scatter_gather import (
     answer_time,
@@ -32,13 +32,12 @@ from emulator.costs.scatter_gather import (
     tree_scatter_blocks,
 )
 from emulator.costs.servers import incast
-from emulator.errors import UsageError
+from emulator.errors import entry_of
 
 __all__ = [
-    "COLLECTIVES", "PATTERNS", "Collective", "Pattern", "Price", "Terms", "answer_time", "ceil_lg", "collective",
-    "dynamic_tasks", "exact", "floor_lg", "incast", "is_power_of_two", "largest_block", "linear_blocks", "pattern",
-    "price", "rumour_rounds", "seconds", "sharing", "terms", "timeline", "tree_gather_blocks",
-    "tree_scatter_blocks",
+    "COLLECTIVES", "PATTERNS", "Collective", "Pattern", "Price", "Terms", "answer_time", "collective",
+    "dynamic_tasks", "exact", "incast", "is_power_of_two", "linear_blocks", "pattern", "price", "rumour_rounds",
+    "seconds", "terms", "timeline", "tree_gather_blocks", "tree_scatter_blocks",
 ]  # fmt: skip
 
 PATTERNS: dict[str, Pattern] = {
@@ -52,16 +51,12 @@ PATTERNS: dict[str, Pattern] = {
 
 def pattern(name: str) -> Pattern:
     """Look a pattern up by name; refuses names that are none."""
-    if name not in PATTERNS:
-        raise UsageError(f"a pattern with a cost formula is one of {', '.join(PATTERNS)}, got {name!r}")
-    return PATTERNS[name]
+    return entry_of(PATTERNS, name, "a pattern with a cost formula")
 
 
 def collective(name: str) -> Collective:
     """Look a collective up by name; refuses names that are none."""
-    if name not in COLLECTIVES:
-        raise UsageError(f"a pattern that is a collective is one of {', '.join(COLLECTIVES)}, got {name!r}")
-    return COLLECTIVES[name]
+    return entry_of(COLLECTIVES, name, "a pattern that is a collective")
 
 
 def price(name: str, alpha: float, beta: float, gamma: float, p: Any, n: float, **options: Any) -> Price:

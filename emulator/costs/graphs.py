@@ -72,9 +72,12 @@ def _interpolated(graph: str, p: NDArray[np.int64]) -> Array:
 
 
 def targets(graph: str, p: int) -> Sequence[list[list[int]]]:
-    """To whom each rank sends, in this order, in each round of a graph: as `primitives.gossip` does."""
-    if p == 1:
-        return [[[]]]
+    """To whom each rank sends, in this order, in each round of a graph.
+
+    Sends of a torus go right, left, down, up on every rank, each direction a permutation.
+    """
+    if p <= 1:
+        return [[[]] * p]
     doubling = [1 << k for k in range((p - 1).bit_length())]
     if graph == "one-peer":
         return [[[(i + d) % p] for i in range(p)] for d in doubling]

@@ -3,10 +3,21 @@
 from collections.abc import Iterable, Sequence
 
 from emulator.costs.model import Pattern, Terms
-from emulator.costs.sharing import check_sharing
 from emulator.errors import UsageError
 
 CONSISTENCIES = ("synchronous", "bounded", "asynchronous")
+SHARINGS = ("message", "packet")
+"""How a card serves messages that meet: whole, one after another, or packet by packet, all at once.
+
+Of k messages of n bytes whose first bytes arrive together, at alpha, the i-th is through at alpha + i n beta, or each
+at alpha + k n beta: an incast ends at the same time, what waits for the first of several messages does not.
+"""
+
+
+def check_sharing(sharing: str) -> None:
+    """Refuse what is no way to share a card."""
+    if sharing not in SHARINGS:
+        raise UsageError(f"sharing is one of {', '.join(SHARINGS)}, got {sharing!r}")
 
 
 def _checked(workers: int, servers: int, consistency: str = "synchronous") -> None:

@@ -21,7 +21,7 @@ from emulator.design.words import counted, failures_cost, size, slots
 from emulator.units import format_time
 
 WIDTH = 800
-_IN_BOX, _BESIDE_ARROW = 20, (37, 33, 28)  # characters of the smallest text that have room there, line by line
+_IN_BOX, _BESIDE_ARROW = 22, (37, 33, 28)  # characters of the smallest text that have room there, line by line
 _STYLE = """
 :root { --paper: #ffffff; --ink: #1b1f24; --soft: #57606a; --line: #8c959f; --node: #ddf4ff; --server: #fff1cc;
         --lead: #e6dcff; --copy: #f0f1f3; --arrow: #0969da; }

@@ -179,7 +179,7 @@ class Facts:
     shared : cards and links that groups of nodes send through
     places : ranks that the network has room for
     crossed : the kind of a topology whose links messages cross, and meet on without a price; empty where there is none
-    sharing : how cards serve messages that meet: "message" or "packet" (`emulator.costs.sharing`)
+    sharing : how cards serve messages that meet: "message" or "packet" (`emulator.costs.servers.SHARINGS`)
     protocol : whether messages take more than alpha + n beta (protocol, segments, slow start): what no formula has
     alike : whether all paths between nodes are equal
     slowdowns : how many times slower than declared the hosts of the first ranks compute; further ones are like them

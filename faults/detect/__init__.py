@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from emulator.core import wall_clock
-from emulator.errors import UsageError
+from emulator.errors import entry_of
 from faults.detect.phi import PhiAccrual
 from faults.record.status_board import WORKING, StatusBoard
 
@@ -131,6 +131,4 @@ def of(name: str) -> Detector:
     UsageError
         There is none.
     """
-    if name not in DETECTORS:
-        raise UsageError(f"a detector is one of {', '.join(DETECTORS)}, got {name!r}")
-    return DETECTORS[name]
+    return entry_of(DETECTORS, name, "a detector")

@@ -100,7 +100,7 @@ class JobProcesses:
             _Last.processes = self
         refused.refuse_outside()
         if spares and drill.platform.survives is None and not drill.in_drill:
-            world_calls.refuse_in_loops_with_spares()
+            world_calls.refuse_collectives_with_spares(comm, spares)
         self._instruments = carrier.of(comm).instruments
         self._retired: list[SurvivorComm] = []  # their buffers may still be the target of messages under way
         self._spawns_left = _SPAWNS

@@ -15,20 +15,21 @@ from mpi4py import MPI
 from emulator.carrier import CARRIES_OTHERS
 from faults.agree.agreement import revoke
 
-_JOB = "of a job that recovers"
+JOB = "of a job that recovers"
+"""The name of every communicator that is the job's own."""
 _GAP = 32  # successive numbers without a communicator, behind which there is none any more
 
 
 def claim(comms: Iterable[MPI.Comm]) -> None:
     """Mark communicators as the job's own, which it revokes by itself."""
     for comm in comms:
-        comm.Set_name(_JOB)
+        comm.Set_name(JOB)
 
 
 def revoke_others() -> None:
     """Wake every rank that waits on a communicator of several processes that the job has not claimed."""
     for comm in _communicators():
-        if comm.Get_size() > 1 and comm.Get_name() not in (_JOB, CARRIES_OTHERS):
+        if comm.Get_size() > 1 and comm.Get_name() not in (JOB, CARRIES_OTHERS):
             revoke(comm)
 
 

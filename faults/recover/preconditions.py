@@ -21,6 +21,7 @@ from faults.record import outcome, stack_dump
 from faults.record.status_board import NO_RANK, REBUILDS, StatusBoard, claim
 from faults.recover.program_failure import check_no_loop, guard
 from faults.recover.spawning import spawned
+from faults.recover.world_calls import refuse_what_hangs
 
 _ENABLED = "OMPI_MCA_mpi_ft_enable"
 _NUMBERS = "biufc"  # numpy's kinds of dtype that MPI sends
@@ -82,6 +83,8 @@ def check_survival(call: str, survives: bool | None = None) -> None:
     check_no_loop(call)
     size = MPI.COMM_WORLD.Get_size()
     if survives or size == 1 or (_open_mpi() >= 5 and os.environ.get(_ENABLED) == "1"):
+        if survives is None:
+            refuse_what_hangs()
         return
     if _open_mpi() < 5:
         name = MPI.Get_library_version().split(",")[0].split("\n")[0].strip(" \0")

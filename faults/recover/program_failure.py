@@ -48,9 +48,9 @@ class _Loop:
             _end(f"{_name()} ended itself by MPI.Finalize() before the last step", 1)
 
 
-def in_loop() -> bool:
-    """Whether this process is in its loop."""
-    return _Loop.entered
+def in_own_loop() -> bool:
+    """Whether this process is in the loop of a program, and not in that of a drill."""
+    return _Loop.entered and not _in_drill()
 
 
 def guard() -> None:
@@ -76,7 +76,7 @@ def check_no_loop(call: str) -> None:
     UsageError
         This process is in one.
     """
-    if _Loop.entered and not _in_drill():
+    if in_own_loop():
         raise UsageError(
             f"{call} begins a loop in a loop, and a death would leave ranks in different ones: end the first before"
         )
@@ -152,13 +152,13 @@ def die_loudly(kind: type[BaseException], error: BaseException, trace: Traceback
     """
     if isinstance(error, MPI.Exception) and error.Get_error_class() in _DEATHS and not _in_drill():
         error = _of_a_death(error, trace)
+    leave_loop()  # what it does from here on is no call of the program in its loop
     usage = isinstance(error, UsageError)
     outcome.fail(error.exit_code if isinstance(error, UsageError) else 0)
     if usage and _all_are_here():
         from emulator.launch.streams import print_error  # every rank pays for an import, and few end here
 
         print_error(str(error))
-        leave_loop()
         MPI.Finalize()
         os._exit(error.exit_code)  # type: ignore[attr-defined]
     if usage or isinstance(error, RecoveryFailed):

@@ -9,6 +9,8 @@ All go back to the newest state that all have a copy of, so a rank that was ahea
 
 from __future__ import annotations
 
+import math
+import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +73,7 @@ class Repairing:
         self.state, self.drill, self.levels, self.every = state, drill, levels, every
         self.step = self.recoveries = 0
         self._begun = False
+        self._renumbered_at = math.inf  # the first step behind a recovery that has changed ranks and size
         self._clock = drill.platform.clock
         self._processes = processes
         self._look()
@@ -260,8 +263,22 @@ class Repairing:
                 started=self._known_at - since if joined and since else None,
             )  # fmt: skip
         self.recoveries += 1
+        if places != set(processes.placement.places):
+            self._renumbered_at = self.step
         self._failure_known = False
         self._processes.phase("replay")
+
+    def _check_numbers(self) -> None:
+        """Print a hint if a whole step behind a recovery has read neither its rank nor the number of ranks."""
+        self._renumbered_at = math.inf
+        if self.comm.asked or self._processes.placement.at_work[0] != self._processes.group.rank:
+            return
+        print(
+            f"hint: ranks were renumbered before step {self.step - 1}, which has read neither job.comm.rank nor "
+            "job.comm.size: a value of before is no longer right, read them anew in each step",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def _roll_back(self) -> None:
         self._copies.put_back(self.state)

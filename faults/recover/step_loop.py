@@ -71,6 +71,8 @@ class Recovering(Repairing, GuardedLoop):
             self._check_use()
         if self.step <= LOOKS:
             self._check_copy()
+        if self.step > self._renumbered_at:
+            self._check_numbers()
         if self.step < steps and self._processes.place is not None:
             return True
         while self.place is None and self.step < steps:

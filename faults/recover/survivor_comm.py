@@ -46,6 +46,7 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
     Attributes
     ----------
     copes : whether what this step does goes on when a rank dies, so that a death is no reason to do it again
+    asked : whether the program has read its rank or its size
     """
 
     def __new__(cls, *arguments: Any, **named: Any) -> SurvivorComm:
@@ -65,7 +66,7 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
         self._rank, self._size = self._ranks.get(parent.Get_rank(), MPI.UNDEFINED), len(self.members)
         self.note = note or ignore
         self._beside, self._part, self._first_tag = beside, part, part << BITS
-        self.copes = False
+        self.copes = self.asked = False
         self._members: MPI.Group | None = None
         self._hidden: SurvivorComm | None = None
         self._release: Callable[[], object] = _nothing
@@ -74,9 +75,11 @@ class SurvivorComm(SurvivorMessages, ObjectCollectives, NoHandle, MPI.Intracomm)
             beside.watch(self)
 
     def Get_rank(self) -> int:
+        self.asked = True
         return self._rank
 
     def Get_size(self) -> int:
+        self.asked = True
         return self._size
 
     rank = property(Get_rank)

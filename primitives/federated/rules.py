@@ -28,7 +28,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from emulator.errors import UsageError
+from emulator.errors import UsageError, entry_of
 
 Vector = NDArray[np.float64]
 Aggregate = Callable[[NDArray[np.float64], Vector], Vector]
@@ -245,6 +245,4 @@ def of(name: str) -> Rule:
     UsageError
         There is none.
     """
-    if name not in RULES:
-        raise UsageError(f"a rule is one of {', '.join(RULES)}, got {name!r}")
-    return RULES[name]
+    return entry_of(RULES, name, "a rule")

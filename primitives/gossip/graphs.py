@@ -17,13 +17,13 @@ random regular as a union of random cycles: Friedman, "A proof of Alon's second 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from emulator.costs import graphs as priced
 from emulator.errors import UsageError
 
 _TRIES = 200
@@ -138,25 +138,24 @@ def by_distance(rank: int, targets: Iterable[int], p: int) -> tuple[int, ...]:
     return tuple(sorted(targets, key=lambda j: (j - rank) % p))
 
 
-def _by_offset(name: str, p: int, offsets: Iterable[int]) -> Graph:
-    """Circulant graph: every rank sends to the ranks at the same distances."""
-    distances = list(dict.fromkeys(d % p for d in offsets if d % p)) if p > 1 else []
-    return Graph(name, tuple(tuple((i + d) % p for d in distances) for i in range(p)))
+def _round(name: str, p: int) -> Graph:
+    """The graph of this name, with the sends of one round as its price takes them."""
+    return Graph(name, tuple(map(tuple, priced.targets(name, p)[0])))
 
 
 def ring(p: int) -> Graph:
     """Both neighbours on a cycle; degree 2."""
-    return _by_offset("ring", p, (1, -1))
+    return _round("ring", p)
 
 
 def complete(p: int) -> Graph:
     """Every rank to every other; degree p - 1."""
-    return _by_offset("complete", p, range(1, p))
+    return _round("complete", p)
 
 
 def exponential(p: int) -> Graph:
     """The one-way graph i -> i + 2^k; degree ceil(lg p), gap 2/(1 + degree) for even p (Ying et al. 2021)."""
-    return _by_offset("exponential", p, (1 << k for k in range(max(p - 1, 0).bit_length())))
+    return _round("exponential", p)
 
 
 def star(p: int) -> Graph:
@@ -165,22 +164,8 @@ def star(p: int) -> Graph:
 
 
 def torus(p: int) -> Graph:
-    """2-D torus, as square as p allows; degree 4 (a prime p degenerates to a ring).
-
-    Sends go right, left, down, up on every rank, each direction a permutation.
-    """
-    rows = max(r for r in range(1, math.isqrt(max(p, 1)) + 1) if p % r == 0)
-    columns = p // rows
-
-    def at(row: int, column: int) -> int:
-        return row % rows * columns + column % columns
-
-    table = []
-    for i in range(p):
-        r, c = divmod(i, columns)
-        around = (at(r, c + 1), at(r, c - 1), at(r + 1, c), at(r - 1, c))
-        table.append(tuple(dict.fromkeys(j for j in around if j != i)))
-    return Graph("torus", tuple(table))
+    """2-D torus, as square as p allows; degree 4 (a prime p degenerates to a ring)."""
+    return _round("torus", p)
 
 
 def random_regular(p: int, degree: int = 4, seed: int = 0) -> Graph:

@@ -44,6 +44,10 @@ def test_every_case_is_new_checked_planned_and_drawn(tmp_path, case):
     assert all(len(line) <= 80 for line in said.splitlines())
 
 
+def test_the_readmes_picture_is_what_draw_draws():
+    assert run("draw", B)[1] == (HERE.parents[1] / "docs" / "clicks.svg").read_text(encoding="utf-8")
+
+
 def test_a_case_and_an_example_are_not_one_sheet():
     status, said, error = run("new", "--case", "rag", "--example", "B")
     assert (status, said, error.count("\n")) == (2, "", 1)

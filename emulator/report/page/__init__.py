@@ -20,6 +20,7 @@ from emulator.report.model import Detail, Drawing, Item, Map, Scenario, Series, 
 from emulator.report.page import coefficients
 from emulator.report.page.chart import key
 from emulator.report.page.figures import Figure, bounded, figures
+from emulator.report.page.scenarios import answer
 from emulator.report.views import common, several, timeline
 from emulator.results import RESULT, plain
 from emulator.results.files import replacing
@@ -171,6 +172,7 @@ def _templates() -> Any:
     for name, kind in kinds.items():
         made.tests[name] = lambda item, kind=kind: isinstance(item, kind)
     made.filters |= {"svg": Markup, "cells": _cells, "map_cells": _map_cells, "scenario": _scenario, "key": _key}
+    made.filters["answer"] = answer
     return made
 
 

@@ -70,6 +70,18 @@ def draw(one: Scenario) -> str:
     return chart.draw(shown, (wide, high), scales + nodes)
 
 
+def answer(one: Scenario) -> str:
+    """The p* of the terms as given, and where communication dominates: what ``page.js`` says before a slider moves."""
+    best = one.best
+    told = (
+        f"p* > {MOST_NODES}: more nodes shorten the step as far as the model is asked"
+        if best["p"] == MOST_NODES
+        else f"p* = {best['p']}, S(p*) = {best['speedup']:.2f}, efficiency {100 * best['efficiency']:.1f} %"
+    )
+    where = f"dominates from p = {one.dominated['p']}" if one.dominated else f"does not dominate up to p = {MOST_NODES}"
+    return f"{told}; communication {where}"
+
+
 def about(one: Scenario) -> str:
     """How to read the chart."""
     band = "; shaded: 95 % of the fit's resamples" if one.draws else ""

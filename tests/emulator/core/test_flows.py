@@ -15,8 +15,8 @@ from mpi4py import MPI
 import emulator
 from emulator import carrier, sim
 from emulator.core.flows import Flows
-from emulator.costs import sharing
 from emulator.network.files import parse
+from tests.emulator.costs import shared_cards
 from tests.emulator.small_networks import ALPHA, BETA, plain
 from tests.ranks import on_ranks
 
@@ -152,6 +152,6 @@ def test_an_incast_of_emulated_ranks(comm: MPI.Intracomm, pace: Any) -> None:
     comm.Barrier()
     if comm.rank:
         return
-    for rank, end in enumerate(sharing.ends([start + ALPHA] * 3, sizes[1:], BETA, "packet"), start=1):
+    for rank, end in enumerate(shared_cards.ends([start + ALPHA] * 3, sizes[1:], BETA, "packet"), start=1):
         world.Recv(np.zeros(sizes[rank], np.uint8), rank)
         assert world.now() == pytest.approx(end, rel=1e-9)

@@ -110,7 +110,7 @@ def test_crossovers_are_sentences_with_a_figure():
 
 
 def test_no_feasible_design_says_why():
-    with pytest.raises(UsageError, match=r"no design is feasible for 'clicks'.*in a node of"):
+    with pytest.raises(UsageError, match=r"no design is feasible for 'clicks'.*too much for a node of"):
         plan(sheet('job.memory="1 MB"'))
     with pytest.raises(UsageError, match="objective is one of"):
         plan(sheet(), "fame")

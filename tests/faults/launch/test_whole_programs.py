@@ -41,7 +41,11 @@ if job.comm.rank == 0:
         ("two loops", 0, "sum 16.0\n"),
         ("world", 2, "step 3 failed 8 times without a death: MPI.COMM_WORLD, "),
         ("made from it", 2, "step 3 failed 8 times without a death: MPI.COMM_WORLD, what was made from it, "),
-        ("spares", 2, "MPI.COMM_WORLD.allreduce in the loop would wait for the spares, which take part in no step: "),
+        (
+            "spares",
+            2,
+            "allreduce on MPI.COMM_WORLD in the loop would wait for the spares, which take part in no step: ",
+        ),
         ("behind", 2, "program.py:21: a rank has died, got MPI_ERR_"),
     ],
 )

@@ -25,12 +25,27 @@ def arm(since: str) -> None:
     """Set the kernel's timers for this rank's kills since then, each in the first launch that comes there."""
     for number, kill in enumerate(filter(None, os.environ.get(KILLS, "").split(","))):
         rank, _, when = kill.partition("@")
-        if when.startswith(since) and rank == os.environ.get("OMPI_COMM_WORLD_RANK") and not _spawned():
-            try:
-                os.close(os.open(Path(os.environ["SOAK_FOLDER"], str(number)), os.O_CREAT | os.O_EXCL))
-            except FileExistsError:
-                continue
+        ours = when.startswith(since) and rank == os.environ.get("OMPI_COMM_WORLD_RANK") and not _spawned()
+        if ours and _is_first(number):
             LOCAL.executioner.strike(signal.SIGKILL, time.monotonic() + float(when.partition("+")[2]))
+
+
+def arm_in_step(job: Any) -> None:
+    """Set a timer for each kill of this rank's place in this step or one before, once in all launches."""
+    for number, kill in enumerate(filter(None, os.environ.get(KILLS, "").split(","))):
+        place, _, when = kill.partition("@")
+        first, _, seconds = when.partition("+")
+        if first.isdecimal() and int(first) <= job.step and place == str(job.place) and _is_first(number):
+            LOCAL.executioner.strike(signal.SIGKILL, time.monotonic() + float(seconds))
+
+
+def _is_first(number: int) -> bool:
+    """Whether no process has armed the kill of this number before."""
+    try:
+        os.close(os.open(Path(os.environ["SOAK_FOLDER"], str(number)), os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
 
 
 def _spawned() -> bool:
@@ -66,9 +81,14 @@ def run(step: Callable[[Any], float]) -> None:
     comm = MPI.COMM_WORLD
     if NET in os.environ:
         comm = emulator.emulate(comm, os.environ[NET], pace="none", compute="none")
-    with faults.recovering(comm, state, policy=policy, spares=spares, every=int(every)) as job:
-        arm("loop")
+    loop: Any
+    if policy == "restart":
+        loop = faults.restarting(comm, state, Path(os.environ["SOAK_FOLDER"], "checkpoints"), every=20)
+    else:
+        loop = faults.recovering(comm, state, policy=policy, spares=spares, every=int(every))
+    with loop as job:
         while job.next(steps=steps):
+            arm_in_step(job)
             with job.attempt():
                 how = None if _spawned() else ends.get((MPI.COMM_WORLD.rank, job.step))
                 if how:

@@ -219,6 +219,35 @@ def test_a_step_that_another_rank_gave_up_is_done_again_where_the_program_catche
     assert run.totals == {0: STEPS, 1: STEPS, 2: STEPS}
 
 
+@pytest.mark.parametrize("every", [0, 1])
+@pytest.mark.parametrize("anew", [True, False])
+def test_a_program_that_keeps_its_rank_over_a_recovery_is_told_so(
+    tmp_path, monkeypatch, capsys, anew: bool, every: int
+) -> None:
+    def program(loop: Recovering, state: State, rank: int) -> None:
+        where = loop.comm.rank, loop.comm.size
+        while loop.next(STEPS):
+            with loop.attempt():
+                if rank == 1 and loop.step == 2:
+                    loop.drill.platform.executioner.strike(signal.SIGKILL)
+                if anew:
+                    where = loop.comm.rank, loop.comm.size
+                mine, theirs = np.array([len(range(where[0], 6, where[1])) / 6]), np.zeros(1)
+                total = mine.copy()
+                here, ranks = (rank // 2, 2) if loop.recoveries else (rank, 3)
+                for peer in set(range(ranks)) - {here}:
+                    loop.comm.Send(mine, peer, 5)
+                for peer in set(range(ranks)) - {here}:
+                    loop.comm.Recv(theirs, peer, 5)
+                    total += theirs
+                state["total"] += total
+
+    run = Run(tmp_path, monkeypatch, program, every)
+    said = capsys.readouterr().err
+    assert said.count("hint: ranks were renumbered before step ") == (not anew)
+    assert (set(run.totals.values()) == {STEPS}) == anew
+
+
 def test_a_state_that_is_filled_behind_the_call_is_what_the_first_step_goes_back_to(tmp_path, monkeypatch) -> None:
     def program(loop: Recovering, state: State, rank: int) -> None:
         state["total"][:] = 50

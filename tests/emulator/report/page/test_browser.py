@@ -113,6 +113,17 @@ def test_a_scenario_starts_as_measured_and_comes_back_to_it(show):
     assert verdict.text == before
 
 
+def test_without_javascript_a_scenario_says_the_same_and_has_no_sliders(show, browser):
+    told = show(result_of(*CASES[-1])).find_element("css selector", ".verdict").text
+    browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": True})
+    try:
+        show(result_of(*CASES[-1]))
+        assert browser.find_element("css selector", ".verdict").text == told
+        assert not any(slider.is_displayed() for slider in browser.find_elements("css selector", ".scenario input"))
+    finally:
+        browser.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
+
+
 def test_keys_walk_through_the_points_of_a_chart_and_say_them(show):
     browser = show(a_ring())
     chart = browser.find_element("css selector", ".chart")
@@ -153,6 +164,8 @@ def test_pages_fit_a_phone_in_both_colour_schemes(show, make, scheme):
     browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": media})
     try:
         assert browser.execute_script("return document.documentElement.scrollWidth") <= 400
+        captions = "return [...document.querySelectorAll('caption')].map(one => one.getBoundingClientRect().right)"
+        assert max(browser.execute_script(captions), default=0) <= 400
         colours = "const style = getComputedStyle(document.body); return [style.color, style.backgroundColor]"
         ink, paper = (_luminance(colour) for colour in browser.execute_script(colours))
         assert (ink < paper) == (scheme == "light")

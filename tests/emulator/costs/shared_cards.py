@@ -1,4 +1,4 @@
-"""Messages that meet at one card: served whole, one after another, or sharing it packet by packet.
+"""Closed forms of messages that meet at one card: served whole, one after another, or sharing it packet by packet.
 
 Of k messages of n bytes whose first bytes arrive together, at alpha, the i-th is through at::
 
@@ -16,16 +16,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from emulator.costs.model import ceil_lg, is_power_of_two
-from emulator.errors import UsageError
-
-SHARINGS = ("message", "packet")
-
-
-def check_sharing(sharing: str) -> None:
-    """Refuse what is no way to share a card."""
-    if sharing not in SHARINGS:
-        raise UsageError(f"sharing is one of {', '.join(SHARINGS)}, got {sharing!r}")
+from emulator.costs.model import ceil_lg
+from emulator.costs.servers import check_sharing
 
 
 def ends(firsts: Sequence[float], sizes: Sequence[float], beta: float, sharing: str = "message") -> list[float]:
@@ -85,7 +77,5 @@ def binomial_broadcast(p: int, n: float, alpha: float, beta: float, sharing: str
     its bytes only after j n beta: lg p alpha + lg p (lg p + 1)/2 n beta instead of lg p (alpha + n beta).
     """
     check_sharing(sharing)
-    if not is_power_of_two(p):
-        raise UsageError(f"the closed form of a broadcast is for 2^k ranks, got {p}")
     rounds = ceil_lg(p)
     return rounds * alpha + n * beta * (rounds if sharing == "message" else rounds * (rounds + 1) / 2)
