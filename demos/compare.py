@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 from operator import itemgetter
 from typing import Any
 
@@ -93,6 +93,7 @@ def _mean(comm: Any, algorithm: str, x: np.ndarray) -> np.ndarray:
     return all_reduce(comm, x, algorithm=algorithm) / comm.Get_size()
 
 
+@cache
 def shortest_schedule(p: int) -> list[Mixing]:
     """The shorter of the schedules that average p ranks exactly."""
     known = [schedules.base_graph(p), schedules.one_peer_exponential(p)]

@@ -8,8 +8,11 @@ rounds * (alpha + degree n beta).
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import cycle
 from statistics import median
 from typing import Any
@@ -24,6 +27,7 @@ from demos._lib.timing import averaging, begin_together, check_sizes, timed
 from emulator import carrier, datasets
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job
+from emulator.measure.simulated import CHECKED_RANKS
 from emulator.run.options import demo
 from emulator.run.session import Run
 from primitives.gossip import PushSum, average, graphs, mix, mixing, rumour, schedules
@@ -63,16 +67,18 @@ def main(run: Run, names: str, error: float, rumours: int) -> None:
 
     mpirun -n 16 python -m demos.gossip --net 10gbe
     """
-    asked = [name.strip().replace(";", ",") for name in names.split(",") if name.strip()]
-    chosen = [graphs.named(name, run.size) for name in asked]
-    if not chosen:
+    asked = tuple(name.strip().replace(";", ",") for name in names.split(",") if name.strip())
+    _chosen(asked, run.size)
+    if not asked:
         raise UsageError(f"--graphs names at least one of {ALL}, got {names!r}")
     if min(run.sub_sizes()) < 2:
         raise UsageError("gossip is between 2 ranks or more, got --ranks 1: leave it out")
     check_sizes(run, np.float64, buffers=8)
     x, truth = _share_table(run)
-    ways = _ways(run, chosen, len(x))
-    run.extra["convergence"] = [_converge(run, way, x, truth, error) for way in ways]
+    expected = run.on_root(lambda: schedules.expected_contraction(graphs.complete(run.size), run.seed, 1000))
+    ways = _ways(asked, run.size, len(x), run.seed, expected)
+    end = time.perf_counter() + run.budget if run.size > CHECKED_RANKS else math.inf
+    run.extra["convergence"] = [_converge(run, way, x, truth, error, end) for way in ways]
     run.show()
     _late(run, x, truth)
     _time(run, asked)
@@ -101,11 +107,24 @@ def _by_mixing(mixings: Sequence[Mixing]) -> Callable[[Any, np.ndarray], Iterato
     return values
 
 
-def _ways(run: Run, chosen: list[graphs.Graph], n: int) -> list[Way]:
-    """All ways that are compared: the graphs, the finite schedules, pairwise, push-sum."""
-    p, wire = run.size, 8 * n
+@cache
+def _chosen(names: tuple[str, ...], p: int) -> list[graphs.Graph]:
+    """The graphs of these names; found once for all simulated ranks, as their figures are."""
+    return [graphs.named(name, p) for name in names]
+
+
+@cache
+def _ways(names: tuple[str, ...], p: int, n: int, seed: int, expected: float) -> list[Way]:
+    """All ways that are compared: the graphs, the finite schedules, pairwise, push-sum.
+
+    Parameters
+    ----------
+    n : elements of a message
+    seed, expected : of the random ways, and the contraction that is expected of pairwise averages
+    """
+    wire = 8 * n
     ways = []
-    for graph in chosen:
+    for graph in _chosen(names, p):
         w = mixing.of_graph(graph)
         sigma = mixing.contraction(w)
         ways.append(Way(graph.name, _by_mixing([w]), graph.degree, mixing.spectral_gap(w), sigma, wire))
@@ -115,12 +134,11 @@ def _ways(run: Run, chosen: list[graphs.Graph], n: int) -> list[Way]:
         degree = float(np.mean([sum(map(len, m.graph.neighbours)) / m.size for m in schedule]))
         ways.append(Way(name, _by_mixing(schedule), degree, None, sigma, wire, exact))
     complete = graphs.complete(p)
-    matchings = [schedules.random_matching(complete, run.seed, k) for k in range(64)]
-    expected = run.on_root(lambda: schedules.expected_contraction(complete, run.seed, 1000))
+    matchings = [schedules.random_matching(complete, seed, k) for k in range(64)]
     ways.append(Way("pairwise, random", _by_mixing(matchings), 1 - p % 2 / p, None, expected, wire))
 
     def push_sum(comm: Any, x: np.ndarray) -> Iterator[np.ndarray]:
-        state = PushSum(comm, x, complete, seed=run.seed)
+        state = PushSum(comm, x, complete, seed=seed)
         while True:
             yield state.estimate
             state.step()
@@ -133,8 +151,10 @@ def _schedules(p: int) -> dict[str, list[Mixing]]:
     return {"one-peer exponential": schedules.one_peer_exponential(p), "base graph": schedules.base_graph(p)}
 
 
-def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float) -> dict[str, Any]:
-    """Do rounds until the distance to the mean has shrunk to `error`; rank 0 gets what was seen.
+def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float, end: float) -> dict[str, Any]:
+    """Do rounds until the distance to the mean has shrunk to `error`, or a job of many ranks has no time left.
+
+    Rank 0 gets what was seen.
 
     The distances are looked at on the control communicator, which costs no emulated time.
     """
@@ -142,9 +162,12 @@ def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float
     scale = np.maximum(np.abs(target), 1e-300)
     distances: list[float] = []
     for value in way.values(run.comm, x):
-        apart = run.control.allreduce(float((((value - target) / scale) ** 2).sum()))
+        late = float(run.rank == 0 and time.perf_counter() > end)
+        apart, over = run.control.allreduce(np.array([(((value - target) / scale) ** 2).sum(), late]))
         carrier.of(run.comm).align()  # else a rank that is behind sends messages that are earlier than those received
         distances.append(float(np.sqrt(apart)))  # norm over all ranks of the relative distance to the mean
+        if over and len(distances) > 3 and way.exact is None:
+            break
         if len(distances) > (way.exact or MOST_ROUNDS) or distances[-1] <= error * distances[0] * (way.exact is None):
             break
     wrong = run.control.allreduce(int(np.sum(np.abs(value[:-1] / value[-1] / truth - 1) > 1e3 * error)))
@@ -166,20 +189,24 @@ def _late(run: Run, x: np.ndarray, truth: np.ndarray) -> None:
         run.fail(f"push-sum with late messages must come within {NEAR:.0%} of the mean, it is {off:.1%} off")
 
 
-def _time(run: Run, names: list[str]) -> None:
+def _time(run: Run, names: tuple[str, ...]) -> None:
     """Time averaging on sub-communicators and sizes, beside the closed form."""
     jobs, shapes = [], {}
     for p in run.sub_sizes((4, 8, 16)):
         for name, schedule in _timed(p, names).items():
             shapes[name, p] = schedule
-            jobs += [_job(run.sub(p), p, size, name, schedule) for size in run.sizes]
+            sent = sum(sum(map(len, w.graph.neighbours)) for w in schedule) if run.rank == 0 else None
+            for size in run.sizes:
+                jobs.append(_job(run.sub(p), p, size, name, names))
+                jobs[-1].messages = sent
     series = timed(run, jobs)
     if run.rank == 0:
         gossip_results.times(run, series, shapes)
     run.show()
 
 
-def _timed(p: int, names: list[str]) -> dict[str, list[Mixing]]:
+@cache
+def _timed(p: int, names: tuple[str, ...]) -> dict[str, list[Mixing]]:
     """Graphs with five rounds each, and one pass of the exact schedules."""
     found = {}
     for name in names:
@@ -188,11 +215,18 @@ def _timed(p: int, names: list[str]) -> dict[str, list[Mixing]]:
     return found | {f"gossip {name}": schedule for name, schedule in _schedules(p).items()}
 
 
-def _job(comm: Any, p: int, size: int, name: str, schedule: list[Mixing]) -> Job:
+def _job(comm: Any, p: int, size: int, name: str, names: tuple[str, ...]) -> Job:
+    schedule = _timed(p, names)[name]
+    return averaging(comm, name, p, size, lambda x: average(comm, x, schedule), _mixed(p, name, names))
+
+
+@cache
+def _mixed(p: int, name: str, names: tuple[str, ...]) -> np.ndarray:
+    """Each rank's answer where it begins with its number."""
     expected = np.arange(p, dtype=float)
-    for w in schedule:
+    for w in _timed(p, names)[name]:
         expected = w.matrix() @ expected
-    return averaging(comm, name, p, size, lambda x: average(comm, x, schedule), expected)
+    return expected
 
 
 def _rumours(run: Run, count: int) -> None:

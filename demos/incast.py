@@ -23,6 +23,7 @@ from demos._lib.timing import Formula, check_room, keep, timed
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job, Series
+from emulator.measure.series import first_ranks
 from emulator.network import Network
 from emulator.run.options import demo
 from emulator.run.session import Run
@@ -50,7 +51,7 @@ def main(run: Run) -> None:
 
 def job(comm: MPI.Intracomm | None, ranks: int, size: int) -> Job:
     """Prepare one incast of `size` bytes from each rank of `comm` but 0; None on ranks that are not in it."""
-    prepared = Job("incast", ranks, size, tuple(range(ranks)), comm, labels={"senders": ranks - 1})
+    prepared = Job("incast", ranks, size, first_ranks(ranks), comm, labels={"senders": ranks - 1})
     if comm is None:
         return prepared
     if comm.Get_rank() > 0:

@@ -40,11 +40,12 @@ def main(run: Run, pairs: int, save: str | None, alone: bool) -> None:
     if len(run.sizes) < 2:
         raise UsageError(f"alpha and beta need at least 2 sizes to be told apart, got {len(run.sizes)}: add --sizes")
     run.on_root(lambda: _check_save(save))
-    hosts, rounds = _hosts(run), _rounds(run, pairs)
-    check_room(run, buffers=(2 if run.network is None else 4) * len(rounds))
+    hosts, rounds = _hosts(run), run.on_root(lambda: _rounds(run, pairs))
+    most_ranks = 2 * sum(map(len, rounds)) if run.clock == "simulated" else None
+    check_room(run, (2 if run.network is None else 4) * len(rounds), most_ranks)
     jobs, examples = _jobs(run, hosts, rounds)
     if save:
-        _check_between({job.members for job in jobs}, hosts)
+        run.on_root(lambda: _check_between({job.members for job in jobs}, hosts))
     run.show()
     series = timed(run, jobs, 10 if run.network is None else 6)
     if run.rank == 0:
@@ -56,9 +57,9 @@ def main(run: Run, pairs: int, save: str | None, alone: bool) -> None:
 
 
 def _hosts(run: Run) -> list[str]:
-    """The host of each rank: that of the network where there is one."""
+    """The host of each rank: that of the network where there is one, then on rank 0 only."""
     if run.network is not None:
-        return [f"host {run.network.host_of(rank)}" for rank in range(run.size)]
+        return [f"host {run.network.host_of(rank)}" for rank in range(run.size)] if run.rank == 0 else []
     return run.control.allgather(MPI.Get_processor_name())
 
 
@@ -106,13 +107,25 @@ def tournament(ranks: int) -> Iterator[list[Pair]]:
 
 
 def _rounds(run: Run, wanted: int) -> list[list[Pair]]:
-    """The rounds of a tournament that have so many pairs, those of a random sample where it has more."""
+    """The rounds of a tournament that have so many pairs, those of a random sample where it has more.
+
+    Simulated ranks measure no more pairs than that: a round of thousands of them has thousands.
+    """
     rng, rounds = np.random.default_rng(run.seed), list(tournament(run.size))
     if wanted < run.size * (run.size - 1) // 2:
         enough = -(-wanted // len(rounds[0]))
         # The round of 0 and 1 is always in it: the headline figures are theirs.
         rounds = sorted(rounds, key=lambda pairs: ((0, 1) not in pairs, rng.random()))[:enough]
+        if run.clock == "simulated":
+            rounds = _cut(rounds, wanted, rng)
     return rounds
+
+
+def _cut(rounds: list[list[Pair]], wanted: int, rng: np.random.Generator) -> list[list[Pair]]:
+    """Leave so many pairs of these rounds: that of ranks 0 and 1, and a random sample of the others."""
+    others = [pair for pairs in rounds for pair in pairs if pair != (0, 1)]
+    kept = {others[at] for at in rng.permutation(len(others))[: wanted - 1]} | {(0, 1)}
+    return [[pair for pair in pairs if pair in kept] for pairs in rounds]
 
 
 def _jobs(run: Run, hosts: Sequence[str], rounds: Sequence[list[Pair]]) -> tuple[list[repetitions.Job], set[Pair]]:

@@ -15,6 +15,7 @@ from mpi4py import MPI
 from demos._lib.timing import check_sizes, keep_checks, keep_samples, phantoms, timed, warn_unstable
 from emulator.errors import UsageError
 from emulator.measure import microbenchmarks, repetitions
+from emulator.measure.series import first_ranks
 from emulator.measure.simulated import CHECKED_RANKS
 from emulator.results import environment
 from emulator.run import launches
@@ -40,12 +41,12 @@ def main(run: Run, algorithm: str, every_rank: bool, t_comp: float, alone: bool)
     ranks = _ranks(run)
     check_sizes(run, ITEM, buffers=4, most_ranks=CHECKED_RANKS if _exact(run) else None)
     run.on_root(lambda: _check(run, t_comp))
-    hosts = run.control.allgather(MPI.Get_processor_name())
+    hosts = run.control.gather(MPI.Get_processor_name())
     run.show()
     series = timed(run, _jobs(run, patterns, ranks, every_rank), 10 if run.network is None else 6)
     if run.rank == 0:
         launches.join(run, series, alone)
-        _conclude(run, series, patterns, hosts, t_comp)
+        _conclude(run, series, patterns, hosts or [], t_comp)
         warn_unstable(run)
 
 
@@ -95,10 +96,9 @@ def _jobs(run: Run, patterns: list[str], ranks: list[int], every_rank: bool) -> 
     for p in ranks:
         comm = run.sub(p)
         buffers = None if comm is None else _Buffers(comm, 0 if _exact(run) else max(run.sizes))
-        members = tuple(range(p))
         for n in run.sizes:
             for pattern in patterns if run.network is not None else [*patterns, "native"]:
-                job = repetitions.Job(pattern, p, n, members, every_rank=every_rank)
+                job = repetitions.Job(pattern, p, n, first_ranks(p), every_rank=every_rank)
                 if buffers is not None:
                     if pattern == "auto":
                         job.labels["algorithm"] = automatic(buffers.comm, n)

@@ -14,6 +14,7 @@ import math
 from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import click
@@ -73,7 +74,7 @@ def main(
     straggler = parse_slow((slow,), 1, run.size) if slow else {run.size - 1: 20.0}
     if not corpus.words(question):
         raise UsageError(f"--question needs a word of at least two letters, got {question!r}")
-    texts: list[corpus.Document] = run.control.bcast(corpus.load(documents) if run.rank == 0 else None)
+    texts = _texts(run, documents)
     scatter_gather_times.study(run)
     _count_words(run, texts)
     run.show()
@@ -81,6 +82,17 @@ def main(
     run.show()
     search = Search(run, texts, placement, question, task_time)
     _search(run, search, straggler, deadline, quorum, backup_after)
+
+
+def _texts(run: Run, documents: int) -> list[corpus.Document]:
+    """The documents, read by rank 0 for all; simulated ranks have the same ones, not a copy each."""
+    if run.clock == "simulated":
+        return _load(documents)
+    texts: list[corpus.Document] = run.control.bcast(corpus.load(documents) if run.rank == 0 else None)
+    return texts
+
+
+_load = cache(corpus.load)
 
 
 def _count_words(run: Run, texts: list[corpus.Document]) -> None:

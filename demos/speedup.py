@@ -65,6 +65,7 @@ def main(ctx: click.Context, path: str | None, **options: Any) -> None:
     variations = speedup.sensitivity(asked.vary, 1.0, 1.0) if options["sensitivity"] else []
     result = _result(asked, model, model.table(nodes), variations)
     if options["checkpoint"] is not None:
+        checkpoints.check(options["checkpoint"], options["mtbf"])  # of one node, as it was given
         intervals = [checkpoints.answer(options["checkpoint"], options["mtbf"] / p, options["restart"]) for p in nodes]
         result["checkpoints"] = [{"p": p, **one} for p, one in zip(nodes, intervals, strict=True)]
     unwritten = results.keep(result, path)

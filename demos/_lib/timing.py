@@ -14,6 +14,7 @@ from emulator import carrier
 from emulator.errors import UsageError
 from emulator.measure import statistics
 from emulator.measure.repetitions import Job, Series, Stop, measure
+from emulator.measure.series import first_ranks
 from emulator.measure.terms import measurement
 from emulator.run.session import Run
 from primitives.collectives.all_reduce import prepare
@@ -70,7 +71,7 @@ def answering(
     comm: Any, name: str, p: int, size: int, operation: Callable[[], Any], wrong: Callable[[Any], int]
 ) -> Job:
     """A job on the first p ranks whose `operation` gives an answer, of which `wrong` counts the wrong elements."""
-    job = Job(name, p, size, tuple(range(p)), comm)
+    job = Job(name, p, size, first_ranks(p), comm)
     if comm is not None:
         answer: list[Any] = [None]
 

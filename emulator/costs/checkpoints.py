@@ -14,7 +14,8 @@ import numpy as np
 from emulator.errors import UsageError
 
 
-def _check(cost_s: Any, mtbf_s: Any) -> None:
+def check(cost_s: Any, mtbf_s: Any) -> None:
+    """Refuse a cost or an MTBF of 0 s or less."""
     if np.min(cost_s) <= 0 or np.min(mtbf_s) <= 0:
         raise UsageError(f"the cost of a checkpoint and the MTBF must be > 0 s, got {np.min(cost_s):g} s and "
                          f"{np.min(mtbf_s):g} s: give both, such as '30 s' and '5 years'")  # fmt: skip
@@ -22,7 +23,7 @@ def _check(cost_s: Any, mtbf_s: Any) -> None:
 
 def young(cost_s: Any, mtbf_s: Any) -> Any:
     """sqrt(2 C M): seconds of work between two checkpoints; of numbers or of arrays."""
-    _check(cost_s, mtbf_s)
+    check(cost_s, mtbf_s)
     return np.sqrt(2 * cost_s * mtbf_s)
 
 
@@ -38,7 +39,7 @@ def waste(interval_s: float, cost_s: float, mtbf_s: float, restart_s: float) -> 
 
     Checkpoints, and for each failure a restart and half an interval.
     """
-    _check(cost_s, mtbf_s)
+    check(cost_s, mtbf_s)
     return min(1.0, cost_s / (interval_s + cost_s) + (restart_s + (interval_s + cost_s) / 2) / mtbf_s)
 
 

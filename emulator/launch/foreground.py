@@ -24,6 +24,8 @@ from emulator.launch.session_directory import NEVER_BEGAN
 _TEARDOWN = re.compile(rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: |\[warn\] Epoll |Abort is in progress")
 # Printed at a rank's exit about an agreement of the survivors that a later one has superseded.
 _OLD_AGREEMENT = re.compile(rb"(\[[^ ]+\] )+ftagree:agreement \(ERA\) ")
+# Printed where the death of a rank ends a nonblocking collective, whose caller is told; an empty line follows.
+_CUT_SHORT = re.compile(rb"NBC_Progress: an error \d+ was found during schedule .*\s*$")
 # mpirun's own notice about how a rank ended, which the rank itself has explained.
 _NOTICE = (
     b"detected that one or more processes exited with non-zero status",
@@ -81,6 +83,7 @@ def _forward_errors(lines: Iterable[bytes], write: Write) -> None:
     block: list[bytes] = []
     teardown: list[bytes] = []
     silent = True
+    before = b""
 
     def emit(lines: list[bytes]) -> None:
         nonlocal silent
@@ -98,8 +101,9 @@ def _forward_errors(lines: Iterable[bytes], write: Write) -> None:
             block.append(line)
         elif _TEARDOWN.match(line):
             teardown.append(line)
-        elif line and not _OLD_AGREEMENT.match(line):
+        elif line and not (_OLD_AGREEMENT.match(line) or _CUT_SHORT.match(line) or _CUT_SHORT.match(before + line)):
             emit([line])
+        before = line if _CUT_SHORT.match(line) else b""
     if block:
         emit(block)
     if silent and teardown:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
+from numpy.typing import NDArray
 
 from emulator.measure.series import Job
 
@@ -59,7 +61,7 @@ def messages(comm: MPI.Intracomm | None, members: tuple[int, int], sizes: Sequen
 
 def _exchange(comm: MPI.Comm, n: int, one_way: bool, trips: int) -> tuple[Any, Any]:
     """The operation of this rank in one repetition, and the check that counts its wrong bytes."""
-    expected = (np.arange(n) % 251).astype(np.uint8)
+    expected = _pattern(n)
     received = np.zeros(n, dtype=np.uint8)
     source, target = [expected, MPI.BYTE], [received, MPI.BYTE]
     first = comm.Get_rank() == 0
@@ -88,6 +90,14 @@ def _exchange(comm: MPI.Comm, n: int, one_way: bool, trips: int) -> tuple[Any, A
     if one_way:
         return (send if first else receive), wrong
     return (ask if first else answer), wrong
+
+
+@functools.cache
+def _pattern(size: int) -> NDArray[np.uint8]:
+    """The bytes that are sent; only read, so that all jobs, and all simulated ranks, have the same."""
+    pattern = (np.arange(size) % 251).astype(np.uint8)
+    pattern.flags.writeable = False
+    return pattern
 
 
 def reductions(comm: MPI.Intracomm | None, member: int, sizes: Sequence[int]) -> list[Job]:

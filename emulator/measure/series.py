@@ -1,5 +1,6 @@
 """A timed operation, its repetitions, and when to stop repeating it: data only, without MPI."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +13,13 @@ EXACT = "exact"
 """Why a simulated operation is not repeated: it takes the same time each time."""
 
 
-@dataclass
+@functools.cache
+def first_ranks(count: int) -> tuple[int, ...]:
+    """Give the members of a job on the first ranks; one object, which simulated ranks share."""
+    return tuple(range(count))
+
+
+@dataclass(slots=True)
 class Job:
     """One thing to time.
 
@@ -28,6 +35,7 @@ class Job:
     schedule : makes the operation's persistent collective of phantoms on a communicator, for a simulation that replays
         it (see `emulator.sim.schedule`) or counts its messages; None: unknown
     every_rank : nothing is replayed
+    messages : how many all members send, as far as it is known; None: as the schedule says
     """
 
     pattern: str
@@ -41,6 +49,7 @@ class Job:
     labels: dict[str, Any] = field(default_factory=dict)
     schedule: Callable[[Any], Any] | None = None
     every_rank: bool = False
+    messages: int | None = None
 
 
 @dataclass

@@ -99,9 +99,12 @@ class _Left:
     def out(self, job: Job, seconds: float) -> bool:
         """Tell whether a job is left out, if so many wall seconds are left."""
         self._messages = 0
-        if job.schedule is None or job.ranks <= CHECKED_RANKS:
+        if job.ranks <= CHECKED_RANKS:
             return False
-        self._messages = messages(job.schedule, job.ranks)
+        if job.messages is not None:
+            self._messages = job.messages
+        elif job.schedule is not None:
+            self._messages = messages(job.schedule, job.ranks)
         return self._messages * self._each > seconds
 
     def took(self, seconds: float) -> None:

@@ -98,6 +98,8 @@ def first_error(errors: list[Any]) -> str:
     if error["type"] == "value_error":
         message = str(context["error"])
         return f"{field}: {message}" if field else message
+    if error["type"] == "tuple_type" and isinstance(error["input"], dict):
+        return f"{field} is a list of tables, got one: write [[{field}]] in double brackets"
     if rule := _RULES.get(error["type"]):
         values = {"field": field, "input": error["input"], **context}
         values["discriminator"] = str(context.get("discriminator")).strip("'")

@@ -103,6 +103,11 @@ class Loop:
         self.close([sleeper for sleeper in left if sleeper.killed])
         return [sleeper for sleeper in left if not sleeper.killed]
 
+    def interrupt(self, *signalled: Any) -> None:
+        """Handle Ctrl-C: end all ranks, so that no ``finally`` block of the one that runs waits for the others."""
+        self._failure, self._over = KeyboardInterrupt(), True
+        raise self._failure
+
     def close(self, stuck: Sequence[Sleeper]) -> None:
         """End ranks that wait: their ``finally`` blocks run, and a wait in one of these ends at once."""
         self._over = True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import signal
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -102,7 +104,7 @@ def run(
         if engine.clock.measured:
             engine.clock.enter()
 
-    with _rare_garbage_collection():
+    with _rare_garbage_collection(), _interrupted_by_signals(loop):
         stuck = loop.run(engines, [partial(body, engine) for engine in engines])
     if stuck:
         waiting = [engine for engine in engines if engine in stuck]
@@ -161,6 +163,20 @@ def _look_again(loop: Loop, engines: Iterable[SimulatedEngine]) -> None:
 def _same(queue: Queue) -> Queue:
     """Give a rank a queue of its own on the same cells, which counts the inversions that this rank causes."""
     return Queue(queue.cells, queue.cell, None, queue.remembers)
+
+
+@contextmanager
+def _interrupted_by_signals(loop: Loop) -> Iterator[None]:
+    """Let a signal that would raise KeyboardInterrupt wherever the program is end all ranks."""
+    raising = [one for one in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(one) is signal.default_int_handler]
+    raising = raising if threading.current_thread() is threading.main_thread() else []
+    for one in raising:
+        signal.signal(one, loop.interrupt)
+    try:
+        yield
+    finally:
+        for one in raising:
+            signal.signal(one, signal.default_int_handler)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from emulator.errors import UsageError
 from emulator.run import console
 from emulator.run.options import refuse_idle_limit
 from emulator.trace.folder import prepare
@@ -21,8 +22,18 @@ from faults.launch.own_program import run as run_program
 from faults.policies import POLICIES
 
 
+def _refuse_simulated(ctx: click.Context, option: click.Parameter, ranks: int | None) -> None:
+    """Refuse simulated ranks, which share a process: a program that recovers is started and judged by its processes."""
+    if ranks is not None:
+        raise UsageError(
+            f"a program that recovers runs on real ranks, got --simulate {ranks}: give -n {ranks}; faults drill "
+            "--simulate simulates failures of the patterns, emulator run --simulate a program without failures"
+        )
+
+
 @click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
 @click.option("-n", "ranks", type=click.IntRange(min=1), required=True, help="Processes, spares included.")
+@click.option("--simulate", type=int, hidden=True, is_eager=True, expose_value=False, callback=_refuse_simulated)
 @click.option(
     "--recovery",
     type=click.Choice(tuple(POLICIES)),

@@ -67,20 +67,23 @@ class Shards:
             raise UsageError(
                 f"a shard needs 1 to {len(workers)} replicas (one per worker), got {replicas}: start more workers"
             )
-        self.shards = shards
-        self._places = [
-            tuple(workers[(shard + copy) % len(workers)] for copy in range(replicas)) for shard in range(shards)
-        ]
+        self.shards, self._workers, self._replicas = shards, workers, replicas
 
     def replicas_of(self, shard: int) -> tuple[int, ...]:
         """Ranks that hold ``shard``, its primary first."""
         if not 0 <= shard < self.shards:
             raise UsageError(f"a shard is a number from 0 to {self.shards - 1}, got {shard}")
-        return self._places[shard]
+        count = len(self._workers)
+        return tuple(self._workers[(shard + copy) % count] for copy in range(self._replicas))
 
     def held_by(self, rank: int) -> list[int]:
         """Shards of which ``rank`` holds a copy."""
-        return [shard for shard, ranks in enumerate(self._places) if rank in ranks]
+        if rank not in self._workers:
+            return []
+        place, count = self._workers.index(rank), len(self._workers)
+        return sorted(
+            shard for copy in range(self._replicas) for shard in range((place - copy) % count, self.shards, count)
+        )
 
     def shard_of(self, key: Hashable) -> int:
         """The shard that ``key`` belongs to."""

@@ -207,6 +207,7 @@ def test_terms_that_are_none_are_refused(measured, change, said):
         (["--t-comp", "soon"], "a time is a number"),
         (["--nodes", "0"], "at least 1"),
         (["--checkpoint", "1 s", "--mtbf", "0 s"], "the MTBF must be > 0 s, got 1 s and 0 s"),
+        (["--checkpoint", "0 s", "--mtbf", "1 h"], "the MTBF must be > 0 s, got 0 s and 3600 s"),
         (["--json", "{}/no/such/folder"], "cannot write"),
         (["--nonsense"], "No such option"),
     ],

@@ -106,6 +106,10 @@ def test_emulated_ranks(comm: MPI.Intracomm, size: int) -> None:
         (SEGMENTED + SEGMENTED, "link.segment.above: segments stand in rising order of size"),
         (SEGMENTED.replace("100 Mbit", "1 Gbit"), "link.segment.bandwidth: a segment is no quicker than the link"),
         ('[[link.segment]]\nlatency = "1 s"', r"link.segment\[0\].above is missing"),
+        (
+            '[link.segment]\nlatency = "1 s"',
+            r"link.segment is a list of tables, got one: write \[\[link.segment\]\] in",
+        ),
     ],
 )
 def test_bad_fields(text: str, message: str) -> None:

@@ -187,6 +187,13 @@ def test_an_agreement_that_was_given_up_is_not_reported(capfdbinary):
     assert capfdbinary.readouterr().err == b"mine\n"
 
 
+def test_a_collective_that_a_death_cuts_short_is_not_reported(capfdbinary):
+    line = b"NBC_Progress: an error 75 was found during schedule 0x5 at row-offset 0 - aborting the schedule\n"
+    lines = [b"mine\n", b"\n", line, b"\n", line, line, b"\n", b"\n", line, b"last\n"]
+    foreground._forward_errors(iter(lines), streams.write)  # type: ignore[arg-type]
+    assert capfdbinary.readouterr().err == b"mine\n\n\nlast\n"
+
+
 @pytest.mark.parametrize(("others", "shown"), [([b"error: mine\n"], b"error: mine\n"), ([], None)])
 @pytest.mark.parametrize(
     "muttering",

@@ -1,12 +1,14 @@
 """Demos on simulated ranks: exact times, no mpirun, and one line for what cannot be simulated."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 
 from demos import compare, gossip, incast, links, membership, parameter_server, ring, scatter_gather
-from emulator import results
+from emulator import costs, results
+from emulator.network import load
 
 NET = ["--net", "100gbe", "--quiet"]
 
@@ -32,6 +34,18 @@ def test_a_ring_takes_its_closed_form_and_is_measured_once(tmp_path, more):
         assert row["wrong"] == (None if replayed else 0)
         assert row["predicted"] == pytest.approx(median, rel=1e-9)
     assert not any("repetitions" in text for text in found["warnings"])
+
+
+def test_a_ring_of_many_ranks_is_replayed_at_every_default_size_in_little_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("psutil.virtual_memory", lambda: SimpleNamespace(total=1 << 40, available=2 << 30))
+    done = invoke(ring, "--simulate", "100", "--ranks", "100", "--out", str(tmp_path))
+    assert done.exit_code == 0, done.output
+    rows = [row for row in results.load(tmp_path)["measurements"] if row["pattern"] == "ring"]
+    assert [row["bytes"] for row in rows] == [8 << power for power in range(21)]
+    alpha, beta = (load("100gbe").between(0, 1).alpha, load("100gbe").between(0, 1).beta)
+    for row in rows:
+        assert row["wrong"] is None
+        assert row["seconds"]["median"] == pytest.approx(costs.exact("ring", 100, row["bytes"] // 4, 4, alpha, beta))
 
 
 def test_what_varies_is_repeated(tmp_path):
@@ -151,3 +165,19 @@ def test_a_run_that_is_interrupted_keeps_what_it_has(interrupted, tmp_path):
     assert done.exit_code == 130
     assert f"what was measured until then is in {tmp_path}" in done.stderr
     assert len(results.load(tmp_path)["measurements"]) == 3
+
+
+def test_a_parameter_server_that_is_interrupted_keeps_the_sizes_it_has(tmp_path, monkeypatch):
+    from demos._lib import push_pull
+
+    measure = push_pull.measure
+
+    def interrupt(control, comm, size, *more):
+        if size > 64:
+            raise KeyboardInterrupt
+        return measure(control, comm, size, *more)
+
+    monkeypatch.setattr(push_pull, "measure", interrupt)
+    done = invoke(parameter_server, "--simulate", "4", "--ranks", "4", "--sizes", "64,8K", "--out", str(tmp_path))
+    assert done.exit_code == 130
+    assert [row["bytes"] for row in results.load(tmp_path)["measurements"]] == [64]

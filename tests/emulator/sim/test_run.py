@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from functools import partial
 from typing import Any
 
@@ -236,3 +237,23 @@ def test_groups_and_parts() -> None:
     assert sim.run(program, 4, network.load("10gbe")).results == [
         ("world", None), ("world", (1, [3, 1])), ("world", None), ("world", (0, [3, 1])),
     ]  # fmt: skip
+
+
+def test_an_interrupt_ends_all_ranks_though_one_would_wait_for_others_before_it_ends() -> None:
+    ended: list[int] = []
+
+    def program(comm: Any) -> None:
+        if comm.Get_rank() == 0:
+            comm.recv(source=1, tag=5)
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            try:
+                comm.recv(source=0, tag=6)  # which rank 0 never sends
+            finally:
+                ended.append(comm.Get_rank())
+
+    with pytest.raises(KeyboardInterrupt):
+        sim.run(program, 3, "100gbe")
+    assert len(ended) == 1
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler

@@ -85,6 +85,10 @@ def test_an_option_that_would_be_ignored_or_misread_is_refused(tmp_path, argumen
     assert said in refuse(tmp_path, "drill", "ring", *arguments)
 
 
+def test_a_program_that_recovers_is_not_simulated(tmp_path) -> None:
+    assert "runs on real ranks, got --simulate 4: give -n 4" in refuse(tmp_path, "run", "--simulate", "4", "x.py")
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
