@@ -1,17 +1,17 @@
-"""What recovery costs: from SIGKILL to the next complete step, being ready for it, and a checkpoint in memory.
+"""What recovery costs: from SIGKILL to the next complete step, a join, being ready, checksums, a checkpoint in memory.
 
 Recovery is measured by drills of ring training, 16 ranks with one spare where there is one to be, a kill in the middle
-of the run each time. Being ready is measured within one job: blocks of steps without any recovery alternate with
-blocks under it, and the median of the ratios of neighbours counts. A buddy checkpoint is set beside copies of the same
-bytes by as many ranks at once. Where PyTorch is installed (here, or where TORCH_PYTHON points), `torchrun` restarts as
-many workers after the same kill.
+of the run each time; a join likewise, by the policy that goes on while the new process starts. Being ready is measured
+within one job: blocks of steps without any recovery alternate with blocks under it, and the median of the ratios of
+neighbours counts. A buddy checkpoint is set beside copies of the same bytes by as many ranks at once. Where PyTorch is
+installed (here, or where TORCH_PYTHON points), `torchrun` restarts as many workers after the same kill.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from emulator.measure import statistics
 
 RANKS, VICTIM, STEP = 16, 7, 22  # between two copies of the state: some steps are done again
 TARGETS_MS = {"shrink": 50.0, "spare": 100.0, "respawn": 300.0, "restart": 2000.0}
+JOIN_STEPS, STOPPED_MS = 250, 300.0  # steps enough for a process to start meanwhile
 READY = ("shrink", "spare")
 READY_LIMIT, BUDDY_LIMIT = 1.02, 2.0
 BUDDY_RANKS, BUDDY_BYTES = 4, 64 << 20
@@ -30,37 +31,56 @@ BALLAST = 1 << 20
 _BLOCK, _FEWEST_BLOCKS, _FEWEST_DRILLS, _MOST_DRILLS = 8, 12, 3, 25  # a block holds two copies of the state
 
 
-def rows(budget: float) -> list[Row]:
-    """All figures in about `budget` seconds: half of them for being ready, a quarter for the drills."""
-    found = [row for policy in TARGETS_MS for row in _recovery(policy, budget / 4 / len(TARGETS_MS))]
-    found += [row for policy in READY for row in _job(RANKS + (policy == "spare"), policy, budget / 4)]
-    found += _job(BUDDY_RANKS, "buddy", budget / 8)
-    return [*found, _torch(found)]
+def rows(budget: float) -> Iterator[Row]:
+    """All figures in about `budget` seconds, more where these are not enough for the fewest drills."""
+    share = budget / 4 / (len(TARGETS_MS) + 1)
+    for policy, target in TARGETS_MS.items():
+        yield (last := _recovery(policy, target, share))
+    yield from _join(share)
+    for policy in READY:
+        yield from _job(RANKS + (policy == "spare"), policy, budget / 4)
+    yield from _job(BUDDY_RANKS, "buddy", budget / 8)
+    yield _torch(last)
 
 
 # -- recovery ------------------------------------------------------------------------------------------
 
 
-def _recovery(policy: str, budget: float) -> list[Row]:
-    """Drills until the time is over; the median from SIGKILL to the next complete step."""
+def _recovery(policy: str, target_ms: float, budget: float) -> Row:
+    """From SIGKILL to the next complete step."""
+    seconds = [one.recovery_seconds for one in _drills(policy, budget)]
+    return _in_ms(f"kill to next step, {policy}", seconds, target_ms)
+
+
+def _join(budget: float) -> Iterator[Row]:
+    """From the start of a new process to the first step with it, and how long the others do no step for that."""
+    joins = [join for one in _drills("rejoin", budget, steps=JOIN_STEPS) for join in one.joins]
+    yield _in_ms("start of a process that joins to the first step with it", [join.seconds for join in joins])
+    yield _in_ms("the other ranks stop for it", [join.stopped_s for join in joins], STOPPED_MS)
+
+
+def _in_ms(what: str, seconds: list[float], target_ms: float | None = None) -> Row:
+    of = statistics.summary(seconds)
+    name = f"p={RANKS} {what} (median of {of['n']}, p95 {of['p95'] * 1e3:.3g})"
+    return row(name, of["median"] * 1e3, "ms", most=target_ms)
+
+
+def _drills(policy: str, budget: float, **order: Any) -> list[Any]:
+    """The evaluations of drills until the time is over."""
     from faults.drill import drill
     from faults.drill.request import Request
 
-    seconds: list[float] = []
+    found: list[Any] = []
     end = time.monotonic() + budget
+    line = f"kill {VICTIM} @ step {STEP} + 300 us"
     with tempfile.TemporaryDirectory() as folder:
-        while len(seconds) < _FEWEST_DRILLS or (time.monotonic() < end and len(seconds) < _MOST_DRILLS):
-            order = Request(
-                "ring", RANKS, [f"kill {VICTIM} @ step {STEP} + 300 us"], policy, int(policy == "spare"),
-                seed=len(seconds),
-            )  # fmt: skip
-            (evaluation,) = drill.run(order, Path(folder), steady=False).evaluations
+        while len(found) < _FEWEST_DRILLS or (time.monotonic() < end and len(found) < _MOST_DRILLS):
+            request = Request("ring", RANKS, [line], policy, int(policy == "spare"), seed=len(found), **order)
+            (evaluation,) = drill.run(request, Path(folder), steady=False).evaluations
             if not evaluation.recovered or evaluation.recovery_seconds is None:
                 raise RuntimeError(f"{policy} did not recover: {evaluation.phase}: {evaluation.reason}")
-            seconds.append(evaluation.recovery_seconds)
-    of = statistics.summary(seconds)
-    name = f"p={RANKS} kill to next step, {policy} (median of {of['n']}, p95 {of['p95'] * 1e3:.3g})"
-    return [row(name, of["median"] * 1e3, "ms", most=TARGETS_MS[policy])]
+            found.append(evaluation)
+    return found
 
 
 # -- jobs of our own -----------------------------------------------------------------------------------
@@ -73,14 +93,20 @@ def _job(n: int, part: str, budget: float) -> list[Row]:
 
 
 def _ready(policy: str, budget: float) -> list[Row]:
-    """Steps without and with recovery, block by block, for a short gradient and a long one."""
+    """Steps without and with recovery, block by block, for a short gradient and a long one; and with checksums."""
     found = []
-    for ballast, every, what, limit in (
-        (0, 0, "gradient of 19 KiB", READY_LIMIT),
-        (BALLAST, 0, "gradient of 1 MiB", READY_LIMIT),
-        (0, 1, "gradient of 19 KiB, agreeing after every step", None),
-    ):
-        plain, ready = _blocks(policy, ballast, every, budget * (0.4 if limit else 0.2))
+    variants = [
+        (0, 0, False, "gradient of 19 KiB", READY_LIMIT),
+        (BALLAST, 0, False, "gradient of 1 MiB", READY_LIMIT),
+        (0, 1, False, "gradient of 19 KiB, agreeing after every step", None),
+    ]
+    if policy == READY[0]:
+        variants += [
+            (0, 0, True, "gradient of 19 KiB, with checksums", None),
+            (BALLAST, 0, True, "gradient of 1 MiB, with checksums", None),
+        ]
+    for ballast, every, checksum, what, limit in variants:
+        plain, ready = _blocks(policy, ballast, every, checksum, budget * (0.35 if limit else 0.1))
         of = statistics.summary(np.array(ready) / np.array(plain))
         ratio, (low, high) = of["median"], of["ci95"]
         base = float(np.median(plain)) * 1e3
@@ -89,7 +115,7 @@ def _ready(policy: str, budget: float) -> list[Row]:
     return found
 
 
-def _blocks(policy: str, ballast: int, every: int, budget: float) -> tuple[list[float], list[float]]:
+def _blocks(policy: str, ballast: int, every: int, checksum: bool, budget: float) -> tuple[list[float], list[float]]:
     """Seconds per step of each block, (not ready, ready); the two take turns in going first.
 
     The agreement that ends a block under recovery is the one at the end of a job, and is not counted. A spare waits
@@ -106,7 +132,9 @@ def _blocks(policy: str, ballast: int, every: int, budget: float) -> tuple[list[
     working = world.Get_rank() < world.Get_size() - spares
     alone = world.Split(int(working))
     times: dict[bool, list[float]] = {False: [], True: []}
-    with recovering(MPI.COMM_WORLD, learners[True].state, policy=policy, spares=spares, every=every) as job:
+    with recovering(
+        MPI.COMM_WORLD, learners[True].state, policy=policy, spares=spares, every=every, checksum=checksum
+    ) as job:
 
         def step(ready: bool, number: int) -> None:
             if not ready:
@@ -183,10 +211,9 @@ def _buddy(budget: float) -> list[Row]:
 # -- torchrun ------------------------------------------------------------------------------------------
 
 
-def _torch(found: list[Row]) -> Row:
+def _torch(restart: Row) -> Row:
     """Our restart beside torchrun's, or a row that says why there is none."""
-    name = f"p={RANKS} kill to next step, restart / torchrun's elastic restart"
-    ours = next(row["ours"] for row in found if ", restart" in row["name"])
+    name, ours = f"p={RANKS} kill to next step, restart / torchrun's elastic restart", restart["ours"]
     interpreter = _elastic.python()
     if interpreter is None:
         return row(f"{name}: PyTorch is not installed", ours, "ms")

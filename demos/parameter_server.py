@@ -90,12 +90,12 @@ def price(run: Run, servers: int, counts: list[int]) -> None:
                 seen = push_pull.measure(run.control, run.sub(p), size, servers, STEPS_TIMED)
                 if run.rank == 0:
                     rows.append(_row(p, size, servers, seen))
+                    run.measurements.append(rows[-1])  # now: Ctrl-C keeps what there is
                 bar.advance()
     if run.rank == 0:
         predict = _configured(run, servers) if run.network is not None else _fitted(run, rows, servers)
         for row in rows:
             row["predicted"] = predict(row["ranks"], row["bytes"])
-        run.measurements += rows
         if any(row["wrong"] for row in rows):
             run.fail("pulled values differ from the exact sum")
         pairs = [(row["predicted"], row["seconds"]["median"]) for row in rows]

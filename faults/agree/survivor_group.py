@@ -240,6 +240,11 @@ class SurvivorGroup:
         self.epoch += 1
         return True
 
+    def rank_in(self, members: MPI.Group, process: int) -> int:
+        """The rank of a process among `members` of another communicator; MPI.UNDEFINED if it is not one of them."""
+        (rank,) = self._group.Translate_ranks([process], members)
+        return rank
+
     def renumbered(self, newer: SurvivorGroup) -> list[int]:
         """The rank in `newer` of each process; -1 for those that are not in it."""
         moved = self._group.Translate_ranks(list(range(self.size)), newer._group)

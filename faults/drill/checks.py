@@ -28,7 +28,7 @@ CHECKS = {
 }
 """What is checked of every drill, beside the result."""
 
-_CRASH = re.compile(r"Signal: ([^(\n]+) \(\d+\)(?:(?!End of error message).)*?\((MPIX?_\w+)\+", re.DOTALL)
+_CRASH = re.compile(r"Signal: ([^(\n]+) \(\d+\)(?:(?!End of error message).)*?\(P?(MPIX?_\w+)\+", re.DOTALL)
 """What Open MPI prints when a rank gets a signal such as SIGSEGV: which, and the stack with the call of MPI."""
 
 

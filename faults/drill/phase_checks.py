@@ -63,7 +63,7 @@ def _needless(finished: Finished) -> str:
     died = len(deaths(finished.records))
     # A rank that waited too long for an agreement may have revoked its lane, which causes one more repair.
     spoiled = len({lane for r in finished.records for lane in r.get("spoiled", ())})
-    joins = sum(r["what"] == What.GROWS for r in finished.records)
+    joins = sum(r["what"] == What.ADMITS for r in finished.records)
     flips = sum(event.kind.spoils_messages for event in spec.events) if spec.options.get("checksum") else 0
     for who, times in rebuilt.most_common(1):
         if times > died + spoiled + joins + flips:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from emulator.report.views.drill import PHASES
+from emulator.units import format_time
 from faults.plan.kinds import KINDS
 from faults.record.journal import What
 
@@ -67,31 +68,47 @@ class Episode:
 
 @dataclass(frozen=True)
 class Join:
-    """New processes took empty places: when the coordinator began with it, and seconds to the next complete step."""
+    """New processes took empty places.
+
+    Attributes
+    ----------
+    at : when the coordinator began to start them (s)
+    step : the first one that they took part in
+    seconds : from then until that step was complete
+    stopped_s : for how long the other ranks did no step
+    """
 
     at: float
     step: int
     places: list[int]
     seconds: float
+    stopped_s: float
 
     @property
     def text(self) -> str:
         """It in words."""
         ranks = ", ".join(map(str, self.places))
-        return f"rank {ranks} joined at step {self.step}: {self.seconds * 1e3:.0f} ms to the next complete step"
+        took, stopped = format_time(self.seconds), format_time(self.stopped_s)
+        return f"rank {ranks} joined at step {self.step}, {took} after its start: the others stopped {stopped}"
 
 
 def joins(records: Sequence[Record]) -> list[Join]:
     """The times at which new processes took empty places between two steps."""
-    asked = [r for r in records if r["what"] == What.GROWS]
-    found = []
+    asked = [r for r in records if r["what"] == What.ADMITS]
+    found: list[Join] = []
+    before = 0.0
     for number, r in enumerate(asked):
         after = asked[number + 1]["at"] if number + 1 < len(asked) else _NEVER
         came = [one for one in records if one["what"] == What.JOINED and r["at"] < one["at"] < after]
-        ended = [completed(one) for one in records if one["what"] == What.COMMIT and one["step"] == r["first"]]
-        if came and ended:
-            places = sorted({one["place"] for one in came})
-            found.append(Join(r["at"], r["first"], places, max(ended) - r["at"]))
+        done = [one for one in records if one["what"] == What.COMMIT and one["step"] == r["first"]]
+        finishers = {one["member"] for one in done}
+        places = sorted({one["place"] for one in came if one["member"] in finishers})  # without those that died at once
+        if places:
+            began = next(one["at"] for one in records if one["what"] == What.GROWS and one["at"] > before)
+            end = max(map(completed, done))
+            ready = [one["at"] for one in records if one["what"] == What.RESTORED and r["at"] < one["at"] <= end]
+            found.append(Join(began, r["first"], places, end - began, max(ready) - r["since"]))
+            before = r["at"]
     return found
 
 

@@ -44,6 +44,8 @@ def recoveries(
             gone = {place: at for place, at in left if place in dead and at <= over}
             left = [one for one in left if one not in gone.items()]
             facts |= {"left": bool(dead) and gone.keys() >= set(dead), "joined": list(joined)}
+            if started := [one["started"] for one in of if one.get("started")]:
+                facts["started"] = started[0]
             facts |= {"policy": of[0]["policy"], "seconds": max(one["seconds"] for one in of), "lost_steps": lost}
         found.append(facts)
     for one in processes:
@@ -92,8 +94,10 @@ def in_words(facts: dict[str, Any]) -> str:
     if step is None:
         return f"{line}the other {facts['ranks']} went on without"
     cost = format_time(facts["seconds"])
+    started = f" (started {format_time(facts['started'])} before)" if facts.get("started") else ""
     return (
         f"{line}{facts['policy']}, {facts['ranks']} ranks went on after {cost}, {facts['lost_steps']} steps done again"
+        f"{started}"
     )
 
 

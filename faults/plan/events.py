@@ -48,7 +48,7 @@ def resolve(
         if fault.target.unit not in known:
             raise UsageError(
                 f"fault {fault.text!r}: the job's network has no {fault.target.unit}s: give --net a file that has, "
-                f"such as examples/networks/racks.toml"
+                f"such as examples/networks/racks.toml, or name the hosts: host 0-3"
             )
         placed = known[fault.target.unit]
         _check_step(fault, steps)

@@ -133,7 +133,7 @@ class _Reader:
         if role := self.take(*ROLES):
             return Target(role=role)
         if not self.peek().isdecimal() and self.peek() not in UNITS:
-            raise self.fail(["a rank (3, 0-3 or 0-3,7)", "host N", "nic N", "random", *ROLES])
+            raise self.fail(["a rank (3, 0-3 or 0-3,7)", *(f"{unit} N" for unit in UNITS), "nic N", "random", *ROLES])
         unit = self.take(*UNITS)
         ranks = self.ranks()
         if not kind.two_sides:

@@ -25,7 +25,7 @@ class What(StrEnum):
     STARTED, JOINED, LEFT, LOST = "started", "joined", "left", "lost"
     FAULT = "fault"  # strikes this rank, or is set to by a timer
     DEPARTED = "departed"  # this rank leaves its place, as it was told to
-    GROWS = "grows"  # the coordinator wants new processes in the empty places, at the end of this step
+    GROWS, ADMITS = "grows", "admits"  # the coordinator starts processes for the empty places; they are ready
     COMMIT = "commit"  # a step is done and agreed on
     # a recovery, in this order; each ends a phase (`faults.drill.timeline.PHASE_ENDS`)
     NOTICED, AGREED, REBUILT, RESTORED = "noticed", "agreed", "rebuilt", "restored"

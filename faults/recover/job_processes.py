@@ -7,8 +7,7 @@ that are filled, in order: after the death of place 3 of 0..7, place 4 is rank 3
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from mpi4py import MPI
@@ -23,6 +22,7 @@ from faults.policies import Policy
 from faults.record.journal import What
 from faults.record.status_board import IN_STEPS, NO_RANK, REBUILDS
 from faults.recover import other_comms, spawning, world_calls
+from faults.recover.placement import Placement
 from faults.recover.survivor_comm import SurvivorComm
 from faults.recover.tag_ranges import TagRanges
 
@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
     from faults.platform import Timer
     from faults.recover.checked_messages import MessageSums
+    from faults.recover.newcomers import Newcomers
 
 _SPAWNS = 3  # failed attempts to let new processes in, before the survivors go on with fewer
 _RENEWALS = 20
+_LOOK_S = 1e-3
 TRIES, _TRIES_REVOKED, _TRIES_ELSEWHERE = 2, 4, 8
 _OF_DEATHS = {
     getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED") if hasattr(MPI, name)
@@ -42,49 +44,6 @@ _OF_PROGRAMS = {
     MPI.ERR_TAG, MPI.ERR_TRUNCATE, MPI.ERR_TYPE,
 }  # fmt: skip
 """Classes of errors that no death causes; others, such as ERR_OTHER and ERR_IN_STATUS, have both kinds of causes."""
-
-
-@dataclass(frozen=True)
-class Placement:
-    """The process (its rank in the communicator of all) in each filled place, and the processes that wait for one."""
-
-    places: dict[int, int]
-    waiting: tuple[int, ...] = ()
-
-    @classmethod
-    def begin(cls, ranks: int, spares: int = 0) -> Placement:
-        """Processes 0 to ranks-1 at work in the places of the same number, the rest waiting."""
-        return cls({rank: rank for rank in range(ranks)}, tuple(range(ranks, ranks + spares)))
-
-    @property
-    def at_work(self) -> list[int]:
-        """Processes in the order of their places: the program's ranks 0, 1, ..."""
-        return [self.places[place] for place in sorted(self.places)]
-
-    def place_of(self, process: int) -> int | None:
-        return next((place for place, holder in self.places.items() if holder == process), None)
-
-    def moved(self, new_rank: Sequence[int]) -> Placement:
-        """The same in other numbers: `new_rank[old]` is a process' new number, -1 for one that is gone."""
-        return Placement(
-            {place: new_rank[process] for place, process in self.places.items() if new_rank[process] >= 0},
-            tuple(new_rank[process] for process in self.waiting if new_rank[process] >= 0),
-        )
-
-    def survivors(self, alive: Collection[int]) -> Placement:
-        """After deaths, the survivors in their places."""
-        living = set(alive)
-        return Placement(
-            {place: process for place, process in self.places.items() if process in living},
-            tuple(process for process in self.waiting if process in living),
-        )
-
-    def refilled(self, alive: Collection[int]) -> Placement:
-        """After deaths, waiting processes in the places of the dead, lowest first, as far as there are any."""
-        left = self.survivors(alive)
-        empty = sorted(set(self.places) - set(left.places))
-        called = dict(zip(empty, left.waiting, strict=False))
-        return Placement(left.places | called, left.waiting[len(called) :])
 
 
 class _Last:
@@ -125,6 +84,7 @@ class JobProcesses:
     comm : the communicator of those at work; it is another one after a recovery
     wanted : the places that the job began with
     fresh : places whose holder has not got the state yet
+    growing_since : since when this rank has tried to fill empty places; None if it does not
 
     Parameters
     ----------
@@ -144,10 +104,12 @@ class JobProcesses:
         self._instruments = carrier.of(comm).instruments
         self._retired: list[SurvivorComm] = []  # their buffers may still be the target of messages under way
         self._spawns_left = _SPAWNS
-        orphan_timer = spawning.arm() if spawning.spawned() else None
+        self._newcomers: Newcomers | None = None  # started by this rank, and not let in yet
+        self.growing_since: float | None = None
+        everyone, orphan_timer = spawning.all_processes(comm, drill)
         work_comms = survivor_group.RENEWED_WORK_COMMS if spawning.spawned() else survivor_group.WORK_COMMS
         self.group = SurvivorGroup(
-            spawning.all_processes(comm),
+            everyone,
             work_comms,
             beside=True,
             begins=not spawning.spawned(),
@@ -217,6 +179,11 @@ class JobProcesses:
         """Whether this rank is the first that has the state."""
         return self.holders()[:1] == [self.place]
 
+    @property
+    def _coordinator(self) -> int:
+        """The process that is the first that has the state; the first one alive, if none has."""
+        return next((self.placement.places[place] for place in self.holders()), self.group.alive[0])
+
     def unchanged(self, decision: Decision) -> bool:
         """Whether the work succeeded on all ranks, none has died since the last repair, and none is to be let in."""
         return decision.ok and decision.alive == self.group.alive and not decision.grows
@@ -227,10 +194,40 @@ class JobProcesses:
         holders = [self.placement.places[place] for place in self.holders()]
         return heirs and len(holders) > 1 and set(holders).isdisjoint(decision.alive)
 
-    def can_grow(self) -> bool:
-        """Whether this rank is to see to it that new processes take empty places at the end of a step."""
-        empty = len(self.placement.places) < len(self.wanted)
-        return self.policy.later and empty and self._spawns_left > 0 and self.coordinates
+    def grows(self, room: Callable[[], bool], step: int, waits: bool) -> bool:
+        """Whether new processes are ready to take empty places; this rank starts them, if it is to and there is room.
+
+        Parameters
+        ----------
+        room : asked before they are started
+        step : the next one
+        waits : wait for those that have been started: there is no later occasion
+        """
+        empty, clock = len(self.wanted) - len(self.placement.places), self._drill.platform.clock
+        while self.policy.later and empty and self._spawns_left > 0 and self.coordinates:
+            if self._newcomers is None:
+                if not room():
+                    return False
+                self._drill.journal.write(What.GROWS, step=step)
+                self.growing_since = self.growing_since or clock.now()
+                self._newcomers = spawning.start(empty)
+            try:
+                if self._newcomers.ready():
+                    return True
+            except MPI.Exception:
+                self._spawns_left -= 1
+                self.close()
+                continue
+            if not waits:
+                return False
+            clock.sleep(_LOOK_S)
+        return False
+
+    def close(self) -> None:
+        """Give up the new processes that this rank has started, if they have not been let in."""
+        if self._newcomers is not None:
+            self._newcomers.close()
+            self._newcomers = None
 
     @property
     def revoked(self) -> bool:
@@ -271,7 +268,7 @@ class JobProcesses:
         self.phase("rebuild")
         self.phase(self.policy.name)
         self.revoke()
-        before = self.placement
+        before, coordinator = self.placement, self._coordinator
         comms_left = self.group.advance(decision)
         alive = decision.alive
         # A spawned process is not in the communicator yet: the survivors go on without it first.
@@ -279,8 +276,8 @@ class JobProcesses:
         called = {place for place, holder in self.placement.places.items() if before.places.get(place) != holder}
         self.fresh = (self.fresh | called) & set(self.placement.places)
         empty = sorted(self.wanted - set(self.placement.places))
-        now = self.policy.spawns and (decision.grows or not self.policy.later)
-        spawn = now and bool(empty) and self._spawns_left > 0
+        may = decision.grows and coordinator in alive if self.policy.later else self._spawns_left > 0
+        spawn = self.policy.spawns and bool(empty) and may
         if spawn or not comms_left:
             died = self._renew(empty if spawn else [])
             if died is not None:
@@ -309,7 +306,7 @@ class JobProcesses:
             comm = survivor_group.shrink(self.group.agree_comm)
             self._drill.enters(REBUILDS)
             if empty:
-                comm = spawning.spawn(comm, len(empty), self._drill)
+                comm, empty = self._let_in(comm, empty)
             clock = self._drill.platform.clock
             fresh = SurvivorGroup(comm, survivor_group.RENEWED_WORK_COMMS, beside=True, begins=False, clock=clock)
         except MPI.Exception as error:
@@ -333,6 +330,24 @@ class JobProcesses:
             except MPI.Exception:  # one has died again: the exchange of the state will find that
                 self.revoke()
         return None
+
+    def _let_in(self, survivors: MPI.Intracomm, empty: list[int]) -> tuple[MPI.Intracomm, list[int]]:
+        """The communicator of the survivors and new processes, and the places of these: the lowest ones.
+
+        Raises
+        ------
+        MPI.Exception
+            They could not be started, or a rank died meanwhile.
+        """
+        members = survivors.Get_group()
+        starter = self.group.rank_in(members, self._coordinator)
+        if survivors.Get_rank() == starter and not self.policy.later:
+            self._newcomers = spawning.start(len(empty))
+        try:
+            comm = spawning.let_in(survivors, starter, self._newcomers, self._drill)
+        finally:
+            self.close()
+        return comm, empty[: comm.Get_size() - survivors.Get_size()]
 
     def _message(self) -> dict[str, object]:
         return {

@@ -163,9 +163,10 @@ class Repairing:
         elif self.step == self._copies.step and self.place is not None and not self._copies.are_of(self.state):
             raise UsageError(CHANGED)
 
-    def _grows(self) -> bool:
-        """Whether this rank wants new processes in the empty places, before it does the next step."""
-        return self._processes.can_grow() and self._rejoin()
+    def _grows(self, steps: int) -> bool:
+        """Whether this rank wants new processes in the empty places, before it does the next of `steps` steps."""
+        step = self.step + bool(self.every)
+        return self._processes.grows(self._rejoin, step, waits=step + (self.every or APART) >= steps)
 
     def _agree(self, ok: bool, leaves: bool = False, grows: bool = False) -> Decision:
         self.drill.enters(AGREES)
@@ -253,10 +254,13 @@ class Repairing:
                 break
         self._note(What.RESTORED)
         if self._failure_known and self._was_at_work:
+            joined = sorted(set(processes.placement.places) - places)
+            since, processes.growing_since = processes.growing_since, None
             outcome.tell(
                 dead=sorted(dead), step=self._broken_step, at=self._known_at, policy=processes.policy.name,
                 seconds=self._clock.now() - self._known_at, back_to=self.step,
-                ranks=len(processes.placement.places), joined=sorted(set(processes.placement.places) - places),
+                ranks=len(processes.placement.places), joined=joined,
+                started=self._known_at - since if joined and since else None,
             )  # fmt: skip
         self.recoveries += 1
         if places != set(processes.placement.places):

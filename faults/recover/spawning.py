@@ -1,15 +1,15 @@
-"""Spawning processes into a running job, and telling them who works where.
+"""Letting new processes into a running job, and telling them who works where.
 
-    rank 0 of the survivors    spawns alone          receives the new processes' port, sends it on    connects
-    the other survivors        sleep for the port                                                     connect
-    new processes              start, open a port, send it to rank 0                                  accept
+    one rank                starts them (`faults.recover.newcomers`)   tells the others that they are ready    accepts
+    the other survivors     sleep until they are ready                                                         accept
+    new processes           start, and wait until they are called                                              connect
 
-A spawn by all survivors together would have them spin for as long as the new process starts, on the cores that it
-starts on.
+Under a policy that lets them in later, they have been started, and are ready, before all come here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
@@ -21,44 +21,80 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from mpi4py import MPI
 
-from faults.agree.survivor_group import quiet, sleepy
+from faults.agree.survivor_group import PROCESS_FAILED, quiet, sleepy
 from faults.platform import LOCAL, Timer
 from faults.record import outcome
 from faults.record.status_board import IN_STEPS, REBUILDS
+from faults.recover.newcomer_start import CONNECTION
 
 if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
+    from faults.recover.newcomers import Newcomers
 
+_MINE = os.environ.pop(CONNECTION, "")  # not for the processes that this one starts
 _ORPHAN_S = 8.0
-_SPAWN_S = 15.0  # some twenty times what it takes 16 ranks on 2 cores
-_PORT = MPI.MAX_PORT_NAME
-_SPAWN = MPI.Intracomm.Spawn  # a program's own is refused in its loop
-_TAG_PLACEMENT, _TAG_PORT, _TAG_HELLO = 30_001, 30_003, 30_006
+_LOOK_S = 1e-3
+_TAG_PLACEMENT, _TAG_READY, _TAG_HELLO = 30_001, 30_003, 30_006
+
+
+if _MINE:
+    os.set_inheritable(int(_MINE), False)
 
 
 def spawned() -> bool:
-    """Whether this process was spawned to take the place of a dead one."""
-    return MPI.Comm.Get_parent() != MPI.COMM_NULL
+    """Whether this process was started into a running job."""
+    return bool(_MINE)
 
 
-def arm() -> Timer | None:
-    """Have this process end unless it is placed in time: if a survivor dies meanwhile, no other process knows of it."""
-    return LOCAL.executioner.strike(signal.SIGKILL, LOCAL.clock.now() + _ORPHAN_S)
+def start(count: int) -> Newcomers:
+    """Start `count` processes of this program, to be let in later."""
+    from faults.recover.newcomers import Newcomers  # every rank pays for an import, and one starts others
+
+    return Newcomers([*shlex.split(os.environ.get(outcome.PARENT, "")), sys.executable, *sys.orig_argv[1:]], count)
 
 
-def all_processes(comm: MPI.Intracomm) -> MPI.Intracomm:
-    """All processes of the job: `comm`, or for a spawned one the survivors and the spawned."""
+def all_processes(comm: MPI.Intracomm, drill: DrillContext) -> tuple[MPI.Intracomm, Timer | None]:
+    """All processes of the job: `comm`, or for a spawned one the survivors and the spawned.
+
+    Returns
+    -------
+    communicator, timer
+        The timer ends a spawned process unless it is placed in time: if a survivor dies meanwhile, no other process
+        knows of it.
+    """
     if not spawned():
-        return comm
-    port = ""
-    if MPI.COMM_WORLD.Get_rank() == 0:
-        port = MPI.Open_port()
-        MPI.Comm.Get_parent().Send(np.frombuffer(port.ljust(_PORT).encode(), np.uint8), 0, _TAG_PORT)
-    return _greeted(MPI.COMM_WORLD.Accept(port).Merge(high=True), MPI.COMM_WORLD.Get_size())
+        return comm, None
+    port = wait_to_be_let_in(drill)
+    orphan_timer = LOCAL.executioner.strike(signal.SIGKILL, LOCAL.clock.now() + _ORPHAN_S)
+    world = MPI.COMM_WORLD
+    return _greeted(world.Connect(port).Merge(high=True), world.Get_size()), orphan_timer
 
 
-def spawn(survivors: MPI.Intracomm, count: int, drill: DrillContext) -> MPI.Intracomm:
-    """Start `count` processes of this program; survivors come first in the communicator of all.
+def wait_to_be_let_in(drill: DrillContext) -> str:
+    """As a new process, tell the rank that started it that it is ready, and wait, asleep; the port to connect to.
+
+    If that rank dies, or needs it no more, this process ends.
+    """
+    drill.enters(IN_STEPS)
+    connection, said = int(_MINE), b""
+    with contextlib.suppress(OSError):
+        os.write(connection, b"r")
+        while not said.endswith(b"\n") and (more := os.read(connection, MPI.MAX_PORT_NAME)):
+            said += more
+    if not said.endswith(b"\n"):
+        LOCAL.executioner.strike(signal.SIGKILL)
+    os.close(connection)
+    drill.enters(REBUILDS)
+    return said.decode().rstrip()
+
+
+def let_in(survivors: MPI.Intracomm, starter: int, newcomers: Newcomers | None, drill: DrillContext) -> MPI.Intracomm:
+    """Connect to new processes as soon as they are ready; survivors come first in the communicator of all.
+
+    Parameters
+    ----------
+    starter : the rank that has started them
+    newcomers : on that rank
 
     Raises
     ------
@@ -66,12 +102,34 @@ def spawn(survivors: MPI.Intracomm, count: int, drill: DrillContext) -> MPI.Intr
         A rank died meanwhile; ranks that wait for others are told so.
     """
     try:
-        port = _port_of_spawned(survivors, count, drill)
+        port = _port_when_ready(survivors, starter, newcomers, drill)
         drill.enters(REBUILDS)
-        return _greeted(survivors.Connect(port).Merge(high=False), count)
+        everyone = survivors.Accept(port, root=starter).Merge(high=False)
+        return _greeted(everyone, everyone.Get_size() - survivors.Get_size())
     except MPI.Exception:
         survivors.Revoke()
         raise
+
+
+def _port_when_ready(survivors: MPI.Intracomm, starter: int, newcomers: Newcomers | None, drill: DrillContext) -> str:
+    """Wait until the new processes are ready; on the rank that started them the port, which the others do not need."""
+    rank, size = survivors.Get_rank(), survivors.Get_size()
+    if rank != starter:
+        drill.enters(IN_STEPS)  # until the new processes have come to their loop, as long as the program takes for that
+        sleepy(survivors.Irecv(bytearray(), starter, _TAG_READY))
+        return ""
+    if newcomers is None:
+        raise MPI.Exception(MPI.ERR_OTHER)
+    while not newcomers.ready():
+        if newcomers.launched:
+            drill.enters(IN_STEPS)
+        LOCAL.clock.sleep(_LOOK_S)
+        _check_alive(survivors)
+    _check_alive(survivors)
+    for other in range(size):
+        if other != rank:
+            survivors.Send(b"", other, _TAG_READY)
+    return newcomers.call()
 
 
 def _greeted(comm: MPI.Intracomm, count: int) -> MPI.Intracomm:
@@ -91,23 +149,14 @@ def _greeted(comm: MPI.Intracomm, count: int) -> MPI.Intracomm:
     return comm
 
 
-def _port_of_spawned(survivors: MPI.Intracomm, count: int, drill: DrillContext) -> str:
-    port = np.zeros(_PORT, np.uint8)
-    if survivors.Get_rank() == 0:
-        # It may hang when a rank that was spawning died before: then this process ends too, and the next one spawns.
-        stuck = LOCAL.executioner.strike(signal.SIGALRM, LOCAL.clock.now() + _SPAWN_S)
-        words = [*shlex.split(os.environ.get(outcome.PARENT, "")), sys.executable, *sys.orig_argv[1:]]
-        between = _SPAWN(MPI.COMM_SELF, words[0], words[1:], maxprocs=count)
-        LOCAL.executioner.cancel(stuck)
-        quiet(between)
-        drill.enters(IN_STEPS)  # until the new processes have come to their loop, as long as the program takes for that
-        between.Recv(port, 0, _TAG_PORT)
-        for rank in range(1, survivors.Get_size()):
-            survivors.Send(port, rank, _TAG_PORT)
-    else:
-        drill.enters(IN_STEPS)
-        sleepy(survivors.Irecv(port, 0, _TAG_PORT))
-    return port.tobytes().decode().rstrip()
+def _check_alive(survivors: MPI.Intracomm) -> None:
+    """Raise an error if one of them is known to be dead: to accept with a dead rank hangs, and nothing else tells."""
+    MPI.COMM_SELF.Iprobe()  # news of deaths come in while MPI makes progress
+    failed = survivors.Get_failed()
+    size = failed.Get_size()
+    failed.Free()
+    if size:
+        raise MPI.Exception(PROCESS_FAILED)
 
 
 def send_placement(comm: MPI.Intracomm, ranks: Iterable[int], message: dict[str, Any]) -> None:

@@ -139,7 +139,7 @@ class Recovering(Repairing, GuardedLoop):
         back to the copy before.
         """
         before, self._boundary_at = self._boundary_at, self._clock.now()
-        if self.step < self._steps and (self._told() or self._grows()):
+        if self.step < self._steps and (self._told() or self._grows(self._steps)):
             self._clock.sleep(max(_SKEW_S, (self._boundary_at - before) / APART))
             self._processes.revoke()
             self._settle(False)
@@ -153,9 +153,10 @@ class Recovering(Repairing, GuardedLoop):
         """
         group = self._processes.group
         calm = not self._failure_known and self.step + bool(self.every) < self._steps
-        grows = calm and self._grows()
+        since = self._clock.now() if self.every else self._boundary_at
+        grows = calm and self._grows(self._steps)
         if grows:
-            self._note(What.GROWS, first=self.step + bool(self.every))
+            self._note(What.ADMITS, first=self.step + bool(self.every), since=since)
         leaves = calm and self._told()
         decision = self._agree(ok, leaves, grows)
         for stays in (self._processes.coordinates, True):  # if the coordinator is dead, none leaves now
@@ -192,6 +193,7 @@ class Recovering(Repairing, GuardedLoop):
             self.levels.to_disk(self.step, self.committed, self.comm.Get_rank(), self.comm.Get_size())
 
     def _leave(self) -> None:
+        self._processes.close()
         self.comm.open()
         self.drill.enters(AGREES)
         self._processes.group.agree(True)
@@ -283,8 +285,8 @@ def recovering(
         indirectly, as in an all-reduce: else two ranks may have no state in common to go back to.
     notice : tells this rank to leave at the next agreement, with ``every=0`` within four steps, which costs no step: a
         signal to its process, a file, or a callable (`faults.recover.preemption`)
-    rejoin : under that policy: whether there is room for new processes now, asked on the coordinator after a step; by
-        default there is as soon as the survivors have done the interrupted step
+    rejoin : under that policy: whether there is room for new processes now, asked on the coordinator after a step until
+        it starts them; by default there is as soon as the survivors have done the interrupted step
     checksum : compare checksums of the state and of messages before each agreement, with ``every=0`` every four steps:
         a rank whose state is not that of most others ends itself, and what it may have spoiled is done again, as it is
         where a message arrived other than it was sent. Without it a bit that flips goes unnoticed. A message must be

@@ -165,3 +165,19 @@ def test_a_run_that_is_interrupted_keeps_what_it_has(interrupted, tmp_path):
     assert done.exit_code == 130
     assert f"what was measured until then is in {tmp_path}" in done.stderr
     assert len(results.load(tmp_path)["measurements"]) == 3
+
+
+def test_a_parameter_server_that_is_interrupted_keeps_the_sizes_it_has(tmp_path, monkeypatch):
+    from demos._lib import push_pull
+
+    measure = push_pull.measure
+
+    def interrupt(control, comm, size, *more):
+        if size > 64:
+            raise KeyboardInterrupt
+        return measure(control, comm, size, *more)
+
+    monkeypatch.setattr(push_pull, "measure", interrupt)
+    done = invoke(parameter_server, "--simulate", "4", "--ranks", "4", "--sizes", "64,8K", "--out", str(tmp_path))
+    assert done.exit_code == 130
+    assert [row["bytes"] for row in results.load(tmp_path)["measurements"]] == [64]

@@ -154,15 +154,25 @@ def test_a_cut_that_is_longer_than_the_detectors_limit_makes_no_two_jobs(tmp_pat
     assert evaluation.episodes == []
 
 
-@pytest.mark.parametrize(("end", "agree"), [("kill 2 @ step 5", 0), ("preempt 2 @ step 5 for 10 s", 1)])
-def test_a_new_process_joins_later(tmp_path, end: str, agree: int) -> None:
+@pytest.mark.parametrize(
+    ("end", "agree", "places"),
+    [("kill 2 @ step 5", 0, [2]), ("preempt 2 @ step 5 for 10 s", 1, [2]), ("kill 1,2 @ step 5", 0, [1, 2])],
+)
+def test_a_new_process_joins_later(tmp_path, end: str, agree: int, places: list[int]) -> None:
     evaluation = carry_out(tmp_path, [end], "rejoin", options={"agree": agree})
     check(evaluation, 4)
     (join,) = evaluation.joins
-    assert join.places == [2]
-    assert join.step == (8 if agree == 0 else 7)
-    assert 0 < join.seconds < TIMEOUT_S
-    assert any("rank 2 joined at step" in note for note in evaluation.episodes[0].notes)
+    assert join.places == places
+    assert (8 if agree == 0 else 7) <= join.step < 25
+    assert 0 < join.stopped_s < join.seconds < TIMEOUT_S
+    names = ", ".join(map(str, places))
+    assert any(f"rank {names} joined at step" in note for note in evaluation.episodes[0].notes)
+
+
+def test_a_new_process_may_die_as_it_joins(tmp_path) -> None:
+    """Another one joins, if there are steps left by then."""
+    evaluation = carry_out(tmp_path, ["kill 2 @ step 5", "kill 2 @ phase restore"], "rejoin")
+    check(evaluation, 3 + any(join.places == [2] for join in evaluation.joins[-1:]))
 
 
 def test_a_newcomer_may_die_whom_most_ranks_have_never_sent_anything(tmp_path) -> None:

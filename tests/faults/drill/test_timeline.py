@@ -296,3 +296,14 @@ def test_a_wrong_result_fails_the_drill_and_says_so(result) -> None:
     result.append((False, "the loss is off"))
     evaluation = evaluate(finished(shrunk()))
     assert (evaluation.recovered, evaluation.phase, evaluation.reason) == (False, "check", "result: the loss is off")
+
+
+def test_a_join_counts_from_its_start_and_the_stop_from_the_boundary() -> None:
+    records = [record(1.0, "grows", 0, step=1), record(2.0, "admits", 0, first=3, since=1.9)]
+    records += [record(2.2 + member / 10, "joined", member, place=member - 1) for member in (3, 4)]
+    records += [record(2.4 + member / 100, "restored", member) for member in (0, 1, 3)]
+    records += [record(2.6 + member / 100, "commit", member, step=3) for member in (0, 1, 3)]  # 4 died as it joined
+    (join,) = timeline.joins(records)
+    assert (join.at, join.step, join.places) == (1.0, 3, [2])
+    assert (join.seconds, join.stopped_s) == (pytest.approx(1.63), pytest.approx(0.53))
+    assert join.text == "rank 2 joined at step 3, 1.63 s after its start: the others stopped 530 ms"

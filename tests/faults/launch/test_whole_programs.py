@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tests.faults.launch.test_own_program import finish, needs_ulfm
+from tests.faults.launch.own_programs import finish, needs_ulfm
 
 LOOPS = """
 import os, signal, sys

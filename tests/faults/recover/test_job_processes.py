@@ -33,14 +33,17 @@ def test_a_newcomer_that_dies_before_its_welcome_is_found_when_it_gets_the_state
     work_comm = Lane(dies)
     fresh = SimpleNamespace(rank=0, size=3, work_comm=work_comm, comms=[], revoke=work_comm.Revoke, failed=set)
     old = SimpleNamespace(
-        agree_comm=None, alive=(0, 2), agree=lambda ok: Decision(True, (0, 2), 1), renumbered=lambda newer: [0, -1, 1]
-    )
-    monkeypatch.setattr(survivor_group, "shrink", lambda base: None)
-    monkeypatch.setattr(spawning, "spawn", lambda comm, count, drill: None)
+        agree_comm=None, alive=(0, 2), agree=lambda ok: Decision(True, (0, 2), 1), renumbered=lambda newer: [0, -1, 1],
+        rank_in=lambda members, process: 0,
+    )  # fmt: skip
+    survivors = SimpleNamespace(Get_group=lambda: None, Get_rank=lambda: 1, Get_size=lambda: 2)
+    everyone = SimpleNamespace(Get_size=lambda: 3)
+    monkeypatch.setattr(survivor_group, "shrink", lambda base: survivors)
+    monkeypatch.setattr(spawning, "let_in", lambda comm, starter, newcomers, drill: everyone)
     monkeypatch.setattr(job_processes, "SurvivorGroup", lambda comm, work_comms, **options: fresh)
     mine = job_processes.JobProcesses.__new__(job_processes.JobProcesses)
     mine.group, mine.wanted, mine.fresh, mine._spawns_left = old, {0, 1, 2}, set(), 2
-    mine._drill = DrillContext()
+    mine._drill, mine._newcomers = DrillContext(), None
     mine.placement = job_processes.Placement({0: 0, 2: 2})
     assert mine._renew([1]) is None
     assert (mine.placement.places, mine.fresh) == ({0: 0, 1: 2, 2: 1}, {1})

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from faults.recover.job_processes import Placement
+from faults.recover.placement import Placement
 
 
 @st.composite

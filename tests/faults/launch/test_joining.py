@@ -1,0 +1,25 @@
+"""New processes that die before they have joined, or right after, in a program of one's own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.faults.launch.test_own_program import finish, needs_ulfm
+
+ROOT = Path(__file__).parents[3]
+
+
+@needs_ulfm
+@pytest.mark.parametrize(("every", "point", "ranks"), [("0", "import", "4 ranks"), ("2", "step", "")])
+def test_others_are_started_for_new_processes_that_die(tmp_path, every: str, point: str, ranks: str) -> None:
+    """A death in the step that follows the join may come too late for another one."""
+    program = ["-m", "tests.faults.programs.joining", every, point]
+    command = [sys.executable, "-m", "faults", "run", "-n", "4", "--recovery", "rejoin", *program]
+    done = finish(command, tmp_path, {**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == 0, done.stderr
+    assert f"sum 400 of {ranks}" in done.stdout
+    assert (tmp_path / "died").exists()
