@@ -104,7 +104,8 @@ class EmulatedRequest(NoHandle, Operation, MPI.Request):
         result = self.finish(status)
         if clock.measured:
             clock.leave()
-        self.check(status)
+        if self.error:
+            self.check(status)
         return result
 
     def test(self, status: MPI.Status | None = None) -> tuple[bool, Any]:

@@ -184,8 +184,9 @@ class ReceiveRequest(EmulatedRequest):
                 self.fill(status)
             return None
         self.engine.complete(message, self.held)
-        if self.into is not None and not self.error:
-            self.into.finish(message.size)
+        into = self.into
+        if into is not None and into.packed is not None and not self.error:
+            into.finish(message.size)
         if status is not None:
             self.fill(status)
         return self.result()
