@@ -189,10 +189,6 @@ class ReceiveRequest(EmulatedRequest):
             into.finish(message.size)
         if status is not None:
             self.fill(status)
-        return self.result()
-
-    def result(self) -> Any:
-        """Return the object of a lower-case receive; None for an upper-case one."""
         return None
 
     def fill(self, status: MPI.Status | None) -> None:
@@ -216,5 +212,6 @@ class ObjectReceive(ReceiveRequest):
 
     __slots__ = ()
 
-    def result(self) -> Any:
-        return MPI.pickle.loads(self.data)
+    def finish(self, status: MPI.Status | None = None) -> Any:
+        super().finish(status)
+        return None if self.message is None else MPI.pickle.loads(self.data)

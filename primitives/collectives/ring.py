@@ -105,8 +105,8 @@ class _Phase(PersistentCollective):
     def _begun(self) -> tuple[Iterator[Any], Iterator[Any], Iterable[Any]]:
         """Give receives and sends, each of which begins when it is asked for, and the operands."""
         if self._kept is not None:
-            receives, sends, operands = self._kept
-            return _started(receives), _started(sends), operands
+            receives, sends, kept = self._kept
+            return _started(receives), _started(sends), kept
         comm, left, right, tag = self.comm, self.left, self.right, self.tag
         theirs, ours, operands = self._views()
         posts = (comm.Irecv(message(view), left, tag) for view in theirs)
@@ -121,7 +121,8 @@ class _Phase(PersistentCollective):
         posts, starts, operands = self._begun()
         posted = deque(islice(posts, self.ahead))
         self.first = list(islice(starts, self.segments))
-        self.sends = sends = deque()
+        sends: deque[Any] = deque()
+        self.sends = sends
         again = range(begin := self.ahead // 2 if self.size > 2 else 0, begin + self.count - self.ahead)
         for hop, operand in enumerate(operands):
             yield posted.popleft()
