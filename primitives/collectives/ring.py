@@ -47,8 +47,8 @@ Comput. 69 (2009).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, cycle, islice, repeat, tee
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, cycle, islice, repeat, tee, zip_longest
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,10 @@ EMULATED_SCRATCH_BYTES = 1 << 17
 EMULATED_AHEAD = 64
 """Emulated time does not depend on how far ranks run ahead, and many simulated ranks share one memory: where there are
 more ranks than this, so many receives are posted, and half as many sends begun, that are not complete."""
+
+
+_Hop = tuple[Any, Any, Callable[[], None] | None, Callable[[], None] | None, Any]
+"""The receive to wait for, operands of the operation, what begins a send, what posts a receive, a send to wait for."""
 
 
 class _Phase(PersistentCollective):
@@ -86,8 +90,9 @@ class _Phase(PersistentCollective):
         self.segments, self.count = segments, (self.size - 1) * segments
         self.ahead = self.count
         self.first: list[Any] = []
-        self.sends: deque[Any] = deque()  # those that `hops` has not waited for, without the first ones
-        self._kept: tuple[list[MPI.Prequest], list[MPI.Prequest], list[Any]] | None = None
+        self.sends: Any = ()  # those that `hops` has not waited for, without the first ones
+        self._starts: list[Callable[[], None]] = []
+        self._kept: list[_Hop] = []
 
     def _views(self) -> tuple[Iterator[Array], Iterator[Array], Iterator[Any]]:
         """Where each message from the left goes, what each to the right carries, and operands of `op` after each hop.
@@ -96,21 +101,45 @@ class _Phase(PersistentCollective):
         """
         raise NotImplementedError
 
-    def _keep(self) -> None:
-        if self.keeps:
-            theirs, ours, operands = self._views()
-            receives = [self.receiver(view, self.left) for view in theirs]
-            self._kept = receives, [self.starter(view, self.right) for view in ours], list(operands)
+    def _again(self) -> range:
+        """The hops after which one more receive is posted; it starts as many hops late as a send has to complete."""
+        late = self.ahead // 2 if self.size > 2 else 0
+        return range(late, late + self.count - self.ahead)
 
-    def _begun(self) -> tuple[Iterator[Any], Iterator[Any], Iterable[Any]]:
-        """Give receives and sends, each of which begins when it is asked for, and the operands."""
-        if self._kept is not None:
-            receives, sends, kept = self._kept
-            return _started(receives), _started(sends), kept
-        comm, left, right, tag = self.comm, self.left, self.right, self.tag
+    def _keep(self) -> None:
+        """Make all requests, unless they are made in each run."""
+        if not self.keeps:
+            return
         theirs, ours, operands = self._views()
-        posts = (comm.Irecv(message(view), left, tag) for view in theirs)
-        return posts, (comm.Isend(message(view), right, tag) for view in ours), operands
+        receives = [self.receiver(view, self.left) for view in theirs]
+        sends = [self.starter(view, self.right) for view in ours]
+        self.first, self.sends, again = sends[: self.segments], sends[self.segments :], self._again()
+        self._starts = [request.Start for request in receives[: self.ahead] + self.first]
+        onward = [request.Start for request in self.sends] + [None] * self.segments
+        posts = [None] * again.start + [request.Start for request in receives[self.ahead :]]
+        sent = [None] * again.start + self.sends[: len(again)]
+        self._kept = list(islice(zip_longest(receives, operands, onward, posts, sent), self.count))
+
+    def _made(self) -> Iterator[_Hop]:
+        """Give the hops of one run; their requests are made, and begin, when their turn comes."""
+        comm, left, right, tag, again = self.comm, self.left, self.right, self.tag, self._again()
+        theirs, ours, operands = self._views()
+        receives = (comm.Irecv(message(view), left, tag) for view in theirs)
+        starts = (comm.Isend(message(view), right, tag) for view in ours)
+        posted = deque(islice(receives, self.ahead))
+        self.first = list(islice(starts, self.segments))
+        sends: deque[Any] = deque()
+        self.sends = sends
+
+        def onward() -> None:
+            sends.extend(islice(starts, 1))
+
+        def post() -> None:
+            posted.append(next(receives))
+
+        for hop, operand in enumerate(operands):
+            more = hop in again
+            yield posted.popleft(), operand, onward, post if more else None, sends.popleft() if more and sends else None
 
     def hops(self) -> Iterator[Request]:
         """The algorithm without the final wait for its sends.
@@ -118,32 +147,23 @@ class _Phase(PersistentCollective):
         At most `ahead` receives are posted. The send that began half as many hops ago is complete before another is.
         """
         self.phase(self.name)
-        posts, starts, operands = self._begun()
-        posted = deque(islice(posts, self.ahead))
-        self.first = list(islice(starts, self.segments))
-        sends: deque[Any] = deque()
-        self.sends = sends
-        again = range(begin := self.ahead // 2 if self.size > 2 else 0, begin + self.count - self.ahead)
-        for hop, operand in enumerate(operands):
-            yield posted.popleft()
-            if operand:
-                self.op(*operand)
-            sends.extend(islice(starts, 1))
-            if hop in again:
-                if sends:
-                    yield sends.popleft()
-                posted.append(next(posts))
+        for start in self._starts:
+            start()
+        for receive, operands, onward, post, sent in self._kept if self.keeps else self._made():
+            yield receive
+            if operands:
+                self.op(*operands)
+            if onward is not None:
+                onward()
+            if post is not None:
+                if sent is not None:
+                    yield sent
+                post()
 
     def steps(self) -> Iterator[Request]:
         yield from self.hops()
         yield from self.first
         yield from self.sends
-
-
-def _started(requests: Iterable[MPI.Prequest]) -> Iterator[MPI.Prequest]:
-    for request in requests:
-        request.Start()
-        yield request
 
 
 class ReduceScatter(_Phase):
