@@ -31,6 +31,7 @@ from typing import TYPE_CHECKING
 
 from mpi4py import MPI
 
+from emulator import carrier
 from emulator.errors import UsageError
 from faults.inject.drill_context import DrillContext
 from faults.record.journal import What
@@ -312,6 +313,10 @@ def recovering(
     chosen = check_policy(policy)
     check_state(state)
     check_quorum(comm, quorum)
+    if chosen.spawns and carrier.of(comm).timed:
+        raise UsageError(
+            f"policy {policy!r} starts processes, which cannot join an emulated network: use policy 'shrink' or 'spare'"
+        )
     given = comm
     drill = context_of(drill)
     check_survival(f"recovering by {policy}", drill.platform.survives)

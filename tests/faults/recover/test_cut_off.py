@@ -116,6 +116,13 @@ def test_a_quorum_is_of_the_living(tmp_path) -> None:
     assert sorted(run.results) == [2, 3, 4]
 
 
+@pytest.mark.parametrize("policy", ["respawn", "rejoin"])
+def test_processes_that_would_join_an_emulated_network_are_refused_before_the_loop(tmp_path, policy: str) -> None:
+    with pytest.raises(UsageError, match=f"policy '{policy}' starts processes") as error:
+        Run(tmp_path, [], [], 1, None, policy=policy)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize(("limit", "said"), [(0.2, "needs an emulated network"), (True, "got True"), (-1, "got -1")])
 def test_a_quorum_that_cannot_be_is_refused_in_one_line(limit: Any, said: str) -> None:
     with pytest.raises(UsageError, match=said) as error:
