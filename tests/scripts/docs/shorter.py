@@ -98,7 +98,7 @@ STEPS: dict[str, Short | By | NotHere] = {
     "python -m faults soak --kills 150 --patterns ring,parameter-server,gossip,scatter-gather,federated "
     "--policies respawn,restart,reexecute,continue,replicate --seed 78":
         Short("python -m faults soak --simulate 6 --kills 6 --patterns ring,parameter-server,gossip "
-              "--policies restart,continue,replicate --seed 78"),
+              "--policies restart,continue,replicate --seed 78", other=" by "),
     "python -m faults alarms --detectors runtime,heartbeat,phi --full":
         Short("python -m faults alarms --detectors runtime --situations kill,late --full",
               other="^(detector|runtime|heartbeat|phi|limits)|^  (hang|compute|crowd|straggler|pause): "),
@@ -131,7 +131,8 @@ STEPS: dict[str, Short | By | NotHere] = {
     "python -m demos.scatter_gather --simulate 16 --net 10gbe":
         Short("python -m demos.scatter_gather --simulate 16 --net 10gbe --documents 300"),
     # docs/simulation.md
-    "python -m demos.scale --net 100gbe": Short("python -m demos.scale --net 100gbe --nodes 4,8", other=r"^ *(p|\d+) |parameter$"),
+    "python -m demos.scale --net 100gbe":
+        Short("python -m demos.scale --net 100gbe --nodes 4,8", other=r"^ *(p|\d+) |parameter$"),
     # docs/timeline.md
     "python -m demos.ring -n 4 --net 10gbe --trace":
         Short("python -m demos.ring --simulate 4 --net 10gbe --trace --sizes 8,1K --budget 1"),
