@@ -146,6 +146,17 @@ def test_the_figures_of_a_page_are_those_of_the_result_file(tmp_path):
     assert best["p"] in values
 
 
+@pytest.mark.parametrize("kind", ["links", "drill"])
+def test_the_times_of_other_pages_are_those_of_the_result_file(tmp_path, kind):
+    results.save(RESULTS[kind](), tmp_path / "result.json")
+    result = results.load(tmp_path)
+    values = Read(page.render([result])).values
+    medians = [one["seconds"]["median"] for one in result["measurements"]]
+    wanted = {"links": medians, "drill": list((result["drill"] or {}).get("phases", {}).values())}[kind]
+    assert wanted
+    assert set(wanted) <= set(values)
+
+
 def test_texts_of_a_result_are_no_markup():
     text = page.render([a_ring()])
     assert "few &lt;repetitions&gt;" in text
