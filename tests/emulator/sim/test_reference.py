@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import pytest
 
 from emulator import sim
-from tests.emulator.sim import reference
+from emulator.carrier import Instrument
+from tests.emulator.sim import random_programs, reference
 
 
 @pytest.mark.parametrize("per_host", [1, 2, 3])
@@ -17,3 +19,16 @@ def test_random_programs_see_what_the_reference_says(per_host: int) -> None:
         program = reference.draw(seed, ranks)
         found = sim.run(partial(reference.carry_out, program=program), ranks, reference.network(ranks, per_host))
         assert found.results == reference.Reference(program, per_host).run(), f"seed {seed}"
+
+
+def test_observed_messages_take_the_same_time_as_plain_ones() -> None:
+    """An instrument turns off the short way of plain messages."""
+    for seed in range(12):
+        ranks = 2 + seed % 5
+        plain = sim.run(partial(random_programs.program, seed=seed), ranks, "10gbe")
+        assert sim.run(partial(_observed, seed=seed), ranks, "10gbe") == plain, f"seed {seed}"
+
+
+def _observed(comm: Any, seed: int) -> Any:
+    comm.carrier.instruments.append(Instrument())
+    return random_programs.program(comm, seed)
