@@ -125,8 +125,10 @@ def _blocks(policy: str, ballast: int, every: int, checksum: bool, budget: float
 
     from faults.patterns.ring import RingTraining
     from faults.recover import recovering
+    from faults.recover.other_comms import JOB
 
     world = MPI.COMM_WORLD.Dup()
+    world.Set_name(JOB)  # or its collectives were refused in the loop: here the spare takes part in them
     spares = int(policy == "spare")
     learners = [_learner(RingTraining, ballast) for _ in range(2)]
     working = world.Get_rank() < world.Get_size() - spares

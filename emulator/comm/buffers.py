@@ -26,14 +26,11 @@ def outgoing(spec: Any) -> Any:
     if kind is _ARRAY:
         if spec.dtype not in _NATIVE:
             check_elements(spec)
+    elif kind is list and len(spec) == 2 and spec[1] is _BYTE and isinstance(spec[0], _ARRAY):
+        spec = spec[0]  # [array, MPI.BYTE] needs no taking apart
     elif kind is not bytearray and kind is not bytes:
-        return _view(spec[0], readonly=True) if _is_bytes_of_array(spec) else _described(spec)
+        return _described(spec)
     return _view(spec, readonly=True)
-
-
-def _is_bytes_of_array(spec: Any) -> bool:
-    """Tell whether a specification is ``[array, MPI.BYTE]``, which needs no taking apart."""
-    return type(spec) is list and len(spec) == 2 and spec[1] is _BYTE and isinstance(spec[0], _ARRAY)
 
 
 def _described(spec: Any) -> Any:
@@ -69,7 +66,7 @@ class Incoming:
         if kind is _ARRAY:
             if spec.dtype not in _NATIVE:
                 check_elements(spec)
-        elif _is_bytes_of_array(spec):
+        elif kind is list and len(spec) == 2 and spec[1] is _BYTE and isinstance(spec[0], _ARRAY):
             spec = spec[0]
         elif kind is not bytearray:
             self._parse(spec)

@@ -122,6 +122,10 @@ class PersistentRequest(MPI.Prequest, EmulatedRequest):
             self.comm.raise_error(MPI.ERR_REQUEST)
         self._current = self._begin()
 
+    def Wait(self, status: MPI.Status | None = None) -> bool:  # type: ignore[override]
+        self.wait(status)
+        return True
+
     def wait(self, status: MPI.Status | None = None) -> Any:
         current = self._current
         if current is None:

@@ -194,7 +194,7 @@ class PointToPoint(Addressing):
 
     def Irecv(self, buf: Any, source: int = _ANY, tag: int = _ANY_TAG) -> MPI.Request:
         self._enter()
-        return self._begin_receive(self._wanted(buf, source), source, tag)
+        return self._begin_receive(Incoming(buf) if source != _NULL else None, source, tag)
 
     # -- persistent
 

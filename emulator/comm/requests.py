@@ -84,7 +84,15 @@ class EmulatedRequest(NoHandle, Operation, MPI.Request):
     # mpi4py's methods.
 
     def Wait(self, status: MPI.Status | None = None) -> bool:  # type: ignore[override]
-        self.wait(status)
+        engine = self.engine
+        if status is not None or not self.active or engine.clock.measured:
+            self.wait(status)
+            return True
+        engine.wait(self)
+        engine.idling = False
+        self.finish()
+        if self.error:
+            self.check()
         return True
 
     def Test(self, status: MPI.Status | None = None) -> bool:
@@ -104,7 +112,8 @@ class EmulatedRequest(NoHandle, Operation, MPI.Request):
         result = self.finish(status)
         if clock.measured:
             clock.leave()
-        self.check(status)
+        if self.error:
+            self.check(status)
         return result
 
     def test(self, status: MPI.Status | None = None) -> tuple[bool, Any]:

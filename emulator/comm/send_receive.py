@@ -184,14 +184,11 @@ class ReceiveRequest(EmulatedRequest):
                 self.fill(status)
             return None
         self.engine.complete(message, self.held)
-        if self.into is not None and not self.error:
-            self.into.finish(message.size)
+        into = self.into
+        if into is not None and into.packed is not None and not self.error:
+            into.finish(message.size)
         if status is not None:
             self.fill(status)
-        return self.result()
-
-    def result(self) -> Any:
-        """Return the object of a lower-case receive; None for an upper-case one."""
         return None
 
     def fill(self, status: MPI.Status | None) -> None:
@@ -215,5 +212,6 @@ class ObjectReceive(ReceiveRequest):
 
     __slots__ = ()
 
-    def result(self) -> Any:
-        return MPI.pickle.loads(self.data)
+    def finish(self, status: MPI.Status | None = None) -> Any:
+        super().finish(status)
+        return None if self.message is None else MPI.pickle.loads(self.data)

@@ -145,10 +145,11 @@ class Matcher:
 
     def post(self, request: Receive, now: float | None) -> None:
         """Match a new receive with an unexpected message, or remember it."""
-        found = self.take(request.source, request.tag, now)
-        if found is not None:
-            self._matched(request, found)
-            return
+        if self._unexpected:
+            found = self.take(request.source, request.tag, now)
+            if found is not None:
+                self._matched(request, found)
+                return
         self._turn += 1
         request.turn = self._turn
         key = (request.source, request.tag)

@@ -91,7 +91,13 @@ class NetworkState:
     routes, clock, card : the rank's routes, its clock, and the receiving side of its host's card
     resend : sends what a cut has held back; takes destination, context, tag, payload, size and synchronous request
     members : rank of the engine of each rank that a cut can name
+
+    Attributes
+    ----------
+    on_cut : called with the ranks that a cut takes from this one, and its windows (from, until); None: nothing is
     """
+
+    on_cut: Callable[[set[int], list[tuple[float, float]]], object] | None = None
 
     def __init__(
         self, routes: Routes, clock: Clock, card: Port, resend: Callable[..., None], members: Sequence[int]
@@ -99,14 +105,18 @@ class NetworkState:
         self._routes, self._clock, self._card, self._resend, self._members = routes, clock, card, resend, members
         self._host = routes.network.hosts[routes.host]
 
-    def _across(self, left: Iterable[int], right: Iterable[int]) -> list[Change]:
-        """This rank's routes to the other side of a cut, if it is on one."""
+    def _across(self, left: Iterable[int], right: Iterable[int]) -> set[int]:
+        """The ranks on the other side of a cut, if this rank is on one."""
         sides = set(left), set(right)
         if sides[0] & sides[1]:
             raise UsageError(f"a cut needs two sets without a common rank, both have {sorted(sides[0] & sides[1])}")
         here, members = self._routes.rank, self._members
         mine = [others for these, others in (sides, sides[::-1]) if here in (members[rank] for rank in these)]
-        return [_change(self._routes[members[rank]]) for others in mine for rank in others]
+        return mine[0] if mine else set()
+
+    def _tell(self, others: set[int], windows: list[tuple[float, float]]) -> None:
+        if others and self.on_cut is not None:
+            self.on_cut(others, windows)
 
     def cut(self, left: Iterable[int], right: Iterable[int], until: float | None = None, lost: bool = False) -> None:
         """Cut the network between two sets of ranks, for what this rank sends from now on.
@@ -116,15 +126,18 @@ class NetworkState:
         until : emulated time in seconds at which it heals by itself; None: when `heal` is called
         lost : what is sent meanwhile is lost for ever; otherwise it arrives after the cut has healed
         """
-        for change in self._across(left, right):
-            change.open_at = float("inf") if until is None else until
-            change.lost = lost
+        others, end = self._across(left, right), float("inf") if until is None else until
+        for rank in others:
+            change = _change(self._routes[self._members[rank]])
+            change.open_at, change.lost = end, lost
+        self._tell(others, [(self._clock.t, end)])
 
     def cut_at(self, left: Iterable[int], right: Iterable[int], windows: Iterable[tuple[float, float]]) -> None:
         """Cut the network between two sets of ranks in windows (from, until) of emulated time, later ones included."""
-        windows = list(windows)
-        for change in self._across(left, right):
-            change.windows += windows
+        others, windows = self._across(left, right), list(windows)
+        for rank in others:
+            _change(self._routes[self._members[rank]]).windows += windows
+        self._tell(others, windows)
 
     def heal(self) -> None:
         """End all cuts on this rank's side; what was held back leaves now."""

@@ -22,8 +22,11 @@ from emulator.launch.session_directory import NEVER_BEGAN
 
 # What the runtime prints about its own teardown.
 _TEARDOWN = re.compile(rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: |\[warn\] Epoll |Abort is in progress")
-# Printed at a rank's exit about an agreement of the survivors that a later one has superseded.
-_OLD_AGREEMENT = re.compile(rb"(\[[^ ]+\] )+ftagree:agreement \(ERA\) ")
+# Printed at a rank's exit about an agreement of the survivors that a later one has superseded; and by every rank that
+# makes a window, on a machine without the network of one of the ways that Open MPI has for windows.
+_HARMLESS = re.compile(
+    rb"(\[[^ ]+\] )+(ftagree:agreement \(ERA\) |\S+/osc_ucx_component\.c:\d+ +Error: OSC UCX component )"
+)
 # Printed where the death of a rank ends a nonblocking collective, whose caller is told; an empty line follows.
 _CUT_SHORT = re.compile(rb"NBC_Progress: an error \d+ was found during schedule .*\s*$")
 # mpirun's own notice about how a rank ended, which the rank itself has explained.
@@ -101,7 +104,7 @@ def _forward_errors(lines: Iterable[bytes], write: Write) -> None:
             block.append(line)
         elif _TEARDOWN.match(line):
             teardown.append(line)
-        elif line and not (_OLD_AGREEMENT.match(line) or _CUT_SHORT.match(line) or _CUT_SHORT.match(before + line)):
+        elif line and not (_HARMLESS.match(line) or _CUT_SHORT.match(line) or _CUT_SHORT.match(before + line)):
             emit([line])
         before = line if _CUT_SHORT.match(line) else b""
     if block:

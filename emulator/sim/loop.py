@@ -142,20 +142,20 @@ class Loop:
                 until = self.now
             heappush(self._heap, (until, sleeper.rank, sleeper.entry, sleeper))
         sleeper.wake_at = until
-        self._pass_on(sleeper)
+        following = self._following()
+        if following is not sleeper:
+            self._switch_to(following)
         sleeper.sleeping = False
         if self._over:
             raise GreenletExit
 
-    def _pass_on(self, sleeper: Sleeper) -> None:
-        """Let the rank run whose turn is next; returns when it is this one's again."""
-        following = self._following()
-        if following is not sleeper:
-            if following is None or not following.thread:  # a thread is false until it has been started
-                self._to_start = following
-                self._hub.switch()
-            else:
-                following.thread.switch()
+    def _switch_to(self, following: Sleeper | None) -> None:
+        """Let another rank run, None: no rank can; returns when it is this one's turn again."""
+        if following is None or not following.thread:  # a thread is false until it has been started
+            self._to_start = following
+            self._hub.switch()
+        else:
+            following.thread.switch()
 
     def call_at(self, time: float, act: Callable[[], None], background: bool = False) -> None:
         """Call a function at simulated time `time`, or next if that is past; it must not wait.
@@ -182,7 +182,7 @@ class Loop:
         sleeper.entry += 1
         if sleeper is self.running:
             if not self.calling:
-                self._pass_on(sleeper)
+                self._switch_to(self._following())
             raise GreenletExit
 
     def wake(self, sleeper: Sleeper, time: float) -> None:

@@ -18,6 +18,7 @@ class MortalEngine(SimulatedEngine):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
+        self._plain = False
         self.stopped_at = 0.0
         self._leaves = 0.0  # when the last byte of the message leaves that is being sent
         self._leaving: deque[tuple[float, MortalEngine, Arrival]] = deque()

@@ -92,6 +92,11 @@ class _Recorder:
         request.Start()
         return request
 
+    def Irecv(self, buf: Any, source: int, tag: int = 0) -> _Request:
+        request = self.Recv_init(buf, source, tag)
+        request.Start()
+        return request
+
     def Send(self, buf: Any, dest: int, tag: int = 0) -> None:
         self.Isend(buf, dest, tag).Wait()
 

@@ -3,7 +3,7 @@
 ring by shrink, spare    a melt-down: up to all ranks but one die, at steps with microsecond offsets, at named points
                          inside the all-reduce, in the agreement and in the repair, and when a recovery begins; in
                          jobs that agree after every step or every few, and in jobs that do not
-ring by respawn, restart deaths one after the other, of ranks that may have been replaced before
+ring by respawn, restart deaths one after the other, of ranks that may have been replaced before; by rejoin, of others
 other patterns           as many deaths as the policy bears
 
 With ballast the messages are long, and deaths meet ranks in the middle of sending or receiving them.
@@ -99,7 +99,7 @@ def draw(base: Request, number: int, chosen: Sequence[Job] = USUAL) -> Trial:
     if not plan.lockstep:
         lines = _scattered(dice, plan, policy, ranks, ballast)
     elif policy.refills and not policy.has_spares:
-        lines = _one_by_one(dice, ranks, _latest_us(1000, ballast))
+        lines = _one_by_one(dice, policy, ranks, _latest_us(1000, ballast))
     else:
         lines = _melt_down(dice, policy, ranks, agree, _latest_us(3000, ballast))
     options = {"ballast": ballast} | ({"agree": agree} if plan.lockstep else {})
@@ -137,10 +137,18 @@ def _line(dice: random.Random, rank: int, agree: int, latest_us: int, may_wait: 
     return f"kill {rank} @ phase {_POINTS[3] if agree else dice.choice(_POINTS[2:])}"
 
 
-def _one_by_one(dice: random.Random, ranks: int, latest_us: int) -> list[str]:
-    """Deaths so far apart that the job is complete at each: a fault at a rank that is already dead does not fire."""
-    steps = sorted(dice.sample(range(5, STEPS - _MARGIN, 10), dice.randint(1, 3)))
-    return [f"kill {dice.randrange(ranks)} @ step {step} + {dice.randint(1, latest_us)} us" for step in steps]
+def _one_by_one(dice: random.Random, policy: Policy, ranks: int, latest_us: int) -> list[str]:
+    """Deaths so far apart that the job is complete at each: a fault at a rank that is already dead does not fire.
+
+    Where the living do not wait for the new process, it may come after the next death: no rank dies twice.
+    """
+    most = min(3, ranks - 1) if policy.later else 3
+    steps = sorted(dice.sample(range(5, STEPS - _MARGIN, 10), dice.randint(1, most)))
+    victims = dice.sample(range(ranks), len(steps)) if policy.later else [dice.randrange(ranks) for _ in steps]
+    return [
+        f"kill {rank} @ step {step} + {dice.randint(1, latest_us)} us"
+        for rank, step in zip(victims, steps, strict=True)
+    ]
 
 
 def _scattered(dice: random.Random, plan: Pattern, policy: Policy, ranks: int, ballast: int) -> list[str]:

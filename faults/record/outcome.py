@@ -7,6 +7,7 @@
                       aborted       it called MPI's Abort: the job is to end
                       corrupt       it ended itself because its state was not that of the other ranks
                       told          it left between two steps, as it was told to
+                      cut-off       it stopped on the side of a cut that has no quorum
 
 Each process writes one of these words to its file, with its exit status where it ends itself; a killed process leaves
 the last one that it wrote. How it ended is beside that, from the process' parent (`faults.launch.rank_parent`). Files
@@ -36,7 +37,7 @@ MOST_SPAWNED = 1000
 """Rows of the board for spawned processes."""
 RECOVERIES = "recoveries"
 BEGAN, REACHED, LEFT, UNDONE, FAILED = "began", "reached", "left", "undone", "failed"
-QUIT, ABORTED, TOLD, CORRUPT = "quit", "aborted", "told", "corrupt"
+QUIT, ABORTED, TOLD, CORRUPT, CUT_OFF = "quit", "aborted", "told", "corrupt", "cut-off"
 _ENDED_THEMSELVES = {FAILED, UNDONE, QUIT, ABORTED}
 ENDS = "ends"
 
@@ -88,6 +89,8 @@ class Process:
             return f"{who} left as it was told to"
         if self.said == CORRUPT:
             return f"{who} ended itself: its state was not that of the other ranks"
+        if self.said == CUT_OFF:
+            return f"{who} stopped on the side of a cut without a quorum"
         if self.said == QUIT:
             return f"{who} ended itself"
         if self.code is not None and self.code < 0:

@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -27,7 +28,6 @@ from faults.record.journal import What
 
 if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
-    from faults.plan.model import Event
 
 _PATIENCE_S = 2.0
 _DEATHS = [getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_REVOKED") if hasattr(MPI, name)]
@@ -223,12 +223,12 @@ def end_corrupt(drill: DrillContext, step: int) -> NoReturn:
     _kill_myself(drill.platform.executioner)
 
 
-def end_cut_off(drill: DrillContext, event: Event, limit_s: float) -> NoReturn:
-    """End this rank, which reaches too few others, after `limit_s` seconds in which the network might have healed."""
-    drill.platform.clock.sleep(limit_s)
-    drill.journal.write(What.DEPARTED, step=event.when.step)
-    unreached = event.others if event.rank in event.side else event.side
-    print(f"{_name()} stops: it reaches no quorum without ranks {', '.join(map(str, unreached))}", file=sys.stderr)
+def end_cut_off(drill: DrillContext, step: int | None, unreached: Iterable[int]) -> NoReturn:
+    """End this rank, which reaches too few others."""
+    drill.journal.write(What.DEPARTED, step=step)
+    outcome.fail(0, outcome.CUT_OFF)
+    line = f"{_name(drill)} stops: it reaches no quorum without ranks {', '.join(map(str, unreached))}"
+    print(line, file=sys.stderr)
     _kill_myself(drill.platform.executioner)
 
 

@@ -91,6 +91,11 @@ class Repairing:
             return self._copies.of(self._copies.steps[-1])
         return self._copies.newest
 
+    def living_in(self, members: MPI.Group) -> set[int]:
+        """The ranks among `members` of the processes that live, as all have agreed."""
+        group = self._processes.group
+        return {group.rank_in(members, process) for process in group.alive}
+
     def _look(self) -> None:
         """Look up this rank's place and communicator."""
         self.comm, self.place = self._processes.comm, self._processes.place

@@ -15,7 +15,7 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -51,6 +51,17 @@ def start(count: int) -> Newcomers:
     from faults.recover.newcomers import Newcomers  # every rank pays for an import, and one starts others
 
     return Newcomers([*shlex.split(os.environ.get(outcome.PARENT, "")), sys.executable, *sys.orig_argv[1:]], count)
+
+
+@contextlib.contextmanager
+def joining() -> Iterator[None]:
+    """End this process, if it was spawned and a rank dies before it has its place: the survivors start others."""
+    try:
+        yield
+    except MPI.Exception:
+        if spawned():
+            LOCAL.executioner.strike(signal.SIGKILL)
+        raise
 
 
 def all_processes(comm: MPI.Intracomm, drill: DrillContext) -> tuple[MPI.Intracomm, Timer | None]:

@@ -35,6 +35,8 @@ from emulator.errors import UsageError
 from faults.inject.drill_context import DrillContext
 from faults.record.journal import What
 from faults.record.status_board import AGREES
+from faults.recover import spawning
+from faults.recover.cut_off import check_quorum, stop_without_quorum
 from faults.recover.job_processes import TRIES, JobProcesses, survivors_of_last_loop
 from faults.recover.preconditions import check_policy, check_state, check_survival, context_of
 from faults.recover.preemption import Notice, never
@@ -87,6 +89,11 @@ class Recovering(Repairing, GuardedLoop):
         if self._ended:
             self.comm.open()
         return not self._ended
+
+    @property
+    def over(self) -> bool:
+        """Whether no step is left to do."""
+        return self._ended
 
     def attempt(self) -> _Attempt:
         """One try of one step: afterwards it is done, or the job is repaired and back before a step to be done."""
@@ -265,6 +272,7 @@ def recovering(
     notice: Notice = None,
     rejoin: Callable[[], bool] | None = None,
     checksum: bool = False,
+    quorum: float | None = None,
 ) -> Recovering:
     """Begin a loop of steps that survives the death of ranks.
 
@@ -291,16 +299,20 @@ def recovering(
         a rank whose state is not that of most others ends itself, and what it may have spoiled is done again, as it is
         where a message arrived other than it was sent. Without it a bit that flips goes unnoticed. A message must be
         received in the step in which it is sent; those of objects and of an emulated network are not checked.
+    quorum : a cut of the emulated network (``comm.network_state.cut``) that lasts longer than so many emulated seconds
+        ends the ranks of the side without a quorum (`faults.agree.quorum`), and the others go on; absent: both wait
 
     Raises
     ------
     UsageError
         A policy that another call is for, state other than arrays of numbers, no rank left to work, state of the
-        ranks' own under a policy that loses their places or without agreements, or a job that would end
-        with the first death.
+        ranks' own under a policy that loses their places or without agreements, a quorum on MPI's own network, or a
+        job that would end with the first death.
     """
     chosen = check_policy(policy)
     check_state(state)
+    check_quorum(comm, quorum)
+    given = comm
     drill = context_of(drill)
     check_survival(f"recovering by {policy}", drill.platform.survives)
     if drill.platform.survives is None:
@@ -321,13 +333,8 @@ def recovering(
         raise UsageError(f"ranks agree every 1 or more steps, or 0 for only after a death, got {every}")
     if levels is not None and not every:
         raise UsageError("what a rank alone has is kept with each agreement: every=1 or more goes with levels, got 0")
-    return Recovering(
-        JobProcesses(comm, chosen, spares, at_least, drill, checksum),
-        state,
-        drill,
-        levels,
-        every,
-        notice,
-        rejoin,
-        checksum,
-    )
+    with spawning.joining():
+        processes = JobProcesses(comm, chosen, spares, at_least, drill, checksum)
+    loop = Recovering(processes, state, drill, levels, every, notice, rejoin, checksum)
+    stop_without_quorum(loop, given, quorum)
+    return loop

@@ -46,7 +46,8 @@ Comput. 69 (2009).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, cycle, islice, repeat, tee, zip_longest
 from typing import Any
 
@@ -56,7 +57,7 @@ from mpi4py import MPI
 from emulator import carrier
 from emulator.errors import UsageError
 from primitives.blocks import Blocks, split
-from primitives.buffers import Array, scratch
+from primitives.buffers import Array, message, scratch
 from primitives.collectives.persistent import TAG, Apply, PersistentCollective, Reduction, Request
 
 SEGMENT_BYTES = 1 << 20
@@ -67,67 +68,97 @@ EMULATED_AHEAD = 64
 more ranks than this, so many receives are posted, and half as many sends begun, that are not complete."""
 
 
+_Hop = tuple[Any, Any, Callable[[], None] | None, Callable[[], None] | None, Any]
+"""The receive to wait for, operands of the operation, what begins a send, what posts a receive, a send to wait for."""
+
+
 class _Phase(PersistentCollective):
     """One way round the ring: `hops`, then waiting for the sends.
 
-    Requests are made once and kept. More than `EMULATED_AHEAD` ranks of an emulated network, which may share one
-    memory, make each when they come to it, in each run.
+    Persistent requests are made once and kept. More than `EMULATED_AHEAD` ranks of an emulated network, which may share
+    one memory, make a plain request when they come to it, in each run.
     """
 
     name: str
     op: Apply
 
-    def __init__(self, comm: MPI.Intracomm, tag: int) -> None:
+    def __init__(self, comm: MPI.Intracomm, segments: int, tag: int) -> None:
         super().__init__(comm, tag)
         self.emulated = carrier.of(comm).timed
-        self.ahead = EMULATED_AHEAD
-        self.keeps = not self.emulated or self.size <= self.ahead
+        self.keeps = not self.emulated or self.size <= EMULATED_AHEAD
         self.left, self.right = (self.rank - 1) % self.size, (self.rank + 1) % self.size
-        self.first: list[MPI.Prequest] = []
-        self.sends: Iterable[MPI.Prequest] = ()  # those that `hops` has not waited for, without the first ones
-        self._kept: list[Any] = []
+        self.segments, self.count = segments, (self.size - 1) * segments
+        self.ahead = self.count
+        self.first: list[Any] = []
+        self.sends: Any = ()  # those that `hops` has not waited for, without the first ones
+        self._starts: list[Callable[[], None]] = []
+        self._kept: list[_Hop] = []
 
-    def _hops(self) -> Iterator[Any]:
-        """What to start at the beginning, then of each hop: its receive, send, next post, and what else it needs."""
+    def _views(self) -> tuple[Iterator[Array], Iterator[Array], Iterator[Any]]:
+        """Where each message from the left goes, what each to the right carries, and operands of `op` after each hop.
+
+        No operands: `op` is not applied.
+        """
         raise NotImplementedError
 
+    def _again(self) -> range:
+        """The hops after which one more receive is posted; it starts as many hops late as a send has to complete."""
+        late = self.ahead // 2 if self.size > 2 else 0
+        return range(late, late + self.count - self.ahead)
+
     def _keep(self) -> None:
-        if self.keeps:
-            self._kept, self.sends = list(self._hops()), list(self.sends)
+        """Make all requests, unless they are made in each run."""
+        if not self.keeps:
+            return
+        theirs, ours, operands = self._views()
+        receives = [self.receiver(view, self.left) for view in theirs]
+        sends = [self.starter(view, self.right) for view in ours]
+        self.first, self.sends, again = sends[: self.segments], sends[self.segments :], self._again()
+        self._starts = [request.Start for request in receives[: self.ahead] + self.first]
+        onward = [request.Start for request in self.sends] + [None] * self.segments
+        posts = [None] * again.start + [request.Start for request in receives[self.ahead :]]
+        sent = [None] * again.start + self.sends[: len(again)]
+        self._kept = list(islice(zip_longest(receives, operands, onward, posts, sent), self.count))
 
-    def _requests_of(
-        self, theirs: Iterable[Array], ours: Iterable[Array], segments: int, ahead: int, *others: Iterable[Array]
-    ) -> Iterator[Any]:
-        """As `_hops`: receives into `theirs`, sends out of `ours`, and at most `ahead` receives posted.
+    def _made(self) -> Iterator[_Hop]:
+        """Give the hops of one run; their requests are made, and begin, when their turn comes."""
+        comm, left, right, tag, again = self.comm, self.left, self.right, self.tag, self._again()
+        theirs, ours, operands = self._views()
+        receives = (comm.Irecv(message(view), left, tag) for view in theirs)
+        starts = (comm.Isend(message(view), right, tag) for view in ours)
+        posted = deque(islice(receives, self.ahead))
+        self.first = list(islice(starts, self.segments))
+        sends: deque[Any] = deque()
+        self.sends = sends
 
-        The send that began half as many hops ago is complete before another receive is posted.
-        """
-        receives, posts = tee(self.receiver(view, self.left) for view in theirs)
-        starts, sent = tee(self.starter(view, self.right) for view in ours)
-        self.first = list(islice(starts, segments))
-        self.sends = islice(sent, segments, None)
-        waiting = repeat(None, ahead // 2 if self.size > 2 else 0)
-        yield [*islice(posts, ahead), *self.first]
-        again = ((post, next(self.sends, None)) for post in posts)
-        yield from zip_longest(receives, starts, chain(waiting, again), *others)
+        def onward() -> None:
+            sends.extend(islice(starts, 1))
+
+        def post() -> None:
+            posted.append(next(receives))
+
+        for hop, operand in enumerate(operands):
+            more = hop in again
+            yield posted.popleft(), operand, onward, post if more else None, sends.popleft() if more and sends else None
 
     def hops(self) -> Iterator[Request]:
-        """The algorithm without the final wait for its sends."""
+        """The algorithm without the final wait for its sends.
+
+        At most `ahead` receives are posted. The send that began half as many hops ago is complete before another is.
+        """
         self.phase(self.name)
-        hops = iter(self._kept) if self.keeps else self._hops()
-        for request in next(hops):
-            request.Start()
-        for receive, onward, again, *operands in hops:
+        for start in self._starts:
+            start()
+        for receive, operands, onward, post, sent in self._kept if self.keeps else self._made():
             yield receive
             if operands:
                 self.op(*operands)
             if onward is not None:
-                onward.Start()
-            if again is not None:
-                post, sent = again
+                onward()
+            if post is not None:
                 if sent is not None:
                     yield sent
-                post.Start()
+                post()
 
     def steps(self) -> Iterator[Request]:
         yield from self.hops()
@@ -151,31 +182,31 @@ class ReduceScatter(_Phase):
     def __init__(
         self, comm: MPI.Intracomm, blocks: Sequence[Array], own: Array, op: Apply, segments: int = 1, tag: int = TAG
     ) -> None:
-        super().__init__(comm, tag)
+        super().__init__(comm, segments, tag)
         self.op, self.mine, self.own = op, blocks[self.rank], own
-        self._blocks, self._segments = blocks, segments
-        arriving = [(self.rank - step - 2) % self.size for step in range(self.size - 1)]
-        longest = split(max((blocks[i] for i in arriving), key=len), segments)[0] if arriving else own
+        self._blocks = blocks
+        longest = split(max((blocks[i] for i in self._arriving()), key=len), segments)[0] if self.count else own
         room = EMULATED_SCRATCH_BYTES if self.emulated else SCRATCH_BYTES
-        room = room if self.keeps else min(room, self.ahead * longest.nbytes)
-        self._places = _places(longest, len(arriving) * segments, segments, room)
+        room = room if self.keeps else min(room, EMULATED_AHEAD * longest.nbytes)
+        self._places = _places(longest, self.count, segments, room)
+        self.ahead = min(self.count, len(self._places))
         self._keep()
 
-    def _hops(self) -> Iterator[Any]:
-        blocks, segments, places = self._blocks, self._segments, self._places
-        count = (self.size - 1) * segments
+    def _arriving(self) -> Iterator[int]:
+        """Give the blocks whose sums arrive, in this order."""
+        return ((self.rank - step - 2) % self.size for step in range(self.size - 1))
+
+    def _views(self) -> tuple[Iterator[Array], Iterator[Array], Iterator[Any]]:
+        blocks, segments, count = self._blocks, self.segments, self.count
         first = split(blocks[self.left], segments)  # block r-1 is the one that this rank sends on its way
-        arriving = (split(blocks[(self.rank - step - 2) % self.size], segments) for step in range(self.size - 1))
-        addends, again = tee(chain.from_iterable(arriving))
+        addends, again = tee(chain.from_iterable(split(blocks[i], segments) for i in self._arriving()))
         fitting = (
             place if place.size == like.size else place[: like.size]
-            for place, like in zip(cycle(places), again, strict=False)
+            for place, like in zip(cycle(self._places), again, strict=False)
         )
         theirs, received, sums = tee(fitting, 3)
-        sums = chain(islice(sums, max(0, count - segments)), split(self.own, segments))
-        sums, ours = tee(sums)
-        ours = islice(chain(first, ours), count)
-        yield from self._requests_of(theirs, ours, segments, len(places), addends, received, islice(sums, count))
+        sums, ours = tee(islice(chain(islice(sums, max(0, count - segments)), split(self.own, segments)), count))
+        return theirs, islice(chain(first, ours), count), zip(addends, received, sums, strict=True)
 
     def hops(self) -> Iterator[Request]:
         if self.size == 1:
@@ -195,17 +226,16 @@ class AllGather(_Phase):
     name = "all_gather"
 
     def __init__(self, comm: MPI.Intracomm, blocks: Sequence[Array], segments: int = 1, tag: int = TAG) -> None:
-        super().__init__(comm, tag)
-        self._blocks, self._segments = blocks, segments
+        super().__init__(comm, segments, tag)
+        self._blocks = blocks
+        if not self.keeps:
+            self.ahead = min(self.count, max(EMULATED_AHEAD, 2 * segments))
         self._keep()
 
-    def _hops(self) -> Iterator[Any]:
-        blocks, segments = self._blocks, self._segments
-        route = (split(blocks[(self.rank - step) % self.size], segments) for step in range(self.size))
+    def _views(self) -> tuple[Iterator[Array], Iterator[Array], Iterator[Any]]:
+        route = (split(self._blocks[(self.rank - step) % self.size], self.segments) for step in range(self.size))
         ours, theirs = tee(chain.from_iterable(route))
-        count = (self.size - 1) * segments
-        ahead = count if self.keeps else min(count, max(self.ahead, 2 * segments))
-        yield from self._requests_of(islice(theirs, segments, None), islice(ours, count), segments, ahead)
+        return islice(theirs, self.segments, None), islice(ours, self.count), repeat((), self.count)
 
 
 class AllReduce(Reduction):

@@ -181,8 +181,14 @@ def test_a_launcher_reads_the_line_that_mpirun_does_not_end_as_long_as_mpirun_go
     assert lines == [b"first\n", b"LAUNCHER JOB OBJECT NOT FOUND"]
 
 
-def test_an_agreement_that_was_given_up_is_not_reported(capfdbinary):
-    line = b"[host:87] [[5901,1],2] ftagree:agreement (ERA) ERRONEOUS: Agreement ID (4.2).1 was started by some\n"
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"[host:87] [[5901,1],2] ftagree:agreement (ERA) ERRONEOUS: Agreement ID (4.2).1 was started by some\n",
+        b"[host:87] /mca/osc_ucx_component.c:375  Error: OSC UCX component priority set inside query failed\n",
+    ],
+)
+def test_an_agreement_that_was_given_up_and_a_network_that_is_not_there_are_not_reported(capfdbinary, line):
     foreground._forward_errors(iter([line, b"mine\n", line]), streams.write)  # type: ignore[arg-type]
     assert capfdbinary.readouterr().err == b"mine\n"
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+from typing import Any
+
 import pytest
 
-from tests.emulator.sim import reference
+from emulator import sim
+from emulator.carrier import Instrument
+from tests.emulator.sim import random_programs, reference
 
 
 @pytest.mark.parametrize("per_host", [1, 2, 3])
@@ -12,3 +17,16 @@ def test_random_programs_see_what_the_reference_says(per_host: int) -> None:
     for seed in range(150):
         seen, expected = reference.both(seed, per_host)
         assert seen == expected, f"seed {seed}"
+
+
+def test_observed_messages_take_the_same_time_as_plain_ones() -> None:
+    """An instrument turns off the short way of plain messages."""
+    for seed in range(12):
+        ranks = 2 + seed % 5
+        plain = sim.run(partial(random_programs.program, seed=seed), ranks, "10gbe")
+        assert sim.run(partial(_observed, seed=seed), ranks, "10gbe") == plain, f"seed {seed}"
+
+
+def _observed(comm: Any, seed: int) -> Any:
+    comm.carrier.instruments.append(Instrument())
+    return random_programs.program(comm, seed)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from mpi4py import MPI
 
+from faults.platform import LOCAL
+from faults.recover import newcomer_start, spawning
 from tests.faults.launch.test_own_program import finish, needs_ulfm
 
 ROOT = Path(__file__).parents[3]
@@ -23,3 +29,25 @@ def test_others_are_started_for_new_processes_that_die(tmp_path, every: str, poi
     assert done.returncode == 0, done.stderr
     assert f"sum 400 of {ranks}" in done.stdout
     assert (tmp_path / "died").exists()
+
+
+def test_a_new_process_whose_starter_has_died_ends_without_a_word() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    address = f"{os.uname().nodename}:{port}:password"
+    command = [sys.executable, "-I", "-S", newcomer_start.__file__, address, "false"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.parametrize(("connection", "struck"), [("7", [signal.SIGKILL]), ("", [])])
+def test_a_new_process_ends_without_a_word_if_a_rank_dies_before_it_has_its_place(
+    monkeypatch, capsys, connection: str, struck: list[signal.Signals]
+) -> None:
+    ended: list[signal.Signals] = []
+    monkeypatch.setattr(spawning, "_MINE", connection)
+    monkeypatch.setattr(LOCAL.executioner, "strike", ended.append)
+    with pytest.raises(MPI.Exception), spawning.joining():
+        raise MPI.Exception(MPI.ERR_OTHER)
+    assert ended == struck
+    assert capsys.readouterr() == ("", "")

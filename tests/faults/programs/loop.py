@@ -71,6 +71,13 @@ ENDS: dict[str, Callable[[], Any]] = {
 }
 
 
+def world() -> Any:
+    """All ranks, on the emulated network that is asked for, or on MPI itself."""
+    if NET in os.environ:
+        return emulator.emulate(MPI.COMM_WORLD, os.environ[NET], pace="none", compute="none")
+    return MPI.COMM_WORLD
+
+
 def run(step: Callable[[Any], float]) -> None:
     """Do the steps, whose results add up to the same total whatever the number of ranks."""
     steps = int(os.environ.get(STEPS, 30))
@@ -78,9 +85,7 @@ def run(step: Callable[[Any], float]) -> None:
     ends = {(int(rank), int(step)): how for rank, how, step in zip(rest[::3], rest[1::3], rest[2::3], strict=True)}
     state = {"total": np.zeros(1)}
     spares = 1 if policy == "spare" else 0
-    comm = MPI.COMM_WORLD
-    if NET in os.environ:
-        comm = emulator.emulate(comm, os.environ[NET], pace="none", compute="none")
+    comm = world()
     loop: Any
     if policy == "restart":
         loop = faults.restarting(comm, state, Path(os.environ["SOAK_FOLDER"], "checkpoints"), every=20)

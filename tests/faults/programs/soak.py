@@ -21,9 +21,8 @@ import psutil
 
 from tests.faults.programs import KILLS, NET, STEPS
 
-PROGRAMS = sorted(
-    path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "loop", "soak")
-)
+_OTHERS = ("__init__", "loop", "soak", "joining", "around_the_dead")
+PROGRAMS = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in _OTHERS)
 STEPS_IN_SOAK = 80
 DEADLINE_S, SLOW_S = 600, 120
 BEHIND = "error: all steps are done, but rank"
@@ -38,7 +37,7 @@ WELL = {"right", "behind", "right after a stall"}
 @click.option("--most", default=5, help="Most kills of a job.")
 @click.option("--minutes", default=60.0, help="No job begins after that.")
 @click.option("--early", default=0.05, help="Share of kills that strike before the loop.")
-@click.option("--policies", default="shrink,spare,respawn,rejoin,restart")
+@click.option("--policies", default="shrink,spare,respawn,rejoin,restart,continue")
 def main(kills: int, seed: int, ranks: int, most: int, minutes: float, early: float, policies: str) -> None:
     """Run jobs until so many kills have been armed; exit status 1 if one hung, was wrong or left a process."""
     draw, armed, tally = random.Random(seed), 0, collections.Counter[str]()
@@ -57,6 +56,8 @@ def main(kills: int, seed: int, ranks: int, most: int, minutes: float, early: fl
 def run(draw: random.Random, ranks: int, most: int, early: float, policies: list[str]) -> tuple[str, float, str, int]:
     """One job: what came of it, seconds, what it was, and the kills that were armed."""
     program, policy = draw.choice(PROGRAMS), draw.choice(policies)
+    if policy == "continue":
+        program = "around_the_dead"
     emulated = {NET: "1gbe"} if policy not in ("respawn", "rejoin") and draw.random() < 0.3 else {}
     # One rank stays; a place that is filled again may lose its process again.
     refilled = policy in ("respawn", "restart")
