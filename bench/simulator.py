@@ -100,8 +100,20 @@ _CASES: list[tuple[str, int, str, float, float]] = [
 ]
 
 
+_SEEDS = 3000
+
+
+def _agreement() -> Row:
+    """How many random programs see the same on simulated ranks as in the second simulator of the tests."""
+    from tests.emulator.sim import reference
+
+    alike = sum(seen == expected for seen, expected in (reference.both(seed, 1 + seed % 3) for seed in range(_SEEDS)))
+    return row(f"random programs as in the tests' second simulator, of {_SEEDS}", alike, least=_SEEDS)
+
+
 def rows(budget: float) -> Iterator[Row]:
     """CPU time of each program; the last and longest one only with a budget of two minutes or more."""
+    yield _agreement()
     for program, ranks, what, most_cpu, most_mb in _CASES:
         if ranks == 1024 and program == "phantom_ring" and budget < 120:
             continue

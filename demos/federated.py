@@ -11,7 +11,7 @@ Rank 0 serves, the others are clients with a part each of scikit-learn's handwri
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import click
@@ -20,7 +20,7 @@ import numpy as np
 import emulator
 from demos._lib import digits
 from demos._lib.formulas import judge
-from demos._lib.timing import begin_together, declared, measured
+from demos._lib.timing import begin_together, declared, live_s, measured
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.run.options import SHARE, TIME, demo
@@ -34,6 +34,8 @@ SHAPE = (digits.FEATURES, digits.CLASSES)
 COUNT = digits.FEATURES * digits.CLASSES
 LOCAL_STEPS, BATCH, RATE = 10, 32, 0.5
 STEPS = 160  # of each rank where they seldom average
+GAPS = (1, 4, 16, 40)  # steps between two averages
+STEP = 8  # messages that take as long to simulate as a step takes to compute
 HELD_OUT = 360  # images that no client trains on
 
 
@@ -51,8 +53,7 @@ class Setting:
     def __post_init__(self) -> None:
         images, labels = digits.load()
         self.test = images[:HELD_OUT], labels[:HELD_OUT]
-        rest, clients = (images[HELD_OUT:], labels[HELD_OUT:]), self.p - 1
-        self.shards = [(rest[0][k::clients], rest[1][k::clients]) for k in range(clients)]
+        self.shards = _shards(self.p - 1)
 
     def absent(self, client: int, number: int) -> bool:
         """Whether a client declines a round."""
@@ -73,6 +74,13 @@ class Setting:
         """Loss and accuracy on the held-out images."""
         weights = model.reshape(SHAPE)
         return digits.loss(weights, *self.test), digits.accuracy(weights, *self.test)
+
+
+@cache
+def _shards(clients: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Each client's images and labels; only read, so that simulated ranks share them."""
+    images, labels = (part[HELD_OUT:] for part in digits.load())
+    return [(images[k::clients], labels[k::clients]) for k in range(clients)]
 
 
 @demo("federated", needs=3, sizes="5200")
@@ -105,6 +113,9 @@ def main(
         raise UsageError(
             f"no rule bears {liars} liars among {others} clients (the honest must outnumber them): at most {most}"
         )
+    if others > digits.IMAGES - HELD_OUT:
+        raise UsageError(f"the data have {digits.IMAGES - HELD_OUT} images to train on, fewer than one for each of "
+                         f"{others} clients: start fewer ranks")  # fmt: skip
     if asked > others:
         raise UsageError(f"--clients lies between 1 and the {others} clients there are, got {asked}")
     if dropout >= 1:
@@ -168,6 +179,10 @@ def _check(run: Run, setting: Setting, model: np.ndarray, count: int, asked: int
 def _lie(run: Run, setting: Setting, count: int, liars: int) -> None:
     """All clients in every round, without drop-outs; the first few lie: one row for each rule."""
     rows = []
+    each = live_s(run, 2 * len(RULES) * (run.size - 1) * (2 + LOCAL_STEPS * STEP))
+    if count * each > run.budget / 2:
+        asked, count = count, max(1, int(run.budget / 2 / each))
+        run.warn(f"rules were compared after {count} rounds: --budget {run.budget:g} is too short for all {asked}")
     for rule in RULES.values():
         accuracy: list[Any] = []
         for number in sorted({0, liars}):
@@ -198,7 +213,7 @@ def _seldom(run: Run, setting: Setting) -> None:
         return all_reduce(run.comm, vector, algorithm="ring") / run.size
 
     rows = []
-    for gap in (1, 4, 16, 40):
+    for gap in _affordable(run):
         begin = begin_together(run)
         plain = gap == 1  # every step: synchronous data-parallel SGD, the thing to compare with
         outer = DiLoCo(np.zeros(COUNT), mean, lr=1.0 if plain else 0.7, momentum=0.0 if plain else 0.5)
@@ -211,6 +226,19 @@ def _seldom(run: Run, setting: Setting) -> None:
         if run.rank == 0:
             rows.append(_keep_seldom(run, row, 8 * COUNT, setting.declared))
     run.extra |= {"diloco": rows, "steps": STEPS}
+
+
+def _affordable(run: Run) -> list[int]:
+    """Those of `GAPS` whose all-reduces a simulation of many ranks can carry out in half of its budget."""
+    left, kept = run.budget / 2, []
+    for gap in reversed(GAPS):
+        left -= live_s(run, run.size * (STEPS * STEP + STEPS // gap * 2 * (run.size - 1)))
+        if left >= 0:
+            kept.append(gap)
+    if dropped := [gap for gap in GAPS if gap not in kept]:
+        run.warn(f"left out: an all-reduce every {', '.join(map(str, dropped))} steps on {run.size} ranks, "
+                 f"for which --budget {run.budget:g} is too short")  # fmt: skip
+    return kept[::-1]
 
 
 def _keep_rounds(run: Run, rows: list[dict[str, Any]], training: float | None, n: int) -> None:

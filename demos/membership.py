@@ -12,7 +12,7 @@ from emulator.core.wall_clock import wait_until
 from emulator.errors import UsageError
 from emulator.run.options import TIME, demo
 from emulator.run.session import Run
-from primitives.membership import Detector, Settings
+from primitives.membership import Detector, Settings, State
 
 
 @demo("membership", needs=3)
@@ -35,15 +35,18 @@ def main(run: Run, period: float) -> None:
     found: list[tuple[str, float]] = []
     limit = (2 * run.size + 3 * settings.suspicion(run.size) / period) * period
     if run.rank != victim:
-        events = detector.watch(limit, until=lambda: victim in detector.dead)
+        events = detector.watch(limit, until=lambda: detector.swim.state(victim) is State.DEAD)
         found = [(event.state.name, event.time - begin) for event in events if event.member == victim]
     wrong = sorted(detector.dead - {victim})
     together = run.control.Ibarrier()
     if run.rank == victim:
-        wait_until(together.Test, longest=0.01)  # silent until all others have declared it dead
+        carrier.of(run.comm).wait_until(together.Test, longest_s=0.01)  # silent until all others have declared it dead
     else:
         detector.watch(60.0, until=together.Test)
-    detector.watch(4 * run.size * period, until=lambda: detector.evicted)
+    if run.rank == victim:
+        detector.watch(4 * run.size * period, until=lambda: detector.evicted)
+    learned = run.control.Ibarrier()
+    detector.watch(4 * run.size * period, until=learned.Test)
     reports = run.control.gather((found, wrong, detector.evicted))
     if reports is None:
         return

@@ -20,6 +20,7 @@ import numpy as np
 from demos._lib import digits, push_pull
 from demos._lib.formulas import fitted, judge, slowest_path
 from demos._lib.shared_training import Task, Trained, one_process, train
+from demos._lib.timing import check_room
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.run.options import TIME, demo
@@ -52,10 +53,14 @@ def main(
         raise UsageError(f"--consistency must be one of {', '.join(rules)}, got {consistency!r}")
     if servers >= run.size:
         raise UsageError(f"--servers must leave a rank to work, got {servers} of {run.size} ranks: start more ranks")
+    if run.size - servers > digits.IMAGES:
+        raise UsageError(f"the data have {digits.IMAGES} images, fewer than one for each of {run.size - servers} "
+                         "workers: start fewer ranks, or more --servers")  # fmt: skip
     if not (counts := [p for p in run.sub_sizes((2, 4, 8, 16)) if p > servers]):
         raise UsageError(f"--ranks must leave a rank to work beside {servers} server(s), got {max(run.ranks or ())}")
     stragglers = parse_slow(slow, servers, run.size)
     options: dict[str, Any] = {"replicas": replicas, "compression": compression, "refuse_nan": nan == "refuse"}
+    check_room(run, buffers=6)
     task = Task(servers, steps, step_time, stragglers, seed=run.seed, placement=placement, options=options)
     # Every option is checked before anything is measured.
     ParameterServer(run.comm, [task.table()], servers=servers, consistency=rules[consistency], **options)

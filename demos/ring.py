@@ -5,7 +5,7 @@ repetitions. One repetition's time is that of the whole operation, from the firs
 With --net the same table is in emulated seconds, and the configured alpha and beta stand beside the recovered ones.
 """
 
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import click
@@ -95,18 +95,27 @@ def _jobs(run: Run, patterns: list[str], ranks: list[int], every_rank: bool) -> 
         jobs += microbenchmarks.reductions(run.sub(1), 0, [n for n in run.sizes if n])
     for p in ranks:
         comm = run.sub(p)
-        buffers = None if comm is None else _Buffers(comm, 0 if _exact(run) else max(run.sizes))
+        names = (*patterns,) if run.network is not None else (*patterns, "native")
+        if comm is None:
+            jobs += _jobs_of_others(names, p, (*run.sizes,))
+            continue
+        buffers = _Buffers(comm, 0 if _exact(run) else max(run.sizes))
         for n in run.sizes:
-            for pattern in patterns if run.network is not None else [*patterns, "native"]:
+            for pattern in names:
                 job = repetitions.Job(pattern, p, n, first_ranks(p), every_rank=every_rank)
-                if buffers is not None:
-                    if pattern == "auto":
-                        job.labels["algorithm"] = automatic(buffers.comm, n)
-                    if run.clock == "simulated":
-                        job.schedule = partial(phantoms, job.labels.get("algorithm", pattern), n, ITEM)
-                    buffers.fill_in(job, phantom=_exact(run) and p > CHECKED_RANKS)
+                if pattern == "auto":
+                    job.labels["algorithm"] = automatic(comm, n)
+                if run.clock == "simulated":
+                    job.schedule = partial(phantoms, job.labels.get("algorithm", pattern), n, ITEM)
+                buffers.fill_in(job, phantom=_exact(run) and p > CHECKED_RANKS)
                 jobs.append(job)
     return jobs
+
+
+@cache
+def _jobs_of_others(names: tuple[str, ...], p: int, sizes: tuple[int, ...]) -> list[repetitions.Job]:
+    """The jobs on p ranks for a rank that is none of them; simulated ranks share them."""
+    return [repetitions.Job(name, p, n, first_ranks(p)) for n in sizes for name in names]
 
 
 def _exact(run: Run) -> bool:

@@ -22,7 +22,7 @@ import click
 import emulator
 from demos._lib import corpus, scatter_gather_times
 from demos._lib.formulas import judge
-from demos._lib.timing import begin_together
+from demos._lib.timing import begin_together, live_s
 from demos.parameter_server import parse_slow
 from emulator import carrier, costs
 from emulator.errors import UsageError
@@ -138,6 +138,10 @@ def _uneven(run: Run, texts: list[corpus.Document]) -> None:
         "pull, batches by duration": (run.size - 1, lambda: map_tasks(run.comm, work, lengths)),
         "stealing": (run.size, lambda: steal_tasks(run.comm, work, lengths, seed=run.seed)),
     }
+    if live_s(run, 3 * run.size**2) > run.budget:
+        del ways["stealing"]
+        run.warn(f"stealing is left out: every one of {run.size} ranks asks all others, and --budget {run.budget:g} is "
+                 "too short for that")  # fmt: skip
     run.extra |= {"uneven": {}, "tasks": {"count": len(lengths), "seconds": total}}
     for name, (workers, way) in ways.items():
         begin_together(run)

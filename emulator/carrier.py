@@ -46,6 +46,8 @@ class Carrier:
     ordered : whether messages must be taken by `arrivals` and not by physical delivery, because emulated time is not
         tied to the wall clock; conservative simulation then makes the result exact and repeatable (Chandy and
         Misra, IEEE TSE 5(5), 1979)
+    finds_first : whether a probe of MPI.ANY_SOURCE gives the message that arrived first, at the same cost for any
+        number of ranks
     instruments : observers; every duplicate of the communicator shares the list
     state : what algorithms keep per communicator, by a key of their own; values with a `free` are freed with it
     """
@@ -53,6 +55,7 @@ class Carrier:
     timed = False
     exact = False
     ordered = False
+    finds_first = False
 
     def __init__(self, comm: MPI.Comm, instruments: list[Instrument] | None = None) -> None:
         self.comm: Any = comm

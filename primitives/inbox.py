@@ -8,6 +8,7 @@
 MPI keeps the order of the messages of each pair of ranks. Sources are looked at by name in turn: MPI refuses to
 receive from MPI.ANY_SOURCE once a process has died, and messages that a process sent before its death can still be
 probed but not received, so that they would block all others. A dead source thus costs its own messages only.
+Simulated ranks, who may be thousands, look at all sources at once as long as every rank lives.
 
 On an emulated network that is not tied to the wall clock, messages are physically there in any order, and taking one
 moves the clock to its arrival. There an inbox waits until every source that owes a message has sent one, and takes
@@ -72,12 +73,24 @@ class Inbox:
         """Take a message that has arrived by now."""
         if self.ordered:
             return self.next(self.carrier.now(), 0.0)
-        for source in list(self.sources):
+        for source in self._worth_a_look():
             mail = self._about(source, partial(self._arrived, source))
             if mail is not None:
                 self.sources.append(self.sources.pop(self.sources.index(source)))  # its turn comes last again
                 return mail
         return None
+
+    def _worth_a_look(self) -> list[int]:
+        """Sources that may have a message: all, or on a carrier that finds it the source of the first message."""
+        if len(self.sources) > 1 and self.carrier.finds_first:
+            try:
+                if not self.comm.Iprobe(MPI.ANY_SOURCE, self.tag, self._status):
+                    return []
+            except MPI.Exception:  # which of the sources it is about, each of them will say
+                return list(self.sources)
+            if (first := self._status.Get_source()) in self.sources:
+                return [first]
+        return list(self.sources)
 
     def next(
         self, until: float = math.inf, patience_s: float = math.inf, owing: Iterable[int] | None = None

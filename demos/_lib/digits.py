@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from emulator import datasets
 
 Array = NDArray[np.float64]
-FEATURES, CLASSES = 65, 10  # 64 pixels and a constant
+IMAGES, FEATURES, CLASSES = 1797, 65, 10  # 64 pixels and a constant
 
 
 @cache

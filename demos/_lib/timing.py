@@ -15,6 +15,7 @@ from emulator.errors import UsageError
 from emulator.measure import statistics
 from emulator.measure.repetitions import Job, Series, Stop, measure
 from emulator.measure.series import first_ranks
+from emulator.measure.simulated import CHECKED_RANKS, MESSAGE_S
 from emulator.measure.terms import measurement
 from emulator.run.session import Run
 from primitives.collectives.all_reduce import prepare
@@ -112,6 +113,14 @@ def _left_out(jobs: Sequence[Job], found: Sequence[Series], budget: float) -> st
     left = Counter((job.pattern, job.ranks) for job in jobs if id(job) not in done)
     told = ", ".join(f"{pattern} on {ranks} ranks ({count} sizes)" for (pattern, ranks), count in left.items())
     return f"left out, since every rank must run and --budget {budget:g} is too short for it: {told}"
+
+
+def live_s(run: Run, messages: int) -> float:
+    """Wall seconds that so many messages between live simulated ranks are estimated to take.
+
+    0 for MPI's ranks and for up to `CHECKED_RANKS` simulated ones, which run whatever the budget.
+    """
+    return messages * MESSAGE_S if run.clock == "simulated" and run.size > CHECKED_RANKS else 0.0
 
 
 def keep_samples(run: Run, series: Iterable[Series]) -> None:

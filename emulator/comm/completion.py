@@ -78,8 +78,8 @@ class Batch(Operation):
         """Give the complete requests, after at least one is if `wait`; None if no request is active."""
         if not any(one.active for one in self.operations):
             return None
+        self.engine.progress()  # all that has come counts, not only what the first request to be polled takes in
         if not wait:
-            self.engine.progress()
             return self.complete()
         self._found: list[int] = []
         self.engine.wait(self)

@@ -47,16 +47,31 @@ def messages(comm: MPI.Intracomm | None, members: tuple[int, int], sizes: Sequen
     one_way : time one message one way: on an emulated clock, where all ranks start at the same instant. Else a
         repetition is a number of round trips, and a message's time is half of one.
     """
+    if comm is None:
+        return list(_messages_of_others(members, (*sizes,), one_way))
     jobs = []
     for n in sizes:
-        trips = max(1, min(_ROUND_TRIPS, _BYTES_PER_REPETITION // max(1, n)))
-        job = Job("link", 2, n, members, labels={"source": members[0], "destination": members[1]})
-        job.parts = 1 if one_way else 2 * trips
-        if comm is not None:
-            job.comm = comm
-            job.once, job.check = _exchange(comm, n, one_way, trips)
+        job = _message(members, n, one_way)
+        job.comm = comm
+        job.once, job.check = _exchange(comm, n, one_way, _trips(n))
         jobs.append(job)
     return jobs
+
+
+@functools.cache
+def _messages_of_others(members: tuple[int, int], sizes: tuple[int, ...], one_way: bool) -> list[Job]:
+    """The jobs for a rank that is neither of the two; simulated ranks share them."""
+    return [_message(members, n, one_way) for n in sizes]
+
+
+def _message(members: tuple[int, int], n: int, one_way: bool) -> Job:
+    labels = {"source": members[0], "destination": members[1]}
+    return Job("link", 2, n, members, parts=1 if one_way else 2 * _trips(n), labels=labels)
+
+
+def _trips(n: int) -> int:
+    """Round trips of a message of n bytes in one repetition."""
+    return max(1, min(_ROUND_TRIPS, _BYTES_PER_REPETITION // max(1, n)))
 
 
 def _exchange(comm: MPI.Comm, n: int, one_way: bool, trips: int) -> tuple[Any, Any]:
@@ -109,7 +124,7 @@ def reductions(comm: MPI.Intracomm | None, member: int, sizes: Sequence[int]) ->
     """
     jobs = []
     for n in sizes:
-        repeats = max(1, min(_ROUND_TRIPS, _BYTES_PER_REPETITION // max(1, n)))
+        repeats = _trips(n)
         job = Job("reduction", 1, n, (member,), parts=repeats)
         if comm is not None:
             job.comm, job.once = comm, _adding(n // 4, repeats)

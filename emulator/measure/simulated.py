@@ -21,7 +21,8 @@ from emulator.sim.schedule import replay
 
 CHECKED_RANKS = 64
 _TOLERANCE = 1e-9
-_MESSAGE_S = 15e-6  # wall seconds of a message between live ranks, until some have been timed
+MESSAGE_S = 15e-6
+"""Wall seconds of a message between live ranks, until some have been timed."""
 
 
 def measure(
@@ -94,7 +95,7 @@ class _Left:
     """Which collectives on many ranks are left out, by how long a message between live ranks has taken so far."""
 
     def __init__(self) -> None:
-        self._each, self._messages = _MESSAGE_S, 0
+        self._each, self._messages = MESSAGE_S, 0
 
     def out(self, job: Job, seconds: float) -> bool:
         """Tell whether a job is left out, if so many wall seconds are left."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from emulator import units
@@ -66,3 +66,9 @@ def figure(value: float) -> str:
 def interval(pair: Sequence[float] | None, factor: float = 1e6) -> str:
     """An interval, in microseconds unless told otherwise."""
     return DASH if pair is None else f"[{figure(pair[0] * factor)}, {figure(pair[1] * factor)}]"
+
+
+def ranks(numbers: Iterable[int]) -> str:
+    """Name ranks in their order, each once: ``rank 3``, ``ranks 3, 5``."""
+    found = sorted(set(numbers))
+    return f"rank{'s' * (len(found) > 1)} {', '.join(map(str, found))}"

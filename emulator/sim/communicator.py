@@ -24,6 +24,10 @@ class SimulatedCarrier(EmulatedCarrier):
     def exact(self) -> bool:  # type: ignore[override]
         return self.comm.engine.exact
 
+    @property
+    def finds_first(self) -> bool:  # type: ignore[override]
+        return not self.comm.engine.dead  # MPI refuses to receive from MPI.ANY_SOURCE once a process has died
+
     def advance(self, t: float) -> None:
         super().advance(t)
         self.comm.engine.hold(t)

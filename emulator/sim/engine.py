@@ -18,7 +18,7 @@ from emulator.core.cards import Cards, FairPort, Port, Queue
 from emulator.core.clock import Clock, Pacer
 from emulator.core.engine import Engine
 from emulator.core.instruments import Wait
-from emulator.core.message import ANY_SOURCE, FOLLOWS, Arrival
+from emulator.core.message import ANY_SOURCE, FOLLOWS, SYNC, Arrival
 from emulator.core.operations import Operation, Synchronous, Transfer
 from emulator.core.routes import Route
 from emulator.network import Network
@@ -176,6 +176,8 @@ class SimulatedEngine(Engine, Sleeper):
     def deliver(self, message: Arrival) -> None:
         self._arrived = message.token - 1  # the order of its source, for messages to several ranks of this host, too
         super().deliver(message)
+        if message.early and message.flags & SYNC:  # its sender hears of the match, whatever this rank does then
+            self.loop.call_at(message.first, self.release)
         if self.sleeping and message.first < self.wake_at:
             self.notice(message)
 

@@ -28,7 +28,8 @@ def job_comm(spec: JobSpec, drill: DrillContext) -> MPI.Intracomm:
     comm = drill.platform.world
     if comm is None:
         comm = emulator.emulate(MPI.COMM_WORLD, spec.net, pace=spec.pace, compute="measured", seed=spec.seed)
-    limit_s = (spec.quorum_s or 0.0) * (spec.pace if isinstance(spec.pace, float) else 0.0)
+    pace = 1.0 if spec.simulate else spec.pace  # a simulated rank's clock is the emulated one
+    limit_s = (spec.quorum_s or 0.0) * (pace if isinstance(pace, float) else 0.0)
 
     def stop(event: Event) -> None:
         drill.platform.clock.sleep(limit_s)  # in which the network might have healed

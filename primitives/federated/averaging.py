@@ -120,7 +120,7 @@ class Server:
         self.aggregate, self.deadline_s, self.least = aggregate, deadline_s, least
         self.seed = seed
         self.number = 0
-        self._down = Mailbox(self.peers, [], tag=_TAG_DOWN)
+        self._down = Mailbox(self.peers, [], tag=_TAG_DOWN, most=len(self.clients))  # to test all at each is quadratic
         self._up = Mailbox(self.peers, self.clients, tag=_TAG_UP, ordered=True)
 
     def round(self) -> Round:

@@ -119,10 +119,14 @@ class Detector:
             events.extend(self.poll())
             return self.clock() >= end or until()
 
-        nap = self.swim.settings.timeout / 10  # the detector's own timers run out without a message
-        while not self.peers.carrier.wait_until(over, self.peers.carrier.now() + nap, longest_s=nap):
-            pass
-        return events
+        # The detector's own timers run out without a message, and `until` may come true without one.
+        most = self.swim.settings.timeout
+        least = most / 10
+        while True:
+            now = self.clock()
+            wait = max(least, min(most, self.swim.due - now, end - now))
+            if self.peers.carrier.wait_until(over, self.peers.carrier.now() + wait, longest_s=least):
+                return events
 
     @property
     def alive(self) -> set[int]:

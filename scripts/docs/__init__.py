@@ -5,8 +5,8 @@ stands for lines that are left out. Words after the language say what a test may
 
 ========= ============================================================================================
 ``timed`` the figures were measured on a wall clock: only the words, headings and columns must agree
-``slow``  the test only checks its modules and options; `make docs` runs it
-``shown`` never run here: it needs another machine, or ends with a leftover of its own
+``slow``  a test runs a shorter form (``tests/scripts/docs/shorter.py``); `make docs` runs it as it stands
+``shown`` not run as it stands: it needs another machine, or ends with a leftover of its own
 ========= ============================================================================================
 
 A block whose language is followed by a file name (``toml my.toml``, ``python step.py``) is that file in the folder

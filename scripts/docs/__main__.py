@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from scripts.docs import agree
-from scripts.docs.blocks import ROOT, Document, documents, read
+from scripts.docs.blocks import ROOT, Block, Document, Step, documents, read
 from scripts.docs.running import play
 
 
@@ -30,9 +30,13 @@ def _renew(document: Document, skipped: set[str], *, timed: bool, write: bool) -
     """Renew one document; how many of its commands need an editor."""
     troubles = 0
     replaced: list[tuple[int, int, list[str]]] = []
+
+    def chosen(block: Block, step: Step) -> str | None:
+        return None if skipped & set(block.words) else step.command
+
     with tempfile.TemporaryDirectory(prefix="docs-") as folder:
         began = time.monotonic()
-        for block, step, status, output in play(document, Path(folder) / "work", skipped):
+        for block, step, status, output in play(document, Path(folder) / "work", chosen):
             took, began = time.monotonic() - began, time.monotonic()
             print(f"{document.name}:{step.first}: {took:.1f} s, status {status}: {step.command}", flush=True)
             printed = agree.lines_of(output)

@@ -6,7 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scripts.docs.blocks import ROOT, Block, Document, Step
@@ -29,15 +29,17 @@ def furnish(folder: Path) -> None:
         (folder / name).symlink_to(ROOT / name)
 
 
-def play(document: Document, folder: Path, skipped: set[str]) -> Iterator[tuple[Block, Step, int, str]]:
-    """Run the commands of a document but those of blocks with a word in `skipped`; give status and output of each."""
+def play(
+    document: Document, folder: Path, chosen: Callable[[Block, Step], str | None]
+) -> Iterator[tuple[Block, Step, int, str]]:
+    """Run what `chosen` says for each command of a document, nothing for None; give status and output of each."""
     furnish(folder)
     for block in document.blocks:
         if block.file:
             (folder / block.file).write_text("\n".join(block.lines) + "\n", encoding="utf-8")
-        if not skipped & set(block.words):
-            for step in block.steps:
-                yield block, step, *run(step.command, folder)
+        for step in block.steps:
+            if command := chosen(block, step):
+                yield block, step, *run(command, folder)
 
 
 def run(command: str, folder: Path) -> tuple[int, str]:

@@ -26,6 +26,17 @@ def test_on_an_emulated_network_the_formulas_hold(tmp_path: Path) -> None:
     assert winners[8, 64] == ["parameter server", "scatter-gather"]
 
 
+def test_on_many_simulated_ranks_all_reduces_are_replayed(tmp_path: Path) -> None:
+    options = ("--net", "10gbe", "--sizes", "64,64K", "--ranks", "128", "--budget", "2")
+    done = simulate_demo("compare", 128, tmp_path, *options)
+    assert done.status == 0, done.text
+    rows = done.result["measurements"]
+    assert [row["wrong"] for row in rows if row["pattern"] == "all-reduce"] == [None, None]
+    assert len(done.result["winners"]) == 2
+    for row in rows:
+        assert row["predicted"] == pytest.approx(row["seconds"]["median"], rel=0.1)
+
+
 def test_on_the_bare_transport_the_answers_are_right(tmp_path: Path) -> None:
     done = run_demo("compare", 3, tmp_path, "--sizes", "64,1K,8K", "--budget", "1")
     assert done.status == 0, done.text

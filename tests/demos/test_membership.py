@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.demos.launched import refuse, run_demo
+from tests.demos.launched import refuse, run_demo, simulate_demo
 from tests.ranks import on_ranks
 
 
@@ -25,6 +25,15 @@ def test_the_live_group_finds_the_silent_member(tmp_path: Path, carrier: tuple[s
     assert len(live["DEAD"]) == 3
     assert live["SUSPECT"][0] <= live["DEAD"][0]
     assert "live, 4 ranks, period 300 ms: rank 3 suspected after" in done.text
+
+
+def test_many_simulated_ranks_find_the_silent_member(tmp_path: Path) -> None:
+    done = simulate_demo("membership", 96, tmp_path / "run", "--net", "10gbe")
+    assert done.status == 0, done.text
+    live = done.result["live"]
+    assert len(live["DEAD"]) == 95
+    assert live["evicted"]
+    assert live["living_declared_dead"] == []
 
 
 @on_ranks(2)

@@ -69,6 +69,7 @@ REFUSED = {
     "--slow '0 x4'": "--slow names a worker, ranks 1 to 2, got 0",
     "--replicas 2": "replicas must lie between 1 and the 1 servers, got 2",
     "--compression zip": "compression must be none, fp16 or topk:SHARE",
+    "--sizes 64G": "3 ranks need 6 buffers each of the largest size, 1179648 MiB in all",
     "--placement here": "placement must be one of",
 }
 

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from mpi4py import MPI
 
+import emulator
 from emulator.carrier import Carrier
 from primitives.mailbox import Mailbox
 from primitives.peers import Peers
+from tests.simulated import on_simulated_ranks
 
 
 class Comm:
@@ -74,3 +76,21 @@ def test_without_a_hook_the_error_is_raised() -> None:
     box = Mailbox(Peers(Comm({1: [], 2: [2.0]}, dead={2})), [1, 2])  # type: ignore[arg-type]
     with pytest.raises(MPI.Exception):
         box.poll()
+
+
+@on_simulated_ranks(6)
+def test_simulated_ranks_take_the_first_message_of_their_sources(comm: Any) -> None:
+    """Rank 5 is no source: its message, the first, stays and holds back no other."""
+    box = Mailbox(Peers(comm), [1, 2, 3, 4] if comm.Get_rank() == 0 else [])
+    if comm.Get_rank() > 0:
+        emulator.compute(comm, {1: 4e-3, 2: 3e-3, 3: 2e-3, 4: 1e-3, 5: 0.0}[comm.Get_rank()])
+        box.send(0, np.array([comm.Get_rank()]))
+        box.flush()
+        return
+    assert box.poll() == []
+    emulator.compute(comm, 2.5e-3)
+    assert {source for source, _ in box.poll()} == {3, 4}
+    assert [source for source, _ in box.wait()] == [2]
+    box.stop(4)
+    assert [source for source, _ in box.wait()] == [1]
+    assert box.poll() == []

@@ -8,6 +8,7 @@ from emulator.report.model import Axis, Map
 from emulator.report.page.chart import WIDTH, svg
 
 _LETTER, _TOP = 8.4, 40
+_ROUNDING = 1e-9  # values of a map that differ by less, as a share of the greatest, have one shade
 
 
 def draw(one: Map, scale: Axis) -> str:
@@ -16,6 +17,7 @@ def draw(one: Map, scale: Axis) -> str:
     side = min(40.0, (WIDTH - left - 6) / max(1, len(one.columns)))
     known = [value for row in one.values for value in row if value is not None]
     low, high = min(known, default=0.0), max(known, default=0.0)
+    differ = high - low > _ROUNDING * abs(high)
     body = []
     every = max(1, round(10 / side + 0.4))
     for index, name in enumerate(one.columns):
@@ -35,7 +37,7 @@ def draw(one: Map, scale: Axis) -> str:
         for column, value in enumerate(one.values[row]):
             if value is None:
                 continue
-            share = (value - low) / (high - low) if high > low else 0.0
+            share = (value - low) / (high - low) if differ else 0.0
             tip = escape(f"{name} to {one.columns[column]}: {one.form(value)}")
             body.append(
                 f'<rect class="pt cell" x="{left + side * column:.4g}" y="{y:.4g}" width="{side - 1:.3g}" '

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from emulator.report import formats
 from emulator.report.model import (
     Axis,
     Column,
@@ -15,6 +16,7 @@ from emulator.report.model import (
     Table,
     Text,
     Verdict,
+    grouped,
     spread,
 )
 from emulator.report.views import common
@@ -96,8 +98,10 @@ def view(result: Mapping[str, Any]) -> Iterator[Item]:
 def timeline(episode: Row) -> Table:
     """One recovery: its deaths, then a bar for each phase on the time since the first death."""
     phases = episode["phases"]
+    struck = grouped(episode.get("deaths") or (), "text")
     deaths = "; ".join(
-        f"{format_time(one['at'])}: {one['text']} (rank {one['place']})" for one in episode.get("deaths") or ()
+        f"{format_time(of[0]['at'])}: {text} ({formats.ranks(one['place'] for one in of)})"
+        for text, of in struck.items()
     )
     total, at, rows = sum(phases.values()), 0.0, []
     scale = _BAR / total if total else 0.0
@@ -133,7 +137,7 @@ def _ranks(episode: Row, title: str, number: int) -> Iterator[Series]:
     names = [f"process {row['process']}{'' if row['phases'] else ' (dead)'}" for row in rows]
     curves = [Curve(phase, names, [row["phases"].get(phase, 0.0) for row in rows], style="bars") for phase in phases]
     since = Axis.time("time since the first death", (sum(row["phases"].values()) for row in rows))
-    deaths = "; ".join(death["text"] for death in episode["deaths"])
+    deaths = "; ".join(dict.fromkeys(death["text"] for death in episode["deaths"]))
     yield Series(
         f"recovery-{number}", f"{title}{deaths}", Axis("process"), since, curves, stacked=True,
         about="; ".join(f"{phase}: {PHASES[phase]}" for phase in phases if phase in PHASES),

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from emulator.report import formats
-from emulator.report.model import Column, Item, Row, Table, Text
+from emulator.report.model import Column, Item, Row, Table, Text, grouped
 from emulator.trace import activity
 from emulator.trace.summary import sentence
 from emulator.units import format_time
@@ -25,8 +25,9 @@ def view(timeline: Mapping[str, Any]) -> Iterator[Item]:
     yield ranks(timeline)
     yield path(timeline)
     yield Text(f"{sentence(dict(timeline))}.", lead="A faster network: ")
-    for fault in timeline["faults"][:_MOST_RANKS]:
-        yield f"{format_time(fault['at'], 4)}: rank {fault['rank']}: {fault['text']}"
+    struck = grouped(timeline["faults"], lambda fault: (format_time(fault["at"], 4), fault["text"]))
+    for (at, text), faults in list(struck.items())[:_MOST_RANKS]:
+        yield f"{at}: {formats.ranks(fault['rank'] for fault in faults)}: {text}"
 
 
 def brief(timeline: Mapping[str, Any]) -> Iterator[Item]:

@@ -11,7 +11,7 @@ from emulator import results
 from emulator.commands.report import report
 from emulator.report import formats, stability, terminal
 from emulator.report.model import Column, Detail, Map, Series, Table, Text
-from emulator.report.views import campaigns, charts, common, drill, fits, links, parameter_server, view
+from emulator.report.views import campaigns, charts, common, drill, fits, links, parameter_server, timeline, view
 from emulator.run.console import make_console
 from tests.emulator.report.widths import fits_every_width
 
@@ -456,3 +456,16 @@ def test_one_screen_has_eight_sizes_on_the_most_ranks_and_full_has_all():
     everything = printed(view(result), 150, full=True)
     assert everything.count("1,000") == len(rows)
     assert all(text in everything for text in warnings)
+
+
+def test_a_fault_that_strikes_several_ranks_is_said_once():
+    text = "cut 0-1|2-3 @ step 10 for 2s"
+    deaths = [{"at": at, "text": text, "place": place} for at, place in ((0.0, 3), (3e-7, 2))]
+    episode = {"phases": dict.fromkeys(drill.PHASES, 1e-3), "deaths": deaths}
+    assert drill.timeline(episode).title == f"0 s: {text} (ranks 2, 3)"
+    faults = [{"rank": rank, "at": at, "text": text} for rank, at in ((2, 0.5), (2, 0.5), (3, 0.5), (3, 0.7))]
+    found = {
+        "clock": "wall", "seconds": 1.0, "events": 8, "dropped": 0, "ranks": [], "path": {}, "steps": [],
+        "faster": {"seconds": 1.0, "half_alpha": 1.0, "half_beta": 1.0, "instant": 1.0}, "faults": faults,
+    }  # fmt: skip
+    assert list(timeline.view(found))[-2:] == [f"500.0 ms: ranks 2, 3: {text}", f"700.0 ms: rank 3: {text}"]

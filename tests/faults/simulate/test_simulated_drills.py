@@ -68,6 +68,13 @@ def test_the_phases_are_those_that_the_model_was_given(tmp_path: Path) -> None:
     assert 0 < found.phases["replay"] < 2 * costs.work_s
 
 
+def test_ranks_without_a_quorum_stop_after_as_many_simulated_seconds_as_they_were_given(tmp_path: Path) -> None:
+    finished, found = run(tmp_path / "job", "cut 0-2|3-5 @ step 10 for 2s", net="10gbe", quorum_s=0.2)
+    assert found.recovered, f"{found.phase}: {found.reason}"
+    assert found.ranks_after == 3
+    assert found.phases["detect"] == pytest.approx(0.2 + finished.spec.costs.detect_s, rel=1e-3)
+
+
 def test_two_runs_leave_the_same_journals(tmp_path: Path) -> None:
     one, two = (
         run(tmp_path / name, "kill 3 @ step 20", "kill 1 @ recovery", recovery="spare")[0] for name in ("one", "two")

@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from scripts.docs import agree, commands
-from scripts.docs.blocks import ROOT, documents, read
+from scripts.docs.blocks import OMITTED, ROOT, Block, Document, Step, documents, read
 from scripts.docs.running import environment, play
+from tests.scripts.docs.shorter import CHAPTERS, MENTIONED, STEPS, By, NotHere, Short, bare, kinds
 
 DOCUMENTS = [read(path) for path in documents()]
 each_document = pytest.mark.parametrize("document", DOCUMENTS, ids=[document.name for document in DOCUMENTS])
@@ -94,13 +95,94 @@ def anchors(path: Path) -> set[str]:
 
 
 RUN = [document for document in DOCUMENTS if any(block.steps for block in document.blocks)]
+SHORTENED = {"slow", "shown"}
+
+
+def how(document: Document, block: Block, step: Step) -> Short | By | NotHere | None:
+    """How the tests run a command; None: as it stands.
+
+    Raises
+    ------
+    KeyError
+        It is marked slow or shown and `tests.scripts.docs.shorter` does not say how.
+    """
+    if not SHORTENED & set(block.words):
+        return None
+    return CHAPTERS if document.path.parent.name == "cases" else STEPS[bare(step.command)]
 
 
 @pytest.mark.parametrize("document", RUN, ids=[document.name for document in RUN])
-def test_each_quick_command_prints_what_the_document_shows(document, tmp_path):
-    for block, step, status, output in play(document, tmp_path / "work", {"slow", "shown"}):
+def test_each_command_prints_what_the_document_shows(document, tmp_path):
+    """Quick commands as they stand, slow ones in their short form."""
+
+    def chosen(block: Block, step: Step) -> str | None:
+        short = how(document, block, step)
+        if short is None:
+            return step.command
+        return (short.command or step.command) if isinstance(short, Short) else None
+
+    for block, step, status, output in play(document, tmp_path / "work", chosen):
         printed = agree.lines_of(output)
-        where = f"{document.name}:{step.first}: {step.command}"
+        where = f"{document.name}:{step.first}: {chosen(block, step)}"
+        short = how(document, block, step)
+        if isinstance(short, Short):
+            assert status == short.status, f"{where}\n{output}"
+            missing = missing_shapes(step.output, printed, short.other)
+            assert not missing, f"{where}\ndoes not print {missing}, but\n{output}"
+            continue
         assert step.output or status == 0, f"{where}\n{output}"
         difference = agree.differs(step.output, printed, timed="timed" in block.words)
         assert difference is None, f"{where} (make docs renews it)\n{difference}"
+
+
+def missing_shapes(expected: list[str], printed: list[str], other: str) -> list[str]:
+    """The lines of a document that a short form does not print, by their shapes, but those that match `other`."""
+    shapes = {agree.shape(line) for line in printed}
+    return [
+        line
+        for line in expected
+        if line.strip() != OMITTED and agree.shape(line) not in shapes and not (other and re.search(other, line))
+    ]
+
+
+def test_a_line_that_a_short_form_does_not_print_is_found():
+    expected = ["...", "total  3.1 ms  ███", "recovered ring by shrink: 8 ranks, 7 after"]
+    assert missing_shapes(expected, ["total  980 us  █", "recovered ring by shrink: 4 ranks, 3 after"], "") == []
+    assert missing_shapes(expected, ["total  980 us  █", "lost"], "") == expected[2:]
+    assert missing_shapes(expected, ["total  980 us  █", "lost"], "^recovered") == []
+
+
+def commands_of_blocks() -> dict[str, Short | By | NotHere | None]:
+    """Every command of a block, and how the tests run it."""
+    return {
+        bare(step.command): how(document, block, step)
+        for document in RUN
+        for block in document.blocks
+        for step in block.steps
+    }
+
+
+def test_how_a_command_is_run_is_said_of_commands_that_are_shown():
+    assert set(STEPS) <= set(commands_of_blocks())
+    for one in [*STEPS.values(), *MENTIONED.values(), CHAPTERS]:
+        if isinstance(one, By):
+            file, _, name = one.test.partition("::")
+            text = (ROOT / "tests" / file).read_text(encoding="utf-8")
+            assert f"def {name}(" in text if name else "def test_" in text, one.test
+
+
+@each_document
+def test_each_command_of_a_sentence_is_run(document):
+    """A command of a block is like it: the same module and verb with at least its options; or a table says how."""
+    ran = [command for command, one in commands_of_blocks().items() if not isinstance(one, NotHere)]
+    known = [kind for command in [*ran, *MENTIONED] for kind in kinds(command)]
+    spans = [span for span in document.spans() if commands.PROGRAM.match(span)]
+    lost = [
+        span
+        for span in spans
+        for program, verb, options in kinds(span)
+        if span not in STEPS
+        and not any((program, verb) == one[:2] and options <= one[2] for one in known)
+        and not (verb == "VERB" and any(program == one[0] for one in known))
+    ]
+    assert not lost, "say in tests/scripts/docs/shorter.py how it is run: " + "; ".join(lost)

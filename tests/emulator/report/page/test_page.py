@@ -127,6 +127,13 @@ def test_a_map_of_many_ranks_shows_the_medians_of_blocks_of_pairs():
     assert len(one.svg) < 200_000
 
 
+def test_a_map_of_values_that_differ_by_rounding_has_one_shade():
+    for off, shades in ((1e-14, {"0.000"}), (0.5, {"0.000", "1.000"})):
+        values = [[None, 2e-5], [2e-5 * (1 + off), None]]
+        (one,) = figures([Map("alpha", "01", "01", values, scale=Axis("time", form=format_time))])
+        assert set(re.findall(r"--q:(\d\.\d{3})", one.svg)) == shades
+
+
 def test_the_figures_of_a_page_are_those_of_the_result_file(tmp_path):
     results.save(a_ring(), tmp_path / "result.json")
     result = results.load(tmp_path)
@@ -137,6 +144,17 @@ def test_the_figures_of_a_page_are_those_of_the_result_file(tmp_path):
             assert value in values
     best = result["meaning"][0]["best"]
     assert best["p"] in values
+
+
+@pytest.mark.parametrize("kind", ["links", "drill"])
+def test_the_times_of_other_pages_are_those_of_the_result_file(tmp_path, kind):
+    results.save(RESULTS[kind](), tmp_path / "result.json")
+    result = results.load(tmp_path)
+    values = Read(page.render([result])).values
+    medians = [one["seconds"]["median"] for one in result["measurements"]]
+    wanted = {"links": medians, "drill": list((result["drill"] or {}).get("phases", {}).values())}[kind]
+    assert wanted
+    assert set(wanted) <= set(values)
 
 
 def test_texts_of_a_result_are_no_markup():
