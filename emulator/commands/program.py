@@ -11,6 +11,7 @@ import runpy
 import sys
 import sysconfig
 import threading
+import time
 import traceback
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
@@ -21,6 +22,7 @@ from emulator.errors import UsageError
 
 _INSTALLED = tuple({*(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")), "<frozen"})
 _STARTERS = (__name__, "runpy", "emulator.sim.program")
+_PRINTS_S = 2.0  # time for another rank to print an error that all have
 
 
 def exists(module: str) -> bool:
@@ -123,6 +125,8 @@ def _end_with_usage_error(first: Callable[[], bool], error: UsageError) -> None:
     """End the rank with one line for a usage error: the program's line that caused it, and the message."""
     if first():  # the others have the same error
         print(f"error: {place(error)}{error}", file=sys.stderr)
+    else:
+        time.sleep(_PRINTS_S)  # the first rank that ends takes the others with it, printed or not
     leave(error.exit_code)
 
 

@@ -101,7 +101,18 @@ def asked(survivors: SurvivorComm, *names: str) -> list[tuple[str, tuple[Any, ..
     return [call for call in survivors.parent.carrier.calls if call[0] in names]  # type: ignore[attr-defined]
 
 
-INHERITED = {"phase", "fault", "free", "comm", "instruments", "state", "wait_for_all", "earliest", "note_waits_on"}
+INHERITED = {
+    "finds_first",
+    "phase",
+    "fault",
+    "free",
+    "comm",
+    "instruments",
+    "state",
+    "wait_for_all",
+    "earliest",
+    "note_waits_on",
+}
 """What `Carrier` itself makes of the other members, for any communicator; survivors have notes of their own."""
 
 
