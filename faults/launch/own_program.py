@@ -215,14 +215,17 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr, flush=True)
 
 
+_PYTHONS = ("--check-hash-based-pycs", "--help", "--version")
+
+
 def check_program(program: Sequence[str], traced: bool = False) -> None:
     """Refuse a program that Python could not begin to run, or that could not be traced.
 
     Raises
     ------
     UsageError
-        No such file or module, a folder without ``__main__.py``, a file that cannot be read, or an option of Python's
-        before a program that is to be traced.
+        No such file or module, a folder without ``__main__.py``, a file that cannot be read, an option that Python does
+        not have, or one that it has before a program that is to be traced.
     """
     name = program[0] if program else ""
     if name == "-m":
@@ -231,6 +234,8 @@ def check_program(program: Sequence[str], traced: bool = False) -> None:
                 f"-m takes a module that can be run, got {' '.join(program[1:2]) or 'nothing'}: see PYTHONPATH"
             )
         return
+    if name.startswith("--") and not name.startswith(_PYTHONS):
+        raise UsageError(f"neither faults run nor Python has an option {name}: see python -m faults run -h")
     if name.startswith("-"):  # one of Python's own options
         if traced:
             raise UsageError(f"--trace records a Python file or -m MODULE, got Python's option {name}: leave it out")

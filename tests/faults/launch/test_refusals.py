@@ -126,6 +126,7 @@ def test_an_mpi_whose_jobs_never_survive_a_death_is_named_with_what_works_there(
     ("program", "said"),
     [
         (["nofile.py"], "'nofile.py' does not exist"),
+        (["--fault", "kill 2 @ step 20", "program.py"], "has an option --fault"),
         (["."], ". is a folder"),
         (["-m", "no.such_module"], "a module that can be run, got no.such_module"),
         (["--trace", "nofile.py"], "'nofile.py' does not exist"),
