@@ -60,13 +60,16 @@ class Run:
         with recovering(comm, state, drill=drill, every=self.every, **self.options) as loop:
             while loop.next(STEPS):
                 with loop.attempt():
-                    if loop.step == CUT_IN and loop.recoveries == 0:
-                        self.cut(comm)
+                    self.strike(loop, comm)
                     part, whole = np.array([1.0 / loop.comm.size]), np.zeros(1)
                     loop.comm.Allreduce(part, whole)
                     state["total"] += whole
         self.results[rank] = float(state["total"][0]), loop.comm.size
         self.ended_at = max(self.ended_at, comm.now())
+
+    def strike(self, loop: Any, comm: Any) -> None:
+        if loop.step == CUT_IN and loop.recoveries == 0:
+            self.cut(comm)
 
     def cut(self, comm: Any) -> None:
         left, right = self.sides
@@ -103,17 +106,19 @@ def test_without_a_quorum_a_cut_that_does_not_heal_leaves_no_result(tmp_path) ->
 
 
 def test_a_quorum_is_of_the_living(tmp_path) -> None:
-    """After the death of ranks 0 and 1, rank 2 and one more of 2, 3, 4 are enough."""
+    """After the deaths of ranks 0 and 1, the other side of a cut has two of the three that live."""
 
     class After(Run):
-        def cut(self, comm: Any) -> None:
-            if comm.Get_rank() in (0, 1):
+        def strike(self, loop: Any, comm: Any) -> None:
+            if loop.step == CUT_IN and loop.recoveries == 0 and comm.Get_rank() in (0, 1):
                 self.failures.kill(comm.Get_rank())
                 comm.Barrier()
-            return
+            if loop.step == CUT_IN + 3 and loop.recoveries == 1:
+                self.cut(comm)
 
     run = After(tmp_path, [0, 1, 2], [3, 4], 1, None, quorum=LIMIT_S)
-    assert sorted(run.results) == [2, 3, 4]
+    assert run.results == dict.fromkeys([3, 4], (pytest.approx(STEPS), 2))
+    assert sorted(run.failures.died) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("policy", ["respawn", "rejoin"])
