@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from emulator import carrier
 from emulator.core.wall_clock import cores, wait_until
-from emulator.measure import simulated
 from emulator.measure.series import Job, Series, Stop
 from emulator.wire.clock_sync import synchronise
 
@@ -59,6 +58,8 @@ def measure(
     kept = [] if under_way is None else under_way
     series = kept[:] = [Series(job) for job in jobs] if control.rank == 0 else []
     if carrier.of(control).timed:
+        from emulator.measure import simulated  # MPI's ranks need no simulation
+
         simulated.measure(control, jobs, series, stop, tick)
     else:
         rounds = _Rounds(control, jobs, series, stop, seed, tick)
