@@ -290,9 +290,11 @@ def drill(
 @click.option("--json", "path", metavar="FILE", help="Write the rows to this file as well.")
 def receipts(folder: str, path: str | None) -> None:
     """List every prediction in FOLDER that was later run, with its error: median and worst, by pattern."""
+    from emulator.report import terminal
+    from emulator.run.console import make_console
+
     rows, waiting, skipped = receipts_of.rows(folder)
-    for line in receipts_of.lines(rows, waiting, skipped):
-        click.echo(line)
+    terminal.show(receipts_of.view(rows, waiting, skipped), make_console())
     _dump(path, rows)
 
 

@@ -15,6 +15,7 @@ from emulator.design.sheet import Sheet
 from emulator.errors import UsageError
 from emulator.launch import mpirun
 from emulator.report import page
+from emulator.report.model import Column, Item, Table
 from emulator.units import format_time
 
 Row = dict[str, Any]
@@ -134,14 +135,19 @@ def _row(what: str, p: int, predicted: float, measured: float) -> Row:
     return {"what": what, "p": p, "predicted": predicted, "measured": measured, "error": predicted / measured - 1}
 
 
-def lines(made: Sequence[Row], waiting: int, skipped: int) -> Iterator[str]:
+def view(made: Sequence[Row], waiting: int, skipped: int) -> Iterator[Item]:
     """The rows, and median and worst error of each pattern."""
     if made:
-        yield f"{'design':<12} {'what':<20} {'p':>3} {'predict':>8} {'predicted':>10} {'measured':>10} {'off by':>8}"
-    for row in made:
-        yield (f"{row['name'][:12]:<12} {row['what'][:20]:<20} {row['p']:>3} "
-               f"{format_time(row['asked']) if row.get('asked') else '-':>8} {format_time(row['predicted']):>10} "
-               f"{format_time(row['measured']):>10} {row['error']:>+8.1%}")  # fmt: skip
+        columns = [
+            Column("design", lambda row: row["name"], left=True),
+            Column("what", lambda row: row["what"], left=True),
+            Column("p", lambda row: row["p"]),
+            Column("predict", lambda row: row.get("asked"), lambda value: format_time(value) if value else "-"),
+            Column("predicted", lambda row: row["predicted"], format_time),
+            Column("measured", lambda row: row["measured"], format_time),
+            Column("off by", lambda row: row["error"], "{:+.1%}".format),
+        ]
+        yield Table.of("", columns, made)
     for what in dict.fromkeys(row["what"] for row in made):
         yield f"{what}: {told(_summary([row['error'] for row in made if row['what'] == what]))}"
     yield f"predictions that were not run: {waiting}"

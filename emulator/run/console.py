@@ -82,8 +82,12 @@ def _told(progress: Progress, total: float | None, label: str, passed: float) ->
     """A line about how much is done, how long the rest will take at this rate, and what the ranks do."""
     found = f"after {passed:.0f} s"
     if total is not None:
-        left = max(0.0, total - progress.done) * passed / progress.done if progress.done else None
-        rest = "" if left is None else f", about {format_time(float(f'{left:.1g}'))} left"
+        rest = ""
+        if progress.done > total:  # a budget that does not suffice: what is left is not known
+            rest = ", longer than planned"
+        elif progress.done:
+            left = (total - progress.done) * passed / progress.done
+            rest = f", about {format_time(float(f'{left:.1g}'))} left"
         found = f"{label}{': ' * bool(label)}{round(progress.done, 1):g} of {total:g} {found}{rest}"
     return "; ".join(part for part in (found, progress.said()) if part)
 

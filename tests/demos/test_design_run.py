@@ -112,6 +112,7 @@ def test_a_prediction_is_run_and_appears_in_the_receipts(tmp_path: Path) -> None
     assert "all-reduce: 1 run," in listed.stdout
     assert "not run: 0" in listed.stdout
     assert "skipped" not in listed.stdout
+    assert listed.stdout.split("\n")[1].split()[:3] == ["vision", "all-reduce", str(kept["design_run"]["p"])]
     (tmp_path / "runs" / "design" / "notes.txt").touch()
     (tmp_path / "runs" / "design" / "other").mkdir()
     (tmp_path / "runs" / "design" / "other" / "result.json").write_text("{}")

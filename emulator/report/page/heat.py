@@ -9,10 +9,11 @@ from emulator.report.page.chart import WIDTH, svg
 
 _LETTER, _TOP = 8.4, 40
 _ROUNDING = 1e-9  # values of a map that differ by less, as a share of the greatest, have one shade
+_ONLY_SHADE = 0.5  # the lightest would look like a pair that was not measured
 
 
 def draw(one: Map, scale: Axis) -> str:
-    """The map, with a legend of its least and greatest value."""
+    """The map, with a legend of its least and greatest value; of a single value where all are the same."""
     left = 14 + _LETTER * max([len(name) for name in one.rows] + [len(one.corner)])
     side = min(40.0, (WIDTH - left - 6) / max(1, len(one.columns)))
     known = [value for row in one.values for value in row if value is not None]
@@ -37,7 +38,7 @@ def draw(one: Map, scale: Axis) -> str:
         for column, value in enumerate(one.values[row]):
             if value is None:
                 continue
-            share = (value - low) / (high - low) if differ else 0.0
+            share = (value - low) / (high - low) if differ else _ONLY_SHADE
             tip = escape(f"{name} to {one.columns[column]}: {one.form(value)}")
             body.append(
                 f'<rect class="pt cell" x="{left + side * column:.4g}" y="{y:.4g}" width="{side - 1:.3g}" '
@@ -47,8 +48,10 @@ def draw(one: Map, scale: Axis) -> str:
     text = escape(f"{scale.name} {scale.write(low)}")
     body.append(f'<text class="name" x="{left:g}" y="{bottom + 11:g}">{text}</text>')
     start = left + 12 + _LETTER * len(text)
-    for shade in range(5):
-        body.append(f'<rect class="cell" x="{start + 22 * shade:g}" y="{bottom:g}" width="21" height="13" '
-                    f'style="--q:{shade / 4:g}"/>')  # fmt: skip
-    body.append(f'<text class="name" x="{start + 118:g}" y="{bottom + 11:g}">{escape(scale.write(high))}</text>')
+    shades = [shade / 4 for shade in range(5)] if differ else [_ONLY_SHADE]
+    for place, share in enumerate(shades):
+        body.append(f'<rect class="cell" x="{start + 22 * place:g}" y="{bottom:g}" width="21" height="13" '
+                    f'style="--q:{share:g}"/>')  # fmt: skip
+    if differ:
+        body.append(f'<text class="name" x="{start + 118:g}" y="{bottom + 11:g}">{escape(scale.write(high))}</text>')
     return svg(one.title, body, bottom + 24)

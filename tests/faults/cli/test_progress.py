@@ -36,6 +36,8 @@ def test_lines_say_how_much_is_done_and_how_long_the_rest_takes(seconds) -> None
     with console.progress(Console(file=out, width=100), 4, "jobs", lines_every_s=0.05) as bar:
         bar.advance(1.23456)
         assert line_with("1.2 of", out) == "jobs: 1.2 of 4 after 0 s, about 900 ms left"
+        bar.advance(4)
+        assert line_with("5.2 of", out) == "jobs: 5.2 of 4 after 0 s, longer than planned"
 
 
 def test_what_ranks_do_is_said_beside_it(seconds) -> None:

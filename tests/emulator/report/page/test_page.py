@@ -127,11 +127,13 @@ def test_a_map_of_many_ranks_shows_the_medians_of_blocks_of_pairs():
     assert len(one.svg) < 200_000
 
 
-def test_a_map_of_values_that_differ_by_rounding_has_one_shade():
-    for off, shades in ((1e-14, {"0.000"}), (0.5, {"0.000", "1.000"})):
+def test_a_map_of_values_that_differ_by_rounding_has_one_shade_and_one_value():
+    for off, shades in ((1e-14, {"0.500"}), (0.5, {"0.000", "1.000"})):
         values = [[None, 2e-5], [2e-5 * (1 + off), None]]
         (one,) = figures([Map("alpha", "01", "01", values, scale=Axis("time", form=format_time))])
         assert set(re.findall(r"--q:(\d\.\d{3})", one.svg)) == shades
+        assert one.svg.count('class="cell"') == (5 if off > 1e-9 else 1)  # shades of the legend
+        assert one.svg.count(f">time {format_time(2e-5)}<") == 1  # the least
 
 
 def test_the_figures_of_a_page_are_those_of_the_result_file(tmp_path):
