@@ -2,7 +2,7 @@
 
 The real kernel: two network namespaces on a cable that tc's tbf limits (`scripts/two-hosts`), TCP between them.
 demos.links measures it and writes a network file; then the same demos run there and on simulated ranks with that file,
-by eager sends (`_SENDS`). The line is slow, and its limit lets no more than 2.5 KB (1 ms) pass at once: ranks that share cores
+by eager sends (`_SENDS`). The line is slow, and its limit lets no more than 1 ms pass at once: ranks that share cores
 begin milliseconds apart, and a bucket of 32 KB carried half of each 64 KiB for nothing.
 Patterns whose messages meet at a card run on four hosts, and on simulated ranks with and without `sharing = "packet"`
 and a protocol. The network model has neither losses by full buffers nor estimates of a line's bandwidth, so TCP's
