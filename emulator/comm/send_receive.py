@@ -38,8 +38,12 @@ class SendRequest(EmulatedRequest):
 
     def __del__(self) -> None:
         """Keep the payload of an unfinished send that the program has dropped: the transfer goes on."""
-        if self.transfer is not None:
-            self.engine.keep(self.transfer, self.payload)
+        try:
+            transfer = self.transfer
+        except AttributeError:  # Ctrl-C has come while it was being made
+            return
+        if transfer is not None:
+            self.engine.keep(transfer, self.payload)
 
     def acknowledged(self, time: float) -> None:
         """Record that the receiver has matched this synchronous send; the acknowledgement arrives at `time`."""

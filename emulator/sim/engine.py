@@ -253,11 +253,12 @@ class SimulatedEngine(Engine, Sleeper):
         return due if due > now and due > self.clock.t else None
 
     def idle(self, polled: Hashable) -> None:
-        """Note a poll that found nothing: the same poll again at the same instant lets time pass.
+        """Note a poll that found nothing: the same poll again and again at the same instant lets time pass.
 
         It passes up to the next message, but by an eighth of the time that this rank has polled at the most (and by
         1 us at the least): a program may poll for something else than messages. To test a send after having sent
-        something else is no polling: a program may look after its sends whenever it makes another one.
+        something else is no polling: a program may look after its sends whenever it makes another one. Nor are two
+        polls at an instant to which no polling has led: one may end what was done before, one begin what follows.
         """
         self.idling, self.polled = True, polled
         now = self.loop.now
@@ -270,6 +271,9 @@ class SimulatedEngine(Engine, Sleeper):
             self._excused += before is not None
             return
         if now != self._passed_at:
+            if (again := ("again", polled)) not in self._polled:
+                self._polled[again] = self._token
+                return
             self._polling_since = now
         self.pass_time(now + max(_LEAST_STEP_S, (now - self._polling_since) * _STEP_SHARE))
         self._passed_at = self.loop.now
