@@ -15,8 +15,7 @@ from emulator import carrier
 from emulator.errors import UsageError
 from emulator.measure import statistics
 from emulator.measure.repetitions import Job, Series, Stop, measure
-from emulator.measure.series import first_ranks
-from emulator.measure.simulated import BYTE_S, CHECKED_RANKS, MESSAGE_S
+from emulator.measure.series import BYTE_S, CHECKED_RANKS, MESSAGE_S, first_ranks
 from emulator.measure.terms import measurement
 from emulator.run.session import Run
 from emulator.units import format_size
