@@ -29,7 +29,7 @@ from emulator.costs import graphs as priced
 from emulator.errors import UsageError
 
 _TRIES = 200
-_KEPT = 16  # draws of contacts: ranks may be some rounds apart
+_KEPT = 64  # draws of contacts: ranks may be some rounds apart
 
 
 class Contacts(NamedTuple):
@@ -134,9 +134,9 @@ class Graph:
             frontier += fresh
         return seen
 
-    @property
+    @cached_property
     def connected(self) -> bool:
-        """Whether every rank can reach every other (strongly connected, if edges are one-way)."""
+        """Whether every rank can reach every other (strongly connected, if edges are one-way); found once."""
         everyone = self.size
         return everyone == 0 or len(self.reached()) == everyone == len(self.reversed().reached())
 
