@@ -6,6 +6,7 @@ offers barrier, broadcast, all_gather and so on as functions of a communicator a
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 from typing import Any
 
@@ -14,6 +15,7 @@ from emulator.errors import UsageError
 GROUP = "emulator.collectives"
 
 
+@functools.cache
 def find() -> Any:
     """Load the module that carries collectives.
 
