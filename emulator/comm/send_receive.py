@@ -158,6 +158,8 @@ class ReceiveRequest(EmulatedRequest):
         now = pacer.emulated()
         if message.due is None and message.first > now:
             self.hint, self.held = message.first, True
+            if message.port.whole:
+                self.hint += message.service
             return False
         due = message.port.serve(message) if message.due is None else message.due
         if due > now and due > engine.clock.t:
