@@ -71,6 +71,10 @@ class SendRequest(EmulatedRequest):
             return False
         return True
 
+    @property
+    def awaits_message(self) -> bool:  # type: ignore[override]
+        return self.transfer is None
+
     def fill(self, status: MPI.Status | None) -> None:
         empty_status(status)
         if status is not None:
@@ -166,6 +170,10 @@ class ReceiveRequest(EmulatedRequest):
             self.hint, self.held = due, True
             return False
         return True
+
+    @property
+    def awaits_message(self) -> bool:  # type: ignore[override]
+        return self.transfer is None
 
     def _unmatched(self) -> bool:
         if self.cancelled:
