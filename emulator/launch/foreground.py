@@ -52,6 +52,9 @@ class Watch(Protocol):
     def over(self) -> bool:
         """Whether to end the job now; called every few milliseconds."""
 
+    def ended(self, status: int) -> None:
+        """Take note of mpirun's exit status, below 0 the signal that killed it."""
+
 
 Write = Callable[[IO[str], bytes], None]
 """Writes to a standard stream, as `streams.write` does."""
@@ -188,6 +191,8 @@ def run_filtered(
             if signals:
                 job.wait_gone(_SAVES_S)
                 job.stop()
+        if watch is not None and status is not None:
+            watch.ended(status)
         if signals:
             if received is not None:
                 received.append(signals[0])
