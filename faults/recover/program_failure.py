@@ -30,7 +30,9 @@ if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
 
 _PATIENCE_S = 2.0
-_DEATHS = [getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_REVOKED") if hasattr(MPI, name)]
+_DEATHS = [
+    getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED") if hasattr(MPI, name)
+]
 _ENDED_WITHIN_S = 10.0  # by the launcher, after an Abort
 
 
@@ -150,7 +152,7 @@ def die_loudly(kind: type[BaseException], error: BaseException, trace: Traceback
 
     Bad usage is one line; if all ranks have found it out, the exit status is 2.
     """
-    if isinstance(error, MPI.Exception) and error.Get_error_class() in _DEATHS and not _in_drill():
+    if isinstance(error, MPI.Exception) and not _in_drill() and _means_a_death(error):
         error = _of_a_death(error, trace)
     leave_loop()  # what it does from here on is no call of the program in its loop
     usage = isinstance(error, UsageError)
@@ -172,12 +174,26 @@ def _in_drill() -> bool:
     return _Loop.drill is not None and _Loop.drill.in_drill
 
 
+def _means_a_death(error: MPI.Exception) -> bool:
+    """Whether a rank has died, by the error or, where collectives raise others, by what is known."""
+    if error.Get_error_class() in _DEATHS:
+        return True
+    if error.Get_error_class() not in (MPI.ERR_OTHER, MPI.ERR_IN_STATUS):
+        return False
+    try:
+        return MPI.COMM_WORLD.Get_failed().Get_size() > 0
+    except (MPI.Exception, NotImplementedError, AttributeError):  # MPI has no ULFM
+        return False
+
+
 def _of_a_death(error: MPI.Exception, trace: TracebackType | None) -> UsageError:
     """What to say of a call that met a dead rank where nothing is done again."""
     frames = traceback.extract_tb(trace)
     main = getattr(sys.modules["__main__"], "__file__", None)
     where = next((frame for frame in reversed(frames) if frame.filename == main), frames[0] if frames else None)
     line = f"{os.path.basename(where.filename)}:{where.lineno}: " if where else ""
+    if not _Loop.guarded:
+        return UsageError(f"{line}a rank died before the loop, got {error}: faults run starts the program again")
     return UsageError(
         f"{line}a rank has died, got {error}: in the loop use job.comm inside job.attempt(), and behind it job.comm, "
         "which has only living ranks"

@@ -39,6 +39,9 @@ APART = 4
 goes to memory that no cache holds any more. A death costs up to three steps more than the one that it interrupts."""
 _TAG_FOUND = 30_004
 _DOZE_S = 8e-3  # longest sleep of a spare between two looks before any death: each takes a core from the others
+_SPARE, _NOT_JOINED = "a rank that waited died", "new processes did not join"
+_NO_DEATH = "no rank died, but a call or a checksum failed"
+"""Causes of recoveries in which no rank at work died."""
 
 
 def _always() -> bool:
@@ -229,8 +232,9 @@ class Repairing:
         """Rebuild and restore until both are done without another death."""
         processes = self._processes
         dead: set[int] = set()
-        places = set(processes.placement.places)
+        places, lets_in, lost = set(processes.placement.places), decision.grows, False
         while True:
+            lost = lost or not set(processes.group.alive) <= set(decision.alive)
             dead |= {place for place, one in processes.placement.places.items() if one not in decision.alive}
             self._note(
                 What.AGREED, alive=decision.alive, rounds=decision.rounds, spoiled=sorted(processes.group.spoiled)
@@ -266,6 +270,7 @@ class Repairing:
                 seconds=self._clock.now() - self._known_at, back_to=self.step,
                 ranks=len(processes.placement.places), joined=joined,
                 started=self._known_at - since if joined and since else None,
+                cause=_SPARE if lost else _NOT_JOINED if lets_in else _NO_DEATH,
             )  # fmt: skip
         self.recoveries += 1
         if places != set(processes.placement.places):

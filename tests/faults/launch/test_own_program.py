@@ -159,6 +159,20 @@ def test_a_launch_that_loses_a_rank_before_its_loop_is_started_again(tmp_path) -
 
 
 @needs_ulfm
+@pytest.mark.parametrize(("error", "said"), [("ERR_PROC_FAILED", "a rank died before the loop, got "), ("ERR_TAG", "")])
+def test_a_rank_that_meets_a_death_before_its_loop_says_so_in_one_line(tmp_path, error: str, said: str) -> None:
+    program = f"import faults\nfrom mpi4py import MPI\nraise MPI.Exception(getattr(MPI, '{error}', MPI.ERR_OTHER))"
+    (tmp_path / "program.py").write_text(program)
+    done = finish([sys.executable, "program.py"], tmp_path, os.environ | {outcome.FOLDER: str(tmp_path)})
+    if said:
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert done.stderr.startswith(f"error: program.py:3: {said}")
+    else:
+        assert done.returncode == -signal.SIGKILL, "the others are to notice"
+        assert "Traceback" in done.stderr
+
+
+@needs_ulfm
 @pytest.mark.parametrize(("policy", "point"), [("shrink", "shrink"), ("respawn", "respawn"), ("shrink", "agree")])
 def test_a_launch_whose_repair_hangs_is_started_again(tmp_path, policy: str, point: str) -> None:
     (tmp_path / "program.py").write_text(HANGS)
