@@ -16,6 +16,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import emulator  # noqa: F401 - quiet after Ctrl-C from the first import of a command
+from emulator.errors import UsageError
 from faults.record import outcome
 
 if TYPE_CHECKING:
@@ -42,8 +43,8 @@ def __getattr__(name: str) -> Any:
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
-    """End a rank that meets another one's death before its loop with one line instead of a traceback."""
-    if kind.__module__ == "mpi4py.MPI":
+    """End a rank that meets another one's death before its loop, or bad usage, with one line instead of a traceback."""
+    if kind.__module__ == "mpi4py.MPI" or issubclass(kind, UsageError):
         from faults.recover.program_failure import die_loudly
 
         die_loudly(kind, error, trace)

@@ -172,7 +172,7 @@ class _Job:
     def _judge(self, processes: list[Process], status: int, ended_for: str, stalled: bool = False) -> int | None:
         said = [one.word for one in processes if one.word]
         own = max((one.code for one in processes if one.code and one.word in (outcome.LEFT, "")), default=0)
-        if outcome.ABORTED in said:  # even if the others came to the end meanwhile
+        if not outcome.END_ALL.isdisjoint(said):  # even if the others came to the end meanwhile
             return failed(processes, status, own)
         if outcome.succeeded(said) and not stalled:
             return max(own, 0)
@@ -257,7 +257,7 @@ def failed(processes: Sequence[Process], status: int, own: int, ended_for: str =
     said = [one.word for one in processes if one.word]
     wanted = max((one.status for one in processes), default=0) or max(own, 0)
     behind = [one for one in processes if one.word == outcome.REACHED]
-    if behind and outcome.ABORTED not in said and not stalled:
+    if behind and outcome.END_ALL.isdisjoint(said) and not stalled:
         ended = f"{said.count(outcome.LEFT)} of {len(said)} processes came to the end of the program"
         how = _list(behind, ended_for)
         _say(f"error: all steps are done, but {how} behind the loop, where a result may be missing: {ended}")

@@ -2,7 +2,7 @@
 
 a rank was killed before all had begun their loop      end the launch, start it again
 a rank ended itself before that, with a status > 0     end the launch: the others may wait for it for ever
-a rank called Abort                                    end the launch
+a rank called Abort, or no rank can do its step        end the launch
 mpirun lost its own job                                end the launch: it will spawn no process any more
 Open MPI ended the job for a send to a dead rank       end the launch, start it again: no error handler is asked there
 all ranks have ended, mpirun has not                   end the launch
@@ -168,9 +168,9 @@ class RankWatch:
         """Why the launch must be ended: at once; and unless it ends by itself, as after an error of all ranks."""
         if self._lost_job:
             return "mpirun has lost track of its job, as after many spawned processes", ""
-        aborted = next((one for one in processes if one.said == outcome.ABORTED), None)  # it waits for its end
-        if aborted:
-            return aborted.how, ""
+        ender = next((one for one in processes if one.said in outcome.END_ALL), None)  # it waits for its end
+        if ender:
+            return ender.how, ""
         self._all_began = self._all_began or sum(one.began for one in processes) >= self.ranks
         if not self._all_began and (lost := lost_early(processes, self.ranks)):
             return f"{lost.how} {EARLY}", ""

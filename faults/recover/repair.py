@@ -300,9 +300,8 @@ class Repairing:
         self._processes.phase("restore")
         group, table, holders = self._processes.group, self._processes.placement, self._processes.holders()
         if not holders:
-            raise RecoveryFailed(
-                "restore", "no rank that holds the state is left alive: use checkpoints and --recovery restart"
-            )
+            remedy = "see why they ended" if outcome.one_failed() else "use checkpoints and --recovery restart"
+            raise RecoveryFailed("restore", f"no rank that holds the state is left alive: {remedy}")
         giver = table.places[holders[0]]
         takers = [table.places[place] for place in sorted(self._processes.fresh)]
         try:

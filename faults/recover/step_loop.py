@@ -41,7 +41,7 @@ from faults.recover.cut_off import check_quorum, stop_without_quorum
 from faults.recover.job_processes import TRIES, JobProcesses, survivors_of_last_loop
 from faults.recover.preconditions import check_policy, check_state, check_survival, context_of
 from faults.recover.preemption import Notice, never
-from faults.recover.program_failure import GuardedLoop, depart
+from faults.recover.program_failure import GuardedLoop, StepOfNoRank, depart
 from faults.recover.repair import APART, Repairing
 from faults.recover.state_copies import LOOKS, State
 
@@ -136,7 +136,7 @@ class Recovering(Repairing, GuardedLoop):
             self._left_by = error
             times = f"step {step} failed {self._in_vain[1]} times without a death"
             if limit > TRIES:
-                raise UsageError(f"{times}: {_FOREIGN}, got {error}") from error
+                raise StepOfNoRank(f"{times}: {_FOREIGN}, got {error}") from error
             error.add_note(times)
             raise error
 

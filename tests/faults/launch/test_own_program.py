@@ -159,14 +159,22 @@ def test_a_launch_that_loses_a_rank_before_its_loop_is_started_again(tmp_path) -
 
 
 @needs_ulfm
-@pytest.mark.parametrize(("error", "said"), [("ERR_PROC_FAILED", "a rank died before the loop, got "), ("ERR_TAG", "")])
-def test_a_rank_that_meets_a_death_before_its_loop_says_so_in_one_line(tmp_path, error: str, said: str) -> None:
-    program = f"import faults\nfrom mpi4py import MPI\nraise MPI.Exception(getattr(MPI, '{error}', MPI.ERR_OTHER))"
-    (tmp_path / "program.py").write_text(program)
-    done = finish([sys.executable, "program.py"], tmp_path, os.environ | {outcome.FOLDER: str(tmp_path)})
+@pytest.mark.parametrize(
+    ("error", "said", "status"),
+    [
+        ("MPI.Exception(getattr(MPI, 'ERR_PROC_FAILED', 0))", "program.py:3: a rank died before the loop, got ", []),
+        ("emulator.errors.UsageError('ranks must be 1 or more, got 0')", "ranks must be 1 or more, got 0", ["failed"]),
+        ("MPI.Exception(MPI.ERR_TAG)", "", ["failed"]),
+    ],
+)
+def test_a_rank_meets_a_death_or_bad_usage_before_its_loop(tmp_path, error: str, said: str, status: list[str]) -> None:
+    (tmp_path / "program.py").write_text(f"import emulator.errors, faults\nfrom mpi4py import MPI\nraise {error}")
+    (folder := tmp_path / "status").mkdir()
+    done = finish([sys.executable, "program.py"], tmp_path, os.environ | {outcome.FOLDER: str(folder)})
+    assert outcome.words(folder) == status, "a rank that meets a death has not failed: it is started again"
     if said:
         assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
-        assert done.stderr.startswith(f"error: program.py:3: {said}")
+        assert done.stderr.startswith(f"error: {said}")
     else:
         assert done.returncode == -signal.SIGKILL, "the others are to notice"
         assert "Traceback" in done.stderr
