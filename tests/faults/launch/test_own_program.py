@@ -21,7 +21,7 @@ from tests.faults import programs
 from tests.faults.launch.own_programs import EXAMPLES, PROGRAM, ROOT, TIMEOUT_S, finish, needs_ulfm
 
 DIED = {
-    "least_squares.py": "rank 2 died in step 40, ",
+    "least_squares.py": "rank 2 died in step (39|40), ",  # every=0: others may be a step behind the one that died
     "least_squares.py rejoin": "rank 2 joined in step ",
     "restart.py": "restart: went on from step 40 after ",
     "continue.py": "rank 2 died, ",
@@ -79,7 +79,7 @@ def test_each_example_survives_its_kill(tmp_path, arguments: str, said: str) -> 
     name, *rest = arguments.split()
     done = finish([sys.executable, EXAMPLES / name, *rest], tmp_path)
     assert (done.returncode, done.stdout) == (0, said), done.stderr
-    assert DIED.get(arguments, DIED[name]) in done.stderr
+    assert re.search(DIED.get(arguments, DIED[name]), done.stderr)
 
 
 @needs_ulfm
@@ -135,7 +135,7 @@ def test_abort_ends_the_job_with_its_status(tmp_path) -> None:
     done = loop(tmp_path, 4, "object_messages shrink 0", "2 kill 2 1 abort 5")
     assert (done.returncode, done.stdout) == (6, ""), done.stderr
     went, aborted = done.stderr.splitlines()[::-1]  # the launcher's line comes when the launch is over
-    assert went.startswith("rank 2 died in step 2, ")
+    assert re.match("rank 2 died in step [12], ", went)
     assert aborted == "rank 1 called Abort(6) in step 5: all ranks end"
 
 
