@@ -23,7 +23,7 @@ test: env
 	ruff format --check .
 	mypy
 	lint-imports
-	python -m pytest -n 2 --dist loadgroup
+	python -m pytest -n 2 --dist loadgroup --reruns 1 -rR --rerun-show-tracebacks
 
 # Chromium for the tests of the page, from Debian; elsewhere those tests are skipped and say why.
 browser:

@@ -19,8 +19,9 @@ import numpy as np
 from mpi4py import MPI
 
 from emulator import carrier
+from primitives.collectives.all_reduce import all_reduce
 
-LONG, SHORT = 1_000_000, 4096
+LONG, SHORT, BLOCK = 1_000_000, 4096, 1 << 16
 LATE_S = 0.3
 REPETITIONS = 5
 _MORE = 5  # as many times as often for what takes a few ms
@@ -112,6 +113,11 @@ class Patterns:
         rank, size = self.comm.rank, self.comm.size
         for k in range(1, size):
             self.comm.Sendrecv(self.out, (rank + k) % size, 0, self.into[0], (rank - k) % size, 0)
+
+    def ring_of_64_kib_blocks(self) -> None:
+        all_reduce(
+            self.comm, self.out[: self.comm.size * BLOCK], self.into[0, : self.comm.size * BLOCK], algorithm="ring"
+        )
 
     def broadcast(self) -> None:
         """Down a binomial tree, to all children at once."""

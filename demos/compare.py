@@ -34,7 +34,7 @@ from demos._lib.scatter_gather_times import egress
 from demos._lib.timing import averaging, check_sizes, phantoms, timed
 from emulator import costs
 from emulator.errors import UsageError
-from emulator.measure.simulated import CHECKED_RANKS
+from emulator.measure.series import CHECKED_RANKS
 from emulator.measure.terms import measurement
 from emulator.run.options import demo
 from emulator.run.session import Run

@@ -27,7 +27,7 @@ from demos._lib.timing import averaging, begin_together, check_sizes, timed
 from emulator import carrier, datasets
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job
-from emulator.measure.simulated import CHECKED_RANKS
+from emulator.measure.series import CHECKED_RANKS
 from emulator.run.options import demo
 from emulator.run.session import Run
 from primitives.gossip import PushSum, average, graphs, mix, mixing, rumour, schedules

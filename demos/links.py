@@ -16,9 +16,8 @@ from demos._lib.timing import check_room, keep_checks, timed, warn_unstable
 from emulator import results
 from emulator.errors import CannotWrite, UsageError
 from emulator.measure import closed_loop, microbenchmarks, network_file, protocol_limits, repetitions
-from emulator.measure.fit import fit
-from emulator.measure.model import MESSAGE, Point
-from emulator.measure.terms import measurement
+from emulator.measure.model import MESSAGE
+from emulator.measure.terms import fit_link, measurement
 from emulator.run import launches
 from emulator.run.options import demo
 from emulator.run.session import Run
@@ -174,8 +173,7 @@ def _conclude(run: Run, series: Sequence[repetitions.Series], examples: set[Pair
     checks = []
     for pair, rows in by_pair.items():
         fine = (min(pair), max(pair)) in examples
-        points = [Point(one.job.bytes, MESSAGE, one.seconds, one.launches or None) for one in rows if any(one.seconds)]
-        fitted = fit(points, most_segments=4 if fine else 1, resamples=200 if fine else 50, seed=run.seed)
+        fitted = fit_link(rows, coarse=not fine, seed=run.seed)
         record = fitted.record("link", "link", closed_loop.configured_terms(run.network, *pair))
         if not fine:
             del record["draws"]

@@ -15,8 +15,7 @@ from mpi4py import MPI
 from demos._lib.timing import check_sizes, keep_checks, keep_samples, phantoms, timed, warn_unstable
 from emulator.errors import UsageError
 from emulator.measure import microbenchmarks, repetitions
-from emulator.measure.series import first_ranks
-from emulator.measure.simulated import CHECKED_RANKS
+from emulator.measure.series import CHECKED_RANKS, first_ranks
 from emulator.results import environment
 from emulator.run import launches
 from emulator.run.options import TIME, demo

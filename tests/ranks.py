@@ -28,6 +28,7 @@ _REGISTRY = "__rank_cases__"
 _INSIDE = "RANK_TESTS_REPORTS"
 _TOGETHER = 6  # modules that share a launch
 _reports: dict[tuple[str, int], dict[str, Any]] = {}
+_failed: set[tuple[str, int, str]] = set()
 _launches: dict[int, dict[str, str]] = {}
 _selected: dict[tuple[int, str], dict[str, list[str]]] = {}
 
@@ -91,10 +92,18 @@ def _label(name: str, values: dict[str, Any]) -> str:
 
 
 def _report(module: str, n: int, case: str) -> None:
-    """Fail as the case failed on any rank."""
+    """Fail as the case failed on any rank; a failed case that is run again is launched alone."""
     if (module, n) not in _reports:
-        _launch(_batch(module, n), n)
+        _reports.update(_launch(_batch(module, n), n))
     outcome = _reports[module, n]
+    if (module, n, case) in _failed:
+        outcome = _launch({module: [case]}, n)[module, n]
+    _failed.add((module, n, case))
+    _raise_failures(outcome, n, case)
+    _failed.discard((module, n, case))
+
+
+def _raise_failures(outcome: dict[str, Any], n: int, case: str) -> None:
     failures = [f"rank {rank}:\n{text}" for rank, seen in outcome["ranks"].items() if (text := seen.get(case))]
     missing = [rank for rank, seen in outcome["ranks"].items() if case not in seen]
     if failures:
@@ -110,8 +119,8 @@ def _batch(module: str, n: int) -> dict[str, list[str]]:
     return {name: modules[name] for name in names[names.index(module) :]}
 
 
-def _launch(batch: dict[str, list[str]], n: int) -> None:
-    """Run the cases of some modules in one job and keep what every rank reports of each module that was begun."""
+def _launch(batch: dict[str, list[str]], n: int) -> dict[tuple[str, int], dict[str, Any]]:
+    """Run the cases of some modules in one job; what every rank reports, of each module that was begun."""
     from emulator.launch import mpirun
     from emulator.launch.job import start
 
@@ -125,11 +134,13 @@ def _launch(batch: dict[str, list[str]], n: int) -> None:
             leftovers = job.leftovers()
             output.seek(0)
             text = f"mpirun ended with status {status}\n{output.read()[-6000:]}"
+        reports = {}
         for number, module in enumerate(batch):
             ranks = {path.stem: _read(path) for path in sorted((Path(folder) / str(number)).glob("*.jsonl"))}
             if ranks or number == 0:
-                _reports[module, n] = {"ranks": ranks, "output": text}
+                reports[module, n] = {"ranks": ranks, "output": text}
     assert not leftovers, f"processes left by the job of {', '.join(batch)}: {leftovers}"
+    return reports
 
 
 def _root() -> Path:

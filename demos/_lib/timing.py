@@ -14,8 +14,7 @@ from emulator import carrier
 from emulator.errors import UsageError
 from emulator.measure import statistics
 from emulator.measure.repetitions import Job, Series, Stop, measure
-from emulator.measure.series import first_ranks
-from emulator.measure.simulated import CHECKED_RANKS, MESSAGE_S
+from emulator.measure.series import CHECKED_RANKS, MESSAGE_S, first_ranks
 from emulator.measure.terms import measurement
 from emulator.run.session import Run
 from primitives.collectives.all_reduce import prepare

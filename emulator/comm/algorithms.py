@@ -6,7 +6,6 @@ offers barrier, broadcast, all_gather and so on as functions of a communicator a
 
 from __future__ import annotations
 
-import importlib.metadata
 from typing import Any
 
 from emulator.errors import UsageError
@@ -22,6 +21,8 @@ def find() -> Any:
     UsageError
         No installed package names one.
     """
+    import importlib.metadata  # slow to import, and every rank loads this module
+
     for entry in importlib.metadata.entry_points(group=GROUP):
         return entry.load()
     raise UsageError(

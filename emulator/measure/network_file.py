@@ -30,7 +30,8 @@ def written(
 
     Links between hosts are its ``[link]``, those inside of hosts its ``[loopback]``. Where all ranks are on one host,
     each stands for a host of its own. Where messages above some size take an alpha more, or longer, they ask their
-    receiver first (2 alpha): that size is the eager limit of its ``[protocol]``.
+    receiver first (2 alpha): that size is the eager limit of its ``[protocol]``. Between hosts that speak TCP messages
+    share cards packet by packet, which long ones keep busy: there short messages are no quicker per byte.
 
     Parameters
     ----------
@@ -44,11 +45,12 @@ def written(
     between = fits if alone else [fit for fit in fits if fit not in inside]
     segments = _segments(between)
     alpha, beta = _median(between)
+    packets = not alone and all(fit.get("transport") == "tcp" for fit in between)
     if segments:
-        alpha, beta = segments[0][1], min(each[2] for each in segments)
+        alpha, beta = segments[0][1], segments[-1][2] if packets else min(each[2] for each in segments)
     eager_limit, protocol = _protocol(between, segments, limits)
-    parts = [f"# {about}\n", section("link", alpha, beta)]
-    for above, *terms in _without_handshakes(segments, eager_limit):
+    parts = [f"# {about}\n", 'sharing = "packet"\n' if packets else "", section("link", alpha, beta)]
+    for above, *terms in _different(_no_quicker(_without_handshakes(segments, eager_limit), beta)):
         parts.append(f"[[link.segment]]\nabove = {above}\n{_terms(*terms)}")
     parts.append(protocol)
     if inside and not alone:
@@ -117,15 +119,25 @@ def _protocol(fits: Fits, segments: Sequence[Segment], limits: Mapping[str, int]
 
 
 def _without_handshakes(segments: Sequence[Segment], eager_limit: int | None) -> list[Segment]:
-    """Segments without the 2 alpha of the handshake above the eager limit; what changes nothing is left out."""
+    """Segments without the 2 alpha of the handshake above the eager limit."""
     if eager_limit is None:
         return list(segments)
     first = segments[0][1]
+    return [(above, max(0.0, alpha - 2 * first) if above >= eager_limit else alpha, beta)
+            for above, alpha, beta in segments]  # fmt: skip
+
+
+def _no_quicker(segments: Sequence[Segment], beta: float) -> list[Segment]:
+    """Segments of at least `beta` seconds per byte; quicker ones keep the times of their shortest messages."""
+    return [(above, max(0.0, alpha - above * max(0.0, beta - own)), max(own, beta)) for above, alpha, own in segments]
+
+
+def _different(segments: Sequence[Segment]) -> list[Segment]:
+    """Segments without those that change nothing; none where one is left."""
     found: list[Segment] = []
-    for above, alpha, beta in segments:
-        alpha = max(0.0, alpha - 2 * first) if above >= eager_limit else alpha
-        if not found or not np.allclose((alpha, beta), found[-1][1:], rtol=_SAME, atol=0):
-            found.append((above, alpha, beta))
+    for each in segments:
+        if not found or not np.allclose(each[1:], found[-1][1:], rtol=_SAME, atol=0):
+            found.append(each)
     return found if len(found) > 1 else []
 
 

@@ -5,9 +5,9 @@ another. The clocks of all members are comparable: `time.perf_counter` within a 
 emulated clock, aligned before every repetition.
 
 Jobs (a pattern, a number of ranks, a size) are repeated in rounds. The order is shuffled for every round, so that a
-disturbance affects all jobs and ours and the native call alternate. Ranks that are not members of a job sleep until
-their next one: in a barrier they would keep cores busy. A job ends when the 95 % interval of its median is narrow
-enough, at a number of repetitions, or when the time is up; the result says which.
+disturbance affects all jobs and ours and the native call alternate. One job runs at a time. Ranks that are not members
+of it sleep until their next one: in a barrier they would keep cores busy. A job ends when the 95 % interval of its
+median is narrow enough, at a number of repetitions, or when the time is up; the result says which.
 """
 
 import contextlib
@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 
 from emulator import carrier
 from emulator.core.wall_clock import cores, wait_until
-from emulator.measure import simulated
 from emulator.measure.series import Job, Series, Stop
 from emulator.wire.clock_sync import synchronise
 
@@ -59,6 +58,8 @@ def measure(
     kept = [] if under_way is None else under_way
     series = kept[:] = [Series(job) for job in jobs] if control.rank == 0 else []
     if carrier.of(control).timed:
+        from emulator.measure import simulated  # MPI's ranks need no simulation
+
         simulated.measure(control, jobs, series, stop, tick)
     else:
         rounds = _Rounds(control, jobs, series, stop, seed, tick)
@@ -156,11 +157,24 @@ class _Rounds:
         last = np.cumsum(plan)
         # Every rank draws the same order. A check costs time as well: it comes in rounds 1, 2, 4, 8 and so on.
         checked = number & (number - 1) == 0
+        before: tuple[int, ...] = ()
         for index in np.random.default_rng((self.seed, number)).permutation(len(plan)):
             if plan[index]:
+                members = self.jobs[index].members
+                self._hand_on(set(before).difference(members), members[0])
                 rows = times[last[index] - plan[index] : last[index]]
                 self._visit(int(index), rows, checked=checked, may_skip=number > 1)
+                before = members
         return times
+
+    def _hand_on(self, before: set[int], first: int) -> None:
+        """Let the first member of a job wait for those ranks of the job before it that are not in both."""
+        if self.control.rank in before:
+            self.control.Send(np.zeros(1), first)
+        elif self.control.rank == first and before:
+            tokens = np.zeros((len(before), 1))
+            arrivals = [self.control.Irecv(token, rank) for token, rank in zip(tokens, before, strict=True)]
+            wait_until(lambda: MPI.Request.Testall(arrivals), longest=_PARKED)
 
     def _visit(self, index: int, times: NDArray[np.float64], *, checked: bool, may_skip: bool = False) -> None:
         """Fill `times`, shape (repetitions, 2), with starts and ends; without rows, run once untimed."""

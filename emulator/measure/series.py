@@ -11,6 +11,10 @@ from emulator.measure import launches, statistics
 
 EXACT = "exact"
 """Why a simulated operation is not repeated: it takes the same time each time."""
+CHECKED_RANKS = 64
+"""Simulated ranks up to which a collective runs on every rank, whatever the budget (`emulator.measure.simulated`)."""
+MESSAGE_S = 15e-6
+"""Wall seconds of a message between simulated ranks, until some have been timed."""
 
 
 @functools.cache

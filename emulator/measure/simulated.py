@@ -14,15 +14,12 @@ from typing import Any
 import numpy as np
 
 from emulator import carrier
-from emulator.measure.series import EXACT, Job, Series, Stop
+from emulator.measure.series import CHECKED_RANKS, EXACT, MESSAGE_S, Job, Series, Stop
 from emulator.network.topology import Flat
 from emulator.sim.recording import NoReplay, messages
 from emulator.sim.schedule import replay
 
-CHECKED_RANKS = 64
 _TOLERANCE = 1e-9
-MESSAGE_S = 15e-6
-"""Wall seconds of a message between live ranks, until some have been timed."""
 
 
 def measure(

@@ -168,6 +168,12 @@ def uncrowded(p: int) -> float:
     return 1.0
 
 
+def fit_link(series: Iterable[Series], *, coarse: bool = False, seed: int = 0) -> Fit:
+    """Fit the messages of one link, for everything that prints its terms; `coarse`: at few sizes, in one segment."""
+    points = [Point(one.job.bytes, MESSAGE, one.seconds, one.launches or None) for one in _of(series, "link")]
+    return fit(points, most_segments=1, resamples=50, seed=seed) if coarse else fit(points, seed=seed)
+
+
 def fit_run(
     series: Sequence[Series], patterns: Iterable[str], itemsize: int, crowding: Crowding = uncrowded, seed: int = 0
 ) -> RunFits:
@@ -186,7 +192,7 @@ def fit_run(
     UsageError
         Fewer than two sizes, so that nothing can be fitted.
     """
-    link = fit([Point(s.job.bytes, MESSAGE, s.seconds, s.launches or None) for s in _of(series, "link")], seed=seed)
+    link = fit_link(series, seed=seed)
     adding = _of(series, "reduction")
     alone = [Point(s.job.bytes, MESSAGE, s.seconds, s.launches or None, 1) for s in adding]
     reduction = fit(alone, seed=seed) if alone else None

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 from emulator import carrier
 from emulator.core.instruments import NO_PEER
 from emulator.core.waits_for import cycle
-from emulator.report.model import Column, Item, Table
 from emulator.units import format_time
 from emulator.wire.wait_board import COLLECTIVE, NO_TAG, WaitBoard, Waiter
 
 if TYPE_CHECKING:
     from mpi4py import MPI
     from rich.console import Console
+
+    from emulator.report.model import Item
 
 PATIENCE_S = 10.0
 _LOOK_S = 1.0
@@ -70,6 +71,8 @@ class StallWatch:
 
 def table(waiters: Sequence[Waiter], ranks: int) -> list[Item]:
     """Which rank waits for which, and for how long; then a circle of ranks, if there is one, and what the others do."""
+    from emulator.report.model import Column, Table  # not needed by ranks, whose start counts
+
     columns = [
         Column("rank", lambda one: one.rank),
         Column("waits for", _awaited, left=True),

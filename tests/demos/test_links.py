@@ -9,10 +9,14 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demos.links import _jobs, main, tournament
+from demos.links import _conclude, _jobs, main, tournament
+from demos.ring import main as ring
 from emulator import network, results, sim
-from emulator.measure import network_file
+from emulator.measure import microbenchmarks, network_file
+from emulator.measure.series import Job, Series
+from emulator.measure.terms import fit_run
 from emulator.network import files
+from emulator.units import parse_sizes
 from tests.demos.launched import refuse, run_demo, simulate_demo
 from tests.ranks import on_ranks
 
@@ -82,6 +86,25 @@ def test_the_machines_own_links_get_figures(tmp_path):
     result = done.result
     assert {(fit["source"], fit["destination"]) for fit in result["fits"]} == {(0, 1), (0, 2), (1, 2)}
     assert all(row["wrong"] == 0 for row in result["measurements"])
+
+
+def test_links_and_ring_measure_and_fit_a_link_alike():
+    """So that the alpha of one link is the same wherever it is printed."""
+    defaults = [next(one.default for one in command.params if one.name == "sizes") for command in (main, ring)]
+    sizes, same = (microbenchmarks.link_sizes(parse_sizes(text), seed=0) for text in defaults)
+    assert sizes == same
+    rng = np.random.default_rng(0)
+    series = [
+        Series(Job("link", 2, n, (0, 1), labels={"source": 0, "destination": 1}), [t, t * 1.1, t * 0.9] * 4, [0.0] * 12)
+        for n in sizes
+        for t in [(2e-6 + n * (1e-10 if n < 4096 else 3e-10)) * rng.uniform(0.95, 1.05)]
+    ]
+    run = SimpleNamespace(network=None, seed=0, samples=[], fits=[], measurements=[], extra={}, failures=[])
+    run.result = {"environment": {"mpi": "MPICH 4"}}
+    _conclude(run, series, {(0, 1)}, ["here", "here"])
+    expected = fit_run(series, [], itemsize=4).records()[0]
+    assert [run.fits[0][name] for name in ("alpha", "beta")] == [expected[name] for name in ("alpha", "beta")]
+    assert expected["alpha"]["value"] == pytest.approx(2e-6, rel=0.1)
 
 
 @on_ranks(3)
@@ -240,13 +263,37 @@ def test_a_switch_to_rendezvous_is_saved_and_gives_the_measured_times_again(tmp_
     assert medians[1] == pytest.approx(medians[0], rel=1e-3)
 
 
-def test_a_switch_at_the_limit_of_a_transport_is_saved_as_its_preset():
-    terms = [(8, 65_000, 20e-6, 2e-9), (66_000, 1 << 22, 61e-6, 2e-9)]
+def segmented(*terms, **more):
+    """The fit of a link with segments of (first, last, alpha, beta)."""
     segments = [{"first": a, "last": b, "alpha": {"value": c}, "beta": {"value": d}} for a, b, c, d in terms]
-    fit = a_fit(0, 1, 20e-6, 2e-9) | {"segments": segments, "transport": "tcp"}
+    return a_fit(0, 1, terms[0][2], terms[-1][3]) | {"segments": segments} | more
+
+
+def test_a_switch_at_the_limit_of_a_transport_is_saved_as_its_preset():
+    fit = segmented((8, 65_000, 20e-6, 2e-9), (66_000, 1 << 22, 61e-6, 2e-9), transport="tcp")
     limits = {"btl_sm_eager_limit": 4096, "btl_tcp_eager_limit": 65536}
     plan = files.parse(network_file.written([fit], ["a", "b"], "measured", limits)[0]).plan
     assert (plan.protocol.eager_limit, plan.sharing) == (65472, "packet")
+
+
+def test_long_messages_set_the_cards_of_hosts_that_speak_tcp():
+    """Short ones were quicker per byte, by a limit that lets some bytes pass at once: cards are not."""
+    fit = segmented((8, 4096, 20e-6, 1e-8), (4097, 1 << 20, 0.0, 1.6e-7), transport="tcp")
+    text, _ = network_file.written([fit], ["a", "b"], "measured")
+    net = files.parse(text).sized(4)
+    assert (net.plan.sharing, net.plan.beta) == ("packet", pytest.approx(1.6e-7))
+
+    def incast(comm):
+        x = np.zeros(500_000, np.uint8)
+        for request in [comm.Irecv(x, source) for source in range(1, 4) if comm.rank == 0]:
+            request.Wait()
+        if comm.rank:
+            comm.Send(x, 0)
+        return comm.now()
+
+    assert sim.run(incast, 4, net).results[0] == pytest.approx(3 * 500_000 * 1.6e-7)
+    alike = network_file.written([fit], ["a", "a"], "measured")[0]
+    assert files.parse(alike).plan.sharing == "message"
 
 
 @on_ranks(2, options=["--sizes 8", "--save net", "--save nowhere/net.toml"])

@@ -6,6 +6,7 @@ from click.testing import CliRunner
 from demos import scale
 from emulator import costs, results
 from emulator.network import load
+from emulator.units import format_time
 
 
 def run(folder, *arguments):
@@ -29,7 +30,10 @@ def test_forms_hold_on_a_uniform_network(tmp_path):
     )
     assert rows["scatter-gather", 512]["simulated"] is None
     assert "part from" not in done.output
-    assert "-: not simulated; beyond --live 8 nodes only all-reduces are" in done.output
+    assert "~: by its closed form; beyond --live 8 nodes only all-reduces are simulated" in done.output
+    said = rows["scatter-gather", 512]["predicted"]
+    assert f"~{format_time(said)}" in done.output
+    assert f"~{format_time(far['predicted'])}" not in done.output
 
 
 def test_every_rank_gives_the_replayed_times(tmp_path):

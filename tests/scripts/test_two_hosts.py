@@ -103,6 +103,16 @@ def test_a_limit_has_the_queue_and_the_congestion_control_that_were_asked_for():
     assert [("rate 50Mbit" in one, "lat 1s" in one, "congctl reno" in one) for one in seen] == 2 * [3 * (True,)]
 
 
+def test_a_limited_host_lets_a_millisecond_pass_at_once_and_holds_one_below_its_sockets():
+    """Else a limit measures its own bucket, and what answers a message waits behind the whole of another."""
+    shown = "$(tc qdisc show dev cable) $(ip -d link show dev cable) $(cat /proc/sys/net/ipv4/tcp_limit_output_bytes)"
+    done = two_hosts("--rate", "100mbit", "1", "sh", "-c", f"echo SEEN {shown}")
+    seen = [text for text in done.stdout.splitlines() if text.startswith("SEEN")]
+    assert [("burst 12500b" in one, "gso_max_size 8333" in one, one.split()[-1]) for one in seen] == 2 * [
+        (True, True, "12500")
+    ]
+
+
 def running(pid):
     return Path(f"/proc/{pid}").exists()
 

@@ -42,23 +42,27 @@ def view(result: common.Result) -> Iterator[Item]:
     def seconds(name: str, key: str) -> Callable[[int], Any]:
         return lambda p: of[p, name][key] if (p, name) in of else None
 
-    def speedup(name: str) -> Callable[[int], Any]:
-        return lambda p: _speedup(one, of[p, name], "simulated") if (p, name) in of else None
+    def best(name: str) -> Callable[[int], Any]:
+        return lambda p: _best(of[p, name]) if (p, name) in of else None
 
     def time(value: Any) -> str:
         return "-" if value is None else format_time(value)
 
-    def figure(value: Any) -> str:
-        return "-" if value is None else f"{value:.2f}"
+    def shown(row: Row | None) -> str:
+        return "-" if row is None else f"{'' if row['simulated'] else '~'}{format_time(row[_known(row)])}"
+
+    def figure(row: Row | None) -> str:
+        return "-" if row is None else f"{_speedup(one, row, _known(row)):.2f}"
 
     columns = [Column("p", lambda p: p)]
     for number, name in enumerate(patterns, start=1):  # where there is no room, the last pattern loses its S(p) first
-        columns += [Column(name, seconds(name, "simulated"), time), Column("formula", seconds(name, "predicted"), time,
-                    priority=len(patterns) + 1), Column("S(p)", speedup(name), figure, priority=number)]  # fmt: skip
+        columns += [Column(name, best(name), shown), Column("formula", seconds(name, "predicted"), time,
+                    priority=len(patterns) + 1), Column("S(p)", best(name), figure, priority=number)]  # fmt: skip
     title = f"A mean of p vectors of {format_size(one['bytes'])} in each step, {format_time(one['t_comp'])} on one node"
     yield Table.of(title, columns, nodes, key=spread(len(nodes), 12))
     if "live" in one and any(row["simulated"] is None and row["ranks"] > one["live"] for row in one["rows"]):
-        yield f"-: not simulated; beyond --live {one['live']} nodes only all-reduces are, by replay of their schedules"
+        yield (f"~: by its closed form; beyond --live {one['live']} nodes only all-reduces are simulated, by replay of "
+               "their schedules")  # fmt: skip
     yield from (f"{name}: {text}" for name, rows in patterns.items() if (text := _parted(rows)))
     if any(_parted(rows) for rows in patterns.values()):
         yield "why: " + ("; ".join(one["causes"]) or "nothing of this network: the closed form itself is approximate")
@@ -68,6 +72,16 @@ def view(result: common.Result) -> Iterator[Item]:
     title = "S(p): closed form (line) and simulated ranks (points)"
     yield Series("speedup", title, charts.NODES, Axis("S(p)", log=True),
                  [curve for name, rows in patterns.items() for curve in _curves(one, name, rows)])  # fmt: skip
+
+
+def _known(row: Row) -> str:
+    """Which of a row's times is shown: the simulated one, else that of the closed form."""
+    return "simulated" if row["simulated"] is not None else "predicted"
+
+
+def _best(row: Row) -> Row | None:
+    """The row, where one of its times is known."""
+    return None if row[_known(row)] is None else row
 
 
 def _parted(rows: Sequence[Row]) -> str | None:

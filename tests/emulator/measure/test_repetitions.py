@@ -1,5 +1,6 @@
 """Repetitions: what is timed, in which order, when it stops; all with clocks that the tests themselves turn."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,29 @@ def test_only_members_run_and_the_others_are_not_in_the_time(comm):
     assert len(set(calls)) == 2 + (comm.rank == 3) - (comm.rank == 2)
     if comm.rank == 0:
         assert [len(one.seconds) >= 6 for one in series] == [True] * 4
+
+
+@on_ranks(4)
+def test_one_job_runs_at_a_time_although_no_rank_is_in_both(comm):
+    """The two of another pair would share cores with these, and a message between them would seem dearer."""
+    spans, clock = [], FakeClock()
+
+    def once():
+        begin = time.perf_counter()
+        comm.Sendrecv(np.zeros(8), comm.rank ^ 1, 0, np.zeros(8), comm.rank ^ 1, 0)
+        spans.append((begin, time.perf_counter()))
+
+    pairs = [(0, 1), (2, 3)] * 20
+    inside = [comm.rank in members for members in pairs]
+    jobs = [Job("pair", 2, n, pairs[n], clock if inside[n] else None, once if inside[n] else None) for n in range(40)]
+    measure(comm, jobs, Stop(budget=60, fewest=6, most=6))
+    found = comm.gather(spans[20:])  # without the warm-up
+    if comm.rank == 0:
+        spans = sorted((*span, rank // 2) for rank in range(4) for span in found[rank])
+        ends = [0.0, 0.0]  # latest of each pair
+        for begin, end, pair in spans:
+            assert ends[1 - pair] <= begin
+            ends[pair] = max(ends[pair], end)
 
 
 @on_ranks(4)

@@ -110,15 +110,12 @@ def test_a_dry_run_lists_the_trials_and_starts_nothing(tmp_path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@needs_ulfm
 def test_the_result_has_the_tally_and_every_recovery(tmp_path) -> None:
     out = tmp_path / "run"
-    done = subprocess.run(
-        [sys.executable, "-m", "faults", "soak", "--kills", "2", "--most-ranks", "4", "--patterns", "ring,gossip",
-         "--policies", "continue,restart", "--ballast", "64KiB", "--out", out],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    asked = ["--kills", "2", "--simulate", "4", "--patterns", "ring,gossip", "--policies", "continue,restart",
+             "--ballast", "64KiB", "--out", str(out)]  # fmt: skip
+    done = CliRunner().invoke(main, ["soak", *asked])
+    assert done.exit_code == 0, done.output
     found = results.load(out)["soak"]
     assert (found["seed"], found["jobs"]) == (0, ["ring by restart", "gossip by continue"])
     assert found["ballast"] == 64 << 10

@@ -72,7 +72,7 @@ STEPS: dict[str, Short | By | NotHere] = {
         Short("python -m demos.ring --simulate 4 --net 25gbe --sizes 8,1M --budget 2 --quiet --out b"),
     "python -m emulator compare a b": Short(),
     "python -m demos.scale --net 100gbe --nodes 16,1024,4096":
-        Short("python -m demos.scale --net 100gbe --nodes 16,1024"),
+        Short("python -m demos.scale --net 100gbe --nodes 16,1024 --live 16", other=r"^ *\d+ "),
     "python -m faults month --nodes 4096 --mtbf '5 years' --recovery shrink": Short(),
     "pip install -e '.[cases,test]'": NotHere("installs packages, as make env does before the tests"),
     "python -m emulator doctor": By("emulator/launch/test_doctor.py"),
