@@ -40,7 +40,7 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
     real : the control plane, which makes communicators, agrees on failures and aligns clocks at no emulated time: a
         communicator of MPI
     context : number that keeps this communicator's messages apart
-    algorithms : the module with the algorithms of the collectives
+    algorithms : the module with the algorithms of the collectives, or its name; None: what the entry point group names
     members : those of a communicator that has the same ranks, if there is one
 
     Attributes
@@ -152,10 +152,10 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
 
     @property
     def _a(self) -> Any:
-        if self._algorithms is None:
+        if self._algorithms is None or isinstance(self._algorithms, str):
             # The import is not charged to the program as compute.
             self._enter()
-            self._algorithms = algorithms.find()
+            self._algorithms = algorithms.find(self._algorithms)
             self._leave()
         self.engine.idling = False
         return self._algorithms

@@ -107,6 +107,8 @@ class Probes(PointToPoint):
 class _Search(Operation):
     """A probe to wait for."""
 
+    awaits_message = True
+
     def __init__(self, comm: Probes, origin: int, tag: int, take: bool) -> None:
         self._comm, self._what = comm, (origin, tag, take)
         self.found: Arrival | None = None

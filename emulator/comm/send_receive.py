@@ -69,6 +69,10 @@ class SendRequest(EmulatedRequest):
             return False
         return True
 
+    @property
+    def awaits_message(self) -> bool:  # type: ignore[override]
+        return self.transfer is None
+
     def fill(self, status: MPI.Status | None) -> None:
         empty_status(status)
         if status is not None:
@@ -159,6 +163,10 @@ class ReceiveRequest(EmulatedRequest):
             self.hint, self.held = due, True
             return False
         return True
+
+    @property
+    def awaits_message(self) -> bool:  # type: ignore[override]
+        return self.transfer is None
 
     def _unmatched(self) -> bool:
         if self.cancelled:

@@ -104,6 +104,9 @@ class Engine(ABC):
     def idle(self, polled: Hashable) -> None:
         """Note a poll of `polled` that found nothing: time passes for a program that polls."""
 
+    def wake_all(self) -> None:  # noqa: B027 - only a transport whose ranks sleep needs it
+        """Let every rank that waits look whether it still has to, without a message."""
+
     # -- all ranks together
 
     @abstractmethod

@@ -21,7 +21,10 @@ from emulator.launch.job import Job, start
 from emulator.launch.session_directory import NEVER_BEGAN
 
 # What the runtime prints about its own teardown.
-_TEARDOWN = re.compile(rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: |\[warn\] Epoll |Abort is in progress")
+_TEARDOWN = re.compile(
+    rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: |\[warn\] Epoll |Abort is in progress|"
+    rb"\d+ more process(es)? ha(s|ve) sent help message "  # several ranks have aborted
+)
 # Printed at a rank's exit about an agreement of the survivors that a later one has superseded; and by every rank that
 # makes a window, on a machine without the network of one of the ways that Open MPI has for windows.
 _HARMLESS = re.compile(
