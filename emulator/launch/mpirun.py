@@ -160,17 +160,24 @@ def command(n: int, program: Sequence[str], *, mpi: Mpi | None = None, ft: bool 
     return [str(mpi.mpirun), *options, "-n", str(n), sys.executable, *program]
 
 
-def prepare() -> None:
+def prepare(begin: bool = False) -> None:
     """Prepare a program before it imports MPI or numpy: standard streams, one line where there is no MPI.
 
     A rank computes in one thread. A process outside mpirun that is about to start a job must not initialise MPI as a
     job of one.
+
+    Parameters
+    ----------
+    begin : in a rank, initialise MPI now: until the last rank of many has done so, the others poll, and what it imports
+        before takes all the longer
     """
     streams.reopen_closed()
     sys.excepthook = _one_line_without_mpi
     if inside():
         for name, value in ONE_THREAD.items():
             os.environ.setdefault(name, value)
+        if begin:
+            import mpi4py.MPI
     else:
         import mpi4py
 
