@@ -6,6 +6,7 @@ offers barrier, broadcast, all_gather and so on as functions of a communicator a
 
 from __future__ import annotations
 
+import functools
 import importlib
 import pkgutil
 from typing import Any
@@ -30,6 +31,7 @@ def pin(module: str) -> None:
     importlib.import_module(module.partition(".")[0])
 
 
+@functools.cache
 def find(module: str | None = None) -> Any:
     """Load the module that carries collectives.
 

@@ -79,8 +79,10 @@ class Incoming:
             else:
                 self._parse(spec)
             return
-        self.view = view = _writable(spec)
-        self.room = len(view)
+        view: Any = _view(spec)
+        if view.readonly:
+            _writable(spec)
+        self.view, self.room = view, len(view)
 
     def _parse(self, spec: Any) -> None:
         """Set the attributes for a specification that may have a count, a displacement and a datatype."""

@@ -216,8 +216,8 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
             t: float = self._real.allreduce(engine.latest(), MPI.MAX)
         else:
             t = largest(self._real, ranks, engine.latest())
-        for instrument in engine.instruments:  # of the rank that is last as well: it shows for whom the others waited
-            instrument.waited(Wait.ALIGN, engine.clock.t, t, NO_PEER, 0)
+        for waited in engine.instruments.waited:  # of the rank that is last as well: the others waited for it
+            waited(Wait.ALIGN, engine.clock.t, t, NO_PEER, 0)
         engine.clock.t = t
         engine.hold(t)
         if ranks is None:

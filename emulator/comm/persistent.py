@@ -15,7 +15,12 @@ if TYPE_CHECKING:
     from emulator.comm.point_to_point import PointToPoint
 
 
-class NullRequest(EmulatedRequest):
+class _Composed(EmulatedRequest):
+    def __new__(cls, *arguments: Any, **named: Any) -> Any:
+        return MPI.Request.__new__(cls)  # the compiled class takes no arguments but a request to copy
+
+
+class NullRequest(_Composed):
     """A send or receive with PROC_NULL: complete at once, no message."""
 
     def __init__(self, comm: Any, receive: bool) -> None:
@@ -52,7 +57,7 @@ class Condition(NullRequest):
         return all(one.awaits_message for one in self._receives)
 
 
-class Both(EmulatedRequest):
+class Both(_Composed):
     """A send and a receive as one request; its status, and the object that it returns, are the receive's."""
 
     def __init__(self, comm: Any, send: EmulatedRequest, receive: EmulatedRequest) -> None:

@@ -153,7 +153,7 @@ class EmulatedMessage(NoHandle, MPI.Message):
         if arrival is None:
             raise MPI.Exception(MPI.ERR_REQUEST)
         kind = ReceiveRequest if into is not None else ObjectReceive
-        request = kind(self._comm, arrival.source, arrival.tag, into)
+        request = kind().begin(self._comm, arrival.source, arrival.tag, into)
         self._comm.engine.match(request, arrival)
         return request
 

@@ -127,16 +127,13 @@ def _has_ulfm(mpirun: Path) -> bool:
     return "ft_mpi_support:yes" in answer
 
 
-def command(
-    n: int, program: Sequence[str], *, mpi: Mpi | None = None, ft: bool = False, extra: Sequence[str] = ()
-) -> list[str]:
+def command(n: int, program: Sequence[str], *, mpi: Mpi | None = None, ft: bool = False) -> list[str]:
     """mpirun's command line for `n` ranks of `program` (``["-m", "demos.ring", ...]``, given to this Python).
 
     Parameters
     ----------
     n : ranks, at least 1; more than there are cores is fine
     ft : the job shall survive the death of ranks: needs ULFM
-    extra : further options of mpirun, such as ``["--hostfile", "hosts"]``
 
     Raises
     ------
@@ -160,7 +157,7 @@ def command(
         for name, value in TRANSPORTS.items():
             if f"OMPI_MCA_{name}" not in os.environ:
                 options += ["--mca", name, value]
-    return [str(mpi.mpirun), *options, *extra, "-n", str(n), sys.executable, *program]
+    return [str(mpi.mpirun), *options, "-n", str(n), sys.executable, *program]
 
 
 def prepare(begin: bool = False) -> None:

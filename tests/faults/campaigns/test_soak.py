@@ -23,7 +23,7 @@ from faults.drill.request import Request
 from faults.patterns import work
 from faults.patterns.catalogue import CATALOGUE
 
-KILLS = 30
+KILLS = 20
 """Of the soak of the usual jobs. Hundreds more happen in virtual time (`tests.faults.drill.test_one_process`); a
 campaign: ``python -m faults soak --kills 300 --most-ranks 16 --seed 20``."""
 MOST = Request(ranks=16)
@@ -152,7 +152,7 @@ def test_every_other_policy_bears_random_kills(tmp_path, job) -> None:
 
 @needs_ulfm
 def test_random_kills(tmp_path) -> None:
-    tally = soak.soak(KILLS, Request(ranks=12, seed=20), tmp_path)
+    tally = soak.soak(KILLS, Request(ranks=8, seed=20), tmp_path)
     assert tally.failed == []
     assert tally.kills >= KILLS
     assert len(tally.recoveries) > KILLS / 10
