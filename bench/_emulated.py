@@ -95,6 +95,27 @@ def ring(budget: float) -> Figures:
     return figures
 
 
+def exchanges(budget: float) -> Figures:
+    """CPU time of an exchange of 8 bytes with both neighbours, waiting included, in us; emulated and bare by turns."""
+    world = MPI.COMM_WORLD
+    comms = {"": emulator.emulate(world, network(50e-6)), " bare": world.Dup()}
+    out, box, figures = np.zeros(8, "B"), np.zeros(8, "B"), Figures()
+    right, left = (world.rank + 1) % world.size, (world.rank - 1) % world.size
+
+    def turn() -> None:
+        for kind, comm in comms.items():
+            times = max(20, 4000 // world.size) * (10 if kind else 1)
+            world.Barrier()
+            begin = time.process_time()
+            for _ in range(times):
+                comm.Sendrecv(out, right, 0, box, left, 0)
+            used = world.allreduce(time.process_time() - begin)
+            figures.setdefault("exchange" + kind, []).append(used / times / world.size * 1e6)
+
+    repeat(budget, 5, turn)
+    return figures
+
+
 def patterns(budget: float) -> Figures:
     """Collectives on any number of ranks and uneven sizes: how far they are from their schedules, and from the link."""
     world = MPI.COMM_WORLD
@@ -215,7 +236,15 @@ def large(budget: float) -> Figures:
 
 
 def main(task: str, budget: str) -> Figures:
-    tasks = {"cost": cost, "ring": ring, "patterns": patterns, "paced": paced, "traced": traced, "large": large}
+    tasks = {
+        "cost": cost,
+        "ring": ring,
+        "exchanges": exchanges,
+        "patterns": patterns,
+        "paced": paced,
+        "traced": traced,
+        "large": large,
+    }
     return tasks[task](float(budget))
 
 

@@ -53,6 +53,11 @@ class Patterns:
     def long_ping_pong(self) -> None:
         self._ping_pong(self.out)
 
+    def ring_of_64_kib_blocks(self) -> None:
+        all_reduce(
+            self.comm, self.out[: self.comm.size * BLOCK], self.into[0, : self.comm.size * BLOCK], algorithm="ring"
+        )
+
     def incast(self) -> None:
         if self.comm.rank:
             self.comm.Send(self.out, 0)
@@ -113,11 +118,6 @@ class Patterns:
         rank, size = self.comm.rank, self.comm.size
         for k in range(1, size):
             self.comm.Sendrecv(self.out, (rank + k) % size, 0, self.into[0], (rank - k) % size, 0)
-
-    def ring_of_64_kib_blocks(self) -> None:
-        all_reduce(
-            self.comm, self.out[: self.comm.size * BLOCK], self.into[0, : self.comm.size * BLOCK], algorithm="ring"
-        )
 
     def broadcast(self) -> None:
         """Down a binomial tree, to all children at once."""

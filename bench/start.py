@@ -1,18 +1,21 @@
-"""From mpirun to the first line: how long somebody waits who has typed the command of the README.
+"""From mpirun to the first line of a demo, and the CPU time of a job that does nothing, emulated and not.
 
 The demo is started by a plain mpirun, as a user does it, and is ended in order when its first line is there.
 """
 
 from __future__ import annotations
 
+import resource
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from pathlib import Path
 
-from bench._common import Row, row
+from bench._common import Row, output, row
 from emulator.errors import CheckFailed
 from emulator.launch import mpirun
 from emulator.launch.job import start
@@ -20,6 +23,7 @@ from emulator.launch.job import start
 RANKS, LIMIT_S = 16, 1.5
 _FEWEST, _MOST = 5, 15
 _ENDS_WITHIN_S = 10.0
+_MANY, _TURNS, _JOB_WITHIN_S = 64, 3, 300.0
 
 
 def rows(budget: float) -> list[Row]:
@@ -31,7 +35,28 @@ def rows(budget: float) -> list[Row]:
     return [
         row(f"{what} (median of {len(taken)})", statistics.median(taken), "s", most=LIMIT_S),
         row("the same, the slowest", max(taken), "s"),
+        _of_nothing(),
     ]
+
+
+def _of_nothing() -> Row:
+    """Compare the CPU time of a job of many ranks that load MPI and end: emulated, and on MPI alone."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "nothing.py"
+        program.write_text("from mpi4py import MPI\n")
+        alone = mpirun.command(_MANY, [str(program)])
+        words = ["-m", "emulator", "run", "--net", "10gbe", "--out", str(Path(folder) / "run"), str(program)]
+        used = [(cpu_s(mpirun.command(_MANY, words)), cpu_s(alone)) for _ in range(_TURNS)]
+    ours, bare = (statistics.median(times) for times in zip(*used, strict=True))
+    return row(f"CPU of {_MANY} ranks that start and end", ours, "s", bare, most_ratio=2)
+
+
+def cpu_s(command: Sequence[str]) -> float:
+    """Seconds of CPU time that a command and all that it starts use."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    output(command, _JOB_WITHIN_S)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def first_line() -> float:

@@ -87,6 +87,7 @@ def _collective(run: Run, counts: list[int]) -> list[dict[str, Any]]:
         }
         jobs += [averaging(comm, name, p, size, way, (p - 1) / 2) for name, way in ways.items()]
         jobs[-3].labels["algorithm"] = algorithm
+        jobs[-2].messages, jobs[-1].messages = len(shortest_schedule(p)) * p, 2 * (p - 1)
         if run.clock == "simulated" and p > CHECKED_RANKS:
             jobs[-3].schedule = partial(phantoms, algorithm, size, np.dtype(np.float64))
     series = timed(run, jobs)
@@ -138,11 +139,10 @@ def through_coordinator(comm: Any, x: np.ndarray) -> np.ndarray:
 def _servers(run: Run, counts: list[int]) -> list[dict[str, Any]]:
     """Measure the parameter server, from one step's end to the next one's."""
     rows = []
-    for p in counts:
-        for size in run.sizes:
-            seen = push_pull.measure(run.control, run.sub(p), size, 1, STEPS)
-            if run.rank == 0:
-                rows.append(push_pull.measurement("parameter server", p, size, seen))
+    for p, size in push_pull.affordable_jobs(run, counts, 1, STEPS, run.budget):
+        seen = push_pull.measure(run.control, run.sub(p), size, 1, STEPS)
+        if run.rank == 0:
+            rows.append(push_pull.measurement("parameter server", p, size, seen))
     return rows
 
 

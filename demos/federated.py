@@ -20,7 +20,7 @@ import numpy as np
 import emulator
 from demos._lib import digits
 from demos._lib.formulas import judge
-from demos._lib.timing import begin_together, declared, live_s, measured
+from demos._lib.timing import affordable, begin_together, declared, live_s, measured
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.run.options import SHARE, TIME, demo
@@ -35,7 +35,6 @@ COUNT = digits.FEATURES * digits.CLASSES
 LOCAL_STEPS, BATCH, RATE = 10, 32, 0.5
 STEPS = 160  # of each rank where they seldom average
 GAPS = (1, 4, 16, 40)  # steps between two averages
-STEP = 8  # messages that take as long to simulate as a step takes to compute
 HELD_OUT = 360  # images that no client trains on
 
 
@@ -179,7 +178,7 @@ def _check(run: Run, setting: Setting, model: np.ndarray, count: int, asked: int
 def _lie(run: Run, setting: Setting, count: int, liars: int) -> None:
     """All clients in every round, without drop-outs; the first few lie: one row for each rule."""
     rows = []
-    each = live_s(run, 2 * len(RULES) * (run.size - 1) * (2 + LOCAL_STEPS * STEP))
+    each = live_s(run, 2 * len(RULES) * (run.size - 1) * (2 + LOCAL_STEPS * digits.GRADIENT))
     if count * each > run.budget / 2:
         asked, count = count, max(1, int(run.budget / 2 / each))
         run.warn(f"rules were compared after {count} rounds: --budget {run.budget:g} is too short for all {asked}")
@@ -230,11 +229,8 @@ def _seldom(run: Run, setting: Setting) -> None:
 
 def _affordable(run: Run) -> list[int]:
     """Those of `GAPS` whose all-reduces a simulation of many ranks can carry out in half of its budget."""
-    left, kept = run.budget / 2, []
-    for gap in reversed(GAPS):
-        left -= live_s(run, run.size * (STEPS * STEP + STEPS // gap * 2 * (run.size - 1)))
-        if left >= 0:
-            kept.append(gap)
+    costs_s = [live_s(run, run.size * (STEPS * digits.GRADIENT + STEPS // gap * 2 * (run.size - 1))) for gap in GAPS]
+    kept = affordable(reversed([*zip(GAPS, costs_s, strict=True)]), run.budget / 2)
     if dropped := [gap for gap in GAPS if gap not in kept]:
         run.warn(f"left out: an all-reduce every {', '.join(map(str, dropped))} steps on {run.size} ranks, "
                  f"for which --budget {run.budget:g} is too short")  # fmt: skip

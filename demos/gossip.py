@@ -23,7 +23,7 @@ from mpi4py import MPI
 
 from demos._lib import gossip_results
 from demos._lib.formulas import judge
-from demos._lib.timing import averaging, begin_together, check_sizes, timed
+from demos._lib.timing import averaging, begin_together, check_sizes, live_s, timed
 from emulator import carrier, datasets
 from emulator.errors import UsageError
 from emulator.measure.repetitions import Job
@@ -34,7 +34,7 @@ from primitives.gossip import PushSum, average, graphs, mix, mixing, rumour, sch
 from primitives.gossip.mixing import Mixing
 
 LATE, PUSHES = 3, 80  # rounds that a message may be late, and rounds in all
-MOST_ROUNDS = 400  # towards the mean
+FEWEST_ROUNDS, MOST_ROUNDS = 4, 400  # towards the mean
 NEAR = 0.05  # of the mean: how far off an average of so few messages may be
 ALL = "ring,torus,star,random-regular,exponential,complete"
 
@@ -74,15 +74,28 @@ def main(run: Run, names: str, error: float, rumours: int) -> None:
     if min(run.sub_sizes()) < 2:
         raise UsageError("gossip is between 2 ranks or more, got --ranks 1: leave it out")
     check_sizes(run, np.float64, buffers=8)
+    asked = _affordable(run, asked)
     x, truth = _share_table(run)
-    expected = run.on_root(lambda: schedules.expected_contraction(graphs.complete(run.size), run.seed, 1000))
-    ways = _ways(asked, run.size, len(x), run.seed, expected)
+    ways = _ways(asked, run.size, len(x), run.seed)
     end = time.perf_counter() + run.budget if run.size > CHECKED_RANKS else math.inf
     run.extra["convergence"] = [_converge(run, way, x, truth, error, end) for way in ways]
     run.show()
     _late(run, x, truth)
     _time(run, asked)
     _rumours(run, rumours)
+
+
+def _affordable(run: Run, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Those of the graphs on which a simulation of many ranks can average for a few rounds within its budget."""
+    sent = [FEWEST_ROUNDS * sum(map(len, graph.neighbours)) for graph in _chosen(names, run.size)]
+    kept = tuple(name for name, messages in zip(names, sent, strict=True) if live_s(run, messages) <= run.budget)
+    if not kept:
+        raise UsageError(f"{FEWEST_ROUNDS} rounds on {run.size} ranks take {min(sent)} messages, for which --budget "
+                         f"{run.budget:g} is too short: simulate fewer ranks or choose other --graphs")  # fmt: skip
+    if dropped := [name for name in names if name not in kept]:
+        run.warn(f"left out: {', '.join(dropped)} on {run.size} ranks, for whose messages --budget {run.budget:g} is "
+                 "too short")  # fmt: skip
+    return kept
 
 
 def _share_table(run: Run) -> tuple[np.ndarray, np.ndarray]:
@@ -114,13 +127,13 @@ def _chosen(names: tuple[str, ...], p: int) -> list[graphs.Graph]:
 
 
 @cache
-def _ways(names: tuple[str, ...], p: int, n: int, seed: int, expected: float) -> list[Way]:
+def _ways(names: tuple[str, ...], p: int, n: int, seed: int) -> list[Way]:
     """All ways that are compared: the graphs, the finite schedules, pairwise, push-sum.
 
     Parameters
     ----------
     n : elements of a message
-    seed, expected : of the random ways, and the contraction that is expected of pairwise averages
+    seed : of the random ways
     """
     wire = 8 * n
     ways = []
@@ -135,7 +148,8 @@ def _ways(names: tuple[str, ...], p: int, n: int, seed: int, expected: float) ->
         ways.append(Way(name, _by_mixing(schedule), degree, None, sigma, wire, exact))
     complete = graphs.complete(p)
     matchings = [schedules.random_matching(complete, seed, k) for k in range(64)]
-    ways.append(Way("pairwise, random", _by_mixing(matchings), 1 - p % 2 / p, None, expected, wire))
+    ways.append(Way("pairwise, random", _by_mixing(matchings), 1 - p % 2 / p, None,
+                    schedules.pairwise_contraction(p), wire))  # fmt: skip
 
     def push_sum(comm: Any, x: np.ndarray) -> Iterator[np.ndarray]:
         state = PushSum(comm, x, complete, seed=seed)
@@ -166,7 +180,7 @@ def _converge(run: Run, way: Way, x: np.ndarray, truth: np.ndarray, error: float
         apart, over = run.control.allreduce(np.array([(((value - target) / scale) ** 2).sum(), late]))
         carrier.of(run.comm).align()  # else a rank that is behind sends messages that are earlier than those received
         distances.append(float(np.sqrt(apart)))  # norm over all ranks of the relative distance to the mean
-        if over and len(distances) > 3 and way.exact is None:
+        if over and len(distances) >= FEWEST_ROUNDS and way.exact is None:
             break
         if len(distances) > (way.exact or MOST_ROUNDS) or distances[-1] <= error * distances[0] * (way.exact is None):
             break
@@ -231,6 +245,11 @@ def _mixed(p: int, name: str, names: tuple[str, ...]) -> np.ndarray:
 
 def _rumours(run: Run, count: int) -> None:
     """Spread rumours of 1 KiB in each mode and compare rounds, messages and time with what theory says."""
+    needed = sum(rumour.rounds_needed(run.size, mode) * (1 + (mode != "push")) for mode in rumour.MODES)
+    each = live_s(run, needed * run.size)
+    if count * each > run.budget / 2:
+        asked, count = count, max(1, int(run.budget / 2 / each))
+        run.warn(f"{count} of {asked} rumours were spread in each mode: --budget {run.budget:g} is too short for all")
     rows = []
     for mode in rumour.MODES:
         rounds = rumour.rounds_needed(run.size, mode)

@@ -20,7 +20,7 @@ import numpy as np
 from demos._lib import digits, push_pull
 from demos._lib.formulas import fitted, judge, slowest_path
 from demos._lib.shared_training import Task, Trained, one_process, train
-from demos._lib.timing import check_room
+from demos._lib.timing import check_room, live_s
 from emulator import costs
 from emulator.errors import UsageError
 from emulator.run.options import TIME, demo
@@ -65,12 +65,27 @@ def main(
     # Every option is checked before anything is measured.
     ParameterServer(run.comm, [task.table()], servers=servers, consistency=rules[consistency], **options)
     price(run, servers, counts)
+    task = _affordable(run, task)
     trained_s = learn(run, task, rules[consistency])
     trade(run, task, trained_s / 2, [rules["bsp"], Consistency("ssp", 1), rules["ssp"], rules["async"]])
     if run.rank == 0:  # keys of a million that change their server when one joins
         kinds = ("range", "hash", "consistent")
         shares = {kind: moved(place(kind, 10**6, servers), place(kind, 10**6, servers + 1)) for kind in kinds}
         run.extra |= {"moved": shares, "servers": servers}
+
+
+def _affordable(run: Run, task: Task) -> Task:
+    """The task with as many iterations as a simulation of many ranks can train in half of its budget, twice each.
+
+    The second time it is in one process, for the check; the trade takes as long again.
+    """
+    messages = 2 * task.servers * task.options["replicas"] + 2 * digits.GRADIENT
+    each = live_s(run, (run.size - task.servers) * messages)
+    if task.steps * each <= run.budget / 2:
+        return task
+    steps = max(1, int(run.budget / 2 / each))
+    run.warn(f"{steps} of {task.steps} iterations were trained: --budget {run.budget:g} is too short for all")
+    return replace(task, steps=steps)
 
 
 def parse_slow(texts: tuple[str, ...], servers: int, size: int) -> dict[int, float]:
@@ -89,14 +104,14 @@ def parse_slow(texts: tuple[str, ...], servers: int, size: int) -> dict[int, flo
 def price(run: Run, servers: int, counts: list[int]) -> None:
     """Time synchronous pushes and pulls on so many ranks beside the closed form."""
     rows = []
-    with run.progress(len(counts) * len(run.sizes), "push and pull") as bar:
-        for p in counts:
-            for size in run.sizes:
-                seen = push_pull.measure(run.control, run.sub(p), size, servers, STEPS_TIMED)
-                if run.rank == 0:
-                    rows.append(_row(p, size, servers, seen))
-                    run.measurements.append(rows[-1])  # now: Ctrl-C keeps what there is
-                bar.advance()
+    jobs = push_pull.affordable_jobs(run, counts, servers, STEPS_TIMED, run.budget / 4)
+    with run.progress(len(jobs), "push and pull") as bar:
+        for p, size in jobs:
+            seen = push_pull.measure(run.control, run.sub(p), size, servers, STEPS_TIMED)
+            if run.rank == 0:
+                rows.append(_row(p, size, servers, seen))
+                run.measurements.append(rows[-1])  # now: Ctrl-C keeps what there is
+            bar.advance()
     if run.rank == 0:
         predict = _configured(run, servers) if run.network is not None else _fitted(run, rows, servers)
         for row in rows:

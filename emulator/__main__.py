@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
+
+from emulator.launch import mpirun
+
+if __name__ == "__main__":
+    mpirun.prepare(begin=sys.argv[1:2] == ["run"])  # before click is imported, by each of many ranks
 
 import click
 
 from emulator import __version__
-from emulator.launch import mpirun
 from emulator.run.options import OneLineGroup
 
 
@@ -34,5 +39,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    mpirun.prepare()
     main()

@@ -24,7 +24,8 @@ from mpi4py import MPI
 
 from emulator.core import wall_clock
 from emulator.core.dissemination import largest
-from emulator.core.instruments import Instrument
+from emulator.core.instruments import Instrument as Instrument  # for programs: their observers are subclasses
+from emulator.core.instruments import Instruments
 from emulator.core.waits_for import WaitNotes
 from emulator.earliest import Search, Silence
 from emulator.errors import UsageError
@@ -48,7 +49,7 @@ class Carrier:
         Misra, IEEE TSE 5(5), 1979)
     finds_first : whether a probe of MPI.ANY_SOURCE gives the message that arrived first, at the same cost for any
         number of ranks
-    instruments : observers; every duplicate of the communicator shares the list
+    instruments : observers; every duplicate of the communicator shares them
     state : what algorithms keep per communicator, by a key of their own; values with a `free` are freed with it
     """
 
@@ -57,9 +58,9 @@ class Carrier:
     ordered = False
     finds_first = False
 
-    def __init__(self, comm: MPI.Comm, instruments: list[Instrument] | None = None) -> None:
+    def __init__(self, comm: MPI.Comm, instruments: Instruments | None = None) -> None:
         self.comm: Any = comm
-        self.instruments: list[Instrument] = [] if instruments is None else instruments
+        self.instruments = Instruments() if instruments is None else instruments
         self.state: dict[Hashable, Any] = {}
 
     def note_waits_on(self, board: WaitNotes) -> None:
@@ -214,14 +215,13 @@ class Carrier:
 
     def phase(self, name: str, **info: object) -> None:
         """Tell every instrument that an algorithm enters a phase."""
-        if self.instruments:  # a test costs less than a loop over nothing
-            for instrument in self.instruments:
-                instrument.phase(name, **info)
+        for phase in self.instruments.phase:
+            phase(name, **info)
 
     def fault(self, kind: str, **info: object) -> None:
         """Tell every instrument of a fault."""
-        for instrument in self.instruments:
-            instrument.fault(kind, **info)
+        for fault in self.instruments.fault:
+            fault(kind, **info)
 
     def free(self) -> None:
         """Free what algorithms keep here; MPI calls it when the communicator is freed."""
@@ -277,7 +277,7 @@ def _adopt(comm: MPI.Comm) -> Carrier:
     if comm == MPI.COMM_NULL:
         raise UsageError("a communicator is needed, got MPI.COMM_NULL: this rank is not a member of it")
     inherited = comm.Get_attr(_keyval())
-    made = Carrier(comm, inherited if isinstance(inherited, list) else None)
+    made = Carrier(comm, inherited if isinstance(inherited, Instruments) else None)
     comm.Set_attr(_keyval(), made)
     _by_handle[comm.handle] = made
     return made
@@ -290,7 +290,7 @@ def _keyval() -> int:
 
 
 def _copied(comm: MPI.Comm, keyval: int, value: Any) -> Any:
-    """Give a duplicate the list of instruments; its carrier is made by the first call of `of`."""
+    """Give a duplicate the instruments; its carrier is made by the first call of `of`."""
     return value.instruments if isinstance(value, Carrier) else value
 
 

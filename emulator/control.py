@@ -12,10 +12,14 @@ from typing import Any, TypeVar, cast
 
 from mpi4py import MPI
 
-from emulator.core.wall_clock import wait_until
+from emulator.core.wall_clock import polite_nap, wait_until
 
 _Collective = TypeVar("_Collective", bound=Callable[..., Any])
-_LONGEST_NAP_S = 1e-3
+
+
+def meet(comm: MPI.Intracomm) -> None:
+    """Wait asleep until every rank of a communicator of MPI has come here; collective."""
+    wait_until(comm.Ibarrier().Test, longest=polite_nap(comm.Get_size()))
 
 
 def _after_meeting(collective: _Collective) -> _Collective:
@@ -23,7 +27,7 @@ def _after_meeting(collective: _Collective) -> _Collective:
 
     @wraps(collective)
     def call(self: Control, *arguments: Any, **options: Any) -> Any:
-        wait_until(self.Ibarrier().Test, longest=_LONGEST_NAP_S)
+        meet(self)
         return collective(self, *arguments, **options)
 
     return cast(_Collective, call)
@@ -34,11 +38,18 @@ class Control(MPI.Intracomm):
 
     ::
 
-        control = Control(MPI.COMM_WORLD.Dup())
+        control = Control.beside(MPI.COMM_WORLD)
         found = control.bcast(search() if control.rank == 0 else None)
 
-    Everything else is MPI's own. A rank notices up to about 1 ms late that the others are there.
+    Everything else is MPI's own. A rank notices up to about 1 ms late that the others are there, or later where many
+    share a core.
     """
+
+    @classmethod
+    def beside(cls, comm: MPI.Intracomm) -> Control:
+        """Duplicate a communicator of MPI, whose ranks come here one after the other; collective."""
+        meet(comm)
+        return cls(comm.Dup())
 
     Barrier = _after_meeting(MPI.Intracomm.Barrier)
     Bcast = _after_meeting(MPI.Intracomm.Bcast)

@@ -12,9 +12,12 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 import emulator  # noqa: F401 - quiet after Ctrl-C from the first import of a command
+from emulator.errors import UsageError
+from faults.record import outcome
 
 if TYPE_CHECKING:
     from faults.launch.own_program import run
@@ -37,3 +40,16 @@ def __getattr__(name: str) -> Any:
     if name not in _IN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"faults.{_IN[name]}"), name)
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: Any) -> None:
+    """End a rank that meets another one's death before its loop, or bad usage, with one line instead of a traceback."""
+    if kind.__module__ == "mpi4py.MPI" or issubclass(kind, UsageError):
+        from faults.recover.program_failure import die_loudly
+
+        die_loudly(kind, error, trace)
+    sys.__excepthook__(kind, error, trace)
+
+
+if outcome.folder() is not None:  # `run` started this process; a loop takes care of all exceptions
+    sys.excepthook = _uncaught

@@ -51,5 +51,5 @@ class Blocks(Sequence[Any]):
     def __getitem__(self, i: Any) -> Any:
         if not 0 <= i < self._parts:
             raise IndexError(f"blocks are 0 to {self._parts - 1}, got {i}")
-        begin = i * self._quotient + min(i, self._longer)
+        begin = i * self._quotient + (i if i < self._longer else self._longer)
         return self._items[begin : begin + self._quotient + (i < self._longer)]

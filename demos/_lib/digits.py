@@ -55,6 +55,9 @@ def gradient(weights: Array, images: Array, digits: NDArray[np.int64]) -> Array:
     return images.T @ error / len(digits)
 
 
+GRADIENT = 5  # messages between simulated ranks that take as much wall time as one gradient
+
+
 def batch_gradient(weights: Array, shard: tuple[Any, Any], seed: int, worker: int, step: int, count: int) -> Array:
     """Gradient on a worker's mini-batch of its images and digits, in the shape of `weights`, which may be flat."""
     images, labels = shard

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,10 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 import emulator
-from demos._lib.timing import measured
+from demos._lib.timing import affordable, live_s, measured
 from emulator import carrier
+from emulator.run.session import Run
+from emulator.units import format_size
 from primitives.parameter_server import Add, ParameterServer, Table, Worker
 
 WARM_UP = 2
@@ -59,6 +62,20 @@ def step_times(seen: list[Seen]) -> NDArray[np.float64]:
     """Seconds from one step's completion (by the last worker) to the next one's, after the warm-up."""
     ends = np.array([one.ends for one in seen if len(one.ends)]).max(axis=0)
     return np.diff(ends)[WARM_UP - 1 :]
+
+
+def affordable_jobs(
+    run: Run, counts: Sequence[int], servers: int, count: int, seconds: float
+) -> list[tuple[int, int]]:  # fmt: skip
+    """Numbers of ranks and sizes of which a simulation of many ranks can time `count` steps in so many wall seconds."""
+    jobs = {
+        (p, size): live_s(run, 2 * (p - servers) * servers * (count + WARM_UP), size // servers)
+        for p in counts for size in run.sizes
+    }  # fmt: skip
+    kept = affordable(jobs.items(), seconds)
+    if dropped := [f"{format_size(size)} bytes on {p} ranks" for p, size in jobs if (p, size) not in kept]:
+        run.warn(f"left out: push and pull of {', '.join(dropped)}, for which --budget {run.budget:g} is too short")
+    return kept
 
 
 def measure(control: MPI.Intracomm, comm: Any, size: int, servers: int, count: int, **options: Any) -> list[Seen]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -14,13 +15,15 @@ from emulator import carrier
 from emulator.errors import UsageError
 from emulator.measure import statistics
 from emulator.measure.repetitions import Job, Series, Stop, measure
-from emulator.measure.series import CHECKED_RANKS, MESSAGE_S, first_ranks
+from emulator.measure.series import BYTE_S, CHECKED_RANKS, MESSAGE_S, first_ranks
 from emulator.measure.terms import measurement
 from emulator.run.session import Run
+from emulator.units import format_size
 from primitives.collectives.all_reduce import prepare
 from primitives.collectives.operations import Operation
 from primitives.collectives.persistent import PersistentCollective
 
+T = TypeVar("T")
 Formula = Callable[[str, int, int], float | None]
 """Seconds of a pattern on p ranks for n bytes; None where there is no formula."""
 
@@ -51,20 +54,29 @@ def check_sizes(run: Run, dtype: DTypeLike, buffers: int, most_ranks: int | None
 
 
 def check_room(run: Run, buffers: int, most_ranks: int | None = None) -> None:
-    """Refuse --sizes of which so many buffers in each rank do not fit into memory; collective over all ranks."""
-    run.on_root(lambda: _check_room(run, buffers, run.size if most_ranks is None else min(run.size, most_ranks)))
+    """Refuse --sizes of which so many buffers in each rank do not fit into memory; collective over all ranks.
+
+    More simulated ranks than `CHECKED_RANKS` leave out those sizes and keep the others.
+    """
+    run.sizes = run.on_root(lambda: _with_room(run, buffers, min(run.size, most_ranks or run.size)))
 
 
-def _check_room(run: Run, buffers: int, ranks: int) -> None:
+def _with_room(run: Run, buffers: int, ranks: int) -> list[int]:
     import psutil
 
     ranks = -(-ranks // len(run.result["environment"]["hosts"]))
-    room, needed = psutil.virtual_memory().available, buffers * max(run.sizes) * ranks
-    if needed > room:
+    room = psutil.virtual_memory().available
+    fitting = [size for size in run.sizes if buffers * size * ranks <= room]
+    if len(fitting) == len(run.sizes):
+        return fitting
+    if not fitting or run.clock != "simulated" or run.size <= CHECKED_RANKS:
         raise UsageError(
-            f"{ranks} ranks need {buffers} buffers each of the largest size, {needed >> 20} MiB in all, and "
-            f"{room >> 20} MiB are free: choose smaller --sizes or fewer ranks"
+            f"{ranks} ranks need {buffers} buffers each of the largest size, {buffers * max(run.sizes) * ranks >> 20} "
+            f"MiB in all, and {room >> 20} MiB are free: choose smaller --sizes or fewer ranks"
         )
+    dropped = ", ".join(format_size(size) for size in run.sizes if size not in fitting)
+    run.warn(f"left out: {dropped} bytes: {ranks} ranks need {buffers} buffers of each and {room >> 20} MiB are free")
+    return fitting
 
 
 def answering(
@@ -85,8 +97,15 @@ def answering(
 def averaging(comm: Any, name: str, p: int, size: int, average: Callable[[Any], Any], expected: ArrayLike) -> Job:
     """A job in which every rank averages a vector of its rank's number; `expected` has each rank's answer."""
     rank = 0 if comm is None else comm.Get_rank()
-    x, right = np.full(size // 8, float(rank)), np.broadcast_to(expected, p)[rank]
-    return answering(comm, name, p, size, lambda: average(x), lambda mean: int((np.abs(mean - right) > 1e-9).sum()))
+    right = np.broadcast_to(expected, p)[rank]
+    return answering(comm, name, p, size, lambda: average(_vector(rank, size)),
+                     lambda mean: int((np.abs(mean - right) > 1e-9).sum()))  # fmt: skip
+
+
+@cache
+def _vector(rank: int, size: int) -> np.ndarray:
+    """A rank's number in `size` bytes; only read, and made by the first that averages it."""
+    return np.full(size // 8, float(rank))
 
 
 def timed(run: Run, jobs: Sequence[Job], fewest: int = 5) -> list[Series]:
@@ -114,12 +133,22 @@ def _left_out(jobs: Sequence[Job], found: Sequence[Series], budget: float) -> st
     return f"left out, since every rank must run and --budget {budget:g} is too short for it: {told}"
 
 
-def live_s(run: Run, messages: int) -> float:
-    """Wall seconds that so many messages between live simulated ranks are estimated to take.
+def affordable(jobs: Iterable[tuple[T, float]], seconds: float) -> list[T]:
+    """Those of the jobs, the first ones first, whose wall seconds beside them add up to no more than so many."""
+    kept = []
+    for job, each in jobs:
+        if each <= seconds:
+            kept.append(job)
+            seconds -= each
+    return kept
+
+
+def live_s(run: Run, messages: int, size: int = 0) -> float:
+    """Wall seconds that so many messages of `size` bytes between live simulated ranks are estimated to take.
 
     0 for MPI's ranks and for up to `CHECKED_RANKS` simulated ones, which run whatever the budget.
     """
-    return messages * MESSAGE_S if run.clock == "simulated" and run.size > CHECKED_RANKS else 0.0
+    return messages * (MESSAGE_S + size * BYTE_S) if run.clock == "simulated" and run.size > CHECKED_RANKS else 0.0
 
 
 def keep_samples(run: Run, series: Iterable[Series]) -> None:

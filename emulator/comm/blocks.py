@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from mpi4py import MPI
-from mpi4py.util import dtlib
-from numpy.typing import NDArray
 
 from emulator.comm.buffers import Incoming, check_elements, element_type, is_dense, outgoing, pack, parse, split, unpack
 from emulator.comm.refused import NotEmulated
 
-Bytes = NDArray[np.uint8]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Bytes = NDArray[np.uint8]
+else:
+    from emulator.comm.lazy_numpy import np
 
 
 def given(spec: Any, blocks: int = 1) -> Bytes:
@@ -110,6 +113,8 @@ def operand(spec: Any, blocks: int = 1, *, writable: bool = False) -> NDArray[An
         return np.frombuffer(view, np.asarray(data).dtype)
     if not datatype.is_predefined:
         raise NotEmulated("a reduction of a derived datatype", instead="reduce an array of a predefined one")
+    from mpi4py.util import dtlib  # loads numpy
+
     dtype = np.dtype(dtlib.to_numpy_dtype(datatype))
     return np.frombuffer(view, dtype, count=count, offset=start)
 

@@ -7,17 +7,22 @@ its way out and unpacked on its way in, by MPI itself.
 from __future__ import annotations
 
 import operator
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from mpi4py import MPI
 
 from emulator.comm.refused import NotEmulated
 
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from emulator.comm.lazy_numpy import np
+
 _SELF = MPI.COMM_SELF  # a program on simulated ranks has another one
 _view = MPI.buffer.frombuffer
 _BYTE = MPI.BYTE
-_ARRAY = np.ndarray
+_ARRAY: Any = ()  # the class of arrays, once the program has loaded numpy
 
 
 def outgoing(spec: Any) -> Any:
@@ -29,7 +34,7 @@ def outgoing(spec: Any) -> Any:
     elif kind is list and len(spec) == 2 and spec[1] is _BYTE and isinstance(spec[0], _ARRAY):
         spec = spec[0]  # [array, MPI.BYTE] needs no taking apart
     elif kind is not bytearray and kind is not bytes:
-        return _described(spec)
+        return outgoing(spec) if _numpy_has_come() else _described(spec)
     return _view(spec, readonly=True)
 
 
@@ -69,10 +74,15 @@ class Incoming:
         elif kind is list and len(spec) == 2 and spec[1] is _BYTE and isinstance(spec[0], _ARRAY):
             spec = spec[0]
         elif kind is not bytearray:
-            self._parse(spec)
+            if _numpy_has_come():
+                Incoming.__init__(self, spec)
+            else:
+                self._parse(spec)
             return
-        self.view = view = _writable(spec)
-        self.room = len(view)
+        view: Any = _view(spec)
+        if view.readonly:
+            _writable(spec)
+        self.view, self.room = view, len(view)
 
     def _parse(self, spec: Any) -> None:
         """Set the attributes for a specification that may have a count, a displacement and a datatype."""
@@ -113,12 +123,25 @@ class _Unpacking:
             self.datatype.Free()
 
 
-_NATIVE = frozenset(map(np.dtype, "?bBhHiIlLqQefdgFDG"))
+_NATIVE: frozenset[Any] = frozenset()
+
+
+def _numpy_has_come() -> bool:
+    """Take up the types of numpy if the program has loaded it since the last call; tells whether it has."""
+    global _ARRAY, _NATIVE
+    if _NATIVE or "numpy" not in sys.modules:
+        return False
+    _ARRAY, _NATIVE = np.ndarray, frozenset(map(np.dtype, "?bBhHiIlLqQefdgFDG"))
+    return True
+
+
+_numpy_has_come()
 
 
 def check_elements(data: Any) -> None:
     """Raise what mpi4py raises for a buffer whose elements have no MPI datatype, such as those of big-endian arrays."""
-    if not isinstance(data, np.ndarray) or data.dtype not in _NATIVE:
+    _numpy_has_come()
+    if not isinstance(data, _ARRAY) or data.dtype not in _NATIVE:
         _SELF.Send_init(data, 0).Free()
 
 
@@ -252,7 +275,7 @@ def _no_bottom() -> NotEmulated:
 def element_type(data: Any) -> MPI.Datatype:
     """Give the datatype of a buffer's elements; raises what mpi4py raises for those that have none."""
     check_elements(data)
-    code: Any = data.dtype.char if isinstance(data, np.ndarray) else memoryview(data).format
+    code: Any = data.dtype.char if isinstance(data, _ARRAY) else memoryview(data).format
     return MPI.Datatype.fromcode(code.lstrip("@<>="))
 
 

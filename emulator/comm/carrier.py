@@ -77,7 +77,7 @@ class EmulatedCarrier(Carrier):
     def all_matched(self, receives: Sequence[Any]) -> list[Any]:
         if len(receives) < 2 or not self.ordered:
             return []
-        return [Condition(self.comm, lambda: all(receive.poll() for receive in receives))]
+        return [Condition(self.comm, lambda: all(receive.poll() for receive in receives), receives)]
 
     def fidelity(self) -> dict[str, Any]:
         return self.comm.fidelity()

@@ -5,12 +5,16 @@ The messages have a context of their own, so that no receive of the program, not
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from mpi4py import MPI
 
 from emulator.comm.blocks import Vector, given, operand, wanted
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    from emulator.comm.lazy_numpy import np
 
 IN_PLACE = MPI.IN_PLACE
 

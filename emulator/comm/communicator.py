@@ -40,7 +40,7 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
     real : the control plane, which makes communicators, agrees on failures and aligns clocks at no emulated time: a
         communicator of MPI
     context : number that keeps this communicator's messages apart
-    algorithms : the module with the algorithms of the collectives
+    algorithms : the module with the algorithms of the collectives, or its name; None: what the entry point group names
     members : those of a communicator that has the same ranks, if there is one
 
     Attributes
@@ -152,10 +152,10 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
 
     @property
     def _a(self) -> Any:
-        if self._algorithms is None:
+        if self._algorithms is None or isinstance(self._algorithms, str):
             # The import is not charged to the program as compute.
             self._enter()
-            self._algorithms = algorithms.find()
+            self._algorithms = algorithms.find(self._algorithms)
             self._leave()
         self.engine.idling = False
         return self._algorithms
@@ -216,8 +216,8 @@ class EmulatedComm(Probes, Pickled, ObjectCollectives, Management, Refused, MPI.
             t: float = self._real.allreduce(engine.latest(), MPI.MAX)
         else:
             t = largest(self._real, ranks, engine.latest())
-        for instrument in engine.instruments:  # of the rank that is last as well: it shows for whom the others waited
-            instrument.waited(Wait.ALIGN, engine.clock.t, t, NO_PEER, 0)
+        for waited in engine.instruments.waited:  # of the rank that is last as well: the others waited for it
+            waited(Wait.ALIGN, engine.clock.t, t, NO_PEER, 0)
         engine.clock.t = t
         engine.hold(t)
         if ranks is None:

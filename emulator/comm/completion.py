@@ -100,6 +100,10 @@ class Batch(Operation):
         """The earliest time at which a poll will succeed, of those that are known."""
         return min((one.hint for one in self.operations if one.active and one.hint is not None), default=None)
 
+    @property
+    def awaits_message(self) -> bool:  # type: ignore[override]
+        return all(one.awaits_message for one in self.operations if one.active)
+
     def finish(self, indices: Sequence[int], statuses: list[MPI.Status] | None, one_by_one: bool = False) -> list[Any]:
         """Complete these requests and give their objects; raises if one went wrong."""
         self.engine.idling = False

@@ -110,6 +110,7 @@ class Management(PointToPoint):
         """Revoke, as in MPI; posted receives are withdrawn, because the program may reuse their buffers now."""
         try:
             self._real.Revoke()
+            self.engine.wake_all()
         finally:  # it may be revoked here even if the revocation did not reach every rank
             if self._real.Is_revoked():
                 self._forget_messages()

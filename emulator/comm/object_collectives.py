@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from mpi4py import MPI
-from numpy.typing import NDArray
 
 from emulator.comm.collectives import Collectives
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+else:
+    from emulator.comm.lazy_numpy import np
 
 _TAG = 1
 

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
 
 from emulator.comm.buffers import Incoming, outgoing
 from emulator.comm.requests import EmulatedRequest, empty_status
+from emulator.core.operations import Operation
 
 if TYPE_CHECKING:
     from emulator.comm.point_to_point import PointToPoint
 
 
-class NullRequest(EmulatedRequest):
+class _Composed(EmulatedRequest):
+    def __new__(cls, *arguments: Any, **named: Any) -> Any:
+        return MPI.Request.__new__(cls)  # the compiled class takes no arguments but a request to copy
+
+
+class NullRequest(_Composed):
     """A send or receive with PROC_NULL: complete at once, no message."""
 
     def __init__(self, comm: Any, receive: bool) -> None:
@@ -39,14 +45,19 @@ class NullRequest(EmulatedRequest):
 
 
 class Condition(NullRequest):
-    """Complete as soon as `holds` is true, which messages bring about; costs no emulated time."""
+    """Complete as soon as `holds` is true, which messages (to `receives`) bring about; costs no emulated time."""
 
-    def __init__(self, comm: Any, holds: Callable[[], bool]) -> None:
+    def __init__(self, comm: Any, holds: Callable[[], bool], receives: Sequence[Operation] = ()) -> None:
         super().__init__(comm, receive=False)
         self.poll = holds  # type: ignore[method-assign]
+        self._receives = receives
+
+    @property
+    def awaits_message(self) -> bool:  # type: ignore[override]
+        return all(one.awaits_message for one in self._receives)
 
 
-class Both(EmulatedRequest):
+class Both(_Composed):
     """A send and a receive as one request; its status, and the object that it returns, are the receive's."""
 
     def __init__(self, comm: Any, send: EmulatedRequest, receive: EmulatedRequest) -> None:
@@ -63,6 +74,10 @@ class Both(EmulatedRequest):
             self.hint = self.send.hint
             return False
         return True
+
+    @property
+    def awaits_message(self) -> bool:  # type: ignore[override]
+        return self.receive.awaits_message and self.send.awaits_message
 
     def time(self) -> float:
         return max(self.send.time(), self.receive.time())
@@ -106,6 +121,10 @@ class PersistentRequest(MPI.Prequest, EmulatedRequest):
     @property
     def hint(self) -> float | None:  # type: ignore[override]
         return self._current.hint if self._current is not None else None
+
+    @property
+    def awaits_message(self) -> bool:  # type: ignore[override]
+        return self._current is None or self._current.awaits_message
 
     def __eq__(self, other: object) -> bool:
         return self is other or (self.freed and type(other) is MPI.Request and other == MPI.REQUEST_NULL)

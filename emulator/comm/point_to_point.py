@@ -43,7 +43,7 @@ class PointToPoint(Addressing):
     def _send_to(self, peer: int | None, tag: int, payload: Any, sync: bool = False) -> EmulatedRequest:
         if peer is None:
             return NullRequest(self, receive=False)
-        request = SendRequest(self, peer, payload, sync)
+        request = SendRequest().begin(self, peer, payload, sync)
         end, request.transfer = self.engine.send(
             peer, self.context, tag, payload, len(payload), request if sync else None
         )
@@ -61,14 +61,12 @@ class PointToPoint(Addressing):
         if peer is not None:
             end, transfer = engine.send(peer, self.context, tag, payload, len(payload))
             if transfer is not None:
-                request = SendRequest(self, peer, payload)
+                request = SendRequest().begin(self, peer, payload)
                 request.end, request.transfer = end, transfer
                 self._complete(request)
                 return
             if end > clock.t:
-                if engine.instruments:
-                    engine.wait_until(end, Wait.SEND, peer)
-                clock.t = end
+                engine.wait_until(end, Wait.SEND, peer)
                 if engine.pacer.pace:
                     engine.pacer.hold(end)
         if clock.measured:
@@ -116,7 +114,7 @@ class PointToPoint(Addressing):
             return NullRequest(self, receive=True)
         engine = self.engine
         kind = ReceiveRequest if into is not None else ObjectReceive
-        request = kind(self, origin, tag, into)
+        request = kind().begin(self, origin, tag, into)
         engine.matchers[self.context].post(request, engine.reached())
         return request
 

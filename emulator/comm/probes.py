@@ -107,6 +107,8 @@ class Probes(PointToPoint):
 class _Search(Operation):
     """A probe to wait for."""
 
+    awaits_message = True
+
     def __init__(self, comm: Probes, origin: int, tag: int, take: bool) -> None:
         self._comm, self._what = comm, (origin, tag, take)
         self.found: Arrival | None = None
@@ -151,7 +153,7 @@ class EmulatedMessage(NoHandle, MPI.Message):
         if arrival is None:
             raise MPI.Exception(MPI.ERR_REQUEST)
         kind = ReceiveRequest if into is not None else ObjectReceive
-        request = kind(self._comm, arrival.source, arrival.tag, into)
+        request = kind().begin(self._comm, arrival.source, arrival.tag, into)
         self._comm.engine.match(request, arrival)
         return request
 

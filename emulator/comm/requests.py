@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from emulator.core.engine import Engine
 
 _BYTE = MPI.BYTE
-_new = MPI.Request.__new__
 
 
 def empty_status(status: MPI.Status | None) -> None:
@@ -50,9 +49,6 @@ class EmulatedRequest(NoHandle, Operation, MPI.Request):
     error: int
     engine: Engine
     comm: Any
-
-    def __new__(cls, *arguments: Any, **named: Any) -> Any:
-        return _new(cls)  # the compiled class takes no arguments but a request to copy
 
     def time(self) -> float:
         """Return the emulated time in seconds at which the operation is complete; call it after a successful poll."""

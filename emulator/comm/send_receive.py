@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from mpi4py import MPI
 
@@ -27,7 +27,8 @@ class SendRequest(EmulatedRequest):
         "active", "comm", "destination", "end", "engine", "error", "hint", "payload", "transfer", "unmatched", "why",
     )  # fmt: skip
 
-    def __init__(self, comm: Any, destination: int, payload: Any, sync: bool = False) -> None:
+    def begin(self, comm: Any, destination: int, payload: Any, sync: bool = False) -> Self:
+        """Set the attributes; the compiled class takes no arguments, and a method of Python's costs time."""
         self.comm, self.engine = comm, comm.engine
         self.destination, self.payload, self.unmatched = destination, payload, sync
         self.active, self.error = True, 0
@@ -35,11 +36,16 @@ class SendRequest(EmulatedRequest):
         self.end = 0.0
         self.transfer: Transfer | None = None
         self.why = Wait.SEND
+        return self
 
     def __del__(self) -> None:
         """Keep the payload of an unfinished send that the program has dropped: the transfer goes on."""
-        if self.transfer is not None:
-            self.engine.keep(self.transfer, self.payload)
+        try:
+            transfer = self.transfer
+        except AttributeError:  # Ctrl-C has come while it was being made
+            return
+        if transfer is not None:
+            self.engine.keep(transfer, self.payload)
 
     def acknowledged(self, time: float) -> None:
         """Record that the receiver has matched this synchronous send; the acknowledgement arrives at `time`."""
@@ -69,6 +75,10 @@ class SendRequest(EmulatedRequest):
             return False
         return True
 
+    @property
+    def awaits_message(self) -> bool:  # type: ignore[override]
+        return self.transfer is None
+
     def fill(self, status: MPI.Status | None) -> None:
         empty_status(status)
         if status is not None:
@@ -79,10 +89,8 @@ class SendRequest(EmulatedRequest):
 
     def finish(self, status: MPI.Status | None = None) -> None:
         engine = self.engine
-        if engine.instruments:
+        if self.end > engine.clock.t:
             engine.wait_until(self.end, self.why, self.destination)
-        elif self.end > engine.clock.t:
-            engine.clock.t = self.end
         self.active = False
         if status is not None:
             self.fill(status)
@@ -103,7 +111,8 @@ class ReceiveRequest(EmulatedRequest):
         "source", "tag", "transfer", "turn",
     )  # fmt: skip
 
-    def __init__(self, comm: Any, source: int, tag: int, into: Incoming | None) -> None:
+    def begin(self, comm: Any, source: int, tag: int, into: Incoming | None) -> Self:
+        """Set the attributes, see `SendRequest.begin`."""
         self.comm, self.engine = comm, comm.engine
         self.source, self.tag, self.into = source, tag, into
         self.active, self.error = True, 0
@@ -114,6 +123,7 @@ class ReceiveRequest(EmulatedRequest):
         self.transfer: Transfer | None = None
         self.posted = self.engine.clock.t
         self.held = self.cancelled = False
+        return self
 
     def take(self, message: Arrival) -> memoryview | None:
         """Accept a matched message: copy its payload into the user's buffer, or keep it for a lower-case receive.
@@ -126,7 +136,10 @@ class ReceiveRequest(EmulatedRequest):
         if into is not None and not fits:
             self.error = MPI.ERR_TRUNCATE
         if message.flags & FOLLOWS:
-            self.data = into.view[:size] if into is not None and fits else memoryview(bytearray(size))
+            if into is None or not fits:
+                self.data = memoryview(bytearray(size))
+            else:
+                self.data = into.view if size == into.room else into.view[:size]
             place: memoryview = self.data
             return place
         data: Any = message.data
@@ -153,12 +166,18 @@ class ReceiveRequest(EmulatedRequest):
         now = pacer.emulated()
         if message.due is None and message.first > now:
             self.hint, self.held = message.first, True
+            if message.port.whole:
+                self.hint += message.service
             return False
         due = message.port.serve(message) if message.due is None else message.due
         if due > now and due > engine.clock.t:
             self.hint, self.held = due, True
             return False
         return True
+
+    @property
+    def awaits_message(self) -> bool:  # type: ignore[override]
+        return self.transfer is None
 
     def _unmatched(self) -> bool:
         if self.cancelled:

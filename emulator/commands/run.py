@@ -96,7 +96,6 @@ def run(
         sys.exit(relaunch(launch_ranks))
     from mpi4py import MPI
 
-    from emulator.comm import algorithms
     from emulator.commands.ending import Ending
     from emulator.control import Control
     from emulator.run.console import make_console
@@ -108,11 +107,9 @@ def run(
             f"-n starts a job from outside mpirun; this one already has {MPI.COMM_WORLD.Get_size()} ranks, -n says "
             f"{launch_ranks}: leave one of them out"
         )
-    control = Control(MPI.COMM_WORLD.Dup())
+    control = Control.beside(MPI.COMM_WORLD)
     comm = _world(net, pace, compute, seed)
     engine = None if net is None else comm.engine
-    # Now, because the program's folder takes the place of ours on sys.path.
-    algorithms.find()
     json = None if json is None else os.path.abspath(json)  # the program may change the directory
     hosts = control.gather(MPI.Get_processor_name())
     about = {"clock": "wall"} if engine is None else {

@@ -141,6 +141,9 @@ class Port:
 
     __slots__ = ("heap", "queue", "stretch")
 
+    whole = True
+    """Messages pass one at a time, so that none takes less than its service."""
+
     def __init__(self, queue: Queue) -> None:
         self.queue = queue
         self.heap: list[tuple[float, int, int, Arrival]] = []
@@ -177,6 +180,8 @@ class FairPort(Port):
     """
 
     __slots__ = ("_flows", "_host", "_pacer", "_stretch")
+
+    whole = False
 
     def __init__(self, queue: Queue, flows: Flows, host: int, pacer: Pacer) -> None:
         self._flows, self._host, self._pacer = flows, host, pacer

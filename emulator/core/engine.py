@@ -10,13 +10,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Hashable, Sequence
-from heapq import heappush
+from heapq import heapify, heappush
 from typing import Any
 
 from emulator.core.cards import Cards, FairPort, Port, private_queue
 from emulator.core.clock import Clock, Pacer
-from emulator.core.instruments import NO_PEER, Instrument, Wait
-from emulator.core.matching import Matcher, Receive
+from emulator.core.instruments import NO_PEER, Instruments, Wait
+from emulator.core.matching import Early, Matcher, Receive, release
 from emulator.core.message import LOOPBACK, SYNC, Arrival
 from emulator.core.network_changes import NetworkState
 from emulator.core.operations import Operation, Synchronous, Transfer
@@ -36,7 +36,8 @@ class Engine(ABC):
     clock, pacer : this rank's logical clock, and what paces it
     routes : the way to each rank
     matchers : by context; made when first used: messages may arrive before their communicator is made here
-    instruments : observers of messages; the carrier of every communicator has this same list
+    later : the messages of all matchers that are held back until their emulated time
+    instruments : observers of messages, the same ones as of the carrier of every communicator
     flows : the messages under way where they share cards packet by packet; None where cards serve them whole
     links, late : the links that hosts share; messages that came too late to share a card with others
     dead : ranks that are known to have failed
@@ -58,9 +59,10 @@ class Engine(ABC):
         self.links = cards.links
         self.queues = [cards.out, cards.into, *cards.links]
         self.routes = Routes(network, rank, seed, cards.out, self._memory, clock)
-        self.matchers: defaultdict[int, Matcher] = defaultdict(lambda: Matcher(self.match))
+        self.matchers: defaultdict[int, Matcher] = defaultdict(lambda: Matcher(self.match, self.later))
+        self.later: Early = []
         self.awaiting: dict[int, Synchronous] = {}
-        self.instruments: list[Instrument] = []
+        self.instruments = Instruments()
         self.dead: set[int] = set()
         self.idling = False
         self.board: WaitNotes | None = None
@@ -104,6 +106,9 @@ class Engine(ABC):
     def idle(self, polled: Hashable) -> None:
         """Note a poll of `polled` that found nothing: time passes for a program that polls."""
 
+    def wake_all(self) -> None:  # noqa: B027 - only a transport whose ranks sleep needs it
+        """Let every rank that waits look whether it still has to, without a message."""
+
     # -- all ranks together
 
     @abstractmethod
@@ -141,9 +146,8 @@ class Engine(ABC):
             return self.clock.t, None
         start, end, first, service = self.depart(route, context, size)
         token = self._token = self._token + 1
-        if self.instruments:
-            for instrument in self.instruments:
-                instrument.sent(self.rank, destination, tag, size, start, end, self.clock.t, first, route.queued, token)
+        for sent in self.instruments.sent:
+            sent(self.rank, destination, tag, size, start, end, self.clock.t, first, route.queued, token)
         flags = route.flags
         if sync is not None:
             flags |= SYNC
@@ -205,9 +209,8 @@ class Engine(ABC):
         message.order = self._arrived = self._arrived + 1
         port = message.port = self.loopback if message.flags & LOOPBACK else self.nic
         heappush(port.heap, (message.first, message.source, message.order, message))
-        if self.instruments:
-            for instrument in self.instruments:
-                instrument.arrived(message.source, self.rank, message.tag, message.size, message.first)
+        for arrived in self.instruments.arrived:
+            arrived(message.source, self.rank, message.tag, message.size, message.first)
         matcher = self.matchers[message.context]
         if self.pacer.pace:
             matcher.arrive(message, self.pacer.emulated())
@@ -245,13 +248,12 @@ class Engine(ABC):
         if due is None:
             due = message.port.serve(message)
         clock = self.clock
-        if self.instruments:
+        for completed in self.instruments.completed:
             service = max(message.service, message.size * message.port.stretch)
-            for instrument in self.instruments:
-                instrument.completed(
-                    message.source, self.rank, message.tag, message.size, clock.t, due, message.first, service,
-                    message.token,
-                )  # fmt: skip
+            completed(
+                message.source, self.rank, message.tag, message.size, clock.t, due, message.first, service,
+                message.token,
+            )  # fmt: skip
         if due > clock.t:
             clock.t = due
             if self.pacer.pace:
@@ -259,11 +261,8 @@ class Engine(ABC):
 
     def release(self) -> None:
         """Match the messages that were held back and whose emulated time has come."""
-        now: float | None = None
-        for matcher in self.matchers.values():
-            if matcher.later:
-                now = self.pacer.emulated() if now is None else now
-                matcher.release(now)
+        if self.later:
+            release(self.later, self.pacer.emulated())
 
     def reached(self) -> float | None:
         """Give the emulated time that the pacer has reached; None when not paced."""
@@ -281,8 +280,8 @@ class Engine(ABC):
         """Set the clock to `t` unless it is later, after a wait, and tell the instruments why."""
         clock = self.clock
         if t > clock.t:
-            for instrument in self.instruments:
-                instrument.waited(why, clock.t, t, peer, token)
+            for waited in self.instruments.waited:
+                waited(why, clock.t, t, peer, token)
             clock.t = t
 
     def hold(self, t: float) -> None:
@@ -322,5 +321,7 @@ class Engine(ABC):
     def drop_context(self, context: int) -> None:
         """Drop what is kept for a communicator that has been freed or revoked."""
         self.matchers.pop(context, None)
+        self.later[:] = [entry for entry in self.later if entry[3].context != context]
+        heapify(self.later)
         for route in self.routes.values():
             route.last.pop(context, None)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, MutableSequence
 from enum import IntEnum
+from typing import Any
 
 NO_PEER = -1
 
@@ -61,3 +63,47 @@ class Instrument:
 
     def fault(self, kind: str, **info: object) -> None:
         """A fault happened to this rank, or became known to it."""
+
+
+class Instruments(MutableSequence[Instrument]):
+    """The observers of a communicator. An event is told to those alone that override its method.
+
+    Attributes
+    ----------
+    phase, sent, arrived, completed, waited, fault : the methods to call at each event
+    """
+
+    phase: tuple[Callable[..., None], ...]
+    sent: tuple[Callable[..., None], ...]
+    arrived: tuple[Callable[..., None], ...]
+    completed: tuple[Callable[..., None], ...]
+    waited: tuple[Callable[..., None], ...]
+    fault: tuple[Callable[..., None], ...]
+
+    def __init__(self) -> None:
+        self._all: list[Instrument] = []
+        self._find_hearers()
+
+    def _find_hearers(self) -> None:
+        for event in ("phase", "sent", "arrived", "completed", "waited", "fault"):
+            ignored = getattr(Instrument, event)
+            found = (getattr(one, event) for one in self._all if getattr(type(one), event) is not ignored)
+            setattr(self, event, tuple(found))
+
+    def __len__(self) -> int:
+        return len(self._all)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._all[index]
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        self._all[index] = value
+        self._find_hearers()
+
+    def __delitem__(self, index: Any) -> None:
+        del self._all[index]
+        self._find_hearers()
+
+    def insert(self, index: int, value: Instrument) -> None:
+        self._all.insert(index, value)
+        self._find_hearers()

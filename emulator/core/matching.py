@@ -16,6 +16,15 @@ from emulator.core.message import ANY_SOURCE, ANY_TAG, Arrival
 
 _Entry = tuple[float, int, int, Arrival]
 """A message in a heap, after what orders it: its first byte's time, its source, and its physical order."""
+Early = list[tuple[float, int, int, Arrival, "Matcher"]]
+"""A heap of messages that came before their emulated time, and the matcher of each."""
+
+
+def release(later: Early, now: float) -> None:
+    """Match the messages whose first byte has arrived by emulated time `now`."""
+    while later and later[0][0] <= now:
+        *_, message, matcher = heappop(later)
+        matcher.release(message)
 
 
 class Receive(Protocol):
@@ -45,19 +54,16 @@ class Matcher:
     Parameters
     ----------
     matched : called with each receive and the message that it gets
-
-    Attributes
-    ----------
     later : messages that matched no receive when they came, and whose emulated time had not come; one that an exact
-        receive has taken since stays here until its time
+        receive has taken since stays here until its time. All matchers of a rank share it.
     """
 
     __slots__ = (
         "_any_source", "_deferred", "_earliest", "_matched", "_posted", "_turn", "_unexpected", "_wild", "later",
     )  # fmt: skip
 
-    def __init__(self, matched: Callable[[Receive, Arrival], None]) -> None:
-        self._matched = matched
+    def __init__(self, matched: Callable[[Receive, Arrival], None], later: Early) -> None:
+        self._matched, self.later = matched, later
         self._posted: dict[tuple[int, int], deque[Receive]] = {}  # by source and tag, wildcards as they are
         self._wild = self._any_source = 0  # posted receives with a wildcard; those from ANY_SOURCE
         self._deferred = False  # an exact receive may be posted although its message is here, before its time
@@ -65,7 +71,6 @@ class Matcher:
         # Of each tag that a receive from ANY_SOURCE or a probe has named: unexpected messages, the earliest first.
         self._earliest: dict[int, list[_Entry]] = {}
         self._turn = 0
-        self.later: list[_Entry] = []
 
     # -- messages
 
@@ -76,21 +81,19 @@ class Matcher:
             self._keep(message)
             self._hold(message)
             if message.first <= now:
-                self.release(now)
+                release(self.later, now)
         elif not self.match(message) and message.first > now:
             self._hold(message)
 
-    def release(self, now: float) -> None:
-        """Match the messages whose first byte has arrived by emulated time `now`."""
-        while self.later and self.later[0][0] <= now:
-            message = heappop(self.later)[3]
-            message.early = False
-            if message.unexpected:
-                taker = self._taker(message)
-                if taker is not None:
-                    self.remove(message)
-                    self.withdraw(taker)
-                    self._matched(taker, message)
+    def release(self, message: Arrival) -> None:
+        """Match a message whose emulated time has come."""
+        message.early = False
+        if message.unexpected:
+            taker = self._taker(message)
+            if taker is not None:
+                self.remove(message)
+                self.withdraw(taker)
+                self._matched(taker, message)
 
     def match(self, message: Arrival) -> bool:
         """Give a message to the posted receive that it belongs to, or keep it as unexpected (and return False)."""
@@ -124,7 +127,7 @@ class Matcher:
 
     def _hold(self, message: Arrival) -> None:
         message.early = True
-        heappush(self.later, (message.first, message.source, message.order, message))
+        heappush(self.later, (message.first, message.source, message.order, message, self))
 
     def _keep(self, message: Arrival) -> None:
         """Keep an unexpected message."""

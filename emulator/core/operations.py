@@ -29,6 +29,7 @@ class Operation:
     hint : emulated time before which another poll cannot succeed; None when that is unknown
     soonest : emulated time at which a poll will succeed if none has before; None when that is unknown
     source : rank of the engine that must send something, or ANY_SOURCE
+    awaits_message : only a message that has not come yet can complete it; no payload is on its way already
     """
 
     __slots__ = ()
@@ -36,6 +37,7 @@ class Operation:
     hint: float | None = None
     soonest: float | None = None
     source: int = ANY_SOURCE
+    awaits_message: bool = False
 
     def poll(self) -> bool:
         """Tell whether it is complete, and in emulated time if that is paced."""

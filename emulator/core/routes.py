@@ -23,6 +23,7 @@ class Route:
     ----------
     back : latency of the opposite way
     here, loopback : it leads to this rank itself; to a rank on this host
+    simple : to another rank, over no shared link, and each message takes the same time
     flags : those of every message that goes along it
     beta_out, gap : seconds per byte of this rank's card, and its least time between two messages
     queued : seconds that the latest message waited at links that hosts share
@@ -32,7 +33,7 @@ class Route:
 
     __slots__ = (
         "_counted_from", "alpha", "back", "beta", "beta_out", "bytes", "change", "destination", "flags", "gap", "here",
-        "host", "last", "links", "loopback", "path", "queue", "queued", "sequence", "stream", "varies",
+        "host", "last", "links", "loopback", "path", "queue", "queued", "sequence", "simple", "stream", "varies",
     )  # fmt: skip
 
     def __init__(self, destination: int, host: int, path: Path, back: float, queue: Queue, stream: int) -> None:
@@ -44,7 +45,7 @@ class Route:
         self.stream = stream
         self.alpha, self.beta, self.links = path.alpha, path.beta, path.links
         self.varies = path.jitter is not None or path.loss is not None
-        self.here = self.loopback = False
+        self.here = self.loopback = self.simple = False
         self.flags = 0
         self.beta_out, self.gap, self.queued = path.beta, 0.0, 0.0
         self.sequence = self.bytes = self._counted_from = 0
@@ -98,6 +99,7 @@ class Routes(dict[int, Route]):
                 route.path, route.varies = Connection(network.plan, network.path(here, host), back, self._clock), True
             if network.plan.sharing == "packet":  # `emulator.core.flows` has what it takes
                 route.beta_out, route.links = 0.0, ()
+        route.simple = not (route.here or route.links or route.varies)
         return route
 
     def change_all(self, name: str, change: Callable[[Route], None]) -> None:

@@ -17,6 +17,7 @@ _PR_SET_TIMERSLACK = 29
 _YIELDS = 4
 _FIRST_NAP_S = 10e-6
 _FIRST_NAP_AT_MOST_S = 25e-6
+_NAP_PER_RANK_S, _LONGEST_NAP_S = 250e-6, 10e-3  # a look costs about 20 us where ranks share a core
 _sharpened = False
 
 
@@ -51,6 +52,11 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def polite_nap(ranks: int) -> float:
+    """Give the longest nap in seconds between two looks of a rank, so that the looks of all take few of the cores."""
+    return min(max(1e-3, _NAP_PER_RANK_S * ranks / cores()), _LONGEST_NAP_S)
+
+
 class Backoff:
     """Pauses between tests that grow from a yield of the core to naps of at most `longest` seconds.
 
@@ -80,12 +86,15 @@ class Backoff:
         if self.turns <= self.yields:
             os.sched_yield()
             return
-        nap = self.nap
-        if deadline is not None:
-            nap = min(nap, deadline - perf_counter())
+        nap = self.next(deadline)
         if nap > 0:
             time.sleep(nap)
-        self.nap = min(self.nap * 1.5, self.longest)
+
+    def next(self, deadline: float | None = None) -> float:
+        """Give the next nap in seconds, which does not end after the deadline."""
+        nap = self.nap
+        self.nap = min(nap * 1.5, self.longest)
+        return nap if deadline is None else max(0.0, min(nap, deadline - perf_counter()))
 
 
 def wait_until(ready: Callable[[], bool], timeout: float | None = None, longest: float = 200e-6) -> bool:

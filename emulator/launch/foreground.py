@@ -21,7 +21,10 @@ from emulator.launch.job import Job, start
 from emulator.launch.session_directory import NEVER_BEGAN
 
 # What the runtime prints about its own teardown.
-_TEARDOWN = re.compile(rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: |\[warn\] Epoll |Abort is in progress")
+_TEARDOWN = re.compile(
+    rb"\[[^\]]+:\d+\] (PMIX|PRTE|OPAL) ERROR: |\[warn\] Epoll |Abort is in progress|"
+    rb"\d+ more process(es)? ha(s|ve) sent help message "  # several ranks have aborted
+)
 # Printed at a rank's exit about an agreement of the survivors that a later one has superseded; and by every rank that
 # makes a window, on a machine without the network of one of the ways that Open MPI has for windows.
 _HARMLESS = re.compile(
@@ -51,6 +54,9 @@ class Watch(Protocol):
 
     def over(self) -> bool:
         """Whether to end the job now; called every few milliseconds."""
+
+    def ended(self, status: int) -> None:
+        """Take note of mpirun's exit status, below 0 the signal that killed it."""
 
 
 Write = Callable[[IO[str], bytes], None]
@@ -188,6 +194,8 @@ def run_filtered(
             if signals:
                 job.wait_gone(_SAVES_S)
                 job.stop()
+        if watch is not None and status is not None:
+            watch.ended(status)
         if signals:
             if received is not None:
                 received.append(signals[0])

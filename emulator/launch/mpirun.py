@@ -127,16 +127,13 @@ def _has_ulfm(mpirun: Path) -> bool:
     return "ft_mpi_support:yes" in answer
 
 
-def command(
-    n: int, program: Sequence[str], *, mpi: Mpi | None = None, ft: bool = False, extra: Sequence[str] = ()
-) -> list[str]:
+def command(n: int, program: Sequence[str], *, mpi: Mpi | None = None, ft: bool = False) -> list[str]:
     """mpirun's command line for `n` ranks of `program` (``["-m", "demos.ring", ...]``, given to this Python).
 
     Parameters
     ----------
     n : ranks, at least 1; more than there are cores is fine
     ft : the job shall survive the death of ranks: needs ULFM
-    extra : further options of mpirun, such as ``["--hostfile", "hosts"]``
 
     Raises
     ------
@@ -160,20 +157,27 @@ def command(
         for name, value in TRANSPORTS.items():
             if f"OMPI_MCA_{name}" not in os.environ:
                 options += ["--mca", name, value]
-    return [str(mpi.mpirun), *options, *extra, "-n", str(n), sys.executable, *program]
+    return [str(mpi.mpirun), *options, "-n", str(n), sys.executable, *program]
 
 
-def prepare() -> None:
+def prepare(begin: bool = False) -> None:
     """Prepare a program before it imports MPI or numpy: standard streams, one line where there is no MPI.
 
     A rank computes in one thread. A process outside mpirun that is about to start a job must not initialise MPI as a
     job of one.
+
+    Parameters
+    ----------
+    begin : in a rank, initialise MPI now: until the last rank of many has done so, the others poll, and what it imports
+        before takes all the longer
     """
     streams.reopen_closed()
     sys.excepthook = _one_line_without_mpi
     if inside():
         for name, value in ONE_THREAD.items():
             os.environ.setdefault(name, value)
+        if begin:
+            import mpi4py.MPI
     else:
         import mpi4py
 

@@ -13,8 +13,8 @@ EXACT = "exact"
 """Why a simulated operation is not repeated: it takes the same time each time."""
 CHECKED_RANKS = 64
 """Simulated ranks up to which a collective runs on every rank, whatever the budget (`emulator.measure.simulated`)."""
-MESSAGE_S = 15e-6
-"""Wall seconds of a message between simulated ranks, until some have been timed."""
+MESSAGE_S, BYTE_S = 25e-6, 1e-9
+"""Wall seconds of a message between live simulated ranks, and of each byte in it, until some have been timed."""
 
 
 @functools.cache

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from emulator import carrier
-from emulator.measure.series import CHECKED_RANKS, EXACT, MESSAGE_S, Job, Series, Stop
+from emulator.measure.series import BYTE_S, CHECKED_RANKS, EXACT, MESSAGE_S, Job, Series, Stop
 from emulator.network.topology import Flat
 from emulator.sim.recording import NoReplay, messages
 from emulator.sim.schedule import replay
@@ -89,26 +89,27 @@ class _Root:
 
 
 class _Left:
-    """Which collectives on many ranks are left out, by how long a message between live ranks has taken so far."""
+    """Which collectives on many ranks are left out, by the wall time that messages between live ranks have taken."""
 
     def __init__(self) -> None:
-        self._each, self._messages = MESSAGE_S, 0
+        self._estimate = self._estimated = self._took = 0.0
 
     def out(self, job: Job, seconds: float) -> bool:
         """Tell whether a job is left out, if so many wall seconds are left."""
-        self._messages = 0
+        self._estimate = 0.0
         if job.ranks <= CHECKED_RANKS:
             return False
         if job.messages is not None:
-            self._messages = job.messages
-        elif job.schedule is not None:
-            self._messages = messages(job.schedule, job.ranks)
-        return self._messages * self._each > seconds
+            self._estimate = job.messages * (MESSAGE_S + job.bytes * BYTE_S)
+        elif job.schedule is not None:  # of phantoms, whose bytes take no time
+            self._estimate = messages(job.schedule, job.ranks) * MESSAGE_S
+        return self._estimate * (self._took / self._estimated if self._estimated else 1.0) > seconds
 
     def took(self, seconds: float) -> None:
         """Take note of the wall seconds of a repetition."""
-        if self._messages:
-            self._each = seconds / self._messages
+        if self._estimate:
+            self._estimated += self._estimate
+            self._took += seconds
 
 
 class _Replays:

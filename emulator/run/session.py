@@ -62,7 +62,7 @@ class Run:
     def __init__(self, name: str, common: CommonOptions, simulated: SimulatedComm | None = None) -> None:
         self.name = name
         self.options = common
-        self.control: MPI.Intracomm = Control(MPI.COMM_WORLD.Dup()) if simulated is None else simulated.control.Dup()
+        self.control: MPI.Intracomm = Control.beside(MPI.COMM_WORLD) if simulated is None else simulated.control.Dup()
         self.rank, self.size = self.control.Get_rank(), self.control.Get_size()
         self.seed, self.quiet = common.seed, common.quiet
         self.launch = self.on_root(launches.current)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import math
 from collections.abc import Hashable, Sequence
 from functools import partial
-from heapq import heappop, heappush
+from heapq import heappush
 from typing import Any
 
 from emulator.comm.send_receive import ReceiveRequest, SendRequest
-from emulator.core.cards import Cards, FairPort, Port, Queue
+from emulator.core.cards import Cards, FairPort
 from emulator.core.clock import Clock, Pacer
 from emulator.core.engine import Engine
 from emulator.core.instruments import Wait
@@ -25,6 +25,7 @@ from emulator.network import Network
 from emulator.sim import phantom
 from emulator.sim.failures import Failures
 from emulator.sim.loop import Loop, Sleeper
+from emulator.sim.port import SimulatedPort
 
 _LEAST_STEP_S = 1e-6
 _STEP_SHARE = 1 / 8
@@ -49,45 +50,6 @@ class SimulatedTime(Pacer):
 
     def record(self, due: float, held: bool) -> None:
         """Nothing to note: no receive is late."""
-
-
-class SimulatedPort(Port):
-    """A port that remembers when the messages it has served are complete, for a rank that polls.
-
-    The ranks of a host share its card, and its ports one heap: whichever rank asks first, the card serves their
-    messages in the order of their first bytes; those of one instant by their source, and by its own order.
-    """
-
-    __slots__ = ("dues", "shared")
-
-    def __init__(self, queue: Queue) -> None:
-        super().__init__(queue)
-        self.dues: list[float] = []
-        self.shared = False
-
-    def share(self, other: SimulatedPort) -> None:
-        """Use the card of another rank of this host."""
-        self.heap, self.shared, other.shared = other.heap, True, True
-
-    def serve(self, message: Arrival) -> float:
-        while message.due is None:
-            following = self.heap[0][3]
-            port: Any = following.port
-            heappush(port.dues, Port.serve(port, following))
-        return message.due
-
-    def next_event(self, now: float) -> float:
-        """Give the time after `now` at which a message's first byte arrives or its last one has passed."""
-        heap = self.heap
-        while heap and heap[0][0] <= now:
-            self.serve(heap[0][3])
-        while self.dues and self.dues[0] <= now:
-            heappop(self.dues)
-        if self.shared:
-            first = min((entry[0] for entry in heap if entry[3].port is self), default=math.inf)
-        else:
-            first = heap[0][0] if heap else math.inf
-        return min(first, self.dues[0]) if self.dues else first
 
 
 class SimulatedEngine(Engine, Sleeper):
@@ -115,8 +77,8 @@ class SimulatedEngine(Engine, Sleeper):
         super().__init__(network, rank, network.ranks, seed, clock, SimulatedTime(loop), cards)
         self.pacer.engine = self
         if self.flows is None:
-            self.nic = SimulatedPort(self.nic.queue)
-        self.loopback = SimulatedPort(self.loopback.queue)
+            self.nic = SimulatedPort(self.nic.queue, loop)
+        self.loopback = SimulatedPort(self.loopback.queue, loop)
         self.loop, self.engines, self.failures = loop, engines, failures
         self.operation: Any = None
         self.polled: Any = None
@@ -135,8 +97,8 @@ class SimulatedEngine(Engine, Sleeper):
         """See `Engine.send`: a plain message, of which nothing is observed, does the same in one function."""
         route, receiver = self.routes[destination], self.engines[destination]
         if (
-            not self._plain or sync is not None or route.here or route.links or route.varies
-            or route.change is not None or self.instruments or receiver.instruments
+            not self._plain or not route.simple or sync is not None or route.change is not None
+            or self.instruments.sent or receiver.instruments.arrived
         ):  # fmt: skip
             return super().send(destination, context, tag, payload, size, sync)
         out = size * route.beta_out
@@ -153,6 +115,9 @@ class SimulatedEngine(Engine, Sleeper):
             flags, data = flags | FOLLOWS, None
         message = Arrival(context, self.rank, tag, flags, first, size * route.beta, size, token, data)
         message.order = token
+        end = start + out
+        if not receiver.admits(message, end):
+            return end, None
         port = message.port = receiver.loopback if route.loopback else receiver.nic
         heappush(port.heap, (first, self.rank, token, message))
         receiver.matchers[context].arrive(message, self.loop.now)
@@ -160,7 +125,7 @@ class SimulatedEngine(Engine, Sleeper):
             receiver.notice(message)
         if message.data is not None:
             message.data = memoryview(bytes(payload))
-        return start + out, None
+        return end, None
 
     def transmit(
         self, route: Route, context: int, tag: int, flags: int, first: float, service: float, size: int, token: int,
@@ -173,6 +138,10 @@ class SimulatedEngine(Engine, Sleeper):
         if message.data is not None:  # a copy: the sender may use its memory again before a receive takes the message
             message.data = memoryview(bytes(payload))
 
+    def admits(self, message: Arrival, end: float) -> bool:
+        """Tell whether a message reaches this rank, which may be dead; it has left its sender at `end`."""
+        return True
+
     def deliver(self, message: Arrival) -> None:
         self._arrived = message.token - 1  # the order of its source, for messages to several ranks of this host, too
         super().deliver(message)
@@ -182,10 +151,11 @@ class SimulatedEngine(Engine, Sleeper):
             self.notice(message)
 
     def notice(self, message: Arrival) -> None:
-        """Wake this rank at a message's first byte if it may wait for that."""
+        """Wake this rank at a message's first byte if it may wait for that; if for nothing else, at its last byte."""
         operation = self.operation
         if operation is None or operation.source in (ANY_SOURCE, message.source):
-            self.loop.wake(self, message.first)
+            alone = self._plain and isinstance(operation, ReceiveRequest) and operation.message is message
+            self.loop.wake(self, message.first + message.service if alone else message.first)
 
     def fetch(self, message: Arrival, place: memoryview) -> phantom.Arrived:
         return phantom.Arrived(message.source, self.rank, place)
@@ -242,22 +212,22 @@ class SimulatedEngine(Engine, Sleeper):
         """See `Sleeper.waits_on`: a receive whose message is on its way waits for its first and its last byte."""
         operation = self.operation
         message = operation.message if isinstance(operation, ReceiveRequest) else None
-        if message is None or (message.due is not None and message.due <= now):
+        if message is None or self.later:  # it may be the time of these
             return None
-        for matcher in self.matchers.values():
-            if matcher.later:  # it may be their time
-                return None
-        if message.due is None and message.first > now:
-            return message.first
-        due = message.port.serve(message)
+        due = message.due
+        if due is None:
+            if message.first > now:
+                return message.first
+            due = message.port.serve(message)
         return due if due > now and due > self.clock.t else None
 
     def idle(self, polled: Hashable) -> None:
-        """Note a poll that found nothing: the same poll again at the same instant lets time pass.
+        """Note a poll that found nothing: the same poll again and again at the same instant lets time pass.
 
         It passes up to the next message, but by an eighth of the time that this rank has polled at the most (and by
         1 us at the least): a program may poll for something else than messages. To test a send after having sent
-        something else is no polling: a program may look after its sends whenever it makes another one.
+        something else is no polling: a program may look after its sends whenever it makes another one. Nor are two
+        polls at an instant to which no polling has led: one may end what was done before, one begin what follows.
         """
         self.idling, self.polled = True, polled
         now = self.loop.now
@@ -270,6 +240,9 @@ class SimulatedEngine(Engine, Sleeper):
             self._excused += before is not None
             return
         if now != self._passed_at:
+            if (again := ("again", polled)) not in self._polled:
+                self._polled[again] = self._token
+                return
             self._polling_since = now
         self.pass_time(now + max(_LEAST_STEP_S, (now - self._polling_since) * _STEP_SHARE))
         self._passed_at = self.loop.now

@@ -144,18 +144,18 @@ class Loop:
         sleeper.wake_at = until
         following = self._following()
         if following is not sleeper:
-            self._switch_to(following)
+            if following is None or not following.thread:  # a thread is false until it has been started
+                self._leave(following)
+            else:
+                following.thread.switch()
         sleeper.sleeping = False
         if self._over:
             raise GreenletExit
 
-    def _switch_to(self, following: Sleeper | None) -> None:
-        """Let another rank run, None: no rank can; returns when it is this one's turn again."""
-        if following is None or not following.thread:  # a thread is false until it has been started
-            self._to_start = following
-            self._hub.switch()
-        else:
-            following.thread.switch()
+    def _leave(self, following: Sleeper | None) -> None:
+        """Let `run` start or resume another rank, None: no rank can run; returns when it is this one's turn again."""
+        self._to_start = following
+        self._hub.switch()
 
     def call_at(self, time: float, act: Callable[[], None], background: bool = False) -> None:
         """Call a function at simulated time `time`, or next if that is past; it must not wait.
@@ -182,7 +182,7 @@ class Loop:
         sleeper.entry += 1
         if sleeper is self.running:
             if not self.calling:
-                self._switch_to(self._following())
+                self._leave(self._following())
             raise GreenletExit
 
     def wake(self, sleeper: Sleeper, time: float) -> None:

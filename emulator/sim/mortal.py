@@ -18,7 +18,6 @@ class MortalEngine(SimulatedEngine):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._plain = False
         self.stopped_at = 0.0
         self._leaves = 0.0  # when the last byte of the message leaves that is being sent
         self._leaving: deque[tuple[float, MortalEngine, Arrival]] = deque()
@@ -29,22 +28,28 @@ class MortalEngine(SimulatedEngine):
         self._leaves = departed[1]
         return departed
 
-    def deliver(self, message: Arrival) -> None:
+    def admits(self, message: Arrival, end: float) -> bool:
         if self.killed:
-            return
+            return False
         sender: MortalEngine = self.engines[message.source]
         now, leaving = self.loop.now, sender._leaving
         while leaving and leaving[0][0] <= now:
             _, receiver, gone = leaving.popleft()
             receiver._takers.pop(id(gone), None)
-        if sender._leaves > now:
-            leaving.append((sender._leaves, self, message))
-        super().deliver(message)
+        if end > now:
+            leaving.append((end, self, message))
+        return True
+
+    def deliver(self, message: Arrival) -> None:
+        if self.admits(message, self.engines[message.source]._leaves):
+            super().deliver(message)
 
     def match(self, receive: Receive, message: Arrival) -> None:
         super().match(receive, message)
-        if any(one is message for _, _, one in self.engines[message.source]._leaving):
-            self._takers[id(message)] = receive
+        for _, _, one in reversed(self.engines[message.source]._leaving):
+            if one is message:
+                self._takers[id(message)] = receive
+                break
 
     def lose_unsent(self) -> None:
         """Take back what has not left, because this rank dies now."""

@@ -20,10 +20,11 @@ from emulator.network import Network, load
 from emulator.sim.communicator import SimulatedComm
 from emulator.sim.control import Control, Shared
 from emulator.sim.deadlock import DeadlockError, report
-from emulator.sim.engine import SimulatedEngine, SimulatedPort
+from emulator.sim.engine import SimulatedEngine
 from emulator.sim.failures import Failures
 from emulator.sim.loop import Loop
 from emulator.sim.mortal import MortalEngine
+from emulator.sim.port import SimulatedPort
 
 RANK_BYTES = 48 * 1024
 """Memory of a rank with its greenlet, engine and a few messages; a program's own arrays come on top."""
@@ -132,7 +133,7 @@ def _engines(
     """Make the engines of all ranks, with the cards of their hosts and the links that hosts share."""
     queues = [private_queue(remembers=True) for _ in network.links]
     crowded = network.ranks > len(network.hosts) or network.plan.protocol is not None
-    cards = [(private_queue(crowded), private_queue(remembers=True)) for _ in network.hosts]
+    cards = [(private_queue(crowded), private_queue(crowded)) for _ in network.hosts]
     engines: list[SimulatedEngine] = []
     receiving: dict[int, SimulatedPort] = {}
     kind: type[SimulatedEngine] = SimulatedEngine if failures is None else MortalEngine

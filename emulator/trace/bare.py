@@ -16,7 +16,7 @@ from mpi4py import MPI
 
 from emulator.carrier import LONGEST_NAP_S, Carrier
 from emulator.comm.management import context_number
-from emulator.core.instruments import NO_PEER, Instrument, Wait
+from emulator.core.instruments import NO_PEER, Instruments, Wait
 from emulator.core.waits_for import WaitNotes
 from emulator.core.wall_clock import perf_counter as _now
 from emulator.trace import bare_calls
@@ -35,7 +35,7 @@ def traced(comm: MPI.Intracomm, members: Sequence[int] | None = None) -> TracedC
     """
     install()
     whole = range(comm.Get_size()) if members is None else members
-    return TracedComm(comm, context_number("world"), whole, [])
+    return TracedComm(comm, context_number("world"), whole, Instruments())
 
 
 class TracedCarrier(Carrier):
@@ -73,9 +73,7 @@ class TracedComm(MPI.Intracomm):
     def __new__(cls, comm: MPI.Intracomm, *_: Any) -> TracedComm:
         return super().__new__(cls, comm)
 
-    def __init__(
-        self, comm: MPI.Intracomm, context: int, members: Sequence[int], instruments: list[Instrument]
-    ) -> None:
+    def __init__(self, comm: MPI.Intracomm, context: int, members: Sequence[int], instruments: Instruments) -> None:
         self.context, self.members = context, members
         self.carrier = TracedCarrier(self, instruments)
         self.me = members[self.Get_rank()]
@@ -115,8 +113,8 @@ class TracedComm(MPI.Intracomm):
         peer = self.members[dest]
         token = self._next(self._sent, dest, tag, self.me, peer)
         size, until = size_of(buf), _now()
-        for instrument in self.carrier.instruments:
-            instrument.sent(self.me, peer, tag, size, since, until, since, _NAN, 0.0, token)
+        for sent in self.carrier.instruments.sent:
+            sent(self.me, peer, tag, size, since, until, since, _NAN, 0.0, token)
         return peer
 
     def expect(self, source: int, tag: int) -> int | None:
@@ -135,15 +133,15 @@ class TracedComm(MPI.Intracomm):
         if token is None:
             token = self._next(self._received, source, tag, peer, self.me)
         size, until = status.Get_count(MPI.BYTE), _now()
-        for instrument in self.carrier.instruments:
-            instrument.completed(peer, self.me, tag, size, since, until, _NAN, 0.0, token)
+        for completed in self.carrier.instruments.completed:
+            completed(peer, self.me, tag, size, since, until, _NAN, 0.0, token)
 
     def tell_wait(self, why: Wait, since: float, peer: int = NO_PEER, token: int = 0) -> None:
         """Tell of a wait that has ended."""
         self.goes_on()
         until = _now()
-        for instrument in self.carrier.instruments:
-            instrument.waited(why, since, until, peer, token)
+        for waited in self.carrier.instruments.waited:
+            waited(why, since, until, peer, token)
 
     # -- receiving
 

@@ -8,13 +8,14 @@ from typing import Any
 
 from mpi4py import MPI
 
-from emulator.comm import completion, refused
+from emulator.comm import algorithms, completion, refused
 from emulator.comm.communicator import EmulatedComm
 from emulator.comm.management import context_number
+from emulator.control import Control
 from emulator.errors import UsageError, on_root
 from emulator.network import Network, load
 from emulator.units import parse_pace
-from emulator.wire import automatic_pace, threads
+from emulator.wire import threads
 from emulator.wire.engine import WireEngine
 
 
@@ -54,7 +55,16 @@ def emulate(
     completion.install()
     refused.refuse_outside()
     threads.watch()
-    sized = on_root(comm, lambda: (load(network) if isinstance(network, str) else network).sized(comm.Get_size()))
+
+    def on_one() -> tuple[Network, str | None]:
+        loaded = load(network) if isinstance(network, str) else network
+        return loaded.sized(comm.Get_size()), algorithms.name() if collectives is None else None
+
+    sized, name = on_root(Control(comm), on_one)
+    if name is not None:
+        algorithms.pin(name)
+        # Paced, to load it at the first collective would make that late.
+        collectives = name if pace is None or pace == "none" else algorithms.find(name)
     engine = WireEngine(comm, sized, factor, compute == "measured", seed)
     _drain_before_finalize(engine)
     emulated = EmulatedComm(engine, comm.Dup(), context_number("world"), collectives)
@@ -66,6 +76,8 @@ def emulate(
 
 def _find_pace(engine: WireEngine, emulated: EmulatedComm, tick: Callable[[float], object]) -> None:
     """Choose the pace, and forget that messages were sent for it."""
+    from emulator.wire import automatic_pace
+
     engine.automatic = True
     pace, emulated.notice = automatic_pace.find_pace(emulated, tick)
     engine.set_pace(pace)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mpi4py import MPI
 
@@ -18,12 +18,14 @@ from emulator.core.clock import Clock
 from emulator.core.message import FOLLOWS, Arrival
 from emulator.core.routes import Route
 from emulator.network import Network
-from emulator.wire import automatic_pace, header
-from emulator.wire.clock_sync import refuse_below, synchronise
+from emulator.wire import header, idle_yield
 from emulator.wire.header import ACK, HEADERS_TAG
 from emulator.wire.pacing import Pacer, summarise
 from emulator.wire.shared_clocks import SharedClocks
 from emulator.wire.waiting import Waiting
+
+if TYPE_CHECKING:
+    from emulator.wire.clock_sync import Sync
 
 _pack = header.HEADER.pack
 _unpack_from = header.HEADER.unpack_from
@@ -31,6 +33,8 @@ _SIZE = header.SIZE
 _PACKED = header.PACKED
 _ANY, _BYTE = MPI.ANY_SOURCE, MPI.BYTE
 _NAP_PER_RANK_S = 25e-6  # where ranks share a core, a look that finds nothing takes it from the one that is waited for
+# Where the sender of a message wakes its receiver; what wakes none, such as a death, is noticed after such a nap.
+_LONG_NAP_PER_RANK_S, _LONGEST_NAP_S = 1e-3, 10e-3
 _SPIN_S = 60e-6
 _REAPED_AT = 64
 
@@ -56,19 +60,28 @@ class WireEngine(Waiting):
         self.shared = SharedClocks(self.wire, network)
         host = network.host_of(rank)
         self._crowded = self.shared.ranks_here > clocks.cores()  # no rank may spin
+        self.wakeups = self.shared.wakeups
+        self._mpi_yields = idle_yield.switch()
+        self._woken = self.wakeups.available and self.shared.machines == 1
         latency = network.smallest_latency() or network.hosts[host].loopback.alpha
         pacer = Pacer(self.shared, pace, latency, 0.0 if self._crowded else _SPIN_S)
         clock = Clock(network.hosts[host].slowdown, measured)
         super().__init__(network, rank, self.wire.Get_size(), seed, clock, pacer, self.shared.cards(host))
         # None on one machine, whose ranks all read the same clock.
-        self.sync = synchronise(self.wire) if self.shared.machines > 1 else None
+        self.sync: Sync | None = None
+        if self.shared.machines > 1:
+            from emulator.wire.clock_sync import synchronise  # needs numpy, as automatic_pace does
+
+            self.sync = synchronise(self.wire)
         self.judged = (0, 0)
         self.automatic = False
         self._outgoing: deque[tuple[MPI.Request, Any]] = deque()
+        self._long: list[MPI.Request] = []
         self._kept: deque[tuple[Any, Any]] = deque()
         self._status = MPI.Status()
         self._drained = False
-        self._pause = clocks.Backoff(0.0)
+        self._taken_in = 0
+        self._pause = clocks.Backoff(0.0, yields=0)
         self.set_pace(pace)
         self.wire.Barrier()
 
@@ -81,14 +94,17 @@ class WireEngine(Waiting):
             The pace makes latencies shorter than the clocks of several machines agree to.
         """
         if pace and self.sync is not None:
+            from emulator.wire.clock_sync import refuse_below
+
             refuse_below(self.sync.residual, self.pacer.latency * pace)
         if self.shared.is_leader:
             # Emulated now stays now: without this a new pace would move it by all the time that has passed.
             self.shared.pacing[0] += self.clock.t * (self.pacer.pace - pace)
         self.pacer.pace = pace
         self.pacer.spin = 0.0 if self._crowded else _SPIN_S
-        self._nap = max(100e-6, _NAP_PER_RANK_S * self.shared.ranks_here / clocks.cores())
-        self._pause.yields = 2 if self._crowded else 200
+        ranks_per_core = self.shared.ranks_here / clocks.cores()
+        self._nap = max(100e-6, _NAP_PER_RANK_S * ranks_per_core)
+        self._long_nap = min(max(500e-6, _LONG_NAP_PER_RANK_S * ranks_per_core), _LONGEST_NAP_S)
 
     # -- sending
 
@@ -100,7 +116,13 @@ class WireEngine(Waiting):
             self._ship(_pack(context, tag, flags, first, service, size, token) + payload, route.destination)
             return None
         self._ship(_pack(context, tag, flags | FOLLOWS, first, service, size, token), route.destination)
-        return self.wire.Isend((payload, size, _BYTE), route.destination, header.payload_tag(token))
+        transfer = self.wire.Isend((payload, size, _BYTE), route.destination, header.payload_tag(token))
+        self._long = [*(one for one in self._long if one), transfer]
+        return transfer
+
+    def payloads_under_way(self) -> bool:
+        self._long = [one for one in self._long if one]  # a request of MPI is null once its owner has found it complete
+        return bool(self._outgoing or self._kept or self._long)
 
     def reply(self, message: Arrival, time: float) -> None:
         self._ship(_pack(message.context, 0, ACK, time, 0.0, 0, message.token), message.source)
@@ -111,6 +133,7 @@ class WireEngine(Waiting):
             self._outgoing.append((request, packet))
             if not len(self._outgoing) % _REAPED_AT:
                 _reap(self._outgoing)
+        self.wakeups.shipped(destination)
 
     def keep(self, transfer: Any, payload: Any) -> None:
         if transfer is not None:
@@ -131,6 +154,10 @@ class WireEngine(Waiting):
         while True:
             try:
                 message = self.wire.Improbe(_ANY, HEADERS_TAG, status)
+                if message is None and self.wakeups.marks[self.wakeups.place]:
+                    # MPI makes progress after it has looked: what this look has brought in, the next one finds. It
+                    # must not be missed before a sleep.
+                    message = self.wire.Improbe(_ANY, HEADERS_TAG, status)
                 if message is None:
                     break
                 data = bytearray(status.Get_count(_BYTE))
@@ -138,6 +165,7 @@ class WireEngine(Waiting):
             except MPI.Exception as error:
                 self._learn_of_failure(error)
                 continue
+            self._taken_in += 1
             context, tag, flags, first, service, size, token = _unpack_from(data)
             if flags & ACK:
                 self.acknowledged(token, first)
@@ -154,7 +182,11 @@ class WireEngine(Waiting):
         self.wire.Ack_failed()
         failed = self.wire.Get_failed()
         whole = self.wire.Get_group()
+        self.wake_all()  # they have the news, or will have it soon
         self.dead.update(failed.Translate_ranks(list(range(failed.Get_size())), whole))
+
+    def wake_all(self) -> None:
+        self.wakeups.wake_all()
 
     # -- all ranks together
 
@@ -170,6 +202,8 @@ class WireEngine(Waiting):
             return
         self.pacer.hold(t)
         if self.automatic:
+            from emulator.wire import automatic_pace
+
             automatic_pace.adapt(comm)
         comm.control.Barrier()
         now = clocks.perf_counter()
@@ -199,10 +233,12 @@ class WireEngine(Waiting):
         if self._drained or MPI.Is_finalized():
             return
         self._drained = True
-        clocks.wait_until(lambda: self._made_progress() and not self._outgoing, longest=1e-3)
+        self.wakeups.pay()
+        nap = clocks.polite_nap(self.shared.ranks_here)
+        clocks.wait_until(lambda: self._made_progress() and not self._outgoing, longest=nap)
         try:
             together = self.wire.Ibarrier()
-            clocks.wait_until(lambda: self._made_progress() and together.Test(), longest=1e-3)
+            clocks.wait_until(lambda: self._made_progress() and together.Test(), longest=nap)
         except MPI.Exception:
             return  # a rank died: no other waits for this one
 

@@ -17,10 +17,12 @@ from collections.abc import Sequence
 from mpi4py import MPI
 
 from emulator.core.cards import CELLS, Cards, Queue
+from emulator.core.wall_clock import cores
 from emulator.errors import UsageError
 from emulator.network import Network
 from emulator.wire import shared_flows
 from emulator.wire.shared_flows import SharedFlows
+from emulator.wire.wakeups import LINE, Wakeups
 
 PACING = 8
 LINKS_LOCK, PACING_LOCK = 0, 1
@@ -63,6 +65,7 @@ class SharedClocks:
     shared : for each host, whether more than one rank uses its card
     machines : how many real machines the job runs on
     ranks_here, is_leader : how many ranks this machine runs, and whether this one speaks for them
+    wakeups : how ranks of this machine wake each other
     """
 
     def __init__(self, control: MPI.Intracomm, network: Network) -> None:
@@ -73,7 +76,8 @@ class SharedClocks:
         self.shared = [ranks[host] > 1 for host in range(self.hosts)]
         self._links = len(network.links)
         self._asked = network.plan.protocol is not None  # receivers let messages go out of their senders' cards
-        length = 8 * (PACING + CELLS * (2 * self.hosts + self._links))
+        clocks = 8 * (PACING + CELLS * (2 * self.hosts + self._links))
+        length = clocks + LINE - clocks % LINE + LINE * size
         machine: MPI.Intracomm = control.Split_type(MPI.COMM_TYPE_SHARED)  # type: ignore[assignment]
         homes = control.allgather(machine.bcast(control.Get_rank()))
         _check_machines(homes, placed, network)
@@ -86,8 +90,9 @@ class SharedClocks:
         if network.plan.sharing == "packet":
             file = common_file(machine, shared_flows.LENGTH)
             self.flows = SharedFlows(network, file, RecordLock(file, 0))
-        self.cells = memoryview(self._map).cast("d")
+        self.cells = memoryview(self._map)[:clocks].cast("d")
         self.pacing = self.cells[:PACING]
+        self.wakeups = Wakeups(self._map, length - LINE * size, control.Get_rank(), size, cores())
         machine.Free()
 
     def cards(self, host: int) -> Cards:

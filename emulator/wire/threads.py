@@ -71,6 +71,7 @@ def install() -> None:
     for kind, names in ((MPI.Request, completion.METHODS), (MPI.Prequest, ("Startall",))):
         methods = {name: classmethod(_of_requests(vars(kind)[name].__func__)) for name in names}
         replace_methods(kind, methods)
+    Waiting.threaded = True
     Waiting.doze = _unlocked(Waiting.doze)  # type: ignore[method-assign]
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -101,26 +101,32 @@ class Training:
         batch = self._orders[epoch][place * self.batch : (place + 1) * self.batch]
         return batch[shard * self.batch // self.shards : (shard + 1) * self.batch // self.shards]
 
-    def gradient(self, weights: np.ndarray, step: int, shard: int) -> np.ndarray:
-        """The gradient of one virtual shard of one step, as `slope` returns it."""
-        return self.slope(weights, self.rows(step, shard))
+    def gradients(self, weights: np.ndarray, step: int, shards: Sequence[int]) -> np.ndarray:
+        """The gradients of some virtual shards of one step, as `slope` returns them; each has the bits it has alone."""
+        rows = [self.rows(step, shard) for shard in shards]
+        if len({len(one) for one in rows}) == 1:
+            return self.slope(weights, np.stack(rows))
+        return np.array([self.slope(weights, one) for one in rows]).reshape(len(rows), self.parameters + 1)
 
     def slope(self, weights: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Sum over rows of the loss' gradient; the sum of the losses is appended as a last element."""
+        """Sum over rows of the loss' gradient; the sum of the losses is appended as a last element.
+
+        `rows` may have further axes before the last: each set of rows has a sum of its own.
+        """
         chosen = self.data[rows]
-        pixels, labels = chosen[:, :_PIXELS], chosen[:, _PIXELS].astype(np.int64)
+        pixels, right = chosen[..., :_PIXELS], chosen[..., _PIXELS:] == np.arange(_DIGITS)
         w1, b1, w2, b2 = self._layers(weights)
         inner = np.tanh(pixels @ w1 + b1)
         scores = inner @ w2 + b2
-        scores -= scores.max(axis=1, keepdims=True)
+        scores -= scores.max(axis=-1, keepdims=True)
         chance = np.exp(scores)
-        chance /= chance.sum(axis=1, keepdims=True)
-        each = np.arange(len(labels))
-        loss = -np.log(chance[each, labels]).sum()
-        chance[each, labels] -= 1.0
+        chance /= chance.sum(axis=-1, keepdims=True)
+        loss = -np.log(chance[right].reshape(rows.shape)).sum(axis=-1)
+        chance -= right
         back = (chance @ w2.T) * (1.0 - inner * inner)
-        parts = (pixels.T @ back, back.sum(axis=0), inner.T @ chance, chance.sum(axis=0), np.array([loss]))
-        return np.concatenate([part.ravel() for part in parts])
+        first, second = pixels.swapaxes(-1, -2) @ back, inner.swapaxes(-1, -2) @ chance
+        parts = (first, back.sum(axis=-2), second, chance.sum(axis=-2), loss)
+        return np.concatenate([part.reshape(*rows.shape[:-1], -1) for part in parts], axis=-1)
 
     def _layers(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         first = _PIXELS * self.hidden
@@ -154,7 +160,7 @@ class Training:
         """The oracle: the same training in one process; the final state and the loss of each step."""
         state, losses, way = self.begin(), [], REDUCTIONS[reduction]
         for step in range(steps):
-            parts = np.stack([self.gradient(state["weights"], step, shard) for shard in range(self.shards)])
+            parts = self.gradients(state["weights"], step, range(self.shards))
             losses.append(self.apply(state, way.decode(np.add.reduce(way.encode(parts)))))
         return state, losses
 

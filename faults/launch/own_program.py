@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ from emulator.units import format_time
 from faults import detect, policies
 from faults.launch import live
 from faults.launch.live import RanksAtWork
-from faults.launch.rank_watch import EARLY, RankWatch, environment, lost_early, parent_command
+from faults.launch.rank_watch import EARLY, TOLD_TO_END, RankWatch, environment, lost_early, parent_command
 from faults.launch.recoveries import in_words, recoveries
 from faults.platform import LOCAL
 from faults.policies import Policy
@@ -39,7 +38,6 @@ _BEGINNINGS = 5  # launches that may lose a rank before its loop, or their mpiru
 _LIMIT_S = 1.0
 _SHOWN = 4
 _NO_ENDS = "mpirun ended, and its ranks with it"
-_TOLD_TO_END = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
 
 def run(
@@ -174,11 +172,11 @@ class _Job:
     def _judge(self, processes: list[Process], status: int, ended_for: str, stalled: bool = False) -> int | None:
         said = [one.word for one in processes if one.word]
         own = max((one.code for one in processes if one.code and one.word in (outcome.LEFT, "")), default=0)
-        if outcome.ABORTED in said:  # even if the others came to the end meanwhile
+        if not outcome.END_ALL.isdisjoint(said):  # even if the others came to the end meanwhile
             return failed(processes, status, own)
         if outcome.succeeded(said) and not stalled:
             return max(own, 0)
-        if status in _TOLD_TO_END and not ended_for:
+        if status in TOLD_TO_END and not ended_for:
             return status
         why = self._not_by_itself(processes, ended_for, stalled)
         if why and self.early < _BEGINNINGS:
@@ -187,8 +185,8 @@ class _Job:
             return None
         killed = sorted((one for one in processes if one.killed), key=lambda one: one.at)
         if not said or outcome.failed(said) or not self.policy.relaunches:
-            return failed(processes, status, own, ended_for)
-        self.why, self.left = killed[0].how if killed else _NO_ENDS, sys.maxsize
+            return failed(processes, status, own, ended_for, stalled)
+        self.why, self.left = ended_for or (killed[0].how if killed else _NO_ENDS), sys.maxsize
         return None
 
     def _not_by_itself(self, processes: list[Process], ended_for: str, stalled: bool) -> str:
@@ -248,22 +246,23 @@ def check_program(program: Sequence[str], traced: bool = False) -> None:
         raise UsageError(f"a program is a Python file, {name!r} {what}: check the path, or give -m MODULE")
 
 
-def failed(processes: Sequence[Process], status: int, own: int, ended_for: str = "") -> int:
+def failed(processes: Sequence[Process], status: int, own: int, ended_for: str = "", stalled: bool = False) -> int:
     """Print why the program did not finish, if no rank has; returns the exit status.
 
     Parameters
     ----------
     status, own : exit status of mpirun, and the program's own
-    ended_for : why the launch was ended
+    ended_for, stalled : why the launch was ended, and whether because of a repair that did not move on
     """
     said = [one.word for one in processes if one.word]
     wanted = max((one.status for one in processes), default=0) or max(own, 0)
     behind = [one for one in processes if one.word == outcome.REACHED]
-    if ended_for:
-        _say(f"error: not recovered: {ended_for}")
-    elif behind and outcome.ABORTED not in said:
+    if behind and outcome.END_ALL.isdisjoint(said) and not stalled:
         ended = f"{said.count(outcome.LEFT)} of {len(said)} processes came to the end of the program"
-        _say(f"error: all steps are done, but {_list(behind)} behind the loop, where a result may be missing: {ended}")
+        how = _list(behind, ended_for)
+        _say(f"error: all steps are done, but {how} behind the loop, where a result may be missing: {ended}")
+    elif ended_for:
+        _say(f"error: not recovered: {ended_for}")
     elif said and not outcome.failed(said):
         _say(f"error: not recovered: every rank ended before the last step: {_list(processes)}")
     elif not said and status == 0 and not own:
@@ -276,9 +275,9 @@ def failed(processes: Sequence[Process], status: int, own: int, ended_for: str =
     return wanted or (status if 0 < status < 128 else NOT_RECOVERED)
 
 
-def _list(processes: Sequence[Process]) -> str:
-    """Some processes, and how they ended."""
+def _list(processes: Sequence[Process], ended_for: str = "") -> str:
+    """Some processes, and how they ended; if none has, why the launch did."""
     shown = [one.how for one in processes if one.code is not None]
     if not shown:
-        return _NO_ENDS
+        return ended_for or _NO_ENDS
     return "; ".join(shown[:_SHOWN]) + (f"; and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else "")

@@ -2,7 +2,7 @@
 
 a rank was killed before all had begun their loop      end the launch, start it again
 a rank ended itself before that, with a status > 0     end the launch: the others may wait for it for ever
-a rank called Abort                                    end the launch
+a rank called Abort, or no rank can do its step        end the launch
 mpirun lost its own job                                end the launch: it will spawn no process any more
 Open MPI ended the job for a send to a dead rank       end the launch, start it again: no error handler is asked there
 all ranks have ended, mpirun has not                   end the launch
@@ -17,6 +17,7 @@ from __future__ import annotations
 import math
 import os
 import shlex
+import signal
 import sys
 from collections.abc import Hashable, Iterable, Sequence
 from pathlib import Path
@@ -33,6 +34,8 @@ Mark = TypeVar("Mark", bound=Hashable)
 _LOST_JOB = b"LAUNCHER JOB OBJECT NOT FOUND"
 _SEND_TO_THE_DEAD = b"Send error after request freed"
 EARLY = "before all ranks had begun their loop"
+TOLD_TO_END = {128 + number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+"""Exit statuses of a program that was told to end."""
 _LOOK_S = 0.05
 _GRACE_S = 2.0  # in which the others may end by themselves
 STALL_S = 20.0
@@ -65,7 +68,7 @@ class RankWatch:
 
     Attributes
     ----------
-    why, late : why the launch was ended; empty if it ended by itself. Whether that was because of its deadline.
+    why, late : why the launch ended; empty if it did by itself. Whether that was because of its deadline.
     stalled : whether that was because of a repair that did not move on, or of Open MPI itself
     """
 
@@ -110,6 +113,14 @@ class RankWatch:
                 urgent = others_follow
         self.why = urgent
         return bool(urgent)
+
+    def ended(self, status: int) -> None:
+        """Note that mpirun was killed, and its ranks with it: their parents die as well, and record no end.
+
+        By the signals that tell a program to end it was not killed, but told so.
+        """
+        if status < 0 and 128 - status not in TOLD_TO_END and not self.why:
+            self.why = f"mpirun was killed by {signal.Signals(-status).name}, and its ranks with it"
 
     def _end(self, why: str) -> None:
         self.why = why
@@ -157,9 +168,9 @@ class RankWatch:
         """Why the launch must be ended: at once; and unless it ends by itself, as after an error of all ranks."""
         if self._lost_job:
             return "mpirun has lost track of its job, as after many spawned processes", ""
-        aborted = next((one for one in processes if one.said == outcome.ABORTED), None)  # it waits for its end
-        if aborted:
-            return aborted.how, ""
+        ender = next((one for one in processes if one.said in outcome.END_ALL), None)  # it waits for its end
+        if ender:
+            return ender.how, ""
         self._all_began = self._all_began or sum(one.began for one in processes) >= self.ranks
         if not self._all_began and (lost := lost_early(processes, self.ranks)):
             return f"{lost.how} {EARLY}", ""

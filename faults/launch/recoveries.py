@@ -44,6 +44,8 @@ def recoveries(
             gone = {place: at for place, at in left if place in dead and at <= over}
             left = [one for one in left if one not in gone.items()]
             facts |= {"left": bool(dead) and gone.keys() >= set(dead), "joined": list(joined)}
+            if not dead:
+                facts["cause"] = of[0]["cause"]
             if started := [one["started"] for one in of if one.get("started")]:
                 facts["started"] = started[0]
             facts |= {"policy": of[0]["policy"], "seconds": max(one["seconds"] for one in of), "lost_steps": lost}
@@ -84,13 +86,14 @@ def in_words(facts: dict[str, Any]) -> str:
     if "resumed" in facts:
         return f"restart: went on from step {facts['resumed']} after {format_time(facts['seconds'])}"
     dead, step = facts["dead"], facts["step"]
-    who = _ranks(dead) if dead else "a rank that waited"
     went = "left" if facts.get("left") else "died"
     if stopped := facts.get("stopped", 0):
         went = f"{'were' if len(dead) > 1 else 'was'} stopped" if stopped == len(dead) else "died or were stopped"
-    if facts.get("joined") and not dead:
-        who, went = f"{_ranks(facts['joined'])}", "joined"
-    line = f"{who} {went}{'' if step is None else f' in step {step}'}, {format_time(facts['at'])} after the start: "
+    if dead:
+        what = f"{_ranks(dead)} {went}"
+    else:
+        what = f"{_ranks(facts['joined'])} joined" if facts["joined"] else facts["cause"]
+    line = f"{what}{'' if step is None else f' in step {step}'}, {format_time(facts['at'])} after the start: "
     if step is None:
         return f"{line}the other {facts['ranks']} went on without"
     cost = format_time(facts["seconds"])

@@ -112,8 +112,8 @@ def _replay(training: Training, steps: int, workers: range, shards: list[dict[st
             complete = complete and len(seen) == len(shards)
             if not seen:
                 continue
-            parts = [training.gradient(weights, step, shard)[:-1] for shard in own]
-            pushed = (np.add.reduce(parts, axis=0) if parts else np.zeros_like(weights)) / training.batch
+            parts = training.gradients(weights, step, own)[:, :-1]
+            pushed = (np.add.reduce(parts, axis=0) if own else np.zeros_like(weights)) / training.batch
             total = np.zeros_like(weights) if total is None else total
             for shard in seen:
                 total[shard["first"] : shard["last"]] += pushed[shard["first"] : shard["last"]]

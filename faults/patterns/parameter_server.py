@@ -90,8 +90,8 @@ def _stepper(
                 worker.push(BALLAST, load)
             weights = worker.pull("model")
             with route.drill.computing():
-                parts = [training.gradient(weights, step, shard)[:-1] for shard in own]
-            total = np.add.reduce(parts, axis=0) if parts else np.zeros(training.parameters)
+                parts = training.gradients(weights, step, own)[:, :-1]
+            total = np.add.reduce(parts, axis=0) if own else np.zeros(training.parameters)
             worker.push("model", total / training.batch, closes=True)
         return worker.pull("model"), wrong
 

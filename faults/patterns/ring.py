@@ -51,7 +51,7 @@ class RingTraining:
         rank, size = comm.Get_rank(), comm.Get_size()
         own = self.training.own(rank, size)
         with self.drill.computing(self._declared_s * len(own) / self.training.shards):
-            parts = [self.training.gradient(self.state["weights"], step, shard) for shard in own]
+            parts = self.training.gradients(self.state["weights"], step, own)
             if self._grip_s:
                 work.grip(self._grip_s)
         self.state["losses"][step] = self.training.apply(self.state, self._total(parts, own))
@@ -69,14 +69,14 @@ class RingTraining:
         self._buffer = np.zeros(length + self._ballast, self.reduction.dtype)
         self._plan = AllReduce(comm, self._buffer, self._buffer, np.add)
 
-    def _total(self, parts: list[np.ndarray], own: range) -> np.ndarray:
+    def _total(self, parts: np.ndarray, own: range) -> np.ndarray:
         assert self._plan is not None
         if self.reduction.gathers:
             self._rows[own.start : own.stop] = parts
             self._plan.run()
             return np.add.reduce(self._rows, axis=0)
         length = self.training.parameters + 1
-        self._buffer[:length] = np.add.reduce([self.reduction.encode(part) for part in parts], axis=0) if parts else 0
+        self._buffer[:length] = np.add.reduce(self.reduction.encode(parts)) if own else 0
         self._buffer[length:] = len(own)
         self._plan.run()
         self.wrong += int((self._buffer[length:] != self.training.shards).sum())

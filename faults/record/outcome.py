@@ -5,6 +5,7 @@
         └─────────────► failed      it raised one in the loop, or recovery could not go on
                       quit          it ended itself in the loop, by sys.exit or MPI.Finalize
                       aborted       it called MPI's Abort: the job is to end
+                      wrong         its step cannot be done by any rank: the job is to end
                       corrupt       it ended itself because its state was not that of the other ranks
                       told          it left between two steps, as it was told to
                       cut-off       it stopped on the side of a cut that has no quorum
@@ -17,6 +18,7 @@ are written only under `faults.run`, which names their folder.
 from __future__ import annotations
 
 import atexit
+import hashlib
 import json
 import os
 import signal
@@ -37,8 +39,10 @@ MOST_SPAWNED = 1000
 """Rows of the board for spawned processes."""
 RECOVERIES = "recoveries"
 BEGAN, REACHED, LEFT, UNDONE, FAILED = "began", "reached", "left", "undone", "failed"
-QUIT, ABORTED, TOLD, CORRUPT, CUT_OFF = "quit", "aborted", "told", "corrupt", "cut-off"
-_ENDED_THEMSELVES = {FAILED, UNDONE, QUIT, ABORTED}
+QUIT, ABORTED, WRONG, TOLD, CORRUPT, CUT_OFF = "quit", "aborted", "wrong", "told", "corrupt", "cut-off"
+END_ALL = {ABORTED, WRONG}
+"""What a rank says that wants the whole job to end."""
+_ENDED_THEMSELVES = {FAILED, UNDONE, QUIT, *END_ALL}
 ENDS = "ends"
 
 
@@ -83,7 +87,7 @@ class Process:
             return f"{who} was stopped, and killed for that"
         if self.said == ABORTED:
             return f"{who} called Abort({self.status})"
-        if self.said in (FAILED, UNDONE):
+        if self.said in (FAILED, UNDONE, WRONG):
             return f"{who} ended by an error of the program"
         if self.said == TOLD:
             return f"{who} left as it was told to"
@@ -138,6 +142,17 @@ def fail(status: int = 0, word: str = FAILED) -> None:
         say(" ".join([UNDONE if behind else word, str(status), *([BEGAN] if before else [])]))
 
 
+def is_news(text: str) -> bool:
+    """Whether no other process of the job has asked this of the same text: what all of them find is printed once."""
+    if (where := folder()) is None:
+        return True
+    try:
+        os.close(os.open(where / f".{hashlib.sha256(text.encode()).hexdigest()}", os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
 def tell(**record: Any) -> None:
     """Append a record to this process' list of recoveries."""
     if file := _file():
@@ -178,3 +193,8 @@ def succeeded(said: Sequence[str]) -> bool:
 def failed(said: Sequence[str]) -> bool:
     """Whether a process ended itself, by an exception say, which a restart would only repeat."""
     return not _ENDED_THEMSELVES.isdisjoint(said)
+
+
+def one_failed() -> bool:
+    """Whether a process of this job ended itself."""
+    return (where := folder()) is not None and failed(words(where))

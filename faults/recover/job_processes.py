@@ -6,7 +6,6 @@ that are filled, in order: after the death of place 3 of 0..7, place 4 is rank 3
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -14,14 +13,13 @@ from mpi4py import MPI
 
 from emulator import carrier
 from emulator.comm import refused
-from emulator.errors import UsageError
 from faults.agree import survivor_group
 from faults.agree.survivor_group import Decision, RecoveryFailed, SurvivorGroup
 from faults.platform import LOCAL
 from faults.policies import Policy
 from faults.record.journal import What
 from faults.record.status_board import IN_STEPS, NO_RANK, REBUILDS
-from faults.recover import other_comms, spawning, world_calls
+from faults.recover import last_loop, other_comms, spawning, step_errors, world_calls
 from faults.recover.placement import Placement
 from faults.recover.survivor_comm import SurvivorComm
 from faults.recover.tag_ranges import TagRanges
@@ -35,42 +33,6 @@ if TYPE_CHECKING:
 _SPAWNS = 3  # failed attempts to let new processes in, before the survivors go on with fewer
 _RENEWALS = 20
 _LOOK_S = 1e-3
-TRIES, _TRIES_REVOKED, _TRIES_ELSEWHERE = 2, 4, 8
-_OF_DEATHS = {
-    getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED") if hasattr(MPI, name)
-}
-_OF_PROGRAMS = {
-    MPI.ERR_ARG, MPI.ERR_BUFFER, MPI.ERR_COMM, MPI.ERR_COUNT, MPI.ERR_GROUP, MPI.ERR_OP, MPI.ERR_RANK, MPI.ERR_ROOT,
-    MPI.ERR_TAG, MPI.ERR_TRUNCATE, MPI.ERR_TYPE,
-}  # fmt: skip
-"""Classes of errors that no death causes; others, such as ERR_OTHER and ERR_IN_STATUS, have both kinds of causes."""
-
-
-class _Last:
-    """The processes of the loop before in this program, and the communicator that it was given."""
-
-    processes: JobProcesses | None = None
-    comm: MPI.Intracomm | None = None
-
-
-def survivors_of_last_loop(comm: MPI.Intracomm, policy: Policy) -> MPI.Intracomm:
-    """The communicator for a program's next loop: `comm` itself, or if a loop has run on it, of the living.
-
-    Raises
-    ------
-    UsageError
-        One of the two loops spawns processes, which begin the program at its first loop.
-    """
-    last = _Last.processes
-    if last is not None and (last.policy.spawns or policy.spawns):
-        raise UsageError(
-            f"a program has one loop where processes are spawned, got a second one, by {policy.name!r} after "
-            f"{last.policy.name!r}: do both in one loop, or use policy 'shrink' or 'spare'"
-        )
-    if last is None or comm != _Last.comm:
-        _Last.comm = comm
-        return comm
-    return survivor_group.shrink(last.group.agree_comm)
 
 
 class JobProcesses:
@@ -97,7 +59,7 @@ class JobProcesses:
         self._checks = checks
         self.policy, self.at_least, self._drill = policy, at_least, drill
         if drill.platform.survives is None:
-            _Last.processes = self
+            last_loop.begins(self)
         refused.refuse_outside()
         if spares and drill.platform.survives is None and not drill.in_drill:
             world_calls.refuse_collectives_with_spares(comm, spares)
@@ -236,16 +198,11 @@ class JobProcesses:
 
     def tries(self, error: MPI.Exception) -> float:
         """How often a step may fail with such an error without a death, as far as this rank knows."""
-        of_death, revoked = error.Get_error_class() in _OF_DEATHS, self.revoked
-        if self.group.death_is_news() or (of_death and revoked):
-            return math.inf
-        if of_death or error.Get_error_class() == MPI.ERR_REQUEST:  # of another communicator, MPI.COMM_WORLD say
-            return _TRIES_ELSEWHERE
-        return _TRIES_REVOKED if revoked else TRIES
+        return step_errors.tries(error, self.group.death_is_news(), self.revoked)
 
     def programs_own(self, error: MPI.Exception) -> bool:
         """Whether an error of a step is the program's: a wrong argument, or a buffer that is too short."""
-        return error.Get_error_class() in _OF_PROGRAMS and self.tries(error) == TRIES
+        return step_errors.can_be_of_program(error) and self.tries(error) == step_errors.TRIES
 
     def revoke(self) -> None:
         """Wake every rank that waits for a message on the communicator in use.

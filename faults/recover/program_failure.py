@@ -30,8 +30,14 @@ if TYPE_CHECKING:
     from faults.inject.drill_context import DrillContext
 
 _PATIENCE_S = 2.0
-_DEATHS = [getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_REVOKED") if hasattr(MPI, name)]
+_DEATHS = [
+    getattr(MPI, name) for name in ("ERR_PROC_FAILED", "ERR_PROC_FAILED_PENDING", "ERR_REVOKED") if hasattr(MPI, name)
+]
 _ENDED_WITHIN_S = 10.0  # by the launcher, after an Abort
+
+
+class StepOfNoRank(UsageError):
+    """A step uses what no recovery repairs, so that no rank can do it, though some of its calls may return."""
 
 
 class _Loop:
@@ -148,13 +154,18 @@ def end_in_the_loop(error: BaseException, trace: TracebackType | None) -> None:
 def die_loudly(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """An uncaught exception must look like a crash: a process that exits with an error code is never missed.
 
-    Bad usage is one line; if all ranks have found it out, the exit status is 2.
+    Bad usage is one line; if all ranks have found it out, the exit status is 2. A rank that meets a death before its
+    loop has not failed: the launcher starts the program again.
     """
-    if isinstance(error, MPI.Exception) and error.Get_error_class() in _DEATHS and not _in_drill():
-        error = _of_a_death(error, trace)
+    early = False
+    if isinstance(error, MPI.Exception) and not _in_drill() and _means_a_death(error):
+        error, early = _of_a_death(error, trace), not _Loop.guarded
     leave_loop()  # what it does from here on is no call of the program in its loop
     usage = isinstance(error, UsageError)
-    outcome.fail(error.exit_code if isinstance(error, UsageError) else 0)
+    if isinstance(error, StepOfNoRank) and outcome.folder() is not None:
+        _end_all(f"error: {error}", error.exit_code, outcome.WRONG)
+    if not early:
+        outcome.fail(error.exit_code if isinstance(error, UsageError) else 0)
     if usage and _all_are_here():
         from emulator.launch.streams import print_error  # every rank pays for an import, and few end here
 
@@ -162,7 +173,7 @@ def die_loudly(kind: type[BaseException], error: BaseException, trace: Traceback
         MPI.Finalize()
         os._exit(error.exit_code)  # type: ignore[attr-defined]
     if usage or isinstance(error, RecoveryFailed):
-        print(f"error: {_name()}: {error}", file=sys.stderr)
+        _print_once(f"error: {_name()}: {error}", str(error))
     else:
         traceback.print_exception(kind, error, trace)
     _kill_myself()
@@ -172,12 +183,26 @@ def _in_drill() -> bool:
     return _Loop.drill is not None and _Loop.drill.in_drill
 
 
+def _means_a_death(error: MPI.Exception) -> bool:
+    """Whether a rank has died, by the error or, where collectives raise others, by what is known."""
+    if error.Get_error_class() in _DEATHS:
+        return True
+    if error.Get_error_class() not in (MPI.ERR_OTHER, MPI.ERR_IN_STATUS):
+        return False
+    try:
+        return MPI.COMM_WORLD.Get_failed().Get_size() > 0
+    except (MPI.Exception, NotImplementedError, AttributeError):  # MPI has no ULFM
+        return False
+
+
 def _of_a_death(error: MPI.Exception, trace: TracebackType | None) -> UsageError:
     """What to say of a call that met a dead rank where nothing is done again."""
     frames = traceback.extract_tb(trace)
     main = getattr(sys.modules["__main__"], "__file__", None)
     where = next((frame for frame in reversed(frames) if frame.filename == main), frames[0] if frames else None)
     line = f"{os.path.basename(where.filename)}:{where.lineno}: " if where else ""
+    if not _Loop.guarded:
+        return UsageError(f"{line}a rank died before the loop, got {error}: faults run starts the program again")
     return UsageError(
         f"{line}a rank has died, got {error}: in the loop use job.comm inside job.attempt(), and behind it job.comm, "
         "which has only living ranks"
@@ -191,13 +216,24 @@ def _abort(comm: MPI.Comm, errorcode: int = 0) -> NoReturn:
     if outcome.folder() is not None:
         drill = _Loop.drill if _Loop.entered else None
         step = "" if drill is None or drill.board is None else f" in step {drill.board.steps[drill.member]}"
-        print(f"{line}{step}: all ranks end", file=sys.stderr, flush=True)
-        sys.stdout.flush()
-        outcome.tell(aborted=MPI.COMM_WORLD.Get_rank(), at=LOCAL.clock.now())
-        outcome.fail(errorcode or 1, outcome.ABORTED)
-        LOCAL.clock.sleep(_ENDED_WITHIN_S)
-        _kill_myself()
+        _end_all(f"{line}{step}: all ranks end", errorcode or 1, outcome.ABORTED)
     _end(line, errorcode or 1, outcome.ABORTED)
+
+
+def _end_all(line: str, status: int, word: str) -> NoReturn:
+    """Have the launcher end all ranks, and wait for that."""
+    _print_once(line, line if word == outcome.ABORTED else word)
+    sys.stdout.flush()
+    outcome.tell(aborted=MPI.COMM_WORLD.Get_rank(), at=LOCAL.clock.now())
+    outcome.fail(status, word)
+    LOCAL.clock.sleep(_ENDED_WITHIN_S)
+    _kill_myself()
+
+
+def _print_once(line: str, text: str) -> None:
+    """Print a line, unless another rank has printed the same text."""
+    if outcome.is_news(text):
+        print(line, file=sys.stderr, flush=True)
 
 
 def _end(line: str, status: int, word: str = outcome.QUIT) -> NoReturn:

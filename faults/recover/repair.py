@@ -29,6 +29,7 @@ from faults.recover import preemption, spawning
 from faults.recover.job_processes import JobProcesses
 from faults.recover.preemption import Notice
 from faults.recover.program_failure import end_corrupt
+from faults.recover.restoring import Restoring
 from faults.recover.state_copies import CHANGED, CommitLog, State, StateCopies
 
 if TYPE_CHECKING:
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
 APART = 4
 """Steps from one copy of the state to the next where nothing is agreed on. A copy is most of what being ready costs: it
 goes to memory that no cache holds any more. A death costs up to three steps more than the one that it interrupts."""
-_TAG_FOUND = 30_004
 _DOZE_S = 8e-3  # longest sleep of a spare between two looks before any death: each takes a core from the others
+_SPARE, _NOT_JOINED = "a rank that waited died", "new processes did not join"
+_NO_DEATH = "no rank died, but a call or a checksum failed"
+"""Causes of recoveries in which no rank at work died."""
 
 
 def _always() -> bool:
@@ -50,7 +53,7 @@ class _FoundByAll(MPI.Exception):
     """A failure that every rank has found in the same data."""
 
 
-class Repairing:
+class Repairing(Restoring):
     """One rank's part of a repair, and its state; `faults.recover.step_loop` has the loop of steps.
 
     Attributes
@@ -229,8 +232,9 @@ class Repairing:
         """Rebuild and restore until both are done without another death."""
         processes = self._processes
         dead: set[int] = set()
-        places = set(processes.placement.places)
+        places, lets_in, lost = set(processes.placement.places), decision.grows, False
         while True:
+            lost = lost or not set(processes.group.alive) <= set(decision.alive)
             dead |= {place for place, one in processes.placement.places.items() if one not in decision.alive}
             self._note(
                 What.AGREED, alive=decision.alive, rounds=decision.rounds, spoiled=sorted(processes.group.spoiled)
@@ -266,6 +270,7 @@ class Repairing:
                 seconds=self._clock.now() - self._known_at, back_to=self.step,
                 ranks=len(processes.placement.places), joined=joined,
                 started=self._known_at - since if joined and since else None,
+                cause=_SPARE if lost else _NOT_JOINED if lets_in else _NO_DEATH,
             )  # fmt: skip
         self.recoveries += 1
         if places != set(processes.placement.places):
@@ -284,76 +289,6 @@ class Repairing:
             file=sys.stderr,
             flush=True,
         )
-
-    def _roll_back(self) -> None:
-        self._copies.put_back(self.state)
-        if self.levels is not None:
-            self.levels.roll_back()
-
-    def _restore(self) -> bool:
-        """Send the state to those that have none; false if that failed on this rank."""
-        self._processes.phase("restore")
-        group, table, holders = self._processes.group, self._processes.placement, self._processes.holders()
-        if not holders:
-            raise RecoveryFailed(
-                "restore", "no rank that holds the state is left alive: use checkpoints and --recovery restart"
-            )
-        giver = table.places[holders[0]]
-        takers = [table.places[place] for place in sorted(self._processes.fresh)]
-        try:
-            if group.rank == giver:
-                for taker in takers:
-                    self._copies.send(group.work_comm, taker, self.step)
-            elif group.rank in takers:
-                self._adopt(self._copies.receive(group.work_comm, giver))
-                self._roll_back()
-            if self.levels is not None:
-                self._restore_own(self.levels, giver)
-        except MPI.Exception as error:
-            self._interrupt(error)
-            return False
-        return True
-
-    def _adopt(self, step: int) -> None:
-        """Go on with what others have, who are at `step`."""
-        self.step = step
-        self._copies.adopt(step)
-        self._commits.adopt(step)
-
-    def _restore_own(self, levels: Levels, giver: int) -> None:
-        """Restore the ranks' own arrays: from the buddies' memory, or all of them from disk where that is lost."""
-        at_work = sorted(self._processes.placement.places)
-        fresh = [at_work.index(place) for place in self._processes.fresh]
-        if self.step == 0 or levels.memory_has(len(at_work), fresh):
-            if self.place is not None:
-                levels.from_memory(self.comm, self.step, fresh)
-                self.drill.journal.write(What.LEVEL, level="memory", step=self.step)
-            return
-        found = self._newest_on_disk(levels, giver)
-        for text in levels.passed_over:
-            self.drill.journal.write(What.DAMAGED, why=text)
-        if found < 0:
-            raise RecoveryFailed(
-                "restore", "a rank and its buddy are both lost, and there is no intact checkpoint on disk"
-            )
-        self._adopt(found)
-        self.drill.journal.write(What.ROLLED_BACK, step=self.step)
-        if self.place is not None:
-            levels.from_disk(self.comm, self.step, self._copies.newest)
-            self._roll_back()
-            self.drill.journal.write(What.LEVEL, level="disk", step=self.step)
-
-    def _newest_on_disk(self, levels: Levels, finder: int) -> int:
-        """The step that one process finds, on every living one, waiting ones included; below 0 for none."""
-        group, step = self._processes.group, np.zeros(1, np.int64)
-        if group.rank != finder:
-            group.work_comm.Recv(step, finder, _TAG_FOUND)
-            return int(step[0])
-        step[0] = levels.newest_on_disk()
-        for process in group.alive:
-            if process != finder:
-                group.work_comm.Send(step, process, _TAG_FOUND)
-        return int(step[0])
 
     def _join(self) -> None:
         """Get the state, as a spawned process that has its place already."""

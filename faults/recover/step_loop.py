@@ -26,7 +26,6 @@ which sends it, is the lowest living rank that holds the state.
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import TracebackType
 from typing import TYPE_CHECKING
 
 from mpi4py import MPI
@@ -37,13 +36,16 @@ from faults.inject.drill_context import DrillContext
 from faults.record.journal import What
 from faults.record.status_board import AGREES
 from faults.recover import spawning
+from faults.recover.attempt import Attempt
 from faults.recover.cut_off import check_quorum, stop_without_quorum
-from faults.recover.job_processes import TRIES, JobProcesses, survivors_of_last_loop
+from faults.recover.job_processes import JobProcesses
+from faults.recover.last_loop import survivors_of_last_loop
 from faults.recover.preconditions import check_policy, check_state, check_survival, context_of
 from faults.recover.preemption import Notice, never
-from faults.recover.program_failure import GuardedLoop, depart
+from faults.recover.program_failure import GuardedLoop, StepOfNoRank, depart
 from faults.recover.repair import APART, Repairing
 from faults.recover.state_copies import LOOKS, State
+from faults.recover.step_errors import TRIES
 
 if TYPE_CHECKING:
     from faults.recover.multilevel import Levels
@@ -64,7 +66,7 @@ class Recovering(Repairing, GuardedLoop):
         super().__init__(processes, state, drill, levels, every, notice, rejoin, checksum)
         self._boundary_at = self._clock.now()
         self._may_change = processes.policy.later or self._told is not never
-        self._try = _Attempt(self)
+        self._try = Attempt(self)
 
     # -- the loop ----------------------------------------------------------------------------------
     def next(self, steps: int) -> bool:
@@ -96,7 +98,7 @@ class Recovering(Repairing, GuardedLoop):
         """Whether no step is left to do."""
         return self._ended
 
-    def attempt(self) -> _Attempt:
+    def attempt(self) -> Attempt:
         """One try of one step: afterwards it is done, or the job is repaired and back before a step to be done."""
         return self._try
 
@@ -136,7 +138,7 @@ class Recovering(Repairing, GuardedLoop):
             self._left_by = error
             times = f"step {step} failed {self._in_vain[1]} times without a death"
             if limit > TRIES:
-                raise UsageError(f"{times}: {_FOREIGN}, got {error}") from error
+                raise StepOfNoRank(f"{times}: {_FOREIGN}, got {error}") from error
             error.add_note(times)
             raise error
 
@@ -211,53 +213,6 @@ _FOREIGN = (
     "MPI.COMM_WORLD, what was made from it, and what was made before a recovery do not work after it: use job.comm, "
     "and make requests anew"
 )
-
-
-class _Attempt:
-    """One try of one step, made once: this is what being ready costs in every step, so it is kept short."""
-
-    __slots__ = ("_implied", "_in_drill", "_job", "_watched")
-
-    def __init__(self, job: Recovering) -> None:
-        self._job, self._implied = job, not job.every
-        self._in_drill, self._watched = job.drill.in_drill, not job.drill.silent
-
-    def __enter__(self) -> None:
-        self._job.comm.open()
-        if self._watched:
-            self._job.drill.working_on(self._job.step)
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> bool:
-        job = self._job
-        if kind is None and self._implied:
-            known = job.step  # steps that all ranks have finished
-            step = known + 1
-            if not step % APART or step == job._steps:
-                failed = job._hidden_death() or job._corruption()
-                if failed is not None:
-                    job._fail(failed)
-                    job.comm.close()
-                    return True
-            job.step = step
-            if not step % APART:
-                job._copies.keep(step, job.state)
-            if self._in_drill:
-                job._commits.finish()
-                job._commits.commit(known - known % APART)
-            if not step % APART and job._may_change:
-                job._at_boundary()
-            job.comm.close()
-            return True
-        if error is not None and (not isinstance(error, MPI.Exception) or job._processes.programs_own(error)):
-            job._left_by = error
-            if isinstance(error, Exception) and job.place is not None:
-                job._copies.check(job.state)  # a value of another type explains most errors
-            return False
-        job._finish(error)
-        job.comm.close()
-        return True
 
 
 def recovering(

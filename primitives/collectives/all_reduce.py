@@ -10,8 +10,7 @@ algorithm              time (p = 2^k; see the modules for other p)         good 
 `tree`                 2 ceil(lg p) (alpha + n beta) + ceil(lg p) n gamma  comparison
 =====================  ==================================================  ==========================================
 
-``auto`` decides by these formulas and by how many ranks share a core (see `primitives.collectives.tuning`), and from
-measured terms where `tuning.set_terms` has set them.
+``auto`` decides by these formulas and by how many ranks share a core (see `primitives.collectives.tuning`).
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ Comput. 69 (2009).
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, cycle, islice, repeat, tee, zip_longest
 from typing import Any
 
@@ -120,26 +120,26 @@ class _Phase(PersistentCollective):
         sent = [None] * again.start + self.sends[: len(again)]
         self._kept = list(islice(zip_longest(receives, operands, onward, posts, sent), self.count))
 
-    def _made(self) -> Iterator[_Hop]:
-        """Give the hops of one run; their requests are made, and begin, when their turn comes."""
+    def _make(self) -> Iterator[Request]:
+        """One run; its requests are made, and begin, when their turn comes."""
         comm, left, right, tag, again = self.comm, self.left, self.right, self.tag, self._again()
         theirs, ours, operands = self._views()
-        receives = (comm.Irecv(message(view), left, tag) for view in theirs)
-        starts = (comm.Isend(message(view), right, tag) for view in ours)
-        posted = deque(islice(receives, self.ahead))
-        self.first = list(islice(starts, self.segments))
+        posted = deque(comm.Irecv(message(view), left, tag) for view in islice(theirs, self.ahead))
+        self.first = [comm.Isend(message(view), right, tag) for view in islice(ours, self.segments)]
         sends: deque[Any] = deque()
         self.sends = sends
-
-        def onward() -> None:
-            sends.extend(islice(starts, 1))
-
-        def post() -> None:
-            posted.append(next(receives))
-
         for hop, operand in enumerate(operands):
+            yield posted.popleft()
+            if operand:
+                self.op(*operand)
             more = hop in again
-            yield posted.popleft(), operand, onward, post if more else None, sends.popleft() if more and sends else None
+            sent = sends.popleft() if more and sends else None
+            for view in islice(ours, 1):
+                sends.append(comm.Isend(message(view), right, tag))
+            if sent is not None:
+                yield sent
+            if more:
+                posted.append(comm.Irecv(message(next(theirs)), left, tag))
 
     def hops(self) -> Iterator[Request]:
         """The algorithm without the final wait for its sends.
@@ -147,9 +147,11 @@ class _Phase(PersistentCollective):
         At most `ahead` receives are posted. The send that began half as many hops ago is complete before another is.
         """
         self.phase(self.name)
+        if not self.keeps:
+            yield from self._make()
         for start in self._starts:
             start()
-        for receive, operands, onward, post, sent in self._kept if self.keeps else self._made():
+        for receive, operands, onward, post, sent in self._kept:
             yield receive
             if operands:
                 self.op(*operands)
@@ -199,7 +201,7 @@ class ReduceScatter(_Phase):
     def _views(self) -> tuple[Iterator[Array], Iterator[Array], Iterator[Any]]:
         blocks, segments, count = self._blocks, self.segments, self.count
         first = split(blocks[self.left], segments)  # block r-1 is the one that this rank sends on its way
-        addends, again = tee(chain.from_iterable(split(blocks[i], segments) for i in self._arriving()))
+        addends, again = tee(_pieces(blocks, self._arriving(), segments))
         fitting = (
             place if place.size == like.size else place[: like.size]
             for place, like in zip(cycle(self._places), again, strict=False)
@@ -233,8 +235,8 @@ class AllGather(_Phase):
         self._keep()
 
     def _views(self) -> tuple[Iterator[Array], Iterator[Array], Iterator[Any]]:
-        route = (split(self._blocks[(self.rank - step) % self.size], self.segments) for step in range(self.size))
-        ours, theirs = tee(chain.from_iterable(route))
+        route = ((self.rank - step) % self.size for step in range(self.size))
+        ours, theirs = tee(_pieces(self._blocks, route, self.segments))
         return islice(theirs, self.segments, None), islice(ours, self.count), repeat((), self.count)
 
 
@@ -278,6 +280,13 @@ def segments_of(comm: MPI.Intracomm, block_bytes: int, segment: int | None) -> i
     if segment < 0:
         raise UsageError(f"a segment must be >= 0 bytes, got {segment}: 0 sends whole blocks, None chooses")
     return max(1, -(-block_bytes // segment)) if segment else 1
+
+
+def _pieces(blocks: Sequence[Array], indices: Iterable[int], segments: int) -> Iterator[Array]:
+    """Give the segments of these blocks."""
+    if segments == 1:
+        return map(blocks.__getitem__, indices)
+    return chain.from_iterable(split(blocks[i], segments) for i in indices)
 
 
 def _places(like: Array, messages: int, segments: int, room: int) -> Sequence[Array]:

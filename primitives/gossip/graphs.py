@@ -19,14 +19,24 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from emulator.costs import graphs as priced
 from emulator.errors import UsageError
 
 _TRIES = 200
+_KEPT = 64  # draws of contacts: ranks may be some rounds apart
+
+
+class Contacts(NamedTuple):
+    """One random target of each rank, and the ranks that each one is the target of."""
+
+    targets: tuple[int, ...]
+    callers: list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -86,10 +96,30 @@ class Graph:
                 slots[j].append((slot, i))
         return tuple(tuple(i for _, i in sorted(senders)) for senders in slots)
 
-    def contacts(self, seed: int, round_number: int) -> tuple[int, ...]:
+    @cached_property
+    def pairs(self) -> NDArray[np.int64]:
+        """The edges of a two-way graph as rows (i, j), i < j."""
+        found = [(i, j) for i in range(self.size) for j in self.neighbours[i] if i < j]
+        return np.array(found, np.int64).reshape(-1, 2)
+
+    def contacts(self, seed: int, round_number: int) -> Contacts:
         """Draw one random target for every rank; all ranks draw the same, so every receive can name its source."""
-        rng = np.random.default_rng((seed, round_number))
-        return tuple(targets[int(rng.integers(len(targets)))] for targets in self.neighbours)
+        key = seed, round_number
+        if (drawn := self._drawn.get(key)) is None:
+            rng = np.random.default_rng(key)
+            drawn = Contacts(tuple(targets[int(rng.integers(len(targets)))] for targets in self.neighbours),
+                             [[] for _ in self.neighbours])  # fmt: skip
+            for i, target in enumerate(drawn.targets):
+                drawn.callers[target].append(i)
+            if len(self._drawn) >= _KEPT:
+                del self._drawn[next(iter(self._drawn))]
+            self._drawn[key] = drawn
+        return drawn
+
+    @cached_property
+    def _drawn(self) -> dict[tuple[int, int], Contacts]:
+        """The latest draws by seed and round: simulated ranks share them."""
+        return {}
 
     def reversed(self) -> Graph:
         """Turn every edge around."""
@@ -104,9 +134,9 @@ class Graph:
             frontier += fresh
         return seen
 
-    @property
+    @cached_property
     def connected(self) -> bool:
-        """Whether every rank can reach every other (strongly connected, if edges are one-way)."""
+        """Whether every rank can reach every other (strongly connected, if edges are one-way); found once."""
         everyone = self.size
         return everyone == 0 or len(self.reached()) == everyone == len(self.reversed().reached())
 
@@ -148,8 +178,9 @@ def ring(p: int) -> Graph:
     return _round("ring", p)
 
 
+@lru_cache(maxsize=8)
 def complete(p: int) -> Graph:
-    """Every rank to every other; degree p - 1."""
+    """Every rank to every other; degree p - 1. Made once for all simulated ranks: its edges are p (p - 1)."""
     return _round("complete", p)
 
 

@@ -113,7 +113,7 @@ class PushSum:
         if self.seed is None:
             return graph.neighbours[me], graph.sources(me)
         contacts = graph.contacts(self.seed, self.round)
-        return [contacts[me]], [source for source, target in enumerate(contacts) if target == me]
+        return [contacts.targets[me]], contacts.callers[me]
 
     def _take(self, until: int | list[tuple[int, int]]) -> None:
         """Wait for the messages of all rounds below a number, or for these."""

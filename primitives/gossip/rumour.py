@@ -31,7 +31,7 @@ from mpi4py import MPI
 from numpy.typing import NDArray
 
 from emulator.errors import UsageError
-from primitives.gossip.graphs import Graph, complete
+from primitives.gossip.graphs import Contacts, Graph, complete
 from primitives.peers import Peers
 
 MODES = ("push", "pull", "push-pull")
@@ -108,16 +108,16 @@ def _check(peers: Peers, rumour: NDArray, origin: int, mode: str, rounds: int | 
     return rounds_needed(peers.size, mode) if rounds is None else rounds
 
 
-def _round(peers: Peers, rumour: NDArray, heard: Heard, contacts: tuple[int, ...], mode: str, number: int) -> None:
+def _round(peers: Peers, rumour: NDArray, heard: Heard, contacts: Contacts, mode: str, number: int) -> None:
     """One round: contacts, then, with pull, answers. A rank informed in it forwards the rumour from the next one on."""
     me, knew = peers.rank, heard.at is not None
-    callers = [i for i, target in enumerate(contacts) if target == me]
+    target, callers = contacts.targets[me], contacts.callers[me]
     carries = knew and mode != "pull"
-    came = _deliver(peers, rumour, heard, [(contacts[me], carries)], callers, _CONTACT)
+    came = _deliver(peers, rumour, heard, [(target, carries)], callers, _CONTACT)
     if mode != "push":
         # A caller that brought the rumour needs no answer but an empty one.
         answers = [(i, knew and i not in came) for i in callers]
-        came |= _deliver(peers, rumour, heard, answers, [contacts[me]], _ANSWER)
+        came |= _deliver(peers, rumour, heard, answers, [target], _ANSWER)
     if came and not knew:
         heard.at = number
 
@@ -152,7 +152,7 @@ def traffic(
     knows[origin] = True
     exchanges, last = [], 0 if p == 1 else None
     for k in range(1, rounds + 1):
-        contacts = table.contacts(seed, k)
+        contacts = table.contacts(seed, k).targets
         pushed = [bool(knows[i]) and mode != "pull" for i in range(p)]
         exchanges.append([[(contacts[i], n * pushed[i])] for i in range(p)])
         after = knows.copy()
@@ -216,9 +216,9 @@ def _transition(p: int, k: int, mode: str) -> NDArray[np.float64]:
     return both
 
 
-def expected_rounds(p: int, mode: str = "push") -> float:
-    """E[rounds] on a complete graph of p <= 256 ranks, exactly."""
-    return float(sum(1 - done for done in distribution(p, mode)))
+def expected_rounds(p: int, mode: str = "push") -> float | None:
+    """E[rounds] on a complete graph of p <= 256 ranks, exactly; None for more."""
+    return None if p > _LARGEST_EXACT else float(sum(1 - done for done in distribution(p, mode)))
 
 
 def rounds_needed(p: int, mode: str = "push", failure: float = 1e-6) -> int:

@@ -112,26 +112,22 @@ def random_matching(graph: Graph, seed: int, round_number: int) -> Mixing:
     The draw depends on (seed, round) alone, so all ranks make the same one without talking.
     """
     rng = np.random.default_rng((seed, round_number))
-    edges = [(i, j) for i in range(graph.size) for j in graph.neighbours[i] if i < j]
-    free, pairs = set(range(graph.size)), []
-    for index in rng.permutation(len(edges)):
-        i, j = edges[index]
-        if i in free and j in free:
-            free -= {i, j}
-            pairs.append((i, j, 0.5))
+    ends, free, pairs = graph.pairs[rng.permutation(len(graph.pairs))], np.ones(graph.size, bool), []
+    while len(ends):  # one after the other, each taken if both ends are free: so are all that come first at both ends
+        place, first = np.arange(len(ends)), np.full(graph.size, len(ends))
+        for side in ends.T:
+            np.minimum.at(first, side, place)
+        taken = ends[(first[ends] == place[:, None]).all(axis=1)]
+        pairs += [(i, j, 0.5) for i, j in taken.tolist()]
+        free[taken] = False
+        ends = ends[free[ends].all(axis=1)]
     return _round(graph.size, pairs, f"random matching on {graph.name}")
 
 
-def expected_contraction(graph: Graph, seed: int = 0, draws: int = 4000) -> float:
-    """Contraction per round to expect of random matchings: sqrt(lambda_2(E[W])), as E||x||^2 shrinks by lambda_2.
+def pairwise_contraction(p: int) -> float:
+    """Contraction per round to expect of random matchings on the complete graph of p ranks.
 
-    A matching's W is a projection, W^T W = W. E[W] = I - sum over edges of P(edge) (e_i - e_j)(e_i - e_j)^T / 2, with
-    the probabilities estimated from `draws` matchings (2 % too large at worst: noise adds to the eigenvalue).
+    E||x||^2 shrinks by lambda_2(E[W]), as a matching's W is a projection. All pairs are equally likely to be among its
+    floor(p / 2) ones: E[W] = I - floor(p/2) / (p (p-1)) L, and all eigenvalues of L but one are p.
     """
-    mean = np.eye(graph.size)
-    for k in range(draws):
-        for i, partner in enumerate(random_matching(graph, seed, k).graph.neighbours):
-            for j in partner:
-                mean[i, i] -= 0.5 / draws
-                mean[i, j] += 0.5 / draws
-    return math.sqrt(max(0.0, float(np.linalg.eigvalsh(mean)[-2]))) if graph.size > 1 else 0.0
+    return math.sqrt(1 - (p // 2) / (p - 1)) if p > 1 else 0.0

@@ -73,7 +73,7 @@ class Coordinator:
         self._numbers = carrier.of(comm).state.setdefault(Coordinator, itertools.count(1))
         self._request = next(self._numbers)
         self._ledger = Ledger(0, self.living)
-        self._late: dict[int, set[tuple[int, int]]] = {rank: set() for rank in self.living}
+        self._late: dict[int, set[tuple[int, int]]] = {rank: set() for rank in self.living}  # of each that lives
         self._task_s: float | None = None
 
     def ask(self, tasks: Sequence[Any], **options: Any) -> Answer:
@@ -166,8 +166,7 @@ class Coordinator:
                     return
                 if passed:
                     wake = math.inf  # from here on the quorum decides
-                busy = [rank for rank in self.living if ledger.out[rank] or self._late[rank]]
-                message = self._next(min(wake, self._next_backup(job)), busy)
+                message = self._next(min(wake, self._next_backup(job)), self._busy)
                 if message is not None:
                     self._book(*message, job)
         finally:
@@ -176,19 +175,25 @@ class Coordinator:
     def _fill(self, job: Job) -> None:
         """Send every worker with room a batch; one to each before any worker gets a second."""
         ledger = job.ledger
+        overdue = [] if job.late is None else ledger.overdue(now(self.comm), job.late.late_after)
+        if not ledger.waiting and not overdue:
+            return
+        size = self._batch_size(ledger)
         for depth in range(self._prefetch + 1):
             for rank in list(self.living):
-                if rank not in self.living or self._late[rank]:
+                held = ledger.out.get(rank)
+                if held is None or self._late[rank]:
                     continue  # a send to another worker may have shown that this one is dead
-                out = len(ledger.out[rank])
-                if out > depth * self._batch_size(ledger):
+                out = len(held)
+                if out > depth * size:
                     continue
-                batch = ledger.take(rank, self._batch_size(ledger), now(self.comm))
-                if not batch and out == 0 and job.late is not None:
-                    batch = ledger.backup(rank, now(self.comm), job.late.late_after)
+                batch = ledger.take(rank, size, now(self.comm))
+                if not batch and out == 0 and overdue:
+                    batch = ledger.backup(rank, now(self.comm), overdue)
                 if batch:
                     arguments = wrap([job.tasks[task] for task in batch])
                     self._send(rank, "run", self._request, batch, arguments)
+                    size = self._batch_size(ledger)
 
     def _batch_size(self, ledger: Ledger) -> int:
         if self._batch is not None:
@@ -201,7 +206,7 @@ class Coordinator:
     def _book(self, rank: int, message: tuple[Any, ...], job: Job) -> None:
         """Enter a worker's report."""
         ledger, late = job.ledger, job.late
-        if rank not in self.living or message[0] != "done":
+        if rank not in self._late or message[0] != "done":
             return  # declared dead: its tasks run elsewhere
         self._phase("gather")
         _, request, packed, dropped = message
@@ -229,8 +234,8 @@ class Coordinator:
         ledger, late = job.ledger, job.late
         if late is None or late.late_after == math.inf:
             return math.inf
-        idle = [rank for rank in self.living if not ledger.out[rank] and not self._late[rank]]
-        return min((ledger.next_backup(rank, late.late_after) for rank in idle), default=math.inf)
+        idle = {rank for rank in self.living if not ledger.out[rank] and not self._late[rank]}
+        return ledger.next_backup(idle, late.late_after)
 
     def _leave(self, ledger: Ledger) -> None:
         """Cancel what is still out; its workers get no new task before they have reported it."""
@@ -238,6 +243,13 @@ class Coordinator:
             if ledger.out.get(rank):
                 self._late[rank] |= {(self._request, task) for task in ledger.out[rank]}
                 self._send(rank, "cancel", self._request, None)
+
+    @property
+    def _busy(self) -> Iterable[int]:
+        """Workers from whom a report will come, for an inbox that waits for each of them; else no matter which."""
+        if not self._inbox.ordered:
+            return self.living
+        return [rank for rank in self.living if self._ledger.out[rank] or self._late[rank]]
 
     def _next(self, until: float, owing: Iterable[int]) -> tuple[int, tuple[Any, ...]] | None:
         """The next message; None at the instant ``until``, after a death, or every `ASK_S` with a membership hook."""
@@ -252,7 +264,7 @@ class Coordinator:
         return unpack(mail)
 
     def _send(self, rank: int, *message: Any) -> None:
-        if rank not in self.living:  # it was found dead together with another one
+        if rank not in self._late:  # it was found dead together with another one
             return
         try:
             self._outbox.send(rank, pack(message))

@@ -21,6 +21,9 @@ from emulator.errors import UsageError
 from primitives.scatter_gather.attempt import check_retries
 from primitives.scatter_gather.outcome import Counts, Journal, Row
 
+Single = tuple[float, int, int]
+"""A task that one rank runs: when it was given, the task, and the rank."""
+
 
 class Ledger:
     """State of one request of tasks 0..tasks-1 among the living ranks `workers`; options as in `Coordinator.stream`."""
@@ -46,7 +49,8 @@ class Ledger:
         self.impossible: set[int] = set()
         self.out: dict[int, dict[int, float]] = {rank: {} for rank in workers}  # rank -> task -> start
         self._owners = None if where is None else [tuple(sorted(set(ranks))) for ranks in where]
-        self._queues: dict[tuple[int, ...] | None, deque[int]] = {}
+        self._queues: dict[tuple[int, ...] | None, deque[int]] = {}  # of the tasks that these ranks may run; None: all
+        self._served: dict[int, list[deque[int]]] = {}  # rank -> queues that name it
         self._doubled: dict[int, list[int]] = {}  # task with a backup -> ranks that run it
         self._retries, self._deaths = retries, deaths
         self._raised: dict[int, int] = {}
@@ -72,31 +76,41 @@ class Ledger:
 
     def take(self, rank: int, count: int, now: float) -> list[int]:
         """Up to ``count`` waiting tasks for ``rank``, from the longest queue that it may serve."""
-        queues = [queue for owners, queue in self._queues.items() if queue and _may(owners, rank)]
-        if not queues or count < 1:
+        if not self.waiting or count < 1:
             return []
-        queue = max(queues, key=len)
+        shared = () if self._owners is not None else self._queues.values()
+        queue = max((*shared, *self._served.get(rank, ())), key=len, default=None)
+        if not queue:
+            return []
         batch = [queue.popleft() for _ in range(min(count, len(queue)))]
         self.waiting -= len(batch)
         self.out[rank].update(dict.fromkeys(batch, now))
         self._count(batch)
         return batch
 
-    def backup(self, rank: int, now: float, older_than: float) -> list[int]:
-        """Start the task that has been out longest, if longer than ``older_than`` seconds, again on ``rank``."""
-        late = [found for found in self._eligible(rank) if found[0] + older_than <= now]
-        if not late:
-            return []
-        _, task, holder = min(late)
-        self.out[rank][task] = now
-        self._doubled[task] = [holder, rank]
-        self._count([task])
-        self.counts.backups += 1
-        return [task]
+    def overdue(self, now: float, older_than: float) -> list[Single]:
+        """The tasks that have been out on one rank alone for longer than ``older_than`` seconds, the oldest first."""
+        return [] if older_than == math.inf else [one for one in self._singles() if one[0] + older_than <= now]
 
-    def next_backup(self, rank: int, older_than: float) -> float:
-        """When :meth:`backup` will next have a task for ``rank`` (infinite: not until something changes)."""
-        return min((start + older_than for start, _, _ in self._eligible(rank)), default=math.inf)
+    def backup(self, rank: int, now: float, overdue: Iterable[Single]) -> list[int]:
+        """Start the first of these tasks that ``rank`` may run again on it."""
+        for start, task, holder in overdue:
+            still = self.out.get(holder, {}).get(task) == start and self._single(task)
+            if still and holder != rank and self._may(task, rank):
+                self.out[rank][task] = now
+                self._doubled[task] = [holder, rank]
+                self._count([task])
+                self.counts.backups += 1
+                return [task]
+        return []
+
+    def next_backup(self, idle: Collection[int], older_than: float) -> float:
+        """When :meth:`backup` will next have a task for one of ``idle`` (infinite: not until something changes)."""
+        for start, task, holder in self._singles() if idle else ():
+            ranks = idle if self._owners is None else self._owners[task]
+            if any(rank in idle and rank != holder for rank in ranks):
+                return start + older_than
+        return math.inf
 
     def finished(self, rank: int, rows: Sequence[Row]) -> list[tuple[int, int]]:
         """Book a worker's results; returns the (rank, task) of attempts that are to be cancelled now."""
@@ -150,17 +164,21 @@ class Ledger:
         del self.out[rank]
         self.counts.dead.append(rank)
         for owners, queue in self._queues.items():
-            if not any(_may(owners, worker) for worker in self.out):
+            if not self._possible(owners):
                 self.impossible.update(queue)
                 self.waiting -= len(queue)
                 queue.clear()
 
     def _wait(self, task: int) -> None:
         owners = None if self._owners is None else self._owners[task]
-        if not any(_may(owners, worker) for worker in self.out):
+        if not self._possible(owners):
             self.impossible.add(task)
             return
-        self._queues.setdefault(owners, deque()).append(task)
+        if owners not in self._queues:
+            queue = self._queues[owners] = deque()
+            for rank in owners or ():
+                self._served.setdefault(rank, []).append(queue)
+        self._queues[owners].append(task)
         self.waiting += 1
 
     def _count(self, batch: list[int]) -> None:
@@ -189,16 +207,19 @@ class Ledger:
         attempts = self._raised.get(task, 0) + self._killed.get(task, 0) + (error is None)
         return task, value, error, rank, attempts, seconds
 
-    def _eligible(self, rank: int) -> Iterable[tuple[float, int, int]]:
-        """(start, task, rank that runs it) of every task that has one attempt out and that ``rank`` could do too."""
-        for holder, tasks in self.out.items():
-            if holder == rank:
-                continue
-            for task, start in tasks.items():
-                owners = None if self._owners is None else self._owners[task]
-                if task not in self._doubled and task not in self.journal and _may(owners, rank):
-                    yield start, task, holder
+    def _singles(self) -> list[Single]:
+        """The tasks that have one attempt out, the oldest first."""
+        return sorted(
+            (start, task, holder)
+            for holder, tasks in self.out.items() for task, start in tasks.items() if self._single(task)
+        )  # fmt: skip
 
+    def _single(self, task: int) -> bool:
+        return task not in self._doubled and task not in self.journal
 
-def _may(owners: tuple[int, ...] | None, rank: int) -> bool:
-    return owners is None or rank in owners
+    def _may(self, task: int, rank: int) -> bool:
+        return self._owners is None or rank in self._owners[task]
+
+    def _possible(self, owners: tuple[int, ...] | None) -> bool:
+        """Whether a living rank may run a task of these owners."""
+        return bool(self.out) if owners is None else any(rank in self.out for rank in owners)

@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from emulator.core.matching import Matcher
+from emulator.core.matching import Matcher, release
 from emulator.core.message import ANY_SOURCE, ANY_TAG, Arrival
 
 SOURCES, TAGS = 3, 2
@@ -80,7 +80,7 @@ events = st.lists(
 @given(events)
 @settings(max_examples=1500)
 def test_receives_get_the_messages_that_time_and_order_give_them(events: list[tuple[Any, ...]]) -> None:
-    matcher, plain = Matcher(lambda receive, message: receive.take(message)), PlainMatcher()  # type: ignore[arg-type, return-value]
+    matcher, plain = Matcher(lambda receive, message: receive.take(message), []), PlainMatcher()  # type: ignore[arg-type, return-value]
     now, receives, last = 0.0, [], dict.fromkeys(range(SOURCES), 0.0)
     for number, (kind, *what) in enumerate(events, start=1):
         if kind == "message":
@@ -99,7 +99,7 @@ def test_receives_get_the_messages_that_time_and_order_give_them(events: list[tu
         elif kind == "advance":
             now += what[0]
             plain.advance(now)
-            matcher.release(now)
+            release(matcher.later, now)
         elif receives:  # an exact receive may have its message before its time: only wildcards can still be cancelled
             ours, theirs = receives[what[0] % len(receives)]
             if ours.source == ANY_SOURCE:
@@ -113,7 +113,7 @@ def test_receives_get_the_messages_that_time_and_order_give_them(events: list[tu
     left = matcher.next_time()
     early = [message.first for message in plain.under_way]
     assert left is None or left in early
-    matcher.release(NEVER)
+    release(matcher.later, NEVER)
     plain.advance(NEVER)
     ours = {one.number: one.message.order for one, _ in receives if one.message is not None}
     assert ours == plain.matches
@@ -124,7 +124,7 @@ def test_receives_get_the_messages_that_time_and_order_give_them(events: list[tu
 def test_a_probe_finds_the_earliest_message_and_the_receive_takes_it(
     sent: list[tuple[int, int]], where: int, which: int
 ) -> None:
-    matcher = Matcher(lambda receive, message: receive.take(message))  # type: ignore[arg-type, return-value]
+    matcher = Matcher(lambda receive, message: receive.take(message), [])  # type: ignore[arg-type, return-value]
     for order, (origin, its_tag) in enumerate(sent):
         message = Arrival(0, origin, its_tag, 0, float(order // 3), 0.0, 0, 0, None)
         message.order = order

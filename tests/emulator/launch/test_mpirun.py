@@ -206,6 +206,7 @@ def test_a_collective_that_a_death_cuts_short_is_not_reported(capfdbinary):
     [
         b"[host:123] PMIX ERROR: PMIX_ERR_UNREACH in file server.c at line 3146\n",
         b"[warn] Epoll MOD(4) on fd 21 failed. Old events were 6\n",
+        b"1 more process has sent help message help-mpi-api.txt / mpi-abort\n",
     ],
 )
 def test_the_runtimes_mutterings_are_shown_only_when_nobody_else_speaks(capfdbinary, others, shown, muttering):

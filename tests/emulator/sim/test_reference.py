@@ -9,6 +9,7 @@ import pytest
 
 from emulator import sim
 from emulator.carrier import Instrument
+from emulator.sim.failures import Failures
 from tests.emulator.sim import random_programs, reference
 
 
@@ -20,13 +21,21 @@ def test_random_programs_see_what_the_reference_says(per_host: int) -> None:
 
 
 def test_observed_messages_take_the_same_time_as_plain_ones() -> None:
-    """An instrument turns off the short way of plain messages."""
+    """An instrument that hears of sent messages turns off the short way of plain ones, with and without failures."""
     for seed in range(12):
         ranks = 2 + seed % 5
         plain = sim.run(partial(random_programs.program, seed=seed), ranks, "10gbe")
-        assert sim.run(partial(_observed, seed=seed), ranks, "10gbe") == plain, f"seed {seed}"
+        for failures in (None, Failures()):
+            observed = sim.run(partial(_observed, seed=seed), ranks, "10gbe", failures=failures)
+            assert observed == plain, f"seed {seed}"
+        assert sim.run(partial(random_programs.program, seed=seed), ranks, "10gbe", failures=Failures()) == plain
+
+
+class _Ears(Instrument):
+    def sent(self, *event: Any) -> None:
+        """Turn off the short way."""
 
 
 def _observed(comm: Any, seed: int) -> Any:
-    comm.carrier.instruments.append(Instrument())
+    comm.carrier.instruments.append(_Ears())
     return random_programs.program(comm, seed)

@@ -76,6 +76,20 @@ def test_a_poll_lets_time_pass_to_the_message() -> None:
     assert polls < 500
 
 
+def test_two_polls_of_a_rank_that_has_computed_take_no_time() -> None:
+    """One may end what it did before, and one begin what follows; from the third on it waits."""
+
+    def program(comm: Any) -> list[float]:
+        emulator.compute(comm, 1.0)
+        times = []
+        for _ in range(4):
+            comm.Iprobe(tag=1)
+            times.append(comm.now())
+        return times
+
+    assert sim.run(program, 2, plain(2)).results[0] == [1.0, 1.0, exactly(1.0 + 1e-6), exactly(1.0 + 1e-6)]
+
+
 def test_a_message_that_comes_while_a_rank_looks_for_it_is_seen_at_the_same_instant() -> None:
     """Without latency it has arrived when the second poll, which let rank 1 run, has found nothing."""
 

@@ -23,7 +23,7 @@ from faults.drill.request import Request
 from faults.patterns import work
 from faults.patterns.catalogue import CATALOGUE
 
-KILLS = 30
+KILLS = 20
 """Of the soak of the usual jobs. Hundreds more happen in virtual time (`tests.faults.drill.test_one_process`); a
 campaign: ``python -m faults soak --kills 300 --most-ranks 16 --seed 20``."""
 MOST = Request(ranks=16)
@@ -110,15 +110,12 @@ def test_a_dry_run_lists_the_trials_and_starts_nothing(tmp_path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-@needs_ulfm
 def test_the_result_has_the_tally_and_every_recovery(tmp_path) -> None:
     out = tmp_path / "run"
-    done = subprocess.run(
-        [sys.executable, "-m", "faults", "soak", "--kills", "2", "--most-ranks", "4", "--patterns", "ring,gossip",
-         "--policies", "continue,restart", "--ballast", "64KiB", "--out", out],
-        capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    asked = ["--kills", "2", "--simulate", "4", "--patterns", "ring,gossip", "--policies", "continue,restart",
+             "--ballast", "64KiB", "--out", str(out)]  # fmt: skip
+    done = CliRunner().invoke(main, ["soak", *asked])
+    assert done.exit_code == 0, done.output
     found = results.load(out)["soak"]
     assert (found["seed"], found["jobs"]) == (0, ["ring by restart", "gossip by continue"])
     assert found["ballast"] == 64 << 10
@@ -155,7 +152,7 @@ def test_every_other_policy_bears_random_kills(tmp_path, job) -> None:
 
 @needs_ulfm
 def test_random_kills(tmp_path) -> None:
-    tally = soak.soak(KILLS, Request(ranks=12, seed=20), tmp_path)
+    tally = soak.soak(KILLS, Request(ranks=8, seed=20), tmp_path)
     assert tally.failed == []
     assert tally.kills >= KILLS
     assert len(tally.recoveries) > KILLS / 10

@@ -27,12 +27,9 @@ def over(training: Training, ranks: list[int], reduction: str) -> str:
     """Train with `ranks[step]` ranks in each step, adding as a ring over so many ranks would; the digest."""
     state = training.begin()
     for step, size in enumerate(ranks):
-        groups = [
-            [training.gradient(state["weights"], step, shard) for shard in training.own(rank, size)]
-            for rank in range(size)
-        ]
+        groups = [training.gradients(state["weights"], step, training.own(rank, size)) for rank in range(size)]
         if reduction == "exact":
-            sums = [np.add.reduce(to_exact(np.stack(group))) for group in groups if group]
+            sums = [np.add.reduce(to_exact(group)) for group in groups if len(group)]
             turn = size // 2  # a ring begins its sums at another rank in each block
             total = from_exact(np.add.reduce(sums[turn:] + sums[:turn]))
         else:
@@ -55,6 +52,15 @@ def test_exact_and_float_sums_agree_to_rounding(data) -> None:
     assert np.allclose(exact, ordered, rtol=0, atol=1e-9)
 
 
+@pytest.mark.parametrize("shards", [1, 7, 16, 32])
+def test_gradients_of_several_shards_have_the_bits_of_each(data, shards: int) -> None:
+    training = Training(data, shards=shards)
+    weights = training.alone(3)[0]["weights"]
+    for own in (range(shards), range(shards // 3, shards), range(0)):
+        each = [training.slope(weights, training.rows(3, shard)) for shard in own]
+        assert training.gradients(weights, 3, own).tobytes() == np.array(each).tobytes()
+
+
 def test_it_learns(data) -> None:
     training = Training(data)
     state, losses = training.alone(60)
@@ -65,12 +71,13 @@ def test_it_learns(data) -> None:
 def test_the_gradient_is_the_slope_of_the_loss(data) -> None:
     training = Training(data, shards=4, batch=32, hidden=5)
     weights = training.begin()["weights"]
-    slope = training.gradient(weights, 0, 1)
+    rows = training.rows(0, 1)
+    slope = training.slope(weights, rows)
     draw = np.random.default_rng(0)
     for index in draw.choice(training.parameters, 20, replace=False):
         nudge = np.zeros_like(weights)
         nudge[index] = 1e-6
-        up, down = training.gradient(weights + nudge, 0, 1)[-1], training.gradient(weights - nudge, 0, 1)[-1]
+        up, down = training.slope(weights + nudge, rows)[-1], training.slope(weights - nudge, rows)[-1]
         assert (up - down) / 2e-6 == pytest.approx(slope[index], abs=1e-5)
 
 

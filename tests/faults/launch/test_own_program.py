@@ -21,7 +21,7 @@ from tests.faults import programs
 from tests.faults.launch.own_programs import EXAMPLES, PROGRAM, ROOT, TIMEOUT_S, finish, needs_ulfm
 
 DIED = {
-    "least_squares.py": "rank 2 died in step 40, ",
+    "least_squares.py": "rank 2 died in step (39|40), ",  # every=0: others may be a step behind the one that died
     "least_squares.py rejoin": "rank 2 joined in step ",
     "restart.py": "restart: went on from step 40 after ",
     "continue.py": "rank 2 died, ",
@@ -79,7 +79,7 @@ def test_each_example_survives_its_kill(tmp_path, arguments: str, said: str) -> 
     name, *rest = arguments.split()
     done = finish([sys.executable, EXAMPLES / name, *rest], tmp_path)
     assert (done.returncode, done.stdout) == (0, said), done.stderr
-    assert DIED.get(arguments, DIED[name]) in done.stderr
+    assert re.search(DIED.get(arguments, DIED[name]), done.stderr)
 
 
 @needs_ulfm
@@ -135,7 +135,7 @@ def test_abort_ends_the_job_with_its_status(tmp_path) -> None:
     done = loop(tmp_path, 4, "object_messages shrink 0", "2 kill 2 1 abort 5")
     assert (done.returncode, done.stdout) == (6, ""), done.stderr
     went, aborted = done.stderr.splitlines()[::-1]  # the launcher's line comes when the launch is over
-    assert went.startswith("rank 2 died in step 2, ")
+    assert re.match("rank 2 died in step [12], ", went)
     assert aborted == "rank 1 called Abort(6) in step 5: all ranks end"
 
 
@@ -156,6 +156,28 @@ def test_a_launch_that_loses_a_rank_before_its_loop_is_started_again(tmp_path) -
     done = loop(tmp_path, 3, "split_each_step spare 0", "", KILLS="1@mpi+0", SOAK_FOLDER=str(tmp_path))
     assert (done.returncode, done.stdout) == (0, "30 steps, total 30.000\n"), done.stderr
     assert "rank 1 was killed by SIGKILL before all ranks had begun their loop: launch 2 of at most 6" in done.stderr
+
+
+@needs_ulfm
+@pytest.mark.parametrize(
+    ("error", "said", "status"),
+    [
+        ("MPI.Exception(getattr(MPI, 'ERR_PROC_FAILED', 0))", "program.py:3: a rank died before the loop, got ", []),
+        ("emulator.errors.UsageError('ranks must be 1 or more, got 0')", "ranks must be 1 or more, got 0", ["failed"]),
+        ("MPI.Exception(MPI.ERR_TAG)", "", ["failed"]),
+    ],
+)
+def test_a_rank_meets_a_death_or_bad_usage_before_its_loop(tmp_path, error: str, said: str, status: list[str]) -> None:
+    (tmp_path / "program.py").write_text(f"import emulator.errors, faults\nfrom mpi4py import MPI\nraise {error}")
+    (folder := tmp_path / "status").mkdir()
+    done = finish([sys.executable, "program.py"], tmp_path, os.environ | {outcome.FOLDER: str(folder)})
+    assert outcome.words(folder) == status, "a rank that meets a death has not failed: it is started again"
+    if said:
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+        assert done.stderr.startswith(f"error: {said}")
+    else:
+        assert done.returncode == -signal.SIGKILL, "the others are to notice"
+        assert "Traceback" in done.stderr
 
 
 @needs_ulfm

@@ -60,6 +60,30 @@ def test_a_launch_whose_mpirun_lost_its_job_is_ended(tmp_path) -> None:
     assert "mpirun has lost track of its job" in watch.why
 
 
+@pytest.mark.parametrize(("policy", "status"), [("shrink", 3), ("restart", None), ("respawn", None)])
+def test_a_killed_mpirun_is_named_and_not_an_earlier_victim(tmp_path, policy, status, capsys) -> None:
+    killed = "mpirun was killed by SIGKILL, and its ranks with it"
+    watch = RankWatch(tmp_path, 2)
+    watch.ended(-9)
+    job = own_program._Job([], 2, 0, policies.of(policy), None, 1.0)
+    victim, with_it = Process(BEGAN, 1, -9, began=True, at=1.0), Process(BEGAN, began=True)
+    assert job._judge([with_it, victim], 137, watch.why) == status
+    assert job.why == ("" if status else killed)
+    assert capsys.readouterr().err == (f"error: not recovered: {killed}\n" if status else "")
+    assert own_program.failed([Process(REACHED, began=True)], 137, 0, watch.why) == own_program.NOT_RECOVERED
+    assert capsys.readouterr().err.startswith(f"error: all steps are done, but {killed} behind the loop")
+
+
+def test_an_mpirun_that_is_told_to_end_was_not_killed(tmp_path) -> None:
+    watch = RankWatch(tmp_path, 2)
+    for status in (-15, 137, 0):
+        watch.ended(status)
+    assert not watch.why
+    watch.why = "no end within the deadline of 5 s"
+    watch.ended(-9)  # it did not end by SIGTERM
+    assert watch.why.startswith("no end within")
+
+
 def test_a_launch_that_open_mpi_ended_for_a_send_to_a_dead_rank_is_started_again(tmp_path) -> None:
     watch = RankWatch(tmp_path, 2)
     watch.line(b"[host:1] *** An error occurred in Send error after request freed\n")

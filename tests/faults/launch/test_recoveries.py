@@ -33,6 +33,13 @@ def test_ranks_that_a_death_met_in_two_steps_tell_of_one_recovery() -> None:
     assert [(facts["step"], facts["lost_steps"]) for facts in recoveries(told, 10.0)] == [(30, 3), (33, 0)]
 
 
+def test_a_recovery_in_which_no_rank_at_work_died_says_why_it_was() -> None:
+    of = {"dead": [], "policy": "rejoin", "ranks": 4, "joined": [], "seconds": 0.5, "back_to": 9, "step": 9}
+    told = [of | {"at": 11.0, "cause": "new processes did not join"}, of | {"at": 12.0, "joined": [2], "cause": ""}]
+    said = [in_words(facts).partition(", ")[0] for facts in recoveries(told, 10.0)]
+    assert said == ["new processes did not join in step 9", "rank 2 joined in step 9"]
+
+
 def test_a_place_that_was_left_and_later_lost_is_said_to_be_so() -> None:
     died = {"dead": [2], "policy": "respawn", "ranks": 4, "joined": [2], "seconds": 0.5}
     told = [died | {"at": at, "step": step, "back_to": step} for at, step in ((11.0, 4), (13.0, 9), (15.0, 20))]

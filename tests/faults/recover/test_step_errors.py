@@ -14,7 +14,7 @@ from faults.agree import survivor_group
 from faults.inject.drill_context import DrillContext
 from faults.record.checksum import checksum
 from faults.record.journal import Journal
-from faults.recover import recovering
+from faults.recover import recovering, repair
 from faults.recover.step_loop import Recovering
 from tests.faults.one_process import Comm, Job
 
@@ -95,9 +95,13 @@ def test_a_step_that_fails_twice_without_a_death_is_not_tried_for_ever(tmp_path,
 
 @pytest.mark.parametrize("error_class", [MPI.ERR_OTHER, MPI.ERR_IN_STATUS])
 def test_an_error_that_a_death_may_cause_is_tried_again(tmp_path, monkeypatch, error_class: int) -> None:
+    told: list[dict] = []
+    monkeypatch.setattr(repair.outcome, "tell", lambda **record: told.append(record))
     run = Run(tmp_path, monkeypatch, lambda rank, tries: fail(error_class) if rank == 1 and tries == 1 else None)
     assert not run.raised
     assert run.totals == {0: STEPS, 1: STEPS, 2: STEPS}
+    causes = {(len(one["dead"]), one["cause"]) for one in told}
+    assert causes == {(0, "no rank died, but a call or a checksum failed")}
 
 
 def test_errors_that_a_death_or_another_rank_causes_are_repaired_however_often(tmp_path, monkeypatch) -> None:

@@ -25,7 +25,8 @@ class Recorder(Carrier):
     timed, ordered = True, True
 
     def __init__(self, comm: MPI.Comm) -> None:
-        super().__init__(comm, [Heard()])
+        super().__init__(comm)
+        self.instruments.append(Heard())
         self.calls: list[tuple[str, tuple[Any, ...]]] = []
 
     def note(self, name: str, *arguments: Any) -> None:

@@ -17,7 +17,7 @@ from primitives.collectives import operations
 from primitives.collectives.all_reduce import ALGORITHMS, all_reduce, prepare, start
 from primitives.collectives.persistent import KEPT, TAGS_IN_FLIGHT, cache_of, wait_all
 from primitives.collectives.reduction import STAGED_BYTES
-from primitives.collectives.tuning import CROWDED, ORDERED, SHARED_MEMORY, Terms, automatic, choose, set_terms, terms_of
+from primitives.collectives.tuning import CROWDED, ORDERED, SHARED_MEMORY, Terms, automatic, choose, terms_of
 from tests.primitives.groups import DTYPES, GROUPS, OPERATIONS, group, noise, reduced, same_bits, sizes, values
 from tests.ranks import on_ranks
 from tests.simulated import on_simulated_ranks
@@ -241,19 +241,25 @@ def test_tags_come_round(comm):
     assert max(tags) < 32767  # what MPI allows at least
 
 
+def choose_by(comm, terms):
+    """Let ``auto`` choose by these terms on a communicator, None: by its own; collectives made before are freed."""
+    cache_of(comm).free()
+    cache_of(comm).terms = terms
+
+
 @on_ranks(4)
-def test_measured_terms_change_the_choice(comm):
+def test_terms_change_the_choice(comm):
     def chosen():
         send = np.ones(1000)
         all_reduce(comm, send)
         (plan,) = cache_of(comm).values()
         return type(plan.inner)
 
-    set_terms(comm, Terms(alpha=1.0, beta=1e-9, gamma=1e-9))
+    choose_by(comm, Terms(alpha=1.0, beta=1e-9, gamma=1e-9))
     assert chosen() is ALGORITHMS["recursive_doubling"]
-    set_terms(comm, Terms(alpha=1e-12, beta=1e-3, gamma=1e-3))
+    choose_by(comm, Terms(alpha=1e-12, beta=1e-3, gamma=1e-3))
     assert chosen() is not ALGORITHMS["recursive_doubling"]
-    set_terms(comm, None)
+    choose_by(comm, None)
     cores = len(os.sched_getaffinity(0))
     assert terms_of(comm).cores == (cores if cores < 4 else 0)
     assert (terms_of(comm) is SHARED_MEMORY) == (cores >= 4)
@@ -261,7 +267,7 @@ def test_measured_terms_change_the_choice(comm):
 
 @on_ranks(4)
 def test_the_ring_is_chosen_where_it_overlaps(comm):
-    set_terms(comm, SHARED_MEMORY)
+    choose_by(comm, SHARED_MEMORY)
     assert automatic(comm, 8) == "recursive_doubling"
     assert automatic(comm, 64 << 20) == "ring"
 
@@ -282,7 +288,7 @@ def test_few_cores_want_little_work():
 def test_short_messages_on_shared_cores_need_no_root(comm, p):
     with group(comm, p) as part:
         if part:
-            set_terms(part, Terms(4e-6, 2e-10, 1e-10, cores=2, usual=True))
+            choose_by(part, Terms(4e-6, 2e-10, 1e-10, cores=2))
             assert automatic(part, 16 << 10) == ("recursive_doubling" if p == 4 else "k_ary_tree")
             assert automatic(part, 64 << 10) != "recursive_doubling"
 

@@ -87,8 +87,34 @@ def test_matchings_are_maximal_matchings(p, seed, number):
     assert not any(j in free for i in free for j in graph.neighbours[i])
 
 
-def test_expected_contraction_of_random_pairs():
-    assert schedules.expected_contraction(graphs.complete(8)) == pytest.approx(np.sqrt(6 / 14), rel=0.03)
+@given(p=st.integers(2, 12), seed=st.integers(0, 5))
+def test_contacts_are_the_same_in_whatever_order_rounds_are_drawn(p, seed):
+    graph, other = graphs.ring(p), graphs.ring(p)
+    drawn = [graph.contacts(seed, k) for k in range(80)]
+    assert [other.contacts(seed, k) for k in reversed(range(80))] == drawn[::-1]
+    for one in drawn:
+        assert all(one.targets[i] in graph.neighbours[i] for i in range(p))
+        assert one.callers == [[i for i in range(p) if one.targets[i] == j] for j in range(p)]
+
+
+@given(p=st.integers(2, 12), seed=st.integers(0, 5))
+def test_a_matching_takes_edges_in_a_random_order(p, seed):
+    graph = graphs.complete(p)
+    free, pairs = set(range(p)), set()
+    for index in np.random.default_rng((seed, 0)).permutation(len(graph.pairs)):
+        i, j = graph.pairs[index].tolist()
+        if {i, j} <= free:
+            free -= {i, j}
+            pairs.add((i, j))
+    neighbours = schedules.random_matching(graph, seed, 0).graph.neighbours
+    assert {(i, j) for i, targets in enumerate(neighbours) for j in targets if i < j} == pairs
+
+
+@pytest.mark.parametrize("p", [2, 3, 7, 8])
+def test_the_contraction_of_random_pairs_is_that_of_their_mean_matrix(p):
+    draws = [schedules.random_matching(graphs.complete(p), 0, k).matrix() for k in range(2000)]
+    estimated = max(0.0, float(np.linalg.eigvalsh(np.mean(draws, axis=0))[-2]))
+    assert schedules.pairwise_contraction(p) == pytest.approx(np.sqrt(estimated), rel=0.03, abs=1e-7)
 
 
 @pytest.mark.parametrize(

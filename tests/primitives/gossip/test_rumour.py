@@ -82,6 +82,7 @@ def test_push_lies_within_the_published_bounds(p):
 def test_small_cases_by_hand():
     """Two ranks: one round. Three, push: the second takes one round, the third 3/4 per round: 1 + 4/3."""
     assert rumour.expected_rounds(1) == 0
+    assert rumour.expected_rounds(257) is None
     assert rumour.expected_rounds(2) == 1
     assert rumour.expected_rounds(3, "push") == pytest.approx(1 + 4 / 3)
 

@@ -22,7 +22,8 @@ def _act(ledger: Ledger, event: str, data: st.DataObject, instant: int) -> None:
     if event == "take" and ranks:
         ledger.take(data.draw(st.sampled_from(ranks)), data.draw(st.integers(1, 4)), instant)
     elif event == "backup" and ranks:
-        ledger.backup(data.draw(st.sampled_from(ranks)), instant, data.draw(st.integers(0, 5)))
+        older_than = data.draw(st.integers(0, 5))
+        ledger.backup(data.draw(st.sampled_from(ranks)), instant, ledger.overdue(instant, older_than))
     elif event == "die" and len(ranks) > 1:
         ledger.lost(data.draw(st.sampled_from(ranks)))
     elif event == "echo" and ledger.order:  # a duplicate of a result that was booked long ago
@@ -114,10 +115,11 @@ def test_backup_takes_the_oldest_task_of_another_worker():
     ledger.take(1, 1, 0.0)
     ledger.take(1, 1, 1.0)
     ledger.take(2, 1, 1.0)
-    assert ledger.backup(1, 10.0, 9.5) == []
-    assert ledger.next_backup(2, 9.5) == 9.5
-    assert ledger.backup(2, 10.0, 9.5) == [0]
-    assert ledger.backup(2, 10.0, 9.5) == []
+    overdue = ledger.overdue(10.0, 9.5)
+    assert ledger.backup(1, 10.0, overdue) == []
+    assert ledger.next_backup({2}, 9.5) == 9.5
+    assert ledger.backup(2, 10.0, overdue) == [0]
+    assert ledger.backup(2, 10.0, overdue) == []
     assert ledger.finished(2, [_outcome(0, 2)]) == [(1, 0)]
     assert ledger.finished(1, [_outcome(0, 1)]) == []
     assert (ledger.counts.backups, ledger.counts.duplicates) == (1, 1)
@@ -139,3 +141,27 @@ def test_bad_input(options, rule):
     """One line with the rule."""
     with pytest.raises(UsageError, match=rule):
         Ledger(2, [1], **options)
+
+
+def test_backup_goes_to_an_owner_of_the_task():
+    """Of what is overdue a worker gets the oldest that it may run; one that may run none gets none."""
+    ledger = Ledger(2, [1, 2, 3], where=[{1, 2}, {1, 3}])
+    assert ledger.take(1, 1, 0.0) == [0]
+    assert ledger.take(1, 1, 1.0) == [1]
+    assert ledger.next_backup({3}, 5.0) == 6.0
+    assert ledger.next_backup({2, 3}, 5.0) == 5.0
+    overdue = ledger.overdue(6.0, 5.0)
+    assert [task for _, task, _ in overdue] == [0, 1]
+    assert ledger.backup(3, 6.0, overdue) == [1]
+    assert ledger.backup(3, 6.0, overdue) == []
+    assert ledger.next_backup({3}, 5.0) == float("inf")
+
+
+def test_a_task_that_its_worker_has_lost_meanwhile_gets_no_backup():
+    """What was overdue when the coordinator began to hand out work may wait again when its turn comes."""
+    ledger = Ledger(1, [1, 2])
+    ledger.take(1, 1, 0.0)
+    overdue = ledger.overdue(6.0, 5.0)
+    ledger.lost(1)
+    assert ledger.backup(2, 6.0, overdue) == []
+    assert ledger.take(2, 1, 6.0) == [0]
