@@ -22,7 +22,6 @@ import numpy as np
 
 from emulator.core.instruments import Instrument, Wait
 from emulator.errors import UsageError
-from emulator.units import format_size
 
 SENT, RECEIVED, WAITED, PHASE, FAULT = 1, 2, 3, 4, 5
 SENDING = 1
@@ -172,7 +171,7 @@ def _mapped(path: Path, size: int) -> mmap.mmap:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENOMEM):
             path.unlink(missing_ok=True)
             raise UsageError(
-                f"a trace needs room for its events, {format_size(size)} for each rank, and {path.parent} has none: "
+                f"a trace needs room for its events, {size / 1e6:.3g} MB for each rank, and {path.parent} has none: "
                 f"choose a smaller --trace-limit, or another folder with --out"
             ) from None
         raise UsageError(f"a trace is written to {path}, which failed: {error.strerror or error}") from None

@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from demos import design, gossip, parameter_server, scatter_gather
+from demos.cases import recommendation
 from emulator import results
 from emulator.commands.report import report
 from emulator.errors import CannotWrite
@@ -163,10 +164,12 @@ def test_the_times_of_other_pages_are_those_of_the_result_file(tmp_path, kind):
 
 
 def _times(result):
-    """The times of a result that its page must show: of each measurement, and of the terms of a design that was run."""
+    """What a page must show: times of measurements and of a design's terms, figures of a case."""
     rows = (result.get("design_run") or {}).get("rows", ())
     times = [one["seconds"]["median"] for one in result["measurements"]]
     times += [one["predicted"] for one in (*result["measurements"], *rows) if one.get("predicted") is not None]
+    tables = [item["rows"] for item in result.get("case") or () if "rows" in item]
+    times += [value for value in itertools.chain.from_iterable(itertools.chain(*tables)) if isinstance(value, float)]
     return times + [one["measured"] for one in rows]
 
 
@@ -176,6 +179,7 @@ SIMULATED = {
     "parameter server": (parameter_server.main, "--simulate", "4", "--steps", "10", *NET),
     "scatter-gather": (scatter_gather.main, "--simulate", "4", *NET),
     "design run": (design.main, "run", str(CASES / "example_a.toml"), "--simulate", "4", "--cap", "4K"),
+    "case": (recommendation.main, "--simulate", "4", "--net", "10gbe"),
 }
 
 
