@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from emulator.report.model import Table
 
-_WIDTH_IN_A_PIPE = 80  # columns where COLUMNS is not set
+_DEFAULT_WIDTH = 80  # columns where neither COLUMNS nor a terminal says how many
 _LINES_EVERY_S = 10.0
 
 
@@ -111,14 +111,14 @@ def _lines(console: Console, total: float | None, label: str, every_s: float) ->
 
 
 def terminal_width() -> int | None:
-    """Columns of the terminal that the job's output reaches; None where it reaches a pipe or a file."""
+    """Columns of the terminal that the job's output reaches, 80 if it has no size; None for a pipe or a file."""
     path = f"/proc/{os.getppid()}/fd/1" if job.inside() else None
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY) if path else os.dup(sys.stdout.fileno())
     except (OSError, ValueError):
         return None
     try:
-        return os.get_terminal_size(descriptor).columns or None if os.isatty(descriptor) else None
+        return os.get_terminal_size(descriptor).columns or _DEFAULT_WIDTH if os.isatty(descriptor) else None
     except OSError:
         return None
     finally:
@@ -128,7 +128,7 @@ def terminal_width() -> int | None:
 def width() -> int:
     """Columns to print in: COLUMNS, else those of the terminal, else 80."""
     asked = os.environ.get("COLUMNS", "")
-    return int(asked) if asked.isdecimal() and int(asked) else terminal_width() or _WIDTH_IN_A_PIPE
+    return int(asked) if asked.isdecimal() and int(asked) else terminal_width() or _DEFAULT_WIDTH
 
 
 def make_console(**options: Any) -> Console:

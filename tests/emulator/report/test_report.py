@@ -2,7 +2,10 @@
 
 import io
 import json
+import os
+import pty
 import shlex
+import termios
 
 import pytest
 from click.testing import CliRunner
@@ -369,6 +372,17 @@ def test_in_a_pipe_commands_are_one_line_and_no_line_ends_in_a_blank(tmp_path, m
     assert shlex.join(command) in output.splitlines()
     assert path in output.splitlines()
     assert [line for line in output.splitlines() if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize(("size", "columns"), [((0, 0), 80), ((24, 100), 100)])
+def test_a_terminal_without_a_size_is_a_terminal_of_80_columns(monkeypatch, size, columns):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    main, terminal_end = pty.openpty()
+    with os.fdopen(main), os.fdopen(terminal_end, "w") as output:
+        termios.tcsetwinsize(terminal_end, size)
+        monkeypatch.setattr("sys.stdout", output)
+        console = make_console()
+        assert (console.is_terminal, console.width) == (True, columns)
 
 
 def test_no_color_means_no_escape_at_all(monkeypatch):

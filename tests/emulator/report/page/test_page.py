@@ -3,10 +3,12 @@
 import itertools
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from demos import design, gossip, parameter_server, scatter_gather
 from emulator import results
 from emulator.commands.report import report
 from emulator.errors import CannotWrite
@@ -18,6 +20,7 @@ from emulator.units import format_time
 from tests.emulator.report.test_report import DRILL, a_matrix, a_result, a_run, fitted, links_result, row
 
 SIZES = (8, 1024, 1 << 20)
+CASES = Path(design.__file__).parent / "cases"
 
 
 def a_ring():
@@ -157,6 +160,33 @@ def test_the_times_of_other_pages_are_those_of_the_result_file(tmp_path, kind):
     wanted = {"links": medians, "drill": list((result["drill"] or {}).get("phases", {}).values())}[kind]
     assert wanted
     assert set(wanted) <= set(values)
+
+
+def _times(result):
+    """The times of a result that its page must show: of each measurement, and of the terms of a design that was run."""
+    rows = (result.get("design_run") or {}).get("rows", ())
+    times = [one["seconds"]["median"] for one in result["measurements"]]
+    times += [one["predicted"] for one in (*result["measurements"], *rows) if one.get("predicted") is not None]
+    return times + [one["measured"] for one in rows]
+
+
+NET = ("--net", "10gbe", "--sizes", "8K,64K", "--budget", "1")
+SIMULATED = {
+    "gossip": (gossip.main, "--simulate", "4", *NET),
+    "parameter server": (parameter_server.main, "--simulate", "4", "--steps", "10", *NET),
+    "scatter-gather": (scatter_gather.main, "--simulate", "4", *NET),
+    "design run": (design.main, "run", str(CASES / "example_a.toml"), "--simulate", "4", "--cap", "4K"),
+}
+
+
+@pytest.mark.parametrize("kind", SIMULATED)
+def test_the_times_on_the_page_of_a_simulated_run_are_those_of_its_result_file(tmp_path, kind):
+    demo, *arguments = SIMULATED[kind]
+    done = CliRunner().invoke(demo, [*arguments, "--quiet", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.output
+    wanted = _times(results.load(tmp_path))
+    assert len(wanted) >= 4
+    assert set(wanted) <= set(Read((tmp_path / page.PAGE).read_text(encoding="utf-8")).values)
 
 
 def test_texts_of_a_result_are_no_markup():
