@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -125,10 +127,22 @@ def _status(failure: Any) -> int:
         return cause.code if isinstance(cause.code, int) else 1
     if isinstance(cause, UsageError | CheckFailed):
         print_error(f"{program.place(cause)}rank {failure.rank}: {cause}")
+        _drop(cause)
         return cause.exit_code
     print(f"rank {failure.rank}:", file=sys.stderr)
     traceback.print_exception(program.without_ours(cause))
     return 1
+
+
+def _drop(cause: BaseException) -> None:
+    """Delete what the program was making when it was refused: a half-made event loop complains of it (asyncio)."""
+    before, sys.unraisablehook = sys.unraisablehook, lambda _: None
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            traceback.clear_frames(cause.__traceback__)
+            gc.collect()
+    finally:
+        sys.unraisablehook = before
 
 
 def _keep(result: dict[str, Any], folder: Path, json: str | None, wall: float, quiet: bool, full: bool) -> int:

@@ -1,17 +1,22 @@
 """Clocks and blocking calls of a program on simulated ranks.
 
 `time.sleep` is compute, and the clocks of `time` read simulated time. What would block the process that all ranks
-share, or start another, is refused: sockets, subprocesses, threads, the keyboard.
+share, or start another, is refused: sockets, subprocesses, threads, the keyboard, waits that no other rank can end.
 """
 
 from __future__ import annotations
 
 import functools
+import os
+import select
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from select import select as writable
+from time import thread_time as time_of_thread
 from typing import Any
 
 from emulator.errors import UsageError
@@ -25,6 +30,15 @@ _REFUSED = {
     "os.kill": "os.kill", "_thread.start_new_thread": "_thread.start_new_thread", "builtins.input": "input",
 }  # fmt: skip
 """Python's audit events of calls that block, or reach outside of the process, and the names of the calls."""
+_WAITS: list[tuple[Any, str, str]] = [
+    (threading.Thread, "start", "threading.Thread.start"),  # no audit event tells of it before Python 3.12
+    *((signal, name, f"signal.{name}") for name in ("pause", "sigwait", "sigwaitinfo", "sigtimedwait")),
+    *((select, name, f"select.{name}") for name in ("select", "poll", "epoll") if hasattr(select, name)),
+    *((os, name, f"os.{name}") for name in ("wait", "waitpid", "wait3", "wait4")),
+]
+"""Where further such calls are found, and their names: of these Python has no audit event."""
+_LOOK_S = 10.0  # wall seconds between two looks at whether a rank still computes
+_STILL_S = 2e-3  # CPU seconds, more than the looks themselves take
 _active: Isolation | None = None
 
 
@@ -48,19 +62,49 @@ def watched(isolation: Isolation) -> Iterator[None]:
     """Refuse blocking calls of the ranks, and let their clocks read simulated time."""
     global _active
     _audit()
-    before, stdin = {name: getattr(time, name) for name in _CLOCKS}, sys.stdin
-    start = threading.Thread.start  # no audit event tells of it before Python 3.12
+    replaced: list[tuple[Any, str, Callable[[Any, Isolation], Any]]] = [
+        (time, name, made) for name, made in _CLOCKS.items()
+    ]
+    replaced += [(place, name, _refusing(call)) for place, name, call in _WAITS]
+    replaced.append((threading.Condition, "wait", _wait))
+    before = [(place, name, getattr(place, name)) for place, name, _ in replaced]
+    stdin = sys.stdin
     _active, sys.stdin = isolation, _NoInput()
-    for name, made in _CLOCKS.items():
-        setattr(time, name, made(before[name], isolation))
-    threading.Thread.start = _no_thread(start, isolation)  # type: ignore[method-assign]
+    for (place, name, made), (_, _, original) in zip(replaced, before, strict=True):
+        setattr(place, name, made(original, isolation))
+    try:
+        with _stuck(isolation):
+            yield
+    finally:
+        _active, sys.stdin = None, stdin
+        for place, name, original in before:
+            setattr(place, name, original)
+
+
+@contextmanager
+def _stuck(isolation: Isolation) -> Iterator[None]:
+    """Refuse a wait that no other way tells of (a lock, a pipe): this thread has used no CPU for a while in a rank.
+
+    Not while the reader of what is printed lets it wait, and only where the program leaves SIGALRM alone.
+    """
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGALRM) != signal.SIG_DFL:
+        yield
+        return
+    looks = [-1.0, -1.0]
+
+    def look(_number: int, _frame: Any) -> None:
+        looks[:] = [looks[1], time_of_thread()]
+        still = looks[1] - looks[0] < _STILL_S
+        if still and isolation.current.comm is not None and len(writable([], [1, 2], [], 0)[1]) == 2:
+            raise NotSimulated(f"a wait of {_LOOK_S:g} s for what no simulated rank does")
+
+    signal.signal(signal.SIGALRM, look)
+    signal.setitimer(signal.ITIMER_REAL, _LOOK_S, _LOOK_S)
     try:
         yield
     finally:
-        _active, sys.stdin = None, stdin
-        threading.Thread.start = start  # type: ignore[method-assign]
-        for name, original in before.items():
-            setattr(time, name, original)
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
 
 
 @functools.cache
@@ -74,15 +118,35 @@ def _audit() -> None:
     sys.addaudithook(hook)
 
 
-def _no_thread(start: Any, isolation: Isolation) -> Any:
-    """Make the start of a thread that a rank is refused."""
+def _refusing(call: str) -> Callable[[Any, Isolation], Any]:
+    """Make what replaces a call that a rank is refused."""
 
-    def refused(self: threading.Thread) -> None:
-        if isolation.current.comm is not None:
-            raise NotSimulated("threading.Thread.start")
-        start(self)
+    def made(original: Any, isolation: Isolation) -> Any:
+        @functools.wraps(original)
+        def refused(*arguments: Any, **named: Any) -> Any:
+            if isolation.current.comm is not None:
+                raise NotSimulated(call)
+            return original(*arguments, **named)
 
-    return refused
+        return refused
+
+    return made
+
+
+def _wait(original: Any, isolation: Isolation) -> Any:
+    """Make `Condition.wait`, on which events, queues and semaphores wait: nothing can notify, so time passes."""
+
+    @functools.wraps(original)
+    def wait(self: threading.Condition, timeout: float | None = None) -> bool:
+        comm = isolation.current.comm
+        if comm is None:
+            return bool(original(self, timeout))
+        if timeout is None:
+            raise NotSimulated("threading.Condition.wait without a timeout")
+        comm.compute(max(0.0, timeout))
+        return False
+
+    return wait
 
 
 def simulated_now(world: World) -> float:

@@ -58,6 +58,7 @@ def test_measured_compute_is_not_called_exact(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("program", "status", "last"), [
     ("if comm.rank == 3:\n    comm.undefined\ncomm.recv()\n", 1, "AttributeError: "),
     ("if comm.rank == 3:\n    input()\ncomm.recv()\n", 2, "program.py:5: rank 3: input is not simulated"),
+    ("import asyncio\nasyncio.run(asyncio.sleep(1))\n", 2, "rank 0: socket.socket is not simulated"),
     ("comm.recv(source=0)\n", 1, "0 -> 0"),
     ("if comm.rank == 3:\n    raise KeyboardInterrupt\ncomm.recv()\n", 130, "interrupted"),
 ])  # fmt: skip
@@ -66,6 +67,7 @@ def test_how_a_program_ends(tmp_path: Path, program: str, status: int, last: str
     assert ended.returncode == status
     lines = ended.stderr.splitlines()
     assert last in lines[-1], ended.stderr
+    assert status != 2 or len(lines) == 1
     assert (lines[0] == "rank 3:" and "emulator" not in ended.stderr) if "undefined" in program else True
     assert not (tmp_path / "run").exists()
 

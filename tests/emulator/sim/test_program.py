@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 from mpi4py import MPI
 
 from emulator.network import load
-from emulator.sim import DeadlockError
+from emulator.sim import DeadlockError, blocking
 from emulator.sim.program import RankFailed, run_program
 
 
@@ -131,6 +132,10 @@ REFUSED = {
     "threading.Thread.start": "import threading; threading.Thread(target=print).start()",
     "input": "input()",
     "sys.stdin.read": "sys.stdin.read()",
+    "signal.pause": "import signal; signal.pause()",
+    "select.select": "import select; select.select([0], [], [])",
+    "os.waitpid": "import os; os.waitpid(-1, 0)",
+    "threading.Condition.wait": "import queue; queue.Queue().get()",
     "Win.Create": "MPI.Win.Create(np.zeros(1), comm=MPI.COMM_WORLD)",
     "File.Open": "MPI.File.Open(MPI.COMM_WORLD, 'x')",
     "Spawn": "MPI.COMM_WORLD.Spawn('true')",
@@ -143,6 +148,19 @@ def test_what_ranks_of_one_process_cannot_do_is_refused(tmp_path: Path, call: st
     assert caught.rank == 2
     assert call in str(caught.cause)
     assert getattr(caught.cause, "exit_code", None) == 2
+
+
+def test_a_wait_that_nothing_tells_of_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(blocking, "_LOOK_S", 0.2)
+    caught = failure(tmp_path, "import threading\nlock = threading.Lock()\nlock.acquire()\nlock.acquire()\n")
+    assert "a wait of 0.2 s for what no simulated rank does" in str(caught.cause)
+    assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
+
+
+def test_a_wait_with_a_limit_is_time_that_passes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = "import threading\nassert not threading.Event().wait(2.5)\nprint(round(MPI.Wtime(), 6))\n"
+    simulate(tmp_path, text, ranks=2)
+    assert capsys.readouterr().out == "2.5\n2.5\n"
 
 
 @pytest.mark.parametrize(("end", "code"), [("sys.exit(3)", 3), ("MPI.COMM_WORLD.Abort(4)", 4),
@@ -173,6 +191,7 @@ def test_all_is_as_before_afterwards(tmp_path: Path) -> None:
         return [
             sys.argv, sys.path, sys.stdout, sys.stdin, MPI.COMM_WORLD, MPI.COMM_SELF, MPI.Wtime, MPI.Init, time.sleep,
             time.time, np.random, sys.modules["random"], sys.modules["__main__"], threading.Thread.start,
+            threading.Condition.wait,
         ]  # fmt: skip
 
     before = seen()
