@@ -18,6 +18,8 @@ ALLOWED = {
     ("emulator/sim/phantom.py", "_begin"),  # reserved addresses
     ("emulator/sim/phantom.py", "_end"),
     ("emulator/sim/phantom.py", "_range"),
+    ("emulator/comm/buffers.py", "_ARRAY"),  # the types of numpy, once the process has loaded it
+    ("emulator/comm/buffers.py", "_NATIVE"),
     ("emulator/wire/threads.py", "_first"),  # the threads of a program over real processes
     ("emulator/wire/threads.py", "_watching"),
     ("faults/record/stack_dump.py", "_open"),  # files that a signal's handler of the process writes to

@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from emulator.errors import UsageError
 from primitives.gossip import graphs
 from primitives.gossip.graphs import Graph
 
@@ -59,6 +60,11 @@ class World:
         found: Array = (draw.uniform(1, 3, 6) * np.exp(-((away / 20) ** 2))).sum(axis=1)
         return found
 
+    def __post_init__(self) -> None:
+        if self.agents > CELLS:
+            raise UsageError(f"the square has {CELLS} cells, at least one for each agent, got {self.agents}: start "
+                             "fewer ranks")  # fmt: skip
+
     def living(self, agent: int, step: int) -> bool:
         """Whether an agent's battery is not empty yet."""
         return step < self.empty.get(agent, step + 1)
@@ -99,8 +105,10 @@ class Agent:
         """Go towards the cell of the own part that was not seen for longest; while they are apart, at an edge."""
         part = self.part(step)
         if step in self.world.apart:
-            x = self.world.centres[part, 0]
-            part = part[x < EDGE if self.rank < self.world.agents // 2 else x > SIDE - EDGE]
+            x = self.world.centres[:, 0]
+            edge = np.flatnonzero(x < EDGE if self.rank < self.world.agents // 2 else x > SIDE - EDGE)
+            own = np.intersect1d(part, edge, assume_unique=True)
+            part = own if own.size else edge  # an agent whose part lies elsewhere walks through the whole edge
         target = self.world.centres[part[np.argmin(self.seen[part])]]
         way = target - self.position
         far = float(np.linalg.norm(way))

@@ -11,6 +11,7 @@ import pytest
 from demos._lib import searching
 from demos._lib.searching import CELLS, Agent, World
 from emulator import results
+from emulator.errors import UsageError
 from tests.demos.launched import simulate_demo
 from tests.simulated import on_simulated_ranks
 
@@ -26,6 +27,22 @@ def test_every_agent_s_map_is_that_of_one_process(comm: Any, reach: float) -> No
     assert all(visits[step, cells].all() for step, cells in enumerate(log.visits[:24]))
     assert (log.known[-1] is None) == (comm.Get_rank() == 4)
     assert log.known[19] is not None
+
+
+@pytest.mark.parametrize("agents", [4, 8, 16, 64, CELLS])
+def test_agents_of_any_number_go_to_their_half_s_edge_while_they_are_apart(agents: int) -> None:
+    world = World(agents, apart=range(1, 40))
+    for rank in {0, 1, agents // 2 - 1, agents // 2, agents - 1}:
+        agent = Agent(world, rank)
+        for step in range(1, 15):
+            agent.move(step)
+        x = float(agent.position[0])
+        assert x < searching.EDGE if rank < agents // 2 else x > searching.SIDE - searching.EDGE
+
+
+def test_more_agents_than_cells_are_refused() -> None:
+    with pytest.raises(UsageError, match="400 cells, at least one for each agent, got 401"):
+        World(CELLS + 1)
 
 
 @on_simulated_ranks(5, net="home", model=["asynchronous", "synchronous"])
