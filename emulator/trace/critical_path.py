@@ -48,6 +48,7 @@ class _Walk:
         self._waits = [activity.waits(one) for one in trace.ranks]
         self._repairs = [activity.recoveries(one) for one in trace.ranks]
         self._met = _meetings(trace)
+        self._followed: set[tuple[int, int]] = set()
         self.place = max(range(len(trace.ranks)), key=lambda place: trace.ranks[place].ended)
         self.at = trace.ranks[self.place].ended
         self.row = len(trace.ranks[self.place].rows)  # rows before it are yet to come
@@ -84,6 +85,10 @@ class _Walk:
         """Go back over a wait: to the rank that ended it, or to its beginning."""
         row = self.trace.ranks[self.place].rows[index]
         since, self.row = float(row["t"]), index
+        if (self.place, index) in self._followed:  # events that lead round in a circle at one instant
+            self._to(since, activity.kind_of(row), peer=int(row["peer"]))
+            return
+        self._followed.add((self.place, index))
         if row["kind"] == RECEIVED or row["why"] == Wait.PROBE:
             row, sender = self._last_sent(index)
             if sender is not None:
@@ -167,14 +172,19 @@ def _key(row: np.void) -> tuple[int, int, float]:
 
 
 def _meetings(trace: Trace) -> dict[tuple[int, int, float], list[tuple[int, int, float]]]:
-    """Find who came to each meeting: the place of the rank, its row, and when it came."""
+    """Find who came to each meeting: the place of the rank, its row, and when it came.
+
+    Clocks that are aligned twice in a row meet at one time twice; the second time, no rank waits.
+    """
     met: dict[tuple[int, int, float], list[tuple[int, int, float]]] = {}
     for place, one in enumerate(trace.ranks):
         rows = one.rows
         for index in np.flatnonzero(
             (rows["kind"] == WAITED) & np.isin(rows["why"], (Wait.ALIGN, Wait.COLLECTIVE))
         ).tolist():
-            met.setdefault(_key(rows[index]), []).append((place, index, float(rows["t"][index])))
+            came = met.setdefault(_key(rows[index]), [])
+            if not came or came[-1][0] != place:
+                came.append((place, index, float(rows["t"][index])))
     return met
 
 
