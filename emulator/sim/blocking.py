@@ -13,6 +13,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from select import select as writable
@@ -37,7 +38,7 @@ _WAITS: list[tuple[Any, str, str]] = [
     *((os, name, f"os.{name}") for name in ("wait", "waitpid", "wait3", "wait4")),
 ]
 """Where further such calls are found, and their names: of these Python has no audit event."""
-_LOOK_S = 10.0  # wall seconds between two looks at whether a rank still computes
+_LOOK_S = 5.0  # wall seconds between two looks at whether a rank still computes; two in a row decide
 _STILL_S = 2e-3  # CPU seconds, more than the looks themselves take
 _active: Isolation | None = None
 
@@ -85,18 +86,19 @@ def watched(isolation: Isolation) -> Iterator[None]:
 def _stuck(isolation: Isolation) -> Iterator[None]:
     """Refuse a wait that no other way tells of (a lock, a pipe): this thread has used no CPU for a while in a rank.
 
-    Not while the reader of what is printed lets it wait, and only where the program leaves SIGALRM alone.
+    Not while the reader of what is printed lets it wait, and only where the program leaves SIGALRM alone. One look
+    decides nothing: after Ctrl-Z the next one comes at once.
     """
     if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGALRM) != signal.SIG_DFL:
         yield
         return
-    looks = [-1.0, -1.0]
+    looks = deque([-1.0] * 3, maxlen=3)
 
     def look(_number: int, _frame: Any) -> None:
-        looks[:] = [looks[1], time_of_thread()]
-        still = looks[1] - looks[0] < _STILL_S
-        if still and isolation.current.comm is not None and len(writable([], [1, 2], [], 0)[1]) == 2:
-            raise NotSimulated(f"a wait of {_LOOK_S:g} s for what no simulated rank does")
+        looks.append(time_of_thread())
+        still = looks[-1] - looks[0] < _STILL_S
+        if still and isolation.current.comm is not None and not _printing():
+            raise NotSimulated(f"a wait of {2 * _LOOK_S:g} s for what no simulated rank does")
 
     signal.signal(signal.SIGALRM, look)
     signal.setitimer(signal.ITIMER_REAL, _LOOK_S, _LOOK_S)
@@ -105,6 +107,14 @@ def _stuck(isolation: Isolation) -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
+
+
+def _printing() -> bool:
+    """Whether the reader of an output of this process does not take more for now; a closed output has no reader."""
+    try:
+        return len(writable([], [1, 2], [], 0)[1]) < 2
+    except OSError:
+        return False
 
 
 @functools.cache

@@ -153,7 +153,7 @@ def test_what_ranks_of_one_process_cannot_do_is_refused(tmp_path: Path, call: st
 def test_a_wait_that_nothing_tells_of_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(blocking, "_LOOK_S", 0.2)
     caught = failure(tmp_path, "import threading\nlock = threading.Lock()\nlock.acquire()\nlock.acquire()\n")
-    assert "a wait of 0.2 s for what no simulated rank does" in str(caught.cause)
+    assert "a wait of 0.4 s for what no simulated rank does" in str(caught.cause)
     assert signal.getsignal(signal.SIGALRM) == signal.SIG_DFL
 
 
