@@ -21,7 +21,7 @@ collective communication operations in MPICH" (2005); Patarasuk and Yuan, "Bandw
 from typing import Any
 
 from emulator.costs import rounds, scatter_gather, servers
-from emulator.costs.collectives import COLLECTIVES
+from emulator.costs.collectives import ALL_REDUCES, COLLECTIVES
 from emulator.costs.model import Collective, Pattern, Price, Terms, is_power_of_two
 from emulator.costs.rounds import rumour_rounds, timeline
 from emulator.costs.scatter_gather import (
@@ -35,7 +35,7 @@ from emulator.costs.servers import incast
 from emulator.errors import entry_of
 
 __all__ = [
-    "COLLECTIVES", "PATTERNS", "Collective", "Pattern", "Price", "Terms", "answer_time", "collective",
+    "ALL_REDUCES", "COLLECTIVES", "PATTERNS", "Collective", "Pattern", "Price", "Terms", "answer_time", "collective",
     "dynamic_tasks", "exact", "incast", "is_power_of_two", "linear_blocks", "pattern", "price", "rumour_rounds",
     "seconds", "terms", "timeline", "tree_gather_blocks", "tree_scatter_blocks",
 ]  # fmt: skip

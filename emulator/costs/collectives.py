@@ -84,18 +84,27 @@ def _blocks(
     return tree([(size + (rank < longer)) * itemsize for rank in range(p)], alpha, beta)
 
 
-def _work(name: str, p: int) -> Terms:
-    """Messages, bytes and reductions of an all-reduce, of all ranks together, in sequence or not."""
+# Messages, bytes and reductions of an all-reduce, of all ranks together, in sequence or not.
+
+
+def _ring_work(p: int) -> Terms:
+    return Terms(2 * p * (p - 1), 2 * (p - 1), p - 1)
+
+
+def _doubling_work(p: int) -> Terms:
+    k = floor_lg(p)
+    outside = p - (1 << k)
+    return Terms((k << k) + 2 * outside, (k << k) + 2 * outside, (k << k) + outside)
+
+
+def _rabenseifner_work(p: int) -> Terms:
     k = floor_lg(p)
     places, outside = 1 << k, p - (1 << k)
-    trees, folds = 2 * (p - 1), 2 * outside
-    if name == "ring":
-        return Terms(p * trees, trees, p - 1)
-    if name == "recursive_doubling":
-        return Terms(places * k + folds, places * k + folds, places * k + outside)
-    if name == "rabenseifner":
-        return Terms(2 * places * k + folds, 2 * (places - 1) + folds, places - 1 + outside)
-    return Terms(trees, trees, p - 1)
+    return Terms(2 * places * k + 2 * outside, 2 * (places - 1) + 2 * outside, places - 1 + outside)
+
+
+def _tree_work(p: int) -> Terms:
+    return Terms(2 * (p - 1), 2 * (p - 1), p - 1)
 
 
 def _entry(
@@ -114,14 +123,20 @@ def _entry(
     return Collective(name, formula, source, terms, traffic, **more)
 
 
-def _all_reduce(name: str, *entry: Any, **more: Any) -> Collective:
-    """An all-reduce; where the ranks share `cores` (0: each has one), all its work must be done on them."""
+def _all_reduce(
+    *entry: Any, work: Callable[[int], Terms], schedule: schedules.Schedule, meets: bool = True, **more: Any
+) -> Collective:
+    """An all-reduce; where the ranks share `cores` (0: each has one), all its `work` must be done on them.
+
+    `meets`: on some p its messages meet at a card, so that its exact time is that of its schedule.
+    """
 
     def shared(p: int, cores: int) -> list[Terms]:
-        return [_work(name, p).times(1 / cores)] if cores else []
+        return [work(p).times(1 / cores)] if cores else []
 
     bus = lambda p: 2 * (p - 1) / p  # noqa: E731
-    return _entry(name, *entry, options={"cores": 0}, shared=shared, bus=bus, **more)
+    followed = partial(_replayed, schedule) if meets else None
+    return _entry(*entry, options={"cores": 0}, shared=shared, bus=bus, followed=followed, schedule=schedule, **more)
 
 
 def _share(p: int) -> float:
@@ -133,20 +148,21 @@ def _share(p: int) -> float:
 # latency is paid once. Of a tree, the root's card passes the most.
 COLLECTIVES = {entry.name: entry for entry in (
     _all_reduce("ring", "2 (p-1) alpha + 2 (p-1)/p n beta + (p-1)/p n gamma", _PATARASUK,
-                lambda p: Terms(2 * (p - 1), 2 * _share(p), _share(p)), closed=_blockwise(2, True)),
+                lambda p: Terms(2 * (p - 1), 2 * _share(p), _share(p)), closed=_blockwise(2, True), work=_ring_work,
+                schedule=schedules.ring, meets=False, neighbours=True),
     _entry("ring_reduce_scatter", "(p-1) alpha + (p-1)/p n (beta + gamma)", _PATARASUK,
            lambda p: Terms(p - 1, _share(p), _share(p)), bus=_share, closed=_blockwise(1, True)),
     _entry("ring_all_gather", "(p-1) alpha + (p-1)/p n beta", _PATARASUK, lambda p: Terms(p - 1, _share(p)),
            bus=_share, closed=_blockwise(1, False)),
     _all_reduce("recursive_doubling", "lg p (alpha + n beta + n gamma); other p: + 2 (alpha + n beta) + n gamma",
-                THAKUR, _doubling, followed=partial(_replayed, schedules.recursive_doubling)),
+                THAKUR, _doubling, work=_doubling_work, schedule=schedules.recursive_doubling),
     _all_reduce("rabenseifner", "2 lg p alpha + 2 (p-1)/p n beta + (p-1)/p n gamma; other p: + 2 (alpha + n beta) "
-                "+ n gamma", THAKUR, _rabenseifner, closed=_rabenseifner_closed,
-                followed=partial(_replayed, schedules.rabenseifner)),
+                "+ n gamma", THAKUR, _rabenseifner, closed=_rabenseifner_closed, work=_rabenseifner_work,
+                schedule=schedules.rabenseifner),
     _all_reduce("tree", "2 ceil(lg p) (alpha + n beta) + ceil(lg p) n gamma", _CHAN, _tree, ceil_lg,
-                followed=partial(_replayed, schedules.tree)),
+                work=_tree_work, schedule=schedules.tree),
     _all_reduce("k_ary_tree", "2 d (alpha + 4 n beta) + 4 d n gamma, d levels, at most", _CHAN, _k_ary_tree,
-                lambda p: min(4, p - 1), followed=partial(_replayed, schedules.k_ary_tree)),
+                lambda p: min(4, p - 1), work=_tree_work, schedule=schedules.k_ary_tree, queues=True),
     _entry("binomial_broadcast", "ceil(lg p) (alpha + n beta)", THAKUR, lambda p: Terms(ceil_lg(p), ceil_lg(p)),
            followed=partial(_replayed, schedules.broadcast)),
     _entry("binomial_reduce", "ceil(lg p) (alpha + n beta + n gamma)", THAKUR,
@@ -160,3 +176,6 @@ COLLECTIVES = {entry.name: entry for entry in (
     _entry("linear_gather", "(p-1) alpha + (p-1)/p n beta", THAKUR, lambda p: Terms(p - 1, _share(p)),
            closed=_linear_closed),
 )}  # fmt: skip
+
+ALL_REDUCES = {name: entry.schedule for name, entry in COLLECTIVES.items() if entry.schedule is not None}
+"""Every rank's program of each all-reduce, by its name."""

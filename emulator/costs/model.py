@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from emulator.errors import UsageError
+
+if TYPE_CHECKING:
+    from emulator.costs.schedules import Schedule
 
 THAKUR = "Thakur, Rabenseifner and Gropp (2005)"
 
@@ -154,11 +157,17 @@ class Collective(Pattern):
     bus : ``bus(p)``: busbw = algbw * bus(p), as nccl-tests defines it
     closed : ``closed(p, count, itemsize, alpha, beta, gamma)`` in seconds, where p does not divide the count
     followed : the same by following the messages one by one, where they meet at a card on some p
+    queues : they meet at a card on every p > 2, not only where p is no power of two
+    neighbours : a rank sends to one other, the same in every step
+    schedule : ``schedule(p, count, itemsize)``: every rank's program (`emulator.costs.replay`), of an all-reduce
     """
 
     bus: Callable[[int], float] = lambda p: 1.0
     closed: Exact | None = None
     followed: Exact | None = None
+    queues: bool = False
+    neighbours: bool = False
+    schedule: Schedule | None = None
 
     def block_terms(self, p: int, count: int, itemsize: int) -> Terms:
         """Terms of the closed form for ``count * itemsize`` bytes in whole elements: what a fit needs."""
@@ -186,7 +195,7 @@ class Collective(Pattern):
 
     def is_linear(self, p: int) -> bool:
         """Whether `exact` is linear in alpha, beta and gamma: then it is the closed form, and a fit recovers them."""
-        return self.followed is None or p <= 2 or (self.name != "k_ary_tree" and is_power_of_two(p))
+        return self.followed is None or p <= 2 or (is_power_of_two(p) and not self.queues)
 
 
 def floor_lg(p: int) -> int:

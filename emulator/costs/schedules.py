@@ -1,4 +1,4 @@
-"""Message schedules of the collectives whose messages queue or overlap where p is no power of two.
+"""Message schedules of all-reduces, and of other collectives whose messages queue where p is no power of two.
 
 Each function gives every rank's program for `count` elements of `itemsize` bytes on p ranks, for `replay`. The
 algorithms are described in the papers that `emulator.costs` names.
@@ -54,6 +54,19 @@ def _along(family: Family, *parts: Callable[[int, int, Family, int], list[Step]]
         return [[step for part in parts for step in part(rank, p, family, count * itemsize)] for rank in range(p)]
 
     return schedule
+
+
+def ring(p: int, count: int, itemsize: int) -> list[Program]:
+    """A ring all-reduce of `count` elements of `itemsize` bytes, in p blocks."""
+    blocks = [(count // p + (block < count % p)) * itemsize for block in range(p)]
+    programs: list[Program] = []
+    for rank in range(p):
+        steps: list[Step] = []
+        for hop in range(2 * (p - 1)):
+            block = (rank - hop - 1) % p if hop < p - 1 else (rank - hop + p - 1) % p
+            steps += [Send((rank + 1) % p, blocks[block]), Receive((rank - 1) % p)]
+        programs.append([*steps, Drain()])
+    return programs
 
 
 reduction = _along(binomial, _up)

@@ -13,38 +13,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from emulator.costs import schedules
-from emulator.costs.replay import Compute, Drain, Program, Receive, Send, Step
+from emulator.costs.replay import Compute, Drain, Receive, Send, Step
+from emulator.costs.schedules import Schedule
 
 Times = NDArray[np.float64]
 
 
-def ring(p: int, count: int, itemsize: int) -> list[Program]:
-    """A ring all-reduce of `count` elements of `itemsize` bytes, in p blocks."""
-    blocks = [(count // p + (block < count % p)) * itemsize for block in range(p)]
-    programs: list[Program] = []
-    for rank in range(p):
-        steps: list[Step] = []
-        for hop in range(2 * (p - 1)):
-            block = (rank - hop - 1) % p if hop < p - 1 else (rank - hop + p - 1) % p
-            steps += [Send((rank + 1) % p, blocks[block]), Receive((rank - 1) % p)]
-        programs.append([*steps, Drain()])
-    return programs
-
-
-ALL_REDUCES: dict[str, schedules.Schedule] = {
-    "ring": ring,
-    "recursive_doubling": schedules.recursive_doubling,
-    "rabenseifner": schedules.rabenseifner,
-    "tree": schedules.tree,
-    "k_ary_tree": schedules.k_ary_tree,
-}
-
-
-def all_reduces(computes: Times, algorithm: str, count: int, itemsize: int) -> list[list[Step]]:
+def all_reduces(computes: Times, schedule: Schedule, count: int, itemsize: int) -> list[list[Step]]:
     """Compute, then sum over all ranks."""
     p = computes.shape[1]
-    once = ALL_REDUCES[algorithm](p, count, itemsize) if p > 1 else [[]]
+    once = schedule(p, count, itemsize) if p > 1 else [[]]
     return [[step for row in computes for step in (Compute(row[rank]), *once[rank])] for rank in range(p)]
 
 

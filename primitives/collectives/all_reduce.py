@@ -15,7 +15,6 @@ algorithm              time (p = 2^k; see the modules for other p)         good 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -24,25 +23,9 @@ from mpi4py import MPI
 from emulator.errors import UsageError
 from primitives.buffers import Array, apart, pair
 from primitives.collectives import operations
-from primitives.collectives.k_ary_tree import KAryTree
 from primitives.collectives.persistent import TAG, PersistentCollective, cache_of
-from primitives.collectives.rabenseifner import Rabenseifner
-from primitives.collectives.recursive_doubling import RecursiveDoubling
 from primitives.collectives.reduction import reduce_into
-from primitives.collectives.ring import AllReduce as Ring
-from primitives.collectives.tree import Tree
-from primitives.collectives.tuning import ORDERED, automatic
-
-ALGORITHMS: dict[str, Callable[..., PersistentCollective]] = {
-    "ring": Ring,
-    "recursive_doubling": RecursiveDoubling,
-    "rabenseifner": Rabenseifner,
-    "k_ary_tree": KAryTree,
-    "tree": Tree,
-}
-
-SEGMENTED = ("ring", "k_ary_tree")
-"""Algorithms that cut long messages into segments."""
+from primitives.collectives.tuning import ALGORITHMS, ORDERED, automatic
 
 
 def all_reduce(
@@ -156,13 +139,14 @@ def _make(
         algorithm = automatic(comm, send.nbytes, op.commutative)
     if algorithm not in ALGORITHMS:
         raise UsageError(f"an all-reduce algorithm is auto or one of {', '.join(ALGORITHMS)}, got {algorithm!r}")
-    if not op.commutative and algorithm not in ORDERED:
+    made = ALGORITHMS[algorithm]
+    if not op.commutative and not made.ordered:
         raise UsageError(
             f"{op.name} does not commute and {algorithm} does not keep the order of the ranks: use auto or one of "
             f"{', '.join(ORDERED)}"
         )
-    if algorithm != "recursive_doubling":  # this one takes arrays as they are, which spares it a copy
+    if made.flat:
         flat = send.reshape(-1)
         send, recv = flat, flat if recv is send else recv.reshape(-1)
-    pieces = {"segment": segment} if algorithm in SEGMENTED else {}
-    return ALGORITHMS[algorithm](comm, send, recv, op.apply, tag=tag, **pieces)
+    pieces = {"segment": segment} if made.segmented else {}
+    return made(comm, send, recv, op.apply, tag=tag, **pieces)

@@ -58,6 +58,7 @@ class KAryTree(Reduction):
     segment : longest message in bytes, 0 for the whole array; None for what suits the communicator
     """
 
+    segmented = True
     family = staticmethod(family)
     downward = slice(None)
     """The order in which the children are sent the result."""

@@ -149,7 +149,17 @@ class Reduction(PersistentCollective):
     ----------
     send, recv : flat arrays of the same size and dtype, separate or the same
     op : an associative operation; commutative too, where the algorithm does not keep the order of the ranks
+
+    Attributes
+    ----------
+    ordered : the order of the ranks is kept, for operations that do not commute
+    segmented : takes the longest message in bytes as ``segment``, and cuts what is longer
+    flat : takes arrays of one dimension only
     """
+
+    ordered = False
+    segmented = False
+    flat = True
 
     def __init__(self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, tag: int = TAG) -> None:
         super().__init__(comm, tag)

@@ -30,6 +30,8 @@ class PowerOfTwo(Reduction):
     input itself, or what two ranks have together) and leaves the result in `recv`. `send` and `recv` have any shape.
     """
 
+    ordered = True
+
     def __init__(self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, tag: int = TAG) -> None:
         super().__init__(comm, send, recv, op, tag)
         self.places = 1 << (self.size.bit_length() - 1)

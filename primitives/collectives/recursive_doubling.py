@@ -35,6 +35,8 @@ from primitives.collectives.power_of_two import PowerOfTwo
 class RecursiveDoubling(PowerOfTwo):
     """All-reduce in lg p exchanges; see the module for the algorithm, `Reduction` for the parameters."""
 
+    flat = False  # arrays as they are, which spares it a copy
+
     def __init__(self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, tag: int = TAG) -> None:
         super().__init__(comm, send, recv, op, tag)
         scratch = [np.empty_like(recv) for _ in range(min(2, self.doublings))]

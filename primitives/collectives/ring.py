@@ -248,6 +248,8 @@ class AllReduce(Reduction):
     segment : longest message in bytes, 0 for whole blocks; None for what suits the communicator
     """
 
+    segmented = True
+
     def __init__(
         self, comm: MPI.Intracomm, send: Array, recv: Array, op: Apply, segment: int | None = None, tag: int = TAG
     ) -> None:

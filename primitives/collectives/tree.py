@@ -46,6 +46,7 @@ def span(place: int, size: int) -> int:
 class Tree(KAryTree):
     """All-reduce as reduce and broadcast on a binomial tree, in one segment; see `Reduction` for the parameters."""
 
+    ordered, segmented = True, False
     family = staticmethod(family)
     downward = slice(None, None, -1)
 

@@ -1,4 +1,4 @@
-"""Chooses the all-reduce algorithm that costs the least, by the formulas and the terms of the communicator.
+"""The all-reduce algorithms, and which of them costs the least, by the formulas and the terms of the communicator.
 
 ==============================  ===============================================================================
 the communicator                terms
@@ -23,11 +23,24 @@ from mpi4py import MPI
 
 from emulator import carrier, costs
 from emulator.core import wall_clock
-from primitives.collectives.persistent import cache_of
+from primitives.collectives.k_ary_tree import KAryTree
+from primitives.collectives.persistent import Reduction, cache_of
+from primitives.collectives.rabenseifner import Rabenseifner
+from primitives.collectives.recursive_doubling import RecursiveDoubling
 from primitives.collectives.ring import SEGMENT_BYTES
+from primitives.collectives.ring import AllReduce as Ring
+from primitives.collectives.tree import Tree
 from primitives.collectives.unrooted import all_gather
 
-ORDERED = ("recursive_doubling", "rabenseifner", "tree")
+ALGORITHMS: dict[str, type[Reduction]] = {
+    "ring": Ring,
+    "recursive_doubling": RecursiveDoubling,
+    "rabenseifner": Rabenseifner,
+    "k_ary_tree": KAryTree,
+    "tree": Tree,
+}
+
+ORDERED = tuple(name for name, algorithm in ALGORITHMS.items() if algorithm.ordered)
 """Algorithms that keep the order of the ranks, for operations that do not commute."""
 
 ORDER = ("recursive_doubling", "rabenseifner", "ring", "k_ary_tree", "tree")
